@@ -1,0 +1,76 @@
+//! Which NIC pairs SMB Multichannel would use between two hosts, and why not the others.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A prediction of SMB's own choice.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Channels {
+    /// Whose rules: `windows`, `linux` or `manual`.
+    pub policy: String,
+    /// `rdma`, `rss` or `plain`: what the chosen pairs have in common; `None` when none is chosen.
+    pub class: Option<String>,
+    /// Connections over all chosen pairs.
+    pub connections: u32,
+    /// Sum over the chosen pairs of the slower end's speed, each NIC counted once, in bit/s; `None` when a
+    /// speed is unknown.
+    pub speed_bits_per_s: Option<u64>,
+    /// Every pair of addresses of one family, the chosen first, this host being the SMB client.
+    pub pairs: Vec<ChannelPair>,
+    /// The same with the peer as the SMB client; empty when its routes are not known.
+    #[serde(default)]
+    pub reverse_pairs: Vec<ChannelPair>,
+    /// NICs that take part in no chosen pair.
+    pub unused: Vec<UnusedNic>,
+    /// The questions that people ask about such a table, answered for this one.
+    pub answers: Vec<Answer>,
+}
+
+/// One pair of addresses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChannelPair {
+    /// Address of the SMB client's end.
+    pub local: IpAddr,
+    /// Address of the SMB server's end.
+    pub remote: IpAddr,
+    /// NIC of the client's end.
+    pub local_nic: String,
+    /// NIC of the server's end.
+    pub remote_nic: String,
+    /// Speed of the slower end, in bit/s.
+    pub speed_bits_per_s: Option<u64>,
+    /// Both ends spread receive work over several queues.
+    pub rss: bool,
+    /// Both ends do SMB Direct.
+    pub rdma: bool,
+    /// SMB would use this pair.
+    pub chosen: bool,
+    /// Connections SMB would open over it.
+    pub connections: u32,
+    /// The rule that decided, as a stable word.
+    pub rule: String,
+    /// The rule in a sentence with the numbers of this case.
+    pub reason: String,
+}
+
+/// A NIC that carries nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UnusedNic {
+    /// `local` or `remote`.
+    pub end: String,
+    /// Its name.
+    pub nic: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A question and its answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Answer {
+    /// The question.
+    pub question: String,
+    /// The answer.
+    pub answer: String,
+}

@@ -1,0 +1,134 @@
+//! The limits that a path is judged by, read from TOML. The built-in ones are `criteria.toml` beside this file.
+//!
+//! A file of the user's is laid over the built-in limits key by key, so a limit that it does not name keeps its
+//! built-in value, and a key that is not a limit is an error rather than a limit nobody applies.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The built-in limits as text, with the reason for each.
+pub const BUILT_IN: &str = include_str!("criteria.toml");
+
+/// All limits.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Criteria {
+    /// Round trips.
+    pub latency: LatencyCriteria,
+    /// Bulk throughput.
+    pub throughput: ThroughputCriteria,
+    /// Path MTU.
+    pub mtu: MtuCriteria,
+}
+
+/// Limits of round trips.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LatencyCriteria {
+    /// 99th percentile of the idle round trip, in ns.
+    pub p99_max_ns: u64,
+    /// p99 - p50 of the idle round trip, in ns.
+    pub jitter_max_ns: u64,
+    /// 99th percentile of requests under load, in ns.
+    pub loaded_p99_max_ns: u64,
+    /// Fewest samples that a p99 may rest on.
+    pub samples_min: u64,
+}
+
+/// Limits of bulk throughput.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ThroughputCriteria {
+    /// Goodput as a share of the link speed.
+    pub link_share_min: f64,
+    /// TCP segments sent again for each 10^9 payload bytes.
+    pub retransmits_per_gb_max: f64,
+    /// Worst whole second as a share of the mean.
+    pub worst_second_share_min: f64,
+}
+
+/// Limits of the path MTU.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MtuCriteria {
+    /// Largest IP packet that must pass, in bytes; `None` for no expectation.
+    #[serde(default)]
+    pub ip_mtu_min_bytes: Option<u32>,
+}
+
+/// Why limits could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the criteria cannot be used: {reason}; compare them with the built-in ones (docs/MEASUREMENT.md)")]
+pub struct CriteriaError {
+    reason: String,
+}
+
+impl Default for Criteria {
+    fn default() -> Self {
+        Criteria::from_toml("").expect("a test reads the built-in criteria")
+    }
+}
+
+impl Criteria {
+    /// The built-in limits with those of `text` laid over them.
+    pub fn from_toml(text: &str) -> Result<Criteria, CriteriaError> {
+        let fail = |e: toml::de::Error| CriteriaError { reason: e.message().to_owned() };
+        let mut merged: toml::Table = BUILT_IN.parse().map_err(fail)?;
+        let own = text.parse().map_err(|e: toml::de::Error| {
+            let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            CriteriaError { reason: format!("line {line}: {}", e.message()) }
+        })?;
+        overlay(&mut merged, own);
+        let criteria: Criteria = merged.try_into().map_err(fail)?;
+        for (name, share) in [
+            ("throughput.link_share_min", criteria.throughput.link_share_min),
+            ("throughput.worst_second_share_min", criteria.throughput.worst_second_share_min),
+        ] {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(CriteriaError { reason: format!("{name} is {share}, and a share lies in 0..1") });
+            }
+        }
+        Ok(criteria)
+    }
+}
+
+fn overlay(base: &mut toml::Table, above: toml::Table) {
+    for (key, value) in above {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(table)) => overlay(below, table),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_replaces_only_what_it_names() {
+        let built_in = Criteria::default();
+        let own = Criteria::from_toml("[latency]\np99_max_ns = 7\n[mtu]\nip_mtu_min_bytes = 9000").unwrap();
+        assert_eq!(own.latency.p99_max_ns, 7);
+        assert_eq!(own.mtu.ip_mtu_min_bytes, Some(9000));
+        assert_eq!(own.latency.jitter_max_ns, built_in.latency.jitter_max_ns);
+        assert_eq!(own.throughput, built_in.throughput);
+    }
+
+    #[test]
+    fn a_mistyped_key_is_an_error_that_names_it() {
+        for text in [
+            "[latency]\np99_max = 7",
+            "[jitter]\nmax = 1",
+            "latency = 3",
+            "[throughput]\nlink_share_min = 80",
+        ] {
+            let error = Criteria::from_toml(text).unwrap_err().to_string();
+            assert!(error.contains("built-in"), "{error}");
+        }
+        let error = Criteria::from_toml("[latency]\np99_max = 7").unwrap_err().to_string();
+        assert!(error.contains("p99_max"), "{error}");
+    }
+}

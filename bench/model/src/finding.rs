@@ -1,0 +1,83 @@
+//! Findings: what was noticed, with evidence, meaning and the next action, under stable codes.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+mod catalogue;
+
+pub use catalogue::{CATALOGUE, Entry};
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Will cost performance or surprise somebody.
+    Warning,
+    /// The path is not fit as it stands.
+    Error,
+}
+
+/// One finding of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Finding {
+    /// Stable code from the catalogue.
+    pub code: String,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// What was measured, in words with numbers and units.
+    pub evidence: String,
+    /// What that means for SMB Direct, Multichannel, jumbo frames or live migration.
+    pub meaning: String,
+    /// What to do next.
+    pub next: String,
+    /// Index of the step that made it, if one did.
+    #[serde(default)]
+    pub step: Option<usize>,
+    /// The numbers of the evidence by name, units in the names.
+    #[serde(default)]
+    pub values: BTreeMap<String, serde_json::Value>,
+}
+
+impl Finding {
+    /// A finding with the catalogue's severity, meaning and advice.
+    ///
+    /// # Panics
+    /// When `code` is not in the catalogue: that is a fault in this program, and a test guards it.
+    pub fn new(code: &'static str, evidence: impl Into<String>) -> Finding {
+        let entry = CATALOGUE
+            .iter()
+            .find(|e| e.code == code)
+            .unwrap_or_else(|| panic!("finding code {code} is missing from the catalogue"));
+        Finding {
+            code: code.into(),
+            severity: entry.severity,
+            evidence: evidence.into(),
+            meaning: entry.meaning.into(),
+            next: entry.next.into(),
+            step: None,
+            values: BTreeMap::new(),
+        }
+    }
+
+    /// Replaces the catalogue's advice by advice with the numbers of this case.
+    pub fn with_next(mut self, next: impl Into<String>) -> Finding {
+        self.next = next.into();
+        self
+    }
+
+    /// Replaces the catalogue's severity.
+    pub fn with_severity(mut self, severity: Severity) -> Finding {
+        self.severity = severity;
+        self
+    }
+
+    /// Adds one number (or text) of the evidence under a name with its unit.
+    pub fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Finding {
+        self.values.insert(name.into(), value.into());
+        self
+    }
+}

@@ -1,0 +1,407 @@
+//! The one list of finding codes. Codes are stable: programs match on them. `docs/FINDINGS.md` is made from it.
+
+use super::Severity;
+
+/// What the catalogue knows of a code.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// The code.
+    pub code: &'static str,
+    /// Its usual severity.
+    pub severity: Severity,
+    /// What it means.
+    pub meaning: &'static str,
+    /// What to do next, when the run knows nothing more precise.
+    pub next: &'static str,
+}
+
+const fn entry(code: &'static str, severity: Severity, meaning: &'static str, next: &'static str) -> Entry {
+    Entry { code, severity, meaning, next }
+}
+
+use Severity::{Error, Info, Warning};
+
+/// All codes, by area.
+pub const CATALOGUE: &[Entry] = &[
+    // The run itself.
+    entry(
+        "PLAN-REDUCED",
+        Warning,
+        "The peer granted less than was asked, so the result answers a smaller question.",
+        "Raise the limit on the peer (pathproof serve --limits) or ask for less.",
+    ),
+    entry(
+        "PEER-LOST",
+        Error,
+        "The connection to the peer ended during the run; a live migration on this path would have failed here.",
+        "Look at the peer's log, then run the same command again.",
+    ),
+    entry(
+        "STEP-FAILED",
+        Error,
+        "A step could not be completed; what it was to show remains unknown.",
+        "Read the step's error, mend the cause, and run again.",
+    ),
+    entry(
+        "CLOCK-COARSE",
+        Info,
+        "Reading the clock costs more than 1 % of the median latency, so small latencies are overstated.",
+        "Prefer a machine with an invariant TSC as clock source, or compare ratios only.",
+    ),
+    entry(
+        "SAMPLES-SATURATED",
+        Warning,
+        "Some samples exceeded the range of the histogram and were counted at its end.",
+        "Treat the maximum as a lower bound.",
+    ),
+    entry(
+        "TOO-FEW-SAMPLES",
+        Warning,
+        "Too few samples for the percentile that was to be judged.",
+        "Run longer (--time) or with --thorough.",
+    ),
+    // Hosts.
+    entry(
+        "NIC-HALF-DUPLEX",
+        Error,
+        "The link negotiated half duplex: both ends collide, and throughput collapses under load.",
+        "Set auto-negotiation on both the NIC and the switch port, and replace the cable if it stays.",
+    ),
+    entry(
+        "NIC-ONE-QUEUE",
+        Warning,
+        "All receive work of a fast NIC lands on one core, and SMB Multichannel treats it as a NIC without RSS.",
+        "Raise the number of queues (ethtool -L NIC combined N) or enable RSS in the driver.",
+    ),
+    entry(
+        "NIC-OFFLOAD-OFF",
+        Warning,
+        "The processor does per packet what the NIC could do per 64 KiB: fast links become bound by a core.",
+        "Turn it on (ethtool -K NIC tso on gro on), or leave it off knowing why.",
+    ),
+    // TCP.
+    entry(
+        "TCP-RETRANSMITS",
+        Warning,
+        "Segments had to be sent again: frames are being lost or reordered on the path.",
+        "Check interface error and discard counters, cables, switch buffers and duplex on every hop.",
+    ),
+    entry(
+        "TCP-STALL",
+        Error,
+        "A whole interval passed without a byte although the connection was open.",
+        "Look for a path MTU fault first (pathproof mtu), then for loss or a paused link.",
+    ),
+    // Path MTU.
+    entry(
+        "MTU-BLACKHOLE",
+        Error,
+        "Packets above the measured size vanish without a word: small pings and shares work, RDMA writes and bulk TCP stall, and a live migration dies once it sends full segments.",
+        "Lower the interfaces' MTU to what the path carries, or raise every switch port on the path above what the interfaces send.",
+    ),
+    entry(
+        "MTU-LOCAL-LIMIT",
+        Info,
+        "The sending interface itself allows no larger packet; the path beyond it may carry more.",
+        "Raise the interface's MTU if larger frames are wanted, on both hosts and on every switch port.",
+    ),
+    entry(
+        "MTU-ROUTER",
+        Warning,
+        "A router on the path carries less than the interfaces are set to and says so; TCP adapts after its first loss, RoCE and UDP do not.",
+        "Raise the MTU of that router's next link, or lower the hosts to it.",
+    ),
+    entry(
+        "MTU-ROUTER-LIES",
+        Error,
+        "A router names an MTU that is not the true one, so hosts that believe it send too little or lose everything.",
+        "Mend the router's MTU setting; until then set the hosts to the measured value.",
+    ),
+    entry(
+        "MTU-ONE-WAY",
+        Error,
+        "The path carries large packets one way only: whatever answers over it (SMB writes, migration acknowledgements with data) stalls in one direction.",
+        "Compare the MTU of the switches and ports on the two directions; with two switches, one of them is set lower.",
+    ),
+    entry(
+        "MTU-ENDS-DIFFER",
+        Warning,
+        "The two interfaces are set to different MTUs: the larger one may send what the smaller one does not take.",
+        "Set both ends to the same value.",
+    ),
+    entry(
+        "MTU-TAG-OVERHEAD",
+        Warning,
+        "The limit lies just below a common setting by what an encapsulation costs: a switch, VLAN or tunnel does not leave room for its own header.",
+        "Raise the MTU of the tagged or tunnelled links by the overhead, or lower the hosts by it.",
+    ),
+    entry(
+        "MTU-FRAGMENTED",
+        Error,
+        "Something cuts packets into fragments although they say not to be: RoCE does not survive that, and TCP slows down.",
+        "Find the middlebox or tunnel that clears the DF bit and turn that off.",
+    ),
+    entry(
+        "MTU-STALE-CACHE",
+        Warning,
+        "The host remembers a smaller path MTU than the path now carries; TCP uses it until it expires (600 s on Linux).",
+        "Run ip route flush cache (or wait), and look for the router that caused it.",
+    ),
+    entry(
+        "MTU-OFFLOADS-HIDE",
+        Warning,
+        "Segmentation offload is on along a path with an MTU mismatch: virtual switches pass oversized super-packets, so a bulk TCP test can look healthy although real frames of that size are lost.",
+        "Do not trust the bulk figure for frame sizes; repeat it with TSO and GSO off (ethtool -K IF tso off gso off).",
+    ),
+    entry(
+        "MTU-UNKNOWN",
+        Warning,
+        "The path MTU could not be told: this is no statement about its size.",
+        "Let UDP (or ICMP echo) between the hosts pass, or look for the loss or limiter that hides it, then run again.",
+    ),
+    entry(
+        "MTU-BELOW-EXPECTED",
+        Error,
+        "The path carries less than was expected of it.",
+        "See the other MTU findings for what limits it.",
+    ),
+    entry(
+        "MTU-BELOW-FLOOR",
+        Error,
+        "The path does not even carry the 1280 bytes that IPv6 requires of every link (RFC 8200 §5).",
+        "Mend the link; until then IPv6 on it is unusable.",
+    ),
+    entry(
+        "MTU-FAMILIES-DIFFER",
+        Warning,
+        "IPv4 and IPv6 differ on the same pair of NICs: which one a connection chooses decides whether it works.",
+        "Compare filters, tunnels and router settings of the two families; do not filter ICMPv6 packet-too-big.",
+    ),
+    entry(
+        "MTU-ECHO-ONLY",
+        Info,
+        "Measured by ICMP echo from one side: the reply is as large as the request, so the figure is the smaller of both directions and cannot tell which one limits.",
+        "Run pathproof serve on the other host and repeat without --agentless.",
+    ),
+    entry(
+        "MTU-BULK-EXCLUDED",
+        Info,
+        "A bulk transfer stalled or crawled, and the path MTU is not the cause.",
+        "Look for loss, a limiter or a paused link instead.",
+    ),
+    entry(
+        "MTU-BULK-CAUSE",
+        Error,
+        "A bulk transfer stalled or crawled because its segments are larger than what the path carries.",
+        "Mend the path MTU (see the MTU finding of that path); the figure of the stalled transfer says nothing about the link.",
+    ),
+    // RDMA.
+    entry(
+        "RDMA-NOT-USED",
+        Error,
+        "The device's counters do not account for the payload: it did not go over RDMA, and SMB Direct would not either.",
+        "Check with --device which adapter is meant, and that no other path (TCP fallback, another port) carries the bytes.",
+    ),
+    entry(
+        "RDMA-MTU-DIFFERS",
+        Warning,
+        "The two ends' RDMA ports have different active MTUs; the smaller one is used, which costs throughput and hides a setting that was forgotten.",
+        "Give both NICs (and every switch port between them) the same IP MTU; the RDMA MTU follows it.",
+    ),
+    entry(
+        "RDMA-MTU-LOW",
+        Warning,
+        "The RDMA MTU in use is smaller than the interface's IP MTU allows.",
+        "Raise the RDMA MTU of the adapter (driver or firmware setting), or restart the link after the IP MTU was raised.",
+    ),
+    entry(
+        "RDMA-MTU-BLACKHOLE",
+        Error,
+        "RDMA packets of the path MTU in use are lost, smaller ones pass: mounts and small requests work, and bulk SMB Direct or live migration stalls.",
+        "Raise the MTU of every switch port on the path to at least 4200 bytes, or lower the interfaces' IP MTU on both hosts.",
+    ),
+    entry(
+        "RDMA-RETRY-EXCEEDED",
+        Error,
+        "Packets went unanswered until every retry was spent: SMB Direct and live migration lose their connection here.",
+        "Check link and peer, that UDP port 4791 passes, the path MTU (pathproof mtu), and PFC or ECN on every switch port.",
+    ),
+    entry(
+        "RDMA-LOSS",
+        Warning,
+        "RDMA packets were lost, reordered or sent again; RoCE slows down far more than TCP does under the same loss.",
+        "Check PFC and ECN settings on NICs and switches for the RDMA priority, cables, and discard counters.",
+    ),
+    entry(
+        "RDMA-NOT-READY",
+        Info,
+        "Messages found no receive posted and were sent again: the receiver was slower than the sender.",
+        "Normal in a flood of sends; with SMB Direct, whose credits prevent it, suspect an overloaded receiver.",
+    ),
+    entry(
+        "RDMA-DISCARDS",
+        Warning,
+        "The port threw packets away during the step.",
+        "Turn on PFC (or ECN) for the RDMA priority end to end, and check buffers and ring sizes.",
+    ),
+    entry(
+        "RDMA-PAUSED",
+        Info,
+        "The port was held back by pause frames during the step.",
+        "Pause that does not end points at a slow receiver or a PFC storm; compare with the switch's counters.",
+    ),
+    entry(
+        "RDMA-CONGESTION",
+        Info,
+        "The network marked congestion during the step.",
+        "Expected under load with ECN; if throughput is low, check the ECN thresholds and DCQCN settings.",
+    ),
+    entry(
+        "RDMA-REDUCED",
+        Warning,
+        "The RDMA device allows less than was asked, so the result answers a smaller question.",
+        "Ask for less, or use a device with higher limits (pathproof devices).",
+    ),
+    // SMB servers and Multichannel.
+    entry(
+        "SMB-OLD-DIALECT",
+        Error,
+        "The server speaks no SMB 3: there is no Multichannel and no SMB Direct with it.",
+        "Enable SMB 3 on the server, or use another one.",
+    ),
+    entry(
+        "SMB-MULTICHANNEL-OFF",
+        Error,
+        "The server does not offer Multichannel: all traffic will use one connection, and SMB Direct is off with it.",
+        "Turn it on (Windows: Set-SmbServerConfiguration -EnableMultiChannel $true; Samba: server multi channel support = yes).",
+    ),
+    entry(
+        "SMB-RDMA-BYPASSED",
+        Warning,
+        "Signing or encryption is required and the server offers no RDMA transform: direct placement stops without a word and data travels in small messages.",
+        "Do not require signing or encryption on this traffic, or use a server with RDMA transforms (Windows Server 2022 or later).",
+    ),
+    entry(
+        "SMB-NIC-WITHOUT-RSS",
+        Warning,
+        "A NIC is listed without RSS: it gets one connection at most, and stays idle while any NIC with RSS is there.",
+        "Enable RSS with more than one receive queue on that NIC, or keep it out of the storage network.",
+    ),
+    entry(
+        "SMB-SPEEDS-UNEQUAL",
+        Warning,
+        "The listed NICs differ in speed: Windows clients use only the fastest of the best class, Linux clients use all by weight.",
+        "Check with pathproof channels that the NICs meant for storage are the ones chosen.",
+    ),
+    entry(
+        "SMB-LINK-LOCAL-ONLY",
+        Warning,
+        "A NIC is listed with a link-local address alone: only clients that have nothing else on that link will use it.",
+        "Give the NIC a static address in a subnet of its own.",
+    ),
+    entry(
+        "SMB-RDMA-NIC-NOT-LISTED",
+        Warning,
+        "No NIC of the server is offered with RDMA although this host has RDMA: traffic will be plain TCP.",
+        "Check SMB Direct on the server (Windows: Get-SmbServerNetworkInterface, Get-NetAdapterRdma; team NICs hide RDMA).",
+    ),
+    entry(
+        "SMB-LIST-REFUSED",
+        Info,
+        "The server does not tell its NICs to this caller, so the pairs cannot be predicted.",
+        "Give --user, --domain and --password-file of an account that may log on.",
+    ),
+    entry(
+        "SMB-LOGON-REFUSED",
+        Error,
+        "The server refused the logon; no second attempt was made, so that the account is not locked.",
+        "Check user, domain and password, then run the same command again.",
+    ),
+    entry(
+        "SMB-CLOCK-SKEW",
+        Warning,
+        "The server's clock is off by more than Kerberos tolerates (5 minutes): logons will fail.",
+        "Synchronise both clocks.",
+    ),
+    entry(
+        "CHANNEL-NONE",
+        Error,
+        "No pair of NICs can carry traffic between the two hosts.",
+        "Read the reasons of the pairs; most often the subnets do not match.",
+    ),
+    entry(
+        "CHANNEL-CROSS-PAIRS",
+        Info,
+        "Several NICs of both hosts lie in one subnet: a client cannot tell which of them share a switch, and may pair across.",
+        "Give each fabric side a subnet and VLAN of its own.",
+    ),
+    entry(
+        "CHANNEL-ONE-ROUTE",
+        Warning,
+        "Several local NICs lie in one subnet and the system sends everything for it through one of them.",
+        "Give each NIC a subnet of its own, or set up source routing.",
+    ),
+    entry(
+        "CHANNEL-NIC-IDLE",
+        Warning,
+        "A NIC that is up would carry nothing of this traffic.",
+        "If it was meant to carry some, mend what its reason names (speed, RSS, RDMA, subnet).",
+    ),
+    entry(
+        "CHANNEL-LEAK",
+        Error,
+        "Bytes left through another NIC than the one their lane was bound to (weak host model, ARP flux or a wrong route): the redundancy is not what it seems.",
+        "Give each NIC a subnet of its own, or set arp_ignore=1, arp_announce=2 and rp_filter=1 and check the routes.",
+    ),
+    entry(
+        "CHANNEL-IMBALANCE",
+        Warning,
+        "The NICs did not share the load in proportion to their speed.",
+        "Run one lane over each NIC alone to find the slow one.",
+    ),
+    entry(
+        "CHANNEL-LOST",
+        Warning,
+        "A NIC stopped carrying traffic during the run; its outstanding work was sent again over the others.",
+        "Check link, cable and switch port of that NIC.",
+    ),
+    entry(
+        "CHANNEL-DATA-FAULT",
+        Error,
+        "After a NIC was lost some bytes were missing, doubled or changed.",
+        "Report this with the result document: the striping itself is at fault.",
+    ),
+    // Live migration.
+    entry(
+        "MIGRATE-CORRUPT",
+        Error,
+        "Guest memory at the destination differs from the source after a complete copy; a real guest would have been destroyed.",
+        "Suspect memory, adapter offloads or cables; run again over another path, and with --over tcp to rule RDMA out.",
+    ),
+    entry(
+        "MIGRATE-NOT-CONVERGING",
+        Warning,
+        "The guest dirties memory about as fast as this path copies it, so the pause at the end is longer than wanted.",
+        "Use a faster path or more lanes, allow a longer downtime, or slow the guest down.",
+    ),
+    entry(
+        "MIGRATE-DIRTY-RATE",
+        Warning,
+        "The dirty rate asked for was not reached, so a real guest at that rate would have done worse than shown.",
+        "Ask for a lower --dirty rate, or rehearse on a machine with more free processors.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_complete() {
+        for (i, entry) in CATALOGUE.iter().enumerate() {
+            assert!(CATALOGUE[..i].iter().all(|e| e.code != entry.code), "{} stands twice", entry.code);
+            assert!(entry.meaning.ends_with('.') && entry.next.ends_with('.'), "{}", entry.code);
+            assert!(entry.code.bytes().all(|b| b.is_ascii_uppercase() || b == b'-'), "{}", entry.code);
+        }
+    }
+}

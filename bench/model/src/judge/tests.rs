@@ -1,0 +1,288 @@
+//! The judge against documents made by hand.
+
+use super::*;
+use crate::result::Environments;
+use crate::{
+    Direction, Environment, Finding, LaneResult, LatencySummary, Nic, NicAddress, StepSpec, Summary,
+    TrafficSpec,
+};
+
+fn doc(steps: Vec<Step>) -> ResultDoc {
+    let host = |address: [u8; 4], kind: &str, speed| Environment {
+        nics: vec![Nic {
+            name: "n0".into(),
+            kind: Some(kind.into()),
+            speed_bits_per_s: speed,
+            addresses: vec![NicAddress { address: address.into(), prefix_len: 24 }],
+            ..Nic::default()
+        }],
+        ..Environment::default()
+    };
+    ResultDoc {
+        environment: Environments {
+            client: Some(host([10, 0, 0, 1], "ethernet", Some(10_000_000_000))),
+            server: Some(host([10, 0, 0, 2], "ethernet", Some(25_000_000_000))),
+        },
+        steps,
+        ..ResultDoc::new(crate::Tool::default(), "2026-01-01T00:00:00Z")
+    }
+}
+
+fn step(kind: StepKind, name: &str) -> Step {
+    Step { kind, over: Some("tcp".into()), ..Step::new(kind, name) }
+}
+
+fn lanes() -> Vec<LaneResult> {
+    let lane = |end: &str, local: &str| LaneResult {
+        end: end.into(),
+        local: Some(local.into()),
+        ..LaneResult::default()
+    };
+    vec![lane("client", "10.0.0.1:4000"), lane("server", "[::ffff:10.0.0.2]:7999")]
+}
+
+fn stream(gbits: f64, worst: f64, retransmits: u64) -> Step {
+    let rate = |g: f64| Some((g * 1e9) as u64);
+    Step {
+        direction: Some(Direction::Out),
+        lanes: lanes(),
+        summary: Summary {
+            goodput_bits_per_s: rate(gbits),
+            goodput_out_bits_per_s: rate(gbits),
+            goodput_worst_second_bits_per_s: rate(worst),
+            bytes: Some(2_000_000_000),
+            window_ns: Some(2_000_000_000),
+            retransmits: Some(retransmits),
+            ..Summary::default()
+        },
+        ..step(StepKind::Stream, "tcp stream out, 1 lane")
+    }
+}
+
+fn pingpong(count: u64, p50: u64, p99: u64) -> Step {
+    let rtt = LatencySummary { count, min: p50, p50, p90: p99, p99, p999: p99, max: p99, saturated: 0 };
+    Step {
+        summary: Summary { rtt_ns: Some(rtt), ..Summary::default() },
+        ..step(StepKind::Pingpong, "tcp pingpong")
+    }
+}
+
+fn one(doc: &ResultDoc) -> (Outcome, String) {
+    let verdicts = judge(doc, &Criteria::default());
+    assert_eq!(verdicts.len(), 1, "{verdicts:?}");
+    (verdicts[0].outcome, verdicts[0].reason.clone())
+}
+
+#[test]
+fn a_good_stream_passes_with_numbers_and_limits() {
+    let (outcome, reason) = one(&doc(vec![stream(9.4, 9.0, 12)]));
+    assert_eq!(outcome, Outcome::Pass, "{reason}");
+    for part in
+        ["9.40 Gbit/s", "94.0 % of the 10.00 Gbit/s link", "at least 80 %", "6 per GB", "worst second 9.00"]
+    {
+        assert!(reason.contains(part), "{part:?} is missing from {reason}");
+    }
+}
+
+#[test]
+fn each_limit_of_a_stream_fails_on_its_own_and_comes_first() {
+    for (step, part) in [
+        (stream(7.9, 7.9, 0), "below the limit of 80 %"),
+        (stream(9.4, 1.0, 0), "worst second 1.00 Gbit/s, 11 % of the mean, below the limit of 50 %"),
+        (stream(9.4, 9.4, 1100), "550 per GB, above the limit of 500"),
+        (stream(0.0, 0.0, 0), "not one byte"),
+    ] {
+        let (outcome, reason) = one(&doc(vec![step]));
+        assert_eq!(outcome, Outcome::Fail, "{reason}");
+        assert!(reason.split("; ").next().unwrap().contains(part), "{part:?} does not lead {reason}");
+    }
+}
+
+#[test]
+fn an_unknown_link_speed_is_said_and_does_not_fail() {
+    let mut doc = doc(vec![stream(40.0, 39.0, 0)]);
+    doc.environment.server.as_mut().unwrap().nics[0].speed_bits_per_s = None;
+    let (outcome, reason) = one(&doc);
+    assert_eq!(outcome, Outcome::Pass);
+    assert!(reason.contains("link speed unknown: the server's n0 has none"), "{reason}");
+}
+
+#[test]
+fn the_best_run_of_a_direction_is_held_against_the_link() {
+    let several = Step { name: "tcp stream out, 4 lanes".into(), ..stream(9.4, 9.0, 0) };
+    let (outcome, reason) = one(&doc(vec![stream(4.0, 3.9, 0), several]));
+    assert_eq!(outcome, Outcome::Pass, "{reason}");
+}
+
+#[test]
+fn the_slower_direction_of_both_is_held_against_the_link() {
+    let mut step = stream(12.0, 11.0, 0);
+    step.direction = Some(Direction::Both);
+    step.summary.goodput_out_bits_per_s = Some(9_400_000_000);
+    step.summary.goodput_in_bits_per_s = Some(2_600_000_000);
+    let (outcome, reason) = one(&doc(vec![step]));
+    assert_eq!(outcome, Outcome::Fail);
+    assert!(reason.starts_with("goodput 2.60 Gbit/s in the slower direction"), "{reason}");
+}
+
+#[test]
+fn a_paced_stream_is_not_held_against_the_link() {
+    let mut step = stream(1.0, 1.0, 0);
+    let spec = TrafficSpec { rate_bits_per_s: Some(1_000_000_000), ..TrafficSpec::default() };
+    step.spec = Some(StepSpec::Stream(spec));
+    let (outcome, reason) = one(&doc(vec![step]));
+    assert_eq!(outcome, Outcome::Pass);
+    assert!(reason.contains("paced at 1.00 Gbit/s"), "{reason}");
+}
+
+#[test]
+fn round_trips_are_judged_by_p99_and_jitter_once_there_are_enough() {
+    for (step, expected, part) in [
+        (pingpong(50_000, 30_000, 90_000), Outcome::Pass, "p99 90.0 µs (limit 10.00 ms)"),
+        (pingpong(50_000, 30_000, 11_000_000), Outcome::Fail, "above the limit of 10.00 ms"),
+        (pingpong(50_000, 30_000, 6_000_000), Outcome::Fail, "jitter p99-p50 5.97 ms is above"),
+        (pingpong(50, 30_000, 90_000), Outcome::Inconclusive, "50 samples are too few"),
+        (pingpong(50, 20_000_000, 90_000_000), Outcome::Fail, "p50 20.00 ms is above"),
+        (step(StepKind::Pingpong, "tcp pingpong"), Outcome::Inconclusive, "no round trip"),
+    ] {
+        let (outcome, reason) = one(&doc(vec![step]));
+        assert_eq!(outcome, expected, "{reason}");
+        assert!(reason.contains(part), "{part:?} is missing from {reason}");
+    }
+}
+
+#[test]
+fn no_data_is_never_a_pass() {
+    let empty = doc(vec![]);
+    assert_eq!(one(&empty).0, Outcome::Inconclusive);
+    for kind in [StepKind::Reach, StepKind::Stream, StepKind::Pingpong, StepKind::Request, StepKind::Migrate]
+    {
+        let (outcome, reason) = one(&doc(vec![step(kind, "empty")]));
+        assert_eq!(outcome, Outcome::Inconclusive, "{kind:?}: {reason}");
+    }
+}
+
+#[test]
+fn errors_of_steps_lanes_and_findings_fail() {
+    let error = StepError { kind: ErrorKind::PeerLost, message: "the peer closed the connection".into() };
+    for kind in [StepKind::Facts, StepKind::Reach, StepKind::Mtu, StepKind::Stream, StepKind::Migrate] {
+        let failed = Step { error: Some(error.clone()), ..step(kind, "x") };
+        let (outcome, reason) = one(&doc(vec![failed]));
+        assert_eq!(outcome, Outcome::Fail);
+        assert!(reason.contains("the peer closed"), "{reason}");
+    }
+    let mut lame = stream(9.4, 9.0, 0);
+    lame.lanes[1].error = Some(error.clone());
+    assert_eq!(one(&doc(vec![lame])).0, Outcome::Fail);
+    let mut corrupt = stream(9.4, 9.0, 0);
+    corrupt.summary.verified = Some(false);
+    assert_eq!(one(&doc(vec![corrupt])).0, Outcome::Fail);
+
+    let mut found = doc(vec![stream(9.4, 9.0, 0)]);
+    found.findings = vec![Finding::new("TCP-STALL", "nothing came"), Finding::new("TCP-RETRANSMITS", "7")];
+    found.verdicts = judge(&found, &Criteria::default());
+    let failed: Vec<_> = found.verdicts.iter().filter(|v| v.outcome == Outcome::Fail).collect();
+    assert_eq!(failed.len(), 1, "{:?}", found.verdicts);
+    assert_eq!(failed[0].subject, "finding/TCP-STALL");
+    assert_eq!(exit_code(&found), 1);
+}
+
+#[test]
+fn a_run_that_ended_early_is_not_fit() {
+    let mut cut = doc(vec![stream(9.4, 9.0, 0)]);
+    cut.requested = Some(crate::Plan {
+        steps: vec![StepSpec::Facts, StepSpec::Stream(TrafficSpec::default())],
+        ..crate::Plan::default()
+    });
+    let verdicts = judge(&cut, &Criteria::default());
+    assert_eq!(verdicts[0].subject, "run");
+    assert_eq!(verdicts[0].outcome, Outcome::Inconclusive);
+    assert!(verdicts[0].reason.contains("1 of 2 planned steps"), "{}", verdicts[0].reason);
+
+    cut.requested = None;
+    cut.error = Some(StepError { kind: ErrorKind::Interrupted, message: "interrupted".into() });
+    cut.verdicts = judge(&cut, &Criteria::default());
+    assert_eq!(overall(&cut), Outcome::Inconclusive);
+}
+
+#[test]
+fn exit_codes_follow_the_verdicts() {
+    let mut judged = doc(vec![stream(9.4, 9.0, 0), pingpong(50_000, 30_000, 90_000)]);
+    assert_eq!(exit_code(&judged), 1, "a document without verdicts is not fit");
+    judged.verdicts = judge(&judged, &Criteria::default());
+    assert_eq!(exit_code(&judged), 0, "{:?}", judged.verdicts);
+}
+
+#[test]
+fn a_migration_must_be_verified_and_converge() {
+    let judged = |verified, converged, mismatch: Option<&str>| {
+        let mut step = step(StepKind::Migrate, "rehearsal");
+        step.detail.migrate = Some(crate::MigrateDetail {
+            verified,
+            converged,
+            mismatch: mismatch.map(Into::into),
+            ..crate::MigrateDetail::default()
+        });
+        one(&doc(vec![step]))
+    };
+    assert_eq!(judged(true, true, None).0, Outcome::Pass);
+    assert_eq!(judged(true, false, None).0, Outcome::Fail);
+    assert_eq!(judged(false, true, None).0, Outcome::Inconclusive);
+    let (outcome, reason) = judged(false, true, Some("page 7 differs"));
+    assert!(outcome == Outcome::Fail && reason.contains("page 7"), "{reason}");
+}
+
+#[test]
+fn a_path_below_the_expected_mtu_fails_whoever_expects_it() {
+    let path = crate::MtuPath {
+        local_nic: "n0".into(),
+        remote_nic: Some("n0".into()),
+        local_address: [10, 0, 0, 1].into(),
+        remote_address: [10, 0, 0, 2].into(),
+        family: 4,
+        direction: Direction::Out,
+        method: "agent".into(),
+        ip_mtu_bytes: Some(1500),
+        limit: crate::MtuLimit::None,
+        numbers: None,
+        proven_ip_bytes: Some(1500),
+        reason: None,
+        local_ip_mtu_bytes: Some(1500),
+        remote_ip_mtu_bytes: Some(1500),
+        cached_ip_mtu_bytes: None,
+        routers: vec![],
+        largest_fragment_bytes: None,
+        throttled: false,
+        fitting_sent: 4,
+        fitting_lost: 0,
+        probes: 6,
+        loss_rounds: 0,
+        elapsed_ns: 1,
+        tried: vec![],
+    };
+    let mut measured = step(StepKind::Mtu, "path MTU");
+    measured.detail.paths = Some(vec![path]);
+    assert_eq!(one(&doc(vec![measured.clone()])).0, Outcome::Pass);
+    let strict = Criteria::from_toml("[mtu]\nip_mtu_min_bytes = 9000").unwrap();
+    let verdict = &judge(&doc(vec![measured.clone()]), &strict)[0];
+    assert_eq!((verdict.subject.as_str(), verdict.outcome), ("mtu", Outcome::Fail));
+    assert!(verdict.reason.contains("1500 bytes pass, 9000 expected"), "{}", verdict.reason);
+    // What the command line asks for counts before the standing criterion.
+    measured.spec =
+        Some(StepSpec::Mtu(crate::MtuSpec { expect_ip_mtu_bytes: Some(1400), ..crate::MtuSpec::default() }));
+    assert_eq!(judge(&doc(vec![measured]), &strict)[0].outcome, Outcome::Pass);
+}
+
+#[test]
+fn a_weak_second_on_a_loopback_is_shown_and_not_judged() {
+    let mut weak = stream(9.4, 1.0, 0);
+    for lane in &mut weak.lanes {
+        lane.local = Some("127.0.0.1:7".into());
+        lane.remote = Some("127.0.0.1:9".into());
+    }
+    let (outcome, reason) = one(&doc(vec![weak.clone()]));
+    assert_eq!(outcome, Outcome::Pass, "{reason}");
+    assert!(reason.contains("11 % of the mean (not judged on a loopback)"), "{reason}");
+    weak.lanes[1].local = Some("10.0.0.2:7".into());
+    assert_eq!(one(&doc(vec![weak])).0, Outcome::Fail);
+}

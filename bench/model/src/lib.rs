@@ -1,0 +1,38 @@
+//! Values of a pathproof run, and nothing that does anything: the plan, the result document, findings,
+//! criteria and the judge.
+//!
+//! **Invariant**: no socket, no clock, no thread. A result document can be read, judged and rendered a year
+//! later on another machine.
+#![forbid(unsafe_code)]
+
+pub mod channels;
+pub mod criteria;
+pub mod environment;
+pub mod finding;
+pub mod judge;
+pub mod migrate;
+pub mod mtu;
+pub mod multi;
+pub mod numbers;
+pub mod plan;
+pub mod rdma;
+pub mod result;
+pub mod smb;
+pub mod units;
+
+pub use channels::{Answer, ChannelPair, Channels, UnusedNic};
+pub use criteria::Criteria;
+pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
+pub use finding::{Finding, Severity};
+pub use judge::{exit_code, judge, overall};
+pub use migrate::{MigrateDetail, MigrateSpec};
+pub use mtu::{MtuLimit, MtuPath, MtuRouter, MtuTried};
+pub use multi::{Failover, NicShare};
+pub use numbers::Numbers;
+pub use plan::{Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficSpec};
+pub use rdma::{Carrier, RdmaEnd, RdmaProof};
+pub use result::{
+    ErrorKind, Half, HistogramRecord, Interval, LaneResult, LatencySummary, Outcome, ResultDoc, Step,
+    StepError, Summary, Tool, Verdict,
+};
+pub use smb::{ObtainedBy, SmbAttempt, SmbInterface, SmbServer};

@@ -1,0 +1,143 @@
+//! What an `mtu` step measured: one entry for each NIC pair, address family and direction.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Direction, Numbers};
+
+/// What limits the size of packets on a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MtuLimit {
+    /// Nothing: everything that the interfaces are set to arrives.
+    None,
+    /// The sending interface's own setting.
+    Local,
+    /// The receiving interface's own setting.
+    Remote,
+    /// A router that says so.
+    Router,
+    /// Something that drops larger packets without a word.
+    Blackhole,
+    /// Something that cuts packets up although they must not be.
+    Fragmented,
+    /// Cannot tell.
+    Unknown,
+}
+
+impl MtuLimit {
+    /// The word that stands in documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            MtuLimit::None => "none",
+            MtuLimit::Local => "local",
+            MtuLimit::Remote => "remote",
+            MtuLimit::Router => "router",
+            MtuLimit::Blackhole => "blackhole",
+            MtuLimit::Fragmented => "fragmented",
+            MtuLimit::Unknown => "unknown",
+        }
+    }
+}
+
+/// The path MTU from one NIC to another, in one direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MtuPath {
+    /// NIC of the client.
+    pub local_nic: String,
+    /// NIC of the server; `null` without an agent there.
+    pub remote_nic: Option<String>,
+    /// Address of the client.
+    pub local_address: IpAddr,
+    /// Address of the server.
+    pub remote_address: IpAddr,
+    /// 4 or 6.
+    pub family: u8,
+    /// `out` from client to server, `in` from server to client, `both` where echo cannot tell them apart.
+    pub direction: Direction,
+    /// `agent` (the peer reports what arrived) or `echo` (ICMP).
+    pub method: String,
+    /// Largest IP packet that arrives whole with DF set, exact to the byte; `null` when that is not known.
+    pub ip_mtu_bytes: Option<u32>,
+    /// What limits it.
+    pub limit: MtuLimit,
+    /// The same size in the units of every tool that asks for it; `null` when the size is not known.
+    #[serde(default)]
+    pub numbers: Option<Numbers>,
+    /// Largest IP packet that was seen to arrive, whether or not it is the limit.
+    pub proven_ip_bytes: Option<u32>,
+    /// Why the limit is unknown, where it is.
+    pub reason: Option<String>,
+    /// MTU of the client's interface.
+    pub local_ip_mtu_bytes: Option<u32>,
+    /// MTU of the server's interface.
+    pub remote_ip_mtu_bytes: Option<u32>,
+    /// Path MTU that the sending host had in its cache before the search, where it is below the interface's.
+    pub cached_ip_mtu_bytes: Option<u32>,
+    /// Routers that answered "too big".
+    pub routers: Vec<MtuRouter>,
+    /// Largest fragment seen of a packet that must not be fragmented.
+    pub largest_fragment_bytes: Option<u32>,
+    /// The path drops bursts of packets and was probed slowly.
+    pub throttled: bool,
+    /// Probes that fit: how many were sent ...
+    pub fitting_sent: u32,
+    /// ... and how many of them got lost all the same.
+    pub fitting_lost: u32,
+    /// Probes sent.
+    pub probes: u32,
+    /// Waits for the loss timer.
+    pub loss_rounds: u32,
+    /// Length of the search, in ns.
+    pub elapsed_ns: u64,
+    /// Every size tried, ascending.
+    pub tried: Vec<MtuTried>,
+}
+
+impl MtuPath {
+    /// MTU of the interface that sends in this direction.
+    pub fn sender_ip_mtu_bytes(&self) -> Option<u32> {
+        if self.direction == Direction::In { self.remote_ip_mtu_bytes } else { self.local_ip_mtu_bytes }
+    }
+
+    /// MTU of the interface that receives in this direction.
+    pub fn receiver_ip_mtu_bytes(&self) -> Option<u32> {
+        if self.direction == Direction::In { self.local_ip_mtu_bytes } else { self.remote_ip_mtu_bytes }
+    }
+}
+
+/// A router that answered "packet too big".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MtuRouter {
+    /// Source of the ICMP message.
+    pub address: IpAddr,
+    /// The MTU it named, if it named one.
+    pub claimed_ip_mtu_bytes: Option<u32>,
+    /// Smallest packet it refused.
+    pub smallest_refused_bytes: u32,
+    /// Whether the claim is true; `null` when a later hop hides it.
+    pub claim_holds: Option<bool>,
+    /// Messages received from it.
+    pub answers: u32,
+}
+
+/// What became of the probes of one size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MtuTried {
+    /// Size of the IP packet.
+    pub ip_bytes: u32,
+    /// Probes sent.
+    pub sent: u32,
+    /// Arrived whole.
+    pub whole: u32,
+    /// Arrived in fragments.
+    pub fragmented: u32,
+    /// Refused by the sending interface.
+    pub refused_locally: u32,
+    /// Refused by a router.
+    pub refused_by_router: u32,
+    /// Neither arrived nor refused.
+    pub lost: u32,
+}

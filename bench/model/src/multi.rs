@@ -1,0 +1,62 @@
+//! What several NICs carried together, and what happened when one of them died.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One NIC's part in a step over several.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NicShare {
+    /// `client` or `server`.
+    pub end: String,
+    /// The NIC.
+    pub nic: String,
+    /// Connections meant to use it; 0 for a NIC that was to carry nothing.
+    pub connections: u32,
+    /// Payload bytes that lanes sent over connections bound to it, over the whole step.
+    pub lane_sent_bytes: u64,
+    /// Payload bytes that lanes received over them.
+    pub lane_received_bytes: u64,
+    /// Bytes that the interface itself counted as sent during the step.
+    pub nic_sent_bytes: Option<u64>,
+    /// Bytes that the interface itself counted as received.
+    pub nic_received_bytes: Option<u64>,
+    /// Connections over it that died.
+    pub deaths: u64,
+}
+
+/// A step in which a path died.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Failover {
+    /// The NIC that was taken down by `--fail`; `None` when it failed by itself.
+    pub nic: Option<String>,
+    /// When it was taken down, in ns since the start of the window.
+    pub failed_at_ns: Option<u64>,
+    /// When it was brought back, likewise.
+    pub recovered_at_ns: Option<u64>,
+    /// From the failure (or the last sign of life) until its paths were given up, longest.
+    pub noticed_after_ns: u64,
+    /// Longest time without any progress at the receiving end.
+    pub gap_ns: u64,
+    /// Messages sent again over other paths.
+    pub replayed_messages: u64,
+    /// Their bytes.
+    pub replayed_bytes: u64,
+    /// Messages that came twice and were thrown away.
+    pub duplicates_discarded: u64,
+    /// Bytes that the sender took for delivered and the receiver never had.
+    pub lost_bytes: u64,
+    /// Bytes that the receiver handed on more than once.
+    pub duplicated_bytes: u64,
+    /// Sequence and content of every message were checked, and right.
+    pub verified: Option<bool>,
+    /// Paths connected anew.
+    pub rejoined: u64,
+    /// From the NIC's return until it carried again.
+    pub carried_again_after_ns: Option<u64>,
+    /// Goodput before the failure.
+    pub before_bits_per_s: Option<u64>,
+    /// Goodput after it, with fewer NICs.
+    pub after_bits_per_s: Option<u64>,
+}

@@ -1,0 +1,252 @@
+//! What a run is to do: a list of step specifications with every default made explicit.
+//!
+//! A plan crosses the control channel as JSON and can be read from a TOML file; unknown keys are errors in
+//! both, because a mistyped key that is ignored is a measurement of something else.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::migrate::MigrateSpec;
+
+/// A whole run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// What the user asked for, as a word: `check`, `bench`, `mtu`, `migrate`.
+    #[serde(default)]
+    pub command: String,
+    /// Seed of everything random in the run.
+    #[serde(default)]
+    pub seed: u64,
+    /// The steps in order.
+    pub steps: Vec<StepSpec>,
+}
+
+/// One step. The tag `kind` is what `.steps[].kind` in the result shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum StepSpec {
+    /// Collect the facts of both hosts.
+    Facts,
+    /// Reachability and round trip over the control channel's path.
+    Reach(ReachSpec),
+    /// The exact path MTU of every NIC pair.
+    Mtu(MtuSpec),
+    /// Bulk throughput.
+    Stream(TrafficSpec),
+    /// One message at a time, back and forth.
+    Pingpong(TrafficSpec),
+    /// Requests and replies at a rate (open loop) or as fast as replies come (closed loop).
+    Request(TrafficSpec),
+    /// A live migration rehearsed.
+    Migrate(MigrateSpec),
+}
+
+/// The kinds of step, as they appear in results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum StepKind {
+    /// Host facts.
+    Facts,
+    /// Reachability.
+    Reach,
+    /// Path MTU.
+    Mtu,
+    /// Bulk throughput.
+    Stream,
+    /// Ping-pong latency.
+    Pingpong,
+    /// Request and reply.
+    Request,
+    /// Migration rehearsal.
+    Migrate,
+}
+
+impl StepSpec {
+    /// The kind of this step.
+    pub fn kind(&self) -> StepKind {
+        match self {
+            StepSpec::Facts => StepKind::Facts,
+            StepSpec::Reach(_) => StepKind::Reach,
+            StepSpec::Mtu(_) => StepKind::Mtu,
+            StepSpec::Stream(_) => StepKind::Stream,
+            StepSpec::Pingpong(_) => StepKind::Pingpong,
+            StepSpec::Request(_) => StepKind::Request,
+            StepSpec::Migrate(_) => StepKind::Migrate,
+        }
+    }
+
+    /// The traffic of this step, where it is a traffic step.
+    pub fn traffic(&self) -> Option<&TrafficSpec> {
+        match self {
+            StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(t),
+            _ => None,
+        }
+    }
+}
+
+/// Which way payload flows, as the client sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// From the client to the server.
+    #[default]
+    Out,
+    /// From the server to the client.
+    In,
+    /// Both at once, on lanes of their own.
+    Both,
+}
+
+impl Direction {
+    /// As it stands in results and subjects.
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::Out => "out",
+            Direction::In => "in",
+            Direction::Both => "both",
+        }
+    }
+}
+
+/// How requests are paced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestLoad {
+    /// The next request waits for a reply: latency under this load omits what a stall would have delayed.
+    #[default]
+    Closed,
+    /// Requests have intended start times and response time counts from those (corrected for coordinated
+    /// omission).
+    Open,
+}
+
+/// Stream, ping-pong and request steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrafficSpec {
+    /// Transport: `tcp`, `multi`, `rdma`, `sim`.
+    pub over: String,
+    /// Which way.
+    pub direction: Direction,
+    /// Lanes (per direction).
+    pub lanes: u32,
+    /// Message size in bytes.
+    pub size_bytes: u64,
+    /// Reply size in bytes for requests; `None` means as large as the request.
+    pub reply_bytes: Option<u64>,
+    /// Operations outstanding per lane.
+    pub depth: u32,
+    /// Measured window in ns.
+    pub time_ns: u64,
+    /// Before the window, in ns.
+    pub warmup_ns: u64,
+    /// After the window, in ns: both ends keep the load up while the other still measures.
+    pub cooldown_ns: u64,
+    /// Paced bytes as a payload rate over all lanes in bit/s, or `None` for as fast as it goes.
+    pub rate_bits_per_s: Option<u64>,
+    /// Requests per second over all lanes (open loop).
+    pub requests_per_s: Option<u64>,
+    /// Open or closed loop (requests).
+    pub load: RequestLoad,
+    /// Spin instead of sleeping while waiting.
+    pub busy_poll: bool,
+    /// Send without copying into the kernel.
+    pub zero_copy: bool,
+    /// Throw received bytes away instead of placing them in memory.
+    pub discard: bool,
+    /// Verify the received bytes.
+    pub verify: bool,
+    /// Upper limit of the TCP segment size in bytes (a control run).
+    pub max_segment_bytes: Option<u32>,
+    /// Pin lane threads to CPUs, lane i to CPU `i mod cpus`.
+    pub pin: bool,
+    /// Verb for lanes that have a choice: `send`, `write` or `read`.
+    pub verb: Option<String>,
+    /// Transport-specific options by name.
+    pub options: BTreeMap<String, String>,
+}
+
+impl Default for TrafficSpec {
+    fn default() -> Self {
+        TrafficSpec {
+            over: "tcp".into(),
+            direction: Direction::Out,
+            lanes: 1,
+            size_bytes: 128 << 10,
+            reply_bytes: None,
+            depth: 8,
+            time_ns: 2_000_000_000,
+            warmup_ns: 200_000_000,
+            cooldown_ns: 100_000_000,
+            rate_bits_per_s: None,
+            requests_per_s: None,
+            load: RequestLoad::Closed,
+            busy_poll: false,
+            zero_copy: false,
+            discard: false,
+            verify: false,
+            max_segment_bytes: None,
+            pin: false,
+            verb: None,
+            options: BTreeMap::new(),
+        }
+    }
+}
+
+/// Reachability.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReachSpec {
+    /// Round trips to make over the control channel.
+    pub count: u32,
+}
+
+impl Default for ReachSpec {
+    fn default() -> Self {
+        ReachSpec { count: 10 }
+    }
+}
+
+/// Path MTU of NIC pairs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MtuSpec {
+    /// Only these local NICs; empty means all.
+    pub nics: Vec<String>,
+    /// At least so many bytes must pass, as an IP MTU.
+    pub expect_ip_mtu_bytes: Option<u32>,
+    /// Address families, 4 and 6; empty means both.
+    pub families: Vec<u8>,
+}
+
+/// What a server grants at most, announced in its ACCEPT.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Clients served at once.
+    pub clients: u32,
+    /// Lanes per step.
+    pub lanes: u32,
+    /// Longest step, in ns.
+    pub step_ns: u64,
+    /// Largest message, in bytes.
+    pub message_bytes: u64,
+    /// Most memory a step may take, in bytes.
+    pub memory_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            clients: 8,
+            lanes: 256,
+            step_ns: 3_600_000_000_000,
+            message_bytes: 64 << 20,
+            memory_bytes: 64 << 30,
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! The result document: everything that one run measured, unrounded, with units in the names.
+//!
+//! `None` is unknown and is written as `null`; a field is never zero because nobody looked.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Channels, Direction, Environment, Failover, Finding, Limits, MigrateDetail, MtuPath, NicShare, Plan,
+    SmbServer, StepKind, StepSpec,
+};
+
+/// Name of the schema that documents of this version carry.
+pub const SCHEMA: &str = "pathproof-result/1";
+
+/// One run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ResultDoc {
+    /// `pathproof-result/1`.
+    pub schema: String,
+    /// What wrote the document.
+    pub tool: Tool,
+    /// Wall-clock label of the start (RFC 3339, UTC). A label only: every duration comes from a monotonic clock.
+    pub started_at: String,
+    /// The peer as the user named it, and `self` for a machine against itself.
+    pub peer: Option<String>,
+    /// Both hosts.
+    pub environment: Environments,
+    /// The plan as asked.
+    pub requested: Option<Plan>,
+    /// The plan as granted by the peer.
+    pub granted: Option<Plan>,
+    /// The peer's limits.
+    pub limits: Option<Limits>,
+    /// What was done, in order.
+    pub steps: Vec<Step>,
+    /// What was noticed.
+    pub findings: Vec<Finding>,
+    /// What was judged.
+    pub verdicts: Vec<Verdict>,
+    /// Why the run ended early, if it did.
+    pub error: Option<StepError>,
+    /// What an SMB server says about itself (`pathproof smb`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smb: Option<SmbServer>,
+    /// The NIC pairs that SMB Multichannel would use (`pathproof channels`, `check`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Channels>,
+}
+
+impl ResultDoc {
+    /// A document of a run that has measured nothing yet.
+    pub fn new(tool: Tool, started_at: impl Into<String>) -> ResultDoc {
+        ResultDoc {
+            schema: SCHEMA.into(),
+            tool,
+            started_at: started_at.into(),
+            peer: None,
+            environment: Environments::default(),
+            requested: None,
+            granted: None,
+            limits: None,
+            steps: Vec::new(),
+            findings: Vec::new(),
+            verdicts: Vec::new(),
+            error: None,
+            smb: None,
+            channels: None,
+        }
+    }
+}
+
+impl Step {
+    /// A step that has measured nothing yet.
+    pub fn new(kind: StepKind, name: impl Into<String>) -> Step {
+        Step {
+            kind,
+            name: name.into(),
+            over: None,
+            direction: None,
+            spec: None,
+            started_ns: 0,
+            elapsed_ns: 0,
+            summary: Summary::default(),
+            lanes: Vec::new(),
+            histograms: Vec::new(),
+            intervals: Vec::new(),
+            counters: BTreeMap::new(),
+            chosen: BTreeMap::new(),
+            error: None,
+            detail: Detail::default(),
+        }
+    }
+}
+
+/// What wrote a document.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tool {
+    /// `pathproof`.
+    pub name: String,
+    /// Version of the package.
+    pub version: String,
+    /// Commit it was built from, where known.
+    pub commit: Option<String>,
+    /// Transports and options built in.
+    pub features: Vec<String>,
+}
+
+/// Both hosts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Environments {
+    /// The host that ran the command.
+    pub client: Option<Environment>,
+    /// The host that ran `pathproof serve`.
+    pub server: Option<Environment>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Step {
+    /// Kind.
+    pub kind: StepKind,
+    /// Short name for people: `tcp stream out, 1 lane`.
+    pub name: String,
+    /// Transport, where one was used.
+    pub over: Option<String>,
+    /// Direction, where one applies.
+    pub direction: Option<Direction>,
+    /// The step as granted.
+    pub spec: Option<StepSpec>,
+    /// Start, in ns since the start of the run.
+    pub started_ns: u64,
+    /// Whole length of the step including preparation, in ns.
+    pub elapsed_ns: u64,
+    /// The figures that people ask for first.
+    #[serde(default)]
+    pub summary: Summary,
+    /// One entry for each lane and end.
+    #[serde(default)]
+    pub lanes: Vec<LaneResult>,
+    /// Distributions, per lane and merged.
+    #[serde(default)]
+    pub histograms: Vec<HistogramRecord>,
+    /// The measured window in slices.
+    #[serde(default)]
+    pub intervals: Vec<Interval>,
+    /// Counters by name.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+    /// Choices made and modes in force, by name, each with its reason.
+    #[serde(default)]
+    pub chosen: BTreeMap<String, String>,
+    /// What stopped the step, if something did. What was measured before stays in place.
+    pub error: Option<StepError>,
+    /// Fields of particular kinds of step (`paths` of `mtu`, `rounds` of `migrate`, `proof` of RDMA …), beside
+    /// the others in JSON.
+    #[serde(flatten)]
+    pub detail: Detail,
+}
+
+/// Fields that only some kinds of step have; absent from the document where they do not apply.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Detail {
+    /// Migration rehearsals.
+    #[serde(flatten)]
+    pub migrate: Option<MigrateDetail>,
+    /// Path MTU of every NIC pair, family and direction (`mtu`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Vec<MtuPath>>,
+    /// Proof that the payload went over RDMA (traffic over `rdma`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<crate::RdmaProof>,
+    /// What each NIC carried, in steps over several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nics: Option<Vec<NicShare>>,
+    /// What happened when a path died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failover: Option<Failover>,
+}
+
+/// The figures that people ask for first; `None` where the step does not have them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Summary {
+    /// The receiver's payload rate over the measured window, in bit/s; both directions summed for `both`.
+    pub goodput_bits_per_s: Option<u64>,
+    /// The same, outward only.
+    pub goodput_out_bits_per_s: Option<u64>,
+    /// The same, inward only.
+    pub goodput_in_bits_per_s: Option<u64>,
+    /// Lowest goodput of any whole second within the window, in bit/s.
+    pub goodput_worst_second_bits_per_s: Option<u64>,
+    /// Payload bytes that the receivers counted in the window.
+    pub bytes: Option<u64>,
+    /// Length of the measured window, in ns.
+    pub window_ns: Option<u64>,
+    /// Messages (or round trips) completed in the window.
+    pub messages: Option<u64>,
+    /// Round trip distribution: ping-pong, requests (service time), reachability.
+    pub rtt_ns: Option<LatencySummary>,
+    /// Service time: from the actual send to the reply.
+    pub service_ns: Option<LatencySummary>,
+    /// Response time: from the *intended* send to the reply (open loop only).
+    pub response_ns: Option<LatencySummary>,
+    /// `open` or `closed`, for requests.
+    pub load: Option<String>,
+    /// TCP segments sent again in the window, both ends.
+    pub retransmits: Option<u64>,
+    /// CPU time of the client's lane threads in the window, in ns.
+    pub cpu_client_ns: Option<u64>,
+    /// CPU time of the server's lane threads in the window, in ns.
+    pub cpu_server_ns: Option<u64>,
+    /// Whether received bytes were compared with what was sent, and agreed.
+    pub verified: Option<bool>,
+}
+
+/// A distribution in a few numbers. The whole one is in `histograms`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LatencySummary {
+    /// Samples.
+    pub count: u64,
+    /// Smallest, in ns.
+    pub min: u64,
+    /// Median, in ns.
+    pub p50: u64,
+    /// 90th percentile, in ns.
+    pub p90: u64,
+    /// 99th percentile, in ns.
+    pub p99: u64,
+    /// 99.9th percentile, in ns.
+    pub p999: u64,
+    /// Largest, in ns.
+    pub max: u64,
+    /// Samples beyond the histogram's range, counted at its end.
+    pub saturated: u64,
+}
+
+/// One lane as one end saw it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LaneResult {
+    /// Index of the lane in its step.
+    pub lane: u32,
+    /// `client` or `server`.
+    pub end: String,
+    /// `send`, `receive` or `both`.
+    pub role: String,
+    /// Local address.
+    pub local: Option<String>,
+    /// Remote address.
+    pub remote: Option<String>,
+    /// Local NIC the lane was bound to.
+    pub nic: Option<String>,
+    /// CPU the thread was pinned to.
+    pub cpu: Option<u32>,
+    /// Payload bytes in the window.
+    pub bytes: u64,
+    /// Messages in the window.
+    pub messages: u64,
+    /// Length of this lane's window, in ns.
+    pub window_ns: u64,
+    /// CPU time of the thread in the window, in ns.
+    pub cpu_ns: Option<u64>,
+    /// Send mode in force: `copy`, `zero-copy`.
+    pub send_mode: Option<String>,
+    /// Receive mode in force: `copy`, `discard`.
+    pub receive_mode: Option<String>,
+    /// How the thread waited: `block`, `spin`.
+    pub wait_mode: Option<String>,
+    /// Segments sent again in the window.
+    pub retransmits: Option<u64>,
+    /// Segment size used for sending at the end, in bytes.
+    pub send_segment_bytes: Option<u64>,
+    /// Path MTU that the kernel assumed at the end, in bytes.
+    pub path_ip_mtu_bytes: Option<u64>,
+    /// The kernel's smoothed round trip at the end, in ns.
+    pub rtt_ns: Option<u64>,
+    /// Choices the lane made, with reasons.
+    pub chosen: BTreeMap<String, String>,
+    /// Further counters.
+    pub counters: BTreeMap<String, u64>,
+    /// Whether received bytes were verified, and agreed.
+    pub verified: Option<bool>,
+    /// What stopped the lane, if something did.
+    pub error: Option<StepError>,
+}
+
+/// One distribution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HistogramRecord {
+    /// `service`, `response`, `chunk` …
+    pub name: String,
+    /// The lane, or `None` for the merged one.
+    pub lane: Option<u32>,
+    /// Unit of the values: `ns`.
+    pub unit: String,
+    /// Samples.
+    pub count: u64,
+    /// Samples beyond the range, counted at its end.
+    pub saturated: u64,
+    /// HdrHistogram V2, deflated, base64.
+    pub hdr_v2_base64: String,
+}
+
+/// One slice of the window, summed over the lanes of one end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Interval {
+    /// `client` or `server`.
+    pub end: String,
+    /// The lane, or `None` when summed over lanes.
+    pub lane: Option<u32>,
+    /// Start in ns since the start of the window.
+    pub start_ns: u64,
+    /// Length in ns.
+    pub length_ns: u64,
+    /// Payload bytes sent.
+    pub sent_bytes: u64,
+    /// Payload bytes received.
+    pub received_bytes: u64,
+    /// Messages completed.
+    pub messages: u64,
+    /// Segments sent again.
+    pub retransmits: Option<u64>,
+    /// The kernel's smoothed round trip, in ns.
+    pub rtt_ns: Option<u64>,
+    /// Segment size, in bytes.
+    pub send_segment_bytes: Option<u64>,
+    /// Path MTU assumed by the kernel, in bytes.
+    pub path_ip_mtu_bytes: Option<u64>,
+    /// CPU time of the thread, in ns.
+    pub cpu_ns: Option<u64>,
+}
+
+/// What each end reports of a step: its own lanes, distributions and intervals.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Half {
+    /// This end's lanes.
+    pub lanes: Vec<LaneResult>,
+    /// This end's distributions (per lane).
+    pub histograms: Vec<HistogramRecord>,
+    /// This end's intervals.
+    pub intervals: Vec<Interval>,
+    /// This end's counters.
+    pub counters: BTreeMap<String, u64>,
+    /// Choices with reasons.
+    pub chosen: BTreeMap<String, String>,
+    /// Findings made at this end.
+    pub findings: Vec<Finding>,
+    /// What stopped this end.
+    pub error: Option<StepError>,
+    /// Whatever the kind of step needs beyond that.
+    pub detail: serde_json::Value,
+}
+
+/// What stopped something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StepError {
+    /// Which sort.
+    pub kind: ErrorKind,
+    /// One sentence, with what to do next.
+    pub message: String,
+}
+
+/// Sorts of error, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Something is not available on one of the hosts.
+    Unsupported,
+    /// Bad input.
+    Invalid,
+    /// Nothing came in time.
+    Timeout,
+    /// The peer closed, reset or vanished.
+    PeerLost,
+    /// The peer said no.
+    Refused,
+    /// The peer broke the protocol.
+    Protocol,
+    /// A limit of a machine was met.
+    Resource,
+    /// The operating system refused a call.
+    System,
+    /// The user interrupted.
+    Interrupted,
+}
+
+/// One judgement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Verdict {
+    /// What was judged.
+    pub subject: String,
+    /// How it came out.
+    pub outcome: Outcome,
+    /// Why, with the measured number and the limit.
+    pub reason: String,
+}
+
+/// How a judgement came out. No data is never a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Fit.
+    Pass,
+    /// Cannot tell.
+    Inconclusive,
+    /// Not fit.
+    Fail,
+}

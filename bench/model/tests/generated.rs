@@ -1,0 +1,136 @@
+//! Files that are made from the types and must not drift from them: the JSON schema and the list of findings.
+//!
+//! `UPDATE_GENERATED=1 cargo test -p pathproof-model --test generated` writes them anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use pathproof_model::finding::CATALOGUE;
+use pathproof_model::{ResultDoc, Severity};
+use serde_json::Value;
+
+fn must_be_current(file: &str, wanted: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        let _ = path.parent().map(std::fs::create_dir_all);
+        std::fs::write(&path, wanted).unwrap_or_else(|e| panic!("cannot write {file}: {e}"));
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {file}: {e}"));
+    assert!(
+        found == wanted,
+        "{file} is not what the types say; run UPDATE_GENERATED=1 cargo test -p pathproof-model --test generated"
+    );
+}
+
+fn schema() -> Value {
+    let mut schema = serde_json::to_value(schemars::schema_for!(ResultDoc)).unwrap();
+    schema["title"] = "pathproof result, version 1".into();
+    schema
+}
+
+#[test]
+fn the_schema_is_current() {
+    must_be_current("results/schema/v1.json", &(serde_json::to_string_pretty(&schema()).unwrap() + "\n"));
+}
+
+#[test]
+fn the_list_of_fields_is_current() {
+    let schema = schema();
+    let mut text = String::from(
+        "# Every field of a result, version 1\n\n\
+         Made from the types in `bench/model`; do not edit by hand. [RESULT-FORMAT.md](RESULT-FORMAT.md) says how to \
+         read it.\n`?` marks what may be null or absent.\n",
+    );
+    let _ = write!(text, "\n## The document\n\n");
+    fields(&schema, &mut text);
+    for (name, kind) in schema["$defs"].as_object().unwrap() {
+        let _ = write!(text, "\n## {name}\n\n{}\n", prose(kind));
+        let alternatives = kind.get("oneOf").or(kind.get("anyOf")).and_then(Value::as_array);
+        for alternative in alternatives.into_iter().flatten() {
+            match alternative["const"].as_str().or(alternative["properties"]["kind"]["const"].as_str()) {
+                Some(word) => _ = write!(text, "\n- `{word}`: {}", prose(alternative)),
+                None => _ = write!(text, "\n- {}: {}", type_of(alternative), prose(alternative)),
+            }
+        }
+        if alternatives.is_some() {
+            text.push('\n');
+        }
+        if kind.get("properties").is_some() {
+            text.push('\n');
+            fields(kind, &mut text);
+        }
+    }
+    must_be_current("docs/RESULT-FIELDS.md", &text);
+}
+
+fn prose(schema: &Value) -> String {
+    let text = schema["description"].as_str().unwrap_or_default().replace("[`", "`").replace("`]", "`");
+    text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
+}
+
+fn fields(schema: &Value, text: &mut String) {
+    text.push_str("| field | type | meaning |\n|---|---|---|\n");
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let _ = writeln!(text, "| `{name}` | {} | {} |", type_of(field), prose(field));
+    }
+}
+
+/// The type in a few words; types of ours link to their section.
+fn type_of(schema: &Value) -> String {
+    if let Some(path) = schema["$ref"].as_str() {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        return format!("[{name}](#{})", name.to_lowercase());
+    }
+    if let Some(choices) = schema["anyOf"].as_array() {
+        let names: Vec<_> = choices.iter().map(type_of).filter(|name| name != "null").collect();
+        let maybe = if names.len() < choices.len() { "?" } else { "" };
+        return format!("{}{maybe}", names.join(" or "));
+    }
+    let names: Vec<&str> = match &schema["type"] {
+        Value::String(one) if one == "null" => return "null".into(),
+        Value::String(one) => vec![one],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        _ => return "any".into(),
+    };
+    let maybe = if names.contains(&"null") { "?" } else { "" };
+    let name = names.into_iter().find(|name| *name != "null").unwrap_or("null");
+    match name {
+        "array" => format!("{}[]{maybe}", type_of(&schema["items"])),
+        "object" if schema["additionalProperties"].is_object() => {
+            format!("name → {}{maybe}", type_of(&schema["additionalProperties"]))
+        }
+        name => format!("{name}{maybe}"),
+    }
+}
+
+#[test]
+fn the_list_of_findings_is_current() {
+    let mut text = String::from(
+        "# Findings\n\n\
+         Made from the catalogue in `bench/model/src/finding/catalogue.rs`; do not edit by hand.\n\n\
+         A finding in a result has a `code` from this list, a `severity`, the `evidence` of this run in words, its \
+         numbers in\n`values`, what it means, and what to do next. Codes are stable: programs may match on them. A run \
+         may raise or lower\nthe severity given here and gives more precise advice where it can. An `error` makes the \
+         verdict `finding/CODE` fail.\n",
+    );
+    for entry in CATALOGUE {
+        let severity = match entry.severity {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        let _ = write!(
+            text,
+            "\n## {}\n\n*{severity}.* {}\n\n**Next:** {}\n",
+            entry.code, entry.meaning, entry.next
+        );
+    }
+    must_be_current("docs/FINDINGS.md", &text);
+}
+
+#[test]
+fn the_limits_in_the_documentation_are_the_built_in_ones() {
+    let text = include_str!("../../../docs/MEASUREMENT.md");
+    let built_in = pathproof_model::criteria::BUILT_IN;
+    assert!(text.contains(built_in), "docs/MEASUREMENT.md must hold criteria.toml word for word");
+}

@@ -1,0 +1,24 @@
+//! Pure rendering of a result document: text for people, JSON for programs, an HdrHistogram log for plots.
+//!
+//! **Invariant**: a renderer sees the document and nothing else. What it needs and does not find there, the
+//! document was missing; so a report can be made a year later on another machine.
+#![forbid(unsafe_code)]
+
+use std::io;
+
+use pathproof_model::ResultDoc;
+
+mod hlog;
+mod json;
+pub mod layout;
+mod text;
+
+pub use hlog::Hlog;
+pub use json::Json;
+pub use text::Text;
+
+/// Writes a document in one form.
+pub trait Render {
+    /// Writes the whole of `doc` to `out`.
+    fn render(&self, doc: &ResultDoc, out: &mut dyn io::Write) -> io::Result<()>;
+}

@@ -1,0 +1,81 @@
+//! Which run this was: command, time, both hosts, and the NICs that carried it.
+
+use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
+use pathproof_model::{Environment, Nic, ResultDoc, judge};
+
+use crate::layout::{Style, hanging};
+
+pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
+    let plan = doc.granted.as_ref().or(doc.requested.as_ref());
+    let command = plan.map(|p| p.command.as_str()).unwrap_or_default();
+    let peer = match doc.peer.as_deref() {
+        Some("self") => " of this host against itself".to_owned(),
+        Some(peer) => format!(" to {peer}"),
+        None => String::new(),
+    };
+    let took = doc.steps.iter().map(|s| s.started_ns + s.elapsed_ns).max();
+    let took = took.map(|ns| format!(", {}", Nanoseconds(ns))).unwrap_or_default();
+    let title = format!("{} {}: {command}{peer}", doc.tool.name, doc.tool.version);
+    let mut lines = vec![format!("{}  ({}{took})", style.heading(&title), doc.started_at)];
+
+    let ends = &doc.environment;
+    let same = doc.peer.as_deref() == Some("self");
+    if same {
+        lines.extend(ends.client.as_ref().map(|e| host("host    ", e)).unwrap_or_default());
+    } else {
+        for (end, environment) in [("client  ", &ends.client), ("server  ", &ends.server)] {
+            lines.extend(environment.as_ref().map(|e| host(end, e)).unwrap_or_default());
+            let name = end.trim();
+            lines.extend(environment.as_ref().map(|e| nics(doc, name, e)).unwrap_or_default());
+        }
+    }
+    lines
+}
+
+fn host(label: &str, environment: &Environment) -> Vec<String> {
+    let name = environment.hostname.as_deref().unwrap_or("(name unknown)");
+    let parts = [
+        environment.operating_system.clone(),
+        environment.kernel.as_ref().map(|k| format!("kernel {k}")),
+        environment.cpus.map(|n| format!("{n} CPUs")),
+        environment.memory_bytes.map(|n| format!("{} memory", Bytes(n))),
+        environment.virtualization.clone(),
+    ];
+    let facts = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    hanging(label, &format!("{name}: {facts}"))
+}
+
+/// The NICs that lanes of this run used at `end`.
+fn nics(doc: &ResultDoc, end: &str, environment: &Environment) -> Vec<String> {
+    let mut used: Vec<&Nic> = Vec::new();
+    let lanes = doc.steps.iter().flat_map(|s| &s.lanes).filter(|l| l.end == end);
+    for nic in lanes.filter_map(|lane| judge::nic_of(environment, lane)) {
+        if used.iter().all(|u| u.name != nic.name) {
+            used.push(nic);
+        }
+    }
+    used.into_iter().flat_map(|nic| hanging("        ", &describe(nic))).collect()
+}
+
+fn describe(nic: &Nic) -> String {
+    let speed = nic.speed_bits_per_s.map_or("speed unknown".into(), |s| BitsPerSecond(s).to_string());
+    let parts = [
+        Some(speed),
+        nic.ip_mtu_bytes.map(|n| format!("ip_mtu {n}")),
+        nic.driver.clone().or_else(|| nic.kind.clone()),
+        nic.receive_queues.map(|n| format!("{n} receive queue{}", if n == 1 { "" } else { "s" })),
+        nic.numa_node.map(|n| format!("NUMA node {n}")),
+        nic.rdma_device.as_ref().map(|d| format!("RDMA {d}")),
+    ];
+    let facts = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    let addresses: Vec<_> = nic.addresses.iter().filter(|a| !link_local(a.address)).collect();
+    let first = addresses.first().map(|a| format!(" {}/{}", a.address, a.prefix_len)).unwrap_or_default();
+    format!("{}{first}: {facts}", nic.name)
+}
+
+fn link_local(address: std::net::IpAddr) -> bool {
+    match address {
+        std::net::IpAddr::V4(a) => a.is_link_local(),
+        std::net::IpAddr::V6(a) => a.is_unicast_link_local(),
+    }
+}
