@@ -1,0 +1,332 @@
+//! The socket calls behind path-MTU probing that have no safe wrapper elsewhere: DF without the kernel's own
+//! path-MTU cache, the error queue, and the size of the fragments that a datagram came in.
+//!
+//! Each is one system call with a typed result. What an error means is decided by the callers; values that this
+//! module does not know are passed on as numbers, never guessed.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Address family of the socket a call is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub fn of(address: IpAddr) -> Family {
+        if address.is_ipv4() { Family::V4 } else { Family::V6 }
+    }
+}
+
+// linux/in.h and linux/in6.h; the libc crate lacks some of them.
+const IP_MTU: i32 = 14;
+const IP_RECVFRAGSIZE: i32 = 25;
+const IPV6_MTU: i32 = 24;
+const IPV6_RECVFRAGSIZE: i32 = 77;
+const IP_PMTUDISC_DO: i32 = 2;
+const IP_PMTUDISC_PROBE: i32 = 3;
+
+/// Sets DF on everything sent and ignores the kernel's path-MTU cache, so that only the interface's own MTU
+/// limits a datagram (`IP_PMTUDISC_PROBE`).
+pub fn probe_path_mtu(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
+    set_discovery(fd, family, IP_PMTUDISC_PROBE)
+}
+
+/// Sets DF and obeys the cache (`IP_PMTUDISC_DO`), which makes [`path_mtu`] tell what the cache holds.
+pub fn obey_path_mtu(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
+    set_discovery(fd, family, IP_PMTUDISC_DO)
+}
+
+fn set_discovery(fd: BorrowedFd<'_>, family: Family, value: i32) -> io::Result<()> {
+    match family {
+        Family::V4 => set_option(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, value),
+        Family::V6 => set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, value),
+    }
+}
+
+/// Queues errors (local refusals and ICMP messages) for [`next_error`].
+pub fn queue_errors(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
+    match family {
+        Family::V4 => set_option(fd, libc::IPPROTO_IP, libc::IP_RECVERR, 1),
+        Family::V6 => set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1),
+    }
+}
+
+/// Makes [`receive`] tell whether a datagram arrived in fragments.
+pub fn report_fragments(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
+    match family {
+        Family::V4 => set_option(fd, libc::IPPROTO_IP, IP_RECVFRAGSIZE, 1),
+        Family::V6 => set_option(fd, libc::IPPROTO_IPV6, IPV6_RECVFRAGSIZE, 1),
+    }
+}
+
+/// The path MTU that the kernel assumes towards the peer of a *connected* socket.
+pub fn path_mtu(fd: BorrowedFd<'_>, family: Family) -> io::Result<u32> {
+    let (level, name) = match family {
+        Family::V4 => (libc::IPPROTO_IP, IP_MTU),
+        Family::V6 => (libc::IPPROTO_IPV6, IPV6_MTU),
+    };
+    let mut value: libc::c_int = 0;
+    let mut len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel stores one int through the pointer, whose size it is told.
+    let failed =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) } != 0;
+    if failed {
+        return Err(io::Error::last_os_error());
+    }
+    u32::try_from(value).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the kernel reads one int through a pointer to one int.
+    let failed = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    } != 0;
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// One datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes stored in the buffer.
+    pub bytes: usize,
+    /// Sender, where the kernel told.
+    pub from: Option<SocketAddr>,
+    /// Largest fragment that it came in; `None` when it came whole.
+    pub largest_fragment_bytes: Option<u32>,
+}
+
+/// Where a queued error comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// This host.
+    Local,
+    /// An ICMP message.
+    Icmp,
+    /// An ICMPv6 message.
+    Icmp6,
+    /// Something else (`SO_EE_ORIGIN_*`).
+    Other(u8),
+}
+
+/// One entry of the error queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueuedError {
+    /// `errno`.
+    pub errno: i32,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// ICMP type.
+    pub icmp_type: u8,
+    /// ICMP code.
+    pub icmp_code: u8,
+    /// The MTU, for `EMSGSIZE`.
+    pub info: u32,
+    /// Who sent the ICMP message.
+    pub offender: Option<IpAddr>,
+    /// Bytes of the datagram at fault that were quoted and are now in the buffer.
+    pub bytes: usize,
+}
+
+/// Room for the control messages of one datagram, aligned as `cmsghdr` asks.
+#[repr(align(8))]
+struct Room([u8; 512]);
+
+/// What `recvmsg` stored besides the payload.
+struct Envelope {
+    bytes: usize,
+    from: Option<SocketAddr>,
+    largest_fragment_bytes: Option<u32>,
+    error: Option<QueuedError>,
+}
+
+/// Takes the next datagram without waiting; `Ok(None)` when there is none.
+pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<Received>> {
+    Ok(receive_any(fd, buffer, libc::MSG_DONTWAIT)?.map(|envelope| Received {
+        bytes: envelope.bytes,
+        from: envelope.from,
+        largest_fragment_bytes: envelope.largest_fragment_bytes,
+    }))
+}
+
+/// Takes the next entry of the error queue without waiting; `Ok(None)` when there is none. An entry that is no
+/// network error (a time stamp, say) is skipped.
+pub fn next_error(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<QueuedError>> {
+    // The queue is finite; the bound guards against a kernel that refills it with other entries as we read.
+    for _ in 0..1024 {
+        let Some(envelope) = receive_any(fd, buffer, libc::MSG_DONTWAIT | libc::MSG_ERRQUEUE)? else {
+            return Ok(None);
+        };
+        if let Some(error) = envelope.error {
+            return Ok(Some(QueuedError { bytes: envelope.bytes, ..error }));
+        }
+    }
+    Ok(None)
+}
+
+fn receive_any(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<Option<Envelope>> {
+    let mut room = Room([0; 512]);
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut name = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    // SAFETY: `msghdr` is plain data for which all zeroes is a valid value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = name.as_mut_ptr().cast();
+    message.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = room.0.as_mut_ptr().cast();
+    message.msg_controllen = room.0.len() as _;
+    // SAFETY: every pointer in `message` names memory of the length stored beside it, alive until the return.
+    let got = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) };
+    let Ok(bytes) = usize::try_from(got) else {
+        let error = io::Error::last_os_error();
+        return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
+    };
+    let mut envelope =
+        Envelope { bytes: bytes.min(buffer.len()), from: None, largest_fragment_bytes: None, error: None };
+    // SAFETY: `name` started as zeroes, which is a valid value, and the kernel wrote plain data over it.
+    let name = unsafe { name.assume_init() };
+    envelope.from = socket_address(bytes_of(&name));
+    // SAFETY: the kernel filled the control buffer and its length; the macros stay within that length.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    while !header.is_null() {
+        // SAFETY: `header` was returned by CMSG_FIRSTHDR or CMSG_NXTHDR, so a whole header lies there.
+        let (level, kind, length) =
+            unsafe { ((*header).cmsg_level, (*header).cmsg_type, (*header).cmsg_len as usize) };
+        // SAFETY: CMSG_LEN and CMSG_DATA are arithmetic on the header; `length` counts from the header's start
+        // and was bounded by the kernel to the buffer.
+        let data = unsafe {
+            let head = libc::CMSG_LEN(0) as usize;
+            std::slice::from_raw_parts(libc::CMSG_DATA(header), length.saturating_sub(head))
+        };
+        match (level, kind) {
+            (libc::IPPROTO_IP, IP_RECVFRAGSIZE) | (libc::IPPROTO_IPV6, IPV6_RECVFRAGSIZE) => {
+                let size = data.get(..4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
+                envelope.largest_fragment_bytes = size.filter(|size| *size > 0);
+            }
+            (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => {
+                envelope.error = extended_error(data);
+            }
+            _ => {}
+        }
+        // SAFETY: as for CMSG_FIRSTHDR; the result is null past the last header.
+        header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
+    }
+    Ok(Some(envelope))
+}
+
+/// The bytes of a socket address.
+fn bytes_of(name: &libc::sockaddr_storage) -> &[u8] {
+    // SAFETY: the structure is plain data without padding that was not zeroed, read as bytes for its own size.
+    unsafe {
+        std::slice::from_raw_parts((&raw const *name).cast::<u8>(), size_of::<libc::sockaddr_storage>())
+    }
+}
+
+/// `sock_extended_err` (linux/errqueue.h) and the offender's address behind it.
+fn extended_error(data: &[u8]) -> Option<QueuedError> {
+    let word = |at: usize| Some(u32::from_ne_bytes(data.get(at..at + 4)?.try_into().ok()?));
+    Some(QueuedError {
+        errno: word(0)? as i32,
+        origin: match *data.get(4)? {
+            1 => Origin::Local,
+            2 => Origin::Icmp,
+            3 => Origin::Icmp6,
+            other => Origin::Other(other),
+        },
+        icmp_type: *data.get(5)?,
+        icmp_code: *data.get(6)?,
+        info: word(8)?,
+        offender: data.get(16..).and_then(socket_address).map(|address| address.ip()),
+        bytes: 0,
+    })
+}
+
+/// `sockaddr_in` or `sockaddr_in6`; anything else is `None`.
+fn socket_address(data: &[u8]) -> Option<SocketAddr> {
+    let family = u16::from_ne_bytes(data.get(..2)?.try_into().ok()?);
+    let port = u16::from_be_bytes(data.get(2..4)?.try_into().ok()?);
+    match i32::from(family) {
+        libc::AF_INET => {
+            let octets: [u8; 4] = data.get(4..8)?.try_into().ok()?;
+            Some(SocketAddr::new(Ipv4Addr::from(octets).into(), port))
+        }
+        libc::AF_INET6 => {
+            let octets: [u8; 16] = data.get(8..24)?.try_into().ok()?;
+            Some(SocketAddr::new(Ipv6Addr::from(octets).into(), port))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd;
+
+    fn pair() -> (UdpSocket, UdpSocket) {
+        let a = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let b = UdpSocket::bind("127.0.0.1:0").unwrap();
+        a.connect(b.local_addr().unwrap()).unwrap();
+        (a, b)
+    }
+
+    #[test]
+    fn what_exceeds_ipv4_is_refused_and_the_path_mtu_of_loopback_is_its_own() {
+        let (a, _b) = pair();
+        probe_path_mtu(a.as_fd(), Family::V4).unwrap();
+        queue_errors(a.as_fd(), Family::V4).unwrap();
+        assert!(a.send(&vec![0; 65_508]).is_err());
+        assert!(path_mtu(a.as_fd(), Family::V4).unwrap() >= 65_535);
+    }
+
+    #[test]
+    fn a_closed_port_is_reported_as_icmp_with_its_offender_and_the_datagram() {
+        let (a, b) = pair();
+        queue_errors(a.as_fd(), Family::V4).unwrap();
+        drop(b);
+        a.send(b"hello").unwrap();
+        let mut buffer = [0; 64];
+        // Loopback answers within the send call.
+        let error = next_error(a.as_fd(), &mut buffer).unwrap().expect("an error is queued");
+        assert_eq!((error.origin, error.icmp_type, error.icmp_code), (Origin::Icmp, 3, 3));
+        assert_eq!(error.offender, Some(IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        assert_eq!(&buffer[..error.bytes], b"hello");
+        assert_eq!(next_error(a.as_fd(), &mut buffer).unwrap(), None);
+    }
+
+    #[test]
+    fn a_whole_datagram_has_no_fragment_size() {
+        let (a, b) = pair();
+        report_fragments(b.as_fd(), Family::V4).unwrap();
+        a.send(b"abc").unwrap();
+        let mut buffer = [0; 8];
+        let got = receive(b.as_fd(), &mut buffer).unwrap().expect("loopback delivers within the send call");
+        assert_eq!((got.bytes, got.largest_fragment_bytes), (3, None));
+        assert_eq!(got.from, Some(a.local_addr().unwrap()));
+        assert_eq!(receive(b.as_fd(), &mut buffer).unwrap(), None);
+    }
+
+    #[test]
+    fn short_control_data_is_no_error() {
+        assert_eq!(extended_error(&[0; 15]).map(|e| e.info), Some(0));
+        assert_eq!(extended_error(&[0; 11]), None);
+        assert_eq!(socket_address(&[2, 0, 1]), None);
+        assert_eq!(socket_address(&[0; 32]), None);
+    }
+}

@@ -1,0 +1,31 @@
+//! What a transport is: [`Transport`], [`PreparedLane`], [`Lane`], [`Region`], [`Clock`], and the
+//! contract that every lane passes.
+//!
+//! **Invariant**: nothing here, and no transport built on it, knows that it is being measured. There is no
+//! histogram, no plan and no report on this side of the boundary.
+//!
+//! The model is completion based, because verbs are that and TCP adapts easily: callers name bytes in a
+//! shared [`Region`] with an [`Op`], hand batches of them to [`Lane::submit`], and collect one
+//! [`Completion`] for each from [`Lane::poll`].
+
+pub mod clock;
+pub mod contract;
+pub mod dirty_tracker;
+pub mod error;
+pub mod errqueue;
+pub mod ethtool;
+pub mod lane;
+pub mod os;
+pub mod pages;
+pub mod region;
+pub mod socket;
+
+pub use clock::{Clock, Tick};
+pub use dirty_tracker::{DirtyLog, DirtyTracker, PagemapScan};
+pub use error::TransportError;
+pub use lane::{
+    Access, Completion, CompletionStatus, Framing, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Offer,
+    Op, PreparedLane, Readiness, ReceiveMode, RegionId, Role, SendMode, SendReports, Transport, Verb, Wait,
+    WaitMode,
+};
+pub use region::{Pages, Region, RegionError};

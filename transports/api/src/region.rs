@@ -1,0 +1,294 @@
+//! [`Region`]: page-aligned memory that lanes and other threads share without borrowing it.
+//!
+//! A region is mapped once and shared by `Arc` between all lanes of a step, the adapter that reads and writes
+//! it by DMA, and the threads that dirty it in a migration rehearsal. It therefore never hands out a
+//! reference to its bytes: it copies in and out, and does the socket calls on its own memory, so that callers
+//! need neither `unsafe` nor lifetimes. Races between writers are part of the model (a migration source reads
+//! pages that are being dirtied); they can tear values, never memory safety, because no Rust reference to the
+//! bytes ever exists.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Size of a base page in bytes. All supported targets use 4 KiB pages for anonymous memory.
+pub const PAGE_BYTES: u64 = 4096;
+
+/// Which pages a region is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Whatever the system gives (transparent huge pages allowed).
+    Default,
+    /// Base pages only (`MADV_NOHUGEPAGE`), for dirty tracking that must be exact to 4 KiB.
+    Small,
+    /// Explicit 2 MiB pages (`MAP_HUGETLB`); fails when none are reserved.
+    Huge,
+}
+
+/// Why a region could not be made or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegionError {
+    /// The system would not map so much memory.
+    #[error("cannot map {bytes} bytes of memory ({pages:?} pages): {source}; ask for less, or free some")]
+    Map {
+        /// Bytes asked for.
+        bytes: u64,
+        /// Kind of pages.
+        pages: Pages,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An offset or length lies outside.
+    #[error("bytes {offset}..+{len} lie outside the region of {bytes} bytes")]
+    Range {
+        /// Start, in bytes.
+        offset: u64,
+        /// Length, in bytes.
+        len: u64,
+        /// Size of the region, in bytes.
+        bytes: u64,
+    },
+}
+
+/// Page-aligned memory of fixed size, zero at first.
+#[derive(Debug)]
+pub struct Region {
+    base: NonNull<u8>,
+    bytes: u64,
+    mapped_bytes: usize,
+}
+
+// SAFETY: the mapping is owned by this value alone and lives until drop; every access goes through raw
+// pointers, volatile copies, atomics or system calls, never through references, so sharing it between threads
+// cannot create aliased `&mut`.
+unsafe impl Send for Region {}
+// SAFETY: as above.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Maps `bytes` (rounded up to whole pages) of zeroed memory.
+    pub fn new(bytes: u64, pages: Pages) -> Result<Region, RegionError> {
+        let unit = if pages == Pages::Huge { 2 << 20 } else { PAGE_BYTES };
+        let fail = |source| RegionError::Map { bytes, pages, source };
+        let rounded = bytes
+            .max(1)
+            .checked_next_multiple_of(unit)
+            .ok_or_else(|| fail(io::ErrorKind::OutOfMemory.into()))?;
+        let mapped_bytes = usize::try_from(rounded).map_err(|_| fail(io::ErrorKind::OutOfMemory.into()))?;
+        let huge = if pages == Pages::Huge { libc::MAP_HUGETLB } else { 0 };
+        // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no existing memory.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                mapped_bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | huge,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(fail(io::Error::last_os_error()));
+        }
+        let base = NonNull::new(base.cast::<u8>()).ok_or_else(|| fail(io::Error::last_os_error()))?;
+        if pages == Pages::Small {
+            // Advice only: a kernel without transparent huge pages refuses it, and needs it not.
+            // SAFETY: the range is exactly the mapping made above.
+            unsafe { libc::madvise(base.as_ptr().cast(), mapped_bytes, libc::MADV_NOHUGEPAGE) };
+        }
+        Ok(Region { base, bytes, mapped_bytes })
+    }
+
+    /// Usable size in bytes.
+    pub fn len(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether the region has no usable byte.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Address of the first byte, for registration with an adapter. Dereferencing it is the caller's
+    /// `unsafe` and the caller's race.
+    pub fn base_address(&self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// Bytes mapped, a multiple of the page size.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.mapped_bytes as u64
+    }
+
+    /// Checks that `offset..offset+len` lies inside.
+    pub fn check(&self, offset: u64, len: u64) -> Result<(), RegionError> {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.bytes => Ok(()),
+            _ => Err(RegionError::Range { offset, len, bytes: self.bytes }),
+        }
+    }
+
+    /// Pointer to `offset`, after checking that `len` bytes follow it.
+    fn at(&self, offset: u64, len: u64) -> Result<*mut u8, RegionError> {
+        self.check(offset, len)?;
+        // SAFETY: `offset` was just checked to lie inside the mapping.
+        Ok(unsafe { self.base.as_ptr().add(offset as usize) })
+    }
+
+    /// Copies `source` to `offset`.
+    pub fn copy_in(&self, offset: u64, source: &[u8]) -> Result<(), RegionError> {
+        let target = self.at(offset, source.len() as u64)?;
+        // SAFETY: the target range is inside the mapping, and `source` is a Rust slice, which cannot overlap
+        // it because no reference into the mapping ever exists.
+        unsafe { std::ptr::copy_nonoverlapping(source.as_ptr(), target, source.len()) };
+        Ok(())
+    }
+
+    /// Copies from `offset` into `target`.
+    pub fn copy_out(&self, offset: u64, target: &mut [u8]) -> Result<(), RegionError> {
+        let source = self.at(offset, target.len() as u64)?;
+        // SAFETY: as in `copy_in`, with the roles exchanged.
+        unsafe { std::ptr::copy_nonoverlapping(source, target.as_mut_ptr(), target.len()) };
+        Ok(())
+    }
+
+    /// Sets `len` bytes at `offset` to `byte`.
+    pub fn fill(&self, offset: u64, len: u64, byte: u8) -> Result<(), RegionError> {
+        let target = self.at(offset, len)?;
+        // SAFETY: the range was checked to lie inside the mapping.
+        unsafe { std::ptr::write_bytes(target, byte, len as usize) };
+        Ok(())
+    }
+
+    /// The 8-byte word at `offset` as an atomic; `offset` must be a multiple of 8.
+    fn word(&self, offset: u64) -> Result<&AtomicU64, RegionError> {
+        let at = self.at(offset, 8)?;
+        if !offset.is_multiple_of(8) {
+            return Err(RegionError::Range { offset, len: 8, bytes: self.bytes });
+        }
+        // SAFETY: inside the mapping, aligned, alive as long as `self`; an atomic may be shared.
+        Ok(unsafe { AtomicU64::from_ptr(at.cast::<u64>()) })
+    }
+
+    /// Stores a word at `offset` (a multiple of 8) so that a concurrent reader sees it whole.
+    pub fn store_word(&self, offset: u64, value: u64) -> Result<(), RegionError> {
+        self.word(offset)?.store(value, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Loads the word at `offset` (a multiple of 8).
+    pub fn load_word(&self, offset: u64) -> Result<u64, RegionError> {
+        Ok(self.word(offset)?.load(Ordering::Relaxed))
+    }
+
+    /// `send(2)` of `len` bytes at `offset` on a connected socket, with `MSG_*` flags. `MSG_NOSIGNAL` is added.
+    pub fn send(&self, fd: BorrowedFd<'_>, offset: u64, len: u64, flags: i32) -> io::Result<usize> {
+        let source = self.at(offset, len).map_err(io::Error::other)?;
+        let none = std::ptr::null::<libc::sockaddr>();
+        // Called without the C library's `send`, whose bookkeeping for thread cancellation costs a fiftieth of
+        // a loopback round trip in a process with several threads.
+        // SAFETY: the kernel reads `len` bytes that lie inside the mapping.
+        let sent = unsafe {
+            let flags = flags | libc::MSG_NOSIGNAL;
+            libc::syscall(libc::SYS_sendto, fd.as_raw_fd(), source, len as usize, flags, none, 0)
+        };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// `recv(2)` of at most `len` bytes to `offset` from a connected socket, with `MSG_*` flags.
+    pub fn recv(&self, fd: BorrowedFd<'_>, offset: u64, len: u64, flags: i32) -> io::Result<usize> {
+        let target = self.at(offset, len).map_err(io::Error::other)?;
+        let (none, no_length) = (std::ptr::null::<libc::sockaddr>(), std::ptr::null::<libc::socklen_t>());
+        // Called directly for the same reason as in `send`.
+        // SAFETY: the kernel writes at most `len` bytes, all inside the mapping.
+        let received = unsafe {
+            libc::syscall(libc::SYS_recvfrom, fd.as_raw_fd(), target, len as usize, flags, none, no_length)
+        };
+        usize::try_from(received).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// `sendmsg(2)` of `head` followed by `len` bytes at `offset`, in one call. Returns the bytes sent of both.
+    pub fn send_with_head(
+        &self,
+        fd: BorrowedFd<'_>,
+        head: &[u8],
+        offset: u64,
+        len: u64,
+        flags: i32,
+    ) -> io::Result<usize> {
+        let source = self.at(offset, len).map_err(io::Error::other)?;
+        let mut parts = [
+            libc::iovec { iov_base: head.as_ptr().cast_mut().cast(), iov_len: head.len() },
+            libc::iovec { iov_base: source.cast(), iov_len: len as usize },
+        ];
+        // SAFETY: `msghdr` is plain data for which all zeroes is a valid value.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = parts.as_mut_ptr();
+        message.msg_iovlen = parts.len() as _;
+        // SAFETY: both parts stay alive during the call, which only reads them.
+        let sent = unsafe { libc::sendmsg(fd.as_raw_fd(), &message, flags | libc::MSG_NOSIGNAL) };
+        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// `recvmsg(2)` of at most `len` bytes to `offset`, and what follows them into `tail`, in one call. Returns
+    /// the bytes received into both; the tail gets none before the first part is full.
+    pub fn recv_with_tail(
+        &self,
+        fd: BorrowedFd<'_>,
+        offset: u64,
+        len: u64,
+        tail: &mut [u8],
+        flags: i32,
+    ) -> io::Result<usize> {
+        let target = self.at(offset, len).map_err(io::Error::other)?;
+        let mut parts = [
+            libc::iovec { iov_base: target.cast(), iov_len: len as usize },
+            libc::iovec { iov_base: tail.as_mut_ptr().cast(), iov_len: tail.len() },
+        ];
+        // SAFETY: `msghdr` is plain data for which all zeroes is a valid value.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        message.msg_iov = parts.as_mut_ptr();
+        message.msg_iovlen = parts.len() as _;
+        // SAFETY: the kernel writes inside the mapping and inside `tail`, both alive during the call.
+        let received = unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, flags) };
+        usize::try_from(received).map_err(|_| io::Error::last_os_error())
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: exactly the range that `new` mapped; lanes hold an `Arc`, so none uses it any more.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.mapped_bytes) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_back_and_the_rest_stays_zero() {
+        let region = Region::new(10_000, Pages::Default).unwrap();
+        region.copy_in(4_090, b"across a page").unwrap();
+        let mut back = [0u8; 15];
+        region.copy_out(4_089, &mut back).unwrap();
+        assert_eq!(&back, b"\0across a page\0");
+    }
+
+    #[test]
+    fn nothing_outside_is_touched() {
+        let region = Region::new(4096, Pages::Small).unwrap();
+        assert!(region.copy_in(4090, b"too long").is_err());
+        assert!(region.check(u64::MAX, 2).is_err());
+        assert!(region.store_word(4, 1).is_err(), "unaligned");
+        assert!(region.load_word(4096).is_err(), "past the end");
+    }
+
+    #[test]
+    fn an_impossible_size_is_an_error_and_not_a_panic() {
+        assert!(matches!(Region::new(u64::MAX, Pages::Default), Err(RegionError::Map { .. })));
+        assert!(matches!(Region::new(1 << 60, Pages::Default), Err(RegionError::Map { .. })));
+    }
+}

@@ -1,0 +1,94 @@
+//! Socket calls that have no safe wrapper elsewhere: wake-up thresholds, queue lengths, zero-copy notifications.
+//!
+//! Each is one system call with a typed result. Policy (when to call them, with what) stays with the transports.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Bytes that must be waiting before a sleeping receiver is woken (`SO_RCVLOWAT`). End of stream, errors and
+/// memory pressure wake it regardless.
+pub fn set_receive_low_water(fd: BorrowedFd<'_>, bytes: u32) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT, i32::try_from(bytes).unwrap_or(i32::MAX))
+}
+
+/// Allows `MSG_ZEROCOPY` on a socket.
+pub fn allow_zero_copy(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1)
+}
+
+fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the kernel reads one int through a pointer to one int.
+    let failed = unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    } != 0;
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Bytes in the send queue that the peer has not acknowledged (`SIOCOUTQ`).
+pub fn send_queue_bytes(fd: BorrowedFd<'_>) -> Option<u64> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: this request stores one int through the pointer.
+    let failed = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) } != 0;
+    if failed { None } else { u64::try_from(bytes).ok() }
+}
+
+/// One notification about finished `MSG_ZEROCOPY` sends: calls number `first..=last` (counted from 0 per socket,
+/// wrapping) no longer need their memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZeroCopyDone {
+    /// First finished call.
+    pub first: u32,
+    /// Last finished call.
+    pub last: u32,
+    /// The kernel copied after all (loopback does, and devices without scatter-gather).
+    pub copied: bool,
+}
+
+/// Takes the next zero-copy notification from the error queue, without waiting. `Ok(None)`: none there.
+pub fn next_zero_copy_done(fd: BorrowedFd<'_>) -> io::Result<Option<ZeroCopyDone>> {
+    /// Room for one IP_RECVERR control message, aligned as `cmsghdr` asks.
+    #[repr(align(8))]
+    struct Room([u8; 128]);
+    let mut room = Room([0; 128]);
+    // SAFETY: `msghdr` is plain data for which all zeroes is a valid value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_control = room.0.as_mut_ptr().cast();
+    message.msg_controllen = room.0.len() as _;
+    // SAFETY: the kernel writes control data into `room`, whose length it is told; there is no payload.
+    let got = unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) };
+    if got < 0 {
+        let error = io::Error::last_os_error();
+        return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
+    }
+    // SAFETY: `message` was filled by the kernel; CMSG_FIRSTHDR checks the length before it points anywhere.
+    let header = unsafe { libc::CMSG_FIRSTHDR(&message) };
+    if header.is_null() {
+        return Ok(None);
+    }
+    let mut error = MaybeUninit::<libc::sock_extended_err>::zeroed();
+    // SAFETY: `header` points into `room`, which is large enough for a header and this structure after it; the
+    // kernel's data may be unaligned for it, hence a byte copy into zeroed (valid) plain data.
+    let (level, kind, error) = unsafe {
+        std::ptr::copy_nonoverlapping(
+            libc::CMSG_DATA(header),
+            error.as_mut_ptr().cast::<u8>(),
+            size_of::<libc::sock_extended_err>(),
+        );
+        ((*header).cmsg_level, (*header).cmsg_type, error.assume_init())
+    };
+    const ORIGIN_ZEROCOPY: u8 = 5; // SO_EE_ORIGIN_ZEROCOPY, linux/errqueue.h
+    let about_sending = (level == libc::SOL_IP && kind == libc::IP_RECVERR)
+        || (level == libc::SOL_IPV6 && kind == libc::IPV6_RECVERR);
+    if !about_sending || error.ee_origin != ORIGIN_ZEROCOPY {
+        return Ok(None);
+    }
+    const COPIED: u8 = 1; // SO_EE_CODE_ZEROCOPY_COPIED, linux/errqueue.h
+    Ok(Some(ZeroCopyDone { first: error.ee_info, last: error.ee_data, copied: error.ee_code & COPIED != 0 }))
+}

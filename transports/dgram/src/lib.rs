@@ -1,0 +1,35 @@
+//! Don't-fragment and ICMP probe sockets: they send an IP packet of an exact size and report what became of it,
+//! keeping local refusals, ICMP answers, arrivals in fragments and arrivals apart.
+//!
+//! **Invariant**: no search and no verdict here. What to send and what it proves is decided elsewhere.
+#![forbid(unsafe_code)]
+
+mod cached;
+mod echo;
+mod error;
+mod respond;
+mod udp;
+pub mod wire;
+
+pub use cached::cached_path_mtu;
+pub use echo::EchoSocket;
+pub use error::DgramError;
+pub use respond::Responder;
+pub use udp::{Event, Outcome, ProbeSocket, wait_readable};
+
+/// IP and UDP (or ICMP echo) headers in front of the payload.
+fn headers_bytes(family: pathproof_api::errqueue::Family) -> usize {
+    match family {
+        pathproof_api::errqueue::Family::V4 => 20 + 8,
+        pathproof_api::errqueue::Family::V6 => 40 + 8,
+    }
+}
+
+/// Smallest IP packet that can carry a probe: 68, the least MTU of IPv4 (RFC 791), and 88 for IPv6, so that
+/// control probes stay well below the 1280 that every link must carry.
+pub fn floor_bytes(family: pathproof_api::errqueue::Family) -> u32 {
+    match family {
+        pathproof_api::errqueue::Family::V4 => 68,
+        pathproof_api::errqueue::Family::V6 => 88,
+    }
+}

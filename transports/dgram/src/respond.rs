@@ -1,0 +1,104 @@
+//! The receiving end: answers every probe of its session at once with a small datagram, and says whether the
+//! probe came whole or in fragments. Knows nothing of what the probes are for.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pathproof_api::errqueue::{self, Family};
+use socket2::Socket;
+
+use crate::udp::{bound, socket_error, wait_readable};
+use crate::wire::{self, Datagram, RECENT_MAX, Token};
+use crate::{DgramError, headers_bytes};
+
+/// How often a waiting responder looks whether it is to stop.
+const STOP_CHECK: Duration = Duration::from_millis(20);
+/// Different senders remembered at once; more than NIC pairs exist are strangers.
+const SENDERS_MAX: usize = 1024;
+
+/// Sockets on which probes may arrive.
+#[derive(Debug)]
+pub struct Responder {
+    sockets: Vec<(Socket, Family)>,
+    token: Token,
+}
+
+impl Responder {
+    /// A responder without sockets.
+    pub fn new(token: Token) -> Responder {
+        Responder { sockets: Vec::new(), token }
+    }
+
+    /// Opens a socket on `local` (and `nic`) and returns the port that probes are to be sent to.
+    pub fn listen(&mut self, local: IpAddr, nic: Option<&str>) -> Result<u16, DgramError> {
+        let socket = bound(local, nic)?;
+        let family = Family::of(local);
+        let fail = |operation| socket_error(local, nic, operation);
+        errqueue::report_fragments(socket.as_fd(), family).map_err(fail("ask for fragment sizes"))?;
+        // A round of the largest probes must not be dropped here while this thread waits for a CPU.
+        let _ = socket.set_recv_buffer_size(8 << 20);
+        let port = socket
+            .local_addr()
+            .map_err(fail("read the port"))?
+            .as_socket()
+            .map(|address| address.port())
+            .unwrap_or_default();
+        self.sockets.push((socket, family));
+        Ok(port)
+    }
+
+    /// Answers probes until `stop` is set.
+    pub fn run(&self, stop: &AtomicBool) -> Result<(), DgramError> {
+        let descriptors: Vec<_> = self.sockets.iter().map(|(socket, _)| socket.as_fd()).collect();
+        let mut buffer = vec![0; 65_536];
+        let mut whole: HashMap<SocketAddr, Vec<u32>> = HashMap::new();
+        while !stop.load(Ordering::Relaxed) {
+            wait_readable(&descriptors, STOP_CHECK).map_err(DgramError::Receive)?;
+            for (socket, family) in &self.sockets {
+                // Bounded, so that a flood on one socket starves neither the others nor the stop flag.
+                for _ in 0..1024 {
+                    match errqueue::receive(socket.as_fd(), &mut buffer) {
+                        Ok(Some(received)) => {
+                            self.answer(socket, *family, &buffer[..received.bytes], received, &mut whole);
+                        }
+                        // Errors here are about answers that could not be delivered: the sender's loss timer
+                        // takes care of it.
+                        Ok(None) | Err(_) => break,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &self,
+        socket: &Socket,
+        family: Family,
+        data: &[u8],
+        received: errqueue::Received,
+        whole: &mut HashMap<SocketAddr, Vec<u32>>,
+    ) {
+        let Some(from) = received.from else { return };
+        let Some(Datagram::Probe { seq, ip_bytes }) = wire::read(data, &self.token) else { return };
+        // Something on the way that changes the length must not pass for an arrival.
+        if data.len() + headers_bytes(family) != usize::from(ip_bytes) {
+            return;
+        }
+        if whole.len() >= SENDERS_MAX && !whole.contains_key(&from) {
+            return;
+        }
+        let recent = whole.entry(from).or_default();
+        if received.largest_fragment_bytes.is_none() && !recent.contains(&seq) {
+            if recent.len() >= RECENT_MAX {
+                recent.remove(0);
+            }
+            recent.push(seq);
+        }
+        let answer = wire::answer(&self.token, seq, received.largest_fragment_bytes, recent);
+        let _ = socket.send_to(&answer, &from.into());
+    }
+}

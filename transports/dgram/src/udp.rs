@@ -1,0 +1,276 @@
+//! The sending end of a UDP probe: DF set, the kernel's path-MTU cache ignored, every kind of answer told apart.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use pathproof_api::errqueue::{self, Family, Origin, QueuedError};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::wire::{self, Datagram, Token};
+use crate::{DgramError, headers_bytes};
+
+/// What the local system said to a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is on its way.
+    Sent,
+    /// The interface does not take packets of this size; it names its MTU where it can.
+    TooBig {
+        /// MTU of the interface.
+        ip_mtu_bytes: Option<u32>,
+    },
+    /// The device dropped it without saying why (`ENOBUFS`): its queue is full, or its other end is smaller.
+    Dropped,
+}
+
+/// What came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The peer received probe `seq`.
+    Arrived {
+        /// The probe.
+        seq: u32,
+        /// Largest fragment, if it came in fragments.
+        largest_fragment_bytes: Option<u32>,
+        /// Other probes that arrived whole.
+        recent: Vec<u32>,
+    },
+    /// A router refused a probe as too big.
+    TooBig {
+        /// The probe, if the message quotes enough of it.
+        seq: Option<u32>,
+        /// The MTU it names.
+        ip_mtu_bytes: Option<u32>,
+        /// Who says so.
+        from: IpAddr,
+    },
+    /// Somebody says that the destination cannot be reached.
+    Unreachable {
+        /// The probe, if the message quotes enough of it.
+        seq: Option<u32>,
+        /// Who says so.
+        from: IpAddr,
+    },
+}
+
+/// A socket that sends probes from one address, out of one NIC.
+#[derive(Debug)]
+pub struct ProbeSocket {
+    socket: Socket,
+    family: Family,
+    token: Token,
+    buffer: Vec<u8>,
+    events: VecDeque<Event>,
+}
+
+impl ProbeSocket {
+    /// Binds to `local`, and to `nic` if named, so that the packets leave there whatever the routes say.
+    pub fn bind(local: IpAddr, nic: Option<&str>, token: Token) -> Result<ProbeSocket, DgramError> {
+        let socket = bound(local, nic)?;
+        let family = Family::of(local);
+        let fail = |operation| socket_error(local, nic, operation);
+        errqueue::probe_path_mtu(socket.as_fd(), family).map_err(fail("set DF"))?;
+        errqueue::queue_errors(socket.as_fd(), family).map_err(fail("ask for ICMP errors"))?;
+        // A whole round of the largest probes may wait for the wire; without room the device queue is blamed.
+        let _ = socket.set_send_buffer_size(4 << 20);
+        Ok(ProbeSocket { socket, family, token, buffer: vec![0; 65_536], events: VecDeque::new() })
+    }
+
+    /// Sends one probe: an IP packet of exactly `ip_bytes` bytes.
+    pub fn send(&mut self, to: SocketAddr, seq: u32, ip_bytes: u32) -> Result<Outcome, DgramError> {
+        // What no IP packet can be is refused here; the loopback interface would take it and lose it.
+        let Ok(length) = u16::try_from(ip_bytes) else { return Ok(Outcome::TooBig { ip_mtu_bytes: None }) };
+        let payload = (ip_bytes as usize).saturating_sub(headers_bytes(self.family)).max(wire::HEADER_BYTES);
+        let mut datagram = vec![0; payload];
+        wire::write_probe(&mut datagram, &self.token, seq, length);
+        let token = self.token;
+        send_one(&self.socket, &datagram, to, &mut self.buffer, &mut self.events, |quoted| {
+            match wire::read(quoted, &token) {
+                Some(Datagram::Probe { seq, .. }) => Some(seq),
+                _ => None,
+            }
+        })
+    }
+
+    /// The next thing that came back, without waiting.
+    pub fn next_event(&mut self) -> Result<Option<Event>, DgramError> {
+        let token = self.token;
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(event));
+            }
+            drain_errors(&self.socket, &mut self.buffer, &mut self.events, |quoted| {
+                match wire::read(quoted, &token) {
+                    Some(Datagram::Probe { seq, .. }) => Some(seq),
+                    _ => None,
+                }
+            })?;
+            if !self.events.is_empty() {
+                continue;
+            }
+            match errqueue::receive(self.socket.as_fd(), &mut self.buffer) {
+                Ok(None) => return Ok(None),
+                Ok(Some(received)) => {
+                    if let Some(Datagram::Answer { seq, largest_fragment_bytes, recent }) =
+                        wire::read(&self.buffer[..received.bytes], &self.token)
+                    {
+                        return Ok(Some(Event::Arrived { seq, largest_fragment_bytes, recent }));
+                    }
+                }
+                // The error of an ICMP message that arrived meanwhile; its entry is in the queue.
+                Err(error) if is_soft(&error) => {}
+                Err(error) => return Err(DgramError::Receive(error)),
+            }
+        }
+    }
+}
+
+impl AsFd for ProbeSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// A UDP socket on `local`, any port, tied to `nic` if named.
+pub(crate) fn bound(local: IpAddr, nic: Option<&str>) -> Result<Socket, DgramError> {
+    let fail = |operation| socket_error(local, nic, operation);
+    let domain = if local.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP)).map_err(fail("open a UDP socket"))?;
+    bind_to(&socket, local, nic)?;
+    Ok(socket)
+}
+
+pub(crate) fn bind_to(socket: &Socket, local: IpAddr, nic: Option<&str>) -> Result<(), DgramError> {
+    let fail = |operation| socket_error(local, nic, operation);
+    socket.set_nonblocking(true).map_err(fail("make the socket non-blocking"))?;
+    if local.is_ipv6() {
+        socket.set_only_v6(true).map_err(fail("restrict the socket to IPv6"))?;
+    }
+    if let Some(nic) = nic {
+        // Refused to ordinary users by kernels before 5.7; the address alone then decides, as it mostly does.
+        match socket.bind_device(Some(nic.as_bytes())) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(fail("bind to the NIC")(error));
+            }
+            _ => {}
+        }
+    }
+    socket.bind(&SocketAddr::new(local, 0).into()).map_err(fail("bind to the address"))
+}
+
+pub(crate) fn socket_error(
+    local: IpAddr,
+    nic: Option<&str>,
+    operation: &'static str,
+) -> impl FnOnce(io::Error) -> DgramError {
+    let nic = nic.map(str::to_string);
+    move |source| DgramError::Socket { local, nic, operation, source }
+}
+
+/// Sends, and sorts out whose fault a failure is.
+///
+/// An ICMP error about an *earlier* datagram is also reported by the next send, which then sends nothing: such
+/// a send is repeated. Only an entry of local origin in the error queue is about this one.
+pub(crate) fn send_one(
+    socket: &Socket,
+    datagram: &[u8],
+    to: SocketAddr,
+    buffer: &mut [u8],
+    events: &mut VecDeque<Event>,
+    sequence: impl Fn(&[u8]) -> Option<u32>,
+) -> Result<Outcome, DgramError> {
+    for _ in 0..16 {
+        let Err(error) = socket.send_to(datagram, &to.into()) else { return Ok(Outcome::Sent) };
+        let before = events.len();
+        let local = drain_errors(socket, buffer, events, &sequence)?;
+        if local.is_some() {
+            return Ok(Outcome::TooBig { ip_mtu_bytes: local });
+        }
+        if events.len() > before {
+            continue;
+        }
+        return match error.raw_os_error() {
+            // Too long for any IP packet: the kernel does not even ask the interface.
+            Some(libc::EMSGSIZE) => Ok(Outcome::TooBig { ip_mtu_bytes: None }),
+            Some(libc::ENOBUFS | libc::EAGAIN) => Ok(Outcome::Dropped),
+            _ => Err(DgramError::Send { to: to.ip(), source: error }),
+        };
+    }
+    Ok(Outcome::Dropped)
+}
+
+/// Empties the error queue into `events`; returns the MTU of a local refusal, if there was one.
+pub(crate) fn drain_errors(
+    socket: &Socket,
+    buffer: &mut [u8],
+    events: &mut VecDeque<Event>,
+    sequence: impl Fn(&[u8]) -> Option<u32>,
+) -> Result<Option<u32>, DgramError> {
+    let mut local = None;
+    // Bounded, so that a flood of ICMP messages cannot hold the search.
+    for _ in 0..256 {
+        let entry = match errqueue::next_error(socket.as_fd(), buffer) {
+            Ok(Some(entry)) => entry,
+            Ok(None) => break,
+            Err(error) if is_soft(&error) => continue,
+            Err(error) => return Err(DgramError::Receive(error)),
+        };
+        if entry.origin == Origin::Local {
+            if entry.errno == libc::EMSGSIZE {
+                local = Some(entry.info);
+            }
+            continue;
+        }
+        events.extend(event_of(entry, sequence(&buffer[..entry.bytes])));
+    }
+    Ok(local)
+}
+
+fn event_of(entry: QueuedError, seq: Option<u32>) -> Option<Event> {
+    let from = entry.offender?;
+    match (entry.origin, entry.icmp_type, entry.icmp_code) {
+        // RFC 1191: destination unreachable, fragmentation needed. RFC 4443: packet too big.
+        (Origin::Icmp, 3, 4) | (Origin::Icmp6, 2, _) => {
+            Some(Event::TooBig { seq, ip_mtu_bytes: Some(entry.info).filter(|mtu| *mtu > 0), from })
+        }
+        (Origin::Icmp, 3, _) | (Origin::Icmp6, 1, _) => Some(Event::Unreachable { seq, from }),
+        _ => None,
+    }
+}
+
+/// Errors that a datagram socket reports on behalf of ICMP messages about earlier datagrams.
+pub(crate) fn is_soft(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EMSGSIZE
+                | libc::ECONNREFUSED
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EACCES
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::ENOPROTOOPT
+                | libc::EPROTO
+                | libc::EOPNOTSUPP
+        )
+    )
+}
+
+/// Waits until one of `sockets` has something to read or an error queued, at most for `patience`.
+pub fn wait_readable(sockets: &[BorrowedFd<'_>], patience: Duration) -> io::Result<()> {
+    let mut polled: Vec<PollFd<'_>> =
+        sockets.iter().map(|socket| PollFd::from_borrowed_fd(*socket, PollFlags::IN)).collect();
+    let timeout = Timespec {
+        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(patience.subsec_nanos()),
+    };
+    match rustix::event::poll(&mut polled, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,69 @@
+//! Striped lanes: many inner lanes as one, so that several NICs carry the work of one lane and the work goes on
+//! when one of them dies.
+//!
+//! What it is for: SMB Multichannel's way of using NICs, over any inner transport. Each message goes to the path
+//! with the fewest outstanding messages (SMB's rule), or to the one that would be done first at the rate it has
+//! shown. The peer confirms messages by number; what a dead path leaves unconfirmed goes again over the others,
+//! and what comes twice is thrown away, so every message arrives exactly once and in order.
+//!
+//! What it refuses to do: choose NICs (its caller names the paths in the option `paths`), and declare the last
+//! living path dead because it is slow.
+//!
+//! The inner transport must deliver a message into a receive that is posted after it was sent; byte streams do.
+//! A stripe of one path is the inner lane itself and costs nothing.
+//!
+//! Options: `paths=LOCAL,DEVICE,REMOTE:PORT;…` (same at both ends), `share=weighted|fewest`, `stall_ms=500`,
+//! `rejoin=yes|no`. All others go to the inner transport.
+
+#![forbid(unsafe_code)]
+
+mod frame;
+mod incoming;
+mod lane;
+mod outgoing;
+mod path;
+mod plan;
+mod prepare;
+mod rejoin;
+
+use std::sync::Arc;
+
+use pathproof_api::{Clock, LaneCaps, LaneSpec, PreparedLane, Role, Transport, TransportError, Verb};
+
+pub use plan::{PATHS_MAX, PathSpec, Plan, Share};
+
+/// The registry entry for stripes over one inner transport.
+pub struct Striped {
+    inner: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Striped {
+    /// Stripes over `inner`. Ticks in the statistics are those of `clock`.
+    pub fn new(inner: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Striped {
+        Striped { inner, clock }
+    }
+}
+
+impl Transport for Striped {
+    fn name(&self) -> &'static str {
+        "multi"
+    }
+
+    fn probe(&self) -> Result<LaneCaps, TransportError> {
+        Ok(caps(&self.inner.probe()?))
+    }
+
+    fn prepare(&self, role: Role, spec: &LaneSpec) -> Result<Box<dyn PreparedLane>, TransportError> {
+        prepare::prepare(&self.inner, &self.clock, role, spec)
+    }
+}
+
+/// What a stripe over lanes with `inner` capabilities can do.
+fn caps(inner: &LaneCaps) -> LaneCaps {
+    let mut caps = LaneCaps::two_sided("multi");
+    caps.verbs.extend([Verb::Write, Verb::WriteImmediate]);
+    caps.depth_max = frame::WINDOW_MAX;
+    caps.message_bytes_max = inner.message_bytes_max;
+    caps
+}

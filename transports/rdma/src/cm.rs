@@ -1,0 +1,493 @@
+//! The RDMA connection manager: listening, dialling, accepting and rejecting, each within a deadline. Needed for
+//! iWARP, whose queue pairs cannot be connected by exchanging numbers, and used by SMB Direct. It refuses to make
+//! queue pairs itself: they are ours, on our own context, and the manager only supplies their attributes.
+
+use std::ffi::c_int;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pathproof_api::TransportError;
+
+use crate::ffi::{CmConnParam, CmEvent, CmEventChannel, CmId, ConnectionManagerLibrary, IbvQpAttr, k};
+use crate::verbs::{QueuePair, set_nonblocking};
+use crate::words;
+
+/// Where connection events arrive.
+pub struct EventChannel {
+    library: Arc<ConnectionManagerLibrary>,
+    raw: NonNull<CmEventChannel>,
+}
+
+// SAFETY: librdmacm may be used from any thread; each channel is used by one lane only.
+unsafe impl Send for EventChannel {}
+// SAFETY: as above.
+unsafe impl Sync for EventChannel {}
+
+/// One event, copied and acknowledged.
+#[derive(Debug)]
+pub struct Event {
+    /// `RDMA_CM_EVENT_*`.
+    pub kind: u32,
+    /// Negative errno, or a reject reason.
+    pub status: c_int,
+    /// Private data from the peer. RoCE pads it with zeroes to its own limit (56 bytes in a request).
+    pub private_data: Vec<u8>,
+    /// The new identifier of a connect request.
+    request: Option<NonNull<CmId>>,
+}
+
+impl EventChannel {
+    /// Opens the connection manager.
+    pub fn new(library: &Arc<ConnectionManagerLibrary>) -> Result<Arc<EventChannel>, TransportError> {
+        // SAFETY: no preconditions.
+        let raw = unsafe { (library.rdma_create_event_channel)() };
+        let raw = NonNull::new(raw).ok_or_else(|| words::cm_unavailable(io::Error::last_os_error()))?;
+        // SAFETY: just opened.
+        unsafe { set_nonblocking(raw.as_ref().fd) };
+        Ok(Arc::new(EventChannel { library: library.clone(), raw }))
+    }
+
+    /// Descriptor for `poll`.
+    pub fn fd(&self) -> RawFd {
+        // SAFETY: open as long as `self`.
+        unsafe { self.raw.as_ref().fd }
+    }
+
+    /// The next event, if there is one.
+    pub fn try_next(&self) -> Option<Event> {
+        let mut raw: *mut CmEvent = std::ptr::null_mut();
+        // SAFETY: an open, non-blocking channel; the result is only written on success.
+        if unsafe { (self.library.rdma_get_cm_event)(self.raw.as_ptr(), &mut raw) } != 0 {
+            return None;
+        }
+        let from = NonNull::new(raw)?;
+        // SAFETY: the event is valid until acknowledged; the connection parameters are the union's member for
+        // all events of a connected port space, and private data has the length given there.
+        let event = unsafe {
+            let event = from.as_ref();
+            let data = event.conn.private_data.cast::<u8>();
+            let len = usize::from(event.conn.private_data_len);
+            Event {
+                kind: event.event,
+                status: event.status,
+                private_data: if data.is_null() || len == 0 {
+                    Vec::new()
+                } else {
+                    std::slice::from_raw_parts(data, len).to_vec()
+                },
+                request: (event.event == k::RDMA_CM_EVENT_CONNECT_REQUEST)
+                    .then(|| NonNull::new(event.id))
+                    .flatten(),
+            }
+        };
+        // SAFETY: exactly once for the event taken above, which is not used any more.
+        unsafe { (self.library.rdma_ack_cm_event)(raw) };
+        Some(event)
+    }
+
+    /// The next event, waiting until `deadline`.
+    fn next(&self, deadline: Instant, what: &str, began: Instant) -> Result<Event, TransportError> {
+        loop {
+            if let Some(event) = self.try_next() {
+                return Ok(event);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(TransportError::Timeout { operation: what.to_owned(), after: began.elapsed() });
+            }
+            let mut fd = libc::pollfd { fd: self.fd(), events: libc::POLLIN, revents: 0 };
+            let ms = c_int::try_from(left.as_millis().clamp(1, 1000)).unwrap_or(1000);
+            // SAFETY: one entry, alive during the call.
+            unsafe { libc::poll(&mut fd, 1, ms) };
+        }
+    }
+}
+
+impl Drop for EventChannel {
+    fn drop(&mut self) {
+        // SAFETY: identifiers hold an `Arc` of this, so none is left; all events were acknowledged.
+        unsafe { (self.library.rdma_destroy_event_channel)(self.raw.as_ptr()) };
+    }
+}
+
+/// An identifier: a listener, or one connection.
+pub struct Id {
+    raw: NonNull<CmId>,
+    channel: Arc<EventChannel>,
+}
+
+// SAFETY: used by one thread at a time.
+unsafe impl Send for Id {}
+
+/// What both ends agree on beside the queue pair.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Reads the peer may have outstanding towards us.
+    pub responder_depth: u8,
+    /// Reads we may have outstanding towards the peer.
+    pub initiator_depth: u8,
+    /// Transport retries.
+    pub retry_count: u8,
+    /// Receiver-not-ready retries.
+    pub rnr_retry_count: u8,
+}
+
+impl Id {
+    fn new(channel: &Arc<EventChannel>) -> Result<Id, TransportError> {
+        let mut raw = std::ptr::null_mut();
+        // SAFETY: an open channel; the result is written on success.
+        let code = unsafe {
+            (channel.library.rdma_create_id)(
+                channel.raw.as_ptr(),
+                &mut raw,
+                std::ptr::null_mut(),
+                k::RDMA_PS_TCP,
+            )
+        };
+        match NonNull::new(raw) {
+            Some(raw) if code == 0 => Ok(Id { raw, channel: channel.clone() }),
+            _ => Err(words::cm_unavailable(io::Error::last_os_error())),
+        }
+    }
+
+    /// Listens on `ip`, on a port of the kernel's choice.
+    pub fn listen(channel: &Arc<EventChannel>, ip: IpAddr) -> Result<(Id, u16), TransportError> {
+        let mut last = io::Error::from(io::ErrorKind::AddrInUse);
+        // The manager's port space is not TCP's: soft-iWARP then finds a port taken by an ordinary socket.
+        for _ in 0..8 {
+            let id = Id::new(channel)?;
+            let mut address = RawAddress::new(SocketAddr::new(ip, 0));
+            // SAFETY: an identifier and a socket address of the right length, alive during the calls.
+            let bound = unsafe { (channel.library.rdma_bind_addr)(id.raw.as_ptr(), address.as_mut_ptr()) } == 0
+                // SAFETY: as above.
+                && unsafe { (channel.library.rdma_listen)(id.raw.as_ptr(), 1) } == 0;
+            if bound {
+                // SAFETY: a bound identifier.
+                let port = u16::from_be(unsafe { (channel.library.rdma_get_src_port)(id.raw.as_ptr()) });
+                return Ok((id, port));
+            }
+            last = io::Error::last_os_error();
+            if last.kind() != io::ErrorKind::AddrInUse {
+                break;
+            }
+        }
+        Err(TransportError::io(format!("listening for RDMA connections on {ip}"), last))
+    }
+
+    /// Waits for the connection that carries `token`; others are rejected with a reason.
+    pub fn accept(
+        &self,
+        queue_pair: &QueuePair,
+        token: &[u8],
+        terms: Terms,
+        deadline: Instant,
+    ) -> Result<Id, TransportError> {
+        const WHAT: &str = "waiting for the peer's RDMA connection";
+        let began = Instant::now();
+        loop {
+            let event = self.channel.next(deadline, WHAT, began)?;
+            match (event.kind, event.request) {
+                (k::RDMA_CM_EVENT_CONNECT_REQUEST, Some(raw)) => {
+                    let id = Id { raw, channel: self.channel.clone() };
+                    if event.private_data.get(..token.len()) != Some(token) {
+                        id.reject(b"pathproof: unknown session token");
+                        continue;
+                    }
+                    for (state, what) in [
+                        (k::IBV_QPS_INIT, "INIT"),
+                        (k::IBV_QPS_RTR, "ready to receive"),
+                        (k::IBV_QPS_RTS, "ready to send"),
+                    ] {
+                        id.advance(queue_pair, state, what)?;
+                    }
+                    let mut param = parameters(terms, &[], queue_pair);
+                    // SAFETY: an identifier with a pending request; the parameters live during the call.
+                    if unsafe { (self.channel.library.rdma_accept)(id.raw.as_ptr(), &mut param) } != 0 {
+                        return Err(TransportError::io(
+                            "accepting the RDMA connection",
+                            io::Error::last_os_error(),
+                        ));
+                    }
+                    loop {
+                        let event = self.channel.next(deadline, WHAT, began)?;
+                        match event.kind {
+                            k::RDMA_CM_EVENT_ESTABLISHED => return Ok(id),
+                            k::RDMA_CM_EVENT_CONNECT_REQUEST => {
+                                if let Some(raw) = event.request {
+                                    Id { raw, channel: self.channel.clone() }
+                                        .reject(b"pathproof: already connected");
+                                }
+                            }
+                            _ => return Err(unexpected("accepting the RDMA connection", &event)),
+                        }
+                    }
+                }
+                _ => return Err(unexpected(WHAT, &event)),
+            }
+        }
+    }
+
+    /// Connects to `remote`, carrying `token` as private data.
+    pub fn dial(
+        channel: &Arc<EventChannel>,
+        local: Option<IpAddr>,
+        remote: SocketAddr,
+        queue_pair: &QueuePair,
+        token: &[u8],
+        terms: Terms,
+        deadline: Instant,
+    ) -> Result<Id, TransportError> {
+        let began = Instant::now();
+        let library = &channel.library;
+        let what = format!("RDMA connection to {remote}");
+        let left_ms = |most: Duration| {
+            let left = deadline.saturating_duration_since(Instant::now()).min(most);
+            c_int::try_from(left.as_millis()).unwrap_or(c_int::MAX).max(1)
+        };
+        let refused = |step: &str| TransportError::io(format!("{what}: {step}"), io::Error::last_os_error());
+        let resolving = format!("{what}: resolving the address");
+        // A neighbour that is not known yet can cost a whole attempt: several short ones instead of one long.
+        let id = loop {
+            let id = Id::new(channel)?;
+            let mut source = local.map(|ip| RawAddress::new(SocketAddr::new(ip, 0)));
+            let source_ptr = source.as_mut().map_or(std::ptr::null_mut(), RawAddress::as_mut_ptr);
+            let mut target = RawAddress::new(remote);
+            let attempt_ms = left_ms(RESOLVE_ATTEMPT);
+            // SAFETY: an identifier and addresses that live during the call.
+            let code = unsafe {
+                (library.rdma_resolve_addr)(id.raw.as_ptr(), source_ptr, target.as_mut_ptr(), attempt_ms)
+            };
+            if code != 0 {
+                return Err(refused("resolving the address"));
+            }
+            let event = channel.next(deadline, &resolving, began)?;
+            match event.kind {
+                k::RDMA_CM_EVENT_ADDR_RESOLVED => break id,
+                k::RDMA_CM_EVENT_ADDR_ERROR if event.status == -libc::ETIMEDOUT => {}
+                _ => return Err(unexpected(&resolving, &event)),
+            }
+        };
+        // SAFETY: an identifier whose address is resolved.
+        if unsafe { (library.rdma_resolve_route)(id.raw.as_ptr(), left_ms(PATIENCE)) } != 0 {
+            return Err(refused("resolving the route"));
+        }
+        expect(
+            channel,
+            k::RDMA_CM_EVENT_ROUTE_RESOLVED,
+            &format!("{what}: resolving the route"),
+            deadline,
+            began,
+        )?;
+        id.advance(queue_pair, k::IBV_QPS_INIT, "INIT")?;
+        let mut param = parameters(terms, token, queue_pair);
+        // SAFETY: an identifier whose route is resolved; the parameters live during the call.
+        if unsafe { (library.rdma_connect)(id.raw.as_ptr(), &mut param) } != 0 {
+            return Err(refused("connecting"));
+        }
+        let event = channel.next(deadline, &what, began)?;
+        match event.kind {
+            // iWARP: the kernel has already moved the queue pair.
+            k::RDMA_CM_EVENT_ESTABLISHED => Ok(id),
+            // InfiniBand and RoCE: we finish the handshake, as the queue pair is ours.
+            k::RDMA_CM_EVENT_CONNECT_RESPONSE => {
+                id.advance(queue_pair, k::IBV_QPS_RTR, "ready to receive")?;
+                id.advance(queue_pair, k::IBV_QPS_RTS, "ready to send")?;
+                // SAFETY: an identifier that has its response.
+                if unsafe { (library.rdma_establish)(id.raw.as_ptr()) } != 0 {
+                    return Err(refused("establishing"));
+                }
+                Ok(id)
+            }
+            k::RDMA_CM_EVENT_REJECTED => {
+                let text: String = String::from_utf8_lossy(&event.private_data)
+                    .trim_end_matches('\0')
+                    .chars()
+                    .filter(|c| !c.is_control())
+                    .collect();
+                let why = if text.is_empty() { format!("reason {}", event.status) } else { text };
+                Err(TransportError::PeerGone {
+                    operation: what,
+                    detail: format!("it rejected the connection: {why}"),
+                })
+            }
+            _ => Err(unexpected(&what, &event)),
+        }
+    }
+
+    /// Moves our queue pair with the attributes that the manager knows.
+    fn advance(&self, queue_pair: &QueuePair, state: u32, what: &str) -> Result<(), TransportError> {
+        let mut attributes = IbvQpAttr { qp_state: state, ..IbvQpAttr::default() };
+        let mut mask: c_int = 0;
+        // SAFETY: an identifier in the matching stage; both results have the header's layout.
+        let code = unsafe {
+            (self.channel.library.rdma_init_qp_attr)(self.raw.as_ptr(), &mut attributes, &mut mask)
+        };
+        if code != 0 {
+            return Err(TransportError::io(
+                format!("asking the connection manager how to make the queue pair {what}"),
+                io::Error::last_os_error(),
+            ));
+        }
+        if state == k::IBV_QPS_INIT {
+            attributes.qp_access_flags |= k::IBV_ACCESS_REMOTE_READ | k::IBV_ACCESS_REMOTE_WRITE;
+        }
+        // The manager asks for the longest pause after "receiver not ready" (code 0 is 655 ms) and takes the
+        // acknowledgement timeout from the subnet's packet lifetime: ours are those that the result shows.
+        attributes.min_rnr_timer = crate::transport::RNR_TIMER_CODE;
+        if mask & k::IBV_QP_TIMEOUT != 0 {
+            attributes.timeout = crate::transport::ACK_TIMEOUT_EXPONENT;
+        }
+        queue_pair.modify(&mut attributes, mask, &format!("making the queue pair {what}"))
+    }
+
+    fn reject(&self, reason: &[u8]) {
+        let len = u8::try_from(reason.len()).unwrap_or(0);
+        // SAFETY: an identifier with a pending request; the reason lives during the call.
+        unsafe { (self.channel.library.rdma_reject)(self.raw.as_ptr(), reason.as_ptr().cast(), len) };
+    }
+
+    /// Tells the peer that this connection ends.
+    pub fn disconnect(&self) {
+        // SAFETY: a connected identifier; failure means that it is already disconnected.
+        unsafe { (self.channel.library.rdma_disconnect)(self.raw.as_ptr()) };
+    }
+
+    /// Where its events arrive.
+    pub fn channel(&self) -> &Arc<EventChannel> {
+        &self.channel
+    }
+}
+
+impl Drop for Id {
+    fn drop(&mut self) {
+        // SAFETY: the last use; its events were acknowledged when they were taken.
+        unsafe { (self.channel.library.rdma_destroy_id)(self.raw.as_ptr()) };
+    }
+}
+
+fn parameters(terms: Terms, private_data: &[u8], queue_pair: &QueuePair) -> CmConnParam {
+    CmConnParam {
+        private_data: if private_data.is_empty() { std::ptr::null() } else { private_data.as_ptr().cast() },
+        private_data_len: u8::try_from(private_data.len()).unwrap_or(0),
+        responder_resources: terms.responder_depth,
+        initiator_depth: terms.initiator_depth,
+        flow_control: 1,
+        retry_count: terms.retry_count,
+        rnr_retry_count: terms.rnr_retry_count,
+        srq: 0,
+        qp_num: queue_pair.number(),
+    }
+}
+
+fn expect(
+    channel: &EventChannel,
+    kind: u32,
+    what: &str,
+    deadline: Instant,
+    began: Instant,
+) -> Result<(), TransportError> {
+    let event = channel.next(deadline, what, began)?;
+    if event.kind == kind { Ok(()) } else { Err(unexpected(what, &event)) }
+}
+
+fn unexpected(what: &str, event: &Event) -> TransportError {
+    let name = event_name(event.kind);
+    if event.status < 0 {
+        let source = io::Error::from_raw_os_error(-event.status);
+        return TransportError::io(format!("{what}: {name}"), source);
+    }
+    TransportError::PeerGone {
+        operation: what.to_owned(),
+        detail: format!(
+            "{name}, status {}; check that the peer's address is on its RDMA interface",
+            event.status
+        ),
+    }
+}
+
+/// Name of a connection-manager event.
+pub fn event_name(kind: u32) -> &'static str {
+    match kind {
+        0 => "address resolved",
+        1 => "the address cannot be resolved to an RDMA device",
+        2 => "route resolved",
+        3 => "no route",
+        4 => "connect request",
+        5 => "connect response",
+        6 => "the connection failed",
+        7 => "the peer is unreachable or nobody listens there",
+        8 => "the peer rejected the connection",
+        9 => "established",
+        10 => "disconnected",
+        11 => "the RDMA device was removed",
+        14 => "the address of the interface changed",
+        15 => "connection time is over",
+        _ => "unexpected event",
+    }
+}
+
+/// Whether an event ends a connection; then the sentence for it.
+pub fn ending(kind: u32) -> Option<&'static str> {
+    matches!(
+        kind,
+        k::RDMA_CM_EVENT_DISCONNECTED | k::RDMA_CM_EVENT_DEVICE_REMOVAL | k::RDMA_CM_EVENT_TIMEWAIT_EXIT
+    )
+    .then(|| event_name(kind))
+}
+
+/// Most that route resolution may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// One attempt at address resolution.
+const RESOLVE_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// A socket address in the form C wants.
+union RawAddress {
+    v4: libc::sockaddr_in,
+    v6: libc::sockaddr_in6,
+}
+
+impl RawAddress {
+    fn new(address: SocketAddr) -> RawAddress {
+        match (address.ip(), address.port()) {
+            (IpAddr::V4(ip), port) => RawAddress {
+                v4: libc::sockaddr_in {
+                    sin_family: libc::AF_INET as libc::sa_family_t,
+                    sin_port: port.to_be(),
+                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(ip.octets()) },
+                    sin_zero: [0; 8],
+                },
+            },
+            (IpAddr::V6(ip), port) => RawAddress {
+                v6: libc::sockaddr_in6 {
+                    sin6_family: libc::AF_INET6 as libc::sa_family_t,
+                    sin6_port: port.to_be(),
+                    sin6_flowinfo: 0,
+                    sin6_addr: libc::in6_addr { s6_addr: ip.octets() },
+                    sin6_scope_id: 0,
+                },
+            },
+        }
+    }
+
+    fn as_mut_ptr(&mut self) -> *mut libc::sockaddr {
+        std::ptr::from_mut(self).cast()
+    }
+}
+
+/// An address as 16 bytes, IPv4 mapped.
+pub fn ip_bytes(ip: IpAddr) -> [u8; 16] {
+    match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+/// The reverse of [`ip_bytes`].
+pub fn ip_from(bytes: [u8; 16]) -> IpAddr {
+    let v6 = Ipv6Addr::from(bytes);
+    v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), |v4: Ipv4Addr| IpAddr::V4(v4))
+}

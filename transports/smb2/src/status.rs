@@ -1,0 +1,106 @@
+//! NTSTATUS values as this crate meets them: a number, its name, and whether it speaks of the account.
+//!
+//! Not a full table: what is not listed prints as hexadecimal, and is never an error by itself.
+
+use std::fmt;
+
+/// A 32-bit NT status as carried in the SMB2 header (MS-ERREF 2.3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct NtStatus(pub u32);
+
+impl NtStatus {
+    /// It worked.
+    pub const SUCCESS: Self = Self(0);
+    /// An interim answer; the real one follows (MS-SMB2 3.2.5.1.5).
+    pub const PENDING: Self = Self(0x0000_0103);
+    /// SESSION_SETUP wants another round.
+    pub const MORE_PROCESSING_REQUIRED: Self = Self(0xC000_0016);
+    /// Nothing is wrong, but the server does not do this.
+    pub const NOT_SUPPORTED: Self = Self(0xC000_00BB);
+    /// Samba's answer to the interface query while Multichannel is off.
+    pub const INVALID_DEVICE_REQUEST: Self = Self(0xC000_0010);
+    /// Newer Samba's answer to the same.
+    pub const FS_DRIVER_REQUIRED: Self = Self(0xC000_019C);
+    /// Not allowed.
+    pub const ACCESS_DENIED: Self = Self(0xC000_0022);
+    /// User name or password wrong.
+    pub const LOGON_FAILURE: Self = Self(0xC000_006D);
+    /// The session does not exist (the usual answer to a question asked without one).
+    pub const USER_SESSION_DELETED: Self = Self(0xC000_0203);
+
+    /// The name MS-ERREF gives it, where this crate knows it.
+    pub fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            0 => "STATUS_SUCCESS",
+            0x0000_0103 => "STATUS_PENDING",
+            0x8000_0005 => "STATUS_BUFFER_OVERFLOW",
+            0xC000_0002 => "STATUS_NOT_IMPLEMENTED",
+            0xC000_000D => "STATUS_INVALID_PARAMETER",
+            0xC000_0010 => "STATUS_INVALID_DEVICE_REQUEST",
+            0xC000_0016 => "STATUS_MORE_PROCESSING_REQUIRED",
+            0xC000_0022 => "STATUS_ACCESS_DENIED",
+            0xC000_0064 => "STATUS_NO_SUCH_USER",
+            0xC000_006A => "STATUS_WRONG_PASSWORD",
+            0xC000_006D => "STATUS_LOGON_FAILURE",
+            0xC000_006E => "STATUS_ACCOUNT_RESTRICTION",
+            0xC000_006F => "STATUS_INVALID_LOGON_HOURS",
+            0xC000_0070 => "STATUS_INVALID_WORKSTATION",
+            0xC000_0071 => "STATUS_PASSWORD_EXPIRED",
+            0xC000_0072 => "STATUS_ACCOUNT_DISABLED",
+            0xC000_009A => "STATUS_INSUFFICIENT_RESOURCES",
+            0xC000_00BB => "STATUS_NOT_SUPPORTED",
+            0xC000_00C9 => "STATUS_NETWORK_NAME_DELETED",
+            0xC000_00CC => "STATUS_BAD_NETWORK_NAME",
+            0xC000_00D0 => "STATUS_REQUEST_NOT_ACCEPTED",
+            0xC000_0128 => "STATUS_FILE_CLOSED",
+            0xC000_015B => "STATUS_LOGON_TYPE_NOT_GRANTED",
+            0xC000_0193 => "STATUS_ACCOUNT_EXPIRED",
+            0xC000_019C => "STATUS_FS_DRIVER_REQUIRED",
+            0xC000_0203 => "STATUS_USER_SESSION_DELETED",
+            0xC000_0224 => "STATUS_PASSWORD_MUST_CHANGE",
+            0xC000_0234 => "STATUS_ACCOUNT_LOCKED_OUT",
+            0xC000_0418 => "STATUS_NTLM_BLOCKED",
+            0xC05D_0000 => "STATUS_SMB_NO_PREAUTH_INTEGRITY_HASH_OVERLAP",
+            _ => return None,
+        })
+    }
+
+    /// One sentence about a refused logon, for the statuses that speak of the account.
+    pub fn logon_sentence(self) -> Option<&'static str> {
+        Some(match self.name()? {
+            "STATUS_LOGON_FAILURE" | "STATUS_WRONG_PASSWORD" | "STATUS_NO_SUCH_USER" => {
+                "user name or password is wrong"
+            }
+            "STATUS_ACCOUNT_LOCKED_OUT" => "the account is locked out",
+            "STATUS_ACCOUNT_DISABLED" => "the account is disabled",
+            "STATUS_ACCOUNT_EXPIRED" => "the account has expired",
+            "STATUS_PASSWORD_EXPIRED" | "STATUS_PASSWORD_MUST_CHANGE" => "the password must be changed first",
+            "STATUS_ACCOUNT_RESTRICTION"
+            | "STATUS_INVALID_LOGON_HOURS"
+            | "STATUS_INVALID_WORKSTATION"
+            | "STATUS_LOGON_TYPE_NOT_GRANTED" => "the account may not log on from here",
+            "STATUS_NTLM_BLOCKED" => "the server does not accept NTLM, and this tool has no Kerberos",
+            _ => return None,
+        })
+    }
+
+    /// The server does not offer what was asked, whoever asks.
+    pub fn means_not_offered(self) -> bool {
+        matches!(self, Self::NOT_SUPPORTED | Self::INVALID_DEVICE_REQUEST | Self::FS_DRIVER_REQUIRED)
+    }
+}
+
+impl fmt::Display for NtStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{name} (0x{:08X})", self.0),
+            None => write!(f, "status 0x{:08X}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for NtStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,254 @@
+//! From a specification to a connected socket: options, dialling, the lane preamble and its answer.
+//!
+//! Both ends end here with the same knowledge: the acceptor has seen the right token, and the dialler has seen
+//! [`OPEN`]. Everything that can be refused is refused before the lane exists.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pathproof_api::{
+    Access, Framing, Lane, LaneSpec, Offer, PreparedLane, ReceiveMode, Region, RegionId, Role, SendMode,
+    TransportError, socket,
+};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::door::{Expected, LaneDoor, LanePreamble};
+use crate::lane::{TcpLane, is_retry};
+
+/// The acceptor's answer to a preamble, so that a dialler with a stale token learns it while connecting.
+const OPEN: [u8; 8] = *b"LANEOPEN";
+
+/// Unacknowledged data older than this means that the peer has gone silent (`TCP_USER_TIMEOUT`, RFC 5482).
+const SILENCE: Duration = Duration::from_secs(10);
+
+pub(crate) fn prepare(
+    door: &Arc<LaneDoor>,
+    role: Role,
+    spec: &LaneSpec,
+) -> Result<Box<dyn PreparedLane>, TransportError> {
+    check(spec)?;
+    let end = match (role, spec.remote) {
+        (Role::Accept, _) => End::Accept(door.register(spec.token)?),
+        (Role::Dial, Some(remote)) => End::Dial(remote),
+        (Role::Dial, None) => return Err(TransportError::invalid("a dialling lane needs a remote address")),
+    };
+    Ok(Box::new(Prepared { end, spec: spec.clone(), regions: vec![], target: None }))
+}
+
+fn check(spec: &LaneSpec) -> Result<(), TransportError> {
+    let caps = crate::caps();
+    if spec.depth == 0 || spec.depth > caps.depth_max {
+        return Err(TransportError::invalid(format!(
+            "depth {} is not possible over tcp; give 1 to {}",
+            spec.depth, caps.depth_max
+        )));
+    }
+    if spec.message_bytes_max == 0 || spec.message_bytes_max > caps.message_bytes_max {
+        return Err(TransportError::invalid(format!(
+            "messages of {} bytes are not possible over tcp; give 1 to {} bytes",
+            spec.message_bytes_max, caps.message_bytes_max
+        )));
+    }
+    if spec.framing == Framing::Framed && spec.receive_mode == ReceiveMode::Discard {
+        return Err(TransportError::invalid(
+            "a framed lane cannot discard what it receives, because its messages are placed by address; receive with copy",
+        ));
+    }
+    match spec.options.keys().find(|name| name.as_str() != "congestion") {
+        Some(unknown) => Err(TransportError::invalid(format!(
+            "tcp has no option {unknown:?}; it knows congestion=NAME (a name from net.ipv4.tcp_available_congestion_control)"
+        ))),
+        None => Ok(()),
+    }
+}
+
+enum End {
+    Dial(SocketAddr),
+    Accept(Expected),
+}
+
+struct Prepared {
+    end: End,
+    spec: LaneSpec,
+    regions: Vec<Arc<Region>>,
+    target: Option<RegionId>,
+}
+
+impl PreparedLane for Prepared {
+    fn attach(&mut self, region: &Arc<Region>, access: Access) -> Result<RegionId, TransportError> {
+        let id = u16::try_from(self.regions.len())
+            .map(RegionId)
+            .map_err(|_| TransportError::invalid("a tcp lane takes at most 65536 regions"))?;
+        self.regions.push(region.clone());
+        let writable = matches!(access, Access::RemoteWrite | Access::RemoteReadWrite);
+        if writable && self.target.is_none() {
+            self.target = Some(id);
+        }
+        Ok(id)
+    }
+
+    fn offer(&self) -> Offer {
+        // The token and the address travel in the plan; a byte stream has nothing to add.
+        Offer::default()
+    }
+
+    fn connect(self: Box<Self>, _peer: &Offer, deadline: Duration) -> Result<Box<dyn Lane>, TransportError> {
+        let Prepared { end, spec, regions, target } = *self;
+        let until = Instant::now() + deadline;
+        let stream = match end {
+            End::Dial(remote) => {
+                let stream = dial(remote, &spec, deadline)?;
+                ask(&stream, &spec, until)?;
+                stream
+            }
+            End::Accept(expected) => {
+                let stream = expected.wait(deadline)?;
+                buffers(&SockRef::from(&stream), &spec)?;
+                stream
+                    .set_write_timeout(Some(left(until)))
+                    .and_then(|()| (&stream).write_all(&OPEN))
+                    .map_err(|e| TransportError::io("answering a lane preamble", e))?;
+                stream
+            }
+        };
+        let chosen = options(&stream, &spec)?;
+        Ok(Box::new(TcpLane::new(stream, &spec, regions, target, chosen)))
+    }
+}
+
+fn dial(remote: SocketAddr, spec: &LaneSpec, within: Duration) -> Result<TcpStream, TransportError> {
+    let from = match (spec.local, &spec.device) {
+        (Some(local), Some(device)) => format!(" from {local} on {device}"),
+        (Some(local), None) => format!(" from {local}"),
+        (None, Some(device)) => format!(" from device {device}"),
+        (None, None) => String::new(),
+    };
+    let operation = format!("connecting a data lane to {remote}{from}");
+    let io = |source: std::io::Error| match source.kind() {
+        std::io::ErrorKind::TimedOut => {
+            TransportError::Timeout { operation: operation.clone(), after: within }
+        }
+        _ => TransportError::io(operation.clone(), source),
+    };
+    if spec.local.is_some_and(|local: IpAddr| local.is_ipv4() != remote.is_ipv4()) {
+        return Err(TransportError::invalid(format!("{operation}: one address is IPv4, the other IPv6")));
+    }
+    let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP)).map_err(io)?;
+    if let Some(device) = &spec.device {
+        socket.bind_device(Some(device.as_bytes())).map_err(io)?;
+    }
+    if let Some(local) = spec.local {
+        socket.bind(&SocketAddr::new(local, 0).into()).map_err(io)?;
+    }
+    // Both decide what the SYN announces (window scale, MSS), hence before the connection. The acceptor's
+    // sending side follows the announced MSS, so setting it here bounds both directions.
+    buffers(&SockRef::from(&socket), spec)?;
+    if let Some(bytes) = spec.max_segment_bytes {
+        socket.set_tcp_mss(bytes).map_err(|e| {
+            TransportError::io(
+                format!("limiting TCP segments to {bytes} bytes (88 to 32767 are possible)"),
+                e,
+            )
+        })?;
+    }
+    // The first window is sent under the congestion control in force when the connection is made.
+    congestion(&SockRef::from(&socket), spec)?;
+    socket.connect_timeout(&remote.into(), within).map_err(io)?;
+    Ok(socket.into())
+}
+
+fn buffers(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportError> {
+    // Fixed only when asked for: a fixed buffer switches the kernel's own sizing off, and caps a long path.
+    let Some(bytes) = spec.socket_buffer_bytes else { return Ok(()) };
+    socket
+        .set_send_buffer_size(bytes as usize)
+        .and_then(|()| socket.set_recv_buffer_size(bytes as usize))
+        .map_err(|e| TransportError::io(format!("setting socket buffers of {bytes} bytes"), e))
+}
+
+fn congestion(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportError> {
+    let Some(name) = spec.options.get("congestion") else { return Ok(()) };
+    socket.set_tcp_congestion(name.as_bytes()).map_err(|e| {
+        TransportError::io(
+            format!(
+                "choosing congestion control {name:?} (see net.ipv4.tcp_available_congestion_control for what this host has)"
+            ),
+            e,
+        )
+    })
+}
+
+/// Sends the preamble and waits for the acceptor's answer.
+fn ask(stream: &TcpStream, spec: &LaneSpec, until: Instant) -> Result<(), TransportError> {
+    const WHAT: &str = "opening a data lane";
+    let io = |e| TransportError::io(WHAT, e);
+    let preamble = LanePreamble { token: spec.token, lane: spec.lane }.encode();
+    let started = Instant::now();
+    stream.set_write_timeout(Some(left(until))).map_err(io)?;
+    (&mut &*stream).write_all(&preamble).map_err(io)?;
+    let mut answer = [0; OPEN.len()];
+    let mut have = 0;
+    while have < answer.len() {
+        if Instant::now() >= until {
+            return Err(TransportError::Timeout { operation: WHAT.into(), after: started.elapsed() });
+        }
+        stream.set_read_timeout(Some(left(until))).map_err(io)?;
+        match (&mut &*stream).read(&mut answer[have..]) {
+            Ok(0) => {
+                return Err(TransportError::PeerGone {
+                    operation: WHAT.into(),
+                    detail: "the server closed the connection: it does not expect this lane (any more)"
+                        .into(),
+                });
+            }
+            Ok(n) => have += n,
+            Err(e) if is_retry(&e) => {}
+            Err(e) => return Err(io(e)),
+        }
+    }
+    if answer == OPEN {
+        return Ok(());
+    }
+    Err(TransportError::Protocol {
+        operation: WHAT.into(),
+        detail: "the answer to the preamble is not LANEOPEN; is this a pathproof server?".into(),
+    })
+}
+
+/// Options of the established connection, the same at both ends. Returns the choices worth reporting.
+fn options(stream: &TcpStream, spec: &LaneSpec) -> Result<BTreeMap<String, String>, TransportError> {
+    let io = |e| TransportError::io("setting options of a data lane", e);
+    let socket = SockRef::from(stream);
+    socket.set_tcp_nodelay(true).map_err(io)?;
+    // Silence is found by the kernel in both cases: with data outstanding, and idle.
+    socket.set_tcp_user_timeout(Some(SILENCE)).map_err(io)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(Duration::from_secs(4))
+        .with_interval(Duration::from_secs(2))
+        .with_retries(3);
+    socket.set_tcp_keepalive(&keepalive).map_err(io)?;
+    congestion(&socket, spec)?;
+    if spec.send_mode == SendMode::ZeroCopy {
+        socket::allow_zero_copy(stream.as_fd()).map_err(|e| TransportError::Unsupported {
+            what: "zero-copy send over tcp".into(),
+            why: e.to_string(),
+            fix: "send with copy".into(),
+        })?;
+    }
+    let mut chosen = BTreeMap::new();
+    if let Ok(name) = socket.tcp_congestion() {
+        let name = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
+        let whose = if spec.options.contains_key("congestion") { "asked for" } else { "system default" };
+        chosen.insert("congestion_control".into(), format!("{name} ({whose})"));
+    }
+    Ok(chosen)
+}
+
+/// Time until `until`, never zero, because a zero socket timeout means for ever.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+}

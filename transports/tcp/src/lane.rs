@@ -1,0 +1,477 @@
+//! The lane itself: what is tried when, and how it waits.
+//!
+//! The usual cases cost one system call per message. With one direction pending the lane sleeps in `send` or
+//! `recv` itself, bounded by the socket's own timeout; `ppoll` is used when both directions are pending, when
+//! the wait is too short for the kernel's timer ticks, and for zero-copy notifications. A spinning lane calls
+//! `recv` without waiting until time is up.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pathproof_api::{
+    Completion, Framing, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Op, Readiness, ReceiveMode, Region,
+    RegionId, SendMode, SendReports, TransportError, Verb, Wait, WaitMode, os, socket,
+};
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use crate::receive::Receiver;
+use crate::send::Sender;
+
+/// A poll call that has moved so much returns, so that its completions are stamped while they are fresh.
+const TURN_BYTES: u64 = 64 * 1024;
+
+/// Socket timeouts count in scheduler ticks (up to 10 ms each) and round up: a shorter wait goes through `ppoll`,
+/// and a longer one leaves this much out, so that "at most" holds.
+const TICKS: Duration = Duration::from_millis(16);
+
+/// Longest single sleep in `send` or `recv`.
+const SLEEP_MS_MAX: u64 = 128;
+
+/// A spinning lane looks at the clock once in so many tries.
+const TRIES_PER_CLOCK: u32 = 16;
+
+/// How long `close` waits for the peer to take what was sent.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// One try of one direction.
+pub(crate) enum Step {
+    /// An operation is done.
+    Completed(Completion),
+    /// So many bytes moved, and no operation of ours is done by it.
+    Moved(usize),
+    /// Nothing could be done now.
+    Blocked,
+}
+
+/// What both directions share: the socket, the memory, the counters.
+pub(crate) struct Link {
+    stream: TcpStream,
+    regions: Vec<Arc<Region>>,
+    /// Region that the peer may write to.
+    pub(crate) target: Option<RegionId>,
+    pub(crate) message_bytes_max: u32,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+}
+
+impl Link {
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    pub(crate) fn region(&self, id: RegionId) -> Result<&Region, TransportError> {
+        match self.regions.get(usize::from(id.0)) {
+            Some(region) => Ok(region),
+            None => Err(TransportError::invalid(format!("region {} is not attached to this lane", id.0))),
+        }
+    }
+
+    pub(crate) fn peer_text(&self) -> String {
+        self.stream.peer_addr().map_or_else(|_| "the peer".into(), |address| address.to_string())
+    }
+
+    /// Puts an error into words. Silence (`TCP_USER_TIMEOUT`, keepalive) shows as `ETIMEDOUT`, an unplugged
+    /// path as `EHOSTUNREACH` and its kin.
+    pub(crate) fn error(&self, doing: &str, source: io::Error) -> TransportError {
+        let operation = format!("{doing} ({})", self.peer_text());
+        match source.kind() {
+            io::ErrorKind::TimedOut => TransportError::PeerGone {
+                operation,
+                detail: "it has not answered for 10 s; is the path still up?".into(),
+            },
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                TransportError::PeerGone { operation, detail: source.to_string() }
+            }
+            _ => TransportError::io(operation, source),
+        }
+    }
+}
+
+/// A connected TCP lane.
+pub(crate) struct TcpLane {
+    link: Link,
+    caps: LaneCaps,
+    sender: Sender,
+    receiver: Receiver,
+    spin: bool,
+    lazy_sends: bool,
+    /// Which direction the next poll tries first, when both are pending.
+    receive_first: bool,
+    send_timeout: Option<Duration>,
+    receive_timeout: Option<Duration>,
+    failed: Option<TransportError>,
+    stats: LaneStats,
+}
+
+impl TcpLane {
+    pub(crate) fn new(
+        stream: TcpStream,
+        spec: &LaneSpec,
+        regions: Vec<Arc<Region>>,
+        target: Option<RegionId>,
+        chosen: BTreeMap<String, String>,
+    ) -> TcpLane {
+        let mut caps = crate::caps();
+        caps.depth_max = spec.depth;
+        caps.message_bytes_max = spec.message_bytes_max;
+        if spec.framing == Framing::Raw {
+            caps.verbs = vec![Verb::Send, Verb::Recv];
+        }
+        let send_mode = match spec.send_mode {
+            SendMode::Copy => "copy",
+            SendMode::ZeroCopy => "zero-copy",
+        };
+        let receive_mode = match spec.receive_mode {
+            ReceiveMode::Copy => "copy",
+            ReceiveMode::Discard => "discard",
+        };
+        let stats = LaneStats {
+            local: stream.local_addr().ok().map(|a| a.to_string()),
+            remote: stream.peer_addr().ok().map(|a| a.to_string()),
+            send_mode: Some(send_mode.into()),
+            receive_mode: Some(receive_mode.into()),
+            chosen,
+            ..LaneStats::default()
+        };
+        let spin = spec.wait_mode == WaitMode::Spin;
+        TcpLane {
+            link: Link {
+                stream,
+                regions,
+                target,
+                message_bytes_max: spec.message_bytes_max,
+                bytes_sent: 0,
+                bytes_received: 0,
+            },
+            caps,
+            sender: Sender::new(spec),
+            receiver: Receiver::new(spec, !spin),
+            spin,
+            lazy_sends: spec.send_reports == SendReports::Lazy,
+            receive_first: false,
+            send_timeout: None,
+            receive_timeout: None,
+            failed: None,
+            stats,
+        }
+    }
+
+    fn check(&self, op: &Op) -> Result<(), TransportError> {
+        if !self.caps.can(op.verb) {
+            return Err(TransportError::invalid(format!("this tcp lane cannot {:?}", op.verb)));
+        }
+        if op.len > self.link.message_bytes_max {
+            return Err(TransportError::invalid(format!(
+                "a message of {} bytes on a lane prepared for at most {}",
+                op.len, self.link.message_bytes_max
+            )));
+        }
+        if op.len == 0 && !self.caps.can(Verb::Write) {
+            return Err(TransportError::invalid("an empty message cannot be told apart on a raw lane"));
+        }
+        let region = self.link.region(op.region)?;
+        region.check(op.offset, u64::from(op.len)).map_err(|e| TransportError::invalid(e.to_string()))
+    }
+
+    /// Runs one direction until nothing more is done without waiting. Only the first try may wait.
+    fn run(
+        &mut self,
+        direction: Direction,
+        out: &mut Vec<Completion>,
+        flags: i32,
+    ) -> Result<(), TransportError> {
+        let (mut flags, mut bytes) = (flags, 0);
+        while out.len() < out.capacity() && bytes < TURN_BYTES {
+            let step = match direction {
+                Direction::Send if self.sender.pending() => self.sender.step(&mut self.link, flags)?,
+                Direction::Receive if self.receiver.wants() => self.receiver.step(&mut self.link, flags)?,
+                _ => return Ok(()),
+            };
+            match step {
+                Step::Completed(completion) => {
+                    bytes += u64::from(completion.len);
+                    out.push(completion);
+                    // The other direction's turn: an answer leaves before the next question is looked for.
+                    self.receive_first = direction == Direction::Send;
+                }
+                Step::Moved(n) => bytes += n.max(1) as u64,
+                Step::Blocked => return Ok(()),
+            }
+            flags |= libc::MSG_DONTWAIT;
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self, out: &mut Vec<Completion>) -> Result<(), TransportError> {
+        while out.len() < out.capacity() {
+            match self.sender.reap(&self.link)? {
+                Some(completion) => out.push(completion),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries what is pending once, without waiting, until one direction has completed something.
+    fn try_all(&mut self, out: &mut Vec<Completion>) -> Result<(), TransportError> {
+        let before = out.len();
+        self.reap(out)?;
+        let order = if self.receive_first {
+            [Direction::Receive, Direction::Send]
+        } else {
+            [Direction::Send, Direction::Receive]
+        };
+        for direction in order {
+            self.run(direction, out, libc::MSG_DONTWAIT)?;
+            if out.len() > before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, out: &mut Vec<Completion>, wait: Wait) -> Result<(), TransportError> {
+        if out.len() == out.capacity() {
+            return Ok(());
+        }
+        let mut before = out.len();
+        let Wait::AtMost(wait) = wait else { return self.try_all(out) };
+        if self.lazy_sends && self.sender.pending() && self.receiver.wants() {
+            self.run(Direction::Send, out, libc::MSG_DONTWAIT)?;
+            if out.len() == out.capacity() {
+                return Ok(());
+            }
+            if !self.sender.pending() {
+                // What has left is no reason to return: the wait is for what comes.
+                before = out.len();
+            }
+        }
+        if !self.spin && wait >= TICKS && self.sender.awaited() == 0 {
+            match (self.sender.pending(), self.receiver.wants()) {
+                (true, false) => {
+                    self.limit_sleep(Direction::Send, wait)?;
+                    return self.run(Direction::Send, out, 0);
+                }
+                (false, true) => {
+                    self.limit_sleep(Direction::Receive, wait)?;
+                    return self.run(Direction::Receive, out, 0);
+                }
+                _ => {}
+            }
+        }
+        // The clock is read only once the first tries have failed: most polls find something at once.
+        let mut start = None;
+        loop {
+            let tries = if self.spin { TRIES_PER_CLOCK } else { 1 };
+            for _ in 0..tries {
+                self.try_all(out)?;
+                if out.len() > before {
+                    return Ok(());
+                }
+            }
+            let left = wait.saturating_sub(start.get_or_insert_with(Instant::now).elapsed());
+            if left.is_zero() {
+                return Ok(());
+            }
+            if !self.spin {
+                self.sleep(left)?;
+            }
+        }
+    }
+
+    /// Makes blocking calls of one direction return within `wait`. Costs a system call only when the rounded
+    /// time differs from the one in force.
+    fn limit_sleep(&mut self, direction: Direction, wait: Duration) -> Result<(), TransportError> {
+        let ms = u64::try_from((wait - TICKS / 2).as_millis()).unwrap_or(u64::MAX).min(SLEEP_MS_MAX);
+        // Rounded down to a power of two, so that a wait that shrinks as a step ends changes it rarely.
+        let timeout = Some(Duration::from_millis(1 << ms.max(1).ilog2()));
+        let (in_force, set) = match direction {
+            Direction::Send => (
+                &mut self.send_timeout,
+                TcpStream::set_write_timeout as fn(&TcpStream, Option<Duration>) -> io::Result<()>,
+            ),
+            Direction::Receive => (&mut self.receive_timeout, TcpStream::set_read_timeout as _),
+        };
+        if *in_force != timeout {
+            set(&self.link.stream, timeout)
+                .map_err(|e| TransportError::io("setting the timeout of a tcp lane", e))?;
+            *in_force = timeout;
+        }
+        Ok(())
+    }
+
+    /// Sleeps until something pending can be done, an error is there, or `left` is over.
+    fn sleep(&mut self, left: Duration) -> Result<(), TransportError> {
+        let mut events = PollFlags::empty();
+        if self.sender.pending() {
+            events |= PollFlags::OUT;
+        }
+        if self.receiver.wants() {
+            events |= PollFlags::IN;
+        }
+        let timeout = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        let mut fds = [PollFd::new(&self.link.stream, events)];
+        match rustix::event::poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(self.link.error("waiting", e.into())),
+        }
+        let idle = events.is_empty() && self.sender.awaited() == 0;
+        if idle && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+            // Nobody else would look, and the next sleep would end at once.
+            let source = self.link.stream.take_error().ok().flatten();
+            let source = source.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
+            return Err(self.link.error("waiting", source));
+        }
+        Ok(())
+    }
+
+    /// Sends what is queued and waits until the peer's kernel has it, within a bound.
+    fn drain(&mut self) {
+        let end = Instant::now() + CLOSE_PATIENCE;
+        let mut out = Vec::with_capacity(1);
+        let nap = Duration::from_millis(5);
+        while self.failed.is_none() && Instant::now() < end && self.sender.pending() {
+            out.clear();
+            let sent = self.run(Direction::Send, &mut out, libc::MSG_DONTWAIT).and_then(|()| {
+                out.clear();
+                self.reap(&mut out)?;
+                if self.sender.pending() { self.sleep(nap) } else { Ok(()) }
+            });
+            if sent.is_err() {
+                return;
+            }
+        }
+        if self.link.stream.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        // Closing with bytes unread, or met by bytes later, makes the kernel answer with a reset, which may
+        // overtake what the peer has not yet acknowledged. So read on until it has.
+        let fd = self.link.fd();
+        let mut scrap = [0u8; 4096];
+        while Instant::now() < end && socket::send_queue_bytes(fd).is_some_and(|bytes| bytes > 0) {
+            let got = rustix::net::recv(fd, &mut scrap, rustix::net::RecvFlags::DONTWAIT);
+            match got {
+                Ok((1.., _)) => continue,
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) | Ok(_) => {}
+                Err(_) => return,
+            }
+            let timeout = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+            let _ = rustix::event::poll(&mut [PollFd::new(&fd, PollFlags::empty())], Some(&timeout));
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Send,
+    Receive,
+}
+
+impl Lane for TcpLane {
+    fn caps(&self) -> &LaneCaps {
+        &self.caps
+    }
+
+    fn submit(&mut self, ops: &[Op]) -> Result<usize, TransportError> {
+        for (accepted, op) in ops.iter().enumerate() {
+            match self.check(op) {
+                Ok(()) => {}
+                // The wrong one is reported when it comes first; those before it are already ours.
+                Err(_) if accepted > 0 => return Ok(accepted),
+                Err(e) => return Err(e),
+            }
+            if op.verb == Verb::Recv {
+                if !self.receiver.has_room() {
+                    return Ok(accepted);
+                }
+                self.receiver.push(*op);
+            } else {
+                if !self.sender.has_room() {
+                    return Ok(accepted);
+                }
+                self.receiver.wake().forbid(self.link.stream.as_fd());
+                self.sender.push(*op);
+            }
+        }
+        Ok(ops.len())
+    }
+
+    fn poll(&mut self, out: &mut Vec<Completion>, wait: Wait) -> Result<usize, TransportError> {
+        if let Some(failed) = &self.failed {
+            return Err(TransportError::PeerGone {
+                operation: "polling a tcp lane that has failed".into(),
+                detail: failed.to_string(),
+            });
+        }
+        let before = out.len();
+        let result = self.turn(out, wait);
+        let added = out.len() - before;
+        match result {
+            Ok(()) => Ok(added),
+            Err(e) => {
+                // Completions come first; the error is told by the next poll. One that can be told now is
+                // told in its own words, and kept as words for those who ask again.
+                if added > 0 {
+                    self.failed = Some(e);
+                    return Ok(added);
+                }
+                self.failed =
+                    Some(TransportError::PeerGone { operation: "tcp lane".into(), detail: e.to_string() });
+                Err(e)
+            }
+        }
+    }
+
+    fn readiness(&self) -> Option<Readiness<'_>> {
+        Some(Readiness {
+            fd: self.link.stream.as_fd(),
+            read: self.receiver.wants(),
+            write: self.sender.pending(),
+        })
+    }
+
+    fn sample(&mut self, out: &mut LaneSample) {
+        *out = LaneSample {
+            bytes_sent: self.link.bytes_sent,
+            bytes_received: self.link.bytes_received,
+            unacknowledged_bytes: socket::send_queue_bytes(self.link.fd()),
+            ..LaneSample::default()
+        };
+        // Fields that the kernel does not give stay unknown.
+        let _ = os::tcp_info(self.link.fd(), out);
+    }
+
+    fn close(mut self: Box<Self>) -> Result<LaneStats, TransportError> {
+        self.drain();
+        let mut stats = std::mem::take(&mut self.stats);
+        let mut last = LaneSample::default();
+        self.sample(&mut last);
+        stats.last = last;
+        let highest = self.receiver.wake().highest_bytes;
+        if highest > 1 {
+            let why = format!(
+                "up to {highest} bytes: this lane only receives, and fast enough that they come within 0.2 ms"
+            );
+            stats.chosen.insert("receive_wake_threshold".into(), why);
+        }
+        stats.counters.insert("sends_unsent".into(), self.sender.unsent() as u64);
+        stats.counters.insert("receives_unfilled".into(), self.receiver.posted() as u64);
+        if let Some(copied) = self.sender.copied_after_all() {
+            stats.counters.insert("zero_copy_notifications_copied".into(), copied);
+        }
+        Ok(stats)
+    }
+}
+
+/// Errors of a call that is simply tried again: it would have waited, its socket timeout passed, or a signal
+/// came.
+pub(crate) fn is_retry(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}

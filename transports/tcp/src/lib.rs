@@ -1,0 +1,62 @@
+//! Plain TCP lanes: one connection each, driven by one thread through blocking sockets.
+//!
+//! What it is for: the fastest honest use of a kernel TCP connection (one system call per message and direction),
+//! over the lane contract of `pathproof-api`. What it refuses to do: listen. The session's one port is the
+//! session's affair; it hands connections that open with a lane preamble to the [`LaneDoor`], which gives each
+//! to the lane that expects its token.
+//!
+//! A lane's choices that could change a number (send and receive mode, congestion control, wake-up threshold)
+//! are named in its [`LaneStats`](pathproof_api::LaneStats).
+
+#![forbid(unsafe_code)]
+
+mod connect;
+mod door;
+mod frame;
+mod lane;
+mod receive;
+mod send;
+mod wake;
+mod zero_copy;
+
+use std::sync::Arc;
+
+use pathproof_api::{LaneCaps, LaneSpec, PreparedLane, Role, Transport, TransportError, Verb};
+
+pub use door::{DOOR_EXPECTS_MAX, Expected, LANE_MAGIC, LANE_PREAMBLE_BYTES, LaneDoor, LanePreamble};
+
+/// The registry entry for plain TCP.
+pub struct TcpTransport {
+    door: Arc<LaneDoor>,
+}
+
+impl TcpTransport {
+    /// Accepting lanes take their connections from `door`; a process that only dials can give an unused one.
+    pub fn new(door: Arc<LaneDoor>) -> TcpTransport {
+        TcpTransport { door }
+    }
+}
+
+impl Transport for TcpTransport {
+    fn name(&self) -> &'static str {
+        "tcp"
+    }
+
+    fn probe(&self) -> Result<LaneCaps, TransportError> {
+        Ok(caps())
+    }
+
+    fn prepare(&self, role: Role, spec: &LaneSpec) -> Result<Box<dyn PreparedLane>, TransportError> {
+        connect::prepare(&self.door, role, spec)
+    }
+}
+
+/// What any TCP lane can do. One-sided writes need [`Framing::Framed`](pathproof_api::Framing); a raw lane's
+/// own caps leave them out.
+fn caps() -> LaneCaps {
+    let mut caps = LaneCaps::two_sided("tcp");
+    caps.verbs.extend([Verb::Write, Verb::WriteImmediate]);
+    caps.zero_copy_send = true;
+    caps.discard_receive = true;
+    caps
+}

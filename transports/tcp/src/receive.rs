@@ -1,0 +1,238 @@
+//! The receiving direction of a lane: bytes go from the socket straight to their place in a region.
+//!
+//! Two forms. *Raw*: a message is as long as the receive that takes it. *Framed*: a header says what follows;
+//! writes are placed without a receive, within the region that was opened for them and nowhere else.
+
+use std::collections::VecDeque;
+
+use pathproof_api::{
+    Completion, CompletionStatus, Framing, LaneSpec, Op, ReceiveMode, RegionId, TransportError, Verb,
+};
+use rustix::net::RecvFlags;
+
+use crate::frame::{Frame, HEADER_BYTES, Kind};
+use crate::lane::{Link, Step, is_retry};
+use crate::wake::Wake;
+
+pub(crate) struct Receiver {
+    queue: VecDeque<Op>,
+    depth: usize,
+    form: Form,
+    wake: Wake,
+}
+
+enum Form {
+    /// Bytes of the first receive that are there, and the flags that place or discard them.
+    Raw {
+        done: u32,
+        flags: i32,
+    },
+    Framed {
+        header: [u8; HEADER_BYTES],
+        state: State,
+    },
+}
+
+enum State {
+    /// So many bytes of the next header are there.
+    Head(usize),
+    /// This frame needs a receive, and none was posted yet.
+    Held(Frame),
+    /// The payload of this frame goes to `offset` of `region`; `done` bytes of it are there.
+    Body { frame: Frame, region: RegionId, offset: u64, done: u32 },
+}
+
+impl Receiver {
+    pub(crate) fn new(spec: &LaneSpec, adaptive_wake: bool) -> Receiver {
+        let depth = spec.depth as usize;
+        let form = match spec.framing {
+            Framing::Raw => {
+                let discard = spec.receive_mode == ReceiveMode::Discard;
+                Form::Raw { done: 0, flags: if discard { libc::MSG_TRUNC } else { 0 } }
+            }
+            Framing::Framed => Form::Framed { header: [0; HEADER_BYTES], state: State::Head(0) },
+        };
+        let wake = Wake::new(adaptive_wake && spec.framing == Framing::Raw);
+        Receiver { queue: VecDeque::with_capacity(depth), depth, form, wake }
+    }
+
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.len() < self.depth
+    }
+
+    pub(crate) fn push(&mut self, op: Op) {
+        self.queue.push_back(op);
+    }
+
+    /// Receives posted and not completed.
+    pub(crate) fn posted(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether bytes that arrive now have a place to go.
+    pub(crate) fn wants(&self) -> bool {
+        match &self.form {
+            Form::Raw { .. } => !self.queue.is_empty(),
+            Form::Framed { state: State::Held(_), .. } => !self.queue.is_empty(),
+            Form::Framed { .. } => true,
+        }
+    }
+
+    /// The wake-up threshold, for the lane to steer.
+    pub(crate) fn wake(&mut self) -> &mut Wake {
+        &mut self.wake
+    }
+
+    /// One `recv` call. `flags` is 0 (wait as the socket's timeout says) or `MSG_DONTWAIT`.
+    pub(crate) fn step(&mut self, link: &mut Link, flags: i32) -> Result<Step, TransportError> {
+        match &mut self.form {
+            Form::Raw { done, flags: mode } => {
+                let Some(op) = self.queue.front().copied() else { return Ok(Step::Blocked) };
+                let left = op.len - *done;
+                // One call per message: a waiting receive returns when the message is whole or time is up.
+                let whole = if flags & libc::MSG_DONTWAIT == 0 { libc::MSG_WAITALL } else { 0 };
+                let at = op.offset + u64::from(*done);
+                let result =
+                    link.region(op.region)?.recv(link.fd(), at, u64::from(left), flags | whole | *mode);
+                let Some(n) = link.received(result)? else {
+                    if flags & libc::MSG_DONTWAIT == 0 {
+                        self.wake.waited_in_vain(link.fd());
+                    }
+                    return Ok(Step::Blocked);
+                };
+                link.bytes_received += n as u64;
+                let queue = &self.queue;
+                self.wake.received(link.fd(), n, || queue.iter().map(|op| u64::from(op.len)).sum());
+                if (n as u32) < left {
+                    *done += n as u32;
+                    return Ok(Step::Moved(n));
+                }
+                *done = 0;
+                self.queue.pop_front();
+                Ok(Step::Completed(completion(&op, op.len, None)))
+            }
+            Form::Framed { header, state } => framed(&mut self.queue, header, state, link, flags),
+        }
+    }
+}
+
+fn framed(
+    queue: &mut VecDeque<Op>,
+    header: &mut [u8; HEADER_BYTES],
+    state: &mut State,
+    link: &mut Link,
+    flags: i32,
+) -> Result<Step, TransportError> {
+    loop {
+        match state {
+            State::Head(have) if *have < HEADER_BYTES => {
+                let rest = &mut header[*have..];
+                let got = rustix::net::recv(link.fd(), rest, RecvFlags::from_bits_retain(flags as u32));
+                let Some(n) = link.received(got.map(|(n, _)| n).map_err(Into::into))? else {
+                    return Ok(Step::Blocked);
+                };
+                *have += n;
+                if *have < HEADER_BYTES {
+                    return Ok(Step::Moved(n));
+                }
+            }
+            State::Head(_) => {
+                let frame = Frame::decode(header).ok_or_else(|| {
+                    protocol(format!("{:02x?} where a message header belongs", &header[..4]))
+                })?;
+                *state = start(frame, queue, link)?;
+            }
+            State::Held(frame) => {
+                if queue.is_empty() {
+                    return Ok(Step::Blocked);
+                }
+                *state = start(*frame, queue, link)?;
+            }
+            State::Body { frame, region, offset, done } => {
+                let left = frame.len - *done;
+                if left > 0 {
+                    // What follows the payload is the next header: one call for both.
+                    let at = *offset + u64::from(*done);
+                    let memory = link.region(*region)?;
+                    let got = memory.recv_with_tail(link.fd(), at, u64::from(left), header, flags);
+                    let Some(n) = link.received(got)? else { return Ok(Step::Blocked) };
+                    let payload = n.min(left as usize);
+                    link.bytes_received += payload as u64;
+                    *done += payload as u32;
+                    if *done < frame.len {
+                        return Ok(Step::Moved(n));
+                    }
+                    let frame = *frame;
+                    *state = State::Head(n - payload);
+                    return Ok(finish(frame, queue));
+                }
+                let frame = *frame;
+                *state = State::Head(0);
+                return Ok(finish(frame, queue));
+            }
+        }
+    }
+}
+
+/// Finds the place for a frame's payload, after checking that it may go there.
+fn start(frame: Frame, queue: &VecDeque<Op>, link: &Link) -> Result<State, TransportError> {
+    if frame.len > link.message_bytes_max {
+        return Err(protocol(format!(
+            "a message of {} bytes on a lane whose largest is {}",
+            frame.len, link.message_bytes_max
+        )));
+    }
+    if frame.kind != Kind::Write && queue.is_empty() {
+        return Ok(State::Held(frame));
+    }
+    let (region, offset) = match (frame.kind, queue.front(), link.target) {
+        (Kind::Send, Some(op), _) if op.len >= frame.len => (op.region, op.offset),
+        (Kind::Send, Some(op), _) => {
+            return Err(protocol(format!(
+                "a message of {} bytes for a receive of {} bytes",
+                frame.len, op.len
+            )));
+        }
+        (_, _, Some(target)) => (target, frame.remote_offset),
+        (_, _, None) => return Err(protocol("a write, though no region is open for writes".into())),
+    };
+    link.region(region)?
+        .check(offset, u64::from(frame.len))
+        .map_err(|e| protocol(format!("a write outside the region that is open for writes: {e}")))?;
+    Ok(State::Body { frame, region, offset, done: 0 })
+}
+
+/// A frame's payload is in its place. A frame that needs a receive was not started without one.
+fn finish(frame: Frame, queue: &mut VecDeque<Op>) -> Step {
+    let immediate = (frame.kind == Kind::WriteImmediate).then_some(frame.immediate);
+    match frame.kind {
+        Kind::Write => Step::Moved(frame.len as usize),
+        Kind::Send | Kind::WriteImmediate => match queue.pop_front() {
+            Some(op) => Step::Completed(completion(&op, frame.len, immediate)),
+            None => Step::Moved(frame.len as usize),
+        },
+    }
+}
+
+fn completion(op: &Op, len: u32, immediate: Option<u32>) -> Completion {
+    Completion { tag: op.tag, verb: Verb::Recv, len, immediate, status: CompletionStatus::Ok }
+}
+
+fn protocol(detail: String) -> TransportError {
+    TransportError::Protocol { operation: "receiving on a tcp lane".into(), detail }
+}
+
+impl Link {
+    /// Sorts the outcomes of a receive call: bytes, nothing yet (`None`), end of stream or failure (error).
+    fn received(&self, result: std::io::Result<usize>) -> Result<Option<usize>, TransportError> {
+        match result {
+            Ok(0) => Err(TransportError::PeerGone {
+                operation: format!("receiving from {}", self.peer_text()),
+                detail: "it closed the connection".into(),
+            }),
+            Ok(n) => Ok(Some(n)),
+            Err(e) if is_retry(&e) => Ok(None),
+            Err(e) => Err(self.error("receiving", e)),
+        }
+    }
+}
