@@ -1,0 +1,42 @@
+//! What is worth a warning in a prediction.
+
+use pathproof_model::{ChannelPair, Channels, Finding};
+
+/// Findings about `channels`. A NIC in another subnet is no finding: management NICs are meant to be elsewhere.
+pub fn findings(channels: &Channels) -> Vec<Finding> {
+    let mut out = Vec::new();
+    if !channels.pairs.iter().any(|pair| pair.chosen) {
+        let seen = channels.pairs.len();
+        out.push(Finding::new("CHANNEL-NONE", format!("{seen} pairs of addresses, none usable")));
+    }
+    if let Some(pair) = channels.pairs.iter().find(|pair| pair.rule == "routed-elsewhere") {
+        let evidence = format!("{} to {}: {}", pair.local, pair.remote, pair.reason);
+        out.push(Finding::new("CHANNEL-ONE-ROUTE", evidence));
+    }
+    if let Some((one, other)) = cross_pair(&channels.pairs) {
+        let evidence =
+            format!("{} to {} is as good as {} to {}", one.local, one.remote, other.local, other.remote);
+        out.push(Finding::new("CHANNEL-CROSS-PAIRS", evidence));
+    }
+    for nic in &channels.unused {
+        let of_nic = |pair: &&ChannelPair| match nic.end.as_str() {
+            "local" => pair.local_nic == nic.nic,
+            _ => pair.remote_nic == nic.nic,
+        };
+        let by_rank = |pair: &ChannelPair| {
+            ["class-outranked", "slower", "rdma-not-mixed"].contains(&pair.rule.as_str())
+        };
+        if channels.pairs.iter().filter(of_nic).any(by_rank) {
+            let evidence = format!("{} ({}): {}", nic.nic, nic.end, nic.reason);
+            out.push(Finding::new("CHANNEL-NIC-IDLE", evidence));
+        }
+    }
+    out
+}
+
+/// A pair that was left out only because both its NICs are in use, beside one that was taken.
+fn cross_pair(pairs: &[ChannelPair]) -> Option<(&ChannelPair, &ChannelPair)> {
+    let one = pairs.iter().find(|pair| pair.rule == "spread")?;
+    let other = pairs.iter().find(|pair| pair.chosen && pair.local_nic == one.local_nic)?;
+    Some((one, other))
+}

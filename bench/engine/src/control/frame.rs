@@ -1,0 +1,124 @@
+//! Frames: `length u32 LE | tag u8 | body`. The length counts the body only and is checked against a cap
+//! before anything is allocated.
+
+use super::Message;
+
+/// Largest body after the session is accepted, in bytes: histograms of a few hundred lanes.
+pub const FRAME_BYTES_MAX: u32 = 32 << 20;
+/// Largest body before that, in bytes: a HELLO with a long plan and many NICs.
+pub const HELLO_BYTES_MAX: u32 = 1 << 20;
+
+const HEAD: usize = 5;
+
+/// Why bytes are not a frame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Longer than allowed.
+    #[error(
+        "the peer announced a message of {length} bytes, and {cap} is the limit; it is not a pathproof peer, or a broken one"
+    )]
+    TooLong {
+        /// Announced.
+        length: u32,
+        /// Allowed.
+        cap: u32,
+    },
+    /// Not readable as a message.
+    #[error("the peer sent what is not a message: {0}")]
+    Unreadable(String),
+}
+
+/// One message as a frame.
+pub fn encode(message: &Message) -> Result<Vec<u8>, FrameError> {
+    let (tag, body) = message.encode().map_err(|e| FrameError::Unreadable(e.to_string()))?;
+    let length = u32::try_from(body.len())
+        .ok()
+        .filter(|l| *l <= FRAME_BYTES_MAX)
+        .ok_or(FrameError::TooLong { length: u32::MAX, cap: FRAME_BYTES_MAX })?;
+    let mut bytes = Vec::with_capacity(HEAD + body.len());
+    bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.push(tag);
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+/// Collects bytes into messages.
+#[derive(Debug)]
+pub struct FrameDecoder {
+    buffer: Vec<u8>,
+    cap: u32,
+}
+
+impl FrameDecoder {
+    /// A decoder that allows bodies of `cap` bytes.
+    pub fn new(cap: u32) -> FrameDecoder {
+        FrameDecoder { buffer: Vec::new(), cap }
+    }
+
+    /// Changes the cap, from [`HELLO_BYTES_MAX`] to [`FRAME_BYTES_MAX`] once the peer is known.
+    pub fn set_cap(&mut self, cap: u32) {
+        self.cap = cap;
+    }
+
+    /// Adds bytes as they came.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next whole message, or `None` while it is incomplete.
+    pub fn next_message(&mut self) -> Result<Option<Message>, FrameError> {
+        if self.buffer.len() < HEAD {
+            return Ok(None);
+        }
+        let length = u32::from_le_bytes([self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]]);
+        if length > self.cap {
+            return Err(FrameError::TooLong { length, cap: self.cap });
+        }
+        let end = HEAD + length as usize;
+        if self.buffer.len() < end {
+            return Ok(None);
+        }
+        let message = Message::decode(self.buffer[4], &self.buffer[HEAD..end]);
+        self.buffer.drain(..end);
+        message.map(Some).map_err(FrameError::Unreadable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_survives_any_cutting() {
+        let message = Message::Bye { reason: "because ü".into() };
+        let bytes = encode(&message).unwrap();
+        for cut in 0..bytes.len() {
+            let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);
+            decoder.push(&bytes[..cut]);
+            assert_eq!(decoder.next_message(), Ok(None), "cut at {cut}");
+            decoder.push(&bytes[cut..]);
+            decoder.push(&bytes);
+            assert_eq!(decoder.next_message().unwrap(), Some(message.clone()));
+            assert_eq!(decoder.next_message().unwrap(), Some(message.clone()));
+            assert_eq!(decoder.next_message(), Ok(None));
+        }
+    }
+
+    #[test]
+    fn four_gibibytes_are_refused_before_they_are_bought() {
+        let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);
+        decoder.push(&[0xff, 0xff, 0xff, 0xff, 1]);
+        assert!(matches!(decoder.next_message(), Err(FrameError::TooLong { length: u32::MAX, .. })));
+    }
+
+    #[test]
+    fn garbage_is_an_error_in_words() {
+        for (tag, body) in [(0u8, &b"{}"[..]), (99, b"{}"), (1, b"not json"), (4, b"{\"ended\":\"x\"}")] {
+            let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);
+            decoder.push(&(body.len() as u32).to_le_bytes());
+            decoder.push(&[tag]);
+            decoder.push(body);
+            assert!(matches!(decoder.next_message(), Err(FrameError::Unreadable(_))), "{tag} {body:?}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The messages of the control protocol: a tag byte and a JSON body each.
+
+use pathproof_model::{Environment, Finding, Half, Limits, Plan, StepError, StepSpec, Tool};
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be said.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Message {
+    /// Client: who I am and what I mean to do.
+    Hello(Hello),
+    /// Server: granted, and who I am.
+    Accept(Accept),
+    /// Server: refused, with all reasons.
+    Reject(Reject),
+    /// Client: the step that ended, if any, and the step to go on with, if any.
+    Turn(Turn),
+    /// Server: the same from its end.
+    Turned(Turned),
+    /// Either: something that only the running step understands.
+    Step {
+        /// Which step.
+        step: u32,
+        /// What.
+        body: serde_json::Value,
+    },
+    /// Either: my part of the running step failed; do not wait for me.
+    Fail {
+        /// Which step.
+        step: u32,
+        /// Why.
+        error: StepError,
+    },
+    /// Either: I am leaving, for this reason.
+    Bye {
+        /// Empty when all is well.
+        reason: String,
+    },
+}
+
+/// Client's greeting.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The client's build.
+    pub tool: Tool,
+    /// The plan, as far as it is known at the start.
+    pub plan: Plan,
+    /// The client's host.
+    pub environment: Environment,
+}
+
+/// Server's consent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Accept {
+    /// The server's build.
+    pub tool: Tool,
+    /// The plan after the server's limits were applied.
+    pub granted: Plan,
+    /// Those limits.
+    pub limits: Limits,
+    /// The server's host.
+    pub environment: Environment,
+    /// What the server noticed: reductions, and its host's findings.
+    pub findings: Vec<Finding>,
+    /// Secret of this session, hexadecimal; data lanes prove that they know it.
+    pub session: String,
+}
+
+/// Server's refusal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reject {
+    /// Every reason, not only the first.
+    pub reasons: Vec<String>,
+}
+
+/// What the client wants next.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    /// Which step ended (its number), and whether the client's end failed.
+    pub ended: Option<u32>,
+    /// The step to go on with.
+    pub go: Option<Go>,
+}
+
+/// A step to begin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Go {
+    /// Its number.
+    pub step: u32,
+    /// What to do.
+    pub spec: StepSpec,
+    /// The client's offers, one for each lane, base64.
+    pub offers: Vec<String>,
+}
+
+/// The server's side of a turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Turned {
+    /// The server's half of the step that ended.
+    pub half: Option<Half>,
+    /// Readiness for the step to go on with.
+    pub ready: Option<Ready>,
+}
+
+/// The server's readiness for a step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ready {
+    /// Its number.
+    pub step: u32,
+    /// The step after the server's limits were applied.
+    pub granted: StepSpec,
+    /// The server's offers, one for each lane, base64.
+    pub offers: Vec<String>,
+    /// Why the server cannot, if it cannot; then there are no offers.
+    pub error: Option<StepError>,
+    /// What the server noticed while preparing.
+    pub findings: Vec<Finding>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StepBody {
+    step: u32,
+    body: serde_json::Value,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FailBody {
+    step: u32,
+    error: StepError,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ByeBody {
+    reason: String,
+}
+
+impl Message {
+    /// Tag and JSON body.
+    pub fn encode(&self) -> Result<(u8, Vec<u8>), serde_json::Error> {
+        Ok(match self {
+            Message::Hello(m) => (1, serde_json::to_vec(m)?),
+            Message::Accept(m) => (2, serde_json::to_vec(m)?),
+            Message::Reject(m) => (3, serde_json::to_vec(m)?),
+            Message::Turn(m) => (4, serde_json::to_vec(m)?),
+            Message::Turned(m) => (5, serde_json::to_vec(m)?),
+            Message::Step { step, body } => {
+                (6, serde_json::to_vec(&StepBody { step: *step, body: body.clone() })?)
+            }
+            Message::Fail { step, error } => {
+                (7, serde_json::to_vec(&FailBody { step: *step, error: error.clone() })?)
+            }
+            Message::Bye { reason } => (8, serde_json::to_vec(&ByeBody { reason: reason.clone() })?),
+        })
+    }
+
+    /// From tag and body; the error says what was wrong with them.
+    pub fn decode(tag: u8, body: &[u8]) -> Result<Message, String> {
+        fn read<'a, T: Deserialize<'a>>(name: &str, body: &'a [u8]) -> Result<T, String> {
+            serde_json::from_slice(body).map_err(|e| format!("a {name} message cannot be read: {e}"))
+        }
+        Ok(match tag {
+            1 => Message::Hello(read("HELLO", body)?),
+            2 => Message::Accept(read("ACCEPT", body)?),
+            3 => Message::Reject(read("REJECT", body)?),
+            4 => Message::Turn(read("TURN", body)?),
+            5 => Message::Turned(read("TURNED", body)?),
+            6 => read("STEP", body).map(|StepBody { step, body }| Message::Step { step, body })?,
+            7 => read("FAIL", body).map(|FailBody { step, error }| Message::Fail { step, error })?,
+            8 => read("BYE", body).map(|ByeBody { reason }| Message::Bye { reason })?,
+            other => return Err(format!("unknown message tag {other}")),
+        })
+    }
+
+    /// Its name, for errors and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Message::Hello(_) => "HELLO",
+            Message::Accept(_) => "ACCEPT",
+            Message::Reject(_) => "REJECT",
+            Message::Turn(_) => "TURN",
+            Message::Turned(_) => "TURNED",
+            Message::Step { .. } => "STEP",
+            Message::Fail { .. } => "FAIL",
+            Message::Bye { .. } => "BYE",
+        }
+    }
+}

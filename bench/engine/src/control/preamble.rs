@@ -1,0 +1,121 @@
+//! The 16 bytes that every connection starts with, frozen for ever, so that any two builds can at least say
+//! why they disagree.
+//!
+//! ```text
+//! 0  magic    8 bytes  "PATHPRUF"
+//! 8  lowest   u16 LE   lowest control version spoken
+//! 10 highest  u16 LE   highest control version spoken
+//! 12 flags    u32 LE   bit 0: a key is needed (server) or will be used (client)
+//! ```
+
+/// First bytes of a control connection.
+pub const MAGIC: [u8; 8] = *b"PATHPRUF";
+/// First bytes of a data connection.
+pub const LANE_MAGIC: [u8; 8] = *b"PATHLANE";
+/// Length of the preamble.
+pub const PREAMBLE_BYTES: usize = 16;
+/// Lowest control version that this build speaks.
+pub const LOWEST_VERSION: u16 = 1;
+/// Highest control version that this build speaks.
+pub const HIGHEST_VERSION: u16 = 1;
+
+const FLAG_KEYED: u32 = 1;
+
+/// The decoded preamble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Preamble {
+    /// Lowest version spoken.
+    pub lowest: u16,
+    /// Highest version spoken.
+    pub highest: u16,
+    /// A key is needed or used.
+    pub keyed: bool,
+}
+
+/// Why a preamble was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PreambleError {
+    /// Not our protocol at all.
+    #[error(
+        "the other end does not speak the pathproof protocol (it began with \"{}\"); is this the port of `pathproof serve`?",
+        first.escape_ascii()
+    )]
+    NotOurs {
+        /// What came.
+        first: [u8; 8],
+    },
+    /// No common version.
+    #[error("no common protocol version: this build speaks {ours}, the peer {theirs}; update the older one")]
+    NoCommonVersion {
+        /// Our range as text.
+        ours: String,
+        /// The peer's range as text.
+        theirs: String,
+    },
+}
+
+impl Preamble {
+    /// This build's preamble.
+    pub fn ours(keyed: bool) -> Preamble {
+        Preamble { lowest: LOWEST_VERSION, highest: HIGHEST_VERSION, keyed }
+    }
+
+    /// As bytes.
+    pub fn encode(self) -> [u8; PREAMBLE_BYTES] {
+        let mut bytes = [0; PREAMBLE_BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..10].copy_from_slice(&self.lowest.to_le_bytes());
+        bytes[10..12].copy_from_slice(&self.highest.to_le_bytes());
+        bytes[12..].copy_from_slice(&(if self.keyed { FLAG_KEYED } else { 0 }).to_le_bytes());
+        bytes
+    }
+
+    /// From bytes. Unknown flags are ignored: a later build may set them.
+    pub fn decode(bytes: &[u8; PREAMBLE_BYTES]) -> Result<Preamble, PreambleError> {
+        let mut first = [0; 8];
+        first.copy_from_slice(&bytes[..8]);
+        if first != MAGIC {
+            return Err(PreambleError::NotOurs { first });
+        }
+        let flags = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]);
+        Ok(Preamble {
+            lowest: u16::from_le_bytes([bytes[8], bytes[9]]),
+            highest: u16::from_le_bytes([bytes[10], bytes[11]]),
+            keyed: flags & FLAG_KEYED != 0,
+        })
+    }
+}
+
+/// The highest version that both ends speak.
+pub fn negotiate(ours: Preamble, theirs: Preamble) -> Result<u16, PreambleError> {
+    let version = ours.highest.min(theirs.highest);
+    if version < ours.lowest.max(theirs.lowest) {
+        let range = |p: Preamble| format!("{} to {}", p.lowest, p.highest);
+        return Err(PreambleError::NoCommonVersion { ours: range(ours), theirs: range(theirs) });
+    }
+    Ok(version)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_frozen() {
+        assert_eq!(
+            Preamble { lowest: 1, highest: 3, keyed: true }.encode(),
+            *b"PATHPRUF\x01\0\x03\0\x01\0\0\0"
+        );
+        let back = Preamble::decode(b"PATHPRUF\x01\0\x03\0\xff\0\0\0").unwrap();
+        assert_eq!(back, Preamble { lowest: 1, highest: 3, keyed: true });
+    }
+
+    #[test]
+    fn strangers_and_distant_versions_are_told_apart() {
+        assert!(matches!(Preamble::decode(b"GET / HTTP/1.1\r\n"), Err(PreambleError::NotOurs { .. })));
+        let at = |lowest, highest| Preamble { lowest, highest, keyed: false };
+        assert_eq!(negotiate(at(1, 3), at(2, 9)), Ok(3));
+        let message = negotiate(at(1, 2), at(3, 4)).unwrap_err().to_string();
+        assert!(message.contains("1 to 2") && message.contains("3 to 4"), "{message}");
+    }
+}

@@ -1,0 +1,187 @@
+//! The server's side of a session: be greeted, follow turns, be left.
+
+use std::collections::VecDeque;
+
+use pathproof_api::Tick;
+use pathproof_model::{ErrorKind, Half, StepError};
+
+use super::{Accept, Go, Hello, Input, Message, Output, Patience, Ready, Reject, Turned};
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServerEvent {
+    /// A client greeted; answer with [`Server::accept`] or [`Server::reject`].
+    Hello(Box<Hello>),
+    /// The client ended the running step and wants the server's half and then, if there is one, the next
+    /// step; answer with [`Server::turned`].
+    Turn {
+        /// Which step ended.
+        ended: Option<u32>,
+        /// The next one.
+        go: Option<Box<Go>>,
+    },
+    /// A message of the running step.
+    Step(serde_json::Value),
+    /// The client's part of the running step failed.
+    PeerFailed(StepError),
+    /// The client left, or was lost. Nothing follows. `None` when all is well.
+    Over(Option<StepError>),
+}
+
+#[derive(Debug, PartialEq)]
+enum State {
+    Waiting { until: Tick },
+    Greeted,
+    Idle { until: Tick },
+    Turning { ended: bool, go: Option<u32> },
+    Running { step: u32 },
+    Over,
+}
+
+/// The server's state machine.
+#[derive(Debug)]
+pub struct Server {
+    state: State,
+    patience: Patience,
+    out: VecDeque<Output<ServerEvent>>,
+}
+
+impl Server {
+    /// A machine for a connection that was just made.
+    pub fn new(now: Tick, patience: Patience) -> Server {
+        let until = now.plus_ns(patience.hello_ns);
+        let mut server = Server { state: State::Waiting { until }, patience, out: VecDeque::new() };
+        server.out.push_back(Output::Arm(until));
+        server
+    }
+
+    /// What to do next, until `None`.
+    pub fn poll(&mut self) -> Option<Output<ServerEvent>> {
+        self.out.pop_front()
+    }
+
+    /// Consents to the greeting.
+    pub fn accept(&mut self, now: Tick, accept: Accept) {
+        debug_assert_eq!(self.state, State::Greeted);
+        self.send(Message::Accept(accept));
+        self.idle(now);
+    }
+
+    /// Refuses the greeting.
+    pub fn reject(&mut self, reasons: Vec<String>) {
+        self.send(Message::Reject(Reject { reasons }));
+        self.state = State::Over;
+        self.out.push_back(Output::Event(ServerEvent::Over(None)));
+    }
+
+    /// Answers a turn.
+    pub fn turned(&mut self, now: Tick, half: Option<Half>, ready: Option<Ready>) {
+        let State::Turning { ended, go } = self.state else { return };
+        debug_assert_eq!(ended, half.is_some());
+        debug_assert_eq!(go, ready.as_ref().map(|r| r.step));
+        match ready.as_ref().filter(|r| r.error.is_none()).map(|r| r.step) {
+            Some(step) => self.state = State::Running { step },
+            None => self.idle(now),
+        }
+        self.send(Message::Turned(Turned { half, ready }));
+    }
+
+    /// Sends a message to the other half of the running step.
+    pub fn step_message(&mut self, body: serde_json::Value) {
+        if let State::Running { step } = self.state {
+            self.send(Message::Step { step, body });
+        }
+    }
+
+    /// Tells the client that this end of the running step failed.
+    pub fn fail(&mut self, error: StepError) {
+        if let State::Running { step } = self.state {
+            self.send(Message::Fail { step, error });
+        }
+    }
+
+    /// Ends the session from this side.
+    pub fn bye(&mut self, reason: &str) {
+        if self.state != State::Over {
+            self.send(Message::Bye { reason: reason.into() });
+            self.state = State::Over;
+        }
+    }
+
+    /// Tells the machine what happened.
+    pub fn handle(&mut self, now: Tick, input: Input) {
+        if self.state == State::Over {
+            return;
+        }
+        match input {
+            Input::Closed(how) => {
+                self.over(ErrorKind::PeerLost, format!("the connection of the client ended: {how}"));
+            }
+            Input::Timer => match self.state {
+                State::Waiting { until } | State::Idle { until } if now < until => {
+                    self.out.push_back(Output::Arm(until));
+                }
+                State::Waiting { .. } => self.over(ErrorKind::Timeout, "no greeting came in time".into()),
+                State::Idle { .. } => {
+                    self.send(Message::Bye { reason: "the client was silent for too long".into() });
+                    self.over(ErrorKind::Timeout, "the client was silent for too long".into());
+                }
+                _ => {}
+            },
+            Input::Message(message) => self.message(*message),
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        let name = message.name();
+        match (&self.state, message) {
+            (State::Waiting { .. }, Message::Hello(hello)) => {
+                self.state = State::Greeted;
+                self.event(ServerEvent::Hello(Box::new(hello)));
+            }
+            (State::Idle { .. }, Message::Turn(turn)) if turn.ended.is_none() => {
+                self.state = State::Turning { ended: false, go: turn.go.as_ref().map(|g| g.step) };
+                self.event(ServerEvent::Turn { ended: None, go: turn.go.map(Box::new) });
+            }
+            (State::Running { step }, Message::Turn(turn)) if turn.ended == Some(*step) => {
+                self.state = State::Turning { ended: true, go: turn.go.as_ref().map(|g| g.step) };
+                self.event(ServerEvent::Turn { ended: turn.ended, go: turn.go.map(Box::new) });
+            }
+            (State::Running { step: ours }, Message::Step { step, body }) if *ours == step => {
+                self.event(ServerEvent::Step(body));
+            }
+            (State::Running { step: ours }, Message::Fail { step, error }) if *ours == step => {
+                self.event(ServerEvent::PeerFailed(error));
+            }
+            (_, Message::Step { .. } | Message::Fail { .. }) => {}
+            (_, Message::Bye { reason }) => {
+                self.state = State::Over;
+                let error = (!reason.is_empty()).then(|| StepError {
+                    kind: ErrorKind::PeerLost,
+                    message: format!("the client ended the session: {reason}"),
+                });
+                self.event(ServerEvent::Over(error));
+            }
+            _ => {
+                self.send(Message::Bye { reason: format!("{name} came out of turn") });
+                self.over(ErrorKind::Protocol, format!("the client sent {name} out of turn"));
+            }
+        }
+    }
+
+    fn idle(&mut self, now: Tick) {
+        let until = now.plus_ns(self.patience.idle_ns);
+        self.state = State::Idle { until };
+        self.out.push_back(Output::Arm(until));
+    }
+    fn send(&mut self, message: Message) {
+        self.out.push_back(Output::Send(Box::new(message)));
+    }
+    fn event(&mut self, event: ServerEvent) {
+        self.out.push_back(Output::Event(event));
+    }
+    fn over(&mut self, kind: ErrorKind, message: String) {
+        self.state = State::Over;
+        self.event(ServerEvent::Over(Some(StepError { kind, message })));
+    }
+}

@@ -1,0 +1,13 @@
+//! The pure logic of a run: control protocol, workloads, recording and searches.
+//!
+//! **Invariant**: no socket, no clock, no thread, no print. Time is an argument; whatever is to be sent is
+//! returned. The same code runs against real machines and in virtual time.
+#![forbid(unsafe_code)]
+
+pub mod channels;
+pub mod control;
+pub mod drive;
+pub mod migrate;
+pub mod mtu;
+pub mod record;
+pub mod workload;

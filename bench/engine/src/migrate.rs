@@ -1,0 +1,24 @@
+//! Live migration as a pure subject: which pages are dirty, who dirties them, what a hypervisor would do next,
+//! what must come out, and how long a host takes to drain. It copies nothing and knows no clock; the root
+//! package moves real memory under these decisions, and [`simulate`] moves none under the same ones.
+//!
+//! Sources: QEMU's `migration/` loop and constants, Microsoft's published limits for Hyper-V, Xen's tools and
+//! Clark et al. (NSDI 2005). The closed forms stand in [`predict`].
+
+mod bitmap;
+mod fleet;
+mod guest;
+mod policy;
+mod predict;
+mod random;
+mod simulate;
+
+pub use bitmap::{BitmapError, PAGE_BYTES, PageBitmap};
+pub use fleet::{Drain, FleetError, GuestMove, HostDrain, drain};
+pub use guest::{Guest, Pattern, PatternError};
+pub use policy::{
+    AutoConverge, Decision, Phase, PhaseError, Phases, Policy, PolicyError, RoundFacts, StopReason,
+};
+pub use predict::{Path, PredictedRound, Prediction, distinct_pages, geometric, predict, stable_dirty_pages};
+pub use random::Random;
+pub use simulate::{Simulated, simulate};

@@ -1,0 +1,134 @@
+//! One message at a time, back and forth: the floor of latency. A closed loop by nature.
+
+use pathproof_api::{Completion, Op, Tick, Verb};
+
+use super::{Next, Slots, Workload};
+use crate::drive::RunError;
+use crate::record::LaneRecorder;
+
+/// The end that asks and measures.
+pub struct PingPong {
+    send: Slots,
+    receive: Slots,
+    size: u32,
+    stop: Tick,
+    started: Tick,
+    under_way: bool,
+    count: u64,
+    /// Start, end and length of an exchange that is not recorded yet.
+    unrecorded: Option<(Tick, Tick, u32)>,
+}
+
+impl PingPong {
+    /// Messages of `size` bytes until `stop`.
+    pub fn new(send: Slots, receive: Slots, size: u32, stop: Tick) -> PingPong {
+        PingPong { send, receive, size, stop, started: Tick(0), under_way: false, count: 0, unrecorded: None }
+    }
+}
+
+impl Workload for PingPong {
+    fn next(&mut self, now: Tick, room: usize, out: &mut Vec<Op>) -> Next {
+        if self.under_way {
+            return Next::Await;
+        }
+        if now >= self.stop {
+            return Next::Done;
+        }
+        if room < 2 {
+            return Next::Await;
+        }
+        // The receive first: the answer must find it posted.
+        out.push(Op::recv(self.count, self.receive.region, self.receive.offset(self.count), self.size));
+        out.push(Op::send(self.count, self.send.region, self.send.offset(self.count), self.size));
+        self.started = now;
+        self.under_way = true;
+        Next::Await
+    }
+
+    fn complete(
+        &mut self,
+        now: Tick,
+        done: &Completion,
+        recorder: &mut LaneRecorder,
+    ) -> Result<(), RunError> {
+        if done.verb == Verb::Recv {
+            self.unrecorded = Some((self.started, now, done.len));
+            self.under_way = false;
+            self.count += 1;
+        } else {
+            recorder.sent(now, u64::from(done.len));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, recorder: &mut LaneRecorder) {
+        if let Some((started, ended, len)) = self.unrecorded.take() {
+            recorder.service_latency(started, ended);
+            recorder.message(ended);
+            recorder.received(ended, u64::from(len));
+        }
+    }
+}
+
+/// The end that answers each message with one of the same size.
+pub struct Echo {
+    send: Slots,
+    receive: Slots,
+    size: u32,
+    stop: Tick,
+    posted: u64,
+    arrived: u64,
+    answered: u64,
+    /// Arrival and length of a question that is not recorded yet.
+    unrecorded: Option<(Tick, u32)>,
+}
+
+impl Echo {
+    /// Answers until `stop`.
+    pub fn new(send: Slots, receive: Slots, size: u32, stop: Tick) -> Echo {
+        Echo { send, receive, size, stop, posted: 0, arrived: 0, answered: 0, unrecorded: None }
+    }
+}
+
+impl Workload for Echo {
+    fn next(&mut self, now: Tick, room: usize, out: &mut Vec<Op>) -> Next {
+        if now >= self.stop {
+            return Next::Leave;
+        }
+        let mut room = room;
+        // The next receive before the answer, so that the next question finds it posted.
+        while room > 0 && self.posted <= self.arrived {
+            out.push(Op::recv(self.posted, self.receive.region, self.receive.offset(self.posted), self.size));
+            self.posted += 1;
+            room -= 1;
+        }
+        while room > 0 && self.answered < self.arrived {
+            out.push(Op::send(self.answered, self.send.region, self.send.offset(self.answered), self.size));
+            self.answered += 1;
+            room -= 1;
+        }
+        Next::Await
+    }
+
+    fn complete(
+        &mut self,
+        now: Tick,
+        done: &Completion,
+        recorder: &mut LaneRecorder,
+    ) -> Result<(), RunError> {
+        if done.verb == Verb::Recv {
+            self.unrecorded = Some((now, done.len));
+            self.arrived += 1;
+        } else {
+            recorder.sent(now, u64::from(done.len));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, recorder: &mut LaneRecorder) {
+        if let Some((arrived, len)) = self.unrecorded.take() {
+            recorder.received(arrived, u64::from(len));
+            recorder.message(arrived);
+        }
+    }
+}
