@@ -1,0 +1,71 @@
+//! Brings the NICs of two hosts into the form that Multichannel's rules look at, and the prediction into a
+//! result document.
+
+use pathproof_engine::channels::{ChannelNic, Prefix, Question, findings, predict};
+use pathproof_model::{Channels, Environment, Outcome, ResultDoc, Verdict};
+
+/// The NICs of a host, without loopback: between two hosts it leads nowhere, though both have its addresses.
+pub fn nics(environment: &Environment) -> Vec<ChannelNic> {
+    let mut nics: Vec<_> = environment.nics.iter().map(ChannelNic::from_observed).collect();
+    nics.retain(|nic| !nic.is_loopback());
+    nics
+}
+
+/// This host's NICs, with the subnets that its routers reach; with loopback where the peer is this host too.
+pub fn local_nics(environment: &Environment, peer_is_here: bool) -> Vec<ChannelNic> {
+    let mut nics = nics(environment);
+    if peer_is_here {
+        let all = environment.nics.iter().map(ChannelNic::from_observed);
+        nics.extend(all.filter(ChannelNic::is_loopback));
+    }
+    for (index, address, len) in crate::host::routes() {
+        if let Some(nic) = nics.iter_mut().find(|nic| nic.index == index) {
+            nic.routes.push(Prefix { address, len });
+        }
+    }
+    nics
+}
+
+/// Predicts both directions between two pathproof hosts.
+pub fn between(local: &[ChannelNic], remote: &[ChannelNic], question: &Question) -> Channels {
+    let mut channels = predict(local, remote, question);
+    // A constraint is the client's own affair; the other host as a client has none.
+    let free = Question::new(question.rules.clone());
+    channels.reverse_pairs = predict(remote, local, &free).pairs;
+    channels
+}
+
+/// Puts a prediction into a document, with its findings and its verdict.
+pub fn conclude(doc: &mut ResultDoc, channels: Channels) {
+    doc.findings.extend(findings(&channels));
+    doc.verdicts.push(verdict(&channels));
+    doc.channels = Some(channels);
+}
+
+/// Adds the prediction under Windows' rules to the document of a check between two hosts. It is shown, not judged:
+/// a path that is measured and fit is fit, whatever SMB would make of the hosts' other NICs.
+pub fn predict_into(doc: &mut ResultDoc) {
+    let (Some(local), Some(remote)) = (&doc.environment.client, &doc.environment.server) else { return };
+    if doc.peer.as_deref() == Some("self") {
+        return;
+    }
+    let question = Question::new(pathproof_engine::channels::Rules::Windows);
+    let channels = between(&local_nics(local, false), &nics(remote), &question);
+    if channels.pairs.iter().any(|pair| pair.chosen) {
+        doc.findings.extend(findings(&channels));
+        doc.channels = Some(channels);
+    }
+}
+
+fn verdict(channels: &Channels) -> Verdict {
+    let chosen = channels.pairs.iter().filter(|pair| pair.chosen).count();
+    let (outcome, reason) = match (chosen, &channels.class) {
+        (0, _) => (Outcome::Fail, "no pair of NICs can carry traffic".to_owned()),
+        (count, class) => {
+            let class = class.as_deref().unwrap_or("plain");
+            let connections = channels.connections;
+            (Outcome::Pass, format!("{count} pair(s) of class {class}, {connections} connection(s)"))
+        }
+    };
+    Verdict { subject: "channels".into(), outcome, reason }
+}

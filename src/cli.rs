@@ -1,0 +1,115 @@
+//! The command line: what was typed (`raw`), what it means (one file for each command), and how a run ends.
+//!
+//! Standard output carries the report and nothing else; everything else goes to standard error. Exit codes: 0
+//! fit, 1 ran and not fit, 2 could not run, 130 interrupted.
+
+mod bench;
+mod channels;
+mod check;
+mod devices;
+mod migrate;
+mod mtu;
+pub mod raw;
+mod report;
+mod run;
+mod serve;
+mod smb;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+pub use run::{ClientRun, Ending};
+
+/// Exit code when a run could not be made.
+pub const EXIT_COULD_NOT_RUN: u8 = 2;
+
+/// Runs the command that was typed.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let raw = match raw::Raw::try_parse_from(args) {
+        Ok(raw) => raw,
+        Err(error) => {
+            // Help and version go to standard output and are no error; clap knows which is which.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { EXIT_COULD_NOT_RUN } else { 0 });
+        }
+    };
+    start_logging(raw.verbose);
+    match dispatch(raw) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            if is_closed_pipe(&error) {
+                // Whoever read the report has read enough.
+                return ExitCode::SUCCESS;
+            }
+            let _ = writeln!(io::stderr(), "pathproof: {error:#}");
+            ExitCode::from(EXIT_COULD_NOT_RUN)
+        }
+    }
+}
+
+fn dispatch(raw: raw::Raw) -> anyhow::Result<u8> {
+    match raw.command {
+        raw::Command::Serve(args) => serve::run(args),
+        raw::Command::Check(args) => check::run(args),
+        raw::Command::Bench(args) => bench::run(args),
+        raw::Command::Mtu(args) => mtu::run(args),
+        raw::Command::Devices(args) => devices::run(&args),
+        raw::Command::Channels(args) => channels::run(args),
+        raw::Command::Smb(args) => smb::run(args),
+        raw::Command::Migrate(args) => migrate::run(args),
+        raw::Command::Report(args) => report::run(&args),
+        raw::Command::Completions { shell } => {
+            let mut command = raw::Raw::command();
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut command, "pathproof", &mut text);
+            io::stdout().write_all(&text)?;
+            Ok(0)
+        }
+        raw::Command::Man => {
+            io::stdout().write_all(&manual(raw::Raw::command())?)?;
+            Ok(0)
+        }
+    }
+}
+
+/// The manual page of the program and, after it, that of each command.
+fn manual(mut program: clap::Command) -> io::Result<Vec<u8>> {
+    fn pages(name: &str, command: &clap::Command, out: &mut Vec<u8>) -> io::Result<()> {
+        clap_mangen::Man::new(command.clone()).title(name).render(out)?;
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            pages(&format!("{name}-{}", sub.get_name()), sub, out)?;
+        }
+        Ok(())
+    }
+    // Builds usage lines and inherited options into the commands below.
+    program.build();
+    let mut out = Vec::new();
+    pages("pathproof", &program, &mut out)?;
+    Ok(out)
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn start_logging(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PATHPROOF_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    // A second initialisation (tests in one process) keeps the first.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .try_init();
+}

@@ -1,0 +1,129 @@
+//! `pathproof bench`: one measurement on its own.
+
+use anyhow::{Context, Result, bail};
+use pathproof_model::units::{BitsPerSecond, Bytes};
+use pathproof_model::{Plan, RequestLoad, StepKind, StepSpec, TrafficSpec};
+
+use super::raw::{BenchArgs, BenchCommand, TrafficArgs};
+use super::run::{ClientRun, Ending};
+
+/// Runs the command.
+pub fn run(args: BenchArgs) -> Result<u8> {
+    let (kind, args) = match args.what {
+        BenchCommand::Stream(args) => (StepKind::Stream, args),
+        BenchCommand::Pingpong(args) => (StepKind::Pingpong, args),
+        BenchCommand::Request(args) => (StepKind::Request, args),
+    };
+    let spec = traffic(kind, &args)?;
+    let client = ClientRun::resolve(&args.client)?;
+    let step = match kind {
+        StepKind::Stream => StepSpec::Stream(spec),
+        StepKind::Pingpong => StepSpec::Pingpong(spec),
+        _ => StepSpec::Request(spec),
+    };
+    let plan = Plan { command: "bench".into(), seed: client.seed, steps: vec![step] };
+    client.run(&plan, Ending::Measured)
+}
+
+/// The step that the arguments mean, with every default made explicit.
+pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
+    const MS: u64 = 1_000_000;
+    if args.time.0 == 0 {
+        bail!("--time 0 measures nothing; give a window such as 5s or 200ms");
+    }
+    if args.lanes == 0 {
+        bail!("--lanes 0 measures nothing; give at least 1");
+    }
+    let lanes_max = pathproof_model::Limits::default().lanes;
+    if args.lanes > lanes_max {
+        bail!(
+            "--lanes {} is more than the {lanes_max} that a step can have; one lane is one thread",
+            args.lanes
+        );
+    }
+    let size = args.size.unwrap_or(Bytes(match kind {
+        StepKind::Stream => 128 << 10,
+        StepKind::Pingpong => 64,
+        _ => 4 << 10,
+    }));
+    let size_max = pathproof_model::Limits::default().message_bytes;
+    for (name, size) in [("--size", Some(size)), ("--reply", args.reply)] {
+        if let Some(size) = size
+            && !(1..=size_max).contains(&size.0)
+        {
+            bail!("{name} {} is not between 1 B and {}", size.0, Bytes(size_max));
+        }
+    }
+    let mut spec = TrafficSpec {
+        over: args.over.clone(),
+        direction: args.direction.into(),
+        lanes: args.lanes,
+        size_bytes: size.0,
+        reply_bytes: args.reply.map(|r| r.0),
+        time_ns: args.time.0,
+        warmup_ns: args.warmup.map_or((200 * MS).min(args.time.0), |w| w.0),
+        cooldown_ns: 100 * MS,
+        busy_poll: args.busy_poll,
+        zero_copy: args.zero_copy,
+        discard: args.discard,
+        verify: args.verify,
+        max_segment_bytes: args.max_segment,
+        pin: args.pin,
+        verb: args.verb.clone(),
+        ..TrafficSpec::default()
+    };
+    if let Some(rate) = &args.rate {
+        match kind {
+            StepKind::Stream => {
+                let rate: BitsPerSecond = rate.parse().context("--rate")?;
+                if rate.0 == 0 {
+                    bail!("--rate 0 sends nothing; leave it out for as fast as it goes");
+                }
+                spec.rate_bits_per_s = Some(rate.0);
+            }
+            StepKind::Request => {
+                let number = rate.strip_suffix("/s").unwrap_or(rate);
+                let rate: u64 = number.trim().parse().ok().filter(|r| *r > 0).with_context(|| {
+                    format!("--rate {rate:?} is not a number of requests per second; write 5000/s")
+                })?;
+                spec.requests_per_s = Some(rate);
+                spec.load = RequestLoad::Open;
+            }
+            _ => bail!("--rate has no meaning for pingpong, whose load is closed; use bench request"),
+        }
+    }
+    let closed = kind == StepKind::Request && spec.load == RequestLoad::Closed;
+    spec.depth = args.depth.unwrap_or(match kind {
+        StepKind::Request if closed => 1,
+        StepKind::Request => 64,
+        // Every NIC needs enough under way to stay busy while another is slow.
+        StepKind::Stream if spec.over == "multi" => 32,
+        _ => 8,
+    });
+    if !(1..=4096).contains(&spec.depth) {
+        bail!("--depth {} is not between 1 and 4096", spec.depth);
+    }
+    if spec.verify && kind != StepKind::Stream {
+        bail!("--verify is for stream");
+    }
+    if !args.fail.is_empty() {
+        if kind != StepKind::Stream || spec.over != "multi" {
+            bail!("--fail is for bench stream --over multi, which can go on without a NIC");
+        }
+        // What a failure did to the bytes can only be told by looking at them.
+        spec.verify = true;
+        spec.options.insert("fail".into(), args.fail.join("+"));
+    }
+    for option in &args.options {
+        let (name, value) = option
+            .split_once('=')
+            .with_context(|| format!("--option {option:?} is not of the form NAME=VALUE"))?;
+        spec.options.insert(name.into(), value.into());
+    }
+    for (name, value) in [("device", &args.device), ("peer_device", &args.peer_device)] {
+        if let Some(value) = value {
+            spec.options.insert(name.into(), value.clone());
+        }
+    }
+    Ok(spec)
+}

@@ -1,0 +1,185 @@
+//! `pathproof channels`: which NIC pairs SMB Multichannel would use towards a peer, and why not the others.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use pathproof_engine::channels::{ChannelNic, LINUX_CHANNELS_MAX, Question, Rules};
+use pathproof_model::{Plan, ResultDoc, StepSpec};
+
+use super::raw::{Format, Peer};
+use super::run::{print, read_key};
+use super::smb::AskArgs;
+use crate::coordinate::{self, Target};
+use crate::document::DocumentFile;
+use crate::registry::Registry;
+use crate::secure::Key;
+use crate::watch::Observers;
+use crate::{host, interrupt};
+
+/// `channels`.
+#[derive(Debug, Args)]
+pub struct ChannelsArgs {
+    /// The peer, as HOST[:PORT]; it runs `pathproof serve`.
+    #[arg(value_name = "PEER", required_unless_present = "smb", conflicts_with = "smb")]
+    pub peer: Option<Peer>,
+    /// Take the other end's NICs from an SMB server instead; nothing to install there.
+    #[arg(long, value_name = "HOST")]
+    pub smb: Option<String>,
+    /// How the SMB server is asked.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// Whose rules: Windows clients, Linux clients (cifs.ko), or the pairs named with --pair.
+    #[arg(long, value_enum, default_value_t)]
+    pub policy: Policy,
+    /// A pair for --policy manual, as LOCAL=REMOTE, each a NIC name or an address; may be repeated.
+    #[arg(long = "pair", value_name = "LOCAL=REMOTE")]
+    pub pairs: Vec<String>,
+    /// Connections of a Linux mount (max_channels).
+    #[arg(long, value_name = "N", default_value_t = LINUX_CHANNELS_MAX)]
+    pub max_channels: u32,
+    /// Only these local NICs, as New-SmbMultichannelConstraint would; may be repeated.
+    #[arg(long, value_name = "IF", num_args = 1..)]
+    pub constrain: Vec<String>,
+    /// Key of the peer's `pathproof serve` (visible to other users of this host: prefer --key-file).
+    #[arg(long, env = "PATHPROOF_KEY", hide_env_values = true, conflicts_with = "key_file")]
+    pub key: Option<String>,
+    /// File with the key.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// Write the result document here.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Format of the report on standard output.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Whose rules choose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Policy {
+    /// MS-SMB2: class before speed, 2, 4 or 1 connections a pair.
+    #[default]
+    Windows,
+    /// cifs.ko: routes choose the local NIC, connections by speed.
+    Linux,
+    /// What --pair names.
+    Manual,
+}
+
+/// The question that the arguments mean.
+fn question(args: &ChannelsArgs) -> Result<Question> {
+    if args.policy != Policy::Manual && !args.pairs.is_empty() {
+        bail!("--pair is for --policy manual");
+    }
+    if !(1..=LINUX_CHANNELS_MAX).contains(&args.max_channels) {
+        bail!("--max-channels {} is not between 1 and {LINUX_CHANNELS_MAX}", args.max_channels);
+    }
+    let rules = match args.policy {
+        Policy::Windows => Rules::Windows,
+        Policy::Linux => Rules::Linux { channels: args.max_channels },
+        Policy::Manual if args.pairs.is_empty() => {
+            bail!("--policy manual needs at least one --pair LOCAL=REMOTE")
+        }
+        Policy::Manual => {
+            let pair = |text: &String| match text.split_once('=') {
+                Some((local, remote)) if !local.is_empty() && !remote.is_empty() => {
+                    Ok((local.to_owned(), remote.to_owned()))
+                }
+                _ => bail!("--pair {text:?} is not of the form LOCAL=REMOTE"),
+            };
+            Rules::Manual { pairs: args.pairs.iter().map(pair).collect::<Result<_>>()? }
+        }
+    };
+    Ok(Question { rules, constrain: args.constrain.clone() })
+}
+
+/// Names in a constraint or a pair that no local NIC has would silently exclude everything.
+fn check_names(question: &Question, local: &[ChannelNic]) -> Result<()> {
+    let known = |name: &str| {
+        local
+            .iter()
+            .any(|nic| nic.name == name || nic.addresses.iter().any(|a| a.address.to_string() == name))
+    };
+    let manual = match &question.rules {
+        Rules::Manual { pairs } => pairs.iter().map(|(local, _)| local).collect(),
+        _ => Vec::new(),
+    };
+    for name in question.constrain.iter().chain(manual) {
+        if !known(name) {
+            let names: Vec<&str> = local.iter().map(|nic| nic.name.as_str()).collect();
+            bail!("this host has no NIC or address {name}; it has {}", names.join(", "));
+        }
+    }
+    Ok(())
+}
+
+/// Runs the command.
+pub fn run(args: ChannelsArgs) -> Result<u8> {
+    let question = question(&args)?;
+    let file = args.output.as_deref().map(DocumentFile::prepare).transpose()?.flatten();
+    let doc = match &args.smb {
+        Some(server) => of_server(server, &args, &question)?,
+        None => of_peer(&args, &question)?,
+    };
+    if let Some(file) = &file {
+        file.write(&doc)?;
+    }
+    let format = if args.output.as_deref() == Some(Path::new("-")) { Format::Json } else { args.format };
+    print(&doc, format)?;
+    Ok(pathproof_model::exit_code(&doc))
+}
+
+fn of_server(server: &str, args: &ChannelsArgs, question: &Question) -> Result<ResultDoc> {
+    let report = super::smb::ask(server, &args.ask)?;
+    let mut doc = super::smb::document("channels", server, &report);
+    let local = local(&doc, report.address.ip().is_loopback())?;
+    check_names(question, &local)?;
+    let list = doc.smb.as_ref().map(|smb| smb.interfaces.as_slice()).unwrap_or_default();
+    if list.is_empty() {
+        let reasons: Vec<String> = doc
+            .smb
+            .iter()
+            .flat_map(|smb| &smb.attempts)
+            .map(|a| format!("{}: {}", a.way, a.outcome))
+            .collect();
+        bail!(
+            "{server} did not tell its NICs ({}); pathproof smb {server} shows the rest",
+            reasons.join("; ")
+        );
+    }
+    // What a server's routes are is not known, so the other direction is left out.
+    let channels = pathproof_engine::channels::predict(&local, &ChannelNic::from_smb(list), question);
+    crate::channels::conclude(&mut doc, channels);
+    Ok(doc)
+}
+
+fn local(doc: &ResultDoc, peer_is_here: bool) -> Result<Vec<ChannelNic>> {
+    let environment = doc.environment.client.as_ref().context("this host's NICs could not be read")?;
+    Ok(crate::channels::local_nics(environment, peer_is_here))
+}
+
+fn of_peer(args: &ChannelsArgs, question: &Question) -> Result<ResultDoc> {
+    let peer = args.peer.as_ref().context("name a PEER, or use --smb HOST")?;
+    let key = read_key(args.key.as_deref(), args.key_file.as_deref())?;
+    let target = Target {
+        host: peer.host.clone(),
+        port: peer.port,
+        key: Key::new(key.as_deref()),
+        label: peer.text.clone(),
+    };
+    let observed = host::observe();
+    check_names(question, &crate::channels::local_nics(&observed.environment, false))?;
+    let plan = Plan { command: "channels".into(), steps: vec![StepSpec::Facts], ..Plan::default() };
+    let interrupted = interrupt::flag().context("cannot watch for Ctrl-C")?;
+    let mut observers = Observers::default();
+    let mut doc = coordinate::run(&plan, &target, observed, &Registry::new(), &interrupted, &mut observers);
+    if let Some(error) = &doc.error {
+        bail!("{}", error.message);
+    }
+    let local = local(&doc, false)?;
+    let remote = doc.environment.server.as_ref().context("the peer did not tell its NICs")?;
+    let channels = crate::channels::between(&local, &crate::channels::nics(remote), question);
+    crate::channels::conclude(&mut doc, channels);
+    Ok(doc)
+}

@@ -1,0 +1,83 @@
+//! `pathproof check`: the main job, as a plan.
+
+use anyhow::{Context, Result};
+use pathproof_model::{Direction, MigrateSpec, MtuSpec, Plan, ReachSpec, StepSpec, TrafficSpec};
+
+use super::raw::CheckArgs;
+use super::run::{ClientRun, Ending};
+
+const MS: u64 = 1_000_000;
+
+/// How thorough a check is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// At most 15 seconds.
+    Quick,
+    /// At most a minute.
+    Usual,
+    /// A few minutes.
+    Thorough,
+}
+
+/// Runs the command.
+pub fn run(args: CheckArgs) -> Result<u8> {
+    let client = ClientRun::resolve(&args.client)?;
+    let plan = match &args.plan {
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read --plan {}", file.display()))?;
+            let plan: Plan = toml::from_str(&text).with_context(|| {
+                format!("--plan {} is not a plan; see docs/RESULT-FORMAT.md", file.display())
+            })?;
+            Plan { command: "check".into(), ..plan }
+        }
+        None => {
+            let depth = match (args.quick, args.thorough) {
+                (true, _) => Depth::Quick,
+                (_, true) => Depth::Thorough,
+                _ => Depth::Usual,
+            };
+            plan(depth, &args.over, client.seed)
+        }
+    };
+    client.run(&plan, Ending::Judged)
+}
+
+/// The steps of a check.
+pub fn plan(depth: Depth, over: &str, seed: u64) -> Plan {
+    let (latency_ms, stream_ms, round_trips) = match depth {
+        Depth::Quick => (1000, 1200, 10),
+        Depth::Usual => (3000, 4000, 20),
+        Depth::Thorough => (20_000, 20_000, 100),
+    };
+    // A guest as large as the path moves in this time, and at most so large.
+    let (migrate_ms, memory_mib) = match depth {
+        Depth::Quick => (700, 64u64),
+        Depth::Usual => (2000, 256),
+        Depth::Thorough => (20_000, 4096),
+    };
+    let base = TrafficSpec { over: over.into(), ..TrafficSpec::default() };
+    let stream = |direction, lanes| {
+        StepSpec::Stream(TrafficSpec { direction, lanes, time_ns: stream_ms * MS, ..base.clone() })
+    };
+    let latency = TrafficSpec { size_bytes: 64, time_ns: latency_ms * MS, ..base.clone() };
+    let steps = vec![
+        StepSpec::Facts,
+        StepSpec::Reach(ReachSpec { count: round_trips }),
+        // Before anything bulky: a path that loses large packets makes every later figure meaningless.
+        StepSpec::Mtu(MtuSpec::default()),
+        StepSpec::Pingpong(latency),
+        stream(Direction::Out, 1),
+        stream(Direction::In, 1),
+        stream(Direction::Out, 4),
+        stream(Direction::In, 4),
+        StepSpec::Migrate(MigrateSpec {
+            over: over.into(),
+            memory_bytes: memory_mib << 20,
+            budget_ns: Some(migrate_ms * MS),
+            seed,
+            ..MigrateSpec::default()
+        }),
+    ];
+    Plan { command: "check".into(), seed, steps }
+}

@@ -1,0 +1,171 @@
+//! `pathproof migrate`: rehearse a live migration to a peer, answer a fleet plan, or measure a process.
+
+mod fleet;
+mod process;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
+use pathproof_model::{MigrateSpec, Plan, StepSpec};
+
+use super::raw::{ClientArgs, Format};
+use super::run::{ClientRun, Ending};
+
+/// `migrate`.
+#[derive(Debug, Args)]
+pub struct MigrateArgs {
+    /// Peer and output.
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// Transport.
+    #[arg(long, default_value = "tcp")]
+    pub over: String,
+    /// Memory of one guest.
+    #[arg(long, default_value = "1GiB")]
+    pub memory: Bytes,
+    /// Rate at which each guest dirties pages, and where: RATE[:PATTERN] with PATTERN one of uniform, hot=SIZE,
+    /// zipf=EXPONENT, sequential, replay=FILE (one page number a line).
+    #[arg(long, value_name = "RATE[:PATTERN]", default_value = "0")]
+    pub dirty: String,
+    /// Who decides: qemu, qemu-loop (looks within rounds, as QEMU's code does), hyperv (5 passes), hyperv-2008r2 (10
+    /// passes) or xen.
+    #[arg(long, default_value = "qemu")]
+    pub policy: String,
+    /// Downtime that the policy aims at [default: 300ms].
+    #[arg(long, value_name = "TIME")]
+    pub downtime_limit: Option<Nanoseconds>,
+    /// Slow the guest down while it dirties too fast (QEMU).
+    #[arg(long)]
+    pub auto_converge: bool,
+    /// Run at the destination after the first pass and move the rest behind (QEMU).
+    #[arg(long)]
+    pub post_copy: bool,
+    /// Lanes for each guest: 1 as Hyper-V does over TCP, more as SMB Multichannel and QEMU's multifd do.
+    #[arg(long, default_value_t = 1)]
+    pub lanes: u32,
+    /// Guests to move.
+    #[arg(long, default_value_t = 1)]
+    pub guests: u32,
+    /// Guests that move at once; the others wait their turn.
+    #[arg(long, default_value_t = 1)]
+    pub parallel: u32,
+    /// Cap on all guests together [default: none; QEMU itself would cap at 128MiB/s].
+    #[arg(long, value_name = "RATE")]
+    pub bandwidth: Option<BitsPerSecond>,
+    /// Share of guest pages that are zero at the start, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0)]
+    pub zero: u8,
+    /// Largest single write.
+    #[arg(long, default_value = "1MiB")]
+    pub chunk: Bytes,
+    /// How dirty pages are learned: log (the guest says so) or pagemap-scan (the kernel does).
+    #[arg(long, default_value = "log")]
+    pub tracker: String,
+    /// Stop the guest after this time, whatever the policy would do.
+    #[arg(long, value_name = "TIME")]
+    pub time_limit: Option<Nanoseconds>,
+    /// Prove that verification works: bit-flip or lost-page. The run must then fail.
+    #[arg(long, value_name = "FAULT")]
+    pub inject_fault: Option<String>,
+    /// Option of the transport, as NAME=VALUE; may be repeated.
+    #[arg(long = "option", value_name = "NAME=VALUE")]
+    pub options: Vec<String>,
+    /// Measure how fast and where this process writes its memory, and let the guest do the same; without a PEER,
+    /// only measure.
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u32>,
+    /// Answer a fleet plan instead (TOML): how long does it take to drain these hosts?
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: MigrateArgs) -> Result<u8> {
+    let as_json = args.client.format == Format::Json;
+    if let Some(file) = &args.plan {
+        show(&fleet::answer(file, as_json)?)?;
+        return Ok(0);
+    }
+    let mut spec = resolve(&args)?;
+    if let Some(pid) = args.pid {
+        let measured = process::measure(pid, Duration::from_secs(1))?;
+        if args.client.peer.is_none() && !args.client.self_test {
+            show(&if as_json {
+                serde_json::to_string_pretty(&measured)? + "\n"
+            } else {
+                process::words(&measured)
+            })?;
+            return Ok(0);
+        }
+        // The rehearsal's guest writes as the process does.
+        spec.dirty_bytes_per_s = measured.dirty_bytes_per_s;
+        spec.pattern = match measured.working_set_bytes {
+            0 => "uniform".into(),
+            bytes => format!("hot={}B", bytes.min(spec.memory_bytes)),
+        };
+        let _ = write!(io::stderr(), "{}", process::words(&measured));
+    }
+    let client = ClientRun::resolve(&args.client)?;
+    let spec = MigrateSpec { seed: client.seed, ..spec };
+    let plan = Plan { command: "migrate".into(), seed: client.seed, steps: vec![StepSpec::Migrate(spec)] };
+    client.run(&plan, Ending::Judged)
+}
+
+/// Prints an answer that is no result document. A reader that closes the pipe has seen enough.
+fn show(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot print the answer"),
+    }
+}
+
+/// The step that the arguments mean, with every default made explicit.
+fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
+    const PAGE: u64 = 4096;
+    if args.memory.0 < PAGE {
+        bail!("--memory {} is less than a page of 4 KiB", args.memory);
+    }
+    for (name, value) in [("--lanes", args.lanes), ("--guests", args.guests), ("--parallel", args.parallel)] {
+        if value == 0 {
+            bail!("{name} must be at least 1");
+        }
+    }
+    if args.lanes.saturating_mul(args.parallel.min(args.guests)) > 256 {
+        bail!("--lanes times --parallel is more than the 256 lanes that a step can have");
+    }
+    let (rate, pattern) = args.dirty.split_once(':').unwrap_or((&args.dirty, "uniform"));
+    let dirty: BitsPerSecond = rate.parse().context("--dirty")?;
+    let mut spec = MigrateSpec {
+        over: args.over.clone(),
+        memory_bytes: args.memory.0.next_multiple_of(PAGE),
+        dirty_bytes_per_s: dirty.0 / 8,
+        pattern: pattern.into(),
+        zero_percent: args.zero,
+        policy: args.policy.clone(),
+        downtime_limit_ns: args.downtime_limit.map(|t| t.0),
+        auto_converge: args.auto_converge,
+        post_copy: args.post_copy,
+        lanes: args.lanes,
+        guests: args.guests,
+        parallel: args.parallel,
+        bandwidth_bytes_per_s: args.bandwidth.map(|b| b.0 / 8),
+        chunk_bytes: u32::try_from(args.chunk.0).context("--chunk")?,
+        tracker: args.tracker.clone(),
+        fault: args.inject_fault.clone(),
+        time_limit_ns: args.time_limit.map(|t| t.0),
+        ..MigrateSpec::default()
+    };
+    for option in &args.options {
+        let (name, value) = option
+            .split_once('=')
+            .with_context(|| format!("--option {option:?} is not of the form NAME=VALUE"))?;
+        spec.options.insert(name.into(), value.into());
+    }
+    // Names that cannot be understood are refused here, before the peer is called.
+    crate::steps::check_migrate(&spec)?;
+    Ok(spec)
+}

@@ -1,0 +1,130 @@
+//! `pathproof smb`: ask a real SMB server about itself. No agent is needed on the far side.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use pathproof_model::units::Nanoseconds;
+use pathproof_model::{Plan, ResultDoc};
+use pathproof_smb2::{Credentials, Question, ServerReport};
+
+use super::raw::Format;
+
+/// `smb`.
+#[derive(Debug, Args)]
+pub struct SmbArgs {
+    /// The server: a name or an address, IPv6 link-local with its scope (fe80::1%eth0).
+    pub host: String,
+    /// How to ask it.
+    #[command(flatten)]
+    pub ask: AskArgs,
+    /// Write the result document here.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Format of the report on standard output.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// How an SMB server is asked.
+#[derive(Debug, Args)]
+pub struct AskArgs {
+    /// Its port.
+    #[arg(long, default_value_t = 445)]
+    pub port: u16,
+    /// Account for the interface list, used only if the server does not tell it to anybody. Tried once.
+    #[arg(long, requires = "password_file")]
+    pub user: Option<String>,
+    /// Domain of the account; empty for a local one.
+    #[arg(long, default_value = "", requires = "user")]
+    pub domain: String,
+    /// File with the account's password in its first line.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub password_file: Option<PathBuf>,
+    /// Longest wait for a connection and for each answer.
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub wait: Nanoseconds,
+}
+
+/// Asks `host`, whatever it takes to find it.
+pub fn ask(host: &str, args: &AskArgs) -> Result<ServerReport> {
+    if args.wait.0 == 0 {
+        bail!("--wait must be more than zero");
+    }
+    let credentials = match (&args.user, &args.password_file) {
+        (Some(user), Some(file)) => Some(Credentials {
+            user: user.clone(),
+            domain: args.domain.clone(),
+            password: read_password(file)?,
+        }),
+        _ => None,
+    };
+    let mut last = None;
+    for address in resolve(host, args.port)? {
+        let mut question = Question::new(address, bare_name(host));
+        question.timeout = Duration::from_nanos(args.wait.0);
+        question.credentials = credentials.clone();
+        match pathproof_smb2::ask(&question) {
+            Ok(report) => return Ok(report),
+            // Another address of the same name may answer, but only where nobody did on this one.
+            Err(error @ pathproof_smb2::AskError::Connect { .. }) => last = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match last {
+        Some(error) => Err(error.into()),
+        None => bail!("{host} has no address"),
+    }
+}
+
+fn bare_name(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']').split('%').next().unwrap_or(host)
+}
+
+fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    // The resolver takes a scope by name or number in an IPv6 literal.
+    let addresses = (bare, port).to_socket_addrs().with_context(|| {
+        format!("cannot find {host}; give an address, or a name that this host can resolve")
+    })?;
+    Ok(addresses.collect())
+}
+
+fn read_password(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read --password-file {}", file.display()))?;
+    let password = text.lines().next().unwrap_or_default();
+    if password.is_empty() {
+        bail!("--password-file {} has an empty first line; put the password there", file.display());
+    }
+    Ok(password.to_owned())
+}
+
+/// Runs the command.
+pub fn run(args: SmbArgs) -> Result<u8> {
+    let file = args.output.as_deref().map(crate::document::DocumentFile::prepare).transpose()?.flatten();
+    let report = ask(&args.host, &args.ask)?;
+    let doc = document("smb", &args.host, &report);
+    if let Some(file) = &file {
+        file.write(&doc)?;
+    }
+    let format = if args.output.as_deref() == Some(Path::new("-")) { Format::Json } else { args.format };
+    super::run::print(&doc, format)?;
+    Ok(pathproof_model::exit_code(&doc))
+}
+
+/// The result document of one server, as far as the server's own account goes.
+pub fn document(command: &str, host: &str, report: &ServerReport) -> ResultDoc {
+    let observed = crate::host::observe();
+    let server = crate::smb::describe(report);
+    let local_rdma = observed.environment.rdma.iter().any(|device| device.netdev.is_some());
+    let plan = Plan { command: command.into(), ..Plan::default() };
+    let mut doc = crate::coordinate::empty_document(Some(plan), Some(host.into()));
+    doc.findings = crate::smb::findings(report, &server, local_rdma);
+    doc.verdicts = crate::smb::verdicts(&server);
+    doc.environment.client = Some(observed.environment);
+    doc.smb = Some(server);
+    doc
+}

@@ -1,0 +1,431 @@
+//! The client's run: reach the peer, take it through the plan step by step, keep the document current.
+
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use pathproof_api::{Clock, Offer, Tick};
+use pathproof_engine::control::{Accept, Client, ClientEvent, Go, Hello, Patience};
+use pathproof_model::environment::Observed;
+use pathproof_model::{ErrorKind, Finding, Half, Plan, ResultDoc, Step, StepError, StepSpec, Tool};
+
+use crate::clock::RealClock;
+use crate::registry::Registry;
+use crate::secure::{self, Key, SecureError};
+use crate::session::Session;
+use crate::steps::{self, Context, End, SessionFacts, Setup};
+use crate::watch::{Observer, RunEvent};
+
+/// How long a connection attempt may take, per address.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Whom to measure against.
+#[derive(Clone)]
+pub struct Target {
+    /// Host name or address as typed.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Key of the session.
+    pub key: Key,
+    /// What stands in the document as the peer: the typed text, or `self`.
+    pub label: String,
+}
+
+/// What this build is.
+pub fn tool() -> Tool {
+    Tool {
+        name: "pathproof".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        commit: option_env!("PATHPROOF_COMMIT").map(Into::into),
+        features: Registry::new().names().into_iter().map(Into::into).collect(),
+    }
+}
+
+/// An empty document of this build.
+pub fn empty_document(requested: Option<Plan>, peer: Option<String>) -> ResultDoc {
+    ResultDoc { peer, requested, ..ResultDoc::new(tool(), crate::wall::now_rfc3339()) }
+}
+
+fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
+    StepError { kind, message: message.into() }
+}
+
+/// Runs `plan` against `target`. The document always comes back; what stopped the run stands in its `error`.
+pub fn run(
+    plan: &Plan,
+    target: &Target,
+    observed: Observed,
+    registry: &Registry,
+    interrupt: &Arc<AtomicBool>,
+    observer: &mut dyn Observer,
+) -> ResultDoc {
+    let clock = RealClock::new();
+    let mut doc = empty_document(Some(plan.clone()), Some(target.label.clone()));
+    doc.environment.client = Some(observed.environment.clone());
+    doc.findings = observed.findings;
+    let ended = conduct(plan, target, &mut doc, &clock, registry, interrupt, observer);
+    doc.error = ended.err();
+    if let Some(lost) = doc.error.as_ref().filter(|e| e.kind == ErrorKind::PeerLost && !doc.steps.is_empty())
+    {
+        let finding = Finding::new("PEER-LOST", lost.message.clone());
+        doc.findings.push(finding);
+    }
+    doc
+}
+
+fn conduct(
+    plan: &Plan,
+    target: &Target,
+    doc: &mut ResultDoc,
+    clock: &RealClock,
+    registry: &Registry,
+    interrupt: &Arc<AtomicBool>,
+    observer: &mut dyn Observer,
+) -> Result<(), StepError> {
+    let mut session = open(target, clock, interrupt)?;
+    let accept = greet(&mut session, plan, doc)?;
+    doc.environment.server = Some(accept.environment.clone());
+    doc.granted = Some(accept.granted.clone());
+    doc.limits = Some(accept.limits.clone());
+    doc.findings.extend(accept.findings.iter().cloned());
+    let facts = SessionFacts {
+        end: End::Client,
+        secret: unhex(&accept.session)
+            .ok_or_else(|| error(ErrorKind::Protocol, "the peer's session secret is malformed"))?,
+        local: session.local,
+        peer: session.peer,
+        limits: accept.limits.clone(),
+        seed: plan.seed,
+        environment: doc.environment.client.clone().unwrap_or_default(),
+        peer_environment: accept.environment.clone(),
+    };
+    observer.event(&RunEvent::Opened { doc });
+    let mut turns = Turns { session, facts, registry, clock, pending: None };
+    let ended = turns.steps(&accept.granted.steps, doc, observer);
+    turns.session.machine.bye(ended.as_ref().err().map_or("", |e| &e.message));
+    turns.session.flush();
+    ended
+}
+
+/// Connects, trying every address of the name, and completes the key handshake.
+fn open(
+    target: &Target,
+    clock: &RealClock,
+    interrupt: &Arc<AtomicBool>,
+) -> Result<Session<Client>, StepError> {
+    let Target { host, port, .. } = target;
+    let addresses: Vec<SocketAddr> = (host.as_str(), *port)
+        .to_socket_addrs()
+        .map_err(|e| {
+            error(
+                ErrorKind::Invalid,
+                format!("cannot resolve {host:?}: {e}; check the spelling or give an IP address"),
+            )
+        })?
+        .collect();
+    let mut last = error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address"));
+    let mut stream = None;
+    for address in addresses {
+        match dial(address) {
+            Ok(connected) => {
+                stream = Some(connected);
+                break;
+            }
+            Err(e) => last = unreachable(address, &e),
+        }
+    }
+    let stream = stream.ok_or(last)?;
+    let io = |e: std::io::Error| error(ErrorKind::System, format!("setting up the control connection: {e}"));
+    let (local, peer) = (stream.local_addr().map_err(io)?, stream.peer_addr().map_err(io)?);
+    prepare_socket(&stream).map_err(io)?;
+    let halves = secure::connect(stream, &target.key, CONNECT).map_err(|e| {
+        let kind = match e {
+            SecureError::Preamble(_) => ErrorKind::Protocol,
+            SecureError::Timeout { .. } => ErrorKind::Timeout,
+            SecureError::Io { .. } => ErrorKind::PeerLost,
+            _ => ErrorKind::Refused,
+        };
+        error(kind, format!("{host}:{port}: {e}"))
+    })?;
+    Session::new(Client::new(Patience::default()), clock.clone(), halves, (local, peer), interrupt.clone())
+        .map_err(io)
+}
+
+/// Connects with a segment size that every path carries (RFC 9293 §3.7.1), announced and obeyed both ways: the
+/// control channel must live on the very paths whose MTU is at fault, and has no need for large segments.
+fn dial(address: SocketAddr) -> std::io::Result<TcpStream> {
+    const SEGMENT_BYTES: u32 = 536;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_tcp_mss(SEGMENT_BYTES)?;
+    socket.connect_timeout(&address.into(), CONNECT)?;
+    Ok(socket.into())
+}
+
+fn unreachable(address: SocketAddr, cause: &std::io::Error) -> StepError {
+    use std::io::ErrorKind as Io;
+    match cause.kind() {
+        Io::ConnectionRefused => error(
+            ErrorKind::Refused,
+            format!(
+                "{address} refused the connection; start `pathproof serve` there, or give its port as HOST:PORT"
+            ),
+        ),
+        Io::TimedOut | Io::WouldBlock => error(
+            ErrorKind::Timeout,
+            format!(
+                "{address} did not answer within {} s; check the address, the route and any firewall on the way",
+                CONNECT.as_secs()
+            ),
+        ),
+        Io::HostUnreachable | Io::NetworkUnreachable => error(
+            ErrorKind::System,
+            format!("there is no route to {address} ({cause}); check addresses and links"),
+        ),
+        _ => error(ErrorKind::System, format!("cannot connect to {address}: {cause}")),
+    }
+}
+
+/// Makes a dead peer noticeable within seconds: keep-alive probes while idle, a user timeout while sending.
+pub fn prepare_socket(stream: &TcpStream) -> std::io::Result<()> {
+    let socket = socket2::SockRef::from(stream);
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(Duration::from_secs(1))
+        .with_interval(Duration::from_secs(1))
+        .with_retries(4);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(Duration::from_secs(5)))
+}
+
+fn greet(session: &mut Session<Client>, plan: &Plan, doc: &ResultDoc) -> Result<Accept, StepError> {
+    let environment = doc.environment.client.clone().unwrap_or_default();
+    let now = session.clock.now();
+    session.machine.hello(now, Hello { tool: tool(), plan: plan.clone(), environment });
+    session.allow_large_messages();
+    match session.event(Tick(u64::MAX)) {
+        Some(ClientEvent::Accepted(accept)) => Ok(*accept),
+        Some(ClientEvent::Rejected(reject)) => {
+            Err(error(ErrorKind::Refused, format!("the peer refused: {}", reject.reasons.join("; "))))
+        }
+        Some(ClientEvent::Over(over)) => Err(over),
+        Some(_) => Err(error(ErrorKind::Protocol, "the peer did not answer the greeting in order")),
+        None => Err(error(ErrorKind::Interrupted, "interrupted by the user")),
+    }
+}
+
+/// The step that has run at this end and whose other half is still at the server.
+struct Pending {
+    step: Step,
+    spec: StepSpec,
+    half: Half,
+}
+
+/// The client's way through the steps: one turn of the control protocol between two steps.
+struct Turns<'a> {
+    session: Session<Client>,
+    facts: SessionFacts,
+    registry: &'a Registry,
+    clock: &'a RealClock,
+    pending: Option<Pending>,
+}
+
+impl Turns<'_> {
+    fn steps(
+        &mut self,
+        specs: &[StepSpec],
+        doc: &mut ResultDoc,
+        observer: &mut dyn Observer,
+    ) -> Result<(), StepError> {
+        let mut result = Ok(());
+        for (number, spec) in specs.iter().enumerate() {
+            result = self.step(number as u32, specs.len(), spec, doc, observer);
+            if result.is_err() {
+                break;
+            }
+        }
+        // The last step's other half, also after an interruption: what was measured is kept.
+        let collected = self.turn(None, doc, observer).map(drop);
+        result.and(collected)?;
+        // One question more where a step failed in a way that a short step can explain.
+        if let Some(spec) = doc.steps.iter().find_map(steps::follow_up) {
+            self.step(specs.len() as u32, specs.len() + 1, &spec, doc, observer)?;
+            self.turn(None, doc, observer)?;
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        number: u32,
+        of: usize,
+        spec: &StepSpec,
+        doc: &mut ResultDoc,
+        observer: &mut dyn Observer,
+    ) -> Result<(), StepError> {
+        let started = self.clock.now();
+        let Some(runner) = steps::runner(spec.kind()) else {
+            let message = format!("this build has no {:?} step", spec.kind());
+            return Err(error(ErrorKind::Unsupported, message));
+        };
+        let name = runner.name(spec);
+        let blank = Step {
+            over: spec.traffic().map(|t| t.over.clone()),
+            direction: spec.traffic().map(|t| t.direction),
+            spec: Some(spec.clone()),
+            started_ns: started.0,
+            ..Step::new(spec.kind(), name.clone())
+        };
+        let setup = Setup { step: number, spec, session: &self.facts, registry: self.registry };
+        let prepared = match runner.prepare(&setup) {
+            Ok(prepared) => prepared,
+            // Not fatal: the other steps may well be possible.
+            Err(why) => {
+                self.turn(None, doc, observer)?;
+                self.keep(Step { error: Some(why), ..blank }, doc, observer);
+                return Ok(());
+            }
+        };
+        let offers = prepared.offers().iter().map(|o| encode(&o.0)).collect();
+        let go = Go { step: number, spec: spec.clone(), offers };
+        let peer = match self.turn(Some(go), doc, observer)? {
+            Answer::Ready(offers) => offers,
+            Answer::Cannot(why) => {
+                self.keep(Step { error: Some(why), ..blank }, doc, observer);
+                return Ok(());
+            }
+            Answer::Nothing => return Err(error(ErrorKind::Protocol, "the peer did not answer the step")),
+        };
+        observer.event(&RunEvent::StepStarted {
+            number,
+            of,
+            name: &name,
+            duration_ns: runner.duration_ns(spec),
+        });
+        let mut progress = |share: f64| observer.event(&RunEvent::Progress { number, share });
+        let mut context = Context { channel: &mut self.session, clock: self.clock, progress: &mut progress };
+        let half = prepared.run(&mut context, peer);
+        let mut step = blank;
+        step.elapsed_ns = self.clock.now().ns_since(started);
+        let stopped = half.error.clone();
+        self.pending = Some(Pending { step, spec: spec.clone(), half });
+        match stopped {
+            Some(why) if why.kind == ErrorKind::Interrupted => Err(why),
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the pending step, merges its halves, and begins the next one if there is one.
+    fn turn(
+        &mut self,
+        go: Option<Go>,
+        doc: &mut ResultDoc,
+        observer: &mut dyn Observer,
+    ) -> Result<Answer, StepError> {
+        if self.pending.is_none() && go.is_none() {
+            return Ok(Answer::Nothing);
+        }
+        let wanted = go.is_some();
+        let now = self.clock.now();
+        self.session.machine.turn(now, go, 0);
+        let mut answer = Answer::Nothing;
+        // An interrupted user still gets the half that was measured.
+        let deadline = now.plus_ns(20_000_000_000);
+        let lost = loop {
+            if self.pending.is_none() && !(wanted && matches!(answer, Answer::Nothing)) {
+                break None;
+            }
+            match self.session.event(Tick(u64::MAX)) {
+                Some(ClientEvent::Half { half, .. }) => {
+                    if let Some(pending) = self.pending.take() {
+                        let step = merge(pending, *half, doc);
+                        self.keep(step, doc, observer);
+                    }
+                }
+                Some(ClientEvent::Ready(ready)) => {
+                    doc.findings.extend(ready.findings);
+                    answer = match ready.error {
+                        Some(why) => Answer::Cannot(why),
+                        None => Answer::Ready(
+                            ready.offers.iter().map(|o| Offer(decode(o).unwrap_or_default())).collect(),
+                        ),
+                    };
+                }
+                Some(ClientEvent::Over(over)) => break Some(over),
+                Some(_) => {}
+                None if self.session.clock.now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+                None => break Some(error(ErrorKind::Timeout, "the peer did not end the step in time")),
+            }
+        };
+        let Some(over) = lost else { return Ok(answer) };
+        if let Some(mut pending) = self.pending.take() {
+            // The other half is lost with the peer; this one is not.
+            pending.half.error.get_or_insert_with(|| over.clone());
+            let step = merge(pending, Half::default(), doc);
+            self.keep(step, doc, observer);
+        }
+        Err(over)
+    }
+
+    fn keep(&mut self, step: Step, doc: &mut ResultDoc, observer: &mut dyn Observer) {
+        doc.steps.push(step);
+        observer.event(&RunEvent::StepEnded { doc });
+    }
+}
+
+enum Answer {
+    Ready(Vec<Offer>),
+    Cannot(StepError),
+    Nothing,
+}
+
+/// One step from its two halves; their findings go to the document.
+fn merge(pending: Pending, server: Half, doc: &mut ResultDoc) -> Step {
+    let Pending { mut step, spec, half: client } = pending;
+    for half in [&client, &server] {
+        step.lanes.extend(half.lanes.iter().cloned());
+        step.histograms.extend(half.histograms.iter().cloned());
+        step.intervals.extend(half.intervals.iter().cloned());
+        step.counters.extend(half.counters.iter().map(|(k, v)| (k.clone(), *v)));
+        step.chosen.extend(half.chosen.iter().map(|(k, v)| (k.clone(), v.clone())));
+        let number = doc.steps.len();
+        doc.findings.extend(half.findings.iter().cloned().map(|f| Finding { step: Some(number), ..f }));
+    }
+    step.error = client.error.clone().or_else(|| server.error.clone());
+    if let Some(runner) = steps::runner(spec.kind()) {
+        runner.merge(&spec, &mut step, &client, &server);
+        let number = doc.steps.len();
+        let found = runner.findings(&step, doc);
+        doc.findings.extend(found.into_iter().map(|f| Finding { step: Some(number), ..f }));
+    }
+    step
+}
+
+/// Bytes as they cross in JSON.
+pub fn encode(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// And back; `None` when malformed.
+pub fn decode(text: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).ok()
+}
+
+/// Hexadecimal, for the session secret.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut out = [0; 32];
+    for (i, byte) in out.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * i..2 * i + 2], 16).ok()?;
+    }
+    Some(out)
+}

@@ -1,0 +1,63 @@
+//! Observes this machine: what bears on a network path and can be read without changing anything.
+//!
+//! It refuses to guess: what cannot be read stays `None`, and `unreadable` says why. Interfaces come from
+//! netlink and ethtool and never from `/sys/class/net`, which inside a network namespace may show the
+//! interfaces of another one.
+
+use pathproof_model::environment::Observed;
+use pathproof_model::{Environment, Finding};
+
+mod counters;
+pub mod devices;
+mod netlink;
+mod nics;
+mod rdma;
+mod route;
+mod system;
+
+pub use counters::{NicBytes, nic_bytes};
+pub use route::{nic_for_route, routes};
+
+/// The facts of this host and what is wrong with it at first sight.
+pub fn observe() -> Observed {
+    let mut environment = system::facts();
+    match nics::nics(&mut environment.unreadable) {
+        Ok(nics) => environment.nics = nics,
+        Err(error) => {
+            environment.unreadable.insert("nics".into(), format!("netlink: {error}"));
+        }
+    }
+    environment.rdma = rdma::devices(&mut environment.nics, &mut environment.unreadable);
+    let findings = findings(&environment);
+    Observed { environment, findings }
+}
+
+/// Below this speed neither queues nor offloads decide anything.
+const FAST_BITS_PER_S: u64 = 10_000_000_000;
+
+fn findings(environment: &Environment) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    // Only hardware has a bus address; a bridge with one queue is nothing to mend.
+    for nic in environment.nics.iter().filter(|n| n.carrier == Some(true) && n.bus.is_some()) {
+        if nic.full_duplex == Some(false) {
+            findings.push(Finding::new("NIC-HALF-DUPLEX", format!("{} negotiated half duplex", nic.name)));
+        }
+        let Some(speed) = nic.speed_bits_per_s.filter(|s| *s >= FAST_BITS_PER_S) else { continue };
+        let gbit = speed / 1_000_000_000;
+        if nic.receive_queues == Some(1) {
+            let evidence = format!("{} ({gbit} Gbit/s) has one receive queue", nic.name);
+            findings.push(Finding::new("NIC-ONE-QUEUE", evidence).with("nic", nic.name.as_str()));
+        }
+        let off = |name: &str| nic.offloads.get(name) == Some(&false);
+        let off: Vec<_> =
+            ["tcp-segmentation-offload", "generic-receive-offload"].into_iter().filter(|n| off(n)).collect();
+        if !off.is_empty() {
+            let evidence = format!("{} ({gbit} Gbit/s): {} off", nic.name, off.join(" and "));
+            findings.push(Finding::new("NIC-OFFLOAD-OFF", evidence).with("nic", nic.name.as_str()));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! `pathproof devices`: the NICs and RDMA devices of this machine, for people and for programs.
+
+use std::io;
+
+use pathproof_model::environment::Observed;
+use pathproof_model::units::{BitsPerSecond, Bytes};
+use pathproof_model::{Nic, RdmaDevice};
+use pathproof_report::layout::{Style, hanging, table};
+
+/// How to show them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A table.
+    #[default]
+    Text,
+    /// The environment and its findings as one JSON object.
+    Json,
+}
+
+/// Writes what was observed.
+pub fn render(observed: &Observed, format: Format, out: &mut dyn io::Write) -> io::Result<()> {
+    match format {
+        Format::Json => {
+            serde_json::to_writer_pretty(&mut *out, observed)?;
+            out.write_all(b"\n")
+        }
+        Format::Text => text(observed).iter().try_for_each(|line| writeln!(out, "{}", line.trim_end())),
+    }
+}
+
+fn text(observed: &Observed) -> Vec<String> {
+    let environment = &observed.environment;
+    let style = Style { colour: false };
+    let header = ["NIC", "KIND", "LINK", "SPEED", "IP MTU", "MAX", "QUEUES RX/TX", "NUMA", "DRIVER"];
+    let rows = environment.nics.iter().map(row).collect();
+    let mut lines = table(&style, &header, rows, &[1, 2, 8]);
+    for nic in &environment.nics {
+        lines.extend(details(nic));
+    }
+    lines.push(String::new());
+    match environment.rdma.as_slice() {
+        [] => lines.push("RDMA devices: none".into()),
+        devices => devices.iter().for_each(|device| lines.extend(rdma(device))),
+    }
+    let clock = environment.clock_source.as_deref().unwrap_or("unknown");
+    let stamp = environment.clock_stamp_ns.map_or("unknown".into(), |ns| format!("{ns} ns"));
+    lines.push(format!("clock source {clock}, one time stamp {stamp}"));
+    for finding in &observed.findings {
+        lines.push(String::new());
+        lines.extend(hanging(&format!("{}  ", finding.code), &finding.evidence));
+        lines.extend(hanging("  next  ", &finding.next));
+    }
+    if !environment.unreadable.is_empty() {
+        lines.push(String::new());
+        lines.push("could not be read:".into());
+        for (what, why) in &environment.unreadable {
+            lines.extend(hanging(&format!("  {what}: "), why));
+        }
+    }
+    lines
+}
+
+fn known<T: ToString>(value: Option<T>) -> String {
+    value.map_or("-".into(), |v| v.to_string())
+}
+
+fn row(nic: &Nic) -> Vec<String> {
+    let link = match (nic.up, nic.carrier) {
+        (Some(false), _) => "down",
+        (_, Some(true)) => "up",
+        (_, Some(false)) => "no carrier",
+        _ => "-",
+    };
+    vec![
+        nic.name.clone(),
+        known(nic.kind.as_ref()),
+        link.into(),
+        known(nic.speed_bits_per_s.map(BitsPerSecond)),
+        known(nic.ip_mtu_bytes),
+        known(nic.ip_mtu_max_bytes),
+        format!("{}/{}", known(nic.receive_queues), known(nic.transmit_queues)),
+        known(nic.numa_node),
+        known(nic.driver.as_ref()),
+    ]
+}
+
+fn details(nic: &Nic) -> Vec<String> {
+    let addresses: Vec<String> =
+        nic.addresses.iter().map(|a| format!("{}/{}", a.address, a.prefix_len)).collect();
+    let off: Vec<&str> = nic.offloads.iter().filter(|(_, on)| !**on).map(|(name, _)| name.as_str()).collect();
+    let parts = [
+        (!addresses.is_empty()).then(|| addresses.join(", ")),
+        nic.master.as_ref().map(|master| format!("part of {master}")),
+        nic.rdma_device.as_ref().map(|device| format!("RDMA {device}")),
+        nic.firmware.as_ref().map(|firmware| format!("firmware {firmware}")),
+        (nic.full_duplex == Some(false)).then(|| "half duplex".to_owned()),
+        (!off.is_empty()).then(|| format!("offloads off: {}", off.join(", "))),
+    ];
+    let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
+    if text.is_empty() { Vec::new() } else { hanging(&format!("  {}: ", nic.name), &text) }
+}
+
+fn rdma(device: &RdmaDevice) -> Vec<String> {
+    let parts = [
+        device.transport.clone(),
+        device.netdev.as_ref().map(|netdev| format!("on {netdev}")),
+        device.port_state.as_ref().map(|state| format!("port {state}")),
+        device.rdma_path_mtu_bytes.map(|n| format!("active rdma_path_mtu {}", Bytes(n.into()))),
+        device.firmware.as_ref().map(|firmware| format!("firmware {firmware}")),
+        device.smb_direct.as_ref().map(|fit| format!("SMB Direct: {fit}")),
+    ];
+    let mut lines = hanging(
+        &format!("RDMA {}: ", device.name),
+        &parts.into_iter().flatten().collect::<Vec<_>>().join(", "),
+    );
+    let pairs = |map: Vec<String>, what: &str| match map.join(", ") {
+        text if text.is_empty() => Vec::new(),
+        text => hanging(&format!("  {what}: "), &text),
+    };
+    lines.extend(pairs(device.gids.clone(), "GIDs"));
+    lines.extend(pairs(device.limits.iter().map(|(k, v)| format!("{k} {v}")).collect(), "limits"));
+    lines.extend(pairs(device.settings.iter().map(|(k, v)| format!("{k} {v}")).collect(), "settings"));
+    lines
+}

@@ -1,0 +1,19 @@
+//! Wires the parts of pathproof together: command line, session, steps, observers. The parts themselves are
+//! crates of their own; see `docs/ARCHITECTURE.md`.
+#![forbid(unsafe_code)]
+
+pub mod channels;
+pub mod cli;
+pub mod clock;
+pub mod coordinate;
+pub mod document;
+pub mod host;
+pub mod interrupt;
+pub mod registry;
+pub mod secure;
+pub mod serve;
+pub mod session;
+pub mod smb;
+pub mod steps;
+pub mod wall;
+pub mod watch;

@@ -1,0 +1,399 @@
+//! The peer: listens, tells control from data connections, and serves many clients, one after the other and
+//! at once up to its limit.
+//!
+//! It grants, never obeys: every plan and every step is held against its limits. Before a client has proved the
+//! key it costs one bounded thread for a bounded time; a stray connection is closed and named in the log. While
+//! nobody is connected it sleeps in `accept` and wakes for nothing.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use pathproof_api::{Clock, Offer, Tick};
+use pathproof_engine::control::{
+    Accept, Go, LANE_MAGIC, MAGIC, PREAMBLE_BYTES, Patience, Ready, Server, ServerEvent,
+};
+use pathproof_model::environment::Observed;
+use pathproof_model::{ErrorKind, Finding, Half, Limits, Plan, StepError, StepSpec};
+use pathproof_tcp::LanePreamble;
+
+use crate::clock::RealClock;
+use crate::coordinate::{decode, encode, hex, prepare_socket, tool};
+use crate::registry::Registry;
+use crate::secure::{self, Key};
+use crate::session::Session;
+use crate::steps::{self, Context, End, Prepared, SessionFacts, Setup};
+
+/// How long a connection may take to say what it is, and to prove the key.
+const FIRST_BYTES: Duration = Duration::from_secs(5);
+/// Connections that have not yet said what they are; more are closed at once.
+const UNKNOWN_MAX: u32 = 256;
+
+/// Observes this host anew for each client.
+pub type Observe = Arc<dyn Fn() -> Observed + Send + Sync>;
+
+/// A server's settings.
+#[derive(Clone)]
+pub struct Settings {
+    /// The key that clients must have.
+    pub key: Key,
+    /// What it grants at most.
+    pub limits: Limits,
+    /// Observes the host.
+    pub observe: Observe,
+}
+
+/// A server with its listeners bound.
+pub struct Listening {
+    listeners: Vec<TcpListener>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    settings: Settings,
+    registry: Registry,
+    clients: AtomicU32,
+    unknown: AtomicU32,
+    /// Never set by anything today but kept apart from the client's flag: a server ends by signal.
+    interrupt: Arc<AtomicBool>,
+}
+
+/// Counts one more while it lives, if there is room.
+struct Place<'a>(&'a AtomicU32);
+
+impl Place<'_> {
+    fn take(counter: &AtomicU32, max: u32) -> Option<Place<'_>> {
+        let taken = counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < max).then_some(n + 1));
+        // Lazily: a place that is made must be given back.
+        taken.is_ok().then(|| Place(counter))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Listening {
+    /// Binds all addresses, or says which cannot be bound.
+    pub fn bind(addresses: &[SocketAddr], settings: Settings) -> anyhow::Result<Listening> {
+        use anyhow::Context as _;
+        let mut listeners = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let listener = TcpListener::bind(address).with_context(|| {
+                format!("cannot listen on {address}; is another pathproof serve running, or the address not of this host?")
+            })?;
+            listeners.push(listener);
+        }
+        let shared = Shared {
+            settings,
+            registry: Registry::new(),
+            clients: AtomicU32::new(0),
+            unknown: AtomicU32::new(0),
+            interrupt: Arc::new(AtomicBool::new(false)),
+        };
+        Ok(Listening { listeners, shared: Arc::new(shared) })
+    }
+
+    /// The addresses bound, with the ports that the system chose.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|l| l.local_addr().ok()).collect()
+    }
+
+    /// Serves until the process ends.
+    pub fn run(self) {
+        std::thread::scope(|scope| {
+            for listener in &self.listeners {
+                let shared = &self.shared;
+                scope.spawn(move || accept_all(listener, shared));
+            }
+        });
+    }
+
+    /// Serves on threads of this process while it lives (`--self`).
+    pub fn run_in_background(self) {
+        for listener in self.listeners {
+            let shared = self.shared.clone();
+            std::thread::spawn(move || accept_all(&listener, &shared));
+        }
+    }
+}
+
+fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
+    loop {
+        match listener.accept() {
+            Ok((stream, from)) => {
+                let shared = shared.clone();
+                let spawned = std::thread::Builder::new()
+                    .name("connection".into())
+                    .spawn(move || connection(stream, from, &shared));
+                if let Err(error) = spawned {
+                    tracing::warn!(%from, "turned away: no thread for it ({error})");
+                }
+            }
+            // Out of file descriptors or the like: it passes, but must not spin.
+            Err(error) => {
+                tracing::warn!("accept: {error}");
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+/// Finds out what a fresh connection is, and hands it on.
+fn connection(mut stream: TcpStream, from: SocketAddr, shared: &Shared) {
+    let Some(place) = Place::take(&shared.unknown, UNKNOWN_MAX) else {
+        tracing::warn!(%from, "closed at once: {UNKNOWN_MAX} other connections have not said what they are");
+        return;
+    };
+    let mut magic = [0; 8];
+    let told = stream.set_read_timeout(Some(FIRST_BYTES)).and_then(|()| stream.read_exact(&mut magic));
+    if let Err(error) = told {
+        tracing::warn!(%from, "closed: it did not say what it is ({error})");
+        return;
+    }
+    if magic == LANE_MAGIC {
+        match LanePreamble::read_after(&magic, &stream, FIRST_BYTES) {
+            Ok(preamble) => {
+                if let Err(error) = shared.registry.door().deliver(&preamble, stream) {
+                    tracing::warn!(%from, "data connection refused: {error}");
+                }
+            }
+            Err(error) => tracing::warn!(%from, "data connection refused: {error}"),
+        }
+        return;
+    }
+    if magic != MAGIC {
+        tracing::warn!(%from, "closed: a stray connection (first bytes {magic:02x?})");
+        return;
+    }
+    let mut preamble = [0; PREAMBLE_BYTES];
+    preamble[..8].copy_from_slice(&magic);
+    if let Err(error) = stream.read_exact(&mut preamble[8..]) {
+        tracing::warn!(%from, "closed: its preamble was cut short ({error})");
+        return;
+    }
+    let addresses = match (stream.local_addr(), prepare_socket(&stream)) {
+        (Ok(local), Ok(())) => (local, from),
+        _ => return,
+    };
+    match secure::accept(stream, &preamble, &shared.settings.key, FIRST_BYTES) {
+        Ok(halves) => {
+            drop(place);
+            let clock = RealClock::new();
+            let machine = Server::new(clock.now(), Patience::default());
+            match Session::new(machine, clock, halves, addresses, shared.interrupt.clone()) {
+                Ok(session) => {
+                    serve_client(session, from, shared);
+                    pathproof_api::os::release_heap();
+                }
+                Err(error) => tracing::warn!(%from, "no thread for the session: {error}"),
+            }
+        }
+        Err(error) => tracing::warn!(%from, "closed in the handshake: {error}"),
+    }
+}
+
+/// One client from greeting to leave.
+fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared) {
+    let hello = match session.event(Tick(u64::MAX)) {
+        Some(ServerEvent::Hello(hello)) => hello,
+        Some(ServerEvent::Over(Some(error))) => {
+            tracing::warn!(%from, "left before greeting: {}", error.message);
+            return;
+        }
+        _ => return,
+    };
+    let limits = &shared.settings.limits;
+    let Some(_place) = Place::take(&shared.clients, limits.clients) else {
+        tracing::warn!(%from, "refused: {} clients are being served", limits.clients);
+        let reason = format!(
+            "the peer serves {} clients at once and all places are taken; try again, or start it with a higher --limits clients=N",
+            limits.clients
+        );
+        session.machine.reject(vec![reason]);
+        session.flush();
+        return;
+    };
+    let observed = (shared.settings.observe)();
+    let reasons = refusals(&hello.plan, limits);
+    if !reasons.is_empty() {
+        tracing::warn!(%from, "refused: {}", reasons.join("; "));
+        session.machine.reject(reasons);
+        session.flush();
+        return;
+    }
+    let secret = match random_secret() {
+        Ok(secret) => secret,
+        Err(error) => {
+            session.machine.reject(vec![format!("the peer has no random numbers: {error}")]);
+            session.flush();
+            return;
+        }
+    };
+    let mut findings = observed.findings;
+    let granted = grant(&hello.plan, limits, &mut findings);
+    tracing::info!(%from, command = %hello.plan.command, steps = granted.steps.len(), "client accepted");
+    let facts = SessionFacts {
+        end: End::Server,
+        secret,
+        local: session.local,
+        peer: session.peer,
+        limits: limits.clone(),
+        seed: hello.plan.seed,
+        environment: observed.environment.clone(),
+        peer_environment: hello.environment.clone(),
+    };
+    session.allow_large_messages();
+    let now = session.clock.now();
+    session.machine.accept(
+        now,
+        Accept {
+            tool: tool(),
+            granted,
+            limits: limits.clone(),
+            environment: observed.environment,
+            findings,
+            session: hex(&secret),
+        },
+    );
+    let ended = turns(&mut session, &facts, shared);
+    match ended {
+        None => tracing::info!(%from, "client done"),
+        Some(error) => tracing::warn!(%from, "client lost: {}", error.message),
+    }
+}
+
+/// Follows the client through its steps. Returns why the session was lost, if it was.
+fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -> Option<StepError> {
+    let mut half: Option<Half> = None;
+    loop {
+        let (ended, go) = match session.event(Tick(u64::MAX)) {
+            Some(ServerEvent::Turn { ended, go }) => (ended, go),
+            Some(ServerEvent::Over(error)) => return error,
+            Some(ServerEvent::Hello(_)) | None => return None,
+            // Late news of a step that is over here.
+            Some(ServerEvent::Step(_) | ServerEvent::PeerFailed(_)) => continue,
+        };
+        let mut next = None;
+        let ready = go.map(|go| {
+            let (ready, prepared) = prepare(&go, facts, shared);
+            next = prepared.map(|p| (p, go));
+            ready
+        });
+        let now = session.clock.now();
+        session.machine.turned(now, ended.map(|_| half.take().unwrap_or_default()), ready);
+        session.flush();
+        if let Some((prepared, go)) = next {
+            let clock = session.clock.clone();
+            let mut context = Context { channel: session, clock: &clock, progress: &mut |_| {} };
+            let offers = go.offers.iter().map(|o| Offer(decode(o).unwrap_or_default())).collect();
+            half = Some(prepared.run(&mut context, offers));
+        }
+    }
+}
+
+fn prepare(go: &Go, facts: &SessionFacts, shared: &Shared) -> (Ready, Option<Box<dyn Prepared>>) {
+    let limits = &shared.settings.limits;
+    let mut findings = vec![];
+    let granted = grant_step(&go.spec, limits, &mut findings);
+    let blank =
+        |error| Ready { step: go.step, granted: granted.clone(), offers: vec![], error, findings: vec![] };
+    if granted != go.spec {
+        let message =
+            "the step asks for more than this peer grants, and more than it was told it would".into();
+        return (blank(Some(StepError { kind: ErrorKind::Refused, message })), None);
+    }
+    let Some(runner) = steps::runner(go.spec.kind()) else {
+        let message = format!("the peer's build has no {:?} step; update it", go.spec.kind());
+        return (blank(Some(StepError { kind: ErrorKind::Unsupported, message })), None);
+    };
+    let setup = Setup { step: go.step, spec: &go.spec, session: facts, registry: &shared.registry };
+    match runner.prepare(&setup) {
+        Ok(prepared) => {
+            let offers = prepared.offers().iter().map(|o| encode(&o.0)).collect();
+            (Ready { offers, ..blank(None) }, Some(prepared))
+        }
+        Err(error) => {
+            let message = format!("at the peer: {}", error.message);
+            (blank(Some(StepError { message, ..error })), None)
+        }
+    }
+}
+
+/// Everything about a plan that cannot be granted even in part.
+fn refusals(plan: &Plan, limits: &Limits) -> Vec<String> {
+    const STEPS_MAX: usize = 1000;
+    let mut reasons = vec![];
+    if plan.steps.len() > STEPS_MAX {
+        reasons.push(format!("{} steps are planned and {STEPS_MAX} is the limit", plan.steps.len()));
+    }
+    for (i, step) in plan.steps.iter().enumerate() {
+        let Some(traffic) = step.traffic() else { continue };
+        if traffic.size_bytes > limits.message_bytes {
+            reasons.push(format!(
+                "step {i} has messages of {} bytes and the peer's limit is {}",
+                traffic.size_bytes, limits.message_bytes
+            ));
+        }
+        let memory = traffic
+            .size_bytes
+            .saturating_mul(2)
+            .saturating_mul(u64::from(traffic.depth))
+            .saturating_mul(u64::from(traffic.lanes.min(limits.lanes)));
+        if memory > limits.memory_bytes {
+            reasons.push(format!(
+                "step {i} needs {memory} bytes of memory and the peer's limit is {}; ask for fewer --lanes, a smaller --depth or --size",
+                limits.memory_bytes
+            ));
+        }
+    }
+    reasons
+}
+
+/// The plan with every step held against the limits; what was reduced becomes a finding.
+fn grant(plan: &Plan, limits: &Limits, findings: &mut Vec<Finding>) -> Plan {
+    let steps = plan.steps.iter().map(|s| grant_step(s, limits, findings)).collect();
+    Plan { steps, ..plan.clone() }
+}
+
+fn grant_step(spec: &StepSpec, limits: &Limits, findings: &mut Vec<Finding>) -> StepSpec {
+    let mut granted = spec.clone();
+    if let StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) = &mut granted {
+        if t.lanes > limits.lanes {
+            let evidence = format!("{} lanes were asked for and the peer granted {}", t.lanes, limits.lanes);
+            findings.push(
+                Finding::new("PLAN-REDUCED", evidence).with("asked", t.lanes).with("granted", limits.lanes),
+            );
+            t.lanes = limits.lanes;
+        }
+        if t.time_ns > limits.step_ns {
+            let evidence = format!("{} ns were asked for and the peer granted {}", t.time_ns, limits.step_ns);
+            findings.push(Finding::new("PLAN-REDUCED", evidence));
+            t.time_ns = limits.step_ns;
+        }
+    }
+    granted
+}
+
+fn random_secret() -> std::io::Result<[u8; 32]> {
+    let mut secret = [0; 32];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
+    Ok(secret)
+}
+
+/// A key that nobody can guess, for a server that was given none.
+pub fn one_time_key() -> std::io::Result<String> {
+    Ok(hex(&random_secret()?[..16]))
+}
+
+/// Whether every address is one that only this machine can reach, so that no key is needed.
+pub fn all_loopback(addresses: &[SocketAddr]) -> bool {
+    addresses.iter().all(|a| match a.ip() {
+        IpAddr::V4(v4) => v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_loopback(),
+    })
+}

@@ -1,0 +1,164 @@
+//! The kinds of step. Each kind has one [`Runner`] that knows both halves: what to prepare, what to run, and
+//! how the two halves make one result.
+//!
+//! Life of a step: both ends `prepare` (resources exist, offers are known), the offers cross in one turn of the
+//! control protocol, both ends `run` at the same time and return a [`Half`]; the client `merge`s the halves.
+//! To add a kind: a variant of `StepSpec`, a file here, and a line in [`runner`].
+
+mod facts;
+mod migrate;
+mod mtu;
+mod reach;
+mod traffic;
+
+use std::net::SocketAddr;
+
+pub use mtu::{agentless as agentless_mtu, check_spec as check_mtu_spec};
+
+use pathproof_api::{Offer, TransportError};
+use pathproof_model::{
+    Environment, ErrorKind, Finding, Half, Limits, ResultDoc, Step, StepError, StepKind, StepSpec,
+};
+
+use crate::clock::RealClock;
+use crate::registry::Registry;
+use crate::session::Channel;
+
+/// Which end of the session this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The end that ran the command, and dials.
+    Client,
+    /// The end that serves, and is dialled.
+    Server,
+}
+
+impl End {
+    /// As it stands in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Client => "client",
+            End::Server => "server",
+        }
+    }
+}
+
+/// What is known of the session while it lasts.
+#[derive(Clone, Debug)]
+pub struct SessionFacts {
+    /// Which end this is.
+    pub end: End,
+    /// Secret of the session; data lanes derive their tokens from it.
+    pub secret: [u8; 32],
+    /// Address of this end of the control connection.
+    pub local: SocketAddr,
+    /// Address of the other end: for the client where lanes dial to.
+    pub peer: SocketAddr,
+    /// The server's limits.
+    pub limits: Limits,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// This host.
+    pub environment: Environment,
+    /// The other host.
+    pub peer_environment: Environment,
+}
+
+impl SessionFacts {
+    /// The one-time token of a lane: secret to the session, different for every step and lane.
+    pub fn token(&self, step: u32, lane: u32) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(b"pathproof lane");
+        hasher.update(&step.to_le_bytes());
+        hasher.update(&lane.to_le_bytes());
+        *hasher.finalize().as_bytes()
+    }
+}
+
+/// What a runner may use while preparing.
+pub struct Setup<'a> {
+    /// Number of the step in its session.
+    pub step: u32,
+    /// What to do.
+    pub spec: &'a StepSpec,
+    /// The session.
+    pub session: &'a SessionFacts,
+    /// The transports.
+    pub registry: &'a Registry,
+}
+
+/// What a runner may use while running.
+pub struct Context<'a> {
+    /// The control channel, for messages of this step.
+    pub channel: &'a mut dyn Channel,
+    /// The clock of this end.
+    pub clock: &'a RealClock,
+    /// Told now and then how far the step is, from 0 to 1.
+    pub progress: &'a mut dyn FnMut(f64),
+}
+
+/// A prepared half of a step.
+pub trait Prepared {
+    /// What the other end needs to know, one for each lane.
+    fn offers(&self) -> Vec<Offer>;
+    /// Runs this half. Never fails as a whole: what stopped it stands in the half, beside what was measured.
+    fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half;
+}
+
+/// One kind of step.
+pub trait Runner: Sync {
+    /// Short name for people.
+    fn name(&self, spec: &StepSpec) -> String;
+    /// Makes this end's half ready.
+    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError>;
+    /// Longest time that the run may take, in ns.
+    fn duration_ns(&self, spec: &StepSpec) -> u64;
+    /// Fills `step` (at the client) from both halves. Lanes, histograms, intervals, counters and errors of both
+    /// halves are already in place.
+    fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half);
+    /// What the merged step shows that somebody should be told, in the light of the document so far.
+    fn findings(&self, _step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
+        vec![]
+    }
+}
+
+/// A short step that would tell why this one failed, if there is such a one.
+pub fn follow_up(failed: &Step) -> Option<StepSpec> {
+    traffic::follow_up(failed)
+}
+
+/// The runner of a kind.
+pub fn runner(kind: StepKind) -> Option<&'static dyn Runner> {
+    Some(match kind {
+        StepKind::Facts => &facts::Facts,
+        StepKind::Reach => &reach::Reach,
+        StepKind::Mtu => &mtu::Mtu,
+        StepKind::Stream | StepKind::Pingpong | StepKind::Request => &traffic::Traffic,
+        StepKind::Migrate => &migrate::Migrate,
+        _ => return None,
+    })
+}
+
+/// Whether a migration is specified well enough to try, in one sentence where it is not.
+pub fn check_migrate(spec: &pathproof_model::MigrateSpec) -> anyhow::Result<()> {
+    migrate::check_all(spec).map_err(|e| anyhow::anyhow!(e.message))
+}
+
+/// A transport's error as a step's error.
+pub fn step_error(error: &TransportError) -> StepError {
+    let kind = match error {
+        TransportError::Unsupported { .. } => ErrorKind::Unsupported,
+        TransportError::Invalid { .. } => ErrorKind::Invalid,
+        TransportError::Timeout { .. } => ErrorKind::Timeout,
+        TransportError::PeerGone { .. } => ErrorKind::PeerLost,
+        TransportError::Protocol { .. } => ErrorKind::Protocol,
+        TransportError::Resource { .. } => ErrorKind::Resource,
+        _ => ErrorKind::System,
+    };
+    StepError { kind, message: error.to_string() }
+}
+
+/// A half that has nothing but an error.
+pub fn failed(error: StepError) -> Half {
+    Half { error: Some(error), ..Half::default() }
+}

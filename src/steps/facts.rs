@@ -1,0 +1,47 @@
+//! The facts of both hosts. They crossed with the greeting, so the step itself moves nothing; it exists so that
+//! the document says when the facts were taken, and that both ends gave some.
+
+use pathproof_api::Offer;
+use pathproof_model::{Half, Step, StepError, StepSpec};
+
+use super::{Context, Prepared, Runner, Setup};
+
+/// The runner.
+pub struct Facts;
+
+struct Nothing {
+    nics: u64,
+}
+
+impl Runner for Facts {
+    fn name(&self, _spec: &StepSpec) -> String {
+        "facts of both hosts".into()
+    }
+
+    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
+        Ok(Box::new(Nothing { nics: setup.session.environment.nics.len() as u64 }))
+    }
+
+    fn duration_ns(&self, _spec: &StepSpec) -> u64 {
+        0
+    }
+
+    fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
+        for (end, half) in [("client", client), ("server", server)] {
+            if let Some(nics) = half.counters.get("nics") {
+                step.counters.insert(format!("{end}_nics"), *nics);
+            }
+        }
+        step.counters.remove("nics");
+    }
+}
+
+impl Prepared for Nothing {
+    fn offers(&self) -> Vec<Offer> {
+        vec![]
+    }
+
+    fn run(self: Box<Self>, _context: &mut Context<'_>, _peer: Vec<Offer>) -> Half {
+        Half { counters: [("nics".to_string(), self.nics)].into(), ..Half::default() }
+    }
+}

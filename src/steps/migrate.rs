@@ -1,0 +1,669 @@
+//! The migration rehearsal: real memory, really dirtied, really copied, compared byte by byte.
+//!
+//! The client is the source and decides; the server is the destination and serves. Pages travel as one-sided
+//! writes straight from guest memory to their place in the peer's; a few messages on the same lanes carry zero
+//! ranges, barriers and hash questions ([`wire`]). The control channel is used at the start, and to notice that
+//! the other end is gone.
+
+mod destination;
+mod dirtier;
+mod lane;
+mod memory;
+mod merge;
+mod pacer;
+mod source;
+mod wire;
+
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use pathproof_api::{
+    Access, Clock, Framing, LaneSpec, Offer, Pages, PreparedLane, Region, RegionId, Role, Tick,
+};
+use pathproof_engine::migrate::{AutoConverge, PAGE_BYTES, Pattern, Policy};
+use pathproof_model::units::Bytes;
+use pathproof_model::{
+    ErrorKind, Finding, Half, LaneResult, MigrateSpec, ResultDoc, Step, StepError, StepSpec, TrafficSpec,
+};
+use serde_json::json;
+
+use super::traffic::{proof, verbs};
+use super::{Context, End, Prepared, Runner, Setup, failed, step_error};
+use crate::session::Received;
+use destination::DestinationLane;
+use lane::{LaneParts, SourceLane};
+use pacer::Pacer;
+use source::{Common, Job, Report, Slot, Worker};
+
+/// How long a lane may take to connect.
+const CONNECT: Duration = Duration::from_secs(8);
+/// How long memory may take to become ready: this, and a second for each GiB.
+const READY_NS: u64 = 20_000_000_000;
+/// How often the coordinator looks around.
+const LOOK_NS: u64 = 10_000_000;
+
+/// The runner.
+pub struct Migrate;
+
+/// A fault to inject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// One bit of one page changes on the way.
+    BitFlip,
+    /// One page is never sent.
+    LostPage,
+}
+
+impl FromStr for Fault {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Fault, String> {
+        match text {
+            "bit-flip" => Ok(Fault::BitFlip),
+            "lost-page" => Ok(Fault::LostPage),
+            other => Err(format!("unknown fault {other:?}; use bit-flip or lost-page")),
+        }
+    }
+}
+
+/// One guest's memory with its lanes, none of them connected yet.
+struct SlotParts {
+    region: Arc<Region>,
+    lanes: Vec<LaneUnconnected>,
+}
+
+struct LaneUnconnected {
+    index: u32,
+    prepared: Box<dyn PreparedLane>,
+    guest_id: RegionId,
+    messages: Arc<Region>,
+    messages_id: RegionId,
+}
+
+struct Ready {
+    end: End,
+    spec: MigrateSpec,
+    policy: Policy,
+    pattern: Pattern,
+    fault: Option<Fault>,
+    slots: Vec<SlotParts>,
+    overhead_bytes: u64,
+    prepared_ns: u64,
+}
+
+fn invalid(message: impl Into<String>) -> StepError {
+    StepError { kind: ErrorKind::Invalid, message: message.into() }
+}
+
+fn spec_of(spec: &StepSpec) -> Result<&MigrateSpec, StepError> {
+    match spec {
+        StepSpec::Migrate(migrate) => Ok(migrate),
+        _ => Err(invalid("this is not a migrate step")),
+    }
+}
+
+/// The part of a specification that traffic steps share.
+fn as_traffic(spec: &MigrateSpec) -> TrafficSpec {
+    TrafficSpec { over: spec.over.clone(), options: spec.options.clone(), ..TrafficSpec::default() }
+}
+
+/// The policy that a specification names, with its options.
+pub fn policy_of(spec: &MigrateSpec) -> Result<Policy, StepError> {
+    let mut policy = Policy::named(&spec.policy).map_err(|e| invalid(e.to_string()))?;
+    if let Some(limit) = spec.downtime_limit_ns {
+        policy = policy.with_downtime_limit_ns(limit);
+    }
+    match &mut policy {
+        Policy::Qemu { auto_converge, post_copy, .. } => {
+            *auto_converge = spec.auto_converge.then(AutoConverge::default);
+            *post_copy = spec.post_copy;
+        }
+        _ if spec.auto_converge || spec.post_copy => {
+            return Err(invalid(format!(
+                "auto-converge and post-copy are QEMU's; policy {} has neither",
+                spec.policy
+            )));
+        }
+        _ => {}
+    }
+    Ok(policy)
+}
+
+/// The pattern that a specification names.
+pub fn pattern_of(spec: &MigrateSpec) -> Result<Pattern, StepError> {
+    if let Some(file) = spec.pattern.strip_prefix("replay=") {
+        let text = std::fs::read_to_string(file)
+            .map_err(|e| invalid(format!("the recorded dirty log {file} cannot be read: {e}")))?;
+        let log: Result<Vec<u64>, _> =
+            text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::parse).collect();
+        let log =
+            log.map_err(|e| invalid(format!("{file}: one page number on each line is expected ({e})")))?;
+        return Ok(Pattern::Replay(log.into()));
+    }
+    spec.pattern.parse().map_err(|e: pathproof_engine::migrate::PatternError| invalid(e.to_string()))
+}
+
+fn check(spec: &MigrateSpec) -> Result<(), StepError> {
+    if spec.memory_bytes < PAGE_BYTES || !spec.memory_bytes.is_multiple_of(PAGE_BYTES) {
+        return Err(invalid(format!(
+            "guest memory of {} bytes; it must be a multiple of {PAGE_BYTES} and more than 0",
+            spec.memory_bytes
+        )));
+    }
+    if spec.memory_bytes / PAGE_BYTES > u64::from(u32::MAX) {
+        return Err(invalid("guest memory beyond 16 TiB is not supported"));
+    }
+    if spec.lanes == 0 || spec.guests == 0 || spec.parallel == 0 {
+        return Err(invalid("lanes, guests and parallel must all be at least 1"));
+    }
+    if spec.zero_percent > 100 {
+        return Err(invalid(format!("{} % of zero pages; at most 100 make sense", spec.zero_percent)));
+    }
+    if !(PAGE_BYTES..=64 << 20).contains(&u64::from(spec.chunk_bytes)) {
+        return Err(invalid("a chunk is between 4 KiB and 64 MiB"));
+    }
+    if spec.bandwidth_bytes_per_s == Some(0) {
+        return Err(invalid("a bandwidth of 0 moves nothing; leave the cap out for none"));
+    }
+    if !["log", "pagemap-scan"].contains(&spec.tracker.as_str()) {
+        return Err(invalid(format!("unknown tracker {:?}; use log or pagemap-scan", spec.tracker)));
+    }
+    Ok(())
+}
+
+/// Everything that can be refused without looking at either host.
+pub fn check_all(spec: &MigrateSpec) -> Result<(), StepError> {
+    check(spec)?;
+    policy_of(spec)?;
+    pattern_of(spec)?;
+    spec.fault.as_deref().map(Fault::from_str).transpose().map_err(invalid)?;
+    Ok(())
+}
+
+impl Runner for Migrate {
+    fn name(&self, spec: &StepSpec) -> String {
+        let Ok(spec) = spec_of(spec) else { return "migrate".into() };
+        let guests = if spec.guests == 1 { String::new() } else { format!("{} guests of ", spec.guests) };
+        let memory = Bytes(spec.memory_bytes);
+        match spec.budget_ns {
+            None => {
+                let dirty = Bytes(spec.dirty_bytes_per_s);
+                format!("{} migration, {guests}{memory}, {dirty}/s dirtied, {}", spec.over, spec.policy)
+            }
+            // What it came to stands in the result.
+            Some(_) => format!("{} migration, {guests}at most {memory}, {}", spec.over, spec.policy),
+        }
+    }
+
+    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
+        let began = crate::clock::RealClock::new();
+        let mut spec = spec_of(setup.spec)?.clone();
+        check(&spec)?;
+        let here = &setup.session.environment;
+        let there = &setup.session.peer_environment;
+        let same_host = setup.session.peer.ip() == setup.session.local.ip();
+        // Both ends know both numbers, so both come to the same size.
+        let available = [here.memory_available_bytes, there.memory_available_bytes];
+        spec.memory_bytes = spec.memory_for(available, same_host);
+        let spec = &spec;
+        let policy = policy_of(spec)?;
+        // The log of a replay lies at the source; the destination needs no pattern.
+        let pattern = match setup.session.end {
+            End::Client => pattern_of(spec)?,
+            End::Server => Pattern::Uniform,
+        };
+        let fault = spec.fault.as_deref().map(str::parse).transpose().map_err(invalid)?;
+        let session = setup.session;
+        let slots = spec.parallel.min(spec.guests);
+        let memory = spec.memory_bytes.saturating_mul(u64::from(slots));
+        memory::check_room(memory, here, there, same_host)?;
+        if memory > session.limits.memory_bytes {
+            return Err(StepError {
+                kind: ErrorKind::Refused,
+                message: format!(
+                    "the rehearsal needs {} at the peer, whose limit is {}; start it with --limits memory=SIZE or ask for less",
+                    Bytes(memory),
+                    Bytes(session.limits.memory_bytes)
+                ),
+            });
+        }
+        if spec.tracker == "pagemap-scan" && session.end == End::Client {
+            pathproof_api::PagemapScan::self_test()
+                .map_err(|message| StepError { kind: ErrorKind::Unsupported, message })?;
+        }
+        let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
+        let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
+        let resource =
+            |e: pathproof_api::RegionError| StepError { kind: ErrorKind::Resource, message: e.to_string() };
+        let mut parts = vec![];
+        for slot in 0..slots {
+            let kind = if spec.tracker == "pagemap-scan" { Pages::Small } else { Pages::Default };
+            // One page behind the guest's is for staging.
+            let region = Arc::new(Region::new(spec.memory_bytes + PAGE_BYTES, kind).map_err(resource)?);
+            if kind == Pages::Default {
+                region.prefer_huge_pages();
+            }
+            let mut lanes = vec![];
+            for lane in 0..spec.lanes {
+                let index = slot * spec.lanes + lane;
+                let mut options = verbs::options(&as_traffic(spec), session.end, same_host);
+                options.extend(super::traffic::lane_options(&spec.over, session)?);
+                let lane_spec = LaneSpec {
+                    lane: index,
+                    token: session.token(setup.step, index),
+                    remote: (session.end == End::Client).then_some(session.peer),
+                    // The address that the client reached is the one whose RDMA device it means.
+                    local: (session.end == End::Server && spec.over == "rdma").then(|| session.local.ip()),
+                    options,
+                    framing: Framing::Framed,
+                    depth: lane::DEPTH,
+                    message_bytes_max: spec.chunk_bytes.max(wire::SLOT_BYTES),
+                    ..LaneSpec::default()
+                };
+                let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
+                let access = if session.end == End::Client { Access::Local } else { Access::RemoteWrite };
+                let guest_id = prepared.attach(&region, access).map_err(|e| step_error(&e))?;
+                let messages = Arc::new(Region::new(lane::MESSAGE_BYTES, Pages::Default).map_err(resource)?);
+                let messages_id = prepared.attach(&messages, Access::Local).map_err(|e| step_error(&e))?;
+                lanes.push(LaneUnconnected { index, prepared, guest_id, messages, messages_id });
+            }
+            parts.push(SlotParts { region, lanes });
+        }
+        // Bitmaps (the log, the harvest, the round), message slots, and hashes under way.
+        let bitmap = spec.memory_bytes / PAGE_BYTES / 8;
+        let per_lane = lane::MESSAGE_BYTES + 4 * u64::from(wire::SLOT_BYTES);
+        let overhead_bytes = u64::from(slots) * (4 * bitmap + u64::from(spec.lanes) * per_lane + PAGE_BYTES);
+        Ok(Box::new(Ready {
+            end: session.end,
+            spec: spec.clone(),
+            policy,
+            pattern,
+            fault,
+            slots: parts,
+            overhead_bytes,
+            prepared_ns: began.now().0,
+        }))
+    }
+
+    fn duration_ns(&self, spec: &StepSpec) -> u64 {
+        // A guest that does not converge may take any time that the server allows for a step.
+        spec_of(spec).map_or(0, |s| {
+            let memory = s.memory_bytes.saturating_mul(u64::from(s.parallel.min(s.guests)));
+            s.time_limit_ns.unwrap_or(3_600_000_000_000).saturating_mul(2).saturating_add(ready_ns(memory))
+        })
+    }
+
+    fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
+        merge::merge(spec, step, client, server);
+        if let StepSpec::Migrate(migrate) = spec {
+            let evidence = |half: &Half| Half { detail: half.detail["rdma"].clone(), ..Half::default() };
+            proof::merge(&as_traffic(migrate), step, &evidence(client), &evidence(server));
+        }
+    }
+
+    fn findings(&self, step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
+        proof::findings(step)
+    }
+}
+
+fn ready_ns(memory_bytes: u64) -> u64 {
+    READY_NS.saturating_add(memory_bytes)
+}
+
+impl Prepared for Ready {
+    fn offers(&self) -> Vec<Offer> {
+        self.slots.iter().flat_map(|s| &s.lanes).map(|l| l.prepared.offer()).collect()
+    }
+
+    fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+        let count: usize = self.slots.iter().map(|s| s.lanes.len()).sum();
+        if peer.len() != count {
+            let message = format!("the peer offered {} lanes and {count} were planned", peer.len());
+            let error = StepError { kind: ErrorKind::Protocol, message };
+            context.channel.fail(&error);
+            return failed(error);
+        }
+        let (end, traffic) = (self.end, as_traffic(&self.spec));
+        let before = proof::Before::take(&traffic);
+        let mut half = match end {
+            End::Client => run_source(*self, context, peer),
+            End::Server => run_destination(*self, context, peer),
+        };
+        let story = std::mem::take(&mut half.detail);
+        before.attach(&mut half, end.name());
+        half.detail = json!({ "story": story, "rdma": half.detail });
+        half
+    }
+}
+
+/// What threads tell the coordinator before the start.
+enum News {
+    /// One more of the things waited for is ready.
+    Ready,
+    /// One of them cannot be.
+    Failed(StepError),
+}
+
+fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+    let began = context.clock.now();
+    let Ready { spec, policy, pattern, fault, slots, overhead_bytes, prepared_ns, .. } = ready;
+    let memory = spec.memory_bytes.saturating_mul(slots.len() as u64);
+    let pages = spec.memory_bytes / PAGE_BYTES;
+    let stop = Arc::new(AtomicBool::new(false));
+    let common = Common {
+        policy,
+        pattern,
+        fault,
+        clock: context.clock.clone(),
+        stop: stop.clone(),
+        progress: Arc::new(AtomicU64::new(0)),
+        expected: AtomicU64::new(0),
+        next_guest: AtomicU32::new(0),
+        scaled: Mutex::new(None),
+        path_bytes_per_s: AtomicU64::new(0),
+        predicted: AtomicBool::new(false),
+        spec,
+    };
+    let pacer = Arc::new(Pacer::new(common.spec.bandwidth_bytes_per_s));
+    let (news_in, news) = mpsc::channel();
+    let mut setup_ns = 0;
+    let mut offers = peer.into_iter();
+    let (stories, lanes, error) = std::thread::scope(|scope| {
+        let mut starts = vec![];
+        let mut conductors = vec![];
+        let mut threads = vec![];
+        let mut awaited = 0;
+        for slot in slots {
+            let mut workers = vec![];
+            for unconnected in slot.lanes {
+                let (jobs_in, jobs) = mpsc::channel();
+                let (reports_in, reports) = mpsc::channel();
+                workers.push(Worker { jobs: jobs_in, reports });
+                let offer = offers.next().unwrap_or_default();
+                let (news, region, clock) = (news_in.clone(), slot.region.clone(), context.clock.clone());
+                let (stop, pacer, progress) = (stop.clone(), pacer.clone(), common.progress.clone());
+                let chunk_bytes = u64::from(common.spec.chunk_bytes);
+                awaited += 1;
+                threads.push(scope.spawn(move || {
+                    let LaneUnconnected { index, prepared, guest_id, messages, messages_id } = unconnected;
+                    let lane = match prepared.connect(&offer, CONNECT) {
+                        Ok(lane) => lane,
+                        Err(error) => {
+                            let error = step_error(&error);
+                            let _ = news.send(News::Failed(error.clone()));
+                            return lane_failed(index, End::Client, error);
+                        }
+                    };
+                    let _ = news.send(News::Ready);
+                    let lane = SourceLane::new(LaneParts {
+                        lane,
+                        guest: (region, guest_id),
+                        messages: (messages, messages_id),
+                        chunk_bytes,
+                        pages,
+                        clock,
+                        stop,
+                        pacer,
+                        progress,
+                    });
+                    work(index, lane, &jobs, &reports_in)
+                }));
+            }
+            let (start_in, start) = mpsc::channel();
+            starts.push(start_in);
+            let slot = Slot { region: slot.region, workers, next_number: 0 };
+            let (news, common) = (news_in.clone(), &common);
+            awaited += 1;
+            conductors.push(scope.spawn(move || {
+                let filled = || {
+                    let _ = news.send(News::Ready);
+                };
+                source::conduct(common, slot, &filled, &start)
+            }));
+        }
+        drop(news_in);
+        let opened = await_ready(context, &news, awaited, End::Client, memory);
+        setup_ns = context.clock.now().ns_since(began) + prepared_ns;
+        let mut error = opened.err();
+        match &error {
+            Some(error) => {
+                stop.store(true, Ordering::Relaxed);
+                context.channel.fail(error);
+            }
+            None => starts.iter().for_each(|start| {
+                let _ = start.send(());
+            }),
+        }
+        drop(starts);
+        while !conductors.iter().all(|c| c.is_finished()) {
+            let expected = common.expected.load(Ordering::Relaxed);
+            if expected > 0 {
+                let copied = common.progress.load(Ordering::Relaxed);
+                (context.progress)((copied as f64 / expected as f64).min(1.0));
+            }
+            let wake = context.clock.now().plus_ns(LOOK_NS);
+            match context.channel.receive(wake) {
+                Received::Message(_) | Received::Nothing => {}
+                other => {
+                    stop.store(true, Ordering::Relaxed);
+                    if error.is_none() {
+                        error = Some(refusal(other, "during the migration"));
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        let stories: Vec<Vec<source::Story>> = conductors.into_iter().filter_map(|c| c.join().ok()).collect();
+        let lanes: Vec<LaneEnd> = threads.into_iter().filter_map(|t| t.join().ok()).collect();
+        (stories, lanes, error)
+    });
+    merge::source_half(&common.spec, stories, lanes, error, setup_ns, overhead_bytes)
+}
+
+/// A lane thread's life after connecting: jobs until the conductor drops its end.
+fn work(
+    index: u32,
+    mut lane: SourceLane,
+    jobs: &mpsc::Receiver<Job>,
+    reports: &mpsc::Sender<Result<Report, StepError>>,
+) -> LaneEnd {
+    while let Ok(job) = jobs.recv() {
+        let report = match job {
+            Job::Copy(round) => lane.copy(&round).map(Report::Copied),
+            Job::Verify(verify) => lane.verify(&verify).map(Report::Compared),
+            Job::Spoil { page, number } => {
+                lane.spoil(page, number).map(|()| Report::Copied(lane::Copied::default()))
+            }
+        };
+        let failed = report.as_ref().err().cloned();
+        let told = reports.send(report);
+        if let Some(error) = failed {
+            return lane_failed(index, End::Client, error);
+        }
+        if told.is_err() {
+            break;
+        }
+    }
+    match lane.end() {
+        Ok((stats, chunks)) => LaneEnd {
+            result: LaneResult { role: "send".into(), ..lane_result(index, End::Client, Some(stats)) },
+            chunks: Some(chunks),
+        },
+        Err(error) => lane_failed(index, End::Client, error),
+    }
+}
+
+/// What a lane leaves behind.
+pub struct LaneEnd {
+    /// Its figures.
+    pub result: LaneResult,
+    /// How long its chunks took.
+    pub chunks: Option<pathproof_engine::record::LatencyHistogram>,
+}
+
+fn lane_failed(index: u32, end: End, error: StepError) -> LaneEnd {
+    LaneEnd { result: LaneResult { error: Some(error), ..lane_result(index, end, None) }, chunks: None }
+}
+
+fn lane_result(index: u32, end: End, stats: Option<pathproof_api::LaneStats>) -> LaneResult {
+    let mut stats = stats.unwrap_or_default();
+    stats.counters.insert("lane_sent_bytes".into(), stats.last.bytes_sent);
+    stats.counters.insert("lane_received_bytes".into(), stats.last.bytes_received);
+    LaneResult {
+        lane: index,
+        end: end.name().into(),
+        role: if end == End::Client { "send" } else { "receive" }.into(),
+        local: stats.local,
+        remote: stats.remote,
+        bytes: if end == End::Client { stats.last.bytes_sent } else { stats.last.bytes_received },
+        cpu_ns: pathproof_api::os::thread_cpu_ns(),
+        send_mode: stats.send_mode,
+        receive_mode: stats.receive_mode,
+        retransmits: stats.last.retransmits,
+        send_segment_bytes: stats.last.send_segment_bytes,
+        path_ip_mtu_bytes: stats.last.path_ip_mtu_bytes,
+        rtt_ns: stats.last.rtt_ns,
+        chosen: stats.chosen,
+        counters: stats.counters,
+        ..LaneResult::default()
+    }
+}
+
+fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+    let Ready { spec, slots, overhead_bytes, .. } = ready;
+    let memory = spec.memory_bytes.saturating_mul(slots.len() as u64);
+    let pages = spec.memory_bytes / PAGE_BYTES;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (news_in, news) = mpsc::channel();
+    let mut offers = peer.into_iter();
+    let (ends, error) = std::thread::scope(|scope| {
+        let mut threads = vec![];
+        let mut awaited = 0;
+        for slot in slots {
+            let (news, region) = (news_in.clone(), slot.region.clone());
+            awaited += 1;
+            // Memory comes before the first byte, as on a real destination, which sets it up for the guest.
+            scope.spawn(move || {
+                let populated = region.populate(0, region.len());
+                let _ = news.send(match populated {
+                    Ok(()) => News::Ready,
+                    Err(error) => News::Failed(StepError {
+                        kind: ErrorKind::Resource,
+                        message: format!(
+                            "the destination has no room for {} of guest memory: {error}; ask for less --memory",
+                            Bytes(region.len())
+                        ),
+                    }),
+                });
+            });
+            for unconnected in slot.lanes {
+                let offer = offers.next().unwrap_or_default();
+                let (news, guest, stop) = (news_in.clone(), slot.region.clone(), stop.clone());
+                awaited += 1;
+                threads.push(scope.spawn(move || {
+                    let LaneUnconnected { index, prepared, messages, messages_id, .. } = unconnected;
+                    let lane = match prepared.connect(&offer, CONNECT) {
+                        Ok(lane) => lane,
+                        Err(error) => {
+                            let error = step_error(&error);
+                            let _ = news.send(News::Failed(error.clone()));
+                            return (lane_failed(index, End::Server, error), 0);
+                        }
+                    };
+                    let _ = news.send(News::Ready);
+                    let destination =
+                        DestinationLane { lane, guest, messages: (messages, messages_id), pages, stop };
+                    let (served, stats) = destination.serve();
+                    let end = match stats {
+                        Ok(stats) => {
+                            LaneEnd { result: lane_result(index, End::Server, Some(stats)), chunks: None }
+                        }
+                        Err(error) => lane_failed(index, End::Server, error),
+                    };
+                    (end, served.zero_pages)
+                }));
+            }
+        }
+        drop(news_in);
+        let mut error = await_ready(context, &news, awaited, End::Server, memory).err();
+        if let Some(error) = &error {
+            stop.store(true, Ordering::Relaxed);
+            context.channel.fail(error);
+        }
+        let mut done_at: Option<Tick> = None;
+        while !threads.iter().all(|t| t.is_finished()) {
+            let wake = context.clock.now().plus_ns(LOOK_NS);
+            match context.channel.receive(wake) {
+                Received::Message(_) | Received::Nothing => {}
+                // The client has ended the step; its lanes end in a moment, or never will.
+                Received::PeerDone => {
+                    let now = context.clock.now();
+                    if now.ns_since(*done_at.get_or_insert(now)) > 2_000_000_000 {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                other => {
+                    stop.store(true, Ordering::Relaxed);
+                    if error.is_none() {
+                        error = Some(refusal(other, "during the migration"));
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        let ends: Vec<(LaneEnd, u64)> = threads.into_iter().filter_map(|t| t.join().ok()).collect();
+        (ends, error)
+    });
+    merge::destination_half(ends, error, overhead_bytes)
+}
+
+/// Waits until everything at this end is ready and the other end says the same.
+fn await_ready(
+    context: &mut Context<'_>,
+    news: &mpsc::Receiver<News>,
+    awaited: usize,
+    end: End,
+    memory_bytes: u64,
+) -> Result<(), StepError> {
+    let deadline = context.clock.now().plus_ns(ready_ns(memory_bytes));
+    let (mut ready, mut told, mut peer_ready) = (0, false, false);
+    while ready < awaited || !peer_ready {
+        match news.recv_timeout(Duration::from_millis(1)) {
+            Ok(News::Ready) => ready += 1,
+            Ok(News::Failed(error)) => return Err(error),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            // Every thread has reported; only the peer is awaited.
+            Err(mpsc::RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(1)),
+        }
+        if ready == awaited && !told {
+            context.channel.send(json!({ "ready": end.name() }));
+            told = true;
+        }
+        let now = context.clock.now();
+        match context.channel.receive(now) {
+            Received::Message(_) => peer_ready = true,
+            Received::Nothing if now < deadline => {}
+            other => return Err(refusal(other, "while memory and lanes were made ready")),
+        }
+    }
+    Ok(())
+}
+
+/// What a piece of news other than the expected means for the step.
+fn refusal(received: Received, when: &str) -> StepError {
+    match received {
+        Received::Lost(error) | Received::PeerFailed(error) => error,
+        Received::Interrupted => {
+            StepError { kind: ErrorKind::Interrupted, message: "interrupted by the user".into() }
+        }
+        Received::PeerDone => {
+            StepError { kind: ErrorKind::PeerLost, message: format!("the source gave the step up {when}") }
+        }
+        _ => StepError {
+            kind: ErrorKind::Timeout,
+            message: format!("the peer was silent {when}; run again, and look at its log"),
+        },
+    }
+}

@@ -1,0 +1,132 @@
+//! Guest memory: what it holds at first, what its pages hash to, and whether there is room for it at all.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pathproof_api::Region;
+use pathproof_engine::migrate::{PAGE_BYTES, Random};
+use pathproof_model::units::Bytes;
+use pathproof_model::{Environment, ErrorKind, StepError};
+use twox_hash::XxHash3_128;
+
+/// Bytes that are filled or hashed in one go: small enough to stay in the nearest cache.
+const BLOCK_BYTES: u64 = 64 << 10;
+
+/// Memory that must stay free beside a rehearsal, so that the host itself is not driven out of memory.
+const RESERVE_BYTES: u64 = 256 << 20;
+
+/// Whether page `page` of the guest with `seed` is zero at the start.
+fn is_zero_page(seed: u64, page: u64, zero_percent: u8) -> bool {
+    zero_percent > 0
+        && Random::new(seed ^ page.wrapping_mul(0xA24B_AED4_963E_E407)).below(100) < u64::from(zero_percent)
+}
+
+/// Fills `pages` pages with bytes that no two pages and no two guests have alike; `zero_percent` of them stay
+/// zero. Returns early when `stop` is set.
+pub fn fill(region: &Region, pages: u64, seed: u64, zero_percent: u8, stop: &AtomicBool) {
+    let mut random = Random::new(seed);
+    // One block of noise for all, and a stamp that makes each page its own: noise for every byte would take
+    // longer than the copy that is to be measured.
+    let noise: Vec<u8> = (0..BLOCK_BYTES / 8).flat_map(|_| random.bits().to_le_bytes()).collect();
+    for first in (0..pages).step_by((BLOCK_BYTES / PAGE_BYTES) as usize) {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let count = (pages - first).min(BLOCK_BYTES / PAGE_BYTES);
+        // The range lies inside the region, which was made for `pages`.
+        let _ = region.copy_in(first * PAGE_BYTES, &noise[..(count * PAGE_BYTES) as usize]);
+        stamp(region, first..first + count, seed, zero_percent);
+    }
+}
+
+/// Gives each page a new stamp (and makes its zero pages zero), so that a page of the guest before is no page
+/// of this one.
+pub fn stamp(region: &Region, pages: Range<u64>, seed: u64, zero_percent: u8) {
+    for page in pages {
+        let at = page * PAGE_BYTES;
+        if is_zero_page(seed, page, zero_percent) {
+            let _ = region.fill(at, PAGE_BYTES, 0);
+        } else {
+            let _ = region.store_word(at, Random::new(seed.rotate_left(17) ^ page).bits() | 1);
+        }
+    }
+}
+
+/// Hashes `pages` into `out`, one 128-bit hash each. XXH3 finds every accidental change there is to find at the
+/// speed of memory; the peer is no adversary here, it holds the same key.
+pub fn hash_pages(region: &Region, pages: Range<u64>, buffer: &mut Vec<u8>, out: &mut Vec<u128>) {
+    out.clear();
+    buffer.resize(BLOCK_BYTES as usize, 0);
+    let mut page = pages.start;
+    while page < pages.end {
+        let count = (pages.end - page).min(BLOCK_BYTES / PAGE_BYTES);
+        let bytes = &mut buffer[..(count * PAGE_BYTES) as usize];
+        // Callers ask for pages of the guest only.
+        let _ = region.copy_out(page * PAGE_BYTES, bytes);
+        out.extend(bytes.chunks_exact(PAGE_BYTES as usize).map(XxHash3_128::oneshot));
+        page += count;
+    }
+}
+
+/// Refuses a rehearsal that needs `bytes` at each end when either has less, before anything is allocated.
+/// `same_host` means that both ends share one memory.
+pub fn check_room(
+    bytes: u64,
+    here: &Environment,
+    there: &Environment,
+    same_host: bool,
+) -> Result<(), StepError> {
+    let need = if same_host { bytes.saturating_mul(2) } else { bytes };
+    let short = |free: Option<u64>| free.is_some_and(|free| need.saturating_add(RESERVE_BYTES) > free);
+    if !short(here.memory_available_bytes) && !short(there.memory_available_bytes) {
+        return Ok(());
+    }
+    let say = |free: Option<u64>| free.map_or("an unknown amount".into(), |free| Bytes(free).to_string());
+    Err(StepError {
+        kind: ErrorKind::Resource,
+        message: format!(
+            "the rehearsal needs {} at each end{}; this host has {} available and the peer {}, of which {} must stay free: ask for less --memory or --parallel",
+            Bytes(bytes),
+            if same_host { ", and both ends are this host" } else { "" },
+            say(here.memory_available_bytes),
+            say(there.memory_available_bytes),
+            Bytes(RESERVE_BYTES),
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use pathproof_api::Pages;
+
+    use super::*;
+
+    #[test]
+    fn pages_are_all_different_and_as_many_zero_as_asked() {
+        let pages = 1000;
+        let region = Region::new(pages * PAGE_BYTES, Pages::Small).unwrap();
+        let stop = AtomicBool::new(false);
+        let (mut buffer, mut hashes) = (vec![], vec![]);
+        fill(&region, pages, 5, 30, &stop);
+        hash_pages(&region, 0..pages, &mut buffer, &mut hashes);
+        let first: HashSet<u128> = hashes.iter().copied().collect();
+        let zero = pages + 1 - first.len() as u64;
+        assert!((250..350).contains(&zero), "{zero} zero pages of 1000 at 30 %");
+        stamp(&region, 0..pages, 6, 0);
+        hash_pages(&region, 0..pages, &mut buffer, &mut hashes);
+        assert!(hashes.iter().all(|h| !first.contains(h)), "another guest shares no page");
+    }
+
+    #[test]
+    fn too_much_memory_is_refused_with_both_numbers() {
+        let host = |free: u64| Environment { memory_available_bytes: Some(free), ..Environment::default() };
+        let gib = 1 << 30;
+        assert!(check_room(2 * gib, &host(4 * gib), &host(8 * gib), false).is_ok());
+        let error = check_room(4 * gib, &host(64 * gib), &host(3 * gib), false).unwrap_err();
+        assert!(error.message.contains("64 GiB") && error.message.contains("3 GiB"), "{}", error.message);
+        assert!(check_room(2 * gib, &host(4 * gib), &host(4 * gib), true).is_err());
+        assert!(check_room(2 * gib, &Environment::default(), &Environment::default(), false).is_ok());
+    }
+}

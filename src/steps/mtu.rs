@@ -1,0 +1,360 @@
+//! The exact path MTU of every NIC pair, both directions, both families.
+//!
+//! Each end opens one answering socket per address and offers them; each end then searches the direction in
+//! which *it* sends, both at the same time, and answers the other's probes by small datagrams meanwhile. The
+//! control channel carries nothing but "I am done", so a path that loses packets does not slow the search.
+
+mod agentless;
+mod drive;
+mod pairs;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pathproof_api::errqueue::Family;
+use pathproof_api::{Clock, Offer};
+use pathproof_dgram::wire::Token;
+use pathproof_dgram::{ProbeSocket, Responder, cached_path_mtu, floor_bytes};
+use pathproof_engine::mtu::{self, Ends, Search, SearchConfig};
+use pathproof_model::{
+    Direction, ErrorKind, Finding, Half, MtuPath, MtuSpec, Numbers, ResultDoc, Step, StepError, StepSpec,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+pub use agentless::agentless;
+use drive::{Job, Prober, drive};
+use pairs::{Endpoint, Pair};
+
+use super::{Context, End, Prepared, Runner, Setup, failed};
+use crate::session::Received;
+
+/// How long an end waits for the other to finish its searches.
+const PATIENCE_NS: u64 = 30_000_000_000;
+/// Smallest and largest `--expect` that make sense: the least MTU of IPv4 (RFC 791) and the longest IP packet.
+pub const EXPECT_BYTES: std::ops::RangeInclusive<u32> = 68..=65_535;
+
+/// The runner.
+pub struct Mtu;
+
+struct Ready {
+    end: End,
+    spec: MtuSpec,
+    seed: u64,
+    token: Token,
+    control: (SocketAddr, SocketAddr),
+    endpoints: Vec<Endpoint>,
+    responder: Responder,
+}
+
+/// One measured path as it crosses in the half of an end.
+#[derive(Serialize, Deserialize)]
+struct Found {
+    path: MtuPath,
+    /// See [`Pair::ought`].
+    ought: bool,
+}
+
+pub(super) fn spec_of(spec: &StepSpec) -> MtuSpec {
+    match spec {
+        StepSpec::Mtu(mtu) => mtu.clone(),
+        _ => MtuSpec::default(),
+    }
+}
+
+/// Refuses what cannot be meant.
+pub fn check_spec(spec: &MtuSpec) -> Result<(), StepError> {
+    let invalid = |message: String| Err(StepError { kind: ErrorKind::Invalid, message });
+    if let Some(expect) = spec.expect_ip_mtu_bytes.filter(|expect| !EXPECT_BYTES.contains(expect)) {
+        let (least, most) = (EXPECT_BYTES.start(), EXPECT_BYTES.end());
+        return invalid(format!("--expect {expect} is no IP MTU; give {least} to {most} bytes"));
+    }
+    if let Some(family) = spec.families.iter().find(|family| !matches!(family, 4 | 6)) {
+        return invalid(format!("there is no IPv{family}; give family 4 or 6"));
+    }
+    Ok(())
+}
+
+impl Runner for Mtu {
+    fn name(&self, _spec: &StepSpec) -> String {
+        "path MTU".into()
+    }
+
+    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
+        let spec = spec_of(setup.spec);
+        check_spec(&spec)?;
+        let session = setup.session;
+        // NIC names are the client's own; the server offers all it has.
+        let filter = match session.end {
+            End::Client => spec.clone(),
+            End::Server => MtuSpec { nics: Vec::new(), ..spec.clone() },
+        };
+        let mut endpoints = pairs::endpoints(&session.environment, &filter, session.local.ip())?;
+        let mut token = Token::default();
+        token.copy_from_slice(&session.token(setup.step, 0)[..16]);
+        let mut responder = Responder::new(token);
+        let mut problem = None;
+        endpoints.retain_mut(|endpoint| {
+            let listening = responder.listen(endpoint.address, device(endpoint));
+            match listening {
+                Ok(port) => {
+                    endpoint.port = port;
+                    true
+                }
+                // One address that cannot be bound (tentative, just removed) must not spoil the others.
+                Err(error) => {
+                    problem = Some(error);
+                    false
+                }
+            }
+        });
+        if let (true, Some(error)) = (endpoints.is_empty(), problem) {
+            return Err(StepError { kind: ErrorKind::System, message: error.to_string() });
+        }
+        Ok(Box::new(Ready {
+            end: session.end,
+            spec,
+            seed: session.seed,
+            token,
+            control: (session.local, session.peer),
+            endpoints,
+            responder,
+        }))
+    }
+
+    fn duration_ns(&self, _spec: &StepSpec) -> u64 {
+        PATIENCE_NS
+    }
+
+    fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
+        let mut found: Vec<Found> = Vec::new();
+        for half in [client, server] {
+            if half.detail.is_null() {
+                continue;
+            }
+            match serde_json::from_value::<Vec<Found>>(half.detail.clone()) {
+                Ok(more) => found.extend(more),
+                Err(error) => {
+                    step.error.get_or_insert_with(|| StepError {
+                        kind: ErrorKind::Protocol,
+                        message: format!("the measured paths of one end cannot be read: {error}"),
+                    });
+                }
+            }
+        }
+        step.detail.paths = Some(worth_reporting(found));
+    }
+
+    fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
+        let context = mtu::Context {
+            expect_ip_mtu_bytes: step.spec.as_ref().and_then(|spec| spec_of(spec).expect_ip_mtu_bytes),
+            client: doc.environment.client.as_ref(),
+            server: doc.environment.server.as_ref(),
+        };
+        mtu::findings(step.detail.paths.as_deref().unwrap_or_default(), context)
+    }
+}
+
+/// Leaves out the pairs that were only worth a try and turned out not to reach each other.
+fn worth_reporting(found: Vec<Found>) -> Vec<MtuPath> {
+    let same =
+        |a: &MtuPath, b: &MtuPath| (a.local_address, a.remote_address) == (b.local_address, b.remote_address);
+    let keep: Vec<bool> = found
+        .iter()
+        .map(|one| {
+            one.ought || found.iter().any(|o| same(&o.path, &one.path) && o.path.proven_ip_bytes.is_some())
+        })
+        .collect();
+    let kept = found.into_iter().zip(keep).filter(|(_, keep)| *keep);
+    let mut paths: Vec<MtuPath> = kept.map(|(one, _)| one.path).collect();
+    paths.sort_by(|a, b| {
+        let key =
+            |p: &MtuPath| (p.local_nic.clone(), p.remote_nic.clone(), p.family, p.direction == Direction::In);
+        key(a).cmp(&key(b))
+    });
+    paths
+}
+
+/// The device to bind to. Loopback and unknown NICs are left to the routes.
+fn device(endpoint: &Endpoint) -> Option<&str> {
+    (!endpoint.address.is_loopback() && endpoint.nic != "unknown").then_some(endpoint.nic.as_str())
+}
+
+impl Prepared for Ready {
+    fn offers(&self) -> Vec<Offer> {
+        // An offer that cannot be written would be a fault in this file; an empty one is refused by the peer.
+        vec![Offer(serde_json::to_vec(&self.endpoints).unwrap_or_default())]
+    }
+
+    fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+        let Ready { end, spec, seed, token, control, endpoints, responder } = *self;
+        let theirs: Vec<Endpoint> = match peer.first().map(|offer| serde_json::from_slice(&offer.0)) {
+            Some(Ok(theirs)) => theirs,
+            _ => {
+                return failed(StepError {
+                    kind: ErrorKind::Protocol,
+                    message: "the peer's list of NICs cannot be read; are both ends of the same version?"
+                        .into(),
+                });
+            }
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let answering = {
+            let stop = stop.clone();
+            std::thread::spawn(move || responder.run(&stop))
+        };
+        let pairs = pairs::pairs(&endpoints, &theirs, (control.0.ip(), control.1.ip()));
+        let (found, mut half) = search_all(end, &spec, seed, token, &pairs, &endpoints, &theirs, context);
+        half.detail = json!(found);
+        if half.error.is_none() {
+            half.error = await_peer(context);
+        }
+        stop.store(true, Ordering::Relaxed);
+        match answering.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                half.error.get_or_insert(StepError { kind: ErrorKind::System, message: error.to_string() });
+            }
+            Err(_) => {
+                half.error.get_or_insert(StepError {
+                    kind: ErrorKind::System,
+                    message: "the thread that answers probes ended unexpectedly".into(),
+                });
+            }
+        }
+        half
+    }
+}
+
+/// Says "done" and keeps answering probes until the peer says so too.
+fn await_peer(context: &mut Context<'_>) -> Option<StepError> {
+    context.channel.send(json!({ "searched": true }));
+    match context.channel.receive(context.clock.now().plus_ns(PATIENCE_NS)) {
+        Received::Message(_) | Received::PeerDone => None,
+        Received::Lost(error) | Received::PeerFailed(error) => Some(error),
+        Received::Interrupted => Some(interrupted()),
+        Received::Nothing => Some(StepError {
+            kind: ErrorKind::Timeout,
+            message: "the peer did not finish its half of the path-MTU search".into(),
+        }),
+    }
+}
+
+fn interrupted() -> StepError {
+    StepError { kind: ErrorKind::Interrupted, message: "interrupted by the user".into() }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of a prepared step, taken apart once")]
+fn search_all(
+    end: End,
+    spec: &MtuSpec,
+    seed: u64,
+    token: Token,
+    pairs: &[Pair],
+    ours: &[Endpoint],
+    theirs: &[Endpoint],
+    context: &mut Context<'_>,
+) -> (Vec<Found>, Half) {
+    let mut half = Half::default();
+    let mut jobs = Vec::new();
+    let mut about = Vec::new();
+    for (number, pair) in pairs.iter().enumerate() {
+        let (here, there) = (&ours[pair.local], &theirs[pair.remote]);
+        let to = SocketAddr::new(there.address, there.port);
+        // What the kernel believes must be read before the first probe teaches it better.
+        let cached = cached_path_mtu(here.address, device(here), to).ok();
+        let local_mtu = here.ip_mtu_bytes.or(cached);
+        let config = SearchConfig {
+            seed: seed.wrapping_add(number as u64),
+            hint_bytes: [here.ip_mtu_bytes, there.ip_mtu_bytes, spec.expect_ip_mtu_bytes]
+                .into_iter()
+                .flatten()
+                .collect(),
+            ..SearchConfig::new(
+                floor_bytes(Family::of(here.address)),
+                [local_mtu, there.ip_mtu_bytes, spec.expect_ip_mtu_bytes]
+                    .into_iter()
+                    .flatten()
+                    .max()
+                    .unwrap_or(9000),
+            )
+        };
+        match ProbeSocket::bind(here.address, device(here), token) {
+            Ok(socket) => {
+                let search = Search::new(config);
+                jobs.push(Job { prober: Prober::Udp(socket), to, search, error: None });
+                about.push((*pair, cached.filter(|cached| local_mtu.is_some_and(|mtu| *cached < mtu))));
+            }
+            Err(error) => {
+                half.error.get_or_insert(StepError { kind: ErrorKind::System, message: error.to_string() });
+            }
+        }
+    }
+    let total = jobs.len();
+    let channel_progress = &mut *context.progress;
+    drive(&mut jobs, context.clock, || false, |done| channel_progress(done as f64 / total.max(1) as f64));
+    let found = jobs.iter().zip(about).map(|(job, (pair, cached))| {
+        let (here, there) = (&ours[pair.local], &theirs[pair.remote]);
+        Found { path: path(end, here, there, job, cached), ought: pair.ought }
+    });
+    (found.collect(), half)
+}
+
+/// One finished job in the form of the result document, seen from the client whichever end this is.
+fn path(end: End, here: &Endpoint, there: &Endpoint, job: &Job, cached: Option<u32>) -> MtuPath {
+    let report = job.search.report();
+    let ends = Ends { sender_ip_mtu_bytes: here.ip_mtu_bytes, receiver_ip_mtu_bytes: there.ip_mtu_bytes };
+    let (client, server, direction) = match end {
+        End::Client => (here, there, Direction::Out),
+        End::Server => (there, here, Direction::In),
+    };
+    MtuPath {
+        local_nic: client.nic.clone(),
+        remote_nic: Some(server.nic.clone()),
+        local_address: client.address,
+        remote_address: server.address,
+        family: family_of(client.address),
+        direction,
+        method: "agent".into(),
+        local_ip_mtu_bytes: client.ip_mtu_bytes,
+        remote_ip_mtu_bytes: server.ip_mtu_bytes,
+        cached_ip_mtu_bytes: cached,
+        ..measured(&report, mtu::classify(&report, ends), job)
+    }
+}
+
+fn family_of(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 4 } else { 6 }
+}
+
+/// The part of a path that the search itself knows.
+fn measured(report: &mtu::Report, limit: pathproof_model::MtuLimit, job: &Job) -> MtuPath {
+    let unspecified = IpAddr::from([0, 0, 0, 0]);
+    MtuPath {
+        local_nic: String::new(),
+        remote_nic: None,
+        local_address: unspecified,
+        remote_address: unspecified,
+        family: 4,
+        direction: Direction::Both,
+        method: String::new(),
+        ip_mtu_bytes: report.ip_mtu_bytes,
+        limit,
+        numbers: report.ip_mtu_bytes.map(Numbers::from_ip_mtu),
+        proven_ip_bytes: report.proven_ip_bytes,
+        reason: job.error.as_ref().map(|error| error.to_string()).or_else(|| mtu::reason(report)),
+        local_ip_mtu_bytes: None,
+        remote_ip_mtu_bytes: None,
+        cached_ip_mtu_bytes: None,
+        routers: report.routers_for_document(),
+        largest_fragment_bytes: report.largest_fragment_bytes,
+        throttled: report.throttled,
+        fitting_sent: report.fitting_sent,
+        fitting_lost: report.fitting_lost,
+        probes: report.probes,
+        loss_rounds: report.loss_rounds,
+        elapsed_ns: report.elapsed_ns,
+        tried: report.tried_for_document(),
+    }
+}

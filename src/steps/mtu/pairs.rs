@@ -1,0 +1,262 @@
+//! Which addresses of two hosts to probe between: a pure choice from what both ends offer.
+
+use std::net::IpAddr;
+
+use pathproof_model::{Environment, ErrorKind, MtuSpec, Nic, StepError};
+use serde::{Deserialize, Serialize};
+
+/// One address of one NIC, as offered to the peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Name of the NIC.
+    pub nic: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// Prefix length of the address, where known.
+    pub prefix_len: Option<u8>,
+    /// UDP port on which probes are answered.
+    pub port: u16,
+    /// MTU of the NIC.
+    pub ip_mtu_bytes: Option<u32>,
+}
+
+/// Two endpoints to probe between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// Index among this end's endpoints.
+    pub local: usize,
+    /// Index among the peer's.
+    pub remote: usize,
+    /// They ought to reach each other (one subnet, or the control connection does): silence is worth a report.
+    /// Other pairs are tried as well, but are left out when nothing answers.
+    pub ought: bool,
+}
+
+/// At most so many endpoints are taken from a peer, and so many pairs probed.
+const PAIRS_MAX: usize = 64;
+
+/// This host's endpoints, ports still unset. `control` is this end's address of the control connection.
+pub fn endpoints(
+    environment: &Environment,
+    spec: &MtuSpec,
+    control: IpAddr,
+) -> Result<Vec<Endpoint>, StepError> {
+    let invalid = |message: String| StepError { kind: ErrorKind::Invalid, message };
+    for name in &spec.nics {
+        let Some(nic) = environment.nics.iter().find(|nic| nic.name == *name) else {
+            let names: Vec<&str> = environment.nics.iter().map(|nic| nic.name.as_str()).collect();
+            return Err(invalid(format!("there is no NIC {name:?} here; there are: {}", names.join(", "))));
+        };
+        usable(nic).map_err(invalid)?;
+        if nic.addresses.is_empty() {
+            return Err(invalid(format!(
+                "NIC {name} has no address; give it one: ip address add ... dev {name}"
+            )));
+        }
+    }
+    let mut found: Vec<Endpoint> = Vec::new();
+    for nic in &environment.nics {
+        let wanted = spec.nics.is_empty() || spec.nics.contains(&nic.name);
+        if !wanted || usable(nic).is_err() {
+            continue;
+        }
+        for address in &nic.addresses {
+            // Loopback talks to itself only, so it is probed exactly when the peer is this very host.
+            let fits = address.address.is_loopback() == control.is_loopback()
+                && !is_link_local(address.address)
+                && family_wanted(spec, address.address);
+            if fits {
+                found.push(Endpoint {
+                    nic: nic.name.clone(),
+                    address: address.address,
+                    prefix_len: Some(address.prefix_len),
+                    port: 0,
+                    ip_mtu_bytes: nic.ip_mtu_bytes,
+                });
+            }
+        }
+    }
+    if found.is_empty() && spec.nics.is_empty() && family_wanted(spec, control) {
+        // Nothing is known of this host's NICs; the control connection's address works at any rate.
+        let nic = environment.nics.iter().find(|nic| nic.addresses.iter().any(|a| a.address == control));
+        found.push(Endpoint {
+            nic: nic.map_or_else(|| "unknown".into(), |nic| nic.name.clone()),
+            address: control,
+            prefix_len: None,
+            port: 0,
+            ip_mtu_bytes: nic.and_then(|nic| nic.ip_mtu_bytes),
+        });
+    }
+    if found.is_empty() {
+        let families: Vec<String> = spec.families.iter().map(|family| format!("IPv{family}")).collect();
+        let families = if families.is_empty() { "IP".into() } else { families.join(" or ") };
+        return Err(StepError {
+            kind: ErrorKind::Unsupported,
+            message: format!(
+                "no NIC of this host has a usable {families} address; add one, or try the other --family"
+            ),
+        });
+    }
+    Ok(found)
+}
+
+fn usable(nic: &Nic) -> Result<(), String> {
+    let name = &nic.name;
+    if nic.up == Some(false) {
+        return Err(format!("NIC {name} is down; bring it up: ip link set {name} up"));
+    }
+    if nic.carrier == Some(false) {
+        return Err(format!("NIC {name} has no carrier; check cable, transceiver and switch port"));
+    }
+    Ok(())
+}
+
+fn family_wanted(spec: &MtuSpec, address: IpAddr) -> bool {
+    spec.families.is_empty() || spec.families.contains(&if address.is_ipv4() { 4 } else { 6 })
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+/// All pairs worth a probe. `control` is (this end's, the peer's) address of the control connection. Both ends
+/// come to the same pairs, mirrored.
+pub fn pairs(local: &[Endpoint], remote: &[Endpoint], control: (IpAddr, IpAddr)) -> Vec<Pair> {
+    let mut pairs = Vec::new();
+    for (l, here) in local.iter().enumerate() {
+        for (r, there) in remote.iter().enumerate() {
+            let same_family = here.address.is_ipv4() == there.address.is_ipv4();
+            // The same private address on both hosts (a container bridge, say) leads nowhere but home.
+            if !same_family || (here.address == there.address && !here.address.is_loopback()) {
+                continue;
+            }
+            let ought = (here.address, there.address) == control
+                || here.address.is_loopback()
+                || same_subnet(here.address, there.address, here.prefix_len.min(there.prefix_len));
+            pairs.push(Pair { local: l, remote: r, ought });
+        }
+    }
+    pairs.sort_by_key(|pair| !pair.ought);
+    pairs.truncate(PAIRS_MAX);
+    pairs
+}
+
+fn same_subnet(a: IpAddr, b: IpAddr, prefix_len: Option<u8>) -> bool {
+    let Some(prefix_len) = prefix_len else { return false };
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => {
+            let shift = 32 - u32::from(prefix_len.min(32));
+            u32::from(a).checked_shr(shift) == u32::from(b).checked_shr(shift)
+        }
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            let shift = 128 - u32::from(prefix_len.min(128));
+            u128::from(a).checked_shr(shift) == u128::from(b).checked_shr(shift)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::NicAddress;
+
+    fn nic(name: &str, addresses: &[(&str, u8)]) -> Nic {
+        Nic {
+            name: name.into(),
+            up: Some(true),
+            carrier: Some(true),
+            ip_mtu_bytes: Some(9000),
+            addresses: addresses
+                .iter()
+                .map(|(address, prefix_len)| NicAddress {
+                    address: address.parse().unwrap(),
+                    prefix_len: *prefix_len,
+                })
+                .collect(),
+            ..Nic::default()
+        }
+    }
+
+    fn host(nics: Vec<Nic>) -> Environment {
+        Environment { nics, ..Environment::default() }
+    }
+
+    fn control() -> IpAddr {
+        "10.0.1.1".parse().unwrap()
+    }
+
+    #[test]
+    fn endpoints_leave_out_loopback_and_link_local() {
+        let host = host(vec![
+            nic("lo", &[("127.0.0.1", 8), ("::1", 128)]),
+            nic("a", &[("10.0.1.1", 24), ("fe80::1", 64), ("fd00::1", 64)]),
+        ]);
+        let found = endpoints(&host, &MtuSpec::default(), control()).unwrap();
+        let names: Vec<String> = found.iter().map(|e| e.address.to_string()).collect();
+        assert_eq!(names, ["10.0.1.1", "fd00::1"]);
+        let own = endpoints(&host, &MtuSpec::default(), "127.0.0.1".parse().unwrap()).unwrap();
+        assert!(own.iter().all(|e| e.nic == "lo") && own.len() == 2);
+    }
+
+    #[test]
+    fn what_was_asked_for_and_cannot_be_is_an_error_that_helps() {
+        let mut down = nic("down", &[("10.0.2.1", 24)]);
+        down.up = Some(false);
+        let mut dark = nic("dark", &[("10.0.3.1", 24)]);
+        dark.carrier = Some(false);
+        let host = host(vec![nic("a", &[("10.0.1.1", 24)]), down, dark]);
+        let ask = |nic: &str| {
+            let spec = MtuSpec { nics: vec![nic.into()], ..MtuSpec::default() };
+            endpoints(&host, &spec, control()).unwrap_err().message
+        };
+        assert!(ask("down").contains("ip link set down up"));
+        assert!(ask("dark").contains("carrier"));
+        assert!(ask("b").contains("there are: a, down, dark"));
+        let six = MtuSpec { families: vec![6], ..MtuSpec::default() };
+        let error = endpoints(&host, &six, control()).unwrap_err();
+        assert!(error.message.contains("IPv6"), "{}", error.message);
+    }
+
+    #[test]
+    fn an_unknown_host_still_has_its_control_address() {
+        let found = endpoints(&Environment::default(), &MtuSpec::default(), control()).unwrap();
+        assert_eq!((found.len(), found[0].address), (1, control()));
+    }
+
+    #[test]
+    fn pairs_are_mirrored_and_subnets_come_first() {
+        let make = |addresses: &[&str]| -> Vec<Endpoint> {
+            addresses
+                .iter()
+                .map(|address| Endpoint {
+                    nic: "n".into(),
+                    address: address.parse().unwrap(),
+                    prefix_len: Some(24),
+                    port: 1,
+                    ip_mtu_bytes: None,
+                })
+                .collect()
+        };
+        let here = make(&["10.0.1.1", "10.0.2.1", "fd00::1"]);
+        let there = make(&["10.0.2.2", "10.0.1.2", "172.17.0.1"]);
+        let control = (here[0].address, there[1].address);
+        let found = pairs(&here, &there, control);
+        let ought: Vec<(usize, usize)> =
+            found.iter().filter(|p| p.ought).map(|p| (p.local, p.remote)).collect();
+        assert_eq!(ought, [(0, 1), (1, 0)]);
+        let mut mirrored: Vec<_> = pairs(&there, &here, (control.1, control.0))
+            .iter()
+            .map(|p| (p.remote, p.local, p.ought))
+            .collect();
+        let mut straight: Vec<_> = found.iter().map(|p| (p.local, p.remote, p.ought)).collect();
+        mirrored.sort_unstable();
+        straight.sort_unstable();
+        assert_eq!(mirrored, straight);
+        assert!(!same_subnet(here[0].address, there[0].address, Some(24)));
+        assert!(same_subnet(here[0].address, there[0].address, Some(0)));
+    }
+}

@@ -1,0 +1,119 @@
+//! Reachability and round trip over the control connection: can the two talk at all, and how far apart are
+//! they. Encryption and two user processes are in the figure, so it is an upper bound of the path's latency.
+
+use pathproof_api::{Clock, Offer};
+use pathproof_engine::record::LatencyHistogram;
+use pathproof_model::{ErrorKind, Half, ReachSpec, Step, StepError, StepSpec};
+use serde_json::json;
+
+use super::{Context, End, Prepared, Runner, Setup, failed};
+use crate::session::Received;
+
+const PATIENCE_NS: u64 = 3_000_000_000;
+
+/// The runner.
+pub struct Reach;
+
+struct Ready {
+    end: End,
+    spec: ReachSpec,
+}
+
+fn spec_of(spec: &StepSpec) -> ReachSpec {
+    match spec {
+        StepSpec::Reach(reach) => reach.clone(),
+        _ => ReachSpec::default(),
+    }
+}
+
+impl Runner for Reach {
+    fn name(&self, _spec: &StepSpec) -> String {
+        "reach and round trip".into()
+    }
+
+    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
+        let spec = spec_of(setup.spec);
+        if !(1..=100_000).contains(&spec.count) {
+            return Err(StepError {
+                kind: ErrorKind::Invalid,
+                message: format!("{} round trips; ask for 1 to 100000", spec.count),
+            });
+        }
+        Ok(Box::new(Ready { end: setup.session.end, spec }))
+    }
+
+    fn duration_ns(&self, spec: &StepSpec) -> u64 {
+        u64::from(spec_of(spec).count) * PATIENCE_NS
+    }
+
+    fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, _server: &Half) {
+        let rtt = client.histograms.iter().find(|h| h.name == "rtt");
+        step.summary.rtt_ns = rtt.and_then(|r| LatencyHistogram::from_record(r).ok()?.summary());
+        step.summary.messages = rtt.map(|r| r.count);
+    }
+}
+
+impl Prepared for Ready {
+    fn offers(&self) -> Vec<Offer> {
+        vec![]
+    }
+
+    fn run(self: Box<Self>, context: &mut Context<'_>, _peer: Vec<Offer>) -> Half {
+        match self.end {
+            End::Client => ask(&self.spec, context),
+            End::Server => answer(context),
+        }
+    }
+}
+
+fn ask(spec: &ReachSpec, context: &mut Context<'_>) -> Half {
+    let mut rtt = LatencyHistogram::new();
+    let mut half = Half::default();
+    for n in 0..spec.count {
+        let start = context.clock.now();
+        context.channel.send(json!({ "ping": n }));
+        match context.channel.receive(start.plus_ns(PATIENCE_NS)) {
+            Received::Message(_) => rtt.record(context.clock.now().ns_since(start)),
+            Received::Lost(error) | Received::PeerFailed(error) => {
+                half.error = Some(error);
+                break;
+            }
+            Received::Interrupted => {
+                half.error = Some(StepError {
+                    kind: ErrorKind::Interrupted,
+                    message: "interrupted by the user".into(),
+                });
+                break;
+            }
+            Received::Nothing | Received::PeerDone => {
+                half.error = Some(StepError {
+                    kind: ErrorKind::Timeout,
+                    message: format!(
+                        "the peer stopped answering after {n} round trips; is it overloaded or stopped?"
+                    ),
+                });
+                break;
+            }
+        }
+        (context.progress)(f64::from(n + 1) / f64::from(spec.count));
+    }
+    half.histograms.push(rtt.to_record("rtt", None));
+    half
+}
+
+fn answer(context: &mut Context<'_>) -> Half {
+    loop {
+        let until = context.clock.now().plus_ns(2 * PATIENCE_NS);
+        match context.channel.receive(until) {
+            Received::Message(body) => context.channel.send(body),
+            Received::Lost(error) => return failed(error),
+            Received::PeerDone | Received::PeerFailed(_) | Received::Interrupted => return Half::default(),
+            Received::Nothing => {
+                return failed(StepError {
+                    kind: ErrorKind::Timeout,
+                    message: "the client stopped asking in the middle of a step".into(),
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! Stream, ping-pong and request steps: lanes over a transport, one thread each.
+
+mod bulk;
+mod lane;
+mod merge;
+mod multi;
+mod notice;
+pub(super) mod proof;
+pub(super) mod verbs;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use pathproof_api::{
+    Access, Clock, Framing, LaneSpec, Offer, PreparedLane, ReceiveMode, Region, Role, SendMode, SendReports,
+    Tick, WaitMode,
+};
+use pathproof_model::{
+    Direction, ErrorKind, Finding, Half, LaneResult, ResultDoc, Step, StepError, StepKind, StepSpec,
+    TrafficSpec,
+};
+use serde_json::json;
+
+use super::{Context, End, Prepared, Runner, Setup, step_error};
+use crate::clock::RealClock;
+use crate::session::Received;
+use lane::{LaneJob, LaneOutcome, Part};
+
+/// How long a lane may take to connect.
+const CONNECT: Duration = Duration::from_secs(8);
+/// How long after its end a lane is waited for: what is in flight may still drain.
+const GRACE_NS: u64 = 2_000_000_000;
+
+/// A short step that would tell why this one failed, if there is such a one.
+pub fn follow_up(failed: &Step) -> Option<StepSpec> {
+    proof::follow_up(failed).or_else(|| bulk::follow_up(failed))
+}
+
+/// The runner.
+pub struct Traffic;
+
+/// A prepared half: lanes that wait for the peer's offers.
+struct Lanes {
+    end: End,
+    kind: StepKind,
+    spec: TrafficSpec,
+    seed: u64,
+    lanes: Vec<(LaneJob, Box<dyn PreparedLane>)>,
+    multi: Option<multi::Plan>,
+    saboteur: Option<multi::Saboteur>,
+    lanes_clock: RealClock,
+}
+
+/// Options of lanes that other kinds of step open: the paths, over several NICs.
+pub(super) fn lane_options(
+    over: &str,
+    session: &super::SessionFacts,
+) -> Result<BTreeMap<String, String>, StepError> {
+    Ok(multi::plan(over, &BTreeMap::new(), session)?.map(|plan| plan.options).unwrap_or_default())
+}
+
+/// What a lane is for, as this end sees it. `direction` says where payload (or the question) goes.
+fn part(kind: StepKind, end: End, outward: bool) -> Part {
+    let asks = (end == End::Client) == outward;
+    match (kind, asks) {
+        (StepKind::Stream, true) => Part::StreamSend,
+        (StepKind::Stream, false) => Part::StreamReceive,
+        (StepKind::Pingpong, true) => Part::PingPong,
+        (StepKind::Pingpong, false) => Part::Echo,
+        (_, true) => Part::Request,
+        (_, false) => Part::Reply,
+    }
+}
+
+/// One flag per lane: does its payload go outward?
+fn lanes_outward(spec: &TrafficSpec) -> Vec<bool> {
+    let n = spec.lanes as usize;
+    match spec.direction {
+        Direction::Out => vec![true; n],
+        Direction::In => vec![false; n],
+        Direction::Both => [vec![true; n], vec![false; n]].concat(),
+    }
+}
+
+fn invalid(message: String) -> StepError {
+    StepError { kind: ErrorKind::Invalid, message }
+}
+
+fn check(spec: &TrafficSpec) -> Result<(), StepError> {
+    if spec.lanes == 0 || spec.time_ns == 0 || spec.size_bytes == 0 || spec.depth == 0 {
+        return Err(invalid("lanes, size, depth and time must all be more than zero".into()));
+    }
+    if spec.size_bytes > u64::from(u32::MAX) || spec.reply_bytes.unwrap_or(1) > u64::from(u32::MAX) {
+        return Err(invalid(format!(
+            "a message of {} bytes is too large; 4 GiB is the limit",
+            spec.size_bytes
+        )));
+    }
+    Ok(())
+}
+
+impl Runner for Traffic {
+    fn name(&self, spec: &StepSpec) -> String {
+        let Some(traffic) = spec.traffic() else { return "traffic".into() };
+        let kind = match spec.kind() {
+            StepKind::Stream => "stream",
+            StepKind::Pingpong => "ping-pong",
+            _ => "request",
+        };
+        let way = match (spec.kind(), traffic.direction) {
+            (StepKind::Stream, Direction::Out) => " out",
+            (StepKind::Stream, Direction::In) => " in",
+            (StepKind::Stream, Direction::Both) => " both ways",
+            (_, Direction::In) => " from the peer",
+            _ => "",
+        };
+        let lanes = if traffic.lanes == 1 { "1 lane".into() } else { format!("{} lanes", traffic.lanes) };
+        let size = pathproof_model::units::Bytes(traffic.size_bytes);
+        format!("{} {kind}{way}, {lanes}, {size}", traffic.over)
+    }
+
+    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
+        let spec = setup.spec.traffic().ok_or_else(|| invalid("this is not a traffic step".into()))?;
+        check(spec)?;
+        let kind = setup.spec.kind();
+        let session = setup.session;
+        let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
+        let caps = transport.probe().map_err(|e| step_error(&e))?;
+        verbs::check(kind, spec, &caps)?;
+        let multi = multi::plan(&spec.over, &spec.options, session)?;
+        let fail = spec.options.get(multi::FAIL).filter(|_| session.end == End::Client);
+        let saboteur = fail.map(|text| multi::Saboteur::parse(text)).transpose()?;
+        let outward = lanes_outward(spec);
+        let mut lanes = Vec::with_capacity(outward.len());
+        for (index, outward) in outward.into_iter().enumerate() {
+            let index = index as u32;
+            let part = part(kind, session.end, outward);
+            let mut lane_spec = lane_spec(kind, spec, session, setup.step, index);
+            if verbs::is_passive(part, spec) {
+                lane_spec.wait_mode = WaitMode::Block;
+            }
+            if let Some(multi) = &multi {
+                lane_spec.options = multi.options.clone();
+            }
+            let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
+            let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
+            let layout = lane::Layout::of(kind, spec);
+            let region = Region::new(layout.region_bytes, pathproof_api::Pages::Default)
+                .map_err(|e| StepError { kind: ErrorKind::Resource, message: e.to_string() })?;
+            let region = Arc::new(region);
+            // Pages are touched before the run, or the first pass would measure page faults.
+            region.fill(0, layout.region_bytes, verbs::FILL).map_err(|e| invalid(e.to_string()))?;
+            let id = prepared.attach(&region, Access::RemoteReadWrite).map_err(|e| step_error(&e))?;
+            let job = LaneJob { index, part, layout, region, region_id: id };
+            verbs::fill(&job, spec, session.seed);
+            lanes.push((job, prepared));
+        }
+        let (end, seed, lanes_clock) = (session.end, session.seed, setup.registry.clock().clone());
+        Ok(Box::new(Lanes { end, kind, spec: spec.clone(), seed, lanes, multi, saboteur, lanes_clock }))
+    }
+
+    fn duration_ns(&self, spec: &StepSpec) -> u64 {
+        spec.traffic().map_or(0, |t| {
+            t.warmup_ns
+                .saturating_add(t.time_ns)
+                .saturating_add(t.cooldown_ns)
+                .saturating_add(GRACE_NS + CONNECT.as_nanos() as u64)
+        })
+    }
+
+    fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
+        merge::merge(spec, step, client, server);
+        if let Some(traffic) = spec.traffic() {
+            proof::merge(traffic, step, client, server);
+        }
+        multi::merge(step, client, server);
+    }
+
+    fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
+        let mut found = notice::findings(step, &doc.environment);
+        found.extend(proof::findings(step));
+        found.extend(bulk::findings(step, doc));
+        found.extend(multi::findings(step));
+        found
+    }
+}
+
+fn lane_spec(
+    kind: StepKind,
+    spec: &TrafficSpec,
+    session: &super::SessionFacts,
+    step: u32,
+    index: u32,
+) -> LaneSpec {
+    LaneSpec {
+        lane: index,
+        token: session.token(step, index),
+        remote: (session.end == End::Client).then_some(session.peer),
+        // The address that the client reached is the one whose RDMA device it means.
+        local: (session.end == End::Server && spec.over == "rdma").then(|| session.local.ip()),
+        framing: Framing::Raw,
+        // A lane has sends and receives outstanding; each direction has its own depth.
+        depth: lane::operations(kind, spec),
+        message_bytes_max: spec.size_bytes.max(spec.reply_bytes.unwrap_or(0)) as u32,
+        wait_mode: if spec.busy_poll { WaitMode::Spin } else { WaitMode::Block },
+        send_mode: if spec.zero_copy { SendMode::ZeroCopy } else { SendMode::Copy },
+        receive_mode: if spec.discard { ReceiveMode::Discard } else { ReceiveMode::Copy },
+        // A stream's sender lives by its sends; elsewhere only the answer is news.
+        send_reports: if kind == StepKind::Stream { SendReports::Prompt } else { SendReports::Lazy },
+        max_segment_bytes: spec.max_segment_bytes,
+        options: verbs::options(spec, session.end, session.peer.ip() == session.local.ip()),
+        ..LaneSpec::default()
+    }
+}
+
+/// What a lane thread tells the coordinator.
+enum News {
+    Connected,
+    Failed(StepError),
+    Finished,
+}
+
+impl Prepared for Lanes {
+    fn offers(&self) -> Vec<Offer> {
+        self.lanes.iter().map(|(_, lane)| lane.offer()).collect()
+    }
+
+    fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+        let Lanes { end, kind, spec, seed, lanes, multi, saboteur, lanes_clock } = *self;
+        let count = lanes.len();
+        if peer.len() != count {
+            let message = format!("the peer offered {} lanes and {count} were planned", peer.len());
+            let error = StepError { kind: ErrorKind::Protocol, message };
+            context.channel.fail(&error);
+            return super::failed(error);
+        }
+        let before = proof::Before::take(&spec);
+        let watch = multi.map(multi::Watch::begin);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (news_in, news) = mpsc::channel();
+        let (outcomes, failures) = std::thread::scope(|scope| {
+            let mut threads = Vec::with_capacity(count);
+            let mut starts = Vec::with_capacity(count);
+            for ((job, prepared), offer) in lanes.into_iter().zip(peer) {
+                let (start_in, start) = mpsc::channel::<Tick>();
+                starts.push(start_in);
+                let (news, stop, spec, clock) = (news_in.clone(), stop.clone(), &spec, context.clock.clone());
+                let index = job.index;
+                let spawned = std::thread::Builder::new().name(format!("lane {index}")).spawn_scoped(
+                    scope,
+                    move || {
+                        let lane = match prepared.connect(&offer, CONNECT) {
+                            Ok(lane) => lane,
+                            Err(error) => {
+                                let error = step_error(&error);
+                                let _ = news.send(News::Failed(error.clone()));
+                                return LaneOutcome::failed(&job, end, error);
+                            }
+                        };
+                        let _ = news.send(News::Connected);
+                        // The coordinator drops the sender when the step is given up before its start.
+                        let Ok(begin) = start.recv() else { return LaneOutcome::unused(&job, end) };
+                        let outcome = lane::run(&job, end, kind, spec, seed, lane, clock, begin, &stop);
+                        let _ = news.send(News::Finished);
+                        outcome
+                    },
+                );
+                match spawned {
+                    Ok(thread) => threads.push(thread),
+                    Err(error) => {
+                        let message =
+                            format!("cannot start lane thread {index}: {error}; ask for fewer --lanes");
+                        let _ = news_in.send(News::Failed(StepError { kind: ErrorKind::Resource, message }));
+                    }
+                }
+            }
+            let sabotage = saboteur.map(|saboteur| {
+                let (start_in, start) = mpsc::channel::<Tick>();
+                starts.push(start_in);
+                let (stop, spec, clock, lanes_clock) =
+                    (stop.clone(), &spec, context.clock.clone(), &lanes_clock);
+                scope.spawn(move || saboteur.work(&start, spec, &clock, lanes_clock, &stop))
+            });
+            let error = conduct(context, end, &spec, &news, starts, &stop, threads.len());
+            let outcomes: Vec<LaneOutcome> = threads.into_iter().filter_map(|t| t.join().ok()).collect();
+            let failures = sabotage.and_then(|thread| thread.join().ok()).unwrap_or_default();
+            ((outcomes, error), failures)
+        });
+        let mut half = assemble(outcomes);
+        before.attach(&mut half, end.name());
+        if let Some(watch) = watch {
+            watch.finish(end, failures, &mut half);
+        }
+        half
+    }
+}
+
+/// Waits for all lanes at both ends, starts them together, and watches the control channel until they end.
+/// Returns what went wrong at the level of the step.
+fn conduct(
+    context: &mut Context<'_>,
+    end: End,
+    spec: &TrafficSpec,
+    news: &mpsc::Receiver<News>,
+    starts: Vec<mpsc::Sender<Tick>>,
+    stop: &AtomicBool,
+    count: usize,
+) -> Option<StepError> {
+    let give_up = |context: &mut Context<'_>, error: StepError| {
+        stop.store(true, Ordering::Relaxed);
+        context.channel.fail(&error);
+        Some(error)
+    };
+    // 1. All lanes of this end are connected.
+    let deadline = context.clock.now() + CONNECT + Duration::from_secs(2);
+    let mut connected = 0;
+    let mut peer_up = false;
+    while connected < count {
+        match news.recv_timeout(Duration::from_millis(1)) {
+            Ok(News::Connected) => connected += 1,
+            Ok(News::Failed(error)) => return give_up(context, error),
+            Ok(News::Finished) | Err(_) => {}
+        }
+        let now = context.clock.now();
+        match context.channel.receive(now) {
+            Received::Message(_) => peer_up = true,
+            Received::Nothing if now < deadline => {}
+            other => return give_up(context, refusal(other, "while lanes were being connected")),
+        }
+    }
+    // 2. So are the peer's: the server says so, the client answers, both start.
+    if end == End::Server {
+        context.channel.send(json!("lanes are up"));
+    }
+    while !peer_up {
+        let now = context.clock.now();
+        match context.channel.receive(deadline.max(now.plus_ns(1))) {
+            Received::Message(_) => peer_up = true,
+            Received::Nothing if now < deadline => {}
+            other => return give_up(context, refusal(other, "while waiting for the peer's lanes")),
+        }
+    }
+    if end == End::Client {
+        context.channel.send(json!("start"));
+    }
+    let begin = context.clock.now();
+    for start in &starts {
+        let _ = start.send(begin);
+    }
+    // 3. They run; the control channel is idle unless something is wrong.
+    let length_ns = spec.warmup_ns + spec.time_ns + spec.cooldown_ns;
+    let finish = begin.plus_ns(length_ns);
+    let mut running = count;
+    let mut error = None;
+    while running > 0 {
+        while let Ok(heard) = news.try_recv() {
+            if matches!(heard, News::Finished | News::Failed(_)) {
+                running -= 1;
+            }
+        }
+        if running == 0 {
+            break;
+        }
+        let now = context.clock.now();
+        (context.progress)((now.ns_since(begin) as f64 / length_ns.max(1) as f64).min(1.0));
+        // Until the end is near there is nothing to look at but the control channel.
+        let wake = if now < finish { finish.min(now.plus_ns(50_000_000)) } else { now.plus_ns(1_000_000) };
+        match context.channel.receive(wake) {
+            Received::Message(_) | Received::Nothing => {}
+            // The client has ended the step while we still drain: nothing more will come.
+            Received::PeerDone => {
+                std::thread::sleep(Duration::from_micros(200));
+                if now > finish {
+                    stop.store(true, Ordering::Relaxed);
+                }
+            }
+            other => {
+                if error.is_none() {
+                    error = Some(refusal(other, "during the step"));
+                }
+                stop.store(true, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        }
+    }
+    error
+}
+
+/// What a piece of news other than the expected means for the step.
+fn refusal(received: Received, when: &str) -> StepError {
+    match received {
+        Received::Lost(error) | Received::PeerFailed(error) => error,
+        Received::Interrupted => {
+            StepError { kind: ErrorKind::Interrupted, message: "interrupted by the user".into() }
+        }
+        Received::PeerDone => {
+            StepError { kind: ErrorKind::PeerLost, message: format!("the client gave the step up {when}") }
+        }
+        _ => StepError {
+            kind: ErrorKind::Timeout,
+            message: format!("the peer was silent {when}; run again, and look at its log"),
+        },
+    }
+}
+
+fn assemble((outcomes, error): (Vec<LaneOutcome>, Option<StepError>)) -> Half {
+    let mut half = Half::default();
+    for outcome in outcomes {
+        half.lanes.push(outcome.result);
+        half.histograms.extend(outcome.histograms);
+        half.intervals.extend(outcome.intervals);
+    }
+    let of_a_lane = |lane: &LaneResult| lane.error.clone();
+    half.error = error.or_else(|| half.lanes.iter().find_map(of_a_lane));
+    half
+}

@@ -1,0 +1,300 @@
+//! One lane of a traffic step: its memory, its workload, and the loop of its thread.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pathproof_api::{Lane, Region, RegionId, Tick, TransportError, Verb, os};
+use pathproof_engine::drive::{Driver, Meter, RunError, Turn};
+use pathproof_engine::record::{LaneRecorder, Window};
+use pathproof_engine::workload::{
+    Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
+};
+use pathproof_model::{
+    ErrorKind, HistogramRecord, Interval, LaneResult, RequestLoad, StepError, StepKind, TrafficSpec,
+};
+
+use crate::clock::RealClock;
+use crate::steps::{End, step_error};
+
+/// Longest single wait in the kernel, so that a stop is seen in time.
+const WAIT: Duration = Duration::from_millis(20);
+/// How long a passive end stays after the active end's planned stop, in ns.
+const LINGER_NS: u64 = 500_000_000;
+
+/// What a lane does at this end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Sends a stream.
+    StreamSend,
+    /// Receives a stream.
+    StreamReceive,
+    /// Asks in a ping-pong.
+    PingPong,
+    /// Answers in a ping-pong.
+    Echo,
+    /// Sends requests.
+    Request,
+    /// Replies.
+    Reply,
+}
+
+impl Part {
+    /// As it stands in results.
+    pub fn role(self) -> &'static str {
+        match self {
+            Part::StreamSend => "send",
+            Part::StreamReceive => "receive",
+            _ => "both",
+        }
+    }
+
+    /// Whether this end decides when the step ends.
+    fn is_active(self) -> bool {
+        matches!(self, Part::StreamSend | Part::PingPong | Part::Request)
+    }
+}
+
+/// Where messages lie in the lane's region.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout {
+    /// Size of the region in bytes.
+    pub region_bytes: u64,
+    stride: u64,
+    slots: u64,
+}
+
+/// Operations that a lane may have outstanding.
+pub fn operations(kind: StepKind, spec: &TrafficSpec) -> u32 {
+    match kind {
+        StepKind::Stream => spec.depth,
+        StepKind::Pingpong => 4,
+        _ => spec.depth.saturating_mul(2).saturating_add(2),
+    }
+}
+
+impl Layout {
+    /// The layout of a step. Messages are laid out in turn only where the bytes of several must survive at
+    /// once; otherwise one slot for each direction keeps the working set as small as the peers' tools do.
+    pub fn of(kind: StepKind, spec: &TrafficSpec) -> Layout {
+        let size = spec.size_bytes.max(spec.reply_bytes.unwrap_or(0));
+        let stride = size.next_multiple_of(64);
+        let apart = spec.verify || spec.zero_copy || !["tcp", "rdma"].contains(&spec.over.as_str());
+        let slots = match kind {
+            StepKind::Pingpong => 1,
+            _ if apart => u64::from(spec.depth),
+            _ => 1,
+        };
+        Layout { region_bytes: 2 * stride * slots + super::verbs::CONTROL_ROOM, stride, slots }
+    }
+
+    /// Where outgoing messages lie.
+    pub fn send(&self, region: RegionId) -> Slots {
+        Slots { region, base: 0, stride: self.stride, slots: self.slots }
+    }
+
+    /// Where incoming messages lie.
+    pub fn receive(&self, region: RegionId) -> Slots {
+        Slots { region, base: self.stride * self.slots, stride: self.stride, slots: self.slots }
+    }
+}
+
+/// Everything about a lane that is known before it connects.
+pub struct LaneJob {
+    /// Index in the step.
+    pub index: u32,
+    /// What it does at this end.
+    pub part: Part,
+    /// Its memory's layout.
+    pub layout: Layout,
+    /// Its memory.
+    pub region: Arc<Region>,
+    /// That memory's name on the lane.
+    pub region_id: RegionId,
+}
+
+/// What a lane leaves behind.
+#[derive(Debug, Default)]
+pub struct LaneOutcome {
+    /// Its figures.
+    pub result: LaneResult,
+    /// Its distributions.
+    pub histograms: Vec<HistogramRecord>,
+    /// Its slices.
+    pub intervals: Vec<Interval>,
+}
+
+impl LaneOutcome {
+    /// A lane that was connected and never started.
+    pub fn unused(job: &LaneJob, end: End) -> LaneOutcome {
+        let result = LaneResult {
+            lane: job.index,
+            end: end.name().into(),
+            role: job.part.role().into(),
+            ..LaneResult::default()
+        };
+        LaneOutcome { result, ..LaneOutcome::default() }
+    }
+
+    /// A lane that did not come about.
+    pub fn failed(job: &LaneJob, end: End, error: StepError) -> LaneOutcome {
+        let mut outcome = LaneOutcome::unused(job, end);
+        outcome.result.error = Some(error);
+        outcome
+    }
+}
+
+struct ThreadMeter;
+
+impl Meter for ThreadMeter {
+    fn cpu_ns(&mut self) -> Option<u64> {
+        os::thread_cpu_ns()
+    }
+}
+
+fn workload(job: &LaneJob, kind: StepKind, spec: &TrafficSpec, seed: u64, begin: Tick) -> Box<dyn Workload> {
+    let planned = begin.plus_ns(spec.warmup_ns + spec.time_ns + spec.cooldown_ns);
+    let stop = if job.part.is_active() { planned } else { planned.plus_ns(LINGER_NS) };
+    let (send, receive) = (job.layout.send(job.region_id), job.layout.receive(job.region_id));
+    let size = spec.size_bytes as u32;
+    let lane_seed = super::verbs::lane_seed(seed, job.index);
+    if let Some(work) = super::verbs::workload(job, spec, lane_seed, stop) {
+        return work;
+    }
+    match (kind, job.part) {
+        (_, Part::StreamSend) => {
+            let mut stream = StreamSend::new(Verb::Send, send, size, stop);
+            if let Some(rate) = spec.rate_bits_per_s {
+                stream = stream.paced(begin, rate / u64::from(spec.lanes.max(1)));
+            }
+            if spec.verify {
+                stream = stream.verified(job.region.clone(), lane_seed);
+            }
+            Box::new(stream)
+        }
+        (_, Part::StreamReceive) => {
+            let stream = StreamReceive::new(receive, size, stop);
+            Box::new(if spec.verify { stream.verified(job.region.clone(), lane_seed) } else { stream })
+        }
+        (_, Part::PingPong) => Box::new(PingPong::new(send, receive, size, stop)),
+        (_, Part::Echo) => Box::new(Echo::new(send, receive, size, stop)),
+        (_, part) => {
+            let spacing_ns = (spec.load == RequestLoad::Open).then(|| {
+                let rate = spec.requests_per_s.unwrap_or(1000).max(1);
+                (1_000_000_000 * u64::from(spec.lanes.max(1)) / rate).max(1)
+            });
+            let plan = RequestPlan {
+                request_bytes: size,
+                reply_bytes: spec.reply_bytes.unwrap_or(spec.size_bytes) as u32,
+                depth: spec.depth,
+                spacing_ns,
+                start: begin,
+                stop,
+            };
+            if part == Part::Request {
+                Box::new(Request::new(plan, send, receive))
+            } else {
+                Box::new(Reply::new(plan, send, receive))
+            }
+        }
+    }
+}
+
+/// Runs a connected lane from `begin` to its end and gathers what it measured.
+#[expect(clippy::too_many_arguments, reason = "the thread's whole world, handed over once")]
+pub fn run(
+    job: &LaneJob,
+    end: End,
+    kind: StepKind,
+    spec: &TrafficSpec,
+    seed: u64,
+    mut lane: Box<dyn Lane>,
+    clock: RealClock,
+    begin: Tick,
+    stop: &AtomicBool,
+) -> LaneOutcome {
+    let mut outcome = LaneOutcome::unused(job, end);
+    let verb = super::verbs::verb(spec).unwrap_or(Verb::Send);
+    outcome.result.role = super::verbs::role(job.part, verb).into();
+    let cpu = spec.pin.then(|| {
+        let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
+        job.index as usize % cpus
+    });
+    if let Some(cpu) = cpu {
+        outcome.result.cpu = os::pin_thread(cpu).is_ok().then_some(cpu as u32);
+    }
+    let window = Window::after(begin, spec.warmup_ns, spec.time_ns);
+    let hard = window.end.plus_ns(spec.cooldown_ns + super::GRACE_NS);
+    let depth = operations(kind, spec) as usize;
+    let work = workload(job, kind, spec, seed, begin);
+    let mut driver = Driver::new(work, clock, ThreadMeter, LaneRecorder::new(window), depth);
+    let mut error = None;
+    loop {
+        match driver.turn(&mut *lane, WAIT) {
+            Ok(Turn::Done) => break,
+            Ok(_) => {}
+            // The other end has left after this end's window: that is how a step ends.
+            Err(RunError::Lane(TransportError::PeerGone { .. })) if driver.now() >= window.end => break,
+            Err(failure) => {
+                error = Some(failure);
+                break;
+            }
+        }
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        if driver.now() >= hard {
+            // What could not be sent by now is stuck behind the path; the figures show it.
+            outcome.result.counters.insert("stuck_at_end".into(), 1);
+            break;
+        }
+    }
+    driver.finish(&mut *lane);
+    let ended = driver.now();
+    let recorder = driver.into_recorder();
+    let result = &mut outcome.result;
+    result.bytes = match job.part {
+        Part::StreamSend if verb != Verb::Read => recorder.sent_bytes(),
+        _ => recorder.received_bytes(),
+    };
+    result.messages = recorder.messages();
+    result.window_ns = ended.min(window.end).ns_since(window.start);
+    result.cpu_ns = recorder.cpu_ns();
+    result.retransmits = recorder.retransmits();
+    if let Some(last) = recorder.last_sample() {
+        result.send_segment_bytes = last.send_segment_bytes;
+        result.path_ip_mtu_bytes = last.path_ip_mtu_bytes;
+        result.rtt_ns = last.rtt_ns;
+    }
+    let passive = super::verbs::is_passive(job.part, spec);
+    let spins = (spec.busy_poll && !passive) || super::verbs::always_spins(kind, spec);
+    result.wait_mode = Some(if spins { "spin" } else { "block" }.into());
+    let verifies = if verb == Verb::Read { Part::StreamSend } else { Part::StreamReceive };
+    if spec.verify && job.part == verifies {
+        result.verified = match &error {
+            Some(RunError::Corrupt { .. }) => Some(false),
+            _ => (recorder.messages() > 0).then_some(true),
+        };
+    }
+    result.error = error.map(|e| match &e {
+        RunError::Lane(lane_error) => step_error(lane_error),
+        _ => StepError { kind: ErrorKind::System, message: e.to_string() },
+    });
+    for (name, histogram) in [("service", recorder.service()), ("response", recorder.response())] {
+        if histogram.count() > 0 {
+            outcome.histograms.push(histogram.to_record(name, Some(job.index)));
+        }
+    }
+    outcome.intervals = recorder.intervals(end.name(), job.index, ended);
+    // A lane that failed or was stopped may have nothing left to say in order.
+    if let Ok(stats) = lane.close() {
+        let result = &mut outcome.result;
+        result.local = stats.local;
+        result.remote = stats.remote;
+        result.send_mode = stats.send_mode;
+        result.receive_mode = stats.receive_mode;
+        result.chosen = stats.chosen;
+        result.counters.extend(stats.counters);
+    }
+    outcome
+}

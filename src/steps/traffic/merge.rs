@@ -1,0 +1,180 @@
+//! From two halves of a traffic step to its summary. Pure arithmetic over the document.
+
+use std::collections::BTreeMap;
+
+use pathproof_engine::record::LatencyHistogram;
+use pathproof_model::{Half, HistogramRecord, Interval, LaneResult, RequestLoad, Step, StepKind, StepSpec};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Fills the summary and the merged histograms.
+pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
+    let Some(traffic) = spec.traffic() else { return };
+    let mut summary = std::mem::take(&mut step.summary);
+    if spec.kind() == StepKind::Stream {
+        let (out, inward) = measured(client, server);
+        summary.goodput_out_bits_per_s = goodput(&out);
+        summary.goodput_in_bits_per_s = goodput(&inward);
+        summary.goodput_bits_per_s = match (summary.goodput_out_bits_per_s, summary.goodput_in_bits_per_s) {
+            (None, None) => None,
+            (out, inward) => Some(out.unwrap_or(0) + inward.unwrap_or(0)),
+        };
+        let all: Vec<&LaneResult> = out.iter().chain(&inward).copied().collect();
+        summary.bytes = (!all.is_empty()).then(|| all.iter().map(|l| l.bytes).sum());
+        summary.messages = (!all.is_empty()).then(|| all.iter().map(|l| l.messages).sum());
+        summary.window_ns = all.iter().map(|l| l.window_ns).max();
+        let receives = |i: &&Interval| all.iter().any(|l| l.end == i.end && Some(l.lane) == i.lane);
+        let intervals: Vec<&Interval> =
+            client.intervals.iter().chain(&server.intervals).filter(receives).collect();
+        summary.goodput_worst_second_bits_per_s = worst_second(&intervals);
+        let ends = client.lanes.iter().chain(&server.lanes);
+        let verified: Vec<bool> = ends.filter_map(|l| l.verified).collect();
+        summary.verified = (!verified.is_empty()).then(|| verified.iter().all(|v| *v));
+    } else {
+        // Whoever asks has the clock.
+        let asking: Vec<&LaneResult> =
+            client.lanes.iter().chain(&server.lanes).filter(|l| has_histogram(step, l)).collect();
+        summary.messages = (!asking.is_empty()).then(|| asking.iter().map(|l| l.messages).sum());
+        summary.window_ns = asking.iter().map(|l| l.window_ns).max();
+        summary.bytes = (!asking.is_empty()).then(|| asking.iter().map(|l| l.bytes).sum());
+        if spec.kind() == StepKind::Request {
+            let label = if traffic.load == RequestLoad::Open { "open" } else { "closed" };
+            summary.load = Some(label.into());
+        }
+    }
+    for (name, place) in [("service", true), ("response", false)] {
+        if let Some(merged) = merged(&step.histograms, name) {
+            let figures = merged.summary();
+            if place {
+                summary.service_ns = figures;
+                summary.rtt_ns = figures;
+            } else {
+                summary.response_ns = figures;
+            }
+            step.histograms.push(merged.to_record(name, None));
+        }
+    }
+    let total = |half: &Half, pick: fn(&LaneResult) -> Option<u64>| {
+        half.lanes
+            .iter()
+            .map(pick)
+            .collect::<Option<Vec<_>>>()
+            .filter(|v| !v.is_empty())
+            .map(|v| v.iter().sum())
+    };
+    summary.cpu_client_ns = total(client, |l| l.cpu_ns);
+    summary.cpu_server_ns = total(server, |l| l.cpu_ns);
+    let again: Vec<u64> = client.lanes.iter().chain(&server.lanes).filter_map(|l| l.retransmits).collect();
+    summary.retransmits = (!again.is_empty()).then(|| again.iter().sum());
+    for (end, half) in [("client", client), ("server", server)] {
+        for lane in &half.lanes {
+            for (what, mode) in [
+                ("send mode", &lane.send_mode),
+                ("receive mode", &lane.receive_mode),
+                ("wait mode", &lane.wait_mode),
+            ] {
+                if let Some(mode) = mode {
+                    step.chosen.entry(format!("{end} {what}")).or_insert_with(|| mode.clone());
+                }
+            }
+        }
+    }
+    step.summary = summary;
+}
+
+fn has_histogram(step: &Step, lane: &LaneResult) -> bool {
+    let here = |h: &&HistogramRecord| h.lane == Some(lane.lane);
+    // Both ends have a lane of this index; only the asking one has role `both` and recorded latencies. The
+    // passive end's messages are the same round trips seen from the other side.
+    let asks_at = if step.direction == Some(pathproof_model::Direction::In) { "server" } else { "client" };
+    let both = step.direction == Some(pathproof_model::Direction::Both);
+    step.histograms.iter().any(|h| here(&h)) && (both || lane.end == asks_at)
+}
+
+/// The lanes whose figures count, outward and inward: those that received; by one-sided verbs those that wrote or
+/// read, because the other end takes no part.
+fn measured<'a>(client: &'a Half, server: &'a Half) -> (Vec<&'a LaneResult>, Vec<&'a LaneResult>) {
+    let with = |half: &'a Half, role: &'static str| half.lanes.iter().filter(move |l| l.role == role);
+    let out = with(server, "receive").chain(with(client, "write")).chain(with(server, "read")).collect();
+    let inward = with(client, "receive").chain(with(server, "write")).chain(with(client, "read")).collect();
+    (out, inward)
+}
+
+/// Sum of the lanes' own rates; `None` when no lane received over a window.
+fn goodput(lanes: &[&LaneResult]) -> Option<u64> {
+    let rates: Vec<u64> = lanes
+        .iter()
+        .filter(|l| l.window_ns > 0)
+        .map(|l| (u128::from(l.bytes) * 8 * u128::from(SECOND_NS) / u128::from(l.window_ns)) as u64)
+        .collect();
+    (!rates.is_empty()).then(|| rates.iter().sum())
+}
+
+/// Lowest rate of any whole second, over all receiving lanes together. `None` when the window has no whole second.
+fn worst_second(intervals: &[&Interval]) -> Option<u64> {
+    let mut seconds: BTreeMap<u64, (u64, BTreeMap<Option<u32>, u64>)> = BTreeMap::new();
+    for interval in intervals {
+        if interval.length_ns > SECOND_NS {
+            let entry = seconds.entry(interval.start_ns / interval.length_ns).or_default();
+            entry.0 += carried(interval) * SECOND_NS / interval.length_ns;
+            entry.1.insert(interval.lane, SECOND_NS);
+            continue;
+        }
+        let entry = seconds.entry(interval.start_ns / SECOND_NS).or_default();
+        entry.0 += carried(interval);
+        *entry.1.entry(interval.lane).or_default() += interval.length_ns;
+    }
+    seconds
+        .values()
+        .filter(|(_, covered)| covered.values().all(|ns| *ns >= SECOND_NS))
+        .map(|(b, _)| b * 8)
+        .min()
+}
+
+/// Payload of a slice. A lane that writes has sent bytes only; all others that are measured have received.
+fn carried(interval: &Interval) -> u64 {
+    interval.received_bytes.max(interval.sent_bytes)
+}
+
+fn merged(records: &[HistogramRecord], name: &str) -> Option<LatencyHistogram> {
+    let mut all: Option<LatencyHistogram> = None;
+    for record in records.iter().filter(|r| r.name == name && r.lane.is_some()) {
+        let one = LatencyHistogram::from_record(record).ok()?;
+        match &mut all {
+            Some(all) => all.merge(&one),
+            None => all = Some(one),
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slice(start_tenth: u64, bytes: u64) -> Interval {
+        Interval {
+            lane: Some(0),
+            start_ns: start_tenth * 100_000_000,
+            length_ns: 100_000_000,
+            received_bytes: bytes,
+            ..Interval::default()
+        }
+    }
+
+    #[test]
+    fn the_worst_second_is_found_and_a_part_of_one_does_not_count() {
+        let mut slices: Vec<Interval> = (0..10).map(|i| slice(i, 100)).collect();
+        slices.extend((10..20).map(|i| slice(i, if i == 15 { 0 } else { 100 })));
+        slices.extend((20..25).map(|i| slice(i, 1)));
+        assert_eq!(worst_second(&slices.iter().collect::<Vec<_>>()), Some(900 * 8));
+        assert_eq!(worst_second(&slices[..9].iter().collect::<Vec<_>>()), None);
+    }
+
+    #[test]
+    fn goodput_is_the_receivers_and_unknown_is_not_zero() {
+        let lane = LaneResult { bytes: 1_250_000, window_ns: 10_000_000, ..LaneResult::default() };
+        assert_eq!(goodput(&[&lane, &lane]), Some(2_000_000_000));
+        assert_eq!(goodput(&[]), None);
+    }
+}

@@ -1,0 +1,434 @@
+//! Steps over several NICs: which paths, what each NIC carried by its own count, and what a failure did.
+//!
+//! Both ends know both hosts, so both compute the same paths by the same rules; nothing about them has to be
+//! said on the control channel.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use pathproof_api::{Clock, Tick};
+use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Question, Rules, predict};
+use pathproof_model::{ErrorKind, Failover, Finding, Half, Interval, NicShare, Step, StepError, TrafficSpec};
+use pathproof_multi::{PATHS_MAX, PathSpec};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::RealClock;
+use crate::host::{NicBytes, nic_bytes};
+use crate::steps::{End, SessionFacts};
+
+/// Name of the option that takes a NIC down during a step.
+pub const FAIL: &str = "fail";
+
+/// An interface that carried less than so many percent of what its lanes sent shows that bytes left elsewhere.
+const CARRIED_PERCENT_MIN: u64 = 90;
+
+/// Bytes below which an interface's traffic is nobody's concern (ARP, the control channel).
+const IDLE_BYTES: u64 = 1 << 20;
+
+/// The paths of a step.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Options for the lanes.
+    pub options: BTreeMap<String, String>,
+    /// NIC of this end for each path.
+    nics: Vec<String>,
+    /// Why there is only one path, if so.
+    alone: Option<String>,
+}
+
+fn invalid(message: String) -> StepError {
+    StepError { kind: ErrorKind::Invalid, message }
+}
+
+/// The paths between both hosts of the session; `None` for other transports.
+pub fn plan(
+    over: &str,
+    options: &BTreeMap<String, String>,
+    session: &SessionFacts,
+) -> Result<Option<Plan>, StepError> {
+    if over != "multi" {
+        return Ok(None);
+    }
+    let mut options = options.clone();
+    options.remove(FAIL);
+    let question = question(&mut options)?;
+    let each = match options.remove("connections") {
+        None => None,
+        Some(text) => match text.parse::<u32>() {
+            Ok(count @ 1..=16) => Some(count),
+            _ => return Err(invalid(format!("connections={text} is not between 1 and 16"))),
+        },
+    };
+    let (client, server, port) = match session.end {
+        End::Client => (&session.environment, &session.peer_environment, session.peer.port()),
+        End::Server => (&session.peer_environment, &session.environment, session.local.port()),
+    };
+    let mut paths = Vec::new();
+    let mut nics = Vec::new();
+    let mut alone = None;
+    if options.contains_key("paths") {
+        nics.push(String::new());
+    } else if session.local.ip().is_loopback() {
+        // One machine against itself: two connections show the machinery, if not several NICs.
+        let path = PathSpec { local: None, device: None, remote: None };
+        paths = vec![path; each.unwrap_or(1).max(2) as usize];
+        nics = vec!["lo".into(); paths.len()];
+    } else {
+        let channels = predict(&crate::channels::nics(client), &crate::channels::nics(server), &question);
+        for pair in channels.pairs.iter().filter(|pair| pair.chosen) {
+            let path = PathSpec {
+                local: Some(pair.local),
+                device: Some(pair.local_nic.clone()),
+                remote: Some(SocketAddr::new(pair.remote, port)),
+            };
+            let nic = if session.end == End::Client { &pair.local_nic } else { &pair.remote_nic };
+            let count = each.unwrap_or(pair.connections) as usize;
+            paths.extend(std::iter::repeat_n(path, count));
+            nics.extend(std::iter::repeat_n(nic.clone(), count));
+        }
+        if paths.is_empty() {
+            alone = Some("no two NICs share a link, so one connection goes where the route leads".into());
+            paths.push(PathSpec { local: None, device: None, remote: None });
+            nics.push(String::new());
+        }
+    }
+    paths.truncate(PATHS_MAX);
+    nics.truncate(PATHS_MAX);
+    if !paths.is_empty() {
+        let texts: Vec<String> = paths.iter().map(PathSpec::to_option).collect();
+        options.insert("paths".into(), texts.join(";"));
+    }
+    let share = if question.rules == Rules::Windows { "fewest" } else { "weighted" };
+    options.entry("share".into()).or_insert_with(|| share.into());
+    Ok(Some(Plan { options, nics, alone }))
+}
+
+fn question(options: &mut BTreeMap<String, String>) -> Result<Question, StepError> {
+    let rules = match options.remove("policy").as_deref() {
+        None | Some("windows") => Rules::Windows,
+        Some("linux") => Rules::Linux { channels: LINUX_CHANNELS_MAX },
+        Some(other) => return Err(invalid(format!("policy={other} is unknown; it takes windows or linux"))),
+    };
+    let constrain = options.remove("constrain").map(|text| text.split('+').map(Into::into).collect());
+    Ok(Question { rules, constrain: constrain.unwrap_or_default() })
+}
+
+/// What this end tells about its NICs, beside the lanes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Told {
+    nics: Vec<NicShare>,
+    alone: Option<String>,
+    failures: Vec<Failure>,
+}
+
+/// A NIC taken down and perhaps brought back, in ns of the window and of the lanes' clock.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Failure {
+    nic: String,
+    down_ns: u64,
+    down_tick_ns: u64,
+    up: Option<(u64, u64)>,
+    error: Option<String>,
+}
+
+/// Reads the interfaces' own counters before and after the lanes run.
+pub struct Watch {
+    plan: Plan,
+    before: BTreeMap<String, NicBytes>,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub fn begin(plan: Plan) -> Watch {
+        Watch { plan, before: nic_bytes() }
+    }
+
+    /// Adds to `half` what each NIC carried by its lanes' count and by its own.
+    pub fn finish(self, end: End, failures: Vec<Done>, half: &mut Half) {
+        let after = nic_bytes();
+        let mut shares: BTreeMap<String, NicShare> = BTreeMap::new();
+        let share = |nic: &str| NicShare { end: end.name().into(), nic: nic.into(), ..NicShare::default() };
+        let several = self.plan.nics.len() > 1;
+        for (path, nic) in self.plan.nics.iter().enumerate().filter(|(_, nic)| several && !nic.is_empty()) {
+            let own = shares.entry(nic.clone()).or_insert_with(|| share(nic));
+            own.connections += half.lanes.len() as u32;
+            for lane in &half.lanes {
+                let count =
+                    |what: &str| lane.counters.get(&format!("path{path}_{what}")).copied().unwrap_or(0);
+                own.lane_sent_bytes += count("sent_bytes");
+                own.lane_received_bytes += count("received_bytes");
+                own.deaths += count("deaths");
+            }
+        }
+        for (nic, now) in &after {
+            let was = self.before.get(nic).copied().unwrap_or_default();
+            let sent = now.sent_bytes.saturating_sub(was.sent_bytes);
+            let received = now.received_bytes.saturating_sub(was.received_bytes);
+            if !shares.contains_key(nic) && sent.max(received) < IDLE_BYTES {
+                continue;
+            }
+            let own = shares.entry(nic.clone()).or_insert_with(|| share(nic));
+            (own.nic_sent_bytes, own.nic_received_bytes) = (Some(sent), Some(received));
+        }
+        let failures = failures.into_iter().map(|Done(failure)| failure).collect();
+        let told = Told { nics: shares.into_values().collect(), alone: self.plan.alone, failures };
+        half.detail = serde_json::to_value(told).unwrap_or_default();
+    }
+}
+
+/// A failure as the thread that made it hands it over.
+pub struct Done(Failure);
+
+/// Takes NICs down and brings them back while a step runs. Whatever happens, they are up again at its end.
+pub struct Saboteur {
+    jobs: Vec<(String, Duration, Option<Duration>)>,
+}
+
+impl Saboteur {
+    /// Reads `IF@T[:RECOVER]`, several joined by `+`. Times count from the start of the window.
+    pub fn parse(text: &str) -> Result<Saboteur, StepError> {
+        let wrong =
+            || invalid(format!("--fail {text:?} is not of the form IF@T[:RECOVER], as in eth1@2s:4s"));
+        let time = |text: &str| {
+            let time: Result<pathproof_model::units::Nanoseconds, _> = text.parse();
+            time.map(|time| Duration::from_nanos(time.0)).map_err(|_| wrong())
+        };
+        let job = |one: &str| {
+            let (nic, times) = one.split_once('@').ok_or_else(wrong)?;
+            let (down, up) = match times.split_once(':') {
+                Some((down, up)) => (time(down)?, Some(time(up)?)),
+                None => (time(times)?, None),
+            };
+            if nic.is_empty() || up.is_some_and(|up| up <= down) {
+                return Err(wrong());
+            }
+            Ok((nic.to_owned(), down, up))
+        };
+        Ok(Saboteur { jobs: text.split('+').map(job).collect::<Result<_, _>>()? })
+    }
+
+    /// Waits for the start, then does its jobs until `stop` or the end of the window.
+    pub fn work(
+        &self,
+        start: &mpsc::Receiver<Tick>,
+        spec: &TrafficSpec,
+        clock: &RealClock,
+        lanes_clock: &RealClock,
+        stop: &AtomicBool,
+    ) -> Vec<Done> {
+        let Ok(begin) = start.recv() else { return vec![] };
+        let window = begin.plus_ns(spec.warmup_ns);
+        let end = window.plus_ns(spec.time_ns);
+        let until = |at: Duration| {
+            let at = (window + at).min(end);
+            while clock.now() < at && !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(at.since(clock.now()).min(Duration::from_millis(20)));
+            }
+            clock.now() < end && !stop.load(Ordering::Relaxed)
+        };
+        let mut events: Vec<(Duration, usize, bool)> = Vec::new();
+        for (at, (_, down, up)) in self.jobs.iter().enumerate() {
+            events.push((*down, at, false));
+            events.extend(up.map(|up| (up, at, true)));
+        }
+        events.sort();
+        let mut failures: Vec<Failure> = Vec::new();
+        let now = || (clock.now().ns_since(window), lanes_clock.now().0);
+        for (at, job, up) in events {
+            if !until(at) {
+                break;
+            }
+            let nic = &self.jobs[job].0;
+            let error = set_link(nic, up).err();
+            let (at_ns, tick_ns) = now();
+            if !up {
+                let (nic, down_ns, down_tick_ns) = (nic.clone(), at_ns, tick_ns);
+                failures.push(Failure { nic, down_ns, down_tick_ns, up: None, error });
+            } else if let Some(failure) = failures.iter_mut().rfind(|f| f.nic == *nic && f.up.is_none()) {
+                failure.up = Some((at_ns, tick_ns));
+            }
+        }
+        until(Duration::MAX);
+        for failure in failures.iter().filter(|failure| failure.up.is_none()) {
+            let _ = set_link(&failure.nic, true);
+        }
+        failures.into_iter().map(Done).collect()
+    }
+}
+
+fn set_link(nic: &str, up: bool) -> Result<(), String> {
+    let state = if up { "up" } else { "down" };
+    let output = Command::new("ip").args(["link", "set", "dev", nic, state]).output();
+    match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Err(format!("ip: {error}")),
+    }
+}
+
+/// Fills the step's NICs and failover from both halves.
+pub fn merge(step: &mut Step, client: &Half, server: &Half) {
+    let told = |half: &Half| serde_json::from_value::<Told>(half.detail.clone()).unwrap_or_default();
+    let (ours, theirs) = (told(client), told(server));
+    for (end, told) in [("client", &ours), ("server", &theirs)] {
+        if let Some(alone) = &told.alone {
+            step.chosen.insert(format!("{end} paths"), alone.clone());
+        }
+    }
+    let nics: Vec<NicShare> = ours.nics.iter().chain(&theirs.nics).cloned().collect();
+    let died = nics.iter().any(|nic| nic.deaths > 0);
+    if died || !ours.failures.is_empty() {
+        step.detail.failover = Some(failover(step, client, server, &ours.failures));
+    }
+    if !nics.is_empty() {
+        step.detail.nics = Some(nics);
+    }
+}
+
+fn failover(step: &Step, client: &Half, server: &Half, failures: &[Failure]) -> Failover {
+    let lanes = || client.lanes.iter().chain(&server.lanes);
+    let sum = |name: &str| lanes().filter_map(|lane| lane.counters.get(name)).sum::<u64>();
+    let most = |name: &str| lanes().filter_map(|lane| lane.counters.get(name)).copied().max().unwrap_or(0);
+    let by_path = |half: &Half, what: &str| -> Vec<u64> {
+        let own = half.lanes.iter().flat_map(|lane| &lane.counters);
+        own.filter(|(name, _)| name.starts_with("path") && name.ends_with(what)).map(|(_, v)| *v).collect()
+    };
+    let first = failures.first();
+    // With a known moment of failure the time until it was noticed counts from there, on the client's clock.
+    let since_down = first.and_then(|failure| {
+        let lost = by_path(client, "_lost_at_tick_ns");
+        let after = lost.into_iter().filter(|at| *at >= failure.down_tick_ns);
+        after.map(|at| at - failure.down_tick_ns).max()
+    });
+    let silent = by_path(client, "_noticed_after_ns").into_iter().chain(by_path(server, "_noticed_after_ns"));
+    let back = first.and_then(|failure| {
+        let (_, up_tick_ns) = failure.up?;
+        let again = by_path(client, "_carried_again_at_tick_ns");
+        again.into_iter().filter(|at| *at >= up_tick_ns).map(|at| at - up_tick_ns).min()
+    });
+    let receiving: Vec<&pathproof_model::LaneResult> =
+        lanes().filter(|lane| lane.role == "receive").collect();
+    let gap = receiving.iter().filter_map(|lane| lane.counters.get("gap_longest_ns")).copied().max();
+    let (before, after) = rates(step, first);
+    let confirmed = sum("confirmed_bytes");
+    let arrived = sum("arrived_bytes");
+    Failover {
+        nic: first.map(|failure| failure.nic.clone()),
+        failed_at_ns: first.map(|failure| failure.down_ns),
+        recovered_at_ns: first.and_then(|failure| failure.up).map(|(at, _)| at),
+        noticed_after_ns: since_down.or_else(|| silent.max()).unwrap_or(0),
+        gap_ns: gap.unwrap_or_else(|| most("gap_longest_ns")),
+        replayed_messages: sum("replayed_messages"),
+        replayed_bytes: sum("replayed_bytes"),
+        duplicates_discarded: sum("duplicates_discarded"),
+        lost_bytes: confirmed.saturating_sub(arrived),
+        // A message that came twice is thrown away by its number; verification would show one that was not.
+        duplicated_bytes: 0,
+        verified: step.summary.verified,
+        rejoined: sum("rejoined"),
+        carried_again_after_ns: back,
+        before_bits_per_s: before,
+        after_bits_per_s: after,
+    }
+}
+
+/// Goodput before a failure, and from a second after it until the NIC came back or the window ended.
+fn rates(step: &Step, failure: Option<&Failure>) -> (Option<u64>, Option<u64>) {
+    const SETTLE_NS: u64 = 1_000_000_000;
+    let Some(failure) = failure else { return (None, None) };
+    let until = failure.up.map_or(u64::MAX, |(at, _)| at);
+    let rate = |from: u64, to: u64| {
+        let inside = |i: &&Interval| i.start_ns >= from && i.start_ns.saturating_add(i.length_ns) <= to;
+        let own: Vec<&Interval> = step
+            .intervals
+            .iter()
+            .filter(inside)
+            .filter(|i| i.received_bytes > 0 || i.sent_bytes == 0)
+            .collect();
+        let start = own.iter().map(|i| i.start_ns).min()?;
+        let end = own.iter().map(|i| i.start_ns + i.length_ns).max()?;
+        let bytes: u64 = own.iter().map(|i| i.received_bytes).sum();
+        (end > start).then(|| (u128::from(bytes) * 8_000_000_000 / u128::from(end - start)) as u64)
+    };
+    (rate(0, failure.down_ns), rate(failure.down_ns.saturating_add(SETTLE_NS), until))
+}
+
+/// What the NICs' own counters and the failover show that somebody should be told.
+pub fn findings(step: &Step) -> Vec<Finding> {
+    let mut out = Vec::new();
+    for nic in step.detail.nics.iter().flatten() {
+        // What a dead path had taken need not have left.
+        if nic.deaths > 0 {
+            let evidence =
+                format!("{}: {} of the {}, {} connection(s)", step.name, nic.nic, nic.end, nic.deaths);
+            out.push(Finding::new("CHANNEL-LOST", evidence));
+            continue;
+        }
+        if let Some(counted) = nic.nic_sent_bytes
+            && nic.lane_sent_bytes >= IDLE_BYTES
+            && counted < nic.lane_sent_bytes / 100 * CARRIED_PERCENT_MIN
+        {
+            let evidence = format!(
+                "{}: lanes sent {} bytes bound to {} of the {}, and the interface counted {counted}",
+                step.name, nic.lane_sent_bytes, nic.nic, nic.end
+            );
+            let finding = Finding::new("CHANNEL-LEAK", evidence);
+            out.push(finding.with("lane_bytes", nic.lane_sent_bytes).with("nic_bytes", counted));
+        }
+    }
+    if let Some(failover) = &step.detail.failover
+        && (failover.lost_bytes > 0 || failover.duplicated_bytes > 0 || failover.verified == Some(false))
+    {
+        let evidence = format!(
+            "{}: {} bytes lost, {} doubled, verified {:?}",
+            step.name, failover.lost_bytes, failover.duplicated_bytes, failover.verified
+        );
+        out.push(Finding::new("CHANNEL-DATA-FAULT", evidence));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_read_with_their_times() {
+        let saboteur = Saboteur::parse("eth1@2s:4s+eth2@500ms").unwrap();
+        let expected = vec![
+            ("eth1".to_owned(), Duration::from_secs(2), Some(Duration::from_secs(4))),
+            ("eth2".to_owned(), Duration::from_millis(500), None),
+        ];
+        assert_eq!(saboteur.jobs, expected);
+        for wrong in ["eth1", "@2s", "eth1@", "eth1@4s:2s", "eth1@2parsecs"] {
+            assert!(Saboteur::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    fn share(lane: u64, nic: u64, deaths: u64) -> Step {
+        let mut step = Step::new(pathproof_model::StepKind::Stream, "stream");
+        step.detail.nics = Some(vec![NicShare {
+            end: "client".into(),
+            nic: "eth1".into(),
+            connections: 1,
+            lane_sent_bytes: lane,
+            nic_sent_bytes: Some(nic),
+            deaths,
+            ..NicShare::default()
+        }]);
+        step
+    }
+
+    #[test]
+    fn bytes_that_left_elsewhere_are_a_leak() {
+        assert!(findings(&share(100 << 20, 104 << 20, 0)).is_empty());
+        assert_eq!(findings(&share(100 << 20, 50 << 20, 0))[0].code, "CHANNEL-LEAK");
+        assert!(findings(&share(100, 0, 0)).is_empty(), "too little to tell");
+        assert_eq!(findings(&share(100 << 20, 50 << 20, 1))[0].code, "CHANNEL-LOST");
+    }
+}

@@ -1,0 +1,157 @@
+//! What a finished traffic step shows that somebody should be told: stalls, retransmits, a coarse clock, samples
+//! beyond the range. Pure reading of the step.
+
+use std::net::SocketAddr;
+
+use pathproof_model::result::Environments;
+use pathproof_model::{Finding, Interval, LaneResult, Severity, Step, StepKind};
+
+/// Segments sent again for each thousand sent, from which on a path is worth a look.
+const RETRANSMITS_PER_THOUSAND: u64 = 1;
+/// Nothing received for so long within the window is a stall.
+const STALL_NS: u64 = 1_000_000_000;
+
+/// The findings of a step.
+pub fn findings(step: &Step, environment: &Environments) -> Vec<Finding> {
+    let mut found = vec![];
+    found.extend(stall(step));
+    found.extend(retransmits(step));
+    found.extend(coarse_clock(step, environment));
+    found.extend(saturated(step));
+    found
+}
+
+/// The longest silence of a receiving lane inside the window.
+pub(super) fn stall(step: &Step) -> Option<Finding> {
+    if step.kind != StepKind::Stream {
+        return None;
+    }
+    let mut worst: Option<(u64, u64, &str, u32)> = None;
+    for lane in step.lanes.iter().filter(|l| l.role == "receive") {
+        let mut silent_since = None;
+        let mine = |i: &&Interval| i.end == lane.end && i.lane == Some(lane.lane);
+        for interval in step.intervals.iter().filter(mine) {
+            if interval.received_bytes > 0 {
+                silent_since = None;
+                continue;
+            }
+            let since = *silent_since.get_or_insert(interval.start_ns);
+            let silence = interval.start_ns + interval.length_ns - since;
+            if silence >= STALL_NS && worst.is_none_or(|(w, ..)| silence > w) {
+                worst = Some((silence, since, &lane.end, lane.lane));
+            }
+        }
+    }
+    let (silence_ns, since_ns, end, lane) = worst?;
+    let evidence = format!(
+        "{}: lane {lane} brought nothing to the {end} for {:.1} s, from {:.1} s into the window",
+        step.name,
+        silence_ns as f64 / 1e9,
+        since_ns as f64 / 1e9
+    );
+    Some(Finding::new("TCP-STALL", evidence).with("silence_ns", silence_ns).with("lane", lane))
+}
+
+fn retransmits(step: &Step) -> Option<Finding> {
+    let again = step.summary.retransmits?;
+    let bytes = step.summary.bytes?;
+    let segment = step.lanes.iter().filter_map(|l| l.send_segment_bytes).max()?.max(1);
+    let sent = bytes / segment;
+    if again * 1000 < sent.max(1) * RETRANSMITS_PER_THOUSAND || again < 10 {
+        return None;
+    }
+    let evidence = format!(
+        "{}: {again} segments were sent again, of about {sent} with {segment} bytes each ({:.2} %)",
+        step.name,
+        again as f64 * 100.0 / sent.max(1) as f64
+    );
+    let finding = Finding::new("TCP-RETRANSMITS", evidence).with("retransmits", again).with("segments", sent);
+    // Nothing is lost on a loopback: a receiver that got no processor for a while looks like loss to TCP.
+    let looped = |lane: &LaneResult| {
+        let remote = lane.remote.as_deref().and_then(|r| r.parse::<SocketAddr>().ok());
+        remote.is_some_and(|r| r.ip().to_canonical().is_loopback())
+    };
+    Some(if step.lanes.iter().all(looped) {
+        finding
+            .with_severity(Severity::Info)
+            .with_next("On a loopback this only shows that the host was busy; run again when it is idle.")
+    } else {
+        finding
+    })
+}
+
+fn coarse_clock(step: &Step, environment: &Environments) -> Option<Finding> {
+    let median_ns = step.summary.rtt_ns?.p50;
+    let client = environment.client.as_ref()?;
+    let stamp_ns = client.clock_stamp_ns?;
+    if stamp_ns * 100 <= median_ns {
+        return None;
+    }
+    let source = client.clock_source.as_deref().unwrap_or("unknown");
+    let evidence = format!(
+        "{}: one clock reading costs {stamp_ns} ns (source {source}) and the median is {median_ns} ns",
+        step.name
+    );
+    Some(Finding::new("CLOCK-COARSE", evidence).with("stamp_ns", stamp_ns).with("median_ns", median_ns))
+}
+
+fn saturated(step: &Step) -> Option<Finding> {
+    let count: u64 = step.histograms.iter().filter(|h| h.lane.is_some()).map(|h| h.saturated).sum();
+    let evidence = format!("{}: {count} samples took longer than a minute", step.name);
+    (count > 0).then(|| Finding::new("SAMPLES-SATURATED", evidence).with("saturated", count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{Environment, LaneResult, LatencySummary};
+
+    fn stream(received: &[u64]) -> Step {
+        let mut step = Step::new(StepKind::Stream, "stream");
+        step.lanes.push(LaneResult { end: "server".into(), role: "receive".into(), ..LaneResult::default() });
+        for (i, bytes) in received.iter().enumerate() {
+            step.intervals.push(Interval {
+                end: "server".into(),
+                lane: Some(0),
+                start_ns: i as u64 * 100_000_000,
+                length_ns: 100_000_000,
+                received_bytes: *bytes,
+                ..Interval::default()
+            });
+        }
+        step
+    }
+
+    #[test]
+    fn a_second_of_silence_is_a_stall_and_a_blink_is_not() {
+        let mut flow = vec![5; 30];
+        flow[10..19].fill(0);
+        assert!(findings(&stream(&flow), &Environments::default()).is_empty());
+        flow[19] = 0;
+        let found = findings(&stream(&flow), &Environments::default());
+        assert_eq!(found[0].code, "TCP-STALL");
+        assert_eq!(found[0].values["silence_ns"], 1_000_000_000u64);
+    }
+
+    #[test]
+    fn retransmits_count_against_what_was_sent() {
+        let mut step = stream(&[5; 10]);
+        step.lanes[0].send_segment_bytes = Some(1000);
+        (step.summary.bytes, step.summary.retransmits) = (Some(1_000_000_000), Some(900));
+        assert!(findings(&step, &Environments::default()).is_empty());
+        step.summary.retransmits = Some(2000);
+        assert_eq!(findings(&step, &Environments::default())[0].code, "TCP-RETRANSMITS");
+    }
+
+    #[test]
+    fn a_clock_that_costs_more_than_a_hundredth_of_the_median_is_named() {
+        let mut step = Step::new(StepKind::Pingpong, "ping-pong");
+        step.summary.rtt_ns = Some(LatencySummary { p50: 10_000, ..LatencySummary::default() });
+        let at = |stamp| Environments {
+            client: Some(Environment { clock_stamp_ns: Some(stamp), ..Environment::default() }),
+            server: None,
+        };
+        assert!(findings(&step, &at(100)).is_empty());
+        assert_eq!(findings(&step, &at(101))[0].code, "CLOCK-COARSE");
+    }
+}

@@ -1,0 +1,130 @@
+//! Traffic by other verbs than send: which workload each end gets, and which transport options are whose.
+
+use std::collections::BTreeMap;
+
+use pathproof_api::{LaneCaps, Tick, Verb};
+use pathproof_engine::workload::{
+    CONTROL_BYTES, OneSided, OneSidedMemory, Target, Workload, WritePing, WritePong, WritePongMemory,
+    fill_for_reads,
+};
+use pathproof_model::{StepKind, TrafficSpec};
+
+use super::lane::{LaneJob, Part};
+use super::{End, invalid};
+use pathproof_model::StepError;
+
+/// Room behind the messages for the control words of one-sided streams.
+pub const CONTROL_ROOM: u64 = 128;
+/// What unused memory is filled with before a step.
+pub const FILL: u8 = 0x5A;
+
+/// The verb that a step asks for.
+pub fn verb(spec: &TrafficSpec) -> Result<Verb, StepError> {
+    match spec.verb.as_deref() {
+        None | Some("send") => Ok(Verb::Send),
+        Some("write") => Ok(Verb::Write),
+        Some("read") => Ok(Verb::Read),
+        Some(other) => Err(invalid(format!("--verb {other:?} is unknown; it takes send, write or read"))),
+    }
+}
+
+/// Refuses what the transport or the kind of step cannot do.
+pub fn check(kind: StepKind, spec: &TrafficSpec, caps: &LaneCaps) -> Result<(), StepError> {
+    let verb = verb(spec)?;
+    if verb == Verb::Send {
+        return Ok(());
+    }
+    if !caps.can(verb) || caps.transport != "rdma" {
+        return Err(invalid(format!(
+            "{} has no --verb {}; use --over rdma",
+            spec.over,
+            spec.verb.as_deref().unwrap_or("")
+        )));
+    }
+    match (kind, verb) {
+        (StepKind::Stream, _) if spec.rate_bits_per_s.is_some() => {
+            Err(invalid("--rate works with --verb send only".into()))
+        }
+        (StepKind::Stream, _) | (StepKind::Pingpong, Verb::Write) => Ok(()),
+        (StepKind::Pingpong, _) => Err(invalid("pingpong goes by --verb send or write".into())),
+        _ => Err(invalid("request goes by --verb send only".into())),
+    }
+}
+
+/// The role of an end as it stands in results, where it is not that of a send stream.
+pub fn role(part: Part, verb: Verb) -> &'static str {
+    match (part, verb) {
+        (Part::StreamSend, Verb::Write) => "write",
+        (Part::StreamSend, Verb::Read) => "read",
+        (Part::StreamReceive, Verb::Write | Verb::Read) => "target",
+        _ => part.role(),
+    }
+}
+
+/// The seed of a lane's verified bytes.
+pub fn lane_seed(seed: u64, lane: u32) -> u64 {
+    seed ^ (u64::from(lane) << 32)
+}
+
+/// Puts in place what the peer may read as soon as both ends are connected.
+pub fn fill(job: &LaneJob, spec: &TrafficSpec, seed: u64) {
+    if spec.verify && verb(spec) == Ok(Verb::Read) && job.part == Part::StreamReceive {
+        let slots = job.layout.send(job.region_id);
+        fill_for_reads(&job.region, &slots, spec.size_bytes as u32, lane_seed(seed, job.index));
+    }
+}
+
+/// Whether this end takes no part while its memory is written or read: spinning would only take a core away.
+pub fn is_passive(part: Part, spec: &TrafficSpec) -> bool {
+    part == Part::StreamReceive && verb(spec).is_ok_and(|v| v != Verb::Send)
+}
+
+/// The workload of this end, when the verb is not send.
+pub fn workload(job: &LaneJob, spec: &TrafficSpec, seed: u64, stop: Tick) -> Option<Box<dyn Workload>> {
+    let verb = verb(spec).ok().filter(|v| *v != Verb::Send)?;
+    let size = spec.size_bytes as u32;
+    let (send, receive) = (job.layout.send(job.region_id), job.layout.receive(job.region_id));
+    if matches!(job.part, Part::PingPong | Part::Echo) {
+        let memory = WritePongMemory { region: job.region.clone(), send, receive, size };
+        return Some(match job.part {
+            Part::PingPong => Box::new(WritePing::new(memory, stop)),
+            _ => Box::new(WritePong::new(memory, stop)),
+        });
+    }
+    let control = job.layout.region_bytes - CONTROL_ROOM;
+    let memory = OneSidedMemory {
+        region: job.region.clone(),
+        slots: send,
+        control_out: control,
+        control_in: control + CONTROL_ROOM - u64::from(CONTROL_BYTES),
+        untouched: (receive.base, control - receive.base, FILL),
+    };
+    let seed = spec.verify.then_some(seed);
+    Some(match job.part {
+        Part::StreamSend => Box::new(OneSided::new(verb, memory, size, stop, seed)),
+        _ => Box::new(Target::new(verb, memory, size, stop, seed)),
+    })
+}
+
+/// The options for this end. `device`, `gid` and `port` name things of the client's host, `peer_device` and so on those of
+/// the server's, who finds them without the prefix. A client on the same machine means its own names for both.
+pub fn options(spec: &TrafficSpec, end: End, same_machine: bool) -> BTreeMap<String, String> {
+    const LOCAL: [&str; 3] = ["device", "gid", "port"];
+    let mut options = spec.options.clone();
+    options.remove(super::proof::FOLLOWS);
+    for name in LOCAL {
+        let theirs = options.remove(&format!("peer_{name}"));
+        if end == End::Server {
+            let ours = options.remove(name);
+            if let Some(value) = theirs.or(ours.filter(|_| same_machine)) {
+                options.insert(name.into(), value);
+            }
+        }
+    }
+    options
+}
+
+/// How lanes over this layout and verb wait, when the verb decides.
+pub fn always_spins(kind: StepKind, spec: &TrafficSpec) -> bool {
+    kind == StepKind::Pingpong && verb(spec) == Ok(Verb::Write)
+}
