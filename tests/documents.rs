@@ -1,0 +1,154 @@
+//! Result documents: the schema, the stored golden ones, and the names that programs rely on.
+
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use pathproof_model::{Criteria, ResultDoc};
+use pathproof_report::{Hlog, Json, Render, Text};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::support::*;
+
+fn project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Fails with every way in which `document` departs from the schema.
+pub fn assert_valid(document: &Value, what: &str) {
+    static VALIDATOR: LazyLock<jsonschema::Validator> = LazyLock::new(|| {
+        let schema =
+            std::fs::read(project("results/schema/v1.json")).expect("the schema is in the repository");
+        let schema: Value = serde_json::from_slice(&schema).expect("the schema is JSON");
+        jsonschema::validator_for(&schema).expect("the schema is a schema")
+    });
+    let wrong: Vec<String> =
+        VALIDATOR.iter_errors(document).map(|e| format!("{}: {e}", e.instance_path)).collect();
+    assert!(wrong.is_empty(), "{what} departs from the schema:\n{}", wrong.join("\n"));
+}
+
+fn golden() -> Vec<(String, Value)> {
+    let files =
+        std::fs::read_dir(project("results/golden/v1")).expect("golden results are in the repository");
+    let mut golden: Vec<_> = files
+        .flatten()
+        .map(|file| {
+            let name = file.file_name().to_string_lossy().into_owned();
+            let text = std::fs::read(file.path()).expect("a golden result can be read");
+            (name, serde_json::from_slice(&text).expect("a golden result is JSON"))
+        })
+        .collect();
+    golden.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!(golden.len() >= 3, "golden results are missing");
+    golden
+}
+
+#[test]
+fn golden_results_load_render_and_are_judged_as_they_were() {
+    for (name, value) in golden() {
+        assert_valid(&value, &name);
+        let doc: ResultDoc = serde_json::from_value(value).unwrap_or_else(|e| panic!("{name}: {e}"));
+        for renderer in [&Text::default() as &dyn Render, &Json, &Hlog] {
+            let mut out = Vec::new();
+            renderer.render(&doc, &mut out).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert!(!out.is_empty());
+        }
+        let again = pathproof_model::judge(&doc, &Criteria::default());
+        let outcome = |v: &pathproof_model::Verdict| (v.subject.clone(), v.outcome);
+        assert_eq!(
+            again.iter().map(outcome).collect::<Vec<_>>(),
+            doc.verdicts.iter().map(outcome).collect::<Vec<_>>(),
+            "{name} is judged otherwise than when it was made"
+        );
+    }
+}
+
+#[test]
+fn a_broken_document_departs_from_the_schema() {
+    let (_, mut value) = golden().remove(0);
+    value["steps"][0]["kind"] = "guess".into();
+    value["verdicts"][0]["outcome"] = 1.into();
+    let caught = std::panic::catch_unwind(|| assert_valid(&value, "broken"));
+    assert!(caught.is_err(), "the schema accepts anything");
+}
+
+/// What programs were promised, read by a strict reader of their own.
+mod contract {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Times {
+        pub count: u64,
+        #[serde(rename = "min")]
+        pub _min: u64,
+        pub p50: u64,
+        pub p90: u64,
+        pub p99: u64,
+        pub p999: u64,
+        pub max: u64,
+        #[serde(rename = "saturated")]
+        pub _saturated: u64,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Verdict {
+        pub subject: String,
+        pub outcome: String,
+        pub reason: String,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Finding {
+        pub code: String,
+        pub severity: String,
+        pub evidence: String,
+        pub meaning: String,
+        pub next: String,
+        #[serde(rename = "step")]
+        pub _step: Option<usize>,
+        #[serde(rename = "values")]
+        pub _values: serde_json::Map<String, Value>,
+    }
+}
+
+#[test]
+fn a_fresh_result_keeps_the_promised_names() {
+    let output = run(&["bench", "pingpong", "--self", "--time", "200ms", "--format", "json"]);
+    let mut documents = golden();
+    documents.push(("a fresh result".into(), document(&output)));
+    for (name, doc) in documents {
+        assert_valid(&doc, &name);
+        assert_eq!(doc["schema"], "pathproof-result/1", "{name}");
+        for verdict in doc["verdicts"].as_array().unwrap() {
+            let verdict: contract::Verdict = serde_json::from_value(verdict.clone()).unwrap();
+            assert!(["pass", "fail", "inconclusive"].contains(&verdict.outcome.as_str()), "{verdict:?}");
+            assert!(!verdict.subject.is_empty() && !verdict.reason.is_empty(), "{name}: {verdict:?}");
+        }
+        for finding in doc["findings"].as_array().unwrap() {
+            let finding: contract::Finding = serde_json::from_value(finding.clone()).unwrap();
+            assert!(["info", "warning", "error"].contains(&finding.severity.as_str()), "{finding:?}");
+            for text in [finding.code, finding.evidence, finding.meaning, finding.next] {
+                assert!(!text.is_empty(), "{name}");
+            }
+        }
+        for step in doc["steps"].as_array().unwrap() {
+            let summary = &step["summary"];
+            assert!(step["error"].is_null() || step["error"]["message"].is_string(), "{name}");
+            match step["kind"].as_str().unwrap() {
+                "pingpong" | "reach" if step["error"].is_null() => {
+                    let times: contract::Times = serde_json::from_value(summary["rtt_ns"].clone()).unwrap();
+                    assert!(times.count > 0 && times.p50 > 0, "{name}");
+                    let rising = [times.p50, times.p90, times.p99, times.p999, times.max];
+                    assert!(rising.is_sorted(), "{name}: {rising:?}");
+                }
+                "stream" if step["error"].is_null() => {
+                    assert!(summary["goodput_bits_per_s"].as_u64().unwrap() > 0, "{name}");
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Who may know whom: the crate boundaries of docs/ARCHITECTURE.md, read from the manifests.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// Our own crates that each of our crates may depend on (in normal dependencies).
+const ALLOWED: &[(&str, &[&str])] = &[
+    ("pathproof-model", &[]),
+    ("pathproof-api", &[]),
+    ("pathproof-engine", &["pathproof-model", "pathproof-api"]),
+    ("pathproof-report", &["pathproof-model"]),
+    ("pathproof-sim", &["pathproof-api"]),
+    ("pathproof-tcp", &["pathproof-api"]),
+    ("pathproof-multi", &["pathproof-api"]),
+    ("pathproof-dgram", &["pathproof-api"]),
+    ("pathproof-rdma", &["pathproof-api"]),
+    ("pathproof-smbd", &["pathproof-api"]),
+    ("pathproof-smb2", &[]),
+];
+
+fn metadata() -> Value {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo metadata runs");
+    serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON")
+}
+
+#[test]
+fn no_crate_knows_what_it_must_not() {
+    let metadata = metadata();
+    let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
+    let mut seen = 0;
+    for package in metadata["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        if name == "pathproof" {
+            continue;
+        }
+        let may = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in the table of tests/edges.rs"));
+        seen += 1;
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let on = dependency["name"].as_str().unwrap();
+            if dependency["kind"].is_null() && on.starts_with("pathproof") {
+                assert!(may.contains(&on), "{name} must not depend on {on}");
+            }
+        }
+    }
+    assert!(seen >= 9, "only {seen} crates were checked");
+}
+
+#[test]
+fn unsafe_code_stands_only_where_the_architecture_allows_it() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut checked = 0;
+    for member in [
+        "",
+        "bench/model",
+        "bench/engine",
+        "bench/report",
+        "transports/sim",
+        "transports/tcp",
+        "transports/multi",
+        "transports/dgram",
+        "transports/smb2",
+    ] {
+        let lib = root.join(member).join("src/lib.rs");
+        let text = std::fs::read_to_string(&lib).unwrap_or_else(|e| panic!("{}: {e}", lib.display()));
+        assert!(text.contains("#![forbid(unsafe_code)]"), "{} does not forbid unsafe code", lib.display());
+        checked += 1;
+    }
+    assert_eq!(checked, 9);
+}
+
+#[test]
+fn the_core_has_no_clock_socket_thread_or_print() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files =
+        vec![root.join("bench/engine/src"), root.join("bench/model/src"), root.join("bench/report/src")];
+    let mut sources = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
+            continue;
+        }
+        if path.extension().is_none_or(|e| e != "rs") || path.to_string_lossy().contains("tests") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        sources += 1;
+        for word in [
+            "std::net::Tcp",
+            "std::net::Udp",
+            "std::thread",
+            "Instant::now",
+            "SystemTime",
+            "println!",
+            "std::env",
+        ] {
+            assert!(!code.contains(word), "{} uses {word}", path.display());
+        }
+    }
+    assert!(sources > 20, "only {sources} files were looked at");
+}

@@ -1,0 +1,280 @@
+"""RDMA cases in the lab's guest, with the real binary: figures, proof, faults, bad input. Standard library only.
+
+Run by scripts/test.d/rdma.lab in one boot of scripts/lab/vm with `--rdma both` and a wire with a hop of its own.
+Every case has a limit; a failed case is reported and the others go on; the exit code is the number of failed cases.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+BINARY, CONTRACT = sys.argv[1], sys.argv[2:]
+PORT, KEY = "7471", "lab-key-123"
+RXE, SIW = "10.77.0.2", "10.78.0.2"
+
+
+def start_server():
+    server = subprocess.Popen([BINARY, "serve", "--listen", f"0.0.0.0:{PORT}", "--key", KEY], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL)
+    for _ in range(200):
+        if f":{PORT} " in sh("ss -ltn"):
+            return server
+        time.sleep(0.05)
+    raise AssertionError("the server did not listen within 10 s")
+
+
+def sh(command):
+    return subprocess.run(command, shell=True, capture_output=True, text=True, timeout=30).stdout
+
+
+def bench(*args, limit=60, during=None, peer=RXE):
+    """One bench; returns exit code, document (or None), standard error, and seconds."""
+    begun = time.time()
+    process = subprocess.Popen([BINARY, "bench", args[0], f"{peer}:{PORT}", "--key", KEY, "--over", "rdma", *args[1:],
+                                "--format", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if during:
+        during()
+    try:
+        out, err = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise AssertionError(f"hung for {limit} s: {args}")
+    try:
+        document = json.loads(out)
+    except ValueError:
+        document = None
+    return process.returncode, document, err, time.time() - begun
+
+
+def flowing(netdev="lab0"):
+    """Waits until a bench has moved some megabytes and then some time, so that there is something to keep."""
+    sent = lambda: int(open(f"/sys/class/net/{netdev}/statistics/tx_bytes").read())
+    begin = sent()
+    for _ in range(200):
+        if sent() - begin > 4 << 20:
+            break
+        time.sleep(0.1)
+    time.sleep(1.5)
+
+
+def codes(document):
+    return {f["code"] for f in document["findings"]}
+
+
+def no_leak():
+    """No queue pair of ours is left: each RoCE device has its own one (GSI) always."""
+    for _ in range(40):
+        pairs = [line for line in sh("rdma resource show qp").splitlines() if " type RC " in line]
+        if not pairs:
+            return
+        time.sleep(0.1)
+    raise AssertionError("queue pairs are left: " + "; ".join(pairs))
+
+
+def bytes_are_verified_and_rdma_is_proven():
+    for peer in (RXE, SIW):
+        for verb in ("write", "read", "send"):
+            for time_ms in (500, 3000):  # once more, and longer, where the machine is so busy that nothing came
+                code, doc, err, _ = bench("stream", "--verb", verb, "--size", "64KiB", "--time", f"{time_ms}ms", "--verify", peer=peer)
+                assert code == 0, (peer, verb, err)
+                if doc["steps"][0]["summary"]["bytes"]:
+                    break
+            step = doc["steps"][0]
+            proof, summary = step["proof"], step["summary"]
+            assert summary["verified"] is True and summary["bytes"] > 0, (peer, verb, summary)
+            assert proof["transport"] == "rdma", (peer, verb, proof)
+            payload, device = proof["application_bytes"], proof["device_bytes"]
+            assert payload <= device, (peer, verb, proof)
+            # Sends that found no receive posted are sent again, so only one-sided verbs have a bound above.
+            assert verb == "send" or device <= 1.35 * payload + 200_000, (peer, verb, proof)
+            assert "RDMA-NOT-USED" not in codes(doc)
+
+
+def choices_come_with_reasons():
+    code, doc, err, _ = bench("pingpong", "--time", "200ms")
+    assert code == 0, err
+    chosen = doc["steps"][0]["lanes"][0]["chosen"]
+    assert "10.77.0.1" in chosen["gid"] and "index 1" in chosen["gid"], chosen
+    assert "lab0" in chosen["device"] and "4096" in chosen["rdma_path_mtu"], chosen
+    assert doc["steps"][0]["proof"]["gid"] == "::ffff:10.77.0.1"
+
+
+def sizes_lanes_and_verbs():
+    for args in (["stream", "--verb", "write", "--size", "2"], ["stream", "--verb", "read", "--size", "8MiB", "--depth", "2"],
+                 ["stream", "--verb", "write", "--lanes", "16", "--size", "4KiB"], ["pingpong", "--verb", "write", "--size", "2"],
+                 ["stream", "--direction", "both", "--size", "16KiB"], ["request"], ["stream", "--option", "connect=cm"]):
+        for time_ms in (300, 3000):
+            code, doc, err, _ = bench(*args, "--time", f"{time_ms}ms")
+            assert code == 0, (args, err)
+            if doc["steps"][0]["summary"]["messages"]:
+                break
+        assert doc["steps"][0]["summary"]["messages"] > 0, (args, doc["steps"][0])
+
+
+def netem_delay_is_measured():
+    base, medians = 0, {}
+    for delay_ms in (0, 1, 5):
+        if delay_ms:
+            sh(f"lab-netem delay {delay_ms}ms")
+        code, doc, err, _ = bench("pingpong", "--size", "64", "--time", "1500ms")
+        sh("lab-netem none")
+        assert code == 0, err
+        p50_ms = doc["steps"][0]["summary"]["rtt_ns"]["p50"] / 1e6
+        if not delay_ms:
+            base = p50_ms
+            continue
+        if base > 0.5:
+            print(f"     SKIPPED: the machine is too busy to judge latency (median of the idle path {base:.1f} ms)")
+            return
+        print(f"     delay {delay_ms} ms each way: p50 {p50_ms:.3f} ms (idle path {base:.3f} ms)")
+        medians[delay_ms] = p50_ms
+        # Each direction is delayed once, and nothing can be faster than that.
+        assert p50_ms >= 0.98 * 2 * delay_ms, (delay_ms, p50_ms)
+        # Not a gate on precision: an emulated processor adds up to a time slice (4 ms) to each of the two wake-ups.
+        assert p50_ms <= 2 * delay_ms + 8, (delay_ms, p50_ms)
+    print(f"     4 ms more each way: {medians[5] - medians[1]:.3f} ms more (8 in a perfect emulator)")
+
+
+def loss_is_named():
+    for loss in ("0.1%", "1%"):
+        sh(f"lab-netem loss {loss}")
+        # Big enough that a tenth of a per cent of its packets is several.
+        code, doc, err, _ = bench("stream", "--verb", "write", "--size", "64KiB", "--time", "2500ms", limit=90)
+        sh("lab-netem none")
+        assert code == 0, err
+        assert "RDMA-LOSS" in codes(doc), (loss, codes(doc), doc["steps"][0]["proof"]["ends"])
+
+
+def a_small_hop_under_a_large_rdma_mtu_is_named():
+    for side in ("lab0", "lab1"):
+        sh(f"ip -n fabric link set up-{side} mtu 1500")
+    code, doc, err, took = bench("stream", "--verb", "write", "--size", "64KiB", "--time", "1s")
+    for side in ("lab0", "lab1"):
+        sh(f"ip -n fabric link set up-{side} mtu 4500")
+    assert code != 0 and doc, (code, err)
+    found = codes(doc)
+    assert {"RDMA-RETRY-EXCEEDED", "RDMA-MTU-BLACKHOLE"} <= found, (found, doc["steps"], err)
+    assert took < 20, took
+
+
+def a_killed_peer_is_told_in_time():
+    global server
+    killed = []
+
+    def kill():
+        flowing()
+        server.send_signal(signal.SIGKILL)
+        killed.append(time.time())
+
+    code, doc, err, _ = bench("stream", "--verb", "write", "--size", "64KiB", "--time", "60s", during=kill, limit=60)
+    late = time.time() - killed[0]
+    server.wait()
+    server = start_server()
+    assert code != 0 and late < 6, (code, late)
+    assert doc and doc["steps"] and doc["steps"][0]["lanes"][0]["bytes"] > 0, "what was measured is kept"
+    no_leak()
+
+
+def a_link_that_goes_down_is_told_in_time():
+    def down():
+        flowing()
+        sh("ip link set lab1 down")
+
+    code, doc, err, took = bench("stream", "--verb", "write", "--size", "64KiB", "--time", "60s", during=down, limit=60)
+    sh("ip link set lab1 up; ip route replace 10.77.0.1 dev lab1 src 10.77.0.2 table $((200 + $(cat /sys/class/net/lab0/ifindex)))")
+    assert code != 0 and took < 40, (code, took, err)
+    assert doc and doc["steps"][0]["lanes"][0]["bytes"] > 0, "what was measured is kept"
+
+
+def a_device_that_is_removed_is_told_in_time():
+    def remove():
+        flowing("lab2")
+        sh("rdma link delete siw0")
+
+    code, doc, err, took = bench("stream", "--verb", "write", "--size", "64KiB", "--time", "60s", during=remove, limit=60, peer=SIW)
+    sh("rdma link add siw0 type siw netdev lab2")
+    assert code != 0 and took < 40, (code, took, err)
+
+
+def wrong_names_and_limits_are_answered():
+    for args, words in ((["--device", "mlx9"], ["mlx9", "rxe0"]), (["--option", "gid=9"], ["GID index 9"]),
+                        (["--option", "nonsense=1"], ["nonsense", "traffic_class"]), (["--verb", "shout"], ["shout"]),
+                        (["--device", "siw0"], ["iWARP", "--device"])):
+        code, doc, err, took = bench("stream", "--time", "200ms", *args)
+        text = err + json.dumps(doc["steps"][0]["error"] if doc and doc["steps"] else "")
+        assert code == 2 and all(w in text for w in words), (args, code, err)
+        assert took < 10
+
+
+def locked_memory_too_low_is_told():
+    command = (f"ulimit -l 64; exec setpriv --reuid 65534 --regid 65534 --clear-groups --bounding-set=-all {BINARY} bench stream "
+               f"{RXE}:{PORT} --key {KEY} --over rdma --size 1MiB --time 200ms")
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30, env={"HOME": "/tmp", **os.environ})
+    assert done.returncode == 2 and "ulimit -l" in done.stderr and "65536" in done.stderr, (done.returncode, done.stderr)
+
+
+def check_of_itself_has_a_verdict():
+    for device in ("rxe0", "siw0"):
+        done = subprocess.run([BINARY, "check", "--self", "--over", "rdma", "--quick", "--format", "json"], capture_output=True,
+                              text=True, timeout=90)
+        document = json.loads(done.stdout)
+        assert done.returncode in (0, 1) and document["verdicts"], (device, done.returncode, done.stderr)
+        proofs = [s["proof"]["transport"] for s in document["steps"] if s.get("proof")]
+        assert proofs and set(proofs) == {"rdma"}, proofs
+        break
+
+
+def devices_are_listed():
+    done = subprocess.run([BINARY, "devices"], capture_output=True, text=True, timeout=30)
+    for word in ("rxe0", "RoCE v2", "lab0", "4 KiB", "siw1", "iWARP", "SMB Direct: fit", "::ffff:10.77.0.1"):
+        assert word in done.stdout, (word, done.stdout)
+
+
+def no_device_is_told():
+    global server
+    # librdmacm keeps every device open once it was used, and without `disassociate_ucontext` in the driver (siw) the
+    # kernel then waits for the process to end before it lets a device go.
+    server.kill()
+    server.wait()
+    for device in ("rxe0", "rxe1", "siw0", "siw1"):
+        begun = time.time()
+        sh(f"timeout 20 rdma link delete {device}")
+        assert time.time() - begun < 15, f"deleting {device} hangs: something still holds it"
+    server = start_server()
+    code, doc, err, _ = bench("stream", "--time", "200ms")
+    assert code == 2 and "rdma link add" in err, (code, err)
+
+
+def contract():
+    for binary in CONTRACT:
+        done = subprocess.run([binary, "--test-threads", "1"], timeout=240, text=True, capture_output=True,
+                              env={**os.environ, "PATHPROOF_REQUIRE_LAB": "1"})
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        print("     " + next((line for line in done.stdout.splitlines() if "test result" in line), ""))
+
+
+CASES = [contract, choices_come_with_reasons, bytes_are_verified_and_rdma_is_proven, sizes_lanes_and_verbs, devices_are_listed,
+         check_of_itself_has_a_verdict, netem_delay_is_measured, loss_is_named, a_small_hop_under_a_large_rdma_mtu_is_named,
+         wrong_names_and_limits_are_answered, locked_memory_too_low_is_told, a_killed_peer_is_told_in_time,
+         a_device_that_is_removed_is_told_in_time, a_link_that_goes_down_is_told_in_time, no_device_is_told]
+
+only = os.environ.get("PATHPROOF_LAB_CASES", "").split()
+server = start_server()
+failed = 0
+for case in CASES:
+    if only and case.__name__ not in only:
+        continue
+    begun = time.time()
+    try:
+        case()
+        print(f"ok   {case.__name__.replace('_', ' ')} ({time.time() - begun:.1f} s)", flush=True)
+    except Exception:
+        failed += 1
+        print(f"FAIL {case.__name__.replace('_', ' ')} ({time.time() - begun:.1f} s)\n{traceback.format_exc()[-2500:]}", flush=True)
+server.kill()
+print(f"{failed} cases failed")
+sys.exit(min(failed, 99))

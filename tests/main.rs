@@ -1,0 +1,20 @@
+//! The integration tests: the real binary, from outside. One module for each topic.
+//!
+//! A test that needs what the machine does not have says `SKIPPED: reason` and passes only where it was
+//! optional; with `PATHPROOF_REQUIRE_LAB=1` it fails.
+
+mod bad_input;
+mod cli;
+mod documents;
+mod edges;
+mod histograms;
+mod idle;
+mod loopback;
+mod migrate;
+mod migrate_oracle;
+mod mtu;
+mod multi;
+mod netns;
+mod shaped;
+mod smb;
+mod support;

@@ -1,0 +1,228 @@
+//! Several NICs: two veth pairs between two namespaces, shaped, cut and watched.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::*;
+
+const KEY: &str = "k-e-y-4-tests";
+
+/// Two namespaces joined by several veth pairs through a bridge each, so that a link can fall silent while both
+/// ends still have carrier. NIC i is `v{i}` with 10.63.i.1 and 10.63.i.2.
+struct TwoNics {
+    names: [String; 3],
+}
+
+fn ip(args: &[&str]) -> bool {
+    Command::new("ip").args(args).output().is_ok_and(|o| o.status.success())
+}
+
+impl TwoNics {
+    fn new(tag: &str, rates_mbit: &[u32]) -> Option<TwoNics> {
+        let name = |end: &str| format!("ppm{}-{tag}-{end}", std::process::id());
+        let hosts = TwoNics { names: [name("a"), name("b"), name("s")] };
+        let made = hosts
+            .names
+            .iter()
+            .all(|ns| ip(&["netns", "add", ns]) && ip(&["-n", ns, "link", "set", "lo", "up"]))
+            && rates_mbit.iter().enumerate().all(|(at, rate)| hosts.add(at + 1, *rate));
+        if !made {
+            skip("several NICs need root, network namespaces, bridges and tbf");
+            return None;
+        }
+        Some(hosts)
+    }
+
+    fn add(&self, at: usize, rate_mbit: u32) -> bool {
+        let [a, b, switch] = &self.names;
+        let nic = format!("v{at}");
+        let bridge = format!("br{at}");
+        let mut ok = ip(&["-n", switch, "link", "add", "name", &bridge, "type", "bridge"])
+            && ip(&["-n", switch, "link", "set", &bridge, "up"]);
+        for (host, (ns, port)) in [(a, format!("a{at}")), (b, format!("b{at}"))].into_iter().enumerate() {
+            let address = format!("10.63.{at}.{}/24", host + 1);
+            ok =
+                ok && ip(&[
+                    "-n", ns, "link", "add", &nic, "type", "veth", "peer", "name", &port, "netns", switch,
+                ]) && ip(&["-n", ns, "addr", "add", &address, "dev", &nic])
+                    && ip(&["-n", ns, "link", "set", &nic, "up"])
+                    && ip(&["-n", switch, "link", "set", &port, "master", &bridge])
+                    && ip(&["-n", switch, "link", "set", &port, "up"]);
+            let rate = format!("{rate_mbit}mbit");
+            let shape = [
+                "-n", ns, "qdisc", "add", "dev", &nic, "root", "tbf", "rate", &rate, "burst", "256kb",
+                "latency", "20ms",
+            ];
+            ok = ok && Command::new("tc").args(shape).output().is_ok_and(|o| o.status.success());
+        }
+        ok
+    }
+
+    fn at(&self, host: usize, args: &[&str]) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.names[host]]).args(args).env_remove("PATHPROOF_KEY");
+        command
+    }
+
+    /// Takes the switch's end of a cable down or up; the host at its other end loses carrier.
+    fn switch_port(&self, port: &str, state: &str) {
+        assert!(ip(&["-n", &self.names[2], "link", "set", port, state]), "{port} {state}");
+    }
+
+    /// The switch forwards nothing on this link any more, and nobody's carrier tells.
+    fn silence(&self, at: usize, silent: bool) {
+        let (bridge, state) = (format!("br{at}"), if silent { "down" } else { "up" });
+        assert!(ip(&["-n", &self.names[2], "link", "set", &bridge, state]), "{bridge} {state}");
+    }
+
+    fn serve(&self) -> Server {
+        Server::spawn(self.at(1, &[BINARY, "serve", "--listen", "0.0.0.0:7797", "--key", KEY]))
+    }
+
+    fn stream(&self, args: &[&str]) -> Command {
+        let mut all = vec![BINARY, "bench", "stream", "10.63.1.2:7797", "--key", KEY, "--format", "json"];
+        all.extend(["--over", "multi"]);
+        all.extend(args);
+        self.at(0, &all)
+    }
+}
+
+impl Drop for TwoNics {
+    fn drop(&mut self) {
+        for name in &self.names {
+            ip(&["netns", "del", name]);
+        }
+    }
+}
+
+fn only_step(doc: &Value) -> &Value {
+    doc["steps"].as_array().and_then(|steps| steps.last()).expect("one step")
+}
+
+fn codes(doc: &Value) -> Vec<&str> {
+    doc["findings"].as_array().unwrap().iter().filter_map(|f| f["code"].as_str()).collect()
+}
+
+#[test]
+fn both_nics_carry_and_their_own_counters_prove_it() {
+    let Some(hosts) = TwoNics::new("both", &[200, 200]) else { return };
+    let _server = hosts.serve();
+    let output = run_within(hosts.stream(&["--time", "3s", "--warmup", "1s"]), Duration::from_secs(40));
+    let doc = document(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    crate::documents::assert_valid(&doc, "a multi stream");
+    let step = only_step(&doc);
+    let goodput = step["summary"]["goodput_bits_per_s"].as_u64().unwrap();
+    // 1448 of 1514 bytes of a frame are payload; tbf counts the frame without its checksum.
+    let most = 400_000_000 * 1448 / 1514;
+    // That is what scripts/bench/multi-scaling measures; here it is enough that one NIC alone could not.
+    assert!(goodput * 100 >= most * 70, "{goodput} of {most}");
+    for end in ["client", "server"] {
+        for nic in ["v1", "v2"] {
+            let share = step["nics"].as_array().unwrap().iter().find(|n| n["end"] == end && n["nic"] == nic);
+            let share = share.unwrap_or_else(|| panic!("{nic} of the {end} is missing in {}", step["nics"]));
+            let way = if end == "client" { "sent" } else { "received" };
+            let lanes = share[format!("lane_{way}_bytes")].as_u64().unwrap();
+            let counted = share[format!("nic_{way}_bytes")].as_u64().unwrap();
+            assert!(lanes > 20_000_000, "{share}");
+            assert!(counted >= lanes && counted < lanes * 110 / 100, "{share}");
+        }
+    }
+    assert!(!codes(&doc).contains(&"CHANNEL-LEAK") && !codes(&doc).contains(&"CHANNEL-LOST"));
+}
+
+#[test]
+fn unequal_links_are_both_filled_under_the_linux_rules() {
+    let Some(hosts) = TwoNics::new("uneq", &[200, 100]) else { return };
+    let _server = hosts.serve();
+    let args = ["--time", "3s", "--warmup", "1s", "--option", "policy=linux"];
+    let output = run_within(hosts.stream(&args), Duration::from_secs(40));
+    let doc = document(&output);
+    let goodput = only_step(&doc)["summary"]["goodput_bits_per_s"].as_u64().unwrap();
+    let most = 300_000_000u64 * 1448 / 1514;
+    // More than the faster link alone, on a machine that is busy with other tests.
+    assert!(goodput * 100 >= most * 72, "{goodput} of {most}");
+}
+
+#[test]
+fn a_nic_taken_down_costs_no_byte_and_less_than_a_second_and_comes_back() {
+    let Some(hosts) = TwoNics::new("fail", &[200, 200]) else { return };
+    let _server = hosts.serve();
+    let output = run_within(hosts.stream(&["--time", "6s", "--fail", "v2@1s:3s"]), Duration::from_secs(60));
+    let doc = document(&output);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    crate::documents::assert_valid(&doc, "a failover");
+    let failover = &only_step(&doc)["failover"];
+    assert_eq!(failover["nic"], "v2");
+    assert_eq!(
+        (&failover["lost_bytes"], &failover["duplicated_bytes"]),
+        (&0.into(), &0.into()),
+        "{failover}"
+    );
+    assert_eq!(failover["verified"], true);
+    assert!(failover["gap_ns"].as_u64().unwrap() <= 1_000_000_000, "{failover}");
+    assert!(failover["noticed_after_ns"].as_u64().unwrap() <= 1_000_000_000, "{failover}");
+    assert!(failover["replayed_messages"].as_u64().unwrap() > 0, "{failover}");
+    assert!(failover["rejoined"].as_u64().unwrap() >= 1, "{failover}");
+    assert!(failover["carried_again_after_ns"].as_u64().is_some(), "{failover}");
+    assert!(codes(&doc).contains(&"CHANNEL-LOST") && !codes(&doc).contains(&"CHANNEL-DATA-FAULT"));
+}
+
+#[test]
+fn a_silent_drop_costs_no_byte_and_less_than_a_second() {
+    let Some(hosts) = TwoNics::new("hush", &[200, 200]) else { return };
+    let _server = hosts.serve();
+    let mut child = hosts
+        .stream(&["--time", "4s", "--verify"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    std::thread::sleep(Duration::from_millis(1500));
+    hosts.silence(2, true);
+    let status = wait_within(&mut child, Duration::from_secs(40));
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut text).unwrap();
+    let doc: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(status.code(), Some(0), "{}", doc["error"]);
+    let failover = &only_step(&doc)["failover"];
+    assert_eq!((&failover["lost_bytes"], &failover["verified"]), (&0.into(), &true.into()), "{failover}");
+    assert!(failover["gap_ns"].as_u64().unwrap() <= 1_000_000_000, "{failover}");
+}
+
+#[test]
+fn the_last_nic_down_ends_the_step_in_words() {
+    let Some(hosts) = TwoNics::new("last", &[200, 200]) else { return };
+    let _server = hosts.serve();
+    let mut child = hosts
+        .stream(&["--time", "20s"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    std::thread::sleep(Duration::from_millis(1500));
+    hosts.switch_port("a1", "down");
+    hosts.switch_port("a2", "down");
+    let status = wait_within(&mut child, Duration::from_secs(40));
+    assert_eq!(status.code(), Some(2), "nothing was left to run over");
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert!(said.contains("pathproof: "), "{said}");
+}
+
+#[test]
+fn a_migration_goes_over_both_nics_and_is_verified() {
+    let Some(hosts) = TwoNics::new("move", &[1000, 1000]) else { return };
+    let _server = hosts.serve();
+    let args = [BINARY, "migrate", "10.63.1.2:7797", "--key", KEY, "--format", "json", "--over", "multi"];
+    let mut all = args.to_vec();
+    all.extend(["--memory", "32MiB", "--dirty", "1MB/s"]);
+    let doc = document(&run_within(hosts.at(0, &all), Duration::from_secs(60)));
+    let step = only_step(&doc);
+    assert_eq!(step["verified"], true, "{}", step["error"]);
+    let client = step["lanes"].as_array().unwrap().iter().find(|lane| lane["end"] == "client").unwrap();
+    for path in ["path0_sent_bytes", "path1_sent_bytes"] {
+        assert!(client["counters"][path].as_u64().unwrap() > 1 << 20, "{}", client["counters"]);
+    }
+}
