@@ -130,7 +130,23 @@ fn both_nics_carry_and_their_own_counters_prove_it() {
             assert!(counted >= lanes && counted < lanes * 110 / 100, "{share}");
         }
     }
+    for lane in step["lanes"].as_array().unwrap() {
+        assert_eq!(lane["nics"], serde_json::json!(["v1", "v2"]), "{lane}");
+    }
     assert!(!codes(&doc).contains(&"CHANNEL-LEAK") && !codes(&doc).contains(&"CHANNEL-LOST"));
+}
+
+#[test]
+fn one_nic_alone_is_counted_as_two_are() {
+    let Some(hosts) = TwoNics::new("one", &[200, 200]) else { return };
+    let _server = hosts.serve();
+    let args = ["--time", "1s", "--option", "constrain=v2"];
+    let doc = document(&run_within(hosts.stream(&args), Duration::from_secs(40)));
+    let nics = only_step(&doc)["nics"].as_array().unwrap();
+    let share = nics.iter().find(|n| n["end"] == "client" && n["nic"] == "v2").expect("the NIC that carried");
+    assert!(share["lane_sent_bytes"].as_u64().unwrap() > 5_000_000, "{share}");
+    assert!(share["nic_sent_bytes"].as_u64() >= share["lane_sent_bytes"].as_u64(), "{share}");
+    assert_eq!(only_step(&doc)["lanes"][0]["nics"], serde_json::json!(["v2"]));
 }
 
 #[test]

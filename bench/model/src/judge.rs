@@ -13,7 +13,7 @@ mod migrate;
 mod mtu;
 mod traffic;
 
-pub use link::{LinkSpeed, link_speed, nic_of};
+pub use link::{LinkSpeed, link_speed, nics_of};
 
 /// Judges a document. The order is that of the steps; what is wrong with the run as a whole comes first, what
 /// the findings say comes last.

@@ -45,9 +45,11 @@ pub struct Failover {
     pub replayed_bytes: u64,
     /// Messages that came twice and were thrown away.
     pub duplicates_discarded: u64,
+    /// Their bytes.
+    pub discarded_bytes: u64,
     /// Bytes that the sender took for delivered and the receiver never had.
     pub lost_bytes: u64,
-    /// Bytes that the receiver handed on more than once.
+    /// Bytes that the receiver handed on more than once; must be 0.
     pub duplicated_bytes: u64,
     /// Sequence and content of every message were checked, and right.
     pub verified: Option<bool>,

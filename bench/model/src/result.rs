@@ -251,8 +251,8 @@ pub struct LaneResult {
     pub local: Option<String>,
     /// Remote address.
     pub remote: Option<String>,
-    /// Local NIC the lane was bound to.
-    pub nic: Option<String>,
+    /// NICs of this end that the lane was to use, where it was bound to them; several for a stripe.
+    pub nics: Vec<String>,
     /// CPU the thread was pinned to.
     pub cpu: Option<u32>,
     /// Payload bytes in the window.

@@ -295,6 +295,15 @@ pub fn run(
         result.receive_mode = stats.receive_mode;
         result.chosen = stats.chosen;
         result.counters.extend(stats.counters);
+        if spec.over == "multi" {
+            // A stripe of one path is the inner lane itself, which knows of no paths.
+            let last = stats.last;
+            for (name, bytes) in
+                [("path0_sent_bytes", last.bytes_sent), ("path0_received_bytes", last.bytes_received)]
+            {
+                result.counters.entry(name.into()).or_insert(bytes);
+            }
+        }
     }
     outcome
 }

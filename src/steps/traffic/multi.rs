@@ -153,8 +153,12 @@ impl Watch {
         let after = nic_bytes();
         let mut shares: BTreeMap<String, NicShare> = BTreeMap::new();
         let share = |nic: &str| NicShare { end: end.name().into(), nic: nic.into(), ..NicShare::default() };
-        let several = self.plan.nics.len() > 1;
-        for (path, nic) in self.plan.nics.iter().enumerate().filter(|(_, nic)| several && !nic.is_empty()) {
+        let named = || self.plan.nics.iter().enumerate().filter(|(_, nic)| !nic.is_empty());
+        let mut used: Vec<String> = named().map(|(_, nic)| nic.clone()).collect();
+        used.sort();
+        used.dedup();
+        half.lanes.iter_mut().for_each(|lane| lane.nics.clone_from(&used));
+        for (path, nic) in named() {
             let own = shares.entry(nic.clone()).or_insert_with(|| share(nic));
             own.connections += half.lanes.len() as u32;
             for lane in &half.lanes {
@@ -327,8 +331,9 @@ fn failover(step: &Step, client: &Half, server: &Half, failures: &[Failure]) -> 
         replayed_bytes: sum("replayed_bytes"),
         duplicates_discarded: sum("duplicates_discarded"),
         lost_bytes: confirmed.saturating_sub(arrived),
-        // A message that came twice is thrown away by its number; verification would show one that was not.
-        duplicated_bytes: 0,
+        discarded_bytes: sum("discarded_bytes"),
+        // Handed on under a number that had been handed on, or more in all than was ever sent.
+        duplicated_bytes: sum("doubled_bytes").max(arrived.saturating_sub(sum("accepted_bytes"))),
         verified: step.summary.verified,
         rejoined: sum("rejoined"),
         carried_again_after_ns: back,

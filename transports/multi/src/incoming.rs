@@ -57,8 +57,11 @@ pub(crate) struct Incoming {
     /// Index of the first posted receive.
     index: u32,
     staged: u32,
-    /// Messages that came again and were thrown away.
+    /// Messages that came again and were thrown away, and their bytes.
     pub(crate) duplicates: u64,
+    pub(crate) discarded_bytes: u64,
+    /// Bytes handed on in the place of another message: 0 unless this code is wrong.
+    pub(crate) doubled_bytes: u64,
 }
 
 const WHAT: &str = "reading a message of a stripe";
@@ -78,6 +81,8 @@ impl Incoming {
             index: 0,
             staged: 0,
             duplicates: 0,
+            discarded_bytes: 0,
+            doubled_bytes: 0,
         }
     }
 
@@ -122,6 +127,7 @@ impl Incoming {
         let at = self.at(sequence);
         if sequence < self.base || (sequence < self.seen && self.slots[at].state != State::Missing) {
             self.duplicates += 1;
+            self.discarded_bytes += u64::from(head.len);
             return Ok(Place::Nowhere);
         }
         let place = match (head.kind, self.receive(head.index)) {
@@ -208,6 +214,9 @@ impl Incoming {
             let op = if head.kind.takes_receive() { Some(*self.posted.front()?) } else { None };
             self.slots[at].state = State::Missing;
             self.base += 1;
+            if head.sequence != self.base - 1 {
+                self.doubled_bytes += u64::from(head.len);
+            }
             let Some(op) = op else { continue };
             self.posted.pop_front();
             self.index = self.index.wrapping_add(1);

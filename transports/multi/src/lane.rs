@@ -69,6 +69,7 @@ struct Figures {
     staged: u64,
     completed_at: Option<Tick>,
     gap_longest_ns: u64,
+    accepted_bytes: u64,
     confirmed_bytes: u64,
     arrived_bytes: u64,
 }
@@ -645,6 +646,7 @@ impl Lane for StripedLane {
                 if !self.outgoing.has_room() {
                     return Ok(accepted);
                 }
+                self.figures.accepted_bytes += u64::from(op.len);
                 self.outgoing.push(*op);
             }
         }
@@ -718,7 +720,10 @@ impl Lane for StripedLane {
             ("rejoined", self.figures.rejoined),
             ("staged_messages", self.figures.staged),
             ("duplicates_discarded", self.incoming.duplicates),
+            ("discarded_bytes", self.incoming.discarded_bytes),
+            ("doubled_bytes", self.incoming.doubled_bytes),
             ("gap_longest_ns", self.figures.gap_longest_ns),
+            ("accepted_bytes", self.figures.accepted_bytes),
             ("confirmed_bytes", self.figures.confirmed_bytes),
             ("arrived_bytes", self.figures.arrived_bytes),
         ] {

@@ -25,6 +25,8 @@ mod path;
 mod plan;
 mod prepare;
 mod rejoin;
+#[cfg(test)]
+mod story;
 
 use std::sync::Arc;
 

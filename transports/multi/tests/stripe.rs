@@ -134,7 +134,13 @@ fn transfer(ms: u64, fault: impl Fn(u64, &[Relay; 2])) -> (LaneStats, LaneStats)
     }
     total.store(sent, Ordering::Relaxed);
     let stats = a.close().unwrap();
-    (stats, receiving.join().unwrap())
+    let other = receiving.join().unwrap();
+    // What the halves count is what was seen from outside.
+    let bytes = sent * u64::from(SIZE);
+    assert_eq!((stats.counters["accepted_bytes"], stats.counters["confirmed_bytes"]), (bytes, bytes));
+    assert_eq!((other.counters["arrived_bytes"], other.counters["doubled_bytes"]), (bytes, 0));
+    assert_eq!(other.counters["discarded_bytes"], other.counters["duplicates_discarded"] * u64::from(SIZE));
+    (stats, other)
 }
 
 #[test]

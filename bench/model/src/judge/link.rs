@@ -31,9 +31,11 @@ fn end_speed(end: &str, environment: Option<&Environment>, lanes: &[LaneResult])
     let environment = environment.ok_or_else(|| format!("the {end}'s NICs are unknown"))?;
     let mut nics: Vec<&Nic> = Vec::new();
     for lane in lanes.iter().filter(|l| l.end == end) {
-        let nic = nic_of(environment, lane).ok_or_else(|| format!("the {end}'s NIC is unknown"))?;
-        if nics.iter().all(|n| n.name != nic.name) {
-            nics.push(nic);
+        let used = nics_of(environment, lane).ok_or_else(|| format!("the {end}'s NIC is unknown"))?;
+        for nic in used {
+            if nics.iter().all(|n| n.name != nic.name) {
+                nics.push(nic);
+            }
         }
     }
     if nics.is_empty() {
@@ -44,21 +46,19 @@ fn end_speed(end: &str, environment: Option<&Environment>, lanes: &[LaneResult])
         .sum()
 }
 
-/// The NIC that a lane used: the one it was bound to, or the one that has its local address.
-pub fn nic_of<'a>(environment: &'a Environment, lane: &LaneResult) -> Option<&'a Nic> {
-    if let Some(name) = &lane.nic {
-        return environment.nics.iter().find(|n| n.name == *name);
+/// The NICs that a lane used: those it was bound to, or the one that has its local address.
+pub fn nics_of<'a>(environment: &'a Environment, lane: &LaneResult) -> Option<Vec<&'a Nic>> {
+    if !lane.nics.is_empty() {
+        let named = |name: &String| environment.nics.iter().find(|n| n.name == *name);
+        return lane.nics.iter().map(named).collect();
     }
     let local = lane.local.as_deref()?;
     let ip: IpAddr = local.parse::<SocketAddr>().map(|a| a.ip()).or_else(|_| local.parse()).ok()?;
     // A dual-stack socket shows an IPv4 peer in IPv6 clothes.
     let ip = ip.to_canonical();
-    environment
-        .nics
-        .iter()
-        .find(|n| n.addresses.iter().any(|a| a.address == ip))
-        // All of 127.0.0.0/8 is the loopback's, whatever it lists.
-        .or_else(|| {
-            environment.nics.iter().find(|n| ip.is_loopback() && n.kind.as_deref() == Some("loopback"))
-        })
+    let has_address = |n: &&Nic| n.addresses.iter().any(|a| a.address == ip);
+    // All of 127.0.0.0/8 is the loopback's, whatever it lists.
+    let loops = |n: &&Nic| ip.is_loopback() && n.kind.as_deref() == Some("loopback");
+    let nics = &environment.nics;
+    nics.iter().find(has_address).or_else(|| nics.iter().find(loops)).map(|nic| vec![nic])
 }

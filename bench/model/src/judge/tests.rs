@@ -99,6 +99,21 @@ fn each_limit_of_a_stream_fails_on_its_own_and_comes_first() {
 }
 
 #[test]
+fn a_lane_over_two_nics_is_held_against_both() {
+    let two = |gbits: f64| {
+        let mut doc = doc(vec![stream(gbits, gbits, 0)]);
+        for environment in [&mut doc.environment.client, &mut doc.environment.server].into_iter().flatten() {
+            let second = Nic { name: "n1".into(), addresses: vec![], ..environment.nics[0].clone() };
+            environment.nics.push(second);
+        }
+        doc.steps[0].lanes.iter_mut().for_each(|lane| lane.nics = vec!["n0".into(), "n1".into()]);
+        one(&doc)
+    };
+    assert!(two(19.0).1.contains("95.0 % of the 20.00 Gbit/s link"), "{}", two(19.0).1);
+    assert_eq!(two(9.9).0, Outcome::Fail, "one of them was idle");
+}
+
+#[test]
 fn an_unknown_link_speed_is_said_and_does_not_fail() {
     let mut doc = doc(vec![stream(40.0, 39.0, 0)]);
     doc.environment.server.as_mut().unwrap().nics[0].speed_bits_per_s = None;

@@ -49,7 +49,7 @@ fn host(label: &str, environment: &Environment) -> Vec<String> {
 fn nics(doc: &ResultDoc, end: &str, environment: &Environment) -> Vec<String> {
     let mut used: Vec<&Nic> = Vec::new();
     let lanes = doc.steps.iter().flat_map(|s| &s.lanes).filter(|l| l.end == end);
-    for nic in lanes.filter_map(|lane| judge::nic_of(environment, lane)) {
+    for nic in lanes.filter_map(|lane| judge::nics_of(environment, lane)).flatten() {
         if used.iter().all(|u| u.name != nic.name) {
             used.push(nic);
         }

@@ -73,9 +73,10 @@ fn failed(step: &Step, failover: &Failover, style: &Style) -> Vec<String> {
     lines.extend(hanging(
         "",
         &format!(
-            "{} messages ({}) went again over other paths; {} bytes lost, {} doubled; {checked}.",
+            "{} messages ({}) went again over other paths, {} of them needlessly; {} bytes lost, {} doubled; {checked}.",
             failover.replayed_messages,
             Bytes(failover.replayed_bytes),
+            failover.duplicates_discarded,
             failover.lost_bytes,
             failover.duplicated_bytes
         ),
