@@ -112,7 +112,6 @@ impl<W: Workload, C: Clock, M: Meter> Driver<W, C, M> {
             self.taken += taken;
             pushed_back = self.taken < self.ops.len();
         }
-        self.workload.settle(&mut self.recorder);
         if self.recorder.sample_due(self.now) {
             let mut sample = LaneSample::default();
             lane.sample(&mut sample);
@@ -121,8 +120,9 @@ impl<W: Workload, C: Clock, M: Meter> Driver<W, C, M> {
         if self.next == Next::Leave || (self.next == Next::Done && self.outstanding == 0) {
             return Ok(Turn::Done);
         }
+        let unsettled = self.workload.unsettled();
         let wait = match self.next {
-            _ if wait.is_zero() => Wait::No,
+            _ if wait.is_zero() || unsettled => Wait::No,
             // More could be submitted at once, and nothing says that the lane is full.
             Next::Submit if !pushed_back && self.outstanding < self.depth => Wait::No,
             Next::IdleUntil(tick) => match tick.since(self.now) {
@@ -133,6 +133,9 @@ impl<W: Workload, C: Clock, M: Meter> Driver<W, C, M> {
         };
         self.completions.clear();
         let count = lane.poll(&mut self.completions, wait)?;
+        if unsettled {
+            self.workload.settle(&mut self.recorder);
+        }
         self.now = self.clock.now();
         for completion in &self.completions {
             self.outstanding = self.outstanding.saturating_sub(1);

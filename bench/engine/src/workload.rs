@@ -41,8 +41,13 @@ pub trait Workload: Send {
     -> Result<(), RunError>;
     /// Called after every poll with the moment after it, for workloads that watch memory instead of completions.
     fn after_poll(&mut self, _now: Tick, _recorder: &mut LaneRecorder) {}
-    /// Called after every submit, and once at the end: the place to record what was put off so that an answer
-    /// could leave first. Recording between a question and its answer would be measured as latency.
+    /// Whether something waits for [`settle`](Workload::settle). The driver then polls once without waiting, so
+    /// that the answer is on its way before anything is recorded.
+    fn unsettled(&self) -> bool {
+        false
+    }
+    /// Records what was put off so that an answer could leave first: recording between a question and its answer
+    /// would be measured as latency. Called after the poll that sends, and once at the end.
     fn settle(&mut self, _recorder: &mut LaneRecorder) {}
 }
 
@@ -60,6 +65,9 @@ impl<W: Workload + ?Sized> Workload for Box<W> {
     }
     fn after_poll(&mut self, now: Tick, recorder: &mut LaneRecorder) {
         (**self).after_poll(now, recorder)
+    }
+    fn unsettled(&self) -> bool {
+        (**self).unsettled()
     }
     fn settle(&mut self, recorder: &mut LaneRecorder) {
         (**self).settle(recorder)

@@ -61,6 +61,10 @@ impl Workload for PingPong {
         Ok(())
     }
 
+    fn unsettled(&self) -> bool {
+        self.unrecorded.is_some()
+    }
+
     fn settle(&mut self, recorder: &mut LaneRecorder) {
         if let Some((started, ended, len)) = self.unrecorded.take() {
             recorder.service_latency(started, ended);
@@ -123,6 +127,10 @@ impl Workload for Echo {
             recorder.sent(now, u64::from(done.len));
         }
         Ok(())
+    }
+
+    fn unsettled(&self) -> bool {
+        self.unrecorded.is_some()
     }
 
     fn settle(&mut self, recorder: &mut LaneRecorder) {
