@@ -10,7 +10,7 @@ use crate::document;
 pub fn run(args: &ReportArgs) -> Result<u8> {
     let mut doc = document::read(&args.file)?;
     if args.criteria.is_some() {
-        doc.verdicts = pathproof_model::judge(&doc, &read_criteria(args.criteria.as_deref())?);
+        pathproof_model::judge_into(&mut doc, &read_criteria(args.criteria.as_deref())?);
     }
     print(&doc, args.format)?;
     Ok(0)

@@ -117,7 +117,7 @@ impl ClientRun {
 
     /// Judges a document that this run did not measure by itself, then ends like [`ClientRun::finish`].
     pub fn judge_and_finish(self, mut doc: ResultDoc, ending: Ending) -> Result<u8> {
-        doc.verdicts = pathproof_model::judge(&doc, &self.criteria);
+        pathproof_model::judge_into(&mut doc, &self.criteria);
         self.finish(&doc, ending)
     }
 

@@ -52,6 +52,12 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     verdicts
 }
 
+/// Judges a document and keeps the verdicts in it, with the criteria that they rest on.
+pub fn judge_into(doc: &mut ResultDoc, criteria: &Criteria) {
+    doc.verdicts = judge(doc, criteria);
+    doc.criteria = Some(criteria.clone());
+}
+
 /// What all verdicts come to: the worst of them, and inconclusive when there is none.
 pub fn overall(doc: &ResultDoc) -> Outcome {
     let worst = doc.verdicts.iter().map(|v| v.outcome).max().unwrap_or(Outcome::Inconclusive);

@@ -24,7 +24,7 @@ pub use channels::{Answer, ChannelPair, Channels, UnusedNic};
 pub use criteria::Criteria;
 pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
 pub use finding::{Finding, Severity};
-pub use judge::{exit_code, judge, overall};
+pub use judge::{exit_code, judge, judge_into, overall};
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuPath, MtuRouter, MtuTried};
 pub use multi::{Failover, NicShare};

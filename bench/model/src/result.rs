@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Channels, Direction, Environment, Failover, Finding, Limits, MigrateDetail, MtuPath, NicShare, Plan,
-    SmbServer, StepKind, StepSpec,
+    Channels, Criteria, Direction, Environment, Failover, Finding, Limits, MigrateDetail, MtuPath, NicShare,
+    Plan, SmbServer, StepKind, StepSpec,
 };
 
 /// Name of the schema that documents of this version carry.
@@ -40,6 +40,9 @@ pub struct ResultDoc {
     pub findings: Vec<Finding>,
     /// What was judged.
     pub verdicts: Vec<Verdict>,
+    /// The limits that the verdicts were judged by; `null` where nothing was judged.
+    #[serde(default)]
+    pub criteria: Option<Criteria>,
     /// Why the run ended early, if it did.
     pub error: Option<StepError>,
     /// What an SMB server says about itself (`pathproof smb`).
@@ -65,6 +68,7 @@ impl ResultDoc {
             steps: Vec::new(),
             findings: Vec::new(),
             verdicts: Vec::new(),
+            criteria: None,
             error: None,
             smb: None,
             channels: None,

@@ -292,7 +292,9 @@ impl TcpLane {
         for _ in 0..TRIES_PER_CLOCK {
             if !only_receives {
                 self.try_all(out)?;
-            } else if let Step::Completed(completion) = self.receiver.step(&mut self.link, libc::MSG_DONTWAIT)? {
+            } else if let Step::Completed(completion) =
+                self.receiver.step(&mut self.link, libc::MSG_DONTWAIT)?
+            {
                 out.push(completion);
                 self.receive_first = false;
             }

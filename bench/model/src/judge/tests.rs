@@ -123,6 +123,29 @@ fn an_unknown_link_speed_is_said_and_does_not_fail() {
 }
 
 #[test]
+fn a_link_without_a_speed_may_lose_more_in_its_own_queue_but_not_everything() {
+    for (retransmits, expected, part) in [
+        (1100, Outcome::Pass, "550 per GB (limit of links without a speed 5000)"),
+        (12_000, Outcome::Fail, "6000 per GB, above the limit of links without a speed of 5000"),
+    ] {
+        let mut doc = doc(vec![stream(40.0, 39.0, retransmits)]);
+        doc.environment.server.as_mut().unwrap().nics[0].speed_bits_per_s = None;
+        let (outcome, reason) = one(&doc);
+        assert_eq!(outcome, expected, "{reason}");
+        assert!(reason.contains(part), "{reason}");
+    }
+}
+
+#[test]
+fn a_judged_document_says_by_which_limits() {
+    let mut doc = doc(vec![stream(9.4, 9.0, 12)]);
+    let own = Criteria::from_toml("[throughput]\nlink_share_min = 0.95").unwrap();
+    judge_into(&mut doc, &own);
+    assert_eq!(doc.verdicts[0].outcome, Outcome::Fail);
+    assert_eq!(doc.criteria.unwrap().throughput.link_share_min, 0.95);
+}
+
+#[test]
 fn the_best_run_of_a_direction_is_held_against_the_link() {
     let several = Step { name: "tcp stream out, 4 lanes".into(), ..stream(9.4, 9.0, 0) };
     let (outcome, reason) = one(&doc(vec![stream(4.0, 3.9, 0), several]));
