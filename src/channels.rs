@@ -1,8 +1,10 @@
 //! Brings the NICs of two hosts into the form that Multichannel's rules look at, and the prediction into a
 //! result document.
 
-use pathproof_engine::channels::{ChannelNic, Prefix, Question, findings, predict};
-use pathproof_model::{Channels, Environment, Outcome, ResultDoc, Verdict};
+use std::net::IpAddr;
+
+use pathproof_engine::channels::{ChannelNic, Prefix, Question, Rule, Rules, findings, predict};
+use pathproof_model::{ChannelPair, Channels, Environment, Outcome, ResultDoc, Verdict};
 
 /// The NICs of a host, without loopback: between two hosts it leads nowhere, though both have its addresses.
 pub fn nics(environment: &Environment) -> Vec<ChannelNic> {
@@ -24,6 +26,33 @@ pub fn local_nics(environment: &Environment, peer_is_here: bool) -> Vec<ChannelN
         }
     }
     nics
+}
+
+/// One way from a client's NIC to a server's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Address that the client binds to.
+    pub local: IpAddr,
+    /// Its NIC.
+    pub nic: String,
+    /// Address of the server.
+    pub remote: IpAddr,
+}
+
+/// All ways between two hosts that share a subnet, the best first; SMB would not use all of them.
+pub fn ways(client: &Environment, server: &Environment) -> Vec<Way> {
+    const NONE: [Rule; 4] =
+        [Rule::RemoteUnindexed, Rule::RemoteLinkLocal, Rule::LinkLocalMismatch, Rule::Unreachable];
+    let leads_nowhere = |rule: &str| {
+        rule.ends_with("-unusable") || rule.ends_with("-link-local") || NONE.iter().any(|r| r.word() == rule)
+    };
+    let channels = predict(&nics(client), &nics(server), &Question::new(Rules::Windows));
+    let usable = |pair: &ChannelPair| {
+        let link_local = matches!(pair.remote, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        !link_local && !leads_nowhere(&pair.rule)
+    };
+    let pairs = channels.pairs.into_iter().filter(usable);
+    pairs.map(|pair| Way { local: pair.local, nic: pair.local_nic, remote: pair.remote }).collect()
 }
 
 /// Predicts both directions between two pathproof hosts.
@@ -49,7 +78,7 @@ pub fn predict_into(doc: &mut ResultDoc) {
     if doc.peer.as_deref() == Some("self") {
         return;
     }
-    let question = Question::new(pathproof_engine::channels::Rules::Windows);
+    let question = Question::new(Rules::Windows);
     let channels = between(&local_nics(local, false), &nics(remote), &question);
     if channels.pairs.iter().any(|pair| pair.chosen) {
         doc.findings.extend(findings(&channels));

@@ -1,24 +1,33 @@
 //! The client's run: reach the peer, take it through the plan step by step, keep the document current.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail};
 
 use pathproof_api::{Clock, Offer, Tick};
-use pathproof_engine::control::{Accept, Client, ClientEvent, Go, Hello, Patience};
+use pathproof_engine::control::{
+    Accept, Client, ClientEvent, Go, Hello, Message, Patience, Resume, encode_frame,
+};
 use pathproof_model::environment::Observed;
 use pathproof_model::{ErrorKind, Finding, Half, Plan, ResultDoc, Step, StepError, StepSpec, Tool};
 
+use crate::channels::Way;
 use crate::clock::RealClock;
 use crate::registry::Registry;
 use crate::secure::{self, Key, SecureError};
-use crate::session::Session;
+use crate::session::{Fresh, Heard, Link, Revival, Session};
 use crate::steps::{self, Context, End, SessionFacts, Setup};
 use crate::watch::{Observer, RunEvent};
 
 /// How long a connection attempt may take, per address.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a way back to a session whose connection fell silent is looked for.
+const RETURN: Duration = Duration::from_secs(8);
+/// How long one attempt at that may take.
+const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// Whom to measure against.
 #[derive(Clone)]
@@ -94,18 +103,25 @@ fn conduct(
         end: End::Client,
         secret: unhex(&accept.session)
             .ok_or_else(|| error(ErrorKind::Protocol, "the peer's session secret is malformed"))?,
-        local: session.local,
-        peer: session.peer,
+        local: session.local(),
+        peer: session.peer(),
         limits: accept.limits.clone(),
         seed: plan.seed,
         environment: doc.environment.client.clone().unwrap_or_default(),
         peer_environment: accept.environment.clone(),
     };
+    if facts.outlives_its_path(&accept.granted) {
+        session.survive(way_back(&facts, &target.key));
+    }
     observer.event(&RunEvent::Opened { doc });
     let mut turns = Turns { session, facts, registry, clock, pending: None };
     let ended = turns.steps(&accept.granted.steps, doc, observer);
     turns.session.machine.bye(ended.as_ref().err().map_or("", |e| &e.message));
     turns.session.flush();
+    for moved in &turns.session.moves {
+        let evidence = format!("the control connection fell silent and went on {moved}");
+        doc.findings.push(Finding::new("CONTROL-MOVED", evidence));
+    }
     ended
 }
 
@@ -128,7 +144,7 @@ fn open(
     let mut last = error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address"));
     let mut stream = None;
     for address in addresses {
-        match dial(address) {
+        match dial(address, CONNECT, None) {
             Ok(connected) => {
                 stream = Some(connected);
                 break;
@@ -149,17 +165,73 @@ fn open(
         };
         error(kind, format!("{host}:{port}: {e}"))
     })?;
-    Session::new(Client::new(Patience::default()), clock.clone(), halves, (local, peer), interrupt.clone())
-        .map_err(io)
+    let link = Link::new(halves, (local, peer)).map_err(io)?;
+    Ok(Session::new(Client::new(Patience::default()), clock.clone(), link, interrupt.clone()))
+}
+
+/// How the client comes back to its session when the path of the control connection dies: over the other ways
+/// between the hosts, then over the first one again, until the session's patience is spent.
+fn way_back(facts: &SessionFacts, key: &Key) -> Revival {
+    let (found, fresh) = mpsc::channel();
+    let (ways, first, token, key) = (facts.other_ways(), facts.peer, facts.resume_token(), key.clone());
+    let dial = move |seen: u32| {
+        let (ways, token, key, found) = (ways.clone(), token.clone(), key.clone(), found.clone());
+        let search = move || {
+            let until = Instant::now() + RETURN;
+            let others = ways.iter().map(|way| (SocketAddr::new(way.remote, first.port()), Some(way)));
+            let all: Vec<_> = others.chain([(first, None)]).collect();
+            while Instant::now() < until {
+                for (address, way) in &all {
+                    match come_back(*address, *way, &key, &Resume { token: token.clone(), seen }) {
+                        Ok(back) => return drop(found.send(back)),
+                        Err(error) => tracing::debug!(%address, %error, "no way back here"),
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("way back".into()).spawn(search) {
+            tracing::warn!(%error, "no thread to look for another way to the peer");
+        }
+    };
+    Revival { fresh, dial: Some(Box::new(dial)), patience: RETURN + ATTEMPT }
+}
+
+/// One attempt to take a session up again. The inner error is the server's word that there is none.
+fn come_back(
+    address: SocketAddr,
+    way: Option<&Way>,
+    key: &Key,
+    resume: &Resume,
+) -> anyhow::Result<Result<Fresh, String>> {
+    let stream = dial(address, ATTEMPT, way)?;
+    let addresses = (stream.local_addr()?, stream.peer_addr()?);
+    prepare_socket(&stream)?;
+    let mut link = Link::new(secure::connect(stream, key, ATTEMPT)?, addresses)?;
+    link.allow_large_messages();
+    link.send(&encode_frame(&Message::Resume(resume.clone()), 0)?).map_err(|loss| anyhow!(loss.how))?;
+    match link.hear(ATTEMPT) {
+        Some(Heard::Message(_, message)) => match *message {
+            Message::Resumed { seen } => Ok(Ok(Fresh { link, seen })),
+            Message::Reject(reject) => Ok(Err(reject.reasons.join("; "))),
+            other => bail!("{} came in answer to RESUME", other.name()),
+        },
+        Some(Heard::Lost(loss)) => bail!(loss.how),
+        None => bail!("no answer to RESUME"),
+    }
 }
 
 /// Connects with a segment size that every path carries (RFC 9293 §3.7.1), announced and obeyed both ways: the
 /// control channel must live on the very paths whose MTU is at fault, and has no need for large segments.
-fn dial(address: SocketAddr) -> std::io::Result<TcpStream> {
+fn dial(address: SocketAddr, within: Duration, way: Option<&Way>) -> std::io::Result<TcpStream> {
     const SEGMENT_BYTES: u32 = 536;
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
     socket.set_tcp_mss(SEGMENT_BYTES)?;
-    socket.connect_timeout(&address.into(), CONNECT)?;
+    if let Some(way) = way {
+        socket.bind_device(Some(way.nic.as_bytes()))?;
+        socket.bind(&SocketAddr::new(way.local, 0).into())?;
+    }
+    socket.connect_timeout(&address.into(), within)?;
     Ok(socket.into())
 }
 

@@ -5,15 +5,16 @@
 //! key it costs one bounded thread for a bounded time; a stray connection is closed and named in the log. While
 //! nobody is connected it sleeps in `accept` and wakes for nothing.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use pathproof_api::{Clock, Offer, Tick};
 use pathproof_engine::control::{
-    Accept, Go, LANE_MAGIC, MAGIC, PREAMBLE_BYTES, Patience, Ready, Server, ServerEvent,
+    Accept, Go, LANE_MAGIC, MAGIC, PREAMBLE_BYTES, Patience, Ready, Resume, Server, ServerEvent,
 };
 use pathproof_model::environment::Observed;
 use pathproof_model::{ErrorKind, Finding, Half, Limits, Plan, StepError, StepSpec};
@@ -23,11 +24,13 @@ use crate::clock::RealClock;
 use crate::coordinate::{decode, encode, hex, prepare_socket, tool};
 use crate::registry::Registry;
 use crate::secure::{self, Key};
-use crate::session::Session;
+use crate::session::{Fresh, Link, Revival, Session};
 use crate::steps::{self, Context, End, Prepared, SessionFacts, Setup};
 
 /// How long a connection may take to say what it is, and to prove the key.
 const FIRST_BYTES: Duration = Duration::from_secs(5);
+/// How long a client whose connection fell silent may stay away.
+const AWAY: Duration = Duration::from_secs(15);
 /// Connections that have not yet said what they are; more are closed at once.
 const UNKNOWN_MAX: u32 = 256;
 
@@ -56,8 +59,17 @@ struct Shared {
     registry: Registry,
     clients: AtomicU32,
     unknown: AtomicU32,
+    /// Sessions that a client may come back to, by token.
+    returns: Mutex<BTreeMap<String, mpsc::Sender<Result<Fresh, String>>>>,
     /// Never set by anything today but kept apart from the client's flag: a server ends by signal.
     interrupt: Arc<AtomicBool>,
+}
+
+impl Shared {
+    fn returns(&self) -> MutexGuard<'_, BTreeMap<String, mpsc::Sender<Result<Fresh, String>>>> {
+        // Nothing under this lock can be left half done, so a panic elsewhere does not spoil it.
+        self.returns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Counts one more while it lives, if there is room.
@@ -93,6 +105,7 @@ impl Listening {
             registry: Registry::new(),
             clients: AtomicU32::new(0),
             unknown: AtomicU32::new(0),
+            returns: Mutex::default(),
             interrupt: Arc::new(AtomicBool::new(false)),
         };
         Ok(Listening { listeners, shared: Arc::new(shared) })
@@ -185,9 +198,9 @@ fn connection(mut stream: TcpStream, from: SocketAddr, shared: &Shared) {
             drop(place);
             let clock = RealClock::new();
             let machine = Server::new(clock.now(), Patience::default());
-            match Session::new(machine, clock, halves, addresses, shared.interrupt.clone()) {
-                Ok(session) => {
-                    serve_client(session, from, shared);
+            match Link::new(halves, addresses) {
+                Ok(link) => {
+                    serve_client(Session::new(machine, clock, link, shared.interrupt.clone()), from, shared);
                     pathproof_api::os::release_heap();
                 }
                 Err(error) => tracing::warn!(%from, "no thread for the session: {error}"),
@@ -201,6 +214,7 @@ fn connection(mut stream: TcpStream, from: SocketAddr, shared: &Shared) {
 fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared) {
     let hello = match session.event(Tick(u64::MAX)) {
         Some(ServerEvent::Hello(hello)) => hello,
+        Some(ServerEvent::Resume(resume)) => return hand_over(session, &resume, from, shared),
         Some(ServerEvent::Over(Some(error))) => {
             tracing::warn!(%from, "left before greeting: {}", error.message);
             return;
@@ -240,14 +254,15 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
     let facts = SessionFacts {
         end: End::Server,
         secret,
-        local: session.local,
-        peer: session.peer,
+        local: session.local(),
+        peer: session.peer(),
         limits: limits.clone(),
         seed: hello.plan.seed,
         environment: observed.environment.clone(),
         peer_environment: hello.environment.clone(),
     };
     session.allow_large_messages();
+    let outlives = facts.outlives_its_path(&granted);
     let now = session.clock.now();
     session.machine.accept(
         now,
@@ -260,11 +275,42 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
             session: hex(&secret),
         },
     );
+    let _expected = outlives.then(|| expect_back(&mut session, facts.resume_token(), shared));
     let ended = turns(&mut session, &facts, shared);
     match ended {
         None => tracing::info!(%from, "client done"),
         Some(error) => tracing::warn!(%from, "client lost: {}", error.message),
     }
+}
+
+/// Withdraws the right to come back to a session when it ends.
+struct Expected<'a>(&'a Shared, String);
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        self.0.returns().remove(&self.1);
+    }
+}
+
+/// From here on the client may come back to `session` when the path of its connection dies.
+fn expect_back<'a>(session: &mut Session<Server>, token: String, shared: &'a Shared) -> Expected<'a> {
+    let (found, fresh) = mpsc::channel();
+    shared.returns().insert(token.clone(), found);
+    session.survive(Revival { fresh, dial: None, patience: AWAY });
+    Expected(shared, token)
+}
+
+/// A client came back on a fresh connection: its session takes that over.
+fn hand_over(mut session: Session<Server>, resume: &Resume, from: SocketAddr, shared: &Shared) {
+    let found = shared.returns().get(&resume.token).cloned();
+    let Some(found) = found else {
+        tracing::warn!(%from, "refused: it comes back to a session that is not here");
+        session.machine.reject(vec!["the peer does not have the session any more".into()]);
+        return session.flush();
+    };
+    tracing::info!(%from, "a client came back over another way");
+    // A session that ends at this very moment needs no connection.
+    let _ = found.send(Ok(Fresh { link: session.into_link(), seen: resume.seen }));
 }
 
 /// Follows the client through its steps. Returns why the session was lost, if it was.
@@ -274,7 +320,7 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
         let (ended, go) = match session.event(Tick(u64::MAX)) {
             Some(ServerEvent::Turn { ended, go }) => (ended, go),
             Some(ServerEvent::Over(error)) => return error,
-            Some(ServerEvent::Hello(_)) | None => return None,
+            Some(ServerEvent::Hello(_) | ServerEvent::Resume(_)) | None => return None,
             // Late news of a step that is over here.
             Some(ServerEvent::Step(_) | ServerEvent::PeerFailed(_)) => continue,
         };

@@ -1,27 +1,31 @@
 //! Pumps one control session: bytes of the secure channel in, messages through the engine's state machine,
 //! events out. The same pump serves both roles.
+//!
+//! A session can outlive its connection: when the path below it falls silent, and the owner has named a
+//! [`Revival`], the next connection takes over where the last one ended, and the state machine never knows.
+
+mod link;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{
-    Client, ClientEvent, FRAME_BYTES_MAX, FrameDecoder, HELLO_BYTES_MAX, Input, Output, Server, ServerEvent,
-    encode_frame,
+    Client, ClientEvent, Input, Journal, Message, Output, Server, ServerEvent, encode_frame,
 };
 use pathproof_model::{ErrorKind, StepError};
 use serde_json::Value;
 
 use crate::clock::RealClock;
-use crate::secure::{SecureReader, SecureWriter};
+pub use link::{Dial, Fresh, Heard, Link, Loss, Revival};
 
 /// How long one look at the interrupt flag may be apart from the next.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long one look for another connection may be apart from the next.
+const LOST_LOOK: Duration = Duration::from_millis(20);
 
 /// What both state machines can do.
 pub trait Machine {
@@ -53,59 +57,67 @@ impl Machine for Server {
     }
 }
 
-/// One control session over one connection.
+/// One control session.
 pub struct Session<M: Machine> {
     /// The state machine. After calling it directly, take its wishes out with [`Session::event`].
     pub machine: M,
     /// Its clock.
     pub clock: RealClock,
-    /// The address at this end.
-    pub local: SocketAddr,
-    /// The address at the other end.
-    pub peer: SocketAddr,
-    writer: SecureWriter,
-    inbox: mpsc::Receiver<Input>,
-    reader: Option<JoinHandle<()>>,
-    large: Arc<AtomicBool>,
+    /// Where the connection had to be replaced, in words.
+    pub moves: Vec<String>,
+    link: Link,
+    journal: Journal,
+    revival: Option<Revival>,
+    /// The connection is lost since then, and another one is looked for.
+    lost: Option<(Tick, Loss)>,
+    /// The connection is lost for good.
+    ended: bool,
     timer: Option<Tick>,
     events: VecDeque<M::Event>,
     interrupt: Arc<AtomicBool>,
 }
 
 impl<M: Machine> Session<M> {
-    /// Takes over a secure channel. `interrupt` is the user's wish to stop.
-    pub fn new(
-        machine: M,
-        clock: RealClock,
-        (writer, reader): (SecureWriter, SecureReader),
-        (local, peer): (SocketAddr, SocketAddr),
-        interrupt: Arc<AtomicBool>,
-    ) -> std::io::Result<Session<M>> {
-        // Bounded: a peer that sends faster than we read is slowed down by TCP, not bought memory.
-        let (sender, inbox) = mpsc::sync_channel(64);
-        let large = Arc::new(AtomicBool::new(false));
-        let allowed = large.clone();
-        let reader = std::thread::Builder::new()
-            .name("control".into())
-            .spawn(move || read_messages(reader, &sender, &allowed))?;
-        Ok(Session {
+    /// A session that begins on `link`. `interrupt` is the user's wish to stop.
+    pub fn new(machine: M, clock: RealClock, link: Link, interrupt: Arc<AtomicBool>) -> Session<M> {
+        Session {
             machine,
             clock,
-            local,
-            peer,
-            writer,
-            inbox,
-            reader: Some(reader),
-            large,
+            moves: vec![],
+            link,
+            journal: Journal::new(),
+            revival: None,
+            lost: None,
+            ended: false,
             timer: None,
             events: VecDeque::new(),
             interrupt,
-        })
+        }
+    }
+
+    /// The address at this end.
+    pub fn local(&self) -> SocketAddr {
+        self.link.local
+    }
+
+    /// The address at the other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.link.peer
+    }
+
+    /// Gives up the session but not its connection.
+    pub fn into_link(self) -> Link {
+        self.link
     }
 
     /// Allows large messages, once the peer is known.
     pub fn allow_large_messages(&self) {
-        self.large.store(true, Ordering::Relaxed);
+        self.link.allow_large_messages();
+    }
+
+    /// Lets the session outlive its connection from here on.
+    pub fn survive(&mut self, revival: Revival) {
+        self.revival = Some(revival);
     }
 
     /// Whether the user wants to stop.
@@ -120,14 +132,98 @@ impl<M: Machine> Session<M> {
                 Output::Arm(at) => self.timer = Some(at),
                 Output::Event(event) => self.events.push_back(event),
                 Output::Send(message) => {
-                    let sent = encode_frame(&message)
-                        .map_err(std::io::Error::other)
-                        .and_then(|bytes| self.writer.send(&bytes));
-                    if let Err(error) = sent {
-                        let now = self.clock.now();
-                        self.machine.handle(now, Input::Closed(error.to_string()));
+                    let link = (self.lost.is_none()).then_some(&mut self.link);
+                    let sent = match (self.journal.say(&message), link) {
+                        (Ok(frame), Some(link)) => link.send(frame),
+                        (Ok(_), None) => Ok(()),
+                        (Err(error), _) => Err(Loss { how: error.to_string(), silent: false }),
+                    };
+                    if let Err(loss) = sent {
+                        self.lose(loss);
                     }
                 }
+            }
+        }
+    }
+
+    /// The connection is lost: look for another one, or tell the machine that this was the end.
+    fn lose(&mut self, loss: Loss) {
+        let now = self.clock.now();
+        match &self.revival {
+            Some(revival) if loss.silent => {
+                tracing::info!(
+                    how = loss.how,
+                    "the control connection fell silent; another one is looked for"
+                );
+                if let Some(dial) = &revival.dial {
+                    dial(self.journal.received());
+                }
+                self.lost = Some((now, loss));
+            }
+            _ => {
+                self.ended = true;
+                self.machine.handle(now, Input::Closed(loss.how));
+            }
+        }
+    }
+
+    /// Takes a connection on which the other end has come back, or gives up when none came in time.
+    fn look_for_another(&mut self) {
+        let Some(revival) = &self.revival else { return };
+        let why = match (revival.fresh.try_recv(), &self.lost) {
+            (Ok(Ok(fresh)), _) => return self.adopt(fresh),
+            (Ok(Err(why)), _) => why,
+            (Err(_), Some((since, _))) if self.clock.now().since(*since) >= revival.patience => {
+                "no other way to the peer was found".into()
+            }
+            (Err(_), _) => return,
+        };
+        let how = self.lost.take().map_or(String::new(), |(_, loss)| loss.how + ", and ");
+        self.revival = None;
+        self.lose(Loss { how: how + &why, silent: false });
+    }
+
+    fn adopt(&mut self, Fresh { link, seen }: Fresh) {
+        let dials = self.revival.as_ref().is_some_and(|revival| revival.dial.is_some());
+        self.moves.push(format!(
+            "from {} - {} to {} - {}",
+            self.link.local.ip(),
+            self.link.peer.ip(),
+            link.local.ip(),
+            link.peer.ip()
+        ));
+        self.link = link;
+        self.link.allow_large_messages();
+        self.lost = None;
+        let received = self.journal.received();
+        let greeting = match encode_frame(&Message::Resumed { seen: received }, received) {
+            Ok(frame) if !dials => frame,
+            _ => vec![],
+        };
+        let sent = match self.journal.resume(seen) {
+            Some(mut again) => {
+                let link = &mut self.link;
+                link.send(&greeting).and_then(|()| again.try_for_each(|frame| link.send(frame)))
+            }
+            None => Err(Loss { how: "it was away for too many messages".into(), silent: false }),
+        };
+        if let Err(loss) = sent {
+            self.lose(loss);
+        }
+    }
+
+    /// Passes on what came.
+    fn take(&mut self, heard: Heard) {
+        match heard {
+            Heard::Lost(loss) => self.lose(loss),
+            Heard::Message(seen, message) => {
+                let now = self.clock.now();
+                // One that comes back speaks for another session's counts.
+                if !matches!(*message, Message::Resume(_)) && !self.journal.hear(seen) {
+                    let how = "the peer confirmed more messages than it was sent".into();
+                    return self.machine.handle(now, Input::Closed(how));
+                }
+                self.machine.handle(now, Input::Message(message));
             }
         }
     }
@@ -139,15 +235,19 @@ impl<M: Machine> Session<M> {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
+            if self.ended {
+                return None;
+            }
+            self.look_for_another();
             let now = self.clock.now();
             if now >= until || self.interrupted() {
                 // Something may have arrived already; it is not to be lost behind a deadline.
-                match self.inbox.try_recv() {
-                    Ok(input) => {
-                        self.machine.handle(now, input);
+                match self.hear(Duration::ZERO) {
+                    Some(heard) => {
+                        self.take(heard);
                         continue;
                     }
-                    Err(_) => return None,
+                    None => return None,
                 }
             }
             if let Some(at) = self.timer.filter(|at| now >= *at) {
@@ -158,20 +258,19 @@ impl<M: Machine> Session<M> {
             }
             let wake = self.timer.map_or(until, |at| at.min(until));
             let wait = wake.since(now).min(LOOK);
-            match self.inbox.recv_timeout(wait) {
-                Ok(input) => {
-                    let now = self.clock.now();
-                    self.machine.handle(now, input);
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    let now = self.clock.now();
-                    self.machine.handle(now, Input::Closed("the reader ended".into()));
-                    self.carry_out();
-                    return self.events.pop_front();
-                }
+            if let Some(heard) = self.hear(wait) {
+                self.take(heard);
             }
         }
+    }
+
+    /// What comes within `wait`. A lost connection says nothing more.
+    fn hear(&self, wait: Duration) -> Option<Heard> {
+        if self.lost.is_some() {
+            std::thread::sleep(wait.min(LOST_LOOK));
+            return None;
+        }
+        self.link.hear(wait)
     }
 
     /// Sends what the machine has left to send, without waiting for anything.
@@ -182,54 +281,6 @@ impl<M: Machine> Session<M> {
     /// Puts an event back to be read again later.
     pub fn put_back(&mut self, event: M::Event) {
         self.events.push_front(event);
-    }
-}
-
-impl<M: Machine> Drop for Session<M> {
-    fn drop(&mut self) {
-        self.carry_out();
-        self.writer.shutdown();
-        if let Some(reader) = self.reader.take() {
-            // The reader may wait for room in the inbox: give it some.
-            while !reader.is_finished() {
-                let _ = self.inbox.recv_timeout(Duration::from_millis(5));
-            }
-            let _ = reader.join();
-        }
-    }
-}
-
-fn read_messages(mut reader: SecureReader, sender: &mpsc::SyncSender<Input>, large: &AtomicBool) {
-    let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);
-    let mut plain = Vec::new();
-    loop {
-        plain.clear();
-        if let Err(error) = reader.receive(&mut plain) {
-            let how = match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => "it was closed".into(),
-                _ => error.to_string(),
-            };
-            let _ = sender.send(Input::Closed(how));
-            return;
-        }
-        decoder.push(&plain);
-        if large.load(Ordering::Relaxed) {
-            decoder.set_cap(FRAME_BYTES_MAX);
-        }
-        loop {
-            match decoder.next_message() {
-                Ok(Some(message)) => {
-                    if sender.send(Input::Message(Box::new(message))).is_err() {
-                        return;
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    let _ = sender.send(Input::Closed(error.to_string()));
-                    return;
-                }
-            }
-        }
     }
 }
 
@@ -318,7 +369,7 @@ impl Channel for Session<Server> {
                     }),
                 )
             }
-            Some(ServerEvent::Hello(_)) => unexpected("a greeting"),
+            Some(ServerEvent::Hello(_) | ServerEvent::Resume(_)) => unexpected("a greeting"),
             None if self.interrupted() => Received::Interrupted,
             None => Received::Nothing,
         }

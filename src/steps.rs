@@ -17,9 +17,10 @@ pub use mtu::{agentless as agentless_mtu, check_spec as check_mtu_spec};
 
 use pathproof_api::{Offer, TransportError};
 use pathproof_model::{
-    Environment, ErrorKind, Finding, Half, Limits, ResultDoc, Step, StepError, StepKind, StepSpec,
+    Environment, ErrorKind, Finding, Half, Limits, Plan, ResultDoc, Step, StepError, StepKind, StepSpec,
 };
 
+use crate::channels::Way;
 use crate::clock::RealClock;
 use crate::registry::Registry;
 use crate::session::Channel;
@@ -72,6 +73,30 @@ impl SessionFacts {
         hasher.update(&step.to_le_bytes());
         hasher.update(&lane.to_le_bytes());
         *hasher.finalize().as_bytes()
+    }
+
+    /// What lets a client whose connection was lost come back to this session, hexadecimal.
+    pub fn resume_token(&self) -> String {
+        let hash = blake3::keyed_hash(&self.secret, b"pathproof resume");
+        hash.to_hex().to_string()
+    }
+
+    /// Whether the session outlives the path of its connection: it is about several NICs, and there is another
+    /// way between the hosts. Both ends come to the same answer.
+    pub fn outlives_its_path(&self, plan: &Plan) -> bool {
+        plan.steps.iter().any(|step| step.over() == Some("multi")) && !self.other_ways().is_empty()
+    }
+
+    /// The ways between the hosts other than the one that the session began on.
+    pub fn other_ways(&self) -> Vec<Way> {
+        let (client, server, own) = match self.end {
+            End::Client => (&self.environment, &self.peer_environment, (self.local, self.peer)),
+            End::Server => (&self.peer_environment, &self.environment, (self.peer, self.local)),
+        };
+        let own = (own.0.ip().to_canonical(), own.1.ip().to_canonical());
+        let mut ways = crate::channels::ways(client, server);
+        ways.retain(|way| (way.local, way.remote) != own);
+        ways
     }
 }
 

@@ -71,6 +71,12 @@ impl TwoNics {
         assert!(ip(&["-n", &self.names[2], "link", "set", port, state]), "{port} {state}");
     }
 
+    /// Runs `ip` in a host.
+    fn ip(&self, host: usize, args: &[&str]) {
+        let all = [&["-n", &self.names[host]], args].concat();
+        assert!(ip(&all), "ip {args:?}");
+    }
+
     /// The switch forwards nothing on this link any more, and nobody's carrier tells.
     fn silence(&self, at: usize, silent: bool) {
         let (bridge, state) = (format!("br{at}"), if silent { "down" } else { "up" });
@@ -186,25 +192,118 @@ fn a_nic_taken_down_costs_no_byte_and_less_than_a_second_and_comes_back() {
     assert!(codes(&doc).contains(&"CHANNEL-LOST") && !codes(&doc).contains(&"CHANNEL-DATA-FAULT"));
 }
 
+/// A verified stream over two NICs with the server beside it, disturbed after a second and a half.
+fn disturbed(tag: &str, args: &[&str], disturb: impl FnOnce(&TwoNics)) -> Option<Value> {
+    let hosts = TwoNics::new(tag, &[200, 200])?;
+    let _server = hosts.serve();
+    let command = hosts.stream(&[&["--verify"], args].concat());
+    let running = std::thread::spawn(move || run_within(command, Duration::from_secs(50)));
+    std::thread::sleep(Duration::from_millis(1500));
+    disturb(&hosts);
+    let output = running.join().unwrap();
+    let doc = document(&output);
+    assert_eq!(output.status.code(), Some(0), "{} {}", doc["error"], only_step(&doc)["error"]);
+    Some(doc)
+}
+
+/// A NIC was lost, and the bytes do not tell.
+fn assert_whole(doc: &Value) {
+    let failover = &only_step(doc)["failover"];
+    for bytes in ["lost_bytes", "duplicated_bytes"] {
+        assert_eq!(failover[bytes], 0, "{failover}");
+    }
+    assert_eq!(failover["verified"], true, "{failover}");
+    assert!(codes(doc).contains(&"CHANNEL-LOST") && !codes(doc).contains(&"CHANNEL-DATA-FAULT"));
+}
+
+const DURING: Duration = Duration::from_millis(1200);
+
 #[test]
 fn a_silent_drop_costs_no_byte_and_less_than_a_second() {
-    let Some(hosts) = TwoNics::new("hush", &[200, 200]) else { return };
-    let _server = hosts.serve();
-    let mut child = hosts
-        .stream(&["--time", "4s", "--verify"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    std::thread::sleep(Duration::from_millis(1500));
-    hosts.silence(2, true);
-    let status = wait_within(&mut child, Duration::from_secs(40));
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut text).unwrap();
-    let doc: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(status.code(), Some(0), "{}", doc["error"]);
+    let Some(doc) = disturbed("hush", &["--time", "4s"], |hosts| hosts.silence(2, true)) else { return };
+    assert_whole(&doc);
     let failover = &only_step(&doc)["failover"];
-    assert_eq!((&failover["lost_bytes"], &failover["verified"]), (&0.into(), &true.into()), "{failover}");
     assert!(failover["gap_ns"].as_u64().unwrap() <= 1_000_000_000, "{failover}");
+    assert!(!codes(&doc).contains(&"CONTROL-MOVED"));
+}
+
+#[test]
+fn a_cable_pulled_at_this_end_costs_no_byte() {
+    let pull = |hosts: &TwoNics| hosts.switch_port("a2", "down");
+    let Some(doc) = disturbed("cable", &["--time", "3s"], pull) else { return };
+    assert_whole(&doc);
+}
+
+#[test]
+fn an_address_that_is_removed_costs_no_byte() {
+    let remove = |hosts: &TwoNics| hosts.ip(0, &["addr", "del", "10.63.2.1/24", "dev", "v2"]);
+    let Some(doc) = disturbed("addr", &["--time", "3s"], remove) else { return };
+    assert_whole(&doc);
+}
+
+#[test]
+fn a_nic_of_the_peer_taken_down_costs_no_byte() {
+    let down = |hosts: &TwoNics| hosts.ip(1, &["link", "set", "v2", "down"]);
+    let Some(doc) = disturbed("peer", &["--time", "3s"], down) else { return };
+    assert_whole(&doc);
+}
+
+#[test]
+fn a_nic_that_flaps_costs_no_byte() {
+    let flaps = ["--time", "6s", "--fail", "v2@1s:2s", "--fail", "v2@3s:4s", "--fail", "v2@5s:5500ms"];
+    let Some(doc) = disturbed("flap", &flaps, |_| {}) else { return };
+    assert_whole(&doc);
+    let nics = only_step(&doc)["nics"].as_array().unwrap();
+    let v2 = nics.iter().find(|n| n["nic"] == "v2" && n["end"] == "client").unwrap();
+    assert!(v2["deaths"].as_u64().unwrap() >= 2, "{v2}");
+}
+
+#[test]
+fn a_nic_that_vanishes_between_plan_and_run_is_named_and_done_without() {
+    let Some(hosts) = TwoNics::new("gone", &[200, 200]) else { return };
+    let _server = hosts.serve();
+    let scratch = Scratch::new("gone");
+    let (plan, file) = (scratch.path("plan.toml"), scratch.path("result.json"));
+    let text = "[[steps]]\nkind = \"stream\"\ntime_ns = 1500000000\n\
+        [[steps]]\nkind = \"stream\"\nover = \"multi\"\ntime_ns = 1000000000\nverify = true\n";
+    std::fs::write(&plan, text).unwrap();
+    let args = [BINARY, "check", "10.63.1.2", "--key", KEY, "--plan", &plan, "-o", &file];
+    let mut child = hosts.at(0, &args).stdout(std::process::Stdio::null()).spawn().unwrap();
+    std::thread::sleep(DURING);
+    hosts.ip(0, &["link", "del", "v2"]);
+    wait_within(&mut child, Duration::from_secs(50));
+    let doc: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert!(only_step(&doc)["error"].is_null(), "{}", only_step(&doc)["error"]);
+    assert!(only_step(&doc)["summary"]["bytes"].as_u64().unwrap() > 1_000_000);
+    assert_whole(&doc);
+}
+
+#[test]
+fn the_session_goes_on_when_the_nic_of_its_control_connection_is_taken_down_and_comes_back() {
+    let fail = ["--time", "5s", "--fail", "v1@1s:3s"];
+    let Some(doc) = disturbed("ctldn", &fail, |_| {}) else { return };
+    assert_whole(&doc);
+    assert!(only_step(&doc)["failover"]["rejoined"].as_u64().unwrap() >= 1);
+}
+
+#[test]
+fn the_session_goes_on_when_its_control_connection_falls_silent_and_speaks_again() {
+    let blink = |hosts: &TwoNics| {
+        hosts.silence(1, true);
+        std::thread::sleep(DURING);
+        hosts.silence(1, false);
+    };
+    let Some(doc) = disturbed("ctlbl", &["--time", "5s"], blink) else { return };
+    assert_whole(&doc);
+}
+
+#[test]
+fn the_session_moves_to_another_nic_when_its_own_is_silent_for_good() {
+    let Some(doc) = disturbed("ctlhu", &["--time", "3s"], |hosts| hosts.silence(1, true)) else { return };
+    assert_whole(&doc);
+    let moved = doc["findings"].as_array().unwrap().iter().find(|f| f["code"] == "CONTROL-MOVED");
+    let evidence = moved.expect("the move is told")["evidence"].as_str().unwrap().to_owned();
+    assert!(evidence.contains("to 10.63.2.1 - 10.63.2.2"), "{evidence}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod client;
 mod frame;
 #[cfg(test)]
 mod fuzz;
+mod journal;
 mod message;
 mod preamble;
 mod server;
@@ -15,7 +16,8 @@ mod tests;
 
 pub use client::{Client, ClientEvent};
 pub use frame::{FRAME_BYTES_MAX, FrameDecoder, FrameError, HELLO_BYTES_MAX, encode as encode_frame};
-pub use message::{Accept, Go, Hello, Message, Ready, Reject, Turn, Turned};
+pub use journal::Journal;
+pub use message::{Accept, Go, Hello, Message, Ready, Reject, Resume, Turn, Turned};
 pub use preamble::{
     HIGHEST_VERSION, LANE_MAGIC, LOWEST_VERSION, MAGIC, PREAMBLE_BYTES, Preamble, PreambleError, negotiate,
 };

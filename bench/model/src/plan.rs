@@ -86,6 +86,14 @@ impl StepSpec {
             _ => None,
         }
     }
+
+    /// The transport of its lanes, where it has lanes.
+    pub fn over(&self) -> Option<&str> {
+        match self {
+            StepSpec::Migrate(migrate) => Some(&migrate.over),
+            _ => self.traffic().map(|traffic| traffic.over.as_str()),
+        }
+    }
 }
 
 /// Which way payload flows, as the client sees it.

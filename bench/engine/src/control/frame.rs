@@ -1,5 +1,5 @@
-//! Frames: `length u32 LE | tag u8 | body`. The length counts the body only and is checked against a cap
-//! before anything is allocated.
+//! Frames: `length u32 LE | seen u32 LE | tag u8 | body`. The length counts the body only and is checked against
+//! a cap before anything is allocated. `seen` is how many messages of the other end had come before.
 
 use super::Message;
 
@@ -8,7 +8,7 @@ pub const FRAME_BYTES_MAX: u32 = 32 << 20;
 /// Largest body before that, in bytes: a HELLO with a long plan and many NICs.
 pub const HELLO_BYTES_MAX: u32 = 1 << 20;
 
-const HEAD: usize = 5;
+const HEAD: usize = 9;
 
 /// Why bytes are not a frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,8 +28,8 @@ pub enum FrameError {
     Unreadable(String),
 }
 
-/// One message as a frame.
-pub fn encode(message: &Message) -> Result<Vec<u8>, FrameError> {
+/// One message as a frame, from an end that has `seen` so many.
+pub fn encode(message: &Message, seen: u32) -> Result<Vec<u8>, FrameError> {
     let (tag, body) = message.encode().map_err(|e| FrameError::Unreadable(e.to_string()))?;
     let length = u32::try_from(body.len())
         .ok()
@@ -37,6 +37,7 @@ pub fn encode(message: &Message) -> Result<Vec<u8>, FrameError> {
         .ok_or(FrameError::TooLong { length: u32::MAX, cap: FRAME_BYTES_MAX })?;
     let mut bytes = Vec::with_capacity(HEAD + body.len());
     bytes.extend_from_slice(&length.to_le_bytes());
+    bytes.extend_from_slice(&seen.to_le_bytes());
     bytes.push(tag);
     bytes.extend_from_slice(&body);
     Ok(bytes)
@@ -65,12 +66,11 @@ impl FrameDecoder {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole message, or `None` while it is incomplete.
-    pub fn next_message(&mut self) -> Result<Option<Message>, FrameError> {
-        if self.buffer.len() < HEAD {
-            return Ok(None);
-        }
-        let length = u32::from_le_bytes([self.buffer[0], self.buffer[1], self.buffer[2], self.buffer[3]]);
+    /// The next whole message with what its sender had seen, or `None` while it is incomplete.
+    pub fn next_message(&mut self) -> Result<Option<(u32, Message)>, FrameError> {
+        let Some(head) = self.buffer.first_chunk::<HEAD>() else { return Ok(None) };
+        let [l0, l1, l2, l3, s0, s1, s2, s3, tag] = *head;
+        let (length, seen) = (u32::from_le_bytes([l0, l1, l2, l3]), u32::from_le_bytes([s0, s1, s2, s3]));
         if length > self.cap {
             return Err(FrameError::TooLong { length, cap: self.cap });
         }
@@ -78,9 +78,9 @@ impl FrameDecoder {
         if self.buffer.len() < end {
             return Ok(None);
         }
-        let message = Message::decode(self.buffer[4], &self.buffer[HEAD..end]);
+        let message = Message::decode(tag, &self.buffer[HEAD..end]);
         self.buffer.drain(..end);
-        message.map(Some).map_err(FrameError::Unreadable)
+        message.map(|message| Some((seen, message))).map_err(FrameError::Unreadable)
     }
 }
 
@@ -91,15 +91,15 @@ mod tests {
     #[test]
     fn a_message_survives_any_cutting() {
         let message = Message::Bye { reason: "because ü".into() };
-        let bytes = encode(&message).unwrap();
+        let bytes = encode(&message, 7).unwrap();
         for cut in 0..bytes.len() {
             let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);
             decoder.push(&bytes[..cut]);
             assert_eq!(decoder.next_message(), Ok(None), "cut at {cut}");
             decoder.push(&bytes[cut..]);
             decoder.push(&bytes);
-            assert_eq!(decoder.next_message().unwrap(), Some(message.clone()));
-            assert_eq!(decoder.next_message().unwrap(), Some(message.clone()));
+            assert_eq!(decoder.next_message().unwrap(), Some((7, message.clone())));
+            assert_eq!(decoder.next_message().unwrap(), Some((7, message.clone())));
             assert_eq!(decoder.next_message(), Ok(None));
         }
     }
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn four_gibibytes_are_refused_before_they_are_bought() {
         let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);
-        decoder.push(&[0xff, 0xff, 0xff, 0xff, 1]);
+        decoder.push(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1]);
         assert!(matches!(decoder.next_message(), Err(FrameError::TooLong { length: u32::MAX, .. })));
     }
 
@@ -116,7 +116,7 @@ mod tests {
         for (tag, body) in [(0u8, &b"{}"[..]), (99, b"{}"), (1, b"not json"), (4, b"{\"ended\":\"x\"}")] {
             let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);
             decoder.push(&(body.len() as u32).to_le_bytes());
-            decoder.push(&[tag]);
+            decoder.push(&[0, 0, 0, 0, tag]);
             decoder.push(body);
             assert!(matches!(decoder.next_message(), Err(FrameError::Unreadable(_))), "{tag} {body:?}");
         }

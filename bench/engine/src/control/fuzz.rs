@@ -20,6 +20,8 @@ fn any_message() -> impl Strategy<Value = Message> {
         turned,
         any::<u32>().prop_map(|step| Message::Step { step, body: serde_json::json!([step]) }),
         ".*".prop_map(|reason| Message::Bye { reason }),
+        any::<u32>().prop_map(|seen| Message::Resume(Resume { token: "0".into(), seen })),
+        any::<u32>().prop_map(|seen| Message::Resumed { seen }),
         Just(Message::Reject(Reject { reasons: vec![] })),
     ]
 }

@@ -30,6 +30,13 @@ pub enum Message {
         /// Why.
         error: StepError,
     },
+    /// Client, first on a new connection: I come back to this session, whose connection was lost.
+    Resume(Resume),
+    /// Server, first on that connection: so many of your messages have come; what is missing follows.
+    Resumed {
+        /// Messages of the client that came before the loss.
+        seen: u32,
+    },
     /// Either: I am leaving, for this reason.
     Bye {
         /// Empty when all is well.
@@ -70,6 +77,22 @@ pub struct Accept {
 pub struct Reject {
     /// Every reason, not only the first.
     pub reasons: Vec<String>,
+}
+
+/// A client that comes back.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    /// What only the two ends of the session can know, hexadecimal.
+    pub token: String,
+    /// Messages of the server that came before the loss.
+    pub seen: u32,
+}
+
+impl std::fmt::Debug for Resume {
+    /// Leaves the token out: it opens the session for as long as it lasts.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resume").field("seen", &self.seen).finish_non_exhaustive()
+    }
 }
 
 /// What the client wants next.
@@ -129,6 +152,11 @@ struct FailBody {
 }
 
 #[derive(Serialize, Deserialize)]
+struct ResumedBody {
+    seen: u32,
+}
+
+#[derive(Serialize, Deserialize)]
 struct ByeBody {
     reason: String,
 }
@@ -149,6 +177,8 @@ impl Message {
                 (7, serde_json::to_vec(&FailBody { step: *step, error: error.clone() })?)
             }
             Message::Bye { reason } => (8, serde_json::to_vec(&ByeBody { reason: reason.clone() })?),
+            Message::Resume(m) => (9, serde_json::to_vec(m)?),
+            Message::Resumed { seen } => (10, serde_json::to_vec(&ResumedBody { seen: *seen })?),
         })
     }
 
@@ -166,6 +196,8 @@ impl Message {
             6 => read("STEP", body).map(|StepBody { step, body }| Message::Step { step, body })?,
             7 => read("FAIL", body).map(|FailBody { step, error }| Message::Fail { step, error })?,
             8 => read("BYE", body).map(|ByeBody { reason }| Message::Bye { reason })?,
+            9 => Message::Resume(read("RESUME", body)?),
+            10 => read("RESUMED", body).map(|ResumedBody { seen }| Message::Resumed { seen })?,
             other => return Err(format!("unknown message tag {other}")),
         })
     }
@@ -180,6 +212,8 @@ impl Message {
             Message::Turned(_) => "TURNED",
             Message::Step { .. } => "STEP",
             Message::Fail { .. } => "FAIL",
+            Message::Resume(_) => "RESUME",
+            Message::Resumed { .. } => "RESUMED",
             Message::Bye { .. } => "BYE",
         }
     }

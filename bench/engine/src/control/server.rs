@@ -5,13 +5,16 @@ use std::collections::VecDeque;
 use pathproof_api::Tick;
 use pathproof_model::{ErrorKind, Half, StepError};
 
-use super::{Accept, Go, Hello, Input, Message, Output, Patience, Ready, Reject, Turned};
+use super::{Accept, Go, Hello, Input, Message, Output, Patience, Ready, Reject, Resume, Turned};
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ServerEvent {
     /// A client greeted; answer with [`Server::accept`] or [`Server::reject`].
     Hello(Box<Hello>),
+    /// A client whose connection was lost comes back on this one. Nothing follows: the session that it names
+    /// takes the connection over.
+    Resume(Resume),
     /// The client ended the running step and wants the server's half and then, if there is one, the next
     /// step; answer with [`Server::turned`].
     Turn {
@@ -138,6 +141,10 @@ impl Server {
             (State::Waiting { .. }, Message::Hello(hello)) => {
                 self.state = State::Greeted;
                 self.event(ServerEvent::Hello(Box::new(hello)));
+            }
+            (State::Waiting { .. }, Message::Resume(resume)) => {
+                self.state = State::Over;
+                self.event(ServerEvent::Resume(resume));
             }
             (State::Idle { .. }, Message::Turn(turn)) if turn.ended.is_none() => {
                 self.state = State::Turning { ended: false, go: turn.go.as_ref().map(|g| g.step) };

@@ -222,6 +222,27 @@ fn messages_out_of_turn_end_the_session_and_say_which() {
 }
 
 #[test]
+fn a_client_that_comes_back_is_told_apart_and_only_at_the_beginning() {
+    let resume = || Box::new(Message::Resume(Resume { token: "ab".into(), seen: 3 }));
+    let mut wire = Wire::new();
+    wire.server.handle(wire.now, Input::Message(resume()));
+    wire.settle();
+    let expected = ServerEvent::Resume(Resume { token: "ab".into(), seen: 3 });
+    assert_eq!(wire.server_events, [expected]);
+    wire.server.handle(wire.now, Input::Timer);
+    wire.settle();
+    assert_eq!(wire.server_events.len(), 1, "the connection belongs to another session now");
+
+    let mut wire = Wire::new();
+    wire.greet();
+    wire.server.handle(wire.now, Input::Message(resume()));
+    wire.settle();
+    assert!(
+        matches!(wire.server_events.last(), Some(ServerEvent::Over(Some(e))) if e.message.contains("RESUME"))
+    );
+}
+
+#[test]
 fn a_step_that_the_server_cannot_do_leaves_the_session_alive() {
     let mut wire = Wire::new();
     wire.greet();

@@ -366,6 +366,12 @@ pub const CATALOGUE: &[Entry] = &[
         "Check link, cable and switch port of that NIC.",
     ),
     entry(
+        "CONTROL-MOVED",
+        Info,
+        "The path of the control connection died during the run, and the session went on over another NIC.",
+        "Check link, cable and switch port of the NIC that it began on.",
+    ),
+    entry(
         "CHANNEL-DATA-FAULT",
         Error,
         "After a NIC was lost some bytes were missing, doubled or changed.",
