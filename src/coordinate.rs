@@ -255,6 +255,15 @@ fn unreachable(address: SocketAddr, cause: &std::io::Error) -> StepError {
             ErrorKind::System,
             format!("there is no route to {address} ({cause}); check addresses and links"),
         ),
+        // Linux says so, rather than "unreachable", when the family is switched off.
+        Io::AddrNotAvailable => error(
+            ErrorKind::System,
+            format!(
+                "this host has no {} address from which {address} can be reached; give it one, or name the peer by \
+                 an address of the other family",
+                if address.is_ipv6() { "IPv6" } else { "IPv4" }
+            ),
+        ),
         _ => error(ErrorKind::System, format!("cannot connect to {address}: {cause}")),
     }
 }

@@ -1,8 +1,11 @@
 //! `pathproof mtu` from outside: what cannot be meant is refused with help, loopback is exact, and the machine
 //! contract holds. The topologies are in tests/scenarios/mtu.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
+use crate::netns::TwoHosts;
 use crate::support::*;
 
 fn refused(args: &[&str], says: &[&str]) {
@@ -58,4 +61,107 @@ fn a_nic_that_is_not_there_is_named_with_those_that_are() {
     assert_ne!(output.status.code(), Some(0));
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
     assert!(text.contains("nosuch0") && text.contains("there are: "), "{text}");
+}
+
+/// This host as an ordinary user: no capability, and no way to get one.
+fn as_nobody<'a>(command: &[&'a str]) -> Vec<&'a str> {
+    let nobody = [
+        "setpriv",
+        "--reuid",
+        "65534",
+        "--regid",
+        "65534",
+        "--clear-groups",
+        "--inh-caps=-all",
+        "--bounding-set=-all",
+    ];
+    nobody.iter().chain(command).copied().collect()
+}
+
+#[test]
+fn without_permission_an_agentless_search_names_the_setting_that_gives_it() {
+    let Some(hosts) = TwoHosts::new("echo") else { return };
+    let pings = |range: &str| {
+        let setting = format!("net.ipv4.ping_group_range={range}");
+        assert!(hosts.at(0, &["sysctl", "-qw", &setting]).status().unwrap().success());
+    };
+    // The test binary may lie where only its owner reads.
+    let scratch = Scratch::new("echo");
+    let binary = scratch.path("pathproof");
+    std::fs::copy(BINARY, &binary).unwrap();
+    let agentless = [binary.as_str(), "mtu", "10.61.0.2", "--agentless", "--format", "json"];
+
+    pings("1 0");
+    let refused = run_within(hosts.at(0, &as_nobody(&agentless)), Duration::from_secs(20));
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    for way in ["net.ipv4.ping_group_range", "cap_net_raw", "as root"] {
+        assert!(stderr(&refused).contains(way), "{way} is not named: {}", stderr(&refused));
+    }
+    // Root needs no setting, and an ordinary user none but this one.
+    let raw = run_within(hosts.at(0, &agentless), Duration::from_secs(20));
+    pings("0 2147483647");
+    let allowed = run_within(hosts.at(0, &as_nobody(&agentless)), Duration::from_secs(20));
+    for output in [raw, allowed] {
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(step(&document(&output), "mtu")["paths"][0]["ip_mtu_bytes"], 1500);
+    }
+}
+
+#[test]
+fn a_host_without_ipv6_says_so_and_measures_the_rest() {
+    let Some(hosts) = TwoHosts::new("no6") else { return };
+    assert!(hosts.at(0, &["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1"]).status().unwrap().success());
+    let _server = Server::spawn(
+        hosts.at(1, &[BINARY, "serve", "--listen", "10.61.0.2:7797", "--key", "k-e-y-4-tests"]),
+    );
+    let mtu = |family: &str| {
+        let args =
+            [BINARY, "mtu", "10.61.0.2", "--key", "k-e-y-4-tests", "--family", family, "--format", "json"];
+        run_within(hosts.at(0, &args), Duration::from_secs(20))
+    };
+    let only6 = mtu("6");
+    assert_eq!(only6.status.code(), Some(1));
+    let message = document(&only6)["steps"][0]["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("no NIC of this host has a usable IPv6 address"), "{message}");
+    let both = mtu("both");
+    assert_eq!(both.status.code(), Some(0), "{}", stderr(&both));
+    let paths = step(&document(&both), "mtu")["paths"].as_array().unwrap().clone();
+    assert!(!paths.is_empty() && paths.iter().all(|p| p["family"] == 4), "{paths:#?}");
+
+    let unreachable = run_within(
+        hosts.at(0, &[BINARY, "mtu", "[fd00:9::2]", "--key", "k-e-y-4-tests"]),
+        Duration::from_secs(20),
+    );
+    assert_eq!(unreachable.status.code(), Some(2));
+    assert!(stderr(&unreachable).contains("no IPv6 address"), "{}", stderr(&unreachable));
+}
+
+#[test]
+fn a_host_name_with_only_an_ipv6_address_is_reached() {
+    let Some(hosts) = TwoHosts::new("only6") else { return };
+    for (host, address) in [(0, "fd00:61::1/64"), (1, "fd00:61::2/64")] {
+        assert!(
+            hosts
+                .at(host, &["ip", "addr", "add", address, "dev", "eth0", "nodad"])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+    let _server = Server::spawn(
+        hosts.at(1, &[BINARY, "serve", "--listen", "[fd00:61::2]:7797", "--key", "k-e-y-4-tests"]),
+    );
+    // A name of its own for this namespace alone, by a hosts file that only it sees.
+    let scratch = Scratch::new("only6");
+    let names = scratch.path("hosts");
+    std::fs::write(&names, "fd00:61::2 stor6.test\n").unwrap();
+    let command = format!(
+        "mount --bind {names} /etc/hosts && exec {BINARY} mtu stor6.test --key k-e-y-4-tests --family 6 --format json"
+    );
+    let output = run_within(hosts.at(0, &["sh", "-c", &command]), Duration::from_secs(20));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let doc = document(&output);
+    let paths = step(&doc, "mtu")["paths"].as_array().unwrap();
+    assert_eq!(paths.len(), 2, "{paths:#?}");
+    assert!(paths.iter().all(|p| p["family"] == 6 && p["ip_mtu_bytes"] == 1500), "{paths:#?}");
 }
