@@ -329,10 +329,28 @@ impl Turns<'_> {
         // The last step's other half, also after an interruption: what was measured is kept.
         let collected = self.turn(None, doc, observer).map(drop);
         result.and(collected)?;
+        self.one_by_one(doc, observer)?;
         // One question more where a step failed in a way that a short step can explain.
         if let Some(spec) = doc.steps.iter().find_map(steps::follow_up) {
-            self.step(specs.len() as u32, specs.len() + 1, &spec, doc, observer)?;
+            self.step(doc.steps.len() as u32, doc.steps.len() + 1, &spec, doc, observer)?;
             self.turn(None, doc, observer)?;
+        }
+        Ok(())
+    }
+
+    /// What each NIC carries alone, for the striped steps that ask for it.
+    fn one_by_one(&mut self, doc: &mut ResultDoc, observer: &mut dyn Observer) -> Result<(), StepError> {
+        for at in 0..doc.steps.len() {
+            let specs = steps::one_by_one(&doc.steps[at]);
+            if specs.is_empty() {
+                continue;
+            }
+            let first = doc.steps.len();
+            for (nth, spec) in specs.iter().enumerate() {
+                self.step((first + nth) as u32, first + specs.len(), spec, doc, observer)?;
+            }
+            self.turn(None, doc, observer)?;
+            steps::sum_up(doc, at, first);
         }
         Ok(())
     }

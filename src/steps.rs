@@ -152,6 +152,16 @@ pub fn follow_up(failed: &Step) -> Option<StepSpec> {
     traffic::follow_up(failed)
 }
 
+/// The short steps that tell what the NICs of a striped step carry one by one, where it asked for them.
+pub fn one_by_one(striped: &Step) -> Vec<StepSpec> {
+    traffic::one_by_one(striped)
+}
+
+/// Puts what those steps came to, from `first` on, into the step at `at`.
+pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
+    traffic::sum_up(doc, at, first);
+}
+
 /// The runner of a kind.
 pub fn runner(kind: StepKind) -> Option<&'static dyn Runner> {
     Some(match kind {

@@ -156,6 +156,30 @@ fn one_nic_alone_is_counted_as_two_are() {
 }
 
 #[test]
+fn a_check_compares_the_nics_together_with_each_alone() {
+    let Some(hosts) = TwoNics::new("sum", &[200, 200]) else { return };
+    let _server = hosts.serve();
+    let scratch = Scratch::new("sum");
+    let file = scratch.path("result.json");
+    let args = [BINARY, "check", "10.63.1.2", "--key", KEY, "--quick", "--over", "multi", "-o", &file];
+    let output = run_within(hosts.at(0, &args), Duration::from_secs(90));
+    let doc: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    crate::documents::assert_valid(&doc, "a check over two NICs");
+    let alone = &step(&doc, "stream")["alone"];
+    let each = alone["each"].as_array().unwrap();
+    assert_eq!(each.iter().map(|one| one["nic"].as_str().unwrap()).collect::<Vec<_>>(), ["v1", "v2"]);
+    let sum: u64 = each.iter().map(|one| one["goodput_bits_per_s"].as_u64().unwrap()).sum();
+    assert_eq!(alone["sum_bits_per_s"], sum);
+    assert!(alone["share_of_sum"].as_f64().unwrap() > 0.5, "{alone}");
+    assert!(alone["imbalance"].as_f64().unwrap() < 0.5, "{alone}");
+    let verdicts = doc["verdicts"].as_array().unwrap();
+    let told = verdicts.iter().find(|v| v["subject"] == "throughput/multi/out").unwrap();
+    assert!(told["reason"].as_str().unwrap().contains("2 NICs carry"), "{told}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("v2 alone") && text.contains("in sum"), "{text}");
+}
+
+#[test]
 fn unequal_links_are_both_filled_under_the_linux_rules() {
     let Some(hosts) = TwoNics::new("uneq", &[200, 100]) else { return };
     let _server = hosts.serve();

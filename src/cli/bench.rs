@@ -7,6 +7,9 @@ use pathproof_model::{Plan, RequestLoad, StepKind, StepSpec, TrafficSpec};
 use super::raw::{BenchArgs, BenchCommand, TrafficArgs};
 use super::run::{ClientRun, Ending};
 
+/// Messages outstanding on a stripe: every NIC needs enough under way to stay busy while another is slow.
+pub const STRIPE_DEPTH: u32 = 32;
+
 /// Runs the command.
 pub fn run(args: BenchArgs) -> Result<u8> {
     let (kind, args) = match args.what {
@@ -96,8 +99,7 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
     spec.depth = args.depth.unwrap_or(match kind {
         StepKind::Request if closed => 1,
         StepKind::Request => 64,
-        // Every NIC needs enough under way to stay busy while another is slow.
-        StepKind::Stream if spec.over == "multi" => 32,
+        StepKind::Stream if spec.over == "multi" => STRIPE_DEPTH,
         _ => 8,
     });
     if !(1..=4096).contains(&spec.depth) {
@@ -105,6 +107,12 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
     }
     if spec.verify && kind != StepKind::Stream {
         bail!("--verify is for stream");
+    }
+    if args.singles {
+        if kind != StepKind::Stream || spec.over != "multi" {
+            bail!("--singles is for bench stream --over multi, which uses several NICs");
+        }
+        spec.options.insert("singles".into(), "yes".into());
     }
     if !args.fail.is_empty() {
         if kind != StepKind::Stream || spec.over != "multi" {

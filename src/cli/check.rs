@@ -57,8 +57,16 @@ pub fn plan(depth: Depth, over: &str, seed: u64) -> Plan {
         Depth::Thorough => (20_000, 4096),
     };
     let base = TrafficSpec { over: over.into(), ..TrafficSpec::default() };
+    let several = over == "multi";
     let stream = |direction, lanes| {
-        StepSpec::Stream(TrafficSpec { direction, lanes, time_ns: stream_ms * MS, ..base.clone() })
+        let mut spec = TrafficSpec { direction, lanes, time_ns: stream_ms * MS, ..base.clone() };
+        if several {
+            spec.depth = super::bench::STRIPE_DEPTH;
+            if lanes == 1 && (direction == Direction::Out || depth != Depth::Quick) {
+                spec.options.insert("singles".into(), "yes".into());
+            }
+        }
+        StepSpec::Stream(spec)
     };
     let latency = TrafficSpec { size_bytes: 64, time_ns: latency_ms * MS, ..base.clone() };
     let steps = vec![

@@ -342,6 +342,9 @@ pub struct TrafficArgs {
     /// Option of the transport, as NAME=VALUE; may be repeated.
     #[arg(long = "option", value_name = "NAME=VALUE")]
     pub options: Vec<String>,
+    /// With stream --over multi: also measure each NIC alone, briefly, and compare their sum.
+    #[arg(long)]
+    pub singles: bool,
     /// With --over multi: take this NIC down T into the window, and bring it back at RECOVER; needs root.
     #[arg(long, value_name = "IF@T[:RECOVER]")]
     pub fail: Vec<String>,

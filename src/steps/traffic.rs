@@ -6,6 +6,7 @@ mod merge;
 mod multi;
 mod notice;
 pub(super) mod proof;
+mod singles;
 pub(super) mod verbs;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,20 @@ const GRACE_NS: u64 = 2_000_000_000;
 /// A short step that would tell why this one failed, if there is such a one.
 pub fn follow_up(failed: &Step) -> Option<StepSpec> {
     proof::follow_up(failed).or_else(|| bulk::follow_up(failed))
+}
+
+/// The short steps that tell what the NICs of a striped step carry one by one, where it asked for them.
+pub fn one_by_one(striped: &Step) -> Vec<StepSpec> {
+    singles::steps(striped)
+}
+
+/// Puts what those steps came to, from `first` on, into the step at `at`.
+pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
+    let alone: Vec<Step> = doc.steps.drain(first..).collect();
+    singles::sum_up(&mut doc.steps[at], &alone);
+    doc.steps.extend(alone);
+    let found = singles::findings(doc, at);
+    doc.findings.extend(found);
 }
 
 /// The runner.
@@ -119,7 +134,8 @@ impl Runner for Traffic {
         };
         let lanes = if traffic.lanes == 1 { "1 lane".into() } else { format!("{} lanes", traffic.lanes) };
         let size = pathproof_model::units::Bytes(traffic.size_bytes);
-        format!("{} {kind}{way}, {lanes}, {size}", traffic.over)
+        let nics = traffic.options.get("constrain").map_or(String::new(), |nics| format!(", {nics} alone"));
+        format!("{} {kind}{way}, {lanes}, {size}{nics}", traffic.over)
     }
 
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {

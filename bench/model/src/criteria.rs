@@ -41,6 +41,8 @@ pub struct LatencyCriteria {
 pub struct ThroughputCriteria {
     /// Goodput as a share of the link speed.
     pub link_share_min: f64,
+    /// Goodput over several NICs as a share of the sum of what each carries alone.
+    pub nics_sum_share_min: f64,
     /// TCP segments sent again for each 10^9 payload bytes.
     pub retransmits_per_gb_max: f64,
     /// The same where an end has no link speed, as virtual NICs have none.
@@ -84,6 +86,7 @@ impl Criteria {
         let criteria: Criteria = merged.try_into().map_err(fail)?;
         for (name, share) in [
             ("throughput.link_share_min", criteria.throughput.link_share_min),
+            ("throughput.nics_sum_share_min", criteria.throughput.nics_sum_share_min),
             ("throughput.worst_second_share_min", criteria.throughput.worst_second_share_min),
         ] {
             if !(0.0..=1.0).contains(&share) {

@@ -27,7 +27,7 @@ pub use finding::{Finding, Severity};
 pub use judge::{exit_code, judge, judge_into, overall};
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuPath, MtuRouter, MtuTried};
-pub use multi::{Failover, NicShare};
+pub use multi::{AloneNic, AloneSum, Failover, NicShare};
 pub use numbers::Numbers;
 pub use plan::{Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficSpec};
 pub use rdma::{Carrier, RdmaEnd, RdmaProof};

@@ -25,6 +25,30 @@ pub struct NicShare {
     pub deaths: u64,
 }
 
+/// What the NICs of a striped step carry one by one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AloneSum {
+    /// Each NIC of the client, in short runs after the striped one.
+    pub each: Vec<AloneNic>,
+    /// Their sum, in bit/s; null when one of them could not be measured.
+    pub sum_bits_per_s: Option<u64>,
+    /// The striped goodput as a share of that sum.
+    pub share_of_sum: Option<f64>,
+    /// The largest distance, as a share of all bytes, between what a NIC carried of the striped run and its part of the sum.
+    pub imbalance: Option<f64>,
+}
+
+/// One NIC on its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AloneNic {
+    /// The client's NIC.
+    pub nic: String,
+    /// Goodput over it alone, in bit/s.
+    pub goodput_bits_per_s: Option<u64>,
+}
+
 /// A step in which a path died.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Channels, Criteria, Direction, Environment, Failover, Finding, Limits, MigrateDetail, MtuPath, NicShare,
-    Plan, SmbServer, StepKind, StepSpec,
+    AloneSum, Channels, Criteria, Direction, Environment, Failover, Finding, Limits, MigrateDetail, MtuPath,
+    NicShare, Plan, SmbServer, StepKind, StepSpec,
 };
 
 /// Name of the schema that documents of this version carry.
@@ -179,6 +179,9 @@ pub struct Detail {
     /// What each NIC carried, in steps over several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nics: Option<Vec<NicShare>>,
+    /// What its NICs carry one by one, against what they carried together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alone: Option<AloneSum>,
     /// What happened when a path died.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,

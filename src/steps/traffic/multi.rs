@@ -55,6 +55,7 @@ pub fn plan(
     }
     let mut options = options.clone();
     options.remove(FAIL);
+    options.remove(super::singles::SINGLES);
     let question = question(&mut options)?;
     let each = match options.remove("connections") {
         None => None,

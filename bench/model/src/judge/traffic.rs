@@ -94,6 +94,7 @@ fn at_most(what: &str, ns: u64, limit_ns: u64) -> Check {
 
 pub(super) fn throughput(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
     let mut checks = vec![link_share(doc, steps, criteria.throughput.link_share_min)];
+    checks.extend(nics_sum(steps, criteria.throughput.nics_sum_share_min));
     checks.extend(worst_second(steps, criteria.throughput.worst_second_share_min));
     checks.extend(retransmits(doc, steps, criteria));
     checks
@@ -148,6 +149,31 @@ fn link_share(doc: &ResultDoc, steps: &[&Step], share_min: f64) -> Check {
             }
         }
     }
+}
+
+/// Several NICs together against the sum of what each carries alone.
+fn nics_sum(steps: &[&Step], share_min: f64) -> Vec<Check> {
+    let compared =
+        steps.iter().filter_map(|s| Some((s.detail.alone.as_ref()?, s.summary.goodput_bits_per_s?)));
+    compared
+        .map(|(alone, together)| {
+            let (Some(share), Some(sum)) = (alone.share_of_sum, alone.sum_bits_per_s) else {
+                return Check::unknown("not every NIC could be measured alone, so their sum is unknown");
+            };
+            let text = format!(
+                "{} NICs carry {} together, {:.0} % of the {} that they carry one by one",
+                alone.each.len(),
+                BitsPerSecond(together),
+                share * 100.0,
+                BitsPerSecond(sum)
+            );
+            if share >= share_min {
+                Check::pass(format!("{text} (at least {:.0} %)", share_min * 100.0))
+            } else {
+                Check::fail(format!("{text}, below the limit of {:.0} %", share_min * 100.0))
+            }
+        })
+        .collect()
 }
 
 /// The worst whole second of the worst run, against that run's own mean.

@@ -1,7 +1,7 @@
 //! What each NIC carried, by its lanes' count and by its own, and what the loss of one did.
 
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{Failover, NicShare, ResultDoc, Step};
+use pathproof_model::{AloneSum, Failover, NicShare, ResultDoc, Step};
 
 use crate::layout::{Style, hanging, table};
 
@@ -14,6 +14,9 @@ pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
         table(style, &header, rows, &[1])
     };
     for step in &doc.steps {
+        if let Some(alone) = &step.detail.alone {
+            lines.extend(hanging("", &one_by_one(step, alone)));
+        }
         if let Some(failover) = &step.detail.failover {
             lines.extend(failed(step, failover, style));
         }
@@ -46,6 +49,19 @@ fn step_rows(step: &Step) -> Vec<Vec<String>> {
     let mut rows = vec![vec![step.name.clone()]];
     rows.extend(nics.iter().map(row));
     rows
+}
+
+fn one_by_one(step: &Step, alone: &AloneSum) -> String {
+    let rate = |bits: Option<u64>| bits.map_or("unknown".into(), |bits| BitsPerSecond(bits).to_string());
+    let each: Vec<String> =
+        alone.each.iter().map(|one| format!("{} {}", one.nic, rate(one.goodput_bits_per_s))).collect();
+    let share = alone.share_of_sum.map_or(String::new(), |share| format!(", {:.1} % of it", share * 100.0));
+    let off = alone.imbalance.map_or(String::new(), |off| {
+        format!("; no NIC's part was more than {:.1} % of the whole away from its own", off * 100.0)
+    });
+    let together = rate(step.summary.goodput_bits_per_s);
+    let sum = rate(alone.sum_bits_per_s);
+    format!("{}: alone {}, in sum {sum}; together {together}{share}{off}.", step.name, each.join(", "))
 }
 
 fn carried(nic: &NicShare) -> u64 {

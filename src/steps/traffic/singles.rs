@@ -1,0 +1,142 @@
+//! What several NICs carry together, against what each carries alone: the short steps that find out, and their sum.
+
+use pathproof_model::{AloneNic, AloneSum, Finding, NicShare, ResultDoc, Step, StepKind, StepSpec};
+
+/// Name of the option that asks for it.
+pub const SINGLES: &str = "singles";
+
+/// A NIC whose part of the bytes differs by more than this from its part of the sum did not share as it could.
+const IMBALANCE_MAX: f64 = 0.10;
+
+/// One short step for each NIC that a striped stream used, where it asked for them.
+pub fn steps(striped: &Step) -> Vec<StepSpec> {
+    let Some(spec @ StepSpec::Stream(traffic)) = &striped.spec else { return vec![] };
+    let asked = traffic.options.get(SINGLES).is_some_and(|text| text == "yes");
+    let nics = match striped.lanes.iter().find(|lane| lane.end == "client") {
+        Some(lane) if asked && striped.error.is_none() && lane.nics.len() > 1 => &lane.nics,
+        _ => return vec![],
+    };
+    let alone = |nic: &String| {
+        let mut spec = spec.clone();
+        if let StepSpec::Stream(traffic) = &mut spec {
+            traffic.options.remove(SINGLES);
+            traffic.options.insert("constrain".into(), nic.clone());
+            traffic.time_ns = (traffic.time_ns / 2).min(2_000_000_000).max(traffic.time_ns.min(500_000_000));
+        }
+        spec
+    };
+    nics.iter().map(alone).collect()
+}
+
+/// Puts the sum of `alone`, as [`steps`] made them, into `striped`.
+pub fn sum_up(striped: &mut Step, alone: &[Step]) {
+    let nic = |step: &Step| Some(step.spec.as_ref()?.traffic()?.options.get("constrain")?.clone());
+    let goodput = |step: &Step| step.summary.goodput_bits_per_s.filter(|_| step.error.is_none());
+    let each: Vec<AloneNic> = alone
+        .iter()
+        .map(|step| AloneNic { nic: nic(step).unwrap_or_default(), goodput_bits_per_s: goodput(step) })
+        .collect();
+    let sum = each.iter().map(|one| one.goodput_bits_per_s).sum::<Option<u64>>().filter(|sum| *sum > 0);
+    let share_of_sum = match (striped.summary.goodput_bits_per_s, sum) {
+        (Some(together), Some(sum)) => Some(together as f64 / sum as f64),
+        _ => None,
+    };
+    let imbalance = sum.and_then(|sum| imbalance(striped.detail.nics.as_deref()?, &each, sum));
+    striped.detail.alone = Some(AloneSum { each, sum_bits_per_s: sum, share_of_sum, imbalance });
+}
+
+/// How far the NIC that is furthest off was from the part that its speed alone suggests.
+fn imbalance(nics: &[NicShare], each: &[AloneNic], sum: u64) -> Option<f64> {
+    let carried = |nic: &NicShare| nic.lane_sent_bytes + nic.lane_received_bytes;
+    let ours = || nics.iter().filter(|nic| nic.end == "client");
+    let total: u64 = ours().map(carried).sum();
+    let off = |one: &AloneNic| {
+        let own: u64 = ours().filter(|nic| nic.nic == one.nic).map(carried).sum();
+        let part = one.goodput_bits_per_s? as f64 / sum as f64;
+        Some((own as f64 / total as f64 - part).abs())
+    };
+    let worst = each.iter().map(off).collect::<Option<Vec<f64>>>()?;
+    worst.into_iter().reduce(f64::max).filter(|_| total > 0)
+}
+
+/// What the comparison shows that somebody should be told.
+pub fn findings(doc: &ResultDoc, at: usize) -> Vec<Finding> {
+    let Some(step) = doc.steps.get(at).filter(|step| step.kind == StepKind::Stream) else { return vec![] };
+    let Some(alone) = &step.detail.alone else { return vec![] };
+    let off = alone.imbalance.filter(|off| *off > IMBALANCE_MAX);
+    let finding = off.map(|off| {
+        let evidence = format!(
+            "{}: a NIC carried a part of the bytes that is {:.0} % of the whole away from its part of what all carry \
+             alone",
+            step.name,
+            off * 100.0
+        );
+        Finding { step: Some(at), ..Finding::new("CHANNEL-IMBALANCE", evidence) }
+    });
+    finding.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{LaneResult, TrafficSpec};
+
+    fn striped(carried: [u64; 2]) -> Step {
+        let mut step = Step::new(StepKind::Stream, "multi stream");
+        let mut spec = TrafficSpec { over: "multi".into(), time_ns: 4_000_000_000, ..TrafficSpec::default() };
+        spec.options.insert(SINGLES.into(), "yes".into());
+        step.spec = Some(StepSpec::Stream(spec));
+        let names = ["e1", "e2"].map(String::from);
+        step.lanes.push(LaneResult { end: "client".into(), nics: names.to_vec(), ..LaneResult::default() });
+        step.summary.goodput_bits_per_s = Some(1400);
+        let share = |(nic, bytes): (String, u64)| NicShare {
+            end: "client".into(),
+            nic,
+            lane_sent_bytes: bytes,
+            ..NicShare::default()
+        };
+        step.detail.nics = Some(names.into_iter().zip(carried).map(share).collect());
+        step
+    }
+
+    fn doc(carried: [u64; 2], rates: [Option<u64>; 2]) -> ResultDoc {
+        let mut first = striped(carried);
+        let alone: Vec<Step> = steps(&first)
+            .into_iter()
+            .zip(rates)
+            .map(|(spec, rate)| {
+                let mut step = Step::new(StepKind::Stream, "alone");
+                (step.spec, step.summary.goodput_bits_per_s) = (Some(spec), rate);
+                step
+            })
+            .collect();
+        sum_up(&mut first, &alone);
+        ResultDoc {
+            steps: vec![first],
+            ..ResultDoc::new(pathproof_model::Tool::default(), "2026-01-01T00:00:00Z")
+        }
+    }
+
+    #[test]
+    fn each_nic_runs_alone_for_a_shorter_time_and_asks_for_no_more() {
+        let specs = steps(&striped([1, 1]));
+        assert_eq!(specs.len(), 2);
+        let traffic = specs[1].traffic().unwrap();
+        assert_eq!(traffic.options.iter().collect::<Vec<_>>(), [(&"constrain".into(), &"e2".into())]);
+        assert_eq!(traffic.time_ns, 2_000_000_000);
+    }
+
+    #[test]
+    fn the_sum_and_the_part_of_each_are_held_against_the_singles() {
+        let even = doc([1000, 500], [Some(1000), Some(500)]);
+        let alone = even.steps[0].detail.alone.as_ref().unwrap();
+        assert_eq!((alone.sum_bits_per_s, alone.imbalance), (Some(1500), Some(0.0)));
+        assert!((alone.share_of_sum.unwrap() - 1400.0 / 1500.0).abs() < 1e-9);
+        assert!(findings(&even, 0).is_empty());
+        let uneven = doc([1000, 1000], [Some(1000), Some(500)]);
+        assert_eq!(findings(&uneven, 0)[0].code, "CHANNEL-IMBALANCE");
+        let unknown = doc([1000, 500], [Some(1000), None]);
+        let alone = unknown.steps[0].detail.alone.as_ref().unwrap();
+        assert_eq!((alone.sum_bits_per_s, alone.share_of_sum, alone.imbalance), (None, None, None));
+    }
+}
