@@ -545,7 +545,7 @@ fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) ->
             awaited += 1;
             // Memory comes before the first byte, as on a real destination, which sets it up for the guest.
             scope.spawn(move || {
-                let populated = region.populate(0, region.len());
+                let populated = memory::populate(&region, region.len() / PAGE_BYTES);
                 let _ = news.send(match populated {
                     Ok(()) => News::Ready,
                     Err(error) => News::Failed(StepError {

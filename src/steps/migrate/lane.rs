@@ -245,15 +245,17 @@ impl SourceLane {
         let chunk_pages = self.chunk_bytes / PAGE_BYTES;
         let mut page = run.start;
         while page < run.end {
-            let zero = self.is_zero(page);
-            let mut end = page + 1;
-            while end < run.end && (zero || end - page < chunk_pages) && self.is_zero(end) == zero {
-                end += 1;
-            }
+            // Pages come from a bitmap of the guest, all of which lies in the region.
+            let (zero, alike) =
+                self.guest.zero_run(page, (run.end - page).min(chunk_pages)).unwrap_or((false, 1));
+            let end = page + alike;
             copied.pages += end - page;
             if zero {
                 copied.zero_pages += end - page;
-                self.zeros.push(page..end);
+                match self.zeros.last_mut() {
+                    Some(last) if last.end == page => last.end = end,
+                    _ => self.zeros.push(page..end),
+                }
                 if self.zeros.len() == ZERO_RANGES_MAX {
                     self.flush_zeros()?;
                 }
@@ -265,11 +267,6 @@ impl SourceLane {
             page = end;
         }
         Ok(())
-    }
-
-    fn is_zero(&self, page: u64) -> bool {
-        // Pages come from a bitmap of the guest, all of which lies in the region.
-        self.guest.is_zero(page * PAGE_BYTES, PAGE_BYTES).unwrap_or(false)
     }
 
     /// Sends `len` bytes at `from` to `to` in the peer's region.

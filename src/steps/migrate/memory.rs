@@ -1,6 +1,8 @@
 //! Guest memory: what it holds at first, what its pages hash to, and whether there is room for it at all.
 
+use std::io;
 use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pathproof_api::Region;
@@ -24,15 +26,49 @@ fn is_zero_page(seed: u64, page: u64, zero_percent: u8) -> bool {
 /// Fills `pages` pages with bytes that no two pages and no two guests have alike; `zero_percent` of them stay
 /// zero. Returns early when `stop` is set.
 pub fn fill(region: &Region, pages: u64, seed: u64, zero_percent: u8, stop: &AtomicBool) {
+    on_all_processors(pages, |share| fill_share(region, share, seed, zero_percent, stop));
+}
+
+/// Makes the first `pages` pages present, so that no page fault falls into the copy.
+pub fn populate(region: &Region, pages: u64) -> io::Result<()> {
+    let failed = Mutex::new(None);
+    on_all_processors(pages, |share| {
+        let populated = region.populate(share.start * PAGE_BYTES, (share.end - share.start) * PAGE_BYTES);
+        if let (Err(error), Ok(mut failed)) = (populated, failed.lock()) {
+            *failed = Some(error);
+        }
+    });
+    failed.into_inner().map_or(Ok(()), |failed| failed.map_or(Ok(()), Err))
+}
+
+/// Gives every processor a share of `pages`: memory that is touched for the first time is cleared by the system
+/// page by page, and one processor would take seconds for a guest.
+fn on_all_processors(pages: u64, work: impl Fn(Range<u64>) + Sync) {
+    const SHARE_PAGES_MIN: u64 = 16 << 8;
+    const THREADS_MAX: u64 = 16;
+    let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let threads = processors.min(THREADS_MAX).min(pages / SHARE_PAGES_MIN).max(1);
+    // Whole huge pages for each, so that no two clear the same one.
+    let share = pages.div_ceil(threads).next_multiple_of(512);
+    std::thread::scope(|scope| {
+        for thread in 1..threads {
+            let work = &work;
+            scope.spawn(move || work((thread * share).min(pages)..((thread + 1) * share).min(pages)));
+        }
+        work(0..share.min(pages));
+    });
+}
+
+fn fill_share(region: &Region, pages: Range<u64>, seed: u64, zero_percent: u8, stop: &AtomicBool) {
     let mut random = Random::new(seed);
     // One block of noise for all, and a stamp that makes each page its own: noise for every byte would take
     // longer than the copy that is to be measured.
     let noise: Vec<u8> = (0..BLOCK_BYTES / 8).flat_map(|_| random.bits().to_le_bytes()).collect();
-    for first in (0..pages).step_by((BLOCK_BYTES / PAGE_BYTES) as usize) {
+    for first in pages.clone().step_by((BLOCK_BYTES / PAGE_BYTES) as usize) {
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        let count = (pages - first).min(BLOCK_BYTES / PAGE_BYTES);
+        let count = (pages.end - first).min(BLOCK_BYTES / PAGE_BYTES);
         // The range lies inside the region, which was made for `pages`.
         let _ = region.copy_in(first * PAGE_BYTES, &noise[..(count * PAGE_BYTES) as usize]);
         stamp(region, first..first + count, seed, zero_percent);

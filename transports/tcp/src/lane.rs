@@ -149,7 +149,7 @@ impl TcpLane {
             },
             caps,
             sender: Sender::new(spec),
-            receiver: Receiver::new(spec, !spin),
+            receiver: Receiver::new(spec, !spin, target.is_some()),
             spin,
             lazy_sends: spec.send_reports == SendReports::Lazy,
             receive_first: false,
@@ -252,7 +252,7 @@ impl TcpLane {
         }
         if !self.spin && wait >= TICKS && self.sender.awaited() == 0 {
             match (self.sender.pending(), self.receiver.wants()) {
-                (true, false) => {
+                (true, _) if !self.receiver.awaits() => {
                     self.limit_sleep(Direction::Send, wait)?;
                     return self.run(Direction::Send, out, 0);
                 }
@@ -478,9 +478,8 @@ impl Lane for TcpLane {
         stats.last = last;
         let highest = self.receiver.wake().highest_bytes;
         if highest > 1 {
-            let why = format!(
-                "up to {highest} bytes: this lane only receives, and fast enough that they come within 0.2 ms"
-            );
+            let why =
+                format!("up to {highest} bytes: nothing here waits for fewer, and they come within 0.2 ms");
             stats.chosen.insert("receive_wake_threshold".into(), why);
         }
         stats.counters.insert("sends_unsent".into(), self.sender.unsent() as u64);

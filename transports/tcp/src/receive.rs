@@ -23,13 +23,12 @@ pub(crate) struct Receiver {
 
 enum Form {
     /// Bytes of the first receive that are there, and the flags that place or discard them.
-    Raw {
-        done: u32,
-        flags: i32,
-    },
+    Raw { done: u32, flags: i32 },
     Framed {
         header: [u8; HEADER_BYTES],
         state: State,
+        /// Whether the peer may write without a receive being posted.
+        open: bool,
     },
 }
 
@@ -43,16 +42,17 @@ enum State {
 }
 
 impl Receiver {
-    pub(crate) fn new(spec: &LaneSpec, adaptive_wake: bool) -> Receiver {
+    /// `open`: a region of ours is open for the peer's writes.
+    pub(crate) fn new(spec: &LaneSpec, adaptive_wake: bool, open: bool) -> Receiver {
         let depth = spec.depth as usize;
         let form = match spec.framing {
             Framing::Raw => {
                 let discard = spec.receive_mode == ReceiveMode::Discard;
                 Form::Raw { done: 0, flags: if discard { libc::MSG_TRUNC } else { 0 } }
             }
-            Framing::Framed => Form::Framed { header: [0; HEADER_BYTES], state: State::Head(0) },
+            Framing::Framed => Form::Framed { header: [0; HEADER_BYTES], state: State::Head(0), open },
         };
-        let wake = Wake::new(adaptive_wake && spec.framing == Framing::Raw);
+        let wake = Wake::new(adaptive_wake, spec.framing);
         Receiver { queue: VecDeque::with_capacity(depth), depth, form, wake }
     }
 
@@ -75,6 +75,15 @@ impl Receiver {
             Form::Raw { .. } => !self.queue.is_empty(),
             Form::Framed { state: State::Held(_), .. } => !self.queue.is_empty(),
             Form::Framed { .. } => true,
+        }
+    }
+
+    /// Whether something may come that is worth waking up for while there is something to send: without a receive
+    /// and without a region for writes, only a fault of the peer could.
+    pub(crate) fn awaits(&self) -> bool {
+        match &self.form {
+            Form::Framed { state: State::Head(0), open: false, .. } => !self.queue.is_empty(),
+            _ => self.wants(),
         }
     }
 
@@ -111,7 +120,9 @@ impl Receiver {
                 self.queue.pop_front();
                 Ok(Step::Completed(completion(&op, op.len, None)))
             }
-            Form::Framed { header, state } => framed(&mut self.queue, header, state, link, flags),
+            Form::Framed { header, state, .. } => {
+                framed(&mut self.queue, header, state, &mut self.wake, link, flags)
+            }
         }
     }
 }
@@ -120,10 +131,19 @@ fn framed(
     queue: &mut VecDeque<Op>,
     header: &mut [u8; HEADER_BYTES],
     state: &mut State,
+    wake: &mut Wake,
     link: &mut Link,
     flags: i32,
 ) -> Result<Step, TransportError> {
     loop {
+        // Nobody waits for half a body, so its receiver may be woken late; anything else is awaited at once.
+        wake.until(
+            link.fd(),
+            match state {
+                State::Body { frame, done, .. } => u64::from(frame.len - *done),
+                _ => 1,
+            },
+        );
         match state {
             State::Head(have) if *have < HEADER_BYTES => {
                 let rest = &mut header[*have..];
@@ -155,8 +175,14 @@ fn framed(
                     let at = *offset + u64::from(*done);
                     let memory = link.region(*region)?;
                     let got = memory.recv_with_tail(link.fd(), at, u64::from(left), header, flags);
-                    let Some(n) = link.received(got)? else { return Ok(Step::Blocked) };
+                    let Some(n) = link.received(got)? else {
+                        if flags & libc::MSG_DONTWAIT == 0 {
+                            wake.waited_in_vain(link.fd());
+                        }
+                        return Ok(Step::Blocked);
+                    };
                     let payload = n.min(left as usize);
+                    wake.received(link.fd(), n, || u64::MAX);
                     link.bytes_received += payload as u64;
                     *done += payload as u32;
                     if *done < frame.len {

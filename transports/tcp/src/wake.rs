@@ -4,12 +4,13 @@
 //! chop the sender's work into small pieces. So a lane that has never sent, and is receiving so fast that the
 //! wait is at most [`HORIZON_NS`], asks to be woken when several messages are there (`SO_RCVLOWAT`). It is the
 //! receiver's counterpart of interrupt moderation, applies to any link, and changes neither buffers nor windows.
-//! A lane that also sends (ping-pong, request) is never held up: latency is what it is there to measure.
+//! A lane that also sends (ping-pong, request) is never held up: latency is what it is there to measure. A framed
+//! lane knows how much of a body is still to come, and is held up for no more than that.
 
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use pathproof_api::socket;
+use pathproof_api::{Framing, socket};
 
 /// Longest time that bytes wait for company, at the rate measured.
 const HORIZON_NS: u64 = 200_000;
@@ -32,11 +33,22 @@ pub(crate) struct Wake {
     bytes: u64,
     since: Instant,
     allowed: bool,
+    framing: Framing,
+    /// What the rate asks for; a framed lane applies it within a body only.
+    wanted_bytes: u32,
 }
 
 impl Wake {
-    pub(crate) fn new(allowed: bool) -> Wake {
-        Wake { threshold_bytes: 1, highest_bytes: 1, bytes: 0, since: Instant::now(), allowed }
+    pub(crate) fn new(allowed: bool, framing: Framing) -> Wake {
+        Wake {
+            threshold_bytes: 1,
+            highest_bytes: 1,
+            bytes: 0,
+            since: Instant::now(),
+            allowed,
+            framing,
+            wanted_bytes: 1,
+        }
     }
 
     /// `bytes` have arrived while `posted_bytes` of room are waiting for more.
@@ -49,18 +61,27 @@ impl Wake {
         let elapsed_ns = (now - self.since).as_nanos().max(1);
         let arriving = (u128::from(self.bytes) * u128::from(HORIZON_NS) / elapsed_ns) as u64;
         (self.bytes, self.since) = (0, now);
-        self.set(fd, threshold(arriving, posted_bytes()));
+        self.wanted_bytes = threshold(arriving, posted_bytes());
+        if self.framing == Framing::Raw {
+            self.set(fd, self.wanted_bytes);
+        }
+    }
+
+    /// The next `bytes` to come belong together: nobody can use them before the last is there.
+    pub(crate) fn until(&mut self, fd: BorrowedFd<'_>, bytes: u64) {
+        self.set(fd, threshold(u64::from(self.wanted_bytes), bytes));
     }
 
     /// A wait ended before the threshold was reached: the rate has dropped, so wake for anything.
     pub(crate) fn waited_in_vain(&mut self, fd: BorrowedFd<'_>) {
+        self.wanted_bytes = 1;
         self.set(fd, 1);
         (self.bytes, self.since) = (0, Instant::now());
     }
 
     /// The lane sends as well: from now on every byte may be one that somebody waits for.
     pub(crate) fn forbid(&mut self, fd: BorrowedFd<'_>) {
-        if self.allowed {
+        if self.allowed && self.framing == Framing::Raw {
             self.allowed = false;
             self.set(fd, 1);
         }
