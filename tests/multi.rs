@@ -242,6 +242,39 @@ fn assert_whole(doc: &Value) {
 
 const DURING: Duration = Duration::from_millis(1200);
 
+/// Both NICs of both hosts in one subnet and on one switch, and a server as Linux comes: it answers for either
+/// address on either NIC, and sends everything through the one that the route names.
+fn in_one_subnet(hosts: &TwoNics) {
+    for (host, port, address) in [(0, "a2", "10.63.1.11/24"), (1, "b2", "10.63.1.12/24")] {
+        assert!(ip(&["-n", &hosts.names[2], "link", "set", port, "master", "br1"]));
+        hosts.ip(host, &["addr", "flush", "dev", "v2"]);
+        hosts.ip(host, &["addr", "add", address, "dev", "v2"]);
+    }
+    // The client tells its NICs apart, so that what goes wrong is the server's doing.
+    for (host, settings) in
+        [(0, "arp_ignore=1 arp_announce=2 rp_filter=0"), (1, "arp_ignore=0 arp_announce=0 rp_filter=0")]
+    {
+        for (name, value) in settings.split(' ').filter_map(|setting| setting.split_once('=')) {
+            let script = format!("for f in /proc/sys/net/ipv4/conf/*/{name}; do echo {value} >$f; done");
+            assert!(hosts.at(host, &["sh", "-c", &script]).status().is_ok_and(|s| s.success()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn bytes_that_leave_by_another_nic_than_meant_are_a_leak() {
+    let Some(hosts) = TwoNics::new("leak", &[200, 200]) else { return };
+    in_one_subnet(&hosts);
+    let _server = hosts.serve();
+    let args = ["--time", "1s", "--direction", "in"];
+    let doc = document(&run_within(hosts.stream(&args), Duration::from_secs(40)));
+    let leak = doc["findings"].as_array().unwrap().iter().find(|f| f["code"] == "CHANNEL-LEAK");
+    let leak = leak.unwrap_or_else(|| panic!("{:?} {}", codes(&doc), only_step(&doc)["nics"]));
+    assert!(leak["evidence"].as_str().unwrap().contains("of the server"), "{leak}");
+    let (lanes, nic) = (leak["values"]["lane_bytes"].as_u64(), leak["values"]["nic_bytes"].as_u64());
+    assert!(nic.unwrap() < lanes.unwrap() / 2, "{leak}");
+}
+
 #[test]
 fn a_silent_drop_costs_no_byte_and_less_than_a_second() {
     let Some(doc) = disturbed("hush", &["--time", "4s"], |hosts| hosts.silence(2, true)) else { return };

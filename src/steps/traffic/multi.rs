@@ -375,16 +375,20 @@ pub fn findings(step: &Step) -> Vec<Finding> {
             out.push(Finding::new("CHANNEL-LOST", evidence));
             continue;
         }
-        if let Some(counted) = nic.nic_sent_bytes
-            && nic.lane_sent_bytes >= IDLE_BYTES
-            && counted < nic.lane_sent_bytes / 100 * CARRIED_PERCENT_MIN
-        {
+        for (way, lanes, counted) in [
+            ("sent", nic.lane_sent_bytes, nic.nic_sent_bytes),
+            ("received", nic.lane_received_bytes, nic.nic_received_bytes),
+        ] {
+            let Some(counted) = counted.filter(|n| *n < lanes / 100 * CARRIED_PERCENT_MIN) else { continue };
+            if lanes < IDLE_BYTES {
+                continue;
+            }
             let evidence = format!(
-                "{}: lanes sent {} bytes bound to {} of the {}, and the interface counted {counted}",
-                step.name, nic.lane_sent_bytes, nic.nic, nic.end
+                "{}: lanes {way} {lanes} bytes that belong on {} of the {}, and the interface counted {counted}",
+                step.name, nic.nic, nic.end
             );
             let finding = Finding::new("CHANNEL-LEAK", evidence);
-            out.push(finding.with("lane_bytes", nic.lane_sent_bytes).with("nic_bytes", counted));
+            out.push(finding.with("lane_bytes", lanes).with("nic_bytes", counted));
         }
     }
     if let Some(failover) = &step.detail.failover

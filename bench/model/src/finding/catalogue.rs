@@ -350,7 +350,7 @@ pub const CATALOGUE: &[Entry] = &[
     entry(
         "CHANNEL-LEAK",
         Error,
-        "Bytes left through another NIC than the one their lane was bound to (weak host model, ARP flux or a wrong route): the redundancy is not what it seems.",
+        "Bytes left or came through another NIC than the one their lane belongs on (weak host model, ARP flux or a wrong route): the redundancy is not what it seems.",
         "Give each NIC a subnet of its own, or set arp_ignore=1, arp_announce=2 and rp_filter=1 and check the routes.",
     ),
     entry(
