@@ -197,7 +197,7 @@ pub struct Summary {
     pub goodput_out_bits_per_s: Option<u64>,
     /// The same, inward only.
     pub goodput_in_bits_per_s: Option<u64>,
-    /// Lowest goodput of any whole second within the window, in bit/s.
+    /// Lowest goodput of any second within the window, beginning at any slice, in bit/s.
     pub goodput_worst_second_bits_per_s: Option<u64>,
     /// Payload bytes that the receivers counted in the window.
     pub bytes: Option<u64>,

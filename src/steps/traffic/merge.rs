@@ -110,25 +110,29 @@ fn goodput(lanes: &[&LaneResult]) -> Option<u64> {
     (!rates.is_empty()).then(|| rates.iter().sum())
 }
 
-/// Lowest rate of any whole second, over all receiving lanes together. `None` when the window has no whole second.
+/// Lowest rate of any second, wherever it begins (to a slice), over all receiving lanes together: a stall does not
+/// hide by straddling two seconds. `None` when the window is shorter than a second.
 fn worst_second(intervals: &[&Interval]) -> Option<u64> {
-    let mut seconds: BTreeMap<u64, (u64, BTreeMap<Option<u32>, u64>)> = BTreeMap::new();
+    // Bytes of all lanes and length, by start: the lanes of a step share one grid of slices.
+    let mut slices: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for interval in intervals {
-        if interval.length_ns > SECOND_NS {
-            let entry = seconds.entry(interval.start_ns / interval.length_ns).or_default();
-            entry.0 += carried(interval) * SECOND_NS / interval.length_ns;
-            entry.1.insert(interval.lane, SECOND_NS);
-            continue;
-        }
-        let entry = seconds.entry(interval.start_ns / SECOND_NS).or_default();
-        entry.0 += carried(interval);
-        *entry.1.entry(interval.lane).or_default() += interval.length_ns;
+        let (bytes, length_ns) = slices.entry(interval.start_ns).or_default();
+        *bytes += carried(interval);
+        *length_ns = interval.length_ns.max(*length_ns);
     }
-    seconds
-        .values()
-        .filter(|(_, covered)| covered.values().all(|ns| *ns >= SECOND_NS))
-        .map(|(b, _)| b * 8)
-        .min()
+    let rate_from = |start: u64| {
+        let (mut bytes, mut length_ns) = (0u64, 0u64);
+        for (at, (more, length)) in slices.range(start..) {
+            // A slice of which nothing is known makes no second.
+            if length_ns >= SECOND_NS || *at != start + length_ns {
+                break;
+            }
+            (bytes, length_ns) = (bytes + more, length_ns + length);
+        }
+        (length_ns >= SECOND_NS)
+            .then(|| (u128::from(bytes) * 8 * u128::from(SECOND_NS) / u128::from(length_ns)) as u64)
+    };
+    slices.keys().filter_map(|start| rate_from(*start)).min()
 }
 
 /// Payload of a slice. A lane that writes has sent bytes only; all others that are measured have received.
@@ -163,12 +167,28 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_second_is_found_and_a_part_of_one_does_not_count() {
-        let mut slices: Vec<Interval> = (0..10).map(|i| slice(i, 100)).collect();
-        slices.extend((10..20).map(|i| slice(i, if i == 15 { 0 } else { 100 })));
-        slices.extend((20..25).map(|i| slice(i, 1)));
-        assert_eq!(worst_second(&slices.iter().collect::<Vec<_>>()), Some(900 * 8));
-        assert_eq!(worst_second(&slices[..9].iter().collect::<Vec<_>>()), None);
+    fn the_worst_second_begins_anywhere_and_a_part_of_one_does_not_count() {
+        // A stall of three slices across the end of the first whole second.
+        let slices: Vec<Interval> =
+            (0..25).map(|i| slice(i, if (8..11).contains(&i) { 0 } else { 100 })).collect();
+        let all: Vec<&Interval> = slices.iter().collect();
+        assert_eq!(worst_second(&all), Some(700 * 8));
+        assert_eq!(worst_second(&all[..9]), None);
+        // Nothing is known of a slice that is missing, so no second has it inside.
+        let gap: Vec<&Interval> = all[..9].iter().chain(&all[10..]).copied().collect();
+        assert_eq!(worst_second(&gap), Some(900 * 8));
+    }
+
+    #[test]
+    fn the_worst_second_of_long_slices_is_a_slice_and_lanes_add_up() {
+        let long = |lane, start_s: u64, bytes| Interval {
+            lane: Some(lane),
+            start_ns: start_s * SECOND_NS,
+            length_ns: 2 * SECOND_NS,
+            ..slice(0, bytes)
+        };
+        let slices = [long(0, 0, 400), long(1, 0, 200), long(0, 2, 100), long(1, 2, 300)];
+        assert_eq!(worst_second(&slices.iter().collect::<Vec<_>>()), Some(200 * 8));
     }
 
     #[test]

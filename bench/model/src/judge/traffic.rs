@@ -176,7 +176,7 @@ fn nics_sum(steps: &[&Step], share_min: f64) -> Vec<Check> {
         .collect()
 }
 
-/// The worst whole second of the worst run, against that run's own mean.
+/// The worst second of the worst run, against that run's own mean.
 fn worst_second(steps: &[&Step], share_min: f64) -> Option<Check> {
     let share = |step: &Step| {
         let mean = step.summary.goodput_bits_per_s.filter(|mean| *mean > 0)?;
