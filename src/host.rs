@@ -9,6 +9,7 @@ use pathproof_model::{Environment, Finding};
 
 mod counters;
 pub mod devices;
+mod links;
 mod netlink;
 mod nics;
 mod rdma;
@@ -16,6 +17,7 @@ mod route;
 mod system;
 
 pub use counters::{NicBytes, nic_bytes};
+pub use links::{LinkChange, LinkEvents};
 pub use route::{nic_for_route, routes};
 
 /// The facts of this host and what is wrong with it at first sight.

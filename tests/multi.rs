@@ -240,6 +240,26 @@ fn assert_whole(doc: &Value) {
     assert!(codes(doc).contains(&"CHANNEL-LOST") && !codes(doc).contains(&"CHANNEL-DATA-FAULT"));
 }
 
+#[test]
+fn a_watched_link_is_seen_at_either_end_and_ends_the_step_when_it_is_back() {
+    for (tag, port, end) in [("wata", "a2", "client"), ("watb", "b2", "server")] {
+        let began = std::time::Instant::now();
+        let pull = |hosts: &TwoNics| {
+            hosts.switch_port(port, "down");
+            std::thread::sleep(DURING);
+            hosts.switch_port(port, "up");
+        };
+        let Some(doc) = disturbed(tag, &["--time", "45s", "--watch-links"], pull) else { return };
+        assert!(began.elapsed() < Duration::from_secs(40), "it ends by itself");
+        assert_whole(&doc);
+        let failover = &only_step(&doc)["failover"];
+        assert_eq!((&failover["nic"], &failover["end"]), (&"v2".into(), &end.into()), "{failover}");
+        let [down, up] = ["failed_at_ns", "recovered_at_ns"].map(|name| failover[name].as_u64().unwrap());
+        assert!(up - down >= DURING.as_nanos() as u64 / 2, "{failover}");
+        assert!(failover["rejoined"].as_u64().unwrap() >= 1, "{failover}");
+    }
+}
+
 const DURING: Duration = Duration::from_millis(1200);
 
 /// Both NICs of both hosts in one subnet and on one switch, and a server as Linux comes: it answers for either

@@ -31,7 +31,8 @@ pub fn run(args: BenchArgs) -> Result<u8> {
 /// The step that the arguments mean, with every default made explicit.
 pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
     const MS: u64 = 1_000_000;
-    if args.time.0 == 0 {
+    let time_ns = args.time.map_or(if args.watch_links { 60_000 * MS } else { 5000 * MS }, |time| time.0);
+    if time_ns == 0 {
         bail!("--time 0 measures nothing; give a window such as 5s or 200ms");
     }
     if args.lanes == 0 {
@@ -63,8 +64,8 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         lanes: args.lanes,
         size_bytes: size.0,
         reply_bytes: args.reply.map(|r| r.0),
-        time_ns: args.time.0,
-        warmup_ns: args.warmup.map_or((200 * MS).min(args.time.0), |w| w.0),
+        time_ns,
+        warmup_ns: args.warmup.map_or((200 * MS).min(time_ns), |w| w.0),
         cooldown_ns: 100 * MS,
         busy_poll: args.busy_poll,
         zero_copy: args.zero_copy,
@@ -113,6 +114,13 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
             bail!("--singles is for bench stream --over multi, which uses several NICs");
         }
         spec.options.insert("singles".into(), "yes".into());
+    }
+    if args.watch_links {
+        if kind != StepKind::Stream || spec.over != "multi" {
+            bail!("--watch-links is for bench stream --over multi, which can go on without a NIC");
+        }
+        spec.verify = true;
+        spec.options.insert("watch_links".into(), "yes".into());
     }
     if !args.fail.is_empty() {
         if kind != StepKind::Stream || spec.over != "multi" {

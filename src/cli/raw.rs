@@ -297,9 +297,9 @@ pub struct TrafficArgs {
     /// Reply size, for request [default: the request's].
     #[arg(long)]
     pub reply: Option<Bytes>,
-    /// Measured window.
-    #[arg(long, default_value = "5s")]
-    pub time: Nanoseconds,
+    /// Measured window [default: 5s; 60s with --watch-links, at most].
+    #[arg(long)]
+    pub time: Option<Nanoseconds>,
     /// Warm-up before it [default: 200ms, at most the window].
     #[arg(long)]
     pub warmup: Option<Nanoseconds>,
@@ -348,6 +348,9 @@ pub struct TrafficArgs {
     /// With --over multi: take this NIC down T into the window, and bring it back at RECOVER; needs root.
     #[arg(long, value_name = "IF@T[:RECOVER]")]
     pub fail: Vec<String>,
+    /// With stream --over multi: wait for you to pull a cable, at either end, and to plug it in again; ends by itself.
+    #[arg(long, conflicts_with = "fail")]
+    pub watch_links: bool,
 }
 
 /// Directions as typed.

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod lane;
+mod links;
 mod merge;
 mod multi;
 mod notice;
@@ -255,7 +256,10 @@ impl Prepared for Lanes {
         }
         let before = proof::Before::take(&spec);
         let watch = multi.map(multi::Watch::begin);
+        let watches = spec.options.contains_key(links::WATCH_LINKS);
+        let nics = watch.as_ref().filter(|_| watches).map(multi::Watch::nics);
         let stop = Arc::new(AtomicBool::new(false));
+        let ending = AtomicBool::new(false);
         let (news_in, news) = mpsc::channel();
         let (outcomes, failures) = std::thread::scope(|scope| {
             let mut threads = Vec::with_capacity(count);
@@ -264,6 +268,7 @@ impl Prepared for Lanes {
                 let (start_in, start) = mpsc::channel::<Tick>();
                 starts.push(start_in);
                 let (news, stop, spec, clock) = (news_in.clone(), stop.clone(), &spec, context.clock.clone());
+                let ending = &ending;
                 let index = job.index;
                 let spawned = std::thread::Builder::new().name(format!("lane {index}")).spawn_scoped(
                     scope,
@@ -279,7 +284,8 @@ impl Prepared for Lanes {
                         let _ = news.send(News::Connected);
                         // The coordinator drops the sender when the step is given up before its start.
                         let Ok(begin) = start.recv() else { return LaneOutcome::unused(&job, end) };
-                        let outcome = lane::run(&job, end, kind, spec, seed, lane, clock, begin, &stop);
+                        let outcome =
+                            lane::run(&job, end, kind, spec, seed, lane, clock, begin, &stop, ending);
                         let _ = news.send(News::Finished);
                         outcome
                     },
@@ -300,9 +306,18 @@ impl Prepared for Lanes {
                     (stop.clone(), &spec, context.clock.clone(), &lanes_clock);
                 scope.spawn(move || saboteur.work(&start, spec, &clock, lanes_clock, &stop))
             });
-            let error = conduct(context, end, &spec, &news, starts, &stop, threads.len());
+            let crew = Crew { news: &news, starts, stop: &stop, ending: &ending, count: threads.len() };
+            let clock = context.clock.clone();
+            let links = |begin: Tick| {
+                let (clock, window) = (clock, begin.plus_ns(spec.warmup_ns));
+                nics.map(|nics| {
+                    links::Links::watch(end, nics, clock, lanes_clock.clone(), window, spec.time_ns)
+                })
+            };
+            let (error, seen) = conduct(context, end, &spec, crew, links);
             let outcomes: Vec<LaneOutcome> = threads.into_iter().filter_map(|t| t.join().ok()).collect();
-            let failures = sabotage.and_then(|thread| thread.join().ok()).unwrap_or_default();
+            let mut failures = sabotage.and_then(|thread| thread.join().ok()).unwrap_or_default();
+            failures.extend(seen);
             ((outcomes, error), failures)
         });
         let mut half = assemble(outcomes);
@@ -314,21 +329,32 @@ impl Prepared for Lanes {
     }
 }
 
+/// What the client says when it ends a step before its time, and what the server answers.
+const ENDING: &str = "ending";
+
+/// The lane threads as their coordinator knows them.
+struct Crew<'a> {
+    news: &'a mpsc::Receiver<News>,
+    starts: Vec<mpsc::Sender<Tick>>,
+    stop: &'a AtomicBool,
+    ending: &'a AtomicBool,
+    count: usize,
+}
+
 /// Waits for all lanes at both ends, starts them together, and watches the control channel until they end.
 /// Returns what went wrong at the level of the step.
 fn conduct(
     context: &mut Context<'_>,
     end: End,
     spec: &TrafficSpec,
-    news: &mpsc::Receiver<News>,
-    starts: Vec<mpsc::Sender<Tick>>,
-    stop: &AtomicBool,
-    count: usize,
-) -> Option<StepError> {
+    crew: Crew<'_>,
+    links: impl FnOnce(Tick) -> Option<links::Links>,
+) -> (Option<StepError>, Vec<multi::Failure>) {
+    let Crew { news, starts, stop, ending, count } = crew;
     let give_up = |context: &mut Context<'_>, error: StepError| {
         stop.store(true, Ordering::Relaxed);
         context.channel.fail(&error);
-        Some(error)
+        (Some(error), vec![])
     };
     // 1. All lanes of this end are connected.
     let deadline = context.clock.now() + CONNECT + Duration::from_secs(2);
@@ -366,7 +392,8 @@ fn conduct(
     for start in &starts {
         let _ = start.send(begin);
     }
-    // 3. They run; the control channel is idle unless something is wrong.
+    let mut links = links(begin);
+    // 3. They run; the control channel is idle unless something is wrong, or links are watched.
     let length_ns = spec.warmup_ns + spec.time_ns + spec.cooldown_ns;
     let finish = begin.plus_ns(length_ns);
     let mut running = count;
@@ -384,8 +411,27 @@ fn conduct(
         (context.progress)((now.ns_since(begin) as f64 / length_ns.max(1) as f64).min(1.0));
         // Until the end is near there is nothing to look at but the control channel.
         let wake = if now < finish { finish.min(now.plus_ns(50_000_000)) } else { now.plus_ns(1_000_000) };
+        if let Some(links) = &mut links {
+            links.look(context.channel);
+            if links.is_over(now) {
+                context.channel.send(json!(ENDING));
+            }
+        }
         match context.channel.receive(wake) {
-            Received::Message(_) | Received::Nothing => {}
+            // The client ends before the time: the server lets its lanes go, and says so first.
+            Received::Message(said) if said == ENDING => {
+                ending.store(true, Ordering::Relaxed);
+                match end {
+                    End::Server => context.channel.send(said),
+                    End::Client => stop.store(true, Ordering::Relaxed),
+                }
+            }
+            Received::Message(said) => {
+                if let Some(links) = &mut links {
+                    links.hear(&said, now);
+                }
+            }
+            Received::Nothing => {}
             // The client has ended the step while we still drain: nothing more will come.
             Received::PeerDone => {
                 std::thread::sleep(Duration::from_micros(200));
@@ -402,7 +448,7 @@ fn conduct(
             }
         }
     }
-    error
+    (error, links.map(links::Links::into_failures).unwrap_or_default())
 }
 
 /// What a piece of news other than the expected means for the step.

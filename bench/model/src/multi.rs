@@ -53,8 +53,10 @@ pub struct AloneNic {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Failover {
-    /// The NIC that was taken down by `--fail`; `None` when it failed by itself.
+    /// The NIC that was taken down by `--fail`, or seen to lose its link by `--watch-links`; `None` when nobody saw which it was.
     pub nic: Option<String>,
+    /// The end it belongs to: `client` or `server`.
+    pub end: Option<String>,
     /// When it was taken down, in ns since the start of the window.
     pub failed_at_ns: Option<u64>,
     /// When it was brought back, likewise.

@@ -212,6 +212,7 @@ pub fn run(
     clock: RealClock,
     begin: Tick,
     stop: &AtomicBool,
+    ending: &AtomicBool,
 ) -> LaneOutcome {
     let mut outcome = LaneOutcome::unused(job, end);
     let verb = super::verbs::verb(spec).unwrap_or(Verb::Send);
@@ -233,8 +234,12 @@ pub fn run(
         match driver.turn(&mut *lane, WAIT) {
             Ok(Turn::Done) => break,
             Ok(_) => {}
-            // The other end has left after this end's window: that is how a step ends.
-            Err(RunError::Lane(TransportError::PeerGone { .. })) if driver.now() >= window.end => break,
+            // The other end has left after this end's window, or as it said it would: that is how a step ends.
+            Err(RunError::Lane(TransportError::PeerGone { .. }))
+                if driver.now() >= window.end || ending.load(Ordering::Relaxed) =>
+            {
+                break;
+            }
             Err(failure) => {
                 error = Some(failure);
                 break;

@@ -40,6 +40,14 @@ pub struct Plan {
     alone: Option<String>,
 }
 
+impl Plan {
+    /// This end's NICs, each once.
+    pub fn nics(&self) -> Vec<String> {
+        let named = self.nics.iter().filter(|nic| !nic.is_empty());
+        named.collect::<std::collections::BTreeSet<_>>().into_iter().cloned().collect()
+    }
+}
+
 fn invalid(message: String) -> StepError {
     StepError { kind: ErrorKind::Invalid, message }
 }
@@ -56,6 +64,7 @@ pub fn plan(
     let mut options = options.clone();
     options.remove(FAIL);
     options.remove(super::singles::SINGLES);
+    options.remove(super::links::WATCH_LINKS);
     let question = question(&mut options)?;
     let each = match options.remove("connections") {
         None => None,
@@ -129,12 +138,12 @@ struct Told {
 
 /// A NIC taken down and perhaps brought back, in ns of the window and of the lanes' clock.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-struct Failure {
-    nic: String,
-    down_ns: u64,
-    down_tick_ns: u64,
-    up: Option<(u64, u64)>,
-    error: Option<String>,
+pub(super) struct Failure {
+    pub(super) nic: String,
+    pub(super) down_ns: u64,
+    pub(super) down_tick_ns: u64,
+    pub(super) up: Option<(u64, u64)>,
+    pub(super) error: Option<String>,
 }
 
 /// Reads the interfaces' own counters before and after the lanes run.
@@ -149,17 +158,20 @@ impl Watch {
         Watch { plan, before: nic_bytes() }
     }
 
+    /// The NICs of this end that the step uses.
+    pub fn nics(&self) -> Vec<String> {
+        self.plan.nics()
+    }
+
     /// Adds to `half` what each NIC carried by its lanes' count and by its own.
-    pub fn finish(self, end: End, failures: Vec<Done>, half: &mut Half) {
+    pub(super) fn finish(self, end: End, failures: Vec<Failure>, half: &mut Half) {
         let after = nic_bytes();
         let mut shares: BTreeMap<String, NicShare> = BTreeMap::new();
         let share = |nic: &str| NicShare { end: end.name().into(), nic: nic.into(), ..NicShare::default() };
-        let named = || self.plan.nics.iter().enumerate().filter(|(_, nic)| !nic.is_empty());
-        let mut used: Vec<String> = named().map(|(_, nic)| nic.clone()).collect();
-        used.sort();
-        used.dedup();
+        let named = self.plan.nics.iter().enumerate().filter(|(_, nic)| !nic.is_empty());
+        let used = self.plan.nics();
         half.lanes.iter_mut().for_each(|lane| lane.nics.clone_from(&used));
-        for (path, nic) in named() {
+        for (path, nic) in named {
             let own = shares.entry(nic.clone()).or_insert_with(|| share(nic));
             own.connections += half.lanes.len() as u32;
             for lane in &half.lanes {
@@ -180,14 +192,10 @@ impl Watch {
             let own = shares.entry(nic.clone()).or_insert_with(|| share(nic));
             (own.nic_sent_bytes, own.nic_received_bytes) = (Some(sent), Some(received));
         }
-        let failures = failures.into_iter().map(|Done(failure)| failure).collect();
         let told = Told { nics: shares.into_values().collect(), alone: self.plan.alone, failures };
         half.detail = serde_json::to_value(told).unwrap_or_default();
     }
 }
-
-/// A failure as the thread that made it hands it over.
-pub struct Done(Failure);
 
 /// Takes NICs down and brings them back while a step runs. Whatever happens, they are up again at its end.
 pub struct Saboteur {
@@ -218,14 +226,14 @@ impl Saboteur {
     }
 
     /// Waits for the start, then does its jobs until `stop` or the end of the window.
-    pub fn work(
+    pub(super) fn work(
         &self,
         start: &mpsc::Receiver<Tick>,
         spec: &TrafficSpec,
         clock: &RealClock,
         lanes_clock: &RealClock,
         stop: &AtomicBool,
-    ) -> Vec<Done> {
+    ) -> Vec<Failure> {
         let Ok(begin) = start.recv() else { return vec![] };
         let window = begin.plus_ns(spec.warmup_ns);
         let end = window.plus_ns(spec.time_ns);
@@ -262,7 +270,7 @@ impl Saboteur {
         for failure in failures.iter().filter(|failure| failure.up.is_none()) {
             let _ = set_link(&failure.nic, true);
         }
-        failures.into_iter().map(Done).collect()
+        failures
     }
 }
 
@@ -287,15 +295,27 @@ pub fn merge(step: &mut Step, client: &Half, server: &Half) {
     }
     let nics: Vec<NicShare> = ours.nics.iter().chain(&theirs.nics).cloned().collect();
     let died = nics.iter().any(|nic| nic.deaths > 0);
-    if died || !ours.failures.is_empty() {
-        step.detail.failover = Some(failover(step, client, server, &ours.failures));
+    // What is known of the moment of a failure is known at one end, on its clock.
+    let seen = match ours.failures.is_empty() {
+        false => Seen { end: End::Client, half: client, failures: &ours.failures },
+        true => Seen { end: End::Server, half: server, failures: &theirs.failures },
+    };
+    if died || !seen.failures.is_empty() {
+        step.detail.failover = Some(failover(step, client, server, &seen));
     }
     if !nics.is_empty() {
         step.detail.nics = Some(nics);
     }
 }
 
-fn failover(step: &Step, client: &Half, server: &Half, failures: &[Failure]) -> Failover {
+/// Failures as one end saw them.
+struct Seen<'a> {
+    end: End,
+    half: &'a Half,
+    failures: &'a [Failure],
+}
+
+fn failover(step: &Step, client: &Half, server: &Half, seen: &Seen<'_>) -> Failover {
     let lanes = || client.lanes.iter().chain(&server.lanes);
     let sum = |name: &str| lanes().filter_map(|lane| lane.counters.get(name)).sum::<u64>();
     let most = |name: &str| lanes().filter_map(|lane| lane.counters.get(name)).copied().max().unwrap_or(0);
@@ -303,17 +323,18 @@ fn failover(step: &Step, client: &Half, server: &Half, failures: &[Failure]) -> 
         let own = half.lanes.iter().flat_map(|lane| &lane.counters);
         own.filter(|(name, _)| name.starts_with("path") && name.ends_with(what)).map(|(_, v)| *v).collect()
     };
-    let first = failures.first();
-    // With a known moment of failure the time until it was noticed counts from there, on the client's clock.
+    let first = seen.failures.first();
+    // With a known moment of failure the time until it was noticed counts from there.
     let since_down = first.and_then(|failure| {
-        let lost = by_path(client, "_lost_at_tick_ns");
+        let lost = by_path(seen.half, "_lost_at_tick_ns");
         let after = lost.into_iter().filter(|at| *at >= failure.down_tick_ns);
         after.map(|at| at - failure.down_tick_ns).max()
     });
     let silent = by_path(client, "_noticed_after_ns").into_iter().chain(by_path(server, "_noticed_after_ns"));
     let back = first.and_then(|failure| {
         let (_, up_tick_ns) = failure.up?;
-        let again = by_path(client, "_carried_again_at_tick_ns");
+        // Only an end that sends sees what it sent confirmed.
+        let again = by_path(seen.half, "_carried_again_at_tick_ns");
         again.into_iter().filter(|at| *at >= up_tick_ns).map(|at| at - up_tick_ns).min()
     });
     let receiving: Vec<&pathproof_model::LaneResult> =
@@ -324,6 +345,7 @@ fn failover(step: &Step, client: &Half, server: &Half, failures: &[Failure]) -> 
     let arrived = sum("arrived_bytes");
     Failover {
         nic: first.map(|failure| failure.nic.clone()),
+        end: first.map(|_| seen.end.name().into()),
         failed_at_ns: first.map(|failure| failure.down_ns),
         recovered_at_ns: first.and_then(|failure| failure.up).map(|(at, _)| at),
         noticed_after_ns: since_down.or_else(|| silent.max()).unwrap_or(0),
