@@ -179,6 +179,11 @@ pub fn check_migrate(spec: &pathproof_model::MigrateSpec) -> anyhow::Result<()> 
     migrate::check_all(spec).map_err(|e| anyhow::anyhow!(e.message))
 }
 
+/// Opens a disk that is to move, and says how large it is.
+pub fn open_disk(file: &str) -> anyhow::Result<(std::fs::File, u64)> {
+    migrate::disk::open(file).map_err(|e| anyhow::anyhow!(e.message))
+}
+
 /// A transport's error as a step's error.
 pub fn step_error(error: &TransportError) -> StepError {
     let kind = match error {

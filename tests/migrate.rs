@@ -53,6 +53,72 @@ fn every_policy_and_form_is_verified() {
 }
 
 #[test]
+fn storage_moves_first_and_its_writes_are_mirrored() {
+    let server = Server::start(&[]);
+    let image = std::env::temp_dir().join(format!("pathproof-image-{}", std::process::id()));
+    // Not a whole number of blocks.
+    let contents: Vec<u8> = (0..9_000_000u32).flat_map(|i| (i ^ i << 7).to_le_bytes()).collect();
+    std::fs::write(&image, &contents).unwrap();
+    let name = image.to_string_lossy().into_owned();
+    let forms: [&[&str]; 3] = [
+        &["--disk", "24MiB", "--disk-writes", "20MB/s", "--bandwidth", "100MB/s", "--lanes", "2"],
+        &["--disk-file", &name, "--disk-writes", "40MB/s", "--bandwidth", "100MB/s", "--guests", "2"],
+        &["--disk-file", &name],
+    ];
+    for form in forms {
+        let output = migrate(&server.address, form);
+        let document = document(&output);
+        let step = step(&document, "migrate");
+        let disk = &step["disk"];
+        assert_eq!(step["verified"], true, "{form:?}: {} {}", step["error"], disk);
+        assert_eq!(disk["verified"], true, "{form:?}");
+        let size = if form[0] == "--disk" { 24 << 20 } else { contents.len() as u64 };
+        assert_eq!((&disk["disk_bytes"], &disk["bytes"]), (&size.into(), &size.into()), "{form:?}");
+        let number = |name: &str| disk[name].as_u64().unwrap();
+        if form.contains(&"--disk-writes") {
+            let (mirrored, written) = (number("mirrored_bytes"), number("written_bytes"));
+            assert!(mirrored > 0 && mirrored <= written, "{form:?}: {mirrored} of {written}");
+            // A quarter of a second or more at 100 MB/s, and then half a second for the memory.
+            assert!(number("elapsed_ns") > 200_000_000, "{form:?}: {disk}");
+        } else {
+            assert_eq!((number("mirrored_bytes"), number("written_bytes")), (0, 0));
+        }
+    }
+    assert_eq!(std::fs::read(&image).unwrap(), contents, "the file is only read");
+    std::fs::remove_file(&image).unwrap();
+
+    let output = migrate(&server.address, &["--disk", "4MiB", "--inject-fault", "disk-bit-flip"]);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let document = document(&output);
+    let step = step(&document, "migrate");
+    assert_eq!((&step["verified"], &step["disk"]["verified"]), (&false.into(), &false.into()));
+    let mismatch = step["mismatch"].as_str().unwrap();
+    assert!(mismatch.starts_with("disk: block") && mismatch.contains("1 blocks in all"), "{mismatch}");
+}
+
+#[test]
+fn compressed_pages_are_fewer_bytes_and_the_same_memory() {
+    let server = Server::start(&[]);
+    for (compressible, most_percent) in [("100", 40), ("50", 90), ("0", 100)] {
+        let form = ["--policy", "hyperv", "--performance", "compression", "--compressible", compressible];
+        let more = ["--dirty", "20MB/s", "--zero", "10", "--lanes", "2"];
+        let output = migrate(&server.address, &[&form[..], &more].concat());
+        let document = document(&output);
+        let step = step(&document, "migrate");
+        assert_eq!(step["verified"], true, "{compressible} %: {}", step["error"]);
+        let compression = &step["compression"];
+        let number = |name: &str| compression[name].as_u64().unwrap();
+        assert!(number("sent_bytes") <= number("plain_bytes") * most_percent / 100, "{compression}");
+        assert!(number("plain_bytes") >= PAGES * 4096 * 80 / 100, "{compression}");
+        assert!(number("compress_cpu_ns") > 0, "{compression}");
+        match compressible {
+            "0" => assert_eq!(number("raw_bytes"), number("sent_bytes"), "noise is sent as it is"),
+            _ => assert!(number("decompress_cpu_ns") > 0, "{compression}"),
+        }
+    }
+}
+
+#[test]
 fn the_kernels_own_tracker_copies_the_same_memory() {
     let server = Server::start(&[]);
     let output = migrate(&server.address, &["--dirty", "40MB/s", "--tracker", "pagemap-scan"]);
@@ -152,6 +218,12 @@ fn mistyped_migrations_are_refused_before_the_peer_is_called() {
         (["--dirty", "1MB/s:replay=/no/such/log"], "cannot be read"),
         (["--plan", "/no/such/fleet.toml"], "cannot read"),
         (["--pid", "4294967295"], "no such process"),
+        (["--disk-file", "/no/such/disk"], "cannot be read"),
+        (["--disk-file", "/"], "cannot be read"),
+        (["--disk-writes", "1MB/s"], "--disk"),
+        (["--inject-fault", "disk-bit-flip"], "needs a disk"),
+        (["--performance", "compression"], "--policy hyperv"),
+        (["--compressible", "101"], "at most 100"),
     ] {
         let mut all = vec!["migrate", "127.0.0.1:1"];
         all.extend(args);

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use pathproof_model::migrate::DiskSpec;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{MigrateSpec, Plan, StepSpec};
 
@@ -59,6 +60,21 @@ pub struct MigrateArgs {
     /// Share of guest pages that are zero at the start, in percent.
     #[arg(long, value_name = "PERCENT", default_value_t = 0)]
     pub zero: u8,
+    /// Share of the other guest pages that compress to about a quarter, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0)]
+    pub compressible: u8,
+    /// Hyper-V's performance option: tcpip, compression (LZ4 on the way), or smb (over all NICs unless --over rdma).
+    #[arg(long, value_enum, value_name = "OPTION", default_value_t)]
+    pub performance: Performance,
+    /// Move a made-up disk of this size first, as a shared-nothing migration does.
+    #[arg(long, value_name = "SIZE", conflicts_with = "disk_file")]
+    pub disk: Option<Bytes>,
+    /// Move this disk image or block device first. It is only read.
+    #[arg(long, value_name = "FILE")]
+    pub disk_file: Option<String>,
+    /// Rate at which the guest writes to its disk while it moves; writes to blocks already copied are mirrored.
+    #[arg(long, value_name = "RATE")]
+    pub disk_writes: Option<BitsPerSecond>,
     /// Largest single write.
     #[arg(long, default_value = "1MiB")]
     pub chunk: Bytes,
@@ -68,7 +84,7 @@ pub struct MigrateArgs {
     /// Stop the guest after this time, whatever the policy would do.
     #[arg(long, value_name = "TIME")]
     pub time_limit: Option<Nanoseconds>,
-    /// Prove that verification works: bit-flip or lost-page. The run must then fail.
+    /// Prove that verification works: bit-flip, lost-page or disk-bit-flip. The run must then fail.
     #[arg(long, value_name = "FAULT")]
     pub inject_fault: Option<String>,
     /// Option of the transport, as NAME=VALUE; may be repeated.
@@ -81,6 +97,18 @@ pub struct MigrateArgs {
     /// Answer a fleet plan instead (TOML): how long does it take to drain these hosts?
     #[arg(long, value_name = "FILE")]
     pub plan: Option<PathBuf>,
+}
+
+/// Hyper-V's performance options for live migration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Performance {
+    /// Pages as they are.
+    #[default]
+    Tcpip,
+    /// Pages compressed.
+    Compression,
+    /// SMB: all NICs, or RDMA.
+    Smb,
 }
 
 /// Runs the command.
@@ -123,6 +151,23 @@ fn show(text: &str) -> Result<()> {
     }
 }
 
+/// The disk that moves, if one does.
+fn disk(args: &MigrateArgs) -> Result<Option<DiskSpec>> {
+    let writes_bytes_per_s = args.disk_writes.map_or(0, |r| r.0 / 8);
+    let (bytes, file) = match (&args.disk, &args.disk_file) {
+        (Some(size), _) => (size.0, None),
+        (None, Some(file)) => {
+            let (_, bytes) = crate::steps::open_disk(file)?;
+            (bytes, Some(file.clone()))
+        }
+        (None, None) if args.disk_writes.is_some() => {
+            bail!("--disk-writes needs a disk to write to; add --disk SIZE or --disk-file FILE")
+        }
+        (None, None) => return Ok(None),
+    };
+    Ok(Some(DiskSpec { bytes, file, writes_bytes_per_s }))
+}
+
 /// The step that the arguments mean, with every default made explicit.
 fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
     const PAGE: u64 = 4096;
@@ -139,8 +184,19 @@ fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
     }
     let (rate, pattern) = args.dirty.split_once(':').unwrap_or((&args.dirty, "uniform"));
     let dirty: BitsPerSecond = rate.parse().context("--dirty")?;
+    if args.performance != Performance::Tcpip && !args.policy.starts_with("hyperv") {
+        bail!("--performance is Hyper-V's; add --policy hyperv");
+    }
+    // SMB takes all NICs; RDMA is its other form.
+    let over = match args.performance {
+        Performance::Smb if args.over == "tcp" => "multi".into(),
+        _ => args.over.clone(),
+    };
     let mut spec = MigrateSpec {
-        over: args.over.clone(),
+        over,
+        compress: args.performance == Performance::Compression,
+        compressible_percent: args.compressible,
+        disk: disk(args)?,
         memory_bytes: args.memory.0.next_multiple_of(PAGE),
         dirty_bytes_per_s: dirty.0 / 8,
         pattern: pattern.into(),

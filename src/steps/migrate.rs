@@ -7,10 +7,12 @@
 
 mod destination;
 mod dirtier;
+pub(crate) mod disk;
 mod lane;
 mod memory;
 mod merge;
 mod pacer;
+mod pack;
 mod source;
 mod wire;
 
@@ -32,9 +34,11 @@ use serde_json::json;
 use super::traffic::{proof, verbs};
 use super::{Context, End, Prepared, Runner, Setup, failed, step_error};
 use crate::session::Received;
-use destination::DestinationLane;
+use destination::{DestinationLane, Served, Subject};
+use disk::{Disk, DiskStory};
 use lane::{LaneParts, SourceLane};
 use pacer::Pacer;
+use pack::{Packed, Packer};
 use source::{Common, Job, Report, Slot, Worker};
 
 /// How long a lane may take to connect.
@@ -54,6 +58,8 @@ pub enum Fault {
     BitFlip,
     /// One page is never sent.
     LostPage,
+    /// One bit of one block of the disk changes on the way.
+    DiskBitFlip,
 }
 
 impl FromStr for Fault {
@@ -62,7 +68,8 @@ impl FromStr for Fault {
         match text {
             "bit-flip" => Ok(Fault::BitFlip),
             "lost-page" => Ok(Fault::LostPage),
-            other => Err(format!("unknown fault {other:?}; use bit-flip or lost-page")),
+            "disk-bit-flip" => Ok(Fault::DiskBitFlip),
+            other => Err(format!("unknown fault {other:?}; use bit-flip, lost-page or disk-bit-flip")),
         }
     }
 }
@@ -88,6 +95,10 @@ struct Ready {
     pattern: Pattern,
     fault: Option<Fault>,
     slots: Vec<SlotParts>,
+    /// The lane of the disk, where one moves.
+    disk_lane: Option<LaneUnconnected>,
+    /// The disk itself, at the source.
+    disk: Option<Disk>,
     overhead_bytes: u64,
     prepared_ns: u64,
 }
@@ -157,6 +168,21 @@ fn check(spec: &MigrateSpec) -> Result<(), StepError> {
     if spec.lanes == 0 || spec.guests == 0 || spec.parallel == 0 {
         return Err(invalid("lanes, guests and parallel must all be at least 1"));
     }
+    if spec.compressible_percent > 100 {
+        return Err(invalid(format!(
+            "{} % of compressible pages; at most 100 make sense",
+            spec.compressible_percent
+        )));
+    }
+    match &spec.disk {
+        Some(disk) if disk.bytes == 0 || disk.bytes > 64 << 40 => {
+            return Err(invalid(format!("a disk of {} bytes; between 1 B and 64 TiB can move", disk.bytes)));
+        }
+        None if spec.fault.as_deref() == Some("disk-bit-flip") => {
+            return Err(invalid("fault disk-bit-flip needs a disk to flip a bit of; add --disk"));
+        }
+        _ => {}
+    }
     if spec.zero_percent > 100 {
         return Err(invalid(format!("{} % of zero pages; at most 100 make sense", spec.zero_percent)));
     }
@@ -217,6 +243,9 @@ impl Runner for Migrate {
         let session = setup.session;
         let slots = spec.parallel.min(spec.guests);
         let memory = spec.memory_bytes.saturating_mul(u64::from(slots));
+        // A hash and a version of each block of the disk.
+        let disk_bytes = spec.disk.as_ref().map_or(0, |d| disk::blocks(d.bytes) * 24);
+        let memory = memory.saturating_add(disk_bytes);
         memory::check_room(memory, here, there, same_host)?;
         if memory > session.limits.memory_bytes {
             return Err(StepError {
@@ -236,6 +265,33 @@ impl Runner for Migrate {
         let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
         let resource =
             |e: pathproof_api::RegionError| StepError { kind: ErrorKind::Resource, message: e.to_string() };
+        let make_lane = |index: u32, guest: Option<&Arc<Region>>| {
+            let mut options = verbs::options(&as_traffic(spec), session.end, same_host);
+            options.extend(super::traffic::lane_options(&spec.over, session)?);
+            let lane_spec = LaneSpec {
+                lane: index,
+                token: session.token(setup.step, index),
+                remote: (session.end == End::Client).then_some(session.peer),
+                // The address that the client reached is the one whose RDMA device it means.
+                local: (session.end == End::Server && spec.over == "rdma").then(|| session.local.ip()),
+                options,
+                framing: Framing::Framed,
+                depth: lane::DEPTH,
+                message_bytes_max: spec.chunk_bytes.max(wire::SLOT_BYTES),
+                ..LaneSpec::default()
+            };
+            let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
+            let messages = Arc::new(Region::new(lane::MESSAGE_BYTES, Pages::Default).map_err(resource)?);
+            let access = if session.end == End::Client { Access::Local } else { Access::RemoteWrite };
+            let guest_id = match guest {
+                Some(region) => Some(prepared.attach(region, access).map_err(|e| step_error(&e))?),
+                None => None,
+            };
+            let messages_id = prepared.attach(&messages, Access::Local).map_err(|e| step_error(&e))?;
+            // A disk travels in messages alone.
+            let guest_id = guest_id.unwrap_or(messages_id);
+            Ok(LaneUnconnected { index, prepared, guest_id, messages, messages_id })
+        };
         let mut parts = vec![];
         for slot in 0..slots {
             let kind = if spec.tracker == "pagemap-scan" { Pages::Small } else { Pages::Default };
@@ -244,36 +300,21 @@ impl Runner for Migrate {
             if kind == Pages::Default {
                 region.prefer_huge_pages();
             }
-            let mut lanes = vec![];
-            for lane in 0..spec.lanes {
-                let index = slot * spec.lanes + lane;
-                let mut options = verbs::options(&as_traffic(spec), session.end, same_host);
-                options.extend(super::traffic::lane_options(&spec.over, session)?);
-                let lane_spec = LaneSpec {
-                    lane: index,
-                    token: session.token(setup.step, index),
-                    remote: (session.end == End::Client).then_some(session.peer),
-                    // The address that the client reached is the one whose RDMA device it means.
-                    local: (session.end == End::Server && spec.over == "rdma").then(|| session.local.ip()),
-                    options,
-                    framing: Framing::Framed,
-                    depth: lane::DEPTH,
-                    message_bytes_max: spec.chunk_bytes.max(wire::SLOT_BYTES),
-                    ..LaneSpec::default()
-                };
-                let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
-                let access = if session.end == End::Client { Access::Local } else { Access::RemoteWrite };
-                let guest_id = prepared.attach(&region, access).map_err(|e| step_error(&e))?;
-                let messages = Arc::new(Region::new(lane::MESSAGE_BYTES, Pages::Default).map_err(resource)?);
-                let messages_id = prepared.attach(&messages, Access::Local).map_err(|e| step_error(&e))?;
-                lanes.push(LaneUnconnected { index, prepared, guest_id, messages, messages_id });
-            }
+            let lanes = (slot * spec.lanes..(slot + 1) * spec.lanes)
+                .map(|index| make_lane(index, Some(&region)))
+                .collect::<Result<_, _>>()?;
             parts.push(SlotParts { region, lanes });
         }
+        let disk = match (&spec.disk, session.end) {
+            (Some(disk), End::Client) => Some(Disk::new(disk, spec.seed)?),
+            _ => None,
+        };
+        let disk_lane = spec.disk.as_ref().map(|_| make_lane(slots * spec.lanes, None)).transpose()?;
         // Bitmaps (the log, the harvest, the round), message slots, and hashes under way.
         let bitmap = spec.memory_bytes / PAGE_BYTES / 8;
         let per_lane = lane::MESSAGE_BYTES + 4 * u64::from(wire::SLOT_BYTES);
-        let overhead_bytes = u64::from(slots) * (4 * bitmap + u64::from(spec.lanes) * per_lane + PAGE_BYTES);
+        let of_guests = u64::from(slots) * (4 * bitmap + u64::from(spec.lanes) * per_lane + PAGE_BYTES);
+        let overhead_bytes = of_guests + spec.disk.as_ref().map_or(0, |_| disk_bytes + per_lane);
         Ok(Box::new(Ready {
             end: session.end,
             spec: spec.clone(),
@@ -281,6 +322,8 @@ impl Runner for Migrate {
             pattern,
             fault,
             slots: parts,
+            disk_lane,
+            disk,
             overhead_bytes,
             prepared_ns: began.now().0,
         }))
@@ -313,11 +356,11 @@ fn ready_ns(memory_bytes: u64) -> u64 {
 
 impl Prepared for Ready {
     fn offers(&self) -> Vec<Offer> {
-        self.slots.iter().flat_map(|s| &s.lanes).map(|l| l.prepared.offer()).collect()
+        self.slots.iter().flat_map(|s| &s.lanes).chain(&self.disk_lane).map(|l| l.prepared.offer()).collect()
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-        let count: usize = self.slots.iter().map(|s| s.lanes.len()).sum();
+        let count = self.slots.iter().flat_map(|s| &s.lanes).chain(&self.disk_lane).count();
         if peer.len() != count {
             let message = format!("the peer offered {} lanes and {count} were planned", peer.len());
             let error = StepError { kind: ErrorKind::Protocol, message };
@@ -347,7 +390,8 @@ enum News {
 
 fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
     let began = context.clock.now();
-    let Ready { spec, policy, pattern, fault, slots, overhead_bytes, prepared_ns, .. } = ready;
+    let Ready { spec, policy, pattern, fault, slots, disk_lane, disk, overhead_bytes, prepared_ns, .. } =
+        ready;
     let memory = spec.memory_bytes.saturating_mul(slots.len() as u64);
     let pages = spec.memory_bytes / PAGE_BYTES;
     let stop = Arc::new(AtomicBool::new(false));
@@ -363,13 +407,14 @@ fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half
         scaled: Mutex::new(None),
         path_bytes_per_s: AtomicU64::new(0),
         predicted: AtomicBool::new(false),
+        standing: AtomicU32::new(0),
         spec,
     };
     let pacer = Arc::new(Pacer::new(common.spec.bandwidth_bytes_per_s));
     let (news_in, news) = mpsc::channel();
     let mut setup_ns = 0;
     let mut offers = peer.into_iter();
-    let (stories, lanes, error) = std::thread::scope(|scope| {
+    let (stories, lanes, disk, error) = std::thread::scope(|scope| {
         let mut starts = vec![];
         let mut conductors = vec![];
         let mut threads = vec![];
@@ -381,33 +426,15 @@ fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half
                 let (reports_in, reports) = mpsc::channel();
                 workers.push(Worker { jobs: jobs_in, reports });
                 let offer = offers.next().unwrap_or_default();
-                let (news, region, clock) = (news_in.clone(), slot.region.clone(), context.clock.clone());
-                let (stop, pacer, progress) = (stop.clone(), pacer.clone(), common.progress.clone());
-                let chunk_bytes = u64::from(common.spec.chunk_bytes);
+                let (news, region, common) = (news_in.clone(), slot.region.clone(), &common);
+                let pacer = pacer.clone();
                 awaited += 1;
                 threads.push(scope.spawn(move || {
-                    let LaneUnconnected { index, prepared, guest_id, messages, messages_id } = unconnected;
-                    let lane = match prepared.connect(&offer, CONNECT) {
-                        Ok(lane) => lane,
-                        Err(error) => {
-                            let error = step_error(&error);
-                            let _ = news.send(News::Failed(error.clone()));
-                            return lane_failed(index, End::Client, error);
-                        }
-                    };
-                    let _ = news.send(News::Ready);
-                    let lane = SourceLane::new(LaneParts {
-                        lane,
-                        guest: (region, guest_id),
-                        messages: (messages, messages_id),
-                        chunk_bytes,
-                        pages,
-                        clock,
-                        stop,
-                        pacer,
-                        progress,
-                    });
-                    work(index, lane, &jobs, &reports_in)
+                    let index = unconnected.index;
+                    match source_lane(unconnected, &offer, &news, Some(region), pages, common, pacer) {
+                        Ok(lane) => work(index, lane, &jobs, &reports_in),
+                        Err(end) => *end,
+                    }
                 }));
             }
             let (start_in, start) = mpsc::channel();
@@ -422,6 +449,39 @@ fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half
                 source::conduct(common, slot, &filled, &start)
             }));
         }
+        // The storage moves first; the guests start when it is there.
+        let start_guests = move || {
+            starts.iter().for_each(|start: &mpsc::Sender<()>| {
+                let _ = start.send(());
+            });
+        };
+        let (go_in, go) = mpsc::channel();
+        let storage = disk_lane.zip(disk).map(|(unconnected, disk)| {
+            let offer = offers.next().unwrap_or_default();
+            let (news, common, pacer) = (news_in.clone(), &common, pacer.clone());
+            let start_guests = start_guests.clone();
+            awaited += 1;
+            scope.spawn(move || {
+                let index = unconnected.index;
+                let blocks = disk::blocks(common.spec.disk.as_ref().map_or(0, |d| d.bytes));
+                let mut lane = match source_lane(unconnected, &offer, &news, None, blocks, common, pacer) {
+                    Ok(lane) => lane,
+                    Err(end) => return (*end, DiskStory::default()),
+                };
+                // Dropped without a word when the step is given up before its start.
+                if go.recv().is_err() {
+                    return (lane_failed(index, End::Client, lane::given_up()), DiskStory::default());
+                }
+                let story = disk::conduct(common, &disk, &mut lane, start_guests);
+                match &story.error {
+                    Some(error) => {
+                        common.stop.store(true, Ordering::Relaxed);
+                        (lane_failed(index, End::Client, error.clone()), story)
+                    }
+                    None => (end_of(index, lane), story),
+                }
+            })
+        });
         drop(news_in);
         let opened = await_ready(context, &news, awaited, End::Client, memory);
         setup_ns = context.clock.now().ns_since(began) + prepared_ns;
@@ -431,12 +491,20 @@ fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half
                 stop.store(true, Ordering::Relaxed);
                 context.channel.fail(error);
             }
-            None => starts.iter().for_each(|start| {
-                let _ = start.send(());
-            }),
+            None if storage.is_some() => {
+                let _ = go_in.send(());
+            }
+            None => start_guests(),
         }
-        drop(starts);
-        while !conductors.iter().all(|c| c.is_finished()) {
+        drop((start_guests, go_in));
+        loop {
+            if conductors.iter().all(|c| c.is_finished()) {
+                // Those that will never stop in due form, too.
+                common.standing.store(u32::MAX, Ordering::Relaxed);
+                if storage.as_ref().is_none_or(|s| s.is_finished()) {
+                    break;
+                }
+            }
             let expected = common.expected.load(Ordering::Relaxed);
             if expected > 0 {
                 let copied = common.progress.load(Ordering::Relaxed);
@@ -455,10 +523,61 @@ fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half
             }
         }
         let stories: Vec<Vec<source::Story>> = conductors.into_iter().filter_map(|c| c.join().ok()).collect();
-        let lanes: Vec<LaneEnd> = threads.into_iter().filter_map(|t| t.join().ok()).collect();
-        (stories, lanes, error)
+        let mut lanes: Vec<LaneEnd> = threads.into_iter().filter_map(|t| t.join().ok()).collect();
+        let disk = storage.and_then(|s| s.join().ok()).map(|(end, story)| {
+            lanes.push(end);
+            story
+        });
+        (stories, lanes, disk, error)
     });
-    merge::source_half(&common.spec, stories, lanes, error, setup_ns, overhead_bytes)
+    merge::source_half(&common.spec, stories, lanes, disk, error, setup_ns, overhead_bytes)
+}
+
+/// Connects a lane of the source and tells how that went.
+fn source_lane(
+    unconnected: LaneUnconnected,
+    offer: &Offer,
+    news: &mpsc::Sender<News>,
+    guest: Option<Arc<Region>>,
+    pages: u64,
+    common: &Common,
+    pacer: Arc<Pacer>,
+) -> Result<SourceLane, Box<LaneEnd>> {
+    let LaneUnconnected { index, prepared, guest_id, messages, messages_id } = unconnected;
+    let lane = connect(index, End::Client, prepared, offer, news)?;
+    let packs = common.spec.compress && guest.is_some();
+    Ok(SourceLane::new(LaneParts {
+        lane,
+        guest: (guest.unwrap_or_else(|| messages.clone()), guest_id),
+        messages: (messages, messages_id),
+        chunk_bytes: u64::from(common.spec.chunk_bytes),
+        pages,
+        clock: common.clock.clone(),
+        stop: common.stop.clone(),
+        pacer,
+        progress: common.progress.clone(),
+        packer: packs.then(Packer::new),
+    }))
+}
+
+fn connect(
+    index: u32,
+    end: End,
+    prepared: Box<dyn PreparedLane>,
+    offer: &Offer,
+    news: &mpsc::Sender<News>,
+) -> Result<Box<dyn pathproof_api::Lane>, Box<LaneEnd>> {
+    match prepared.connect(offer, CONNECT) {
+        Ok(lane) => {
+            let _ = news.send(News::Ready);
+            Ok(lane)
+        }
+        Err(error) => {
+            let error = step_error(&error);
+            let _ = news.send(News::Failed(error.clone()));
+            Err(Box::new(lane_failed(index, end, error)))
+        }
+    }
 }
 
 /// A lane thread's life after connecting: jobs until the conductor drops its end.
@@ -485,10 +604,16 @@ fn work(
             break;
         }
     }
+    end_of(index, lane)
+}
+
+fn end_of(index: u32, lane: SourceLane) -> LaneEnd {
+    let packed = lane.packed();
     match lane.end() {
         Ok((stats, chunks)) => LaneEnd {
             result: LaneResult { role: "send".into(), ..lane_result(index, End::Client, Some(stats)) },
             chunks: Some(chunks),
+            packed,
         },
         Err(error) => lane_failed(index, End::Client, error),
     }
@@ -500,10 +625,13 @@ pub struct LaneEnd {
     pub result: LaneResult,
     /// How long its chunks took.
     pub chunks: Option<pathproof_engine::record::LatencyHistogram>,
+    /// What compressing came to, where it did.
+    pub packed: Option<Packed>,
 }
 
 fn lane_failed(index: u32, end: End, error: StepError) -> LaneEnd {
-    LaneEnd { result: LaneResult { error: Some(error), ..lane_result(index, end, None) }, chunks: None }
+    let result = LaneResult { error: Some(error), ..lane_result(index, end, None) };
+    LaneEnd { result, chunks: None, packed: None }
 }
 
 fn lane_result(index: u32, end: End, stats: Option<pathproof_api::LaneStats>) -> LaneResult {
@@ -531,7 +659,7 @@ fn lane_result(index: u32, end: End, stats: Option<pathproof_api::LaneStats>) ->
 }
 
 fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-    let Ready { spec, slots, overhead_bytes, .. } = ready;
+    let Ready { spec, slots, disk_lane, overhead_bytes, .. } = ready;
     let memory = spec.memory_bytes.saturating_mul(slots.len() as u64);
     let pages = spec.memory_bytes / PAGE_BYTES;
     let stop = Arc::new(AtomicBool::new(false));
@@ -539,6 +667,7 @@ fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) ->
     let mut offers = peer.into_iter();
     let (ends, error) = std::thread::scope(|scope| {
         let mut threads = vec![];
+        let mut subjects = vec![];
         let mut awaited = 0;
         for slot in slots {
             let (news, region) = (news_in.clone(), slot.region.clone());
@@ -557,33 +686,36 @@ fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) ->
                     }),
                 });
             });
-            for unconnected in slot.lanes {
-                let offer = offers.next().unwrap_or_default();
-                let (news, guest, stop) = (news_in.clone(), slot.region.clone(), stop.clone());
-                awaited += 1;
-                threads.push(scope.spawn(move || {
-                    let LaneUnconnected { index, prepared, messages, messages_id, .. } = unconnected;
-                    let lane = match prepared.connect(&offer, CONNECT) {
-                        Ok(lane) => lane,
-                        Err(error) => {
-                            let error = step_error(&error);
-                            let _ = news.send(News::Failed(error.clone()));
-                            return (lane_failed(index, End::Server, error), 0);
-                        }
-                    };
-                    let _ = news.send(News::Ready);
-                    let destination =
-                        DestinationLane { lane, guest, messages: (messages, messages_id), pages, stop };
-                    let (served, stats) = destination.serve();
-                    let end = match stats {
-                        Ok(stats) => {
-                            LaneEnd { result: lane_result(index, End::Server, Some(stats)), chunks: None }
-                        }
-                        Err(error) => lane_failed(index, End::Server, error),
-                    };
-                    (end, served.zero_pages)
-                }));
-            }
+            subjects.extend(
+                slot.lanes.into_iter().map(|lane| (lane, Subject::Guest(slot.region.clone(), pages))),
+            );
+        }
+        subjects.extend(disk_lane.map(|lane| {
+            let blocks = disk::blocks(spec.disk.as_ref().map_or(0, |d| d.bytes));
+            (lane, Subject::Disk(vec![None; blocks as usize]))
+        }));
+        for (unconnected, subject) in subjects {
+            let offer = offers.next().unwrap_or_default();
+            let (news, stop) = (news_in.clone(), stop.clone());
+            awaited += 1;
+            threads.push(scope.spawn(move || {
+                let LaneUnconnected { index, prepared, messages, messages_id, .. } = unconnected;
+                let lane = match connect(index, End::Server, prepared, &offer, &news) {
+                    Ok(lane) => lane,
+                    Err(end) => return (*end, Served::default()),
+                };
+                let destination = DestinationLane { lane, subject, messages: (messages, messages_id), stop };
+                let (served, stats) = destination.serve();
+                let end = match stats {
+                    Ok(stats) => LaneEnd {
+                        result: lane_result(index, End::Server, Some(stats)),
+                        chunks: None,
+                        packed: None,
+                    },
+                    Err(error) => lane_failed(index, End::Server, error),
+                };
+                (end, served)
+            }));
         }
         drop(news_in);
         let mut error = await_ready(context, &news, awaited, End::Server, memory).err();
@@ -613,7 +745,7 @@ fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) ->
                 }
             }
         }
-        let ends: Vec<(LaneEnd, u64)> = threads.into_iter().filter_map(|t| t.join().ok()).collect();
+        let ends: Vec<(LaneEnd, Served)> = threads.into_iter().filter_map(|t| t.join().ok()).collect();
         (ends, error)
     });
     merge::destination_half(ends, error, overhead_bytes)

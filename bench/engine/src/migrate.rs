@@ -6,6 +6,7 @@
 //! Clark et al. (NSDI 2005). The closed forms stand in [`predict`].
 
 mod bitmap;
+mod disk;
 mod fleet;
 mod guest;
 mod policy;
@@ -14,6 +15,7 @@ mod random;
 mod simulate;
 
 pub use bitmap::{BitmapError, PAGE_BYTES, PageBitmap};
+pub use disk::{BLOCK_BYTES, DiskMove, disk_copy_s};
 pub use fleet::{Drain, FleetError, GuestMove, HostDrain, drain};
 pub use guest::{Guest, Pattern, PatternError};
 pub use policy::{

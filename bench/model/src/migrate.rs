@@ -42,7 +42,14 @@ pub struct MigrateSpec {
     pub chunk_bytes: u32,
     /// Where dirty pages are learned from: `log` (the guest says so) or `pagemap-scan` (the kernel does).
     pub tracker: String,
-    /// Fault to inject: `bit-flip` (one bit of one page changes on the way), `lost-page` (one page is not sent).
+    /// Storage that moves too, before the memory.
+    pub disk: Option<DiskSpec>,
+    /// Compress pages before they are sent (Hyper-V's option), with LZ4.
+    pub compress: bool,
+    /// Share of guest pages that compress well (to about a quarter), in percent.
+    pub compressible_percent: u8,
+    /// Fault to inject: `bit-flip` (one bit of one page changes on the way), `lost-page` (one page is not sent),
+    /// `disk-bit-flip` (one bit of one block of the disk changes on the way).
     pub fault: Option<String>,
     /// End the live rounds after so long, whatever the policy would do, in ns.
     pub time_limit_ns: Option<u64>,
@@ -74,6 +81,9 @@ impl Default for MigrateSpec {
             bandwidth_bytes_per_s: None,
             chunk_bytes: 1 << 20,
             tracker: "log".into(),
+            disk: None,
+            compress: false,
+            compressible_percent: 0,
             fault: None,
             time_limit_ns: None,
             budget_ns: None,
@@ -81,6 +91,20 @@ impl Default for MigrateSpec {
             options: BTreeMap::new(),
         }
     }
+}
+
+/// Storage of a guest, moved with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiskSpec {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The file at the client that is read, and never written; without one, contents are made up.
+    #[serde(default)]
+    pub file: Option<String>,
+    /// Bytes that the guest writes to it per second, a block of 64 KiB at a time anywhere, while it moves.
+    #[serde(default)]
+    pub writes_bytes_per_s: u64,
 }
 
 /// What a `migrate` step has beyond other steps; `rounds` tell the first guest's story, `guests` the others'.
@@ -157,6 +181,53 @@ pub struct MigrateDetail {
     /// Each guest in order of its start.
     #[serde(default)]
     pub guests: Vec<MigrateGuest>,
+    /// The storage that moved before the memory.
+    #[serde(default)]
+    pub disk: Option<MigrateDisk>,
+    /// What compressing pages came to.
+    #[serde(default)]
+    pub compression: Option<MigrateCompression>,
+}
+
+/// Storage that moved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct MigrateDisk {
+    /// Size of the disk in bytes.
+    pub disk_bytes: u64,
+    /// Bytes copied: every block once.
+    pub bytes: u64,
+    /// Bytes written by the guest to blocks already copied, and sent again for that.
+    pub mirrored_bytes: u64,
+    /// Bytes that the guest wrote in all.
+    pub written_bytes: u64,
+    /// From the first block to the acknowledgement of the last, in ns; mirroring goes on after it.
+    pub elapsed_ns: u64,
+    /// The same as expected from the rate of its first quarter second and the writes asked for, in ns; `null` when
+    /// the copy was over before.
+    pub predicted_ns: Option<u64>,
+    /// Copied and mirrored bytes per second during the copy.
+    pub bytes_per_s: Option<u64>,
+    /// Every block arrived as it is at the source.
+    pub verified: bool,
+}
+
+/// Pages compressed on their way.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct MigrateCompression {
+    /// The codec: `lz4`.
+    pub codec: String,
+    /// Bytes of pages before.
+    pub plain_bytes: u64,
+    /// Bytes that were sent for them, raw ones included.
+    pub sent_bytes: u64,
+    /// Bytes of pages that were sent as they are because compressing did not pay.
+    pub raw_bytes: u64,
+    /// CPU time of compressing at the source, in ns.
+    pub compress_cpu_ns: Option<u64>,
+    /// CPU time of decompressing at the destination, in ns.
+    pub decompress_cpu_ns: Option<u64>,
 }
 
 impl MigrateSpec {

@@ -1,20 +1,22 @@
-//! One lane at the destination: it keeps polling so that one-sided writes are placed, clears zero pages, answers
-//! barriers and hash questions. It decides nothing.
+//! One lane at the destination: it keeps polling so that one-sided writes are placed, clears zero pages, unpacks
+//! compressed ones, answers barriers and hash questions. It decides nothing. Blocks of a disk are hashed as they come
+//! and then dropped: a rehearsal must not need a second disk.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pathproof_api::{
-    Completion, CompletionStatus, Lane, LaneStats, Op, Region, RegionId, TransportError, Verb, Wait,
+    Completion, CompletionStatus, Lane, LaneStats, Op, Region, RegionId, TransportError, Verb, Wait, os,
 };
 use pathproof_engine::migrate::PAGE_BYTES;
 use pathproof_model::{ErrorKind, StepError};
 
 use super::lane::{SLOTS, given_up};
-use super::memory;
-use super::wire::{SLOT_BYTES, Told};
+use super::wire::{self, Payload, SLOT_BYTES, Told};
+use super::{disk, memory, pack};
 use crate::steps::step_error;
 
 const WAIT: Duration = Duration::from_millis(20);
@@ -23,14 +25,44 @@ const WAIT: Duration = Duration::from_millis(20);
 pub struct DestinationLane {
     /// The lane.
     pub lane: Box<dyn Lane>,
-    /// Guest memory, which the lane writes by itself.
-    pub guest: Arc<Region>,
+    /// What moves over it.
+    pub subject: Subject,
     /// Message slots and their name on the lane.
     pub messages: (Arc<Region>, RegionId),
-    /// Pages of the guest.
-    pub pages: u64,
     /// Set when the step is given up.
     pub stop: Arc<AtomicBool>,
+}
+
+/// What moves over a lane.
+pub enum Subject {
+    /// Guest memory, which the lane writes by itself, and its pages; the region may be larger.
+    Guest(Arc<Region>, u64),
+    /// A disk: the hash of each block that has come.
+    Disk(Vec<Option<u128>>),
+}
+
+impl Subject {
+    /// Pages or blocks that there are.
+    fn count(&self) -> u64 {
+        match self {
+            Subject::Guest(_, pages) => *pages,
+            Subject::Disk(hashes) => hashes.len() as u64,
+        }
+    }
+
+    fn hash(&self, range: Range<u64>, buffer: &mut Vec<u8>) -> Vec<u128> {
+        match self {
+            Subject::Guest(region, _) => {
+                let mut hashes = vec![];
+                memory::hash_pages(region, range, buffer, &mut hashes);
+                hashes
+            }
+            // A block that never came has no hash; none is zero but by a chance of 2^-128.
+            Subject::Disk(hashes) => {
+                hashes[range.start as usize..range.end as usize].iter().map(|h| h.unwrap_or(0)).collect()
+            }
+        }
+    }
 }
 
 /// What a lane counted.
@@ -38,8 +70,8 @@ pub struct DestinationLane {
 pub struct Served {
     /// Pages cleared.
     pub zero_pages: u64,
-    /// Pages hashed.
-    pub hashed_pages: u64,
+    /// CPU time of decompressing, in ns.
+    pub decompress_cpu_ns: u64,
 }
 
 impl DestinationLane {
@@ -83,23 +115,30 @@ impl DestinationLane {
                     free.push(completion.tag);
                     continue;
                 }
-                let told = self.read(completion, &mut scratch)?;
+                self.read(completion, &mut scratch.message)?;
                 self.post(self.receive(completion.tag))?;
-                match told {
+                if let Some(payload) = wire::payload(&scratch.message, self.subject.count()) {
+                    let placed = payload
+                        .and_then(|payload| place(&mut self.subject, payload, &mut scratch.pages, served));
+                    placed.map_err(unreadable)?;
+                    continue;
+                }
+                match Told::decode(&scratch.message, self.subject.count()).map_err(unreadable)? {
                     Told::Zero(ranges) => {
+                        let Subject::Guest(guest, _) = &self.subject else {
+                            return Err(unreadable("a disk has no pages".into()));
+                        };
                         for range in ranges {
                             served.zero_pages += range.end - range.start;
                             let bytes = (range.end - range.start) * PAGE_BYTES;
                             // The decoder has held the range against the guest's pages.
-                            let _ = self.guest.fill(range.start * PAGE_BYTES, bytes, 0);
+                            let _ = guest.fill(range.start * PAGE_BYTES, bytes, 0);
                         }
                     }
                     Told::Barrier(number) => answers.push_back(Told::Reached(number)),
                     Told::Hash(range) => {
-                        served.hashed_pages += range.end - range.start;
                         let first = range.start;
-                        let mut hashes = vec![];
-                        memory::hash_pages(&self.guest, range, &mut scratch.pages, &mut hashes);
+                        let hashes = self.subject.hash(range, &mut scratch.pages);
                         answers.push_back(Told::Hashes { first, hashes });
                     }
                     Told::End => {
@@ -148,17 +187,12 @@ impl DestinationLane {
         }
     }
 
-    fn read(&self, completion: &Completion, scratch: &mut Scratch) -> Result<Told, StepError> {
-        let wrong = |what: String| StepError {
-            kind: ErrorKind::Protocol,
-            message: format!("a message of the source cannot be read: {what}"),
-        };
-        scratch.message.resize(completion.len as usize, 0);
+    fn read(&self, completion: &Completion, message: &mut Vec<u8>) -> Result<(), StepError> {
+        message.resize(completion.len as usize, 0);
         self.messages
             .0
-            .copy_out(completion.tag * u64::from(SLOT_BYTES), &mut scratch.message)
-            .map_err(|e| wrong(e.to_string()))?;
-        Told::decode(&scratch.message, self.pages).map_err(wrong)
+            .copy_out(completion.tag * u64::from(SLOT_BYTES), message)
+            .map_err(|e| unreadable(e.to_string()))
     }
 
     /// Sends as many answers as there are free slots.
@@ -184,6 +218,37 @@ impl DestinationLane {
 
     fn explain(&self, error: &TransportError) -> StepError {
         step_error(error)
+    }
+}
+
+/// Puts contents where they belong.
+fn place(
+    subject: &mut Subject,
+    payload: Payload<'_>,
+    plain: &mut Vec<u8>,
+    served: &mut Served,
+) -> Result<(), String> {
+    match (payload, subject) {
+        (Payload::Block { block, bytes }, Subject::Disk(hashes)) => {
+            // The decoder has held the block against the disk.
+            hashes[block as usize] = Some(disk::hash(bytes));
+            Ok(())
+        }
+        (Payload::Packed { runs, bytes }, Subject::Guest(guest, _)) => {
+            let began = os::thread_cpu_ns();
+            pack::unpack(guest, &runs, bytes, plain)?;
+            served.decompress_cpu_ns +=
+                os::thread_cpu_ns().zip(began).map_or(0, |(now, then)| now.saturating_sub(then));
+            Ok(())
+        }
+        _ => Err("pages on the lane of a disk, or blocks on that of a guest".into()),
+    }
+}
+
+fn unreadable(what: String) -> StepError {
+    StepError {
+        kind: ErrorKind::Protocol,
+        message: format!("a message of the source cannot be read: {what}"),
     }
 }
 

@@ -16,7 +16,8 @@ use pathproof_model::{ErrorKind, StepError};
 
 use super::memory;
 use super::pacer::Pacer;
-use super::wire::{HASH_PAGES_MAX, SLOT_BYTES, Told, ZERO_RANGES_MAX};
+use super::pack::Packer;
+use super::wire::{self, HASH_PAGES_MAX, SLOT_BYTES, Told, ZERO_RANGES_MAX};
 use crate::clock::RealClock;
 use crate::steps::step_error;
 
@@ -168,6 +169,7 @@ pub struct SourceLane {
     replies: VecDeque<(u64, u32)>,
     zeros: Vec<Range<u64>>,
     encoded: Vec<u8>,
+    packer: Option<Packer>,
     chunks: LatencyHistogram,
 }
 
@@ -191,6 +193,8 @@ pub struct LaneParts {
     pub pacer: Arc<Pacer>,
     /// Bytes copied by all lanes, for whoever watches.
     pub progress: Arc<AtomicU64>,
+    /// Compresses pages before they are sent.
+    pub packer: Option<Packer>,
 }
 
 impl SourceLane {
@@ -218,6 +222,7 @@ impl SourceLane {
             replies: VecDeque::with_capacity(SLOTS as usize),
             zeros: Vec::with_capacity(ZERO_RANGES_MAX),
             encoded: Vec::with_capacity(SLOT_BYTES as usize),
+            packer: parts.packer,
             chunks: LatencyHistogram::new(),
         }
     }
@@ -235,6 +240,7 @@ impl SourceLane {
             round.pages_left.fetch_sub(copied.pages - before.pages, Ordering::Relaxed);
             self.progress.fetch_add(moved, Ordering::Relaxed);
         }
+        self.flush_pack(&mut copied)?;
         self.flush_zeros()?;
         self.barrier(round.number)?;
         Ok(copied)
@@ -259,6 +265,8 @@ impl SourceLane {
                 if self.zeros.len() == ZERO_RANGES_MAX {
                     self.flush_zeros()?;
                 }
+            } else if self.packer.is_some() {
+                self.pack(page..end, copied)?;
             } else {
                 let len = (end - page) * PAGE_BYTES;
                 copied.bytes += len;
@@ -269,19 +277,84 @@ impl SourceLane {
         Ok(())
     }
 
-    /// Sends `len` bytes at `from` to `to` in the peer's region.
-    pub fn write(&mut self, from: u64, len: u64, to: u64) -> Result<(), StepError> {
-        loop {
-            let wait = self.pacer.claim(self.clock.now(), len);
-            if wait.is_zero() {
-                break;
-            }
-            self.flush()?;
-            let until = self.clock.now() + wait;
-            while self.clock.now() < until {
-                self.pump(Wait::AtMost(until.since(self.clock.now()).min(WAIT)))?;
+    /// Gathers pages, and sends them compressed once there are enough.
+    fn pack(&mut self, run: Range<u64>, copied: &mut Copied) -> Result<(), StepError> {
+        let mut rest = run;
+        while !rest.is_empty() {
+            let Some(packer) = &mut self.packer else { return Ok(()) };
+            packer.take(&mut rest);
+            if packer.is_full() {
+                self.flush_pack(copied)?;
             }
         }
+        Ok(())
+    }
+
+    fn flush_pack(&mut self, copied: &mut Copied) -> Result<(), StepError> {
+        let Some(mut packer) = self.packer.take() else { return Ok(()) };
+        let flushed = self.send_packed(&mut packer, copied);
+        packer.clear();
+        self.packer = Some(packer);
+        flushed
+    }
+
+    fn send_packed(&mut self, packer: &mut Packer, copied: &mut Copied) -> Result<(), StepError> {
+        if packer.is_empty() {
+            return Ok(());
+        }
+        if packer.compress(&self.guest) {
+            let mut message = std::mem::take(&mut self.encoded);
+            wire::begin_packed(&mut message, packer.runs());
+            message.extend_from_slice(packer.packed());
+            copied.bytes += packer.packed().len() as u64;
+            let sent = self.pace(message.len() as u64).and_then(|()| self.tell_bytes(&message));
+            self.encoded = message;
+            return sent;
+        }
+        for run in packer.runs() {
+            let len = (run.end - run.start) * PAGE_BYTES;
+            copied.bytes += len;
+            self.write(run.start * PAGE_BYTES, len, run.start * PAGE_BYTES)?;
+        }
+        Ok(())
+    }
+
+    /// Sends `bytes` as block `block` of the disk.
+    pub fn send_block(&mut self, block: u64, bytes: &[u8]) -> Result<(), StepError> {
+        self.pace(bytes.len() as u64)?;
+        let mut message = std::mem::take(&mut self.encoded);
+        wire::begin_block(&mut message, block, bytes.len());
+        message.extend_from_slice(bytes);
+        let sent = self.tell_bytes(&message);
+        self.encoded = message;
+        sent
+    }
+
+    /// Compares hashes of `first` and those after it with what the peer has.
+    pub fn verify_hashes(
+        &mut self,
+        first: u64,
+        own: &[u128],
+        compared: &mut Compared,
+    ) -> Result<(), StepError> {
+        self.expect_reply()?;
+        self.tell(&Told::Hash(first..first + own.len() as u64))?;
+        self.compare(first, own, compared)
+    }
+
+    /// Lets what was sent leave, and waits a moment.
+    pub fn rest(&mut self) -> Result<(), StepError> {
+        self.pump(Wait::AtMost(Duration::from_millis(1)))
+    }
+
+    /// What compressing came to.
+    pub fn packed(&self) -> Option<super::pack::Packed> {
+        self.packer.as_ref().map(Packer::sums)
+    }
+
+    /// Sends `len` bytes at `from` to `to` in the peer's region.
+    pub fn write(&mut self, from: u64, len: u64, to: u64) -> Result<(), StepError> {
+        self.pace(len)?;
         let tag = self.written & SLOT_MASK;
         self.written += 1;
         self.batch.push(Op::write(tag, self.guest_id, from, len as u32, to));
@@ -289,6 +362,21 @@ impl SourceLane {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Waits until `len` bytes more are within the cap.
+    fn pace(&mut self, len: u64) -> Result<(), StepError> {
+        loop {
+            let wait = self.pacer.claim(self.clock.now(), len);
+            if wait.is_zero() {
+                return Ok(());
+            }
+            self.flush()?;
+            let until = self.clock.now() + wait;
+            while self.clock.now() < until {
+                self.pump(Wait::AtMost(until.since(self.clock.now()).min(WAIT)))?;
+            }
+        }
     }
 
     /// Asks the peer to say when everything before has been placed, and waits for that.
@@ -329,20 +417,25 @@ impl SourceLane {
                 asked.push_back((first, own));
             }
             let Some((first, own)) = asked.pop_front() else { return Ok(compared) };
-            let Told::Hashes { first: theirs_first, hashes } = self.reply()? else {
-                return Err(confused("something else where hashes were awaited"));
-            };
-            if theirs_first != first || hashes.len() != own.len() {
-                return Err(confused("hashes of other pages than were asked for"));
-            }
-            compared.pages += own.len() as u64;
-            for (i, _) in own.iter().zip(&hashes).enumerate().filter(|(_, (mine, theirs))| mine != theirs) {
-                let page = first + i as u64;
-                compared.differing += 1;
-                compared.first = Some(compared.first.map_or(page, |f| f.min(page)));
-            }
+            self.compare(first, &own, &mut compared)?;
             spare.push(own);
         }
+    }
+
+    fn compare(&mut self, first: u64, own: &[u128], compared: &mut Compared) -> Result<(), StepError> {
+        let Told::Hashes { first: theirs_first, hashes } = self.reply()? else {
+            return Err(confused("something else where hashes were awaited"));
+        };
+        if theirs_first != first || hashes.len() != own.len() {
+            return Err(confused("hashes of other pages than were asked for"));
+        }
+        compared.pages += own.len() as u64;
+        for (i, _) in own.iter().zip(&hashes).enumerate().filter(|(_, (mine, theirs))| mine != theirs) {
+            let page = first + i as u64;
+            compared.differing += 1;
+            compared.first = Some(compared.first.map_or(page, |f| f.min(page)));
+        }
+        Ok(())
     }
 
     /// Says that nothing more comes, and closes.
@@ -374,6 +467,14 @@ impl SourceLane {
 
     /// Sends a message behind everything written so far.
     fn tell(&mut self, told: &Told) -> Result<(), StepError> {
+        let mut message = std::mem::take(&mut self.encoded);
+        told.encode(&mut message);
+        let sent = self.tell_bytes(&message);
+        self.encoded = message;
+        sent
+    }
+
+    fn tell_bytes(&mut self, message: &[u8]) -> Result<(), StepError> {
         let slot = loop {
             match self.free_slots.pop() {
                 Some(slot) => break slot,
@@ -383,10 +484,9 @@ impl SourceLane {
                 }
             }
         };
-        told.encode(&mut self.encoded);
         let offset = slot * u64::from(SLOT_BYTES);
-        self.messages.copy_in(offset, &self.encoded).map_err(|e| confused(&e.to_string()))?;
-        self.batch.push(Op::send(SENT | slot, self.messages_id, offset, self.encoded.len() as u32));
+        self.messages.copy_in(offset, message).map_err(|e| confused(&e.to_string()))?;
+        self.batch.push(Op::send(SENT | slot, self.messages_id, offset, message.len() as u32));
         self.flush()
     }
 

@@ -17,16 +17,40 @@ const BLOCK_BYTES: u64 = 64 << 10;
 /// Memory that must stay free beside a rehearsal, so that the host itself is not driven out of memory.
 const RESERVE_BYTES: u64 = 256 << 20;
 
-/// Whether page `page` of the guest with `seed` is zero at the start.
-fn is_zero_page(seed: u64, page: u64, zero_percent: u8) -> bool {
-    zero_percent > 0
-        && Random::new(seed ^ page.wrapping_mul(0xA24B_AED4_963E_E407)).below(100) < u64::from(zero_percent)
+/// What a guest's pages hold at the start.
+#[derive(Clone, Copy, Debug)]
+pub struct Contents {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Share of pages that are zero.
+    pub zero_percent: u8,
+    /// Share of the others that are a quarter noise, four times over.
+    pub compressible_percent: u8,
 }
 
-/// Fills `pages` pages with bytes that no two pages and no two guests have alike; `zero_percent` of them stay
-/// zero. Returns early when `stop` is set.
-pub fn fill(region: &Region, pages: u64, seed: u64, zero_percent: u8, stop: &AtomicBool) {
-    on_all_processors(pages, |share| fill_share(region, share, seed, zero_percent, stop));
+impl Contents {
+    fn is_zero(self, page: u64) -> bool {
+        self.chance(page, 0, self.zero_percent)
+    }
+
+    fn is_compressible(self, page: u64) -> bool {
+        self.chance(page, 1, self.compressible_percent)
+    }
+
+    fn chance(self, page: u64, salt: u64, percent: u8) -> bool {
+        let draw = || Random::new(self.seed ^ salt ^ page.wrapping_mul(0xA24B_AED4_963E_E407)).below(100);
+        percent > 0 && draw() < u64::from(percent)
+    }
+
+    /// The first word of `page`, which no other page has.
+    fn stamp(self, page: u64) -> u64 {
+        Random::new(self.seed.rotate_left(17) ^ page).bits() | 1
+    }
+}
+
+/// Fills `pages` pages with bytes that no two pages and no two guests have alike. Returns early when `stop` is set.
+pub fn fill(region: &Region, pages: u64, contents: Contents, stop: &AtomicBool) {
+    on_all_processors(pages, |share| fill_share(region, share, contents, stop));
 }
 
 /// Makes the first `pages` pages present, so that no page fault falls into the copy.
@@ -59,31 +83,44 @@ fn on_all_processors(pages: u64, work: impl Fn(Range<u64>) + Sync) {
     });
 }
 
-fn fill_share(region: &Region, pages: Range<u64>, seed: u64, zero_percent: u8, stop: &AtomicBool) {
-    let mut random = Random::new(seed);
-    // One block of noise for all, and a stamp that makes each page its own: noise for every byte would take
-    // longer than the copy that is to be measured.
-    let noise: Vec<u8> = (0..BLOCK_BYTES / 8).flat_map(|_| random.bits().to_le_bytes()).collect();
+fn fill_share(region: &Region, pages: Range<u64>, contents: Contents, stop: &AtomicBool) {
+    let mut random = Random::new(contents.seed);
+    // One block of noise for all, mixed with a word of each page's own: noise for every byte would take longer than
+    // the copy that is to be measured.
+    let noise: Vec<u64> = (0..BLOCK_BYTES / 8).map(|_| random.bits()).collect();
+    let mut block = vec![0u8; BLOCK_BYTES as usize];
+    const WORDS: usize = PAGE_BYTES as usize / 8;
     for first in pages.clone().step_by((BLOCK_BYTES / PAGE_BYTES) as usize) {
         if stop.load(Ordering::Relaxed) {
             return;
         }
         let count = (pages.end - first).min(BLOCK_BYTES / PAGE_BYTES);
+        let pages = block.chunks_exact_mut(PAGE_BYTES as usize).zip(noise.chunks_exact(WORDS));
+        for ((bytes, noise), page) in pages.zip(first..first + count) {
+            let own = contents.stamp(page);
+            for (bytes, noise) in bytes.chunks_exact_mut(8).zip(noise) {
+                bytes.copy_from_slice(&(noise ^ own).to_le_bytes());
+            }
+            if contents.is_compressible(page) {
+                let (quarter, rest) = bytes.split_at_mut(PAGE_BYTES as usize / 4);
+                rest.chunks_exact_mut(quarter.len()).for_each(|part| part.copy_from_slice(quarter));
+            }
+        }
         // The range lies inside the region, which was made for `pages`.
-        let _ = region.copy_in(first * PAGE_BYTES, &noise[..(count * PAGE_BYTES) as usize]);
-        stamp(region, first..first + count, seed, zero_percent);
+        let _ = region.copy_in(first * PAGE_BYTES, &block[..(count * PAGE_BYTES) as usize]);
+        stamp(region, first..first + count, contents);
     }
 }
 
 /// Gives each page a new stamp (and makes its zero pages zero), so that a page of the guest before is no page
 /// of this one.
-pub fn stamp(region: &Region, pages: Range<u64>, seed: u64, zero_percent: u8) {
+pub fn stamp(region: &Region, pages: Range<u64>, contents: Contents) {
     for page in pages {
         let at = page * PAGE_BYTES;
-        if is_zero_page(seed, page, zero_percent) {
+        if contents.is_zero(page) {
             let _ = region.fill(at, PAGE_BYTES, 0);
         } else {
-            let _ = region.store_word(at, Random::new(seed.rotate_left(17) ^ page).bits() | 1);
+            let _ = region.store_word(at, contents.stamp(page));
         }
     }
 }
@@ -145,12 +182,13 @@ mod tests {
         let region = Region::new(pages * PAGE_BYTES, Pages::Small).unwrap();
         let stop = AtomicBool::new(false);
         let (mut buffer, mut hashes) = (vec![], vec![]);
-        fill(&region, pages, 5, 30, &stop);
+        let contents = |seed, zero_percent| Contents { seed, zero_percent, compressible_percent: 0 };
+        fill(&region, pages, contents(5, 30), &stop);
         hash_pages(&region, 0..pages, &mut buffer, &mut hashes);
         let first: HashSet<u128> = hashes.iter().copied().collect();
         let zero = pages + 1 - first.len() as u64;
         assert!((250..350).contains(&zero), "{zero} zero pages of 1000 at 30 %");
-        stamp(&region, 0..pages, 6, 0);
+        stamp(&region, 0..pages, contents(6, 0));
         hash_pages(&region, 0..pages, &mut buffer, &mut hashes);
         assert!(hashes.iter().all(|h| !first.contains(h)), "another guest shares no page");
     }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use pathproof_engine::record::LatencyHistogram;
-use pathproof_model::migrate::MigrateDetail;
+use pathproof_model::migrate::{MigrateCompression, MigrateDetail};
 use pathproof_model::units::{Bytes, Nanoseconds};
 use pathproof_model::{Direction, Finding, Half, MigrateSpec, Step, StepError, StepSpec};
 
 use super::LaneEnd;
+use super::destination::Served;
+use super::disk::DiskStory;
 use super::lane::given_up;
 use super::source::Story;
 
@@ -16,13 +18,25 @@ pub fn source_half(
     spec: &MigrateSpec,
     stories: Vec<Vec<Story>>,
     lanes: Vec<LaneEnd>,
+    disk: Option<DiskStory>,
     error: Option<StepError>,
     setup_ns: u64,
     overhead_bytes: u64,
 ) -> Half {
     let mut half = Half::default();
     let mut chunks = LatencyHistogram::new();
+    let mut compression = spec.compress.then(|| MigrateCompression {
+        codec: "lz4".into(),
+        compress_cpu_ns: Some(0),
+        ..MigrateCompression::default()
+    });
     for lane in lanes {
+        if let (Some(sum), Some(packed)) = (&mut compression, lane.packed) {
+            sum.plain_bytes += packed.plain_bytes;
+            sum.sent_bytes += packed.sent_bytes;
+            sum.raw_bytes += packed.raw_bytes;
+            sum.compress_cpu_ns = sum.compress_cpu_ns.map(|ns| ns + packed.cpu_ns);
+        }
         if let Some(of_lane) = &lane.chunks {
             chunks.merge(of_lane);
         }
@@ -39,9 +53,10 @@ pub fn source_half(
             story.guest.started_ns = start.ns_since(first);
         }
     }
+    let disk_verified = disk.as_ref().is_none_or(|d| d.disk.verified);
     let complete = all.len() == spec.guests as usize;
     let mut detail = MigrateDetail {
-        verified: complete && all.iter().all(|s| s.guest.verified),
+        verified: complete && disk_verified && all.iter().all(|s| s.guest.verified),
         converged: complete && all.iter().all(|s| s.guest.converged),
         total_ns,
         downtime_ns: all.iter().map(|s| s.guest.downtime_ns).max().unwrap_or(0),
@@ -56,6 +71,8 @@ pub fn source_half(
             let (page, count) = s.mismatch?;
             Some(format!("guest {}: page {page} differs, and {} pages in all", s.guest.guest, count))
         }),
+        disk: disk.as_ref().map(|d| d.disk.clone()),
+        compression,
         cpu_client_ns: all.iter().map(|s| s.cpu_ns).sum(),
         ..MigrateDetail::default()
     };
@@ -73,6 +90,10 @@ pub fn source_half(
             .first()
             .map(|r| (u128::from(r.pages * 4096) * 1_000_000_000 / u128::from(r.elapsed_ns.max(1))) as u64);
     }
+    if let Some((block, count)) = disk.as_ref().and_then(|d| d.mismatch) {
+        let disk = format!("disk: block {block} differs, and {count} blocks in all");
+        detail.mismatch = Some(detail.mismatch.map_or(disk.clone(), |memory| format!("{memory}; {disk}")));
+    }
     // What broke first tells most: a lane's own error before "the step was given up", which only follows.
     let follows = |e: &StepError| e.message == given_up().message;
     let broken = all.iter().find(|s| s.error.as_ref().is_some_and(|e| !follows(e)));
@@ -80,9 +101,14 @@ pub fn source_half(
     if let Some(story) = broken {
         detail.stopped_in = story.stopped_in.map(|p| p.to_string());
     }
+    let disk_error = disk.and_then(|d| d.error).filter(|e| !follows(e));
+    if disk_error.is_some() && broken.is_none_or(|s| s.error.as_ref().is_none_or(follows)) {
+        detail.stopped_in = Some("storage copy".into());
+    }
     let lane_error = half.lanes.iter().filter_map(|l| l.error.clone()).find(|e| !follows(e));
     half.error = error
         .or_else(|| broken.and_then(|s| s.error.clone()).filter(|e| !follows(e)))
+        .or(disk_error)
         .or(lane_error)
         .or_else(|| broken.and_then(|s| s.error.clone()))
         .map(|e| match &detail.stopped_in {
@@ -97,9 +123,12 @@ pub fn source_half(
 }
 
 /// The destination's half.
-pub fn destination_half(ends: Vec<(LaneEnd, u64)>, error: Option<StepError>, overhead_bytes: u64) -> Half {
+pub fn destination_half(ends: Vec<(LaneEnd, Served)>, error: Option<StepError>, overhead_bytes: u64) -> Half {
     let mut counters = BTreeMap::new();
-    counters.insert("destination_zero_pages".to_string(), ends.iter().map(|(_, zero)| zero).sum());
+    counters
+        .insert("destination_zero_pages".to_string(), ends.iter().map(|(_, served)| served.zero_pages).sum());
+    let decompress = ends.iter().map(|(_, served)| served.decompress_cpu_ns).sum();
+    counters.insert("destination_decompress_cpu_ns".to_string(), decompress);
     counters.insert("destination_overhead_bytes".to_string(), overhead_bytes);
     let mut half = Half { counters, ..Half::default() };
     half.lanes = ends.into_iter().map(|(end, _)| end.result).collect();
@@ -118,6 +147,9 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
     };
     let cpu: Vec<u64> = server.lanes.iter().filter_map(|l| l.cpu_ns).collect();
     detail.cpu_server_ns = (!cpu.is_empty()).then(|| cpu.iter().sum());
+    if let Some(compression) = &mut detail.compression {
+        compression.decompress_cpu_ns = server.counters.get("destination_decompress_cpu_ns").copied();
+    }
     let live_bytes: u64 = detail.rounds.iter().map(|r| r.bytes).sum();
     let live_ns: u64 = detail.rounds.iter().map(|r| r.elapsed_ns).sum();
     step.summary.bytes = Some(detail.bytes);

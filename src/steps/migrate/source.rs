@@ -78,9 +78,25 @@ pub struct Common {
     pub predicted: AtomicBool,
     /// Memory and dirty rate of each guest, once a budget has decided them; the first prediction does.
     pub scaled: Mutex<Option<(u64, u64)>>,
+    /// Guests that were stopped, or will never be.
+    pub standing: AtomicU32,
 }
 
 impl Common {
+    /// Whether no guest runs at the source any more, so that none writes to its disk.
+    pub fn guests_stand(&self) -> bool {
+        self.standing.load(Ordering::Relaxed) >= self.spec.guests || self.stop.load(Ordering::Relaxed)
+    }
+
+    /// What the pages of a guest hold.
+    fn contents(&self, guest: u32) -> memory::Contents {
+        memory::Contents {
+            seed: guest_seed(self.spec.seed, guest),
+            zero_percent: self.spec.zero_percent,
+            compressible_percent: self.spec.compressible_percent,
+        }
+    }
+
     /// Memory in bytes and dirty rate in bytes per second of each guest.
     fn size(&self) -> (u64, u64) {
         let scaled = self.scaled.lock().map_or(None, |s| *s);
@@ -138,7 +154,7 @@ pub fn conduct(common: &Common, mut slot: Slot, ready: &dyn Fn(), start: &mpsc::
     let pages = spec.memory_bytes / PAGE_BYTES;
     let mut stories = vec![];
     let mut filled_for = common.next_guest.fetch_add(1, Ordering::Relaxed);
-    memory::fill(&slot.region, pages, guest_seed(spec.seed, filled_for), spec.zero_percent, &common.stop);
+    memory::fill(&slot.region, pages, common.contents(filled_for), &common.stop);
     ready();
     // The coordinator drops the sender when the step is given up before its start.
     if start.recv().is_err() {
@@ -160,7 +176,7 @@ pub fn conduct(common: &Common, mut slot: Slot, ready: &dyn Fn(), start: &mpsc::
         }
         filled_for = common.next_guest.fetch_add(1, Ordering::Relaxed);
         if filled_for < spec.guests {
-            memory::stamp(&slot.region, 0..pages, guest_seed(spec.seed, filled_for), spec.zero_percent);
+            memory::stamp(&slot.region, 0..pages, common.contents(filled_for));
         }
     }
     stories
@@ -286,6 +302,7 @@ impl<'a> Move<'a> {
         if let Some(dirtier) = &mut self.dirtier {
             dirtier.stop();
         }
+        self.common.standing.fetch_add(1, Ordering::Relaxed);
         words.fill(0);
         map.merge_words({
             tracker.harvest(&mut words).map_err(unreadable)?;
@@ -419,7 +436,8 @@ impl<'a> Move<'a> {
         let pages = self.pages();
         let mut bytes = 4u64 << 20;
         let mut segment = 0;
-        let (mut moved, mut took_ns) = (0u64, 0u64);
+        // In pages that are not zero: compressed ones cost the path less, and will do so again.
+        let (mut moved, mut sent, mut took_ns) = (0u64, 0u64, 0u64);
         let began = self.common.clock.now();
         let mut warmed = false;
         while moved == 0 || self.common.clock.now().ns_since(began) < WARM_NS + MEASURE_NS {
@@ -445,7 +463,8 @@ impl<'a> Move<'a> {
                 let rate = copied.bytes as f64 / elapsed_ns as f64;
                 bytes = ((rate * MEASURE_NS as f64) as u64).max(1 << 20);
             } else {
-                (moved, took_ns) = (moved + copied.bytes, took_ns + elapsed_ns);
+                moved += (copied.pages - copied.zero_pages) * PAGE_BYTES;
+                (sent, took_ns) = (sent + copied.bytes, took_ns + elapsed_ns);
             }
         }
         let start = self.common.clock.now();
@@ -464,12 +483,13 @@ impl<'a> Move<'a> {
         };
         let p =
             predict(pages, spec.dirty_bytes_per_s as f64, &self.common.pattern, &self.common.policy, path);
+        let bytes = (u128::from(p.bytes) * u128::from(sent) / u128::from(moved)) as u64;
         let waves = u64::from(spec.guests.div_ceil(spec.parallel.max(1)));
-        self.common.expected.store(p.bytes * u64::from(spec.guests), Ordering::Relaxed);
+        self.common.expected.store(bytes * u64::from(spec.guests), Ordering::Relaxed);
         story.predicted = Some(MigratePrediction {
             total_ns: p.total_ns * waves,
             downtime_ns: p.downtime_ns,
-            bytes: p.bytes * u64::from(spec.guests),
+            bytes: bytes * u64::from(spec.guests),
             rounds: p.rounds.len() as u32,
             converges: p.converges(),
             path_bytes_per_s: path_bytes_per_s as u64,

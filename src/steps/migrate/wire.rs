@@ -8,13 +8,15 @@
 //! 4 hash      a = first page, count = pages: answer with 5
 //! 5 hashes    a = first page, entries are 128-bit page hashes
 //! 6 end       the lane is done
+//! 7 block     a = block of a disk, count = bytes, which follow
+//! 8 packed    entries (first page u32, pages u32), then those pages as one LZ4 block
 //! ```
 //! Numbers are little endian. Page numbers fit 32 bits up to 16 TiB of guest memory.
 
 use std::ops::Range;
 
-/// Bytes of a message slot: the longest message is a reply with hashes.
-pub const SLOT_BYTES: u32 = 64 << 10;
+/// Bytes of a message slot: the longest message carries a block of a disk.
+pub const SLOT_BYTES: u32 = (64 << 10) + 4096;
 /// Bytes before the entries.
 pub const HEAD_BYTES: usize = 16;
 /// Most pages of one hash question.
@@ -123,9 +125,106 @@ impl Told {
     }
 }
 
+/// A message that carries contents, which are not copied to be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Payload<'a> {
+    /// A block of a disk.
+    Block {
+        /// Its number.
+        block: u64,
+        /// Its contents.
+        bytes: &'a [u8],
+    },
+    /// Pages of a guest.
+    Packed {
+        /// Which.
+        runs: Vec<Range<u64>>,
+        /// All of them, compressed together.
+        bytes: &'a [u8],
+    },
+}
+
+/// Begins a message with `block`; its `len` bytes are to be appended.
+pub fn begin_block(out: &mut Vec<u8>, block: u64, len: usize) {
+    out.clear();
+    out.extend(7u32.to_le_bytes());
+    out.extend((len as u32).to_le_bytes());
+    out.extend(block.to_le_bytes());
+}
+
+/// Begins a message with the pages `runs`; their compressed contents are to be appended.
+pub fn begin_packed(out: &mut Vec<u8>, runs: &[Range<u64>]) {
+    out.clear();
+    out.extend(8u32.to_le_bytes());
+    out.extend((runs.len() as u32).to_le_bytes());
+    out.extend(0u64.to_le_bytes());
+    for run in runs {
+        out.extend((run.start as u32).to_le_bytes());
+        out.extend(((run.end - run.start) as u32).to_le_bytes());
+    }
+}
+
+/// The contents that `message` carries, or `None` when it is one of [`Told`]. `most` are the blocks or pages that
+/// there are.
+pub fn payload(message: &[u8], most: u64) -> Option<Result<Payload<'_>, String>> {
+    let word = |at: usize| message.get(at..at + 4).and_then(|b| Some(u32::from_le_bytes(b.try_into().ok()?)));
+    let (kind, count) = (word(0)?, word(4)? as usize);
+    let (low, high) = (word(8)?, word(12)?);
+    let rest = message.get(HEAD_BYTES..)?;
+    match kind {
+        7 => {
+            let block = u64::from(high) << 32 | u64::from(low);
+            Some(if block >= most || rest.len() != count {
+                Err(format!("block {block} of a disk with {most}, {} of {count} bytes", rest.len()))
+            } else {
+                Ok(Payload::Block { block, bytes: rest })
+            })
+        }
+        8 => {
+            let Some((entries, bytes)) = count.checked_mul(8).and_then(|n| rest.split_at_checked(n)) else {
+                return Some(Err(format!("{count} runs of pages in {} bytes", rest.len())));
+            };
+            let mut runs = Vec::with_capacity(count);
+            for entry in entries.chunks_exact(8) {
+                let part = |at: usize| {
+                    u64::from(u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]]))
+                };
+                let (first, end) = (part(0), part(0) + part(4));
+                if end > most {
+                    return Some(Err(format!("pages {first}..{end} of a guest with {most}")));
+                }
+                runs.push(first..end);
+            }
+            Some(Ok(Payload::Packed { runs, bytes }))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn contents_survive_the_wire_and_lies_about_them_do_not() {
+        let mut bytes = vec![];
+        begin_block(&mut bytes, 9, 3);
+        bytes.extend([1, 2, 3]);
+        assert_eq!(payload(&bytes, 10), Some(Ok(Payload::Block { block: 9, bytes: &[1, 2, 3] })));
+        assert!(payload(&bytes, 9).unwrap().is_err(), "a block beyond the disk");
+        bytes.pop();
+        assert!(payload(&bytes, 10).unwrap().is_err(), "cut short");
+        let runs = [3..5, 7..8];
+        begin_packed(&mut bytes, &runs);
+        bytes.push(42);
+        assert_eq!(payload(&bytes, 8), Some(Ok(Payload::Packed { runs: runs.to_vec(), bytes: &[42] })));
+        assert!(payload(&bytes, 7).unwrap().is_err(), "pages beyond the guest");
+        bytes[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+        assert!(payload(&bytes, u64::MAX).unwrap().is_err(), "more runs than bytes");
+        Told::Barrier(1).encode(&mut bytes);
+        assert_eq!(payload(&bytes, 10), None);
+        assert_eq!(payload(&bytes[..7], 10), None);
+    }
 
     #[test]
     fn messages_survive_the_wire() {

@@ -1,6 +1,6 @@
 //! Migration rehearsals: round by round, what was expected and what came.
 
-use pathproof_model::migrate::MigrateRound;
+use pathproof_model::migrate::{MigrateCompression, MigrateDisk, MigrateRound};
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{MigrateDetail, ResultDoc, Step};
 
@@ -70,6 +70,12 @@ fn one(step: &Step, detail: &MigrateDetail, style: &Style) -> Vec<String> {
         (None, None) => String::new(),
     };
     lines.extend(hanging("", format!("{ending} {verified}").trim()));
+    if let Some(disk) = &detail.disk {
+        lines.extend(hanging("", &storage(disk)));
+    }
+    if let Some(compression) = &detail.compression {
+        lines.extend(hanging("", &compressed(compression, detail.total_ns)));
+    }
     if detail.guests.len() > 1 {
         let worst = detail.guests.iter().max_by_key(|g| g.downtime_ns);
         let text = format!(
@@ -81,6 +87,41 @@ fn one(step: &Step, detail: &MigrateDetail, style: &Style) -> Vec<String> {
         lines.extend(hanging("", &text));
     }
     lines
+}
+
+fn storage(disk: &MigrateDisk) -> String {
+    let predicted = disk.predicted_ns.map_or(String::new(), |ns| format!(" (predicted {})", Nanoseconds(ns)));
+    let rate =
+        disk.bytes_per_s.map_or(String::new(), |r| format!(" at {}", BitsPerSecond(r.saturating_mul(8))));
+    format!(
+        "Storage first: {} in {}{predicted}{rate}; {} of the {} that the guest wrote were mirrored. {}",
+        Bytes(disk.bytes),
+        Nanoseconds(disk.elapsed_ns),
+        Bytes(disk.mirrored_bytes),
+        Bytes(disk.written_bytes),
+        if disk.verified { "Every block agrees at both ends." } else { "The blocks do not all agree." },
+    )
+}
+
+fn compressed(c: &MigrateCompression, total_ns: u64) -> String {
+    let percent = |part: u64, whole: u64| {
+        (u128::from(part) * 100).checked_div(u128::from(whole)).map_or("-".to_owned(), |p| format!("{p} %"))
+    };
+    let cost = |ns: Option<u64>| {
+        ns.map_or("unknown".to_owned(), |ns| {
+            format!("{} ({} of one processor)", Nanoseconds(ns), percent(ns, total_ns))
+        })
+    };
+    format!(
+        "Compressed with {}: {} became {} ({}), of which {} were sent as they are. CPU time: {} at the source, {} at the destination.",
+        c.codec,
+        Bytes(c.plain_bytes),
+        Bytes(c.sent_bytes),
+        percent(c.sent_bytes, c.plain_bytes),
+        Bytes(c.raw_bytes),
+        cost(c.compress_cpu_ns),
+        cost(c.decompress_cpu_ns),
+    )
 }
 
 fn row(index: usize, round: &MigrateRound, longest_ns: u64) -> Vec<String> {
