@@ -29,6 +29,10 @@ const RETURN: Duration = Duration::from_secs(8);
 /// How long one attempt at that may take.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
+/// How long the peer's half is waited for when the data path to it was lost: it is probably lost as well, and the user
+/// wants to know.
+const LAST_WORD: Duration = Duration::from_millis(1500);
+
 /// Whom to measure against.
 #[derive(Clone)]
 pub struct Target {
@@ -431,11 +435,17 @@ impl Turns<'_> {
         let mut answer = Answer::Nothing;
         // An interrupted user still gets the half that was measured.
         let deadline = now.plus_ns(20_000_000_000);
+        let data_path_lost = self
+            .pending
+            .as_ref()
+            .and_then(|p| p.half.error.as_ref())
+            .is_some_and(|e| matches!(e.kind, ErrorKind::PeerLost | ErrorKind::System));
+        let until = if data_path_lost { now + LAST_WORD } else { Tick(u64::MAX) };
         let lost = loop {
             if self.pending.is_none() && !(wanted && matches!(answer, Answer::Nothing)) {
                 break None;
             }
-            match self.session.event(Tick(u64::MAX)) {
+            match self.session.event(until) {
                 Some(ClientEvent::Half { half, .. }) => {
                     if let Some(pending) = self.pending.take() {
                         let step = merge(pending, *half, doc);
@@ -453,6 +463,10 @@ impl Turns<'_> {
                 }
                 Some(ClientEvent::Over(over)) => break Some(over),
                 Some(_) => {}
+                None if self.session.clock.now() >= until => {
+                    let words = "the peer was silent after the data path was lost; check that it runs, and the link to it";
+                    break Some(error(ErrorKind::PeerLost, words));
+                }
                 None if self.session.clock.now() < deadline => std::thread::sleep(Duration::from_millis(1)),
                 None => break Some(error(ErrorKind::Timeout, "the peer did not end the step in time")),
             }

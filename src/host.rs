@@ -5,9 +5,10 @@
 //! interfaces of another one.
 
 use pathproof_model::environment::Observed;
-use pathproof_model::{Environment, Finding};
+use pathproof_model::{Environment, Finding, RdmaDevice};
 
 mod counters;
+mod dcb;
 pub mod devices;
 mod links;
 mod netlink;
@@ -30,6 +31,12 @@ pub fn observe() -> Observed {
         }
     }
     environment.rdma = rdma::devices(&mut environment.nics, &mut environment.unreadable);
+    for nic in environment.nics.iter_mut().filter(|n| n.bus.is_some() || n.rdma_device.is_some()) {
+        match dcb::of(&nic.name) {
+            Ok(known) => nic.dcb = Some(known),
+            Err(why) => nic.dcb_absent = Some(why),
+        }
+    }
     let findings = findings(&environment);
     Observed { environment, findings }
 }
@@ -58,7 +65,19 @@ fn findings(environment: &Environment) -> Vec<Finding> {
             findings.push(Finding::new("NIC-OFFLOAD-OFF", evidence).with("nic", nic.name.as_str()));
         }
     }
+    findings.extend(environment.rdma.iter().filter_map(|device| unprotected(device, environment)));
     findings
+}
+
+/// A RoCE device whose packets are not protected from loss although its driver could.
+fn unprotected(device: &RdmaDevice, environment: &Environment) -> Option<Finding> {
+    device.transport.as_ref().filter(|t| t.starts_with("RoCE"))?;
+    let nic = environment.nics.iter().find(|n| Some(&n.name) == device.netdev.as_ref())?;
+    let dcb = nic.dcb.as_ref()?;
+    let why = dcb.roce_unprotected(rdma::dscp(device))?;
+    let enabled = dcb.pfc.as_ref().map(|pfc| pfc.enabled_priorities.clone()).unwrap_or_default();
+    let finding = Finding::new("RDMA-PFC-OFF", format!("{} on {}: {why}", device.name, nic.name));
+    Some(finding.with("device", device.name.as_str()).with("enabled_priorities", enabled))
 }
 
 #[cfg(test)]

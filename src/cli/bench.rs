@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use pathproof_model::units::{BitsPerSecond, Bytes};
 use pathproof_model::{Plan, RequestLoad, StepKind, StepSpec, TrafficSpec};
 
-use super::raw::{BenchArgs, BenchCommand, TrafficArgs};
+use super::raw::{BenchArgs, BenchCommand, Registration, TrafficArgs};
 use super::run::{ClientRun, Ending};
 
 /// Messages outstanding on a stripe: every NIC needs enough under way to stay busy while another is slow.
@@ -73,6 +73,7 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         verify: args.verify,
         max_segment_bytes: args.max_segment,
         pin: args.pin,
+        huge_pages: args.huge_pages,
         verb: args.verb.clone(),
         ..TrafficSpec::default()
     };
@@ -129,6 +130,16 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         // What a failure did to the bytes can only be told by looking at them.
         spec.verify = true;
         spec.options.insert("fail".into(), args.fail.join("+"));
+    }
+    if let Some(registration) = args.registration {
+        if spec.over != "rdma" {
+            bail!("--registration is for --over rdma; {} registers no memory", spec.over);
+        }
+        let name = match registration {
+            Registration::UpFront => "up-front",
+            Registration::PerChunk => "per-chunk",
+        };
+        spec.options.insert("registration".into(), name.into());
     }
     for option in &args.options {
         let (name, value) = option

@@ -330,6 +330,12 @@ pub struct TrafficArgs {
     /// Pin lane threads to CPUs.
     #[arg(long)]
     pub pin: bool,
+    /// Put the memory on huge pages; where none are reserved, the result says so.
+    #[arg(long)]
+    pub huge_pages: bool,
+    /// With --over rdma: register all memory before the run, or each message's while it is under way.
+    #[arg(long, value_enum)]
+    pub registration: Option<Registration>,
     /// Verb, for transports that have a choice: send, write or read.
     #[arg(long)]
     pub verb: Option<String>,
@@ -351,6 +357,15 @@ pub struct TrafficArgs {
     /// With stream --over multi: wait for you to pull a cable, at either end, and to plug it in again; ends by itself.
     #[arg(long, conflicts_with = "fail")]
     pub watch_links: bool,
+}
+
+/// When memory is registered with the RDMA device, as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Registration {
+    /// All of it before the run.
+    UpFront,
+    /// Each message's from its posting to its completion.
+    PerChunk,
 }
 
 /// Directions as typed.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use pathproof_model::environment::Observed;
+use pathproof_model::environment::{Dcb, DcbApplication, Observed};
 use pathproof_model::units::{BitsPerSecond, Bytes};
 use pathproof_model::{Nic, RdmaDevice};
 use pathproof_report::layout::{Style, hanging, table};
@@ -95,9 +95,39 @@ fn details(nic: &Nic) -> Vec<String> {
         nic.firmware.as_ref().map(|firmware| format!("firmware {firmware}")),
         (nic.full_duplex == Some(false)).then(|| "half duplex".to_owned()),
         (!off.is_empty()).then(|| format!("offloads off: {}", off.join(", "))),
+        nic.dcb.as_ref().map(dcb),
+        // Only where it matters: without RDMA nobody misses it.
+        nic.dcb_absent
+            .as_ref()
+            .filter(|_| nic.rdma_device.is_some())
+            .map(|why| format!("DCB unknown: {why}")),
     ];
     let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
     if text.is_empty() { Vec::new() } else { hanging(&format!("  {}: ", nic.name), &text) }
+}
+
+fn dcb(dcb: &Dcb) -> String {
+    fn list<T: ToString>(values: &[T], between: &str) -> String {
+        values.iter().map(T::to_string).collect::<Vec<_>>().join(between)
+    }
+    let pfc = match dcb.pfc.as_ref().map(|pfc| pfc.enabled_priorities.as_slice()) {
+        None => "PFC unknown".into(),
+        Some([]) => "PFC off".into(),
+        Some(on) => format!("PFC on priority {}", list(on, ", ")),
+    };
+    let ets = dcb.ets.as_ref().map(|ets| {
+        let (classes, percent) = (list(&ets.class_of_priority, " "), list(&ets.bandwidth_percent, " "));
+        format!(
+            "ETS classes of priorities 0-7 {classes}, percent of classes {percent} ({})",
+            list(&ets.algorithms, " ")
+        )
+    });
+    let applications = dcb.applications.as_ref().filter(|table| !table.is_empty()).map(|table| {
+        let entry = |a: &DcbApplication| format!("{} {} priority {}", a.selector, a.protocol, a.priority);
+        format!("applications {}", table.iter().map(entry).collect::<Vec<_>>().join(", "))
+    });
+    let parts: Vec<String> = [Some(pfc), ets, applications].into_iter().flatten().collect();
+    format!("DCB: {}", parts.join(", "))
 }
 
 fn rdma(device: &RdmaDevice) -> Vec<String> {

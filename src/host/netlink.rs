@@ -21,12 +21,37 @@ pub(super) fn one(question: RouteNetlinkMessage) -> io::Result<Option<RouteNetli
     ask(question, NLM_F_REQUEST).map(|answers| answers.into_iter().next())
 }
 
-fn ask(question: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+/// One question of a type that the message library does not know; returns the body of the answer.
+pub(super) fn raw(kind: u16, body: &[u8]) -> io::Result<Vec<u8>> {
+    const HEADER: usize = 16; // struct nlmsghdr
+    let socket = open()?;
+    let mut bytes = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();
+    bytes.extend_from_slice(&kind.to_ne_bytes());
+    bytes.extend_from_slice(&NLM_F_REQUEST.to_ne_bytes());
+    bytes.extend_from_slice(&[0; 8]); // sequence and port
+    bytes.extend_from_slice(body);
+    socket.send(&bytes, 0)?;
+    let (datagram, _) = socket.recv_from_full()?;
+    let cut = || io::Error::new(io::ErrorKind::InvalidData, "an answer cut short");
+    let word = |at: usize| datagram.get(at..at + 4).and_then(|b| b.try_into().ok()).map(i32::from_ne_bytes);
+    let length = word(0).and_then(|n| usize::try_from(n).ok()).ok_or_else(cut)?;
+    let answered = datagram.get(4..6).ok_or_else(cut)?;
+    if answered == (libc::NLMSG_ERROR as u16).to_ne_bytes() {
+        return Err(io::Error::from_raw_os_error(-word(HEADER).ok_or_else(cut)?));
+    }
+    datagram.get(HEADER..length).map(<[u8]>::to_vec).ok_or_else(cut)
+}
+
+fn open() -> io::Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.connect(&SocketAddr::new(0, 0))?;
     socket2::SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
 
+fn ask(question: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
+    let socket = open()?;
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     let mut message = NetlinkMessage::new(header, NetlinkPayload::from(question));

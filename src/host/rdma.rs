@@ -103,7 +103,29 @@ fn settings(device: &DeviceInfo, port: &PortInfo) -> BTreeMap<String, String> {
     if let Ok(class) = std::fs::read_to_string(class) {
         settings.insert("traffic_class".into(), class.trim().to_owned());
     }
+    // What connections made by the connection manager carry. The folder exists once somebody has made it; making it
+    // would change the machine.
+    let defaults = format!("/sys/kernel/config/rdma_cm/{}/ports/{}", device.name, port.number);
+    for name in ["default_roce_tos", "default_roce_mode"] {
+        if let Ok(value) = std::fs::read_to_string(format!("{defaults}/{name}")) {
+            settings.insert(name.into(), value.trim().to_owned());
+        }
+    }
     settings
+}
+
+/// The DSCP that the device's settings put on RoCE packets, where they say; the traffic class is four times that
+/// (RFC 2474 §3).
+pub(super) fn dscp(device: &RdmaDevice) -> Option<u8> {
+    let class = |name: &str| {
+        // `106`, or `Global tclass=106`.
+        let text = device.settings.get(name)?;
+        text.rsplit(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty())?.parse::<u8>().ok()
+    };
+    class("traffic_class")
+        .or_else(|| class("default_roce_tos"))
+        .filter(|class| *class > 0)
+        .map(|class| class >> 2)
 }
 
 /// Whether SMB Direct can run on this port, and if not, for want of what.
@@ -134,6 +156,18 @@ fn smb_direct(port: &PortInfo, limits: &BTreeMap<String, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_dscp_is_read_from_the_settings() {
+        let device = |settings: &[(&str, &str)]| RdmaDevice {
+            settings: settings.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            ..RdmaDevice::default()
+        };
+        assert_eq!(dscp(&device(&[("traffic_class", "Global tclass=106")])), Some(26));
+        assert_eq!(dscp(&device(&[("default_roce_tos", "104"), ("default_roce_mode", "RoCE v2")])), Some(26));
+        assert_eq!(dscp(&device(&[("default_roce_tos", "0")])), None);
+        assert_eq!(dscp(&device(&[("rate", "100 Gb/sec")])), None);
+    }
 
     #[test]
     fn what_smb_direct_lacks_is_named() {

@@ -345,8 +345,8 @@ impl Runner for Migrate {
         }
     }
 
-    fn findings(&self, step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
-        proof::findings(step)
+    fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
+        proof::findings(step, doc)
     }
 }
 

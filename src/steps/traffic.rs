@@ -33,6 +33,8 @@ use lane::{LaneJob, LaneOutcome, Part};
 
 /// How long a lane may take to connect.
 const CONNECT: Duration = Duration::from_secs(8);
+/// How long what was sent before the peer's last lane was closed may need to come in on ours.
+const LAST_BYTES: Duration = Duration::from_millis(200);
 /// How long after its end a lane is waited for: what is in flight may still drain.
 const GRACE_NS: u64 = 2_000_000_000;
 
@@ -165,13 +167,13 @@ impl Runner for Traffic {
             let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
             let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
             let layout = lane::Layout::of(kind, spec);
-            let region = Region::new(layout.region_bytes, pathproof_api::Pages::Default)
+            let (region, memory) = memory(layout.region_bytes, spec.huge_pages)
                 .map_err(|e| StepError { kind: ErrorKind::Resource, message: e.to_string() })?;
             let region = Arc::new(region);
             // Pages are touched before the run, or the first pass would measure page faults.
             region.fill(0, layout.region_bytes, verbs::FILL).map_err(|e| invalid(e.to_string()))?;
             let id = prepared.attach(&region, Access::RemoteReadWrite).map_err(|e| step_error(&e))?;
-            let job = LaneJob { index, part, layout, region, region_id: id };
+            let job = LaneJob { index, part, layout, region, region_id: id, memory };
             verbs::fill(&job, spec, session.seed);
             lanes.push((job, prepared));
         }
@@ -198,11 +200,19 @@ impl Runner for Traffic {
 
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
         let mut found = notice::findings(step, &doc.environment);
-        found.extend(proof::findings(step));
+        found.extend(proof::findings(step, doc));
         found.extend(bulk::findings(step, doc));
         found.extend(multi::findings(step));
         found
     }
+}
+
+/// A lane's memory, and in words what pages it has where huge ones were asked for.
+fn memory(bytes: u64, huge: bool) -> Result<(Region, Option<String>), pathproof_api::RegionError> {
+    if huge {
+        return Region::prefer_huge(bytes).map(|(region, words)| (region, Some(words)));
+    }
+    Region::new(bytes, pathproof_api::Pages::Default).map(|region| (region, None))
 }
 
 fn lane_spec(
@@ -237,7 +247,8 @@ fn lane_spec(
 enum News {
     Connected,
     Failed(StepError),
-    Finished,
+    /// A lane of this part is closed.
+    Finished(Part),
 }
 
 impl Prepared for Lanes {
@@ -261,6 +272,7 @@ impl Prepared for Lanes {
         let stop = Arc::new(AtomicBool::new(false));
         let ending = AtomicBool::new(false);
         let (news_in, news) = mpsc::channel();
+        let mut active = 0;
         let (outcomes, failures) = std::thread::scope(|scope| {
             let mut threads = Vec::with_capacity(count);
             let mut starts = Vec::with_capacity(count);
@@ -269,6 +281,7 @@ impl Prepared for Lanes {
                 starts.push(start_in);
                 let (news, stop, spec, clock) = (news_in.clone(), stop.clone(), &spec, context.clock.clone());
                 let ending = &ending;
+                active += usize::from(job.part.is_active());
                 let index = job.index;
                 let spawned = std::thread::Builder::new().name(format!("lane {index}")).spawn_scoped(
                     scope,
@@ -286,7 +299,7 @@ impl Prepared for Lanes {
                         let Ok(begin) = start.recv() else { return LaneOutcome::unused(&job, end) };
                         let outcome =
                             lane::run(&job, end, kind, spec, seed, lane, clock, begin, &stop, ending);
-                        let _ = news.send(News::Finished);
+                        let _ = news.send(News::Finished(job.part));
                         outcome
                     },
                 );
@@ -306,7 +319,8 @@ impl Prepared for Lanes {
                     (stop.clone(), &spec, context.clock.clone(), &lanes_clock);
                 scope.spawn(move || saboteur.work(&start, spec, &clock, lanes_clock, &stop))
             });
-            let crew = Crew { news: &news, starts, stop: &stop, ending: &ending, count: threads.len() };
+            let crew =
+                Crew { news: &news, starts, stop: &stop, ending: &ending, count: threads.len(), active };
             let clock = context.clock.clone();
             let links = |begin: Tick| {
                 let (clock, window) = (clock, begin.plus_ns(spec.warmup_ns));
@@ -332,13 +346,18 @@ impl Prepared for Lanes {
 /// What the client says when it ends a step before its time, and what the server answers.
 const ENDING: &str = "ending";
 
+/// What an end says when the last of its lanes that send is closed.
+const DONE: &str = "lanes are done";
+
 /// The lane threads as their coordinator knows them.
 struct Crew<'a> {
     news: &'a mpsc::Receiver<News>,
     starts: Vec<mpsc::Sender<Tick>>,
     stop: &'a AtomicBool,
     ending: &'a AtomicBool,
+    /// Lanes, and those of them that send.
     count: usize,
+    active: usize,
 }
 
 /// Waits for all lanes at both ends, starts them together, and watches the control channel until they end.
@@ -350,7 +369,7 @@ fn conduct(
     crew: Crew<'_>,
     links: impl FnOnce(Tick) -> Option<links::Links>,
 ) -> (Option<StepError>, Vec<multi::Failure>) {
-    let Crew { news, starts, stop, ending, count } = crew;
+    let Crew { news, starts, stop, ending, count, mut active } = crew;
     let give_up = |context: &mut Context<'_>, error: StepError| {
         stop.store(true, Ordering::Relaxed);
         context.channel.fail(&error);
@@ -364,7 +383,7 @@ fn conduct(
         match news.recv_timeout(Duration::from_millis(1)) {
             Ok(News::Connected) => connected += 1,
             Ok(News::Failed(error)) => return give_up(context, error),
-            Ok(News::Finished) | Err(_) => {}
+            Ok(News::Finished(_)) | Err(_) => {}
         }
         let now = context.clock.now();
         match context.channel.receive(now) {
@@ -398,16 +417,29 @@ fn conduct(
     let finish = begin.plus_ns(length_ns);
     let mut running = count;
     let mut error = None;
+    let mut peer_done: Option<Tick> = None;
     while running > 0 {
         while let Ok(heard) = news.try_recv() {
-            if matches!(heard, News::Finished | News::Failed(_)) {
-                running -= 1;
+            match heard {
+                News::Finished(part) => {
+                    running -= 1;
+                    active -= usize::from(part.is_active());
+                    // Everything this end had to send has left it in order; who only listens may go.
+                    if part.is_active() && active == 0 {
+                        context.channel.send(json!(DONE));
+                    }
+                }
+                News::Failed(_) => running -= 1,
+                News::Connected => {}
             }
         }
         if running == 0 {
             break;
         }
         let now = context.clock.now();
+        if peer_done.is_some_and(|at| now.since(at) >= LAST_BYTES) {
+            stop.store(true, Ordering::Relaxed);
+        }
         (context.progress)((now.ns_since(begin) as f64 / length_ns.max(1) as f64).min(1.0));
         // Until the end is near there is nothing to look at but the control channel.
         let wake = if now < finish { finish.min(now.plus_ns(50_000_000)) } else { now.plus_ns(1_000_000) };
@@ -426,18 +458,17 @@ fn conduct(
                     End::Client => stop.store(true, Ordering::Relaxed),
                 }
             }
+            Received::Message(said) if said == DONE => _ = peer_done.get_or_insert(now),
             Received::Message(said) => {
                 if let Some(links) = &mut links {
                     links.hear(&said, now);
                 }
             }
             Received::Nothing => {}
-            // The client has ended the step while we still drain: nothing more will come.
+            // The client has ended its half, in time or because its lanes failed: nothing more will come.
             Received::PeerDone => {
+                peer_done.get_or_insert(now);
                 std::thread::sleep(Duration::from_micros(200));
-                if now > finish {
-                    stop.store(true, Ordering::Relaxed);
-                }
             }
             other => {
                 if error.is_none() {

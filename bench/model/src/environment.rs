@@ -96,6 +96,98 @@ pub struct Nic {
     pub rdma_device: Option<String>,
     /// Master interface (bridge, bond), by name.
     pub master: Option<String>,
+    /// Data center bridging; asked for where the interface carries an RDMA device or sits on a bus.
+    #[serde(default)]
+    pub dcb: Option<Dcb>,
+    /// Why `dcb` is unknown.
+    #[serde(default)]
+    pub dcb_absent: Option<String>,
+}
+
+/// Data center bridging of an interface (IEEE 802.1Qaz). `None` is what the driver does not tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Dcb {
+    /// Priority flow control.
+    pub pfc: Option<DcbPfc>,
+    /// Enhanced transmission selection.
+    pub ets: Option<DcbEts>,
+    /// Which traffic gets which priority.
+    pub applications: Option<Vec<DcbApplication>>,
+}
+
+/// Priority flow control (IEEE 802.1Qbb).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DcbPfc {
+    /// Priorities that are paused instead of dropped.
+    pub enabled_priorities: Vec<u8>,
+    /// How many the adapter can protect at once.
+    pub classes_max: Option<u8>,
+}
+
+/// Enhanced transmission selection (IEEE 802.1Qaz): how traffic classes share the link.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DcbEts {
+    /// Share of each traffic class in percent, for classes whose algorithm is `ets`.
+    pub bandwidth_percent: Vec<u8>,
+    /// Algorithm of each traffic class: `strict`, `ets`, `vendor` …
+    pub algorithms: Vec<String>,
+    /// Traffic class of each priority.
+    pub class_of_priority: Vec<u8>,
+}
+
+/// One entry of the application priority table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DcbApplication {
+    /// What `protocol` is: `ethertype`, `stream-port`, `dgram-port`, `port` (TCP or UDP) or `dscp`.
+    pub selector: String,
+    /// The number that traffic is known by.
+    pub protocol: u16,
+    /// Its priority.
+    pub priority: u8,
+}
+
+/// UDP port of RoCE v2.
+const ROCE_PORT: u16 = 4791;
+
+impl Dcb {
+    /// The priority of RoCE packets, as far as the table decides it, and by which entry: that of the DSCP in use before
+    /// that of the UDP port.
+    pub fn roce_priority(&self, dscp: Option<u8>) -> Option<(u8, String)> {
+        let table = self.applications.as_deref()?;
+        let by_dscp = |a: &&DcbApplication| a.selector == "dscp" && Some(a.protocol) == dscp.map(u16::from);
+        let by_port = |a: &&DcbApplication| {
+            a.protocol == ROCE_PORT && matches!(a.selector.as_str(), "dgram-port" | "port")
+        };
+        if let Some(entry) = table.iter().find(by_dscp) {
+            return Some((entry.priority, format!("DSCP {}", entry.protocol)));
+        }
+        table.iter().find(by_port).map(|entry| (entry.priority, format!("UDP port {ROCE_PORT}")))
+    }
+
+    /// Why RoCE packets may be dropped under load here, if they may; `None` when protected or unknown.
+    pub fn roce_unprotected(&self, dscp: Option<u8>) -> Option<String> {
+        let enabled = &self.pfc.as_ref()?.enabled_priorities;
+        if enabled.is_empty() {
+            return Some("PFC is enabled on no priority".into());
+        }
+        let on = enabled.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
+        match self.roce_priority(dscp) {
+            Some((priority, _)) if enabled.contains(&priority) => None,
+            Some((priority, by)) => {
+                Some(format!("{by} has priority {priority}, and PFC is enabled on priority {on} only"))
+            }
+            // Without an entry packets have the priority of their VLAN tag, which is not known here.
+            None if self.applications.is_some() => Some(format!(
+                "PFC is enabled on priority {on}, and no application entry gives RoCE (UDP port {ROCE_PORT}{}) a priority",
+                dscp.map_or_else(String::new, |d| format!(" or DSCP {d}"))
+            )),
+            None => None,
+        }
+    }
 }
 
 /// One address of an interface.
@@ -142,4 +234,41 @@ pub struct Observed {
     pub environment: Environment,
     /// What is wrong with it at first sight.
     pub findings: Vec<Finding>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dcb(enabled: &[u8], entries: &[(&str, u16, u8)]) -> Dcb {
+        let applications = entries
+            .iter()
+            .map(|(selector, protocol, priority)| DcbApplication {
+                selector: (*selector).into(),
+                protocol: *protocol,
+                priority: *priority,
+            })
+            .collect();
+        let pfc = DcbPfc { enabled_priorities: enabled.to_vec(), classes_max: Some(8) };
+        Dcb { pfc: Some(pfc), ets: None, applications: Some(applications) }
+    }
+
+    #[test]
+    fn the_dscp_in_use_decides_before_the_port() {
+        let both = dcb(&[3], &[("port", 4791, 3), ("dscp", 26, 4)]);
+        assert_eq!(both.roce_priority(Some(26)).unwrap().0, 4);
+        assert_eq!(both.roce_priority(Some(10)).unwrap().0, 3);
+        assert_eq!(both.roce_unprotected(None), None);
+        assert!(both.roce_unprotected(Some(26)).unwrap().contains("DSCP 26 has priority 4"));
+    }
+
+    #[test]
+    fn a_priority_without_pfc_is_unprotected_and_unknown_is_no_verdict() {
+        assert!(dcb(&[], &[]).roce_unprotected(None).unwrap().contains("no priority"));
+        assert!(dcb(&[3], &[]).roce_unprotected(None).unwrap().contains("no application entry"));
+        assert!(dcb(&[3], &[("stream-port", 4791, 3)]).roce_unprotected(None).is_some());
+        assert_eq!(Dcb::default().roce_unprotected(None), None);
+        let silent = Dcb { applications: None, ..dcb(&[3], &[]) };
+        assert_eq!(silent.roce_unprotected(None), None);
+    }
 }

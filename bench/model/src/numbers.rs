@@ -25,6 +25,16 @@ pub const VLAN_TAG_BYTES: u32 = 4;
 /// `iboe_get_mtu`: IB headers of a RoCEv2 packet, rounded up).
 const ROCE_OVERHEAD_BYTES: u32 = 96;
 
+/// The largest RoCE path MTU that Linux gives a port of this IP MTU.
+pub fn largest_rdma_mtu(ip_mtu_bytes: u32) -> Option<u32> {
+    [4096, 2048, 1024, 512, 256].into_iter().find(|mtu| ip_mtu_for_rdma(*mtu) <= ip_mtu_bytes)
+}
+
+/// The IP MTU that a RoCE path MTU needs on every hop.
+pub fn ip_mtu_for_rdma(rdma_path_mtu_bytes: u32) -> u32 {
+    rdma_path_mtu_bytes.saturating_add(ROCE_OVERHEAD_BYTES)
+}
+
 /// One IP MTU in everybody's units.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Numbers {
@@ -76,9 +86,7 @@ impl Numbers {
                 + ETHERNET_HEADER_BYTES
                 + ETHERNET_FCS_BYTES
                 + VLAN_TAG_BYTES,
-            rdma_path_mtu_bytes: [4096, 2048, 1024, 512, 256]
-                .into_iter()
-                .find(|path_mtu| path_mtu + ROCE_OVERHEAD_BYTES <= ip_mtu_bytes),
+            rdma_path_mtu_bytes: largest_rdma_mtu(ip_mtu_bytes),
         }
     }
 

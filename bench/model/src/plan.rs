@@ -172,6 +172,8 @@ pub struct TrafficSpec {
     pub max_segment_bytes: Option<u32>,
     /// Pin lane threads to CPUs, lane i to CPU `i mod cpus`.
     pub pin: bool,
+    /// Put the lanes' memory on huge pages where the system has some.
+    pub huge_pages: bool,
     /// Verb for lanes that have a choice: `send`, `write` or `read`.
     pub verb: Option<String>,
     /// Transport-specific options by name.
@@ -199,6 +201,7 @@ impl Default for TrafficSpec {
             verify: false,
             max_segment_bytes: None,
             pin: false,
+            huge_pages: false,
             verb: None,
             options: BTreeMap::new(),
         }

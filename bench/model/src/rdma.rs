@@ -74,12 +74,6 @@ pub struct RdmaEnd {
     pub counters: BTreeMap<String, u64>,
 }
 
-/// Bytes of RDMA payload that an IP MTU leaves room for, as one of the five RDMA MTUs: the base transport header, the
-/// longest extended header and the check sum take 12 + 16 + 4 bytes, IPv6 and UDP 48 (IBTA vol. 1, ch. 9 and annex A17).
-pub fn largest_rdma_mtu(ip_mtu_bytes: u64) -> Option<u64> {
-    [4096, 2048, 1024, 512, 256].into_iter().find(|mtu| mtu + 80 <= ip_mtu_bytes)
-}
-
 impl RdmaProof {
     /// Weighs the evidence of both ends.
     pub fn weigh(mut ends: Vec<RdmaEnd>) -> RdmaProof {
@@ -219,13 +213,5 @@ mod tests {
         twice.device = "siw0".into();
         let proof = RdmaProof::weigh(vec![twice.clone(), RdmaEnd { end: "server".into(), ..twice }]);
         assert!(proof.contradicted().is_none(), "one device sends to itself: {}", proof.reason);
-    }
-
-    #[test]
-    fn the_rdma_mtu_that_fits_an_ip_mtu() {
-        assert_eq!(largest_rdma_mtu(9000), Some(4096));
-        assert_eq!(largest_rdma_mtu(4500), Some(4096));
-        assert_eq!(largest_rdma_mtu(1500), Some(1024));
-        assert_eq!(largest_rdma_mtu(100), None);
     }
 }

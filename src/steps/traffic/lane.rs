@@ -19,8 +19,11 @@ use crate::steps::{End, step_error};
 
 /// Longest single wait in the kernel, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);
-/// How long a passive end stays after the active end's planned stop, in ns.
-const LINGER_NS: u64 = 500_000_000;
+/// Receives that a ping-pong keeps posted on fabrics that account for each: one account for half of them.
+const RECEIVES_AHEAD: u32 = 32;
+/// Fewest receives that a stream over RDMA keeps posted: a receiver that is late by a time slice must not stop the
+/// sender.
+const STREAM_RECEIVES_MIN: u32 = 128;
 
 /// What a lane does at this end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +53,7 @@ impl Part {
     }
 
     /// Whether this end decides when the step ends.
-    fn is_active(self) -> bool {
+    pub fn is_active(self) -> bool {
         matches!(self, Part::StreamSend | Part::PingPong | Part::Request)
     }
 }
@@ -64,7 +67,20 @@ pub struct Layout {
     slots: u64,
 }
 
-/// Operations that a lane may have outstanding.
+/// Receives that this part keeps posted over RDMA; `None` where it posts them as its messages come and go. Verified
+/// bytes must lie apart, so there are no more receives than slots.
+fn receives(part: Part, spec: &TrafficSpec) -> Option<u32> {
+    let plain = spec.over == "rdma" && super::verbs::verb(spec) == Ok(Verb::Send);
+    match part {
+        Part::PingPong | Part::Echo if plain => Some(RECEIVES_AHEAD),
+        Part::StreamReceive if plain && !spec.verify => {
+            Some(spec.depth.saturating_mul(2).max(STREAM_RECEIVES_MIN))
+        }
+        _ => None,
+    }
+}
+
+/// Messages that a lane may have outstanding in each direction.
 pub fn operations(kind: StepKind, spec: &TrafficSpec) -> u32 {
     match kind {
         StepKind::Stream => spec.depth,
@@ -111,6 +127,8 @@ pub struct LaneJob {
     pub region: Arc<Region>,
     /// That memory's name on the lane.
     pub region_id: RegionId,
+    /// What pages it has, where huge ones were asked for.
+    pub memory: Option<String>,
 }
 
 /// What a lane leaves behind.
@@ -154,7 +172,8 @@ impl Meter for ThreadMeter {
 
 fn workload(job: &LaneJob, kind: StepKind, spec: &TrafficSpec, seed: u64, begin: Tick) -> Box<dyn Workload> {
     let planned = begin.plus_ns(spec.warmup_ns + spec.time_ns + spec.cooldown_ns);
-    let stop = if job.part.is_active() { planned } else { planned.plus_ns(LINGER_NS) };
+    // The passive end is told when to leave: by the lane, by the last message, or by the control channel.
+    let stop = if job.part.is_active() { planned } else { planned.plus_ns(super::GRACE_NS) };
     let (send, receive) = (job.layout.send(job.region_id), job.layout.receive(job.region_id));
     let size = spec.size_bytes as u32;
     let lane_seed = super::verbs::lane_seed(seed, job.index);
@@ -176,8 +195,13 @@ fn workload(job: &LaneJob, kind: StepKind, spec: &TrafficSpec, seed: u64, begin:
             let stream = StreamReceive::new(receive, size, stop);
             Box::new(if spec.verify { stream.verified(job.region.clone(), lane_seed) } else { stream })
         }
-        (_, Part::PingPong) => Box::new(PingPong::new(send, receive, size, stop)),
-        (_, Part::Echo) => Box::new(Echo::new(send, receive, size, stop)),
+        (_, part @ (Part::PingPong | Part::Echo)) => {
+            let ahead = receives(part, spec).unwrap_or(1);
+            match part {
+                Part::PingPong => Box::new(PingPong::new(send, receive, size, stop).with_receives(ahead)),
+                _ => Box::new(Echo::new(send, receive, size, stop).with_receives(ahead)),
+            }
+        }
         (_, part) => {
             let spacing_ns = (spec.load == RequestLoad::Open).then(|| {
                 let rate = spec.requests_per_s.unwrap_or(1000).max(1);
@@ -226,7 +250,10 @@ pub fn run(
     }
     let window = Window::after(begin, spec.warmup_ns, spec.time_ns);
     let hard = window.end.plus_ns(spec.cooldown_ns + super::GRACE_NS);
-    let depth = operations(kind, spec) as usize;
+    let depth = match receives(job.part, spec) {
+        Some(receives) if job.part == Part::StreamReceive => receives,
+        ahead => operations(kind, spec).saturating_add(ahead.unwrap_or(0)),
+    } as usize;
     let work = workload(job, kind, spec, seed, begin);
     let mut driver = Driver::new(work, clock, ThreadMeter, LaneRecorder::new(window), depth);
     let mut error = None;
@@ -291,24 +318,31 @@ pub fn run(
         }
     }
     outcome.intervals = recorder.intervals(end.name(), job.index, ended);
-    // A lane that failed or was stopped may have nothing left to say in order.
-    if let Ok(stats) = lane.close() {
-        let result = &mut outcome.result;
-        result.local = stats.local;
-        result.remote = stats.remote;
-        result.send_mode = stats.send_mode;
-        result.receive_mode = stats.receive_mode;
-        result.chosen = stats.chosen;
-        result.counters.extend(stats.counters);
-        if spec.over == "multi" {
-            // A stripe of one path is the inner lane itself, which knows of no paths.
-            let last = stats.last;
-            for (name, bytes) in
-                [("path0_sent_bytes", last.bytes_sent), ("path0_received_bytes", last.bytes_received)]
-            {
-                result.counters.entry(name.into()).or_insert(bytes);
+    match lane.close() {
+        Ok(stats) => {
+            let result = &mut outcome.result;
+            result.local = stats.local;
+            result.remote = stats.remote;
+            result.send_mode = stats.send_mode;
+            result.receive_mode = stats.receive_mode;
+            result.chosen = stats.chosen;
+            result.chosen.extend(job.memory.clone().map(|words| ("memory".into(), words)));
+            result.counters.extend(stats.counters);
+            if spec.over == "multi" {
+                // A stripe of one path is the inner lane itself, which knows of no paths.
+                let last = stats.last;
+                for (name, bytes) in
+                    [("path0_sent_bytes", last.bytes_sent), ("path0_received_bytes", last.bytes_received)]
+                {
+                    result.counters.entry(name.into()).or_insert(bytes);
+                }
             }
         }
+        // A lane stopped before its time has a reason, which it may know. Later there may be nothing left to say in order.
+        Err(why) if ended < window.end => {
+            outcome.result.error.get_or_insert_with(|| step_error(&why));
+        }
+        Err(_) => {}
     }
     outcome
 }

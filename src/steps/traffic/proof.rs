@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use pathproof_model::rdma::largest_rdma_mtu;
+use pathproof_model::numbers::{ip_mtu_for_rdma, largest_rdma_mtu};
 use pathproof_model::{
-    ErrorKind, Finding, Half, LaneResult, RdmaEnd, RdmaProof, Step, StepSpec, TrafficSpec,
+    Environment, ErrorKind, Finding, Half, LaneResult, Nic, RdmaEnd, RdmaProof, ResultDoc, Severity, Step,
+    StepSpec, TrafficSpec,
 };
 use pathproof_rdma::Sysfs;
 use pathproof_rdma::proof::{Snapshot, Trouble, trouble};
@@ -71,7 +72,7 @@ pub fn merge(spec: &TrafficSpec, step: &mut Step, client: &Half, server: &Half) 
 }
 
 /// What the proof and its counters show that somebody should be told.
-pub fn findings(step: &Step) -> Vec<Finding> {
+pub fn findings(step: &Step, doc: &ResultDoc) -> Vec<Finding> {
     let Some(proof) = &step.detail.proof else { return vec![] };
     let mut found = vec![];
     if let Some(end) = proof.contradicted() {
@@ -79,6 +80,9 @@ pub fn findings(step: &Step) -> Vec<Finding> {
         found.push(finding.with("device", end.device.as_str()).with("end", end.end.as_str()));
     }
     found.extend(path_mtu(step, proof));
+    // Of the two hosts and the path, not of this step: once is enough.
+    let news = [path_too_small(proof, doc), pfc_differs(proof, doc)].into_iter().flatten();
+    found.extend(news.filter(|f| doc.findings.iter().all(|old| old.evidence != f.evidence)));
     found.extend(dead(step));
     found.extend(smaller_passes(step));
     found.extend(proof.ends.iter().flat_map(|end| counters(step, end)));
@@ -104,7 +108,8 @@ fn path_mtu(step: &Step, proof: &RdmaProof) -> Vec<Finding> {
         found.push(Finding::new("RDMA-MTU-DIFFERS", evidence).with(&a.end, *a_mtu).with(&b.end, *b_mtu));
     }
     for (end, active) in active {
-        let allowed = end.ip_mtu_bytes.and_then(largest_rdma_mtu);
+        let ip_mtu = end.ip_mtu_bytes.and_then(|ip| u32::try_from(ip).ok());
+        let allowed = ip_mtu.and_then(largest_rdma_mtu).map(u64::from);
         if let (Some(ip), Some(allowed)) = (end.ip_mtu_bytes, allowed)
             && active < allowed
         {
@@ -120,6 +125,78 @@ fn path_mtu(step: &Step, proof: &RdmaProof) -> Vec<Finding> {
         }
     }
     found
+}
+
+fn end_of<'a>(proof: &'a RdmaProof, end: &str) -> Option<&'a RdmaEnd> {
+    proof.ends.iter().find(|e| e.end == end)
+}
+
+/// The path as the MTU stage measured it against what the RDMA MTU in use needs.
+fn path_too_small(proof: &RdmaProof, doc: &ResultDoc) -> Option<Finding> {
+    let rdma_mtu = u32::try_from(proof.path_mtu_bytes?).ok()?;
+    let (client, server) =
+        (end_of(proof, "client")?.netdev.as_ref()?, end_of(proof, "server")?.netdev.as_ref()?);
+    let paths = doc.steps.iter().filter_map(|s| s.detail.paths.as_ref()).flatten();
+    let same = paths.filter(|p| p.local_nic == *client && p.remote_nic.as_ref() == Some(server));
+    let (carried, path) = same.filter_map(|p| Some((p.ip_mtu_bytes?, p))).min_by_key(|(bytes, _)| *bytes)?;
+    let needed = ip_mtu_for_rdma(rdma_mtu);
+    if carried >= needed {
+        return None;
+    }
+    let fits = largest_rdma_mtu(carried);
+    let evidence = format!(
+        "the RDMA MTU in use between {} and {} is {rdma_mtu} bytes, which needs an IP MTU of {needed}; the path from {} to {} \
+         carries {carried}",
+        proof.ends[0].device,
+        proof.ends.last()?.device,
+        path.local_address,
+        path.remote_address
+    );
+    let lower = match fits {
+        Some(fits) => format!(
+            "or give both interfaces an IP MTU of {carried}, from which an RDMA MTU of {fits} follows (or run with \
+             --option path_mtu={fits} to see that it passes)"
+        ),
+        None => "or use another path: this one is too small for any RDMA MTU".into(),
+    };
+    // IPv4, UDP, BTH, RETH and check sum: what a full packet of a write has at least.
+    const HEADERS_LEAST_BYTES: u32 = 20 + 8 + 12 + 16 + 4;
+    let severity = if carried < rdma_mtu + HEADERS_LEAST_BYTES { Severity::Error } else { Severity::Warning };
+    Some(
+        Finding::new("RDMA-MTU-PATH", evidence)
+            .with_severity(severity)
+            .with_next(format!("Set every hop between the two to an IP MTU of at least {needed}, {lower}."))
+            .with("rdma_path_mtu_bytes", rdma_mtu)
+            .with("needed_ip_mtu_bytes", needed)
+            .with("path_ip_mtu_bytes", carried)
+            .with("fitting_rdma_mtu_bytes", fits),
+    )
+}
+
+/// PFC on different priorities at the two ends.
+fn pfc_differs(proof: &RdmaProof, doc: &ResultDoc) -> Option<Finding> {
+    let nic = |end: &str, host: &'_ Option<Environment>| -> Option<Nic> {
+        let netdev = end_of(proof, end)?.netdev.clone()?;
+        host.as_ref()?.nics.iter().find(|n| n.name == netdev).cloned()
+    };
+    let (client, server) = (nic("client", &doc.environment.client)?, nic("server", &doc.environment.server)?);
+    let enabled = |nic: &Nic| Some(nic.dcb.as_ref()?.pfc.as_ref()?.enabled_priorities.clone());
+    let (ours, theirs) = (enabled(&client)?, enabled(&server)?);
+    if ours == theirs || proof.ends.iter().any(|e| e.fabric != "RoCE") {
+        return None;
+    }
+    let list = |on: &[u8]| match on {
+        [] => "no priority".to_owned(),
+        on => format!("priority {}", on.iter().map(u8::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let evidence = format!(
+        "PFC is enabled on {} at the client ({}) and on {} at the server ({})",
+        list(&ours),
+        client.name,
+        list(&theirs),
+        server.name
+    );
+    Some(Finding::new("RDMA-PFC-DIFFERS", evidence).with("client", ours).with("server", theirs))
 }
 
 /// A step whose packets went unanswered until all retries were spent.
@@ -209,4 +286,101 @@ fn counters(step: &Step, end: &RdmaEnd) -> Vec<Finding> {
             moved.into_iter().fold(Finding::new(code, evidence), |f, (name, by)| f.with(name, by))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::environment::{Dcb, DcbPfc};
+    use pathproof_model::{Direction, MtuLimit, MtuPath, StepKind};
+
+    fn rdma_step() -> Step {
+        let end = |name: &str, netdev: &str| RdmaEnd {
+            end: name.into(),
+            device: format!("{netdev}-rdma"),
+            fabric: "RoCE".into(),
+            netdev: Some(netdev.into()),
+            path_mtu_bytes: Some(4096),
+            active_mtu_bytes: Some(4096),
+            ..RdmaEnd::default()
+        };
+        let mut step = Step::new(StepKind::Stream, "stream");
+        step.detail.proof = Some(RdmaProof::weigh(vec![end("client", "a0"), end("server", "b0")]));
+        step
+    }
+
+    fn doc(path_ip_mtu: Option<u32>, pfc: [Option<&[u8]>; 2]) -> ResultDoc {
+        let host = |name: &str, enabled: Option<&[u8]>| {
+            let pfc = enabled.map(|on| DcbPfc { enabled_priorities: on.to_vec(), classes_max: None });
+            let dcb = pfc.map(|pfc| Dcb { pfc: Some(pfc), ..Dcb::default() });
+            Some(Environment {
+                nics: vec![Nic { name: name.into(), dcb, ..Nic::default() }],
+                ..Environment::default()
+            })
+        };
+        let mut doc = crate::coordinate::empty_document(None, None);
+        (doc.environment.client, doc.environment.server) = (host("a0", pfc[0]), host("b0", pfc[1]));
+        let mut measured = Step::new(StepKind::Mtu, "mtu");
+        measured.detail.paths = Some(vec![path(path_ip_mtu)]);
+        doc.steps.push(measured);
+        doc
+    }
+
+    fn path(ip_mtu_bytes: Option<u32>) -> MtuPath {
+        MtuPath {
+            local_nic: "a0".into(),
+            remote_nic: Some("b0".into()),
+            local_address: [10, 0, 0, 1].into(),
+            remote_address: [10, 0, 0, 2].into(),
+            family: 4,
+            direction: Direction::Out,
+            method: "agent".into(),
+            ip_mtu_bytes,
+            limit: MtuLimit::Unknown,
+            numbers: None,
+            proven_ip_bytes: None,
+            reason: None,
+            local_ip_mtu_bytes: None,
+            remote_ip_mtu_bytes: None,
+            cached_ip_mtu_bytes: None,
+            routers: vec![],
+            largest_fragment_bytes: None,
+            throttled: false,
+            fitting_sent: 0,
+            fitting_lost: 0,
+            probes: 0,
+            loss_rounds: 0,
+            elapsed_ns: 0,
+            tried: vec![],
+        }
+    }
+
+    fn codes(doc: &ResultDoc) -> Vec<(String, Severity)> {
+        findings(&rdma_step(), doc).into_iter().map(|f| (f.code, f.severity)).collect()
+    }
+
+    #[test]
+    fn a_path_below_the_rdma_mtu_is_named_with_both_numbers_and_once() {
+        let none = [None, None];
+        assert_eq!(codes(&doc(Some(4192), none)), []);
+        assert_eq!(codes(&doc(None, none)), [], "unknown is no verdict");
+        assert_eq!(codes(&doc(Some(4160), none)), [("RDMA-MTU-PATH".into(), Severity::Warning)]);
+        let mut small = doc(Some(1500), none);
+        let found = findings(&rdma_step(), &small);
+        let text = format!("{} {}", found[0].evidence, found[0].next);
+        for number in ["4096", "4192", "1500", "1024"] {
+            assert!(text.contains(number), "{number} in {text}");
+        }
+        assert_eq!(found[0].severity, Severity::Error);
+        small.findings.extend(found);
+        assert_eq!(codes(&small), [], "once");
+    }
+
+    #[test]
+    fn pfc_on_different_priorities_is_named() {
+        let found = |a, b| codes(&doc(None, [a, b]));
+        assert_eq!(found(Some(&[3]), Some(&[3])), []);
+        assert_eq!(found(Some(&[3]), None), []);
+        assert_eq!(found(Some(&[3]), Some(&[])), [("RDMA-PFC-DIFFERS".into(), Severity::Warning)]);
+    }
 }

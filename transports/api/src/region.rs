@@ -77,14 +77,15 @@ impl Region {
             .checked_next_multiple_of(unit)
             .ok_or_else(|| fail(io::ErrorKind::OutOfMemory.into()))?;
         let mapped_bytes = usize::try_from(rounded).map_err(|_| fail(io::ErrorKind::OutOfMemory.into()))?;
-        let huge = if pages == Pages::Huge { libc::MAP_HUGETLB } else { 0 };
+        // Huge pages are reserved at once: without that the mapping succeeds and the first touch kills the process.
+        let kind = if pages == Pages::Huge { libc::MAP_HUGETLB } else { libc::MAP_NORESERVE };
         // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no existing memory.
         let base = unsafe {
             libc::mmap(
                 std::ptr::null_mut(),
                 mapped_bytes,
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | huge,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | kind,
                 -1,
                 0,
             )
@@ -99,6 +100,24 @@ impl Region {
             unsafe { libc::madvise(base.as_ptr().cast(), mapped_bytes, libc::MADV_NOHUGEPAGE) };
         }
         Ok(Region { base, bytes, mapped_bytes })
+    }
+
+    /// Maps `bytes` of huge pages, or where none are reserved, ordinary memory with the advice to use some. Says which,
+    /// and why.
+    pub fn prefer_huge(bytes: u64) -> Result<(Region, String), RegionError> {
+        match Region::new(bytes, Pages::Huge) {
+            Ok(region) => Ok((region, "huge pages of 2 MiB".into())),
+            Err(RegionError::Map { source, .. }) => {
+                let region = Region::new(bytes, Pages::Default)?;
+                region.prefer_huge_pages();
+                let words = format!(
+                    "ordinary pages, transparent huge ones advised: no huge pages are reserved ({source}; sysctl \
+                     vm.nr_hugepages)"
+                );
+                Ok((region, words))
+            }
+            Err(other) => Err(other),
+        }
     }
 
     /// Usable size in bytes.
@@ -284,6 +303,13 @@ mod tests {
         assert!(region.check(u64::MAX, 2).is_err());
         assert!(region.store_word(4, 1).is_err(), "unaligned");
         assert!(region.load_word(4096).is_err(), "past the end");
+    }
+
+    #[test]
+    fn huge_pages_or_the_reason_why_not() {
+        let (region, words) = Region::prefer_huge(3 << 20).unwrap();
+        region.fill(0, 3 << 20, 7).unwrap();
+        assert!(words.contains("huge pages of 2 MiB") || words.contains("vm.nr_hugepages"), "{words}");
     }
 
     #[test]

@@ -130,6 +130,8 @@ pub struct Terms {
     pub responder_depth: u8,
     /// Reads we may have outstanding towards the peer.
     pub initiator_depth: u8,
+    /// Exponent of the acknowledgement timeout.
+    pub ack_timeout_exponent: u8,
     /// Transport retries.
     pub retry_count: u8,
     /// Receiver-not-ready retries.
@@ -202,7 +204,7 @@ impl Id {
                         (k::IBV_QPS_RTR, "ready to receive"),
                         (k::IBV_QPS_RTS, "ready to send"),
                     ] {
-                        id.advance(queue_pair, state, what)?;
+                        id.advance(queue_pair, terms, state, what)?;
                     }
                     let mut param = parameters(terms, &[], queue_pair);
                     // SAFETY: an identifier with a pending request; the parameters live during the call.
@@ -282,7 +284,7 @@ impl Id {
             deadline,
             began,
         )?;
-        id.advance(queue_pair, k::IBV_QPS_INIT, "INIT")?;
+        id.advance(queue_pair, terms, k::IBV_QPS_INIT, "INIT")?;
         let mut param = parameters(terms, token, queue_pair);
         // SAFETY: an identifier whose route is resolved; the parameters live during the call.
         if unsafe { (library.rdma_connect)(id.raw.as_ptr(), &mut param) } != 0 {
@@ -294,8 +296,8 @@ impl Id {
             k::RDMA_CM_EVENT_ESTABLISHED => Ok(id),
             // InfiniBand and RoCE: we finish the handshake, as the queue pair is ours.
             k::RDMA_CM_EVENT_CONNECT_RESPONSE => {
-                id.advance(queue_pair, k::IBV_QPS_RTR, "ready to receive")?;
-                id.advance(queue_pair, k::IBV_QPS_RTS, "ready to send")?;
+                id.advance(queue_pair, terms, k::IBV_QPS_RTR, "ready to receive")?;
+                id.advance(queue_pair, terms, k::IBV_QPS_RTS, "ready to send")?;
                 // SAFETY: an identifier that has its response.
                 if unsafe { (library.rdma_establish)(id.raw.as_ptr()) } != 0 {
                     return Err(refused("establishing"));
@@ -319,7 +321,13 @@ impl Id {
     }
 
     /// Moves our queue pair with the attributes that the manager knows.
-    fn advance(&self, queue_pair: &QueuePair, state: u32, what: &str) -> Result<(), TransportError> {
+    fn advance(
+        &self,
+        queue_pair: &QueuePair,
+        terms: Terms,
+        state: u32,
+        what: &str,
+    ) -> Result<(), TransportError> {
         let mut attributes = IbvQpAttr { qp_state: state, ..IbvQpAttr::default() };
         let mut mask: c_int = 0;
         // SAFETY: an identifier in the matching stage; both results have the header's layout.
@@ -339,7 +347,7 @@ impl Id {
         // acknowledgement timeout from the subnet's packet lifetime: ours are those that the result shows.
         attributes.min_rnr_timer = crate::transport::RNR_TIMER_CODE;
         if mask & k::IBV_QP_TIMEOUT != 0 {
-            attributes.timeout = crate::transport::ACK_TIMEOUT_EXPONENT;
+            attributes.timeout = terms.ack_timeout_exponent;
         }
         queue_pair.modify(&mut attributes, mask, &format!("making the queue pair {what}"))
     }
@@ -364,6 +372,8 @@ impl Id {
 
 impl Drop for Id {
     fn drop(&mut self) {
+        // SAFETY: an identifier that exists; the library sets the field when it binds it to a device.
+        self.channel.library.has_opened(unsafe { self.raw.as_ref().verbs });
         // SAFETY: the last use; its events were acknowledged when they were taken.
         unsafe { (self.channel.library.rdma_destroy_id)(self.raw.as_ptr()) };
     }

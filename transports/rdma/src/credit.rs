@@ -1,7 +1,8 @@
-//! Flow control for fabrics without "receiver not ready": on iWARP a message that finds no posted receive ends the
-//! connection (RFC 5041 §7.1). The receiver therefore writes the count of receives it has posted so far into a
-//! cell of the sender's memory, and the sender holds messages back until the count allows them. Costs one 8-byte
-//! RDMA write for half a queue of receives; uses no receive itself.
+//! Flow control of messages. On iWARP a message that finds no posted receive ends the connection (RFC 5041 §7.1); on
+//! RoCE and InfiniBand it is refused ("receiver not ready"), and everything behind it is sent again after a pause.
+//! The receiver therefore writes the count of receives it has posted so far into a cell of the sender's memory, and
+//! the sender holds messages back until the count allows them, as SMB Direct does by credits in its messages. Costs
+//! one 8-byte RDMA write for half a queue of receives; uses no receive itself.
 
 use std::sync::Arc;
 

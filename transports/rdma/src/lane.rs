@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pathproof_api::{
-    Completion, CompletionStatus, Lane, LaneCaps, LaneSample, LaneStats, Op, TransportError, Verb, Wait,
-    WaitMode,
+    Completion, CompletionStatus, Lane, LaneCaps, LaneSample, LaneStats, Op, SendReports, TransportError,
+    Verb, Wait, WaitMode,
 };
 
 use crate::cm;
@@ -30,6 +30,8 @@ const BATCH: usize = 32;
 const RECEIVE: u64 = 1 << 63;
 /// Empty polls between two looks at the event descriptors when spinning. A look costs a system call.
 const SPINS_PER_LOOK: u32 = 1 << 16;
+/// Empty polls between two looks at the clock when spinning.
+const SPINS_PER_CLOCK: u32 = 64;
 /// What `close` waits for sends that are still under way.
 const DRAIN: Duration = Duration::from_secs(2);
 /// What `close` waits for its goodbye to be taken. A peer that posts no receives never takes it.
@@ -53,15 +55,18 @@ pub(crate) struct Parts {
     pub queue_pair: QueuePair,
     pub context: Arc<Context>,
     pub regions: Vec<Arc<MemoryRegion>>,
-    pub credit: Option<Credit>,
+    pub credit: Credit,
+    pub iwarp: bool,
     pub connection: Option<cm::Id>,
     pub window: Window,
     pub caps: LaneCaps,
     pub send_depth: u32,
     pub receive_depth: u32,
     pub inline_bytes: u32,
+    pub per_chunk: bool,
     pub signal_every: u32,
     pub wait_mode: WaitMode,
+    pub send_reports: SendReports,
     pub local: String,
     pub remote: String,
     pub retry_words: String,
@@ -127,7 +132,8 @@ pub struct RdmaLane {
     queue_pair: QueuePair,
     connection: Option<cm::Id>,
     regions: Vec<Arc<MemoryRegion>>,
-    credit: Option<Credit>,
+    credit: Credit,
+    iwarp: bool,
     /// Messages wait for the peer's receives.
     starved: bool,
     context: Arc<Context>,
@@ -137,6 +143,11 @@ pub struct RdmaLane {
     req_notify: ReqNotifyCq,
     locals: Vec<LocalRegion>,
     window: Window,
+    /// Registrations of the messages under way, one for each place of the send ring; empty when memory is registered
+    /// up front.
+    chunks: Box<[Option<MemoryRegion>]>,
+    chunk_registration_ns: u64,
+    chunks_registered: u64,
     sends: Box<[SendPlace]>,
     send_mask: u64,
     send_depth: u64,
@@ -155,6 +166,7 @@ pub struct RdmaLane {
     completions_at: usize,
     completions_len: usize,
     wait_mode: WaitMode,
+    send_reports: SendReports,
     armed: bool,
     empty_polls: u32,
     epoch_seen: u32,
@@ -232,6 +244,9 @@ impl RdmaLane {
             req_notify,
             locals,
             window: parts.window,
+            chunks: (0..if parts.per_chunk { send_places } else { 0 }).map(|_| None).collect(),
+            chunk_registration_ns: 0,
+            chunks_registered: 0,
             sends,
             send_mask: send_places as u64 - 1,
             send_depth: u64::from(parts.send_depth),
@@ -250,6 +265,7 @@ impl RdmaLane {
             completions_at: 0,
             completions_len: 0,
             wait_mode: parts.wait_mode,
+            send_reports: parts.send_reports,
             armed: false,
             empty_polls: 0,
             epoch_seen: parts.context.epoch(),
@@ -269,6 +285,7 @@ impl RdmaLane {
             queue_pair: parts.queue_pair,
             connection: parts.connection,
             credit: parts.credit,
+            iwarp: parts.iwarp,
             starved: false,
             regions: parts.regions,
             context: parts.context,
@@ -353,6 +370,30 @@ impl RdmaLane {
         wr.imm_data_or_rkey = immediate;
         wr.remote_addr = remote;
         true
+    }
+
+    /// Registers the memory of the send at `sequence` by itself. The only place where a connected lane makes
+    /// something: what that costs is what this mode is for.
+    #[cold]
+    fn register_chunk(&mut self, op: &Op, sequence: u64) -> Result<(), TransportError> {
+        let at = (sequence & self.send_mask) as usize;
+        if op.len == 0 || self.sends[at].wr.send_flags & k::IBV_SEND_INLINE != 0 {
+            return Ok(());
+        }
+        let Some(region) = self.regions.get(usize::from(op.region.0)) else { return Ok(()) };
+        // On iWARP the answer to a READ is a write into it (RFC 5040 §4.4).
+        let access = match (op.verb, self.iwarp) {
+            (Verb::Read, true) => k::IBV_ACCESS_LOCAL_WRITE | k::IBV_ACCESS_REMOTE_WRITE,
+            (Verb::Read, false) => k::IBV_ACCESS_LOCAL_WRITE,
+            _ => 0,
+        };
+        let (begin, range) = (Instant::now(), (op.offset, u64::from(op.len)));
+        let chunk = MemoryRegion::of(self.queue_pair.domain(), region.region(), range, access)?;
+        self.chunk_registration_ns += u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.chunks_registered += 1;
+        self.sends[at].sge.lkey = chunk.local_key();
+        self.chunks[at] = Some(chunk);
+        Ok(())
     }
 
     #[inline]
@@ -468,6 +509,12 @@ impl RdmaLane {
                     _ => TransportError::Io { operation, source: io::Error::other(detail) },
                 }
             }
+            // On iWARP the queue pair is a TCP connection, and it breaks with the peer.
+            Some(Ending::Event(event)) if event == k::IBV_EVENT_QP_FATAL && self.iwarp => {
+                let detail = "the connection under the queue pair broke: the peer left without a goodbye, or the path \
+                              was lost";
+                TransportError::PeerGone { operation: format!("RDMA lane to {peer}"), detail: detail.into() }
+            }
             Some(Ending::Event(event)) => {
                 let words = words::event_sentence(event).unwrap_or_else(|| format!("event {event}"));
                 TransportError::Io {
@@ -500,6 +547,14 @@ impl RdmaLane {
                     return out.len() - before;
                 }
                 let sent = self.sends[(self.sends_reported & self.send_mask) as usize].sent;
+                if let Some(chunk) = self.chunks.get_mut((self.sends_reported & self.send_mask) as usize)
+                    && let Some(chunk) = chunk.take()
+                {
+                    let begin = Instant::now();
+                    drop(chunk);
+                    self.chunk_registration_ns +=
+                        u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                }
                 let goodbye = self.goodbye_sequence == Some(self.sends_reported);
                 self.sends_reported += 1;
                 if goodbye {
@@ -569,20 +624,17 @@ impl RdmaLane {
     }
 
     fn finish_grant(&mut self, wc: &IbvWc) {
-        if let Some(credit) = &mut self.credit {
-            credit.granted_one();
-        }
+        self.credit.granted_one();
         if wc.status != k::IBV_WC_SUCCESS {
             self.fail_with(wc, None, 8);
         }
     }
 
-    /// Tells the peer of new receives where the fabric needs that.
+    /// Tells the peer of new receives.
     #[inline]
     fn grant(&mut self) -> Result<(), TransportError> {
-        let Some(credit) = &mut self.credit else { return Ok(()) };
         let (mut wr, mut sge) = (IbvSendWr::empty(), IbvSge::default());
-        if !credit.grant(self.recvs_posted, self.recvs_finished, &mut wr, &mut sge) {
+        if !self.credit.grant(self.recvs_posted, self.recvs_finished, &mut wr, &mut sge) {
             return Ok(());
         }
         let mut bad = std::ptr::null_mut();
@@ -594,17 +646,15 @@ impl RdmaLane {
     /// Whether a message may be sent now, as far as the peer's receives are concerned.
     #[inline]
     fn may_send(&mut self, verb: Verb) -> bool {
-        match &mut self.credit {
-            Some(credit) if matches!(verb, Verb::Send | Verb::SendInvalidate) => {
-                let allowed = credit.allows();
-                if allowed {
-                    credit.spend();
-                }
-                self.starved = !allowed;
-                allowed
-            }
-            _ => true,
+        if !matches!(verb, Verb::Send | Verb::SendInvalidate | Verb::WriteImmediate) {
+            return true;
         }
+        let allowed = self.credit.allows();
+        if allowed {
+            self.credit.spend();
+        }
+        self.starved = !allowed;
+        allowed
     }
 
     #[inline]
@@ -700,10 +750,84 @@ impl RdmaLane {
         }
     }
 
-    /// Nothing came: the ending, if there is one, is due now.
+    /// Whether a message that had to wait for the peer's receives may go now; the caller then submits it again.
     #[inline]
-    fn nothing(&mut self) -> Result<usize, TransportError> {
-        if self.ending.is_some() { Err(self.tell()) } else { Ok(0) }
+    fn may_go_on(&mut self) -> bool {
+        let may = self.starved && self.credit.allows();
+        self.starved &= !may;
+        may
+    }
+
+    /// Whether what was added to `out` since `begin` is worth returning for: to a caller who takes reports of sends
+    /// lazily, only the answer is.
+    #[inline]
+    fn is_news(&self, out: &[Completion], begin: usize) -> bool {
+        let added = &out[begin..];
+        match self.send_reports {
+            SendReports::Prompt => !added.is_empty(),
+            SendReports::Lazy => {
+                added.iter().any(|c| c.verb == Verb::Recv || c.status != CompletionStatus::Ok)
+            }
+        }
+    }
+
+    fn spin(
+        &mut self,
+        out: &mut Vec<Completion>,
+        begin: usize,
+        limit: Duration,
+    ) -> Result<usize, TransportError> {
+        // The clock is read once looking was in vain: an answer that is nearly there must not pay for it.
+        let mut start = None;
+        loop {
+            for _ in 0..SPINS_PER_CLOCK {
+                self.drain(out);
+                if self.is_news(out, begin) || out.len() == out.capacity() || self.may_go_on() {
+                    return Ok(out.len() - begin);
+                }
+                std::hint::spin_loop();
+            }
+            self.empty_polls = self.empty_polls.wrapping_add(SPINS_PER_CLOCK);
+            if self.empty_polls.is_multiple_of(SPINS_PER_LOOK) {
+                self.look_at_events();
+            }
+            if self.ending.is_some() || start.get_or_insert_with(Instant::now).elapsed() >= limit {
+                return self.leave(out, begin);
+            }
+        }
+    }
+
+    fn block(
+        &mut self,
+        out: &mut Vec<Completion>,
+        begin: usize,
+        limit: Duration,
+    ) -> Result<usize, TransportError> {
+        let start = Instant::now();
+        loop {
+            self.arm();
+            // What completed before arming raises no event: look once more (ibv_req_notify_cq(3)).
+            self.drain(out);
+            if self.is_news(out, begin) || out.len() == out.capacity() || self.may_go_on() {
+                return Ok(out.len() - begin);
+            }
+            let left = limit.saturating_sub(start.elapsed());
+            if self.ending.is_some() || left.is_zero() {
+                return self.leave(out, begin);
+            }
+            // Credits arrive in memory without a completion: look often.
+            self.sleep(if self.starved { left.min(STARVED_LOOK) } else { left });
+            self.drain(out);
+            if self.is_news(out, begin) {
+                return Ok(out.len() - begin);
+            }
+        }
+    }
+
+    /// Nothing more came: what there is, or the ending, which is due once there is nothing else to give.
+    #[inline]
+    fn leave(&mut self, out: &[Completion], begin: usize) -> Result<usize, TransportError> {
+        if self.ending.is_some() && out.len() == begin { Err(self.tell()) } else { Ok(out.len() - begin) }
     }
 
     fn send_goodbye(&mut self) {
@@ -771,6 +895,9 @@ impl Lane for RdmaLane {
                     break;
                 }
                 valid = self.stage_send(op, send_to);
+                if valid && !self.chunks.is_empty() {
+                    self.register_chunk(op, send_to)?;
+                }
                 send_to += u64::from(valid);
             }
             if !valid {
@@ -778,9 +905,16 @@ impl Lane for RdmaLane {
             }
             taken += 1;
         }
-        self.post_recvs(recv_from, recv_to)?;
-        self.grant()?;
-        self.post_sends(send_from, send_to)?;
+        // The answer to a send must find a receive; where some are posted already, the message leaves first.
+        if self.recvs_finished < recv_from {
+            self.post_sends(send_from, send_to)?;
+            self.post_recvs(recv_from, recv_to)?;
+            self.grant()?;
+        } else {
+            self.post_recvs(recv_from, recv_to)?;
+            self.grant()?;
+            self.post_sends(send_from, send_to)?;
+        }
         match ops.get(taken) {
             Some(op) if !valid && taken == 0 => Err(self.invalid(op)),
             _ => Ok(taken),
@@ -789,11 +923,12 @@ impl Lane for RdmaLane {
 
     #[inline]
     fn poll(&mut self, out: &mut Vec<Completion>, wait: Wait) -> Result<usize, TransportError> {
-        let got = self.drain(out);
-        if got > 0 || out.len() == out.capacity() {
-            return Ok(got);
+        let begin = out.len();
+        self.drain(out);
+        if self.is_news(out, begin) {
+            return Ok(out.len() - begin);
         }
-        if self.ending.is_some() {
+        if self.ending.is_some() && out.len() == begin {
             return Err(self.tell());
         }
         self.grant()?;
@@ -802,52 +937,11 @@ impl Lane for RdmaLane {
             if self.empty_polls.is_multiple_of(SPINS_PER_LOOK) {
                 self.look_at_events();
             }
-            return self.nothing();
+            return self.leave(out, begin);
         };
-        let start = Instant::now();
         match self.wait_mode {
-            WaitMode::Spin => loop {
-                for _ in 0..64 {
-                    let got = self.drain(out);
-                    if got > 0 {
-                        return Ok(got);
-                    }
-                    std::hint::spin_loop();
-                }
-                self.empty_polls = self.empty_polls.wrapping_add(64);
-                if self.empty_polls.is_multiple_of(SPINS_PER_LOOK) {
-                    self.look_at_events();
-                }
-                if self.ending.is_some() || start.elapsed() >= limit {
-                    return self.nothing();
-                }
-            },
-            WaitMode::Block => loop {
-                self.arm();
-                // What completed before arming raises no event: look once more (ibv_req_notify_cq(3)).
-                let got = self.drain(out);
-                if got > 0 {
-                    return Ok(got);
-                }
-                let left = limit.saturating_sub(start.elapsed());
-                if self.ending.is_some() || left.is_zero() {
-                    return self.nothing();
-                }
-                if self.starved {
-                    // Credits arrive in memory without a completion: look often, and return for the caller to send.
-                    self.sleep(left.min(STARVED_LOOK));
-                    if self.credit.as_ref().is_some_and(Credit::allows) {
-                        self.starved = false;
-                        return Ok(self.drain(out));
-                    }
-                    continue;
-                }
-                self.sleep(left);
-                let got = self.drain(out);
-                if got > 0 {
-                    return Ok(got);
-                }
-            },
+            WaitMode::Spin => self.spin(out, begin, limit),
+            WaitMode::Block => self.block(out, begin, limit),
         }
     }
 
@@ -875,6 +969,10 @@ impl Lane for RdmaLane {
         let mut last = LaneSample::default();
         self.sample(&mut last);
         self.counters.insert("registered_regions".into(), self.regions.len() as u64);
+        if !self.chunks.is_empty() {
+            self.counters.insert("chunks_registered".into(), self.chunks_registered);
+            self.counters.insert("chunk_registration_ns".into(), self.chunk_registration_ns);
+        }
         // Of the lane's whole life, to be held against the device's counters.
         self.counters.insert("lane_sent_bytes".into(), self.bytes_sent);
         self.counters.insert("lane_received_bytes".into(), self.bytes_received);

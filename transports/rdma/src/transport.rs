@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use pathproof_api::{
-    Access, Lane, LaneCaps, LaneSpec, Offer, PreparedLane, Region, RegionId, Role, Transport, TransportError,
-    Verb, WaitMode,
+    Access, Lane, LaneCaps, LaneSpec, Offer, PreparedLane, Region, RegionId, Role, SendReports, Transport,
+    TransportError, Verb, WaitMode,
 };
 
 use crate::choose::{Choice, Wishes, choose, interface_addresses};
@@ -137,6 +137,10 @@ struct Options {
     inline_bytes: u32,
     /// Upper limit of the path MTU, as the verbs code.
     path_mtu_code: u8,
+    ack_timeout_exponent: u8,
+    retry_count: u8,
+    /// Each message's memory is registered while it is under way, as a program without buffers of its own must.
+    per_chunk: bool,
 }
 
 fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
@@ -152,6 +156,9 @@ fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
         signal_every: None,
         inline_bytes: INLINE_BYTES,
         path_mtu_code: 5,
+        ack_timeout_exponent: ACK_TIMEOUT_EXPONENT,
+        retry_count: RETRY_COUNT,
+        per_chunk: false,
     };
     for (name, value) in &spec.options {
         let wrong = |what: &str| TransportError::invalid(format!("RDMA option {name}={value}: {what}"));
@@ -168,10 +175,20 @@ fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
             "gid" => found.wishes.gid_index = Some(number(255)? as u8),
             "traffic_class" => found.traffic_class = number(255)? as u8,
             "signal_every" => found.signal_every = Some(number(1 << 20)?.max(1)),
+            // 0 would mean "for ever", and beyond 31 there is no code.
+            "ack_timeout" => found.ack_timeout_exponent = (number(31)? as u8).max(1),
+            "retries" => found.retry_count = number(u32::from(RETRY_COUNT))? as u8,
             "inline" => found.inline_bytes = number(4096)?,
             "path_mtu" => {
                 let code = (1..=5).find(|code| mtu_bytes(*code).is_some_and(|b| b.to_string() == *value));
                 found.path_mtu_code = code.ok_or_else(|| wrong("expected 256, 512, 1024, 2048 or 4096"))?;
+            }
+            "registration" => {
+                found.per_chunk = match value.as_str() {
+                    "up-front" => false,
+                    "per-chunk" => true,
+                    _ => return Err(wrong("expected up-front or per-chunk")),
+                };
             }
             "connect" => {
                 found.rendezvous = Some(match value.as_str() {
@@ -182,7 +199,8 @@ fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
             }
             _ => {
                 return Err(wrong(
-                    "unknown; RDMA lanes know device, port, gid, path_mtu, traffic_class, connect, signal_every and inline",
+                    "unknown; RDMA lanes know device, port, gid, path_mtu, traffic_class, connect, registration, \
+                     ack_timeout, retries, signal_every and inline",
                 ));
             }
         }
@@ -311,9 +329,9 @@ impl Transport for RdmaTransport {
             WaitMode::Block => Some(CompletionChannel::new(&adapter.context)?),
             WaitMode::Spin => None,
         };
-        // Places beyond the depth: one for the goodbye, and those for credits where the fabric needs them.
-        let cell = if choice.fabric == Fabric::Iwarp { Some(Cell::new(&adapter.domain)?) } else { None };
-        let sends = send_depth + 1 + if cell.is_some() { GRANTS } else { 0 };
+        // Places beyond the depth: one for the goodbye, and those for credits.
+        let cell = Cell::new(&adapter.domain)?;
+        let sends = send_depth + 1 + GRANTS;
         let completions = CompletionQueue::new(&adapter.context, sends + receive_depth + 1, channel)?;
         let wanted = IbvQpCap {
             max_send_wr: sends,
@@ -351,8 +369,8 @@ impl Transport for RdmaTransport {
             window_base: 0,
             window_bytes: 0,
             window_key: 0,
-            credit_base: cell.as_ref().map_or(0, |c| c.offer().0),
-            credit_key: cell.as_ref().map_or(0, |c| c.offer().1),
+            credit_base: cell.offer().0,
+            credit_key: cell.offer().1,
             window_writable: false,
             window_readable: false,
         };
@@ -369,11 +387,16 @@ impl Transport for RdmaTransport {
             initiator_depth: u8::try_from(device.max_qp_init_rd_atom).unwrap_or(u8::MAX).max(1),
             traffic_class: options.traffic_class,
             path_mtu_code: options.path_mtu_code,
+            ack_timeout_exponent: options.ack_timeout_exponent,
+            retry_count: options.retry_count,
+            per_chunk: options.per_chunk,
+            registration_ns: 0,
             send_depth,
             receive_depth,
             inline_bytes,
             signal_every,
             wait_mode: spec.wait_mode,
+            send_reports: spec.send_reports,
             ip_mtu_bytes: choice.netdev.as_deref().and_then(|n| self.sysfs.ip_mtu_bytes(n)),
             choice,
             chosen,
@@ -435,7 +458,7 @@ struct Prepared {
     queue_pair: QueuePair,
     manager: Option<Manager>,
     regions: Vec<Arc<MemoryRegion>>,
-    cell: Option<Cell>,
+    cell: Cell,
     adapter: Arc<Adapter>,
     role: Role,
     token: [u8; 32],
@@ -444,11 +467,16 @@ struct Prepared {
     initiator_depth: u8,
     traffic_class: u8,
     path_mtu_code: u8,
+    ack_timeout_exponent: u8,
+    retry_count: u8,
+    per_chunk: bool,
+    registration_ns: u64,
     send_depth: u32,
     receive_depth: u32,
     inline_bytes: u32,
     signal_every: u32,
     wait_mode: WaitMode,
+    send_reports: SendReports,
     ip_mtu_bytes: Option<u32>,
     choice: Choice,
     chosen: BTreeMap<String, String>,
@@ -504,8 +532,8 @@ impl Prepared {
 
         let mut send = IbvQpAttr {
             qp_state: k::IBV_QPS_RTS,
-            timeout: ACK_TIMEOUT_EXPONENT,
-            retry_cnt: RETRY_COUNT,
+            timeout: self.ack_timeout_exponent,
+            retry_cnt: self.retry_count,
             rnr_retry: RNR_RETRY_COUNT,
             sq_psn: self.address.first_psn,
             max_rd_atomic: self.initiator_depth.min(peer.responder_depth.max(1)),
@@ -550,7 +578,8 @@ impl Prepared {
         let terms = cm::Terms {
             responder_depth: self.address.responder_depth,
             initiator_depth: self.initiator_depth.min(peer.responder_depth.max(1)),
-            retry_count: RETRY_COUNT,
+            ack_timeout_exponent: self.ack_timeout_exponent,
+            retry_count: self.retry_count,
             rnr_retry_count: RNR_RETRY_COUNT,
         };
         match (&manager.listener, self.role) {
@@ -596,7 +625,9 @@ impl PreparedLane for Prepared {
         }
         let id = u16::try_from(self.regions.len())
             .map_err(|_| TransportError::invalid("a lane takes at most 65536 regions"))?;
+        let begin = Instant::now();
         let registered = self.adapter.register(region, bits)?;
+        self.registration_ns += u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
         if (readable || writable) && self.address.window_bytes == 0 {
             self.address.window_base = region.base_address() as u64;
             self.address.window_bytes = region.len();
@@ -664,11 +695,35 @@ impl PreparedLane for Prepared {
         if let Some(ip_mtu_bytes) = self.ip_mtu_bytes {
             counters.insert("netdev_ip_mtu_bytes".into(), u64::from(ip_mtu_bytes));
         }
-        let timeout_ms = (4.096e-3 * f64::from(1u32 << ACK_TIMEOUT_EXPONENT)).round();
-        let retry_words = format!(
-            "{RETRY_COUNT} retries, each after at least {timeout_ms} ms without acknowledgement; receiver not ready: \
-             without limit, every 0.64 ms"
-        );
+        let bytes = self.regions.iter().map(|mr| mr.region().len()).sum();
+        counters.insert("registered_bytes".into(), bytes);
+        counters.insert("registration_ns".into(), self.registration_ns);
+        let how = if self.per_chunk {
+            "each message's memory from its posting to its completion, beside the peer's window"
+        } else {
+            "all memory before the run"
+        };
+        chosen.insert("registration".into(), how.into());
+        let (retries, timeout_ns) = (self.retry_count, 4096u64 << self.ack_timeout_exponent);
+        // IBTA vol. 1, ch. 9.7.6.1.3: adapters may wait up to four times as long as they were told.
+        let least_ns = timeout_ns * (u64::from(retries) + 1);
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        let retry_words = match self.choice.fabric {
+            Fabric::Iwarp => {
+                "those of TCP: a peer that vanishes without closing is told by the control connection".into()
+            }
+            _ => format!(
+                "{retries} retries, each after {:.3} s without acknowledgement: a silent peer is told after {:.2} s, by \
+                 adapters that wait as long as they may after {:.2} s; receiver not ready: without limit, every 0.64 ms",
+                seconds(timeout_ns),
+                seconds(least_ns),
+                seconds(4 * least_ns)
+            ),
+        };
+        if self.choice.fabric != Fabric::Iwarp {
+            counters.insert("loss_told_least_ns".into(), least_ns);
+            counters.insert("loss_told_most_ns".into(), 4 * least_ns);
+        }
         chosen.insert("retries".into(), retry_words.clone());
 
         let gid = self.choice.gid.as_ref();
@@ -676,22 +731,20 @@ impl PreparedLane for Prepared {
             Fabric::Iwarp => cm::ip_from(peer.ip).to_string(),
             _ => format!("{} queue pair {:#x}", cm::ip_from(peer.gid), peer.queue_pair),
         };
-        let credit = match self.cell.take() {
-            Some(_) if peer.credit_base == 0 => {
-                return Err(TransportError::Protocol {
-                    operation: "reading the peer's RDMA offer".into(),
-                    detail: "it names no place for receive credits, which iWARP needs".into(),
-                });
-            }
-            Some(cell) => Some(Credit::new(cell, peer.credit_base, peer.credit_key)),
-            None => None,
-        };
-        let Prepared { queue_pair, regions, adapter, .. } = *self;
+        if peer.credit_base == 0 {
+            return Err(TransportError::Protocol {
+                operation: "reading the peer's RDMA offer".into(),
+                detail: "it names no place for receive credits".into(),
+            });
+        }
+        let Prepared { queue_pair, regions, adapter, cell, .. } = *self;
+        let credit = Credit::new(cell, peer.credit_base, peer.credit_key);
         let lane = RdmaLane::new(Parts {
             queue_pair,
             context: adapter.context.clone(),
             regions,
             credit,
+            iwarp: self.choice.fabric == Fabric::Iwarp,
             connection,
             window: Window {
                 base: peer.window_base,
@@ -704,8 +757,10 @@ impl PreparedLane for Prepared {
             send_depth: self.send_depth,
             receive_depth: self.receive_depth,
             inline_bytes: self.inline_bytes,
+            per_chunk: self.per_chunk,
             signal_every: self.signal_every,
             wait_mode: self.wait_mode,
+            send_reports: self.send_reports,
             local: format!(
                 "{} port {}{}",
                 self.choice.device,

@@ -267,22 +267,28 @@ impl MemoryRegion {
         region: &Arc<Region>,
         access: u32,
     ) -> Result<Arc<MemoryRegion>, TransportError> {
-        let bytes = region.len();
-        let length = usize::try_from(bytes)
-            .map_err(|_| TransportError::invalid("a region beyond the address space"))?;
-        // SAFETY: the range is the region's mapping, which the `Arc` kept below holds until deregistration.
+        Ok(Arc::new(MemoryRegion::of(domain, region, (0, region.len()), access)?))
+    }
+
+    /// Registers `length` bytes of `region` from `offset` on.
+    pub(crate) fn of(
+        domain: &Arc<ProtectionDomain>,
+        region: &Arc<Region>,
+        (offset, bytes): (u64, u64),
+        access: u32,
+    ) -> Result<MemoryRegion, TransportError> {
+        region.check(offset, bytes).map_err(|e| TransportError::invalid(e.to_string()))?;
+        let beyond = |_| TransportError::invalid("a region beyond the address space");
+        let length = usize::try_from(bytes).map_err(beyond)?;
+        let start = region.base_address().wrapping_add(usize::try_from(offset).map_err(beyond)?);
+        // SAFETY: the range lies inside the region's mapping, which the `Arc` kept below holds until deregistration.
         let raw = unsafe {
-            (domain.context.library.ibv_reg_mr)(
-                domain.raw.as_ptr(),
-                region.base_address().cast(),
-                length,
-                access as c_int,
-            )
+            (domain.context.library.ibv_reg_mr)(domain.raw.as_ptr(), start.cast(), length, access as c_int)
         };
         let raw = NonNull::new(raw).ok_or_else(|| {
             words::registration_failed(bytes, io::Error::last_os_error(), words::locked_memory_limit_bytes())
         })?;
-        Ok(Arc::new(MemoryRegion { raw, domain: domain.clone(), region: region.clone() }))
+        Ok(MemoryRegion { raw, domain: domain.clone(), region: region.clone() })
     }
 
     /// Key for local use.

@@ -248,7 +248,7 @@ fn a_refused_post_keeps_what_was_taken_and_ends_the_lane() {
     let (mut lane, id) = fake.lane(&spin());
     fake.state().post_errno = libc::EIO;
     fake.state().post_after = 2;
-    let ops: Vec<Op> = (0..4).map(|i| Op::send(i, id, 0, 64)).collect();
+    let ops: Vec<Op> = (0..4).map(|i| Op::write(i, id, 0, 64, 0)).collect();
     let text = lane.submit(&ops).unwrap_err().to_string();
     assert!(text.contains("posting a send on fake0"), "{text}");
     assert!(lane.submit(&ops).is_err(), "the lane stays ended");
@@ -264,7 +264,7 @@ fn a_failed_completion_carries_its_status_and_the_next_poll_says_it_in_words() {
     for (status, word) in [(12, "retry"), (10, "key"), (13, "receive")] {
         let (mut lane, id) = fake.lane(&spin());
         fake.state().status = status;
-        assert_eq!(lane.submit(&[Op::send(7, id, 0, 64)]).unwrap(), 1);
+        assert_eq!(lane.submit(&[Op::write(7, id, 0, 64, 0)]).unwrap(), 1);
         let mut out = Vec::with_capacity(8);
         lane.poll(&mut out, Wait::No).unwrap();
         assert_eq!((out[0].tag, out[0].status), (7, CompletionStatus::Failed(status as u32)));
@@ -310,7 +310,7 @@ fn a_silent_device_does_not_hang_close_or_drop() {
     let Some(fake) = Fake::new("silent") else { return };
     fake.state().silent = 1;
     let (mut lane, id) = fake.lane(&spin());
-    lane.submit(&[Op::send(1, id, 0, 64)]).unwrap();
+    lane.submit(&[Op::write(1, id, 0, 64, 0)]).unwrap();
     let start = Instant::now();
     lane.close().unwrap();
     assert!(start.elapsed() < Duration::from_secs(4));
@@ -321,7 +321,7 @@ fn a_silent_device_does_not_hang_close_or_drop() {
 fn unsignalled_sends_complete_in_order_even_into_little_capacity() {
     let Some(fake) = Fake::new("moderation") else { return };
     let (mut lane, id) = fake.lane(&LaneSpec { depth: 16, ..spin() });
-    let ops: Vec<Op> = (0..40).map(|i| Op::send(i, id, 0, 64)).collect();
+    let ops: Vec<Op> = (0..40).map(|i| Op::write(i, id, 0, 64, 0)).collect();
     let (mut next, mut tags) = (0, Vec::new());
     while tags.len() < ops.len() {
         let taken = lane.submit(&ops[next..]).unwrap();
@@ -341,7 +341,7 @@ fn unsignalled_sends_complete_in_order_even_into_little_capacity() {
 fn the_hot_path_is_cheap_and_allocates_nothing() {
     let Some(fake) = Fake::new("hot") else { return };
     let (mut lane, id) = fake.lane(&LaneSpec { depth: 64, ..spin() });
-    let sends: Vec<Op> = (0..32).map(|i| Op::send(i, id, 64 * i, 2)).collect();
+    let sends: Vec<Op> = (0..32).map(|i| Op::write(i, id, 64 * i, 2, 0)).collect();
     let recvs: Vec<Op> = (0..32).map(|i| Op::recv(i, id, 64 * i, 64)).collect();
     let mut out: Vec<Completion> = Vec::with_capacity(64);
     let arrive = fake.arrive();

@@ -15,6 +15,8 @@ pub struct PingPong {
     started: Tick,
     under_way: bool,
     count: u64,
+    ahead: u64,
+    posted: u64,
     /// Start, end and length of an exchange that is not recorded yet.
     unrecorded: Option<(Tick, Tick, u32)>,
 }
@@ -22,23 +24,56 @@ pub struct PingPong {
 impl PingPong {
     /// Messages of `size` bytes until `stop`.
     pub fn new(send: Slots, receive: Slots, size: u32, stop: Tick) -> PingPong {
-        PingPong { send, receive, size, stop, started: Tick(0), under_way: false, count: 0, unrecorded: None }
+        PingPong {
+            send,
+            receive,
+            size,
+            stop,
+            started: Tick(0),
+            under_way: false,
+            count: 0,
+            ahead: 1,
+            posted: 0,
+            unrecorded: None,
+        }
+    }
+
+    /// Keeps `receives` posted instead of one, where telling the peer of each costs a message of its own.
+    pub fn with_receives(mut self, receives: u32) -> PingPong {
+        self.ahead = u64::from(receives).max(1);
+        self
+    }
+}
+
+impl PingPong {
+    fn refill(&mut self, room: usize, out: &mut Vec<Op>) {
+        for _ in 0..(self.ahead - (self.posted - self.count)).min(room as u64) {
+            out.push(Op::recv(self.posted, self.receive.region, self.receive.offset(self.posted), self.size));
+            self.posted += 1;
+        }
     }
 }
 
 impl Workload for PingPong {
     fn next(&mut self, now: Tick, room: usize, out: &mut Vec<Op>) -> Next {
         if self.under_way {
+            // Those ahead are refilled while the answer is on its way, so that no sample pays for it.
+            if (self.posted - self.count) * 2 <= self.ahead && self.ahead > 1 {
+                self.refill(room, out);
+            }
             return Next::Await;
         }
         if now >= self.stop {
-            return Next::Done;
+            // Receives posted ahead will not be answered.
+            return if self.posted > self.count { Next::Leave } else { Next::Done };
         }
         if room < 2 {
             return Next::Await;
         }
-        // The receive first: the answer must find it posted.
-        out.push(Op::recv(self.count, self.receive.region, self.receive.offset(self.count), self.size));
+        // The answer must find a receive posted.
+        if self.posted == self.count {
+            self.refill(room - 1, out);
+        }
         out.push(Op::send(self.count, self.send.region, self.send.offset(self.count), self.size));
         self.started = now;
         self.under_way = true;
@@ -80,6 +115,7 @@ pub struct Echo {
     receive: Slots,
     size: u32,
     stop: Tick,
+    ahead: u64,
     posted: u64,
     arrived: u64,
     answered: u64,
@@ -90,7 +126,13 @@ pub struct Echo {
 impl Echo {
     /// Answers until `stop`.
     pub fn new(send: Slots, receive: Slots, size: u32, stop: Tick) -> Echo {
-        Echo { send, receive, size, stop, posted: 0, arrived: 0, answered: 0, unrecorded: None }
+        Echo { send, receive, size, stop, ahead: 1, posted: 0, arrived: 0, answered: 0, unrecorded: None }
+    }
+
+    /// As [`PingPong::with_receives`].
+    pub fn with_receives(mut self, receives: u32) -> Echo {
+        self.ahead = u64::from(receives).max(1);
+        self
     }
 }
 
@@ -101,7 +143,8 @@ impl Workload for Echo {
         }
         let mut room = room;
         // The next receive before the answer, so that the next question finds it posted.
-        while room > 0 && self.posted <= self.arrived {
+        let refill = (self.posted - self.arrived) * 2 <= self.ahead;
+        while refill && room > 1 && self.posted - self.arrived < self.ahead {
             out.push(Op::recv(self.posted, self.receive.region, self.receive.offset(self.posted), self.size));
             self.posted += 1;
             room -= 1;

@@ -257,6 +257,24 @@ pub const CATALOGUE: &[Entry] = &[
         "Expected under load with ECN; if throughput is low, check the ECN thresholds and DCQCN settings.",
     ),
     entry(
+        "RDMA-PFC-OFF",
+        Warning,
+        "PFC does not protect RoCE packets at this host: under congestion they are dropped, and RoCE slows down far more than TCP.",
+        "Enable PFC for the priority of RoCE on both NICs and every switch port between them (dcb pfc set dev NIC prio-pfc 3:on; dcb app add dev NIC dgram-port-prio 4791:3), or make sure that ECN alone is meant to prevent loss.",
+    ),
+    entry(
+        "RDMA-PFC-DIFFERS",
+        Warning,
+        "The two ends have PFC enabled on different priorities: pauses of one end mean nothing to the other.",
+        "Enable PFC on the same priority at both ends and on every switch port between them.",
+    ),
+    entry(
+        "RDMA-MTU-PATH",
+        Error,
+        "The IP path carries less than the RDMA MTU in use needs: small RDMA messages pass and bulk stalls.",
+        "Raise the MTU of every hop to what the RDMA MTU needs, or lower the interfaces' IP MTU on both hosts so that the RDMA MTU follows.",
+    ),
+    entry(
         "RDMA-REDUCED",
         Warning,
         "The RDMA device allows less than was asked, so the result answers a smaller question.",

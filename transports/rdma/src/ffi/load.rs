@@ -2,7 +2,7 @@
 //! says exactly what is missing. It refuses to guess: a symbol that is not there is named, never called.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use super::{
     CmConnParam, CmEvent, CmEventChannel, CmId, IbvAsyncEvent, IbvCompChannel, IbvContext, IbvCq, IbvDevice,
@@ -35,11 +35,13 @@ pub enum LoadError {
     },
 }
 
-/// A loaded library. It stays loaded for the life of the process, because function pointers taken from it are
-/// copied freely.
+/// A loaded library, unloaded when the table of its functions goes. Everything that calls one holds that table.
+#[derive(Debug)]
 struct Loaded {
     handle: *mut c_void,
     name: String,
+    /// Devices that the library opened by itself and never closes, as addresses.
+    left_open: Mutex<Vec<usize>>,
 }
 
 impl Loaded {
@@ -56,7 +58,20 @@ impl Loaded {
             };
             return Err(fail(words.unwrap_or_else(|| "no reason given".into())));
         }
-        Ok(Loaded { handle, name: name.to_owned() })
+        Ok(Loaded { handle, name: name.to_owned(), left_open: Mutex::default() })
+    }
+
+    /// Whether somebody else holds the library.
+    fn is_still_loaded(&self) -> bool {
+        let Ok(name) = CString::new(self.name.as_str()) else { return true };
+        // SAFETY: a C string; with NOLOAD nothing is loaded, only looked up.
+        let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
+        if handle.is_null() {
+            return false;
+        }
+        // SAFETY: gives back what the lookup took.
+        unsafe { libc::dlclose(handle) };
+        true
     }
 
     /// The address of `symbol`, in `version` where the library has versions. Several verbs exist in two
@@ -74,26 +89,53 @@ impl Loaded {
     }
 }
 
+// SAFETY: a handle is only a number to the dynamic loader, which may be called from any thread.
+unsafe impl Send for Loaded {}
+// SAFETY: as above.
+unsafe impl Sync for Loaded {}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        // SAFETY: the handle is open, and nobody has the table of functions any more.
+        unsafe { libc::dlclose(self.handle) };
+        let left_open =
+            std::mem::take(self.left_open.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        if left_open.is_empty() || self.is_still_loaded() {
+            return;
+        }
+        let Ok(verbs) = VerbsLibrary::system() else { return };
+        for context in left_open {
+            // SAFETY: the library that opened it is gone from memory, so nobody else can use or close it.
+            unsafe { (verbs.ibv_close_device)(context as *mut IbvContext) };
+        }
+    }
+}
+
 /// Declares a table of functions and its loader.
 macro_rules! table {
     ($(#[$doc:meta])* $table:ident { $($name:ident @ $version:literal : fn($($arg:ty),*) $(-> $ret:ty)?;)* }) => {
         $(#[$doc])*
         #[expect(missing_docs, reason = "the names are the C header's")]
         #[derive(Debug)]
-        pub struct $table { $(pub $name: unsafe extern "C" fn($($arg),*) $(-> $ret)?,)* }
+        pub struct $table {
+            $(pub $name: unsafe extern "C" fn($($arg),*) $(-> $ret)?,)*
+            #[allow(dead_code, reason = "held so that the functions above stay in memory")]
+            library: Loaded,
+        }
 
         impl $table {
             /// Loads the table from the library at `name` (a path, or a bare name for the loader to find).
             pub fn load(name: &str) -> Result<Arc<$table>, LoadError> {
-                let library = Loaded::open(name)?;
+                let loaded = Loaded::open(name)?;
                 Ok(Arc::new($table {
                     $($name: {
-                        let address = library.symbol(stringify!($name), $version)?;
+                        let address = loaded.symbol(stringify!($name), $version)?;
                         // SAFETY: the C header of this library declares the symbol with this signature.
                         unsafe {
                             std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($arg),*) $(-> $ret)?>(address)
                         }
                     },)*
+                    library: loaded,
                 }))
             }
         }
@@ -160,9 +202,25 @@ impl VerbsLibrary {
 }
 
 impl ConnectionManagerLibrary {
-    /// The system's library, loaded on first use.
+    /// The system's library, loaded when it is needed and unloaded when it is not: once used, it keeps RDMA devices open
+    /// for the life of the process. A server that waits for clients must not hold a device that somebody
+    /// wants to remove.
     pub fn system() -> Result<Arc<ConnectionManagerLibrary>, LoadError> {
-        static SYSTEM: OnceLock<Result<Arc<ConnectionManagerLibrary>, LoadError>> = OnceLock::new();
-        SYSTEM.get_or_init(|| ConnectionManagerLibrary::load(CM_LIBRARY)).clone()
+        static SYSTEM: Mutex<Weak<ConnectionManagerLibrary>> = Mutex::new(Weak::new());
+        let mut known = SYSTEM.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(loaded) = known.upgrade() {
+            return Ok(loaded);
+        }
+        let loaded = ConnectionManagerLibrary::load(CM_LIBRARY)?;
+        *known = Arc::downgrade(&loaded);
+        Ok(loaded)
+    }
+
+    /// Remembers a device that the library has opened for an identifier, to be closed once the library is gone.
+    pub(crate) fn has_opened(&self, context: *mut IbvContext) {
+        let mut known = self.library.left_open.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if !context.is_null() && !known.contains(&(context as usize)) {
+            known.push(context as usize);
+        }
     }
 }
