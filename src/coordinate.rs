@@ -542,3 +542,30 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
     }
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::{Listening, Settings};
+
+    fn served() -> SocketAddr {
+        let settings = Settings {
+            key: Key::new(Some("a key of the tests")),
+            limits: Default::default(),
+            observe: Arc::new(Observed::default),
+        };
+        let server = Listening::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], settings).unwrap();
+        let address = server.addresses()[0];
+        server.run_in_background();
+        address
+    }
+
+    #[test]
+    fn nobody_comes_back_to_a_session_that_is_not_theirs() {
+        let address = served();
+        let resume = Resume { token: "00".repeat(32), seen: 0 };
+        let back = come_back(address, None, &Key::new(Some("a key of the tests")), &resume).unwrap();
+        assert!(back.is_err_and(|why| why.contains("does not have the session")));
+        assert!(come_back(address, None, &Key::new(Some("another key")), &resume).is_err());
+    }
+}

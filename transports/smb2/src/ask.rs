@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::connection::{Connection, Reply};
-use crate::crypto::Signer;
+use crate::crypto::{Sealer, Signer};
 use crate::error::AskError;
 use crate::interfaces::{self, Interface, InterfaceList};
 use crate::negotiate::{Capabilities, Cipher, Dialect, NegotiateRequest, NegotiateResponse};
@@ -63,7 +63,7 @@ pub enum Outcome {
     LogonRefused(NtStatus),
     /// The logon ended as guest, whom MS-SMB2 forbids to ask.
     OnlyGuest,
-    /// The session may only be used encrypted, which this tool does not do.
+    /// The session may only be used encrypted, and not by the one cipher that this tool knows.
     NeedsEncryption,
     /// The conversation broke.
     Failed(AskError),
@@ -237,7 +237,7 @@ pub fn ask(question: &Question) -> Result<ServerReport, AskError> {
 fn open(
     question: &Question,
     dialects: &[Dialect],
-    will_sign: bool,
+    for_session: bool,
 ) -> Result<(Connection, NegotiateResponse, Reply), AskError> {
     let mut connection = Connection::open(question.address, question.timeout)?;
     let request = NegotiateRequest {
@@ -245,7 +245,7 @@ fn open(
         client_guid: random()?,
         salt: random()?,
         server_name: &question.name,
-        will_sign,
+        for_session,
     };
     let (answer, reply) = connection.negotiate(&request)?;
     Ok((connection, answer, reply))
@@ -277,13 +277,16 @@ fn with_session(
     encryption_required: &mut Option<bool>,
 ) -> Result<InterfaceList, Outcome> {
     let (mut connection, answer, _) = open(question, &Dialect::ALL, true)?;
-    let setup = log_on(&mut connection, answer.dialect, credentials)?;
+    let (setup, sealer) = log_on(&mut connection, answer.dialect, credentials)?;
     if credentials.is_some() {
         *encryption_required = Some(setup.encryption_required);
     }
     if setup.encryption_required {
         *encryption_required = Some(true);
-        return Err(Outcome::NeedsEncryption);
+        connection.sealer = sealer.filter(|_| answer.cipher == Some(Cipher::AES_128_GCM));
+        if connection.sealer.is_none() {
+            return Err(Outcome::NeedsEncryption);
+        }
     }
     if credentials.is_some() && setup.guest {
         return Err(Outcome::OnlyGuest);
@@ -298,12 +301,13 @@ fn with_session(
     query(&mut connection)
 }
 
-/// Two rounds of SESSION_SETUP. Leaves the session and, where there is a key, the signer in place.
+/// Two rounds of SESSION_SETUP. Leaves the session and, where there is a key, the signer in place; the sealer is for a
+/// session that must be encrypted.
 fn log_on(
     connection: &mut Connection,
     dialect: Dialect,
     credentials: Option<&Credentials>,
-) -> Result<SetupAnswer, Outcome> {
+) -> Result<(SetupAnswer, Option<Sealer>), Outcome> {
     const STAGE: &str = "SESSION_SETUP";
     let hello = ntlm::negotiate();
     let reply = connection.exchange(STAGE, Command::SessionSetup, &session::encode_setup(&hello))?;
@@ -334,8 +338,10 @@ fn log_on(
             return Err(AskError::BadSignature { address: connection.address(), stage: STAGE }.into());
         }
         connection.signer = Some(signer);
+        let sealer = (dialect == Dialect::V3_1_1).then(|| Sealer::new(key, &connection.preauth));
+        return Ok((setup, sealer));
     }
-    Ok(setup)
+    Ok((setup, None))
 }
 
 impl From<AskError> for Outcome {

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::crypto::{PreauthHash, Signer};
+use crate::crypto::{PreauthHash, Sealer, Signer, TRANSFORM_ID};
 use crate::error::{AskError, WireError};
 use crate::negotiate::{Dialect, NegotiateRequest, NegotiateResponse};
 use crate::status::NtStatus;
@@ -41,6 +41,8 @@ pub struct Connection {
     pub tree_id: u32,
     /// Signs requests and checks answers once set.
     pub signer: Option<Signer>,
+    /// Encrypts requests instead, and decrypts answers, once set.
+    pub sealer: Option<Sealer>,
     /// Everything said before the logon was accepted.
     pub preauth: PreauthHash,
 }
@@ -63,6 +65,7 @@ impl Connection {
             session_id: 0,
             tree_id: 0,
             signer: None,
+            sealer: None,
             preauth: PreauthHash::default(),
         })
     }
@@ -105,15 +108,18 @@ impl Connection {
         header.session_id = self.session_id;
         header.tree_id = self.tree_id;
         let mut message = header.encode(body);
-        match &self.signer {
-            Some(signer) => signer.sign(&mut message),
-            None => self.preauth.update(&message),
+        match (&self.sealer, &self.signer) {
+            // What is encrypted is authenticated by that.
+            (Some(sealer), _) => message = sealer.seal(self.session_id, header.message_id, &message),
+            (None, Some(signer)) => signer.sign(&mut message),
+            (None, None) => self.preauth.update(&message),
         }
         let start = Instant::now();
         let deadline = start + self.timeout;
         self.write(stage, &frame(&message), deadline)?;
         for _ in 0..=MAX_UNRELATED {
-            let answer = self.read_message(stage, deadline)?;
+            let message = self.read_message(stage, deadline)?;
+            let (answer, sealed) = self.unseal(stage, message)?;
             let decoded = Header::decode(&answer).map_err(|source| self.wire(stage, source))?;
             if decoded.message_id != header.message_id || decoded.status == NtStatus::PENDING {
                 continue;
@@ -122,7 +128,9 @@ impl Connection {
                 let why = "it is not the answer to this request";
                 return Err(self.wire(stage, WireError::Malformed { what: "SMB2 header", why }));
             }
-            self.check_signature(stage, &decoded, &answer)?;
+            if !sealed {
+                self.check_signature(stage, &decoded, &answer)?;
+            }
             return Ok(Reply { header: decoded, message: answer, elapsed: start.elapsed() });
         }
         let why = "too many unrelated messages came first";
@@ -142,12 +150,28 @@ impl Connection {
         AskError::Wire { address: self.address, stage, source }
     }
 
+    /// The message inside an encrypted one, and whether it was encrypted.
+    fn unseal(&self, stage: &'static str, message: Vec<u8>) -> Result<(Vec<u8>, bool), AskError> {
+        match &self.sealer {
+            Some(sealer) if message.starts_with(&TRANSFORM_ID) => match sealer.open(&message) {
+                Some(inner) => Ok((inner, true)),
+                None => Err(AskError::BadSignature { address: self.address, stage }),
+            },
+            // A header that is not the usual one is refused by name where it is decoded.
+            _ => Ok((message, false)),
+        }
+    }
+
     /// A success must be signed once keys exist: we signed the request, so the server has to sign the
     /// answer (MS-SMB2 3.3.4.1.1). Errors may come unsigned from a server that lost the session.
     fn check_signature(&self, stage: &'static str, header: &Header, message: &[u8]) -> Result<(), AskError> {
         let Some(signer) = &self.signer else { return Ok(()) };
         let signed = header.flags & FLAG_SIGNED != 0;
-        let acceptable = if signed { signer.verify(message) } else { header.status != NtStatus::SUCCESS };
+        // Nor may a success come in the open where all was to be encrypted.
+        let acceptable = match header.status {
+            NtStatus::SUCCESS => self.sealer.is_none() && signed && signer.verify(message),
+            _ => !signed || signer.verify(message),
+        };
         if acceptable { Ok(()) } else { Err(AskError::BadSignature { address: self.address, stage }) }
     }
 

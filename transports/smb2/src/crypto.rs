@@ -1,9 +1,12 @@
-//! Signing keys and signatures of SMB2 (MS-SMB2 3.1.4.1, 3.1.4.2, 3.2.5.3).
+//! Signing keys and signatures of SMB2 (MS-SMB2 3.1.4.1, 3.1.4.2, 3.2.5.3), and the encryption of sessions that
+//! a server will have no other way (3.1.4.3).
 //!
-//! Refuses to encrypt: this tool asks two questions and leaves. All primitives come from the
-//! RustCrypto crates; here is only the order in which SMB2 applies them.
+//! Refuses to encrypt before 3.1.1 and by other ciphers than AES-128-GCM: this tool asks two questions and
+//! leaves. All primitives come from the RustCrypto crates; here is only the order in which SMB2 applies them.
 
 use aes::Aes128;
+use aes_gcm::aead::{Aead, Payload};
+use aes_gcm::{Aes128Gcm, Nonce};
 use cmac::Cmac;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256, Sha512};
@@ -83,6 +86,63 @@ impl Signer {
     }
 }
 
+/// First bytes of an encrypted message.
+pub const TRANSFORM_ID: [u8; 4] = [0xFD, b'S', b'M', b'B'];
+/// Length of the transform header (MS-SMB2 2.2.41).
+const TRANSFORM_BYTES: usize = 52;
+/// Where its authenticated part begins: behind protocol id and signature.
+const AUTHENTICATED: usize = 20;
+const NONCE_BYTES: usize = 12;
+const TAG_BYTES: usize = 16;
+
+/// Encrypts the requests of one session and decrypts its answers.
+#[derive(Clone)]
+pub struct Sealer {
+    outward: Aes128Gcm,
+    inward: Aes128Gcm,
+}
+
+impl Sealer {
+    /// The ciphers that the session key of a 3.1.1 session leads to.
+    pub fn new(session_key: [u8; 16], preauth: &PreauthHash) -> Self {
+        let key = |label: &[u8]| derive(&session_key, label, &preauth.0).into();
+        let cipher = |label: &[u8]| <Aes128Gcm as aes_gcm::KeyInit>::new(&key(label));
+        Self { outward: cipher(b"SMBC2SCipherKey\0"), inward: cipher(b"SMBS2CCipherKey\0") }
+    }
+
+    /// A whole message in its transform. `number` must be new to the session: the nonce is made of it.
+    pub fn seal(&self, session_id: u64, number: u64, message: &[u8]) -> Vec<u8> {
+        Self::seal_with(&self.outward, session_id, number, message)
+    }
+
+    fn seal_with(cipher: &Aes128Gcm, session_id: u64, number: u64, message: &[u8]) -> Vec<u8> {
+        let mut out = vec![0; TRANSFORM_BYTES];
+        out[..4].copy_from_slice(&TRANSFORM_ID);
+        out[20..28].copy_from_slice(&number.to_le_bytes());
+        out[36..40].copy_from_slice(&(message.len() as u32).to_le_bytes());
+        out[42..44].copy_from_slice(&1u16.to_le_bytes()); // encrypted
+        out[44..52].copy_from_slice(&session_id.to_le_bytes());
+        let nonce = Nonce::clone_from_slice(&out[20..20 + NONCE_BYTES]);
+        let payload = Payload { msg: message, aad: &out[AUTHENTICATED..TRANSFORM_BYTES] };
+        // Fails only beyond 64 GiB.
+        let mut sealed = cipher.encrypt(&nonce, payload).unwrap_or_default();
+        let tag = sealed.split_off(sealed.len().saturating_sub(TAG_BYTES));
+        out[4..4 + tag.len()].copy_from_slice(&tag);
+        out.extend_from_slice(&sealed);
+        out
+    }
+
+    /// The message inside a transform; `None` when it was altered or meant for another session.
+    pub fn open(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let (head, sealed) = bytes.split_at_checked(TRANSFORM_BYTES)?;
+        let tag = &head[4..4 + TAG_BYTES];
+        let nonce = Nonce::from_slice(&head[20..20 + NONCE_BYTES]);
+        let message = [sealed, tag].concat();
+        let payload = Payload { msg: &message, aad: &head[AUTHENTICATED..] };
+        self.inward.decrypt(nonce, payload).ok()
+    }
+}
+
 /// SP800-108 in counter mode with HMAC-SHA256, one block, 128 bits (MS-SMB2 3.1.4.2).
 fn derive(key: &[u8; 16], label: &[u8], context: &[u8]) -> [u8; 16] {
     let mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
@@ -146,6 +206,27 @@ mod tests {
         let session: [u8; 16] = bytes("7CD451825D0450D235424E44BA6E78CC").try_into().unwrap();
         let signer = Signer::new(Dialect::V3_0, session, &hash);
         assert_eq!(key(signer).to_vec(), bytes("0B7E9C5CAC36C0F6EA9AB275298CEDCE"));
+    }
+
+    /// The two ends of a session, as the server has them the other way round.
+    #[test]
+    fn a_sealed_message_opens_at_the_other_end_and_no_byte_of_it_can_be_changed() {
+        let hash = PreauthHash([9; 64]);
+        let client = Sealer::new([7; 16], &hash);
+        let server = Sealer { outward: client.inward.clone(), inward: client.outward.clone() };
+        let sealed = client.seal(5, 3, b"a message");
+        assert_eq!(sealed.len(), TRANSFORM_BYTES + 9);
+        assert_eq!(server.open(&sealed).as_deref(), Some(&b"a message"[..]));
+        assert_eq!(client.open(&sealed), None, "each direction has its own key");
+        for at in 4..sealed.len() {
+            let mut altered = sealed.clone();
+            altered[at] ^= 1;
+            assert_eq!(server.open(&altered), None, "byte {at}");
+        }
+        for cut in 0..sealed.len() {
+            assert_eq!(server.open(&sealed[..cut]), None, "cut at {cut}");
+        }
+        assert_ne!(client.seal(5, 4, b"a message")[TRANSFORM_BYTES..], sealed[TRANSFORM_BYTES..]);
     }
 
     #[test]

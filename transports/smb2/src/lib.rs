@@ -3,7 +3,7 @@
 //!
 //! The codecs ([`wire`], [`negotiate`], [`interfaces`], [`session`], [`ntlm`]) are pure functions over
 //! bytes and never panic on any input; [`connection`] is the thin blocking rim around them; [`mod@ask`]
-//! decides what to say. This is no SMB client: it opens no file, and never encrypts.
+//! decides what to say. This is no SMB client: it opens no file, and encrypts only where a server insists.
 //!
 //! Names follow MS-SMB2, MS-NLMP and MS-ERREF.
 #![forbid(unsafe_code)]

@@ -107,6 +107,11 @@ impl Capabilities {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cipher(pub u16);
 
+impl Cipher {
+    /// The one that this tool can use itself.
+    pub const AES_128_GCM: Self = Self(2);
+}
+
 impl fmt::Display for Cipher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -167,8 +172,8 @@ pub struct NegotiateRequest<'a> {
     pub salt: [u8; 32],
     /// The name the server was called by.
     pub server_name: &'a str,
-    /// Offer only the signing this crate can do, rather than all there is. True when a logon follows.
-    pub will_sign: bool,
+    /// Offer only the signing and encryption this crate can do, rather than all there is. True when a logon follows.
+    pub for_session: bool,
 }
 
 impl NegotiateRequest<'_> {
@@ -207,10 +212,11 @@ impl NegotiateRequest<'_> {
     fn contexts(&self) -> Vec<(u16, Vec<u8>)> {
         let mut preauth = ids(&[1, 32, 1]); // one hash, 32 bytes of salt, SHA-512
         preauth.extend_from_slice(&self.salt);
-        let ciphers = ids(&[4, 2, 1, 4, 3]);
+        // A session may have to use what it negotiates: then only what is implemented here is offered.
+        let ciphers = if self.for_session { ids(&[1, Cipher::AES_128_GCM.0]) } else { ids(&[4, 2, 1, 4, 3]) };
         // count u16, two reserved fields, then the transforms: encryption and signing.
         let transforms = ids(&[2, 0, 0, 0, 1, 2]);
-        let signing = if self.will_sign { ids(&[1, 1]) } else { ids(&[3, 2, 1, 0]) };
+        let signing = if self.for_session { ids(&[1, 1]) } else { ids(&[3, 2, 1, 0]) };
         let mut contexts = vec![(PREAUTH, preauth), (ENCRYPTION, ciphers)];
         if !self.server_name.is_empty() {
             contexts.push((NETNAME, utf16(self.server_name)));

@@ -162,7 +162,7 @@ fn the_question_is_laid_out_as_measured_against_real_servers() {
             client_guid: [1; 16],
             salt: [2; 32],
             server_name: name,
-            will_sign: false,
+            for_session: false,
         }
         .encode()
         .len()

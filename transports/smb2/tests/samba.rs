@@ -173,10 +173,16 @@ fn a_wrong_password_is_one_clear_refusal() {
 }
 
 #[test]
-fn required_encryption_is_told() {
-    let arguments = ["--user", "daemon:Correct-horse-1", "--encrypt", "required"];
-    let Some(samba) = Samba::start(&arguments) else { return };
-    let report = samba.ask(&[Way::Credentials], Some(("daemon", "Correct-horse-1")));
-    assert_eq!(report.encryption_required, Some(true), "{:?}", report.attempts);
-    assert!(matches!(report.attempts[0].outcome, Outcome::NeedsEncryption));
+fn required_encryption_is_told_and_done_where_it_can_be() {
+    for (name, obtained) in [("SMB3_11", Some(Way::Credentials)), ("SMB3_02", None)] {
+        let arguments = ["--max-protocol", name, "--user", "daemon:Correct-horse-1", "--encrypt", "required"];
+        let Some(samba) = Samba::start(&arguments) else { return };
+        let report = samba.ask(&[Way::Credentials], Some(("daemon", "Correct-horse-1")));
+        assert_eq!(report.encryption_required, Some(true), "{name}: {:?}", report.attempts);
+        assert_eq!(report.obtained_by, obtained, "{name}: {:?}", report.attempts);
+        match obtained {
+            Some(_) => assert_faked_nics(&report),
+            None => assert!(matches!(report.attempts[0].outcome, Outcome::NeedsEncryption)),
+        }
+    }
 }
