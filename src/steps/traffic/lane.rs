@@ -224,6 +224,61 @@ fn workload(job: &LaneJob, kind: StepKind, spec: &TrafficSpec, seed: u64, begin:
     }
 }
 
+/// When a lane is over.
+struct Limits<'a> {
+    window_end: Tick,
+    /// Everything is over, finished or not.
+    hard: Tick,
+    stop: &'a AtomicBool,
+    /// The other end has said that it is leaving.
+    ending: &'a AtomicBool,
+}
+
+enum Ended {
+    Done,
+    /// Something could not be sent before everything was over.
+    Stuck,
+    Failed(RunError),
+}
+
+type LaneDriver = Driver<Box<dyn Workload>, RealClock, ThreadMeter>;
+
+fn drive(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> Ended {
+    loop {
+        match driver.turn(lane, WAIT) {
+            Ok(Turn::Done) => return Ended::Done,
+            Ok(_) => {}
+            // The other end has left after this end's window, or as it said it would: that is how a step ends.
+            Err(RunError::Lane(TransportError::PeerGone { .. }))
+                if driver.now() >= limits.window_end || limits.ending.load(Ordering::Relaxed) =>
+            {
+                return Ended::Done;
+            }
+            Err(failure) => return Ended::Failed(failure),
+        }
+        if limits.stop.load(Ordering::Relaxed) {
+            return Ended::Done;
+        }
+        if driver.now() >= limits.hard {
+            return Ended::Stuck;
+        }
+    }
+}
+
+/// [`drive`] on a thread that has no descriptor but the lane's, which makes its system calls cheaper. Where the
+/// kernel does not give it that, it drives all the same.
+fn drive_apart(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> Ended {
+    std::thread::scope(|scope| {
+        let apart = scope.spawn(|| {
+            if let Some(ready) = lane.readiness() {
+                let _ = os::private_descriptors(ready.fd);
+            }
+            drive(driver, lane, limits)
+        });
+        apart.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
 /// Runs a connected lane from `begin` to its end and gathers what it measured.
 #[expect(clippy::too_many_arguments, reason = "the thread's whole world, handed over once")]
 pub fn run(
@@ -256,31 +311,22 @@ pub fn run(
     } as usize;
     let work = workload(job, kind, spec, seed, begin);
     let mut driver = Driver::new(work, clock, ThreadMeter, LaneRecorder::new(window), depth);
-    let mut error = None;
-    loop {
-        match driver.turn(&mut *lane, WAIT) {
-            Ok(Turn::Done) => break,
-            Ok(_) => {}
-            // The other end has left after this end's window, or as it said it would: that is how a step ends.
-            Err(RunError::Lane(TransportError::PeerGone { .. }))
-                if driver.now() >= window.end || ending.load(Ordering::Relaxed) =>
-            {
-                break;
-            }
-            Err(failure) => {
-                error = Some(failure);
-                break;
-            }
-        }
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        if driver.now() >= hard {
+    let limits = Limits { window_end: window.end, hard, stop, ending };
+    // The shortest exchanges are worth a thread of their own.
+    let ended_by = if kind == StepKind::Pingpong && spec.over == "tcp" {
+        drive_apart(&mut driver, &mut *lane, &limits)
+    } else {
+        drive(&mut driver, &mut *lane, &limits)
+    };
+    let error = match ended_by {
+        Ended::Done => None,
+        Ended::Failed(failure) => Some(failure),
+        Ended::Stuck => {
             // What could not be sent by now is stuck behind the path; the figures show it.
             outcome.result.counters.insert("stuck_at_end".into(), 1);
-            break;
+            None
         }
-    }
+    };
     driver.finish(&mut *lane);
     let ended = driver.now();
     let recorder = driver.into_recorder();

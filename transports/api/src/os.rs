@@ -86,3 +86,56 @@ pub fn pin_thread(cpu: usize) -> io::Result<()> {
     } != 0;
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Gives the calling thread a descriptor table of its own in which only the standard streams and `keep` are open.
+///
+/// A system call on a descriptor of a table that threads share counts a reference up and down with atomic
+/// operations: some 30 ns for each call, a percent or two of a short exchange. For a thread that does nothing but
+/// drive one lane and ends, so that its table goes with it: descriptors that it opens are its own, and those of others
+/// are not there. `keep` is not closed by this thread's end.
+pub fn private_descriptors(keep: BorrowedFd<'_>) -> io::Result<()> {
+    let kept = libc::c_uint::try_from(keep.as_raw_fd()).map_err(io::Error::other)?;
+    let first = kept.max(2) + 1;
+    // SAFETY: neither call touches memory. Both act on the calling thread's table alone: the first call takes a copy
+    // of it, and nobody else sees what is closed in the copy.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if kept > 3 {
+            libc::syscall(libc::SYS_close_range, 3 as libc::c_uint, kept - 1, 0 as libc::c_uint);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_thread_with_descriptors_of_its_own_closes_nobody_elses() {
+        let (mut near, mut far) = UnixStream::pair().unwrap();
+        let (mut other, mut end) = UnixStream::pair().unwrap();
+        std::thread::scope(|scope| {
+            let inside = scope.spawn(|| {
+                private_descriptors(near.as_fd())?;
+                near.write_all(b"kept")?;
+                Ok::<_, io::Error>(other.write_all(b"gone"))
+            });
+            let elsewhere = inside.join().unwrap().expect("the kernel has close_range");
+            assert_eq!(elsewhere.unwrap_err().raw_os_error(), Some(libc::EBADF));
+        });
+        let mut got = [0; 4];
+        far.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"kept");
+        // Outside that thread all is as it was.
+        other.write_all(b"here").unwrap();
+        near.write_all(b"here").unwrap();
+        end.read_exact(&mut got).unwrap();
+        assert_eq!(&got, b"here");
+    }
+}

@@ -161,7 +161,8 @@ impl TcpLane {
     }
 
     fn check(&self, op: &Op) -> Result<(), TransportError> {
-        if !self.caps.can(op.verb) {
+        // Every tcp lane can do these two.
+        if !matches!(op.verb, Verb::Send | Verb::Recv) && !self.caps.can(op.verb) {
             return Err(TransportError::invalid(format!("this tcp lane cannot {:?}", op.verb)));
         }
         if op.len > self.link.message_bytes_max {
