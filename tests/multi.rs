@@ -407,6 +407,21 @@ fn the_last_nic_down_ends_the_step_in_words() {
 }
 
 #[test]
+fn a_migration_survives_the_nic_that_it_began_on() {
+    let Some(hosts) = TwoNics::new("mloss", &[200, 200]) else { return };
+    let _server = hosts.serve();
+    let args = [BINARY, "migrate", "10.63.1.2:7797", "--key", KEY, "--format", "json", "--over", "multi"];
+    let command = hosts.at(0, &[&args[..], &["--memory", "96MiB", "--dirty", "1MB/s"]].concat());
+    let running = std::thread::spawn(move || run_within(command, Duration::from_secs(60)));
+    std::thread::sleep(Duration::from_millis(1500));
+    hosts.silence(1, true);
+    let doc = document(&running.join().unwrap());
+    let step = only_step(&doc);
+    assert!(step["error"].is_null() && doc["error"].is_null(), "{} {}", step["error"], doc["error"]);
+    assert_eq!(step["verified"], true, "{step}");
+}
+
+#[test]
 fn a_migration_goes_over_both_nics_and_is_verified() {
     let Some(hosts) = TwoNics::new("move", &[1000, 1000]) else { return };
     let _server = hosts.serve();
