@@ -11,6 +11,7 @@ mod histograms;
 mod idle;
 mod loopback;
 mod migrate;
+mod migrate_links;
 mod migrate_oracle;
 mod mtu;
 mod multi;

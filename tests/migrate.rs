@@ -42,6 +42,10 @@ fn every_policy_and_form_is_verified() {
         assert_eq!(guests[0]["bytes"], copied, "{form:?}");
         assert_eq!(step["bytes"], guests.iter().map(|g| g["bytes"].as_u64().unwrap()).sum::<u64>());
         assert!(step["predicted"]["bytes"].as_u64().unwrap() > 0, "{form:?}");
+        // One hundredth of the memory that lies at one end at a time (two guests at most), and fixed buffers.
+        let overhead = step["overhead_bytes"].as_u64().unwrap();
+        let lanes = step["lanes"].as_array().unwrap().len() as u64 / 2;
+        assert!(overhead <= 2 * PAGES * 4096 / 100 + lanes * (1 << 20), "{form:?}: {overhead}");
         assert!(step["total_ns"].as_u64() >= step["downtime_ns"].as_u64());
         // A guest with half its pages zero sends about half of the first pass.
         if form.contains(&"--zero") {

@@ -14,7 +14,7 @@ const GAP_NS_MAX: u64 = 3_000_000_000;
 
 /// Two namespaces joined by several veth pairs through a bridge each, so that a link can fall silent while both
 /// ends still have carrier. NIC i is `v{i}` with 10.63.i.1 and 10.63.i.2.
-struct TwoNics {
+pub struct TwoNics {
     names: [String; 3],
 }
 
@@ -23,7 +23,7 @@ fn ip(args: &[&str]) -> bool {
 }
 
 impl TwoNics {
-    fn new(tag: &str, rates_mbit: &[u32]) -> Option<TwoNics> {
+    pub fn new(tag: &str, rates_mbit: &[u32]) -> Option<TwoNics> {
         let name = |end: &str| format!("ppm{}-{tag}-{end}", std::process::id());
         let hosts = TwoNics { names: [name("a"), name("b"), name("s")] };
         let made = hosts
@@ -63,7 +63,7 @@ impl TwoNics {
         ok
     }
 
-    fn at(&self, host: usize, args: &[&str]) -> Command {
+    pub fn at(&self, host: usize, args: &[&str]) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.names[host]]).args(args).env_remove("PATHPROOF_KEY");
         command
@@ -81,12 +81,12 @@ impl TwoNics {
     }
 
     /// The switch forwards nothing on this link any more, and nobody's carrier tells.
-    fn silence(&self, at: usize, silent: bool) {
+    pub fn silence(&self, at: usize, silent: bool) {
         let (bridge, state) = (format!("br{at}"), if silent { "down" } else { "up" });
         assert!(ip(&["-n", &self.names[2], "link", "set", &bridge, state]), "{bridge} {state}");
     }
 
-    fn serve(&self) -> Server {
+    pub fn serve(&self) -> Server {
         Server::spawn(self.at(1, &[BINARY, "serve", "--listen", "0.0.0.0:7797", "--key", KEY]))
     }
 

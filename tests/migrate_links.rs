@@ -1,0 +1,82 @@
+//! Migrations whose link goes down in the middle of a round: over TCP the run ends and says where, over several NICs
+//! it goes on over what is left.
+
+use std::time::{Duration, Instant};
+
+use crate::multi::TwoNics;
+use crate::netns::TwoHosts;
+use crate::support::*;
+
+const KEY: &str = "k-e-y-4-tests";
+
+/// A guest that never comes to rest: ten passes, and every page dirtied in each.
+const RESTLESS: [&str; 10] = [
+    "--policy",
+    "hyperv-2008r2",
+    "--downtime-limit",
+    "1us",
+    "--memory",
+    "16MiB",
+    "--dirty",
+    "100MB/s",
+    "--format",
+    "json",
+];
+
+/// Runs `command` and calls `cut` after `delay`.
+fn run_and_cut(command: std::process::Command, delay: Duration, cut: impl FnOnce()) -> std::process::Output {
+    let begun = Instant::now();
+    let waiting = std::thread::spawn(move || run_within(command, Duration::from_secs(60)));
+    // Not a wait for something to have happened: the moment is the test's parameter.
+    std::thread::sleep(delay.saturating_sub(begun.elapsed()));
+    cut();
+    waiting.join().unwrap()
+}
+
+#[test]
+fn a_link_down_in_a_round_ends_a_migration_over_tcp_with_the_round() {
+    let Some(hosts) = TwoHosts::new("migdown") else { return };
+    let _server = Server::spawn(hosts.at(1, &[BINARY, "serve", "--listen", "10.61.0.2:7797", "--key", KEY]));
+    // 8 MB/s: the path is known after about a second and the first pass takes two, as does each of nine rounds.
+    let args = [&[BINARY, "migrate", "10.61.0.2", "--key", KEY, "--bandwidth", "8MB/s"], &RESTLESS[..]];
+    let output = run_and_cut(hosts.at(0, &args.concat()), Duration::from_secs(7), || {
+        assert!(hosts.at(1, &["ip", "link", "set", "eth0", "down"]).status().unwrap().success());
+    });
+    assert!(!matches!(output.status.code(), Some(0)));
+    let document = document(&output);
+    let step = step(&document, "migrate");
+    let stopped_in = step["stopped_in"].as_str().unwrap_or_default();
+    let error = step["error"]["message"].as_str().unwrap_or_default();
+    let round: usize = stopped_in.strip_prefix("round ").and_then(|n| n.parse().ok()).unwrap_or_else(|| {
+        panic!("stopped in {stopped_in:?}: {error}");
+    });
+    assert!(error.contains(stopped_in), "{error}");
+    assert_eq!(step["rounds"].as_array().unwrap().len(), round, "the rounds before round {round} are kept");
+    assert_eq!((&step["verified"], &step["converged"]), (&false.into(), &false.into()));
+}
+
+#[test]
+fn a_link_down_in_a_round_leaves_a_migration_over_several_nics_verified() {
+    let Some(hosts) = TwoNics::new("migdown", &[100, 100]) else { return };
+    let _server = hosts.serve();
+    let args = [
+        &[BINARY, "migrate", "10.63.1.2:7797", "--key", KEY, "--over", "multi", "--bandwidth", "16MB/s"],
+        &RESTLESS[..],
+        &["--time-limit", "7s"],
+    ];
+    let output = run_and_cut(hosts.at(0, &args.concat()), Duration::from_secs(5), || hosts.silence(2, true));
+    let document = document(&output);
+    let step = step(&document, "migrate");
+    assert!(step["error"].is_null(), "{}", step["error"]);
+    assert_eq!(step["verified"], true, "{}", step["mismatch"]);
+    let rounds = step["rounds"].as_array().unwrap();
+    assert!(rounds.len() > 2, "{rounds:?}");
+    let deaths = |lane: &serde_json::Value| {
+        ["path0_deaths", "path1_deaths"]
+            .iter()
+            .filter_map(|path| lane["counters"][*path].as_u64())
+            .sum::<u64>()
+    };
+    let lanes = step["lanes"].as_array().unwrap();
+    assert!(lanes.iter().map(deaths).sum::<u64>() > 0, "the link went down beside the migration: {lanes:?}");
+}
