@@ -74,6 +74,21 @@ impl TwoNics {
         assert!(ip(&["-n", &self.names[2], "link", "set", port, state]), "{port} {state}");
     }
 
+    /// Waits until something bulky flows from the first host over these NICs, however slow this machine is.
+    fn await_traffic(&self, nics: &[&str]) {
+        let sent = |nic: &str| {
+            let output =
+                Command::new("ip").args(["-n", &self.names[0], "-s", "-j", "link", "show", nic]).output();
+            let links: Value = serde_json::from_slice(&output.expect("ip runs").stdout).unwrap_or_default();
+            links[0]["stats64"]["tx"]["bytes"].as_u64().unwrap_or(0)
+        };
+        let start = std::time::Instant::now();
+        while nics.iter().any(|nic| sent(nic) < 4 << 20) {
+            assert!(start.elapsed() < Duration::from_secs(30), "nothing flows");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Runs `ip` in a host.
     fn ip(&self, host: usize, args: &[&str]) {
         let all = [&["-n", &self.names[host]], args].concat();
@@ -219,13 +234,13 @@ fn a_nic_taken_down_costs_no_byte_and_comes_back() {
     assert!(codes(&doc).contains(&"CHANNEL-LOST") && !codes(&doc).contains(&"CHANNEL-DATA-FAULT"));
 }
 
-/// A verified stream over two NICs with the server beside it, disturbed after a second and a half.
+/// A verified stream over two NICs with the server beside it, disturbed when it flows.
 fn disturbed(tag: &str, args: &[&str], disturb: impl FnOnce(&TwoNics)) -> Option<Value> {
     let hosts = TwoNics::new(tag, &[200, 200])?;
     let _server = hosts.serve();
     let command = hosts.stream(&[&["--verify"], args].concat());
     let running = std::thread::spawn(move || run_within(command, Duration::from_secs(50)));
-    std::thread::sleep(Duration::from_millis(1500));
+    hosts.await_traffic(&["v1", "v2"]);
     disturb(&hosts);
     let output = running.join().unwrap();
     let doc = document(&output);
@@ -349,7 +364,7 @@ fn a_nic_that_vanishes_between_plan_and_run_is_named_and_done_without() {
     std::fs::write(&plan, text).unwrap();
     let args = [BINARY, "check", "10.63.1.2", "--key", KEY, "--plan", &plan, "-o", &file];
     let mut child = hosts.at(0, &args).stdout(std::process::Stdio::null()).spawn().unwrap();
-    std::thread::sleep(DURING);
+    hosts.await_traffic(&["v1"]);
     hosts.ip(0, &["link", "del", "v2"]);
     wait_within(&mut child, Duration::from_secs(50));
     let doc: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
@@ -390,20 +405,14 @@ fn the_session_moves_to_another_nic_when_its_own_is_silent_for_good() {
 fn the_last_nic_down_ends_the_step_in_words() {
     let Some(hosts) = TwoNics::new("last", &[200, 200]) else { return };
     let _server = hosts.serve();
-    let mut child = hosts
-        .stream(&["--time", "20s"])
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .expect("the binary starts");
-    std::thread::sleep(Duration::from_millis(1500));
+    let command = hosts.stream(&["--time", "20s"]);
+    let running = std::thread::spawn(move || run_within(command, Duration::from_secs(60)));
+    hosts.await_traffic(&["v1", "v2"]);
     hosts.switch_port("a1", "down");
     hosts.switch_port("a2", "down");
-    let status = wait_within(&mut child, Duration::from_secs(40));
-    assert_eq!(status.code(), Some(2), "nothing was left to run over");
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
-    assert!(said.contains("pathproof: "), "{said}");
+    let output = running.join().unwrap();
+    assert_eq!(output.status.code(), Some(2), "nothing was left to run over");
+    assert!(stderr(&output).contains("pathproof: "), "{}", stderr(&output));
 }
 
 #[test]
@@ -413,7 +422,7 @@ fn a_migration_survives_the_nic_that_it_began_on() {
     let args = [BINARY, "migrate", "10.63.1.2:7797", "--key", KEY, "--format", "json", "--over", "multi"];
     let command = hosts.at(0, &[&args[..], &["--memory", "96MiB", "--dirty", "1MB/s"]].concat());
     let running = std::thread::spawn(move || run_within(command, Duration::from_secs(60)));
-    std::thread::sleep(Duration::from_millis(1500));
+    hosts.await_traffic(&["v1", "v2"]);
     hosts.silence(1, true);
     let doc = document(&running.join().unwrap());
     let step = only_step(&doc);
