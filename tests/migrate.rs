@@ -101,6 +101,26 @@ fn storage_moves_first_and_its_writes_are_mirrored() {
 }
 
 #[test]
+fn a_peer_killed_while_the_storage_moves_is_said_so() {
+    let mut server = Server::start(&[]);
+    // Eight seconds of storage, and the peer dies in the third.
+    let args = ["--memory", "16MiB", "--disk", "64MiB", "--bandwidth", "8MB/s", "--format", "json"];
+    let child = pathproof(&[&["migrate", &server.address], &args[..]].concat());
+    let waiting = std::thread::spawn(move || run_within(child, Duration::from_secs(60)));
+    std::thread::sleep(Duration::from_secs(3));
+    server.kill();
+    let output = waiting.join().unwrap();
+    assert_ne!(output.status.code(), Some(0));
+    let document = document(&output);
+    let step = step(&document, "migrate");
+    assert_eq!(step["stopped_in"], "storage copy", "{}", step["error"]);
+    assert!(step["error"]["message"].as_str().unwrap().contains("storage copy"), "{}", step["error"]);
+    assert_eq!((&step["verified"], &step["disk"]["verified"]), (&false.into(), &false.into()));
+    let copied = step["disk"]["bytes"].as_u64().unwrap();
+    assert!(copied > 0 && copied < 64 << 20, "{copied} bytes of the storage were copied");
+}
+
+#[test]
 fn compressed_pages_are_fewer_bytes_and_the_same_memory() {
     let server = Server::start(&[]);
     for (compressible, most_percent) in [("100", 40), ("50", 90), ("0", 100)] {
@@ -114,6 +134,8 @@ fn compressed_pages_are_fewer_bytes_and_the_same_memory() {
         let number = |name: &str| compression[name].as_u64().unwrap();
         assert!(number("sent_bytes") <= number("plain_bytes") * most_percent / 100, "{compression}");
         assert!(number("plain_bytes") >= PAGES * 4096 * 80 / 100, "{compression}");
+        // What crossed the path is exactly what the codec counted: the measurement of the path is in neither.
+        assert_eq!(step["bytes"], compression["sent_bytes"]);
         assert!(number("compress_cpu_ns") > 0, "{compression}");
         match compressible {
             "0" => assert_eq!(number("raw_bytes"), number("sent_bytes"), "noise is sent as it is"),

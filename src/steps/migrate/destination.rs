@@ -141,6 +141,7 @@ impl DestinationLane {
                         let hashes = self.subject.hash(range, &mut scratch.pages);
                         answers.push_back(Told::Hashes { first, hashes });
                     }
+                    Told::Forget => *served = Served::default(),
                     Told::End => {
                         answers.push_back(Told::Reached(u64::MAX));
                         self.send_all(&mut answers, &mut free, &mut scratch)?;

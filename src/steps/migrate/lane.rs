@@ -58,6 +58,8 @@ pub struct Round {
     pub bytes_max: u64,
     /// Bytes claimed so far, where a limit is set.
     pub bytes_claimed: AtomicU64,
+    /// What lanes have counted before was a measurement: they count from this round on.
+    pub forget: bool,
 }
 
 impl Round {
@@ -73,6 +75,7 @@ impl Round {
             ends_below: 0,
             bytes_max: u64::MAX,
             bytes_claimed: AtomicU64::new(0),
+            forget: false,
         }
     }
 
@@ -230,6 +233,11 @@ impl SourceLane {
     /// Copies this lane's share of `round`, and returns once the peer has all of it.
     pub fn copy(&mut self, round: &Round) -> Result<Copied, StepError> {
         let mut copied = Copied::default();
+        if round.forget {
+            self.chunks = LatencyHistogram::new();
+            self.packer = self.packer.take().map(|_| Packer::new());
+            self.tell(&Told::Forget)?;
+        }
         while let Some(segment) = round.claim() {
             let before = copied;
             for run in round.map.runs(segment) {

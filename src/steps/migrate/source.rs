@@ -467,8 +467,10 @@ impl<'a> Move<'a> {
                 (sent, took_ns) = (sent + copied.bytes, took_ns + elapsed_ns);
             }
         }
+        // An empty round shows what a round costs beside its bytes, and ends the measurement.
+        let forget = Round { forget: true, ..Round::new(self.take_number(), PageBitmap::none(pages)) };
         let start = self.common.clock.now();
-        self.copy(PageBitmap::none(pages))?;
+        self.copy_round(&Arc::new(forget))?;
         let round_cost_ns = self.common.clock.now().ns_since(start);
         self.common.progress.store(0, Ordering::Relaxed);
         if moved == 0 {

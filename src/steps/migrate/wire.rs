@@ -10,6 +10,7 @@
 //! 6 end       the lane is done
 //! 7 block     a = block of a disk, count = bytes, which follow
 //! 8 packed    entries (first page u32, pages u32), then those pages as one LZ4 block
+//! 9 forget    what came before was a measurement of the path: count from here
 //! ```
 //! Numbers are little endian. Page numbers fit 32 bits up to 16 TiB of guest memory.
 
@@ -44,6 +45,8 @@ pub enum Told {
     },
     /// No more from this lane.
     End,
+    /// What came before was a measurement and does not count.
+    Forget,
 }
 
 impl Told {
@@ -57,6 +60,7 @@ impl Told {
             Told::Hash(pages) => (4, (pages.end - pages.start) as u32, pages.start),
             Told::Hashes { first, hashes } => (5, hashes.len() as u32, *first),
             Told::End => (6, 0, 0),
+            Told::Forget => (9, 0, 0),
         };
         out.extend(kind.to_le_bytes());
         out.extend(count.to_le_bytes());
@@ -120,6 +124,7 @@ impl Told {
                 Told::Hashes { first: a, hashes: entries.chunks_exact(16).map(hash).collect() }
             }
             6 => Told::End,
+            9 => Told::Forget,
             _ => return Err(format!("kind {kind} with {count} entries")),
         })
     }
@@ -236,6 +241,7 @@ mod tests {
             Told::Hash(90..100),
             Told::Hashes { first: 96, hashes },
             Told::End,
+            Told::Forget,
         ] {
             let mut bytes = vec![];
             told.encode(&mut bytes);
