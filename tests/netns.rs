@@ -88,7 +88,7 @@ fn a_check_across_a_real_link_has_the_facts_of_both_ends() {
         assert!(!veth["addresses"].as_array().unwrap().is_empty(), "{end}");
     }
     let stream = step(&doc, "stream");
-    assert!(stream["summary"]["goodput_bits_per_s"].as_u64().unwrap() > 100_000_000);
+    assert!(stream["summary"]["goodput_bits_per_s"].as_u64().unwrap() > 1_000_000);
     assert_eq!(stream["lanes"][0]["path_ip_mtu_bytes"], 1500);
 }
 
