@@ -140,8 +140,10 @@ fn goodput_is_the_rate_less_headers(name: &str, rate_bits_per_s: u64, burst_byte
         "measured {measured:.0}, rate less headers {expected:.0}, token bucket's counter less headers {counted:.0} bit/s"
     );
     assert!(measured <= 1.01 * expected, "more than the link carries: {told}");
-    // On an idle machine both bounds are the same; on a busy one the link is not full and its counter says so.
-    assert!(measured >= 0.99 * expected.min(counted), "less than the link carried: {told}");
+    // On a machine too busy to fill the link its counter says so; and then the rate changes all the time, so that the
+    // counter's three seconds and the four that are measured need not agree to a hundredth.
+    let least = if counted >= 0.99 * expected { 0.99 * expected } else { 0.95 * counted };
+    assert!(measured >= least, "less than the link carried: {told}");
     let segment = step["lanes"][0]["send_segment_bytes"].as_f64();
     assert_eq!(segment, Some(f64::from(ip_mtu) - HEADER_BYTES), "the segment size behind the expectation");
 }
