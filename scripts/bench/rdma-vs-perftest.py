@@ -20,6 +20,7 @@ LATENCY = [(verb, size) for verb in ("send", "write") for size in (2, 64, 4096)]
 # Messages outstanding, the same for both tools: about 1 to 8 MiB in flight. Every fourth asks for a completion.
 DEPTH = {4096: 128, 65536: 32, 1 << 20: 8}
 KEY = "rdma-vs-perftest"
+STEADY = "--steady" in sys.argv
 
 
 def seconds(window):
@@ -30,6 +31,8 @@ def place(processor):
     """Both tools alike spin, each end on a virtual processor of its own, and Soft-RoCE and soft-iWARP do their work in
     kernel threads there. Processes of the idle class make room for those at once; others until the end of a 4 ms slice."""
     def apply():
+        if STEADY:
+            return
         os.sched_setaffinity(0, {processor % os.cpu_count()})
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     return apply
@@ -50,7 +53,7 @@ def command(args, limit=60):
 def pathproof(binary, kind, what, verb, size, window):
     client, server, ip = ADDRESS[kind]
     args = [binary, "bench", what, ip + ":7471", "--key", KEY, "--over", "rdma", "--verb", verb, "--size", str(size),
-            "--time", window, "--warmup", "100ms", "--busy-poll", "--format", "json"]
+            "--time", window, "--warmup", "100ms", "--format", "json"] + ([] if STEADY else ["--busy-poll"])
     if what == "stream":
         args += ["--depth", str(DEPTH[size])]
     code, out, err, took = command(args)
@@ -74,6 +77,7 @@ def perftest(kind, what, verb, size, iterations):
     tool = f"ib_{verb}_{'bw' if what == 'stream' else 'lat'}"
     common = [tool, "-F", "-s", str(size), "-n", str(iterations)]
     common += ["-R"] if kind == "siw" else ["-x", "1"]
+    common += ["-e"] if STEADY else []
     if what == "stream":
         depth = DEPTH[size]
         common += ["-t", str(depth), "-Q", str(max(1, depth // 4))] + (["-r", str(2 * depth)] if verb == "send" else [])
@@ -125,7 +129,7 @@ def calm_scheduler():
 
 
 def run(args):
-    scheduler = calm_scheduler()
+    scheduler = "one processor, both tools wait for events" if STEADY else calm_scheduler()
     server = subprocess.Popen([args.binary, "serve", "--listen", "0.0.0.0:7471", "--key", KEY],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=SERVER)
     time.sleep(1)
@@ -224,6 +228,7 @@ r.add_argument("--rounds", type=int, default=7)
 r.add_argument("--window", default="500ms")
 r.add_argument("--types", default="rxe siw")
 r.add_argument("--cells", default="")
+r.add_argument("--steady", action="store_true")
 r.add_argument("--out", required=True)
 p = commands.add_parser("report")
 p.add_argument("--raw", required=True)

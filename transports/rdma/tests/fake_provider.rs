@@ -306,6 +306,21 @@ fn events_of_the_device_and_of_the_queue_pair_end_a_waiting_lane() {
 }
 
 #[test]
+fn a_message_waits_for_a_receive_at_the_peer() {
+    for wait_mode in [WaitMode::Spin, WaitMode::Block] {
+        let Some(fake) = Fake::new(&format!("credit-{wait_mode:?}")) else { return };
+        let (mut lane, id) = fake.lane(&LaneSpec { wait_mode, ..spin() });
+        // The double never writes into the cell where the peer's receives are counted.
+        assert_eq!(lane.submit(&[Op::send(1, id, 0, 64)]).unwrap(), 0, "{wait_mode:?}");
+        let mut out = Vec::with_capacity(8);
+        assert_eq!(lane.poll(&mut out, Wait::AtMost(Duration::from_millis(2))).unwrap(), 0);
+        assert_eq!(lane.submit(&[Op::write(2, id, 0, 64, 0)]).unwrap(), 1, "a write needs no receive");
+        drop(lane);
+        assert_eq!(fake.state().open_objects, 0);
+    }
+}
+
+#[test]
 fn a_silent_device_does_not_hang_close_or_drop() {
     let Some(fake) = Fake::new("silent") else { return };
     fake.state().silent = 1;

@@ -183,3 +183,63 @@ impl Workload for Echo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Window;
+    use pathproof_api::{CompletionStatus, RegionId};
+
+    fn slots() -> Slots {
+        Slots { region: RegionId(0), base: 0, stride: 64, slots: 1 }
+    }
+
+    fn done(tag: u64, verb: Verb) -> Completion {
+        Completion { tag, verb, len: 8, immediate: None, status: CompletionStatus::Ok }
+    }
+
+    fn count(ops: &[Op]) -> (usize, usize) {
+        let receives = ops.iter().filter(|op| op.verb == Verb::Recv).count();
+        (receives, ops.len() - receives)
+    }
+
+    #[test]
+    fn receives_ahead_are_refilled_by_the_half_while_the_answer_is_on_its_way() {
+        let mut recorder = LaneRecorder::new(Window::after(Tick(0), 0, 1000));
+        let mut ping = PingPong::new(slots(), slots(), 8, Tick(100)).with_receives(4);
+        let mut ops = vec![];
+        assert_eq!(ping.next(Tick(1), 8, &mut ops), Next::Await);
+        assert_eq!(count(&ops), (4, 1));
+        let mut refills = vec![];
+        for round in 0..6 {
+            ping.complete(Tick(2), &done(round, Verb::Send), &mut recorder).unwrap();
+            ping.complete(Tick(2), &done(round, Verb::Recv), &mut recorder).unwrap();
+            ops.clear();
+            ping.next(Tick(3), 8, &mut ops);
+            assert_eq!(count(&ops), (0, 1), "the question goes alone");
+            ops.clear();
+            ping.next(Tick(4), 8, &mut ops);
+            refills.push(count(&ops).0);
+        }
+        assert_eq!(refills, [0, 2, 0, 2, 0, 2]);
+        ping.complete(Tick(5), &done(9, Verb::Recv), &mut recorder).unwrap();
+        assert_eq!(ping.next(Tick(100), 8, &mut ops), Next::Leave, "receives ahead are given up");
+    }
+
+    #[test]
+    fn the_answering_end_keeps_as_many() {
+        let mut recorder = LaneRecorder::new(Window::after(Tick(0), 0, 1000));
+        let mut echo = Echo::new(slots(), slots(), 8, Tick(100)).with_receives(4);
+        let mut ops = vec![];
+        echo.next(Tick(1), 8, &mut ops);
+        assert_eq!(count(&ops), (4, 0));
+        let mut posted = vec![];
+        for round in 0..4 {
+            echo.complete(Tick(2), &done(round, Verb::Recv), &mut recorder).unwrap();
+            ops.clear();
+            echo.next(Tick(3), 8, &mut ops);
+            posted.push(count(&ops));
+        }
+        assert_eq!(posted, [(0, 1), (2, 1), (0, 1), (2, 1)]);
+    }
+}
