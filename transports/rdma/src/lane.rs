@@ -37,6 +37,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// What `close` waits for its goodbye to be taken. A peer that posts no receives never takes it.
 const GOODBYE: Duration = Duration::from_millis(100);
 
+/// Longest sleep without a look at what else there may be to hear.
+const NEWS_LOOK: Duration = Duration::from_millis(20);
 /// Between two looks for credits when a sender waits for them.
 const STARVED_LOOK: Duration = Duration::from_micros(100);
 
@@ -722,23 +724,22 @@ impl RdmaLane {
         }
     }
 
-    /// Sleeps until a descriptor has something or `timeout` is over.
+    /// Sleeps until a completion is announced or `timeout` is over. Other news (device, connection manager) is looked for
+    /// when nothing completed for a while: what ends a lane flushes its queue as a rule, and that is announced.
     fn sleep(&mut self, timeout: Duration) {
+        let timeout = timeout.min(NEWS_LOOK);
         let channel = self.queue_pair.completions().channel().map(|c| c.fd().as_raw_fd());
-        let connection = self.connection.as_ref().map(|c| c.channel().fd());
-        let entry = |fd: Option<i32>| libc::pollfd { fd: fd.unwrap_or(-1), events: libc::POLLIN, revents: 0 };
-        let mut fds = [entry(channel), entry(Some(self.context.async_fd())), entry(connection)];
+        let mut entry = libc::pollfd { fd: channel.unwrap_or(-1), events: libc::POLLIN, revents: 0 };
         let time = libc::timespec {
             tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
             tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
         };
-        // SAFETY: three entries, alive during the call; entries with descriptor -1 are ignored.
-        unsafe { libc::ppoll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, &time, std::ptr::null()) };
-        if fds[0].revents != 0 && self.queue_pair.completions().take_events() > 0 {
-            self.armed = false;
-        }
-        if fds[1].revents != 0 || fds[2].revents != 0 {
+        // SAFETY: one entry, alive during the call; one with descriptor -1 is ignored.
+        unsafe { libc::ppoll(&mut entry, 1, &time, std::ptr::null()) };
+        if entry.revents == 0 {
             self.look_at_events();
+        } else if self.queue_pair.completions().take_event() {
+            self.armed = false;
         }
     }
 
@@ -818,7 +819,7 @@ impl RdmaLane {
             // Credits arrive in memory without a completion: look often.
             self.sleep(if self.starved { left.min(STARVED_LOOK) } else { left });
             self.drain(out);
-            if self.is_news(out, begin) {
+            if self.is_news(out, begin) || out.len() == out.capacity() {
                 return Ok(out.len() - begin);
             }
         }

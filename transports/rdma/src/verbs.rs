@@ -142,11 +142,6 @@ impl Context {
         unsafe { &(*self.raw.as_ptr()).ops }
     }
 
-    pub(crate) fn async_fd(&self) -> RawFd {
-        // SAFETY: the context is open as long as `self`.
-        unsafe { self.raw.as_ref().async_fd }
-    }
-
     /// Takes what the device has to say, without waiting, and keeps what means trouble for those concerned.
     pub(crate) fn pump_events(&self) {
         for _ in 0..64 {
@@ -403,26 +398,19 @@ impl CompletionQueue {
         self.channel.as_ref()
     }
 
-    /// Takes pending events off the channel without waiting. Acknowledging costs a lock, so it is done in bulk.
-    pub(crate) fn take_events(&self) -> u32 {
-        let Some(channel) = &self.channel else { return 0 };
-        let mut taken = 0;
-        loop {
-            let (mut queue, mut user) = (std::ptr::null_mut(), std::ptr::null_mut());
-            // SAFETY: an open, non-blocking channel; both results are only written.
-            let code = unsafe {
-                (self.context.library.ibv_get_cq_event)(channel.raw.as_ptr(), &mut queue, &mut user)
-            };
-            if code != 0 {
-                break;
-            }
-            taken += 1;
-        }
-        let owed = self.unacknowledged_events.fetch_add(taken, Ordering::Relaxed) + taken;
-        if owed >= 4096 {
+    /// Takes the pending event off the channel without waiting, and says whether there was one. A queue that is armed
+    /// once raises one event at most, so looking for a second would be a system call in vain.
+    pub(crate) fn take_event(&self) -> bool {
+        let Some(channel) = &self.channel else { return false };
+        let (mut queue, mut user) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: an open, non-blocking channel; both results are only written.
+        let code =
+            unsafe { (self.context.library.ibv_get_cq_event)(channel.raw.as_ptr(), &mut queue, &mut user) };
+        // Acknowledging costs a lock, so it is done in bulk.
+        if code == 0 && self.unacknowledged_events.fetch_add(1, Ordering::Relaxed) + 1 >= 4096 {
             self.acknowledge();
         }
-        taken
+        code == 0
     }
 
     fn acknowledge(&self) {
@@ -437,7 +425,7 @@ impl CompletionQueue {
 impl Drop for CompletionQueue {
     fn drop(&mut self) {
         // ibv_destroy_cq waits for unacknowledged events: forgetting them would hang here.
-        self.take_events();
+        while self.take_event() {}
         self.acknowledge();
         // SAFETY: queue pairs hold an `Arc` of this, so none reports here any more.
         unsafe { (self.context.library.ibv_destroy_cq)(self.raw.as_ptr()) };
