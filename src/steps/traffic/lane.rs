@@ -19,6 +19,8 @@ use crate::steps::{End, step_error};
 
 /// Longest single wait in the kernel, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);
+/// How much longer than the active end a passive one stays at most, in ns: who sends must not find it gone.
+const LINGER_NS: u64 = 500_000_000;
 /// Receives that a ping-pong keeps posted on fabrics that account for each: one account for half of them.
 const RECEIVES_AHEAD: u32 = 32;
 /// Fewest receives that a stream over RDMA keeps posted: a receiver that is late by a time slice must not stop the
@@ -173,7 +175,7 @@ impl Meter for ThreadMeter {
 fn workload(job: &LaneJob, kind: StepKind, spec: &TrafficSpec, seed: u64, begin: Tick) -> Box<dyn Workload> {
     let planned = begin.plus_ns(spec.warmup_ns + spec.time_ns + spec.cooldown_ns);
     // The passive end is told when to leave: by the lane, by the last message, or by the control channel.
-    let stop = if job.part.is_active() { planned } else { planned.plus_ns(super::GRACE_NS) };
+    let stop = if job.part.is_active() { planned } else { planned.plus_ns(super::GRACE_NS + LINGER_NS) };
     let (send, receive) = (job.layout.send(job.region_id), job.layout.receive(job.region_id));
     let size = spec.size_bytes as u32;
     let lane_seed = super::verbs::lane_seed(seed, job.index);
@@ -226,7 +228,8 @@ fn workload(job: &LaneJob, kind: StepKind, spec: &TrafficSpec, seed: u64, begin:
 
 /// When a lane is over.
 struct Limits<'a> {
-    window_end: Tick,
+    /// From when on a peer that is gone has left in order.
+    may_be_left: Tick,
     /// Everything is over, finished or not.
     hard: Tick,
     stop: &'a AtomicBool,
@@ -250,7 +253,7 @@ fn drive(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> E
             Ok(_) => {}
             // The other end has left after this end's window, or as it said it would: that is how a step ends.
             Err(RunError::Lane(TransportError::PeerGone { .. }))
-                if driver.now() >= limits.window_end || limits.ending.load(Ordering::Relaxed) =>
+                if driver.now() >= limits.may_be_left || limits.ending.load(Ordering::Relaxed) =>
             {
                 return Ended::Done;
             }
@@ -304,14 +307,18 @@ pub fn run(
         outcome.result.cpu = os::pin_thread(cpu).is_ok().then_some(cpu as u32);
     }
     let window = Window::after(begin, spec.warmup_ns, spec.time_ns);
-    let hard = window.end.plus_ns(spec.cooldown_ns + super::GRACE_NS);
+    let linger_ns = if job.part.is_active() { 0 } else { LINGER_NS };
+    let hard = window.end.plus_ns(spec.cooldown_ns + super::GRACE_NS + linger_ns);
+    // Over RDMA a passive end outlives the active one, so a peer that does not answer is never just gone home.
+    let outlived = job.part.is_active() && spec.over == "rdma";
+    let may_be_left = if outlived { Tick(u64::MAX) } else { window.end };
     let depth = match receives(job.part, spec) {
         Some(receives) if job.part == Part::StreamReceive => receives,
         ahead => operations(kind, spec).saturating_add(ahead.unwrap_or(0)),
     } as usize;
     let work = workload(job, kind, spec, seed, begin);
     let mut driver = Driver::new(work, clock, ThreadMeter, LaneRecorder::new(window), depth);
-    let limits = Limits { window_end: window.end, hard, stop, ending };
+    let limits = Limits { may_be_left, hard, stop, ending };
     // The shortest exchanges are worth a thread of their own.
     let ended_by = if kind == StepKind::Pingpong && spec.over == "tcp" {
         drive_apart(&mut driver, &mut *lane, &limits)
