@@ -138,6 +138,7 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         let name = match registration {
             Registration::UpFront => "up-front",
             Registration::PerChunk => "per-chunk",
+            Registration::Window => "window",
         };
         spec.options.insert("registration".into(), name.into());
     }

@@ -333,7 +333,8 @@ pub struct TrafficArgs {
     /// Put the memory on huge pages; where none are reserved, the result says so.
     #[arg(long)]
     pub huge_pages: bool,
-    /// With --over rdma: register all memory before the run, or each message's while it is under way.
+    /// With --over rdma: register all memory before the run, each message's while it is under way, or
+    /// let the peer in by a memory window.
     #[arg(long, value_enum)]
     pub registration: Option<Registration>,
     /// Verb, for transports that have a choice: send, write or read.
@@ -366,6 +367,8 @@ pub enum Registration {
     UpFront,
     /// Each message's from its posting to its completion.
     PerChunk,
+    /// As up-front, and the peer reaches it by a memory window, as under SMB Direct.
+    Window,
 }
 
 /// Directions as typed.

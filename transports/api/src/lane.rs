@@ -222,7 +222,8 @@ pub enum Verb {
     WriteImmediate,
     /// Fetches `len` bytes from `remote_offset` of the peer's region.
     Read,
-    /// Sends, and asks the peer's adapter to invalidate the key of its region named by `immediate`.
+    /// Sends, and ends the key by which this lane reaches the peer's region. Only where the peer has given one that can
+    /// be ended (a memory window).
     SendInvalidate,
 }
 

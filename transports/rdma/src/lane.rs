@@ -21,6 +21,7 @@ use pathproof_api::{
 use crate::cm;
 use crate::credit::{Credit, GRANT};
 use crate::ffi::{IbvRecvWr, IbvSendWr, IbvSge, IbvWc, PollCq, PostRecv, PostSend, ReqNotifyCq, k};
+use crate::memory_window::MemoryWindow;
 use crate::verbs::{Context, MemoryRegion, QueuePair};
 use crate::words;
 
@@ -50,6 +51,8 @@ pub(crate) struct Window {
     pub key: u32,
     pub writable: bool,
     pub readable: bool,
+    /// Whether SEND_WITH_INV ends this end's access.
+    pub revocable: bool,
 }
 
 /// Everything that `connect` hands over.
@@ -66,6 +69,7 @@ pub(crate) struct Parts {
     pub receive_depth: u32,
     pub inline_bytes: u32,
     pub per_chunk: bool,
+    pub exposed: Option<MemoryWindow>,
     pub signal_every: u32,
     pub wait_mode: WaitMode,
     pub send_reports: SendReports,
@@ -130,7 +134,9 @@ enum Ending {
 
 /// A connected RDMA lane.
 pub struct RdmaLane {
-    // Hot first. The queue pair must be destroyed before the memory it uses: fields drop in this order.
+    // Fields drop in this order: the queue pair must be destroyed before the memory that it uses, and after the window
+    // that is bound to it (IBTA vol. 1, ch. 10.6.7; Soft-RoCE waits 50 s for the window otherwise).
+    _exposed: Option<MemoryWindow>,
     queue_pair: QueuePair,
     connection: Option<cm::Id>,
     regions: Vec<Arc<MemoryRegion>>,
@@ -286,6 +292,7 @@ impl RdmaLane {
             _shared: parts.shared,
             queue_pair: parts.queue_pair,
             connection: parts.connection,
+            _exposed: parts.exposed,
             credit: parts.credit,
             iwarp: parts.iwarp,
             starved: false,
@@ -325,6 +332,11 @@ impl RdmaLane {
         let allowed = match verb {
             Verb::Write | Verb::WriteImmediate => self.window.writable,
             Verb::Read => self.window.readable,
+            Verb::SendInvalidate => {
+                return TransportError::invalid(
+                    "the peer's memory is not behind a memory window that could be ended; use --registration window there",
+                );
+            }
             _ => return TransportError::invalid(format!("{verb:?} is not a verb of this lane")),
         };
         if !allowed {
@@ -348,7 +360,9 @@ impl RdmaLane {
                 (k::IBV_WR_RDMA_WRITE_WITH_IMM, self.remote_address(op, writable), op.immediate.to_be())
             }
             Verb::Read => (k::IBV_WR_RDMA_READ, self.remote_address(op, readable), 0),
-            Verb::SendInvalidate => (k::IBV_WR_SEND_WITH_INV, Some(0), op.immediate),
+            Verb::SendInvalidate => {
+                (k::IBV_WR_SEND_WITH_INV, self.window.revocable.then_some(0), self.window.key)
+            }
             _ => return false,
         };
         let Some(remote) = remote else { return false };

@@ -10,6 +10,7 @@ pub mod cm;
 mod credit;
 pub mod ffi;
 pub mod lane;
+mod memory_window;
 pub mod offer;
 pub mod proof;
 pub mod sysfs;

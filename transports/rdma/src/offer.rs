@@ -53,6 +53,8 @@ pub struct Address {
     pub window_writable: bool,
     /// Whether the peer may read there.
     pub window_readable: bool,
+    /// Whether the key is that of a memory window, which the peer may end by SEND_WITH_INV.
+    pub window_revocable: bool,
 }
 
 impl Address {
@@ -83,7 +85,11 @@ impl Address {
         out.extend_from_slice(&self.window_bytes.to_le_bytes());
         out.extend_from_slice(&self.credit_base.to_le_bytes());
         out.extend_from_slice(&self.credit_key.to_le_bytes());
-        out.push(u8::from(self.window_writable) | u8::from(self.window_readable) << 1);
+        out.push(
+            u8::from(self.window_writable)
+                | u8::from(self.window_readable) << 1
+                | u8::from(self.window_revocable) << 2,
+        );
         out.resize(LEN, 0);
         out
     }
@@ -129,6 +135,7 @@ impl Address {
             credit_key: u32_at(80),
             window_writable: bytes[84] & 1 != 0,
             window_readable: bytes[84] & 2 != 0,
+            window_revocable: bytes[84] & 4 != 0,
         };
         if mtu_bytes(address.active_mtu_code).is_none() {
             return Err(format!("unknown MTU code {}", address.active_mtu_code));
@@ -172,6 +179,7 @@ mod tests {
             credit_key: 77,
             window_writable: true,
             window_readable: false,
+            window_revocable: true,
         }
     }
 

@@ -19,6 +19,7 @@ use crate::ffi::{
     VerbsLibrary, k,
 };
 use crate::lane::{Parts, RdmaLane, Window};
+use crate::memory_window::MemoryWindow;
 use crate::offer::{Address, Rendezvous, mtu_bytes};
 use crate::sysfs::{Fabric, Sysfs, gid_text};
 use crate::verbs::{CompletionChannel, CompletionQueue, Context, MemoryRegion, ProtectionDomain, QueuePair};
@@ -128,6 +129,31 @@ impl RdmaTransport {
     }
 }
 
+/// When memory is made accessible to the device and the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Registration {
+    /// Before the run.
+    UpFront,
+    /// Each message's memory while it is under way, as a program without buffers of its own must.
+    PerChunk,
+    /// Before the run for this end; for the peer by a memory window, which it can end by SEND_WITH_INV.
+    Window,
+}
+
+impl Registration {
+    fn words(self) -> &'static str {
+        match self {
+            Registration::UpFront => "all memory before the run",
+            Registration::PerChunk => {
+                "each message's memory from its posting to its completion, beside the peer's window"
+            }
+            Registration::Window => {
+                "all memory before the run; the peer reaches it by a memory window of type 2"
+            }
+        }
+    }
+}
+
 /// The options of a lane specification that this transport knows.
 struct Options {
     wishes: Wishes,
@@ -139,8 +165,7 @@ struct Options {
     path_mtu_code: u8,
     ack_timeout_exponent: u8,
     retry_count: u8,
-    /// Each message's memory is registered while it is under way, as a program without buffers of its own must.
-    per_chunk: bool,
+    registration: Registration,
 }
 
 fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
@@ -158,7 +183,7 @@ fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
         path_mtu_code: 5,
         ack_timeout_exponent: ACK_TIMEOUT_EXPONENT,
         retry_count: RETRY_COUNT,
-        per_chunk: false,
+        registration: Registration::UpFront,
     };
     for (name, value) in &spec.options {
         let wrong = |what: &str| TransportError::invalid(format!("RDMA option {name}={value}: {what}"));
@@ -184,10 +209,11 @@ fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
                 found.path_mtu_code = code.ok_or_else(|| wrong("expected 256, 512, 1024, 2048 or 4096"))?;
             }
             "registration" => {
-                found.per_chunk = match value.as_str() {
-                    "up-front" => false,
-                    "per-chunk" => true,
-                    _ => return Err(wrong("expected up-front or per-chunk")),
+                found.registration = match value.as_str() {
+                    "up-front" => Registration::UpFront,
+                    "per-chunk" => Registration::PerChunk,
+                    "window" => Registration::Window,
+                    _ => return Err(wrong("expected up-front, per-chunk or window")),
                 };
             }
             "connect" => {
@@ -373,6 +399,7 @@ impl Transport for RdmaTransport {
             credit_key: cell.offer().1,
             window_writable: false,
             window_readable: false,
+            window_revocable: false,
         };
         Ok(Box::new(Prepared {
             queue_pair,
@@ -389,7 +416,8 @@ impl Transport for RdmaTransport {
             path_mtu_code: options.path_mtu_code,
             ack_timeout_exponent: options.ack_timeout_exponent,
             retry_count: options.retry_count,
-            per_chunk: options.per_chunk,
+            registration: options.registration,
+            exposed: None,
             registration_ns: 0,
             send_depth,
             receive_depth,
@@ -454,7 +482,10 @@ impl Manager {
 }
 
 struct Prepared {
-    // The queue pair goes before the memory, the memory before the adapter: fields drop in this order.
+    // The window goes before the queue pair that it is bound to, that before the memory, and the memory before the
+    // adapter: fields drop in this order.
+    /// The peer's window, bound once the queue pairs are connected: to which region, with which access.
+    exposed: Option<(MemoryWindow, RegionId, u32)>,
     queue_pair: QueuePair,
     manager: Option<Manager>,
     regions: Vec<Arc<MemoryRegion>>,
@@ -469,7 +500,7 @@ struct Prepared {
     path_mtu_code: u8,
     ack_timeout_exponent: u8,
     retry_count: u8,
-    per_chunk: bool,
+    registration: Registration,
     registration_ns: u64,
     send_depth: u32,
     receive_depth: u32,
@@ -626,12 +657,23 @@ impl PreparedLane for Prepared {
         let id = u16::try_from(self.regions.len())
             .map_err(|_| TransportError::invalid("a lane takes at most 65536 regions"))?;
         let begin = Instant::now();
-        let registered = self.adapter.register(region, bits)?;
+        let exposes = (readable || writable) && self.address.window_bytes == 0;
+        let by_window = exposes && self.registration == Registration::Window;
+        // What a window opens is not open otherwise.
+        let whole = if by_window { k::IBV_ACCESS_LOCAL_WRITE | k::IBV_ACCESS_MW_BIND } else { bits };
+        let registered = self.adapter.register(region, whole)?;
+        let mut remote_key = registered.remote_key();
+        if by_window {
+            let window = MemoryWindow::new(&self.adapter.domain)?;
+            remote_key = window.key();
+            self.exposed = Some((window, RegionId(id), bits & !k::IBV_ACCESS_LOCAL_WRITE));
+        }
         self.registration_ns += u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        if (readable || writable) && self.address.window_bytes == 0 {
+        if exposes {
             self.address.window_base = region.base_address() as u64;
             self.address.window_bytes = region.len();
-            self.address.window_key = registered.remote_key();
+            self.address.window_key = remote_key;
+            self.address.window_revocable = by_window;
             self.address.window_readable = readable;
             self.address.window_writable = writable;
         }
@@ -674,6 +716,14 @@ impl PreparedLane for Prepared {
             Some(manager) => Some(self.connect_by_manager(&manager, &peer, until)?),
         };
 
+        let exposed = match self.exposed.take() {
+            Some((mut window, region, access)) => {
+                window.bind(&self.queue_pair, &self.regions[usize::from(region.0)], access)?;
+                Some(window)
+            }
+            None => None,
+        };
+
         let (mine, theirs) = (mtu_bytes(self.address.active_mtu_code), mtu_bytes(peer.active_mtu_code));
         let mut chosen = std::mem::take(&mut self.chosen);
         let mut counters = BTreeMap::new();
@@ -698,12 +748,7 @@ impl PreparedLane for Prepared {
         let bytes = self.regions.iter().map(|mr| mr.region().len()).sum();
         counters.insert("registered_bytes".into(), bytes);
         counters.insert("registration_ns".into(), self.registration_ns);
-        let how = if self.per_chunk {
-            "each message's memory from its posting to its completion, beside the peer's window"
-        } else {
-            "all memory before the run"
-        };
-        chosen.insert("registration".into(), how.into());
+        chosen.insert("registration".into(), self.registration.words().into());
         let (retries, timeout_ns) = (self.retry_count, 4096u64 << self.ack_timeout_exponent);
         // IBTA vol. 1, ch. 9.7.6.1.3: adapters may wait up to four times as long as they were told.
         let least_ns = timeout_ns * (u64::from(retries) + 1);
@@ -752,12 +797,14 @@ impl PreparedLane for Prepared {
                 key: peer.window_key,
                 writable: peer.window_writable,
                 readable: peer.window_readable,
+                revocable: peer.window_revocable,
             },
             caps: self.caps,
             send_depth: self.send_depth,
             receive_depth: self.receive_depth,
             inline_bytes: self.inline_bytes,
-            per_chunk: self.per_chunk,
+            per_chunk: self.registration == Registration::PerChunk,
+            exposed,
             signal_every: self.signal_every,
             wait_mode: self.wait_mode,
             send_reports: self.send_reports,

@@ -234,6 +234,10 @@ impl ProtectionDomain {
     pub fn context(&self) -> &Arc<Context> {
         &self.context
     }
+
+    pub(crate) fn as_ptr(&self) -> *mut IbvPd {
+        self.raw.as_ptr()
+    }
 }
 
 impl Drop for ProtectionDomain {
@@ -296,6 +300,10 @@ impl MemoryRegion {
     pub fn remote_key(&self) -> u32 {
         // SAFETY: registered as long as `self`.
         unsafe { self.raw.as_ref().rkey }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *mut IbvMr {
+        self.raw.as_ptr()
     }
 
     /// The memory.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use pathproof_api::contract::{self, Connect, Pair};
 use pathproof_api::{
-    Access, Completion, CompletionStatus, LaneSpec, Op, Pages, Region, Role, Transport, TransportError, Verb,
-    Wait, WaitMode,
+    Access, Completion, CompletionStatus, LaneSpec, Op, Pages, Region, RegionId, Role, Transport,
+    TransportError, Verb, Wait, WaitMode,
 };
 use pathproof_rdma::{Fabric, RdmaTransport, Sysfs};
 
@@ -208,5 +208,78 @@ fn many_queue_pairs_share_one_registration() {
             pair.region_b.copy_out(65_535, &mut byte).unwrap();
             assert_eq!(usize::from(byte[0]), i);
         }
+    }
+}
+
+#[test]
+fn a_memory_window_lets_the_peer_in_until_its_last_message_ends_it() {
+    for ends in ends() {
+        let mut invalidate = Op::send(3, RegionId(0), 0, 64);
+        invalidate.verb = Verb::SendInvalidate;
+        let mut plain = Devices::new(&ends).connect(&LaneSpec::default(), 65_536).unwrap();
+        plain.b.submit(&[Op::recv(1, plain.id_b, 0, 64)]).unwrap();
+        let (start, mut out) = (Instant::now(), Vec::with_capacity(16));
+        // Refused as soon as the peer's receive is known and the message could leave.
+        let refused = loop {
+            assert!(start.elapsed() < Duration::from_secs(8), "{ends:?}: never refused");
+            match plain.a.submit(&[invalidate]) {
+                Ok(taken) => assert_eq!(taken, 0, "{ends:?}: it left"),
+                Err(error) => break error.to_string(),
+            }
+            plain.a.poll(&mut out, Wait::AtMost(Duration::from_millis(1))).unwrap();
+            plain.b.poll(&mut out, Wait::No).unwrap();
+        };
+        assert!(
+            refused.contains("--registration window") || ends.fabric == Fabric::Iwarp,
+            "{ends:?}: {refused}"
+        );
+
+        let mut spec = LaneSpec::default();
+        spec.options.insert("registration".into(), "window".into());
+        let mut pair = match Devices::new(&ends).connect(&spec, 65_536) {
+            Ok(pair) => pair,
+            // soft-iWARP has no windows, and says what does instead.
+            Err(error) if ends.fabric == Fabric::Iwarp => {
+                assert!(error.to_string().contains("--registration up-front"), "{error}");
+                continue;
+            }
+            Err(error) => panic!("{ends:?}: {error}"),
+        };
+        pair.region_a.fill(0, 65_536, 0x5a).unwrap();
+        let (id_a, id_b) = (pair.id_a, pair.id_b);
+        let (written, _) = run(&mut pair, &[Op::write(1, id_a, 0, 4096, 8192)], &[], 1, 0);
+        assert_eq!(written[0].status, CompletionStatus::Ok, "{ends:?}");
+        let (read, _) = run(&mut pair, &[Op::read(2, id_a, 0, 4096, 8192)], &[], 1, 0);
+        assert_eq!(read[0].status, CompletionStatus::Ok, "{ends:?}");
+
+        invalidate.region = id_a;
+        let (sent, received) = run(&mut pair, &[invalidate], &[Op::recv(4, id_b, 0, 64)], 1, 1);
+        assert_eq!(sent[0].status, CompletionStatus::Ok, "{ends:?}");
+        assert_eq!((received[0].status, received[0].len), (CompletionStatus::Ok, 64), "{ends:?}");
+
+        // The key has ended: what it opened is closed, and the memory is as it was.
+        let there = |pair: &Pair| {
+            let mut bytes = [0; 4096];
+            pair.region_b.copy_out(20_000, &mut bytes).unwrap();
+            bytes
+        };
+        let before = there(&pair);
+        assert!(pair.a.submit(&[Op::write(5, id_a, 0, 4096, 20_000)]).is_ok());
+        let (start, mut out) = (Instant::now(), Vec::with_capacity(16));
+        let error = loop {
+            assert!(
+                start.elapsed() < Duration::from_secs(8),
+                "{ends:?}: a write by an ended key went through: {out:?}"
+            );
+            assert!(
+                out.iter().all(|done: &Completion| done.status != CompletionStatus::Ok),
+                "{ends:?}: {out:?}"
+            );
+            if let Err(error) = pair.a.poll(&mut out, Wait::AtMost(Duration::from_millis(20))) {
+                break error.to_string();
+            }
+        };
+        assert!(error.contains("access"), "{ends:?}: {error}");
+        assert!(there(&pair) == before, "{ends:?}: memory changed by an ended key");
     }
 }

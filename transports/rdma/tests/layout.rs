@@ -51,6 +51,12 @@ fn layouts_and_constants_equal_the_headers() {
             imm_data_or_rkey: "imm_data",
             remote_addr: "wr.rdma.remote_addr",
             rkey: "wr.rdma.rkey",
+            bind_mw: "bind_mw.mw",
+            bind_rkey: "bind_mw.rkey",
+            bind_mr: "bind_mw.bind_info.mr",
+            bind_addr: "bind_mw.bind_info.addr",
+            bind_length: "bind_mw.bind_info.length",
+            bind_access: "bind_mw.bind_info.mw_access_flags",
         }
     );
     believe!(
@@ -196,7 +202,11 @@ fn layouts_and_constants_equal_the_headers() {
         ops.post_send: "ops.post_send", ops.post_recv: "ops.post_recv", cmd_fd: "cmd_fd", async_fd: "async_fd",
         num_comp_vectors: "num_comp_vectors",
     });
-    believe!(b, IbvContextOps = "struct ibv_context_ops", whole { poll_cq: "poll_cq" });
+    believe!(
+        b,
+        IbvContextOps = "struct ibv_context_ops",
+        whole { alloc_mw: "alloc_mw", dealloc_mw: "dealloc_mw", poll_cq: "poll_cq" }
+    );
     believe!(b, IbvPd = "struct ibv_pd", prefix { context: "context" });
     believe!(b, IbvCompChannel = "struct ibv_comp_channel", prefix { context: "context", fd: "fd" });
     believe!(b, IbvCq = "struct ibv_cq", prefix { context: "context" });
@@ -213,6 +223,11 @@ fn layouts_and_constants_equal_the_headers() {
             lkey: "lkey",
             rkey: "rkey",
         }
+    );
+    believe!(
+        b,
+        IbvMw = "struct ibv_mw",
+        whole { context: "context", pd: "pd", rkey: "rkey", handle: "handle", mw_type: "type" }
     );
     believe!(b, CmEventChannel = "struct rdma_event_channel", prefix { fd: "fd" });
     believe!(b, CmId = "struct rdma_cm_id", prefix { verbs: "verbs", channel: "channel" });

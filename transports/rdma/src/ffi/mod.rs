@@ -31,10 +31,21 @@ pub type PollCq = unsafe extern "C" fn(*mut IbvCq, c_int, *mut IbvWc) -> c_int;
 /// `ibv_req_notify_cq` of a context.
 pub type ReqNotifyCq = unsafe extern "C" fn(*mut IbvCq, c_int) -> c_int;
 
+/// `ibv_alloc_mw` of a context.
+pub type AllocMw = unsafe extern "C" fn(*mut IbvPd, c_int) -> *mut IbvMw;
+/// `ibv_dealloc_mw` of a context.
+pub type DeallocMw = unsafe extern "C" fn(*mut IbvMw) -> c_int;
+
 /// `struct ibv_context_ops`: the provider's functions. The header's inline functions call these; so do we.
 #[repr(C)]
 pub struct IbvContextOps {
-    _before_poll_cq: [Slot; 11],
+    _before_alloc_mw: [Slot; 7],
+    /// `alloc_mw`.
+    pub alloc_mw: Option<AllocMw>,
+    _bind_mw: Slot,
+    /// `dealloc_mw`.
+    pub dealloc_mw: Option<DeallocMw>,
+    _before_poll_cq: Slot,
     /// `poll_cq`.
     pub poll_cq: Option<PollCq>,
     /// `req_notify_cq`.
@@ -116,6 +127,21 @@ pub struct IbvMr {
     pub rkey: u32,
 }
 
+/// `struct ibv_mw`.
+#[repr(C)]
+pub struct IbvMw {
+    /// The context it belongs to.
+    pub context: *mut IbvContext,
+    /// The protection domain.
+    pub pd: *mut IbvPd,
+    /// Key for the peer's use.
+    pub rkey: u32,
+    /// Kernel handle.
+    pub handle: u32,
+    /// `IBV_MW_TYPE_*`.
+    pub mw_type: c_int,
+}
+
 /// `struct ibv_sge`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -151,7 +177,19 @@ pub struct IbvSendWr {
     /// `wr.rdma.rkey`.
     pub rkey: u32,
     _rest_of_wr: [u32; 5],
-    _qp_type_and_bind: [u64; 7],
+    _qp_type: u64,
+    /// `bind_mw.mw`.
+    pub bind_mw: *mut IbvMw,
+    /// `bind_mw.rkey`: the key to give it.
+    pub bind_rkey: u32,
+    /// `bind_mw.bind_info.mr`.
+    pub bind_mr: *mut IbvMr,
+    /// `bind_mw.bind_info.addr`.
+    pub bind_addr: u64,
+    /// `bind_mw.bind_info.length`.
+    pub bind_length: u64,
+    /// `bind_mw.bind_info.mw_access_flags`.
+    pub bind_access: u32,
 }
 
 impl IbvSendWr {
@@ -168,7 +206,13 @@ impl IbvSendWr {
             remote_addr: 0,
             rkey: 0,
             _rest_of_wr: [0; 5],
-            _qp_type_and_bind: [0; 7],
+            _qp_type: 0,
+            bind_mw: std::ptr::null_mut(),
+            bind_rkey: 0,
+            bind_mr: std::ptr::null_mut(),
+            bind_addr: 0,
+            bind_length: 0,
+            bind_access: 0,
         }
     }
 }
@@ -438,12 +482,15 @@ pub mod k {
     pub const IBV_ACCESS_LOCAL_WRITE: u32 = 1;
     pub const IBV_ACCESS_REMOTE_WRITE: u32 = 1 << 1;
     pub const IBV_ACCESS_REMOTE_READ: u32 = 1 << 2;
+    pub const IBV_ACCESS_MW_BIND: u32 = 1 << 4;
+    pub const IBV_MW_TYPE_2: c_int = 2;
 
     pub const IBV_WR_RDMA_WRITE: u32 = 0;
     pub const IBV_WR_RDMA_WRITE_WITH_IMM: u32 = 1;
     pub const IBV_WR_SEND: u32 = 2;
     pub const IBV_WR_SEND_WITH_IMM: u32 = 3;
     pub const IBV_WR_RDMA_READ: u32 = 4;
+    pub const IBV_WR_BIND_MW: u32 = 8;
     pub const IBV_WR_SEND_WITH_INV: u32 = 9;
 
     pub const IBV_SEND_SIGNALED: u32 = 1 << 1;
