@@ -47,26 +47,6 @@ impl Region {
         let _ = offset;
     }
 
-    /// Sets in `words` the bit of each page of the region from `first_page` on that is all zero, and returns
-    /// how many are. Covers as many pages as `words` has bits and the region has pages.
-    pub fn zero_pages(&self, first_page: u64, words: &mut [u64]) -> Result<u64, RegionError> {
-        let pages = (self.len() / PAGE_BYTES).saturating_sub(first_page);
-        let mut found = 0;
-        for (i, word) in words.iter_mut().enumerate() {
-            *word = 0;
-            for bit in 0..64 {
-                let page = i as u64 * 64 + bit;
-                if page >= pages {
-                    return Ok(found);
-                }
-                let zero = self.is_zero((first_page + page) * PAGE_BYTES, PAGE_BYTES)?;
-                *word |= u64::from(zero) << bit;
-                found += u64::from(zero);
-            }
-        }
-        Ok(found)
-    }
-
     /// Asks for huge pages where the system grants them on request only (`MADV_HUGEPAGE`). Advice: a kernel
     /// that cannot is no fault.
     pub fn prefer_huge_pages(&self) {
@@ -195,10 +175,8 @@ mod tests {
         assert!(region.is_zero(0, 3 * PAGE_BYTES).unwrap());
         for at in (0..PAGE_BYTES).step_by(37).chain([PAGE_BYTES - 1]) {
             region.copy_in(PAGE_BYTES + at, &[0x10]).unwrap();
-            let mut words = [u64::MAX];
-            assert_eq!(region.zero_pages(0, &mut words).unwrap(), 2, "byte {at}");
-            assert_eq!(words, [0b101]);
-            assert!(!region.is_zero(PAGE_BYTES, PAGE_BYTES).unwrap());
+            let zero = |page: u64| region.is_zero(page * PAGE_BYTES, PAGE_BYTES).unwrap();
+            assert_eq!([zero(0), zero(1), zero(2)], [true, false, true], "byte {at}");
             region.copy_in(PAGE_BYTES + at, &[0]).unwrap();
         }
         // Odd lengths and offsets take the plain path.
@@ -233,33 +211,5 @@ mod tests {
         region.copy_out(5000, &mut back).unwrap();
         assert_eq!(&back, b"kept");
         assert!(region.populate(0, 65 * PAGE_BYTES).is_err());
-    }
-
-    /// A figure rather than a test: `cargo test --release -p pathproof-api -- --ignored --nocapture zero_page`.
-    #[test]
-    #[ignore = "prints a rate; nothing to assert on a shared machine"]
-    fn zero_page_detection_rate() {
-        let bytes = 1u64 << 30;
-        let region = Region::new(bytes, Pages::Default).unwrap();
-        region.prefer_huge_pages();
-        region.fill(0, bytes, 0).unwrap();
-        let mut words = vec![0; (bytes / PAGE_BYTES / 64) as usize];
-        let mut best = [f64::MAX; 2];
-        for _ in 0..5 {
-            let start = std::time::Instant::now();
-            assert_eq!(region.zero_pages(0, &mut words).unwrap(), bytes / PAGE_BYTES);
-            best[0] = best[0].min(start.elapsed().as_secs_f64());
-            // A plain read: one load of each cache line, summed.
-            let start = std::time::Instant::now();
-            let mut sum = 0u64;
-            for at in (0..bytes).step_by(64) {
-                sum = sum.wrapping_add(region.load_word(at).unwrap());
-            }
-            assert_eq!(std::hint::black_box(sum), 0);
-            best[1] = best[1].min(start.elapsed().as_secs_f64());
-        }
-        let rate = |s: f64| bytes as f64 / s / 1e9;
-        let report = format!("zero pages {:.1} GB/s, plain read {:.1} GB/s", rate(best[0]), rate(best[1]));
-        std::io::Write::write_all(&mut std::io::stderr(), format!("{report}\n").as_bytes()).unwrap();
     }
 }
