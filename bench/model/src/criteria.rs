@@ -47,7 +47,7 @@ pub struct ThroughputCriteria {
     pub retransmits_per_gb_max: f64,
     /// The same where an end has no link speed, as virtual NICs have none.
     pub retransmits_per_gb_no_speed_max: f64,
-    /// Worst whole second as a share of the mean.
+    /// Worst second, wherever it begins, as a share of the mean.
     pub worst_second_share_min: f64,
 }
 

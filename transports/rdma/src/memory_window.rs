@@ -1,6 +1,5 @@
 //! Memory windows of type 2B (IBTA vol. 1, ch. 10.6.7): access to a region for one queue pair, under a key that the peer
-//! itself takes back with its last message (SEND_WITH_INV). It is how SMB Direct ends a server's access to a
-//! client's buffers without a round trip (MS-SMBD 3.1.4.2 leaves the choice to the adapter's ways of registering).
+//! itself takes back with its last message (SEND_WITH_INV), without a round trip of its own.
 //!
 //! It must go before the queue pair that it is bound to: whoever holds both declares the window first.
 //! It refuses to be bound twice: a lane that wants a fresh key makes a fresh window.
