@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use pathproof_engine::channels::{ChannelNic, Prefix, Question, Rule, Rules, findings, predict};
-use pathproof_model::{ChannelPair, Channels, Environment, Outcome, ResultDoc, Verdict};
+use pathproof_model::{ChannelPair, Channels, Environment, ResultDoc};
 
 /// The NICs of a host, without loopback: between two hosts it leads nowhere, though both have its addresses.
 pub fn nics(environment: &Environment) -> Vec<ChannelNic> {
@@ -64,10 +64,9 @@ pub fn between(local: &[ChannelNic], remote: &[ChannelNic], question: &Question)
     channels
 }
 
-/// Puts a prediction into a document, with its findings and its verdict.
+/// Puts a prediction into a document, with its findings.
 pub fn conclude(doc: &mut ResultDoc, channels: Channels) {
     doc.findings.extend(findings(&channels));
-    doc.verdicts.push(verdict(&channels));
     doc.channels = Some(channels);
 }
 
@@ -84,17 +83,4 @@ pub fn predict_into(doc: &mut ResultDoc) {
         doc.findings.extend(findings(&channels));
         doc.channels = Some(channels);
     }
-}
-
-fn verdict(channels: &Channels) -> Verdict {
-    let chosen = channels.pairs.iter().filter(|pair| pair.chosen).count();
-    let (outcome, reason) = match (chosen, &channels.class) {
-        (0, _) => (Outcome::Fail, "no pair of NICs can carry traffic".to_owned()),
-        (count, class) => {
-            let class = class.as_deref().unwrap_or("plain");
-            let connections = channels.connections;
-            (Outcome::Pass, format!("{count} pair(s) of class {class}, {connections} connection(s)"))
-        }
-    };
-    Verdict { subject: "channels".into(), outcome, reason }
 }

@@ -1,7 +1,8 @@
 //! The command line: what was typed (`raw`), what it means (one file for each command), and how a run ends.
 //!
 //! Standard output carries the report and nothing else; everything else goes to standard error. Exit codes: 0
-//! fit, 1 ran and not fit, 2 could not run, 130 interrupted.
+//! fit, 1 not fit, 2 could not run, 3 cannot tell, 130 interrupted (143 by SIGTERM); one function decides, from
+//! the document ([`pathproof_model::conclusion`]).
 
 mod bench;
 mod channels;
@@ -21,10 +22,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-pub use run::{ClientRun, Ending};
-
-/// Exit code when a run could not be made.
-pub const EXIT_COULD_NOT_RUN: u8 = 2;
+pub use pathproof_model::verdict::EXIT_COULD_NOT_RUN;
+pub use run::ClientRun;
 
 /// Runs the command that was typed.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -40,10 +39,6 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(raw) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            if is_closed_pipe(&error) {
-                // Whoever read the report has read enough.
-                return ExitCode::SUCCESS;
-            }
             let _ = writeln!(io::stderr(), "pathproof: {error:#}");
             ExitCode::from(EXIT_COULD_NOT_RUN)
         }
@@ -65,11 +60,11 @@ fn dispatch(raw: raw::Raw) -> anyhow::Result<u8> {
             let mut command = raw::Raw::command();
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut command, "pathproof", &mut text);
-            io::stdout().write_all(&text)?;
+            run::show(&text)?;
             Ok(0)
         }
         raw::Command::Man => {
-            io::stdout().write_all(&manual(raw::Raw::command())?)?;
+            run::show(&manual(raw::Raw::command())?)?;
             Ok(0)
         }
     }
@@ -89,13 +84,6 @@ fn manual(mut program: clap::Command) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     pages("pathproof", &program, &mut out)?;
     Ok(out)
-}
-
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn start_logging(verbose: u8) {

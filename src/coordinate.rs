@@ -12,7 +12,7 @@ use pathproof_engine::control::{
     Accept, Client, ClientEvent, Go, Hello, Message, Patience, Resume, encode_frame,
 };
 use pathproof_model::environment::Observed;
-use pathproof_model::{ErrorKind, Finding, Half, Plan, ResultDoc, Step, StepError, StepSpec, Tool};
+use pathproof_model::{ErrorKind, Finding, FollowUp, Half, Plan, ResultDoc, Step, StepError, StepSpec, Tool};
 
 use crate::channels::Way;
 use crate::clock::RealClock;
@@ -336,8 +336,11 @@ impl Turns<'_> {
         self.one_by_one(doc, observer)?;
         // One question more where a step failed in a way that a short step can explain.
         if let Some(spec) = doc.steps.iter().find_map(steps::follow_up) {
-            self.step(doc.steps.len() as u32, doc.steps.len() + 1, &spec, doc, observer)?;
-            self.turn(None, doc, observer)?;
+            let first = doc.steps.len();
+            self.step(first as u32, first + 1, &spec, doc, observer)?;
+            let ended = self.turn(None, doc, observer);
+            mark(doc, first, FollowUp::Cause);
+            ended?;
         }
         Ok(())
     }
@@ -350,10 +353,16 @@ impl Turns<'_> {
                 continue;
             }
             let first = doc.steps.len();
+            let mut ended = Ok(());
             for (nth, spec) in specs.iter().enumerate() {
-                self.step((first + nth) as u32, first + specs.len(), spec, doc, observer)?;
+                ended = self.step((first + nth) as u32, first + specs.len(), spec, doc, observer);
+                if ended.is_err() {
+                    break;
+                }
             }
-            self.turn(None, doc, observer)?;
+            let collected = self.turn(None, doc, observer).map(drop);
+            mark(doc, first, FollowUp::Alone);
+            ended.and(collected)?;
             steps::sum_up(doc, at, first);
         }
         Ok(())
@@ -485,6 +494,11 @@ impl Turns<'_> {
         doc.steps.push(step);
         observer.event(&RunEvent::StepEnded { doc });
     }
+}
+
+/// Says of the steps from `first` on that no plan asked for them.
+fn mark(doc: &mut ResultDoc, first: usize, purpose: FollowUp) {
+    doc.steps.iter_mut().skip(first).for_each(|step| step.follows_up = Some(purpose));
 }
 
 enum Answer {

@@ -1,10 +1,10 @@
-//! Puts what an SMB server said into the result: its account, the findings and the verdicts.
+//! Puts what an SMB server said into the result: its account and the findings.
 //!
 //! Asks nobody anything; [`crate::cli`] does that and hands the report over.
 
 use std::net::IpAddr;
 
-use pathproof_model::{Finding, ObtainedBy, Outcome, SmbAttempt, SmbInterface, SmbServer, Verdict};
+use pathproof_model::{Finding, ObtainedBy, SmbAttempt, SmbInterface, SmbServer, judge::demand};
 use pathproof_smb2 as smb2;
 
 /// Clock difference that Kerberos tolerates by default.
@@ -131,15 +131,6 @@ pub fn findings(report: &smb2::ServerReport, server: &SmbServer, local_rdma: boo
     out
 }
 
-fn demand(server: &SmbServer) -> Option<&'static str> {
-    match (server.signing_required, server.encryption_required == Some(true)) {
-        (true, true) => Some("signing and encryption"),
-        (true, false) => Some("signing"),
-        (false, true) => Some("encryption"),
-        (false, false) => None,
-    }
-}
-
 fn interface_findings(server: &SmbServer, local_rdma: bool) -> Vec<Finding> {
     let mut out = Vec::new();
     // Index 0 is what clients skip; such entries say nothing about the choice.
@@ -182,43 +173,4 @@ fn is_link_local(address: IpAddr) -> bool {
         IpAddr::V4(address) => address.is_link_local(),
         IpAddr::V6(address) => address.is_unicast_link_local(),
     }
-}
-
-/// Verdicts about a server as a Multichannel and SMB Direct target.
-pub fn verdicts(server: &SmbServer) -> Vec<Verdict> {
-    let verdict =
-        |subject: &str, outcome, reason: String| Verdict { subject: subject.into(), outcome, reason };
-    let mut out = Vec::new();
-    let dialect_3 = server.dialect.starts_with('3');
-    out.push(match (dialect_3, server.multichannel) {
-        (false, _) => {
-            verdict("smb/multichannel", Outcome::Fail, format!("dialect {} has none", server.dialect))
-        }
-        (true, false) => verdict("smb/multichannel", Outcome::Fail, "the server does not offer it".into()),
-        (true, true) => {
-            verdict("smb/multichannel", Outcome::Pass, format!("offered at dialect {}", server.dialect))
-        }
-    });
-    out.push(match server.interfaces_obtained_by {
-        ObtainedBy::None => {
-            verdict("smb/interfaces", Outcome::Inconclusive, "the server did not tell its NICs".into())
-        }
-        _ if server.interfaces.iter().all(|nic| nic.index == 0) => {
-            verdict("smb/interfaces", Outcome::Fail, "the list holds no NIC that a client would use".into())
-        }
-        _ => {
-            verdict("smb/interfaces", Outcome::Pass, format!("{} addresses listed", server.interfaces.len()))
-        }
-    });
-    if server.interfaces.iter().any(|nic| nic.rdma) {
-        out.push(match demand(server) {
-            Some(demand) if server.rdma_transforms.is_empty() => verdict(
-                "smb/direct-placement",
-                Outcome::Fail,
-                format!("{demand} is required and there is no RDMA transform for it"),
-            ),
-            _ => verdict("smb/direct-placement", Outcome::Pass, "nothing demanded prevents it".into()),
-        });
-    }
-    out
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use pathproof_model::{Criteria, ResultDoc};
+use pathproof_model::{Criteria, Outcome, ResultDoc};
 use pathproof_report::{Hlog, Json, Render, Text};
 use serde::Deserialize;
 use serde_json::Value;
@@ -54,12 +54,21 @@ fn golden_results_load_render_and_are_judged_as_they_were() {
             assert!(!out.is_empty());
         }
         let again = pathproof_model::judge(&doc, &Criteria::default());
-        let outcome = |v: &pathproof_model::Verdict| (v.subject.clone(), v.outcome);
-        assert_eq!(
-            again.iter().map(outcome).collect::<Vec<_>>(),
-            doc.verdicts.iter().map(outcome).collect::<Vec<_>>(),
-            "{name} is judged otherwise than when it was made"
-        );
+        assert_eq!(again.len(), doc.verdicts.len(), "{name}");
+        for (now, then) in again.iter().zip(&doc.verdicts) {
+            assert_eq!(now.subject, then.subject, "{name}");
+            // Builds that knew no `not-judged` passed a rate that they could hold against nothing.
+            let passed_unknown = then.checks.is_empty() && then.reason.contains("link speed unknown");
+            let expected = match then.outcome {
+                Outcome::Pass if passed_unknown => Outcome::NotJudged,
+                outcome => outcome,
+            };
+            assert_eq!(
+                now.outcome, expected,
+                "{name}: {} is judged otherwise than when it was made",
+                now.subject
+            );
+        }
     }
 }
 
@@ -97,6 +106,19 @@ mod contract {
         pub subject: String,
         pub outcome: String,
         pub reason: String,
+        #[serde(default)]
+        pub checks: Vec<Check>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Check {
+        pub criterion: String,
+        pub measured: Option<f64>,
+        pub limit: Option<f64>,
+        pub unit: Option<String>,
+        pub outcome: String,
+        pub text: String,
     }
 
     #[derive(Debug, Deserialize)]
@@ -124,8 +146,15 @@ fn a_fresh_result_keeps_the_promised_names() {
         assert_eq!(doc["schema"], "pathproof-result/1", "{name}");
         for verdict in doc["verdicts"].as_array().unwrap() {
             let verdict: contract::Verdict = serde_json::from_value(verdict.clone()).unwrap();
-            assert!(["pass", "fail", "inconclusive"].contains(&verdict.outcome.as_str()), "{verdict:?}");
+            let outcomes = ["pass", "fail", "inconclusive", "not-judged"];
+            assert!(outcomes.contains(&verdict.outcome.as_str()), "{verdict:?}");
             assert!(!verdict.subject.is_empty() && !verdict.reason.is_empty(), "{name}: {verdict:?}");
+            for check in verdict.checks {
+                assert!(outcomes.contains(&check.outcome.as_str()), "{check:?}");
+                assert!(!check.criterion.is_empty() && verdict.reason.contains(&check.text), "{check:?}");
+                let numbers = check.measured.is_some() || check.limit.is_some();
+                assert!(!numbers || check.unit.is_some(), "a number without a unit: {check:?}");
+            }
         }
         for finding in doc["findings"].as_array().unwrap() {
             let finding: contract::Finding = serde_json::from_value(finding.clone()).unwrap();

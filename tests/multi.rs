@@ -107,7 +107,8 @@ impl TwoNics {
 
     fn stream(&self, args: &[&str]) -> Command {
         let mut all = vec![BINARY, "bench", "stream", "10.63.1.2:7797", "--key", KEY, "--format", "json"];
-        all.extend(["--over", "multi"]);
+        // A virtual link has no speed to be held against.
+        all.extend(["--over", "multi", "--expect-rate", "1Mbit/s"]);
         all.extend(args);
         self.at(0, &all)
     }
@@ -244,7 +245,9 @@ fn disturbed(tag: &str, args: &[&str], disturb: impl FnOnce(&TwoNics)) -> Option
     disturb(&hosts);
     let output = running.join().unwrap();
     let doc = document(&output);
-    assert_eq!(output.status.code(), Some(0), "{} {}", doc["error"], only_step(&doc)["error"]);
+    // A path that falls silent costs the worst second what it costs; here it is about the session going on.
+    assert!(matches!(output.status.code(), Some(0 | 1)), "{} {}", doc["error"], only_step(&doc)["error"]);
+    assert!(doc["error"].is_null() && only_step(&doc)["error"].is_null(), "{doc:#}");
     Some(doc)
 }
 

@@ -5,7 +5,7 @@ use pathproof_model::units::{BitsPerSecond, Bytes};
 use pathproof_model::{Plan, RequestLoad, StepKind, StepSpec, TrafficSpec};
 
 use super::raw::{BenchArgs, BenchCommand, Registration, TrafficArgs};
-use super::run::{ClientRun, Ending};
+use super::run::ClientRun;
 
 /// Messages outstanding on a stripe: every NIC needs enough under way to stay busy while another is slow.
 pub const STRIPE_DEPTH: u32 = 32;
@@ -18,14 +18,15 @@ pub fn run(args: BenchArgs) -> Result<u8> {
         BenchCommand::Request(args) => (StepKind::Request, args),
     };
     let spec = traffic(kind, &args)?;
-    let client = ClientRun::resolve(&args.client)?;
+    let mut client = ClientRun::resolve(&args.client)?;
+    client.criteria.expect(args.expect_rate.map(|rate| rate.0), None);
     let step = match kind {
         StepKind::Stream => StepSpec::Stream(spec),
         StepKind::Pingpong => StepSpec::Pingpong(spec),
         _ => StepSpec::Request(spec),
     };
     let plan = Plan { command: "bench".into(), seed: client.seed, steps: vec![step] };
-    client.run(&plan, Ending::Measured)
+    client.run(&plan)
 }
 
 /// The step that the arguments mean, with every default made explicit.
@@ -106,6 +107,9 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
     });
     if !(1..=4096).contains(&spec.depth) {
         bail!("--depth {} is not between 1 and 4096", spec.depth);
+    }
+    if args.expect_rate.is_some() && kind != StepKind::Stream {
+        bail!("--expect-rate is for stream, whose goodput is judged");
     }
     if spec.verify && kind != StepKind::Stream {
         bail!("--verify is for stream");

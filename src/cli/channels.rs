@@ -1,17 +1,17 @@
 //! `pathproof channels`: which NIC pairs SMB Multichannel would use towards a peer, and why not the others.
 
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use pathproof_engine::channels::{ChannelNic, LINUX_CHANNELS_MAX, Question, Rules};
-use pathproof_model::{Plan, ResultDoc, StepSpec};
+use pathproof_model::{Criteria, Plan, ResultDoc, StepSpec};
 
 use super::raw::{Format, Peer};
-use super::run::{print, read_key};
+use super::run::{Sink, read_key};
 use super::smb::AskArgs;
 use crate::coordinate::{self, Target};
-use crate::document::DocumentFile;
 use crate::registry::Registry;
 use crate::secure::Key;
 use crate::watch::Observers;
@@ -117,40 +117,27 @@ fn check_names(question: &Question, local: &[ChannelNic]) -> Result<()> {
 /// Runs the command.
 pub fn run(args: ChannelsArgs) -> Result<u8> {
     let question = question(&args)?;
-    let file = args.output.as_deref().map(DocumentFile::prepare).transpose()?.flatten();
+    let sink = Sink::prepare(args.output.as_deref(), args.format)?;
     let doc = match &args.smb {
         Some(server) => of_server(server, &args, &question)?,
         None => of_peer(&args, &question)?,
     };
-    if let Some(file) = &file {
-        file.write(&doc)?;
-    }
-    let format = if args.output.as_deref() == Some(Path::new("-")) { Format::Json } else { args.format };
-    print(&doc, format)?;
-    Ok(pathproof_model::exit_code(&doc))
+    sink.finish(doc, &Criteria::default())
 }
 
 fn of_server(server: &str, args: &ChannelsArgs, question: &Question) -> Result<ResultDoc> {
-    let report = super::smb::ask(server, &args.ask)?;
-    let mut doc = super::smb::document("channels", server, &report);
-    let local = local(&doc, report.address.ip().is_loopback())?;
+    let mut doc = super::smb::document("channels", server, &args.ask)?;
+    let Some(smb) = &doc.smb else { return Ok(doc) };
+    let is_here = smb.address.parse().is_ok_and(|address: SocketAddr| address.ip().is_loopback());
+    let local = local(&doc, is_here)?;
     check_names(question, &local)?;
-    let list = doc.smb.as_ref().map(|smb| smb.interfaces.as_slice()).unwrap_or_default();
-    if list.is_empty() {
-        let reasons: Vec<String> = doc
-            .smb
-            .iter()
-            .flat_map(|smb| &smb.attempts)
-            .map(|a| format!("{}: {}", a.way, a.outcome))
-            .collect();
-        bail!(
-            "{server} did not tell its NICs ({}); pathproof smb {server} shows the rest",
-            reasons.join("; ")
-        );
+    // Without its list there is nothing to predict from; the verdict about the list says so.
+    if !smb.interfaces.is_empty() {
+        // What a server's routes are is not known, so the other direction is left out.
+        let remote = ChannelNic::from_smb(&smb.interfaces);
+        let channels = pathproof_engine::channels::predict(&local, &remote, question);
+        crate::channels::conclude(&mut doc, channels);
     }
-    // What a server's routes are is not known, so the other direction is left out.
-    let channels = pathproof_engine::channels::predict(&local, &ChannelNic::from_smb(list), question);
-    crate::channels::conclude(&mut doc, channels);
     Ok(doc)
 }
 
@@ -174,12 +161,12 @@ fn of_peer(args: &ChannelsArgs, question: &Question) -> Result<ResultDoc> {
     let interrupted = interrupt::flag().context("cannot watch for Ctrl-C")?;
     let mut observers = Observers::default();
     let mut doc = coordinate::run(&plan, &target, observed, &Registry::new(), &interrupted, &mut observers);
-    if let Some(error) = &doc.error {
-        bail!("{}", error.message);
+    if doc.error.is_none()
+        && let Some(remote) = &doc.environment.server
+    {
+        let local = local(&doc, false)?;
+        let channels = crate::channels::between(&local, &crate::channels::nics(remote), question);
+        crate::channels::conclude(&mut doc, channels);
     }
-    let local = local(&doc, false)?;
-    let remote = doc.environment.server.as_ref().context("the peer did not tell its NICs")?;
-    let channels = crate::channels::between(&local, &crate::channels::nics(remote), question);
-    crate::channels::conclude(&mut doc, channels);
     Ok(doc)
 }

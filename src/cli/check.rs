@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use pathproof_model::{Direction, MigrateSpec, MtuSpec, Plan, ReachSpec, StepSpec, TrafficSpec};
 
 use super::raw::CheckArgs;
-use super::run::{ClientRun, Ending};
+use super::run::ClientRun;
 
 const MS: u64 = 1_000_000;
 
@@ -21,7 +21,8 @@ pub enum Depth {
 
 /// Runs the command.
 pub fn run(args: CheckArgs) -> Result<u8> {
-    let client = ClientRun::resolve(&args.client)?;
+    let mut client = ClientRun::resolve(&args.client)?;
+    client.criteria.expect(args.expect_rate.map(|rate| rate.0), args.expect_mtu);
     let plan = match &args.plan {
         Some(file) => {
             let text = std::fs::read_to_string(file)
@@ -37,14 +38,14 @@ pub fn run(args: CheckArgs) -> Result<u8> {
                 (_, true) => Depth::Thorough,
                 _ => Depth::Usual,
             };
-            plan(depth, &args.over, client.seed)
+            plan(depth, &args.over, args.expect_mtu, client.seed)
         }
     };
-    client.run(&plan, Ending::Judged)
+    client.run(&plan)
 }
 
 /// The steps of a check.
-pub fn plan(depth: Depth, over: &str, seed: u64) -> Plan {
+pub fn plan(depth: Depth, over: &str, expect_ip_mtu_bytes: Option<u32>, seed: u64) -> Plan {
     let (latency_ms, stream_ms, round_trips) = match depth {
         Depth::Quick => (1000, 1200, 10),
         Depth::Usual => (3000, 4000, 20),
@@ -73,7 +74,7 @@ pub fn plan(depth: Depth, over: &str, seed: u64) -> Plan {
         StepSpec::Facts,
         StepSpec::Reach(ReachSpec { count: round_trips }),
         // Before anything bulky: a path that loses large packets makes every later figure meaningless.
-        StepSpec::Mtu(MtuSpec::default()),
+        StepSpec::Mtu(MtuSpec { expect_ip_mtu_bytes, ..MtuSpec::default() }),
         StepSpec::Pingpong(latency),
         stream(Direction::Out, 1),
         stream(Direction::In, 1),

@@ -1,8 +1,6 @@
 //! `pathproof devices`: what this machine has to reach others with.
 
-use std::io;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::raw::{DevicesArgs, ListFormat};
 use crate::host::{self, devices};
@@ -15,6 +13,6 @@ pub fn run(args: &DevicesArgs) -> Result<u8> {
     };
     let mut text = Vec::new();
     devices::render(&host::observe(), format, &mut text)?;
-    io::Write::write_all(&mut io::stdout(), &text).context("cannot print the devices")?;
+    super::run::show(&text)?;
     Ok(0)
 }

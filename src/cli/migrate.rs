@@ -14,7 +14,7 @@ use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{MigrateSpec, Plan, StepSpec};
 
 use super::raw::{ClientArgs, Format};
-use super::run::{ClientRun, Ending};
+use super::run::{ClientRun, show};
 
 /// `migrate`.
 #[derive(Debug, Args)]
@@ -115,18 +115,19 @@ pub enum Performance {
 pub fn run(args: MigrateArgs) -> Result<u8> {
     let as_json = args.client.format == Format::Json;
     if let Some(file) = &args.plan {
-        show(&fleet::answer(file, as_json)?)?;
+        show(fleet::answer(file, as_json)?.as_bytes())?;
         return Ok(0);
     }
     let mut spec = resolve(&args)?;
     if let Some(pid) = args.pid {
         let measured = process::measure(pid, Duration::from_secs(1))?;
         if args.client.peer.is_none() && !args.client.self_test {
-            show(&if as_json {
+            let text = if as_json {
                 serde_json::to_string_pretty(&measured)? + "\n"
             } else {
                 process::words(&measured)
-            })?;
+            };
+            show(text.as_bytes())?;
             return Ok(0);
         }
         // The rehearsal's guest writes as the process does.
@@ -140,15 +141,7 @@ pub fn run(args: MigrateArgs) -> Result<u8> {
     let client = ClientRun::resolve(&args.client)?;
     let spec = MigrateSpec { seed: client.seed, ..spec };
     let plan = Plan { command: "migrate".into(), seed: client.seed, steps: vec![StepSpec::Migrate(spec)] };
-    client.run(&plan, Ending::Judged)
-}
-
-/// Prints an answer that is no result document. A reader that closes the pipe has seen enough.
-fn show(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot print the answer"),
-    }
+    client.run(&plan)
 }
 
 /// The disk that moves, if one does.

@@ -7,7 +7,7 @@ use pathproof_engine::mtu as engine;
 use pathproof_model::{MtuSpec, Plan, StepSpec};
 
 use super::raw::{MtuArgs, MtuFamily};
-use super::run::{ClientRun, Ending};
+use super::run::ClientRun;
 use crate::clock::RealClock;
 use crate::{coordinate, host, interrupt, steps};
 
@@ -47,11 +47,11 @@ pub fn run(args: MtuArgs) -> Result<u8> {
             Err(error) => doc.error = Some(error),
         }
         doc.environment.client = Some(observed.environment);
-        return client.judge_and_finish(doc, Ending::Judged);
+        return client.finish(doc);
     }
     let client = ClientRun::resolve(&args.client)?;
     let plan = plan(client.seed);
-    client.run(&plan, Ending::Judged)
+    client.run(&plan)
 }
 
 /// The step that the arguments mean.

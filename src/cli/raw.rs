@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pathproof_model::Direction;
-use pathproof_model::units::{Bytes, Nanoseconds};
+use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 
 /// Port of `pathproof serve`.
 pub const DEFAULT_PORT: u16 = 7797;
@@ -34,7 +34,8 @@ Begin with:
   pathproof serve            on one host; it prints the command for the other host
   pathproof check PEER       on the other host
 
-Exit codes: 0 fit, 1 ran and not fit (or cannot tell), 2 could not run, 130 interrupted.";
+Exit codes: 0 fit, 1 not fit, 2 could not run (bad input, unsupported, refused, unreachable), 3 cannot tell,
+130 interrupted by Ctrl-C, 143 by SIGTERM or SIGHUP.";
 
 const CHECK_USAGE: &str = "pathproof check [OPTIONS] <PEER | --self>";
 
@@ -45,7 +46,8 @@ Examples:
   pathproof check stor2 --thorough --criteria strict.toml
   pathproof check stor2 --format json | jq '.verdicts[]'
 
-Exit codes: 0 fit, 1 ran and not fit (or cannot tell), 2 could not run, 130 interrupted.";
+Exit codes: 0 fit, 1 not fit, 2 could not run (bad input, unsupported, refused, unreachable), 3 cannot tell,
+130 interrupted by Ctrl-C, 143 by SIGTERM or SIGHUP.";
 
 const BENCH_EXAMPLES: &str = "\
 Examples:
@@ -132,6 +134,12 @@ impl FromStr for Peer {
         }
         Ok(Peer { host: host.into(), port, text: text.into() })
     }
+}
+
+/// An IP MTU in bytes.
+fn ip_mtu(text: &str) -> Result<u32, String> {
+    let bytes = text.parse().ok().filter(|bytes| (68..=65_535).contains(bytes));
+    bytes.ok_or_else(|| format!("{text} is no IP MTU; give a number of bytes from 68 to 65535"))
 }
 
 /// Formats of a report.
@@ -222,6 +230,12 @@ pub struct CheckArgs {
     /// Transport.
     #[arg(long, default_value = "tcp")]
     pub over: String,
+    /// Goodput that each direction must reach. Without it the rate is held against the link speed, where that is known.
+    #[arg(long, value_name = "RATE")]
+    pub expect_rate: Option<BitsPerSecond>,
+    /// Every path must carry IP packets of so many bytes (68 to 65535).
+    #[arg(long, value_name = "BYTES", value_parser = ip_mtu)]
+    pub expect_mtu: Option<u32>,
     /// Run the steps of this TOML file instead.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "thorough", "over"])]
     pub plan: Option<PathBuf>,
@@ -256,7 +270,7 @@ pub struct MtuArgs {
     #[arg(long, value_name = "IF")]
     pub nic: Vec<String>,
     /// Fail unless every path carries IP packets of so many bytes (68 to 65535).
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, visible_alias = "expect-mtu", value_name = "BYTES", value_parser = ip_mtu)]
     pub expect: Option<u32>,
     /// Address family.
     #[arg(long, value_enum, default_value_t = MtuFamily::Both)]
@@ -312,6 +326,10 @@ pub struct TrafficArgs {
     /// Rate over all lanes: a payload rate (1Gbit/s) for stream, requests per second (5000/s) for request.
     #[arg(long, value_name = "RATE")]
     pub rate: Option<String>,
+    /// With stream: goodput that each direction must reach. Without it the rate is held against the link speed, where
+    /// that is known.
+    #[arg(long, value_name = "RATE")]
+    pub expect_rate: Option<BitsPerSecond>,
     /// Spin while waiting instead of sleeping; costs a core for each lane, and is labelled.
     #[arg(long)]
     pub busy_poll: bool,
@@ -421,6 +439,12 @@ pub struct ReportArgs {
     /// Judge it again by these limits, a TOML file.
     #[arg(long, value_name = "FILE")]
     pub criteria: Option<PathBuf>,
+    /// Judge it again: the goodput that each direction must reach.
+    #[arg(long, value_name = "RATE")]
+    pub expect_rate: Option<BitsPerSecond>,
+    /// Judge it again: every path must carry IP packets of so many bytes.
+    #[arg(long, value_name = "BYTES", value_parser = ip_mtu)]
+    pub expect_mtu: Option<u32>,
 }
 
 #[cfg(test)]

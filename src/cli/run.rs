@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use pathproof_model::{Criteria, ErrorKind, Plan, ResultDoc, StepError};
+use pathproof_model::{Criteria, ErrorKind, Plan, ResultDoc, RunOutcome, StepError, judge};
 use pathproof_report::{Hlog, Json, Render, Text};
 
 use super::raw::{ClientArgs, Format};
@@ -18,23 +18,52 @@ use crate::serve::{Listening, Settings};
 use crate::watch::{JsonStream, Keeper, Observers, Progress};
 use crate::{host, interrupt};
 
-/// How a run ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The verdicts decide between 0 and 1, and a failed step is judged with the rest.
-    Judged,
-    /// One measurement: a failed step means that it could not run.
-    Measured,
+/// What becomes of a finished document, for every command that makes one.
+pub struct Sink {
+    file: Option<DocumentFile>,
+    format: Format,
+}
+
+impl Sink {
+    /// Checks before anything is measured that `output` can be written. `-` is the document on standard output.
+    pub fn prepare(output: Option<&Path>, format: Format) -> Result<Sink> {
+        let to_stdout = output == Some(Path::new("-"));
+        let file = output.map(DocumentFile::prepare).transpose()?.flatten();
+        Ok(Sink { file, format: if to_stdout { Format::Json } else { format } })
+    }
+
+    /// Judges and finishes a document, writes it, prints it, and returns the exit code that stands in it.
+    pub fn finish(&self, mut doc: ResultDoc, criteria: &Criteria) -> Result<u8> {
+        pathproof_model::judge_into(&mut doc, criteria);
+        doc.finish(crate::wall::now_rfc3339());
+        if let Some(Err(error)) = self.file.as_ref().map(|file| file.write(&doc)) {
+            // What is printed must say the same as the exit code.
+            let message = format!("{error:#}");
+            doc.error.get_or_insert(StepError { kind: ErrorKind::System, message });
+            doc.conclude();
+        }
+        // Nothing measured and nothing to show: one sentence says it better than an empty report.
+        let empty = doc.steps.is_empty() && doc.error.is_some();
+        let shown = self.format == Format::Text && !empty;
+        if self.format != Format::Text || shown {
+            print(&doc, self.format)?;
+        }
+        let why = doc.error.as_ref().or_else(|| Some(judge::impossible(&doc)?.1));
+        // The report ends with it.
+        if let Some(error) = why.filter(|_| !shown && doc.outcome == RunOutcome::None) {
+            let _ = writeln!(io::stderr(), "pathproof: {}", error.message);
+        }
+        Ok(doc.exit_code.unwrap_or(super::EXIT_COULD_NOT_RUN))
+    }
 }
 
 /// A client command with everything resolved that can fail before the peer is called.
 pub struct ClientRun {
     target: Target,
-    file: Option<DocumentFile>,
-    document_to_stdout: bool,
-    format: Format,
+    sink: Sink,
     json_stream: bool,
-    criteria: Criteria,
+    /// What the run is judged by.
+    pub criteria: Criteria,
     /// Seed of everything random.
     pub seed: u64,
 }
@@ -67,7 +96,7 @@ impl ClientRun {
     /// Resolves the shared arguments. Fails before anything is measured.
     pub fn resolve(args: &ClientArgs) -> Result<ClientRun> {
         let typed = read_key(args.key.as_deref(), args.key_file.as_deref())?;
-        let file = args.output.as_deref().map(DocumentFile::prepare).transpose()?.flatten();
+        let sink = Sink::prepare(args.output.as_deref(), args.format)?;
         let target = match (&args.peer, args.self_test) {
             (Some(peer), _) => Target {
                 host: peer.host.clone(),
@@ -80,9 +109,7 @@ impl ClientRun {
         };
         Ok(ClientRun {
             target,
-            file,
-            document_to_stdout: args.output.as_deref() == Some(Path::new("-")),
-            format: args.format,
+            sink,
             json_stream: args.json_stream,
             criteria: read_criteria(args.criteria.as_deref())?,
             seed: args.seed,
@@ -90,7 +117,7 @@ impl ClientRun {
     }
 
     /// Runs the plan, judges, prints the report, and returns the exit code.
-    pub fn run(self, plan: &Plan, ending: Ending) -> Result<u8> {
+    pub fn run(self, plan: &Plan) -> Result<u8> {
         let interrupted = interrupt::flag().context("cannot watch for Ctrl-C")?;
         let registry = Registry::new();
         // A transport that this build does not have is a mistyped option, not a fault of the path.
@@ -98,7 +125,7 @@ impl ClientRun {
             registry.get(over)?;
         }
         let mut observers = Observers::default();
-        if let Some(file) = &self.file {
+        if let Some(file) = &self.sink.file {
             observers.0.push(Box::new(Keeper::new(file.clone())));
         }
         if self.json_stream {
@@ -112,51 +139,12 @@ impl ClientRun {
         if plan.command == "check" {
             crate::channels::predict_into(&mut doc);
         }
-        self.judge_and_finish(doc, ending)
+        self.finish(doc)
     }
 
-    /// Judges a document that this run did not measure by itself, then ends like [`ClientRun::finish`].
-    pub fn judge_and_finish(self, mut doc: ResultDoc, ending: Ending) -> Result<u8> {
-        pathproof_model::judge_into(&mut doc, &self.criteria);
-        self.finish(&doc, ending)
-    }
-
-    /// Writes and prints a finished document and returns the exit code.
-    pub fn finish(self, doc: &ResultDoc, ending: Ending) -> Result<u8> {
-        let written = self.file.as_ref().map_or(Ok(()), |file| file.write(doc));
-        // Nothing measured and nothing to show: one sentence says it better than an empty report.
-        let empty = doc.steps.is_empty() && doc.error.is_some();
-        let printed = if self.document_to_stdout {
-            print(doc, Format::Json)
-        } else if empty && self.format == Format::Text {
-            Ok(())
-        } else {
-            print(doc, self.format)
-        };
-        if let Some(error) = failure(doc, ending) {
-            let _ = writeln!(io::stderr(), "pathproof: {}", error.message);
-        }
-        written?;
-        printed?;
-        Ok(exit_code(doc, ending))
-    }
-}
-
-/// What stopped the run as a whole.
-fn failure(doc: &ResultDoc, ending: Ending) -> Option<&StepError> {
-    doc.error.as_ref().or_else(|| match ending {
-        Ending::Measured => doc.steps.iter().find_map(|s| s.error.as_ref()),
-        Ending::Judged => None,
-    })
-}
-
-fn exit_code(doc: &ResultDoc, ending: Ending) -> u8 {
-    match (failure(doc, ending), ending) {
-        (Some(error), _) if error.kind == ErrorKind::Interrupted => interrupt::EXIT_INTERRUPTED,
-        (Some(_), _) => super::EXIT_COULD_NOT_RUN,
-        // A measurement on its own is not a judgement of the path.
-        (None, Ending::Measured) => 0,
-        (None, Ending::Judged) => pathproof_model::exit_code(doc),
+    /// Ends with a document: judged, written, printed; returns the exit code.
+    pub fn finish(self, doc: ResultDoc) -> Result<u8> {
+        self.sink.finish(doc, &self.criteria)
     }
 }
 
@@ -170,9 +158,14 @@ pub fn print(doc: &ResultDoc, format: Format) -> Result<()> {
     };
     let mut text = Vec::new();
     renderer.render(doc, &mut text)?;
-    match io::stdout().write_all(&text).and_then(|()| io::stdout().flush()) {
+    show(&text)
+}
+
+/// Writes to standard output. A reader that closes the pipe has seen enough.
+pub fn show(text: &[u8]) -> Result<()> {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot print the report"),
+        other => other.context("cannot write to standard output"),
     }
 }
 

@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Plan, ResultDoc};
+use pathproof_model::{Criteria, ErrorKind, Plan, ResultDoc, StepError};
 use pathproof_smb2::{Credentials, Question, ServerReport};
 
 use super::raw::Format;
+use super::run::Sink;
 
 /// `smb`.
 #[derive(Debug, Args)]
@@ -34,7 +35,8 @@ pub struct AskArgs {
     /// Its port.
     #[arg(long, default_value_t = 445)]
     pub port: u16,
-    /// Account for the interface list, used only if the server does not tell it to anybody. Tried once.
+    /// Account for what the server does not tell to anybody: its interface list, and whether it demands encryption.
+    /// Tried once.
     #[arg(long, requires = "password_file")]
     pub user: Option<String>,
     /// Domain of the account; empty for a local one.
@@ -48,23 +50,26 @@ pub struct AskArgs {
     pub wait: Nanoseconds,
 }
 
-/// Asks `host`, whatever it takes to find it.
-pub fn ask(host: &str, args: &AskArgs) -> Result<ServerReport> {
+fn credentials(args: &AskArgs) -> Result<Option<Credentials>> {
     if args.wait.0 == 0 {
         bail!("--wait must be more than zero");
     }
-    let credentials = match (&args.user, &args.password_file) {
-        (Some(user), Some(file)) => Some(Credentials {
-            user: user.clone(),
-            domain: args.domain.clone(),
-            password: read_password(file)?,
-        }),
-        _ => None,
-    };
+    let (Some(user), Some(file)) = (&args.user, &args.password_file) else { return Ok(None) };
+    let password = read_password(file)?;
+    Ok(Some(Credentials { user: user.clone(), domain: args.domain.clone(), password }))
+}
+
+/// Asks the server at the first address that answers.
+fn ask(
+    host: &str,
+    addresses: &[SocketAddr],
+    credentials: Option<Credentials>,
+    wait: Nanoseconds,
+) -> Result<ServerReport> {
     let mut last = None;
-    for address in resolve(host, args.port)? {
-        let mut question = Question::new(address, bare_name(host));
-        question.timeout = Duration::from_nanos(args.wait.0);
+    for address in addresses {
+        let mut question = Question::new(*address, bare_name(host));
+        question.timeout = Duration::from_nanos(wait.0);
         question.credentials = credentials.clone();
         match pathproof_smb2::ask(&question) {
             Ok(report) => return Ok(report),
@@ -104,27 +109,29 @@ fn read_password(file: &Path) -> Result<String> {
 
 /// Runs the command.
 pub fn run(args: SmbArgs) -> Result<u8> {
-    let file = args.output.as_deref().map(crate::document::DocumentFile::prepare).transpose()?.flatten();
-    let report = ask(&args.host, &args.ask)?;
-    let doc = document("smb", &args.host, &report);
-    if let Some(file) = &file {
-        file.write(&doc)?;
-    }
-    let format = if args.output.as_deref() == Some(Path::new("-")) { Format::Json } else { args.format };
-    super::run::print(&doc, format)?;
-    Ok(pathproof_model::exit_code(&doc))
+    let sink = Sink::prepare(args.output.as_deref(), args.format)?;
+    sink.finish(document("smb", &args.host, &args.ask)?, &Criteria::default())
 }
 
-/// The result document of one server, as far as the server's own account goes.
-pub fn document(command: &str, host: &str, report: &ServerReport) -> ResultDoc {
+/// The result document of one server, as far as the server's own account goes. That it could not be asked stands in
+/// its `error`; only what was typed wrong is an error of this function.
+pub fn document(command: &str, host: &str, how: &AskArgs) -> Result<ResultDoc> {
+    let addresses = resolve(host, how.port);
+    let credentials = credentials(how)?;
     let observed = crate::host::observe();
-    let server = crate::smb::describe(report);
     let local_rdma = observed.environment.rdma.iter().any(|device| device.netdev.is_some());
     let plan = Plan { command: command.into(), ..Plan::default() };
     let mut doc = crate::coordinate::empty_document(Some(plan), Some(host.into()));
-    doc.findings = crate::smb::findings(report, &server, local_rdma);
-    doc.verdicts = crate::smb::verdicts(&server);
     doc.environment.client = Some(observed.environment);
-    doc.smb = Some(server);
-    doc
+    match addresses.and_then(|addresses| ask(host, &addresses, credentials, how.wait)) {
+        Ok(report) => {
+            let server = crate::smb::describe(&report);
+            doc.findings = crate::smb::findings(&report, &server, local_rdma);
+            doc.smb = Some(server);
+        }
+        Err(error) => {
+            doc.error = Some(StepError { kind: ErrorKind::Refused, message: format!("{error:#}") });
+        }
+    }
+    Ok(doc)
 }

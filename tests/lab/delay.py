@@ -28,7 +28,7 @@ def p50_ms(address):
     for _ in range(6):
         done = subprocess.run([BINARY, "bench", "pingpong", f"{address}:7471", "--key", KEY, "--over", "rdma", "--size", "64",
                                "--time", "250ms", "--warmup", "50ms", "--format", "json"], capture_output=True, text=True)
-        if done.returncode == 0:
+        if done.returncode in (0, 1, 3):  # measured; the delay may well be above the built-in limit
             return json.loads(done.stdout)["steps"][0]["summary"]["rtt_ns"]["p50"] / 1e6, ""
     return None, done.stderr
 

@@ -41,6 +41,13 @@ pub struct LatencyCriteria {
 pub struct ThroughputCriteria {
     /// Goodput as a share of the link speed.
     pub link_share_min: f64,
+    /// Goodput that the best run of each direction must reach, in bit/s, in place of a share of the link speed;
+    /// `None` for no expectation (`--expect-rate`).
+    #[serde(default)]
+    pub goodput_min_bits_per_s: Option<u64>,
+    /// Goodput of a paced stream as a share of its pace.
+    #[serde(default = "paced_share_min")]
+    pub paced_share_min: f64,
     /// Goodput over several NICs as a share of the sum of what each carries alone.
     pub nics_sum_share_min: f64,
     /// TCP segments sent again for each 10^9 payload bytes.
@@ -51,11 +58,16 @@ pub struct ThroughputCriteria {
     pub worst_second_share_min: f64,
 }
 
+/// For criteria stored before this limit existed.
+fn paced_share_min() -> f64 {
+    Criteria::default().throughput.paced_share_min
+}
+
 /// Limits of the path MTU.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MtuCriteria {
-    /// Largest IP packet that must pass, in bytes; `None` for no expectation.
+    /// Largest IP packet that must pass, in bytes; `None` for no expectation (`--expect-mtu`).
     #[serde(default)]
     pub ip_mtu_min_bytes: Option<u32>,
 }
@@ -86,6 +98,7 @@ impl Criteria {
         let criteria: Criteria = merged.try_into().map_err(fail)?;
         for (name, share) in [
             ("throughput.link_share_min", criteria.throughput.link_share_min),
+            ("throughput.paced_share_min", criteria.throughput.paced_share_min),
             ("throughput.nics_sum_share_min", criteria.throughput.nics_sum_share_min),
             ("throughput.worst_second_share_min", criteria.throughput.worst_second_share_min),
         ] {
@@ -94,6 +107,15 @@ impl Criteria {
             }
         }
         Ok(criteria)
+    }
+}
+
+impl Criteria {
+    /// Puts what a user expects of this path in place of what stands there, as far as something is expected.
+    pub fn expect(&mut self, goodput_bits_per_s: Option<u64>, ip_mtu_bytes: Option<u32>) {
+        let throughput = &mut self.throughput;
+        throughput.goodput_min_bits_per_s = goodput_bits_per_s.or(throughput.goodput_min_bits_per_s);
+        self.mtu.ip_mtu_min_bytes = ip_mtu_bytes.or(self.mtu.ip_mtu_min_bytes);
     }
 }
 

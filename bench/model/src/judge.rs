@@ -1,18 +1,24 @@
 //! From what was measured to whether the path is fit: one verdict for each thing that people ask about.
 //!
 //! Pure, so an old document can be judged again with other criteria. It refuses to pass what was not measured:
-//! no data is inconclusive, and a step that failed is a failure.
+//! no data is inconclusive, what has no yardstick is not judged, and a step that failed is a failure.
 //!
 //! Subjects are stable names that programs match on: `run`, `reach`, `latency/tcp`, `request/tcp`,
-//! `throughput/tcp/out`, `mtu/…`, `migrate/…`, `finding/CODE`.
+//! `throughput/tcp/out`, `mtu`, `migrate/tcp`, `channels`, `smb/…`, `finding/CODE`.
 
-use crate::{Criteria, ErrorKind, Outcome, ResultDoc, Severity, Step, StepError, StepKind, Verdict};
+use crate::verdict::{EXIT_CANNOT_TELL, EXIT_COULD_NOT_RUN, EXIT_INTERRUPTED, EXIT_NOT_FIT, EXIT_TERMINATED};
+use crate::{
+    Check, Conclusion, Criteria, ErrorKind, Outcome, ResultDoc, RunOutcome, Severity, Step, StepError,
+    StepKind, StepSpec, Unit, Verdict,
+};
 
+mod answers;
 mod link;
 mod migrate;
 mod mtu;
 mod traffic;
 
+pub use answers::demand;
 pub use link::{LinkSpeed, link_speed, nics_of};
 
 /// Judges a document. The order is that of the steps; what is wrong with the run as a whole comes first, what
@@ -27,9 +33,12 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
         }
         // Steps with one subject (one lane and several, say) are judged together, at the first of them.
         let group: Vec<&Step> = doc.steps[index..].iter().filter(|s| self::subject(s) == subject).collect();
-        let mut checks: Vec<Check> = group.iter().flat_map(|s| mishaps(s)).collect();
+        // A step that explains another one is no measurement of its subject; but bytes that differ always count.
+        let planned: Vec<&Step> = group.iter().copied().filter(|s| s.follows_up.is_none()).collect();
+        let mut checks: Vec<Check> = planned.iter().flat_map(|s| stops(s)).collect();
+        checks.extend(group.iter().flat_map(|s| corruption(s)));
         // What a failed step measured is shown in the report but is not evidence of fitness.
-        let whole: Vec<&Step> = group.iter().copied().filter(|s| s.error.is_none()).collect();
+        let whole: Vec<&Step> = planned.into_iter().filter(|s| s.error.is_none()).collect();
         if !whole.is_empty() {
             match step.kind {
                 StepKind::Reach => checks.extend(traffic::reach(&whole)),
@@ -39,15 +48,18 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                 StepKind::Migrate => checks.extend(migrate::migrate(&whole)),
                 StepKind::Mtu => checks.extend(mtu::paths(&whole, criteria)),
                 // Facts are judged through the findings that they lead to.
-                _ => {}
+                StepKind::Facts => {}
             }
         }
-        verdicts.extend(verdict(subject, checks));
+        verdicts.extend(Verdict::of(subject, checks));
     }
+    // What was judged without any step: a prediction, an SMB server's own account.
+    verdicts.extend(doc.channels.iter().filter(|_| is_about(doc, "channels")).flat_map(answers::channels));
+    verdicts.extend(doc.smb.iter().flat_map(answers::smb));
     verdicts.extend(findings(doc));
     if verdicts.is_empty() {
-        let reason = "nothing was measured, so nothing is proved".to_owned();
-        verdicts.push(Verdict { subject: "run".into(), outcome: Outcome::Inconclusive, reason });
+        let nothing = Check::inconclusive("measured", "nothing was measured, so nothing is proved");
+        verdicts.extend(Verdict::of("run", vec![nothing]));
     }
     verdicts
 }
@@ -58,38 +70,49 @@ pub fn judge_into(doc: &mut ResultDoc, criteria: &Criteria) {
     doc.criteria = Some(criteria.clone());
 }
 
-/// What all verdicts come to: the worst of them, and inconclusive when there is none.
-pub fn overall(doc: &ResultDoc) -> Outcome {
-    let worst = doc.verdicts.iter().map(|v| v.outcome).max().unwrap_or(Outcome::Inconclusive);
-    if doc.error.is_some() { worst.max(Outcome::Inconclusive) } else { worst }
+/// What a document comes to, from nothing but the document: the one place that decides the last line, `outcome`
+/// and the exit code, for every command.
+///
+/// 1. A run that ended early as a whole has no outcome.
+/// 2. What failed, failed, whatever else could not be told.
+/// 3. A step that could not be made (unsupported, refused, bad input) leaves the run without an outcome.
+/// 4. What could not be told leaves the answer open, and so does a run in which nothing was judged.
+pub fn conclusion(doc: &ResultDoc) -> Conclusion {
+    let (outcome, exit_code) = match &doc.error {
+        Some(error) => (RunOutcome::None, exit_of(error.kind)),
+        None if any(doc, Outcome::Fail) => (RunOutcome::NotFit, EXIT_NOT_FIT),
+        None => match impossible(doc) {
+            Some((_, error)) => (RunOutcome::None, exit_of(error.kind)),
+            None if any(doc, Outcome::Inconclusive) || !any(doc, Outcome::Pass) => {
+                (RunOutcome::CannotTell, EXIT_CANNOT_TELL)
+            }
+            None => (RunOutcome::Fit, 0),
+        },
+    };
+    Conclusion { outcome, exit_code }
 }
 
-/// Exit code of a run that could be made: 0 when fit, 1 when it is not or cannot be told.
-pub fn exit_code(doc: &ResultDoc) -> u8 {
-    u8::from(overall(doc) != Outcome::Pass)
+/// The first step that could not be made, or was interrupted, and why.
+pub fn impossible(doc: &ResultDoc) -> Option<(&Step, &StepError)> {
+    let planned = doc.steps.iter().filter(|step| step.follows_up.is_none());
+    let errors = planned.filter_map(|step| Some((step, step.error.as_ref()?)));
+    errors.into_iter().find(|(_, error)| error.kind.could_not_run() || error.kind.is_interruption())
 }
 
-/// One measured number against its limit.
-pub(crate) struct Check {
-    /// How it came out; `None` for a criterion that does not apply here.
-    outcome: Option<Outcome>,
-    text: String,
+fn any(doc: &ResultDoc, outcome: Outcome) -> bool {
+    doc.verdicts.iter().any(|verdict| verdict.outcome == outcome)
 }
 
-impl Check {
-    pub(crate) fn pass(text: impl Into<String>) -> Check {
-        Check { outcome: Some(Outcome::Pass), text: text.into() }
+fn exit_of(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Interrupted => EXIT_INTERRUPTED,
+        ErrorKind::Terminated => EXIT_TERMINATED,
+        _ => EXIT_COULD_NOT_RUN,
     }
-    pub(crate) fn fail(text: impl Into<String>) -> Check {
-        Check { outcome: Some(Outcome::Fail), text: text.into() }
-    }
-    pub(crate) fn unknown(text: impl Into<String>) -> Check {
-        Check { outcome: Some(Outcome::Inconclusive), text: text.into() }
-    }
-    /// The criterion does not apply, and the reason says so.
-    pub(crate) fn skipped(text: impl Into<String>) -> Check {
-        Check { outcome: None, text: text.into() }
-    }
+}
+
+fn is_about(doc: &ResultDoc, command: &str) -> bool {
+    doc.requested.as_ref().is_some_and(|plan| plan.command == command)
 }
 
 /// What a step is about, in the name that programs match on.
@@ -109,41 +132,39 @@ pub fn subject(step: &Step) -> String {
     }
 }
 
-/// The verdict of some checks: the worst outcome, and the reasons with the worst first. None without checks.
-fn verdict(subject: String, mut checks: Vec<Check>) -> Option<Verdict> {
-    let outcome = checks.iter().filter_map(|c| c.outcome).max();
-    if checks.is_empty() {
-        return None;
+/// What stopped a step, or a lane of it.
+fn stops(step: &Step) -> Vec<Check> {
+    match &step.error {
+        Some(error) => vec![stopped(&step.name, error)],
+        // A lane that died while the others went on.
+        None => {
+            let dead = step.lanes.iter().filter_map(|lane| Some((lane, lane.error.as_ref()?)));
+            let name =
+                |lane: &crate::LaneResult| format!("{}, lane {} at the {}", step.name, lane.lane, lane.end);
+            dead.map(|(lane, error)| stopped(&name(lane), error)).collect()
+        }
     }
-    // A criterion that does not apply proves nothing; with nothing else beside it the answer is open.
-    let outcome = outcome.unwrap_or(Outcome::Inconclusive);
-    checks.sort_by_key(|c| std::cmp::Reverse(c.outcome));
-    let reason = checks.into_iter().map(|c| c.text).collect::<Vec<_>>().join("; ");
-    Some(Verdict { subject, outcome, reason })
 }
 
-/// What went wrong with a step, whatever its kind.
-fn mishaps(step: &Step) -> Vec<Check> {
-    let mut checks = Vec::new();
-    match &step.error {
-        Some(error) => checks.push(stopped(&step.name, error)),
-        // A lane that died while the others went on.
-        None => checks.extend(step.lanes.iter().filter_map(|lane| Some((lane, lane.error.as_ref()?))).map(
-            |(lane, error)| stopped(&format!("{}, lane {} at the {}", step.name, lane.lane, lane.end), error),
-        )),
+/// Whether the bytes that arrived are those that were sent, where somebody looked or was to look.
+fn corruption(step: &Step) -> Option<Check> {
+    let asked = step.spec.as_ref().and_then(StepSpec::traffic).is_some_and(|traffic| traffic.verify);
+    let lanes = || step.lanes.iter().filter_map(|lane| lane.verified);
+    let text = |what: &str| format!("{}: {what}", step.name);
+    if step.summary.verified == Some(false) || lanes().any(|verified| !verified) {
+        return Some(Check::fail("verified", text("the bytes received differ from those sent")));
     }
-    if step.summary.verified == Some(false) || step.lanes.iter().any(|l| l.verified == Some(false)) {
-        checks.push(Check::fail(format!("{}: the bytes received differ from those sent", step.name)));
-    }
-    checks
+    let unseen = asked && step.error.is_none() && step.summary.verified.is_none();
+    unseen.then(|| Check::inconclusive("verified", text("the bytes were to be verified and were not")))
 }
 
 fn stopped(what: &str, error: &StepError) -> Check {
     let text = format!("{what} was stopped: {}", error.message);
-    match error.kind {
-        // The user's own doing says nothing about the path.
-        ErrorKind::Interrupted => Check::unknown(text),
-        _ => Check::fail(text),
+    // The user's own doing, or what a host cannot do, says nothing about the path.
+    if error.kind.is_interruption() || error.kind.could_not_run() {
+        Check::inconclusive("completed", text)
+    } else {
+        Check::fail("completed", text)
     }
 }
 
@@ -153,11 +174,14 @@ fn run(doc: &ResultDoc) -> Option<Verdict> {
         checks.push(stopped("the run", error));
     }
     let planned = doc.granted.as_ref().or(doc.requested.as_ref()).map_or(0, |plan| plan.steps.len());
-    let missing = planned.saturating_sub(doc.steps.len());
+    let made = doc.steps.iter().filter(|step| step.follows_up.is_none()).count();
+    let missing = planned.saturating_sub(made);
     if missing > 0 {
-        checks.push(Check::unknown(format!("{missing} of {planned} planned steps were not made")));
+        let text = format!("{missing} of {planned} planned steps were not made");
+        let check = Check::inconclusive("steps-made", text);
+        checks.push(check.numbers(made as f64, planned as f64, Unit::Count));
     }
-    verdict("run".into(), checks)
+    Verdict::of("run", checks)
 }
 
 fn findings(doc: &ResultDoc) -> Vec<Verdict> {
@@ -173,7 +197,7 @@ fn findings(doc: &ResultDoc) -> Vec<Verdict> {
             0 => finding.evidence.clone(),
             _ => format!("{} (and {more} more of this kind)", finding.evidence),
         };
-        verdicts.push(Verdict { subject, outcome: Outcome::Fail, reason });
+        verdicts.extend(Verdict::of(subject, vec![Check::fail(&finding.code, reason)]));
     }
     verdicts
 }

@@ -19,12 +19,13 @@ pub mod rdma;
 pub mod result;
 pub mod smb;
 pub mod units;
+pub mod verdict;
 
 pub use channels::{Answer, ChannelPair, Channels, UnusedNic};
 pub use criteria::Criteria;
 pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
 pub use finding::{Finding, Severity};
-pub use judge::{exit_code, judge, judge_into, overall};
+pub use judge::{conclusion, judge, judge_into};
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuPath, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare};
@@ -32,7 +33,8 @@ pub use numbers::Numbers;
 pub use plan::{Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficSpec};
 pub use rdma::{Carrier, RdmaEnd, RdmaProof};
 pub use result::{
-    ErrorKind, Half, HistogramRecord, Interval, LaneResult, LatencySummary, Outcome, ResultDoc, Step,
-    StepError, Summary, Tool, Verdict,
+    ErrorKind, FollowUp, Half, HistogramRecord, Interval, LaneResult, LatencySummary, ResultDoc, Step,
+    StepError, Summary, Tool,
 };
 pub use smb::{ObtainedBy, SmbAttempt, SmbInterface, SmbServer};
+pub use verdict::{Check, Conclusion, Outcome, RunOutcome, Unit, Verdict};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AloneSum, Channels, Criteria, Direction, Environment, Failover, Finding, Limits, MigrateDetail, MtuPath,
-    NicShare, Plan, SmbServer, StepKind, StepSpec,
+    NicShare, Plan, RunOutcome, SmbServer, StepKind, StepSpec, Verdict,
 };
 
 /// Name of the schema that documents of this version carry.
@@ -24,6 +24,16 @@ pub struct ResultDoc {
     pub tool: Tool,
     /// Wall-clock label of the start (RFC 3339, UTC). A label only: every duration comes from a monotonic clock.
     pub started_at: String,
+    /// Wall-clock label of the end; `null` in a document that is not finished: the run goes on, or was cut short.
+    #[serde(default)]
+    pub ended_at: Option<String>,
+    /// What the run comes to. The last line of the report and the exit code say the same.
+    #[serde(default)]
+    pub outcome: RunOutcome,
+    /// The exit code that goes with it: 0 fit, 1 not fit, 2 could not run, 3 cannot tell, 130 or 143 interrupted;
+    /// `null` in a document that is not finished.
+    #[serde(default)]
+    pub exit_code: Option<u8>,
     /// The peer as the user named it, and `self` for a machine against itself.
     pub peer: Option<String>,
     /// Both hosts.
@@ -60,6 +70,9 @@ impl ResultDoc {
             schema: SCHEMA.into(),
             tool,
             started_at: started_at.into(),
+            ended_at: None,
+            outcome: RunOutcome::None,
+            exit_code: None,
             peer: None,
             environment: Environments::default(),
             requested: None,
@@ -73,6 +86,18 @@ impl ResultDoc {
             smb: None,
             channels: None,
         }
+    }
+
+    /// Puts in what the document comes to. Nothing else in it may change afterwards.
+    pub fn conclude(&mut self) {
+        let conclusion = crate::judge::conclusion(self);
+        (self.outcome, self.exit_code) = (conclusion.outcome, Some(conclusion.exit_code));
+    }
+
+    /// Finishes the document of a run that is over.
+    pub fn finish(&mut self, ended_at: impl Into<String>) {
+        self.ended_at = Some(ended_at.into());
+        self.conclude();
     }
 }
 
@@ -94,6 +119,7 @@ impl Step {
             counters: BTreeMap::new(),
             chosen: BTreeMap::new(),
             error: None,
+            follows_up: None,
             detail: Detail::default(),
         }
     }
@@ -158,10 +184,24 @@ pub struct Step {
     pub chosen: BTreeMap<String, String>,
     /// What stopped the step, if something did. What was measured before stays in place.
     pub error: Option<StepError>,
+    /// What the step was made for, where no plan asked for it. Its figures explain another step and are not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows_up: Option<FollowUp>,
     /// Fields of particular kinds of step (`paths` of `mtu`, `rounds` of `migrate`, `proof` of RDMA …), beside
     /// the others in JSON.
     #[serde(flatten)]
     pub detail: Detail,
+}
+
+/// What a step that no plan asked for was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum FollowUp {
+    /// To see what one NIC of a striped step carries alone.
+    Alone,
+    /// To see why a step before it failed.
+    Cause,
 }
 
 /// Fields that only some kinds of step have; absent from the document where they do not apply.
@@ -393,29 +433,27 @@ pub enum ErrorKind {
     Resource,
     /// The operating system refused a call.
     System,
-    /// The user interrupted.
+    /// The user interrupted (Ctrl-C).
     Interrupted,
+    /// Somebody else ended the process in order (SIGTERM, SIGHUP).
+    Terminated,
 }
 
-/// One judgement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Verdict {
-    /// What was judged.
-    pub subject: String,
-    /// How it came out.
-    pub outcome: Outcome,
-    /// Why, with the measured number and the limit.
-    pub reason: String,
-}
+impl ErrorKind {
+    /// Whether the run was ended from outside; that says nothing about the path.
+    pub fn is_interruption(self) -> bool {
+        matches!(self, ErrorKind::Interrupted | ErrorKind::Terminated)
+    }
 
-/// How a judgement came out. No data is never a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// Fit.
-    Pass,
-    /// Cannot tell.
-    Inconclusive,
-    /// Not fit.
-    Fail,
+    /// Whether such an error means that the measurement could not be made, and so says nothing about the path.
+    pub fn could_not_run(self) -> bool {
+        matches!(
+            self,
+            ErrorKind::Unsupported
+                | ErrorKind::Invalid
+                | ErrorKind::Refused
+                | ErrorKind::Resource
+                | ErrorKind::System
+        )
+    }
 }

@@ -199,6 +199,7 @@ pub fn ask(question: &Question) -> Result<ServerReport, AskError> {
         let fresh = first.take();
         let result = match (way, &question.credentials) {
             (Way::Sessionless, _) => without_session(question, fresh),
+            (Way::Anonymous, _) if report.obtained_by.is_some() => continue,
             (Way::Anonymous, _) => with_session(question, None, &mut report.encryption_required),
             (Way::Credentials, None) => continue,
             (Way::Credentials, some) => {
@@ -206,6 +207,8 @@ pub fn ask(question: &Question) -> Result<ServerReport, AskError> {
             }
         };
         let outcome = match result {
+            // The first answer stands: it is what every client gets.
+            Ok(_) if report.obtained_by.is_some() => Outcome::Answered,
             Ok(list) => {
                 report.interfaces = list.interfaces;
                 report.unknown_families = list.unknown_families;
@@ -215,7 +218,9 @@ pub fn ask(question: &Question) -> Result<ServerReport, AskError> {
             Err(outcome) => outcome,
         };
         report.attempts.push(Attempt { way, outcome });
-        if report.obtained_by.is_some() {
+        // With an account at hand it is also learned whether the server demands encryption, which only a logon shows.
+        let left_to_learn = question.credentials.is_some() && report.encryption_required.is_none();
+        if report.obtained_by.is_some() && !left_to_learn {
             break;
         }
     }

@@ -1,8 +1,7 @@
 //! Judging migration rehearsals: memory equal at both ends, and the policy's own aim reached.
 
-use super::Check;
-use crate::Step;
 use crate::units::Nanoseconds;
+use crate::{Check, Step};
 
 /// The checks of all rehearsals over one transport.
 pub fn migrate(steps: &[&Step]) -> Vec<Check> {
@@ -11,15 +10,19 @@ pub fn migrate(steps: &[&Step]) -> Vec<Check> {
 
 fn one(step: &Step) -> Vec<Check> {
     let Some(detail) = &step.detail.migrate else {
-        return vec![Check::unknown(format!("{}: there is no account of it", step.name))];
+        return vec![Check::inconclusive("verified", format!("{}: there is no account of it", step.name))];
     };
     let name = &step.name;
     let mut checks = vec![];
     match (&detail.mismatch, detail.verified) {
         // That bytes differ is said for steps of every kind already.
-        (None, true) => checks.push(Check::pass(format!("{name}: every page agrees at both ends"))),
-        (Some(mismatch), _) => checks.push(Check::fail(format!("{name}: {mismatch}"))),
-        (None, false) => checks.push(Check::unknown(format!("{name}: the pages were not all compared"))),
+        (None, true) => {
+            checks.push(Check::pass("verified", format!("{name}: every page agrees at both ends")));
+        }
+        (Some(mismatch), _) => checks.push(Check::fail("verified", format!("{name}: {mismatch}"))),
+        (None, false) => {
+            checks.push(Check::inconclusive("verified", format!("{name}: the pages were not all compared")));
+        }
     }
     let reason = detail.reason.as_deref().unwrap_or("its live rounds did not end");
     let rounds = detail.guests.first().map_or(0, |g| g.rounds);
@@ -29,10 +32,10 @@ fn one(step: &Step) -> Vec<Check> {
         Nanoseconds(detail.total_ns),
         Nanoseconds(detail.downtime_ns)
     );
-    if detail.converged {
-        checks.push(Check::pass(format!("it converged ({reason}): {story}")));
+    checks.push(if detail.converged {
+        Check::pass("converged", format!("it converged ({reason}): {story}"))
     } else {
-        checks.push(Check::fail(format!("{name} did not converge ({reason}): {story}")));
-    }
+        Check::fail("converged", format!("{name} did not converge ({reason}): {story}"))
+    });
     checks
 }

@@ -114,18 +114,21 @@ fn a_lane_over_two_nics_is_held_against_both() {
 }
 
 #[test]
-fn an_unknown_link_speed_is_said_and_does_not_fail() {
+fn a_rate_without_a_yardstick_is_not_judged_and_the_rest_can_still_fail() {
     let mut doc = doc(vec![stream(40.0, 39.0, 0)]);
     doc.environment.server.as_mut().unwrap().nics[0].speed_bits_per_s = None;
     let (outcome, reason) = one(&doc);
-    assert_eq!(outcome, Outcome::Pass);
-    assert!(reason.contains("link speed unknown: the server's n0 has none"), "{reason}");
+    assert_eq!(outcome, Outcome::NotJudged);
+    assert!(reason.starts_with("goodput 40.00 Gbit/s is not judged"), "{reason}");
+    assert!(reason.contains("link speed unknown (the server's n0 has none)"), "{reason}");
+    doc.steps[0].summary.goodput_worst_second_bits_per_s = Some(1_000_000_000);
+    assert_eq!(one(&doc).0, Outcome::Fail);
 }
 
 #[test]
 fn a_link_without_a_speed_may_lose_more_in_its_own_queue_but_not_everything() {
     for (retransmits, expected, part) in [
-        (1100, Outcome::Pass, "550 per GB (limit of links without a speed 5000)"),
+        (1100, Outcome::NotJudged, "550 per GB (limit of links without a speed 5000)"),
         (12_000, Outcome::Fail, "6000 per GB, above the limit of links without a speed of 5000"),
     ] {
         let mut doc = doc(vec![stream(40.0, 39.0, retransmits)]);
@@ -164,13 +167,18 @@ fn the_slower_direction_of_both_is_held_against_the_link() {
 }
 
 #[test]
-fn a_paced_stream_is_not_held_against_the_link() {
-    let mut step = stream(1.0, 1.0, 0);
-    let spec = TrafficSpec { rate_bits_per_s: Some(1_000_000_000), ..TrafficSpec::default() };
-    step.spec = Some(StepSpec::Stream(spec));
-    let (outcome, reason) = one(&doc(vec![step]));
+fn a_paced_stream_is_held_against_its_pace_and_not_against_the_link() {
+    let judged = |gbits: f64| {
+        let mut step = stream(gbits, gbits, 0);
+        let spec = TrafficSpec { rate_bits_per_s: Some(1_000_000_000), ..TrafficSpec::default() };
+        step.spec = Some(StepSpec::Stream(spec));
+        one(&doc(vec![step]))
+    };
+    let (outcome, reason) = judged(1.0);
     assert_eq!(outcome, Outcome::Pass);
     assert!(reason.contains("paced at 1.00 Gbit/s"), "{reason}");
+    assert_eq!(judged(0.2).0, Outcome::Fail, "a fifth of what was to be sent");
+    assert_eq!(judged(0.0).0, Outcome::Fail);
 }
 
 #[test]
@@ -222,7 +230,7 @@ fn errors_of_steps_lanes_and_findings_fail() {
     let failed: Vec<_> = found.verdicts.iter().filter(|v| v.outcome == Outcome::Fail).collect();
     assert_eq!(failed.len(), 1, "{:?}", found.verdicts);
     assert_eq!(failed[0].subject, "finding/TCP-STALL");
-    assert_eq!(exit_code(&found), 1);
+    assert_eq!(conclusion(&found).exit_code, 1);
 }
 
 #[test]
@@ -240,15 +248,187 @@ fn a_run_that_ended_early_is_not_fit() {
     cut.requested = None;
     cut.error = Some(StepError { kind: ErrorKind::Interrupted, message: "interrupted".into() });
     cut.verdicts = judge(&cut, &Criteria::default());
-    assert_eq!(overall(&cut), Outcome::Inconclusive);
+    assert_eq!(conclusion(&cut), Conclusion { outcome: RunOutcome::None, exit_code: 130 });
+}
+
+/// The table of docs/RESULT-FORMAT.md: what a document holds, and what the run comes to.
+#[test]
+fn the_answer_and_the_exit_code_follow_from_the_document() {
+    let unknown_speed = |mut doc: ResultDoc| {
+        doc.environment.server.as_mut().unwrap().nics[0].speed_bits_per_s = None;
+        doc
+    };
+    let error = |kind| StepError { kind, message: "why".into() };
+    let stopped = |kind| Step { error: Some(error(kind)), ..step(StepKind::Stream, "x") };
+    let good = || stream(9.4, 9.0, 0);
+    let ended = |kind| ResultDoc { error: Some(error(kind)), ..doc(vec![good()]) };
+    let found = |code| ResultDoc { findings: vec![Finding::new(code, "seen")], ..doc(vec![good()]) };
+    for (what, doc, outcome, exit_code) in [
+        ("all pass", doc(vec![good(), pingpong(50_000, 30_000, 90_000)]), RunOutcome::Fit, 0),
+        (
+            "a pass, and one not judged",
+            { unknown_speed(doc(vec![good(), pingpong(50_000, 30_000, 90_000)])) },
+            RunOutcome::Fit,
+            0,
+        ),
+        ("nothing but not judged", unknown_speed(doc(vec![good()])), RunOutcome::CannotTell, 3),
+        ("nothing measured", doc(vec![]), RunOutcome::CannotTell, 3),
+        ("too few samples", doc(vec![good(), pingpong(50, 30_000, 90_000)]), RunOutcome::CannotTell, 3),
+        ("a limit missed", doc(vec![stream(1.0, 1.0, 0)]), RunOutcome::NotFit, 1),
+        (
+            "a limit missed, and too few samples",
+            { doc(vec![stream(1.0, 1.0, 0), pingpong(50, 30_000, 90_000)]) },
+            RunOutcome::NotFit,
+            1,
+        ),
+        ("an error found", found("TCP-STALL"), RunOutcome::NotFit, 1),
+        ("a warning found", found("TCP-RETRANSMITS"), RunOutcome::Fit, 0),
+        ("the peer left during a step", doc(vec![stopped(ErrorKind::PeerLost)]), RunOutcome::NotFit, 1),
+        ("a step unsupported", doc(vec![good(), stopped(ErrorKind::Unsupported)]), RunOutcome::None, 2),
+        ("a step refused", doc(vec![stopped(ErrorKind::Refused)]), RunOutcome::None, 2),
+        ("a step mistyped", doc(vec![stopped(ErrorKind::Invalid)]), RunOutcome::None, 2),
+        ("a step too large for the host", doc(vec![stopped(ErrorKind::Resource)]), RunOutcome::None, 2),
+        (
+            "a limit missed, and a step unsupported",
+            { doc(vec![stream(1.0, 1.0, 0), stopped(ErrorKind::Unsupported)]) },
+            RunOutcome::NotFit,
+            1,
+        ),
+        ("never reached", ended(ErrorKind::Refused), RunOutcome::None, 2),
+        ("cut short", ended(ErrorKind::PeerLost), RunOutcome::None, 2),
+        ("interrupted", ended(ErrorKind::Interrupted), RunOutcome::None, 130),
+        ("terminated", ended(ErrorKind::Terminated), RunOutcome::None, 143),
+    ] {
+        let mut doc = doc;
+        judge_into(&mut doc, &Criteria::default());
+        assert_eq!(conclusion(&doc), Conclusion { outcome, exit_code }, "{what}: {:?}", doc.verdicts);
+        doc.finish("2026-01-01T00:00:01Z");
+        assert_eq!((doc.outcome, doc.exit_code), (outcome, Some(exit_code)), "{what}");
+    }
+    let unjudged = doc(vec![good()]);
+    assert_eq!(conclusion(&unjudged).exit_code, 3, "a document without verdicts proves nothing");
 }
 
 #[test]
-fn exit_codes_follow_the_verdicts() {
-    let mut judged = doc(vec![stream(9.4, 9.0, 0), pingpong(50_000, 30_000, 90_000)]);
-    assert_eq!(exit_code(&judged), 1, "a document without verdicts is not fit");
-    judged.verdicts = judge(&judged, &Criteria::default());
-    assert_eq!(exit_code(&judged), 0, "{:?}", judged.verdicts);
+fn what_a_host_cannot_do_says_nothing_about_the_path() {
+    let error = StepError { kind: ErrorKind::Unsupported, message: "RDMA is not available".into() };
+    let (outcome, reason) = one(&doc(vec![Step { error: Some(error), ..step(StepKind::Stream, "rdma") }]));
+    assert_eq!(outcome, Outcome::Inconclusive, "{reason}");
+}
+
+#[test]
+fn checks_carry_their_numbers() {
+    let judged =
+        judge(&doc(vec![stream(9.4, 9.0, 12), pingpong(50_000, 30_000, 90_000)]), &Criteria::default());
+    let numbers = |subject: &str, criterion: &str| {
+        let verdict = judged.iter().find(|v| v.subject == subject).unwrap();
+        let check = verdict.checks.iter().find(|c| c.criterion == criterion).unwrap();
+        assert!(verdict.reason.contains(&check.text), "{verdict:?}");
+        (check.measured, check.limit, check.unit)
+    };
+    assert_eq!(numbers("throughput/tcp/out", "link-share"), (Some(0.94), Some(0.8), Some(Unit::Share)));
+    assert_eq!(numbers("throughput/tcp/out", "retransmits-per-gb").0, Some(6.0));
+    assert_eq!(numbers("latency/tcp", "round-trip-p99"), (Some(9e4), Some(1e7), Some(Unit::Ns)));
+}
+
+#[test]
+fn a_step_that_explains_another_is_not_judged_but_its_bytes_must_be_right() {
+    let follows_up = Some(crate::result::FollowUp::Alone);
+    let alone = Step { follows_up, ..stream(9.9, 9.9, 0) };
+    // Half of what the link does, and the NIC alone would pass.
+    let (outcome, reason) = one(&doc(vec![stream(4.0, 4.0, 0), alone.clone()]));
+    assert!(outcome == Outcome::Fail && reason.contains("goodput 4.00"), "{reason}");
+    let control = Step { follows_up, ..stream(0.0, 0.0, 0) };
+    assert_eq!(one(&doc(vec![stream(9.4, 9.0, 0), control])).0, Outcome::Pass);
+    let mut corrupt = alone;
+    corrupt.summary.verified = Some(false);
+    assert_eq!(one(&doc(vec![stream(9.4, 9.0, 0), corrupt])).0, Outcome::Fail);
+    // Nor does it stand in for a step of the plan that was not made.
+    let mut short = doc(vec![stream(9.4, 9.0, 0), Step { follows_up, ..stream(9.4, 9.0, 0) }]);
+    short.granted = Some(crate::Plan {
+        steps: vec![StepSpec::Stream(TrafficSpec::default()), StepSpec::Facts],
+        ..crate::Plan::default()
+    });
+    assert_eq!(judge(&short, &Criteria::default())[0].outcome, Outcome::Inconclusive);
+}
+
+#[test]
+fn what_was_to_be_verified_and_was_not_is_open() {
+    let mut step = stream(9.4, 9.0, 0);
+    step.spec = Some(StepSpec::Stream(TrafficSpec { verify: true, ..TrafficSpec::default() }));
+    assert_eq!(one(&doc(vec![step.clone()])).0, Outcome::Inconclusive);
+    step.summary.verified = Some(true);
+    assert_eq!(one(&doc(vec![step])).0, Outcome::Pass);
+}
+
+#[test]
+fn an_expected_rate_counts_before_the_link_speed() {
+    let mut criteria = Criteria::default();
+    criteria.expect(Some(5_000_000_000), None);
+    let judged = |gbits, speed| {
+        let mut doc = doc(vec![stream(gbits, gbits, 0)]);
+        doc.environment.server.as_mut().unwrap().nics[0].speed_bits_per_s = speed;
+        judge(&doc, &criteria)[0].clone()
+    };
+    assert_eq!(judged(5.5, None).outcome, Outcome::Pass);
+    assert_eq!(judged(5.5, Some(25_000_000_000)).outcome, Outcome::Pass, "what is expected counts");
+    let short = judged(4.9, None);
+    assert_eq!(short.outcome, Outcome::Fail);
+    assert!(
+        short.reason.starts_with("goodput 4.90 Gbit/s, below the 5.00 Gbit/s expected"),
+        "{}",
+        short.reason
+    );
+    assert_eq!(short.checks[0].limit, Some(5e9));
+}
+
+#[test]
+fn a_server_whose_demands_are_not_known_may_not_be_called_fit_for_direct_placement() {
+    let server = |encryption_required, rdma, transforms: &[&str]| {
+        let interface = crate::SmbInterface {
+            index: 7,
+            speed_bits_per_s: None,
+            rss: true,
+            rdma,
+            address: [10, 0, 0, 9].into(),
+        };
+        ResultDoc {
+            smb: Some(crate::SmbServer {
+                address: "10.0.0.9:445".into(),
+                dialect: "3.1.1".into(),
+                capabilities: vec![],
+                multichannel: true,
+                signing_required: false,
+                signing: None,
+                encryption: None,
+                encryption_required,
+                rdma_transforms: transforms.iter().map(ToString::to_string).collect(),
+                max_read_bytes: 1,
+                max_write_bytes: 1,
+                max_transact_bytes: 1,
+                server_guid: String::new(),
+                clock_skew_ns: None,
+                connect_ns: 1,
+                round_trip_ns: 1,
+                interfaces: vec![interface],
+                interfaces_obtained_by: crate::ObtainedBy::Sessionless,
+                attempts: vec![],
+            }),
+            ..doc(vec![])
+        }
+    };
+    for (encryption, rdma, transforms, exit_code) in [
+        (None, true, &[][..], 3),
+        (Some(true), true, &[], 1),
+        (Some(false), true, &[], 0),
+        (None, true, &["encryption"], 0),
+        (None, false, &[], 0),
+    ] {
+        let mut doc = server(encryption, rdma, transforms);
+        judge_into(&mut doc, &Criteria::default());
+        let (found, case) = (conclusion(&doc).exit_code, (encryption, rdma, transforms));
+        assert_eq!(found, exit_code, "{case:?}: {:?}", doc.verdicts);
+    }
 }
 
 #[test]
@@ -312,6 +492,18 @@ fn a_path_below_the_expected_mtu_fails_whoever_expects_it() {
 }
 
 #[test]
+fn a_nic_taken_away_on_purpose_makes_no_weak_second() {
+    let mut weak = stream(9.4, 1.0, 0);
+    weak.detail.failover =
+        Some(crate::Failover { failed_at_ns: Some(1_000_000_000), ..crate::Failover::default() });
+    let (outcome, reason) = one(&doc(vec![weak.clone()]));
+    assert_eq!(outcome, Outcome::Pass, "{reason}");
+    // One that was lost by itself is another matter.
+    weak.detail.failover = Some(crate::Failover::default());
+    assert_eq!(one(&doc(vec![weak])).0, Outcome::Fail);
+}
+
+#[test]
 fn a_weak_second_on_a_loopback_is_shown_and_not_judged() {
     let mut weak = stream(9.4, 1.0, 0);
     for lane in &mut weak.lanes {
@@ -319,7 +511,7 @@ fn a_weak_second_on_a_loopback_is_shown_and_not_judged() {
         lane.remote = Some("127.0.0.1:9".into());
     }
     let (outcome, reason) = one(&doc(vec![weak.clone()]));
-    assert_eq!(outcome, Outcome::Pass, "{reason}");
+    assert_eq!(outcome, Outcome::NotJudged, "{reason}");
     assert!(reason.contains("11 % of the mean (not judged on a loopback)"), "{reason}");
     weak.lanes[1].local = Some("10.0.0.2:7".into());
     assert_eq!(one(&doc(vec![weak])).0, Outcome::Fail);

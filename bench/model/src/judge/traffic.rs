@@ -2,23 +2,38 @@
 
 use std::net::SocketAddr;
 
-use super::{Check, LinkSpeed, link_speed};
+use super::{LinkSpeed, link_speed};
+use crate::criteria::ThroughputCriteria;
 use crate::units::{BitsPerSecond, Nanoseconds};
-use crate::{Criteria, Direction, LatencySummary, ResultDoc, Step};
+use crate::{Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, Unit};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
 pub(super) fn reach(steps: &[&Step]) -> Vec<Check> {
+    const NAME: &str = "round-trips-answered";
     steps
         .iter()
-        .map(|step| match step.summary.rtt_ns {
-            Some(rtt) if rtt.count > 0 => Check::pass(format!(
-                "{} of {} round trips answered, median {}",
-                rtt.count,
-                asked(step).unwrap_or(rtt.count),
-                Nanoseconds(rtt.p50)
-            )),
-            _ => Check::unknown("no round trip was completed"),
+        .map(|step| {
+            let answered = step.summary.rtt_ns.filter(|rtt| rtt.count > 0);
+            let asked = asked(step);
+            let check = match answered {
+                None => Check::inconclusive(NAME, "no round trip was completed"),
+                Some(rtt) if asked.is_some_and(|asked| rtt.count < asked) => Check::inconclusive(
+                    NAME,
+                    format!("only {} of {} round trips were completed", rtt.count, asked.unwrap_or_default()),
+                ),
+                Some(rtt) => Check::pass(
+                    NAME,
+                    format!(
+                        "{} of {} round trips answered, median {}",
+                        rtt.count,
+                        asked.unwrap_or(rtt.count),
+                        Nanoseconds(rtt.p50)
+                    ),
+                ),
+            };
+            let count = answered.map(|rtt| rtt.count as f64);
+            check.numbers(count, asked.map(|asked| asked as f64), Unit::Count)
         })
         .collect()
 }
@@ -37,13 +52,18 @@ pub(super) fn latency(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
         let label = label(steps, step);
         match step.summary.rtt_ns {
             Some(rtt) if rtt.count > 0 => {
-                checks.push(p99(&format!("{label}round trip"), &rtt, limits.p99_max_ns, limits.samples_min));
+                let what = format!("{label}round trip");
+                checks.push(p99("round-trip", &what, &rtt, limits.p99_max_ns, limits.samples_min));
                 if rtt.count >= limits.samples_min {
                     let jitter = rtt.p99.saturating_sub(rtt.p50);
-                    checks.push(at_most(&format!("{label}jitter p99-p50"), jitter, limits.jitter_max_ns));
+                    let what = format!("{label}jitter p99-p50");
+                    checks.push(at_most("round-trip-jitter", &what, jitter, limits.jitter_max_ns));
                 }
             }
-            _ => checks.push(Check::unknown(format!("{label}no round trip was measured"))),
+            _ => {
+                let text = format!("{label}no round trip was measured");
+                checks.push(Check::inconclusive("round-trip-p99", text));
+            }
         }
     }
     checks
@@ -55,48 +75,72 @@ pub(super) fn request(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
         .iter()
         .map(|step| {
             let label = label(steps, step);
-            let (what, times) = match (step.summary.response_ns, step.summary.service_ns) {
-                (Some(response), _) => ("response time (open loop)", Some(response)),
-                (None, service) => ("service time (closed loop)", service.or(step.summary.rtt_ns)),
+            let (name, what, times) = match (step.summary.response_ns, step.summary.service_ns) {
+                (Some(response), _) => ("response-time", "response time (open loop)", Some(response)),
+                (None, service) => {
+                    ("service-time", "service time (closed loop)", service.or(step.summary.rtt_ns))
+                }
             };
             match times {
                 Some(times) if times.count > 0 => {
-                    p99(&format!("{label}{what}"), &times, limits.loaded_p99_max_ns, limits.samples_min)
+                    let what = format!("{label}{what}");
+                    p99(name, &what, &times, limits.loaded_p99_max_ns, limits.samples_min)
                 }
-                _ => Check::unknown(format!("{label}no request was answered")),
+                _ => Check::inconclusive(&format!("{name}-p99"), format!("{label}no request was answered")),
             }
         })
         .collect()
 }
 
 /// A percentile of few samples is a guess; but when even half of those few are too slow, the answer is known.
-fn p99(what: &str, times: &LatencySummary, limit_ns: u64, samples_min: u64) -> Check {
+fn p99(name: &str, what: &str, times: &LatencySummary, limit_ns: u64, samples_min: u64) -> Check {
     if times.count >= samples_min {
-        return at_most(&format!("{what} p99"), times.p99, limit_ns);
+        return at_most(&format!("{name}-p99"), &format!("{what} p99"), times.p99, limit_ns);
     }
     if times.p50 > limit_ns {
-        return at_most(&format!("{what} p50"), times.p50, limit_ns);
+        return at_most(&format!("{name}-p50"), &format!("{what} p50"), times.p50, limit_ns);
     }
-    Check::unknown(format!(
-        "{what}: {} samples are too few for a p99 (at least {samples_min}); run longer",
-        times.count
-    ))
+    let text =
+        format!("{what}: {} samples are too few for a p99 (at least {samples_min}); run longer", times.count);
+    Check::inconclusive(&format!("{name}-p99"), text).numbers(None, limit_ns as f64, Unit::Ns)
 }
 
-fn at_most(what: &str, ns: u64, limit_ns: u64) -> Check {
+fn at_most(name: &str, what: &str, ns: u64, limit_ns: u64) -> Check {
     let (measured, limit) = (Nanoseconds(ns), Nanoseconds(limit_ns));
-    if ns <= limit_ns {
-        Check::pass(format!("{what} {measured} (limit {limit})"))
+    let text = if ns <= limit_ns {
+        format!("{what} {measured} (limit {limit})")
     } else {
-        Check::fail(format!("{what} {measured} is above the limit of {limit}"))
-    }
+        format!("{what} {measured} is above the limit of {limit}")
+    };
+    Check::of(name, ns <= limit_ns, text).numbers(ns as f64, limit_ns as f64, Unit::Ns)
 }
 
+/// A share against the least that it may be, with the text that leads to it.
+fn share_at_least(name: &str, text: &str, share: f64, share_min: f64) -> Check {
+    let limit = share_min * 100.0;
+    let text = if share >= share_min {
+        format!("{text} (at least {limit:.0} %)")
+    } else {
+        format!("{text}, below the limit of {limit:.0} %")
+    };
+    Check::of(name, share >= share_min, text).numbers(share, share_min, Unit::Share)
+}
+
+/// The rate comes first: without a yardstick for it the verdict is that nothing was judged, however steady it was.
 pub(super) fn throughput(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
-    let mut checks = vec![link_share(doc, steps, criteria.throughput.link_share_min)];
-    checks.extend(nics_sum(steps, criteria.throughput.nics_sum_share_min));
-    checks.extend(worst_second(steps, criteria.throughput.worst_second_share_min));
+    let limits = &criteria.throughput;
+    let (paced, free): (Vec<&Step>, Vec<&Step>) = steps.iter().partition(|step| pace(step).is_some());
+    let mut checks = Vec::new();
+    if !free.is_empty() {
+        checks.push(rate(doc, &free, limits));
+    } else if limits.goodput_min_bits_per_s.is_some() {
+        checks.push(rate(doc, &paced, limits));
+    }
+    checks.extend(paced.iter().map(|step| pace_kept(steps, step, limits.paced_share_min)));
+    checks.extend(nics_sum(steps, limits.nics_sum_share_min));
+    checks.extend(worst_second(steps, limits.worst_second_share_min));
     checks.extend(retransmits(doc, steps, criteria));
+    checks.extend(steps.iter().filter_map(|step| carrier(steps, step)));
     checks
 }
 
@@ -112,43 +156,60 @@ fn goodput(step: &Step) -> Option<u64> {
     }
 }
 
-fn paced(step: &Step) -> Option<u64> {
+/// The rate that a paced stream was to keep.
+fn pace(step: &Step) -> Option<u64> {
     step.spec.as_ref()?.traffic()?.rate_bits_per_s
 }
 
-/// The best run of the direction decides: one lane may be bound by a core where several reach the link.
-fn link_share(doc: &ResultDoc, steps: &[&Step], share_min: f64) -> Check {
-    let free = steps.iter().filter(|s| paced(s).is_none());
-    let best = free.filter_map(|s| Some((goodput(s)?, *s))).max_by_key(|(rate, _)| *rate);
+/// The best run of the direction decides: one lane may be bound by a core where several reach the link. It is held
+/// against the rate that the user expects, or else against the speed of the link.
+fn rate(doc: &ResultDoc, steps: &[&Step], limits: &ThroughputCriteria) -> Check {
+    let expected = limits.goodput_min_bits_per_s;
+    let best = steps.iter().filter_map(|s| Some((goodput(s)?, *s))).max_by_key(|(rate, _)| *rate);
     let Some((rate, step)) = best else {
-        return match steps.iter().find_map(|s| Some((paced(s)?, goodput(s)?))) {
-            Some((asked, got)) if got > 0 => Check::pass(format!(
-                "goodput {} (paced at {}, so not held against the link speed)",
-                BitsPerSecond(got),
-                BitsPerSecond(asked)
-            )),
-            _ => Check::unknown("no goodput was measured"),
-        };
+        let check = Check::inconclusive("goodput", "no goodput was measured");
+        return check.numbers(None, expected.map(|limit| limit as f64), Unit::BitsPerS);
     };
     let each = if step.direction == Some(Direction::Both) { " in the slower direction" } else { "" };
     let measured = format!("goodput {}{each}", BitsPerSecond(rate));
+    let number = rate as f64;
     if rate == 0 {
-        return Check::fail(format!("{measured}: not one byte arrived within the window"));
+        let text = format!("{measured}: not one byte arrived within the window");
+        return Check::fail("goodput", text).numbers(number, None, Unit::BitsPerS);
+    }
+    if let Some(expected) = expected {
+        let text = if rate >= expected {
+            format!("{measured} (at least {} expected)", BitsPerSecond(expected))
+        } else {
+            format!("{measured}, below the {} expected", BitsPerSecond(expected))
+        };
+        return Check::of("goodput", rate >= expected, text).numbers(number, expected as f64, Unit::BitsPerS);
     }
     match link_speed(doc, step) {
-        LinkSpeed::Unknown(why) => {
-            Check::pass(format!("{measured} (link speed unknown: {why}, so its share is not judged)"))
-        }
+        LinkSpeed::Unknown(why) => Check::not_judged(
+            "link-share",
+            format!(
+                "{measured} is not judged: link speed unknown ({why}); --expect-rate gives it a yardstick"
+            ),
+        ),
         LinkSpeed::Known(link) => {
-            let share = rate as f64 / link as f64;
+            let share = number / link as f64;
             let text = format!("{measured} is {:.1} % of the {} link", share * 100.0, BitsPerSecond(link));
-            if share >= share_min {
-                Check::pass(format!("{text} (at least {:.0} %)", share_min * 100.0))
-            } else {
-                Check::fail(format!("{text}, below the limit of {:.0} %", share_min * 100.0))
-            }
+            share_at_least("link-share", &text, share, limits.link_share_min)
         }
     }
+}
+
+/// Whether a paced stream kept its pace: the pace is its yardstick, whatever the link could do.
+fn pace_kept(steps: &[&Step], step: &Step, share_min: f64) -> Check {
+    const NAME: &str = "paced-share";
+    let label = label(steps, step);
+    let (Some(asked), Some(rate)) = (pace(step), goodput(step)) else {
+        return Check::inconclusive(NAME, format!("{label}no goodput was measured"));
+    };
+    let text =
+        format!("{label}goodput {} of a stream paced at {}", BitsPerSecond(rate), BitsPerSecond(asked));
+    share_at_least(NAME, &text, rate as f64 / asked as f64, share_min)
 }
 
 /// Several NICs together against the sum of what each carries alone.
@@ -157,8 +218,10 @@ fn nics_sum(steps: &[&Step], share_min: f64) -> Vec<Check> {
         steps.iter().filter_map(|s| Some((s.detail.alone.as_ref()?, s.summary.goodput_bits_per_s?)));
     compared
         .map(|(alone, together)| {
+            const NAME: &str = "nics-sum-share";
             let (Some(share), Some(sum)) = (alone.share_of_sum, alone.sum_bits_per_s) else {
-                return Check::unknown("not every NIC could be measured alone, so their sum is unknown");
+                let text = "not every NIC could be measured alone, so their sum is unknown";
+                return Check::inconclusive(NAME, text).numbers(None, share_min, Unit::Share);
             };
             let text = format!(
                 "{} NICs carry {} together, {:.0} % of the {} that they carry one by one",
@@ -167,17 +230,21 @@ fn nics_sum(steps: &[&Step], share_min: f64) -> Vec<Check> {
                 share * 100.0,
                 BitsPerSecond(sum)
             );
-            if share >= share_min {
-                Check::pass(format!("{text} (at least {:.0} %)", share_min * 100.0))
-            } else {
-                Check::fail(format!("{text}, below the limit of {:.0} %", share_min * 100.0))
-            }
+            share_at_least(NAME, &text, share, share_min)
         })
         .collect()
 }
 
 /// The worst second of the worst run, against that run's own mean.
 fn worst_second(steps: &[&Step], share_min: f64) -> Option<Check> {
+    const NAME: &str = "worst-second-share";
+    // Where a NIC was taken away on purpose, the second in which that happened is weak on purpose too.
+    let steady: Vec<&Step> = steps.iter().copied().filter(|step| !sabotaged(step)).collect();
+    if steady.is_empty() && !steps.is_empty() {
+        let text = "a NIC was taken away on purpose, so the worst second is not judged";
+        return Some(Check::not_judged(NAME, text).numbers(None, share_min, Unit::Share));
+    }
+    let steps = &steady[..];
     let share = |step: &Step| {
         let mean = step.summary.goodput_bits_per_s.filter(|mean| *mean > 0)?;
         Some(step.summary.goodput_worst_second_bits_per_s? as f64 / mean as f64)
@@ -185,23 +252,26 @@ fn worst_second(steps: &[&Step], share_min: f64) -> Option<Check> {
     let worst = steps.iter().filter_map(|s| Some((share(s)?, *s))).min_by(|a, b| a.0.total_cmp(&b.0));
     let Some((share, step)) = worst else {
         let window_ns = steps.iter().filter_map(|s| s.summary.window_ns).max()?;
-        return Some(if window_ns < SECOND_NS {
-            Check::skipped("the window is shorter than a second, so the worst second is not judged")
+        let check = if window_ns < SECOND_NS {
+            Check::not_judged(NAME, "the window is shorter than a second, so the worst second is not judged")
         } else {
-            Check::unknown("the worst second is missing from the result")
-        });
+            Check::inconclusive(NAME, "the worst second is missing from the result")
+        };
+        return Some(check.numbers(None, share_min, Unit::Share));
     };
     let rate = BitsPerSecond(step.summary.goodput_worst_second_bits_per_s.unwrap_or_default());
     let text = format!("{}worst second {rate}, {:.0} % of the mean", label(steps, step), share * 100.0);
     // There is no path to be unsteady: a weak second shows that the host was busy with something else.
     if looped(step) {
-        return Some(Check::skipped(format!("{text} (not judged on a loopback)")));
+        let check = Check::not_judged(NAME, format!("{text} (not judged on a loopback)"));
+        return Some(check.numbers(share, share_min, Unit::Share));
     }
-    Some(if share >= share_min {
-        Check::pass(format!("{text} (at least {:.0} %)", share_min * 100.0))
-    } else {
-        Check::fail(format!("{text}, below the limit of {:.0} %", share_min * 100.0))
-    })
+    Some(share_at_least(NAME, &text, share, share_min))
+}
+
+/// Whether the user had a NIC fail within the step (`--fail`, `--watch-links`).
+fn sabotaged(step: &Step) -> bool {
+    step.detail.failover.as_ref().is_some_and(|failover| failover.failed_at_ns.is_some())
 }
 
 fn looped(step: &Step) -> bool {
@@ -230,12 +300,23 @@ fn retransmits(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Option<
         (limits.retransmits_per_gb_max, "")
     };
     let per_gb = again as f64 * 1e9 / bytes as f64;
-    Some(if per_gb <= per_gb_max {
-        Check::pass(format!("{again} retransmits, {per_gb:.0} per GB (limit{which} {per_gb_max:.0})"))
+    let text = if per_gb <= per_gb_max {
+        format!("{again} retransmits, {per_gb:.0} per GB (limit{which} {per_gb_max:.0})")
     } else {
-        Check::fail(format!(
-            "{again} retransmits, {per_gb:.0} per GB, above the limit{which} of {per_gb_max:.0}"
-        ))
+        format!("{again} retransmits, {per_gb:.0} per GB, above the limit{which} of {per_gb_max:.0}")
+    };
+    let check = Check::of("retransmits-per-gb", per_gb <= per_gb_max, text);
+    Some(check.numbers(per_gb, per_gb_max, Unit::PerGb))
+}
+
+/// What carried the payload of a step that was to go over RDMA, as far as counters tell. That they contradict it is
+/// a finding of its own; that a device has none is said, so that nobody takes the rate for proven RDMA.
+fn carrier(steps: &[&Step], step: &Step) -> Option<Check> {
+    let proof = step.detail.proof.as_ref()?;
+    let text = format!("{}{}", label(steps, step), proof.reason);
+    Some(match proof.transport {
+        Carrier::Rdma => Check::pass("carried-by-rdma", text),
+        _ => Check::not_judged("carried-by-rdma", text),
     })
 }
 

@@ -1,14 +1,15 @@
 //! The last line: fit, not fit, or cannot tell, and where to begin.
 
-use pathproof_model::{Outcome, ResultDoc, Severity, judge};
+use pathproof_model::{Outcome, ResultDoc, RunOutcome, Severity, StepError, judge};
 
 use crate::layout::{Style, hanging};
 
 pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
-    let (plain, text) = match judge::overall(doc) {
-        Outcome::Pass => ("FIT", passing(doc)),
-        Outcome::Fail => ("NOT FIT", failing(doc)),
-        Outcome::Inconclusive => ("CANNOT TELL", unclear(doc)),
+    let (plain, text) = match judge::conclusion(doc).outcome {
+        RunOutcome::Fit => ("FIT", passing(doc)),
+        RunOutcome::NotFit => ("NOT FIT", failing(doc)),
+        RunOutcome::CannotTell => ("CANNOT TELL", open(doc)),
+        RunOutcome::None => unfinished(doc),
     };
     let mut lines = hanging(&format!("{plain}: "), &text);
     if let Some(first) = lines.first_mut() {
@@ -23,9 +24,39 @@ pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
 }
 
 fn passing(doc: &ResultDoc) -> String {
+    let passed = doc.verdicts.iter().filter(|v| v.outcome == Outcome::Pass).count();
+    let unjudged = subjects(doc, Outcome::NotJudged);
     match doc.verdicts.as_slice() {
         [one] => format!("{} passes; nothing else was asked.", one.subject),
-        all => format!("all {} verdicts pass.", all.len()),
+        all if passed == all.len() => format!("all {passed} verdicts pass."),
+        all => format!("{passed} of {} verdicts pass, none fails. {}", all.len(), yardstick(&unjudged)),
+    }
+}
+
+fn yardstick(unjudged: &str) -> String {
+    format!(
+        "Not judged: {unjudged}, because nothing says what the link can do; give it a yardstick with --expect-rate \
+         RATE."
+    )
+}
+
+/// Why there is no answer, and the word for that.
+fn unfinished(doc: &ResultDoc) -> (&'static str, String) {
+    let whole = doc.error.as_ref().map(|error| (None, error));
+    let of_step = || judge::impossible(doc).map(|(step, error)| (Some(step), error));
+    let Some((step, StepError { kind, message })) = whole.or_else(of_step) else {
+        return ("CANNOT TELL", "the run did not come to its end. Run it again.".into());
+    };
+    if kind.is_interruption() {
+        return (
+            "INTERRUPTED",
+            "the run was ended before it was complete; what it measured stands above.".into(),
+        );
+    }
+    match step {
+        Some(step) => ("COULD NOT RUN", format!("{}: {message}", step.name)),
+        None if doc.steps.is_empty() => ("COULD NOT RUN", message.clone()),
+        None => ("CUT SHORT", format!("{message}. What was measured before stands above.")),
     }
 }
 
@@ -39,14 +70,14 @@ fn failing(doc: &ResultDoc) -> String {
     format!("{failed}. {advice}")
 }
 
-fn unclear(doc: &ResultDoc) -> String {
-    if let Some(error) = &doc.error {
-        return format!("the run ended early: {}", error.message);
-    }
+fn open(doc: &ResultDoc) -> String {
     if doc.verdicts.is_empty() {
         return "the document holds no verdict, so the run was cut short. Run it again.".into();
     }
     let open = subjects(doc, Outcome::Inconclusive);
+    if open.is_empty() {
+        return yardstick(&subjects(doc, Outcome::NotJudged));
+    }
     format!("{open} could not be judged; the reasons above say what is missing.")
 }
 
@@ -58,7 +89,7 @@ fn subjects(doc: &ResultDoc, outcome: Outcome) -> String {
 /// Where to begin when a limit was missed and no finding says why.
 fn advice(doc: &ResultDoc, subject: &str) -> &'static str {
     if doc.steps.iter().any(|s| s.error.is_some() && judge::subject(s) == subject) {
-        return "A step was stopped: mend what its reason names, then run again.";
+        return "A step was stopped: fix what its reason names, then run again.";
     }
     match subject.split('/').next().unwrap_or_default() {
         "reach" => "Check address, routes and firewalls on both hosts, then run again.",

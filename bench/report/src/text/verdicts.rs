@@ -12,9 +12,10 @@ pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
     let mut lines = vec![style.heading("VERDICTS")];
     for verdict in &doc.verdicts {
         let plain = match verdict.outcome {
-            Outcome::Pass => "pass   ",
-            Outcome::Fail => "FAIL   ",
-            Outcome::Inconclusive => "unclear",
+            Outcome::Pass => "pass       ",
+            Outcome::Fail => "FAIL       ",
+            Outcome::Inconclusive => "cannot tell",
+            Outcome::NotJudged => "not judged ",
         };
         let margin = format!("{plain}  {:width$}  ", verdict.subject);
         // A finding stands on the page already, with all that is known of it.
@@ -30,7 +31,7 @@ pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
             let marked = match verdict.outcome {
                 Outcome::Pass => style.good(plain),
                 Outcome::Fail => style.bad(plain),
-                Outcome::Inconclusive => style.doubtful(plain),
+                Outcome::Inconclusive | Outcome::NotJudged => style.doubtful(plain),
             };
             *first = first.replacen(plain, &marked, 1);
         }

@@ -1,0 +1,87 @@
+//! Judging what was answered rather than measured: an SMB server's own account, and a prediction of SMB's choice.
+
+use crate::{Channels, Check, ObtainedBy, SmbServer, Unit, Verdict};
+
+/// Whether SMB would use any pair of NICs.
+pub(super) fn channels(channels: &Channels) -> Option<Verdict> {
+    let chosen = channels.pairs.iter().filter(|pair| pair.chosen).count();
+    let text = match chosen {
+        0 => "no pair of NICs can carry traffic".to_owned(),
+        count => format!(
+            "{count} pair(s) of class {}, {} connection(s)",
+            channels.class.as_deref().unwrap_or("unknown"),
+            channels.connections
+        ),
+    };
+    let check = Check::of("pairs-chosen", chosen > 0, text).numbers(chosen as f64, 1.0, Unit::Count);
+    Verdict::of("channels", vec![check])
+}
+
+/// A server as a Multichannel and SMB Direct target.
+pub(super) fn smb(server: &SmbServer) -> Vec<Verdict> {
+    let verdicts = [
+        ("smb/multichannel", Some(multichannel(server))),
+        ("smb/interfaces", Some(interfaces(server))),
+        ("smb/direct-placement", direct_placement(server)),
+    ];
+    verdicts.into_iter().filter_map(|(subject, check)| Verdict::of(subject, vec![check?])).collect()
+}
+
+fn is_dialect_3(server: &SmbServer) -> bool {
+    server.dialect.starts_with('3')
+}
+
+fn multichannel(server: &SmbServer) -> Check {
+    let (offered, text) = match (is_dialect_3(server), server.multichannel) {
+        (false, _) => (false, format!("dialect {} has none", server.dialect)),
+        (true, false) => (false, "the server does not offer it".into()),
+        (true, true) => (true, format!("offered at dialect {}", server.dialect)),
+    };
+    Check::of("multichannel-offered", offered, text)
+}
+
+fn interfaces(server: &SmbServer) -> Check {
+    const NAME: &str = "interfaces-listed";
+    if server.interfaces_obtained_by == ObtainedBy::None {
+        return Check::inconclusive(NAME, "the server did not say which NICs it has");
+    }
+    let usable = server.interfaces.iter().filter(|nic| nic.index != 0).count();
+    let text = match usable {
+        0 => "the list holds no NIC that a client would use".to_owned(),
+        _ => format!("{} addresses listed", server.interfaces.len()),
+    };
+    Check::of(NAME, usable > 0, text).numbers(usable as f64, 1.0, Unit::Count)
+}
+
+/// What the server demands of all traffic that would keep clients from placing data by RDMA, where it has RDMA NICs.
+fn direct_placement(server: &SmbServer) -> Option<Check> {
+    const NAME: &str = "direct-placement";
+    if !server.interfaces.iter().any(|nic| nic.rdma) {
+        return None;
+    }
+    Some(match (demand(server), server.encryption_required) {
+        (Some(demand), _) if server.rdma_transforms.is_empty() => {
+            Check::fail(NAME, format!("{demand} is required and there is no RDMA transform for it"))
+        }
+        (Some(demand), _) => {
+            Check::pass(NAME, format!("{demand} is required, and there are RDMA transforms for that"))
+        }
+        // Before 3.0 there is no encryption to demand. Transforms would serve, whatever is demanded.
+        (None, None) if is_dialect_3(server) && server.rdma_transforms.is_empty() => Check::inconclusive(
+            NAME,
+            "whether the server demands encryption, which would stop direct placement, shows only after a logon; give \
+             --user and --password-file",
+        ),
+        (None, _) => Check::pass(NAME, "nothing that the server demands prevents it"),
+    })
+}
+
+/// What a server demands of every session, as far as it is known.
+pub fn demand(server: &SmbServer) -> Option<&'static str> {
+    match (server.signing_required, server.encryption_required == Some(true)) {
+        (true, true) => Some("signing and encryption"),
+        (true, false) => Some("signing"),
+        (false, true) => Some("encryption"),
+        (false, false) => None,
+    }
+}
