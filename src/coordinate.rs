@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
 
-use pathproof_api::{Clock, Offer, Tick};
+use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{
     Accept, Client, ClientEvent, Go, Hello, Message, Patience, Resume, encode_frame,
 };
 use pathproof_model::environment::Observed;
-use pathproof_model::{ErrorKind, Finding, FollowUp, Half, Plan, ResultDoc, Step, StepError, StepSpec, Tool};
+use pathproof_model::{
+    ErrorKind, Finding, FollowUp, Half, Plan, PlanRequest, ResultDoc, Step, StepError, StepSpec, Tool,
+};
 
 use crate::channels::Way;
 use crate::clock::RealClock;
+use crate::offers;
 use crate::registry::Registry;
 use crate::secure::{self, Key, SecureError};
 use crate::session::{Fresh, Heard, Link, Revival, Session};
@@ -97,10 +100,15 @@ fn conduct(
     interrupt: &Arc<AtomicBool>,
     observer: &mut dyn Observer,
 ) -> Result<(), StepError> {
+    steps::check_size(plan)?;
+    let request = plan.request().map_err(|why| error(ErrorKind::Invalid, why))?;
     let mut session = open(target, clock, interrupt)?;
-    let accept = greet(&mut session, plan, doc)?;
+    let accept = greet(&mut session, request, doc)?;
     doc.environment.server = Some(accept.environment.clone());
-    doc.granted = Some(accept.granted.clone());
+    // The steps that run are this end's own; the peer had a say in how much of them.
+    let (granted, reduced) = plan.granted(&accept.granted).map_err(|why| error(ErrorKind::Refused, why))?;
+    doc.granted = Some(granted.clone());
+    doc.findings.extend(reduced);
     doc.limits = Some(accept.limits.clone());
     doc.findings.extend(accept.findings.iter().cloned());
     let facts = SessionFacts {
@@ -114,12 +122,12 @@ fn conduct(
         environment: doc.environment.client.clone().unwrap_or_default(),
         peer_environment: accept.environment.clone(),
     };
-    if facts.outlives_its_path(&accept.granted) {
+    if facts.outlives_its_path(&granted.steps) {
         session.survive(way_back(&facts, &target.key));
     }
     observer.event(&RunEvent::Opened { doc });
     let mut turns = Turns { session, facts, registry, clock, pending: None };
-    let ended = turns.steps(&accept.granted.steps, doc, observer);
+    let ended = turns.steps(&granted.steps, doc, observer);
     turns.session.machine.bye(ended.as_ref().err().map_or("", |e| &e.message));
     turns.session.flush();
     for moved in &turns.session.moves {
@@ -284,10 +292,10 @@ pub fn prepare_socket(stream: &TcpStream) -> std::io::Result<()> {
     socket.set_tcp_user_timeout(Some(Duration::from_secs(5)))
 }
 
-fn greet(session: &mut Session<Client>, plan: &Plan, doc: &ResultDoc) -> Result<Accept, StepError> {
+fn greet(session: &mut Session<Client>, plan: PlanRequest, doc: &ResultDoc) -> Result<Accept, StepError> {
     let environment = doc.environment.client.clone().unwrap_or_default();
     let now = session.clock.now();
-    session.machine.hello(now, Hello { tool: tool(), plan: plan.clone(), environment });
+    session.machine.hello(now, Hello { tool: tool(), plan, environment });
     session.allow_large_messages();
     match session.event(Tick(u64::MAX)) {
         Some(ClientEvent::Accepted(accept)) => Ok(*accept),
@@ -389,9 +397,13 @@ impl Turns<'_> {
             started_ns: started.0,
             ..Step::new(spec.kind(), name.clone())
         };
-        let setup = Setup { step: number, spec, session: &self.facts, registry: self.registry };
-        let prepared = match runner.prepare(&setup) {
-            Ok(prepared) => prepared,
+        let setup = Setup { step: number, spec, paths: &[], session: &self.facts, registry: self.registry };
+        let here = &self.facts.environment;
+        let made = steps::affordable(spec, here)
+            .and_then(|()| runner.request(&setup))
+            .and_then(|request| Ok((request, runner.prepare(&setup)?)));
+        let (request, prepared) = match made {
+            Ok(made) => made,
             // Not fatal: the other steps may well be possible.
             Err(why) => {
                 self.turn(None, doc, observer)?;
@@ -399,10 +411,10 @@ impl Turns<'_> {
                 return Ok(());
             }
         };
-        let offers = prepared.offers().iter().map(|o| encode(&o.0)).collect();
-        let go = Go { step: number, spec: spec.clone(), offers };
+        let own = prepared.offers();
+        let go = Go { step: number, request, paths: prepared.paths(), offers: offers::to_texts(&own) };
         let peer = match self.turn(Some(go), doc, observer)? {
-            Answer::Ready(offers) => offers,
+            Answer::Ready(theirs) => offers::from_texts(&theirs, own.len())?,
             Answer::Cannot(why) => {
                 self.keep(Step { error: Some(why), ..blank }, doc, observer);
                 return Ok(());
@@ -465,9 +477,7 @@ impl Turns<'_> {
                     doc.findings.extend(ready.findings);
                     answer = match ready.error {
                         Some(why) => Answer::Cannot(why),
-                        None => Answer::Ready(
-                            ready.offers.iter().map(|o| Offer(decode(o).unwrap_or_default())).collect(),
-                        ),
+                        None => Answer::Ready(ready.offers),
                     };
                 }
                 Some(ClientEvent::Over(over)) => break Some(over),
@@ -502,7 +512,8 @@ fn mark(doc: &mut ResultDoc, first: usize, purpose: FollowUp) {
 }
 
 enum Answer {
-    Ready(Vec<Offer>),
+    /// With its offers as they came.
+    Ready(Vec<String>),
     Cannot(StepError),
     Nothing,
 }
@@ -566,6 +577,7 @@ mod tests {
         let settings = Settings {
             key: Key::new(Some("a key of the tests")),
             limits: Default::default(),
+            device: None,
             observe: Arc::new(Observed::default),
         };
         let server = Listening::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], settings).unwrap();

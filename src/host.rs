@@ -20,6 +20,7 @@ mod system;
 pub use counters::{NicBytes, nic_bytes};
 pub use links::{LinkChange, LinkEvents};
 pub use route::{nic_for_route, routes};
+pub use system::memory_available_bytes;
 
 /// The facts of this host and what is wrong with it at first sight.
 pub fn observe() -> Observed {

@@ -9,6 +9,7 @@ pub mod coordinate;
 pub mod document;
 pub mod host;
 pub mod interrupt;
+pub mod offers;
 pub mod registry;
 pub mod secure;
 pub mod serve;

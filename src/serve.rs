@@ -5,6 +5,9 @@
 //! key it costs one bounded thread for a bounded time; a stray connection is closed and named in the log. While
 //! nobody is connected it sleeps in `accept` and wakes for nothing.
 
+mod grant;
+mod memory;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -17,15 +20,17 @@ use pathproof_engine::control::{
     Accept, Go, LANE_MAGIC, MAGIC, PREAMBLE_BYTES, Patience, Ready, Resume, Server, ServerEvent,
 };
 use pathproof_model::environment::Observed;
-use pathproof_model::{ErrorKind, Finding, Half, Limits, Plan, StepError, StepSpec};
+use pathproof_model::{ErrorKind, Half, Limits, StepError, StepRequest, StepSpec};
 use pathproof_tcp::LanePreamble;
 
 use crate::clock::RealClock;
-use crate::coordinate::{decode, encode, hex, prepare_socket, tool};
+use crate::coordinate::{hex, prepare_socket, tool};
+use crate::offers;
 use crate::registry::Registry;
 use crate::secure::{self, Key};
 use crate::session::{Fresh, Link, Revival, Session};
 use crate::steps::{self, Context, End, Prepared, SessionFacts, Setup};
+use memory::{MemoryBudget, Reserved};
 
 /// How long a connection may take to say what it is, and to prove the key.
 const FIRST_BYTES: Duration = Duration::from_secs(5);
@@ -44,6 +49,8 @@ pub struct Settings {
     pub key: Key,
     /// What it grants at most.
     pub limits: Limits,
+    /// The RDMA device to use; `None` for the one with the address that a client reached.
+    pub device: Option<String>,
     /// Observes the host.
     pub observe: Observe,
 }
@@ -57,6 +64,8 @@ pub struct Listening {
 struct Shared {
     settings: Settings,
     registry: Registry,
+    /// Of all clients together.
+    memory: Arc<MemoryBudget>,
     clients: AtomicU32,
     unknown: AtomicU32,
     /// Sessions that a client may come back to, by token.
@@ -91,7 +100,7 @@ impl Drop for Place<'_> {
 
 impl Listening {
     /// Binds all addresses, or says which cannot be bound.
-    pub fn bind(addresses: &[SocketAddr], settings: Settings) -> anyhow::Result<Listening> {
+    pub fn bind(addresses: &[SocketAddr], mut settings: Settings) -> anyhow::Result<Listening> {
         use anyhow::Context as _;
         let mut listeners = Vec::with_capacity(addresses.len());
         for address in addresses {
@@ -100,9 +109,12 @@ impl Listening {
             })?;
             listeners.push(listener);
         }
+        let total = settings.limits.total_memory_bytes.unwrap_or_else(half_of_available_memory);
+        settings.limits.total_memory_bytes = Some(total);
         let shared = Shared {
             settings,
             registry: Registry::new(),
+            memory: MemoryBudget::new(total),
             clients: AtomicU32::new(0),
             unknown: AtomicU32::new(0),
             returns: Mutex::default(),
@@ -233,13 +245,15 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
         return;
     };
     let observed = (shared.settings.observe)();
-    let reasons = refusals(&hello.plan, limits);
-    if !reasons.is_empty() {
-        tracing::warn!(%from, "refused: {}", reasons.join("; "));
-        session.machine.reject(reasons);
-        session.flush();
-        return;
-    }
+    let granted = match grant::plan(&hello.plan, limits) {
+        Ok(granted) => granted,
+        Err(reasons) => {
+            tracing::warn!(%from, "refused: {}", reasons.join("; "));
+            session.machine.reject(reasons);
+            session.flush();
+            return;
+        }
+    };
     let secret = match random_secret() {
         Ok(secret) => secret,
         Err(error) => {
@@ -248,9 +262,7 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
             return;
         }
     };
-    let mut findings = observed.findings;
-    let granted = grant(&hello.plan, limits, &mut findings);
-    tracing::info!(%from, command = %hello.plan.command, steps = granted.steps.len(), "client accepted");
+    tracing::info!(%from, steps = granted.len(), "client accepted");
     let facts = SessionFacts {
         end: End::Server,
         secret,
@@ -262,7 +274,8 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
         peer_environment: hello.environment.clone(),
     };
     session.allow_large_messages();
-    let outlives = facts.outlives_its_path(&granted);
+    let asked: Vec<StepSpec> = hello.plan.steps.iter().map(StepRequest::to_spec).collect();
+    let outlives = facts.outlives_its_path(&asked);
     let now = session.clock.now();
     session.machine.accept(
         now,
@@ -271,7 +284,7 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
             granted,
             limits: limits.clone(),
             environment: observed.environment,
-            findings,
+            findings: observed.findings,
             session: hex(&secret),
         },
     );
@@ -326,103 +339,61 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
         };
         let mut next = None;
         let ready = go.map(|go| {
-            let (ready, prepared) = prepare(&go, facts, shared);
-            next = prepared.map(|p| (p, go));
+            let (ready, underway) = prepare(&go, facts, shared);
+            next = underway;
             ready
         });
         let now = session.clock.now();
         session.machine.turned(now, ended.map(|_| half.take().unwrap_or_default()), ready);
         session.flush();
-        if let Some((prepared, go)) = next {
+        if let Some(Underway { prepared, offers, _memory }) = next {
             let clock = session.clock.clone();
             let mut context = Context { channel: session, clock: &clock, progress: &mut |_| {} };
-            let offers = go.offers.iter().map(|o| Offer(decode(o).unwrap_or_default())).collect();
             half = Some(prepared.run(&mut context, offers));
         }
     }
 }
 
-fn prepare(go: &Go, facts: &SessionFacts, shared: &Shared) -> (Ready, Option<Box<dyn Prepared>>) {
-    let limits = &shared.settings.limits;
-    let mut findings = vec![];
-    let granted = grant_step(&go.spec, limits, &mut findings);
-    let blank =
-        |error| Ready { step: go.step, granted: granted.clone(), offers: vec![], error, findings: vec![] };
-    if granted != go.spec {
-        let message =
-            "the step asks for more than this peer grants, and more than it was told it would".into();
-        return (blank(Some(StepError { kind: ErrorKind::Refused, message })), None);
+/// A step that is ready to run, with the memory that it was given.
+struct Underway {
+    prepared: Box<dyn Prepared>,
+    offers: Vec<Offer>,
+    _memory: Reserved,
+}
+
+/// The answer to a step that is to go on, and the step where it does.
+fn prepare(go: &Go, facts: &SessionFacts, shared: &Shared) -> (Ready, Option<Underway>) {
+    let blank = Ready { step: go.step, offers: vec![], error: None, findings: vec![] };
+    match ready(go, facts, shared) {
+        Ok((own, underway)) => (Ready { offers: offers::to_texts(&own), ..blank }, Some(underway)),
+        Err(error) => (Ready { error: Some(error), ..blank }, None),
     }
-    let Some(runner) = steps::runner(go.spec.kind()) else {
-        let message = format!("the peer's build has no {:?} step; update it", go.spec.kind());
-        return (blank(Some(StepError { kind: ErrorKind::Unsupported, message })), None);
+}
+
+fn ready(go: &Go, facts: &SessionFacts, shared: &Shared) -> Result<(Vec<Offer>, Underway), StepError> {
+    let mut spec = go.request.to_spec();
+    let Some(runner) = steps::runner(spec.kind()) else {
+        let message = format!("the peer's build has no {:?} step; update it", spec.kind());
+        return Err(StepError { kind: ErrorKind::Unsupported, message });
     };
-    let setup = Setup { step: go.step, spec: &go.spec, session: facts, registry: &shared.registry };
-    match runner.prepare(&setup) {
-        Ok(prepared) => {
-            let offers = prepared.offers().iter().map(|o| encode(&o.0)).collect();
-            (Ready { offers, ..blank(None) }, Some(prepared))
-        }
-        Err(error) => {
-            let message = format!("at the peer: {}", error.message);
-            (blank(Some(StepError { message, ..error })), None)
-        }
+    let cost = runner.cost(&spec, go.paths.len());
+    grant::fits(&cost, &facts.limits).map_err(grant::refused)?;
+    let memory = shared.memory.reserve(cost.memory_bytes)?;
+    if let Some(device) = &shared.settings.device {
+        spec.choose_device(device);
     }
+    let setup =
+        Setup { step: go.step, spec: &spec, paths: &go.paths, session: facts, registry: &shared.registry };
+    let at_the_peer = |e: StepError| StepError { message: format!("at the peer: {}", e.message), ..e };
+    let prepared = runner.prepare(&setup).map_err(at_the_peer)?;
+    let own = prepared.offers();
+    let theirs = offers::from_texts(&go.offers, own.len()).map_err(at_the_peer)?;
+    Ok((own, Underway { prepared, offers: theirs, _memory: memory }))
 }
 
-/// Everything about a plan that cannot be granted even in part.
-fn refusals(plan: &Plan, limits: &Limits) -> Vec<String> {
-    const STEPS_MAX: usize = 1000;
-    let mut reasons = vec![];
-    if plan.steps.len() > STEPS_MAX {
-        reasons.push(format!("{} steps are planned and {STEPS_MAX} is the limit", plan.steps.len()));
-    }
-    for (i, step) in plan.steps.iter().enumerate() {
-        let Some(traffic) = step.traffic() else { continue };
-        if traffic.size_bytes > limits.message_bytes {
-            reasons.push(format!(
-                "step {i} has messages of {} bytes and the peer's limit is {}",
-                traffic.size_bytes, limits.message_bytes
-            ));
-        }
-        let memory = traffic
-            .size_bytes
-            .saturating_mul(2)
-            .saturating_mul(u64::from(traffic.depth))
-            .saturating_mul(u64::from(traffic.lanes.min(limits.lanes)));
-        if memory > limits.memory_bytes {
-            reasons.push(format!(
-                "step {i} needs {memory} bytes of memory and the peer's limit is {}; ask for fewer --lanes, a smaller --depth or --size",
-                limits.memory_bytes
-            ));
-        }
-    }
-    reasons
-}
-
-/// The plan with every step held against the limits; what was reduced becomes a finding.
-fn grant(plan: &Plan, limits: &Limits, findings: &mut Vec<Finding>) -> Plan {
-    let steps = plan.steps.iter().map(|s| grant_step(s, limits, findings)).collect();
-    Plan { steps, ..plan.clone() }
-}
-
-fn grant_step(spec: &StepSpec, limits: &Limits, findings: &mut Vec<Finding>) -> StepSpec {
-    let mut granted = spec.clone();
-    if let StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) = &mut granted {
-        if t.lanes > limits.lanes {
-            let evidence = format!("{} lanes were asked for and the peer granted {}", t.lanes, limits.lanes);
-            findings.push(
-                Finding::new("PLAN-REDUCED", evidence).with("asked", t.lanes).with("granted", limits.lanes),
-            );
-            t.lanes = limits.lanes;
-        }
-        if t.time_ns > limits.step_ns {
-            let evidence = format!("{} ns were asked for and the peer granted {}", t.time_ns, limits.step_ns);
-            findings.push(Finding::new("PLAN-REDUCED", evidence));
-            t.time_ns = limits.step_ns;
-        }
-    }
-    granted
+/// What steps may take together where nobody said how much. A host that does not tell has no such limit.
+fn half_of_available_memory() -> u64 {
+    crate::host::memory_available_bytes().map_or(u64::MAX, |bytes| bytes / 2)
 }
 
 fn random_secret() -> std::io::Result<[u8; 32]> {

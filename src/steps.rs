@@ -5,6 +5,7 @@
 //! control protocol, both ends `run` at the same time and return a [`Half`]; the client `merge`s the halves.
 //! To add a kind: a variant of `StepSpec`, a file here, and a line in [`runner`].
 
+mod cost;
 mod facts;
 mod migrate;
 mod mtu;
@@ -13,12 +14,16 @@ mod traffic;
 
 use std::net::SocketAddr;
 
+pub use cost::Cost;
 pub use mtu::{agentless as agentless_mtu, check_spec as check_mtu_spec};
 
 use pathproof_api::{Offer, TransportError};
 use pathproof_model::{
-    Environment, ErrorKind, Finding, Half, Limits, Plan, ResultDoc, Step, StepError, StepKind, StepSpec,
+    Environment, ErrorKind, Finding, Half, Limits, Plan, ResultDoc, Step, StepError, StepKind, StepRequest,
+    StepSpec,
 };
+
+use pathproof_model::units::Bytes;
 
 use crate::channels::Way;
 use crate::clock::RealClock;
@@ -83,8 +88,8 @@ impl SessionFacts {
 
     /// Whether the session outlives the path of its connection: it is about several NICs, and there is another
     /// way between the hosts. Both ends come to the same answer.
-    pub fn outlives_its_path(&self, plan: &Plan) -> bool {
-        plan.steps.iter().any(|step| step.over() == Some("multi")) && !self.other_ways().is_empty()
+    pub fn outlives_its_path(&self, steps: &[StepSpec]) -> bool {
+        steps.iter().any(|step| step.over() == Some("multi")) && !self.other_ways().is_empty()
     }
 
     /// The ways between the hosts other than the one that the session began on.
@@ -104,8 +109,10 @@ impl SessionFacts {
 pub struct Setup<'a> {
     /// Number of the step in its session.
     pub step: u32,
-    /// What to do.
+    /// What to do: at the client its own specification, at the server what it made of the client's request.
     pub spec: &'a StepSpec,
+    /// At the server: for each path of a lane over several NICs the index of its interface here, as the client has it.
+    pub paths: &'a [u32],
     /// The session.
     pub session: &'a SessionFacts,
     /// The transports.
@@ -126,6 +133,10 @@ pub struct Context<'a> {
 pub trait Prepared {
     /// What the other end needs to know, one for each lane.
     fn offers(&self) -> Vec<Offer>;
+    /// At the client: for each path of a lane over several NICs the index of the server's interface that it leads to.
+    fn paths(&self) -> Vec<u32> {
+        vec![]
+    }
     /// Runs this half. Never fails as a whole: what stopped it stands in the half, beside what was measured.
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half;
 }
@@ -134,8 +145,14 @@ pub trait Prepared {
 pub trait Runner: Sync {
     /// Short name for people.
     fn name(&self, spec: &StepSpec) -> String;
+    /// What the client's half needs of the server.
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
+        StepRequest::of(setup.spec).map_err(|message| StepError { kind: ErrorKind::Invalid, message })
+    }
     /// Makes this end's half ready.
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError>;
+    /// What the step costs an end, over so many paths for each lane. It must hold for any numbers whatever.
+    fn cost(&self, spec: &StepSpec, paths: usize) -> Cost;
     /// Longest time that the run may take, in ns.
     fn duration_ns(&self, spec: &StepSpec) -> u64;
     /// Fills `step` (at the client) from both halves. Lanes, histograms, intervals, counters and errors of both
@@ -172,6 +189,43 @@ pub fn runner(kind: StepKind) -> Option<&'static dyn Runner> {
         StepKind::Migrate => &migrate::Migrate,
         _ => return None,
     })
+}
+
+/// Refuses a plan that no pair of hosts could run, before anybody is dialled.
+pub fn check_size(plan: &Plan) -> Result<(), StepError> {
+    const STEPS_MAX: usize = 1000;
+    const LANES_MAX: u64 = 2 * 256;
+    let invalid = |message| Err(StepError { kind: ErrorKind::Invalid, message });
+    if plan.steps.len() > STEPS_MAX {
+        return invalid(format!("{} steps are planned and {STEPS_MAX} is the limit", plan.steps.len()));
+    }
+    for (number, spec) in plan.steps.iter().enumerate() {
+        let lanes = runner(spec.kind()).map_or(0, |runner| runner.cost(spec, 1).lanes);
+        if lanes > LANES_MAX {
+            return invalid(format!(
+                "step {number} has {lanes} lanes and {LANES_MAX} is the limit; one lane is one thread"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether this end has the memory for its half.
+pub fn affordable(spec: &StepSpec, here: &Environment) -> Result<(), StepError> {
+    let Some(runner) = runner(spec.kind()) else { return Ok(()) };
+    let need = runner.cost(spec, 1).memory_bytes;
+    match here.memory_available_bytes {
+        // A migration knows how much its budget leaves of its memory, and looks for itself.
+        Some(available) if need > available && spec.traffic().is_some() => Err(StepError {
+            kind: ErrorKind::Resource,
+            message: format!(
+                "this step needs {} here and {} are available; ask for fewer --lanes, a smaller --depth or --size",
+                Bytes(need),
+                Bytes(available)
+            ),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a migration is specified well enough to try, in one sentence where it is not.

@@ -12,12 +12,13 @@ pub const STRIPE_DEPTH: u32 = 32;
 
 /// Runs the command.
 pub fn run(args: BenchArgs) -> Result<u8> {
-    let (kind, args) = match args.what {
+    let (kind, mut args) = match args.what {
         BenchCommand::Stream(args) => (StepKind::Stream, args),
         BenchCommand::Pingpong(args) => (StepKind::Pingpong, args),
         BenchCommand::Request(args) => (StepKind::Request, args),
     };
     let spec = traffic(kind, &args)?;
+    args.client.own_device = args.device.clone();
     let mut client = ClientRun::resolve(&args.client)?;
     client.criteria.expect(args.expect_rate.map(|rate| rate.0), None);
     let step = match kind {
@@ -152,10 +153,11 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
             .with_context(|| format!("--option {option:?} is not of the form NAME=VALUE"))?;
         spec.options.insert(name.into(), value.into());
     }
-    for (name, value) in [("device", &args.device), ("peer_device", &args.peer_device)] {
-        if let Some(value) = value {
-            spec.options.insert(name.into(), value.clone());
-        }
+    if let Some(device) = &args.device {
+        spec.options.insert("device".into(), device.clone());
+    }
+    if let Some(device) = &args.peer_device {
+        bail!("--peer-device is the peer's to choose: start it with `pathproof serve --device {device}`");
     }
     Ok(spec)
 }

@@ -190,6 +190,9 @@ pub struct ClientArgs {
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// With --self, the RDMA device of the other end, which is this machine's too.
+    #[arg(skip)]
+    pub own_device: Option<String>,
 }
 
 /// `serve`.
@@ -210,9 +213,13 @@ pub struct ServeArgs {
     /// File with the key.
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// Limits, as clients=8,lanes=256,time=1h,size=64MiB,memory=64GiB (those are the defaults).
+    /// Limits, as clients=8,lanes=256,time=1h,size=64MiB,memory=64GiB (those are the defaults); total=BYTES for all clients together
+    /// [default: half of the memory available at start].
     #[arg(long, value_name = "LIMITS", default_value = "", hide_default_value = true)]
     pub limits: String,
+    /// RDMA device to serve with [default: the one with the address that a client reaches].
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
 }
 
 /// `check`.
@@ -361,8 +368,8 @@ pub struct TrafficArgs {
     /// RDMA device here [default: the one on the route to the peer].
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
-    /// RDMA device at the peer [default: the one with the address that was reached].
-    #[arg(long, value_name = "DEVICE")]
+    /// Gone: the peer chooses its device (pathproof serve --device).
+    #[arg(long, value_name = "DEVICE", hide = true)]
     pub peer_device: Option<String>,
     /// Option of the transport, as NAME=VALUE; may be repeated.
     #[arg(long = "option", value_name = "NAME=VALUE")]

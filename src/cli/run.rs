@@ -104,7 +104,7 @@ impl ClientRun {
                 key: Key::new(typed.as_deref()),
                 label: peer.text.clone(),
             },
-            (None, true) => serve_self()?,
+            (None, true) => serve_self(args.own_device.clone())?,
             (None, false) => bail!("name a PEER, or use --self"),
         };
         Ok(ClientRun {
@@ -170,10 +170,10 @@ pub fn show(text: &[u8]) -> Result<()> {
 }
 
 /// Starts the other end on this machine.
-fn serve_self() -> Result<Target> {
+fn serve_self(device: Option<String>) -> Result<Target> {
     let key = Key::new(None);
     let settings =
-        Settings { key: key.clone(), limits: Default::default(), observe: Arc::new(host::observe) };
+        Settings { key: key.clone(), limits: Default::default(), device, observe: Arc::new(host::observe) };
     let server = Listening::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], settings)?;
     let address = *server.addresses().first().context("the loopback listener has no address")?;
     server.run_in_background();

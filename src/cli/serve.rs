@@ -32,7 +32,12 @@ pub fn run(args: ServeArgs) -> Result<u8> {
         _ => None,
     };
     let key = Key::new(given.as_deref().or(made.as_deref()));
-    let settings = Settings { key, limits: limits.clone(), observe: Arc::new(host::observe) };
+    let settings = Settings {
+        key,
+        limits: limits.clone(),
+        device: args.device.clone(),
+        observe: Arc::new(host::observe),
+    };
     let server = Listening::bind(&args.listen, settings)?;
     announce(&server.addresses(), made.as_deref(), given.is_some(), &limits);
     server.run();
@@ -94,12 +99,11 @@ fn hosts_of(address: &SocketAddr) -> Vec<String> {
     hosts
 }
 
-/// `clients=8,lanes=64,time=10min,size=64MiB,memory=4GiB`, each optional.
+/// `clients=8,lanes=64,time=10min,size=64MiB,memory=4GiB`, each optional; also `total=8GiB`.
 fn parse_limits(text: &str) -> Result<Limits> {
     let mut limits = Limits::default();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-        let help =
-            "--limits takes clients=N, lanes=N, time=T, size=BYTES and memory=BYTES, separated by commas";
+        let help = "--limits takes clients=N, lanes=N, time=T, size=BYTES, memory=BYTES and total=BYTES, separated by commas";
         let (name, value) = part.split_once('=').with_context(|| format!("{part:?}: {help}"))?;
         let number =
             || value.parse::<u32>().ok().filter(|n| *n > 0).with_context(|| format!("{part:?}: {help}"));
@@ -109,6 +113,7 @@ fn parse_limits(text: &str) -> Result<Limits> {
             "time" => limits.step_ns = value.parse::<Nanoseconds>().context("--limits time")?.0,
             "size" => limits.message_bytes = value.parse::<Bytes>().context("--limits size")?.0,
             "memory" => limits.memory_bytes = value.parse::<Bytes>().context("--limits memory")?.0,
+            "total" => limits.total_memory_bytes = Some(value.parse::<Bytes>().context("--limits total")?.0),
             _ => bail!("{part:?}: {help}"),
         }
     }
@@ -121,6 +126,7 @@ mod tests {
 
     #[test]
     fn limits_are_read_with_their_units() {
+        assert_eq!(parse_limits("total=2GiB").unwrap().total_memory_bytes, Some(2 << 30));
         let limits = parse_limits("clients=2, time=90s,memory=1GiB").unwrap();
         assert_eq!((limits.clients, limits.step_ns, limits.memory_bytes), (2, 90_000_000_000, 1 << 30));
         for bad in ["clients", "clients=0", "speed=3", "time=5 years"] {

@@ -44,6 +44,11 @@ pub(super) fn facts() -> Environment {
     environment
 }
 
+/// Memory available without swapping at this moment, in bytes.
+pub fn memory_available_bytes() -> Option<u64> {
+    kib(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
+}
+
 /// Settings that bear on a path, by the names that `sysctl` uses.
 const SYSCTLS: [&str; 18] = [
     "net.core.busy_poll",

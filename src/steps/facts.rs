@@ -4,7 +4,7 @@
 use pathproof_api::Offer;
 use pathproof_model::{Half, Step, StepError, StepSpec};
 
-use super::{Context, Prepared, Runner, Setup};
+use super::{Context, Cost, Prepared, Runner, Setup};
 
 /// The runner.
 pub struct Facts;
@@ -20,6 +20,10 @@ impl Runner for Facts {
 
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
         Ok(Box::new(Nothing { nics: setup.session.environment.nics.len() as u64 }))
+    }
+
+    fn cost(&self, _spec: &StepSpec, _paths: usize) -> Cost {
+        Cost::default()
     }
 
     fn duration_ns(&self, _spec: &StepSpec) -> u64 {

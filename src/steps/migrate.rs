@@ -27,12 +27,14 @@ use pathproof_api::{
 use pathproof_engine::migrate::{AutoConverge, PAGE_BYTES, Pattern, Policy};
 use pathproof_model::units::Bytes;
 use pathproof_model::{
-    ErrorKind, Finding, Half, LaneResult, MigrateSpec, ResultDoc, Step, StepError, StepSpec, TrafficSpec,
+    ErrorKind, Finding, Half, LaneResult, MigrateSpec, ResultDoc, Step, StepError, StepRequest, StepSpec,
+    TrafficSpec,
 };
 use serde_json::json;
 
+use super::cost::{LANE_BYTES, OPERATION_BYTES};
 use super::traffic::{proof, verbs};
-use super::{Context, End, Prepared, Runner, Setup, failed, step_error};
+use super::{Context, Cost, End, Prepared, Runner, Setup, failed, step_error};
 use crate::session::Received;
 use destination::{DestinationLane, Served, Subject};
 use disk::{Disk, DiskStory};
@@ -45,6 +47,8 @@ use source::{Common, Job, Report, Slot, Worker};
 const CONNECT: Duration = Duration::from_secs(8);
 /// How long memory may take to become ready: this, and a second for each GiB.
 const READY_NS: u64 = 20_000_000_000;
+/// What is kept of each block of a disk: its hash, whether it has come, its version.
+const BLOCK_BYTES: u64 = 48;
 /// How often the coordinator looks around.
 const LOOK_NS: u64 = 10_000_000;
 
@@ -99,6 +103,8 @@ struct Ready {
     disk_lane: Option<LaneUnconnected>,
     /// The disk itself, at the source.
     disk: Option<Disk>,
+    /// Where the paths of each lane lead, over several NICs.
+    paths: Vec<u32>,
     overhead_bytes: u64,
     prepared_ns: u64,
 }
@@ -198,6 +204,20 @@ fn check(spec: &MigrateSpec) -> Result<(), StepError> {
     Ok(())
 }
 
+/// Largest message of a lane.
+fn message_bytes(spec: &MigrateSpec) -> u32 {
+    spec.chunk_bytes.max(wire::SLOT_BYTES)
+}
+
+/// Memory of one guest, given what both hosts have free.
+fn memory_bytes(setup: &Setup<'_>) -> Result<u64, StepError> {
+    let session = setup.session;
+    let limit = session.limits.memory_bytes.min(session.limits.total_memory_bytes.unwrap_or(u64::MAX));
+    let theirs = session.peer_environment.memory_available_bytes.unwrap_or(u64::MAX).min(limit);
+    let available = [session.environment.memory_available_bytes, Some(theirs)];
+    Ok(spec_of(setup.spec)?.memory_for(available, session.peer.ip() == session.local.ip()))
+}
+
 /// Everything that can be refused without looking at either host.
 pub fn check_all(spec: &MigrateSpec) -> Result<(), StepError> {
     check(spec)?;
@@ -222,6 +242,12 @@ impl Runner for Migrate {
         }
     }
 
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
+        // Both hosts are known by now, so a budget's memory is settled before it is asked for.
+        let spec = MigrateSpec { memory_bytes: memory_bytes(setup)?, ..spec_of(setup.spec)?.clone() };
+        StepRequest::of(&StepSpec::Migrate(spec)).map_err(invalid)
+    }
+
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
         let began = crate::clock::RealClock::new();
         let mut spec = spec_of(setup.spec)?.clone();
@@ -229,11 +255,11 @@ impl Runner for Migrate {
         let here = &setup.session.environment;
         let there = &setup.session.peer_environment;
         let same_host = setup.session.peer.ip() == setup.session.local.ip();
-        // Both ends know both numbers, so both come to the same size.
-        let available = [here.memory_available_bytes, there.memory_available_bytes];
-        spec.memory_bytes = spec.memory_for(available, same_host);
+        spec.memory_bytes = memory_bytes(setup)?;
         let spec = &spec;
         let policy = policy_of(spec)?;
+        verbs::check_congestion(setup.session.end, &spec.options)?;
+        let (lane_options, paths) = super::traffic::stripe(&spec.over, setup)?;
         // The log of a replay lies at the source; the destination needs no pattern.
         let pattern = match setup.session.end {
             End::Client => pattern_of(spec)?,
@@ -266,8 +292,8 @@ impl Runner for Migrate {
         let resource =
             |e: pathproof_api::RegionError| StepError { kind: ErrorKind::Resource, message: e.to_string() };
         let make_lane = |index: u32, guest: Option<&Arc<Region>>| {
-            let mut options = verbs::options(&as_traffic(spec), session.end, same_host);
-            options.extend(super::traffic::lane_options(&spec.over, session)?);
+            let mut options = verbs::options(&as_traffic(spec));
+            options.extend(lane_options.clone());
             let lane_spec = LaneSpec {
                 lane: index,
                 token: session.token(setup.step, index),
@@ -277,7 +303,7 @@ impl Runner for Migrate {
                 options,
                 framing: Framing::Framed,
                 depth: lane::DEPTH,
-                message_bytes_max: spec.chunk_bytes.max(wire::SLOT_BYTES),
+                message_bytes_max: message_bytes(spec),
                 ..LaneSpec::default()
             };
             let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
@@ -324,9 +350,37 @@ impl Runner for Migrate {
             slots: parts,
             disk_lane,
             disk,
+            paths,
             overhead_bytes,
             prepared_ns: began.now().0,
         }))
+    }
+
+    fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {
+        let Ok(spec) = spec_of(spec) else { return Cost::default() };
+        let places = u64::from(spec.parallel.min(spec.guests));
+        let disk_lanes = u64::from(spec.disk.is_some());
+        let lanes = places.saturating_mul(spec.lanes.into()).saturating_add(disk_lanes);
+        // The guest, a page for staging, and bitmaps: the log, the harvest, the round and the next one.
+        let bitmaps = spec.memory_bytes / PAGE_BYTES / 8 * 4;
+        let guest = spec.memory_bytes.saturating_add(PAGE_BYTES).saturating_add(bitmaps);
+        let striped = match spec.over.as_str() {
+            "multi" => pathproof_multi::memory_bytes(lane::DEPTH, message_bytes(spec).into(), paths),
+            _ => 0,
+        };
+        let queues = u64::from(lane::DEPTH) * OPERATION_BYTES;
+        let each_lane = LANE_BYTES + lane::MESSAGE_BYTES + queues;
+        let disk = spec.disk.as_ref().map_or(0, |disk| disk::blocks(disk.bytes).saturating_mul(BLOCK_BYTES));
+        let memory_bytes = guest
+            .saturating_mul(places)
+            .saturating_add(each_lane.saturating_add(striped).saturating_mul(lanes))
+            .saturating_add(disk);
+        Cost {
+            memory_bytes,
+            lanes,
+            time_ns: spec.time_limit_ns.unwrap_or(u64::MAX),
+            message_bytes: spec.chunk_bytes.into(),
+        }
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {
@@ -357,6 +411,10 @@ fn ready_ns(memory_bytes: u64) -> u64 {
 impl Prepared for Ready {
     fn offers(&self) -> Vec<Offer> {
         self.slots.iter().flat_map(|s| &s.lanes).chain(&self.disk_lane).map(|l| l.prepared.offer()).collect()
+    }
+
+    fn paths(&self) -> Vec<u32> {
+        self.paths.clone()
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {

@@ -27,7 +27,7 @@ pub use agentless::agentless;
 use drive::{Job, Prober, drive};
 use pairs::{Endpoint, Pair};
 
-use super::{Context, End, Prepared, Runner, Setup, failed};
+use super::{Context, Cost, End, Prepared, Runner, Setup, failed};
 use crate::session::Received;
 
 /// How long an end waits for the other to finish its searches.
@@ -121,6 +121,11 @@ impl Runner for Mtu {
             endpoints,
             responder,
         }))
+    }
+
+    fn cost(&self, _spec: &StepSpec, _paths: usize) -> Cost {
+        // Two sockets, one search and the largest packet for each of the pairs, whose number is bounded.
+        Cost { memory_bytes: 16 << 20, ..Cost::default() }
     }
 
     fn duration_ns(&self, _spec: &StepSpec) -> u64 {

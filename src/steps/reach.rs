@@ -6,7 +6,7 @@ use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{ErrorKind, Half, ReachSpec, Step, StepError, StepSpec};
 use serde_json::json;
 
-use super::{Context, End, Prepared, Runner, Setup, failed};
+use super::{Context, Cost, End, Prepared, Runner, Setup, failed};
 use crate::session::Received;
 
 const PATIENCE_NS: u64 = 3_000_000_000;
@@ -40,6 +40,12 @@ impl Runner for Reach {
             });
         }
         Ok(Box::new(Ready { end: setup.session.end, spec }))
+    }
+
+    fn cost(&self, spec: &StepSpec, _paths: usize) -> Cost {
+        // A message in each direction at a time: they load nothing, but each has its moment.
+        const MOMENT_NS: u64 = 1_000_000;
+        Cost { time_ns: u64::from(spec_of(spec).count) * MOMENT_NS, ..Cost::default() }
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {

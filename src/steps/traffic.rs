@@ -26,7 +26,8 @@ use pathproof_model::{
 };
 use serde_json::json;
 
-use super::{Context, End, Prepared, Runner, Setup, step_error};
+use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
+use super::{Context, Cost, End, Prepared, Runner, Setup, step_error};
 use crate::clock::RealClock;
 use crate::session::Received;
 use lane::{LaneJob, LaneOutcome, Part};
@@ -72,12 +73,13 @@ struct Lanes {
     lanes_clock: RealClock,
 }
 
-/// Options of lanes that other kinds of step open: the paths, over several NICs.
-pub(super) fn lane_options(
+/// The paths of lanes that other kinds of step open over several NICs: their options, and where they lead.
+pub(super) fn stripe(
     over: &str,
-    session: &super::SessionFacts,
-) -> Result<BTreeMap<String, String>, StepError> {
-    Ok(multi::plan(over, &BTreeMap::new(), session)?.map(|plan| plan.options).unwrap_or_default())
+    setup: &Setup<'_>,
+) -> Result<(BTreeMap<String, String>, Vec<u32>), StepError> {
+    let plan = multi::plan(over, &BTreeMap::new(), setup.session, setup.paths)?;
+    Ok(plan.map(|plan| (plan.options.clone(), plan.leads_to())).unwrap_or_default())
 }
 
 /// What a lane is for, as this end sees it. `direction` says where payload (or the question) goes.
@@ -149,7 +151,8 @@ impl Runner for Traffic {
         let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
         let caps = transport.probe().map_err(|e| step_error(&e))?;
         verbs::check(kind, spec, &caps)?;
-        let multi = multi::plan(&spec.over, &spec.options, session)?;
+        verbs::check_congestion(session.end, &spec.options)?;
+        let multi = multi::plan(&spec.over, &spec.options, session, setup.paths)?;
         let fail = spec.options.get(multi::FAIL).filter(|_| session.end == End::Client);
         let saboteur = fail.map(|text| multi::Saboteur::parse(text)).transpose()?;
         let outward = lanes_outward(spec);
@@ -179,6 +182,25 @@ impl Runner for Traffic {
         }
         let (end, seed, lanes_clock) = (session.end, session.seed, setup.registry.clock().clone());
         Ok(Box::new(Lanes { end, kind, spec: spec.clone(), seed, lanes, multi, saboteur, lanes_clock }))
+    }
+
+    fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {
+        let Some(traffic) = spec.traffic() else { return Cost::default() };
+        let ways = if traffic.direction == Direction::Both { 2 } else { 1 };
+        let lanes = u64::from(traffic.lanes) * ways;
+        let message_bytes = traffic.size_bytes.max(traffic.reply_bytes.unwrap_or(0));
+        let region = lane::Layout::of(spec.kind(), traffic).region_bytes;
+        let region = if traffic.huge_pages { rounded_up(region, HUGE_PAGE_BYTES) } else { region };
+        // The bytes that should have come, and room to make them.
+        let verified = if traffic.verify { message_bytes.saturating_mul(2) } else { 0 };
+        let operations = lane::operations(spec.kind(), traffic);
+        let striped = match traffic.over.as_str() {
+            "multi" => pathproof_multi::memory_bytes(operations, message_bytes, paths),
+            _ => 0,
+        };
+        let queues = u64::from(operations) * OPERATION_BYTES;
+        let each = [region, verified, striped, queues].into_iter().fold(LANE_BYTES, u64::saturating_add);
+        Cost { memory_bytes: each.saturating_mul(lanes), lanes, time_ns: traffic.length_ns(), message_bytes }
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {
@@ -238,7 +260,7 @@ fn lane_spec(
         // A stream's sender lives by its sends; elsewhere only the answer is news.
         send_reports: if kind == StepKind::Stream { SendReports::Prompt } else { SendReports::Lazy },
         max_segment_bytes: spec.max_segment_bytes,
-        options: verbs::options(spec, session.end, session.peer.ip() == session.local.ip()),
+        options: verbs::options(spec),
         ..LaneSpec::default()
     }
 }
@@ -254,6 +276,10 @@ enum News {
 impl Prepared for Lanes {
     fn offers(&self) -> Vec<Offer> {
         self.lanes.iter().map(|(_, lane)| lane.offer()).collect()
+    }
+
+    fn paths(&self) -> Vec<u32> {
+        self.multi.as_ref().map(multi::Plan::leads_to).unwrap_or_default()
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
@@ -413,7 +439,7 @@ fn conduct(
     }
     let mut links = links(begin);
     // 3. They run; the control channel is idle unless something is wrong, or links are watched.
-    let length_ns = spec.warmup_ns + spec.time_ns + spec.cooldown_ns;
+    let length_ns = spec.length_ns();
     let finish = begin.plus_ns(length_ns);
     let mut running = count;
     let mut error = None;

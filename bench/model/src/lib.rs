@@ -9,6 +9,7 @@ pub mod channels;
 pub mod criteria;
 pub mod environment;
 pub mod finding;
+pub mod grant;
 pub mod judge;
 pub mod migrate;
 pub mod mtu;
@@ -16,6 +17,7 @@ pub mod multi;
 pub mod numbers;
 pub mod plan;
 pub mod rdma;
+pub mod request;
 pub mod result;
 pub mod smb;
 pub mod units;
@@ -25,6 +27,7 @@ pub use channels::{Answer, ChannelPair, Channels, UnusedNic};
 pub use criteria::Criteria;
 pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
 pub use finding::{Finding, Severity};
+pub use grant::Grant;
 pub use judge::{conclusion, judge, judge_into};
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuPath, MtuRouter, MtuTried};
@@ -32,6 +35,7 @@ pub use multi::{AloneNic, AloneSum, Failover, NicShare};
 pub use numbers::Numbers;
 pub use plan::{Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficSpec};
 pub use rdma::{Carrier, RdmaEnd, RdmaProof};
+pub use request::{PlanRequest, StepRequest};
 pub use result::{
     ErrorKind, FollowUp, Half, HistogramRecord, Interval, LaneResult, LatencySummary, ResultDoc, Step,
     StepError, Summary, Tool,

@@ -87,6 +87,19 @@ impl StepSpec {
         }
     }
 
+    /// Makes lanes over RDMA use `device` of this host.
+    pub fn choose_device(&mut self, device: &str) {
+        if self.over() != Some("rdma") {
+            return;
+        }
+        let options = match self {
+            StepSpec::Migrate(migrate) => &mut migrate.options,
+            StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => &mut t.options,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => return,
+        };
+        options.insert("device".into(), device.into());
+    }
+
     /// The transport of its lanes, where it has lanes.
     pub fn over(&self) -> Option<&str> {
         match self {
@@ -180,6 +193,13 @@ pub struct TrafficSpec {
     pub options: BTreeMap<String, String>,
 }
 
+impl TrafficSpec {
+    /// Warm-up, window and cool-down, in ns.
+    pub fn length_ns(&self) -> u64 {
+        self.warmup_ns.saturating_add(self.time_ns).saturating_add(self.cooldown_ns)
+    }
+}
+
 impl Default for TrafficSpec {
     fn default() -> Self {
         TrafficSpec {
@@ -248,6 +268,10 @@ pub struct Limits {
     pub message_bytes: u64,
     /// Most memory a step may take, in bytes.
     pub memory_bytes: u64,
+    /// Most memory that the steps of all clients together may take, in bytes; `None` stands for half of what is
+    /// available when the server starts.
+    #[serde(default)]
+    pub total_memory_bytes: Option<u64>,
 }
 
 impl Default for Limits {
@@ -258,6 +282,7 @@ impl Default for Limits {
             step_ns: 3_600_000_000_000,
             message_bytes: 64 << 20,
             memory_bytes: 64 << 30,
+            total_memory_bytes: None,
         }
     }
 }

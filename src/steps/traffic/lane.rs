@@ -15,6 +15,7 @@ use pathproof_model::{
 };
 
 use crate::clock::RealClock;
+use crate::steps::cost::rounded_up;
 use crate::steps::{End, step_error};
 
 /// Longest single wait in the kernel, so that a stop is seen in time.
@@ -96,14 +97,16 @@ impl Layout {
     /// once; otherwise one slot for each direction keeps the working set as small as the peers' tools do.
     pub fn of(kind: StepKind, spec: &TrafficSpec) -> Layout {
         let size = spec.size_bytes.max(spec.reply_bytes.unwrap_or(0));
-        let stride = size.next_multiple_of(64);
+        let stride = rounded_up(size, 64);
         let apart = spec.verify || spec.zero_copy || !["tcp", "rdma"].contains(&spec.over.as_str());
         let slots = match kind {
             StepKind::Pingpong => 1,
             _ if apart => u64::from(spec.depth),
             _ => 1,
         };
-        Layout { region_bytes: 2 * stride * slots + super::verbs::CONTROL_ROOM, stride, slots }
+        let region_bytes =
+            stride.saturating_mul(slots).saturating_mul(2).saturating_add(super::verbs::CONTROL_ROOM);
+        Layout { region_bytes, stride, slots }
     }
 
     /// Where outgoing messages lie.
@@ -173,7 +176,7 @@ impl Meter for ThreadMeter {
 }
 
 fn workload(job: &LaneJob, kind: StepKind, spec: &TrafficSpec, seed: u64, begin: Tick) -> Box<dyn Workload> {
-    let planned = begin.plus_ns(spec.warmup_ns + spec.time_ns + spec.cooldown_ns);
+    let planned = begin.plus_ns(spec.length_ns());
     // The passive end is told when to leave: by the lane, by the last message, or by the control channel.
     let stop = if job.part.is_active() { planned } else { planned.plus_ns(super::GRACE_NS + LINGER_NS) };
     let (send, receive) = (job.layout.send(job.region_id), job.layout.receive(job.region_id));
@@ -308,7 +311,7 @@ pub fn run(
     }
     let window = Window::after(begin, spec.warmup_ns, spec.time_ns);
     let linger_ns = if job.part.is_active() { 0 } else { LINGER_NS };
-    let hard = window.end.plus_ns(spec.cooldown_ns + super::GRACE_NS + linger_ns);
+    let hard = window.end.plus_ns(spec.cooldown_ns.saturating_add(super::GRACE_NS + linger_ns));
     // Over RDMA a passive end outlives the active one, so a peer that does not answer is never just gone home.
     let outlived = job.part.is_active() && spec.over == "rdma";
     let may_be_left = if outlived { Tick(u64::MAX) } else { window.end };

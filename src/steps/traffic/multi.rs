@@ -1,7 +1,7 @@
 //! Steps over several NICs: which paths, what each NIC carried by its own count, and what a failure did.
 //!
-//! Both ends know both hosts, so both compute the same paths by the same rules; nothing about them has to be
-//! said on the control channel.
+//! The client, who dials, chooses the paths by SMB's rules from what both hosts have. The server learns how many
+//! there are and which of its own interfaces each leads to: an address to dial never crosses.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,6 +20,9 @@ use crate::clock::RealClock;
 use crate::host::{NicBytes, nic_bytes};
 use crate::steps::{End, SessionFacts};
 
+/// The interface of a machine that talks to itself.
+const LOOPBACK: &str = "lo";
+
 /// Name of the option that takes a NIC down during a step.
 pub const FAIL: &str = "fail";
 
@@ -36,11 +39,18 @@ pub struct Plan {
     pub options: BTreeMap<String, String>,
     /// NIC of this end for each path.
     nics: Vec<String>,
+    /// At the client: index of the server's NIC for each path, 0 where it is not known.
+    towards: Vec<u32>,
     /// Why there is only one path, if so.
     alone: Option<String>,
 }
 
 impl Plan {
+    /// For each path the index of the server's interface that it leads to.
+    pub fn leads_to(&self) -> Vec<u32> {
+        self.towards.clone()
+    }
+
     /// This end's NICs, each once.
     pub fn nics(&self) -> Vec<String> {
         let named = self.nics.iter().filter(|nic| !nic.is_empty());
@@ -52,11 +62,13 @@ fn invalid(message: String) -> StepError {
     StepError { kind: ErrorKind::Invalid, message }
 }
 
-/// The paths between both hosts of the session; `None` for other transports.
+/// The paths between both hosts of the session; `None` for other transports. `towards` is the client's word for where
+/// each of its paths leads, at the server.
 pub fn plan(
     over: &str,
     options: &BTreeMap<String, String>,
     session: &SessionFacts,
+    towards: &[u32],
 ) -> Result<Option<Plan>, StepError> {
     if over != "multi" {
         return Ok(None);
@@ -65,6 +77,14 @@ pub fn plan(
     options.remove(FAIL);
     options.remove(super::singles::SINGLES);
     options.remove(super::links::WATCH_LINKS);
+    match session.end {
+        End::Client => dialled(options, session).map(Some),
+        End::Server => expected(options, session, towards).map(Some),
+    }
+}
+
+/// The paths that the client dials, by the rules of SMB from what both hosts have.
+fn dialled(mut options: BTreeMap<String, String>, session: &SessionFacts) -> Result<Plan, StepError> {
     let question = question(&mut options)?;
     let each = match options.remove("connections") {
         None => None,
@@ -73,20 +93,20 @@ pub fn plan(
             _ => return Err(invalid(format!("connections={text} is not between 1 and 16"))),
         },
     };
-    let (client, server, port) = match session.end {
-        End::Client => (&session.environment, &session.peer_environment, session.peer.port()),
-        End::Server => (&session.peer_environment, &session.environment, session.local.port()),
-    };
+    let (client, server, port) = (&session.environment, &session.peer_environment, session.peer.port());
     let mut paths = Vec::new();
     let mut nics = Vec::new();
+    let mut towards = Vec::new();
     let mut alone = None;
-    if options.contains_key("paths") {
+    if let Some(given) = options.get("paths") {
         nics.push(String::new());
+        towards = vec![0; given.split(';').count()];
     } else if session.local.ip().is_loopback() {
         // One machine against itself: two connections show the machinery, if not several NICs.
         let path = PathSpec { local: None, device: None, remote: None };
         paths = vec![path; each.unwrap_or(1).max(2) as usize];
-        nics = vec!["lo".into(); paths.len()];
+        nics = vec![LOOPBACK.into(); paths.len()];
+        towards = vec![0; paths.len()];
     } else {
         let channels = predict(&crate::channels::nics(client), &crate::channels::nics(server), &question);
         for pair in channels.pairs.iter().filter(|pair| pair.chosen) {
@@ -95,26 +115,55 @@ pub fn plan(
                 device: Some(pair.local_nic.clone()),
                 remote: Some(SocketAddr::new(pair.remote, port)),
             };
-            let nic = if session.end == End::Client { &pair.local_nic } else { &pair.remote_nic };
+            let theirs = server.nics.iter().find(|nic| nic.name == pair.remote_nic);
             let count = each.unwrap_or(pair.connections) as usize;
             paths.extend(std::iter::repeat_n(path, count));
-            nics.extend(std::iter::repeat_n(nic.clone(), count));
+            nics.extend(std::iter::repeat_n(pair.local_nic.clone(), count));
+            towards.extend(std::iter::repeat_n(theirs.map_or(0, |nic| nic.index), count));
         }
         if paths.is_empty() {
             alone = Some("no two NICs share a link, so one connection goes where the route leads".into());
             paths.push(PathSpec { local: None, device: None, remote: None });
             nics.push(String::new());
+            towards.push(0);
         }
     }
     paths.truncate(PATHS_MAX);
     nics.truncate(PATHS_MAX);
+    towards.truncate(PATHS_MAX);
     if !paths.is_empty() {
         let texts: Vec<String> = paths.iter().map(PathSpec::to_option).collect();
         options.insert("paths".into(), texts.join(";"));
     }
     let share = if question.rules == Rules::Windows { "fewest" } else { "weighted" };
     options.entry("share".into()).or_insert_with(|| share.into());
-    Ok(Some(Plan { options, nics, alone }))
+    Ok(Plan { options, nics, towards, alone })
+}
+
+/// The paths that the server expects.
+fn expected(
+    mut options: BTreeMap<String, String>,
+    session: &SessionFacts,
+    towards: &[u32],
+) -> Result<Plan, StepError> {
+    if !(1..=PATHS_MAX).contains(&towards.len()) {
+        return Err(invalid(format!(
+            "a lane over {} paths was asked for; 1 to {PATHS_MAX} are possible",
+            towards.len()
+        )));
+    }
+    let name = |index: &u32| {
+        let own = session.environment.nics.iter().find(|nic| nic.index == *index);
+        own.map_or_else(String::new, |nic| nic.name.clone())
+    };
+    let nics = match session.local.ip().is_loopback() {
+        true => vec![LOOPBACK.into(); towards.len()],
+        false => towards.iter().map(name).collect(),
+    };
+    let unbound = PathSpec { local: None, device: None, remote: None }.to_option();
+    options.insert("paths".into(), vec![unbound; towards.len()].join(";"));
+    options.entry("share".into()).or_insert_with(|| "fewest".into());
+    Ok(Plan { options, nics, towards: vec![], alone: None })
 }
 
 fn question(options: &mut BTreeMap<String, String>) -> Result<Question, StepError> {

@@ -106,21 +106,25 @@ pub fn workload(job: &LaneJob, spec: &TrafficSpec, seed: u64, stop: Tick) -> Opt
     })
 }
 
-/// The options for this end. `device`, `gid` and `port` name things of the client's host, `peer_device` and so on those of
-/// the server's, who finds them without the prefix. A client on the same machine means its own names for both.
-pub fn options(spec: &TrafficSpec, end: End, same_machine: bool) -> BTreeMap<String, String> {
-    const LOCAL: [&str; 3] = ["device", "gid", "port"];
+/// Refuses, at the server, a congestion control that its kernel does not have yet: asking for one loads a kernel module,
+/// which is not for a peer to bring about.
+pub fn check_congestion(end: End, options: &BTreeMap<String, String>) -> Result<(), StepError> {
+    const AVAILABLE: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";
+    let Some(name) = options.get("congestion").filter(|_| end == End::Server) else { return Ok(()) };
+    let available = std::fs::read_to_string(AVAILABLE).unwrap_or_default();
+    if available.split_whitespace().any(|known| known == name) {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "this kernel has no congestion control {name:?} at the moment, only {}; load it here first: modprobe tcp_{name}",
+        available.trim()
+    )))
+}
+
+/// The options that the transport gets: this end's own.
+pub fn options(spec: &TrafficSpec) -> BTreeMap<String, String> {
     let mut options = spec.options.clone();
     options.remove(super::proof::FOLLOWS);
-    for name in LOCAL {
-        let theirs = options.remove(&format!("peer_{name}"));
-        if end == End::Server {
-            let ours = options.remove(name);
-            if let Some(value) = theirs.or(ours.filter(|_| same_machine)) {
-                options.insert(name.into(), value);
-            }
-        }
-    }
     options
 }
 

@@ -61,6 +61,22 @@ impl Transport for Striped {
     }
 }
 
+/// Memory that a stripe of `paths` takes for `depth` operations of at most `message_bytes` bytes, beside that of its
+/// inner lanes; saturating, so that it can be asked about any numbers.
+pub fn memory_bytes(depth: u32, message_bytes: u64, paths: usize) -> u64 {
+    /// A thread while it connects, a queue, a connection, and room for moving staged messages.
+    const PATH_BYTES: u64 = 256 << 10;
+    let paths = paths as u64;
+    if paths <= 1 {
+        return 0;
+    }
+    let slots = u64::from(depth).saturating_add(paths);
+    let staging = slots.saturating_mul(message_bytes.div_ceil(64).saturating_mul(64));
+    let heads =
+        u64::from(depth).saturating_mul(2).saturating_add(17).saturating_mul(frame::HEAD_BYTES.into());
+    staging.saturating_add(heads.saturating_add(PATH_BYTES).saturating_mul(paths))
+}
+
 /// What a stripe over lanes with `inner` capabilities can do.
 fn caps(inner: &LaneCaps) -> LaneCaps {
     let mut caps = LaneCaps::two_sided("multi");

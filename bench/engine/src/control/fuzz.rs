@@ -7,12 +7,12 @@ use pathproof_api::Tick;
 
 fn any_message() -> impl Strategy<Value = Message> {
     let turn = (any::<Option<u32>>(), any::<bool>()).prop_map(|(ended, go)| {
-        let spec = pathproof_model::StepSpec::Facts;
-        Message::Turn(Turn { ended, go: go.then(|| Go { step: 1, spec, offers: vec!["!".into()] }) })
+        let request = pathproof_model::StepRequest::Facts;
+        let go = go.then(|| Go { step: 1, request, paths: vec![1], offers: vec!["!".into()] });
+        Message::Turn(Turn { ended, go })
     });
     let turned = (any::<bool>(), any::<u32>()).prop_map(|(half, step)| {
-        let granted = pathproof_model::StepSpec::Facts;
-        let ready = Ready { step, granted, offers: vec![], error: None, findings: vec![] };
+        let ready = Ready { step, offers: vec![], error: None, findings: vec![] };
         Message::Turned(Turned { half: half.then(Default::default), ready: (step % 2 == 0).then_some(ready) })
     });
     prop_oneof![

@@ -1,6 +1,6 @@
 //! The messages of the control protocol: a tag byte and a JSON body each.
 
-use pathproof_model::{Environment, Finding, Half, Limits, Plan, StepError, StepSpec, Tool};
+use pathproof_model::{Environment, Finding, Grant, Half, Limits, PlanRequest, StepError, StepRequest, Tool};
 use serde::{Deserialize, Serialize};
 
 /// Everything that can be said.
@@ -49,8 +49,8 @@ pub enum Message {
 pub struct Hello {
     /// The client's build.
     pub tool: Tool,
-    /// The plan, as far as it is known at the start.
-    pub plan: Plan,
+    /// What the plan needs of the server, as far as it is known at the start.
+    pub plan: PlanRequest,
     /// The client's host.
     pub environment: Environment,
 }
@@ -60,13 +60,13 @@ pub struct Hello {
 pub struct Accept {
     /// The server's build.
     pub tool: Tool,
-    /// The plan after the server's limits were applied.
-    pub granted: Plan,
+    /// What the server's limits allow of each step, in the order asked.
+    pub granted: Vec<Grant>,
     /// Those limits.
     pub limits: Limits,
     /// The server's host.
     pub environment: Environment,
-    /// What the server noticed: reductions, and its host's findings.
+    /// What the server noticed of its host.
     pub findings: Vec<Finding>,
     /// Secret of this session, hexadecimal; data lanes prove that they know it.
     pub session: String,
@@ -109,8 +109,11 @@ pub struct Turn {
 pub struct Go {
     /// Its number.
     pub step: u32,
-    /// What to do.
-    pub spec: StepSpec,
+    /// The server's part in it.
+    pub request: StepRequest,
+    /// Over several NICs: for each path of a lane the index of the server's interface that it leads to, 0 where that
+    /// is not known.
+    pub paths: Vec<u32>,
     /// The client's offers, one for each lane, base64.
     pub offers: Vec<String>,
 }
@@ -129,8 +132,6 @@ pub struct Turned {
 pub struct Ready {
     /// Its number.
     pub step: u32,
-    /// The step after the server's limits were applied.
-    pub granted: StepSpec,
     /// The server's offers, one for each lane, base64.
     pub offers: Vec<String>,
     /// Why the server cannot, if it cannot; then there are no offers.

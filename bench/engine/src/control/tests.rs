@@ -2,7 +2,7 @@
 
 use super::*;
 use pathproof_api::Tick;
-use pathproof_model::{ErrorKind, Half, Limits, Plan, ReachSpec, StepError, StepSpec};
+use pathproof_model::{ErrorKind, Half, Limits, PlanRequest, StepError, StepRequest};
 
 /// A client, a server and a clock that only the test moves.
 struct Wire {
@@ -100,13 +100,13 @@ impl Wire {
 }
 
 fn hello() -> Hello {
-    Hello { tool: Default::default(), plan: Plan::default(), environment: Default::default() }
+    Hello { tool: Default::default(), plan: PlanRequest::default(), environment: Default::default() }
 }
 
 fn accept() -> Accept {
     Accept {
         tool: Default::default(),
-        granted: Plan::default(),
+        granted: vec![],
         limits: Limits::default(),
         environment: Default::default(),
         findings: vec![],
@@ -114,16 +114,12 @@ fn accept() -> Accept {
     }
 }
 
-fn spec() -> StepSpec {
-    StepSpec::Reach(ReachSpec { count: 3 })
-}
-
 fn go(step: u32) -> Go {
-    Go { step, spec: spec(), offers: vec![] }
+    Go { step, request: StepRequest::Facts, paths: vec![], offers: vec![] }
 }
 
 fn ready(step: u32) -> Ready {
-    Ready { step, granted: spec(), offers: vec![], error: None, findings: vec![] }
+    Ready { step, offers: vec![], error: None, findings: vec![] }
 }
 
 #[test]

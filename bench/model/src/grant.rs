@@ -1,0 +1,172 @@
+//! What a server allows of a plan: numbers that can only make the client's own plan smaller.
+//!
+//! A [`Grant`] is applied to the specification of the end that asked, and takes the smaller of the two numbers. It
+//! refuses to grow anything and to say anything but how much.
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Nanoseconds;
+use crate::{Finding, Plan, StepSpec};
+
+/// What is allowed of one step; `None` means as asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Grant {
+    /// Lanes: for each direction, or for each guest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<u32>,
+    /// The measured window, or the time of a migration's live rounds, in ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_ns: Option<u64>,
+}
+
+/// The smaller of what was asked and what was granted; nothing at all is an error.
+fn least<T: Copy + Ord + Default>(what: &str, asked: &mut T, granted: Option<T>) -> Result<(), String> {
+    match granted {
+        Some(granted) if granted == T::default() => Err(format!("the peer grants no {what}")),
+        Some(granted) => {
+            *asked = (*asked).min(granted);
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+impl Grant {
+    /// `asked` with this grant's numbers where they are smaller.
+    pub fn apply(&self, asked: &StepSpec) -> Result<StepSpec, String> {
+        let mut granted = asked.clone();
+        match &mut granted {
+            StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => {
+                least("lanes", &mut t.lanes, self.lanes)?;
+                least("time", &mut t.time_ns, self.time_ns)?;
+            }
+            StepSpec::Migrate(m) => {
+                least("lanes", &mut m.lanes, self.lanes)?;
+                let mut limit = m.time_limit_ns.unwrap_or(u64::MAX);
+                least("time", &mut limit, self.time_ns)?;
+                m.time_limit_ns = m.time_limit_ns.map(|_| limit).or(self.time_ns);
+            }
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => {}
+        }
+        Ok(granted)
+    }
+}
+
+impl Plan {
+    /// This plan as far as it was granted, and what was reduced. The peer has a say in nothing but the numbers: the steps
+    /// and everything in them are this plan's own.
+    pub fn granted(&self, grants: &[Grant]) -> Result<(Plan, Vec<Finding>), String> {
+        if grants.len() != self.steps.len() {
+            return Err(format!(
+                "the peer granted {} steps where {} were asked for; it is broken, or no pathproof server",
+                grants.len(),
+                self.steps.len()
+            ));
+        }
+        let mut granted = Plan { steps: vec![], ..self.clone() };
+        let mut reduced = vec![];
+        for (number, (asked, grant)) in self.steps.iter().zip(grants).enumerate() {
+            let step = grant.apply(asked).map_err(|why| {
+                format!(
+                    "step {number}: {why}; raise its limits (pathproof serve --limits) or leave the step out"
+                )
+            })?;
+            reduced.extend(
+                reductions(asked, &step).into_iter().map(|finding| Finding { step: Some(number), ..finding }),
+            );
+            granted.steps.push(step);
+        }
+        Ok((granted, reduced))
+    }
+}
+
+/// What was reduced of one step.
+fn reductions(asked: &StepSpec, granted: &StepSpec) -> Vec<Finding> {
+    let (lanes, times) = match (asked, granted) {
+        // No time limit of its own is no number that could be reduced.
+        (StepSpec::Migrate(a), StepSpec::Migrate(g)) => {
+            ((a.lanes, g.lanes), a.time_limit_ns.zip(g.time_limit_ns))
+        }
+        _ => match (asked.traffic(), granted.traffic()) {
+            (Some(a), Some(g)) => ((a.lanes, g.lanes), Some((a.time_ns, g.time_ns))),
+            _ => return vec![],
+        },
+    };
+    let reduced = |asked: u64, granted: u64, evidence: String| {
+        let finding = Finding::new("PLAN-REDUCED", evidence).with("asked", asked).with("granted", granted);
+        (asked != granted).then_some(finding)
+    };
+    let said = format!("{} lanes were asked for and the peer granted {}", lanes.0, lanes.1);
+    let of_lanes = reduced(lanes.0.into(), lanes.1.into(), said);
+    let of_time = times.and_then(|(a, g)| {
+        let said = format!("{} were asked for and the peer granted {}", Nanoseconds(a), Nanoseconds(g));
+        reduced(a, g, said)
+    });
+    of_lanes.into_iter().chain(of_time).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MigrateSpec, TrafficSpec};
+
+    fn plan() -> Plan {
+        let stream = TrafficSpec { lanes: 4, time_ns: 1000, ..TrafficSpec::default() };
+        let migrate = MigrateSpec { lanes: 2, memory_bytes: 1 << 20, ..MigrateSpec::default() };
+        Plan {
+            command: "check".into(),
+            seed: 3,
+            steps: vec![StepSpec::Facts, StepSpec::Stream(stream), StepSpec::Migrate(migrate)],
+        }
+    }
+
+    fn grants(one: Grant) -> Vec<Grant> {
+        vec![one; 3]
+    }
+
+    #[test]
+    fn t6_a_grant_only_makes_smaller() {
+        let none = Grant::default();
+        assert_eq!(plan().granted(&grants(none)).unwrap(), (plan(), vec![]));
+        let absurd = Grant { lanes: Some(u32::MAX), time_ns: Some(u64::MAX) };
+        let (granted, reduced) = plan().granted(&grants(absurd)).unwrap();
+        assert_eq!((granted.steps[1].clone(), reduced.len()), (plan().steps[1].clone(), 0));
+        let StepSpec::Migrate(migrate) = &granted.steps[2] else { panic!() };
+        assert_eq!((migrate.memory_bytes, migrate.lanes), (1 << 20, 2));
+
+        let less = Grant { lanes: Some(1), time_ns: Some(7) };
+        let (granted, reduced) = plan().granted(&grants(less)).unwrap();
+        let StepSpec::Migrate(migrate) = &granted.steps[2] else { panic!() };
+        assert_eq!((migrate.memory_bytes, migrate.lanes, migrate.time_limit_ns), (1 << 20, 1, Some(7)));
+        let stream = granted.steps[1].traffic().unwrap();
+        assert_eq!((stream.lanes, stream.time_ns, stream.size_bytes), (1, 7, 128 << 10));
+        assert_eq!(reduced.len(), 3, "{reduced:#?}");
+        assert!(reduced.iter().all(|f| f.code == "PLAN-REDUCED"));
+        let own = Plan { steps: plan().steps, ..granted };
+        assert_eq!(own, plan(), "command and seed are this end's own");
+    }
+
+    #[test]
+    fn t6_a_grant_of_nothing_and_of_other_steps_is_an_error_in_one_sentence() {
+        for nothing in
+            [Grant { lanes: Some(0), ..Grant::default() }, Grant { time_ns: Some(0), ..Grant::default() }]
+        {
+            let error = plan().granted(&grants(nothing)).unwrap_err();
+            assert!(error.contains("grants no") && error.contains("--limits"), "{error}");
+        }
+        for count in [0, 2, 4, 200_000] {
+            let error = plan().granted(&vec![Grant::default(); count]).unwrap_err();
+            assert!(error.contains(&format!("granted {count} steps where 3")), "{error}");
+        }
+    }
+
+    #[test]
+    fn t6_a_grant_says_how_much_and_nothing_else() {
+        for hostile in
+            [r#"{"spec":{"kind":"facts"}}"#, r#"{"lanes":-1}"#, r#"{"lanes":"4"}"#, r#"{"file":"/x"}"#]
+        {
+            assert!(serde_json::from_str::<Grant>(hostile).is_err(), "{hostile}");
+        }
+    }
+}

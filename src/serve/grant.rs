@@ -1,0 +1,254 @@
+//! What is granted: every request is held against the limits, by what it costs.
+//!
+//! Pure: numbers in, numbers out. A plan is looked at when the client greets, and each step again when its turn comes,
+//! because a turn may ask for a step that no greeting named.
+
+use pathproof_model::units::{Bytes, Nanoseconds};
+use pathproof_model::{Direction, ErrorKind, Grant, Limits, PlanRequest, StepError, StepSpec};
+
+use crate::steps::{self, Cost};
+
+/// Most steps of a plan.
+pub const STEPS_MAX: usize = 1000;
+/// Most reasons given for one refusal.
+const REASONS_MAX: usize = 8;
+
+/// What is granted of each step, or everything about the plan that cannot be granted even in part.
+pub fn plan(request: &PlanRequest, limits: &Limits) -> Result<Vec<Grant>, Vec<String>> {
+    let steps = request.steps.len();
+    if steps > STEPS_MAX {
+        return Err(vec![format!("{steps} steps are planned and {STEPS_MAX} is the limit")]);
+    }
+    let mut grants = Vec::with_capacity(steps);
+    let mut reasons = vec![];
+    for (number, request) in request.steps.iter().enumerate() {
+        match step(&request.to_spec(), limits) {
+            Ok(grant) => grants.push(grant),
+            Err(why) => reasons.push(format!("step {number} {why}")),
+        }
+    }
+    if reasons.is_empty() {
+        return Ok(grants);
+    }
+    let more = reasons.len().saturating_sub(REASONS_MAX);
+    reasons.truncate(REASONS_MAX);
+    if more > 0 {
+        reasons.push(format!("and {more} steps more"));
+    }
+    Err(reasons)
+}
+
+/// What is granted of one step.
+fn step(asked: &StepSpec, limits: &Limits) -> Result<Grant, String> {
+    let grant = reduction(asked, limits);
+    // A reduction to nothing is a refusal, which the cost of the smallest such step explains.
+    let granted = grant.apply(asked).unwrap_or_else(|_| asked.clone());
+    let mut cost = cost(&granted, 1);
+    if matches!(asked, StepSpec::Migrate(_)) {
+        // How much a guest has is settled when its turn comes: then both ends know what both have free.
+        cost.memory_bytes = 0;
+    }
+    fits(&cost, limits)?;
+    Ok(grant)
+}
+
+fn cost(spec: &StepSpec, paths: usize) -> Cost {
+    steps::runner(spec.kind()).map_or_else(Cost::default, |runner| runner.cost(spec, paths))
+}
+
+/// Less of what the limits allow only less of.
+fn reduction(asked: &StepSpec, limits: &Limits) -> Grant {
+    let mut grant = Grant::default();
+    match asked {
+        StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => {
+            let lanes = if t.direction == Direction::Both { limits.lanes / 2 } else { limits.lanes };
+            grant.lanes = (t.lanes > lanes).then_some(lanes);
+            let window_ns = limits.step_ns.saturating_sub(t.warmup_ns.saturating_add(t.cooldown_ns));
+            grant.time_ns = (t.time_ns > window_ns).then_some(window_ns);
+        }
+        StepSpec::Migrate(m) => {
+            let places = u64::from(m.parallel.min(m.guests).max(1));
+            let disk = u64::from(m.disk.is_some());
+            let lanes = u64::from(limits.lanes).saturating_sub(disk) / places;
+            grant.lanes = u32::try_from(lanes).ok().filter(|lanes| m.lanes > *lanes);
+            let unlimited = m.time_limit_ns.is_none_or(|limit| limit > limits.step_ns);
+            grant.time_ns = unlimited.then_some(limits.step_ns);
+        }
+        StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => {}
+    }
+    grant
+}
+
+/// Whether a step of this cost is within the limits; where it is not, why, to be read after "step N".
+pub fn fits(cost: &Cost, limits: &Limits) -> Result<(), String> {
+    if cost.message_bytes > limits.message_bytes {
+        return Err(format!(
+            "has messages of {} bytes and the peer's limit is {}; ask for a smaller --size, or start the peer with a higher \
+             --limits size=BYTES",
+            cost.message_bytes, limits.message_bytes
+        ));
+    }
+    if cost.lanes > u64::from(limits.lanes) {
+        return Err(format!(
+            "has {} lanes, both directions together, and the peer's limit is {}; ask for fewer --lanes, or start the peer with a \
+             higher --limits lanes=N",
+            cost.lanes, limits.lanes
+        ));
+    }
+    if cost.time_ns > limits.step_ns {
+        return Err(format!(
+            "takes {} with its warm-up and cool-down and the peer's limit is {}; ask for less --time, or start the peer with a higher \
+             --limits time=T",
+            Nanoseconds(cost.time_ns),
+            Nanoseconds(limits.step_ns)
+        ));
+    }
+    let most = limits.memory_bytes.min(limits.total_memory_bytes.unwrap_or(u64::MAX));
+    if cost.memory_bytes > most {
+        let name = if most == limits.memory_bytes { "memory" } else { "total" };
+        return Err(format!(
+            "needs {} of memory at the peer and its limit is {}; ask for fewer --lanes, a smaller --depth, --size or --memory, or \
+             start the peer with a higher --limits {name}=BYTES",
+            Bytes(cost.memory_bytes),
+            Bytes(most)
+        ));
+    }
+    Ok(())
+}
+
+/// The error of a step that is not granted when its turn comes.
+pub fn refused(why: impl std::fmt::Display) -> StepError {
+    StepError { kind: ErrorKind::Refused, message: format!("the peer refused: the step {why}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use pathproof_model::migrate::DiskSpec;
+    use pathproof_model::{MigrateSpec, ReachSpec, StepRequest, TrafficSpec};
+
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits {
+            memory_bytes: 64 << 20,
+            message_bytes: 1 << 20,
+            lanes: 4,
+            step_ns: 2_000_000_000,
+            ..Limits::default()
+        }
+    }
+
+    fn granted(spec: StepSpec) -> Result<StepSpec, String> {
+        let request = StepRequest::of(&spec).unwrap();
+        let grants =
+            plan(&PlanRequest { seed: 0, steps: vec![request] }, &limits()).map_err(|r| r.join("; "))?;
+        grants[0].apply(&spec)
+    }
+
+    fn stream(change: impl FnOnce(&mut TrafficSpec)) -> StepSpec {
+        let mut spec = TrafficSpec { time_ns: 1_000_000_000, ..TrafficSpec::default() };
+        change(&mut spec);
+        StepSpec::Stream(spec)
+    }
+
+    fn migrate(change: impl FnOnce(&mut MigrateSpec)) -> StepSpec {
+        let mut spec = MigrateSpec { memory_bytes: 1 << 20, ..MigrateSpec::default() };
+        change(&mut spec);
+        StepSpec::Migrate(spec)
+    }
+
+    #[test]
+    fn t8_every_number_of_a_request_is_in_its_cost() {
+        assert!(granted(stream(|_| {})).is_ok());
+        assert!(granted(migrate(|_| {})).is_ok());
+        assert!(granted(StepSpec::Reach(ReachSpec { count: 100 })).is_ok());
+        let most = u32::MAX;
+        for (what, spec, says) in [
+            ("size", stream(|s| s.size_bytes = 1 << 30), "limit is 1048576"),
+            ("reply", stream(|s| s.reply_bytes = Some(3 << 30)), "limit is 1048576"),
+            ("depth", stream(|s| (s.size_bytes, s.depth) = (1, most)), "of memory"),
+            ("verified", stream(|s| (s.size_bytes, s.depth, s.verify) = (1 << 20, 64, true)), "of memory"),
+            (
+                "overflow",
+                stream(|s| (s.size_bytes, s.depth, s.verify) = (1 << 20, 1 << 31, true)),
+                "of memory",
+            ),
+            (
+                "stripe",
+                stream(|s| (s.over, s.size_bytes, s.depth) = ("multi".into(), 1 << 20, 4096)),
+                "of memory",
+            ),
+            ("huge", stream(|s| (s.lanes, s.depth, s.size_bytes, s.huge_pages) = (4, 64, 1 << 20, true)), ""),
+            ("warm-up", stream(|s| (s.warmup_ns, s.cooldown_ns) = (u64::MAX, u64::MAX)), "warm-up"),
+            ("chunk", migrate(|m| m.chunk_bytes = 64 << 20), "limit is 1048576"),
+            ("guests", migrate(|m| (m.guests, m.parallel) = (most, most)), "lanes"),
+            (
+                "disk",
+                migrate(|m| m.disk = Some(DiskSpec { bytes: 170 << 30, ..DiskSpec::default() })),
+                "of memory",
+            ),
+            (
+                "disk",
+                migrate(|m| m.disk = Some(DiskSpec { bytes: 64 << 40, ..DiskSpec::default() })),
+                "of memory",
+            ),
+        ] {
+            match granted(spec) {
+                Err(why) => assert!(why.contains(says) && !says.is_empty(), "{what}: {why}"),
+                Ok(_) => assert!(says.is_empty(), "{what} was granted"),
+            }
+        }
+    }
+
+    #[test]
+    fn t8_lanes_and_time_are_reduced_to_what_fits() {
+        let both = granted(stream(|s| (s.lanes, s.direction) = (most_lanes(), Direction::Both))).unwrap();
+        assert_eq!(both.traffic().unwrap().lanes, 2, "both directions count");
+        let long = granted(stream(|s| s.time_ns = u64::MAX)).unwrap();
+        assert_eq!(long.traffic().unwrap().time_ns, 1_700_000_000, "warm-up and cool-down count");
+        let StepSpec::Migrate(wide) = granted(migrate(|m| m.lanes = 900)).unwrap() else {
+            panic!("another kind of step")
+        };
+        assert_eq!((wide.lanes, wide.time_limit_ns), (4, Some(2_000_000_000)));
+    }
+
+    #[test]
+    fn t8_the_memory_of_a_migration_is_looked_at_in_its_turn() {
+        let fits = |change: fn(&mut MigrateSpec)| {
+            let StepSpec::Migrate(mut spec) = migrate(change) else { panic!("another kind of step") };
+            spec.time_limit_ns = Some(1);
+            super::fits(&cost(&StepSpec::Migrate(spec), 1), &limits())
+        };
+        let disk = |bytes| Some(DiskSpec { bytes, ..DiskSpec::default() });
+        assert_eq!(fits(|m| m.memory_bytes = 32 << 20), Ok(()));
+        assert!(fits(|m| m.memory_bytes = 64 << 20).unwrap_err().contains("of memory"));
+        assert!(fits(|m| m.memory_bytes = u64::MAX).unwrap_err().contains("of memory"));
+        assert!(
+            fits(|m| (m.memory_bytes, m.parallel, m.guests) = (20 << 20, 4, 4))
+                .unwrap_err()
+                .contains("of memory")
+        );
+        for bytes in [170 << 30, 64 << 40] {
+            let StepSpec::Migrate(mut spec) = migrate(|_| {}) else { panic!("another kind of step") };
+            (spec.time_limit_ns, spec.disk) = (Some(1), disk(bytes));
+            let why = super::fits(&cost(&StepSpec::Migrate(spec), 1), &limits()).unwrap_err();
+            assert!(why.contains("of memory"), "{bytes}: {why}");
+        }
+    }
+
+    fn most_lanes() -> u32 {
+        4_000_000_000
+    }
+
+    #[test]
+    fn t8_a_plan_of_too_many_steps_is_refused_in_one_sentence() {
+        let steps = vec![StepRequest::Facts; 200_000];
+        assert_eq!(plan(&PlanRequest { seed: 0, steps }, &limits()).unwrap_err().len(), 1);
+        let bad = StepRequest::of(&stream(|s| s.size_bytes = 1 << 30)).unwrap();
+        let reasons = plan(&PlanRequest { seed: 0, steps: vec![bad; 900] }, &limits()).unwrap_err();
+        assert!(
+            reasons.len() <= REASONS_MAX + 1 && reasons.concat().contains("892 steps more"),
+            "{reasons:?}"
+        );
+    }
+}
