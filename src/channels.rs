@@ -6,11 +6,23 @@ use std::net::IpAddr;
 use pathproof_engine::channels::{ChannelNic, Prefix, Question, Rule, Rules, findings, predict};
 use pathproof_model::{ChannelPair, Channels, Environment, ResultDoc};
 
-/// The NICs of a host, without loopback: between two hosts it leads nowhere, though both have its addresses.
+/// The NICs of a host, without loopback: between two hosts it leads nowhere, though both have its addresses. A host may
+/// say anything of itself, so an address that no other host can have is none.
 pub fn nics(environment: &Environment) -> Vec<ChannelNic> {
     let mut nics: Vec<_> = environment.nics.iter().map(ChannelNic::from_observed).collect();
     nics.retain(|nic| !nic.is_loopback());
+    nics.iter_mut().for_each(|nic| nic.addresses.retain(|a| may_be_dialled(a.address)));
     nics
+}
+
+/// Whether an address may be that of another host: one host's, and not this host itself.
+fn may_be_dialled(address: IpAddr) -> bool {
+    let nobodys = match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_broadcast() || v4.octets()[0] == 0 || v4.octets()[0] >= 240,
+        IpAddr::V6(_) => false,
+    };
+    let address = address.to_canonical();
+    !(nobodys || address.is_loopback() || address.is_multicast() || address.is_unspecified())
 }
 
 /// This host's NICs, with the subnets that its routers reach; with loopback where the peer is this host too.
@@ -82,5 +94,42 @@ pub fn predict_into(doc: &mut ResultDoc) {
     if channels.pairs.iter().any(|pair| pair.chosen) {
         doc.findings.extend(findings(&channels));
         doc.channels = Some(channels);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pathproof_model::{Nic, NicAddress};
+
+    use super::*;
+
+    #[test]
+    fn t14_what_a_peer_says_of_its_addresses_leads_to_nobody_else() {
+        let host = |addresses: &[&str]| {
+            let of = |a: &&str| NicAddress { address: a.parse().unwrap(), prefix_len: 0 };
+            let nic = Nic {
+                name: "e1".into(),
+                index: 2,
+                addresses: addresses.iter().map(of).collect(),
+                ..Nic::default()
+            };
+            Environment { nics: vec![nic], ..Environment::default() }
+        };
+        let here = host(&["10.0.0.1", "fd00::1"]);
+        let hostile = [
+            "127.0.0.1",
+            "::1",
+            "0.0.0.0",
+            "::",
+            "0.1.2.3",
+            "224.0.0.1",
+            "255.255.255.255",
+            "240.0.0.1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+        ];
+        assert_eq!(ways(&here, &host(&hostile)), []);
+        assert_eq!(nics(&host(&hostile))[0].addresses, []);
+        assert!(!ways(&here, &host(&["10.0.0.2"])).is_empty(), "an honest one stays");
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{anyhow, bail};
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{
-    Accept, Client, ClientEvent, Go, Hello, Message, Patience, Resume, encode_frame,
+    Accept, Client, ClientEvent, Go, Hello, Message, Patience, Resume, bound_half, encode_frame,
 };
 use pathproof_model::environment::Observed;
 use pathproof_model::{
@@ -467,7 +467,8 @@ impl Turns<'_> {
                 break None;
             }
             match self.session.event(until) {
-                Some(ClientEvent::Half { half, .. }) => {
+                Some(ClientEvent::Half { mut half, .. }) => {
+                    bound_half(&mut half, End::Server.name());
                     if let Some(pending) = self.pending.take() {
                         let step = merge(pending, *half, doc);
                         self.keep(step, doc, observer);

@@ -182,16 +182,6 @@ mod tests {
             ("warm-up", stream(|s| (s.warmup_ns, s.cooldown_ns) = (u64::MAX, u64::MAX)), "warm-up"),
             ("chunk", migrate(|m| m.chunk_bytes = 64 << 20), "limit is 1048576"),
             ("guests", migrate(|m| (m.guests, m.parallel) = (most, most)), "lanes"),
-            (
-                "disk",
-                migrate(|m| m.disk = Some(DiskSpec { bytes: 170 << 30, ..DiskSpec::default() })),
-                "of memory",
-            ),
-            (
-                "disk",
-                migrate(|m| m.disk = Some(DiskSpec { bytes: 64 << 40, ..DiskSpec::default() })),
-                "of memory",
-            ),
         ] {
             match granted(spec) {
                 Err(why) => assert!(why.contains(says) && !says.is_empty(), "{what}: {why}"),

@@ -728,11 +728,11 @@ fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) ->
         let mut subjects = vec![];
         let mut awaited = 0;
         for slot in slots {
-            let (news, region) = (news_in.clone(), slot.region.clone());
+            let (news, region, stop) = (news_in.clone(), slot.region.clone(), stop.clone());
             awaited += 1;
             // Memory comes before the first byte, as on a real destination, which sets it up for the guest.
             scope.spawn(move || {
-                let populated = memory::populate(&region, region.len() / PAGE_BYTES);
+                let populated = memory::populate(&region, region.len() / PAGE_BYTES, &stop);
                 let _ = news.send(match populated {
                     Ok(()) => News::Ready,
                     Err(error) => News::Failed(StepError {

@@ -3,6 +3,7 @@
 //! Specified in `docs/PROTOCOL.md`. The machines are sans-IO: they are told what arrived and what time it is,
 //! and say what to send, when to be woken and what happened.
 
+mod bounds;
 mod client;
 mod frame;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
+pub use bounds::half as bound_half;
 pub use client::{Client, ClientEvent};
 pub use frame::{FRAME_BYTES_MAX, FrameDecoder, FrameError, HELLO_BYTES_MAX, encode as encode_frame};
 pub use journal::Journal;

@@ -63,6 +63,20 @@ impl Finding {
         }
     }
 
+    /// A finding that the other end made, in this build's words: what it means and what to do next are never the
+    /// peer's to say. A code that this build does not know is handed on as the peer's word.
+    pub fn from_peer(self) -> Finding {
+        match CATALOGUE.iter().find(|entry| entry.code == self.code) {
+            Some(entry) => {
+                Finding { values: self.values, step: self.step, ..Finding::new(entry.code, self.evidence) }
+            }
+            None => {
+                let evidence = format!("{}: {}", self.code, self.evidence);
+                Finding { step: self.step, ..Finding::new("PEER-SAYS", evidence) }
+            }
+        }
+    }
+
     /// Replaces the catalogue's advice by advice with the numbers of this case.
     pub fn with_next(mut self, next: impl Into<String>) -> Finding {
         self.next = next.into();

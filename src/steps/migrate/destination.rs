@@ -11,7 +11,6 @@ use std::time::Duration;
 use pathproof_api::{
     Completion, CompletionStatus, Lane, LaneStats, Op, Region, RegionId, TransportError, Verb, Wait, os,
 };
-use pathproof_engine::migrate::PAGE_BYTES;
 use pathproof_model::{ErrorKind, StepError};
 
 use super::lane::{SLOTS, given_up};
@@ -20,6 +19,8 @@ use super::{disk, memory, pack};
 use crate::steps::step_error;
 
 const WAIT: Duration = Duration::from_millis(20);
+/// Most answers that wait for the source to listen.
+const ANSWERS_MAX: usize = 2 * SLOTS as usize;
 
 /// A connected lane and its memory.
 pub struct DestinationLane {
@@ -130,10 +131,12 @@ impl DestinationLane {
                         };
                         for range in ranges {
                             served.zero_pages += range.end - range.start;
-                            let bytes = (range.end - range.start) * PAGE_BYTES;
-                            // The decoder has held the range against the guest's pages.
-                            let _ = guest.fill(range.start * PAGE_BYTES, bytes, 0);
+                            memory::clear(guest, range, &self.stop)?;
                         }
+                    }
+                    // A source asks no more than it has posted receives for.
+                    Told::Barrier(_) | Told::Hash(_) if answers.len() >= ANSWERS_MAX => {
+                        return Err(unreadable("it asks and does not listen to the answers".into()));
                     }
                     Told::Barrier(number) => answers.push_back(Told::Reached(number)),
                     Told::Hash(range) => {

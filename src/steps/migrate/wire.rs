@@ -104,17 +104,20 @@ impl Told {
             _ => Err(format!("pages {first}..+{count} of a guest with {pages}")),
         };
         Ok(match kind {
-            1 => Told::Zero(
-                entries
-                    .chunks_exact(8)
-                    .map(|e| {
-                        let part = |at: usize| {
-                            u64::from(u32::from_le_bytes([e[at], e[at + 1], e[at + 2], e[at + 3]]))
-                        };
-                        inside(part(0), part(4))
-                    })
-                    .collect::<Result<_, _>>()?,
-            ),
+            1 => {
+                let range = |e: &[u8]| {
+                    let part =
+                        |at: usize| u64::from(u32::from_le_bytes([e[at], e[at + 1], e[at + 2], e[at + 3]]));
+                    inside(part(0), part(4))
+                };
+                let ranges: Vec<Range<u64>> = entries.chunks_exact(8).map(range).collect::<Result<_, _>>()?;
+                // No page is cleared twice by one message: its work is bounded by the guest, not by its ranges.
+                let cleared = ranges.iter().map(|range| range.end - range.start).sum::<u64>();
+                if cleared > pages {
+                    return Err(format!("{cleared} zero pages of a guest with {pages}"));
+                }
+                Told::Zero(ranges)
+            }
             2 => Told::Barrier(a),
             3 => Told::Reached(a),
             4 if u64::from(count) <= HASH_PAGES_MAX => Told::Hash(inside(a, u64::from(count))?),
@@ -258,6 +261,11 @@ mod tests {
         assert!(Told::decode(&bytes, 100).is_err());
         Told::Zero(vec![0..1, 2..3]).encode(&mut bytes);
         assert!(Told::decode(&bytes[..bytes.len() - 1], 100).is_err(), "cut short");
+        Told::Zero(vec![0..100; 8000]).encode(&mut bytes);
+        assert!(Told::decode(&bytes, 100).is_err(), "one message that clears the guest 8000 times");
+        Told::Zero(vec![50..100, 0..50]).encode(&mut bytes);
+        assert!(Told::decode(&bytes, 100).is_ok(), "all of it once");
+        Told::Zero(vec![0..1, 2..3]).encode(&mut bytes);
         for len in 0..HEAD_BYTES {
             assert!(Told::decode(&bytes[..len], 100).is_err());
         }

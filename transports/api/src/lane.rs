@@ -86,7 +86,8 @@ pub enum Role {
 pub struct LaneSpec {
     /// Index of the lane within its step, from 0.
     pub lane: u32,
-    /// Secret, one-time token (unique for session, step and lane) by which the acceptor knows the dialler.
+    /// One-time secret of the lane (unique for session, step and lane) by which its two ends know each other. Over a
+    /// stream it never crosses: each end shows a proof that it holds it.
     pub token: [u8; 32],
     /// Where the dialler connects to: the peer's control address unless a NIC pairing says otherwise.
     pub remote: Option<SocketAddr>,

@@ -53,9 +53,7 @@ pub(crate) fn prepare(
             (own.local, own.device) = (path.local, path.device.clone());
             own.remote = path.remote.or(spec.remote);
         }
-        for (byte, salt) in own.token[24..28].iter_mut().zip((index as u32 + 1).to_le_bytes()) {
-            *byte ^= salt;
-        }
+        own.token = derived(&own.token, "path", index as u32);
         makers.push(Maker {
             inner: inner.clone(),
             role,
@@ -68,6 +66,14 @@ pub(crate) fn prepare(
     // An acceptor expects its connections from here on: the peer may dial before `connect` is called.
     let lanes = makers.iter().map(|maker| maker.prepare(0)).collect::<Result<_, _>>()?;
     Ok(Box::new(Prepared { plan, spec, clock: clock.clone(), makers, lanes }))
+}
+
+/// A secret made from another one, which cannot be told from it: who is shown one path's proofs knows nothing of the
+/// other paths'.
+pub(crate) fn derived(secret: &[u8; 32], what: &str, number: u32) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_keyed(secret);
+    hasher.update(b"pathproof stripe ").update(what.as_bytes()).update(&number.to_le_bytes());
+    *hasher.finalize().as_bytes()
 }
 
 fn check(inner: &Arc<dyn Transport>, spec: &LaneSpec) -> Result<(), TransportError> {

@@ -34,9 +34,7 @@ impl Maker {
     /// The specification of one generation of the path.
     fn spec(&self, generation: u32) -> LaneSpec {
         let mut spec = self.spec.clone();
-        for (byte, salt) in spec.token[28..].iter_mut().zip(generation.to_le_bytes()) {
-            *byte ^= salt;
-        }
+        spec.token = crate::prepare::derived(&spec.token, "generation", generation);
         spec
     }
 

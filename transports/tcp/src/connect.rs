@@ -1,7 +1,6 @@
 //! From a specification to a connected socket: options, dialling, the lane preamble and its answer.
 //!
-//! Both ends end here with the same knowledge: the acceptor has seen the right token, and the dialler has seen
-//! [`OPEN`]. Everything that can be refused is refused before the lane exists.
+//! Both ends end here with the same knowledge: each has seen the other's proof that it holds the lane's secret. Everything that can be refused is refused before the lane exists.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -18,9 +17,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::door::{Expected, LaneDoor, LanePreamble};
 use crate::lane::{TcpLane, is_retry};
-
-/// The acceptor's answer to a preamble, so that a dialler with a stale token learns it while connecting.
-const OPEN: [u8; 8] = *b"LANEOPEN";
+use crate::proof;
 
 /// Unacknowledged data older than this means that the peer has gone silent (`TCP_USER_TIMEOUT`, RFC 5482).
 const SILENCE: Duration = Duration::from_secs(10);
@@ -32,7 +29,7 @@ pub(crate) fn prepare(
 ) -> Result<Box<dyn PreparedLane>, TransportError> {
     check(spec)?;
     let end = match (role, spec.remote) {
-        (Role::Accept, _) => End::Accept(door.register(spec.token)?),
+        (Role::Accept, _) => End::Accept(door.register(proof::opening(&spec.token))?),
         (Role::Dial, Some(remote)) => End::Dial(remote),
         (Role::Dial, None) => return Err(TransportError::invalid("a dialling lane needs a remote address")),
     };
@@ -110,7 +107,7 @@ impl PreparedLane for Prepared {
                 buffers(&SockRef::from(&stream), &spec)?;
                 stream
                     .set_write_timeout(Some(left(until)))
-                    .and_then(|()| (&stream).write_all(&OPEN))
+                    .and_then(|()| (&stream).write_all(&proof::answer(&spec.token)))
                     .map_err(|e| TransportError::io("answering a lane preamble", e))?;
                 stream
             }
@@ -186,11 +183,12 @@ fn congestion(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportErro
 fn ask(stream: &TcpStream, spec: &LaneSpec, until: Instant) -> Result<(), TransportError> {
     const WHAT: &str = "opening a data lane";
     let io = |e| TransportError::io(WHAT, e);
-    let preamble = LanePreamble { token: spec.token, lane: spec.lane }.encode();
+    let preamble = LanePreamble::of(&spec.token, spec.lane).encode();
     let started = Instant::now();
     stream.set_write_timeout(Some(left(until))).map_err(io)?;
     (&mut &*stream).write_all(&preamble).map_err(io)?;
-    let mut answer = [0; OPEN.len()];
+    let expected = proof::answer(&spec.token);
+    let mut answer = [0; 32];
     let mut have = 0;
     while have < answer.len() {
         if Instant::now() >= until {
@@ -210,12 +208,12 @@ fn ask(stream: &TcpStream, spec: &LaneSpec, until: Instant) -> Result<(), Transp
             Err(e) => return Err(io(e)),
         }
     }
-    if answer == OPEN {
+    if answer == expected {
         return Ok(());
     }
     Err(TransportError::Protocol {
         operation: WHAT.into(),
-        detail: "the answer to the preamble is not LANEOPEN; is this a pathproof server?".into(),
+        detail: "what listens there is not the session's peer; is the address another machine's?".into(),
     })
 }
 

@@ -1,6 +1,6 @@
-//! The lane door: pairs accepted connections with the lanes that expect them, by one-time token.
+//! The lane door: pairs accepted connections with the lanes that expect them, by one-time opening.
 //!
-//! It refuses to grow: expectations are bounded, a token opens once, and an unknown token costs nothing that
+//! It refuses to grow: expectations are bounded, an opening opens once, and an unknown one costs nothing that
 //! stays. It never reads from a socket on its own account; the acceptor recognises [`LANE_MAGIC`] and calls
 //! [`LanePreamble::read_after`], both under the deadline that the acceptor gives.
 
@@ -15,7 +15,7 @@ use pathproof_api::TransportError;
 /// First bytes of a data-lane connection. A control connection opens with another magic on the same port.
 pub const LANE_MAGIC: [u8; 8] = *b"PATHLANE";
 
-/// Length of the preamble: magic (8), token (32), lane index (4, little endian), zeroes (20).
+/// Length of the preamble: magic (8), opening (32), lane index (4, little endian), zeroes (20).
 pub const LANE_PREAMBLE_BYTES: usize = 64;
 
 /// Most lanes that one door expects at once.
@@ -24,25 +24,30 @@ pub const DOOR_EXPECTS_MAX: usize = 4096;
 /// The fixed-size opening of a data-lane connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct LanePreamble {
-    /// The secret that the control channel agreed for this lane.
-    pub token: [u8; 32],
+    /// Shows that the dialler holds the secret of this lane, without telling it.
+    pub opening: [u8; 32],
     /// Index of the lane within its step.
     pub lane: u32,
 }
 
 impl std::fmt::Debug for LanePreamble {
-    /// Leaves the token out: it is a secret until used, and logs outlive it.
+    /// Leaves the opening out: it is a secret until used, and logs outlive it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LanePreamble").field("lane", &self.lane).finish_non_exhaustive()
     }
 }
 
 impl LanePreamble {
+    /// The opening of `lane`, whose secret this is.
+    pub fn of(secret: &[u8; 32], lane: u32) -> LanePreamble {
+        LanePreamble { opening: crate::proof::opening(secret), lane }
+    }
+
     /// The bytes on the wire.
     pub fn encode(&self) -> [u8; LANE_PREAMBLE_BYTES] {
         let mut bytes = [0; LANE_PREAMBLE_BYTES];
         bytes[..8].copy_from_slice(&LANE_MAGIC);
-        bytes[8..40].copy_from_slice(&self.token);
+        bytes[8..40].copy_from_slice(&self.opening);
         bytes[40..44].copy_from_slice(&self.lane.to_le_bytes());
         bytes
     }
@@ -52,9 +57,9 @@ impl LanePreamble {
         if bytes[..8] != LANE_MAGIC || bytes[44..].iter().any(|b| *b != 0) {
             return None;
         }
-        let token = bytes[8..40].try_into().ok()?;
+        let opening = bytes[8..40].try_into().ok()?;
         let lane = u32::from_le_bytes(bytes[40..44].try_into().ok()?);
-        Some(LanePreamble { token, lane })
+        Some(LanePreamble { opening, lane })
     }
 
     /// Reads what is left of a preamble after the acceptor has read `already` (at least the magic, at most
@@ -112,7 +117,7 @@ impl LaneDoor {
         Arc::default()
     }
 
-    /// Announces that a connection with `token` is expected, until the returned value is dropped.
+    /// Announces that a connection with the opening `token` is expected, until the returned value is dropped.
     pub fn register(self: &Arc<Self>, token: [u8; 32]) -> Result<Expected, TransportError> {
         let mut expected = self.lock();
         if expected.len() >= DOOR_EXPECTS_MAX {
@@ -133,7 +138,7 @@ impl LaneDoor {
     /// is refused: the connection is closed and the caller may log it.
     pub fn deliver(&self, preamble: &LanePreamble, stream: TcpStream) -> Result<(), TransportError> {
         let mut expected = self.lock();
-        match expected.get_mut(&preamble.token) {
+        match expected.get_mut(&preamble.opening) {
             Some(place @ None) => {
                 *place = Some(stream);
                 drop(expected);
@@ -206,7 +211,7 @@ mod tests {
 
     #[test]
     fn the_preamble_survives_the_wire_and_rubbish_does_not() {
-        let preamble = LanePreamble { token: [7; 32], lane: 300 };
+        let preamble = LanePreamble { opening: [7; 32], lane: 300 };
         let bytes = preamble.encode();
         assert_eq!(LanePreamble::decode(&bytes), Some(preamble));
         for spoiled in [0, 7, 44, 63] {
@@ -219,7 +224,7 @@ mod tests {
     #[test]
     fn a_preamble_is_read_in_pieces_and_silence_ends_at_the_deadline() {
         let (mut dialled, accepted) = stream_pair();
-        let preamble = LanePreamble { token: [9; 32], lane: 1 };
+        let preamble = LanePreamble { opening: [9; 32], lane: 1 };
         let bytes = preamble.encode();
         dialled.write_all(&bytes[16..40]).unwrap();
         let writer = std::thread::spawn(move || dialled.write_all(&bytes[40..]).map(|()| dialled));
@@ -233,7 +238,7 @@ mod tests {
     #[test]
     fn a_token_opens_once_and_only_while_expected() {
         let door = LaneDoor::new();
-        let preamble = LanePreamble { token: [1; 32], lane: 0 };
+        let preamble = LanePreamble { opening: [1; 32], lane: 0 };
         assert!(door.deliver(&preamble, stream_pair().0).is_err(), "nobody expects it yet");
         let expected = door.register([1; 32]).unwrap();
         assert!(door.register([1; 32]).is_err(), "one lane per token");

@@ -40,13 +40,39 @@ fn framed_with_bare_peer(spec: LaneSpec, access: Access) -> (Box<dyn Lane>, TcpS
     let mut prepared = TcpTransport::new(door.clone()).prepare(Role::Accept, &spec).unwrap();
     prepared.attach(&Arc::new(Region::new(8192, Pages::Default).unwrap()), access).unwrap();
     let mut bare = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let preamble = LanePreamble { token: spec.token, lane: 0 };
+    let preamble = LanePreamble::of(&spec.token, 0);
     door.deliver(&preamble, listener.accept().unwrap().0).unwrap();
     let lane = prepared.connect(&Offer::default(), PATIENCE).unwrap();
-    let mut open = [0; 8];
-    bare.read_exact(&mut open).unwrap();
-    assert_eq!(&open, b"LANEOPEN");
+    let mut proof = [0; 32];
+    bare.read_exact(&mut proof).unwrap();
     (lane, bare)
+}
+
+#[test]
+fn t13_who_is_not_the_sessions_peer_gets_64_bytes_and_no_secret() {
+    for answer in [&b"LANEOPEN"[..], &[0; 32], &[]] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let spec = LaneSpec { token: [9; 32], remote: listener.local_addr().ok(), ..LaneSpec::default() };
+        let stranger = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut seen = vec![0; 64];
+            stream.read_exact(&mut seen).unwrap();
+            stream.write_all(answer).unwrap();
+            // Whatever is answered, nothing more comes.
+            stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+            let _ = stream.read_to_end(&mut seen);
+            seen
+        });
+        let prepared = TcpTransport::new(LaneDoor::new()).prepare(Role::Dial, &spec).unwrap();
+        let error = prepared.connect(&Offer::default(), Duration::from_millis(500)).err().unwrap();
+        assert!(
+            matches!(error, TransportError::Protocol { .. } | TransportError::Timeout { .. }),
+            "{answer:?}: {error}"
+        );
+        let seen = stranger.join().unwrap();
+        assert_eq!(seen.len(), 64);
+        assert!(seen.windows(32).all(|part| part != spec.token), "the secret itself crossed");
+    }
 }
 
 fn header(verb: u8, len: u32, remote_offset: u64) -> Vec<u8> {

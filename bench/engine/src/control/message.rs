@@ -183,8 +183,14 @@ impl Message {
         })
     }
 
-    /// From tag and body; the error says what was wrong with them.
+    /// From tag and body, with what the other end says of itself brought within bounds; the error says what was wrong.
     pub fn decode(tag: u8, body: &[u8]) -> Result<Message, String> {
+        let mut message = Message::read(tag, body)?;
+        super::bounds::message(&mut message);
+        Ok(message)
+    }
+
+    fn read(tag: u8, body: &[u8]) -> Result<Message, String> {
         fn read<'a, T: Deserialize<'a>>(name: &str, body: &'a [u8]) -> Result<T, String> {
             serde_json::from_slice(body).map_err(|e| format!("a {name} message cannot be read: {e}"))
         }

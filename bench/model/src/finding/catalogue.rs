@@ -31,6 +31,12 @@ pub const CATALOGUE: &[Entry] = &[
         "Raise the limit on the peer (pathproof serve --limits) or ask for less.",
     ),
     entry(
+        "PEER-SAYS",
+        Info,
+        "The peer's build noticed something that this build has no words for.",
+        "Update the older of the two builds, and look at the peer's log.",
+    ),
+    entry(
         "PEER-LOST",
         Error,
         "The connection to the peer ended during the run; a live migration on this path would have failed here.",
