@@ -17,7 +17,7 @@ mod serve;
 mod smb;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -25,13 +25,15 @@ use clap::{CommandFactory, Parser};
 pub use pathproof_model::verdict::EXIT_COULD_NOT_RUN;
 pub use run::ClientRun;
 
+use crate::terminal;
+
 /// Runs the command that was typed.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let raw = match raw::Raw::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let raw = match raw::Raw::try_parse_from(&args) {
         Ok(raw) => raw,
         Err(error) => {
-            // Help and version go to standard output and are no error; clap knows which is which.
-            let _ = error.print();
+            terminal::say_usage::<raw::Raw>(&error, &args);
             return ExitCode::from(if error.use_stderr() { EXIT_COULD_NOT_RUN } else { 0 });
         }
     };
@@ -39,7 +41,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match dispatch(raw) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            let _ = writeln!(io::stderr(), "pathproof: {error:#}");
+            terminal::say(format_args!("{error:#}"));
             ExitCode::from(EXIT_COULD_NOT_RUN)
         }
     }
@@ -60,11 +62,11 @@ fn dispatch(raw: raw::Raw) -> anyhow::Result<u8> {
             let mut command = raw::Raw::command();
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut command, "pathproof", &mut text);
-            run::show(&text)?;
+            terminal::print_own(&text)?;
             Ok(0)
         }
         raw::Command::Man => {
-            run::show(&manual(raw::Raw::command())?)?;
+            terminal::print_own(&manual(raw::Raw::command())?)?;
             Ok(0)
         }
     }
@@ -94,10 +96,5 @@ fn start_logging(verbose: u8) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("PATHPROOF_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    // A second initialisation (tests in one process) keeps the first.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .try_init();
+    terminal::start_logging(filter);
 }

@@ -16,5 +16,6 @@ pub mod serve;
 pub mod session;
 pub mod smb;
 pub mod steps;
+pub mod terminal;
 pub mod wall;
 pub mod watch;

@@ -16,6 +16,7 @@ mod migrate_oracle;
 mod mtu;
 mod multi;
 mod netns;
+mod outside;
 mod shaped;
 mod smb;
 mod support;

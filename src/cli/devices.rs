@@ -4,15 +4,14 @@ use anyhow::Result;
 
 use super::raw::{DevicesArgs, ListFormat};
 use crate::host::{self, devices};
+use crate::terminal;
 
 /// Runs the command.
 pub fn run(args: &DevicesArgs) -> Result<u8> {
-    let format = match args.format {
-        ListFormat::Json => devices::Format::Json,
-        ListFormat::Text => devices::Format::Text,
-    };
-    let mut text = Vec::new();
-    devices::render(&host::observe(), format, &mut text)?;
-    super::run::show(&text)?;
+    let observed = host::observe();
+    match args.format {
+        ListFormat::Json => terminal::print_json(&observed)?,
+        ListFormat::Text => terminal::print_lines(devices::text(&observed))?,
+    }
     Ok(0)
 }

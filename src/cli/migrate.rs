@@ -3,7 +3,6 @@
 mod fleet;
 mod process;
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,7 +13,8 @@ use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{MigrateSpec, Plan, StepSpec};
 
 use super::raw::{ClientArgs, Format};
-use super::run::{ClientRun, show};
+use super::run::ClientRun;
+use crate::terminal;
 
 /// `migrate`.
 #[derive(Debug, Args)]
@@ -115,19 +115,17 @@ pub enum Performance {
 pub fn run(args: MigrateArgs) -> Result<u8> {
     let as_json = args.client.format == Format::Json;
     if let Some(file) = &args.plan {
-        show(fleet::answer(file, as_json)?.as_bytes())?;
+        fleet::answer(file, as_json)?;
         return Ok(0);
     }
     let mut spec = resolve(&args)?;
     if let Some(pid) = args.pid {
         let measured = process::measure(pid, Duration::from_secs(1))?;
         if args.client.peer.is_none() && !args.client.self_test {
-            let text = if as_json {
-                serde_json::to_string_pretty(&measured)? + "\n"
-            } else {
-                process::words(&measured)
-            };
-            show(text.as_bytes())?;
+            match as_json {
+                true => terminal::print_json(&measured)?,
+                false => terminal::print_lines(process::words(&measured))?,
+            }
             return Ok(0);
         }
         // The rehearsal's guest writes as the process does.
@@ -136,7 +134,7 @@ pub fn run(args: MigrateArgs) -> Result<u8> {
             0 => "uniform".into(),
             bytes => format!("hot={}B", bytes.min(spec.memory_bytes)),
         };
-        let _ = write!(io::stderr(), "{}", process::words(&measured));
+        terminal::say_lines(process::words(&measured));
     }
     let client = ClientRun::resolve(&args.client)?;
     let spec = MigrateSpec { seed: client.seed, ..spec };

@@ -1,6 +1,5 @@
 //! What all client commands share: find the peer, run a plan, judge, print, and end with the right code.
 
-use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use crate::registry::Registry;
 use crate::secure::Key;
 use crate::serve::{Listening, Settings};
 use crate::watch::{JsonStream, Keeper, Observers, Progress};
-use crate::{host, interrupt};
+use crate::{host, interrupt, terminal};
 
 /// What becomes of a finished document, for every command that makes one.
 pub struct Sink {
@@ -51,7 +50,7 @@ impl Sink {
         let why = doc.error.as_ref().or_else(|| Some(judge::impossible(&doc)?.1));
         // The report ends with it.
         if let Some(error) = why.filter(|_| !shown && doc.outcome == RunOutcome::None) {
-            let _ = writeln!(io::stderr(), "pathproof: {}", error.message);
+            terminal::say(&error.message);
         }
         Ok(doc.exit_code.unwrap_or(super::EXIT_COULD_NOT_RUN))
     }
@@ -148,25 +147,14 @@ impl ClientRun {
     }
 }
 
-/// Prints a document on standard output. A reader that closes the pipe has seen enough.
+/// Prints a document on standard output.
 pub fn print(doc: &ResultDoc, format: Format) -> Result<()> {
-    let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let renderer: &dyn Render = match format {
-        Format::Text => &Text { colour },
+        Format::Text => &Text { colour: terminal::wants_colour() },
         Format::Json => &Json,
         Format::Hlog => &Hlog,
     };
-    let mut text = Vec::new();
-    renderer.render(doc, &mut text)?;
-    show(&text)
-}
-
-/// Writes to standard output. A reader that closes the pipe has seen enough.
-pub fn show(text: &[u8]) -> Result<()> {
-    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write to standard output"),
-    }
+    terminal::print_document(doc, renderer)
 }
 
 /// Starts the other end on this machine.

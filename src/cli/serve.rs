@@ -1,6 +1,5 @@
 //! `pathproof serve`: listen, announce, serve.
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use super::run::read_key;
 use crate::host;
 use crate::secure::Key;
 use crate::serve::{Listening, Settings, all_loopback, one_time_key};
+use crate::terminal;
 
 /// Shorter keys can be guessed by whoever may try.
 const KEY_LENGTH_MIN: usize = 8;
@@ -45,34 +45,36 @@ pub fn run(args: ServeArgs) -> Result<u8> {
 }
 
 fn announce(addresses: &[SocketAddr], made: Option<&str>, given: bool, limits: &Limits) {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for address in addresses {
-        text += &format!("pathproof: listening on {address}\n");
+        lines.push(format!("pathproof: listening on {address}"));
     }
-    text += &format!(
-        "pathproof: at most {} clients at once, {} lanes and {} a step, {} of memory\n",
+    lines.push(format!(
+        "pathproof: at most {} clients at once, {} lanes and {} a step, {} of memory",
         limits.clients,
         limits.lanes,
         Nanoseconds(limits.step_ns),
         Bytes(limits.memory_bytes)
-    );
+    ));
     let key = match (made, given) {
         (Some(key), _) => format!(" --key {key}"),
         (None, true) => " --key-file FILE    (with the same key)".into(),
         (None, false) => String::new(),
     };
     if made.is_some() {
-        text += "pathproof: no key was given, so this one was made for as long as this process runs\n";
+        lines.push(
+            "pathproof: no key was given, so this one was made for as long as this process runs".into(),
+        );
     }
-    text += "pathproof: on the other machine run\n";
+    lines.push("pathproof: on the other machine run".into());
     for address in addresses {
         for host in hosts_of(address) {
             let port =
                 if address.port() == DEFAULT_PORT { String::new() } else { format!(":{}", address.port()) };
-            text += &format!("    pathproof check {host}{port}{key}\n");
+            lines.push(format!("    pathproof check {host}{port}{key}"));
         }
     }
-    let _ = io::stderr().write_all(text.as_bytes());
+    terminal::say_lines(lines);
 }
 
 /// The addresses by which others may reach a listener, the likeliest first.

@@ -1,57 +1,34 @@
-//! `pathproof devices`: the NICs and RDMA devices of this machine, for people and for programs.
-
-use std::io;
+//! `pathproof devices`: the NICs and RDMA devices of this machine, for people.
 
 use pathproof_model::environment::{Dcb, DcbApplication, Observed};
 use pathproof_model::units::{BitsPerSecond, Bytes};
 use pathproof_model::{Nic, RdmaDevice};
-use pathproof_report::layout::{Style, hanging, table};
+use pathproof_report::layout::{Line, hanging, table};
 
-/// How to show them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// A table.
-    #[default]
-    Text,
-    /// The environment and its findings as one JSON object.
-    Json,
-}
-
-/// Writes what was observed.
-pub fn render(observed: &Observed, format: Format, out: &mut dyn io::Write) -> io::Result<()> {
-    match format {
-        Format::Json => {
-            serde_json::to_writer_pretty(&mut *out, observed)?;
-            out.write_all(b"\n")
-        }
-        Format::Text => text(observed).iter().try_for_each(|line| writeln!(out, "{}", line.trim_end())),
-    }
-}
-
-fn text(observed: &Observed) -> Vec<String> {
+/// What was observed, for people.
+pub fn text(observed: &Observed) -> Vec<Line> {
     let environment = &observed.environment;
-    let style = Style { colour: false };
     let header = ["NIC", "KIND", "LINK", "SPEED", "IP MTU", "MAX", "QUEUES RX/TX", "NUMA", "DRIVER"];
     let rows = environment.nics.iter().map(row).collect();
-    let mut lines = table(&style, &header, rows, &[1, 2, 8]);
+    let mut lines = table(&header, rows, &[1, 2, 8]);
     for nic in &environment.nics {
         lines.extend(details(nic));
     }
-    lines.push(String::new());
+    lines.push(Line::default());
     match environment.rdma.as_slice() {
         [] => lines.push("RDMA devices: none".into()),
         devices => devices.iter().for_each(|device| lines.extend(rdma(device))),
     }
     let clock = environment.clock_source.as_deref().unwrap_or("unknown");
     let stamp = environment.clock_stamp_ns.map_or("unknown".into(), |ns| format!("{ns} ns"));
-    lines.push(format!("clock source {clock}, one time stamp {stamp}"));
+    lines.push(format!("clock source {clock}, one time stamp {stamp}").into());
     for finding in &observed.findings {
-        lines.push(String::new());
+        lines.push(Line::default());
         lines.extend(hanging(&format!("{}  ", finding.code), &finding.evidence));
         lines.extend(hanging("  next  ", &finding.next));
     }
     if !environment.unreadable.is_empty() {
-        lines.push(String::new());
+        lines.push(Line::default());
         lines.push("could not be read:".into());
         for (what, why) in &environment.unreadable {
             lines.extend(hanging(&format!("  {what}: "), why));
@@ -84,7 +61,7 @@ fn row(nic: &Nic) -> Vec<String> {
     ]
 }
 
-fn details(nic: &Nic) -> Vec<String> {
+fn details(nic: &Nic) -> Vec<Line> {
     let addresses: Vec<String> =
         nic.addresses.iter().map(|a| format!("{}/{}", a.address, a.prefix_len)).collect();
     let off: Vec<&str> = nic.offloads.iter().filter(|(_, on)| !**on).map(|(name, _)| name.as_str()).collect();
@@ -130,7 +107,7 @@ fn dcb(dcb: &Dcb) -> String {
     format!("DCB: {}", parts.join(", "))
 }
 
-fn rdma(device: &RdmaDevice) -> Vec<String> {
+fn rdma(device: &RdmaDevice) -> Vec<Line> {
     let parts = [
         device.transport.clone(),
         device.netdev.as_ref().map(|netdev| format!("on {netdev}")),

@@ -1,11 +1,13 @@
 //! The progress line on standard error: a bar with the time left on a terminal, nothing when piped.
 
-use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use pathproof_report::Shown;
+
 use super::{Observer, RunEvent};
+use crate::terminal;
 
 const TICKS: u64 = 1000;
 
@@ -17,7 +19,7 @@ pub struct Progress {
 impl Progress {
     /// A bar on standard error, if that is a terminal.
     pub fn new() -> Option<Progress> {
-        if !std::io::stderr().is_terminal() {
+        if !terminal::is_watched() {
             return None;
         }
         let bar = ProgressBar::with_draw_target(Some(TICKS), ProgressDrawTarget::stderr_with_hz(5));
@@ -35,7 +37,7 @@ impl Observer for Progress {
             RunEvent::StepStarted { number, of, name, .. } => {
                 self.bar.reset();
                 self.bar.set_prefix(format!("{}/{of}", number + 1));
-                self.bar.set_message((*name).to_string());
+                self.bar.set_message(Shown::new(name).into_string());
                 self.bar.enable_steady_tick(Duration::from_millis(200));
             }
             RunEvent::Progress { share, .. } => self.bar.set_position((share * TICKS as f64) as u64),

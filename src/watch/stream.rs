@@ -1,10 +1,9 @@
 //! Progress for programs: one JSON object a line on standard error.
 
-use std::io::Write;
-
 use serde_json::json;
 
 use super::{Observer, RunEvent};
+use crate::terminal;
 
 /// Writes the stream.
 #[derive(Default)]
@@ -31,6 +30,6 @@ impl Observer for JsonStream {
             },
         };
         // A reader that went away is no reason to stop measuring.
-        let _ = writeln!(std::io::stderr(), "{line}");
+        terminal::say_json(&line);
     }
 }

@@ -12,7 +12,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Interv
 use hdrhistogram::serialization::{Deserializer, V2DeflateSerializer};
 use pathproof_model::{HistogramRecord, ResultDoc, Step};
 
-use crate::Render;
+use crate::{Render, Shown};
 
 /// The histograms of a document as an interval log.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,7 +24,10 @@ impl Render for Hlog {
         let mut out = out;
         let mut log = IntervalLogWriterBuilder::new()
             .add_comment("[Histogram log format version 1.2]")
-            .add_comment(&format!("[{} {}, started {}]", doc.tool.name, doc.tool.version, doc.started_at))
+            .add_comment(
+                Shown::new(format!("[{} {}, started {}]", doc.tool.name, doc.tool.version, doc.started_at))
+                    .as_str(),
+            )
             .add_comment("[Times are seconds since the start of the run; values are ns, Interval_Max is ms]")
             .with_max_value_divisor(1e6)
             .begin_log_with(&mut out, &mut serializer)?;

@@ -2,67 +2,125 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use crate::Shown;
+
 /// Widest line of a report.
 pub const WIDTH: usize = 100;
 
-/// Whether and how to mark text.
-pub struct Style {
-    /// ANSI colours.
-    pub colour: bool,
+/// How a part of a line stands out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mark {
+    /// It does not.
+    #[default]
+    None,
+    /// Heads of sections and tables.
+    Heading,
+    /// What is as it should be.
+    Good,
+    /// What is wrong.
+    Bad,
+    /// What is open or deserves a look.
+    Doubtful,
 }
 
-impl Style {
-    fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+impl Mark {
+    /// The parameters of the ANSI sequence that turns it on.
+    fn code(self) -> &'static str {
+        match self {
+            Mark::None => "0",
+            Mark::Heading => "1",
+            Mark::Good => "1;32",
+            Mark::Bad => "1;31",
+            Mark::Doubtful => "1;33",
+        }
+    }
+}
+
+/// One line of a report. Nothing else reaches a page, and what it is made of passes through [`Shown`]: text from
+/// outside can neither steer the terminal nor forge a line of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    text: Shown,
+    mark: Mark,
+    /// So many bytes at the beginning are marked.
+    marked: usize,
+}
+
+impl<T: AsRef<str>> From<T> for Line {
+    fn from(text: T) -> Line {
+        Line { text: Shown::new(text.as_ref().trim_end()), mark: Mark::None, marked: 0 }
+    }
+}
+
+impl Line {
+    /// Marks `beginning`, with which this line begins.
+    pub fn mark(mut self, mark: Mark, beginning: impl AsRef<str>) -> Line {
+        let beginning = Shown::new(beginning);
+        let beginning = beginning.as_str().trim_end();
+        if self.text.as_str().starts_with(beginning) {
+            (self.mark, self.marked) = (mark, beginning.len());
+        }
+        self
     }
 
-    /// What is as it should be.
-    pub fn good(&self, text: &str) -> String {
-        self.paint("1;32", text)
+    /// The line without colours.
+    pub fn text(&self) -> &str {
+        self.text.as_str()
     }
 
-    /// What is wrong.
-    pub fn bad(&self, text: &str) -> String {
-        self.paint("1;31", text)
+    /// The line as a terminal gets it.
+    pub fn paint(&self, colour: bool) -> String {
+        let (marked, rest) = self.text.as_str().split_at(self.marked);
+        match marked {
+            "" => rest.to_owned(),
+            _ if !colour => format!("{marked}{rest}"),
+            _ => format!("\u{1b}[{}m{marked}\u{1b}[0m{rest}", self.mark.code()),
+        }
     }
+}
 
-    /// What is open or deserves a look.
-    pub fn doubtful(&self, text: &str) -> String {
-        self.paint("1;33", text)
-    }
+/// The head of a section.
+pub fn heading(text: impl AsRef<str>) -> Line {
+    Line::from(&text).mark(Mark::Heading, text)
+}
 
-    /// Heads of sections and tables.
-    pub fn heading(&self, text: &str) -> String {
-        self.paint("1", text)
-    }
+/// `text` with spaces after it up to `columns`.
+pub fn padded(text: &str, columns: usize) -> String {
+    let text = Shown::new(text);
+    format!("{text}{}", " ".repeat(columns.saturating_sub(text.columns())))
 }
 
 /// A table without lines: the first column to the left, numbers to the right, `left` columns to the left too.
-pub fn table(style: &Style, header: &[&str], rows: Vec<Vec<String>>, left: &[usize]) -> Vec<String> {
+pub fn table(header: &[&str], rows: Vec<Vec<String>>, left: &[usize]) -> Vec<Line> {
+    // Before the widths are taken, not after.
+    let cells =
+        |row: Vec<String>| row.into_iter().map(|cell| Shown::new(cell).into_string()).collect::<Vec<_>>();
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().map(|h| (*h).to_owned()).collect::<Vec<_>>()).add_rows(rows);
+    table.set_header(cells(header.iter().map(|h| (*h).to_owned()).collect()));
+    table.add_rows(rows.into_iter().map(cells));
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if i > 0 && !left.contains(&i) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let mut lines: Vec<String> = table.lines().collect();
+    let mut lines: Vec<Line> = table.lines().map(Line::from).collect();
     if let Some(first) = lines.first_mut() {
-        *first = style.heading(first.trim_end());
+        *first = heading(first.text());
     }
     lines
 }
 
 /// `text` in lines of at most [`WIDTH`], the first after `first`, the others indented as far.
-pub fn hanging(first: &str, text: &str) -> Vec<String> {
-    let indent = first.chars().count();
+pub fn hanging(first: &str, text: &str) -> Vec<Line> {
+    let (first, text) = (Shown::new(first), Shown::new(text));
+    let indent = first.columns();
     let width = WIDTH.saturating_sub(indent).max(20);
     let mut lines = vec![String::new()];
     let mut length = 0;
-    for word in words(text) {
-        let word_length = word.chars().count();
+    for word in words(text.as_str()) {
+        let word_length = Shown::new(&word).columns();
         if length > 0 && length + 1 + word_length > width {
             lines.push(String::new());
             length = 0;
@@ -77,8 +135,8 @@ pub fn hanging(first: &str, text: &str) -> Vec<String> {
         }
     }
     let pad = " ".repeat(indent);
-    let margins = std::iter::once(first).chain(std::iter::repeat(pad.as_str()));
-    margins.zip(&lines).map(|(margin, line)| format!("{margin}{line}")).collect()
+    let margins = std::iter::once(first.as_str()).chain(std::iter::repeat(pad.as_str()));
+    margins.zip(&lines).map(|(margin, line)| Line::from(format!("{margin}{line}"))).collect()
 }
 
 /// The words of `text`, a number and its unit being one word.
@@ -122,11 +180,31 @@ mod tests {
     #[test]
     fn long_text_hangs_under_its_first_word() {
         let lines = hanging("    next  ", &"word ".repeat(40));
-        assert!(lines.len() > 1 && lines.iter().all(|l| l.chars().count() <= WIDTH), "{lines:?}");
-        assert!(lines[1].starts_with("          word"));
-        assert_eq!(hanging("x ", ""), ["x "]);
+        assert!(lines.len() > 1 && lines.iter().all(|l| l.text().chars().count() <= WIDTH), "{lines:?}");
+        assert!(lines[1].text().starts_with("          word"));
+        assert_eq!(hanging("x ", ""), [Line::from("x")]);
         let lines = hanging("", &"limit 5.00 ms ".repeat(20));
-        assert!(lines.iter().all(|l| !l.ends_with("5.00") && !l.starts_with("ms")), "{lines:?}");
+        assert!(
+            lines.iter().all(|l| !l.text().ends_with("5.00") && !l.text().starts_with("ms")),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn columns_stay_right_around_hostile_and_wide_text() {
+        let rows = ["plain", "esc\u{1b}[31m\nape", "サーバー"].map(|name| vec![name.to_owned(), "7".into()]);
+        let lines = table(&["NAME", "NUMBER"], rows.to_vec(), &[]);
+        let ends: Vec<usize> = lines[1..].iter().map(|l| Shown::new(l.text()).columns()).collect();
+        assert!(lines.len() == 4 && ends.iter().all(|end| *end == ends[0]), "{lines:?}");
+        assert_eq!(Shown::new(padded("サ\n", 6)).columns(), 6);
+    }
+
+    #[test]
+    fn only_the_mark_brings_escape_sequences() {
+        let line = Line::from("bad\u{1b}[0m: x").mark(Mark::Bad, "bad\u{1b}[0m");
+        assert_eq!(line.paint(true), "\u{1b}[1;31mbad\\u{1b}[0m\u{1b}[0m: x");
+        assert_eq!(line.paint(false), "bad\\u{1b}[0m: x");
+        assert_eq!(Line::from("x").mark(Mark::Bad, "no").paint(true), "x");
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //!
 //! **Invariant**: a renderer sees the document and nothing else. What it needs and does not find there, the
 //! document was missing; so a report can be made a year later on another machine.
+//!
+//! **Invariant**: text reaches a terminal as [`Shown`] only. A page is made of [`layout::Line`]s, and those of nothing
+//! else.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -11,10 +14,12 @@ use pathproof_model::ResultDoc;
 mod hlog;
 mod json;
 pub mod layout;
+mod shown;
 mod text;
 
 pub use hlog::Hlog;
 pub use json::Json;
+pub use shown::{Shown, harmless_json};
 pub use text::Text;
 
 /// Writes a document in one form.

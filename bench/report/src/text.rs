@@ -24,12 +24,12 @@ mod smb;
 mod traffic;
 mod verdicts;
 
-use crate::layout::Style;
+use crate::layout::Line;
 
 /// Makes the lines of one part of the page; none when the document has nothing for it.
-type Section = fn(&ResultDoc, &Style) -> Vec<String>;
+type Section = fn(&ResultDoc) -> Vec<Line>;
 
-/// The page from top to bottom, a blank line between the sections.
+/// The page from top to bottom, a blank line after each section; the answer follows.
 const SECTIONS: &[Section] = &[
     header::section,
     smb::section,
@@ -42,7 +42,6 @@ const SECTIONS: &[Section] = &[
     migrate::section,
     findings::section,
     verdicts::section,
-    answer::section,
 ];
 
 /// Text for a terminal.
@@ -54,19 +53,21 @@ pub struct Text {
 
 impl Render for Text {
     fn render(&self, doc: &ResultDoc, out: &mut dyn io::Write) -> io::Result<()> {
-        let style = Style { colour: self.colour };
-        let sections = SECTIONS.iter().map(|section| section(doc, &style)).filter(|lines| !lines.is_empty());
-        for (i, lines) in sections.enumerate() {
-            if i > 0 {
-                writeln!(out)?;
-            }
+        let sections = SECTIONS.iter().map(|section| section(doc)).filter(|lines| !lines.is_empty());
+        for lines in sections {
             for line in lines {
-                writeln!(out, "{}", line.trim_end())?;
+                // A NIC may be called "FIT: all is well"; the answer stands in the last lines and nowhere else.
+                let margin =
+                    if answer::WORDS.iter().any(|word| line.text().starts_with(word)) { "  " } else { "" };
+                writeln!(out, "{margin}{}", line.paint(self.colour))?;
             }
+            writeln!(out)?;
         }
-        Ok(())
+        answer::section(doc).iter().try_for_each(|line| writeln!(out, "{}", line.paint(self.colour)))
     }
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,5 @@
 //! `pathproof migrate --plan`: how long it takes to drain hosts, computed and not run.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -9,23 +8,26 @@ use pathproof_model::migrate::FleetPlan;
 use pathproof_model::units::{Bytes, Nanoseconds};
 use serde_json::json;
 
-/// Answers the plan in `file`, as a table or as JSON.
-pub fn answer(file: &Path, as_json: bool) -> Result<String> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read --plan {}", file.display()))?;
-    let plan: FleetPlan = toml::from_str(&text)
-        .with_context(|| format!("--plan {} is not a fleet plan; see docs/MEASUREMENT.md", file.display()))?;
-    let drain = drain(&plan)?;
-    Ok(if as_json { serde_json::to_string_pretty(&json(&drain))? + "\n" } else { table(&drain) })
+use crate::terminal;
+
+/// Answers the plan in `file` on standard output, as a table or as JSON.
+pub fn answer(file: &Path, as_json: bool) -> Result<()> {
+    let drain = drain(&read(file)?)?;
+    if as_json { terminal::print_json(&json(&drain)) } else { terminal::print_lines(table(&drain)) }
 }
 
-fn table(drain: &Drain) -> String {
-    let mut out = String::new();
+fn read(file: &Path) -> Result<FleetPlan> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read --plan {}", file.display()))?;
+    toml::from_str(&text)
+        .with_context(|| format!("--plan {} is not a fleet plan; see docs/MEASUREMENT.md", file.display()))
+}
+
+fn table(drain: &Drain) -> Vec<String> {
+    let mut lines = Vec::new();
     for host in &drain.hosts {
         let worst = host.guests.iter().max_by_key(|g| g.downtime_ns);
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            out,
+        lines.push(format!(
             "{}: {} guests, {} in {}; longest black-out {} ({})",
             host.name,
             host.guests.len(),
@@ -33,19 +35,18 @@ fn table(drain: &Drain) -> String {
             Nanoseconds(host.drain_ns),
             worst.map_or("none".into(), |g| Nanoseconds(g.downtime_ns).to_string()),
             worst.map_or("", |g| &g.name),
-        );
+        ));
         for guest in host.guests.iter().filter(|g| !g.reason.is_some_and(StopReason::converged)) {
-            let _ = writeln!(
-                out,
+            lines.push(format!(
                 "  {}: {} after {} rounds, black-out {}; move fewer at once or slow it down",
                 guest.name,
                 guest.reason.map_or("it did not end", StopReason::words),
                 guest.rounds,
                 Nanoseconds(guest.downtime_ns)
-            );
+            ));
         }
     }
-    out
+    lines
 }
 
 fn json(drain: &Drain) -> serde_json::Value {
@@ -87,12 +88,13 @@ mod tests {
             "[path]\ngoodput = \"18.8Gbit/s\"\n[[host]]\nname = \"hv1\"\n[[host.guest]]\nname = \"vm\"\nmemory = \"8GB\"\ncount = 15\n",
         )
         .unwrap();
-        let text = answer(&file, false).unwrap();
-        assert!(text.starts_with("hv1: 15 guests") && text.contains("51.06 s"), "{text}");
-        let value: serde_json::Value = serde_json::from_str(&answer(&file, true).unwrap()).unwrap();
+        let drain = drain(&read(&file).unwrap()).unwrap();
+        let text = table(&drain);
+        assert!(text[0].starts_with("hv1: 15 guests") && text[0].contains("51.06 s"), "{text:?}");
+        let value = json(&drain);
         assert_eq!(value["hosts"][0]["guests"].as_array().unwrap().len(), 15);
         std::fs::write(&file, "[path]\ngoodput = \"1Gbit/s\"\nspeed = 4\n").unwrap();
-        assert!(format!("{:#}", answer(&file, false).unwrap_err()).contains("speed"));
+        assert!(format!("{:#}", read(&file).unwrap_err()).contains("speed"));
         std::fs::remove_dir_all(dir).unwrap();
     }
 

@@ -37,14 +37,17 @@ pub fn measure(pid: u32, interval: Duration) -> Result<DirtyMeasurement> {
 }
 
 /// A measurement in a few lines.
-pub fn words(measured: &DirtyMeasurement) -> String {
-    let mut text = format!(
-        "process {}: {} resident and writable; {} different pages/s dirtied, that is {}/s; working set {}\nby {}{}\n",
+pub fn words(measured: &DirtyMeasurement) -> Vec<String> {
+    let pages = format!(
+        "process {}: {} resident and writable; {} different pages/s dirtied, that is {}/s; working set {}",
         measured.pid,
         Bytes(measured.memory_bytes),
         measured.dirty_bytes_per_s / PAGE,
         Bytes(measured.dirty_bytes_per_s),
         Bytes(measured.working_set_bytes),
+    );
+    let method = format!(
+        "by {}{}",
         measured.method,
         if measured.sampled_share < 1.0 {
             format!(" of {:.0} % of the pages", measured.sampled_share * 100.0)
@@ -52,10 +55,8 @@ pub fn words(measured: &DirtyMeasurement) -> String {
             String::new()
         },
     );
-    if let Some(why) = &measured.why {
-        text += &format!("because {why}\n");
-    }
-    text
+    let why = measured.why.as_ref().map(|why| format!("because {why}"));
+    [pages, method].into_iter().chain(why).collect()
 }
 
 fn open(pid: u32, what: &str) -> Result<File> {

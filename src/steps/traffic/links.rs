@@ -2,7 +2,6 @@
 //! server's, says what to do, and ends the step when all is well again.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -18,6 +17,7 @@ use crate::clock::RealClock;
 use crate::host::{LinkChange, LinkEvents};
 use crate::session::Channel;
 use crate::steps::End;
+use crate::terminal::say;
 
 /// Name of the option that asks for it.
 pub const WATCH_LINKS: &str = "watch_links";
@@ -56,11 +56,6 @@ pub struct Links {
     asked_to_end: bool,
 }
 
-fn say(text: &str) {
-    // A closed stderr is no reason to stop measuring.
-    let _ = writeln!(std::io::stderr(), "pathproof: {text}");
-}
-
 impl Links {
     /// Begins to listen for changes of `nics`. The window begins at `window` and is `time_ns` long.
     pub fn watch(
@@ -94,7 +89,7 @@ impl Links {
             tracing::warn!(%error, "no thread to watch the links");
         }
         if end == End::Client {
-            say(&format!(
+            say(format!(
                 "running over {}. Pull one cable now, at either end, wait until it is noticed, and plug it in again. \
                  The step ends {} s after that, or after {}.",
                 nics.join(", "),
@@ -148,11 +143,11 @@ impl Links {
         let key = (end.name(), change.nic);
         let place = if end == End::Client { "here" } else { "at the peer" };
         if change.up {
-            say(&format!("{} {place} is back.", key.1));
+            say(format!("{} {place} is back.", key.1));
             self.last_up = Some(at);
             self.down.remove(&key);
         } else {
-            say(&format!("{} {place} has lost its link. Plug it in again.", key.1));
+            say(format!("{} {place} has lost its link. Plug it in again.", key.1));
             self.down.insert(key);
         }
     }

@@ -2,23 +2,27 @@
 
 use pathproof_model::{Outcome, ResultDoc, RunOutcome, Severity, StepError, judge};
 
-use crate::layout::{Style, hanging};
+use crate::layout::{Line, Mark, hanging};
 
-pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
+/// The words that only this section may begin a line with.
+pub(super) const WORDS: [&str; 6] =
+    ["FIT", "NOT FIT", "CANNOT TELL", "COULD NOT RUN", "INTERRUPTED", "CUT SHORT"];
+
+pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
     let (plain, text) = match judge::conclusion(doc).outcome {
         RunOutcome::Fit => ("FIT", passing(doc)),
         RunOutcome::NotFit => ("NOT FIT", failing(doc)),
         RunOutcome::CannotTell => ("CANNOT TELL", open(doc)),
         RunOutcome::None => unfinished(doc),
     };
+    let mark = match plain {
+        "FIT" => Mark::Good,
+        "NOT FIT" => Mark::Bad,
+        _ => Mark::Doubtful,
+    };
     let mut lines = hanging(&format!("{plain}: "), &text);
     if let Some(first) = lines.first_mut() {
-        let marked = match plain {
-            "FIT" => style.good(plain),
-            "NOT FIT" => style.bad(plain),
-            _ => style.doubtful(plain),
-        };
-        *first = first.replacen(plain, &marked, 1);
+        *first = std::mem::take(first).mark(mark, plain);
     }
     lines
 }

@@ -3,22 +3,22 @@
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{ChannelPair, Channels, ResultDoc};
 
-use crate::layout::{Style, hanging, table};
+use crate::layout::{Line, hanging, heading, table};
 
 /// Pairs that are not used and listed one by one; beyond it they are counted.
 const EXCLUDED_MAX: usize = 12;
 
-pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
+pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
     let Some(channels) = &doc.channels else { return Vec::new() };
-    let mut lines = pairs(channels, &channels.pairs, "THIS HOST AS CLIENT", style);
+    let mut lines = pairs(channels, &channels.pairs, "THIS HOST AS CLIENT");
     if !channels.reverse_pairs.is_empty() && !mirrored(channels) {
-        lines.push(String::new());
-        lines.extend(pairs(channels, &channels.reverse_pairs, "THE PEER AS CLIENT", style));
+        lines.push(Line::default());
+        lines.extend(pairs(channels, &channels.reverse_pairs, "THE PEER AS CLIENT"));
     } else if !channels.reverse_pairs.is_empty() {
         lines.push("With the peer as client the same pairs are used the other way round.".into());
     }
     for answer in &channels.answers {
-        lines.push(String::new());
+        lines.push(Line::default());
         lines.extend(hanging("", &answer.question));
         lines.extend(hanging("  ", &answer.answer));
     }
@@ -39,7 +39,7 @@ fn mirrored(channels: &Channels) -> bool {
     out == back
 }
 
-fn pairs(channels: &Channels, pairs: &[ChannelPair], title: &str, style: &Style) -> Vec<String> {
+fn pairs(channels: &Channels, pairs: &[ChannelPair], title: &str) -> Vec<Line> {
     let title = format!("MULTICHANNEL, {title} ({} rules)", channels.policy);
     let rows: Vec<_> = chosen(pairs)
         .map(|pair| {
@@ -57,9 +57,9 @@ fn pairs(channels: &Channels, pairs: &[ChannelPair], title: &str, style: &Style)
         })
         .collect();
     let mut lines = if rows.is_empty() {
-        vec![style.heading(&title), "No pair can be used.".into()]
+        vec![heading(&title), "No pair can be used.".into()]
     } else {
-        table(style, &[&title, "SPEED", "CLASS", "CONNECTIONS"], rows, &[2])
+        table(&[&title, "SPEED", "CLASS", "CONNECTIONS"], rows, &[2])
     };
     let excluded: Vec<&ChannelPair> = pairs.iter().filter(|pair| !pair.chosen).collect();
     if !excluded.is_empty() {
@@ -70,7 +70,7 @@ fn pairs(channels: &Channels, pairs: &[ChannelPair], title: &str, style: &Style)
     }
     if excluded.len() > EXCLUDED_MAX {
         let more = excluded.len() - EXCLUDED_MAX;
-        lines.push(format!("  and {more} more; --format json lists every pair with its reason."));
+        lines.push(format!("  and {more} more; --format json lists every pair with its reason.").into());
     }
     lines
 }

@@ -2,25 +2,25 @@
 
 use pathproof_model::{Finding, ResultDoc, Severity};
 
-use crate::layout::{Style, hanging};
+use crate::layout::{Line, Mark, hanging, heading};
 
-pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
+pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
     if doc.findings.is_empty() {
         return Vec::new();
     }
     let mut findings: Vec<&Finding> = doc.findings.iter().collect();
     findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
-    let mut lines = vec![style.heading("FINDINGS")];
+    let mut lines = vec![heading("FINDINGS")];
     let mut explained: Vec<(&str, &str, &str)> = Vec::new();
     for finding in findings {
-        let severity = match finding.severity {
-            Severity::Error => style.bad("error"),
-            Severity::Warning => style.doubtful("warning"),
-            Severity::Info => "info".into(),
+        let (severity, mark) = match finding.severity {
+            Severity::Error => ("error", Mark::Bad),
+            Severity::Warning => ("warning", Mark::Doubtful),
+            Severity::Info => ("info", Mark::None),
         };
         let step = finding.step.and_then(|i| doc.steps.get(i));
         let place = step.map(|s| format!("  in {}", s.name)).unwrap_or_default();
-        lines.push(format!("{severity} {}{place}", finding.code));
+        lines.push(Line::from(format!("{severity} {}{place}", finding.code)).mark(mark, severity));
         lines.extend(hanging("  seen   ", &finding.evidence));
         // The same code with the same explanation once is enough.
         let explanation = (finding.code.as_str(), finding.meaning.as_str(), finding.next.as_str());

@@ -3,9 +3,9 @@
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{Environment, Nic, ResultDoc, judge};
 
-use crate::layout::{Style, hanging};
+use crate::layout::{Line, Mark, hanging};
 
-pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
+pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
     let plan = doc.granted.as_ref().or(doc.requested.as_ref());
     let command = plan.map(|p| p.command.as_str()).unwrap_or_default();
     let peer = match doc.peer.as_deref() {
@@ -16,7 +16,8 @@ pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
     let took = doc.steps.iter().map(|s| s.started_ns + s.elapsed_ns).max();
     let took = took.map(|ns| format!(", {}", Nanoseconds(ns))).unwrap_or_default();
     let title = format!("{} {}: {command}{peer}", doc.tool.name, doc.tool.version);
-    let mut lines = vec![format!("{}  ({}{took})", style.heading(&title), doc.started_at)];
+    let mut lines =
+        vec![Line::from(format!("{title}  ({}{took})", doc.started_at)).mark(Mark::Heading, title)];
 
     let ends = &doc.environment;
     let same = doc.peer.as_deref() == Some("self");
@@ -32,7 +33,7 @@ pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
     lines
 }
 
-fn host(label: &str, environment: &Environment) -> Vec<String> {
+fn host(label: &str, environment: &Environment) -> Vec<Line> {
     let name = environment.hostname.as_deref().unwrap_or("(name unknown)");
     let parts = [
         environment.operating_system.clone(),
@@ -46,7 +47,7 @@ fn host(label: &str, environment: &Environment) -> Vec<String> {
 }
 
 /// The NICs that lanes of this run used at `end`.
-fn nics(doc: &ResultDoc, end: &str, environment: &Environment) -> Vec<String> {
+fn nics(doc: &ResultDoc, end: &str, environment: &Environment) -> Vec<Line> {
     let mut used: Vec<&Nic> = Vec::new();
     let lanes = doc.steps.iter().flat_map(|s| &s.lanes).filter(|l| l.end == end);
     for nic in lanes.filter_map(|lane| judge::nics_of(environment, lane)).flatten() {

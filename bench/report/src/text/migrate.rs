@@ -4,27 +4,27 @@ use pathproof_model::migrate::{MigrateCompression, MigrateDisk, MigrateRound};
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{MigrateDetail, ResultDoc, Step};
 
-use crate::layout::{Style, hanging, table};
+use crate::layout::{Line, hanging, heading, table};
 
 /// Widest bar of the picture.
 const BAR_COLUMNS: u64 = 24;
 /// Rounds shown from the front and from the end; those between are counted.
 const ROUNDS_SHOWN: usize = 8;
 
-pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
+pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
     let mut lines = vec![];
     for step in &doc.steps {
         if let Some(detail) = &step.detail.migrate {
             if !lines.is_empty() {
-                lines.push(String::new());
+                lines.push(Line::default());
             }
-            lines.extend(one(step, detail, style));
+            lines.extend(one(step, detail));
         }
     }
     lines
 }
 
-fn one(step: &Step, detail: &MigrateDetail, style: &Style) -> Vec<String> {
+fn one(step: &Step, detail: &MigrateDetail) -> Vec<Line> {
     let longest = detail.rounds.iter().map(|r| r.elapsed_ns).max().unwrap_or(0);
     let mut rows = vec![];
     let count = detail.rounds.len();
@@ -37,8 +37,7 @@ fn one(step: &Step, detail: &MigrateDetail, style: &Style) -> Vec<String> {
         }
     }
     let header = ["MIGRATION", "PAGES", "TIME", "RATE", "DIRTIED", "TIME, AND THE SHARE DIRTIED AGAIN"];
-    let mut lines =
-        if rows.is_empty() { vec![style.heading("MIGRATION")] } else { table(style, &header, rows, &[5]) };
+    let mut lines = if rows.is_empty() { vec![heading("MIGRATION")] } else { table(&header, rows, &[5]) };
     let predicted = detail.predicted.as_ref();
     let beside = |measured: String, expected: Option<String>| match expected {
         Some(expected) => format!("{measured} (predicted {expected})"),
@@ -178,6 +177,10 @@ mod tests {
         }
     }
 
+    fn plain(lines: &[Line]) -> String {
+        lines.iter().map(Line::text).collect::<Vec<_>>().join("\n")
+    }
+
     #[test]
     fn rounds_are_drawn_and_the_ending_is_said() {
         let mut detail = MigrateDetail {
@@ -192,15 +195,14 @@ mod tests {
             ..MigrateDetail::default()
         };
         let step = Step::new(StepKind::Migrate, "tcp migration");
-        let style = Style { colour: false };
-        let text = one(&step, &detail, &style).join("\n");
+        let text = plain(&one(&step, &detail));
         assert!(text.contains(&("█".repeat(12) + &"░".repeat(12))), "{text}");
         assert!(text.contains("Converged: the rest fits") && text.contains("Every page of every"), "{text}");
         assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
         detail.mismatch = Some("guest 0: page 7 differs, and 1 pages in all".into());
         detail.verified = false;
         detail.rounds = (0..40).map(|_| round("round", 10, 1, 10)).collect();
-        let text = one(&step, &detail, &style).join("\n");
+        let text = plain(&one(&step, &detail));
         assert!(text.contains("… 24 more") && text.contains("page 7"), "{text}");
         assert!(text.lines().count() < 24, "{text}");
     }

@@ -4,18 +4,18 @@ use pathproof_model::mtu::{MtuLimit, MtuPath, MtuTried};
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Direction, Numbers, ResultDoc};
 
-use crate::layout::{Style, hanging, table};
+use crate::layout::{Line, hanging, table};
 
-pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
+pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
     let paths = doc.steps.iter().filter_map(|step| step.detail.paths.as_ref()).flatten();
     let rows: Vec<_> = paths.map(row).collect();
     if rows.is_empty() {
         return Vec::new();
     }
     let header = ["PATH MTU", "NICS SET TO", "ARRIVES WHOLE", "LOST", "TIME", "LIMITED BY"];
-    let mut lines = table(style, &header, rows, &[5]);
+    let mut lines = table(&header, rows, &[5]);
     lines.push("Sizes of IP packets with DF set, in bytes. Lost: of probes that fit.".into());
-    lines.extend(pictures(doc));
+    lines.extend(pictures(doc).into_iter().map(Line::from));
     lines.extend(numbers(doc));
     lines
 }
@@ -68,7 +68,7 @@ fn symbol(tried: &MtuTried) -> char {
 }
 
 /// The numbers that people type, once for each size found.
-fn numbers(doc: &ResultDoc) -> Vec<String> {
+fn numbers(doc: &ResultDoc) -> Vec<Line> {
     let paths = doc.steps.iter().filter_map(|step| step.detail.paths.as_ref()).flatten();
     let mut found: Vec<&Numbers> = paths.filter_map(|path| path.numbers.as_ref()).collect();
     found.sort_by_key(|numbers| numbers.ip_mtu_bytes);

@@ -3,22 +3,22 @@
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{AloneSum, Failover, NicShare, ResultDoc, Step};
 
-use crate::layout::{Style, hanging, table};
+use crate::layout::{Line, hanging, heading, table};
 
-pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
+pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
     let rows: Vec<_> = doc.steps.iter().flat_map(step_rows).collect();
     let mut lines = if rows.is_empty() {
         Vec::new()
     } else {
         let header = ["NICS", "END", "CONNECTIONS", "LANES SENT/RECEIVED", "NIC COUNTED", "SHARE"];
-        table(style, &header, rows, &[1])
+        table(&header, rows, &[1])
     };
     for step in &doc.steps {
         if let Some(alone) = &step.detail.alone {
             lines.extend(hanging("", &one_by_one(step, alone)));
         }
         if let Some(failover) = &step.detail.failover {
-            lines.extend(failed(step, failover, style));
+            lines.extend(failed(step, failover));
         }
     }
     lines
@@ -68,8 +68,8 @@ fn carried(nic: &NicShare) -> u64 {
     nic.lane_sent_bytes + nic.lane_received_bytes
 }
 
-fn failed(step: &Step, failover: &Failover, style: &Style) -> Vec<String> {
-    let mut lines = vec![String::new(), style.heading(&format!("FAILOVER in {}", step.name))];
+fn failed(step: &Step, failover: &Failover) -> Vec<Line> {
+    let mut lines = vec![Line::default(), heading(format!("FAILOVER in {}", step.name))];
     let nic = failover.nic.as_deref().unwrap_or("a path");
     let at =
         failover.failed_at_ns.map(|ns| format!(" {} into the window", Nanoseconds(ns))).unwrap_or_default();

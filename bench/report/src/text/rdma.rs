@@ -3,9 +3,9 @@
 use pathproof_model::units::Bytes;
 use pathproof_model::{Carrier, RdmaEnd, RdmaProof, ResultDoc};
 
-use crate::layout::{Style, hanging, table};
+use crate::layout::{Line, hanging, table};
 
-pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
+pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
     let proofs: Vec<_> =
         doc.steps.iter().filter_map(|s| Some((s.name.as_str(), s.detail.proof.as_ref()?))).collect();
     if proofs.is_empty() {
@@ -13,7 +13,7 @@ pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
     }
     let rows = proofs.iter().flat_map(|(name, proof)| rows(name, proof)).collect();
     let header = ["CARRIED BY RDMA", "PROVEN", "DEVICE", "PATH MTU", "DEVICE COUNTED", "PAYLOAD"];
-    let mut lines = table(style, &header, rows, &[1, 2]);
+    let mut lines = table(&header, rows, &[1, 2]);
     for (name, proof) in proofs.iter().filter(|(_, proof)| proof.transport != Carrier::Rdma) {
         lines.extend(hanging(&format!("{name}: "), &proof.reason));
     }

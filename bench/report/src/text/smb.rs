@@ -3,11 +3,11 @@
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{ObtainedBy, ResultDoc, SmbServer};
 
-use crate::layout::{Style, hanging, table};
+use crate::layout::{Line, hanging, heading, table};
 
-pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
+pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
     let Some(smb) = &doc.smb else { return Vec::new() };
-    let mut lines = vec![style.heading(&format!("SMB SERVER {}", smb.address))];
+    let mut lines = vec![heading(format!("SMB SERVER {}", smb.address))];
     let yes = |yes: bool| if yes { "yes" } else { "no" };
     let skew = match smb.clock_skew_ns {
         Some(ns) if ns < 0 => format!("{} behind ours", Nanoseconds(ns.unsigned_abs())),
@@ -34,8 +34,8 @@ pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
     ] {
         lines.extend(hanging(&format!("{name}  "), &text));
     }
-    lines.push(String::new());
-    lines.extend(interfaces(smb, style));
+    lines.push(Line::default());
+    lines.extend(interfaces(smb));
     lines
 }
 
@@ -60,7 +60,7 @@ fn transforms(smb: &SmbServer) -> String {
     if smb.rdma_transforms.is_empty() { "none".into() } else { smb.rdma_transforms.join(", ") }
 }
 
-fn interfaces(smb: &SmbServer, style: &Style) -> Vec<String> {
+fn interfaces(smb: &SmbServer) -> Vec<Line> {
     let by = match smb.interfaces_obtained_by {
         ObtainedBy::None => "not told",
         ObtainedBy::Sessionless => "told without a session",
@@ -68,7 +68,7 @@ fn interfaces(smb: &SmbServer, style: &Style) -> Vec<String> {
         ObtainedBy::Credentials => "told after logging on",
     };
     if smb.interfaces.is_empty() {
-        let mut lines = vec![style.heading(&format!("SERVER'S NICS: {by}"))];
+        let mut lines = vec![heading(format!("SERVER'S NICS: {by}"))];
         for attempt in &smb.attempts {
             lines.extend(hanging(&format!("{}: ", attempt.way), &attempt.outcome));
         }
@@ -89,5 +89,5 @@ fn interfaces(smb: &SmbServer, style: &Style) -> Vec<String> {
         })
         .collect();
     let title = format!("SERVER'S NICS ({by})");
-    table(style, &[&title, "INDEX", "SPEED", "RSS", "RDMA"], rows, &[])
+    table(&[&title, "INDEX", "SPEED", "RSS", "RDMA"], rows, &[])
 }

@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use pathproof_model::units::{BitsPerSecond, Nanoseconds};
 use pathproof_model::{Direction, LatencySummary, ResultDoc, Step, StepKind};
 
-use crate::layout::{Style, sparkline, table};
+use crate::layout::{Line, sparkline, table};
 
 const SPARK_COLUMNS: usize = 16;
 
-pub(super) fn rates(doc: &ResultDoc, style: &Style) -> Vec<String> {
+pub(super) fn rates(doc: &ResultDoc) -> Vec<Line> {
     let rows: Vec<_> = doc.steps.iter().filter(|s| s.kind == StepKind::Stream).flat_map(rate_rows).collect();
     if rows.is_empty() {
         return Vec::new();
     }
     let header = ["THROUGHPUT", "GOODPUT", "WORST SECOND", "RESENT", "CPU C/S", "OVER TIME"];
-    let mut lines = table(style, &header, rows, &[5]);
+    let mut lines = table(&header, rows, &[5]);
     lines.push(
         "Out is from client to server. Resent: TCP segments. CPU C/S: cores busy at client and server."
             .into(),
@@ -68,12 +68,12 @@ fn over_time(step: &Step) -> Vec<u64> {
     slices.into_values().collect()
 }
 
-pub(super) fn latencies(doc: &ResultDoc, style: &Style) -> Vec<String> {
+pub(super) fn latencies(doc: &ResultDoc) -> Vec<Line> {
     let rows: Vec<_> = doc.steps.iter().flat_map(latency_rows).collect();
     if rows.is_empty() {
         return Vec::new();
     }
-    table(style, &["ROUND TRIP", "P50", "P99", "P99.9", "MAX", "SAMPLES"], rows, &[])
+    table(&["ROUND TRIP", "P50", "P99", "P99.9", "MAX", "SAMPLES"], rows, &[])
 }
 
 fn latency_rows(step: &Step) -> Vec<Vec<String>> {

@@ -2,22 +2,23 @@
 
 use pathproof_model::{Outcome, ResultDoc};
 
-use crate::layout::{Style, hanging};
+use crate::Shown;
+use crate::layout::{Line, Mark, hanging, heading, padded};
 
-pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
+pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
     if doc.verdicts.is_empty() {
         return Vec::new();
     }
     let width = doc.verdicts.iter().map(|v| v.subject.chars().count()).max().unwrap_or(0).min(32);
-    let mut lines = vec![style.heading("VERDICTS")];
+    let mut lines = vec![heading("VERDICTS")];
     for verdict in &doc.verdicts {
-        let plain = match verdict.outcome {
-            Outcome::Pass => "pass       ",
-            Outcome::Fail => "FAIL       ",
-            Outcome::Inconclusive => "cannot tell",
-            Outcome::NotJudged => "not judged ",
+        let (plain, mark) = match verdict.outcome {
+            Outcome::Pass => ("pass       ", Mark::Good),
+            Outcome::Fail => ("FAIL       ", Mark::Bad),
+            Outcome::Inconclusive => ("cannot tell", Mark::Doubtful),
+            Outcome::NotJudged => ("not judged ", Mark::Doubtful),
         };
-        let margin = format!("{plain}  {:width$}  ", verdict.subject);
+        let margin = format!("{plain}  {}  ", padded(&verdict.subject, width));
         // A finding stands on the page already, with all that is known of it.
         let shown = verdict.subject.strip_prefix("finding/");
         let shown = shown.is_some_and(|code| doc.findings.iter().any(|f| f.code == code));
@@ -28,20 +29,15 @@ pub(super) fn section(doc: &ResultDoc, style: &Style) -> Vec<String> {
             _ => one_by_one(&margin, &verdict.reason),
         };
         if let Some(first) = wrapped.first_mut() {
-            let marked = match verdict.outcome {
-                Outcome::Pass => style.good(plain),
-                Outcome::Fail => style.bad(plain),
-                Outcome::Inconclusive | Outcome::NotJudged => style.doubtful(plain),
-            };
-            *first = first.replacen(plain, &marked, 1);
+            *first = std::mem::take(first).mark(mark, plain);
         }
         lines.extend(wrapped);
     }
     lines
 }
 
-fn one_by_one(margin: &str, reason: &str) -> Vec<String> {
-    let pad = " ".repeat(margin.chars().count());
+fn one_by_one(margin: &str, reason: &str) -> Vec<Line> {
+    let pad = " ".repeat(Shown::new(margin).columns());
     let margins = std::iter::once(margin).chain(std::iter::repeat(pad.as_str()));
     reason.split("; ").zip(margins).flat_map(|(part, margin)| hanging(margin, part)).collect()
 }

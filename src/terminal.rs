@@ -1,0 +1,167 @@
+//! The only way to standard output and standard error: whatever goes there is made of [`Shown`] or of a rendered
+//! document, so nothing from outside steers the terminal or forges a line. `clippy.toml` forbids every other way.
+#![expect(clippy::disallowed_methods, reason = "this is the place that the others must go through")]
+
+use std::ffi::OsString;
+use std::fmt::{self, Display};
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::{Context, Result};
+use pathproof_model::ResultDoc;
+use pathproof_report::layout::Line;
+use pathproof_report::{Render, Shown, harmless_json};
+use tracing_subscriber::fmt::format::{Format, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Says one sentence on standard error. Where that is closed nobody listens, which is no reason to stop.
+pub fn say(sentence: impl Display) {
+    let _ = writeln!(io::stderr(), "pathproof: {}", Shown::new(sentence.to_string()));
+}
+
+/// Says several lines on standard error, as they are.
+pub fn say_lines(lines: impl IntoIterator<Item = impl Into<Line>>) {
+    let text: String = lines.into_iter().map(|line| line.into().text().to_owned() + "\n").collect();
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// One JSON value on a line of standard error, for programs.
+pub fn say_json(value: &serde_json::Value) {
+    let _ = writeln!(io::stderr(), "{}", harmless_json(&value.to_string()));
+}
+
+/// Prints lines on standard output. A reader that closes the pipe has seen enough.
+pub fn print_lines(lines: impl IntoIterator<Item = impl Into<Line>>) -> Result<()> {
+    let text: String = lines.into_iter().map(|line| line.into().text().to_owned() + "\n").collect();
+    print(text.as_bytes())
+}
+
+/// Prints a JSON value on standard output.
+pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print((harmless_json(&serde_json::to_string_pretty(value)?) + "\n").as_bytes())
+}
+
+/// Prints what a renderer makes of a document.
+pub fn print_document(doc: &ResultDoc, renderer: &dyn Render) -> Result<()> {
+    let mut text = Vec::new();
+    renderer.render(doc, &mut text)?;
+    print(&text)
+}
+
+/// Prints text that this program holds in itself: manuals, completions.
+pub fn print_own(text: &[u8]) -> Result<()> {
+    print(text)
+}
+
+fn print(text: &[u8]) -> Result<()> {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot print the report"),
+    }
+}
+
+/// Whether standard output wants colours.
+pub fn wants_colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+/// Whether somebody looks at standard error.
+pub fn is_watched() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Says what is wrong with the command line that was typed, or prints the help that was asked for.
+pub fn say_usage<P: clap::Parser>(error: &clap::Error, typed: &[OsString]) {
+    if !error.use_stderr() {
+        // Help and version are our own words.
+        let _ = error.print();
+        return;
+    }
+    // What was typed stands in the message in many places: the same mistake, made with harmless words, is told.
+    let harmless = typed.iter().map(|word| OsString::from(Shown::new(word.to_string_lossy()).into_string()));
+    let text = match P::try_parse_from(harmless) {
+        Err(same) if same.kind() == error.kind() => same.render().to_string(),
+        _ => format!("error: {}", Shown::new(error.render().to_string().trim_start_matches("error: "))),
+    };
+    say_lines(text.trim_end().lines());
+}
+
+/// Sends the log to standard error, one line for each event, whatever stands in it.
+pub fn start_logging(filter: tracing_subscriber::EnvFilter) {
+    let format = OneLine(Format::default().with_target(false));
+    // A second initialisation (tests in one process) keeps the first.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .event_format(format)
+        .try_init();
+}
+
+/// The usual form of a log line, made harmless.
+struct OneLine(Format<Full>);
+
+impl Default for OneLine {
+    fn default() -> Self {
+        OneLine(Format::default().with_target(false))
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for OneLine
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> fmt::Result {
+        let mut text = String::new();
+        self.0.format_event(context, Writer::new(&mut text), event)?;
+        writeln!(writer, "{}", Shown::new(text.strip_suffix('\n').unwrap_or(&text)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_line_of_the_log_whatever_stands_in_it() {
+        let hostile = "x\u{1b}[2J\r\n2026-01-01T00:00:00Z  INFO forged \u{202e}\u{9b}31m\u{2028}";
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .event_format(OneLine::default())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(command = %hostile, "refused: {hostile}");
+            tracing::warn!(?hostile, "second");
+            tracing::warn!("{hostile}");
+        });
+        let log = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(log.lines().count(), 3, "{log}");
+        assert!(
+            log.chars().all(|c| c == '\n' || !(c.is_control() || "\u{202e}\u{2028}".contains(c))),
+            "{log}"
+        );
+        assert!(log.lines().all(|line| line.contains(" WARN ")), "{log}");
+    }
+}
