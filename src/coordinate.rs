@@ -1,6 +1,6 @@
 //! The client's run: reach the peer, take it through the plan step by step, keep the document current.
 
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use pathproof_model::{
 
 use crate::channels::Way;
 use crate::clock::RealClock;
+use crate::dial::{self, CONNECT};
 use crate::offers;
 use crate::registry::Registry;
 use crate::secure::{self, Key, SecureError};
@@ -25,8 +26,6 @@ use crate::session::{Fresh, Heard, Link, Revival, Session};
 use crate::steps::{self, Context, End, SessionFacts, Setup};
 use crate::watch::{Observer, RunEvent};
 
-/// How long a connection attempt may take, per address.
-const CONNECT: Duration = Duration::from_secs(5);
 /// How long a way back to a session whose connection fell silent is looked for.
 const RETURN: Duration = Duration::from_secs(8);
 /// How long one attempt at that may take.
@@ -144,27 +143,7 @@ fn open(
     interrupt: &Arc<AtomicBool>,
 ) -> Result<Session<Client>, StepError> {
     let Target { host, port, .. } = target;
-    let addresses: Vec<SocketAddr> = (host.as_str(), *port)
-        .to_socket_addrs()
-        .map_err(|e| {
-            error(
-                ErrorKind::Invalid,
-                format!("cannot resolve {host:?}: {e}; check the spelling or give an IP address"),
-            )
-        })?
-        .collect();
-    let mut last = error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address"));
-    let mut stream = None;
-    for address in addresses {
-        match dial(address, CONNECT, None) {
-            Ok(connected) => {
-                stream = Some(connected);
-                break;
-            }
-            Err(e) => last = unreachable(address, &e),
-        }
-    }
-    let stream = stream.ok_or(last)?;
+    let stream = dial::reach(host, *port, interrupt)?;
     let io = |e: std::io::Error| error(ErrorKind::System, format!("setting up the control connection: {e}"));
     let (local, peer) = (stream.local_addr().map_err(io)?, stream.peer_addr().map_err(io)?);
     prepare_socket(&stream).map_err(io)?;
@@ -216,7 +195,7 @@ fn come_back(
     key: &Key,
     resume: &Resume,
 ) -> anyhow::Result<Result<Fresh, String>> {
-    let stream = dial(address, ATTEMPT, way)?;
+    let stream = dial::once(address, ATTEMPT, way)?;
     let addresses = (stream.local_addr()?, stream.peer_addr()?);
     prepare_socket(&stream)?;
     let mut link = Link::new(secure::connect(stream, key, ATTEMPT)?, addresses)?;
@@ -230,53 +209,6 @@ fn come_back(
         },
         Some(Heard::Lost(loss)) => bail!(loss.how),
         None => bail!("no answer to RESUME"),
-    }
-}
-
-/// Connects with a segment size that every path carries (RFC 9293 §3.7.1), announced and obeyed both ways: the
-/// control channel must live on the very paths whose MTU is at fault, and has no need for large segments.
-fn dial(address: SocketAddr, within: Duration, way: Option<&Way>) -> std::io::Result<TcpStream> {
-    const SEGMENT_BYTES: u32 = 536;
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
-    socket.set_tcp_mss(SEGMENT_BYTES)?;
-    if let Some(way) = way {
-        socket.bind_device(Some(way.nic.as_bytes()))?;
-        socket.bind(&SocketAddr::new(way.local, 0).into())?;
-    }
-    socket.connect_timeout(&address.into(), within)?;
-    Ok(socket.into())
-}
-
-fn unreachable(address: SocketAddr, cause: &std::io::Error) -> StepError {
-    use std::io::ErrorKind as Io;
-    match cause.kind() {
-        Io::ConnectionRefused => error(
-            ErrorKind::Refused,
-            format!(
-                "{address} refused the connection; start `pathproof serve` there, or give its port as HOST:PORT"
-            ),
-        ),
-        Io::TimedOut | Io::WouldBlock => error(
-            ErrorKind::Timeout,
-            format!(
-                "{address} did not answer within {} s; check the address, the route and any firewall on the way",
-                CONNECT.as_secs()
-            ),
-        ),
-        Io::HostUnreachable | Io::NetworkUnreachable => error(
-            ErrorKind::System,
-            format!("there is no route to {address} ({cause}); check addresses and links"),
-        ),
-        // Linux says so, rather than "unreachable", when the family is switched off.
-        Io::AddrNotAvailable => error(
-            ErrorKind::System,
-            format!(
-                "this host has no {} address from which {address} can be reached; give it one, or name the peer by \
-                 an address of the other family",
-                if address.is_ipv6() { "IPv6" } else { "IPv4" }
-            ),
-        ),
-        _ => error(ErrorKind::System, format!("cannot connect to {address}: {cause}")),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod channels;
 pub mod cli;
 pub mod clock;
 pub mod coordinate;
+pub mod dial;
 pub mod document;
 pub mod host;
 pub mod interrupt;

@@ -10,6 +10,7 @@ mod edges;
 mod histograms;
 mod idle;
 mod loopback;
+mod lossy;
 mod migrate;
 mod migrate_links;
 mod migrate_oracle;

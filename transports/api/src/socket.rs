@@ -17,6 +17,15 @@ pub fn allow_zero_copy(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1)
 }
 
+/// Whether what kept a connection from coming about may pass by itself: a lost ARP request or reply looks like a host
+/// that is not there, a link that comes up like a network without a route. A refusal is an answer, and final.
+pub fn may_pass(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::ENETDOWN | libc::ENONET)
+    )
+}
+
 fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: the kernel reads one int through a pointer to one int.
     let failed = unsafe {

@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pathproof_api::socket::may_pass;
 use pathproof_api::{
     Access, Framing, Lane, LaneSpec, Offer, PreparedLane, ReceiveMode, Region, RegionId, Role, SendMode,
     TransportError, socket,
@@ -117,7 +118,10 @@ impl PreparedLane for Prepared {
     }
 }
 
-fn dial(remote: SocketAddr, spec: &LaneSpec, within: Duration) -> Result<TcpStream, TransportError> {
+/// Connects, again and again where the fault may pass: one lost ARP reply must not cost the step.
+fn dial(remote: SocketAddr, spec: &LaneSpec, deadline: Duration) -> Result<TcpStream, TransportError> {
+    /// Pause between attempts, for faults that show at once.
+    const PAUSE: Duration = Duration::from_millis(50);
     let from = match (spec.local, &spec.device) {
         (Some(local), Some(device)) => format!(" from {local} on {device}"),
         (Some(local), None) => format!(" from {local}"),
@@ -125,12 +129,25 @@ fn dial(remote: SocketAddr, spec: &LaneSpec, within: Duration) -> Result<TcpStre
         (None, None) => String::new(),
     };
     let operation = format!("connecting a data lane to {remote}{from}");
-    let io = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::TimedOut => {
-            TransportError::Timeout { operation: operation.clone(), after: within }
+    let until = Instant::now() + deadline;
+    loop {
+        let socket = unconnected(remote, spec, &operation)?;
+        match socket.connect_timeout(&remote.into(), left(until)) {
+            Ok(()) => return Ok(socket.into()),
+            Err(cause) if may_pass(&cause) && Instant::now() < until => {
+                std::thread::sleep(PAUSE.min(left(until)));
+            }
+            Err(cause) if cause.kind() == std::io::ErrorKind::TimedOut => {
+                return Err(TransportError::Timeout { operation, after: deadline });
+            }
+            Err(cause) => return Err(TransportError::io(operation, cause)),
         }
-        _ => TransportError::io(operation.clone(), source),
-    };
+    }
+}
+
+/// A socket with everything set that the connection's first packet depends on.
+fn unconnected(remote: SocketAddr, spec: &LaneSpec, operation: &str) -> Result<Socket, TransportError> {
+    let io = |source| TransportError::io(operation, source);
     if spec.local.is_some_and(|local: IpAddr| local.is_ipv4() != remote.is_ipv4()) {
         return Err(TransportError::invalid(format!("{operation}: one address is IPv4, the other IPv6")));
     }
@@ -154,8 +171,7 @@ fn dial(remote: SocketAddr, spec: &LaneSpec, within: Duration) -> Result<TcpStre
     }
     // The first window is sent under the congestion control in force when the connection is made.
     congestion(&SockRef::from(&socket), spec)?;
-    socket.connect_timeout(&remote.into(), within).map_err(io)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn buffers(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportError> {
