@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::netns::TwoHosts;
+use crate::netns::{TwoHosts, ip};
 use crate::support::*;
 
 fn refused(args: &[&str], says: &[&str]) {
@@ -164,4 +164,96 @@ fn a_host_name_with_only_an_ipv6_address_is_reached() {
     let paths = step(&doc, "mtu")["paths"].as_array().unwrap();
     assert_eq!(paths.len(), 2, "{paths:#?}");
     assert!(paths.iter().all(|p| p["family"] == 6 && p["ip_mtu_bytes"] == 1500), "{paths:#?}");
+}
+
+fn mtu(hosts: &TwoHosts, more: &[&str]) -> std::process::Output {
+    let mut args = vec![BINARY, "mtu", "10.61.0.2", "--key", "k-e-y-4-tests", "--format", "json"];
+    args.extend(more);
+    run_within(hosts.at(0, &args), Duration::from_secs(20))
+}
+
+fn serve(hosts: &TwoHosts) -> Server {
+    Server::spawn(hosts.at(1, &[BINARY, "serve", "--listen", "10.61.0.2:7797", "--key", "k-e-y-4-tests"]))
+}
+
+#[test]
+fn a_receiver_that_drops_what_the_sender_may_send_is_not_fit_and_the_advice_names_host_and_value() {
+    let Some(hosts) = TwoHosts::new("ends") else { return };
+    assert!(ip(&["-n", hosts.name(0), "link", "set", "eth0", "mtu", "9000"]));
+    let _server = serve(&hosts);
+    for more in [&[][..], &["--expect", "1500"]] {
+        let output = mtu(&hosts, more);
+        let doc = document(&output);
+        assert_eq!(output.status.code(), Some(1), "{:#}", doc["verdicts"]);
+        let verdicts = doc["verdicts"].as_array().unwrap();
+        let verdict = verdicts.iter().find(|verdict| verdict["subject"] == "mtu").unwrap();
+        assert_eq!(verdict["outcome"], "fail", "{verdict:#}");
+        let findings = doc["findings"].as_array().unwrap();
+        let differ = findings.iter().find(|finding| finding["code"] == "MTU-ENDS-DIFFER").unwrap();
+        assert_eq!(differ["severity"], "error", "{differ:#}");
+        let next = differ["next"].as_str().unwrap();
+        for advice in ["ip link set dev eth0 mtu 9000 at the peer", "ip link set dev eth0 mtu 1500 here"] {
+            assert!(next.contains(advice), "{next}");
+        }
+    }
+    // Followed to the letter, it heals the path.
+    assert!(ip(&["-n", hosts.name(1), "link", "set", "eth0", "mtu", "9000"]));
+    let output = mtu(&hosts, &[]);
+    assert_eq!(output.status.code(), Some(0), "{:#}", document(&output)["findings"]);
+}
+
+/// A namespace that is deleted with the test.
+struct Namespace(String);
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        ip(&["netns", "del", &self.0]);
+    }
+}
+
+#[test]
+fn an_address_that_the_peer_names_and_a_third_host_has_sees_three_small_challenges_and_nothing_else() {
+    let Some(hosts) = TwoHosts::new("third") else { return };
+    let third = Namespace(format!("pp{}-third-c", std::process::id()));
+    let (a, b, c) = (hosts.name(0), hosts.name(1), third.0.as_str());
+    // The third host is the client's neighbour on another segment. The peer claims its address on a NIC of its own.
+    let made = ip(&["netns", "add", c])
+        && ip(&[
+            "-n", a, "link", "add", "eth1", "mtu", "9000", "type", "veth", "peer", "name", "eth0", "netns", c,
+        ])
+        && ip(&["-n", b, "link", "add", "liar", "mtu", "9000", "type", "veth", "peer", "name", "liar2"])
+        && ip(&["-n", a, "addr", "add", "10.62.0.1/24", "dev", "eth1"])
+        && ip(&["-n", b, "addr", "add", "10.62.0.3/24", "dev", "liar"])
+        && ip(&["-n", c, "addr", "add", "10.62.0.3/24", "dev", "eth0"])
+        && [(a, "eth1"), (b, "liar"), (b, "liar2"), (c, "eth0")]
+            .iter()
+            .all(|(host, nic)| ip(&["-n", host, "link", "set", nic, "up"]));
+    assert!(made);
+    let count = "add table ip f; add chain ip f i { type filter hook prerouting priority 0; }; \
+                 add rule ip f i meta l4proto udp counter";
+    let inside = |args: &[&str]| {
+        let mut command = std::process::Command::new("ip");
+        command.args(["netns", "exec", c]).args(args).output().unwrap()
+    };
+    if !inside(&["nft", count]).status.success() {
+        return skip("counting packets needs nft and its kernel modules");
+    }
+    let _server = serve(&hosts);
+    let doc = document(&mtu(&hosts, &["--family", "4"]));
+    let rules = inside(&["nft", "-j", "list", "table", "ip", "f"]);
+    let rules: Value = serde_json::from_slice(&rules.stdout).unwrap();
+    let counter = rules["nftables"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find_map(|item| item["rule"]["expr"].as_array()?.iter().find_map(|expr| expr["counter"].as_object()))
+        .unwrap();
+    let (packets, bytes) = (counter["packets"].as_u64().unwrap(), counter["bytes"].as_u64().unwrap());
+    assert!((1..=3).contains(&packets), "the third host saw {packets} packets");
+    assert!(bytes <= 3 * 68, "the third host saw {bytes} bytes");
+    // It is not passed over in silence, and the peer's own path is measured all the same.
+    let paths = step(&doc, "mtu")["paths"].as_array().unwrap();
+    let of = |address: &str| paths.iter().find(|path| path["remote_address"] == address).unwrap();
+    assert_eq!(of("10.62.0.3")["limit"], "unknown");
+    assert_eq!(of("10.61.0.2")["ip_mtu_bytes"], 1500);
 }

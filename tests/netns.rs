@@ -10,7 +10,8 @@ pub struct TwoHosts {
     names: [String; 2],
 }
 
-fn ip(args: &[&str]) -> bool {
+/// Runs iproute2.
+pub fn ip(args: &[&str]) -> bool {
     Command::new("ip").args(args).output().is_ok_and(|o| o.status.success())
 }
 
@@ -33,6 +34,11 @@ impl TwoHosts {
             return None;
         }
         Some(hosts)
+    }
+
+    /// The namespace of a host.
+    pub fn name(&self, host: usize) -> &str {
+        &self.names[host]
     }
 
     /// A command inside host 0 (`a`) or 1 (`b`).

@@ -2,8 +2,11 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteType,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use pathproof_model::MtuRoute;
 
 use super::netlink;
 
@@ -30,6 +33,46 @@ pub fn nic_for_route(peer: IpAddr) -> Option<(String, IpAddr)> {
     let index = index?;
     Some((super::nics::name_of(index)?, source?))
 }
+
+/// The MTU that the route to `peer` out of `nic` is configured with, if it is: TCP sends no larger packets over it, whatever
+/// the interface and the path carry. What the kernel has learnt of the path is no part of it.
+pub fn mtu_of_route(peer: IpAddr, nic: &str) -> Option<MtuRoute> {
+    let mut question = RouteMessage::default();
+    (question.header.address_family, question.header.destination_prefix_length) = match peer {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    // The route as it stands in the table, rather than what came of it.
+    question.header.flags = RouteFlags::FibMatch;
+    question.attributes.push(RouteAttribute::Destination(RouteAddress::from(peer)));
+    let answer = netlink::one(RouteNetlinkMessage::GetRoute(question)).ok()??;
+    let RouteNetlinkMessage::NewRoute(route) = answer else { return None };
+    let (mut destination, mut out, mut mtu, mut locked) = (None, None, None, false);
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => out = super::nics::name_of(*index),
+            RouteAttribute::Destination(RouteAddress::Inet(a)) => destination = Some(IpAddr::V4(*a)),
+            RouteAttribute::Destination(RouteAddress::Inet6(a)) => destination = Some(IpAddr::V6(*a)),
+            RouteAttribute::Metrics(metrics) => {
+                for metric in metrics {
+                    match metric {
+                        RouteMetric::Mtu(bytes) => mtu = Some(*bytes),
+                        RouteMetric::Lock(which) => locked = which & (1 << RTAX_MTU) != 0,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let destination = destination
+        .map_or("default".into(), |address| format!("{address}/{}", route.header.destination_prefix_length));
+    let ip_mtu_bytes = mtu.filter(|_| out.as_deref() == Some(nic))?;
+    Some(MtuRoute { destination, ip_mtu_bytes, locked })
+}
+
+/// Number of the MTU among a route's metrics (linux/rtnetlink.h).
+const RTAX_MTU: u32 = 2;
 
 /// Every subnet that the main table sends through a router: interface index, address and prefix length.
 pub fn routes() -> Vec<(u32, IpAddr, u8)> {

@@ -1,10 +1,12 @@
 //! The exact path MTU of every NIC pair, both directions, both families.
 //!
-//! Each end opens one answering socket per address and offers them; each end then searches the direction in
-//! which *it* sends, both at the same time, and answers the other's probes by small datagrams meanwhile. The
+//! Each end opens one answering socket per address and offers them; each end then asks the other's addresses for
+//! consent, searches the direction in which *it* sends, both at the same time, and answers the other's probes by small
+//! datagrams meanwhile. The
 //! control channel carries nothing but "I am done", so a path that loses packets does not slow the search.
 
 mod agentless;
+mod consent;
 mod drive;
 mod pairs;
 
@@ -14,20 +16,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use pathproof_api::errqueue::Family;
 use pathproof_api::{Clock, Offer};
-use pathproof_dgram::wire::Token;
-use pathproof_dgram::{ProbeSocket, Responder, cached_path_mtu, floor_bytes};
-use pathproof_engine::mtu::{self, Ends, Search, SearchConfig};
+use pathproof_dgram::wire::ProbeKey;
+use pathproof_dgram::{DgramError, Responder, UnprovenSocket, cached_path_mtu, floor_bytes};
+use pathproof_engine::mtu::{self, Ends, Report, Search, SearchConfig};
 use pathproof_model::{
-    Direction, ErrorKind, Finding, Half, MtuPath, MtuSpec, Numbers, ResultDoc, Step, StepError, StepSpec,
+    Direction, ErrorKind, Finding, Half, MtuPath, MtuRoute, MtuSpec, Numbers, ResultDoc, Step, StepError,
+    StepSpec,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub use agentless::agentless;
+use consent::{Asked, ask};
 use drive::{Job, Prober, drive};
 use pairs::{Endpoint, Pair};
 
 use super::{Context, Cost, End, Prepared, Runner, Setup, failed};
+use crate::host;
 use crate::session::Received;
 
 /// How long an end waits for the other to finish its searches.
@@ -42,7 +47,7 @@ struct Ready {
     end: End,
     spec: MtuSpec,
     seed: u64,
-    token: Token,
+    key: ProbeKey,
     control: (SocketAddr, SocketAddr),
     endpoints: Vec<Endpoint>,
     responder: Responder,
@@ -91,9 +96,8 @@ impl Runner for Mtu {
             End::Server => MtuSpec { nics: Vec::new(), ..spec.clone() },
         };
         let mut endpoints = pairs::endpoints(&session.environment, &filter, session.local.ip())?;
-        let mut token = Token::default();
-        token.copy_from_slice(&session.token(setup.step, 0)[..16]);
-        let mut responder = Responder::new(token);
+        let key = |from| ProbeKey::new(session.probe_key(setup.step, from));
+        let mut responder = Responder::new(key(session.end.other()));
         let mut problem = None;
         endpoints.retain_mut(|endpoint| {
             let listening = responder.listen(endpoint.address, device(endpoint));
@@ -116,7 +120,7 @@ impl Runner for Mtu {
             end: session.end,
             spec,
             seed: session.seed,
-            token,
+            key: key(session.end),
             control: (session.local, session.peer),
             endpoints,
             responder,
@@ -193,7 +197,7 @@ impl Prepared for Ready {
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-        let Ready { end, spec, seed, token, control, endpoints, responder } = *self;
+        let Ready { end, spec, seed, key, control, endpoints, responder } = *self;
         let theirs: Vec<Endpoint> = match peer.first().map(|offer| serde_json::from_slice(&offer.0)) {
             Some(Ok(theirs)) => theirs,
             _ => {
@@ -209,8 +213,10 @@ impl Prepared for Ready {
             let stop = stop.clone();
             std::thread::spawn(move || responder.run(&stop))
         };
-        let pairs = pairs::pairs(&endpoints, &theirs, (control.0.ip(), control.1.ip()));
-        let (found, mut half) = search_all(end, &spec, seed, token, &pairs, &endpoints, &theirs, context);
+        let control = (control.0.ip().to_canonical(), control.1.ip().to_canonical());
+        let pairs = pairs::pairs(&endpoints, &theirs, control);
+        let chosen = Chosen { pairs: &pairs, ours: &endpoints, theirs: &theirs };
+        let (found, mut half) = search_all(end, &spec, seed, &key, &chosen, control.1, context);
         half.detail = json!(found);
         if half.error.is_none() {
             half.error = await_peer(context);
@@ -250,22 +256,43 @@ fn interrupted() -> StepError {
     StepError { kind: ErrorKind::Interrupted, message: "interrupted by the user".into() }
 }
 
-#[expect(clippy::too_many_arguments, reason = "the parts of a prepared step, taken apart once")]
+/// What to probe between.
+struct Chosen<'a> {
+    pairs: &'a [Pair],
+    ours: &'a [Endpoint],
+    theirs: &'a [Endpoint],
+}
+
+impl<'a> Chosen<'a> {
+    /// Both ends of a pair, this one first.
+    fn ends(&self, pair: &Pair) -> (&'a Endpoint, &'a Endpoint) {
+        (&self.ours[pair.local], &self.theirs[pair.remote])
+    }
+}
+
+/// One path while it is looked at: what the kernel believed of it before, and what came of it.
+struct Looked<'a> {
+    pair: &'a Pair,
+    config: SearchConfig,
+    /// Path MTU in the kernel's cache, where it is below the interface's.
+    cached: Option<u32>,
+    route: Option<MtuRoute>,
+}
+
 fn search_all(
     end: End,
     spec: &MtuSpec,
     seed: u64,
-    token: Token,
-    pairs: &[Pair],
-    ours: &[Endpoint],
-    theirs: &[Endpoint],
+    key: &ProbeKey,
+    chosen: &Chosen<'_>,
+    known: IpAddr,
     context: &mut Context<'_>,
 ) -> (Vec<Found>, Half) {
     let mut half = Half::default();
-    let mut jobs = Vec::new();
-    let mut about = Vec::new();
-    for (number, pair) in pairs.iter().enumerate() {
-        let (here, there) = (&ours[pair.local], &theirs[pair.remote]);
+    let mut looked = Vec::new();
+    let mut sockets = Vec::new();
+    for (number, pair) in chosen.pairs.iter().enumerate() {
+        let (here, there) = chosen.ends(pair);
         let to = SocketAddr::new(there.address, there.port);
         // What the kernel believes must be read before the first probe teaches it better.
         let cached = cached_path_mtu(here.address, device(here), to).ok();
@@ -285,36 +312,60 @@ fn search_all(
                     .unwrap_or(9000),
             )
         };
-        match ProbeSocket::bind(here.address, device(here), token) {
+        match UnprovenSocket::bind(here.address, device(here), to, key.clone()) {
             Ok(socket) => {
-                let search = Search::new(config);
-                jobs.push(Job { prober: Prober::Udp(socket), to, search, error: None });
-                about.push((*pair, cached.filter(|cached| local_mtu.is_some_and(|mtu| *cached < mtu))));
+                sockets.push((socket, there.address, pair.ought));
+                let cached = cached.filter(|cached| local_mtu.is_some_and(|mtu| *cached < mtu));
+                let route = route_below(there.address, here);
+                looked.push(Looked { pair, config, cached, route });
             }
             Err(error) => {
                 half.error.get_or_insert(StepError { kind: ErrorKind::System, message: error.to_string() });
             }
         }
     }
+    let mut jobs = Vec::new();
+    let mut searched = Vec::new();
+    let mut found = Vec::new();
+    for (asked, look) in ask(sockets, known, context.clock).into_iter().zip(looked) {
+        let (report, error) = match asked {
+            Asked::Consented(socket) => {
+                let search = Search::new(look.config.clone());
+                jobs.push(Job { prober: Prober::Udp(socket), search, error: None });
+                searched.push(look);
+                continue;
+            }
+            Asked::Silent { challenges, unreachable_from } => {
+                (Report::no_consent(challenges, unreachable_from), None)
+            }
+            Asked::Failed(error) => (Report::no_consent(0, vec![]), Some(error)),
+        };
+        found.push(path(end, chosen, &look, &report, error.as_ref()));
+    }
     let total = jobs.len();
     let channel_progress = &mut *context.progress;
     drive(&mut jobs, context.clock, || false, |done| channel_progress(done as f64 / total.max(1) as f64));
-    let found = jobs.iter().zip(about).map(|(job, (pair, cached))| {
-        let (here, there) = (&ours[pair.local], &theirs[pair.remote]);
-        Found { path: path(end, here, there, job, cached), ought: pair.ought }
-    });
-    (found.collect(), half)
+    for (job, look) in jobs.iter().zip(&searched) {
+        found.push(path(end, chosen, look, &job.search.report(), job.error.as_ref()));
+    }
+    (found, half)
 }
 
-/// One finished job in the form of the result document, seen from the client whichever end this is.
-fn path(end: End, here: &Endpoint, there: &Endpoint, job: &Job, cached: Option<u32>) -> MtuPath {
-    let report = job.search.report();
+/// One path in the form of the result document, seen from the client whichever end this is.
+fn path(
+    end: End,
+    chosen: &Chosen<'_>,
+    look: &Looked<'_>,
+    report: &Report,
+    error: Option<&DgramError>,
+) -> Found {
+    let (here, there) = chosen.ends(look.pair);
     let ends = Ends { sender_ip_mtu_bytes: here.ip_mtu_bytes, receiver_ip_mtu_bytes: there.ip_mtu_bytes };
     let (client, server, direction) = match end {
         End::Client => (here, there, Direction::Out),
         End::Server => (there, here, Direction::In),
     };
-    MtuPath {
+    let path = MtuPath {
         local_nic: client.nic.clone(),
         remote_nic: Some(server.nic.clone()),
         local_address: client.address,
@@ -324,9 +375,17 @@ fn path(end: End, here: &Endpoint, there: &Endpoint, job: &Job, cached: Option<u
         method: "agent".into(),
         local_ip_mtu_bytes: client.ip_mtu_bytes,
         remote_ip_mtu_bytes: server.ip_mtu_bytes,
-        cached_ip_mtu_bytes: cached,
-        ..measured(&report, mtu::classify(&report, ends), job)
-    }
+        cached_ip_mtu_bytes: look.cached,
+        route: look.route.clone(),
+        ..measured(report, mtu::classify(report, ends), error)
+    };
+    Found { path, ought: look.pair.ought }
+}
+
+/// The route to `to`, where it is set to less than the interface it leaves by.
+fn route_below(to: IpAddr, here: &Endpoint) -> Option<MtuRoute> {
+    let route = host::mtu_of_route(to, &here.nic)?;
+    here.ip_mtu_bytes.is_none_or(|mtu| route.ip_mtu_bytes < mtu).then_some(route)
 }
 
 fn family_of(address: IpAddr) -> u8 {
@@ -334,7 +393,7 @@ fn family_of(address: IpAddr) -> u8 {
 }
 
 /// The part of a path that the search itself knows.
-fn measured(report: &mtu::Report, limit: pathproof_model::MtuLimit, job: &Job) -> MtuPath {
+fn measured(report: &Report, limit: pathproof_model::MtuLimit, error: Option<&DgramError>) -> MtuPath {
     let unspecified = IpAddr::from([0, 0, 0, 0]);
     MtuPath {
         local_nic: String::new(),
@@ -348,10 +407,11 @@ fn measured(report: &mtu::Report, limit: pathproof_model::MtuLimit, job: &Job) -
         limit,
         numbers: report.ip_mtu_bytes.map(Numbers::from_ip_mtu),
         proven_ip_bytes: report.proven_ip_bytes,
-        reason: job.error.as_ref().map(|error| error.to_string()).or_else(|| mtu::reason(report)),
+        reason: error.map(ToString::to_string).or_else(|| mtu::reason(report)),
         local_ip_mtu_bytes: None,
         remote_ip_mtu_bytes: None,
         cached_ip_mtu_bytes: None,
+        route: None,
         routers: report.routers_for_document(),
         largest_fragment_bytes: report.largest_fragment_bytes,
         throttled: report.throttled,

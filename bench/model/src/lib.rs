@@ -30,7 +30,7 @@ pub use finding::{Finding, Severity};
 pub use grant::Grant;
 pub use judge::{conclusion, judge, judge_into};
 pub use migrate::{MigrateDetail, MigrateSpec};
-pub use mtu::{MtuLimit, MtuPath, MtuRouter, MtuTried};
+pub use mtu::{MtuLimit, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare};
 pub use numbers::Numbers;
 pub use plan::{Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficSpec};

@@ -76,6 +76,9 @@ pub struct MtuPath {
     pub remote_ip_mtu_bytes: Option<u32>,
     /// Path MTU that the sending host had in its cache before the search, where it is below the interface's.
     pub cached_ip_mtu_bytes: Option<u32>,
+    /// The sending host's route to there, where it is configured with an MTU below the interface's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<MtuRoute>,
     /// Routers that answered "too big".
     pub routers: Vec<MtuRouter>,
     /// Largest fragment seen of a packet that must not be fragmented.
@@ -102,10 +105,27 @@ impl MtuPath {
         if self.direction == Direction::In { self.remote_ip_mtu_bytes } else { self.local_ip_mtu_bytes }
     }
 
+    /// The receiving interface was seen to drop, without a word, what the sending one may send. By echo `remote` means
+    /// something else: the reply came in pieces, and replies may.
+    pub fn is_swallowed_by_receiver(&self) -> bool {
+        self.limit == MtuLimit::Remote && self.method != "echo"
+    }
+
     /// MTU of the interface that receives in this direction.
     pub fn receiver_ip_mtu_bytes(&self) -> Option<u32> {
         if self.direction == Direction::In { self.local_ip_mtu_bytes } else { self.remote_ip_mtu_bytes }
     }
+}
+
+/// A route that somebody gave an MTU of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MtuRoute {
+    /// The subnet that it leads to, or `default`.
+    pub destination: String,
+    /// Its MTU: TCP sends no larger packets over it.
+    pub ip_mtu_bytes: u32,
+    /// Whether the kernel may not lower it either (`mtu lock`).
+    pub locked: bool,
 }
 
 /// A router that answered "packet too big".

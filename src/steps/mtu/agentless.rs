@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use pathproof_api::Clock;
 use pathproof_api::errqueue::Family;
+use pathproof_dgram::wire::ProbeKey;
 use pathproof_dgram::{DgramError, EchoSocket, cached_path_mtu, floor_bytes};
 use pathproof_engine::mtu::{self, Ends, Search, SearchConfig};
 use pathproof_model::{
@@ -36,10 +37,10 @@ pub fn agentless(
     let mut jobs = Vec::new();
     let mut about = Vec::new();
     for (here, to) in candidates(host, spec, environment)? {
-        let mut token = [0; 16];
-        token[..8].copy_from_slice(&seed.to_be_bytes());
-        token[8..12].copy_from_slice(&std::process::id().to_be_bytes());
-        token[12..].copy_from_slice(&(jobs.len() as u32).to_be_bytes());
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&seed.to_be_bytes());
+        key[8..12].copy_from_slice(&std::process::id().to_be_bytes());
+        key[12..16].copy_from_slice(&(jobs.len() as u32).to_be_bytes());
         let cached = cached_path_mtu(here.address, device(&here), SocketAddr::new(to, 9)).ok();
         let local_mtu = here.ip_mtu_bytes.or(cached);
         let ceiling = [local_mtu, spec.expect_ip_mtu_bytes].into_iter().flatten().max().unwrap_or(9000);
@@ -49,31 +50,32 @@ pub fn agentless(
             hint_bytes: [local_mtu, spec.expect_ip_mtu_bytes].into_iter().flatten().collect(),
             ..SearchConfig::new(floor_bytes(Family::of(here.address)), ceiling)
         };
-        let socket = EchoSocket::open(here.address, device(&here), token).map_err(|error| StepError {
-            kind: match error {
-                DgramError::NoEcho { .. } => ErrorKind::Unsupported,
-                _ => ErrorKind::System,
-            },
-            message: error.to_string(),
-        })?;
-        let to = SocketAddr::new(to, 0);
-        jobs.push(Job { prober: Prober::Echo(socket), to, search: Search::new(config), error: None });
-        about.push((here, cached.filter(|cached| local_mtu.is_some_and(|mtu| *cached < mtu))));
+        let socket =
+            EchoSocket::open(here.address, device(&here), ProbeKey::new(key)).map_err(|error| StepError {
+                kind: match error {
+                    DgramError::NoEcho { .. } => ErrorKind::Unsupported,
+                    _ => ErrorKind::System,
+                },
+                message: error.to_string(),
+            })?;
+        jobs.push(Job { prober: Prober::Echo(socket, to), search: Search::new(config), error: None });
+        about.push((here, to, cached.filter(|cached| local_mtu.is_some_and(|mtu| *cached < mtu))));
     }
     drive(&mut jobs, clock, interrupted, |_| {});
     let mut step = Step::new(StepKind::Mtu, "path MTU by echo");
     step.spec = Some(StepSpec::Mtu(spec.clone()));
     step.elapsed_ns = clock.now().ns_since(started);
     step.detail.paths =
-        Some(jobs.iter().zip(about).map(|(job, (here, cached))| path(job, here, cached)).collect());
+        Some(jobs.iter().zip(about).map(|(job, (here, to, cached))| path(job, here, to, cached)).collect());
     if interrupted() {
         step.error = Some(super::interrupted());
     }
     Ok(step)
 }
 
-fn path(job: &Job, here: Endpoint, cached: Option<u32>) -> MtuPath {
+fn path(job: &Job, here: Endpoint, to: IpAddr, cached: Option<u32>) -> MtuPath {
     let report = job.search.report();
+    let route = super::route_below(to, &here);
     let ends = Ends { sender_ip_mtu_bytes: here.ip_mtu_bytes, receiver_ip_mtu_bytes: None };
     let limit = match mtu::classify(&report, ends) {
         // It is the reply that came in fragments, and replies may: the way back carries less than the way out.
@@ -84,14 +86,15 @@ fn path(job: &Job, here: Endpoint, cached: Option<u32>) -> MtuPath {
         local_nic: here.nic,
         remote_nic: None,
         local_address: here.address,
-        remote_address: job.to.ip(),
+        remote_address: to,
         family: family_of(here.address),
         direction: Direction::Both,
         method: "echo".into(),
         local_ip_mtu_bytes: here.ip_mtu_bytes,
         remote_ip_mtu_bytes: None,
         cached_ip_mtu_bytes: cached,
-        ..measured(&report, limit, job)
+        route,
+        ..measured(&report, limit, job.error.as_ref())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Drives searches with real sockets: sends what they ask for, feeds back what came, waits no longer than they
 //! say. Decides nothing itself.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -18,31 +18,31 @@ const NAP: Duration = Duration::from_millis(50);
 
 /// What sends the probes of one search.
 pub enum Prober {
-    /// To an agent.
+    /// To an agent that has consented.
     Udp(ProbeSocket),
-    /// To anybody.
-    Echo(EchoSocket),
+    /// To a host that the command line names.
+    Echo(EchoSocket, IpAddr),
 }
 
 impl Prober {
-    fn send(&mut self, to: SocketAddr, seq: u32, ip_bytes: u32) -> Result<Outcome, DgramError> {
+    fn send(&mut self, seq: u32, ip_bytes: u32) -> Result<Outcome, DgramError> {
         match self {
-            Prober::Udp(socket) => socket.send(to, seq, ip_bytes),
-            Prober::Echo(socket) => socket.send(to.ip(), seq, ip_bytes),
+            Prober::Udp(socket) => socket.send(seq, ip_bytes),
+            Prober::Echo(socket, to) => socket.send(*to, seq, ip_bytes),
         }
     }
 
     fn next_event(&mut self) -> Result<Option<Event>, DgramError> {
         match self {
             Prober::Udp(socket) => socket.next_event(),
-            Prober::Echo(socket) => socket.next_event(),
+            Prober::Echo(socket, _) => socket.next_event(),
         }
     }
 
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Prober::Udp(socket) => socket.as_fd(),
-            Prober::Echo(socket) => socket.as_fd(),
+            Prober::Echo(socket, _) => socket.as_fd(),
         }
     }
 }
@@ -51,8 +51,6 @@ impl Prober {
 pub struct Job {
     /// Sends its probes.
     pub prober: Prober,
-    /// Where to.
-    pub to: SocketAddr,
     /// The search.
     pub search: Search,
     /// What stopped it before its end.
@@ -105,7 +103,7 @@ fn turn(job: &mut Job, clock: &RealClock) -> Option<Duration> {
         match job.search.poll(now) {
             Next::Done => return None,
             Next::WaitUntil(until) => return Some(until.since(now)),
-            Next::Send(probe) => match job.prober.send(job.to, probe.seq, probe.ip_bytes) {
+            Next::Send(probe) => match job.prober.send(probe.seq, probe.ip_bytes) {
                 Ok(Outcome::Sent) => {}
                 Ok(Outcome::TooBig { ip_mtu_bytes }) => {
                     job.search.on_local_refusal(clock.now(), probe.seq, ip_mtu_bytes);

@@ -32,8 +32,10 @@ pub struct Pair {
     pub ought: bool,
 }
 
-/// At most so many endpoints are taken from a peer, and so many pairs probed.
+/// At most so many pairs are probed.
 const PAIRS_MAX: usize = 64;
+/// At most so many addresses are taken from a peer.
+const ENDPOINTS_MAX: usize = 256;
 
 /// This host's endpoints, ports still unset. `control` is this end's address of the control connection.
 pub fn endpoints(
@@ -123,14 +125,17 @@ fn is_link_local(address: IpAddr) -> bool {
 }
 
 /// All pairs worth a probe. `control` is (this end's, the peer's) address of the control connection. Both ends
-/// come to the same pairs, mirrored.
+/// come to the same pairs, mirrored, unless one of them names addresses that are not its own.
 pub fn pairs(local: &[Endpoint], remote: &[Endpoint], control: (IpAddr, IpAddr)) -> Vec<Pair> {
     let mut pairs = Vec::new();
     for (l, here) in local.iter().enumerate() {
-        for (r, there) in remote.iter().enumerate() {
+        for (r, there) in remote.iter().enumerate().take(ENDPOINTS_MAX) {
             let same_family = here.address.is_ipv4() == there.address.is_ipv4();
             // The same private address on both hosts (a container bridge, say) leads nowhere but home.
             if !same_family || (here.address == there.address && !here.address.is_loopback()) {
+                continue;
+            }
+            if !is_one_host(there, here) {
                 continue;
             }
             let ought = (here.address, there.address) == control
@@ -142,6 +147,38 @@ pub fn pairs(local: &[Endpoint], remote: &[Endpoint], control: (IpAddr, IpAddr))
     pairs.sort_by_key(|pair| !pair.ought);
     pairs.truncate(PAIRS_MAX);
     pairs
+}
+
+/// Whether an address that the peer names can be that of one host at all: not many, not none, and this host only where
+/// the peer is this host.
+fn is_one_host(there: &Endpoint, here: &Endpoint) -> bool {
+    let address = there.address;
+    let wide = address.is_multicast()
+        || address.is_unspecified()
+        || is_link_local(address)
+        || there.prefix_len.is_some_and(|len| is_of_subnet(address, len))
+        || here
+            .prefix_len
+            .is_some_and(|len| same_subnet(here.address, address, Some(len)) && is_of_subnet(address, len));
+    let reserved = match address {
+        // RFC 1122 §3.2.1.3 (this network) and RFC 1112 §4 (class E, with the limited broadcast in it).
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.octets()[0] >= 240,
+        // An IPv4 address in other clothes would pass by the checks above.
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
+    };
+    !wide && !reserved && there.port != 0 && address.is_loopback() == here.address.is_loopback()
+}
+
+/// Whether `address` is that of a whole IPv4 subnet: its broadcast address, or its own.
+fn is_of_subnet(address: IpAddr, prefix_len: u8) -> bool {
+    let IpAddr::V4(v4) = address else { return false };
+    // Two hosts need no broadcast (RFC 3021).
+    if prefix_len >= 31 {
+        return false;
+    }
+    let host = u32::MAX >> prefix_len;
+    let bits = u32::from(v4) & host;
+    bits == host || bits == 0
 }
 
 fn same_subnet(a: IpAddr, b: IpAddr, prefix_len: Option<u8>) -> bool {
@@ -227,20 +264,65 @@ mod tests {
         assert_eq!((found.len(), found[0].address), (1, control()));
     }
 
+    fn make(addresses: &[&str]) -> Vec<Endpoint> {
+        let endpoint = |address: &&str| Endpoint {
+            nic: "n".into(),
+            address: address.parse().unwrap(),
+            prefix_len: Some(if address.contains(':') { 64 } else { 24 }),
+            port: 1,
+            ip_mtu_bytes: None,
+        };
+        addresses.iter().map(endpoint).collect()
+    }
+
+    #[test]
+    fn what_a_peer_names_is_taken_for_a_host_only_where_it_can_be_one() {
+        let here = make(&["10.0.1.1", "fd00::1"]);
+        let named = |address: &str| {
+            let mut there = make(&[address]);
+            // A peer that lies about the address lies about its subnet too.
+            there[0].prefix_len = None;
+            !pairs(&here, &there, (here[0].address, "10.0.1.2".parse().unwrap())).is_empty()
+        };
+        for host in ["10.0.1.2", "10.7.7.7", "192.0.2.255", "fd00::2", "2001:db8::9"] {
+            assert!(named(host), "{host}");
+        }
+        let many = [
+            "0.0.0.0",
+            "0.1.2.3",
+            "255.255.255.255",
+            "224.0.0.1",
+            "239.255.255.250",
+            "240.0.0.1",
+            "10.0.1.255",
+            "10.0.1.0",
+            "127.0.0.1",
+            "169.254.1.1",
+            "::",
+            "::1",
+            "ff02::1",
+            "fe80::2",
+            "::ffff:10.0.1.2",
+        ];
+        for none in many {
+            assert!(!named(none), "{none}");
+        }
+        let mut closed = make(&["10.0.1.2"]);
+        closed[0].port = 0;
+        assert!(pairs(&here, &closed, (here[0].address, closed[0].address)).is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_names_a_thousand_addresses_gets_so_many_pairs_and_no_more() {
+        let there: Vec<Endpoint> =
+            (0..1000u32).flat_map(|i| make(&[&format!("10.{}.{}.9", i / 250 + 2, i % 250)])).collect();
+        let found = pairs(&make(&["10.0.1.1", "10.0.2.1"]), &there, (control(), control()));
+        assert_eq!(found.len(), PAIRS_MAX);
+        assert!(found.iter().all(|pair| pair.remote < ENDPOINTS_MAX));
+    }
+
     #[test]
     fn pairs_are_mirrored_and_subnets_come_first() {
-        let make = |addresses: &[&str]| -> Vec<Endpoint> {
-            addresses
-                .iter()
-                .map(|address| Endpoint {
-                    nic: "n".into(),
-                    address: address.parse().unwrap(),
-                    prefix_len: Some(24),
-                    port: 1,
-                    ip_mtu_bytes: None,
-                })
-                .collect()
-        };
         let here = make(&["10.0.1.1", "10.0.2.1", "fd00::1"]);
         let there = make(&["10.0.2.2", "10.0.1.2", "172.17.0.1"]);
         let control = (here[0].address, there[1].address);

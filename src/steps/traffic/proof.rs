@@ -230,7 +230,7 @@ const SMALL_RDMA_MTU: u64 = 1024;
 pub const FOLLOWS: &str = "follows_path_mtu";
 
 /// The conclusion from a follow-up that went through.
-fn smaller_passes(step: &Step) -> Option<Finding> {
+pub fn smaller_passes(step: &Step) -> Option<Finding> {
     let traffic = step.spec.as_ref()?.traffic()?;
     let failed: u64 = traffic.options.get(FOLLOWS)?.parse().ok()?;
     let bytes = step.summary.bytes.filter(|b| *b > 0 && step.error.is_none())?;
@@ -343,6 +343,7 @@ mod tests {
             local_ip_mtu_bytes: None,
             remote_ip_mtu_bytes: None,
             cached_ip_mtu_bytes: None,
+            route: None,
             routers: vec![],
             largest_fragment_bytes: None,
             throttled: false,

@@ -12,7 +12,7 @@ use pathproof_api::errqueue::{self, Family};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::udp::{Event, Outcome, bind_to, drain_errors, is_soft, send_one, socket_error};
-use crate::wire::{self, Datagram, Token};
+use crate::wire::{self, ProbeKey};
 use crate::{DgramError, headers_bytes};
 
 /// Type, code, checksum, identifier, sequence.
@@ -25,14 +25,14 @@ pub struct EchoSocket {
     family: Family,
     /// The kernel neither prepends nor strips for raw IPv4 sockets what it does for ping sockets.
     raw: bool,
-    token: Token,
+    key: ProbeKey,
     buffer: Vec<u8>,
     events: VecDeque<Event>,
 }
 
 impl EchoSocket {
     /// Opens the first kind of socket that this process may have.
-    pub fn open(local: IpAddr, nic: Option<&str>, token: Token) -> Result<EchoSocket, DgramError> {
+    pub fn open(local: IpAddr, nic: Option<&str>, key: ProbeKey) -> Result<EchoSocket, DgramError> {
         let family = Family::of(local);
         let (domain, protocol) = match family {
             Family::V4 => (Domain::IPV4, Protocol::ICMPV4),
@@ -52,7 +52,7 @@ impl EchoSocket {
         errqueue::report_fragments(socket.as_fd(), family).map_err(fail("ask for fragment sizes"))?;
         let _ = socket.set_send_buffer_size(4 << 20);
         let _ = socket.set_recv_buffer_size(8 << 20);
-        Ok(EchoSocket { socket, family, raw, token, buffer: vec![0; 65_600], events: VecDeque::new() })
+        Ok(EchoSocket { socket, family, raw, key, buffer: vec![0; 65_600], events: VecDeque::new() })
     }
 
     /// Whether this is a raw socket (which needs a privilege) rather than a ping socket.
@@ -70,30 +70,28 @@ impl EchoSocket {
             Family::V6 => 128,
         };
         packet[6..8].copy_from_slice(&(seq as u16).to_be_bytes());
-        wire::write_probe(&mut packet[ECHO_HEADER_BYTES..], &self.token, seq, length);
+        wire::write_probe(&mut packet[ECHO_HEADER_BYTES..], &self.key, seq, length);
         if self.raw && self.family == Family::V4 {
             // Ping sockets and ICMPv6 sockets have their checksum filled in by the kernel.
-            packet[4..6].copy_from_slice(&self.token[..2]);
+            packet[4..6].copy_from_slice(&(std::process::id() as u16).to_be_bytes());
             let sum = checksum(&packet);
             packet[2..4].copy_from_slice(&sum.to_be_bytes());
         }
-        let token = self.token;
+        let key = &self.key;
         let to = SocketAddr::new(to, 0);
         send_one(&self.socket, &packet, to, &mut self.buffer, &mut self.events, |quoted| {
-            sequence(quoted, &token)
+            sequence(quoted, key)
         })
     }
 
     /// The next thing that came back, without waiting.
     pub fn next_event(&mut self) -> Result<Option<Event>, DgramError> {
-        let token = self.token;
+        let key = &self.key;
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
-            drain_errors(&self.socket, &mut self.buffer, &mut self.events, |quoted| {
-                sequence(quoted, &token)
-            })?;
+            drain_errors(&self.socket, &mut self.buffer, &mut self.events, |quoted| sequence(quoted, key))?;
             if !self.events.is_empty() {
                 continue;
             }
@@ -116,7 +114,7 @@ impl EchoSocket {
                 Family::V6 => 129,
             };
             let Some(icmp) = data.get(skip..).filter(|icmp| icmp.first() == Some(&reply)) else { continue };
-            if let Some(seq) = sequence(icmp, &token) {
+            if let Some(seq) = sequence(icmp, key) {
                 return Ok(Some(Event::Arrived {
                     seq,
                     largest_fragment_bytes: received.largest_fragment_bytes,
@@ -134,11 +132,8 @@ impl AsFd for EchoSocket {
 }
 
 /// The number of the probe inside an ICMP packet or a quotation of one.
-fn sequence(icmp: &[u8], token: &Token) -> Option<u32> {
-    match wire::read(icmp.get(ECHO_HEADER_BYTES..)?, token) {
-        Some(Datagram::Probe { seq, .. }) => Some(seq),
-        _ => None,
-    }
+fn sequence(icmp: &[u8], key: &ProbeKey) -> Option<u32> {
+    wire::read_quoted(icmp.get(ECHO_HEADER_BYTES..)?, key)
 }
 
 /// The Internet checksum (RFC 1071).

@@ -1,6 +1,9 @@
 //! Don't-fragment and ICMP probe sockets: they send an IP packet of an exact size and report what became of it,
 //! keeping local refusals, ICMP answers, arrivals in fragments and arrivals apart.
 //!
+//! **Invariant**: a probe goes only to an address that answered a challenge under the key of the session, and no answer is
+//! larger than its question. The types have no other way; see [`UnprovenSocket`].
+//!
 //! **Invariant**: no search and no verdict here. What to send and what it proves is decided elsewhere.
 #![forbid(unsafe_code)]
 
@@ -15,7 +18,7 @@ pub use cached::cached_path_mtu;
 pub use echo::EchoSocket;
 pub use error::DgramError;
 pub use respond::Responder;
-pub use udp::{Event, Outcome, ProbeSocket, wait_readable};
+pub use udp::{Event, Heard, Outcome, ProbeSocket, UnprovenSocket, wait_readable};
 
 /// IP and UDP (or ICMP echo) headers in front of the payload.
 fn headers_bytes(family: pathproof_api::errqueue::Family) -> usize {

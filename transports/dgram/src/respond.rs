@@ -1,5 +1,6 @@
-//! The receiving end: answers every probe of its session at once with a small datagram, and says whether the
-//! probe came whole or in fragments. Knows nothing of what the probes are for.
+//! The receiving end: answers every probe and challenge of its session at once with a datagram that is never larger, and
+//! says whether a probe came whole or in fragments. Knows nothing of what the probes are for, and says nothing to
+//! strangers.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +12,7 @@ use pathproof_api::errqueue::{self, Family};
 use socket2::Socket;
 
 use crate::udp::{bound, socket_error, wait_readable};
-use crate::wire::{self, Datagram, RECENT_MAX, Token};
+use crate::wire::{self, Datagram, ProbeKey, RECENT_MAX};
 use crate::{DgramError, headers_bytes};
 
 /// How often a waiting responder looks whether it is to stop.
@@ -23,13 +24,13 @@ const SENDERS_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Responder {
     sockets: Vec<(Socket, Family)>,
-    token: Token,
+    key: ProbeKey,
 }
 
 impl Responder {
-    /// A responder without sockets.
-    pub fn new(token: Token) -> Responder {
-        Responder { sockets: Vec::new(), token }
+    /// A responder without sockets. `key` is that of the other end's probes.
+    pub fn new(key: ProbeKey) -> Responder {
+        Responder { sockets: Vec::new(), key }
     }
 
     /// Opens a socket on `local` (and `nic`) and returns the port that probes are to be sent to.
@@ -83,7 +84,14 @@ impl Responder {
         whole: &mut HashMap<SocketAddr, Vec<u32>>,
     ) {
         let Some(from) = received.from else { return };
-        let Some(Datagram::Probe { seq, ip_bytes }) = wire::read(data, &self.token) else { return };
+        let (seq, ip_bytes) = match wire::read(data, &self.key) {
+            Some(Datagram::Probe { seq, ip_bytes }) => (seq, ip_bytes),
+            Some(Datagram::Challenge(nonce)) => {
+                let _ = socket.send_to(&wire::consent(&self.key, nonce), &from.into());
+                return;
+            }
+            _ => return,
+        };
         // Something on the way that changes the length must not pass for an arrival.
         if data.len() + headers_bytes(family) != usize::from(ip_bytes) {
             return;
@@ -93,12 +101,12 @@ impl Responder {
         }
         let recent = whole.entry(from).or_default();
         if received.largest_fragment_bytes.is_none() && !recent.contains(&seq) {
-            if recent.len() >= RECENT_MAX {
+            if recent.len() >= RECENT_MAX as usize {
                 recent.remove(0);
             }
             recent.push(seq);
         }
-        let answer = wire::answer(&self.token, seq, received.largest_fragment_bytes, recent);
+        let answer = wire::answer(&self.key, seq, received.largest_fragment_bytes, recent);
         let _ = socket.send_to(&answer, &from.into());
     }
 }

@@ -1,7 +1,7 @@
 //! The sending end of a UDP probe: DF set, the kernel's path-MTU cache ignored, every kind of answer told apart.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use pathproof_api::errqueue::{self, Family, Origin, QueuedError};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::wire::{self, Datagram, Token};
+use crate::wire::{self, Datagram, Nonce, ProbeKey};
 use crate::{DgramError, headers_bytes};
 
 /// What the local system said to a probe.
@@ -57,19 +57,36 @@ pub enum Event {
     },
 }
 
-/// A socket that sends probes from one address, out of one NIC.
+/// A socket towards an address that somebody else named. All that it can send is a challenge, as small as any packet:
+/// only who receives that there, and has the key of the session, can make a [`ProbeSocket`] of it.
 #[derive(Debug)]
-pub struct ProbeSocket {
-    socket: Socket,
-    family: Family,
-    token: Token,
-    buffer: Vec<u8>,
-    events: VecDeque<Event>,
+pub struct UnprovenSocket {
+    inner: Inner,
+    nonce: Nonce,
+    consented: bool,
 }
 
-impl ProbeSocket {
-    /// Binds to `local`, and to `nic` if named, so that the packets leave there whatever the routes say.
-    pub fn bind(local: IpAddr, nic: Option<&str>, token: Token) -> Result<ProbeSocket, DgramError> {
+/// What an [`UnprovenSocket`] heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The other end consents to be probed.
+    Consent,
+    /// Somebody says that the destination cannot be reached.
+    Unreachable {
+        /// Who says so.
+        from: IpAddr,
+    },
+}
+
+impl UnprovenSocket {
+    /// Binds to `local`, and to `nic` if named, so that the packets leave there whatever the routes say. They go to
+    /// `to` and nowhere else.
+    pub fn bind(
+        local: IpAddr,
+        nic: Option<&str>,
+        to: SocketAddr,
+        key: ProbeKey,
+    ) -> Result<UnprovenSocket, DgramError> {
         let socket = bound(local, nic)?;
         let family = Family::of(local);
         let fail = |operation| socket_error(local, nic, operation);
@@ -77,48 +94,132 @@ impl ProbeSocket {
         errqueue::queue_errors(socket.as_fd(), family).map_err(fail("ask for ICMP errors"))?;
         // A whole round of the largest probes may wait for the wire; without room the device queue is blamed.
         let _ = socket.set_send_buffer_size(4 << 20);
-        Ok(ProbeSocket { socket, family, token, buffer: vec![0; 65_536], events: VecDeque::new() })
+        // Not from the session: the other end knows everything of that, and must not answer for a third.
+        let mut nonce = Nonce::default();
+        std::fs::File::open("/dev/urandom")
+            .and_then(|mut source| source.read_exact(&mut nonce))
+            .map_err(fail("get random numbers"))?;
+        let inner = Inner { socket, family, to, key, buffer: vec![0; 65_536], events: VecDeque::new() };
+        Ok(UnprovenSocket { inner, nonce, consented: false })
     }
 
+    /// Sends one challenge.
+    pub fn challenge(&mut self) -> Result<Outcome, DgramError> {
+        let challenge = wire::challenge(&self.inner.key, self.nonce);
+        self.inner.send(&challenge)
+    }
+
+    /// The next thing that came back, without waiting.
+    pub fn next_event(&mut self) -> Result<Option<Heard>, DgramError> {
+        while let Some(came) = self.inner.next()? {
+            match came {
+                Came::Datagram(Datagram::Consent(nonce)) if nonce == self.nonce => {
+                    self.consented = true;
+                    return Ok(Some(Heard::Consent));
+                }
+                Came::Event(Event::Unreachable { from, .. }) => {
+                    return Ok(Some(Heard::Unreachable { from }));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// A socket that may probe, if the other end has consented.
+    pub fn proven(self) -> Option<ProbeSocket> {
+        self.consented.then_some(ProbeSocket(self.inner))
+    }
+}
+
+impl AsFd for UnprovenSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.inner.socket.as_fd()
+    }
+}
+
+/// A socket that sends probes from one address, out of one NIC, to an address that has consented.
+#[derive(Debug)]
+pub struct ProbeSocket(Inner);
+
+impl ProbeSocket {
     /// Sends one probe: an IP packet of exactly `ip_bytes` bytes.
-    pub fn send(&mut self, to: SocketAddr, seq: u32, ip_bytes: u32) -> Result<Outcome, DgramError> {
+    pub fn send(&mut self, seq: u32, ip_bytes: u32) -> Result<Outcome, DgramError> {
         // What no IP packet can be is refused here; the loopback interface would take it and lose it.
         let Ok(length) = u16::try_from(ip_bytes) else { return Ok(Outcome::TooBig { ip_mtu_bytes: None }) };
-        let payload = (ip_bytes as usize).saturating_sub(headers_bytes(self.family)).max(wire::HEADER_BYTES);
-        let mut datagram = vec![0; payload];
-        wire::write_probe(&mut datagram, &self.token, seq, length);
-        let token = self.token;
-        send_one(&self.socket, &datagram, to, &mut self.buffer, &mut self.events, |quoted| {
-            match wire::read(quoted, &token) {
-                Some(Datagram::Probe { seq, .. }) => Some(seq),
-                _ => None,
-            }
-        })
+        let payload = (ip_bytes as usize).saturating_sub(headers_bytes(self.0.family));
+        let mut datagram = vec![0; payload.max(wire::HEADER_BYTES)];
+        wire::write_probe(&mut datagram, &self.0.key, seq, length);
+        self.0.send(&datagram)
     }
 
     /// The next thing that came back, without waiting.
     pub fn next_event(&mut self) -> Result<Option<Event>, DgramError> {
-        let token = self.token;
+        while let Some(came) = self.0.next()? {
+            match came {
+                Came::Datagram(Datagram::Answer { seq, largest_fragment_bytes, recent }) => {
+                    return Ok(Some(Event::Arrived { seq, largest_fragment_bytes, recent }));
+                }
+                Came::Event(event) => return Ok(Some(event)),
+                // A second consent, or a challenge that somebody sent back.
+                Came::Datagram(_) => {}
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl AsFd for ProbeSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.socket.as_fd()
+    }
+}
+
+/// What both kinds of socket are made of.
+#[derive(Debug)]
+struct Inner {
+    socket: Socket,
+    family: Family,
+    to: SocketAddr,
+    key: ProbeKey,
+    buffer: Vec<u8>,
+    events: VecDeque<Event>,
+}
+
+enum Came {
+    /// From the other end, under the key of the session.
+    Datagram(Datagram),
+    /// From the network.
+    Event(Event),
+}
+
+impl Inner {
+    fn send(&mut self, datagram: &[u8]) -> Result<Outcome, DgramError> {
+        let key = &self.key;
+        send_one(&self.socket, datagram, self.to, &mut self.buffer, &mut self.events, |quoted| {
+            wire::read_quoted(quoted, key)
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<Came>, DgramError> {
         loop {
             if let Some(event) = self.events.pop_front() {
-                return Ok(Some(event));
+                return Ok(Some(Came::Event(event)));
             }
+            let key = &self.key;
             drain_errors(&self.socket, &mut self.buffer, &mut self.events, |quoted| {
-                match wire::read(quoted, &token) {
-                    Some(Datagram::Probe { seq, .. }) => Some(seq),
-                    _ => None,
-                }
+                wire::read_quoted(quoted, key)
             })?;
             if !self.events.is_empty() {
                 continue;
             }
             match errqueue::receive(self.socket.as_fd(), &mut self.buffer) {
                 Ok(None) => return Ok(None),
+                // Only the address that was asked can answer.
+                Ok(Some(received)) if received.from != Some(self.to) => {}
                 Ok(Some(received)) => {
-                    if let Some(Datagram::Answer { seq, largest_fragment_bytes, recent }) =
-                        wire::read(&self.buffer[..received.bytes], &self.token)
-                    {
-                        return Ok(Some(Event::Arrived { seq, largest_fragment_bytes, recent }));
+                    if let Some(datagram) = wire::read(&self.buffer[..received.bytes], &self.key) {
+                        return Ok(Some(Came::Datagram(datagram)));
                     }
                 }
                 // The error of an ICMP message that arrived meanwhile; its entry is in the queue.
@@ -126,12 +227,6 @@ impl ProbeSocket {
                 Err(error) => return Err(DgramError::Receive(error)),
             }
         }
-    }
-}
-
-impl AsFd for ProbeSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::advice::{advise, migration_error};
 use super::known::suspected_overhead;
+use super::nics;
 
 /// What is known beside the paths.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +36,7 @@ pub fn findings(paths: &[MtuPath], context: Context<'_>) -> Vec<Finding> {
     }
     families_differ(paths, &mut drafts);
     let mut findings: Vec<Finding> = merge(drafts).into_iter().map(Draft::finish).collect();
+    findings.extend(nics::differ(paths, context));
     if paths.iter().any(|path| path.method == "echo") {
         findings.push(Finding::new("MTU-ECHO-ONLY", "ICMP echo with DF set, from this host only"));
     }
@@ -203,20 +205,10 @@ fn about_pair(group: &[&MtuPath], context: Context<'_>, drafts: &mut Vec<Draft>)
 
 fn ends(group: &[&MtuPath], drafts: &mut Vec<Draft>) {
     let Some(path) = group.first() else { return };
-    if let (Some(local), Some(remote)) = (path.local_ip_mtu_bytes, path.remote_ip_mtu_bytes)
-        && local != remote
-    {
-        let smaller = local.min(remote);
-        let body = format!("this end is set to {local}, the other to {remote}");
-        drafts.push(
-                Draft::new("MTU-ENDS-DIFFER", path, Direction::Both, body)
-                    .next(format!(
-                        "Set both ends to the same value: IP MTU {smaller} (Jumbo Packet {}) is what both take now.",
-                        Numbers::from_ip_mtu(smaller).windows_jumbo_packet_bytes
-                    ))
-                    .with("local_ip_mtu_bytes", local)
-                    .with("remote_ip_mtu_bytes", remote),
-            );
+    let swallowed = group.iter().find(|path| path.is_swallowed_by_receiver());
+    let (local, remote) = (path.local_ip_mtu_bytes, path.remote_ip_mtu_bytes);
+    if swallowed.is_some() || matches!((local, remote), (Some(local), Some(remote)) if local != remote) {
+        drafts.push(ends_differ(path, swallowed.copied(), local, remote));
         return;
     }
     each_way(
@@ -228,6 +220,48 @@ fn ends(group: &[&MtuPath], drafts: &mut Vec<Draft>) {
             drafts.push(Draft::new("MTU-LOCAL-LIMIT", path, direction, body).with("ip_mtu_bytes", edge));
         },
     );
+}
+
+/// The two interfaces of a path are set to different MTUs. `swallowed` is the direction in which the smaller one was seen
+/// to drop what the larger one sends.
+fn ends_differ(
+    path: &MtuPath,
+    swallowed: Option<&MtuPath>,
+    local: Option<u32>,
+    remote: Option<u32>,
+) -> Draft {
+    let show = |mtu: Option<u32>| mtu.map_or("an MTU that is not known".to_owned(), |mtu| mtu.to_string());
+    let mut body = format!("this end is set to {}, the other to {}", show(local), show(remote));
+    if let Some(lost) = swallowed {
+        let from = if lost.direction == Direction::In { "from the peer" } else { "from here" };
+        body += &format!(
+            ". Packets {from} of more than {} bytes vanish without a word: the receiving NIC drops them",
+            lost.ip_mtu_bytes.unwrap_or(0)
+        );
+    }
+    let here = (path.local_nic.as_str(), "here", local);
+    let there = (path.remote_nic.as_deref().unwrap_or("NIC"), "at the peer", remote);
+    let (low, high) = if local < remote { (here, there) } else { (there, here) };
+    let command = |(nic, at, _): (&str, &str, Option<u32>), mtu: u32| {
+        let windows = Numbers::from_ip_mtu(mtu).windows_jumbo_packet_bytes;
+        format!("ip link set dev {nic} mtu {mtu} {at} (Windows: Jumbo Packet {windows})")
+    };
+    let mut draft = Draft::new("MTU-ENDS-DIFFER", path, Direction::Both, body)
+        .with("local_ip_mtu_bytes", local)
+        .with("remote_ip_mtu_bytes", remote)
+        .with("swallowed_above_ip_bytes", swallowed.and_then(|path| path.ip_mtu_bytes));
+    if let (Some(smaller), Some(larger)) = (low.2, high.2) {
+        draft = draft.next(format!(
+            "Set both ends to the same value: {}, if jumbo frames are meant and every switch port between carries them; \
+             otherwise {}.",
+            command(low, larger),
+            command(high, smaller)
+        ));
+    }
+    if swallowed.is_some() {
+        draft.severity = Some(Severity::Error);
+    }
+    draft
 }
 
 fn routers(group: &[&MtuPath], drafts: &mut Vec<Draft>) {
@@ -319,8 +353,35 @@ fn single(path: &MtuPath, context: Context<'_>, drafts: &mut Vec<Draft>) {
                 .with("largest_fragment_bytes", fragment),
         );
     }
+    if let (Some(route), Some(proven)) = (&path.route, path.proven_ip_bytes)
+        && route.ip_mtu_bytes < proven
+    {
+        let (sends, at) = match path.direction {
+            Direction::In => ("the peer's", "at the peer"),
+            _ => ("this host's", "here"),
+        };
+        let lock = if route.locked { "lock " } else { "" };
+        let limit = route.ip_mtu_bytes;
+        let body = format!(
+            "{proven} bytes pass, but {sends} route {} says \"mtu {lock}{limit}\", so TCP sends at most {limit}",
+            route.destination
+        );
+        let missed = context.expect_ip_mtu_bytes.is_some_and(|expected| expected > limit);
+        let mut draft = Draft::new("MTU-ROUTE-LIMIT", path, way, body)
+            .next(format!(
+                "Look at it with ip route show {} {at}, and set it again without mtu, where it is configured too.",
+                route.destination
+            ))
+            .with("route", route.destination.as_str())
+            .with("route_ip_mtu_bytes", limit)
+            .with("locked", route.locked);
+        draft.severity = missed.then_some(Severity::Error);
+        drafts.push(draft);
+    }
     if let (Some(cached), Some(proven)) = (path.cached_ip_mtu_bytes, path.proven_ip_bytes)
         && cached < proven
+        // What the route is set to is not remembered, and does not go away.
+        && path.route.as_ref().is_none_or(|route| route.ip_mtu_bytes > cached)
     {
         let body = format!("the sending host remembers a path MTU of {cached}, but {proven} bytes pass now");
         drafts.push(
@@ -414,6 +475,7 @@ fn lower_first(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pathproof_model::MtuRoute;
     use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
     fn path(family: u8, direction: Direction, edge: u32, limit: MtuLimit) -> MtuPath {
@@ -435,6 +497,7 @@ mod tests {
             local_ip_mtu_bytes: Some(9614),
             remote_ip_mtu_bytes: Some(9614),
             cached_ip_mtu_bytes: None,
+            route: None,
             routers: Vec::new(),
             largest_fragment_bytes: None,
             throttled: false,
@@ -488,7 +551,59 @@ mod tests {
             path.local_ip_mtu_bytes = Some(9000);
             path.remote_ip_mtu_bytes = Some(1500);
         }
-        assert_eq!(codes(&findings(&paths, Context::default())), ["MTU-ENDS-DIFFER"]);
+        let found = findings(&paths, Context::default());
+        assert_eq!(codes(&found), ["MTU-ENDS-DIFFER"]);
+        assert_eq!(
+            found[0].severity,
+            Severity::Error,
+            "what the receiver drops in silence is no mere difference"
+        );
+        assert!(
+            found[0].evidence.contains("from here of more than 1504 bytes vanish"),
+            "{}",
+            found[0].evidence
+        );
+        assert!(found[0].next.contains("ip link set dev n2 mtu 9000 at the peer"), "{}", found[0].next);
+        assert!(found[0].next.contains("ip link set dev n1 mtu 1500 here"), "{}", found[0].next);
+    }
+
+    #[test]
+    fn different_ends_that_a_router_keeps_apart_are_worth_a_warning() {
+        let mut paths =
+            [path(4, Direction::Out, 1500, MtuLimit::Router), path(4, Direction::In, 1500, MtuLimit::Local)];
+        for path in &mut paths {
+            (path.local_ip_mtu_bytes, path.remote_ip_mtu_bytes) = (Some(9000), Some(1500));
+        }
+        let found = findings(&paths, Context::default());
+        let differ = found.iter().find(|finding| finding.code == "MTU-ENDS-DIFFER").unwrap();
+        assert_eq!(differ.severity, Severity::Warning);
+        assert!(!differ.evidence.contains("vanish"), "{}", differ.evidence);
+    }
+
+    #[test]
+    fn a_route_with_an_mtu_of_its_own_is_named_and_is_no_cache() {
+        let route = |ip_mtu_bytes| MtuRoute { destination: "10.9.0.0/24".into(), ip_mtu_bytes, locked: true };
+        let mut path = path(4, Direction::Out, 9000, MtuLimit::None);
+        (path.cached_ip_mtu_bytes, path.route) = (Some(1500), Some(route(1500)));
+        let found = findings(std::slice::from_ref(&path), Context::default());
+        assert_eq!((codes(&found), found[0].severity), (vec!["MTU-ROUTE-LIMIT"], Severity::Warning));
+        assert!(
+            found[0].evidence.contains("route 10.9.0.0/24 says \"mtu lock 1500\""),
+            "{}",
+            found[0].evidence
+        );
+        let context = Context { expect_ip_mtu_bytes: Some(9000), ..Context::default() };
+        assert_eq!(findings(std::slice::from_ref(&path), context)[0].severity, Severity::Error);
+        // A route that asks for what passes limits nothing; a cache below the route's own value is a cache.
+        path.route = Some(route(9000));
+        assert_eq!(codes(&findings(&[path], Context::default())), ["MTU-STALE-CACHE"]);
+    }
+
+    #[test]
+    fn an_echo_whose_reply_came_in_pieces_was_not_swallowed() {
+        let mut echo = path(4, Direction::Both, 1500, MtuLimit::Remote);
+        (echo.method, echo.remote_ip_mtu_bytes) = ("echo".into(), None);
+        assert_eq!(codes(&findings(&[echo], Context::default())), ["MTU-ECHO-ONLY"]);
     }
 
     #[test]

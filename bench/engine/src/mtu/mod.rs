@@ -13,13 +13,16 @@
 pub mod advice;
 mod belief;
 pub mod classify;
+mod consent;
 pub mod findings;
 pub mod known;
+mod nics;
 mod outcome;
 pub mod search;
 
 pub use advice::{Advice, MigrationError, advise, migration_error};
 pub use classify::{Ends, classify, reason};
+pub use consent::{Ask, Consent};
 pub use findings::{Context, findings};
 pub use outcome::{Ending, Next, Probe, Report, RouterAnswer, SearchConfig, Tried};
 pub use pathproof_model::Numbers;

@@ -146,3 +146,26 @@ pub struct Report {
     /// Every size tried, ascending: the picture of the search.
     pub tried: Vec<Tried>,
 }
+
+impl Report {
+    /// Of a path over which nobody consented to be probed, after so many challenges.
+    pub fn no_consent(challenges: u32, unreachable_from: Vec<IpAddr>) -> Report {
+        Report {
+            ending: Ending::NoAnswer,
+            ip_mtu_bytes: None,
+            proven_ip_bytes: None,
+            local_refusal_ip_mtu_bytes: None,
+            dropped_by_device: false,
+            routers: Vec::new(),
+            largest_fragment_bytes: None,
+            unreachable_from,
+            throttled: false,
+            fitting_sent: 0,
+            fitting_lost: 0,
+            probes: challenges,
+            loss_rounds: 0,
+            elapsed_ns: 0,
+            tried: Vec::new(),
+        }
+    }
+}

@@ -98,6 +98,12 @@ pub const CATALOGUE: &[Entry] = &[
         "A whole interval passed without a byte although the connection was open.",
         "Look for a path MTU fault first (pathproof mtu), then for loss or a paused link.",
     ),
+    entry(
+        "TCP-CHECKSUM",
+        Error,
+        "A host threw TCP segments away because their checksum was wrong: a NIC, virtual switch or tunnel that should have filled it in did not, or something changes packets on the way. It looks like a size limit, and is none.",
+        "Turn the checksum offload of the sending NIC off (ethtool -K IF tx off) and run again; if that heals it, update or configure that driver or virtual switch.",
+    ),
     // Path MTU.
     entry(
         "MTU-BLACKHOLE",
@@ -132,8 +138,14 @@ pub const CATALOGUE: &[Entry] = &[
     entry(
         "MTU-ENDS-DIFFER",
         Warning,
-        "The two interfaces are set to different MTUs: the larger one may send what the smaller one does not take.",
+        "The two interfaces are set to different MTUs: the larger one sends what the smaller one does not take, and on one segment nobody says so. An error where such packets were seen to vanish.",
         "Set both ends to the same value.",
+    ),
+    entry(
+        "MTU-NICS-DIFFER",
+        Warning,
+        "NICs of one host that SMB Multichannel would use together are set to different MTUs: one of them was forgotten, and large frames use only some of the paths.",
+        "Give the NICs that share traffic the same MTU, on both hosts and on every switch port.",
     ),
     entry(
         "MTU-TAG-OVERHEAD",
@@ -152,6 +164,12 @@ pub const CATALOGUE: &[Entry] = &[
         Warning,
         "The host remembers a smaller path MTU than the path now carries; TCP uses it until it expires (600 s on Linux).",
         "Run ip route flush cache (or wait), and look for the router that caused it.",
+    ),
+    entry(
+        "MTU-ROUTE-LIMIT",
+        Warning,
+        "A route on the sending host has an MTU of its own, below what interface and path carry: TCP never sends larger packets over it, although ping and probes of jumbo size pass.",
+        "Look at the route (ip route show) and set it again without mtu, where it is configured too.",
     ),
     entry(
         "MTU-OFFLOADS-HIDE",
@@ -192,14 +210,20 @@ pub const CATALOGUE: &[Entry] = &[
     entry(
         "MTU-BULK-EXCLUDED",
         Info,
-        "A bulk transfer stalled or crawled, and the path MTU is not the cause.",
-        "Look for loss, a limiter or a paused link instead.",
+        "A bulk transfer stalled, and the size of its segments is not the cause: probes of that size pass, full segments flow again, or small ones stall as well.",
+        "Look for loss, a limiter, wrong checksums or a paused link instead.",
     ),
     entry(
         "MTU-BULK-CAUSE",
         Error,
-        "A bulk transfer stalled or crawled because its segments are larger than what the path carries.",
-        "Mend the path MTU (see the MTU finding of that path); the figure of the stalled transfer says nothing about the link.",
+        "A bulk transfer stalled because its segments are larger than what the path carries: full segments stall and small ones flow each time they are tried in turn, and probes found the size above which packets vanish.",
+        "Repair the path MTU (see the MTU finding of that path); the figure of the stalled transfer says nothing about the link.",
+    ),
+    entry(
+        "MTU-BULK-UNKNOWN",
+        Warning,
+        "A bulk transfer stalled, and whether the size of its segments is the cause could not be told.",
+        "Let UDP between the hosts pass, then run pathproof mtu; look for loss, a limiter or a paused link as well.",
     ),
     // RDMA.
     entry(

@@ -468,6 +468,7 @@ fn a_path_below_the_expected_mtu_fails_whoever_expects_it() {
         local_ip_mtu_bytes: Some(1500),
         remote_ip_mtu_bytes: Some(1500),
         cached_ip_mtu_bytes: None,
+        route: None,
         routers: vec![],
         largest_fragment_bytes: None,
         throttled: false,

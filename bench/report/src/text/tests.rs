@@ -231,6 +231,7 @@ fn a_black_hole_stands_out_in_its_direction() {
         local_ip_mtu_bytes: Some(9000),
         remote_ip_mtu_bytes: Some(8000),
         cached_ip_mtu_bytes: None,
+        route: None,
         routers: vec![],
         largest_fragment_bytes: None,
         throttled: false,
