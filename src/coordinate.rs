@@ -125,7 +125,7 @@ fn conduct(
         session.survive(way_back(&facts, &target.key));
     }
     observer.event(&RunEvent::Opened { doc });
-    let mut turns = Turns { session, facts, registry, clock, pending: None };
+    let mut turns = Turns { session, facts, registry, clock, pending: None, purpose: None };
     let ended = turns.steps(&granted.steps, doc, observer);
     turns.session.machine.bye(ended.as_ref().err().map_or("", |e| &e.message));
     turns.session.flush();
@@ -254,6 +254,8 @@ struct Turns<'a> {
     registry: &'a Registry,
     clock: &'a RealClock,
     pending: Option<Pending>,
+    /// What the steps are made for that no plan asked for, when it has come to those.
+    purpose: Option<FollowUp>,
 }
 
 impl Turns<'_> {
@@ -273,15 +275,18 @@ impl Turns<'_> {
         // The last step's other half, also after an interruption: what was measured is kept.
         let collected = self.turn(None, doc, observer).map(drop);
         result.and(collected)?;
+        self.purpose = Some(FollowUp::Alone);
         self.one_by_one(doc, observer)?;
-        // One question more where a step failed in a way that a short step can explain.
-        if let Some(spec) = doc.steps.iter().find_map(steps::follow_up) {
-            let first = doc.steps.len();
-            self.step(first as u32, first + 1, &spec, doc, observer)?;
-            let ended = self.turn(None, doc, observer);
-            mark(doc, first, FollowUp::Cause);
-            ended?;
+        // Questions more where a step failed in a way that short steps can explain; each depends on the answers so far.
+        let first = doc.steps.len();
+        self.purpose = Some(FollowUp::Cause);
+        while let Some(spec) = steps::follow_up(doc, first) {
+            let number = doc.steps.len();
+            self.step(number as u32, number + 1, &spec, doc, observer)?;
+            self.turn(None, doc, observer)?;
         }
+        let found = steps::conclude(doc, first);
+        doc.findings.extend(found);
         Ok(())
     }
 
@@ -301,7 +306,6 @@ impl Turns<'_> {
                 }
             }
             let collected = self.turn(None, doc, observer).map(drop);
-            mark(doc, first, FollowUp::Alone);
             ended.and(collected)?;
             steps::sum_up(doc, at, first);
         }
@@ -327,6 +331,7 @@ impl Turns<'_> {
             direction: spec.traffic().map(|t| t.direction),
             spec: Some(spec.clone()),
             started_ns: started.0,
+            follows_up: self.purpose,
             ..Step::new(spec.kind(), name.clone())
         };
         let setup = Setup { step: number, spec, paths: &[], session: &self.facts, registry: self.registry };
@@ -361,7 +366,7 @@ impl Turns<'_> {
         });
         let mut progress = |share: f64| observer.event(&RunEvent::Progress { number, share });
         let mut context = Context { channel: &mut self.session, clock: self.clock, progress: &mut progress };
-        let half = prepared.run(&mut context, peer);
+        let half = steps::run(prepared, End::Client, &mut context, peer);
         let mut step = blank;
         step.elapsed_ns = self.clock.now().ns_since(started);
         let stopped = half.error.clone();
@@ -439,11 +444,6 @@ impl Turns<'_> {
     }
 }
 
-/// Says of the steps from `first` on that no plan asked for them.
-fn mark(doc: &mut ResultDoc, first: usize, purpose: FollowUp) {
-    doc.steps.iter_mut().skip(first).for_each(|step| step.follows_up = Some(purpose));
-}
-
 enum Answer {
     /// With its offers as they came.
     Ready(Vec<String>),
@@ -467,7 +467,7 @@ fn merge(pending: Pending, server: Half, doc: &mut ResultDoc) -> Step {
     if let Some(runner) = steps::runner(spec.kind()) {
         runner.merge(&spec, &mut step, &client, &server);
         let number = doc.steps.len();
-        let found = runner.findings(&step, doc);
+        let found = steps::findings(runner, &step, doc);
         doc.findings.extend(found.into_iter().map(|f| Finding { step: Some(number), ..f }));
     }
     step

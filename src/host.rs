@@ -15,11 +15,13 @@ mod netlink;
 mod nics;
 mod rdma;
 mod route;
+mod snmp;
 mod system;
 
 pub use counters::{NicBytes, nic_bytes};
 pub use links::{LinkChange, LinkEvents};
-pub use route::{nic_for_route, routes};
+pub use route::{mtu_of_route, nic_for_route, routes};
+pub use snmp::tcp_checksum_errors;
 pub use system::memory_available_bytes;
 
 /// The facts of this host and what is wrong with it at first sight.

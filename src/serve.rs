@@ -349,7 +349,7 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
         if let Some(Underway { prepared, offers, _memory }) = next {
             let clock = session.clock.clone();
             let mut context = Context { channel: session, clock: &clock, progress: &mut |_| {} };
-            half = Some(prepared.run(&mut context, offers));
+            half = Some(steps::run(prepared, End::Server, &mut context, offers));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! control protocol, both ends `run` at the same time and return a [`Half`]; the client `merge`s the halves.
 //! To add a kind: a variant of `StepSpec`, a file here, and a line in [`runner`].
 
+mod checksum;
 mod cost;
 mod facts;
 mod migrate;
@@ -47,6 +48,14 @@ impl End {
             End::Server => "server",
         }
     }
+
+    /// The one at the far side.
+    pub fn other(self) -> End {
+        match self {
+            End::Client => End::Server,
+            End::Server => End::Client,
+        }
+    }
 }
 
 /// What is known of the session while it lasts.
@@ -77,6 +86,15 @@ impl SessionFacts {
         hasher.update(b"pathproof lane");
         hasher.update(&step.to_le_bytes());
         hasher.update(&lane.to_le_bytes());
+        *hasher.finalize().as_bytes()
+    }
+
+    /// The key of the path-MTU probes that `from` sends in a step, and of the answers to them.
+    pub fn probe_key(&self, step: u32, from: End) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(b"pathproof mtu probe");
+        hasher.update(&step.to_le_bytes());
+        hasher.update(from.name().as_bytes());
         *hasher.finalize().as_bytes()
     }
 
@@ -164,9 +182,32 @@ pub trait Runner: Sync {
     }
 }
 
-/// A short step that would tell why this one failed, if there is such a one.
-pub fn follow_up(failed: &Step) -> Option<StepSpec> {
-    traffic::follow_up(failed)
+/// Runs a prepared half, with what this host counts beside it.
+pub fn run(prepared: Box<dyn Prepared>, end: End, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+    let before = checksum::Before::take();
+    let mut half = prepared.run(context, peer);
+    half.counters.extend(before.grown(end));
+    half
+}
+
+/// What a merged step shows that somebody should be told, in the light of the document so far.
+pub fn findings(runner: &dyn Runner, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
+    let mut found = runner.findings(step, doc);
+    if step.follows_up.is_none() {
+        found.extend(checksum::findings(step, step.error.is_some() || traffic::stalled(step), doc));
+    }
+    found
+}
+
+/// The next short step that would tell why one before `first` failed, where there is such a one; the steps from `first` on
+/// are those made so far.
+pub fn follow_up(doc: &ResultDoc, first: usize) -> Option<StepSpec> {
+    traffic::follow_up(doc, first)
+}
+
+/// What the steps before `first` and those that followed them up come to.
+pub fn conclude(doc: &ResultDoc, first: usize) -> Vec<Finding> {
+    traffic::conclude(doc, first)
 }
 
 /// The short steps that tell what the NICs of a striped step carry one by one, where it asked for them.

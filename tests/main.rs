@@ -4,6 +4,7 @@
 //! optional; with `PATHPROOF_REQUIRE_LAB=1` it fails.
 
 mod bad_input;
+mod bulk;
 mod cli;
 mod documents;
 mod edges;

@@ -21,8 +21,8 @@ use pathproof_api::{
     Tick, WaitMode,
 };
 use pathproof_model::{
-    Direction, ErrorKind, Finding, Half, LaneResult, ResultDoc, Step, StepError, StepKind, StepSpec,
-    TrafficSpec,
+    Direction, ErrorKind, Finding, FollowUp, Half, LaneResult, ResultDoc, Step, StepError, StepKind,
+    StepSpec, TrafficSpec,
 };
 use serde_json::json;
 
@@ -39,9 +39,21 @@ const LAST_BYTES: Duration = Duration::from_millis(200);
 /// How long after its end a lane is waited for: what is in flight may still drain.
 const GRACE_NS: u64 = 2_000_000_000;
 
-/// A short step that would tell why this one failed, if there is such a one.
-pub fn follow_up(failed: &Step) -> Option<StepSpec> {
-    proof::follow_up(failed).or_else(|| bulk::follow_up(failed))
+/// The next short step that would tell why one before `first` failed, given the answers from there on.
+pub fn follow_up(doc: &ResultDoc, first: usize) -> Option<StepSpec> {
+    let (planned, answers) = doc.steps.split_at_checked(first)?;
+    let rdma = answers.is_empty().then(|| planned.iter().find_map(proof::follow_up)).flatten();
+    rdma.or_else(|| bulk::follow_up(doc, first))
+}
+
+/// What the answers to those come to.
+pub fn conclude(doc: &ResultDoc, first: usize) -> Vec<Finding> {
+    bulk::findings(doc, first).into_iter().collect()
+}
+
+/// Whether a step stood and moved nothing for long.
+pub fn stalled(step: &Step) -> bool {
+    notice::stall(step).is_some()
 }
 
 /// The short steps that tell what the NICs of a striped step carry one by one, where it asked for them.
@@ -221,9 +233,12 @@ impl Runner for Traffic {
     }
 
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
+        // A step that explains another one says what it shows about that one, and nothing of itself.
+        if step.follows_up == Some(FollowUp::Cause) {
+            return proof::smaller_passes(step).into_iter().collect();
+        }
         let mut found = notice::findings(step, &doc.environment);
         found.extend(proof::findings(step, doc));
-        found.extend(bulk::findings(step, doc));
         found.extend(multi::findings(step));
         found
     }

@@ -9,7 +9,7 @@ use pathproof_model::{Finding, Interval, LaneResult, Severity, Step, StepKind};
 /// Segments sent again for each thousand sent, from which on a path is worth a look.
 const RETRANSMITS_PER_THOUSAND: u64 = 1;
 /// Nothing received for so long within the window is a stall.
-const STALL_NS: u64 = 1_000_000_000;
+pub(super) const STALL_NS: u64 = 1_000_000_000;
 
 /// The findings of a step.
 pub fn findings(step: &Step, environment: &Environments) -> Vec<Finding> {

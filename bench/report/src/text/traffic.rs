@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use pathproof_model::units::{BitsPerSecond, Nanoseconds};
-use pathproof_model::{Direction, LatencySummary, ResultDoc, Step, StepKind};
+use pathproof_model::{Direction, FollowUp, LatencySummary, ResultDoc, Step, StepKind};
 
 use crate::layout::{Line, sparkline, table};
 
 const SPARK_COLUMNS: usize = 16;
 
 pub(super) fn rates(doc: &ResultDoc) -> Vec<Line> {
-    let rows: Vec<_> = doc.steps.iter().filter(|s| s.kind == StepKind::Stream).flat_map(rate_rows).collect();
+    // A run that was made to explain another one has no figure of its own.
+    let streams =
+        doc.steps.iter().filter(|s| s.kind == StepKind::Stream && s.follows_up != Some(FollowUp::Cause));
+    let rows: Vec<_> = streams.flat_map(rate_rows).collect();
     if rows.is_empty() {
         return Vec::new();
     }

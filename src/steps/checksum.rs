@@ -1,0 +1,110 @@
+//! TCP segments that a host threw away because their checksum was wrong, and what that means.
+//!
+//! Neither the sender nor the receiver's program hears of it: a transfer stalls as if the path had a size limit, when a
+//! NIC or virtual switch that should have filled in the checksum did not. The kernel counts it (`InCsumErrors`, RFC 4022's
+//! `tcpInErrs` in more detail), so it is read at both ends before and after each step.
+
+use pathproof_model::{Environment, Finding, ResultDoc, Severity, Step};
+
+use super::End;
+use crate::host;
+
+/// Fewer may be noise: the count is the host's, not the run's.
+const ERRORS_MIN: u64 = 3;
+
+/// The count before a step.
+pub struct Before(Option<u64>);
+
+impl Before {
+    /// Reads it.
+    pub fn take() -> Before {
+        Before(host::tcp_checksum_errors())
+    }
+
+    /// How much it grew since, with the name of the counter at this end; `None` where the kernel does not tell.
+    pub fn grown(self, end: End) -> Option<(String, u64)> {
+        let grown = host::tcp_checksum_errors()?.checked_sub(self.0?)?;
+        Some((name(end.name()), grown))
+    }
+}
+
+fn name(end: &str) -> String {
+    format!("{end}_tcp_checksum_errors")
+}
+
+/// How many segments `end` dropped for their checksum during a step, where that is worth a word.
+pub fn errors_at(step: &Step, end: &str) -> Option<u64> {
+    step.counters.get(&name(end)).copied().filter(|errors| *errors >= ERRORS_MIN)
+}
+
+/// What the counters of a step show. `stalled`: it did not move what it should have.
+pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
+    let hosts = [
+        ("server", "the peer", "here", "client", doc.environment.client.as_ref()),
+        ("client", "this host", "at the peer", "server", doc.environment.server.as_ref()),
+    ];
+    let mut found = vec![];
+    for (end, receiver, at_sender, sender, host) in hosts {
+        let Some(errors) = errors_at(step, end) else { continue };
+        let nic = host.and_then(|host| nic_of(step, sender, host)).unwrap_or("IF");
+        let evidence = format!(
+            "{}: segments are dropped for their checksum: Tcp InCsumErrors at {receiver} grew by {errors}",
+            step.name
+        );
+        let finding = Finding::new("TCP-CHECKSUM", evidence)
+            .with_next(format!(
+                "Turn the checksum offload of the sending NIC off: ethtool -K {nic} tx off {at_sender}, and run again. If that \
+                 heals it, the fault is the offload (driver, virtual switch or tunnel below it); if not, something on the path \
+                 changes packets."
+            ))
+            .with("errors", errors)
+            .with("end", end)
+            .with("sending_nic", nic);
+        found.push(if stalled { finding } else { finding.with_severity(Severity::Warning) });
+    }
+    found
+}
+
+/// The NIC that the lanes of a step used at `end`.
+fn nic_of<'a>(step: &Step, end: &str, host: &'a Environment) -> Option<&'a str> {
+    let lane = step.lanes.iter().find(|lane| lane.end == end)?;
+    let address = lane.local.as_ref()?.parse::<std::net::SocketAddr>().ok()?.ip().to_canonical();
+    let nic = host.nics.iter().find(|nic| nic.addresses.iter().any(|a| a.address == address))?;
+    Some(&nic.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{LaneResult, Nic, NicAddress, StepKind, Tool};
+
+    #[test]
+    fn segments_that_a_host_dropped_are_blamed_on_the_sender_s_offload() {
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        let addresses = vec![NicAddress { address: [10, 0, 0, 1].into(), prefix_len: 24 }];
+        let nic = Nic { name: "ens192".into(), addresses, ..Nic::default() };
+        doc.environment.client = Some(Environment { nics: vec![nic], ..Environment::default() });
+        let mut step = Step::new(StepKind::Migrate, "migration");
+        step.lanes.push(LaneResult {
+            end: "client".into(),
+            local: Some("10.0.0.1:4711".into()),
+            ..LaneResult::default()
+        });
+        step.counters.insert("client_tcp_checksum_errors".into(), 0);
+        step.counters.insert("server_tcp_checksum_errors".into(), 2);
+        assert!(findings(&step, true, &doc).is_empty(), "two may be anybody's");
+        step.counters.insert("server_tcp_checksum_errors".into(), 40);
+        let found = findings(&step, true, &doc);
+        assert_eq!(
+            (found.len(), found[0].code.as_str(), found[0].severity),
+            (1, "TCP-CHECKSUM", Severity::Error)
+        );
+        assert!(found[0].evidence.contains("InCsumErrors at the peer grew by 40"), "{}", found[0].evidence);
+        assert!(found[0].next.contains("ethtool -K ens192 tx off here"), "{}", found[0].next);
+        assert_eq!(
+            findings(&step, false, &doc)[0].severity,
+            Severity::Warning,
+            "it got through all the same"
+        );
+    }
+}
