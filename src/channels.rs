@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t14_what_a_peer_says_of_its_addresses_leads_to_nobody_else() {
+    fn t19_what_a_peer_says_of_its_addresses_leads_to_nobody_else() {
         let host = |addresses: &[&str]| {
             let of = |a: &&str| NicAddress { address: a.parse().unwrap(), prefix_len: 0 };
             let nic = Nic {

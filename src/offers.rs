@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t7_offers_are_as_many_as_planned_and_none_is_large() {
+    fn t12_offers_are_as_many_as_planned_and_none_is_large() {
         let offers = vec![Offer(vec![1, 2, 3]), Offer::default()];
         let texts = to_texts(&offers);
         assert_eq!(from_texts(&texts, 2).unwrap(), offers);

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn t8_every_number_of_a_request_is_in_its_cost() {
+    fn t13_every_number_of_a_request_is_in_its_cost() {
         assert!(granted(stream(|_| {})).is_ok());
         assert!(granted(migrate(|_| {})).is_ok());
         assert!(granted(StepSpec::Reach(ReachSpec { count: 100 })).is_ok());
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn t8_lanes_and_time_are_reduced_to_what_fits() {
+    fn t13_lanes_and_time_are_reduced_to_what_fits() {
         let both = granted(stream(|s| (s.lanes, s.direction) = (most_lanes(), Direction::Both))).unwrap();
         assert_eq!(both.traffic().unwrap().lanes, 2, "both directions count");
         let long = granted(stream(|s| s.time_ns = u64::MAX)).unwrap();
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn t8_the_memory_of_a_migration_is_looked_at_in_its_turn() {
+    fn t13_the_memory_of_a_migration_is_looked_at_in_its_turn() {
         let fits = |change: fn(&mut MigrateSpec)| {
             let StepSpec::Migrate(mut spec) = migrate(change) else { panic!("another kind of step") };
             spec.time_limit_ns = Some(1);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn t8_a_plan_of_too_many_steps_is_refused_in_one_sentence() {
+    fn t13_a_plan_of_too_many_steps_is_refused_in_one_sentence() {
         let steps = vec![StepRequest::Facts; 200_000];
         assert_eq!(plan(&PlanRequest { seed: 0, steps }, &limits()).unwrap_err().len(), 1);
         let bad = StepRequest::of(&stream(|s| s.size_bytes = 1 << 30)).unwrap();

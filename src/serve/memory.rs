@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t9_all_clients_together_take_no_more_than_the_total() {
+    fn t14_all_clients_together_take_no_more_than_the_total() {
         let budget = MemoryBudget::new(100);
         let first = budget.reserve(60).unwrap();
         let error = budget.reserve(41).unwrap_err();

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn t6_a_grant_only_makes_smaller() {
+    fn t11_a_grant_only_makes_smaller() {
         let none = Grant::default();
         assert_eq!(plan().granted(&grants(none)).unwrap(), (plan(), vec![]));
         let absurd = Grant { lanes: Some(u32::MAX), time_ns: Some(u64::MAX) };
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn t6_a_grant_of_nothing_and_of_other_steps_is_an_error_in_one_sentence() {
+    fn t11_a_grant_of_nothing_and_of_other_steps_is_an_error_in_one_sentence() {
         for nothing in
             [Grant { lanes: Some(0), ..Grant::default() }, Grant { time_ns: Some(0), ..Grant::default() }]
         {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn t6_a_grant_says_how_much_and_nothing_else() {
+    fn t11_a_grant_says_how_much_and_nothing_else() {
         for hostile in
             [r#"{"spec":{"kind":"facts"}}"#, r#"{"lanes":-1}"#, r#"{"lanes":"4"}"#, r#"{"file":"/x"}"#]
         {

@@ -570,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn t5_nothing_of_this_ends_own_affairs_crosses() {
+    fn t10_nothing_of_this_ends_own_affairs_crosses() {
         let plan = Plan { command: "SECRET".into(), seed: 1, steps: full_of_secrets() };
         let crossed = serde_json::to_string(&plan.request().unwrap()).unwrap();
         assert!(!crossed.contains("SECRET"), "{crossed}");
@@ -581,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn t5_what_the_other_end_makes_of_it_has_no_file_device_pattern_or_fault() {
+    fn t10_what_the_other_end_makes_of_it_has_no_file_device_pattern_or_fault() {
         for spec in full_of_secrets() {
             let theirs = StepRequest::of(&spec).unwrap().to_spec();
             let text = serde_json::to_string(&theirs).unwrap();
@@ -596,7 +596,7 @@ mod tests {
     }
 
     #[test]
-    fn t5_a_word_that_is_not_listed_cannot_be_read() {
+    fn t10_a_word_that_is_not_listed_cannot_be_read() {
         let json = |with: &str| {
             let mut value =
                 serde_json::to_value(StepRequest::of(&StepSpec::Stream(TrafficSpec::default())).unwrap())

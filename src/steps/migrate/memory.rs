@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t15_a_step_that_is_given_up_clears_and_makes_present_no_more() {
+    fn t20_a_step_that_is_given_up_clears_and_makes_present_no_more() {
         let pages = 3 * PIECE_PAGES;
         let region = Region::new(pages * PAGE_BYTES, Pages::Small).unwrap();
         let (going, given_up) = (AtomicBool::new(false), AtomicBool::new(true));

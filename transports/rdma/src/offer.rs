@@ -144,6 +144,14 @@ impl Address {
         if address.queue_pair >> 24 != 0 || address.first_psn >> 24 != 0 {
             return Err("a queue-pair or sequence number has more than 24 bits".into());
         }
+        // Payload for a group of hosts is nothing that an offer can ask for (IBTA vol. 1, ch. 4.1.1: a GID of a group begins
+        // with 0xFF).
+        for id in [address.gid, address.ip] {
+            let ip = crate::sysfs::gid_address(&id);
+            if ip.is_multicast() || ip == std::net::IpAddr::from(std::net::Ipv4Addr::BROADCAST) {
+                return Err(format!("{ip} is the address of a group, not of a peer"));
+            }
+        }
         if address.window_base.checked_add(address.window_bytes).is_none() {
             return Err("the memory window wraps around".into());
         }
@@ -201,6 +209,13 @@ mod tests {
             let mut bad = good.clone();
             bad[at] = value;
             assert!(Address::decode(&bad).is_err(), "byte {at} = {value}");
+        }
+        for group in [[0xFF; 16], std::net::Ipv4Addr::new(224, 0, 0, 1).to_ipv6_mapped().octets()] {
+            for at in [24, 40] {
+                let mut bad = good.clone();
+                bad[at..at + 16].copy_from_slice(&group);
+                assert!(Address::decode(&bad).is_err_and(|why| why.contains("group")), "at {at}");
+            }
         }
         let mut wrap = good;
         wrap[56..72].fill(0xFF);

@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t13_neither_proof_is_the_secret_nor_shows_the_other() {
+    fn t18_neither_proof_is_the_secret_nor_shows_the_other() {
         let secret = [7; 32];
         let all = [secret, opening(&secret), answer(&secret), answer(&opening(&secret)), opening(&[8; 32])];
         for (i, a) in all.iter().enumerate() {

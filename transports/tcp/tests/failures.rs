@@ -49,7 +49,7 @@ fn framed_with_bare_peer(spec: LaneSpec, access: Access) -> (Box<dyn Lane>, TcpS
 }
 
 #[test]
-fn t13_who_is_not_the_sessions_peer_gets_64_bytes_and_no_secret() {
+fn t18_who_is_not_the_sessions_peer_gets_64_bytes_and_no_secret() {
     for answer in [&b"LANEOPEN"[..], &[0; 32], &[]] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let spec = LaneSpec { token: [9; 32], remote: listener.local_addr().ok(), ..LaneSpec::default() };

