@@ -72,6 +72,22 @@ fn dispatch(raw: raw::Raw) -> anyhow::Result<u8> {
     }
 }
 
+/// Adds the `--option NAME=VALUE` that were typed. What is there already was given by a flag of its own.
+fn add_options(
+    options: &mut std::collections::BTreeMap<String, String>,
+    typed: &[String],
+) -> anyhow::Result<()> {
+    for text in typed {
+        let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            anyhow::bail!("--option {text:?} is not NAME=VALUE");
+        };
+        if options.insert(name.into(), value.into()).is_some() {
+            anyhow::bail!("option {name} is given twice; give it once");
+        }
+    }
+    Ok(())
+}
+
 /// The manual page of the program and, after it, that of each command.
 fn manual(mut program: clap::Command) -> io::Result<Vec<u8>> {
     fn pages(name: &str, command: &clap::Command, out: &mut Vec<u8>) -> io::Result<()> {

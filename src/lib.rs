@@ -11,6 +11,7 @@ pub mod document;
 pub mod host;
 pub mod interrupt;
 pub mod offers;
+pub mod precheck;
 pub mod registry;
 pub mod secure;
 pub mod serve;

@@ -18,10 +18,10 @@ use std::net::SocketAddr;
 pub use cost::Cost;
 pub use mtu::{agentless as agentless_mtu, check_spec as check_mtu_spec};
 
-use pathproof_api::{Offer, TransportError};
+use pathproof_api::{LaneOption, Offer, TransportError};
 use pathproof_model::{
     Environment, ErrorKind, Finding, Half, Limits, Plan, ResultDoc, Step, StepError, StepKind, StepRequest,
-    StepSpec,
+    StepSpec, TrafficSpec,
 };
 
 use pathproof_model::units::Bytes;
@@ -272,6 +272,22 @@ pub fn affordable(spec: &StepSpec, here: &Environment) -> Result<(), StepError> 
 /// Whether a migration is specified well enough to try, in one sentence where it is not.
 pub fn check_migrate(spec: &pathproof_model::MigrateSpec) -> anyhow::Result<()> {
     migrate::check_all(spec).map_err(|e| anyhow::anyhow!(e.message))
+}
+
+/// The options that steps of a kind take over several NICs, beside those of their lanes.
+pub fn stripe_options(kind: StepKind) -> &'static [LaneOption] {
+    traffic::multi::options(kind)
+}
+
+/// The NICs that `--fail` names.
+pub fn failing_nics(text: &str) -> anyhow::Result<Vec<String>> {
+    let saboteur = traffic::multi::Saboteur::parse(text).map_err(|e| anyhow::anyhow!(e.message))?;
+    Ok(saboteur.nics())
+}
+
+/// Whether a step of this kind can go by the verb that it asks for.
+pub fn check_verb(kind: StepKind, spec: &TrafficSpec) -> Result<(), StepError> {
+    traffic::verbs::check_spec(kind, spec)
 }
 
 /// Opens a disk that is to move, and says how large it is.

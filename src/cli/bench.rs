@@ -109,6 +109,12 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
     if !(1..=4096).contains(&spec.depth) {
         bail!("--depth {} is not between 1 and 4096", spec.depth);
     }
+    if args.depth.is_some() && kind == StepKind::Pingpong {
+        bail!("--depth has no meaning for pingpong, which has one message under way; use bench request");
+    }
+    if args.reply.is_some() && kind != StepKind::Request {
+        bail!("--reply is for request, whose answer can have a size of its own");
+    }
     if args.expect_rate.is_some() && kind != StepKind::Stream {
         bail!("--expect-rate is for stream, whose goodput is judged");
     }
@@ -147,15 +153,13 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         };
         spec.options.insert("registration".into(), name.into());
     }
-    for option in &args.options {
-        let (name, value) = option
-            .split_once('=')
-            .with_context(|| format!("--option {option:?} is not of the form NAME=VALUE"))?;
-        spec.options.insert(name.into(), value.into());
-    }
     if let Some(device) = &args.device {
+        if spec.over != "rdma" {
+            bail!("--device is for --over rdma; {} goes where the route leads", spec.over);
+        }
         spec.options.insert("device".into(), device.clone());
     }
+    super::add_options(&mut spec.options, &args.options)?;
     if let Some(device) = &args.peer_device {
         bail!("--peer-device is the peer's to choose: start it with `pathproof serve --device {device}`");
     }

@@ -23,7 +23,7 @@ pub struct MigrateArgs {
     #[command(flatten)]
     pub client: ClientArgs,
     /// Transport.
-    #[arg(long, default_value = "tcp")]
+    #[arg(long, default_value = "tcp", value_parser = super::raw::TRANSPORTS)]
     pub over: String,
     /// Memory of one guest.
     #[arg(long, default_value = "1GiB")]
@@ -34,7 +34,7 @@ pub struct MigrateArgs {
     pub dirty: String,
     /// Who decides: qemu, qemu-loop (looks within rounds, as QEMU's code does), hyperv (5 passes), hyperv-2008r2 (10
     /// passes) or xen.
-    #[arg(long, default_value = "qemu")]
+    #[arg(long, default_value = "qemu", value_parser = ["qemu", "qemu-loop", "hyperv", "hyperv-2008r2", "xen"])]
     pub policy: String,
     /// Downtime that the policy aims at [default: 300ms].
     #[arg(long, value_name = "TIME")]
@@ -79,13 +79,13 @@ pub struct MigrateArgs {
     #[arg(long, default_value = "1MiB")]
     pub chunk: Bytes,
     /// How dirty pages are learned: log (the guest says so) or pagemap-scan (the kernel does).
-    #[arg(long, default_value = "log")]
+    #[arg(long, default_value = "log", value_parser = ["log", "pagemap-scan"])]
     pub tracker: String,
     /// Stop the guest after this time, whatever the policy would do.
     #[arg(long, value_name = "TIME")]
     pub time_limit: Option<Nanoseconds>,
     /// Prove that verification works: bit-flip, lost-page or disk-bit-flip. The run must then fail.
-    #[arg(long, value_name = "FAULT")]
+    #[arg(long, value_name = "FAULT", value_parser = ["bit-flip", "lost-page", "disk-bit-flip"])]
     pub inject_fault: Option<String>,
     /// Option of the transport, as NAME=VALUE; may be repeated.
     #[arg(long = "option", value_name = "NAME=VALUE")]
@@ -206,12 +206,7 @@ fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
         time_limit_ns: args.time_limit.map(|t| t.0),
         ..MigrateSpec::default()
     };
-    for option in &args.options {
-        let (name, value) = option
-            .split_once('=')
-            .with_context(|| format!("--option {option:?} is not of the form NAME=VALUE"))?;
-        spec.options.insert(name.into(), value.into());
-    }
+    super::add_options(&mut spec.options, &args.options)?;
     // Names that cannot be understood are refused here, before the peer is called.
     crate::steps::check_migrate(&spec)?;
     Ok(spec)

@@ -9,7 +9,8 @@ use pathproof_model::{MtuSpec, Plan, StepSpec};
 use super::raw::{MtuArgs, MtuFamily};
 use super::run::ClientRun;
 use crate::clock::RealClock;
-use crate::{coordinate, host, interrupt, steps};
+use crate::registry::Registry;
+use crate::{coordinate, host, interrupt, precheck, steps};
 
 /// Runs the command.
 pub fn run(args: MtuArgs) -> Result<u8> {
@@ -22,6 +23,7 @@ pub fn run(args: MtuArgs) -> Result<u8> {
         let client = ClientRun::resolve(&args.client)?;
         let flag = interrupt::flag().context("cannot watch for Ctrl-C")?;
         let observed = host::observe();
+        precheck::check(&plan(client.seed), &Registry::new(), &observed.environment)?;
         let mut doc = coordinate::empty_document(Some(plan(client.seed)), Some(peer.text.clone()));
         doc.findings = observed.findings;
         let interrupted = || flag.load(Ordering::Relaxed);

@@ -12,6 +12,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pathproof_model::Direction;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 
+/// What `--over` takes.
+pub const TRANSPORTS: [&str; 3] = ["tcp", "multi", "rdma"];
+
 /// Port of `pathproof serve`.
 pub const DEFAULT_PORT: u16 = 7797;
 
@@ -235,7 +238,7 @@ pub struct CheckArgs {
     #[arg(long)]
     pub thorough: bool,
     /// Transport.
-    #[arg(long, default_value = "tcp")]
+    #[arg(long, default_value = "tcp", value_parser = TRANSPORTS)]
     pub over: String,
     /// Goodput that each direction must reach. Without it the rate is held against the link speed, where that is known.
     #[arg(long, value_name = "RATE")]
@@ -307,7 +310,7 @@ pub struct TrafficArgs {
     #[command(flatten)]
     pub client: ClientArgs,
     /// Transport.
-    #[arg(long, default_value = "tcp")]
+    #[arg(long, default_value = "tcp", value_parser = TRANSPORTS)]
     pub over: String,
     /// Lanes (connections or queue pairs), each with its own thread.
     #[arg(long, default_value_t = 1)]
@@ -363,7 +366,7 @@ pub struct TrafficArgs {
     #[arg(long, value_enum)]
     pub registration: Option<Registration>,
     /// Verb, for transports that have a choice: send, write or read.
-    #[arg(long)]
+    #[arg(long, value_parser = ["send", "write", "read"])]
     pub verb: Option<String>,
     /// RDMA device here [default: the one on the route to the peer].
     #[arg(long, value_name = "DEVICE")]
@@ -462,6 +465,11 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Raw::command().debug_assert();
+    }
+
+    #[test]
+    fn the_transports_that_can_be_typed_are_those_of_this_build() {
+        assert_eq!(crate::registry::Registry::new().names(), TRANSPORTS);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::registry::Registry;
 use crate::secure::Key;
 use crate::serve::{Listening, Settings};
 use crate::watch::{JsonStream, Keeper, Observers, Progress};
-use crate::{host, interrupt, terminal};
+use crate::{host, interrupt, precheck, terminal};
 
 /// What becomes of a finished document, for every command that makes one.
 pub struct Sink {
@@ -119,9 +119,12 @@ impl ClientRun {
     pub fn run(self, plan: &Plan) -> Result<u8> {
         let interrupted = interrupt::flag().context("cannot watch for Ctrl-C")?;
         let registry = Registry::new();
-        // A transport that this build does not have is a mistyped option, not a fault of the path.
-        for over in plan.steps.iter().filter_map(|s| Some(s.traffic()?.over.as_str())) {
-            registry.get(over)?;
+        let observed = host::observe();
+        precheck::check(plan, &registry, &observed.environment)?;
+        if let Some(error) = precheck::missing(plan, &registry) {
+            let mut doc = coordinate::empty_document(Some(plan.clone()), Some(self.target.label.clone()));
+            (doc.environment.client, doc.error) = (Some(observed.environment), Some(error));
+            return self.finish(doc);
         }
         let mut observers = Observers::default();
         if let Some(file) = &self.sink.file {
@@ -132,7 +135,6 @@ impl ClientRun {
         } else if let Some(progress) = Progress::new() {
             observers.0.push(Box::new(progress));
         }
-        let observed = host::observe();
         let mut doc = coordinate::run(plan, &self.target, observed, &registry, &interrupted, &mut observers);
         drop(observers);
         if plan.command == "check" {

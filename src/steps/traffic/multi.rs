@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use pathproof_api::{Clock, Tick};
+use pathproof_api::{Clock, LaneOption, Takes, Tick};
 use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Question, Rules, predict};
-use pathproof_model::{ErrorKind, Failover, Finding, Half, Interval, NicShare, Step, StepError, TrafficSpec};
+use pathproof_model::{
+    ErrorKind, Failover, Finding, Half, Interval, NicShare, Step, StepError, StepKind, TrafficSpec,
+};
 use pathproof_multi::{PATHS_MAX, PathSpec};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +27,25 @@ const LOOPBACK: &str = "lo";
 
 /// Name of the option that takes a NIC down during a step.
 pub const FAIL: &str = "fail";
+
+/// Options of steps over several NICs, beside those of their lanes. They stay at the client.
+pub fn options(kind: StepKind) -> &'static [LaneOption] {
+    const ALL: &[LaneOption] = &[
+        LaneOption::new(
+            "policy",
+            Takes::OneOf(&["windows", "linux"]),
+            "whose rules choose the pairs of NICs",
+        ),
+        LaneOption::new("constrain", Takes::Text("NIC[+NIC…]"), "only these NICs of this host"),
+        LaneOption::new("connections", Takes::Number(1, 16), "connections for each pair"),
+        LaneOption::new(super::singles::SINGLES, Takes::OneOf(&["yes"]), "each NIC alone as well"),
+        LaneOption::new(super::links::WATCH_LINKS, Takes::OneOf(&["yes"]), "somebody pulls a cable"),
+        LaneOption::new(FAIL, Takes::Text("IF@T[:RECOVER]"), "take a NIC down and bring it back"),
+    ];
+    // Only a stream goes on without a NIC, and only its goodput can be compared.
+    let of_all_steps = 3;
+    if kind == StepKind::Stream { ALL } else { &ALL[..of_all_steps] }
+}
 
 /// An interface that carried less than so many percent of what its lanes sent shows that bytes left elsewhere.
 const CARRIED_PERCENT_MIN: u64 = 90;
@@ -212,6 +233,11 @@ impl Watch {
         self.plan.nics()
     }
 
+    /// As [`Watch::finish`], in steps in which nobody takes a NIC down.
+    pub fn end(self, end: End, half: &mut Half) {
+        self.finish(end, vec![], half);
+    }
+
     /// Adds to `half` what each NIC carried by its lanes' count and by its own.
     pub(super) fn finish(self, end: End, failures: Vec<Failure>, half: &mut Half) {
         let after = nic_bytes();
@@ -274,6 +300,11 @@ impl Saboteur {
         Ok(Saboteur { jobs: text.split('+').map(job).collect::<Result<_, _>>()? })
     }
 
+    /// The NICs that it takes down.
+    pub fn nics(&self) -> Vec<String> {
+        self.jobs.iter().map(|(nic, ..)| nic.clone()).collect()
+    }
+
     /// Waits for the start, then does its jobs until `stop` or the end of the window.
     pub(super) fn work(
         &self,
@@ -333,17 +364,29 @@ fn set_link(nic: &str, up: bool) -> Result<(), String> {
     }
 }
 
-/// Fills the step's NICs and failover from both halves.
-pub fn merge(step: &mut Step, client: &Half, server: &Half) {
-    let told = |half: &Half| serde_json::from_value::<Told>(half.detail.clone()).unwrap_or_default();
+fn told(detail: &serde_json::Value) -> Told {
+    serde_json::from_value(detail.clone()).unwrap_or_default()
+}
+
+/// Fills the step's NICs from what both ends told about theirs.
+pub fn merge_nics(step: &mut Step, client: &serde_json::Value, server: &serde_json::Value) {
     let (ours, theirs) = (told(client), told(server));
     for (end, told) in [("client", &ours), ("server", &theirs)] {
         if let Some(alone) = &told.alone {
             step.chosen.insert(format!("{end} paths"), alone.clone());
         }
     }
-    let nics: Vec<NicShare> = ours.nics.iter().chain(&theirs.nics).cloned().collect();
-    let died = nics.iter().any(|nic| nic.deaths > 0);
+    let nics: Vec<NicShare> = ours.nics.into_iter().chain(theirs.nics).collect();
+    if !nics.is_empty() {
+        step.detail.nics = Some(nics);
+    }
+}
+
+/// Fills the step's NICs and failover from both halves.
+pub fn merge(step: &mut Step, client: &Half, server: &Half) {
+    merge_nics(step, &client.detail, &server.detail);
+    let (ours, theirs) = (told(&client.detail), told(&server.detail));
+    let died = step.detail.nics.iter().flatten().any(|nic| nic.deaths > 0);
     // What is known of the moment of a failure is known at one end, on its clock.
     let seen = match ours.failures.is_empty() {
         false => Seen { end: End::Client, half: client, failures: &ours.failures },
@@ -351,9 +394,6 @@ pub fn merge(step: &mut Step, client: &Half, server: &Half) {
     };
     if died || !seen.failures.is_empty() {
         step.detail.failover = Some(failover(step, client, server, &seen));
-    }
-    if !nics.is_empty() {
-        step.detail.nics = Some(nics);
     }
 }
 

@@ -30,16 +30,26 @@ pub fn verb(spec: &TrafficSpec) -> Result<Verb, StepError> {
 
 /// Refuses what the transport or the kind of step cannot do.
 pub fn check(kind: StepKind, spec: &TrafficSpec, caps: &LaneCaps) -> Result<(), StepError> {
+    check_spec(kind, spec)?;
+    match verb(spec)? {
+        verb if verb != Verb::Send && !caps.can(verb) => Err(no_such_verb(spec)),
+        _ => Ok(()),
+    }
+}
+
+fn no_such_verb(spec: &TrafficSpec) -> StepError {
+    let verb = spec.verb.as_deref().unwrap_or_default();
+    invalid(format!("{} has no --verb {verb}; use --over rdma", spec.over))
+}
+
+/// Refuses what can be refused without looking at any device.
+pub fn check_spec(kind: StepKind, spec: &TrafficSpec) -> Result<(), StepError> {
     let verb = verb(spec)?;
     if verb == Verb::Send {
         return Ok(());
     }
-    if !caps.can(verb) || caps.transport != "rdma" {
-        return Err(invalid(format!(
-            "{} has no --verb {}; use --over rdma",
-            spec.over,
-            spec.verb.as_deref().unwrap_or("")
-        )));
+    if spec.over != "rdma" {
+        return Err(no_such_verb(spec));
     }
     match (kind, verb) {
         (StepKind::Stream, _) if spec.rate_bits_per_s.is_some() => {

@@ -11,12 +11,16 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Region, TransportError};
+use crate::{LaneOption, Region, TransportError};
 
 /// A registry entry; holds no per-run state.
 pub trait Transport: Send + Sync {
     /// The name that `--over` takes and that results carry (`tcp`, `multi`, `rdma`, `sim`).
     fn name(&self) -> &'static str;
+    /// The options that its lanes take, in [`LaneSpec::options`]; all others are refused.
+    fn options(&self) -> Vec<LaneOption> {
+        Vec::new()
+    }
     /// Whether this host can do it, how far, and if not, why not.
     fn probe(&self) -> Result<LaneCaps, TransportError>;
     /// Makes the local half of a lane. No packet leaves the machine towards the peer.

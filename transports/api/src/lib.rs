@@ -15,6 +15,7 @@ pub mod error;
 pub mod errqueue;
 pub mod ethtool;
 pub mod lane;
+pub mod option;
 pub mod os;
 pub mod pages;
 pub mod region;
@@ -28,4 +29,5 @@ pub use lane::{
     Op, PreparedLane, Readiness, ReceiveMode, RegionId, Role, SendMode, SendReports, Transport, Verb, Wait,
     WaitMode,
 };
+pub use option::{LaneOption, Takes, check_options};
 pub use region::{Pages, Region, RegionError};

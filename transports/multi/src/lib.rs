@@ -30,7 +30,9 @@ mod story;
 
 use std::sync::Arc;
 
-use pathproof_api::{Clock, LaneCaps, LaneSpec, PreparedLane, Role, Transport, TransportError, Verb};
+use pathproof_api::{
+    Clock, LaneCaps, LaneOption, LaneSpec, PreparedLane, Role, Transport, TransportError, Verb,
+};
 
 pub use plan::{PATHS_MAX, PathSpec, Plan, Share};
 
@@ -50,6 +52,12 @@ impl Striped {
 impl Transport for Striped {
     fn name(&self) -> &'static str {
         "multi"
+    }
+
+    fn options(&self) -> Vec<LaneOption> {
+        let mut all = plan::OPTIONS.to_vec();
+        all.extend(self.inner.options());
+        all
     }
 
     fn probe(&self) -> Result<LaneCaps, TransportError> {

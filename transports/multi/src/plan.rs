@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use pathproof_api::TransportError;
+use pathproof_api::{LaneOption, Takes, TransportError};
 
 /// Most paths of one lane.
 pub const PATHS_MAX: usize = 32;
@@ -65,6 +65,14 @@ pub enum Share {
     /// To the path that would be done first at the rate it has shown.
     Weighted,
 }
+
+/// What [`Plan::take`] reads.
+pub const OPTIONS: &[LaneOption] = &[
+    LaneOption::new("paths", Takes::Text("LOCAL,DEVICE,REMOTE:PORT;…"), "the paths, each part may be empty"),
+    LaneOption::new("share", Takes::OneOf(&["fewest", "weighted"]), "how work is shared out"),
+    LaneOption::new("stall_ms", Takes::Number(10, 60_000), "silence after which a path is given up, in ms"),
+    LaneOption::new("rejoin", Takes::OneOf(&["yes", "no"]), "whether a dead path is connected anew"),
+];
 
 /// All options.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use pathproof_api::{
-    Access, Lane, LaneCaps, LaneSpec, Offer, PreparedLane, Region, RegionId, Role, SendReports, Transport,
-    TransportError, Verb, WaitMode,
+    Access, Lane, LaneCaps, LaneOption, LaneSpec, Offer, PreparedLane, Region, RegionId, Role, SendReports,
+    Takes, Transport, TransportError, Verb, WaitMode,
 };
 
 use crate::choose::{Choice, Wishes, choose, interface_addresses};
@@ -267,9 +267,36 @@ fn depth_max(device: &IbvDeviceAttr) -> u32 {
     queue.min(completions).clamp(1, 1 << 16)
 }
 
+/// What [`options`] reads.
+const OPTIONS: &[LaneOption] = &[
+    LaneOption::new("device", Takes::Text("DEVICE"), "RDMA device of this host"),
+    LaneOption::new("port", Takes::Number(0, 255), "port of the device"),
+    LaneOption::new("gid", Takes::Number(0, 255), "index of the GID"),
+    LaneOption::new(
+        "path_mtu",
+        Takes::OneOf(&["256", "512", "1024", "2048", "4096"]),
+        "RDMA path MTU, at most",
+    ),
+    LaneOption::new("traffic_class", Takes::Number(0, 255), "traffic class of the packets"),
+    LaneOption::new("connect", Takes::OneOf(&["qp", "cm"]), "how queue pairs find each other"),
+    LaneOption::new(
+        "registration",
+        Takes::OneOf(&["up-front", "per-chunk", "window"]),
+        "when memory is registered",
+    ),
+    LaneOption::new("ack_timeout", Takes::Number(0, 31), "exponent of the acknowledgement timeout"),
+    LaneOption::new("retries", Takes::Number(0, RETRY_COUNT as u32), "how often a packet is sent again"),
+    LaneOption::new("signal_every", Takes::Number(0, 1 << 20), "how often a completion is asked for"),
+    LaneOption::new("inline", Takes::Number(0, 4096), "bytes that are sent within the work request"),
+];
+
 impl Transport for RdmaTransport {
     fn name(&self) -> &'static str {
         "rdma"
+    }
+
+    fn options(&self) -> Vec<LaneOption> {
+        OPTIONS.to_vec()
     }
 
     fn probe(&self) -> Result<LaneCaps, TransportError> {
@@ -590,7 +617,7 @@ impl Prepared {
                     operation,
                     detail: format!(
                         "{source}: {to} cannot be reached from {from} on {}; both RDMA interfaces must be in one \
-                         subnet or routed, and the GIDs of one type: check `ping -I {} {to}` and choose with --gid",
+                         subnet or routed, and the GIDs of one type: check `ping -I {} {to}` and choose with --option gid=INDEX",
                         self.choice.device,
                         self.choice.netdev.as_deref().unwrap_or("NIC"),
                     ),

@@ -22,7 +22,9 @@ mod zero_copy;
 
 use std::sync::Arc;
 
-use pathproof_api::{LaneCaps, LaneSpec, PreparedLane, Role, Transport, TransportError, Verb};
+use pathproof_api::{
+    LaneCaps, LaneOption, LaneSpec, PreparedLane, Role, Takes, Transport, TransportError, Verb,
+};
 
 pub use door::{DOOR_EXPECTS_MAX, Expected, LANE_MAGIC, LANE_PREAMBLE_BYTES, LaneDoor, LanePreamble};
 
@@ -41,6 +43,14 @@ impl TcpTransport {
 impl Transport for TcpTransport {
     fn name(&self) -> &'static str {
         "tcp"
+    }
+
+    fn options(&self) -> Vec<LaneOption> {
+        vec![LaneOption::new(
+            "congestion",
+            Takes::Text("NAME"),
+            "a name from net.ipv4.tcp_available_congestion_control",
+        )]
     }
 
     fn probe(&self) -> Result<LaneCaps, TransportError> {

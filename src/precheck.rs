@@ -1,0 +1,274 @@
+//! Everything about a plan that can be refused before the peer is called: names, values, combinations, local NICs.
+//!
+//! A typing error says nothing about a path, so it must never become a verdict. Plans from a file and plans from the command
+//! line go through the same checks.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use pathproof_api::{LaneOption, check_options};
+use pathproof_model::units::Bytes;
+use pathproof_model::{
+    Environment, ErrorKind, Limits, MigrateSpec, Plan, RequestLoad, StepError, StepKind, StepRequest,
+    StepSpec, TrafficSpec,
+};
+
+use crate::registry::Registry;
+use crate::steps;
+
+/// Most operations outstanding on a lane.
+const DEPTH_MAX: u32 = 4096;
+/// Segment sizes that Linux takes (`TCP_MIN_MSS`, `MAX_TCP_WINDOW`).
+const SEGMENT_BYTES: std::ops::RangeInclusive<u32> = 88..=32_767;
+
+/// Refuses what makes no sense in `plan`, in one sentence that names it. `here` is this host.
+pub fn check(plan: &Plan, registry: &Registry, here: &Environment) -> Result<()> {
+    if plan.steps.is_empty() {
+        bail!("the plan has no steps; give it at least one [[steps]]");
+    }
+    for (number, spec) in plan.steps.iter().enumerate() {
+        step(spec, registry, here).with_context(|| match plan.steps.len() {
+            1 => "this cannot be measured".to_owned(),
+            _ => format!("step {} of the plan cannot be made", number + 1),
+        })?;
+    }
+    Ok(())
+}
+
+/// What this host lacks for `plan`, if it lacks something.
+pub fn missing(plan: &Plan, registry: &Registry) -> Option<StepError> {
+    let transports = plan.steps.iter().filter_map(StepSpec::over).filter_map(|over| registry.get(over).ok());
+    let errors = transports.filter_map(|transport| transport.probe().err());
+    errors.map(|error| steps::step_error(&error)).find(|error| error.kind == ErrorKind::Unsupported)
+}
+
+fn step(spec: &StepSpec, registry: &Registry, here: &Environment) -> Result<()> {
+    match spec {
+        StepSpec::Facts => {}
+        StepSpec::Reach(reach) if reach.count == 0 => bail!("a count of 0 round trips measures nothing"),
+        StepSpec::Reach(_) => {}
+        StepSpec::Mtu(mtu) => {
+            steps::check_mtu_spec(mtu).map_err(|e| anyhow::anyhow!(e.message))?;
+            mtu.nics.iter().try_for_each(|nic| has_nic(here, nic))?;
+        }
+        StepSpec::Stream(traffic) | StepSpec::Pingpong(traffic) | StepSpec::Request(traffic) => {
+            lanes(&traffic.over, &traffic.options, spec.kind(), registry, here)?;
+            self::traffic(spec.kind(), traffic)?;
+        }
+        StepSpec::Migrate(migrate) => {
+            lanes(&migrate.over, &migrate.options, spec.kind(), registry, here)?;
+            self::migrate(migrate)?;
+        }
+    }
+    // What cannot be asked of the peer is refused here rather than there.
+    StepRequest::of(spec).map_err(anyhow::Error::msg)?;
+    Ok(())
+}
+
+fn has_nic(here: &Environment, name: &str) -> Result<()> {
+    if here.nics.iter().any(|nic| nic.name == name) {
+        return Ok(());
+    }
+    let names: Vec<&str> = here.nics.iter().map(|nic| nic.name.as_str()).collect();
+    bail!("there is no NIC {name} here; this host has {}", names.join(", "))
+}
+
+/// The transport, its options, and what they name of this host.
+fn lanes(
+    over: &str,
+    options: &BTreeMap<String, String>,
+    kind: StepKind,
+    registry: &Registry,
+    here: &Environment,
+) -> Result<()> {
+    let mut known: Vec<LaneOption> = registry.get(over)?.options();
+    if over == "multi" {
+        known.extend(steps::stripe_options(kind));
+    }
+    let given = options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    check_options(over, &known, given).map_err(anyhow::Error::msg)?;
+    if let Some(nics) = options.get("constrain") {
+        nics.split('+').try_for_each(|nic| has_nic(here, nic))?;
+    }
+    if let Some(fail) = options.get("fail") {
+        let nics = steps::failing_nics(fail)?;
+        nics.iter().try_for_each(|nic| has_nic(here, nic))?;
+        if options.contains_key("watch_links") {
+            bail!(
+                "--fail and --watch-links exclude each other: either this program takes a link away, or you do"
+            );
+        }
+    }
+    if let Some(device) = options.get("device") {
+        let names: Vec<&str> = here.rdma.iter().map(|device| device.name.as_str()).collect();
+        if !names.is_empty() && !names.contains(&device.as_str()) {
+            bail!("there is no RDMA device {device} here; this host has {}", names.join(", "));
+        }
+    }
+    Ok(())
+}
+
+fn traffic(kind: StepKind, spec: &TrafficSpec) -> Result<()> {
+    let limits = Limits::default();
+    for (what, value) in [("time", spec.time_ns), ("lanes", spec.lanes.into()), ("size", spec.size_bytes)] {
+        if value == 0 {
+            bail!("a {what} of 0 measures nothing");
+        }
+    }
+    if spec.lanes > limits.lanes {
+        bail!("{} lanes are more than the {} that a step can have", spec.lanes, limits.lanes);
+    }
+    for size in [Some(spec.size_bytes), spec.reply_bytes].into_iter().flatten() {
+        if !(1..=limits.message_bytes).contains(&size) {
+            bail!("a message of {size} bytes is not between 1 B and {}", Bytes(limits.message_bytes));
+        }
+    }
+    if !(1..=DEPTH_MAX).contains(&spec.depth) {
+        bail!("a depth of {} is not between 1 and {DEPTH_MAX}", spec.depth);
+    }
+    let only =
+        |given: bool, what: &str, kinds: &[StepKind], whose: &str| match given && !kinds.contains(&kind) {
+            true => Err(anyhow::anyhow!("{what} is for {whose}; leave it out")),
+            false => Ok(()),
+        };
+    let open = spec.requests_per_s.is_some() || spec.load == RequestLoad::Open;
+    only(spec.reply_bytes.is_some(), "a reply size (--reply)", &[StepKind::Request], "request")?;
+    only(open, "a number of requests per second", &[StepKind::Request], "request")?;
+    only(spec.rate_bits_per_s.is_some(), "a payload rate", &[StepKind::Stream], "stream")?;
+    only(spec.verify, "--verify", &[StepKind::Stream], "stream")?;
+    if spec.rate_bits_per_s == Some(0) || spec.requests_per_s == Some(0) {
+        bail!("a rate of 0 sends nothing; leave it out for as fast as it goes");
+    }
+    if spec.requests_per_s.is_some() != (spec.load == RequestLoad::Open) {
+        bail!("an open loop has a number of requests per second, and a closed one has none");
+    }
+    if spec.verify && spec.discard {
+        bail!("--discard throws away the bytes that --verify is to look at; leave one of them out");
+    }
+    if spec.over != "tcp" && spec.discard {
+        bail!("--discard is for --over tcp; {} places what it receives", spec.over);
+    }
+    if spec.over == "multi" && spec.zero_copy {
+        bail!("--zero-copy is not for --over multi, which keeps messages until the peer has them");
+    }
+    if let Some(segment) = spec.max_segment_bytes {
+        if spec.over == "rdma" {
+            bail!("--max-segment is for TCP; over rdma use --option path_mtu=BYTES");
+        }
+        if !SEGMENT_BYTES.contains(&segment) {
+            let (least, most) = (SEGMENT_BYTES.start(), SEGMENT_BYTES.end());
+            bail!("a segment size of {segment} bytes is not between {least} and {most}");
+        }
+    }
+    steps::check_verb(kind, spec).map_err(|e| anyhow::anyhow!(e.message))
+}
+
+fn migrate(spec: &MigrateSpec) -> Result<()> {
+    steps::check_migrate(spec)?;
+    let lanes = spec.lanes.saturating_mul(spec.parallel.min(spec.guests));
+    let most = Limits::default().lanes;
+    if lanes > most {
+        bail!("{lanes} lanes at once are more than the {most} that a step can have");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{MtuSpec, Nic, ReachSpec};
+
+    fn refusal(spec: StepSpec) -> Option<String> {
+        let here = Environment {
+            nics: vec![Nic { name: "eth1".into(), ..Nic::default() }],
+            ..Environment::default()
+        };
+        let plan = Plan { steps: vec![spec], ..Plan::default() };
+        check(&plan, &Registry::new(), &here).err().map(|error| format!("{error:#}"))
+    }
+
+    fn spec(change: impl FnOnce(&mut TrafficSpec)) -> TrafficSpec {
+        let mut spec = TrafficSpec::default();
+        change(&mut spec);
+        spec
+    }
+
+    fn option(over: &str, name: &str, value: &str) -> TrafficSpec {
+        spec(|s| {
+            s.over = over.into();
+            s.options.insert(name.into(), value.into());
+        })
+    }
+
+    #[test]
+    fn what_makes_sense_passes() {
+        for good in [
+            StepSpec::Facts,
+            StepSpec::Reach(ReachSpec::default()),
+            StepSpec::Mtu(MtuSpec { nics: vec!["eth1".into()], ..MtuSpec::default() }),
+            StepSpec::Stream(TrafficSpec::default()),
+            StepSpec::Stream(option("tcp", "congestion", "reno")),
+            StepSpec::Stream(option("multi", "constrain", "eth1")),
+            StepSpec::Stream(option("multi", "congestion", "reno")),
+            StepSpec::Stream(option("multi", "fail", "eth1@1s:2s")),
+            StepSpec::Stream(option("rdma", "path_mtu", "1024")),
+            StepSpec::Request(spec(|s| s.reply_bytes = Some(1))),
+            StepSpec::Pingpong(spec(|s| (s.over, s.verb) = ("rdma".into(), Some("write".into())))),
+            StepSpec::Migrate(MigrateSpec { memory_bytes: 1 << 20, ..MigrateSpec::default() }),
+        ] {
+            assert_eq!(refusal(good.clone()), None, "{good:?}");
+        }
+    }
+
+    #[test]
+    fn every_name_value_and_combination_is_refused_in_a_sentence() {
+        let stream = |change: fn(&mut TrafficSpec)| StepSpec::Stream(spec(change));
+        for (bad, says) in [
+            (StepSpec::Stream(option("tcp", "foo", "1")), "tcp has no option \"foo\""),
+            (StepSpec::Stream(option("tcp", "device", "mlx5_0")), "tcp has no option \"device\""),
+            (StepSpec::Stream(option("multi", "share", "half")), "fewest|weighted"),
+            (StepSpec::Stream(option("multi", "connections", "99")), "1..16"),
+            (StepSpec::Stream(option("multi", "policy", "macos")), "windows|linux"),
+            (StepSpec::Stream(option("multi", "constrain", "eth9")), "no NIC eth9 here"),
+            (StepSpec::Stream(option("multi", "fail", "eth9@1s")), "no NIC eth9 here"),
+            (StepSpec::Stream(option("multi", "fail", "eth1")), "IF@T"),
+            (StepSpec::Request(option("multi", "singles", "yes")), "no option \"singles\""),
+            (StepSpec::Stream(option("rdma", "path_mtu", "1500")), "256|512"),
+            (StepSpec::Stream(option("rdma", "gid", "first")), "0..255"),
+            (StepSpec::Stream(option("pigeon", "speed", "1")), "no transport \"pigeon\""),
+            (stream(|s| s.verb = Some("write".into())), "--over rdma"),
+            (stream(|s| s.verb = Some("shout".into())), "shout"),
+            (stream(|s| s.reply_bytes = Some(7)), "--reply"),
+            (stream(|s| s.requests_per_s = Some(7)), "requests per second"),
+            (stream(|s| s.rate_bits_per_s = Some(0)), "rate of 0"),
+            (stream(|s| (s.verify, s.discard) = (true, true)), "--discard"),
+            (stream(|s| (s.over, s.zero_copy) = ("multi".into(), true)), "--zero-copy"),
+            (stream(|s| s.depth = 0), "depth of 0"),
+            (stream(|s| s.lanes = 257), "257 lanes"),
+            (stream(|s| s.size_bytes = 1 << 40), "not between 1 B"),
+            (stream(|s| s.time_ns = 0), "time of 0"),
+            (stream(|s| s.max_segment_bytes = Some(1)), "segment size of 1"),
+            (StepSpec::Pingpong(spec(|s| s.reply_bytes = Some(7))), "--reply"),
+            (StepSpec::Pingpong(spec(|s| s.verify = true)), "--verify"),
+            (StepSpec::Pingpong(spec(|s| s.rate_bits_per_s = Some(7))), "payload rate"),
+            (StepSpec::Request(spec(|s| s.rate_bits_per_s = Some(7))), "payload rate"),
+            (StepSpec::Request(spec(|s| s.load = RequestLoad::Open)), "open loop"),
+            (StepSpec::Reach(ReachSpec { count: 0 }), "0 round trips"),
+            (StepSpec::Mtu(MtuSpec { nics: vec!["eth9".into()], ..MtuSpec::default() }), "no NIC eth9"),
+            (StepSpec::Mtu(MtuSpec { families: vec![5], ..MtuSpec::default() }), "IPv5"),
+            (StepSpec::Migrate(MigrateSpec { policy: "vmware".into(), ..MigrateSpec::default() }), "vmware"),
+            (StepSpec::Migrate(MigrateSpec { over: "ipx".into(), ..MigrateSpec::default() }), "\"ipx\""),
+            (
+                StepSpec::Migrate(MigrateSpec {
+                    options: [("foo".to_owned(), "1".to_owned())].into(),
+                    ..MigrateSpec::default()
+                }),
+                "no option \"foo\"",
+            ),
+        ] {
+            let refused = refusal(bad.clone()).unwrap_or_else(|| panic!("{bad:?} is accepted"));
+            assert!(refused.contains(says), "{bad:?} should say {says:?} and says {refused:?}");
+        }
+        assert!(check(&Plan::default(), &Registry::new(), &Environment::default()).is_err());
+    }
+}
