@@ -19,6 +19,7 @@ mod mtu;
 mod multi;
 mod netns;
 mod outside;
+mod promises;
 mod shaped;
 mod smb;
 mod support;

@@ -33,7 +33,7 @@ use pathproof_model::{
 use serde_json::json;
 
 use super::cost::{LANE_BYTES, OPERATION_BYTES};
-use super::traffic::{proof, verbs};
+use super::traffic::{multi, proof, verbs};
 use super::{Context, Cost, End, Prepared, Runner, Setup, failed, step_error};
 use crate::session::Received;
 use destination::{DestinationLane, Served, Subject};
@@ -103,8 +103,8 @@ struct Ready {
     disk_lane: Option<LaneUnconnected>,
     /// The disk itself, at the source.
     disk: Option<Disk>,
-    /// Where the paths of each lane lead, over several NICs.
-    paths: Vec<u32>,
+    /// The paths of each lane, over several NICs.
+    stripe: Option<multi::Plan>,
     overhead_bytes: u64,
     prepared_ns: u64,
 }
@@ -259,7 +259,7 @@ impl Runner for Migrate {
         let spec = &spec;
         let policy = policy_of(spec)?;
         verbs::check_congestion(setup.session.end, &spec.options)?;
-        let (lane_options, paths) = super::traffic::stripe(&spec.over, setup)?;
+        let stripe = multi::plan(&spec.over, &spec.options, setup.session, setup.paths)?;
         // The log of a replay lies at the source; the destination needs no pattern.
         let pattern = match setup.session.end {
             End::Client => pattern_of(spec)?,
@@ -292,8 +292,10 @@ impl Runner for Migrate {
         let resource =
             |e: pathproof_api::RegionError| StepError { kind: ErrorKind::Resource, message: e.to_string() };
         let make_lane = |index: u32, guest: Option<&Arc<Region>>| {
-            let mut options = verbs::options(&as_traffic(spec));
-            options.extend(lane_options.clone());
+            let options = match &stripe {
+                Some(stripe) => stripe.options.clone(),
+                None => verbs::options(&as_traffic(spec)),
+            };
             let lane_spec = LaneSpec {
                 lane: index,
                 token: session.token(setup.step, index),
@@ -350,7 +352,7 @@ impl Runner for Migrate {
             slots: parts,
             disk_lane,
             disk,
-            paths,
+            stripe,
             overhead_bytes,
             prepared_ns: began.now().0,
         }))
@@ -396,11 +398,14 @@ impl Runner for Migrate {
         if let StepSpec::Migrate(migrate) = spec {
             let evidence = |half: &Half| Half { detail: half.detail["rdma"].clone(), ..Half::default() };
             proof::merge(&as_traffic(migrate), step, &evidence(client), &evidence(server));
+            multi::merge_nics(step, &client.detail["nics"], &server.detail["nics"]);
         }
     }
 
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
-        proof::findings(step, doc)
+        let mut found = proof::findings(step, doc);
+        found.extend(multi::findings(step));
+        found
     }
 }
 
@@ -414,10 +419,10 @@ impl Prepared for Ready {
     }
 
     fn paths(&self) -> Vec<u32> {
-        self.paths.clone()
+        self.stripe.as_ref().map(multi::Plan::leads_to).unwrap_or_default()
     }
 
-    fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+    fn run(mut self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
         let count = self.slots.iter().flat_map(|s| &s.lanes).chain(&self.disk_lane).count();
         if peer.len() != count {
             let message = format!("the peer offered {} lanes and {count} were planned", peer.len());
@@ -427,13 +432,18 @@ impl Prepared for Ready {
         }
         let (end, traffic) = (self.end, as_traffic(&self.spec));
         let before = proof::Before::take(&traffic);
+        let watch = self.stripe.take().map(multi::Watch::begin);
         let mut half = match end {
             End::Client => run_source(*self, context, peer),
             End::Server => run_destination(*self, context, peer),
         };
         let story = std::mem::take(&mut half.detail);
         before.attach(&mut half, end.name());
-        half.detail = json!({ "story": story, "rdma": half.detail });
+        let rdma = std::mem::take(&mut half.detail);
+        if let Some(watch) = watch {
+            watch.end(end, &mut half);
+        }
+        half.detail = json!({ "story": story, "rdma": rdma, "nics": half.detail });
         half
     }
 }

@@ -4,13 +4,12 @@ mod bulk;
 mod lane;
 mod links;
 mod merge;
-mod multi;
+pub(super) mod multi;
 mod notice;
 pub(super) mod proof;
 mod singles;
 pub(super) mod verbs;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -83,15 +82,6 @@ struct Lanes {
     multi: Option<multi::Plan>,
     saboteur: Option<multi::Saboteur>,
     lanes_clock: RealClock,
-}
-
-/// The paths of lanes that other kinds of step open over several NICs: their options, and where they lead.
-pub(super) fn stripe(
-    over: &str,
-    setup: &Setup<'_>,
-) -> Result<(BTreeMap<String, String>, Vec<u32>), StepError> {
-    let plan = multi::plan(over, &BTreeMap::new(), setup.session, setup.paths)?;
-    Ok(plan.map(|plan| (plan.options.clone(), plan.leads_to())).unwrap_or_default())
 }
 
 /// What a lane is for, as this end sees it. `direction` says where payload (or the question) goes.

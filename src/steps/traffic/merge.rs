@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use pathproof_engine::record::LatencyHistogram;
-use pathproof_model::{Half, HistogramRecord, Interval, LaneResult, RequestLoad, Step, StepKind, StepSpec};
+use pathproof_model::{
+    Direction, Half, HistogramRecord, Interval, LaneResult, RequestLoad, Step, StepKind, StepSpec,
+    TrafficSpec,
+};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -33,7 +36,7 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
     } else {
         // Whoever asks has the clock.
         let asking: Vec<&LaneResult> =
-            client.lanes.iter().chain(&server.lanes).filter(|l| has_histogram(step, l)).collect();
+            client.lanes.iter().chain(&server.lanes).filter(|l| asks(traffic, l)).collect();
         summary.messages = (!asking.is_empty()).then(|| asking.iter().map(|l| l.messages).sum());
         summary.window_ns = asking.iter().map(|l| l.window_ns).max();
         summary.bytes = (!asking.is_empty()).then(|| asking.iter().map(|l| l.bytes).sum());
@@ -82,13 +85,16 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
     step.summary = summary;
 }
 
-fn has_histogram(step: &Step, lane: &LaneResult) -> bool {
-    let here = |h: &&HistogramRecord| h.lane == Some(lane.lane);
-    // Both ends have a lane of this index; only the asking one has role `both` and recorded latencies. The
-    // passive end's messages are the same round trips seen from the other side.
-    let asks_at = if step.direction == Some(pathproof_model::Direction::In) { "server" } else { "client" };
-    let both = step.direction == Some(pathproof_model::Direction::Both);
-    step.histograms.iter().any(|h| here(&h)) && (both || lane.end == asks_at)
+/// Whether this is the end of its lane that asks. Both ends have a lane of each index, and the passive end's messages are
+/// the same round trips seen from the other side: counted at both, they would double.
+fn asks(traffic: &TrafficSpec, lane: &LaneResult) -> bool {
+    // Those of both directions stand one after the other, the outward ones first.
+    let outward = match traffic.direction {
+        Direction::Out => true,
+        Direction::In => false,
+        Direction::Both => lane.lane < traffic.lanes,
+    };
+    lane.end == if outward { "client" } else { "server" }
 }
 
 /// The lanes whose figures count, outward and inward: those that received; by one-sided verbs those that wrote or
@@ -189,6 +195,39 @@ mod tests {
         };
         let slices = [long(0, 0, 400), long(1, 0, 200), long(0, 2, 100), long(1, 2, 300)];
         assert_eq!(worst_second(&slices.iter().collect::<Vec<_>>()), Some(200 * 8));
+    }
+
+    #[test]
+    fn a_round_trip_is_counted_once_whichever_way_it_goes() {
+        for (direction, lanes, expected) in
+            [(Direction::Out, &[0][..], 1000), (Direction::In, &[0], 1000), (Direction::Both, &[0, 1], 2000)]
+        {
+            let end = |end: &str| {
+                let lane = |index: &u32| LaneResult {
+                    lane: *index,
+                    end: end.into(),
+                    role: "both".into(),
+                    messages: 1000,
+                    bytes: 64_000,
+                    window_ns: SECOND_NS,
+                    ..LaneResult::default()
+                };
+                let histogram = |index: &u32| LatencyHistogram::new().to_record("service", Some(*index));
+                Half {
+                    lanes: lanes.iter().map(lane).collect(),
+                    histograms: lanes.iter().map(histogram).collect(),
+                    ..Half::default()
+                }
+            };
+            let (client, server) = (end("client"), end("server"));
+            let mut step = Step::new(StepKind::Pingpong, "ping-pong");
+            step.direction = Some(direction);
+            step.histograms = [&client.histograms[..], &server.histograms].concat();
+            let spec = StepSpec::Pingpong(TrafficSpec { direction, ..TrafficSpec::default() });
+            merge(&spec, &mut step, &client, &server);
+            assert_eq!(step.summary.messages, Some(expected), "{direction:?}");
+            assert_eq!(step.summary.bytes, Some(expected * 64), "{direction:?}");
+        }
     }
 
     #[test]

@@ -56,14 +56,15 @@ fn retransmits(step: &Step) -> Option<Finding> {
     let again = step.summary.retransmits?;
     let bytes = step.summary.bytes?;
     let segment = step.lanes.iter().filter_map(|l| l.send_segment_bytes).max()?.max(1);
-    let sent = bytes / segment;
-    if again * 1000 < sent.max(1) * RETRANSMITS_PER_THOUSAND || again < 10 {
+    // All that were sent: those that brought the bytes, and those that were sent again for nothing.
+    let sent = (bytes / segment).saturating_add(again);
+    if again * 1000 < sent * RETRANSMITS_PER_THOUSAND || again < 10 {
         return None;
     }
     let evidence = format!(
-        "{}: {again} segments were sent again, of about {sent} with {segment} bytes each ({:.2} %)",
+        "{}: {again} of about {sent} segments of {segment} bytes were sent again ({:.2} % of all)",
         step.name,
-        again as f64 * 100.0 / sent.max(1) as f64
+        again as f64 * 100.0 / sent as f64
     );
     let finding = Finding::new("TCP-RETRANSMITS", evidence).with("retransmits", again).with("segments", sent);
     // Nothing is lost on a loopback: a receiver that got no processor for a while looks like loss to TCP.
@@ -141,6 +142,17 @@ mod tests {
         assert!(findings(&step, &Environments::default()).is_empty());
         step.summary.retransmits = Some(2000);
         assert_eq!(findings(&step, &Environments::default())[0].code, "TCP-RETRANSMITS");
+    }
+
+    #[test]
+    fn a_share_of_segments_never_exceeds_the_whole() {
+        let mut step = stream(&[5; 10]);
+        step.lanes[0].send_segment_bytes = Some(1000);
+        // A stalled stream: one segment arrived, and 22 were sent again.
+        (step.summary.bytes, step.summary.retransmits) = (Some(1000), Some(22));
+        let found = findings(&step, &Environments::default());
+        assert!(found[0].evidence.contains("22 of about 23 segments"), "{}", found[0].evidence);
+        assert!(found[0].evidence.contains("(95.65 % of all)"), "{}", found[0].evidence);
     }
 
     #[test]

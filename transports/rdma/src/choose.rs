@@ -280,9 +280,13 @@ fn pick_gid(
         why: "its GID table has no RoCE v2 entry with a routable address".into(),
         fix: match port.netdev() {
             Some(netdev) => {
-                format!("give {netdev} an IP address, or choose an entry (link-local, RoCE v1) with --gid")
+                format!(
+                    "give {netdev} an IP address, or choose an entry (link-local, RoCE v1) with --option gid=INDEX"
+                )
             }
-            None => "give its network interface an IP address, or choose an entry with --gid".into(),
+            None => {
+                "give its network interface an IP address, or choose an entry with --option gid=INDEX".into()
+            }
         },
     })
 }

@@ -43,12 +43,6 @@ pub const CATALOGUE: &[Entry] = &[
         "Look at the peer's log, then run the same command again.",
     ),
     entry(
-        "STEP-FAILED",
-        Error,
-        "A step could not be completed; what it was to show remains unknown.",
-        "Read the step's error, mend the cause, and run again.",
-    ),
-    entry(
         "CLOCK-COARSE",
         Info,
         "Reading the clock costs more than 1 % of the median latency, so small latencies are overstated.",
@@ -60,13 +54,6 @@ pub const CATALOGUE: &[Entry] = &[
         "Some samples exceeded the range of the histogram and were counted at its end.",
         "Treat the maximum as a lower bound.",
     ),
-    entry(
-        "TOO-FEW-SAMPLES",
-        Warning,
-        "Too few samples for the percentile that was to be judged.",
-        "Run longer (--time) or with --thorough.",
-    ),
-    // Hosts.
     entry(
         "NIC-HALF-DUPLEX",
         Error,

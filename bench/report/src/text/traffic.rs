@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pathproof_model::units::{BitsPerSecond, Nanoseconds};
-use pathproof_model::{Direction, FollowUp, LatencySummary, ResultDoc, Step, StepKind};
+use pathproof_model::{Direction, FollowUp, Interval, LaneResult, LatencySummary, ResultDoc, Step, StepKind};
 
 use crate::layout::{Line, sparkline, table};
 
@@ -58,7 +58,7 @@ fn rate(bits_per_s: Option<u64>) -> String {
     bits_per_s.map_or("-".into(), |bits| BitsPerSecond(bits).to_string())
 }
 
-/// What the receivers counted in each slice of the window, over all lanes and both ends.
+/// What arrived in each slice of the window, over all lanes and both ends.
 fn over_time(step: &Step) -> Vec<u64> {
     let mut slices: BTreeMap<u64, u64> = BTreeMap::new();
     for interval in &step.intervals {
@@ -66,9 +66,20 @@ fn over_time(step: &Step) -> Vec<u64> {
         if interval.length_ns * 2 < step.intervals[0].length_ns {
             continue;
         }
-        *slices.entry(interval.start_ns).or_default() += interval.received_bytes;
+        *slices.entry(interval.start_ns).or_default() += carried(step, interval);
     }
     slices.into_values().collect()
+}
+
+/// What the end of a lane that counts its payload counted in a slice: the receiver, and by one-sided verbs the end that
+/// wrote or read, because the other takes no part and would look like a stall.
+fn carried(step: &Step, interval: &Interval) -> u64 {
+    let own = |lane: &&LaneResult| lane.end == interval.end && Some(lane.lane) == interval.lane;
+    match step.lanes.iter().find(own).map(|lane| lane.role.as_str()) {
+        Some("write") => interval.sent_bytes,
+        Some("send" | "target") => 0,
+        _ => interval.received_bytes,
+    }
 }
 
 pub(super) fn latencies(doc: &ResultDoc) -> Vec<Line> {
@@ -119,5 +130,42 @@ fn named(step: &Step) -> String {
     match step.error {
         Some(_) => format!("{} (stopped)", step.name),
         None => step.name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_sided_verbs_are_drawn_by_the_end_that_counts() {
+        for (role, other, sent, received) in
+            [("write", "target", 7, 0), ("read", "target", 0, 7), ("send", "receive", 7, 0)]
+        {
+            let mut step = Step::new(StepKind::Stream, role);
+            let lane = |end: &str, role: &str| LaneResult {
+                end: end.into(),
+                role: role.into(),
+                ..LaneResult::default()
+            };
+            step.lanes = vec![lane("client", role), lane("server", other)];
+            let slice = |end: &str, start: u64, sent_bytes, received_bytes| Interval {
+                end: end.into(),
+                lane: Some(0),
+                start_ns: start,
+                length_ns: 10,
+                sent_bytes,
+                received_bytes,
+                ..Interval::default()
+            };
+            let arrives = if other == "receive" { 7 } else { 0 };
+            step.intervals = vec![
+                slice("client", 0, sent, received),
+                slice("client", 10, sent, received),
+                slice("server", 0, 0, arrives),
+                slice("server", 10, 0, arrives),
+            ];
+            assert_eq!(over_time(&step), [7, 7], "{role}");
+        }
     }
 }
