@@ -192,10 +192,12 @@ pub fn run(prepared: Box<dyn Prepared>, end: End, context: &mut Context<'_>, pee
 
 /// What a merged step shows that somebody should be told, in the light of the document so far.
 pub fn findings(runner: &dyn Runner, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
-    let mut found = runner.findings(step, doc);
-    if step.follows_up.is_none() {
-        found.extend(checksum::findings(step, step.error.is_some() || traffic::stalled(step), doc));
-    }
+    // First what explains the rest: a reader begins at the top.
+    let mut found = match step.follows_up {
+        None => checksum::findings(step, step.error.is_some() || traffic::stalled(step), doc),
+        Some(_) => vec![],
+    };
+    found.extend(runner.findings(step, doc));
     found
 }
 

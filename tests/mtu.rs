@@ -27,7 +27,7 @@ fn what_cannot_be_meant_is_refused_with_help() {
     refused(&["mtu"], &["PEER"]);
     refused(&["mtu", "no-such-host.invalid", "--agentless"], &["no-such-host.invalid", "IP address"]);
     refused(&["mtu", "127.0.0.1", "--agentless", "--family", "6"], &["IPv4", "--family"]);
-    refused(&["mtu", "127.0.0.1", "--agentless", "--nic", "nosuch0"], &["nosuch0", "there are"]);
+    refused(&["mtu", "127.0.0.1", "--agentless", "--nic", "nosuch0"], &["nosuch0", "this host has"]);
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_nic_that_is_not_there_is_named_with_those_that_are() {
     let output = run(&["mtu", "--self", "--nic", "nosuch0", "--format", "json"]);
     assert_ne!(output.status.code(), Some(0));
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
-    assert!(text.contains("nosuch0") && text.contains("there are: "), "{text}");
+    assert!(text.contains("nosuch0") && text.contains("this host has "), "{text}");
 }
 
 /// This host as an ordinary user: no capability, and no way to get one.

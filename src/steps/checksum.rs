@@ -1,10 +1,10 @@
 //! TCP segments that a host threw away because their checksum was wrong, and what that means.
 //!
 //! Neither the sender nor the receiver's program hears of it: a transfer stalls as if the path had a size limit, when a
-//! NIC or virtual switch that should have filled in the checksum did not. The kernel counts it (`InCsumErrors`, RFC 4022's
-//! `tcpInErrs` in more detail), so it is read at both ends before and after each step.
+//! NIC or virtual switch that should have filled in the checksum did not. The kernel counts it (`InCsumErrors`, part of RFC
+//! 4022's `tcpInErrs`), so it is read at both ends before and after each step.
 
-use pathproof_model::{Environment, Finding, ResultDoc, Severity, Step};
+use pathproof_model::{Environment, Finding, Nic, ResultDoc, Severity, Step};
 
 use super::End;
 use crate::host;
@@ -65,24 +65,30 @@ pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
     found
 }
 
-/// The NIC that the lanes of a step used at `end`.
+/// The NIC that the lanes of a step used at `end`, or the only one that they can have used.
 fn nic_of<'a>(step: &Step, end: &str, host: &'a Environment) -> Option<&'a str> {
-    let lane = step.lanes.iter().find(|lane| lane.end == end)?;
-    let address = lane.local.as_ref()?.parse::<std::net::SocketAddr>().ok()?.ip().to_canonical();
-    let nic = host.nics.iter().find(|nic| nic.addresses.iter().any(|a| a.address == address))?;
-    Some(&nic.name)
+    let local = step.lanes.iter().filter(|lane| lane.end == end).find_map(|lane| lane.local.as_ref());
+    if let Some(local) = local {
+        let address = local.parse::<std::net::SocketAddr>().ok()?.ip().to_canonical();
+        let nic = host.nics.iter().find(|nic| nic.addresses.iter().any(|a| a.address == address))?;
+        return Some(&nic.name);
+    }
+    let carries =
+        |nic: &&Nic| nic.carrier == Some(true) && nic.addresses.iter().any(|a| !a.address.is_loopback());
+    let mut usable = host.nics.iter().filter(carries);
+    usable.next().filter(|_| usable.next().is_none()).map(|nic| nic.name.as_str())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{LaneResult, Nic, NicAddress, StepKind, Tool};
+    use pathproof_model::{LaneResult, NicAddress, StepKind, Tool};
 
     #[test]
     fn segments_that_a_host_dropped_are_blamed_on_the_sender_s_offload() {
         let mut doc = ResultDoc::new(Tool::default(), "");
         let addresses = vec![NicAddress { address: [10, 0, 0, 1].into(), prefix_len: 24 }];
-        let nic = Nic { name: "ens192".into(), addresses, ..Nic::default() };
+        let nic = Nic { name: "ens192".into(), carrier: Some(true), addresses, ..Nic::default() };
         doc.environment.client = Some(Environment { nics: vec![nic], ..Environment::default() });
         let mut step = Step::new(StepKind::Migrate, "migration");
         step.lanes.push(LaneResult {

@@ -2,6 +2,7 @@
 //! beyond the range. Pure reading of the step.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use pathproof_model::result::Environments;
 use pathproof_model::{Finding, Interval, LaneResult, Severity, Step, StepKind};
@@ -21,35 +22,79 @@ pub fn findings(step: &Step, environment: &Environments) -> Vec<Finding> {
     found
 }
 
-/// The longest silence of a receiving lane inside the window.
+/// One lane that brought nothing for a second or more.
+struct Silence<'a> {
+    end: &'a str,
+    lane: u32,
+    span_ns: Range<u64>,
+}
+
+/// The longest silence of a receiving lane inside the window; one that others explain only where there is no worse.
 pub(super) fn stall(step: &Step) -> Option<Finding> {
     if step.kind != StepKind::Stream {
         return None;
     }
-    let mut worst: Option<(u64, u64, &str, u32)> = None;
-    for lane in step.lanes.iter().filter(|l| l.role == "receive") {
-        let mut silent_since = None;
-        let mine = |i: &&Interval| i.end == lane.end && i.lane == Some(lane.lane);
-        for interval in step.intervals.iter().filter(mine) {
-            if interval.received_bytes > 0 {
-                silent_since = None;
-                continue;
-            }
-            let since = *silent_since.get_or_insert(interval.start_ns);
-            let silence = interval.start_ns + interval.length_ns - since;
-            if silence >= STALL_NS && worst.is_none_or(|(w, ..)| silence > w) {
-                worst = Some((silence, since, &lane.end, lane.lane));
-            }
-        }
-    }
-    let (silence_ns, since_ns, end, lane) = worst?;
+    let length = |silence: &Silence<'_>| silence.span_ns.end - silence.span_ns.start;
+    let worst = silences(step)
+        .into_iter()
+        .map(|silence| (!starved(step, &silence), length(&silence), silence))
+        .max_by_key(|(stalled, length, _)| (*stalled, *length));
+    let (stalled, silence_ns, Silence { end, lane, span_ns }) = worst?;
     let evidence = format!(
         "{}: lane {lane} brought nothing to the {end} for {:.1} s, from {:.1} s into the window",
         step.name,
         silence_ns as f64 / 1e9,
-        since_ns as f64 / 1e9
+        span_ns.start as f64 / 1e9
     );
-    Some(Finding::new("TCP-STALL", evidence).with("silence_ns", silence_ns).with("lane", lane))
+    let finding = Finding::new("TCP-STALL", evidence).with("silence_ns", silence_ns).with("lane", lane);
+    Some(if stalled {
+        finding
+    } else {
+        finding.with_severity(Severity::Warning).with_next(
+            "The other lanes flowed meanwhile and this one came back, so the path stood: look for a limiter or loss that \
+             makes single connections wait (retransmits of this step), not for its MTU.",
+        )
+    })
+}
+
+fn silences(step: &Step) -> Vec<Silence<'_>> {
+    let mut found = vec![];
+    for lane in step.lanes.iter().filter(|l| l.role == "receive") {
+        let mine = |i: &&Interval| i.end == lane.end && i.lane == Some(lane.lane);
+        let mut since: Option<Range<u64>> = None;
+        let mut ended = |silent: Option<Range<u64>>| {
+            found.extend(silent.filter(|s| s.end - s.start >= STALL_NS).map(|span_ns| Silence {
+                end: &lane.end,
+                lane: lane.lane,
+                span_ns,
+            }));
+        };
+        for interval in step.intervals.iter().filter(mine) {
+            let end_ns = interval.start_ns + interval.length_ns;
+            if interval.received_bytes > 0 {
+                ended(since.take());
+            } else {
+                since = Some(since.map_or(interval.start_ns, |s| s.start)..end_ns);
+            }
+        }
+        ended(since);
+    }
+    found
+}
+
+/// Whether a lane was silent only because the others took its share: they carried all the while, and it went on
+/// afterwards.
+fn starved(step: &Step, silence: &Silence<'_>) -> bool {
+    let (mine, others): (Vec<&Interval>, Vec<&Interval>) = step
+        .intervals
+        .iter()
+        .filter(|i| i.end == silence.end && i.lane.is_some())
+        .partition(|i| i.lane == Some(silence.lane));
+    let went_on = mine.iter().any(|i| i.start_ns >= silence.span_ns.end && i.received_bytes > 0);
+    let carried = |at: u64| {
+        others.iter().any(|i| i.received_bytes > 0 && (i.start_ns..i.start_ns + i.length_ns).contains(&at))
+    };
+    went_on && mine.iter().filter(|i| silence.span_ns.contains(&i.start_ns)).all(|i| carried(i.start_ns))
 }
 
 fn retransmits(step: &Step) -> Option<Finding> {
@@ -132,6 +177,26 @@ mod tests {
         let found = findings(&stream(&flow), &Environments::default());
         assert_eq!(found[0].code, "TCP-STALL");
         assert_eq!(found[0].values["silence_ns"], 1_000_000_000u64);
+    }
+
+    #[test]
+    fn a_lane_that_others_starved_for_a_while_is_no_stalled_path() {
+        let with = |first: &[u64], second: &[u64]| {
+            let mut step = stream(first);
+            let other = stream(second);
+            step.lanes.extend(other.lanes.into_iter().map(|lane| LaneResult { lane: 1, ..lane }));
+            step.intervals.extend(other.intervals.into_iter().map(|i| Interval { lane: Some(1), ..i }));
+            findings(&step, &Environments::default())[0].severity
+        };
+        let mut quiet = [5; 30];
+        quiet[10..22].fill(0);
+        assert_eq!(with(&quiet, &[5; 30]), Severity::Warning);
+        // Both at once: the path stood still. And one that never comes back is a fault of its own.
+        let mut both = [5; 30];
+        both[15] = 0;
+        assert_eq!(with(&quiet, &both), Severity::Error);
+        quiet[22..].fill(0);
+        assert_eq!(with(&quiet, &[5; 30]), Severity::Error);
     }
 
     #[test]
