@@ -3,6 +3,8 @@
 mod bulk;
 mod lane;
 mod links;
+#[cfg(test)]
+mod long;
 mod merge;
 pub(super) mod multi;
 mod notice;
@@ -17,8 +19,9 @@ use std::time::Duration;
 
 use pathproof_api::{
     Access, Clock, Framing, LaneSpec, Offer, PreparedLane, ReceiveMode, Region, Role, SendMode, SendReports,
-    Tick, WaitMode,
+    Tick, Verb, WaitMode,
 };
+use pathproof_engine::record::WorstSecond;
 use pathproof_model::{
     Direction, ErrorKind, Finding, FollowUp, Half, LaneResult, ResultDoc, Step, StepError, StepKind,
     StepSpec, TrafficSpec,
@@ -303,6 +306,9 @@ impl Prepared for Lanes {
         let stop = Arc::new(AtomicBool::new(false));
         let ending = AtomicBool::new(false);
         let (news_in, news) = mpsc::channel();
+        let verb = verbs::verb(&spec).unwrap_or(Verb::Send);
+        let counted = lanes.iter().filter(|(job, _)| verbs::counts(job.part, verb)).count();
+        let (mut worst, mut places) = WorstSecond::new(spec.time_ns, counted);
         let mut active = 0;
         let (outcomes, failures) = std::thread::scope(|scope| {
             let mut threads = Vec::with_capacity(count);
@@ -314,6 +320,7 @@ impl Prepared for Lanes {
                 let ending = &ending;
                 active += usize::from(job.part.is_active());
                 let index = job.index;
+                let place = if verbs::counts(job.part, verb) { places.pop() } else { None };
                 let spawned = std::thread::Builder::new().name(format!("lane {index}")).spawn_scoped(
                     scope,
                     move || {
@@ -329,7 +336,7 @@ impl Prepared for Lanes {
                         // The coordinator drops the sender when the step is given up before its start.
                         let Ok(begin) = start.recv() else { return LaneOutcome::unused(&job, end) };
                         let outcome =
-                            lane::run(&job, end, kind, spec, seed, lane, clock, begin, &stop, ending);
+                            lane::run(&job, end, kind, spec, seed, lane, clock, begin, &stop, ending, place);
                         let _ = news.send(News::Finished(job.part));
                         outcome
                     },
@@ -350,8 +357,8 @@ impl Prepared for Lanes {
                     (stop.clone(), &spec, context.clock.clone(), &lanes_clock);
                 scope.spawn(move || saboteur.work(&start, spec, &clock, lanes_clock, &stop))
             });
-            let crew =
-                Crew { news: &news, starts, stop: &stop, ending: &ending, count: threads.len(), active };
+            let (count, worst) = (threads.len(), &mut worst);
+            let crew = Crew { news: &news, starts, stop: &stop, ending: &ending, count, active, worst };
             let clock = context.clock.clone();
             let links = |begin: Tick| {
                 let (clock, window) = (clock, begin.plus_ns(spec.warmup_ns));
@@ -366,6 +373,7 @@ impl Prepared for Lanes {
             ((outcomes, error), failures)
         });
         let mut half = assemble(outcomes);
+        half.worst_second_bytes = worst.finish();
         before.attach(&mut half, end.name());
         if let Some(watch) = watch {
             watch.finish(end, failures, &mut half);
@@ -389,6 +397,8 @@ struct Crew<'a> {
     /// Lanes, and those of them that send.
     count: usize,
     active: usize,
+    /// Where the lanes leave what each tenth of a second brought.
+    worst: &'a mut WorstSecond,
 }
 
 /// Waits for all lanes at both ends, starts them together, and watches the control channel until they end.
@@ -400,7 +410,7 @@ fn conduct(
     crew: Crew<'_>,
     links: impl FnOnce(Tick) -> Option<links::Links>,
 ) -> (Option<StepError>, Vec<multi::Failure>) {
-    let Crew { news, starts, stop, ending, count, mut active } = crew;
+    let Crew { news, starts, stop, ending, count, mut active, worst } = crew;
     let give_up = |context: &mut Context<'_>, error: StepError| {
         stop.store(true, Ordering::Relaxed);
         context.channel.fail(&error);
@@ -467,6 +477,7 @@ fn conduct(
         if running == 0 {
             break;
         }
+        worst.look();
         let now = context.clock.now();
         if peer_done.is_some_and(|at| now.since(at) >= LAST_BYTES) {
             stop.store(true, Ordering::Relaxed);

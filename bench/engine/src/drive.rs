@@ -167,6 +167,7 @@ impl<W: Workload, C: Clock, M: Meter> Driver<W, C, M> {
             lane.sample(&mut sample);
             self.recorder.sample(self.now, sample, self.meter.cpu_ns());
         }
+        self.recorder.leave(self.now);
     }
 
     /// The present tick as the driver last read it.

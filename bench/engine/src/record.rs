@@ -1,23 +1,22 @@
 //! Recording: what one lane measured, in memory that does not grow with the run.
 //!
 //! One recorder for each lane and end. Latency goes into HDR histograms (3 significant digits, ns); bytes and
-//! messages go into the slices of the measured window. Percentiles are taken from merged histograms and are
-//! never averaged.
+//! messages go into the slices of the measured window, which grow longer rather than more. Percentiles are taken from
+//! merged histograms and are never averaged.
 
-use base64::Engine as _;
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
+#[cfg(test)]
+mod brute;
+mod histogram;
+mod second;
+mod slices;
+
 use pathproof_api::{LaneSample, Tick};
-use pathproof_model::{HistogramRecord, Interval, LatencySummary};
+use pathproof_model::Interval;
 
-/// Largest latency that a histogram tells apart, in ns: a minute. Longer ones are counted there, and counted.
-pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
-/// Significant decimal digits kept of a latency.
-pub const SIGNIFICANT_DIGITS: u8 = 3;
-/// Most slices that a window is cut into.
-const SLICES_MAX: u64 = 6000;
-const SLICE_NS: u64 = 100_000_000;
-const SECOND_NS: u64 = 1_000_000_000;
+pub use histogram::{LATENCY_NS_MAX, LatencyHistogram, SIGNIFICANT_DIGITS};
+pub use second::{Contribution, WorstSecond};
+pub use slices::{SLICE_NS, SLICES_PER_LANE_MAX, align, slices_per_lane};
+use slices::{Slice, Slices};
 
 /// Warm-up, measured window and what follows, in ticks of the lane's own clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,114 +45,35 @@ impl Window {
     }
 }
 
-/// A histogram that never loses a sample: what exceeds its range is counted at the end of the range, and
-/// counted as saturated.
-#[derive(Clone, Debug)]
-pub struct LatencyHistogram {
-    histogram: Histogram<u64>,
-    saturated: u64,
+/// The longest time in which a lane brought nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// Its beginning, in ns since the start of the window.
+    pub from_ns: u64,
+    /// Its length in ns, in tenths of a second.
+    pub length_ns: u64,
 }
 
-impl Default for LatencyHistogram {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl LatencyHistogram {
-    /// An empty one, with all its memory.
-    pub fn new() -> LatencyHistogram {
-        let histogram = Histogram::new_with_bounds(1, LATENCY_NS_MAX, SIGNIFICANT_DIGITS)
-            .expect("the constant bounds are valid: 1 < 6e10, 3 digits");
-        LatencyHistogram { histogram, saturated: 0 }
-    }
-
-    /// Adds one sample in ns.
-    #[inline]
-    pub fn record(&mut self, ns: u64) {
-        if ns > LATENCY_NS_MAX {
-            self.saturated += 1;
-        }
-        self.histogram.saturating_record(ns.min(LATENCY_NS_MAX));
-    }
-
-    /// Adds all samples of another.
-    pub fn merge(&mut self, other: &LatencyHistogram) {
-        // Both have the same bounds, so adding cannot fail.
-        let _ = self.histogram.add(&other.histogram);
-        self.saturated += other.saturated;
-    }
-
-    /// Samples.
-    pub fn count(&self) -> u64 {
-        self.histogram.len()
-    }
-
-    /// The value at a quantile between 0 and 1, in ns; `None` when empty.
-    pub fn quantile(&self, quantile: f64) -> Option<u64> {
-        (self.count() > 0).then(|| self.histogram.value_at_quantile(quantile))
-    }
-
-    /// In a few numbers; `None` when empty.
-    pub fn summary(&self) -> Option<LatencySummary> {
-        let at = |q| self.histogram.value_at_quantile(q);
-        (self.count() > 0).then(|| LatencySummary {
-            count: self.count(),
-            min: self.histogram.min(),
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p999: at(0.999),
-            max: self.histogram.max(),
-            saturated: self.saturated,
-        })
-    }
-
-    /// As it stands in a result.
-    pub fn to_record(&self, name: &str, lane: Option<u32>) -> HistogramRecord {
-        let mut bytes = Vec::new();
-        // Writing to a vector cannot fail, and a histogram of our bounds can always be encoded.
-        let _ = V2DeflateSerializer::new().serialize(&self.histogram, &mut bytes);
-        HistogramRecord {
-            name: name.into(),
-            lane,
-            unit: "ns".into(),
-            count: self.count(),
-            saturated: self.saturated,
-            hdr_v2_base64: base64::engine::general_purpose::STANDARD.encode(bytes),
-        }
-    }
-
-    /// From a result.
-    pub fn from_record(record: &HistogramRecord) -> Result<LatencyHistogram, String> {
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(&record.hdr_v2_base64)
-            .map_err(|e| format!("histogram {:?} is not base64: {e}", record.name))?;
-        let read: Histogram<u64> = hdrhistogram::serialization::Deserializer::new()
-            .deserialize(&mut bytes.as_slice())
-            .map_err(|e| format!("histogram {:?} cannot be decoded: {e:?}", record.name))?;
-        let mut whole = LatencyHistogram::new();
-        whole.histogram.add(&read).map_err(|e| format!("histogram {:?} does not fit: {e:?}", record.name))?;
-        whole.saturated = record.saturated;
-        Ok(whole)
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Slice {
-    sent_bytes: u64,
-    received_bytes: u64,
-    messages: u64,
-    sample: Option<LaneSample>,
-    cpu_ns: Option<u64>,
+/// The tenth of a second that is being recorded.
+#[derive(Debug)]
+struct Open {
+    tenth: u64,
+    from: Tick,
+    /// Zero before the first one is opened.
+    length_ns: u64,
+    /// Where its slice is kept.
+    place: usize,
+    /// Bytes of the whole lane when it was opened.
+    sent_before: u64,
+    received_before: u64,
 }
 
 /// Everything that one lane measures at one end.
 #[derive(Debug)]
 pub struct LaneRecorder {
     window: Window,
-    slice_ns: u64,
-    slices: Vec<Slice>,
+    slices: Slices,
+    open: Open,
     service: LatencyHistogram,
     response: LatencyHistogram,
     sent_bytes: u64,
@@ -161,18 +81,26 @@ pub struct LaneRecorder {
     messages: u64,
     before: Option<(LaneSample, Option<u64>)>,
     after: Option<(LaneSample, Option<u64>)>,
-    sampled: usize,
+    next_sample: Tick,
+    /// First tenth since which nothing has come.
+    silent_since: u64,
+    silence: (u64, u64),
+    contribution: Option<Contribution>,
 }
 
 impl LaneRecorder {
     /// A recorder for `window`, with all the memory it will ever use.
     pub fn new(window: Window) -> LaneRecorder {
-        let slice_ns = slice_length_ns(window.length_ns());
-        let count = window.length_ns().div_ceil(slice_ns).max(1);
+        LaneRecorder::with_slices(window, SLICES_PER_LANE_MAX)
+    }
+
+    /// The same with at most `most` slices.
+    pub fn with_slices(window: Window, most: usize) -> LaneRecorder {
+        let from = window.start;
         LaneRecorder {
             window,
-            slice_ns,
-            slices: vec![Slice::default(); count as usize],
+            slices: Slices::new(tenths(window), most),
+            open: Open { tenth: 0, from, length_ns: 0, place: 0, sent_before: 0, received_before: 0 },
             service: LatencyHistogram::new(),
             response: LatencyHistogram::new(),
             sent_bytes: 0,
@@ -180,8 +108,16 @@ impl LaneRecorder {
             messages: 0,
             before: None,
             after: None,
-            sampled: 0,
+            next_sample: window.start,
+            silent_since: 0,
+            silence: (0, 0),
+            contribution: None,
         }
+    }
+
+    /// Counts what this lane carries towards the worst second of its end.
+    pub fn contributing(self, contribution: Option<Contribution>) -> LaneRecorder {
+        LaneRecorder { contribution, ..self }
     }
 
     /// The measured window.
@@ -191,10 +127,61 @@ impl LaneRecorder {
 
     #[inline]
     fn slice(&mut self, at: Tick) -> Option<&mut Slice> {
+        // Most of what happens falls into the tenth that is open; a tick before it wraps to a large number.
+        let place = match at.0.wrapping_sub(self.open.from.0) < self.open.length_ns {
+            true => self.open.place,
+            false => self.turn_to(at)?,
+        };
+        self.slices.at(place)
+    }
+
+    /// Where the slice that holds `at` is kept. Opens its tenth of a second unless a later one is open.
+    #[cold]
+    fn turn_to(&mut self, at: Tick) -> Option<usize> {
         if !self.window.contains(at) {
             return None;
         }
-        self.slices.get_mut((at.ns_since(self.window.start) / self.slice_ns) as usize)
+        let start_ns = at.ns_since(self.window.start);
+        let tenth = start_ns / SLICE_NS;
+        let is_open = self.open.length_ns > 0;
+        if is_open && tenth < self.open.tenth {
+            return Some(self.slices.place(tenth));
+        }
+        if is_open {
+            self.close(tenth);
+        }
+        let from = self.window.start.plus_ns(tenth * SLICE_NS);
+        self.open = Open {
+            tenth,
+            from,
+            length_ns: SLICE_NS.min(self.window.end.ns_since(from)),
+            place: self.slices.place(tenth),
+            sent_before: self.sent_bytes,
+            received_before: self.received_bytes,
+        };
+        Some(self.open.place)
+    }
+
+    /// Everything before `tenth` is over.
+    fn close(&mut self, tenth: u64) {
+        let received = self.received_bytes - self.open.received_before;
+        let sent = self.sent_bytes - self.open.sent_before;
+        (self.open.received_before, self.open.sent_before) = (self.received_bytes, self.sent_bytes);
+        if received > 0 {
+            self.silent_until(self.open.tenth);
+            self.silent_since = self.open.tenth + 1;
+        }
+        if let Some(contribution) = &self.contribution {
+            // A lane that writes has sent bytes only; all others that are measured have received.
+            contribution.add(self.open.tenth, received.max(sent), tenth);
+        }
+    }
+
+    fn silent_until(&mut self, tenth: u64) {
+        let length = tenth.saturating_sub(self.silent_since);
+        if length > self.silence.1 {
+            self.silence = (self.silent_since, length);
+        }
     }
 
     /// Payload left at `at`.
@@ -243,35 +230,66 @@ impl LaneRecorder {
         }
     }
 
-    /// Whether a kernel sample is due at `now`: at the window's start, at each slice boundary and at its end.
+    /// Whether a kernel sample is due at `now`: at the window's start, every tenth of a second and at its end.
     #[inline]
     pub fn sample_due(&self, now: Tick) -> bool {
-        if self.after.is_some() || now < self.window.start {
-            return false;
-        }
-        if self.before.is_none() || now >= self.window.end {
-            return true;
-        }
-        (now.ns_since(self.window.start) / self.slice_ns) as usize > self.sampled
+        now >= self.next_sample
     }
 
     /// Takes a kernel sample.
     pub fn sample(&mut self, now: Tick, sample: LaneSample, cpu_ns: Option<u64>) {
+        let over = now >= self.window.end;
+        // The tenths that are over, though nothing may have been recorded since.
+        match over {
+            true => self.close(tenths(self.window)),
+            false => _ = self.turn_to(now),
+        }
         if self.before.is_none() {
             self.before = Some((sample, cpu_ns));
+            self.next_sample = self.edge_after(now);
             return;
         }
-        if now >= self.window.end {
+        self.next_sample = if over { Tick(u64::MAX) } else { self.edge_after(now) };
+        if over {
             self.after.get_or_insert((sample, cpu_ns));
         }
         // The slice that has just ended gets the figures as they stood at its end.
-        let ended = (now.ns_since(self.window.start) / self.slice_ns) as usize;
-        let ended = ended.min(self.slices.len());
-        self.sampled = ended;
-        if let Some(slice) = ended.checked_sub(1).and_then(|i| self.slices.get_mut(i)) {
+        let ended = if over { tenths(self.window) } else { now.ns_since(self.window.start) / SLICE_NS };
+        let Some(tenth) = ended.checked_sub(1) else { return };
+        let place = self.slices.place(tenth);
+        self.open.place = self.slices.place(self.open.tenth);
+        if let Some(slice) = self.slices.at(place) {
             slice.sample = Some(sample);
             slice.cpu_ns = cpu_ns;
         }
+    }
+
+    /// The next edge of a tenth of a second, or the end of the window.
+    fn edge_after(&self, now: Tick) -> Tick {
+        let tenth = now.ns_since(self.window.start) / SLICE_NS + 1;
+        self.window.start.plus_ns(tenth.saturating_mul(SLICE_NS)).min(self.window.end)
+    }
+
+    /// The lane has left at `now`: nothing more will be recorded.
+    pub fn leave(&mut self, now: Tick) {
+        let whole = if now >= self.window.end {
+            tenths(self.window)
+        } else {
+            now.ns_since(self.window.start) / SLICE_NS
+        };
+        self.close(whole);
+        self.silent_until(whole);
+        // A silence at the end has slices as well.
+        self.slices.place(whole.min(tenths(self.window).saturating_sub(1)));
+        self.contribution = None;
+    }
+
+    /// The longest time within the window in which nothing was received, before the lane left.
+    pub fn longest_silence(&self) -> Silence {
+        let (since, length) = self.silence;
+        let from_ns = since * SLICE_NS;
+        let length_ns = (length * SLICE_NS).min(self.window.length_ns().saturating_sub(from_ns));
+        Silence { from_ns, length_ns }
     }
 
     /// Service times.
@@ -318,11 +336,13 @@ impl LaneRecorder {
 
     /// The slices that lie before `until`, as they stand in a result.
     pub fn intervals(&self, end: &str, lane: u32, until: Tick) -> Vec<Interval> {
-        let mut out = Vec::with_capacity(self.slices.len());
+        let slice_ns = self.slices.length_ns();
+        let window_ns = self.window.length_ns();
+        let mut out = Vec::new();
         let mut before = self.before;
         for (i, slice) in self.slices.iter().enumerate() {
-            let start_ns = i as u64 * self.slice_ns;
-            if self.window.start.plus_ns(start_ns) >= until {
+            let start_ns = i as u64 * slice_ns;
+            if start_ns >= window_ns || self.window.start.plus_ns(start_ns) >= until {
                 break;
             }
             let delta = |now: Option<u64>, then: Option<u64>| Some(now?.saturating_sub(then?));
@@ -333,7 +353,7 @@ impl LaneRecorder {
                 end: end.into(),
                 lane: Some(lane),
                 start_ns,
-                length_ns: self.slice_ns.min(self.window.length_ns() - start_ns),
+                length_ns: slice_ns.min(window_ns - start_ns),
                 sent_bytes: slice.sent_bytes,
                 received_bytes: slice.received_bytes,
                 messages: slice.messages,
@@ -351,20 +371,16 @@ impl LaneRecorder {
     }
 }
 
-/// Slices are a tenth of a second, and longer in long runs, always so that whole seconds can be summed.
-fn slice_length_ns(window_ns: u64) -> u64 {
-    if window_ns <= SLICES_MAX * SLICE_NS {
-        SLICE_NS
-    } else {
-        window_ns.div_ceil(SLICES_MAX).next_multiple_of(SECOND_NS)
-    }
+/// Tenths of a second in a window, the last one perhaps cut short.
+fn tenths(window: Window) -> u64 {
+    window.length_ns().div_ceil(SLICE_NS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const S: u64 = SECOND_NS;
+    const S: u64 = 1_000_000_000;
 
     #[test]
     fn only_the_window_counts_and_slices_add_up() {
@@ -389,38 +405,11 @@ mod tests {
     }
 
     #[test]
-    fn memory_does_not_grow_with_the_run() {
-        let day = LaneRecorder::new(Window::after(Tick(0), 0, 86_400 * S));
-        assert!(day.slices.len() as u64 <= SLICES_MAX);
-        assert_eq!(day.slice_ns % S, 0);
-    }
-
-    #[test]
     fn a_stall_shows_in_the_response_time_and_not_in_the_service_time() {
         let mut recorder = LaneRecorder::new(Window::after(Tick(0), 0, S));
         recorder.latency(Tick(10), Tick(500_010), Tick(500_110));
         assert_eq!(recorder.service().quantile(1.0), Some(100));
         let response = recorder.response().quantile(1.0).unwrap();
         assert!((500_000..=500_600).contains(&response), "{response}");
-    }
-
-    #[test]
-    fn saturated_samples_are_kept_and_counted() {
-        let mut histogram = LatencyHistogram::new();
-        histogram.record(u64::MAX);
-        histogram.record(5);
-        let summary = histogram.summary().unwrap();
-        assert_eq!((summary.count, summary.saturated, summary.min), (2, 1, 5));
-    }
-
-    #[test]
-    fn histograms_survive_the_document() {
-        let mut histogram = LatencyHistogram::new();
-        (1..10_000u64).for_each(|i| histogram.record(i * 997));
-        let record = histogram.to_record("service", Some(3));
-        let back = LatencyHistogram::from_record(&record).unwrap();
-        assert_eq!(back.summary(), histogram.summary());
-        let broken = HistogramRecord { hdr_v2_base64: "AAAA".into(), ..record };
-        assert!(LatencyHistogram::from_record(&broken).is_err());
     }
 }

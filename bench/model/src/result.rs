@@ -237,8 +237,13 @@ pub struct Summary {
     pub goodput_out_bits_per_s: Option<u64>,
     /// The same, inward only.
     pub goodput_in_bits_per_s: Option<u64>,
-    /// Lowest goodput of any second within the window, beginning at any slice, in bit/s.
+    /// Lowest goodput of any second within the window, beginning at any tenth of a second, in bit/s. `None` where both
+    /// directions ran at once: each has its own.
     pub goodput_worst_second_bits_per_s: Option<u64>,
+    /// The same, outward only.
+    pub goodput_worst_second_out_bits_per_s: Option<u64>,
+    /// The same, inward only.
+    pub goodput_worst_second_in_bits_per_s: Option<u64>,
     /// Payload bytes that the receivers counted in the window.
     pub bytes: Option<u64>,
     /// Length of the measured window, in ns.
@@ -328,6 +333,11 @@ pub struct LaneResult {
     pub chosen: BTreeMap<String, String>,
     /// Further counters.
     pub counters: BTreeMap<String, u64>,
+    /// The longest time within the window in which nothing came in, in ns to a tenth of a second; `None` for a lane that
+    /// does not receive a stream.
+    pub longest_silence_ns: Option<u64>,
+    /// When that began, in ns since the start of the window.
+    pub longest_silence_from_ns: Option<u64>,
     /// Whether received bytes were verified, and agreed.
     pub verified: Option<bool>,
     /// What stopped the lane, if something did.
@@ -391,6 +401,9 @@ pub struct Half {
     pub histograms: Vec<HistogramRecord>,
     /// This end's intervals.
     pub intervals: Vec<Interval>,
+    /// Fewest bytes that came in at this end in any second of the window, over all its lanes that count; `None` where none
+    /// do, or for less than a second.
+    pub worst_second_bytes: Option<u64>,
     /// This end's counters.
     pub counters: BTreeMap<String, u64>,
     /// Choices with reasons.

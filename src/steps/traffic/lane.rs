@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pathproof_api::{Lane, Region, RegionId, Tick, TransportError, Verb, os};
 use pathproof_engine::drive::{Driver, Meter, RunError, Turn};
-use pathproof_engine::record::{LaneRecorder, Window};
+use pathproof_engine::record::{Contribution, LaneRecorder, Window, slices_per_lane};
 use pathproof_engine::workload::{
     Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
 };
@@ -298,6 +298,7 @@ pub fn run(
     begin: Tick,
     stop: &AtomicBool,
     ending: &AtomicBool,
+    contribution: Option<Contribution>,
 ) -> LaneOutcome {
     let mut outcome = LaneOutcome::unused(job, end);
     let verb = super::verbs::verb(spec).unwrap_or(Verb::Send);
@@ -320,7 +321,9 @@ pub fn run(
         ahead => operations(kind, spec).saturating_add(ahead.unwrap_or(0)),
     } as usize;
     let work = workload(job, kind, spec, seed, begin);
-    let mut driver = Driver::new(work, clock, ThreadMeter, LaneRecorder::new(window), depth);
+    let most = slices_per_lane(super::lanes_outward(spec).len());
+    let recorder = LaneRecorder::with_slices(window, most).contributing(contribution);
+    let mut driver = Driver::new(work, clock, ThreadMeter, recorder, depth);
     let limits = Limits { may_be_left, hard, stop, ending };
     // The shortest exchanges are worth a thread of their own.
     let ended_by = if kind == StepKind::Pingpong && spec.over == "tcp" {
@@ -349,6 +352,11 @@ pub fn run(
     result.window_ns = ended.min(window.end).ns_since(window.start);
     result.cpu_ns = recorder.cpu_ns();
     result.retransmits = recorder.retransmits();
+    if super::verbs::receives(job.part, verb) {
+        let silence = recorder.longest_silence();
+        result.longest_silence_ns = Some(silence.length_ns);
+        result.longest_silence_from_ns = Some(silence.from_ns);
+    }
     if let Some(last) = recorder.last_sample() {
         result.send_segment_bytes = last.send_segment_bytes;
         result.path_ip_mtu_bytes = last.path_ip_mtu_bytes;

@@ -1,18 +1,19 @@
 //! From two halves of a traffic step to its summary. Pure arithmetic over the document.
 
-use std::collections::BTreeMap;
-
-use pathproof_engine::record::LatencyHistogram;
+use pathproof_engine::record::{LatencyHistogram, align};
 use pathproof_model::{
-    Direction, Half, HistogramRecord, Interval, LaneResult, RequestLoad, Step, StepKind, StepSpec,
-    TrafficSpec,
+    Direction, Half, HistogramRecord, LaneResult, RequestLoad, Step, StepKind, StepSpec, TrafficSpec,
 };
+
+use crate::steps::End;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// Fills the summary and the merged histograms.
 pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
     let Some(traffic) = spec.traffic() else { return };
+    // A lane that ended early has finer slices than the others.
+    align(&mut step.intervals);
     let mut summary = std::mem::take(&mut step.summary);
     if spec.kind() == StepKind::Stream {
         let (out, inward) = measured(client, server);
@@ -26,10 +27,14 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         summary.bytes = (!all.is_empty()).then(|| all.iter().map(|l| l.bytes).sum());
         summary.messages = (!all.is_empty()).then(|| all.iter().map(|l| l.messages).sum());
         summary.window_ns = all.iter().map(|l| l.window_ns).max();
-        let receives = |i: &&Interval| all.iter().any(|l| l.end == i.end && Some(l.lane) == i.lane);
-        let intervals: Vec<&Interval> =
-            client.intervals.iter().chain(&server.intervals).filter(receives).collect();
-        summary.goodput_worst_second_bits_per_s = worst_second(&intervals);
+        summary.goodput_worst_second_out_bits_per_s = worst_second(&out, client, server);
+        summary.goodput_worst_second_in_bits_per_s = worst_second(&inward, client, server);
+        // Seconds of two directions are counted on two clocks, and have no common worst one.
+        summary.goodput_worst_second_bits_per_s =
+            match (summary.goodput_worst_second_out_bits_per_s, summary.goodput_worst_second_in_bits_per_s) {
+                (Some(one), None) | (None, Some(one)) if out.is_empty() || inward.is_empty() => Some(one),
+                _ => None,
+            };
         let ends = client.lanes.iter().chain(&server.lanes);
         let verified: Vec<bool> = ends.filter_map(|l| l.verified).collect();
         summary.verified = (!verified.is_empty()).then(|| verified.iter().all(|v| *v));
@@ -116,34 +121,10 @@ fn goodput(lanes: &[&LaneResult]) -> Option<u64> {
     (!rates.is_empty()).then(|| rates.iter().sum())
 }
 
-/// Lowest rate of any second, wherever it begins (to a slice), over all receiving lanes together: a stall does not
-/// hide by straddling two seconds. `None` when the window is shorter than a second.
-fn worst_second(intervals: &[&Interval]) -> Option<u64> {
-    // Bytes of all lanes and length, by start: the lanes of a step share one grid of slices.
-    let mut slices: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-    for interval in intervals {
-        let (bytes, length_ns) = slices.entry(interval.start_ns).or_default();
-        *bytes += carried(interval);
-        *length_ns = interval.length_ns.max(*length_ns);
-    }
-    let rate_from = |start: u64| {
-        let (mut bytes, mut length_ns) = (0u64, 0u64);
-        for (at, (more, length)) in slices.range(start..) {
-            // A slice of which nothing is known makes no second.
-            if length_ns >= SECOND_NS || *at != start + length_ns {
-                break;
-            }
-            (bytes, length_ns) = (bytes + more, length_ns + length);
-        }
-        (length_ns >= SECOND_NS)
-            .then(|| (u128::from(bytes) * 8 * u128::from(SECOND_NS) / u128::from(length_ns)) as u64)
-    };
-    slices.keys().filter_map(|start| rate_from(*start)).min()
-}
-
-/// Payload of a slice. A lane that writes has sent bytes only; all others that are measured have received.
-fn carried(interval: &Interval) -> u64 {
-    interval.received_bytes.max(interval.sent_bytes)
+/// Lowest rate of any second, by the count of the end that measures these lanes.
+fn worst_second(lanes: &[&LaneResult], client: &Half, server: &Half) -> Option<u64> {
+    let half = if lanes.first()?.end == End::Client.name() { client } else { server };
+    half.worst_second_bytes?.checked_mul(8)
 }
 
 fn merged(records: &[HistogramRecord], name: &str) -> Option<LatencyHistogram> {
@@ -162,39 +143,37 @@ fn merged(records: &[HistogramRecord], name: &str) -> Option<LatencyHistogram> {
 mod tests {
     use super::*;
 
-    fn slice(start_tenth: u64, bytes: u64) -> Interval {
-        Interval {
-            lane: Some(0),
-            start_ns: start_tenth * 100_000_000,
-            length_ns: 100_000_000,
-            received_bytes: bytes,
-            ..Interval::default()
-        }
-    }
-
     #[test]
-    fn the_worst_second_begins_anywhere_and_a_part_of_one_does_not_count() {
-        // A stall of three slices across the end of the first whole second.
-        let slices: Vec<Interval> =
-            (0..25).map(|i| slice(i, if (8..11).contains(&i) { 0 } else { 100 })).collect();
-        let all: Vec<&Interval> = slices.iter().collect();
-        assert_eq!(worst_second(&all), Some(700 * 8));
-        assert_eq!(worst_second(&all[..9]), None);
-        // Nothing is known of a slice that is missing, so no second has it inside.
-        let gap: Vec<&Interval> = all[..9].iter().chain(&all[10..]).copied().collect();
-        assert_eq!(worst_second(&gap), Some(900 * 8));
-    }
-
-    #[test]
-    fn the_worst_second_of_long_slices_is_a_slice_and_lanes_add_up() {
-        let long = |lane, start_s: u64, bytes| Interval {
-            lane: Some(lane),
-            start_ns: start_s * SECOND_NS,
-            length_ns: 2 * SECOND_NS,
-            ..slice(0, bytes)
+    fn each_direction_has_a_worst_second_and_both_together_have_none() {
+        let lane = |end: &str, role: &str| LaneResult {
+            end: end.into(),
+            role: role.into(),
+            ..LaneResult::default()
         };
-        let slices = [long(0, 0, 400), long(1, 0, 200), long(0, 2, 100), long(1, 2, 300)];
-        assert_eq!(worst_second(&slices.iter().collect::<Vec<_>>()), Some(200 * 8));
+        let half = |lanes, bytes| Half { lanes, worst_second_bytes: bytes, ..Half::default() };
+        let merged = |client: &Half, server: &Half| {
+            let mut step = Step::new(StepKind::Stream, "stream");
+            merge(&StepSpec::Stream(Default::default()), &mut step, client, server);
+            step.summary
+        };
+        let one_way = merged(
+            &half(vec![lane("client", "send")], None),
+            &half(vec![lane("server", "receive")], Some(5)),
+        );
+        assert_eq!(one_way.goodput_worst_second_bits_per_s, Some(40));
+        assert_eq!(one_way.goodput_worst_second_out_bits_per_s, Some(40));
+        let written = merged(
+            &half(vec![lane("client", "write")], Some(6)),
+            &half(vec![lane("server", "target")], None),
+        );
+        assert_eq!(written.goodput_worst_second_bits_per_s, Some(48));
+        let both = merged(
+            &half(vec![lane("client", "send"), lane("client", "receive")], Some(7)),
+            &half(vec![lane("server", "receive"), lane("server", "send")], Some(5)),
+        );
+        assert_eq!(both.goodput_worst_second_bits_per_s, None);
+        assert_eq!(both.goodput_worst_second_out_bits_per_s, Some(40));
+        assert_eq!(both.goodput_worst_second_in_bits_per_s, Some(56));
     }
 
     #[test]

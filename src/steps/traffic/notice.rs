@@ -78,6 +78,17 @@ fn silences(step: &Step) -> Vec<Silence<'_>> {
             }
         }
         ended(since);
+        // Slices of a long run may be longer than a silence, which the lane has counted itself.
+        let counted = lane.longest_silence_ns.zip(lane.longest_silence_from_ns);
+        if let Some((length_ns, from_ns)) = counted.filter(|(length_ns, _)| *length_ns >= STALL_NS) {
+            let known = found.iter().any(|s: &Silence<'_>| {
+                s.end == lane.end && s.lane == lane.lane && s.span_ns.end - s.span_ns.start >= length_ns
+            });
+            if !known {
+                let span_ns = from_ns..from_ns.saturating_add(length_ns);
+                found.push(Silence { end: &lane.end, lane: lane.lane, span_ns });
+            }
+        }
     }
     found
 }
@@ -90,11 +101,17 @@ fn starved(step: &Step, silence: &Silence<'_>) -> bool {
         .iter()
         .filter(|i| i.end == silence.end && i.lane.is_some())
         .partition(|i| i.lane == Some(silence.lane));
-    let went_on = mine.iter().any(|i| i.start_ns >= silence.span_ns.end && i.received_bytes > 0);
+    let went_on = mine.iter().any(|i| i.start_ns + i.length_ns > silence.span_ns.end && i.received_bytes > 0);
     let carried = |at: u64| {
         others.iter().any(|i| i.received_bytes > 0 && (i.start_ns..i.start_ns + i.length_ns).contains(&at))
     };
-    went_on && mine.iter().filter(|i| silence.span_ns.contains(&i.start_ns)).all(|i| carried(i.start_ns))
+    // A lane that was never silent for so long carried in every part of this silence.
+    let steady = step.lanes.iter().any(|l| {
+        let other = l.role == "receive" && l.end == silence.end && l.lane != silence.lane;
+        other && l.longest_silence_ns.is_some_and(|ns| ns < STALL_NS)
+    });
+    let mut within = mine.iter().filter(|i| silence.span_ns.contains(&i.start_ns)).peekable();
+    went_on && (steady || (within.peek().is_some() && within.all(|i| carried(i.start_ns))))
 }
 
 fn retransmits(step: &Step) -> Option<Finding> {
@@ -197,6 +214,22 @@ mod tests {
         assert_eq!(with(&quiet, &both), Severity::Error);
         quiet[22..].fill(0);
         assert_eq!(with(&quiet, &[5; 30]), Severity::Error);
+    }
+
+    #[test]
+    fn a_stall_shows_in_slices_that_are_longer_than_it() {
+        let mut step = stream(&[5; 4]);
+        step.intervals.iter_mut().for_each(|slice| slice.length_ns = 204_800_000_000);
+        assert!(stall(&step).is_none());
+        step.lanes[0].longest_silence_ns = Some(1_500_000_000);
+        step.lanes[0].longest_silence_from_ns = Some(3_600_000_000_000);
+        let found = stall(&step).unwrap();
+        assert_eq!(found.values["silence_ns"], 1_500_000_000u64);
+        assert!(found.evidence.contains("from 3600.0 s into the window"), "{}", found.evidence);
+        assert_eq!(found.severity, Severity::Error, "no other lane flowed meanwhile");
+        let other = LaneResult { lane: 1, longest_silence_ns: Some(300_000_000), ..step.lanes[0].clone() };
+        step.lanes.push(other);
+        assert_eq!(stall(&step).unwrap().severity, Severity::Warning);
     }
 
     #[test]

@@ -71,6 +71,17 @@ pub fn role(part: Part, verb: Verb) -> &'static str {
     }
 }
 
+/// Whether payload comes in at this end of a stream, counted by this end.
+pub fn receives(part: Part, verb: Verb) -> bool {
+    matches!((part, verb), (Part::StreamReceive, Verb::Send) | (Part::StreamSend, Verb::Read))
+}
+
+/// Whether this end's figures of a stream count: where payload comes in, and by one-sided verbs where it is moved from,
+/// because the other end takes no part.
+pub fn counts(part: Part, verb: Verb) -> bool {
+    receives(part, verb) || (part, verb) == (Part::StreamSend, Verb::Write)
+}
+
 /// The seed of a lane's verified bytes.
 pub fn lane_seed(seed: u64, lane: u32) -> u64 {
     seed ^ (u64::from(lane) << 32)

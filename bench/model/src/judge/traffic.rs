@@ -245,12 +245,20 @@ fn worst_second(steps: &[&Step], share_min: f64) -> Option<Check> {
         return Some(Check::not_judged(NAME, text).numbers(None, share_min, Unit::Share));
     }
     let steps = &steady[..];
-    let share = |step: &Step| {
-        let mean = step.summary.goodput_bits_per_s.filter(|mean| *mean > 0)?;
-        Some(step.summary.goodput_worst_second_bits_per_s? as f64 / mean as f64)
+    let share_of = |worst: Option<u64>, mean: Option<u64>| {
+        let mean = mean.filter(|mean| *mean > 0)?;
+        Some((worst? as f64 / mean as f64, worst?))
     };
-    let worst = steps.iter().filter_map(|s| Some((share(s)?, *s))).min_by(|a, b| a.0.total_cmp(&b.0));
-    let Some((share, step)) = worst else {
+    // Where both directions ran at once, the one that fell further below its own mean; one alone says nothing.
+    let share = |step: &Step| {
+        let summary = &step.summary;
+        let whole = share_of(summary.goodput_worst_second_bits_per_s, summary.goodput_bits_per_s);
+        let out = share_of(summary.goodput_worst_second_out_bits_per_s, summary.goodput_out_bits_per_s);
+        let inward = share_of(summary.goodput_worst_second_in_bits_per_s, summary.goodput_in_bits_per_s);
+        whole.or_else(|| out.zip(inward).map(|(out, inward)| if out.0 < inward.0 { out } else { inward }))
+    };
+    let worst = steps.iter().filter_map(|s| Some((share(s)?, *s))).min_by(|a, b| a.0.0.total_cmp(&b.0.0));
+    let Some(((share, rate), step)) = worst else {
         let window_ns = steps.iter().filter_map(|s| s.summary.window_ns).max()?;
         let check = if window_ns < SECOND_NS {
             Check::not_judged(NAME, "the window is shorter than a second, so the worst second is not judged")
@@ -259,7 +267,7 @@ fn worst_second(steps: &[&Step], share_min: f64) -> Option<Check> {
         };
         return Some(check.numbers(None, share_min, Unit::Share));
     };
-    let rate = BitsPerSecond(step.summary.goodput_worst_second_bits_per_s.unwrap_or_default());
+    let rate = BitsPerSecond(rate);
     let text = format!("{}worst second {rate}, {:.0} % of the mean", label(steps, step), share * 100.0);
     // There is no path to be unsteady: a weak second shows that the host was busy with something else.
     if looped(step) {

@@ -44,11 +44,11 @@ fn rate_rows(step: &Step) -> Vec<Vec<String>> {
         },
     ]];
     if step.direction == Some(Direction::Both) {
-        for (name, goodput) in [
-            ("  of that out", summary.goodput_out_bits_per_s),
-            ("  of that in", summary.goodput_in_bits_per_s),
+        for (name, goodput, worst) in [
+            ("  of that out", summary.goodput_out_bits_per_s, summary.goodput_worst_second_out_bits_per_s),
+            ("  of that in", summary.goodput_in_bits_per_s, summary.goodput_worst_second_in_bits_per_s),
         ] {
-            rows.push(vec![name.into(), rate(goodput)]);
+            rows.push(vec![name.into(), rate(goodput), rate(worst)]);
         }
     }
     rows
@@ -58,15 +58,17 @@ fn rate(bits_per_s: Option<u64>) -> String {
     bits_per_s.map_or("-".into(), |bits| BitsPerSecond(bits).to_string())
 }
 
-/// What arrived in each slice of the window, over all lanes and both ends.
+/// What arrived in each slice of the window, per second, over all lanes and both ends.
 fn over_time(step: &Step) -> Vec<u64> {
     let mut slices: BTreeMap<u64, u64> = BTreeMap::new();
     for interval in &step.intervals {
-        // The last slice of a window may be cut short; as a bar it would look like a stall.
-        if interval.length_ns * 2 < step.intervals[0].length_ns {
+        // The last slice of a window may be cut short; one that is hardly there would be a bar by chance.
+        if interval.length_ns < 50_000_000 {
             continue;
         }
-        *slices.entry(interval.start_ns).or_default() += carried(step, interval);
+        let per_s = u128::from(carried(step, interval)) * 1_000_000_000 / u128::from(interval.length_ns);
+        let slice = slices.entry(interval.start_ns).or_default();
+        *slice = slice.saturating_add(u64::try_from(per_s).unwrap_or(u64::MAX));
     }
     slices.into_values().collect()
 }
