@@ -9,7 +9,7 @@ use anyhow::{anyhow, bail};
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{
-    Accept, Client, ClientEvent, Go, Hello, Message, Patience, Resume, bound_half, encode_frame,
+    Accept, Client, ClientEvent, Go, HalfRoom, Hello, Message, Patience, Resume, bound_half, encode_frame,
 };
 use pathproof_model::environment::Observed;
 use pathproof_model::{
@@ -228,9 +228,11 @@ fn greet(session: &mut Session<Client>, plan: PlanRequest, doc: &ResultDoc) -> R
     let environment = doc.environment.client.clone().unwrap_or_default();
     let now = session.clock.now();
     session.machine.hello(now, Hello { tool: tool(), plan, environment });
-    session.allow_large_messages();
     match session.event(Tick(u64::MAX)) {
-        Some(ClientEvent::Accepted(accept)) => Ok(*accept),
+        Some(ClientEvent::Accepted(accept)) => {
+            session.allow_large_messages();
+            Ok(*accept)
+        }
         Some(ClientEvent::Rejected(reject)) => {
             Err(error(ErrorKind::Refused, format!("the peer refused: {}", reject.reasons.join("; "))))
         }
@@ -389,21 +391,29 @@ impl Turns<'_> {
         }
         let wanted = go.is_some();
         let now = self.clock.now();
-        self.session.machine.turn(now, go, 0);
+        let room = self.pending.as_ref().map_or_else(HalfRoom::default, |p| HalfRoom::of(&p.spec));
+        self.session.machine.turn(now, go, room, 0);
         let mut answer = Answer::Nothing;
         // An interrupted user still gets the half that was measured.
-        let deadline = now.plus_ns(20_000_000_000);
+        const PATIENCE_NS: u64 = 20_000_000_000;
+        let mut deadline = now.plus_ns(PATIENCE_NS);
         let data_path_lost = self
             .pending
             .as_ref()
             .and_then(|p| p.half.error.as_ref())
             .is_some_and(|e| matches!(e.kind, ErrorKind::PeerLost | ErrorKind::System));
-        let until = if data_path_lost { now + LAST_WORD } else { Tick(u64::MAX) };
+        let mut until = if data_path_lost { now + LAST_WORD } else { Tick(u64::MAX) };
         let lost = loop {
             if self.pending.is_none() && !(wanted && matches!(answer, Answer::Nothing)) {
                 break None;
             }
             match self.session.event(until) {
+                // Each piece shows that the peer is there, and that the next one is worth waiting for.
+                Some(ClientEvent::Piece) => {
+                    let now = self.session.clock.now();
+                    deadline = now.plus_ns(PATIENCE_NS);
+                    until = if data_path_lost { now + LAST_WORD } else { until };
+                }
                 Some(ClientEvent::Half { mut half, .. }) => {
                     bound_half(&mut half, End::Server.name());
                     if let Some(pending) = self.pending.take() {

@@ -335,7 +335,7 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
             Some(ServerEvent::Over(error)) => return error,
             Some(ServerEvent::Hello(_) | ServerEvent::Resume(_)) | None => return None,
             // Late news of a step that is over here.
-            Some(ServerEvent::Step(_) | ServerEvent::PeerFailed(_)) => continue,
+            Some(ServerEvent::Step(_) | ServerEvent::PeerFailed(_) | ServerEvent::Delivered) => continue,
         };
         let mut next = None;
         let ready = go.map(|go| {
@@ -345,7 +345,15 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
         });
         let now = session.clock.now();
         session.machine.turned(now, ended.map(|_| half.take().unwrap_or_default()), ready);
-        session.flush();
+        // A large half goes out as the client takes it.
+        loop {
+            match session.event(Tick(u64::MAX)) {
+                Some(ServerEvent::Delivered) => break,
+                Some(ServerEvent::Over(error)) => return error,
+                Some(_) => {}
+                None => return None,
+            }
+        }
         if let Some(Underway { prepared, offers, _memory }) = next {
             let clock = session.clock.clone();
             let mut context = Context { channel: session, clock: &clock, progress: &mut |_| {} };

@@ -136,7 +136,7 @@ impl<M: Machine> Session<M> {
                     let sent = match (self.journal.say(&message), link) {
                         (Ok(frame), Some(link)) => link.send(frame),
                         (Ok(_), None) => Ok(()),
-                        (Err(error), _) => Err(Loss { how: error.to_string(), silent: false }),
+                        (Err(error), _) => Err(Loss::given_up(ErrorKind::Resource, error.to_string())),
                     };
                     if let Err(loss) = sent {
                         self.lose(loss);
@@ -162,7 +162,14 @@ impl<M: Machine> Session<M> {
             }
             _ => {
                 self.ended = true;
-                self.machine.handle(now, Input::Closed(loss.how));
+                let Loss { how, kind, .. } = loss;
+                self.machine.handle(
+                    now,
+                    match kind {
+                        ErrorKind::PeerLost => Input::Closed(how),
+                        kind => Input::Broken(StepError { kind, message: how }),
+                    },
+                );
             }
         }
     }
@@ -180,7 +187,7 @@ impl<M: Machine> Session<M> {
         };
         let how = self.lost.take().map_or(String::new(), |(_, loss)| loss.how + ", and ");
         self.revival = None;
-        self.lose(Loss { how: how + &why, silent: false });
+        self.lose(Loss::given_up(ErrorKind::PeerLost, how + &why));
     }
 
     fn adopt(&mut self, Fresh { link, seen }: Fresh) {
@@ -205,7 +212,10 @@ impl<M: Machine> Session<M> {
                 let link = &mut self.link;
                 link.send(&greeting).and_then(|()| again.try_for_each(|frame| link.send(frame)))
             }
-            None => Err(Loss { how: "it was away for too many messages".into(), silent: false }),
+            None => {
+                let how = "the peer came back, but was away for more than this end keeps to say again".into();
+                Err(Loss::given_up(ErrorKind::Resource, how))
+            }
         };
         if let Err(loss) = sent {
             self.lose(loss);
@@ -220,8 +230,9 @@ impl<M: Machine> Session<M> {
                 let now = self.clock.now();
                 // One that comes back speaks for another session's counts.
                 if !matches!(*message, Message::Resume(_)) && !self.journal.hear(seen) {
-                    let how = "the peer confirmed more messages than it was sent".into();
-                    return self.machine.handle(now, Input::Closed(how));
+                    let message = "the peer confirmed more messages than it was sent".into();
+                    let error = StepError { kind: ErrorKind::Protocol, message };
+                    return self.machine.handle(now, Input::Broken(error));
                 }
                 self.machine.handle(now, Input::Message(message));
             }
@@ -370,6 +381,7 @@ impl Channel for Session<Server> {
                 )
             }
             Some(ServerEvent::Hello(_) | ServerEvent::Resume(_)) => unexpected("a greeting"),
+            Some(ServerEvent::Delivered) => unexpected("the end of a turn"),
             None if self.interrupted() => Received::Interrupted,
             None => Received::Nothing,
         }

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pathproof_engine::control::{FRAME_BYTES_MAX, FrameDecoder, HELLO_BYTES_MAX, Message};
+use pathproof_model::ErrorKind;
 
 use crate::secure::{SecureReader, SecureWriter};
 
@@ -31,6 +32,8 @@ pub struct Loss {
     pub how: String,
     /// Nobody closed it: the path fell silent.
     pub silent: bool,
+    /// What it counts as when no other connection takes over. Only what the connection itself did is a lost peer.
+    pub kind: ErrorKind,
 }
 
 impl Loss {
@@ -48,11 +51,12 @@ impl Loss {
             error.kind(),
             TimedOut | WouldBlock | HostUnreachable | NetworkUnreachable | NetworkDown | AddrNotAvailable
         );
-        Loss { how, silent }
+        Loss { how, silent, kind: ErrorKind::PeerLost }
     }
 
-    fn of_nonsense(how: String) -> Loss {
-        Loss { how, silent: false }
+    /// This end gives the connection up, for a reason that is not the path's.
+    pub fn given_up(kind: ErrorKind, how: String) -> Loss {
+        Loss { how, silent: false, kind }
     }
 }
 
@@ -75,7 +79,7 @@ impl Link {
         (local, peer): (SocketAddr, SocketAddr),
     ) -> io::Result<Link> {
         // Bounded: a peer that sends faster than we read is slowed down by TCP, not bought memory.
-        let (sender, inbox) = mpsc::sync_channel(64);
+        let (sender, inbox) = mpsc::sync_channel(16);
         let large = Arc::new(AtomicBool::new(false));
         let allowed = large.clone();
         let reader = std::thread::Builder::new()
@@ -100,7 +104,7 @@ impl Link {
             Ok(heard) => Some(heard),
             Err(mpsc::RecvTimeoutError::Timeout) => None,
             Err(mpsc::RecvTimeoutError::Disconnected) => {
-                Some(Heard::Lost(Loss::of_nonsense("the reader ended".into())))
+                Some(Heard::Lost(Loss::given_up(ErrorKind::System, "the reader ended".into())))
             }
         }
     }
@@ -141,7 +145,8 @@ fn read_messages(mut reader: SecureReader, sender: &mpsc::SyncSender<Heard>, lar
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    let _ = sender.send(Heard::Lost(Loss::of_nonsense(error.to_string())));
+                    let loss = Loss::given_up(ErrorKind::Protocol, error.to_string());
+                    let _ = sender.send(Heard::Lost(loss));
                     return;
                 }
             }

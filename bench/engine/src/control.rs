@@ -10,6 +10,7 @@ mod frame;
 mod fuzz;
 mod journal;
 mod message;
+mod pieces;
 mod preamble;
 mod server;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use client::{Client, ClientEvent};
 pub use frame::{FRAME_BYTES_MAX, FrameDecoder, FrameError, HELLO_BYTES_MAX, encode as encode_frame};
 pub use journal::Journal;
 pub use message::{Accept, Go, Hello, Message, Ready, Reject, Resume, Turn, Turned};
+pub use pieces::{Columns, HalfPiece, HalfRoom, Part};
 pub use preamble::{
     HIGHEST_VERSION, LANE_MAGIC, LOWEST_VERSION, MAGIC, PREAMBLE_BYTES, Preamble, PreambleError, negotiate,
 };
@@ -45,6 +47,8 @@ pub enum Input {
     Timer,
     /// The connection ended; the text says how it showed.
     Closed(String),
+    /// This end gives the session up for a reason that is not the connection's.
+    Broken(pathproof_model::StepError),
 }
 
 /// Time limits of the control protocol, in ns.
@@ -52,7 +56,8 @@ pub enum Input {
 pub struct Patience {
     /// For the answer to HELLO, and for HELLO itself.
     pub hello_ns: u64,
-    /// For the answer to a TURN, beyond the time that the step itself may take.
+    /// For the answer to a TURN, beyond the time that the step itself may take, and for each piece of a half or its
+    /// confirmation.
     pub turn_ns: u64,
     /// For the client's next message while no step runs.
     pub idle_ns: u64,

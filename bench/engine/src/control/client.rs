@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use pathproof_api::Tick;
 use pathproof_model::{ErrorKind, Half, StepError};
 
-use super::{Accept, Go, Hello, Input, Message, Output, Patience, Ready, Reject, Turn, Turned};
+use super::pieces::Incoming;
+use super::{Accept, Go, HalfRoom, Hello, Input, Message, Output, Patience, Ready, Reject, Turn, Turned};
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +17,8 @@ pub enum ClientEvent {
     Rejected(Reject),
     /// The server is ready for (or cannot do) the step.
     Ready(Box<Ready>),
+    /// A piece of the server's half has come: whoever waits for the whole may wait on.
+    Piece,
     /// The server's half of a step.
     Half {
         /// Which step.
@@ -36,7 +39,7 @@ enum State {
     New,
     Greeting { until: Tick },
     Idle,
-    Turning { ended: Option<u32>, go: Option<u32>, until: Tick },
+    Turning { ended: Option<Box<Incoming>>, go: Option<u32>, until: Tick },
     Running { step: u32 },
     Over,
 }
@@ -70,8 +73,9 @@ impl Client {
     }
 
     /// Ends the running step (if one runs) and goes on with the next (if there is one): one round trip.
-    /// `extra_ns` is how long the server may need beyond the usual patience to finish its half.
-    pub fn turn(&mut self, now: Tick, go: Option<Go>, extra_ns: u64) {
+    /// `room` is how much of the server's half of the step that ends is kept; `extra_ns` is how long the server may need
+    /// beyond the usual patience to finish it.
+    pub fn turn(&mut self, now: Tick, go: Option<Go>, room: HalfRoom, extra_ns: u64) {
         let ended = match self.state {
             State::Running { step } => Some(step),
             State::Idle => None,
@@ -81,6 +85,7 @@ impl Client {
         let next = go.as_ref().map(|g| g.step);
         self.send(Message::Turn(Turn { ended, go }));
         self.arm(until);
+        let ended = ended.map(|step| Box::new(Incoming::new(step, room)));
         self.state = State::Turning { ended, go: next, until };
     }
 
@@ -101,7 +106,7 @@ impl Client {
     /// Leaves.
     pub fn bye(&mut self, reason: &str) {
         if self.state != State::Over {
-            self.send(Message::Bye { reason: reason.into() });
+            self.send(Message::Bye { reason: reason.into(), kind: None });
             self.state = State::Over;
         }
     }
@@ -115,8 +120,9 @@ impl Client {
             Input::Closed(how) => {
                 self.over(ErrorKind::PeerLost, format!("the control connection to the peer ended: {how}"))
             }
+            Input::Broken(StepError { kind, message }) => self.over(kind, message),
             Input::Timer => self.timer(now),
-            Input::Message(message) => self.message(*message),
+            Input::Message(message) => self.message(now, *message),
         }
     }
 
@@ -138,9 +144,9 @@ impl Client {
         }
     }
 
-    fn message(&mut self, message: Message) {
+    fn message(&mut self, now: Tick, message: Message) {
         let name = message.name();
-        match (&self.state, message) {
+        match (&mut self.state, message) {
             (State::Greeting { .. }, Message::Accept(accept)) => {
                 self.state = State::Idle;
                 self.event(ClientEvent::Accepted(Box::new(accept)));
@@ -149,13 +155,31 @@ impl Client {
                 self.state = State::Over;
                 self.event(ClientEvent::Rejected(reject));
             }
+            (State::Turning { ended: Some(incoming), until, .. }, Message::HalfPiece(piece)) => {
+                let step = piece.step;
+                match incoming.take(piece) {
+                    Ok(taken) => {
+                        // A large half over a slow path takes as long as it takes, while pieces keep coming.
+                        *until = now.plus_ns(self.patience.turn_ns).max(*until);
+                        let until = *until;
+                        self.arm(until);
+                        self.send(Message::HalfTaken { step, taken });
+                        self.event(ClientEvent::Piece);
+                    }
+                    Err(StepError { kind, message }) => self.over(kind, message),
+                }
+            }
             (State::Turning { ended, go, .. }, Message::Turned(Turned { half, ready })) => {
-                let (ended, go) = (*ended, *go);
+                let (ended, go) = (ended.take(), *go);
                 if ended.is_some() != half.is_some() || go != ready.as_ref().map(|r| r.step) {
                     return self.over(ErrorKind::Protocol, "the peer answered another turn than ours".into());
                 }
-                if let (Some(step), Some(half)) = (ended, half) {
-                    self.event(ClientEvent::Half { step, half: Box::new(half) });
+                if let (Some(incoming), Some(count)) = (ended, half) {
+                    let step = incoming.step();
+                    match incoming.finish(count) {
+                        Ok(half) => self.event(ClientEvent::Half { step, half: Box::new(half) }),
+                        Err(StepError { kind, message }) => return self.over(kind, message),
+                    }
                 }
                 self.state = State::Idle;
                 if let Some(ready) = ready {
@@ -173,9 +197,10 @@ impl Client {
             }
             // The server may say something about a step that we have just ended: late, not wrong.
             (_, Message::Step { .. } | Message::Fail { .. }) => {}
-            (_, Message::Bye { reason }) => {
+            (_, Message::Bye { reason, kind }) => {
                 let why = if reason.is_empty() { "it gave no reason".into() } else { reason };
-                self.over(ErrorKind::PeerLost, format!("the peer ended the session: {why}"));
+                // A peer that says why it cannot go on is not lost, and its reason is not the path's.
+                self.over(kind.unwrap_or(ErrorKind::PeerLost), format!("the peer ended the session: {why}"));
             }
             _ => self.over(ErrorKind::Protocol, format!("the peer sent {name} out of turn")),
         }

@@ -3,8 +3,8 @@
 
 use super::Message;
 
-/// Largest body after the session is accepted, in bytes: histograms of a few hundred lanes.
-pub const FRAME_BYTES_MAX: u32 = 32 << 20;
+/// Largest body after the session is accepted, in bytes: the offers of many lanes. Results cross in pieces.
+pub const FRAME_BYTES_MAX: u32 = 4 << 20;
 /// Largest body before that, in bytes: a HELLO with a long plan and many NICs.
 pub const HELLO_BYTES_MAX: u32 = 1 << 20;
 
@@ -23,6 +23,19 @@ pub enum FrameError {
         /// Allowed.
         cap: u32,
     },
+    /// Longer than this end may send.
+    #[error(
+        "a {name} message of {bytes} bytes is more than the {cap} that may cross at once; that is a limit of \
+         pathproof and says nothing about the path: ask for fewer lanes or shorter steps"
+    )]
+    Large {
+        /// Which message.
+        name: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// Allowed.
+        cap: u32,
+    },
     /// Not readable as a message.
     #[error("the peer sent what is not a message: {0}")]
     Unreadable(String),
@@ -31,10 +44,15 @@ pub enum FrameError {
 /// One message as a frame, from an end that has `seen` so many.
 pub fn encode(message: &Message, seen: u32) -> Result<Vec<u8>, FrameError> {
     let (tag, body) = message.encode().map_err(|e| FrameError::Unreadable(e.to_string()))?;
-    let length = u32::try_from(body.len())
-        .ok()
-        .filter(|l| *l <= FRAME_BYTES_MAX)
-        .ok_or(FrameError::TooLong { length: u32::MAX, cap: FRAME_BYTES_MAX })?;
+    let cap = match message {
+        Message::Hello(_) | Message::Accept(_) | Message::Reject(_) | Message::Resume(_) => HELLO_BYTES_MAX,
+        _ => FRAME_BYTES_MAX,
+    };
+    let length = u32::try_from(body.len()).ok().filter(|l| *l <= cap).ok_or(FrameError::Large {
+        name: message.name(),
+        bytes: body.len(),
+        cap,
+    })?;
     let mut bytes = Vec::with_capacity(HEAD + body.len());
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(&seen.to_le_bytes());
@@ -90,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_message_survives_any_cutting() {
-        let message = Message::Bye { reason: "because ü".into() };
+        let message = Message::Bye { reason: "because ü".into(), kind: None };
         let bytes = encode(&message, 7).unwrap();
         for cut in 0..bytes.len() {
             let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);

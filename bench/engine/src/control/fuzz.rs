@@ -13,16 +13,26 @@ fn any_message() -> impl Strategy<Value = Message> {
     });
     let turned = (any::<bool>(), any::<u32>()).prop_map(|(half, step)| {
         let ready = Ready { step, offers: vec![], error: None, findings: vec![] };
-        Message::Turned(Turned { half: half.then(Default::default), ready: (step % 2 == 0).then_some(ready) })
+        Message::Turned(Turned { half: half.then_some(step % 3), ready: (step % 2 == 0).then_some(ready) })
     });
     prop_oneof![
         turn,
         turned,
         any::<u32>().prop_map(|step| Message::Step { step, body: serde_json::json!([step]) }),
-        ".*".prop_map(|reason| Message::Bye { reason }),
+        ".*".prop_map(|reason| Message::Bye { reason, kind: None }),
         any::<u32>().prop_map(|seen| Message::Resume(Resume { token: "0".into(), seen })),
         any::<u32>().prop_map(|seen| Message::Resumed { seen }),
         Just(Message::Reject(Reject { reasons: vec![] })),
+        (0..3u32, 0..3u32, 0..4u8).prop_map(|(step, number, what)| {
+            let part = match what {
+                0 => Part::Lanes(vec![Default::default(); 3]),
+                1 => Part::Slices(Box::new(Columns { start_ns: vec![1], ..Columns::default() })),
+                2 => Part::Histograms(vec![]),
+                _ => Part::Rest(Default::default()),
+            };
+            Message::HalfPiece(HalfPiece { step, number, part })
+        }),
+        (0..3u32, any::<u32>()).prop_map(|(step, taken)| Message::HalfTaken { step, taken }),
     ]
 }
 

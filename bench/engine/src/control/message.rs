@@ -1,7 +1,11 @@
 //! The messages of the control protocol: a tag byte and a JSON body each.
 
-use pathproof_model::{Environment, Finding, Grant, Half, Limits, PlanRequest, StepError, StepRequest, Tool};
+use pathproof_model::{
+    Environment, ErrorKind, Finding, Grant, Limits, PlanRequest, StepError, StepRequest, Tool,
+};
 use serde::{Deserialize, Serialize};
+
+use super::HalfPiece;
 
 /// Everything that can be said.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +20,15 @@ pub enum Message {
     Turn(Turn),
     /// Server: the same from its end.
     Turned(Turned),
+    /// Server, before TURNED: a piece of its half of the step that ended.
+    HalfPiece(HalfPiece),
+    /// Client: so many pieces of that half have come.
+    HalfTaken {
+        /// Which step.
+        step: u32,
+        /// How many.
+        taken: u32,
+    },
     /// Either: something that only the running step understands.
     Step {
         /// Which step.
@@ -41,6 +54,8 @@ pub enum Message {
     Bye {
         /// Empty when all is well.
         reason: String,
+        /// What sort of reason, where it is not that the one who says so is going away.
+        kind: Option<ErrorKind>,
     },
 }
 
@@ -121,8 +136,8 @@ pub struct Go {
 /// The server's side of a turn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Turned {
-    /// The server's half of the step that ended.
-    pub half: Option<Half>,
+    /// How many pieces the server's half of the step that ended was; they have gone before.
+    pub half: Option<u32>,
     /// Readiness for the step to go on with.
     pub ready: Option<Ready>,
 }
@@ -153,6 +168,12 @@ struct FailBody {
 }
 
 #[derive(Serialize, Deserialize)]
+struct HalfTakenBody {
+    step: u32,
+    taken: u32,
+}
+
+#[derive(Serialize, Deserialize)]
 struct ResumedBody {
     seen: u32,
 }
@@ -160,6 +181,8 @@ struct ResumedBody {
 #[derive(Serialize, Deserialize)]
 struct ByeBody {
     reason: String,
+    #[serde(default)]
+    kind: Option<ErrorKind>,
 }
 
 impl Message {
@@ -177,9 +200,15 @@ impl Message {
             Message::Fail { step, error } => {
                 (7, serde_json::to_vec(&FailBody { step: *step, error: error.clone() })?)
             }
-            Message::Bye { reason } => (8, serde_json::to_vec(&ByeBody { reason: reason.clone() })?),
+            Message::Bye { reason, kind } => {
+                (8, serde_json::to_vec(&ByeBody { reason: reason.clone(), kind: *kind })?)
+            }
             Message::Resume(m) => (9, serde_json::to_vec(m)?),
             Message::Resumed { seen } => (10, serde_json::to_vec(&ResumedBody { seen: *seen })?),
+            Message::HalfPiece(m) => (11, serde_json::to_vec(m)?),
+            Message::HalfTaken { step, taken } => {
+                (12, serde_json::to_vec(&HalfTakenBody { step: *step, taken: *taken })?)
+            }
         })
     }
 
@@ -202,9 +231,12 @@ impl Message {
             5 => Message::Turned(read("TURNED", body)?),
             6 => read("STEP", body).map(|StepBody { step, body }| Message::Step { step, body })?,
             7 => read("FAIL", body).map(|FailBody { step, error }| Message::Fail { step, error })?,
-            8 => read("BYE", body).map(|ByeBody { reason }| Message::Bye { reason })?,
+            8 => read("BYE", body).map(|ByeBody { reason, kind }| Message::Bye { reason, kind })?,
             9 => Message::Resume(read("RESUME", body)?),
             10 => read("RESUMED", body).map(|ResumedBody { seen }| Message::Resumed { seen })?,
+            11 => Message::HalfPiece(read("HALF-PIECE", body)?),
+            12 => read("HALF-TAKEN", body)
+                .map(|HalfTakenBody { step, taken }| Message::HalfTaken { step, taken })?,
             other => return Err(format!("unknown message tag {other}")),
         })
     }
@@ -222,6 +254,8 @@ impl Message {
             Message::Resume(_) => "RESUME",
             Message::Resumed { .. } => "RESUMED",
             Message::Bye { .. } => "BYE",
+            Message::HalfPiece(_) => "HALF-PIECE",
+            Message::HalfTaken { .. } => "HALF-TAKEN",
         }
     }
 }

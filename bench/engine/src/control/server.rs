@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use pathproof_api::Tick;
 use pathproof_model::{ErrorKind, Half, StepError};
 
+use super::pieces::Outgoing;
 use super::{Accept, Go, Hello, Input, Message, Output, Patience, Ready, Reject, Resume, Turned};
 
 /// What happened.
@@ -23,6 +24,8 @@ pub enum ServerEvent {
         /// The next one.
         go: Option<Box<Go>>,
     },
+    /// What was told with [`Server::turned`] has been sent as a whole: the next step may begin.
+    Delivered,
     /// A message of the running step.
     Step(serde_json::Value),
     /// The client's part of the running step failed.
@@ -33,11 +36,26 @@ pub enum ServerEvent {
 
 #[derive(Debug, PartialEq)]
 enum State {
-    Waiting { until: Tick },
+    Waiting {
+        until: Tick,
+    },
     Greeted,
-    Idle { until: Tick },
-    Turning { ended: bool, go: Option<u32> },
-    Running { step: u32 },
+    Idle {
+        until: Tick,
+    },
+    Turning {
+        ended: Option<u32>,
+        go: Option<u32>,
+    },
+    /// The half goes out, piece by piece; the answer to the turn follows it.
+    Handing {
+        half: Box<Outgoing>,
+        ready: Option<Box<Ready>>,
+        until: Tick,
+    },
+    Running {
+        step: u32,
+    },
     Over,
 }
 
@@ -77,16 +95,44 @@ impl Server {
         self.out.push_back(Output::Event(ServerEvent::Over(None)));
     }
 
-    /// Answers a turn.
+    /// Answers a turn. [`ServerEvent::Delivered`] follows when the client has, or is about to have, all of it.
     pub fn turned(&mut self, now: Tick, half: Option<Half>, ready: Option<Ready>) {
         let State::Turning { ended, go } = self.state else { return };
-        debug_assert_eq!(ended, half.is_some());
+        debug_assert_eq!(ended.is_some(), half.is_some());
         debug_assert_eq!(go, ready.as_ref().map(|r| r.step));
+        match ended.zip(half) {
+            Some((step, half)) => {
+                let until = now.plus_ns(self.patience.turn_ns);
+                let half = Box::new(Outgoing::new(step, half));
+                self.state = State::Handing { half, ready: ready.map(Box::new), until };
+                self.hand_over(now);
+            }
+            None => self.answer(now, None, ready),
+        }
+    }
+
+    /// Sends as many pieces as may be on the way, and the answer after the last.
+    fn hand_over(&mut self, now: Tick) {
+        let State::Handing { half, ready, until } = &mut self.state else { return };
+        while let Some(piece) = half.next() {
+            self.out.push_back(Output::Send(Box::new(Message::HalfPiece(piece))));
+        }
+        match half.all_sent() {
+            Some(count) => {
+                let ready = ready.take().map(|ready| *ready);
+                self.answer(now, Some(count), ready);
+            }
+            None => self.out.push_back(Output::Arm(*until)),
+        }
+    }
+
+    fn answer(&mut self, now: Tick, half: Option<u32>, ready: Option<Ready>) {
         match ready.as_ref().filter(|r| r.error.is_none()).map(|r| r.step) {
             Some(step) => self.state = State::Running { step },
             None => self.idle(now),
         }
         self.send(Message::Turned(Turned { half, ready }));
+        self.event(ServerEvent::Delivered);
     }
 
     /// Sends a message to the other half of the running step.
@@ -106,7 +152,7 @@ impl Server {
     /// Ends the session from this side.
     pub fn bye(&mut self, reason: &str) {
         if self.state != State::Over {
-            self.send(Message::Bye { reason: reason.into() });
+            self.send(Message::Bye { reason: reason.into(), kind: None });
             self.state = State::Over;
         }
     }
@@ -120,24 +166,32 @@ impl Server {
             Input::Closed(how) => {
                 self.over(ErrorKind::PeerLost, format!("the connection of the client ended: {how}"));
             }
+            Input::Broken(StepError { kind, message }) => {
+                self.leave(kind, message);
+            }
             Input::Timer => match self.state {
-                State::Waiting { until } | State::Idle { until } if now < until => {
+                State::Waiting { until } | State::Idle { until } | State::Handing { until, .. }
+                    if now < until =>
+                {
                     self.out.push_back(Output::Arm(until));
                 }
                 State::Waiting { .. } => self.over(ErrorKind::Timeout, "no greeting came in time".into()),
                 State::Idle { .. } => {
-                    self.send(Message::Bye { reason: "the client was silent for too long".into() });
-                    self.over(ErrorKind::Timeout, "the client was silent for too long".into());
+                    self.leave(ErrorKind::Timeout, "the client was silent for too long".into());
+                }
+                State::Handing { .. } => {
+                    let reason = "the client stopped taking the result of the step";
+                    self.leave(ErrorKind::Timeout, reason.into());
                 }
                 _ => {}
             },
-            Input::Message(message) => self.message(*message),
+            Input::Message(message) => self.message(now, *message),
         }
     }
 
-    fn message(&mut self, message: Message) {
+    fn message(&mut self, now: Tick, message: Message) {
         let name = message.name();
-        match (&self.state, message) {
+        match (&mut self.state, message) {
             (State::Waiting { .. }, Message::Hello(hello)) => {
                 self.state = State::Greeted;
                 self.event(ServerEvent::Hello(Box::new(hello)));
@@ -147,11 +201,11 @@ impl Server {
                 self.event(ServerEvent::Resume(resume));
             }
             (State::Idle { .. }, Message::Turn(turn)) if turn.ended.is_none() => {
-                self.state = State::Turning { ended: false, go: turn.go.as_ref().map(|g| g.step) };
+                self.state = State::Turning { ended: None, go: turn.go.as_ref().map(|g| g.step) };
                 self.event(ServerEvent::Turn { ended: None, go: turn.go.map(Box::new) });
             }
             (State::Running { step }, Message::Turn(turn)) if turn.ended == Some(*step) => {
-                self.state = State::Turning { ended: true, go: turn.go.as_ref().map(|g| g.step) };
+                self.state = State::Turning { ended: turn.ended, go: turn.go.as_ref().map(|g| g.step) };
                 self.event(ServerEvent::Turn { ended: turn.ended, go: turn.go.map(Box::new) });
             }
             (State::Running { step: ours }, Message::Step { step, body }) if *ours == step => {
@@ -160,18 +214,28 @@ impl Server {
             (State::Running { step: ours }, Message::Fail { step, error }) if *ours == step => {
                 self.event(ServerEvent::PeerFailed(error));
             }
-            (_, Message::Step { .. } | Message::Fail { .. }) => {}
-            (_, Message::Bye { reason }) => {
+            (State::Handing { half, until, .. }, Message::HalfTaken { step, taken })
+                if half.step() == step =>
+            {
+                if !half.confirm(taken) {
+                    let reason = "the client confirmed more of the result than it was sent";
+                    return self.leave(ErrorKind::Protocol, reason.into());
+                }
+                *until = now.plus_ns(self.patience.turn_ns);
+                self.hand_over(now);
+            }
+            // Confirmations of the last pieces come when the answer to the turn has gone out.
+            (_, Message::Step { .. } | Message::Fail { .. } | Message::HalfTaken { .. }) => {}
+            (_, Message::Bye { reason, kind }) => {
                 self.state = State::Over;
                 let error = (!reason.is_empty()).then(|| StepError {
-                    kind: ErrorKind::PeerLost,
+                    kind: kind.unwrap_or(ErrorKind::PeerLost),
                     message: format!("the client ended the session: {reason}"),
                 });
                 self.event(ServerEvent::Over(error));
             }
             _ => {
-                self.send(Message::Bye { reason: format!("{name} came out of turn") });
-                self.over(ErrorKind::Protocol, format!("the client sent {name} out of turn"));
+                self.leave(ErrorKind::Protocol, format!("the client sent {name} out of turn"));
             }
         }
     }
@@ -186,6 +250,11 @@ impl Server {
     }
     fn event(&mut self, event: ServerEvent) {
         self.out.push_back(Output::Event(event));
+    }
+    /// Ends the session for a reason that the client is told.
+    fn leave(&mut self, kind: ErrorKind, message: String) {
+        self.send(Message::Bye { reason: message.clone(), kind: Some(kind) });
+        self.over(kind, message);
     }
     fn over(&mut self, kind: ErrorKind, message: String) {
         self.state = State::Over;

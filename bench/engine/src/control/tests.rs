@@ -2,7 +2,9 @@
 
 use super::*;
 use pathproof_api::Tick;
-use pathproof_model::{ErrorKind, Half, Limits, PlanRequest, StepError, StepRequest};
+use pathproof_model::{
+    ErrorKind, Half, Interval, LaneResult, Limits, PlanRequest, StepError, StepRequest, StepSpec, TrafficSpec,
+};
 
 /// A client, a server and a clock that only the test moves.
 struct Wire {
@@ -114,6 +116,10 @@ fn accept() -> Accept {
     }
 }
 
+fn room() -> HalfRoom {
+    HalfRoom::of(&StepSpec::Facts)
+}
+
 fn go(step: u32) -> Go {
     Go { step, request: StepRequest::Facts, paths: vec![], offers: vec![] }
 }
@@ -126,17 +132,17 @@ fn ready(step: u32) -> Ready {
 fn a_session_takes_one_round_trip_for_each_step() {
     let mut wire = Wire::new();
     wire.greet();
-    wire.client.turn(wire.now, Some(go(0)), 0);
+    wire.client.turn(wire.now, Some(go(0)), room(), 0);
     wire.settle();
     wire.server.turned(wire.now, None, Some(ready(0)));
     wire.settle();
     wire.client.step_message(serde_json::json!("ping"));
     wire.settle();
-    wire.client.turn(wire.now, Some(go(1)), 0);
+    wire.client.turn(wire.now, Some(go(1)), room(), 0);
     wire.settle();
     wire.server.turned(wire.now, Some(Half::default()), Some(ready(1)));
     wire.settle();
-    wire.client.turn(wire.now, None, 0);
+    wire.client.turn(wire.now, None, room(), 0);
     wire.settle();
     wire.server.turned(wire.now, Some(Half::default()), None);
     wire.settle();
@@ -144,7 +150,22 @@ fn a_session_takes_one_round_trip_for_each_step() {
     wire.settle();
     assert_eq!(
         wire.log,
-        [">HELLO", "<ACCEPT", ">TURN", "<TURNED", ">STEP", ">TURN", "<TURNED", ">TURN", "<TURNED", ">BYE"]
+        [
+            ">HELLO",
+            "<ACCEPT",
+            ">TURN",
+            "<TURNED",
+            ">STEP",
+            ">TURN",
+            "<HALF-PIECE",
+            "<TURNED",
+            ">HALF-TAKEN",
+            ">TURN",
+            "<HALF-PIECE",
+            "<TURNED",
+            ">HALF-TAKEN",
+            ">BYE"
+        ]
     );
     assert_eq!(wire.server_events.last(), Some(&ServerEvent::Over(None)));
     let halves = wire.client_events.iter().filter(|e| matches!(e, ClientEvent::Half { .. })).count();
@@ -177,7 +198,7 @@ fn every_wait_has_a_deadline() {
     let mut wire = Wire::new();
     wire.greet();
     wire.cut = true;
-    wire.client.turn(wire.now, Some(go(0)), 2_000_000_000);
+    wire.client.turn(wire.now, Some(go(0)), room(), 2_000_000_000);
     wire.settle();
     wire.next_timer();
     assert_eq!(wire.over().kind, ErrorKind::Timeout);
@@ -242,12 +263,12 @@ fn a_client_that_comes_back_is_told_apart_and_only_at_the_beginning() {
 fn a_step_that_the_server_cannot_do_leaves_the_session_alive() {
     let mut wire = Wire::new();
     wire.greet();
-    wire.client.turn(wire.now, Some(go(0)), 0);
+    wire.client.turn(wire.now, Some(go(0)), room(), 0);
     wire.settle();
     let error = StepError { kind: ErrorKind::Unsupported, message: "no device".into() };
     wire.server.turned(wire.now, None, Some(Ready { error: Some(error), ..ready(0) }));
     wire.settle();
-    wire.client.turn(wire.now, Some(go(1)), 0);
+    wire.client.turn(wire.now, Some(go(1)), room(), 0);
     wire.settle();
     wire.server.turned(wire.now, None, Some(ready(1)));
     wire.settle();
@@ -268,4 +289,193 @@ fn what_comes_late_for_a_step_is_ignored_and_a_lost_peer_is_named() {
     wire.client.handle(wire.now, Input::Timer);
     wire.settle();
     assert_eq!(wire.client_events.len(), count, "nothing follows the end");
+}
+
+/// A half that was 42 MB as one message, more than the 32 MiB that one could have.
+fn large_half() -> (TrafficSpec, Half) {
+    let spec = TrafficSpec { lanes: 256, ..TrafficSpec::default() };
+    let lane =
+        |lane| LaneResult { lane, end: "server".into(), role: "receive".into(), ..LaneResult::default() };
+    let slice = |lane: u32, n: u64| Interval {
+        end: "server".into(),
+        lane: Some(lane),
+        start_ns: n * 100_000_000,
+        length_ns: 100_000_000,
+        received_bytes: 117_964_800 + n,
+        messages: 1800,
+        rtt_ns: Some(1_234_567),
+        ..Interval::default()
+    };
+    let half = Half {
+        lanes: (0..256).map(lane).collect(),
+        intervals: (0..256).flat_map(|l| (0..600).map(move |n| slice(l, n))).collect(),
+        ..Half::default()
+    };
+    (spec, half)
+}
+
+/// Both machines at the ends of their journals, with a wire that can lose what is on the way.
+struct Journals {
+    client: (Client, Journal),
+    server: (Server, Journal),
+    /// Frames on the way to the client and to the server.
+    inward: std::collections::VecDeque<Vec<u8>>,
+    outward: std::collections::VecDeque<Vec<u8>>,
+    half: Option<Half>,
+    over: Option<StepError>,
+    delivered: bool,
+}
+
+impl Journals {
+    /// A session whose step 0 has ended, with room for so many slices of the half.
+    fn ended(room: HalfRoom, half: Half) -> Journals {
+        let mut wire = Wire::new();
+        wire.greet();
+        wire.client.turn(wire.now, Some(go(0)), room, 0);
+        wire.settle();
+        wire.server.turned(wire.now, None, Some(ready(0)));
+        wire.settle();
+        let mut ends = Journals {
+            client: (wire.client, Journal::new()),
+            server: (wire.server, Journal::new()),
+            inward: Default::default(),
+            outward: Default::default(),
+            half: None,
+            over: None,
+            delivered: false,
+        };
+        ends.client.0.turn(Tick(0), None, room, 0);
+        ends.speak();
+        let turn = ends.outward.pop_front().unwrap();
+        ends.server_hears(Tick(0), &turn);
+        ends.server.0.turned(Tick(0), Some(half), None);
+        ends.speak();
+        ends
+    }
+
+    fn speak(&mut self) {
+        while let Some(output) = self.client.0.poll() {
+            match output {
+                Output::Send(m) => self.outward.push_back(self.client.1.say(&m).unwrap().to_vec()),
+                Output::Event(ClientEvent::Half { half, .. }) => self.half = Some(*half),
+                Output::Event(ClientEvent::Over(error)) => self.over = Some(error),
+                _ => {}
+            }
+        }
+        while let Some(output) = self.server.0.poll() {
+            match output {
+                Output::Send(m) => self.inward.push_back(self.server.1.say(&m).unwrap().to_vec()),
+                Output::Event(ServerEvent::Delivered) => self.delivered = true,
+                _ => {}
+            }
+        }
+    }
+
+    fn client_hears(&mut self, now: Tick, frame: &[u8]) {
+        let (seen, message) = read(frame);
+        assert!(self.client.1.hear(seen));
+        self.client.0.handle(now, Input::Message(Box::new(message)));
+        self.speak();
+    }
+
+    fn server_hears(&mut self, now: Tick, frame: &[u8]) {
+        let (seen, message) = read(frame);
+        assert!(self.server.1.hear(seen));
+        self.server.0.handle(now, Input::Message(Box::new(message)));
+        self.speak();
+    }
+
+    /// The connection dies with all that is on it, and another takes over.
+    fn resume(&mut self) {
+        let again = self.server.1.resume(self.client.1.received()).unwrap().map(<[u8]>::to_vec).collect();
+        self.inward = again;
+        let again = self.client.1.resume(self.server.1.received()).unwrap().map(<[u8]>::to_vec).collect();
+        self.outward = again;
+    }
+}
+
+fn read(frame: &[u8]) -> (u32, Message) {
+    let mut decoder = FrameDecoder::new(FRAME_BYTES_MAX);
+    decoder.push(frame);
+    decoder.next_message().unwrap().unwrap()
+}
+
+#[test]
+fn a_half_larger_than_any_message_crosses_a_slow_path_that_breaks_now_and_then() {
+    let (spec, half) = large_half();
+    assert!(serde_json::to_vec(&half).unwrap().len() > 32 << 20, "it would have crossed as one");
+    let room = HalfRoom { slices: 256 * 600, bytes: 64 << 20, ..HalfRoom::of(&StepSpec::Stream(spec)) };
+    let mut ends = Journals::ended(room, half.clone());
+    let (mut now, mut frames) = (Tick(0), 0u32);
+    while ends.half.is_none() {
+        assert_eq!(ends.over, None);
+        // Each piece takes ten seconds: the whole is far beyond the patience for one answer.
+        now = now.plus_ns(10_000_000_000);
+        ends.client.0.handle(now, Input::Timer);
+        ends.server.0.handle(now, Input::Timer);
+        ends.speak();
+        frames += 1;
+        if frames.is_multiple_of(50) {
+            ends.resume();
+        }
+        let on_the_way: usize = ends.inward.iter().map(Vec::len).sum();
+        assert!(on_the_way < 512 << 10, "{on_the_way} bytes are on the way at once");
+        assert!(
+            ends.server.1.resume(ends.client.1.received()).unwrap().map(<[u8]>::len).sum::<usize>()
+                < 512 << 10
+        );
+        if let Some(frame) = ends.inward.pop_front() {
+            ends.client_hears(now, &frame);
+        }
+        while let Some(frame) = ends.outward.pop_front() {
+            ends.server_hears(now, &frame);
+        }
+    }
+    assert!(ends.delivered && frames > 100, "{frames}");
+    assert_eq!(ends.half, Some(half));
+}
+
+#[test]
+fn a_half_that_stops_coming_or_being_taken_ends_in_time() {
+    let (spec, half) = large_half();
+    let room = HalfRoom { slices: 256 * 600, bytes: 64 << 20, ..HalfRoom::of(&StepSpec::Stream(spec)) };
+    let mut ends = Journals::ended(room, half);
+    let piece = ends.inward.pop_front().unwrap();
+    ends.client_hears(Tick(14_000_000_000), &piece);
+    ends.client.0.handle(Tick(28_000_000_000), Input::Timer);
+    ends.speak();
+    assert_eq!(ends.over, None, "the last piece came 14 s ago");
+    ends.client.0.handle(Tick(30_000_000_000), Input::Timer);
+    ends.speak();
+    assert_eq!(ends.over.take().unwrap().kind, ErrorKind::Timeout);
+    ends.inward.clear();
+    ends.server.0.handle(Tick(16_000_000_000), Input::Timer);
+    ends.speak();
+    let (_, bye) = read(&ends.inward.pop_front().unwrap());
+    assert!(matches!(bye, Message::Bye { kind: Some(ErrorKind::Timeout), .. }), "{bye:?}");
+}
+
+#[test]
+fn a_half_beyond_the_plan_is_a_limit_of_ours_and_no_lost_peer() {
+    let (_, half) = large_half();
+    let spec = TrafficSpec { lanes: 4, ..TrafficSpec::default() };
+    let mut ends = Journals::ended(HalfRoom::of(&StepSpec::Stream(spec)), half);
+    while let (None, Some(frame)) = (&ends.over, ends.inward.pop_front()) {
+        ends.client_hears(Tick(1), &frame);
+        while let Some(frame) = ends.outward.pop_front() {
+            ends.server_hears(Tick(1), &frame);
+        }
+    }
+    assert_eq!(ends.over.unwrap().kind, ErrorKind::Resource);
+}
+
+#[test]
+fn a_peer_that_says_why_it_leaves_is_not_lost() {
+    let mut wire = Wire::new();
+    wire.greet();
+    let error = StepError { kind: ErrorKind::Resource, message: "too large to cross".into() };
+    wire.server.handle(wire.now, Input::Broken(error));
+    wire.settle();
+    assert_eq!(wire.over().kind, ErrorKind::Resource);
+    assert!(wire.over().message.contains("too large to cross"));
 }
