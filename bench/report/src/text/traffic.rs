@@ -155,7 +155,7 @@ mod tests {
                 end: end.into(),
                 lane: Some(0),
                 start_ns: start,
-                length_ns: 10,
+                length_ns: 100_000_000,
                 sent_bytes,
                 received_bytes,
                 ..Interval::default()
@@ -163,11 +163,11 @@ mod tests {
             let arrives = if other == "receive" { 7 } else { 0 };
             step.intervals = vec![
                 slice("client", 0, sent, received),
-                slice("client", 10, sent, received),
+                slice("client", 100_000_000, sent, received),
                 slice("server", 0, 0, arrives),
-                slice("server", 10, 0, arrives),
+                slice("server", 100_000_000, 0, arrives),
             ];
-            assert_eq!(over_time(&step), [7, 7], "{role}");
+            assert_eq!(over_time(&step), [70, 70], "{role}");
         }
     }
 }
