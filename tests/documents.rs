@@ -23,7 +23,7 @@ pub fn assert_valid(document: &Value, what: &str) {
         jsonschema::validator_for(&schema).expect("the schema is a schema")
     });
     let wrong: Vec<String> =
-        VALIDATOR.iter_errors(document).map(|e| format!("{}: {e}", e.instance_path)).collect();
+        VALIDATOR.iter_errors(document).map(|e| format!("{}: {e}", e.instance_path())).collect();
     assert!(wrong.is_empty(), "{what} departs from the schema:\n{}", wrong.join("\n"));
 }
 

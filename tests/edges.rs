@@ -20,9 +20,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pathproof-smb2", &[]),
 ];
 
-fn metadata() -> Value {
+/// Of our own crates, or of everything that is built for this system.
+fn metadata(more: &[&str]) -> Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args(["metadata", "--format-version", "1", "--offline"])
+        .args(more)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo metadata runs");
@@ -31,7 +33,7 @@ fn metadata() -> Value {
 
 #[test]
 fn no_crate_knows_what_it_must_not() {
-    let metadata = metadata();
+    let metadata = metadata(&["--no-deps"]);
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
     let mut seen = 0;
     for package in metadata["packages"].as_array().unwrap() {
@@ -49,6 +51,28 @@ fn no_crate_knows_what_it_must_not() {
         }
     }
     assert!(seen >= 9, "only {seen} crates were checked");
+}
+
+/// The rest of what the declared Rust version promises stands in `scripts/dependencies`.
+#[test]
+fn no_dependency_needs_a_younger_compiler_than_is_declared() {
+    let version = |text: &str| {
+        let mut parts = text.split('.').map(|part| part.parse::<u32>().expect("versions are numbers"));
+        [(); 3].map(|()| parts.next().unwrap_or(0))
+    };
+    let declared = version(env!("CARGO_PKG_RUST_VERSION"));
+    let system = ["--locked", "--filter-platform", "x86_64-unknown-linux-gnu"];
+    let metadata = metadata(&system);
+    let packages = metadata["packages"].as_array().expect("cargo metadata lists packages");
+    let younger: Vec<String> = packages
+        .iter()
+        .filter_map(|package| {
+            let needs = package["rust_version"].as_str()?;
+            (version(needs) > declared).then(|| format!("{} needs {needs}", package["name"]))
+        })
+        .collect();
+    assert!(packages.len() > 100, "only {} packages were looked at", packages.len());
+    assert_eq!(younger, [""; 0], "declared is {declared:?}");
 }
 
 #[test]
@@ -72,6 +96,41 @@ fn unsafe_code_stands_only_where_the_architecture_allows_it() {
         checked += 1;
     }
     assert_eq!(checked, 9);
+}
+
+/// The rule that makes shared memory sound, see docs/ARCHITECTURE.md: no plain access, and no slice over it.
+#[test]
+fn shared_memory_is_accessed_by_atomics_only() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("transports");
+    let mut files: Vec<_> =
+        ["api/src/region.rs", "api/src/pages.rs", "api/src/dirty_tracker.rs"].map(|f| root.join(f)).into();
+    files.push(root.join("api/src/shared.rs"));
+    files.extend(std::fs::read_dir(root.join("rdma/src")).unwrap().map(|e| e.unwrap().path()));
+    let mut seen = 0;
+    for path in files.iter().filter(|path| path.is_file()) {
+        let text = std::fs::read_to_string(path).unwrap();
+        seen += 1;
+        // What the adapter's side may do with an address is to hand it on; `cm.rs` makes a slice of an event's private data.
+        for word in [
+            "copy_nonoverlapping",
+            "write_bytes",
+            "read_unaligned",
+            "read_volatile",
+            "_loadu_si256",
+            "from_raw_parts_mut",
+        ] {
+            let other = word == "read_unaligned" && path.ends_with("choose.rs");
+            assert!(other || !text.contains(word), "{} uses {word}", path.display());
+        }
+        assert!(
+            path.ends_with("cm.rs") || !text.contains("from_raw_parts("),
+            "{} makes a slice",
+            path.display()
+        );
+    }
+    assert!(seen >= 14, "only {seen} files were looked at");
+    let everywhere = std::fs::read_to_string(root.join("api/src/shared.rs")).unwrap();
+    assert!(everywhere.contains("AtomicU64::from_ptr"), "the accesses stand somewhere else now: look there");
 }
 
 #[test]
