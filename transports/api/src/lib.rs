@@ -19,6 +19,7 @@ pub mod option;
 pub mod os;
 pub mod pages;
 pub mod region;
+mod shared;
 pub mod socket;
 
 pub use clock::{Clock, Tick};

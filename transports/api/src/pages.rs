@@ -7,14 +7,6 @@ use crate::region::PAGE_BYTES;
 use crate::{Region, RegionError};
 
 impl Region {
-    /// Whether `len` bytes at `offset` are all zero. Reads no further than the first byte that is not, rounded
-    /// up to 256 bytes; on the whole it runs at the speed of memory.
-    pub fn is_zero(&self, offset: u64, len: u64) -> Result<bool, RegionError> {
-        self.check(offset, len)?;
-        // SAFETY: the range was checked to lie inside the mapping, which lives as long as `self`.
-        Ok(unsafe { all_zero(self.base_address().add(offset as usize), len as usize) })
-    }
-
     /// Whether `page` is all zero, and how many pages from it on, at most `pages`, are like it in that. For memory
     /// that is in no cache: the heads of later pages are asked for while this one is looked at, or the processor
     /// would wait for memory once a page.
@@ -83,85 +75,6 @@ impl Region {
         }
         Ok(())
     }
-}
-
-/// Whether `len` bytes at `at` are all zero.
-///
-/// # Safety
-/// The range must be readable for the whole call. Others may write it meanwhile: the answer is then about some
-/// mixture of old and new bytes, which is what a migration of a running guest sees too.
-unsafe fn all_zero(at: *const u8, len: usize) -> bool {
-    #[cfg(target_arch = "x86_64")]
-    if len.is_multiple_of(256) && std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: AVX2 is there; the caller vouches for the range.
-        return unsafe { all_zero_avx2(at, len) };
-    }
-    let mut done = 0;
-    while done + 64 <= len {
-        let mut any = 0u64;
-        for word in 0..8 {
-            // SAFETY: `done + 64` is at most `len`, for which the caller vouches; unaligned reads are allowed.
-            any |= unsafe { at.add(done + word * 8).cast::<u64>().read_unaligned() };
-        }
-        if any != 0 {
-            return false;
-        }
-        done += 64;
-    }
-    while done < len {
-        // SAFETY: inside the range.
-        if unsafe { at.add(done).read() } != 0 {
-            return false;
-        }
-        done += 1;
-    }
-    true
-}
-
-/// 256 bytes a turn: eight loads in flight hide the latency, one test ends the turn.
-///
-/// # Safety
-/// As for [`all_zero`]; also the processor must have AVX2 and `len` be a multiple of 256.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-unsafe fn all_zero_avx2(at: *const u8, len: usize) -> bool {
-    use std::arch::x86_64::{__m256i, _mm256_loadu_si256, _mm256_or_si256, _mm256_testz_si256};
-    // A page that is not zero mostly shows it in its first bytes: one cache line decides, not four.
-    // SAFETY: `len` is a multiple of 256, so there are 64 bytes unless there are none.
-    if len > 0 && unsafe { first_64_differ_from_zero(at) } {
-        return false;
-    }
-    let mut done = 0;
-    while done < len {
-        // SAFETY: `done + 256` is at most `len`; unaligned loads are allowed.
-        let load = |i: usize| unsafe { _mm256_loadu_si256(at.add(done + i * 32).cast::<__m256i>()) };
-        let a = _mm256_or_si256(_mm256_or_si256(load(0), load(1)), _mm256_or_si256(load(2), load(3)));
-        let b = _mm256_or_si256(_mm256_or_si256(load(4), load(5)), _mm256_or_si256(load(6), load(7)));
-        let any = _mm256_or_si256(a, b);
-        if _mm256_testz_si256(any, any) == 0 {
-            return false;
-        }
-        done += 256;
-    }
-    true
-}
-
-/// Whether any of the 64 bytes at `at` is not zero.
-///
-/// # Safety
-/// They must be readable; also the processor must have AVX2.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-unsafe fn first_64_differ_from_zero(at: *const u8) -> bool {
-    use std::arch::x86_64::{__m256i, _mm256_loadu_si256, _mm256_or_si256, _mm256_testz_si256};
-    // SAFETY: the caller vouches for 64 bytes; unaligned loads are allowed.
-    let any = unsafe {
-        _mm256_or_si256(
-            _mm256_loadu_si256(at.cast::<__m256i>()),
-            _mm256_loadu_si256(at.add(32).cast::<__m256i>()),
-        )
-    };
-    _mm256_testz_si256(any, any) == 0
 }
 
 #[cfg(test)]

@@ -4,13 +4,15 @@
 //! it by DMA, and the threads that dirty it in a migration rehearsal. It therefore never hands out a
 //! reference to its bytes: it copies in and out, and does the socket calls on its own memory, so that callers
 //! need neither `unsafe` nor lifetimes. Races between writers are part of the model (a migration source reads
-//! pages that are being dirtied); they can tear values, never memory safety, because no Rust reference to the
-//! bytes ever exists.
+//! pages that are being dirtied). What makes them defined stands in `shared.rs`, through which every access
+//! of ours goes: they can tear what lies in several words, and nothing else.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::shared;
 
 /// Size of a base page in bytes. All supported targets use 4 KiB pages for anonymous memory.
 pub const PAGE_BYTES: u64 = 4096;
@@ -60,9 +62,9 @@ pub struct Region {
     mapped_bytes: usize,
 }
 
-// SAFETY: the mapping is owned by this value alone and lives until drop; every access goes through raw
-// pointers, volatile copies, atomics or system calls, never through references, so sharing it between threads
-// cannot create aliased `&mut`.
+// SAFETY: the mapping is owned by this value alone and lives until drop. Rust code accesses it by relaxed atomics of one
+// size only (`shared.rs`); the kernel and the adapter, which are given its address, are outside the language.
+// There is no reference to its bytes, so threads that share it can neither alias nor race.
 unsafe impl Send for Region {}
 // SAFETY: as above.
 unsafe impl Sync for Region {}
@@ -130,8 +132,8 @@ impl Region {
         self.bytes == 0
     }
 
-    /// Address of the first byte, for registration with an adapter. Dereferencing it is the caller's
-    /// `unsafe` and the caller's race.
+    /// Address of the first byte, for registration with an adapter or the kernel, and for arithmetic. Rust code that
+    /// accesses memory through it breaks the rule that makes regions sound (`shared.rs`).
     pub fn base_address(&self) -> *mut u8 {
         self.base.as_ptr()
     }
@@ -156,29 +158,36 @@ impl Region {
         Ok(unsafe { self.base.as_ptr().add(offset as usize) })
     }
 
-    /// Copies `source` to `offset`.
+    /// Copies `source` to `offset`. Others may see some words of it before the rest.
     pub fn copy_in(&self, offset: u64, source: &[u8]) -> Result<(), RegionError> {
         let target = self.at(offset, source.len() as u64)?;
-        // SAFETY: the target range is inside the mapping, and `source` is a Rust slice, which cannot overlap
-        // it because no reference into the mapping ever exists.
-        unsafe { std::ptr::copy_nonoverlapping(source.as_ptr(), target, source.len()) };
+        // SAFETY: the range is inside the mapping, whose length is a multiple of eight.
+        unsafe { shared::store(target, source) };
         Ok(())
     }
 
-    /// Copies from `offset` into `target`.
+    /// Copies from `offset` into `target`. While others write, some words are old and some new.
     pub fn copy_out(&self, offset: u64, target: &mut [u8]) -> Result<(), RegionError> {
         let source = self.at(offset, target.len() as u64)?;
-        // SAFETY: as in `copy_in`, with the roles exchanged.
-        unsafe { std::ptr::copy_nonoverlapping(source, target.as_mut_ptr(), target.len()) };
+        // SAFETY: as in `copy_in`.
+        unsafe { shared::load(source, target) };
         Ok(())
     }
 
     /// Sets `len` bytes at `offset` to `byte`.
     pub fn fill(&self, offset: u64, len: u64, byte: u8) -> Result<(), RegionError> {
         let target = self.at(offset, len)?;
-        // SAFETY: the range was checked to lie inside the mapping.
-        unsafe { std::ptr::write_bytes(target, byte, len as usize) };
+        // SAFETY: as in `copy_in`.
+        unsafe { shared::fill(target, len as usize, byte) };
         Ok(())
+    }
+
+    /// Whether `len` bytes at `offset` are all zero. Reads no further than the first byte that is not, rounded
+    /// up to 256 bytes; on the whole it runs at the speed of memory.
+    pub fn is_zero(&self, offset: u64, len: u64) -> Result<bool, RegionError> {
+        let at = self.at(offset, len)?;
+        // SAFETY: as in `copy_in`.
+        Ok(unsafe { shared::is_zero(at, len as usize) })
     }
 
     /// The 8-byte word at `offset` as an atomic; `offset` must be a multiple of 8.
@@ -187,8 +196,8 @@ impl Region {
         if !offset.is_multiple_of(8) {
             return Err(RegionError::Range { offset, len: 8, bytes: self.bytes });
         }
-        // SAFETY: inside the mapping, aligned, alive as long as `self`; an atomic may be shared.
-        Ok(unsafe { AtomicU64::from_ptr(at.cast::<u64>()) })
+        // SAFETY: inside the mapping, aligned, alive as long as `self`.
+        Ok(unsafe { shared::word(at) })
     }
 
     /// Stores a word at `offset` (a multiple of 8) so that a concurrent reader sees it whole.
@@ -208,7 +217,7 @@ impl Region {
         let none = std::ptr::null::<libc::sockaddr>();
         // Called without the C library's `send`, whose bookkeeping for thread cancellation costs a fiftieth of
         // a loopback round trip in a process with several threads.
-        // SAFETY: the kernel reads `len` bytes that lie inside the mapping.
+        // SAFETY: the kernel reads `len` bytes that lie inside the mapping. A system call is no access of Rust's.
         let sent = unsafe {
             let flags = flags | libc::MSG_NOSIGNAL;
             libc::syscall(libc::SYS_sendto, fd.as_raw_fd(), source, len as usize, flags, none, 0)
