@@ -461,6 +461,12 @@ enum Answer {
     Nothing,
 }
 
+/// Of the ends' errors the one that explains the other: an end that only found its peer gone does not know why.
+fn cause<'a>(client: Option<&'a StepError>, server: Option<&'a StepError>) -> Option<&'a StepError> {
+    let knows = |error: &&StepError| error.kind != ErrorKind::PeerLost;
+    client.filter(knows).or(server.filter(knows)).or(client).or(server)
+}
+
 /// One step from its two halves; their findings go to the document.
 fn merge(pending: Pending, server: Half, doc: &mut ResultDoc) -> Step {
     let Pending { mut step, spec, half: client } = pending;
@@ -473,7 +479,7 @@ fn merge(pending: Pending, server: Half, doc: &mut ResultDoc) -> Step {
         let number = doc.steps.len();
         doc.findings.extend(half.findings.iter().cloned().map(|f| Finding { step: Some(number), ..f }));
     }
-    step.error = client.error.clone().or_else(|| server.error.clone());
+    step.error = cause(client.error.as_ref(), server.error.as_ref()).cloned();
     if let Some(runner) = steps::runner(spec.kind()) {
         runner.merge(&spec, &mut step, &client, &server);
         let number = doc.steps.len();

@@ -7,8 +7,8 @@ use pathproof_model::{
     Environment, ErrorKind, Finding, Half, LaneResult, Nic, RdmaEnd, RdmaProof, ResultDoc, Severity, Step,
     StepSpec, TrafficSpec,
 };
-use pathproof_rdma::Sysfs;
 use pathproof_rdma::proof::{Snapshot, Trouble, trouble};
+use pathproof_rdma::{Fabric, Sysfs};
 
 /// Counters before the step; nothing for other transports.
 pub struct Before(Option<Snapshot>);
@@ -31,7 +31,9 @@ impl Before {
             let moved =
                 ["lane_sent_bytes", "lane_received_bytes"].map(|name| lane.counters.get(name).copied());
             if let [Some(sent), Some(received)] = moved {
-                *known.application_bytes.get_or_insert(0) += sent + received;
+                // On iWARP "sent" means that TCP has the bytes: of a lane that broke, some never left the host.
+                let left = lane.error.is_none() || known.fabric != Fabric::Iwarp.name();
+                *known.application_bytes.get_or_insert(0) += received + if left { sent } else { 0 };
             }
         }
         for ((device, port), known) in &mut ends {

@@ -40,6 +40,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub fn check(connect: &mut dyn Connect, base: &LaneSpec) -> Result<(), Broken> {
     messages_arrive_whole_and_in_order(connect, base)?;
     every_operation_completes_once(connect, base)?;
+    memory_of_a_completed_send_is_free(connect, base)?;
     poll_respects_spare_capacity(connect, base)?;
     backpressure_is_a_count(connect, base)?;
     one_sided_writes_land_and_only_there(connect, base)?;
@@ -169,6 +170,63 @@ pub fn every_operation_completes_once(connect: &mut dyn Connect, base: &LaneSpec
         let tags: Vec<u64> = completions.iter().map(|c| c.tag).collect();
         if tags != (0..COUNT).collect::<Vec<_>>() {
             return Err(format!("{name} tags came back as {tags:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// The memory of a send belongs to the caller again as soon as it has completed: what is written there then is no part
+/// of that message, wherever its bytes are by then.
+pub fn memory_of_a_completed_send_is_free(connect: &mut dyn Connect, base: &LaneSpec) -> Result<(), Broken> {
+    const DEPTH: u64 = 16;
+    const LEN: u32 = 65_536;
+    const COUNT: u64 = 20 * DEPTH;
+    const WRITTEN_AFTER: u8 = 0xFF;
+    let len = u64::from(LEN);
+    let mut pair = made(connect, &spec(base, DEPTH as u32, LEN), 2 * DEPTH * len)?;
+    let (source, target) = (pair.region_a.clone(), pair.region_b.clone());
+    let words = |e: TransportError| e.to_string();
+    let place = |number: u64| number % DEPTH * len;
+    let carried = |number: u64| (number % u64::from(WRITTEN_AFTER)) as u8;
+    let mut message = vec![0; LEN as usize];
+    let (mut sends, mut recvs) = (Vec::new(), Vec::new());
+    let (mut sent, mut posted, mut finished, mut arrived) = (0, 0, 0, 0);
+    let (mut from_a, mut from_b) = (Vec::with_capacity(64), Vec::with_capacity(64));
+    let start = Instant::now();
+    while arrived < COUNT {
+        if start.elapsed() > PATIENCE {
+            return Err(format!("{finished} sends completed and {arrived} of {COUNT} messages came"));
+        }
+        recvs.clear();
+        let room = posted..COUNT.min(arrived + DEPTH);
+        recvs.extend(room.map(|n| Op::recv(n, pair.id_b, DEPTH * len + place(n), LEN)));
+        posted += pair.b.submit(&recvs).map_err(words)? as u64;
+        // As many at once as there is memory for, so that a lane which asks for few completions shows it.
+        sends.clear();
+        for number in sent..COUNT.min(finished + DEPTH) {
+            source.fill(place(number), len, carried(number)).map_err(|e| e.to_string())?;
+            sends.push(Op::send(number, pair.id_a, place(number), LEN));
+        }
+        sent += pair.a.submit(&sends).map_err(words)? as u64;
+        from_a.clear();
+        pair.a.poll(&mut from_a, Wait::No).map_err(words)?;
+        all_ok(&from_a)?;
+        for done in &from_a {
+            source.fill(place(done.tag), len, WRITTEN_AFTER).map_err(|e| e.to_string())?;
+            finished += 1;
+        }
+        from_b.clear();
+        pair.b.poll(&mut from_b, Wait::AtMost(Duration::from_micros(200))).map_err(words)?;
+        all_ok(&from_b)?;
+        for done in &from_b {
+            target.copy_out(DEPTH * len + place(done.tag), &mut message).map_err(|e| e.to_string())?;
+            if message.iter().any(|byte| *byte != carried(done.tag)) {
+                return Err(format!(
+                    "message {} arrived changed: its memory was written after its send had completed",
+                    done.tag
+                ));
+            }
+            arrived += 1;
         }
     }
     Ok(())

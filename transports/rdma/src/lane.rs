@@ -3,9 +3,9 @@
 //!
 //! Completion moderation: of a list of sends only every `signal_every`-th and the last ask for a completion
 //! (IBTA vol. 1, ch. 10.8.6); one such completion ends all sends before it, because a queue pair executes its
-//! send queue in order. Receives always complete one by one. Only `ibv_post_send`, `ibv_post_recv` and
-//! `ibv_poll_cq` are used: the extended completion queue of the Soft-RoCE provider in common use reports
-//! completions that never happened.
+//! send queue in order. On iWARP every send asks, see `signal_every` in `transport.rs`. Receives always complete
+//! one by one. Only `ibv_post_send`, `ibv_post_recv` and `ibv_poll_cq` are used: the extended completion queue of
+//! the Soft-RoCE provider in common use reports completions that never happened.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -234,6 +234,23 @@ fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
     Ok(found)
 }
 
+/// Of how many sends one asks for a completion.
+///
+/// On iWARP each must. There a completion means that TCP has the bytes, not that the peer has them (RFC 5040 §5.5), and
+/// soft-iWARP lets TCP send, and send again, straight from the memory of a request that asks for none: whoever
+/// writes its next message there when a later request completes changes bytes on their way, and the peer sees corrupt ones.
+fn signal_every(fabric: Fabric, asked: Option<u32>, send_depth: u32) -> Result<u32, TransportError> {
+    match (fabric, asked) {
+        (Fabric::Iwarp, Some(2..)) => Err(TransportError::invalid(
+            "RDMA option signal_every: on iWARP every send must ask for its completion, or its memory may not be used \
+             again; leave the option out",
+        )),
+        (Fabric::Iwarp, _) => Ok(1),
+        // A quarter of the depth keeps three quarters in flight while one is being collected.
+        (_, asked) => Ok(asked.unwrap_or(send_depth / 4).clamp(1, send_depth.max(1))),
+    }
+}
+
 fn caps(
     device: &IbvDeviceAttr,
     port: &IbvPortAttr,
@@ -370,11 +387,14 @@ impl Transport for RdmaTransport {
                 format!("{send_depth}, because {} allows no more ({} asked)", choice.device, spec.depth),
             );
         }
-        // A quarter of the depth keeps three quarters in flight while one is being collected.
-        let signal_every = options.signal_every.unwrap_or(send_depth / 4).clamp(1, send_depth.max(1));
+        let signal_every = signal_every(choice.fabric, options.signal_every, send_depth)?;
         chosen.insert(
             "signalling".into(),
-            format!("a completion for every {signal_every} sends of a list, and for its last"),
+            if choice.fabric == Fabric::Iwarp {
+                "a completion for every send, because on iWARP one of them says nothing of the memory of others".into()
+            } else {
+                format!("a completion for every {signal_every} sends of a list, and for its last")
+            },
         );
 
         // Event mode costs a wake-up per completion, polling costs a core: the caller decides, the result says which.
@@ -849,5 +869,23 @@ impl PreparedLane for Prepared {
             shared: adapter,
         })?;
         Ok(Box::new(lane))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_iwarp_every_send_asks_for_its_completion() {
+        for depth in [1, 16, 128] {
+            assert_eq!(signal_every(Fabric::Iwarp, None, depth).unwrap(), 1);
+            assert_eq!(signal_every(Fabric::Iwarp, Some(1), depth).unwrap(), 1);
+        }
+        let refused = signal_every(Fabric::Iwarp, Some(2), 16).unwrap_err().to_string();
+        assert!(refused.contains("signal_every") && refused.contains("leave the option out"), "{refused}");
+        assert_eq!(signal_every(Fabric::Roce, None, 16).unwrap(), 4);
+        assert_eq!(signal_every(Fabric::Roce, Some(100), 16).unwrap(), 16);
+        assert_eq!(signal_every(Fabric::InfiniBand, None, 1).unwrap(), 1);
     }
 }
