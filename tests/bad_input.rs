@@ -54,6 +54,64 @@ fn numbers_out_of_range_are_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn typing_errors_are_no_verdict_and_are_refused_before_anybody_is_called() {
+    // Nobody listens there: whatever is said about that came too late.
+    const NOBODY: &str = "127.0.0.1:1";
+    let start = Instant::now();
+    for (args, says) in [
+        (&["bench", "stream", NOBODY, "--option", "foo=1"][..], "tcp has no option \"foo\""),
+        (&["bench", "stream", NOBODY, "--option", "foo"], "NAME=VALUE"),
+        (&["bench", "stream", NOBODY, "--option", "congestion=a", "--option", "congestion=b"], "given twice"),
+        (&["bench", "stream", NOBODY, "--device", "mlx5_0"], "--over rdma"),
+        (&["bench", "stream", NOBODY, "--verb", "write"], "--over rdma"),
+        (&["bench", "stream", NOBODY, "--verb", "wirte"], "write"),
+        (&["bench", "stream", NOBODY, "--registration", "window"], "--over rdma"),
+        (&["bench", "stream", NOBODY, "--over", "mutli"], "multi"),
+        (&["bench", "stream", NOBODY, "--over", "multi", "--option", "share=half"], "fewest"),
+        (&["bench", "stream", NOBODY, "--over", "multi", "--fail", "no-such-nic@1s"], "no NIC no-such-nic"),
+        (&["bench", "stream", NOBODY, "--singles"], "--over multi"),
+        (&["bench", "stream", NOBODY, "--fail", "lo@1s"], "--over multi"),
+        (&["bench", "stream", NOBODY, "--reply", "1KiB"], "--reply"),
+        (&["bench", "stream", NOBODY, "--verify", "--discard"], "--discard"),
+        (&["bench", "stream", NOBODY, "--max-segment", "7"], "segment size of 7"),
+        (&["bench", "pingpong", NOBODY, "--reply", "1KiB"], "--reply"),
+        (&["bench", "pingpong", NOBODY, "--depth", "4"], "--depth"),
+        (&["bench", "pingpong", NOBODY, "--verify"], "--verify"),
+        (&["bench", "pingpong", NOBODY, "--rate", "1Gbit/s"], "--rate"),
+        (&["bench", "request", NOBODY, "--expect-rate", "1Gbit/s"], "--expect-rate"),
+        (&["mtu", NOBODY, "--nic", "no-such-nic"], "no NIC no-such-nic"),
+        (&["mtu", NOBODY, "--expect", "9K"], "is no IP MTU"),
+        (&["check", NOBODY, "--expect-mtu", "7"], "is no IP MTU"),
+        (&["check", NOBODY, "--over", "pigeon"], "tcp, multi, rdma"),
+        (&["migrate", NOBODY, "--option", "foo=1"], "tcp has no option \"foo\""),
+        (&["migrate", NOBODY, "--over", "pigeon"], "tcp, multi, rdma"),
+    ] {
+        refused(args, says);
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "nothing was measured first");
+}
+
+#[test]
+fn the_steps_of_a_plan_go_through_the_same_checks() {
+    let scratch = Scratch::new("plans");
+    let file = scratch.path("plan.toml");
+    for (step, says) in [
+        ("kind = \"stream\"\noptions = { foo = \"1\" }", "tcp has no option \"foo\""),
+        ("kind = \"stream\"\nover = \"pigeon\"", "no transport \"pigeon\""),
+        ("kind = \"stream\"\nverb = \"write\"", "--over rdma"),
+        ("kind = \"pingpong\"\nreply_bytes = 7", "--reply"),
+        ("kind = \"request\"\nload = \"open\"", "open loop"),
+        ("kind = \"mtu\"\nnics = [\"no-such-nic\"]", "no NIC no-such-nic"),
+        ("kind = \"migrate\"\npolicy = \"vmware\"", "vmware"),
+    ] {
+        std::fs::write(&file, format!("[[steps]]\nkind = \"facts\"\n[[steps]]\n{step}\n")).unwrap();
+        refused(&["check", "127.0.0.1:1", "--plan", &file], says);
+    }
+    std::fs::write(&file, "steps = []\n").unwrap();
+    refused(&["check", "127.0.0.1:1", "--plan", &file], "no steps");
+}
+
+#[test]
 fn files_that_cannot_be_written_or_read_are_named_before_the_run() {
     let start = Instant::now();
     refused(&["check", "--self", "-o", "/nonexistent/dir/result.json"], "/nonexistent/dir/result.json");

@@ -142,7 +142,7 @@ fn one_server_serves_many_clients_one_after_the_other_and_at_once() {
 fn a_key_opens_and_keeps_out() {
     let server = Server::start(&["--key", "correct horse battery"]);
     let run = |key: &[&str]| {
-        let mut args = vec!["bench", "pingpong", &server.address, "--time", "100ms"];
+        let mut args = vec!["bench", "pingpong", &server.address, "--time", "500ms"];
         args.extend(key);
         run(&args)
     };

@@ -3,6 +3,7 @@
 //! A test that needs what the machine does not have says `SKIPPED: reason` and passes only where it was
 //! optional; with `PATHPROOF_REQUIRE_LAB=1` it fails.
 
+mod answers;
 mod bad_input;
 mod bulk;
 mod cli;
