@@ -70,7 +70,7 @@ fn has_nic(here: &Environment, name: &str) -> Result<()> {
         return Ok(());
     }
     let names: Vec<&str> = here.nics.iter().map(|nic| nic.name.as_str()).collect();
-    bail!("there is no NIC {name} here; there are: {}", names.join(", "))
+    bail!("there is no NIC {name} here; this host has {}", names.join(", "))
 }
 
 /// The transport, its options, and what they name of this host.
