@@ -25,11 +25,12 @@ use clap::{CommandFactory, Parser};
 pub use pathproof_model::verdict::EXIT_COULD_NOT_RUN;
 pub use run::ClientRun;
 
-use crate::terminal;
+use crate::{descriptors, terminal};
 
 /// Runs the command that was typed.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    descriptors::allow_all();
     let raw = match raw::Raw::try_parse_from(&args) {
         Ok(raw) => raw,
         Err(error) => {

@@ -1,7 +1,7 @@
 //! The client's run: reach the peer, take it through the plan step by step, keep the document current.
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use pathproof_model::{
 use crate::channels::Way;
 use crate::clock::RealClock;
 use crate::dial::{self, CONNECT};
+use crate::interrupt;
 use crate::offers;
 use crate::registry::Registry;
 use crate::secure::{self, Key, SecureError};
@@ -81,7 +82,10 @@ pub fn run(
     doc.environment.client = Some(observed.environment.clone());
     doc.findings = observed.findings;
     let ended = conduct(plan, target, &mut doc, &clock, registry, interrupt, observer);
-    doc.error = ended.err();
+    // Whatever an interruption met first, the document says which signal it was.
+    let signalled = interrupt.load(Ordering::Acquire);
+    doc.error =
+        ended.err().map(|why| if signalled && why.kind.is_interruption() { interrupt::error() } else { why });
     if let Some(lost) = doc.error.as_ref().filter(|e| e.kind == ErrorKind::PeerLost && !doc.steps.is_empty())
     {
         let finding = Finding::new("PEER-LOST", lost.message.clone());
@@ -143,19 +147,22 @@ fn open(
     interrupt: &Arc<AtomicBool>,
 ) -> Result<Session<Client>, StepError> {
     let Target { host, port, .. } = target;
-    let stream = dial::reach(host, *port, interrupt)?;
+    let (name, at, flag) = (host.clone(), *port, interrupt.clone());
+    let stream = interrupt::unless(interrupt, move || dial::reach(&name, at, &flag))??;
     let io = |e: std::io::Error| error(ErrorKind::System, format!("setting up the control connection: {e}"));
     let (local, peer) = (stream.local_addr().map_err(io)?, stream.peer_addr().map_err(io)?);
     prepare_socket(&stream).map_err(io)?;
-    let halves = secure::connect(stream, &target.key, CONNECT).map_err(|e| {
-        let kind = match e {
-            SecureError::Preamble(_) => ErrorKind::Protocol,
-            SecureError::Timeout { .. } => ErrorKind::Timeout,
-            SecureError::Io { .. } => ErrorKind::PeerLost,
-            _ => ErrorKind::Refused,
-        };
-        error(kind, format!("{host}:{port}: {e}"))
-    })?;
+    let key = target.key.clone();
+    let halves =
+        interrupt::unless(interrupt, move || secure::connect(stream, &key, CONNECT))?.map_err(|e| {
+            let kind = match e {
+                SecureError::Preamble(_) => ErrorKind::Protocol,
+                SecureError::Timeout { .. } => ErrorKind::Timeout,
+                SecureError::Io { .. } => ErrorKind::PeerLost,
+                _ => ErrorKind::Refused,
+            };
+            error(kind, format!("{host}:{port}: {e}"))
+        })?;
     let link = Link::new(halves, (local, peer)).map_err(io)?;
     Ok(Session::new(Client::new(Patience::default()), clock.clone(), link, interrupt.clone()))
 }
@@ -238,7 +245,7 @@ fn greet(session: &mut Session<Client>, plan: PlanRequest, doc: &ResultDoc) -> R
         }
         Some(ClientEvent::Over(over)) => Err(over),
         Some(_) => Err(error(ErrorKind::Protocol, "the peer did not answer the greeting in order")),
-        None => Err(error(ErrorKind::Interrupted, "interrupted by the user")),
+        None => Err(interrupt::error()),
     }
 }
 
@@ -374,7 +381,7 @@ impl Turns<'_> {
         let stopped = half.error.clone();
         self.pending = Some(Pending { step, spec: spec.clone(), half });
         match stopped {
-            Some(why) if why.kind == ErrorKind::Interrupted => Err(why),
+            Some(why) if why.kind.is_interruption() => Err(why),
             _ => Ok(()),
         }
     }

@@ -11,6 +11,7 @@ use pathproof_api::socket::may_pass;
 use pathproof_model::{ErrorKind, StepError};
 
 use crate::channels::Way;
+use crate::interrupt;
 
 /// How long an address may take to answer, all attempts together.
 pub const CONNECT: Duration = Duration::from_secs(5);
@@ -58,7 +59,7 @@ pub fn reach(host: &str, port: u16, interrupt: &AtomicBool) -> Result<TcpStream,
             return Err(last);
         }
         if interrupt.load(Ordering::Relaxed) {
-            return Err(error(ErrorKind::Interrupted, "interrupted by the user"));
+            return Err(interrupt::error());
         }
         std::thread::sleep(PAUSE.min(within));
         left = again;

@@ -1,68 +1,283 @@
 //! Keeps the result document on disk current: written whole after every step, never half.
+//!
+//! Regular files only. A symbolic link's target is written and the link stays; what is no file is written to as it is
+//! where that makes sense (`/dev/null`, a terminal, a pipe that somebody reads from), else refused with a sentence. A
+//! new version has no name until it is complete (`O_TMPFILE`), so whatever ends this process leaves no temporary file.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, ErrorKind as Io, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::ResultDoc;
 use pathproof_report::{Json, Render};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+
+use crate::input;
+
+/// Largest document that is read; a day over many lanes stays far below it.
+const DOCUMENT_BYTES_MAX: u64 = 256 << 20;
+/// Links to links that are followed, as the kernel does.
+const LINKS_MAX: usize = 40;
 
 /// Where a document goes, and how.
 #[derive(Clone, Debug)]
 pub struct DocumentFile {
-    path: PathBuf,
+    /// As typed, for messages.
+    typed: PathBuf,
+    to: To,
+}
+
+#[derive(Clone, Debug)]
+enum To {
+    /// A regular file, whether it is there yet or not.
+    File(PathBuf),
+    /// No file: it gets the finished document, once.
+    Stream(Arc<File>),
+}
+
+/// Held while a new version has two names, so that an end by a second signal does not fall between.
+static RENAMING: Mutex<()> = Mutex::new(());
+
+fn renaming() -> MutexGuard<'static, ()> {
+    RENAMING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits, briefly, until no document is just being put in its place.
+pub fn settle() {
+    let until = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < until && RENAMING.try_lock().is_err() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether `-o` names standard output: the document then is the report.
+pub fn is_stdout(path: &Path) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
 }
 
 impl DocumentFile {
-    /// Checks before anything is measured that the file can be written. `-` (standard output) needs no file.
+    /// Checks before anything is measured that the document can be written. Standard output needs no file.
     pub fn prepare(path: &Path) -> Result<Option<DocumentFile>> {
-        if path == Path::new("-") {
+        if is_stdout(path) {
             return Ok(None);
         }
-        if path.is_dir() {
-            bail!("-o {} is a directory; name a file in it", path.display());
+        let typed = path.to_path_buf();
+        let to = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => bail!("-o {} is a directory; name a file in it", path.display()),
+            Ok(found) if found.is_file() => To::File(fs::canonicalize(path)?),
+            Ok(found) => To::Stream(Arc::new(open_stream(path, &found)?)),
+            Err(error) if error.kind() == Io::NotFound => To::File(behind_links(path)?),
+            Err(error) => return Err(error).with_context(|| format!("cannot write -o {}", path.display())),
+        };
+        if let To::File(file) = &to {
+            can_be_written(file).with_context(|| {
+                format!(
+                    "cannot write -o {}; choose a file in a folder that exists and is writable",
+                    path.display()
+                )
+            })?;
         }
-        let file = DocumentFile { path: path.to_path_buf() };
-        let probe = file.temporary();
-        File::create(&probe).with_context(|| {
-            format!(
-                "cannot write beside -o {}; choose a directory that exists and is writable",
-                path.display()
-            )
-        })?;
-        let _ = fs::remove_file(&probe);
-        Ok(Some(file))
+        Ok(Some(DocumentFile { typed, to }))
     }
 
-    fn temporary(&self) -> PathBuf {
-        let mut name = self.path.file_name().unwrap_or_default().to_os_string();
-        name.push(format!(".{}.tmp", std::process::id()));
-        self.path.with_file_name(name)
+    /// Writes the document as far as it goes. A failure leaves the former version in place. What is no file waits for
+    /// the finished document.
+    pub fn keep(&self, doc: &ResultDoc) -> Result<()> {
+        if let To::File(_) = self.to { self.write(doc) } else { Ok(()) }
     }
 
-    /// Writes the document: temporary file, fsync, rename. A failure leaves the former version in place.
+    /// Writes the finished document.
     pub fn write(&self, doc: &ResultDoc) -> Result<()> {
-        let temporary = self.temporary();
-        let written = (|| -> std::io::Result<()> {
-            let mut file = BufWriter::new(File::create(&temporary)?);
-            Json.render(doc, &mut file)?;
-            file.flush()?;
-            file.get_ref().sync_all()?;
-            fs::rename(&temporary, &self.path)
-        })();
-        written.inspect_err(|_| drop(fs::remove_file(&temporary))).with_context(|| {
+        let mut json = Vec::new();
+        Json.render(doc, &mut json)?;
+        match &self.to {
+            To::File(path) => write_file(path, &json),
+            To::Stream(stream) => stream.as_ref().write_all(&json),
+        }
+        .with_context(|| {
             format!(
                 "cannot write the result to {}; free some space or choose another place",
-                self.path.display()
+                self.typed.display()
             )
         })
     }
 }
 
+/// Opens what is no regular file, where a document may go there.
+fn open_stream(path: &Path, found: &Metadata) -> Result<File> {
+    let kind = found.file_type();
+    let (major, minor) = (rustix::fs::major(found.rdev()), rustix::fs::minor(found.rdev()));
+    // Documentation/admin-guide/devices.txt: null, zero, full; consoles, /dev/tty and pseudo-terminals. Merely opening another device
+    // may do something (a watchdog starts, a tape rewinds).
+    let harmless = matches!((major, minor), (1, 3 | 5 | 7) | (4, 0..=63) | (5, 0) | (136..=143, _));
+    let mut how = OpenOptions::new();
+    how.write(true);
+    if kind.is_char_device() && harmless {
+        let noctty = OFlags::NOCTTY.bits() as i32;
+        return how
+            .custom_flags(noctty)
+            .open(path)
+            .with_context(|| format!("cannot write -o {}", path.display()));
+    }
+    if kind.is_fifo() {
+        let opened = match how.custom_flags(OFlags::NONBLOCK.bits() as i32).open(path) {
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
+                bail!("-o {} is a pipe that nobody reads from; start its reader first", path.display())
+            }
+            other => other.with_context(|| format!("cannot write -o {}", path.display()))?,
+        };
+        // A reader that is slow is waited for, as on standard output.
+        rustix::fs::fcntl_setfl(&opened, OFlags::empty())?;
+        return Ok(opened);
+    }
+    let what = match kind {
+        kind if kind.is_block_device() || kind.is_char_device() => "a device",
+        kind if kind.is_socket() => "a socket",
+        _ => "no file",
+    };
+    bail!("-o {} is {what}, and a document goes into a regular file; name one", path.display())
+}
+
+/// The file that a symbolic link leads to, also where that is not there yet.
+fn behind_links(path: &Path) -> Result<PathBuf> {
+    let mut at = path.to_path_buf();
+    for _ in 0..LINKS_MAX {
+        match fs::read_link(&at) {
+            Ok(link) => at = folder(&at).join(link),
+            Err(_) => return Ok(at),
+        }
+    }
+    bail!("-o {} is a symbolic link that leads in a circle; name a file", path.display())
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn can_be_written(path: &Path) -> io::Result<()> {
+    if path.file_name().is_none() {
+        return Err(Io::IsADirectory.into());
+    }
+    match Fresh::create(path) {
+        Ok(_) => Ok(()),
+        // A folder that takes no new file may still hold one that can be written.
+        Err(error) => OpenOptions::new().write(true).open(path).map(drop).map_err(|_| error),
+    }
+}
+
+fn write_file(path: &Path, json: &[u8]) -> io::Result<()> {
+    let former = fs::metadata(path).ok();
+    match replace(path, json, former.as_ref()) {
+        // In a container the file may be mounted by itself; elsewhere the folder may be read-only, or the file have an
+        // owner that this user cannot give away. The file as it is can be written all the same, if not at one stroke.
+        Err(error)
+            if former.is_some()
+                && matches!(
+                    error.kind(),
+                    Io::ResourceBusy | Io::PermissionDenied | Io::ReadOnlyFilesystem | Io::CrossesDevices
+                ) =>
+        {
+            in_place(path, json).map_err(|_| error)
+        }
+        other => other,
+    }
+}
+
+fn in_place(path: &Path, json: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(path)?;
+    file.write_all(json)?;
+    file.set_len(json.len() as u64)?;
+    file.sync_all()
+}
+
+/// Puts a complete new version in the place of the former one, with its owner and permissions.
+fn replace(path: &Path, json: &[u8], former: Option<&Metadata>) -> io::Result<()> {
+    let mut fresh = Fresh::create(path)?;
+    fresh.file.write_all(json)?;
+    if let Some(former) = former {
+        let own = fresh.file.metadata()?;
+        if (own.uid(), own.gid()) != (former.uid(), former.gid()) {
+            std::os::unix::fs::fchown(&fresh.file, Some(former.uid()), Some(former.gid()))?;
+        }
+        fresh.file.set_permissions(Permissions::from_mode(former.mode() & 0o7777))?;
+    }
+    fresh.file.sync_all()?;
+    fresh.put(path)?;
+    // The name as well must survive a loss of power. Not every file system can promise that.
+    let _ = File::open(folder(path)).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+/// A new version that is not in its place yet.
+struct Fresh {
+    file: File,
+    /// A name beside its place, which it needs only while it is put there (the former version must be replaced at one
+    /// stroke, and only a rename does that), or from the start where the file system knows no files without a name.
+    beside: PathBuf,
+    named: bool,
+}
+
+impl Fresh {
+    fn create(path: &Path) -> io::Result<Fresh> {
+        let beside = folder(path).join(OsString::from(format!(".pathproof-{}.tmp", std::process::id())));
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let all = Mode::from_raw_mode(0o666);
+        if let Ok(unnamed) = rustix::fs::open(folder(path), flags, all) {
+            return Ok(Fresh { file: File::from(unnamed), beside, named: false });
+        }
+        let create = || OpenOptions::new().write(true).create_new(true).open(&beside);
+        let file = create().or_else(|error| match error.kind() {
+            // Left by a process that had our number and was killed.
+            Io::AlreadyExists => fs::remove_file(&beside).and_then(|()| create()),
+            _ => Err(error),
+        })?;
+        Ok(Fresh { file, beside, named: true })
+    }
+
+    fn put(mut self, path: &Path) -> io::Result<()> {
+        let _held = renaming();
+        if !self.named {
+            let own = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
+            let link = |to: &Path| {
+                rustix::fs::linkat(CWD, &own, CWD, to, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from)
+            };
+            match link(path) {
+                Err(error) if error.kind() == Io::AlreadyExists => {}
+                other => return other,
+            }
+            link(&self.beside).or_else(|error| match error.kind() {
+                Io::AlreadyExists => fs::remove_file(&self.beside).and_then(|()| link(&self.beside)),
+                _ => Err(error),
+            })?;
+            self.named = true;
+        }
+        fs::rename(&self.beside, path)?;
+        self.named = false;
+        Ok(())
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if self.named {
+            let _ = fs::remove_file(&self.beside);
+        }
+    }
+}
+
 /// Reads a document from a file.
 pub fn read(path: &Path) -> Result<ResultDoc> {
-    let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes =
+        input::read(path, DOCUMENT_BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;
     let doc: ResultDoc = serde_json::from_slice(&bytes)
         .with_context(|| format!("{} is not a pathproof result document", path.display()))?;
     if doc.schema != pathproof_model::result::SCHEMA {

@@ -161,7 +161,11 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
             }
             // Out of file descriptors or the like: it passes, but must not spin.
             Err(error) => {
-                tracing::warn!("accept: {error}");
+                let advice = crate::descriptors::advice(&error);
+                tracing::warn!(
+                    "a connection cannot be taken: {}",
+                    advice.unwrap_or_else(|| error.to_string())
+                );
                 std::thread::sleep(Duration::from_millis(100));
             }
         }

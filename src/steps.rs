@@ -308,7 +308,14 @@ pub fn step_error(error: &TransportError) -> StepError {
         TransportError::Resource { .. } => ErrorKind::Resource,
         _ => ErrorKind::System,
     };
-    StepError { kind, message: error.to_string() }
+    let (kind, message) = match error {
+        TransportError::Io { operation, source } => match crate::descriptors::advice(source) {
+            Some(advice) => (ErrorKind::Resource, format!("{operation}: {advice}")),
+            None => (kind, error.to_string()),
+        },
+        _ => (kind, error.to_string()),
+    };
+    StepError { kind, message }
 }
 
 /// A half that has nothing but an error.

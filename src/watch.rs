@@ -76,7 +76,7 @@ impl Keeper {
 impl Observer for Keeper {
     fn event(&mut self, event: &RunEvent<'_>) {
         if let RunEvent::Opened { doc } | RunEvent::StepEnded { doc } = event
-            && let Err(error) = self.file.write(doc)
+            && let Err(error) = self.file.keep(doc)
         {
             tracing::warn!("{error:#}");
         }

@@ -5,6 +5,7 @@ use pathproof_model::{Direction, MigrateSpec, MtuSpec, Plan, ReachSpec, StepSpec
 
 use super::raw::CheckArgs;
 use super::run::ClientRun;
+use crate::input;
 
 const MS: u64 = 1_000_000;
 
@@ -25,9 +26,9 @@ pub fn run(args: CheckArgs) -> Result<u8> {
     client.criteria.expect(args.expect_rate.map(|rate| rate.0), args.expect_mtu);
     let plan = match &args.plan {
         Some(file) => {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("cannot read --plan {}", file.display()))?;
-            let plan: Plan = toml::from_str(&text).with_context(|| {
+            let text =
+                input::read_text(file).with_context(|| format!("cannot read --plan {}", file.display()))?;
+            let plan: Plan = input::parse_toml(&text).with_context(|| {
                 format!("--plan {} is not a plan; see docs/RESULT-FORMAT.md", file.display())
             })?;
             Plan { command: "check".into(), ..plan }

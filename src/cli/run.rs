@@ -10,12 +10,12 @@ use pathproof_report::{Hlog, Json, Render, Text};
 
 use super::raw::{ClientArgs, Format};
 use crate::coordinate::{self, Target};
-use crate::document::DocumentFile;
+use crate::document::{self, DocumentFile};
 use crate::registry::Registry;
 use crate::secure::Key;
 use crate::serve::{Listening, Settings};
 use crate::watch::{JsonStream, Keeper, Observers, Progress};
-use crate::{host, interrupt, precheck, terminal};
+use crate::{host, input, interrupt, precheck, terminal};
 
 /// What becomes of a finished document, for every command that makes one.
 pub struct Sink {
@@ -26,7 +26,7 @@ pub struct Sink {
 impl Sink {
     /// Checks before anything is measured that `output` can be written. `-` is the document on standard output.
     pub fn prepare(output: Option<&Path>, format: Format) -> Result<Sink> {
-        let to_stdout = output == Some(Path::new("-"));
+        let to_stdout = output.is_some_and(document::is_stdout);
         let file = output.map(DocumentFile::prepare).transpose()?.flatten();
         Ok(Sink { file, format: if to_stdout { Format::Json } else { format } })
     }
@@ -71,7 +71,7 @@ pub struct ClientRun {
 pub fn read_key(key: Option<&str>, file: Option<&Path>) -> Result<Option<String>> {
     let key = match (key, file) {
         (Some(key), _) => key.to_string(),
-        (None, Some(file)) => std::fs::read_to_string(file)
+        (None, Some(file)) => input::read_text(file)
             .with_context(|| format!("cannot read --key-file {}", file.display()))?
             .trim()
             .to_string(),
@@ -86,8 +86,8 @@ pub fn read_key(key: Option<&str>, file: Option<&Path>) -> Result<Option<String>
 /// Limits from a file, or the built-in ones.
 pub fn read_criteria(file: Option<&Path>) -> Result<Criteria> {
     let Some(file) = file else { return Ok(Criteria::default()) };
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("cannot read --criteria {}", file.display()))?;
+    let text =
+        input::read_text(file).with_context(|| format!("cannot read --criteria {}", file.display()))?;
     Criteria::from_toml(&text).with_context(|| format!("in --criteria {}", file.display()))
 }
 

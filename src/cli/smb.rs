@@ -98,7 +98,7 @@ fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
 }
 
 fn read_password(file: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(file)
+    let text = crate::input::read_text(file)
         .with_context(|| format!("cannot read --password-file {}", file.display()))?;
     let password = text.lines().next().unwrap_or_default();
     if password.is_empty() {

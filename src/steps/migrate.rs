@@ -147,11 +147,15 @@ pub fn policy_of(spec: &MigrateSpec) -> Result<Policy, StepError> {
     Ok(policy)
 }
 
+/// Largest log that is replayed: ten million pages.
+const LOG_BYTES_MAX: u64 = 64 << 20;
+
 /// The pattern that a specification names.
 pub fn pattern_of(spec: &MigrateSpec) -> Result<Pattern, StepError> {
     if let Some(file) = spec.pattern.strip_prefix("replay=") {
-        let text = std::fs::read_to_string(file)
-            .map_err(|e| invalid(format!("the recorded dirty log {file} cannot be read: {e}")))?;
+        let text = crate::input::read(file.as_ref(), LOG_BYTES_MAX)
+            .and_then(|bytes| Ok(String::from_utf8(bytes)?))
+            .map_err(|e| invalid(format!("the recorded dirty log {file} cannot be read: {e:#}")))?;
         let log: Result<Vec<u64>, _> =
             text.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::parse).collect();
         let log =
@@ -855,9 +859,7 @@ fn await_ready(
 fn refusal(received: Received, when: &str) -> StepError {
     match received {
         Received::Lost(error) | Received::PeerFailed(error) => error,
-        Received::Interrupted => {
-            StepError { kind: ErrorKind::Interrupted, message: "interrupted by the user".into() }
-        }
+        Received::Interrupted => crate::interrupt::error(),
         Received::PeerDone => {
             StepError { kind: ErrorKind::PeerLost, message: format!("the source gave the step up {when}") }
         }

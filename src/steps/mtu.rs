@@ -253,7 +253,7 @@ fn await_peer(context: &mut Context<'_>) -> Option<StepError> {
 }
 
 fn interrupted() -> StepError {
-    StepError { kind: ErrorKind::Interrupted, message: "interrupted by the user".into() }
+    crate::interrupt::error()
 }
 
 /// What to probe between.

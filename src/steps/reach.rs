@@ -85,10 +85,7 @@ fn ask(spec: &ReachSpec, context: &mut Context<'_>) -> Half {
                 break;
             }
             Received::Interrupted => {
-                half.error = Some(StepError {
-                    kind: ErrorKind::Interrupted,
-                    message: "interrupted by the user".into(),
-                });
+                half.error = Some(crate::interrupt::error());
                 break;
             }
             Received::Nothing | Received::PeerDone => {

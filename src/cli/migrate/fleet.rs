@@ -8,7 +8,7 @@ use pathproof_model::migrate::FleetPlan;
 use pathproof_model::units::{Bytes, Nanoseconds};
 use serde_json::json;
 
-use crate::terminal;
+use crate::{input, terminal};
 
 /// Answers the plan in `file` on standard output, as a table or as JSON.
 pub fn answer(file: &Path, as_json: bool) -> Result<()> {
@@ -17,9 +17,8 @@ pub fn answer(file: &Path, as_json: bool) -> Result<()> {
 }
 
 fn read(file: &Path) -> Result<FleetPlan> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read --plan {}", file.display()))?;
-    toml::from_str(&text)
+    let text = input::read_text(file).with_context(|| format!("cannot read --plan {}", file.display()))?;
+    input::parse_toml(&text)
         .with_context(|| format!("--plan {} is not a fleet plan; see docs/MEASUREMENT.md", file.display()))
 }
 

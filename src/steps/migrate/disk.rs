@@ -41,10 +41,8 @@ pub fn open(file: &str) -> Result<(File, u64), StepError> {
             "the disk file {file} cannot be read: {e}; name a disk image or a block device that you may read"
         ),
     };
-    let mut opened = File::open(file).map_err(fail)?;
-    if opened.metadata().map_err(fail)?.is_dir() {
-        return Err(fail(io::ErrorKind::IsADirectory.into()));
-    }
+    let mut opened = crate::input::open(file.as_ref(), crate::input::Source::Disk)
+        .map_err(|why| fail(io::Error::other(format!("{why:#}"))))?;
     // Not its metadata: a block device has no length there.
     let bytes = opened.seek(SeekFrom::End(0)).map_err(fail)?;
     if bytes == 0 {

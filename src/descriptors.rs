@@ -1,0 +1,68 @@
+//! File descriptors: as many as the system allows are taken, and too few are said as such, with the fix.
+
+use std::io;
+
+use pathproof_model::{ErrorKind, StepError};
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// Descriptors that a step needs beside those of its lanes (netlink, `/proc`, timers).
+const SPARE: u64 = 12;
+
+/// Raises the limit to what the administrator allows: the usual soft limit of 1024 is for programs that use `select`.
+pub fn allow_all() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where it may not be raised, it stays.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+fn open_now() -> u64 {
+    std::fs::read_dir("/proc/self/fd").map_or(0, |list| list.count() as u64)
+}
+
+/// Whether a step that opens `needed` sockets at this end can have them.
+pub fn check(needed: u64) -> Result<(), StepError> {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return Ok(()) };
+    let (open, wanted) = (open_now(), needed.saturating_add(SPARE));
+    if open.saturating_add(wanted) <= limit {
+        return Ok(());
+    }
+    let message = format!(
+        "the step needs {needed} sockets, and this process may open {limit} files, of which {open} are open; ask for fewer \
+         lanes, or raise the limit before the start (ulimit -n {})",
+        open.saturating_add(wanted).next_power_of_two().max(1024)
+    );
+    Err(StepError { kind: ErrorKind::Resource, message })
+}
+
+/// What an error of the system means, where it is about too few descriptors.
+pub fn advice(error: &io::Error) -> Option<String> {
+    let all = |whose: &str, fix: &str| {
+        format!("{whose} has no file descriptor left; ask for fewer lanes, or {fix}")
+    };
+    match error.raw_os_error()? {
+        libc::EMFILE => Some(all("this process", "raise its limit before the start (ulimit -n 65536)")),
+        libc::ENFILE => Some(all("this host", "raise its limit (sysctl fs.file-max)")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_few_are_said_with_the_fix() {
+        check(1).unwrap();
+        let error = check(u64::from(u32::MAX)).unwrap_err();
+        assert!(
+            error.kind == ErrorKind::Resource && error.message.contains("ulimit -n"),
+            "{}",
+            error.message
+        );
+        for code in [libc::EMFILE, libc::ENFILE] {
+            assert!(advice(&io::Error::from_raw_os_error(code)).unwrap().contains("no file descriptor"));
+        }
+        assert_eq!(advice(&io::Error::from_raw_os_error(libc::EIO)), None);
+    }
+}

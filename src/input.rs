@@ -1,0 +1,156 @@
+//! Files that the command line names: a bounded amount is read, and nothing is waited for. A device is never
+//! opened, since opening alone may do something; a pipe is read while somebody writes to it.
+
+use std::fs::{self, File, FileType, OpenOptions};
+use std::io::{ErrorKind as Io, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use pathproof_model::units::Bytes;
+use rustix::fs::OFlags;
+use serde::de::DeserializeOwned;
+
+/// Largest file of settings: a key, limits, a plan.
+pub const SETTINGS_BYTES_MAX: u64 = 1 << 20;
+
+/// How long a pipe's writer may take (`--key-file <(…)`).
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A regular file or a pipe.
+    File,
+    /// A regular file or a block device.
+    Disk,
+}
+
+/// Opens a file for reading; never waits, and never opens what is not of that kind.
+pub fn open(path: &Path, source: Source) -> Result<File> {
+    let fits = |kind: FileType| {
+        kind.is_file()
+            || match source {
+                Source::File => kind.is_fifo(),
+                Source::Disk => kind.is_block_device(),
+            }
+    };
+    let refuse = |kind: FileType| -> Result<File> {
+        let what = match kind {
+            kind if kind.is_dir() => "a directory",
+            kind if kind.is_fifo() => "a pipe",
+            kind if kind.is_socket() => "a socket",
+            _ => "a device",
+        };
+        bail!("it is {what} and not a file; name a file")
+    };
+    let kind = fs::metadata(path)?.file_type();
+    if !fits(kind) {
+        return refuse(kind);
+    }
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    // It may have been replaced since it was looked at.
+    let kind = file.metadata()?.file_type();
+    if fits(kind) { Ok(file) } else { refuse(kind) }
+}
+
+/// The whole of a file of at most `bytes_max`.
+pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
+    let mut file = open(path, Source::File)?;
+    let too_large = || format!("it is larger than the {} that are read", Bytes(bytes_max));
+    let size = file.metadata()?;
+    if size.len() > bytes_max {
+        bail!(too_large());
+    }
+    let until = Instant::now() + PATIENCE;
+    let mut bytes = Vec::new();
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) if bytes.is_empty() && size.file_type().is_fifo() => {
+                bail!("it is a pipe that nobody writes to; put the contents into a file")
+            }
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(&piece[..count]),
+            Err(error) if error.kind() == Io::Interrupted => {}
+            Err(error) if error.kind() == Io::WouldBlock => {
+                if Instant::now() >= until {
+                    bail!(
+                        "nothing came from it within {} s; put the contents into a file",
+                        PATIENCE.as_secs()
+                    );
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        if bytes.len() as u64 > bytes_max {
+            bail!(too_large());
+        }
+    }
+}
+
+/// The text of a file of settings.
+pub fn read_text(path: &Path) -> Result<String> {
+    let bytes = read(path, SETTINGS_BYTES_MAX)?;
+    String::from_utf8(bytes).context("it is not text in UTF-8")
+}
+
+/// What a file of settings means. The reason of a mistake is one sentence with its line.
+pub fn parse_toml<T: DeserializeOwned>(text: &str) -> Result<T> {
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+        anyhow::anyhow!("line {line}: {}", error.message())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_refused_at_once_and_a_pipe_is_read_while_somebody_writes() {
+        let folder = std::env::temp_dir().join(format!("pathproof-input-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let pipe = folder.join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let began = Instant::now();
+        for (path, why) in [
+            (pipe.as_path(), "nobody writes"),
+            (Path::new("/dev/zero"), "a device"),
+            (folder.as_path(), "a directory"),
+            (Path::new("/nowhere"), "No such file"),
+        ] {
+            let error = format!("{:#}", read(path, 10).unwrap_err());
+            assert!(error.contains(why), "{path:?}: {error}");
+        }
+        assert!(open(&pipe, Source::Disk).is_err());
+        assert!(began.elapsed() < Duration::from_secs(1));
+        let (name, writing) = (pipe.clone(), std::sync::mpsc::channel::<()>());
+        let writer = std::thread::spawn(move || {
+            // Opened for both, so that it does not wait for the reader.
+            let mut file = OpenOptions::new().read(true).write(true).open(name).unwrap();
+            std::io::Write::write_all(&mut file, b"through a pipe").unwrap();
+            writing.0.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(300));
+        });
+        writing.1.recv().unwrap();
+        assert_eq!(read(&pipe, 100).unwrap(), b"through a pipe");
+        writer.join().unwrap();
+        let sparse = folder.join("sparse");
+        File::create(&sparse).unwrap().set_len(1 << 40).unwrap();
+        assert!(read(&sparse, DOCUMENT).unwrap_err().to_string().contains("256 MiB"));
+        fs::remove_dir_all(folder).unwrap();
+    }
+
+    const DOCUMENT: u64 = 256 << 20;
+
+    #[test]
+    fn a_mistake_is_one_line() {
+        let error = parse_toml::<pathproof_model::Plan>("seed = 1\nsteps = 7\n").unwrap_err().to_string();
+        assert!(error.starts_with("line 2: ") && !error.contains('\n'), "{error}");
+    }
+}
