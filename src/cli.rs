@@ -25,11 +25,14 @@ use clap::{CommandFactory, Parser};
 pub use pathproof_model::verdict::EXIT_COULD_NOT_RUN;
 pub use run::ClientRun;
 
-use crate::{descriptors, terminal};
+use crate::{descriptors, guardian, terminal};
 
 /// Runs the command that was typed.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(nics) = guardian::ordered(&args) {
+        return guardian::run(&nics);
+    }
     descriptors::allow_all();
     let raw = match raw::Raw::try_parse_from(&args) {
         Ok(raw) => raw,

@@ -15,12 +15,14 @@ mod netlink;
 mod nics;
 mod rdma;
 mod route;
+mod set_link;
 mod snmp;
 mod system;
 
 pub use counters::{NicBytes, nic_bytes};
 pub use links::{LinkChange, LinkEvents};
 pub use route::{mtu_of_route, nic_for_route, routes};
+pub use set_link::SettableLink;
 pub use snmp::tcp_checksum_errors;
 pub use system::memory_available_bytes;
 

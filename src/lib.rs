@@ -9,6 +9,7 @@ pub mod coordinate;
 pub mod descriptors;
 pub mod dial;
 pub mod document;
+pub mod guardian;
 pub mod host;
 pub mod input;
 pub mod interrupt;

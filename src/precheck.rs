@@ -35,6 +35,17 @@ pub fn check(plan: &Plan, registry: &Registry, here: &Environment) -> Result<()>
     Ok(())
 }
 
+/// Whether the NICs that are to fail can: they are up, and may be taken down by this user. Asks the kernel.
+pub fn touch(plan: &Plan) -> Result<()> {
+    for traffic in plan.steps.iter().filter_map(StepSpec::traffic) {
+        if let Some(fail) = traffic.options.get("fail") {
+            crate::guardian::check(&steps::failing_nics(fail, traffic.time_ns)?)
+                .map_err(anyhow::Error::msg)?;
+        }
+    }
+    Ok(())
+}
+
 /// What this host lacks for `plan`, if it lacks something.
 pub fn missing(plan: &Plan, registry: &Registry) -> Option<StepError> {
     let transports = plan.steps.iter().filter_map(StepSpec::over).filter_map(|over| registry.get(over).ok());
@@ -91,7 +102,7 @@ fn lanes(
         nics.split('+').try_for_each(|nic| has_nic(here, nic))?;
     }
     if let Some(fail) = options.get("fail") {
-        let nics = steps::failing_nics(fail)?;
+        let nics = steps::failing_nics(fail, u64::MAX)?;
         nics.iter().try_for_each(|nic| has_nic(here, nic))?;
         if options.contains_key("watch_links") {
             bail!(

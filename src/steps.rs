@@ -281,10 +281,11 @@ pub fn stripe_options(kind: StepKind) -> &'static [LaneOption] {
     traffic::multi::options(kind)
 }
 
-/// The NICs that `--fail` names.
-pub fn failing_nics(text: &str) -> anyhow::Result<Vec<String>> {
-    let saboteur = traffic::multi::Saboteur::parse(text).map_err(|e| anyhow::anyhow!(e.message))?;
-    Ok(saboteur.nics())
+/// The NICs that `--fail` names, all of which fail within the window.
+pub fn failing_nics(text: &str, window_ns: u64) -> anyhow::Result<Vec<String>> {
+    let plan = traffic::multi::FailPlan::parse(text).map_err(|e| anyhow::anyhow!(e.message))?;
+    plan.check(window_ns).map_err(|e| anyhow::anyhow!(e.message))?;
+    Ok(plan.nics())
 }
 
 /// Whether a step of this kind can go by the verb that it asks for.

@@ -9,6 +9,8 @@ mod bulk;
 mod cli;
 mod documents;
 mod edges;
+mod failing;
+mod files;
 mod histograms;
 mod idle;
 mod loopback;

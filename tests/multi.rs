@@ -65,7 +65,11 @@ impl TwoNics {
 
     pub fn at(&self, host: usize, args: &[&str]) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.names[host]]).args(args).env_remove("PATHPROOF_KEY");
+        // The tests themselves may run under nohup.
+        command
+            .args(["netns", "exec", &self.names[host], "env", "--default-signal"])
+            .args(args)
+            .env_remove("PATHPROOF_KEY");
         command
     }
 
@@ -105,7 +109,7 @@ impl TwoNics {
         Server::spawn(self.at(1, &[BINARY, "serve", "--listen", "0.0.0.0:7797", "--key", KEY]))
     }
 
-    fn stream(&self, args: &[&str]) -> Command {
+    pub fn stream(&self, args: &[&str]) -> Command {
         let mut all = vec![BINARY, "bench", "stream", "10.63.1.2:7797", "--key", KEY, "--format", "json"];
         // A virtual link has no speed to be held against.
         all.extend(["--over", "multi", "--expect-rate", "1Mbit/s"]);

@@ -121,6 +121,7 @@ impl ClientRun {
         let registry = Registry::new();
         let observed = host::observe();
         precheck::check(plan, &registry, &observed.environment)?;
+        precheck::touch(plan)?;
         if let Some(error) = precheck::missing(plan, &registry) {
             let mut doc = coordinate::empty_document(Some(plan.clone()), Some(self.target.label.clone()));
             (doc.environment.client, doc.error) = (Some(observed.environment), Some(error));

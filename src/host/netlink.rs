@@ -3,7 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
@@ -19,6 +22,14 @@ pub(super) fn dump(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlink
 /// One thing.
 pub(super) fn one(question: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
     ask(question, NLM_F_REQUEST).map(|answers| answers.into_iter().next())
+}
+
+/// For [`change`]: make it, unless it is there.
+pub(super) const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
+
+/// Changes something; the kernel has done it when this returns.
+pub(super) fn change(order: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    ask(order, NLM_F_REQUEST | NLM_F_ACK | flags).map(drop)
 }
 
 /// One question of a type that the message library does not know; returns the body of the answer.
@@ -72,6 +83,7 @@ fn ask(question: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlink
             match message.payload {
                 NetlinkPayload::InnerMessage(answer) => answers.push(answer),
                 NetlinkPayload::Done(_) => return Ok(answers),
+                NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 _ => {}
             }

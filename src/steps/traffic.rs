@@ -159,8 +159,13 @@ impl Runner for Traffic {
         verbs::check_congestion(session.end, &spec.options)?;
         let multi = multi::plan(&spec.over, &spec.options, session, setup.paths)?;
         let fail = spec.options.get(multi::FAIL).filter(|_| session.end == End::Client);
-        let saboteur = fail.map(|text| multi::Saboteur::parse(text)).transpose()?;
+        let saboteur = match (fail, &multi) {
+            (Some(text), Some(over)) => Some(multi::Saboteur::station(text, spec, over)?),
+            _ => None,
+        };
         let outward = lanes_outward(spec);
+        let sockets = outward.len() * multi.as_ref().map_or(1, multi::Plan::paths);
+        crate::descriptors::check(sockets as u64)?;
         let mut lanes = Vec::with_capacity(outward.len());
         for (index, outward) in outward.into_iter().enumerate() {
             let index = index as u32;
@@ -368,7 +373,12 @@ impl Prepared for Lanes {
             };
             let (error, seen) = conduct(context, end, &spec, crew, links);
             let outcomes: Vec<LaneOutcome> = threads.into_iter().filter_map(|t| t.join().ok()).collect();
-            let mut failures = sabotage.and_then(|thread| thread.join().ok()).unwrap_or_default();
+            let (mut failures, unplayed) = match sabotage.map(|thread| thread.join()) {
+                None => (vec![], None),
+                Some(Ok(played)) => played,
+                Some(Err(_)) => (vec![], Some(invalid("the thread that plays failures ended early".into()))),
+            };
+            let error = error.or(unplayed);
             failures.extend(seen);
             ((outcomes, error), failures)
         });
@@ -528,9 +538,7 @@ fn conduct(
 fn refusal(received: Received, when: &str) -> StepError {
     match received {
         Received::Lost(error) | Received::PeerFailed(error) => error,
-        Received::Interrupted => {
-            StepError { kind: ErrorKind::Interrupted, message: "interrupted by the user".into() }
-        }
+        Received::Interrupted => crate::interrupt::error(),
         Received::PeerDone => {
             StepError { kind: ErrorKind::PeerLost, message: format!("the client gave the step up {when}") }
         }

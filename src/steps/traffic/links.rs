@@ -119,7 +119,7 @@ impl Links {
             let at_ns = at.ns_since(self.window);
             if !change.up {
                 let (nic, down_tick_ns) = (change.nic.clone(), lanes_at.0);
-                self.failures.push(Failure { nic, down_ns: at_ns, down_tick_ns, up: None, error: None });
+                self.failures.push(Failure { nic, down_ns: at_ns, down_tick_ns, up: None });
             } else if let Some(failure) =
                 self.failures.iter_mut().rfind(|f| f.nic == change.nic && f.up.is_none())
             {

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use pathproof_multi::{PATHS_MAX, PathSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::RealClock;
+use crate::guardian::Guardian;
 use crate::host::{NicBytes, nic_bytes};
 use crate::steps::{End, SessionFacts};
 
@@ -70,6 +70,11 @@ impl Plan {
     /// For each path the index of the server's interface that it leads to.
     pub fn leads_to(&self) -> Vec<u32> {
         self.towards.clone()
+    }
+
+    /// How many connections each lane has.
+    pub fn paths(&self) -> usize {
+        self.nics.len().max(1)
     }
 
     /// This end's NICs, each once.
@@ -213,7 +218,6 @@ pub(super) struct Failure {
     pub(super) down_ns: u64,
     pub(super) down_tick_ns: u64,
     pub(super) up: Option<(u64, u64)>,
-    pub(super) error: Option<String>,
 }
 
 /// Reads the interfaces' own counters before and after the lanes run.
@@ -272,14 +276,14 @@ impl Watch {
     }
 }
 
-/// Takes NICs down and brings them back while a step runs. Whatever happens, they are up again at its end.
-pub struct Saboteur {
+/// What `--fail` asks for: NICs that go down, when, and when they come back. Times count from the start of the window.
+pub struct FailPlan {
     jobs: Vec<(String, Duration, Option<Duration>)>,
 }
 
-impl Saboteur {
-    /// Reads `IF@T[:RECOVER]`, several joined by `+`. Times count from the start of the window.
-    pub fn parse(text: &str) -> Result<Saboteur, StepError> {
+impl FailPlan {
+    /// Reads `IF@T[:RECOVER]`, several joined by `+`.
+    pub fn parse(text: &str) -> Result<FailPlan, StepError> {
         let wrong =
             || invalid(format!("--fail {text:?} is not of the form IF@T[:RECOVER], as in eth1@2s:4s"));
         let time = |text: &str| {
@@ -297,7 +301,7 @@ impl Saboteur {
             }
             Ok((nic.to_owned(), down, up))
         };
-        Ok(Saboteur { jobs: text.split('+').map(job).collect::<Result<_, _>>()? })
+        Ok(FailPlan { jobs: text.split('+').map(job).collect::<Result<_, _>>()? })
     }
 
     /// The NICs that it takes down.
@@ -305,16 +309,56 @@ impl Saboteur {
         self.jobs.iter().map(|(nic, ..)| nic.clone()).collect()
     }
 
-    /// Waits for the start, then does its jobs until `stop` or the end of the window.
+    /// What lies beyond the window would never happen.
+    pub fn check(&self, window_ns: u64) -> Result<(), StepError> {
+        let window = Duration::from_nanos(window_ns);
+        match self.jobs.iter().find(|(_, down, _)| *down >= window) {
+            None => Ok(()),
+            Some((nic, ..)) => Err(invalid(format!(
+                "{nic} would fail after the window of {}; let it fail earlier, or make --time longer",
+                pathproof_model::units::Nanoseconds(window_ns)
+            ))),
+        }
+    }
+}
+
+/// Has NICs taken down and brought back while a step runs. Whatever happens to this process, its guardian brings them
+/// up again.
+pub struct Saboteur {
+    plan: FailPlan,
+    guardian: Guardian,
+}
+
+impl Saboteur {
+    /// Ready to do what `text` says to the NICs over which the step goes, or the reason why it cannot.
+    pub fn station(text: &str, spec: &TrafficSpec, over: &Plan) -> Result<Saboteur, StepError> {
+        let plan = FailPlan::parse(text)?;
+        plan.check(spec.time_ns)?;
+        let (used, failing) = (over.nics(), plan.nics());
+        if let Some(nic) = failing.iter().find(|nic| !used.contains(nic)) {
+            return Err(invalid(format!(
+                "{nic} carries nothing of this step, so its failure would prove nothing; let one of {} fail",
+                used.join(", ")
+            )));
+        }
+        let guardian = Guardian::station(&failing)
+            .map_err(|message| StepError { kind: ErrorKind::Unsupported, message })?;
+        Ok(Saboteur { plan, guardian })
+    }
+
+    /// Waits for the start, then does its jobs until `stop` or the end of the window. Tells the failures that really
+    /// were, and what could not be done.
     pub(super) fn work(
-        &self,
+        mut self,
         start: &mpsc::Receiver<Tick>,
         spec: &TrafficSpec,
         clock: &RealClock,
         lanes_clock: &RealClock,
         stop: &AtomicBool,
-    ) -> Vec<Failure> {
-        let Ok(begin) = start.recv() else { return vec![] };
+    ) -> (Vec<Failure>, Option<StepError>) {
+        /// How much longer than planned the guardian leaves a NIC down when it hears nothing from here.
+        const SLACK: Duration = Duration::from_secs(1);
+        let Ok(begin) = start.recv() else { return (vec![], None) };
         let window = begin.plus_ns(spec.warmup_ns);
         let end = window.plus_ns(spec.time_ns);
         let until = |at: Duration| {
@@ -325,42 +369,37 @@ impl Saboteur {
             clock.now() < end && !stop.load(Ordering::Relaxed)
         };
         let mut events: Vec<(Duration, usize, bool)> = Vec::new();
-        for (at, (_, down, up)) in self.jobs.iter().enumerate() {
+        for (at, (_, down, up)) in self.plan.jobs.iter().enumerate() {
             events.push((*down, at, false));
             events.extend(up.map(|up| (up, at, true)));
         }
         events.sort();
         let mut failures: Vec<Failure> = Vec::new();
+        let mut error = None;
         let now = || (clock.now().ns_since(window), lanes_clock.now().0);
         for (at, job, up) in events {
             if !until(at) {
                 break;
             }
-            let nic = &self.jobs[job].0;
-            let error = set_link(nic, up).err();
+            let (nic, _, back) = &self.plan.jobs[job];
+            let at_most = (window + back.unwrap_or(Duration::MAX)).min(end).since(clock.now()) + SLACK;
+            let done = if up { self.guardian.up(nic) } else { self.guardian.down(nic, at_most) };
             let (at_ns, tick_ns) = now();
+            if let Err(why) = done {
+                let message = format!("the failure of {nic} could not be played: {why}");
+                error = Some(StepError { kind: ErrorKind::Unsupported, message });
+                break;
+            }
             if !up {
-                let (nic, down_ns, down_tick_ns) = (nic.clone(), at_ns, tick_ns);
-                failures.push(Failure { nic, down_ns, down_tick_ns, up: None, error });
+                failures.push(Failure { nic: nic.clone(), down_ns: at_ns, down_tick_ns: tick_ns, up: None });
             } else if let Some(failure) = failures.iter_mut().rfind(|f| f.nic == *nic && f.up.is_none()) {
                 failure.up = Some((at_ns, tick_ns));
             }
         }
         until(Duration::MAX);
-        for failure in failures.iter().filter(|failure| failure.up.is_none()) {
-            let _ = set_link(&failure.nic, true);
-        }
-        failures
-    }
-}
-
-fn set_link(nic: &str, up: bool) -> Result<(), String> {
-    let state = if up { "up" } else { "down" };
-    let output = Command::new("ip").args(["link", "set", "dev", nic, state]).output();
-    match output {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Err(format!("ip: {error}")),
+        // The guardian leaves, and brings up what is still down.
+        drop(self.guardian);
+        (failures, error)
     }
 }
 
@@ -520,14 +559,15 @@ mod tests {
 
     #[test]
     fn failures_are_read_with_their_times() {
-        let saboteur = Saboteur::parse("eth1@2s:4s+eth2@500ms").unwrap();
+        let plan = FailPlan::parse("eth1@2s:4s+eth2@500ms").unwrap();
         let expected = vec![
             ("eth1".to_owned(), Duration::from_secs(2), Some(Duration::from_secs(4))),
             ("eth2".to_owned(), Duration::from_millis(500), None),
         ];
-        assert_eq!(saboteur.jobs, expected);
+        assert_eq!(plan.jobs, expected);
+        assert!(plan.check(2_000_000_001).is_ok() && plan.check(2_000_000_000).is_err());
         for wrong in ["eth1", "@2s", "eth1@", "eth1@4s:2s", "eth1@2parsecs"] {
-            assert!(Saboteur::parse(wrong).is_err(), "{wrong}");
+            assert!(FailPlan::parse(wrong).is_err(), "{wrong}");
         }
     }
 
