@@ -133,6 +133,71 @@ fn shared_memory_is_accessed_by_atomics_only() {
     assert!(everywhere.contains("AtomicU64::from_ptr"), "the accesses stand somewhere else now: look there");
 }
 
+/// Sources that turn bytes from outside into values, and the fuzz target that feeds each. `None`: what comes there was
+/// written by this host, or has its own reason in words.
+const DECODERS: &[(&str, Option<&str>)] = &[
+    ("bench/engine/src/control/message.rs", Some("control")),
+    ("bench/engine/src/control/preamble.rs", Some("control")),
+    ("bench/report/src/hlog.rs", Some("documents")),
+    ("src/steps/migrate/pack.rs", Some("migrate")),
+    ("src/steps/migrate/wire.rs", Some("migrate")),
+    ("transports/dgram/src/wire.rs", Some("probes")),
+    ("transports/multi/src/frame.rs", Some("lanes")),
+    ("transports/rdma/src/offer.rs", Some("offers")),
+    ("transports/smb2/src/interfaces.rs", Some("smb2")),
+    ("transports/smb2/src/negotiate.rs", Some("smb2")),
+    ("transports/smb2/src/ntlm.rs", Some("smb2")),
+    ("transports/smb2/src/session.rs", Some("smb2")),
+    ("transports/smb2/src/wire.rs", Some("smb2")),
+    ("transports/tcp/src/door.rs", Some("lanes")),
+    ("transports/tcp/src/frame.rs", Some("lanes")),
+    // base64, by the crate of that name.
+    ("src/coordinate.rs", None),
+    // The kernel's netlink messages.
+    ("src/host/dcb.rs", None),
+];
+
+#[test]
+fn every_decoder_of_bytes_from_outside_has_a_fuzz_target() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = ["src", "bench", "transports"].map(|folder| root.join(folder)).to_vec();
+    let mut known: BTreeMap<&str, Option<&str>> = DECODERS.iter().copied().collect();
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
+            continue;
+        }
+        let name = path.strip_prefix(root).unwrap().to_str().expect("our names are text");
+        if !name.ends_with(".rs") || name.contains("/tests") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        if !["fn decode", "fn unpack(", "fn payload(", "fn read_quoted("]
+            .iter()
+            .any(|word| code.contains(word))
+        {
+            continue;
+        }
+        let target = known
+            .remove(name)
+            .unwrap_or_else(|| panic!("{name} decodes, and is not in the table of tests/edges.rs"));
+        let Some(target) = target else { continue };
+        let fuzz = root.join("tests/fuzz");
+        let manifest = std::fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+        assert!(manifest.contains(&format!("path = \"targets/{target}.rs\"")), "{target} is not built");
+        let source = std::fs::read_to_string(fuzz.join(format!("targets/{target}.rs"))).unwrap();
+        // The target names the file by path, or the crate it belongs to.
+        let parts: Vec<&str> = name.split('/').collect();
+        let names = if parts[0] == "src" { name.to_owned() } else { format!("pathproof_{}", parts[1]) };
+        assert!(
+            source.contains(&names) || source.contains(name),
+            "targets/{target}.rs does not reach {name}"
+        );
+    }
+    assert!(known.is_empty(), "these are gone, or decode no more: {known:?}");
+}
+
 #[test]
 fn the_core_has_no_clock_socket_thread_or_print() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
