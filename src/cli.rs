@@ -8,6 +8,7 @@ mod bench;
 mod channels;
 mod check;
 mod devices;
+mod key;
 mod migrate;
 mod mtu;
 pub mod raw;

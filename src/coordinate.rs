@@ -22,7 +22,7 @@ use crate::dial::{self, CONNECT};
 use crate::interrupt;
 use crate::offers;
 use crate::registry::Registry;
-use crate::secure::{self, Key, SecureError};
+use crate::secure::{self, Access, Refusal, SecureError};
 use crate::session::{Fresh, Heard, Link, Revival, Session};
 use crate::steps::{self, Context, End, SessionFacts, Setup};
 use crate::watch::{Observer, RunEvent};
@@ -43,8 +43,8 @@ pub struct Target {
     pub host: String,
     /// Port.
     pub port: u16,
-    /// Key of the session.
-    pub key: Key,
+    /// What this end proves itself with.
+    pub access: Access,
     /// What stands in the document as the peer: the typed text, or `self`.
     pub label: String,
 }
@@ -106,6 +106,11 @@ fn conduct(
     steps::check_size(plan)?;
     let request = plan.request().map_err(|why| error(ErrorKind::Invalid, why))?;
     let mut session = open(target, clock, interrupt)?;
+    if target.access.is_open_to(session.peer().ip()) {
+        let evidence =
+            format!("no key was used (--no-key at both ends) and {} is not this host", session.peer());
+        doc.findings.push(Finding::new("SESSION-KEYLESS", evidence));
+    }
     let accept = greet(&mut session, request, doc)?;
     doc.environment.server = Some(accept.environment.clone());
     // The steps that run are this end's own; the peer had a say in how much of them.
@@ -126,7 +131,7 @@ fn conduct(
         peer_environment: accept.environment.clone(),
     };
     if facts.outlives_its_path(&granted.steps) {
-        session.survive(way_back(&facts, &target.key));
+        session.survive(way_back(&facts, &target.access));
     }
     observer.event(&RunEvent::Opened { doc });
     let mut turns = Turns { session, facts, registry, clock, pending: None, purpose: None };
@@ -147,18 +152,19 @@ fn open(
     interrupt: &Arc<AtomicBool>,
 ) -> Result<Session<Client>, StepError> {
     let Target { host, port, .. } = target;
-    let (name, at, flag) = (host.clone(), *port, interrupt.clone());
-    let stream = interrupt::unless(interrupt, move || dial::reach(&name, at, &flag))??;
+    let (name, at, access, flag) = (host.clone(), *port, target.access.clone(), interrupt.clone());
+    let stream = interrupt::unless(interrupt, move || dial::reach(&name, at, &access, &flag))??;
     let io = |e: std::io::Error| error(ErrorKind::System, format!("setting up the control connection: {e}"));
     let (local, peer) = (stream.local_addr().map_err(io)?, stream.peer_addr().map_err(io)?);
     prepare_socket(&stream).map_err(io)?;
-    let key = target.key.clone();
+    let access = target.access.clone();
     let halves =
-        interrupt::unless(interrupt, move || secure::connect(stream, &key, CONNECT))?.map_err(|e| {
+        interrupt::unless(interrupt, move || secure::connect(stream, &access, CONNECT))?.map_err(|e| {
             let kind = match e {
                 SecureError::Preamble(_) => ErrorKind::Protocol,
-                SecureError::Timeout { .. } => ErrorKind::Timeout,
-                SecureError::Io { .. } => ErrorKind::PeerLost,
+                SecureError::Timeout { .. } | SecureError::Refused(Refusal::TooSlow) => ErrorKind::Timeout,
+                SecureError::Io { .. } | SecureError::ClosedInHandshake => ErrorKind::PeerLost,
+                SecureError::Nonsense => ErrorKind::Protocol,
                 _ => ErrorKind::Refused,
             };
             error(kind, format!("{host}:{port}: {e}"))
@@ -169,18 +175,18 @@ fn open(
 
 /// How the client comes back to its session when the path of the control connection dies: over the other ways
 /// between the hosts, then over the first one again, until the session's patience is spent.
-fn way_back(facts: &SessionFacts, key: &Key) -> Revival {
+fn way_back(facts: &SessionFacts, access: &Access) -> Revival {
     let (found, fresh) = mpsc::channel();
-    let (ways, first, token, key) = (facts.other_ways(), facts.peer, facts.resume_token(), key.clone());
+    let (ways, first, token, access) = (facts.other_ways(), facts.peer, facts.resume_token(), access.clone());
     let dial = move |seen: u32| {
-        let (ways, token, key, found) = (ways.clone(), token.clone(), key.clone(), found.clone());
+        let (ways, token, access, found) = (ways.clone(), token.clone(), access.clone(), found.clone());
         let search = move || {
             let until = Instant::now() + RETURN;
             let others = ways.iter().map(|way| (SocketAddr::new(way.remote, first.port()), Some(way)));
             let all: Vec<_> = others.chain([(first, None)]).collect();
             while Instant::now() < until {
                 for (address, way) in &all {
-                    match come_back(*address, *way, &key, &Resume { token: token.clone(), seen }) {
+                    match come_back(*address, *way, &access, &Resume { token: token.clone(), seen }) {
                         Ok(back) => return drop(found.send(back)),
                         Err(error) => tracing::debug!(%address, %error, "no way back here"),
                     }
@@ -199,13 +205,13 @@ fn way_back(facts: &SessionFacts, key: &Key) -> Revival {
 fn come_back(
     address: SocketAddr,
     way: Option<&Way>,
-    key: &Key,
+    access: &Access,
     resume: &Resume,
 ) -> anyhow::Result<Result<Fresh, String>> {
     let stream = dial::once(address, ATTEMPT, way)?;
     let addresses = (stream.local_addr()?, stream.peer_addr()?);
     prepare_socket(&stream)?;
-    let mut link = Link::new(secure::connect(stream, key, ATTEMPT)?, addresses)?;
+    let mut link = Link::new(secure::connect(stream, access, ATTEMPT)?, addresses)?;
     link.allow_large_messages();
     link.send(&encode_frame(&Message::Resume(resume.clone()), 0)?).map_err(|loss| anyhow!(loss.how))?;
     match link.hear(ATTEMPT) {
@@ -527,11 +533,16 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secure::Key;
     use crate::serve::{Listening, Settings};
+
+    fn keyed(text: &str) -> Access {
+        Access::Key(Key::new(text))
+    }
 
     fn served() -> SocketAddr {
         let settings = Settings {
-            key: Key::new(Some("a key of the tests")),
+            access: keyed("a key of the tests"),
             limits: Default::default(),
             device: None,
             observe: Arc::new(Observed::default),
@@ -546,8 +557,8 @@ mod tests {
     fn nobody_comes_back_to_a_session_that_is_not_theirs() {
         let address = served();
         let resume = Resume { token: "00".repeat(32), seen: 0 };
-        let back = come_back(address, None, &Key::new(Some("a key of the tests")), &resume).unwrap();
+        let back = come_back(address, None, &keyed("a key of the tests"), &resume).unwrap();
         assert!(back.is_err_and(|why| why.contains("does not have the session")));
-        assert!(come_back(address, None, &Key::new(Some("another key")), &resume).is_err());
+        assert!(come_back(address, None, &keyed("another key"), &resume).is_err());
     }
 }

@@ -12,6 +12,7 @@ use pathproof_model::{ErrorKind, StepError};
 
 use crate::channels::Way;
 use crate::interrupt;
+use crate::secure::{Access, SecureError};
 
 /// How long an address may take to answer, all attempts together.
 pub const CONNECT: Duration = Duration::from_secs(5);
@@ -22,8 +23,9 @@ fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
     StepError { kind, message: message.into() }
 }
 
-/// Connects to the first address of `host` that answers.
-pub fn reach(host: &str, port: u16, interrupt: &AtomicBool) -> Result<TcpStream, StepError> {
+/// Connects to the first address of `host` that answers. Without a key nobody but this host is even dialled, unless
+/// the user said so (`access`).
+pub fn reach(host: &str, port: u16, access: &Access, interrupt: &AtomicBool) -> Result<TcpStream, StepError> {
     let addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|e| {
@@ -34,8 +36,12 @@ pub fn reach(host: &str, port: u16, interrupt: &AtomicBool) -> Result<TcpStream,
         })?
         .collect();
     let until = Instant::now() + CONNECT;
-    let mut left = addresses;
-    let mut last = error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address"));
+    let (mut left, others): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| access.allows(address.ip()));
+    let mut last = match others.first() {
+        Some(_) => error(ErrorKind::Refused, format!("{host}:{port}: {}", SecureError::NoKey)),
+        None => error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address")),
+    };
     // In the first round each address has the whole time: a later one must not pay for the silence of an earlier one.
     let mut within = CONNECT;
     loop {

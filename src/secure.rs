@@ -1,8 +1,12 @@
 //! The control channel's envelope: preambles, key handshake and encryption over one TCP connection.
 //!
-//! After the preambles both ends run Noise `NNpsk0` (crate `snow`); the pre-shared key is derived from the
-//! session key that both were given, or from the empty key on loopback. So the key authenticates both ends,
-//! and a stranger learns nothing but that this port speaks pathproof. Every wait has a deadline.
+//! The handshake itself is [`handshake`], without a connection: the client runs it here, blocking, the server at its
+//! door, for all strangers at once. A stranger learns nothing but that this port speaks pathproof. Every wait has
+//! a deadline.
+
+mod access;
+pub mod handshake;
+mod refusal;
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -10,10 +14,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use pathproof_engine::control::{PREAMBLE_BYTES, Preamble, PreambleError, negotiate};
-use snow::{HandshakeState, StatelessTransportState};
+use pathproof_engine::control::{PREAMBLE_BYTES, Preamble, PreambleError};
+use snow::StatelessTransportState;
 
-const PATTERN: &str = "Noise_NNpsk0_25519_ChaChaPoly_BLAKE2s";
+pub use access::{Access, Key, is_loopback, random_bytes};
+use handshake::{Asking, EXCHANGE_BYTES, GO_ON, NOISE_BYTES};
+pub use refusal::{KEY_NEEDED, REFUSAL_BYTES, Refusal};
+
 const NOISE_BYTES_MAX: usize = 65_535;
 const TAG_BYTES: usize = 16;
 
@@ -24,19 +31,27 @@ pub enum SecureError {
     /// The other end is not pathproof, or of another age.
     #[error(transparent)]
     Preamble(#[from] PreambleError),
-    /// The server wants a key and we have none.
+    /// There is no key, the other end is on another machine, and nobody said that this is meant.
     #[error(
-        "the peer wants a key; add --key KEY (pathproof serve printed the command with it) or --key-file FILE"
+        "no key was given; set PATHPROOF_KEY (pathproof serve printed the command with it) or add --key-file FILE. \
+         Without a key only this host's loopback may be measured; --no-key at both ends lifts that"
     )]
-    KeyNeeded,
+    NoKey,
     /// The handshake did not verify.
-    #[error("the key is not the peer's; copy the command that `pathproof serve` printed there")]
+    #[error("the key is wrong: it is not the peer's; copy the command that `pathproof serve` printed there")]
     WrongKey,
-    /// The other end closed during the handshake, which is what a server does on a wrong key.
+    /// The server said why it turns us away, or this end why it turns away.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The other end closed during the handshake without a word.
     #[error(
-        "the peer closed the connection during the key handshake: the key is wrong; copy the command that `pathproof serve` printed there"
+        "the peer closed the connection during the key handshake without saying why; is it overloaded or just being \
+         stopped? Look at the log of `pathproof serve` there, and try again"
     )]
     ClosedInHandshake,
+    /// Something that is not a handshake came.
+    #[error("the peer does not keep to the key handshake; is this the port of `pathproof serve`?")]
+    Nonsense,
     /// Nothing came in time.
     #[error("{what} did not come within {} s; is the port that of `pathproof serve`, and does a firewall let it pass?", .after.as_secs())]
     Timeout {
@@ -53,26 +68,6 @@ pub enum SecureError {
         /// What the system said.
         source: io::Error,
     },
-}
-
-/// A key as both ends derive it from what was typed.
-#[derive(Clone)]
-pub struct Key {
-    psk: [u8; 32],
-    given: bool,
-}
-
-impl Key {
-    /// From the typed key; `None` is the empty key of loopback sessions.
-    pub fn new(typed: Option<&str>) -> Key {
-        let psk = blake3::derive_key("pathproof control channel v1", typed.unwrap_or("").as_bytes());
-        Key { psk, given: typed.is_some() }
-    }
-
-    /// Whether a key was given at all.
-    pub fn is_given(&self) -> bool {
-        self.given
-    }
 }
 
 /// The sending half. Shared state with the receiving half is the cipher alone.
@@ -117,80 +112,77 @@ fn read_exact(
     Ok(())
 }
 
-fn write_all(stream: &mut TcpStream, bytes: &[u8], what: &'static str) -> Result<(), SecureError> {
-    stream.write_all(bytes).map_err(|source| SecureError::Io { what, source })
+/// The connection of a client during the handshake, with the one deadline of all of it.
+struct Dialled {
+    stream: TcpStream,
+    until: Instant,
 }
 
-fn noise(key: &Key, prologue: &[u8], initiator: bool) -> Result<HandshakeState, SecureError> {
-    let failed = |_| SecureError::WrongKey;
-    let params = PATTERN.parse().map_err(failed)?;
-    let builder =
-        snow::Builder::new(params).prologue(prologue).and_then(|b| b.psk(0, &key.psk)).map_err(failed)?;
-    if initiator { builder.build_initiator() } else { builder.build_responder() }.map_err(failed)
-}
-
-/// Dials the handshake as client on a fresh connection.
-pub fn connect(
-    mut stream: TcpStream,
-    key: &Key,
-    patience: Duration,
-) -> Result<(SecureWriter, SecureReader), SecureError> {
-    let until = Instant::now() + patience;
-    let ours = Preamble::ours(key.is_given());
-    stream.set_write_timeout(Some(patience)).map_err(|source| SecureError::Io { what: "set-up", source })?;
-    write_all(&mut stream, &ours.encode(), "sending the preamble")?;
-    let mut bytes = [0; PREAMBLE_BYTES];
-    read_exact(&mut stream, &mut bytes, "the peer's preamble", until)?;
-    let theirs = Preamble::decode(&bytes)?;
-    negotiate(ours, theirs)?;
-    if theirs.keyed && !key.is_given() {
-        return Err(SecureError::KeyNeeded);
+impl Dialled {
+    /// Sends. That the other end has closed is found out by reading: it may have said why before.
+    fn say(&mut self, bytes: &[u8], what: &'static str) -> Result<(), SecureError> {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match self.stream.write_all(bytes) {
+            Err(e) if matches!(e.kind(), BrokenPipe | ConnectionReset) => Ok(()),
+            other => other.map_err(|source| SecureError::Io { what, source }),
+        }
     }
-    let prologue = [ours.encode(), theirs.encode()].concat();
-    let mut handshake = noise(key, &prologue, true)?;
-    let mut message = [0; 256];
-    let len = handshake.write_message(&[], &mut message).map_err(|_| SecureError::WrongKey)?;
-    write_all(&mut stream, &message[..len], "sending the key handshake")?;
-    let mut answer = [0; 48];
-    read_exact(&mut stream, &mut answer, "the peer's key handshake", until).map_err(|e| match e {
-        SecureError::Io { .. } => SecureError::ClosedInHandshake,
-        other => other,
-    })?;
-    handshake.read_message(&answer, &mut message).map_err(|_| SecureError::WrongKey)?;
-    finish(stream, handshake)
+
+    fn hear<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], SecureError> {
+        let mut bytes = [0; N];
+        read_exact(&mut self.stream, &mut bytes, what, self.until)?;
+        Ok(bytes)
+    }
+
+    /// The server's next answer of this length, or why there is none.
+    fn hear_answer<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], SecureError> {
+        let closed = |e| match e {
+            SecureError::Io { .. } => SecureError::ClosedInHandshake,
+            other => other,
+        };
+        match self.hear(what).map_err(closed)? {
+            [GO_ON] => self.hear(what).map_err(closed),
+            [handshake::REFUSED] => {
+                let refusal = self.hear::<{ REFUSAL_BYTES - 1 }>(what).map_err(closed)?;
+                Err(SecureError::Refused(Refusal::decode(refusal)))
+            }
+            _ => Err(SecureError::Nonsense),
+        }
+    }
 }
 
-/// Answers the handshake as server, after `preamble` was read by whoever tells connections apart.
-pub fn accept(
-    mut stream: TcpStream,
-    preamble: &[u8; PREAMBLE_BYTES],
-    key: &Key,
+/// Takes the handshake through as client on a fresh connection.
+pub fn connect(
+    stream: TcpStream,
+    access: &Access,
     patience: Duration,
 ) -> Result<(SecureWriter, SecureReader), SecureError> {
-    let until = Instant::now() + patience;
-    let ours = Preamble::ours(key.is_given());
-    stream.set_write_timeout(Some(patience)).map_err(|source| SecureError::Io { what: "set-up", source })?;
-    // Our preamble goes out even to a client of another version, so that it can say why it fails.
-    write_all(&mut stream, &ours.encode(), "sending the preamble")?;
-    let theirs = Preamble::decode(preamble)?;
-    negotiate(ours, theirs)?;
-    let prologue = [theirs.encode(), ours.encode()].concat();
-    let mut handshake = noise(key, &prologue, false)?;
-    let mut question = [0; 48];
-    read_exact(&mut stream, &mut question, "the client's key handshake", until)?;
-    let mut message = [0; 256];
-    handshake.read_message(&question, &mut message).map_err(|_| SecureError::WrongKey)?;
-    let len = handshake.write_message(&[], &mut message).map_err(|_| SecureError::WrongKey)?;
-    write_all(&mut stream, &message[..len], "sending the key handshake")?;
-    finish(stream, handshake)
+    let set_up = |source| SecureError::Io { what: "setting up the control connection", source };
+    // Here and not with the callers: whoever dials, nothing is said to an end that must have a key and has none.
+    if !access.allows(stream.peer_addr().map_err(set_up)?.ip()) {
+        return Err(SecureError::NoKey);
+    }
+    stream.set_write_timeout(Some(patience)).map_err(set_up)?;
+    let mut dialled = Dialled { stream, until: Instant::now() + patience };
+    let ours = Preamble::ours(access.is_keyed());
+    dialled.say(&ours.encode(), "sending the preamble")?;
+    let theirs: [u8; PREAMBLE_BYTES] = dialled.hear("the peer's preamble")?;
+    Asking::check(ours, &theirs)?;
+    let exchange: [u8; EXCHANGE_BYTES] = dialled.hear_answer("the peer's key exchange")?;
+    let (asking, proof) = Asking::begin(access, [&ours.encode(), &theirs], &exchange)?;
+    dialled.say(&proof, "sending the key handshake")?;
+    let answer: [u8; NOISE_BYTES] = dialled.hear_answer("the peer's key handshake")?;
+    channel(dialled.stream, asking.finish(&answer)?).map_err(set_up)
 }
 
-fn finish(stream: TcpStream, handshake: HandshakeState) -> Result<(SecureWriter, SecureReader), SecureError> {
-    let cipher = handshake.into_stateless_transport_mode().map_err(|_| SecureError::WrongKey)?;
+/// The two halves of a channel whose handshake is done.
+pub fn channel(
+    stream: TcpStream,
+    cipher: StatelessTransportState,
+) -> io::Result<(SecureWriter, SecureReader)> {
     let cipher = Arc::new(cipher);
-    let io = |source| SecureError::Io { what: "setting up the control connection", source };
-    stream.set_read_timeout(None).map_err(io)?;
-    let reading = stream.try_clone().map_err(io)?;
+    stream.set_read_timeout(None)?;
+    let reading = stream.try_clone()?;
     Ok((
         SecureWriter { stream, cipher: cipher.clone(), nonce: AtomicU64::new(0) },
         SecureReader { stream: reading, cipher, nonce: 0 },
@@ -239,6 +231,7 @@ impl SecureReader {
 
 #[cfg(test)]
 mod tests {
+    use super::handshake::{Answering, PROOF_BYTES};
     use super::*;
     use std::net::TcpListener;
 
@@ -250,10 +243,29 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
-    fn serve(mut stream: TcpStream, key: Key) -> Result<(SecureWriter, SecureReader), SecureError> {
+    fn keyed(text: &str) -> Access {
+        Access::Key(Key::new(text))
+    }
+
+    /// The server's half, blocking.
+    fn serve(mut stream: TcpStream, access: Access) -> Result<(SecureWriter, SecureReader), SecureError> {
         let mut preamble = [0; PREAMBLE_BYTES];
         stream.read_exact(&mut preamble).unwrap();
-        accept(stream, &preamble, &key, PATIENCE)
+        let (answer, answering) = Answering::begin(&access, &preamble);
+        stream.write_all(&answer).unwrap();
+        let mut proof = [0; PROOF_BYTES];
+        let answering = answering?;
+        stream.read_exact(&mut proof).unwrap();
+        match answering.finish(&proof) {
+            Ok((answer, cipher)) => {
+                stream.write_all(&answer).unwrap();
+                Ok(channel(stream, cipher).unwrap())
+            }
+            Err(error) => {
+                stream.write_all(&Refusal::WrongKey.encode()).unwrap();
+                Err(error)
+            }
+        }
     }
 
     #[test]
@@ -262,14 +274,14 @@ mod tests {
         let long: Vec<u8> = (0..200_000u32).map(|i| i as u8).collect();
         let expected = long.clone();
         let far = std::thread::spawn(move || {
-            let (_writer, mut reader) = serve(server, Key::new(Some("open sesame"))).unwrap();
+            let (_writer, mut reader) = serve(server, keyed("open sesame")).unwrap();
             let mut got = vec![];
             while got.len() < expected.len() {
                 reader.receive(&mut got).unwrap();
             }
             assert!(got == expected);
         });
-        let (mut writer, _reader) = connect(client, &Key::new(Some("open sesame")), PATIENCE).unwrap();
+        let (mut writer, _reader) = connect(client, &keyed("open sesame"), PATIENCE).unwrap();
         writer.send(&long).unwrap();
         far.join().unwrap();
     }
@@ -277,14 +289,15 @@ mod tests {
     #[test]
     fn a_wrong_key_and_no_key_are_told_apart() {
         let (client, server) = pair();
-        let far = std::thread::spawn(move || serve(server, Key::new(Some("right"))).err());
-        let error = connect(client, &Key::new(Some("wrong")), PATIENCE).err().unwrap();
-        assert!(matches!(error, SecureError::ClosedInHandshake), "{error}");
+        let far = std::thread::spawn(move || serve(server, keyed("right")).err());
+        let error = connect(client, &keyed("wrong"), PATIENCE).err().unwrap();
+        assert!(matches!(error, SecureError::Refused(Refusal::WrongKey)), "{error}");
         assert!(matches!(far.join().unwrap(), Some(SecureError::WrongKey)));
 
         let (client, server) = pair();
-        let far = std::thread::spawn(move || serve(server, Key::new(Some("right"))).err());
-        assert!(matches!(connect(client, &Key::new(None), PATIENCE).err(), Some(SecureError::KeyNeeded)));
+        let far = std::thread::spawn(move || serve(server, keyed("right")).err());
+        let error = connect(client, &Access::Loopback, PATIENCE).err();
+        assert!(matches!(error, Some(SecureError::Refused(Refusal::KeyNeeded))));
         assert!(far.join().unwrap().is_some());
     }
 
@@ -296,15 +309,40 @@ mod tests {
             server.write_all(&theirs.encode()).unwrap();
             server
         });
-        let error = connect(client, &Key::new(None), PATIENCE).err().unwrap().to_string();
+        let error = connect(client, &Access::Loopback, PATIENCE).err().unwrap().to_string();
         assert!(error.contains("7 to 9"), "{error}");
         drop(far.join());
     }
 
+    /// A refusal is read although the connection has been closed and reset behind it.
     #[test]
-    fn a_silent_peer_costs_only_the_patience() {
-        let (client, _server) = pair();
-        let error = connect(client, &Key::new(None), Duration::from_millis(50)).err().unwrap();
-        assert!(matches!(error, SecureError::Timeout { .. }), "{error}");
+    fn t9_a_refusal_arrives_before_the_reset_that_follows_it() {
+        let (client, mut server) = pair();
+        server.write_all(&Preamble::ours(true).encode()).unwrap();
+        server.write_all(&Refusal::SlowedDown { seconds: 17 }.encode()).unwrap();
+        drop(server);
+        let error = connect(client, &keyed("storage42"), PATIENCE).err().unwrap().to_string();
+        assert!(error.contains("wait 17 s"), "{error}");
+    }
+
+    #[test]
+    fn a_silent_peer_and_a_dripping_one_cost_only_the_patience() {
+        let patience = Duration::from_millis(200);
+        for drips in [false, true] {
+            let (client, mut server) = pair();
+            let far = std::thread::spawn(move || {
+                for byte in Preamble::ours(false).encode() {
+                    std::thread::sleep(Duration::from_millis(40));
+                    if drips && server.write_all(&[byte]).is_err() {
+                        break;
+                    }
+                }
+            });
+            let start = Instant::now();
+            let error = connect(client, &Access::Loopback, patience).err().unwrap();
+            assert!(matches!(error, SecureError::Timeout { .. }), "{error}");
+            assert!(start.elapsed() < 3 * patience, "dripping bytes extended the deadline");
+            far.join().unwrap();
+        }
     }
 }

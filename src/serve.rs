@@ -1,52 +1,49 @@
-//! The peer: listens, tells control from data connections, and serves many clients, one after the other and
-//! at once up to its limit.
+//! The peer: serves many clients, one after the other and at once up to its limit.
 //!
-//! It grants, never obeys: every plan and every step is held against its limits. Before a client has proved the
-//! key it costs one bounded thread for a bounded time; a stray connection is closed and named in the log. While
-//! nobody is connected it sleeps in `accept` and wakes for nothing.
+//! Who may come in is decided at the [`door`]; here a client has proved the key. It grants, never obeys: every plan and every
+//! step is held against its limits. While nobody is connected it sleeps and wakes for nothing.
+
+mod door;
+mod listen;
+mod origin;
+pub mod spoken;
+mod stranger_log;
+mod wrong_keys;
 
 mod grant;
 mod memory;
 
 use std::collections::BTreeMap;
-use std::io::Read;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use pathproof_api::{Clock, Offer, Tick};
-use pathproof_engine::control::{
-    Accept, Go, LANE_MAGIC, MAGIC, PREAMBLE_BYTES, Patience, Ready, Resume, Server, ServerEvent,
-};
+use pathproof_engine::control::{Accept, Go, Patience, Ready, Resume, Server, ServerEvent};
 use pathproof_model::environment::Observed;
 use pathproof_model::{ErrorKind, Half, Limits, StepError, StepRequest, StepSpec};
-use pathproof_tcp::LanePreamble;
+use snow::StatelessTransportState;
 
 use crate::clock::RealClock;
-use crate::coordinate::{hex, prepare_socket, tool};
+use crate::coordinate::{hex, tool};
 use crate::offers;
 use crate::registry::Registry;
-use crate::secure::{self, Key};
+use crate::secure::{self, Access, is_loopback, random_bytes};
 use crate::session::{Fresh, Link, Revival, Session};
 use crate::steps::{self, Context, End, Prepared, SessionFacts, Setup};
 use memory::{MemoryBudget, Reserved};
 
-/// How long a connection may take to say what it is, and to prove the key.
-const FIRST_BYTES: Duration = Duration::from_secs(5);
 /// How long a client whose connection fell silent may stay away.
 const AWAY: Duration = Duration::from_secs(15);
-/// Connections that have not yet said what they are; more are closed at once.
-const UNKNOWN_MAX: u32 = 256;
-
 /// Observes this host anew for each client.
 pub type Observe = Arc<dyn Fn() -> Observed + Send + Sync>;
 
 /// A server's settings.
 #[derive(Clone)]
 pub struct Settings {
-    /// The key that clients must have.
-    pub key: Key,
+    /// Who may be a client.
+    pub access: Access,
     /// What it grants at most.
     pub limits: Limits,
     /// The RDMA device to use; `None` for the one with the address that a client reached.
@@ -66,8 +63,10 @@ struct Shared {
     registry: Registry,
     /// Of all clients together.
     memory: Arc<MemoryBudget>,
-    clients: AtomicU32,
-    unknown: AtomicU32,
+    /// Clients that are served.
+    clients: Arc<AtomicU32>,
+    /// Connections with a client thread: those served, and those that are greeting.
+    inside: Arc<AtomicU32>,
     /// Sessions that a client may come back to, by token.
     returns: Mutex<BTreeMap<String, mpsc::Sender<Result<Fresh, String>>>>,
     /// Never set by anything today but kept apart from the client's flag: a server ends by signal.
@@ -82,148 +81,77 @@ impl Shared {
 }
 
 /// Counts one more while it lives, if there is room.
-struct Place<'a>(&'a AtomicU32);
+struct Place(Arc<AtomicU32>);
 
-impl Place<'_> {
-    fn take(counter: &AtomicU32, max: u32) -> Option<Place<'_>> {
+impl Place {
+    fn take(counter: &Arc<AtomicU32>, max: u32) -> Option<Place> {
         let taken = counter.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < max).then_some(n + 1));
         // Lazily: a place that is made must be given back.
-        taken.is_ok().then(|| Place(counter))
+        taken.is_ok().then(|| Place(counter.clone()))
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl Listening {
-    /// Binds all addresses, or says which cannot be bound.
-    pub fn bind(addresses: &[SocketAddr], mut settings: Settings) -> anyhow::Result<Listening> {
-        use anyhow::Context as _;
-        let mut listeners = Vec::with_capacity(addresses.len());
-        for address in addresses {
-            let listener = TcpListener::bind(address).with_context(|| {
-                format!("cannot listen on {address}; is another pathproof serve running, or the address not of this host?")
-            })?;
-            listeners.push(listener);
-        }
+    /// Listens on all addresses, or says on which it cannot.
+    pub fn bind(addresses: &[SocketAddr], settings: Settings) -> anyhow::Result<Listening> {
+        Ok(Listening::behind(listen::on(addresses)?, settings))
+    }
+
+    /// Listens on every address of this host, of both families.
+    pub fn everywhere(port: u16, settings: Settings) -> anyhow::Result<Listening> {
+        Ok(Listening::behind(listen::everywhere(port)?, settings))
+    }
+
+    fn behind(listeners: Vec<TcpListener>, mut settings: Settings) -> Listening {
         let total = settings.limits.total_memory_bytes.unwrap_or_else(half_of_available_memory);
         settings.limits.total_memory_bytes = Some(total);
         let shared = Shared {
             settings,
             registry: Registry::new(),
             memory: MemoryBudget::new(total),
-            clients: AtomicU32::new(0),
-            unknown: AtomicU32::new(0),
+            clients: Arc::default(),
+            inside: Arc::default(),
             returns: Mutex::default(),
             interrupt: Arc::new(AtomicBool::new(false)),
         };
-        Ok(Listening { listeners, shared: Arc::new(shared) })
+        Listening { listeners, shared: Arc::new(shared) }
     }
 
-    /// The addresses bound, with the ports that the system chose.
+    /// The addresses listened on, with the ports that the system chose.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.iter().filter_map(|l| l.local_addr().ok()).collect()
     }
 
     /// Serves until the process ends.
     pub fn run(self) {
-        std::thread::scope(|scope| {
-            for listener in &self.listeners {
-                let shared = &self.shared;
-                scope.spawn(move || accept_all(listener, shared));
-            }
-        });
+        door::Door::new(self.listeners, self.shared).keep();
     }
 
     /// Serves on threads of this process while it lives (`--self`).
     pub fn run_in_background(self) {
-        for listener in self.listeners {
-            let shared = self.shared.clone();
-            std::thread::spawn(move || accept_all(&listener, &shared));
-        }
+        std::thread::spawn(|| self.run());
     }
 }
 
-fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
-    loop {
-        match listener.accept() {
-            Ok((stream, from)) => {
-                let shared = shared.clone();
-                let spawned = std::thread::Builder::new()
-                    .name("connection".into())
-                    .spawn(move || connection(stream, from, &shared));
-                if let Err(error) = spawned {
-                    tracing::warn!(%from, "turned away: no thread for it ({error})");
-                }
-            }
-            // Out of file descriptors or the like: it passes, but must not spin.
-            Err(error) => {
-                let advice = crate::descriptors::advice(&error);
-                tracing::warn!(
-                    "a connection cannot be taken: {}",
-                    advice.unwrap_or_else(|| error.to_string())
-                );
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        }
-    }
-}
-
-/// Finds out what a fresh connection is, and hands it on.
-fn connection(mut stream: TcpStream, from: SocketAddr, shared: &Shared) {
-    let Some(place) = Place::take(&shared.unknown, UNKNOWN_MAX) else {
-        tracing::warn!(%from, "closed at once: {UNKNOWN_MAX} other connections have not said what they are");
-        return;
+/// A client that has proved the key, on its own thread.
+fn converse(stream: TcpStream, cipher: StatelessTransportState, from: SocketAddr, shared: &Shared) {
+    let link = stream
+        .local_addr()
+        .and_then(|local| Link::new(secure::channel(stream, cipher)?, (origin::canonical(local), from)));
+    let link = match link {
+        Ok(link) => link,
+        Err(error) => return tracing::warn!(%from, "cannot take up the session: {error}"),
     };
-    let mut magic = [0; 8];
-    let told = stream.set_read_timeout(Some(FIRST_BYTES)).and_then(|()| stream.read_exact(&mut magic));
-    if let Err(error) = told {
-        tracing::warn!(%from, "closed: it did not say what it is ({error})");
-        return;
-    }
-    if magic == LANE_MAGIC {
-        match LanePreamble::read_after(&magic, &stream, FIRST_BYTES) {
-            Ok(preamble) => {
-                if let Err(error) = shared.registry.door().deliver(&preamble, stream) {
-                    tracing::warn!(%from, "data connection refused: {error}");
-                }
-            }
-            Err(error) => tracing::warn!(%from, "data connection refused: {error}"),
-        }
-        return;
-    }
-    if magic != MAGIC {
-        tracing::warn!(%from, "closed: a stray connection (first bytes {magic:02x?})");
-        return;
-    }
-    let mut preamble = [0; PREAMBLE_BYTES];
-    preamble[..8].copy_from_slice(&magic);
-    if let Err(error) = stream.read_exact(&mut preamble[8..]) {
-        tracing::warn!(%from, "closed: its preamble was cut short ({error})");
-        return;
-    }
-    let addresses = match (stream.local_addr(), prepare_socket(&stream)) {
-        (Ok(local), Ok(())) => (local, from),
-        _ => return,
-    };
-    match secure::accept(stream, &preamble, &shared.settings.key, FIRST_BYTES) {
-        Ok(halves) => {
-            drop(place);
-            let clock = RealClock::new();
-            let machine = Server::new(clock.now(), Patience::default());
-            match Link::new(halves, addresses) {
-                Ok(link) => {
-                    serve_client(Session::new(machine, clock, link, shared.interrupt.clone()), from, shared);
-                    pathproof_api::os::release_heap();
-                }
-                Err(error) => tracing::warn!(%from, "no thread for the session: {error}"),
-            }
-        }
-        Err(error) => tracing::warn!(%from, "closed in the handshake: {error}"),
-    }
+    let clock = RealClock::new();
+    let machine = Server::new(clock.now(), Patience::default());
+    serve_client(Session::new(machine, clock, link, shared.interrupt.clone()), from, shared);
+    pathproof_api::os::release_heap();
 }
 
 /// One client from greeting to leave.
@@ -258,7 +186,7 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
             return;
         }
     };
-    let secret = match random_secret() {
+    let secret = match random_bytes() {
         Ok(secret) => secret,
         Err(error) => {
             session.machine.reject(vec![format!("the peer has no random numbers: {error}")]);
@@ -266,7 +194,8 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
             return;
         }
     };
-    tracing::info!(%from, steps = granted.len(), "client accepted");
+    let key = if shared.settings.access.is_keyed() { "proved" } else { "none" };
+    tracing::info!(%from, key, steps = granted.len(), "client accepted");
     let facts = SessionFacts {
         end: End::Server,
         secret,
@@ -408,21 +337,7 @@ fn half_of_available_memory() -> u64 {
     crate::host::memory_available_bytes().map_or(u64::MAX, |bytes| bytes / 2)
 }
 
-fn random_secret() -> std::io::Result<[u8; 32]> {
-    let mut secret = [0; 32];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
-    Ok(secret)
-}
-
-/// A key that nobody can guess, for a server that was given none.
-pub fn one_time_key() -> std::io::Result<String> {
-    Ok(hex(&random_secret()?[..16]))
-}
-
 /// Whether every address is one that only this machine can reach, so that no key is needed.
 pub fn all_loopback(addresses: &[SocketAddr]) -> bool {
-    addresses.iter().all(|a| match a.ip() {
-        IpAddr::V4(v4) => v4.is_loopback(),
-        IpAddr::V6(v6) => v6.is_loopback(),
-    })
+    addresses.iter().all(|a| is_loopback(a.ip()))
 }

@@ -211,10 +211,16 @@ fn the_server_survives_garbage_and_names_it() {
     lane.extend([0; 24]);
     assert!(babble(&lane).is_empty());
     assert!(server.logged("data connection refused"), "{}", server.log());
-    // A right preamble and then noise that is no handshake.
-    let mut noise = b"PATHPRUF\x01\x00\x01\x00\x00\x00\x00\x00".to_vec();
+    // The preamble of another version gets the server's, so that it can say why.
+    let mut other = b"PATHPRUF\x01\x00\x01\x00\x00\x00\x00\x00".to_vec();
+    other.extend([0xff; 4096]);
+    assert_eq!(babble(&other).len(), 16, "only the preamble comes back");
+    assert!(server.logged("another protocol version"), "{}", server.log());
+    // A right preamble and then noise that is no handshake: preamble, key exchange, refusal.
+    let mut noise = b"PATHPRUF\x02\x00\x02\x00\x00\x00\x00\x00".to_vec();
     noise.extend([0xff; 4096]);
-    assert_eq!(babble(&noise).len(), 16, "only the preamble comes back");
+    let back = babble(&noise);
+    assert_eq!((back.len(), &back[50..]), (54, &[2, 2, 0, 0][..]), "{back:?}");
     assert!(server.logged("handshake"), "{}", server.log());
     let output = run(&["bench", "pingpong", &server.address, "--time", "100ms"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

@@ -153,7 +153,7 @@ fn a_key_opens_and_keeps_out() {
     let wrong = run(&["--key", "wrong"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr(&wrong).contains("key is wrong"), "{}", stderr(&wrong));
-    assert!(server.logged("handshake"), "the log names the attempt:\n{}", server.log());
+    assert!(server.logged("handshake failed (wrong key)"), "the log names the attempt:\n{}", server.log());
 }
 
 #[test]

@@ -102,17 +102,21 @@ fn a_check_across_a_real_link_has_the_facts_of_both_ends() {
 fn a_server_without_a_key_makes_one_and_prints_the_command_to_paste() {
     let Some(hosts) = TwoHosts::new("key") else { return };
     let server = Server::spawn(hosts.at(1, &[BINARY, "serve", "--listen", "10.61.0.2:7797"]));
-    assert!(server.logged("pathproof check 10.61.0.2 --key "), "{}", server.log());
+    assert!(server.logged("pathproof check 10.61.0.2"), "{}", server.log());
     let log = server.log();
     let line = log.lines().find(|l| l.contains("pathproof check ")).unwrap().trim();
-    let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+    // The key is not an argument, which others could see.
+    let (variable, command) = line.split_once(' ').unwrap();
+    let (name, code) = variable.split_once('=').unwrap();
+    assert_eq!((name, command), ("PATHPROOF_KEY", "pathproof check 10.61.0.2"));
+    assert!(code.len() >= 8 && log.contains("--key-file"), "{log}");
     let refused =
         run_within(hosts.at(0, &[BINARY, "check", "10.61.0.2", "--quick"]), Duration::from_secs(20));
     assert_eq!(refused.status.code(), Some(2));
-    let mut args = vec![BINARY, "bench", "pingpong"];
-    args.extend(&words[1..]);
-    args.extend(["--time", "200ms"]);
-    let output = run_within(hosts.at(0, &args), Duration::from_secs(20));
+    let args = [BINARY, "bench", "pingpong", "10.61.0.2", "--time", "200ms"];
+    let mut pasted = hosts.at(0, &args);
+    pasted.env(name, code);
+    let output = run_within(pasted, Duration::from_secs(20));
     assert_eq!(output.status.code(), Some(0), "{line}: {}", stderr(&output));
 }
 

@@ -8,12 +8,12 @@ use clap::{Args, ValueEnum};
 use pathproof_engine::channels::{ChannelNic, LINUX_CHANNELS_MAX, Question, Rules};
 use pathproof_model::{Criteria, Plan, ResultDoc, StepSpec};
 
+use super::key::KeyArgs;
 use super::raw::{Format, Peer};
-use super::run::{Sink, read_key};
+use super::run::Sink;
 use super::smb::AskArgs;
 use crate::coordinate::{self, Target};
 use crate::registry::Registry;
-use crate::secure::Key;
 use crate::watch::Observers;
 use crate::{host, interrupt};
 
@@ -41,12 +41,9 @@ pub struct ChannelsArgs {
     /// Only these local NICs, as New-SmbMultichannelConstraint would; may be repeated.
     #[arg(long, value_name = "IF", num_args = 1..)]
     pub constrain: Vec<String>,
-    /// Key of the peer's `pathproof serve` (visible to other users of this host: prefer --key-file).
-    #[arg(long, env = "PATHPROOF_KEY", hide_env_values = true, conflicts_with = "key_file")]
-    pub key: Option<String>,
-    /// File with the key.
-    #[arg(long, value_name = "FILE")]
-    pub key_file: Option<PathBuf>,
+    /// The key.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Write the result document here.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -148,11 +145,10 @@ fn local(doc: &ResultDoc, peer_is_here: bool) -> Result<Vec<ChannelNic>> {
 
 fn of_peer(args: &ChannelsArgs, question: &Question) -> Result<ResultDoc> {
     let peer = args.peer.as_ref().context("name a PEER, or use --smb HOST")?;
-    let key = read_key(args.key.as_deref(), args.key_file.as_deref())?;
     let target = Target {
         host: peer.host.clone(),
         port: peer.port,
-        key: Key::new(key.as_deref()),
+        access: args.key.access(false)?,
         label: peer.text.clone(),
     };
     let observed = host::observe();

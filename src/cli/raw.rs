@@ -12,6 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pathproof_model::Direction;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 
+use super::key::KeyArgs;
+
 /// What `--over` takes.
 pub const TRANSPORTS: [&str; 3] = ["tcp", "multi", "rdma"];
 
@@ -61,7 +63,7 @@ Examples:
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
-  pathproof serve                                    all addresses, with a one-time key
+  pathproof serve                                    all addresses, with a one-time code
   pathproof serve --listen 10.0.0.2:7797 --key-file stor2.key
   pathproof serve --listen 127.0.0.1:7797            loopback needs no key
   pathproof serve --limits time=5min,lanes=16,memory=4GiB";
@@ -166,18 +168,9 @@ pub struct ClientArgs {
     /// Run both ends on this machine, over loopback; nothing to install anywhere.
     #[arg(long = "self", conflicts_with = "peer")]
     pub self_test: bool,
-    /// Key of the peer's `pathproof serve` (visible to other users of this host: prefer --key-file).
-    #[arg(
-        long,
-        value_name = "KEY",
-        env = "PATHPROOF_KEY",
-        hide_env_values = true,
-        conflicts_with = "key_file"
-    )]
-    pub key: Option<String>,
-    /// File with the key.
-    #[arg(long, value_name = "FILE")]
-    pub key_file: Option<PathBuf>,
+    /// The key.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Write the result document here, anew after every step.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -201,21 +194,12 @@ pub struct ClientArgs {
 /// `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Address and port to listen on; may be repeated.
-    #[arg(long, value_name = "ADDR:PORT", default_values_t = [SocketAddr::from(([0, 0, 0, 0], DEFAULT_PORT))])]
+    /// Address and port to listen on; may be repeated. Without it: port 7797 of every address, IPv4 and IPv6.
+    #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Vec<SocketAddr>,
-    /// Key that clients must have. Without one, a one-time key is made unless all addresses are loopback.
-    #[arg(
-        long,
-        value_name = "KEY",
-        env = "PATHPROOF_KEY",
-        hide_env_values = true,
-        conflicts_with = "key_file"
-    )]
-    pub key: Option<String>,
-    /// File with the key.
-    #[arg(long, value_name = "FILE")]
-    pub key_file: Option<PathBuf>,
+    /// The key that clients must have. Without one a one-time code is made, unless all addresses are loopback.
+    #[command(flatten)]
+    pub key: KeyArgs,
     /// Limits, as clients=8,lanes=256,time=1h,size=64MiB,memory=64GiB (those are the defaults); total=BYTES for all clients together
     /// [default: half of the memory available at start].
     #[arg(long, value_name = "LIMITS", default_value = "", hide_default_value = true)]

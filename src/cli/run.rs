@@ -12,7 +12,7 @@ use super::raw::{ClientArgs, Format};
 use crate::coordinate::{self, Target};
 use crate::document::{self, DocumentFile};
 use crate::registry::Registry;
-use crate::secure::Key;
+use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings};
 use crate::watch::{JsonStream, Keeper, Observers, Progress};
 use crate::{host, input, interrupt, precheck, terminal};
@@ -67,22 +67,6 @@ pub struct ClientRun {
     pub seed: u64,
 }
 
-/// The key from `--key` or `--key-file`.
-pub fn read_key(key: Option<&str>, file: Option<&Path>) -> Result<Option<String>> {
-    let key = match (key, file) {
-        (Some(key), _) => key.to_string(),
-        (None, Some(file)) => input::read_text(file)
-            .with_context(|| format!("cannot read --key-file {}", file.display()))?
-            .trim()
-            .to_string(),
-        (None, None) => return Ok(None),
-    };
-    if key.is_empty() {
-        bail!("the key is empty; give one with at least 8 characters");
-    }
-    Ok(Some(key))
-}
-
 /// Limits from a file, or the built-in ones.
 pub fn read_criteria(file: Option<&Path>) -> Result<Criteria> {
     let Some(file) = file else { return Ok(Criteria::default()) };
@@ -94,15 +78,12 @@ pub fn read_criteria(file: Option<&Path>) -> Result<Criteria> {
 impl ClientRun {
     /// Resolves the shared arguments. Fails before anything is measured.
     pub fn resolve(args: &ClientArgs) -> Result<ClientRun> {
-        let typed = read_key(args.key.as_deref(), args.key_file.as_deref())?;
+        let access = args.key.access(args.json_stream)?;
         let sink = Sink::prepare(args.output.as_deref(), args.format)?;
         let target = match (&args.peer, args.self_test) {
-            (Some(peer), _) => Target {
-                host: peer.host.clone(),
-                port: peer.port,
-                key: Key::new(typed.as_deref()),
-                label: peer.text.clone(),
-            },
+            (Some(peer), _) => {
+                Target { host: peer.host.clone(), port: peer.port, access, label: peer.text.clone() }
+            }
             (None, true) => serve_self(args.own_device.clone())?,
             (None, false) => bail!("name a PEER, or use --self"),
         };
@@ -162,11 +143,16 @@ pub fn print(doc: &ResultDoc, format: Format) -> Result<()> {
 
 /// Starts the other end on this machine.
 fn serve_self(device: Option<String>) -> Result<Target> {
-    let key = Key::new(None);
-    let settings =
-        Settings { key: key.clone(), limits: Default::default(), device, observe: Arc::new(host::observe) };
+    // Others on this machine have no part in it.
+    let access = Access::Key(Key::random().context("cannot make a key")?);
+    let settings = Settings {
+        access: access.clone(),
+        limits: Default::default(),
+        device,
+        observe: Arc::new(host::observe),
+    };
     let server = Listening::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], settings)?;
     let address = *server.addresses().first().context("the loopback listener has no address")?;
     server.run_in_background();
-    Ok(Target { host: address.ip().to_string(), port: address.port(), key, label: "self".into() })
+    Ok(Target { host: address.ip().to_string(), port: address.port(), access, label: "self".into() })
 }

@@ -1,17 +1,17 @@
 //! `pathproof serve`: listen, announce, serve.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::Limits;
 use pathproof_model::units::{Bytes, Nanoseconds};
 
+use super::key::VARIABLE;
 use super::raw::{DEFAULT_PORT, ServeArgs};
-use super::run::read_key;
 use crate::host;
-use crate::secure::Key;
-use crate::serve::{Listening, Settings, all_loopback, one_time_key};
+use crate::secure::{Access, Key};
+use crate::serve::{Listening, Settings, all_loopback, spoken};
 use crate::terminal;
 
 /// Shorter keys can be guessed by whoever may try.
@@ -20,31 +20,54 @@ const KEY_LENGTH_MIN: usize = 8;
 /// Runs the command; returns only when it cannot.
 pub fn run(args: ServeArgs) -> Result<u8> {
     let limits = parse_limits(&args.limits)?;
-    let given = read_key(args.key.as_deref(), args.key_file.as_deref())?;
-    if let Some(short) = given.as_deref().filter(|key| key.chars().count() < KEY_LENGTH_MIN) {
-        bail!(
-            "the key has {} characters and could be guessed; give at least {KEY_LENGTH_MIN}, or none for a one-time key",
-            short.chars().count()
-        );
-    }
-    let made = match &given {
-        None if !all_loopback(&args.listen) => Some(one_time_key().context("cannot make a one-time key")?),
-        _ => None,
-    };
-    let key = Key::new(given.as_deref().or(made.as_deref()));
+    let (access, how) = access(&args)?;
     let settings = Settings {
-        key,
+        access,
         limits: limits.clone(),
         device: args.device.clone(),
         observe: Arc::new(host::observe),
     };
-    let server = Listening::bind(&args.listen, settings)?;
-    announce(&server.addresses(), made.as_deref(), given.is_some(), &limits);
+    let server = match &args.listen[..] {
+        [] => Listening::everywhere(DEFAULT_PORT, settings)?,
+        named => Listening::bind(named, settings)?,
+    };
+    announce(&server.addresses(), &how, &limits);
     server.run();
     Ok(0)
 }
 
-fn announce(addresses: &[SocketAddr], made: Option<&str>, given: bool, limits: &Limits) {
+/// How clients come in, for the announcement.
+enum Way {
+    /// With the key that the user knows.
+    Given,
+    /// With the code made here.
+    Made(String),
+    /// From this machine alone, without a key.
+    Loopback,
+    /// Without a key, from anywhere.
+    Open,
+}
+
+fn access(args: &ServeArgs) -> Result<(Access, Way)> {
+    let given = args.key.read(false)?;
+    if let Some(short) = given.as_deref().filter(|key| key.chars().count() < KEY_LENGTH_MIN) {
+        bail!(
+            "the key has {} characters and could be guessed; give at least {KEY_LENGTH_MIN}, or none for a one-time code",
+            short.chars().count()
+        );
+    }
+    Ok(match given {
+        Some(key) => (Access::Key(Key::new(&key)), Way::Given),
+        None if args.key.no_key => (Access::Anybody, Way::Open),
+        None if !args.listen.is_empty() && all_loopback(&args.listen) => (Access::Loopback, Way::Loopback),
+        None => {
+            let code = spoken::code().context("cannot make a one-time code")?;
+            (Access::Key(Key::new(&code)), Way::Made(code))
+        }
+    })
+}
+
+fn announce(addresses: &[SocketAddr], way: &Way, limits: &Limits) {
     let mut lines = Vec::new();
     for address in addresses {
         lines.push(format!("pathproof: listening on {address}"));
@@ -56,49 +79,58 @@ fn announce(addresses: &[SocketAddr], made: Option<&str>, given: bool, limits: &
         Nanoseconds(limits.step_ns),
         Bytes(limits.memory_bytes)
     ));
-    let key = match (made, given) {
-        (Some(key), _) => format!(" --key {key}"),
-        (None, true) => " --key-file FILE    (with the same key)".into(),
-        (None, false) => String::new(),
+    let (before, after) = match way {
+        Way::Made(code) => (format!("{VARIABLE}={code} "), ""),
+        Way::Given => (String::new(), " --key-file FILE    (with the same key, or set PATHPROOF_KEY)"),
+        Way::Loopback => (String::new(), ""),
+        Way::Open => (String::new(), " --no-key"),
     };
-    if made.is_some() {
-        lines.push(
-            "pathproof: no key was given, so this one was made for as long as this process runs".into(),
-        );
+    match way {
+        Way::Made(_) => {
+            lines.push("pathproof: no key was given, so this one-time code was made for as long as this process runs".into());
+        }
+        Way::Open => {
+            lines.push("pathproof: warning: --no-key: whoever reaches this port can have measurements made here; results say so".into());
+        }
+        Way::Given | Way::Loopback => {}
     }
     lines.push("pathproof: on the other machine run".into());
-    for address in addresses {
-        for host in hosts_of(address) {
-            let port =
-                if address.port() == DEFAULT_PORT { String::new() } else { format!(":{}", address.port()) };
-            lines.push(format!("    pathproof check {host}{port}{key}"));
-        }
+    let mut hosts: Vec<String> = addresses.iter().flat_map(|address| hosts_of(address, addresses)).collect();
+    if hosts.is_empty() {
+        hosts.push("THIS-HOST".into());
+    }
+    for host in hosts {
+        lines.push(format!("    {before}pathproof check {host}{after}"));
+    }
+    if matches!(way, Way::Made(_)) {
+        lines.push("pathproof: or put the code into a file there and add --key-file FILE".into());
     }
     terminal::say_lines(lines);
 }
 
-/// The addresses by which others may reach a listener, the likeliest first.
-fn hosts_of(address: &SocketAddr) -> Vec<String> {
-    let bracketed = |ip: std::net::IpAddr| if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
-    if !address.ip().is_unspecified() {
-        return vec![bracketed(address.ip())];
+/// The addresses by which others may reach a listener, with its port where it has to be said, the likeliest first.
+fn hosts_of(listener: &SocketAddr, all: &[SocketAddr]) -> Vec<String> {
+    let named = |ip: IpAddr| {
+        let host = if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() };
+        if listener.port() == DEFAULT_PORT { host } else { format!("{host}:{}", listener.port()) }
+    };
+    if !listener.ip().is_unspecified() {
+        return vec![named(listener.ip())];
     }
-    let mut hosts: Vec<String> = host::observe()
-        .environment
+    // "[::]" alone is both families.
+    let families = |ip: &IpAddr| ip.is_ipv4() == listener.is_ipv4() || all.iter().all(SocketAddr::is_ipv6);
+    let environment = host::observe().environment;
+    environment
         .nics
         .iter()
         .filter(|nic| nic.up != Some(false))
         .flat_map(|nic| &nic.addresses)
         .map(|a| a.address)
-        .filter(|ip| !ip.is_loopback() && (ip.is_ipv4() || address.is_ipv6()))
-        .filter(|ip| !matches!(ip, std::net::IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80))
-        .map(bracketed)
+        .filter(|ip| !ip.is_loopback() && families(ip))
+        .filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80))
+        .map(named)
         .take(4)
-        .collect();
-    if hosts.is_empty() {
-        hosts.push("THIS-HOST".into());
-    }
-    hosts
+        .collect()
 }
 
 /// `clients=8,lanes=64,time=10min,size=64MiB,memory=4GiB`, each optional; also `total=8GiB`.

@@ -15,9 +15,9 @@ pub const LANE_MAGIC: [u8; 8] = *b"PATHLANE";
 /// Length of the preamble.
 pub const PREAMBLE_BYTES: usize = 16;
 /// Lowest control version that this build speaks.
-pub const LOWEST_VERSION: u16 = 1;
+pub const LOWEST_VERSION: u16 = 2;
 /// Highest control version that this build speaks.
-pub const HIGHEST_VERSION: u16 = 1;
+pub const HIGHEST_VERSION: u16 = 2;
 
 const FLAG_KEYED: u32 = 1;
 

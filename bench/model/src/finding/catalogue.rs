@@ -43,6 +43,12 @@ pub const CATALOGUE: &[Entry] = &[
         "Look at the peer's log, then run the same command again.",
     ),
     entry(
+        "SESSION-KEYLESS",
+        Warning,
+        "Both ends were started with --no-key over a network: whoever could answer at that address could have made these figures.",
+        "Run again with the key that pathproof serve prints (PATHPROOF_KEY or --key-file).",
+    ),
+    entry(
         "CLOCK-COARSE",
         Info,
         "Reading the clock costs more than 1 % of the median latency, so small latencies are overstated.",

@@ -1,0 +1,75 @@
+//! How a key reaches the program: from the environment, a file, or (visible to others) the command line.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::input;
+use crate::secure::{Access, Key};
+use crate::terminal;
+
+/// The variable that holds the key. Only the user and root can read another process's environment; anybody can its arguments.
+pub const VARIABLE: &str = "PATHPROOF_KEY";
+
+/// The key options of both ends.
+#[derive(Debug, Default, Args)]
+pub struct KeyArgs {
+    /// The session's key. Everybody on this host can see it in `ps`: prefer the environment variable PATHPROOF_KEY, or --key-file.
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["key_file", "no_key"])]
+    pub key: Option<String>,
+    /// File with the key. It and --key go before PATHPROOF_KEY.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_key")]
+    pub key_file: Option<PathBuf>,
+    /// Do without a key although others can reach the peer; must be said at both ends. Loopback needs neither.
+    #[arg(long)]
+    pub no_key: bool,
+}
+
+impl KeyArgs {
+    /// The key that was given, wherever. Says so when others can see it.
+    pub fn read(&self, json_stream: bool) -> Result<Option<String>> {
+        if self.no_key {
+            return Ok(None);
+        }
+        let key = match (&self.key, &self.key_file) {
+            (Some(key), _) => {
+                warn(json_stream);
+                key.clone()
+            }
+            (None, Some(file)) => input::read_text(file)
+                .with_context(|| format!("cannot read --key-file {}", file.display()))?
+                .trim()
+                .to_string(),
+            (None, None) => match std::env::var_os(VARIABLE) {
+                Some(key) => {
+                    key.into_string().ok().with_context(|| format!("{VARIABLE} is not UTF-8 text"))?
+                }
+                None => return Ok(None),
+            },
+        };
+        if key.is_empty() {
+            bail!("the key is empty; give one with at least 8 characters");
+        }
+        Ok(Some(key))
+    }
+
+    /// What a client proves itself with.
+    pub fn access(&self, json_stream: bool) -> Result<Access> {
+        let key = self.read(json_stream)?;
+        Ok(match key {
+            Some(key) => Access::Key(Key::new(&key)),
+            None if self.no_key => Access::Anybody,
+            None => Access::Loopback,
+        })
+    }
+}
+
+/// `--key` works, because scripts use it, but not without a word.
+fn warn(json_stream: bool) {
+    let text = "--key can be read by everybody on this host (ps); use PATHPROOF_KEY=... or --key-file FILE";
+    match json_stream {
+        true => terminal::say_json(&serde_json::json!({ "event": "warning", "text": text })),
+        false => terminal::say(format_args!("warning: {text}")),
+    }
+}
