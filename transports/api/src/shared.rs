@@ -87,14 +87,15 @@ pub(crate) unsafe fn store(to: *mut u8, from: &[u8]) {
 /// # Safety
 /// As for [`load`].
 pub(crate) unsafe fn fill(to: *mut u8, len: usize, byte: u8) {
-    const PIECE: usize = 4096;
-    let piece = [byte; PIECE];
-    let mut done = 0;
-    while done < len {
-        let bytes = (len - done).min(PIECE);
-        // SAFETY: as in `store`.
-        unsafe { store(to.wrapping_add(done), &piece[..bytes]) };
-        done += bytes;
+    let part = [byte; WORD];
+    let head = to_boundary(to, WORD).min(len);
+    let (words, last) = ((len - head) / WORD, (len - head) % WORD);
+    let at = to.wrapping_add(head);
+    // SAFETY: as in `load`.
+    unsafe {
+        store_part(to, &part[..head]);
+        line::fill(at, words, u64::from_ne_bytes(part));
+        store_part(at.wrapping_add(words * WORD), &part[..last]);
     }
 }
 

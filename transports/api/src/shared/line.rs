@@ -9,9 +9,9 @@ pub(super) const ALIGNMENT: usize = 16;
 pub(super) const BLOCK: usize = 4 * LINE;
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-pub(super) use vector::{blocks_are_zero, load, store};
+pub(super) use vector::{blocks_are_zero, fill, load, store};
 #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-pub(super) use words::{blocks_are_zero, load, store};
+pub(super) use words::{blocks_are_zero, fill, load, store};
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
 mod vector {
@@ -68,6 +68,30 @@ mod vector {
                 b = in(xmm_reg) b,
                 c = in(xmm_reg) c,
                 d = in(xmm_reg) d,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+
+    /// Sets `count` words from `to` on.
+    ///
+    /// # Safety
+    /// As for [`super::super::load`]; `to` is a multiple of eight.
+    pub(in super::super) unsafe fn fill(to: *mut u8, count: usize, value: u64) {
+        // It takes as long to begin as so many stores.
+        const WORTH_IT: usize = 128;
+        if count < WORTH_IT {
+            // SAFETY: as the caller vouches.
+            return unsafe { words::fill(to, count, value) };
+        }
+        // SAFETY: writes the words, for which the caller vouches, one after the other: relaxed atomic stores, to the
+        // language. The direction flag is clear, as it always is between instructions of Rust code.
+        unsafe {
+            asm!(
+                "rep stosq",
+                inout("rcx") count => _,
+                inout("rdi") to => _,
+                in("rax") value,
                 options(nostack, preserves_flags),
             );
         }
@@ -142,6 +166,17 @@ mod words {
         unsafe { store_words(to, from.as_chunks().0) };
     }
 
+    /// Sets `count` words from `to` on.
+    ///
+    /// # Safety
+    /// As for [`load`].
+    pub(in super::super) unsafe fn fill(to: *mut u8, count: usize, value: u64) {
+        for index in 0..count {
+            // SAFETY: as the caller vouches.
+            unsafe { word(to.wrapping_add(index * WORD)) }.store(value, Relaxed);
+        }
+    }
+
     /// Whether `blocks` blocks from `at` on are all zero.
     ///
     /// # Safety
@@ -181,6 +216,29 @@ mod tests {
                 load(at.wrapping_add(offset), &mut b);
             }
             assert!(a == source && b == source, "{offset}");
+        }
+    }
+
+    #[test]
+    fn both_ways_to_fill_agree() {
+        let region = Region::new(4096, Pages::Small).unwrap();
+        let mut all = [0; 4096];
+        let fills: [unsafe fn(*mut u8, usize, u64); 2] = [fill, words::fill];
+        for (byte, fill) in (1u8..).zip(fills) {
+            for (from, count) in [(0, 512), (8, 0), (8, 1), (24, 77)] {
+                region.fill(0, 4096, 0xEE).unwrap();
+                // SAFETY: words inside the region.
+                unsafe {
+                    fill(region.base_address().wrapping_add(from), count, u64::from_ne_bytes([byte; 8]))
+                };
+                region.copy_out(0, &mut all).unwrap();
+                let filled = from..from + 8 * count;
+                let right = |at: usize| if filled.contains(&at) { byte } else { 0xEE };
+                assert!(
+                    all.iter().enumerate().all(|(at, found)| *found == right(at)),
+                    "{count} words at {from}"
+                );
+            }
         }
     }
 
