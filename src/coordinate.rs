@@ -29,6 +29,8 @@ use crate::watch::{Observer, RunEvent};
 
 /// How long a way back to a session whose connection fell silent is looked for.
 const RETURN: Duration = Duration::from_secs(8);
+/// Key handshakes that may fail with each address meanwhile: whoever answers has one guess of the key for each.
+const HANDSHAKES: u32 = 3;
 /// How long one attempt at that may take.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
@@ -183,14 +185,19 @@ fn way_back(facts: &SessionFacts, access: &Access) -> Revival {
         let search = move || {
             let until = Instant::now() + RETURN;
             let others = ways.iter().map(|way| (SocketAddr::new(way.remote, first.port()), Some(way)));
-            let all: Vec<_> = others.chain([(first, None)]).collect();
+            let mut all: Vec<_> =
+                others.chain([(first, None)]).map(|(to, way)| (to, way, HANDSHAKES)).collect();
             while Instant::now() < until {
-                for (address, way) in &all {
+                for (address, way, left) in &mut all {
                     match come_back(*address, *way, &access, &Resume { token: token.clone(), seen }) {
                         Ok(back) => return drop(found.send(back)),
-                        Err(error) => tracing::debug!(%address, %error, "no way back here"),
+                        Err(error) => {
+                            *left -= u32::from(error.is::<SecureError>());
+                            tracing::debug!(%address, %error, "no way back here");
+                        }
                     }
                 }
+                all.retain(|(.., left)| *left > 0);
                 std::thread::sleep(Duration::from_millis(200));
             }
         };
