@@ -63,6 +63,11 @@ pub trait Lane: Send {
     fn sample(&mut self, out: &mut LaneSample);
     /// Sends what is queued, ends the connection in order and returns what the lane knows about itself.
     fn close(self: Box<Self>) -> Result<LaneStats, TransportError>;
+    /// Ends the connection at once and waits for nothing: what is under way is lost. For a lane that is stuck, whose
+    /// backlog would otherwise hold up whoever uses the path next.
+    fn abandon(self: Box<Self>) -> Result<LaneStats, TransportError> {
+        self.close()
+    }
 }
 
 /// A descriptor, and the events on it after which `poll` has something to do.

@@ -303,7 +303,7 @@ impl StripedLane {
         if let Err(error) = polled {
             if self.peer_left {
                 // It said so before it closed; what comes after is the end of the stream.
-                self.paths[at].close();
+                self.paths[at].close(false);
             } else {
                 self.die(index, error.to_string());
             }
@@ -618,9 +618,10 @@ impl StripedLane {
         for index in live {
             self.send(index, &bye, None);
         }
+        let stuck = self.clock.now().since(start) >= CLOSE_PATIENCE;
         for path in &mut self.paths {
             let _ = path.keep_going();
-            path.close();
+            path.close(stuck);
         }
     }
 }

@@ -324,10 +324,10 @@ impl Path {
         total.path_ip_mtu_bytes = least(total.path_ip_mtu_bytes, own.path_ip_mtu_bytes);
     }
 
-    /// Closes the inner lane in order.
-    pub(crate) fn close(&mut self) {
+    /// Closes the inner lane: in order, or at once where it is `stuck`.
+    pub(crate) fn close(&mut self, stuck: bool) {
         if let Some(lane) = self.lane.take()
-            && let Ok(stats) = lane.close()
+            && let Ok(stats) = if stuck { lane.abandon() } else { lane.close() }
         {
             self.tally.last = stats;
         }

@@ -17,6 +17,7 @@ use pathproof_api::{
     RegionId, SendMode, SendReports, TransportError, Verb, Wait, WaitMode, os, socket,
 };
 use rustix::event::{PollFd, PollFlags, Timespec};
+use socket2::SockRef;
 
 use crate::receive::Receiver;
 use crate::send::Sender;
@@ -473,6 +474,19 @@ impl Lane for TcpLane {
 
     fn close(mut self: Box<Self>) -> Result<LaneStats, TransportError> {
         self.drain();
+        Ok(self.leave())
+    }
+
+    fn abandon(mut self: Box<Self>) -> Result<LaneStats, TransportError> {
+        // Otherwise the kernel would go on sending for as long as it takes. A refusal leaves just that.
+        let _ = SockRef::from(&self.link.stream).set_linger(Some(Duration::ZERO));
+        Ok(self.leave())
+    }
+}
+
+impl TcpLane {
+    /// What the lane knows about itself in the end.
+    fn leave(&mut self) -> LaneStats {
         let mut stats = std::mem::take(&mut self.stats);
         let mut last = LaneSample::default();
         self.sample(&mut last);
@@ -488,7 +502,7 @@ impl Lane for TcpLane {
         if let Some(copied) = self.sender.copied_after_all() {
             stats.counters.insert("zero_copy_notifications_copied".into(), copied);
         }
-        Ok(stats)
+        stats
     }
 }
 
