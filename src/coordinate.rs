@@ -12,10 +12,13 @@ use pathproof_engine::control::{
     Accept, Client, ClientEvent, Go, HalfRoom, Hello, Message, Patience, Resume, bound_half, encode_frame,
 };
 use pathproof_model::environment::Observed;
+use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    ErrorKind, Finding, FollowUp, Half, Plan, PlanRequest, ResultDoc, Step, StepError, StepSpec, Tool,
+    ErrorKind, Finding, FollowUp, Half, Plan, PlanRequest, ResultDoc, Step, StepError, StepKind, StepLoad,
+    StepSpec, Tool,
 };
 
+use crate::budget::{Budget, out_of_time};
 use crate::channels::Way;
 use crate::clock::RealClock;
 use crate::dial::{self, CONNECT};
@@ -74,20 +77,23 @@ fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
 pub fn run(
     plan: &Plan,
     target: &Target,
+    budget: &Budget,
     observed: Observed,
     registry: &Registry,
     interrupt: &Arc<AtomicBool>,
     observer: &mut dyn Observer,
 ) -> ResultDoc {
-    let clock = RealClock::new();
     let mut doc = empty_document(Some(plan.clone()), Some(target.label.clone()));
     doc.environment.client = Some(observed.environment.clone());
     doc.findings = observed.findings;
-    let ended = conduct(plan, target, &mut doc, &clock, registry, interrupt, observer);
+    doc.budget_ns = budget.length_ns();
+    let ended = conduct(plan, target, budget, &mut doc, registry, interrupt, observer);
     // Whatever an interruption met first, the document says which signal it was.
     let signalled = interrupt.load(Ordering::Acquire);
-    doc.error =
+    let why =
         ended.err().map(|why| if signalled && why.kind.is_interruption() { interrupt::error() } else { why });
+    // A clock that ran down is not an error of the run: what it cut is named, and the rest stands.
+    doc.error = why.filter(|error| error.kind != ErrorKind::OutOfTime);
     if let Some(lost) = doc.error.as_ref().filter(|e| e.kind == ErrorKind::PeerLost && !doc.steps.is_empty())
     {
         let finding = Finding::new("PEER-LOST", lost.message.clone());
@@ -99,15 +105,15 @@ pub fn run(
 fn conduct(
     plan: &Plan,
     target: &Target,
+    budget: &Budget,
     doc: &mut ResultDoc,
-    clock: &RealClock,
     registry: &Registry,
     interrupt: &Arc<AtomicBool>,
     observer: &mut dyn Observer,
 ) -> Result<(), StepError> {
     steps::check_size(plan)?;
     let request = plan.request().map_err(|why| error(ErrorKind::Invalid, why))?;
-    let mut session = open(target, clock, interrupt)?;
+    let mut session = open(target, budget, interrupt)?;
     if target.access.is_open_to(session.peer().ip()) {
         let evidence =
             format!("no key was used (--no-key at both ends) and {} is not this host", session.peer());
@@ -136,8 +142,11 @@ fn conduct(
         session.survive(way_back(&facts, &target.access));
     }
     observer.event(&RunEvent::Opened { doc });
-    let mut turns = Turns { session, facts, registry, clock, pending: None, purpose: None };
+    let clock = budget.clock();
+    let mut turns =
+        Turns { session, facts, registry, clock, budget, cut: vec![], pending: None, purpose: None };
     let ended = turns.steps(&granted.steps, doc, observer);
+    doc.findings.extend(turns.what_was_cut());
     turns.session.machine.bye(ended.as_ref().err().map_or("", |e| &e.message));
     turns.session.flush();
     for moved in &turns.session.moves {
@@ -148,31 +157,35 @@ fn conduct(
 }
 
 /// Connects, trying every address of the name, and completes the key handshake.
-fn open(
-    target: &Target,
-    clock: &RealClock,
-    interrupt: &Arc<AtomicBool>,
-) -> Result<Session<Client>, StepError> {
+fn open(target: &Target, budget: &Budget, interrupt: &Arc<AtomicBool>) -> Result<Session<Client>, StepError> {
     let Target { host, port, .. } = target;
     let (name, at, access, flag) = (host.clone(), *port, target.access.clone(), interrupt.clone());
-    let stream = interrupt::unless(interrupt, move || dial::reach(&name, at, &access, &flag))??;
+    let patience = budget.within(Duration::MAX);
+    let stream =
+        interrupt::unless(interrupt, patience, move || dial::reach(&name, at, &access, patience, &flag))??;
     let io = |e: std::io::Error| error(ErrorKind::System, format!("setting up the control connection: {e}"));
     let (local, peer) = (stream.local_addr().map_err(io)?, stream.peer_addr().map_err(io)?);
     prepare_socket(&stream).map_err(io)?;
-    let access = target.access.clone();
+    let (access, patience) = (target.access.clone(), budget.within(CONNECT));
     let halves =
-        interrupt::unless(interrupt, move || secure::connect(stream, &access, CONNECT))?.map_err(|e| {
-            let kind = match e {
-                SecureError::Preamble(_) => ErrorKind::Protocol,
-                SecureError::Timeout { .. } | SecureError::Refused(Refusal::TooSlow) => ErrorKind::Timeout,
-                SecureError::Io { .. } | SecureError::ClosedInHandshake => ErrorKind::PeerLost,
-                SecureError::Nonsense => ErrorKind::Protocol,
-                _ => ErrorKind::Refused,
-            };
-            error(kind, format!("{host}:{port}: {e}"))
-        })?;
+        interrupt::unless(interrupt, patience * 2, move || secure::connect(stream, &access, patience))?
+            .map_err(|e| {
+                let kind = match e {
+                    SecureError::Preamble(_) => ErrorKind::Protocol,
+                    SecureError::Timeout { .. } | SecureError::Refused(Refusal::TooSlow) => {
+                        ErrorKind::Timeout
+                    }
+                    SecureError::Io { .. } | SecureError::ClosedInHandshake => ErrorKind::PeerLost,
+                    SecureError::Nonsense => ErrorKind::Protocol,
+                    _ => ErrorKind::Refused,
+                };
+                error(kind, format!("{host}:{port}: {e}"))
+            })?;
     let link = Link::new(halves, (local, peer)).map_err(io)?;
-    Ok(Session::new(Client::new(Patience::default()), clock.clone(), link, interrupt.clone()))
+    let machine = Client::new(Patience::default());
+    let mut session = Session::new(machine, budget.clock().clone(), link, interrupt.clone());
+    session.deadline = budget.over();
+    Ok(session)
 }
 
 /// How the client comes back to its session when the path of the control connection dies: over the other ways
@@ -258,6 +271,10 @@ fn greet(session: &mut Session<Client>, plan: PlanRequest, doc: &ResultDoc) -> R
         }
         Some(ClientEvent::Over(over)) => Err(over),
         Some(_) => Err(error(ErrorKind::Protocol, "the peer did not answer the greeting in order")),
+        None if session.is_late() => Err(error(
+            ErrorKind::Timeout,
+            "the peer did not answer the greeting before the time of the run was up; it may be overloaded or stopped",
+        )),
         None => Err(interrupt::error()),
     }
 }
@@ -275,6 +292,9 @@ struct Turns<'a> {
     facts: SessionFacts,
     registry: &'a Registry,
     clock: &'a RealClock,
+    budget: &'a Budget,
+    /// What the time of the run did not suffice for, in words.
+    cut: Vec<String>,
     pending: Option<Pending>,
     /// What the steps are made for that no plan asked for, when it has come to those.
     purpose: Option<FollowUp>,
@@ -289,7 +309,7 @@ impl Turns<'_> {
     ) -> Result<(), StepError> {
         let mut result = Ok(());
         for (number, spec) in specs.iter().enumerate() {
-            result = self.step(number as u32, specs.len(), spec, doc, observer);
+            result = self.step(number as u32, specs.len(), spec, &specs[number + 1..], doc, observer);
             if result.is_err() {
                 break;
             }
@@ -303,8 +323,12 @@ impl Turns<'_> {
         let first = doc.steps.len();
         self.purpose = Some(FollowUp::Cause);
         while let Some(spec) = steps::follow_up(doc, first) {
+            if need_ns(&spec) > self.budget.last_step().ns_since(self.clock.now()) {
+                self.cut.push("a control run that would have shown more: not run".into());
+                break;
+            }
             let number = doc.steps.len();
-            self.step(number as u32, number + 1, &spec, doc, observer)?;
+            self.step(number as u32, number + 1, &spec, &[], doc, observer)?;
             self.turn(None, doc, observer)?;
         }
         let found = steps::conclude(doc, first);
@@ -322,7 +346,8 @@ impl Turns<'_> {
             let first = doc.steps.len();
             let mut ended = Ok(());
             for (nth, spec) in specs.iter().enumerate() {
-                ended = self.step((first + nth) as u32, first + specs.len(), spec, doc, observer);
+                let later = &specs[nth + 1..];
+                ended = self.step((first + nth) as u32, first + specs.len(), spec, later, doc, observer);
                 if ended.is_err() {
                     break;
                 }
@@ -339,6 +364,7 @@ impl Turns<'_> {
         number: u32,
         of: usize,
         spec: &StepSpec,
+        later: &[StepSpec],
         doc: &mut ResultDoc,
         observer: &mut dyn Observer,
     ) -> Result<(), StepError> {
@@ -356,6 +382,27 @@ impl Turns<'_> {
             follows_up: self.purpose,
             ..Step::new(spec.kind(), name.clone())
         };
+        let left_ns = self.budget.last_step().ns_since(started);
+        let Some(fitting) = runner.fit(spec, left_ns) else {
+            self.turn(None, doc, observer)?;
+            self.cut.push(format!("{name}: not run"));
+            let step = Step { error: Some(out_of_time("it was not run")), ..blank };
+            self.keep(step, doc, observer);
+            return Ok(());
+        };
+        let spec = &fitting;
+        // A step may use what those after it do not need.
+        let later_ns = later.iter().fold(0u64, |sum, spec| sum.saturating_add(need_ns(spec)));
+        let need_ns = runner.need_ns(spec);
+        let until = match self.budget.length_ns() {
+            Some(_) => started.plus_ns(left_ns.saturating_sub(later_ns).max(need_ns.min(left_ns))),
+            None => Tick(u64::MAX),
+        };
+        let spare_ns =
+            self.budget.length_ns().map(|_| left_ns.saturating_sub(later_ns).saturating_sub(need_ns));
+        let stretched = spare_ns.zip(round_trip_ns(doc)).map(|(spare, rtt)| steps::stretch(spec, spare, rtt));
+        let spec = &stretched.unwrap_or_else(|| spec.clone());
+        let blank = Step { spec: Some(spec.clone()), ..blank };
         let setup = Setup { step: number, spec, paths: &[], session: &self.facts, registry: self.registry };
         let here = &self.facts.environment;
         let made = steps::affordable(spec, here)
@@ -387,11 +434,17 @@ impl Turns<'_> {
             duration_ns: runner.duration_ns(spec),
         });
         let mut progress = |share: f64| observer.event(&RunEvent::Progress { number, share });
-        let mut context = Context { channel: &mut self.session, clock: self.clock, progress: &mut progress };
+        self.session.deadline = until;
+        let mut context =
+            Context { channel: &mut self.session, clock: self.clock, until, progress: &mut progress };
         let half = steps::run(prepared, End::Client, &mut context, peer);
+        self.session.deadline = self.budget.over();
         let mut step = blank;
         step.elapsed_ns = self.clock.now().ns_since(started);
         let stopped = half.error.clone();
+        if stopped.as_ref().is_some_and(|why| why.kind == ErrorKind::OutOfTime) {
+            self.cut.push(format!("{name}: cut short"));
+        }
         self.pending = Some(Pending { step, spec: spec.clone(), half });
         match stopped {
             Some(why) if why.kind.is_interruption() => Err(why),
@@ -450,6 +503,10 @@ impl Turns<'_> {
                 }
                 Some(ClientEvent::Over(over)) => break Some(over),
                 Some(_) => {}
+                None if self.session.is_late() => {
+                    self.cut.push("the peer's half of the last step: not awaited".into());
+                    break Some(out_of_time("the peer's half of a step had not come"));
+                }
                 None if self.session.clock.now() >= until => {
                     let words = "the peer was silent after the data path was lost; check that it runs, and the link to it";
                     break Some(error(ErrorKind::PeerLost, words));
@@ -468,10 +525,31 @@ impl Turns<'_> {
         Err(over)
     }
 
+    /// The steps that the time of the run did not suffice for.
+    fn what_was_cut(&mut self) -> Option<Finding> {
+        let cut = std::mem::take(&mut self.cut);
+        let length = Nanoseconds(self.budget.length_ns()?);
+        (!cut.is_empty()).then(|| {
+            let evidence = format!("the run keeps to {length}, and this did not fit: {}", cut.join("; "));
+            Finding::new("RUN-CUT", evidence).with("budget_ns", length.0).with("cut", cut)
+        })
+    }
+
     fn keep(&mut self, step: Step, doc: &mut ResultDoc, observer: &mut dyn Observer) {
         doc.steps.push(step);
         observer.event(&RunEvent::StepEnded { doc });
     }
+}
+
+/// The round trip that was found before, in ns.
+fn round_trip_ns(doc: &ResultDoc) -> Option<u64> {
+    let reached = doc.steps.iter().filter(|step| step.kind == StepKind::Reach);
+    reached.filter_map(|step| step.summary.rtt_ns).map(|rtt| rtt.p50).next_back()
+}
+
+/// What a step takes where all is well.
+fn need_ns(spec: &StepSpec) -> u64 {
+    steps::runner(spec.kind()).map_or(0, |runner| runner.need_ns(spec))
 }
 
 enum Answer {
@@ -499,6 +577,7 @@ fn merge(pending: Pending, server: Half, doc: &mut ResultDoc) -> Step {
         let number = doc.steps.len();
         doc.findings.extend(half.findings.iter().cloned().map(|f| Finding { step: Some(number), ..f }));
     }
+    step.load = StepLoad { client: client.load.clone(), server: server.load.clone() };
     step.error = cause(client.error.as_ref(), server.error.as_ref()).cloned();
     if let Some(runner) = steps::runner(spec.kind()) {
         runner.merge(&spec, &mut step, &client, &server);

@@ -23,9 +23,15 @@ fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
     StepError { kind, message: message.into() }
 }
 
-/// Connects to the first address of `host` that answers. Without a key nobody but this host is even dialled, unless
-/// the user said so (`access`).
-pub fn reach(host: &str, port: u16, access: &Access, interrupt: &AtomicBool) -> Result<TcpStream, StepError> {
+/// Connects to the first address of `host` that answers, within `patience` in all. Without a key nobody but this host is
+/// even dialled, unless the user said so (`access`).
+pub fn reach(
+    host: &str,
+    port: u16,
+    access: &Access,
+    patience: Duration,
+    interrupt: &AtomicBool,
+) -> Result<TcpStream, StepError> {
     let addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|e| {
@@ -35,15 +41,17 @@ pub fn reach(host: &str, port: u16, access: &Access, interrupt: &AtomicBool) -> 
             )
         })?
         .collect();
-    let until = Instant::now() + CONNECT;
+    let until = Instant::now() + CONNECT.min(patience);
     let (mut left, others): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| access.allows(address.ip()));
     let mut last = match others.first() {
         Some(_) => error(ErrorKind::Refused, format!("{host}:{port}: {}", SecureError::NoKey)),
         None => error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address")),
     };
-    // In the first round each address has the whole time: a later one must not pay for the silence of an earlier one.
-    let mut within = CONNECT;
+    // However short the time of a run is, no address takes that of those after it.
+    let most = CONNECT.min(patience / left.len().max(1) as u32);
+    // In the first round each address has all its time: a later one must not pay for the silence of an earlier one.
+    let mut within = most;
     loop {
         let mut again = Vec::new();
         for address in left {
@@ -51,8 +59,8 @@ pub fn reach(host: &str, port: u16, access: &Access, interrupt: &AtomicBool) -> 
                 Ok(connected) => return Ok(connected),
                 Err(cause) => {
                     // A later attempt that has less time than the network needs to say no tells nothing new.
-                    if within == CONNECT || cause.kind() != std::io::ErrorKind::TimedOut {
-                        last = unreachable(address, &cause);
+                    if within == most || cause.kind() != std::io::ErrorKind::TimedOut {
+                        last = unreachable(address, most, &cause);
                     }
                     if may_pass(&cause) {
                         again.push(address);
@@ -87,9 +95,9 @@ pub fn once(address: SocketAddr, within: Duration, way: Option<&Way>) -> std::io
     Ok(socket.into())
 }
 
-fn unreachable(address: SocketAddr, cause: &std::io::Error) -> StepError {
+fn unreachable(address: SocketAddr, patience: Duration, cause: &std::io::Error) -> StepError {
     use std::io::ErrorKind as Io;
-    let seconds = CONNECT.as_secs();
+    let seconds = patience.as_secs_f64().ceil();
     match cause.kind() {
         Io::ConnectionRefused => error(
             ErrorKind::Refused,

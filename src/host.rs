@@ -11,6 +11,7 @@ mod counters;
 mod dcb;
 pub mod devices;
 mod links;
+pub mod load;
 mod netlink;
 mod nics;
 mod rdma;

@@ -82,13 +82,15 @@ fn is_ignored(signal: i32) -> bool {
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// What `work` comes to, unless a signal comes first; the work then goes on in vain, on a thread of its own. For what
+/// What `work` comes to, unless a signal comes first or it takes longer than `within`; the work then goes on in vain, on a thread of its own. For what
 /// the system does not let anybody interrupt, such as asking for the addresses of a name.
 pub fn unless<T: Send + 'static>(
     flag: &AtomicBool,
+    within: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StepError> {
     let (done, result) = mpsc::channel();
+    let began = Instant::now();
     let spawned = std::thread::Builder::new().name("waiting".into()).spawn(move || drop(done.send(work())));
     if let Err(error) = spawned {
         let message = format!("no thread can be started: {error}; raise the limit (ulimit -u)");
@@ -98,7 +100,14 @@ pub fn unless<T: Send + 'static>(
         match result.recv_timeout(LOOK) {
             Ok(value) => return Ok(value),
             Err(_) if flag.load(Ordering::Acquire) => return Err(error()),
-            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Timeout) if began.elapsed() < within => {}
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                let message =
+                    "there was no connection before the time of the run was up; check the name server, the \
+                               address and the route"
+                        .into();
+                return Err(StepError { kind: ErrorKind::Timeout, message });
+            }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let message = "an internal thread ended early; this is a fault of pathproof".into();
                 return Err(StepError { kind: ErrorKind::System, message });

@@ -2,6 +2,7 @@
 //! crates of their own; see `docs/ARCHITECTURE.md`.
 #![forbid(unsafe_code)]
 
+pub mod budget;
 pub mod channels;
 pub mod cli;
 pub mod clock;

@@ -289,7 +289,8 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
         }
         if let Some(Underway { prepared, offers, _memory }) = next {
             let clock = session.clock.clone();
-            let mut context = Context { channel: session, clock: &clock, progress: &mut |_| {} };
+            let mut context =
+                Context { channel: session, clock: &clock, until: Tick(u64::MAX), progress: &mut |_| {} };
             half = Some(steps::run(prepared, End::Server, &mut context, offers));
         }
     }

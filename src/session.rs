@@ -65,6 +65,8 @@ pub struct Session<M: Machine> {
     pub clock: RealClock,
     /// Where the connection had to be replaced, in words.
     pub moves: Vec<String>,
+    /// Nothing is waited for beyond this tick: the time of the run, or of the running step, is up then.
+    pub deadline: Tick,
     link: Link,
     journal: Journal,
     revival: Option<Revival>,
@@ -84,6 +86,7 @@ impl<M: Machine> Session<M> {
             machine,
             clock,
             moves: vec![],
+            deadline: Tick(u64::MAX),
             link,
             journal: Journal::new(),
             revival: None,
@@ -239,8 +242,14 @@ impl<M: Machine> Session<M> {
         }
     }
 
-    /// The next event, or `None` at `until` or when the user interrupts.
+    /// Whether the time of the run, or of the running step, is up.
+    pub fn is_late(&self) -> bool {
+        self.clock.now() >= self.deadline
+    }
+
+    /// The next event, or `None` at `until`, at the session's deadline, or when the user interrupts.
     pub fn event(&mut self, until: Tick) -> Option<M::Event> {
+        let until = until.min(self.deadline);
         loop {
             self.carry_out();
             if let Some(event) = self.events.pop_front() {
@@ -289,6 +298,16 @@ impl<M: Machine> Session<M> {
         self.carry_out();
     }
 
+    /// Whether one of the events that wait, or that are here by now, is one of those `wanted`. Takes none away.
+    fn has(&mut self, wanted: impl Fn(&M::Event) -> bool) -> bool {
+        self.carry_out();
+        while let Some(heard) = (!self.ended).then(|| self.hear(Duration::ZERO)).flatten() {
+            self.take(heard);
+            self.carry_out();
+        }
+        self.events.iter().any(wanted)
+    }
+
     /// Puts an event back to be read again later.
     pub fn put_back(&mut self, event: M::Event) {
         self.events.push_front(event);
@@ -308,6 +327,8 @@ pub enum Received {
     Lost(StepError),
     /// The user wants to stop.
     Interrupted,
+    /// The time that the step may take is up.
+    OutOfTime,
     /// Nothing came in time.
     Nothing,
 }
@@ -320,6 +341,9 @@ pub trait Channel {
     fn fail(&mut self, error: &StepError);
     /// Waits for something until `until`.
     fn receive(&mut self, until: Tick) -> Received;
+    /// Whether going on is of no use: the other end has ended the step or is lost, the user wants to stop, or the time is
+    /// up. Takes nothing away and waits for nothing.
+    fn is_over(&mut self) -> bool;
 }
 
 fn unexpected(what: &str) -> Received {
@@ -349,8 +373,13 @@ impl Channel for Session<Client> {
             }
             Some(_) => unexpected("the answer to a turn"),
             None if self.interrupted() => Received::Interrupted,
+            None if self.is_late() => Received::OutOfTime,
             None => Received::Nothing,
         }
+    }
+    fn is_over(&mut self) -> bool {
+        let over = self.has(|event| matches!(event, ClientEvent::PeerFailed(_) | ClientEvent::Over(_)));
+        over || self.interrupted() || self.is_late()
     }
 }
 
@@ -383,7 +412,12 @@ impl Channel for Session<Server> {
             Some(ServerEvent::Hello(_) | ServerEvent::Resume(_)) => unexpected("a greeting"),
             Some(ServerEvent::Delivered) => unexpected("the end of a turn"),
             None if self.interrupted() => Received::Interrupted,
+            None if self.is_late() => Received::OutOfTime,
             None => Received::Nothing,
         }
+    }
+    fn is_over(&mut self) -> bool {
+        let over = |event: &ServerEvent| !matches!(event, ServerEvent::Step(_));
+        self.has(over) || self.interrupted() || self.is_late()
     }
 }

@@ -14,11 +14,12 @@ mod reach;
 mod traffic;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 pub use cost::Cost;
 pub use mtu::{agentless as agentless_mtu, check_spec as check_mtu_spec};
 
-use pathproof_api::{LaneOption, Offer, TransportError};
+use pathproof_api::{Clock, LaneOption, Offer, Tick, TransportError};
 use pathproof_model::{
     Environment, ErrorKind, Finding, Half, Limits, Plan, ResultDoc, Step, StepError, StepKind, StepRequest,
     StepSpec, TrafficSpec,
@@ -26,6 +27,7 @@ use pathproof_model::{
 
 use pathproof_model::units::Bytes;
 
+use crate::budget::out_of_time;
 use crate::channels::Way;
 use crate::clock::RealClock;
 use crate::registry::Registry;
@@ -123,6 +125,11 @@ impl SessionFacts {
     }
 }
 
+/// A step that may take `spare_ns` more than it asks for, where a path with this round trip wants that.
+pub fn stretch(spec: &StepSpec, spare_ns: u64, rtt_ns: u64) -> StepSpec {
+    traffic::stretch(spec, spare_ns, rtt_ns)
+}
+
 /// What a runner may use while preparing.
 pub struct Setup<'a> {
     /// Number of the step in its session.
@@ -143,8 +150,17 @@ pub struct Context<'a> {
     pub channel: &'a mut dyn Channel,
     /// The clock of this end.
     pub clock: &'a RealClock,
+    /// When the step must be over at this end; what it has not measured by then it leaves.
+    pub until: Tick,
     /// Told now and then how far the step is, from 0 to 1.
     pub progress: &'a mut dyn FnMut(f64),
+}
+
+impl Context<'_> {
+    /// `wait`, or what is left of the step where that is less.
+    pub fn within(&self, wait: Duration) -> Duration {
+        wait.min(self.until.since(self.clock.now()))
+    }
 }
 
 /// A prepared half of a step.
@@ -173,6 +189,13 @@ pub trait Runner: Sync {
     fn cost(&self, spec: &StepSpec, paths: usize) -> Cost;
     /// Longest time that the run may take, in ns.
     fn duration_ns(&self, spec: &StepSpec) -> u64;
+    /// The time that the step takes where all is well, in ns, with everything around it.
+    fn need_ns(&self, spec: &StepSpec) -> u64;
+    /// The step as it fits into `left_ns`, where the run has no more than that; `None` when what could be measured then
+    /// would be worth nothing.
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        (self.need_ns(spec) <= left_ns).then(|| spec.clone())
+    }
     /// Fills `step` (at the client) from both halves. Lanes, histograms, intervals, counters and errors of both
     /// halves are already in place.
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half);
@@ -185,7 +208,9 @@ pub trait Runner: Sync {
 /// Runs a prepared half, with what this host counts beside it.
 pub fn run(prepared: Box<dyn Prepared>, end: End, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
     let before = checksum::Before::take();
+    let watch = crate::host::load::Watch::begin();
     let mut half = prepared.run(context, peer);
+    half.load = Some(watch.end());
     half.counters.extend(before.grown(end));
     half
 }
@@ -317,6 +342,15 @@ pub fn step_error(error: &TransportError) -> StepError {
         _ => (kind, error.to_string()),
     };
     StepError { kind, message }
+}
+
+/// Why a lane did not connect. Silence proves something only where it lasted: `hurried` means that the time of the run
+/// left it less than usual.
+pub fn not_connected(error: &TransportError, hurried: bool) -> StepError {
+    match error {
+        TransportError::Timeout { .. } if hurried => out_of_time(&error.to_string()),
+        _ => step_error(error),
+    }
 }
 
 /// A half that has nothing but an error.

@@ -5,6 +5,7 @@
 
 mod answers;
 mod bad_input;
+mod budget;
 mod bulk;
 mod cli;
 mod documents;

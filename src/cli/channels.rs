@@ -12,6 +12,8 @@ use super::key::KeyArgs;
 use super::raw::{Format, Peer};
 use super::run::Sink;
 use super::smb::AskArgs;
+use crate::budget::Budget;
+use crate::clock::RealClock;
 use crate::coordinate::{self, Target};
 use crate::registry::Registry;
 use crate::watch::Observers;
@@ -156,7 +158,9 @@ fn of_peer(args: &ChannelsArgs, question: &Question) -> Result<ResultDoc> {
     let plan = Plan { command: "channels".into(), steps: vec![StepSpec::Facts], ..Plan::default() };
     let interrupted = interrupt::flag().context("cannot watch for Ctrl-C")?;
     let mut observers = Observers::default();
-    let mut doc = coordinate::run(&plan, &target, observed, &Registry::new(), &interrupted, &mut observers);
+    let budget = Budget::new(RealClock::new(), None);
+    let registry = Registry::new();
+    let mut doc = coordinate::run(&plan, &target, &budget, observed, &registry, &interrupted, &mut observers);
     if doc.error.is_none()
         && let Some(remote) = &doc.environment.server
     {

@@ -1,5 +1,7 @@
 //! `pathproof check`: the main job, as a plan.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use pathproof_model::{Direction, MigrateSpec, MtuSpec, Plan, ReachSpec, StepSpec, TrafficSpec};
 
@@ -16,14 +18,30 @@ pub enum Depth {
     Quick,
     /// At most a minute.
     Usual,
-    /// A few minutes.
+    /// At most four minutes.
     Thorough,
+}
+
+impl Depth {
+    /// What a check of this depth takes at most, from its start to its end, whatever the path does.
+    pub fn budget(self) -> Duration {
+        Duration::from_secs(match self {
+            Depth::Quick => 15,
+            Depth::Usual => 60,
+            Depth::Thorough => 240,
+        })
+    }
 }
 
 /// Runs the command.
 pub fn run(args: CheckArgs) -> Result<u8> {
     let mut client = ClientRun::resolve(&args.client)?;
     client.criteria.expect(args.expect_rate.map(|rate| rate.0), args.expect_mtu);
+    let depth = match (args.quick, args.thorough) {
+        (true, _) => Depth::Quick,
+        (_, true) => Depth::Thorough,
+        _ => Depth::Usual,
+    };
     let plan = match &args.plan {
         Some(file) => {
             let text =
@@ -34,11 +52,8 @@ pub fn run(args: CheckArgs) -> Result<u8> {
             Plan { command: "check".into(), ..plan }
         }
         None => {
-            let depth = match (args.quick, args.thorough) {
-                (true, _) => Depth::Quick,
-                (_, true) => Depth::Thorough,
-                _ => Depth::Usual,
-            };
+            // A plan of the user's own takes the time that it asks for.
+            client.budget = Some(depth.budget());
             plan(depth, &args.over, args.expect_mtu, client.seed)
         }
     };

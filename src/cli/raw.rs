@@ -218,7 +218,7 @@ pub struct CheckArgs {
     /// At most 15 seconds.
     #[arg(long, conflicts_with = "thorough")]
     pub quick: bool,
-    /// A few minutes, for a sign-off.
+    /// At most 4 minutes, for a sign-off.
     #[arg(long)]
     pub thorough: bool,
     /// Transport.

@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::{Criteria, ErrorKind, Plan, ResultDoc, RunOutcome, StepError, judge};
 use pathproof_report::{Hlog, Json, Render, Text};
 
 use super::raw::{ClientArgs, Format};
+use crate::budget::Budget;
+use crate::clock::RealClock;
 use crate::coordinate::{self, Target};
 use crate::document::{self, DocumentFile};
 use crate::registry::Registry;
@@ -63,8 +66,11 @@ pub struct ClientRun {
     json_stream: bool,
     /// What the run is judged by.
     pub criteria: Criteria,
+    clock: RealClock,
     /// Seed of everything random.
     pub seed: u64,
+    /// How long the whole run may take, from the start of the program to its end.
+    pub budget: Option<Duration>,
 }
 
 /// Limits from a file, or the built-in ones.
@@ -78,6 +84,7 @@ pub fn read_criteria(file: Option<&Path>) -> Result<Criteria> {
 impl ClientRun {
     /// Resolves the shared arguments. Fails before anything is measured.
     pub fn resolve(args: &ClientArgs) -> Result<ClientRun> {
+        let clock = RealClock::new();
         let access = args.key.access(args.json_stream)?;
         let sink = Sink::prepare(args.output.as_deref(), args.format)?;
         let target = match (&args.peer, args.self_test) {
@@ -92,7 +99,9 @@ impl ClientRun {
             sink,
             json_stream: args.json_stream,
             criteria: read_criteria(args.criteria.as_deref())?,
+            clock,
             seed: args.seed,
+            budget: None,
         })
     }
 
@@ -117,7 +126,9 @@ impl ClientRun {
         } else if let Some(progress) = Progress::new() {
             observers.0.push(Box::new(progress));
         }
-        let mut doc = coordinate::run(plan, &self.target, observed, &registry, &interrupted, &mut observers);
+        let budget = Budget::new(self.clock.clone(), self.budget);
+        let mut doc =
+            coordinate::run(plan, &self.target, &budget, observed, &registry, &interrupted, &mut observers);
         drop(observers);
         if plan.command == "check" {
             crate::channels::predict_into(&mut doc);

@@ -30,6 +30,10 @@ impl Runner for Facts {
         0
     }
 
+    fn need_ns(&self, _spec: &StepSpec) -> u64 {
+        10_000_000
+    }
+
     fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         for (end, half) in [("client", client), ("server", server)] {
             if let Some(nics) = half.counters.get("nics") {

@@ -18,7 +18,7 @@ mod wire;
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use pathproof_api::{
@@ -34,7 +34,9 @@ use serde_json::json;
 
 use super::cost::{LANE_BYTES, OPERATION_BYTES};
 use super::traffic::{multi, proof, verbs};
-use super::{Context, Cost, End, Prepared, Runner, Setup, failed, step_error};
+use super::{Context, Cost, End, Prepared, Runner, Setup, failed, not_connected, step_error};
+use crate::budget::out_of_time;
+use crate::host::load::Waiting;
 use crate::session::Received;
 use destination::{DestinationLane, Served, Subject};
 use disk::{Disk, DiskStory};
@@ -397,6 +399,25 @@ impl Runner for Migrate {
         })
     }
 
+    fn need_ns(&self, spec: &StepSpec) -> u64 {
+        spec_of(spec).map_or(0, |s| s.budget_ns.map_or(u64::MAX, |copy_ns| need_ns(s, copy_ns)))
+    }
+
+    /// Down to a third of its copy.
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        let mut spec = spec.clone();
+        if let StepSpec::Migrate(migrate) = &mut spec {
+            let Some(copy_ns) = migrate.budget_ns else { return Some(spec) };
+            let rest_ns = need_ns(migrate, 0);
+            let fits_ns = left_ns.saturating_sub(rest_ns).saturating_mul(2) / 3;
+            if fits_ns < copy_ns / 3 {
+                return None;
+            }
+            migrate.budget_ns = Some(copy_ns.min(fits_ns));
+        }
+        Some(spec)
+    }
+
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         merge::merge(spec, step, client, server);
         if let StepSpec::Migrate(migrate) = spec {
@@ -411,6 +432,17 @@ impl Runner for Migrate {
         found.extend(multi::findings(step));
         found
     }
+}
+
+/// What a scaled rehearsal takes whose copy takes `copy_ns`: memory made ready at a GiB a second, the path measured, a
+/// copy that takes half as long again as expected, and the pages compared.
+fn need_ns(spec: &MigrateSpec, copy_ns: u64) -> u64 {
+    let memory_ns = spec.memory_bytes.saturating_mul(u64::from(spec.parallel.min(spec.guests)));
+    const AROUND_NS: u64 = 300_000_000;
+    source::MEASURED_NS
+        .saturating_add(AROUND_NS)
+        .saturating_add(memory_ns)
+        .saturating_add(copy_ns.saturating_mul(3) / 2)
 }
 
 fn ready_ns(memory_bytes: u64) -> u64 {
@@ -472,11 +504,12 @@ fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half
         pattern,
         fault,
         clock: context.clock.clone(),
+        patience: context.within(CONNECT),
         stop: stop.clone(),
         progress: Arc::new(AtomicU64::new(0)),
         expected: AtomicU64::new(0),
         next_guest: AtomicU32::new(0),
-        scaled: Mutex::new(None),
+        scaled: OnceLock::new(),
         path_bytes_per_s: AtomicU64::new(0),
         predicted: AtomicBool::new(false),
         standing: AtomicU32::new(0),
@@ -616,7 +649,7 @@ fn source_lane(
     pacer: Arc<Pacer>,
 ) -> Result<SourceLane, Box<LaneEnd>> {
     let LaneUnconnected { index, prepared, guest_id, messages, messages_id } = unconnected;
-    let lane = connect(index, End::Client, prepared, offer, news)?;
+    let lane = connect(index, End::Client, prepared, offer, common.patience, news)?;
     let packs = common.spec.compress && guest.is_some();
     Ok(SourceLane::new(LaneParts {
         lane,
@@ -637,15 +670,16 @@ fn connect(
     end: End,
     prepared: Box<dyn PreparedLane>,
     offer: &Offer,
+    patience: Duration,
     news: &mpsc::Sender<News>,
 ) -> Result<Box<dyn pathproof_api::Lane>, Box<LaneEnd>> {
-    match prepared.connect(offer, CONNECT) {
+    match prepared.connect(offer, patience) {
         Ok(lane) => {
             let _ = news.send(News::Ready);
             Ok(lane)
         }
         Err(error) => {
-            let error = step_error(&error);
+            let error = not_connected(&error, patience < CONNECT);
             let _ = news.send(News::Failed(error.clone()));
             Err(Box::new(lane_failed(index, end, error)))
         }
@@ -659,6 +693,7 @@ fn work(
     jobs: &mpsc::Receiver<Job>,
     reports: &mpsc::Sender<Result<Report, StepError>>,
 ) -> LaneEnd {
+    let waiting = Waiting::begin();
     while let Ok(job) = jobs.recv() {
         let report = match job {
             Job::Copy(round) => lane.copy(&round).map(Report::Copied),
@@ -676,7 +711,10 @@ fn work(
             break;
         }
     }
-    end_of(index, lane)
+    let waited = waiting.map(Waiting::end);
+    let mut end = end_of(index, lane);
+    end.result.scheduled = waited;
+    end
 }
 
 fn end_of(index: u32, lane: SourceLane) -> LaneEnd {
@@ -772,15 +810,20 @@ fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) ->
             awaited += 1;
             threads.push(scope.spawn(move || {
                 let LaneUnconnected { index, prepared, messages, messages_id, .. } = unconnected;
-                let lane = match connect(index, End::Server, prepared, &offer, &news) {
+                let lane = match connect(index, End::Server, prepared, &offer, CONNECT, &news) {
                     Ok(lane) => lane,
                     Err(end) => return (*end, Served::default()),
                 };
                 let destination = DestinationLane { lane, subject, messages: (messages, messages_id), stop };
+                let waiting = Waiting::begin();
                 let (served, stats) = destination.serve();
+                let waited = waiting.map(Waiting::end);
                 let end = match stats {
                     Ok(stats) => LaneEnd {
-                        result: lane_result(index, End::Server, Some(stats)),
+                        result: LaneResult {
+                            scheduled: waited,
+                            ..lane_result(index, End::Server, Some(stats))
+                        },
                         chunks: None,
                         packed: None,
                     },
@@ -863,6 +906,7 @@ fn refusal(received: Received, when: &str) -> StepError {
         Received::PeerDone => {
             StepError { kind: ErrorKind::PeerLost, message: format!("the source gave the step up {when}") }
         }
+        Received::OutOfTime => out_of_time(&format!("the copy was cut short {when}")),
         _ => StepError {
             kind: ErrorKind::Timeout,
             message: format!("the peer was silent {when}; run again, and look at its log"),

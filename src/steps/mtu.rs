@@ -32,6 +32,7 @@ use drive::{Job, Prober, drive};
 use pairs::{Endpoint, Pair};
 
 use super::{Context, Cost, End, Prepared, Runner, Setup, failed};
+use crate::budget::out_of_time;
 use crate::host;
 use crate::session::Received;
 
@@ -134,6 +135,11 @@ impl Runner for Mtu {
 
     fn duration_ns(&self, _spec: &StepSpec) -> u64 {
         PATIENCE_NS
+    }
+
+    fn need_ns(&self, _spec: &StepSpec) -> u64 {
+        // Three waits for the loss timer on a path that drops without a word, at both ends at once.
+        1_500_000_000
     }
 
     fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
@@ -245,6 +251,7 @@ fn await_peer(context: &mut Context<'_>) -> Option<StepError> {
         Received::Message(_) | Received::PeerDone => None,
         Received::Lost(error) | Received::PeerFailed(error) => Some(error),
         Received::Interrupted => Some(interrupted()),
+        Received::OutOfTime => Some(out_of_time("the peer's half of the path-MTU search was not awaited")),
         Received::Nothing => Some(StepError {
             kind: ErrorKind::Timeout,
             message: "the peer did not finish its half of the path-MTU search".into(),
@@ -344,7 +351,19 @@ fn search_all(
     }
     let total = jobs.len();
     let channel_progress = &mut *context.progress;
-    drive(&mut jobs, context.clock, || false, |done| channel_progress(done as f64 / total.max(1) as f64));
+    let mut cut = false;
+    let stop = || {
+        cut |= context.channel.is_over();
+        cut
+    };
+    drive(&mut jobs, context.clock, stop, |done| channel_progress(done as f64 / total.max(1) as f64));
+    if cut {
+        half.error = Some(match context.channel.receive(context.clock.now()) {
+            Received::Lost(error) | Received::PeerFailed(error) => error,
+            Received::Interrupted => interrupted(),
+            _ => out_of_time(&format!("the search for the MTU of {total} paths was cut short")),
+        });
+    }
     for (job, look) in jobs.iter().zip(&searched) {
         found.push(path(end, chosen, look, &job.search.report(), job.error.as_ref()));
     }

@@ -7,6 +7,7 @@ use pathproof_model::{ErrorKind, Half, ReachSpec, Step, StepError, StepSpec};
 use serde_json::json;
 
 use super::{Context, Cost, End, Prepared, Runner, Setup, failed};
+use crate::budget::out_of_time;
 use crate::session::Received;
 
 const PATIENCE_NS: u64 = 3_000_000_000;
@@ -52,6 +53,11 @@ impl Runner for Reach {
         u64::from(spec_of(spec).count) * PATIENCE_NS
     }
 
+    fn need_ns(&self, spec: &StepSpec) -> u64 {
+        // A few round trips of a long path, or all of a short one.
+        100_000_000 + u64::from(spec_of(spec).count) * 1_000_000
+    }
+
     fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, _server: &Half) {
         let rtt = client.histograms.iter().find(|h| h.name == "rtt");
         step.summary.rtt_ns = rtt.and_then(|r| LatencyHistogram::from_record(r).ok()?.summary());
@@ -88,6 +94,10 @@ fn ask(spec: &ReachSpec, context: &mut Context<'_>) -> Half {
                 half.error = Some(crate::interrupt::error());
                 break;
             }
+            Received::OutOfTime => {
+                half.error = Some(out_of_time(&format!("{n} of {} round trips were made", spec.count)));
+                break;
+            }
             Received::Nothing | Received::PeerDone => {
                 half.error = Some(StepError {
                     kind: ErrorKind::Timeout,
@@ -111,7 +121,7 @@ fn answer(context: &mut Context<'_>) -> Half {
             Received::Message(body) => context.channel.send(body),
             Received::Lost(error) => return failed(error),
             Received::PeerDone | Received::PeerFailed(_) | Received::Interrupted => return Half::default(),
-            Received::Nothing => {
+            Received::Nothing | Received::OutOfTime => {
                 return failed(StepError {
                     kind: ErrorKind::Timeout,
                     message: "the client stopped asking in the middle of a step".into(),

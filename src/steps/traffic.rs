@@ -29,7 +29,8 @@ use pathproof_model::{
 use serde_json::json;
 
 use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
-use super::{Context, Cost, End, Prepared, Runner, Setup, step_error};
+use super::{Context, Cost, End, Prepared, Runner, Setup, not_connected, step_error};
+use crate::budget::out_of_time;
 use crate::clock::RealClock;
 use crate::session::Received;
 use lane::{LaneJob, LaneOutcome, Part};
@@ -40,6 +41,10 @@ const CONNECT: Duration = Duration::from_secs(8);
 const LAST_BYTES: Duration = Duration::from_millis(200);
 /// How long after its end a lane is waited for: what is in flight may still drain.
 const GRACE_NS: u64 = 2_000_000_000;
+/// Samples that the built-in limits want for a p99.
+const P99_SAMPLES: u64 = 1000;
+/// What connecting, closing and telling take on a path where all is well.
+const AROUND_NS: u64 = 250_000_000;
 
 /// The next short step that would tell why one before `first` failed, given the answers from there on.
 pub fn follow_up(doc: &ResultDoc, first: usize) -> Option<StepSpec> {
@@ -70,6 +75,17 @@ pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
     doc.steps.extend(alone);
     let found = singles::findings(doc, at);
     doc.findings.extend(found);
+}
+
+/// A ping-pong that has few samples for its percentiles in the time it asks for, where it may take `spare_ns` more.
+pub fn stretch(spec: &StepSpec, spare_ns: u64, rtt_ns: u64) -> StepSpec {
+    let mut spec = spec.clone();
+    if let StepSpec::Pingpong(t) = &mut spec {
+        // A tenth more than the verdict wants for a p99: not every round trip is the median.
+        let wanted_ns = rtt_ns.saturating_mul(P99_SAMPLES).saturating_mul(11) / 10;
+        t.time_ns = wanted_ns.clamp(t.time_ns, t.time_ns.saturating_add(spare_ns));
+    }
+    spec
 }
 
 /// The runner.
@@ -222,6 +238,23 @@ impl Runner for Traffic {
         })
     }
 
+    fn need_ns(&self, spec: &StepSpec) -> u64 {
+        spec.traffic().map_or(0, |t| around_ns(t).saturating_add(t.time_ns))
+    }
+
+    /// Down to half of its window.
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        let mut spec = spec.clone();
+        if let StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) = &mut spec {
+            let window_ns = left_ns.saturating_sub(around_ns(t)).min(t.time_ns);
+            if window_ns < t.time_ns / 2 {
+                return None;
+            }
+            t.time_ns = window_ns;
+        }
+        Some(spec)
+    }
+
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         merge::merge(spec, step, client, server);
         if let Some(traffic) = spec.traffic() {
@@ -240,6 +273,11 @@ impl Runner for Traffic {
         found.extend(multi::findings(step));
         found
     }
+}
+
+/// What a step takes beside its window: to connect, to warm up and cool down, to close, and to tell.
+fn around_ns(spec: &TrafficSpec) -> u64 {
+    spec.warmup_ns.saturating_add(spec.cooldown_ns).saturating_add(AROUND_NS)
 }
 
 /// A lane's memory, and in words what pages it has where huge ones were asked for.
@@ -315,6 +353,7 @@ impl Prepared for Lanes {
         let counted = lanes.iter().filter(|(job, _)| verbs::counts(job.part, verb)).count();
         let (mut worst, mut places) = WorstSecond::new(spec.time_ns, counted);
         let mut active = 0;
+        let (patience, until) = (context.within(CONNECT), context.until);
         let (outcomes, failures) = std::thread::scope(|scope| {
             let mut threads = Vec::with_capacity(count);
             let mut starts = Vec::with_capacity(count);
@@ -329,10 +368,10 @@ impl Prepared for Lanes {
                 let spawned = std::thread::Builder::new().name(format!("lane {index}")).spawn_scoped(
                     scope,
                     move || {
-                        let lane = match prepared.connect(&offer, CONNECT) {
+                        let lane = match prepared.connect(&offer, patience) {
                             Ok(lane) => lane,
                             Err(error) => {
-                                let error = step_error(&error);
+                                let error = not_connected(&error, patience < CONNECT);
                                 let _ = news.send(News::Failed(error.clone()));
                                 return LaneOutcome::failed(&job, end, error);
                             }
@@ -340,8 +379,9 @@ impl Prepared for Lanes {
                         let _ = news.send(News::Connected);
                         // The coordinator drops the sender when the step is given up before its start.
                         let Ok(begin) = start.recv() else { return LaneOutcome::unused(&job, end) };
-                        let outcome =
-                            lane::run(&job, end, kind, spec, seed, lane, clock, begin, &stop, ending, place);
+                        let outcome = lane::run(
+                            &job, end, kind, spec, seed, lane, clock, begin, until, &stop, ending, place,
+                        );
                         let _ = news.send(News::Finished(job.part));
                         outcome
                     },
@@ -522,6 +562,11 @@ fn conduct(
                 peer_done.get_or_insert(now);
                 std::thread::sleep(Duration::from_micros(200));
             }
+            // What was to be measured is; only what is still under way is left to the path.
+            Received::OutOfTime if now >= finish => {
+                stop.store(true, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_micros(200));
+            }
             other => {
                 if error.is_none() {
                     error = Some(refusal(other, "during the step"));
@@ -542,6 +587,7 @@ fn refusal(received: Received, when: &str) -> StepError {
         Received::PeerDone => {
             StepError { kind: ErrorKind::PeerLost, message: format!("the client gave the step up {when}") }
         }
+        Received::OutOfTime => out_of_time(&format!("it was cut short {when}")),
         _ => StepError {
             kind: ErrorKind::Timeout,
             message: format!("the peer was silent {when}; run again, and look at its log"),

@@ -12,6 +12,7 @@ mod guest;
 mod policy;
 mod predict;
 mod random;
+mod scale;
 mod simulate;
 
 pub use bitmap::{BitmapError, PAGE_BYTES, PageBitmap};
@@ -21,6 +22,9 @@ pub use guest::{Guest, Pattern, PatternError};
 pub use policy::{
     AutoConverge, Decision, Phase, PhaseError, Phases, Policy, PolicyError, RoundFacts, StopReason,
 };
-pub use predict::{Path, PredictedRound, Prediction, distinct_pages, geometric, predict, stable_dirty_pages};
+pub use predict::{
+    Path, PredictedRound, Prediction, distinct_pages, geometric, predict, predict_phases, stable_dirty_pages,
+};
 pub use random::Random;
+pub use scale::Scale;
 pub use simulate::{Simulated, simulate};

@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod answers;
+mod busy;
 mod link;
 mod migrate;
 mod mtu;
@@ -160,8 +161,9 @@ fn corruption(step: &Step) -> Option<Check> {
 
 fn stopped(what: &str, error: &StepError) -> Check {
     let text = format!("{what} was stopped: {}", error.message);
-    // The user's own doing, or what a host cannot do, says nothing about the path.
-    if error.kind.is_interruption() || error.kind.could_not_run() {
+    // The user's own doing, the clock of the run, or what a host cannot do, says nothing about the path.
+    let elsewhere = error.kind.is_interruption() || error.kind.could_not_run();
+    if elsewhere || error.kind == ErrorKind::OutOfTime {
         Check::inconclusive("completed", text)
     } else {
         Check::fail("completed", text)

@@ -125,6 +125,12 @@ pub struct MigrateDetail {
     /// Longest black-out of any guest: from stopping the dirtying to the destination's acknowledgement of the
     /// last page, in ns.
     pub downtime_ns: u64,
+    /// The live rounds were ended by the time that the rehearsal was given, against the policy.
+    #[serde(default)]
+    pub out_of_time: bool,
+    /// Longest black-out that the policy allows, in ns; `null` where it has no such limit.
+    #[serde(default)]
+    pub downtime_limit_ns: Option<u64>,
     /// Total less downtime of the first guest: the time it ran while being copied, in ns.
     #[serde(default)]
     pub brownout_ns: u64,

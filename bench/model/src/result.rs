@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AloneSum, Channels, Criteria, Direction, Environment, Failover, Finding, Limits, MigrateDetail, MtuPath,
-    NicShare, Plan, RunOutcome, SmbServer, StepKind, StepSpec, Verdict,
+    AloneSum, Channels, Criteria, Direction, Environment, Failover, Finding, HostLoad, Limits, MigrateDetail,
+    MtuPath, NicShare, Plan, RunOutcome, SmbServer, StepKind, StepLoad, StepSpec, Verdict, Waited,
 };
 
 /// Name of the schema that documents of this version carry.
@@ -44,6 +44,10 @@ pub struct ResultDoc {
     pub granted: Option<Plan>,
     /// The peer's limits.
     pub limits: Option<Limits>,
+    /// The time that the whole run was to keep, from the start of the program to its end, in ns; `null` where there
+    /// was no such promise.
+    #[serde(default)]
+    pub budget_ns: Option<u64>,
     /// What was done, in order.
     pub steps: Vec<Step>,
     /// What was noticed.
@@ -78,6 +82,7 @@ impl ResultDoc {
             requested: None,
             granted: None,
             limits: None,
+            budget_ns: None,
             steps: Vec::new(),
             findings: Vec::new(),
             verdicts: Vec::new(),
@@ -120,6 +125,7 @@ impl Step {
             chosen: BTreeMap::new(),
             error: None,
             follows_up: None,
+            load: StepLoad::default(),
             detail: Detail::default(),
         }
     }
@@ -187,6 +193,9 @@ pub struct Step {
     /// What the step was made for, where no plan asked for it. Its figures explain another step and are not judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows_up: Option<FollowUp>,
+    /// How busy the hosts were meanwhile.
+    #[serde(default)]
+    pub load: StepLoad,
     /// Fields of particular kinds of step (`paths` of `mtu`, `rounds` of `migrate`, `proof` of RDMA …), beside
     /// the others in JSON.
     #[serde(flatten)]
@@ -279,6 +288,9 @@ pub struct LatencySummary {
     pub p50: u64,
     /// 90th percentile, in ns.
     pub p90: u64,
+    /// 95th percentile, in ns; `null` in documents older than the field.
+    #[serde(default)]
+    pub p95: Option<u64>,
     /// 99th percentile, in ns.
     pub p99: u64,
     /// 99.9th percentile, in ns.
@@ -315,6 +327,8 @@ pub struct LaneResult {
     pub window_ns: u64,
     /// CPU time of the thread in the window, in ns.
     pub cpu_ns: Option<u64>,
+    /// What the thread waited for a processor; `null` where the kernel does not count it.
+    pub scheduled: Option<Waited>,
     /// Send mode in force: `copy`, `zero-copy`.
     pub send_mode: Option<String>,
     /// Receive mode in force: `copy`, `discard`.
@@ -412,6 +426,8 @@ pub struct Half {
     pub findings: Vec<Finding>,
     /// What stopped this end.
     pub error: Option<StepError>,
+    /// How busy this host was meanwhile.
+    pub load: Option<HostLoad>,
     /// Whatever the kind of step needs beyond that.
     pub detail: serde_json::Value,
 }
@@ -450,6 +466,8 @@ pub enum ErrorKind {
     Interrupted,
     /// Somebody else ended the process in order (SIGTERM, SIGHUP).
     Terminated,
+    /// The time that the whole run may take was up.
+    OutOfTime,
 }
 
 impl ErrorKind {

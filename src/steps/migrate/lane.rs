@@ -28,7 +28,7 @@ pub const SLOTS: u32 = 4;
 /// Bytes of the region that holds the message slots.
 pub const MESSAGE_BYTES: u64 = 2 * SLOTS as u64 * SLOT_BYTES as u64;
 /// Pages that a lane claims at a time: large enough for whole chunks, small enough to share a round's end.
-const SEGMENT_PAGES: u64 = 1024;
+pub const SEGMENT_PAGES: u64 = 1024;
 /// Longest wait in the lane, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);
 /// Operations handed over in one call.
@@ -48,8 +48,10 @@ pub struct Round {
     pub map: PageBitmap,
     /// The next segment that nobody has claimed.
     pub next: AtomicU64,
-    /// The segment that is copied first; the others follow in a circle.
-    pub first_segment: u64,
+    /// Pages of a segment.
+    pub segment_pages: u64,
+    /// The page in whose segment the round begins; the others follow in a circle.
+    pub first_page: u64,
     /// Pages still to be copied.
     pub pages_left: AtomicU64,
     /// The round ends when fewer are left, and leaves them.
@@ -70,7 +72,8 @@ impl Round {
             number,
             map,
             next: AtomicU64::new(0),
-            first_segment: 0,
+            segment_pages: SEGMENT_PAGES,
+            first_page: 0,
             pages_left,
             ends_below: 0,
             bytes_max: u64::MAX,
@@ -80,7 +83,7 @@ impl Round {
     }
 
     fn segments(&self) -> u64 {
-        self.map.pages().div_ceil(SEGMENT_PAGES)
+        self.map.pages().div_ceil(self.segment_pages)
     }
 
     fn is_over(&self) -> bool {
@@ -98,14 +101,14 @@ impl Round {
     }
 
     fn segment(&self, turn: u64) -> Range<u64> {
-        let start = (self.first_segment + turn) % self.segments().max(1) * SEGMENT_PAGES;
-        start..start + SEGMENT_PAGES
+        let first = self.first_page / self.segment_pages;
+        let start = (first + turn) % self.segments().max(1) * self.segment_pages;
+        start..start + self.segment_pages
     }
 
-    /// The segment after the last one copied, for the next round to begin with.
+    /// The page after the last segment copied, for the next round to begin with.
     pub fn reached(&self) -> u64 {
-        let turns = self.next.load(Ordering::Relaxed).min(self.segments());
-        (self.first_segment + turns) % self.segments().max(1)
+        self.segment(self.next.load(Ordering::Relaxed).min(self.segments())).start
     }
 
     /// Adds the pages that were left to `map`; to be asked when no lane copies any more.

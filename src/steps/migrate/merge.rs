@@ -83,6 +83,8 @@ pub fn source_half(
         detail.predicted = story.predicted.clone();
         detail.dirtied_bytes_per_s = story.dirtied_bytes_per_s;
         detail.memory_bytes = story.memory_bytes;
+        detail.out_of_time = story.out_of_time;
+        detail.downtime_limit_ns = story.downtime_limit_ns;
         detail.dirty_bytes_per_s = story.dirty_bytes_per_s;
         detail.tracker = Some(story.tracker.into());
         detail.copied_bytes_per_s = story

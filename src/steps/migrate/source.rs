@@ -2,24 +2,29 @@
 //! when it ends early.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
 
 use pathproof_api::{Clock, DirtyLog, DirtyTracker, PagemapScan, Region, Tick, os};
 use pathproof_engine::migrate::{
-    Decision, Guest, PAGE_BYTES, PageBitmap, Path, Pattern, Phase, Phases, Policy, Random, RoundFacts,
-    predict,
+    Decision, Guest, PAGE_BYTES, PageBitmap, Path, Pattern, Phase, Phases, Policy, Random, RoundFacts, Scale,
+    predict_phases,
 };
 use pathproof_model::migrate::{MigrateGuest, MigratePrediction, MigrateRound};
 use pathproof_model::{ErrorKind, MigrateSpec, StepError};
 
 use super::dirtier::Dirtier;
-use super::lane::{Compared, Copied, Round, Verify, given_up};
+use super::lane::{Compared, Copied, Round, SEGMENT_PAGES, Verify, given_up};
 use super::{Fault, memory};
 use crate::clock::RealClock;
 
 /// How long the path is measured before the first guest, in ns: first to warm it up, then for the figure.
 const WARM_NS: u64 = 100_000_000;
 const MEASURE_NS: u64 = 250_000_000;
+/// The first bytes that a budget sends to learn what the path is like: a fifth of a second at 2.5 Mbit/s.
+const FEELER_BYTES: u64 = 64 << 10;
+/// Both together.
+pub const MEASURED_NS: u64 = WARM_NS + MEASURE_NS;
 
 /// Work for a lane.
 pub enum Job {
@@ -64,6 +69,8 @@ pub struct Common {
     pub fault: Option<Fault>,
     /// The clock.
     pub clock: RealClock,
+    /// How long a lane may take to connect.
+    pub patience: Duration,
     /// Set when the step is given up.
     pub stop: Arc<AtomicBool>,
     /// Bytes copied by all lanes.
@@ -76,8 +83,8 @@ pub struct Common {
     pub path_bytes_per_s: AtomicU64,
     /// Set once the path has been measured.
     pub predicted: AtomicBool,
-    /// Memory and dirty rate of each guest, once a budget has decided them; the first prediction does.
-    pub scaled: Mutex<Option<(u64, u64)>>,
+    /// What a budget made of each guest, once the path was measured.
+    pub scaled: OnceLock<Scale>,
     /// Guests that were stopped, or will never be.
     pub standing: AtomicU32,
 }
@@ -97,10 +104,13 @@ impl Common {
         }
     }
 
-    /// Memory in bytes and dirty rate in bytes per second of each guest.
-    fn size(&self) -> (u64, u64) {
-        let scaled = self.scaled.lock().map_or(None, |s| *s);
-        scaled.unwrap_or((self.spec.memory_bytes, self.spec.dirty_bytes_per_s))
+    /// What each guest is like: as asked, or as a budget has scaled it.
+    fn scale(&self) -> Scale {
+        self.scaled.get().copied().unwrap_or(Scale {
+            memory_bytes: self.spec.memory_bytes,
+            dirty_bytes_per_s: self.spec.dirty_bytes_per_s,
+            rounds_min: 0,
+        })
     }
 }
 
@@ -137,6 +147,10 @@ pub struct Story {
     pub cpu_ns: Option<u64>,
     /// Memory of the guest.
     pub memory_bytes: u64,
+    /// Its time was up before the policy had its way.
+    pub out_of_time: bool,
+    /// Longest black-out that the policy allows.
+    pub downtime_limit_ns: Option<u64>,
     /// Dirty rate aimed at.
     pub dirty_bytes_per_s: u64,
     /// Bytes dirtied per second while the guest ran at full speed.
@@ -203,7 +217,7 @@ impl<'a> Move<'a> {
     }
 
     fn pages(&self) -> u64 {
-        self.common.size().0 / PAGE_BYTES
+        self.common.scale().memory_bytes / PAGE_BYTES
     }
 
     fn run(&mut self, story: &mut Story) -> Result<(), StepError> {
@@ -218,9 +232,11 @@ impl<'a> Move<'a> {
             if self.common.stop.load(Ordering::Relaxed) {
                 return Err(given_up());
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            std::thread::sleep(Duration::from_millis(1));
         }
-        let (memory_bytes, dirty_bytes_per_s) = self.common.size();
+        let Scale { memory_bytes, dirty_bytes_per_s, rounds_min } = self.common.scale();
+        story.downtime_limit_ns = self.common.policy.downtime_limit_ns();
+        self.phases = Phases::new(self.common.policy.clone()).with_rounds_min(rounds_min);
         (story.memory_bytes, story.dirty_bytes_per_s) = (memory_bytes, dirty_bytes_per_s);
         let pages = memory_bytes / PAGE_BYTES;
         let log = Arc::new(DirtyLog::new(pages));
@@ -238,12 +254,17 @@ impl<'a> Move<'a> {
                 })?;
             self.dirtier = Some(dirtier);
         }
+        let time_limit_ns = spec.time_limit_ns.or(spec.budget_ns.map(|ns| ns.saturating_mul(2)));
         self.phases.start().map_err(broken)?;
         self.cpu_began = os::process_cpu_ns();
         self.began = self.common.clock.now();
         let first_page_lost = self.common.fault == Some(Fault::LostPage) && self.number == 0;
+        if first_page_lost {
+            // The peer may have it since the path was measured.
+            let _ = self.slot.region.store_word((pages - 1) * PAGE_BYTES, spec.seed | 1);
+        }
         let mut map = PageBitmap::all(pages);
-        let (mut throttle, mut from_segment) = (0, 0);
+        let (mut throttle, mut from_page) = (0, 0);
         let mut full_speed = (0u64, 0u64);
         // Live rounds, until the policy says otherwise.
         let stop_in = loop {
@@ -252,8 +273,8 @@ impl<'a> Move<'a> {
             }
             let phase = if matches!(self.phases.phase(), Phase::FullCopy) { "full-copy" } else { "round" };
             let writes_before = self.writes();
-            let (copied, elapsed_ns, round_copied) = self.live_round(map, from_segment)?;
-            from_segment = round_copied.reached();
+            let (copied, elapsed_ns, round_copied) = self.live_round(map, from_page)?;
+            from_page = round_copied.reached();
             let writes = self.writes() - writes_before;
             if throttle == 0 {
                 full_speed = (full_speed.0 + writes, full_speed.1 + elapsed_ns);
@@ -268,7 +289,7 @@ impl<'a> Move<'a> {
             };
             story.rounds.push(round(phase, copied, elapsed_ns, map.count(), writes, throttle));
             let out_of_time =
-                spec.time_limit_ns.is_some_and(|limit| self.common.clock.now().ns_since(self.began) > limit);
+                time_limit_ns.is_some_and(|limit| self.common.clock.now().ns_since(self.began) > limit);
             match self.phases.round_ended(facts).map_err(broken)? {
                 Decision::Stop(reason) => {
                     story.reason = Some(reason.words());
@@ -283,6 +304,7 @@ impl<'a> Move<'a> {
                 Decision::Round { .. } if out_of_time => {
                     self.phases.stop_now().map_err(broken)?;
                     story.reason = Some("the time limit of the rehearsal passed");
+                    story.out_of_time = true;
                     break "stop-and-copy";
                 }
                 Decision::Round { throttle_percent, .. } => {
@@ -374,11 +396,11 @@ impl<'a> Move<'a> {
     fn live_round(
         &mut self,
         map: PageBitmap,
-        first_segment: u64,
+        first_page: u64,
     ) -> Result<(Copied, u64, Arc<Round>), StepError> {
         let path = self.common.path_bytes_per_s.load(Ordering::Relaxed) as f64;
         let ends_below = self.phases.ends_round_below(path).unwrap_or(0);
-        let round = Round { first_segment, ends_below, ..Round::new(self.take_number(), map) };
+        let round = Round { first_page, ends_below, ..Round::new(self.take_number(), map) };
         let round = Arc::new(round);
         let start = self.common.clock.now();
         let sum = self.copy_round(&round)?;
@@ -434,8 +456,10 @@ impl<'a> Move<'a> {
     fn predict(&mut self, story: &mut Story) -> Result<(), StepError> {
         let spec = &self.common.spec;
         let pages = self.pages();
-        let mut bytes = 4u64 << 20;
-        let mut segment = 0;
+        // A path of which nothing is known may be slow: a budget feels its way.
+        let least = if spec.budget_ns.is_some() { FEELER_BYTES } else { 1 << 20 };
+        let mut bytes = if spec.budget_ns.is_some() { FEELER_BYTES } else { 4 << 20 };
+        let mut first_page = 0;
         // In pages that are not zero: compressed ones cost the path less, and will do so again.
         let (mut moved, mut sent, mut took_ns) = (0u64, 0u64, 0u64);
         let began = self.common.clock.now();
@@ -449,19 +473,20 @@ impl<'a> Move<'a> {
             map.remove(pages - 1);
             let number = self.take_number();
             // Go on where the last one ended: a block copied before lies in a cache and would flatter the path.
-            let limited = Round { bytes_max: bytes, first_segment: segment, ..Round::new(number, map) };
+            let segment_pages = (bytes / PAGE_BYTES / 4).clamp(FEELER_BYTES / PAGE_BYTES / 4, SEGMENT_PAGES);
+            let limited = Round { bytes_max: bytes, first_page, segment_pages, ..Round::new(number, map) };
             let start = self.common.clock.now();
             let limited = Arc::new(limited);
             let copied = self.copy_round(&limited)?;
             let elapsed_ns = self.common.clock.now().ns_since(start).max(1);
-            segment = limited.reached();
+            first_page = limited.reached();
             if copied.bytes == 0 {
                 break;
             }
             if warm {
                 // As much as takes about the whole measuring time at the rate just seen.
                 let rate = copied.bytes as f64 / elapsed_ns as f64;
-                bytes = ((rate * MEASURE_NS as f64) as u64).max(1 << 20);
+                bytes = ((rate * MEASURE_NS as f64) as u64).max(least);
             } else {
                 moved += (copied.pages - copied.zero_pages) * PAGE_BYTES;
                 (sent, took_ns) = (sent + copied.bytes, took_ns + elapsed_ns);
@@ -483,8 +508,15 @@ impl<'a> Move<'a> {
             round_cost_ns,
             zero_share: f64::from(spec.zero_percent) / 100.0,
         };
-        let p =
-            predict(pages, spec.dirty_bytes_per_s as f64, &self.common.pattern, &self.common.policy, path);
+        if let Some(budget_ns) = spec.budget_ns {
+            let scale = Scale::new(spec.memory_bytes, budget_ns, path);
+            // Set once: one guest measures for all.
+            let _ = self.common.scaled.set(scale);
+        }
+        let Scale { memory_bytes, dirty_bytes_per_s, rounds_min } = self.common.scale();
+        let phases = Phases::new(self.common.policy.clone()).with_rounds_min(rounds_min);
+        let pages = memory_bytes / PAGE_BYTES;
+        let p = predict_phases(phases, pages, dirty_bytes_per_s as f64, &self.common.pattern, path);
         let bytes = (u128::from(p.bytes) * u128::from(sent) / u128::from(moved)) as u64;
         let waves = u64::from(spec.guests.div_ceil(spec.parallel.max(1)));
         self.common.expected.store(bytes * u64::from(spec.guests), Ordering::Relaxed);

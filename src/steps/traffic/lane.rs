@@ -11,10 +11,11 @@ use pathproof_engine::workload::{
     Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
 };
 use pathproof_model::{
-    ErrorKind, HistogramRecord, Interval, LaneResult, RequestLoad, StepError, StepKind, TrafficSpec,
+    ErrorKind, HistogramRecord, Interval, LaneResult, RequestLoad, StepError, StepKind, TrafficSpec, Waited,
 };
 
 use crate::clock::RealClock;
+use crate::host::load::Waiting;
 use crate::steps::cost::rounded_up;
 use crate::steps::{End, step_error};
 
@@ -244,12 +245,21 @@ enum Ended {
     Done,
     /// Something could not be sent before everything was over.
     Stuck,
+    /// The step was given up.
+    Stopped,
     Failed(RunError),
 }
 
 type LaneDriver = Driver<Box<dyn Workload>, RealClock, ThreadMeter>;
 
-fn drive(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> Ended {
+/// Drives the lane to its end, and counts what its thread waited for a CPU meanwhile.
+fn drive(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> (Ended, Option<Waited>) {
+    let before = Waiting::begin();
+    let ended = drive_on(driver, lane, limits);
+    (ended, before.map(Waiting::end))
+}
+
+fn drive_on(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> Ended {
     loop {
         match driver.turn(lane, WAIT) {
             Ok(Turn::Done) => return Ended::Done,
@@ -263,7 +273,7 @@ fn drive(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> E
             Err(failure) => return Ended::Failed(failure),
         }
         if limits.stop.load(Ordering::Relaxed) {
-            return Ended::Done;
+            return Ended::Stopped;
         }
         if driver.now() >= limits.hard {
             return Ended::Stuck;
@@ -273,7 +283,7 @@ fn drive(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> E
 
 /// [`drive`] on a thread that has no descriptor but the lane's, which makes its system calls cheaper. Where the
 /// kernel does not give it that, it drives all the same.
-fn drive_apart(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> Ended {
+fn drive_apart(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> (Ended, Option<Waited>) {
     std::thread::scope(|scope| {
         let apart = scope.spawn(|| {
             if let Some(ready) = lane.readiness() {
@@ -296,6 +306,7 @@ pub fn run(
     mut lane: Box<dyn Lane>,
     clock: RealClock,
     begin: Tick,
+    until: Tick,
     stop: &AtomicBool,
     ending: &AtomicBool,
     contribution: Option<Contribution>,
@@ -312,7 +323,10 @@ pub fn run(
     }
     let window = Window::after(begin, spec.warmup_ns, spec.time_ns);
     let linger_ns = if job.part.is_active() { 0 } else { LINGER_NS };
-    let hard = window.end.plus_ns(spec.cooldown_ns.saturating_add(super::GRACE_NS + linger_ns));
+    let finish = window.end.plus_ns(spec.cooldown_ns);
+    // A run with little time to spare does not spend it on what is still under way.
+    let grace_ns = (super::GRACE_NS + linger_ns).min(until.ns_since(finish) / 8);
+    let hard = finish.plus_ns(grace_ns);
     // Over RDMA a passive end outlives the active one, so a peer that does not answer is never just gone home.
     let outlived = job.part.is_active() && spec.over == "rdma";
     let may_be_left = if outlived { Tick(u64::MAX) } else { window.end };
@@ -326,13 +340,15 @@ pub fn run(
     let mut driver = Driver::new(work, clock, ThreadMeter, recorder, depth);
     let limits = Limits { may_be_left, hard, stop, ending };
     // The shortest exchanges are worth a thread of their own.
-    let ended_by = if kind == StepKind::Pingpong && spec.over == "tcp" {
+    let (ended_by, waited) = if kind == StepKind::Pingpong && spec.over == "tcp" {
         drive_apart(&mut driver, &mut *lane, &limits)
     } else {
         drive(&mut driver, &mut *lane, &limits)
     };
+    // Who sends and is not done has a backlog that the path does not take.
+    let stuck = job.part.is_active() && !matches!(ended_by, Ended::Done);
     let error = match ended_by {
-        Ended::Done => None,
+        Ended::Done | Ended::Stopped => None,
         Ended::Failed(failure) => Some(failure),
         Ended::Stuck => {
             // What could not be sent by now is stuck behind the path; the figures show it.
@@ -351,6 +367,7 @@ pub fn run(
     result.messages = recorder.messages();
     result.window_ns = ended.min(window.end).ns_since(window.start);
     result.cpu_ns = recorder.cpu_ns();
+    result.scheduled = waited;
     result.retransmits = recorder.retransmits();
     if super::verbs::receives(job.part, verb) {
         let silence = recorder.longest_silence();
@@ -382,7 +399,7 @@ pub fn run(
         }
     }
     outcome.intervals = recorder.intervals(end.name(), job.index, ended);
-    match lane.close() {
+    match if stuck { lane.abandon() } else { lane.close() } {
         Ok(stats) => {
             let result = &mut outcome.result;
             result.local = stats.local;

@@ -236,6 +236,8 @@ pub struct Phases {
     rounds: Vec<RoundFacts>,
     throttle: Throttle,
     reason: Option<StopReason>,
+    /// Live rounds before which a small rest is no reason to stop.
+    rounds_min: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -252,7 +254,20 @@ struct Throttle {
 impl Phases {
     /// In setup.
     pub fn new(policy: Policy) -> Phases {
-        Phases { policy, phase: Phase::Setup, rounds: vec![], throttle: Throttle::default(), reason: None }
+        Phases {
+            policy,
+            phase: Phase::Setup,
+            rounds: vec![],
+            throttle: Throttle::default(),
+            reason: None,
+            rounds_min: 0,
+        }
+    }
+
+    /// The same, but a rest that would do is no reason to stop before there were `rounds_min` live rounds: a guest scaled
+    /// down would otherwise be over with its first pass.
+    pub fn with_rounds_min(self, rounds_min: usize) -> Phases {
+        Phases { rounds_min, ..self }
     }
 
     /// Where it is.
@@ -358,6 +373,7 @@ impl Phases {
                 (passes >= *pass_limit as usize).then_some(StopReason::PassLimit)
             }
         };
+        let by_policy = by_policy.filter(|reason| !reason.converged() || passes >= self.rounds_min);
         // A pass limit bounds the run by itself; only a policy without one can go on for ever.
         let endless = matches!(self.policy, Policy::Qemu { .. });
         by_policy.or_else(|| (endless && self.stands_still()).then_some(StopReason::NotConverging))

@@ -59,9 +59,19 @@ pub fn predict(
     policy: &Policy,
     path: Path,
 ) -> Prediction {
+    predict_phases(Phases::new(policy.clone()), pages, dirty_bytes_per_s, pattern, path)
+}
+
+/// The same for a migration whose phases are set up already.
+pub fn predict_phases(
+    mut phases: Phases,
+    pages: u64,
+    dirty_bytes_per_s: f64,
+    pattern: &Pattern,
+    path: Path,
+) -> Prediction {
     let page = PAGE_BYTES as f64;
     let per_ns = (path.bytes_per_s / 1e9).max(1e-9);
-    let mut phases = Phases::new(policy.clone());
     let mut rounds = vec![];
     let (mut total_ns, mut bytes, mut rest) = (0.0, 0.0, pages as f64);
     let mut speed = 1.0;

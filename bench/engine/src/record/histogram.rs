@@ -66,6 +66,7 @@ impl LatencyHistogram {
             min: self.histogram.min(),
             p50: at(0.5),
             p90: at(0.9),
+            p95: Some(at(0.95)),
             p99: at(0.99),
             p999: at(0.999),
             max: self.histogram.max(),

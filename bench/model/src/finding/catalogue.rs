@@ -49,6 +49,12 @@ pub const CATALOGUE: &[Entry] = &[
         "Run again with the key that pathproof serve prints (PATHPROOF_KEY or --key-file).",
     ),
     entry(
+        "RUN-CUT",
+        Warning,
+        "The time that the run may take was up before everything was measured; what was cut or left out is not judged.",
+        "Run the steps that are missing one by one (pathproof bench, mtu, migrate), or check without --quick or with --thorough.",
+    ),
+    entry(
         "CLOCK-COARSE",
         Info,
         "Reading the clock costs more than 1 % of the median latency, so small latencies are overstated.",

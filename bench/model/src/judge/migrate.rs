@@ -1,7 +1,8 @@
 //! Judging migration rehearsals: memory equal at both ends, and the policy's own aim reached.
 
+use super::busy::unless_busy;
 use crate::units::Nanoseconds;
-use crate::{Check, Step};
+use crate::{Check, MigrateDetail, Step, StepSpec, Unit};
 
 /// The checks of all rehearsals over one transport.
 pub fn migrate(steps: &[&Step]) -> Vec<Check> {
@@ -34,8 +35,39 @@ fn one(step: &Step) -> Vec<Check> {
     );
     checks.push(if detail.converged {
         Check::pass("converged", format!("it converged ({reason}): {story}"))
+    } else if detail.out_of_time && scaled(step) {
+        // The rehearsal was ended by the clock of the check, not by the path.
+        Check::inconclusive("converged", format!("{name} was ended by its budget of time: {story}"))
     } else {
-        Check::fail("converged", format!("{name} did not converge ({reason}): {story}"))
+        let check = Check::fail("converged", format!("{name} did not converge ({reason}): {story}"));
+        unless_busy(check, step, |hosts| hosts.were_busy())
     });
+    checks.extend(black_out(step, detail));
     checks
+}
+
+/// Whether the time of the rehearsal was the check's, not the user's.
+fn scaled(step: &Step) -> bool {
+    matches!(&step.spec, Some(StepSpec::Migrate(spec)) if spec.budget_ns.is_some())
+}
+
+/// The black-out against what the policy allows. A policy stops the guest by an estimate of what the rest takes; what
+/// exceeds the limit by no more than such an estimate is worth is open.
+fn black_out(step: &Step, detail: &MigrateDetail) -> Option<Check> {
+    const NAME: &str = "downtime";
+    const ESTIMATE_SHARE: f64 = 0.1;
+    let limit_ns = detail.downtime_limit_ns.filter(|limit| *limit > 0)?;
+    let (measured, limit) = (Nanoseconds(detail.downtime_ns), Nanoseconds(limit_ns));
+    let excess_ns = detail.downtime_ns.saturating_sub(limit_ns) as f64;
+    let text = format!("{}: black-out of {measured}", step.name);
+    let check = if excess_ns == 0.0 {
+        Check::pass(NAME, format!("{text} (limit {limit})"))
+    } else if excess_ns <= limit_ns as f64 * ESTIMATE_SHARE {
+        let near = "above the limit by no more than the policy's estimate may err";
+        Check::inconclusive(NAME, format!("{text} is {near} ({limit})"))
+    } else {
+        Check::fail(NAME, format!("{text} is above the policy's limit of {limit}"))
+    };
+    let check = check.numbers(detail.downtime_ns as f64, limit_ns as f64, Unit::Ns);
+    Some(unless_busy(check, step, |hosts| hosts.were_busy() || hosts.waited(excess_ns)))
 }

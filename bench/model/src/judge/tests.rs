@@ -60,7 +60,17 @@ fn stream(gbits: f64, worst: f64, retransmits: u64) -> Step {
 }
 
 fn pingpong(count: u64, p50: u64, p99: u64) -> Step {
-    let rtt = LatencySummary { count, min: p50, p50, p90: p99, p99, p999: p99, max: p99, saturated: 0 };
+    let rtt = LatencySummary {
+        count,
+        min: p50,
+        p50,
+        p90: p99,
+        p95: Some(p99),
+        p99,
+        p999: p99,
+        max: p99,
+        saturated: 0,
+    };
     Step {
         summary: Summary { rtt_ns: Some(rtt), ..Summary::default() },
         ..step(StepKind::Pingpong, "tcp pingpong")

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::busy::{Hosts, unless_busy};
 use super::{LinkSpeed, link_speed};
 use crate::criteria::ThroughputCriteria;
 use crate::units::{BitsPerSecond, Nanoseconds};
@@ -53,11 +54,15 @@ pub(super) fn latency(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
         match step.summary.rtt_ns {
             Some(rtt) if rtt.count > 0 => {
                 let what = format!("{label}round trip");
-                checks.push(p99("round-trip", &what, &rtt, limits.p99_max_ns, limits.samples_min));
-                if rtt.count >= limits.samples_min {
-                    let jitter = rtt.p99.saturating_sub(rtt.p50);
-                    let what = format!("{label}jitter p99-p50");
-                    checks.push(at_most("round-trip-jitter", &what, jitter, limits.jitter_max_ns));
+                let check = slowest("round-trip", &what, &rtt, limits.p99_max_ns, limits.samples_min);
+                checks.push(unless_busy(check, step, |hosts| hosts.explain_times(&rtt, limits.p99_max_ns)));
+                if let Some((name, ns)) = highest_percentile(&rtt, limits.samples_min) {
+                    let jitter = ns.saturating_sub(rtt.p50);
+                    let what = format!("{label}jitter {name}-p50");
+                    let check = at_most("round-trip-jitter", &what, jitter, limits.jitter_max_ns);
+                    let explained =
+                        |hosts: &Hosts<'_>| hosts.explain_jitter(&rtt, jitter, limits.jitter_max_ns);
+                    checks.push(unless_busy(check, step, explained));
                 }
             }
             _ => {
@@ -84,7 +89,9 @@ pub(super) fn request(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
             match times {
                 Some(times) if times.count > 0 => {
                     let what = format!("{label}{what}");
-                    p99(name, &what, &times, limits.loaded_p99_max_ns, limits.samples_min)
+                    let limit_ns = limits.loaded_p99_max_ns;
+                    let check = slowest(name, &what, &times, limit_ns, limits.samples_min);
+                    unless_busy(check, step, |hosts| hosts.explain_times(&times, limit_ns))
                 }
                 _ => Check::inconclusive(&format!("{name}-p99"), format!("{label}no request was answered")),
             }
@@ -92,10 +99,30 @@ pub(super) fn request(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
         .collect()
 }
 
-/// A percentile of few samples is a guess; but when even half of those few are too slow, the answer is known.
-fn p99(name: &str, what: &str, times: &LatencySummary, limit_ns: u64, samples_min: u64) -> Check {
-    if times.count >= samples_min {
-        return at_most(&format!("{name}-p99"), &format!("{what} p99"), times.p99, limit_ns);
+/// The highest percentile above which there are as many samples as the wanted number has above its p99: fewer
+/// would be a guess. Never below p90: what lies above that says whether a path is fit.
+fn highest_percentile(times: &LatencySummary, samples_min: u64) -> Option<(&'static str, u64)> {
+    let has = |share: u64| times.count.saturating_mul(share) >= samples_min;
+    if has(1) {
+        return Some(("p99", times.p99));
+    }
+    let p95 = times.p95.filter(|_| has(5)).map(|ns| ("p95", ns));
+    p95.or_else(|| has(10).then_some(("p90", times.p90)))
+}
+
+/// The slowest of `times` that can be known, against the limit of a p99. When even half of a few are too slow, the answer
+/// is known as well.
+fn slowest(name: &str, what: &str, times: &LatencySummary, limit_ns: u64, samples_min: u64) -> Check {
+    if let Some((percentile, ns)) = highest_percentile(times, samples_min) {
+        let mut check =
+            at_most(&format!("{name}-{percentile}"), &format!("{what} {percentile}"), ns, limit_ns);
+        if times.count < samples_min {
+            check.text.push_str(&format!(
+                "; {} samples are too few for a p99, which wants {samples_min}",
+                times.count
+            ));
+        }
+        return check;
     }
     if times.p50 > limit_ns {
         return at_most(&format!("{name}-p50"), &format!("{what} p50"), times.p50, limit_ns);
@@ -183,7 +210,9 @@ fn rate(doc: &ResultDoc, steps: &[&Step], limits: &ThroughputCriteria) -> Check 
         } else {
             format!("{measured}, below the {} expected", BitsPerSecond(expected))
         };
-        return Check::of("goodput", rate >= expected, text).numbers(number, expected as f64, Unit::BitsPerS);
+        let check = Check::of("goodput", rate >= expected, text);
+        let check = check.numbers(number, expected as f64, Unit::BitsPerS);
+        return unless_busy(check, step, |hosts| hosts.explain_rate(number, expected as f64));
     }
     match link_speed(doc, step) {
         LinkSpeed::Unknown(why) => Check::not_judged(
@@ -195,7 +224,8 @@ fn rate(doc: &ResultDoc, steps: &[&Step], limits: &ThroughputCriteria) -> Check 
         LinkSpeed::Known(link) => {
             let share = number / link as f64;
             let text = format!("{measured} is {:.1} % of the {} link", share * 100.0, BitsPerSecond(link));
-            share_at_least("link-share", &text, share, limits.link_share_min)
+            let check = share_at_least("link-share", &text, share, limits.link_share_min);
+            unless_busy(check, step, |hosts| hosts.explain_rate(share, limits.link_share_min))
         }
     }
 }
@@ -209,15 +239,17 @@ fn pace_kept(steps: &[&Step], step: &Step, share_min: f64) -> Check {
     };
     let text =
         format!("{label}goodput {} of a stream paced at {}", BitsPerSecond(rate), BitsPerSecond(asked));
-    share_at_least(NAME, &text, rate as f64 / asked as f64, share_min)
+    let share = rate as f64 / asked as f64;
+    let check = share_at_least(NAME, &text, share, share_min);
+    unless_busy(check, step, |hosts| rate > 0 && hosts.explain_rate(share, share_min))
 }
 
 /// Several NICs together against the sum of what each carries alone.
 fn nics_sum(steps: &[&Step], share_min: f64) -> Vec<Check> {
     let compared =
-        steps.iter().filter_map(|s| Some((s.detail.alone.as_ref()?, s.summary.goodput_bits_per_s?)));
+        steps.iter().filter_map(|s| Some((*s, s.detail.alone.as_ref()?, s.summary.goodput_bits_per_s?)));
     compared
-        .map(|(alone, together)| {
+        .map(|(step, alone, together)| {
             const NAME: &str = "nics-sum-share";
             let (Some(share), Some(sum)) = (alone.share_of_sum, alone.sum_bits_per_s) else {
                 let text = "not every NIC could be measured alone, so their sum is unknown";
@@ -230,7 +262,8 @@ fn nics_sum(steps: &[&Step], share_min: f64) -> Vec<Check> {
                 share * 100.0,
                 BitsPerSecond(sum)
             );
-            share_at_least(NAME, &text, share, share_min)
+            let check = share_at_least(NAME, &text, share, share_min);
+            unless_busy(check, step, |hosts| together > 0 && hosts.explain_rate(share, share_min))
         })
         .collect()
 }
@@ -274,7 +307,9 @@ fn worst_second(steps: &[&Step], share_min: f64) -> Option<Check> {
         let check = Check::not_judged(NAME, format!("{text} (not judged on a loopback)"));
         return Some(check.numbers(share, share_min, Unit::Share));
     }
-    Some(share_at_least(NAME, &text, share, share_min))
+    let check = share_at_least(NAME, &text, share, share_min);
+    let missing_ns = (1.0 - share / share_min) * SECOND_NS as f64;
+    Some(unless_busy(check, step, |hosts| hosts.were_busy() || hosts.waited(missing_ns)))
 }
 
 /// Whether the user had a NIC fail within the step (`--fail`, `--watch-links`).

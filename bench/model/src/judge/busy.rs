@@ -1,0 +1,248 @@
+//! Whether the hosts explain a limit that was missed: to a lane whose thread stands in line for a processor every path
+//! looks slow.
+//!
+//! It turns a failure into "cannot tell" where waiting could have caused it, and does nothing else: what passes passes,
+//! and what a busy host cannot do (swallow packets, change bytes) is never brought here.
+
+use crate::units::Nanoseconds;
+use crate::{Check, HostLoad, LatencySummary, Outcome, Step};
+
+/// From so much of its time in line on, a lane's figures are its host's.
+const BUSY_SHARE: f64 = 0.1;
+/// Less than this is what waking up costs on an idle host as well.
+const IDLE_SHARE: f64 = 0.01;
+/// What being woken costs an operation at both ends together on an idle host, in ns: a virtual machine's idle processor
+/// takes some 20 µs to come back.
+const WAKING_NS: u64 = 50_000;
+
+/// What the lanes of a step waited for.
+pub(super) struct Hosts<'a> {
+    step: &'a Step,
+    /// All lanes of both ends together, in ns.
+    total_ns: u64,
+    /// The lane that waited for the largest part of its time.
+    worst: Line,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Line {
+    at_client: bool,
+    waited_ns: u64,
+    of_ns: u64,
+}
+
+impl Line {
+    fn share(&self) -> f64 {
+        if self.of_ns == 0 { 0.0 } else { (self.waited_ns as f64 / self.of_ns as f64).min(1.0) }
+    }
+}
+
+impl<'a> Hosts<'a> {
+    fn of(step: &'a Step) -> Hosts<'a> {
+        let mut hosts = Hosts { step, total_ns: 0, worst: Line::default() };
+        for lane in &step.lanes {
+            let Some(scheduled) = lane.scheduled else { continue };
+            let at_client = lane.end == "client";
+            let own = scheduled.waited_ns.max(hosts.taken_ns(at_client, scheduled.of_ns));
+            let line = Line { at_client, waited_ns: own.min(scheduled.of_ns), of_ns: scheduled.of_ns };
+            hosts.total_ns += line.waited_ns;
+            if line.share() > hosts.worst.share() {
+                hosts.worst = line;
+            }
+        }
+        hosts
+    }
+
+    fn load(&self, at_client: bool) -> Option<&HostLoad> {
+        if at_client { self.step.load.client.as_ref() } else { self.step.load.server.as_ref() }
+    }
+
+    /// What a hypervisor or a quota took from each thread of a host in `of_ns`, in the mean.
+    fn taken_ns(&self, at_client: bool, of_ns: u64) -> u64 {
+        let Some(load) = self.load(at_client).filter(|load| load.elapsed_ns > 0) else { return 0 };
+        let stolen = load.steal_ns.unwrap_or(0) / load.cpus.unwrap_or(1).max(1);
+        let taken = stolen.max(load.throttled_ns.unwrap_or(0)).min(load.elapsed_ns);
+        (u128::from(taken) * u128::from(of_ns) / u128::from(load.elapsed_ns)) as u64
+    }
+
+    /// Whether lanes stood in line for so long that nothing they measured is the path's alone.
+    pub(super) fn were_busy(&self) -> bool {
+        self.worst.share() >= BUSY_SHARE
+    }
+
+    /// Whether a lane waited for at least `ns`, and more than on an idle host.
+    pub(super) fn waited(&self, ns: f64) -> bool {
+        self.worst.share() >= IDLE_SHARE && self.worst.waited_ns as f64 >= ns
+    }
+
+    /// Whether a rate of `measured` would have reached `limit` if no lane had stood in line.
+    pub(super) fn explain_rate(&self, measured: f64, limit: f64) -> bool {
+        let share = self.worst.share();
+        self.were_busy() || (share >= IDLE_SHARE && measured >= limit * (1.0 - share))
+    }
+
+    /// What was waited in `times` beyond what an idle host takes, in ns.
+    fn beyond_idle_ns(&self, times: &LatencySummary) -> f64 {
+        self.total_ns.saturating_sub(times.count.saturating_mul(WAKING_NS)) as f64
+    }
+
+    /// Whether waiting can have lifted a percentile of `times` above the limit.
+    pub(super) fn explain_times(&self, times: &LatencySummary, limit_ns: u64) -> bool {
+        let waited = self.beyond_idle_ns(times);
+        let mean = waited / times.count.max(1) as f64;
+        // Half of them are too slow by more than twice what one waited: that is the path, busy or not.
+        if times.p50 as f64 > limit_ns as f64 + 2.0 * mean {
+            return false;
+        }
+        waited > 0.0 && (waited >= self.tenth_ns() || waited >= lift_ns(times, times.p99, limit_ns))
+    }
+
+    /// Whether waiting can have made the spread of `times` larger than the limit.
+    pub(super) fn explain_jitter(&self, times: &LatencySummary, jitter_ns: u64, limit_ns: u64) -> bool {
+        let waited = self.beyond_idle_ns(times);
+        waited > 0.0 && (waited >= self.tenth_ns() || waited >= lift_ns(times, jitter_ns, limit_ns))
+    }
+
+    /// A tenth of the time of the lane that waited most.
+    fn tenth_ns(&self) -> f64 {
+        self.worst.of_ns as f64 * BUSY_SHARE
+    }
+
+    /// Who was busy, with the numbers.
+    fn words(&self) -> String {
+        let who = if self.worst.at_client { "this host" } else { "the peer" };
+        let mut words = format!(
+            "{who} was busy: lane threads waited {} of {} for a CPU",
+            Nanoseconds(self.worst.waited_ns),
+            Nanoseconds(self.worst.of_ns)
+        );
+        let Some(load) = self.load(self.worst.at_client) else { return words };
+        let share = |ns: Option<u64>| {
+            Some(ns? as f64 * 100.0 / load.elapsed_ns as f64).filter(|_| load.elapsed_ns > 0)
+        };
+        let cpus = load.cpus.unwrap_or(1).max(1) as f64;
+        let known = [
+            load.load_average.map(|load| format!("load {load:.1}")),
+            share(load.pressure_some_ns).map(|percent| format!("PSI {percent:.0} %")),
+            share(load.steal_ns)
+                .filter(|p| *p >= cpus)
+                .map(|percent| format!("{:.0} % stolen", percent / cpus)),
+            share(load.throttled_ns).filter(|p| *p >= 1.0).map(|percent| format!("{percent:.0} % throttled")),
+        ];
+        let known: Vec<String> = known.into_iter().flatten().collect();
+        if !known.is_empty() {
+            words.push_str(&format!(" ({})", known.join(", ")));
+        }
+        words
+    }
+}
+
+/// The least waiting that lifts a hundredth of the samples from the limit to `ns`.
+fn lift_ns(times: &LatencySummary, ns: u64, limit_ns: u64) -> f64 {
+    times.count as f64 / 100.0 * ns.saturating_sub(limit_ns) as f64
+}
+
+/// The check as it stands, or "cannot tell" where it failed and `explained` says that the hosts of `step` can be why.
+pub(super) fn unless_busy(check: Check, step: &Step, explained: impl FnOnce(&Hosts<'_>) -> bool) -> Check {
+    if check.outcome != Outcome::Fail {
+        return check;
+    }
+    let hosts = Hosts::of(step);
+    if !explained(&hosts) {
+        return check;
+    }
+    let text = format!("cannot tell: {}: {}", hosts.words(), check.text);
+    Check { outcome: Outcome::Inconclusive, text, ..check }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{LaneResult, StepKind, StepLoad, Waited};
+
+    const MS: u64 = 1_000_000;
+
+    fn step(waited_ms: u64) -> Step {
+        let lane = LaneResult {
+            end: "client".into(),
+            scheduled: Some(Waited { waited_ns: waited_ms * MS, of_ns: 1000 * MS }),
+            ..LaneResult::default()
+        };
+        let load = HostLoad {
+            elapsed_ns: 1000 * MS,
+            cpus: Some(2),
+            load_average: Some(9.5),
+            pressure_some_ns: Some(880 * MS),
+            ..HostLoad::default()
+        };
+        Step {
+            lanes: vec![lane],
+            load: StepLoad { client: Some(load), server: None },
+            ..Step::new(StepKind::Pingpong, "p")
+        }
+    }
+
+    fn times(count: u64, p50: u64, p99: u64) -> LatencySummary {
+        LatencySummary { count, p50, p90: p50, p95: Some(p50), p99, ..LatencySummary::default() }
+    }
+
+    fn outcome(step: &Step, explained: impl FnOnce(&Hosts<'_>) -> bool) -> Outcome {
+        unless_busy(Check::fail("x", "too slow"), step, explained).outcome
+    }
+
+    #[test]
+    fn a_missed_limit_of_a_starved_host_is_open_and_says_so_with_the_numbers() {
+        let busy = step(700);
+        let slow = times(1000, 2 * MS, 30 * MS);
+        let check = unless_busy(Check::fail("x", "too slow"), &busy, |h| h.explain_times(&slow, 10 * MS));
+        assert_eq!(check.outcome, Outcome::Inconclusive);
+        for part in
+            ["cannot tell: this host was busy", "700.00 ms of 1.00 s", "load 9.5", "PSI 88 %", "too slow"]
+        {
+            assert!(check.text.contains(part), "{part} is missing in {}", check.text);
+        }
+        assert_eq!(outcome(&busy, |h| h.explain_rate(1.0, 10.0)), Outcome::Inconclusive);
+    }
+
+    #[test]
+    fn an_idle_host_and_a_path_that_is_slow_whatever_the_host_does_are_no_excuse() {
+        let slow = times(1000, 2 * MS, 30 * MS);
+        assert_eq!(outcome(&step(5), |h| h.explain_times(&slow, 10 * MS)), Outcome::Fail);
+        assert_eq!(outcome(&step(5), |h| h.explain_rate(8.0, 10.0)), Outcome::Fail);
+        // 60 000 short round trips, each of which has to be woken for.
+        let short = times(60_000, 15_000, 20_000);
+        assert_eq!(outcome(&step(300), |h| h.explain_times(&short, 10_000)), Outcome::Fail);
+        // A path of 30 ms, with a few ms in line for each.
+        let far = times(33, 30 * MS, 40 * MS);
+        assert_eq!(outcome(&step(130), |h| h.explain_times(&far, 10 * MS)), Outcome::Fail);
+        // Unknown is no excuse.
+        let mut unknown = step(900);
+        unknown.lanes[0].scheduled = None;
+        assert_eq!(outcome(&unknown, |h| h.explain_times(&slow, 10 * MS)), Outcome::Fail);
+        assert_eq!(outcome(&unknown, |h| h.were_busy()), Outcome::Fail);
+    }
+
+    #[test]
+    fn little_waiting_explains_little() {
+        // Ten samples of 1000 are 2 ms too slow: 20 ms in line could do that, 4 ms not.
+        let near = times(1000, 9 * MS, 12 * MS);
+        assert_eq!(outcome(&step(50 + 21), |h| h.explain_times(&near, 10 * MS)), Outcome::Inconclusive);
+        assert_eq!(outcome(&step(50 + 4), |h| h.explain_times(&near, 10 * MS)), Outcome::Fail);
+        assert_eq!(outcome(&step(50), |h| h.explain_rate(9.6, 10.0)), Outcome::Inconclusive);
+        assert_eq!(outcome(&step(50), |h| h.explain_rate(9.0, 10.0)), Outcome::Fail);
+        assert_eq!(outcome(&step(50), |h| h.waited(40e6)), Outcome::Inconclusive);
+        assert_eq!(outcome(&step(50), |h| h.waited(60e6)), Outcome::Fail);
+    }
+
+    #[test]
+    fn stolen_and_throttled_time_count_and_a_pass_stays_one() {
+        for taken in [(Some(400 * MS), None), (None, Some(200 * MS))] {
+            let mut stolen = step(0);
+            let load = stolen.load.client.as_mut().unwrap();
+            (load.steal_ns, load.throttled_ns) = taken;
+            assert_eq!(outcome(&stolen, |h| h.were_busy()), Outcome::Inconclusive);
+        }
+        let pass = unless_busy(Check::pass("x", "fast"), &step(999), |_| true);
+        assert_eq!((pass.outcome, pass.text.as_str()), (Outcome::Pass, "fast"));
+    }
+}

@@ -1,0 +1,46 @@
+//! How busy the hosts were while a step ran: what tells a slow path from a host that could not keep up.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Both hosts during a step; `null` for an end that did not say.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct StepLoad {
+    /// The host that ran the command.
+    pub client: Option<HostLoad>,
+    /// The host that ran `pathproof serve`.
+    pub server: Option<HostLoad>,
+}
+
+/// One host during a step. Every figure is `null` where the host does not tell it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HostLoad {
+    /// Length of the observation, in ns.
+    pub elapsed_ns: u64,
+    /// Processors.
+    pub cpus: Option<u64>,
+    /// Load average over a minute, at the end of the step.
+    pub load_average: Option<f64>,
+    /// Part of the time of all processors that was not idle, 0 to 1.
+    pub busy_share: Option<f64>,
+    /// Time of all processors that a hypervisor gave to others (`/proc/stat`), in ns.
+    pub steal_ns: Option<u64>,
+    /// Time in which at least one task waited for a processor (`/proc/pressure/cpu`, some), in ns.
+    pub pressure_some_ns: Option<u64>,
+    /// Time in which all tasks did (full), in ns.
+    pub pressure_full_ns: Option<u64>,
+    /// Time for which the control group of this process was held back by its quota, in ns.
+    pub throttled_ns: Option<u64>,
+}
+
+/// What a lane's thread waited for a processor although it could have run (`/proc/thread-self/schedstat`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Waited {
+    /// Time on a run queue, in ns.
+    pub waited_ns: u64,
+    /// Of so much time, from the lane's first operation to its last, in ns.
+    pub of_ns: u64,
+}
