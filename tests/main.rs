@@ -14,6 +14,7 @@ mod edges;
 mod failing;
 mod files;
 mod histograms;
+mod hostile;
 mod idle;
 mod loopback;
 mod lossy;

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod brute;
 mod histogram;
+mod inflated;
 mod second;
 mod slices;
 

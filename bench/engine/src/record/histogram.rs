@@ -94,6 +94,8 @@ impl LatencyHistogram {
         let bytes = base64::engine::general_purpose::STANDARD
             .decode(&record.hdr_v2_base64)
             .map_err(|e| format!("histogram {:?} is not base64: {e}", record.name))?;
+        let bytes = super::inflated::inflated(&bytes, LATENCY_NS_MAX)
+            .map_err(|e| format!("histogram {:?} cannot be decoded: {e}", record.name))?;
         let read: Histogram<u64> = hdrhistogram::serialization::Deserializer::new()
             .deserialize(&mut bytes.as_slice())
             .map_err(|e| format!("histogram {:?} cannot be decoded: {e:?}", record.name))?;
