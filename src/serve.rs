@@ -10,6 +10,7 @@ pub mod spoken;
 mod stranger_log;
 mod wrong_keys;
 
+mod deadline;
 mod grant;
 mod memory;
 
@@ -262,17 +263,28 @@ fn hand_over(mut session: Session<Server>, resume: &Resume, from: SocketAddr, sh
 /// Follows the client through its steps. Returns why the session was lost, if it was.
 fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -> Option<StepError> {
     let mut half: Option<Half> = None;
+    // By when the client must have ended the step that ran here; the time between steps is the state machine's affair.
+    let mut until = Tick(u64::MAX);
+    // Each step has a number of its own, from which the secrets of its lanes follow.
+    let mut numbers = 0;
     loop {
-        let (ended, go) = match session.event(Tick(u64::MAX)) {
+        let (ended, go) = match session.event(until) {
             Some(ServerEvent::Turn { ended, go }) => (ended, go),
             Some(ServerEvent::Over(error)) => return error,
+            None if session.clock.now() >= until => {
+                let message = "the client did not end its step in time".to_owned();
+                session.machine.bye(&message);
+                session.flush();
+                return Some(StepError { kind: ErrorKind::Timeout, message });
+            }
             Some(ServerEvent::Hello(_) | ServerEvent::Resume(_)) | None => return None,
             // Late news of a step that is over here.
             Some(ServerEvent::Step(_) | ServerEvent::PeerFailed(_) | ServerEvent::Delivered) => continue,
         };
         let mut next = None;
         let ready = go.map(|go| {
-            let (ready, underway) = prepare(&go, facts, shared);
+            let (ready, underway) = prepare(&go, numbers, facts, shared);
+            numbers = go.step.saturating_add(1).max(numbers);
             next = underway;
             ready
         });
@@ -287,10 +299,18 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
                 None => return None,
             }
         }
-        if let Some(Underway { prepared, offers, _memory }) = next {
+        until = Tick(u64::MAX);
+        if let Some(Underway { prepared, offers, length_ns, _memory }) = next {
             let clock = session.clock.clone();
-            let mut context =
-                Context { channel: session, clock: &clock, until: Tick(u64::MAX), progress: &mut |_| {} };
+            let deadline = deadline::of(length_ns, clock.now());
+            until = deadline + deadline::LAST_WORD;
+            let mut timed = deadline::Timed::new(session, clock.clone(), deadline);
+            let mut context = Context {
+                channel: &mut timed,
+                clock: &clock,
+                until: Tick(u64::MAX),
+                progress: &mut |_| {},
+            };
             half = Some(steps::run(prepared, End::Server, &mut context, offers));
         }
     }
@@ -300,13 +320,20 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
 struct Underway {
     prepared: Box<dyn Prepared>,
     offers: Vec<Offer>,
+    /// Longest time that it may take, in ns.
+    length_ns: u64,
     _memory: Reserved,
 }
 
-/// The answer to a step that is to go on, and the step where it does.
-fn prepare(go: &Go, facts: &SessionFacts, shared: &Shared) -> (Ready, Option<Underway>) {
+/// The answer to a step that is to go on, and the step where it does. Numbers below `numbers` have been used.
+fn prepare(go: &Go, numbers: u32, facts: &SessionFacts, shared: &Shared) -> (Ready, Option<Underway>) {
     let blank = Ready { step: go.step, offers: vec![], error: None, findings: vec![] };
-    match ready(go, facts, shared) {
+    let used = StepError {
+        kind: ErrorKind::Protocol,
+        message: format!("step {} has been there before; each step has a number of its own", go.step),
+    };
+    let made = if go.step < numbers { Err(used) } else { ready(go, facts, shared) };
+    match made {
         Ok((own, underway)) => (Ready { offers: offers::to_texts(&own), ..blank }, Some(underway)),
         Err(error) => (Ready { error: Some(error), ..blank }, None),
     }
@@ -330,7 +357,7 @@ fn ready(go: &Go, facts: &SessionFacts, shared: &Shared) -> Result<(Vec<Offer>, 
     let prepared = runner.prepare(&setup).map_err(at_the_peer)?;
     let own = prepared.offers();
     let theirs = offers::from_texts(&go.offers, own.len()).map_err(at_the_peer)?;
-    Ok((own, Underway { prepared, offers: theirs, _memory: memory }))
+    Ok((own, Underway { prepared, offers: theirs, length_ns: runner.duration_ns(&spec), _memory: memory }))
 }
 
 /// What steps may take together where nobody said how much. A host that does not tell has no such limit.

@@ -1,12 +1,13 @@
 //! Ends that hold the key and keep to nothing else: a server that wants the client's files and memory, a client that
 //! wants the server's. The numbers in the names are those of the trust model in docs/PROTOCOL.md.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use pathproof::secure::{self, Key, SecureReader, SecureWriter};
+use pathproof::secure::handshake::{Answering, PROOF_BYTES};
+use pathproof::secure::{self, Access, SecureReader, SecureWriter};
 use pathproof_engine::control::PREAMBLE_BYTES;
 use pathproof_model::{Direction, MigrateSpec, StepRequest, StepSpec, TrafficSpec};
 use serde_json::{Value, json};
@@ -61,7 +62,7 @@ impl Channel {
 /// A client that is let in to `address`, and asks for `steps`.
 fn client(address: &str, steps: Value) -> (Channel, u8, Value) {
     let stream = TcpStream::connect(address).unwrap();
-    let mut channel = Channel::new(secure::connect(stream, &Key::new(None), PATIENCE).unwrap());
+    let mut channel = Channel::new(secure::connect(stream, &Access::Loopback, PATIENCE).unwrap());
     let tool = json!({ "name": "hostile", "version": "0", "commit": null, "features": [] });
     let environment = serde_json::to_value(pathproof_model::Environment::default()).unwrap();
     channel.say(
@@ -201,6 +202,8 @@ fn t14_what_one_client_has_no_other_gets() {
     let (mut second, _, _) = client(&server.address, json!([]));
     let error = turn(&mut second, 0, &step, 0, 1).unwrap()["error"].clone();
     assert!(error["message"].as_str().unwrap().contains("all its clients together"), "{error}");
+    let again = turn(&mut second, 0, &traffic(|_| {}), 0, 1).unwrap()["error"].clone();
+    assert!(again["message"].as_str().unwrap().contains("a number of its own"), "{again}");
     drop(first);
     let begun = Instant::now();
     let granted = (1..100).any(|number| {
@@ -223,8 +226,15 @@ fn server(script: impl Fn(&mut Channel, &Value) + Send + 'static) -> (String, mp
                 let _ = told.send(json!({ "lane": true }));
                 continue;
             }
-            let mut channel =
-                Channel::new(secure::accept(stream, &preamble, &Key::new(None), PATIENCE).unwrap());
+            let (answer, answering) = Answering::begin(&Access::Loopback, &preamble);
+            stream.write_all(&answer).unwrap();
+            let mut proof = [0; PROOF_BYTES];
+            stream.read_exact(&mut proof).unwrap();
+            let Ok((answer, cipher)) = answering.and_then(|answering| answering.finish(&proof)) else {
+                continue;
+            };
+            stream.write_all(&answer).unwrap();
+            let mut channel = Channel::new(secure::channel(stream, cipher).unwrap());
             let Some((HELLO, hello)) = channel.hear() else { continue };
             let _ = told.send(hello.clone());
             script(&mut channel, &hello);

@@ -1,0 +1,111 @@
+//! The end of a step's time at the server: what was granted has an end, whatever the client does or leaves undone.
+
+use std::time::Duration;
+
+use pathproof_api::{Clock, Tick};
+use pathproof_model::{ErrorKind, StepError};
+use serde_json::Value;
+
+use crate::clock::RealClock;
+use crate::session::{Channel, Received};
+
+/// What a step may take beyond its own length: to connect, to close, and a busy host.
+const SLACK: Duration = Duration::from_secs(15);
+/// How long after that the client may take to end the step.
+pub const LAST_WORD: Duration = Duration::from_secs(30);
+
+/// When a step of this length that begins now must be over.
+pub fn of(length_ns: u64, now: Tick) -> Tick {
+    now.plus_ns(length_ns) + SLACK
+}
+
+/// The control channel of a step until its deadline; then the step hears that its time is up, and nothing else.
+pub struct Timed<'a> {
+    channel: &'a mut dyn Channel,
+    clock: RealClock,
+    deadline: Tick,
+}
+
+impl Timed<'_> {
+    /// `channel` until `deadline`.
+    pub fn new(channel: &mut dyn Channel, clock: RealClock, deadline: Tick) -> Timed<'_> {
+        Timed { channel, clock, deadline }
+    }
+}
+
+impl Channel for Timed<'_> {
+    fn send(&mut self, body: Value) {
+        self.channel.send(body);
+    }
+
+    fn fail(&mut self, error: &StepError) {
+        self.channel.fail(error);
+    }
+
+    fn receive(&mut self, until: Tick) -> Received {
+        if self.clock.now() < self.deadline {
+            return match self.channel.receive(until.min(self.deadline)) {
+                Received::Nothing if self.clock.now() >= self.deadline => up(),
+                other => other,
+            };
+        }
+        // What has come is not waited for, and is not worth more than the time.
+        up()
+    }
+}
+
+fn up() -> Received {
+    Received::Lost(StepError {
+        kind: ErrorKind::Timeout,
+        message: "the step took longer than the peer had granted it; ask for less, or start the peer with a higher --limits \
+                  time=T"
+            .into(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use pathproof_model::{MigrateSpec, MtuSpec, ReachSpec, StepSpec, TrafficSpec};
+
+    use super::*;
+    use crate::steps;
+
+    /// A client that says something for ever.
+    struct Chatty;
+
+    impl Channel for Chatty {
+        fn send(&mut self, _: Value) {}
+        fn fail(&mut self, _: &StepError) {}
+        fn receive(&mut self, _: Tick) -> Received {
+            Received::Message(Value::Null)
+        }
+    }
+
+    #[test]
+    fn t21_a_step_hears_nothing_after_its_deadline() {
+        let clock = RealClock::new();
+        let now = clock.now();
+        let mut chatty = Chatty;
+        let mut timed = Timed::new(&mut chatty, clock, now.plus_ns(20_000_000));
+        assert!(matches!(timed.receive(now), Received::Message(_)));
+        std::thread::sleep(Duration::from_millis(25));
+        assert!(
+            matches!(timed.receive(Tick(u64::MAX)), Received::Lost(e) if e.message.contains("--limits time"))
+        );
+    }
+
+    #[test]
+    fn t21_every_kind_of_step_has_a_deadline() {
+        let hour_ns = 3_600_000_000_000;
+        for spec in [
+            StepSpec::Facts,
+            StepSpec::Reach(ReachSpec::default()),
+            StepSpec::Mtu(MtuSpec::default()),
+            StepSpec::Stream(TrafficSpec { time_ns: hour_ns, ..TrafficSpec::default() }),
+            StepSpec::Migrate(MigrateSpec { time_limit_ns: Some(hour_ns), ..MigrateSpec::default() }),
+        ] {
+            let deadline = of(steps::runner(spec.kind()).unwrap().duration_ns(&spec), Tick(0));
+            assert!(deadline.0 >= 15_000_000_000 && deadline.0 < 3 * hour_ns, "{spec:?}: {deadline:?}");
+        }
+    }
+}
