@@ -305,12 +305,8 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
             let deadline = deadline::of(length_ns, clock.now());
             until = deadline + deadline::LAST_WORD;
             let mut timed = deadline::Timed::new(session, clock.clone(), deadline);
-            let mut context = Context {
-                channel: &mut timed,
-                clock: &clock,
-                until: Tick(u64::MAX),
-                progress: &mut |_| {},
-            };
+            let mut context =
+                Context { channel: &mut timed, clock: &clock, until: Tick(u64::MAX), progress: &mut |_| {} };
             half = Some(steps::run(prepared, End::Server, &mut context, offers));
         }
     }

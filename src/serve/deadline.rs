@@ -52,6 +52,10 @@ impl Channel for Timed<'_> {
         // What has come is not waited for, and is not worth more than the time.
         up()
     }
+
+    fn is_over(&mut self) -> bool {
+        self.clock.now() >= self.deadline || self.channel.is_over()
+    }
 }
 
 fn up() -> Received {
@@ -78,6 +82,9 @@ mod tests {
         fn fail(&mut self, _: &StepError) {}
         fn receive(&mut self, _: Tick) -> Received {
             Received::Message(Value::Null)
+        }
+        fn is_over(&mut self) -> bool {
+            false
         }
     }
 
