@@ -1,6 +1,7 @@
 //! The evidence for RDMA: counters before and after a step at both ends, and what they say.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use pathproof_model::numbers::{ip_mtu_for_rdma, largest_rdma_mtu};
 use pathproof_model::{
@@ -9,6 +10,9 @@ use pathproof_model::{
 };
 use pathproof_rdma::proof::{Snapshot, Trouble, trouble};
 use pathproof_rdma::{Fabric, Sysfs};
+
+/// What TCP below an iWARP lane is given to send what it still holds.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// Counters before the step; nothing for other transports.
 pub struct Before(Option<Snapshot>);
@@ -22,7 +26,7 @@ impl Before {
     /// Reads them again and puts this end's evidence into its half.
     pub fn attach(self, half: &mut Half, end: &str) {
         let Some(before) = self.0 else { return };
-        let after = Snapshot::take(&Sysfs::default());
+        let mut after = Snapshot::take(&Sysfs::default());
         let mut ends: BTreeMap<(String, u8), RdmaEnd> = BTreeMap::new();
         for lane in &half.lanes {
             let Some(device) = lane.chosen.get("rdma_device") else { continue };
@@ -35,6 +39,18 @@ impl Before {
                 let left = lane.error.is_none() || known.fabric != Fabric::Iwarp.name();
                 *known.application_bytes.get_or_insert(0) += received + if left { sent } else { 0 };
             }
+        }
+        // On iWARP a completed send may still lie in TCP's buffer, and is counted when it leaves: within moments.
+        let short = |after: &Snapshot| {
+            ends.iter().filter(|(_, end)| end.fabric == Fabric::Iwarp.name()).any(|((device, port), end)| {
+                let counted = after.since(&before, device, *port).and_then(|carried| carried.bytes);
+                counted.zip(end.application_bytes).is_some_and(|(counted, payload)| counted < payload)
+            })
+        };
+        let asked = Instant::now();
+        while short(&after) && asked.elapsed() < SETTLE {
+            std::thread::sleep(Duration::from_millis(10));
+            after = Snapshot::take(&Sysfs::default());
         }
         for ((device, port), known) in &mut ends {
             let Some(carried) = after.since(&before, device, *port) else { continue };
