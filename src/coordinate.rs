@@ -143,8 +143,17 @@ fn conduct(
     }
     observer.event(&RunEvent::Opened { doc });
     let clock = budget.clock();
-    let mut turns =
-        Turns { session, facts, registry, clock, budget, cut: vec![], pending: None, purpose: None };
+    let mut turns = Turns {
+        session,
+        facts,
+        registry,
+        clock,
+        budget,
+        reserved_ns: 0,
+        cut: vec![],
+        pending: None,
+        purpose: None,
+    };
     let ended = turns.steps(&granted.steps, doc, observer);
     doc.findings.extend(turns.what_was_cut());
     turns.session.machine.bye(ended.as_ref().err().map_or("", |e| &e.message));
@@ -293,6 +302,8 @@ struct Turns<'a> {
     registry: &'a Registry,
     clock: &'a RealClock,
     budget: &'a Budget,
+    /// Kept back for the steps that no plan asks for but a planned one does, in ns.
+    reserved_ns: u64,
     /// What the time of the run did not suffice for, in words.
     cut: Vec<String>,
     pending: Option<Pending>,
@@ -307,6 +318,8 @@ impl Turns<'_> {
         doc: &mut ResultDoc,
         observer: &mut dyn Observer,
     ) -> Result<(), StepError> {
+        let nics = self.facts.other_ways().len() as u64 + 1;
+        self.reserved_ns = specs.iter().map(|spec| steps::one_by_one_ns(spec, nics)).sum();
         let mut result = Ok(());
         for (number, spec) in specs.iter().enumerate() {
             result = self.step(number as u32, specs.len(), spec, &specs[number + 1..], doc, observer);
@@ -318,6 +331,7 @@ impl Turns<'_> {
         let collected = self.turn(None, doc, observer).map(drop);
         result.and(collected)?;
         self.purpose = Some(FollowUp::Alone);
+        self.reserved_ns = 0;
         self.one_by_one(doc, observer)?;
         // Questions more where a step failed in a way that short steps can explain; each depends on the answers so far.
         let first = doc.steps.len();
@@ -382,7 +396,7 @@ impl Turns<'_> {
             follows_up: self.purpose,
             ..Step::new(spec.kind(), name.clone())
         };
-        let left_ns = self.budget.last_step().ns_since(started);
+        let left_ns = self.budget.last_step().ns_since(started).saturating_sub(self.reserved_ns);
         let Some(fitting) = runner.fit(spec, left_ns) else {
             self.turn(None, doc, observer)?;
             self.cut.push(format!("{name}: not run"));

@@ -242,6 +242,11 @@ pub fn one_by_one(striped: &Step) -> Vec<StepSpec> {
     traffic::one_by_one(striped)
 }
 
+/// What those steps take, over so many NICs.
+pub fn one_by_one_ns(spec: &StepSpec, nics: u64) -> u64 {
+    traffic::one_by_one_ns(spec, nics)
+}
+
 /// Puts what those steps came to, from `first` on, into the step at `at`.
 pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
     traffic::sum_up(doc, at, first);

@@ -188,6 +188,17 @@ fn a_check_compares_the_nics_together_with_each_alone() {
     let output = run_within(hosts.at(0, &args), Duration::from_secs(90));
     let doc: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     crate::documents::assert_valid(&doc, "a check over two NICs");
+    let steps: Vec<String> = doc["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| format!("{} {} {} {}", s["name"], s["started_ns"], s["elapsed_ns"], s["error"]))
+        .collect();
+    assert!(
+        doc["findings"].as_array().unwrap().iter().all(|f| f["code"] != "RUN-CUT"),
+        "{steps:#?} {:#}",
+        step(&doc, "migrate")
+    );
     let alone = &step(&doc, "stream")["alone"];
     let each = alone["each"].as_array().unwrap();
     assert_eq!(each.iter().map(|one| one["nic"].as_str().unwrap()).collect::<Vec<_>>(), ["v1", "v2"]);
@@ -250,7 +261,8 @@ fn disturbed(tag: &str, args: &[&str], disturb: impl FnOnce(&TwoNics)) -> Option
     let output = running.join().unwrap();
     let doc = document(&output);
     // A path that falls silent costs the worst second what it costs; here it is about the session going on.
-    assert!(matches!(output.status.code(), Some(0 | 1)), "{} {}", doc["error"], only_step(&doc)["error"]);
+    // On a busy machine nobody can tell whose second that was.
+    assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{} {}", doc["error"], only_step(&doc)["error"]);
     assert!(doc["error"].is_null() && only_step(&doc)["error"].is_null(), "{doc:#}");
     Some(doc)
 }

@@ -68,6 +68,12 @@ pub fn one_by_one(striped: &Step) -> Vec<StepSpec> {
     singles::steps(striped)
 }
 
+/// What those steps take, over so many NICs.
+pub fn one_by_one_ns(spec: &StepSpec, nics: u64) -> u64 {
+    let asked = spec.traffic().filter(|traffic| singles::asked(traffic));
+    asked.map_or(0, |t| around_ns(t).saturating_add(singles::time_ns(t)).saturating_mul(nics))
+}
+
 /// Puts what those steps came to, from `first` on, into the step at `at`.
 pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
     let alone: Vec<Step> = doc.steps.drain(first..).collect();

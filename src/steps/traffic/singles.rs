@@ -1,6 +1,8 @@
 //! What several NICs carry together, against what each carries alone: the short steps that find out, and their sum.
 
-use pathproof_model::{AloneNic, AloneSum, Finding, NicShare, ResultDoc, Step, StepKind, StepSpec};
+use pathproof_model::{
+    AloneNic, AloneSum, Finding, NicShare, ResultDoc, Step, StepKind, StepSpec, TrafficSpec,
+};
 
 /// Name of the option that asks for it.
 pub const SINGLES: &str = "singles";
@@ -8,10 +10,20 @@ pub const SINGLES: &str = "singles";
 /// A NIC whose part of the bytes differs by more than this from its part of the sum did not share as it could.
 const IMBALANCE_MAX: f64 = 0.10;
 
+/// Whether a stream asks for them.
+pub fn asked(traffic: &TrafficSpec) -> bool {
+    traffic.options.get(SINGLES).is_some_and(|text| text == "yes")
+}
+
+/// The window of each.
+pub fn time_ns(striped: &TrafficSpec) -> u64 {
+    (striped.time_ns / 2).min(2_000_000_000).max(striped.time_ns.min(500_000_000))
+}
+
 /// One short step for each NIC that a striped stream used, where it asked for them.
 pub fn steps(striped: &Step) -> Vec<StepSpec> {
     let Some(spec @ StepSpec::Stream(traffic)) = &striped.spec else { return vec![] };
-    let asked = traffic.options.get(SINGLES).is_some_and(|text| text == "yes");
+    let asked = asked(traffic);
     let nics = match striped.lanes.iter().find(|lane| lane.end == "client") {
         Some(lane) if asked && striped.error.is_none() && lane.nics.len() > 1 => &lane.nics,
         _ => return vec![],
@@ -21,7 +33,7 @@ pub fn steps(striped: &Step) -> Vec<StepSpec> {
         if let StepSpec::Stream(traffic) = &mut spec {
             traffic.options.remove(SINGLES);
             traffic.options.insert("constrain".into(), nic.clone());
-            traffic.time_ns = (traffic.time_ns / 2).min(2_000_000_000).max(traffic.time_ns.min(500_000_000));
+            traffic.time_ns = time_ns(traffic);
         }
         spec
     };
@@ -79,7 +91,7 @@ pub fn findings(doc: &ResultDoc, at: usize) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{LaneResult, TrafficSpec};
+    use pathproof_model::LaneResult;
 
     fn striped(carried: [u64; 2]) -> Step {
         let mut step = Step::new(StepKind::Stream, "multi stream");
