@@ -104,8 +104,11 @@ pub fn source_half(
         detail.stopped_in = story.stopped_in.map(|p| p.to_string());
     }
     let all_copied = disk.as_ref().is_some_and(|d| d.disk.elapsed_ns > 0);
-    let disk_error = disk.and_then(|d| d.error).filter(|e| !follows(e));
-    if disk_error.is_some() && broken.is_none_or(|s| s.error.as_ref().is_none_or(follows)) {
+    let disk_error = disk.and_then(|d| d.error);
+    // A copy that was given up because the peer is gone was under way all the same: the guests had not begun.
+    let disk_broke = disk_error.as_ref().is_some_and(|e| !all_copied || !follows(e));
+    let disk_error = disk_error.filter(|e| !follows(e));
+    if disk_broke && broken.is_none_or(|s| s.error.as_ref().is_none_or(follows)) {
         detail.stopped_in = Some(if all_copied { "storage mirroring" } else { "storage copy" }.into());
     }
     let lane_error = half.lanes.iter().filter_map(|l| l.error.clone()).find(|e| !follows(e));
