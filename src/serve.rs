@@ -1,6 +1,6 @@
 //! The peer: serves many clients, one after the other and at once up to its limit.
 //!
-//! Who may come in is decided at the [`door`]; here a client has proved the key. It grants, never obeys: every plan and every
+//! Who may come in is decided at the door (`serve/door.rs`); here a client has proved the key. It grants, never obeys: every plan and every
 //! step is held against its limits. While nobody is connected it sleeps and wakes for nothing.
 
 mod door;

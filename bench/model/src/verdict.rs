@@ -1,7 +1,7 @@
 //! What was judged and how it came out: checks with their numbers, verdicts made of them, and what a whole run
 //! comes to.
 //!
-//! Refuses to know any limit: [`crate::judge`] does.
+//! Refuses to know any limit: [`crate::judge()`] does.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

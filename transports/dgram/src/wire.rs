@@ -8,7 +8,7 @@
 //! Layout, big-endian, [`HEADER_BYTES`] in all: magic 4 · kind 1 · reserved 1 · size 2 · seal 16 · sequence 4 · body 12.
 //! Size is the length of the IP packet in probes, and the largest fragment (0: came whole) in answers. The body is
 //! the nonce of a challenge and of the consent to it, a bit for each earlier probe in answers, and zero in probes,
-//! which therefore are recognised by their first [`QUOTED_BYTES`] as quoted in ICMP messages.
+//! which therefore are recognised by their first `QUOTED_BYTES` as quoted in ICMP messages.
 
 /// Identifies the datagrams of this protocol: "PPM" and its version.
 const MAGIC: [u8; 4] = *b"PPM2";

@@ -92,7 +92,7 @@ impl WorstSecond {
         (WorstSecond { ring, tenths, last: [0; TENTHS], sum: 0, lowest: None }, places)
     }
 
-    /// Takes what all lanes have finished. To be called now and then: the ring is [`RING`] tenths long.
+    /// Takes what all lanes have finished. To be called now and then: the ring is `RING` tenths long.
     pub fn look(&mut self) {
         let slowest = self.ring.finished.iter().map(|lane| lane.0.load(Ordering::Acquire)).min();
         let until = match slowest {
