@@ -353,7 +353,9 @@ fn ready(go: &Go, facts: &SessionFacts, shared: &Shared) -> Result<(Vec<Offer>, 
     let prepared = runner.prepare(&setup).map_err(at_the_peer)?;
     let own = prepared.offers();
     let theirs = offers::from_texts(&go.offers, own.len()).map_err(at_the_peer)?;
-    Ok((own, Underway { prepared, offers: theirs, length_ns: runner.duration_ns(&spec), _memory: memory }))
+    // Round trips may take any time each; all of them together take no longer than other steps.
+    let length_ns = runner.duration_ns(&spec).min(facts.limits.step_ns.saturating_mul(3));
+    Ok((own, Underway { prepared, offers: theirs, length_ns, _memory: memory }))
 }
 
 /// What steps may take together where nobody said how much. A host that does not tell has no such limit.

@@ -8,7 +8,22 @@ pub const FRAME_BYTES_MAX: u32 = 4 << 20;
 /// Largest body before that, in bytes: a HELLO with a long plan and many NICs.
 pub const HELLO_BYTES_MAX: u32 = 1 << 20;
 
+/// Largest body of a message between the halves of a running step, in bytes: it may be any JSON, which takes many times its
+/// length in memory once it is read.
+pub const STEP_BYTES_MAX: u32 = 64 << 10;
+
 const HEAD: usize = 9;
+
+/// Largest body of a message with this tag where `cap` holds for all.
+fn cap_of(tag: u8, cap: u32) -> u32 {
+    const TURN: u8 = 4;
+    const STEP: u8 = 6;
+    match tag {
+        TURN => cap.min(HELLO_BYTES_MAX),
+        STEP => cap.min(STEP_BYTES_MAX),
+        _ => cap,
+    }
+}
 
 /// Why bytes are not a frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +63,7 @@ pub fn encode(message: &Message, seen: u32) -> Result<Vec<u8>, FrameError> {
         Message::Hello(_) | Message::Accept(_) | Message::Reject(_) | Message::Resume(_) => HELLO_BYTES_MAX,
         _ => FRAME_BYTES_MAX,
     };
+    let cap = cap_of(tag, cap);
     let length = u32::try_from(body.len()).ok().filter(|l| *l <= cap).ok_or(FrameError::Large {
         name: message.name(),
         bytes: body.len(),
@@ -89,8 +105,9 @@ impl FrameDecoder {
         let Some(head) = self.buffer.first_chunk::<HEAD>() else { return Ok(None) };
         let [l0, l1, l2, l3, s0, s1, s2, s3, tag] = *head;
         let (length, seen) = (u32::from_le_bytes([l0, l1, l2, l3]), u32::from_le_bytes([s0, s1, s2, s3]));
-        if length > self.cap {
-            return Err(FrameError::TooLong { length, cap: self.cap });
+        let cap = cap_of(tag, self.cap);
+        if length > cap {
+            return Err(FrameError::TooLong { length, cap });
         }
         let end = HEAD + length as usize;
         if self.buffer.len() < end {
@@ -127,6 +144,19 @@ mod tests {
         let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);
         decoder.push(&[0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 1]);
         assert!(matches!(decoder.next_message(), Err(FrameError::TooLong { length: u32::MAX, .. })));
+    }
+
+    #[test]
+    fn t15_a_message_of_a_step_is_small_because_it_may_be_anything() {
+        let mut decoder = FrameDecoder::new(FRAME_BYTES_MAX);
+        decoder.push(&(STEP_BYTES_MAX + 1).to_le_bytes());
+        decoder.push(&[0, 0, 0, 0, 6]);
+        assert_eq!(
+            decoder.next_message(),
+            Err(FrameError::TooLong { length: STEP_BYTES_MAX + 1, cap: STEP_BYTES_MAX })
+        );
+        let body = serde_json::json!("x".repeat(STEP_BYTES_MAX as usize));
+        assert!(encode(&Message::Step { step: 0, body }, 0).is_err(), "nor is one sent");
     }
 
     #[test]
