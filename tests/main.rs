@@ -13,6 +13,7 @@ mod door;
 mod edges;
 mod failing;
 mod files;
+mod forge;
 mod histograms;
 mod hostile;
 mod idle;

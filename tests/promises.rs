@@ -54,7 +54,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 fn documents() -> Vec<PathBuf> {
     let mut all = files(&["docs"], ".md");
-    all.push(project("README.md"));
+    all.extend([project("README.md"), project("CONTRIBUTING.md")]);
     all
 }
 
