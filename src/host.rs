@@ -52,7 +52,7 @@ const FAST_BITS_PER_S: u64 = 10_000_000_000;
 
 fn findings(environment: &Environment) -> Vec<Finding> {
     let mut findings = Vec::new();
-    // Only hardware has a bus address; a bridge with one queue is nothing to mend.
+    // Only hardware has a bus address; a bridge with one queue is nothing to fix.
     for nic in environment.nics.iter().filter(|n| n.carrier == Some(true) && n.bus.is_some()) {
         if nic.full_duplex == Some(false) {
             findings.push(Finding::new("NIC-HALF-DUPLEX", format!("{} negotiated half duplex", nic.name)));

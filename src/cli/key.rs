@@ -21,7 +21,7 @@ pub struct KeyArgs {
     /// File with the key. It and --key go before PATHPROOF_KEY.
     #[arg(long, value_name = "FILE", conflicts_with = "no_key")]
     pub key_file: Option<PathBuf>,
-    /// Do without a key although others can reach the peer; must be said at both ends. Loopback needs neither.
+    /// Run without a key where others can reach the peer; must be given at both ends. Loopback needs no key.
     #[arg(long)]
     pub no_key: bool,
 }

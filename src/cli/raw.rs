@@ -20,12 +20,12 @@ pub const TRANSPORTS: [&str; 3] = ["tcp", "multi", "rdma"];
 /// Port of `pathproof serve`.
 pub const DEFAULT_PORT: u16 = 7797;
 
-/// Prove a network path fit for SMB Direct, SMB Multichannel, jumbo frames and live migration, or name what is
+/// Check whether a network path is ready for SMB Direct, SMB Multichannel, jumbo frames and live migration, or name what is
 /// wrong with it.
 #[derive(Debug, Parser)]
 #[command(name = "pathproof", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Raw {
-    /// More of what happens, on standard error (-vv for everything).
+    /// Log more to standard error (-vv for everything).
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// The command.
@@ -71,7 +71,7 @@ Examples:
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Be the peer: serve measurements to clients.
+    /// Run the server side: answer the measurements that clients ask for.
     #[command(after_help = SERVE_EXAMPLES)]
     Serve(ServeArgs),
     /// Check the path to a peer and judge it (the main job).
@@ -171,7 +171,7 @@ pub struct ClientArgs {
     /// The key.
     #[command(flatten)]
     pub key: KeyArgs,
-    /// Write the result document here, anew after every step.
+    /// Write the result document here, rewritten after every step.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Format of the report on standard output.

@@ -90,7 +90,7 @@ fn announce(addresses: &[SocketAddr], way: &Way, limits: &Limits) {
             lines.push("pathproof: no key was given, so this one-time code was made for as long as this process runs".into());
         }
         Way::Open => {
-            lines.push("pathproof: warning: --no-key: whoever reaches this port can have measurements made here; results say so".into());
+            lines.push("pathproof: warning: --no-key: anyone who reaches this port can run measurements here; every result records it".into());
         }
         Way::Given | Way::Loopback => {}
     }

@@ -75,9 +75,9 @@ pub fn judge_into(doc: &mut ResultDoc, criteria: &Criteria) {
 /// and the exit code, for every command.
 ///
 /// 1. A run that ended early as a whole has no outcome.
-/// 2. What failed, failed, whatever else could not be told.
+/// 2. What failed, failed, whatever else could not be determined.
 /// 3. A step that could not be made (unsupported, refused, bad input) leaves the run without an outcome.
-/// 4. What could not be told leaves the answer open, and so does a run in which nothing was judged.
+/// 4. What could not be determined leaves the answer open, and so does a run in which nothing was judged.
 pub fn conclusion(doc: &ResultDoc) -> Conclusion {
     let (outcome, exit_code) = match &doc.error {
         Some(error) => (RunOutcome::None, exit_of(error.kind)),

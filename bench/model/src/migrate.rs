@@ -122,13 +122,13 @@ pub struct MigrateDetail {
     /// From the first byte of the first guest to the last acknowledged byte of the last, in ns; setup,
     /// prediction and verification excluded.
     pub total_ns: u64,
-    /// Longest black-out of any guest: from stopping the dirtying to the destination's acknowledgement of the
+    /// Longest downtime of any guest: from stopping the dirtying to the destination's acknowledgement of the
     /// last page, in ns.
     pub downtime_ns: u64,
     /// The live rounds were ended by the time that the rehearsal was given, against the policy.
     #[serde(default)]
     pub out_of_time: bool,
-    /// Longest black-out that the policy allows, in ns; `null` where it has no such limit.
+    /// Longest downtime that the policy allows, in ns; `null` where it has no such limit.
     #[serde(default)]
     pub downtime_limit_ns: Option<u64>,
     /// Total less downtime of the first guest: the time it ran while being copied, in ns.

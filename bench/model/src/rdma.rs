@@ -92,7 +92,7 @@ impl RdmaProof {
         let (carrier, reason) = verdicts
             .into_iter()
             .next()
-            .unwrap_or_else(|| (None, "no end told which RDMA device it used".into()));
+            .unwrap_or_else(|| (None, "neither end said which RDMA device it used".into()));
         let client = ends.iter().find(|e| e.end == "client").or(ends.first());
         RdmaProof {
             transport: if carrier == Some(Carrier::Rdma) { Carrier::Rdma } else { Carrier::Unknown },

@@ -237,7 +237,7 @@ pub struct LaneOptions {
     /// Stripe: silence after which a path is given up, in ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stall_ms: Option<u16>,
-    /// Stripe: whether a dead path is connected anew.
+    /// Stripe: whether a dead path is reconnected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<bool>,
     /// RDMA: upper limit of the path MTU in bytes.

@@ -148,7 +148,7 @@ pub enum RunOutcome {
     Fit,
     /// Something failed.
     NotFit,
-    /// Nothing failed, and something could not be told or nothing was judged.
+    /// Nothing failed, and something could not be determined or nothing was judged.
     CannotTell,
     /// No answer: the run could not be made, or did not come to its end.
     #[default]

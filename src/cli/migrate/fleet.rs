@@ -27,7 +27,7 @@ fn table(drain: &Drain) -> Vec<String> {
     for host in &drain.hosts {
         let worst = host.guests.iter().max_by_key(|g| g.downtime_ns);
         lines.push(format!(
-            "{}: {} guests, {} in {}; longest black-out {} ({})",
+            "{}: {} guests, {} in {}; longest downtime {} ({})",
             host.name,
             host.guests.len(),
             Bytes(host.bytes),
@@ -37,7 +37,7 @@ fn table(drain: &Drain) -> Vec<String> {
         ));
         for guest in host.guests.iter().filter(|g| !g.reason.is_some_and(StopReason::converged)) {
             lines.push(format!(
-                "  {}: {} after {} rounds, black-out {}; move fewer at once or slow it down",
+                "  {}: {} after {} rounds, downtime {}; move fewer at once or slow it down",
                 guest.name,
                 guest.reason.map_or("it did not end", StopReason::words),
                 guest.rounds,

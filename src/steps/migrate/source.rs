@@ -149,7 +149,7 @@ pub struct Story {
     pub memory_bytes: u64,
     /// Its time was up before the policy had its way.
     pub out_of_time: bool,
-    /// Longest black-out that the policy allows.
+    /// Longest downtime that the policy allows.
     pub downtime_limit_ns: Option<u64>,
     /// Dirty rate aimed at.
     pub dirty_bytes_per_s: u64,

@@ -71,7 +71,7 @@ pub const OPTIONS: &[LaneOption] = &[
     LaneOption::new("paths", Takes::Text("LOCAL,DEVICE,REMOTE:PORT;…"), "the paths, each part may be empty"),
     LaneOption::new("share", Takes::OneOf(&["fewest", "weighted"]), "how work is shared out"),
     LaneOption::new("stall_ms", Takes::Number(10, 60_000), "silence after which a path is given up, in ms"),
-    LaneOption::new("rejoin", Takes::OneOf(&["yes", "no"]), "whether a dead path is connected anew"),
+    LaneOption::new("rejoin", Takes::OneOf(&["yes", "no"]), "whether a dead path is reconnected"),
 ];
 
 /// All options.
@@ -83,7 +83,7 @@ pub struct Plan {
     pub share: Share,
     /// How long silence is tolerated.
     pub stall: Duration,
-    /// Whether a dead path is connected anew.
+    /// Whether a dead path is reconnected.
     pub rejoin: bool,
 }
 

@@ -104,7 +104,7 @@ impl Rejoiner {
         };
         let spawned = std::thread::Builder::new().name(format!("rejoin {path}")).spawn(work);
         if let Err(error) = spawned {
-            tracing::warn!(path, %error, "no thread to connect a dead path anew; it stays dead");
+            tracing::warn!(path, %error, "no thread to reconnect a dead path; it stays dead");
         }
     }
 

@@ -802,10 +802,11 @@ impl PreparedLane for Prepared {
         let seconds = |ns: u64| ns as f64 / 1e9;
         let retry_words = match self.choice.fabric {
             Fabric::Iwarp => {
-                "those of TCP: a peer that vanishes without closing is told by the control connection".into()
+                "those of TCP: a peer that disappears without closing is noticed by the control connection"
+                    .into()
             }
             _ => format!(
-                "{retries} retries, each after {:.3} s without acknowledgement: a silent peer is told after {:.2} s, by \
+                "{retries} retries, each after {:.3} s without acknowledgement: a silent peer is reported after {:.2} s, by \
                  adapters that wait as long as they may after {:.2} s; receiver not ready: without limit, every 0.64 ms",
                 seconds(timeout_ns),
                 seconds(least_ns),

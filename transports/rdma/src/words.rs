@@ -70,7 +70,7 @@ pub fn event_sentence(event: u32) -> Option<String> {
     let words = match event {
         k::IBV_EVENT_CQ_ERR => "a completion queue overflowed or broke",
         k::IBV_EVENT_QP_FATAL => {
-            "the queue pair met a fatal error: the peer or the link vanished, or the adapter failed"
+            "the queue pair met a fatal error: the peer or the link disappeared, or the adapter failed"
         }
         k::IBV_EVENT_QP_REQ_ERR => "the queue pair received an invalid request from the peer",
         k::IBV_EVENT_QP_ACCESS_ERR => "the peer tried to access memory that it has no right to",

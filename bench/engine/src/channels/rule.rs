@@ -132,7 +132,7 @@ impl Rule {
             Rule::Unreachable => "no subnet and no route of the local NIC covers the remote address".into(),
             Rule::BetterAddress { better } => format!("the same two NICs are better joined by {better}"),
             Rule::ClassOutranked { class, by } => {
-                format!("it is {class}, and any {by} pair outranks that whatever its speed")
+                format!("it is {class}, and any {by} pair outranks it at any speed")
             }
             Rule::Slower { speed, fastest } => {
                 format!("{speed} is below the fastest of its class ({fastest}), and slower members stay idle")

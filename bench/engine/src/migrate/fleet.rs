@@ -156,7 +156,7 @@ fn read_guests(host: &FleetHost) -> Result<VecDeque<Waiting>, FleetError> {
         let place = format!("host {:?}, memory", host.name);
         let limit = bytes(limit).map_err(|why| FleetError { place: place.clone(), why })?;
         if memory_bytes > limit {
-            let why = format!("its guests have {memory_bytes} bytes, the host {limit}; mend one of them");
+            let why = format!("its guests have {memory_bytes} bytes, the host {limit}; correct one of them");
             return Err(FleetError { place, why });
         }
     }

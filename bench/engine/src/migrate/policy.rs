@@ -30,7 +30,7 @@ pub enum Policy {
         /// `postcopy-ram`, switched to after the first pass: run at the destination, then move the rest.
         post_copy: bool,
     },
-    /// Hyper-V: a fixed number of passes, then black-out for whatever remains.
+    /// Hyper-V: a fixed number of passes, then downtime for whatever remains.
     HyperV {
         /// Live passes including the first: 5 since 2012 R2, 10 in 2008 R2.
         pass_limit: u32,

@@ -162,7 +162,7 @@ mod tests {
         assert!(throttled.downtime_ns < 300_000_000 && plain.downtime_ns > 3_000_000_000);
     }
 
-    /// QEMU's own loop: the black-out lies just below the limit, whatever the dirty rate.
+    /// QEMU's own loop: the downtime lies just below the limit, whatever the dirty rate.
     #[test]
     fn looking_within_rounds_uses_the_whole_limit() {
         for r in [0.2, 0.5, 0.8] {

@@ -67,7 +67,7 @@ pub fn advise(path_ip_mtu_bytes: u32, sent_ip_mtu_bytes: u32) -> Advice {
             Numbers::from_ip_mtu(host).windows_jumbo_packet_bytes,
         ),
         None => format!(
-            "The path carries less than an ordinary Ethernet frame: mend the path ({switch}), or as a stopgap set \
+            "The path carries less than an ordinary Ethernet frame: fix the path ({switch}), or as a stopgap set \
              the hosts to IP MTU {path_ip_mtu_bytes}."
         ),
     };

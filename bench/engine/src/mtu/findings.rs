@@ -157,7 +157,7 @@ fn about_pair(group: &[&MtuPath], context: Context<'_>, drafts: &mut Vec<Draft>)
             let error = migration_error(one_way);
             let lost: u32 = path.tried.iter().filter(|t| t.ip_bytes > edge).map(|t| t.lost).sum();
             let body = format!(
-                "a black hole: IP packets of {edge} bytes arrive, {} and more vanish without a word ({lost} probes \
+                "a black hole: IP packets of {edge} bytes arrive, {} and more are dropped silently ({lost} probes \
              lost, while {} of {} that fit arrived). The interface sends up to {sent}. A live migration over \
              this path dies with {error}",
                 edge + 1,
@@ -235,7 +235,7 @@ fn ends_differ(
     if let Some(lost) = swallowed {
         let from = if lost.direction == Direction::In { "from the peer" } else { "from here" };
         body += &format!(
-            ". Packets {from} of more than {} bytes vanish without a word: the receiving NIC drops them",
+            ". Packets {from} of more than {} bytes are dropped silently: the receiving NIC drops them",
             lost.ip_mtu_bytes.unwrap_or(0)
         );
     }
@@ -559,7 +559,7 @@ mod tests {
             "what the receiver drops in silence is no mere difference"
         );
         assert!(
-            found[0].evidence.contains("from here of more than 1504 bytes vanish"),
+            found[0].evidence.contains("from here of more than 1504 bytes are dropped"),
             "{}",
             found[0].evidence
         );
@@ -577,7 +577,7 @@ mod tests {
         let found = findings(&paths, Context::default());
         let differ = found.iter().find(|finding| finding.code == "MTU-ENDS-DIFFER").unwrap();
         assert_eq!(differ.severity, Severity::Warning);
-        assert!(!differ.evidence.contains("vanish"), "{}", differ.evidence);
+        assert!(!differ.evidence.contains("are dropped silently"), "{}", differ.evidence);
     }
 
     #[test]

@@ -69,11 +69,11 @@ pub enum Ending {
     Router,
     /// The next byte arrives only in fragments, although DF was set.
     Fragmented,
-    /// The next byte vanishes without a word.
+    /// The next byte is dropped silently.
     Silence,
     /// Not one probe of any size arrived.
     NoAnswer,
-    /// Some sizes arrive, but the edge could not be told from other loss within the budget.
+    /// Some sizes arrive, but the edge could not be determined from other loss within the budget.
     Undecided(String),
 }
 

@@ -515,7 +515,7 @@ impl Search {
         if loss.sent >= THROTTLE_SAMPLES && loss.rate >= THROTTLE_LOSS {
             // The step counts the times this happened.
             if self.gap_step + 1 >= GAPS_NS.len() {
-                let reason = "most probes are dropped whatever their size (a rate limiter?)";
+                let reason = "most probes of any size are dropped (a rate limiter?)";
                 self.end(now, Ending::Undecided(reason.into()));
                 return;
             }
@@ -529,7 +529,7 @@ impl Search {
             return;
         }
         if left == 0 {
-            let reason = "the probes allowed ran out before the edge could be told from random loss";
+            let reason = "the probes allowed ran out before the edge could be distinguished from random loss";
             self.end(now, Ending::Undecided(reason.into()));
             return;
         }

@@ -107,7 +107,7 @@ pub const CATALOGUE: &[Entry] = &[
     entry(
         "MTU-BLACKHOLE",
         Error,
-        "Packets above the measured size vanish without a word: small pings and shares work, RDMA writes and bulk TCP stall, and a live migration dies once it sends full segments.",
+        "Packets above the measured size are dropped silently: small pings and shares work, RDMA writes and bulk TCP stall, and a live migration dies once it sends full segments.",
         "Lower the interfaces' MTU to what the path carries, or raise every switch port on the path above what the interfaces send.",
     ),
     entry(
@@ -126,7 +126,7 @@ pub const CATALOGUE: &[Entry] = &[
         "MTU-ROUTER-LIES",
         Error,
         "A router names an MTU that is not the true one, so hosts that believe it send too little or lose everything.",
-        "Mend the router's MTU setting; until then set the hosts to the measured value.",
+        "Correct the router's MTU setting; until then set the hosts to the measured value.",
     ),
     entry(
         "MTU-ONE-WAY",
@@ -137,7 +137,7 @@ pub const CATALOGUE: &[Entry] = &[
     entry(
         "MTU-ENDS-DIFFER",
         Warning,
-        "The two interfaces are set to different MTUs: the larger one sends what the smaller one does not take, and on one segment nobody says so. An error where such packets were seen to vanish.",
+        "The two interfaces are set to different MTUs: the larger one sends what the smaller one does not take, and within one segment no device reports it. An error where such packets were seen to be dropped.",
         "Set both ends to the same value.",
     ),
     entry(
@@ -179,7 +179,7 @@ pub const CATALOGUE: &[Entry] = &[
     entry(
         "MTU-UNKNOWN",
         Warning,
-        "The path MTU could not be told: this is no statement about its size.",
+        "The path MTU could not be determined: this is no statement about its size.",
         "Let UDP (or ICMP echo) between the hosts pass, or look for the loss or limiter that hides it, then run again.",
     ),
     entry(
@@ -192,7 +192,7 @@ pub const CATALOGUE: &[Entry] = &[
         "MTU-BELOW-FLOOR",
         Error,
         "The path does not even carry the 1280 bytes that IPv6 requires of every link (RFC 8200 §5).",
-        "Mend the link; until then IPv6 on it is unusable.",
+        "Fix the link; until then IPv6 on it is unusable.",
     ),
     entry(
         "MTU-FAMILIES-DIFFER",
@@ -215,13 +215,13 @@ pub const CATALOGUE: &[Entry] = &[
     entry(
         "MTU-BULK-CAUSE",
         Error,
-        "A bulk transfer stalled because its segments are larger than what the path carries: full segments stall and small ones flow each time they are tried in turn, and probes found the size above which packets vanish.",
+        "A bulk transfer stalled because its segments are larger than what the path carries: full segments stall and small ones flow each time they are tried in turn, and probes found the size above which packets are dropped.",
         "Repair the path MTU (see the MTU finding of that path); the figure of the stalled transfer says nothing about the link.",
     ),
     entry(
         "MTU-BULK-UNKNOWN",
         Warning,
-        "A bulk transfer stalled, and whether the size of its segments is the cause could not be told.",
+        "A bulk transfer stalled, and whether the size of its segments is the cause could not be determined.",
         "Let UDP between the hosts pass, then run pathproof mtu; look for loss, a limiter or a paused link as well.",
     ),
     // RDMA.
@@ -325,7 +325,7 @@ pub const CATALOGUE: &[Entry] = &[
     entry(
         "SMB-RDMA-BYPASSED",
         Warning,
-        "Signing or encryption is required and the server offers no RDMA transform: direct placement stops without a word and data travels in small messages.",
+        "Signing or encryption is required and the server offers no RDMA transform: direct placement stops silently and data travels in small messages.",
         "Do not require signing or encryption on this traffic, or use a server with RDMA transforms (Windows Server 2022 or later).",
     ),
     entry(
@@ -392,7 +392,7 @@ pub const CATALOGUE: &[Entry] = &[
         "CHANNEL-NIC-IDLE",
         Warning,
         "A NIC that is up would carry nothing of this traffic.",
-        "If it was meant to carry some, mend what its reason names (speed, RSS, RDMA, subnet).",
+        "If it was meant to carry some, fix what its reason names (speed, RSS, RDMA, subnet).",
     ),
     entry(
         "CHANNEL-LEAK",

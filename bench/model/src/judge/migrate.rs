@@ -28,7 +28,7 @@ fn one(step: &Step) -> Vec<Check> {
     let reason = detail.reason.as_deref().unwrap_or("its live rounds did not end");
     let rounds = detail.guests.first().map_or(0, |g| g.rounds);
     let story = format!(
-        "{rounds} live round{}, {} in all, {} of black-out",
+        "{rounds} live round{}, {} in all, {} of downtime",
         if rounds == 1 { "" } else { "s" },
         Nanoseconds(detail.total_ns),
         Nanoseconds(detail.downtime_ns)
@@ -51,7 +51,7 @@ fn scaled(step: &Step) -> bool {
     matches!(&step.spec, Some(StepSpec::Migrate(spec)) if spec.budget_ns.is_some())
 }
 
-/// The black-out against what the policy allows. A policy stops the guest by an estimate of what the rest takes; what
+/// The downtime against what the policy allows. A policy stops the guest by an estimate of what the rest takes; what
 /// exceeds the limit by no more than such an estimate is worth is open.
 fn black_out(step: &Step, detail: &MigrateDetail) -> Option<Check> {
     const NAME: &str = "downtime";
@@ -59,7 +59,7 @@ fn black_out(step: &Step, detail: &MigrateDetail) -> Option<Check> {
     let limit_ns = detail.downtime_limit_ns.filter(|limit| *limit > 0)?;
     let (measured, limit) = (Nanoseconds(detail.downtime_ns), Nanoseconds(limit_ns));
     let excess_ns = detail.downtime_ns.saturating_sub(limit_ns) as f64;
-    let text = format!("{}: black-out of {measured}", step.name);
+    let text = format!("{}: downtime of {measured}", step.name);
     let check = if excess_ns == 0.0 {
         Check::pass(NAME, format!("{text} (limit {limit})"))
     } else if excess_ns <= limit_ns as f64 * ESTIMATE_SHARE {

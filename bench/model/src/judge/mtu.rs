@@ -44,7 +44,8 @@ fn of_path(path: &MtuPath, expected: Option<u32>) -> Check {
             Check::fail(NAME, format!("{name}: {edge} bytes pass and {expected} are expected, but {why}"))
         }
         (Some(edge), _) if path.is_swallowed_by_receiver() => {
-            let why = "larger packets vanish at the receiving NIC, whose MTU is smaller than the sender's";
+            let why =
+                "larger packets are dropped at the receiving NIC, whose MTU is smaller than the sender's";
             Check::fail(NAME, format!("{name}: {edge} bytes pass, {why}"))
         }
         // Whatever was expected: the interfaces send what the path loses.
@@ -112,7 +113,7 @@ mod tests {
         for expected in [None, Some(1500)] {
             let (outcome, reason) = judged(|_| {}, expected);
             assert_eq!(outcome, Outcome::Fail, "{reason}");
-            assert!(reason.contains("vanish at the receiving NIC"), "{reason}");
+            assert!(reason.contains("are dropped at the receiving NIC"), "{reason}");
             let blackhole = |path: &mut MtuPath| path.limit = MtuLimit::Blackhole;
             assert_eq!(judged(blackhole, expected).0, Outcome::Fail);
         }
