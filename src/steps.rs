@@ -8,6 +8,7 @@
 mod checksum;
 mod cost;
 mod facts;
+mod meter;
 mod migrate;
 mod mtu;
 mod reach;

@@ -2,7 +2,7 @@
 //!
 //! The client is the source and decides; the server is the destination and serves. Pages travel as one-sided
 //! writes straight from guest memory to their place in the peer's; a few messages on the same lanes carry zero
-//! ranges, barriers and hash questions ([`wire`]). The control channel is used at the start, and to notice that
+//! ranges, barriers and hash questions ([`wire`](pathproof_engine::migrate::copy::wire)). The control channel is used at the start, and to notice that
 //! the other end is gone.
 
 mod destination;
@@ -11,10 +11,7 @@ pub(crate) mod disk;
 mod lane;
 mod memory;
 mod merge;
-mod pacer;
-mod pack;
 mod source;
-mod wire;
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -24,6 +21,9 @@ use std::time::Duration;
 use pathproof_api::{
     Access, Clock, Framing, LaneSpec, Offer, Pages, PreparedLane, Region, RegionId, Role, Tick,
 };
+use pathproof_engine::migrate::copy::pacer::Pacer;
+use pathproof_engine::migrate::copy::pack::{Packed, Packer};
+use pathproof_engine::migrate::copy::wire;
 use pathproof_engine::migrate::{AutoConverge, PAGE_BYTES, Pattern, Policy};
 use pathproof_model::units::Bytes;
 use pathproof_model::{
@@ -41,8 +41,6 @@ use crate::session::Received;
 use destination::{DestinationLane, Served, Subject};
 use disk::{Disk, DiskStory};
 use lane::{LaneParts, SourceLane};
-use pacer::Pacer;
-use pack::{Packed, Packer};
 use source::{Common, Job, Report, Slot, Worker};
 
 /// How long a lane may take to connect.

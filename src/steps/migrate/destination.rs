@@ -11,11 +11,12 @@ use std::time::Duration;
 use pathproof_api::{
     Completion, CompletionStatus, Lane, LaneStats, Op, Region, RegionId, TransportError, Verb, Wait, os,
 };
+use pathproof_engine::migrate::copy::wire::{self, Payload, SLOT_BYTES, Told};
+use pathproof_engine::migrate::copy::{contents, pack};
 use pathproof_model::{ErrorKind, StepError};
 
 use super::lane::{SLOTS, given_up};
-use super::wire::{self, Payload, SLOT_BYTES, Told};
-use super::{disk, memory, pack};
+use super::memory;
 use crate::steps::step_error;
 
 const WAIT: Duration = Duration::from_millis(20);
@@ -55,7 +56,7 @@ impl Subject {
         match self {
             Subject::Guest(region, _) => {
                 let mut hashes = vec![];
-                memory::hash_pages(region, range, buffer, &mut hashes);
+                contents::hash_pages(region, range, buffer, &mut hashes);
                 hashes
             }
             // A block that never came has no hash; none is zero but by a chance of 2^-128.
@@ -235,7 +236,7 @@ fn place(
     match (payload, subject) {
         (Payload::Block { block, bytes }, Subject::Disk(hashes)) => {
             // The decoder has held the block against the disk.
-            hashes[block as usize] = Some(disk::hash(bytes));
+            hashes[block as usize] = Some(contents::hash(bytes));
             Ok(())
         }
         (Payload::Packed { runs, bytes }, Subject::Guest(guest, _)) => {

@@ -7,26 +7,21 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 
 use pathproof_api::Clock;
+use pathproof_engine::migrate::copy::contents::hash;
+use pathproof_engine::migrate::copy::wire::HASH_PAGES_MAX;
 use pathproof_engine::migrate::{BLOCK_BYTES, DiskMove, Random, disk_copy_s};
 use pathproof_model::migrate::{DiskSpec, MigrateDisk};
 use pathproof_model::{ErrorKind, StepError};
-use twox_hash::XxHash3_128;
 
 use super::Fault;
 use super::lane::{Compared, SourceLane};
 use super::source::Common;
-use super::wire::HASH_PAGES_MAX;
 
 /// Blocks copied between two looks at the guest's writes, and the most that are mirrored in between.
 const TURN_BLOCKS: u64 = 8;
 /// How long the copy runs before its rate is taken for the prediction, and how much of that is warming up, in ns.
 const MEASURE_NS: u64 = 250_000_000;
 const WARM_NS: u64 = 50_000_000;
-
-/// Hash of a block.
-pub fn hash(block: &[u8]) -> u128 {
-    XxHash3_128::oneshot(block)
-}
 
 /// Blocks of a disk of `bytes`.
 pub fn blocks(bytes: u64) -> u64 {

@@ -10,15 +10,16 @@ use std::time::Duration;
 use pathproof_api::{
     Clock, Completion, CompletionStatus, Lane, LaneStats, Op, Region, RegionId, Tick, Verb, Wait,
 };
+use pathproof_engine::migrate::copy::contents;
+use pathproof_engine::migrate::copy::pacer::Pacer;
+use pathproof_engine::migrate::copy::pack::{Packed, Packer};
+use pathproof_engine::migrate::copy::wire::{self, HASH_PAGES_MAX, SLOT_BYTES, Told, ZERO_RANGES_MAX};
 use pathproof_engine::migrate::{PAGE_BYTES, PageBitmap};
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{ErrorKind, StepError};
 
-use super::memory;
-use super::pacer::Pacer;
-use super::pack::Packer;
-use super::wire::{self, HASH_PAGES_MAX, SLOT_BYTES, Told, ZERO_RANGES_MAX};
 use crate::clock::RealClock;
+use crate::steps::meter::ThreadMeter;
 use crate::steps::step_error;
 
 /// Operations that a lane may have outstanding in each direction, at both ends.
@@ -238,7 +239,7 @@ impl SourceLane {
         let mut copied = Copied::default();
         if round.forget {
             self.chunks = LatencyHistogram::new();
-            self.packer = self.packer.take().map(|_| Packer::new());
+            self.packer.iter_mut().for_each(Packer::forget);
             self.tell(&Told::Forget)?;
         }
         while let Some(segment) = round.claim() {
@@ -313,7 +314,7 @@ impl SourceLane {
         if packer.is_empty() {
             return Ok(());
         }
-        if packer.compress(&self.guest) {
+        if packer.compress(&self.guest, &mut ThreadMeter) {
             let mut message = std::mem::take(&mut self.encoded);
             wire::begin_packed(&mut message, packer.runs());
             message.extend_from_slice(packer.packed());
@@ -359,7 +360,7 @@ impl SourceLane {
     }
 
     /// What compressing came to.
-    pub fn packed(&self) -> Option<super::pack::Packed> {
+    pub fn packed(&self) -> Option<Packed> {
         self.packer.as_ref().map(Packer::sums)
     }
 
@@ -424,7 +425,7 @@ impl SourceLane {
                 self.tell(&Told::Hash(range.clone()))?;
                 // While the peer hashes its copy, hash ours.
                 let mut own = spare.pop().unwrap_or_default();
-                memory::hash_pages(&self.guest, range, &mut buffer, &mut own);
+                contents::hash_pages(&self.guest, range, &mut buffer, &mut own);
                 asked.push_back((first, own));
             }
             let Some((first, own)) = asked.pop_front() else { return Ok(compared) };

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
 use pathproof_api::{Clock, DirtyLog, DirtyTracker, PagemapScan, Region, Tick, os};
+use pathproof_engine::migrate::copy::contents::Contents;
 use pathproof_engine::migrate::{
     Decision, Guest, PAGE_BYTES, PageBitmap, Path, Pattern, Phase, Phases, Policy, Random, RoundFacts, Scale,
     predict_phases,
@@ -96,8 +97,8 @@ impl Common {
     }
 
     /// What the pages of a guest hold.
-    fn contents(&self, guest: u32) -> memory::Contents {
-        memory::Contents {
+    fn contents(&self, guest: u32) -> Contents {
+        Contents {
             seed: guest_seed(self.spec.seed, guest),
             zero_percent: self.spec.zero_percent,
             compressible_percent: self.spec.compressible_percent,
@@ -190,7 +191,7 @@ pub fn conduct(common: &Common, mut slot: Slot, ready: &dyn Fn(), start: &mpsc::
         }
         filled_for = common.next_guest.fetch_add(1, Ordering::Relaxed);
         if filled_for < spec.guests {
-            memory::stamp(&slot.region, 0..pages, common.contents(filled_for));
+            common.contents(filled_for).stamp(&slot.region, 0..pages);
         }
     }
     stories

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pathproof_api::{Lane, Region, RegionId, Tick, TransportError, Verb, os};
-use pathproof_engine::drive::{Driver, Meter, RunError, Turn};
+use pathproof_engine::drive::{Driver, RunError, Turn};
 use pathproof_engine::record::{Contribution, LaneRecorder, Window, slices_per_lane};
 use pathproof_engine::workload::{
     Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
@@ -17,6 +17,7 @@ use pathproof_model::{
 use crate::clock::RealClock;
 use crate::host::load::Waiting;
 use crate::steps::cost::rounded_up;
+use crate::steps::meter::ThreadMeter;
 use crate::steps::{End, step_error};
 
 /// Longest single wait in the kernel, so that a stop is seen in time.
@@ -165,14 +166,6 @@ impl LaneOutcome {
         let mut outcome = LaneOutcome::unused(job, end);
         outcome.result.error = Some(error);
         outcome
-    }
-}
-
-struct ThreadMeter;
-
-impl Meter for ThreadMeter {
-    fn cpu_ns(&mut self) -> Option<u64> {
-        os::thread_cpu_ns()
     }
 }
 

@@ -6,14 +6,7 @@ use std::cell::RefCell;
 
 use libfuzzer_sys::fuzz_target;
 use pathproof_api::{Pages, Region};
-
-// By path, so that nothing is made public for the sake of this target.
-#[allow(dead_code)]
-#[path = "../../../src/steps/migrate/pack.rs"]
-mod pack;
-#[allow(dead_code)]
-#[path = "../../../src/steps/migrate/wire.rs"]
-mod wire;
+use pathproof_engine::migrate::copy::{pack, wire};
 
 /// Pages of the guest, and one behind it that nobody may write.
 const PAGES: u64 = 64;

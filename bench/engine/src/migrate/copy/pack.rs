@@ -3,8 +3,10 @@
 
 use std::ops::Range;
 
-use pathproof_api::{Region, os};
-use pathproof_engine::migrate::PAGE_BYTES;
+use pathproof_api::Region;
+
+use crate::drive::Meter;
+use crate::migrate::PAGE_BYTES;
 
 /// Pages that are compressed together: LZ4 looks back 64 KiB and no further.
 pub const PAGES_MAX: u64 = 16;
@@ -30,6 +32,12 @@ pub struct Packer {
     packed: Vec<u8>,
     packed_bytes: usize,
     sums: Packed,
+}
+
+impl Default for Packer {
+    fn default() -> Packer {
+        Packer::new()
+    }
 }
 
 impl Packer {
@@ -68,8 +76,8 @@ impl Packer {
 
     /// Compresses what was taken as it is in `guest` now; says whether that pays: a quarter must be saved, or the
     /// destination works for nothing.
-    pub fn compress(&mut self, guest: &Region) -> bool {
-        let began = os::thread_cpu_ns();
+    pub fn compress(&mut self, guest: &Region, meter: &mut dyn Meter) -> bool {
+        let began = meter.cpu_ns();
         let mut at = 0;
         for run in &self.runs {
             let bytes = ((run.end - run.start) * PAGE_BYTES) as usize;
@@ -80,7 +88,7 @@ impl Packer {
         let packed = lz4_flex::block::compress_into(&self.plain[..at], &mut self.packed);
         let pays = packed.as_ref().is_ok_and(|bytes| *bytes <= at / 4 * 3);
         self.packed_bytes = packed.unwrap_or(0);
-        let spent = os::thread_cpu_ns().zip(began).map_or(0, |(now, then)| now.saturating_sub(then));
+        let spent = meter.cpu_ns().zip(began).map_or(0, |(now, then)| now.saturating_sub(then));
         self.sums.cpu_ns += spent;
         self.sums.plain_bytes += at as u64;
         if pays {
@@ -101,6 +109,11 @@ impl Packer {
     pub fn clear(&mut self) {
         self.runs.clear();
         self.pages = 0;
+    }
+
+    /// Counts from zero again: what came before was a measurement.
+    pub fn forget(&mut self) {
+        self.sums = Packed::default();
     }
 
     /// Sums so far.
@@ -131,20 +144,19 @@ pub fn unpack(guest: &Region, runs: &[Range<u64>], bytes: &[u8], plain: &mut Vec
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
-
     use pathproof_api::Pages;
 
-    use super::super::memory;
+    use super::super::contents::Contents;
     use super::*;
+    use crate::drive::NoMeter;
 
     #[test]
     fn pages_come_out_as_they_went_in_and_noise_is_left_alone() {
-        let (pages, stop) = (64, AtomicBool::new(false));
+        let pages = 64;
         let [from, to] = [(); 2].map(|()| Region::new(pages * PAGE_BYTES, Pages::Small).unwrap());
         for (compressible, pays) in [(100, true), (0, false)] {
-            let contents = memory::Contents { seed: 3, zero_percent: 0, compressible_percent: compressible };
-            memory::fill(&from, pages, contents, &stop);
+            let contents = Contents { seed: 3, zero_percent: 0, compressible_percent: compressible };
+            contents.fill(&from, 0..pages);
             let mut packer = Packer::new();
             // The same place in every block of noise, which must not make them alike.
             for page in (0..pages).step_by(16) {
@@ -153,7 +165,7 @@ mod tests {
             let mut run = 17..60;
             packer.take(&mut run);
             assert!(packer.is_full() && run == (29..60));
-            assert_eq!(packer.compress(&from), pays, "{compressible} % compressible");
+            assert_eq!(packer.compress(&from, &mut NoMeter), pays, "{compressible} % compressible");
             let sums = packer.sums();
             assert_eq!(sums.plain_bytes, PAGES_MAX * PAGE_BYTES);
             assert_eq!(sums.raw_bytes, if pays { 0 } else { sums.plain_bytes });
