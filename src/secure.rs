@@ -305,7 +305,7 @@ mod tests {
     fn another_version_is_named_with_both_ranges() {
         let (client, mut server) = pair();
         let far = std::thread::spawn(move || {
-            let theirs = Preamble { lowest: 7, highest: 9, keyed: false };
+            let theirs = Preamble { lowest: 7, highest: 9, revision: 0, keyed: false };
             server.write_all(&theirs.encode()).unwrap();
             server
         });

@@ -28,6 +28,7 @@ mod netns;
 mod outside;
 mod promises;
 mod shaped;
+mod skew;
 mod smb;
 mod support;
 mod trust;

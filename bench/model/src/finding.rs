@@ -10,7 +10,7 @@ mod catalogue;
 pub use catalogue::{CATALOGUE, Entry};
 
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
@@ -19,6 +19,17 @@ pub enum Severity {
     Warning,
     /// The path is not fit as it stands.
     Error,
+}
+
+impl<'de> Deserialize<'de> for Severity {
+    /// A word that only a later build knows is a warning: worth more than a note, and this build cannot tell how much more.
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Severity, D::Error> {
+        Ok(match String::deserialize(from)?.as_str() {
+            "info" => Severity::Info,
+            "error" => Severity::Error,
+            _ => Severity::Warning,
+        })
+    }
 }
 
 /// One finding of one run.

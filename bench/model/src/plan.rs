@@ -256,7 +256,6 @@ pub struct MtuSpec {
 
 /// What a server grants at most, announced in its ACCEPT.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Clients served at once.
     pub clients: u32,

@@ -468,6 +468,9 @@ pub enum ErrorKind {
     Terminated,
     /// The time that the whole run may take was up.
     OutOfTime,
+    /// A sort that a later build names and this one does not know.
+    #[serde(other)]
+    Other,
 }
 
 impl ErrorKind {
@@ -485,6 +488,7 @@ impl ErrorKind {
                 | ErrorKind::Refused
                 | ErrorKind::Resource
                 | ErrorKind::System
+                | ErrorKind::Other
         )
     }
 }

@@ -1,11 +1,16 @@
 //! The 16 bytes that every connection starts with, frozen for ever, so that any two builds can at least say
 //! why they disagree.
 //!
+//! A version is what both ends must share. A revision of it only adds: to facts and results, where an end that does not know
+//! an addition ignores it; to requests, which are strict, so that an addition is asked only of an end whose revision has it.
+//!
 //! ```text
 //! 0  magic    8 bytes  "PATHPRUF"
 //! 8  lowest   u16 LE   lowest control version spoken
 //! 10 highest  u16 LE   highest control version spoken
-//! 12 flags    u32 LE   bit 0: a key is needed (server) or will be used (client)
+//! 12 flags    u8       bit 0: a key is needed (server) or will be used (client)
+//! 13 revision u8       revision of the highest version: 2.n
+//! 14 zero     2 bytes  ignored, a later build may use them
 //! ```
 
 /// First bytes of a control connection.
@@ -18,8 +23,10 @@ pub const PREAMBLE_BYTES: usize = 16;
 pub const LOWEST_VERSION: u16 = 2;
 /// Highest control version that this build speaks.
 pub const HIGHEST_VERSION: u16 = 2;
+/// Revision of that version.
+pub const REVISION: u8 = 0;
 
-const FLAG_KEYED: u32 = 1;
+const FLAG_KEYED: u8 = 1;
 
 /// The decoded preamble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +35,8 @@ pub struct Preamble {
     pub lowest: u16,
     /// Highest version spoken.
     pub highest: u16,
+    /// Revision of the highest.
+    pub revision: u8,
     /// A key is needed or used.
     pub keyed: bool,
 }
@@ -45,19 +54,32 @@ pub enum PreambleError {
         first: [u8; 8],
     },
     /// No common version.
-    #[error("no common protocol version: this build speaks {ours}, the peer {theirs}; update the older one")]
+    #[error(
+        "no common protocol version: this pathproof speaks {}, the peer {}; {}",
+        range(ours),
+        range(theirs),
+        if theirs.highest < ours.lowest { "update pathproof on the peer" } else { "update pathproof on this host" }
+    )]
     NoCommonVersion {
-        /// Our range as text.
-        ours: String,
-        /// The peer's range as text.
-        theirs: String,
+        /// What this build speaks.
+        ours: Preamble,
+        /// What the peer speaks.
+        theirs: Preamble,
     },
+}
+
+/// The versions that an end speaks, for people.
+fn range(preamble: &Preamble) -> String {
+    match (preamble.lowest, preamble.highest) {
+        (lowest, highest) if lowest == highest => format!("version {lowest}"),
+        (lowest, highest) => format!("versions {lowest} to {highest}"),
+    }
 }
 
 impl Preamble {
     /// This build's preamble.
     pub fn ours(keyed: bool) -> Preamble {
-        Preamble { lowest: LOWEST_VERSION, highest: HIGHEST_VERSION, keyed }
+        Preamble { lowest: LOWEST_VERSION, highest: HIGHEST_VERSION, revision: REVISION, keyed }
     }
 
     /// As bytes.
@@ -66,7 +88,8 @@ impl Preamble {
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..10].copy_from_slice(&self.lowest.to_le_bytes());
         bytes[10..12].copy_from_slice(&self.highest.to_le_bytes());
-        bytes[12..].copy_from_slice(&(if self.keyed { FLAG_KEYED } else { 0 }).to_le_bytes());
+        bytes[12] = if self.keyed { FLAG_KEYED } else { 0 };
+        bytes[13] = self.revision;
         bytes
     }
 
@@ -77,11 +100,11 @@ impl Preamble {
         if first != MAGIC {
             return Err(PreambleError::NotOurs { first });
         }
-        let flags = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]);
         Ok(Preamble {
             lowest: u16::from_le_bytes([bytes[8], bytes[9]]),
             highest: u16::from_le_bytes([bytes[10], bytes[11]]),
-            keyed: flags & FLAG_KEYED != 0,
+            revision: bytes[13],
+            keyed: bytes[12] & FLAG_KEYED != 0,
         })
     }
 }
@@ -90,8 +113,7 @@ impl Preamble {
 pub fn negotiate(ours: Preamble, theirs: Preamble) -> Result<u16, PreambleError> {
     let version = ours.highest.min(theirs.highest);
     if version < ours.lowest.max(theirs.lowest) {
-        let range = |p: Preamble| format!("{} to {}", p.lowest, p.highest);
-        return Err(PreambleError::NoCommonVersion { ours: range(ours), theirs: range(theirs) });
+        return Err(PreambleError::NoCommonVersion { ours, theirs });
     }
     Ok(version)
 }
@@ -103,19 +125,25 @@ mod tests {
     #[test]
     fn bytes_are_frozen() {
         assert_eq!(
-            Preamble { lowest: 1, highest: 3, keyed: true }.encode(),
-            *b"PATHPRUF\x01\0\x03\0\x01\0\0\0"
+            Preamble { lowest: 1, highest: 3, revision: 5, keyed: true }.encode(),
+            *b"PATHPRUF\x01\0\x03\0\x01\x05\0\0"
         );
-        let back = Preamble::decode(b"PATHPRUF\x01\0\x03\0\xff\0\0\0").unwrap();
-        assert_eq!(back, Preamble { lowest: 1, highest: 3, keyed: true });
+        let back = Preamble::decode(b"PATHPRUF\x01\0\x03\0\xff\x07\xff\xff").unwrap();
+        assert_eq!(back, Preamble { lowest: 1, highest: 3, revision: 7, keyed: true });
     }
 
     #[test]
     fn strangers_and_distant_versions_are_told_apart() {
         assert!(matches!(Preamble::decode(b"GET / HTTP/1.1\r\n"), Err(PreambleError::NotOurs { .. })));
-        let at = |lowest, highest| Preamble { lowest, highest, keyed: false };
+        let at = |lowest, highest| Preamble { lowest, highest, revision: 0, keyed: false };
         assert_eq!(negotiate(at(1, 3), at(2, 9)), Ok(3));
         let message = negotiate(at(1, 2), at(3, 4)).unwrap_err().to_string();
         assert!(message.contains("1 to 2") && message.contains("3 to 4"), "{message}");
+        assert!(message.ends_with("update pathproof on this host"), "{message}");
+        let message = negotiate(at(2, 2), at(1, 1)).unwrap_err().to_string();
+        assert!(
+            message.ends_with("version 2, the peer version 1; update pathproof on the peer"),
+            "{message}"
+        );
     }
 }
