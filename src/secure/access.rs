@@ -21,7 +21,7 @@ impl Key {
 /// Bytes that nobody can guess.
 pub fn random_bytes<const N: usize>() -> std::io::Result<[u8; N]> {
     let mut bytes = [0; N];
-    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bytes)?;
+    getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -1,7 +1,7 @@
 //! The sending end of a UDP probe: DF set, the kernel's path-MTU cache ignored, every kind of answer told apart.
 
 use std::collections::VecDeque;
-use std::io::{self, Read};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
@@ -96,9 +96,7 @@ impl UnprovenSocket {
         let _ = socket.set_send_buffer_size(4 << 20);
         // Not from the session: the other end knows everything of that, and must not answer for a third.
         let mut nonce = Nonce::default();
-        std::fs::File::open("/dev/urandom")
-            .and_then(|mut source| source.read_exact(&mut nonce))
-            .map_err(fail("get random numbers"))?;
+        getrandom::fill(&mut nonce).map_err(|error| fail("get random numbers")(error.into()))?;
         let inner = Inner { socket, family, to, key, buffer: vec![0; 65_536], events: VecDeque::new() };
         Ok(UnprovenSocket { inner, nonce, consented: false })
     }

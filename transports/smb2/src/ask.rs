@@ -8,7 +8,6 @@
 //!    connection and only while no list has been obtained. Credentials are tried exactly once: a
 //!    second try with a wrong password could lock the account.
 
-use std::io::Read;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -357,9 +356,7 @@ impl From<AskError> for Outcome {
 
 fn random<const N: usize>() -> Result<[u8; N], AskError> {
     let mut out = [0; N];
-    std::fs::File::open("/dev/urandom")
-        .and_then(|mut file| file.read_exact(&mut out))
-        .map_err(|source| AskError::Entropy { source })?;
+    getrandom::fill(&mut out).map_err(|error| AskError::Entropy { source: error.into() })?;
     Ok(out)
 }
 

@@ -128,7 +128,7 @@ pub enum AskError {
         stage: &'static str,
     },
     /// No randomness for the client's identifier and challenge.
-    #[error("no random numbers from /dev/urandom: {source}")]
+    #[error("the system has no random numbers: {source}")]
     Entropy {
         /// What the system said.
         source: std::io::Error,
