@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use pathproof_engine::migrate::copy::{CopyError, DiskStory, Served, Story};
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::migrate::{MigrateCompression, MigrateDetail};
 use pathproof_model::units::{Bytes, Nanoseconds};
 use pathproof_model::{Direction, Finding, Half, MigrateSpec, Step, StepError, StepSpec};
 
-use super::LaneEnd;
-use super::destination::Served;
-use super::disk::DiskStory;
-use super::lane::given_up;
-use super::source::Story;
+use super::lanes::{LaneEnd, in_words};
 
 /// The source's half: the whole story as it knows it stands in `detail`.
 pub fn source_half(
@@ -30,7 +27,10 @@ pub fn source_half(
         compress_cpu_ns: Some(0),
         ..MigrateCompression::default()
     });
-    for lane in lanes {
+    let mut lane_error: Option<CopyError> = None;
+    for mut lane in lanes {
+        lane.result.error = lane.error.as_ref().map(in_words);
+        lane_error = CopyError::first(lane_error.into_iter().chain(lane.error));
         if let (Some(sum), Some(packed)) = (&mut compression, lane.packed) {
             sum.plain_bytes += packed.plain_bytes;
             sum.sent_bytes += packed.sent_bytes;
@@ -97,26 +97,26 @@ pub fn source_half(
         detail.mismatch = Some(detail.mismatch.map_or(disk.clone(), |memory| format!("{memory}; {disk}")));
     }
     // What broke first tells most: a lane's own error before "the step was given up", which only follows.
-    let follows = |e: &StepError| e.message == given_up().message;
-    let broken = all.iter().find(|s| s.error.as_ref().is_some_and(|e| !follows(e)));
+    let tells = |error: &&CopyError| !error.follows();
+    let broken = all.iter().find(|s| s.error.as_ref().is_some_and(|e| !e.follows()));
     let broken = broken.or_else(|| all.iter().find(|s| s.error.is_some()));
     if let Some(story) = broken {
         detail.stopped_in = story.stopped_in.map(|p| p.to_string());
     }
+    let broken = broken.and_then(|story| story.error.as_ref());
     let all_copied = disk.as_ref().is_some_and(|d| d.disk.elapsed_ns > 0);
-    let disk_error = disk.and_then(|d| d.error);
+    let disk_error = disk.as_ref().and_then(|d| d.error.as_ref());
     // A copy that was given up because the peer is gone was under way all the same: the guests had not begun.
-    let disk_broke = disk_error.as_ref().is_some_and(|e| !all_copied || !follows(e));
-    let disk_error = disk_error.filter(|e| !follows(e));
-    if disk_broke && broken.is_none_or(|s| s.error.as_ref().is_none_or(follows)) {
+    let disk_broke = disk_error.is_some_and(|e| !all_copied || !e.follows());
+    if disk_broke && broken.is_none_or(CopyError::follows) {
         detail.stopped_in = Some(if all_copied { "storage mirroring" } else { "storage copy" }.into());
     }
-    let lane_error = half.lanes.iter().filter_map(|l| l.error.clone()).find(|e| !follows(e));
     half.error = error
-        .or_else(|| broken.and_then(|s| s.error.clone()).filter(|e| !follows(e)))
-        .or(disk_error)
-        .or(lane_error)
-        .or_else(|| broken.and_then(|s| s.error.clone()))
+        .or_else(|| {
+            let of_lanes = lane_error.as_ref().filter(tells);
+            let first = broken.filter(tells).or(disk_error.filter(tells)).or(of_lanes).or(broken);
+            first.map(in_words)
+        })
         .map(|e| match &detail.stopped_in {
             Some(phase) => {
                 StepError { message: format!("the migration ended in phase {phase}: {}", e.message), ..e }
@@ -137,7 +137,13 @@ pub fn destination_half(ends: Vec<(LaneEnd, Served)>, error: Option<StepError>, 
     counters.insert("destination_decompress_cpu_ns".to_string(), decompress);
     counters.insert("destination_overhead_bytes".to_string(), overhead_bytes);
     let mut half = Half { counters, ..Half::default() };
-    half.lanes = ends.into_iter().map(|(end, _)| end.result).collect();
+    half.lanes = ends
+        .into_iter()
+        .map(|(mut end, _)| {
+            end.result.error = end.error.as_ref().map(in_words);
+            end.result
+        })
+        .collect();
     let lane_error = half.lanes.iter().filter_map(|l| l.error.clone()).next();
     half.error = error.or(lane_error);
     half

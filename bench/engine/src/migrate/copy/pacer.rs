@@ -22,6 +22,11 @@ impl Pacer {
         Pacer { bytes_per_s, paid_ns: AtomicU64::new(0) }
     }
 
+    /// Whether there is a cap at all.
+    pub fn is_capped(&self) -> bool {
+        self.bytes_per_s.is_some()
+    }
+
     /// Claims `bytes` now and returns zero, or claims nothing and returns how long to wait before asking again.
     pub fn claim(&self, now: Tick, bytes: u64) -> Duration {
         let Some(rate) = self.bytes_per_s else { return Duration::ZERO };

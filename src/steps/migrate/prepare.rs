@@ -1,0 +1,207 @@
+//! Both halves made ready: memory, lanes and what they share exist, and nothing has been connected.
+
+use std::sync::Arc;
+
+use pathproof_api::{Access, Clock, Framing, LaneSpec, Offer, Pages, Region, RegionError, Role};
+use pathproof_engine::migrate::copy::{DEPTH, Fault, MESSAGE_BYTES, blocks, wire};
+use pathproof_engine::migrate::{PAGE_BYTES, Pattern, Policy};
+use pathproof_model::units::Bytes;
+use pathproof_model::{ErrorKind, Half, MigrateSpec, StepError};
+use serde_json::json;
+
+use super::conduct::{run_destination, run_source};
+use super::cost::message_bytes;
+use super::disk::Disk;
+use super::lanes::LaneUnconnected;
+use super::memory;
+use super::spec::{as_traffic, check, fault_of, pattern_of, policy_of, spec_of};
+use crate::steps::traffic::{multi, proof, verbs};
+use crate::steps::{Context, End, Prepared, Setup, failed, step_error};
+
+/// One guest's memory with its lanes, none of them connected yet.
+pub struct SlotParts {
+    /// The memory, with a staging page behind it.
+    pub region: Arc<Region>,
+    /// The lanes.
+    pub lanes: Vec<LaneUnconnected>,
+}
+
+/// One end's half of a migration, ready to run.
+pub struct Ready {
+    /// Which end this is.
+    pub end: End,
+    /// The step, with its memory settled.
+    pub spec: MigrateSpec,
+    /// Decides for each guest.
+    pub policy: Policy,
+    /// Which pages are written.
+    pub pattern: Pattern,
+    /// Fault to inject.
+    pub fault: Option<Fault>,
+    /// Places for guests.
+    pub slots: Vec<SlotParts>,
+    /// The lane of the disk, where one moves.
+    pub disk_lane: Option<LaneUnconnected>,
+    /// The disk itself, at the source.
+    pub disk: Option<Disk>,
+    /// The paths of each lane, over several NICs.
+    pub stripe: Option<multi::Plan>,
+    /// Memory beyond the guests' own.
+    pub overhead_bytes: u64,
+    /// Time that this took.
+    pub prepared_ns: u64,
+}
+
+/// Memory of one guest, given what both hosts have free.
+pub fn memory_bytes(setup: &Setup<'_>) -> Result<u64, StepError> {
+    let session = setup.session;
+    let limit = session.limits.memory_bytes.min(session.limits.total_memory_bytes.unwrap_or(u64::MAX));
+    let theirs = session.peer_environment.memory_available_bytes.unwrap_or(u64::MAX).min(limit);
+    let available = [session.environment.memory_available_bytes, Some(theirs)];
+    Ok(spec_of(setup.spec)?.memory_for(available, session.peer.ip() == session.local.ip()))
+}
+
+/// Makes this end's half ready.
+pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
+    let began = crate::clock::RealClock::new();
+    let mut spec = spec_of(setup.spec)?.clone();
+    check(&spec)?;
+    let here = &setup.session.environment;
+    let there = &setup.session.peer_environment;
+    let same_host = setup.session.peer.ip() == setup.session.local.ip();
+    spec.memory_bytes = memory_bytes(setup)?;
+    let spec = &spec;
+    let policy = policy_of(spec)?;
+    verbs::check_congestion(setup.session.end, &spec.options)?;
+    let stripe = multi::plan(&spec.over, &spec.options, setup.session, setup.paths)?;
+    // The log of a replay lies at the source; the destination needs no pattern.
+    let pattern = match setup.session.end {
+        End::Client => pattern_of(spec)?,
+        End::Server => Pattern::Uniform,
+    };
+    let fault = fault_of(spec)?;
+    let session = setup.session;
+    let slots = spec.parallel.min(spec.guests);
+    let memory = spec.memory_bytes.saturating_mul(u64::from(slots));
+    // A hash and a version of each block of the disk.
+    let disk_bytes = spec.disk.as_ref().map_or(0, |d| blocks(d.bytes) * 24);
+    let memory = memory.saturating_add(disk_bytes);
+    memory::check_room(memory, here, there, same_host)?;
+    if memory > session.limits.memory_bytes {
+        return Err(StepError {
+            kind: ErrorKind::Refused,
+            message: format!(
+                "the rehearsal needs {} at the peer, whose limit is {}; start it with --limits memory=SIZE or ask for less",
+                Bytes(memory),
+                Bytes(session.limits.memory_bytes)
+            ),
+        });
+    }
+    if spec.tracker == "pagemap-scan" && session.end == End::Client {
+        pathproof_api::PagemapScan::self_test()
+            .map_err(|message| StepError { kind: ErrorKind::Unsupported, message })?;
+    }
+    let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
+    let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
+    let resource = |e: RegionError| StepError { kind: ErrorKind::Resource, message: e.to_string() };
+    let make_lane = |index: u32, guest: Option<&Arc<Region>>| {
+        let options = match &stripe {
+            Some(stripe) => stripe.options.clone(),
+            None => verbs::options(&as_traffic(spec)),
+        };
+        let lane_spec = LaneSpec {
+            lane: index,
+            token: session.token(setup.step, index),
+            remote: (session.end == End::Client).then_some(session.peer),
+            // The address that the client reached is the one whose RDMA device it means.
+            local: (session.end == End::Server && spec.over == "rdma").then(|| session.local.ip()),
+            options,
+            framing: Framing::Framed,
+            depth: DEPTH,
+            message_bytes_max: message_bytes(spec),
+            ..LaneSpec::default()
+        };
+        let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
+        let messages = Arc::new(Region::new(MESSAGE_BYTES, Pages::Default).map_err(resource)?);
+        let access = if session.end == End::Client { Access::Local } else { Access::RemoteWrite };
+        let guest_id = match guest {
+            Some(region) => Some(prepared.attach(region, access).map_err(|e| step_error(&e))?),
+            None => None,
+        };
+        let messages_id = prepared.attach(&messages, Access::Local).map_err(|e| step_error(&e))?;
+        // A disk travels in messages alone.
+        let guest_id = guest_id.unwrap_or(messages_id);
+        Ok(LaneUnconnected { index, prepared, guest_id, messages, messages_id })
+    };
+    let mut parts = vec![];
+    for slot in 0..slots {
+        let kind = if spec.tracker == "pagemap-scan" { Pages::Small } else { Pages::Default };
+        // One page behind the guest's is for staging.
+        let region = Arc::new(Region::new(spec.memory_bytes + PAGE_BYTES, kind).map_err(resource)?);
+        if kind == Pages::Default {
+            region.prefer_huge_pages();
+        }
+        let lanes = (slot * spec.lanes..(slot + 1) * spec.lanes)
+            .map(|index| make_lane(index, Some(&region)))
+            .collect::<Result<_, _>>()?;
+        parts.push(SlotParts { region, lanes });
+    }
+    let disk = match (&spec.disk, session.end) {
+        (Some(disk), End::Client) => Some(Disk::new(disk, spec.seed)?),
+        _ => None,
+    };
+    let disk_lane = spec.disk.as_ref().map(|_| make_lane(slots * spec.lanes, None)).transpose()?;
+    // Bitmaps (the log, the harvest, the round), message slots, and hashes under way.
+    let bitmap = spec.memory_bytes / PAGE_BYTES / 8;
+    let per_lane = MESSAGE_BYTES + 4 * u64::from(wire::SLOT_BYTES);
+    let of_guests = u64::from(slots) * (4 * bitmap + u64::from(spec.lanes) * per_lane + PAGE_BYTES);
+    let overhead_bytes = of_guests + spec.disk.as_ref().map_or(0, |_| disk_bytes + per_lane);
+    Ok(Ready {
+        end: session.end,
+        spec: spec.clone(),
+        policy,
+        pattern,
+        fault,
+        slots: parts,
+        disk_lane,
+        disk,
+        stripe,
+        overhead_bytes,
+        prepared_ns: began.now().0,
+    })
+}
+
+impl Prepared for Ready {
+    fn offers(&self) -> Vec<Offer> {
+        self.slots.iter().flat_map(|s| &s.lanes).chain(&self.disk_lane).map(|l| l.prepared.offer()).collect()
+    }
+
+    fn paths(&self) -> Vec<u32> {
+        self.stripe.as_ref().map(multi::Plan::leads_to).unwrap_or_default()
+    }
+
+    fn run(mut self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+        let count = self.slots.iter().flat_map(|s| &s.lanes).chain(&self.disk_lane).count();
+        if peer.len() != count {
+            let message = format!("the peer offered {} lanes and {count} were planned", peer.len());
+            let error = StepError { kind: ErrorKind::Protocol, message };
+            context.channel.fail(&error);
+            return failed(error);
+        }
+        let (end, traffic) = (self.end, as_traffic(&self.spec));
+        let before = proof::Before::take(&traffic);
+        let watch = self.stripe.take().map(multi::Watch::begin);
+        let mut half = match end {
+            End::Client => run_source(*self, context, peer),
+            End::Server => run_destination(*self, context, peer),
+        };
+        let story = std::mem::take(&mut half.detail);
+        before.attach(&mut half, end.name());
+        let rdma = std::mem::take(&mut half.detail);
+        if let Some(watch) = watch {
+            watch.end(end, &mut half);
+        }
+        half.detail = json!({ "story": story, "rdma": rdma, "nics": half.detail });
+        half
+    }
+}
