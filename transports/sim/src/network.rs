@@ -150,6 +150,14 @@ impl SimNetwork {
         state.now = until;
     }
 
+    /// Lets time pass until the network's next event, or until `until` where that comes first.
+    pub fn advance_to_event(&self, until: Tick) {
+        let mut state = self.lock();
+        let until = until.max(state.now);
+        state.now = state.next_event().map_or(until, |event| event.clamp(state.now, until));
+        state.deliver();
+    }
+
     /// Changes how the path treats messages sent from now on.
     pub fn set_path(&self, path: SimPath) {
         self.lock().path = path;
