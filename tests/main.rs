@@ -32,3 +32,4 @@ mod skew;
 mod smb;
 mod support;
 mod trust;
+mod watched;

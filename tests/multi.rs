@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::*;
 
-const KEY: &str = "k-e-y-4-tests";
+pub const KEY: &str = "k-e-y-4-tests";
 
 /// The goal is a second, and scripts/bench/multi-scaling measures it; this machine may be busy with anything.
 const GAP_NS_MAX: u64 = 3_000_000_000;

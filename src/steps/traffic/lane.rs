@@ -1,10 +1,10 @@
 //! One lane of a traffic step: its memory, its workload, and the loop of its thread.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use pathproof_api::{Lane, Region, RegionId, Tick, TransportError, Verb, os};
+use pathproof_api::{Clock, Lane, Region, RegionId, Stopper, Tick, TransportError, Verb, os};
 use pathproof_engine::drive::{Driver, RunError, Turn};
 use pathproof_engine::record::{Contribution, LaneRecorder, Window, slices_per_lane};
 use pathproof_engine::workload::{
@@ -22,6 +22,8 @@ use crate::steps::{End, step_error};
 
 /// Longest single wait in the kernel, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);
+/// How long a stop may be unseen by who watches over a lane that waits without a limit.
+const LOOK: Duration = Duration::from_millis(100);
 /// How much longer than the active end a passive one stays at most, in ns: who sends must not find it gone.
 const LINGER_NS: u64 = 500_000_000;
 /// Receives that a ping-pong keeps posted on fabrics that account for each: one account for half of them.
@@ -232,6 +234,8 @@ struct Limits<'a> {
     stop: &'a AtomicBool,
     /// The other end has said that it is leaving.
     ending: &'a AtomicBool,
+    /// The lane was ended from outside, for one of these reasons.
+    cut: AtomicBool,
 }
 
 enum Ended {
@@ -245,18 +249,27 @@ enum Ended {
 
 type LaneDriver = Driver<Box<dyn Workload>, RealClock, ThreadMeter>;
 
-/// Drives the lane to its end, and counts what its thread waited for a CPU meanwhile.
-fn drive(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> (Ended, Option<Waited>) {
+/// Drives the lane to its end with waits of at most `wait`, and counts what its thread waited for a CPU meanwhile.
+fn drive(
+    driver: &mut LaneDriver,
+    lane: &mut dyn Lane,
+    limits: &Limits<'_>,
+    wait: Duration,
+) -> (Ended, Option<Waited>) {
     let before = Waiting::begin();
-    let ended = drive_on(driver, lane, limits);
+    let ended = drive_on(driver, lane, limits, wait);
     (ended, before.map(Waiting::end))
 }
 
-fn drive_on(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> Ended {
+fn drive_on(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>, wait: Duration) -> Ended {
     loop {
-        match driver.turn(lane, WAIT) {
+        match driver.turn(lane, wait) {
             Ok(Turn::Done) => return Ended::Done,
             Ok(_) => {}
+            // What the watcher did to the lane is no fault of the path.
+            Err(RunError::Lane(_)) if limits.cut.load(Ordering::Acquire) => {
+                return if limits.stop.load(Ordering::Relaxed) { Ended::Stopped } else { Ended::Stuck };
+            }
             // The other end has left after this end's window, or as it said it would: that is how a step ends.
             Err(RunError::Lane(TransportError::PeerGone { .. }))
                 if driver.now() >= limits.may_be_left || limits.ending.load(Ordering::Relaxed) =>
@@ -274,18 +287,46 @@ fn drive_on(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -
     }
 }
 
-/// [`drive`] on a thread that has no descriptor but the lane's, which makes its system calls cheaper. Where the
-/// kernel does not give it that, it drives all the same.
-fn drive_apart(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>) -> (Ended, Option<Waited>) {
+/// [`drive`] on a thread that has no descriptor but the lane's, which makes its system calls cheaper; where the
+/// kernel does not give it that, it drives all the same. This thread watches over it meanwhile, so that the lane needs no
+/// timer for every wait.
+fn drive_apart(
+    driver: &mut LaneDriver,
+    lane: &mut dyn Lane,
+    limits: &Limits<'_>,
+    clock: &RealClock,
+) -> (Ended, Option<Waited>) {
+    let stopper = lane.stopper();
+    let wait = if stopper.is_some() { Duration::MAX } else { WAIT };
+    let (running, ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        let apart = scope.spawn(|| {
+        let apart = scope.spawn(move || {
+            // Dropped when this thread ends, however it does.
+            let _running = running;
             if let Some(ready) = lane.readiness() {
                 let _ = os::private_descriptors(ready.fd);
             }
-            drive(driver, lane, limits)
+            drive(driver, lane, limits, wait)
         });
+        if let Some(stopper) = stopper {
+            watch(&stopper, limits, clock, &ended);
+        }
         apart.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
+}
+
+/// Returns when the lane has ended, and ends it when it is over.
+fn watch(stopper: &Stopper, limits: &Limits<'_>, clock: &RealClock, ended: &mpsc::Receiver<()>) {
+    loop {
+        let left = limits.hard.since(clock.now());
+        if left.is_zero() || limits.stop.load(Ordering::Relaxed) {
+            limits.cut.store(true, Ordering::Release);
+            return stopper.stop();
+        }
+        if ended.recv_timeout(left.min(LOOK)) == Err(mpsc::RecvTimeoutError::Disconnected) {
+            return;
+        }
+    }
 }
 
 /// Runs a connected lane from `begin` to its end and gathers what it measured.
@@ -330,13 +371,13 @@ pub fn run(
     let work = workload(job, kind, spec, seed, begin);
     let most = slices_per_lane(super::lanes_outward(spec).len());
     let recorder = LaneRecorder::with_slices(window, most).contributing(contribution);
-    let mut driver = Driver::new(work, clock, ThreadMeter, recorder, depth);
-    let limits = Limits { may_be_left, hard, stop, ending };
+    let mut driver = Driver::new(work, clock.clone(), ThreadMeter, recorder, depth);
+    let limits = Limits { may_be_left, hard, stop, ending, cut: AtomicBool::new(false) };
     // The shortest exchanges are worth a thread of their own.
     let (ended_by, waited) = if kind == StepKind::Pingpong && spec.over == "tcp" {
-        drive_apart(&mut driver, &mut *lane, &limits)
+        drive_apart(&mut driver, &mut *lane, &limits, &clock)
     } else {
-        drive(&mut driver, &mut *lane, &limits)
+        drive(&mut driver, &mut *lane, &limits, WAIT)
     };
     // Who sends and is not done has a backlog that the path does not take.
     let stuck = job.part.is_active() && !matches!(ended_by, Ended::Done);

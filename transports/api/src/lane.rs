@@ -59,6 +59,11 @@ pub trait Lane: Send {
     fn readiness(&self) -> Option<Readiness<'_>> {
         None
     }
+    /// What ends a blocked `poll` from another thread; `None` where there is nothing of the kind. A lane that has one may be
+    /// polled without a limit while somebody watches over it, which spares it a timer for every wait.
+    fn stopper(&self) -> Option<Stopper> {
+        None
+    }
     /// Counters and kernel figures of this moment; cheap, without allocation, never zero for unknown.
     fn sample(&mut self, out: &mut LaneSample);
     /// Sends what is queued, ends the connection in order and returns what the lane knows about itself.
@@ -67,6 +72,28 @@ pub trait Lane: Send {
     /// backlog would otherwise hold up whoever uses the path next.
     fn abandon(self: Box<Self>) -> Result<LaneStats, TransportError> {
         self.close()
+    }
+}
+
+/// Ends the lane that it was taken from, whatever that is blocked in: its `poll` returns with an error, and nothing more
+/// comes of it.
+pub struct Stopper(Box<dyn Fn() + Send + Sync>);
+
+impl Stopper {
+    /// One that does `stop`.
+    pub fn new(stop: impl Fn() + Send + Sync + 'static) -> Stopper {
+        Stopper(Box::new(stop))
+    }
+
+    /// Ends the lane.
+    pub fn stop(&self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stopper")
     }
 }
 
@@ -309,7 +336,8 @@ pub enum CompletionStatus {
 pub enum Wait {
     /// Not at all.
     No,
-    /// At most so long. A lane may return earlier with nothing.
+    /// At most so long. A lane may return earlier with nothing. `Duration::MAX` is until something comes, or another thread
+    /// uses the lane's [`Stopper`]: only for lanes that have one.
     AtMost(Duration),
 }
 

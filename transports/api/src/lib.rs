@@ -27,8 +27,8 @@ pub use dirty_tracker::{DirtyLog, DirtyTracker, PagemapScan};
 pub use error::TransportError;
 pub use lane::{
     Access, Completion, CompletionStatus, Framing, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Offer,
-    Op, PreparedLane, Readiness, ReceiveMode, RegionId, Role, SendMode, SendReports, Transport, Verb, Wait,
-    WaitMode,
+    Op, PreparedLane, Readiness, ReceiveMode, RegionId, Role, SendMode, SendReports, Stopper, Transport,
+    Verb, Wait, WaitMode,
 };
 pub use option::{LaneOption, Takes, check_options};
 pub use region::{Pages, Region, RegionError};

@@ -1,7 +1,8 @@
 //! The lane itself: what is tried when, and how it waits.
 //!
 //! The usual cases cost one system call per message. With one direction pending the lane sleeps in `send` or
-//! `recv` itself, bounded by the socket's own timeout; `ppoll` is used when both directions are pending, when
+//! `recv` itself, bounded by the socket's own timeout (a timer for every call, some 7 % of a short exchange) or, with a
+//! watcher that holds its stopper, by nothing; `ppoll` is used when both directions are pending, when
 //! the wait is too short for the kernel's timer ticks, and for zero-copy notifications. A spinning lane calls
 //! `recv` without waiting until time is up.
 
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use pathproof_api::{
     Completion, Framing, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Op, Readiness, ReceiveMode, Region,
-    RegionId, SendMode, SendReports, TransportError, Verb, Wait, WaitMode, os, socket,
+    RegionId, SendMode, SendReports, Stopper, TransportError, Verb, Wait, WaitMode, os, socket,
 };
 use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::SockRef;
@@ -276,12 +277,16 @@ impl TcpLane {
             if out.len() > before {
                 return Ok(());
             }
+            if wait == Duration::MAX && !self.spin {
+                self.sleep(None)?;
+                continue;
+            }
             let left = wait.saturating_sub(start.get_or_insert_with(Instant::now).elapsed());
             if left.is_zero() {
                 return Ok(());
             }
             if !self.spin {
-                self.sleep(left)?;
+                self.sleep(Some(left))?;
             }
         }
     }
@@ -312,7 +317,7 @@ impl TcpLane {
     fn limit_sleep(&mut self, direction: Direction, wait: Duration) -> Result<(), TransportError> {
         let ms = u64::try_from((wait - TICKS / 2).as_millis()).unwrap_or(u64::MAX).min(SLEEP_MS_MAX);
         // Rounded down to a power of two, so that a wait that shrinks as a step ends changes it rarely.
-        let timeout = Some(Duration::from_millis(1 << ms.max(1).ilog2()));
+        let timeout = (wait < Duration::MAX).then(|| Duration::from_millis(1 << ms.max(1).ilog2()));
         let (in_force, set) = match direction {
             Direction::Send => (
                 &mut self.send_timeout,
@@ -329,7 +334,7 @@ impl TcpLane {
     }
 
     /// Sleeps until something pending can be done, an error is there, or `left` is over.
-    fn sleep(&mut self, left: Duration) -> Result<(), TransportError> {
+    fn sleep(&mut self, left: Option<Duration>) -> Result<(), TransportError> {
         let mut events = PollFlags::empty();
         if self.sender.pending() {
             events |= PollFlags::OUT;
@@ -337,12 +342,12 @@ impl TcpLane {
         if self.receiver.wants() {
             events |= PollFlags::IN;
         }
-        let timeout = Timespec {
+        let timeout = left.map(|left| Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(left.subsec_nanos()),
-        };
+        });
         let mut fds = [PollFd::new(&self.link.stream, events)];
-        match rustix::event::poll(&mut fds, Some(&timeout)) {
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return Err(self.link.error("waiting", e.into())),
         }
@@ -366,7 +371,7 @@ impl TcpLane {
             let sent = self.run(Direction::Send, &mut out, libc::MSG_DONTWAIT).and_then(|()| {
                 out.clear();
                 self.reap(&mut out)?;
-                if self.sender.pending() { self.sleep(nap) } else { Ok(()) }
+                if self.sender.pending() { self.sleep(Some(nap)) } else { Ok(()) }
             });
             if sent.is_err() {
                 return;
@@ -459,6 +464,15 @@ impl Lane for TcpLane {
             read: self.receiver.wants(),
             write: self.sender.pending(),
         })
+    }
+
+    fn stopper(&self) -> Option<Stopper> {
+        // A lane that spins looks at the clock itself.
+        if self.spin {
+            return None;
+        }
+        let stream = self.link.stream.try_clone().ok()?;
+        Some(Stopper::new(move || _ = stream.shutdown(Shutdown::Both)))
     }
 
     fn sample(&mut self, out: &mut LaneSample) {
