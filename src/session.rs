@@ -14,10 +14,9 @@ use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{
-    Client, ClientEvent, Input, Journal, Message, Output, Server, ServerEvent, encode_frame,
+    Client, ClientEvent, Input, Journal, Message, Output, Server, ServerEvent, StepMessage, encode_frame,
 };
 use pathproof_model::{ErrorKind, StepError};
-use serde_json::Value;
 
 use crate::clock::RealClock;
 pub use link::{Dial, Fresh, Heard, Link, Loss, Revival};
@@ -318,7 +317,7 @@ impl<M: Machine> Session<M> {
 #[derive(Debug)]
 pub enum Received {
     /// A message of this step.
-    Message(Value),
+    Message(StepMessage),
     /// The peer's part failed; it goes on to its end of the step.
     PeerFailed(StepError),
     /// The client has ended the step (server only).
@@ -336,7 +335,7 @@ pub enum Received {
 /// The control channel as a running step sees it.
 pub trait Channel {
     /// Sends a message to the other half of the step.
-    fn send(&mut self, body: Value);
+    fn send(&mut self, body: StepMessage);
     /// Tells the other half that this one failed.
     fn fail(&mut self, error: &StepError);
     /// Waits for something until `until`.
@@ -354,7 +353,7 @@ fn unexpected(what: &str) -> Received {
 }
 
 impl Channel for Session<Client> {
-    fn send(&mut self, body: Value) {
+    fn send(&mut self, body: StepMessage) {
         self.machine.step_message(body);
         self.carry_out();
     }
@@ -384,7 +383,7 @@ impl Channel for Session<Client> {
 }
 
 impl Channel for Session<Server> {
-    fn send(&mut self, body: Value) {
+    fn send(&mut self, body: StepMessage) {
         self.machine.step_message(body);
         self.carry_out();
     }

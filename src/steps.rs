@@ -21,6 +21,7 @@ pub use cost::Cost;
 pub use mtu::{agentless as agentless_mtu, check_spec as check_mtu_spec};
 
 use pathproof_api::{Clock, LaneOption, Offer, Tick, TransportError};
+use pathproof_engine::control::StepMessage;
 use pathproof_model::{
     Environment, ErrorKind, Finding, Half, Limits, Plan, ResultDoc, Step, StepError, StepKind, StepRequest,
     StepSpec, TrafficSpec,
@@ -357,6 +358,13 @@ pub fn not_connected(error: &TransportError, hurried: bool) -> StepError {
         TransportError::Timeout { .. } if hurried => out_of_time(&error.to_string()),
         _ => step_error(error),
     }
+}
+
+/// What a message that has no place in the running step means for it.
+pub fn misplaced(said: &StepMessage) -> StepError {
+    let message =
+        format!("the peer said {said:?}, which has no place in this step; use the same build at both ends");
+    StepError { kind: ErrorKind::Protocol, message }
 }
 
 /// A half that has nothing but an error.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
+use pathproof_engine::control::StepMessage;
 use pathproof_model::{ErrorKind, StepError};
-use serde_json::Value;
 
 use crate::clock::RealClock;
 use crate::session::{Channel, Received};
@@ -34,7 +34,7 @@ impl Timed<'_> {
 }
 
 impl Channel for Timed<'_> {
-    fn send(&mut self, body: Value) {
+    fn send(&mut self, body: StepMessage) {
         self.channel.send(body);
     }
 
@@ -78,10 +78,10 @@ mod tests {
     struct Chatty;
 
     impl Channel for Chatty {
-        fn send(&mut self, _: Value) {}
+        fn send(&mut self, _: StepMessage) {}
         fn fail(&mut self, _: &StepError) {}
         fn receive(&mut self, _: Tick) -> Received {
-            Received::Message(Value::Null)
+            Received::Message(StepMessage::Ping(0))
         }
         fn is_over(&mut self) -> bool {
             false

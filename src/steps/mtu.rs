@@ -18,6 +18,7 @@ use pathproof_api::errqueue::Family;
 use pathproof_api::{Clock, Offer};
 use pathproof_dgram::wire::ProbeKey;
 use pathproof_dgram::{DgramError, Responder, UnprovenSocket, cached_path_mtu, floor_bytes};
+use pathproof_engine::control::StepMessage;
 use pathproof_engine::mtu::{self, Ends, Report, Search, SearchConfig};
 use pathproof_model::{
     Direction, ErrorKind, Finding, Half, MtuPath, MtuRoute, MtuSpec, Numbers, ResultDoc, Step, StepError,
@@ -31,7 +32,7 @@ use consent::{Asked, ask};
 use drive::{Job, Prober, drive};
 use pairs::{Endpoint, Pair};
 
-use super::{Context, Cost, End, Prepared, Runner, Setup, failed};
+use super::{Context, Cost, End, Prepared, Runner, Setup, failed, misplaced};
 use crate::budget::out_of_time;
 use crate::host;
 use crate::session::Received;
@@ -246,9 +247,10 @@ impl Prepared for Ready {
 
 /// Says "done" and keeps answering probes until the peer says so too.
 fn await_peer(context: &mut Context<'_>) -> Option<StepError> {
-    context.channel.send(json!({ "searched": true }));
+    context.channel.send(StepMessage::Searched);
     match context.channel.receive(context.clock.now().plus_ns(PATIENCE_NS)) {
-        Received::Message(_) | Received::PeerDone => None,
+        Received::Message(StepMessage::Searched) | Received::PeerDone => None,
+        Received::Message(other) => Some(misplaced(&other)),
         Received::Lost(error) | Received::PeerFailed(error) => Some(error),
         Received::Interrupted => Some(interrupted()),
         Received::OutOfTime => Some(out_of_time("the peer's half of the path-MTU search was not awaited")),

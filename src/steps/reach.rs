@@ -2,11 +2,11 @@
 //! they. Encryption and two user processes are in the figure, so it is an upper bound of the path's latency.
 
 use pathproof_api::{Clock, Offer};
+use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{ErrorKind, Half, ReachSpec, Step, StepError, StepSpec};
-use serde_json::json;
 
-use super::{Context, Cost, End, Prepared, Runner, Setup, failed};
+use super::{Context, Cost, End, Prepared, Runner, Setup, failed, misplaced};
 use crate::budget::out_of_time;
 use crate::session::Received;
 
@@ -83,9 +83,13 @@ fn ask(spec: &ReachSpec, context: &mut Context<'_>) -> Half {
     let mut half = Half::default();
     for n in 0..spec.count {
         let start = context.clock.now();
-        context.channel.send(json!({ "ping": n }));
+        context.channel.send(StepMessage::Ping(n));
         match context.channel.receive(start.plus_ns(PATIENCE_NS)) {
-            Received::Message(_) => rtt.record(context.clock.now().ns_since(start)),
+            Received::Message(StepMessage::Ping(_)) => rtt.record(context.clock.now().ns_since(start)),
+            Received::Message(other) => {
+                half.error = Some(misplaced(&other));
+                break;
+            }
             Received::Lost(error) | Received::PeerFailed(error) => {
                 half.error = Some(error);
                 break;
@@ -118,7 +122,8 @@ fn answer(context: &mut Context<'_>) -> Half {
     loop {
         let until = context.clock.now().plus_ns(2 * PATIENCE_NS);
         match context.channel.receive(until) {
-            Received::Message(body) => context.channel.send(body),
+            Received::Message(ping @ StepMessage::Ping(_)) => context.channel.send(ping),
+            Received::Message(other) => return failed(misplaced(&other)),
             Received::Lost(error) => return failed(error),
             Received::PeerDone | Received::PeerFailed(_) | Received::Interrupted => return Half::default(),
             Received::Nothing | Received::OutOfTime => {

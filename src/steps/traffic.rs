@@ -21,12 +21,12 @@ use pathproof_api::{
     Access, Clock, Framing, LaneSpec, Offer, PreparedLane, ReceiveMode, Region, Role, SendMode, SendReports,
     Tick, Verb, WaitMode,
 };
+use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::WorstSecond;
 use pathproof_model::{
     Direction, ErrorKind, Finding, FollowUp, Half, LaneResult, ResultDoc, Step, StepError, StepKind,
     StepSpec, TrafficSpec,
 };
-use serde_json::json;
 
 use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
 use super::{Context, Cost, End, Prepared, Runner, Setup, not_connected, step_error};
@@ -438,12 +438,6 @@ impl Prepared for Lanes {
     }
 }
 
-/// What the client says when it ends a step before its time, and what the server answers.
-const ENDING: &str = "ending";
-
-/// What an end says when the last of its lanes that send is closed.
-const DONE: &str = "lanes are done";
-
 /// The lane threads as their coordinator knows them.
 struct Crew<'a> {
     news: &'a mpsc::Receiver<News>,
@@ -491,7 +485,7 @@ fn conduct(
     }
     // 2. So are the peer's: the server says so, the client answers, both start.
     if end == End::Server {
-        context.channel.send(json!("lanes are up"));
+        context.channel.send(StepMessage::Up);
     }
     while !peer_up {
         let now = context.clock.now();
@@ -502,7 +496,7 @@ fn conduct(
         }
     }
     if end == End::Client {
-        context.channel.send(json!("start"));
+        context.channel.send(StepMessage::Start);
     }
     let begin = context.clock.now();
     for start in &starts {
@@ -523,7 +517,7 @@ fn conduct(
                     active -= usize::from(part.is_active());
                     // Everything this end had to send has left it in order; who only listens may go.
                     if part.is_active() && active == 0 {
-                        context.channel.send(json!(DONE));
+                        context.channel.send(StepMessage::Done);
                     }
                 }
                 News::Failed(_) => running -= 1,
@@ -544,24 +538,25 @@ fn conduct(
         if let Some(links) = &mut links {
             links.look(context.channel);
             if links.is_over(now) {
-                context.channel.send(json!(ENDING));
+                context.channel.send(StepMessage::Ending);
             }
         }
         match context.channel.receive(wake) {
             // The client ends before the time: the server lets its lanes go, and says so first.
-            Received::Message(said) if said == ENDING => {
+            Received::Message(said @ StepMessage::Ending) => {
                 ending.store(true, Ordering::Relaxed);
                 match end {
                     End::Server => context.channel.send(said),
                     End::Client => stop.store(true, Ordering::Relaxed),
                 }
             }
-            Received::Message(said) if said == DONE => _ = peer_done.get_or_insert(now),
-            Received::Message(said) => {
+            Received::Message(StepMessage::Done) => _ = peer_done.get_or_insert(now),
+            Received::Message(StepMessage::Link { nic, up }) => {
                 if let Some(links) = &mut links {
-                    links.hear(&said, now);
+                    links.hear(nic, up, now);
                 }
             }
+            Received::Message(_) => {}
             Received::Nothing => {}
             // The client has ended its half, in time or because its lanes failed: nothing more will come.
             Received::PeerDone => {

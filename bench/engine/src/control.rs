@@ -13,6 +13,7 @@ mod message;
 mod pieces;
 mod preamble;
 mod server;
+mod step_message;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use preamble::{
     HIGHEST_VERSION, LANE_MAGIC, LOWEST_VERSION, MAGIC, PREAMBLE_BYTES, Preamble, PreambleError, negotiate,
 };
 pub use server::{Server, ServerEvent};
+pub use step_message::StepMessage;
 
 /// What a machine wants done.
 #[derive(Clone, Debug, PartialEq)]

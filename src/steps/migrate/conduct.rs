@@ -6,6 +6,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use pathproof_api::{Clock, Offer, Tick};
+use pathproof_engine::control::StepMessage;
 use pathproof_engine::migrate::PAGE_BYTES;
 use pathproof_engine::migrate::copy::pacer::Pacer;
 use pathproof_engine::migrate::copy::{
@@ -13,7 +14,6 @@ use pathproof_engine::migrate::copy::{
 };
 use pathproof_model::units::Bytes;
 use pathproof_model::{ErrorKind, Half, StepError};
-use serde_json::json;
 
 use super::lanes::{self, Around, LaneEnd, SourceSide};
 use super::machine::Host;
@@ -302,7 +302,7 @@ fn await_ready(
             Err(mpsc::RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(1)),
         }
         if ready == awaited && !told {
-            context.channel.send(json!({ "ready": end.name() }));
+            context.channel.send(if end == End::Server { StepMessage::Up } else { StepMessage::Start });
             told = true;
         }
         let now = context.clock.now();

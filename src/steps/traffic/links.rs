@@ -8,9 +8,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
+use pathproof_engine::control::StepMessage;
 use pathproof_model::units::Nanoseconds;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::multi::Failure;
 use crate::clock::RealClock;
@@ -33,13 +32,6 @@ struct Stamped {
     change: LinkChange,
     at: Tick,
     lanes_at: Tick,
-}
-
-/// What one end tells the other about its links.
-#[derive(Serialize, Deserialize)]
-struct News {
-    link: String,
-    up: bool,
 }
 
 /// The links of a running step.
@@ -127,16 +119,14 @@ impl Links {
             }
             match self.end {
                 End::Client => self.note(End::Client, change, at),
-                End::Server => channel.send(json!(News { link: change.nic, up: change.up })),
+                End::Server => channel.send(StepMessage::Link { nic: change.nic, up: change.up }),
             }
         }
     }
 
     /// Takes in what the other end said about its links.
-    pub fn hear(&mut self, said: &Value, now: Tick) {
-        if let Ok(News { link, up }) = serde_json::from_value(said.clone()) {
-            self.note(End::Server, LinkChange { nic: link, up }, now);
-        }
+    pub fn hear(&mut self, nic: String, up: bool, now: Tick) {
+        self.note(End::Server, LinkChange { nic, up }, now);
     }
 
     fn note(&mut self, end: End, change: LinkChange, at: Tick) {

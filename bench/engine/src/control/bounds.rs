@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Message;
+use super::{Message, StepMessage};
 
 /// Longest text in bytes.
 const TEXT_BYTES_MAX: usize = 1000;
@@ -46,6 +46,7 @@ pub(super) fn message(message: &mut Message) {
                 findings(&mut ready.findings);
             }
         }
+        Message::Step { body: StepMessage::Link { nic, .. }, .. } => text(nic),
         Message::Fail { error, .. } => text(&mut error.message),
         Message::Bye { reason, .. } => text(reason),
         _ => {}

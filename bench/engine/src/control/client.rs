@@ -6,7 +6,9 @@ use pathproof_api::Tick;
 use pathproof_model::{ErrorKind, Half, StepError};
 
 use super::pieces::Incoming;
-use super::{Accept, Go, HalfRoom, Hello, Input, Message, Output, Patience, Ready, Reject, Turn, Turned};
+use super::{
+    Accept, Go, HalfRoom, Hello, Input, Message, Output, Patience, Ready, Reject, StepMessage, Turn, Turned,
+};
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +29,7 @@ pub enum ClientEvent {
         half: Box<Half>,
     },
     /// A message of the running step.
-    Step(serde_json::Value),
+    Step(StepMessage),
     /// The server's part of the running step failed.
     PeerFailed(StepError),
     /// The session is over, for this reason. Nothing follows.
@@ -90,7 +92,7 @@ impl Client {
     }
 
     /// Sends a message to the other half of the running step.
-    pub fn step_message(&mut self, body: serde_json::Value) {
+    pub fn step_message(&mut self, body: StepMessage) {
         if let State::Running { step } = self.state {
             self.send(Message::Step { step, body });
         }

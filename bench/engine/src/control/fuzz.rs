@@ -18,7 +18,7 @@ fn any_message() -> impl Strategy<Value = Message> {
     prop_oneof![
         turn,
         turned,
-        any::<u32>().prop_map(|step| Message::Step { step, body: serde_json::json!([step]) }),
+        any::<u32>().prop_map(|step| Message::Step { step, body: StepMessage::Ping(step) }),
         ".*".prop_map(|reason| Message::Bye { reason, kind: None }),
         any::<u32>().prop_map(|seen| Message::Resume(Resume { token: "0".into(), seen })),
         any::<u32>().prop_map(|seen| Message::Resumed { seen }),

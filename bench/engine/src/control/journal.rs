@@ -78,11 +78,11 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{FRAME_BYTES_MAX, FrameDecoder};
+    use crate::control::{FRAME_BYTES_MAX, FrameDecoder, StepMessage};
     use proptest::prelude::*;
 
     fn numbered(n: u32) -> Message {
-        Message::Step { step: 0, body: n.into() }
+        Message::Step { step: 0, body: StepMessage::Ping(n) }
     }
 
     /// One end with the frames under way to it.
@@ -101,8 +101,8 @@ mod tests {
             decoder.push(&frame);
             let (seen, message) = decoder.next_message().unwrap().unwrap();
             assert!(self.journal.hear(seen));
-            let Message::Step { body, .. } = message else { panic!("{message:?}") };
-            self.heard.push(body.as_u64().unwrap() as u32);
+            let Message::Step { body: StepMessage::Ping(n), .. } = message else { panic!("{message:?}") };
+            self.heard.push(n);
         }
     }
 

@@ -5,7 +5,7 @@ use pathproof_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::HalfPiece;
+use super::{HalfPiece, StepMessage};
 
 /// Everything that can be said.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,12 +29,12 @@ pub enum Message {
         /// How many.
         taken: u32,
     },
-    /// Either: something that only the running step understands.
+    /// Either: from one half of the running step to the other.
     Step {
         /// Which step.
         step: u32,
         /// What.
-        body: serde_json::Value,
+        body: StepMessage,
     },
     /// Either: my part of the running step failed; do not wait for me.
     Fail {
@@ -158,7 +158,7 @@ pub struct Ready {
 #[derive(Serialize, Deserialize)]
 struct StepBody {
     step: u32,
-    body: serde_json::Value,
+    body: StepMessage,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -6,7 +6,9 @@ use pathproof_api::Tick;
 use pathproof_model::{ErrorKind, Half, StepError};
 
 use super::pieces::Outgoing;
-use super::{Accept, Go, Hello, Input, Message, Output, Patience, Ready, Reject, Resume, Turned};
+use super::{
+    Accept, Go, Hello, Input, Message, Output, Patience, Ready, Reject, Resume, StepMessage, Turned,
+};
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +29,7 @@ pub enum ServerEvent {
     /// What was told with [`Server::turned`] has been sent as a whole: the next step may begin.
     Delivered,
     /// A message of the running step.
-    Step(serde_json::Value),
+    Step(StepMessage),
     /// The client's part of the running step failed.
     PeerFailed(StepError),
     /// The client left, or was lost. Nothing follows. `None` when all is well.
@@ -136,7 +138,7 @@ impl Server {
     }
 
     /// Sends a message to the other half of the running step.
-    pub fn step_message(&mut self, body: serde_json::Value) {
+    pub fn step_message(&mut self, body: StepMessage) {
         if let State::Running { step } = self.state {
             self.send(Message::Step { step, body });
         }

@@ -136,7 +136,7 @@ fn a_session_takes_one_round_trip_for_each_step() {
     wire.settle();
     wire.server.turned(wire.now, None, Some(ready(0)));
     wire.settle();
-    wire.client.step_message(serde_json::json!("ping"));
+    wire.client.step_message(StepMessage::Ping(1));
     wire.settle();
     wire.client.turn(wire.now, Some(go(1)), room(), 0);
     wire.settle();
@@ -279,7 +279,7 @@ fn a_step_that_the_server_cannot_do_leaves_the_session_alive() {
 fn what_comes_late_for_a_step_is_ignored_and_a_lost_peer_is_named() {
     let mut wire = Wire::new();
     wire.greet();
-    let late = Message::Step { step: 7, body: serde_json::json!(1) };
+    let late = Message::Step { step: 7, body: StepMessage::Done };
     wire.client.handle(wire.now, Input::Message(Box::new(late)));
     wire.client.handle(wire.now, Input::Closed("reset by peer".into()));
     wire.settle();
