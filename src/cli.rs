@@ -1,4 +1,5 @@
-//! The command line: what was typed (`raw`), what it means (one file for each command), and how a run ends.
+//! The command line: one definition for help, man page and completions, one file for each command (what was typed, and what
+//! it means), and how a run ends.
 //!
 //! Standard output carries the report and nothing else; everything else goes to standard error. Exit codes: 0
 //! fit, 1 not fit, 2 could not run, 3 cannot tell, 130 interrupted (143 by SIGTERM); one function decides, from
@@ -7,26 +8,84 @@
 mod bench;
 mod channels;
 mod check;
+mod client;
 mod devices;
 mod key;
 mod migrate;
 mod mtu;
-pub mod raw;
+mod peer;
 mod report;
 mod run;
 mod serve;
 mod smb;
+mod values;
 
 use std::ffi::OsString;
 use std::io;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use pathproof_model::verdict::EXIT_COULD_NOT_RUN;
 pub use run::ClientRun;
 
 use crate::{descriptors, guardian, terminal};
+
+/// Check whether a network path is ready for SMB Direct, SMB Multichannel, jumbo frames and live migration, or name what is
+/// wrong with it.
+#[derive(Debug, Parser)]
+#[command(name = "pathproof", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Log more to standard error (-vv for everything).
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Begin with:
+  pathproof check --self     both ends on this machine, to see what a report looks like
+  pathproof serve            on one host; it prints the command for the other host
+  pathproof check PEER       on the other host
+
+Exit codes: 0 fit, 1 not fit, 2 could not run (bad input, unsupported, refused, unreachable), 3 cannot tell,
+130 interrupted by Ctrl-C, 143 by SIGTERM or SIGHUP.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server side: answer the measurements that clients ask for.
+    #[command(after_help = serve::EXAMPLES)]
+    Serve(serve::ServeArgs),
+    /// Check the path to a peer and judge it (the main job).
+    #[command(override_usage = check::USAGE, after_help = check::EXAMPLES)]
+    Check(check::CheckArgs),
+    /// Make one measurement on its own.
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(bench::BenchArgs),
+    /// Find the exact path MTU of every NIC pair, both directions, and what limits it.
+    Mtu(mtu::MtuArgs),
+    /// List the NICs and RDMA devices of this machine.
+    Devices(devices::DevicesArgs),
+    /// Predict which NIC pairs SMB Multichannel would use, and why not the others.
+    Channels(channels::ChannelsArgs),
+    /// Ask an SMB server about itself: dialect, Multichannel, signing, encryption, its NICs.
+    Smb(smb::SmbArgs),
+    /// Rehearse a live migration: real memory, really dirtied, really copied, verified.
+    #[command(mut_arg("peer", |peer| peer.required_unless_present_any(["self_test", "plan", "pid"])))]
+    Migrate(migrate::MigrateArgs),
+    /// Render a stored result again.
+    Report(report::ReportArgs),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
+}
 
 /// Runs the command that was typed.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -35,15 +94,15 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         return guardian::run(&nics);
     }
     descriptors::allow_all();
-    let raw = match raw::Raw::try_parse_from(&args) {
-        Ok(raw) => raw,
+    let typed = match Cli::try_parse_from(&args) {
+        Ok(typed) => typed,
         Err(error) => {
-            terminal::say_usage::<raw::Raw>(&error, &args);
+            terminal::say_usage::<Cli>(&error, &args);
             return ExitCode::from(if error.use_stderr() { EXIT_COULD_NOT_RUN } else { 0 });
         }
     };
-    start_logging(raw.verbose);
-    match dispatch(raw) {
+    start_logging(typed.verbose);
+    match dispatch(typed) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             terminal::say(format_args!("{error:#}"));
@@ -52,26 +111,26 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(raw: raw::Raw) -> anyhow::Result<u8> {
-    match raw.command {
-        raw::Command::Serve(args) => serve::run(args),
-        raw::Command::Check(args) => check::run(args),
-        raw::Command::Bench(args) => bench::run(args),
-        raw::Command::Mtu(args) => mtu::run(args),
-        raw::Command::Devices(args) => devices::run(&args),
-        raw::Command::Channels(args) => channels::run(args),
-        raw::Command::Smb(args) => smb::run(args),
-        raw::Command::Migrate(args) => migrate::run(args),
-        raw::Command::Report(args) => report::run(&args),
-        raw::Command::Completions { shell } => {
-            let mut command = raw::Raw::command();
+fn dispatch(typed: Cli) -> anyhow::Result<u8> {
+    match typed.command {
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Mtu(args) => mtu::run(args),
+        Command::Devices(args) => devices::run(&args),
+        Command::Channels(args) => channels::run(args),
+        Command::Smb(args) => smb::run(args),
+        Command::Migrate(args) => migrate::run(args),
+        Command::Report(args) => report::run(&args),
+        Command::Completions { shell } => {
+            let mut command = Cli::command();
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut command, "pathproof", &mut text);
             terminal::print_own(&text)?;
             Ok(0)
         }
-        raw::Command::Man => {
-            terminal::print_own(&manual(raw::Raw::command())?)?;
+        Command::Man => {
+            terminal::print_own(&manual(Cli::command())?)?;
             Ok(0)
         }
     }
@@ -118,4 +177,14 @@ fn start_logging(verbose: u8) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PATHPROOF_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     terminal::start_logging(filter);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
 }

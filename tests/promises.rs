@@ -67,7 +67,7 @@ fn known_flags() -> BTreeSet<String> {
         }
         command.get_subcommands().for_each(|sub| collect(sub, into));
     }
-    let mut command = pathproof::cli::raw::Raw::command();
+    let mut command = pathproof::cli::Cli::command();
     command.build();
     let mut known = BTreeSet::new();
     collect(&command, &mut known);

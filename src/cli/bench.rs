@@ -1,11 +1,157 @@
 //! `pathproof bench`: one measurement on its own.
 
 use anyhow::{Context, Result, bail};
-use pathproof_model::units::{BitsPerSecond, Bytes};
-use pathproof_model::{Plan, RequestLoad, StepKind, StepSpec, TrafficSpec};
+use clap::{Args, Subcommand, ValueEnum};
+use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
+use pathproof_model::{Direction, Plan, RequestLoad, StepKind, StepSpec, TrafficSpec};
 
-use super::raw::{BenchArgs, BenchCommand, Registration, TrafficArgs};
+use super::client::ClientArgs;
 use super::run::ClientRun;
+use super::values::TRANSPORTS;
+
+/// Shown below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  pathproof bench stream stor2 --lanes 4 --direction both --time 10s
+  pathproof bench stream stor2 --rate 2Gbit/s --verify
+  pathproof bench pingpong stor2 --size 64 --busy-poll
+  pathproof bench request stor2 --size 4KiB --rate 5000/s";
+
+/// `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// What to measure.
+    #[command(subcommand)]
+    pub what: BenchCommand,
+}
+
+/// The measurements.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Bulk throughput.
+    Stream(TrafficArgs),
+    /// Round trips, one message at a time.
+    Pingpong(TrafficArgs),
+    /// Requests and replies: open loop with --rate N/s, closed loop without.
+    Request(TrafficArgs),
+}
+
+/// Options of one measurement.
+#[derive(Debug, Args)]
+pub struct TrafficArgs {
+    /// Peer and output.
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// Transport.
+    #[arg(long, default_value = "tcp", value_parser = TRANSPORTS)]
+    pub over: String,
+    /// Lanes (connections or queue pairs), each with its own thread.
+    #[arg(long, default_value_t = 1)]
+    pub lanes: u32,
+    /// Message size [default: 128KiB for stream, 64 for pingpong, 4KiB for request].
+    #[arg(long)]
+    pub size: Option<Bytes>,
+    /// Reply size, for request [default: the request's].
+    #[arg(long)]
+    pub reply: Option<Bytes>,
+    /// Measured window [default: 5s; 60s with --watch-links, at most].
+    #[arg(long)]
+    pub time: Option<Nanoseconds>,
+    /// Warm-up before it [default: 200ms, at most the window].
+    #[arg(long)]
+    pub warmup: Option<Nanoseconds>,
+    /// Operations outstanding on each lane [default: 8; 1 for a closed-loop request].
+    #[arg(long)]
+    pub depth: Option<u32>,
+    /// Which way payload (or the question) goes.
+    #[arg(long, value_enum, default_value_t = Way::Out)]
+    pub direction: Way,
+    /// Rate over all lanes: a payload rate (1Gbit/s) for stream, requests per second (5000/s) for request.
+    #[arg(long, value_name = "RATE")]
+    pub rate: Option<String>,
+    /// With stream: goodput that each direction must reach. Without it the rate is held against the link speed, where
+    /// that is known.
+    #[arg(long, value_name = "RATE")]
+    pub expect_rate: Option<BitsPerSecond>,
+    /// Spin while waiting instead of sleeping; costs a core for each lane, and is labelled.
+    #[arg(long)]
+    pub busy_poll: bool,
+    /// Send from place instead of copying into the kernel.
+    #[arg(long)]
+    pub zero_copy: bool,
+    /// Throw received bytes away instead of placing them in memory.
+    #[arg(long)]
+    pub discard: bool,
+    /// Verify every byte received.
+    #[arg(long)]
+    pub verify: bool,
+    /// Upper limit of the TCP segment size, for a control run.
+    #[arg(long, value_name = "BYTES")]
+    pub max_segment: Option<u32>,
+    /// Pin lane threads to CPUs.
+    #[arg(long)]
+    pub pin: bool,
+    /// Put the memory on huge pages; where none are reserved, the result says so.
+    #[arg(long)]
+    pub huge_pages: bool,
+    /// With --over rdma: register all memory before the run, each message's while it is under way, or
+    /// let the peer in by a memory window.
+    #[arg(long, value_enum)]
+    pub registration: Option<Registration>,
+    /// Verb, for transports that have a choice: send, write or read.
+    #[arg(long, value_parser = ["send", "write", "read"])]
+    pub verb: Option<String>,
+    /// RDMA device here [default: the one on the route to the peer].
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Gone: the peer chooses its device (pathproof serve --device).
+    #[arg(long, value_name = "DEVICE", hide = true)]
+    pub peer_device: Option<String>,
+    /// Option of the transport, as NAME=VALUE; may be repeated.
+    #[arg(long = "option", value_name = "NAME=VALUE")]
+    pub options: Vec<String>,
+    /// With stream --over multi: also measure each NIC alone, briefly, and compare their sum.
+    #[arg(long)]
+    pub singles: bool,
+    /// With --over multi: take this NIC down T into the window, and bring it back at RECOVER; needs root.
+    #[arg(long, value_name = "IF@T[:RECOVER]")]
+    pub fail: Vec<String>,
+    /// With stream --over multi: wait for you to pull a cable, at either end, and to plug it in again; ends by itself.
+    #[arg(long, conflicts_with = "fail")]
+    pub watch_links: bool,
+}
+
+/// When memory is registered with the RDMA device, as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Registration {
+    /// All of it before the run.
+    UpFront,
+    /// Each message's from its posting to its completion.
+    PerChunk,
+    /// As up-front, and the peer reaches it by a memory window, as under SMB Direct.
+    Window,
+}
+
+/// Directions as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// From here to the peer.
+    Out,
+    /// From the peer to here.
+    In,
+    /// Both at once, each on its own lanes.
+    Both,
+}
+
+impl From<Way> for Direction {
+    fn from(way: Way) -> Direction {
+        match way {
+            Way::Out => Direction::Out,
+            Way::In => Direction::In,
+            Way::Both => Direction::Both,
+        }
+    }
+}
 
 /// Messages outstanding on a stripe: every NIC needs enough under way to stay busy while another is slow.
 pub const STRIPE_DEPTH: u32 = 32;

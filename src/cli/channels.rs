@@ -9,8 +9,8 @@ use pathproof_engine::channels::{ChannelNic, LINUX_CHANNELS_MAX, Question, Rules
 use pathproof_model::{Criteria, Plan, ResultDoc, StepSpec};
 
 use super::key::KeyArgs;
-use super::raw::{Format, Peer};
-use super::run::Sink;
+use super::peer::Peer;
+use super::run::{Format, Sink};
 use super::smb::AskArgs;
 use crate::budget::Budget;
 use crate::clock::RealClock;

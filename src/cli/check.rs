@@ -1,13 +1,57 @@
 //! `pathproof check`: the main job, as a plan.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::Args;
+use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, MigrateSpec, MtuSpec, Plan, ReachSpec, StepSpec, TrafficSpec};
 
-use super::raw::CheckArgs;
+use super::client::ClientArgs;
 use super::run::ClientRun;
+use super::values::{TRANSPORTS, ip_mtu};
 use crate::input;
+
+/// How it is called.
+pub const USAGE: &str = "pathproof check [OPTIONS] <PEER | --self>";
+
+/// Shown below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  pathproof check --self
+  pathproof check stor2 --key-file stor2.key -o stor2.json
+  pathproof check stor2 --thorough --criteria strict.toml
+  pathproof check stor2 --format json | jq '.verdicts[]'
+
+Exit codes: 0 fit, 1 not fit, 2 could not run (bad input, unsupported, refused, unreachable), 3 cannot tell,
+130 interrupted by Ctrl-C, 143 by SIGTERM or SIGHUP.";
+
+/// `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Peer and output.
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// At most 15 seconds.
+    #[arg(long, conflicts_with = "thorough")]
+    pub quick: bool,
+    /// At most 4 minutes, for a sign-off.
+    #[arg(long)]
+    pub thorough: bool,
+    /// Transport.
+    #[arg(long, default_value = "tcp", value_parser = TRANSPORTS)]
+    pub over: String,
+    /// Goodput that each direction must reach. Without it the rate is held against the link speed, where that is known.
+    #[arg(long, value_name = "RATE")]
+    pub expect_rate: Option<BitsPerSecond>,
+    /// Every path must carry IP packets of so many bytes (68 to 65535).
+    #[arg(long, value_name = "BYTES", value_parser = ip_mtu)]
+    pub expect_mtu: Option<u32>,
+    /// Run the steps of this TOML file instead.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "thorough", "over"])]
+    pub plan: Option<PathBuf>,
+}
 
 const MS: u64 = 1_000_000;
 

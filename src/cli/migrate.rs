@@ -12,8 +12,8 @@ use pathproof_model::migrate::DiskSpec;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{MigrateSpec, Plan, StepSpec};
 
-use super::raw::{ClientArgs, Format};
-use super::run::ClientRun;
+use super::client::ClientArgs;
+use super::run::{ClientRun, Format};
 use crate::terminal;
 
 /// `migrate`.
@@ -23,7 +23,7 @@ pub struct MigrateArgs {
     #[command(flatten)]
     pub client: ClientArgs,
     /// Transport.
-    #[arg(long, default_value = "tcp", value_parser = super::raw::TRANSPORTS)]
+    #[arg(long, default_value = "tcp", value_parser = super::values::TRANSPORTS)]
     pub over: String,
     /// Memory of one guest.
     #[arg(long, default_value = "1GiB")]

@@ -3,14 +3,49 @@
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
 use pathproof_engine::mtu as engine;
 use pathproof_model::{MtuSpec, Plan, StepSpec};
 
-use super::raw::{MtuArgs, MtuFamily};
+use super::client::ClientArgs;
 use super::run::ClientRun;
+use super::values::ip_mtu;
 use crate::clock::RealClock;
 use crate::registry::Registry;
 use crate::{coordinate, host, interrupt, precheck, steps};
+
+/// `mtu`.
+#[derive(Debug, Args)]
+pub struct MtuArgs {
+    /// Peer and output.
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// Only this local NIC; may be repeated.
+    #[arg(long, value_name = "IF")]
+    pub nic: Vec<String>,
+    /// Fail unless every path carries IP packets of so many bytes (68 to 65535).
+    #[arg(long, visible_alias = "expect-mtu", value_name = "BYTES", value_parser = ip_mtu)]
+    pub expect: Option<u32>,
+    /// Address family.
+    #[arg(long, value_enum, default_value_t = MtuFamily::Both)]
+    pub family: MtuFamily,
+    /// Measure from this side alone, by ICMP echo; it cannot tell the directions apart.
+    #[arg(long, conflicts_with = "self_test")]
+    pub agentless: bool,
+}
+
+/// Address families as typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MtuFamily {
+    /// IPv4.
+    #[value(name = "4")]
+    Four,
+    /// IPv6.
+    #[value(name = "6")]
+    Six,
+    /// Both.
+    Both,
+}
 
 /// Runs the command.
 pub fn run(args: MtuArgs) -> Result<u8> {

@@ -1,10 +1,33 @@
 //! `pathproof report`: render a stored result again, and judge it again when other limits are given.
 
-use anyhow::Result;
+use std::path::PathBuf;
 
-use super::raw::ReportArgs;
-use super::run::{print, read_criteria};
+use anyhow::Result;
+use clap::Args;
+use pathproof_model::units::BitsPerSecond;
+
+use super::run::{Format, print, read_criteria};
+use super::values::ip_mtu;
 use crate::document;
+
+/// `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// A result document.
+    pub file: PathBuf,
+    /// Format of the report.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Judge it again by these limits, a TOML file.
+    #[arg(long, value_name = "FILE")]
+    pub criteria: Option<PathBuf>,
+    /// Judge it again: the goodput that each direction must reach.
+    #[arg(long, value_name = "RATE")]
+    pub expect_rate: Option<BitsPerSecond>,
+    /// Judge it again: every path must carry IP packets of so many bytes.
+    #[arg(long, value_name = "BYTES", value_parser = ip_mtu)]
+    pub expect_mtu: Option<u32>,
+}
 
 /// Runs the command. It ends with the exit code of what it says.
 pub fn run(args: &ReportArgs) -> Result<u8> {

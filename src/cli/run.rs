@@ -9,7 +9,9 @@ use anyhow::{Context, Result, bail};
 use pathproof_model::{Criteria, ErrorKind, Plan, ResultDoc, RunOutcome, StepError, judge};
 use pathproof_report::{Hlog, Json, Render, Text};
 
-use super::raw::{ClientArgs, Format};
+use clap::ValueEnum;
+
+use super::client::ClientArgs;
 use crate::budget::Budget;
 use crate::clock::RealClock;
 use crate::coordinate::{self, Target};
@@ -19,6 +21,18 @@ use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings};
 use crate::watch::{JsonStream, Keeper, Observers, Progress};
 use crate::{host, input, interrupt, precheck, terminal};
+
+/// Formats of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people, one terminal page.
+    #[default]
+    Text,
+    /// The result document.
+    Json,
+    /// HdrHistogram interval log.
+    Hlog,
+}
 
 /// What becomes of a finished document, for every command that makes one.
 pub struct Sink {

@@ -7,12 +7,40 @@ use anyhow::{Context, Result, bail};
 use pathproof_model::Limits;
 use pathproof_model::units::{Bytes, Nanoseconds};
 
-use super::key::VARIABLE;
-use super::raw::{DEFAULT_PORT, ServeArgs};
+use clap::Args;
+
+use super::key::{KeyArgs, VARIABLE};
+use super::peer::DEFAULT_PORT;
 use crate::host;
 use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings, all_loopback, spoken};
 use crate::terminal;
+
+/// Shown below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  pathproof serve                                    all addresses, with a one-time code
+  pathproof serve --listen 10.0.0.2:7797 --key-file stor2.key
+  pathproof serve --listen 127.0.0.1:7797            loopback needs no key
+  pathproof serve --limits time=5min,lanes=16,memory=4GiB";
+
+/// `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Address and port to listen on; may be repeated. Without it: port 7797 of every address, IPv4 and IPv6.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Vec<SocketAddr>,
+    /// The key that clients must have. Without one a one-time code is made, unless all addresses are loopback.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Limits, as clients=8,lanes=256,time=1h,size=64MiB,memory=64GiB (those are the defaults); total=BYTES for all clients together
+    /// [default: half of the memory available at start].
+    #[arg(long, value_name = "LIMITS", default_value = "", hide_default_value = true)]
+    pub limits: String,
+    /// RDMA device to serve with [default: the one with the address that a client reaches].
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+}
 
 /// Shorter keys can be guessed by whoever may try.
 const KEY_LENGTH_MIN: usize = 8;

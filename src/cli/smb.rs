@@ -10,8 +10,7 @@ use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Criteria, ErrorKind, Plan, ResultDoc, StepError};
 use pathproof_smb2::{Credentials, Question, ServerReport};
 
-use super::raw::Format;
-use super::run::Sink;
+use super::run::{Format, Sink};
 
 /// `smb`.
 #[derive(Debug, Args)]

@@ -1,0 +1,45 @@
+//! What the commands that measure against a peer have in common on the command line.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments are help texts, where [:PORT] means what it says"
+)]
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::key::KeyArgs;
+use super::peer::Peer;
+use super::run::Format;
+
+/// How a client reaches its peer, and what becomes of the result.
+#[derive(Debug, Args)]
+pub struct ClientArgs {
+    /// The peer, as HOST[:PORT]; it runs `pathproof serve`.
+    #[arg(value_name = "PEER", required_unless_present = "self_test")]
+    pub peer: Option<Peer>,
+    /// Run both ends on this machine, over loopback; nothing to install anywhere.
+    #[arg(long = "self", conflicts_with = "peer")]
+    pub self_test: bool,
+    /// The key.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Write the result document here, rewritten after every step.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Format of the report on standard output.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Progress as JSON lines on standard error, for programs.
+    #[arg(long)]
+    pub json_stream: bool,
+    /// Limits to judge by, a TOML file; what it leaves out keeps the built-in value.
+    #[arg(long, value_name = "FILE")]
+    pub criteria: Option<PathBuf>,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// With --self, the RDMA device of the other end, which is this machine's too.
+    #[arg(skip)]
+    pub own_device: Option<String>,
+}
