@@ -17,6 +17,7 @@ mod merge;
 mod prepare;
 mod spec;
 
+use pathproof_engine::migrate::copy;
 use pathproof_model::units::Bytes;
 use pathproof_model::{Finding, Half, MigrateSpec, ResultDoc, Step, StepError, StepRequest, StepSpec};
 
@@ -59,11 +60,11 @@ impl Runner for Migrate {
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {
-        spec_of(spec).map_or(0, cost::duration_ns)
+        spec_of(spec).map_or(0, copy::duration_ns)
     }
 
     fn need_ns(&self, spec: &StepSpec) -> u64 {
-        spec_of(spec).map_or(0, |s| s.budget_ns.map_or(u64::MAX, |copy_ns| cost::need_ns(s, copy_ns)))
+        spec_of(spec).map_or(0, |s| s.budget_ns.map_or(u64::MAX, |copy_ns| copy::need_ns(s, copy_ns)))
     }
 
     fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
@@ -71,7 +72,7 @@ impl Runner for Migrate {
         if let StepSpec::Migrate(migrate) = &mut spec
             && let Some(copy_ns) = migrate.budget_ns
         {
-            migrate.budget_ns = Some(cost::fit_ns(migrate, copy_ns, left_ns)?);
+            migrate.budget_ns = Some(copy::fit_ns(migrate, copy_ns, left_ns)?);
         }
         Some(spec)
     }

@@ -10,7 +10,7 @@ use pathproof_engine::control::StepMessage;
 use pathproof_engine::migrate::PAGE_BYTES;
 use pathproof_engine::migrate::copy::pacer::Pacer;
 use pathproof_engine::migrate::copy::{
-    CopyError, Job, Order, Place, Report, Served, Shared, Story, Subject, blocks,
+    CopyError, Job, Order, Place, Report, Served, Shared, Story, Subject, blocks, ready_ns,
 };
 use pathproof_model::units::Bytes;
 use pathproof_model::{ErrorKind, Half, StepError};
@@ -25,15 +25,8 @@ use crate::steps::{Context, End};
 
 /// How long a lane may take to connect.
 pub const CONNECT: Duration = Duration::from_secs(8);
-/// How long memory may take to become ready: this, and a second for each GiB.
-const READY_NS: u64 = 20_000_000_000;
 /// How often the coordinator looks around.
 const LOOK_NS: u64 = 10_000_000;
-
-/// How long memory may take to become ready.
-pub fn ready_ns(memory_bytes: u64) -> u64 {
-    READY_NS.saturating_add(memory_bytes)
-}
 
 /// What threads tell the coordinator before the start.
 pub enum News {
@@ -52,8 +45,19 @@ struct Worker {
 /// The source's half.
 pub fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
     let began = context.clock.now();
-    let Ready { spec, policy, pattern, fault, slots, disk_lane, disk, overhead_bytes, prepared_ns, .. } =
-        ready;
+    let Ready {
+        spec,
+        policy,
+        pattern,
+        tracker,
+        fault,
+        slots,
+        disk_lane,
+        disk,
+        overhead_bytes,
+        prepared_ns,
+        ..
+    } = ready;
     let memory = spec.memory_bytes.saturating_mul(slots.len() as u64);
     let around = Arc::new(Around {
         clock: context.clock.clone(),
@@ -88,7 +92,7 @@ pub fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> 
             let (start_in, start) = mpsc::channel();
             starts.push(start_in);
             let place = Place::new(shared.clone(), slot.region.clone());
-            let host = Host::new(slot.region, context.clock.clone(), &shared.spec);
+            let host = Host::new(slot.region, context.clock.clone(), tracker, shared.spec.seed);
             let (news, around) = (news_in.clone(), &around);
             awaited += 1;
             conductors.push(scope.spawn(move || conduct(place, host, workers, around, &news, &start)));

@@ -1,10 +1,9 @@
-//! What a rehearsal costs an end, how long it takes, and how it is made to fit what is left of a run.
+//! What a rehearsal costs an end.
 
 use pathproof_engine::migrate::PAGE_BYTES;
-use pathproof_engine::migrate::copy::{DEPTH, MEASURED_NS, MESSAGE_BYTES, blocks, wire};
+use pathproof_engine::migrate::copy::{DEPTH, MESSAGE_BYTES, blocks, wire};
 use pathproof_model::MigrateSpec;
 
-use super::conduct::ready_ns;
 use crate::steps::Cost;
 use crate::steps::cost::{LANE_BYTES, OPERATION_BYTES};
 
@@ -41,28 +40,4 @@ pub fn cost(spec: &MigrateSpec, paths: usize) -> Cost {
         time_ns: spec.time_limit_ns.unwrap_or(u64::MAX),
         message_bytes: spec.chunk_bytes.into(),
     }
-}
-
-/// How long it may take at most: a guest that does not converge may take any time that the server allows for a step.
-pub fn duration_ns(spec: &MigrateSpec) -> u64 {
-    let memory = spec.memory_bytes.saturating_mul(u64::from(spec.parallel.min(spec.guests)));
-    spec.time_limit_ns.unwrap_or(3_600_000_000_000).saturating_mul(2).saturating_add(ready_ns(memory))
-}
-
-/// What a scaled rehearsal takes whose copy takes `copy_ns`: memory made ready at a GiB a second, the path measured, a
-/// copy that takes half as long again as expected, and the pages compared.
-pub fn need_ns(spec: &MigrateSpec, copy_ns: u64) -> u64 {
-    let memory_ns = spec.memory_bytes.saturating_mul(u64::from(spec.parallel.min(spec.guests)));
-    const AROUND_NS: u64 = 300_000_000;
-    MEASURED_NS
-        .saturating_add(AROUND_NS)
-        .saturating_add(memory_ns)
-        .saturating_add(copy_ns.saturating_mul(3) / 2)
-}
-
-/// The copy's time that fits `left_ns`: down to a third of what was asked for, or none.
-pub fn fit_ns(spec: &MigrateSpec, copy_ns: u64, left_ns: u64) -> Option<u64> {
-    let rest_ns = need_ns(spec, 0);
-    let fits_ns = left_ns.saturating_sub(rest_ns).saturating_mul(2) / 3;
-    (fits_ns >= copy_ns / 3).then(|| copy_ns.min(fits_ns))
 }

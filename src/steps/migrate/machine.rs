@@ -5,9 +5,9 @@ use std::sync::atomic::AtomicBool;
 
 use pathproof_api::{DirtyLog, DirtyTracker, PagemapScan, Region, os};
 use pathproof_engine::migrate::copy::contents::Contents;
-use pathproof_engine::migrate::copy::{CopyError, Machine};
+use pathproof_engine::migrate::copy::{CopyError, Machine, Tracker};
 use pathproof_engine::migrate::{Guest, PAGE_BYTES, Random};
-use pathproof_model::{ErrorKind, MigrateSpec};
+use pathproof_model::ErrorKind;
 
 use super::dirtier::Dirtier;
 use super::memory;
@@ -17,8 +17,8 @@ use crate::clock::RealClock;
 pub struct Host {
     region: Arc<Region>,
     clock: RealClock,
-    /// Whether the kernel is asked for dirty pages, and not the guest.
-    by_kernel: bool,
+    /// Who is asked for dirty pages.
+    asks: Tracker,
     /// What the next guest writes follows from it; no two write alike.
     seed: u64,
     tracker: Option<Box<dyn DirtyTracker>>,
@@ -26,10 +26,9 @@ pub struct Host {
 }
 
 impl Host {
-    /// Of guests in `region`; tracker and seed are the step's.
-    pub fn new(region: Arc<Region>, clock: RealClock, spec: &MigrateSpec) -> Host {
-        let by_kernel = spec.tracker == "pagemap-scan";
-        Host { region, clock, by_kernel, seed: spec.seed, tracker: None, dirtier: None }
+    /// Of guests in `region`; `asks` and `seed` are the step's.
+    pub fn new(region: Arc<Region>, clock: RealClock, asks: Tracker, seed: u64) -> Host {
+        Host { region, clock, asks, seed, tracker: None, dirtier: None }
     }
 
     /// Fills the memory of the first guest; ends early when `stop` is set.
@@ -42,12 +41,12 @@ impl Host {
 impl Machine for Host {
     fn start(&mut self, pages: u64, guest: Option<Guest>) -> Result<(), CopyError> {
         let log = Arc::new(DirtyLog::new(pages));
-        self.tracker = Some(if self.by_kernel {
-            let scan = PagemapScan::new(&self.region)
-                .map_err(|message| CopyError::new(ErrorKind::Unsupported, message))?;
-            Box::new(scan)
-        } else {
-            Box::new(log.clone())
+        self.tracker = Some(match self.asks {
+            Tracker::PagemapScan => Box::new(
+                PagemapScan::new(&self.region)
+                    .map_err(|message| CopyError::new(ErrorKind::Unsupported, message))?,
+            ),
+            Tracker::Log => Box::new(log.clone()),
         });
         if let Some(guest) = guest {
             self.seed = Random::new(self.seed).bits();

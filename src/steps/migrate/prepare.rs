@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use pathproof_api::{Access, Clock, Framing, LaneSpec, Offer, Pages, Region, RegionError, Role};
-use pathproof_engine::migrate::copy::{DEPTH, Fault, MESSAGE_BYTES, blocks, wire};
+use pathproof_engine::migrate::copy::{
+    DEPTH, Fault, MESSAGE_BYTES, Tracker, blocks, check, fault_of, policy_of, tracker_of, wire,
+};
 use pathproof_engine::migrate::{PAGE_BYTES, Pattern, Policy};
 use pathproof_model::units::Bytes;
 use pathproof_model::{ErrorKind, Half, MigrateSpec, StepError};
@@ -14,7 +16,7 @@ use super::cost::message_bytes;
 use super::disk::Disk;
 use super::lanes::LaneUnconnected;
 use super::memory;
-use super::spec::{as_traffic, check, fault_of, pattern_of, policy_of, spec_of};
+use super::spec::{as_traffic, pattern_of, spec_of};
 use crate::steps::traffic::{multi, proof, verbs};
 use crate::steps::{Context, End, Prepared, Setup, failed, step_error};
 
@@ -36,6 +38,8 @@ pub struct Ready {
     pub policy: Policy,
     /// Which pages are written.
     pub pattern: Pattern,
+    /// Where dirty pages are learned from.
+    pub tracker: Tracker,
     /// Fault to inject.
     pub fault: Option<Fault>,
     /// Places for guests.
@@ -71,7 +75,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
     let same_host = setup.session.peer.ip() == setup.session.local.ip();
     spec.memory_bytes = memory_bytes(setup)?;
     let spec = &spec;
-    let policy = policy_of(spec)?;
+    let (policy, tracker) = (policy_of(spec)?, tracker_of(spec)?);
     verbs::check_congestion(setup.session.end, &spec.options)?;
     let stripe = multi::plan(&spec.over, &spec.options, setup.session, setup.paths)?;
     // The log of a replay lies at the source; the destination needs no pattern.
@@ -97,7 +101,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
             ),
         });
     }
-    if spec.tracker == "pagemap-scan" && session.end == End::Client {
+    if tracker == Tracker::PagemapScan && session.end == End::Client {
         pathproof_api::PagemapScan::self_test()
             .map_err(|message| StepError { kind: ErrorKind::Unsupported, message })?;
     }
@@ -135,7 +139,10 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
     };
     let mut parts = vec![];
     for slot in 0..slots {
-        let kind = if spec.tracker == "pagemap-scan" { Pages::Small } else { Pages::Default };
+        let kind = match tracker {
+            Tracker::PagemapScan => Pages::Small,
+            Tracker::Log => Pages::Default,
+        };
         // One page behind the guest's is for staging.
         let region = Arc::new(Region::new(spec.memory_bytes + PAGE_BYTES, kind).map_err(resource)?);
         if kind == Pages::Default {
@@ -161,6 +168,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
         spec: spec.clone(),
         policy,
         pattern,
+        tracker,
         fault,
         slots: parts,
         disk_lane,

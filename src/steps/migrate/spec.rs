@@ -1,7 +1,7 @@
-//! What a rehearsal's specification must say to make sense, and what it names.
+//! What a rehearsal's specification says: checked, its recorded log read, and its parts that other steps share.
 
-use pathproof_engine::migrate::copy::Fault;
-use pathproof_engine::migrate::{AutoConverge, PAGE_BYTES, Pattern, Policy};
+use pathproof_engine::migrate::copy::{check, fault_of, policy_of};
+use pathproof_engine::migrate::{Pattern, PatternError};
 use pathproof_model::{ErrorKind, MigrateSpec, StepError, StepSpec, TrafficSpec};
 
 /// Largest log that is replayed: ten million pages.
@@ -16,72 +16,6 @@ pub fn check_all(spec: &MigrateSpec) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Numbers and names that fit together.
-pub fn check(spec: &MigrateSpec) -> Result<(), StepError> {
-    if spec.memory_bytes < PAGE_BYTES || !spec.memory_bytes.is_multiple_of(PAGE_BYTES) {
-        return Err(invalid(format!(
-            "guest memory of {} bytes; it must be a multiple of {PAGE_BYTES} and more than 0",
-            spec.memory_bytes
-        )));
-    }
-    if spec.memory_bytes / PAGE_BYTES > u64::from(u32::MAX) {
-        return Err(invalid("guest memory beyond 16 TiB is not supported"));
-    }
-    if spec.lanes == 0 || spec.guests == 0 || spec.parallel == 0 {
-        return Err(invalid("lanes, guests and parallel must all be at least 1"));
-    }
-    if spec.compressible_percent > 100 {
-        return Err(invalid(format!(
-            "{} % of compressible pages; at most 100 make sense",
-            spec.compressible_percent
-        )));
-    }
-    match &spec.disk {
-        Some(disk) if disk.bytes == 0 || disk.bytes > 64 << 40 => {
-            return Err(invalid(format!("a disk of {} bytes; between 1 B and 64 TiB can move", disk.bytes)));
-        }
-        None if spec.fault.as_deref() == Some("disk-bit-flip") => {
-            return Err(invalid("fault disk-bit-flip needs a disk to flip a bit of; add --disk"));
-        }
-        _ => {}
-    }
-    if spec.zero_percent > 100 {
-        return Err(invalid(format!("{} % of zero pages; at most 100 make sense", spec.zero_percent)));
-    }
-    if !(PAGE_BYTES..=64 << 20).contains(&u64::from(spec.chunk_bytes)) {
-        return Err(invalid("a chunk is between 4 KiB and 64 MiB"));
-    }
-    if spec.bandwidth_bytes_per_s == Some(0) {
-        return Err(invalid("a bandwidth of 0 moves nothing; leave the cap out for none"));
-    }
-    if !["log", "pagemap-scan"].contains(&spec.tracker.as_str()) {
-        return Err(invalid(format!("unknown tracker {:?}; use log or pagemap-scan", spec.tracker)));
-    }
-    Ok(())
-}
-
-/// The policy that a specification names, with its options.
-pub fn policy_of(spec: &MigrateSpec) -> Result<Policy, StepError> {
-    let mut policy = Policy::named(&spec.policy).map_err(|e| invalid(e.to_string()))?;
-    if let Some(limit) = spec.downtime_limit_ns {
-        policy = policy.with_downtime_limit_ns(limit);
-    }
-    match &mut policy {
-        Policy::Qemu { auto_converge, post_copy, .. } => {
-            *auto_converge = spec.auto_converge.then(AutoConverge::default);
-            *post_copy = spec.post_copy;
-        }
-        _ if spec.auto_converge || spec.post_copy => {
-            return Err(invalid(format!(
-                "auto-converge and post-copy are QEMU's; policy {} has neither",
-                spec.policy
-            )));
-        }
-        _ => {}
-    }
-    Ok(policy)
-}
-
 /// The pattern that a specification names.
 pub fn pattern_of(spec: &MigrateSpec) -> Result<Pattern, StepError> {
     if let Some(file) = spec.pattern.strip_prefix("replay=") {
@@ -94,12 +28,7 @@ pub fn pattern_of(spec: &MigrateSpec) -> Result<Pattern, StepError> {
             log.map_err(|e| invalid(format!("{file}: one page number on each line is expected ({e})")))?;
         return Ok(Pattern::Replay(log.into()));
     }
-    spec.pattern.parse().map_err(|e: pathproof_engine::migrate::PatternError| invalid(e.to_string()))
-}
-
-/// The fault that a specification wants injected.
-pub fn fault_of(spec: &MigrateSpec) -> Result<Option<Fault>, StepError> {
-    spec.fault.as_deref().map(str::parse).transpose().map_err(invalid)
+    spec.pattern.parse().map_err(|e: PatternError| invalid(e.to_string()))
 }
 
 /// The migration in a step's specification.

@@ -17,13 +17,16 @@ mod guest_move;
 mod link;
 mod machine;
 mod measure;
+mod outcome;
 pub mod pacer;
 pub mod pack;
 mod place;
 mod round;
 mod shared;
 mod source;
+mod spec;
 mod story;
+mod time;
 pub mod wire;
 
 pub use destination::{DestinationLane, DestinationParts, Served, Subject};
@@ -33,12 +36,14 @@ pub use fault::Fault;
 pub use guest_move::Order;
 pub use link::{LinkParts, Turn};
 pub use machine::Machine;
-pub use measure::MEASURED_NS;
+pub use outcome::{Outcome, Stories, sum_up};
 pub use place::Place;
 pub use round::{Compared, Copied, Job, Report, Round, Verify};
 pub use shared::Shared;
 pub use source::{SourceLane, SourceParts};
+pub use spec::{Tracker, check, fault_of, policy_of, tracker_of};
 pub use story::Story;
+pub use time::{duration_ns, fit_ns, need_ns, ready_ns};
 
 /// Operations that a lane may have outstanding in each direction, at both ends.
 pub const DEPTH: u32 = 64;

@@ -92,6 +92,40 @@ fn a_destination_that_dies_ends_the_move_in_the_phase_it_was_in() {
 }
 
 #[test]
+fn what_is_told_of_a_broken_step_names_its_phase() {
+    for (phase, post_copy) in PHASES {
+        let mut dead = false;
+        let outcome = World::new(busy(post_copy), path(), 5).sum_up(|world| {
+            if !dead && world.phase() == Some(phase) {
+                dead = true;
+                world.kill_destination();
+            }
+        });
+        let name = phase.to_string();
+        assert_eq!(outcome.detail.stopped_in.as_deref(), Some(name.as_str()));
+        assert!(!outcome.detail.verified && outcome.detail.mismatch.is_none(), "{:?}", outcome.detail);
+        let error = outcome.error.as_ref().unwrap().to_string();
+        let told = outcome.in_phase(error);
+        assert!(told.starts_with(&format!("the migration ended in phase {name}: ")), "{told}");
+        assert!(outcome.findings().is_empty(), "a broken step is judged by its error");
+    }
+    let disk = DiskSpec { bytes: 4 << 20, file: None, writes_bytes_per_s: 1_000_000 };
+    for (phase, dies_at) in [("storage copy", 100 * MS), ("storage mirroring", 440 * MS)] {
+        let spec = MigrateSpec { disk: Some(disk.clone()), ..busy(false) };
+        let mut dead = false;
+        let outcome = World::new(spec, path(), 5).sum_up(|world| {
+            // Of the storage's lane alone.
+            if !dead && world.now() >= Tick(dies_at) {
+                dead = true;
+                *world.served.last_mut().unwrap() = None;
+            }
+        });
+        assert_eq!(outcome.detail.stopped_in.as_deref(), Some(phase), "{:?}", outcome.detail);
+        assert!(outcome.error.is_some_and(|error| !error.follows()), "{phase}");
+    }
+}
+
+#[test]
 fn a_path_that_falls_silent_ends_the_move_after_the_silence_at_both_ends() {
     for (phase, post_copy) in PHASES {
         let mut cut = Tick(0);

@@ -226,6 +226,42 @@ fn storage_moves_first_and_its_writes_are_mirrored() {
     assert!(outcome.stories.iter().all(|guest| guest.guest.verified), "the guests are whole");
 }
 
+#[test]
+fn what_is_told_of_a_step_is_the_sum_of_its_stories() {
+    let two = MigrateSpec {
+        guests: 3,
+        parallel: 2,
+        dirty_bytes_per_s: 40_000_000,
+        downtime_limit_ns: Some(MS),
+        compress: true,
+        compressible_percent: 100,
+        fault: Some("bit-flip".into()),
+        ..spec()
+    };
+    let outcome = World::new(two.clone(), path(), 1).sum_up(|_| {});
+    let detail = &outcome.detail;
+    assert!(outcome.error.is_none() && detail.stopped_in.is_none(), "{outcome:?}");
+    assert_eq!(detail.guests.iter().map(|g| g.guest).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(detail.guests[0].started_ns, 0);
+    assert!(detail.guests[2].started_ns > 0, "{detail:?}");
+    assert_eq!(detail.bytes, detail.guests.iter().map(|g| g.bytes).sum::<u64>());
+    assert_eq!(detail.downtime_ns, detail.guests.iter().map(|g| g.downtime_ns).max().unwrap());
+    assert_eq!(detail.brownout_ns, detail.guests[0].total_ns - detail.guests[0].downtime_ns);
+    // Two places: the one with two guests decides.
+    let place_ns = |of: &[usize]| of.iter().map(|i| detail.guests[*i].total_ns).sum::<u64>();
+    assert_eq!(
+        detail.total_ns,
+        place_ns(&[0, 2]).max(place_ns(&[1])).min(place_ns(&[1, 2]).max(place_ns(&[0])))
+    );
+    assert!(!detail.verified && !detail.converged);
+    assert!(detail.mismatch.as_ref().unwrap().starts_with("guest 0: page "), "{:?}", detail.mismatch);
+    let codes: Vec<String> = outcome.findings().into_iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, ["MIGRATE-CORRUPT", "MIGRATE-NOT-CONVERGING"]);
+    let sound = MigrateSpec { fault: None, dirty_bytes_per_s: 0, downtime_limit_ns: None, ..two };
+    let outcome = World::new(sound, path(), 1).sum_up(|_| {});
+    assert!(outcome.detail.verified && outcome.detail.converged && outcome.findings().is_empty());
+}
+
 /// Why the live rounds ended.
 trait Words {
     fn phase_words(&self) -> &'static str;

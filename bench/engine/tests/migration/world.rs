@@ -12,9 +12,9 @@ use pathproof_engine::drive::NoMeter;
 use pathproof_engine::migrate::copy::pacer::Pacer;
 use pathproof_engine::migrate::copy::pack::Packer;
 use pathproof_engine::migrate::copy::{
-    CopyError, DEPTH, DestinationLane, DestinationParts, DiskLane, DiskNews, DiskStory, Job, LinkParts,
-    MESSAGE_BYTES, Machine, MadeUp, Order, Place, Report, Shared, SourceLane, SourceParts, Story, Subject,
-    Turn, blocks, wire,
+    self, CopyError, DEPTH, DestinationLane, DestinationParts, DiskLane, DiskNews, DiskStory, Job, LinkParts,
+    MESSAGE_BYTES, Machine, MadeUp, Order, Place, Report, Shared, SourceLane, SourceParts, Stories, Story,
+    Subject, Turn, blocks, wire,
 };
 use pathproof_engine::migrate::{AutoConverge, Guest, PAGE_BYTES, Phase, Policy, Random};
 use pathproof_model::MigrateSpec;
@@ -319,24 +319,40 @@ impl World {
     }
 
     /// Runs to the end, calling `meddle` before each turn of everything.
-    pub fn run(mut self, mut meddle: impl FnMut(&mut World)) -> Outcome {
-        while !self.is_over() {
-            assert!(self.now() < Tick(HANGS_AFTER_NS), "it hangs in {:?}", self.phase());
-            meddle(&mut self);
-            self.turn();
-        }
+    pub fn run(mut self, meddle: impl FnMut(&mut World)) -> Outcome {
+        self.drive(meddle);
+        let disk = self.disk_story();
         let (mut stories, mut slots) = (vec![], vec![]);
         for slot in self.slots {
             stories.extend(slot.place.into_stories());
             slots.push((slot.host.stops, slot.reported));
         }
         stories.sort_by_key(|story| story.guest.guest);
-        let disk = self.disk.map(|disk| match disk {
-            DiskEnd::Over(story) => story,
-            _ => DiskStory::default(),
-        });
         let (server_errors, differing_pages) = (self.server_errors, self.differing_pages);
         Outcome { stories, disk, server_errors, differing_pages, slots, ended: self.network.now() }
+    }
+
+    /// Runs to the end, and sums up what all guests and the disk have to tell.
+    pub fn sum_up(mut self, meddle: impl FnMut(&mut World)) -> copy::Outcome {
+        self.drive(meddle);
+        let (spec, disk) = (self.shared.spec.clone(), self.disk_story());
+        let places = self.slots.into_iter().map(|slot| slot.place.into_stories()).collect();
+        copy::sum_up(&spec, Stories { places, disk, ..Stories::default() })
+    }
+
+    fn disk_story(&mut self) -> Option<DiskStory> {
+        self.disk.take().map(|disk| match disk {
+            DiskEnd::Over(story) => story,
+            _ => DiskStory::default(),
+        })
+    }
+
+    fn drive(&mut self, mut meddle: impl FnMut(&mut World)) {
+        while !self.is_over() {
+            assert!(self.now() < Tick(HANGS_AFTER_NS), "it hangs in {:?}", self.phase());
+            meddle(self);
+            self.turn();
+        }
     }
 
     fn is_over(&self) -> bool {
