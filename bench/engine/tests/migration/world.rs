@@ -51,8 +51,13 @@ impl SimHost {
         let speed = 1.0 - f64::from(self.throttle_percent) / 100.0;
         self.ran_ns += now.ns_since(self.last) as f64 * speed;
         self.last = now;
-        let Some(guest) = self.guest.as_mut().filter(|_| self.running) else { return };
-        for _ in 0..guest.due(self.ran_ns as u64) {
+        let due = self.guest.as_ref().map_or(0, |guest| guest.due(self.ran_ns as u64));
+        self.write(if self.running { due } else { 0 });
+    }
+
+    fn write(&mut self, writes: u64) {
+        let Some(guest) = &mut self.guest else { return };
+        for _ in 0..writes {
             let page = guest.next_page();
             let bits = self.random.bits();
             self.region.store_word(page * PAGE_BYTES + (bits & 511) * 8, bits | 1).unwrap();
@@ -78,6 +83,8 @@ impl Machine for SimHost {
     fn stop(&mut self) {
         if self.running {
             self.run();
+            // A real guest writes between the last look at its pages and its stop.
+            self.write(3);
             self.stops.push(self.clock.now());
         }
         self.running = false;
