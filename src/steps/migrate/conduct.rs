@@ -14,27 +14,20 @@ use pathproof_engine::migrate::copy::{
 };
 use pathproof_model::units::Bytes;
 use pathproof_model::{ErrorKind, Half, StepError};
+use serde_json::json;
 
-use super::lanes::{self, Around, LaneEnd, SourceSide};
+use super::lanes::{self, Around, CONNECT, LaneEnd, News, SourceSide};
 use super::machine::Host;
 use super::prepare::Ready;
+use super::spec::as_traffic;
 use super::{memory, merge};
 use crate::budget::out_of_time;
 use crate::session::Received;
-use crate::steps::{Context, End};
+use crate::steps::traffic::{multi, proof};
+use crate::steps::{Context, End, Prepared, failed};
 
-/// How long a lane may take to connect.
-pub const CONNECT: Duration = Duration::from_secs(8);
 /// How often the coordinator looks around.
 const LOOK_NS: u64 = 10_000_000;
-
-/// What threads tell the coordinator before the start.
-pub enum News {
-    /// One more of the things waited for is ready.
-    Ready,
-    /// One of them cannot be.
-    Failed(StepError),
-}
 
 /// One lane's thread, as its place sees it.
 struct Worker {
@@ -42,8 +35,43 @@ struct Worker {
     reports: mpsc::Receiver<Result<Report, CopyError>>,
 }
 
+impl Prepared for Ready {
+    fn offers(&self) -> Vec<Offer> {
+        self.slots.iter().flat_map(|s| &s.lanes).chain(&self.disk_lane).map(|l| l.prepared.offer()).collect()
+    }
+
+    fn paths(&self) -> Vec<u32> {
+        self.stripe.as_ref().map(multi::Plan::leads_to).unwrap_or_default()
+    }
+
+    fn run(mut self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+        let count = self.slots.iter().flat_map(|s| &s.lanes).chain(&self.disk_lane).count();
+        if peer.len() != count {
+            let message = format!("the peer offered {} lanes and {count} were planned", peer.len());
+            let error = StepError { kind: ErrorKind::Protocol, message };
+            context.channel.fail(&error);
+            return failed(error);
+        }
+        let (end, traffic) = (self.end, as_traffic(&self.spec));
+        let before = proof::Before::take(&traffic);
+        let watch = self.stripe.take().map(multi::Watch::begin);
+        let mut half = match end {
+            End::Client => run_source(*self, context, peer),
+            End::Server => run_destination(*self, context, peer),
+        };
+        let story = std::mem::take(&mut half.detail);
+        before.attach(&mut half, end.name());
+        let rdma = std::mem::take(&mut half.detail);
+        if let Some(watch) = watch {
+            watch.end(end, &mut half);
+        }
+        half.detail = json!({ "story": story, "rdma": rdma, "nics": half.detail });
+        half
+    }
+}
+
 /// The source's half.
-pub fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
     let began = context.clock.now();
     let Ready {
         spec,
@@ -210,7 +238,7 @@ fn conduct(
 }
 
 /// The destination's half.
-pub fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
     let Ready { spec, slots, disk_lane, overhead_bytes, .. } = ready;
     let memory = spec.memory_bytes.saturating_mul(slots.len() as u64);
     let pages = spec.memory_bytes / PAGE_BYTES;

@@ -15,15 +15,24 @@ use pathproof_engine::migrate::copy::{
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{ErrorKind, LaneResult, StepError};
 
-use super::conduct::{CONNECT, News};
 use super::disk::Disk;
 use crate::clock::RealClock;
 use crate::host::load::Waiting;
 use crate::steps::meter::ThreadMeter;
 use crate::steps::{End, not_connected, step_error};
 
+/// How long a lane may take to connect.
+pub const CONNECT: Duration = Duration::from_secs(8);
 /// Longest wait in a lane, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);
+
+/// What threads tell the coordinator before the start.
+pub enum News {
+    /// One more of the things waited for is ready.
+    Ready,
+    /// One of them cannot be.
+    Failed(StepError),
+}
 
 /// A lane whose peer is not known yet, and its memory.
 pub struct LaneUnconnected {

@@ -2,23 +2,21 @@
 
 use std::sync::Arc;
 
-use pathproof_api::{Access, Clock, Framing, LaneSpec, Offer, Pages, Region, RegionError, Role};
+use pathproof_api::{Access, Clock, Framing, LaneSpec, Pages, Region, RegionError, Role};
 use pathproof_engine::migrate::copy::{
     DEPTH, Fault, MESSAGE_BYTES, Tracker, blocks, check, fault_of, policy_of, tracker_of, wire,
 };
 use pathproof_engine::migrate::{PAGE_BYTES, Pattern, Policy};
 use pathproof_model::units::Bytes;
-use pathproof_model::{ErrorKind, Half, MigrateSpec, StepError};
-use serde_json::json;
+use pathproof_model::{ErrorKind, MigrateSpec, StepError};
 
-use super::conduct::{run_destination, run_source};
 use super::cost::message_bytes;
 use super::disk::Disk;
 use super::lanes::LaneUnconnected;
 use super::memory;
 use super::spec::{as_traffic, pattern_of, spec_of};
-use crate::steps::traffic::{multi, proof, verbs};
-use crate::steps::{Context, End, Prepared, Setup, failed, step_error};
+use crate::steps::traffic::{multi, verbs};
+use crate::steps::{End, Setup, step_error};
 
 /// One guest's memory with its lanes, none of them connected yet.
 pub struct SlotParts {
@@ -177,39 +175,4 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
         overhead_bytes,
         prepared_ns: began.now().0,
     })
-}
-
-impl Prepared for Ready {
-    fn offers(&self) -> Vec<Offer> {
-        self.slots.iter().flat_map(|s| &s.lanes).chain(&self.disk_lane).map(|l| l.prepared.offer()).collect()
-    }
-
-    fn paths(&self) -> Vec<u32> {
-        self.stripe.as_ref().map(multi::Plan::leads_to).unwrap_or_default()
-    }
-
-    fn run(mut self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-        let count = self.slots.iter().flat_map(|s| &s.lanes).chain(&self.disk_lane).count();
-        if peer.len() != count {
-            let message = format!("the peer offered {} lanes and {count} were planned", peer.len());
-            let error = StepError { kind: ErrorKind::Protocol, message };
-            context.channel.fail(&error);
-            return failed(error);
-        }
-        let (end, traffic) = (self.end, as_traffic(&self.spec));
-        let before = proof::Before::take(&traffic);
-        let watch = self.stripe.take().map(multi::Watch::begin);
-        let mut half = match end {
-            End::Client => run_source(*self, context, peer),
-            End::Server => run_destination(*self, context, peer),
-        };
-        let story = std::mem::take(&mut half.detail);
-        before.attach(&mut half, end.name());
-        let rdma = std::mem::take(&mut half.detail);
-        if let Some(watch) = watch {
-            watch.end(end, &mut half);
-        }
-        half.detail = json!({ "story": story, "rdma": rdma, "nics": half.detail });
-        half
-    }
 }
