@@ -41,3 +41,18 @@ pub fn cost(spec: &MigrateSpec, paths: usize) -> Cost {
         message_bytes: spec.chunk_bytes.into(),
     }
 }
+
+/// A hash and a version of each block of the disk.
+pub fn disk_bytes(spec: &MigrateSpec) -> u64 {
+    spec.disk.as_ref().map_or(0, |disk| blocks(disk.bytes) * 24)
+}
+
+/// Memory taken at an end beyond the guests' own: bitmaps (the log, the harvest, the round), message slots, and hashes
+/// under way.
+pub fn overhead_bytes(spec: &MigrateSpec) -> u64 {
+    let bitmap = spec.memory_bytes / PAGE_BYTES / 8;
+    let per_lane = MESSAGE_BYTES + 4 * u64::from(wire::SLOT_BYTES);
+    let places = u64::from(spec.parallel.min(spec.guests));
+    let of_guests = places * (4 * bitmap + u64::from(spec.lanes) * per_lane + PAGE_BYTES);
+    of_guests + spec.disk.as_ref().map_or(0, |_| disk_bytes(spec) + per_lane)
+}

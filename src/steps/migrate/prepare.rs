@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use pathproof_api::{Access, Clock, Framing, LaneSpec, Pages, Region, RegionError, Role};
 use pathproof_engine::migrate::copy::{
-    DEPTH, Fault, MESSAGE_BYTES, Tracker, blocks, check, fault_of, policy_of, tracker_of, wire,
+    DEPTH, Fault, MESSAGE_BYTES, Tracker, check, fault_of, policy_of, tracker_of,
 };
 use pathproof_engine::migrate::{PAGE_BYTES, Pattern, Policy};
 use pathproof_model::units::Bytes;
 use pathproof_model::{ErrorKind, MigrateSpec, StepError};
 
-use super::cost::message_bytes;
+use super::cost::{disk_bytes, message_bytes, overhead_bytes};
 use super::disk::Disk;
 use super::lanes::LaneUnconnected;
 use super::memory;
@@ -68,9 +68,6 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
     let began = crate::clock::RealClock::new();
     let mut spec = spec_of(setup.spec)?.clone();
     check(&spec)?;
-    let here = &setup.session.environment;
-    let there = &setup.session.peer_environment;
-    let same_host = setup.session.peer.ip() == setup.session.local.ip();
     spec.memory_bytes = memory_bytes(setup)?;
     let spec = &spec;
     let (policy, tracker) = (policy_of(spec)?, tracker_of(spec)?);
@@ -84,21 +81,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
     let fault = fault_of(spec)?;
     let session = setup.session;
     let slots = spec.parallel.min(spec.guests);
-    let memory = spec.memory_bytes.saturating_mul(u64::from(slots));
-    // A hash and a version of each block of the disk.
-    let disk_bytes = spec.disk.as_ref().map_or(0, |d| blocks(d.bytes) * 24);
-    let memory = memory.saturating_add(disk_bytes);
-    memory::check_room(memory, here, there, same_host)?;
-    if memory > session.limits.memory_bytes {
-        return Err(StepError {
-            kind: ErrorKind::Refused,
-            message: format!(
-                "the rehearsal needs {} at the peer, whose limit is {}; start it with --limits memory=SIZE or ask for less",
-                Bytes(memory),
-                Bytes(session.limits.memory_bytes)
-            ),
-        });
-    }
+    check_memory(setup, spec)?;
     if tracker == Tracker::PagemapScan && session.end == End::Client {
         pathproof_api::PagemapScan::self_test()
             .map_err(|message| StepError { kind: ErrorKind::Unsupported, message })?;
@@ -156,11 +139,6 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
         _ => None,
     };
     let disk_lane = spec.disk.as_ref().map(|_| make_lane(slots * spec.lanes, None)).transpose()?;
-    // Bitmaps (the log, the harvest, the round), message slots, and hashes under way.
-    let bitmap = spec.memory_bytes / PAGE_BYTES / 8;
-    let per_lane = MESSAGE_BYTES + 4 * u64::from(wire::SLOT_BYTES);
-    let of_guests = u64::from(slots) * (4 * bitmap + u64::from(spec.lanes) * per_lane + PAGE_BYTES);
-    let overhead_bytes = of_guests + spec.disk.as_ref().map_or(0, |_| disk_bytes + per_lane);
     Ok(Ready {
         end: session.end,
         spec: spec.clone(),
@@ -172,7 +150,28 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
         disk_lane,
         disk,
         stripe,
-        overhead_bytes,
+        overhead_bytes: overhead_bytes(spec),
         prepared_ns: began.now().0,
+    })
+}
+
+/// Refuses a rehearsal for which either host, or what the peer grants, has no room.
+fn check_memory(setup: &Setup<'_>, spec: &MigrateSpec) -> Result<(), StepError> {
+    let session = setup.session;
+    let places = u64::from(spec.parallel.min(spec.guests));
+    let needed = spec.memory_bytes.saturating_mul(places).saturating_add(disk_bytes(spec));
+    let same_host = session.peer.ip() == session.local.ip();
+    memory::check_room(needed, &session.environment, &session.peer_environment, same_host)?;
+    let limit = session.limits.memory_bytes;
+    if needed <= limit {
+        return Ok(());
+    }
+    Err(StepError {
+        kind: ErrorKind::Refused,
+        message: format!(
+            "the rehearsal needs {} at the peer, whose limit is {}; start it with --limits memory=SIZE or ask for less",
+            Bytes(needed),
+            Bytes(limit)
+        ),
     })
 }
