@@ -389,7 +389,7 @@ impl Turns<'_> {
         };
         let name = runner.name(spec);
         let blank = Step {
-            over: spec.traffic().map(|t| t.over.clone()),
+            over: spec.over().map(Into::into),
             direction: spec.traffic().map(|t| t.direction),
             spec: Some(spec.clone()),
             started_ns: started.0,

@@ -13,7 +13,7 @@ use pathproof_model::{
     StepSpec, TrafficSpec,
 };
 
-use crate::registry::Registry;
+use crate::registry::{Registry, manners, those_that};
 use crate::steps;
 
 /// Most operations outstanding on a lane.
@@ -93,7 +93,7 @@ fn lanes(
     here: &Environment,
 ) -> Result<()> {
     let mut known: Vec<LaneOption> = registry.get(over)?.options();
-    if over == "multi" {
+    if manners(over).several_nics {
         known.extend(steps::stripe_options(kind));
     }
     let given = options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -156,15 +156,17 @@ fn traffic(kind: StepKind, spec: &TrafficSpec) -> Result<()> {
     if spec.verify && spec.discard {
         bail!("--discard throws away the bytes that --verify is to look at; leave one of them out");
     }
-    if spec.over != "tcp" && spec.discard {
-        bail!("--discard is for --over tcp; {} places what it receives", spec.over);
+    let manners = manners(&spec.over);
+    if spec.discard && !manners.discard_receive {
+        let takes = those_that(|m| m.discard_receive);
+        bail!("--discard is for --over {takes}; {} places what it receives", spec.over);
     }
-    if spec.over == "multi" && spec.zero_copy {
-        bail!("--zero-copy is not for --over multi, which keeps messages until the peer has them");
+    if spec.zero_copy && !manners.zero_copy_send {
+        bail!("--zero-copy is not for --over {}, which keeps messages until the peer has them", spec.over);
     }
     if let Some(segment) = spec.max_segment_bytes {
-        if spec.over == "rdma" {
-            bail!("--max-segment is for TCP; over rdma use --option path_mtu=BYTES");
+        if !manners.segments {
+            bail!("--max-segment is for TCP; over {} use --option path_mtu=BYTES", spec.over);
         }
         if !SEGMENT_BYTES.contains(&segment) {
             let (least, most) = (SEGMENT_BYTES.start(), SEGMENT_BYTES.end());

@@ -2,12 +2,51 @@
 
 use std::sync::Arc;
 
-use pathproof_api::{Transport, TransportError};
+use pathproof_api::{Manners, Transport, TransportError, manners};
 use pathproof_multi::Striped;
 use pathproof_rdma::RdmaTransport;
 use pathproof_tcp::{LaneDoor, TcpTransport};
 
 use crate::clock::RealClock;
+
+/// What `--over` takes.
+pub const TRANSPORTS: [&str; 3] = [pathproof_tcp::NAME, pathproof_multi::NAME, pathproof_rdma::NAME];
+
+/// How the lanes of each behave, in the same order.
+static MANNERS: [&Manners; 3] =
+    [&pathproof_tcp::MANNERS, &pathproof_multi::MANNERS, &pathproof_rdma::MANNERS];
+
+/// How lanes over the transport called `name` behave. A name that no transport has, which is refused before anything comes
+/// of it, has no manners of its own.
+pub fn manners(name: &str) -> &'static Manners {
+    static NONE: Manners = Manners {
+        several_nics: false,
+        adapter: false,
+        segments: false,
+        one_sided: false,
+        zero_copy_send: false,
+        discard_receive: false,
+        receives_ahead: false,
+        places_of_their_own: true,
+        passive_outlives: false,
+        descriptor_of_its_own: false,
+        stream_depth: manners::STREAM_DEPTH,
+        memory_bytes: manners::no_memory,
+    };
+    TRANSPORTS.iter().zip(MANNERS).find(|(known, _)| **known == name).map_or(&NONE, |(_, manners)| manners)
+}
+
+/// The names of the transports of which something is true, for people.
+pub fn those_that(hold: impl Fn(&Manners) -> bool) -> String {
+    let all = TRANSPORTS.iter().zip(MANNERS).filter(|(_, manners)| hold(manners));
+    all.map(|(name, _)| *name).collect::<Vec<_>>().join(" or ")
+}
+
+/// The transport that takes all NICs where `over` takes one; itself where there is no such one.
+pub fn over_all_nics(over: &str) -> &str {
+    // Stripes go over lanes of TCP, see `Registry::new`.
+    if over == pathproof_tcp::NAME { pathproof_multi::NAME } else { over }
+}
 
 /// Every transport, and the door through which accepted data connections reach their lanes.
 #[derive(Clone)]
@@ -56,5 +95,21 @@ impl Registry {
                 self.names().join(", ")
             ))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_transport_by_its_name_is_what_it_says_itself() {
+        let registry = Registry::new();
+        assert_eq!(registry.names(), TRANSPORTS);
+        for transport in &registry.transports {
+            assert!(std::ptr::eq(transport.manners(), manners(transport.name())), "{}", transport.name());
+        }
+        assert_eq!(those_that(|m| m.several_nics), "multi");
+        assert_eq!(TRANSPORTS.map(over_all_nics), ["multi", "multi", "rdma"]);
     }
 }

@@ -344,8 +344,9 @@ fn ready(go: &Go, facts: &SessionFacts, shared: &Shared) -> Result<(Vec<Offer>, 
     let cost = runner.cost(&spec, go.paths.len());
     grant::fits(&cost, &facts.limits).map_err(grant::refused)?;
     let memory = shared.memory.reserve(cost.memory_bytes)?;
-    if let Some(device) = &shared.settings.device {
-        spec.choose_device(device);
+    let by_adapter = spec.over().is_some_and(|over| crate::registry::manners(over).adapter);
+    if let (Some(device), true, Some(options)) = (&shared.settings.device, by_adapter, spec.options_mut()) {
+        options.insert("device".into(), device.clone());
     }
     let setup =
         Setup { step: go.step, spec: &spec, paths: &go.paths, session: facts, registry: &shared.registry };

@@ -32,7 +32,7 @@ use pathproof_model::units::Bytes;
 use crate::budget::out_of_time;
 use crate::channels::Way;
 use crate::clock::RealClock;
-use crate::registry::Registry;
+use crate::registry::{Registry, manners};
 use crate::session::Channel;
 
 /// Which end of the session this is.
@@ -111,7 +111,8 @@ impl SessionFacts {
     /// Whether the session outlives the path of its connection: it is about several NICs, and there is another
     /// way between the hosts. Both ends come to the same answer.
     pub fn outlives_its_path(&self, steps: &[StepSpec]) -> bool {
-        steps.iter().any(|step| step.over() == Some("multi")) && !self.other_ways().is_empty()
+        steps.iter().filter_map(StepSpec::over).any(|over| manners(over).several_nics)
+            && !self.other_ways().is_empty()
     }
 
     /// The ways between the hosts other than the one that the session began on.

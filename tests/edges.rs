@@ -231,3 +231,47 @@ fn the_core_has_no_clock_socket_thread_or_print() {
     }
     assert!(sources > 20, "only {sources} files were looked at");
 }
+
+/// Every Rust source below `folders`, its tests cut off, with its path from here.
+fn code_below(folders: &[&str]) -> Vec<(String, String)> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<_> = folders.iter().map(|folder| root.join(folder)).collect();
+    let mut found = vec![];
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
+            continue;
+        }
+        let name = path.strip_prefix(root).unwrap().to_str().expect("our names are text").to_owned();
+        let of_tests = name.contains("/tests") || name.ends_with("/long.rs");
+        if name.ends_with(".rs") && !of_tests {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.push((name, text.split("#[cfg(test)]").next().unwrap().to_owned()));
+        }
+    }
+    assert!(found.len() > 60, "only {} files were looked at", found.len());
+    found
+}
+
+/// What a transport's name would decide, its manners do (`transports/api/src/manners.rs`): a new transport answers each
+/// question, and none is answered for it by a comparison that does not know it.
+#[test]
+fn no_code_but_a_transports_own_knows_its_name() {
+    /// Where such a word stands for something else, or is the one list that there has to be.
+    const ELSEWHERE: [(&str, &str); 5] = [
+        ("bench/model/src/plan.rs", "the default of --over"),
+        ("bench/model/src/request.rs", "the closed list of what may cross"),
+        ("bench/engine/src/channels/candidates.rs", "a class of NICs"),
+        ("bench/report/src/text/channels.rs", "a class of NICs"),
+        ("src/steps/migrate", "a part of a half, by name"),
+    ];
+    for (name, code) in code_below(&["src", "bench"]) {
+        if ELSEWHERE.iter().any(|(known, _)| name.starts_with(known)) {
+            continue;
+        }
+        for transport in ["tcp", "multi", "rdma", "sim"] {
+            let literal = format!("\"{transport}\"");
+            assert!(!code.contains(&literal), "{name} has {literal}; ask for manners instead");
+        }
+    }
+}

@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{Direction, Plan, RequestLoad, StepKind, StepSpec, TrafficSpec};
 
 use super::client::ClientArgs;
 use super::run::ClientRun;
-use super::values::TRANSPORTS;
+use crate::registry::{TRANSPORTS, manners, those_that};
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -43,7 +44,7 @@ pub struct TrafficArgs {
     #[command(flatten)]
     pub client: ClientArgs,
     /// Transport.
-    #[arg(long, default_value = "tcp", value_parser = TRANSPORTS)]
+    #[arg(long, default_value = DEFAULT_OVER, value_parser = TRANSPORTS)]
     pub over: String,
     /// Lanes (connections or queue pairs), each with its own thread.
     #[arg(long, default_value_t = 1)]
@@ -153,9 +154,6 @@ impl From<Way> for Direction {
     }
 }
 
-/// Messages outstanding on a stripe: every NIC needs enough under way to stay busy while another is slow.
-pub const STRIPE_DEPTH: u32 = 32;
-
 /// Runs the command.
 pub fn run(args: BenchArgs) -> Result<u8> {
     let (kind, mut args) = match args.what {
@@ -245,11 +243,15 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
             _ => bail!("--rate has no meaning for pingpong, whose load is closed; use bench request"),
         }
     }
+    let manners = manners(&spec.over);
+    let several = kind == StepKind::Stream && manners.several_nics;
+    let adapters = || those_that(|m| m.adapter);
+    let stripes = || those_that(|m| m.several_nics);
     let closed = kind == StepKind::Request && spec.load == RequestLoad::Closed;
     spec.depth = args.depth.unwrap_or(match kind {
         StepKind::Request if closed => 1,
         StepKind::Request => 64,
-        StepKind::Stream if spec.over == "multi" => STRIPE_DEPTH,
+        StepKind::Stream => manners.stream_depth,
         _ => 8,
     });
     if !(1..=4096).contains(&spec.depth) {
@@ -268,29 +270,29 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         bail!("--verify is for stream");
     }
     if args.singles {
-        if kind != StepKind::Stream || spec.over != "multi" {
-            bail!("--singles is for bench stream --over multi, which uses several NICs");
+        if !several {
+            bail!("--singles is for bench stream --over {}, which uses several NICs", stripes());
         }
         spec.options.insert("singles".into(), "yes".into());
     }
     if args.watch_links {
-        if kind != StepKind::Stream || spec.over != "multi" {
-            bail!("--watch-links is for bench stream --over multi, which can go on without a NIC");
+        if !several {
+            bail!("--watch-links is for bench stream --over {}, which can go on without a NIC", stripes());
         }
         spec.verify = true;
         spec.options.insert("watch_links".into(), "yes".into());
     }
     if !args.fail.is_empty() {
-        if kind != StepKind::Stream || spec.over != "multi" {
-            bail!("--fail is for bench stream --over multi, which can go on without a NIC");
+        if !several {
+            bail!("--fail is for bench stream --over {}, which can go on without a NIC", stripes());
         }
         // What a failure did to the bytes can only be told by looking at them.
         spec.verify = true;
         spec.options.insert("fail".into(), args.fail.join("+"));
     }
     if let Some(registration) = args.registration {
-        if spec.over != "rdma" {
-            bail!("--registration is for --over rdma; {} registers no memory", spec.over);
+        if !manners.adapter {
+            bail!("--registration is for --over {}; {} registers no memory", adapters(), spec.over);
         }
         let name = match registration {
             Registration::UpFront => "up-front",
@@ -300,8 +302,8 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         spec.options.insert("registration".into(), name.into());
     }
     if let Some(device) = &args.device {
-        if spec.over != "rdma" {
-            bail!("--device is for --over rdma; {} goes where the route leads", spec.over);
+        if !manners.adapter {
+            bail!("--device is for --over {}; {} goes where the route leads", adapters(), spec.over);
         }
         spec.options.insert("device".into(), device.clone());
     }

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, MigrateSpec, MtuSpec, Plan, ReachSpec, StepSpec, TrafficSpec};
 
 use super::client::ClientArgs;
 use super::run::ClientRun;
-use super::values::{TRANSPORTS, ip_mtu};
+use super::values::ip_mtu;
 use crate::input;
+use crate::registry::{TRANSPORTS, manners};
 
 /// How it is called.
 pub const USAGE: &str = "pathproof check [OPTIONS] <PEER | --self>";
@@ -40,7 +42,7 @@ pub struct CheckArgs {
     #[arg(long)]
     pub thorough: bool,
     /// Transport.
-    #[arg(long, default_value = "tcp", value_parser = TRANSPORTS)]
+    #[arg(long, default_value = DEFAULT_OVER, value_parser = TRANSPORTS)]
     pub over: String,
     /// Goodput that each direction must reach. Without it the rate is held against the link speed, where that is known.
     #[arg(long, value_name = "RATE")]
@@ -118,14 +120,13 @@ pub fn plan(depth: Depth, over: &str, expect_ip_mtu_bytes: Option<u32>, seed: u6
         Depth::Thorough => (20_000, 4096),
     };
     let base = TrafficSpec { over: over.into(), ..TrafficSpec::default() };
-    let several = over == "multi";
+    let manners = manners(over);
+    let several = manners.several_nics;
     let stream = |direction, lanes| {
         let mut spec = TrafficSpec { direction, lanes, time_ns: stream_ms * MS, ..base.clone() };
-        if several {
-            spec.depth = super::bench::STRIPE_DEPTH;
-            if lanes == 1 && (direction == Direction::Out || depth != Depth::Quick) {
-                spec.options.insert("singles".into(), "yes".into());
-            }
+        spec.depth = manners.stream_depth;
+        if several && lanes == 1 && (direction == Direction::Out || depth != Depth::Quick) {
+            spec.options.insert("singles".into(), "yes".into());
         }
         StepSpec::Stream(spec)
     };

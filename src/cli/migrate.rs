@@ -9,11 +9,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use pathproof_model::migrate::DiskSpec;
+use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{MigrateSpec, Plan, StepSpec};
 
 use super::client::ClientArgs;
 use super::run::{ClientRun, Format};
+use crate::registry::{TRANSPORTS, over_all_nics};
 use crate::terminal;
 
 /// `migrate`.
@@ -23,7 +25,7 @@ pub struct MigrateArgs {
     #[command(flatten)]
     pub client: ClientArgs,
     /// Transport.
-    #[arg(long, default_value = "tcp", value_parser = super::values::TRANSPORTS)]
+    #[arg(long, default_value = DEFAULT_OVER, value_parser = TRANSPORTS)]
     pub over: String,
     /// Memory of one guest.
     #[arg(long, default_value = "1GiB")]
@@ -180,7 +182,7 @@ fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
     }
     // SMB takes all NICs; RDMA is its other form.
     let over = match args.performance {
-        Performance::Smb if args.over == "tcp" => "multi".into(),
+        Performance::Smb => over_all_nics(&args.over).into(),
         _ => args.over.clone(),
     };
     let mut spec = MigrateSpec {

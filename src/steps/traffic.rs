@@ -32,6 +32,7 @@ use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
 use super::{Context, Cost, End, Prepared, Runner, Setup, not_connected, step_error};
 use crate::budget::out_of_time;
 use crate::clock::RealClock;
+use crate::registry::manners;
 use crate::session::Received;
 use lane::{LaneJob, LaneOutcome, Part};
 
@@ -226,12 +227,9 @@ impl Runner for Traffic {
         // The bytes that should have come, and room to make them.
         let verified = if traffic.verify { message_bytes.saturating_mul(2) } else { 0 };
         let operations = lane::operations(spec.kind(), traffic);
-        let striped = match traffic.over.as_str() {
-            "multi" => pathproof_multi::memory_bytes(operations, message_bytes, paths),
-            _ => 0,
-        };
+        let kept = (manners(&traffic.over).memory_bytes)(operations, message_bytes, paths);
         let queues = u64::from(operations) * OPERATION_BYTES;
-        let each = [region, verified, striped, queues].into_iter().fold(LANE_BYTES, u64::saturating_add);
+        let each = [region, verified, kept, queues].into_iter().fold(LANE_BYTES, u64::saturating_add);
         Cost { memory_bytes: each.saturating_mul(lanes), lanes, time_ns: traffic.length_ns(), message_bytes }
     }
 
@@ -306,7 +304,7 @@ fn lane_spec(
         token: session.token(step, index),
         remote: (session.end == End::Client).then_some(session.peer),
         // The address that the client reached is the one whose RDMA device it means.
-        local: (session.end == End::Server && spec.over == "rdma").then(|| session.local.ip()),
+        local: (session.end == End::Server && manners(&spec.over).adapter).then(|| session.local.ip()),
         framing: Framing::Raw,
         // A lane has sends and receives outstanding; each direction has its own depth.
         depth: lane::operations(kind, spec),

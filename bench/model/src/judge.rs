@@ -118,7 +118,7 @@ fn is_about(doc: &ResultDoc, command: &str) -> bool {
 
 /// What a step is about, in the name that programs match on.
 pub fn subject(step: &Step) -> String {
-    let over = step.over.as_deref().unwrap_or("tcp");
+    let over = step.over.as_deref().unwrap_or(crate::plan::DEFAULT_OVER);
     match step.kind {
         StepKind::Facts => "facts".into(),
         StepKind::Reach => "reach".into(),

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::migrate::MigrateSpec;
 
+/// The transport of lanes where nobody asks for another.
+pub const DEFAULT_OVER: &str = "tcp";
+
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -87,17 +90,13 @@ impl StepSpec {
         }
     }
 
-    /// Makes lanes over RDMA use `device` of this host.
-    pub fn choose_device(&mut self, device: &str) {
-        if self.over() != Some("rdma") {
-            return;
+    /// The options of its lanes, where it has lanes.
+    pub fn options_mut(&mut self) -> Option<&mut BTreeMap<String, String>> {
+        match self {
+            StepSpec::Migrate(migrate) => Some(&mut migrate.options),
+            StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&mut t.options),
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
         }
-        let options = match self {
-            StepSpec::Migrate(migrate) => &mut migrate.options,
-            StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => &mut t.options,
-            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => return,
-        };
-        options.insert("device".into(), device.into());
     }
 
     /// The transport of its lanes, where it has lanes.
@@ -203,7 +202,7 @@ impl TrafficSpec {
 impl Default for TrafficSpec {
     fn default() -> Self {
         TrafficSpec {
-            over: "tcp".into(),
+            over: DEFAULT_OVER.into(),
             direction: Direction::Out,
             lanes: 1,
             size_bytes: 128 << 10,

@@ -4,6 +4,7 @@ use pathproof_engine::migrate::PAGE_BYTES;
 use pathproof_engine::migrate::copy::{DEPTH, MESSAGE_BYTES, blocks, wire};
 use pathproof_model::MigrateSpec;
 
+use crate::registry::manners;
 use crate::steps::Cost;
 use crate::steps::cost::{LANE_BYTES, OPERATION_BYTES};
 
@@ -23,16 +24,13 @@ pub fn cost(spec: &MigrateSpec, paths: usize) -> Cost {
     // The guest, a page for staging, and bitmaps: the log, the harvest, the round and the next one.
     let bitmaps = spec.memory_bytes / PAGE_BYTES / 8 * 4;
     let guest = spec.memory_bytes.saturating_add(PAGE_BYTES).saturating_add(bitmaps);
-    let striped = match spec.over.as_str() {
-        "multi" => pathproof_multi::memory_bytes(DEPTH, message_bytes(spec).into(), paths),
-        _ => 0,
-    };
+    let kept = (manners(&spec.over).memory_bytes)(DEPTH, message_bytes(spec).into(), paths);
     let queues = u64::from(DEPTH) * OPERATION_BYTES;
     let each_lane = LANE_BYTES + MESSAGE_BYTES + queues;
     let disk = spec.disk.as_ref().map_or(0, |disk| blocks(disk.bytes).saturating_mul(BLOCK_BYTES));
     let memory_bytes = guest
         .saturating_mul(places)
-        .saturating_add(each_lane.saturating_add(striped).saturating_mul(lanes))
+        .saturating_add(each_lane.saturating_add(kept).saturating_mul(lanes))
         .saturating_add(disk);
     Cost {
         memory_bytes,

@@ -99,7 +99,8 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
             token: session.token(setup.step, index),
             remote: (session.end == End::Client).then_some(session.peer),
             // The address that the client reached is the one whose RDMA device it means.
-            local: (session.end == End::Server && spec.over == "rdma").then(|| session.local.ip()),
+            local: (session.end == End::Server && crate::registry::manners(&spec.over).adapter)
+                .then(|| session.local.ip()),
             options,
             framing: Framing::Framed,
             depth: DEPTH,

@@ -18,6 +18,7 @@ use pathproof_model::{
 };
 
 use super::notice::STALL_NS;
+use crate::registry::manners;
 use crate::steps::checksum;
 
 /// Small segments: what every IPv4 path must take (RFC 9293 §3.7.1).
@@ -68,7 +69,7 @@ impl<'a> Stall<'a> {
         let spec = step.spec.as_ref()?.traffic()?;
         let ours = step.kind == StepKind::Stream
             && step.follows_up.is_none()
-            && matches!(spec.over.as_str(), "tcp" | "multi")
+            && manners(&spec.over).segments
             && spec.max_segment_bytes.is_none();
         let interrupted = step.error.as_ref().is_some_and(|e| e.kind == ErrorKind::Interrupted);
         // A hole swallows the segments that are sent again, too: where none were, the path is only slow.
@@ -172,7 +173,8 @@ impl Probed {
             let way = path.direction == stall.direction || path.direction == Direction::Both;
             let pair = (path.local_address, path.remote_address);
             // A stripe stalls only when all its paths do, so all of them are in question.
-            way && (stall.spec.over == "multi" || stall.between.is_some_and(|between| between == pair))
+            way && (manners(&stall.spec.over).several_nics
+                || stall.between.is_some_and(|between| between == pair))
         };
         let paths: Vec<&MtuPath> =
             doc.steps.iter().filter_map(|s| s.detail.paths.as_ref()).flatten().filter(same).collect();

@@ -16,6 +16,7 @@ use pathproof_model::{
 
 use crate::clock::RealClock;
 use crate::host::load::Waiting;
+use crate::registry::manners;
 use crate::steps::cost::rounded_up;
 use crate::steps::meter::ThreadMeter;
 use crate::steps::{End, step_error};
@@ -74,10 +75,10 @@ pub struct Layout {
     slots: u64,
 }
 
-/// Receives that this part keeps posted over RDMA; `None` where it posts them as its messages come and go. Verified
+/// Receives that this part keeps posted where a message must find one; `None` where it posts them as its messages come and go. Verified
 /// bytes must lie apart, so there are no more receives than slots.
 fn receives(part: Part, spec: &TrafficSpec) -> Option<u32> {
-    let plain = spec.over == "rdma" && super::verbs::verb(spec) == Ok(Verb::Send);
+    let plain = manners(&spec.over).receives_ahead && super::verbs::verb(spec) == Ok(Verb::Send);
     match part {
         Part::PingPong | Part::Echo if plain => Some(RECEIVES_AHEAD),
         Part::StreamReceive if plain && !spec.verify => {
@@ -102,7 +103,7 @@ impl Layout {
     pub fn of(kind: StepKind, spec: &TrafficSpec) -> Layout {
         let size = spec.size_bytes.max(spec.reply_bytes.unwrap_or(0));
         let stride = rounded_up(size, 64);
-        let apart = spec.verify || spec.zero_copy || !["tcp", "rdma"].contains(&spec.over.as_str());
+        let apart = spec.verify || spec.zero_copy || manners(&spec.over).places_of_their_own;
         let slots = match kind {
             StepKind::Pingpong => 1,
             _ if apart => u64::from(spec.depth),
@@ -361,8 +362,8 @@ pub fn run(
     // A run with little time to spare does not spend it on what is still under way.
     let grace_ns = (super::GRACE_NS + linger_ns).min(until.ns_since(finish) / 8);
     let hard = finish.plus_ns(grace_ns);
-    // Over RDMA a passive end outlives the active one, so a peer that does not answer is never just gone home.
-    let outlived = job.part.is_active() && spec.over == "rdma";
+    // Who is outlived by the passive end never finds it just gone home.
+    let outlived = job.part.is_active() && manners(&spec.over).passive_outlives;
     let may_be_left = if outlived { Tick(u64::MAX) } else { window.end };
     let depth = match receives(job.part, spec) {
         Some(receives) if job.part == Part::StreamReceive => receives,
@@ -374,7 +375,7 @@ pub fn run(
     let mut driver = Driver::new(work, clock.clone(), ThreadMeter, recorder, depth);
     let limits = Limits { may_be_left, hard, stop, ending, cut: AtomicBool::new(false) };
     // The shortest exchanges are worth a thread of their own.
-    let (ended_by, waited) = if kind == StepKind::Pingpong && spec.over == "tcp" {
+    let (ended_by, waited) = if kind == StepKind::Pingpong && manners(&spec.over).descriptor_of_its_own {
         drive_apart(&mut driver, &mut *lane, &limits, &clock)
     } else {
         drive(&mut driver, &mut *lane, &limits, WAIT)
@@ -443,7 +444,7 @@ pub fn run(
             result.chosen = stats.chosen;
             result.chosen.extend(job.memory.clone().map(|words| ("memory".into(), words)));
             result.counters.extend(stats.counters);
-            if spec.over == "multi" {
+            if manners(&spec.over).several_nics {
                 // A stripe of one path is the inner lane itself, which knows of no paths.
                 let last = stats.last;
                 for (name, bytes) in

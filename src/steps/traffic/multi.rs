@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::RealClock;
 use crate::guardian::Guardian;
 use crate::host::{NicBytes, nic_bytes};
+use crate::registry::manners;
 use crate::steps::{End, SessionFacts};
 
 /// The interface of a machine that talks to itself.
@@ -96,7 +97,7 @@ pub fn plan(
     session: &SessionFacts,
     towards: &[u32],
 ) -> Result<Option<Plan>, StepError> {
-    if over != "multi" {
+    if !manners(over).several_nics {
         return Ok(None);
     }
     let mut options = options.clone();

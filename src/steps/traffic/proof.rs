@@ -11,6 +11,8 @@ use pathproof_model::{
 use pathproof_rdma::proof::{Snapshot, Trouble, trouble};
 use pathproof_rdma::{Fabric, Sysfs};
 
+use crate::registry::manners;
+
 /// What TCP below an iWARP lane is given to send what it still holds.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -20,7 +22,7 @@ pub struct Before(Option<Snapshot>);
 impl Before {
     /// Reads the counters if this step goes over RDMA.
     pub fn take(spec: &TrafficSpec) -> Before {
-        Before((spec.over == "rdma").then(|| Snapshot::take(&Sysfs::default())))
+        Before(manners(&spec.over).adapter.then(|| Snapshot::take(&Sysfs::default())))
     }
 
     /// Reads them again and puts this end's evidence into its half.
@@ -82,7 +84,7 @@ fn blank(lane: &LaneResult, end: &str, device: &str, port: u8) -> RdmaEnd {
 
 /// The step's proof from both halves.
 pub fn merge(spec: &TrafficSpec, step: &mut Step, client: &Half, server: &Half) {
-    if spec.over != "rdma" {
+    if !manners(&spec.over).adapter {
         return;
     }
     let of = |half: &Half| serde_json::from_value::<Vec<RdmaEnd>>(half.detail.clone()).unwrap_or_default();

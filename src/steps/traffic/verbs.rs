@@ -9,6 +9,8 @@ use pathproof_engine::workload::{
 };
 use pathproof_model::{StepKind, TrafficSpec};
 
+use crate::registry::{manners, those_that};
+
 use super::lane::{LaneJob, Part};
 use super::{End, invalid};
 use pathproof_model::StepError;
@@ -39,7 +41,7 @@ pub fn check(kind: StepKind, spec: &TrafficSpec, caps: &LaneCaps) -> Result<(), 
 
 fn no_such_verb(spec: &TrafficSpec) -> StepError {
     let verb = spec.verb.as_deref().unwrap_or_default();
-    invalid(format!("{} has no --verb {verb}; use --over rdma", spec.over))
+    invalid(format!("{} has no --verb {verb}; use --over {}", spec.over, those_that(|m| m.one_sided)))
 }
 
 /// Refuses what can be refused without looking at any device.
@@ -48,7 +50,7 @@ pub fn check_spec(kind: StepKind, spec: &TrafficSpec) -> Result<(), StepError> {
     if verb == Verb::Send {
         return Ok(());
     }
-    if spec.over != "rdma" {
+    if !manners(&spec.over).one_sided {
         return Err(no_such_verb(spec));
     }
     match (kind, verb) {

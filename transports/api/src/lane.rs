@@ -11,12 +11,14 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{LaneOption, Region, TransportError};
+use crate::{LaneOption, Manners, Region, TransportError};
 
 /// A registry entry; holds no per-run state.
 pub trait Transport: Send + Sync {
     /// The name that `--over` takes and that results carry (`tcp`, `multi`, `rdma`, `sim`).
     fn name(&self) -> &'static str;
+    /// How its lanes behave, on any host.
+    fn manners(&self) -> &'static Manners;
     /// The options that its lanes take, in [`LaneSpec::options`]; all others are refused.
     fn options(&self) -> Vec<LaneOption> {
         Vec::new()
@@ -353,14 +355,6 @@ pub struct LaneCaps {
     pub depth_max: u32,
     /// Largest message in bytes.
     pub message_bytes_max: u32,
-    /// Largest message that can travel inside the work request, in bytes; 0 when there is no such thing.
-    pub inline_bytes_max: u32,
-    /// Whether `SendMode::ZeroCopy` is possible.
-    pub zero_copy_send: bool,
-    /// Whether `ReceiveMode::Discard` is possible.
-    pub discard_receive: bool,
-    /// Most lanes that one step may have over this transport.
-    pub lanes_max: u32,
 }
 
 impl LaneCaps {
@@ -371,10 +365,6 @@ impl LaneCaps {
             verbs: vec![Verb::Send, Verb::Recv],
             depth_max: 1024,
             message_bytes_max: 64 << 20,
-            inline_bytes_max: 0,
-            zero_copy_send: false,
-            discard_receive: false,
-            lanes_max: 256,
         }
     }
 

@@ -15,6 +15,7 @@ pub mod error;
 pub mod errqueue;
 pub mod ethtool;
 pub mod lane;
+pub mod manners;
 pub mod option;
 pub mod os;
 pub mod pages;
@@ -30,5 +31,6 @@ pub use lane::{
     Op, PreparedLane, Readiness, ReceiveMode, RegionId, Role, SendMode, SendReports, Stopper, Transport,
     Verb, Wait, WaitMode,
 };
+pub use manners::Manners;
 pub use option::{LaneOption, Takes, check_options};
 pub use region::{Pages, Region, RegionError};

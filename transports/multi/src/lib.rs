@@ -31,10 +31,32 @@ mod story;
 use std::sync::Arc;
 
 use pathproof_api::{
-    Clock, LaneCaps, LaneOption, LaneSpec, PreparedLane, Role, Transport, TransportError, Verb,
+    Clock, LaneCaps, LaneOption, LaneSpec, Manners, PreparedLane, Role, Transport, TransportError, Verb,
 };
 
 pub use plan::{PATHS_MAX, PathSpec, Plan, Share};
+
+/// What `--over` takes.
+pub const NAME: &str = "multi";
+
+/// How its lanes behave, over inner lanes of TCP.
+pub static MANNERS: Manners = Manners {
+    several_nics: true,
+    adapter: false,
+    segments: true,
+    one_sided: false,
+    // Messages are kept until the peer has them.
+    zero_copy_send: false,
+    discard_receive: false,
+    receives_ahead: false,
+    // Messages on different paths come in any order, and go again when a path dies.
+    places_of_their_own: true,
+    passive_outlives: false,
+    descriptor_of_its_own: false,
+    // Every NIC needs enough under way to stay busy while another is slow.
+    stream_depth: 32,
+    memory_bytes,
+};
 
 /// The registry entry for stripes over one inner transport.
 pub struct Striped {
@@ -51,7 +73,11 @@ impl Striped {
 
 impl Transport for Striped {
     fn name(&self) -> &'static str {
-        "multi"
+        NAME
+    }
+
+    fn manners(&self) -> &'static Manners {
+        &MANNERS
     }
 
     fn options(&self) -> Vec<LaneOption> {
@@ -87,7 +113,7 @@ pub fn memory_bytes(depth: u32, message_bytes: u64, paths: usize) -> u64 {
 
 /// What a stripe over lanes with `inner` capabilities can do.
 fn caps(inner: &LaneCaps) -> LaneCaps {
-    let mut caps = LaneCaps::two_sided("multi");
+    let mut caps = LaneCaps::two_sided(NAME);
     caps.verbs.extend([Verb::Write, Verb::WriteImmediate]);
     caps.depth_max = frame::WINDOW_MAX;
     caps.message_bytes_max = inner.message_bytes_max;

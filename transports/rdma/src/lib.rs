@@ -10,6 +10,7 @@ pub mod cm;
 mod credit;
 pub mod ffi;
 pub mod lane;
+pub mod manners;
 mod memory_window;
 pub mod offer;
 pub mod proof;
@@ -20,5 +21,6 @@ pub mod words;
 
 pub use choose::{Choice, Wishes};
 pub use lane::RdmaLane;
+pub use manners::{MANNERS, NAME};
 pub use sysfs::{DeviceInfo, Fabric, GidEntry, PortInfo, Sysfs};
 pub use transport::RdmaTransport;

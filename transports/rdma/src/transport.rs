@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use pathproof_api::{
-    Access, Lane, LaneCaps, LaneOption, LaneSpec, Offer, PreparedLane, Region, RegionId, Role, SendReports,
-    Takes, Transport, TransportError, Verb, WaitMode,
+    Access, Lane, LaneCaps, LaneOption, LaneSpec, Manners, Offer, PreparedLane, Region, RegionId, Role,
+    SendReports, Takes, Transport, TransportError, Verb, WaitMode,
 };
 
 use crate::choose::{Choice, Wishes, choose, interface_addresses};
@@ -19,6 +19,7 @@ use crate::ffi::{
     VerbsLibrary, k,
 };
 use crate::lane::{Parts, RdmaLane, Window};
+use crate::manners::{MANNERS, NAME};
 use crate::memory_window::MemoryWindow;
 use crate::offer::{Address, Rendezvous, mtu_bytes};
 use crate::sysfs::{Fabric, Sysfs, gid_text};
@@ -251,14 +252,8 @@ fn signal_every(fabric: Fabric, asked: Option<u32>, send_depth: u32) -> Result<u
     }
 }
 
-fn caps(
-    device: &IbvDeviceAttr,
-    port: &IbvPortAttr,
-    fabric: Fabric,
-    depth: u32,
-    inline_bytes: u32,
-) -> LaneCaps {
-    let mut caps = LaneCaps::two_sided("rdma");
+fn caps(device: &IbvDeviceAttr, port: &IbvPortAttr, fabric: Fabric, depth: u32) -> LaneCaps {
+    let mut caps = LaneCaps::two_sided(NAME);
     caps.verbs = vec![Verb::Send, Verb::Recv, Verb::Write, Verb::Read];
     // RFC 5040 has no immediate data.
     if fabric != Fabric::Iwarp {
@@ -269,10 +264,6 @@ fn caps(
     }
     caps.depth_max = depth;
     caps.message_bytes_max = port.max_msg_sz.clamp(1, 1 << 30);
-    caps.inline_bytes_max = inline_bytes;
-    caps.zero_copy_send = true;
-    caps.discard_receive = false;
-    caps.lanes_max = u32::try_from(device.max_qp).unwrap_or(0).saturating_sub(1).clamp(1, 1024);
     caps
 }
 
@@ -309,7 +300,11 @@ const OPTIONS: &[LaneOption] = &[
 
 impl Transport for RdmaTransport {
     fn name(&self) -> &'static str {
-        "rdma"
+        NAME
+    }
+
+    fn manners(&self) -> &'static Manners {
+        &MANNERS
     }
 
     fn options(&self) -> Vec<LaneOption> {
@@ -322,7 +317,7 @@ impl Transport for RdmaTransport {
         let adapter = self.adapter(&choice.device)?;
         let device = adapter.context.attributes()?;
         let port = adapter.context.port(choice.port)?;
-        Ok(caps(&device, &port, choice.fabric, depth_max(&device), INLINE_BYTES))
+        Ok(caps(&device, &port, choice.fabric, depth_max(&device)))
     }
 
     fn prepare(&self, role: Role, spec: &LaneSpec) -> Result<Box<dyn PreparedLane>, TransportError> {
@@ -457,7 +452,7 @@ impl Transport for RdmaTransport {
             role,
             token: spec.token,
             address,
-            caps: caps(&device, &port, choice.fabric, send_depth, inline_bytes),
+            caps: caps(&device, &port, choice.fabric, send_depth),
             initiator_depth: u8::try_from(device.max_qp_init_rd_atom).unwrap_or(u8::MAX).max(1),
             traffic_class: options.traffic_class,
             path_mtu_code: options.path_mtu_code,

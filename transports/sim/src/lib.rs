@@ -20,14 +20,33 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, Clock, Lane, LaneCaps, LaneSpec, Offer, PreparedLane, Region, RegionId, Role, Tick, Transport,
-    TransportError, Verb,
+    Access, Clock, Lane, LaneCaps, LaneSpec, Manners, Offer, PreparedLane, Region, RegionId, Role, Tick,
+    Transport, TransportError, Verb, manners,
 };
 
 pub use network::{SimClock, SimNetwork, SimPath};
 
 use lane::SimLane;
 use network::EndId;
+
+/// Its name; no command takes it.
+pub const NAME: &str = "sim";
+
+/// How its lanes behave.
+pub static MANNERS: Manners = Manners {
+    several_nics: false,
+    adapter: false,
+    segments: false,
+    one_sided: true,
+    zero_copy_send: false,
+    discard_receive: false,
+    receives_ahead: false,
+    places_of_their_own: true,
+    passive_outlives: false,
+    descriptor_of_its_own: false,
+    stream_depth: manners::STREAM_DEPTH,
+    memory_bytes: manners::no_memory,
+};
 
 /// The registry entry for one simulated network.
 pub struct SimTransport {
@@ -42,7 +61,7 @@ impl SimTransport {
 }
 
 fn caps(spec: Option<&LaneSpec>) -> LaneCaps {
-    let mut caps = LaneCaps::two_sided("sim");
+    let mut caps = LaneCaps::two_sided(NAME);
     caps.verbs.extend([Verb::Write, Verb::WriteImmediate, Verb::Read]);
     if let Some(spec) = spec {
         caps.depth_max = spec.depth;
@@ -53,7 +72,11 @@ fn caps(spec: Option<&LaneSpec>) -> LaneCaps {
 
 impl Transport for SimTransport {
     fn name(&self) -> &'static str {
-        "sim"
+        NAME
+    }
+
+    fn manners(&self) -> &'static Manners {
+        &MANNERS
     }
 
     fn probe(&self) -> Result<LaneCaps, TransportError> {

@@ -23,10 +23,30 @@ mod zero_copy;
 use std::sync::Arc;
 
 use pathproof_api::{
-    LaneCaps, LaneOption, LaneSpec, PreparedLane, Role, Takes, Transport, TransportError, Verb,
+    LaneCaps, LaneOption, LaneSpec, Manners, PreparedLane, Role, Takes, Transport, TransportError, Verb,
+    manners,
 };
 
 pub use door::{DOOR_EXPECTS_MAX, Expected, LANE_MAGIC, LANE_PREAMBLE_BYTES, LaneDoor, LanePreamble};
+
+/// What `--over` takes.
+pub const NAME: &str = "tcp";
+
+/// How its lanes behave.
+pub static MANNERS: Manners = Manners {
+    several_nics: false,
+    adapter: false,
+    segments: true,
+    one_sided: false,
+    zero_copy_send: true,
+    discard_receive: true,
+    receives_ahead: false,
+    places_of_their_own: false,
+    passive_outlives: false,
+    descriptor_of_its_own: true,
+    stream_depth: manners::STREAM_DEPTH,
+    memory_bytes: manners::no_memory,
+};
 
 /// The registry entry for plain TCP.
 pub struct TcpTransport {
@@ -42,7 +62,11 @@ impl TcpTransport {
 
 impl Transport for TcpTransport {
     fn name(&self) -> &'static str {
-        "tcp"
+        NAME
+    }
+
+    fn manners(&self) -> &'static Manners {
+        &MANNERS
     }
 
     fn options(&self) -> Vec<LaneOption> {
@@ -65,9 +89,7 @@ impl Transport for TcpTransport {
 /// What any TCP lane can do. One-sided writes need [`Framing::Framed`](pathproof_api::Framing); a raw lane's
 /// own caps leave them out.
 fn caps() -> LaneCaps {
-    let mut caps = LaneCaps::two_sided("tcp");
+    let mut caps = LaneCaps::two_sided(NAME);
     caps.verbs.extend([Verb::Write, Verb::WriteImmediate]);
-    caps.zero_copy_send = true;
-    caps.discard_receive = true;
     caps
 }
