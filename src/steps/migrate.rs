@@ -14,6 +14,7 @@ mod lanes;
 mod machine;
 mod memory;
 mod merge;
+mod places;
 mod prepare;
 mod spec;
 

@@ -9,15 +9,14 @@ use pathproof_api::{Clock, Offer, Tick};
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::migrate::PAGE_BYTES;
 use pathproof_engine::migrate::copy::pacer::Pacer;
-use pathproof_engine::migrate::copy::{
-    CopyError, Job, Order, Place, Report, Served, Shared, Story, Subject, blocks, ready_ns,
-};
+use pathproof_engine::migrate::copy::{Place, Served, Shared, Story, Subject, blocks, ready_ns};
 use pathproof_model::units::Bytes;
 use pathproof_model::{ErrorKind, Half, StepError};
 use serde_json::json;
 
 use super::lanes::{self, Around, CONNECT, LaneEnd, News, SourceSide};
 use super::machine::Host;
+use super::places::{self, Worker};
 use super::prepare::Ready;
 use super::spec::as_traffic;
 use super::{memory, merge};
@@ -28,12 +27,6 @@ use crate::steps::{Context, End, Prepared, failed};
 
 /// How often the coordinator looks around.
 const LOOK_NS: u64 = 10_000_000;
-
-/// One lane's thread, as its place sees it.
-struct Worker {
-    jobs: mpsc::Sender<Job>,
-    reports: mpsc::Receiver<Result<Report, CopyError>>,
-}
 
 impl Prepared for Ready {
     fn offers(&self) -> Vec<Offer> {
@@ -123,7 +116,7 @@ fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half
             let host = Host::new(slot.region, context.clock.clone(), tracker, shared.spec.seed);
             let (news, around) = (news_in.clone(), &around);
             awaited += 1;
-            conductors.push(scope.spawn(move || conduct(place, host, workers, around, &news, &start)));
+            conductors.push(scope.spawn(move || places::guests(place, host, workers, around, &news, &start)));
         }
         // The storage moves first; the guests start when it is there.
         let start_guests = move || {
@@ -186,55 +179,6 @@ fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half
         (stories, lanes, disk, error)
     });
     merge::source_half(&shared.spec, stories, lanes, disk, error, setup_ns, overhead_bytes)
-}
-
-/// A place's thread: its memory is filled, and once both ends are ready its guests move.
-fn conduct(
-    mut place: Place,
-    mut host: Host,
-    workers: Vec<Worker>,
-    around: &Around,
-    news: &mpsc::Sender<News>,
-    start: &mpsc::Receiver<()>,
-) -> Vec<Story> {
-    if let Some(contents) = place.contents() {
-        host.fill(contents, &around.stop);
-    }
-    let _ = news.send(News::Ready);
-    // The coordinator drops the sender when the step is given up before its start.
-    if start.recv().is_err() {
-        return vec![];
-    }
-    loop {
-        let (job, count) = match place.next(&mut host) {
-            Order::All(job) => (job, workers.len()),
-            Order::One(job) => (job, 1),
-            Order::Wait if around.given_up() => {
-                place.give_up(&mut host);
-                continue;
-            }
-            Order::Wait => {
-                std::thread::sleep(Duration::from_millis(1));
-                continue;
-            }
-            Order::Over => return place.into_stories(),
-        };
-        let gone = || CopyError::new(ErrorKind::System, "a lane thread ended early");
-        for worker in &workers[..count] {
-            // One that is gone has no report either.
-            let _ = worker.jobs.send(job.clone());
-        }
-        let mut reports = Vec::with_capacity(count);
-        for worker in &workers[..count] {
-            let report = worker.reports.recv().unwrap_or_else(|_| Err(gone()));
-            if report.is_err() {
-                // The other lanes of the guest may wait for a peer that will never answer.
-                around.give_up();
-            }
-            reports.push(report);
-        }
-        place.reported(reports, &mut host);
-    }
 }
 
 /// The destination's half.
