@@ -646,6 +646,7 @@ mod tests {
             limits: Default::default(),
             device: None,
             observe: Arc::new(Observed::default),
+            grace: Default::default(),
         };
         let server = Listening::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], settings).unwrap();
         let address = server.addresses()[0];

@@ -33,6 +33,7 @@ use crate::registry::Registry;
 use crate::secure::{self, Access, is_loopback, random_bytes};
 use crate::session::{Fresh, Link, Revival, Session};
 use crate::steps::{self, Context, End, Prepared, SessionFacts, Setup};
+pub use deadline::Grace;
 use memory::{MemoryBudget, Reserved};
 
 /// How long a client whose connection fell silent may stay away.
@@ -51,6 +52,8 @@ pub struct Settings {
     pub device: Option<String>,
     /// Observes the host.
     pub observe: Observe,
+    /// How long it waits for the end of a step that takes longer than it should.
+    pub grace: Grace,
 }
 
 /// A server with its listeners bound.
@@ -271,15 +274,19 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
         let (ended, go) = match session.event(until) {
             Some(ServerEvent::Turn { ended, go }) => (ended, go),
             Some(ServerEvent::Over(error)) => return error,
-            None if session.clock.now() >= until => {
+            // Late news of a step that is over here.
+            Some(ServerEvent::Step(_) | ServerEvent::PeerFailed(_) | ServerEvent::Delivered)
+                if session.clock.now() < until =>
+            {
+                continue;
+            }
+            _ if session.clock.now() >= until => {
                 let message = "the client did not end its step in time".to_owned();
                 session.machine.bye(&message);
                 session.flush();
                 return Some(StepError { kind: ErrorKind::Timeout, message });
             }
-            Some(ServerEvent::Hello(_) | ServerEvent::Resume(_)) | None => return None,
-            // Late news of a step that is over here.
-            Some(ServerEvent::Step(_) | ServerEvent::PeerFailed(_) | ServerEvent::Delivered) => continue,
+            _ => return None,
         };
         let mut next = None;
         let ready = go.map(|go| {
@@ -302,8 +309,9 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
         until = Tick(u64::MAX);
         if let Some(Underway { prepared, offers, length_ns, _memory }) = next {
             let clock = session.clock.clone();
-            let deadline = deadline::of(length_ns, clock.now());
-            until = deadline + deadline::LAST_WORD;
+            let grace = shared.settings.grace;
+            let deadline = grace.deadline(length_ns, clock.now());
+            until = deadline + grace.last_word;
             let mut timed = deadline::Timed::new(session, clock.clone(), deadline);
             let mut context =
                 Context { channel: &mut timed, clock: &clock, until: Tick(u64::MAX), progress: &mut |_| {} };

@@ -26,6 +26,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long one look for another connection may be apart from the next.
 const LOST_LOOK: Duration = Duration::from_millis(20);
 
+/// Messages that are still taken in when the time is up: as many as may have come before, in the inbox of a connection. Who goes
+/// on talking does not stop the clock.
+const LATE_MAX: u32 = link::INBOX as u32;
+/// Events that wait to be read, before no more messages are taken in.
+const EVENTS_MAX: usize = 64;
+
 /// What both state machines can do.
 pub trait Machine {
     /// What it tells its owner.
@@ -249,6 +255,7 @@ impl<M: Machine> Session<M> {
     /// The next event, or `None` at `until`, at the session's deadline, or when the user interrupts.
     pub fn event(&mut self, until: Tick) -> Option<M::Event> {
         let until = until.min(self.deadline);
+        let mut late = 0;
         loop {
             self.carry_out();
             if let Some(event) = self.events.pop_front() {
@@ -261,7 +268,8 @@ impl<M: Machine> Session<M> {
             let now = self.clock.now();
             if now >= until || self.interrupted() {
                 // Something may have arrived already; it is not to be lost behind a deadline.
-                match self.hear(Duration::ZERO) {
+                late += 1;
+                match (late <= LATE_MAX).then(|| self.hear(Duration::ZERO)).flatten() {
                     Some(heard) => {
                         self.take(heard);
                         continue;
@@ -300,7 +308,9 @@ impl<M: Machine> Session<M> {
     /// Whether one of the events that wait, or that are here by now, is one of those `wanted`. Takes none away.
     fn has(&mut self, wanted: impl Fn(&M::Event) -> bool) -> bool {
         self.carry_out();
-        while let Some(heard) = (!self.ended).then(|| self.hear(Duration::ZERO)).flatten() {
+        for _ in 0..LATE_MAX {
+            let room = !self.ended && self.events.len() < EVENTS_MAX;
+            let Some(heard) = room.then(|| self.hear(Duration::ZERO)).flatten() else { break };
             self.take(heard);
             self.carry_out();
         }

@@ -14,16 +14,16 @@ use serde_json::{Value, json};
 
 use crate::support::{Scratch, Server, pathproof, run, run_within, stderr};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 const HELLO: u8 = 1;
-const ACCEPT: u8 = 2;
-const REJECT: u8 = 3;
-const TURN: u8 = 4;
-const TURNED: u8 = 5;
-const BYE: u8 = 8;
+pub const ACCEPT: u8 = 2;
+pub const REJECT: u8 = 3;
+pub const TURN: u8 = 4;
+pub const TURNED: u8 = 5;
+pub const BYE: u8 = 8;
 
 /// The secure channel of a session at which anything can be said.
-struct Channel {
+pub struct Channel {
     writer: SecureWriter,
     reader: SecureReader,
     heard: Vec<u8>,
@@ -34,17 +34,22 @@ impl Channel {
         Channel { writer, reader, heard: vec![] }
     }
 
-    fn say(&mut self, tag: u8, body: &Value) {
+    pub fn say(&mut self, tag: u8, body: &Value) {
+        // An end that has hung up hears no more, which is for the test to notice.
+        let _ = self.try_say(tag, body);
+    }
+
+    /// Whether it was sent.
+    pub fn try_say(&mut self, tag: u8, body: &Value) -> bool {
         let body = serde_json::to_vec(body).unwrap();
         let mut frame = (body.len() as u32).to_le_bytes().to_vec();
         frame.extend([0, 0, 0, 0, tag]);
         frame.extend(body);
-        // An end that has hung up hears no more, which is for the test to notice.
-        let _ = self.writer.send(&frame);
+        self.writer.send(&frame).is_ok()
     }
 
     /// The next message; `None` when the other end has hung up.
-    fn hear(&mut self) -> Option<(u8, Value)> {
+    pub fn hear(&mut self) -> Option<(u8, Value)> {
         loop {
             if let Some(head) = self.heard.first_chunk::<9>().copied() {
                 let end = 9 + u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
@@ -60,7 +65,7 @@ impl Channel {
 }
 
 /// A client that is let in to `address`, and asks for `steps`.
-fn client(address: &str, steps: Value) -> (Channel, u8, Value) {
+pub fn client(address: &str, steps: Value) -> (Channel, u8, Value) {
     let stream = TcpStream::connect(address).unwrap();
     let mut channel = Channel::new(secure::connect(stream, &Access::Loopback, PATIENCE).unwrap());
     let tool = json!({ "name": "hostile", "version": "0", "commit": null, "features": [] });
@@ -74,7 +79,7 @@ fn client(address: &str, steps: Value) -> (Channel, u8, Value) {
 }
 
 /// The server's readiness for a step that its greeting did not name.
-fn turn(channel: &mut Channel, step: u32, request: &Value, paths: usize, offers: usize) -> Option<Value> {
+pub fn turn(channel: &mut Channel, step: u32, request: &Value, paths: usize, offers: usize) -> Option<Value> {
     let go = json!({ "step": step, "request": request, "paths": vec![0; paths], "offers": vec![""; offers] });
     channel.say(TURN, &json!({ "ended": null, "go": go }));
     loop {
@@ -86,13 +91,13 @@ fn turn(channel: &mut Channel, step: u32, request: &Value, paths: usize, offers:
     }
 }
 
-fn traffic(change: impl FnOnce(&mut TrafficSpec)) -> Value {
+pub fn traffic(change: impl FnOnce(&mut TrafficSpec)) -> Value {
     let mut spec = TrafficSpec { time_ns: 1_000_000_000, ..TrafficSpec::default() };
     change(&mut spec);
     serde_json::to_value(StepRequest::of(&StepSpec::Stream(spec)).unwrap()).unwrap()
 }
 
-fn migrate(change: impl FnOnce(&mut MigrateSpec)) -> Value {
+pub fn migrate(change: impl FnOnce(&mut MigrateSpec)) -> Value {
     let mut spec = MigrateSpec { memory_bytes: 1 << 20, time_limit_ns: Some(1), ..MigrateSpec::default() };
     change(&mut spec);
     serde_json::to_value(StepRequest::of(&StepSpec::Migrate(spec)).unwrap()).unwrap()
@@ -185,10 +190,42 @@ fn t13_a_greeting_is_held_against_the_limits_too() {
     let server = Server::start(&["--limits", "memory=64MiB,size=1MiB,lanes=4,time=2s"]);
     let large = traffic(|s| (s.size_bytes, s.reply_bytes) = (64, Some(3 << 30)));
     let many: Vec<Value> = vec![json!({ "kind": "facts" }); 20_000];
-    for (steps, says) in [(json!([large]), "limit is 1048576"), (json!(many), "1000 is the limit")] {
+    let disk = with(migrate(|_| {}), "disk_bytes", json!(64u64 << 40));
+    let hostile = [
+        (json!([large]), "limit is 1048576"),
+        (json!(many), "1000 is the limit"),
+        (json!([disk]), "of memory"),
+        (json!([migrate(|m| (m.memory_bytes, m.guests, m.parallel) = (1 << 43, 1 << 21, 1 << 21))]), "lanes"),
+        (
+            json!([traffic(
+                // One direction of it would fit.
+                |s| {
+                    (s.lanes, s.direction) = (2, Direction::Both);
+                    (s.depth, s.size_bytes, s.verify) = (12, 1 << 20, true);
+                }
+            )]),
+            "of memory",
+        ),
+    ];
+    for (steps, says) in hostile {
         let (_, tag, answer) = client(&server.address, steps);
         assert!(tag == REJECT && answer["reasons"][0].as_str().unwrap().contains(says), "{answer}");
     }
+}
+
+#[test]
+fn t13_a_guest_that_is_too_large_is_granted_less_memory_and_its_honest_client_says_so() {
+    let server = Server::start(&["--limits", "memory=64MiB"]);
+    let (_, tag, answer) = client(&server.address, json!([migrate(|m| m.memory_bytes = 1 << 30)]));
+    assert_eq!(tag, ACCEPT, "{answer}");
+    let granted = answer["granted"][0]["memory_bytes"].as_u64().unwrap();
+    assert!((32 << 20..64 << 20).contains(&granted), "{answer}");
+    let output = run(&["migrate", &server.address, "--memory", "1GiB", "--format", "json"]);
+    let doc = crate::support::document(&output);
+    assert_eq!((output.status.code(), doc["error"]["kind"].as_str()), (Some(2), Some("refused")), "{doc:#}");
+    let said = doc["error"]["message"].as_str().unwrap();
+    assert!(said.contains("1 GiB") && said.contains("--memory"), "{said}");
+    assert_eq!(doc["steps"], json!([]), "it was refused before anything ran");
 }
 
 #[test]
@@ -214,7 +251,7 @@ fn t14_what_one_client_has_no_other_gets() {
 }
 
 /// A server that completes the key handshake and then says what `script` says. Tells what it heard.
-fn server(script: impl Fn(&mut Channel, &Value) + Send + 'static) -> (String, mpsc::Receiver<Value>) {
+pub fn server(script: impl Fn(&mut Channel, &Value) + Send + 'static) -> (String, mpsc::Receiver<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (told, heard) = mpsc::channel();
@@ -246,7 +283,7 @@ fn server(script: impl Fn(&mut Channel, &Value) + Send + 'static) -> (String, mp
     (address, heard)
 }
 
-fn accept(granted: Value) -> Value {
+pub fn accept(granted: Value) -> Value {
     json!({
         "tool": { "name": "hostile", "version": "0", "commit": null, "features": [] },
         "granted": granted,

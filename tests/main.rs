@@ -26,6 +26,7 @@ mod mtu;
 mod multi;
 mod netns;
 mod outside;
+mod overstay;
 mod promises;
 mod shaped;
 mod skew;

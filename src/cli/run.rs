@@ -175,6 +175,7 @@ fn serve_self(device: Option<String>) -> Result<Target> {
         limits: Default::default(),
         device,
         observe: Arc::new(host::observe),
+        grace: Default::default(),
     };
     let server = Listening::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], settings)?;
     let address = *server.addresses().first().context("the loopback listener has no address")?;

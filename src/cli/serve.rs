@@ -54,6 +54,7 @@ pub fn run(args: ServeArgs) -> Result<u8> {
         limits: limits.clone(),
         device: args.device.clone(),
         observe: Arc::new(host::observe),
+        grace: Default::default(),
     };
     let server = match &args.listen[..] {
         [] => Listening::everywhere(DEFAULT_PORT, settings)?,

@@ -9,14 +9,26 @@ use pathproof_model::{ErrorKind, StepError};
 use crate::clock::RealClock;
 use crate::session::{Channel, Received};
 
-/// What a step may take beyond its own length: to connect, to close, to search a path that loses much, and a busy host.
-const SLACK: Duration = Duration::from_secs(300);
-/// How long after that the client may take to end the step.
-pub const LAST_WORD: Duration = Duration::from_secs(30);
+/// How long a server waits for the end of a step beyond the step's own length.
+#[derive(Clone, Copy, Debug)]
+pub struct Grace {
+    /// What a step may take more: to connect, to close, to search a path that loses much, and a busy host.
+    pub step: Duration,
+    /// How long after that the client may take to end the step.
+    pub last_word: Duration,
+}
 
-/// When a step of this length that begins now must be over.
-pub fn of(length_ns: u64, now: Tick) -> Tick {
-    now.plus_ns(length_ns) + SLACK
+impl Default for Grace {
+    fn default() -> Self {
+        Grace { step: Duration::from_secs(300), last_word: Duration::from_secs(30) }
+    }
+}
+
+impl Grace {
+    /// When a step of this length that begins now must be over.
+    pub fn deadline(&self, length_ns: u64, now: Tick) -> Tick {
+        now.plus_ns(length_ns) + self.step
+    }
 }
 
 /// The control channel of a step until its deadline; then the step hears that its time is up, and nothing else.
@@ -111,8 +123,9 @@ mod tests {
             StepSpec::Stream(TrafficSpec { time_ns: hour_ns, ..TrafficSpec::default() }),
             StepSpec::Migrate(MigrateSpec { time_limit_ns: Some(hour_ns), ..MigrateSpec::default() }),
         ] {
-            let deadline = of(steps::runner(spec.kind()).unwrap().duration_ns(&spec), Tick(0));
-            assert!(deadline >= Tick(0) + SLACK && deadline.0 < 3 * hour_ns, "{spec:?}: {deadline:?}");
+            let grace = Grace::default();
+            let deadline = grace.deadline(steps::runner(spec.kind()).unwrap().duration_ns(&spec), Tick(0));
+            assert!(deadline >= Tick(0) + grace.step && deadline.0 < 3 * hour_ns, "{spec:?}: {deadline:?}");
         }
     }
 }

@@ -43,12 +43,7 @@ fn step(asked: &StepSpec, limits: &Limits) -> Result<Grant, String> {
     let grant = reduction(asked, limits);
     // A reduction to nothing is a refusal, which the cost of the smallest such step explains.
     let granted = grant.apply(asked).unwrap_or_else(|_| asked.clone());
-    let mut cost = cost(&granted, 1);
-    if matches!(asked, StepSpec::Migrate(_)) {
-        // How much a guest has is settled when its turn comes: then both ends know what both have free.
-        cost.memory_bytes = 0;
-    }
-    fits(&cost, limits)?;
+    fits(&cost(&granted, 1), limits)?;
     Ok(grant)
 }
 
@@ -73,10 +68,27 @@ fn reduction(asked: &StepSpec, limits: &Limits) -> Grant {
             grant.lanes = u32::try_from(lanes).ok().filter(|lanes| m.lanes > *lanes);
             let unlimited = m.time_limit_ns.is_none_or(|limit| limit > limits.step_ns);
             grant.time_ns = unlimited.then_some(limits.step_ns);
+            grant.memory_bytes = guest_memory(asked, grant, places, limits);
         }
         StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => {}
     }
     grant
+}
+
+/// What each guest may have where all that it asks for is too much; `None` where that fits, or where nothing would.
+/// Whether less is of any use the client knows: how much a rehearsal that scales itself really takes is settled in its turn.
+fn guest_memory(asked: &StepSpec, grant: Grant, places: u64, limits: &Limits) -> Option<u64> {
+    let StepSpec::Migrate(migrate) = asked else { return None };
+    let cost = cost(&grant.apply(asked).ok()?, 1).memory_bytes;
+    // A byte less of each guest is at least a byte less of the cost at each place.
+    let excess = cost.saturating_sub(most_memory(limits)).div_ceil(places);
+    let left = migrate.memory_bytes.saturating_sub(excess) >> 20 << 20;
+    (excess > 0 && left > 0).then_some(left)
+}
+
+/// Most memory of one step.
+fn most_memory(limits: &Limits) -> u64 {
+    limits.memory_bytes.min(limits.total_memory_bytes.unwrap_or(u64::MAX))
 }
 
 /// Whether a step of this cost is within the limits; where it is not, why, to be read after "step N".
@@ -103,7 +115,7 @@ pub fn fits(cost: &Cost, limits: &Limits) -> Result<(), String> {
             Nanoseconds(limits.step_ns)
         ));
     }
-    let most = limits.memory_bytes.min(limits.total_memory_bytes.unwrap_or(u64::MAX));
+    let most = most_memory(limits);
     if cost.memory_bytes > most {
         let name = if most == limits.memory_bytes { "memory" } else { "total" };
         return Err(format!(
@@ -203,7 +215,27 @@ mod tests {
     }
 
     #[test]
-    fn t13_the_memory_of_a_migration_is_looked_at_in_its_turn() {
+    fn t13_the_memory_of_a_migration_is_granted_in_the_greeting_and_looked_at_again_in_its_turn() {
+        let guest = |change: fn(&mut MigrateSpec)| {
+            granted(migrate(change)).map(|spec| match spec {
+                StepSpec::Migrate(m) => m,
+                _ => panic!("another kind of step"),
+            })
+        };
+        assert_eq!(guest(|m| m.memory_bytes = 32 << 20).unwrap().memory_bytes, 32 << 20);
+        for (places, most) in [(1, 64 << 20), (2, 32 << 20), (4, 16 << 20)] {
+            let change =
+                |m: &mut MigrateSpec| (m.memory_bytes, m.guests, m.parallel) = (1 << 33, places, places);
+            let StepSpec::Migrate(less) = granted(migrate(change)).unwrap() else {
+                panic!("another kind of step")
+            };
+            assert!((1 << 20..most).contains(&less.memory_bytes), "{places}: {}", less.memory_bytes);
+            super::fits(&cost(&StepSpec::Migrate(less), 1), &limits()).unwrap();
+        }
+        let why = guest(|m| {
+            (m.memory_bytes, m.disk) = (u64::MAX, Some(DiskSpec { bytes: 64 << 40, ..DiskSpec::default() }))
+        });
+        assert!(why.unwrap_err().contains("of memory"), "no guest is small enough for that disk");
         let fits = |change: fn(&mut MigrateSpec)| {
             let StepSpec::Migrate(mut spec) = migrate(change) else { panic!("another kind of step") };
             spec.time_limit_ns = Some(1);

@@ -16,6 +16,9 @@ use pathproof_model::ErrorKind;
 
 use crate::secure::{SecureReader, SecureWriter};
 
+/// Messages that a connection holds before its reader stops reading.
+pub const INBOX: usize = 16;
+
 /// What came over a connection.
 #[derive(Debug)]
 pub enum Heard {
@@ -79,7 +82,7 @@ impl Link {
         (local, peer): (SocketAddr, SocketAddr),
     ) -> io::Result<Link> {
         // Bounded: a peer that sends faster than we read is slowed down by TCP, not bought memory.
-        let (sender, inbox) = mpsc::sync_channel(16);
+        let (sender, inbox) = mpsc::sync_channel(INBOX);
         let large = Arc::new(AtomicBool::new(false));
         let allowed = large.clone();
         let reader = std::thread::Builder::new()

@@ -535,6 +535,7 @@ fn conduct(
         let wake = if now < finish { finish.min(now.plus_ns(50_000_000)) } else { now.plus_ns(1_000_000) };
         if let Some(links) = &mut links {
             links.look(context.channel);
+            links.speak(now);
             if links.is_over(now) {
                 context.channel.send(StepMessage::Ending);
             }

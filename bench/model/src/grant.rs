@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::units::Nanoseconds;
+use crate::units::{Bytes, Nanoseconds};
 use crate::{Finding, Plan, StepSpec};
 
 /// What is allowed of one step; `None` means as asked.
@@ -18,6 +18,9 @@ pub struct Grant {
     /// The measured window, or the time of a migration's live rounds, in ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_ns: Option<u64>,
+    /// Memory of each guest of a migration, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 /// The smaller of what was asked and what was granted; nothing at all is an error.
@@ -46,6 +49,7 @@ impl Grant {
                 let mut limit = m.time_limit_ns.unwrap_or(u64::MAX);
                 least("time", &mut limit, self.time_ns)?;
                 m.time_limit_ns = m.time_limit_ns.map(|_| limit).or(self.time_ns);
+                least("memory", &mut m.memory_bytes, self.memory_bytes)?;
             }
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => {}
         }
@@ -67,7 +71,7 @@ impl Plan {
         let mut granted = Plan { steps: vec![], ..self.clone() };
         let mut reduced = vec![];
         for (number, (asked, grant)) in self.steps.iter().zip(grants).enumerate() {
-            let step = grant.apply(asked).map_err(|why| {
+            let step = grant.apply(asked).and_then(|step| of_the_size_asked_for(asked, step)).map_err(|why| {
                 format!(
                     "step {number}: {why}; raise its limits (pathproof serve --limits) or leave the step out"
                 )
@@ -78,6 +82,22 @@ impl Plan {
             granted.steps.push(step);
         }
         Ok((granted, reduced))
+    }
+}
+
+/// A rehearsal that scales itself takes the memory there is; a guest of another size than was asked for proves nothing.
+fn of_the_size_asked_for(asked: &StepSpec, granted: StepSpec) -> Result<StepSpec, String> {
+    match (asked, &granted) {
+        (StepSpec::Migrate(a), StepSpec::Migrate(g))
+            if a.budget_ns.is_none() && g.memory_bytes < a.memory_bytes =>
+        {
+            Err(format!(
+                "each guest needs {} of memory at the peer, which grants {}; ask for less --memory or fewer --parallel",
+                Bytes(a.memory_bytes),
+                Bytes(g.memory_bytes)
+            ))
+        }
+        _ => Ok(granted),
     }
 }
 
@@ -129,13 +149,13 @@ mod tests {
     fn t11_a_grant_only_makes_smaller() {
         let none = Grant::default();
         assert_eq!(plan().granted(&grants(none)).unwrap(), (plan(), vec![]));
-        let absurd = Grant { lanes: Some(u32::MAX), time_ns: Some(u64::MAX) };
+        let absurd = Grant { lanes: Some(u32::MAX), time_ns: Some(u64::MAX), memory_bytes: Some(u64::MAX) };
         let (granted, reduced) = plan().granted(&grants(absurd)).unwrap();
         assert_eq!((granted.steps[1].clone(), reduced.len()), (plan().steps[1].clone(), 0));
         let StepSpec::Migrate(migrate) = &granted.steps[2] else { panic!() };
         assert_eq!((migrate.memory_bytes, migrate.lanes), (1 << 20, 2));
 
-        let less = Grant { lanes: Some(1), time_ns: Some(7) };
+        let less = Grant { lanes: Some(1), time_ns: Some(7), memory_bytes: None };
         let (granted, reduced) = plan().granted(&grants(less)).unwrap();
         let StepSpec::Migrate(migrate) = &granted.steps[2] else { panic!() };
         assert_eq!((migrate.memory_bytes, migrate.lanes, migrate.time_limit_ns), (1 << 20, 1, Some(7)));
@@ -149,9 +169,11 @@ mod tests {
 
     #[test]
     fn t11_a_grant_of_nothing_and_of_other_steps_is_an_error_in_one_sentence() {
-        for nothing in
-            [Grant { lanes: Some(0), ..Grant::default() }, Grant { time_ns: Some(0), ..Grant::default() }]
-        {
+        for nothing in [
+            Grant { lanes: Some(0), ..Grant::default() },
+            Grant { time_ns: Some(0), ..Grant::default() },
+            Grant { memory_bytes: Some(0), ..Grant::default() },
+        ] {
             let error = plan().granted(&grants(nothing)).unwrap_err();
             assert!(error.contains("grants no") && error.contains("--limits"), "{error}");
         }
@@ -159,6 +181,20 @@ mod tests {
             let error = plan().granted(&vec![Grant::default(); count]).unwrap_err();
             assert!(error.contains(&format!("granted {count} steps where 3")), "{error}");
         }
+    }
+
+    #[test]
+    fn t11_less_memory_scales_a_rehearsal_and_refuses_a_guest_of_a_size_asked_for() {
+        let grant = Grant { memory_bytes: Some(4 << 20), ..Grant::default() };
+        let migrate = |budget_ns| {
+            StepSpec::Migrate(MigrateSpec { memory_bytes: 64 << 20, budget_ns, ..MigrateSpec::default() })
+        };
+        let granted = |step| Plan { steps: vec![step], ..plan() }.granted(&[grant]);
+        let (scaled, reduced) = granted(migrate(Some(1_000_000_000))).unwrap();
+        let StepSpec::Migrate(scaled) = &scaled.steps[0] else { panic!() };
+        assert_eq!((scaled.memory_bytes, reduced.len()), (4 << 20, 0));
+        let error = granted(migrate(None)).unwrap_err();
+        assert!(error.contains("64 MiB") && error.contains("4 MiB") && error.contains("--limits"), "{error}");
     }
 
     #[test]

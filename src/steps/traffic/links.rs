@@ -24,6 +24,17 @@ pub const WATCH_LINKS: &str = "watch_links";
 /// How long after the last link came back the step goes on, so that its paths can join again and show their rate.
 const SETTLE: Duration = Duration::from_secs(3);
 
+/// Longest name of an interface (IFNAMSIZ of the kernel, without its closing zero).
+const NAME_BYTES: usize = 15;
+/// Links of the other end that are kept in mind; a host that has more has no cable that somebody pulls.
+const LINKS_MAX: usize = 64;
+/// Failures that are kept: a link that comes and goes more often has been understood.
+const FAILURES_MAX: usize = 1000;
+/// How far apart two lines are that are said, however many changes there were.
+const SAY: Duration = Duration::from_secs(1);
+/// Changes that are said in one line; of the others only the number.
+const SENTENCES_MAX: usize = 4;
+
 /// How soon the listening thread sees that nobody wants its news any more.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -46,6 +57,39 @@ pub struct Links {
     down: BTreeSet<(&'static str, String)>,
     last_up: Option<Tick>,
     asked_to_end: bool,
+    voice: Voice,
+}
+
+/// Says what links do, a line a second at most: the other end may have links that flap, or claim so.
+#[derive(Default)]
+struct Voice {
+    said: Option<Tick>,
+    held: Vec<String>,
+    more: u64,
+}
+
+impl Voice {
+    fn hold(&mut self, sentence: String) {
+        if self.held.len() < SENTENCES_MAX {
+            self.held.push(sentence);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// The line that is due, if one is.
+    fn line(&mut self, now: Tick) -> Option<String> {
+        if self.held.is_empty() || self.said.is_some_and(|at| now.since(at) < SAY) {
+            return None;
+        }
+        self.said = Some(now);
+        let mut line = std::mem::take(&mut self.held).join(" ");
+        match std::mem::take(&mut self.more) {
+            0 => {}
+            more => line += &format!(" And {more} changes more."),
+        }
+        Some(line)
+    }
 }
 
 impl Links {
@@ -99,6 +143,7 @@ impl Links {
             down: BTreeSet::new(),
             last_up: None,
             asked_to_end: false,
+            voice: Voice::default(),
         }
     }
 
@@ -109,11 +154,12 @@ impl Links {
                 continue;
             }
             let at_ns = at.ns_since(self.window);
-            if !change.up {
+            if !change.up && self.failures.len() < FAILURES_MAX {
                 let (nic, down_tick_ns) = (change.nic.clone(), lanes_at.0);
                 self.failures.push(Failure { nic, down_ns: at_ns, down_tick_ns, up: None });
-            } else if let Some(failure) =
-                self.failures.iter_mut().rfind(|f| f.nic == change.nic && f.up.is_none())
+            } else if change.up
+                && let Some(failure) =
+                    self.failures.iter_mut().rfind(|f| f.nic == change.nic && f.up.is_none())
             {
                 failure.up = Some((at_ns, lanes_at.0));
             }
@@ -124,20 +170,29 @@ impl Links {
         }
     }
 
-    /// Takes in what the other end said about its links.
+    /// Takes in what the server said about its links; nobody tells a server anything.
     pub fn hear(&mut self, nic: String, up: bool, now: Tick) {
-        self.note(End::Server, LinkChange { nic, up }, now);
+        if self.end == End::Client && nic.len() <= NAME_BYTES {
+            self.note(End::Server, LinkChange { nic, up }, now);
+        }
+    }
+
+    /// Says what is to be said by now.
+    pub fn speak(&mut self, now: Tick) {
+        if let Some(line) = self.voice.line(now) {
+            say(line);
+        }
     }
 
     fn note(&mut self, end: End, change: LinkChange, at: Tick) {
         let key = (end.name(), change.nic);
         let place = if end == End::Client { "here" } else { "at the peer" };
         if change.up {
-            say(format!("{} {place} is back.", key.1));
+            self.voice.hold(format!("{} {place} is back.", key.1));
             self.last_up = Some(at);
             self.down.remove(&key);
-        } else {
-            say(format!("{} {place} has lost its link. Plug it in again.", key.1));
+        } else if self.down.len() < LINKS_MAX {
+            self.voice.hold(format!("{} {place} has lost its link. Plug it in again.", key.1));
             self.down.insert(key);
         }
     }
@@ -159,5 +214,47 @@ impl Links {
 impl Drop for Links {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at_ms(ms: u64) -> Tick {
+        Tick(ms * 1_000_000)
+    }
+
+    #[test]
+    fn t8_a_peer_whose_links_flap_fills_no_terminal_and_no_memory() {
+        let clock = RealClock::new();
+        let mut links = Links::watch(End::Client, vec![], clock.clone(), clock, Tick(0), 1);
+        let mut lines = vec![];
+        for ms in 0..10_000u64 {
+            let name = format!("eth{}", ms % 5000);
+            links.hear(name, ms % 2 == 1, at_ms(ms));
+            lines.extend(links.voice.line(at_ms(ms)));
+        }
+        assert!(links.down.len() <= LINKS_MAX && links.voice.held.len() <= SENTENCES_MAX);
+        assert!(lines.len() <= 11 && lines.iter().all(|line| line.len() < 400), "{lines:?}");
+        // What is no name of an interface is nobody's link, and a server is told nothing.
+        let before = links.down.len();
+        links.hear("x".repeat(16), false, at_ms(0));
+        links.end = End::Server;
+        links.hear("eth9999".into(), false, at_ms(0));
+        assert_eq!(links.down.len(), before);
+    }
+
+    #[test]
+    fn changes_that_come_together_are_said_in_one_line() {
+        let mut voice = Voice::default();
+        voice.hold("eth0 has lost its link.".into());
+        assert_eq!(voice.line(at_ms(0)).as_deref(), Some("eth0 has lost its link."));
+        for n in 0..6 {
+            voice.hold(format!("{n}."));
+        }
+        assert_eq!(voice.line(at_ms(999)), None);
+        assert_eq!(voice.line(at_ms(1000)).as_deref(), Some("0. 1. 2. 3. And 2 changes more."));
+        assert_eq!(voice.line(at_ms(5000)), None);
     }
 }
