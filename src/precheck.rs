@@ -35,8 +35,18 @@ pub fn check(plan: &Plan, registry: &Registry, here: &Environment) -> Result<()>
     Ok(())
 }
 
-/// Whether the NICs that are to fail can: they are up, and may be taken down by this user. Asks the kernel.
+/// What only the kernel knows: whether the NICs that are to fail can (they are up, and may be taken down by this user), and
+/// whether there is a congestion control of the name that was typed.
 pub fn touch(plan: &Plan) -> Result<()> {
+    for spec in &plan.steps {
+        let options = match spec {
+            StepSpec::Migrate(migrate) => Some(&migrate.options),
+            _ => spec.traffic().map(|traffic| &traffic.options),
+        };
+        if let Some(name) = options.and_then(|options| options.get("congestion")) {
+            pathproof_tcp::check_congestion(name).context("this cannot be measured")?;
+        }
+    }
     for traffic in plan.steps.iter().filter_map(StepSpec::traffic) {
         if let Some(fail) = traffic.options.get("fail") {
             crate::guardian::check(&steps::failing_nics(fail, traffic.time_ns)?)
