@@ -81,9 +81,8 @@ impl Runner for Migrate {
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         merge::merge(spec, step, client, server);
         if let StepSpec::Migrate(migrate) = spec {
-            let evidence = |half: &Half| Half { detail: half.detail["rdma"].clone(), ..Half::default() };
-            proof::merge(&as_traffic(migrate), step, &evidence(client), &evidence(server));
-            multi::merge_nics(step, &client.detail["nics"], &server.detail["nics"]);
+            proof::merge(&as_traffic(migrate), step, client, server);
+            multi::merge_nics(step, client, server);
         }
     }
 

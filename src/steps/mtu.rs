@@ -21,11 +21,9 @@ use pathproof_dgram::{DgramError, Responder, UnprovenSocket, cached_path_mtu, fl
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::mtu::{self, Ends, Report, Search, SearchConfig};
 use pathproof_model::{
-    Direction, ErrorKind, Finding, Half, MtuPath, MtuRoute, MtuSpec, Numbers, ResultDoc, Step, StepError,
-    StepSpec,
+    Direction, ErrorKind, Finding, Half, MtuPath, MtuRoute, MtuSpec, Numbers, ResultDoc, SearchedPath, Step,
+    StepError, StepSpec,
 };
-use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 pub use agentless::agentless;
 use consent::{Asked, ask};
@@ -53,14 +51,6 @@ struct Ready {
     control: (SocketAddr, SocketAddr),
     endpoints: Vec<Endpoint>,
     responder: Responder,
-}
-
-/// One measured path as it crosses in the half of an end.
-#[derive(Serialize, Deserialize)]
-struct Found {
-    path: MtuPath,
-    /// See [`Pair::ought`].
-    ought: bool,
 }
 
 pub(super) fn spec_of(spec: &StepSpec) -> MtuSpec {
@@ -144,20 +134,9 @@ impl Runner for Mtu {
     }
 
     fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<SearchedPath> = Vec::new();
         for half in [client, server] {
-            if half.detail.is_null() {
-                continue;
-            }
-            match serde_json::from_value::<Vec<Found>>(half.detail.clone()) {
-                Ok(more) => found.extend(more),
-                Err(error) => {
-                    step.error.get_or_insert_with(|| StepError {
-                        kind: ErrorKind::Protocol,
-                        message: format!("the measured paths of one end cannot be read: {error}"),
-                    });
-                }
-            }
+            found.extend(half.detail.paths.iter().cloned());
         }
         step.detail.paths = Some(worth_reporting(found));
     }
@@ -173,7 +152,7 @@ impl Runner for Mtu {
 }
 
 /// Leaves out the pairs that were only worth a try and turned out not to reach each other.
-fn worth_reporting(found: Vec<Found>) -> Vec<MtuPath> {
+fn worth_reporting(found: Vec<SearchedPath>) -> Vec<MtuPath> {
     let same =
         |a: &MtuPath, b: &MtuPath| (a.local_address, a.remote_address) == (b.local_address, b.remote_address);
     let keep: Vec<bool> = found
@@ -224,7 +203,7 @@ impl Prepared for Ready {
         let pairs = pairs::pairs(&endpoints, &theirs, control);
         let chosen = Chosen { pairs: &pairs, ours: &endpoints, theirs: &theirs };
         let (found, mut half) = search_all(end, &spec, seed, &key, &chosen, control.1, context);
-        half.detail = json!(found);
+        half.detail.paths = found;
         if half.error.is_none() {
             half.error = await_peer(context);
         }
@@ -296,7 +275,7 @@ fn search_all(
     chosen: &Chosen<'_>,
     known: IpAddr,
     context: &mut Context<'_>,
-) -> (Vec<Found>, Half) {
+) -> (Vec<SearchedPath>, Half) {
     let mut half = Half::default();
     let mut looked = Vec::new();
     let mut sockets = Vec::new();
@@ -379,7 +358,7 @@ fn path(
     look: &Looked<'_>,
     report: &Report,
     error: Option<&DgramError>,
-) -> Found {
+) -> SearchedPath {
     let (here, there) = chosen.ends(look.pair);
     let ends = Ends { sender_ip_mtu_bytes: here.ip_mtu_bytes, receiver_ip_mtu_bytes: there.ip_mtu_bytes };
     let (client, server, direction) = match end {
@@ -400,7 +379,7 @@ fn path(
         route: look.route.clone(),
         ..measured(report, mtu::classify(report, ends), error)
     };
-    Found { path, ought: look.pair.ought }
+    SearchedPath { path, ought: look.pair.ought }
 }
 
 /// The route to `to`, where it is set to less than the interface it leaves by.

@@ -457,7 +457,7 @@ fn conduct(
     spec: &TrafficSpec,
     crew: Crew<'_>,
     links: impl FnOnce(Tick) -> Option<links::Links>,
-) -> (Option<StepError>, Vec<multi::Failure>) {
+) -> (Option<StepError>, Vec<pathproof_model::NicFailure>) {
     let Crew { news, starts, stop, ending, count, mut active, worst } = crew;
     let give_up = |context: &mut Context<'_>, error: StepError| {
         stop.store(true, Ordering::Relaxed);

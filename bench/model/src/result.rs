@@ -8,8 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AloneSum, Channels, Criteria, Direction, Environment, Failover, Finding, HostLoad, Limits, MigrateDetail,
-    MtuPath, NicShare, Plan, RunOutcome, SmbServer, StepKind, StepLoad, StepSpec, Verdict, Waited,
+    AloneSum, Channels, Criteria, Direction, Environment, Failover, Finding, HalfDetail, HostLoad, Limits,
+    MigrateDetail, MtuPath, NicShare, Plan, RunOutcome, SmbServer, StepKind, StepLoad, StepSpec, Verdict,
+    Waited,
 };
 
 /// Name of the schema that documents of this version carry.
@@ -428,8 +429,8 @@ pub struct Half {
     pub error: Option<StepError>,
     /// How busy this host was meanwhile.
     pub load: Option<HostLoad>,
-    /// Whatever the kind of step needs beyond that.
-    pub detail: serde_json::Value,
+    /// What the kind of step and its transport have beyond that.
+    pub detail: HalfDetail,
 }
 
 /// What stopped something.

@@ -12,7 +12,6 @@ use pathproof_engine::migrate::copy::pacer::Pacer;
 use pathproof_engine::migrate::copy::{Place, Served, Shared, Story, Subject, blocks, ready_ns};
 use pathproof_model::units::Bytes;
 use pathproof_model::{ErrorKind, Half, StepError};
-use serde_json::json;
 
 use super::lanes::{self, Around, CONNECT, LaneEnd, News, SourceSide};
 use super::machine::Host;
@@ -52,13 +51,10 @@ impl Prepared for Ready {
             End::Client => run_source(*self, context, peer),
             End::Server => run_destination(*self, context, peer),
         };
-        let story = std::mem::take(&mut half.detail);
         before.attach(&mut half, end.name());
-        let rdma = std::mem::take(&mut half.detail);
         if let Some(watch) = watch {
             watch.end(end, &mut half);
         }
-        half.detail = json!({ "story": story, "rdma": rdma, "nics": half.detail });
         half
     }
 }

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 
 use pathproof_engine::migrate::copy::{DiskStory, Served, Stories, Story, sum_up};
 use pathproof_engine::record::LatencyHistogram;
-use pathproof_model::migrate::MigrateDetail;
 use pathproof_model::{Direction, Half, MigrateSpec, Step, StepError, StepSpec};
 
 use super::lanes::{LaneEnd, in_words};
 
-/// The source's half: the whole story as it knows it stands in `detail`.
+/// The source's half: the whole story as it knows it stands in `detail.migration`.
 pub fn source_half(
     spec: &MigrateSpec,
     places: Vec<Vec<Story>>,
@@ -39,7 +38,7 @@ pub fn source_half(
         .or_else(|| outcome.error.as_ref().map(in_words))
         .map(|e| StepError { message: outcome.in_phase(e.message), ..e });
     half.findings = outcome.findings();
-    half.detail = serde_json::to_value(&outcome.detail).unwrap_or_default();
+    half.detail.migration = Some(outcome.detail);
     half
 }
 
@@ -69,9 +68,7 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
     let StepSpec::Migrate(migrate) = spec else { return };
     step.over = Some(migrate.over.clone());
     step.direction = Some(Direction::Out);
-    let Ok(mut detail) = serde_json::from_value::<MigrateDetail>(client.detail["story"].clone()) else {
-        return;
-    };
+    let Some(mut detail) = client.detail.migration.clone() else { return };
     let cpu: Vec<u64> = server.lanes.iter().filter_map(|l| l.cpu_ns).collect();
     detail.cpu_server_ns = (!cpu.is_empty()).then(|| cpu.iter().sum());
     if let Some(compression) = &mut detail.compression {

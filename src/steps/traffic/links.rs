@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::StepMessage;
+use pathproof_model::NicFailure as Failure;
 use pathproof_model::units::Nanoseconds;
 
-use super::multi::Failure;
 use crate::clock::RealClock;
 use crate::host::{LinkChange, LinkEvents};
 use crate::session::Channel;

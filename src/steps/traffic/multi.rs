@@ -12,10 +12,10 @@ use std::time::Duration;
 use pathproof_api::{Clock, LaneOption, Takes, Tick};
 use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Question, Rules, predict};
 use pathproof_model::{
-    ErrorKind, Failover, Finding, Half, Interval, NicShare, Step, StepError, StepKind, TrafficSpec,
+    ErrorKind, Failover, Finding, Half, Interval, NicEvidence, NicFailure as Failure, NicShare, Step,
+    StepError, StepKind, TrafficSpec,
 };
 use pathproof_multi::{PATHS_MAX, PathSpec};
-use serde::{Deserialize, Serialize};
 
 use crate::clock::RealClock;
 use crate::guardian::Guardian;
@@ -203,24 +203,6 @@ fn question(options: &mut BTreeMap<String, String>) -> Result<Question, StepErro
     Ok(Question { rules, constrain: constrain.unwrap_or_default() })
 }
 
-/// What this end tells about its NICs, beside the lanes.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Told {
-    nics: Vec<NicShare>,
-    alone: Option<String>,
-    failures: Vec<Failure>,
-}
-
-/// A NIC taken down and perhaps brought back, in ns of the window and of the lanes' clock.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Failure {
-    pub(super) nic: String,
-    pub(super) down_ns: u64,
-    pub(super) down_tick_ns: u64,
-    pub(super) up: Option<(u64, u64)>,
-}
-
 /// Reads the interfaces' own counters before and after the lanes run.
 pub struct Watch {
     plan: Plan,
@@ -272,8 +254,8 @@ impl Watch {
             let own = shares.entry(nic.clone()).or_insert_with(|| share(nic));
             (own.nic_sent_bytes, own.nic_received_bytes) = (Some(sent), Some(received));
         }
-        let told = Told { nics: shares.into_values().collect(), alone: self.plan.alone, failures };
-        half.detail = serde_json::to_value(told).unwrap_or_default();
+        let nics = shares.into_values().collect();
+        half.detail.nics = Some(NicEvidence { nics, alone: self.plan.alone, failures });
     }
 }
 
@@ -404,12 +386,12 @@ impl Saboteur {
     }
 }
 
-fn told(detail: &serde_json::Value) -> Told {
-    serde_json::from_value(detail.clone()).unwrap_or_default()
+fn told(half: &Half) -> NicEvidence {
+    half.detail.nics.clone().unwrap_or_default()
 }
 
 /// Fills the step's NICs from what both ends told about theirs.
-pub fn merge_nics(step: &mut Step, client: &serde_json::Value, server: &serde_json::Value) {
+pub fn merge_nics(step: &mut Step, client: &Half, server: &Half) {
     let (ours, theirs) = (told(client), told(server));
     for (end, told) in [("client", &ours), ("server", &theirs)] {
         if let Some(alone) = &told.alone {
@@ -424,8 +406,8 @@ pub fn merge_nics(step: &mut Step, client: &serde_json::Value, server: &serde_js
 
 /// Fills the step's NICs and failover from both halves.
 pub fn merge(step: &mut Step, client: &Half, server: &Half) {
-    merge_nics(step, &client.detail, &server.detail);
-    let (ours, theirs) = (told(&client.detail), told(&server.detail));
+    merge_nics(step, client, server);
+    let (ours, theirs) = (told(client), told(server));
     let died = step.detail.nics.iter().flatten().any(|nic| nic.deaths > 0);
     // What is known of the moment of a failure is known at one end, on its clock.
     let seen = match ours.failures.is_empty() {

@@ -62,8 +62,7 @@ impl Before {
             known.device_packets = carried.packets;
             known.counters = carried.moved;
         }
-        let ends: Vec<RdmaEnd> = ends.into_values().collect();
-        half.detail = serde_json::to_value(ends).unwrap_or_default();
+        half.detail.rdma = ends.into_values().collect();
     }
 }
 
@@ -87,8 +86,8 @@ pub fn merge(spec: &TrafficSpec, step: &mut Step, client: &Half, server: &Half) 
     if !manners(&spec.over).adapter {
         return;
     }
-    let of = |half: &Half| serde_json::from_value::<Vec<RdmaEnd>>(half.detail.clone()).unwrap_or_default();
-    step.detail.proof = Some(RdmaProof::weigh([of(client), of(server)].concat()));
+    let ends = [client.detail.rdma.as_slice(), &server.detail.rdma].concat();
+    step.detail.proof = Some(RdmaProof::weigh(ends));
 }
 
 /// What the proof and its counters show that somebody should be told.

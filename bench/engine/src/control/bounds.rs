@@ -73,7 +73,11 @@ pub fn half(half: &mut Half, end: &str) {
     trimmed(&mut half.chosen);
     findings(&mut half.findings);
     error(&mut half.error);
-    trim(&mut half.detail, 8 * ENTRIES_MAX);
+    trimmed(&mut half.detail.rdma);
+    trimmed(&mut half.detail.nics);
+    // Rounds, guests and pairs of NICs can be more.
+    trimmed_to(&mut half.detail.migration, 8 * ENTRIES_MAX);
+    trimmed_to(&mut half.detail.paths, 8 * ENTRIES_MAX);
 }
 
 fn environment(host: &mut Environment) {
@@ -110,8 +114,12 @@ fn text(text: &mut String) {
 
 /// `value` with every text, list, map and number inside it within bounds, whatever fields it has.
 fn trimmed<T: Serialize + DeserializeOwned>(value: &mut T) {
+    trimmed_to(value, ENTRIES_MAX);
+}
+
+fn trimmed_to<T: Serialize + DeserializeOwned>(value: &mut T, entries_max: usize) {
     let Ok(mut json) = serde_json::to_value(&*value) else { return };
-    trim(&mut json, ENTRIES_MAX);
+    trim(&mut json, entries_max);
     // Shorter lists and smaller numbers of the same kinds: this can be read back.
     if let Ok(within) = serde_json::from_value(json) {
         *value = within;
@@ -140,7 +148,9 @@ fn trim(json: &mut Value, entries_max: usize) {
 
 #[cfg(test)]
 mod tests {
-    use pathproof_model::{ErrorKind, Interval, LaneResult, Nic, NicAddress};
+    use pathproof_model::{
+        ErrorKind, HalfDetail, Interval, LaneResult, Nic, NicAddress, NicEvidence, NicShare,
+    };
 
     use super::*;
     use crate::control::{Accept, Reject};
@@ -206,7 +216,14 @@ mod tests {
             lanes: vec![lane; 300],
             intervals: vec![slice; 1000],
             error: Some(StepError { kind: ErrorKind::System, message: long() }),
-            detail: serde_json::json!({ "nics": vec![u64::MAX; 10_000], "words": long() }),
+            detail: HalfDetail {
+                nics: Some(NicEvidence {
+                    nics: vec![NicShare { deaths: u64::MAX, ..NicShare::default() }; 10_000],
+                    alone: Some(long()),
+                    ..NicEvidence::default()
+                }),
+                ..HalfDetail::default()
+            },
             ..Half::default()
         };
         half(&mut theirs, "server");
@@ -220,6 +237,8 @@ mod tests {
         );
         assert!(theirs.intervals.iter().try_fold(0u64, |sum, i| sum.checked_add(i.sent_bytes)).is_some());
         assert!(serde_json::to_string(&theirs.detail).unwrap().len() < 100_000);
+        let nics = theirs.detail.nics.unwrap();
+        assert!(nics.nics.iter().all(|nic| nic.deaths == NUMBER_MAX) && nics.alone.unwrap().len() < 1010);
         assert!(theirs.error.unwrap().message.len() < 1010);
     }
 

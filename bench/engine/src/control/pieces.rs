@@ -359,6 +359,7 @@ fn too_much() -> StepError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pathproof_model::{HalfDetail, NicEvidence};
     use proptest::prelude::*;
 
     fn lane(lane: u32) -> LaneResult {
@@ -389,13 +390,18 @@ mod tests {
         }
     }
 
+    fn told(alone: &str) -> HalfDetail {
+        let nics = NicEvidence { alone: Some(alone.into()), ..NicEvidence::default() };
+        HalfDetail { nics: Some(nics), ..HalfDetail::default() }
+    }
+
     fn half(lanes: u32, slices: u64, histogram_bytes: usize) -> Half {
         Half {
             lanes: (0..lanes).map(lane).collect(),
             histograms: (0..lanes).map(|l| histogram(l, histogram_bytes)).collect(),
             intervals: (0..lanes).flat_map(|l| (0..slices).map(move |n| slice(l, n))).collect(),
             worst_second_bytes: Some(7),
-            detail: serde_json::json!({ "story": [1, 2] }),
+            detail: told("one way only"),
             ..Half::default()
         }
     }
@@ -486,7 +492,7 @@ mod tests {
         let got = gather(pieces(half), HalfRoom::for_counts(2, 4)).unwrap();
         assert_eq!((got.lanes.len(), got.histograms.len(), got.intervals.len()), (2, 1, 4));
         assert_eq!(got.error.unwrap().kind, ErrorKind::Resource);
-        let half = Half { detail: serde_json::json!("A".repeat(3 << 20)), ..Half::default() };
+        let half = Half { detail: told(&"A".repeat(3 << 20)), ..Half::default() };
         let got = gather(pieces(half), HalfRoom::for_counts(0, 0)).unwrap();
         assert_eq!(got.error.unwrap().kind, ErrorKind::Resource);
     }

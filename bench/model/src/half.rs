@@ -1,0 +1,59 @@
+//! What an end tells of a step beyond its lanes: every sort of evidence has a place and a type of its own, so none can take
+//! another's.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{MigrateDetail, MtuPath, NicShare, RdmaEnd};
+
+/// The parts that a step may have; absent where it has none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct HalfDetail {
+    /// What the adapters counted, device by device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rdma: Vec<RdmaEnd>,
+    /// What the NICs of a lane over several counted, and what became of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nics: Option<NicEvidence>,
+    /// The migration as its source knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub migration: Option<MigrateDetail>,
+    /// The paths that this end searched.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<SearchedPath>,
+}
+
+/// What an end tells about its NICs, beside the lanes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NicEvidence {
+    /// Each NIC's part.
+    pub nics: Vec<NicShare>,
+    /// Why there is only one path, if so.
+    pub alone: Option<String>,
+    /// NICs that went down.
+    pub failures: Vec<NicFailure>,
+}
+
+/// A NIC taken down and perhaps brought back, in ns of the window and of the lanes' clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NicFailure {
+    /// The NIC.
+    pub nic: String,
+    /// When it went down, in ns of the window.
+    pub down_ns: u64,
+    /// The same on the lanes' clock.
+    pub down_tick_ns: u64,
+    /// When it came back: in ns of the window, and on the lanes' clock.
+    pub up: Option<(u64, u64)>,
+}
+
+/// A path whose MTU was searched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SearchedPath {
+    /// What was found.
+    pub path: MtuPath,
+    /// The two NICs share a network, so that it is worth reporting even where nothing came through.
+    pub ought: bool,
+}
