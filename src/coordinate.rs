@@ -383,10 +383,7 @@ impl Turns<'_> {
         observer: &mut dyn Observer,
     ) -> Result<(), StepError> {
         let started = self.clock.now();
-        let Some(runner) = steps::runner(spec.kind()) else {
-            let message = format!("this build has no {:?} step", spec.kind());
-            return Err(error(ErrorKind::Unsupported, message));
-        };
+        let runner = steps::runner(spec.kind());
         let name = runner.name(spec);
         let blank = Step {
             over: spec.over().map(Into::into),
@@ -563,7 +560,7 @@ fn round_trip_ns(doc: &ResultDoc) -> Option<u64> {
 
 /// What a step takes where all is well.
 fn need_ns(spec: &StepSpec) -> u64 {
-    steps::runner(spec.kind()).map_or(0, |runner| runner.need_ns(spec))
+    steps::runner(spec.kind()).need_ns(spec)
 }
 
 enum Answer {
@@ -593,12 +590,11 @@ fn merge(pending: Pending, server: Half, doc: &mut ResultDoc) -> Step {
     }
     step.load = StepLoad { client: client.load.clone(), server: server.load.clone() };
     step.error = cause(client.error.as_ref(), server.error.as_ref()).cloned();
-    if let Some(runner) = steps::runner(spec.kind()) {
-        runner.merge(&spec, &mut step, &client, &server);
-        let number = doc.steps.len();
-        let found = steps::findings(runner, &step, doc);
-        doc.findings.extend(found.into_iter().map(|f| Finding { step: Some(number), ..f }));
-    }
+    let runner = steps::runner(spec.kind());
+    runner.merge(&spec, &mut step, &client, &server);
+    let number = doc.steps.len();
+    let found = steps::findings(runner, &step, doc);
+    doc.findings.extend(found.into_iter().map(|f| Finding { step: Some(number), ..f }));
     step
 }
 

@@ -345,10 +345,7 @@ fn prepare(go: &Go, numbers: u32, facts: &SessionFacts, shared: &Shared) -> (Rea
 
 fn ready(go: &Go, facts: &SessionFacts, shared: &Shared) -> Result<(Vec<Offer>, Underway), StepError> {
     let mut spec = go.request.to_spec();
-    let Some(runner) = steps::runner(spec.kind()) else {
-        let message = format!("the peer's build has no {:?} step; update it", spec.kind());
-        return Err(StepError { kind: ErrorKind::Unsupported, message });
-    };
+    let runner = steps::runner(spec.kind());
     let cost = runner.cost(&spec, go.paths.len());
     grant::fits(&cost, &facts.limits).map_err(grant::refused)?;
     let memory = shared.memory.reserve(cost.memory_bytes)?;

@@ -183,9 +183,7 @@ pub trait Runner: Sync {
     /// Short name for people.
     fn name(&self, spec: &StepSpec) -> String;
     /// What the client's half needs of the server.
-    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
-        StepRequest::of(setup.spec).map_err(|message| StepError { kind: ErrorKind::Invalid, message })
-    }
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError>;
     /// Makes this end's half ready.
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError>;
     /// What the step costs an end, over so many paths for each lane. It must hold for any numbers whatever.
@@ -196,16 +194,22 @@ pub trait Runner: Sync {
     fn need_ns(&self, spec: &StepSpec) -> u64;
     /// The step as it fits into `left_ns`, where the run has no more than that; `None` when what could be measured then
     /// would be worth nothing.
-    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
-        (self.need_ns(spec) <= left_ns).then(|| spec.clone())
-    }
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec>;
     /// Fills `step` (at the client) from both halves. Lanes, histograms, intervals, counters and errors of both
     /// halves are already in place.
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half);
     /// What the merged step shows that somebody should be told, in the light of the document so far.
-    fn findings(&self, _step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
-        vec![]
-    }
+    fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding>;
+}
+
+/// What a step needs of the server where its specification says all of it.
+fn as_specified(setup: &Setup<'_>) -> Result<StepRequest, StepError> {
+    StepRequest::of(setup.spec).map_err(|message| StepError { kind: ErrorKind::Invalid, message })
+}
+
+/// A step that takes what it takes: whole, or not at all.
+fn whole(spec: &StepSpec, need_ns: u64, left_ns: u64) -> Option<StepSpec> {
+    (need_ns <= left_ns).then(|| spec.clone())
 }
 
 /// Runs a prepared half, with what this host counts beside it.
@@ -256,15 +260,14 @@ pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
 }
 
 /// The runner of a kind.
-pub fn runner(kind: StepKind) -> Option<&'static dyn Runner> {
-    Some(match kind {
+pub fn runner(kind: StepKind) -> &'static dyn Runner {
+    match kind {
         StepKind::Facts => &facts::Facts,
         StepKind::Reach => &reach::Reach,
         StepKind::Mtu => &mtu::Mtu,
         StepKind::Stream | StepKind::Pingpong | StepKind::Request => &traffic::Traffic,
         StepKind::Migrate => &migrate::Migrate,
-        _ => return None,
-    })
+    }
 }
 
 /// Refuses a plan that no pair of hosts could run, before anybody is dialled.
@@ -276,7 +279,7 @@ pub fn check_size(plan: &Plan) -> Result<(), StepError> {
         return invalid(format!("{} steps are planned and {STEPS_MAX} is the limit", plan.steps.len()));
     }
     for (number, spec) in plan.steps.iter().enumerate() {
-        let lanes = runner(spec.kind()).map_or(0, |runner| runner.cost(spec, 1).lanes);
+        let lanes = runner(spec.kind()).cost(spec, 1).lanes;
         if lanes > LANES_MAX {
             return invalid(format!(
                 "step {number} has {lanes} lanes and {LANES_MAX} is the limit; one lane is one thread"
@@ -288,8 +291,7 @@ pub fn check_size(plan: &Plan) -> Result<(), StepError> {
 
 /// Whether this end has the memory for its half.
 pub fn affordable(spec: &StepSpec, here: &Environment) -> Result<(), StepError> {
-    let Some(runner) = runner(spec.kind()) else { return Ok(()) };
-    let need = runner.cost(spec, 1).memory_bytes;
+    let need = runner(spec.kind()).cost(spec, 1).memory_bytes;
     match here.memory_available_bytes {
         // A migration knows how much its budget leaves of its memory, and looks for itself.
         Some(available) if need > available && spec.traffic().is_some() => Err(StepError {

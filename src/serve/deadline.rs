@@ -124,7 +124,7 @@ mod tests {
             StepSpec::Migrate(MigrateSpec { time_limit_ns: Some(hour_ns), ..MigrateSpec::default() }),
         ] {
             let grace = Grace::default();
-            let deadline = grace.deadline(steps::runner(spec.kind()).unwrap().duration_ns(&spec), Tick(0));
+            let deadline = grace.deadline(steps::runner(spec.kind()).duration_ns(&spec), Tick(0));
             assert!(deadline >= Tick(0) + grace.step && deadline.0 < 3 * hour_ns, "{spec:?}: {deadline:?}");
         }
     }

@@ -48,7 +48,7 @@ fn step(asked: &StepSpec, limits: &Limits) -> Result<Grant, String> {
 }
 
 fn cost(spec: &StepSpec, paths: usize) -> Cost {
-    steps::runner(spec.kind()).map_or_else(Cost::default, |runner| runner.cost(spec, paths))
+    steps::runner(spec.kind()).cost(spec, paths)
 }
 
 /// Less of what the limits allow only less of.

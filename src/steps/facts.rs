@@ -2,9 +2,9 @@
 //! the document says when the facts were taken, and that both ends gave some.
 
 use pathproof_api::Offer;
-use pathproof_model::{Half, Step, StepError, StepSpec};
+use pathproof_model::{Finding, Half, ResultDoc, Step, StepError, StepRequest, StepSpec};
 
-use super::{Context, Cost, Prepared, Runner, Setup};
+use super::{Context, Cost, Prepared, Runner, Setup, as_specified, whole};
 
 /// The runner.
 pub struct Facts;
@@ -16,6 +16,10 @@ struct Nothing {
 impl Runner for Facts {
     fn name(&self, _spec: &StepSpec) -> String {
         "facts of both hosts".into()
+    }
+
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
+        as_specified(setup)
     }
 
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
@@ -34,6 +38,10 @@ impl Runner for Facts {
         10_000_000
     }
 
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        whole(spec, self.need_ns(spec), left_ns)
+    }
+
     fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         for (end, half) in [("client", client), ("server", server)] {
             if let Some(nics) = half.counters.get("nics") {
@@ -41,6 +49,11 @@ impl Runner for Facts {
             }
         }
         step.counters.remove("nics");
+    }
+
+    fn findings(&self, _step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
+        // What hosts have is judged where it matters, and before the first step.
+        vec![]
     }
 }
 

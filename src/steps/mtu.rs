@@ -22,7 +22,7 @@ use pathproof_engine::control::StepMessage;
 use pathproof_engine::mtu::{self, Ends, Report, Search, SearchConfig};
 use pathproof_model::{
     Direction, ErrorKind, Finding, Half, MtuPath, MtuRoute, MtuSpec, Numbers, ResultDoc, SearchedPath, Step,
-    StepError, StepSpec,
+    StepError, StepRequest, StepSpec,
 };
 
 pub use agentless::agentless;
@@ -30,7 +30,7 @@ use consent::{Asked, ask};
 use drive::{Job, Prober, drive};
 use pairs::{Endpoint, Pair};
 
-use super::{Context, Cost, End, Prepared, Runner, Setup, failed, misplaced};
+use super::{Context, Cost, End, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
 use crate::budget::out_of_time;
 use crate::host;
 use crate::session::Received;
@@ -76,6 +76,10 @@ pub fn check_spec(spec: &MtuSpec) -> Result<(), StepError> {
 impl Runner for Mtu {
     fn name(&self, _spec: &StepSpec) -> String {
         "path MTU".into()
+    }
+
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
+        as_specified(setup)
     }
 
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
@@ -131,6 +135,10 @@ impl Runner for Mtu {
     fn need_ns(&self, _spec: &StepSpec) -> u64 {
         // Three waits for the loss timer on a path that drops without a word, at both ends at once.
         1_500_000_000
+    }
+
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        whole(spec, self.need_ns(spec), left_ns)
     }
 
     fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {

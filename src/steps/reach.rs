@@ -4,9 +4,11 @@
 use pathproof_api::{Clock, Offer};
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::LatencyHistogram;
-use pathproof_model::{ErrorKind, Half, ReachSpec, Step, StepError, StepSpec};
+use pathproof_model::{
+    ErrorKind, Finding, Half, ReachSpec, ResultDoc, Step, StepError, StepRequest, StepSpec,
+};
 
-use super::{Context, Cost, End, Prepared, Runner, Setup, failed, misplaced};
+use super::{Context, Cost, End, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
 use crate::budget::out_of_time;
 use crate::session::Received;
 
@@ -30,6 +32,10 @@ fn spec_of(spec: &StepSpec) -> ReachSpec {
 impl Runner for Reach {
     fn name(&self, _spec: &StepSpec) -> String {
         "reach and round trip".into()
+    }
+
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
+        as_specified(setup)
     }
 
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
@@ -58,10 +64,19 @@ impl Runner for Reach {
         100_000_000 + u64::from(spec_of(spec).count) * 1_000_000
     }
 
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        whole(spec, self.need_ns(spec), left_ns)
+    }
+
     fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, _server: &Half) {
         let rtt = client.histograms.iter().find(|h| h.name == "rtt");
         step.summary.rtt_ns = rtt.and_then(|r| LatencyHistogram::from_record(r).ok()?.summary());
         step.summary.messages = rtt.map(|r| r.count);
+    }
+
+    fn findings(&self, _step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
+        // A peer that does not answer is the step's error, and its round trips are judged.
+        vec![]
     }
 }
 

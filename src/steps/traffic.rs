@@ -25,7 +25,7 @@ use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::WorstSecond;
 use pathproof_model::{
     Direction, ErrorKind, Finding, FollowUp, Half, LaneResult, ResultDoc, Step, StepError, StepKind,
-    StepSpec, TrafficSpec,
+    StepRequest, StepSpec, TrafficSpec,
 };
 
 use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
@@ -169,6 +169,10 @@ impl Runner for Traffic {
         let size = pathproof_model::units::Bytes(traffic.size_bytes);
         let nics = traffic.options.get("constrain").map_or(String::new(), |nics| format!(", {nics} alone"));
         format!("{} {kind}{way}, {lanes}, {size}{nics}", traffic.over)
+    }
+
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
+        super::as_specified(setup)
     }
 
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {

@@ -50,7 +50,6 @@ pub enum StepSpec {
 /// The kinds of step, as they appear in results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum StepKind {
     /// Host facts.
     Facts,
@@ -86,7 +85,7 @@ impl StepSpec {
     pub fn traffic(&self) -> Option<&TrafficSpec> {
         match self {
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(t),
-            _ => None,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
         }
     }
 
@@ -103,7 +102,8 @@ impl StepSpec {
     pub fn over(&self) -> Option<&str> {
         match self {
             StepSpec::Migrate(migrate) => Some(&migrate.over),
-            _ => self.traffic().map(|traffic| traffic.over.as_str()),
+            StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&t.over),
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
         }
     }
 }
