@@ -48,8 +48,8 @@ pub fn touch(plan: &Plan) -> Result<()> {
         }
     }
     for traffic in plan.steps.iter().filter_map(StepSpec::traffic) {
-        if let Some(fail) = traffic.options.get("fail") {
-            crate::guardian::check(&steps::failing_nics(fail, traffic.time_ns)?)
+        if !traffic.fail.is_empty() {
+            crate::guardian::check(&steps::failing_nics(traffic, traffic.time_ns)?)
                 .map_err(anyhow::Error::msg)?;
         }
     }
@@ -73,11 +73,12 @@ fn step(spec: &StepSpec, registry: &Registry, here: &Environment) -> Result<()> 
             mtu.nics.iter().try_for_each(|nic| has_nic(here, nic))?;
         }
         StepSpec::Stream(traffic) | StepSpec::Pingpong(traffic) | StepSpec::Request(traffic) => {
-            lanes(&traffic.over, &traffic.options, spec.kind(), registry, here)?;
+            lanes(&traffic.over, &traffic.options, registry, here)?;
+            links(spec.kind(), traffic, here)?;
             self::traffic(spec.kind(), traffic)?;
         }
         StepSpec::Migrate(migrate) => {
-            lanes(&migrate.over, &migrate.options, spec.kind(), registry, here)?;
+            lanes(&migrate.over, &migrate.options, registry, here)?;
             self::migrate(migrate)?;
         }
     }
@@ -98,33 +99,44 @@ fn has_nic(here: &Environment, name: &str) -> Result<()> {
 fn lanes(
     over: &str,
     options: &BTreeMap<String, String>,
-    kind: StepKind,
     registry: &Registry,
     here: &Environment,
 ) -> Result<()> {
     let mut known: Vec<LaneOption> = registry.get(over)?.options();
     if manners(over).several_nics {
-        known.extend(steps::stripe_options(kind));
+        known.extend(steps::stripe_options());
     }
     let given = options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     check_options(over, &known, given).map_err(anyhow::Error::msg)?;
     if let Some(nics) = options.get("constrain") {
         nics.split('+').try_for_each(|nic| has_nic(here, nic))?;
     }
-    if let Some(fail) = options.get("fail") {
-        let nics = steps::failing_nics(fail, u64::MAX)?;
-        nics.iter().try_for_each(|nic| has_nic(here, nic))?;
-        if options.contains_key("watch_links") {
-            bail!(
-                "--fail and --watch-links exclude each other: either this program takes a link away, or you do"
-            );
-        }
-    }
     if let Some(device) = options.get("device") {
         let names: Vec<&str> = here.rdma.iter().map(|device| device.name.as_str()).collect();
         if !names.is_empty() && !names.contains(&device.as_str()) {
             bail!("there is no RDMA device {device} here; this host has {}", names.join(", "));
         }
+    }
+    Ok(())
+}
+
+/// What is to become of the links during a step, and of its NICs one by one.
+fn links(kind: StepKind, spec: &TrafficSpec, here: &Environment) -> Result<()> {
+    // Only a stream goes on without a NIC, and only its goodput can be compared.
+    let possible = kind == StepKind::Stream && manners(&spec.over).several_nics;
+    let asked =
+        [("--fail", !spec.fail.is_empty()), ("--singles", spec.singles), ("--watch-links", spec.watch_links)];
+    if let Some((what, _)) = asked.iter().find(|(_, asked)| *asked && !possible) {
+        bail!("{what} is for bench stream --over {}", those_that(|m| m.several_nics));
+    }
+    if spec.fail.is_empty() {
+        return Ok(());
+    }
+    steps::failing_nics(spec, u64::MAX)?.iter().try_for_each(|nic| has_nic(here, nic))?;
+    if spec.watch_links {
+        bail!(
+            "--fail and --watch-links exclude each other: either this program takes a link away, or you do"
+        );
     }
     Ok(())
 }
@@ -223,6 +235,10 @@ mod tests {
         })
     }
 
+    fn fails(over: &str, how: &str) -> TrafficSpec {
+        spec(|s| (s.over, s.fail) = (over.into(), vec![how.into()]))
+    }
+
     #[test]
     fn what_makes_sense_passes() {
         for good in [
@@ -233,7 +249,7 @@ mod tests {
             StepSpec::Stream(option("tcp", "congestion", "reno")),
             StepSpec::Stream(option("multi", "constrain", "eth1")),
             StepSpec::Stream(option("multi", "congestion", "reno")),
-            StepSpec::Stream(option("multi", "fail", "eth1@1s:2s")),
+            StepSpec::Stream(fails("multi", "eth1@1s:2s")),
             StepSpec::Stream(option("rdma", "path_mtu", "1024")),
             StepSpec::Request(spec(|s| s.reply_bytes = Some(1))),
             StepSpec::Pingpong(spec(|s| (s.over, s.verb) = ("rdma".into(), Some("write".into())))),
@@ -253,9 +269,18 @@ mod tests {
             (StepSpec::Stream(option("multi", "connections", "99")), "1..16"),
             (StepSpec::Stream(option("multi", "policy", "macos")), "windows|linux"),
             (StepSpec::Stream(option("multi", "constrain", "eth9")), "no NIC eth9 here"),
-            (StepSpec::Stream(option("multi", "fail", "eth9@1s")), "no NIC eth9 here"),
-            (StepSpec::Stream(option("multi", "fail", "eth1")), "IF@T"),
-            (StepSpec::Request(option("multi", "singles", "yes")), "no option \"singles\""),
+            (StepSpec::Stream(fails("multi", "eth9@1s")), "no NIC eth9 here"),
+            (StepSpec::Stream(fails("multi", "eth1")), "IF@T"),
+            (StepSpec::Stream(fails("tcp", "eth1@1s")), "--over multi"),
+            (
+                StepSpec::Stream(TrafficSpec { watch_links: true, ..fails("multi", "eth1@1s") }),
+                "exclude each other",
+            ),
+            (
+                StepSpec::Request(spec(|s| (s.over, s.singles) = ("multi".into(), true))),
+                "--singles is for bench stream",
+            ),
+            (StepSpec::Stream(option("multi", "singles", "yes")), "no option \"singles\""),
             (StepSpec::Stream(option("rdma", "path_mtu", "1500")), "256|512"),
             (StepSpec::Stream(option("rdma", "gid", "first")), "0..255"),
             (StepSpec::Stream(option("pigeon", "speed", "1")), "no transport \"pigeon\""),

@@ -311,14 +311,14 @@ pub fn check_migrate(spec: &pathproof_model::MigrateSpec) -> anyhow::Result<()> 
     migrate::check_all(spec).map_err(|e| anyhow::anyhow!(e.message))
 }
 
-/// The options that steps of a kind take over several NICs, beside those of their lanes.
-pub fn stripe_options(kind: StepKind) -> &'static [LaneOption] {
-    traffic::multi::options(kind)
+/// The options that steps over several NICs take, beside those of their lanes.
+pub fn stripe_options() -> &'static [LaneOption] {
+    traffic::multi::OPTIONS
 }
 
 /// The NICs that `--fail` names, all of which fail within the window.
-pub fn failing_nics(text: &str, window_ns: u64) -> anyhow::Result<Vec<String>> {
-    let plan = traffic::multi::FailPlan::parse(text).map_err(|e| anyhow::anyhow!(e.message))?;
+pub fn failing_nics(spec: &TrafficSpec, window_ns: u64) -> anyhow::Result<Vec<String>> {
+    let plan = traffic::multi::FailPlan::of(spec).map_err(|e| anyhow::anyhow!(e.message))?;
     plan.check(window_ns).map_err(|e| anyhow::anyhow!(e.message))?;
     Ok(plan.nics())
 }

@@ -273,14 +273,14 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         if !several {
             bail!("--singles is for bench stream --over {}, which uses several NICs", stripes());
         }
-        spec.options.insert("singles".into(), "yes".into());
+        spec.singles = true;
     }
     if args.watch_links {
         if !several {
             bail!("--watch-links is for bench stream --over {}, which can go on without a NIC", stripes());
         }
         spec.verify = true;
-        spec.options.insert("watch_links".into(), "yes".into());
+        spec.watch_links = true;
     }
     if !args.fail.is_empty() {
         if !several {
@@ -288,7 +288,7 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         }
         // What a failure did to the bytes can only be told by looking at them.
         spec.verify = true;
-        spec.options.insert("fail".into(), args.fail.join("+"));
+        spec.fail.clone_from(&args.fail);
     }
     if let Some(registration) = args.registration {
         if !manners.adapter {

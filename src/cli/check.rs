@@ -126,7 +126,7 @@ pub fn plan(depth: Depth, over: &str, expect_ip_mtu_bytes: Option<u32>, seed: u6
         let mut spec = TrafficSpec { direction, lanes, time_ns: stream_ms * MS, ..base.clone() };
         spec.depth = manners.stream_depth;
         if several && lanes == 1 && (direction == Direction::Out || depth != Depth::Quick) {
-            spec.options.insert("singles".into(), "yes".into());
+            spec.singles = true;
         }
         StepSpec::Stream(spec)
     };

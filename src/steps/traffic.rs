@@ -71,7 +71,7 @@ pub fn one_by_one(striped: &Step) -> Vec<StepSpec> {
 
 /// What those steps take, over so many NICs.
 pub fn one_by_one_ns(spec: &StepSpec, nics: u64) -> u64 {
-    let asked = spec.traffic().filter(|traffic| singles::asked(traffic));
+    let asked = spec.traffic().filter(|traffic| traffic.singles);
     asked.map_or(0, |t| around_ns(t).saturating_add(singles::time_ns(t)).saturating_mul(nics))
 }
 
@@ -185,9 +185,10 @@ impl Runner for Traffic {
         verbs::check(kind, spec, &caps)?;
         verbs::check_congestion(session.end, &spec.options)?;
         let multi = multi::plan(&spec.over, &spec.options, session, setup.paths)?;
-        let fail = spec.options.get(multi::FAIL).filter(|_| session.end == End::Client);
-        let saboteur = match (fail, &multi) {
-            (Some(text), Some(over)) => Some(multi::Saboteur::station(text, spec, over)?),
+        let saboteur = match &multi {
+            Some(over) if !spec.fail.is_empty() && session.end == End::Client => {
+                Some(multi::Saboteur::station(spec, over)?)
+            }
             _ => None,
         };
         let outward = lanes_outward(spec);
@@ -319,7 +320,7 @@ fn lane_spec(
         // A stream's sender lives by its sends; elsewhere only the answer is news.
         send_reports: if kind == StepKind::Stream { SendReports::Prompt } else { SendReports::Lazy },
         max_segment_bytes: spec.max_segment_bytes,
-        options: verbs::options(spec),
+        options: spec.options.clone(),
         ..LaneSpec::default()
     }
 }
@@ -352,7 +353,7 @@ impl Prepared for Lanes {
         }
         let before = proof::Before::take(&spec);
         let watch = multi.map(multi::Watch::begin);
-        let watches = spec.options.contains_key(links::WATCH_LINKS);
+        let watches = spec.watch_links;
         let nics = watch.as_ref().filter(|_| watches).map(multi::Watch::nics);
         let stop = Arc::new(AtomicBool::new(false));
         let ending = AtomicBool::new(false);

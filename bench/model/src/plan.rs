@@ -188,7 +188,19 @@ pub struct TrafficSpec {
     pub huge_pages: bool,
     /// Verb for lanes that have a choice: `send`, `write` or `read`.
     pub verb: Option<String>,
-    /// Transport-specific options by name.
+    /// Over several NICs: those of this host that are taken down during the window, as `IF@T[:RECOVER]`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fail: Vec<String>,
+    /// Over several NICs: each is measured alone as well.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub singles: bool,
+    /// Over several NICs: somebody takes a link away and gives it back, and the step ends some time after that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub watch_links: bool,
+    /// The RDMA path MTU in bytes with which the step failed that this one follows up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follows_path_mtu: Option<u64>,
+    /// Options of the transport by name.
     pub options: BTreeMap<String, String>,
 }
 
@@ -222,6 +234,10 @@ impl Default for TrafficSpec {
             pin: false,
             huge_pages: false,
             verb: None,
+            fail: vec![],
+            singles: false,
+            watch_links: false,
+            follows_path_mtu: None,
             options: BTreeMap::new(),
         }
     }

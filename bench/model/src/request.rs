@@ -364,9 +364,6 @@ impl Over {
     }
 }
 
-/// Name of the option by which a step watches links (`--watch-links`).
-const WATCH_LINKS: &str = "watch_links";
-
 impl TrafficRequest {
     fn of(spec: &TrafficSpec) -> Result<TrafficRequest, String> {
         let size = |name: &str, bytes: u64| {
@@ -397,17 +394,13 @@ impl TrafficRequest {
             max_segment_bytes: spec.max_segment_bytes,
             pin: spec.pin,
             huge_pages: spec.huge_pages,
-            watch_links: spec.options.contains_key(WATCH_LINKS),
+            watch_links: spec.watch_links,
             verb: spec.verb.as_deref().map(verb).transpose()?,
             lane: LaneOptions::of(&spec.options)?,
         })
     }
 
     fn to_spec(&self) -> TrafficSpec {
-        let mut options = self.lane.to_options();
-        if self.watch_links {
-            options.insert(WATCH_LINKS.into(), "yes".into());
-        }
         let verb = |verb: Verb| VERBS.iter().find(|(_, v)| *v == verb).map(|(name, _)| (*name).to_owned());
         TrafficSpec {
             over: self.over.name().into(),
@@ -430,7 +423,12 @@ impl TrafficRequest {
             pin: self.pin,
             huge_pages: self.huge_pages,
             verb: self.verb.and_then(verb),
-            options,
+            // What the client's NICs do, and what this step explains, are its own affair.
+            fail: vec![],
+            singles: false,
+            watch_links: self.watch_links,
+            follows_path_mtu: None,
+            options: self.lane.to_options(),
         }
     }
 }
@@ -525,27 +523,19 @@ mod tests {
     /// Specifications in which everything that can hold a word holds one of this end's own affairs.
     fn full_of_secrets() -> Vec<StepSpec> {
         let secret = |name: &str| format!("SECRET-{name}");
-        let mut options: BTreeMap<String, String> = [
-            "device",
-            "gid",
-            "port",
-            "fail",
-            "paths",
-            "constrain",
-            "policy",
-            "connections",
-            "singles",
-            "anything",
-            "follows_path_mtu",
-        ]
-        .into_iter()
-        .map(|name| (name.to_owned(), secret(name)))
-        .collect();
+        let mut options: BTreeMap<String, String> =
+            ["device", "gid", "port", "paths", "constrain", "policy", "connections", "anything"]
+                .into_iter()
+                .map(|name| (name.to_owned(), secret(name)))
+                .collect();
         options.insert("congestion".into(), "cubic".into());
         options.insert("registration".into(), "window".into());
         let traffic = |over: &str| TrafficSpec {
             over: over.into(),
             verb: Some("write".into()),
+            fail: vec![secret("fail")],
+            singles: true,
+            follows_path_mtu: Some(0x5EC2E7),
             options: options.clone(),
             ..TrafficSpec::default()
         };
@@ -591,6 +581,9 @@ mod tests {
                 let disk = migrate.disk.unwrap();
                 assert_eq!((disk.file, disk.writes_bytes_per_s, migrate.fault), (None, 0, None));
                 assert_eq!(migrate.pattern, MigrateSpec::default().pattern);
+            } else if let Some(traffic) = theirs.traffic() {
+                let own = (&traffic.fail, traffic.singles, traffic.follows_path_mtu);
+                assert_eq!(own, (&vec![], false, None));
             }
         }
     }

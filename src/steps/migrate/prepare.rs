@@ -14,7 +14,7 @@ use super::cost::{disk_bytes, message_bytes, overhead_bytes};
 use super::disk::Disk;
 use super::lanes::LaneUnconnected;
 use super::memory;
-use super::spec::{as_traffic, pattern_of, spec_of};
+use super::spec::{pattern_of, spec_of};
 use crate::steps::traffic::{multi, verbs};
 use crate::steps::{End, Setup, step_error};
 
@@ -92,7 +92,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
     let make_lane = |index: u32, guest: Option<&Arc<Region>>| {
         let options = match &stripe {
             Some(stripe) => stripe.options.clone(),
-            None => verbs::options(&as_traffic(spec)),
+            None => spec.options.clone(),
         };
         let lane_spec = LaneSpec {
             lane: index,

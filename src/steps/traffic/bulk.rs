@@ -107,6 +107,8 @@ impl<'a> Stall<'a> {
         // A receiver counts whole messages: small ones show a slow flow, but one must fill a segment.
         spec.size_bytes = (2 * self.segment_bytes).next_power_of_two().max(16 << 10);
         (spec.verify, spec.rate_bits_per_s) = (false, None);
+        (spec.singles, spec.watch_links, spec.follows_path_mtu) = (false, false, None);
+        spec.fail.clear();
         spec.options.retain(|name, _| matches!(name.as_str(), "constrain" | "congestion"));
         StepSpec::Stream(spec)
     }

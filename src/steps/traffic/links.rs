@@ -18,9 +18,6 @@ use crate::session::Channel;
 use crate::steps::End;
 use crate::terminal::say;
 
-/// Name of the option that asks for it.
-pub const WATCH_LINKS: &str = "watch_links";
-
 /// How long after the last link came back the step goes on, so that its paths can join again and show their rate.
 const SETTLE: Duration = Duration::from_secs(3);
 

@@ -13,7 +13,7 @@ use pathproof_api::{Clock, LaneOption, Takes, Tick};
 use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Question, Rules, predict};
 use pathproof_model::{
     ErrorKind, Failover, Finding, Half, Interval, NicEvidence, NicFailure as Failure, NicShare, Step,
-    StepError, StepKind, TrafficSpec,
+    StepError, TrafficSpec,
 };
 use pathproof_multi::{PATHS_MAX, PathSpec};
 
@@ -26,27 +26,12 @@ use crate::steps::{End, SessionFacts};
 /// The interface of a machine that talks to itself.
 const LOOPBACK: &str = "lo";
 
-/// Name of the option that takes a NIC down during a step.
-pub const FAIL: &str = "fail";
-
 /// Options of steps over several NICs, beside those of their lanes. They stay at the client.
-pub fn options(kind: StepKind) -> &'static [LaneOption] {
-    const ALL: &[LaneOption] = &[
-        LaneOption::new(
-            "policy",
-            Takes::OneOf(&["windows", "linux"]),
-            "whose rules choose the pairs of NICs",
-        ),
-        LaneOption::new("constrain", Takes::Text("NIC[+NIC…]"), "only these NICs of this host"),
-        LaneOption::new("connections", Takes::Number(1, 16), "connections for each pair"),
-        LaneOption::new(super::singles::SINGLES, Takes::OneOf(&["yes"]), "each NIC alone as well"),
-        LaneOption::new(super::links::WATCH_LINKS, Takes::OneOf(&["yes"]), "somebody pulls a cable"),
-        LaneOption::new(FAIL, Takes::Text("IF@T[:RECOVER]"), "take a NIC down and bring it back"),
-    ];
-    // Only a stream goes on without a NIC, and only its goodput can be compared.
-    let of_all_steps = 3;
-    if kind == StepKind::Stream { ALL } else { &ALL[..of_all_steps] }
-}
+pub const OPTIONS: &[LaneOption] = &[
+    LaneOption::new("policy", Takes::OneOf(&["windows", "linux"]), "whose rules choose the pairs of NICs"),
+    LaneOption::new("constrain", Takes::Text("NIC[+NIC…]"), "only these NICs of this host"),
+    LaneOption::new("connections", Takes::Number(1, 16), "connections for each pair"),
+];
 
 /// An interface that carried less than so many percent of what its lanes sent shows that bytes left elsewhere.
 const CARRIED_PERCENT_MIN: u64 = 90;
@@ -100,10 +85,7 @@ pub fn plan(
     if !manners(over).several_nics {
         return Ok(None);
     }
-    let mut options = options.clone();
-    options.remove(FAIL);
-    options.remove(super::singles::SINGLES);
-    options.remove(super::links::WATCH_LINKS);
+    let options = options.clone();
     match session.end {
         End::Client => dialled(options, session).map(Some),
         End::Server => expected(options, session, towards).map(Some),
@@ -265,6 +247,11 @@ pub struct FailPlan {
 }
 
 impl FailPlan {
+    /// What a step asks for.
+    pub fn of(spec: &TrafficSpec) -> Result<FailPlan, StepError> {
+        FailPlan::parse(&spec.fail.join("+"))
+    }
+
     /// Reads `IF@T[:RECOVER]`, several joined by `+`.
     pub fn parse(text: &str) -> Result<FailPlan, StepError> {
         let wrong =
@@ -313,9 +300,9 @@ pub struct Saboteur {
 }
 
 impl Saboteur {
-    /// Ready to do what `text` says to the NICs over which the step goes, or the reason why it cannot.
-    pub fn station(text: &str, spec: &TrafficSpec, over: &Plan) -> Result<Saboteur, StepError> {
-        let plan = FailPlan::parse(text)?;
+    /// Ready to do what `spec` says to the NICs over which the step goes, or the reason why it cannot.
+    pub fn station(spec: &TrafficSpec, over: &Plan) -> Result<Saboteur, StepError> {
+        let plan = FailPlan::of(spec)?;
         plan.check(spec.time_ns)?;
         let (used, failing) = (over.nics(), plan.nics());
         if let Some(nic) = failing.iter().find(|nic| !used.contains(nic)) {

@@ -240,18 +240,16 @@ pub fn follow_up(failed: &Step) -> Option<StepSpec> {
     traffic.lanes = 1;
     (traffic.warmup_ns, traffic.time_ns, traffic.cooldown_ns) = (0, 500_000_000, 0);
     traffic.options.insert("path_mtu".into(), SMALL_RDMA_MTU.to_string());
-    traffic.options.insert(FOLLOWS.into(), path_mtu.to_string());
+    traffic.follows_path_mtu = Some(path_mtu);
     Some(spec)
 }
 
 const SMALL_RDMA_MTU: u64 = 1024;
-/// Option by which a follow-up knows the path MTU that failed; not passed to the transport.
-pub const FOLLOWS: &str = "follows_path_mtu";
 
 /// The conclusion from a follow-up that went through.
 pub fn smaller_passes(step: &Step) -> Option<Finding> {
     let traffic = step.spec.as_ref()?.traffic()?;
-    let failed: u64 = traffic.options.get(FOLLOWS)?.parse().ok()?;
+    let failed = traffic.follows_path_mtu?;
     let bytes = step.summary.bytes.filter(|b| *b > 0 && step.error.is_none())?;
     let evidence = format!(
         "with an RDMA path MTU of {failed} bytes every retry went unanswered; with {SMALL_RDMA_MTU} bytes the same \

@@ -4,16 +4,8 @@ use pathproof_model::{
     AloneNic, AloneSum, Finding, NicShare, ResultDoc, Step, StepKind, StepSpec, TrafficSpec,
 };
 
-/// Name of the option that asks for it.
-pub const SINGLES: &str = "singles";
-
 /// A NIC whose part of the bytes differs by more than this from its part of the sum did not share as it could.
 const IMBALANCE_MAX: f64 = 0.10;
-
-/// Whether a stream asks for them.
-pub fn asked(traffic: &TrafficSpec) -> bool {
-    traffic.options.get(SINGLES).is_some_and(|text| text == "yes")
-}
 
 /// The window of each.
 pub fn time_ns(striped: &TrafficSpec) -> u64 {
@@ -23,15 +15,14 @@ pub fn time_ns(striped: &TrafficSpec) -> u64 {
 /// One short step for each NIC that a striped stream used, where it asked for them.
 pub fn steps(striped: &Step) -> Vec<StepSpec> {
     let Some(spec @ StepSpec::Stream(traffic)) = &striped.spec else { return vec![] };
-    let asked = asked(traffic);
     let nics = match striped.lanes.iter().find(|lane| lane.end == "client") {
-        Some(lane) if asked && striped.error.is_none() && lane.nics.len() > 1 => &lane.nics,
+        Some(lane) if traffic.singles && striped.error.is_none() && lane.nics.len() > 1 => &lane.nics,
         _ => return vec![],
     };
     let alone = |nic: &String| {
         let mut spec = spec.clone();
         if let StepSpec::Stream(traffic) = &mut spec {
-            traffic.options.remove(SINGLES);
+            traffic.singles = false;
             traffic.options.insert("constrain".into(), nic.clone());
             traffic.time_ns = time_ns(traffic);
         }
@@ -96,7 +87,7 @@ mod tests {
     fn striped(carried: [u64; 2]) -> Step {
         let mut step = Step::new(StepKind::Stream, "multi stream");
         let mut spec = TrafficSpec { over: "multi".into(), time_ns: 4_000_000_000, ..TrafficSpec::default() };
-        spec.options.insert(SINGLES.into(), "yes".into());
+        spec.singles = true;
         step.spec = Some(StepSpec::Stream(spec));
         let names = ["e1", "e2"].map(String::from);
         step.lanes.push(LaneResult { end: "client".into(), nics: names.to_vec(), ..LaneResult::default() });
@@ -135,6 +126,7 @@ mod tests {
         assert_eq!(specs.len(), 2);
         let traffic = specs[1].traffic().unwrap();
         assert_eq!(traffic.options.iter().collect::<Vec<_>>(), [(&"constrain".into(), &"e2".into())]);
+        assert!(!traffic.singles);
         assert_eq!(traffic.time_ns, 2_000_000_000);
     }
 

@@ -144,13 +144,6 @@ pub fn check_congestion(end: End, options: &BTreeMap<String, String>) -> Result<
     )))
 }
 
-/// The options that the transport gets: this end's own.
-pub fn options(spec: &TrafficSpec) -> BTreeMap<String, String> {
-    let mut options = spec.options.clone();
-    options.remove(super::proof::FOLLOWS);
-    options
-}
-
 /// How lanes over this layout and verb wait, when the verb decides.
 pub fn always_spins(kind: StepKind, spec: &TrafficSpec) -> bool {
     kind == StepKind::Pingpong && verb(spec) == Ok(Verb::Write)
