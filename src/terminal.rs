@@ -8,8 +8,8 @@ use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, Result};
 use pathproof_model::ResultDoc;
-use pathproof_report::layout::Line;
-use pathproof_report::{Render, Shown, harmless_json};
+use pathproof_report::page::Block;
+use pathproof_report::{Line, Render, Shown, harmless_json};
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -34,6 +34,11 @@ pub fn say_json(value: &serde_json::Value) {
 pub fn print_lines(lines: impl IntoIterator<Item = impl Into<Line>>) -> Result<()> {
     let text: String = lines.into_iter().map(|line| line.into().text().to_owned() + "\n").collect();
     print(text.as_bytes())
+}
+
+/// Prints blocks on standard output.
+pub fn print_blocks(blocks: &[Block]) -> Result<()> {
+    print_lines(pathproof_report::lines(blocks))
 }
 
 /// Prints a JSON value on standard output.

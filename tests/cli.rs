@@ -12,6 +12,38 @@ fn help_names_every_command_and_goes_to_stdout() {
     }
 }
 
+/// The commands that a help text lists.
+fn listed(help: &str) -> Vec<String> {
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = commands.take_while(|line| line.starts_with("  "));
+    let names =
+        commands.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
+/// What people read first is compared as a whole. Where a change is wanted: `INSTA_UPDATE=always cargo nextest run -p
+/// pathproof --test tests help`.
+#[test]
+fn the_help_of_every_command_is_the_stored_one() {
+    let mut open: Vec<Vec<String>> = vec![vec![]];
+    let mut seen = 0;
+    while let Some(command) = open.pop() {
+        let mut args: Vec<&str> = command.iter().map(String::as_str).collect();
+        args.push("--help");
+        let help = run(&args);
+        assert!(help.status.success(), "{args:?}");
+        let help = String::from_utf8(help.stdout).unwrap();
+        open.extend(listed(&help).into_iter().map(|name| [command.as_slice(), &[name]].concat()));
+        let name =
+            ["help"].into_iter().chain(command.iter().map(String::as_str)).collect::<Vec<_>>().join("-");
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, help);
+        });
+        seen += 1;
+    }
+    assert!(seen > 10, "only {seen} commands");
+}
+
 #[test]
 fn man_page_and_completions_are_made_from_the_same_definition() {
     let man = run(&["man"]);

@@ -29,7 +29,7 @@ pub fn run(args: &DevicesArgs) -> Result<u8> {
     let observed = host::observe();
     match args.format {
         ListFormat::Json => terminal::print_json(&observed)?,
-        ListFormat::Text => terminal::print_lines(devices::text(&observed))?,
+        ListFormat::Text => terminal::print_blocks(&devices::page(&observed))?,
     }
     Ok(0)
 }

@@ -1,67 +1,67 @@
 //! `pathproof devices`: the NICs and RDMA devices of this machine, for people.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
 use pathproof_model::environment::{Dcb, DcbApplication, Observed};
 use pathproof_model::units::{BitsPerSecond, Bytes};
 use pathproof_model::{Nic, RdmaDevice};
-use pathproof_report::layout::{Line, hanging, table};
+use pathproof_report::page::{Block, Cell, Column, Fact, Row, Table, facts};
 
 /// What was observed, for people.
-pub fn text(observed: &Observed) -> Vec<Line> {
+pub fn page(observed: &Observed) -> Vec<Block> {
     let environment = &observed.environment;
-    let header = ["NIC", "KIND", "LINK", "SPEED", "IP MTU", "MAX", "QUEUES RX/TX", "NUMA", "DRIVER"];
-    let rows = environment.nics.iter().map(row).collect();
-    let mut lines = table(&header, rows, &[1, 2, 8]);
-    for nic in &environment.nics {
-        lines.extend(details(nic));
-    }
-    lines.push(Line::default());
+    let columns: [Column<&Nic>; 9] = [
+        Column::words("NIC", |nic| Cell::of(&nic.name)),
+        Column::words("KIND", |nic| Cell::known(nic.kind.as_ref())),
+        Column::words("LINK", |nic| Cell::known(link(nic))),
+        Column::figures("SPEED", |nic| Cell::known(nic.speed_bits_per_s.map(BitsPerSecond))),
+        Column::figures("IP MTU", |nic| Cell::known(nic.ip_mtu_bytes)),
+        Column::figures("MAX", |nic| Cell::known(nic.ip_mtu_max_bytes)),
+        Column::figures("QUEUES RX/TX", |nic| {
+            Cell::of(format!("{}/{}", known(nic.receive_queues), known(nic.transmit_queues)))
+        }),
+        Column::figures("NUMA", |nic| Cell::known(nic.numa_node)),
+        Column::words("DRIVER", |nic| Cell::known(nic.driver.as_ref())),
+    ];
+    let table = Table::new(&columns, environment.nics.iter().map(Row::One));
+    let mut blocks: Vec<Block> = table.map(Block::Table).into_iter().collect();
+    blocks.push(Block::List(environment.nics.iter().filter_map(details).collect()));
+    blocks.push(Block::Break);
     match environment.rdma.as_slice() {
-        [] => lines.push("RDMA devices: none".into()),
-        devices => devices.iter().for_each(|device| lines.extend(rdma(device))),
+        [] => blocks.push(Block::paragraph("RDMA devices: none")),
+        devices => blocks.extend(devices.iter().flat_map(rdma)),
     }
     let clock = environment.clock_source.as_deref().unwrap_or("unknown");
     let stamp = environment.clock_stamp_ns.map_or("unknown".into(), |ns| format!("{ns} ns"));
-    lines.push(format!("clock source {clock}, one time stamp {stamp}").into());
+    blocks.push(Block::paragraph(format!("clock source {clock}, one time stamp {stamp}")));
     for finding in &observed.findings {
-        lines.push(Line::default());
-        lines.extend(hanging(&format!("{}  ", finding.code), &finding.evidence));
-        lines.extend(hanging("  next  ", &finding.next));
+        blocks.push(Block::Break);
+        blocks.push(Block::note(&finding.code, &finding.evidence));
+        blocks.push(Block::List(facts([("next", &finding.next)])));
     }
     if !environment.unreadable.is_empty() {
-        lines.push(Line::default());
-        lines.push("could not be read:".into());
-        for (what, why) in &environment.unreadable {
-            lines.extend(hanging(&format!("  {what}: "), why));
-        }
+        blocks.push(Block::Break);
+        blocks.push(Block::paragraph("could not be read:"));
+        blocks.push(Block::List(facts(&environment.unreadable)));
     }
-    lines
+    blocks
 }
 
 fn known<T: ToString>(value: Option<T>) -> String {
     value.map_or("-".into(), |v| v.to_string())
 }
 
-fn row(nic: &Nic) -> Vec<String> {
-    let link = match (nic.up, nic.carrier) {
-        (Some(false), _) => "down",
-        (_, Some(true)) => "up",
-        (_, Some(false)) => "no carrier",
-        _ => "-",
-    };
-    vec![
-        nic.name.clone(),
-        known(nic.kind.as_ref()),
-        link.into(),
-        known(nic.speed_bits_per_s.map(BitsPerSecond)),
-        known(nic.ip_mtu_bytes),
-        known(nic.ip_mtu_max_bytes),
-        format!("{}/{}", known(nic.receive_queues), known(nic.transmit_queues)),
-        known(nic.numa_node),
-        known(nic.driver.as_ref()),
-    ]
+fn link(nic: &Nic) -> Option<&'static str> {
+    match (nic.up, nic.carrier) {
+        (Some(false), _) => Some("down"),
+        (_, Some(true)) => Some("up"),
+        (_, Some(false)) => Some("no carrier"),
+        _ => None,
+    }
 }
 
-fn details(nic: &Nic) -> Vec<Line> {
+fn details(nic: &Nic) -> Option<Fact> {
     let addresses: Vec<String> =
         nic.addresses.iter().map(|a| format!("{}/{}", a.address, a.prefix_len)).collect();
     let off: Vec<&str> = nic.offloads.iter().filter(|(_, on)| !**on).map(|(name, _)| name.as_str()).collect();
@@ -80,7 +80,7 @@ fn details(nic: &Nic) -> Vec<Line> {
             .map(|why| format!("DCB unknown: {why}")),
     ];
     let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
-    if text.is_empty() { Vec::new() } else { hanging(&format!("  {}: ", nic.name), &text) }
+    (!text.is_empty()).then(|| Fact::new(&nic.name, text))
 }
 
 fn dcb(dcb: &Dcb) -> String {
@@ -107,7 +107,7 @@ fn dcb(dcb: &Dcb) -> String {
     format!("DCB: {}", parts.join(", "))
 }
 
-fn rdma(device: &RdmaDevice) -> Vec<Line> {
+fn rdma(device: &RdmaDevice) -> Vec<Block> {
     let parts = [
         device.transport.clone(),
         device.netdev.as_ref().map(|netdev| format!("on {netdev}")),
@@ -116,16 +116,16 @@ fn rdma(device: &RdmaDevice) -> Vec<Line> {
         device.firmware.as_ref().map(|firmware| format!("firmware {firmware}")),
         device.smb_direct.as_ref().map(|fit| format!("SMB Direct: {fit}")),
     ];
-    let mut lines = hanging(
-        &format!("RDMA {}: ", device.name),
-        &parts.into_iter().flatten().collect::<Vec<_>>().join(", "),
-    );
-    let pairs = |map: Vec<String>, what: &str| match map.join(", ") {
-        text if text.is_empty() => Vec::new(),
-        text => hanging(&format!("  {what}: "), &text),
-    };
-    lines.extend(pairs(device.gids.clone(), "GIDs"));
-    lines.extend(pairs(device.limits.iter().map(|(k, v)| format!("{k} {v}")).collect(), "limits"));
-    lines.extend(pairs(device.settings.iter().map(|(k, v)| format!("{k} {v}")).collect(), "settings"));
-    lines
+    let said = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
+    fn pairs<V: Display>(map: &BTreeMap<String, V>) -> Vec<String> {
+        map.iter().map(|(name, value)| format!("{name} {value}")).collect()
+    }
+    let more = [
+        ("GIDs", device.gids.clone()),
+        ("limits", pairs(&device.limits)),
+        ("settings", pairs(&device.settings)),
+    ];
+    let more =
+        more.into_iter().filter(|(_, list)| !list.is_empty()).map(|(what, list)| (what, list.join(", ")));
+    vec![Block::note(format!("RDMA {}", device.name), said), Block::List(facts(more))]
 }

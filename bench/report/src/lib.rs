@@ -3,7 +3,9 @@
 //! **Invariant**: a renderer sees the document and nothing else. What it needs and does not find there, the
 //! document was missing; so a report can be made a year later on another machine.
 //!
-//! **Invariant**: text reaches a terminal as [`Shown`] only. A page is made of [`layout::Line`]s, and those of nothing
+//! **Invariant**: what a page says (`page`, in blocks) knows nothing of how it looks (`text`).
+//!
+//! **Invariant**: text reaches a terminal as [`Shown`] only. A page is made of blocks and [`Line`]s, and those of nothing
 //! else.
 #![forbid(unsafe_code)]
 
@@ -13,14 +15,16 @@ use pathproof_model::ResultDoc;
 
 mod hlog;
 mod json;
-pub mod layout;
+mod layout;
+pub mod page;
 mod shown;
 mod text;
 
 pub use hlog::Hlog;
 pub use json::Json;
+pub use layout::Line;
 pub use shown::{Shown, harmless_json};
-pub use text::Text;
+pub use text::{Text, lines};
 
 /// Writes a document in one form.
 pub trait Render {

@@ -45,6 +45,12 @@ impl Shown {
     }
 }
 
+impl<T: AsRef<str>> From<T> for Shown {
+    fn from(text: T) -> Shown {
+        Shown::new(text)
+    }
+}
+
 impl Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -1,48 +1,21 @@
-//! The report for people: what was measured, what was noticed, what it comes to, and what to do next.
+//! A page for a terminal: the only place that knows widths and colours.
 //!
-//! It fits a terminal page, and the last line is the answer. It computes no figure: it shows those that the
-//! document holds.
-//!
-//! Each kind of step has a module of its own that makes its section; [`SECTIONS`] is the order of the page.
+//! It fits a terminal page, and the last line is the answer.
 
 use std::io;
 
-use pathproof_model::ResultDoc;
+use pathproof_model::{Outcome, ResultDoc, Severity};
 
-use crate::Render;
+use crate::layout::{Line, Mark, hanging, heading, padded, sparkline, table};
+use crate::page::{self, Answer, Block, Cell, Fact, Judged, Kind, Noticed, Row, Strip, Table, Word};
+use crate::{Render, Shown};
 
-mod answer;
-mod channels;
-mod findings;
-mod header;
-mod migrate;
-mod mtu;
-mod nics;
-mod rdma;
-mod smb;
-
-mod traffic;
-mod verdicts;
-
-use crate::layout::Line;
-
-/// Makes the lines of one part of the page; none when the document has nothing for it.
-type Section = fn(&ResultDoc) -> Vec<Line>;
-
-/// The page from top to bottom, a blank line after each section; the answer follows.
-const SECTIONS: &[Section] = &[
-    header::section,
-    smb::section,
-    channels::section,
-    mtu::section,
-    traffic::rates,
-    nics::section,
-    traffic::latencies,
-    rdma::section,
-    migrate::section,
-    findings::section,
-    verdicts::section,
-];
+/// Widest row of bars.
+const BARS_COLUMNS: usize = 16;
+/// Widest bar of a share.
+const SHARE_COLUMNS: u64 = 24;
+/// Beyond it the subjects of verdicts are not aligned.
+const SUBJECT_COLUMNS_MAX: usize = 32;
 
 /// Text for a terminal.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,18 +26,164 @@ pub struct Text {
 
 impl Render for Text {
     fn render(&self, doc: &ResultDoc, out: &mut dyn io::Write) -> io::Result<()> {
-        let sections = SECTIONS.iter().map(|section| section(doc)).filter(|lines| !lines.is_empty());
-        for lines in sections {
-            for line in lines {
-                // A NIC may be called "FIT: all is well"; the answer stands in the last lines and nowhere else.
-                let margin =
-                    if answer::WORDS.iter().any(|word| line.text().starts_with(word)) { "  " } else { "" };
-                writeln!(out, "{margin}{}", line.paint(self.colour))?;
+        for (i, blocks) in page::sections(doc).iter().enumerate() {
+            if i > 0 {
+                writeln!(out)?;
             }
-            writeln!(out)?;
+            for block in blocks {
+                let answers = matches!(block, Block::Answer(_));
+                for line in block_lines(block) {
+                    // A NIC may be called "FIT: all is well"; the answer stands in its own lines and nowhere else.
+                    let forged =
+                        !answers && Word::ALL.iter().any(|word| line.text().starts_with(word.name()));
+                    writeln!(out, "{}{}", if forged { "  " } else { "" }, line.paint(self.colour))?;
+                }
+            }
         }
-        answer::section(doc).iter().try_for_each(|line| writeln!(out, "{}", line.paint(self.colour)))
+        Ok(())
     }
+}
+
+/// Blocks as lines, for what is printed beside result documents.
+pub fn lines(blocks: &[Block]) -> Vec<Line> {
+    blocks.iter().flat_map(block_lines).collect()
+}
+
+fn block_lines(block: &Block) -> Vec<Line> {
+    match block {
+        Block::Title { title, note } => {
+            vec![Line::from(format!("{title}  {note}")).mark(Mark::Heading, title.as_str())]
+        }
+        Block::Heading(text) => vec![heading(text.as_str())],
+        Block::Break => vec![Line::default()],
+        Block::Paragraph(text) => hanging("", text.as_str()),
+        Block::Facts(facts) => aligned("", facts),
+        Block::Note(fact) => sentence("", fact),
+        Block::List(facts) => facts.iter().flat_map(|fact| sentence("  ", fact)).collect(),
+        Block::Table(table) => table_lines(table),
+        Block::Strips { legend, strips } => strip_lines(legend, strips),
+        Block::Question { question, answer } => {
+            [hanging("", question.as_str()), hanging("  ", answer.as_str())].concat()
+        }
+        Block::Finding(finding) => finding_lines(finding),
+        Block::Verdicts(verdicts) => verdict_lines(verdicts),
+        Block::Answer(answer) => answer_lines(answer),
+    }
+}
+
+/// Names in a column of their own, texts in another.
+fn aligned(margin: &str, facts: &[Fact]) -> Vec<Line> {
+    let columns = facts.iter().map(|fact| fact.name.columns()).max().unwrap_or(0);
+    let line = |fact: &Fact| {
+        hanging(&format!("{margin}{}  ", padded(fact.name.as_str(), columns)), fact.text.as_str())
+    };
+    facts.iter().flat_map(line).collect()
+}
+
+fn sentence(margin: &str, fact: &Fact) -> Vec<Line> {
+    match fact.name.as_str() {
+        "" => hanging(margin, fact.text.as_str()),
+        name => hanging(&format!("{margin}{name}: "), fact.text.as_str()),
+    }
+}
+
+fn table_lines(content: &Table) -> Vec<Line> {
+    let heads: Vec<&str> = content.heads.iter().map(|(head, _)| head.as_str()).collect();
+    let words = content.heads.iter().enumerate().filter(|(_, (_, kind))| *kind == Kind::Words);
+    let words: Vec<usize> = words.map(|(column, _)| column).collect();
+    let rows = content.rows.iter().map(|row| match row {
+        Row::One(cells) => cells.iter().map(cell).collect(),
+        Row::Part(cells) => cells
+            .iter()
+            .enumerate()
+            .map(|(column, content)| format!("{}{}", if column == 0 { "  " } else { "" }, cell(content)))
+            .collect(),
+        Row::Group(name) => vec![name.to_string()],
+        Row::Omitted(count) => vec![format!("… {count} more")],
+    });
+    table(&heads, rows.collect(), &words)
+}
+
+fn cell(cell: &Cell) -> String {
+    match cell {
+        Cell::Empty => String::new(),
+        Cell::Unknown => "-".into(),
+        Cell::Value(value) => value.to_string(),
+        Cell::Bars { values, stopped: false } => sparkline(values, BARS_COLUMNS),
+        Cell::Bars { values, stopped: true } => format!("{} stopped", sparkline(values, BARS_COLUMNS / 2)),
+        Cell::Share { length, longest, part, whole, note } => {
+            let columns =
+                (u128::from(*length) * u128::from(SHARE_COLUMNS)).div_ceil(u128::from(*longest).max(1));
+            let columns = columns.clamp(1, SHARE_COLUMNS.into());
+            let hollow =
+                (columns * u128::from(*part)).checked_div(u128::from(*whole)).unwrap_or(0).min(columns);
+            let bar = "█".repeat((columns - hollow) as usize) + &"░".repeat(hollow as usize);
+            format!("{bar} {note}").trim_end().to_owned()
+        }
+    }
+}
+
+fn strip_lines(legend: &Shown, strips: &[Strip]) -> Vec<Line> {
+    let columns = strips.iter().map(|strip| strip.name.columns()).max().unwrap_or(0);
+    let rows = strips.iter().map(|s| format!("  {} {}", padded(s.name.as_str(), columns), s.symbols));
+    std::iter::once(legend.to_string()).chain(rows).map(Line::from).collect()
+}
+
+fn finding_lines(finding: &Noticed) -> Vec<Line> {
+    let (severity, mark) = match finding.severity {
+        Severity::Error => ("error", Mark::Bad),
+        Severity::Warning => ("warning", Mark::Doubtful),
+        Severity::Info => ("info", Mark::None),
+    };
+    let place = finding.step.as_ref().map(|step| format!("  in {step}")).unwrap_or_default();
+    let mut lines = vec![Line::from(format!("{severity} {}{place}", finding.code)).mark(mark, severity)];
+    // Every finding alike, whether it is explained or only seen once more.
+    let columns = "means".len();
+    for fact in &finding.facts {
+        lines.extend(hanging(&format!("  {}  ", padded(fact.name.as_str(), columns)), fact.text.as_str()));
+    }
+    lines
+}
+
+fn verdict_lines(verdicts: &[Judged]) -> Vec<Line> {
+    let columns = verdicts.iter().map(|v| v.subject.columns()).max().unwrap_or(0).min(SUBJECT_COLUMNS_MAX);
+    let mut lines = Vec::new();
+    for verdict in verdicts {
+        let (plain, mark) = match verdict.outcome {
+            Outcome::Pass => ("pass", Mark::Good),
+            Outcome::Fail => ("FAIL", Mark::Bad),
+            Outcome::Inconclusive => ("cannot tell", Mark::Doubtful),
+            Outcome::NotJudged => ("not judged", Mark::Doubtful),
+        };
+        let margin = format!("{plain:<11}  {}  ", padded(verdict.subject.as_str(), columns));
+        let pad = " ".repeat(Shown::new(&margin).columns());
+        let margins = std::iter::once(margin.as_str()).chain(std::iter::repeat(pad.as_str()));
+        let mut reasons: Vec<Line> = verdict
+            .reasons
+            .iter()
+            .zip(margins)
+            .flat_map(|(reason, margin)| hanging(margin, reason.as_str()))
+            .collect();
+        if let Some(first) = reasons.first_mut() {
+            *first = std::mem::take(first).mark(mark, plain);
+        }
+        lines.extend(reasons);
+    }
+    lines
+}
+
+fn answer_lines(answer: &Answer) -> Vec<Line> {
+    let mark = match answer.word {
+        Word::Fit => Mark::Good,
+        Word::NotFit => Mark::Bad,
+        _ => Mark::Doubtful,
+    };
+    let name = answer.word.name();
+    let mut lines = hanging(&format!("{name}: "), answer.text.as_str());
+    if let Some(first) = lines.first_mut() {
+        *first = std::mem::take(first).mark(mark, name);
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -74,7 +74,8 @@ fn nothing_in_a_document_steers_the_terminal_or_forges_a_line() {
             assert!(count > 20, "{name}: only {count} strings could be chosen");
             let page = rendered(&doc, &Text::default());
             assert!(page.chars().all(|c| c == '\n' || is_plain(c)), "{name}: {page}");
-            let answers = page.lines().filter(|l| super::answer::WORDS.iter().any(|w| l.starts_with(w)));
+            let answers =
+                page.lines().filter(|l| crate::page::Word::ALL.iter().any(|w| l.starts_with(w.name())));
             assert_eq!(answers.count(), 1, "{name}: {page}");
             let coloured = rendered(&doc, &Text { colour: true });
             let bare = ["0", "1", "1;31", "1;32", "1;33"]

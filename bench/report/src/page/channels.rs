@@ -3,26 +3,26 @@
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{ChannelPair, Channels, ResultDoc};
 
-use crate::layout::{Line, hanging, heading, table};
+use super::{Block, Cell, Column, Fact, Row, Table};
 
 /// Pairs that are not used and listed one by one; beyond it they are counted.
 const EXCLUDED_MAX: usize = 12;
 
-pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
+pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     let Some(channels) = &doc.channels else { return Vec::new() };
-    let mut lines = pairs(channels, &channels.pairs, "THIS HOST AS CLIENT");
+    let mut blocks = pairs(channels, &channels.pairs, "THIS HOST AS CLIENT");
     if !channels.reverse_pairs.is_empty() && !mirrored(channels) {
-        lines.push(Line::default());
-        lines.extend(pairs(channels, &channels.reverse_pairs, "THE PEER AS CLIENT"));
+        blocks.push(Block::Break);
+        blocks.extend(pairs(channels, &channels.reverse_pairs, "THE PEER AS CLIENT"));
     } else if !channels.reverse_pairs.is_empty() {
-        lines.push("With the peer as client the same pairs are used the other way round.".into());
+        blocks.push(Block::paragraph("With the peer as client the same pairs are used the other way round."));
     }
     for answer in &channels.answers {
-        lines.push(Line::default());
-        lines.extend(hanging("", &answer.question));
-        lines.extend(hanging("  ", &answer.answer));
+        blocks.push(Block::Break);
+        let (question, answer) = (answer.question.as_str().into(), answer.answer.as_str().into());
+        blocks.push(Block::Question { question, answer });
     }
-    lines
+    blocks
 }
 
 fn chosen(pairs: &[ChannelPair]) -> impl Iterator<Item = &ChannelPair> {
@@ -39,40 +39,38 @@ fn mirrored(channels: &Channels) -> bool {
     out == back
 }
 
-fn pairs(channels: &Channels, pairs: &[ChannelPair], title: &str) -> Vec<Line> {
+fn pairs(channels: &Channels, pairs: &[ChannelPair], title: &str) -> Vec<Block> {
     let title = format!("MULTICHANNEL, {title} ({} rules)", channels.policy);
-    let rows: Vec<_> = chosen(pairs)
-        .map(|pair| {
-            let class = match (pair.rdma, pair.rss) {
+    let columns: [Column<&ChannelPair>; 4] = [
+        Column::words(&title, |pair| Cell::of(ends(pair))),
+        Column::figures("SPEED", |pair| {
+            pair.speed_bits_per_s.map_or(Cell::of("unknown"), |speed| Cell::of(BitsPerSecond(speed)))
+        }),
+        Column::words("CLASS", |pair| {
+            Cell::of(match (pair.rdma, pair.rss) {
                 (true, _) => "rdma",
                 (false, true) => "rss",
                 _ => "plain",
-            };
-            vec![
-                ends(pair),
-                pair.speed_bits_per_s.map_or("unknown".into(), |speed| BitsPerSecond(speed).to_string()),
-                class.into(),
-                pair.connections.to_string(),
-            ]
-        })
-        .collect();
-    let mut lines = if rows.is_empty() {
-        vec![heading(&title), "No pair can be used.".into()]
-    } else {
-        table(&[&title, "SPEED", "CLASS", "CONNECTIONS"], rows, &[2])
+            })
+        }),
+        Column::figures("CONNECTIONS", |pair| Cell::of(pair.connections)),
+    ];
+    let mut blocks = match Table::new(&columns, chosen(pairs).map(Row::One)) {
+        Some(table) => vec![Block::Table(table)],
+        None => vec![Block::heading(&title), Block::paragraph("No pair can be used.")],
     };
     let excluded: Vec<&ChannelPair> = pairs.iter().filter(|pair| !pair.chosen).collect();
     if !excluded.is_empty() {
-        lines.push("Not used:".into());
+        blocks.push(Block::paragraph("Not used:"));
     }
-    for pair in excluded.iter().take(EXCLUDED_MAX) {
-        lines.extend(hanging(&format!("  {}: ", ends(pair)), &pair.reason));
-    }
+    let mut list: Vec<Fact> =
+        excluded.iter().take(EXCLUDED_MAX).map(|pair| Fact::new(ends(pair), &pair.reason)).collect();
     if excluded.len() > EXCLUDED_MAX {
         let more = excluded.len() - EXCLUDED_MAX;
-        lines.push(format!("  and {more} more; --format json lists every pair with its reason.").into());
+        list.push(Fact::more(format!("and {more} more; --format json lists every pair with its reason.")));
     }
-    lines
+    blocks.push(Block::List(list));
+    blocks
 }
 
 fn ends(pair: &ChannelPair) -> String {

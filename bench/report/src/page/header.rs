@@ -3,9 +3,9 @@
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{Environment, Nic, ResultDoc, judge};
 
-use crate::layout::{Line, Mark, hanging};
+use super::{Block, Fact};
 
-pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
+pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     let plan = doc.granted.as_ref().or(doc.requested.as_ref());
     let command = plan.map(|p| p.command.as_str()).unwrap_or_default();
     let peer = match doc.peer.as_deref() {
@@ -16,24 +16,24 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
     let took = doc.steps.iter().map(|s| s.started_ns + s.elapsed_ns).max();
     let took = took.map(|ns| format!(", {}", Nanoseconds(ns))).unwrap_or_default();
     let title = format!("{} {}: {command}{peer}", doc.tool.name, doc.tool.version);
-    let mut lines =
-        vec![Line::from(format!("{title}  ({}{took})", doc.started_at)).mark(Mark::Heading, title)];
+    let title = Block::Title { title: title.into(), note: format!("({}{took})", doc.started_at).into() };
 
     let ends = &doc.environment;
     let same = doc.peer.as_deref() == Some("self");
+    let mut facts = Vec::new();
     if same {
-        lines.extend(ends.client.as_ref().map(|e| host("host    ", e)).unwrap_or_default());
+        facts.extend(ends.client.as_ref().map(|environment| host("host", environment)));
     } else {
-        for (end, environment) in [("client  ", &ends.client), ("server  ", &ends.server)] {
-            lines.extend(environment.as_ref().map(|e| host(end, e)).unwrap_or_default());
-            let name = end.trim();
-            lines.extend(environment.as_ref().map(|e| nics(doc, name, e)).unwrap_or_default());
+        for (end, environment) in [("client", &ends.client), ("server", &ends.server)] {
+            let Some(environment) = environment else { continue };
+            facts.push(host(end, environment));
+            facts.extend(nics(doc, end, environment));
         }
     }
-    lines
+    vec![title, Block::Facts(facts)]
 }
 
-fn host(label: &str, environment: &Environment) -> Vec<Line> {
+fn host(label: &str, environment: &Environment) -> Fact {
     let name = environment.hostname.as_deref().unwrap_or("(name unknown)");
     let parts = [
         environment.operating_system.clone(),
@@ -43,11 +43,11 @@ fn host(label: &str, environment: &Environment) -> Vec<Line> {
         environment.virtualization.clone(),
     ];
     let facts = parts.into_iter().flatten().collect::<Vec<_>>().join(", ");
-    hanging(label, &format!("{name}: {facts}"))
+    Fact::new(label, format!("{name}: {facts}"))
 }
 
 /// The NICs that lanes of this run used at `end`.
-fn nics(doc: &ResultDoc, end: &str, environment: &Environment) -> Vec<Line> {
+fn nics(doc: &ResultDoc, end: &str, environment: &Environment) -> Vec<Fact> {
     let mut used: Vec<&Nic> = Vec::new();
     let lanes = doc.steps.iter().flat_map(|s| &s.lanes).filter(|l| l.end == end);
     for nic in lanes.filter_map(|lane| judge::nics_of(environment, lane)).flatten() {
@@ -55,7 +55,7 @@ fn nics(doc: &ResultDoc, end: &str, environment: &Environment) -> Vec<Line> {
             used.push(nic);
         }
     }
-    used.into_iter().flat_map(|nic| hanging("        ", &describe(nic))).collect()
+    used.into_iter().map(|nic| Fact::more(describe(nic))).collect()
 }
 
 fn describe(nic: &Nic) -> String {

@@ -2,29 +2,16 @@
 
 use pathproof_model::{Outcome, ResultDoc, RunOutcome, Severity, StepError, judge};
 
-use crate::layout::{Line, Mark, hanging};
+use super::{Answer, Block, Word};
 
-/// The words that only this section may begin a line with.
-pub(super) const WORDS: [&str; 6] =
-    ["FIT", "NOT FIT", "CANNOT TELL", "COULD NOT RUN", "INTERRUPTED", "CUT SHORT"];
-
-pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
-    let (plain, text) = match judge::conclusion(doc).outcome {
-        RunOutcome::Fit => ("FIT", passing(doc)),
-        RunOutcome::NotFit => ("NOT FIT", failing(doc)),
-        RunOutcome::CannotTell => ("CANNOT TELL", open(doc)),
+pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
+    let (word, text) = match judge::conclusion(doc).outcome {
+        RunOutcome::Fit => (Word::Fit, passing(doc)),
+        RunOutcome::NotFit => (Word::NotFit, failing(doc)),
+        RunOutcome::CannotTell => (Word::CannotTell, open(doc)),
         RunOutcome::None => unfinished(doc),
     };
-    let mark = match plain {
-        "FIT" => Mark::Good,
-        "NOT FIT" => Mark::Bad,
-        _ => Mark::Doubtful,
-    };
-    let mut lines = hanging(&format!("{plain}: "), &text);
-    if let Some(first) = lines.first_mut() {
-        *first = std::mem::take(first).mark(mark, plain);
-    }
-    lines
+    vec![Block::Answer(Answer { word, text: text.into() })]
 }
 
 fn passing(doc: &ResultDoc) -> String {
@@ -45,22 +32,22 @@ fn yardstick(unjudged: &str) -> String {
 }
 
 /// Why there is no answer, and the word for that.
-fn unfinished(doc: &ResultDoc) -> (&'static str, String) {
+fn unfinished(doc: &ResultDoc) -> (Word, String) {
     let whole = doc.error.as_ref().map(|error| (None, error));
     let of_step = || judge::impossible(doc).map(|(step, error)| (Some(step), error));
     let Some((step, StepError { kind, message })) = whole.or_else(of_step) else {
-        return ("CANNOT TELL", "the run did not come to its end. Run it again.".into());
+        return (Word::CannotTell, "the run did not come to its end. Run it again.".into());
     };
     if kind.is_interruption() {
         return (
-            "INTERRUPTED",
+            Word::Interrupted,
             "the run was ended before it was complete; what it measured stands above.".into(),
         );
     }
     match step {
-        Some(step) => ("COULD NOT RUN", format!("{}: {message}", step.name)),
-        None if doc.steps.is_empty() => ("COULD NOT RUN", message.clone()),
-        None => ("CUT SHORT", format!("{message}. What was measured before stands above.")),
+        Some(step) => (Word::CouldNotRun, format!("{}: {message}", step.name)),
+        None if doc.steps.is_empty() => (Word::CouldNotRun, message.clone()),
+        None => (Word::CutShort, format!("{message}. What was measured before stands above.")),
     }
 }
 

@@ -4,59 +4,69 @@ use pathproof_model::migrate::{MigrateCompression, MigrateDisk, MigrateRound};
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{MigrateDetail, ResultDoc, Step};
 
-use crate::layout::{Line, hanging, heading, table};
+use super::{Block, Cell, Column, Row, Table};
 
-/// Widest bar of the picture.
-const BAR_COLUMNS: u64 = 24;
 /// Rounds shown from the front and from the end; those between are counted.
 const ROUNDS_SHOWN: usize = 8;
 
-pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
-    let mut lines = vec![];
-    for step in &doc.steps {
-        if let Some(detail) = &step.detail.migrate {
-            if !lines.is_empty() {
-                lines.push(Line::default());
-            }
-            lines.extend(one(step, detail));
-        }
-    }
-    lines
+/// A row: a round, its place, and the longest of its migration.
+struct Round<'a> {
+    index: usize,
+    round: &'a MigrateRound,
+    longest_ns: u64,
 }
 
-fn one(step: &Step, detail: &MigrateDetail) -> Vec<Line> {
-    let longest = detail.rounds.iter().map(|r| r.elapsed_ns).max().unwrap_or(0);
-    let mut rows = vec![];
-    let count = detail.rounds.len();
-    for (i, round) in detail.rounds.iter().enumerate() {
-        if count > 2 * ROUNDS_SHOWN && i == ROUNDS_SHOWN {
-            rows.push(vec![format!("… {} more", count - 2 * ROUNDS_SHOWN)]);
-        }
-        if count <= 2 * ROUNDS_SHOWN || i < ROUNDS_SHOWN || i >= count - ROUNDS_SHOWN {
-            rows.push(row(i, round, longest));
+pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
+    let mut blocks = vec![];
+    for step in &doc.steps {
+        if let Some(detail) = &step.detail.migrate {
+            if !blocks.is_empty() {
+                blocks.push(Block::Break);
+            }
+            blocks.extend(one(step, detail));
         }
     }
-    let header = ["MIGRATION", "PAGES", "TIME", "RATE", "DIRTIED", "TIME, AND THE SHARE DIRTIED AGAIN"];
-    let mut lines = if rows.is_empty() { vec![heading("MIGRATION")] } else { table(&header, rows, &[5]) };
+    blocks
+}
+
+fn rounds(detail: &MigrateDetail) -> Option<Table> {
+    let columns: [Column<Round>; 6] = [
+        Column::words("MIGRATION", |row| Cell::of(name(row))),
+        Column::figures("PAGES", |row| Cell::of(row.round.pages)),
+        Column::figures("TIME", |row| Cell::of(Nanoseconds(row.round.elapsed_ns))),
+        Column::figures("RATE", |row| Cell::known(rate(row.round).map(BitsPerSecond))),
+        Column::figures("DIRTIED", |row| Cell::of(row.round.dirtied_pages)),
+        Column::words("TIME, AND THE SHARE DIRTIED AGAIN", share),
+    ];
+    let longest_ns = detail.rounds.iter().map(|r| r.elapsed_ns).max().unwrap_or(0);
+    let omitted = detail.rounds.len().saturating_sub(2 * ROUNDS_SHOWN);
+    let mut rows: Vec<_> = detail
+        .rounds
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| omitted == 0 || !(ROUNDS_SHOWN..ROUNDS_SHOWN + omitted).contains(index))
+        .map(|(index, round)| Row::One(Round { index, round, longest_ns }))
+        .collect();
+    if omitted > 0 {
+        rows.insert(ROUNDS_SHOWN, Row::Omitted(omitted));
+    }
+    Table::new(&columns, rows)
+}
+
+fn one(step: &Step, detail: &MigrateDetail) -> Vec<Block> {
+    let mut blocks = vec![rounds(detail).map_or(Block::heading("MIGRATION"), Block::Table)];
     let predicted = detail.predicted.as_ref();
     let beside = |measured: String, expected: Option<String>| match expected {
         Some(expected) => format!("{measured} (predicted {expected})"),
         None => measured,
     };
-    let story = format!(
-        "{}: {} in {}, black-out {}.",
-        step.name,
-        beside(Bytes(detail.bytes).to_string(), predicted.map(|p| Bytes(p.bytes).to_string())),
-        beside(
-            Nanoseconds(detail.total_ns).to_string(),
-            predicted.map(|p| Nanoseconds(p.total_ns).to_string())
-        ),
-        beside(
-            Nanoseconds(detail.downtime_ns).to_string(),
-            predicted.map(|p| Nanoseconds(p.downtime_ns).to_string())
-        ),
-    );
-    lines.extend(hanging("", &story));
+    let bytes = beside(Bytes(detail.bytes).to_string(), predicted.map(|p| Bytes(p.bytes).to_string()));
+    let time = |measured: u64, expected: Option<u64>| {
+        beside(Nanoseconds(measured).to_string(), expected.map(|ns| Nanoseconds(ns).to_string()))
+    };
+    let total = time(detail.total_ns, predicted.map(|p| p.total_ns));
+    let downtime = time(detail.downtime_ns, predicted.map(|p| p.downtime_ns));
+    blocks.push(Block::paragraph(format!("{}: {bytes} in {total}, downtime {downtime}.", step.name)));
     let verified = match (detail.verified, &detail.mismatch) {
         (true, _) => "Every page of every guest agrees at both ends.".to_owned(),
         (false, Some(mismatch)) => format!("NOT THE SAME MEMORY: {mismatch}."),
@@ -68,24 +78,21 @@ fn one(step: &Step, detail: &MigrateDetail) -> Vec<Line> {
         (None, Some(reason)) => format!("Did not converge: {reason}."),
         (None, None) => String::new(),
     };
-    lines.extend(hanging("", format!("{ending} {verified}").trim()));
-    if let Some(disk) = &detail.disk {
-        lines.extend(hanging("", &storage(disk)));
-    }
-    if let Some(compression) = &detail.compression {
-        lines.extend(hanging("", &compressed(compression, detail.total_ns)));
-    }
+    blocks.push(Block::paragraph(format!("{ending} {verified}").trim()));
+    blocks.extend(detail.disk.as_ref().map(storage).map(Block::paragraph));
+    let compression = detail.compression.as_ref();
+    blocks.extend(compression.map(|c| Block::paragraph(compressed(c, detail.total_ns))));
     if detail.guests.len() > 1 {
         let worst = detail.guests.iter().max_by_key(|g| g.downtime_ns);
         let text = format!(
-            "{} guests moved; the rounds are those of the first. Longest black-out: guest {} with {}.",
+            "{} guests moved; the rounds are those of the first. Longest downtime: guest {} with {}.",
             detail.guests.len(),
             worst.map_or(0, |g| g.guest),
             Nanoseconds(worst.map_or(0, |g| g.downtime_ns))
         );
-        lines.extend(hanging("", &text));
+        blocks.push(Block::paragraph(text));
     }
-    lines
+    blocks
 }
 
 fn storage(disk: &MigrateDisk) -> String {
@@ -123,42 +130,34 @@ fn compressed(c: &MigrateCompression, total_ns: u64) -> String {
     )
 }
 
-fn row(index: usize, round: &MigrateRound, longest_ns: u64) -> Vec<String> {
-    let name = match round.phase.as_str() {
+fn name(row: &Round) -> String {
+    match row.round.phase.as_str() {
         "full-copy" => "full copy".to_owned(),
-        "round" => format!("round {index}"),
+        "round" => format!("round {}", row.index),
         "stop-and-copy" => "guest stopped".to_owned(),
         "post-copy" => "guest moved on".to_owned(),
         other => other.to_owned(),
-    };
-    let throttled = match round.throttle_percent {
-        0 => String::new(),
-        percent => format!(" throttled {percent} %"),
-    };
-    let rate = match round.bytes {
-        0 => "-".to_owned(),
-        bytes => {
-            let rate = u128::from(bytes) * 8_000_000_000 / u128::from(round.elapsed_ns.max(1));
-            BitsPerSecond(u64::try_from(rate).unwrap_or(u64::MAX)).to_string()
-        }
-    };
-    vec![
-        name,
-        round.pages.to_string(),
-        Nanoseconds(round.elapsed_ns).to_string(),
-        rate,
-        round.dirtied_pages.to_string(),
-        format!("{}{throttled}", bar(round, longest_ns)),
-    ]
+    }
+}
+
+fn rate(round: &MigrateRound) -> Option<u64> {
+    let rate = u128::from(round.bytes) * 8_000_000_000 / u128::from(round.elapsed_ns.max(1));
+    (round.bytes > 0).then(|| u64::try_from(rate).unwrap_or(u64::MAX))
 }
 
 /// As long as the round took; the part that was dirtied again meanwhile is hollow.
-fn bar(round: &MigrateRound, longest_ns: u64) -> String {
-    let columns =
-        (u128::from(round.elapsed_ns) * u128::from(BAR_COLUMNS)).div_ceil(u128::from(longest_ns.max(1)));
-    let columns = columns.max(1) as u64;
-    let dirtied = (columns * round.dirtied_pages).checked_div(round.pages).unwrap_or(0).min(columns);
-    "█".repeat((columns - dirtied) as usize) + &"░".repeat(dirtied as usize)
+fn share(row: &Round) -> Cell {
+    let note = match row.round.throttle_percent {
+        0 => String::new(),
+        percent => format!("throttled {percent} %"),
+    };
+    Cell::Share {
+        length: row.round.elapsed_ns,
+        longest: row.longest_ns,
+        part: row.round.dirtied_pages,
+        whole: row.round.pages,
+        note: note.into(),
+    }
 }
 
 #[cfg(test)]
@@ -177,8 +176,8 @@ mod tests {
         }
     }
 
-    fn plain(lines: &[Line]) -> String {
-        lines.iter().map(Line::text).collect::<Vec<_>>().join("\n")
+    fn plain(blocks: &[Block]) -> String {
+        crate::text::lines(blocks).iter().map(|line| line.text().to_owned()).collect::<Vec<_>>().join("\n")
     }
 
     #[test]

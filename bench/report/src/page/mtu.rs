@@ -4,39 +4,51 @@ use pathproof_model::mtu::{MtuLimit, MtuPath, MtuTried};
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Direction, Numbers, ResultDoc};
 
-use crate::layout::{Line, hanging, table};
+use super::{Block, Cell, Column, Row, Strip, Table};
 
-pub(super) fn section(doc: &ResultDoc) -> Vec<Line> {
+pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     let paths = doc.steps.iter().filter_map(|step| step.detail.paths.as_ref()).flatten();
-    let rows: Vec<_> = paths.map(row).collect();
-    if rows.is_empty() {
-        return Vec::new();
-    }
-    let header = ["PATH MTU", "NICS SET TO", "ARRIVES WHOLE", "LOST", "TIME", "LIMITED BY"];
-    let mut lines = table(&header, rows, &[5]);
-    lines.push("Sizes of IP packets with DF set, in bytes. Lost: of probes that fit.".into());
-    lines.extend(pictures(doc).into_iter().map(Line::from));
-    lines.extend(numbers(doc));
-    lines
+    let columns: [Column<&MtuPath>; 6] = [
+        Column::words("PATH MTU", |path| Cell::of(name(path))),
+        Column::figures("NICS SET TO", |path| {
+            let (sender, receiver) = (path.sender_ip_mtu_bytes(), path.receiver_ip_mtu_bytes());
+            Cell::of(format!("{}/{}", text(sender), text(receiver)))
+        }),
+        Column::figures("ARRIVES WHOLE", |path| match (path.ip_mtu_bytes, path.proven_ip_bytes) {
+            (Some(exact), _) => Cell::of(exact),
+            (None, Some(proven)) => Cell::of(format!("≥ {proven}")),
+            (None, None) => Cell::Unknown,
+        }),
+        Column::figures("LOST", |path| Cell::of(format!("{}/{}", path.fitting_lost, path.fitting_sent))),
+        Column::figures("TIME", |path| Cell::of(Nanoseconds(path.elapsed_ns))),
+        Column::words("LIMITED BY", |path| Cell::of(limit(path))),
+    ];
+    let Some(table) = Table::new(&columns, paths.map(Row::One)) else { return Vec::new() };
+    let mut blocks = vec![
+        Block::Table(table),
+        Block::paragraph("Sizes of IP packets with DF set, in bytes. Lost: of probes that fit."),
+    ];
+    blocks.extend(searches(doc));
+    blocks.extend(numbers(doc));
+    blocks
 }
 
 /// Most symbols on each side of the edge.
 const SYMBOLS_MAX: usize = 30;
 
-/// One line for each search that had to look for the edge: every size tried, what became of it, and the edge.
-fn pictures(doc: &ResultDoc) -> Vec<String> {
+/// One strip for each search that had to look for the edge: every size tried, what became of it, and the edge.
+fn searches(doc: &ResultDoc) -> Option<Block> {
     let paths = doc.steps.iter().filter_map(|step| step.detail.paths.as_ref()).flatten();
     // Where the first large packet arrived there was nothing to search.
-    let mut lines: Vec<String> = paths
+    let strips: Vec<Strip> = paths
         .filter(|path| path.tried.len() > 2)
-        .map(|path| {
-            format!("  {} IPv{} {:<4} {}", path.local_nic, path.family, path.direction.name(), picture(path))
+        .map(|path| Strip {
+            name: format!("{} IPv{} {}", path.local_nic, path.family, path.direction.name()).into(),
+            symbols: picture(path).into(),
         })
         .collect();
-    if !lines.is_empty() {
-        lines.insert(0, "Sizes tried (+ arrived, . lost, x refused, / in fragments, ~ some arrived):".into());
-    }
-    lines
+    let legend = "Sizes tried (+ arrived, . lost, x refused, / in fragments, ~ some arrived):".into();
+    (!strips.is_empty()).then_some(Block::Strips { legend, strips })
 }
 
 fn picture(path: &MtuPath) -> String {
@@ -68,12 +80,11 @@ fn symbol(tried: &MtuTried) -> char {
 }
 
 /// The numbers that people type, once for each size found.
-fn numbers(doc: &ResultDoc) -> Vec<Line> {
+fn numbers(doc: &ResultDoc) -> Vec<Block> {
     let paths = doc.steps.iter().filter_map(|step| step.detail.paths.as_ref()).flatten();
     let mut found: Vec<&Numbers> = paths.filter_map(|path| path.numbers.as_ref()).collect();
     found.sort_by_key(|numbers| numbers.ip_mtu_bytes);
     found.dedup();
-    let text = |bytes: Option<u32>| bytes.map_or("-".into(), |b| b.to_string());
     let mut lines = Vec::new();
     for n in found {
         lines.push(format!(
@@ -104,7 +115,7 @@ fn numbers(doc: &ResultDoc) -> Vec<Line> {
             })
             .collect();
         lines.push(format!(
-            "  A switch port needs {} counted as IP bytes, {} with the Ethernet header, {} with FCS, {} with a VLAN \
+            "A switch port needs {} counted as IP bytes, {} with the Ethernet header, {} with FCS, {} with a VLAN \
              tag{}{}.",
             n.switch_l3_bytes,
             n.switch_l2_bytes,
@@ -114,30 +125,21 @@ fn numbers(doc: &ResultDoc) -> Vec<Line> {
             carries.join(", "),
         ));
     }
-    lines.into_iter().flat_map(|line| hanging("", &line)).collect()
+    lines.into_iter().map(Block::paragraph).collect()
 }
 
-fn row(path: &MtuPath) -> Vec<String> {
-    let bytes = |bytes: Option<u32>| bytes.map_or("-".into(), |b| b.to_string());
+fn text(bytes: Option<u32>) -> String {
+    bytes.map_or("-".into(), |bytes| bytes.to_string())
+}
+
+fn name(path: &MtuPath) -> String {
     let remote = path.remote_nic.clone().unwrap_or_else(|| path.remote_address.to_string());
     let (from, to) = match path.direction {
         Direction::In => (remote, path.local_nic.clone()),
         _ => (path.local_nic.clone(), remote),
     };
     let arrow = if path.direction == Direction::Both { "↔" } else { "→" };
-    let whole = match (path.ip_mtu_bytes, path.proven_ip_bytes) {
-        (Some(exact), _) => exact.to_string(),
-        (None, Some(proven)) => format!("≥ {proven}"),
-        (None, None) => "-".into(),
-    };
-    vec![
-        format!("{} IPv{} {from} {arrow} {to}", path.direction.name(), path.family),
-        format!("{}/{}", bytes(path.sender_ip_mtu_bytes()), bytes(path.receiver_ip_mtu_bytes())),
-        whole,
-        format!("{}/{}", path.fitting_lost, path.fitting_sent),
-        Nanoseconds(path.elapsed_ns).to_string(),
-        limit(path),
-    ]
+    format!("{} IPv{} {from} {arrow} {to}", path.direction.name(), path.family)
 }
 
 fn limit(path: &MtuPath) -> String {

@@ -1,0 +1,50 @@
+//! What a report says, in blocks: headings, sentences, tables, findings, verdicts, the answer.
+//!
+//! A section makes [`Block`]s from the document and knows neither widths nor colours; how a block looks is the renderer's
+//! (`text.rs`). Each subject has a module of its own here; [`SECTIONS`] is the order of the page. To add a section: a
+//! function and its line there. To add a column: a [`Column`] with its head, its kind and its cell.
+//!
+//! A page computes no figure: it shows those that the document holds.
+
+use pathproof_model::ResultDoc;
+
+mod answer;
+mod block;
+mod channels;
+mod findings;
+mod header;
+mod migrate;
+mod mtu;
+mod nics;
+mod rdma;
+mod smb;
+mod table;
+mod traffic;
+mod verdicts;
+
+pub use block::{Answer, Block, Fact, Judged, Noticed, Strip, Word, facts};
+pub use table::{Cell, Column, Kind, Row, Table};
+
+/// Makes the blocks of one part of the page; none when the document has nothing for it.
+type Section = fn(&ResultDoc) -> Vec<Block>;
+
+/// The page from top to bottom; the answer comes last, because it is what remains on a terminal.
+const SECTIONS: &[Section] = &[
+    header::section,
+    smb::section,
+    channels::section,
+    mtu::section,
+    traffic::rates,
+    nics::section,
+    traffic::latencies,
+    rdma::section,
+    migrate::section,
+    findings::section,
+    verdicts::section,
+    answer::section,
+];
+
+/// The sections of `doc` that have something to say.
+pub fn sections(doc: &ResultDoc) -> Vec<Vec<Block>> {
+    SECTIONS.iter().map(|section| section(doc)).filter(|blocks| !blocks.is_empty()).collect()
+}
