@@ -7,8 +7,9 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use pathproof_api::{DirtyLog, DirtyTracker, PagemapScan, Pages, Region};
+use pathproof_api::{DirtyLog, DirtyTracker, Pages, Region};
 use pathproof_engine::migrate::{PAGE_BYTES, PageBitmap, Random};
+use pathproof_sys::written_pages::WrittenPages;
 
 const BYTES: u64 = 1 << 30;
 const PAGES: u64 = BYTES / PAGE_BYTES;
@@ -82,7 +83,7 @@ fn harvests() -> f64 {
     println!("harvest, log: {by_log:.3} ms for 1 GiB, {WRITES} writes");
     let region = Arc::new(Region::new(BYTES, Pages::Small).expect("a gibibyte of memory"));
     region.populate(0, BYTES).expect("a gibibyte of memory");
-    let mut tracker = match PagemapScan::new(&region) {
+    let mut tracker = match WrittenPages::new(&region) {
         Ok(tracker) => tracker,
         Err(why) => {
             println!("harvest, pagemap-scan: not here ({why})");

@@ -7,8 +7,8 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use pathproof_api::socket::may_pass;
 use pathproof_model::{ErrorKind, StepError};
+use pathproof_sys::socket::may_pass;
 
 use crate::channels::Way;
 use crate::interrupt;

@@ -155,7 +155,7 @@ fn converse(stream: TcpStream, cipher: StatelessTransportState, from: SocketAddr
     let clock = RealClock::new();
     let machine = Server::new(clock.now(), Patience::default());
     serve_client(Session::new(machine, clock, link, shared.interrupt.clone()), from, shared);
-    pathproof_api::os::release_heap();
+    pathproof_sys::process::release_heap();
 }
 
 /// One client from greeting to leave.

@@ -33,8 +33,9 @@ fn files(folders: &[&str], ending: &str) -> Vec<PathBuf> {
 
 /// The sources of the program, without their tests.
 fn sources() -> Vec<(PathBuf, String)> {
-    const SOURCES: [&str; 8] = [
+    const SOURCES: [&str; 9] = [
         "src",
+        "sys/src",
         "bench/model/src",
         "bench/engine/src",
         "bench/report/src",
@@ -160,7 +161,7 @@ fn links_and_paths_in_the_documents_lead_somewhere() {
         }
         // Files of the project are named in code type, from its top.
         for word in text.split('`').skip(1).step_by(2) {
-            let ours = ["src/", "bench/", "transports/", "tests/", "scripts/", "docs/", "results/"];
+            let ours = ["src/", "sys/", "bench/", "transports/", "tests/", "scripts/", "docs/", "results/"];
             let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
             if plain && ours.iter().any(|top| word.starts_with(top)) && !project(word).exists() {
                 broken.push(format!("{}: `{word}`", path.display()));

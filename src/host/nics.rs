@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
-use pathproof_api::ethtool::{Ethtool, Offload};
 use pathproof_model::{Nic, NicAddress};
+use pathproof_sys::ethtool::{Ethtool, Offload};
 
 use super::netlink;
 

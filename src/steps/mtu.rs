@@ -14,7 +14,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pathproof_api::errqueue::Family;
 use pathproof_api::{Clock, Offer};
 use pathproof_dgram::wire::ProbeKey;
 use pathproof_dgram::{DgramError, Responder, UnprovenSocket, cached_path_mtu, floor_bytes};
@@ -24,6 +23,7 @@ use pathproof_model::{
     Direction, ErrorKind, Finding, Half, MtuPath, MtuRoute, MtuSpec, Numbers, ResultDoc, SearchedPath, Step,
     StepError, StepRequest, StepSpec,
 };
+use pathproof_sys::errqueue::Family;
 
 pub use agentless::agentless;
 use consent::{Asked, ask};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use pathproof_api::{Lane, LaneStats, Offer, PreparedLane, Region, RegionId, os};
+use pathproof_api::{Lane, LaneStats, Offer, PreparedLane, Region, RegionId};
 use pathproof_engine::migrate::copy::pacer::Pacer;
 use pathproof_engine::migrate::copy::pack::{Packed, Packer};
 use pathproof_engine::migrate::copy::{
@@ -14,6 +14,7 @@ use pathproof_engine::migrate::copy::{
 };
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{ErrorKind, LaneResult, StepError};
+use pathproof_sys::thread;
 
 use super::disk::Disk;
 use crate::clock::RealClock;
@@ -308,7 +309,7 @@ fn lane_result(index: u32, end: End, stats: Option<LaneStats>) -> LaneResult {
         local: stats.local,
         remote: stats.remote,
         bytes: if end == End::Client { stats.last.bytes_sent } else { stats.last.bytes_received },
-        cpu_ns: os::thread_cpu_ns(),
+        cpu_ns: thread::thread_cpu_ns(),
         send_mode: stats.send_mode,
         receive_mode: stats.receive_mode,
         retransmits: stats.last.retransmits,

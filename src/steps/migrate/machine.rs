@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use pathproof_api::{DirtyLog, DirtyTracker, PagemapScan, Region, os};
+use pathproof_api::{DirtyLog, DirtyTracker, Region};
 use pathproof_engine::migrate::copy::contents::Contents;
 use pathproof_engine::migrate::copy::{CopyError, Machine, Tracker};
 use pathproof_engine::migrate::{Guest, PAGE_BYTES, Random};
 use pathproof_model::ErrorKind;
+use pathproof_sys::{process, written_pages::WrittenPages};
 
 use super::dirtier::Dirtier;
 use super::memory;
@@ -43,7 +44,7 @@ impl Machine for Host {
         let log = Arc::new(DirtyLog::new(pages));
         self.tracker = Some(match self.asks {
             Tracker::PagemapScan => Box::new(
-                PagemapScan::new(&self.region)
+                WrittenPages::new(&self.region)
                     .map_err(|message| CopyError::new(ErrorKind::Unsupported, message))?,
             ),
             Tracker::Log => Box::new(log.clone()),
@@ -85,6 +86,6 @@ impl Machine for Host {
     }
 
     fn cpu_ns(&mut self) -> Option<u64> {
-        os::process_cpu_ns()
+        process::process_cpu_ns()
     }
 }

@@ -83,7 +83,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
     let slots = spec.parallel.min(spec.guests);
     check_memory(setup, spec)?;
     if tracker == Tracker::PagemapScan && session.end == End::Client {
-        pathproof_api::PagemapScan::self_test()
+        pathproof_sys::written_pages::WrittenPages::self_test()
             .map_err(|message| StepError { kind: ErrorKind::Unsupported, message })?;
     }
     let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;

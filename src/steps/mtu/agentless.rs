@@ -6,13 +6,13 @@
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use pathproof_api::Clock;
-use pathproof_api::errqueue::Family;
 use pathproof_dgram::wire::ProbeKey;
 use pathproof_dgram::{DgramError, EchoSocket, cached_path_mtu, floor_bytes};
 use pathproof_engine::mtu::{self, Ends, Search, SearchConfig};
 use pathproof_model::{
     Direction, Environment, ErrorKind, MtuLimit, MtuPath, MtuSpec, Step, StepError, StepKind, StepSpec,
 };
+use pathproof_sys::errqueue::Family;
 
 use super::drive::{Job, Prober, drive};
 use super::pairs::{self, Endpoint};

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
-use pathproof_api::{Clock, Lane, Region, RegionId, Stopper, Tick, TransportError, Verb, os};
+use pathproof_api::{Clock, Lane, Region, RegionId, Stopper, Tick, TransportError, Verb};
 use pathproof_engine::drive::{Driver, RunError, Turn};
 use pathproof_engine::record::{Contribution, LaneRecorder, Window, slices_per_lane};
 use pathproof_engine::workload::{
@@ -13,6 +13,7 @@ use pathproof_engine::workload::{
 use pathproof_model::{
     ErrorKind, HistogramRecord, Interval, LaneResult, RequestLoad, StepError, StepKind, TrafficSpec, Waited,
 };
+use pathproof_sys::thread;
 
 use crate::clock::RealClock;
 use crate::host::load::Waiting;
@@ -305,7 +306,7 @@ fn drive_apart(
             // Dropped when this thread ends, however it does.
             let _running = running;
             if let Some(ready) = lane.readiness() {
-                let _ = os::private_descriptors(ready.fd);
+                let _ = thread::private_descriptors(ready.fd);
             }
             drive(driver, lane, limits, wait)
         });
@@ -354,7 +355,7 @@ pub fn run(
         job.index as usize % cpus
     });
     if let Some(cpu) = cpu {
-        outcome.result.cpu = os::pin_thread(cpu).is_ok().then_some(cpu as u32);
+        outcome.result.cpu = thread::pin_thread(cpu).is_ok().then_some(cpu as u32);
     }
     let window = Window::after(begin, spec.warmup_ns, spec.time_ns);
     let linger_ns = if job.part.is_active() { 0 } else { LINGER_NS };

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
+
+use pathproof_sys::Descriptor;
 
 use crate::{LaneOption, Manners, Region, TransportError};
 
@@ -103,7 +104,7 @@ impl std::fmt::Debug for Stopper {
 #[derive(Clone, Copy, Debug)]
 pub struct Readiness<'a> {
     /// What to wait on.
-    pub fd: BorrowedFd<'a>,
+    pub fd: Descriptor<'a>,
     /// There is something to be received into a posted operation.
     pub read: bool,
     /// There is something to be sent.

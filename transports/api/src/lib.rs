@@ -8,23 +8,18 @@
 //! shared [`Region`] with an [`Op`], hand batches of them to [`Lane::submit`], and collect one
 //! [`Completion`] for each from [`Lane::poll`].
 
+#![forbid(unsafe_code)]
+
 pub mod clock;
 pub mod contract;
 pub mod dirty_tracker;
 pub mod error;
-pub mod errqueue;
-pub mod ethtool;
 pub mod lane;
 pub mod manners;
 pub mod option;
-pub mod os;
-pub mod pages;
-pub mod region;
-mod shared;
-pub mod socket;
 
 pub use clock::{Clock, Tick};
-pub use dirty_tracker::{DirtyLog, DirtyTracker, PagemapScan};
+pub use dirty_tracker::{DirtyLog, DirtyTracker};
 pub use error::TransportError;
 pub use lane::{
     Access, Completion, CompletionStatus, Framing, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Offer,
@@ -33,4 +28,5 @@ pub use lane::{
 };
 pub use manners::Manners;
 pub use option::{LaneOption, Takes, check_options};
-pub use region::{Pages, Region, RegionError};
+/// Memory is half of what the contract speaks of, so its name is here too; its home is `pathproof-sys`.
+pub use pathproof_sys::region::{Pages, Region, RegionError};

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use pathproof_api::errqueue::{self, Family};
+use pathproof_sys::errqueue::{self, Family};
 
 use crate::DgramError;
 use crate::udp::{bound, socket_error};

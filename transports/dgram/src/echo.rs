@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use pathproof_api::errqueue::{self, Family};
+use pathproof_sys::errqueue::{self, Family};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::udp::{Event, Outcome, bind_to, drain_errors, is_soft, send_one, socket_error};

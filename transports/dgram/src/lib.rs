@@ -21,18 +21,18 @@ pub use respond::Responder;
 pub use udp::{Event, Heard, Outcome, ProbeSocket, UnprovenSocket, wait_readable};
 
 /// IP and UDP (or ICMP echo) headers in front of the payload.
-fn headers_bytes(family: pathproof_api::errqueue::Family) -> usize {
+fn headers_bytes(family: pathproof_sys::errqueue::Family) -> usize {
     match family {
-        pathproof_api::errqueue::Family::V4 => 20 + 8,
-        pathproof_api::errqueue::Family::V6 => 40 + 8,
+        pathproof_sys::errqueue::Family::V4 => 20 + 8,
+        pathproof_sys::errqueue::Family::V6 => 40 + 8,
     }
 }
 
 /// Smallest IP packet that can carry a probe: 68, the least MTU of IPv4 (RFC 791), and 88 for IPv6, so that
 /// control probes stay well below the 1280 that every link must carry.
-pub fn floor_bytes(family: pathproof_api::errqueue::Family) -> u32 {
+pub fn floor_bytes(family: pathproof_sys::errqueue::Family) -> u32 {
     match family {
-        pathproof_api::errqueue::Family::V4 => 68,
-        pathproof_api::errqueue::Family::V6 => 88,
+        pathproof_sys::errqueue::Family::V4 => 68,
+        pathproof_sys::errqueue::Family::V6 => 88,
     }
 }

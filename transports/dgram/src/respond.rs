@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pathproof_api::errqueue::{self, Family};
+use pathproof_sys::errqueue::{self, Family};
 use socket2::Socket;
 
 use crate::udp::{bound, socket_error, wait_readable};

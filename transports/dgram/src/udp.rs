@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use pathproof_api::errqueue::{self, Family, Origin, QueuedError};
+use pathproof_sys::errqueue::{self, Family, Origin, QueuedError};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::{Domain, Protocol, Socket, Type};
 

@@ -9,11 +9,12 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pathproof_api::socket::may_pass;
 use pathproof_api::{
     Access, Framing, Lane, LaneSpec, Offer, PreparedLane, ReceiveMode, Region, RegionId, Role, SendMode,
-    TransportError, socket,
+    TransportError,
 };
+use pathproof_sys::socket;
+use pathproof_sys::socket::may_pass;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::door::{Expected, LaneDoor, LanePreamble};

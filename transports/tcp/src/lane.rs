@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 use pathproof_api::{
     Completion, Framing, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Op, Readiness, ReceiveMode, Region,
-    RegionId, SendMode, SendReports, Stopper, TransportError, Verb, Wait, WaitMode, os, socket,
+    RegionId, SendMode, SendReports, Stopper, TransportError, Verb, Wait, WaitMode,
 };
+use pathproof_sys::socket;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::SockRef;
 
@@ -483,7 +484,14 @@ impl Lane for TcpLane {
             ..LaneSample::default()
         };
         // Fields that the kernel does not give stay unknown.
-        let _ = os::tcp_info(self.link.fd(), out);
+        let info = socket::tcp_info(self.link.fd()).unwrap_or_default();
+        out.rtt_ns = info.rtt_ns;
+        out.rtt_variation_ns = info.rtt_variation_ns;
+        out.rtt_min_ns = info.rtt_min_ns;
+        out.retransmits = info.retransmits;
+        out.send_segment_bytes = info.send_segment_bytes;
+        out.path_ip_mtu_bytes = info.path_ip_mtu_bytes;
+        out.congestion_window_segments = info.congestion_window_segments;
     }
 
     fn close(mut self: Box<Self>) -> Result<LaneStats, TransportError> {

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use pathproof_api::{Completion, CompletionStatus, Framing, LaneSpec, Op, SendMode, TransportError, socket};
+use pathproof_api::{Completion, CompletionStatus, Framing, LaneSpec, Op, SendMode, TransportError};
+use pathproof_sys::socket;
 
 use crate::frame::{Frame, HEADER_BYTES};
 use crate::lane::{Link, Step, is_retry};

@@ -10,7 +10,8 @@
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
-use pathproof_api::{Framing, socket};
+use pathproof_api::Framing;
+use pathproof_sys::socket;
 
 /// Longest time that bytes wait for company, at the rate measured.
 const HORIZON_NS: u64 = 200_000;

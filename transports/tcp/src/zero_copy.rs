@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use pathproof_api::Op;
-use pathproof_api::socket::ZeroCopyDone;
+use pathproof_sys::socket::ZeroCopyDone;
 
 /// One call whose memory the kernel may still read.
 struct Call {

@@ -3,8 +3,8 @@
 
 use std::io;
 
-use crate::region::PAGE_BYTES;
-use crate::{Region, RegionError};
+use super::{PAGE_BYTES, Region, RegionError};
+use crate::system::mapping;
 
 impl Region {
     /// Whether `page` is all zero, and how many pages from it on, at most `pages`, are like it in that. For memory
@@ -43,9 +43,7 @@ impl Region {
     /// that cannot is no fault.
     pub fn prefer_huge_pages(&self) {
         // SAFETY: the range is the region's own mapping; the advice changes no contents.
-        unsafe {
-            libc::madvise(self.base_address().cast(), self.mapped_bytes() as usize, libc::MADV_HUGEPAGE)
-        };
+        unsafe { mapping::advise_huge_pages(self.base_address(), self.mapped_bytes() as usize) };
     }
 
     /// Makes every page of `len` bytes at `offset` present and writable now (`MADV_POPULATE_WRITE`, Linux
@@ -62,14 +60,9 @@ impl Region {
         while start < end {
             let bytes = (end - start).min(PIECE_BYTES) as usize;
             // SAFETY: the piece lies inside the mapping (its start rounded down to its page); contents stay.
-            let failed = unsafe {
-                let at = self.base_address().add(start as usize);
-                libc::madvise(at.cast(), bytes, libc::MADV_POPULATE_WRITE)
-            } != 0;
-            if failed {
-                let error = io::Error::last_os_error();
-                // An older kernel does not know the advice: the pages come when they are first touched.
-                return if error.raw_os_error() == Some(libc::EINVAL) { Ok(()) } else { Err(error) };
+            let can = unsafe { mapping::populate(self.base_address().add(start as usize), bytes) }?;
+            if !can {
+                return Ok(());
             }
             start += PIECE_BYTES;
         }
@@ -80,7 +73,7 @@ impl Region {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Pages;
+    use crate::region::Pages;
 
     #[test]
     fn one_bit_anywhere_makes_a_page_not_zero() {

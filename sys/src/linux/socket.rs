@@ -101,3 +101,59 @@ pub fn next_zero_copy_done(fd: BorrowedFd<'_>) -> io::Result<Option<ZeroCopyDone
     const COPIED: u8 = 1; // SO_EE_CODE_ZEROCOPY_COPIED, linux/errqueue.h
     Ok(Some(ZeroCopyDone { first: error.ee_info, last: error.ee_data, copied: error.ee_code & COPIED != 0 }))
 }
+
+/// What the kernel knows of a TCP connection. `None` is unknown, never zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpInfo {
+    /// Segment size used for sending, in bytes (`tcpi_snd_mss`).
+    pub send_segment_bytes: Option<u64>,
+    /// Path MTU that the kernel assumes, in bytes (`tcpi_pmtu`).
+    pub path_ip_mtu_bytes: Option<u64>,
+    /// Smoothed round trip estimate, in ns (`tcpi_rtt`).
+    pub rtt_ns: Option<u64>,
+    /// Round trip variation, in ns.
+    pub rtt_variation_ns: Option<u64>,
+    /// Smallest round trip that was seen, in ns.
+    pub rtt_min_ns: Option<u64>,
+    /// Congestion window in segments.
+    pub congestion_window_segments: Option<u64>,
+    /// Segments sent again since the connection came about.
+    pub retransmits: Option<u64>,
+}
+
+/// Asks for `TCP_INFO`. Fields beyond the length that the kernel returned stay unknown.
+pub fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<TcpInfo> {
+    // Decoded by offset (linux/tcp.h), because the structure grows with every kernel and the C library's copy
+    // of it lags behind.
+    let mut info = [0u8; 256];
+    let mut len = info.len() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes into `info` and stores the length written.
+    let failed = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &mut len,
+        )
+    } != 0;
+    if failed {
+        return Err(io::Error::last_os_error());
+    }
+    let known = &info[..(len as usize).min(info.len())];
+    let word = |at: usize| {
+        let bytes = known.get(at..at + 4)?;
+        Some(u64::from(u32::from_ne_bytes(bytes.try_into().ok()?)))
+    };
+    let us = |value: Option<u64>| value.map(|v| v * 1000);
+    Ok(TcpInfo {
+        send_segment_bytes: word(16),
+        path_ip_mtu_bytes: word(60),
+        rtt_ns: us(word(68)),
+        rtt_variation_ns: us(word(72)),
+        congestion_window_segments: word(80),
+        retransmits: word(100),
+        // The kernel's "no sample yet" is all ones.
+        rtt_min_ns: us(word(148).filter(|v| *v != u64::from(u32::MAX))),
+    })
+}

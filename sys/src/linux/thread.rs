@@ -1,76 +1,14 @@
-//! System calls that have no safe wrapper elsewhere, one typed function each. Callers stay free of `unsafe`.
+//! The calling thread: its CPU time, its processor, its descriptors.
 
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use crate::LaneSample;
+use super::process::clock_ns;
 
 /// CPU time of the calling thread in ns (`CLOCK_THREAD_CPUTIME_ID`).
 pub fn thread_cpu_ns() -> Option<u64> {
     clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
-}
-
-/// CPU time of the whole process in ns (`CLOCK_PROCESS_CPUTIME_ID`).
-pub fn process_cpu_ns() -> Option<u64> {
-    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
-}
-
-fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel fills the structure that the pointer names.
-    let failed = unsafe { libc::clock_gettime(clock, &mut time) } != 0;
-    if failed {
-        return None;
-    }
-    Some(u64::try_from(time.tv_sec).ok()? * 1_000_000_000 + u64::try_from(time.tv_nsec).ok()?)
-}
-
-/// Fills the kernel's part of `sample` from `TCP_INFO`. Fields beyond the length that the kernel returned stay
-/// unknown.
-pub fn tcp_info(fd: BorrowedFd<'_>, sample: &mut LaneSample) -> io::Result<()> {
-    // Decoded by offset (linux/tcp.h), because the structure grows with every kernel and the C library's copy
-    // of it lags behind.
-    let mut info = [0u8; 256];
-    let mut len = info.len() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `len` bytes into `info` and stores the length written.
-    let failed = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &mut len,
-        )
-    } != 0;
-    if failed {
-        return Err(io::Error::last_os_error());
-    }
-    let known = &info[..(len as usize).min(info.len())];
-    let word = |at: usize| {
-        let bytes = known.get(at..at + 4)?;
-        Some(u64::from(u32::from_ne_bytes(bytes.try_into().ok()?)))
-    };
-    let us = |value: Option<u64>| value.map(|v| v * 1000);
-    sample.send_segment_bytes = word(16);
-    sample.path_ip_mtu_bytes = word(60);
-    sample.rtt_ns = us(word(68));
-    sample.rtt_variation_ns = us(word(72));
-    sample.congestion_window_segments = word(80);
-    sample.retransmits = word(100);
-    // The kernel's "no sample yet" is all ones.
-    sample.rtt_min_ns = us(word(148).filter(|v| *v != u64::from(u32::MAX)));
-    Ok(())
-}
-
-/// Gives freed heap memory back to the system, so that a server that has served is as small as one that has not.
-/// Does nothing where the C library has no such call.
-pub fn release_heap() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: no arguments that could be wrong; the allocator takes its own locks.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// Pins the calling thread to one CPU.

@@ -211,7 +211,7 @@ unsafe fn store_words(to: *mut u8, from: &[[u8; WORD]]) -> *mut u8 {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Pages, Region};
+    use crate::region::{Pages, Region};
 
     /// Against a plain copy, for every way in which a range can lie to words, vectors and lines.
     #[test]

@@ -199,7 +199,7 @@ mod words {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Pages, Region};
+    use crate::region::{Pages, Region};
 
     #[test]
     fn both_ways_to_move_a_line_agree() {

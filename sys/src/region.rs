@@ -3,16 +3,18 @@
 //! A region is mapped once and shared by `Arc` between all lanes of a step, the adapter that reads and writes
 //! it by DMA, and the threads that dirty it in a migration rehearsal. It therefore never hands out a
 //! reference to its bytes: it copies in and out, and does the socket calls on its own memory, so that callers
-//! need neither `unsafe` nor lifetimes. Races between writers are part of the model (a migration source reads
+//! need neither `unsafe` nor lifetimes (`transfer.rs` of each system). Races between writers are part of the model (a migration source reads
 //! pages that are being dirtied). What makes them defined stands in `shared.rs`, through which every access
 //! of ours goes: they can tear what lies in several words, and nothing else.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::shared;
+use crate::system::mapping;
+
+mod pages;
+mod shared;
 
 /// Size of a base page in bytes. All supported targets use 4 KiB pages for anonymous memory.
 pub const PAGE_BYTES: u64 = 4096;
@@ -79,28 +81,7 @@ impl Region {
             .checked_next_multiple_of(unit)
             .ok_or_else(|| fail(io::ErrorKind::OutOfMemory.into()))?;
         let mapped_bytes = usize::try_from(rounded).map_err(|_| fail(io::ErrorKind::OutOfMemory.into()))?;
-        // Huge pages are reserved at once: without that the mapping succeeds and the first touch kills the process.
-        let kind = if pages == Pages::Huge { libc::MAP_HUGETLB } else { libc::MAP_NORESERVE };
-        // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no existing memory.
-        let base = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                mapped_bytes,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | kind,
-                -1,
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(fail(io::Error::last_os_error()));
-        }
-        let base = NonNull::new(base.cast::<u8>()).ok_or_else(|| fail(io::Error::last_os_error()))?;
-        if pages == Pages::Small {
-            // Advice only: a kernel without transparent huge pages refuses it, and needs it not.
-            // SAFETY: the range is exactly the mapping made above.
-            unsafe { libc::madvise(base.as_ptr().cast(), mapped_bytes, libc::MADV_NOHUGEPAGE) };
-        }
+        let base = mapping::map(mapped_bytes, pages).map_err(fail)?;
         Ok(Region { base, bytes, mapped_bytes })
     }
 
@@ -152,7 +133,7 @@ impl Region {
     }
 
     /// Pointer to `offset`, after checking that `len` bytes follow it.
-    fn at(&self, offset: u64, len: u64) -> Result<*mut u8, RegionError> {
+    pub(crate) fn at(&self, offset: u64, len: u64) -> Result<*mut u8, RegionError> {
         self.check(offset, len)?;
         // SAFETY: `offset` was just checked to lie inside the mapping.
         Ok(unsafe { self.base.as_ptr().add(offset as usize) })
@@ -210,85 +191,12 @@ impl Region {
     pub fn load_word(&self, offset: u64) -> Result<u64, RegionError> {
         Ok(self.word(offset)?.load(Ordering::Relaxed))
     }
-
-    /// `send(2)` of `len` bytes at `offset` on a connected socket, with `MSG_*` flags. `MSG_NOSIGNAL` is added.
-    pub fn send(&self, fd: BorrowedFd<'_>, offset: u64, len: u64, flags: i32) -> io::Result<usize> {
-        let source = self.at(offset, len).map_err(io::Error::other)?;
-        let none = std::ptr::null::<libc::sockaddr>();
-        // Called without the C library's `send`, whose bookkeeping for thread cancellation costs a fiftieth of
-        // a loopback round trip in a process with several threads.
-        // SAFETY: the kernel reads `len` bytes that lie inside the mapping. A system call is no access of Rust's.
-        let sent = unsafe {
-            let flags = flags | libc::MSG_NOSIGNAL;
-            libc::syscall(libc::SYS_sendto, fd.as_raw_fd(), source, len as usize, flags, none, 0)
-        };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-    }
-
-    /// `recv(2)` of at most `len` bytes to `offset` from a connected socket, with `MSG_*` flags.
-    pub fn recv(&self, fd: BorrowedFd<'_>, offset: u64, len: u64, flags: i32) -> io::Result<usize> {
-        let target = self.at(offset, len).map_err(io::Error::other)?;
-        let (none, no_length) = (std::ptr::null::<libc::sockaddr>(), std::ptr::null::<libc::socklen_t>());
-        // Called directly for the same reason as in `send`.
-        // SAFETY: the kernel writes at most `len` bytes, all inside the mapping.
-        let received = unsafe {
-            libc::syscall(libc::SYS_recvfrom, fd.as_raw_fd(), target, len as usize, flags, none, no_length)
-        };
-        usize::try_from(received).map_err(|_| io::Error::last_os_error())
-    }
-
-    /// `sendmsg(2)` of `head` followed by `len` bytes at `offset`, in one call. Returns the bytes sent of both.
-    pub fn send_with_head(
-        &self,
-        fd: BorrowedFd<'_>,
-        head: &[u8],
-        offset: u64,
-        len: u64,
-        flags: i32,
-    ) -> io::Result<usize> {
-        let source = self.at(offset, len).map_err(io::Error::other)?;
-        let mut parts = [
-            libc::iovec { iov_base: head.as_ptr().cast_mut().cast(), iov_len: head.len() },
-            libc::iovec { iov_base: source.cast(), iov_len: len as usize },
-        ];
-        // SAFETY: `msghdr` is plain data for which all zeroes is a valid value.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = parts.as_mut_ptr();
-        message.msg_iovlen = parts.len() as _;
-        // SAFETY: both parts stay alive during the call, which only reads them.
-        let sent = unsafe { libc::sendmsg(fd.as_raw_fd(), &message, flags | libc::MSG_NOSIGNAL) };
-        usize::try_from(sent).map_err(|_| io::Error::last_os_error())
-    }
-
-    /// `recvmsg(2)` of at most `len` bytes to `offset`, and what follows them into `tail`, in one call. Returns
-    /// the bytes received into both; the tail gets none before the first part is full.
-    pub fn recv_with_tail(
-        &self,
-        fd: BorrowedFd<'_>,
-        offset: u64,
-        len: u64,
-        tail: &mut [u8],
-        flags: i32,
-    ) -> io::Result<usize> {
-        let target = self.at(offset, len).map_err(io::Error::other)?;
-        let mut parts = [
-            libc::iovec { iov_base: target.cast(), iov_len: len as usize },
-            libc::iovec { iov_base: tail.as_mut_ptr().cast(), iov_len: tail.len() },
-        ];
-        // SAFETY: `msghdr` is plain data for which all zeroes is a valid value.
-        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-        message.msg_iov = parts.as_mut_ptr();
-        message.msg_iovlen = parts.len() as _;
-        // SAFETY: the kernel writes inside the mapping and inside `tail`, both alive during the call.
-        let received = unsafe { libc::recvmsg(fd.as_raw_fd(), &mut message, flags) };
-        usize::try_from(received).map_err(|_| io::Error::last_os_error())
-    }
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: exactly the range that `new` mapped; lanes hold an `Arc`, so none uses it any more.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.mapped_bytes) };
+        unsafe { mapping::unmap(self.base, self.mapped_bytes) };
     }
 }
 

@@ -1,0 +1,10 @@
+//! Linux.
+
+pub mod errqueue;
+pub mod ethtool;
+pub(crate) mod mapping;
+pub mod process;
+pub mod socket;
+pub mod thread;
+mod transfer;
+pub mod written_pages;
