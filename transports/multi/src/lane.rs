@@ -4,26 +4,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Clock, Completion, CompletionStatus, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Op, Region, Tick,
-    TransportError, Verb, Wait, WaitMode,
+    Clock, Completion, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Op, Region, Tick, TransportError,
+    Verb, Wait, WaitMode,
 };
-use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::frame::{Head, Kind};
-use crate::incoming::{Incoming, Place};
+use crate::incoming::Incoming;
 use crate::outgoing::Outgoing;
-use crate::path::{Ids, Path, Reading, TAG_HEAD, TAG_READ};
-use crate::plan::{PATHS_MAX, Plan, Share};
+use crate::path::{Ids, Path};
+use crate::plan::{Plan, Share};
 use crate::rejoin::{Maker, Rejoiner};
+
+mod arriving;
+mod giving;
+mod waiting;
 
 /// How often silence and rates are looked at.
 const WATCH: Duration = Duration::from_millis(50);
 
 /// Turns of one path before the others have theirs.
 const ROUNDS: usize = 4;
-
-/// Longest sleep where there is no descriptor to sleep on.
-const TURNS: Duration = Duration::from_micros(200);
 
 /// How long `close` waits for the peer to confirm what was sent.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
@@ -181,73 +181,6 @@ impl StripedLane {
         self.live().next()
     }
 
-    /// A path that takes a header now.
-    fn willing(&self) -> Option<u16> {
-        self.live().find(|&i| self.paths[usize::from(i)].has_room())
-    }
-
-    /// Sends over a path; a failure is that path's death and nobody else's.
-    fn send(&mut self, index: u16, head: &Head, message: Option<Op>) {
-        if let Err(error) = self.paths[usize::from(index)].send(head, message) {
-            self.die(index, error.to_string());
-        }
-    }
-
-    /// Gives waiting messages to paths.
-    fn feed(&mut self, now: Tick) {
-        while let Some(message) = self.outgoing.peek() {
-            let Some(index) = self.choose(message.op.len) else { return };
-            let head = Head {
-                kind: message.kind,
-                len: message.op.len,
-                sequence: message.sequence,
-                offset: message.op.remote_offset,
-                immediate: message.op.immediate,
-                index: message.index,
-                arrived: self.incoming.arrived(),
-            };
-            self.confirm &= !(1 << index);
-            self.outgoing.given_to(message.sequence, index);
-            self.paths[usize::from(index)].charge(message.op.len, now);
-            self.send(index, &head, (message.op.len > 0).then_some(message.op));
-        }
-    }
-
-    fn choose(&self, len: u32) -> Option<u16> {
-        let open = self.paths.iter().enumerate().filter(|(_, path)| path.has_room());
-        let chosen = match self.share {
-            Share::Fewest => open.min_by_key(|(_, path)| (path.outstanding, path.tally.sent_bytes)),
-            Share::Weighted => open.min_by(|(_, a), (_, b)| a.done_in(len).total_cmp(&b.done_in(len))),
-        };
-        chosen.map(|(index, _)| index as u16)
-    }
-
-    /// Tells the peer what it would otherwise not hear: deaths, and what has arrived.
-    fn tell(&mut self) {
-        let arrived = self.incoming.arrived();
-        let over = if self.announce { self.willing() } else { None };
-        if let Some(over) = over {
-            self.announce = false;
-            for index in 0..self.paths.len() {
-                let path = &self.paths[index];
-                if !path.is_live() {
-                    let (sequence, generation) = (index as u64, path.generation);
-                    let lost = Head { sequence, index: generation, ..Head::bare(Kind::Lost, arrived) };
-                    self.send(over, &lost, None);
-                }
-            }
-        }
-        if self.confirm == 0 {
-            return;
-        }
-        for index in 0..self.paths.len() as u16 {
-            if self.confirm & (1 << index) != 0 && self.paths[usize::from(index)].has_room() {
-                self.confirm &= !(1 << index);
-                self.send(index, &Head::bare(Kind::Ack, arrived), None);
-            }
-        }
-    }
-
     /// One turn of everything. The path `patient` may wait inside its poll. Returns whether anything happened.
     fn turn(&mut self, now: Tick, patient: Option<(u16, Duration)>) -> Result<bool, TransportError> {
         self.feed(now);
@@ -276,156 +209,6 @@ impl StripedLane {
             return Err(self.nothing_left());
         }
         Ok(worked)
-    }
-
-    /// Polls one path and deals with what it brings.
-    fn serve(&mut self, index: u16, wait: Wait, now: Tick) -> Result<bool, TransportError> {
-        let at = usize::from(index);
-        let mut inner = std::mem::take(&mut self.inner);
-        inner.clear();
-        let polled = self.paths[at].keep_going().and_then(|()| self.paths[at].poll(&mut inner, wait));
-        let mut result = Ok(!inner.is_empty());
-        for done in &inner {
-            if done.status != CompletionStatus::Ok {
-                self.die(index, format!("an operation ended as {:?}", done.status));
-            } else if done.tag == TAG_HEAD {
-                self.paths[at].head_sent();
-            } else if done.tag == TAG_READ
-                && let Err(error) = self.read(index, done.len, now)
-            {
-                result = Err(error);
-            }
-            if !self.paths[at].is_live() || result.is_err() {
-                break;
-            }
-        }
-        self.inner = inner;
-        if let Err(error) = polled {
-            if self.peer_left {
-                // It said so before it closed; what comes after is the end of the stream.
-                self.paths[at].close(false);
-            } else {
-                self.die(index, error.to_string());
-            }
-        }
-        result
-    }
-
-    /// The posted read of a path has ended.
-    fn read(&mut self, index: u16, len: u32, now: Tick) -> Result<(), TransportError> {
-        let path = &mut self.paths[usize::from(index)];
-        match path.read_done(len)? {
-            Some(head) => self.headed(index, &head, now),
-            None => {
-                let Reading::Message { sequence, .. } = path.reading else { return Ok(()) };
-                path.reading = Reading::Head;
-                if let Some(sequence) = sequence {
-                    self.incoming.complete(sequence);
-                }
-                self.confirm |= 1 << index;
-                Ok(())
-            }
-        }
-    }
-
-    fn headed(&mut self, index: u16, head: &Head, now: Tick) -> Result<(), TransportError> {
-        let paths = &mut self.paths;
-        self.outgoing.arrived(&head.arrived, |path, len| {
-            if let Some(path) = paths.get_mut(usize::from(path)) {
-                path.confirmed(len, now);
-            }
-        })?;
-        match head.kind {
-            Kind::Ack => Ok(()),
-            Kind::Bye => {
-                self.peer_left = true;
-                Ok(())
-            }
-            Kind::Lost => {
-                let known = usize::try_from(head.sequence).ok().and_then(|at| self.paths.get_mut(at));
-                if let Some(path) = known.filter(|path| path.generation < head.index) {
-                    let lost = head.sequence as u16;
-                    if path.is_live() {
-                        self.fall(lost, "the peer has lost it".into(), head.index);
-                    } else {
-                        path.generation = head.index;
-                        if let Some(rejoiner) = &self.rejoiner {
-                            rejoiner.begin(lost, head.index);
-                        }
-                    }
-                }
-                Ok(())
-            }
-            Kind::Send | Kind::Write | Kind::WriteImmediate => self.message(index, head),
-        }
-    }
-
-    /// A message follows on this path: say where it goes.
-    fn message(&mut self, index: u16, head: &Head) -> Result<(), TransportError> {
-        let protocol = |detail: String| TransportError::Protocol {
-            operation: "reading a message of a stripe".into(),
-            detail,
-        };
-        if u64::from(head.len) > self.stride || head.len > self.caps.message_bytes_max {
-            return Err(protocol(format!("a message of {} bytes is longer than agreed", head.len)));
-        }
-        if let Some(other) = self.incoming.busy_with(head.sequence).filter(|other| *other != index) {
-            self.die(other, "a message it was in the middle of came over another path".into());
-        }
-        let place = self.incoming.admit(head, index)?;
-        let path = &mut self.paths[usize::from(index)];
-        let ids = path.ids();
-        let (region, offset) = match place {
-            Place::Receive(op) => (ids.user.get(usize::from(op.region.0)).copied(), op.offset),
-            Place::Target(offset) => {
-                let target = self.target.and_then(|at| Some((self.regions.get(at)?, ids.user.get(at)?)));
-                let Some((region, id)) = target else {
-                    return Err(protocol("a write, and no region here is open to it".into()));
-                };
-                region.check(offset, u64::from(head.len)).map_err(|e| protocol(e.to_string()))?;
-                (Some(*id), offset)
-            }
-            Place::Staging(slot) => {
-                self.figures.staged += 1;
-                (Some(ids.staging), slot * self.stride)
-            }
-            Place::Nowhere => (Some(ids.staging), (self.window + u64::from(index)) * self.stride),
-        };
-        let Some(region) = region else {
-            return Err(TransportError::invalid("a receive names a region that is not attached"));
-        };
-        let sequence = (place != Place::Nowhere).then_some(head.sequence);
-        if head.len == 0 {
-            if let Some(sequence) = sequence {
-                self.incoming.complete(sequence);
-            }
-            self.confirm |= 1 << index;
-        } else {
-            path.reading = Reading::Message { sequence, region, offset, len: head.len };
-        }
-        Ok(())
-    }
-
-    fn unstage(&mut self, slot: u64, op: &Op, len: u32) -> Result<(), TransportError> {
-        let broken = |e: pathproof_api::RegionError| TransportError::invalid(e.to_string());
-        let Some(region) = self.regions.get(usize::from(op.region.0)) else {
-            return Err(TransportError::invalid("a receive names a region that is not attached"));
-        };
-        if len > op.len {
-            return Err(TransportError::Protocol {
-                operation: "reading a message of a stripe".into(),
-                detail: format!("a message of {len} bytes for a receive of {} bytes", op.len),
-            });
-        }
-        let mut done = 0;
-        while done < u64::from(len) {
-            let part = (u64::from(len) - done).min(self.bounce.len() as u64);
-            let bytes = &mut self.bounce[..part as usize];
-            self.staging.copy_out(slot * self.stride + done, bytes).map_err(broken)?;
-            region.copy_in(op.offset + done, bytes).map_err(broken)?;
-            done += part;
-        }
-        Ok(())
     }
 
     /// Looks for silence, learns rates and takes in paths that live again.
@@ -494,56 +277,6 @@ impl StripedLane {
                 "all are lost ({})",
                 self.paths.iter().map(reason).collect::<Vec<_>>().join("; ")
             ),
-        }
-    }
-
-    /// Sleeps until any path has something to do.
-    fn sleep(&self, left: Duration) -> Result<(), TransportError> {
-        let ready = |index: usize| self.paths.get(index)?.lane.as_ref()?.readiness();
-        let mut live = (0..self.paths.len()).filter_map(ready);
-        let Some(first) = live.next() else { return Ok(()) };
-        let events = |ready: &pathproof_api::Readiness<'_>| {
-            let mut events = PollFlags::empty();
-            events.set(PollFlags::IN, ready.read);
-            events.set(PollFlags::OUT, ready.write);
-            events
-        };
-        let mut count = 0;
-        let mut rest = std::iter::once(first).chain(live);
-        let mut fds: [PollFd<'_>; PATHS_MAX] = std::array::from_fn(|_| match rest.next() {
-            Some(ready) => {
-                count += 1;
-                PollFd::from_borrowed_fd(ready.fd, events(&ready))
-            }
-            None => PollFd::from_borrowed_fd(first.fd, PollFlags::empty()),
-        });
-        let timeout = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(left.subsec_nanos()),
-        };
-        match rustix::event::poll(&mut fds[..count], Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(e) => Err(TransportError::io("waiting on the paths of a stripe", e.into())),
-        }
-    }
-
-    /// How the next turn may wait: on descriptors, or inside one path's poll.
-    fn wait(&self, left: Duration, turns: usize) -> Option<(u16, Duration)> {
-        let mut live = self.live();
-        let (first, second) = (live.next()?, live.next());
-        let all_ready = || {
-            self.live().all(|i| {
-                self.paths[usize::from(i)].lane.as_ref().is_some_and(|lane| lane.readiness().is_some())
-            })
-        };
-        match second {
-            // Alone it may wait in its own way, which costs a system call less.
-            None => Some((first, left)),
-            Some(_) if all_ready() => None,
-            Some(_) => {
-                let count = self.live().count();
-                self.live().nth(turns % count).map(|index| (index, left.min(TURNS)))
-            }
         }
     }
 

@@ -1,0 +1,124 @@
+//! How a lane waits: by spinning, or asleep until the device announces a completion.
+
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use pathproof_api::{Completion, CompletionStatus, SendReports, TransportError, Verb};
+
+use super::{RdmaLane, SPINS_PER_LOOK};
+
+/// Empty polls between two looks at the clock when spinning.
+const SPINS_PER_CLOCK: u32 = 64;
+/// Longest sleep without a look at what else there may be to hear.
+const NEWS_LOOK: Duration = Duration::from_millis(20);
+/// Between two looks for credits when a sender waits for them.
+const STARVED_LOOK: Duration = Duration::from_micros(100);
+
+impl RdmaLane {
+    /// Sleeps until a completion is announced or `timeout` is over. Other news (device, connection manager) is looked for
+    /// when nothing completed for a while: what ends a lane flushes its queue as a rule, and that is announced.
+    pub(super) fn sleep(&mut self, timeout: Duration) {
+        let timeout = timeout.min(NEWS_LOOK);
+        let channel = self.queue_pair.completions().channel().map(|c| c.fd().as_raw_fd());
+        let mut entry = libc::pollfd { fd: channel.unwrap_or(-1), events: libc::POLLIN, revents: 0 };
+        let time = libc::timespec {
+            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
+        };
+        // SAFETY: one entry, alive during the call; one with descriptor -1 is ignored.
+        unsafe { libc::ppoll(&mut entry, 1, &time, std::ptr::null()) };
+        if entry.revents == 0 {
+            self.look_at_events();
+        } else if self.queue_pair.completions().take_event() {
+            self.armed = false;
+        }
+    }
+
+    pub(super) fn arm(&mut self) {
+        if !self.armed {
+            // SAFETY: the queue lives as long as the lane.
+            unsafe { (self.req_notify)(self.queue_pair.completions().as_ptr(), 0) };
+            self.armed = true;
+        }
+    }
+
+    /// Whether a message that had to wait for the peer's receives may go now; the caller then submits it again.
+    #[inline]
+    pub(super) fn may_go_on(&mut self) -> bool {
+        let may = self.starved && self.credit.allows();
+        self.starved &= !may;
+        may
+    }
+
+    /// Whether what was added to `out` since `begin` is worth returning for: to a caller who takes reports of sends
+    /// lazily, only the answer is.
+    #[inline]
+    pub(super) fn is_news(&self, out: &[Completion], begin: usize) -> bool {
+        let added = &out[begin..];
+        match self.send_reports {
+            SendReports::Prompt => !added.is_empty(),
+            SendReports::Lazy => {
+                added.iter().any(|c| c.verb == Verb::Recv || c.status != CompletionStatus::Ok)
+            }
+        }
+    }
+
+    pub(super) fn spin(
+        &mut self,
+        out: &mut Vec<Completion>,
+        begin: usize,
+        limit: Duration,
+    ) -> Result<usize, TransportError> {
+        // The clock is read once looking was in vain: an answer that is nearly there must not pay for it.
+        let mut start = None;
+        loop {
+            for _ in 0..SPINS_PER_CLOCK {
+                self.drain(out);
+                if self.is_news(out, begin) || out.len() == out.capacity() || self.may_go_on() {
+                    return Ok(out.len() - begin);
+                }
+                std::hint::spin_loop();
+            }
+            self.empty_polls = self.empty_polls.wrapping_add(SPINS_PER_CLOCK);
+            if self.empty_polls.is_multiple_of(SPINS_PER_LOOK) {
+                self.look_at_events();
+            }
+            if self.ending.is_some() || start.get_or_insert_with(Instant::now).elapsed() >= limit {
+                return self.leave(out, begin);
+            }
+        }
+    }
+
+    pub(super) fn block(
+        &mut self,
+        out: &mut Vec<Completion>,
+        begin: usize,
+        limit: Duration,
+    ) -> Result<usize, TransportError> {
+        let start = Instant::now();
+        loop {
+            self.arm();
+            // What completed before arming raises no event: look once more (ibv_req_notify_cq(3)).
+            self.drain(out);
+            if self.is_news(out, begin) || out.len() == out.capacity() || self.may_go_on() {
+                return Ok(out.len() - begin);
+            }
+            let left = limit.saturating_sub(start.elapsed());
+            if self.ending.is_some() || left.is_zero() {
+                return self.leave(out, begin);
+            }
+            // Credits arrive in memory without a completion: look often.
+            self.sleep(if self.starved { left.min(STARVED_LOOK) } else { left });
+            self.drain(out);
+            if self.is_news(out, begin) || out.len() == out.capacity() {
+                return Ok(out.len() - begin);
+            }
+        }
+    }
+
+    /// Nothing more came: what there is, or the ending, which is due once there is nothing else to give.
+    #[inline]
+    pub(super) fn leave(&mut self, out: &[Completion], begin: usize) -> Result<usize, TransportError> {
+        if self.ending.is_some() && out.len() == begin { Err(self.tell()) } else { Ok(out.len() - begin) }
+    }
+}
