@@ -1,5 +1,8 @@
 //! The search: many sizes at once, exact to the byte, honest about loss.
 //!
+//! Longer than other files: one state machine whose phases hand the same belief, schedule and bounds to each other; cut
+//! in two, each half would have to name the private state of the other.
+//!
 //! # How it works
 //!
 //! 1. *Scout*: one small probe and one at the ceiling. If the large one arrives, done in one round trip. If a
