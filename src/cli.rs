@@ -29,7 +29,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use pathproof_model::verdict::EXIT_COULD_NOT_RUN;
 pub use run::ClientRun;
 
-use crate::{descriptors, guardian, terminal};
+use crate::{descriptors, guardian, interrupt, terminal};
 
 /// Check whether a network path is ready for SMB Direct, SMB Multichannel, jumbo frames and live migration, or name what is
 /// wrong with it.
@@ -112,6 +112,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn dispatch(typed: Cli) -> anyhow::Result<u8> {
+    use anyhow::Context as _;
+    // The others have something to keep, and end in order.
+    if matches!(typed.command, Command::Serve(_) | Command::Devices(_) | Command::Report(_)) {
+        interrupt::ends_at_once().context("cannot watch for Ctrl-C")?;
+    }
     match typed.command {
         Command::Serve(args) => serve::run(args),
         Command::Check(args) => check::run(args),

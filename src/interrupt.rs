@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use pathproof_model::{ErrorKind, StepError};
@@ -44,14 +44,33 @@ pub fn error() -> StepError {
     StepError { kind, message }
 }
 
-/// A flag that the first signal sets.
-pub fn flag() -> io::Result<Arc<AtomicBool>> {
-    let flag = Arc::new(AtomicBool::new(false));
+fn signals() -> io::Result<Signals> {
     let mut watched = vec![SIGINT, SIGTERM];
     if !is_ignored(SIGHUP) {
         watched.push(SIGHUP);
     }
-    let mut signals = Signals::new(watched)?;
+    Signals::new(watched)
+}
+
+/// The first signal ends the program at once: for commands that have nothing to keep.
+pub fn ends_at_once() -> io::Result<()> {
+    let mut signals = signals()?;
+    let watch = move || {
+        if let Some(signal) = signals.forever().next() {
+            std::process::exit(i32::from(code(signal)));
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(watch).map(drop)
+}
+
+/// A flag that the first signal sets; the same one for whoever asks.
+pub fn flag() -> io::Result<Arc<AtomicBool>> {
+    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    if let Some(flag) = FLAG.get() {
+        return Ok(flag.clone());
+    }
+    let flag = Arc::new(AtomicBool::new(false));
+    let mut signals = signals()?;
     let raised = flag.clone();
     let watch = move || {
         let mut first: Option<Instant> = None;
@@ -71,7 +90,7 @@ pub fn flag() -> io::Result<Arc<AtomicBool>> {
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(watch)?;
-    Ok(flag)
+    Ok(FLAG.get_or_init(|| flag).clone())
 }
 
 /// Whether a signal was ignored when this process began.

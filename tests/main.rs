@@ -29,6 +29,7 @@ mod outside;
 mod overstay;
 mod promises;
 mod shaped;
+mod signals;
 mod skew;
 mod smb;
 mod support;

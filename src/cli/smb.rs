@@ -11,6 +11,7 @@ use pathproof_model::{Criteria, ErrorKind, Plan, ResultDoc, StepError};
 use pathproof_smb2::{Credentials, Question, ServerReport};
 
 use super::run::{Format, Sink};
+use crate::interrupt;
 
 /// `smb`.
 #[derive(Debug, Args)]
@@ -59,15 +60,11 @@ fn credentials(args: &AskArgs) -> Result<Option<Credentials>> {
 }
 
 /// Asks the server at the first address that answers.
-fn ask(
-    host: &str,
-    addresses: &[SocketAddr],
-    credentials: Option<Credentials>,
-    wait: Nanoseconds,
-) -> Result<ServerReport> {
+fn ask(host: &str, port: u16, credentials: Option<Credentials>, wait: Nanoseconds) -> Result<ServerReport> {
+    let addresses = resolve(host, port)?;
     let mut last = None;
     for address in addresses {
-        let mut question = Question::new(*address, bare_name(host));
+        let mut question = Question::new(address, bare_name(host));
         question.timeout = Duration::from_nanos(wait.0);
         question.credentials = credentials.clone();
         match pathproof_smb2::ask(&question) {
@@ -115,20 +112,24 @@ pub fn run(args: SmbArgs) -> Result<u8> {
 /// The result document of one server, as far as the server's own account goes. That it could not be asked stands in
 /// its `error`; only what was typed wrong is an error of this function.
 pub fn document(command: &str, host: &str, how: &AskArgs) -> Result<ResultDoc> {
-    let addresses = resolve(host, how.port);
     let credentials = credentials(how)?;
+    let interrupted = interrupt::flag().context("cannot watch for Ctrl-C")?;
     let observed = crate::host::observe();
     let local_rdma = observed.environment.rdma.iter().any(|device| device.netdev.is_some());
     let plan = Plan { command: command.into(), ..Plan::default() };
     let mut doc = crate::coordinate::empty_document(Some(plan), Some(host.into()));
     doc.environment.client = Some(observed.environment);
-    match addresses.and_then(|addresses| ask(host, &addresses, credentials, how.wait)) {
-        Ok(report) => {
+    let (name, port, wait) = (host.to_owned(), how.port, how.wait);
+    // A server that is slow, or a name that nobody knows, does not hold up a signal.
+    let asked = interrupt::unless(&interrupted, Duration::MAX, move || ask(&name, port, credentials, wait));
+    match asked {
+        Err(signal) => doc.error = Some(signal),
+        Ok(Ok(report)) => {
             let server = crate::smb::describe(&report);
             doc.findings = crate::smb::findings(&report, &server, local_rdma);
             doc.smb = Some(server);
         }
-        Err(error) => {
+        Ok(Err(error)) => {
             doc.error = Some(StepError { kind: ErrorKind::Refused, message: format!("{error:#}") });
         }
     }
