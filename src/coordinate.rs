@@ -37,6 +37,9 @@ const HANDSHAKES: u32 = 3;
 /// How long one attempt at that may take.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
+/// Pause before a server whose door is crowded is asked again.
+const CROWDED: Duration = Duration::from_millis(200);
+
 /// How long the peer's half is waited for when the data path to it was lost: it is probably lost as well, and the user
 /// wants to know.
 const LAST_WORD: Duration = Duration::from_millis(1500);
@@ -165,8 +168,31 @@ fn conduct(
     ended
 }
 
-/// Connects, trying every address of the name, and completes the key handshake.
+/// Connects, trying every address of the name, and completes the key handshake. A server whose door is crowded is asked again
+/// as long as one may be dialled.
 fn open(target: &Target, budget: &Budget, interrupt: &Arc<AtomicBool>) -> Result<Session<Client>, StepError> {
+    let until = Instant::now() + budget.within(CONNECT);
+    let link = loop {
+        match knock(target, budget, interrupt)? {
+            Ok(link) => break link,
+            Err(SecureError::Crowded) if Instant::now() + CROWDED < until => {
+                interrupt::unless(interrupt, CROWDED * 2, || std::thread::sleep(CROWDED))?;
+            }
+            Err(why) => return Err(not_let_in(target, &why)),
+        }
+    };
+    let machine = Client::new(Patience::default());
+    let mut session = Session::new(machine, budget.clock().clone(), link, interrupt.clone());
+    session.deadline = budget.over();
+    Ok(session)
+}
+
+/// Connects once and completes the key handshake. The inner error is the handshake's.
+fn knock(
+    target: &Target,
+    budget: &Budget,
+    interrupt: &Arc<AtomicBool>,
+) -> Result<Result<Link, SecureError>, StepError> {
     let Target { host, port, .. } = target;
     let (name, at, access, flag) = (host.clone(), *port, target.access.clone(), interrupt.clone());
     let patience = budget.within(Duration::MAX);
@@ -177,24 +203,21 @@ fn open(target: &Target, budget: &Budget, interrupt: &Arc<AtomicBool>) -> Result
     prepare_socket(&stream).map_err(io)?;
     let (access, patience) = (target.access.clone(), budget.within(CONNECT));
     let halves =
-        interrupt::unless(interrupt, patience * 2, move || secure::connect(stream, &access, patience))?
-            .map_err(|e| {
-                let kind = match e {
-                    SecureError::Preamble(_) => ErrorKind::Protocol,
-                    SecureError::Timeout { .. } | SecureError::Refused(Refusal::TooSlow) => {
-                        ErrorKind::Timeout
-                    }
-                    SecureError::Io { .. } | SecureError::ClosedInHandshake => ErrorKind::PeerLost,
-                    SecureError::Nonsense => ErrorKind::Protocol,
-                    _ => ErrorKind::Refused,
-                };
-                error(kind, format!("{host}:{port}: {e}"))
-            })?;
-    let link = Link::new(halves, (local, peer)).map_err(io)?;
-    let machine = Client::new(Patience::default());
-    let mut session = Session::new(machine, budget.clock().clone(), link, interrupt.clone());
-    session.deadline = budget.over();
-    Ok(session)
+        interrupt::unless(interrupt, patience * 2, move || secure::connect(stream, &access, patience))?;
+    match halves {
+        Ok(halves) => Link::new(halves, (local, peer)).map_err(io).map(Ok),
+        Err(why) => Ok(Err(why)),
+    }
+}
+
+fn not_let_in(Target { host, port, .. }: &Target, why: &SecureError) -> StepError {
+    let kind = match why {
+        SecureError::Preamble(_) | SecureError::Nonsense => ErrorKind::Protocol,
+        SecureError::Timeout { .. } | SecureError::Refused(Refusal::TooSlow) => ErrorKind::Timeout,
+        SecureError::Io { .. } | SecureError::ClosedInHandshake => ErrorKind::PeerLost,
+        _ => ErrorKind::Refused,
+    };
+    error(kind, format!("{host}:{port}: {why}"))
 }
 
 /// How the client comes back to its session when the path of the control connection dies: over the other ways

@@ -2,7 +2,8 @@
 //!
 //! Regular files only. A symbolic link's target is written and the link stays; what is no file is written to as it is
 //! where that makes sense (`/dev/null`, a terminal, a pipe that somebody reads from), else refused with a sentence. A
-//! new version has no name until it is complete (`O_TMPFILE`), so whatever ends this process leaves no temporary file.
+//! new version has no name until it is complete (`O_TMPFILE`), so whatever ends this process leaves no temporary file. Where
+//! the file system knows no such files, a kill may leave one, which the next run there removes.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
@@ -16,12 +17,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use pathproof_model::ResultDoc;
 use pathproof_report::{Json, Render};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 
 use crate::input;
 
 /// Largest document that is read; a day over many lanes stays far below it.
 const DOCUMENT_BYTES_MAX: u64 = 256 << 20;
+/// A temporary file that is older than this, and held by nobody, was left by a run that was killed.
+const STALE: Duration = Duration::from_secs(60);
 /// Links to links that are followed, as the kernel does.
 const LINKS_MAX: usize = 40;
 
@@ -235,11 +238,14 @@ impl Fresh {
             return Ok(Fresh { file: File::from(unnamed), beside, named: false });
         }
         let create = || OpenOptions::new().write(true).create_new(true).open(&beside);
+        sweep(folder(path), STALE);
         let file = create().or_else(|error| match error.kind() {
             // Left by a process that had our number and was killed.
             Io::AlreadyExists => fs::remove_file(&beside).and_then(|()| create()),
             _ => Err(error),
         })?;
+        // While this process lives nobody takes it for a leftover.
+        let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
         Ok(Fresh { file, beside, named: true })
     }
 
@@ -266,6 +272,26 @@ impl Fresh {
     }
 }
 
+/// Removes what runs left here that were killed where a new version must have a name from the start: files named like ours that
+/// nobody holds and that are older than `age`.
+fn sweep(folder: &Path, age: Duration) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let ours = name.to_str().and_then(|name| name.strip_prefix(".pathproof-")?.strip_suffix(".tmp"));
+        if ours.is_none_or(|number| number.parse::<u32>().is_err()) {
+            continue;
+        }
+        let how = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(left) = rustix::fs::open(entry.path(), how, Mode::empty()).map(File::from) else { continue };
+        let old = left.metadata().is_ok_and(|found| {
+            found.is_file() && found.modified().is_ok_and(|at| at.elapsed().is_ok_and(|since| since >= age))
+        });
+        if old && rustix::fs::flock(&left, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 impl Drop for Fresh {
     fn drop(&mut self) {
         if self.named {
@@ -289,4 +315,30 @@ pub fn read(path: &Path) -> Result<ResultDoc> {
         );
     }
     Ok(doc)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_nothing_else() {
+        let folder = std::env::temp_dir().join(format!("pathproof-sweep-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let names =
+            [".pathproof-7.tmp", ".pathproof-8.tmp", ".pathproof-x.tmp", "result.json", ".pathproof-9.tmp"];
+        for name in &names[..4] {
+            fs::write(folder.join(name), "half").unwrap();
+        }
+        // A name of ours that leads elsewhere is left alone, and so is what it leads to.
+        std::os::unix::fs::symlink(folder.join("result.json"), folder.join(names[4])).unwrap();
+        let held = File::open(folder.join(".pathproof-8.tmp")).unwrap();
+        rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let left = || names.map(|name| folder.join(name).symlink_metadata().is_ok());
+        sweep(&folder, STALE);
+        assert_eq!(left(), [true; 5], "a file of this minute may be somebody's");
+        sweep(&folder, Duration::ZERO);
+        assert_eq!(left(), [false, true, true, true, true]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

@@ -6,7 +6,8 @@
 //! comes back at a time that is given when it goes down, so a run that merely hangs leaves nothing behind either.
 //!
 //! It refuses to start for a NIC that does not exist, is down, or may not be touched. Should the guardian itself be
-//! killed, the run brings the NICs up; only who kills both at once has to do so himself.
+//! killed, the run brings the NICs up. Who kills both at once (a container that is destroyed, `kill -9` of both, the OOM killer twice)
+//! has to do so himself: `ip link set NIC up`. No process survives that, and a link has no timer of its own in the kernel.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -35,18 +35,8 @@ pub fn check(plan: &Plan, registry: &Registry, here: &Environment) -> Result<()>
     Ok(())
 }
 
-/// What only the kernel knows: whether the NICs that are to fail can (they are up, and may be taken down by this user), and
-/// whether there is a congestion control of the name that was typed.
+/// Whether the NICs that are to fail can: they are up, and may be taken down by this user. Asks the kernel.
 pub fn touch(plan: &Plan) -> Result<()> {
-    for spec in &plan.steps {
-        let options = match spec {
-            StepSpec::Migrate(migrate) => Some(&migrate.options),
-            _ => spec.traffic().map(|traffic| &traffic.options),
-        };
-        if let Some(name) = options.and_then(|options| options.get("congestion")) {
-            pathproof_tcp::check_congestion(name).context("this cannot be measured")?;
-        }
-    }
     for traffic in plan.steps.iter().filter_map(StepSpec::traffic) {
         if !traffic.fail.is_empty() {
             crate::guardian::check(&steps::failing_nics(traffic, traffic.time_ns)?)
@@ -108,6 +98,7 @@ fn lanes(
     }
     let given = options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     check_options(over, &known, given).map_err(anyhow::Error::msg)?;
+    steps::check_congestion(options).map_err(|e| anyhow::anyhow!(e.message))?;
     if let Some(nics) = options.get("constrain") {
         nics.split('+').try_for_each(|nic| has_nic(here, nic))?;
     }

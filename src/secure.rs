@@ -43,6 +43,9 @@ pub enum SecureError {
     /// The server said why it turns us away, or this end why it turns away.
     #[error("{0}")]
     Refused(Refusal),
+    /// The server had no place at its door, and said so before this end had shown anything of its key: it may be asked again.
+    #[error("{}", Refusal::Busy)]
+    Crowded,
     /// The other end closed during the handshake without a word.
     #[error(
         "the peer closed the connection during the key handshake without saying why; is it overloaded or just being \
@@ -168,7 +171,11 @@ pub fn connect(
     dialled.say(&ours.encode(), "sending the preamble")?;
     let theirs: [u8; PREAMBLE_BYTES] = dialled.hear("the peer's preamble")?;
     Asking::check(ours, &theirs)?;
-    let exchange: [u8; EXCHANGE_BYTES] = dialled.hear_answer("the peer's key exchange")?;
+    let exchange: [u8; EXCHANGE_BYTES] =
+        dialled.hear_answer("the peer's key exchange").map_err(|error| match error {
+            SecureError::Refused(Refusal::Busy) => SecureError::Crowded,
+            other => other,
+        })?;
     let (asking, proof) = Asking::begin(access, [&ours.encode(), &theirs], &exchange)?;
     dialled.say(&proof, "sending the key handshake")?;
     let answer: [u8; NOISE_BYTES] = dialled.hear_answer("the peer's key handshake")?;

@@ -14,6 +14,7 @@ mod mtu;
 mod reach;
 mod traffic;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -326,6 +327,11 @@ pub fn failing_nics(spec: &TrafficSpec, window_ns: u64) -> anyhow::Result<Vec<St
 /// Whether a step of this kind can go by the verb that it asks for.
 pub fn check_verb(kind: StepKind, spec: &TrafficSpec) -> Result<(), StepError> {
     traffic::verbs::check_spec(kind, spec)
+}
+
+/// Whether this host's kernel takes the congestion control that lanes ask for.
+pub fn check_congestion(options: &BTreeMap<String, String>) -> Result<(), StepError> {
+    traffic::verbs::check_own_congestion(options)
 }
 
 /// Opens a disk that is to move, and says how large it is.

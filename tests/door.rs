@@ -353,3 +353,39 @@ fn serve_answers_on_networks_of_either_family() {
         assert!(was_served(&output), "{peer}: {}", stderr(&output));
     }
 }
+
+#[test]
+fn t7_a_client_that_is_sent_away_as_busy_before_it_showed_its_key_knocks_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let crowded = std::thread::spawn(move || {
+        let mut said_after = vec![];
+        for time in 0..3 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut preamble = [0; 16];
+            stream.read_exact(&mut preamble).unwrap();
+            let busy = Refusal::Busy.encode();
+            if time < 2 {
+                stream.write_all(&[&PREAMBLE[..], &busy].concat()).unwrap();
+            } else {
+                // Now it has shown what it knows: that was its one guess.
+                let guess = Access::Key(Key::new("storage41"));
+                stream.write_all(&Answering::begin(&guess, &preamble).0).unwrap();
+                stream.read_exact(&mut [0; 81]).unwrap();
+                stream.write_all(&busy).unwrap();
+            }
+            let mut rest = vec![];
+            let _ = stream.read_to_end(&mut rest);
+            said_after.extend(rest);
+        }
+        listener.set_nonblocking(true).unwrap();
+        std::thread::sleep(Duration::from_millis(600));
+        (said_after, listener.accept().is_err())
+    });
+    let mut command = pathproof(&["bench", "pingpong", &address, "--time", "100ms"]);
+    command.env("PATHPROOF_KEY", KEY);
+    let output = run_within(command, Duration::from_secs(20));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("busy"), "{}", stderr(&output));
+    assert_eq!(crowded.join().unwrap(), (vec![], true), "it says no more, and does not come back");
+}

@@ -403,3 +403,54 @@ fn t12_offers_that_were_not_planned_end_the_step() {
         assert!(stderr(&output).contains("offer"), "{}", stderr(&output));
     }
 }
+
+#[test]
+fn t8_names_of_a_hostile_client_forge_no_line_of_the_servers_log() {
+    const NAME: &str = "srv\u{1b}[2J\u{9b}31m\r\n2026-01-01T00:00:00Z  INFO forged\u{202e}\u{2028}";
+    let server = Server::start(&[]);
+    let stream = TcpStream::connect(&server.address).unwrap();
+    let mut channel = Channel::new(secure::connect(stream, &Access::Loopback, PATIENCE).unwrap());
+    let tool = json!({ "name": NAME, "version": NAME, "commit": NAME, "features": [NAME] });
+    let mut environment = serde_json::to_value(pathproof_model::Environment::default()).unwrap();
+    (environment["hostname"], environment["kernel"]) = (json!(NAME), json!(NAME));
+    channel
+        .say(HELLO, &json!({ "tool": tool, "plan": { "seed": 1, "steps": [] }, "environment": environment }));
+    assert_eq!(channel.hear().unwrap().0, ACCEPT);
+    channel.say(BYE, &json!({ "reason": NAME, "kind": "peer-lost" }));
+    assert!(server.logged("client lost") || server.logged("client done"), "{}", server.log());
+    let log = server.log();
+    assert!(log.chars().all(|c| c == '\n' || !(c.is_control() || "\u{202e}\u{2028}".contains(c))), "{log:?}");
+    assert!(log.lines().all(|line| !line.starts_with("2026-01-01")), "{log}");
+}
+
+#[test]
+fn t8_names_of_a_hostile_server_steer_no_terminal_of_the_client() {
+    const NAME: &str = "srv\u{1b}[2J\u{9b}31m\r\nverdict: FIT\u{202e}\u{2028}";
+    for format in ["text", "json"] {
+        let (address, _) = server(|channel, _| {
+            let mut answer = accept(json!([{}]));
+            answer["tool"]["name"] = json!(NAME);
+            for field in ["hostname", "kernel", "cpu_model", "operating_system"] {
+                answer["environment"][field] = json!(NAME);
+            }
+            let finding = json!({ "code": NAME, "severity": "warning", "meaning": NAME, "evidence": NAME, "next": NAME });
+            answer["findings"] = json!([finding]);
+            channel.say(ACCEPT, &answer);
+            if channel.hear().is_some_and(|(tag, _)| tag == TURN) {
+                let ready = json!({ "step": 0, "offers": [], "error": { "kind": "system", "message": NAME }, "findings": [] });
+                channel.say(TURNED, &json!({ "half": null, "ready": ready }));
+            }
+        });
+        let args = ["bench", "stream", &address, "--time", "1s", "--format", format];
+        let output = run_within(pathproof(&args), Duration::from_secs(30));
+        let said = [output.stdout.clone(), output.stderr.clone()].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.contains("srv"), "it is shown, made harmless: {said}");
+        assert!(
+            said.chars().all(|c| c == '\n' || !(c.is_control() || "\u{202e}\u{2028}".contains(c))),
+            "{said:?}"
+        );
+        assert!(said.lines().all(|line| !line.starts_with("verdict: FIT")), "{said}");
+        assert_ne!(output.status.code(), Some(0));
+    }
+}

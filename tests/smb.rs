@@ -135,3 +135,22 @@ fn a_nic_that_does_not_exist_is_named_before_anybody_is_asked() {
     assert_eq!(output.status.code(), Some(2));
     assert!(said.contains("no-such-nic"), "{said}");
 }
+
+#[test]
+fn an_account_is_answered_by_a_server_that_demands_encryption() {
+    let scratch = crate::support::Scratch::new("smb-password");
+    let password = scratch.path("password");
+    std::fs::write(&password, "Lab-Pass-1\n").unwrap();
+    let arguments =
+        ["smb", "127.0.0.1", "--format", "json", "--user", "nobody", "--password-file", &password];
+    let options = ["--encrypt", "required", "--user", "nobody:Lab-Pass-1"];
+    let Some(output) = beside_smbd(&options, &arguments) else { return };
+    let doc = json(&output);
+    let smb = &doc["smb"];
+    let logon = smb["attempts"].as_array().unwrap().iter().find(|attempt| attempt["way"] == "credentials");
+    assert_eq!(logon.expect("it logs on")["outcome"], "answered", "{smb:#}");
+    assert_eq!(smb["encryption_required"], true, "{smb:#}");
+    // It has NICs with RDMA, and what it demands goes past them.
+    assert!(codes(&doc).contains(&"SMB-RDMA-BYPASSED"), "{:?}", codes(&doc));
+    assert_eq!(output.status.code(), Some(1), "{:#}", doc["verdicts"]);
+}

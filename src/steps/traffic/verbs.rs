@@ -129,10 +129,12 @@ pub fn workload(job: &LaneJob, spec: &TrafficSpec, seed: u64, stop: Tick) -> Opt
     })
 }
 
+/// Congestion controls that this kernel has at the moment.
+const AVAILABLE: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";
+
 /// Refuses, at the server, a congestion control that its kernel does not have yet: asking for one loads a kernel module,
 /// which is not for a peer to bring about.
 pub fn check_congestion(end: End, options: &BTreeMap<String, String>) -> Result<(), StepError> {
-    const AVAILABLE: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";
     let Some(name) = options.get("congestion").filter(|_| end == End::Server) else { return Ok(()) };
     let available = std::fs::read_to_string(AVAILABLE).unwrap_or_default();
     if available.split_whitespace().any(|known| known == name) {
@@ -142,6 +144,21 @@ pub fn check_congestion(end: End, options: &BTreeMap<String, String>) -> Result<
         "this kernel has no congestion control {name:?} at the moment, only {}; load it here first: modprobe tcp_{name}",
         available.trim()
     )))
+}
+
+/// Whether this end's kernel takes the congestion control that an option names, loading it where this user may.
+pub fn check_own_congestion(options: &BTreeMap<String, String>) -> Result<(), StepError> {
+    let Some(name) = options.get("congestion") else { return Ok(()) };
+    let Ok(socket) = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None) else {
+        return Ok(());
+    };
+    socket.set_tcp_congestion(name.as_bytes()).map_err(|why| {
+        let available = std::fs::read_to_string(AVAILABLE).unwrap_or_default();
+        invalid(format!(
+            "this kernel takes no congestion control {name:?} ({why}); it has {}",
+            available.trim()
+        ))
+    })
 }
 
 /// How lanes over this layout and verb wait, when the verb decides.

@@ -186,23 +186,14 @@ fn buffers(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportError> 
 
 fn congestion(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportError> {
     let Some(name) = spec.options.get("congestion") else { return Ok(()) };
-    choose_congestion(socket, name)
-}
-
-fn choose_congestion(socket: &SockRef<'_>, name: &str) -> Result<(), TransportError> {
-    let why = |e: std::io::Error| {
-        TransportError::invalid(format!(
-            "this host cannot use congestion control {name:?} ({e}); net.ipv4.tcp_available_congestion_control lists what it has"
-        ))
-    };
-    socket.set_tcp_congestion(name.as_bytes()).map_err(why)
-}
-
-/// Whether this host has a congestion control of this name, and lets this user have it, asked of a socket that goes nowhere.
-pub fn check_congestion(name: &str) -> Result<(), TransportError> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)
-        .map_err(|e| TransportError::io("making a socket to try a congestion control on", e))?;
-    choose_congestion(&SockRef::from(&socket), name)
+    socket.set_tcp_congestion(name.as_bytes()).map_err(|e| {
+        TransportError::io(
+            format!(
+                "choosing congestion control {name:?} (see net.ipv4.tcp_available_congestion_control for what this host has)"
+            ),
+            e,
+        )
+    })
 }
 
 /// Sends the preamble and waits for the acceptor's answer.

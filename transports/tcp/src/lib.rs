@@ -27,7 +27,6 @@ use pathproof_api::{
     manners,
 };
 
-pub use connect::check_congestion;
 pub use door::{DOOR_EXPECTS_MAX, Expected, LANE_MAGIC, LANE_PREAMBLE_BYTES, LaneDoor, LanePreamble};
 
 /// What `--over` takes.
