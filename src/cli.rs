@@ -29,6 +29,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 pub use pathproof_model::verdict::EXIT_COULD_NOT_RUN;
 pub use run::ClientRun;
 
+use crate::clock::RealClock;
 use crate::{descriptors, guardian, interrupt, terminal};
 
 /// Check whether a network path is ready for SMB Direct, SMB Multichannel, jumbo frames and live migration, or name what is
@@ -117,15 +118,17 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
     if matches!(typed.command, Command::Serve(_) | Command::Devices(_) | Command::Report(_)) {
         interrupt::ends_at_once().context("cannot watch for Ctrl-C")?;
     }
+    // The only one of the process: what happens anywhere in it can be compared.
+    let clock = RealClock::new();
     match typed.command {
-        Command::Serve(args) => serve::run(args),
-        Command::Check(args) => check::run(args),
-        Command::Bench(args) => bench::run(args),
-        Command::Mtu(args) => mtu::run(args),
+        Command::Serve(args) => serve::run(args, &clock),
+        Command::Check(args) => check::run(args, &clock),
+        Command::Bench(args) => bench::run(args, &clock),
+        Command::Mtu(args) => mtu::run(args, &clock),
         Command::Devices(args) => devices::run(&args),
-        Command::Channels(args) => channels::run(args),
+        Command::Channels(args) => channels::run(args, &clock),
         Command::Smb(args) => smb::run(args),
-        Command::Migrate(args) => migrate::run(args),
+        Command::Migrate(args) => migrate::run(args, &clock),
         Command::Report(args) => report::run(&args),
         Command::Completions { shell } => {
             let mut command = Cli::command();

@@ -9,14 +9,10 @@ pub struct RealClock {
     origin: quanta::Instant,
 }
 
-impl Default for RealClock {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl RealClock {
-    /// A clock that starts at zero now.
+    /// A clock that starts at zero now. Made once in a process (`src/cli.rs`) and handed to whoever needs the time:
+    /// ticks of two clocks cannot be compared.
+    #[expect(clippy::new_without_default, reason = "a default would be a clock that nobody was handed")]
     pub fn new() -> RealClock {
         let source = quanta::Clock::new();
         let origin = source.now();

@@ -24,7 +24,7 @@ use crate::clock::RealClock;
 use crate::dial::{self, CONNECT};
 use crate::interrupt;
 use crate::offers;
-use crate::registry::Registry;
+use crate::registry::{Registry, TRANSPORTS};
 use crate::secure::{self, Access, Refusal, SecureError};
 use crate::session::{Fresh, Heard, Link, Revival, Session};
 use crate::steps::{self, Context, End, SessionFacts, Setup};
@@ -63,7 +63,7 @@ pub fn tool() -> Tool {
         name: "pathproof".into(),
         version: env!("CARGO_PKG_VERSION").into(),
         commit: option_env!("PATHPROOF_COMMIT").map(Into::into),
-        features: Registry::new().names().into_iter().map(Into::into).collect(),
+        features: TRANSPORTS.map(Into::into).into(),
     }
 }
 
@@ -665,6 +665,7 @@ mod tests {
             limits: Default::default(),
             device: None,
             observe: Arc::new(Observed::default),
+            clock: RealClock::new(),
             grace: Default::default(),
         };
         let server = Listening::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], settings).unwrap();

@@ -202,6 +202,7 @@ fn migrate(spec: &MigrateSpec) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::RealClock;
     use pathproof_model::{MtuSpec, Nic, ReachSpec};
 
     fn refusal(spec: StepSpec) -> Option<String> {
@@ -210,7 +211,7 @@ mod tests {
             ..Environment::default()
         };
         let plan = Plan { steps: vec![spec], ..Plan::default() };
-        check(&plan, &Registry::new(), &here).err().map(|error| format!("{error:#}"))
+        check(&plan, &Registry::new(&RealClock::new()), &here).err().map(|error| format!("{error:#}"))
     }
 
     fn spec(change: impl FnOnce(&mut TrafficSpec)) -> TrafficSpec {
@@ -308,6 +309,6 @@ mod tests {
             let refused = refusal(bad.clone()).unwrap_or_else(|| panic!("{bad:?} is accepted"));
             assert!(refused.contains(says), "{bad:?} should say {says:?} and says {refused:?}");
         }
-        assert!(check(&Plan::default(), &Registry::new(), &Environment::default()).is_err());
+        assert!(check(&Plan::default(), &Registry::new(&RealClock::new()), &Environment::default()).is_err());
     }
 }

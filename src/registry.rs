@@ -56,18 +56,12 @@ pub struct Registry {
     clock: RealClock,
 }
 
-impl Default for Registry {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Registry {
-    /// All transports of this build.
-    pub fn new() -> Registry {
+    /// All transports of this build. The ticks in their lanes' statistics are of `clock`.
+    pub fn new(clock: &RealClock) -> Registry {
         let door = LaneDoor::new();
         let tcp = Arc::new(TcpTransport::new(door.clone()));
-        let clock = RealClock::new();
+        let clock = clock.clone();
         let multi = Arc::new(Striped::new(tcp.clone(), Arc::new(clock.clone())));
         Registry { transports: vec![tcp, multi, Arc::new(RdmaTransport::new())], door, clock }
     }
@@ -104,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_is_known_of_a_transport_by_its_name_is_what_it_says_itself() {
-        let registry = Registry::new();
+        let registry = Registry::new(&RealClock::new());
         assert_eq!(registry.names(), TRANSPORTS);
         for transport in &registry.transports {
             assert!(std::ptr::eq(transport.manners(), manners(transport.name())), "{}", transport.name());

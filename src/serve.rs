@@ -52,6 +52,8 @@ pub struct Settings {
     pub device: Option<String>,
     /// Observes the host.
     pub observe: Observe,
+    /// The clock of the process.
+    pub clock: RealClock,
     /// How long it waits for the end of a step that takes longer than it should.
     pub grace: Grace,
 }
@@ -116,8 +118,8 @@ impl Listening {
         let total = settings.limits.total_memory_bytes.unwrap_or_else(half_of_available_memory);
         settings.limits.total_memory_bytes = Some(total);
         let shared = Shared {
+            registry: Registry::new(&settings.clock),
             settings,
-            registry: Registry::new(),
             memory: MemoryBudget::new(total),
             clients: Arc::default(),
             inside: Arc::default(),
@@ -152,7 +154,7 @@ fn converse(stream: TcpStream, cipher: StatelessTransportState, from: SocketAddr
         Ok(link) => link,
         Err(error) => return tracing::warn!(%from, "cannot take up the session: {error}"),
     };
-    let clock = RealClock::new();
+    let clock = shared.settings.clock.clone();
     let machine = Server::new(clock.now(), Patience::default());
     serve_client(Session::new(machine, clock, link, shared.interrupt.clone()), from, shared);
     pathproof_sys::process::release_heap();

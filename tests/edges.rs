@@ -353,3 +353,18 @@ fn no_file_is_long_without_a_reason() {
         assert!(lines > LINES || !due, "{name} has been cut: take it from the list");
     }
 }
+
+/// Ticks of two clocks cannot be compared: the process has one, which is handed down.
+#[test]
+fn one_clock_is_made_in_a_process() {
+    let makers: Vec<String> = sources(&["src"])
+        .into_iter()
+        .filter(|(name, text)| {
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            !name.ends_with("tests.rs") && code.contains("RealClock::new()")
+        })
+        .map(|(name, _)| name)
+        .collect();
+    // The second measures what a reading costs.
+    assert_eq!(makers, ["src/cli.rs", "src/host/system.rs"]);
+}

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pathproof::clock::RealClock;
 use pathproof::secure::Access;
 use pathproof::serve::{Grace, Listening, Settings};
 use pathproof_model::{Limits, StepRequest, StepSpec};
@@ -22,6 +23,7 @@ fn impatient() -> String {
         limits: Limits { clients: 1, total_memory_bytes: Some(64 << 20), ..Limits::default() },
         device: None,
         observe: Arc::new(Default::default),
+        clock: RealClock::new(),
         grace: Grace { step: GRACE, last_word: GRACE },
     };
     let server = Listening::bind(&["127.0.0.1:0".parse().unwrap()], settings).unwrap();

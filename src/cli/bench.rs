@@ -8,6 +8,7 @@ use pathproof_model::{Direction, Plan, RequestLoad, StepKind, StepSpec, TrafficS
 
 use super::client::ClientArgs;
 use super::run::ClientRun;
+use crate::clock::RealClock;
 use crate::registry::{TRANSPORTS, manners, those_that};
 
 /// Shown below the help.
@@ -155,7 +156,7 @@ impl From<Way> for Direction {
 }
 
 /// Runs the command.
-pub fn run(args: BenchArgs) -> Result<u8> {
+pub fn run(args: BenchArgs, clock: &RealClock) -> Result<u8> {
     let (kind, mut args) = match args.what {
         BenchCommand::Stream(args) => (StepKind::Stream, args),
         BenchCommand::Pingpong(args) => (StepKind::Pingpong, args),
@@ -163,7 +164,7 @@ pub fn run(args: BenchArgs) -> Result<u8> {
     };
     let spec = traffic(kind, &args)?;
     args.client.own_device = args.device.clone();
-    let mut client = ClientRun::resolve(&args.client)?;
+    let mut client = ClientRun::resolve(&args.client, clock)?;
     client.criteria.expect(args.expect_rate.map(|rate| rate.0), None);
     let step = match kind {
         StepKind::Stream => StepSpec::Stream(spec),

@@ -114,12 +114,12 @@ fn check_names(question: &Question, local: &[ChannelNic]) -> Result<()> {
 }
 
 /// Runs the command.
-pub fn run(args: ChannelsArgs) -> Result<u8> {
+pub fn run(args: ChannelsArgs, clock: &RealClock) -> Result<u8> {
     let question = question(&args)?;
     let sink = Sink::prepare(args.output.as_deref(), args.format)?;
     let doc = match &args.smb {
         Some(server) => of_server(server, &args, &question)?,
-        None => of_peer(&args, &question)?,
+        None => of_peer(&args, &question, clock)?,
     };
     sink.finish(doc, &Criteria::default())
 }
@@ -145,7 +145,7 @@ fn local(doc: &ResultDoc, peer_is_here: bool) -> Result<Vec<ChannelNic>> {
     Ok(crate::channels::local_nics(environment, peer_is_here))
 }
 
-fn of_peer(args: &ChannelsArgs, question: &Question) -> Result<ResultDoc> {
+fn of_peer(args: &ChannelsArgs, question: &Question, clock: &RealClock) -> Result<ResultDoc> {
     let peer = args.peer.as_ref().context("name a PEER, or use --smb HOST")?;
     let target = Target {
         host: peer.host.clone(),
@@ -158,8 +158,8 @@ fn of_peer(args: &ChannelsArgs, question: &Question) -> Result<ResultDoc> {
     let plan = Plan { command: "channels".into(), steps: vec![StepSpec::Facts], ..Plan::default() };
     let interrupted = interrupt::flag().context("cannot watch for Ctrl-C")?;
     let mut observers = Observers::default();
-    let budget = Budget::new(RealClock::new(), None);
-    let registry = Registry::new();
+    let budget = Budget::new(clock.clone(), None);
+    let registry = Registry::new(clock);
     let mut doc = coordinate::run(&plan, &target, &budget, observed, &registry, &interrupted, &mut observers);
     if doc.error.is_none()
         && let Some(remote) = &doc.environment.server

@@ -12,6 +12,7 @@ use pathproof_model::{Direction, MigrateSpec, MtuSpec, Plan, ReachSpec, StepSpec
 use super::client::ClientArgs;
 use super::run::ClientRun;
 use super::values::ip_mtu;
+use crate::clock::RealClock;
 use crate::input;
 use crate::registry::{TRANSPORTS, manners};
 
@@ -80,8 +81,8 @@ impl Depth {
 }
 
 /// Runs the command.
-pub fn run(args: CheckArgs) -> Result<u8> {
-    let mut client = ClientRun::resolve(&args.client)?;
+pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
+    let mut client = ClientRun::resolve(&args.client, clock)?;
     client.criteria.expect(args.expect_rate.map(|rate| rate.0), args.expect_mtu);
     let depth = match (args.quick, args.thorough) {
         (true, _) => Depth::Quick,

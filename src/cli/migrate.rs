@@ -15,6 +15,7 @@ use pathproof_model::{MigrateSpec, Plan, StepSpec};
 
 use super::client::ClientArgs;
 use super::run::{ClientRun, Format};
+use crate::clock::RealClock;
 use crate::registry::{TRANSPORTS, over_all_nics};
 use crate::terminal;
 
@@ -114,7 +115,7 @@ pub enum Performance {
 }
 
 /// Runs the command.
-pub fn run(args: MigrateArgs) -> Result<u8> {
+pub fn run(args: MigrateArgs, clock: &RealClock) -> Result<u8> {
     let as_json = args.client.format == Format::Json;
     if let Some(file) = &args.plan {
         fleet::answer(file, as_json)?;
@@ -138,7 +139,7 @@ pub fn run(args: MigrateArgs) -> Result<u8> {
         };
         terminal::say_lines(process::words(&measured));
     }
-    let client = ClientRun::resolve(&args.client)?;
+    let client = ClientRun::resolve(&args.client, clock)?;
     let spec = MigrateSpec { seed: client.seed, ..spec };
     let plan = Plan { command: "migrate".into(), seed: client.seed, steps: vec![StepSpec::Migrate(spec)] };
     client.run(&plan)

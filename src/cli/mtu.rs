@@ -48,29 +48,22 @@ pub enum MtuFamily {
 }
 
 /// Runs the command.
-pub fn run(args: MtuArgs) -> Result<u8> {
+pub fn run(args: MtuArgs, clock: &RealClock) -> Result<u8> {
     let spec = spec(&args)?;
     let plan = |seed| Plan { command: "mtu".into(), seed, steps: vec![StepSpec::Mtu(spec.clone())] };
     if args.agentless {
         let Some(peer) = &args.client.peer else {
             bail!("--agentless needs a HOST to send echo requests to")
         };
-        let client = ClientRun::resolve(&args.client)?;
+        let client = ClientRun::resolve(&args.client, clock)?;
         let flag = interrupt::flag().context("cannot watch for Ctrl-C")?;
         let observed = host::observe();
-        precheck::check(&plan(client.seed), &Registry::new(), &observed.environment)?;
+        precheck::check(&plan(client.seed), &Registry::new(clock), &observed.environment)?;
         let mut doc = coordinate::empty_document(Some(plan(client.seed)), Some(peer.text.clone()));
         doc.findings = observed.findings;
         let interrupted = || flag.load(Ordering::Relaxed);
-        let clock = RealClock::new();
-        match steps::agentless_mtu(
-            &peer.host,
-            &spec,
-            &observed.environment,
-            client.seed,
-            &clock,
-            &interrupted,
-        ) {
+        match steps::agentless_mtu(&peer.host, &spec, &observed.environment, client.seed, clock, &interrupted)
+        {
             Ok(step) => {
                 let context = engine::Context {
                     expect_ip_mtu_bytes: spec.expect_ip_mtu_bytes,
@@ -86,7 +79,7 @@ pub fn run(args: MtuArgs) -> Result<u8> {
         doc.environment.client = Some(observed.environment);
         return client.finish(doc);
     }
-    let client = ClientRun::resolve(&args.client)?;
+    let client = ClientRun::resolve(&args.client, clock)?;
     let plan = plan(client.seed);
     client.run(&plan)
 }

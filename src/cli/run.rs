@@ -97,15 +97,14 @@ pub fn read_criteria(file: Option<&Path>) -> Result<Criteria> {
 
 impl ClientRun {
     /// Resolves the shared arguments. Fails before anything is measured.
-    pub fn resolve(args: &ClientArgs) -> Result<ClientRun> {
-        let clock = RealClock::new();
+    pub fn resolve(args: &ClientArgs, clock: &RealClock) -> Result<ClientRun> {
         let access = args.key.access(args.json_stream)?;
         let sink = Sink::prepare(args.output.as_deref(), args.format)?;
         let target = match (&args.peer, args.self_test) {
             (Some(peer), _) => {
                 Target { host: peer.host.clone(), port: peer.port, access, label: peer.text.clone() }
             }
-            (None, true) => serve_self(args.own_device.clone())?,
+            (None, true) => serve_self(args.own_device.clone(), clock)?,
             (None, false) => bail!("name a PEER, or use --self"),
         };
         Ok(ClientRun {
@@ -113,7 +112,7 @@ impl ClientRun {
             sink,
             json_stream: args.json_stream,
             criteria: read_criteria(args.criteria.as_deref())?,
-            clock,
+            clock: clock.clone(),
             seed: args.seed,
             budget: None,
         })
@@ -122,7 +121,7 @@ impl ClientRun {
     /// Runs the plan, judges, prints the report, and returns the exit code.
     pub fn run(self, plan: &Plan) -> Result<u8> {
         let interrupted = interrupt::flag().context("cannot watch for Ctrl-C")?;
-        let registry = Registry::new();
+        let registry = Registry::new(&self.clock);
         let observed = host::observe();
         precheck::check(plan, &registry, &observed.environment)?;
         precheck::touch(plan)?;
@@ -167,7 +166,7 @@ pub fn print(doc: &ResultDoc, format: Format) -> Result<()> {
 }
 
 /// Starts the other end on this machine.
-fn serve_self(device: Option<String>) -> Result<Target> {
+fn serve_self(device: Option<String>, clock: &RealClock) -> Result<Target> {
     // Others on this machine have no part in it.
     let access = Access::Key(Key::random().context("cannot make a key")?);
     let settings = Settings {
@@ -175,6 +174,7 @@ fn serve_self(device: Option<String>) -> Result<Target> {
         limits: Default::default(),
         device,
         observe: Arc::new(host::observe),
+        clock: clock.clone(),
         grace: Default::default(),
     };
     let server = Listening::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], settings)?;

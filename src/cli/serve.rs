@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::key::{KeyArgs, VARIABLE};
 use super::peer::DEFAULT_PORT;
+use crate::clock::RealClock;
 use crate::host;
 use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings, all_loopback, spoken};
@@ -46,7 +47,7 @@ pub struct ServeArgs {
 const KEY_LENGTH_MIN: usize = 8;
 
 /// Runs the command; returns only when it cannot.
-pub fn run(args: ServeArgs) -> Result<u8> {
+pub fn run(args: ServeArgs, clock: &RealClock) -> Result<u8> {
     let limits = parse_limits(&args.limits)?;
     let (access, how) = access(&args)?;
     let settings = Settings {
@@ -54,6 +55,7 @@ pub fn run(args: ServeArgs) -> Result<u8> {
         limits: limits.clone(),
         device: args.device.clone(),
         observe: Arc::new(host::observe),
+        clock: clock.clone(),
         grace: Default::default(),
     };
     let server = match &args.listen[..] {

@@ -65,7 +65,8 @@ pub fn memory_bytes(setup: &Setup<'_>) -> Result<u64, StepError> {
 
 /// Makes this end's half ready.
 pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
-    let began = crate::clock::RealClock::new();
+    let clock = setup.registry.clock();
+    let began = clock.now();
     let mut spec = spec_of(setup.spec)?.clone();
     check(&spec)?;
     spec.memory_bytes = memory_bytes(setup)?;
@@ -152,7 +153,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
         disk,
         stripe,
         overhead_bytes: overhead_bytes(spec),
-        prepared_ns: began.now().0,
+        prepared_ns: clock.now().ns_since(began),
     })
 }
 
