@@ -224,13 +224,19 @@ fn a_peer_killed_in_a_phase_leaves_the_rounds_so_far() {
 
 #[test]
 fn memory_beyond_either_end_is_refused_with_both_numbers() {
-    let server = Server::start(&[]);
-    let begun = Instant::now();
-    let output = run(&["migrate", &server.address, "--memory", "8TiB", "--format", "json"]);
-    assert_ne!(output.status.code(), Some(0));
-    let text = stderr(&output) + &String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("8 TiB") && text.contains("this host has") && text.contains("the peer"), "{text}");
-    assert!(begun.elapsed() < Duration::from_secs(10), "refused before anything is allocated");
+    // A server whose limits hold refuses in its greeting; one that was given more than there is, at the turn.
+    for (limits, says) in [
+        (&[][..], &["8 TiB", "the peer, which grants"][..]),
+        (&["--limits", "memory=16TiB,total=16TiB"], &["8 TiB", "this host has", "the peer"]),
+    ] {
+        let server = Server::start(limits);
+        let begun = Instant::now();
+        let output = run(&["migrate", &server.address, "--memory", "8TiB", "--format", "json"]);
+        assert_ne!(output.status.code(), Some(0));
+        let text = stderr(&output) + &String::from_utf8_lossy(&output.stdout);
+        assert!(says.iter().all(|part| text.contains(part)), "{text}");
+        assert!(begun.elapsed() < Duration::from_secs(10), "refused before anything is allocated");
+    }
 }
 
 #[test]
