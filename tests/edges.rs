@@ -266,7 +266,7 @@ fn no_code_but_a_transports_own_knows_its_name() {
         ("bench/model/src/plan.rs", "the default of --over"),
         ("bench/model/src/request.rs", "the closed list of what may cross"),
         ("bench/engine/src/channels/candidates.rs", "a class of NICs"),
-        ("bench/report/src/text/channels.rs", "a class of NICs"),
+        ("bench/report/src/page/channels.rs", "a class of NICs"),
         ("src/steps/migrate", "a part of a half, by name"),
     ];
     for (name, code) in code_below(&["src", "bench"]) {
