@@ -8,6 +8,7 @@
 mod checksum;
 mod cost;
 mod facts;
+mod lane_record;
 mod meter;
 mod migrate;
 mod mtu;

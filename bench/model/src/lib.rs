@@ -35,7 +35,7 @@ pub use judge::{conclusion, judge, judge_into};
 pub use load::{HostLoad, StepLoad, Waited};
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuPath, MtuRoute, MtuRouter, MtuTried};
-pub use multi::{AloneNic, AloneSum, Failover, NicShare};
+pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
 pub use numbers::Numbers;
 pub use plan::{Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficSpec};
 pub use rdma::{Carrier, RdmaEnd, RdmaProof};

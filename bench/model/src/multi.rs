@@ -88,3 +88,51 @@ pub struct Failover {
     /// Goodput after it, with fewer NICs.
     pub after_bits_per_s: Option<u64>,
 }
+
+/// What became of a lane over several paths, and of each of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct StripeRecord {
+    /// Each path, in the order of the plan.
+    pub paths: Vec<PathRecord>,
+    /// Messages that went again over another path.
+    pub replayed_messages: u64,
+    /// Their bytes.
+    pub replayed_bytes: u64,
+    /// Paths connected anew.
+    pub rejoined: u64,
+    /// Messages that had to be copied before their receive was posted.
+    pub staged_messages: u64,
+    /// Messages that came twice, and were thrown away.
+    pub duplicates_discarded: u64,
+    /// Their bytes.
+    pub discarded_bytes: u64,
+    /// Bytes handed on under a number that had been handed on.
+    pub doubled_bytes: u64,
+    /// Longest time in which nothing was handed on, in ns.
+    pub gap_longest_ns: u64,
+    /// Bytes taken for sending.
+    pub accepted_bytes: u64,
+    /// Bytes that the peer confirmed.
+    pub confirmed_bytes: u64,
+    /// Bytes handed on to the receiver.
+    pub arrived_bytes: u64,
+}
+
+/// One path of such a lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PathRecord {
+    /// Payload bytes sent over it.
+    pub sent_bytes: u64,
+    /// Payload bytes received over it.
+    pub received_bytes: u64,
+    /// How often it died.
+    pub deaths: u64,
+    /// Silence after which the last death was noticed, in ns.
+    pub noticed_after_ns: Option<u64>,
+    /// When it died last, on the lanes' clock.
+    pub lost_at_tick_ns: Option<u64>,
+    /// When the peer first confirmed something that went over it after it came back, on the lanes' clock.
+    pub carried_again_at_tick_ns: Option<u64>,
+}

@@ -346,7 +346,10 @@ pub struct LaneResult {
     pub rtt_ns: Option<u64>,
     /// Choices the lane made, with reasons.
     pub chosen: BTreeMap<String, String>,
-    /// Further counters.
+    /// What became of its paths, where it had several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stripe: Option<crate::StripeRecord>,
+    /// Further counters, for people.
     pub counters: BTreeMap<String, u64>,
     /// The longest time within the window in which nothing came in, in ns to a tenth of a second; `None` for a lane that
     /// does not receive a stream.

@@ -300,6 +300,8 @@ fn copy_of(error: &CopyError) -> CopyError {
 
 fn lane_result(index: u32, end: End, stats: Option<LaneStats>) -> LaneResult {
     let mut stats = stats.unwrap_or_default();
+    let stripe =
+        stats.stripe.take().map(|stripe| crate::steps::lane_record::stripe(Some(stripe), &stats.last));
     stats.counters.insert("lane_sent_bytes".into(), stats.last.bytes_sent);
     stats.counters.insert("lane_received_bytes".into(), stats.last.bytes_received);
     LaneResult {
@@ -317,6 +319,7 @@ fn lane_result(index: u32, end: End, stats: Option<LaneStats>) -> LaneResult {
         path_ip_mtu_bytes: stats.last.path_ip_mtu_bytes,
         rtt_ns: stats.last.rtt_ns,
         chosen: stats.chosen,
+        stripe,
         counters: stats.counters,
         ..LaneResult::default()
     }

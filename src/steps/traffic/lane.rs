@@ -446,13 +446,7 @@ pub fn run(
             result.chosen.extend(job.memory.clone().map(|words| ("memory".into(), words)));
             result.counters.extend(stats.counters);
             if manners(&spec.over).several_nics {
-                // A stripe of one path is the inner lane itself, which knows of no paths.
-                let last = stats.last;
-                for (name, bytes) in
-                    [("path0_sent_bytes", last.bytes_sent), ("path0_received_bytes", last.bytes_received)]
-                {
-                    result.counters.entry(name.into()).or_insert(bytes);
-                }
+                result.stripe = Some(crate::steps::lane_record::stripe(stats.stripe, &stats.last));
             }
         }
         // A lane stopped before its time has a reason, which it may know. Later there may be nothing left to say in order.

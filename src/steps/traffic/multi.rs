@@ -12,8 +12,8 @@ use std::time::Duration;
 use pathproof_api::{Clock, LaneOption, Takes, Tick};
 use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Question, Rules, predict};
 use pathproof_model::{
-    ErrorKind, Failover, Finding, Half, Interval, NicEvidence, NicFailure as Failure, NicShare, Step,
-    StepError, TrafficSpec,
+    ErrorKind, Failover, Finding, Half, Interval, LaneResult, NicEvidence, NicFailure as Failure, NicShare,
+    PathRecord, Step, StepError, StripeRecord, TrafficSpec,
 };
 use pathproof_multi::{PATHS_MAX, PathSpec};
 
@@ -218,12 +218,11 @@ impl Watch {
         for (path, nic) in named {
             let own = shares.entry(nic.clone()).or_insert_with(|| share(nic));
             own.connections += half.lanes.len() as u32;
-            for lane in &half.lanes {
-                let count =
-                    |what: &str| lane.counters.get(&format!("path{path}_{what}")).copied().unwrap_or(0);
-                own.lane_sent_bytes += count("sent_bytes");
-                own.lane_received_bytes += count("received_bytes");
-                own.deaths += count("deaths");
+            let of_path = |lane: &LaneResult| lane.stripe.as_ref()?.paths.get(path).cloned();
+            for record in half.lanes.iter().filter_map(of_path) {
+                own.lane_sent_bytes += record.sent_bytes;
+                own.lane_received_bytes += record.received_bytes;
+                own.deaths += record.deaths;
             }
         }
         for (nic, now) in &after {
@@ -415,48 +414,49 @@ struct Seen<'a> {
 
 fn failover(step: &Step, client: &Half, server: &Half, seen: &Seen<'_>) -> Failover {
     let lanes = || client.lanes.iter().chain(&server.lanes);
-    let sum = |name: &str| lanes().filter_map(|lane| lane.counters.get(name)).sum::<u64>();
-    let most = |name: &str| lanes().filter_map(|lane| lane.counters.get(name)).copied().max().unwrap_or(0);
-    let by_path = |half: &Half, what: &str| -> Vec<u64> {
-        let own = half.lanes.iter().flat_map(|lane| &lane.counters);
-        own.filter(|(name, _)| name.starts_with("path") && name.ends_with(what)).map(|(_, v)| *v).collect()
+    let stripes = || lanes().filter_map(|lane| lane.stripe.as_ref());
+    let sum = |figure: fn(&StripeRecord) -> u64| stripes().map(figure).sum::<u64>();
+    let by_path = |half: &Half, figure: fn(&PathRecord) -> Option<u64>| -> Vec<u64> {
+        let own = half.lanes.iter().filter_map(|lane| lane.stripe.as_ref());
+        own.flat_map(|stripe| &stripe.paths).filter_map(figure).collect()
     };
     let first = seen.failures.first();
     // With a known moment of failure the time until it was noticed counts from there.
     let since_down = first.and_then(|failure| {
-        let lost = by_path(seen.half, "_lost_at_tick_ns");
+        let lost = by_path(seen.half, |path| path.lost_at_tick_ns);
         let after = lost.into_iter().filter(|at| *at >= failure.down_tick_ns);
         after.map(|at| at - failure.down_tick_ns).max()
     });
-    let silent = by_path(client, "_noticed_after_ns").into_iter().chain(by_path(server, "_noticed_after_ns"));
+    let silent = [client, server].map(|half| by_path(half, |path| path.noticed_after_ns));
+    let silent = silent.into_iter().flatten();
     let back = first.and_then(|failure| {
         let (_, up_tick_ns) = failure.up?;
         // Only an end that sends sees what it sent confirmed.
-        let again = by_path(seen.half, "_carried_again_at_tick_ns");
+        let again = by_path(seen.half, |path| path.carried_again_at_tick_ns);
         again.into_iter().filter(|at| *at >= up_tick_ns).map(|at| at - up_tick_ns).min()
     });
-    let receiving: Vec<&pathproof_model::LaneResult> =
-        lanes().filter(|lane| lane.role == "receive").collect();
-    let gap = receiving.iter().filter_map(|lane| lane.counters.get("gap_longest_ns")).copied().max();
+    let of_receivers = lanes().filter(|lane| lane.role == "receive");
+    let gap = of_receivers.filter_map(|lane| Some(lane.stripe.as_ref()?.gap_longest_ns)).max();
     let (before, after) = rates(step, first);
-    let confirmed = sum("confirmed_bytes");
-    let arrived = sum("arrived_bytes");
+    let confirmed = sum(|stripe| stripe.confirmed_bytes);
+    let arrived = sum(|stripe| stripe.arrived_bytes);
     Failover {
         nic: first.map(|failure| failure.nic.clone()),
         end: first.map(|_| seen.end.name().into()),
         failed_at_ns: first.map(|failure| failure.down_ns),
         recovered_at_ns: first.and_then(|failure| failure.up).map(|(at, _)| at),
         noticed_after_ns: since_down.or_else(|| silent.max()).unwrap_or(0),
-        gap_ns: gap.unwrap_or_else(|| most("gap_longest_ns")),
-        replayed_messages: sum("replayed_messages"),
-        replayed_bytes: sum("replayed_bytes"),
-        duplicates_discarded: sum("duplicates_discarded"),
+        gap_ns: gap.or_else(|| stripes().map(|stripe| stripe.gap_longest_ns).max()).unwrap_or(0),
+        replayed_messages: sum(|stripe| stripe.replayed_messages),
+        replayed_bytes: sum(|stripe| stripe.replayed_bytes),
+        duplicates_discarded: sum(|stripe| stripe.duplicates_discarded),
         lost_bytes: confirmed.saturating_sub(arrived),
-        discarded_bytes: sum("discarded_bytes"),
+        discarded_bytes: sum(|stripe| stripe.discarded_bytes),
         // Handed on under a number that had been handed on, or more in all than was ever sent.
-        duplicated_bytes: sum("doubled_bytes").max(arrived.saturating_sub(sum("accepted_bytes"))),
+        duplicated_bytes: sum(|stripe| stripe.doubled_bytes)
+            .max(arrived.saturating_sub(sum(|stripe| stripe.accepted_bytes))),
         verified: step.summary.verified,
-        rejoined: sum("rejoined"),
+        rejoined: sum(|stripe| stripe.rejoined),
         carried_again_after_ns: back,
         before_bits_per_s: before,
         after_bits_per_s: after,

@@ -17,6 +17,7 @@ pub mod error;
 pub mod lane;
 pub mod manners;
 pub mod option;
+pub mod stripe;
 
 pub use clock::{Clock, Tick};
 pub use dirty_tracker::{DirtyLog, DirtyTracker};
@@ -30,3 +31,4 @@ pub use manners::Manners;
 pub use option::{LaneOption, Takes, check_options};
 /// Memory is half of what the contract speaks of, so its name is here too; its home is `pathproof-sys`.
 pub use pathproof_sys::region::{Pages, Region, RegionError};
+pub use stripe::{PathStats, StripeStats};

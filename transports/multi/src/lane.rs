@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Clock, Completion, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Op, Region, Tick, TransportError,
-    Verb, Wait, WaitMode,
+    Clock, Completion, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Op, PathStats, Region, StripeStats,
+    Tick, TransportError, Verb, Wait, WaitMode,
 };
 
 use crate::frame::{Head, Kind};
@@ -420,6 +420,20 @@ impl Lane for StripedLane {
             Share::Weighted => "to the path that would be done first at the rate it has shown",
         };
         stats.chosen.insert("share".into(), share.into());
+        let mut stripe = StripeStats {
+            paths: Vec::with_capacity(self.paths.len()),
+            replayed_messages: self.figures.replayed_messages,
+            replayed_bytes: self.figures.replayed_bytes,
+            rejoined: self.figures.rejoined,
+            staged_messages: self.figures.staged,
+            duplicates_discarded: self.incoming.duplicates,
+            discarded_bytes: self.incoming.discarded_bytes,
+            doubled_bytes: self.incoming.doubled_bytes,
+            gap_longest_ns: self.figures.gap_longest_ns,
+            accepted_bytes: self.figures.accepted_bytes,
+            confirmed_bytes: self.figures.confirmed_bytes,
+            arrived_bytes: self.figures.arrived_bytes,
+        };
         for (index, path) in self.paths.iter().enumerate() {
             let tally = &path.tally;
             let mut says = path.name.clone();
@@ -427,42 +441,22 @@ impl Lane for StripedLane {
                 says.push_str(&format!("; lost: {reason}"));
             }
             stats.chosen.insert(format!("path{index}"), says);
-            let mut count = |what: &str, value: u64| {
-                stats.counters.insert(format!("path{index}_{what}"), value);
-            };
-            count("sent_bytes", tally.sent_bytes);
-            count("received_bytes", tally.received_bytes);
-            count("deaths", tally.deaths);
-            if tally.deaths > 0 {
-                count("noticed_after_ns", tally.noticed_after_ns);
-            }
-            if let Some(at) = tally.lost_at {
-                count("lost_at_tick_ns", at.0);
-            }
-            if let Some(at) = tally.carried_again_at {
-                count("carried_again_at_tick_ns", at.0);
-            }
+            stripe.paths.push(PathStats {
+                sent_bytes: tally.sent_bytes,
+                received_bytes: tally.received_bytes,
+                deaths: tally.deaths,
+                noticed_after_ns: (tally.deaths > 0).then_some(tally.noticed_after_ns),
+                lost_at_tick_ns: tally.lost_at.map(|at| at.0),
+                carried_again_at_tick_ns: tally.carried_again_at.map(|at| at.0),
+            });
             for (name, value) in [("local", &tally.last.local), ("remote", &tally.last.remote)] {
                 if let Some(value) = value {
                     stats.chosen.insert(format!("path{index}_{name}"), value.clone());
                 }
             }
         }
-        for (name, value) in [
-            ("replayed_messages", self.figures.replayed_messages),
-            ("replayed_bytes", self.figures.replayed_bytes),
-            ("rejoined", self.figures.rejoined),
-            ("staged_messages", self.figures.staged),
-            ("duplicates_discarded", self.incoming.duplicates),
-            ("discarded_bytes", self.incoming.discarded_bytes),
-            ("doubled_bytes", self.incoming.doubled_bytes),
-            ("gap_longest_ns", self.figures.gap_longest_ns),
-            ("accepted_bytes", self.figures.accepted_bytes),
-            ("confirmed_bytes", self.figures.confirmed_bytes),
-            ("arrived_bytes", self.figures.arrived_bytes),
-        ] {
-            stats.counters.insert(name.into(), value);
-        }
+        stats.counters = stripe.named();
+        stats.stripe = Some(stripe);
         Ok(stats)
     }
 }
