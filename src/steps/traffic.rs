@@ -23,6 +23,7 @@ use pathproof_api::{
 };
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::WorstSecond;
+use pathproof_engine::traffic::{Action, Course, Event};
 use pathproof_model::{
     Direction, ErrorKind, Finding, FollowUp, Half, LaneResult, ResultDoc, Step, StepError, StepKind,
     StepRequest, StepSpec, TrafficSpec,
@@ -38,8 +39,10 @@ use lane::{LaneJob, LaneOutcome, Part};
 
 /// How long a lane may take to connect.
 const CONNECT: Duration = Duration::from_secs(8);
-/// How long what was sent before the peer's last lane was closed may need to come in on ours.
-const LAST_BYTES: Duration = Duration::from_millis(200);
+/// How often lanes are looked after while they come and go, in ns.
+const LOOK_NS: u64 = 1_000_000;
+/// How often while all of them run, or nothing else matters.
+const QUIET_LOOK_NS: u64 = 50_000_000;
 /// How long after its end a lane is waited for: what is in flight may still drain.
 const GRACE_NS: u64 = 2_000_000_000;
 /// Samples that the built-in limits want for a p99.
@@ -325,14 +328,6 @@ fn lane_spec(
     }
 }
 
-/// What a lane thread tells the coordinator.
-enum News {
-    Connected,
-    Failed(StepError),
-    /// A lane of this part is closed.
-    Finished(Part),
-}
-
 impl Prepared for Lanes {
     fn offers(&self) -> Vec<Offer> {
         self.lanes.iter().map(|(_, lane)| lane.offer()).collect()
@@ -381,17 +376,17 @@ impl Prepared for Lanes {
                             Ok(lane) => lane,
                             Err(error) => {
                                 let error = not_connected(&error, patience < CONNECT);
-                                let _ = news.send(News::Failed(error.clone()));
+                                let _ = news.send(Event::LaneFailed(error.clone()));
                                 return LaneOutcome::failed(&job, end, error);
                             }
                         };
-                        let _ = news.send(News::Connected);
+                        let _ = news.send(Event::LaneUp);
                         // The coordinator drops the sender when the step is given up before its start.
                         let Ok(begin) = start.recv() else { return LaneOutcome::unused(&job, end) };
                         let outcome = lane::run(
                             &job, end, kind, spec, seed, lane, clock, begin, until, &stop, ending, place,
                         );
-                        let _ = news.send(News::Finished(job.part));
+                        let _ = news.send(Event::LaneDone { sent: job.part.is_active() });
                         outcome
                     },
                 );
@@ -400,7 +395,8 @@ impl Prepared for Lanes {
                     Err(error) => {
                         let message =
                             format!("cannot start lane thread {index}: {error}; ask for fewer --lanes");
-                        let _ = news_in.send(News::Failed(StepError { kind: ErrorKind::Resource, message }));
+                        let _ =
+                            news_in.send(Event::LaneFailed(StepError { kind: ErrorKind::Resource, message }));
                     }
                 }
             }
@@ -443,7 +439,7 @@ impl Prepared for Lanes {
 
 /// The lane threads as their coordinator knows them.
 struct Crew<'a> {
-    news: &'a mpsc::Receiver<News>,
+    news: &'a mpsc::Receiver<Event>,
     starts: Vec<mpsc::Sender<Tick>>,
     stop: &'a AtomicBool,
     ending: &'a AtomicBool,
@@ -463,125 +459,79 @@ fn conduct(
     crew: Crew<'_>,
     links: impl FnOnce(Tick) -> Option<links::Links>,
 ) -> (Option<StepError>, Vec<pathproof_model::NicFailure>) {
-    let Crew { news, starts, stop, ending, count, mut active, worst } = crew;
-    let give_up = |context: &mut Context<'_>, error: StepError| {
-        stop.store(true, Ordering::Relaxed);
-        context.channel.fail(&error);
-        (Some(error), vec![])
-    };
-    // 1. All lanes of this end are connected.
-    let deadline = context.clock.now() + CONNECT + Duration::from_secs(2);
-    let mut connected = 0;
-    let mut peer_up = false;
-    while connected < count {
-        match news.recv_timeout(Duration::from_millis(1)) {
-            Ok(News::Connected) => connected += 1,
-            Ok(News::Failed(error)) => return give_up(context, error),
-            Ok(News::Finished(_)) | Err(_) => {}
-        }
-        let now = context.clock.now();
-        match context.channel.receive(now) {
-            Received::Message(_) => peer_up = true,
-            Received::Nothing if now < deadline => {}
-            other => return give_up(context, refusal(other, "while lanes were being connected")),
-        }
-    }
-    // 2. So are the peer's: the server says so, the client answers, both start.
-    if end == End::Server {
-        context.channel.send(StepMessage::Up);
-    }
-    while !peer_up {
-        let now = context.clock.now();
-        match context.channel.receive(deadline.max(now.plus_ns(1))) {
-            Received::Message(_) => peer_up = true,
-            Received::Nothing if now < deadline => {}
-            other => return give_up(context, refusal(other, "while waiting for the peer's lanes")),
-        }
-    }
-    if end == End::Client {
-        context.channel.send(StepMessage::Start);
-    }
-    let begin = context.clock.now();
-    for start in &starts {
-        let _ = start.send(begin);
-    }
-    let mut links = links(begin);
-    // 3. They run; the control channel is idle unless something is wrong, or links are watched.
+    let Crew { news, starts, stop, ending, count, active, worst } = crew;
     let length_ns = spec.length_ns();
-    let finish = begin.plus_ns(length_ns);
-    let mut running = count;
-    let mut error = None;
-    let mut peer_done: Option<Tick> = None;
-    while running > 0 {
+    let deadline = context.clock.now() + CONNECT + Duration::from_secs(2);
+    let mut course = Course::new(end == End::Client, count, active, length_ns, deadline);
+    let mut links = Some(links);
+    let mut watched: Option<links::Links> = None;
+    let mut begun: Option<Tick> = None;
+    loop {
+        let now = context.clock.now();
+        course.handle(now, Event::Time);
         while let Ok(heard) = news.try_recv() {
-            match heard {
-                News::Finished(part) => {
-                    running -= 1;
-                    active -= usize::from(part.is_active());
-                    // Everything this end had to send has left it in order; who only listens may go.
-                    if part.is_active() && active == 0 {
-                        context.channel.send(StepMessage::Done);
+            course.handle(now, heard);
+        }
+        while let Some(action) = course.action() {
+            match action {
+                Action::Say(said) => context.channel.send(said),
+                Action::Fail(error) => context.channel.fail(&error),
+                Action::Begin(begin) => {
+                    for start in &starts {
+                        let _ = start.send(begin);
                     }
+                    watched = links.take().and_then(|links| links(begin));
+                    begun = Some(begin);
                 }
-                News::Failed(_) => running -= 1,
-                News::Connected => {}
+                Action::MayBeLeft => ending.store(true, Ordering::Relaxed),
+                Action::Stop => stop.store(true, Ordering::Relaxed),
             }
         }
-        if running == 0 {
+        if course.is_over() {
             break;
         }
-        worst.look();
-        let now = context.clock.now();
-        if peer_done.is_some_and(|at| now.since(at) >= LAST_BYTES) {
-            stop.store(true, Ordering::Relaxed);
-        }
-        (context.progress)((now.ns_since(begin) as f64 / length_ns.max(1) as f64).min(1.0));
-        // Until the end is near there is nothing to look at but the control channel.
-        let wake = if now < finish { finish.min(now.plus_ns(50_000_000)) } else { now.plus_ns(1_000_000) };
-        if let Some(links) = &mut links {
-            links.look(context.channel);
-            links.speak(now);
-            if links.is_over(now) {
-                context.channel.send(StepMessage::Ending);
+        // Until the end is near there is nothing to look at but the control channel; then lanes end at any moment.
+        let mut wake = now.plus_ns(LOOK_NS);
+        if let Some(begin) = begun {
+            worst.look();
+            (context.progress)((now.ns_since(begin) as f64 / length_ns.max(1) as f64).min(1.0));
+            let finish = begin.plus_ns(length_ns);
+            if now < finish {
+                wake = finish.min(now.plus_ns(QUIET_LOOK_NS));
             }
-        }
-        match context.channel.receive(wake) {
-            // The client ends before the time: the server lets its lanes go, and says so first.
-            Received::Message(said @ StepMessage::Ending) => {
-                ending.store(true, Ordering::Relaxed);
-                match end {
-                    End::Server => context.channel.send(said),
-                    End::Client => stop.store(true, Ordering::Relaxed),
+            if let Some(links) = &mut watched {
+                links.look(context.channel);
+                links.speak(now);
+                if links.is_over(now) {
+                    context.channel.send(StepMessage::Ending);
                 }
             }
-            Received::Message(StepMessage::Done) => _ = peer_done.get_or_insert(now),
-            Received::Message(StepMessage::Link { nic, up }) => {
-                if let Some(links) = &mut links {
+        }
+        if !course.listens() {
+            // Only the lanes are awaited.
+            if let Ok(heard) = news.recv_timeout(course.due().min(now.plus_ns(QUIET_LOOK_NS)).since(now)) {
+                course.handle(context.clock.now(), heard);
+            }
+            continue;
+        }
+        let received = context.channel.receive(wake.min(course.due()));
+        let now = context.clock.now();
+        let event = match received {
+            Received::Nothing => continue,
+            Received::Message(StepMessage::Link { nic, up }) if begun.is_some() => {
+                if let Some(links) = &mut watched {
                     links.hear(nic, up, now);
                 }
+                continue;
             }
-            Received::Message(_) => {}
-            Received::Nothing => {}
-            // The client has ended its half, in time or because its lanes failed: nothing more will come.
-            Received::PeerDone => {
-                peer_done.get_or_insert(now);
-                std::thread::sleep(Duration::from_micros(200));
-            }
-            // What was to be measured is; only what is still under way is left to the path.
-            Received::OutOfTime if now >= finish => {
-                stop.store(true, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_micros(200));
-            }
-            other => {
-                if error.is_none() {
-                    error = Some(refusal(other, "during the step"));
-                }
-                stop.store(true, Ordering::Relaxed);
-                std::thread::sleep(Duration::from_micros(200));
-            }
-        }
+            Received::Message(said) => Event::Said(said),
+            Received::PeerDone => Event::PeerDone(refusal(Received::PeerDone, course.when())),
+            Received::OutOfTime => Event::OutOfTime(refusal(Received::OutOfTime, course.when())),
+            other => Event::GivenUp(refusal(other, course.when())),
+        };
+        course.handle(now, event);
     }
-    (error, links.map(links::Links::into_failures).unwrap_or_default())
+    (course.into_error(), watched.map(links::Links::into_failures).unwrap_or_default())
 }
 
 /// What a piece of news other than the expected means for the step.

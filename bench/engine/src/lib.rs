@@ -10,4 +10,5 @@ pub mod drive;
 pub mod migrate;
 pub mod mtu;
 pub mod record;
+pub mod traffic;
 pub mod workload;
