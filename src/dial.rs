@@ -127,6 +127,9 @@ fn unreachable(address: SocketAddr, patience: Duration, cause: &std::io::Error) 
                  the peer is up"
             ),
         ),
-        _ => error(ErrorKind::System, format!("cannot connect to {address}: {cause}")),
+        _ => match crate::descriptors::advice(cause) {
+            Some(advice) => error(ErrorKind::Resource, format!("cannot connect to {address}: {advice}")),
+            None => error(ErrorKind::System, format!("cannot connect to {address}: {cause}")),
+        },
     }
 }

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind as Io, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -70,6 +71,9 @@ impl DocumentFile {
         if is_stdout(path) {
             return Ok(None);
         }
+        if path.as_os_str().as_bytes().ends_with(b"/") {
+            bail!("-o {} names a directory; name a file in it", path.display());
+        }
         let typed = path.to_path_buf();
         let to = match fs::metadata(path) {
             Ok(found) if found.is_dir() => bail!("-o {} is a directory; name a file in it", path.display()),
@@ -79,6 +83,12 @@ impl DocumentFile {
             Err(error) => return Err(error).with_context(|| format!("cannot write -o {}", path.display())),
         };
         if let To::File(file) = &to {
+            if is_the_kernels(folder(file)) {
+                bail!(
+                    "-o {} is a file of the kernel's, which does what is written to it; name another",
+                    path.display()
+                );
+            }
             can_be_written(file).with_context(|| {
                 format!(
                     "cannot write -o {}; choose a file in a folder that exists and is writable",
@@ -164,6 +174,25 @@ fn folder(path: &Path) -> &Path {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
+}
+
+/// Whether a folder's files are doors into the kernel: what is written there is obeyed, not kept (magic numbers of
+/// include/uapi/linux/magic.h).
+fn is_the_kernels(folder: &Path) -> bool {
+    const PROC: u64 = 0x9fa0;
+    const SYSFS: u64 = 0x6265_6572;
+    const CONFIGFS: u64 = 0x6265_6570;
+    const DEBUGFS: u64 = 0x6462_6720;
+    const TRACEFS: u64 = 0x7472_6163;
+    const SECURITYFS: u64 = 0x7363_6673;
+    const SELINUX: u64 = 0xf97c_ff8c;
+    const CGROUP: u64 = 0x0027_e0eb;
+    const CGROUP2: u64 = 0x6367_7270;
+    const BPF: u64 = 0xcafe_4a11;
+    const EFIVARS: u64 = 0xde5e_81e4;
+    let all = [PROC, SYSFS, CONFIGFS, DEBUGFS, TRACEFS, SECURITYFS, SELINUX, CGROUP, CGROUP2, BPF, EFIVARS];
+    // Where the type is a signed number of 32 bits, the upper half of ours is its sign.
+    rustix::fs::statfs(folder).is_ok_and(|found| all.contains(&(found.f_type as u64 & 0xffff_ffff)))
 }
 
 fn can_be_written(path: &Path) -> io::Result<()> {
@@ -320,6 +349,23 @@ pub fn read(path: &Path) -> Result<ResultDoc> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_kernel_would_obey_and_what_is_no_file_is_refused_before_the_run() {
+        for (odd, says) in [
+            ("/proc/self/mem", "the kernel's"),
+            ("/proc/self/comm", "the kernel's"),
+            ("/proc/sys/kernel/nosuchthing", "the kernel's"),
+            ("/sys/kernel/mm/transparent_hugepage/enabled", "the kernel's"),
+            ("/tmp/nothing/", "directory"),
+        ] {
+            if !folder(Path::new(odd)).exists() && odd.starts_with("/sys") {
+                continue;
+            }
+            let refused = DocumentFile::prepare(Path::new(odd)).map(drop).unwrap_err().to_string();
+            assert!(refused.contains(says), "{odd}: {refused}");
+        }
+    }
 
     #[test]
     fn what_a_killed_run_left_is_removed_and_nothing_else() {

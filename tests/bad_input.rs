@@ -61,6 +61,7 @@ fn typing_errors_are_no_verdict_and_are_refused_before_anybody_is_called() {
     for (args, says) in [
         (&["bench", "stream", NOBODY, "--option", "foo=1"][..], "tcp has no option \"foo\""),
         (&["bench", "stream", NOBODY, "--option", "foo"], "NAME=VALUE"),
+        (&["bench", "stream", NOBODY, "--expect-rate", "0"], "every path"),
         (&["bench", "stream", NOBODY, "--option", "congestion=nosuchthing"], "congestion control"),
         (&["bench", "stream", NOBODY, "--option", "congestion=a", "--option", "congestion=b"], "given twice"),
         (&["bench", "stream", NOBODY, "--device", "mlx5_0"], "--over rdma"),

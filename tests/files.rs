@@ -224,7 +224,17 @@ fn too_few_descriptors_are_said_as_such_at_both_ends() {
     let there = run(&[&["bench", "stream", &weak.address], &lanes[..]].concat());
     let both =
         run_within(few(&[&["bench", "stream", "--self"], &lanes[..]].concat()), Duration::from_secs(60));
-    for (output, end) in [(&here, "here"), (&there, "at the peer"), (&both, "in one process")] {
+    let guest = ["--memory", "1MiB", "--lanes", "60"];
+    let source =
+        run_within(few(&[&["migrate", &server.address], &guest[..]].concat()), Duration::from_secs(60));
+    let destination = run(&[&["migrate", &weak.address], &guest[..]].concat());
+    for (output, end) in [
+        (&here, "here"),
+        (&there, "at the peer"),
+        (&both, "in one process"),
+        (&source, "at the source"),
+        (&destination, "at the destination"),
+    ] {
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(output));
         assert_eq!(output.status.code(), Some(2), "{end}: {text}");
         assert!(text.contains("ulimit -n"), "{end}: {text}");

@@ -73,7 +73,7 @@ pub struct TrafficArgs {
     pub rate: Option<String>,
     /// With stream: goodput that each direction must reach. Without it the rate is held against the link speed, where
     /// that is known.
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = super::values::expected_rate)]
     pub expect_rate: Option<BitsPerSecond>,
     /// Spin while waiting instead of sleeping; costs a core for each lane, and is labelled.
     #[arg(long)]

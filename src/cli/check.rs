@@ -46,7 +46,7 @@ pub struct CheckArgs {
     #[arg(long, default_value = DEFAULT_OVER, value_parser = TRANSPORTS)]
     pub over: String,
     /// Goodput that each direction must reach. Without it the rate is held against the link speed, where that is known.
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = super::values::expected_rate)]
     pub expect_rate: Option<BitsPerSecond>,
     /// Every path must carry IP packets of so many bytes (68 to 65535).
     #[arg(long, value_name = "BYTES", value_parser = ip_mtu)]

@@ -22,7 +22,7 @@ pub struct ReportArgs {
     #[arg(long, value_name = "FILE")]
     pub criteria: Option<PathBuf>,
     /// Judge it again: the goodput that each direction must reach.
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, value_name = "RATE", value_parser = super::values::expected_rate)]
     pub expect_rate: Option<BitsPerSecond>,
     /// Judge it again: every path must carry IP packets of so many bytes.
     #[arg(long, value_name = "BYTES", value_parser = ip_mtu)]

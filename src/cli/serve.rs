@@ -182,6 +182,11 @@ fn parse_limits(text: &str) -> Result<Limits> {
             _ => bail!("{part:?}: {help}"),
         }
     }
+    let numbers =
+        [limits.step_ns, limits.message_bytes, limits.memory_bytes, limits.total_memory_bytes.unwrap_or(1)];
+    if numbers.contains(&0) {
+        bail!("--limits {text}: a limit of 0 grants nothing; leave it out, or do not serve");
+    }
     Ok(limits)
 }
 
@@ -194,7 +199,7 @@ mod tests {
         assert_eq!(parse_limits("total=2GiB").unwrap().total_memory_bytes, Some(2 << 30));
         let limits = parse_limits("clients=2, time=90s,memory=1GiB").unwrap();
         assert_eq!((limits.clients, limits.step_ns, limits.memory_bytes), (2, 90_000_000_000, 1 << 30));
-        for bad in ["clients", "clients=0", "speed=3", "time=5 years"] {
+        for bad in ["clients", "clients=0", "memory=0", "time=0s", "total=0", "speed=3", "time=5 years"] {
             assert!(parse_limits(bad).is_err(), "{bad}");
         }
     }

@@ -1,5 +1,17 @@
 //! Values that several commands take.
 
+use pathproof_model::units::BitsPerSecond;
+
+/// A rate that a path should have.
+pub fn expected_rate(text: &str) -> Result<BitsPerSecond, String> {
+    match text.parse::<BitsPerSecond>() {
+        Ok(BitsPerSecond(0)) => {
+            Err("every path has a rate of 0; give the one that this path should have".into())
+        }
+        other => other.map_err(|why| why.to_string()),
+    }
+}
+
 /// An IP MTU in bytes.
 pub fn ip_mtu(text: &str) -> Result<u32, String> {
     let bytes = text.parse().ok().filter(|bytes| (68..=65_535).contains(bytes));

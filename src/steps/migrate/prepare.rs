@@ -87,6 +87,10 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
         pathproof_sys::written_pages::WrittenPages::self_test()
             .map_err(|message| StepError { kind: ErrorKind::Unsupported, message })?;
     }
+    // One for each lane, over each of its paths, and one more for a disk.
+    let lanes =
+        u64::from(spec.parallel.min(spec.guests)) * u64::from(spec.lanes) + u64::from(spec.disk.is_some());
+    crate::descriptors::check(lanes * stripe.as_ref().map_or(1, multi::Plan::paths) as u64)?;
     let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
     let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
     let resource = |e: RegionError| StepError { kind: ErrorKind::Resource, message: e.to_string() };
