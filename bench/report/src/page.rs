@@ -1,7 +1,7 @@
 //! What a report says, in blocks: headings, sentences, tables, findings, verdicts, the answer.
 //!
 //! A section makes [`Block`]s from the document and knows neither widths nor colours; how a block looks is the renderer's
-//! (`text.rs`). Each subject has a module of its own here; [`SECTIONS`] is the order of the page. To add a section: a
+//! (`text.rs`). Each subject has a module of its own here; `SECTIONS` is the order of the page. To add a section: a
 //! function and its line there. To add a column: a [`Column`] with its head, its kind and its cell.
 //!
 //! A page computes no figure: it shows those that the document holds.
