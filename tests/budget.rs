@@ -207,6 +207,69 @@ fn a_path_that_swallows_everything_in_the_middle_of_a_check_ends_it_in_time() {
 }
 
 #[test]
+fn a_peer_that_is_killed_is_not_waited_for() {
+    let Some(lab) = Lab::new("k", None) else { return };
+    let server = lab.serve();
+    let pid = server.pid();
+    let (output, took) = lab.quick(move || {
+        std::thread::sleep(Duration::from_secs(3));
+        shell(&format!("kill -KILL {pid}")).expect("the server runs");
+    });
+    let doc = kept(&output, took);
+    assert_eq!(output.status.code(), Some(2), "{:#}", brief(&doc));
+    assert_eq!(doc["error"]["kind"], "peer-lost", "{:#}", brief(&doc));
+    assert!(took < Duration::from_secs(10), "a connection that is reset says so at once: {took:?}");
+}
+
+#[test]
+fn a_link_that_goes_down_in_the_middle_of_a_check_ends_it_in_time() {
+    let Some(lab) = Lab::new("u", None) else { return };
+    let _server = lab.serve();
+    let a = lab.host("a");
+    let (output, took) = lab.quick(move || {
+        std::thread::sleep(Duration::from_secs(3));
+        shell(&format!("ip -n {a} link set e0 down")).expect("the link is there");
+    });
+    let doc = kept(&output, took);
+    assert_ne!(output.status.code(), Some(0), "{:#}", brief(&doc));
+}
+
+#[test]
+fn a_round_trip_of_200_ms_takes_no_longer() {
+    let Some(lab) = Lab::new("f", Some(&["--delay-ms", "100"])) else { return };
+    let _server = lab.serve();
+    let (output, took) = lab.quick(|| ());
+    let doc = kept(&output, took);
+    assert_ne!(output.status.code(), Some(0), "no limit for latency is that high: {:#}", brief(&doc));
+    let rtt = &step(&doc, "pingpong")["summary"]["rtt_ns"];
+    assert!(rtt["p50"].is_null() || rtt["p50"].as_u64().unwrap() > 200_000_000, "{rtt}");
+}
+
+#[test]
+fn many_nics_take_no_longer() {
+    let Some(lab) = Lab::new("m", None) else { return };
+    let (a, b) = (lab.host("a"), lab.host("b"));
+    for nic in 1..6 {
+        for step in [
+            format!("ip -n {a} link add e{nic} type veth peer name e{nic} netns {b}"),
+            format!("ip -n {a} addr add 10.84.{nic}.1/24 dev e{nic}"),
+            format!("ip -n {b} addr add 10.84.{nic}.2/24 dev e{nic}"),
+            format!("ip -n {a} link set e{nic} up"),
+            format!("ip -n {b} link set e{nic} up"),
+        ] {
+            shell(&step).expect("a link more can be made");
+        }
+    }
+    let _server = lab.serve();
+    let (output, took) = lab.quick(|| ());
+    let doc = kept(&output, took);
+    let nics = doc["environment"]["client"]["nics"].as_array().unwrap();
+    assert!(nics.len() >= 6, "{nics:#?}");
+    let paths = step(&doc, "mtu")["paths"].as_array().unwrap();
+    assert!(paths.len() >= 12, "each link both ways: {}", paths.len());
+}
+
+#[test]
 fn a_path_that_swallows_large_packets_ends_in_time() {
     let Some(lab) = Lab::new("g", Some(&["--ip-mtu", "700"])) else { return };
     let _server = lab.serve();

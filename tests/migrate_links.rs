@@ -80,3 +80,35 @@ fn a_link_down_in_a_round_leaves_a_migration_over_several_nics_verified() {
     let lanes = step["lanes"].as_array().unwrap();
     assert!(lanes.iter().map(deaths).sum::<u64>() > 0, "the link went down beside the migration: {lanes:?}");
 }
+
+#[test]
+fn a_migration_over_several_nics_proves_what_each_carried() {
+    const MEMORY: u64 = 64 << 20;
+    let Some(hosts) = TwoNics::new("migshare", &[200, 200]) else { return };
+    let _server = hosts.serve();
+    let args = [BINARY, "migrate", "10.63.1.2:7797", "--key", KEY, "--over", "multi", "--memory", "64MiB"];
+    let output =
+        run_within(hosts.at(0, &[&args[..], &["--format", "json"]].concat()), Duration::from_secs(60));
+    let document = document(&output);
+    let step = step(&document, "migrate");
+    assert!(step["error"].is_null() && step["verified"] == true, "{}", step["error"]);
+    let nics =
+        step["nics"].as_array().unwrap_or_else(|| panic!("no proof for each NIC: {:#}", step["findings"]));
+    let number = |nic: &serde_json::Value, name: &str| nic[name].as_u64().unwrap_or(0);
+    for (end, lanes, own) in [
+        ("client", "lane_sent_bytes", "nic_sent_bytes"),
+        ("server", "lane_received_bytes", "nic_received_bytes"),
+    ] {
+        let of_end: Vec<_> =
+            nics.iter().filter(|nic| nic["end"] == end && number(nic, "connections") > 0).collect();
+        assert_eq!(of_end.len(), 2, "{nics:#?}");
+        for nic in &of_end {
+            // What the interface counts is what the lanes say and the headers around it.
+            let (said, counted) = (number(nic, lanes), number(nic, own));
+            assert!(said > MEMORY / 10, "an idle NIC: {nic}");
+            assert!(counted >= said && counted < said + said / 5 + (1 << 20), "{nic}");
+        }
+        let all: u64 = of_end.iter().map(|nic| number(nic, lanes)).sum();
+        assert!(all >= MEMORY, "{all} bytes of {MEMORY}");
+    }
+}
