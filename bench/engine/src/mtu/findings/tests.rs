@@ -1,3 +1,5 @@
+//! What each shape of a path is said to be, and what it is not.
+
 use super::*;
 use pathproof_model::MtuRoute;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
