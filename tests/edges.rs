@@ -264,7 +264,7 @@ fn no_code_but_a_transports_own_knows_its_name() {
     /// Where such a word stands for something else, or is the one list that there has to be.
     const ELSEWHERE: [(&str, &str); 5] = [
         ("bench/model/src/plan.rs", "the default of --over"),
-        ("bench/model/src/request.rs", "the closed list of what may cross"),
+        ("bench/model/src/request", "the closed list of what may cross"),
         ("bench/engine/src/channels/candidates.rs", "a class of NICs"),
         ("bench/report/src/page/channels.rs", "a class of NICs"),
         ("src/steps/migrate", "a part of a half, by name"),
@@ -338,7 +338,7 @@ fn the_contract_and_the_core_know_no_operating_system() {
 fn no_file_is_long_without_a_reason() {
     const LINES: usize = 600;
     /// Too long today, and to be cut: this list only shrinks.
-    const DUE: &[&str] = &["bench/model/src/request.rs", "src/coordinate.rs"];
+    const DUE: &[&str] = &["src/coordinate.rs"];
     let files = sources(&["src", "sys", "bench", "benches", "transports", "tests"]);
     assert!(files.len() > 300, "only {} files were looked at", files.len());
     for (name, text) in files {
