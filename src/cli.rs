@@ -4,6 +4,8 @@
 //! Standard output carries the report and nothing else; everything else goes to standard error. Exit codes: 0
 //! fit, 1 not fit, 2 could not run, 3 cannot tell, 130 interrupted (143 by SIGTERM); one function decides, from
 //! the document ([`pathproof_model::conclusion`]).
+// What stands above an argument is its help, where `[:PORT]` is no link.
+#![allow(rustdoc::broken_intra_doc_links)]
 
 mod bench;
 mod channels;

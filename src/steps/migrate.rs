@@ -3,7 +3,7 @@
 //! The client is the source and decides; the server is the destination and serves. Pages travel as one-sided
 //! writes straight from guest memory to their place in the peer's; a few messages on the same lanes carry zero
 //! ranges, barriers and hash questions. What is copied when, and what a lane says, is the engine's
-//! ([`copy`](pathproof_engine::migrate::copy)); here are the threads, the memory and the files under it. The control
+//! ([`copy`]); here are the threads, the memory and the files under it. The control
 //! channel is used at the start, and to notice that the other end is gone.
 
 mod conduct;

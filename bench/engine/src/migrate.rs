@@ -1,9 +1,9 @@
 //! Live migration as a pure subject: which pages are dirty, who dirties them, what a hypervisor would do next,
 //! what must come out, and how long a host takes to drain. [`copy`] moves memory under these decisions, over any lane,
-//! and [`simulate`] moves none under the same ones.
+//! and [`simulate()`] moves none under the same ones.
 //!
 //! Sources: QEMU's `migration/` loop and constants, Microsoft's published limits for Hyper-V, Xen's tools and
-//! Clark et al. (NSDI 2005). The closed forms stand in [`predict`].
+//! Clark et al. (NSDI 2005). The closed forms stand in [`predict()`].
 
 mod bitmap;
 pub mod copy;
