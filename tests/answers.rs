@@ -15,8 +15,12 @@ fn code(output: &Output) -> i32 {
 }
 
 /// Holds the document at `file` and what `report` makes of it against `expected`; returns the document.
+///
+/// Where the run judged a time, a host that was busy meanwhile leaves it open: then 3 is right as well, if that is why.
 fn agrees(what: &[&str], file: &str, expected: i32, text: &Output) -> Value {
     let doc: Value = serde_json::from_slice(&std::fs::read(file).expect("a document")).expect("JSON");
+    let open = doc["exit_code"] == 3 && was_busy(&doc) && doc["steps"][0]["kind"] == "pingpong";
+    let expected = if open { 3 } else { expected };
     assert_eq!(doc["exit_code"], expected, "{what:?}: {:#}", doc["verdicts"]);
     let outcome = ["fit", "not-fit", "none", "cannot-tell"][expected as usize];
     assert_eq!(doc["outcome"], outcome, "{what:?}");
@@ -45,6 +49,18 @@ fn agrees(what: &[&str], file: &str, expected: i32, text: &Output) -> Value {
         assert!(words.iter().any(|word| answer.starts_with(word)), "{what:?}: {answer}");
     }
     doc
+}
+
+/// Whether everything that is open in a document is open because a host was busy.
+fn was_busy(doc: &Value) -> bool {
+    let checks =
+        doc["verdicts"].as_array().into_iter().flatten().flat_map(|v| v["checks"].as_array().unwrap());
+    let mut open = checks.filter(|check| check["outcome"] == "inconclusive").peekable();
+    open.peek().is_some()
+        && open.all(|check| {
+            check["text"].as_str().unwrap().starts_with("cannot tell: ")
+                && check["text"].as_str().unwrap().contains("was busy: lane threads waited")
+        })
 }
 
 #[test]
