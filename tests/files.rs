@@ -239,4 +239,16 @@ fn too_few_descriptors_are_said_as_such_at_both_ends() {
         assert_eq!(output.status.code(), Some(2), "{end}: {text}");
         assert!(text.contains("ulimit -n"), "{end}: {text}");
     }
+    // Wherever the search for the MTU meets the limit, the fix is named.
+    let mut met = 0;
+    for limit in (10..40).step_by(2) {
+        let mut command = Command::new("sh");
+        let limited = format!("ulimit -n {limit}; exec \"$@\"");
+        command.args(["-c", &limited, "sh", BINARY, "mtu", &server.address]).env("PATHPROOF_KEY", KEY);
+        let output = run_within(command, Duration::from_secs(60));
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+        assert!(text.contains("ulimit -n") || !text.contains("oo many open files"), "{limit}: {text}");
+        met += u32::from(text.contains("ulimit -n"));
+    }
+    assert!(met > 0, "no limit was met");
 }

@@ -10,6 +10,7 @@ mod consent;
 mod drive;
 mod pairs;
 
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,7 +111,7 @@ impl Runner for Mtu {
             }
         });
         if let (true, Some(error)) = (endpoints.is_empty(), problem) {
-            return Err(StepError { kind: ErrorKind::System, message: error.to_string() });
+            return Err(probe_error(&error));
         }
         Ok(Box::new(Ready {
             end: session.end,
@@ -219,7 +220,7 @@ impl Prepared for Ready {
         match answering.join() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                half.error.get_or_insert(StepError { kind: ErrorKind::System, message: error.to_string() });
+                half.error.get_or_insert(probe_error(&error));
             }
             Err(_) => {
                 half.error.get_or_insert(StepError {
@@ -250,6 +251,19 @@ fn await_peer(context: &mut Context<'_>) -> Option<StepError> {
 
 fn interrupted() -> StepError {
     crate::interrupt::error()
+}
+
+/// What stopped a probe socket, as the error of a step; too few descriptors with their fix.
+fn probe_error(error: &DgramError) -> StepError {
+    let (kind, message) = match (error, error.source().and_then(|source| source.downcast_ref())) {
+        (DgramError::NoEcho { .. }, _) => (ErrorKind::Unsupported, error.to_string()),
+        (_, Some(source)) => match crate::descriptors::advice(source) {
+            Some(advice) => (ErrorKind::Resource, advice),
+            None => (ErrorKind::System, error.to_string()),
+        },
+        _ => (ErrorKind::System, error.to_string()),
+    };
+    StepError { kind, message }
 }
 
 /// What to probe between.
@@ -316,7 +330,7 @@ fn search_all(
                 looked.push(Looked { pair, config, cached, route });
             }
             Err(error) => {
-                half.error.get_or_insert(StepError { kind: ErrorKind::System, message: error.to_string() });
+                half.error.get_or_insert(probe_error(&error));
             }
         }
     }
@@ -415,7 +429,7 @@ fn measured(report: &Report, limit: pathproof_model::MtuLimit, error: Option<&Dg
         limit,
         numbers: report.ip_mtu_bytes.map(Numbers::from_ip_mtu),
         proven_ip_bytes: report.proven_ip_bytes,
-        reason: error.map(ToString::to_string).or_else(|| mtu::reason(report)),
+        reason: error.map(|error| probe_error(error).message).or_else(|| mtu::reason(report)),
         local_ip_mtu_bytes: None,
         remote_ip_mtu_bytes: None,
         cached_ip_mtu_bytes: None,

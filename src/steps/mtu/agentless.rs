@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use pathproof_api::Clock;
 use pathproof_dgram::wire::ProbeKey;
-use pathproof_dgram::{DgramError, EchoSocket, cached_path_mtu, floor_bytes};
+use pathproof_dgram::{EchoSocket, cached_path_mtu, floor_bytes};
 use pathproof_engine::mtu::{self, Ends, Search, SearchConfig};
 use pathproof_model::{
     Direction, Environment, ErrorKind, MtuLimit, MtuPath, MtuSpec, Step, StepError, StepKind, StepSpec,
@@ -16,7 +16,7 @@ use pathproof_sys::errqueue::Family;
 
 use super::drive::{Job, Prober, drive};
 use super::pairs::{self, Endpoint};
-use super::{check_spec, device, family_of, measured};
+use super::{check_spec, device, family_of, measured, probe_error};
 use crate::clock::RealClock;
 use crate::host;
 
@@ -50,14 +50,8 @@ pub fn agentless(
             hint_bytes: [local_mtu, spec.expect_ip_mtu_bytes].into_iter().flatten().collect(),
             ..SearchConfig::new(floor_bytes(Family::of(here.address)), ceiling)
         };
-        let socket =
-            EchoSocket::open(here.address, device(&here), ProbeKey::new(key)).map_err(|error| StepError {
-                kind: match error {
-                    DgramError::NoEcho { .. } => ErrorKind::Unsupported,
-                    _ => ErrorKind::System,
-                },
-                message: error.to_string(),
-            })?;
+        let socket = EchoSocket::open(here.address, device(&here), ProbeKey::new(key))
+            .map_err(|error| probe_error(&error))?;
         jobs.push(Job { prober: Prober::Echo(socket, to), search: Search::new(config), error: None });
         about.push((here, to, cached.filter(|cached| local_mtu.is_some_and(|mtu| *cached < mtu))));
     }
