@@ -7,6 +7,7 @@
 pub mod channels;
 pub mod control;
 pub mod drive;
+pub mod loss;
 pub mod migrate;
 pub mod mtu;
 pub mod record;

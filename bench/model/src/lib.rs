@@ -13,6 +13,7 @@ pub mod grant;
 pub mod half;
 pub mod judge;
 pub mod load;
+pub mod loss;
 pub mod migrate;
 pub mod mtu;
 pub mod multi;
@@ -21,6 +22,7 @@ pub mod plan;
 pub mod rdma;
 pub mod request;
 pub mod result;
+pub mod share;
 pub mod smb;
 pub mod units;
 pub mod verdict;
@@ -33,6 +35,10 @@ pub use grant::Grant;
 pub use half::{HalfDetail, NicEvidence, NicFailure, SearchedPath};
 pub use judge::{conclusion, judge, judge_into};
 pub use load::{HostLoad, StepLoad, Waited};
+pub use loss::{
+    ArrivedMark, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark, LossPath, LossSpec, ReceivedStrand,
+    SentFlow,
+};
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
@@ -44,5 +50,6 @@ pub use result::{
     ErrorKind, FollowUp, Half, HistogramRecord, Interval, LaneResult, LatencySummary, ResultDoc, Step,
     StepError, Summary, Tool,
 };
+pub use share::Share;
 pub use smb::{ObtainedBy, SmbAttempt, SmbInterface, SmbServer};
 pub use verdict::{Check, Conclusion, Outcome, RunOutcome, Unit, Verdict};

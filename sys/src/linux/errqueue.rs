@@ -30,6 +30,8 @@ const IP_MTU: i32 = 14;
 const IP_RECVFRAGSIZE: i32 = 25;
 const IPV6_MTU: i32 = 24;
 const IPV6_RECVFRAGSIZE: i32 = 77;
+// asm-generic/socket.h.
+const SO_RXQ_OVFL: i32 = 40;
 const IP_PMTUDISC_DO: i32 = 2;
 const IP_PMTUDISC_PROBE: i32 = 3;
 
@@ -64,6 +66,27 @@ pub fn report_fragments(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
     match family {
         Family::V4 => set_option(fd, libc::IPPROTO_IP, IP_RECVFRAGSIZE, 1),
         Family::V6 => set_option(fd, libc::IPPROTO_IPV6, IPV6_RECVFRAGSIZE, 1),
+    }
+}
+
+/// Makes [`receive`] tell the traffic class (IPv4: type of service, RFC 2474 and 3168) that a datagram arrived with.
+pub fn report_traffic_class(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
+    match family {
+        Family::V4 => set_option(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1),
+        Family::V6 => set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1),
+    }
+}
+
+/// Makes [`receive`] tell how many datagrams this socket had no room for so far.
+pub fn report_overflow(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, SO_RXQ_OVFL, 1)
+}
+
+/// The traffic class of everything that the socket sends from now on.
+pub fn set_traffic_class(fd: BorrowedFd<'_>, family: Family, class: u8) -> io::Result<()> {
+    match family {
+        Family::V4 => set_option(fd, libc::IPPROTO_IP, libc::IP_TOS, i32::from(class)),
+        Family::V6 => set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_TCLASS, i32::from(class)),
     }
 }
 
@@ -107,6 +130,11 @@ pub struct Received {
     pub from: Option<SocketAddr>,
     /// Largest fragment that it came in; `None` when it came whole.
     pub largest_fragment_bytes: Option<u32>,
+    /// Traffic class that it arrived with, where that was asked for ([`report_traffic_class`]).
+    pub traffic_class: Option<u8>,
+    /// Datagrams that the socket had no room for since it was opened, where that was asked for ([`report_overflow`]); the
+    /// kernel says nothing as long as there are none.
+    pub overflowed: Option<u32>,
 }
 
 /// Where a queued error comes from.
@@ -151,6 +179,8 @@ struct Envelope {
     bytes: usize,
     from: Option<SocketAddr>,
     largest_fragment_bytes: Option<u32>,
+    traffic_class: Option<u8>,
+    overflowed: Option<u32>,
     error: Option<QueuedError>,
 }
 
@@ -160,6 +190,8 @@ pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<Recei
         bytes: envelope.bytes,
         from: envelope.from,
         largest_fragment_bytes: envelope.largest_fragment_bytes,
+        traffic_class: envelope.traffic_class,
+        overflowed: envelope.overflowed,
     }))
 }
 
@@ -196,8 +228,14 @@ fn receive_any(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<
         let error = io::Error::last_os_error();
         return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
     };
-    let mut envelope =
-        Envelope { bytes: bytes.min(buffer.len()), from: None, largest_fragment_bytes: None, error: None };
+    let mut envelope = Envelope {
+        bytes: bytes.min(buffer.len()),
+        from: None,
+        largest_fragment_bytes: None,
+        traffic_class: None,
+        overflowed: None,
+        error: None,
+    };
     // SAFETY: `name` started as zeroes, which is a valid value, and the kernel wrote plain data over it.
     let name = unsafe { name.assume_init() };
     envelope.from = socket_address(bytes_of(&name));
@@ -213,11 +251,17 @@ fn receive_any(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<
             let head = libc::CMSG_LEN(0) as usize;
             std::slice::from_raw_parts(libc::CMSG_DATA(header), length.saturating_sub(head))
         };
+        let number = || data.get(..4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
         match (level, kind) {
             (libc::IPPROTO_IP, IP_RECVFRAGSIZE) | (libc::IPPROTO_IPV6, IPV6_RECVFRAGSIZE) => {
-                let size = data.get(..4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes);
-                envelope.largest_fragment_bytes = size.filter(|size| *size > 0);
+                envelope.largest_fragment_bytes = number().filter(|size| *size > 0);
             }
+            // One byte for IPv4, a number for IPv6.
+            (libc::IPPROTO_IP, libc::IP_TOS) => envelope.traffic_class = data.first().copied(),
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                envelope.traffic_class = number().and_then(|class| u8::try_from(class).ok());
+            }
+            (libc::SOL_SOCKET, SO_RXQ_OVFL) => envelope.overflowed = number(),
             (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => {
                 envelope.error = extended_error(data);
             }
@@ -320,6 +364,26 @@ mod tests {
         assert_eq!((got.bytes, got.largest_fragment_bytes), (3, None));
         assert_eq!(got.from, Some(a.local_addr().unwrap()));
         assert_eq!(receive(b.as_fd(), &mut buffer).unwrap(), None);
+    }
+
+    #[test]
+    fn a_datagram_tells_the_traffic_class_it_came_with_and_what_had_no_room() {
+        let (a, b) = pair();
+        report_traffic_class(b.as_fd(), Family::V4).unwrap();
+        report_overflow(b.as_fd()).unwrap();
+        set_option(b.as_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, 4096).unwrap();
+        set_traffic_class(a.as_fd(), Family::V4, 0x68 | 2).unwrap();
+        for _ in 0..200 {
+            a.send(&[0; 1000]).unwrap();
+        }
+        let (mut buffer, mut arrived) = ([0; 2000], 0);
+        while let Some(got) = receive(b.as_fd(), &mut buffer).unwrap() {
+            assert_eq!(got.traffic_class, Some(0x6a));
+            arrived += 1;
+        }
+        a.send(b"the last").unwrap();
+        let last = receive(b.as_fd(), &mut buffer).unwrap().expect("there is room again");
+        assert_eq!(last.overflowed, Some(200 - arrived), "{arrived} arrived");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod cached;
 mod echo;
 mod error;
+mod paced;
 mod respond;
 mod udp;
 pub mod wire;
@@ -17,6 +18,7 @@ pub mod wire;
 pub use cached::cached_path_mtu;
 pub use echo::EchoSocket;
 pub use error::DgramError;
+pub use paced::{Arrival, PacedListener};
 pub use respond::Responder;
 pub use udp::{Event, Heard, Outcome, ProbeSocket, UnprovenSocket, wait_readable};
 

@@ -97,7 +97,8 @@ impl UnprovenSocket {
         // Not from the session: the other end knows everything of that, and must not answer for a third.
         let mut nonce = Nonce::default();
         getrandom::fill(&mut nonce).map_err(|error| fail("get random numbers")(error.into()))?;
-        let inner = Inner { socket, family, to, key, buffer: vec![0; 65_536], events: VecDeque::new() };
+        let inner =
+            Inner { socket, family, to, key, class: 0, buffer: vec![0; 65_536], events: VecDeque::new() };
         Ok(UnprovenSocket { inner, nonce, consented: false })
     }
 
@@ -151,6 +152,23 @@ impl ProbeSocket {
         self.0.send(&datagram)
     }
 
+    pub(crate) fn family(&self) -> Family {
+        self.0.family
+    }
+
+    pub(crate) fn key(&self) -> &ProbeKey {
+        &self.0.key
+    }
+
+    pub(crate) fn send_with_class(&mut self, datagram: &[u8], class: u8) -> Result<Outcome, DgramError> {
+        if self.0.class != class {
+            let set = errqueue::set_traffic_class(self.0.socket.as_fd(), self.0.family, class);
+            set.map_err(|source| DgramError::Send { to: self.0.to.ip(), source })?;
+            self.0.class = class;
+        }
+        self.0.send(datagram)
+    }
+
     /// The next thing that came back, without waiting.
     pub fn next_event(&mut self) -> Result<Option<Event>, DgramError> {
         while let Some(came) = self.0.next()? {
@@ -180,6 +198,8 @@ struct Inner {
     family: Family,
     to: SocketAddr,
     key: ProbeKey,
+    /// The traffic class that it sends with.
+    class: u8,
     buffer: Vec<u8>,
     events: VecDeque<Event>,
 }

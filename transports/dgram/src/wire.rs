@@ -1,4 +1,5 @@
-//! The datagrams of a path-MTU search: challenges, probes padded to any size, and answers.
+//! The datagrams that look at a path: challenges and consents; the probes of a path-MTU search, padded to any size, and
+//! their answers; and paced datagrams, of any size too, which nobody answers.
 //!
 //! Every datagram is sealed under a key that only the two ends of a step have, so whoever lacks it is neither answered
 //! nor believed. An answer is as long as the shortest question: what answers can never be made to send more than what
@@ -8,7 +9,8 @@
 //! Layout, big-endian, [`HEADER_BYTES`] in all: magic 4 · kind 1 · reserved 1 · size 2 · seal 16 · sequence 4 · body 12.
 //! Size is the length of the IP packet in probes, and the largest fragment (0: came whole) in answers. The body is
 //! the nonce of a challenge and of the consent to it, a bit for each earlier probe in answers, and zero in probes,
-//! which therefore are recognised by their first `QUOTED_BYTES` as quoted in ICMP messages.
+//! which therefore are recognised by their first `QUOTED_BYTES` as quoted in ICMP messages. In paced datagrams it is strand 2 ·
+//! zero 2 · when it was sent, in ns of the sender's clock, 8; the sequence counts within the strand.
 
 /// Identifies the datagrams of this protocol: "PPM" and its version.
 const MAGIC: [u8; 4] = *b"PPM2";
@@ -16,7 +18,8 @@ const KIND_PROBE: u8 = 1;
 const KIND_ANSWER: u8 = 2;
 const KIND_CHALLENGE: u8 = 3;
 const KIND_CONSENT: u8 = 4;
-/// Bytes before the padding of a probe, and the length of everything else.
+const KIND_PACED: u8 = 5;
+/// Bytes before the padding of a probe or paced datagram, and the length of everything else.
 pub const HEADER_BYTES: usize = 40;
 /// How much of a probe must be quoted for it to be recognised.
 const QUOTED_BYTES: usize = 28;
@@ -73,20 +76,48 @@ pub enum Datagram {
         /// Earlier probes that arrived whole, and this one if it did.
         recent: Vec<u32>,
     },
+    /// One of a paced stream.
+    Paced(Paced),
     /// "May I probe you?"
     Challenge(Nonce),
     /// "You may": only who received the challenge and has the key can say so.
     Consent(Nonce),
 }
 
+/// A paced datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paced {
+    /// The strand that it belongs to: those that the network is to treat alike.
+    pub strand: u16,
+    /// Its number within the strand.
+    pub seq: u32,
+    /// Length of the IP packet as sent.
+    pub ip_bytes: u16,
+    /// When it was sent, in ns of the sender's clock.
+    pub sent_ns: u64,
+}
+
+/// Writes a paced datagram into `buffer`, which is as long as the UDP payload is to be, and at least [`HEADER_BYTES`].
+pub fn write_paced(buffer: &mut [u8], key: &ProbeKey, paced: Paced) {
+    let mut body = [0; BODY_BYTES];
+    body[..2].copy_from_slice(&paced.strand.to_be_bytes());
+    body[4..].copy_from_slice(&paced.sent_ns.to_be_bytes());
+    buffer[..HEADER_BYTES].copy_from_slice(&sealed(key, KIND_PACED, paced.ip_bytes, paced.seq, body));
+    pad(buffer, paced.seq);
+}
+
+/// Neither all zeroes nor repeated: nothing on the way may compress or deduplicate it into another size.
+fn pad(buffer: &mut [u8], seq: u32) {
+    for (index, byte) in buffer[HEADER_BYTES..].iter_mut().enumerate() {
+        *byte = (index as u32).wrapping_mul(167).wrapping_add(seq) as u8;
+    }
+}
+
 /// Writes a probe into `buffer`, which is as long as the UDP payload is to be, and at least [`HEADER_BYTES`].
 pub fn write_probe(buffer: &mut [u8], key: &ProbeKey, seq: u32, ip_bytes: u16) {
     let header = sealed(key, KIND_PROBE, ip_bytes, seq, [0; BODY_BYTES]);
     buffer[..HEADER_BYTES].copy_from_slice(&header);
-    // Neither all zeroes nor repeated: nothing on the way may compress or deduplicate it into another size.
-    for (index, byte) in buffer[HEADER_BYTES..].iter_mut().enumerate() {
-        *byte = (index as u32).wrapping_mul(167).wrapping_add(seq) as u8;
-    }
+    pad(buffer, seq);
 }
 
 /// Makes an answer to probe `seq`; `recent` are the probes that arrived whole, this one included if it did.
@@ -132,8 +163,8 @@ fn sealed(key: &ProbeKey, kind: u8, size: u16, seq: u32, body: [u8; BODY_BYTES])
 /// Reads a datagram; `None` for anything that does not bear the seal of `key`.
 pub fn read(data: &[u8], key: &ProbeKey) -> Option<Datagram> {
     let header: &[u8; HEADER_BYTES] = data.get(..HEADER_BYTES)?.try_into().ok()?;
-    // All but probes have one length: nothing may hide behind them.
-    if header[4] != KIND_PROBE && data.len() != HEADER_BYTES {
+    // All that is not padded has one length: nothing may hide behind it.
+    if !matches!(header[4], KIND_PROBE | KIND_PACED) && data.len() != HEADER_BYTES {
         return None;
     }
     let (seq, size, body) = opened(header, key)?;
@@ -150,6 +181,12 @@ pub fn read(data: &[u8], key: &ProbeKey) -> Option<Datagram> {
         }
         KIND_CHALLENGE => Some(Datagram::Challenge(body)),
         KIND_CONSENT => Some(Datagram::Consent(body)),
+        KIND_PACED => Some(Datagram::Paced(Paced {
+            strand: u16::from_be_bytes(body[..2].try_into().ok()?),
+            seq,
+            ip_bytes: size,
+            sent_ns: u64::from_be_bytes(body[4..].try_into().ok()?),
+        })),
         _ => None,
     }
 }
@@ -197,6 +234,16 @@ mod tests {
         let whole = answer(&key(), 1, None, &[0, 1]);
         let expected = Datagram::Answer { seq: 1, largest_fragment_bytes: None, recent: vec![0, 1] };
         assert_eq!(read(&whole, &key()), Some(expected));
+    }
+
+    #[test]
+    fn a_paced_datagram_tells_its_strand_and_when_it_was_sent() {
+        let paced = Paced { strand: 39, seq: u32::MAX, ip_bytes: 9000, sent_ns: u64::MAX - 1 };
+        let mut datagram = vec![0; 8972];
+        write_paced(&mut datagram, &key(), paced);
+        assert_eq!(read(&datagram, &key()), Some(Datagram::Paced(paced)));
+        // It is no probe: nobody answers it, and no message about it is taken for one about a probe.
+        assert_eq!(read_quoted(&datagram, &key()), None);
     }
 
     #[test]

@@ -103,6 +103,67 @@ pub const CATALOGUE: &[Entry] = &[
         "A host threw TCP segments away because their checksum was wrong: a NIC, virtual switch or tunnel that should have filled it in did not, or something changes packets on the way. It looks like a size limit, and is none.",
         "Turn the checksum offload of the sending NIC off (ethtool -K IF tx off) and run again; if that heals it, update or configure that driver or virtual switch.",
     ),
+    // Datagrams.
+    entry(
+        "LOSS-RANDOM",
+        Warning,
+        "Datagrams of every size and flow get lost on the way: TCP slows down and recovers, RoCE sends everything again from the gap on and collapses.",
+        "Compare error and discard counters of both NICs (ethtool -S) and of every switch port on the path; change cable and transceiver where errors grow, and look for a policer or a full buffer where drops grow.",
+    ),
+    entry(
+        "LOSS-LARGE",
+        Warning,
+        "Long packets get lost several times as often as short ones: bit errors hit them more often, and so do policers and shallow buffers that count bytes.",
+        "Look at the CRC and FEC error counters of both NICs and of every switch port first (cable, transceiver, dirty fibre), then for a policer or a small buffer.",
+    ),
+    entry(
+        "FLOW-DEAD",
+        Error,
+        "Some flows carry nothing while others between the same two addresses do: one member of a bundle or one of several equal routes drops what is hashed to it, and connections hang by chance.",
+        "Find the dead member: look at the state and counters of every member link of the bundles (LACP) and equal-cost routes between these hosts, and take it out until it is repaired.",
+    ),
+    entry(
+        "FLOW-MTU",
+        Error,
+        "Some flows carry full-size packets and others do not: the members of a bundle or of equal-cost routes differ in their MTU, and connections stall by chance.",
+        "Set one MTU on every member link and switch port between these hosts.",
+    ),
+    entry(
+        "PATH-REORDERS",
+        Warning,
+        "Packets of one flow overtake one another: TCP takes that for loss, and RoCE sends everything again from there on.",
+        "Look for per-packet load balancing on a bundle or on equal-cost routes, and let it hash by flow.",
+    ),
+    entry(
+        "PATH-DUPLICATES",
+        Warning,
+        "Packets arrive more than once: a loop, a mirror port that feeds back, or a bond that sends on both links.",
+        "Look for a broadcast bond, a mirrored port, and a bridge loop between these hosts.",
+    ),
+    entry(
+        "MARK-DROPPED",
+        Warning,
+        "Packets with a priority mark fare worse than best effort: a queue or policer for that class is too small.",
+        "Look at the quality-of-service policy of every switch on the path for this code point, and at the drops of its queue.",
+    ),
+    entry(
+        "MARK-CHANGED",
+        Warning,
+        "Priority marks (DSCP) do not arrive as they were sent, so what depends on them (lossless RoCE, cluster heartbeats) is treated as best effort.",
+        "Let every switch and router on the path trust DSCP on the ports of these hosts.",
+    ),
+    entry(
+        "ECN-CLEARED",
+        Warning,
+        "The mark of ECN-capable packets is taken away on the way, so congestion can only be told by loss, and DCQCN (RoCE) does not work.",
+        "Find the device that rewrites the whole traffic class byte instead of DSCP alone, and correct its policy.",
+    ),
+    entry(
+        "HOST-OVERFLOW",
+        Warning,
+        "Datagrams reached the receiving host and were dropped there because the program could not take them in time: they are not the path's loss.",
+        "Run again when that host is idle.",
+    ),
     // Path MTU.
     entry(
         "MTU-BLACKHOLE",

@@ -1,0 +1,309 @@
+//! What the counts of a `loss` step show. A cause is named only where the pattern leaves one kind of cause.
+
+use pathproof_model::{Direction, Finding, LossCounts, LossFlow, LossMark, LossPath, Severity, Share};
+
+/// A share that a clean fabric does not reach: from here on it is worth a warning where the sample shows it.
+const NOTABLE: f64 = 0.0001;
+/// Full-size datagrams are lost so many times as often as small ones before size is called a part of the pattern.
+const SIZE_FACTOR: f64 = 3.0;
+
+/// All that the paths show.
+pub fn findings(paths: &[LossPath]) -> Vec<Finding> {
+    let sent: Vec<&LossPath> =
+        paths.iter().filter(|path| path.reason.is_none() && !path.flows.is_empty()).collect();
+    let mut found = Vec::new();
+    for path in &sent {
+        found.extend(dead_flows(path));
+        found.extend(sizes_by_flow(path));
+        found.extend(lost(path));
+        found.extend(order(path));
+        found.extend(copies(path));
+        found.extend(path.marks.iter().filter_map(|mark| lost_mark(path, mark)));
+        found.extend(changed_marks(path));
+        found.extend(overflow(path));
+    }
+    found
+}
+
+fn name(path: &LossPath) -> String {
+    let way = if path.direction == Direction::In { "in" } else { "out" };
+    format!("{} to {}, {way}", path.local_nic, path.remote_nic)
+}
+
+/// Per cent with as many digits as it has meaning.
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    match percent {
+        p if p >= 10.0 => format!("{p:.0} %"),
+        p if p >= 1.0 => format!("{p:.1} %"),
+        p if p >= 0.1 => format!("{p:.2} %"),
+        _ => format!("{percent:.3} %"),
+    }
+}
+
+fn in_words(share: Share) -> String {
+    let (low, high) = share.bounds();
+    let point = share.point().map_or_else(|| "unknown".into(), percent);
+    format!("{} of {} ({point}; 95 % interval {} to {})", share.part, share.of, percent(low), percent(high))
+}
+
+fn live(path: &LossPath) -> impl Iterator<Item = &LossFlow> {
+    path.flows.iter().filter(|flow| !flow.is_dead())
+}
+
+/// The flows that count, without full-size datagrams where none of them pass: that is the path MTU's affair.
+fn summed(path: &LossPath) -> (LossCounts, LossCounts) {
+    let (mut small, mut full) = (LossCounts::default(), LossCounts::default());
+    for flow in live(path) {
+        small += flow.small;
+        if !flow.lacks_full_size() {
+            full += flow.full;
+        }
+    }
+    (small, full)
+}
+
+fn numbers(finding: Finding, path: &LossPath, share: Share) -> Finding {
+    finding
+        .with("local_nic", path.local_nic.clone())
+        .with("remote_nic", path.remote_nic.clone())
+        .with("direction", path.direction.name())
+        .with("part", share.part)
+        .with("of", share.of)
+}
+
+fn dead_flows(path: &LossPath) -> Option<Finding> {
+    let dead: Vec<String> =
+        path.flows.iter().filter(|flow| flow.is_dead()).map(|flow| flow.port.to_string()).collect();
+    let (count, of) = (dead.len(), path.flows.len());
+    if count == 0 || count == of {
+        return None;
+    }
+    let evidence = format!(
+        "{}: of {of} UDP flows that differ in nothing but the source port {count} carried nothing at all (source ports {}), \
+         while the others did",
+        name(path),
+        dead.join(", ")
+    );
+    let share = Share { part: count as u64, of: of as u64 };
+    Some(numbers(Finding::new("FLOW-DEAD", evidence), path, share))
+}
+
+fn sizes_by_flow(path: &LossPath) -> Option<Finding> {
+    let lacking = live(path).filter(|flow| flow.lacks_full_size()).count();
+    let able = live(path).filter(|flow| flow.full.received > 0).count();
+    if lacking == 0 || able == 0 {
+        return None;
+    }
+    let evidence = format!(
+        "{}: {able} flows carry packets of {} bytes and {lacking} only small ones ({} bytes); they differ in nothing but the \
+         source port",
+        name(path),
+        path.full_ip_bytes,
+        path.small_ip_bytes
+    );
+    let share = Share { part: lacking as u64, of: (lacking + able) as u64 };
+    Some(numbers(Finding::new("FLOW-MTU", evidence), path, share).with("ip_bytes", path.full_ip_bytes))
+}
+
+fn lost(path: &LossPath) -> Option<Finding> {
+    let (small, full) = summed(path);
+    let own = Share { part: path.overflowed, of: 0 };
+    let both = small.lost() + full.lost();
+    // What found no room at the receiving socket arrived there.
+    let lost = Share { part: both.part.saturating_sub(own.part), of: both.of };
+    // What only certain marks lose is told of the marks.
+    let kept = path.marks.iter().filter(|mark| lost_mark(path, mark).is_none());
+    let of_kept = kept.fold(Share::default(), |sum, mark| sum + mark.counts.lost());
+    if lost.bounds().0 < NOTABLE || (own.part == 0 && of_kept.bounds().0 < NOTABLE) {
+        return None;
+    }
+    let evidence = format!("{}: {} datagrams lost", name(path), in_words(lost));
+    let by_size = format!(
+        "small ({} bytes) {}, full size ({} bytes) {}",
+        path.small_ip_bytes,
+        in_words(small.lost()),
+        path.full_ip_bytes,
+        in_words(full.lost())
+    );
+    // Only where the intervals do not touch does size make a difference.
+    let ((small_low, small_high), (full_low, _)) = (small.lost().bounds(), full.lost().bounds());
+    let by_length = full_low > small_high && full_low > small_low * SIZE_FACTOR;
+    let code = if by_length { "LOSS-LARGE" } else { "LOSS-RANDOM" };
+    Some(numbers(Finding::new(code, format!("{evidence}; {by_size}")), path, lost))
+}
+
+fn order(path: &LossPath) -> Option<Finding> {
+    let (mut small, full) = summed(path);
+    small += full;
+    let share = small.out_of_order();
+    (share.bounds().0 >= NOTABLE * 5.0).then(|| {
+        let evidence = format!(
+            "{}: {} datagrams overtaken by later ones of their own flow",
+            name(path),
+            in_words(share)
+        );
+        numbers(Finding::new("PATH-REORDERS", evidence), path, share)
+    })
+}
+
+fn copies(path: &LossPath) -> Option<Finding> {
+    let (mut small, full) = summed(path);
+    small += full;
+    let share = small.copies();
+    (share.bounds().0 >= NOTABLE).then(|| {
+        let evidence = format!("{}: {} datagrams arrived more than once", name(path), in_words(share));
+        numbers(Finding::new("PATH-DUPLICATES", evidence), path, share)
+    })
+}
+
+/// A mark that fares clearly worse than best effort.
+fn lost_mark(path: &LossPath, mark: &LossMark) -> Option<Finding> {
+    let plain = path.marks.iter().find(|other| (other.dscp, other.ecn) == (0, 0))?;
+    let (own, best) = (mark.counts.lost(), plain.counts.lost());
+    if own.bounds().0 < NOTABLE || own.bounds().0 <= best.bounds().1 {
+        return None;
+    }
+    let evidence = format!(
+        "{}: with {} {} datagrams were lost, with best effort {}",
+        name(path),
+        mark_name(mark.dscp, mark.ecn),
+        in_words(own),
+        in_words(best)
+    );
+    Some(
+        numbers(Finding::new("MARK-DROPPED", evidence), path, own)
+            .with("dscp", mark.dscp)
+            .with("ecn", mark.ecn),
+    )
+}
+
+fn mark_name(dscp: u8, ecn: u8) -> String {
+    let name = match dscp {
+        0 => "best effort (DSCP 0)".to_owned(),
+        26 => "AF31 (DSCP 26)".into(),
+        24 => "CS3 (DSCP 24)".into(),
+        48 => "CS6 (DSCP 48)".into(),
+        other => format!("DSCP {other}"),
+    };
+    match ecn {
+        0 => name,
+        1 => format!("{name} and ECT(1)"),
+        2 => format!("{name} and ECT(0)"),
+        _ => format!("{name} and CE"),
+    }
+}
+
+/// Marks that arrive as something else, most of the time.
+fn changed_marks(path: &LossPath) -> Vec<Finding> {
+    let mut code_points = Vec::new();
+    let mut ecn = None;
+    for mark in &path.marks {
+        let arrived: u64 = mark.arrived.iter().map(|came| came.count).sum();
+        let other: u64 =
+            mark.arrived.iter().filter(|came| came.dscp != mark.dscp).map(|came| came.count).sum();
+        if let Some(most) =
+            mark.arrived.iter().find(|came| came.dscp != mark.dscp).filter(|_| other * 2 > arrived)
+        {
+            code_points.push(format!("{} as DSCP {}", mark_name(mark.dscp, 0), most.dscp));
+        }
+        let cleared: u64 = mark.arrived.iter().filter(|came| came.ecn == 0).map(|came| came.count).sum();
+        if mark.ecn != 0 && cleared * 2 > arrived {
+            ecn = Some(Share { part: cleared, of: arrived });
+        }
+    }
+    code_points.dedup();
+    let mut found = Vec::new();
+    if !code_points.is_empty() {
+        let evidence = format!("{}: marks arrive changed: {}", name(path), code_points.join(", "));
+        let share = Share { part: code_points.len() as u64, of: path.marks.len() as u64 };
+        found.push(numbers(Finding::new("MARK-CHANGED", evidence), path, share));
+    }
+    if let Some(share) = ecn {
+        let evidence = format!(
+            "{}: {} of {} datagrams sent as ECN-capable arrived as not capable",
+            name(path),
+            share.part,
+            share.of
+        );
+        found.push(numbers(Finding::new("ECN-CLEARED", evidence), path, share));
+    }
+    found
+}
+
+fn overflow(path: &LossPath) -> Option<Finding> {
+    (path.overflowed > 0).then(|| {
+        let evidence = format!(
+            "{}: {} datagrams reached the receiving host and found no room in the socket",
+            name(path),
+            path.overflowed
+        );
+        Finding::new("HOST-OVERFLOW", evidence).with_severity(Severity::Warning)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::loss::merge::tests::run;
+    use crate::loss::{MARKS, Packet};
+
+    fn as_sent(packet: &Packet) -> Option<u8> {
+        Some(MARKS[packet.mark].class())
+    }
+
+    fn codes(fate: impl Fn(u64, &Packet) -> Option<u8>) -> Vec<String> {
+        findings(&run(fate)).into_iter().map(|finding| finding.code).collect()
+    }
+
+    /// A number that looks random and is the same in every run.
+    fn mixed(number: u64) -> u64 {
+        (number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33) % 10_000
+    }
+
+    #[test]
+    fn a_clean_path_shows_nothing() {
+        assert_eq!(codes(|_, packet| as_sent(packet)), [""; 0]);
+        // One in ten thousand is within what a sample of this size can show by chance.
+        assert_eq!(codes(|number, packet| as_sent(packet).filter(|_| number != 777)), [""; 0]);
+    }
+
+    #[test]
+    fn random_loss_is_told_with_its_share_and_interval() {
+        let found = findings(&run(|number, packet| as_sent(packet).filter(|_| mixed(number) >= 100)));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].code, "LOSS-RANDOM");
+        let share =
+            found[0].values["part"].as_u64().unwrap() as f64 / found[0].values["of"].as_u64().unwrap() as f64;
+        assert!((0.008..0.012).contains(&share), "{share}");
+        assert!(found[0].evidence.contains("95 % interval"), "{}", found[0].evidence);
+    }
+
+    #[test]
+    fn loss_that_grows_with_length_is_called_so() {
+        let fate =
+            |number: u64, packet: &Packet| as_sent(packet).filter(|_| !packet.full || mixed(number) >= 200);
+        assert_eq!(codes(fate), ["LOSS-LARGE"]);
+    }
+
+    #[test]
+    fn a_dead_flow_and_one_without_large_packets_are_no_random_loss() {
+        assert_eq!(codes(|_, packet| as_sent(packet).filter(|_| packet.flow != 3)), ["FLOW-DEAD"]);
+        assert_eq!(
+            codes(|_, packet| as_sent(packet).filter(|_| packet.flow < 4 || !packet.full)),
+            ["FLOW-MTU"]
+        );
+        // Where no flow carries them, the size is the path's, and the search for its MTU says which.
+        assert_eq!(codes(|_, packet| as_sent(packet).filter(|_| !packet.full)), [""; 0]);
+        assert_eq!(codes(|_, _| None), [""; 0]);
+    }
+
+    #[test]
+    fn marks_that_are_dropped_or_changed_are_named() {
+        assert_eq!(codes(|_, packet| as_sent(packet).filter(|_| packet.mark != 2)), ["MARK-DROPPED"]);
+        let cleared = findings(&run(|_, _| Some(0)));
+        let codes: Vec<&str> = cleared.iter().map(|finding| finding.code.as_str()).collect();
+        assert_eq!(codes, ["MARK-CHANGED", "ECN-CLEARED"]);
+        assert!(cleared[0].evidence.contains("AF31 (DSCP 26) as DSCP 0"), "{}", cleared[0].evidence);
+    }
+}

@@ -1,0 +1,207 @@
+//! Both ends' counts in one: what one sent beside what the other received.
+
+use pathproof_model::{
+    ArrivedMark, Direction, LossCounts, LossEnd, LossFlow, LossMark, LossPath, ReceivedStrand, SentFlow,
+};
+
+use super::schedule::{MARKS, Mark};
+
+/// The paths of a step, from what the client and the server tell. A peer's numbers are held to what was sent: nothing
+/// that arrived more often than that is believed.
+pub fn merge(client: &[LossEnd], server: &[LossEnd]) -> Vec<LossPath> {
+    let mut paths = Vec::new();
+    for (senders, receivers, direction) in [(client, server, Direction::Out), (server, client, Direction::In)]
+    {
+        for sender in senders {
+            let other = receivers
+                .iter()
+                .find(|end| (end.address, end.peer_address) == (sender.peer_address, sender.address));
+            paths.push(path(sender, other, direction));
+        }
+    }
+    paths.sort_by(|a, b| {
+        let key = |p: &LossPath| (p.local_nic.clone(), p.local_address, p.remote_address, p.direction);
+        key(a).cmp(&key(b))
+    });
+    paths
+}
+
+fn path(sender: &LossEnd, receiver: Option<&LossEnd>, direction: Direction) -> LossPath {
+    let outward = direction == Direction::Out;
+    let pick = |own, peer| if outward { own } else { peer };
+    let (local_nic, remote_nic) =
+        if outward { (&sender.nic, &sender.peer_nic) } else { (&sender.peer_nic, &sender.nic) };
+    let strands = receiver.map_or(&[][..], |end| &end.received);
+    let reason = match receiver {
+        None => Some("the receiving end told nothing of this path".to_owned()),
+        Some(_) => sender.reason.clone(),
+    };
+    let flows: Vec<LossFlow> =
+        sender.sent.iter().enumerate().map(|(number, sent)| flow(number, sent, strands)).collect();
+    let marks = (0..MARKS.len()).map(|mark| mark_of(mark, sender, &flows, strands)).collect();
+    LossPath {
+        local_nic: local_nic.clone(),
+        remote_nic: remote_nic.clone(),
+        local_address: pick(sender.address, sender.peer_address),
+        remote_address: pick(sender.peer_address, sender.address),
+        direction,
+        small_ip_bytes: sender.small_ip_bytes,
+        full_ip_bytes: sender.full_ip_bytes,
+        reason,
+        flows,
+        marks,
+        overflowed: receiver.map_or(0, |end| end.overflowed),
+        delay_variation_ns: receiver.and_then(|end| end.delay_variation_ns),
+    }
+}
+
+/// What arrived, beside what was sent.
+fn counts(sent: u64, refused: u64, arrived: Option<LossCounts>) -> LossCounts {
+    let arrived = arrived.unwrap_or_default();
+    let received = arrived.received.min(sent);
+    LossCounts {
+        sent,
+        refused,
+        received,
+        duplicated: arrived.duplicated,
+        reordered: arrived.reordered.min(received),
+        late: arrived.late.min(received),
+    }
+}
+
+fn strand(strands: &[ReceivedStrand], flow: usize, mark: usize) -> Option<&ReceivedStrand> {
+    strands.iter().find(|strand| usize::from(strand.strand) == flow * MARKS.len() + mark)
+}
+
+fn at(numbers: &[u64], mark: usize) -> u64 {
+    numbers.get(mark).copied().unwrap_or(0)
+}
+
+fn flow(number: usize, sent: &SentFlow, strands: &[ReceivedStrand]) -> LossFlow {
+    let mut flow = LossFlow { port: sent.port, answered: sent.answered, ..LossFlow::default() };
+    for mark in 0..MARKS.len() {
+        let arrived = strand(strands, number, mark);
+        flow.small += counts(at(&sent.small, mark), 0, arrived.map(|one| one.small));
+        flow.full += counts(at(&sent.full, mark), at(&sent.refused, mark), arrived.map(|one| one.full));
+    }
+    flow
+}
+
+fn mark_of(mark: usize, sender: &LossEnd, flows: &[LossFlow], strands: &[ReceivedStrand]) -> LossMark {
+    let Mark { dscp, ecn } = MARKS[mark];
+    let mut all = LossMark { dscp, ecn, ..LossMark::default() };
+    for (number, (sent, flow)) in sender.sent.iter().zip(flows).enumerate() {
+        if flow.is_dead() {
+            continue;
+        }
+        let arrived = strand(strands, number, mark);
+        all.counts += counts(at(&sent.small, mark), 0, arrived.map(|one| one.small));
+        if !flow.lacks_full_size() {
+            all.counts += counts(at(&sent.full, mark), at(&sent.refused, mark), arrived.map(|one| one.full));
+        }
+        for (class, count) in arrived.map_or(&[][..], |one| &one.classes) {
+            let came = Mark::of(*class);
+            match all.arrived.iter_mut().find(|known| (known.dscp, known.ecn) == (came.dscp, came.ecn)) {
+                Some(known) => known.count = known.count.saturating_add(*count),
+                None => all.arrived.push(ArrivedMark { dscp: came.dscp, ecn: came.ecn, count: *count }),
+            }
+        }
+    }
+    all.arrived.sort_by_key(|came| (std::cmp::Reverse(came.count), came.dscp, came.ecn));
+    all
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::loss::{Schedule, Tally};
+    use pathproof_api::Tick;
+    use pathproof_model::LossSpec;
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    fn end(own: u8, peer: u8) -> LossEnd {
+        LossEnd {
+            nic: format!("eth{own}"),
+            peer_nic: format!("eth{peer}"),
+            address: ip(own),
+            peer_address: ip(peer),
+            small_ip_bytes: 88,
+            full_ip_bytes: 9000,
+            reason: None,
+            sent: vec![],
+            received: vec![],
+            overflowed: 0,
+            delay_variation_ns: None,
+        }
+    }
+
+    /// Two hosts; what the client sends meets `fate`: the traffic class it arrives with, or `None` where it is lost.
+    pub(crate) fn run(fate: impl Fn(u64, &crate::loss::Packet) -> Option<u8>) -> Vec<LossPath> {
+        let schedule = Schedule::new(&LossSpec::default());
+        let (mut client, mut server) = (end(1, 2), end(2, 1));
+        let mut tally = Tally::new(&schedule);
+        client.sent = vec![
+            SentFlow {
+                answered: true,
+                small: vec![0; 5],
+                full: vec![0; 5],
+                refused: vec![0; 5],
+                port: 1
+            };
+            schedule.flows() as usize
+        ];
+        for number in 0..schedule.total() {
+            let packet = schedule.packet(number);
+            let sent = &mut client.sent[packet.flow as usize];
+            if packet.full {
+                sent.full[packet.mark] += 1
+            } else {
+                sent.small[packet.mark] += 1
+            }
+            if let Some(class) = fate(number, &packet) {
+                tally.on_arrival(packet.strand, packet.seq, Some(class), number, Tick(number + 1000));
+            }
+        }
+        (server.received, server.delay_variation_ns) = tally.ended();
+        merge(&[client], &[server])
+    }
+
+    #[test]
+    fn what_arrives_as_sent_is_whole_in_both_views() {
+        let paths = run(|_, packet| Some(MARKS[packet.mark].class()));
+        assert_eq!(paths.len(), 2);
+        let out = &paths[0];
+        assert_eq!((out.direction, &*out.local_nic, &*out.remote_nic), (Direction::Out, "eth1", "eth2"));
+        assert_eq!((out.flows.len(), out.marks.len()), (8, 5));
+        let small: u64 = out.flows.iter().map(|flow| flow.small.received).sum();
+        let full: u64 = out.flows.iter().map(|flow| flow.full.received).sum();
+        assert_eq!((small, full), (8000, 2000));
+        for mark in &out.marks {
+            assert_eq!((mark.counts.sent, mark.counts.lost().part), (2000, 0));
+            assert_eq!(mark.arrived, [ArrivedMark { dscp: mark.dscp, ecn: mark.ecn, count: 2000 }]);
+        }
+    }
+
+    #[test]
+    fn a_peer_cannot_tell_of_more_than_was_sent() {
+        let mut client = end(1, 2);
+        client.sent = vec![SentFlow { answered: true, small: vec![3], ..SentFlow::default() }];
+        let mut server = end(2, 1);
+        let much = LossCounts { received: 9, reordered: 9, late: 9, ..LossCounts::default() };
+        server.received = vec![ReceivedStrand { small: much, ..ReceivedStrand::default() }];
+        let path = &merge(&[client], &[server])[0];
+        let small = path.flows[0].small;
+        assert_eq!((small.sent, small.received, small.reordered, small.late), (3, 3, 3, 3));
+    }
+
+    #[test]
+    fn a_path_of_which_the_receiver_says_nothing_is_not_lost_but_unknown() {
+        let paths = merge(&[end(1, 2)], &[]);
+        assert!(paths[0].reason.as_ref().unwrap().contains("told nothing"));
+    }
+}

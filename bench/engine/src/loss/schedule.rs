@@ -1,0 +1,165 @@
+//! Which datagram is sent when. Both ends know the rule, so a number is all that needs to cross.
+
+use pathproof_model::LossSpec;
+
+/// A traffic class that datagrams are sent with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Differentiated services code point (RFC 2474).
+    pub dscp: u8,
+    /// Explicit congestion notification (RFC 3168): 0 not capable, 2 ECT(0).
+    pub ecn: u8,
+}
+
+impl Mark {
+    /// The byte in the IP header.
+    pub fn class(self) -> u8 {
+        self.dscp << 2 | self.ecn
+    }
+
+    /// From the byte in the IP header.
+    pub fn of(class: u8) -> Mark {
+        Mark { dscp: class >> 2, ecn: class & 3 }
+    }
+}
+
+/// The marks of a strand in turn: best effort, best effort that is capable of ECN, and the code points that SMB Direct and
+/// RoCE guides use: AF31 (26), CS3 (24), CS6 (48, cluster heartbeats and congestion notification).
+pub const MARKS: [Mark; 5] = [
+    Mark { dscp: 0, ecn: 0 },
+    Mark { dscp: 0, ecn: 2 },
+    Mark { dscp: 26, ecn: 0 },
+    Mark { dscp: 24, ecn: 0 },
+    Mark { dscp: 48, ecn: 0 },
+];
+
+/// Of each strand every so many-th datagram is of full size.
+const FULL_EVERY: u32 = 5;
+
+/// One datagram of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Its flow.
+    pub flow: u32,
+    /// Its mark, as an index into [`MARKS`].
+    pub mark: usize,
+    /// Flow and mark in one number.
+    pub strand: u16,
+    /// Its number within the strand.
+    pub seq: u32,
+    /// Whether it is of full size.
+    pub full: bool,
+}
+
+/// What one direction of one path sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    flows: u32,
+    packets_per_s: u32,
+    total: u64,
+}
+
+impl Schedule {
+    /// Most flows of a path.
+    pub const FLOWS_MAX: u32 = 64;
+    /// Most datagrams of a path and direction.
+    pub const PACKETS_MAX: u64 = 1 << 18;
+
+    /// For a specification, which is bounded here, whoever wrote it.
+    pub fn new(spec: &LossSpec) -> Schedule {
+        let packets_per_s = spec.packets_per_s.clamp(1, 100_000);
+        let total = u128::from(packets_per_s) * u128::from(spec.time_ns) / 1_000_000_000;
+        Schedule {
+            flows: spec.flows.clamp(1, Schedule::FLOWS_MAX),
+            packets_per_s,
+            total: (total as u64).clamp(1, Schedule::PACKETS_MAX),
+        }
+    }
+
+    /// Flows.
+    pub fn flows(&self) -> u32 {
+        self.flows
+    }
+
+    /// Strands: flows times marks.
+    pub fn strands(&self) -> u32 {
+        self.flows * MARKS.len() as u32
+    }
+
+    /// How many datagrams of each strand there can be.
+    pub fn per_strand(&self) -> u64 {
+        self.total.div_ceil(u64::from(self.strands()))
+    }
+
+    /// How many datagrams are due `elapsed_ns` after the start.
+    pub fn due(&self, elapsed_ns: u64) -> u64 {
+        let due = u128::from(self.packets_per_s) * u128::from(elapsed_ns) / 1_000_000_000;
+        (due as u64).saturating_add(1).min(self.total)
+    }
+
+    /// All datagrams of the direction.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// The `number`-th datagram.
+    pub fn packet(&self, number: u64) -> Packet {
+        let strands = u64::from(self.strands());
+        let (strand, seq) = ((number % strands) as u32, (number / strands) as u32);
+        let mark = strand as usize % MARKS.len();
+        Packet {
+            flow: strand / MARKS.len() as u32,
+            mark,
+            strand: strand as u16,
+            seq,
+            // Strands begin at different places, so that full-size datagrams do not come in a burst.
+            full: Schedule::is_full(strand as u16, seq),
+        }
+    }
+
+    /// Whether a datagram of a strand is of full size.
+    pub fn is_full(strand: u16, seq: u32) -> bool {
+        seq.wrapping_add(u32::from(strand)) % FULL_EVERY == FULL_EVERY - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_flow_and_mark_gets_its_share_of_both_sizes_at_the_asked_pace() {
+        let schedule = Schedule::new(&LossSpec { flows: 8, packets_per_s: 2500, time_ns: 4_000_000_000 });
+        assert_eq!((schedule.total(), schedule.strands(), schedule.per_strand()), (10_000, 40, 250));
+        let mut counts = vec![[0u32; 2]; 40];
+        for number in 0..schedule.total() {
+            let packet = schedule.packet(number);
+            assert_eq!(u32::from(packet.strand), packet.flow * 5 + packet.mark as u32);
+            counts[usize::from(packet.strand)][usize::from(packet.full)] += 1;
+        }
+        assert!(counts.iter().all(|count| *count == [200, 50]), "{counts:?}");
+        // No two full-size ones of one flow and mark in a row, and never more than a fifth at once.
+        let window: Vec<bool> = (0..40).map(|number| schedule.packet(number).full).collect();
+        assert_eq!(window.iter().filter(|full| **full).count(), 8);
+        assert_eq!(schedule.due(0), 1);
+        assert_eq!(schedule.due(1_000_000_000), 2501);
+        assert_eq!(schedule.due(u64::MAX), 10_000);
+    }
+
+    #[test]
+    fn no_specification_asks_for_more_than_the_bounds() {
+        let wild = LossSpec { flows: u32::MAX, packets_per_s: u32::MAX, time_ns: u64::MAX };
+        let schedule = Schedule::new(&wild);
+        assert_eq!((schedule.flows(), schedule.total()), (Schedule::FLOWS_MAX, Schedule::PACKETS_MAX));
+        let none = Schedule::new(&LossSpec { flows: 0, packets_per_s: 0, time_ns: 0 });
+        assert_eq!((none.flows(), none.total()), (1, 1));
+    }
+
+    #[test]
+    fn a_mark_is_the_byte_in_the_header() {
+        for class in 0..=255 {
+            assert_eq!(Mark::of(class).class(), class);
+        }
+        assert_eq!(Mark { dscp: 26, ecn: 0 }.class(), 0x68);
+    }
+}

@@ -1,0 +1,228 @@
+//! What a `loss` step measures: what becomes of paced datagrams between two hosts, flow by flow, size by size and mark by
+//! mark. TCP hides most of it and RDMA forgives none.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Direction, Share};
+
+/// Paced datagrams over every NIC pair.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossSpec {
+    /// Different source ports for each NIC pair and direction: what hashes flows to links treats them apart.
+    pub flows: u32,
+    /// Datagrams per second for each NIC pair and direction; one in five is as large as the interfaces allow.
+    pub packets_per_s: u32,
+    /// How long they are sent, in ns.
+    pub time_ns: u64,
+}
+
+impl Default for LossSpec {
+    fn default() -> Self {
+        LossSpec { flows: 8, packets_per_s: 2500, time_ns: 4_000_000_000 }
+    }
+}
+
+/// What was counted of a group of datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LossCounts {
+    /// Put on the wire.
+    pub sent: u64,
+    /// Not taken by the sending interface or refused by a router as too large: neither sent nor lost.
+    pub refused: u64,
+    /// Arrived at least once.
+    pub received: u64,
+    /// Further copies that arrived (RFC 5560).
+    pub duplicated: u64,
+    /// Arrived after one that was sent later in the same flow with the same mark (RFC 4737).
+    pub reordered: u64,
+    /// Took at least 50 ms longer than the fastest on the path.
+    pub late: u64,
+}
+
+impl LossCounts {
+    /// Lost, of those sent.
+    pub fn lost(&self) -> Share {
+        Share { part: self.sent.saturating_sub(self.received), of: self.sent }
+    }
+
+    /// Arrived out of order, of those that arrived.
+    pub fn out_of_order(&self) -> Share {
+        Share { part: self.reordered, of: self.received }
+    }
+
+    /// Copies, against those that arrived.
+    pub fn copies(&self) -> Share {
+        Share { part: self.duplicated, of: self.received }
+    }
+
+    /// Some were sent, and none arrived.
+    pub fn is_dead(&self) -> bool {
+        self.sent > 0 && self.received == 0
+    }
+}
+
+impl std::ops::AddAssign for LossCounts {
+    fn add_assign(&mut self, other: LossCounts) {
+        for (sum, more) in [
+            (&mut self.sent, other.sent),
+            (&mut self.refused, other.refused),
+            (&mut self.received, other.received),
+            (&mut self.duplicated, other.duplicated),
+            (&mut self.reordered, other.reordered),
+            (&mut self.late, other.late),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
+/// One NIC pair in one direction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LossPath {
+    /// NIC of the client.
+    pub local_nic: String,
+    /// NIC of the server.
+    pub remote_nic: String,
+    /// Address of the client.
+    pub local_address: IpAddr,
+    /// Address of the server.
+    pub remote_address: IpAddr,
+    /// `out` from client to server, `in` from server to client.
+    pub direction: Direction,
+    /// Length of the small IP packets.
+    pub small_ip_bytes: u32,
+    /// Length of the full-size ones: what both interfaces allow.
+    pub full_ip_bytes: u32,
+    /// Why nothing was sent, where that is so.
+    pub reason: Option<String>,
+    /// Flow by flow.
+    pub flows: Vec<LossFlow>,
+    /// Mark by mark, over all flows.
+    pub marks: Vec<LossMark>,
+    /// Datagrams that arrived at the host and found no room in the receiving socket: not the path's loss.
+    pub overflowed: u64,
+    /// How much longer than the fastest datagram the median, 99 % and the slowest took, in ns; `null` where fewer than two arrived.
+    pub delay_variation_ns: Option<DelayVariation>,
+}
+
+/// How much longer than the fastest datagrams of a path the others took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DelayVariation {
+    /// Median, in ns.
+    pub p50: u64,
+    /// 99th percentile, in ns.
+    pub p99: u64,
+    /// Slowest, in ns.
+    pub max: u64,
+}
+
+/// One flow of a path: one source port.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LossFlow {
+    /// Source port.
+    pub port: u16,
+    /// Whether the other end answered over this flow before anything was sent.
+    pub answered: bool,
+    /// Small datagrams.
+    pub small: LossCounts,
+    /// Full-size ones.
+    pub full: LossCounts,
+}
+
+impl LossFlow {
+    /// It was silent altogether.
+    pub fn is_dead(&self) -> bool {
+        !self.answered || (self.small.is_dead() && self.full.received == 0)
+    }
+
+    /// Small datagrams pass and full-size ones do not.
+    pub fn lacks_full_size(&self) -> bool {
+        self.small.received > 0 && self.full.received == 0 && self.full.sent + self.full.refused > 0
+    }
+}
+
+/// One traffic class of a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LossMark {
+    /// DSCP as sent (RFC 2474).
+    pub dscp: u8,
+    /// ECN bits as sent (RFC 3168).
+    pub ecn: u8,
+    /// What was counted; full-size datagrams of flows that carry none are left out.
+    pub counts: LossCounts,
+    /// How they arrived, each with its number.
+    pub arrived: Vec<ArrivedMark>,
+}
+
+/// How marks arrived.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArrivedMark {
+    /// DSCP as it arrived.
+    pub dscp: u8,
+    /// ECN bits as they arrived.
+    pub ecn: u8,
+    /// Datagrams.
+    pub count: u64,
+}
+
+/// What one end tells about one address pair: what it sent, and what it received.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LossEnd {
+    /// This end's NIC.
+    pub nic: String,
+    /// The other end's NIC.
+    pub peer_nic: String,
+    /// This end's address.
+    pub address: IpAddr,
+    /// The other end's address.
+    pub peer_address: IpAddr,
+    /// Length of the small packets that this end sends.
+    pub small_ip_bytes: u32,
+    /// Length of its full-size ones.
+    pub full_ip_bytes: u32,
+    /// Why nothing was sent, where that is so.
+    pub reason: Option<String>,
+    /// What it sent, flow by flow.
+    pub sent: Vec<SentFlow>,
+    /// What it received, strand by strand.
+    pub received: Vec<ReceivedStrand>,
+    /// What found no room in its socket, over all pairs of the address.
+    pub overflowed: u64,
+    /// How much the delay of what it received varied.
+    pub delay_variation_ns: Option<DelayVariation>,
+}
+
+/// What an end sent in one flow.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SentFlow {
+    /// Source port.
+    pub port: u16,
+    /// Whether the other end had answered.
+    pub answered: bool,
+    /// Small datagrams by mark.
+    pub small: Vec<u64>,
+    /// Full-size ones by mark.
+    pub full: Vec<u64>,
+    /// Full-size ones by mark that were refused as too large.
+    pub refused: Vec<u64>,
+}
+
+/// What an end received of one strand: one flow, one mark.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ReceivedStrand {
+    /// The strand's number: flow times marks, and the mark.
+    pub strand: u16,
+    /// Small ones; `sent` is the sender's to say.
+    pub small: LossCounts,
+    /// Full-size ones.
+    pub full: LossCounts,
+    /// Traffic classes that they came with, each with its number.
+    pub classes: Vec<(u8, u64)>,
+}

@@ -1,0 +1,148 @@
+//! Paced datagrams: one way, in numbered strands, so that the receiving end can tell what became of each. The sending
+//! socket is a [`ProbeSocket`], so nothing goes to an address that has not consented.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use pathproof_sys::errqueue::{self, Family};
+use socket2::Socket;
+
+use crate::udp::{Outcome, ProbeSocket, bound, socket_error};
+use crate::wire::{self, Datagram, Paced, ProbeKey};
+use crate::{DgramError, headers_bytes};
+
+impl ProbeSocket {
+    /// Sends one paced datagram with the traffic class `class`: an IP packet of exactly `paced.ip_bytes` bytes, made in
+    /// `buffer`.
+    pub fn send_paced(
+        &mut self,
+        paced: Paced,
+        class: u8,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Outcome, DgramError> {
+        let payload = usize::from(paced.ip_bytes).saturating_sub(headers_bytes(self.family()));
+        buffer.resize(payload.max(wire::HEADER_BYTES), 0);
+        wire::write_paced(buffer, self.key(), paced);
+        self.send_with_class(buffer, class)
+    }
+}
+
+/// A paced datagram as it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Where it came from.
+    pub from: SocketAddr,
+    /// What it says of itself.
+    pub paced: Paced,
+    /// The traffic class that it arrived with, where the kernel tells.
+    pub class: Option<u8>,
+}
+
+/// The receiving end for one address: hands out what arrives under the key of the other end's datagrams, and consents to
+/// its challenges.
+#[derive(Debug)]
+pub struct PacedListener {
+    socket: Socket,
+    family: Family,
+    key: ProbeKey,
+    port: u16,
+    overflowed: u32,
+    buffer: Vec<u8>,
+}
+
+impl PacedListener {
+    /// Opens a socket on `local` (and `nic`). `key` is that of the other end.
+    pub fn open(local: IpAddr, nic: Option<&str>, key: ProbeKey) -> Result<PacedListener, DgramError> {
+        let socket = bound(local, nic)?;
+        let family = Family::of(local);
+        let fail = |operation| socket_error(local, nic, operation);
+        errqueue::report_traffic_class(socket.as_fd(), family).map_err(fail("ask for traffic classes"))?;
+        errqueue::report_overflow(socket.as_fd()).map_err(fail("ask for overflows"))?;
+        // What waits here for a processor must not be taken for lost on the way.
+        let _ = socket.set_recv_buffer_size(8 << 20);
+        let address = socket.local_addr().map_err(fail("read the port"))?;
+        let port = address.as_socket().map_or(0, |address| address.port());
+        Ok(PacedListener { socket, family, key, port, overflowed: 0, buffer: vec![0; 65_536] })
+    }
+
+    /// The port that datagrams are to be sent to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Datagrams that this end had no room for.
+    pub fn overflowed(&self) -> u32 {
+        self.overflowed
+    }
+
+    /// The next arrival, without waiting. Challenges are answered on the way.
+    pub fn next_arrival(&mut self) -> Option<Arrival> {
+        // Bounded, so that a flood of something else cannot hold the caller.
+        for _ in 0..1024 {
+            // Errors here are about consents that could not be delivered, which the other end asks for again.
+            let received = errqueue::receive(self.socket.as_fd(), &mut self.buffer).ok().flatten()?;
+            self.overflowed = received.overflowed.unwrap_or(self.overflowed);
+            let data = &self.buffer[..received.bytes];
+            match (wire::read(data, &self.key), received.from) {
+                (Some(Datagram::Challenge(nonce)), Some(from)) => {
+                    let _ = self.socket.send_to(&wire::consent(&self.key, nonce), &from.into());
+                }
+                // Something on the way that changes the length must not pass for an arrival.
+                (Some(Datagram::Paced(paced)), Some(from))
+                    if data.len() + headers_bytes(self.family) == usize::from(paced.ip_bytes) =>
+                {
+                    return Some(Arrival { from, paced, class: received.traffic_class });
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+impl AsFd for PacedListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{Heard, UnprovenSocket, wait_readable};
+
+    fn key() -> ProbeKey {
+        ProbeKey::new(*b"0123456789abcdef0123456789abcdef")
+    }
+
+    #[test]
+    fn what_is_sent_after_consent_arrives_with_its_size_and_class_and_strangers_do_not() {
+        for local in ["127.0.0.1", "::1"] {
+            let local: IpAddr = local.parse().unwrap();
+            let mut listener = PacedListener::open(local, None, key()).unwrap();
+            let to = (local, listener.port()).into();
+            let mut asking = UnprovenSocket::bind(local, None, to, key()).unwrap();
+            asking.challenge().unwrap();
+            assert_eq!(listener.next_arrival(), None, "a challenge is no arrival");
+            wait_readable(&[asking.as_fd()], Duration::from_secs(5)).unwrap();
+            assert_eq!(asking.next_event().unwrap(), Some(Heard::Consent));
+            let mut sender = asking.proven().expect("it consented");
+            let mut buffer = Vec::new();
+            for (seq, ip_bytes, class) in [(0, 88, 0u8), (1, 1500, 0x68 | 2), (2, 9000, 0xc0)] {
+                let paced = Paced { strand: 7, seq, ip_bytes, sent_ns: 5 };
+                assert_eq!(sender.send_paced(paced, class, &mut buffer).unwrap(), Outcome::Sent);
+                let arrival =
+                    listener.next_arrival().unwrap_or_else(|| panic!("{local}: {seq} did not arrive"));
+                assert_eq!((arrival.from.ip(), arrival.paced, arrival.class), (local, paced, Some(class)));
+            }
+            let mut stranger = vec![0; 100];
+            let other = ProbeKey::new([9; 32]);
+            wire::write_paced(&mut stranger, &other, Paced { strand: 7, seq: 3, ip_bytes: 128, sent_ns: 5 });
+            std::net::UdpSocket::bind((local, 0)).unwrap().send_to(&stranger, to).unwrap();
+            assert_eq!(listener.next_arrival(), None);
+            assert_eq!(listener.overflowed(), 0);
+        }
+    }
+}
