@@ -1,0 +1,155 @@
+"""Rows, totals and pages of scripts/truth."""
+
+import json
+import os
+import subprocess
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+
+VERDICTS_SHARE, CAUSES_SHARE = 0.95, 0.90
+
+
+@dataclass
+class Row:
+    """One scenario in one run. What is in a table.json."""
+
+    name: str
+    title: str
+    kind: str
+    told_by: str
+    expected: str
+    causes: list
+    healthy: bool
+    state: str = ""
+    """judged, unproved (the label does not hold here) or skipped."""
+    said: str = ""
+    verdict: bool | None = None
+    cause: bool | None = None
+    """None where the label names none."""
+    cause_code: str | None = None
+    advice: bool | None = None
+    false_fit: bool = False
+    accused: list = field(default_factory=list)
+    why: list = field(default_factory=list)
+    findings: list = field(default_factory=list)
+    verdicts: list = field(default_factory=list)
+    error: str | None = None
+    elapsed_s: float = 0.0
+
+    @classmethod
+    def of(cls, name, scenario):
+        expect = scenario["expect"]
+        outcome = expect["outcome"]
+        expected = outcome if isinstance(outcome, str) else "/".join(outcome)
+        return cls(name, scenario["title"], scenario["kind"], scenario.get("told_by", ""), expected,
+                   expect.get("cause", []), expected == "fit" and "cause" not in expect)
+
+    def judged(self, score, answer, elapsed_s):
+        self.state, self.elapsed_s = "judged", round(elapsed_s, 1)
+        self.said = answer.outcome + (" (busy)" if answer.busy else "")
+        self.verdict, self.cause, self.cause_code, self.advice = score.verdict, score.cause, score.cause_code, score.advice
+        self.false_fit, self.accused = score.false_fit, score.accused
+        self.why = score.why + ([f"accused of {', '.join(score.accused)}"] if score.accused else [])
+        self.findings = [{k: f[k] for k in ("code", "severity", "evidence")} for f in answer.findings]
+        self.verdicts, self.error = answer.failed, answer.error
+
+    def right(self):
+        return self.state == "judged" and self.verdict and self.cause is not False and not self.accused
+
+    def cells(self):
+        """expected, said, verdict, cause, advice, false findings."""
+        if self.state != "judged":
+            return [self.expected, self.state, "-", "-", "-", "-"]
+        word = {True: "yes", False: "NO", None: "-"}
+        return [self.expected, self.said, "FALSE FIT" if self.false_fit else word[self.verdict],
+                self.cause_code if self.cause else word[self.cause], word[self.advice], ", ".join(self.accused) or "-"]
+
+    def line(self):
+        expected, said, verdict, cause, advice, accused = self.cells()
+        text = f"{self.name:34} {expected:16.16} {said:18.18} verdict {verdict:9} cause {cause:20} advice {advice:4} false {accused}"
+        text += f"  ({self.elapsed_s:.0f} s)" if self.elapsed_s else ""
+        return text + "".join(f"\n    {reason}" for reason in self.why)
+
+
+class Total:
+    """What a whole run comes to."""
+
+    def __init__(self, rows):
+        self.judged = [row for row in rows if row.state == "judged"]
+        self.verdicts = sum(row.verdict for row in self.judged)
+        with_cause = [row for row in self.judged if row.cause is not None]
+        self.causes, self.causes_of = sum(row.cause for row in with_cause), len(with_cause)
+        with_advice = [row for row in self.judged if row.advice is not None]
+        self.advice, self.advice_of = sum(row.advice for row in with_advice), len(with_advice)
+        self.false_fits = [row.name for row in self.judged if row.false_fit]
+        self.accused = [row.name for row in self.judged if row.healthy and row.accused]
+        self.false_findings = [row.name for row in self.judged if not row.healthy and row.accused]
+        self.states = Counter(row.state for row in rows)
+
+    def holds(self):
+        """Whether all of it was counted, and every threshold is kept."""
+        return (self.states["unproved"] == 0 and bool(self.judged) and not self.false_fits and not self.accused
+                and self.verdicts >= VERDICTS_SHARE * len(self.judged) and self.causes >= CAUSES_SHARE * self.causes_of)
+
+    def text(self):
+        def share(part, whole):
+            return f"{part} of {whole} ({100 * part / whole:.0f} %)" if whole else "none"
+
+        def names(which):
+            return f": {', '.join(which)}" if which else ""
+
+        healthy = [row for row in self.judged if row.healthy]
+        unproved, skipped = self.states["unproved"], self.states["skipped"]
+        return "\n".join([
+            f"scenarios     {len(self.judged)} judged ({len(healthy)} healthy), {unproved} whose label did not hold, {skipped} skipped",
+            f"verdicts      {share(self.verdicts, len(self.judged))}, at least 95 %",
+            f"  healthy     {share(sum(row.verdict for row in healthy), len(healthy))}",
+            f"  faulty      {share(self.verdicts - sum(row.verdict for row in healthy), len(self.judged) - len(healthy))}",
+            f"causes        {share(self.causes, self.causes_of)}, at least 90 %",
+            f"advice        {share(self.advice, self.advice_of)}",
+            f"false fits    {len(self.false_fits)}, none allowed{names(self.false_fits)}",
+            f"accusations   {len(self.accused)} healthy accused, none allowed{names(self.accused)}",
+            f"wrong causes  {len(self.false_findings)} faults with a finding that is not true{names(self.false_findings)}",
+            "right" if self.holds() else "NOT RIGHT ENOUGH",
+        ])
+
+
+def kept(directory, rows):
+    """The rows of a table that stands there already, but for those that were run now."""
+    try:
+        before = [Row(**record) for record in json.loads((directory / "table.json").read_text())]
+    except (OSError, ValueError, TypeError):
+        return []
+    now = {row.name for row in rows}
+    return [row for row in before if row.name not in now]
+
+
+def write(directory, rows, binary=None):
+    """table.json, and with a binary README.md; scenarios that were not run now keep the row that they have."""
+    rows = sorted(rows + kept(directory, rows), key=lambda row: row.name)
+    (directory / "table.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    if binary:
+        (directory / "README.md").write_text(page(rows, binary))
+
+
+def page(rows, binary):
+    """A table as a Markdown page."""
+    version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    digest = subprocess.run(["sha256sum", binary], capture_output=True, text=True, check=False).stdout[:16]
+    lines = ["# How often pathproof is right", "",
+             f"`scripts/truth --all` on {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}: {version} (sha256 {digest}), "
+             f"Linux {os.uname().release}, {os.cpu_count()} CPUs, load average {os.getloadavg()[2]:.1f} over the last fifteen minutes.", "",
+             "```", Total(rows).text(), "```", "",
+             "| scenario | about | expected | said | verdict | cause | advice | false findings |", "|---|---|---|---|---|---|---|---|"]
+    lines += [f"| {row.name} | {row.title} | " + " | ".join(row.cells()) + " |" for row in rows]
+    missing = [row for row in rows if row.state == "judged" and not row.right()]
+    lines += ["", "## What would tell", "", "Scenarios that are not right, by the evidence that would make them so.", ""]
+    for evidence in sorted({row.told_by for row in missing}):
+        lines += [f"**{evidence or 'nothing more: healthy'}**", ""]
+        lines += [f"- {row.name}: {'; '.join(row.why)}" for row in missing if row.told_by == evidence]
+        lines.append("")
+    left = [row for row in rows if row.state != "judged"]
+    if left:
+        lines += ["## Not counted", ""] + [f"- {row.name}: {row.state}: {'; '.join(row.why)}" for row in left]
+    return "\n".join(lines).rstrip() + "\n"
