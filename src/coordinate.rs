@@ -1,11 +1,10 @@
 //! The client's run: reach the peer, take it through the plan step by step, keep the document current.
 
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail};
+use crossbeam_channel::unbounded;
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{
@@ -22,7 +21,7 @@ use crate::budget::{Budget, out_of_time};
 use crate::channels::Way;
 use crate::clock::RealClock;
 use crate::dial::{self, CONNECT};
-use crate::interrupt;
+use crate::interrupt::{self, Interrupt};
 use crate::offers;
 use crate::registry::{Registry, TRANSPORTS};
 use crate::secure::{self, Access, Refusal, SecureError};
@@ -83,7 +82,7 @@ pub fn run(
     budget: &Budget,
     observed: Observed,
     registry: &Registry,
-    interrupt: &Arc<AtomicBool>,
+    interrupt: &Interrupt,
     observer: &mut dyn Observer,
 ) -> ResultDoc {
     let mut doc = empty_document(Some(plan.clone()), Some(target.label.clone()));
@@ -92,7 +91,7 @@ pub fn run(
     doc.budget_ns = budget.length_ns();
     let ended = conduct(plan, target, budget, &mut doc, registry, interrupt, observer);
     // Whatever an interruption met first, the document says which signal it was.
-    let signalled = interrupt.load(Ordering::Acquire);
+    let signalled = interrupt.is_raised();
     let why =
         ended.err().map(|why| if signalled && why.kind.is_interruption() { interrupt::error() } else { why });
     // A clock that ran down is not an error of the run: what it cut is named, and the rest stands.
@@ -111,7 +110,7 @@ fn conduct(
     budget: &Budget,
     doc: &mut ResultDoc,
     registry: &Registry,
-    interrupt: &Arc<AtomicBool>,
+    interrupt: &Interrupt,
     observer: &mut dyn Observer,
 ) -> Result<(), StepError> {
     steps::check_size(plan)?;
@@ -170,13 +169,13 @@ fn conduct(
 
 /// Connects, trying every address of the name, and completes the key handshake. A server whose door is crowded is asked again
 /// as long as one may be dialled.
-fn open(target: &Target, budget: &Budget, interrupt: &Arc<AtomicBool>) -> Result<Session<Client>, StepError> {
+fn open(target: &Target, budget: &Budget, interrupt: &Interrupt) -> Result<Session<Client>, StepError> {
     let until = Instant::now() + budget.within(CONNECT);
     let link = loop {
         match knock(target, budget, interrupt)? {
             Ok(link) => break link,
             Err(SecureError::Crowded) if Instant::now() + CROWDED < until => {
-                interrupt::unless(interrupt, CROWDED * 2, || std::thread::sleep(CROWDED))?;
+                interrupt.pause(CROWDED)?;
             }
             Err(why) => return Err(not_let_in(target, &why)),
         }
@@ -191,7 +190,7 @@ fn open(target: &Target, budget: &Budget, interrupt: &Arc<AtomicBool>) -> Result
 fn knock(
     target: &Target,
     budget: &Budget,
-    interrupt: &Arc<AtomicBool>,
+    interrupt: &Interrupt,
 ) -> Result<Result<Link, SecureError>, StepError> {
     let Target { host, port, .. } = target;
     let (name, at, access, flag) = (host.clone(), *port, target.access.clone(), interrupt.clone());
@@ -223,7 +222,7 @@ fn not_let_in(Target { host, port, .. }: &Target, why: &SecureError) -> StepErro
 /// How the client comes back to its session when the path of the control connection dies: over the other ways
 /// between the hosts, then over the first one again, until the session's patience is spent.
 fn way_back(facts: &SessionFacts, access: &Access) -> Revival {
-    let (found, fresh) = mpsc::channel();
+    let (found, fresh) = unbounded();
     let (ways, first, token, access) = (facts.other_ways(), facts.peer, facts.resume_token(), access.clone());
     let dial = move |seen: u32| {
         let (ways, token, access, found) = (ways.clone(), token.clone(), access.clone(), found.clone());
@@ -514,7 +513,7 @@ impl Turns<'_> {
             if self.pending.is_none() && !(wanted && matches!(answer, Answer::Nothing)) {
                 break None;
             }
-            match self.session.event(until) {
+            match self.session.event_though_interrupted(until.min(deadline)) {
                 // Each piece shows that the peer is there, and that the next one is worth waiting for.
                 Some(ClientEvent::Piece) => {
                     let now = self.session.clock.now();
@@ -545,7 +544,6 @@ impl Turns<'_> {
                     let words = "the peer was silent after the data path was lost; check that it runs, and the link to it";
                     break Some(error(ErrorKind::PeerLost, words));
                 }
-                None if self.session.clock.now() < deadline => std::thread::sleep(Duration::from_millis(1)),
                 None => break Some(error(ErrorKind::Timeout, "the peer did not end the step in time")),
             }
         };
@@ -651,6 +649,8 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::secure::Key;
     use crate::serve::{Listening, Settings};

@@ -4,14 +4,13 @@
 //! Neither is an answer. A refusal is one, and so is silence for the whole time allowed: those end the search.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pathproof_model::{ErrorKind, StepError};
 use pathproof_sys::socket::may_pass;
 
 use crate::channels::Way;
-use crate::interrupt;
+use crate::interrupt::Interrupt;
 use crate::secure::{Access, SecureError};
 
 /// How long an address may take to answer, all attempts together.
@@ -30,7 +29,7 @@ pub fn reach(
     port: u16,
     access: &Access,
     patience: Duration,
-    interrupt: &AtomicBool,
+    interrupt: &Interrupt,
 ) -> Result<TcpStream, StepError> {
     let addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
@@ -72,10 +71,7 @@ pub fn reach(
         if again.is_empty() || within.is_zero() {
             return Err(last);
         }
-        if interrupt.load(Ordering::Relaxed) {
-            return Err(interrupt::error());
-        }
-        std::thread::sleep(PAUSE.min(within));
+        interrupt.pause(PAUSE.min(within))?;
         left = again;
     }
 }

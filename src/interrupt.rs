@@ -2,11 +2,13 @@
 //!
 //! SIGHUP (the terminal is gone) is treated like SIGTERM, unless `nohup` said that it does not matter.
 
+use std::convert::Infallible;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded, never, select};
 use pathproof_model::{ErrorKind, StepError};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -15,11 +17,44 @@ use signal_hook::iterator::Signals;
 /// group, and a terminal's driver may do likewise.
 const SAME: Duration = Duration::from_secs(1);
 
-/// How often work that cannot be interrupted is looked after.
-const LOOK: Duration = Duration::from_millis(20);
-
 /// The first signal that came.
 static FIRST: AtomicI32 = AtomicI32::new(0);
+
+/// The user's wish to stop. It is news that can be waited for beside other news, and a flag that can be looked at: nothing is ever
+/// sent on the channel, and its sender is dropped when the wish is there.
+#[derive(Clone, Debug)]
+pub struct Interrupt(Receiver<Infallible>);
+
+impl Interrupt {
+    /// One that never comes.
+    pub fn never() -> Interrupt {
+        Interrupt(never())
+    }
+
+    /// One that comes when the sender is dropped.
+    pub fn pair() -> (Sender<Infallible>, Interrupt) {
+        let (raise, raised) = bounded(0);
+        (raise, Interrupt(raised))
+    }
+
+    /// Whether it has come.
+    pub fn is_raised(&self) -> bool {
+        self.0.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
+    /// Wakes whoever waits with `select` when it comes, and from then on at once.
+    pub fn watch<'a>(&'a self, select: &mut Select<'a>) {
+        select.recv(&self.0);
+    }
+
+    /// Waits so long, or until it comes, which is an error.
+    pub fn pause(&self, length: Duration) -> Result<(), StepError> {
+        match self.0.recv_timeout(length) {
+            Err(crossbeam_channel::RecvTimeoutError::Timeout) => Ok(()),
+            _ => Err(error()),
+        }
+    }
+}
 
 /// Exit code after a signal, as shells expect it: 130 for Ctrl-C, 143 for all others.
 fn code(signal: i32) -> u8 {
@@ -63,23 +98,23 @@ pub fn ends_at_once() -> io::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(watch).map(drop)
 }
 
-/// A flag that the first signal sets; the same one for whoever asks.
-pub fn flag() -> io::Result<Arc<AtomicBool>> {
-    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    if let Some(flag) = FLAG.get() {
-        return Ok(flag.clone());
+/// What the first signal raises; the same one for whoever asks.
+pub fn by_signals() -> io::Result<Interrupt> {
+    static INTERRUPT: OnceLock<Interrupt> = OnceLock::new();
+    if let Some(interrupt) = INTERRUPT.get() {
+        return Ok(interrupt.clone());
     }
-    let flag = Arc::new(AtomicBool::new(false));
+    let (raise, interrupt) = Interrupt::pair();
     let mut signals = signals()?;
-    let raised = flag.clone();
     let watch = move || {
+        let mut raise = Some(raise);
         let mut first: Option<Instant> = None;
         for signal in signals.forever() {
             match first {
                 None => {
                     first = Some(Instant::now());
                     FIRST.store(signal, Ordering::Release);
-                    raised.store(true, Ordering::Release);
+                    drop(raise.take());
                 }
                 Some(at) if at.elapsed() < SAME => {}
                 Some(_) => {
@@ -90,7 +125,7 @@ pub fn flag() -> io::Result<Arc<AtomicBool>> {
         }
     };
     std::thread::Builder::new().name("signals".into()).spawn(watch)?;
-    Ok(FLAG.get_or_init(|| flag).clone())
+    Ok(INTERRUPT.get_or_init(|| interrupt).clone())
 }
 
 /// Whether a signal was ignored when this process began.
@@ -104,33 +139,55 @@ fn is_ignored(signal: i32) -> bool {
 /// What `work` comes to, unless a signal comes first or it takes longer than `within`; the work then goes on in vain, on a thread of its own. For what
 /// the system does not let anybody interrupt, such as asking for the addresses of a name.
 pub fn unless<T: Send + 'static>(
-    flag: &AtomicBool,
+    interrupt: &Interrupt,
     within: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StepError> {
-    let (done, result) = mpsc::channel();
-    let began = Instant::now();
+    let (done, result) = bounded(1);
     let spawned = std::thread::Builder::new().name("waiting".into()).spawn(move || drop(done.send(work())));
     if let Err(error) = spawned {
         let message = format!("no thread can be started: {error}; raise the limit (ulimit -u)");
         return Err(StepError { kind: ErrorKind::Resource, message });
     }
-    loop {
-        match result.recv_timeout(LOOK) {
+    // A wait without a limit is longer than any moment that the system's clock can name.
+    let late = if within == Duration::MAX { never() } else { crossbeam_channel::after(within) };
+    let timeout = "there was no connection before the time of the run was up; check the name server, the address and the \
+                   route";
+    let (kind, message) = select! {
+        recv(result) -> value => match value {
             Ok(value) => return Ok(value),
-            Err(_) if flag.load(Ordering::Acquire) => return Err(error()),
-            Err(mpsc::RecvTimeoutError::Timeout) if began.elapsed() < within => {}
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                let message =
-                    "there was no connection before the time of the run was up; check the name server, the \
-                               address and the route"
-                        .into();
-                return Err(StepError { kind: ErrorKind::Timeout, message });
-            }
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                let message = "an internal thread ended early; this is a fault of pathproof".into();
-                return Err(StepError { kind: ErrorKind::System, message });
-            }
-        }
+            Err(_) => (ErrorKind::System, "an internal thread ended early; this is a fault of pathproof"),
+        },
+        recv(interrupt.0) -> _ => return Err(error()),
+        recv(late) -> _ => (ErrorKind::Timeout, timeout),
+    };
+    Err(StepError { kind, message: message.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_to_stop_is_seen_by_all_and_ends_every_wait() {
+        let (raise, interrupt) = Interrupt::pair();
+        let other = interrupt.clone();
+        assert!(!interrupt.is_raised() && !other.is_raised());
+        assert!(interrupt.pause(Duration::ZERO).is_ok());
+        drop(raise);
+        assert!(interrupt.is_raised() && other.is_raised());
+        assert!(other.pause(Duration::from_secs(3600)).is_err());
+        let (_hold, held) = bounded::<()>(0);
+        let waited = unless(&interrupt, Duration::MAX, move || held.recv());
+        assert!(waited.is_err_and(|error| error.kind.is_interruption()));
+        assert!(!Interrupt::never().is_raised());
+    }
+
+    #[test]
+    fn work_that_takes_too_long_is_left() {
+        let (_hold, held) = bounded::<()>(0);
+        let waited = unless(&Interrupt::never(), Duration::from_millis(1), move || held.recv());
+        assert!(waited.is_err_and(|error| error.kind == ErrorKind::Timeout));
+        assert_eq!(unless(&Interrupt::never(), Duration::MAX, || 7).ok(), Some(7));
     }
 }

@@ -16,10 +16,11 @@ mod memory;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crossbeam_channel::{Sender, unbounded};
 use pathproof_api::{Clock, Offer, Tick};
 use pathproof_engine::control::{Accept, Go, Patience, Ready, Resume, Server, ServerEvent};
 use pathproof_model::environment::Observed;
@@ -28,6 +29,7 @@ use snow::StatelessTransportState;
 
 use crate::clock::RealClock;
 use crate::coordinate::{hex, tool};
+use crate::interrupt::Interrupt;
 use crate::offers;
 use crate::registry::Registry;
 use crate::secure::{self, Access, is_loopback, random_bytes};
@@ -74,13 +76,11 @@ struct Shared {
     /// Connections with a client thread: those served, and those that are greeting.
     inside: Arc<AtomicU32>,
     /// Sessions that a client may come back to, by token.
-    returns: Mutex<BTreeMap<String, mpsc::Sender<Result<Fresh, String>>>>,
-    /// Never set by anything today but kept apart from the client's flag: a server ends by signal.
-    interrupt: Arc<AtomicBool>,
+    returns: Mutex<BTreeMap<String, Sender<Result<Fresh, String>>>>,
 }
 
 impl Shared {
-    fn returns(&self) -> MutexGuard<'_, BTreeMap<String, mpsc::Sender<Result<Fresh, String>>>> {
+    fn returns(&self) -> MutexGuard<'_, BTreeMap<String, Sender<Result<Fresh, String>>>> {
         // Nothing under this lock can be left half done, so a panic elsewhere does not spoil it.
         self.returns.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -124,7 +124,6 @@ impl Listening {
             clients: Arc::default(),
             inside: Arc::default(),
             returns: Mutex::default(),
-            interrupt: Arc::new(AtomicBool::new(false)),
         };
         Listening { listeners, shared: Arc::new(shared) }
     }
@@ -156,7 +155,8 @@ fn converse(stream: TcpStream, cipher: StatelessTransportState, from: SocketAddr
     };
     let clock = shared.settings.clock.clone();
     let machine = Server::new(clock.now(), Patience::default());
-    serve_client(Session::new(machine, clock, link, shared.interrupt.clone()), from, shared);
+    // A server ends by signal at once, so there is nothing to interrupt.
+    serve_client(Session::new(machine, clock, link, Interrupt::never()), from, shared);
     pathproof_sys::process::release_heap();
 }
 
@@ -246,7 +246,7 @@ impl Drop for Expected<'_> {
 
 /// From here on the client may come back to `session` when the path of its connection dies.
 fn expect_back<'a>(session: &mut Session<Server>, token: String, shared: &'a Shared) -> Expected<'a> {
-    let (found, fresh) = mpsc::channel();
+    let (found, fresh) = unbounded();
     shared.returns().insert(token.clone(), found);
     session.survive(Revival { fresh, dial: None, patience: AWAY });
     Expected(shared, token)

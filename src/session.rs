@@ -8,10 +8,9 @@ mod link;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crossbeam_channel::{Select, TryRecvError};
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{
     Client, ClientEvent, Input, Journal, Message, Output, Server, ServerEvent, StepMessage, encode_frame,
@@ -19,12 +18,8 @@ use pathproof_engine::control::{
 use pathproof_model::{ErrorKind, StepError};
 
 use crate::clock::RealClock;
+use crate::interrupt::Interrupt;
 pub use link::{Dial, Fresh, Heard, Link, Loss, Revival};
-
-/// How long one look at the interrupt flag may be apart from the next.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long one look for another connection may be apart from the next.
-const LOST_LOOK: Duration = Duration::from_millis(20);
 
 /// Messages that are still taken in when the time is up: as many as may have come before, in the inbox of a connection. Who goes
 /// on talking does not stop the clock.
@@ -81,12 +76,12 @@ pub struct Session<M: Machine> {
     ended: bool,
     timer: Option<Tick>,
     events: VecDeque<M::Event>,
-    interrupt: Arc<AtomicBool>,
+    interrupt: Interrupt,
 }
 
 impl<M: Machine> Session<M> {
     /// A session that begins on `link`. `interrupt` is the user's wish to stop.
-    pub fn new(machine: M, clock: RealClock, link: Link, interrupt: Arc<AtomicBool>) -> Session<M> {
+    pub fn new(machine: M, clock: RealClock, link: Link, interrupt: Interrupt) -> Session<M> {
         Session {
             machine,
             clock,
@@ -130,7 +125,7 @@ impl<M: Machine> Session<M> {
 
     /// Whether the user wants to stop.
     pub fn interrupted(&self) -> bool {
-        self.interrupt.load(Ordering::Relaxed)
+        self.interrupt.is_raised()
     }
 
     /// Does what the machine wants done: sends, arms, and collects its events.
@@ -188,10 +183,11 @@ impl<M: Machine> Session<M> {
         let why = match (revival.fresh.try_recv(), &self.lost) {
             (Ok(Ok(fresh)), _) => return self.adopt(fresh),
             (Ok(Err(why)), _) => why,
-            (Err(_), Some((since, _))) if self.clock.now().since(*since) >= revival.patience => {
-                "no other way to the peer was found".into()
+            (Err(TryRecvError::Empty), Some((since, _))) if self.clock.now() < *since + revival.patience => {
+                return;
             }
-            (Err(_), _) => return,
+            (Err(_), Some(_)) => "no other way to the peer was found".into(),
+            (Err(_), None) => return,
         };
         let how = self.lost.take().map_or(String::new(), |(_, loss)| loss.how + ", and ");
         self.revival = None;
@@ -254,6 +250,15 @@ impl<M: Machine> Session<M> {
 
     /// The next event, or `None` at `until`, at the session's deadline, or when the user interrupts.
     pub fn event(&mut self, until: Tick) -> Option<M::Event> {
+        self.next(until, true)
+    }
+
+    /// The same, whatever the user wants: for what is owed to one who has interrupted.
+    pub fn event_though_interrupted(&mut self, until: Tick) -> Option<M::Event> {
+        self.next(until, false)
+    }
+
+    fn next(&mut self, until: Tick, interruptible: bool) -> Option<M::Event> {
         let until = until.min(self.deadline);
         let mut late = 0;
         loop {
@@ -266,38 +271,52 @@ impl<M: Machine> Session<M> {
             }
             self.look_for_another();
             let now = self.clock.now();
-            if now >= until || self.interrupted() {
-                // Something may have arrived already; it is not to be lost behind a deadline.
-                late += 1;
-                match (late <= LATE_MAX).then(|| self.hear(Duration::ZERO)).flatten() {
-                    Some(heard) => {
-                        self.take(heard);
-                        continue;
-                    }
-                    None => return None,
-                }
-            }
-            if let Some(at) = self.timer.filter(|at| now >= *at) {
-                debug_assert!(now >= at);
+            if self.timer.is_some_and(|at| now >= at) {
                 self.timer = None;
                 self.machine.handle(now, Input::Timer);
                 continue;
             }
-            let wake = self.timer.map_or(until, |at| at.min(until));
-            let wait = wake.since(now).min(LOOK);
-            if let Some(heard) = self.hear(wait) {
+            if let Some(heard) = self.hear() {
                 self.take(heard);
+                // Something may have arrived already; it is not to be lost behind a deadline.
+                let over = now >= until || (interruptible && self.interrupted());
+                late += u32::from(over);
+                if late <= LATE_MAX {
+                    continue;
+                }
+                return None;
             }
+            if now >= until || (interruptible && self.interrupted()) {
+                return None;
+            }
+            let mut select = Select::new();
+            self.watch_connection(&mut select);
+            if interruptible {
+                self.interrupt.watch(&mut select);
+            }
+            let _ = select.ready_timeout(until.min(self.due()).since(now));
         }
     }
 
-    /// What comes within `wait`. A lost connection says nothing more.
-    fn hear(&self, wait: Duration) -> Option<Heard> {
-        if self.lost.is_some() {
-            std::thread::sleep(wait.min(LOST_LOOK));
-            return None;
+    /// What has come, if anything has. A lost connection says nothing more.
+    fn hear(&self) -> Option<Heard> {
+        if self.lost.is_some() { None } else { self.link.hear(Duration::ZERO) }
+    }
+
+    /// What wakes a wait for the other end: the connection, or the next one where it is lost.
+    fn watch_connection<'a>(&'a self, select: &mut Select<'a>) {
+        match (&self.lost, &self.revival) {
+            _ if self.ended => {}
+            (None, _) => self.link.watch(select),
+            (Some(_), Some(revival)) => _ = select.recv(&revival.fresh),
+            (Some(_), None) => {}
         }
-        self.link.hear(wait)
+    }
+
+    /// When something is to be done though nothing comes.
+    fn due(&self) -> Tick {
+        let hope = self.lost.as_ref().zip(self.revival.as_ref()).map(|((since, _), r)| *since + r.patience);
+        self.timer.into_iter().chain(hope).fold(self.deadline, Tick::min)
     }
 
     /// Sends what the machine has left to send, without waiting for anything.
@@ -310,7 +329,7 @@ impl<M: Machine> Session<M> {
         self.carry_out();
         for _ in 0..LATE_MAX {
             let room = !self.ended && self.events.len() < EVENTS_MAX;
-            let Some(heard) = room.then(|| self.hear(Duration::ZERO)).flatten() else { break };
+            let Some(heard) = room.then(|| self.hear()).flatten() else { break };
             self.take(heard);
             self.carry_out();
         }
@@ -350,6 +369,10 @@ pub trait Channel {
     fn fail(&mut self, error: &StepError);
     /// Waits for something until `until`.
     fn receive(&mut self, until: Tick) -> Received;
+    /// Wakes whoever waits with `select` when [`Channel::receive`] may have something to tell.
+    fn watch<'a>(&'a self, select: &mut Select<'a>);
+    /// When it is to be asked though nothing has come.
+    fn due(&self) -> Tick;
     /// Whether going on is of no use: the other end has ended the step or is lost, the user wants to stop, or the time is
     /// up. Takes nothing away and waits for nothing.
     fn is_over(&mut self) -> bool;
@@ -385,6 +408,13 @@ impl Channel for Session<Client> {
             None if self.is_late() => Received::OutOfTime,
             None => Received::Nothing,
         }
+    }
+    fn watch<'a>(&'a self, select: &mut Select<'a>) {
+        self.watch_connection(select);
+        self.interrupt.watch(select);
+    }
+    fn due(&self) -> Tick {
+        Session::due(self)
     }
     fn is_over(&mut self) -> bool {
         let over = self.has(|event| matches!(event, ClientEvent::PeerFailed(_) | ClientEvent::Over(_)));
@@ -424,6 +454,13 @@ impl Channel for Session<Server> {
             None if self.is_late() => Received::OutOfTime,
             None => Received::Nothing,
         }
+    }
+    fn watch<'a>(&'a self, select: &mut Select<'a>) {
+        self.watch_connection(select);
+        self.interrupt.watch(select);
+    }
+    fn due(&self) -> Tick {
+        Session::due(self)
     }
     fn is_over(&mut self) -> bool {
         let over = |event: &ServerEvent| !matches!(event, ServerEvent::Step(_));

@@ -156,7 +156,7 @@ fn of_peer(args: &ChannelsArgs, question: &Question, clock: &RealClock) -> Resul
     let observed = host::observe();
     check_names(question, &crate::channels::local_nics(&observed.environment, false))?;
     let plan = Plan { command: "channels".into(), steps: vec![StepSpec::Facts], ..Plan::default() };
-    let interrupted = interrupt::flag().context("cannot watch for Ctrl-C")?;
+    let interrupted = interrupt::by_signals().context("cannot watch for Ctrl-C")?;
     let mut observers = Observers::default();
     let budget = Budget::new(clock.clone(), None);
     let registry = Registry::new(clock);

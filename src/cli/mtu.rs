@@ -1,7 +1,5 @@
 //! `pathproof mtu`: the exact path MTU on its own, with an agent at the peer or without.
 
-use std::sync::atomic::Ordering;
-
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use pathproof_engine::mtu as engine;
@@ -56,12 +54,12 @@ pub fn run(args: MtuArgs, clock: &RealClock) -> Result<u8> {
             bail!("--agentless needs a HOST to send echo requests to")
         };
         let client = ClientRun::resolve(&args.client, clock)?;
-        let flag = interrupt::flag().context("cannot watch for Ctrl-C")?;
+        let interrupt = interrupt::by_signals().context("cannot watch for Ctrl-C")?;
         let observed = host::observe();
         precheck::check(&plan(client.seed), &Registry::new(clock), &observed.environment)?;
         let mut doc = coordinate::empty_document(Some(plan(client.seed)), Some(peer.text.clone()));
         doc.findings = observed.findings;
-        let interrupted = || flag.load(Ordering::Relaxed);
+        let interrupted = || interrupt.is_raised();
         match steps::agentless_mtu(&peer.host, &spec, &observed.environment, client.seed, clock, &interrupted)
         {
             Ok(step) => {

@@ -120,7 +120,7 @@ impl ClientRun {
 
     /// Runs the plan, judges, prints the report, and returns the exit code.
     pub fn run(self, plan: &Plan) -> Result<u8> {
-        let interrupted = interrupt::flag().context("cannot watch for Ctrl-C")?;
+        let interrupted = interrupt::by_signals().context("cannot watch for Ctrl-C")?;
         let registry = Registry::new(&self.clock);
         let observed = host::observe();
         precheck::check(plan, &registry, &observed.environment)?;

@@ -113,7 +113,7 @@ pub fn run(args: SmbArgs) -> Result<u8> {
 /// its `error`; only what was typed wrong is an error of this function.
 pub fn document(command: &str, host: &str, how: &AskArgs) -> Result<ResultDoc> {
     let credentials = credentials(how)?;
-    let interrupted = interrupt::flag().context("cannot watch for Ctrl-C")?;
+    let interrupted = interrupt::by_signals().context("cannot watch for Ctrl-C")?;
     let observed = crate::host::observe();
     let local_rdma = observed.environment.rdma.iter().any(|device| device.netdev.is_some());
     let plan = Plan { command: command.into(), ..Plan::default() };

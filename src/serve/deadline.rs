@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crossbeam_channel::Select;
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{ErrorKind, StepError};
@@ -65,6 +66,14 @@ impl Channel for Timed<'_> {
         up()
     }
 
+    fn watch<'a>(&'a self, select: &mut Select<'a>) {
+        self.channel.watch(select);
+    }
+
+    fn due(&self) -> Tick {
+        self.channel.due().min(self.deadline)
+    }
+
     fn is_over(&mut self) -> bool {
         self.clock.now() >= self.deadline || self.channel.is_over()
     }
@@ -94,6 +103,10 @@ mod tests {
         fn fail(&mut self, _: &StepError) {}
         fn receive(&mut self, _: Tick) -> Received {
             Received::Message(StepMessage::Ping(0))
+        }
+        fn watch<'a>(&'a self, _: &mut Select<'a>) {}
+        fn due(&self) -> Tick {
+            Tick(0)
         }
         fn is_over(&mut self) -> bool {
             false

@@ -7,10 +7,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, bounded, never};
 use pathproof_engine::control::{FRAME_BYTES_MAX, FrameDecoder, HELLO_BYTES_MAX, Message};
 use pathproof_model::ErrorKind;
 
@@ -70,7 +70,7 @@ pub struct Link {
     /// The address at the other end.
     pub peer: SocketAddr,
     writer: SecureWriter,
-    inbox: mpsc::Receiver<Heard>,
+    inbox: Receiver<Heard>,
     reader: Option<JoinHandle<()>>,
     large: Arc<AtomicBool>,
 }
@@ -82,7 +82,7 @@ impl Link {
         (local, peer): (SocketAddr, SocketAddr),
     ) -> io::Result<Link> {
         // Bounded: a peer that sends faster than we read is slowed down by TCP, not bought memory.
-        let (sender, inbox) = mpsc::sync_channel(INBOX);
+        let (sender, inbox) = bounded(INBOX);
         let large = Arc::new(AtomicBool::new(false));
         let allowed = large.clone();
         let reader = std::thread::Builder::new()
@@ -101,12 +101,17 @@ impl Link {
         self.writer.send(bytes).map_err(|e| Loss::of(&e))
     }
 
+    /// Wakes whoever waits with `select` when something has come.
+    pub fn watch<'a>(&'a self, select: &mut Select<'a>) {
+        select.recv(&self.inbox);
+    }
+
     /// What comes within `wait`, if anything does.
     pub fn hear(&self, wait: Duration) -> Option<Heard> {
         match self.inbox.recv_timeout(wait) {
             Ok(heard) => Some(heard),
-            Err(mpsc::RecvTimeoutError::Timeout) => None,
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
                 Some(Heard::Lost(Loss::given_up(ErrorKind::System, "the reader ended".into())))
             }
         }
@@ -116,17 +121,15 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.writer.shutdown();
+        // The reader may wait for room in the inbox; it ends when nobody takes anything out any more.
+        self.inbox = never();
         if let Some(reader) = self.reader.take() {
-            // The reader may wait for room in the inbox: give it some.
-            while !reader.is_finished() {
-                let _ = self.inbox.recv_timeout(Duration::from_millis(5));
-            }
             let _ = reader.join();
         }
     }
 }
 
-fn read_messages(mut reader: SecureReader, sender: &mpsc::SyncSender<Heard>, large: &AtomicBool) {
+fn read_messages(mut reader: SecureReader, sender: &Sender<Heard>, large: &AtomicBool) {
     let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);
     let mut plain = Vec::new();
     loop {
@@ -171,7 +174,7 @@ pub type Dial = Box<dyn Fn(u32) + Send>;
 /// How a session gets another connection when its own falls silent.
 pub struct Revival {
     /// Where it comes from; an error is the end of all hope.
-    pub fresh: mpsc::Receiver<Result<Fresh, String>>,
+    pub fresh: Receiver<Result<Fresh, String>>,
     /// For the end that dials; the other one waits.
     pub dial: Option<Dial>,
     /// How long it may take.
