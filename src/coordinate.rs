@@ -469,7 +469,7 @@ impl Turns<'_> {
         let mut progress = |share: f64| observer.event(&RunEvent::Progress { number, share });
         self.session.deadline = until;
         let mut context =
-            Context { channel: &mut self.session, clock: self.clock, until, progress: &mut progress };
+            Context { channel: &mut self.session, clock: self.clock, until, progress: Some(&mut progress) };
         let half = steps::run(prepared, End::Client, &mut context, peer);
         self.session.deadline = self.budget.over();
         let mut step = blank;

@@ -316,7 +316,7 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
             until = deadline + grace.last_word;
             let mut timed = deadline::Timed::new(session, clock.clone(), deadline);
             let mut context =
-                Context { channel: &mut timed, clock: &clock, until: Tick(u64::MAX), progress: &mut |_| {} };
+                Context { channel: &mut timed, clock: &clock, until: Tick(u64::MAX), progress: None };
             half = Some(steps::run(prepared, End::Server, &mut context, offers));
         }
     }

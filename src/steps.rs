@@ -13,6 +13,7 @@ mod meter;
 mod migrate;
 mod mtu;
 mod reach;
+mod stage;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -157,14 +158,21 @@ pub struct Context<'a> {
     pub clock: &'a RealClock,
     /// When the step must be over at this end; what it has not measured by then it leaves.
     pub until: Tick,
-    /// Told now and then how far the step is, from 0 to 1.
-    pub progress: &'a mut dyn FnMut(f64),
+    /// Told now and then how far the step is, from 0 to 1, where somebody is shown that.
+    pub progress: Option<&'a mut dyn FnMut(f64)>,
 }
 
 impl Context<'_> {
     /// `wait`, or what is left of the step where that is less.
     pub fn within(&self, wait: Duration) -> Duration {
         wait.min(self.until.since(self.clock.now()))
+    }
+
+    /// Shows how far the step is, where somebody looks.
+    pub fn show(&mut self, share: f64) {
+        if let Some(progress) = &mut self.progress {
+            progress(share);
+        }
     }
 }
 

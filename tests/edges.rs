@@ -368,3 +368,30 @@ fn one_clock_is_made_in_a_process() {
     // The second measures what a reading costs.
     assert_eq!(makers, ["src/cli.rs", "src/host/system.rs"]);
 }
+
+/// Whoever watches over something waits for its news (docs/ARCHITECTURE.md) and does not look again and again. What looks all the
+/// same, or sleeps, does it for one of these reasons.
+const SLEEPS: &[(&str, &str)] = &[
+    ("src/cli/migrate/process.rs", "a foreign process is counted for as long as the user said"),
+    ("src/coordinate.rs", "a pause between attempts to find another way, on a thread of its own"),
+    ("src/document.rs", "a second signal waits for the document, and the process ends"),
+    ("src/guardian.rs", "the end of a child process is no descriptor that can be waited for everywhere"),
+    ("src/input.rs", "a file that is named may be a pipe which nobody writes to"),
+    ("src/serve/door.rs", "a kernel that refuses to wait is not asked again at once"),
+    ("src/steps/migrate/dirtier.rs", "pages are dirtied at a rate"),
+    ("src/steps/traffic/proof.rs", "an adapter counts late, and tells nobody"),
+];
+
+#[test]
+fn nobody_sleeps_without_a_reason() {
+    let sleepers: Vec<String> = sources(&["src", "bench/model", "bench/engine", "bench/report"])
+        .into_iter()
+        .filter(|(name, text)| {
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            !name.ends_with("tests.rs") && !name.contains("/tests/") && code.contains("thread::sleep(")
+        })
+        .map(|(name, _)| name)
+        .collect();
+    let reasons: Vec<&str> = SLEEPS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(sleepers, reasons, "a reason for each, and no reason without a sleep");
+}

@@ -353,13 +353,18 @@ fn search_all(
         found.push(path(end, chosen, &look, &report, error.as_ref()));
     }
     let total = jobs.len();
-    let channel_progress = &mut *context.progress;
     let mut cut = false;
     let stop = || {
         cut |= context.channel.is_over();
         cut
     };
-    drive(&mut jobs, context.clock, stop, |done| channel_progress(done as f64 / total.max(1) as f64));
+    let mut progress = context.progress.as_deref_mut();
+    let shown = |done| {
+        if let Some(progress) = &mut progress {
+            progress(done as f64 / total.max(1) as f64);
+        }
+    };
+    drive(&mut jobs, context.clock, stop, shown);
     if cut {
         half.error = Some(match context.channel.receive(context.clock.now()) {
             Received::Lost(error) | Received::PeerFailed(error) => error,

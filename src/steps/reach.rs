@@ -127,7 +127,7 @@ fn ask(spec: &ReachSpec, context: &mut Context<'_>) -> Half {
                 break;
             }
         }
-        (context.progress)(f64::from(n + 1) / f64::from(spec.count));
+        context.show(f64::from(n + 1) / f64::from(spec.count));
     }
     half.histograms.push(rtt.to_record("rtt", None));
     half

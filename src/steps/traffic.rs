@@ -9,40 +9,29 @@ mod merge;
 pub(super) mod multi;
 mod notice;
 pub(super) mod proof;
+mod run;
 mod singles;
 pub(super) mod verbs;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, Clock, Framing, LaneSpec, Offer, PreparedLane, ReceiveMode, Region, Role, SendMode, SendReports,
-    Tick, Verb, WaitMode,
+    Access, Framing, LaneSpec, PreparedLane, ReceiveMode, Region, Role, SendMode, SendReports, WaitMode,
 };
-use pathproof_engine::control::StepMessage;
-use pathproof_engine::record::WorstSecond;
-use pathproof_engine::traffic::{Action, Course, Event};
 use pathproof_model::{
-    Direction, ErrorKind, Finding, FollowUp, Half, LaneResult, ResultDoc, Step, StepError, StepKind,
-    StepRequest, StepSpec, TrafficSpec,
+    Direction, ErrorKind, Finding, FollowUp, Half, ResultDoc, Step, StepError, StepKind, StepRequest,
+    StepSpec, TrafficSpec,
 };
 
 use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
-use super::{Context, Cost, End, Prepared, Runner, Setup, not_connected, step_error};
-use crate::budget::out_of_time;
+use super::{Cost, End, Prepared, Runner, Setup, step_error};
 use crate::clock::RealClock;
 use crate::registry::manners;
-use crate::session::Received;
-use lane::{LaneJob, LaneOutcome, Part};
+use lane::{LaneJob, Part};
 
 /// How long a lane may take to connect.
 const CONNECT: Duration = Duration::from_secs(8);
-/// How often lanes are looked after while they come and go, in ns.
-const LOOK_NS: u64 = 1_000_000;
-/// How often while all of them run, or nothing else matters.
-const QUIET_LOOK_NS: u64 = 50_000_000;
 /// How long after its end a lane is waited for: what is in flight may still drain.
 const GRACE_NS: u64 = 2_000_000_000;
 /// Samples that the built-in limits want for a p99.
@@ -326,238 +315,4 @@ fn lane_spec(
         options: spec.options.clone(),
         ..LaneSpec::default()
     }
-}
-
-impl Prepared for Lanes {
-    fn offers(&self) -> Vec<Offer> {
-        self.lanes.iter().map(|(_, lane)| lane.offer()).collect()
-    }
-
-    fn paths(&self) -> Vec<u32> {
-        self.multi.as_ref().map(multi::Plan::leads_to).unwrap_or_default()
-    }
-
-    fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-        let Lanes { end, kind, spec, seed, lanes, multi, saboteur, lanes_clock } = *self;
-        let count = lanes.len();
-        if peer.len() != count {
-            let message = format!("the peer offered {} lanes and {count} were planned", peer.len());
-            let error = StepError { kind: ErrorKind::Protocol, message };
-            context.channel.fail(&error);
-            return super::failed(error);
-        }
-        let before = proof::Before::take(&spec);
-        let watch = multi.map(multi::Watch::begin);
-        let watches = spec.watch_links;
-        let nics = watch.as_ref().filter(|_| watches).map(multi::Watch::nics);
-        let stop = Arc::new(AtomicBool::new(false));
-        let ending = AtomicBool::new(false);
-        let (news_in, news) = mpsc::channel();
-        let verb = verbs::verb(&spec).unwrap_or(Verb::Send);
-        let counted = lanes.iter().filter(|(job, _)| verbs::counts(job.part, verb)).count();
-        let (mut worst, mut places) = WorstSecond::new(spec.time_ns, counted);
-        let mut active = 0;
-        let (patience, until) = (context.within(CONNECT), context.until);
-        let (outcomes, failures) = std::thread::scope(|scope| {
-            let mut threads = Vec::with_capacity(count);
-            let mut starts = Vec::with_capacity(count);
-            for ((job, prepared), offer) in lanes.into_iter().zip(peer) {
-                let (start_in, start) = mpsc::channel::<Tick>();
-                starts.push(start_in);
-                let (news, stop, spec, clock) = (news_in.clone(), stop.clone(), &spec, context.clock.clone());
-                let ending = &ending;
-                active += usize::from(job.part.is_active());
-                let index = job.index;
-                let place = if verbs::counts(job.part, verb) { places.pop() } else { None };
-                let spawned = std::thread::Builder::new().name(format!("lane {index}")).spawn_scoped(
-                    scope,
-                    move || {
-                        let lane = match prepared.connect(&offer, patience) {
-                            Ok(lane) => lane,
-                            Err(error) => {
-                                let error = not_connected(&error, patience < CONNECT);
-                                let _ = news.send(Event::LaneFailed(error.clone()));
-                                return LaneOutcome::failed(&job, end, error);
-                            }
-                        };
-                        let _ = news.send(Event::LaneUp);
-                        // The coordinator drops the sender when the step is given up before its start.
-                        let Ok(begin) = start.recv() else { return LaneOutcome::unused(&job, end) };
-                        let outcome = lane::run(
-                            &job, end, kind, spec, seed, lane, clock, begin, until, &stop, ending, place,
-                        );
-                        let _ = news.send(Event::LaneDone { sent: job.part.is_active() });
-                        outcome
-                    },
-                );
-                match spawned {
-                    Ok(thread) => threads.push(thread),
-                    Err(error) => {
-                        let message =
-                            format!("cannot start lane thread {index}: {error}; ask for fewer --lanes");
-                        let _ =
-                            news_in.send(Event::LaneFailed(StepError { kind: ErrorKind::Resource, message }));
-                    }
-                }
-            }
-            let sabotage = saboteur.map(|saboteur| {
-                let (start_in, start) = mpsc::channel::<Tick>();
-                starts.push(start_in);
-                let (stop, spec, clock, lanes_clock) =
-                    (stop.clone(), &spec, context.clock.clone(), &lanes_clock);
-                scope.spawn(move || saboteur.work(&start, spec, &clock, lanes_clock, &stop))
-            });
-            let (count, worst) = (threads.len(), &mut worst);
-            let crew = Crew { news: &news, starts, stop: &stop, ending: &ending, count, active, worst };
-            let clock = context.clock.clone();
-            let links = |begin: Tick| {
-                let (clock, window) = (clock, begin.plus_ns(spec.warmup_ns));
-                nics.map(|nics| {
-                    links::Links::watch(end, nics, clock, lanes_clock.clone(), window, spec.time_ns)
-                })
-            };
-            let (error, seen) = conduct(context, end, &spec, crew, links);
-            let outcomes: Vec<LaneOutcome> = threads.into_iter().filter_map(|t| t.join().ok()).collect();
-            let (mut failures, unplayed) = match sabotage.map(|thread| thread.join()) {
-                None => (vec![], None),
-                Some(Ok(played)) => played,
-                Some(Err(_)) => (vec![], Some(invalid("the thread that plays failures ended early".into()))),
-            };
-            let error = error.or(unplayed);
-            failures.extend(seen);
-            ((outcomes, error), failures)
-        });
-        let mut half = assemble(outcomes);
-        half.worst_second_bytes = worst.finish();
-        before.attach(&mut half, end.name());
-        if let Some(watch) = watch {
-            watch.finish(end, failures, &mut half);
-        }
-        half
-    }
-}
-
-/// The lane threads as their coordinator knows them.
-struct Crew<'a> {
-    news: &'a mpsc::Receiver<Event>,
-    starts: Vec<mpsc::Sender<Tick>>,
-    stop: &'a AtomicBool,
-    ending: &'a AtomicBool,
-    /// Lanes, and those of them that send.
-    count: usize,
-    active: usize,
-    /// Where the lanes leave what each tenth of a second brought.
-    worst: &'a mut WorstSecond,
-}
-
-/// Waits for all lanes at both ends, starts them together, and watches the control channel until they end.
-/// Returns what went wrong at the level of the step.
-fn conduct(
-    context: &mut Context<'_>,
-    end: End,
-    spec: &TrafficSpec,
-    crew: Crew<'_>,
-    links: impl FnOnce(Tick) -> Option<links::Links>,
-) -> (Option<StepError>, Vec<pathproof_model::NicFailure>) {
-    let Crew { news, starts, stop, ending, count, active, worst } = crew;
-    let length_ns = spec.length_ns();
-    let deadline = context.clock.now() + CONNECT + Duration::from_secs(2);
-    let mut course = Course::new(end == End::Client, count, active, length_ns, deadline);
-    let mut links = Some(links);
-    let mut watched: Option<links::Links> = None;
-    let mut begun: Option<Tick> = None;
-    loop {
-        let now = context.clock.now();
-        course.handle(now, Event::Time);
-        while let Ok(heard) = news.try_recv() {
-            course.handle(now, heard);
-        }
-        while let Some(action) = course.action() {
-            match action {
-                Action::Say(said) => context.channel.send(said),
-                Action::Fail(error) => context.channel.fail(&error),
-                Action::Begin(begin) => {
-                    for start in &starts {
-                        let _ = start.send(begin);
-                    }
-                    watched = links.take().and_then(|links| links(begin));
-                    begun = Some(begin);
-                }
-                Action::MayBeLeft => ending.store(true, Ordering::Relaxed),
-                Action::Stop => stop.store(true, Ordering::Relaxed),
-            }
-        }
-        if course.is_over() {
-            break;
-        }
-        // Until the end is near there is nothing to look at but the control channel; then lanes end at any moment.
-        let mut wake = now.plus_ns(LOOK_NS);
-        if let Some(begin) = begun {
-            worst.look();
-            (context.progress)((now.ns_since(begin) as f64 / length_ns.max(1) as f64).min(1.0));
-            let finish = begin.plus_ns(length_ns);
-            if now < finish {
-                wake = finish.min(now.plus_ns(QUIET_LOOK_NS));
-            }
-            if let Some(links) = &mut watched {
-                links.look(context.channel);
-                links.speak(now);
-                if links.is_over(now) {
-                    context.channel.send(StepMessage::Ending);
-                }
-            }
-        }
-        if !course.listens() {
-            // Only the lanes are awaited.
-            if let Ok(heard) = news.recv_timeout(course.due().min(now.plus_ns(QUIET_LOOK_NS)).since(now)) {
-                course.handle(context.clock.now(), heard);
-            }
-            continue;
-        }
-        let received = context.channel.receive(wake.min(course.due()));
-        let now = context.clock.now();
-        let event = match received {
-            Received::Nothing => continue,
-            Received::Message(StepMessage::Link { nic, up }) if begun.is_some() => {
-                if let Some(links) = &mut watched {
-                    links.hear(nic, up, now);
-                }
-                continue;
-            }
-            Received::Message(said) => Event::Said(said),
-            Received::PeerDone => Event::PeerDone(refusal(Received::PeerDone, course.when())),
-            Received::OutOfTime => Event::OutOfTime(refusal(Received::OutOfTime, course.when())),
-            other => Event::GivenUp(refusal(other, course.when())),
-        };
-        course.handle(now, event);
-    }
-    (course.into_error(), watched.map(links::Links::into_failures).unwrap_or_default())
-}
-
-/// What a piece of news other than the expected means for the step.
-fn refusal(received: Received, when: &str) -> StepError {
-    match received {
-        Received::Lost(error) | Received::PeerFailed(error) => error,
-        Received::Interrupted => crate::interrupt::error(),
-        Received::PeerDone => {
-            StepError { kind: ErrorKind::PeerLost, message: format!("the client gave the step up {when}") }
-        }
-        Received::OutOfTime => out_of_time(&format!("it was cut short {when}")),
-        _ => StepError {
-            kind: ErrorKind::Timeout,
-            message: format!("the peer was silent {when}; run again, and look at its log"),
-        },
-    }
-}
-
-fn assemble((outcomes, error): (Vec<LaneOutcome>, Option<StepError>)) -> Half {
-    let mut half = Half::default();
-    for outcome in outcomes {
-        half.lanes.push(outcome.result);
-        half.histograms.extend(outcome.histograms);
-        half.intervals.extend(outcome.intervals);
-    }
-    let of_a_lane = |lane: &LaneResult| lane.error.clone();
-    half.error = error.or_else(|| half.lanes.iter().find_map(of_a_lane));
-    half
 }

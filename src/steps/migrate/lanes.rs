@@ -1,7 +1,6 @@
 //! The life of a lane's thread at either end: connect, turn the lane until its work is done or the step is given up, and
 //! leave behind what it counted.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -20,20 +19,13 @@ use super::disk::Disk;
 use crate::clock::RealClock;
 use crate::host::load::Waiting;
 use crate::steps::meter::ThreadMeter;
+use crate::steps::stage::Cue;
 use crate::steps::{End, not_connected, step_error};
 
 /// How long a lane may take to connect.
 pub const CONNECT: Duration = Duration::from_secs(8);
 /// Longest wait in a lane, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);
-
-/// What threads tell the coordinator before the start.
-pub enum News {
-    /// One more of the things waited for is ready.
-    Ready,
-    /// One of them cannot be.
-    Failed(StepError),
-}
 
 /// A lane whose peer is not known yet, and its memory.
 pub struct LaneUnconnected {
@@ -50,38 +42,25 @@ pub struct LaneUnconnected {
 }
 
 /// What all lanes of one end share.
+#[derive(Clone)]
 pub struct Around {
     /// The clock.
     pub clock: RealClock,
     /// How long a lane may take to connect.
     pub patience: Duration,
-    /// Set when the step is given up.
-    pub stop: AtomicBool,
 }
 
-impl Around {
-    /// Ends every lane of this end soon.
-    pub fn give_up(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the step was given up.
-    pub fn given_up(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-
-    /// Turns something until it is done.
-    fn until_done<T>(
-        &self,
-        mut turn: impl FnMut(Duration) -> Result<Turn<T>, CopyError>,
-    ) -> Result<T, CopyError> {
-        loop {
-            if self.given_up() {
-                return Err(CopyError::GivenUp);
-            }
-            if let Turn::Done(what) = turn(WAIT)? {
-                return Ok(what);
-            }
+/// Turns something until it is done, or the step is over.
+fn until_done<T>(
+    cue: &Cue,
+    mut turn: impl FnMut(Duration) -> Result<Turn<T>, CopyError>,
+) -> Result<T, CopyError> {
+    loop {
+        if cue.is_stopped() {
+            return Err(CopyError::GivenUp);
+        }
+        if let Turn::Done(what) = turn(WAIT)? {
+            return Ok(what);
         }
     }
 }
@@ -121,7 +100,7 @@ pub fn in_words(error: &CopyError) -> StepError {
 #[derive(Clone)]
 pub struct SourceSide {
     /// The step's own.
-    pub around: Arc<Around>,
+    pub around: Around,
     /// What the guests share.
     pub shared: Arc<Shared>,
     /// The cap.
@@ -139,14 +118,14 @@ impl SourceSide {
 pub fn guest_lane(
     unconnected: LaneUnconnected,
     offer: &Offer,
-    news: &mpsc::Sender<News>,
+    mut cue: Cue,
     guest: Arc<Region>,
     side: &SourceSide,
     jobs: &mpsc::Receiver<Job>,
     reports: &mpsc::Sender<Result<Report, CopyError>>,
 ) -> LaneEnd {
     let LaneUnconnected { index, prepared, guest_id, messages, messages_id } = unconnected;
-    let lane = match connect(prepared, offer, side.around.patience, news) {
+    let lane = match connect(prepared, offer, side.around.patience, &mut cue) {
         Ok(lane) => lane,
         Err(error) => return LaneEnd::failed(index, End::Client, error),
     };
@@ -163,7 +142,7 @@ pub fn guest_lane(
     let waiting = Waiting::begin();
     while let Ok(job) = jobs.recv() {
         lane.begin(job);
-        match side.around.until_done(|wait| lane.turn(wait)) {
+        match until_done(&cue, |wait| lane.turn(wait)) {
             Ok(report) if reports.send(Ok(report)).is_ok() => {}
             Ok(_) => break,
             Err(error) => {
@@ -176,7 +155,7 @@ pub fn guest_lane(
     let waited = waiting.map(Waiting::end);
     let packed = lane.packed();
     lane.begin(Job::End);
-    let ended = side.around.until_done(|wait| lane.turn(wait)).and_then(|_| lane.close());
+    let ended = until_done(&cue, |wait| lane.turn(wait)).and_then(|_| lane.close());
     match ended {
         Ok((stats, chunks)) => {
             let mut end = LaneEnd::of(index, End::Client, stats);
@@ -191,23 +170,21 @@ pub fn guest_lane(
     }
 }
 
-/// The lane of the storage: it connects, waits for `go`, and calls `copied` once all blocks are there.
+/// The lane of the storage: it connects, waits until all begin, and calls `copied` once all blocks are there.
 pub fn disk_lane(
     unconnected: LaneUnconnected,
     offer: &Offer,
-    news: &mpsc::Sender<News>,
+    mut cue: Cue,
     disk: Disk,
     side: &SourceSide,
-    go: &mpsc::Receiver<()>,
     copied: impl FnOnce(),
 ) -> (LaneEnd, DiskStory) {
     let LaneUnconnected { index, prepared, messages, messages_id, .. } = unconnected;
-    let lane = match connect(prepared, offer, side.around.patience, news) {
+    let lane = match connect(prepared, offer, side.around.patience, &mut cue) {
         Ok(lane) => lane,
         Err(error) => return (LaneEnd::failed(index, End::Client, error), DiskStory::default()),
     };
-    // Nobody says go when the step is given up before its start.
-    if go.recv().is_err() {
+    if cue.begin().is_none() {
         return (LaneEnd::failed(index, End::Client, CopyError::GivenUp), DiskStory::default());
     }
     let count = blocks(side.shared.spec.disk.as_ref().map_or(0, |d| d.bytes));
@@ -215,7 +192,7 @@ pub fn disk_lane(
     let mut lane = DiskLane::new(link, side.shared.clone(), Box::new(disk));
     let mut copied = Some(copied);
     let ended = loop {
-        match side.around.until_done(|wait| lane.turn(wait)) {
+        match until_done(&cue, |wait| lane.turn(wait)) {
             Ok(DiskNews::Copied) => copied.take().into_iter().for_each(|copied| copied()),
             Ok(DiskNews::Ended) => break Ok(()),
             Err(error) => break Err(error),
@@ -233,7 +210,7 @@ pub fn disk_lane(
             (end, story)
         }
         Err(error) => {
-            side.around.give_up();
+            cue.give_up();
             let end = LaneEnd::failed(index, End::Client, copy_of(&error));
             (end, lane.story(Some(error)))
         }
@@ -244,12 +221,12 @@ pub fn disk_lane(
 pub fn served_lane(
     unconnected: LaneUnconnected,
     offer: &Offer,
-    news: &mpsc::Sender<News>,
+    mut cue: Cue,
     subject: Subject,
     around: &Around,
 ) -> (LaneEnd, Served) {
     let LaneUnconnected { index, prepared, messages, messages_id, .. } = unconnected;
-    let lane = match connect(prepared, offer, around.patience, news) {
+    let lane = match connect(prepared, offer, around.patience, &mut cue) {
         Ok(lane) => lane,
         Err(error) => return (LaneEnd::failed(index, End::Server, error), Served::default()),
     };
@@ -261,7 +238,7 @@ pub fn served_lane(
         meter: Box::new(ThreadMeter),
     });
     let waiting = Waiting::begin();
-    let ended = around.until_done(|wait| lane.turn(wait));
+    let ended = until_done(&cue, |wait| lane.turn(wait));
     let (waited, served) = (waiting.map(Waiting::end), lane.served());
     let mut end = match ended {
         Ok(()) => LaneEnd::of(index, End::Server, lane.close()),
@@ -275,16 +252,16 @@ fn connect(
     prepared: Box<dyn PreparedLane>,
     offer: &Offer,
     patience: Duration,
-    news: &mpsc::Sender<News>,
+    cue: &mut Cue,
 ) -> Result<Box<dyn Lane>, CopyError> {
     match prepared.connect(offer, patience) {
         Ok(lane) => {
-            let _ = news.send(News::Ready);
+            cue.ready();
             Ok(lane)
         }
         Err(error) => {
             let error = not_connected(&error, patience < CONNECT);
-            let _ = news.send(News::Failed(error.clone()));
+            cue.fail(error.clone());
             Err(CopyError::Step(error))
         }
     }

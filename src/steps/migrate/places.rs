@@ -1,14 +1,15 @@
 //! The life of a place's thread at the source: its memory is filled, and its guests move one after the other, each lane
 //! doing what the move orders.
 
-use std::sync::mpsc;
-use std::time::Duration;
+use std::convert::Infallible;
+use std::sync::{Arc, mpsc};
 
-use pathproof_engine::migrate::copy::{CopyError, Job, Order, Place, Report, Story};
+use crossbeam_channel::{Receiver, Sender, never, select};
+use pathproof_engine::migrate::copy::{CopyError, Job, Order, Place, Report, Shared, Story};
 use pathproof_model::ErrorKind;
 
-use super::lanes::{Around, News};
 use super::machine::Host;
+use crate::steps::stage::Cue;
 
 /// One lane's thread, as its place sees it.
 pub struct Worker {
@@ -18,33 +19,59 @@ pub struct Worker {
     pub reports: mpsc::Receiver<Result<Report, CopyError>>,
 }
 
+/// What a place waits for beside the start of the step.
+pub struct Gates {
+    /// One message for each place when the storage is copied, where one moves: guests go after it.
+    pub storage: Option<Receiver<()>>,
+    /// Held by each place that may be the one that measures the path; nothing is sent.
+    pub measures: Sender<Infallible>,
+    /// The news that nobody holds that any more: the path is measured.
+    pub measured: Receiver<Infallible>,
+}
+
+/// Held by every place while it lives: with the last one no guest runs any more, those that never stopped in due form
+/// included.
+pub struct Standing(pub Arc<Shared>);
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.0.all_stand();
+    }
+}
+
 /// A place's thread: its memory is filled, and once both ends are ready its guests move.
 pub fn guests(
     mut place: Place,
     mut host: Host,
     workers: Vec<Worker>,
-    around: &Around,
-    news: &mpsc::Sender<News>,
-    start: &mpsc::Receiver<()>,
+    mut cue: Cue,
+    gates: Gates,
+    shared: &Shared,
 ) -> Vec<Story> {
+    let Gates { storage, measures, mut measured } = gates;
+    let mut measures = Some(measures);
     if let Some(contents) = place.contents() {
-        host.fill(contents, &around.stop);
+        host.fill(contents, cue.stop());
     }
-    let _ = news.send(News::Ready);
-    // The coordinator drops the sender when the step is given up before its start.
-    if start.recv().is_err() {
+    cue.ready();
+    if cue.begin().is_none() || storage.is_some_and(|copied| copied.recv().is_err()) {
         return vec![];
     }
     loop {
         let (job, count) = match place.next(&mut host) {
             Order::All(job) => (job, workers.len()),
             Order::One(job) => (job, 1),
-            Order::Wait if around.given_up() => {
+            Order::Wait if cue.is_stopped() => {
                 place.give_up(&mut host);
                 continue;
             }
             Order::Wait => {
-                std::thread::sleep(Duration::from_millis(1));
+                // Another place measures the path.
+                measures = None;
+                select! {
+                    recv(measured) -> _ => measured = never(),
+                    recv(cue.ended()) -> _ => {}
+                }
                 continue;
             }
             Order::Over => return place.into_stories(),
@@ -59,10 +86,11 @@ pub fn guests(
             let report = worker.reports.recv().unwrap_or_else(|_| Err(gone()));
             if report.is_err() {
                 // The other lanes of the guest may wait for a peer that will never answer.
-                around.give_up();
+                cue.give_up();
             }
             reports.push(report);
         }
         place.reported(reports, &mut host);
+        measures = measures.filter(|_| !shared.is_measured());
     }
 }

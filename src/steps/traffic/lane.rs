@@ -1,9 +1,11 @@
 //! One lane of a traffic step: its memory, its workload, and the loop of its thread.
 
+use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, bounded, select};
 use pathproof_api::{Clock, Lane, Region, RegionId, Stopper, Tick, TransportError, Verb};
 use pathproof_engine::drive::{Driver, RunError, Turn};
 use pathproof_engine::record::{Contribution, LaneRecorder, Window, slices_per_lane};
@@ -20,12 +22,11 @@ use crate::host::load::Waiting;
 use crate::registry::manners;
 use crate::steps::cost::rounded_up;
 use crate::steps::meter::ThreadMeter;
+use crate::steps::stage::Cue;
 use crate::steps::{End, step_error};
 
 /// Longest single wait in the kernel, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);
-/// How long a stop may be unseen by who watches over a lane that waits without a limit.
-const LOOK: Duration = Duration::from_millis(100);
 /// How much longer than the active end a passive one stays at most, in ns: who sends must not find it gone.
 const LINGER_NS: u64 = 500_000_000;
 /// Receives that a ping-pong keeps posted on fabrics that account for each: one account for half of them.
@@ -297,10 +298,11 @@ fn drive_apart(
     lane: &mut dyn Lane,
     limits: &Limits<'_>,
     clock: &RealClock,
+    cue: &Cue,
 ) -> (Ended, Option<Waited>) {
     let stopper = lane.stopper();
     let wait = if stopper.is_some() { Duration::MAX } else { WAIT };
-    let (running, ended) = mpsc::channel::<()>();
+    let (running, ended) = bounded(0);
     std::thread::scope(|scope| {
         let apart = scope.spawn(move || {
             // Dropped when this thread ends, however it does.
@@ -311,42 +313,50 @@ fn drive_apart(
             drive(driver, lane, limits, wait)
         });
         if let Some(stopper) = stopper {
-            watch(&stopper, limits, clock, &ended);
+            watch(&stopper, limits, clock, cue, &ended);
         }
         apart.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-/// Returns when the lane has ended, and ends it when it is over.
-fn watch(stopper: &Stopper, limits: &Limits<'_>, clock: &RealClock, ended: &mpsc::Receiver<()>) {
-    loop {
-        let left = limits.hard.since(clock.now());
-        if left.is_zero() || limits.stop.load(Ordering::Relaxed) {
-            limits.cut.store(true, Ordering::Release);
-            return stopper.stop();
-        }
-        if ended.recv_timeout(left.min(LOOK)) == Err(mpsc::RecvTimeoutError::Disconnected) {
-            return;
-        }
+/// Returns when the lane has ended, and ends it when it is over. Nothing is ever sent on `ended`.
+fn watch(stopper: &Stopper, limits: &Limits<'_>, clock: &RealClock, cue: &Cue, ended: &Receiver<Infallible>) {
+    select! {
+        recv(ended) -> _ => return,
+        recv(cue.ended()) -> _ => {}
+        default(limits.hard.since(clock.now())) => {}
     }
+    limits.cut.store(true, Ordering::Release);
+    stopper.stop();
+}
+
+/// What all lanes of a step have around them.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// Which end this is.
+    pub end: End,
+    /// What kind of traffic.
+    pub kind: StepKind,
+    /// The step.
+    pub spec: &'a TrafficSpec,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The clock.
+    pub clock: &'a RealClock,
+    /// When the step must be over.
+    pub until: Tick,
 }
 
 /// Runs a connected lane from `begin` to its end and gathers what it measured.
-#[expect(clippy::too_many_arguments, reason = "the thread's whole world, handed over once")]
 pub fn run(
     job: &LaneJob,
-    end: End,
-    kind: StepKind,
-    spec: &TrafficSpec,
-    seed: u64,
+    around: &Around<'_>,
     mut lane: Box<dyn Lane>,
-    clock: RealClock,
     begin: Tick,
-    until: Tick,
-    stop: &AtomicBool,
-    ending: &AtomicBool,
+    cue: &Cue,
     contribution: Option<Contribution>,
 ) -> LaneOutcome {
+    let Around { end, kind, spec, seed, clock, until } = *around;
     let mut outcome = LaneOutcome::unused(job, end);
     let verb = super::verbs::verb(spec).unwrap_or(Verb::Send);
     outcome.result.role = super::verbs::role(job.part, verb).into();
@@ -374,10 +384,11 @@ pub fn run(
     let most = slices_per_lane(super::lanes_outward(spec).len());
     let recorder = LaneRecorder::with_slices(window, most).contributing(contribution);
     let mut driver = Driver::new(work, clock.clone(), ThreadMeter, recorder, depth);
+    let (stop, ending) = (cue.stop(), cue.may_be_left());
     let limits = Limits { may_be_left, hard, stop, ending, cut: AtomicBool::new(false) };
     // The shortest exchanges are worth a thread of their own.
     let (ended_by, waited) = if kind == StepKind::Pingpong && manners(&spec.over).descriptor_of_its_own {
-        drive_apart(&mut driver, &mut *lane, &limits, &clock)
+        drive_apart(&mut driver, &mut *lane, &limits, clock, cue)
     } else {
         drive(&mut driver, &mut *lane, &limits, WAIT)
     };

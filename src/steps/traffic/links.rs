@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Select, Sender, unbounded};
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::NicFailure as Failure;
@@ -32,7 +32,7 @@ const SAY: Duration = Duration::from_secs(1);
 /// Changes that are said in one line; of the others only the number.
 const SENTENCES_MAX: usize = 4;
 
-/// How soon the listening thread sees that nobody wants its news any more.
+/// How soon the listening thread sees that nobody wants its news any more: it waits in the kernel, for the kernel.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A change with its moment on the step's clock and on that of the lanes.
@@ -46,7 +46,8 @@ struct Stamped {
 pub struct Links {
     end: End,
     nics: Vec<String>,
-    heard: mpsc::Receiver<Stamped>,
+    /// The sender is kept, so that a listening thread that ended is no news.
+    news: (Sender<Stamped>, Receiver<Stamped>),
     over: Arc<AtomicBool>,
     window: Tick,
     failures: Vec<Failure>,
@@ -74,9 +75,14 @@ impl Voice {
         }
     }
 
+    /// When the next line may be said, if one is to be.
+    fn due(&self) -> Option<Tick> {
+        (!self.held.is_empty()).then(|| self.said.map_or(Tick(0), |at| at + SAY))
+    }
+
     /// The line that is due, if one is.
     fn line(&mut self, now: Tick) -> Option<String> {
-        if self.held.is_empty() || self.said.is_some_and(|at| now.since(at) < SAY) {
+        if self.due().is_none_or(|due| now < due) {
             return None;
         }
         self.said = Some(now);
@@ -99,7 +105,8 @@ impl Links {
         window: Tick,
         time_ns: u64,
     ) -> Links {
-        let (sender, heard) = mpsc::channel();
+        let news = unbounded();
+        let sender: Sender<Stamped> = news.0.clone();
         let over = Arc::new(AtomicBool::new(false));
         let until = over.clone();
         let listen = move || {
@@ -133,7 +140,7 @@ impl Links {
         Links {
             end,
             nics,
-            heard,
+            news,
             over,
             window,
             failures: vec![],
@@ -146,7 +153,7 @@ impl Links {
 
     /// Takes in what this end's links did, and tells whom it concerns.
     pub fn look(&mut self, channel: &mut dyn Channel) {
-        while let Ok(Stamped { change, at, lanes_at }) = self.heard.try_recv() {
+        while let Ok(Stamped { change, at, lanes_at }) = self.news.1.try_recv() {
             if !self.nics.contains(&change.nic) {
                 continue;
             }
@@ -194,12 +201,26 @@ impl Links {
         }
     }
 
+    /// When the client is to end the step, where that is known.
+    fn over(&self) -> Option<Tick> {
+        self.last_up.filter(|_| self.down.is_empty() && !self.asked_to_end).map(|at| at + SETTLE)
+    }
+
     /// Whether the client is to end the step now; true once.
     pub fn is_over(&mut self, now: Tick) -> bool {
-        let settled = self.last_up.is_some_and(|at| now.since(at) >= SETTLE);
-        let over = settled && self.down.is_empty() && !self.asked_to_end;
+        let over = self.over().is_some_and(|at| now >= at);
         self.asked_to_end |= over;
         over
+    }
+
+    /// When something is to be said or done though nothing happens.
+    pub fn due(&self) -> Tick {
+        self.over().into_iter().chain(self.voice.due()).min().unwrap_or(Tick(u64::MAX))
+    }
+
+    /// Wakes whoever waits with `select` when a link of this end has changed.
+    pub fn wake<'a>(&'a self, select: &mut Select<'a>) {
+        select.recv(&self.news.1);
     }
 
     /// What happened to this end's links.

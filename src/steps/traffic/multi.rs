@@ -5,11 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
-use pathproof_api::{Clock, LaneOption, Takes, Tick};
+use pathproof_api::{Clock, LaneOption, Takes};
 use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Question, Rules, predict};
 use pathproof_model::{
     ErrorKind, Failover, Finding, Half, Interval, LaneResult, NicEvidence, NicFailure as Failure, NicShare,
@@ -21,6 +19,7 @@ use crate::clock::RealClock;
 use crate::guardian::Guardian;
 use crate::host::{NicBytes, nic_bytes};
 use crate::registry::manners;
+use crate::steps::stage::Cue;
 use crate::steps::{End, SessionFacts};
 
 /// The interface of a machine that talks to itself.
@@ -315,27 +314,23 @@ impl Saboteur {
         Ok(Saboteur { plan, guardian })
     }
 
-    /// Waits for the start, then does its jobs until `stop` or the end of the window. Tells the failures that really
+    /// Waits for the start, then does its jobs until the step is over or the end of the window. Tells the failures that really
     /// were, and what could not be done.
     pub(super) fn work(
         mut self,
-        start: &mpsc::Receiver<Tick>,
+        cue: &Cue,
         spec: &TrafficSpec,
         clock: &RealClock,
         lanes_clock: &RealClock,
-        stop: &AtomicBool,
     ) -> (Vec<Failure>, Option<StepError>) {
         /// How much longer than planned the guardian leaves a NIC down when it hears nothing from here.
         const SLACK: Duration = Duration::from_secs(1);
-        let Ok(begin) = start.recv() else { return (vec![], None) };
+        let Some(begin) = cue.begin() else { return (vec![], None) };
         let window = begin.plus_ns(spec.warmup_ns);
         let end = window.plus_ns(spec.time_ns);
         let until = |at: Duration| {
-            let at = (window + at).min(end);
-            while clock.now() < at && !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(at.since(clock.now()).min(Duration::from_millis(20)));
-            }
-            clock.now() < end && !stop.load(Ordering::Relaxed)
+            let goes_on = cue.wait_until((window + at).min(end), clock);
+            goes_on && clock.now() < end
         };
         let mut events: Vec<(Duration, usize, bool)> = Vec::new();
         for (at, (_, down, up)) in self.plan.jobs.iter().enumerate() {

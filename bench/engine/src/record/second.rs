@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
+
 /// Tenths of a second that the ring holds: how far a lane may be ahead of the slowest (nearly seven minutes).
 const RING: usize = 4096;
 /// Tenths of a second in a second.
@@ -15,18 +17,14 @@ const TENTHS: usize = 10;
 /// What a lane that has left says it has finished.
 const LEFT: u64 = u64::MAX;
 
-/// A counter alone in its cache lines, so that lanes do not slow each other down.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Apart(AtomicU64);
-
 /// What the lanes of one end and their coordinator share.
 #[derive(Debug)]
 struct Ring {
     /// Bytes of tenth `n` at `n` modulo the length.
     tenths: Box<[AtomicU64]>,
-    /// For each lane, how many tenths it has finished, or [`LEFT`].
-    finished: Box<[Apart]>,
+    /// For each lane, how many tenths it has finished, or [`LEFT`]: each alone in its cache lines, so that lanes do not slow
+    /// each other down.
+    finished: Box<[CachePadded<AtomicU64>]>,
     /// How many tenths the coordinator has taken.
     taken: AtomicU64,
     /// The latest tenth up to which some lane was there.
@@ -55,14 +53,14 @@ impl Contribution {
         }
         ring.reached.fetch_max(finished, Ordering::Relaxed);
         // What was added before is seen by who sees this.
-        ring.finished[self.lane].0.store(finished.min(LEFT - 1), Ordering::Release);
+        ring.finished[self.lane].store(finished.min(LEFT - 1), Ordering::Release);
     }
 }
 
 impl Drop for Contribution {
     /// A lane that is gone, in order or not, is waited for no more.
     fn drop(&mut self) {
-        self.ring.finished[self.lane].0.store(LEFT, Ordering::Release);
+        self.ring.finished[self.lane].store(LEFT, Ordering::Release);
     }
 }
 
@@ -82,7 +80,7 @@ impl WorstSecond {
     pub fn new(window_ns: u64, lanes: usize) -> (WorstSecond, Vec<Contribution>) {
         let ring = Arc::new(Ring {
             tenths: std::iter::repeat_with(AtomicU64::default).take(RING).collect(),
-            finished: std::iter::repeat_with(Apart::default).take(lanes).collect(),
+            finished: std::iter::repeat_with(CachePadded::default).take(lanes).collect(),
             taken: AtomicU64::new(0),
             reached: AtomicU64::new(0),
             overrun: AtomicBool::new(false),
@@ -94,7 +92,7 @@ impl WorstSecond {
 
     /// Takes what all lanes have finished. To be called now and then: the ring is `RING` tenths long.
     pub fn look(&mut self) {
-        let slowest = self.ring.finished.iter().map(|lane| lane.0.load(Ordering::Acquire)).min();
+        let slowest = self.ring.finished.iter().map(|lane| lane.load(Ordering::Acquire)).min();
         let until = match slowest {
             None => return,
             Some(LEFT) => self.ring.reached.load(Ordering::Relaxed),

@@ -1,5 +1,6 @@
-//! The course of a traffic step at one end: its lanes connect, both ends agree to begin, the lanes run, and they are let
-//! go in order or because something ended the step. It decides; whoever drives it has the threads and the connection.
+//! The course of a step at one end: its threads make themselves ready, both ends agree to begin, the threads run, and they
+//! are let go in order or because something ended the step. It decides; whoever drives it has the threads and the
+//! connection. Most threads are lanes; some fill memory or play failures.
 
 use std::collections::VecDeque;
 
@@ -8,24 +9,25 @@ use pathproof_model::{ErrorKind, StepError};
 
 use crate::control::StepMessage;
 
-/// How long what was sent before the peer's last lane was closed may need to come in on ours, in ns.
-const LAST_BYTES_NS: u64 = 200_000_000;
-
 /// What happens.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// A lane is connected.
-    LaneUp,
-    /// A lane could not be had.
-    LaneFailed(StepError),
-    /// A lane is closed. `sent`: it was one of those that send.
-    LaneDone {
+    /// A thread is ready: its lane is connected, or its memory is there.
+    Ready,
+    /// A thread cannot be.
+    Failed(StepError),
+    /// A thread is through, its lane closed. `sent`: it was one of those that send.
+    Done {
         /// Whether it was.
         sent: bool,
     },
+    /// A thread ended without a word: what it measured is lost, and with it the step.
+    Lost(StepError),
+    /// A thread is done for, so that the others wait for nothing; it knows why.
+    Abandoned,
     /// The other end said this.
     Said(StepMessage),
-    /// The client has ended its half, in time or not. The error is what that means before all lanes have begun.
+    /// The client has ended its half, in time or not. The error is what that means before all have begun.
     PeerDone(StepError),
     /// The time of the run is up. The error is what that means before all is measured.
     OutOfTime(StepError),
@@ -42,31 +44,45 @@ pub enum Action {
     Say(StepMessage),
     /// Tell the other end that this one failed.
     Fail(StepError),
-    /// All lanes begin, at this tick.
+    /// All threads begin, at this tick.
     Begin(Tick),
     /// Lanes whose peer leaves from here on were left in order.
     MayBeLeft,
-    /// All lanes end.
+    /// All threads end.
     Stop,
+}
+
+/// What a course is of.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    /// This is the client, which says when to begin.
+    pub leads: bool,
+    /// Threads at this end.
+    pub threads: usize,
+    /// Those of them that send.
+    pub sending: usize,
+    /// How long the threads run, in ns; the largest number where that follows from what they do.
+    pub length_ns: u64,
+    /// By when both ends must have begun.
+    pub deadline: Tick,
+    /// How long what was sent before the peer's last lane was closed may need to come in on ours, in ns.
+    pub last_bytes_ns: u64,
 }
 
 #[derive(Debug, PartialEq)]
 enum Phase {
-    Connecting { up: usize, peer_up: bool },
+    Connecting { ready: usize, peer_ready: bool },
     Waiting,
-    Running { lanes: usize, sending: usize, finish: Tick, peer_done: Option<Tick> },
+    Running { finish: Tick, peer_done: Option<Tick> },
     Over,
 }
 
 /// One end's course.
 #[derive(Debug)]
 pub struct Course {
-    leads: bool,
-    lanes: usize,
-    sending: usize,
-    length_ns: u64,
-    /// By when both ends must have begun.
-    deadline: Tick,
+    outline: Outline,
+    /// Threads that are not through, and those of them that send.
+    left: (usize, usize),
     phase: Phase,
     stopped: bool,
     /// Nothing that comes over the control connection matters any more.
@@ -76,16 +92,12 @@ pub struct Course {
 }
 
 impl Course {
-    /// A step with so many lanes at this end, of which `sending` send. `leads`: this is the client, which says when to
-    /// begin.
-    pub fn new(leads: bool, lanes: usize, sending: usize, length_ns: u64, deadline: Tick) -> Course {
+    /// A step that has not begun.
+    pub fn new(outline: Outline) -> Course {
         Course {
-            leads,
-            lanes,
-            sending,
-            length_ns,
-            deadline,
-            phase: Phase::Connecting { up: 0, peer_up: false },
+            left: (outline.threads, outline.sending),
+            outline,
+            phase: Phase::Connecting { ready: 0, peer_ready: false },
             stopped: false,
             deaf: false,
             error: None,
@@ -98,7 +110,7 @@ impl Course {
         self.actions.pop_front()
     }
 
-    /// Whether this end is through: all lanes are closed, or the step was given up before they began.
+    /// Whether this end is through: all threads are, or the step was given up before they began.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
     }
@@ -111,8 +123,10 @@ impl Course {
     /// When [`Event::Time`] is due though nothing happens.
     pub fn due(&self) -> Tick {
         match &self.phase {
-            Phase::Connecting { .. } | Phase::Waiting => self.deadline,
-            Phase::Running { peer_done: Some(at), .. } if !self.stopped => at.plus_ns(LAST_BYTES_NS),
+            Phase::Connecting { .. } | Phase::Waiting => self.outline.deadline,
+            Phase::Running { peer_done: Some(at), .. } if !self.stopped => {
+                at.plus_ns(self.outline.last_bytes_ns)
+            }
             _ => Tick(u64::MAX),
         }
     }
@@ -120,8 +134,8 @@ impl Course {
     /// The moment in the step, for an error's words.
     pub fn when(&self) -> &'static str {
         match self.phase {
-            Phase::Connecting { .. } => "while lanes were being connected",
-            Phase::Waiting => "while waiting for the peer's lanes",
+            Phase::Connecting { .. } => "while lanes were made ready",
+            Phase::Waiting => "while the peer's lanes were awaited",
             _ => "during the step",
         }
     }
@@ -142,64 +156,71 @@ impl Course {
 
     fn before(&mut self, now: Tick, event: Event) {
         match (event, &mut self.phase) {
-            (Event::LaneUp, Phase::Connecting { up, .. }) => *up += 1,
-            (Event::Said(_), Phase::Connecting { peer_up, .. }) => *peer_up = true,
+            (Event::Ready, Phase::Connecting { ready, .. }) => *ready += 1,
+            (Event::Said(_), Phase::Connecting { peer_ready, .. }) => *peer_ready = true,
             (Event::Said(_), _) => return self.begin(now),
+            // What only had to be made ready is through before the start.
+            (Event::Done { .. }, _) => self.left.0 = self.left.0.saturating_sub(1),
             (
-                Event::LaneFailed(error)
+                Event::Failed(error)
+                | Event::Lost(error)
                 | Event::PeerDone(error)
                 | Event::OutOfTime(error)
                 | Event::GivenUp(error),
                 _,
             ) => return self.give_up(error),
-            (Event::Time, _) if now >= self.deadline => {
+            (Event::Time, _) if now >= self.outline.deadline => {
                 let message = format!("the peer was silent {}; run again, and look at its log", self.when());
                 return self.give_up(StepError { kind: ErrorKind::Timeout, message });
             }
             _ => return,
         }
-        let Phase::Connecting { up, peer_up } = self.phase else { return };
-        if up < self.lanes {
+        let Phase::Connecting { ready, peer_ready } = self.phase else { return };
+        if ready < self.outline.threads {
             return;
         }
-        // All lanes of this end are connected: the server says so, the client answers once it is there too.
-        if !self.leads {
+        // Everything at this end is ready: the server says so, the client answers once it is there too.
+        if !self.outline.leads {
             self.actions.push_back(Action::Say(StepMessage::Up));
         }
         self.phase = Phase::Waiting;
-        if peer_up {
+        if peer_ready {
             self.begin(now);
         }
     }
 
     fn begin(&mut self, now: Tick) {
-        if self.leads {
+        if self.outline.leads {
             self.actions.push_back(Action::Say(StepMessage::Start));
         }
         self.actions.push_back(Action::Begin(now));
-        let finish = now.plus_ns(self.length_ns);
-        let (lanes, sending) = (self.lanes, self.sending);
-        self.phase = Phase::Running { lanes, sending, finish, peer_done: None };
+        self.phase = Phase::Running { finish: now.plus_ns(self.outline.length_ns), peer_done: None };
     }
 
     fn running(&mut self, now: Tick, event: Event) {
-        let Phase::Running { lanes, sending, finish, peer_done } = &mut self.phase else { return };
+        let Phase::Running { finish, peer_done } = &mut self.phase else { return };
         match event {
-            Event::LaneDone { sent } => {
-                *lanes = lanes.saturating_sub(1);
+            Event::Done { sent } => {
+                self.left.0 = self.left.0.saturating_sub(1);
                 if sent {
-                    *sending = sending.saturating_sub(1);
+                    self.left.1 = self.left.1.saturating_sub(1);
                     // Everything this end had to send has left it in order; who only listens may go.
-                    if *sending == 0 {
+                    if self.left.1 == 0 {
                         self.actions.push_back(Action::Say(StepMessage::Done));
                     }
                 }
             }
-            Event::LaneFailed(_) => *lanes = lanes.saturating_sub(1),
+            Event::Failed(_) => self.left.0 = self.left.0.saturating_sub(1),
+            Event::Lost(error) => {
+                self.left.0 = self.left.0.saturating_sub(1);
+                self.actions.push_back(Action::Fail(error.clone()));
+                self.end_for(error);
+            }
+            Event::Abandoned => self.stop(),
             // The client ends before the time: the server lets its lanes go, and says so first.
             Event::Said(StepMessage::Ending) => {
                 self.actions.push_back(Action::MayBeLeft);
-                if self.leads {
+                if self.outline.leads {
                     self.stop();
                 } else {
                     self.actions.push_back(Action::Say(StepMessage::Ending));
@@ -216,17 +237,22 @@ impl Course {
                 self.deaf = true;
                 self.stop();
             }
-            Event::OutOfTime(error) | Event::GivenUp(error) => {
-                self.error.get_or_insert(error);
-                self.deaf = true;
+            Event::OutOfTime(error) | Event::GivenUp(error) => self.end_for(error),
+            Event::Time if peer_done.is_some_and(|at| now.ns_since(at) >= self.outline.last_bytes_ns) => {
                 self.stop();
             }
-            Event::Time if peer_done.is_some_and(|at| now.ns_since(at) >= LAST_BYTES_NS) => self.stop(),
-            Event::Said(_) | Event::LaneUp | Event::Time => {}
+            Event::Said(_) | Event::Ready | Event::Time => {}
         }
-        if matches!(self.phase, Phase::Running { lanes: 0, .. }) {
+        if self.left.0 == 0 {
             self.phase = Phase::Over;
         }
+    }
+
+    /// The threads end as soon as they can, and this is why.
+    fn end_for(&mut self, error: StepError) {
+        self.error.get_or_insert(error);
+        self.deaf = true;
+        self.stop();
     }
 
     /// Before anything has begun, the other end has to hear of it.

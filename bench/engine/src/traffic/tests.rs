@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use pathproof_api::Tick;
 use pathproof_model::{ErrorKind, StepError};
 
-use super::{Action, Course, Event};
+use super::{Action, Course, Event, Outline};
 use crate::control::StepMessage;
 
 const MS: u64 = 1_000_000;
 const LENGTH_NS: u64 = 1_000 * MS;
 const DEADLINE: Tick = Tick(10_000 * MS);
 const LANES: usize = 2;
+
+fn outline(leads: bool, threads: usize, sending: usize) -> Outline {
+    Outline { leads, threads, sending, length_ns: LENGTH_NS, deadline: DEADLINE, last_bytes_ns: 200 * MS }
+}
 
 fn error(kind: ErrorKind) -> StepError {
     StepError { kind, message: "in the test".into() }
@@ -42,7 +46,7 @@ impl World {
     /// The client (the first end) sends; each end's lanes connect at the times given.
     fn new(delay_ns: u64, up_ns: [u64; 2]) -> World {
         let end = |leads, sending| End {
-            course: Course::new(leads, LANES, sending, LENGTH_NS, DEADLINE),
+            course: Course::new(outline(leads, LANES, sending)),
             alive: true,
             began: None,
             stopped: None,
@@ -53,7 +57,7 @@ impl World {
         let mut world =
             World { now: Tick(0), ends, plan: BTreeMap::new(), number: 0, delay_ns, stuck: false };
         for (end, up_ns) in up_ns.into_iter().enumerate() {
-            (0..LANES as u64).for_each(|lane| world.at(Tick(up_ns + lane), end, Event::LaneUp));
+            (0..LANES as u64).for_each(|lane| world.at(Tick(up_ns + lane), end, Event::Ready));
         }
         world
     }
@@ -68,12 +72,12 @@ impl World {
         let left = LANES - self.ends[end].lanes_closed;
         self.ends[end].lanes_closed = LANES;
         let is_later = |when: u64, whose: usize, event: &Event| {
-            whose == end && when > at.0 && matches!(event, Event::LaneDone { .. })
+            whose == end && when > at.0 && matches!(event, Event::Done { .. })
         };
         let before = self.plan.len();
         self.plan.retain(|(when, _), (whose, event)| !is_later(*when, *whose, event));
         let later = before - self.plan.len();
-        (0..left + later).for_each(|_| self.at(at, end, Event::LaneDone { sent: end == 0 }));
+        (0..left + later).for_each(|_| self.at(at, end, Event::Done { sent: end == 0 }));
     }
 
     fn carry_out(&mut self, end: usize) {
@@ -215,7 +219,7 @@ fn a_peer_that_never_comes_up_is_a_timeout_at_the_deadline() {
 #[test]
 fn a_lane_that_fails_ends_the_step_at_both_ends_before_anything_begins() {
     let mut world = World::new(MS, [50 * MS, 50 * MS]);
-    world.at(Tick(10 * MS), 1, Event::LaneFailed(error(ErrorKind::Refused)));
+    world.at(Tick(10 * MS), 1, Event::Failed(error(ErrorKind::Refused)));
     world.run(Tick(20_000 * MS));
     assert!(world.ends.iter().all(|end| end.began.is_none() && end.stopped.is_some()));
     assert_eq!(world.errors(), [Some(ErrorKind::Refused), Some(ErrorKind::Refused)]);
@@ -223,13 +227,13 @@ fn a_lane_that_fails_ends_the_step_at_both_ends_before_anything_begins() {
 
 #[test]
 fn a_clock_that_jumps_over_the_end_of_the_step_is_no_error() {
-    let mut course = Course::new(true, 1, 1, LENGTH_NS, DEADLINE);
+    let mut course = Course::new(outline(true, 1, 1));
     course.handle(Tick(0), Event::Said(StepMessage::Up));
-    course.handle(Tick(1), Event::LaneUp);
+    course.handle(Tick(1), Event::Ready);
     course.handle(Tick(3600 * 1000 * MS), Event::Time);
     assert!(!course.is_over() && course.listens(), "the lanes decide when they are done");
     course.handle(Tick(3600 * 1000 * MS), Event::OutOfTime(error(ErrorKind::OutOfTime)));
-    course.handle(Tick(3600 * 1000 * MS), Event::LaneDone { sent: true });
+    course.handle(Tick(3600 * 1000 * MS), Event::Done { sent: true });
     assert!(course.is_over());
     let actions: Vec<_> = std::iter::from_fn(|| course.action()).collect();
     let said = |said| Action::Say(said);
@@ -259,4 +263,33 @@ fn a_step_that_ends_early_is_ended_by_the_server_first() {
     world.run(Tick(20_000 * MS));
     assert_eq!(world.ends[0].stopped, Some(Tick(501 * MS)), "as soon as the server has answered");
     assert_eq!(world.errors(), [None, None]);
+}
+
+#[test]
+fn a_thread_that_is_lost_ends_the_step_at_both_ends_with_the_reason() {
+    for at_ms in [10, 500] {
+        let mut world = World::new(MS, [50 * MS, 50 * MS]);
+        world.stuck = true;
+        world.at(Tick(at_ms * MS), 1, Event::Lost(error(ErrorKind::System)));
+        // One of its two lanes is gone, the other one still has to be stopped.
+        world.ends[1].lanes_closed = 1;
+        world.run(Tick(20_000 * MS));
+        assert_eq!(world.ends[1].stopped, Some(Tick(at_ms * MS)));
+        assert_eq!(world.ends[0].stopped, Some(Tick((at_ms + 1) * MS)), "the other end hears of it");
+        assert_eq!(world.errors(), [Some(ErrorKind::System), Some(ErrorKind::System)]);
+    }
+}
+
+#[test]
+fn what_only_has_to_be_made_ready_may_be_through_before_the_start() {
+    let mut course = Course::new(outline(false, 2, 0));
+    course.handle(Tick(0), Event::Ready);
+    course.handle(Tick(1), Event::Done { sent: false });
+    course.handle(Tick(2), Event::Said(StepMessage::Start));
+    course.handle(Tick(3), Event::Ready);
+    assert!(!course.is_over());
+    course.handle(Tick(4), Event::Done { sent: false });
+    assert!(course.is_over(), "the other one was through already");
+    let actions: Vec<_> = std::iter::from_fn(|| course.action()).collect();
+    assert_eq!(actions, [Action::Say(StepMessage::Up), Action::Begin(Tick(3))]);
 }

@@ -70,6 +70,11 @@ impl Shared {
         self.standing.load(Ordering::Relaxed) >= self.spec.guests
     }
 
+    /// Whether the path has been measured, or never will be.
+    pub fn is_measured(&self) -> bool {
+        self.measured.load(Ordering::Acquire)
+    }
+
     /// One more guest was stopped.
     pub(super) fn one_stands(&self) {
         self.standing.fetch_add(1, Ordering::Relaxed);

@@ -1,0 +1,194 @@
+//! A prepared half of a traffic step runs: a thread for each lane, one more that plays failures where that was asked for, and
+//! what is looked after beside them.
+
+use crossbeam_channel::Select;
+use pathproof_api::{Offer, Tick, Verb};
+use pathproof_engine::control::StepMessage;
+use pathproof_engine::record::WorstSecond;
+use pathproof_model::{ErrorKind, Half, LaneResult, NicFailure, StepError, TrafficSpec};
+
+use super::lane::{self, Around, LaneOutcome};
+use super::{CONNECT, Lanes, invalid, links, multi, proof, verbs};
+use crate::clock::RealClock;
+use crate::steps::stage::{Aside, Hand, Limits, SHOWN_NS, Stage};
+use crate::steps::{Context, End, Prepared, failed, not_connected};
+
+/// How long both ends may take to have their lanes connected beyond what a lane may take.
+const READY_NS: u64 = 2_000_000_000;
+/// How long what was sent before the peer's last lane was closed may need to come in on ours.
+const LAST_BYTES_NS: u64 = 200_000_000;
+/// How often the worst second is looked for where nobody is shown anything: its ring holds seven minutes.
+const WORST_NS: u64 = 60_000_000_000;
+
+impl Prepared for Lanes {
+    fn offers(&self) -> Vec<Offer> {
+        self.lanes.iter().map(|(_, lane)| lane.offer()).collect()
+    }
+
+    fn paths(&self) -> Vec<u32> {
+        self.multi.as_ref().map(multi::Plan::leads_to).unwrap_or_default()
+    }
+
+    fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+        let Lanes { end, kind, spec, seed, lanes, multi, saboteur, lanes_clock } = *self;
+        if peer.len() != lanes.len() {
+            let message = format!("the peer offered {} lanes and {} were planned", peer.len(), lanes.len());
+            let error = StepError { kind: ErrorKind::Protocol, message };
+            context.channel.fail(&error);
+            return failed(error);
+        }
+        let before = proof::Before::take(&spec);
+        let watch = multi.map(multi::Watch::begin);
+        let verb = verbs::verb(&spec).unwrap_or(Verb::Send);
+        let counted = lanes.iter().filter(|(job, _)| verbs::counts(job.part, verb)).count();
+        let (worst, mut places) = WorstSecond::new(spec.time_ns, counted);
+        let (patience, clock) = (context.within(CONNECT), context.clock);
+        let around = Around { end, kind, spec: &spec, seed, clock, until: context.until };
+        let nics = watch.as_ref().filter(|_| spec.watch_links).map(multi::Watch::nics);
+        let mut beside = Beside {
+            end,
+            spec: &spec,
+            clock,
+            lanes_clock: &lanes_clock,
+            nics,
+            links: None,
+            worst,
+            begin: Tick(0),
+            shown: Tick(0),
+        };
+        let (outcomes, error, mut failures) = std::thread::scope(|scope| {
+            let mut stage = Stage::new(scope);
+            let threads: Vec<Hand<'_, LaneOutcome>> = lanes
+                .into_iter()
+                .zip(peer)
+                .map(|((job, prepared), offer)| {
+                    let place = if verbs::counts(job.part, verb) { places.pop() } else { None };
+                    let (name, sends) = (format!("lane {}", job.index), job.part.is_active());
+                    stage.spawn(name, sends, move |mut cue| {
+                        let lane = match prepared.connect(&offer, patience) {
+                            Ok(lane) => lane,
+                            Err(error) => {
+                                let error = not_connected(&error, patience < CONNECT);
+                                cue.fail(error.clone());
+                                return LaneOutcome::failed(&job, end, error);
+                            }
+                        };
+                        cue.ready();
+                        match cue.begin() {
+                            Some(begin) => lane::run(&job, &around, lane, begin, &cue, place),
+                            None => LaneOutcome::unused(&job, end),
+                        }
+                    })
+                })
+                .collect();
+            let (spec, lanes_clock) = (&spec, &lanes_clock);
+            let sabotage = saboteur.map(|saboteur| {
+                stage
+                    .spawn_beside("failures".into(), move |cue| saboteur.work(&cue, spec, clock, lanes_clock))
+            });
+            let limits = Limits {
+                length_ns: spec.length_ns(),
+                ready_ns: CONNECT.as_nanos() as u64 + READY_NS,
+                last_bytes_ns: LAST_BYTES_NS,
+            };
+            let error = stage.run(end, &limits, context, &mut beside);
+            let outcomes: Vec<LaneOutcome> = threads.into_iter().filter_map(Hand::join).collect();
+            let ended_early = || (vec![], Some(invalid("the thread that plays failures ended early".into())));
+            let (failures, unplayed) =
+                sabotage.map_or((vec![], None), |thread| thread.join().unwrap_or_else(ended_early));
+            (outcomes, error.or(unplayed), failures)
+        });
+        let (worst, seen) = beside.end();
+        failures.extend(seen);
+        let mut half = assemble(outcomes, error);
+        half.worst_second_bytes = worst.finish();
+        before.attach(&mut half, end.name());
+        if let Some(watch) = watch {
+            watch.finish(end, failures, &mut half);
+        }
+        half
+    }
+}
+
+/// What is looked after beside the lanes while they run.
+struct Beside<'a> {
+    end: End,
+    spec: &'a TrafficSpec,
+    clock: &'a RealClock,
+    lanes_clock: &'a RealClock,
+    /// Those whose links are watched, where they are.
+    nics: Option<Vec<String>>,
+    links: Option<links::Links>,
+    /// Where the lanes leave what each tenth of a second brought.
+    worst: WorstSecond,
+    begin: Tick,
+    /// When the worst second is looked for again, and the user is shown how far the step is.
+    shown: Tick,
+}
+
+impl Beside<'_> {
+    /// What the links of this end did, and the worst second.
+    fn end(self) -> (WorstSecond, Vec<NicFailure>) {
+        (self.worst, self.links.map(links::Links::into_failures).unwrap_or_default())
+    }
+}
+
+impl Aside for Beside<'_> {
+    fn begun(&mut self, begin: Tick) {
+        (self.begin, self.shown) = (begin, begin);
+        let window = begin.plus_ns(self.spec.warmup_ns);
+        let (clock, lanes_clock) = (self.clock.clone(), self.lanes_clock.clone());
+        self.links = self
+            .nics
+            .take()
+            .map(|nics| links::Links::watch(self.end, nics, clock, lanes_clock, window, self.spec.time_ns));
+    }
+
+    fn hear(&mut self, said: &StepMessage, now: Tick) -> bool {
+        let StepMessage::Link { nic, up } = said else { return false };
+        if let Some(links) = &mut self.links {
+            links.hear(nic.clone(), *up, now);
+        }
+        true
+    }
+
+    fn turn(&mut self, now: Tick, context: &mut Context<'_>) -> Tick {
+        if now >= self.shown {
+            self.worst.look();
+            let every = match &mut context.progress {
+                Some(progress) => {
+                    let share = now.ns_since(self.begin) as f64 / self.spec.length_ns().max(1) as f64;
+                    progress(share.min(1.0));
+                    SHOWN_NS
+                }
+                None => WORST_NS,
+            };
+            self.shown = now.plus_ns(every);
+        }
+        let Some(links) = &mut self.links else { return self.shown };
+        links.look(context.channel);
+        links.speak(now);
+        if links.is_over(now) {
+            context.channel.send(StepMessage::Ending);
+        }
+        self.shown.min(links.due())
+    }
+
+    fn watch<'a>(&'a self, select: &mut Select<'a>) {
+        if let Some(links) = &self.links {
+            links.wake(select);
+        }
+    }
+}
+
+fn assemble(outcomes: Vec<LaneOutcome>, error: Option<StepError>) -> Half {
+    let mut half = Half::default();
+    for outcome in outcomes {
+        half.lanes.push(outcome.result);
+        half.histograms.extend(outcome.histograms);
+        half.intervals.extend(outcome.intervals);
+    }
+    let of_a_lane = |lane: &LaneResult| lane.error.clone();
+    half.error = error.or_else(|| half.lanes.iter().find_map(of_a_lane));
+    half
+}
