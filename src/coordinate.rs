@@ -13,7 +13,7 @@ use pathproof_engine::control::{
 use pathproof_model::environment::Observed;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    ErrorKind, Finding, FollowUp, Half, Plan, PlanRequest, ResultDoc, Step, StepError, StepKind, StepLoad,
+    ErrorKind, Evidence, Finding, FollowUp, Half, Plan, PlanRequest, ResultDoc, Step, StepError, StepKind,
     StepSpec, Tool,
 };
 
@@ -452,6 +452,7 @@ impl Turns<'_> {
         };
         let own = prepared.offers();
         let go = Go { step: number, request, paths: prepared.paths(), offers: offers::to_texts(&own) };
+        let about = setup.about();
         let peer = match self.turn(Some(go), doc, observer)? {
             Answer::Ready(theirs) => offers::from_texts(&theirs, own.len())?,
             Answer::Cannot(why) => {
@@ -468,9 +469,14 @@ impl Turns<'_> {
         });
         let mut progress = |share: f64| observer.event(&RunEvent::Progress { number, share });
         self.session.deadline = until;
-        let mut context =
-            Context { channel: &mut self.session, clock: self.clock, until, progress: Some(&mut progress) };
-        let half = steps::run(prepared, End::Client, &mut context, peer);
+        let mut context = Context {
+            channel: &mut self.session,
+            clock: self.clock,
+            until,
+            progress: Some(&mut progress),
+            evidence: None,
+        };
+        let half = steps::run(prepared, &about, &mut context, peer);
         self.session.deadline = self.budget.over();
         let mut step = blank;
         step.elapsed_ns = self.clock.now().ns_since(started);
@@ -609,7 +615,10 @@ fn merge(pending: Pending, server: Half, doc: &mut ResultDoc) -> Step {
         let number = doc.steps.len();
         doc.findings.extend(half.findings.iter().cloned().map(|f| Finding { step: Some(number), ..f }));
     }
-    step.load = StepLoad { client: client.load.clone(), server: server.load.clone() };
+    for (end, half) in [(End::Client, &client), (End::Server, &server)] {
+        let own = half.evidence.iter().cloned();
+        step.evidence.extend(own.map(|evidence| Evidence { node: end.node(), ..evidence }));
+    }
     step.error = cause(client.error.as_ref(), server.error.as_ref()).cloned();
     let runner = steps::runner(spec.kind());
     runner.merge(&spec, &mut step, &client, &server);

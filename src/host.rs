@@ -7,24 +7,19 @@
 use pathproof_model::environment::Observed;
 use pathproof_model::{Environment, Finding, RdmaDevice};
 
-mod counters;
 mod dcb;
 pub mod devices;
 mod links;
-pub mod load;
-mod netlink;
+pub(crate) mod netlink;
 mod nics;
 mod rdma;
 mod route;
 mod set_link;
-mod snmp;
 mod system;
 
-pub use counters::{NicBytes, nic_bytes};
 pub use links::{LinkChange, LinkEvents};
 pub use route::{mtu_of_route, nic_for_route, routes};
 pub use set_link::SettableLink;
-pub use snmp::tcp_checksum_errors;
 pub use system::memory_available_bytes;
 
 /// The facts of this host and what is wrong with it at first sight.

@@ -10,6 +10,7 @@ pub mod coordinate;
 pub mod descriptors;
 pub mod dial;
 pub mod document;
+pub mod evidence;
 pub mod guardian;
 pub mod host;
 pub mod input;

@@ -29,6 +29,7 @@ use snow::StatelessTransportState;
 
 use crate::clock::RealClock;
 use crate::coordinate::{hex, tool};
+use crate::evidence::About;
 use crate::interrupt::Interrupt;
 use crate::offers;
 use crate::registry::Registry;
@@ -309,15 +310,20 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
             }
         }
         until = Tick(u64::MAX);
-        if let Some(Underway { prepared, offers, length_ns, _memory }) = next {
+        if let Some(Underway { prepared, about, offers, length_ns, _memory }) = next {
             let clock = session.clock.clone();
             let grace = shared.settings.grace;
             let deadline = grace.deadline(length_ns, clock.now());
             until = deadline + grace.last_word;
             let mut timed = deadline::Timed::new(session, clock.clone(), deadline);
-            let mut context =
-                Context { channel: &mut timed, clock: &clock, until: Tick(u64::MAX), progress: None };
-            half = Some(steps::run(prepared, End::Server, &mut context, offers));
+            let mut context = Context {
+                channel: &mut timed,
+                clock: &clock,
+                until: Tick(u64::MAX),
+                progress: None,
+                evidence: None,
+            };
+            half = Some(steps::run(prepared, &about, &mut context, offers));
         }
     }
 }
@@ -325,6 +331,7 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
 /// A step that is ready to run, with the memory that it was given.
 struct Underway {
     prepared: Box<dyn Prepared>,
+    about: About,
     offers: Vec<Offer>,
     /// Longest time that it may take, in ns.
     length_ns: u64,
@@ -363,7 +370,7 @@ fn ready(go: &Go, facts: &SessionFacts, shared: &Shared) -> Result<(Vec<Offer>, 
     let theirs = offers::from_texts(&go.offers, own.len()).map_err(at_the_peer)?;
     // Round trips may take any time each; all of them together take no longer than other steps.
     let length_ns = runner.duration_ns(&spec).min(facts.limits.step_ns.saturating_mul(3));
-    Ok((own, Underway { prepared, offers: theirs, length_ns, _memory: memory }))
+    Ok((own, Underway { prepared, about: setup.about(), offers: theirs, length_ns, _memory: memory }))
 }
 
 /// What steps may take together where nobody said how much. A host that does not tell has no such limit.

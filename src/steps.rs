@@ -35,6 +35,7 @@ use pathproof_model::units::Bytes;
 use crate::budget::out_of_time;
 use crate::channels::Way;
 use crate::clock::RealClock;
+use crate::evidence::{About, Taken};
 use crate::registry::{Registry, manners};
 use crate::session::Channel;
 
@@ -53,6 +54,14 @@ impl End {
         match self {
             End::Client => "client",
             End::Server => "server",
+        }
+    }
+
+    /// The node that it is in results.
+    pub fn node(self) -> u16 {
+        match self {
+            End::Client => 0,
+            End::Server => 1,
         }
     }
 
@@ -150,6 +159,18 @@ pub struct Setup<'a> {
     pub registry: &'a Registry,
 }
 
+impl Setup<'_> {
+    /// The step as far as evidence depends on it.
+    pub fn about(&self) -> About {
+        let theirs = self.session.peer_environment.nics.iter().flat_map(|nic| &nic.addresses);
+        About {
+            end: self.session.end.name(),
+            adapter: self.spec.over().is_some_and(|over| manners(over).adapter),
+            peers: theirs.map(|a| a.address).chain([self.session.peer.ip().to_canonical()]).collect(),
+        }
+    }
+}
+
 /// What a runner may use while running.
 pub struct Context<'a> {
     /// The control channel, for messages of this step.
@@ -160,12 +181,19 @@ pub struct Context<'a> {
     pub until: Tick,
     /// Told now and then how far the step is, from 0 to 1, where somebody is shown that.
     pub progress: Option<&'a mut dyn FnMut(f64)>,
+    /// What this host counts while the step runs; begun by [`run`].
+    pub evidence: Option<Taken>,
 }
 
 impl Context<'_> {
     /// `wait`, or what is left of the step where that is less.
     pub fn within(&self, wait: Duration) -> Duration {
         wait.min(self.until.since(self.clock.now()))
+    }
+
+    /// Lets the evidence look, if that is due. Returns when it is due again.
+    pub fn look(&mut self, now: Tick) -> Tick {
+        self.evidence.as_mut().map_or(Tick(u64::MAX), |evidence| evidence.during(now))
     }
 
     /// Shows how far the step is, where somebody looks.
@@ -223,12 +251,12 @@ fn whole(spec: &StepSpec, need_ns: u64, left_ns: u64) -> Option<StepSpec> {
 }
 
 /// Runs a prepared half, with what this host counts beside it.
-pub fn run(prepared: Box<dyn Prepared>, end: End, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-    let before = checksum::Before::take();
-    let watch = crate::host::load::Watch::begin();
+pub fn run(prepared: Box<dyn Prepared>, about: &About, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+    context.evidence = Some(Taken::before(about));
     let mut half = prepared.run(context, peer);
-    half.load = Some(watch.end());
-    half.counters.extend(before.grown(end));
+    if let Some(evidence) = context.evidence.take() {
+        evidence.after(&mut half);
+    }
     half
 }
 

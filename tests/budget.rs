@@ -306,9 +306,10 @@ fn a_check_dirties_its_guest_and_has_rounds() {
     );
     assert!(moved["bytes"].as_u64() > moved["memory_bytes"].as_u64(), "pages were sent again");
     assert_eq!(moved["verified"], true);
-    let load = &step(&doc, "stream")["load"];
-    for end in ["client", "server"] {
-        assert!(load[end]["elapsed_ns"].as_u64().unwrap() > 0, "{load}");
+    let evidence = &step(&doc, "stream")["evidence"];
+    for node in 0..2 {
+        assert_eq!(evidence[node]["node"], node, "{evidence}");
+        assert!(evidence[node]["host"]["elapsed_ns"].as_u64().unwrap() > 0, "{evidence}");
     }
 }
 
@@ -356,13 +357,13 @@ fn a_limit_missed_by_a_busy_host_is_open_and_by_an_idle_one_is_missed() {
         judged
     });
     let evidence =
-        serde_json::json!([verdict, step(&doc, "pingpong")["lanes"], step(&doc, "pingpong")["load"]]);
+        serde_json::json!([verdict, step(&doc, "pingpong")["lanes"], step(&doc, "pingpong")["evidence"]]);
     assert_eq!((verdict["outcome"].as_str(), code), (Some("inconclusive"), Some(3)), "{evidence:#}");
     let reason = verdict["reason"].as_str().unwrap();
     assert!(reason.contains("cannot tell") && reason.contains("for a CPU"), "{reason}");
     // Whatever else runs on this machine is not the test's: only an idle one must miss the limit.
     let (verdict, code, doc) = judged();
-    let load = &step(&doc, "pingpong")["load"]["client"];
+    let load = &step(&doc, "pingpong")["evidence"][0]["host"];
     let waited = load["pressure_some_ns"].as_f64().unwrap_or(0.0) / load["elapsed_ns"].as_f64().unwrap();
     if waited < 0.05 {
         assert_eq!((verdict["outcome"].as_str(), code), (Some("fail"), Some(1)), "{verdict:#}");

@@ -15,7 +15,7 @@ use netlink_sys::{Socket, SocketAddr};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Everything of one sort (`RTM_GETLINK` …).
-pub(super) fn dump(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
+pub(crate) fn dump(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
     ask(question, NLM_F_REQUEST | NLM_F_DUMP)
 }
 
@@ -33,7 +33,7 @@ pub(super) fn change(order: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
 }
 
 /// One question of a type that the message library does not know; returns the body of the answer.
-pub(super) fn raw(kind: u16, body: &[u8]) -> io::Result<Vec<u8>> {
+pub(crate) fn raw(kind: u16, body: &[u8]) -> io::Result<Vec<u8>> {
     const HEADER: usize = 16; // struct nlmsghdr
     let socket = open()?;
     let mut bytes = ((HEADER + body.len()) as u32).to_ne_bytes().to_vec();

@@ -2,51 +2,31 @@
 //!
 //! Neither the sender nor the receiver's program hears of it: a transfer stalls as if the path had a size limit, when a
 //! NIC or virtual switch that should have filled in the checksum did not. The kernel counts it (`InCsumErrors`, part of RFC
-//! 4022's `tcpInErrs`), so it is read at both ends before and after each step.
+//! 4022's `tcpInErrs`), and both ends have it in their evidence of each step.
 
 use pathproof_model::{Environment, Finding, Nic, ResultDoc, Severity, Step};
 
 use super::End;
-use crate::host;
 
 /// Fewer may be noise: the count is the host's, not the run's.
 const ERRORS_MIN: u64 = 3;
 
-/// The count before a step.
-pub struct Before(Option<u64>);
-
-impl Before {
-    /// Reads it.
-    pub fn take() -> Before {
-        Before(host::tcp_checksum_errors())
-    }
-
-    /// How much it grew since, with the name of the counter at this end; `None` where the kernel does not tell.
-    pub fn grown(self, end: End) -> Option<(String, u64)> {
-        let grown = host::tcp_checksum_errors()?.checked_sub(self.0?)?;
-        Some((name(end.name()), grown))
-    }
-}
-
-fn name(end: &str) -> String {
-    format!("{end}_tcp_checksum_errors")
-}
-
 /// How many segments `end` dropped for their checksum during a step, where that is worth a word.
-pub fn errors_at(step: &Step, end: &str) -> Option<u64> {
-    step.counters.get(&name(end)).copied().filter(|errors| *errors >= ERRORS_MIN)
+pub fn errors_at(step: &Step, end: End) -> Option<u64> {
+    let errors = step.evidence(end.node())?.tcp.as_ref()?.checksum_errors?;
+    Some(errors).filter(|errors| *errors >= ERRORS_MIN)
 }
 
 /// What the counters of a step show. `stalled`: it did not move what it should have.
 pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
     let hosts = [
-        ("server", "the peer", "here", "client", doc.environment.client.as_ref()),
-        ("client", "this host", "at the peer", "server", doc.environment.server.as_ref()),
+        (End::Server, "the peer", "here", doc.environment.client.as_ref()),
+        (End::Client, "this host", "at the peer", doc.environment.server.as_ref()),
     ];
     let mut found = vec![];
-    for (end, receiver, at_sender, sender, host) in hosts {
+    for (end, receiver, at_sender, host) in hosts {
         let Some(errors) = errors_at(step, end) else { continue };
-        let nic = host.and_then(|host| nic_of(step, sender, host)).unwrap_or("IF");
+        let nic = host.and_then(|host| nic_of(step, end.other().name(), host)).unwrap_or("IF");
         let evidence = format!(
             "{}: segments are dropped for their checksum: Tcp InCsumErrors at {receiver} grew by {errors}",
             step.name
@@ -58,7 +38,7 @@ pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
                  changes packets."
             ))
             .with("errors", errors)
-            .with("end", end)
+            .with("end", end.name())
             .with("sending_nic", nic);
         found.push(if stalled { finding } else { finding.with_severity(Severity::Warning) });
     }
@@ -82,7 +62,12 @@ fn nic_of<'a>(step: &Step, end: &str, host: &'a Environment) -> Option<&'a str> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{LaneResult, NicAddress, StepKind, Tool};
+    use pathproof_model::{Evidence, LaneResult, NicAddress, StepKind, TcpCounts, Tool};
+
+    fn dropped(end: End, errors: u64) -> Evidence {
+        let tcp = TcpCounts { checksum_errors: Some(errors), ..TcpCounts::still() };
+        Evidence { node: end.node(), tcp: Some(tcp), ..Evidence::default() }
+    }
 
     #[test]
     fn segments_that_a_host_dropped_are_blamed_on_the_sender_s_offload() {
@@ -96,10 +81,9 @@ mod tests {
             local: Some("10.0.0.1:4711".into()),
             ..LaneResult::default()
         });
-        step.counters.insert("client_tcp_checksum_errors".into(), 0);
-        step.counters.insert("server_tcp_checksum_errors".into(), 2);
+        step.evidence = vec![dropped(End::Client, 0), dropped(End::Server, 2)];
         assert!(findings(&step, true, &doc).is_empty(), "two may be anybody's");
-        step.counters.insert("server_tcp_checksum_errors".into(), 40);
+        step.evidence[1] = dropped(End::Server, 40);
         let found = findings(&step, true, &doc);
         assert_eq!(
             (found.len(), found[0].code.as_str(), found[0].severity),

@@ -1,6 +1,9 @@
-//! CPU time of the thread that drives a lane.
+//! What the thread that drives a lane takes of a processor, and waits for one.
+
+use std::time::Instant;
 
 use pathproof_engine::drive::Meter;
+use pathproof_model::Waited;
 use pathproof_sys::thread;
 
 /// Reads this thread's CPU time.
@@ -9,5 +12,58 @@ pub struct ThreadMeter;
 impl Meter for ThreadMeter {
     fn cpu_ns(&mut self) -> Option<u64> {
         thread::thread_cpu_ns()
+    }
+}
+
+/// Measures what the calling thread waits for a processor.
+pub struct Waiting {
+    began: Instant,
+    waited_ns: u64,
+}
+
+impl Waiting {
+    /// From now on; `None` where the kernel does not count it.
+    pub fn begin() -> Option<Waiting> {
+        Some(Waiting { began: Instant::now(), waited_ns: run_queue_wait_ns()? })
+    }
+
+    /// Until now, on the same thread.
+    pub fn end(self) -> Waited {
+        let waited_ns = run_queue_wait_ns().map_or(0, |now| now.saturating_sub(self.waited_ns));
+        Waited { waited_ns, of_ns: self.began.elapsed().as_nanos() as u64 }
+    }
+}
+
+/// Time that this thread has spent on a run queue (second field, Documentation/scheduler/sched-stats.rst).
+fn run_queue_wait_ns() -> Option<u64> {
+    std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_shares_its_processor_has_waited() {
+        let crowd = 4 * std::thread::available_parallelism().map_or(1, |n| n.get());
+        let Some(_) = Waiting::begin() else { return };
+        let spin = || {
+            let waiting = Waiting::begin().unwrap();
+            while waiting.began.elapsed().as_millis() < 300 {
+                std::hint::spin_loop();
+            }
+            waiting.end()
+        };
+        let waited: Vec<Waited> = std::thread::scope(|scope| {
+            let all: Vec<_> = (0..crowd).map(|_| scope.spawn(spin)).collect();
+            all.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let share = |w: &Waited| w.waited_ns as f64 / w.of_ns as f64;
+        let mean = waited.iter().map(share).sum::<f64>() / crowd as f64;
+        assert!(mean > 0.4, "four threads on each processor waited {mean:.2} of their time");
+        let sleeper = Waiting::begin().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let slept = sleeper.end();
+        assert!(slept.waited_ns <= slept.of_ns);
     }
 }

@@ -291,6 +291,7 @@ impl<'scope, 'env> Stage<'scope, 'env> {
             let mut due = course.due();
             if begun {
                 due = due.min(aside.turn(now, context));
+                due = due.min(context.look(now));
             }
             // Whoever goes on talking is heard out, but stops neither the clock nor the threads' news.
             if heard {

@@ -8,6 +8,7 @@
 pub mod channels;
 pub mod criteria;
 pub mod environment;
+pub mod evidence;
 pub mod finding;
 pub mod grant;
 pub mod half;
@@ -30,11 +31,12 @@ pub mod verdict;
 pub use channels::{Answer, ChannelPair, Channels, UnusedNic};
 pub use criteria::Criteria;
 pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
+pub use evidence::{Evidence, NicActivity, NicCounts, TcpCounts, Unreadable};
 pub use finding::{Finding, Severity};
 pub use grant::Grant;
 pub use half::{HalfDetail, NicEvidence, NicFailure, SearchedPath};
 pub use judge::{conclusion, judge, judge_into};
-pub use load::{HostLoad, StepLoad, Waited};
+pub use load::{HostLoad, Waited};
 pub use loss::{
     ArrivedMark, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark, LossPath, LossSpec, ReceivedStrand,
     SentFlow,

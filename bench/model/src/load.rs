@@ -3,16 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Both hosts during a step; `null` for an end that did not say.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct StepLoad {
-    /// The host that ran the command.
-    pub client: Option<HostLoad>,
-    /// The host that ran `pathproof serve`.
-    pub server: Option<HostLoad>,
-}
-
 /// One host during a step. Every figure is `null` where the host does not tell it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -25,6 +15,10 @@ pub struct HostLoad {
     pub load_average: Option<f64>,
     /// Part of the time of all processors that was not idle, 0 to 1.
     pub busy_share: Option<f64>,
+    /// The same of the processor that was busiest.
+    pub busiest_cpu_share: Option<f64>,
+    /// Part of its time that one processor spent on packets (soft interrupts), where that was most.
+    pub busiest_cpu_softirq_share: Option<f64>,
     /// Time of all processors that a hypervisor gave to others (`/proc/stat`), in ns.
     pub steal_ns: Option<u64>,
     /// Time in which at least one task waited for a processor (`/proc/pressure/cpu`, some), in ns.

@@ -8,9 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AloneSum, Channels, Criteria, Direction, Environment, Failover, Finding, HalfDetail, HostLoad, Limits,
-    MigrateDetail, MtuPath, NicShare, Plan, RunOutcome, SmbServer, StepKind, StepLoad, StepSpec, Verdict,
-    Waited,
+    AloneSum, Channels, Criteria, Direction, Environment, Evidence, Failover, Finding, HalfDetail, Limits,
+    MigrateDetail, MtuPath, NicShare, Plan, RunOutcome, SmbServer, StepKind, StepSpec, Verdict, Waited,
 };
 
 /// Name of the schema that documents of this version carry.
@@ -126,9 +125,14 @@ impl Step {
             chosen: BTreeMap::new(),
             error: None,
             follows_up: None,
-            load: StepLoad::default(),
+            evidence: Vec::new(),
             detail: Detail::default(),
         }
+    }
+
+    /// What a node counted meanwhile, where it said.
+    pub fn evidence(&self, node: u16) -> Option<&Evidence> {
+        self.evidence.iter().find(|evidence| evidence.node == node)
     }
 }
 
@@ -194,9 +198,9 @@ pub struct Step {
     /// What the step was made for, where no plan asked for it. Its figures explain another step and are not judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub follows_up: Option<FollowUp>,
-    /// How busy the hosts were meanwhile.
-    #[serde(default)]
-    pub load: StepLoad,
+    /// What each host counted meanwhile, and how busy it was; no entry for one that did not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
     /// Fields of particular kinds of step (`paths` of `mtu`, `rounds` of `migrate`, `proof` of RDMA …), beside
     /// the others in JSON.
     #[serde(flatten)]
@@ -430,8 +434,9 @@ pub struct Half {
     pub findings: Vec<Finding>,
     /// What stopped this end.
     pub error: Option<StepError>,
-    /// How busy this host was meanwhile.
-    pub load: Option<HostLoad>,
+    /// What this host counted meanwhile, and how busy it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
     /// What the kind of step and its transport have beyond that.
     pub detail: HalfDetail,
 }

@@ -16,10 +16,9 @@ use super::lanes::{self, Around, CONNECT, LaneEnd, SourceSide};
 use super::machine::Host;
 use super::places::{self, Gates, Standing, Worker};
 use super::prepare::Ready;
-use super::spec::as_traffic;
 use super::{memory, merge};
 use crate::steps::stage::{Aside, Hand, Limits, SHOWN_NS, Stage};
-use crate::steps::traffic::{multi, proof};
+use crate::steps::traffic::multi;
 use crate::steps::{Context, End, Prepared, failed};
 
 /// How long the destination's lanes may need to end once the client has ended the step, in ns.
@@ -42,16 +41,13 @@ impl Prepared for Ready {
             context.channel.fail(&error);
             return failed(error);
         }
-        let (end, traffic) = (self.end, as_traffic(&self.spec));
-        let before = proof::Before::take(&traffic);
-        let watch = self.stripe.take().map(multi::Watch::begin);
+        let (end, stripe) = (self.end, self.stripe.take());
         let mut half = match end {
             End::Client => run_source(*self, context, peer),
             End::Server => run_destination(*self, context, peer),
         };
-        before.attach(&mut half, end.name());
-        if let Some(watch) = watch {
-            watch.end(end, &mut half);
+        if let Some(stripe) = stripe {
+            stripe.tell(end, vec![], &mut half);
         }
         half
     }

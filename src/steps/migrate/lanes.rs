@@ -17,8 +17,7 @@ use pathproof_sys::thread;
 
 use super::disk::Disk;
 use crate::clock::RealClock;
-use crate::host::load::Waiting;
-use crate::steps::meter::ThreadMeter;
+use crate::steps::meter::{ThreadMeter, Waiting};
 use crate::steps::stage::Cue;
 use crate::steps::{End, not_connected, step_error};
 

@@ -70,7 +70,8 @@ fn run<T: Send>(
 ) -> (Option<StepError>, Vec<Option<T>>, usize) {
     let clock = RealClock::new();
     let mut awake = Awake::default();
-    let mut context = Context { channel: peer, clock: &clock, until: Tick(u64::MAX), progress: None };
+    let mut context =
+        Context { channel: peer, clock: &clock, until: Tick(u64::MAX), progress: None, evidence: None };
     let (error, left) = std::thread::scope(|scope| {
         let mut stage = Stage::new(scope);
         let work = &work;
@@ -149,7 +150,8 @@ fn a_thread_that_returns_without_a_word_is_lost_too() {
 #[test]
 fn who_works_beside_the_threads_ends_with_the_last_of_them() {
     let (clock, mut peer, waited) = (RealClock::new(), Peer::new([up()]), AtomicUsize::new(0));
-    let mut context = Context { channel: &mut peer, clock: &clock, until: Tick(u64::MAX), progress: None };
+    let mut context =
+        Context { channel: &mut peer, clock: &clock, until: Tick(u64::MAX), progress: None, evidence: None };
     let goes_on = std::thread::scope(|scope| {
         let mut stage = Stage::new(scope);
         let hand = stage.spawn("hand".into(), true, |mut cue| {

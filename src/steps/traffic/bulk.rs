@@ -19,7 +19,7 @@ use pathproof_model::{
 
 use super::notice::STALL_NS;
 use crate::registry::manners;
-use crate::steps::checksum;
+use crate::steps::{End, checksum};
 
 /// Small segments: what every IPv4 path must take (RFC 9293 §3.7.1).
 const SMALL_SEGMENT_BYTES: u32 = 536;
@@ -204,11 +204,11 @@ enum Conclusion {
 }
 
 fn weigh(doc: &ResultDoc, stall: &Stall<'_>, runs: &[Step]) -> Weighed {
-    let receiver = if stall.direction == Direction::In { "client" } else { "server" };
+    let receiver = if stall.direction == Direction::In { End::Client } else { End::Server };
     if let Some(errors) =
         std::iter::once(stall.step).chain(runs).find_map(|step| checksum::errors_at(step, receiver))
     {
-        let who = if receiver == "client" { "this host" } else { "the peer" };
+        let who = if receiver == End::Client { "this host" } else { "the peer" };
         let why = format!("{who} dropped {errors} segments for their checksum meanwhile");
         return Weighed::Is(Conclusion::Excluded(why));
     }
@@ -294,7 +294,7 @@ impl Conclusion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{FollowUp, Interval, MtuLimit, StepError, Tool};
+    use pathproof_model::{Evidence, FollowUp, Interval, MtuLimit, StepError, TcpCounts, Tool};
 
     /// A stream whose receiver heard so much in each tenth of a second.
     fn stream(received: &[u64]) -> Step {
@@ -437,7 +437,8 @@ mod tests {
     #[test]
     fn never_where_the_receiver_dropped_segments_for_their_checksum() {
         let mut stalled = stream(&[0; 30]);
-        stalled.counters.insert("server_tcp_checksum_errors".into(), 12);
+        let tcp = TcpCounts { checksum_errors: Some(12), ..TcpCounts::still() };
+        stalled.evidence = vec![Evidence { node: 1, tcp: Some(tcp), ..Evidence::default() }];
         let (asked, finding) = ask(doc(vec![probed(Some(9216)), stalled]), hole);
         assert_eq!((asked.len(), code(finding)), (0, "MTU-BULK-EXCLUDED".into()));
     }

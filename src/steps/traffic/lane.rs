@@ -18,10 +18,9 @@ use pathproof_model::{
 use pathproof_sys::thread;
 
 use crate::clock::RealClock;
-use crate::host::load::Waiting;
 use crate::registry::manners;
 use crate::steps::cost::rounded_up;
-use crate::steps::meter::ThreadMeter;
+use crate::steps::meter::{ThreadMeter, Waiting};
 use crate::steps::stage::Cue;
 use crate::steps::{End, step_error};
 

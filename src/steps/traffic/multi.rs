@@ -17,7 +17,6 @@ use pathproof_multi::{PATHS_MAX, PathSpec};
 
 use crate::clock::RealClock;
 use crate::guardian::Guardian;
-use crate::host::{NicBytes, nic_bytes};
 use crate::registry::manners;
 use crate::steps::stage::Cue;
 use crate::steps::{End, SessionFacts};
@@ -184,38 +183,15 @@ fn question(options: &mut BTreeMap<String, String>) -> Result<Question, StepErro
     Ok(Question { rules, constrain: constrain.unwrap_or_default() })
 }
 
-/// Reads the interfaces' own counters before and after the lanes run.
-pub struct Watch {
-    plan: Plan,
-    before: BTreeMap<String, NicBytes>,
-}
-
-impl Watch {
-    /// Begins to watch.
-    pub fn begin(plan: Plan) -> Watch {
-        Watch { plan, before: nic_bytes() }
-    }
-
-    /// The NICs of this end that the step uses.
-    pub fn nics(&self) -> Vec<String> {
-        self.plan.nics()
-    }
-
-    /// As [`Watch::finish`], in steps in which nobody takes a NIC down.
-    pub fn end(self, end: End, half: &mut Half) {
-        self.finish(end, vec![], half);
-    }
-
-    /// Adds to `half` what each NIC carried by its lanes' count and by its own.
-    pub(super) fn finish(self, end: End, failures: Vec<Failure>, half: &mut Half) {
-        let after = nic_bytes();
+impl Plan {
+    /// Adds to `half` what its lanes moved over each NIC; what the NICs counted themselves is evidence.
+    pub fn tell(self, end: End, failures: Vec<Failure>, half: &mut Half) {
         let mut shares: BTreeMap<String, NicShare> = BTreeMap::new();
-        let share = |nic: &str| NicShare { end: end.name().into(), nic: nic.into(), ..NicShare::default() };
-        let named = self.plan.nics.iter().enumerate().filter(|(_, nic)| !nic.is_empty());
-        let used = self.plan.nics();
+        let named = self.nics.iter().enumerate().filter(|(_, nic)| !nic.is_empty());
+        let used = self.nics();
         half.lanes.iter_mut().for_each(|lane| lane.nics.clone_from(&used));
         for (path, nic) in named {
-            let own = shares.entry(nic.clone()).or_insert_with(|| share(nic));
+            let own = shares.entry(nic.clone()).or_insert_with(|| share(end.name(), nic));
             own.connections += half.lanes.len() as u32;
             let of_path = |lane: &LaneResult| lane.stripe.as_ref()?.paths.get(path).cloned();
             for record in half.lanes.iter().filter_map(of_path) {
@@ -224,19 +200,13 @@ impl Watch {
                 own.deaths += record.deaths;
             }
         }
-        for (nic, now) in &after {
-            let was = self.before.get(nic).copied().unwrap_or_default();
-            let sent = now.sent_bytes.saturating_sub(was.sent_bytes);
-            let received = now.received_bytes.saturating_sub(was.received_bytes);
-            if !shares.contains_key(nic) && sent.max(received) < IDLE_BYTES {
-                continue;
-            }
-            let own = shares.entry(nic.clone()).or_insert_with(|| share(nic));
-            (own.nic_sent_bytes, own.nic_received_bytes) = (Some(sent), Some(received));
-        }
         let nics = shares.into_values().collect();
-        half.detail.nics = Some(NicEvidence { nics, alone: self.plan.alone, failures });
+        half.detail.nics = Some(NicEvidence { nics, alone: self.alone, failures });
     }
+}
+
+fn share(end: &str, nic: &str) -> NicShare {
+    NicShare { end: end.into(), nic: nic.into(), ..NicShare::default() }
 }
 
 /// What `--fail` asks for: NICs that go down, when, and when they come back. Times count from the start of the window.
@@ -371,15 +341,33 @@ fn told(half: &Half) -> NicEvidence {
     half.detail.nics.clone().unwrap_or_default()
 }
 
-/// Fills the step's NICs from what both ends told about theirs.
-pub fn merge_nics(step: &mut Step, client: &Half, server: &Half) {
-    let (ours, theirs) = (told(client), told(server));
-    for (end, told) in [("client", &ours), ("server", &theirs)] {
-        if let Some(alone) = &told.alone {
-            step.chosen.insert(format!("{end} paths"), alone.clone());
+/// The NICs of one end: those that lanes were to use, and others that carried something, each with its own count.
+fn shares(end: &str, half: &Half) -> Vec<NicShare> {
+    let Some(NicEvidence { nics: mut shares, .. }) = half.detail.nics.clone() else { return vec![] };
+    let Some(evidence) = &half.evidence else { return shares };
+    for nic in evidence.nics.iter().flatten() {
+        let most = nic.counts.sent_bytes.max(nic.counts.received_bytes);
+        if most.is_some_and(|bytes| bytes >= IDLE_BYTES) && shares.iter().all(|own| own.nic != nic.nic) {
+            shares.push(share(end, &nic.nic));
         }
     }
-    let nics: Vec<NicShare> = ours.nics.into_iter().chain(theirs.nics).collect();
+    for own in &mut shares {
+        let counts = evidence.nic(&own.nic).unwrap_or_default();
+        (own.nic_sent_bytes, own.nic_received_bytes) = (counts.sent_bytes, counts.received_bytes);
+    }
+    shares.sort_by(|a, b| a.nic.cmp(&b.nic));
+    shares
+}
+
+/// Fills the step's NICs from what both ends told about theirs.
+pub fn merge_nics(step: &mut Step, client: &Half, server: &Half) {
+    let mut nics = vec![];
+    for (end, half) in [("client", client), ("server", server)] {
+        if let Some(alone) = told(half).alone {
+            step.chosen.insert(format!("{end} paths"), alone);
+        }
+        nics.extend(shares(end, half));
+    }
     if !nics.is_empty() {
         step.detail.nics = Some(nics);
     }

@@ -1,85 +1,15 @@
-//! The evidence for RDMA: counters before and after a step at both ends, and what they say.
+//! What the counters of the RDMA devices at both ends say about a step.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use pathproof_model::numbers::{ip_mtu_for_rdma, largest_rdma_mtu};
 use pathproof_model::{
-    Environment, ErrorKind, Finding, Half, LaneResult, Nic, RdmaEnd, RdmaProof, ResultDoc, Severity, Step,
-    StepSpec, TrafficSpec,
+    Environment, ErrorKind, Finding, Half, Nic, RdmaEnd, RdmaProof, ResultDoc, Severity, Step, StepSpec,
+    TrafficSpec,
 };
-use pathproof_rdma::proof::{Snapshot, Trouble, trouble};
-use pathproof_rdma::{Fabric, Sysfs};
+use pathproof_rdma::proof::{Trouble, trouble};
 
 use crate::registry::manners;
-
-/// What TCP below an iWARP lane is given to send what it still holds.
-const SETTLE: Duration = Duration::from_millis(500);
-
-/// Counters before the step; nothing for other transports.
-pub struct Before(Option<Snapshot>);
-
-impl Before {
-    /// Reads the counters if this step goes over RDMA.
-    pub fn take(spec: &TrafficSpec) -> Before {
-        Before(manners(&spec.over).adapter.then(|| Snapshot::take(&Sysfs::default())))
-    }
-
-    /// Reads them again and puts this end's evidence into its half.
-    pub fn attach(self, half: &mut Half, end: &str) {
-        let Some(before) = self.0 else { return };
-        let mut after = Snapshot::take(&Sysfs::default());
-        let mut ends: BTreeMap<(String, u8), RdmaEnd> = BTreeMap::new();
-        for lane in &half.lanes {
-            let Some(device) = lane.chosen.get("rdma_device") else { continue };
-            let port = lane.chosen.get("rdma_port").and_then(|p| p.parse().ok()).unwrap_or(1);
-            let known = ends.entry((device.clone(), port)).or_insert_with(|| blank(lane, end, device, port));
-            let moved =
-                ["lane_sent_bytes", "lane_received_bytes"].map(|name| lane.counters.get(name).copied());
-            if let [Some(sent), Some(received)] = moved {
-                // On iWARP "sent" means that TCP has the bytes: of a lane that broke, some never left the host.
-                let left = lane.error.is_none() || known.fabric != Fabric::Iwarp.name();
-                *known.application_bytes.get_or_insert(0) += received + if left { sent } else { 0 };
-            }
-        }
-        // On iWARP a completed send may still lie in TCP's buffer, and is counted when it leaves: within moments.
-        let short = |after: &Snapshot| {
-            ends.iter().filter(|(_, end)| end.fabric == Fabric::Iwarp.name()).any(|((device, port), end)| {
-                let counted = after.since(&before, device, *port).and_then(|carried| carried.bytes);
-                counted.zip(end.application_bytes).is_some_and(|(counted, payload)| counted < payload)
-            })
-        };
-        let asked = Instant::now();
-        while short(&after) && asked.elapsed() < SETTLE {
-            std::thread::sleep(Duration::from_millis(10));
-            after = Snapshot::take(&Sysfs::default());
-        }
-        for ((device, port), known) in &mut ends {
-            let Some(carried) = after.since(&before, device, *port) else { continue };
-            known.netdev = carried.netdev;
-            known.device_bytes = carried.bytes;
-            known.device_bytes_source = carried.bytes_source.map(Into::into);
-            known.device_packets = carried.packets;
-            known.counters = carried.moved;
-        }
-        half.detail.rdma = ends.into_values().collect();
-    }
-}
-
-fn blank(lane: &LaneResult, end: &str, device: &str, port: u8) -> RdmaEnd {
-    let counter = |name: &str| lane.counters.get(name).copied();
-    RdmaEnd {
-        end: end.into(),
-        device: device.into(),
-        port,
-        fabric: lane.chosen.get("rdma_fabric").cloned().unwrap_or_default(),
-        gid: lane.chosen.get("rdma_gid").cloned(),
-        path_mtu_bytes: counter("rdma_path_mtu_bytes"),
-        active_mtu_bytes: counter("rdma_active_mtu_bytes"),
-        ip_mtu_bytes: counter("netdev_ip_mtu_bytes"),
-        ..RdmaEnd::default()
-    }
-}
 
 /// The step's proof from both halves.
 pub fn merge(spec: &TrafficSpec, step: &mut Step, client: &Half, server: &Half) {

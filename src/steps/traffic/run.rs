@@ -8,7 +8,7 @@ use pathproof_engine::record::WorstSecond;
 use pathproof_model::{ErrorKind, Half, LaneResult, NicFailure, StepError, TrafficSpec};
 
 use super::lane::{self, Around, LaneOutcome};
-use super::{CONNECT, Lanes, invalid, links, multi, proof, verbs};
+use super::{CONNECT, Lanes, invalid, links, multi, verbs};
 use crate::clock::RealClock;
 use crate::steps::stage::{Aside, Hand, Limits, SHOWN_NS, Stage};
 use crate::steps::{Context, End, Prepared, failed, not_connected};
@@ -37,14 +37,12 @@ impl Prepared for Lanes {
             context.channel.fail(&error);
             return failed(error);
         }
-        let before = proof::Before::take(&spec);
-        let watch = multi.map(multi::Watch::begin);
         let verb = verbs::verb(&spec).unwrap_or(Verb::Send);
         let counted = lanes.iter().filter(|(job, _)| verbs::counts(job.part, verb)).count();
         let (worst, mut places) = WorstSecond::new(spec.time_ns, counted);
         let (patience, clock) = (context.within(CONNECT), context.clock);
         let around = Around { end, kind, spec: &spec, seed, clock, until: context.until };
-        let nics = watch.as_ref().filter(|_| spec.watch_links).map(multi::Watch::nics);
+        let nics = multi.as_ref().filter(|_| spec.watch_links).map(multi::Plan::nics);
         let mut beside = Beside {
             end,
             spec: &spec,
@@ -102,9 +100,8 @@ impl Prepared for Lanes {
         failures.extend(seen);
         let mut half = assemble(outcomes, error);
         half.worst_second_bytes = worst.finish();
-        before.attach(&mut half, end.name());
-        if let Some(watch) = watch {
-            watch.finish(end, failures, &mut half);
+        if let Some(multi) = multi {
+            multi.tell(end, failures, &mut half);
         }
         half
     }

@@ -73,6 +73,7 @@ pub fn half(half: &mut Half, end: &str) {
     trimmed(&mut half.chosen);
     findings(&mut half.findings);
     error(&mut half.error);
+    trimmed(&mut half.evidence);
     trimmed(&mut half.detail.rdma);
     trimmed(&mut half.detail.nics);
     // Rounds, guests and pairs of NICs can be more.
@@ -149,7 +150,8 @@ fn trim(json: &mut Value, entries_max: usize) {
 #[cfg(test)]
 mod tests {
     use pathproof_model::{
-        ErrorKind, HalfDetail, Interval, LaneResult, Nic, NicAddress, NicEvidence, NicShare,
+        ErrorKind, Evidence, HalfDetail, Interval, LaneResult, Nic, NicActivity, NicAddress, NicCounts,
+        NicEvidence, NicShare, Unreadable,
     };
 
     use super::*;
@@ -226,7 +228,18 @@ mod tests {
             },
             ..Half::default()
         };
+        let counts = NicCounts { sent_bytes: Some(u64::MAX), ..NicCounts::still() };
+        let unreadable = vec![Unreadable { what: long(), why: long() }; 10_000];
+        theirs.evidence = Some(Evidence {
+            nics: Some(vec![NicActivity { nic: long(), counts }; 10_000]),
+            unreadable,
+            ..Evidence::default()
+        });
         half(&mut theirs, "server");
+        let evidence = theirs.evidence.unwrap();
+        let nics = evidence.nics.unwrap();
+        assert_eq!((nics.len(), evidence.unreadable.len()), (ENTRIES_MAX, ENTRIES_MAX));
+        assert!(nics.iter().all(|nic| nic.counts.sent_bytes == Some(NUMBER_MAX) && nic.nic.len() < 1010));
         assert!(theirs.lanes.iter().all(|lane| lane.end == "server"));
         assert!(theirs.lanes.iter().try_fold(0u64, |sum, lane| sum.checked_add(lane.bytes)).is_some());
         assert!(

@@ -54,7 +54,7 @@ impl<'a> Hosts<'a> {
     }
 
     fn load(&self, at_client: bool) -> Option<&HostLoad> {
-        if at_client { self.step.load.client.as_ref() } else { self.step.load.server.as_ref() }
+        self.step.evidence(u16::from(!at_client))?.host.as_ref()
     }
 
     /// What a hypervisor or a quota took from each thread of a host in `of_ns`, in the mean.
@@ -160,7 +160,7 @@ pub(super) fn unless_busy(check: Check, step: &Step, explained: impl FnOnce(&Hos
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LaneResult, StepKind, StepLoad, Waited};
+    use crate::{Evidence, LaneResult, StepKind, Waited};
 
     const MS: u64 = 1_000_000;
 
@@ -179,7 +179,7 @@ mod tests {
         };
         Step {
             lanes: vec![lane],
-            load: StepLoad { client: Some(load), server: None },
+            evidence: vec![Evidence { host: Some(load), ..Evidence::default() }],
             ..Step::new(StepKind::Pingpong, "p")
         }
     }
@@ -242,7 +242,7 @@ mod tests {
     fn stolen_and_throttled_time_count_and_a_pass_stays_one() {
         for taken in [(Some(400 * MS), None), (None, Some(200 * MS))] {
             let mut stolen = step(0);
-            let load = stolen.load.client.as_mut().unwrap();
+            let load = stolen.evidence[0].host.as_mut().unwrap();
             (load.steal_ns, load.throttled_ns) = taken;
             assert_eq!(outcome(&stolen, |h| h.were_busy()), Outcome::Inconclusive);
         }

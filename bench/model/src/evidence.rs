@@ -1,0 +1,124 @@
+//! What a host counted while a step ran: differences between before and after, from the kernel and its drivers. It shows
+//! what measuring alone cannot: who lost the packets, and where.
+//!
+//! Every counter knows three things apart. **Absent**: it was looked at and did not move. **A number**: it moved by so much.
+//! **Null**: it could not be read, and [`Evidence::unreadable`] says why. A whole part that is absent was not looked at, or
+//! could not be read as a whole, which again has its reason in `unreadable`. The kernel counts for the whole host (its
+//! network namespace), not for the run.
+
+mod counters;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use counters::{IcmpCounts, IpCounts, NicCounts, SoftnetCounts, TcpCounts, UdpCounts};
+
+use crate::HostLoad;
+
+/// What one node counted during one step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Evidence {
+    /// The node: 0 ran the command, 1 is its peer.
+    pub node: u16,
+    /// How busy the host was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostLoad>,
+    /// TCP, over IPv4 and IPv6 together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpCounts>,
+    /// UDP over IPv4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp: Option<UdpCounts>,
+    /// UDP over IPv6.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub udp6: Option<UdpCounts>,
+    /// IPv4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<IpCounts>,
+    /// IPv6.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip6: Option<IpCounts>,
+    /// ICMP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp: Option<IcmpCounts>,
+    /// ICMPv6.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub icmp6: Option<IcmpCounts>,
+    /// What the kernel's receive path could not keep up with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub softnet: Option<SoftnetCounts>,
+    /// Interfaces that counted anything; those that are not listed did not move.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nics: Option<Vec<NicActivity>>,
+    /// What could not be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl Evidence {
+    /// What the interface `name` counted: nothing at all where it is not listed. `None` where interfaces were not read.
+    pub fn nic(&self, name: &str) -> Option<NicCounts> {
+        let listed = self.nics.as_ref()?.iter().find(|nic| nic.nic == name);
+        Some(listed.map_or_else(NicCounts::still, |nic| nic.counts.clone()))
+    }
+
+    /// Notes why something is unknown.
+    pub fn cannot_tell(&mut self, what: impl Into<String>, why: impl ToString) {
+        self.unreadable.push(Unreadable { what: what.into(), why: why.to_string() });
+    }
+}
+
+/// One interface during a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NicActivity {
+    /// Its name.
+    pub nic: String,
+    /// What it counted.
+    #[serde(flatten)]
+    pub counts: NicCounts,
+}
+
+/// Something that a host could not read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Unreadable {
+    /// What, by its place in the evidence: `softnet`, `tcp.syn_retransmits`.
+    pub what: String,
+    /// The system's words.
+    pub why: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_move_is_absent_and_what_is_unknown_is_null() {
+        let before =
+            TcpCounts { retransmitted: Some(5), sent: Some(100), timeouts: None, ..TcpCounts::still() };
+        let after =
+            TcpCounts { retransmitted: Some(7), sent: Some(100), timeouts: Some(3), ..TcpCounts::still() };
+        let moved = after.since(&before);
+        assert_eq!((moved.retransmitted, moved.sent, moved.timeouts), (Some(2), Some(0), None));
+        let text = serde_json::to_string(&moved).unwrap();
+        assert_eq!(text, r#"{"retransmitted":2,"timeouts":null}"#);
+        assert_eq!(serde_json::from_str::<TcpCounts>(&text).unwrap(), moved);
+        assert_eq!(moved.unknown(), ["timeouts"]);
+        assert_eq!(before.since(&after).retransmitted, None, "a counter that was set back says nothing");
+    }
+
+    #[test]
+    fn a_nic_that_is_not_listed_stood_still_and_one_that_was_not_read_is_unknown() {
+        let counts = NicCounts { sent_bytes: Some(9), ..NicCounts::still() };
+        let mut evidence =
+            Evidence { nics: Some(vec![NicActivity { nic: "eth0".into(), counts }]), ..Evidence::default() };
+        let text = serde_json::to_string(&evidence).unwrap();
+        assert_eq!(text, r#"{"node":0,"nics":[{"nic":"eth0","sent_bytes":9}]}"#);
+        assert_eq!(serde_json::from_str::<Evidence>(&text).unwrap(), evidence);
+        assert_eq!(evidence.nic("eth0").unwrap().sent_bytes, Some(9));
+        assert_eq!(evidence.nic("eth1").unwrap().sent_bytes, Some(0));
+        evidence.nics = None;
+        assert_eq!(evidence.nic("eth0"), None);
+    }
+}

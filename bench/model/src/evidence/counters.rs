@@ -1,0 +1,235 @@
+//! The counters of a host, a group each. The same types hold what was read at one moment and the difference of two.
+//!
+//! A counter that is added to a group in a later build reads as "did not move" in what an earlier build wrote, which never
+//! looked at it: give it a group of its own, or a part of [`Evidence`](super::Evidence) that can be absent.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A group of counters and what all groups can do.
+macro_rules! counters {
+    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $field:ident,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        pub struct $name {
+            $($(#[$about])* #[serde(default = "still", skip_serializing_if = "is_still")] pub $field: Option<u64>,)+
+        }
+
+        impl $name {
+            /// All of them read, and none moved.
+            pub fn still() -> $name {
+                $name { $($field: still(),)+ }
+            }
+
+            /// What they moved by since `earlier`; what went backwards was set back, and is unknown.
+            pub fn since(&self, earlier: &$name) -> $name {
+                $name { $($field: moved(self.$field, earlier.$field),)+ }
+            }
+
+            /// Whether all were read and none moved.
+            pub fn is_still(&self) -> bool {
+                true $(&& is_still(&self.$field))+
+            }
+
+            /// Those that could not be read.
+            pub fn unknown(&self) -> Vec<&'static str> {
+                [$((stringify!($field), self.$field),)+]
+                    .into_iter()
+                    .filter_map(|(name, value)| value.is_none().then_some(name))
+                    .collect()
+            }
+        }
+    };
+}
+
+fn still() -> Option<u64> {
+    Some(0)
+}
+
+fn is_still(value: &Option<u64>) -> bool {
+    *value == Some(0)
+}
+
+fn moved(now: Option<u64>, then: Option<u64>) -> Option<u64> {
+    now?.checked_sub(then?)
+}
+
+counters! {
+    /// TCP as the kernel counts it (`Tcp` of RFC 4022, and `TcpExt` of Linux), in segments where nothing else is said.
+    TcpCounts {
+        /// Sent; Linux counts repeated ones here as well (`OutSegs`).
+        sent,
+        /// Received (`InSegs`).
+        received,
+        /// Sent again (`RetransSegs`).
+        retransmitted,
+        /// Received with an error (`InErrs`).
+        received_errors,
+        /// Received with a wrong checksum, and thrown away (`InCsumErrors`).
+        checksum_errors,
+        /// Resets sent (`OutRsts`).
+        resets_sent,
+        /// Connections that were reset (`EstabResets`).
+        connections_reset,
+        /// Attempts to connect that failed (`AttemptFails`).
+        attempts_failed,
+        /// SYN and SYN-ACK sent again (`TCPSynRetrans`).
+        syn_retransmits,
+        /// Retransmission timers that ran out (`TCPTimeouts`).
+        timeouts,
+        /// Of those, timers that had run out for nothing (`TCPSpuriousRTOs`).
+        spurious_timeouts,
+        /// Segments sent again that were lost again (`TCPLostRetransmit`).
+        lost_retransmits,
+        /// Sent again on the peer's word, before a timer ran out (`TCPFastRetrans`).
+        fast_retransmits,
+        /// Probes for a lost tail (`TCPLossProbes`).
+        loss_probes,
+        /// Received twice: the peer was told (`TCPDSACKOldSent`, `TCPDSACKOfoSent`).
+        duplicates_received,
+        /// The peer told that it received something twice (`TCPDSACKRecv`).
+        duplicates_reported,
+        /// Times that the path was found to reorder (`TCPSACKReorder`, `TCPTSReorder`, `TCPRenoReorder`).
+        reorderings,
+        /// Received ahead of what was still missing (`TCPOFOQueue`).
+        out_of_order,
+        /// Thrown away because a receive queue was full (`TCPRcvQDrop`, `TCPOFODrop`, `TCPBacklogDrop`).
+        receive_queue_drops,
+        /// Times that receive queues were pruned for want of memory (`PruneCalled`).
+        prunes,
+        /// Times that a receiver closed its window altogether (`TCPToZeroWindowAdv`).
+        zero_windows,
+        /// Probes sent into a closed window (`TCPWinProbe`).
+        window_probes,
+        /// Connections refused because a listener's queue was full (`ListenOverflows`).
+        listen_overflows,
+        /// Connections refused by a listener for any reason (`ListenDrops`).
+        listen_drops,
+        /// Connections given up after too many repetitions (`TCPAbortOnTimeout`).
+        gave_up,
+        /// Segments whose time stamp was too old, and that were thrown away (`PAWSEstab`).
+        old_timestamps,
+        /// Path MTU probes that failed (`TCPMTUPFail`).
+        mtu_probes_failed,
+        /// Segments that the peer confirmed to have come with a mark of congestion (`TCPDeliveredCE`).
+        delivered_with_congestion_mark,
+    }
+}
+
+counters! {
+    /// UDP (RFC 4113), in datagrams.
+    UdpCounts {
+        /// Sent (`OutDatagrams`).
+        sent,
+        /// Received and handed on (`InDatagrams`).
+        received,
+        /// For a port where nobody listened (`NoPorts`).
+        no_port,
+        /// Thrown away because the socket's buffer was full (`RcvbufErrors`).
+        receive_buffer_drops,
+        /// Not sent because the socket's buffer was full (`SndbufErrors`).
+        send_buffer_drops,
+        /// Thrown away for a wrong checksum (`InCsumErrors`).
+        checksum_errors,
+    }
+}
+
+counters! {
+    /// IP (RFC 4293), in packets.
+    IpCounts {
+        /// Received (`InReceives`).
+        received,
+        /// Sent (`OutRequests`).
+        sent,
+        /// Forwarded between interfaces.
+        forwarded,
+        /// Thrown away for a bad header (`InHdrErrors`).
+        header_errors,
+        /// For an address that is not this host's (`InAddrErrors`).
+        address_errors,
+        /// Cut short (`InTruncatedPkts`).
+        truncated,
+        /// Received and thrown away for want of something, or by a rule (`InDiscards`).
+        receive_discards,
+        /// Thrown away on the way out for want of something, or by a rule (`OutDiscards`).
+        send_discards,
+        /// Received, with no route onwards (`InNoRoutes`).
+        receive_no_route,
+        /// Not sent for want of a route (`OutNoRoutes`).
+        send_no_route,
+        /// Packets whose fragments did not become whole (`ReasmFails`).
+        reassembly_failures,
+        /// Packets that had to be cut and must not (`FragFails`).
+        fragmentation_failures,
+        /// Fragments made (`FragCreates`).
+        fragments_made,
+        /// Received with a mark of congestion (`InCEPkts`).
+        congestion_marks,
+        /// Received from senders that take such marks (`InECT0Pkts`, `InECT1Pkts`).
+        congestion_capable,
+        /// Refused because the way back to their source leads out of another interface (`IPReversePathFilter`, IPv4).
+        reverse_path_drops,
+    }
+}
+
+counters! {
+    /// ICMP and ICMPv6, in messages.
+    IcmpCounts {
+        /// Received: destination unreachable, which for IPv4 includes "fragmentation needed".
+        unreachable_received,
+        /// Sent, likewise.
+        unreachable_sent,
+        /// Received: packet too big (ICMPv6).
+        too_big_received,
+        /// Received: time exceeded.
+        time_exceeded_received,
+        /// Received: go by another router.
+        redirects_received,
+        /// Received with an error.
+        errors,
+    }
+}
+
+counters! {
+    /// The kernel's receive path before any protocol, over all processors (`/proc/net/softnet_stat`).
+    SoftnetCounts {
+        /// Packets dropped because a processor's backlog was full.
+        dropped,
+        /// Times that a processor had to leave packets for its next turn.
+        squeezed,
+    }
+}
+
+counters! {
+    /// What an interface counts (RFC 2863, and `rtnl_link_stats64` of Linux).
+    NicCounts {
+        /// Bytes sent, headers included.
+        sent_bytes,
+        /// Bytes received, headers included.
+        received_bytes,
+        /// Packets sent.
+        sent_packets,
+        /// Packets received.
+        received_packets,
+        /// Packets that could not be sent for an error.
+        send_errors,
+        /// Packets received with an error.
+        receive_errors,
+        /// Of those, with a wrong check sequence: a bad cable, plug or transceiver.
+        receive_crc_errors,
+        /// Packets dropped on the way out.
+        send_drops,
+        /// Packets received and dropped.
+        receive_drops,
+        /// Packets that found the adapter's ring full.
+        receive_missed,
+        /// Packets that overran the adapter or the ring.
+        receive_overruns,
+        /// Collisions, and packets that came too late for one.
+        collisions,
+        /// Packets that could not be sent because the carrier was lost.
+        send_carrier_errors,
+        /// Times that the carrier came or went.
+        carrier_changes,
+    }
+}
