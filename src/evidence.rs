@@ -13,9 +13,12 @@ use std::time::Duration;
 use pathproof_api::Tick;
 use pathproof_model::{Evidence as Record, Half};
 
+mod conntrack;
 mod host;
+mod neighbours;
 mod nics;
 mod protocols;
+mod queues;
 mod rdma;
 mod softnet;
 
@@ -42,7 +45,10 @@ const SUBJECTS: &[Begin] = &[
     begin::<host::Host>,
     begin::<protocols::Protocols>,
     begin::<softnet::Softnet>,
+    begin::<conntrack::Conntrack>,
+    begin::<queues::Queues>,
     begin::<nics::Nics>,
+    begin::<neighbours::Neighbours>,
     begin::<rdma::Rdma>,
 ];
 

@@ -18,6 +18,7 @@ mod set_link;
 mod system;
 
 pub use links::{LinkChange, LinkEvents};
+pub(crate) use nics::names as nic_names;
 pub use route::{mtu_of_route, nic_for_route, routes};
 pub use set_link::SettableLink;
 pub use system::memory_available_bytes;

@@ -30,6 +30,11 @@ pub(super) fn nics(unreadable: &mut BTreeMap<String, String>) -> io::Result<Vec<
     Ok(nics)
 }
 
+/// The names of all interfaces by index.
+pub(crate) fn names() -> io::Result<BTreeMap<u32, String>> {
+    Ok(links()?.iter().map(|link| (link.header.index, name(link))).collect())
+}
+
 /// The name of the interface with this index.
 pub(super) fn name_of(index: u32) -> Option<String> {
     links().ok()?.iter().find(|link| link.header.index == index).map(name)

@@ -1,7 +1,7 @@
 //! What a lane says of itself at its end, as it stands in results.
 
-use pathproof_api::{LaneSample, StripeStats};
-use pathproof_model::{PathRecord, StripeRecord};
+use pathproof_api::{LaneSample, StripeStats, TcpConnection};
+use pathproof_model::{Connection, ConnectionCounts, PathRecord, StripeRecord};
 
 /// The record of a lane over several paths. A stripe of one path is the inner lane itself, which knows of no paths: what it
 /// moved is what its path moved.
@@ -21,6 +21,7 @@ pub fn stripe(stats: Option<StripeStats>, last: &LaneSample) -> StripeRecord {
         noticed_after_ns: path.noticed_after_ns,
         lost_at_tick_ns: path.lost_at_tick_ns,
         carried_again_at_tick_ns: path.carried_again_at_tick_ns,
+        connection: path.connection.map(connection),
     };
     StripeRecord {
         paths: stats.paths.iter().map(path).collect(),
@@ -35,5 +36,47 @@ pub fn stripe(stats: Option<StripeStats>, last: &LaneSample) -> StripeRecord {
         accepted_bytes: stats.accepted_bytes,
         confirmed_bytes: stats.confirmed_bytes,
         arrived_bytes: stats.arrived_bytes,
+    }
+}
+
+/// What the kernel knew of a lane's connection.
+pub fn connection(of: TcpConnection) -> Connection {
+    Connection {
+        timestamps: of.timestamps,
+        selective_acknowledgements: of.selective_acknowledgements,
+        window_scaling: of.window_scaling,
+        congestion_marks: of.congestion_marks,
+        application_limited: of.application_limited,
+        counts: ConnectionCounts {
+            send_window_shift: of.send_window_shift,
+            receive_window_shift: of.receive_window_shift,
+            retransmit_timer_ns: of.retransmit_timer_ns,
+            send_segment_bytes: of.send_segment_bytes,
+            receive_segment_bytes: of.receive_segment_bytes,
+            announced_segment_bytes: of.announced_segment_bytes,
+            path_ip_mtu_bytes: of.path_ip_mtu_bytes,
+            rtt_ns: of.rtt_ns,
+            rtt_min_ns: of.rtt_min_ns,
+            congestion_window_segments: of.congestion_window_segments,
+            send_window_bytes: of.send_window_bytes,
+            receive_window_bytes: of.receive_window_bytes,
+            unacknowledged_segments: of.unacknowledged_segments,
+            lost_segments: of.lost_segments,
+            not_sent_bytes: of.not_sent_bytes,
+            retransmitted_segments: of.retransmitted_segments,
+            retransmitted_bytes: of.retransmitted_bytes,
+            sent_bytes: of.sent_bytes,
+            received_bytes: of.received_bytes,
+            duplicates_reported: of.duplicates_reported,
+            reorderings: of.reorderings,
+            received_out_of_order: of.received_out_of_order,
+            delivered_segments: of.delivered_segments,
+            delivered_with_congestion_mark: of.delivered_with_congestion_mark,
+            timeouts: of.timeouts,
+            busy_ns: of.busy_ns,
+            receive_window_limited_ns: of.receive_window_limited_ns,
+            send_buffer_limited_ns: of.send_buffer_limited_ns,
+            delivery_bits_per_s: of.delivery_bits_per_s,
+        },
     }
 }

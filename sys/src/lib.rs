@@ -11,7 +11,7 @@ use linux as system;
 
 pub mod region;
 
-pub use system::{errqueue, ethtool, process, socket, thread, written_pages};
+pub use system::{errqueue, ethtool, process, socket, tcp_info, thread, written_pages};
 
 /// What a system calls an open socket or file, borrowed.
 pub type Descriptor<'a> = std::os::fd::BorrowedFd<'a>;

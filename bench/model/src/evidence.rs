@@ -8,10 +8,15 @@
 
 mod counters;
 
+use std::net::IpAddr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use counters::{IcmpCounts, IpCounts, NicCounts, SoftnetCounts, TcpCounts, UdpCounts};
+pub use counters::{
+    ConnectionCounts, ConntrackCounts, IcmpCounts, IpCounts, NicCounts, QueueCounts, SoftnetCounts,
+    TcpCounts, UdpCounts,
+};
 
 use crate::HostLoad;
 
@@ -51,6 +56,15 @@ pub struct Evidence {
     /// Interfaces that counted anything; those that are not listed did not move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nics: Option<Vec<NicActivity>>,
+    /// Connection tracking, where the kernel tracks connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conntrack: Option<ConntrackCounts>,
+    /// Queueing disciplines that dropped or held back anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queues: Option<Vec<QueueActivity>>,
+    /// The peer's addresses whose hardware address became known, changed or stopped answering.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub neighbours: Option<Vec<NeighbourActivity>>,
     /// What could not be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<Unreadable>,
@@ -78,6 +92,57 @@ pub struct NicActivity {
     /// What it counted.
     #[serde(flatten)]
     pub counts: NicCounts,
+}
+
+/// One queueing discipline during a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct QueueActivity {
+    /// Its interface.
+    pub nic: String,
+    /// `tbf`, `htb`, `fq_codel` …
+    pub kind: String,
+    /// Its handle, as `tc` writes it.
+    pub handle: String,
+    /// Where it hangs: `root`, or a class of another one.
+    pub parent: String,
+    /// The most that was seen to stand in it, in bytes; it is looked at once a second.
+    pub backlog_highest_bytes: Option<u64>,
+    /// What it counted.
+    #[serde(flatten)]
+    pub counts: QueueCounts,
+}
+
+/// One of the peer's addresses, as this host's kernel resolves it, where that is news.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NeighbourActivity {
+    /// The address.
+    pub address: IpAddr,
+    /// The interface over which it was asked for.
+    pub nic: String,
+    /// The hardware addresses that answered, in the order in which they were seen, once a second.
+    pub macs: Vec<String>,
+    /// Nobody answered in the end.
+    pub failed: bool,
+}
+
+/// What the kernel knew of a TCP connection when the lane over it ended (`TCP_INFO`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Connection {
+    /// Both ends use time stamps (RFC 7323).
+    pub timestamps: Option<bool>,
+    /// Both ends use selective acknowledgements (RFC 2018).
+    pub selective_acknowledgements: Option<bool>,
+    /// Both ends scale their windows (RFC 7323).
+    pub window_scaling: Option<bool>,
+    /// Both ends take marks of congestion (RFC 3168).
+    pub congestion_marks: Option<bool>,
+    /// The last rate was the sender's: it had nothing to send.
+    pub application_limited: Option<bool>,
+    /// Numbers; one that is absent is zero.
+    #[serde(flatten)]
+    pub counts: ConnectionCounts,
 }
 
 /// Something that a host could not read.

@@ -31,7 +31,7 @@ pub mod verdict;
 pub use channels::{Answer, ChannelPair, Channels, UnusedNic};
 pub use criteria::Criteria;
 pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
-pub use evidence::{Evidence, NicActivity, NicCounts, TcpCounts, Unreadable};
+pub use evidence::{Connection, ConnectionCounts, Evidence, NicActivity, NicCounts, TcpCounts, Unreadable};
 pub use finding::{Finding, Severity};
 pub use grant::Grant;
 pub use half::{HalfDetail, NicEvidence, NicFailure, SearchedPath};

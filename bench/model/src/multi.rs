@@ -135,4 +135,7 @@ pub struct PathRecord {
     pub lost_at_tick_ns: Option<u64>,
     /// When the peer first confirmed something that went over it after it came back, on the lanes' clock.
     pub carried_again_at_tick_ns: Option<u64>,
+    /// What the kernel knew of its last connection, where it is one of TCP and ended in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<crate::Connection>,
 }

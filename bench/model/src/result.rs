@@ -348,6 +348,9 @@ pub struct LaneResult {
     pub path_ip_mtu_bytes: Option<u64>,
     /// The kernel's smoothed round trip at the end, in ns.
     pub rtt_ns: Option<u64>,
+    /// What the kernel knew of its connection in the end, where it is one of TCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<crate::Connection>,
     /// Choices the lane made, with reasons.
     pub chosen: BTreeMap<String, String>,
     /// What became of its paths, where it had several.

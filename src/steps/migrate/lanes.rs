@@ -294,6 +294,7 @@ fn lane_result(index: u32, end: End, stats: Option<LaneStats>) -> LaneResult {
         send_segment_bytes: stats.last.send_segment_bytes,
         path_ip_mtu_bytes: stats.last.path_ip_mtu_bytes,
         rtt_ns: stats.last.rtt_ns,
+        connection: stats.connection.map(crate::steps::lane_record::connection),
         chosen: stats.chosen,
         stripe,
         counters: stats.counters,

@@ -449,6 +449,7 @@ pub fn run(
         Ok(stats) => {
             let result = &mut outcome.result;
             result.local = stats.local;
+            result.connection = stats.connection.map(crate::steps::lane_record::connection);
             result.remote = stats.remote;
             result.send_mode = stats.send_mode;
             result.receive_mode = stats.receive_mode;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pathproof_sys::Descriptor;
 
-use crate::{LaneOption, Manners, Region, StripeStats, TransportError};
+use crate::{LaneOption, Manners, Region, StripeStats, TcpConnection, TransportError};
 
 /// A registry entry; holds no per-run state.
 pub trait Transport: Send + Sync {
@@ -415,6 +415,8 @@ pub struct LaneStats {
     pub receive_mode: Option<String>,
     /// Choices the lane made by itself, each with its reason (`gid` → `index 1: RoCE v2, ::ffff:10.0.0.1 …`).
     pub chosen: BTreeMap<String, String>,
+    /// What the kernel knows of its connection, where it is one of TCP.
+    pub connection: Option<TcpConnection>,
     /// What became of its paths, where it had several.
     pub stripe: Option<StripeStats>,
     /// Further counters by name, for people.

@@ -31,4 +31,6 @@ pub use manners::Manners;
 pub use option::{LaneOption, Takes, check_options};
 /// Memory is half of what the contract speaks of, so its name is here too; its home is `pathproof-sys`.
 pub use pathproof_sys::region::{Pages, Region, RegionError};
+/// What a kernel tells of a connection, likewise.
+pub use pathproof_sys::tcp_info::TcpConnection;
 pub use stripe::{PathStats, StripeStats};

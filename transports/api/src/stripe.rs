@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use pathproof_sys::tcp_info::TcpConnection;
+
 /// What became of a lane over several paths, and of each of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StripeStats {
@@ -46,6 +48,8 @@ pub struct PathStats {
     pub lost_at_tick_ns: Option<u64>,
     /// When the peer first confirmed something that went over it after it came back, on the lanes' clock.
     pub carried_again_at_tick_ns: Option<u64>,
+    /// What the kernel knows of its last connection, where it is one of TCP and ended in order.
+    pub connection: Option<TcpConnection>,
 }
 
 impl StripeStats {

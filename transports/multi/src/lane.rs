@@ -448,6 +448,7 @@ impl Lane for StripedLane {
                 noticed_after_ns: (tally.deaths > 0).then_some(tally.noticed_after_ns),
                 lost_at_tick_ns: tally.lost_at.map(|at| at.0),
                 carried_again_at_tick_ns: tally.carried_again_at.map(|at| at.0),
+                connection: tally.last.connection,
             });
             for (name, value) in [("local", &tally.last.local), ("remote", &tally.last.remote)] {
                 if let Some(value) = value {

@@ -363,6 +363,7 @@ impl Lane for RdmaLane {
             send_mode: Some("rdma".into()),
             receive_mode: Some("rdma".into()),
             chosen: std::mem::take(&mut self.chosen),
+            connection: None,
             stripe: None,
             counters: std::mem::take(&mut self.counters),
         })

@@ -17,7 +17,7 @@ use pathproof_api::{
     Completion, Framing, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Op, Readiness, ReceiveMode, Region,
     RegionId, SendMode, SendReports, Stopper, TransportError, Verb, Wait, WaitMode,
 };
-use pathproof_sys::socket;
+use pathproof_sys::{socket, tcp_info};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::SockRef;
 
@@ -484,7 +484,7 @@ impl Lane for TcpLane {
             ..LaneSample::default()
         };
         // Fields that the kernel does not give stay unknown.
-        let info = socket::tcp_info(self.link.fd()).unwrap_or_default();
+        let info = tcp_info::tcp_info(self.link.fd()).unwrap_or_default();
         out.rtt_ns = info.rtt_ns;
         out.rtt_variation_ns = info.rtt_variation_ns;
         out.rtt_min_ns = info.rtt_min_ns;
@@ -513,6 +513,7 @@ impl TcpLane {
         let mut last = LaneSample::default();
         self.sample(&mut last);
         stats.last = last;
+        stats.connection = tcp_info::tcp_connection(self.link.fd()).ok();
         let highest = self.receiver.wake().highest_bytes;
         if highest > 1 {
             let why =

@@ -233,3 +233,93 @@ counters! {
         carrier_changes,
     }
 }
+
+counters! {
+    /// What the kernel counted of one connection since it came about, and what it knew of it in the end.
+    ConnectionCounts {
+        /// The peer's windows are shifted by so many bits.
+        send_window_shift,
+        /// This end's windows are.
+        receive_window_shift,
+        /// Retransmission timer, in ns.
+        retransmit_timer_ns,
+        /// Segment size used for sending, in bytes.
+        send_segment_bytes,
+        /// Segment size seen when receiving, in bytes.
+        receive_segment_bytes,
+        /// Segment size that this end announced, in bytes.
+        announced_segment_bytes,
+        /// Path MTU that the kernel assumed, in bytes.
+        path_ip_mtu_bytes,
+        /// Smoothed round trip, in ns.
+        rtt_ns,
+        /// Smallest round trip, in ns.
+        rtt_min_ns,
+        /// Congestion window, in segments.
+        congestion_window_segments,
+        /// The peer's window, in bytes.
+        send_window_bytes,
+        /// The window that this end announced, in bytes.
+        receive_window_bytes,
+        /// Segments on the way in the end.
+        unacknowledged_segments,
+        /// Of them, segments taken for lost.
+        lost_segments,
+        /// Bytes that had not left.
+        not_sent_bytes,
+        /// Segments sent again.
+        retransmitted_segments,
+        /// Bytes sent again.
+        retransmitted_bytes,
+        /// Bytes sent, repeated ones included.
+        sent_bytes,
+        /// Bytes received in order.
+        received_bytes,
+        /// Segments that the peer said it had already: sent again for nothing, or doubled on the way.
+        duplicates_reported,
+        /// Times that the path was seen to reorder.
+        reorderings,
+        /// Segments received ahead of what was missing.
+        received_out_of_order,
+        /// Segments confirmed by the peer.
+        delivered_segments,
+        /// Of them, those that came with a mark of congestion.
+        delivered_with_congestion_mark,
+        /// Times that the retransmission timer ran out.
+        timeouts,
+        /// Time with something to send, in ns.
+        busy_ns,
+        /// Of it, time held back by the peer's window, in ns.
+        receive_window_limited_ns,
+        /// Of it, time held back by this end's send buffer, in ns.
+        send_buffer_limited_ns,
+        /// Rate of the last delivery, in bit/s.
+        delivery_bits_per_s,
+    }
+}
+
+counters! {
+    /// A queueing discipline, in packets.
+    QueueCounts {
+        /// Dropped.
+        drops,
+        /// Times that something had to wait for its rate or its turn (`overlimits`).
+        held_back,
+        /// Given back by the adapter.
+        requeues,
+    }
+}
+
+counters! {
+    /// Connection tracking (`/proc/net/stat/nf_conntrack`), in packets.
+    ConntrackCounts {
+        /// Dropped because a new connection could not be taken in: the table was full.
+        dropped,
+        /// Connections that were thrown out to make room.
+        dropped_early,
+        /// Connections that could not be entered.
+        insert_failed,
+        /// Packets that belong to no connection.
+        invalid,
+    }
+}
