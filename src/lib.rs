@@ -15,6 +15,7 @@ pub mod guardian;
 pub mod host;
 pub mod input;
 pub mod interrupt;
+pub mod lane_options;
 pub mod offers;
 pub mod precheck;
 pub mod registry;

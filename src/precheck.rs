@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
-use pathproof_api::{LaneOption, check_options};
+use pathproof_api::manners::DEVICE;
 use pathproof_model::units::Bytes;
 use pathproof_model::{
     Environment, ErrorKind, Limits, MigrateSpec, Plan, RequestLoad, StepError, StepKind, StepRequest,
     StepSpec, TrafficSpec,
 };
 
+use crate::lane_options::{self, CONSTRAIN};
 use crate::registry::{Registry, manners, those_that};
 use crate::steps;
 
@@ -92,17 +93,11 @@ fn lanes(
     registry: &Registry,
     here: &Environment,
 ) -> Result<()> {
-    let mut known: Vec<LaneOption> = registry.get(over)?.options();
-    if manners(over).several_nics {
-        known.extend(steps::stripe_options());
-    }
-    let given = options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    check_options(over, &known, given).map_err(anyhow::Error::msg)?;
-    steps::check_congestion(options).map_err(|e| anyhow::anyhow!(e.message))?;
-    if let Some(nics) = options.get("constrain") {
-        nics.split('+').try_for_each(|nic| has_nic(here, nic))?;
-    }
-    if let Some(device) = options.get("device") {
+    registry.get(over)?;
+    let options = lane_options::read(over, options).map_err(|e| anyhow::anyhow!(e.message))?;
+    steps::check_congestion(&options).map_err(|e| anyhow::anyhow!(e.message))?;
+    options.given(&CONSTRAIN).unwrap_or_default().iter().try_for_each(|nic| has_nic(here, nic))?;
+    if let Some(device) = options.given(&DEVICE) {
         let names: Vec<&str> = here.rdma.iter().map(|device| device.name.as_str()).collect();
         if !names.is_empty() && !names.contains(&device.as_str()) {
             bail!("there is no RDMA device {device} here; this host has {}", names.join(", "));

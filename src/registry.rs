@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pathproof_api::{Manners, Transport, TransportError, manners};
+use pathproof_api::{Manners, OptionDoc, Transport, TransportError, manners};
 use pathproof_multi::Striped;
 use pathproof_rdma::RdmaTransport;
 use pathproof_tcp::{LaneDoor, TcpTransport};
@@ -15,6 +15,20 @@ pub const TRANSPORTS: [&str; 3] = [pathproof_tcp::NAME, pathproof_multi::NAME, p
 /// How the lanes of each behave, in the same order.
 static MANNERS: [&Manners; 3] =
     [&pathproof_tcp::MANNERS, &pathproof_multi::MANNERS, &pathproof_rdma::MANNERS];
+
+/// The options of the lanes of each, in the same order.
+static OPTIONS: [fn() -> Vec<OptionDoc>; 3] = [
+    pathproof_tcp::options,
+    // Stripes go over lanes of TCP, see `Registry::new`.
+    || [pathproof_multi::options(), pathproof_tcp::options()].concat(),
+    pathproof_rdma::transport::options::declared,
+];
+
+/// The options that lanes over the transport called `name` take.
+pub fn options(name: &str) -> Vec<OptionDoc> {
+    let mut all = TRANSPORTS.iter().zip(OPTIONS);
+    all.find(|(known, _)| **known == name).map_or_else(Vec::new, |(_, options)| options())
+}
 
 /// How lanes over the transport called `name` behave. A name that no transport has, which is refused before anything comes
 /// of it, has no manners of its own.
@@ -102,6 +116,8 @@ mod tests {
         assert_eq!(registry.names(), TRANSPORTS);
         for transport in &registry.transports {
             assert!(std::ptr::eq(transport.manners(), manners(transport.name())), "{}", transport.name());
+            let names = |options: Vec<OptionDoc>| options.iter().map(|o| o.name).collect::<Vec<_>>();
+            assert_eq!(names(transport.options()), names(options(transport.name())));
         }
         assert_eq!(those_that(|m| m.several_nics), "multi");
         assert_eq!(TRANSPORTS.map(over_all_nics), ["multi", "multi", "rdma"]);

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
+use pathproof_api::manners::DEVICE;
 use pathproof_api::{Clock, Offer, Tick};
 use pathproof_engine::control::{Accept, Go, Patience, Ready, Resume, Server, ServerEvent};
 use pathproof_model::environment::Observed;
@@ -360,7 +361,7 @@ fn ready(go: &Go, facts: &SessionFacts, shared: &Shared) -> Result<(Vec<Offer>, 
     let memory = shared.memory.reserve(cost.memory_bytes)?;
     let by_adapter = spec.over().is_some_and(|over| crate::registry::manners(over).adapter);
     if let (Some(device), true, Some(options)) = (&shared.settings.device, by_adapter, spec.options_mut()) {
-        options.insert("device".into(), device.clone());
+        DEVICE.write(options, device.clone());
     }
     let setup =
         Setup { step: go.step, spec: &spec, paths: &go.paths, session: facts, registry: &shared.registry };

@@ -16,14 +16,13 @@ mod reach;
 mod stage;
 mod traffic;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use cost::Cost;
 pub use mtu::{agentless as agentless_mtu, check_spec as check_mtu_spec};
 
-use pathproof_api::{Clock, LaneOption, Offer, Tick, TransportError};
+use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{
     Environment, ErrorKind, Finding, Half, Limits, Plan, ResultDoc, Step, StepError, StepKind, StepRequest,
@@ -349,11 +348,6 @@ pub fn check_migrate(spec: &pathproof_model::MigrateSpec) -> anyhow::Result<()> 
     migrate::check_all(spec).map_err(|e| anyhow::anyhow!(e.message))
 }
 
-/// The options that steps over several NICs take, beside those of their lanes.
-pub fn stripe_options() -> &'static [LaneOption] {
-    traffic::multi::OPTIONS
-}
-
 /// The NICs that `--fail` names, all of which fail within the window.
 pub fn failing_nics(spec: &TrafficSpec, window_ns: u64) -> anyhow::Result<Vec<String>> {
     let plan = traffic::multi::FailPlan::of(spec).map_err(|e| anyhow::anyhow!(e.message))?;
@@ -367,7 +361,7 @@ pub fn check_verb(kind: StepKind, spec: &TrafficSpec) -> Result<(), StepError> {
 }
 
 /// Whether this host's kernel takes the congestion control that lanes ask for.
-pub fn check_congestion(options: &BTreeMap<String, String>) -> Result<(), StepError> {
+pub fn check_congestion(options: &OptionValues) -> Result<(), StepError> {
     traffic::verbs::check_own_congestion(options)
 }
 

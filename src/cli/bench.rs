@@ -2,9 +2,11 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
+use pathproof_api::manners::DEVICE;
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{Direction, Plan, RequestLoad, StepKind, StepSpec, TrafficSpec};
+use pathproof_rdma::transport::options::{REGISTRATION, Registration as Registered};
 
 use super::client::ClientArgs;
 use super::run::ClientRun;
@@ -110,7 +112,7 @@ pub struct TrafficArgs {
     #[arg(long, value_name = "DEVICE", hide = true)]
     pub peer_device: Option<String>,
     /// Option of the transport, as NAME=VALUE; may be repeated.
-    #[arg(long = "option", value_name = "NAME=VALUE")]
+    #[arg(long = "option", value_name = "NAME=VALUE", long_help = crate::lane_options::help())]
     pub options: Vec<String>,
     /// With stream --over multi: also measure each NIC alone, briefly, and compare their sum.
     #[arg(long)]
@@ -132,6 +134,16 @@ pub enum Registration {
     PerChunk,
     /// As up-front, and the peer reaches it by a memory window, as under SMB Direct.
     Window,
+}
+
+impl From<Registration> for Registered {
+    fn from(typed: Registration) -> Registered {
+        match typed {
+            Registration::UpFront => Registered::UpFront,
+            Registration::PerChunk => Registered::PerChunk,
+            Registration::Window => Registered::Window,
+        }
+    }
 }
 
 /// Directions as typed.
@@ -295,18 +307,13 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         if !manners.adapter {
             bail!("--registration is for --over {}; {} registers no memory", adapters(), spec.over);
         }
-        let name = match registration {
-            Registration::UpFront => "up-front",
-            Registration::PerChunk => "per-chunk",
-            Registration::Window => "window",
-        };
-        spec.options.insert("registration".into(), name.into());
+        REGISTRATION.write(&mut spec.options, registration.into());
     }
     if let Some(device) = &args.device {
         if !manners.adapter {
             bail!("--device is for --over {}; {} goes where the route leads", adapters(), spec.over);
         }
-        spec.options.insert("device".into(), device.clone());
+        DEVICE.write(&mut spec.options, device.clone());
     }
     super::add_options(&mut spec.options, &args.options)?;
     if let Some(device) = &args.peer_device {

@@ -91,7 +91,7 @@ pub struct MigrateArgs {
     #[arg(long, value_name = "FAULT", value_parser = ["bit-flip", "lost-page", "disk-bit-flip"])]
     pub inject_fault: Option<String>,
     /// Option of the transport, as NAME=VALUE; may be repeated.
-    #[arg(long = "option", value_name = "NAME=VALUE")]
+    #[arg(long = "option", value_name = "NAME=VALUE", long_help = crate::lane_options::help())]
     pub options: Vec<String>,
     /// Measure how fast and where this process writes its memory, and let the guest do the same; without a PEER,
     /// only measure.

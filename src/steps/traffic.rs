@@ -27,6 +27,7 @@ use pathproof_model::{
 use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
 use super::{Cost, End, Prepared, Runner, Setup, step_error};
 use crate::clock::RealClock;
+use crate::lane_options::CONSTRAIN;
 use crate::registry::manners;
 use lane::{LaneJob, Part};
 
@@ -159,7 +160,7 @@ impl Runner for Traffic {
         };
         let lanes = if traffic.lanes == 1 { "1 lane".into() } else { format!("{} lanes", traffic.lanes) };
         let size = pathproof_model::units::Bytes(traffic.size_bytes);
-        let nics = traffic.options.get("constrain").map_or(String::new(), |nics| format!(", {nics} alone"));
+        let nics = CONSTRAIN.typed(&traffic.options).map_or(String::new(), |nics| format!(", {nics} alone"));
         format!("{} {kind}{way}, {lanes}, {size}{nics}", traffic.over)
     }
 
@@ -175,8 +176,9 @@ impl Runner for Traffic {
         let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
         let caps = transport.probe().map_err(|e| step_error(&e))?;
         verbs::check(kind, spec, &caps)?;
-        verbs::check_congestion(session.end, &spec.options)?;
-        let multi = multi::plan(&spec.over, &spec.options, session, setup.paths)?;
+        let options = crate::lane_options::read(&spec.over, &spec.options)?;
+        verbs::check_congestion(session.end, &options)?;
+        let multi = multi::plan(&spec.over, &options, session, setup.paths)?;
         let saboteur = match &multi {
             Some(over) if !spec.fail.is_empty() && session.end == End::Client => {
                 Some(multi::Saboteur::station(spec, over)?)
@@ -194,8 +196,9 @@ impl Runner for Traffic {
             if verbs::is_passive(part, spec) {
                 lane_spec.wait_mode = WaitMode::Block;
             }
-            if let Some(multi) = &multi {
-                lane_spec.options = multi.options.clone();
+            match &multi {
+                Some(multi) => multi.shape(&mut lane_spec),
+                None => lane_spec.options = options.clone(),
             }
             let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
             let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
@@ -312,7 +315,6 @@ fn lane_spec(
         // A stream's sender lives by its sends; elsewhere only the answer is news.
         send_reports: if kind == StepKind::Stream { SendReports::Prompt } else { SendReports::Lazy },
         max_segment_bytes: spec.max_segment_bytes,
-        options: spec.options.clone(),
         ..LaneSpec::default()
     }
 }

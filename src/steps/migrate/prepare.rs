@@ -72,8 +72,9 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
     spec.memory_bytes = memory_bytes(setup)?;
     let spec = &spec;
     let (policy, tracker) = (policy_of(spec)?, tracker_of(spec)?);
-    verbs::check_congestion(setup.session.end, &spec.options)?;
-    let stripe = multi::plan(&spec.over, &spec.options, setup.session, setup.paths)?;
+    let options = crate::lane_options::read(&spec.over, &spec.options)?;
+    verbs::check_congestion(setup.session.end, &options)?;
+    let stripe = multi::plan(&spec.over, &options, setup.session, setup.paths)?;
     // The log of a replay lies at the source; the destination needs no pattern.
     let pattern = match setup.session.end {
         End::Client => pattern_of(spec)?,
@@ -95,23 +96,22 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
     let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
     let resource = |e: RegionError| StepError { kind: ErrorKind::Resource, message: e.to_string() };
     let make_lane = |index: u32, guest: Option<&Arc<Region>>| {
-        let options = match &stripe {
-            Some(stripe) => stripe.options.clone(),
-            None => spec.options.clone(),
-        };
-        let lane_spec = LaneSpec {
+        let mut lane_spec = LaneSpec {
             lane: index,
             token: session.token(setup.step, index),
             remote: (session.end == End::Client).then_some(session.peer),
             // The address that the client reached is the one whose RDMA device it means.
             local: (session.end == End::Server && crate::registry::manners(&spec.over).adapter)
                 .then(|| session.local.ip()),
-            options,
             framing: Framing::Framed,
             depth: DEPTH,
             message_bytes_max: message_bytes(spec),
             ..LaneSpec::default()
         };
+        match &stripe {
+            Some(stripe) => stripe.shape(&mut lane_spec),
+            None => lane_spec.options = options.clone(),
+        }
         let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
         let messages = Arc::new(Region::new(MESSAGE_BYTES, Pages::Default).map_err(resource)?);
         let access = if session.end == End::Client { Access::Local } else { Access::RemoteWrite };

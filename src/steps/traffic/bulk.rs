@@ -17,7 +17,10 @@ use pathproof_model::{
     TrafficSpec,
 };
 
+use pathproof_tcp::CONGESTION;
+
 use super::notice::STALL_NS;
+use crate::lane_options::CONSTRAIN;
 use crate::registry::manners;
 use crate::steps::{End, checksum};
 
@@ -109,7 +112,7 @@ impl<'a> Stall<'a> {
         (spec.verify, spec.rate_bits_per_s) = (false, None);
         (spec.singles, spec.watch_links, spec.follows_path_mtu) = (false, false, None);
         spec.fail.clear();
-        spec.options.retain(|name, _| matches!(name.as_str(), "constrain" | "congestion"));
+        spec.options.retain(|name, _| [CONSTRAIN.name, CONGESTION.name].contains(&name.as_str()));
         StepSpec::Stream(spec)
     }
 }

@@ -7,29 +7,23 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pathproof_api::{Clock, LaneOption, Takes};
+use pathproof_api::{Clock, LaneSpec, OptionValues, PathSpec};
 use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Question, Rules, predict};
 use pathproof_model::{
     ErrorKind, Failover, Finding, Half, Interval, LaneResult, NicEvidence, NicFailure as Failure, NicShare,
     PathRecord, Step, StepError, StripeRecord, TrafficSpec,
 };
-use pathproof_multi::{PATHS_MAX, PathSpec};
+use pathproof_multi::{PATHS, PATHS_MAX, SHARE, Share};
 
 use crate::clock::RealClock;
 use crate::guardian::Guardian;
+use crate::lane_options::{CONNECTIONS, CONSTRAIN, POLICY, Policy, of_paths};
 use crate::registry::manners;
 use crate::steps::stage::Cue;
 use crate::steps::{End, SessionFacts};
 
 /// The interface of a machine that talks to itself.
 const LOOPBACK: &str = "lo";
-
-/// Options of steps over several NICs, beside those of their lanes. They stay at the client.
-pub const OPTIONS: &[LaneOption] = &[
-    LaneOption::new("policy", Takes::OneOf(&["windows", "linux"]), "whose rules choose the pairs of NICs"),
-    LaneOption::new("constrain", Takes::Text("NIC[+NIC…]"), "only these NICs of this host"),
-    LaneOption::new("connections", Takes::Number(1, 16), "connections for each pair"),
-];
 
 /// An interface that carried less than so many percent of what its lanes sent shows that bytes left elsewhere.
 const CARRIED_PERCENT_MIN: u64 = 90;
@@ -41,7 +35,9 @@ const IDLE_BYTES: u64 = 1 << 20;
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     /// Options for the lanes.
-    pub options: BTreeMap<String, String>,
+    options: OptionValues,
+    /// The paths as this end sees them.
+    paths: Vec<PathSpec>,
     /// NIC of this end for each path.
     nics: Vec<String>,
     /// At the client: index of the server's NIC for each path, 0 where it is not known.
@@ -54,6 +50,12 @@ impl Plan {
     /// For each path the index of the server's interface that it leads to.
     pub fn leads_to(&self) -> Vec<u32> {
         self.towards.clone()
+    }
+
+    /// Makes a lane's specification one of these paths.
+    pub fn shape(&self, spec: &mut LaneSpec) {
+        spec.options.clone_from(&self.options);
+        spec.paths.clone_from(&self.paths);
     }
 
     /// How many connections each lane has.
@@ -76,45 +78,47 @@ fn invalid(message: String) -> StepError {
 /// each of its paths leads, at the server.
 pub fn plan(
     over: &str,
-    options: &BTreeMap<String, String>,
+    options: &OptionValues,
     session: &SessionFacts,
     towards: &[u32],
 ) -> Result<Option<Plan>, StepError> {
     if !manners(over).several_nics {
         return Ok(None);
     }
-    let options = options.clone();
+    let mut options = options.clone();
+    let own = options.take(&of_paths());
     match session.end {
-        End::Client => dialled(options, session).map(Some),
+        End::Client => Ok(Some(dialled(&own, options, session))),
         End::Server => expected(options, session, towards).map(Some),
     }
 }
 
 /// The paths that the client dials, by the rules of SMB from what both hosts have.
-fn dialled(mut options: BTreeMap<String, String>, session: &SessionFacts) -> Result<Plan, StepError> {
-    let question = question(&mut options)?;
-    let each = match options.remove("connections") {
-        None => None,
-        Some(text) => match text.parse::<u32>() {
-            Ok(count @ 1..=16) => Some(count),
-            _ => return Err(invalid(format!("connections={text} is not between 1 and 16"))),
-        },
-    };
+fn dialled(own: &OptionValues, mut options: OptionValues, session: &SessionFacts) -> Plan {
+    let policy = own.get(&POLICY);
+    let each = own.given(&CONNECTIONS);
     let (client, server, port) = (&session.environment, &session.peer_environment, session.peer.port());
     let mut paths = Vec::new();
     let mut nics = Vec::new();
     let mut towards = Vec::new();
     let mut alone = None;
-    if let Some(given) = options.get("paths") {
-        nics.push(String::new());
-        towards = vec![0; given.split(';').count()];
+    if let Some(given) = options.given(&PATHS) {
+        nics = vec![String::new(); given.len()];
+        towards = vec![0; given.len()];
+        paths = given;
     } else if session.local.ip().is_loopback() {
         // One machine against itself: two connections show the machinery, if not several NICs.
-        let path = PathSpec { local: None, device: None, remote: None };
-        paths = vec![path; each.unwrap_or(1).max(2) as usize];
+        paths = vec![PathSpec::default(); each.unwrap_or(1).max(2) as usize];
         nics = vec![LOOPBACK.into(); paths.len()];
         towards = vec![0; paths.len()];
     } else {
+        let question = Question {
+            rules: match policy {
+                Policy::Windows => Rules::Windows,
+                Policy::Linux => Rules::Linux { channels: LINUX_CHANNELS_MAX },
+            },
+            constrain: own.given(&CONSTRAIN).unwrap_or_default(),
+        };
         let channels = predict(&crate::channels::nics(client), &crate::channels::nics(server), &question);
         for pair in channels.pairs.iter().filter(|pair| pair.chosen) {
             let path = PathSpec {
@@ -130,7 +134,7 @@ fn dialled(mut options: BTreeMap<String, String>, session: &SessionFacts) -> Res
         }
         if paths.is_empty() {
             alone = Some("no two NICs share a link, so one connection goes where the route leads".into());
-            paths.push(PathSpec { local: None, device: None, remote: None });
+            paths.push(PathSpec::default());
             nics.push(String::new());
             towards.push(0);
         }
@@ -138,21 +142,18 @@ fn dialled(mut options: BTreeMap<String, String>, session: &SessionFacts) -> Res
     paths.truncate(PATHS_MAX);
     nics.truncate(PATHS_MAX);
     towards.truncate(PATHS_MAX);
-    if !paths.is_empty() {
-        let texts: Vec<String> = paths.iter().map(PathSpec::to_option).collect();
-        options.insert("paths".into(), texts.join(";"));
+    if options.given(&SHARE).is_none() {
+        let share = match policy {
+            Policy::Windows => Share::Fewest,
+            Policy::Linux => Share::Weighted,
+        };
+        options.set(&SHARE, share);
     }
-    let share = if question.rules == Rules::Windows { "fewest" } else { "weighted" };
-    options.entry("share".into()).or_insert_with(|| share.into());
-    Ok(Plan { options, nics, towards, alone })
+    Plan { options, paths, nics, towards, alone }
 }
 
 /// The paths that the server expects.
-fn expected(
-    mut options: BTreeMap<String, String>,
-    session: &SessionFacts,
-    towards: &[u32],
-) -> Result<Plan, StepError> {
+fn expected(mut options: OptionValues, session: &SessionFacts, towards: &[u32]) -> Result<Plan, StepError> {
     if !(1..=PATHS_MAX).contains(&towards.len()) {
         return Err(invalid(format!(
             "a lane over {} paths was asked for; 1 to {PATHS_MAX} are possible",
@@ -167,20 +168,11 @@ fn expected(
         true => vec![LOOPBACK.into(); towards.len()],
         false => towards.iter().map(name).collect(),
     };
-    let unbound = PathSpec { local: None, device: None, remote: None }.to_option();
-    options.insert("paths".into(), vec![unbound; towards.len()].join(";"));
-    options.entry("share".into()).or_insert_with(|| "fewest".into());
-    Ok(Plan { options, nics, towards: vec![], alone: None })
-}
-
-fn question(options: &mut BTreeMap<String, String>) -> Result<Question, StepError> {
-    let rules = match options.remove("policy").as_deref() {
-        None | Some("windows") => Rules::Windows,
-        Some("linux") => Rules::Linux { channels: LINUX_CHANNELS_MAX },
-        Some(other) => return Err(invalid(format!("policy={other} is unknown; it takes windows or linux"))),
-    };
-    let constrain = options.remove("constrain").map(|text| text.split('+').map(Into::into).collect());
-    Ok(Question { rules, constrain: constrain.unwrap_or_default() })
+    if options.given(&SHARE).is_none() {
+        options.set(&SHARE, Share::Fewest);
+    }
+    let paths = vec![PathSpec::default(); towards.len()];
+    Ok(Plan { options, paths, nics, towards: vec![], alone: None })
 }
 
 impl Plan {

@@ -8,6 +8,7 @@ use pathproof_model::{
     TrafficSpec,
 };
 use pathproof_rdma::proof::{Trouble, trouble};
+use pathproof_rdma::transport::options::{PATH_MTU, PathMtu};
 
 use crate::registry::manners;
 
@@ -169,11 +170,12 @@ pub fn follow_up(failed: &Step) -> Option<StepSpec> {
     };
     traffic.lanes = 1;
     (traffic.warmup_ns, traffic.time_ns, traffic.cooldown_ns) = (0, 500_000_000, 0);
-    traffic.options.insert("path_mtu".into(), SMALL_RDMA_MTU.to_string());
+    PATH_MTU.write(&mut traffic.options, PathMtu::B1024);
     traffic.follows_path_mtu = Some(path_mtu);
     Some(spec)
 }
 
+/// [`PathMtu::B1024`] in bytes.
 const SMALL_RDMA_MTU: u64 = 1024;
 
 /// The conclusion from a follow-up that went through.

@@ -4,6 +4,8 @@ use pathproof_model::{
     AloneNic, AloneSum, Finding, NicShare, ResultDoc, Step, StepKind, StepSpec, TrafficSpec,
 };
 
+use crate::lane_options::CONSTRAIN;
+
 /// A NIC whose part of the bytes differs by more than this from its part of the sum did not share as it could.
 const IMBALANCE_MAX: f64 = 0.10;
 
@@ -23,7 +25,7 @@ pub fn steps(striped: &Step) -> Vec<StepSpec> {
         let mut spec = spec.clone();
         if let StepSpec::Stream(traffic) = &mut spec {
             traffic.singles = false;
-            traffic.options.insert("constrain".into(), nic.clone());
+            CONSTRAIN.write(&mut traffic.options, vec![nic.clone()]);
             traffic.time_ns = time_ns(traffic);
         }
         spec
@@ -33,7 +35,7 @@ pub fn steps(striped: &Step) -> Vec<StepSpec> {
 
 /// Puts the sum of `alone`, as [`steps`] made them, into `striped`.
 pub fn sum_up(striped: &mut Step, alone: &[Step]) {
-    let nic = |step: &Step| Some(step.spec.as_ref()?.traffic()?.options.get("constrain")?.clone());
+    let nic = |step: &Step| Some(CONSTRAIN.typed(&step.spec.as_ref()?.traffic()?.options)?.to_owned());
     let goodput = |step: &Step| step.summary.goodput_bits_per_s.filter(|_| step.error.is_none());
     let each: Vec<AloneNic> = alone
         .iter()

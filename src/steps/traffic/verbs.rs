@@ -1,13 +1,12 @@
 //! Traffic by other verbs than send: which workload each end gets, and which transport options are whose.
 
-use std::collections::BTreeMap;
-
-use pathproof_api::{LaneCaps, Tick, Verb};
+use pathproof_api::{LaneCaps, OptionValues, Tick, Verb};
 use pathproof_engine::workload::{
     CONTROL_BYTES, OneSided, OneSidedMemory, Target, Workload, WritePing, WritePong, WritePongMemory,
     fill_for_reads,
 };
 use pathproof_model::{StepKind, TrafficSpec};
+use pathproof_tcp::CONGESTION;
 
 use crate::registry::{manners, those_that};
 
@@ -134,10 +133,10 @@ const AVAILABLE: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";
 
 /// Refuses, at the server, a congestion control that its kernel does not have yet: asking for one loads a kernel module,
 /// which is not for a peer to bring about.
-pub fn check_congestion(end: End, options: &BTreeMap<String, String>) -> Result<(), StepError> {
-    let Some(name) = options.get("congestion").filter(|_| end == End::Server) else { return Ok(()) };
+pub fn check_congestion(end: End, options: &OptionValues) -> Result<(), StepError> {
+    let Some(name) = options.given(&CONGESTION).filter(|_| end == End::Server) else { return Ok(()) };
     let available = std::fs::read_to_string(AVAILABLE).unwrap_or_default();
-    if available.split_whitespace().any(|known| known == name) {
+    if available.split_whitespace().any(|known| known == name.as_str()) {
         return Ok(());
     }
     Err(invalid(format!(
@@ -147,8 +146,8 @@ pub fn check_congestion(end: End, options: &BTreeMap<String, String>) -> Result<
 }
 
 /// Whether this end's kernel takes the congestion control that an option names, loading it where this user may.
-pub fn check_own_congestion(options: &BTreeMap<String, String>) -> Result<(), StepError> {
-    let Some(name) = options.get("congestion") else { return Ok(()) };
+pub fn check_own_congestion(options: &OptionValues) -> Result<(), StepError> {
+    let Some(name) = options.given(&CONGESTION) else { return Ok(()) };
     let Ok(socket) = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None) else {
         return Ok(());
     };

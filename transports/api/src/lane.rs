@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pathproof_sys::Descriptor;
 
-use crate::{LaneOption, Manners, Region, StripeStats, TcpConnection, TransportError};
+use crate::{Manners, OptionDoc, OptionValues, PathSpec, Region, StripeStats, TcpConnection, TransportError};
 
 /// A registry entry; holds no per-run state.
 pub trait Transport: Send + Sync {
@@ -21,9 +21,7 @@ pub trait Transport: Send + Sync {
     /// How its lanes behave, on any host.
     fn manners(&self) -> &'static Manners;
     /// The options that its lanes take, in [`LaneSpec::options`]; all others are refused.
-    fn options(&self) -> Vec<LaneOption> {
-        Vec::new()
-    }
+    fn options(&self) -> Vec<OptionDoc>;
     /// Whether this host can do it, how far, and if not, why not.
     fn probe(&self) -> Result<LaneCaps, TransportError>;
     /// Makes the local half of a lane. No packet leaves the machine towards the peer.
@@ -152,8 +150,10 @@ pub struct LaneSpec {
     pub max_segment_bytes: Option<u32>,
     /// Socket buffer size in bytes; `None` leaves it to the transport.
     pub socket_buffer_bytes: Option<u32>,
-    /// Transport-specific options by name (`device`, `gid`, `traffic_class` …). An unknown name is an error.
-    pub options: BTreeMap<String, String>,
+    /// The paths of a lane over several NICs, the same number at both ends; none where the lane goes where `remote` leads.
+    pub paths: Vec<PathSpec>,
+    /// What only this transport understands. One that it does not declare is an error.
+    pub options: OptionValues,
 }
 
 impl Default for LaneSpec {
@@ -173,7 +173,8 @@ impl Default for LaneSpec {
             send_reports: SendReports::Prompt,
             max_segment_bytes: None,
             socket_buffer_bytes: None,
-            options: BTreeMap::new(),
+            paths: Vec::new(),
+            options: OptionValues::default(),
         }
     }
 }

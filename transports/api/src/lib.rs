@@ -17,6 +17,7 @@ pub mod error;
 pub mod lane;
 pub mod manners;
 pub mod option;
+pub mod path;
 pub mod stripe;
 
 pub use clock::{Clock, Tick};
@@ -28,7 +29,8 @@ pub use lane::{
     Verb, Wait, WaitMode,
 };
 pub use manners::Manners;
-pub use option::{LaneOption, Takes, check_options};
+pub use option::{Choice, Fixed, LaneOption, Open, OptionDoc, OptionValues, Takes, Whose, open, words};
+pub use path::PathSpec;
 /// Memory is half of what the contract speaks of, so its name is here too; its home is `pathproof-sys`.
 pub use pathproof_sys::region::{Pages, Region, RegionError};
 /// What a kernel tells of a connection, likewise.

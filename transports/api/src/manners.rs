@@ -3,12 +3,23 @@
 //! Whoever drives lanes asks here and never for a transport's name: a new transport answers every question, because
 //! there is no default to forget. What depends on the host or the adapter stands in [`LaneCaps`](crate::LaneCaps).
 
+use crate::{LaneOption, Open, Takes, Whose, open};
+
+/// The adapter that lanes go by, where a transport has adapters.
+pub const DEVICE: LaneOption<Open<String>> = LaneOption {
+    name: "device",
+    takes: Takes::Name("DEVICE"),
+    whose: Whose::Own,
+    default: open("the one on the route to the peer"),
+    help: "RDMA device of this host",
+};
+
 /// What is true of every lane of a transport.
 #[derive(Clone, Copy, Debug)]
 pub struct Manners {
     /// One lane goes over several NICs at once, which the caller chooses and names, and goes on without one of them.
     pub several_nics: bool,
-    /// It goes by an adapter that counts what it carries, that the option `device` names, and that is told apart by the
+    /// It goes by an adapter that counts what it carries, that the option [`DEVICE`] names, and that is told apart by the
     /// local address where nothing names it.
     pub adapter: bool,
     /// Its payload travels in TCP segments, so their size may be limited and is a suspect when nothing arrives.

@@ -106,7 +106,7 @@ impl StripedLane {
                 .paths
                 .iter()
                 .zip(control)
-                .map(|(path, control)| Path::new(path.name(), control, spec.depth, now))
+                .map(|(path, control)| Path::new(crate::plan::name(path), control, spec.depth, now))
                 .collect(),
             outgoing: Outgoing::new(spec.depth),
             incoming: Incoming::new(spec.depth),

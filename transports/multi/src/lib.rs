@@ -6,14 +6,13 @@
 //! shown. The peer confirms messages by number; what a dead path leaves unconfirmed goes again over the others,
 //! and what comes twice is thrown away, so every message arrives exactly once and in order.
 //!
-//! What it refuses to do: choose NICs (its caller names the paths in the option `paths`), and declare the last
+//! What it refuses to do: choose NICs (its caller names the paths), and declare the last
 //! living path dead because it is slow.
 //!
 //! The inner transport must deliver a message into a receive that is posted after it was sent; byte streams do.
 //! A stripe of one path is the inner lane itself and costs nothing.
 //!
-//! Options: `paths=LOCAL,DEVICE,REMOTE:PORT;…` (same at both ends), `share=weighted|fewest`, `stall_ms=500`,
-//! `rejoin=yes|no`. All others go to the inner transport.
+//! Its options stand in `plan.rs`. All others go to the inner transport.
 
 #![forbid(unsafe_code)]
 
@@ -31,10 +30,10 @@ mod story;
 use std::sync::Arc;
 
 use pathproof_api::{
-    Clock, LaneCaps, LaneOption, LaneSpec, Manners, PreparedLane, Role, Transport, TransportError, Verb,
+    Clock, LaneCaps, LaneSpec, Manners, OptionDoc, PreparedLane, Role, Transport, TransportError, Verb,
 };
 
-pub use plan::{PATHS_MAX, PathSpec, Plan, Share};
+pub use plan::{PATHS, PATHS_MAX, Plan, REJOIN, SHARE, STALL, Share, options};
 
 /// What `--over` takes.
 pub const NAME: &str = "multi";
@@ -80,8 +79,8 @@ impl Transport for Striped {
         &MANNERS
     }
 
-    fn options(&self) -> Vec<LaneOption> {
-        let mut all = plan::OPTIONS.to_vec();
+    fn options(&self) -> Vec<OptionDoc> {
+        let mut all = plan::options();
         all.extend(self.inner.options());
         all
     }

@@ -1,60 +1,20 @@
 //! The options of a stripe: over which paths, by which share, and how long silence is tolerated.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use pathproof_api::{LaneOption, Takes, TransportError};
+use pathproof_api::{
+    Choice, Fixed, LaneOption, LaneSpec, Open, OptionDoc, PathSpec, Takes, TransportError, Whose, open, words,
+};
 
 /// Most paths of one lane.
 pub const PATHS_MAX: usize = 32;
 
-/// Unacknowledged bytes on a path that do not move for so long, while another path is well, mean that it is
-/// dead. A lost segment alone costs TCP 200 to 400 ms.
-const STALL: Duration = Duration::from_millis(500);
-
-/// One path as the dialling end sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathSpec {
-    /// Address that the dialler binds to.
-    pub local: Option<IpAddr>,
-    /// Device that the dialler binds to.
-    pub device: Option<String>,
-    /// Where it connects to; `None` leaves the lane's own.
-    pub remote: Option<SocketAddr>,
-}
-
-impl PathSpec {
-    /// In the form that the option `paths` takes.
-    pub fn to_option(&self) -> String {
-        let local = self.local.map(|a| a.to_string()).unwrap_or_default();
-        let remote = self.remote.map(|a| a.to_string()).unwrap_or_default();
-        format!("{local},{},{remote}", self.device.as_deref().unwrap_or_default())
-    }
-
-    fn parse(text: &str) -> Option<PathSpec> {
-        let mut fields = text.split(',').map(str::trim);
-        let (local, device, remote) = (fields.next()?, fields.next()?, fields.next()?);
-        if fields.next().is_some() {
-            return None;
-        }
-        fn given<T: std::str::FromStr>(text: &str) -> Option<Option<T>> {
-            if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
-        }
-        let spec = PathSpec { local: given(local)?, device: given(device)?, remote: given(remote)? };
-        let mixed = match (spec.local, spec.remote) {
-            (Some(local), Some(remote)) => local.is_ipv4() != remote.is_ipv4(),
-            _ => false,
-        };
-        (!mixed).then_some(spec)
-    }
-
-    pub(crate) fn name(&self) -> String {
-        let local = self.local.map_or_else(|| "any address".into(), |a| a.to_string());
-        let device = self.device.as_ref().map(|d| format!(" on {d}")).unwrap_or_default();
-        let remote = self.remote.map_or_else(|| "the peer".into(), |a| a.ip().to_string());
-        format!("{local}{device} to {remote}")
-    }
+/// For people.
+pub(crate) fn name(path: &PathSpec) -> String {
+    let local = path.local.map_or_else(|| "any address".into(), |a| a.to_string());
+    let device = path.device.as_ref().map(|d| format!(" on {d}")).unwrap_or_default();
+    let remote = path.remote.map_or_else(|| "the peer".into(), |a| a.ip().to_string());
+    format!("{local}{device} to {remote}")
 }
 
 /// How work is shared out.
@@ -66,15 +26,50 @@ pub enum Share {
     Weighted,
 }
 
-/// What [`Plan::take`] reads.
-pub const OPTIONS: &[LaneOption] = &[
-    LaneOption::new("paths", Takes::Text("LOCAL,DEVICE,REMOTE:PORT;…"), "the paths, each part may be empty"),
-    LaneOption::new("share", Takes::OneOf(&["fewest", "weighted"]), "how work is shared out"),
-    LaneOption::new("stall_ms", Takes::Number(10, 60_000), "silence after which a path is given up, in ms"),
-    LaneOption::new("rejoin", Takes::OneOf(&["yes", "no"]), "whether a dead path is reconnected"),
-];
+impl Choice for Share {
+    const ALL: &'static [(&'static str, Share)] = &[("fewest", Share::Fewest), ("weighted", Share::Weighted)];
+}
 
-/// All options.
+/// The paths, where they are not chosen by whoever prepares the lane.
+pub const PATHS: LaneOption<Open<Vec<PathSpec>>> = LaneOption {
+    name: "paths",
+    takes: Takes::Paths,
+    whose: Whose::Own,
+    default: open("chosen by the rules of SMB"),
+    help: "the paths; each part may be empty",
+};
+/// How work is shared out.
+pub const SHARE: LaneOption<Open<Share>> = LaneOption {
+    name: "share",
+    takes: Takes::OneOf(words::<Share>),
+    whose: Whose::Both,
+    default: open("fewest by the rules of Windows, else weighted"),
+    help: "how work is shared out: to the path with the fewest messages under way, or by the rate shown",
+};
+/// How long silence is tolerated.
+pub const STALL: LaneOption<Fixed<u16>> = LaneOption {
+    name: "stall_ms",
+    takes: Takes::Number { least: 10, most: 60_000, unit: "ms" },
+    whose: Whose::Both,
+    // A lost segment alone costs TCP 200 to 400 ms.
+    default: Fixed(500),
+    help: "unacknowledged bytes that do not move for so long while another path is well mean that a path is dead",
+};
+/// Whether a dead path is reconnected.
+pub const REJOIN: LaneOption<Fixed<bool>> = LaneOption {
+    name: "rejoin",
+    takes: Takes::Switch,
+    whose: Whose::Both,
+    default: Fixed(true),
+    help: "whether a dead path is reconnected",
+};
+
+/// What [`Plan::take`] reads.
+pub fn options() -> Vec<OptionDoc> {
+    vec![PATHS.declared(), SHARE.declared(), STALL.declared(), REJOIN.declared()]
+}
+
+/// What a lane's specification asks of a stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// The paths.
@@ -88,45 +83,26 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Takes the options of a stripe out of `options`, leaving those of the inner transport.
-    pub fn take(options: &mut BTreeMap<String, String>) -> Result<Plan, TransportError> {
-        let invalid = |what: String| TransportError::invalid(what);
-        let paths = match options.remove("paths") {
-            None => vec![PathSpec { local: None, device: None, remote: None }],
-            Some(text) => text
-                .split(';')
-                .map(|one| {
-                    PathSpec::parse(one).ok_or_else(|| {
-                        invalid(format!(
-                            "{one:?} is not a path; write LOCAL,DEVICE,REMOTE:PORT, each of which may be empty"
-                        ))
-                    })
-                })
-                .collect::<Result<_, _>>()?,
-        };
-        if paths.len() > PATHS_MAX {
-            return Err(invalid(format!("{} paths are too many; {PATHS_MAX} is the limit", paths.len())));
+    /// Takes what is a stripe's out of `spec`, leaving what is the inner transport's.
+    pub fn take(spec: &mut LaneSpec) -> Result<Plan, TransportError> {
+        let own = spec.options.take(&options());
+        let named = own.given(&PATHS).unwrap_or_default();
+        let mut paths = if spec.paths.is_empty() { named } else { std::mem::take(&mut spec.paths) };
+        if paths.is_empty() {
+            paths.push(PathSpec::default());
         }
-        let share = match options.remove("share").as_deref() {
-            None | Some("weighted") => Share::Weighted,
-            Some("fewest") => Share::Fewest,
-            Some(other) => {
-                return Err(invalid(format!("share={other} is unknown; it takes fewest or weighted")));
-            }
-        };
-        let stall = match options.remove("stall_ms") {
-            None => STALL,
-            Some(text) => match text.parse() {
-                Ok(ms @ 10..=60_000) => Duration::from_millis(ms),
-                _ => return Err(invalid(format!("stall_ms={text} is not 10 to 60000"))),
-            },
-        };
-        let rejoin = match options.remove("rejoin").as_deref() {
-            None | Some("yes") => true,
-            Some("no") => false,
-            Some(other) => return Err(invalid(format!("rejoin={other} is unknown; it takes yes or no"))),
-        };
-        Ok(Plan { paths, share, stall, rejoin })
+        if paths.len() > PATHS_MAX {
+            return Err(TransportError::invalid(format!(
+                "{} paths are too many; {PATHS_MAX} is the limit",
+                paths.len()
+            )));
+        }
+        Ok(Plan {
+            paths,
+            share: own.given(&SHARE).unwrap_or(Share::Weighted),
+            stall: Duration::from_millis(own.get(&STALL).into()),
+            rejoin: own.get(&REJOIN),
+        })
     }
 }
 
@@ -134,40 +110,33 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn options(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    #[test]
+    fn a_stripe_takes_what_is_its_own_and_leaves_the_rest() {
+        const INNER: LaneOption<Open<String>> = LaneOption {
+            name: "congestion",
+            takes: Takes::Name("NAME"),
+            whose: Whose::Both,
+            default: open("the system's"),
+            help: "",
+        };
+        let mut spec = LaneSpec::default();
+        spec.options.set(&SHARE, Share::Fewest);
+        spec.options.set(&PATHS, vec![PathSpec::default(); 3]);
+        spec.options.set(&INNER, "reno".into());
+        let plan = Plan::take(&mut spec).unwrap();
+        assert!(spec.options.only("tcp", &[INNER.declared()]).is_ok());
+        assert_eq!(spec.options.given(&INNER).as_deref(), Some("reno"));
+        assert_eq!((plan.paths.len(), plan.share, plan.rejoin), (3, Share::Fewest, true));
+        assert_eq!(plan.stall, Duration::from_millis(500));
     }
 
     #[test]
-    fn options_are_taken_and_the_rest_is_left() {
-        let mut given = options(&[
-            ("paths", "10.0.1.1,v1,10.0.1.2:7797;fe80::1,,[fe80::2]:7797;,,"),
-            ("share", "fewest"),
-            ("congestion", "reno"),
-        ]);
-        let plan = Plan::take(&mut given).unwrap();
-        assert_eq!(given.keys().collect::<Vec<_>>(), ["congestion"]);
-        assert_eq!((plan.share, plan.stall, plan.rejoin), (Share::Fewest, STALL, true));
-        let texts: Vec<String> = plan.paths.iter().map(PathSpec::to_option).collect();
-        assert_eq!(texts.join(";"), "10.0.1.1,v1,10.0.1.2:7797;fe80::1,,[fe80::2]:7797;,,");
-    }
-
-    #[test]
-    fn nonsense_is_refused_in_words() {
-        for (key, value) in [
-            ("paths", "10.0.1.1"),
-            ("paths", "x,v1,10.0.1.2:7797"),
-            ("paths", "10.0.1.1,v1,10.0.1.2"),
-            ("paths", "10.0.1.1,,[fe80::2]:7797"),
-            ("paths", ",,,"),
-            ("share", "most"),
-            ("stall_ms", "0"),
-            ("rejoin", "maybe"),
-        ] {
-            let error = Plan::take(&mut options(&[(key, value)])).unwrap_err().to_string();
-            assert!(error.contains(value), "{error}");
-        }
-        let many = vec![",,"; 33].join(";");
-        assert!(Plan::take(&mut options(&[("paths", &many)])).is_err());
+    fn whoever_prepares_a_lane_has_the_last_word_on_its_paths_and_not_too_many() {
+        let mut spec = LaneSpec { paths: vec![PathSpec::default(); 2], ..LaneSpec::default() };
+        spec.options.set(&PATHS, vec![PathSpec::default(); 3]);
+        assert_eq!(Plan::take(&mut spec).unwrap().paths.len(), 2);
+        assert_eq!(Plan::take(&mut LaneSpec::default()).unwrap().paths.len(), 1);
+        let mut many = LaneSpec { paths: vec![PathSpec::default(); 33], ..LaneSpec::default() };
+        assert!(Plan::take(&mut many).is_err());
     }
 }

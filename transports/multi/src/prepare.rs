@@ -21,7 +21,7 @@ pub(crate) fn prepare(
     spec: &LaneSpec,
 ) -> Result<Box<dyn PreparedLane>, TransportError> {
     let mut spec = spec.clone();
-    let plan = Plan::take(&mut spec.options)?;
+    let plan = Plan::take(&mut spec)?;
     if let [only] = plan.paths.as_slice() {
         if role == Role::Dial {
             (spec.local, spec.device) = (only.local.or(spec.local), only.device.clone().or(spec.device));

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pathproof_api::contract::{self, Connect, Pair};
-use pathproof_api::{CompletionStatus, LaneSpec, LaneStats, Op, Verb, Wait, WaitMode};
+use pathproof_api::{CompletionStatus, LaneSpec, LaneStats, Op, PathSpec, Verb, Wait, WaitMode};
+use pathproof_multi::{SHARE, Share};
 use support::{CUT, FREEZE, Loopback, PASS, PATIENCE, Relay};
 
 #[test]
@@ -20,7 +21,7 @@ fn two_paths_keep_the_contract() {
 fn five_paths_keep_the_contract_with_smbs_rule_and_spinning() {
     let mut five = Loopback::new(&["127.0.0.1,,127.0.0.1"; 5]);
     let mut spec = LaneSpec { wait_mode: WaitMode::Spin, ..LaneSpec::default() };
-    spec.options.insert("share".into(), "fewest".into());
+    spec.options.set(&SHARE, Share::Fewest);
     contract::check(&mut five, &spec).unwrap();
 }
 
@@ -70,7 +71,8 @@ fn payload(n: u64) -> Vec<u8> {
 fn relayed(spec: &LaneSpec, region_bytes: u64) -> (Pair, [Relay; 2]) {
     let mut base = Loopback::new(&["127.0.0.1,,127.0.0.1"]);
     let relays = [Relay::to(base.address), Relay::to(base.address)];
-    base.paths = relays.iter().map(|relay| format!(",,{}", relay.address)).collect::<Vec<_>>().join(";");
+    let through = |relay: &Relay| PathSpec { remote: Some(relay.address), ..PathSpec::default() };
+    base.paths = relays.iter().map(through).collect();
     let pair = base.connect(spec, region_bytes).unwrap();
     // The port is needed for as long as paths may come back.
     std::mem::forget(base);

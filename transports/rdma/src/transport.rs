@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use pathproof_api::{
-    LaneCaps, LaneOption, LaneSpec, Manners, PreparedLane, Role, Transport, TransportError, Verb, WaitMode,
+    LaneCaps, LaneSpec, Manners, OptionDoc, PreparedLane, Role, Transport, TransportError, Verb, WaitMode,
 };
 
 use crate::choose::{Choice, Wishes, choose, interface_addresses};
@@ -19,11 +19,11 @@ use crate::verbs::{CompletionChannel, CompletionQueue, Context, ProtectionDomain
 use crate::words;
 
 mod adapter;
-mod options;
+pub mod options;
 mod prepared;
 
 use adapter::Adapter;
-use options::{OPTIONS, options, signal_every};
+use options::{options, signal_every};
 use prepared::{Manager, Prepared};
 
 /// Transport retries before a request fails. Never 7: Soft-RoCE takes that as "for ever".
@@ -137,8 +137,8 @@ impl Transport for RdmaTransport {
         &MANNERS
     }
 
-    fn options(&self) -> Vec<LaneOption> {
-        OPTIONS.to_vec()
+    fn options(&self) -> Vec<OptionDoc> {
+        options::declared()
     }
 
     fn probe(&self) -> Result<LaneCaps, TransportError> {

@@ -12,6 +12,8 @@ use pathproof_api::{
     Access, Completion, CompletionStatus, LaneSpec, Op, Pages, Region, RegionId, Role, Transport,
     TransportError, Verb, Wait, WaitMode,
 };
+use pathproof_rdma::offer::Rendezvous;
+use pathproof_rdma::transport::options::{CONNECT, DEVICE, REGISTRATION, Registration};
 use pathproof_rdma::{Fabric, RdmaTransport, Sysfs};
 
 /// Two devices of one kind, the second possibly the first again.
@@ -59,9 +61,9 @@ impl Devices {
 impl Connect for Devices {
     fn connect(&mut self, spec: &LaneSpec, region_bytes: u64) -> Result<Pair, TransportError> {
         let mut spec_a = spec.clone();
-        spec_a.options.insert("device".into(), self.ends.a.clone());
+        spec_a.options.set(&DEVICE, self.ends.a.clone());
         let mut spec_b = spec.clone();
-        spec_b.options.insert("device".into(), self.ends.b.clone());
+        spec_b.options.set(&DEVICE, self.ends.b.clone());
         let region = || Region::new(region_bytes, Pages::Default).map(Arc::new).expect("a small region");
         let (region_a, region_b) = (region(), region());
         let mut a = self.transport.prepare(Role::Dial, &spec_a)?;
@@ -82,7 +84,7 @@ fn variants() -> Vec<(&'static str, LaneSpec)> {
     let block = LaneSpec::default();
     let spin = LaneSpec { wait_mode: WaitMode::Spin, ..LaneSpec::default() };
     let mut cm = LaneSpec::default();
-    cm.options.insert("connect".into(), "cm".into());
+    cm.options.set(&CONNECT, Rendezvous::ConnectionManager);
     vec![("block", block), ("spin", spin), ("block, connection manager", cm)]
 }
 
@@ -235,7 +237,7 @@ fn a_memory_window_lets_the_peer_in_until_its_last_message_ends_it() {
         );
 
         let mut spec = LaneSpec::default();
-        spec.options.insert("registration".into(), "window".into());
+        spec.options.set(&REGISTRATION, Registration::Window);
         let mut pair = match Devices::new(&ends).connect(&spec, 65_536) {
             Ok(pair) => pair,
             // soft-iWARP has no windows, and says what does instead.

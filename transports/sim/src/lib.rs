@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, Clock, Lane, LaneCaps, LaneSpec, Manners, Offer, PreparedLane, Region, RegionId, Role, Tick,
-    Transport, TransportError, Verb, manners,
+    Access, Clock, Lane, LaneCaps, LaneSpec, Manners, Offer, OptionDoc, PreparedLane, Region, RegionId, Role,
+    Tick, Transport, TransportError, Verb, manners,
 };
 
 pub use network::{SimClock, SimNetwork, SimPath};
@@ -79,6 +79,10 @@ impl Transport for SimTransport {
         &MANNERS
     }
 
+    fn options(&self) -> Vec<OptionDoc> {
+        Vec::new()
+    }
+
     fn probe(&self) -> Result<LaneCaps, TransportError> {
         Ok(caps(None))
     }
@@ -91,9 +95,7 @@ impl Transport for SimTransport {
                 spec.depth, limits.depth_max
             )));
         }
-        if let Some(unknown) = spec.options.keys().next() {
-            return Err(TransportError::invalid(format!("sim has no option {unknown:?}")));
-        }
+        spec.options.only(NAME, &self.options())?;
         let end = self.network.register(spec.token, role, spec.depth as usize)?;
         Ok(Box::new(Prepared {
             network: self.network.clone(),

@@ -17,6 +17,7 @@ use pathproof_sys::socket;
 use pathproof_sys::socket::may_pass;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use crate::CONGESTION;
 use crate::door::{Expected, LaneDoor, LanePreamble};
 use crate::lane::{TcpLane, is_retry};
 use crate::proof;
@@ -57,12 +58,7 @@ fn check(spec: &LaneSpec) -> Result<(), TransportError> {
             "a framed lane cannot discard what it receives, because its messages are placed by address; receive with copy",
         ));
     }
-    match spec.options.keys().find(|name| name.as_str() != "congestion") {
-        Some(unknown) => Err(TransportError::invalid(format!(
-            "tcp has no option {unknown:?}; it knows congestion=NAME (a name from net.ipv4.tcp_available_congestion_control)"
-        ))),
-        None => Ok(()),
-    }
+    spec.options.only(crate::NAME, &crate::options())
 }
 
 enum End {
@@ -185,7 +181,7 @@ fn buffers(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportError> 
 }
 
 fn congestion(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportError> {
-    let Some(name) = spec.options.get("congestion") else { return Ok(()) };
+    let Some(name) = spec.options.given(&CONGESTION) else { return Ok(()) };
     socket.set_tcp_congestion(name.as_bytes()).map_err(|e| {
         TransportError::io(
             format!(
@@ -257,7 +253,7 @@ fn options(stream: &TcpStream, spec: &LaneSpec) -> Result<BTreeMap<String, Strin
     let mut chosen = BTreeMap::new();
     if let Ok(name) = socket.tcp_congestion() {
         let name = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
-        let whose = if spec.options.contains_key("congestion") { "asked for" } else { "system default" };
+        let whose = if spec.options.given(&CONGESTION).is_some() { "asked for" } else { "system default" };
         chosen.insert("congestion_control".into(), format!("{name} ({whose})"));
     }
     Ok(chosen)

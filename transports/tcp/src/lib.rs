@@ -23,8 +23,8 @@ mod zero_copy;
 use std::sync::Arc;
 
 use pathproof_api::{
-    LaneCaps, LaneOption, LaneSpec, Manners, PreparedLane, Role, Takes, Transport, TransportError, Verb,
-    manners,
+    LaneCaps, LaneOption, LaneSpec, Manners, Open, OptionDoc, PreparedLane, Role, Takes, Transport,
+    TransportError, Verb, Whose, manners, open,
 };
 
 pub use door::{DOOR_EXPECTS_MAX, Expected, LANE_MAGIC, LANE_PREAMBLE_BYTES, LaneDoor, LanePreamble};
@@ -48,6 +48,20 @@ pub static MANNERS: Manners = Manners {
     memory_bytes: manners::no_memory,
 };
 
+/// Which congestion control the kernel uses.
+pub const CONGESTION: LaneOption<Open<String>> = LaneOption {
+    name: "congestion",
+    takes: Takes::Name("NAME"),
+    whose: Whose::Both,
+    default: open("the system's"),
+    help: "a name from net.ipv4.tcp_available_congestion_control",
+};
+
+/// All options.
+pub fn options() -> Vec<OptionDoc> {
+    vec![CONGESTION.declared()]
+}
+
 /// The registry entry for plain TCP.
 pub struct TcpTransport {
     door: Arc<LaneDoor>,
@@ -69,12 +83,8 @@ impl Transport for TcpTransport {
         &MANNERS
     }
 
-    fn options(&self) -> Vec<LaneOption> {
-        vec![LaneOption::new(
-            "congestion",
-            Takes::Text("NAME"),
-            "a name from net.ipv4.tcp_available_congestion_control",
-        )]
+    fn options(&self) -> Vec<OptionDoc> {
+        options()
     }
 
     fn probe(&self) -> Result<LaneCaps, TransportError> {

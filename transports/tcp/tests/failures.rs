@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use pathproof_api::contract::{Connect, Pair};
 use pathproof_api::{
-    Access, Completion, Framing, Lane, LaneSpec, Offer, Op, Pages, Region, RegionId, Role, SendMode,
-    SendReports, Transport, TransportError, Wait,
+    Access, Completion, Framing, Lane, LaneOption, LaneSpec, Offer, Op, OptionValues, Pages, Region,
+    RegionId, Role, SendMode, SendReports, Transport, TransportError, Wait,
 };
 use pathproof_tcp::{LaneDoor, LanePreamble, TcpTransport};
 use support::{Loopback, PATIENCE};
@@ -184,7 +184,9 @@ fn what_cannot_work_is_refused_before_a_packet_leaves() {
     let transport = TcpTransport::new(LaneDoor::new());
     let remote = Some("127.0.0.1:9".parse().unwrap());
     let base = LaneSpec { remote, ..LaneSpec::default() };
-    let options = [("colour".to_owned(), "red".to_owned())].into();
+    let colour = LaneOption { name: "colour", ..pathproof_tcp::CONGESTION };
+    let mut options = OptionValues::default();
+    options.set(&colour, "red".into());
     for (why, spec) in [
         ("no address", LaneSpec { remote: None, ..base.clone() }),
         ("no depth", LaneSpec { depth: 0, ..base.clone() }),

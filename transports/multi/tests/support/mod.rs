@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pathproof_api::contract::{Connect, Pair};
-use pathproof_api::{Access, Clock, LaneSpec, Offer, Pages, Region, Role, Tick, Transport, TransportError};
+use pathproof_api::{
+    Access, Clock, LaneSpec, Offer, Pages, PathSpec, Region, Role, Tick, Transport, TransportError,
+};
 use pathproof_multi::Striped;
 use pathproof_tcp::{LaneDoor, LanePreamble, TcpTransport};
 
@@ -26,8 +28,8 @@ impl Clock for Monotonic {
 pub struct Loopback {
     /// Where it listens.
     pub address: SocketAddr,
-    /// The option `paths`.
-    pub paths: String,
+    /// The paths of its lanes.
+    pub paths: Vec<PathSpec>,
     door: Arc<LaneDoor>,
     stop: Arc<AtomicBool>,
     next: AtomicU64,
@@ -51,9 +53,10 @@ impl Loopback {
                 std::thread::spawn(move || stream.map(|stream| admit(&to, stream)));
             }
         });
-        let paths: Vec<String> = paths.iter().map(|path| format!("{path}:{}", address.port())).collect();
+        let path = |path: &&str| PathSpec::parse(&format!("{path}:{}", address.port())).expect("a path");
+        let paths = paths.iter().map(path).collect();
         let clock = Arc::new(Monotonic(Instant::now()));
-        Loopback { address, paths: paths.join(";"), door, stop, next: AtomicU64::new(1), clock }
+        Loopback { address, paths, door, stop, next: AtomicU64::new(1), clock }
     }
 }
 
@@ -73,7 +76,7 @@ impl Connect for Loopback {
     fn connect(&mut self, spec: &LaneSpec, region_bytes: u64) -> Result<Pair, TransportError> {
         let mut spec = LaneSpec { remote: Some(self.address), ..spec.clone() };
         spec.token[..8].copy_from_slice(&self.next.fetch_add(1, Ordering::Relaxed).to_le_bytes());
-        spec.options.insert("paths".into(), self.paths.clone());
+        spec.paths.clone_from(&self.paths);
         let transport = Striped::new(Arc::new(TcpTransport::new(self.door.clone())), self.clock.clone());
         let region = || Arc::new(Region::new(region_bytes, Pages::Default).unwrap());
         let (region_a, region_b) = (region(), region());

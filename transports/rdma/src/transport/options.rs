@@ -1,38 +1,156 @@
-//! What a lane's options ask of this transport.
+//! The options of this transport's lanes, and what a specification asks for by them.
 
-use pathproof_api::{LaneOption, LaneSpec, Takes, TransportError};
+use pathproof_api::{
+    Choice, Fixed, LaneOption, LaneSpec, Open, OptionDoc, Takes, TransportError, Whose, open, words,
+};
 
 use super::{ACK_TIMEOUT_EXPONENT, INLINE_BYTES, RETRY_COUNT};
 use crate::choose::Wishes;
-use crate::offer::{Rendezvous, mtu_bytes};
+use crate::manners::NAME;
+use crate::offer::Rendezvous;
 use crate::sysfs::Fabric;
 
-/// What [`options`] reads.
-pub(super) const OPTIONS: &[LaneOption] = &[
-    LaneOption::new("device", Takes::Text("DEVICE"), "RDMA device of this host"),
-    LaneOption::new("port", Takes::Number(0, 255), "port of the device"),
-    LaneOption::new("gid", Takes::Number(0, 255), "index of the GID"),
-    LaneOption::new(
-        "path_mtu",
-        Takes::OneOf(&["256", "512", "1024", "2048", "4096"]),
-        "RDMA path MTU, at most",
-    ),
-    LaneOption::new("traffic_class", Takes::Number(0, 255), "traffic class of the packets"),
-    LaneOption::new("connect", Takes::OneOf(&["qp", "cm"]), "how queue pairs find each other"),
-    LaneOption::new(
-        "registration",
-        Takes::OneOf(&["up-front", "per-chunk", "window"]),
-        "when memory is registered",
-    ),
-    LaneOption::new("ack_timeout", Takes::Number(0, 31), "exponent of the acknowledgement timeout"),
-    LaneOption::new("retries", Takes::Number(0, RETRY_COUNT as u32), "how often a packet is sent again"),
-    LaneOption::new("signal_every", Takes::Number(0, 1 << 20), "how often a completion is asked for"),
-    LaneOption::new("inline", Takes::Number(0, 4096), "bytes that are sent within the work request"),
-];
+pub use pathproof_api::manners::DEVICE;
+
+/// Port of the device.
+pub const PORT: LaneOption<Open<u8>> = LaneOption {
+    name: "port",
+    takes: Takes::Number { least: 0, most: 255, unit: "" },
+    whose: Whose::Own,
+    default: open("the one on the route to the peer"),
+    help: "port of the device",
+};
+/// Index of the GID.
+pub const GID: LaneOption<Open<u8>> = LaneOption {
+    name: "gid",
+    takes: Takes::Number { least: 0, most: 255, unit: "" },
+    whose: Whose::Own,
+    default: open("the entry of the address on the route, RoCE v2 before v1"),
+    help: "index of the GID",
+};
+/// Upper limit of the path MTU.
+pub const PATH_MTU: LaneOption<Fixed<PathMtu>> = LaneOption {
+    name: "path_mtu",
+    takes: Takes::OneOf(words::<PathMtu>),
+    whose: Whose::Both,
+    default: Fixed(PathMtu::B4096),
+    help: "RDMA path MTU in bytes, at most",
+};
+/// Traffic class of the packets.
+pub const TRAFFIC_CLASS: LaneOption<Fixed<u8>> = LaneOption {
+    name: "traffic_class",
+    takes: Takes::Number { least: 0, most: 255, unit: "" },
+    whose: Whose::Both,
+    default: Fixed(0),
+    help: "traffic class of the packets",
+};
+/// How queue pairs find each other.
+pub const CONNECT: LaneOption<Open<Rendezvous>> = LaneOption {
+    name: "connect",
+    takes: Takes::OneOf(words::<Rendezvous>),
+    whose: Whose::Both,
+    default: open("qp, on iWARP cm"),
+    help: "how queue pairs find each other: by what crossed the control channel, or by the connection manager",
+};
+/// When memory is registered.
+pub const REGISTRATION: LaneOption<Fixed<Registration>> = LaneOption {
+    name: "registration",
+    takes: Takes::OneOf(words::<Registration>),
+    whose: Whose::Both,
+    default: Fixed(Registration::UpFront),
+    help: "when memory is registered",
+};
+/// Exponent of the acknowledgement timeout.
+pub const ACK_TIMEOUT: LaneOption<Fixed<u8>> = LaneOption {
+    name: "ack_timeout",
+    takes: Takes::Number { least: 0, most: 31, unit: "" },
+    whose: Whose::Both,
+    default: Fixed(ACK_TIMEOUT_EXPONENT),
+    help: "exponent of the acknowledgement timeout, which is 4.096 µs × 2^N",
+};
+/// How often a packet is sent again.
+pub const RETRIES: LaneOption<Fixed<u8>> = LaneOption {
+    name: "retries",
+    takes: Takes::Number { least: 0, most: RETRY_COUNT as u32, unit: "" },
+    whose: Whose::Both,
+    default: Fixed(RETRY_COUNT),
+    help: "how often a packet is sent again",
+};
+/// How often a completion is asked for.
+pub const SIGNAL_EVERY: LaneOption<Open<u32>> = LaneOption {
+    name: "signal_every",
+    takes: Takes::Number { least: 0, most: 1 << 20, unit: "sends" },
+    whose: Whose::Both,
+    default: open("a quarter of the depth, on iWARP 1"),
+    help: "of how many sends one asks for a completion",
+};
+/// Bytes that are sent within the work request.
+pub const INLINE: LaneOption<Fixed<u32>> = LaneOption {
+    name: "inline",
+    takes: Takes::Number { least: 0, most: 4096, unit: "bytes" },
+    whose: Whose::Both,
+    default: Fixed(INLINE_BYTES),
+    help: "bytes that are sent within the work request",
+};
+
+/// All options.
+pub fn declared() -> Vec<OptionDoc> {
+    vec![
+        DEVICE.declared(),
+        PORT.declared(),
+        GID.declared(),
+        PATH_MTU.declared(),
+        TRAFFIC_CLASS.declared(),
+        CONNECT.declared(),
+        REGISTRATION.declared(),
+        ACK_TIMEOUT.declared(),
+        RETRIES.declared(),
+        SIGNAL_EVERY.declared(),
+        INLINE.declared(),
+    ]
+}
+
+impl Choice for Rendezvous {
+    const ALL: &'static [(&'static str, Rendezvous)] =
+        &[("qp", Rendezvous::QueuePair), ("cm", Rendezvous::ConnectionManager)];
+}
+
+impl Choice for Registration {
+    const ALL: &'static [(&'static str, Registration)] = &[
+        ("up-front", Registration::UpFront),
+        ("per-chunk", Registration::PerChunk),
+        ("window", Registration::Window),
+    ];
+}
+
+/// The path MTUs that there are, with the code that verbs have for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathMtu {
+    /// 256 bytes.
+    B256 = 1,
+    /// 512 bytes.
+    B512 = 2,
+    /// 1024 bytes.
+    B1024 = 3,
+    /// 2048 bytes.
+    B2048 = 4,
+    /// 4096 bytes.
+    B4096 = 5,
+}
+
+impl Choice for PathMtu {
+    const ALL: &'static [(&'static str, PathMtu)] = &[
+        ("256", PathMtu::B256),
+        ("512", PathMtu::B512),
+        ("1024", PathMtu::B1024),
+        ("2048", PathMtu::B2048),
+        ("4096", PathMtu::B4096),
+    ];
+}
 
 /// When memory is made accessible to the device and the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Registration {
+pub enum Registration {
     /// Before the run.
     UpFront,
     /// Each message's memory while it is under way, as a program without buffers of its own must.
@@ -55,7 +173,7 @@ impl Registration {
     }
 }
 
-/// The options of a lane specification that this transport knows.
+/// What a lane's specification asks of this transport.
 pub(super) struct Options {
     pub(super) wishes: Wishes,
     pub(super) rendezvous: Option<Rendezvous>,
@@ -70,69 +188,27 @@ pub(super) struct Options {
 }
 
 pub(super) fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
-    let mut found = Options {
+    let given = &spec.options;
+    given.only(NAME, &declared())?;
+    Ok(Options {
         wishes: Wishes {
+            device: given.given(&DEVICE),
+            port: given.given(&PORT),
+            gid_index: given.given(&GID),
             netdev: spec.device.clone(),
             local: spec.local,
             remote: spec.remote.map(|r| r.ip()),
-            ..Wishes::default()
         },
-        rendezvous: None,
-        traffic_class: 0,
-        signal_every: None,
-        inline_bytes: INLINE_BYTES,
-        path_mtu_code: 5,
-        ack_timeout_exponent: ACK_TIMEOUT_EXPONENT,
-        retry_count: RETRY_COUNT,
-        registration: Registration::UpFront,
-    };
-    for (name, value) in &spec.options {
-        let wrong = |what: &str| TransportError::invalid(format!("RDMA option {name}={value}: {what}"));
-        let number = |max: u32| {
-            value
-                .parse::<u32>()
-                .ok()
-                .filter(|n| *n <= max)
-                .ok_or_else(|| wrong(&format!("expected a number up to {max}")))
-        };
-        match name.as_str() {
-            "device" => found.wishes.device = Some(value.clone()),
-            "port" => found.wishes.port = Some(number(255)? as u8),
-            "gid" => found.wishes.gid_index = Some(number(255)? as u8),
-            "traffic_class" => found.traffic_class = number(255)? as u8,
-            "signal_every" => found.signal_every = Some(number(1 << 20)?.max(1)),
-            // 0 would mean "for ever", and beyond 31 there is no code.
-            "ack_timeout" => found.ack_timeout_exponent = (number(31)? as u8).max(1),
-            "retries" => found.retry_count = number(u32::from(RETRY_COUNT))? as u8,
-            "inline" => found.inline_bytes = number(4096)?,
-            "path_mtu" => {
-                let code = (1..=5).find(|code| mtu_bytes(*code).is_some_and(|b| b.to_string() == *value));
-                found.path_mtu_code = code.ok_or_else(|| wrong("expected 256, 512, 1024, 2048 or 4096"))?;
-            }
-            "registration" => {
-                found.registration = match value.as_str() {
-                    "up-front" => Registration::UpFront,
-                    "per-chunk" => Registration::PerChunk,
-                    "window" => Registration::Window,
-                    _ => return Err(wrong("expected up-front, per-chunk or window")),
-                };
-            }
-            "connect" => {
-                found.rendezvous = Some(match value.as_str() {
-                    "qp" => Rendezvous::QueuePair,
-                    "cm" => Rendezvous::ConnectionManager,
-                    _ => return Err(wrong("expected qp or cm")),
-                });
-            }
-            _ => {
-                return Err(wrong(
-                    "unknown; RDMA lanes know device, port, gid, path_mtu, traffic_class, connect, registration, \
-                     ack_timeout, retries, signal_every and inline",
-                ));
-            }
-        }
-    }
-    Ok(found)
+        rendezvous: given.given(&CONNECT),
+        traffic_class: given.get(&TRAFFIC_CLASS),
+        signal_every: given.given(&SIGNAL_EVERY).map(|every| every.max(1)),
+        inline_bytes: given.get(&INLINE),
+        path_mtu_code: given.get(&PATH_MTU) as u8,
+        // 0 would mean "for ever".
+        ack_timeout_exponent: given.get(&ACK_TIMEOUT).max(1),
+        retry_count: given.get(&RETRIES),
+        registration: given.get(&REGISTRATION),
+    })
 }
 
 /// Of how many sends one asks for a completion.

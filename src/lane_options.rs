@@ -1,0 +1,137 @@
+//! The options of lanes: what `--option` takes, from the declarations of all who read some.
+//!
+//! Whoever runs a step gets them as values ([`read`]); as text they stand in plans and documents, as somebody typed them.
+
+mod paths;
+
+use std::collections::BTreeMap;
+
+use pathproof_api::{OptionDoc, OptionValues, Whose};
+use pathproof_model::{ErrorKind, StepError};
+
+pub use paths::{CONNECTIONS, CONSTRAIN, POLICY, Policy, of_paths};
+
+use crate::registry::{TRANSPORTS, manners, options};
+
+/// The options that a step over the transport called `over` takes: those of its lanes, and those that choose their paths.
+pub fn declared(over: &str) -> Vec<OptionDoc> {
+    let mut all = if manners(over).several_nics { of_paths() } else { vec![] };
+    all.extend(options(over));
+    all
+}
+
+/// The values of what was typed for a step over the transport called `over`.
+pub fn read(over: &str, typed: &BTreeMap<String, String>) -> Result<OptionValues, StepError> {
+    let pairs = typed.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    OptionValues::read(over, &declared(over), pairs)
+        .map_err(|message| StepError { kind: ErrorKind::Invalid, message })
+}
+
+/// What `--help` says of `--option`.
+pub fn help() -> String {
+    let mut help = String::from("Option of the transport, as NAME=VALUE; may be repeated.");
+    for over in TRANSPORTS {
+        help.push_str(&format!("\n\nOver {over}:"));
+        for option in declared(over) {
+            let unit = option.unit().map(|unit| format!(" {unit}")).unwrap_or_default();
+            help.push_str(&format!(
+                "\n  {}{unit}: {} [default: {}]",
+                option.usage(),
+                option.help,
+                option.default
+            ));
+        }
+    }
+    help
+}
+
+/// The page of the documents that lists them.
+pub fn page() -> String {
+    let mut page = String::from(
+        "# Options of transports\n\n\
+         `--option NAME=VALUE` of `bench` and `migrate`, and the table `options` of a step in a plan. An option that the \
+         transport does not\ndeclare, or a value that it does not take, is refused before anything is dialled. \"Both\" ends \
+         use what the client was given; what is\nan end's \"own\" never crosses.\n\n\
+         This page is generated from the declarations (`src/lane_options.rs`).\n",
+    );
+    for over in TRANSPORTS {
+        page.push_str(&format!(
+            "\n## Over {over}\n\n| option | values | unit | default | whose | what it is for |\n"
+        ));
+        page.push_str("|---|---|---|---|---|---|\n");
+        for option in declared(over) {
+            let whose = match option.whose {
+                Whose::Both => "both",
+                Whose::Own => "own",
+            };
+            page.push_str(&format!(
+                "| `{}` | {} | {} | {} | {whose} | {} |\n",
+                option.name,
+                option.values().replace('|', ", "),
+                option.unit().unwrap_or("-"),
+                option.default,
+                option.help
+            ));
+        }
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use pathproof_api::Takes;
+    use pathproof_model::{StepRequest, StepSpec, TrafficSpec};
+
+    use super::*;
+
+    #[test]
+    fn the_page_of_options_is_what_is_declared() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/OPTIONS.md");
+        if std::env::var_os("UPDATE_GENERATED").is_some() {
+            std::fs::write(&path, page()).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(written == page(), "docs/OPTIONS.md is not up to date: UPDATE_GENERATED=1 writes it");
+    }
+
+    /// Values at the edges of what an option takes.
+    fn samples(option: &OptionDoc) -> Vec<String> {
+        match option.takes {
+            Takes::Switch => vec!["yes".into(), "no".into()],
+            Takes::Number { least, most, .. } => vec![least.to_string(), most.to_string()],
+            Takes::OneOf(words) => words().into_iter().map(Into::into).collect(),
+            Takes::Name(_) => vec!["reno".into()],
+            Takes::Names(_) => vec!["eth1+eth2".into()],
+            Takes::Paths => vec![",,;10.0.0.1,eth1,10.0.0.2:7".into()],
+        }
+    }
+
+    #[test]
+    fn every_option_reads_what_it_says_it_takes_and_crosses_where_it_is_for_both_ends() {
+        for over in TRANSPORTS {
+            for option in declared(over) {
+                for text in samples(&option) {
+                    let typed = BTreeMap::from([(option.name.to_owned(), text)]);
+                    read(over, &typed).unwrap_or_else(|error| panic!("{over}: {}", error.message));
+                    let spec =
+                        TrafficSpec { over: over.into(), options: typed.clone(), ..TrafficSpec::default() };
+                    let theirs = StepRequest::of(&StepSpec::Stream(spec)).unwrap().to_spec();
+                    let theirs = &theirs.traffic().unwrap().options;
+                    match option.whose {
+                        Whose::Both => assert_eq!(*theirs, typed, "{} crosses as it is", option.name),
+                        Whose::Own => assert!(theirs.is_empty(), "{} stays", option.name),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_near_is_offered() {
+        let typed = BTreeMap::from([("congestoin".to_owned(), "reno".to_owned())]);
+        for over in ["tcp", "multi"] {
+            let refused = read(over, &typed).unwrap_err().message;
+            assert!(refused.contains("did you mean congestion=NAME?"), "{refused}");
+        }
+    }
+}
