@@ -55,7 +55,7 @@ def read(document, exit_code):
 
 
 def text_of(finding):
-    return " ".join(str(finding.get(key, "")) for key in ("evidence", "meaning", "next"))
+    return " ".join(str(finding.get(key, "")) for key in ("evidence", "meaning", "next", "values"))
 
 
 def score(label, answer):
@@ -71,7 +71,7 @@ def score(label, answer):
     if codes or label.get("or_error"):
         hits = [f for f in answer.findings if f["code"] in codes]
         said_aloud = label.get("or_error") and re.search(label["or_error"], answer.error or "", re.I)
-        named = [f for f in hits if all(re.search(word, text_of(f) + str(f.get("values", "")), re.I) for word in label.get("says", []))]
+        named = [f for f in hits if all(re.search(word, text_of(f), re.I) for word in label.get("says", []))]
         s.cause = bool(named or said_aloud)
         s.cause_code = named[0]["code"] if named else "error" if said_aloud else None
         if hits and not named:

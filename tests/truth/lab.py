@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def compile_wire(directory):
     program = Path(directory) / "wire"
     if not shutil.which("cc"):
         raise LabError("no C compiler (cc)")
-    netlab.run("cc", "-O2", "-o", str(program), str(HERE / "wire.c"))
+    netlab.run("cc", "-O2", "-o", str(program), str(HERE / "wire.c"), timeout=120)
     return program
 
 
@@ -64,7 +65,9 @@ class Lab(netlab.Lab):
         # A bridge forwards at once without a spanning tree, but addresses are only usable when carrier is known.
         self.settle()
         for work in self.scenario.get("background", []):
-            self.start(work["host"], self.words(work["command"]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            # A session of its own: some servers end by a signal to everybody in theirs.
+            self.start(work["host"], self.words(work["command"]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       start_new_session=True)
 
     def prepare(self, steps):
         for step in steps:
@@ -75,13 +78,13 @@ class Lab(netlab.Lab):
     def words(self, command):
         """A command of a scenario as words. `probe` is probe.py, a leading `$ ` asks for a shell; @HOST is the name of a
         namespace, @dir a directory for files, @probe probe.py inside a shell line."""
-        places = {"probe": f"python3 {HERE / 'probe.py'}", "dir": str(self.directory)}
+        places = {"probe": f"{sys.executable} {HERE / 'probe.py'}", "dir": str(self.directory)}
         places |= {host: self.ns(host) for host in self.scenario["hosts"]}
         command = re.sub(r"@(\w+)", lambda m: places.get(m[1], m[0]), command)
         if command.startswith("$ "):
             return ["sh", "-c", command[2:]]
         words = netlab.shlex.split(command)
-        return ["python3", str(HERE / "probe.py"), *words[1:]] if words[0] == "probe" else words
+        return [sys.executable, str(HERE / "probe.py"), *words[1:]] if words[0] == "probe" else words
 
     def settle(self):
         """Waits until every interface that is up has carrier and no IPv6 address is tentative."""
@@ -132,7 +135,8 @@ class Lab(netlab.Lab):
 
     def serve(self, pathproof, host, arguments):
         log = open(self.directory / f"serve-{host}.log", "w")
-        server = self.start(host, [pathproof, "serve", *arguments], stdout=log, stderr=log, env={**os.environ, "PATHPROOF_KEY": KEY})
+        server = self.start(host, [pathproof, "serve", *arguments], stdout=log, stderr=log,
+                            env={**os.environ, "PATHPROOF_KEY": KEY})
         for _ in range(200):
             if netlab.run(*super().command(host, "ss -Hltn sport = :7797")).stdout.strip():
                 return server

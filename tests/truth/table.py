@@ -67,7 +67,8 @@ class Row:
 
     def line(self):
         expected, said, verdict, cause, advice, accused = self.cells()
-        text = f"{self.name:34} {expected:16.16} {said:18.18} verdict {verdict:9} cause {cause:20} advice {advice:4} false {accused}"
+        text = f"{self.name:34} {expected:16.16} {said:18.18} verdict {verdict:9} cause {cause:20} advice {advice:4}"
+        text += f" false {accused}"
         text += f"  ({self.elapsed_s:.0f} s)" if self.elapsed_s else ""
         return text + "".join(f"\n    {reason}" for reason in self.why)
 
@@ -102,7 +103,8 @@ class Total:
         healthy = [row for row in self.judged if row.healthy]
         unproved, skipped = self.states["unproved"], self.states["skipped"]
         return "\n".join([
-            f"scenarios     {len(self.judged)} judged ({len(healthy)} healthy), {unproved} whose label did not hold, {skipped} skipped",
+            f"scenarios     {len(self.judged)} judged ({len(healthy)} healthy), {unproved} whose label did not hold, "
+            f"{skipped} skipped",
             f"verdicts      {share(self.verdicts, len(self.judged))}, at least 95 %",
             f"  healthy     {share(sum(row.verdict for row in healthy), len(healthy))}",
             f"  faulty      {share(self.verdicts - sum(row.verdict for row in healthy), len(self.judged) - len(healthy))}",
@@ -139,9 +141,11 @@ def page(rows, binary):
     digest = subprocess.run(["sha256sum", binary], capture_output=True, text=True, check=False).stdout[:16]
     lines = ["# How often pathproof is right", "",
              f"`scripts/truth --all` on {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}: {version} (sha256 {digest}), "
-             f"Linux {os.uname().release}, {os.cpu_count()} CPUs, load average {os.getloadavg()[2]:.1f} over the last fifteen minutes.", "",
+             f"Linux {os.uname().release}, {os.cpu_count()} CPUs, "
+             f"load average {os.getloadavg()[2]:.1f} over the last fifteen minutes.", "",
              "```", Total(rows).text(), "```", "",
-             "| scenario | about | expected | said | verdict | cause | advice | false findings |", "|---|---|---|---|---|---|---|---|"]
+             "| scenario | about | expected | said | verdict | cause | advice | false findings |",
+             "|---|---|---|---|---|---|---|---|"]
     lines += [f"| {row.name} | {row.title} | " + " | ".join(row.cells()) + " |" for row in rows]
     missing = [row for row in rows if row.state == "judged" and not row.right()]
     lines += ["", "## What would tell", "", "Scenarios that are not right, by the evidence that would make them so.", ""]
