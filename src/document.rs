@@ -333,17 +333,7 @@ impl Drop for Fresh {
 pub fn read(path: &Path) -> Result<ResultDoc> {
     let bytes =
         input::read(path, DOCUMENT_BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;
-    let doc: ResultDoc = serde_json::from_slice(&bytes)
-        .with_context(|| format!("{} is not a pathproof result document", path.display()))?;
-    if doc.schema != pathproof_model::result::SCHEMA {
-        bail!(
-            "{} carries the schema {:?}, and this build reads {:?}; use a matching version of pathproof",
-            path.display(),
-            doc.schema,
-            pathproof_model::result::SCHEMA
-        );
-    }
-    Ok(doc)
+    pathproof_model::lift::read(&bytes).with_context(|| format!("cannot read {}", path.display()))
 }
 
 #[cfg(test)]

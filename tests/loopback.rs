@@ -29,7 +29,7 @@ fn a_quick_self_check_is_fit_and_complete() {
     assert_eq!(stored, doc, "the file and standard output hold the same document");
     // The stored result renders again, in every form.
     for (format, sign) in
-        [("text", "VERDICTS"), ("json", "pathproof-result/1"), ("hlog", "Histogram log format")]
+        [("text", "VERDICTS"), ("json", "pathproof-result/2"), ("hlog", "Histogram log format")]
     {
         let again = run(&["report", &file, "--format", format]);
         assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));

@@ -13,6 +13,7 @@ pub mod finding;
 pub mod grant;
 pub mod half;
 pub mod judge;
+pub mod lift;
 pub mod load;
 pub mod loss;
 pub mod migrate;

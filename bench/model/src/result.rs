@@ -13,12 +13,12 @@ use crate::{
 };
 
 /// Name of the schema that documents of this version carry.
-pub const SCHEMA: &str = "pathproof-result/1";
+pub const SCHEMA: &str = "pathproof-result/2";
 
 /// One run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ResultDoc {
-    /// `pathproof-result/1`.
+    /// `pathproof-result/2`.
     pub schema: String,
     /// What wrote the document.
     pub tool: Tool,

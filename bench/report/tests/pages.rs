@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use pathproof_model::ResultDoc;
 use pathproof_report::{Render, Text};
 
 fn here(folder: &str) -> PathBuf {
@@ -14,7 +13,7 @@ fn here(folder: &str) -> PathBuf {
 
 fn page(file: &Path) -> String {
     let text = std::fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let doc: ResultDoc = serde_json::from_slice(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let doc = pathproof_model::lift::read(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let mut page = Vec::new();
     Text::default().render(&doc, &mut page).unwrap();
     String::from_utf8(page).unwrap()

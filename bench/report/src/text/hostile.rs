@@ -15,7 +15,8 @@ fn golden() -> Vec<(String, Value)> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .map(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            (name, serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap())
+            let golden = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            (name, pathproof_model::lift::from_1(golden))
         })
         .collect()
 }
