@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use pathproof_engine::channels::{ChannelNic, Prefix, Question, Rule, Rules, findings, predict};
-use pathproof_model::{ChannelPair, Channels, Environment, ResultDoc};
+use pathproof_model::{ChannelPair, Channels, Environment, NodeId, ResultDoc};
 
 /// The NICs of a host, without loopback: between two hosts it leads nowhere, though both have its addresses. A host may
 /// say anything of itself, so an address that no other host can have is none.
@@ -85,10 +85,8 @@ pub fn conclude(doc: &mut ResultDoc, channels: Channels) {
 /// Adds the prediction under Windows' rules to the document of a check between two hosts. It is shown, not judged:
 /// a path that is measured and fit is fit, whatever SMB would make of the hosts' other NICs.
 pub fn predict_into(doc: &mut ResultDoc) {
-    let (Some(local), Some(remote)) = (&doc.environment.client, &doc.environment.server) else { return };
-    if doc.peer.as_deref() == Some("self") {
-        return;
-    }
+    let hosts = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER));
+    let (Some(local), Some(remote), false) = (hosts.0, hosts.1, doc.is_against_itself()) else { return };
     let question = Question::new(Rules::Windows);
     let channels = between(&local_nics(local, false), &nics(remote), &question);
     if channels.pairs.iter().any(|pair| pair.chosen) {

@@ -29,6 +29,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use pathproof_model::verdict::EXIT_COULD_NOT_RUN;
+pub use peer::Peer;
 pub use run::ClientRun;
 
 use crate::clock::RealClock;

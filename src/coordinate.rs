@@ -13,12 +13,13 @@ use pathproof_engine::control::{
 use pathproof_model::environment::Observed;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    ErrorKind, Evidence, Finding, FollowUp, Half, Plan, PlanRequest, ResultDoc, Step, StepError, StepKind,
-    StepSpec, Tool,
+    Environment, ErrorKind, Evidence, Finding, FollowUp, Half, Node, NodeId, NodeSpec, Plan, PlanRequest,
+    ResultDoc, Step, StepError, StepKind, StepSpec, Tool,
 };
 
 use crate::budget::{Budget, out_of_time};
 use crate::channels::Way;
+use crate::cli::Peer;
 use crate::clock::RealClock;
 use crate::dial::{self, CONNECT};
 use crate::interrupt::{self, Interrupt};
@@ -52,8 +53,19 @@ pub struct Target {
     pub port: u16,
     /// What this end proves itself with.
     pub access: Access,
-    /// What stands in the document as the peer: the typed text, or `self`.
+    /// What stands in the document as its name: the typed text, or `self`.
     pub label: String,
+    /// What it is in the plan.
+    pub spec: NodeSpec,
+}
+
+impl Target {
+    /// An agent as it was typed.
+    pub fn agent(peer: &Peer, access: Access) -> Target {
+        let (host, port) = (peer.host.clone(), peer.port);
+        let spec = NodeSpec::Agent { host: host.clone(), port };
+        Target { host, port, access, label: peer.text.clone(), spec }
+    }
 }
 
 /// What this build is.
@@ -67,8 +79,14 @@ pub fn tool() -> Tool {
 }
 
 /// An empty document of this build.
-pub fn empty_document(requested: Option<Plan>, peer: Option<String>) -> ResultDoc {
-    ResultDoc { peer, requested, ..ResultDoc::new(tool(), crate::wall::now_rfc3339()) }
+pub fn empty_document(requested: Plan, peer: (&str, NodeSpec), here: Environment) -> ResultDoc {
+    let (name, spec) = (peer.0.to_owned(), peer.1);
+    let peer = Node { id: NodeId::SERVER, name, spec, environment: None };
+    ResultDoc {
+        nodes: vec![Node::here(Some(here)), peer],
+        requested: Some(requested),
+        ..ResultDoc::new(tool(), crate::wall::now_rfc3339())
+    }
 }
 
 fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
@@ -85,8 +103,8 @@ pub fn run(
     interrupt: &Interrupt,
     observer: &mut dyn Observer,
 ) -> ResultDoc {
-    let mut doc = empty_document(Some(plan.clone()), Some(target.label.clone()));
-    doc.environment.client = Some(observed.environment.clone());
+    let peer = (target.label.as_str(), target.spec.clone());
+    let mut doc = empty_document(plan.clone(), peer, observed.environment);
     doc.findings = observed.findings;
     doc.budget_ns = budget.length_ns();
     let ended = conduct(plan, target, budget, &mut doc, registry, interrupt, observer);
@@ -114,6 +132,7 @@ fn conduct(
     observer: &mut dyn Observer,
 ) -> Result<(), StepError> {
     steps::check_size(plan)?;
+    let here = doc.environment(NodeId::CLIENT).cloned().unwrap_or_default();
     let request = plan.request().map_err(|why| error(ErrorKind::Invalid, why))?;
     let mut session = open(target, budget, interrupt)?;
     if target.access.is_open_to(session.peer().ip()) {
@@ -121,8 +140,8 @@ fn conduct(
             format!("no key was used (--no-key at both ends) and {} is not this host", session.peer());
         doc.findings.push(Finding::new("SESSION-KEYLESS", evidence));
     }
-    let accept = greet(&mut session, request, doc)?;
-    doc.environment.server = Some(accept.environment.clone());
+    let accept = greet(&mut session, request, here.clone())?;
+    doc.learn(NodeId::SERVER, accept.environment.clone());
     // The steps that run are this end's own; the peer had a say in how much of them.
     let (granted, reduced) = plan.granted(&accept.granted).map_err(|why| error(ErrorKind::Refused, why))?;
     doc.granted = Some(granted.clone());
@@ -137,7 +156,7 @@ fn conduct(
         peer: session.peer(),
         limits: accept.limits.clone(),
         seed: plan.seed,
-        environment: doc.environment.client.clone().unwrap_or_default(),
+        environment: here.clone(),
         peer_environment: accept.environment.clone(),
     };
     if facts.outlives_its_path(&granted.steps) {
@@ -288,8 +307,11 @@ pub fn prepare_socket(stream: &TcpStream) -> std::io::Result<()> {
     socket.set_tcp_user_timeout(Some(Duration::from_secs(5)))
 }
 
-fn greet(session: &mut Session<Client>, plan: PlanRequest, doc: &ResultDoc) -> Result<Accept, StepError> {
-    let environment = doc.environment.client.clone().unwrap_or_default();
+fn greet(
+    session: &mut Session<Client>,
+    plan: PlanRequest,
+    environment: Environment,
+) -> Result<Accept, StepError> {
     let now = session.clock.now();
     session.machine.hello(now, Hello { tool: tool(), plan, environment });
     match session.event(Tick(u64::MAX)) {

@@ -263,7 +263,7 @@ fn many_nics_take_no_longer() {
     let _server = lab.serve();
     let (output, took) = lab.quick(|| ());
     let doc = kept(&output, took);
-    let nics = doc["environment"]["client"]["nics"].as_array().unwrap();
+    let nics = doc["nodes"][0]["environment"]["nics"].as_array().unwrap();
     assert!(nics.len() >= 6, "{nics:#?}");
     let paths = step(&doc, "mtu")["paths"].as_array().unwrap();
     assert!(paths.len() >= 12, "each link both ways: {}", paths.len());

@@ -86,8 +86,8 @@ fn a_check_across_a_real_link_has_the_facts_of_both_ends() {
     let output = run_within(hosts.at(0, &args), Duration::from_secs(40));
     let doc = document(&output);
     assert_eq!(output.status.code(), Some(0), "{}\n{:#}\n{}", stderr(&output), doc["verdicts"], server.log());
-    for end in ["client", "server"] {
-        let nics = doc["environment"][end]["nics"].as_array().unwrap();
+    for end in doc["nodes"].as_array().unwrap() {
+        let nics = end["environment"]["nics"].as_array().unwrap();
         let veth =
             nics.iter().find(|n| n["name"] == "eth0").unwrap_or_else(|| panic!("{end} lists {nics:?}"));
         assert_eq!(veth["ip_mtu_bytes"], 1500, "{end}");

@@ -183,8 +183,8 @@ pub fn run(args: BenchArgs, clock: &RealClock) -> Result<u8> {
         StepKind::Pingpong => StepSpec::Pingpong(spec),
         _ => StepSpec::Request(spec),
     };
-    let plan = Plan { command: "bench".into(), seed: client.seed, steps: vec![step] };
-    client.run(&plan)
+    let plan = Plan { command: "bench".into(), seed: client.seed, nodes: vec![], steps: vec![step] };
+    client.run(plan)
 }
 
 /// The step that the arguments mean, with every default made explicit.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use pathproof_engine::channels::{ChannelNic, LINUX_CHANNELS_MAX, Question, Rules};
-use pathproof_model::{Criteria, Plan, ResultDoc, StepSpec};
+use pathproof_model::{Criteria, NodeId, NodeSpec, Plan, ResultDoc, StepSpec};
 
 use super::key::KeyArgs;
 use super::peer::Peer;
@@ -141,28 +141,24 @@ fn of_server(server: &str, args: &ChannelsArgs, question: &Question) -> Result<R
 }
 
 fn local(doc: &ResultDoc, peer_is_here: bool) -> Result<Vec<ChannelNic>> {
-    let environment = doc.environment.client.as_ref().context("this host's NICs could not be read")?;
+    let environment = doc.environment(NodeId::CLIENT).context("this host's NICs could not be read")?;
     Ok(crate::channels::local_nics(environment, peer_is_here))
 }
 
 fn of_peer(args: &ChannelsArgs, question: &Question, clock: &RealClock) -> Result<ResultDoc> {
     let peer = args.peer.as_ref().context("name a PEER, or use --smb HOST")?;
-    let target = Target {
-        host: peer.host.clone(),
-        port: peer.port,
-        access: args.key.access(false)?,
-        label: peer.text.clone(),
-    };
+    let target = Target::agent(peer, args.key.access(false)?);
     let observed = host::observe();
     check_names(question, &crate::channels::local_nics(&observed.environment, false))?;
-    let plan = Plan { command: "channels".into(), steps: vec![StepSpec::Facts], ..Plan::default() };
+    let nodes = vec![NodeSpec::Here, target.spec.clone()];
+    let plan = Plan { command: "channels".into(), nodes, steps: vec![StepSpec::Facts], ..Plan::default() };
     let interrupted = interrupt::by_signals().context("cannot watch for Ctrl-C")?;
     let mut observers = Observers::default();
     let budget = Budget::new(clock.clone(), None);
     let registry = Registry::new(clock);
     let mut doc = coordinate::run(&plan, &target, &budget, observed, &registry, &interrupted, &mut observers);
     if doc.error.is_none()
-        && let Some(remote) = &doc.environment.server
+        && let Some(remote) = doc.environment(NodeId::SERVER)
     {
         let local = local(&doc, false)?;
         let channels = crate::channels::between(&local, &crate::channels::nics(remote), question);

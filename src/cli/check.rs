@@ -104,7 +104,7 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
             plan(depth, &args.over, args.expect_mtu, client.seed)
         }
     };
-    client.run(&plan)
+    client.run(plan)
 }
 
 /// The steps of a check.
@@ -154,5 +154,5 @@ pub fn plan(depth: Depth, over: &str, expect_ip_mtu_bytes: Option<u32>, seed: u6
     if several && depth == Depth::Quick {
         steps.retain(|step| step.traffic().is_none_or(|traffic| traffic.lanes == 1));
     }
-    Plan { command: "check".into(), seed, steps }
+    Plan { command: "check".into(), seed, nodes: vec![], steps }
 }

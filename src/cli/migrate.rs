@@ -141,8 +141,13 @@ pub fn run(args: MigrateArgs, clock: &RealClock) -> Result<u8> {
     }
     let client = ClientRun::resolve(&args.client, clock)?;
     let spec = MigrateSpec { seed: client.seed, ..spec };
-    let plan = Plan { command: "migrate".into(), seed: client.seed, steps: vec![StepSpec::Migrate(spec)] };
-    client.run(&plan)
+    let plan = Plan {
+        command: "migrate".into(),
+        seed: client.seed,
+        nodes: vec![],
+        steps: vec![StepSpec::Migrate(spec)],
+    };
+    client.run(plan)
 }
 
 /// The disk that moves, if one does.

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use pathproof_engine::mtu as engine;
-use pathproof_model::{MtuSpec, Plan, StepSpec};
+use pathproof_model::{MtuSpec, NodeSpec, Plan, StepSpec};
 
 use super::client::ClientArgs;
 use super::run::ClientRun;
@@ -48,7 +48,7 @@ pub enum MtuFamily {
 /// Runs the command.
 pub fn run(args: MtuArgs, clock: &RealClock) -> Result<u8> {
     let spec = spec(&args)?;
-    let plan = |seed| Plan { command: "mtu".into(), seed, steps: vec![StepSpec::Mtu(spec.clone())] };
+    let steps = vec![StepSpec::Mtu(spec.clone())];
     if args.agentless {
         let Some(peer) = &args.client.peer else {
             bail!("--agentless needs a HOST to send echo requests to")
@@ -56,8 +56,11 @@ pub fn run(args: MtuArgs, clock: &RealClock) -> Result<u8> {
         let client = ClientRun::resolve(&args.client, clock)?;
         let interrupt = interrupt::by_signals().context("cannot watch for Ctrl-C")?;
         let observed = host::observe();
-        precheck::check(&plan(client.seed), &Registry::new(clock), &observed.environment)?;
-        let mut doc = coordinate::empty_document(Some(plan(client.seed)), Some(peer.text.clone()));
+        let foreign = NodeSpec::Foreign { host: peer.host.clone() };
+        let nodes = vec![NodeSpec::Here, foreign.clone()];
+        let plan = Plan { command: "mtu".into(), seed: client.seed, nodes, steps };
+        precheck::check(&plan, &Registry::new(clock), &observed.environment)?;
+        let mut doc = coordinate::empty_document(plan, (&peer.text, foreign), observed.environment.clone());
         doc.findings = observed.findings;
         let interrupted = || interrupt.is_raised();
         match steps::agentless_mtu(&peer.host, &spec, &observed.environment, client.seed, clock, &interrupted)
@@ -74,12 +77,11 @@ pub fn run(args: MtuArgs, clock: &RealClock) -> Result<u8> {
             }
             Err(error) => doc.error = Some(error),
         }
-        doc.environment.client = Some(observed.environment);
         return client.finish(doc);
     }
     let client = ClientRun::resolve(&args.client, clock)?;
-    let plan = plan(client.seed);
-    client.run(&plan)
+    let plan = Plan { command: "mtu".into(), seed: client.seed, nodes: vec![], steps };
+    client.run(plan)
 }
 
 /// The step that the arguments mean.

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-/// Port of `pathproof serve`.
-pub const DEFAULT_PORT: u16 = 7797;
+pub use pathproof_model::node::DEFAULT_PORT;
+use pathproof_model::node::host_and_port;
 
 /// `HOST[:PORT]`: a name, an IPv4 address or an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,28 +19,10 @@ pub struct Peer {
 impl FromStr for Peer {
     type Err = String;
     fn from_str(text: &str) -> Result<Peer, String> {
-        let help = || format!("{text:?} is not a peer; write HOST, HOST:PORT, IPV4[:PORT] or [IPV6][:PORT]");
-        let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-            let (host, after) = rest.split_once(']').ok_or_else(help)?;
-            match after.strip_prefix(':') {
-                Some(port) => (host, Some(port)),
-                None if after.is_empty() => (host, None),
-                None => return Err(help()),
-            }
-        } else if text.matches(':').count() > 1 {
-            // A bare IPv6 address: its colons cannot be a port's.
-            (text, None)
-        } else {
-            match text.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (text, None),
-            }
-        };
-        let port = port.map_or(Ok(DEFAULT_PORT), str::parse).map_err(|_| help())?;
-        if host.is_empty() || port == 0 || host.contains(char::is_whitespace) {
-            return Err(help());
-        }
-        Ok(Peer { host: host.into(), port, text: text.into() })
+        let (host, port) = host_and_port(text).ok_or_else(|| {
+            format!("{text:?} is not a peer; write HOST, HOST:PORT, IPV4[:PORT] or [IPV6][:PORT]")
+        })?;
+        Ok(Peer { host: host.into(), port: port.unwrap_or(DEFAULT_PORT), text: text.into() })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use pathproof_model::{Criteria, ErrorKind, Plan, ResultDoc, RunOutcome, StepError, judge};
+use pathproof_model::{Criteria, ErrorKind, NodeSpec, Plan, ResultDoc, RunOutcome, StepError, judge};
 use pathproof_report::{Hlog, Json, Render, Text};
 
 use clap::ValueEnum;
@@ -101,9 +101,7 @@ impl ClientRun {
         let access = args.key.access(args.json_stream)?;
         let sink = Sink::prepare(args.output.as_deref(), args.format)?;
         let target = match (&args.peer, args.self_test) {
-            (Some(peer), _) => {
-                Target { host: peer.host.clone(), port: peer.port, access, label: peer.text.clone() }
-            }
+            (Some(peer), _) => Target::agent(peer, access),
             (None, true) => serve_self(args.own_device.clone(), clock)?,
             (None, false) => bail!("name a PEER, or use --self"),
         };
@@ -119,15 +117,21 @@ impl ClientRun {
     }
 
     /// Runs the plan, judges, prints the report, and returns the exit code.
-    pub fn run(self, plan: &Plan) -> Result<u8> {
+    pub fn run(self, plan: Plan) -> Result<u8> {
+        let nodes = vec![NodeSpec::Here, self.target.spec.clone()];
+        if !plan.nodes.is_empty() && plan.nodes != nodes {
+            bail!("the plan names other nodes than the command line; leave its `nodes` out");
+        }
+        let plan = &Plan { nodes, ..plan };
         let interrupted = interrupt::by_signals().context("cannot watch for Ctrl-C")?;
         let registry = Registry::new(&self.clock);
         let observed = host::observe();
         precheck::check(plan, &registry, &observed.environment)?;
         precheck::touch(plan)?;
         if let Some(error) = precheck::missing(plan, &registry) {
-            let mut doc = coordinate::empty_document(Some(plan.clone()), Some(self.target.label.clone()));
-            (doc.environment.client, doc.error) = (Some(observed.environment), Some(error));
+            let peer = (self.target.label.as_str(), self.target.spec.clone());
+            let mut doc = coordinate::empty_document(plan.clone(), peer, observed.environment);
+            doc.error = Some(error);
             return self.finish(doc);
         }
         let mut observers = Observers::default();
@@ -180,5 +184,6 @@ fn serve_self(device: Option<String>, clock: &RealClock) -> Result<Target> {
     let server = Listening::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], settings)?;
     let address = *server.addresses().first().context("the loopback listener has no address")?;
     server.run_in_background();
-    Ok(Target { host: address.ip().to_string(), port: address.port(), access, label: "self".into() })
+    let (host, port) = (address.ip().to_string(), address.port());
+    Ok(Target { host, port, access, label: "self".into(), spec: NodeSpec::Own })
 }

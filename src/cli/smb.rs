@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Criteria, ErrorKind, Plan, ResultDoc, StepError};
+use pathproof_model::{Criteria, ErrorKind, NodeSpec, Plan, ResultDoc, StepError};
 use pathproof_smb2::{Credentials, Question, ServerReport};
 
 use super::run::{Format, Sink};
@@ -116,9 +116,9 @@ pub fn document(command: &str, host: &str, how: &AskArgs) -> Result<ResultDoc> {
     let interrupted = interrupt::by_signals().context("cannot watch for Ctrl-C")?;
     let observed = crate::host::observe();
     let local_rdma = observed.environment.rdma.iter().any(|device| device.netdev.is_some());
-    let plan = Plan { command: command.into(), ..Plan::default() };
-    let mut doc = crate::coordinate::empty_document(Some(plan), Some(host.into()));
-    doc.environment.client = Some(observed.environment);
+    let spec = NodeSpec::Foreign { host: host.into() };
+    let plan = Plan { command: command.into(), nodes: vec![NodeSpec::Here, spec.clone()], ..Plan::default() };
+    let mut doc = crate::coordinate::empty_document(plan, (host, spec), observed.environment);
     let (name, port, wait) = (host.to_owned(), how.port, how.wait);
     // A server that is slow, or a name that nobody knows, does not hold up a signal.
     let asked = interrupt::unless(&interrupted, Duration::MAX, move || ask(&name, port, credentials, wait));

@@ -4,7 +4,7 @@
 //! NIC or virtual switch that should have filled in the checksum did not. The kernel counts it (`InCsumErrors`, part of RFC
 //! 4022's `tcpInErrs`), and both ends have it in their evidence of each step.
 
-use pathproof_model::{Environment, Finding, Nic, ResultDoc, Severity, Step};
+use pathproof_model::{Environment, Finding, Nic, NodeId, ResultDoc, Severity, Step};
 
 use super::End;
 
@@ -19,14 +19,13 @@ pub fn errors_at(step: &Step, end: End) -> Option<u64> {
 
 /// What the counters of a step show. `stalled`: it did not move what it should have.
 pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
-    let hosts = [
-        (End::Server, "the peer", "here", doc.environment.client.as_ref()),
-        (End::Client, "this host", "at the peer", doc.environment.server.as_ref()),
-    ];
+    let hosts = [(End::Server, "the peer", "here"), (End::Client, "this host", "at the peer")];
     let mut found = vec![];
-    for (end, receiver, at_sender, host) in hosts {
+    for (end, receiver, at_sender) in hosts {
         let Some(errors) = errors_at(step, end) else { continue };
-        let nic = host.and_then(|host| nic_of(step, end.other().name(), host)).unwrap_or("IF");
+        let sender = end.other().name();
+        let host = doc.environment(NodeId::of_end(sender));
+        let nic = host.and_then(|host| nic_of(step, sender, host)).unwrap_or("IF");
         let evidence = format!(
             "{}: segments are dropped for their checksum: Tcp InCsumErrors at {receiver} grew by {errors}",
             step.name
@@ -74,7 +73,7 @@ mod tests {
         let mut doc = ResultDoc::new(Tool::default(), "");
         let addresses = vec![NicAddress { address: [10, 0, 0, 1].into(), prefix_len: 24 }];
         let nic = Nic { name: "ens192".into(), carrier: Some(true), addresses, ..Nic::default() };
-        doc.environment.client = Some(Environment { nics: vec![nic], ..Environment::default() });
+        doc.learn(NodeId::CLIENT, Environment { nics: vec![nic], ..Environment::default() });
         let mut step = Step::new(StepKind::Migrate, "migration");
         step.lanes.push(LaneResult {
             end: "client".into(),

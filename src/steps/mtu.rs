@@ -21,8 +21,8 @@ use pathproof_dgram::{DgramError, Responder, UnprovenSocket, cached_path_mtu, fl
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::mtu::{self, Ends, Report, Search, SearchConfig};
 use pathproof_model::{
-    Direction, ErrorKind, Finding, Half, MtuPath, MtuRoute, MtuSpec, Numbers, ResultDoc, SearchedPath, Step,
-    StepError, StepRequest, StepSpec,
+    Direction, ErrorKind, Finding, Half, MtuPath, MtuRoute, MtuSpec, NodeId, Numbers, ResultDoc,
+    SearchedPath, Step, StepError, StepRequest, StepSpec,
 };
 use pathproof_sys::errqueue::Family;
 
@@ -153,8 +153,8 @@ impl Runner for Mtu {
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
         let context = mtu::Context {
             expect_ip_mtu_bytes: step.spec.as_ref().and_then(|spec| spec_of(spec).expect_ip_mtu_bytes),
-            client: doc.environment.client.as_ref(),
-            server: doc.environment.server.as_ref(),
+            client: doc.environment(NodeId::CLIENT),
+            server: doc.environment(NodeId::SERVER),
         };
         mtu::findings(step.detail.paths.as_deref().unwrap_or_default(), context)
     }

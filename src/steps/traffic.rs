@@ -20,7 +20,7 @@ use pathproof_api::{
     Access, Framing, LaneSpec, PreparedLane, ReceiveMode, Region, Role, SendMode, SendReports, WaitMode,
 };
 use pathproof_model::{
-    Direction, ErrorKind, Finding, FollowUp, Half, ResultDoc, Step, StepError, StepKind, StepRequest,
+    Direction, ErrorKind, Finding, FollowUp, Half, NodeId, ResultDoc, Step, StepError, StepKind, StepRequest,
     StepSpec, TrafficSpec,
 };
 
@@ -272,7 +272,7 @@ impl Runner for Traffic {
         if step.follows_up == Some(FollowUp::Cause) {
             return proof::smaller_passes(step).into_iter().collect();
         }
-        let mut found = notice::findings(step, &doc.environment);
+        let mut found = notice::findings(step, doc.environment(NodeId::CLIENT));
         found.extend(proof::findings(step, doc));
         found.extend(multi::findings(step));
         found

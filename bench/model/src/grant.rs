@@ -137,6 +137,7 @@ mod tests {
         Plan {
             command: "check".into(),
             seed: 3,
+            nodes: vec![],
             steps: vec![StepSpec::Facts, StepSpec::Stream(stream), StepSpec::Migrate(migrate)],
         }
     }

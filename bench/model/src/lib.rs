@@ -19,6 +19,7 @@ pub mod loss;
 pub mod migrate;
 pub mod mtu;
 pub mod multi;
+pub mod node;
 pub mod numbers;
 pub mod plan;
 pub mod rdma;
@@ -45,6 +46,7 @@ pub use loss::{
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
+pub use node::{Node, NodeId, NodeSpec};
 pub use numbers::Numbers;
 pub use plan::{Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficSpec};
 pub use rdma::{Carrier, RdmaEnd, RdmaProof};

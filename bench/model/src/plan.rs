@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::migrate::MigrateSpec;
+use crate::node::NodeSpec;
 
 /// The transport of lanes where nobody asks for another.
 pub const DEFAULT_OVER: &str = "tcp";
@@ -23,6 +24,9 @@ pub struct Plan {
     /// Seed of everything random in the run.
     #[serde(default)]
     pub seed: u64,
+    /// The machines that take part; the first is where the command runs.
+    #[serde(default)]
+    pub nodes: Vec<NodeSpec>,
     /// The steps in order.
     pub steps: Vec<StepSpec>,
 }

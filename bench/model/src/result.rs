@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AloneSum, Channels, Criteria, Direction, Environment, Evidence, Failover, Finding, HalfDetail, Limits,
-    MigrateDetail, MtuPath, NicShare, Plan, RunOutcome, SmbServer, StepKind, StepSpec, Verdict, Waited,
+    MigrateDetail, MtuPath, NicShare, Node, NodeId, NodeSpec, Plan, RunOutcome, SmbServer, StepKind,
+    StepSpec, Verdict, Waited,
 };
 
 /// Name of the schema that documents of this version carry.
@@ -34,10 +35,8 @@ pub struct ResultDoc {
     /// `null` in a document that is not finished.
     #[serde(default)]
     pub exit_code: Option<u8>,
-    /// The peer as the user named it, and `self` for a machine against itself.
-    pub peer: Option<String>,
-    /// Both hosts.
-    pub environment: Environments,
+    /// The machines that took part; the first is where the command ran.
+    pub nodes: Vec<Node>,
     /// The plan as asked.
     pub requested: Option<Plan>,
     /// The plan as granted by the peer.
@@ -77,8 +76,7 @@ impl ResultDoc {
             ended_at: None,
             outcome: RunOutcome::None,
             exit_code: None,
-            peer: None,
-            environment: Environments::default(),
+            nodes: vec![Node::here(None)],
             requested: None,
             granted: None,
             limits: None,
@@ -91,6 +89,28 @@ impl ResultDoc {
             smb: None,
             channels: None,
         }
+    }
+
+    /// A node of the run.
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.id == id)
+    }
+
+    /// The facts of a node's host, where they are known.
+    pub fn environment(&self, id: NodeId) -> Option<&Environment> {
+        self.node(id)?.environment.as_ref()
+    }
+
+    /// Keeps the facts of a node's host.
+    pub fn learn(&mut self, id: NodeId, environment: Environment) {
+        if let Some(node) = self.nodes.iter_mut().find(|node| node.id == id) {
+            node.environment = Some(environment);
+        }
+    }
+
+    /// Whether both ends ran on this machine, in one process.
+    pub fn is_against_itself(&self) -> bool {
+        self.nodes.iter().any(|node| node.spec == NodeSpec::Own)
     }
 
     /// Puts in what the document comes to. Nothing else in it may change afterwards.
@@ -147,15 +167,6 @@ pub struct Tool {
     pub commit: Option<String>,
     /// Transports and options built in.
     pub features: Vec<String>,
-}
-
-/// Both hosts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Environments {
-    /// The host that ran the command.
-    pub client: Option<Environment>,
-    /// The host that ran `pathproof serve`.
-    pub server: Option<Environment>,
 }
 
 /// One step.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pathproof_model::numbers::{ip_mtu_for_rdma, largest_rdma_mtu};
 use pathproof_model::{
-    Environment, ErrorKind, Finding, Half, Nic, RdmaEnd, RdmaProof, ResultDoc, Severity, Step, StepSpec,
+    ErrorKind, Finding, Half, Nic, NodeId, RdmaEnd, RdmaProof, ResultDoc, Severity, Step, StepSpec,
     TrafficSpec,
 };
 use pathproof_rdma::proof::{Trouble, trouble};
@@ -125,11 +125,11 @@ fn path_too_small(proof: &RdmaProof, doc: &ResultDoc) -> Option<Finding> {
 
 /// PFC on different priorities at the two ends.
 fn pfc_differs(proof: &RdmaProof, doc: &ResultDoc) -> Option<Finding> {
-    let nic = |end: &str, host: &'_ Option<Environment>| -> Option<Nic> {
+    let nic = |end: &str| -> Option<Nic> {
         let netdev = end_of(proof, end)?.netdev.clone()?;
-        host.as_ref()?.nics.iter().find(|n| n.name == netdev).cloned()
+        doc.environment(NodeId::of_end(end))?.nics.iter().find(|n| n.name == netdev).cloned()
     };
-    let (client, server) = (nic("client", &doc.environment.client)?, nic("server", &doc.environment.server)?);
+    let (client, server) = (nic("client")?, nic("server")?);
     let enabled = |nic: &Nic| Some(nic.dcb.as_ref()?.pfc.as_ref()?.enabled_priorities.clone());
     let (ours, theirs) = (enabled(&client)?, enabled(&server)?);
     if ours == theirs || proof.ends.iter().any(|e| e.fabric != "RoCE") {
@@ -241,7 +241,7 @@ fn counters(step: &Step, end: &RdmaEnd) -> Vec<Finding> {
 mod tests {
     use super::*;
     use pathproof_model::environment::{Dcb, DcbPfc};
-    use pathproof_model::{Direction, MtuLimit, MtuPath, StepKind};
+    use pathproof_model::{Direction, Environment, MtuLimit, MtuPath, Node, StepKind, Tool};
 
     fn rdma_step() -> Step {
         let end = |name: &str, netdev: &str| RdmaEnd {
@@ -267,8 +267,8 @@ mod tests {
                 ..Environment::default()
             })
         };
-        let mut doc = crate::coordinate::empty_document(None, None);
-        (doc.environment.client, doc.environment.server) = (host("a0", pfc[0]), host("b0", pfc[1]));
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        doc.nodes = vec![Node::here(host("a0", pfc[0])), Node::agent("b", host("b0", pfc[1]))];
         let mut measured = Step::new(StepKind::Mtu, "mtu");
         measured.detail.paths = Some(vec![path(path_ip_mtu)]);
         doc.steps.push(measured);

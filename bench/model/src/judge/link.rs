@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{Environment, LaneResult, Nic, ResultDoc, Step};
+use crate::{Environment, LaneResult, Nic, NodeId, ResultDoc, Step};
 
 /// The link speed that a step can be held against.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,10 +16,9 @@ pub enum LinkSpeed {
 /// The speed of the NICs that the lanes of `step` used: summed over the NICs of an end, the smaller of both
 /// ends.
 pub fn link_speed(doc: &ResultDoc, step: &Step) -> LinkSpeed {
-    let ends = [("client", &doc.environment.client), ("server", &doc.environment.server)];
     let mut slowest = None;
-    for (end, environment) in ends {
-        match end_speed(end, environment.as_ref(), &step.lanes) {
+    for end in ["client", "server"] {
+        match end_speed(end, doc.environment(NodeId::of_end(end)), &step.lanes) {
             Ok(speed) => slowest = Some(slowest.map_or(speed, |s: u64| s.min(speed))),
             Err(why) => return LinkSpeed::Unknown(why),
         }

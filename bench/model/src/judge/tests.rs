@@ -1,9 +1,8 @@
 //! The judge against documents made by hand.
 
 use super::*;
-use crate::result::Environments;
 use crate::{
-    Direction, Environment, Finding, LaneResult, LatencySummary, Nic, NicAddress, StepSpec, Summary,
+    Direction, Environment, Finding, LaneResult, LatencySummary, Nic, NicAddress, Node, StepSpec, Summary,
     TrafficSpec,
 };
 
@@ -19,10 +18,10 @@ fn doc(steps: Vec<Step>) -> ResultDoc {
         ..Environment::default()
     };
     ResultDoc {
-        environment: Environments {
-            client: Some(host([10, 0, 0, 1], "ethernet", Some(10_000_000_000))),
-            server: Some(host([10, 0, 0, 2], "ethernet", Some(25_000_000_000))),
-        },
+        nodes: vec![
+            Node::here(Some(host([10, 0, 0, 1], "ethernet", Some(10_000_000_000)))),
+            Node::agent("10.0.0.2", Some(host([10, 0, 0, 2], "ethernet", Some(25_000_000_000)))),
+        ],
         steps,
         ..ResultDoc::new(crate::Tool::default(), "2026-01-01T00:00:00Z")
     }
@@ -112,7 +111,7 @@ fn each_limit_of_a_stream_fails_on_its_own_and_comes_first() {
 fn a_lane_over_two_nics_is_held_against_both() {
     let two = |gbits: f64| {
         let mut doc = doc(vec![stream(gbits, gbits, 0)]);
-        for environment in [&mut doc.environment.client, &mut doc.environment.server].into_iter().flatten() {
+        for environment in doc.nodes.iter_mut().filter_map(|node| node.environment.as_mut()) {
             let second = Nic { name: "n1".into(), addresses: vec![], ..environment.nics[0].clone() };
             environment.nics.push(second);
         }
@@ -126,7 +125,7 @@ fn a_lane_over_two_nics_is_held_against_both() {
 #[test]
 fn a_rate_without_a_yardstick_is_not_judged_and_the_rest_can_still_fail() {
     let mut doc = doc(vec![stream(40.0, 39.0, 0)]);
-    doc.environment.server.as_mut().unwrap().nics[0].speed_bits_per_s = None;
+    doc.nodes[1].environment.as_mut().unwrap().nics[0].speed_bits_per_s = None;
     let (outcome, reason) = one(&doc);
     assert_eq!(outcome, Outcome::NotJudged);
     assert!(reason.starts_with("goodput 40.00 Gbit/s is not judged"), "{reason}");
@@ -142,7 +141,7 @@ fn a_link_without_a_speed_may_lose_more_in_its_own_queue_but_not_everything() {
         (12_000, Outcome::Fail, "6000 per GB, above the limit of links without a speed of 5000"),
     ] {
         let mut doc = doc(vec![stream(40.0, 39.0, retransmits)]);
-        doc.environment.server.as_mut().unwrap().nics[0].speed_bits_per_s = None;
+        doc.nodes[1].environment.as_mut().unwrap().nics[0].speed_bits_per_s = None;
         let (outcome, reason) = one(&doc);
         assert_eq!(outcome, expected, "{reason}");
         assert!(reason.contains(part), "{reason}");
@@ -265,7 +264,7 @@ fn a_run_that_ended_early_is_not_fit() {
 #[test]
 fn the_answer_and_the_exit_code_follow_from_the_document() {
     let unknown_speed = |mut doc: ResultDoc| {
-        doc.environment.server.as_mut().unwrap().nics[0].speed_bits_per_s = None;
+        doc.nodes[1].environment.as_mut().unwrap().nics[0].speed_bits_per_s = None;
         doc
     };
     let error = |kind| StepError { kind, message: "why".into() };
@@ -377,7 +376,7 @@ fn an_expected_rate_counts_before_the_link_speed() {
     criteria.expect(Some(5_000_000_000), None);
     let judged = |gbits, speed| {
         let mut doc = doc(vec![stream(gbits, gbits, 0)]);
-        doc.environment.server.as_mut().unwrap().nics[0].speed_bits_per_s = speed;
+        doc.nodes[1].environment.as_mut().unwrap().nics[0].speed_bits_per_s = speed;
         judge(&doc, &criteria)[0].clone()
     };
     assert_eq!(judged(5.5, None).outcome, Outcome::Pass);

@@ -45,7 +45,7 @@ fn full_of_secrets() -> Vec<StepSpec> {
 
 #[test]
 fn t10_nothing_of_this_ends_own_affairs_crosses() {
-    let plan = Plan { command: "SECRET".into(), seed: 1, steps: full_of_secrets() };
+    let plan = Plan { command: "SECRET".into(), seed: 1, nodes: vec![], steps: full_of_secrets() };
     let crossed = serde_json::to_string(&plan.request().unwrap()).unwrap();
     assert!(!crossed.contains("SECRET"), "{crossed}");
     assert!(crossed.contains("cubic") && crossed.contains("window"), "what both ends need does: {crossed}");

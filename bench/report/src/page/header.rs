@@ -1,16 +1,16 @@
 //! Which run this was: command, time, both hosts, and the NICs that carried it.
 
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{Environment, Nic, ResultDoc, judge};
+use pathproof_model::{Environment, Nic, NodeSpec, ResultDoc, judge};
 
 use super::{Block, Fact};
 
 pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     let plan = doc.granted.as_ref().or(doc.requested.as_ref());
     let command = plan.map(|p| p.command.as_str()).unwrap_or_default();
-    let peer = match doc.peer.as_deref() {
-        Some("self") => " of this host against itself".to_owned(),
-        Some(peer) => format!(" to {peer}"),
+    let peer = match doc.nodes.get(1) {
+        Some(node) if node.spec == NodeSpec::Own => " of this host against itself".to_owned(),
+        Some(node) => format!(" to {}", node.name),
         None => String::new(),
     };
     let took = doc.steps.iter().map(|s| s.started_ns + s.elapsed_ns).max();
@@ -18,16 +18,19 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     let title = format!("{} {}: {command}{peer}", doc.tool.name, doc.tool.version);
     let title = Block::Title { title: title.into(), note: format!("({}{took})", doc.started_at).into() };
 
-    let ends = &doc.environment;
-    let same = doc.peer.as_deref() == Some("self");
+    let same = doc.is_against_itself();
     let mut facts = Vec::new();
-    if same {
-        facts.extend(ends.client.as_ref().map(|environment| host("host", environment)));
-    } else {
-        for (end, environment) in [("client", &ends.client), ("server", &ends.server)] {
-            let Some(environment) = environment else { continue };
-            facts.push(host(end, environment));
-            facts.extend(nics(doc, end, environment));
+    for node in &doc.nodes {
+        let Some(environment) = &node.environment else { continue };
+        match &node.spec {
+            // Its facts are those of the first.
+            NodeSpec::Own => {}
+            NodeSpec::Here if same => facts.push(host("host", environment)),
+            spec => {
+                let end = if *spec == NodeSpec::Here { "client" } else { "server" };
+                facts.push(host(end, environment));
+                facts.extend(nics(doc, end, environment));
+            }
         }
     }
     vec![title, Block::Facts(facts)]

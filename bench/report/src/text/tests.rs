@@ -1,9 +1,8 @@
 //! The page as a whole, from documents made by hand.
 
-use pathproof_model::result::Environments;
 use pathproof_model::{
     Criteria, Direction, Environment, ErrorKind, Finding, HistogramRecord, Interval, LaneResult,
-    LatencySummary, Nic, NicAddress, Plan, ResultDoc, Step, StepError, StepKind, Summary, Tool, judge,
+    LatencySummary, Nic, NicAddress, Node, Plan, ResultDoc, Step, StepError, StepKind, Summary, Tool, judge,
 };
 
 use super::Text;
@@ -36,12 +35,11 @@ fn lane(end: &str, local: &str) -> LaneResult {
 fn page() -> ResultDoc {
     let tool = Tool { name: "pathproof".into(), version: "0.1.0".into(), ..Tool::default() };
     let mut doc = ResultDoc::new(tool, "2026-01-01T00:00:00Z");
-    doc.peer = Some("10.0.0.2:7471".into());
     doc.requested = Some(Plan { command: "check".into(), ..Plan::default() });
-    doc.environment = Environments {
-        client: Some(host("alpha", [10, 0, 0, 1])),
-        server: Some(host("beta", [10, 0, 0, 2])),
-    };
+    doc.nodes = vec![
+        Node::here(Some(host("alpha", [10, 0, 0, 1]))),
+        Node::agent("10.0.0.2:7471", Some(host("beta", [10, 0, 0, 2]))),
+    ];
     for (i, direction) in [Direction::Out, Direction::In, Direction::Both].into_iter().enumerate() {
         let mut step = Step::new(StepKind::Stream, format!("tcp stream {}, 4 lanes", direction.name()));
         step.over = Some("tcp".into());
