@@ -26,7 +26,6 @@ use pathproof_model::{
 
 use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
 use super::{Cost, End, Prepared, Runner, Setup, step_error};
-use crate::clock::RealClock;
 use crate::lane_options::CONSTRAIN;
 use crate::registry::manners;
 use lane::{LaneJob, Part};
@@ -100,7 +99,6 @@ struct Lanes {
     lanes: Vec<(LaneJob, Box<dyn PreparedLane>)>,
     multi: Option<multi::Plan>,
     saboteur: Option<multi::Saboteur>,
-    lanes_clock: RealClock,
 }
 
 /// What a lane is for, as this end sees it. `direction` says where payload (or the question) goes.
@@ -213,8 +211,8 @@ impl Runner for Traffic {
             verbs::fill(&job, spec, session.seed);
             lanes.push((job, prepared));
         }
-        let (end, seed, lanes_clock) = (session.end, session.seed, setup.registry.clock().clone());
-        Ok(Box::new(Lanes { end, kind, spec: spec.clone(), seed, lanes, multi, saboteur, lanes_clock }))
+        let (end, seed) = (session.end, session.seed);
+        Ok(Box::new(Lanes { end, kind, spec: spec.clone(), seed, lanes, multi, saboteur }))
     }
 
     fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {

@@ -36,17 +36,17 @@ pub struct NicEvidence {
     pub failures: Vec<NicFailure>,
 }
 
-/// A NIC taken down and perhaps brought back, in ns of the window and of the lanes' clock.
+/// A NIC taken down and perhaps brought back, in ns of the window.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NicFailure {
     /// The NIC.
     pub nic: String,
-    /// When it went down, in ns of the window.
+    /// When it went down.
     pub down_ns: u64,
-    /// The same on the lanes' clock.
-    pub down_tick_ns: u64,
-    /// When it came back: in ns of the window, and on the lanes' clock.
-    pub up: Option<(u64, u64)>,
+    /// When it came back.
+    pub up_ns: Option<u64>,
+    /// When the window began on this end's clock, which the ticks of its lanes are of too.
+    pub window_tick_ns: u64,
 }
 
 /// A path whose MTU was searched.

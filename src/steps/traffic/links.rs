@@ -35,11 +35,10 @@ const SENTENCES_MAX: usize = 4;
 /// How soon the listening thread sees that nobody wants its news any more: it waits in the kernel, for the kernel.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A change with its moment on the step's clock and on that of the lanes.
+/// A change with its moment.
 struct Stamped {
     change: LinkChange,
     at: Tick,
-    lanes_at: Tick,
 }
 
 /// The links of a running step.
@@ -97,14 +96,7 @@ impl Voice {
 
 impl Links {
     /// Begins to listen for changes of `nics`. The window begins at `window` and is `time_ns` long.
-    pub fn watch(
-        end: End,
-        nics: Vec<String>,
-        clock: RealClock,
-        lanes_clock: RealClock,
-        window: Tick,
-        time_ns: u64,
-    ) -> Links {
+    pub fn watch(end: End, nics: Vec<String>, clock: RealClock, window: Tick, time_ns: u64) -> Links {
         let news = unbounded();
         let sender: Sender<Stamped> = news.0.clone();
         let over = Arc::new(AtomicBool::new(false));
@@ -120,8 +112,7 @@ impl Links {
                     Err(error) => return tracing::warn!(%error, "links cannot be watched any more"),
                 };
                 for change in changes {
-                    let (at, lanes_at) = (clock.now(), lanes_clock.now());
-                    let _ = sender.send(Stamped { change, at, lanes_at });
+                    let _ = sender.send(Stamped { change, at: clock.now() });
                 }
             }
         };
@@ -153,19 +144,19 @@ impl Links {
 
     /// Takes in what this end's links did, and tells whom it concerns.
     pub fn look(&mut self, channel: &mut dyn Channel) {
-        while let Ok(Stamped { change, at, lanes_at }) = self.news.1.try_recv() {
+        while let Ok(Stamped { change, at }) = self.news.1.try_recv() {
             if !self.nics.contains(&change.nic) {
                 continue;
             }
             let at_ns = at.ns_since(self.window);
             if !change.up && self.failures.len() < FAILURES_MAX {
-                let (nic, down_tick_ns) = (change.nic.clone(), lanes_at.0);
-                self.failures.push(Failure { nic, down_ns: at_ns, down_tick_ns, up: None });
+                let (nic, window_tick_ns) = (change.nic.clone(), self.window.0);
+                self.failures.push(Failure { nic, down_ns: at_ns, up_ns: None, window_tick_ns });
             } else if change.up
                 && let Some(failure) =
-                    self.failures.iter_mut().rfind(|f| f.nic == change.nic && f.up.is_none())
+                    self.failures.iter_mut().rfind(|f| f.nic == change.nic && f.up_ns.is_none())
             {
-                failure.up = Some((at_ns, lanes_at.0));
+                failure.up_ns = Some(at_ns);
             }
             match self.end {
                 End::Client => self.note(End::Client, change, at),
@@ -246,7 +237,7 @@ mod tests {
     #[test]
     fn t8_a_peer_whose_links_flap_fills_no_terminal_and_no_memory() {
         let clock = RealClock::new();
-        let mut links = Links::watch(End::Client, vec![], clock.clone(), clock, Tick(0), 1);
+        let mut links = Links::watch(End::Client, vec![], clock, Tick(0), 1);
         let mut lines = vec![];
         for ms in 0..10_000u64 {
             let name = format!("eth{}", ms % 5000);

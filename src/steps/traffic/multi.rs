@@ -283,7 +283,6 @@ impl Saboteur {
         cue: &Cue,
         spec: &TrafficSpec,
         clock: &RealClock,
-        lanes_clock: &RealClock,
     ) -> (Vec<Failure>, Option<StepError>) {
         /// How much longer than planned the guardian leaves a NIC down when it hears nothing from here.
         const SLACK: Duration = Duration::from_secs(1);
@@ -302,7 +301,6 @@ impl Saboteur {
         events.sort();
         let mut failures: Vec<Failure> = Vec::new();
         let mut error = None;
-        let now = || (clock.now().ns_since(window), lanes_clock.now().0);
         for (at, job, up) in events {
             if !until(at) {
                 break;
@@ -310,16 +308,17 @@ impl Saboteur {
             let (nic, _, back) = &self.plan.jobs[job];
             let at_most = (window + back.unwrap_or(Duration::MAX)).min(end).since(clock.now()) + SLACK;
             let done = if up { self.guardian.up(nic) } else { self.guardian.down(nic, at_most) };
-            let (at_ns, tick_ns) = now();
+            let at_ns = clock.now().ns_since(window);
             if let Err(why) = done {
                 let message = format!("the failure of {nic} could not be played: {why}");
                 error = Some(StepError { kind: ErrorKind::Unsupported, message });
                 break;
             }
             if !up {
-                failures.push(Failure { nic: nic.clone(), down_ns: at_ns, down_tick_ns: tick_ns, up: None });
-            } else if let Some(failure) = failures.iter_mut().rfind(|f| f.nic == *nic && f.up.is_none()) {
-                failure.up = Some((at_ns, tick_ns));
+                let (nic, window_tick_ns) = (nic.clone(), window.0);
+                failures.push(Failure { nic, down_ns: at_ns, up_ns: None, window_tick_ns });
+            } else if let Some(failure) = failures.iter_mut().rfind(|f| f.nic == *nic && f.up_ns.is_none()) {
+                failure.up_ns = Some(at_ns);
             }
         }
         until(Duration::MAX);
@@ -399,13 +398,14 @@ fn failover(step: &Step, client: &Half, server: &Half, seen: &Seen<'_>) -> Failo
     // With a known moment of failure the time until it was noticed counts from there.
     let since_down = first.and_then(|failure| {
         let lost = by_path(seen.half, |path| path.lost_at_tick_ns);
-        let after = lost.into_iter().filter(|at| *at >= failure.down_tick_ns);
-        after.map(|at| at - failure.down_tick_ns).max()
+        let down_tick_ns = failure.window_tick_ns.saturating_add(failure.down_ns);
+        let after = lost.into_iter().filter(|at| *at >= down_tick_ns);
+        after.map(|at| at - down_tick_ns).max()
     });
     let silent = [client, server].map(|half| by_path(half, |path| path.noticed_after_ns));
     let silent = silent.into_iter().flatten();
     let back = first.and_then(|failure| {
-        let (_, up_tick_ns) = failure.up?;
+        let up_tick_ns = failure.window_tick_ns.saturating_add(failure.up_ns?);
         // Only an end that sends sees what it sent confirmed.
         let again = by_path(seen.half, |path| path.carried_again_at_tick_ns);
         again.into_iter().filter(|at| *at >= up_tick_ns).map(|at| at - up_tick_ns).min()
@@ -419,7 +419,7 @@ fn failover(step: &Step, client: &Half, server: &Half, seen: &Seen<'_>) -> Failo
         nic: first.map(|failure| failure.nic.clone()),
         end: first.map(|_| seen.end.name().into()),
         failed_at_ns: first.map(|failure| failure.down_ns),
-        recovered_at_ns: first.and_then(|failure| failure.up).map(|(at, _)| at),
+        recovered_at_ns: first.and_then(|failure| failure.up_ns),
         noticed_after_ns: since_down.or_else(|| silent.max()).unwrap_or(0),
         gap_ns: gap.or_else(|| stripes().map(|stripe| stripe.gap_longest_ns).max()).unwrap_or(0),
         replayed_messages: sum(|stripe| stripe.replayed_messages),
@@ -442,7 +442,7 @@ fn failover(step: &Step, client: &Half, server: &Half, seen: &Seen<'_>) -> Failo
 fn rates(step: &Step, failure: Option<&Failure>) -> (Option<u64>, Option<u64>) {
     const SETTLE_NS: u64 = 1_000_000_000;
     let Some(failure) = failure else { return (None, None) };
-    let until = failure.up.map_or(u64::MAX, |(at, _)| at);
+    let until = failure.up_ns.unwrap_or(u64::MAX);
     let rate = |from: u64, to: u64| {
         let inside = |i: &&Interval| i.start_ns >= from && i.start_ns.saturating_add(i.length_ns) <= to;
         let own: Vec<&Interval> = step

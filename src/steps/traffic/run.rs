@@ -30,7 +30,7 @@ impl Prepared for Lanes {
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-        let Lanes { end, kind, spec, seed, lanes, multi, saboteur, lanes_clock } = *self;
+        let Lanes { end, kind, spec, seed, lanes, multi, saboteur } = *self;
         if peer.len() != lanes.len() {
             let message = format!("the peer offered {} lanes and {} were planned", peer.len(), lanes.len());
             let error = StepError { kind: ErrorKind::Protocol, message };
@@ -43,17 +43,8 @@ impl Prepared for Lanes {
         let (patience, clock) = (context.within(CONNECT), context.clock);
         let around = Around { end, kind, spec: &spec, seed, clock, until: context.until };
         let nics = multi.as_ref().filter(|_| spec.watch_links).map(multi::Plan::nics);
-        let mut beside = Beside {
-            end,
-            spec: &spec,
-            clock,
-            lanes_clock: &lanes_clock,
-            nics,
-            links: None,
-            worst,
-            begin: Tick(0),
-            shown: Tick(0),
-        };
+        let mut beside =
+            Beside { end, spec: &spec, clock, nics, links: None, worst, begin: Tick(0), shown: Tick(0) };
         let (outcomes, error, mut failures) = std::thread::scope(|scope| {
             let mut stage = Stage::new(scope);
             let threads: Vec<Hand<'_, LaneOutcome>> = lanes
@@ -79,10 +70,9 @@ impl Prepared for Lanes {
                     })
                 })
                 .collect();
-            let (spec, lanes_clock) = (&spec, &lanes_clock);
+            let spec = &spec;
             let sabotage = saboteur.map(|saboteur| {
-                stage
-                    .spawn_beside("failures".into(), move |cue| saboteur.work(&cue, spec, clock, lanes_clock))
+                stage.spawn_beside("failures".into(), move |cue| saboteur.work(&cue, spec, clock))
             });
             let limits = Limits {
                 length_ns: spec.length_ns(),
@@ -112,7 +102,6 @@ struct Beside<'a> {
     end: End,
     spec: &'a TrafficSpec,
     clock: &'a RealClock,
-    lanes_clock: &'a RealClock,
     /// Those whose links are watched, where they are.
     nics: Option<Vec<String>>,
     links: Option<links::Links>,
@@ -134,11 +123,11 @@ impl Aside for Beside<'_> {
     fn begun(&mut self, begin: Tick) {
         (self.begin, self.shown) = (begin, begin);
         let window = begin.plus_ns(self.spec.warmup_ns);
-        let (clock, lanes_clock) = (self.clock.clone(), self.lanes_clock.clone());
+        let clock = self.clock.clone();
         self.links = self
             .nics
             .take()
-            .map(|nics| links::Links::watch(self.end, nics, clock, lanes_clock, window, self.spec.time_ns));
+            .map(|nics| links::Links::watch(self.end, nics, clock, window, self.spec.time_ns));
     }
 
     fn hear(&mut self, said: &StepMessage, now: Tick) -> bool {
