@@ -5,9 +5,9 @@
 
 use std::hint::black_box;
 
-use pathproof::clock::RealClock;
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::record::{LaneRecorder, Window};
+use pathproof_sys::clock::RealClock;
 
 /// Most that recording one operation may cost, in ns.
 const BOUND_NS: f64 = 60.0;

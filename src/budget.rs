@@ -6,7 +6,7 @@ use std::time::Duration;
 use pathproof_api::{Clock, Tick};
 use pathproof_model::{ErrorKind, StepError};
 
-use crate::clock::RealClock;
+use pathproof_sys::clock::RealClock;
 
 /// The deadline of a run, on the clock that began with the program.
 #[derive(Clone)]

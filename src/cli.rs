@@ -32,8 +32,8 @@ pub use pathproof_model::verdict::EXIT_COULD_NOT_RUN;
 pub use peer::Peer;
 pub use run::ClientRun;
 
-use crate::clock::RealClock;
 use crate::{descriptors, guardian, interrupt, terminal};
+use pathproof_sys::clock::RealClock;
 
 /// Check whether a network path is ready for SMB Direct, SMB Multichannel, jumbo frames and live migration, or name what is
 /// wrong with it.
@@ -130,7 +130,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
         Command::Mtu(args) => mtu::run(args, &clock),
         Command::Devices(args) => devices::run(&args),
         Command::Channels(args) => channels::run(args, &clock),
-        Command::Smb(args) => smb::run(args),
+        Command::Smb(args) => smb::run(args, &clock),
         Command::Migrate(args) => migrate::run(args, &clock),
         Command::Report(args) => report::run(&args),
         Command::Completions { shell } => {

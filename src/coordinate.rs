@@ -1,7 +1,7 @@
 //! The client's run: reach the peer, take it through the plan step by step, keep the document current.
 
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use crossbeam_channel::unbounded;
@@ -20,7 +20,6 @@ use pathproof_model::{
 use crate::budget::{Budget, out_of_time};
 use crate::channels::Way;
 use crate::cli::Peer;
-use crate::clock::RealClock;
 use crate::dial::{self, CONNECT};
 use crate::interrupt::{self, Interrupt};
 use crate::offers;
@@ -29,6 +28,7 @@ use crate::secure::{self, Access, Refusal, SecureError};
 use crate::session::{Fresh, Heard, Link, Revival, Session};
 use crate::steps::{self, Context, End, SessionFacts, Setup};
 use crate::watch::{Observer, RunEvent};
+use pathproof_sys::clock::RealClock;
 
 /// How long a way back to a session whose connection fell silent is looked for.
 const RETURN: Duration = Duration::from_secs(8);
@@ -160,7 +160,7 @@ fn conduct(
         peer_environment: accept.environment.clone(),
     };
     if facts.outlives_its_path(&granted.steps) {
-        session.survive(way_back(&facts, &target.access));
+        session.survive(way_back(&facts, &target.access, budget.clock()));
     }
     observer.event(&RunEvent::Opened { doc });
     let clock = budget.clock();
@@ -189,11 +189,11 @@ fn conduct(
 /// Connects, trying every address of the name, and completes the key handshake. A server whose door is crowded is asked again
 /// as long as one may be dialled.
 fn open(target: &Target, budget: &Budget, interrupt: &Interrupt) -> Result<Session<Client>, StepError> {
-    let until = Instant::now() + budget.within(CONNECT);
+    let until = budget.clock().deadline(budget.within(CONNECT));
     let link = loop {
         match knock(target, budget, interrupt)? {
             Ok(link) => break link,
-            Err(SecureError::Crowded) if Instant::now() + CROWDED < until => {
+            Err(SecureError::Crowded) if until.left() > CROWDED => {
                 interrupt.pause(CROWDED)?;
             }
             Err(why) => return Err(not_let_in(target, &why)),
@@ -214,14 +214,15 @@ fn knock(
     let Target { host, port, .. } = target;
     let (name, at, access, flag) = (host.clone(), *port, target.access.clone(), interrupt.clone());
     let patience = budget.within(Duration::MAX);
-    let stream =
-        interrupt::unless(interrupt, patience, move || dial::reach(&name, at, &access, patience, &flag))??;
+    let clock = budget.clock().clone();
+    let reach = move || dial::reach(&name, at, &access, patience, &clock, &flag);
+    let stream = interrupt::unless(interrupt, patience, reach)??;
     let io = |e: std::io::Error| error(ErrorKind::System, format!("setting up the control connection: {e}"));
     let (local, peer) = (stream.local_addr().map_err(io)?, stream.peer_addr().map_err(io)?);
     prepare_socket(&stream).map_err(io)?;
     let (access, patience) = (target.access.clone(), budget.within(CONNECT));
-    let halves =
-        interrupt::unless(interrupt, patience * 2, move || secure::connect(stream, &access, patience))?;
+    let until = budget.clock().deadline(patience);
+    let halves = interrupt::unless(interrupt, patience * 2, move || secure::connect(stream, &access, until))?;
     match halves {
         Ok(halves) => Link::new(halves, (local, peer)).map_err(io).map(Ok),
         Err(why) => Ok(Err(why)),
@@ -240,19 +241,22 @@ fn not_let_in(Target { host, port, .. }: &Target, why: &SecureError) -> StepErro
 
 /// How the client comes back to its session when the path of the control connection dies: over the other ways
 /// between the hosts, then over the first one again, until the session's patience is spent.
-fn way_back(facts: &SessionFacts, access: &Access) -> Revival {
+fn way_back(facts: &SessionFacts, access: &Access, clock: &RealClock) -> Revival {
     let (found, fresh) = unbounded();
+    let clock = clock.clone();
     let (ways, first, token, access) = (facts.other_ways(), facts.peer, facts.resume_token(), access.clone());
     let dial = move |seen: u32| {
         let (ways, token, access, found) = (ways.clone(), token.clone(), access.clone(), found.clone());
+        let clock = clock.clone();
         let search = move || {
-            let until = Instant::now() + RETURN;
+            let until = clock.deadline(RETURN);
             let others = ways.iter().map(|way| (SocketAddr::new(way.remote, first.port()), Some(way)));
             let mut all: Vec<_> =
                 others.chain([(first, None)]).map(|(to, way)| (to, way, HANDSHAKES)).collect();
-            while Instant::now() < until {
+            while !until.is_over() {
                 for (address, way, left) in &mut all {
-                    match come_back(*address, *way, &access, &Resume { token: token.clone(), seen }) {
+                    let resume = Resume { token: token.clone(), seen };
+                    match come_back(*address, *way, &access, &resume, &clock) {
                         Ok(back) => return drop(found.send(back)),
                         Err(error) => {
                             *left -= u32::from(error.is::<SecureError>());
@@ -277,11 +281,12 @@ fn come_back(
     way: Option<&Way>,
     access: &Access,
     resume: &Resume,
+    clock: &RealClock,
 ) -> anyhow::Result<Result<Fresh, String>> {
     let stream = dial::once(address, ATTEMPT, way)?;
     let addresses = (stream.local_addr()?, stream.peer_addr()?);
     prepare_socket(&stream)?;
-    let mut link = Link::new(secure::connect(stream, access, ATTEMPT)?, addresses)?;
+    let mut link = Link::new(secure::connect(stream, access, clock.deadline(ATTEMPT))?, addresses)?;
     link.allow_large_messages();
     link.send(&encode_frame(&Message::Resume(resume.clone()), 0)?).map_err(|loss| anyhow!(loss.how))?;
     match link.hear(ATTEMPT) {
@@ -709,8 +714,9 @@ mod tests {
     fn nobody_comes_back_to_a_session_that_is_not_theirs() {
         let address = served();
         let resume = Resume { token: "00".repeat(32), seen: 0 };
-        let back = come_back(address, None, &keyed("a key of the tests"), &resume).unwrap();
+        let back =
+            come_back(address, None, &keyed("a key of the tests"), &resume, &RealClock::new()).unwrap();
         assert!(back.is_err_and(|why| why.contains("does not have the session")));
-        assert!(come_back(address, None, &keyed("another key"), &resume).is_err());
+        assert!(come_back(address, None, &keyed("another key"), &resume, &RealClock::new()).is_err());
     }
 }

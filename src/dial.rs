@@ -4,9 +4,10 @@
 //! Neither is an answer. A refusal is one, and so is silence for the whole time allowed: those end the search.
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pathproof_model::{ErrorKind, StepError};
+use pathproof_sys::clock::RealClock;
 use pathproof_sys::socket::may_pass;
 
 use crate::channels::Way;
@@ -29,6 +30,7 @@ pub fn reach(
     port: u16,
     access: &Access,
     patience: Duration,
+    clock: &RealClock,
     interrupt: &Interrupt,
 ) -> Result<TcpStream, StepError> {
     let addresses: Vec<SocketAddr> = (host, port)
@@ -40,7 +42,7 @@ pub fn reach(
             )
         })?
         .collect();
-    let until = Instant::now() + CONNECT.min(patience);
+    let until = clock.deadline(CONNECT.min(patience));
     let (mut left, others): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| access.allows(address.ip()));
     let mut last = match others.first() {
@@ -67,7 +69,7 @@ pub fn reach(
                 }
             }
         }
-        within = until.saturating_duration_since(Instant::now());
+        within = until.left();
         if again.is_empty() || within.is_zero() {
             return Err(last);
         }

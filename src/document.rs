@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::ResultDoc;
@@ -54,9 +54,13 @@ fn renaming() -> MutexGuard<'static, ()> {
 
 /// Waits, briefly, until no document is just being put in its place.
 pub fn settle() {
-    let until = Instant::now() + Duration::from_secs(1);
-    while Instant::now() < until && RENAMING.try_lock().is_err() {
-        std::thread::sleep(Duration::from_millis(1));
+    const NAP: Duration = Duration::from_millis(1);
+    // A second in all. Counted, because the signal that brings us here may come before there is a clock.
+    for _ in 0..1000 {
+        if RENAMING.try_lock().is_ok() {
+            return;
+        }
+        std::thread::sleep(NAP);
     }
 }
 

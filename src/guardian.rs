@@ -16,8 +16,9 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use pathproof_sys::clock::{Clock, RealClock, Tick};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
 
 use crate::host::SettableLink;
@@ -33,6 +34,7 @@ const PERSISTENCE: Duration = Duration::from_secs(30);
 
 /// The run's end of the pipe. When it is dropped, every NIC is up again.
 pub struct Guardian {
+    clock: RealClock,
     child: Child,
     /// `None` once the guardian was told that the run is over.
     orders: Option<ChildStdin>,
@@ -42,7 +44,7 @@ pub struct Guardian {
 
 impl Guardian {
     /// Puts a guardian in front of `nics`: it runs and has found all of them when this returns.
-    pub fn station(nics: &[String]) -> Result<Guardian, String> {
+    pub fn station(nics: &[String], clock: &RealClock) -> Result<Guardian, String> {
         let links = find(nics)?;
         let failed = |error: io::Error| format!("no guardian process for --fail could be started: {error}");
         let mut child = Command::new("/proc/self/exe")
@@ -56,7 +58,8 @@ impl Guardian {
             .map_err(failed)?;
         let (orders, answers) = (child.stdin.take(), child.stdout.take());
         let Some(answers) = answers else { return Err(failed(io::ErrorKind::BrokenPipe.into())) };
-        let mut guardian = Guardian { child, orders, answers: BufReader::new(answers), links };
+        let mut guardian =
+            Guardian { clock: clock.clone(), child, orders, answers: BufReader::new(answers), links };
         guardian.answer().map(|()| guardian)
     }
 
@@ -102,8 +105,8 @@ impl Drop for Guardian {
     fn drop(&mut self) {
         // The end of the pipe: it brings up what is down, and leaves.
         drop(self.orders.take());
-        let until = Instant::now() + PATIENCE;
-        while Instant::now() < until {
+        let until = self.clock.deadline(PATIENCE);
+        while !until.is_over() {
             match self.child.try_wait() {
                 Ok(Some(status)) if status.success() => return,
                 Ok(None) => std::thread::sleep(Duration::from_millis(2)),
@@ -134,6 +137,8 @@ pub fn ordered(args: &[OsString]) -> Option<Vec<String>> {
 
 /// The guardian's life.
 pub fn run(nics: &[String]) -> ExitCode {
+    // This process is not the run's, and has a clock of its own.
+    let clock = RealClock::new();
     // Neither the end of the terminal nor signals to the run's group concern it.
     let _ = rustix::process::setsid();
     let deaf = Arc::new(AtomicBool::new(false));
@@ -159,7 +164,7 @@ pub fn run(nics: &[String]) -> ExitCode {
     answer(&Ok(()));
     let (heard_in, heard) = mpsc::channel();
     std::thread::spawn(move || listen(io::stdin(), &heard_in));
-    match keep(&links, &heard, &answer) {
+    match keep(&links, &heard, &answer, &clock) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
@@ -188,13 +193,11 @@ fn keep(
     links: &BTreeMap<String, SettableLink>,
     heard: &mpsc::Receiver<Order>,
     answer: &dyn Fn(&Result<(), String>),
+    clock: &RealClock,
 ) -> bool {
-    let mut down: BTreeMap<&str, Instant> = BTreeMap::new();
+    let mut down: BTreeMap<&str, Tick> = BTreeMap::new();
     loop {
-        let next = down
-            .values()
-            .min()
-            .map_or(Duration::from_secs(3600), |at| at.saturating_duration_since(Instant::now()));
+        let next = down.values().min().map_or(Duration::from_secs(3600), |at| at.since(clock.now()));
         match heard.recv_timeout(next) {
             Ok(order) => {
                 let Some((nic, link)) = links.get_key_value(&order.nic) else {
@@ -204,7 +207,7 @@ fn keep(
                 let result = match order.down {
                     Some(at_most) => {
                         // Noted first: what is half done must be undone as well.
-                        down.insert(nic, Instant::now() + at_most);
+                        down.insert(nic, clock.now() + at_most);
                         link.down()
                     }
                     None => link.up(),
@@ -215,7 +218,7 @@ fn keep(
                 answer(&result);
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                let now = Instant::now();
+                let now = clock.now();
                 down.retain(|nic, until| {
                     *until > now || links.get(*nic).is_some_and(|link| link.up().is_err())
                 });
@@ -227,10 +230,10 @@ fn keep(
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
     }
-    let until = Instant::now() + PERSISTENCE;
+    let until = clock.deadline(PERSISTENCE);
     loop {
         down.retain(|nic, _| links.get(*nic).is_some_and(|link| link.up().is_err()));
-        if down.is_empty() || Instant::now() >= until {
+        if down.is_empty() || until.is_over() {
             return down.is_empty();
         }
         std::thread::sleep(Duration::from_millis(100));

@@ -5,7 +5,7 @@ use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{ErrorKind as Io, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::units::Bytes;
@@ -17,6 +17,8 @@ pub const SETTINGS_BYTES_MAX: u64 = 1 << 20;
 
 /// How long a pipe's writer may take (`--key-file <(…)`).
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether the writer has written.
+const NAP: Duration = Duration::from_millis(5);
 
 /// What is read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +66,8 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     if size.len() > bytes_max {
         bail!(too_large());
     }
-    let until = Instant::now() + PATIENCE;
+    // Counted in naps: a file is read with and without a run that has a clock.
+    let mut naps = PATIENCE.as_millis() / NAP.as_millis();
     let mut bytes = Vec::new();
     let mut piece = vec![0; 64 << 10];
     loop {
@@ -76,13 +79,14 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
             Ok(count) => bytes.extend_from_slice(&piece[..count]),
             Err(error) if error.kind() == Io::Interrupted => {}
             Err(error) if error.kind() == Io::WouldBlock => {
-                if Instant::now() >= until {
+                if naps == 0 {
                     bail!(
                         "nothing came from it within {} s; put the contents into a file",
                         PATIENCE.as_secs()
                     );
                 }
-                std::thread::sleep(Duration::from_millis(5));
+                naps -= 1;
+                std::thread::sleep(NAP);
             }
             Err(error) => return Err(error.into()),
         }
@@ -117,7 +121,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let pipe = folder.join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-        let began = Instant::now();
+        let began = std::time::Instant::now();
         for (path, why) in [
             (pipe.as_path(), "nobody writes"),
             (Path::new("/dev/zero"), "a device"),

@@ -6,10 +6,11 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded, never, select};
 use pathproof_model::{ErrorKind, StepError};
+use pathproof_sys::clock::{Clock, RealClock, Tick};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -99,24 +100,25 @@ pub fn ends_at_once() -> io::Result<()> {
 }
 
 /// What the first signal raises; the same one for whoever asks.
-pub fn by_signals() -> io::Result<Interrupt> {
+pub fn by_signals(clock: &RealClock) -> io::Result<Interrupt> {
     static INTERRUPT: OnceLock<Interrupt> = OnceLock::new();
     if let Some(interrupt) = INTERRUPT.get() {
         return Ok(interrupt.clone());
     }
     let (raise, interrupt) = Interrupt::pair();
     let mut signals = signals()?;
+    let clock = clock.clone();
     let watch = move || {
         let mut raise = Some(raise);
-        let mut first: Option<Instant> = None;
+        let mut first: Option<Tick> = None;
         for signal in signals.forever() {
             match first {
                 None => {
-                    first = Some(Instant::now());
+                    first = Some(clock.now());
                     FIRST.store(signal, Ordering::Release);
                     drop(raise.take());
                 }
-                Some(at) if at.elapsed() < SAME => {}
+                Some(at) if clock.now().since(at) < SAME => {}
                 Some(_) => {
                     crate::document::settle();
                     std::process::exit(i32::from(exit_code()));

@@ -5,7 +5,6 @@
 pub mod budget;
 pub mod channels;
 pub mod cli;
-pub mod clock;
 pub mod coordinate;
 pub mod descriptors;
 pub mod dial;

@@ -197,8 +197,8 @@ fn migrate(spec: &MigrateSpec) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::RealClock;
     use pathproof_model::{MtuSpec, Nic, ReachSpec};
+    use pathproof_sys::clock::RealClock;
 
     fn refusal(spec: StepSpec) -> Option<String> {
         let here = Environment {

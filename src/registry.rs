@@ -7,7 +7,7 @@ use pathproof_multi::Striped;
 use pathproof_rdma::RdmaTransport;
 use pathproof_tcp::{LaneDoor, TcpTransport};
 
-use crate::clock::RealClock;
+use pathproof_sys::clock::RealClock;
 
 /// What `--over` takes.
 pub const TRANSPORTS: [&str; 3] = [pathproof_tcp::NAME, pathproof_multi::NAME, pathproof_rdma::NAME];
@@ -73,11 +73,11 @@ pub struct Registry {
 impl Registry {
     /// All transports of this build. The ticks in their lanes' statistics are of `clock`.
     pub fn new(clock: &RealClock) -> Registry {
-        let door = LaneDoor::new();
+        let door = LaneDoor::new(clock);
         let tcp = Arc::new(TcpTransport::new(door.clone()));
         let clock = clock.clone();
         let multi = Arc::new(Striped::new(tcp.clone(), Arc::new(clock.clone())));
-        Registry { transports: vec![tcp, multi, Arc::new(RdmaTransport::new())], door, clock }
+        Registry { transports: vec![tcp, multi, Arc::new(RdmaTransport::new(&clock))], door, clock }
     }
 
     /// The door for accepted data connections.

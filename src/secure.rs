@@ -12,9 +12,10 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pathproof_engine::control::{PREAMBLE_BYTES, Preamble, PreambleError};
+use pathproof_sys::clock::Deadline;
 use snow::StatelessTransportState;
 
 pub use access::{Access, Key, is_loopback, random_bytes};
@@ -91,13 +92,13 @@ fn read_exact(
     stream: &mut TcpStream,
     into: &mut [u8],
     what: &'static str,
-    until: Instant,
+    until: &Deadline,
 ) -> Result<(), SecureError> {
-    let start = Instant::now();
+    let patience = until.left();
     let mut have = 0;
     while have < into.len() {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = || SecureError::Timeout { what, after: until.saturating_duration_since(start) };
+        let left = until.left();
+        let timeout = || SecureError::Timeout { what, after: patience };
         if left.is_zero() {
             return Err(timeout());
         }
@@ -118,7 +119,7 @@ fn read_exact(
 /// The connection of a client during the handshake, with the one deadline of all of it.
 struct Dialled {
     stream: TcpStream,
-    until: Instant,
+    until: Deadline,
 }
 
 impl Dialled {
@@ -133,7 +134,7 @@ impl Dialled {
 
     fn hear<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], SecureError> {
         let mut bytes = [0; N];
-        read_exact(&mut self.stream, &mut bytes, what, self.until)?;
+        read_exact(&mut self.stream, &mut bytes, what, &self.until)?;
         Ok(bytes)
     }
 
@@ -158,15 +159,15 @@ impl Dialled {
 pub fn connect(
     stream: TcpStream,
     access: &Access,
-    patience: Duration,
+    until: Deadline,
 ) -> Result<(SecureWriter, SecureReader), SecureError> {
     let set_up = |source| SecureError::Io { what: "setting up the control connection", source };
     // Here and not with the callers: whoever dials, nothing is said to an end that must have a key and has none.
     if !access.allows(stream.peer_addr().map_err(set_up)?.ip()) {
         return Err(SecureError::NoKey);
     }
-    stream.set_write_timeout(Some(patience)).map_err(set_up)?;
-    let mut dialled = Dialled { stream, until: Instant::now() + patience };
+    stream.set_write_timeout(Some(until.left_for_socket())).map_err(set_up)?;
+    let mut dialled = Dialled { stream, until };
     let ours = Preamble::ours(access.is_keyed());
     dialled.say(&ours.encode(), "sending the preamble")?;
     let theirs: [u8; PREAMBLE_BYTES] = dialled.hear("the peer's preamble")?;
@@ -240,6 +241,7 @@ impl SecureReader {
 mod tests {
     use super::handshake::{Answering, PROOF_BYTES};
     use super::*;
+    use pathproof_sys::clock::RealClock;
     use std::net::TcpListener;
 
     fn pair() -> (TcpStream, TcpStream) {
@@ -248,7 +250,9 @@ mod tests {
         (client, listener.accept().unwrap().0)
     }
 
-    const PATIENCE: Duration = Duration::from_secs(5);
+    fn patience() -> Deadline {
+        RealClock::new().deadline(Duration::from_secs(5))
+    }
 
     fn keyed(text: &str) -> Access {
         Access::Key(Key::new(text))
@@ -288,7 +292,7 @@ mod tests {
             }
             assert!(got == expected);
         });
-        let (mut writer, _reader) = connect(client, &keyed("open sesame"), PATIENCE).unwrap();
+        let (mut writer, _reader) = connect(client, &keyed("open sesame"), patience()).unwrap();
         writer.send(&long).unwrap();
         far.join().unwrap();
     }
@@ -297,13 +301,13 @@ mod tests {
     fn a_wrong_key_and_no_key_are_told_apart() {
         let (client, server) = pair();
         let far = std::thread::spawn(move || serve(server, keyed("right")).err());
-        let error = connect(client, &keyed("wrong"), PATIENCE).err().unwrap();
+        let error = connect(client, &keyed("wrong"), patience()).err().unwrap();
         assert!(matches!(error, SecureError::Refused(Refusal::WrongKey)), "{error}");
         assert!(matches!(far.join().unwrap(), Some(SecureError::WrongKey)));
 
         let (client, server) = pair();
         let far = std::thread::spawn(move || serve(server, keyed("right")).err());
-        let error = connect(client, &Access::Loopback, PATIENCE).err();
+        let error = connect(client, &Access::Loopback, patience()).err();
         assert!(matches!(error, Some(SecureError::Refused(Refusal::KeyNeeded))));
         assert!(far.join().unwrap().is_some());
     }
@@ -316,7 +320,7 @@ mod tests {
             server.write_all(&theirs.encode()).unwrap();
             server
         });
-        let error = connect(client, &Access::Loopback, PATIENCE).err().unwrap().to_string();
+        let error = connect(client, &Access::Loopback, patience()).err().unwrap().to_string();
         assert!(error.contains("7 to 9"), "{error}");
         drop(far.join());
     }
@@ -328,7 +332,7 @@ mod tests {
         server.write_all(&Preamble::ours(true).encode()).unwrap();
         server.write_all(&Refusal::SlowedDown { seconds: 17 }.encode()).unwrap();
         drop(server);
-        let error = connect(client, &keyed("storage42"), PATIENCE).err().unwrap().to_string();
+        let error = connect(client, &keyed("storage42"), patience()).err().unwrap().to_string();
         assert!(error.contains("wait 17 s"), "{error}");
     }
 
@@ -345,8 +349,9 @@ mod tests {
                     }
                 }
             });
-            let start = Instant::now();
-            let error = connect(client, &Access::Loopback, patience).err().unwrap();
+            let start = std::time::Instant::now();
+            let error =
+                connect(client, &Access::Loopback, RealClock::new().deadline(patience)).err().unwrap();
             assert!(matches!(error, SecureError::Timeout { .. }), "{error}");
             assert!(start.elapsed() < 3 * patience, "dripping bytes extended the deadline");
             far.join().unwrap();

@@ -28,7 +28,6 @@ use pathproof_model::environment::Observed;
 use pathproof_model::{ErrorKind, Half, Limits, StepError, StepRequest, StepSpec};
 use snow::StatelessTransportState;
 
-use crate::clock::RealClock;
 use crate::coordinate::{hex, tool};
 use crate::evidence::About;
 use crate::interrupt::Interrupt;
@@ -39,6 +38,7 @@ use crate::session::{Fresh, Link, Revival, Session};
 use crate::steps::{self, Context, End, Prepared, SessionFacts, Setup};
 pub use deadline::Grace;
 use memory::{MemoryBudget, Reserved};
+use pathproof_sys::clock::RealClock;
 
 /// How long a client whose connection fell silent may stay away.
 const AWAY: Duration = Duration::from_secs(15);

@@ -17,9 +17,9 @@ use pathproof_engine::control::{
 };
 use pathproof_model::{ErrorKind, StepError};
 
-use crate::clock::RealClock;
 use crate::interrupt::Interrupt;
 pub use link::{Dial, Fresh, Heard, Link, Loss, Revival};
+use pathproof_sys::clock::RealClock;
 
 /// Messages that are still taken in when the time is up: as many as may have come before, in the inbox of a connection. Who goes
 /// on talking does not stop the clock.

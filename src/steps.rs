@@ -33,10 +33,10 @@ use pathproof_model::units::Bytes;
 
 use crate::budget::out_of_time;
 use crate::channels::Way;
-use crate::clock::RealClock;
 use crate::evidence::{About, Taken};
 use crate::registry::{Registry, manners};
 use crate::session::Channel;
+use pathproof_sys::clock::RealClock;
 
 /// Which end of the session this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

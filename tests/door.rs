@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use pathproof::secure::handshake::Answering;
 use pathproof::secure::{Access, Key, Refusal, SecureError, connect};
+use pathproof_sys::clock::RealClock;
 
 use crate::netns::TwoHosts;
 use crate::support::*;
@@ -30,7 +31,8 @@ fn shake(server: &Server, from: [u8; 4], key: &str) -> Result<(), SecureError> {
     socket
         .connect_timeout(&address.into(), Duration::from_secs(5))
         .map_err(|source| SecureError::Io { what: "connecting", source })?;
-    connect(socket.into(), &Access::Key(Key::new(key)), Duration::from_secs(5)).map(drop)
+    connect(socket.into(), &Access::Key(Key::new(key)), RealClock::new().deadline(Duration::from_secs(5)))
+        .map(drop)
 }
 
 fn client(server: &Server, args: &[&str]) -> std::process::Output {

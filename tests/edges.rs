@@ -16,9 +16,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pathproof-tcp", &["pathproof-api", "pathproof-sys"]),
     ("pathproof-multi", &["pathproof-api"]),
     ("pathproof-dgram", &["pathproof-api", "pathproof-sys"]),
-    ("pathproof-rdma", &["pathproof-api"]),
+    ("pathproof-rdma", &["pathproof-api", "pathproof-sys"]),
     ("pathproof-smbd", &["pathproof-api"]),
-    ("pathproof-smb2", &[]),
+    ("pathproof-smb2", &["pathproof-sys"]),
 ];
 
 /// Of our own crates, or of everything that is built for this system.
@@ -365,8 +365,35 @@ fn one_clock_is_made_in_a_process() {
         })
         .map(|(name, _)| name)
         .collect();
-    // The second measures what a reading costs.
-    assert_eq!(makers, ["src/cli.rs", "src/host/system.rs"]);
+    // A process of its own, and what measures the cost of a reading.
+    assert_eq!(makers, ["src/cli.rs", "src/guardian.rs", "src/host/system.rs"]);
+}
+
+/// What is timed is timed with the clock that was handed in: one fetched on the spot cannot be a virtual one, and its ticks
+/// can be compared with nobody's.
+#[test]
+fn nobody_fetches_a_clock() {
+    const CLOCKS: [(&str, &str); 3] = [
+        ("src/wall.rs", "a label: no duration is computed from it"),
+        ("transports/smb2/src/ask.rs", "the wall clock is what a server's is compared with"),
+        ("transports/api/src/contract.rs", "a test suite, which looks at lanes from outside"),
+    ];
+    /// Not handed a clock yet: this list only shrinks.
+    const DUE: &[&str] = &["src/host/load.rs", "src/steps/traffic/proof.rs"];
+    let mut needed = std::collections::BTreeSet::new();
+    for (name, code) in code_below(&["src", "sys/src", "bench", "transports"]) {
+        let fetched = ["Instant::now", "SystemTime::now", "UNIX_EPOCH.elapsed", "std::time::Instant"];
+        if let Some(word) = fetched.iter().find(|word| code.contains(**word)) {
+            let known = CLOCKS.iter().map(|(known, _)| *known).chain(DUE.iter().copied());
+            assert!(
+                known.clone().any(|known| known == name),
+                "{name} has {word}: let it be handed the clock"
+            );
+            needed.insert(name);
+        }
+    }
+    let unneeded: Vec<&&str> = DUE.iter().filter(|name| !needed.contains(**name)).collect();
+    assert!(unneeded.is_empty(), "these need no exception any more: {unneeded:?}");
 }
 
 /// Whoever watches over something waits for its news (docs/ARCHITECTURE.md) and does not look again and again. What looks all the

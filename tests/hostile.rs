@@ -10,6 +10,7 @@ use pathproof::secure::handshake::{Answering, PROOF_BYTES};
 use pathproof::secure::{self, Access, SecureReader, SecureWriter};
 use pathproof_engine::control::PREAMBLE_BYTES;
 use pathproof_model::{Direction, MigrateSpec, StepRequest, StepSpec, TrafficSpec};
+use pathproof_sys::clock::RealClock;
 use serde_json::{Value, json};
 
 use crate::support::{Scratch, Server, pathproof, run, run_within, stderr};
@@ -67,7 +68,9 @@ impl Channel {
 /// A client that is let in to `address`, and asks for `steps`.
 pub fn client(address: &str, steps: Value) -> (Channel, u8, Value) {
     let stream = TcpStream::connect(address).unwrap();
-    let mut channel = Channel::new(secure::connect(stream, &Access::Loopback, PATIENCE).unwrap());
+    let mut channel = Channel::new(
+        secure::connect(stream, &Access::Loopback, RealClock::new().deadline(PATIENCE)).unwrap(),
+    );
     let tool = json!({ "name": "hostile", "version": "0", "commit": null, "features": [] });
     let environment = serde_json::to_value(pathproof_model::Environment::default()).unwrap();
     channel.say(
@@ -409,7 +412,9 @@ fn t8_names_of_a_hostile_client_forge_no_line_of_the_servers_log() {
     const NAME: &str = "srv\u{1b}[2J\u{9b}31m\r\n2026-01-01T00:00:00Z  INFO forged\u{202e}\u{2028}";
     let server = Server::start(&[]);
     let stream = TcpStream::connect(&server.address).unwrap();
-    let mut channel = Channel::new(secure::connect(stream, &Access::Loopback, PATIENCE).unwrap());
+    let mut channel = Channel::new(
+        secure::connect(stream, &Access::Loopback, RealClock::new().deadline(PATIENCE)).unwrap(),
+    );
     let tool = json!({ "name": NAME, "version": NAME, "commit": NAME, "features": [NAME] });
     let mut environment = serde_json::to_value(pathproof_model::Environment::default()).unwrap();
     (environment["hostname"], environment["kernel"]) = (json!(NAME), json!(NAME));

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pathproof::clock::RealClock;
 use pathproof::secure::Access;
 use pathproof::serve::{Grace, Listening, Settings};
 use pathproof_model::{Limits, StepRequest, StepSpec};
+use pathproof_sys::clock::RealClock;
 use serde_json::{Value, json};
 
 use crate::hostile::*;

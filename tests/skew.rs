@@ -7,6 +7,7 @@ use std::time::Duration;
 use pathproof::secure::handshake::{Answering, PROOF_BYTES};
 use pathproof::secure::{self, Access, SecureReader, SecureWriter};
 use pathproof_engine::control::{HIGHEST_VERSION, LANE_MAGIC, PREAMBLE_BYTES};
+use pathproof_sys::clock::RealClock;
 use serde_json::{Map, Value, json};
 
 use crate::support::*;
@@ -82,7 +83,8 @@ fn relay(mut client: TcpStream, server: &str) {
     let (answer, cipher) = answering.unwrap().finish(&proof).unwrap();
     client.write_all(&answer).unwrap();
     let near = secure::channel(client, cipher).unwrap();
-    let far = secure::connect(far, &Access::Loopback, Duration::from_secs(5)).unwrap();
+    let far =
+        secure::connect(far, &Access::Loopback, RealClock::new().deadline(Duration::from_secs(5))).unwrap();
     let up = std::thread::spawn(move || frames(near.1, far.0));
     frames(far.1, near.0);
     let _ = up.join();
@@ -195,7 +197,8 @@ fn a_request_with_what_this_build_does_not_know_is_refused_in_words() {
     let server = Server::start(&["--listen", "127.0.0.1:0"]);
     let stream = TcpStream::connect(&server.address).unwrap();
     let (mut writer, mut reader) =
-        secure::connect(stream, &Access::Loopback, Duration::from_secs(5)).unwrap();
+        secure::connect(stream, &Access::Loopback, RealClock::new().deadline(Duration::from_secs(5)))
+            .unwrap();
     let environment = serde_json::to_value(pathproof_model::Environment::default()).unwrap();
     let hello = json!({
         "tool": { "name": "later", "version": "9", "commit": null, "features": [] },

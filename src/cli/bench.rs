@@ -10,8 +10,8 @@ use pathproof_rdma::transport::options::{REGISTRATION, Registration as Registere
 
 use super::client::ClientArgs;
 use super::run::ClientRun;
-use crate::clock::RealClock;
 use crate::registry::{TRANSPORTS, manners, those_that};
+use pathproof_sys::clock::RealClock;
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\

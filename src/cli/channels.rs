@@ -13,11 +13,11 @@ use super::peer::Peer;
 use super::run::{Format, Sink};
 use super::smb::AskArgs;
 use crate::budget::Budget;
-use crate::clock::RealClock;
 use crate::coordinate::{self, Target};
 use crate::registry::Registry;
 use crate::watch::Observers;
 use crate::{host, interrupt};
+use pathproof_sys::clock::RealClock;
 
 /// `channels`.
 #[derive(Debug, Args)]
@@ -118,14 +118,14 @@ pub fn run(args: ChannelsArgs, clock: &RealClock) -> Result<u8> {
     let question = question(&args)?;
     let sink = Sink::prepare(args.output.as_deref(), args.format)?;
     let doc = match &args.smb {
-        Some(server) => of_server(server, &args, &question)?,
+        Some(server) => of_server(server, &args, &question, clock)?,
         None => of_peer(&args, &question, clock)?,
     };
     sink.finish(doc, &Criteria::default())
 }
 
-fn of_server(server: &str, args: &ChannelsArgs, question: &Question) -> Result<ResultDoc> {
-    let mut doc = super::smb::document("channels", server, &args.ask)?;
+fn of_server(server: &str, args: &ChannelsArgs, question: &Question, clock: &RealClock) -> Result<ResultDoc> {
+    let mut doc = super::smb::document("channels", server, &args.ask, clock)?;
     let Some(smb) = &doc.smb else { return Ok(doc) };
     let is_here = smb.address.parse().is_ok_and(|address: SocketAddr| address.ip().is_loopback());
     let local = local(&doc, is_here)?;
@@ -152,7 +152,7 @@ fn of_peer(args: &ChannelsArgs, question: &Question, clock: &RealClock) -> Resul
     check_names(question, &crate::channels::local_nics(&observed.environment, false))?;
     let nodes = vec![NodeSpec::Here, target.spec.clone()];
     let plan = Plan { command: "channels".into(), nodes, steps: vec![StepSpec::Facts], ..Plan::default() };
-    let interrupted = interrupt::by_signals().context("cannot watch for Ctrl-C")?;
+    let interrupted = interrupt::by_signals(clock).context("cannot watch for Ctrl-C")?;
     let mut observers = Observers::default();
     let budget = Budget::new(clock.clone(), None);
     let registry = Registry::new(clock);

@@ -12,9 +12,9 @@ use pathproof_model::{Direction, MigrateSpec, MtuSpec, Plan, ReachSpec, StepSpec
 use super::client::ClientArgs;
 use super::run::ClientRun;
 use super::values::ip_mtu;
-use crate::clock::RealClock;
 use crate::input;
 use crate::registry::{TRANSPORTS, manners};
+use pathproof_sys::clock::RealClock;
 
 /// How it is called.
 pub const USAGE: &str = "pathproof check [OPTIONS] <PEER | --self>";

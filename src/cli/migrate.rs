@@ -15,9 +15,9 @@ use pathproof_model::{MigrateSpec, Plan, StepSpec};
 
 use super::client::ClientArgs;
 use super::run::{ClientRun, Format};
-use crate::clock::RealClock;
 use crate::registry::{TRANSPORTS, over_all_nics};
 use crate::terminal;
+use pathproof_sys::clock::RealClock;
 
 /// `migrate`.
 #[derive(Debug, Args)]
@@ -123,7 +123,7 @@ pub fn run(args: MigrateArgs, clock: &RealClock) -> Result<u8> {
     }
     let mut spec = resolve(&args)?;
     if let Some(pid) = args.pid {
-        let measured = process::measure(pid, Duration::from_secs(1))?;
+        let measured = process::measure(pid, Duration::from_secs(1), clock)?;
         if args.client.peer.is_none() && !args.client.self_test {
             match as_json {
                 true => terminal::print_json(&measured)?,

@@ -8,9 +8,9 @@ use pathproof_model::{MtuSpec, NodeSpec, Plan, StepSpec};
 use super::client::ClientArgs;
 use super::run::ClientRun;
 use super::values::ip_mtu;
-use crate::clock::RealClock;
 use crate::registry::Registry;
 use crate::{coordinate, host, interrupt, precheck, steps};
+use pathproof_sys::clock::RealClock;
 
 /// `mtu`.
 #[derive(Debug, Args)]
@@ -54,7 +54,7 @@ pub fn run(args: MtuArgs, clock: &RealClock) -> Result<u8> {
             bail!("--agentless needs a HOST to send echo requests to")
         };
         let client = ClientRun::resolve(&args.client, clock)?;
-        let interrupt = interrupt::by_signals().context("cannot watch for Ctrl-C")?;
+        let interrupt = interrupt::by_signals(clock).context("cannot watch for Ctrl-C")?;
         let observed = host::observe();
         let foreign = NodeSpec::Foreign { host: peer.host.clone() };
         let nodes = vec![NodeSpec::Here, foreign.clone()];

@@ -13,7 +13,6 @@ use clap::ValueEnum;
 
 use super::client::ClientArgs;
 use crate::budget::Budget;
-use crate::clock::RealClock;
 use crate::coordinate::{self, Target};
 use crate::document::{self, DocumentFile};
 use crate::registry::Registry;
@@ -21,6 +20,7 @@ use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings};
 use crate::watch::{JsonStream, Keeper, Observers, Progress};
 use crate::{host, input, interrupt, precheck, terminal};
+use pathproof_sys::clock::RealClock;
 
 /// Formats of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -123,7 +123,7 @@ impl ClientRun {
             bail!("the plan names other nodes than the command line; leave its `nodes` out");
         }
         let plan = &Plan { nodes, ..plan };
-        let interrupted = interrupt::by_signals().context("cannot watch for Ctrl-C")?;
+        let interrupted = interrupt::by_signals(&self.clock).context("cannot watch for Ctrl-C")?;
         let registry = Registry::new(&self.clock);
         let observed = host::observe();
         precheck::check(plan, &registry, &observed.environment)?;

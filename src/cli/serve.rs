@@ -11,11 +11,11 @@ use clap::Args;
 
 use super::key::{KeyArgs, VARIABLE};
 use super::peer::DEFAULT_PORT;
-use crate::clock::RealClock;
 use crate::host;
 use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings, all_loopback, spoken};
 use crate::terminal;
+use pathproof_sys::clock::RealClock;
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\

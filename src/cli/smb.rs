@@ -9,6 +9,7 @@ use clap::Args;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Criteria, ErrorKind, NodeSpec, Plan, ResultDoc, StepError};
 use pathproof_smb2::{Credentials, Question, ServerReport};
+use pathproof_sys::clock::RealClock;
 
 use super::run::{Format, Sink};
 use crate::interrupt;
@@ -60,11 +61,17 @@ fn credentials(args: &AskArgs) -> Result<Option<Credentials>> {
 }
 
 /// Asks the server at the first address that answers.
-fn ask(host: &str, port: u16, credentials: Option<Credentials>, wait: Nanoseconds) -> Result<ServerReport> {
+fn ask(
+    host: &str,
+    port: u16,
+    credentials: Option<Credentials>,
+    wait: Nanoseconds,
+    clock: &RealClock,
+) -> Result<ServerReport> {
     let addresses = resolve(host, port)?;
     let mut last = None;
     for address in addresses {
-        let mut question = Question::new(address, bare_name(host));
+        let mut question = Question::new(address, bare_name(host), clock);
         question.timeout = Duration::from_nanos(wait.0);
         question.credentials = credentials.clone();
         match pathproof_smb2::ask(&question) {
@@ -104,16 +111,16 @@ fn read_password(file: &Path) -> Result<String> {
 }
 
 /// Runs the command.
-pub fn run(args: SmbArgs) -> Result<u8> {
+pub fn run(args: SmbArgs, clock: &RealClock) -> Result<u8> {
     let sink = Sink::prepare(args.output.as_deref(), args.format)?;
-    sink.finish(document("smb", &args.host, &args.ask)?, &Criteria::default())
+    sink.finish(document("smb", &args.host, &args.ask, clock)?, &Criteria::default())
 }
 
 /// The result document of one server, as far as the server's own account goes. That it could not be asked stands in
 /// its `error`; only what was typed wrong is an error of this function.
-pub fn document(command: &str, host: &str, how: &AskArgs) -> Result<ResultDoc> {
+pub fn document(command: &str, host: &str, how: &AskArgs, clock: &RealClock) -> Result<ResultDoc> {
     let credentials = credentials(how)?;
-    let interrupted = interrupt::by_signals().context("cannot watch for Ctrl-C")?;
+    let interrupted = interrupt::by_signals(clock).context("cannot watch for Ctrl-C")?;
     let observed = crate::host::observe();
     let local_rdma = observed.environment.rdma.iter().any(|device| device.netdev.is_some());
     let spec = NodeSpec::Foreign { host: host.into() };
@@ -121,7 +128,9 @@ pub fn document(command: &str, host: &str, how: &AskArgs) -> Result<ResultDoc> {
     let mut doc = crate::coordinate::empty_document(plan, (host, spec), observed.environment);
     let (name, port, wait) = (host.to_owned(), how.port, how.wait);
     // A server that is slow, or a name that nobody knows, does not hold up a signal.
-    let asked = interrupt::unless(&interrupted, Duration::MAX, move || ask(&name, port, credentials, wait));
+    let clock = clock.clone();
+    let ask = move || ask(&name, port, credentials, wait, &clock);
+    let asked = interrupt::unless(&interrupted, Duration::MAX, ask);
     match asked {
         Err(signal) => doc.error = Some(signal),
         Ok(Ok(report)) => {

@@ -7,7 +7,7 @@ use std::path::Path;
 use pathproof_model::Environment;
 use rustix::process::{Resource, getrlimit};
 
-use crate::clock::{RealClock, stamp_cost_ns};
+use pathproof_sys::clock::RealClock;
 
 /// Everything but the interfaces.
 pub(super) fn facts() -> Environment {
@@ -37,7 +37,7 @@ pub(super) fn facts() -> Environment {
             "/sys/devices/system/clocksource/clocksource0/current_clocksource",
         ),
         // A clock of its own: what a reading costs is the same for each, and no tick of it leaves this line.
-        clock_stamp_ns: Some(stamp_cost_ns(&RealClock::new())),
+        clock_stamp_ns: Some(RealClock::new().stamp_cost_ns()),
         ..Environment::default()
     };
     environment.settings = settings(&mut unreadable);

@@ -7,8 +7,8 @@ use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{ErrorKind, StepError};
 
-use crate::clock::RealClock;
 use crate::session::{Channel, Received};
+use pathproof_sys::clock::RealClock;
 
 /// How long a server waits for the end of a step beyond the step's own length.
 #[derive(Clone, Copy, Debug)]

@@ -12,9 +12,10 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pathproof_engine::control::{LANE_MAGIC, MAGIC, PREAMBLE_BYTES, Preamble};
+use pathproof_sys::clock::{Clock, Tick};
 use pathproof_tcp::{LANE_PREAMBLE_BYTES, LanePreamble};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use snow::StatelessTransportState;
@@ -66,7 +67,7 @@ impl Stage {
 struct Stranger {
     stream: TcpStream,
     from: SocketAddr,
-    came: Instant,
+    came: Tick,
     stage: Stage,
     /// It has heard this end's preamble.
     greeted: bool,
@@ -148,7 +149,7 @@ pub struct Door {
     wrong_keys: WrongKeys,
     log: StrangerLog,
     /// Nobody is taken in before then: there were no descriptors.
-    closed_until: Option<Instant>,
+    closed_until: Option<Tick>,
 }
 
 impl Door {
@@ -168,6 +169,10 @@ impl Door {
         }
     }
 
+    fn now(&self) -> Tick {
+        self.shared.settings.clock.now()
+    }
+
     /// Serves until the process ends.
     pub fn keep(mut self) {
         loop {
@@ -183,7 +188,8 @@ impl Door {
             for listener in knocking {
                 self.take_in(listener);
             }
-            if let Some(line) = self.log.line(Instant::now()) {
+            let now = self.now();
+            if let Some(line) = self.log.line(now) {
                 tracing::warn!("{line}");
             }
         }
@@ -191,12 +197,12 @@ impl Door {
 
     /// Sleeps until there is something to do: which listeners have somebody, and which strangers said something.
     fn wait(&mut self) -> (Vec<usize>, Vec<usize>) {
-        let now = Instant::now();
+        let now = self.now();
         self.closed_until = self.closed_until.filter(|until| *until > now);
         let slowest = self.strangers.iter().map(|stranger| stranger.came + PATIENCE).min();
         let next = [slowest, self.log.due(now), self.closed_until].into_iter().flatten().min();
         let timeout = next.map(|at| {
-            let left = at.saturating_duration_since(now);
+            let left = at.since(now);
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
         });
         let open = if self.closed_until.is_none() { self.listeners.len() } else { 0 };
@@ -230,7 +236,7 @@ impl Door {
                     let newcomer = Stranger {
                         stream,
                         from,
-                        came: Instant::now(),
+                        came: self.now(),
                         stage: Stage::FirstBytes,
                         greeted: false,
                         bytes: [0; PROOF_BYTES],
@@ -250,7 +256,7 @@ impl Door {
                         tracing::warn!(
                             "too few file descriptors to take in more connections; raise the limit (ulimit -n)"
                         );
-                        self.closed_until = Some(Instant::now() + BREATH);
+                        self.closed_until = Some(self.now() + BREATH);
                         return;
                     }
                     self.make_room();
@@ -282,7 +288,7 @@ impl Door {
     }
 
     fn send_the_slow_away(&mut self) {
-        let now = Instant::now();
+        let now = self.now();
         while let Some(at) = self.strangers.iter().position(|stranger| now >= stranger.came + PATIENCE) {
             let stranger = self.strangers.swap_remove(at);
             self.turn_away(stranger, Why::Slow);
@@ -362,7 +368,7 @@ impl Door {
     }
 
     fn look_at_wrong_keys(&self, from: SocketAddr) -> Result<(), Why> {
-        self.wrong_keys.wait(from.ip(), Instant::now()).map_or(Ok(()), |wait| Err(Why::SlowedDown(wait)))
+        self.wrong_keys.wait(from.ip(), self.now()).map_or(Ok(()), |wait| Err(Why::SlowedDown(wait)))
     }
 
     /// Looks at a client's one guess. Others from the same address may have been wrong since it was asked.
@@ -375,7 +381,7 @@ impl Door {
             Err(_) => {
                 // Where there is no key, there is none to guess, and nobody to be slowed down.
                 if self.shared.settings.access.is_keyed() {
-                    self.wrong_keys.count(stranger.from.ip(), Instant::now());
+                    self.wrong_keys.count(stranger.from.ip(), self.now());
                 }
                 Fate::Goes(Why::WrongKey)
             }

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use pathproof_sys::clock::Tick;
 
 const APART: Duration = Duration::from_secs(1);
 
@@ -12,7 +14,7 @@ const APART: Duration = Duration::from_secs(1);
 pub struct StrangerLog {
     counts: BTreeMap<&'static str, u32>,
     latest: Option<IpAddr>,
-    said: Option<Instant>,
+    said: Option<Tick>,
 }
 
 impl StrangerLog {
@@ -23,12 +25,12 @@ impl StrangerLog {
     }
 
     /// When the next line is due, if there is anything to say.
-    pub fn due(&self, now: Instant) -> Option<Instant> {
+    pub fn due(&self, now: Tick) -> Option<Tick> {
         (!self.counts.is_empty()).then(|| self.said.map_or(now, |said| said + APART))
     }
 
     /// The line that is due, if one is.
-    pub fn line(&mut self, now: Instant) -> Option<String> {
+    pub fn line(&mut self, now: Tick) -> Option<String> {
         self.due(now).filter(|due| *due <= now)?;
         self.said = Some(now);
         let counts: Vec<String> =
@@ -44,7 +46,7 @@ mod tests {
 
     #[test]
     fn t8_the_first_is_named_at_once_and_a_thousand_are_one_line() {
-        let (mut log, start) = (StrangerLog::default(), Instant::now());
+        let (mut log, start) = (StrangerLog::default(), Tick(0));
         let from = IpAddr::from([10, 0, 0, 9]);
         assert_eq!((log.due(start), log.line(start)), (None, None));
         log.note(from, "wrong key");

@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use pathproof_sys::clock::Tick;
 
 use super::origin::Origin;
 
@@ -18,8 +20,8 @@ const ORIGINS_MAX: usize = 4096;
 
 struct Mark {
     wrong: u32,
-    last: Instant,
-    until: Instant,
+    last: Tick,
+    until: Tick,
 }
 
 /// The wrong keys of late.
@@ -37,21 +39,21 @@ fn counters(address: IpAddr) -> impl Iterator<Item = (Origin, u32)> {
 
 impl WrongKeys {
     /// How long this address has yet to wait before its next key is looked at.
-    pub fn wait(&self, address: IpAddr, now: Instant) -> Option<Duration> {
-        let left = counters(address)
-            .filter_map(|(origin, _)| Some(self.marks.get(&origin)?.until.saturating_duration_since(now)));
+    pub fn wait(&self, address: IpAddr, now: Tick) -> Option<Duration> {
+        let left =
+            counters(address).filter_map(|(origin, _)| Some(self.marks.get(&origin)?.until.since(now)));
         left.max().filter(|left| !left.is_zero())
     }
 
     /// A wrong key came from this address.
-    pub fn count(&mut self, address: IpAddr, now: Instant) {
+    pub fn count(&mut self, address: IpAddr, now: Tick) {
         for (origin, free) in counters(address) {
             if self.marks.len() >= ORIGINS_MAX && !self.marks.contains_key(&origin) {
                 let oldest = self.marks.iter().min_by_key(|(_, mark)| mark.last).map(|(origin, _)| *origin);
                 oldest.and_then(|origin| self.marks.remove(&origin));
             }
             let mark = self.marks.entry(origin).or_insert(Mark { wrong: 0, last: now, until: now });
-            if now.saturating_duration_since(mark.last) > MEMORY {
+            if now.since(mark.last) > MEMORY {
                 mark.wrong = 0;
             }
             mark.wrong = mark.wrong.saturating_add(1);
@@ -76,12 +78,12 @@ mod tests {
 
     /// How many keys one can try within `time` when each is tried as soon as it is looked at.
     fn guesses(keys: &mut WrongKeys, mut next: impl FnMut() -> IpAddr, time: Duration) -> u32 {
-        let start = Instant::now();
+        let start = Tick(0);
         let (mut now, mut tried) = (start, 0);
         while now < start + time {
             let from = next();
             match keys.wait(from, now) {
-                Some(wait) => now += wait,
+                Some(wait) => now = now + wait,
                 None => {
                     keys.count(from, now);
                     tried += 1;
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn two_mistakes_are_free_and_others_are_not_slowed() {
-        let (mut keys, now) = (WrongKeys::default(), Instant::now());
+        let (mut keys, now) = (WrongKeys::default(), Tick(0));
         let (typist, other) = (address("fd00:1::1"), address("fd00:1::2"));
         keys.count(typist, now);
         keys.count(typist, now);
@@ -125,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_keeps_who_tried_last() {
-        let (mut keys, now) = (WrongKeys::default(), Instant::now());
+        let (mut keys, now) = (WrongKeys::default(), Tick(0));
         for n in 0..2 * ORIGINS_MAX as u32 {
             keys.count(IpAddr::V4(n.into()), now + Duration::from_millis(n.into()));
         }

@@ -19,9 +19,9 @@ use pathproof_model::{ErrorKind, StepError};
 
 use super::{Context, End};
 use crate::budget::out_of_time;
-use crate::clock::RealClock;
 use crate::interrupt;
 use crate::session::Received;
+use pathproof_sys::clock::RealClock;
 
 /// How often the user is shown how far a step is, in ns.
 pub const SHOWN_NS: u64 = 250_000_000;

@@ -179,7 +179,7 @@ impl Runner for Traffic {
         let multi = multi::plan(&spec.over, &options, session, setup.paths)?;
         let saboteur = match &multi {
             Some(over) if !spec.fail.is_empty() && session.end == End::Client => {
-                Some(multi::Saboteur::station(spec, over)?)
+                Some(multi::Saboteur::station(spec, over, setup.registry.clock())?)
             }
             _ => None,
         };

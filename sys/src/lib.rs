@@ -9,6 +9,7 @@ mod linux;
 #[cfg(target_os = "linux")]
 use linux as system;
 
+pub mod clock;
 pub mod region;
 
 pub use system::{errqueue, ethtool, process, socket, tcp_info, thread, written_pages};

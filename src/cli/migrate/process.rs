@@ -11,11 +11,12 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::migrate::DirtyMeasurement;
 use pathproof_model::units::Bytes;
+use pathproof_sys::clock::{Clock as _, RealClock};
 use twox_hash::XxHash3_64;
 
 const PAGE: u64 = 4096;
@@ -28,11 +29,11 @@ const SWAPPED: u64 = 1 << 62;
 const SOFT_DIRTY: u64 = 1 << 55;
 
 /// Measures process `pid` over intervals of `interval`.
-pub fn measure(pid: u32, interval: Duration) -> Result<DirtyMeasurement> {
+pub fn measure(pid: u32, interval: Duration, clock: &RealClock) -> Result<DirtyMeasurement> {
     let ranges = writable(pid)?;
     match soft_dirty_works() {
-        Ok(()) => soft_dirty(pid, &ranges, interval),
-        Err(why) => page_hashes(pid, &ranges, interval, why),
+        Ok(()) => soft_dirty(pid, &ranges, interval, clock),
+        Err(why) => page_hashes(pid, &ranges, interval, why, clock),
     }
 }
 
@@ -146,7 +147,12 @@ fn soft_dirty_works() -> Result<(), String> {
 }
 
 /// Exact: clear the marks, wait, read them.
-fn soft_dirty(pid: u32, ranges: &[(u64, u64)], interval: Duration) -> Result<DirtyMeasurement> {
+fn soft_dirty(
+    pid: u32,
+    ranges: &[(u64, u64)],
+    interval: Duration,
+    clock: &RealClock,
+) -> Result<DirtyMeasurement> {
     let pagemap = open(pid, "pagemap")?;
     let mut resident_pages = 0;
     resident(&pagemap, ranges, |_, _| resident_pages += 1)?;
@@ -157,7 +163,7 @@ fn soft_dirty(pid: u32, ranges: &[(u64, u64)], interval: Duration) -> Result<Dir
             .open(format!("/proc/{pid}/clear_refs"))
             .and_then(|mut f| f.write_all(b"4"))
             .with_context(|| format!("--pid {pid}: /proc/{pid}/clear_refs"))?;
-        let start = Instant::now();
+        let start = clock.now();
         std::thread::sleep(interval);
         let mut count = 0;
         resident(&pagemap, ranges, |at, entry| {
@@ -166,14 +172,20 @@ fn soft_dirty(pid: u32, ranges: &[(u64, u64)], interval: Duration) -> Result<Dir
                 ever.insert(at);
             }
         })?;
-        took += start.elapsed();
+        took += clock.now().since(start);
         counts.push(count);
     }
     Ok(measured(pid, "soft-dirty", None, resident_pages, &counts, ever.len() as u64, took, 1.0))
 }
 
 /// Portable: hash a sample of the resident pages again and again.
-fn page_hashes(pid: u32, ranges: &[(u64, u64)], interval: Duration, why: String) -> Result<DirtyMeasurement> {
+fn page_hashes(
+    pid: u32,
+    ranges: &[(u64, u64)],
+    interval: Duration,
+    why: String,
+    clock: &RealClock,
+) -> Result<DirtyMeasurement> {
     let mut pages = vec![];
     resident(&open(pid, "pagemap")?, ranges, |at, _| pages.push(at))?;
     let resident_pages = pages.len() as u64;
@@ -203,10 +215,10 @@ fn page_hashes(pid: u32, ranges: &[(u64, u64)], interval: Duration, why: String)
     }
     let (mut counts, mut ever, mut took) = (vec![], vec![false; sample.len()], Duration::ZERO);
     for _ in 0..INTERVALS {
-        let start = Instant::now();
+        let start = clock.now();
         std::thread::sleep(interval);
         let now = hash_all();
-        took += start.elapsed();
+        took += clock.now().since(start);
         let mut count = 0u64;
         for (i, (before, after)) in last.iter().zip(&now).enumerate() {
             if before.is_some() && after.is_some() && before != after {
@@ -278,7 +290,7 @@ mod tests {
             }
         });
         begun.recv().unwrap();
-        let measured = measure(std::process::id(), Duration::from_millis(50));
+        let measured = measure(std::process::id(), Duration::from_millis(50), &RealClock::new());
         stop.store(true, Ordering::Relaxed);
         writer.join().unwrap();
         let measured = measured.unwrap();
@@ -291,7 +303,7 @@ mod tests {
 
     #[test]
     fn processes_that_cannot_be_read_are_named() {
-        let error = measure(u32::MAX, Duration::from_millis(1)).unwrap_err().to_string();
+        let error = measure(u32::MAX, Duration::from_millis(1), &RealClock::new()).unwrap_err().to_string();
         assert!(error.contains("no such process"), "{error}");
     }
 }

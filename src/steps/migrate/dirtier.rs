@@ -9,7 +9,7 @@ use std::time::Duration;
 use pathproof_api::{Clock, DirtyLog, Region, Tick};
 use pathproof_engine::migrate::{Guest, PAGE_BYTES, Random};
 
-use crate::clock::RealClock;
+use pathproof_sys::clock::RealClock;
 
 /// Writes between two looks at the stop flag.
 const BATCH: u64 = 4096;

@@ -16,10 +16,10 @@ use pathproof_model::{ErrorKind, LaneResult, StepError};
 use pathproof_sys::thread;
 
 use super::disk::Disk;
-use crate::clock::RealClock;
 use crate::steps::meter::{ThreadMeter, Waiting};
 use crate::steps::stage::Cue;
 use crate::steps::{End, not_connected, step_error};
+use pathproof_sys::clock::RealClock;
 
 /// How long a lane may take to connect.
 pub const CONNECT: Duration = Duration::from_secs(8);

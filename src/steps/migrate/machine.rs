@@ -12,7 +12,7 @@ use pathproof_sys::{process, written_pages::WrittenPages};
 
 use super::dirtier::Dirtier;
 use super::memory;
-use crate::clock::RealClock;
+use pathproof_sys::clock::RealClock;
 
 /// A guest's host; one guest after the other.
 pub struct Host {

@@ -17,8 +17,8 @@ use pathproof_sys::errqueue::Family;
 use super::drive::{Job, Prober, drive};
 use super::pairs::{self, Endpoint};
 use super::{check_spec, device, family_of, measured, probe_error};
-use crate::clock::RealClock;
 use crate::host;
+use pathproof_sys::clock::RealClock;
 
 /// An echo that reached anybody at all takes longer than one to an agent: the peer's kernel may limit its rate.
 const LOSS_TIMER_NS: u64 = 200_000_000;

@@ -8,7 +8,7 @@ use pathproof_api::Clock;
 use pathproof_dgram::{DgramError, Heard, ProbeSocket, UnprovenSocket, wait_readable};
 use pathproof_engine::mtu::{Ask, Consent};
 
-use crate::clock::RealClock;
+use pathproof_sys::clock::RealClock;
 
 /// Longest sleep, so that a consent that came is not waited past.
 const NAP: Duration = Duration::from_millis(50);

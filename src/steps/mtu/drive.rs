@@ -9,7 +9,7 @@ use pathproof_api::Clock;
 use pathproof_dgram::{DgramError, EchoSocket, Event, Outcome, ProbeSocket, wait_readable};
 use pathproof_engine::mtu::{Next, Search};
 
-use crate::clock::RealClock;
+use pathproof_sys::clock::RealClock;
 
 /// Searches that run at the same time; more would drown one another in shared queues.
 const AT_ONCE: usize = 8;

@@ -17,12 +17,12 @@ use pathproof_model::{
 };
 use pathproof_sys::thread;
 
-use crate::clock::RealClock;
 use crate::registry::manners;
 use crate::steps::cost::rounded_up;
 use crate::steps::meter::{ThreadMeter, Waiting};
 use crate::steps::stage::Cue;
 use crate::steps::{End, step_error};
+use pathproof_sys::clock::RealClock;
 
 /// Longest single wait in the kernel, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);

@@ -15,12 +15,12 @@ use pathproof_model::{
 };
 use pathproof_multi::{PATHS, PATHS_MAX, SHARE, Share};
 
-use crate::clock::RealClock;
 use crate::guardian::Guardian;
 use crate::lane_options::{CONNECTIONS, CONSTRAIN, POLICY, Policy, of_paths};
 use crate::registry::manners;
 use crate::steps::stage::Cue;
 use crate::steps::{End, SessionFacts};
+use pathproof_sys::clock::RealClock;
 
 /// The interface of a machine that talks to itself.
 const LOOPBACK: &str = "lo";
@@ -261,7 +261,7 @@ pub struct Saboteur {
 
 impl Saboteur {
     /// Ready to do what `spec` says to the NICs over which the step goes, or the reason why it cannot.
-    pub fn station(spec: &TrafficSpec, over: &Plan) -> Result<Saboteur, StepError> {
+    pub fn station(spec: &TrafficSpec, over: &Plan, clock: &RealClock) -> Result<Saboteur, StepError> {
         let plan = FailPlan::of(spec)?;
         plan.check(spec.time_ns)?;
         let (used, failing) = (over.nics(), plan.nics());
@@ -271,7 +271,7 @@ impl Saboteur {
                 used.join(", ")
             )));
         }
-        let guardian = Guardian::station(&failing)
+        let guardian = Guardian::station(&failing, clock)
             .map_err(|message| StepError { kind: ErrorKind::Unsupported, message })?;
         Ok(Saboteur { plan, guardian })
     }

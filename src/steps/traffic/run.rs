@@ -9,9 +9,9 @@ use pathproof_model::{ErrorKind, Half, LaneResult, NicFailure, StepError, Traffi
 
 use super::lane::{self, Around, LaneOutcome};
 use super::{CONNECT, Lanes, invalid, links, multi, verbs};
-use crate::clock::RealClock;
 use crate::steps::stage::{Aside, Hand, Limits, SHOWN_NS, Stage};
 use crate::steps::{Context, End, Prepared, failed, not_connected};
+use pathproof_sys::clock::RealClock;
 
 /// How long both ends may take to have their lanes connected beyond what a lane may take.
 const READY_NS: u64 = 2_000_000_000;

@@ -10,7 +10,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod clock;
 pub mod contract;
 pub mod dirty_tracker;
 pub mod error;
@@ -20,7 +19,6 @@ pub mod option;
 pub mod path;
 pub mod stripe;
 
-pub use clock::{Clock, Tick};
 pub use dirty_tracker::{DirtyLog, DirtyTracker};
 pub use error::TransportError;
 pub use lane::{
@@ -31,7 +29,8 @@ pub use lane::{
 pub use manners::Manners;
 pub use option::{Choice, Fixed, LaneOption, Open, OptionDoc, OptionValues, Takes, Whose, open, words};
 pub use path::PathSpec;
-/// Memory is half of what the contract speaks of, so its name is here too; its home is `pathproof-sys`.
+/// Time and memory are half of what the contract speaks of, so their names are here too; their home is `pathproof-sys`.
+pub use pathproof_sys::clock::{Clock, Tick};
 pub use pathproof_sys::region::{Pages, Region, RegionError};
 /// What a kernel tells of a connection, likewise.
 pub use pathproof_sys::tcp_info::TcpConnection;

@@ -8,9 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pathproof_api::TransportError;
+use pathproof_sys::clock::{Clock as _, Deadline, Tick};
 
 use crate::ffi::{CmConnParam, CmEvent, CmEventChannel, CmId, ConnectionManagerLibrary, IbvQpAttr, k};
 use crate::verbs::{QueuePair, set_nonblocking};
@@ -89,15 +90,18 @@ impl EventChannel {
         Some(event)
     }
 
-    /// The next event, waiting until `deadline`.
-    fn next(&self, deadline: Instant, what: &str, began: Instant) -> Result<Event, TransportError> {
+    /// The next event, by the deadline.
+    fn next(&self, until: &Deadline, what: &str, began: Tick) -> Result<Event, TransportError> {
         loop {
             if let Some(event) = self.try_next() {
                 return Ok(event);
             }
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = until.left();
             if left.is_zero() {
-                return Err(TransportError::Timeout { operation: what.to_owned(), after: began.elapsed() });
+                return Err(TransportError::Timeout {
+                    operation: what.to_owned(),
+                    after: until.clock().now().since(began),
+                });
             }
             let mut fd = libc::pollfd { fd: self.fd(), events: libc::POLLIN, revents: 0 };
             let ms = c_int::try_from(left.as_millis().clamp(1, 1000)).unwrap_or(1000);
@@ -186,12 +190,12 @@ impl Id {
         queue_pair: &QueuePair,
         token: &[u8],
         terms: Terms,
-        deadline: Instant,
+        until: &Deadline,
     ) -> Result<Id, TransportError> {
         const WHAT: &str = "waiting for the peer's RDMA connection";
-        let began = Instant::now();
+        let began = until.clock().now();
         loop {
-            let event = self.channel.next(deadline, WHAT, began)?;
+            let event = self.channel.next(until, WHAT, began)?;
             match (event.kind, event.request) {
                 (k::RDMA_CM_EVENT_CONNECT_REQUEST, Some(raw)) => {
                     let id = Id { raw, channel: self.channel.clone() };
@@ -215,7 +219,7 @@ impl Id {
                         ));
                     }
                     loop {
-                        let event = self.channel.next(deadline, WHAT, began)?;
+                        let event = self.channel.next(until, WHAT, began)?;
                         match event.kind {
                             k::RDMA_CM_EVENT_ESTABLISHED => return Ok(id),
                             k::RDMA_CM_EVENT_CONNECT_REQUEST => {
@@ -241,13 +245,13 @@ impl Id {
         queue_pair: &QueuePair,
         token: &[u8],
         terms: Terms,
-        deadline: Instant,
+        until: &Deadline,
     ) -> Result<Id, TransportError> {
-        let began = Instant::now();
+        let began = until.clock().now();
         let library = &channel.library;
         let what = format!("RDMA connection to {remote}");
         let left_ms = |most: Duration| {
-            let left = deadline.saturating_duration_since(Instant::now()).min(most);
+            let left = until.left().min(most);
             c_int::try_from(left.as_millis()).unwrap_or(c_int::MAX).max(1)
         };
         let refused = |step: &str| TransportError::io(format!("{what}: {step}"), io::Error::last_os_error());
@@ -266,7 +270,7 @@ impl Id {
             if code != 0 {
                 return Err(refused("resolving the address"));
             }
-            let event = channel.next(deadline, &resolving, began)?;
+            let event = channel.next(until, &resolving, began)?;
             match event.kind {
                 k::RDMA_CM_EVENT_ADDR_RESOLVED => break id,
                 k::RDMA_CM_EVENT_ADDR_ERROR if event.status == -libc::ETIMEDOUT => {}
@@ -281,7 +285,7 @@ impl Id {
             channel,
             k::RDMA_CM_EVENT_ROUTE_RESOLVED,
             &format!("{what}: resolving the route"),
-            deadline,
+            until,
             began,
         )?;
         id.advance(queue_pair, terms, k::IBV_QPS_INIT, "INIT")?;
@@ -290,7 +294,7 @@ impl Id {
         if unsafe { (library.rdma_connect)(id.raw.as_ptr(), &mut param) } != 0 {
             return Err(refused("connecting"));
         }
-        let event = channel.next(deadline, &what, began)?;
+        let event = channel.next(until, &what, began)?;
         match event.kind {
             // iWARP: the kernel has already moved the queue pair.
             k::RDMA_CM_EVENT_ESTABLISHED => Ok(id),
@@ -397,10 +401,10 @@ fn expect(
     channel: &EventChannel,
     kind: u32,
     what: &str,
-    deadline: Instant,
-    began: Instant,
+    until: &Deadline,
+    began: Tick,
 ) -> Result<(), TransportError> {
-    let event = channel.next(deadline, what, began)?;
+    let event = channel.next(until, what, began)?;
     if event.kind == kind { Ok(()) } else { Err(unexpected(what, &event)) }
 }
 

@@ -15,6 +15,7 @@ use pathproof_api::{
     Completion, CompletionStatus, Lane, LaneCaps, LaneSample, LaneStats, Op, SendReports, TransportError,
     Verb, Wait, WaitMode,
 };
+use pathproof_sys::clock::RealClock;
 
 use crate::cm;
 use crate::credit::Credit;
@@ -52,6 +53,7 @@ pub(crate) struct Window {
 
 /// Everything that `connect` hands over.
 pub(crate) struct Parts {
+    pub clock: RealClock,
     pub queue_pair: QueuePair,
     pub context: Arc<Context>,
     pub regions: Vec<Arc<MemoryRegion>>,
@@ -83,6 +85,7 @@ pub struct RdmaLane {
     // Fields drop in this order: the queue pair must be destroyed before the memory that it uses, and after the window
     // that is bound to it (IBTA vol. 1, ch. 10.6.7; Soft-RoCE waits 50 s for the window otherwise).
     _exposed: Option<MemoryWindow>,
+    clock: RealClock,
     queue_pair: QueuePair,
     connection: Option<cm::Id>,
     regions: Vec<Arc<MemoryRegion>>,
@@ -192,6 +195,7 @@ impl RdmaLane {
             }
         }
         Ok(RdmaLane {
+            clock: parts.clock,
             post_send,
             post_recv,
             poll_cq,

@@ -7,9 +7,10 @@
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pathproof_api::TransportError;
+use pathproof_sys::clock::RealClock;
 
 use crate::ffi::{IbvMw, IbvSendWr, IbvWc, k};
 use crate::verbs::{MemoryRegion, ProtectionDomain, QueuePair};
@@ -70,6 +71,7 @@ impl MemoryWindow {
         queue_pair: &QueuePair,
         region: &MemoryRegion,
         access: u32,
+        clock: &RealClock,
     ) -> Result<(), TransportError> {
         let device = self.domain.context().device().to_owned();
         let failed =
@@ -95,11 +97,11 @@ impl MemoryWindow {
         if code != 0 {
             return Err(failed(io::Error::from_raw_os_error(code)));
         }
-        let end = Instant::now() + BIND_PATIENCE;
+        let until = clock.deadline(BIND_PATIENCE);
         let mut done = IbvWc::default();
         // SAFETY: the completion queue lives as long as the queue pair, and there is room for the one entry.
         while unsafe { poll_cq(queue_pair.completions().as_ptr(), 1, &mut done) } == 0 {
-            if Instant::now() > end {
+            if until.is_over() {
                 return Err(failed(io::ErrorKind::TimedOut.into()));
             }
             std::thread::yield_now();

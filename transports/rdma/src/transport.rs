@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, Weak};
 use pathproof_api::{
     LaneCaps, LaneSpec, Manners, OptionDoc, PreparedLane, Role, Transport, TransportError, Verb, WaitMode,
 };
+use pathproof_sys::clock::RealClock;
 
 use crate::choose::{Choice, Wishes, choose, interface_addresses};
 use crate::cm;
@@ -43,26 +44,22 @@ const MEM_MGT_EXTENSIONS: u32 = 1 << 21;
 
 /// RDMA through rdma-core: RoCE, iWARP, InfiniBand.
 pub struct RdmaTransport {
+    clock: RealClock,
     verbs: Option<Arc<VerbsLibrary>>,
     sysfs: Sysfs,
     adapters: Mutex<Vec<(String, Weak<Adapter>)>>,
 }
 
-impl Default for RdmaTransport {
-    fn default() -> Self {
-        RdmaTransport { verbs: None, sysfs: Sysfs::default(), adapters: Mutex::new(Vec::new()) }
-    }
-}
-
 impl RdmaTransport {
     /// On the system's libraries and devices.
-    pub fn new() -> RdmaTransport {
-        RdmaTransport::default()
+    pub fn new(clock: &RealClock) -> RdmaTransport {
+        let adapters = Mutex::new(Vec::new());
+        RdmaTransport { clock: clock.clone(), verbs: None, sysfs: Sysfs::default(), adapters }
     }
 
     /// On a given library and device tree, for tests.
-    pub fn with(verbs: Arc<VerbsLibrary>, sysfs: Sysfs) -> RdmaTransport {
-        RdmaTransport { verbs: Some(verbs), sysfs, adapters: Mutex::new(Vec::new()) }
+    pub fn with(verbs: Arc<VerbsLibrary>, sysfs: Sysfs, clock: &RealClock) -> RdmaTransport {
+        RdmaTransport { verbs: Some(verbs), sysfs, ..RdmaTransport::new(clock) }
     }
 
     fn library(&self) -> Result<Arc<VerbsLibrary>, TransportError> {
@@ -274,6 +271,7 @@ impl Transport for RdmaTransport {
             window_revocable: false,
         };
         Ok(Box::new(Prepared {
+            clock: self.clock.clone(),
             queue_pair,
             manager,
             regions: Vec::new(),

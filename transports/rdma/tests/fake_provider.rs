@@ -18,6 +18,7 @@ use pathproof_api::{
 };
 use pathproof_rdma::ffi::{LoadError, VerbsLibrary};
 use pathproof_rdma::{RdmaTransport, Sysfs};
+use pathproof_sys::clock::RealClock;
 
 struct Counting;
 
@@ -157,7 +158,7 @@ impl Fake {
     }
 
     fn transport(&self) -> RdmaTransport {
-        RdmaTransport::with(self.library.clone(), Sysfs::at(self.folder.join("sys")))
+        RdmaTransport::with(self.library.clone(), Sysfs::at(self.folder.join("sys")), &RealClock::new())
     }
 
     fn prepared(&self, spec: &LaneSpec) -> Result<(Box<dyn PreparedLane>, RegionId), TransportError> {

@@ -15,6 +15,7 @@ use pathproof_api::{
 use pathproof_rdma::offer::Rendezvous;
 use pathproof_rdma::transport::options::{CONNECT, DEVICE, REGISTRATION, Registration};
 use pathproof_rdma::{Fabric, RdmaTransport, Sysfs};
+use pathproof_sys::clock::RealClock;
 
 /// Two devices of one kind, the second possibly the first again.
 #[derive(Clone, Debug)]
@@ -54,7 +55,7 @@ struct Devices {
 
 impl Devices {
     fn new(ends: &Ends) -> Devices {
-        Devices { transport: RdmaTransport::new(), ends: ends.clone() }
+        Devices { transport: RdmaTransport::new(&RealClock::new()), ends: ends.clone() }
     }
 }
 

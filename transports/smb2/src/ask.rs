@@ -11,6 +11,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use pathproof_sys::clock::RealClock;
+
 use crate::connection::{Connection, Reply};
 use crate::crypto::{Sealer, Signer};
 use crate::error::AskError;
@@ -90,13 +92,15 @@ pub struct Question {
     pub timeout: Duration,
     /// Ways to try, in this order.
     pub ways: Vec<Way>,
+    /// What waits and answers are timed with.
+    pub clock: RealClock,
 }
 
 impl Question {
     /// Ask the usual way: all three, 5 s each.
-    pub fn new(address: SocketAddr, name: impl Into<String>) -> Self {
-        let timeout = Duration::from_secs(5);
-        Self { address, name: name.into(), credentials: None, timeout, ways: Way::ALL.to_vec() }
+    pub fn new(address: SocketAddr, name: impl Into<String>, clock: &RealClock) -> Self {
+        let (timeout, ways, clock) = (Duration::from_secs(5), Way::ALL.to_vec(), clock.clone());
+        Self { address, name: name.into(), credentials: None, timeout, ways, clock }
     }
 }
 
@@ -243,7 +247,7 @@ fn open(
     dialects: &[Dialect],
     for_session: bool,
 ) -> Result<(Connection, NegotiateResponse, Reply), AskError> {
-    let mut connection = Connection::open(question.address, question.timeout)?;
+    let mut connection = Connection::open(question.address, question.timeout, &question.clock)?;
     let request = NegotiateRequest {
         dialects,
         client_guid: random()?,

@@ -6,7 +6,9 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use pathproof_sys::clock::{Clock, Deadline, RealClock};
 
 use crate::crypto::{PreauthHash, Sealer, Signer, TRANSFORM_ID};
 use crate::error::{AskError, WireError};
@@ -30,6 +32,7 @@ pub struct Reply {
 /// A connection with whatever session and tree it has got so far.
 pub struct Connection {
     stream: TcpStream,
+    clock: RealClock,
     address: SocketAddr,
     timeout: Duration,
     message_id: u64,
@@ -49,15 +52,16 @@ pub struct Connection {
 
 impl Connection {
     /// Connect.
-    pub fn open(address: SocketAddr, timeout: Duration) -> Result<Self, AskError> {
-        let start = Instant::now();
+    pub fn open(address: SocketAddr, timeout: Duration, clock: &RealClock) -> Result<Self, AskError> {
+        let start = clock.now();
         let stream = TcpStream::connect_timeout(&address, timeout)
             .map_err(|source| AskError::Connect { address, source })?;
-        let connect_time = start.elapsed();
+        let connect_time = clock.now().since(start);
         // Nagle would only delay our single small writes; a refusal costs nothing but time.
         let _ = stream.set_nodelay(true);
         Ok(Self {
             stream,
+            clock: clock.clone(),
             address,
             timeout,
             message_id: 0,
@@ -114,11 +118,10 @@ impl Connection {
             (None, Some(signer)) => signer.sign(&mut message),
             (None, None) => self.preauth.update(&message),
         }
-        let start = Instant::now();
-        let deadline = start + self.timeout;
-        self.write(stage, &frame(&message), deadline)?;
+        let (start, deadline) = (self.clock.now(), self.clock.deadline(self.timeout));
+        self.write(stage, &frame(&message), &deadline)?;
         for _ in 0..=MAX_UNRELATED {
-            let message = self.read_message(stage, deadline)?;
+            let message = self.read_message(stage, &deadline)?;
             let (answer, sealed) = self.unseal(stage, message)?;
             let decoded = Header::decode(&answer).map_err(|source| self.wire(stage, source))?;
             if decoded.message_id != header.message_id || decoded.status == NtStatus::PENDING {
@@ -131,7 +134,7 @@ impl Connection {
             if !sealed {
                 self.check_signature(stage, &decoded, &answer)?;
             }
-            return Ok(Reply { header: decoded, message: answer, elapsed: start.elapsed() });
+            return Ok(Reply { header: decoded, message: answer, elapsed: self.clock.now().since(start) });
         }
         let why = "too many unrelated messages came first";
         Err(self.wire(stage, WireError::Malformed { what: "conversation", why }))
@@ -175,13 +178,13 @@ impl Connection {
         if acceptable { Ok(()) } else { Err(AskError::BadSignature { address: self.address, stage }) }
     }
 
-    fn write(&mut self, stage: &'static str, bytes: &[u8], deadline: Instant) -> Result<(), AskError> {
+    fn write(&mut self, stage: &'static str, bytes: &[u8], deadline: &Deadline) -> Result<(), AskError> {
         let remaining = self.remaining(stage, deadline)?;
         self.stream.set_write_timeout(Some(remaining)).map_err(|source| self.io(stage, source))?;
         self.stream.write_all(bytes).map_err(|source| self.io(stage, source))
     }
 
-    fn read_message(&mut self, stage: &'static str, deadline: Instant) -> Result<Vec<u8>, AskError> {
+    fn read_message(&mut self, stage: &'static str, deadline: &Deadline) -> Result<Vec<u8>, AskError> {
         let mut prefix = [0; 4];
         self.read_exact(stage, &mut prefix, deadline)?;
         let length = frame_length(prefix).map_err(|source| self.wire(stage, source))?;
@@ -190,7 +193,12 @@ impl Connection {
         Ok(message)
     }
 
-    fn read_exact(&mut self, stage: &'static str, out: &mut [u8], deadline: Instant) -> Result<(), AskError> {
+    fn read_exact(
+        &mut self,
+        stage: &'static str,
+        out: &mut [u8],
+        deadline: &Deadline,
+    ) -> Result<(), AskError> {
         let mut filled = 0;
         while filled < out.len() {
             let remaining = self.remaining(stage, deadline)?;
@@ -205,11 +213,9 @@ impl Connection {
         Ok(())
     }
 
-    fn remaining(&self, stage: &'static str, deadline: Instant) -> Result<Duration, AskError> {
-        match deadline.checked_duration_since(Instant::now()) {
-            Some(left) if !left.is_zero() => Ok(left),
-            _ => Err(self.too_late(stage)),
-        }
+    fn remaining(&self, stage: &'static str, deadline: &Deadline) -> Result<Duration, AskError> {
+        let left = deadline.left();
+        if left.is_zero() { Err(self.too_late(stage)) } else { Ok(left) }
     }
 
     fn too_late(&self, stage: &'static str) -> AskError {

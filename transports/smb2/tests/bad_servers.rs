@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use pathproof_smb2::status::NtStatus;
 use pathproof_smb2::wire::{Command, Header};
 use pathproof_smb2::{AskError, Credentials, Outcome, Question, ServerReport, Way, WireError, ask};
+use pathproof_sys::clock::RealClock;
 use support::{Step, answer, context, ioctl_body, negotiate_body, preauth, record, serve, v4};
 
 fn question(address: std::net::SocketAddr, ways: &[Way]) -> Question {
-    let mut question = Question::new(address, "server");
+    let mut question = Question::new(address, "server", &RealClock::new());
     question.timeout = Duration::from_millis(400);
     question.ways = ways.to_vec();
     question

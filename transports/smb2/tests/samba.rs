@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use pathproof_smb2::{Credentials, Dialect, NtStatus, Outcome, Question, ServerReport, Way, ask};
+use pathproof_sys::clock::RealClock;
 
 /// A running smbd; stopped and its directory removed on drop.
 struct Samba {
@@ -52,7 +53,7 @@ impl Samba {
     }
 
     fn ask(&self, ways: &[Way], credentials: Option<(&str, &str)>) -> ServerReport {
-        let mut question = Question::new(self.address, "127.0.0.1");
+        let mut question = Question::new(self.address, "127.0.0.1", &RealClock::new());
         question.timeout = Duration::from_secs(10);
         question.ways = ways.to_vec();
         question.credentials = credentials.map(|(user, password)| Credentials {

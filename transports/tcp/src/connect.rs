@@ -7,12 +7,13 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pathproof_api::{
     Access, Framing, Lane, LaneSpec, Offer, PreparedLane, ReceiveMode, Region, RegionId, Role, SendMode,
     TransportError,
 };
+use pathproof_sys::clock::{Clock, Deadline, RealClock};
 use pathproof_sys::socket;
 use pathproof_sys::socket::may_pass;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -36,7 +37,13 @@ pub(crate) fn prepare(
         (Role::Dial, Some(remote)) => End::Dial(remote),
         (Role::Dial, None) => return Err(TransportError::invalid("a dialling lane needs a remote address")),
     };
-    Ok(Box::new(Prepared { end, spec: spec.clone(), regions: vec![], target: None }))
+    Ok(Box::new(Prepared {
+        clock: door.clock().clone(),
+        end,
+        spec: spec.clone(),
+        regions: vec![],
+        target: None,
+    }))
 }
 
 fn check(spec: &LaneSpec) -> Result<(), TransportError> {
@@ -67,6 +74,7 @@ enum End {
 }
 
 struct Prepared {
+    clock: RealClock,
     end: End,
     spec: LaneSpec,
     regions: Vec<Arc<Region>>,
@@ -92,31 +100,36 @@ impl PreparedLane for Prepared {
     }
 
     fn connect(self: Box<Self>, _peer: &Offer, deadline: Duration) -> Result<Box<dyn Lane>, TransportError> {
-        let Prepared { end, spec, regions, target } = *self;
-        let until = Instant::now() + deadline;
+        let Prepared { clock, end, spec, regions, target } = *self;
+        let until = clock.deadline(deadline);
         let stream = match end {
             End::Dial(remote) => {
-                let stream = dial(remote, &spec, deadline)?;
-                ask(&stream, &spec, until)?;
+                let stream = dial(remote, &spec, deadline, &until)?;
+                ask(&stream, &spec, &until)?;
                 stream
             }
             End::Accept(expected) => {
                 let stream = expected.wait(deadline)?;
                 buffers(&SockRef::from(&stream), &spec)?;
                 stream
-                    .set_write_timeout(Some(left(until)))
+                    .set_write_timeout(Some(until.left_for_socket()))
                     .and_then(|()| (&stream).write_all(&proof::answer(&spec.token)))
                     .map_err(|e| TransportError::io("answering a lane preamble", e))?;
                 stream
             }
         };
         let chosen = options(&stream, &spec)?;
-        Ok(Box::new(TcpLane::new(stream, &spec, regions, target, chosen)))
+        Ok(Box::new(TcpLane::new(stream, &spec, regions, target, chosen, &clock)))
     }
 }
 
 /// Connects, again and again where the fault may pass: one lost ARP reply must not cost the step.
-fn dial(remote: SocketAddr, spec: &LaneSpec, deadline: Duration) -> Result<TcpStream, TransportError> {
+fn dial(
+    remote: SocketAddr,
+    spec: &LaneSpec,
+    patience: Duration,
+    until: &Deadline,
+) -> Result<TcpStream, TransportError> {
     /// Pause between attempts, for faults that show at once.
     const PAUSE: Duration = Duration::from_millis(50);
     let from = match (spec.local, &spec.device) {
@@ -126,16 +139,15 @@ fn dial(remote: SocketAddr, spec: &LaneSpec, deadline: Duration) -> Result<TcpSt
         (None, None) => String::new(),
     };
     let operation = format!("connecting a data lane to {remote}{from}");
-    let until = Instant::now() + deadline;
     loop {
         let socket = unconnected(remote, spec, &operation)?;
-        match socket.connect_timeout(&remote.into(), left(until)) {
+        match socket.connect_timeout(&remote.into(), until.left_for_socket()) {
             Ok(()) => return Ok(socket.into()),
-            Err(cause) if may_pass(&cause) && Instant::now() < until => {
-                std::thread::sleep(PAUSE.min(left(until)));
+            Err(cause) if may_pass(&cause) && !until.is_over() => {
+                std::thread::sleep(PAUSE.min(until.left_for_socket()));
             }
             Err(cause) if cause.kind() == std::io::ErrorKind::TimedOut => {
-                return Err(TransportError::Timeout { operation, after: deadline });
+                return Err(TransportError::Timeout { operation, after: patience });
             }
             Err(cause) => return Err(TransportError::io(operation, cause)),
         }
@@ -193,21 +205,24 @@ fn congestion(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportErro
 }
 
 /// Sends the preamble and waits for the acceptor's answer.
-fn ask(stream: &TcpStream, spec: &LaneSpec, until: Instant) -> Result<(), TransportError> {
+fn ask(stream: &TcpStream, spec: &LaneSpec, until: &Deadline) -> Result<(), TransportError> {
     const WHAT: &str = "opening a data lane";
     let io = |e| TransportError::io(WHAT, e);
     let preamble = LanePreamble::of(&spec.token, spec.lane).encode();
-    let started = Instant::now();
-    stream.set_write_timeout(Some(left(until))).map_err(io)?;
+    let started = until.clock().now();
+    stream.set_write_timeout(Some(until.left_for_socket())).map_err(io)?;
     (&mut &*stream).write_all(&preamble).map_err(io)?;
     let expected = proof::answer(&spec.token);
     let mut answer = [0; 32];
     let mut have = 0;
     while have < answer.len() {
-        if Instant::now() >= until {
-            return Err(TransportError::Timeout { operation: WHAT.into(), after: started.elapsed() });
+        if until.is_over() {
+            return Err(TransportError::Timeout {
+                operation: WHAT.into(),
+                after: until.clock().now().since(started),
+            });
         }
-        stream.set_read_timeout(Some(left(until))).map_err(io)?;
+        stream.set_read_timeout(Some(until.left_for_socket())).map_err(io)?;
         match (&mut &*stream).read(&mut answer[have..]) {
             Ok(0) => {
                 return Err(TransportError::PeerGone {
@@ -257,9 +272,4 @@ fn options(stream: &TcpStream, spec: &LaneSpec) -> Result<BTreeMap<String, Strin
         chosen.insert("congestion_control".into(), format!("{name} ({whose})"));
     }
     Ok(chosen)
-}
-
-/// Time until `until`, never zero, because a zero socket timeout means for ever.
-fn left(until: Instant) -> Duration {
-    until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }

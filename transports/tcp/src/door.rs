@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pathproof_api::TransportError;
+use pathproof_sys::clock::{Deadline, RealClock};
 
 /// First bytes of a data-lane connection. A control connection opens with another magic on the same port.
 pub const LANE_MAGIC: [u8; 8] = *b"PATHLANE";
@@ -63,11 +64,11 @@ impl LanePreamble {
     }
 
     /// Reads what is left of a preamble after the acceptor has read `already` (at least the magic, at most
-    /// all of it) to find out what kind of connection it is. Gives up `within` from now.
+    /// all of it) to find out what kind of connection it is. Gives up at the deadline.
     pub fn read_after(
         already: &[u8],
         stream: &TcpStream,
-        within: Duration,
+        until: &Deadline,
     ) -> Result<LanePreamble, TransportError> {
         const WHAT: &str = "reading a lane preamble";
         let mut bytes = [0; LANE_PREAMBLE_BYTES];
@@ -76,9 +77,9 @@ impl LanePreamble {
             Some(start) => start.copy_from_slice(already),
             None => return Err(TransportError::invalid("more bytes than a lane preamble has")),
         }
-        let end = Instant::now() + within;
+        let within = until.left();
         while have < bytes.len() {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = until.left();
             if left.is_zero() {
                 return Err(TransportError::Timeout { operation: WHAT.into(), after: within });
             }
@@ -105,16 +106,21 @@ impl LanePreamble {
 }
 
 /// Where accepted data connections wait for the lanes that expect them.
-#[derive(Default)]
 pub struct LaneDoor {
+    clock: RealClock,
     expected: Mutex<BTreeMap<[u8; 32], Option<TcpStream>>>,
     delivered: Condvar,
 }
 
 impl LaneDoor {
-    /// A door at which nobody is expected yet.
-    pub fn new() -> Arc<LaneDoor> {
-        Arc::default()
+    /// A door at which nobody is expected yet. Its lanes go by `clock`.
+    pub fn new(clock: &RealClock) -> Arc<LaneDoor> {
+        Arc::new(LaneDoor { clock: clock.clone(), expected: Mutex::default(), delivered: Condvar::new() })
+    }
+
+    /// The clock that its lanes go by.
+    pub(crate) fn clock(&self) -> &RealClock {
+        &self.clock
     }
 
     /// Announces that a connection with the opening `token` is expected, until the returned value is dropped.
@@ -172,22 +178,15 @@ pub struct Expected {
 impl Expected {
     /// Waits for the connection, at most `within`. The token is spent whatever comes of it.
     pub fn wait(self, within: Duration) -> Result<TcpStream, TransportError> {
-        let mut expected = self.door.lock();
-        let end = Instant::now() + within;
-        loop {
-            if let Some(stream) = expected.get_mut(&self.token).and_then(Option::take) {
-                return Ok(stream);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(TransportError::Timeout {
-                    operation: "waiting for the peer to open a data lane".into(),
-                    after: within,
-                });
-            }
-            let woken = self.door.delivered.wait_timeout(expected, left);
-            expected = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let missing = |expected: &mut BTreeMap<_, Option<TcpStream>>| {
+            expected.get(&self.token).is_none_or(Option::is_none)
+        };
+        let waited = self.door.delivered.wait_timeout_while(self.door.lock(), within, missing);
+        let (mut expected, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        expected.get_mut(&self.token).and_then(Option::take).ok_or_else(|| TransportError::Timeout {
+            operation: "waiting for the peer to open a data lane".into(),
+            after: within,
+        })
     }
 }
 
@@ -223,21 +222,23 @@ mod tests {
 
     #[test]
     fn a_preamble_is_read_in_pieces_and_silence_ends_at_the_deadline() {
-        let (mut dialled, accepted) = stream_pair();
+        let (clock, (mut dialled, accepted)) = (RealClock::new(), stream_pair());
         let preamble = LanePreamble { opening: [9; 32], lane: 1 };
         let bytes = preamble.encode();
         dialled.write_all(&bytes[16..40]).unwrap();
         let writer = std::thread::spawn(move || dialled.write_all(&bytes[40..]).map(|()| dialled));
-        let read = LanePreamble::read_after(&bytes[..16], &accepted, Duration::from_secs(5)).unwrap();
+        let read = LanePreamble::read_after(&bytes[..16], &accepted, &clock.deadline(Duration::from_secs(5)))
+            .unwrap();
         assert_eq!(read, preamble);
         let _open = writer.join().unwrap().unwrap();
-        let silent = LanePreamble::read_after(&LANE_MAGIC, &accepted, Duration::from_millis(20));
+        let silent =
+            LanePreamble::read_after(&LANE_MAGIC, &accepted, &clock.deadline(Duration::from_millis(20)));
         assert!(matches!(silent, Err(TransportError::Timeout { .. })), "{silent:?}");
     }
 
     #[test]
     fn a_token_opens_once_and_only_while_expected() {
-        let door = LaneDoor::new();
+        let door = LaneDoor::new(&RealClock::new());
         let preamble = LanePreamble { opening: [1; 32], lane: 0 };
         assert!(door.deliver(&preamble, stream_pair().0).is_err(), "nobody expects it yet");
         let expected = door.register([1; 32]).unwrap();
@@ -251,7 +252,7 @@ mod tests {
 
     #[test]
     fn waiting_ends_at_the_deadline_and_withdraws() {
-        let door = LaneDoor::new();
+        let door = LaneDoor::new(&RealClock::new());
         let waited = door.register([2; 32]).unwrap().wait(Duration::from_millis(10));
         assert!(matches!(waited, Err(TransportError::Timeout { .. })));
         assert_eq!(door.expecting(), 0);
@@ -259,7 +260,7 @@ mod tests {
 
     #[test]
     fn the_door_is_bounded() {
-        let door = LaneDoor::new();
+        let door = LaneDoor::new(&RealClock::new());
         let token = |i: usize| {
             let mut token = [0; 32];
             token[..8].copy_from_slice(&i.to_le_bytes());

@@ -11,12 +11,13 @@ use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pathproof_api::{
-    Completion, Framing, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Op, Readiness, ReceiveMode, Region,
-    RegionId, SendMode, SendReports, Stopper, TransportError, Verb, Wait, WaitMode,
+    Clock as _, Completion, Framing, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Op, Readiness,
+    ReceiveMode, Region, RegionId, SendMode, SendReports, Stopper, TransportError, Verb, Wait, WaitMode,
 };
+use pathproof_sys::clock::RealClock;
 use pathproof_sys::{socket, tcp_info};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::SockRef;
@@ -96,6 +97,7 @@ impl Link {
 
 /// A connected TCP lane.
 pub(crate) struct TcpLane {
+    clock: RealClock,
     link: Link,
     caps: LaneCaps,
     sender: Sender,
@@ -117,6 +119,7 @@ impl TcpLane {
         regions: Vec<Arc<Region>>,
         target: Option<RegionId>,
         chosen: BTreeMap<String, String>,
+        clock: &RealClock,
     ) -> TcpLane {
         let mut caps = crate::caps();
         caps.depth_max = spec.depth;
@@ -142,6 +145,7 @@ impl TcpLane {
         };
         let spin = spec.wait_mode == WaitMode::Spin;
         TcpLane {
+            clock: clock.clone(),
             link: Link {
                 stream,
                 regions,
@@ -152,7 +156,7 @@ impl TcpLane {
             },
             caps,
             sender: Sender::new(spec),
-            receiver: Receiver::new(spec, !spin, target.is_some()),
+            receiver: Receiver::new(spec, !spin, target.is_some(), clock),
             spin,
             lazy_sends: spec.send_reports == SendReports::Lazy,
             receive_first: false,
@@ -282,7 +286,8 @@ impl TcpLane {
                 self.sleep(None)?;
                 continue;
             }
-            let left = wait.saturating_sub(start.get_or_insert_with(Instant::now).elapsed());
+            let now = self.clock.now();
+            let left = wait.saturating_sub(now.since(*start.get_or_insert(now)));
             if left.is_zero() {
                 return Ok(());
             }
@@ -364,10 +369,10 @@ impl TcpLane {
 
     /// Sends what is queued and waits until the peer's kernel has it, within a bound.
     fn drain(&mut self) {
-        let end = Instant::now() + CLOSE_PATIENCE;
+        let until = self.clock.deadline(CLOSE_PATIENCE);
         let mut out = Vec::with_capacity(1);
         let nap = Duration::from_millis(5);
-        while self.failed.is_none() && Instant::now() < end && self.sender.pending() {
+        while self.failed.is_none() && !until.is_over() && self.sender.pending() {
             out.clear();
             let sent = self.run(Direction::Send, &mut out, libc::MSG_DONTWAIT).and_then(|()| {
                 out.clear();
@@ -385,7 +390,7 @@ impl TcpLane {
         // overtake what the peer has not yet acknowledged. So read on until it has.
         let fd = self.link.fd();
         let mut scrap = [0u8; 4096];
-        while Instant::now() < end && socket::send_queue_bytes(fd).is_some_and(|bytes| bytes > 0) {
+        while !until.is_over() && socket::send_queue_bytes(fd).is_some_and(|bytes| bytes > 0) {
             let got = rustix::net::recv(fd, &mut scrap, rustix::net::RecvFlags::DONTWAIT);
             match got {
                 Ok((1.., _)) => continue,

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use pathproof_api::{
     Completion, CompletionStatus, Framing, LaneSpec, Op, ReceiveMode, RegionId, TransportError, Verb,
 };
+use pathproof_sys::clock::RealClock;
 use rustix::net::RecvFlags;
 
 use crate::frame::{Frame, HEADER_BYTES, Kind};
@@ -43,7 +44,7 @@ enum State {
 
 impl Receiver {
     /// `open`: a region of ours is open for the peer's writes.
-    pub(crate) fn new(spec: &LaneSpec, adaptive_wake: bool, open: bool) -> Receiver {
+    pub(crate) fn new(spec: &LaneSpec, adaptive_wake: bool, open: bool, clock: &RealClock) -> Receiver {
         let depth = spec.depth as usize;
         let form = match spec.framing {
             Framing::Raw => {
@@ -52,7 +53,7 @@ impl Receiver {
             }
             Framing::Framed => Form::Framed { header: [0; HEADER_BYTES], state: State::Head(0), open },
         };
-        let wake = Wake::new(adaptive_wake, spec.framing);
+        let wake = Wake::new(adaptive_wake, spec.framing, clock);
         Receiver { queue: VecDeque::with_capacity(depth), depth, form, wake }
     }
 

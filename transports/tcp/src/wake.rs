@@ -8,9 +8,9 @@
 //! lane knows how much of a body is still to come, and is held up for no more than that.
 
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
 
-use pathproof_api::Framing;
+use pathproof_api::{Clock, Framing, Tick};
+use pathproof_sys::clock::RealClock;
 use pathproof_sys::socket;
 
 /// Longest time that bytes wait for company, at the rate measured.
@@ -32,7 +32,8 @@ pub(crate) struct Wake {
     /// Highest threshold that was in force, for the report.
     pub(crate) highest_bytes: u32,
     bytes: u64,
-    since: Instant,
+    since: Tick,
+    clock: RealClock,
     allowed: bool,
     framing: Framing,
     /// What the rate asks for; a framed lane applies it within a body only.
@@ -40,12 +41,13 @@ pub(crate) struct Wake {
 }
 
 impl Wake {
-    pub(crate) fn new(allowed: bool, framing: Framing) -> Wake {
+    pub(crate) fn new(allowed: bool, framing: Framing, clock: &RealClock) -> Wake {
         Wake {
             threshold_bytes: 1,
             highest_bytes: 1,
             bytes: 0,
-            since: Instant::now(),
+            since: clock.now(),
+            clock: clock.clone(),
             allowed,
             framing,
             wanted_bytes: 1,
@@ -58,8 +60,8 @@ impl Wake {
         if self.bytes < MEASURE_BYTES || !self.allowed {
             return;
         }
-        let now = Instant::now();
-        let elapsed_ns = (now - self.since).as_nanos().max(1);
+        let now = self.clock.now();
+        let elapsed_ns = u128::from(now.ns_since(self.since).max(1));
         let arriving = (u128::from(self.bytes) * u128::from(HORIZON_NS) / elapsed_ns) as u64;
         (self.bytes, self.since) = (0, now);
         self.wanted_bytes = threshold(arriving, posted_bytes());
@@ -77,7 +79,7 @@ impl Wake {
     pub(crate) fn waited_in_vain(&mut self, fd: BorrowedFd<'_>) {
         self.wanted_bytes = 1;
         self.set(fd, 1);
-        (self.bytes, self.since) = (0, Instant::now());
+        (self.bytes, self.since) = (0, self.clock.now());
     }
 
     /// The lane sends as well: from now on every byte may be one that somebody waits for.

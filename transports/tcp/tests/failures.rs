@@ -12,6 +12,7 @@ use pathproof_api::{
     Access, Completion, Framing, Lane, LaneOption, LaneSpec, Offer, Op, OptionValues, Pages, Region,
     RegionId, Role, SendMode, SendReports, Transport, TransportError, Wait,
 };
+use pathproof_sys::clock::RealClock;
 use pathproof_tcp::{LaneDoor, LanePreamble, TcpTransport};
 use support::{Loopback, PATIENCE};
 
@@ -35,7 +36,7 @@ fn error_of(lane: &mut dyn Lane) -> TransportError {
 /// A framed accepting lane whose peer is a bare socket that may say anything.
 fn framed_with_bare_peer(spec: LaneSpec, access: Access) -> (Box<dyn Lane>, TcpStream) {
     let spec = LaneSpec { framing: Framing::Framed, token: [5; 32], ..spec };
-    let door = LaneDoor::new();
+    let door = LaneDoor::new(&RealClock::new());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut prepared = TcpTransport::new(door.clone()).prepare(Role::Accept, &spec).unwrap();
     prepared.attach(&Arc::new(Region::new(8192, Pages::Default).unwrap()), access).unwrap();
@@ -63,7 +64,8 @@ fn t18_who_is_not_the_sessions_peer_gets_64_bytes_and_no_secret() {
             let _ = stream.read_to_end(&mut seen);
             seen
         });
-        let prepared = TcpTransport::new(LaneDoor::new()).prepare(Role::Dial, &spec).unwrap();
+        let prepared =
+            TcpTransport::new(LaneDoor::new(&RealClock::new())).prepare(Role::Dial, &spec).unwrap();
         let error = prepared.connect(&Offer::default(), Duration::from_millis(500)).err().unwrap();
         assert!(
             matches!(error, TransportError::Protocol { .. } | TransportError::Timeout { .. }),
@@ -181,7 +183,7 @@ fn a_message_longer_than_its_receive_is_a_protocol_error() {
 
 #[test]
 fn what_cannot_work_is_refused_before_a_packet_leaves() {
-    let transport = TcpTransport::new(LaneDoor::new());
+    let transport = TcpTransport::new(LaneDoor::new(&RealClock::new()));
     let remote = Some("127.0.0.1:9".parse().unwrap());
     let base = LaneSpec { remote, ..LaneSpec::default() };
     let colour = LaneOption { name: "colour", ..pathproof_tcp::CONGESTION };
@@ -219,7 +221,7 @@ fn operations_that_cannot_work_are_refused_by_submit() {
 
 #[test]
 fn a_refused_port_and_a_server_that_does_not_know_the_lane_are_told_apart() {
-    let transport = TcpTransport::new(LaneDoor::new());
+    let transport = TcpTransport::new(LaneDoor::new(&RealClock::new()));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let spec = LaneSpec { remote: listener.local_addr().ok(), ..LaneSpec::default() };
     let turned_away = std::thread::scope(|scope| {
@@ -235,7 +237,7 @@ fn a_refused_port_and_a_server_that_does_not_know_the_lane_are_told_apart() {
 
 #[test]
 fn a_server_that_accepts_and_says_nothing_ends_at_the_deadline() {
-    let transport = TcpTransport::new(LaneDoor::new());
+    let transport = TcpTransport::new(LaneDoor::new(&RealClock::new()));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let spec = LaneSpec { remote: listener.local_addr().ok(), ..LaneSpec::default() };
     let start = Instant::now();

@@ -4,25 +4,18 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pathproof_api::contract::{Connect, Pair};
 use pathproof_api::{
-    Access, Clock, LaneSpec, Offer, Pages, PathSpec, Region, Role, Tick, Transport, TransportError,
+    Access, Clock, LaneSpec, Offer, Pages, PathSpec, Region, Role, Transport, TransportError,
 };
 use pathproof_multi::Striped;
+use pathproof_sys::clock::RealClock;
 use pathproof_tcp::{LaneDoor, LanePreamble, TcpTransport};
 
 /// Long enough for a busy machine, short enough to fail.
 pub const PATIENCE: Duration = Duration::from_secs(10);
-
-struct Monotonic(Instant);
-
-impl Clock for Monotonic {
-    fn now(&self) -> Tick {
-        Tick(self.0.elapsed().as_nanos() as u64)
-    }
-}
 
 /// Accepts for one door until dropped, as the server's one port does.
 pub struct Loopback {
@@ -41,7 +34,8 @@ impl Loopback {
     pub fn new(paths: &[&str]) -> Loopback {
         let listener = TcpListener::bind("0.0.0.0:0").unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
-        let door = LaneDoor::new();
+        let clock = RealClock::new();
+        let door = LaneDoor::new(&clock);
         let stop = Arc::new(AtomicBool::new(false));
         let (to, until) = (door.clone(), stop.clone());
         std::thread::spawn(move || {
@@ -55,13 +49,12 @@ impl Loopback {
         });
         let path = |path: &&str| PathSpec::parse(&format!("{path}:{}", address.port())).expect("a path");
         let paths = paths.iter().map(path).collect();
-        let clock = Arc::new(Monotonic(Instant::now()));
-        Loopback { address, paths, door, stop, next: AtomicU64::new(1), clock }
+        Loopback { address, paths, door, stop, next: AtomicU64::new(1), clock: Arc::new(clock) }
     }
 }
 
 fn admit(door: &LaneDoor, stream: TcpStream) -> Result<(), TransportError> {
-    let preamble = LanePreamble::read_after(&[], &stream, PATIENCE)?;
+    let preamble = LanePreamble::read_after(&[], &stream, &RealClock::new().deadline(PATIENCE))?;
     door.deliver(&preamble, stream)
 }
 

@@ -1,7 +1,7 @@
 //! How a lane ends: what is noticed, what is said of it, and the goodbye.
 
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pathproof_api::{CompletionStatus, TransportError, Verb};
 
@@ -145,9 +145,9 @@ impl RdmaLane {
 
     /// Polls into a scratch vector until `done` says so, the lane ends, or `limit` is over.
     pub(super) fn settle(&mut self, limit: Duration, done: impl Fn(&RdmaLane) -> bool) {
-        let start = Instant::now();
+        let until = self.clock.deadline(limit);
         let mut scratch = Vec::with_capacity(BATCH);
-        while !done(self) && self.ending.is_none() && start.elapsed() < limit {
+        while !done(self) && self.ending.is_none() && !until.is_over() {
             scratch.clear();
             if self.drain(&mut scratch) == 0 {
                 self.look_at_events();

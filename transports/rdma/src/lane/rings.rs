@@ -1,8 +1,6 @@
 //! The rings of work requests, and the completions that empty them.
 
-use std::time::Instant;
-
-use pathproof_api::{Completion, CompletionStatus, Op, TransportError, Verb};
+use pathproof_api::{Clock as _, Completion, CompletionStatus, Op, TransportError, Verb};
 
 use super::ending::Ending;
 use super::{BATCH, RdmaLane};
@@ -150,9 +148,9 @@ impl RdmaLane {
             (Verb::Read, false) => k::IBV_ACCESS_LOCAL_WRITE,
             _ => 0,
         };
-        let (begin, range) = (Instant::now(), (op.offset, u64::from(op.len)));
+        let (begin, range) = (self.clock.now(), (op.offset, u64::from(op.len)));
         let chunk = MemoryRegion::of(self.queue_pair.domain(), region.region(), range, access)?;
-        self.chunk_registration_ns += u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.chunk_registration_ns += self.clock.now().ns_since(begin);
         self.chunks_registered += 1;
         self.sends[at].sge.lkey = chunk.local_key();
         self.chunks[at] = Some(chunk);
@@ -250,10 +248,9 @@ impl RdmaLane {
                 if let Some(chunk) = self.chunks.get_mut((self.sends_reported & self.send_mask) as usize)
                     && let Some(chunk) = chunk.take()
                 {
-                    let begin = Instant::now();
+                    let begin = self.clock.now();
                     drop(chunk);
-                    self.chunk_registration_ns +=
-                        u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                    self.chunk_registration_ns += self.clock.now().ns_since(begin);
                 }
                 let goodbye = self.goodbye_sequence == Some(self.sends_reported);
                 self.sends_reported += 1;

@@ -1,9 +1,9 @@
 //! How a lane waits: by spinning, or asleep until the device announces a completion.
 
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use pathproof_api::{Completion, CompletionStatus, SendReports, TransportError, Verb};
+use pathproof_api::{Clock as _, Completion, CompletionStatus, SendReports, TransportError, Verb};
 
 use super::{RdmaLane, SPINS_PER_LOOK};
 
@@ -83,7 +83,8 @@ impl RdmaLane {
             if self.empty_polls.is_multiple_of(SPINS_PER_LOOK) {
                 self.look_at_events();
             }
-            if self.ending.is_some() || start.get_or_insert_with(Instant::now).elapsed() >= limit {
+            let now = self.clock.now();
+            if self.ending.is_some() || now.since(*start.get_or_insert(now)) >= limit {
                 return self.leave(out, begin);
             }
         }
@@ -95,7 +96,7 @@ impl RdmaLane {
         begin: usize,
         limit: Duration,
     ) -> Result<usize, TransportError> {
-        let start = Instant::now();
+        let start = self.clock.now();
         loop {
             self.arm();
             // What completed before arming raises no event: look once more (ibv_req_notify_cq(3)).
@@ -103,7 +104,7 @@ impl RdmaLane {
             if self.is_news(out, begin) || out.len() == out.capacity() || self.may_go_on() {
                 return Ok(out.len() - begin);
             }
-            let left = limit.saturating_sub(start.elapsed());
+            let left = limit.saturating_sub(self.clock.now().since(start));
             if self.ending.is_some() || left.is_zero() {
                 return self.leave(out, begin);
             }

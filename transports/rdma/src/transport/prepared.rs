@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pathproof_api::{
     Access, Lane, LaneCaps, Offer, PreparedLane, Region, RegionId, Role, SendReports, TransportError,
     WaitMode,
 };
+use pathproof_sys::clock::{Clock as _, Deadline, RealClock};
 
 use super::adapter::Adapter;
 use super::options::Registration;
@@ -53,6 +54,7 @@ impl Manager {
 }
 
 pub(super) struct Prepared {
+    pub(super) clock: RealClock,
     // The window goes before the queue pair that it is bound to, that before the memory, and the memory before the
     // adapter: fields drop in this order.
     /// The peer's window, bound once the queue pairs are connected: to which region, with which access.
@@ -175,7 +177,7 @@ impl Prepared {
         &self,
         manager: &Manager,
         peer: &Address,
-        deadline: Instant,
+        until: &Deadline,
     ) -> Result<cm::Id, TransportError> {
         let terms = cm::Terms {
             responder_depth: self.address.responder_depth,
@@ -185,7 +187,7 @@ impl Prepared {
             rnr_retry_count: RNR_RETRY_COUNT,
         };
         match (&manager.listener, self.role) {
-            (Some((listener, _)), _) => listener.accept(&self.queue_pair, &self.token, terms, deadline),
+            (Some((listener, _)), _) => listener.accept(&self.queue_pair, &self.token, terms, until),
             (None, _) => {
                 let ip: IpAddr = cm::ip_from(peer.ip);
                 if peer.cm_port == 0 || ip.is_unspecified() {
@@ -202,7 +204,7 @@ impl Prepared {
                     &self.queue_pair,
                     &self.token,
                     terms,
-                    deadline,
+                    until,
                 )
             }
         }
@@ -227,7 +229,7 @@ impl PreparedLane for Prepared {
         }
         let id = u16::try_from(self.regions.len())
             .map_err(|_| TransportError::invalid("a lane takes at most 65536 regions"))?;
-        let begin = Instant::now();
+        let begin = self.clock.now();
         let exposes = (readable || writable) && self.address.window_bytes == 0;
         let by_window = exposes && self.registration == Registration::Window;
         // What a window opens is not open otherwise.
@@ -239,7 +241,7 @@ impl PreparedLane for Prepared {
             remote_key = window.key();
             self.exposed = Some((window, RegionId(id), bits & !k::IBV_ACCESS_LOCAL_WRITE));
         }
-        self.registration_ns += u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.registration_ns += self.clock.now().ns_since(begin);
         if exposes {
             self.address.window_base = region.base_address() as u64;
             self.address.window_bytes = region.len();
@@ -261,7 +263,7 @@ impl PreparedLane for Prepared {
         peer: &Offer,
         deadline: Duration,
     ) -> Result<Box<dyn Lane>, TransportError> {
-        let until = Instant::now() + deadline;
+        let until = self.clock.deadline(deadline);
         let peer = Address::decode(&peer.0).map_err(|detail| TransportError::Protocol {
             operation: "reading the peer's RDMA offer".into(),
             detail,
@@ -284,12 +286,12 @@ impl PreparedLane for Prepared {
                 self.connect_queue_pairs(&peer, mtu_code)?;
                 None
             }
-            Some(manager) => Some(self.connect_by_manager(&manager, &peer, until)?),
+            Some(manager) => Some(self.connect_by_manager(&manager, &peer, &until)?),
         };
 
         let exposed = match self.exposed.take() {
             Some((mut window, region, access)) => {
-                window.bind(&self.queue_pair, &self.regions[usize::from(region.0)], access)?;
+                window.bind(&self.queue_pair, &self.regions[usize::from(region.0)], access, &self.clock)?;
                 Some(window)
             }
             None => None,
@@ -354,9 +356,10 @@ impl PreparedLane for Prepared {
                 detail: "it names no place for receive credits".into(),
             });
         }
-        let Prepared { queue_pair, regions, adapter, cell, .. } = *self;
+        let Prepared { clock, queue_pair, regions, adapter, cell, .. } = *self;
         let credit = Credit::new(cell, peer.credit_base, peer.credit_key);
         let lane = RdmaLane::new(Parts {
+            clock,
             queue_pair,
             context: adapter.context.clone(),
             regions,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pathproof_api::contract::{Connect, Pair};
 use pathproof_api::{Access, LaneSpec, Offer, Pages, Region, Role, Transport, TransportError};
+use pathproof_sys::clock::RealClock;
 use pathproof_tcp::{LaneDoor, LanePreamble, TcpTransport};
 
 /// Long enough for a busy machine, short enough to fail.
@@ -23,7 +24,7 @@ impl Loopback {
     /// Listens on a free port of `address`.
     pub fn on(address: &str) -> Loopback {
         let listener = TcpListener::bind((address, 0)).expect("a free port");
-        Loopback { listener, door: LaneDoor::new(), next: AtomicU64::new(1) }
+        Loopback { listener, door: LaneDoor::new(&RealClock::new()), next: AtomicU64::new(1) }
     }
 
     /// Where lanes connect to.
@@ -34,7 +35,7 @@ impl Loopback {
     /// Accepts one connection and hands it to the door.
     fn admit_one(&self) -> Result<(), TransportError> {
         let (stream, _) = self.listener.accept().map_err(|e| TransportError::io("accepting", e))?;
-        let preamble = LanePreamble::read_after(&[], &stream, PATIENCE)?;
+        let preamble = LanePreamble::read_after(&[], &stream, &RealClock::new().deadline(PATIENCE))?;
         self.door.deliver(&preamble, stream)
     }
 }
