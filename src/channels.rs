@@ -32,9 +32,9 @@ pub fn local_nics(environment: &Environment, peer_is_here: bool) -> Vec<ChannelN
         let all = environment.nics.iter().map(ChannelNic::from_observed);
         nics.extend(all.filter(ChannelNic::is_loopback));
     }
-    for (index, address, len) in crate::host::routes() {
-        if let Some(nic) = nics.iter_mut().find(|nic| nic.index == index) {
-            nic.routes.push(Prefix { address, len });
+    for subnet in pathproof_sys::routes::via_routers() {
+        if let Some(nic) = nics.iter_mut().find(|nic| nic.index == subnet.interface) {
+            nic.routes.push(Prefix { address: subnet.address, len: subnet.prefix_len });
         }
     }
     nics

@@ -12,10 +12,10 @@ mod channels;
 mod check;
 mod client;
 mod devices;
+mod format;
 mod key;
 mod migrate;
 mod mtu;
-mod peer;
 mod report;
 mod run;
 mod serve;
@@ -28,8 +28,8 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+pub use crate::peer::Peer;
 pub use pathproof_model::verdict::EXIT_COULD_NOT_RUN;
-pub use peer::Peer;
 pub use run::ClientRun;
 
 use crate::{descriptors, guardian, interrupt, terminal};

@@ -19,10 +19,10 @@ use pathproof_model::{
 
 use crate::budget::{Budget, out_of_time};
 use crate::channels::Way;
-use crate::cli::Peer;
 use crate::dial::{self, CONNECT};
 use crate::interrupt::{self, Interrupt};
 use crate::offers;
+use crate::peer::Peer;
 use crate::registry::{Registry, TRANSPORTS};
 use crate::secure::{self, Access, Refusal, SecureError};
 use crate::session::{Fresh, Heard, Link, Revival, Session};
@@ -653,23 +653,6 @@ fn merge(pending: Pending, server: Half, doc: &mut ResultDoc) -> Step {
     let found = steps::findings(runner, &step, doc);
     doc.findings.extend(found.into_iter().map(|f| Finding { step: Some(number), ..f }));
     step
-}
-
-/// Bytes as they cross in JSON.
-pub fn encode(bytes: &[u8]) -> String {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-/// And back; `None` when malformed.
-pub fn decode(text: &str) -> Option<Vec<u8>> {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.decode(text).ok()
-}
-
-/// Hexadecimal, for the session secret.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<[u8; 32]> {

@@ -3,27 +3,20 @@
 use std::io;
 
 use pathproof_model::{ErrorKind, StepError};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use pathproof_sys::limits::{self, Whose};
 
 /// Descriptors that a step needs beside those of its lanes (netlink, `/proc`, timers).
 const SPARE: u64 = 12;
 
-/// Raises the limit to what the administrator allows: the usual soft limit of 1024 is for programs that use `select`.
+/// Raises the limit to what the administrator allows.
 pub fn allow_all() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Where it may not be raised, it stays.
-    let _ = setrlimit(Resource::Nofile, limit);
-}
-
-fn open_now() -> u64 {
-    std::fs::read_dir("/proc/self/fd").map_or(0, |list| list.count() as u64)
+    limits::raise_open_files_max();
 }
 
 /// Whether a step that opens `needed` sockets at this end can have them.
 pub fn check(needed: u64) -> Result<(), StepError> {
-    let Some(limit) = getrlimit(Resource::Nofile).current else { return Ok(()) };
-    let (open, wanted) = (open_now(), needed.saturating_add(SPARE));
+    let Some(limit) = limits::open_files_max() else { return Ok(()) };
+    let (open, wanted) = (limits::open_files(), needed.saturating_add(SPARE));
     if open.saturating_add(wanted) <= limit {
         return Ok(());
     }
@@ -40,11 +33,10 @@ pub fn advice(error: &io::Error) -> Option<String> {
     let all = |whose: &str, fix: &str| {
         format!("{whose} has no file descriptor left; ask for fewer lanes, or {fix}")
     };
-    match error.raw_os_error()? {
-        libc::EMFILE => Some(all("this process", "raise its limit before the start (ulimit -n 65536)")),
-        libc::ENFILE => Some(all("this host", "raise its limit (sysctl fs.file-max)")),
-        _ => None,
-    }
+    Some(match limits::out_of_files(error)? {
+        Whose::Process => all("this process", "raise its limit before the start (ulimit -n 65536)"),
+        Whose::Host => all("this host", "raise its limit (sysctl fs.file-max)"),
+    })
 }
 
 #[cfg(test)]
@@ -60,9 +52,6 @@ mod tests {
             "{}",
             error.message
         );
-        for code in [libc::EMFILE, libc::ENFILE] {
-            assert!(advice(&io::Error::from_raw_os_error(code)).unwrap().contains("no file descriptor"));
-        }
-        assert_eq!(advice(&io::Error::from_raw_os_error(libc::EIO)), None);
+        assert_eq!(advice(&io::ErrorKind::NotFound.into()), None);
     }
 }

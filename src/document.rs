@@ -8,9 +8,8 @@
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind as Io, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +17,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use pathproof_model::ResultDoc;
 use pathproof_report::{Json, Render};
-use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use pathproof_sys::files;
 
 use crate::input;
 
@@ -66,7 +65,7 @@ pub fn settle() {
 
 /// Whether `-o` names standard output: the document then is the report.
 pub fn is_stdout(path: &Path) -> bool {
-    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
+    path == Path::new("-") || files::is_stdout(path)
 }
 
 impl DocumentFile {
@@ -87,7 +86,7 @@ impl DocumentFile {
             Err(error) => return Err(error).with_context(|| format!("cannot write -o {}", path.display())),
         };
         if let To::File(file) = &to {
-            if is_the_kernels(folder(file)) {
+            if files::is_the_kernels(folder(file)) {
                 bail!(
                     "-o {} is a file of the kernel's, which does what is written to it; name another",
                     path.display()
@@ -129,28 +128,16 @@ impl DocumentFile {
 /// Opens what is no regular file, where a document may go there.
 fn open_stream(path: &Path, found: &Metadata) -> Result<File> {
     let kind = found.file_type();
-    let (major, minor) = (rustix::fs::major(found.rdev()), rustix::fs::minor(found.rdev()));
-    // Documentation/admin-guide/devices.txt: null, zero, full; consoles, /dev/tty and pseudo-terminals. Merely opening another device
-    // may do something (a watchdog starts, a tape rewinds).
-    let harmless = matches!((major, minor), (1, 3 | 5 | 7) | (4, 0..=63) | (5, 0) | (136..=143, _));
-    let mut how = OpenOptions::new();
-    how.write(true);
-    if kind.is_char_device() && harmless {
-        let noctty = OFlags::NOCTTY.bits() as i32;
-        return how
-            .custom_flags(noctty)
-            .open(path)
-            .with_context(|| format!("cannot write -o {}", path.display()));
-    }
-    if kind.is_fifo() {
-        let opened = match how.custom_flags(OFlags::NONBLOCK.bits() as i32).open(path) {
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
+    let harmless = kind.is_char_device() && files::is_harmless_device(found);
+    if harmless || kind.is_fifo() {
+        let opened = match files::open_at_once(OpenOptions::new().write(true), path) {
+            Err(error) if kind.is_fifo() && files::nobody_reads(&error) => {
                 bail!("-o {} is a pipe that nobody reads from; start its reader first", path.display())
             }
             other => other.with_context(|| format!("cannot write -o {}", path.display()))?,
         };
         // A reader that is slow is waited for, as on standard output.
-        rustix::fs::fcntl_setfl(&opened, OFlags::empty())?;
+        files::wait_for_readers(&opened)?;
         return Ok(opened);
     }
     let what = match kind {
@@ -178,25 +165,6 @@ fn folder(path: &Path) -> &Path {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
-}
-
-/// Whether a folder's files are doors into the kernel: what is written there is obeyed, not kept (magic numbers of
-/// include/uapi/linux/magic.h).
-fn is_the_kernels(folder: &Path) -> bool {
-    const PROC: u64 = 0x9fa0;
-    const SYSFS: u64 = 0x6265_6572;
-    const CONFIGFS: u64 = 0x6265_6570;
-    const DEBUGFS: u64 = 0x6462_6720;
-    const TRACEFS: u64 = 0x7472_6163;
-    const SECURITYFS: u64 = 0x7363_6673;
-    const SELINUX: u64 = 0xf97c_ff8c;
-    const CGROUP: u64 = 0x0027_e0eb;
-    const CGROUP2: u64 = 0x6367_7270;
-    const BPF: u64 = 0xcafe_4a11;
-    const EFIVARS: u64 = 0xde5e_81e4;
-    let all = [PROC, SYSFS, CONFIGFS, DEBUGFS, TRACEFS, SECURITYFS, SELINUX, CGROUP, CGROUP2, BPF, EFIVARS];
-    // Where the type is a signed number of 32 bits, the upper half of ours is its sign.
-    rustix::fs::statfs(folder).is_ok_and(|found| all.contains(&(found.f_type as u64 & 0xffff_ffff)))
 }
 
 fn can_be_written(path: &Path) -> io::Result<()> {
@@ -265,10 +233,8 @@ struct Fresh {
 impl Fresh {
     fn create(path: &Path) -> io::Result<Fresh> {
         let beside = folder(path).join(OsString::from(format!(".pathproof-{}.tmp", std::process::id())));
-        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let all = Mode::from_raw_mode(0o666);
-        if let Ok(unnamed) = rustix::fs::open(folder(path), flags, all) {
-            return Ok(Fresh { file: File::from(unnamed), beside, named: false });
+        if let Ok(file) = files::unnamed(folder(path)) {
+            return Ok(Fresh { file, beside, named: false });
         }
         let create = || OpenOptions::new().write(true).create_new(true).open(&beside);
         sweep(folder(path), STALE);
@@ -278,17 +244,14 @@ impl Fresh {
             _ => Err(error),
         })?;
         // While this process lives nobody takes it for a leftover.
-        let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+        files::hold(&file);
         Ok(Fresh { file, beside, named: true })
     }
 
     fn put(mut self, path: &Path) -> io::Result<()> {
         let _held = renaming();
         if !self.named {
-            let own = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-            let link = |to: &Path| {
-                rustix::fs::linkat(CWD, &own, CWD, to, AtFlags::SYMLINK_FOLLOW).map_err(io::Error::from)
-            };
+            let link = |to: &Path| files::give_name(&self.file, to);
             match link(path) {
                 Err(error) if error.kind() == Io::AlreadyExists => {}
                 other => return other,
@@ -314,12 +277,11 @@ fn sweep(folder: &Path, age: Duration) {
         if ours.is_none_or(|number| number.parse::<u32>().is_err()) {
             continue;
         }
-        let how = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(left) = rustix::fs::open(entry.path(), how, Mode::empty()).map(File::from) else { continue };
+        let Ok(left) = files::open_left(&entry.path()) else { continue };
         let old = left.metadata().is_ok_and(|found| {
             found.is_file() && found.modified().is_ok_and(|at| at.elapsed().is_ok_and(|since| since >= age))
         });
-        if old && rustix::fs::flock(&left, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if old && files::hold(&left) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -373,7 +335,7 @@ mod tests {
         // A name of ours that leads elsewhere is left alone, and so is what it leads to.
         std::os::unix::fs::symlink(folder.join("result.json"), folder.join(names[4])).unwrap();
         let held = File::open(folder.join(".pathproof-8.tmp")).unwrap();
-        rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        assert!(files::hold(&held));
         let left = || names.map(|name| folder.join(name).symlink_metadata().is_ok());
         sweep(&folder, STALE);
         assert_eq!(left(), [true; 5], "a file of this minute may be somebody's");

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -19,9 +20,10 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use pathproof_sys::clock::{Clock, RealClock, Tick};
+use pathproof_sys::interfaces::SettableLink;
+use pathproof_sys::process;
+use pathproof_sys::socket::wait_readable;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
-
-use crate::host::SettableLink;
 
 /// The word that makes this program a guardian. It stands in no help: the program itself says it.
 const ORDER: &str = "guard-links";
@@ -47,7 +49,7 @@ impl Guardian {
     pub fn station(nics: &[String], clock: &RealClock) -> Result<Guardian, String> {
         let links = find(nics)?;
         let failed = |error: io::Error| format!("no guardian process for --fail could be started: {error}");
-        let mut child = Command::new("/proc/self/exe")
+        let mut child = Command::new(process::own_program())
             .arg0(NAME)
             .arg(ORDER)
             .args(nics)
@@ -86,10 +88,8 @@ impl Guardian {
     }
 
     fn answer(&mut self) -> Result<(), String> {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-        let mut ready = [PollFd::new(self.answers.get_ref(), PollFlags::IN)];
-        if !matches!(poll(&mut ready, Some(&patience)), Ok(1)) {
+        let ready = wait_readable(&[self.answers.get_ref().as_fd()], Some(PATIENCE));
+        if !ready.is_ok_and(|ready| ready[0]) {
             return Err("the guardian process does not answer".into());
         }
         let mut line = String::new();
@@ -140,13 +140,10 @@ pub fn run(nics: &[String]) -> ExitCode {
     // This process is not the run's, and has a clock of its own.
     let clock = RealClock::new();
     // Neither the end of the terminal nor signals to the run's group concern it.
-    let _ = rustix::process::setsid();
+    process::stand_alone(NAME);
     let deaf = Arc::new(AtomicBool::new(false));
     for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGPIPE, SIGUSR1, SIGUSR2] {
         let _ = signal_hook::flag::register(signal, deaf.clone());
-    }
-    if let Ok(name) = std::ffi::CString::new(NAME) {
-        let _ = rustix::thread::set_name(&name);
     }
     let answer = |result: &Result<(), String>| {
         let text = result.as_ref().map_or_else(|why| why.replace('\n', " "), |()| String::from("done"));

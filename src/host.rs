@@ -7,21 +7,12 @@
 use pathproof_model::environment::Observed;
 use pathproof_model::{Environment, Finding, RdmaDevice};
 
-mod dcb;
 pub mod devices;
-mod links;
-pub(crate) mod netlink;
 mod nics;
 mod rdma;
-mod route;
-mod set_link;
 mod system;
 
-pub use links::{LinkChange, LinkEvents};
-pub(crate) use nics::names as nic_names;
-pub use route::{mtu_of_route, nic_for_route, routes};
-pub use set_link::SettableLink;
-pub use system::memory_available_bytes;
+pub use pathproof_sys::host::memory_available_bytes;
 
 /// The facts of this host and what is wrong with it at first sight.
 pub fn observe() -> Observed {
@@ -34,7 +25,7 @@ pub fn observe() -> Observed {
     }
     environment.rdma = rdma::devices(&mut environment.nics, &mut environment.unreadable);
     for nic in environment.nics.iter_mut().filter(|n| n.bus.is_some() || n.rdma_device.is_some()) {
-        match dcb::of(&nic.name) {
+        match nics::bridging(&nic.name) {
             Ok(known) => nic.dcb = Some(known),
             Err(why) => nic.dcb_absent = Some(why),
         }

@@ -3,13 +3,13 @@
 
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{ErrorKind as Io, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::units::Bytes;
-use rustix::fs::OFlags;
+use pathproof_sys::files::open_at_once;
 use serde::de::DeserializeOwned;
 
 /// Largest file of settings: a key, limits, a plan.
@@ -51,8 +51,7 @@ pub fn open(path: &Path, source: Source) -> Result<File> {
     if !fits(kind) {
         return refuse(kind);
     }
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    let file = open_at_once(OpenOptions::new().read(true), path)?;
     // It may have been replaced since it was looked at.
     let kind = file.metadata()?.file_type();
     if fits(kind) { Ok(file) } else { refuse(kind) }
@@ -120,7 +119,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("pathproof-input-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let pipe = folder.join("pipe");
-        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        pathproof_sys::files::make_pipe(&pipe).unwrap();
         let began = std::time::Instant::now();
         for (path, why) in [
             (pipe.as_path(), "nobody writes"),

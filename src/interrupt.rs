@@ -82,7 +82,7 @@ pub fn error() -> StepError {
 
 fn signals() -> io::Result<Signals> {
     let mut watched = vec![SIGINT, SIGTERM];
-    if !is_ignored(SIGHUP) {
+    if !pathproof_sys::process::ignores_signal(SIGHUP) {
         watched.push(SIGHUP);
     }
     Signals::new(watched)
@@ -128,14 +128,6 @@ pub fn by_signals(clock: &RealClock) -> io::Result<Interrupt> {
     };
     std::thread::Builder::new().name("signals".into()).spawn(watch)?;
     Ok(INTERRUPT.get_or_init(|| interrupt).clone())
-}
-
-/// Whether a signal was ignored when this process began.
-fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
 /// What `work` comes to, unless a signal comes first or it takes longer than `within`; the work then goes on in vain, on a thread of its own. For what

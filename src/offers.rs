@@ -6,7 +6,7 @@
 use pathproof_api::Offer;
 use pathproof_model::{ErrorKind, StepError};
 
-use crate::coordinate::{decode, encode};
+use crate::encoding::{decode, encode};
 
 /// Largest offer in bytes: a list of a few hundred addresses. Those of lanes are under a hundred bytes.
 const OFFER_BYTES_MAX: usize = 64 << 10;

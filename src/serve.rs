@@ -28,7 +28,8 @@ use pathproof_model::environment::Observed;
 use pathproof_model::{ErrorKind, Half, Limits, StepError, StepRequest, StepSpec};
 use snow::StatelessTransportState;
 
-use crate::coordinate::{hex, tool};
+use crate::coordinate::tool;
+use crate::encoding::hex;
 use crate::evidence::About;
 use crate::interrupt::Interrupt;
 use crate::offers;

@@ -9,11 +9,11 @@ use pathproof_engine::channels::{ChannelNic, LINUX_CHANNELS_MAX, Question, Rules
 use pathproof_model::{Criteria, NodeId, NodeSpec, Plan, ResultDoc, StepSpec};
 
 use super::key::KeyArgs;
-use super::peer::Peer;
 use super::run::{Format, Sink};
 use super::smb::AskArgs;
 use crate::budget::Budget;
 use crate::coordinate::{self, Target};
+use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::watch::Observers;
 use crate::{host, interrupt};

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::format::Format;
 use super::key::KeyArgs;
-use super::peer::Peer;
-use super::run::Format;
+use crate::peer::Peer;
 
 /// How a client reaches its peer, and what becomes of the result.
 #[derive(Debug, Args)]

@@ -9,9 +9,8 @@ use anyhow::{Context, Result, bail};
 use pathproof_model::{Criteria, ErrorKind, NodeSpec, Plan, ResultDoc, RunOutcome, StepError, judge};
 use pathproof_report::{Hlog, Json, Render, Text};
 
-use clap::ValueEnum;
-
 use super::client::ClientArgs;
+pub use super::format::Format;
 use crate::budget::Budget;
 use crate::coordinate::{self, Target};
 use crate::document::{self, DocumentFile};
@@ -21,18 +20,6 @@ use crate::serve::{Listening, Settings};
 use crate::watch::{JsonStream, Keeper, Observers, Progress};
 use crate::{host, input, interrupt, precheck, terminal};
 use pathproof_sys::clock::RealClock;
-
-/// Formats of a report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people, one terminal page.
-    #[default]
-    Text,
-    /// The result document.
-    Json,
-    /// HdrHistogram interval log.
-    Hlog,
-}
 
 /// What becomes of a finished document, for every command that makes one.
 pub struct Sink {

@@ -10,8 +10,8 @@ use pathproof_model::units::{Bytes, Nanoseconds};
 use clap::Args;
 
 use super::key::{KeyArgs, VARIABLE};
-use super::peer::DEFAULT_PORT;
 use crate::host;
+use crate::peer::DEFAULT_PORT;
 use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings, all_loopback, spoken};
 use crate::terminal;

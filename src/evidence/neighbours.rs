@@ -4,15 +4,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::neighbour::{
-    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
-};
 use pathproof_model::evidence::NeighbourActivity;
 use pathproof_model::{Evidence as Record, Half};
+use pathproof_sys::neighbours;
 
 use super::{About, Evidence};
-use crate::host::{netlink, nic_names};
 
 /// Most hardware addresses that are kept of one neighbour.
 const MACS_MAX: usize = 8;
@@ -89,39 +85,11 @@ fn changed(
 }
 
 fn entries(peers: &[IpAddr]) -> Result<Entries, String> {
-    let told = |error| format!("netlink: {error}");
-    let names = nic_names().map_err(told)?;
-    let answers =
-        netlink::dump(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default())).map_err(told)?;
-    Ok(answers
-        .iter()
-        .filter_map(|answer| entry(answer, &names))
-        .filter(|((address, _), _)| peers.contains(address))
+    let all = neighbours::list().map_err(|error| format!("netlink: {error}"))?;
+    let of_peers = all.into_iter().filter(|one| peers.contains(&one.address));
+    Ok(of_peers
+        .map(|one| ((one.address, one.interface), Entry { mac: one.mac, failed: one.failed }))
         .collect())
-}
-
-fn entry(answer: &RouteNetlinkMessage, names: &BTreeMap<u32, String>) -> Option<((IpAddr, String), Entry)> {
-    let RouteNetlinkMessage::NewNeighbour(message) = answer else { return None };
-    // The loopback's and point-to-point links' need no hardware address.
-    if message.header.state == NeighbourState::Noarp {
-        return None;
-    }
-    let nic = names.get(&message.header.ifindex)?.clone();
-    let mut address = None;
-    let mut mac = None;
-    for attribute in &message.attributes {
-        match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(a)) => address = Some(IpAddr::V4(*a)),
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(a)) => address = Some(IpAddr::V6(*a)),
-            NeighbourAttribute::LinkLayerAddress(bytes) => {
-                let octets: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                mac = Some(octets.join(":"));
-            }
-            _ => {}
-        }
-    }
-    let failed = message.header.state == NeighbourState::Failed;
-    Some(((address?, nic), Entry { mac, failed }))
 }
 
 #[cfg(test)]

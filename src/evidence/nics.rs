@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use pathproof_model::{Evidence as Record, Half, NicActivity, NicCounts};
+use pathproof_sys::interfaces::{self, Counters};
 
 use super::{About, Evidence};
-use crate::host::netlink;
 
 /// Most interfaces of a record. A host with hundreds of virtual ones carries the test over few of them.
 const NICS_MAX: usize = 64;
@@ -17,8 +15,8 @@ pub struct Nics(Result<BTreeMap<String, NicCounts>, String>);
 
 impl Evidence for Nics {
     fn before(_about: &About) -> Nics {
-        let answers = netlink::dump(RouteNetlinkMessage::GetLink(LinkMessage::default()));
-        Nics(answers.map(|all| all.iter().filter_map(counts).collect()).map_err(|e| format!("netlink: {e}")))
+        let all = interfaces::list().map_err(|error| format!("netlink: {error}"));
+        Nics(all.map(|all| all.into_iter().map(|one| (one.name, counts(&one.counters))).collect()))
     }
 
     fn during(&mut self) {}
@@ -56,33 +54,23 @@ fn moved(then: &BTreeMap<String, NicCounts>, now: &BTreeMap<String, NicCounts>) 
     each.filter(|nic| !nic.counts.is_still()).chain(gone).collect()
 }
 
-fn counts(answer: &RouteNetlinkMessage) -> Option<(String, NicCounts)> {
-    let RouteNetlinkMessage::NewLink(link) = answer else { return None };
-    let mut name = None;
-    let mut counts = NicCounts::default();
-    for attribute in &link.attributes {
-        match attribute {
-            LinkAttribute::IfName(text) => name = Some(text.clone()),
-            LinkAttribute::CarrierChanges(changes) => counts.carrier_changes = Some(u64::from(*changes)),
-            LinkAttribute::Stats64(stats) => {
-                counts.sent_bytes = Some(stats.tx_bytes);
-                counts.received_bytes = Some(stats.rx_bytes);
-                counts.sent_packets = Some(stats.tx_packets);
-                counts.received_packets = Some(stats.rx_packets);
-                counts.send_errors = Some(stats.tx_errors);
-                counts.receive_errors = Some(stats.rx_errors);
-                counts.receive_crc_errors = Some(stats.rx_crc_errors);
-                counts.send_drops = Some(stats.tx_dropped);
-                counts.receive_drops = Some(stats.rx_dropped);
-                counts.receive_missed = Some(stats.rx_missed_errors);
-                counts.receive_overruns = stats.rx_over_errors.checked_add(stats.rx_fifo_errors);
-                counts.collisions = stats.collisions.checked_add(stats.tx_window_errors);
-                counts.send_carrier_errors = Some(stats.tx_carrier_errors);
-            }
-            _ => {}
-        }
+fn counts(counted: &Counters) -> NicCounts {
+    NicCounts {
+        sent_bytes: counted.sent_bytes,
+        received_bytes: counted.received_bytes,
+        sent_packets: counted.sent_packets,
+        received_packets: counted.received_packets,
+        send_errors: counted.send_errors,
+        receive_errors: counted.receive_errors,
+        receive_crc_errors: counted.receive_crc_errors,
+        send_drops: counted.send_drops,
+        receive_drops: counted.receive_drops,
+        receive_missed: counted.receive_missed,
+        receive_overruns: counted.receive_overruns,
+        collisions: counted.collisions,
+        send_carrier_errors: counted.send_carrier_errors,
+        carrier_changes: counted.carrier_changes,
     }
-    Some((name?, counts))
 }
 
 #[cfg(test)]

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcStats2};
 use pathproof_model::evidence::{QueueActivity, QueueCounts};
 use pathproof_model::{Evidence as Record, Half};
+use pathproof_sys::queueing;
 
 use super::{About, Evidence};
-use crate::host::{netlink, nic_names};
 
 /// Most entries of a record: adapters have one for each of their queues.
 const QUEUES_MAX: usize = 64;
@@ -87,45 +85,13 @@ fn moved(
 }
 
 fn all() -> Result<BTreeMap<Place, Queue>, String> {
-    let told = |error| format!("netlink: {error}");
-    let names = nic_names().map_err(told)?;
-    let answers =
-        netlink::dump(RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default())).map_err(told)?;
-    Ok(answers.iter().filter_map(|answer| queue(answer, &names)).collect())
-}
-
-fn queue(answer: &RouteNetlinkMessage, names: &BTreeMap<u32, String>) -> Option<(Place, Queue)> {
-    let RouteNetlinkMessage::NewQueueDiscipline(message) = answer else { return None };
-    let nic = names.get(&u32::try_from(message.header.index).ok()?)?.clone();
-    let mut queue = Queue { kind: String::new(), counts: QueueCounts::default(), backlog_bytes: 0 };
-    for attribute in &message.attributes {
-        match attribute {
-            TcAttribute::Kind(kind) => queue.kind.clone_from(kind),
-            TcAttribute::Stats2(stats) => {
-                for stats in stats {
-                    let TcStats2::Queue(told) = stats else { continue };
-                    queue.backlog_bytes = told.backlog.into();
-                    queue.counts = QueueCounts {
-                        drops: Some(told.drops.into()),
-                        held_back: Some(told.overlimits.into()),
-                        requeues: Some(told.requeues.into()),
-                    };
-                }
-            }
-            _ => {}
-        }
-    }
-    let header = &message.header;
-    Some(((nic, handle(header.handle), handle(header.parent)), queue))
-}
-
-/// As `tc` writes it.
-fn handle(handle: TcHandle) -> String {
-    match handle {
-        TcHandle::ROOT => "root".into(),
-        TcHandle { major, minor: 0 } => format!("{major:x}:"),
-        TcHandle { major, minor } => format!("{major:x}:{minor:x}"),
-    }
+    let told = queueing::disciplines().map_err(|error| format!("netlink: {error}"))?;
+    let each = told.into_iter().map(|one| {
+        let counts = QueueCounts { drops: one.drops, held_back: one.held_back, requeues: one.requeues };
+        let queue = Queue { kind: one.kind, counts, backlog_bytes: one.backlog_bytes };
+        ((one.interface, one.handle, one.parent), queue)
+    });
+    Ok(each.collect())
 }
 
 #[cfg(test)]
@@ -155,10 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_s_queues_can_be_read_and_handles_look_as_in_tc() {
+    fn this_machine_s_queues_can_be_read() {
         assert!(all().is_ok());
-        assert_eq!(handle(TcHandle { major: 0x8001, minor: 0 }), "8001:");
-        assert_eq!(handle(TcHandle { major: 1, minor: 0x1f }), "1:1f");
-        assert_eq!(handle(TcHandle::ROOT), "root");
     }
 }

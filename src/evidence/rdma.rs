@@ -1,7 +1,7 @@
 //! What the RDMA devices counted, port by port: the proof that bytes really went over them.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pathproof_model::{Evidence as Record, Half, LaneResult, RdmaEnd};
 use pathproof_rdma::proof::Snapshot;
@@ -11,6 +11,7 @@ use super::{About, Evidence};
 
 /// What TCP below an iWARP lane is given to send what it still holds.
 const SETTLE: Duration = Duration::from_millis(500);
+const NAP: Duration = Duration::from_millis(10);
 
 /// Counters before the step; nothing where its lanes use no adapter.
 pub struct Rdma {
@@ -48,9 +49,10 @@ impl Evidence for Rdma {
                 counted.zip(end.application_bytes).is_some_and(|(counted, payload)| counted < payload)
             })
         };
-        let asked = Instant::now();
-        while short(&after) && asked.elapsed() < SETTLE {
-            std::thread::sleep(Duration::from_millis(10));
+        let mut naps = SETTLE.as_millis() / NAP.as_millis();
+        while short(&after) && naps > 0 {
+            naps -= 1;
+            std::thread::sleep(NAP);
             after = Snapshot::take(&Sysfs::default());
         }
         for ((device, port), known) in &mut ends {

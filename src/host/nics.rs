@@ -1,25 +1,20 @@
-//! Network interfaces: rtnetlink for what the kernel knows, ethtool for what the driver knows.
+//! Network interfaces: what the kernel knows, and what the driver knows.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::net::IpAddr;
 
-use netlink_packet_route::RouteNetlinkMessage;
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
+use pathproof_model::environment::{Dcb, DcbApplication, DcbEts, DcbPfc};
 use pathproof_model::{Nic, NicAddress};
-use pathproof_sys::ethtool::{Ethtool, Offload};
-
-use super::netlink;
+use pathproof_sys::bridging;
+use pathproof_sys::ethtool::{Ethtool, Offload, is_not_told};
+use pathproof_sys::interfaces::{self, Interface};
 
 /// All interfaces of this network namespace. What could not be read of one goes to `unreadable` under
 /// `nics.NAME.…`.
 pub(super) fn nics(unreadable: &mut BTreeMap<String, String>) -> io::Result<Vec<Nic>> {
-    let links = links()?;
-    let names: BTreeMap<u32, String> = links.iter().map(|link| (link.header.index, name(link))).collect();
-    let mut nics: Vec<Nic> = links.iter().map(|link| from_link(link, &names)).collect();
-    add_addresses(&mut nics)?;
+    let interfaces = interfaces::list()?;
+    let names: BTreeMap<u32, String> = interfaces.iter().map(|one| (one.index, one.name.clone())).collect();
+    let mut nics: Vec<Nic> = interfaces.into_iter().map(|one| from(one, &names)).collect();
     match Ethtool::open() {
         Ok(ethtool) => nics.iter_mut().for_each(|nic| add_driver(nic, &ethtool, unreadable)),
         Err(error) => {
@@ -30,94 +25,44 @@ pub(super) fn nics(unreadable: &mut BTreeMap<String, String>) -> io::Result<Vec<
     Ok(nics)
 }
 
-/// The names of all interfaces by index.
-pub(crate) fn names() -> io::Result<BTreeMap<u32, String>> {
-    Ok(links()?.iter().map(|link| (link.header.index, name(link))).collect())
-}
-
-/// The name of the interface with this index.
-pub(super) fn name_of(index: u32) -> Option<String> {
-    links().ok()?.iter().find(|link| link.header.index == index).map(name)
-}
-
-fn links() -> io::Result<Vec<LinkMessage>> {
-    let answers = netlink::dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-    let links = answers.into_iter().filter_map(|answer| match answer {
-        RouteNetlinkMessage::NewLink(link) => Some(link),
-        _ => None,
-    });
-    Ok(links.collect())
-}
-
-fn name(link: &LinkMessage) -> String {
-    let name = link.attributes.iter().find_map(|a| match a {
-        LinkAttribute::IfName(name) => Some(name.clone()),
-        _ => None,
-    });
-    name.unwrap_or_else(|| format!("#{}", link.header.index))
-}
-
-fn from_link(link: &LinkMessage, names: &BTreeMap<u32, String>) -> Nic {
-    let mut nic = Nic {
-        name: name(link),
-        index: link.header.index,
-        kind: match link.header.link_layer_type {
-            LinkLayerType::Loopback => Some("loopback".into()),
-            LinkLayerType::Ether => Some("ethernet".into()),
-            LinkLayerType::Infiniband => Some("infiniband".into()),
-            _ => None,
-        },
-        up: Some(link.header.flags.contains(LinkFlags::Up)),
+fn from(interface: Interface, names: &BTreeMap<u32, String>) -> Nic {
+    let addresses = interface.addresses.into_iter();
+    Nic {
+        name: interface.name,
+        index: interface.index,
+        kind: interface.kind,
+        mac: interface.mac,
+        up: Some(interface.is_up),
+        carrier: interface.carrier,
+        ip_mtu_bytes: interface.ip_mtu_bytes,
+        ip_mtu_max_bytes: interface.ip_mtu_max_bytes,
+        receive_queues: interface.receive_queues,
+        transmit_queues: interface.transmit_queues,
+        addresses: addresses.map(|(address, prefix_len)| NicAddress { address, prefix_len }).collect(),
+        master: interface.master.and_then(|index| names.get(&index).cloned()),
         ..Nic::default()
+    }
+}
+
+/// What the driver of this interface tells of data center bridging, or why it tells nothing.
+pub(super) fn bridging(interface: &str) -> Result<Dcb, String> {
+    let known = bridging::of(interface)?;
+    let application = |app: bridging::Application| DcbApplication {
+        selector: app.selector,
+        priority: app.priority,
+        protocol: app.protocol,
     };
-    for attribute in &link.attributes {
-        match attribute {
-            LinkAttribute::Mtu(bytes) => nic.ip_mtu_bytes = Some(*bytes),
-            // Zero is how a driver says that it knows no limit.
-            LinkAttribute::MaxMtu(bytes) if *bytes > 0 => nic.ip_mtu_max_bytes = Some(*bytes),
-            // Carrier of an interface that is down is not known.
-            LinkAttribute::Carrier(carrier) if nic.up == Some(true) => nic.carrier = Some(*carrier != 0),
-            LinkAttribute::Address(mac) if mac.iter().any(|byte| *byte != 0) => {
-                let octets: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
-                nic.mac = Some(octets.join(":"));
-            }
-            LinkAttribute::NumRxQueues(count) => nic.receive_queues = Some(*count),
-            LinkAttribute::NumTxQueues(count) => nic.transmit_queues = Some(*count),
-            LinkAttribute::Controller(index) => nic.master = names.get(index).cloned(),
-            LinkAttribute::LinkInfo(infos) => {
-                if let Some(kind) = infos.iter().find_map(kind) {
-                    nic.kind = Some(kind);
-                }
-            }
-            _ => {}
-        }
-    }
-    nic
-}
-
-fn kind(info: &LinkInfo) -> Option<String> {
-    match info {
-        LinkInfo::Kind(InfoKind::Ipoib) => Some("infiniband".into()),
-        LinkInfo::Kind(kind) => Some(kind.to_string()),
-        _ => None,
-    }
-}
-
-fn add_addresses(nics: &mut [Nic]) -> io::Result<()> {
-    let answers = netlink::dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
-    for answer in answers {
-        let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
-        // On point-to-point links `Address` is the far end and `Local` the near one.
-        let find =
-            |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
-        let local = find(|a| if let AddressAttribute::Local(ip) = a { Some(*ip) } else { None });
-        let address = find(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None });
-        let nic = nics.iter_mut().find(|n| n.index == message.header.index);
-        if let (Some(address), Some(nic)) = (local.or(address), nic) {
-            nic.addresses.push(NicAddress { address, prefix_len: message.header.prefix_len });
-        }
-    }
-    Ok(())
+    Ok(Dcb {
+        pfc: known
+            .flow_control
+            .map(|pfc| DcbPfc { enabled_priorities: pfc.enabled_priorities, classes_max: pfc.classes_max }),
+        ets: known.selection.map(|ets| DcbEts {
+            bandwidth_percent: ets.bandwidth_percent,
+            algorithms: ets.algorithms,
+            class_of_priority: ets.class_of_priority,
+        }),
+        applications: known.applications.map(|all| all.into_iter().map(application).collect()),
+    })
 }
 
 /// Kinds whose driver invents a speed (veth always says 10 Gbit/s), so that it is no fact.
@@ -143,7 +88,7 @@ fn add_driver(nic: &mut Nic, ethtool: &Ethtool, unreadable: &mut BTreeMap<String
     // "Not supported" is the normal answer of software interfaces: there is nothing to know, hence nothing to
     // report as unreadable.
     let mut note = |what: &str, error: io::Error| {
-        if !matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL)) {
+        if !is_not_told(&error) {
             unreadable.insert(format!("nics.{}.{what}", nic.name), error.to_string());
         }
     };
@@ -178,12 +123,7 @@ fn add_driver(nic: &mut Nic, ethtool: &Ethtool, unreadable: &mut BTreeMap<String
             Err(error) => note(offload.name(), error),
         }
     }
-    // Bus addresses belong to no network namespace, so sysfs can be trusted with this one.
-    if let Some(bus) = &nic.bus {
-        let node = fs::read_to_string(format!("/sys/bus/pci/devices/{bus}/numa_node")).ok();
-        // -1 is "no node known".
-        nic.numa_node = node.and_then(|text| text.trim().parse().ok());
-    }
+    nic.numa_node = nic.bus.as_deref().and_then(interfaces::numa_node);
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(super) fn devices(nics: &mut [Nic], unreadable: &mut BTreeMap<String, String
                     .iter()
                     .map(|g| format!("{}: {} {}", g.index, g.kind.as_deref().unwrap_or("?"), g.text()))
                     .collect(),
-                settings: settings(&device, port),
+                settings: sysfs.settings(&device, port),
                 smb_direct: Some(smb_direct(port, &limits)),
                 netdev,
             });
@@ -91,27 +91,6 @@ fn limits(device: &DeviceInfo) -> Result<Limits, String> {
         }
     }
     Ok((limits.into_iter().filter_map(|(n, v)| Some((n.to_owned(), v?))).collect(), mtus))
-}
-
-fn settings(device: &DeviceInfo, port: &PortInfo) -> BTreeMap<String, String> {
-    let mut settings = BTreeMap::new();
-    if let Some(rate) = &port.rate {
-        settings.insert("rate".into(), rate.clone());
-    }
-    // mlx5: traffic class that the adapter puts on RoCE packets whatever the program asks.
-    let class = format!("/sys/class/infiniband/{}/tc/{}/traffic_class", device.name, port.number);
-    if let Ok(class) = std::fs::read_to_string(class) {
-        settings.insert("traffic_class".into(), class.trim().to_owned());
-    }
-    // What connections made by the connection manager carry. The folder exists once somebody has made it; making it
-    // would change the machine.
-    let defaults = format!("/sys/kernel/config/rdma_cm/{}/ports/{}", device.name, port.number);
-    for name in ["default_roce_tos", "default_roce_mode"] {
-        if let Ok(value) = std::fs::read_to_string(format!("{defaults}/{name}")) {
-            settings.insert(name.into(), value.trim().to_owned());
-        }
-    }
-    settings
 }
 
 /// The DSCP that the device's settings put on RoCE packets, where they say; the traffic class is four times that

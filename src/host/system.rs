@@ -1,159 +1,28 @@
 //! Processor, memory, kernel, clock and settings.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-
 use pathproof_model::Environment;
-use rustix::process::{Resource, getrlimit};
-
 use pathproof_sys::clock::RealClock;
+use pathproof_sys::{host, limits};
 
 /// Everything but the interfaces.
 pub(super) fn facts() -> Environment {
-    let mut unreadable = BTreeMap::new();
-    let mut read = |what: &str, path: &str| match fs::read_to_string(path) {
-        Ok(text) => Some(text.trim().to_owned()),
-        Err(error) => {
-            unreadable.insert(what.into(), format!("{path}: {error}"));
-            None
-        }
-    };
-    let memory = read("memory", "/proc/meminfo").unwrap_or_default();
-    let cpu = read("cpu_model", "/proc/cpuinfo").unwrap_or_default();
-    let mut environment = Environment {
-        hostname: read("hostname", "/proc/sys/kernel/hostname"),
-        operating_system: read("operating_system", "/etc/os-release").and_then(|t| os_name(&t)),
-        kernel: read("kernel", "/proc/sys/kernel/osrelease"),
-        cpu_model: after_colon(&cpu, "model name"),
+    let facts = host::facts();
+    Environment {
+        hostname: facts.hostname,
+        operating_system: facts.operating_system,
+        kernel: facts.kernel,
+        cpu_model: facts.cpu_model,
         cpus: std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()),
-        numa_nodes: numa_nodes(),
-        memory_bytes: kib(&memory, "MemTotal"),
-        memory_available_bytes: kib(&memory, "MemAvailable"),
-        locked_memory_limit_bytes: getrlimit(Resource::Memlock).current,
-        virtualization: virtualization(&cpu),
-        clock_source: read(
-            "clock_source",
-            "/sys/devices/system/clocksource/clocksource0/current_clocksource",
-        ),
+        numa_nodes: facts.numa_nodes,
+        memory_bytes: facts.memory_bytes,
+        memory_available_bytes: facts.memory_available_bytes,
+        locked_memory_limit_bytes: limits::locked_memory_max_bytes(),
+        virtualization: facts.virtualization,
+        clock_source: facts.clock_source,
         // A clock of its own: what a reading costs is the same for each, and no tick of it leaves this line.
         clock_stamp_ns: Some(RealClock::new().stamp_cost_ns()),
+        settings: facts.settings,
+        unreadable: facts.unreadable,
         ..Environment::default()
-    };
-    environment.settings = settings(&mut unreadable);
-    environment.unreadable = unreadable;
-    environment
-}
-
-/// Memory available without swapping at this moment, in bytes.
-pub fn memory_available_bytes() -> Option<u64> {
-    kib(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable")
-}
-
-/// Settings that bear on a path, by the names that `sysctl` uses.
-const SYSCTLS: [&str; 18] = [
-    "net.core.busy_poll",
-    "net.core.default_qdisc",
-    "net.core.rmem_max",
-    "net.core.wmem_max",
-    "net.ipv4.conf.all.arp_announce",
-    "net.ipv4.conf.all.arp_ignore",
-    "net.ipv4.conf.all.rp_filter",
-    "net.ipv4.ip_no_pmtu_disc",
-    "net.ipv4.tcp_congestion_control",
-    "net.ipv4.tcp_ecn",
-    "net.ipv4.tcp_mtu_probing",
-    "net.ipv4.tcp_base_mss",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_sack",
-    "net.ipv4.tcp_timestamps",
-    "net.ipv4.tcp_wmem",
-    "net.ipv4.route.mtu_expires",
-    "vm.nr_hugepages",
-];
-
-fn settings(unreadable: &mut BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let mut settings = BTreeMap::new();
-    let sysctls =
-        SYSCTLS.iter().map(|name| ((*name).to_owned(), format!("/proc/sys/{}", name.replace('.', "/"))));
-    let others = [
-        ("transparent_hugepage", "/sys/kernel/mm/transparent_hugepage/enabled"),
-        ("cpu0.scaling_governor", "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-    ];
-    for (name, path) in sysctls.chain(others.map(|(name, path)| (name.to_owned(), path.to_owned()))) {
-        match fs::read_to_string(&path) {
-            Ok(text) => {
-                settings.insert(name, text.split_whitespace().collect::<Vec<_>>().join(" "));
-            }
-            // A setting that this kernel does not have is no setting that could not be read.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                unreadable.insert(format!("settings.{name}"), format!("{path}: {error}"));
-            }
-        }
-    }
-    settings
-}
-
-fn os_name(text: &str) -> Option<String> {
-    let value =
-        |key: &str| text.lines().find_map(|l| l.strip_prefix(key)).map(|v| v.trim_matches('"').to_owned());
-    value("PRETTY_NAME=").or_else(|| value("NAME="))
-}
-
-fn after_colon(text: &str, key: &str) -> Option<String> {
-    text.lines()
-        .filter_map(|l| l.split_once(':'))
-        .find(|(k, _)| k.trim() == key)
-        .map(|(_, v)| v.trim().to_owned())
-}
-
-/// A line of `/proc/meminfo` in bytes.
-fn kib(text: &str, key: &str) -> Option<u64> {
-    after_colon(text, key)?.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
-}
-
-fn numa_nodes() -> Option<u32> {
-    let entries = fs::read_dir("/sys/devices/system/node").ok()?;
-    let nodes = entries.flatten().filter(|entry| {
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|n| n.strip_prefix("node"));
-        number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    });
-    u32::try_from(nodes.count()).ok().filter(|count| *count > 0)
-}
-
-fn virtualization(cpu: &str) -> Option<String> {
-    let container = fs::read_to_string("/run/systemd/container").ok().map(|name| name.trim().to_owned());
-    let container = container.filter(|name| !name.is_empty()).or_else(|| {
-        let known = [("/.dockerenv", "docker"), ("/run/.containerenv", "podman")];
-        known.iter().find(|(path, _)| Path::new(path).exists()).map(|(_, name)| (*name).to_owned())
-    });
-    let guest = after_colon(cpu, "flags").is_some_and(|f| f.split(' ').any(|flag| flag == "hypervisor"));
-    let machine = guest.then(|| {
-        let product = fs::read_to_string("/sys/class/dmi/id/product_name").ok();
-        match product.as_deref().map(str::trim).filter(|name| !name.is_empty()) {
-            Some(product) => format!("virtual machine ({product})"),
-            None => "virtual machine".to_owned(),
-        }
-    });
-    match (container.map(|name| format!("container ({name})")), machine) {
-        (Some(container), Some(machine)) => Some(format!("{container} in {machine}")),
-        (one, other) => one.or(other),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn proc_files_are_read_with_their_units() {
-        let text = "MemTotal:       24576000 kB\nMemFree: 1 kB\nHugePages_Total:       7\n";
-        assert_eq!(kib(text, "MemTotal"), Some(24_576_000 * 1024));
-        assert_eq!(kib(text, "HugePages_Total"), None);
-        assert_eq!(kib(text, "SwapTotal"), None);
-        assert_eq!(os_name("ID=x\nPRETTY_NAME=\"Debian 13\"\n").as_deref(), Some("Debian 13"));
-        assert_eq!(os_name("ID=x\n"), None);
     }
 }

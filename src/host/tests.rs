@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use pathproof_model::{Environment, Nic, NicAddress};
 
 use super::*;
+use pathproof_sys::routes::{Route, to};
 
 #[test]
 fn the_loopback_is_seen_as_it_is() {
@@ -24,11 +25,11 @@ fn the_loopback_is_seen_as_it_is() {
 #[test]
 fn a_route_names_nic_and_source() {
     let lo: IpAddr = [127, 0, 0, 1].into();
-    assert_eq!(nic_for_route(lo), Some(("lo".into(), lo)));
+    assert_eq!(to(lo), Some(Route { interface: "lo".into(), source: lo }));
     let routes = observe().environment.nics.iter().flat_map(|n| n.addresses.clone()).collect::<Vec<_>>();
     for own in routes.iter().map(|a| a.address).filter(|a| a.is_ipv4()) {
-        let (nic, source) = nic_for_route(own).expect("a host reaches its own address");
-        assert_eq!((nic.as_str(), source), ("lo", own));
+        let route = to(own).expect("a host reaches its own address");
+        assert_eq!(route, Route { interface: "lo".into(), source: own });
     }
 }
 

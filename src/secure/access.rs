@@ -14,7 +14,7 @@ impl Key {
 
     /// A key that nobody else ever has.
     pub fn random() -> std::io::Result<Key> {
-        Ok(Key(crate::coordinate::hex(&random_bytes::<16>()?)))
+        Ok(Key(crate::encoding::hex(&random_bytes::<16>()?)))
     }
 }
 

@@ -16,8 +16,9 @@ use std::time::Duration;
 
 use pathproof_engine::control::{LANE_MAGIC, MAGIC, PREAMBLE_BYTES, Preamble};
 use pathproof_sys::clock::{Clock, Tick};
+use pathproof_sys::limits;
+use pathproof_sys::socket::wait_readable;
 use pathproof_tcp::{LANE_PREAMBLE_BYTES, LanePreamble};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use snow::StatelessTransportState;
 
 use super::origin::{Origin, canonical};
@@ -155,7 +156,7 @@ pub struct Door {
 impl Door {
     /// A door behind `listeners`, which do not block.
     pub fn new(listeners: Vec<TcpListener>, shared: Arc<Shared>) -> Door {
-        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let descriptors = limits::open_files_max();
         // Most descriptors are for the sessions: sockets of lanes, files of devices.
         let share = descriptors.map_or(PLACES, |n| usize::try_from(n / 4).unwrap_or(PLACES));
         Door {
@@ -201,26 +202,19 @@ impl Door {
         self.closed_until = self.closed_until.filter(|until| *until > now);
         let slowest = self.strangers.iter().map(|stranger| stranger.came + PATIENCE).min();
         let next = [slowest, self.log.due(now), self.closed_until].into_iter().flatten().min();
-        let timeout = next.map(|at| {
-            let left = at.since(now);
-            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
-        });
         let open = if self.closed_until.is_none() { self.listeners.len() } else { 0 };
         let doors = self.listeners[..open].iter().map(AsFd::as_fd);
         let inside = self.strangers.iter().map(|stranger| stranger.stream.as_fd());
-        let mut polled: Vec<PollFd<'_>> =
-            doors.chain(inside).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-        if let Err(error) = poll(&mut polled, timeout.as_ref())
-            && error != rustix::io::Errno::INTR
-        {
+        let all: Vec<_> = doors.chain(inside).collect();
+        let ready = wait_readable(&all, next.map(|at| at.since(now))).unwrap_or_else(|error| {
             tracing::warn!("cannot wait for connections: {error}");
             std::thread::sleep(BREATH);
-        }
-        let said = |fds: &[PollFd<'_>]| -> Vec<usize> {
-            let ready = fds.iter().enumerate().filter(|(_, fd)| !fd.revents().is_empty());
-            ready.map(|(at, _)| at).collect()
+            vec![false; all.len()]
+        });
+        let said = |ready: &[bool]| -> Vec<usize> {
+            ready.iter().enumerate().filter(|(_, ready)| **ready).map(|(at, _)| at).collect()
         };
-        let (doors, inside) = polled.split_at(open);
+        let (doors, inside) = ready.split_at(open);
         (said(doors), said(inside))
     }
 
@@ -251,7 +245,7 @@ impl Door {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                Err(error) if limits::out_of_files(&error).is_some() => {
                     if self.strangers.is_empty() {
                         tracing::warn!(
                             "too few file descriptors to take in more connections; raise the limit (ulimit -n)"

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 
 use anyhow::Context;
+use pathproof_sys::socket::is_family_off;
 use socket2::{Domain, Socket, Type};
 
 /// Connections that may wait in the kernel; it cuts this down to its own limit.
@@ -44,10 +45,6 @@ pub fn everywhere(port: u16) -> anyhow::Result<Vec<TcpListener>> {
     }
     anyhow::ensure!(!listeners.is_empty(), "this host has neither IPv4 nor IPv6 to listen on");
     Ok(listeners)
-}
-
-fn is_family_off(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 fn listen(address: SocketAddr, only_ipv6: bool) -> io::Result<TcpListener> {

@@ -25,6 +25,7 @@ use pathproof_model::{
     SearchedPath, Step, StepError, StepRequest, StepSpec,
 };
 use pathproof_sys::errqueue::Family;
+use pathproof_sys::routes::{self, ConfiguredMtu};
 
 pub use agentless::agentless;
 use consent::{Asked, ask};
@@ -33,7 +34,6 @@ use pairs::{Endpoint, Pair};
 
 use super::{Context, Cost, End, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
 use crate::budget::out_of_time;
-use crate::host;
 use crate::session::Received;
 
 /// How long an end waits for the other to finish its searches.
@@ -411,8 +411,9 @@ fn path(
 
 /// The route to `to`, where it is set to less than the interface it leaves by.
 fn route_below(to: IpAddr, here: &Endpoint) -> Option<MtuRoute> {
-    let route = host::mtu_of_route(to, &here.nic)?;
-    here.ip_mtu_bytes.is_none_or(|mtu| route.ip_mtu_bytes < mtu).then_some(route)
+    let ConfiguredMtu { destination, ip_mtu_bytes, locked } = routes::configured_mtu(to, &here.nic)?;
+    let route = MtuRoute { destination, ip_mtu_bytes, locked };
+    here.ip_mtu_bytes.is_none_or(|mtu| ip_mtu_bytes < mtu).then_some(route)
 }
 
 fn family_of(address: IpAddr) -> u8 {

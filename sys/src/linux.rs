@@ -1,9 +1,20 @@
 //! Linux.
 
+pub mod bridging;
 pub mod errqueue;
 pub mod ethtool;
+pub mod files;
+pub mod host;
+pub mod interfaces;
+pub mod limits;
+pub mod link_events;
 pub(crate) mod mapping;
+pub mod neighbours;
+mod netlink;
 pub mod process;
+pub mod queueing;
+pub mod routes;
+pub mod set_link;
 pub mod socket;
 pub mod tcp_info;
 pub mod thread;

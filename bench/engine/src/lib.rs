@@ -11,5 +11,6 @@ pub mod loss;
 pub mod migrate;
 pub mod mtu;
 pub mod record;
+pub mod run_error;
 pub mod traffic;
 pub mod workload;

@@ -14,8 +14,8 @@ pub use writepong::{WritePing, WritePong, WritePongMemory};
 
 use pathproof_api::{Completion, Op, Tick};
 
-use crate::drive::RunError;
 use crate::record::LaneRecorder;
+use crate::run_error::RunError;
 
 /// What a workload wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

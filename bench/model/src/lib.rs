@@ -21,6 +21,7 @@ pub mod mtu;
 pub mod multi;
 pub mod node;
 pub mod numbers;
+pub mod over;
 pub mod plan;
 pub mod rdma;
 pub mod request;

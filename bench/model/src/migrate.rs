@@ -66,7 +66,7 @@ pub struct MigrateSpec {
 impl Default for MigrateSpec {
     fn default() -> Self {
         MigrateSpec {
-            over: crate::plan::DEFAULT_OVER.into(),
+            over: crate::over::DEFAULT_OVER.into(),
             memory_bytes: 1 << 30,
             dirty_bytes_per_s: 0,
             pattern: "uniform".into(),

@@ -10,9 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::migrate::MigrateSpec;
 use crate::node::NodeSpec;
-
-/// The transport of lanes where nobody asks for another.
-pub const DEFAULT_OVER: &str = "tcp";
+pub use crate::over::DEFAULT_OVER;
 
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

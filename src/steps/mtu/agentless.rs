@@ -13,11 +13,11 @@ use pathproof_model::{
     Direction, Environment, ErrorKind, MtuLimit, MtuPath, MtuSpec, Step, StepError, StepKind, StepSpec,
 };
 use pathproof_sys::errqueue::Family;
+use pathproof_sys::routes::{self, Route};
 
 use super::drive::{Job, Prober, drive};
 use super::pairs::{self, Endpoint};
 use super::{check_spec, device, family_of, measured, probe_error};
-use crate::host;
 use pathproof_sys::clock::RealClock;
 
 /// An echo that reached anybody at all takes longer than one to an agent: the peer's kernel may limit its rate.
@@ -118,7 +118,7 @@ fn candidates(
     let mut found = Vec::new();
     for to in targets {
         if spec.nics.is_empty() {
-            let Some((nic, address)) = host::nic_for_route(to) else { continue };
+            let Some(Route { interface: nic, source: address }) = routes::to(to) else { continue };
             let known = environment.nics.iter().find(|n| n.name == nic);
             let ip_mtu_bytes = known.and_then(|n| n.ip_mtu_bytes);
             found.push((Endpoint { nic, address, prefix_len: None, port: 0, ip_mtu_bytes }, to));

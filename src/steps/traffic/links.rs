@@ -12,11 +12,11 @@ use pathproof_engine::control::StepMessage;
 use pathproof_model::NicFailure as Failure;
 use pathproof_model::units::Nanoseconds;
 
-use crate::host::{LinkChange, LinkEvents};
 use crate::session::Channel;
 use crate::steps::End;
 use crate::terminal::say;
 use pathproof_sys::clock::RealClock;
+use pathproof_sys::interfaces::{LinkChange, LinkEvents};
 
 /// How long after the last link came back the step goes on, so that its paths can join again and show their rate.
 const SETTLE: Duration = Duration::from_secs(3);

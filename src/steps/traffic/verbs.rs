@@ -6,6 +6,7 @@ use pathproof_engine::workload::{
     fill_for_reads,
 };
 use pathproof_model::{StepKind, TrafficSpec};
+use pathproof_sys::socket::congestion_controls;
 use pathproof_tcp::CONGESTION;
 
 use crate::registry::{manners, those_that};
@@ -128,14 +129,11 @@ pub fn workload(job: &LaneJob, spec: &TrafficSpec, seed: u64, stop: Tick) -> Opt
     })
 }
 
-/// Congestion controls that this kernel has at the moment.
-const AVAILABLE: &str = "/proc/sys/net/ipv4/tcp_available_congestion_control";
-
 /// Refuses, at the server, a congestion control that its kernel does not have yet: asking for one loads a kernel module,
 /// which is not for a peer to bring about.
 pub fn check_congestion(end: End, options: &OptionValues) -> Result<(), StepError> {
     let Some(name) = options.given(&CONGESTION).filter(|_| end == End::Server) else { return Ok(()) };
-    let available = std::fs::read_to_string(AVAILABLE).unwrap_or_default();
+    let available = congestion_controls();
     if available.split_whitespace().any(|known| known == name.as_str()) {
         return Ok(());
     }
@@ -152,7 +150,7 @@ pub fn check_own_congestion(options: &OptionValues) -> Result<(), StepError> {
         return Ok(());
     };
     socket.set_tcp_congestion(name.as_bytes()).map_err(|why| {
-        let available = std::fs::read_to_string(AVAILABLE).unwrap_or_default();
+        let available = congestion_controls();
         invalid(format!(
             "this kernel takes no congestion control {name:?} ({why}); it has {}",
             available.trim()

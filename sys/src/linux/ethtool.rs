@@ -207,6 +207,11 @@ impl Ethtool {
     }
 }
 
+/// Whether a driver merely does not tell: the usual answer of interfaces that are software.
+pub fn is_not_told(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,6 @@
-//! The process as a whole: its CPU time and its heap.
+//! The process as a whole: its CPU time, its heap, its session and its program.
+
+use std::path::Path;
 
 /// CPU time of the whole process in ns (`CLOCK_PROCESS_CPUTIME_ID`).
 pub fn process_cpu_ns() -> Option<u64> {
@@ -23,4 +25,27 @@ pub fn release_heap() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// The program that this process runs, whatever has become of the file that it was started from.
+pub fn own_program() -> &'static Path {
+    Path::new("/proc/self/exe")
+}
+
+/// Leaves the session of the terminal, whose end and signals do not concern this process from here on, and is listed under
+/// `name`.
+pub fn stand_alone(name: &str) {
+    // It fails for the leader of a session, which needs no other.
+    let _ = rustix::process::setsid();
+    if let Ok(name) = std::ffi::CString::new(name) {
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+/// Whether a signal was ignored when this process began, as `nohup` does.
+pub fn ignores_signal(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

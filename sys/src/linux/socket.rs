@@ -5,6 +5,9 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// Bytes that must be waiting before a sleeping receiver is woken (`SO_RCVLOWAT`). End of stream, errors and
 /// memory pressure wake it regardless.
@@ -24,6 +27,32 @@ pub fn may_pass(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EHOSTDOWN | libc::ENETDOWN | libc::ENONET)
     )
+}
+
+/// Whether this host has no addresses of a family at all: it is switched off.
+pub fn is_family_off(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+/// Names of the congestion controls that this kernel has loaded, with spaces between; empty where it does not tell.
+pub fn congestion_controls() -> String {
+    std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control").unwrap_or_default()
+}
+
+/// Sleeps until one of `all` can be read (or is at its end), at most for `patience`; which ones can. A signal ends the sleep
+/// early.
+pub fn wait_readable(all: &[BorrowedFd<'_>], patience: Option<Duration>) -> io::Result<Vec<bool>> {
+    let timeout = patience.map(|left| Timespec {
+        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(left.subsec_nanos()),
+    });
+    let mut polled: Vec<PollFd<'_>> =
+        all.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    match rustix::event::poll(&mut polled, timeout.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect())
 }
 
 fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {

@@ -24,6 +24,7 @@ mod path;
 mod plan;
 mod prepare;
 mod rejoin;
+mod secret;
 #[cfg(test)]
 mod story;
 

@@ -13,6 +13,7 @@ use crate::lane::{Made, StripedLane};
 use crate::path::{Ids, control_bytes};
 use crate::plan::Plan;
 use crate::rejoin::Maker;
+use crate::secret::derived;
 
 pub(crate) fn prepare(
     inner: &Arc<dyn Transport>,
@@ -66,14 +67,6 @@ pub(crate) fn prepare(
     // An acceptor expects its connections from here on: the peer may dial before `connect` is called.
     let lanes = makers.iter().map(|maker| maker.prepare(0)).collect::<Result<_, _>>()?;
     Ok(Box::new(Prepared { plan, spec, clock: clock.clone(), makers, lanes }))
-}
-
-/// A secret made from another one, which cannot be told from it: who is shown one path's proofs knows nothing of the
-/// other paths'.
-pub(crate) fn derived(secret: &[u8; 32], what: &str, number: u32) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_keyed(secret);
-    hasher.update(b"pathproof stripe ").update(what.as_bytes()).update(&number.to_le_bytes());
-    *hasher.finalize().as_bytes()
 }
 
 fn check(inner: &Arc<dyn Transport>, spec: &LaneSpec) -> Result<(), TransportError> {

@@ -34,7 +34,7 @@ impl Maker {
     /// The specification of one generation of the path.
     fn spec(&self, generation: u32) -> LaneSpec {
         let mut spec = self.spec.clone();
-        spec.token = crate::prepare::derived(&spec.token, "generation", generation);
+        spec.token = crate::secret::derived(&spec.token, "generation", generation);
         spec
     }
 

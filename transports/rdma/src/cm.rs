@@ -349,7 +349,7 @@ impl Id {
         }
         // The manager asks for the longest pause after "receiver not ready" (code 0 is 655 ms) and takes the
         // acknowledgement timeout from the subnet's packet lifetime: ours are those that the result shows.
-        attributes.min_rnr_timer = crate::transport::RNR_TIMER_CODE;
+        attributes.min_rnr_timer = crate::timing::RNR_TIMER_CODE;
         if mask & k::IBV_QP_TIMEOUT != 0 {
             attributes.timeout = terms.ack_timeout_exponent;
         }

@@ -28,7 +28,7 @@ mod rings;
 mod waiting;
 
 use ending::Ending;
-use rings::{LocalRegion, RecvPlace, SendPlace, Sent};
+use rings::{LocalRegion, RecvPlace, SendPlace};
 
 /// Completions taken from the device at once.
 const BATCH: usize = 32;
@@ -49,6 +49,15 @@ pub(crate) struct Window {
     pub readable: bool,
     /// Whether SEND_WITH_INV ends this end's access.
     pub revocable: bool,
+}
+
+/// What is reported of an operation under way.
+#[derive(Clone, Copy)]
+struct Sent {
+    tag: u64,
+    verb: Verb,
+    len: u32,
+    status: CompletionStatus,
 }
 
 /// Everything that `connect` hands over.

@@ -15,6 +15,7 @@ mod memory_window;
 pub mod offer;
 pub mod proof;
 pub mod sysfs;
+mod timing;
 pub mod transport;
 pub mod verbs;
 pub mod words;

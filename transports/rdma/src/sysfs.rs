@@ -128,6 +128,28 @@ pub fn gid_text(gid: &Gid) -> String {
 }
 
 impl Sysfs {
+    /// How a port is set up, by name.
+    pub fn settings(&self, device: &DeviceInfo, port: &PortInfo) -> BTreeMap<String, String> {
+        let mut settings = BTreeMap::new();
+        if let Some(rate) = &port.rate {
+            settings.insert("rate".into(), rate.clone());
+        }
+        // mlx5: traffic class that the adapter puts on RoCE packets whatever the program asks.
+        let class = format!("class/infiniband/{}/tc/{}/traffic_class", device.name, port.number);
+        if let Ok(class) = fs::read_to_string(self.root.join(class)) {
+            settings.insert("traffic_class".into(), class.trim().to_owned());
+        }
+        // What connections made by the connection manager carry. The folder exists once somebody has made it; making it
+        // would change the machine.
+        let defaults = format!("kernel/config/rdma_cm/{}/ports/{}", device.name, port.number);
+        for name in ["default_roce_tos", "default_roce_mode"] {
+            if let Ok(value) = fs::read_to_string(self.root.join(&defaults).join(name)) {
+                settings.insert(name.into(), value.trim().to_owned());
+            }
+        }
+        settings
+    }
+
     /// A tree other than `/sys`, for tests.
     pub fn at(root: impl Into<PathBuf>) -> Sysfs {
         Sysfs { root: root.into() }

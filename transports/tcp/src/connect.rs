@@ -20,7 +20,8 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::CONGESTION;
 use crate::door::{Expected, LaneDoor, LanePreamble};
-use crate::lane::{TcpLane, is_retry};
+use crate::lane::TcpLane;
+use crate::link::is_retry;
 use crate::proof;
 
 /// Unacknowledged data older than this means that the peer has gone silent (`TCP_USER_TIMEOUT`, RFC 5482).

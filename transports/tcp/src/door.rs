@@ -93,7 +93,7 @@ impl LanePreamble {
                     });
                 }
                 Ok(n) => have += n,
-                Err(e) if crate::lane::is_retry(&e) => {}
+                Err(e) if crate::link::is_retry(&e) => {}
                 Err(e) => return Err(io(e)),
             }
         }

@@ -14,6 +14,7 @@ mod connect;
 mod door;
 mod frame;
 mod lane;
+mod link;
 mod proof;
 mod receive;
 mod send;

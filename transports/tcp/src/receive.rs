@@ -12,7 +12,7 @@ use pathproof_sys::clock::RealClock;
 use rustix::net::RecvFlags;
 
 use crate::frame::{Frame, HEADER_BYTES, Kind};
-use crate::lane::{Link, Step, is_retry};
+use crate::link::{Link, Step, is_retry};
 use crate::wake::Wake;
 
 pub(crate) struct Receiver {

@@ -6,7 +6,7 @@ use pathproof_api::{Completion, CompletionStatus, Framing, LaneSpec, Op, SendMod
 use pathproof_sys::socket;
 
 use crate::frame::{Frame, HEADER_BYTES};
-use crate::lane::{Link, Step, is_retry};
+use crate::link::{Link, Step, is_retry};
 use crate::zero_copy::InFlight;
 
 /// Zero-copy calls that may await their notification, per operation of depth: a call may send part of one.

@@ -8,23 +8,13 @@ use std::collections::BTreeMap;
 use pathproof_model::{Direction, Environment, Finding, MtuLimit, MtuPath, Numbers, Severity};
 
 use super::advice::{advise, migration_error};
+use super::context::Context;
 use super::known::suspected_overhead;
 use super::nics;
 
 mod draft;
 
 use draft::{Draft, merge};
-
-/// What is known beside the paths.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Context<'a> {
-    /// The operator's gate: every path must carry at least this much.
-    pub expect_ip_mtu_bytes: Option<u32>,
-    /// The client's host, for its offloads.
-    pub client: Option<&'a Environment>,
-    /// The server's host.
-    pub server: Option<&'a Environment>,
-}
 
 /// All findings about `paths`, most severe first.
 pub fn findings(paths: &[MtuPath], context: Context<'_>) -> Vec<Finding> {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use pathproof_model::{Environment, Finding, MtuPath, Numbers};
 use serde_json::json;
 
-use super::findings::Context;
+use super::context::Context;
 use crate::channels::{ChannelNic, Question, Rules, predict};
 
 /// The finding, if there is one.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use pathproof_api::{Completion, Op, Region, Tick, Verb};
 
 use super::{Next, Slots, Workload, stamp};
-use crate::drive::RunError;
 use crate::record::LaneRecorder;
+use crate::run_error::RunError;
 
 /// Size in bytes of the messages that go beside the data.
 pub const CONTROL_BYTES: u32 = 8;

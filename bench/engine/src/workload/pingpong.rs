@@ -3,8 +3,8 @@
 use pathproof_api::{Completion, Op, Tick, Verb};
 
 use super::{Next, Slots, Workload};
-use crate::drive::RunError;
 use crate::record::LaneRecorder;
+use crate::run_error::RunError;
 
 /// The end that asks and measures.
 pub struct PingPong {

@@ -5,8 +5,8 @@
 use pathproof_api::{Completion, Op, Tick, Verb};
 
 use super::{Next, Slots, Workload};
-use crate::drive::RunError;
 use crate::record::LaneRecorder;
+use crate::run_error::RunError;
 
 /// Sizes and pace of a request workload on one lane.
 #[derive(Clone, Copy, Debug)]

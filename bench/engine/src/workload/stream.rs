@@ -5,8 +5,8 @@ use std::sync::Arc;
 use pathproof_api::{Completion, Op, Region, Tick, Verb};
 
 use super::{Next, Slots, Workload, stamp};
-use crate::drive::RunError;
 use crate::record::LaneRecorder;
+use crate::run_error::RunError;
 
 /// The sending (or writing, or reading) end.
 pub struct StreamSend {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use pathproof_api::{Completion, Op, Region, Tick, Verb};
 
 use super::{Next, Slots, Workload};
-use crate::drive::RunError;
 use crate::record::LaneRecorder;
+use crate::run_error::RunError;
 
 /// Memory of one end: what it sends lies in `send`, what arrives in `receive`; the peer has the same layout. The
 /// last byte of `receive` must not be 1 at first, and nobody may touch it later: the peer may write at any time.

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use pathproof_api::{CompletionStatus, TransportError, Verb};
 
-use super::rings::Sent;
-use super::{BATCH, RdmaLane};
+use super::{BATCH, RdmaLane, Sent};
 use crate::cm;
 use crate::ffi::{IbvSendWr, IbvWc, k};
 use crate::words;

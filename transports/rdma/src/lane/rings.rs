@@ -3,21 +3,13 @@
 use pathproof_api::{Clock as _, Completion, CompletionStatus, Op, TransportError, Verb};
 
 use super::ending::Ending;
-use super::{BATCH, RdmaLane};
+use super::{BATCH, RdmaLane, Sent};
 use crate::credit::GRANT;
 use crate::ffi::{IbvRecvWr, IbvSendWr, IbvSge, IbvWc, k};
 use crate::verbs::MemoryRegion;
 
 /// Marks receives in `wr_id`; the rest is a sequence number.
 const RECEIVE: u64 = 1 << 63;
-
-#[derive(Clone, Copy)]
-pub(super) struct Sent {
-    pub(super) tag: u64,
-    pub(super) verb: Verb,
-    pub(super) len: u32,
-    pub(super) status: CompletionStatus,
-}
 
 /// One place of the send ring: the request, its memory, and what to report. What never changes (the link to the
 /// next place, the pointer to the memory, the peer's key) is filled in once.

@@ -4,11 +4,12 @@ use pathproof_api::{
     Choice, Fixed, LaneOption, LaneSpec, Open, OptionDoc, Takes, TransportError, Whose, open, words,
 };
 
-use super::{ACK_TIMEOUT_EXPONENT, INLINE_BYTES, RETRY_COUNT};
+use super::INLINE_BYTES;
 use crate::choose::Wishes;
 use crate::manners::NAME;
 use crate::offer::Rendezvous;
 use crate::sysfs::Fabric;
+use crate::timing::{ACK_TIMEOUT_EXPONENT, RETRY_COUNT};
 
 pub use pathproof_api::manners::DEVICE;
 

@@ -13,7 +13,6 @@ use pathproof_sys::clock::{Clock as _, Deadline, RealClock};
 
 use super::adapter::Adapter;
 use super::options::Registration;
-use super::{RNR_RETRY_COUNT, RNR_TIMER_CODE};
 use crate::choose::Choice;
 use crate::cm;
 use crate::credit::{Cell, Credit};
@@ -22,6 +21,7 @@ use crate::lane::{Parts, RdmaLane, Window};
 use crate::memory_window::MemoryWindow;
 use crate::offer::{Address, mtu_bytes};
 use crate::sysfs::{Fabric, gid_text};
+use crate::timing::{RNR_RETRY_COUNT, RNR_TIMER_CODE};
 use crate::verbs::{MemoryRegion, QueuePair};
 
 /// The connection manager's half of a prepared lane.

@@ -6,12 +6,13 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteType,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use pathproof_model::MtuRoute;
 
+use super::interfaces::name_of;
 use super::netlink;
+use crate::routes::{ConfiguredMtu, Route, RoutedSubnet};
 
-/// The NIC by name and the source address for packets to `peer`; `None` when there is no route.
-pub fn nic_for_route(peer: IpAddr) -> Option<(String, IpAddr)> {
+/// The interface and the source address for packets to `peer`; `None` when there is no route.
+pub fn to(peer: IpAddr) -> Option<Route> {
     let mut question = RouteMessage::default();
     (question.header.address_family, question.header.destination_prefix_length) = match peer {
         IpAddr::V4(_) => (AddressFamily::Inet, 32),
@@ -30,13 +31,12 @@ pub fn nic_for_route(peer: IpAddr) -> Option<(String, IpAddr)> {
             _ => {}
         }
     }
-    let index = index?;
-    Some((super::nics::name_of(index)?, source?))
+    Some(Route { interface: name_of(index?)?, source: source? })
 }
 
-/// The MTU that the route to `peer` out of `nic` is configured with, if it is: TCP sends no larger packets over it, whatever
+/// The MTU that the route to `peer` out of `interface` is configured with, if it is: TCP sends no larger packets over it, whatever
 /// the interface and the path carry. What the kernel has learnt of the path is no part of it.
-pub fn mtu_of_route(peer: IpAddr, nic: &str) -> Option<MtuRoute> {
+pub fn configured_mtu(peer: IpAddr, interface: &str) -> Option<ConfiguredMtu> {
     let mut question = RouteMessage::default();
     (question.header.address_family, question.header.destination_prefix_length) = match peer {
         IpAddr::V4(_) => (AddressFamily::Inet, 32),
@@ -50,7 +50,7 @@ pub fn mtu_of_route(peer: IpAddr, nic: &str) -> Option<MtuRoute> {
     let (mut destination, mut out, mut mtu, mut locked) = (None, None, None, false);
     for attribute in &route.attributes {
         match attribute {
-            RouteAttribute::Oif(index) => out = super::nics::name_of(*index),
+            RouteAttribute::Oif(index) => out = name_of(*index),
             RouteAttribute::Destination(RouteAddress::Inet(a)) => destination = Some(IpAddr::V4(*a)),
             RouteAttribute::Destination(RouteAddress::Inet6(a)) => destination = Some(IpAddr::V6(*a)),
             RouteAttribute::Metrics(metrics) => {
@@ -67,26 +67,26 @@ pub fn mtu_of_route(peer: IpAddr, nic: &str) -> Option<MtuRoute> {
     }
     let destination = destination
         .map_or("default".into(), |address| format!("{address}/{}", route.header.destination_prefix_length));
-    let ip_mtu_bytes = mtu.filter(|_| out.as_deref() == Some(nic))?;
-    Some(MtuRoute { destination, ip_mtu_bytes, locked })
+    let ip_mtu_bytes = mtu.filter(|_| out.as_deref() == Some(interface))?;
+    Some(ConfiguredMtu { destination, ip_mtu_bytes, locked })
 }
 
 /// Number of the MTU among a route's metrics (linux/rtnetlink.h).
 const RTAX_MTU: u32 = 2;
 
-/// Every subnet that the main table sends through a router: interface index, address and prefix length.
-pub fn routes() -> Vec<(u32, IpAddr, u8)> {
+/// Every subnet that the main table sends through a router.
+pub fn via_routers() -> Vec<RoutedSubnet> {
     [AddressFamily::Inet, AddressFamily::Inet6].into_iter().flat_map(routes_of).collect()
 }
 
-fn routes_of(family: AddressFamily) -> Vec<(u32, IpAddr, u8)> {
+fn routes_of(family: AddressFamily) -> Vec<RoutedSubnet> {
     let mut question = RouteMessage::default();
     question.header.address_family = family;
     let answers = netlink::dump(RouteNetlinkMessage::GetRoute(question)).unwrap_or_default();
     answers.iter().filter_map(|answer| via_router(answer, family)).collect()
 }
 
-fn via_router(answer: &RouteNetlinkMessage, family: AddressFamily) -> Option<(u32, IpAddr, u8)> {
+fn via_router(answer: &RouteNetlinkMessage, family: AddressFamily) -> Option<RoutedSubnet> {
     let RouteNetlinkMessage::NewRoute(route) = answer else { return None };
     let mut index = None;
     let mut destination = match family {
@@ -103,9 +103,7 @@ fn via_router(answer: &RouteNetlinkMessage, family: AddressFamily) -> Option<(u3
             _ => {}
         }
     }
-    (routed && route.header.kind == RouteType::Unicast).then_some((
-        index?,
-        destination,
-        route.header.destination_prefix_length,
-    ))
+    let prefix_len = route.header.destination_prefix_length;
+    let subnet = RoutedSubnet { interface: index?, address: destination, prefix_len };
+    (routed && route.header.kind == RouteType::Unicast).then_some(subnet)
 }

@@ -20,15 +20,15 @@ pub(crate) fn dump(question: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlink
 }
 
 /// One thing.
-pub(super) fn one(question: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
+pub(crate) fn one(question: RouteNetlinkMessage) -> io::Result<Option<RouteNetlinkMessage>> {
     ask(question, NLM_F_REQUEST).map(|answers| answers.into_iter().next())
 }
 
 /// For [`change`]: make it, unless it is there.
-pub(super) const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
+pub(crate) const CREATE: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
 /// Changes something; the kernel has done it when this returns.
-pub(super) fn change(order: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+pub(crate) fn change(order: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
     ask(order, NLM_F_REQUEST | NLM_F_ACK | flags).map(drop)
 }
 

@@ -1,13 +1,11 @@
-//! Data center bridging as the kernel shows it (rtnetlink `RTM_GETDCB`, IEEE 802.1Qaz): which priorities are
-//! protected by PFC, how ETS shares the link, and which traffic gets which priority.
+//! Data center bridging as the kernel shows it (rtnetlink `RTM_GETDCB`, IEEE 802.1Qaz).
 //!
 //! The decoder is pure and takes bytes. It refuses to read a missing attribute as "off": it stays `None`.
 
 use std::io;
 
-use pathproof_model::environment::{Dcb, DcbApplication, DcbEts, DcbPfc};
-
 use super::netlink;
+use crate::bridging::{Application, Bridging, FlowControl, Selection};
 
 /// `RTM_GETDCB`; its answers carry the same type.
 const RTM_GETDCB: u16 = 78;
@@ -30,7 +28,7 @@ const APP: u16 = 1;
 const CLASSES: usize = 8;
 
 /// What the driver of this interface tells, or why it tells nothing.
-pub(super) fn of(interface: &str) -> Result<Dcb, String> {
+pub fn of(interface: &str) -> Result<Bridging, String> {
     let answer = netlink::raw(RTM_GETDCB, &question(interface)).map_err(|error| absent(&error))?;
     decode(&answer).ok_or_else(|| "the kernel's answer has no IEEE 802.1Qaz part".into())
 }
@@ -68,13 +66,13 @@ fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// From the answer's bytes behind the netlink header.
-fn decode(answer: &[u8]) -> Option<Dcb> {
+fn decode(answer: &[u8]) -> Option<Bridging> {
     let (_, ieee) = attributes(answer.get(HEADER_BYTES..)?).find(|(kind, _)| *kind == ATTR_IEEE)?;
-    let mut dcb = Dcb::default();
+    let mut dcb = Bridging::default();
     for (kind, value) in attributes(ieee) {
         match kind {
-            IEEE_ETS => dcb.ets = ets(value),
-            IEEE_PFC => dcb.pfc = pfc(value),
+            IEEE_ETS => dcb.selection = ets(value),
+            IEEE_PFC => dcb.flow_control = pfc(value),
             IEEE_APP_TABLE => {
                 dcb.applications =
                     Some(attributes(value).filter(|(k, _)| *k == APP).filter_map(|(_, v)| app(v)).collect());
@@ -86,16 +84,16 @@ fn decode(answer: &[u8]) -> Option<Dcb> {
 }
 
 /// `struct ieee_pfc`: capability, bit mask of the enabled priorities.
-fn pfc(bytes: &[u8]) -> Option<DcbPfc> {
+fn pfc(bytes: &[u8]) -> Option<FlowControl> {
     let (classes_max, enabled) = (*bytes.first()?, *bytes.get(1)?);
-    Some(DcbPfc {
+    Some(FlowControl {
         enabled_priorities: (0..CLASSES as u8).filter(|p| enabled >> p & 1 == 1).collect(),
         classes_max: (classes_max > 0).then_some(classes_max),
     })
 }
 
 /// `struct ieee_ets`: three bytes, then arrays of one byte per class or priority.
-fn ets(bytes: &[u8]) -> Option<DcbEts> {
+fn ets(bytes: &[u8]) -> Option<Selection> {
     let array = |number: usize| bytes.get(3 + CLASSES * number..3 + CLASSES * (number + 1));
     let algorithms = array(2)?.iter().map(|tsa| match tsa {
         0 => "strict".to_owned(),
@@ -104,7 +102,7 @@ fn ets(bytes: &[u8]) -> Option<DcbEts> {
         255 => "vendor".to_owned(),
         other => other.to_string(),
     });
-    Some(DcbEts {
+    Some(Selection {
         bandwidth_percent: array(0)?.to_vec(),
         algorithms: algorithms.collect(),
         class_of_priority: array(3)?.to_vec(),
@@ -112,7 +110,7 @@ fn ets(bytes: &[u8]) -> Option<DcbEts> {
 }
 
 /// `struct dcb_app`: selector, priority, protocol in host order.
-fn app(bytes: &[u8]) -> Option<DcbApplication> {
+fn app(bytes: &[u8]) -> Option<Application> {
     let selector = match bytes.first()? {
         1 => "ethertype",
         2 => "stream-port",
@@ -121,7 +119,7 @@ fn app(bytes: &[u8]) -> Option<DcbApplication> {
         5 => "dscp",
         _ => "unknown",
     };
-    Some(DcbApplication {
+    Some(Application {
         selector: selector.into(),
         priority: *bytes.get(1)?,
         protocol: u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?),
@@ -169,8 +167,11 @@ mod tests {
     #[test]
     fn an_answer_gives_pfc_ets_and_applications() {
         let dcb = decode(&answer()).unwrap();
-        assert_eq!(dcb.pfc.unwrap(), DcbPfc { enabled_priorities: vec![3], classes_max: Some(8) });
-        let ets = dcb.ets.unwrap();
+        assert_eq!(
+            dcb.flow_control.unwrap(),
+            FlowControl { enabled_priorities: vec![3], classes_max: Some(8) }
+        );
+        let ets = dcb.selection.unwrap();
         assert_eq!(ets.bandwidth_percent, [50, 0, 0, 50, 0, 0, 0, 0]);
         assert_eq!(ets.class_of_priority, [0, 0, 0, 3, 0, 0, 0, 7]);
         assert_eq!((ets.algorithms[0].as_str(), ets.algorithms[7].as_str()), ("ets", "vendor"));
@@ -186,7 +187,7 @@ mod tests {
             let _ = decode(&good[..length]);
         }
         let only_pfc = [vec![0; 4], attribute(ATTR_IEEE, &attribute(IEEE_PFC, &[8]))].concat();
-        assert_eq!(decode(&only_pfc), Some(Dcb::default()), "half a structure is no structure");
+        assert_eq!(decode(&only_pfc), Some(Bridging::default()), "half a structure is no structure");
         assert_eq!(decode(&[0; 4]), None);
         assert_eq!(decode(&[0, IEEE_GET, 0, 0, 2, 0, 13, 0]), None, "an attribute shorter than its header");
     }

@@ -11,18 +11,10 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 use super::netlink;
+use crate::interfaces::LinkChange;
 
 /// The multicast group of link announcements (`RTMGRP_LINK`).
 const GROUP_LINK: u32 = 1;
-
-/// An interface that has lost or gained its carrier.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkChange {
-    /// Which.
-    pub nic: String,
-    /// Whether it can carry now.
-    pub up: bool,
-}
 
 /// Hears about every interface of this network namespace.
 pub struct LinkEvents {

@@ -1,0 +1,46 @@
+//! Data center bridging (IEEE 802.1Qaz): which priorities are protected by PFC, how ETS shares the link, and which traffic gets
+//! which priority.
+
+pub use crate::system::bridging::of;
+
+/// What the driver of an interface tells. A part that it does not tell is `None`, never "off".
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bridging {
+    /// Priority flow control.
+    pub flow_control: Option<FlowControl>,
+    /// Enhanced transmission selection.
+    pub selection: Option<Selection>,
+    /// Priorities by application.
+    pub applications: Option<Vec<Application>>,
+}
+
+/// Priority flow control.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlowControl {
+    /// Priorities that are never dropped for want of buffers.
+    pub enabled_priorities: Vec<u8>,
+    /// How many classes the adapter can protect.
+    pub classes_max: Option<u8>,
+}
+
+/// Enhanced transmission selection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// Share of the link, by class.
+    pub bandwidth_percent: Vec<u8>,
+    /// How a class is served, by class: `strict`, `ets` …
+    pub algorithms: Vec<String>,
+    /// The class of each priority.
+    pub class_of_priority: Vec<u8>,
+}
+
+/// The priority of one sort of traffic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Application {
+    /// What `protocol` is a number of: `ethertype`, `port`, `dscp` …
+    pub selector: String,
+    /// The number.
+    pub protocol: u16,
+    /// The priority.
+    pub priority: u8,
+}

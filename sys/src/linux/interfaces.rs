@@ -1,0 +1,133 @@
+//! Interfaces over rtnetlink, never from `/sys/class/net`, which inside a network namespace may show those of another one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
+
+use super::netlink;
+use crate::interfaces::{Counters, Interface};
+
+/// All interfaces of this network namespace.
+pub fn list() -> io::Result<Vec<Interface>> {
+    let mut all: Vec<Interface> = links()?.iter().map(from_link).collect();
+    let answers = netlink::dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    for answer in answers {
+        let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
+        // On point-to-point links `Address` is the far end and `Local` the near one.
+        let find =
+            |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
+        let local = find(|a| if let AddressAttribute::Local(ip) = a { Some(*ip) } else { None });
+        let address = find(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None });
+        let interface = all.iter_mut().find(|one| one.index == message.header.index);
+        if let (Some(address), Some(interface)) = (local.or(address), interface) {
+            interface.addresses.push((address, message.header.prefix_len));
+        }
+    }
+    Ok(all)
+}
+
+/// The names of all interfaces by number.
+pub fn names() -> io::Result<BTreeMap<u32, String>> {
+    Ok(links()?.iter().map(|link| (link.header.index, name(link))).collect())
+}
+
+/// The name of the interface with this number.
+pub fn name_of(index: u32) -> Option<String> {
+    links().ok()?.iter().find(|link| link.header.index == index).map(name)
+}
+
+/// The NUMA node of the adapter at a bus address. Those belong to no network namespace, so sysfs can be trusted with this one.
+pub fn numa_node(bus: &str) -> Option<u32> {
+    let node = std::fs::read_to_string(format!("/sys/bus/pci/devices/{bus}/numa_node")).ok();
+    // -1 is "no node known".
+    node.and_then(|text| text.trim().parse().ok())
+}
+
+fn links() -> io::Result<Vec<LinkMessage>> {
+    let answers = netlink::dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let links = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(link) => Some(link),
+        _ => None,
+    });
+    Ok(links.collect())
+}
+
+fn name(link: &LinkMessage) -> String {
+    let name = link.attributes.iter().find_map(|a| match a {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    });
+    name.unwrap_or_else(|| format!("#{}", link.header.index))
+}
+
+fn from_link(link: &LinkMessage) -> Interface {
+    let mut interface = Interface {
+        name: name(link),
+        index: link.header.index,
+        kind: match link.header.link_layer_type {
+            LinkLayerType::Loopback => Some("loopback".into()),
+            LinkLayerType::Ether => Some("ethernet".into()),
+            LinkLayerType::Infiniband => Some("infiniband".into()),
+            _ => None,
+        },
+        is_up: link.header.flags.contains(LinkFlags::Up),
+        ..Interface::default()
+    };
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::Mtu(bytes) => interface.ip_mtu_bytes = Some(*bytes),
+            // Zero is how a driver says that it knows no limit.
+            LinkAttribute::MaxMtu(bytes) if *bytes > 0 => interface.ip_mtu_max_bytes = Some(*bytes),
+            // Carrier of an interface that is down is not known.
+            LinkAttribute::Carrier(carrier) if interface.is_up => interface.carrier = Some(*carrier != 0),
+            LinkAttribute::Address(mac) if mac.iter().any(|byte| *byte != 0) => {
+                let octets: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+                interface.mac = Some(octets.join(":"));
+            }
+            LinkAttribute::NumRxQueues(count) => interface.receive_queues = Some(*count),
+            LinkAttribute::NumTxQueues(count) => interface.transmit_queues = Some(*count),
+            LinkAttribute::Controller(index) => interface.master = Some(*index),
+            LinkAttribute::LinkInfo(infos) => {
+                if let Some(kind) = infos.iter().find_map(kind) {
+                    interface.kind = Some(kind);
+                }
+            }
+            other => count(&mut interface.counters, other),
+        }
+    }
+    interface
+}
+
+fn count(counters: &mut Counters, attribute: &LinkAttribute) {
+    match attribute {
+        LinkAttribute::CarrierChanges(changes) => counters.carrier_changes = Some(u64::from(*changes)),
+        LinkAttribute::Stats64(stats) => {
+            counters.sent_bytes = Some(stats.tx_bytes);
+            counters.received_bytes = Some(stats.rx_bytes);
+            counters.sent_packets = Some(stats.tx_packets);
+            counters.received_packets = Some(stats.rx_packets);
+            counters.send_errors = Some(stats.tx_errors);
+            counters.receive_errors = Some(stats.rx_errors);
+            counters.receive_crc_errors = Some(stats.rx_crc_errors);
+            counters.send_drops = Some(stats.tx_dropped);
+            counters.receive_drops = Some(stats.rx_dropped);
+            counters.receive_missed = Some(stats.rx_missed_errors);
+            counters.receive_overruns = stats.rx_over_errors.checked_add(stats.rx_fifo_errors);
+            counters.collisions = stats.collisions.checked_add(stats.tx_window_errors);
+            counters.send_carrier_errors = Some(stats.tx_carrier_errors);
+        }
+        _ => {}
+    }
+}
+
+fn kind(info: &LinkInfo) -> Option<String> {
+    match info {
+        LinkInfo::Kind(InfoKind::Ipoib) => Some("infiniband".into()),
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    }
+}

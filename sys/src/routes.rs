@@ -1,0 +1,36 @@
+//! Where the system would send packets.
+
+use std::net::IpAddr;
+
+pub use crate::system::routes::{configured_mtu, to, via_routers};
+
+/// The interface and the source address for packets to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Name of the interface.
+    pub interface: String,
+    /// Source address.
+    pub source: IpAddr,
+}
+
+/// A subnet that is reached through a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoutedSubnet {
+    /// Number of the interface.
+    pub interface: u32,
+    /// Address of the subnet.
+    pub address: IpAddr,
+    /// Length of its prefix.
+    pub prefix_len: u8,
+}
+
+/// The MTU that a route is configured with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfiguredMtu {
+    /// Where the route leads: `ADDRESS/PREFIX`, or `default`.
+    pub destination: String,
+    /// Largest IP packet, in bytes.
+    pub ip_mtu_bytes: u32,
+    /// What is learnt of the path does not change it.
+    pub locked: bool,
+}
