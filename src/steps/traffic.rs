@@ -19,6 +19,7 @@ use std::time::Duration;
 use pathproof_api::{
     Access, Framing, LaneSpec, PreparedLane, ReceiveMode, Region, Role, SendMode, SendReports, WaitMode,
 };
+use pathproof_engine::traffic::GRACE_NS;
 use pathproof_model::{
     Direction, ErrorKind, Finding, FollowUp, Half, NodeId, ResultDoc, Step, StepError, StepKind, StepRequest,
     StepSpec, TrafficSpec,
@@ -32,8 +33,6 @@ use lane::{LaneJob, Part};
 
 /// How long a lane may take to connect.
 const CONNECT: Duration = Duration::from_secs(8);
-/// How long after its end a lane is waited for: what is in flight may still drain.
-const GRACE_NS: u64 = 2_000_000_000;
 /// Samples that the built-in limits want for a p99.
 const P99_SAMPLES: u64 = 1000;
 /// What connecting, closing and telling take on a path where all is well.

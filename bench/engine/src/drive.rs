@@ -153,6 +153,12 @@ impl<W: Workload, C: Clock, M: Meter> Driver<W, C, M> {
         self.now
     }
 
+    /// The present tick, read now: for who has waited in vain, however long.
+    pub fn look_at_the_clock(&mut self) -> Tick {
+        self.now = self.clock.now();
+        self.now
+    }
+
     /// The workload.
     pub fn workload(&self) -> &W {
         &self.workload

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, select};
-use pathproof_api::{Clock, Lane, Region, RegionId, Stopper, Tick, TransportError, Verb};
-use pathproof_engine::drive::{Driver, RunError, Turn};
-use pathproof_engine::record::{Contribution, LaneRecorder, Window, slices_per_lane};
+use pathproof_api::{Clock, Lane, Region, RegionId, Stopper, Tick, Verb};
+use pathproof_engine::drive::{Driver, RunError};
+use pathproof_engine::record::{Contribution, LaneRecorder, slices_per_lane};
+use pathproof_engine::traffic::{self, Ended, LaneEnds, LaneTimes};
 use pathproof_engine::workload::{
     Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
 };
@@ -26,8 +27,6 @@ use pathproof_sys::clock::RealClock;
 
 /// Longest single wait in the kernel, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);
-/// How much longer than the active end a passive one stays at most, in ns: who sends must not find it gone.
-const LINGER_NS: u64 = 500_000_000;
 /// Receives that a ping-pong keeps posted on fabrics that account for each: one account for half of them.
 const RECEIVES_AHEAD: u32 = 32;
 /// Fewest receives that a stream over RDMA keeps posted: a receiver that is late by a time slice must not stop the
@@ -173,10 +172,14 @@ impl LaneOutcome {
     }
 }
 
-fn workload(job: &LaneJob, kind: StepKind, spec: &TrafficSpec, seed: u64, begin: Tick) -> Box<dyn Workload> {
-    let planned = begin.plus_ns(spec.length_ns());
-    // The passive end is told when to leave: by the lane, by the last message, or by the control channel.
-    let stop = if job.part.is_active() { planned } else { planned.plus_ns(super::GRACE_NS + LINGER_NS) };
+fn workload(
+    job: &LaneJob,
+    kind: StepKind,
+    spec: &TrafficSpec,
+    seed: u64,
+    begin: Tick,
+    stop: Tick,
+) -> Box<dyn Workload> {
     let (send, receive) = (job.layout.send(job.region_id), job.layout.receive(job.region_id));
     let size = spec.size_bytes as u32;
     let lane_seed = super::verbs::lane_seed(seed, job.index);
@@ -227,66 +230,18 @@ fn workload(job: &LaneJob, kind: StepKind, spec: &TrafficSpec, seed: u64, begin:
     }
 }
 
-/// When a lane is over.
-struct Limits<'a> {
-    /// From when on a peer that is gone has left in order.
-    may_be_left: Tick,
-    /// Everything is over, finished or not.
-    hard: Tick,
-    stop: &'a AtomicBool,
-    /// The other end has said that it is leaving.
-    ending: &'a AtomicBool,
-    /// The lane was ended from outside, for one of these reasons.
-    cut: AtomicBool,
-}
-
-enum Ended {
-    Done,
-    /// Something could not be sent before everything was over.
-    Stuck,
-    /// The step was given up.
-    Stopped,
-    Failed(RunError),
-}
-
 type LaneDriver = Driver<Box<dyn Workload>, RealClock, ThreadMeter>;
 
 /// Drives the lane to its end with waits of at most `wait`, and counts what its thread waited for a CPU meanwhile.
 fn drive(
     driver: &mut LaneDriver,
     lane: &mut dyn Lane,
-    limits: &Limits<'_>,
+    ends: &LaneEnds<'_>,
     wait: Duration,
 ) -> (Ended, Option<Waited>) {
     let before = Waiting::begin();
-    let ended = drive_on(driver, lane, limits, wait);
+    let ended = traffic::drive(driver, lane, ends, wait);
     (ended, before.map(Waiting::end))
-}
-
-fn drive_on(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>, wait: Duration) -> Ended {
-    loop {
-        match driver.turn(lane, wait) {
-            Ok(Turn::Done) => return Ended::Done,
-            Ok(_) => {}
-            // What the watcher did to the lane is no fault of the path.
-            Err(RunError::Lane(_)) if limits.cut.load(Ordering::Acquire) => {
-                return if limits.stop.load(Ordering::Relaxed) { Ended::Stopped } else { Ended::Stuck };
-            }
-            // The other end has left after this end's window, or as it said it would: that is how a step ends.
-            Err(RunError::Lane(TransportError::PeerGone { .. }))
-                if driver.now() >= limits.may_be_left || limits.ending.load(Ordering::Relaxed) =>
-            {
-                return Ended::Done;
-            }
-            Err(failure) => return Ended::Failed(failure),
-        }
-        if limits.stop.load(Ordering::Relaxed) {
-            return Ended::Stopped;
-        }
-        if driver.now() >= limits.hard {
-            return Ended::Stuck;
-        }
-    }
 }
 
 /// [`drive`] on a thread that has no descriptor but the lane's, which makes its system calls cheaper; where the
@@ -295,7 +250,7 @@ fn drive_on(driver: &mut LaneDriver, lane: &mut dyn Lane, limits: &Limits<'_>, w
 fn drive_apart(
     driver: &mut LaneDriver,
     lane: &mut dyn Lane,
-    limits: &Limits<'_>,
+    ends: &LaneEnds<'_>,
     clock: &RealClock,
     cue: &Cue,
 ) -> (Ended, Option<Waited>) {
@@ -309,23 +264,23 @@ fn drive_apart(
             if let Some(ready) = lane.readiness() {
                 let _ = thread::private_descriptors(ready.fd);
             }
-            drive(driver, lane, limits, wait)
+            drive(driver, lane, ends, wait)
         });
         if let Some(stopper) = stopper {
-            watch(&stopper, limits, clock, cue, &ended);
+            watch(&stopper, ends, clock, cue, &ended);
         }
         apart.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
 /// Returns when the lane has ended, and ends it when it is over. Nothing is ever sent on `ended`.
-fn watch(stopper: &Stopper, limits: &Limits<'_>, clock: &RealClock, cue: &Cue, ended: &Receiver<Infallible>) {
+fn watch(stopper: &Stopper, ends: &LaneEnds<'_>, clock: &RealClock, cue: &Cue, ended: &Receiver<Infallible>) {
     select! {
         recv(ended) -> _ => return,
         recv(cue.ended()) -> _ => {}
-        default(limits.hard.since(clock.now())) => {}
+        default(ends.times.over.since(clock.now())) => {}
     }
-    limits.cut.store(true, Ordering::Release);
+    ends.cut.store(true, Ordering::Release);
     stopper.stop();
 }
 
@@ -366,30 +321,24 @@ pub fn run(
     if let Some(cpu) = cpu {
         outcome.result.cpu = thread::pin_thread(cpu).is_ok().then_some(cpu as u32);
     }
-    let window = Window::after(begin, spec.warmup_ns, spec.time_ns);
-    let linger_ns = if job.part.is_active() { 0 } else { LINGER_NS };
-    let finish = window.end.plus_ns(spec.cooldown_ns);
-    // A run with little time to spare does not spend it on what is still under way.
-    let grace_ns = (super::GRACE_NS + linger_ns).min(until.ns_since(finish) / 8);
-    let hard = finish.plus_ns(grace_ns);
-    // Who is outlived by the passive end never finds it just gone home.
-    let outlived = job.part.is_active() && manners(&spec.over).passive_outlives;
-    let may_be_left = if outlived { Tick(u64::MAX) } else { window.end };
+    let outlived = manners(&spec.over).passive_outlives;
+    let times = LaneTimes::of(begin, spec, job.part.is_active(), outlived, until);
+    let window = times.window;
     let depth = match receives(job.part, spec) {
         Some(receives) if job.part == Part::StreamReceive => receives,
         ahead => operations(kind, spec).saturating_add(ahead.unwrap_or(0)),
     } as usize;
-    let work = workload(job, kind, spec, seed, begin);
+    let work = workload(job, kind, spec, seed, begin, times.stop);
     let most = slices_per_lane(super::lanes_outward(spec).len());
     let recorder = LaneRecorder::with_slices(window, most).contributing(contribution);
     let mut driver = Driver::new(work, clock.clone(), ThreadMeter, recorder, depth);
-    let (stop, ending) = (cue.stop(), cue.may_be_left());
-    let limits = Limits { may_be_left, hard, stop, ending, cut: AtomicBool::new(false) };
+    let (stop, may_be_left) = (cue.stop(), cue.may_be_left());
+    let ends = LaneEnds { times, stop, may_be_left, cut: AtomicBool::new(false) };
     // The shortest exchanges are worth a thread of their own.
     let (ended_by, waited) = if kind == StepKind::Pingpong && manners(&spec.over).descriptor_of_its_own {
-        drive_apart(&mut driver, &mut *lane, &limits, clock, cue)
+        drive_apart(&mut driver, &mut *lane, &ends, clock, cue)
     } else {
-        drive(&mut driver, &mut *lane, &limits, WAIT)
+        drive(&mut driver, &mut *lane, &ends, WAIT)
     };
     // Who sends and is not done has a backlog that the path does not take.
     let stuck = job.part.is_active() && !matches!(ended_by, Ended::Done);
