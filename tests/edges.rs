@@ -433,11 +433,11 @@ const SLEEPS: &[(&str, &str)] = &[
     ("src/cli/migrate/process.rs", "a foreign process is counted for as long as the user said"),
     ("src/coordinate.rs", "a pause between attempts to find another way, on a thread of its own"),
     ("src/document.rs", "a second signal waits for the document, and the process ends"),
+    ("src/evidence/rdma.rs", "an adapter counts late, and tells nobody"),
     ("src/guardian.rs", "the end of a child process is no descriptor that can be waited for everywhere"),
     ("src/input.rs", "a file that is named may be a pipe which nobody writes to"),
     ("src/serve/door.rs", "a kernel that refuses to wait is not asked again at once"),
     ("src/steps/migrate/dirtier.rs", "pages are dirtied at a rate"),
-    ("src/steps/traffic/proof.rs", "an adapter counts late, and tells nobody"),
 ];
 
 #[test]

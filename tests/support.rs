@@ -163,7 +163,7 @@ pub fn step<'a>(doc: &'a Value, kind: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("no {kind} step in {doc:#}"))
 }
 
-/// A directory that vanishes with the test.
+/// A directory that is removed with the test.
 pub struct Scratch(pub std::path::PathBuf);
 
 impl Scratch {

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::steps;
 
-    /// A client that says something for ever.
+    /// A client that keeps talking without end.
     struct Chatty;
 
     impl Channel for Chatty {

@@ -475,7 +475,7 @@ pub enum ErrorKind {
     Invalid,
     /// Nothing came in time.
     Timeout,
-    /// The peer closed, reset or vanished.
+    /// The peer closed, reset or disappeared.
     PeerLost,
     /// The peer said no.
     Refused,

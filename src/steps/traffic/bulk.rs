@@ -376,7 +376,7 @@ mod tests {
         let first = doc.steps.len();
         let mut asked = vec![];
         while let Some(spec) = follow_up(&doc, first) {
-            assert!(asked.len() < 10, "it asks on for ever");
+            assert!(asked.len() < 10, "it keeps asking");
             let mut run = match (&spec, answer(asked.len(), &spec)) {
                 (StepSpec::Mtu(_), edge) => probed(edge.map(|edge| edge as u32)),
                 (_, Some(bytes)) => stream(&[bytes; 6]),

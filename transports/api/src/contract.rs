@@ -314,7 +314,7 @@ pub fn one_sided_writes_land_and_only_there(
     }
 }
 
-/// After the peer closes, pending receives do not wait for ever.
+/// After the peer closes, pending receives do not wait forever.
 pub fn a_closed_peer_is_reported_in_time(connect: &mut dyn Connect, base: &LaneSpec) -> Result<(), Broken> {
     let mut pair = made(connect, &spec(base, 4, 64), 4096)?;
     let recv = [Op::recv(1, pair.id_b, 0, 64)];

@@ -31,7 +31,7 @@ pub enum TransportError {
         /// How long.
         after: Duration,
     },
-    /// The other end closed, reset or vanished.
+    /// The other end closed, reset or disappeared.
     #[error("{operation}: the peer is gone ({detail})")]
     PeerGone {
         /// What was under way.
@@ -68,7 +68,7 @@ pub enum TransportError {
 }
 
 impl TransportError {
-    /// Wraps an I/O error with the operation that met it, recognising the ways in which a peer vanishes.
+    /// Wraps an I/O error with the operation that met it, recognising the ways in which a peer disappears.
     pub fn io(operation: impl Into<String>, source: io::Error) -> Self {
         let operation = operation.into();
         match source.kind() {

@@ -29,7 +29,7 @@ fn with_responder(address: IpAddr, body: impl FnOnce(SocketAddr)) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| responder.run(&stop).unwrap());
-        /// Stops the responder even when an assertion fails, or the scope would wait for ever.
+        /// Stops the responder even when an assertion fails, or the scope would wait forever.
         struct Stop<'a>(&'a AtomicBool);
         impl Drop for Stop<'_> {
             fn drop(&mut self) {

@@ -126,7 +126,7 @@ impl TcpLane {
             )));
         }
         if op.len == 0 && !self.caps.can(Verb::Write) {
-            return Err(TransportError::invalid("an empty message cannot be told apart on a raw lane"));
+            return Err(TransportError::invalid("an empty message cannot be recognised on a raw lane"));
         }
         let region = self.link.region(op.region)?;
         region.check(op.offset, u64::from(op.len)).map_err(|e| TransportError::invalid(e.to_string()))

@@ -1,4 +1,4 @@
-//! The 16 bytes that every connection starts with, frozen for ever, so that any two builds can at least say
+//! The 16 bytes that every connection starts with, frozen forever, so that any two builds can at least say
 //! why they disagree.
 //!
 //! A version is what both ends must share. A revision of it only adds: to facts and results, where an end that does not know

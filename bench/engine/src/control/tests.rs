@@ -204,7 +204,7 @@ fn every_wait_has_a_deadline() {
     assert_eq!(wire.over().kind, ErrorKind::Timeout);
     assert_eq!(wire.now, Tick(17_000_000_000));
 
-    // A client that says nothing costs the server a minute, not for ever; one that never greets, ten seconds.
+    // A client that says nothing costs the server a minute, not forever; one that never greets, ten seconds.
     let mut wire = Wire::new();
     wire.settle();
     wire.next_timer();

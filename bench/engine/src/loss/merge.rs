@@ -33,7 +33,7 @@ fn path(sender: &LossEnd, receiver: Option<&LossEnd>, direction: Direction) -> L
         if outward { (&sender.nic, &sender.peer_nic) } else { (&sender.peer_nic, &sender.nic) };
     let strands = receiver.map_or(&[][..], |end| &end.received);
     let reason = match receiver {
-        None => Some("the receiving end told nothing of this path".to_owned()),
+        None => Some("the receiving end reported nothing about this path".to_owned()),
         Some(_) => sender.reason.clone(),
     };
     let flows: Vec<LossFlow> =

@@ -11,7 +11,7 @@ const DOWNTIME_LIMIT_NS: u64 = 300_000_000;
 /// Rounds over which the dirty set must shrink, and by how much, before a run counts as not converging.
 const STABLE_ROUNDS: usize = 3;
 const STABLE_SHARE: f64 = 0.985;
-/// No policy runs for ever: after so many rounds the rehearsal stops the guest and says why.
+/// No policy runs without end: after so many rounds the rehearsal stops the guest and says why.
 const ROUNDS_MAX: usize = 1000;
 
 /// Which hypervisor decides.
@@ -202,7 +202,7 @@ pub enum StopReason {
     FewPages,
     /// The policy allows no more passes.
     PassLimit,
-    /// The dirty set shrinks no more: a hypervisor without a pass limit would go on for ever.
+    /// The dirty set shrinks no more: a hypervisor without a pass limit would go on without end.
     NotConverging,
 }
 
@@ -374,7 +374,7 @@ impl Phases {
             }
         };
         let by_policy = by_policy.filter(|reason| !reason.converged() || passes >= self.rounds_min);
-        // A pass limit bounds the run by itself; only a policy without one can go on for ever.
+        // A pass limit bounds the run by itself; only a policy without one can go on without end.
         let endless = matches!(self.policy, Policy::Qemu { .. });
         by_policy.or_else(|| (endless && self.stands_still()).then_some(StopReason::NotConverging))
     }

@@ -155,7 +155,7 @@ pub const CATALOGUE: &[Entry] = &[
     entry(
         "ECN-CLEARED",
         Warning,
-        "The mark of ECN-capable packets is taken away on the way, so congestion can only be told by loss, and DCQCN (RoCE) does not work.",
+        "The mark of ECN-capable packets is taken away on the way, so congestion shows only as loss, and DCQCN (RoCE) does not work.",
         "Find the device that rewrites the whole traffic class byte instead of DSCP alone, and correct its policy.",
     ),
     entry(

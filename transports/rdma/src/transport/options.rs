@@ -205,7 +205,7 @@ pub(super) fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
         signal_every: given.given(&SIGNAL_EVERY).map(|every| every.max(1)),
         inline_bytes: given.get(&INLINE),
         path_mtu_code: given.get(&PATH_MTU) as u8,
-        // 0 would mean "for ever".
+        // 0 would mean "without limit".
         ack_timeout_exponent: given.get(&ACK_TIMEOUT).max(1),
         retry_count: given.get(&RETRIES),
         registration: given.get(&REGISTRATION),
