@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use pathproof_api::manners::DEVICE;
 use pathproof_model::units::Bytes;
 use pathproof_model::{
-    Environment, ErrorKind, Limits, MigrateSpec, Plan, RequestLoad, StepError, StepKind, StepRequest,
-    StepSpec, TrafficSpec,
+    Environment, ErrorKind, Limits, MigrateSpec, Plan, RequestLoad, StepError, StepRequest, StepSpec,
+    TrafficKind, TrafficSpec,
 };
 
 use crate::lane_options::{self, CONSTRAIN};
@@ -65,13 +65,15 @@ fn step(spec: &StepSpec, registry: &Registry, here: &Environment) -> Result<()> 
         }
         StepSpec::Stream(traffic) | StepSpec::Pingpong(traffic) | StepSpec::Request(traffic) => {
             lanes(&traffic.over, &traffic.options, registry, here)?;
-            links(spec.kind(), traffic, here)?;
-            self::traffic(spec.kind(), traffic)?;
         }
         StepSpec::Migrate(migrate) => {
             lanes(&migrate.over, &migrate.options, registry, here)?;
             self::migrate(migrate)?;
         }
+    }
+    if let Some((kind, traffic)) = spec.travels() {
+        links(kind, traffic, here)?;
+        self::traffic(kind, traffic)?;
     }
     // What cannot be asked of the peer is refused here rather than there.
     StepRequest::of(spec).map_err(anyhow::Error::msg)?;
@@ -107,9 +109,9 @@ fn lanes(
 }
 
 /// What is to become of the links during a step, and of its NICs one by one.
-fn links(kind: StepKind, spec: &TrafficSpec, here: &Environment) -> Result<()> {
+fn links(kind: TrafficKind, spec: &TrafficSpec, here: &Environment) -> Result<()> {
     // Only a stream goes on without a NIC, and only its goodput can be compared.
-    let possible = kind == StepKind::Stream && manners(&spec.over).several_nics;
+    let possible = kind == TrafficKind::Stream && manners(&spec.over).several_nics;
     let asked =
         [("--fail", !spec.fail.is_empty()), ("--singles", spec.singles), ("--watch-links", spec.watch_links)];
     if let Some((what, _)) = asked.iter().find(|(_, asked)| *asked && !possible) {
@@ -127,7 +129,7 @@ fn links(kind: StepKind, spec: &TrafficSpec, here: &Environment) -> Result<()> {
     Ok(())
 }
 
-fn traffic(kind: StepKind, spec: &TrafficSpec) -> Result<()> {
+fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
     let limits = Limits::default();
     for (what, value) in [("time", spec.time_ns), ("lanes", spec.lanes.into()), ("size", spec.size_bytes)] {
         if value == 0 {
@@ -146,15 +148,15 @@ fn traffic(kind: StepKind, spec: &TrafficSpec) -> Result<()> {
         bail!("a depth of {} is not between 1 and {DEPTH_MAX}", spec.depth);
     }
     let only =
-        |given: bool, what: &str, kinds: &[StepKind], whose: &str| match given && !kinds.contains(&kind) {
+        |given: bool, what: &str, kinds: &[TrafficKind], whose: &str| match given && !kinds.contains(&kind) {
             true => Err(anyhow::anyhow!("{what} is for {whose}; leave it out")),
             false => Ok(()),
         };
     let open = spec.requests_per_s.is_some() || spec.load == RequestLoad::Open;
-    only(spec.reply_bytes.is_some(), "a reply size (--reply)", &[StepKind::Request], "request")?;
-    only(open, "a number of requests per second", &[StepKind::Request], "request")?;
-    only(spec.rate_bits_per_s.is_some(), "a payload rate", &[StepKind::Stream], "stream")?;
-    only(spec.verify, "--verify", &[StepKind::Stream], "stream")?;
+    only(spec.reply_bytes.is_some(), "a reply size (--reply)", &[TrafficKind::Request], "request")?;
+    only(open, "a number of requests per second", &[TrafficKind::Request], "request")?;
+    only(spec.rate_bits_per_s.is_some(), "a payload rate", &[TrafficKind::Stream], "stream")?;
+    only(spec.verify, "--verify", &[TrafficKind::Stream], "stream")?;
     if spec.rate_bits_per_s == Some(0) || spec.requests_per_s == Some(0) {
         bail!("a rate of 0 sends nothing; leave it out for as fast as it goes");
     }

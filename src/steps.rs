@@ -26,7 +26,7 @@ use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{
     Environment, ErrorKind, Finding, Half, Limits, Plan, ResultDoc, Step, StepError, StepKind, StepRequest,
-    StepSpec, TrafficSpec,
+    StepSpec, TrafficKind, TrafficSpec,
 };
 
 use pathproof_model::units::Bytes;
@@ -356,7 +356,7 @@ pub fn failing_nics(spec: &TrafficSpec, window_ns: u64) -> anyhow::Result<Vec<St
 }
 
 /// Whether a step of this kind can go by the verb that it asks for.
-pub fn check_verb(kind: StepKind, spec: &TrafficSpec) -> Result<(), StepError> {
+pub fn check_verb(kind: TrafficKind, spec: &TrafficSpec) -> Result<(), StepError> {
     traffic::verbs::check_spec(kind, spec)
 }
 

@@ -282,6 +282,54 @@ fn no_code_but_a_transports_own_knows_its_name() {
     }
 }
 
+/// A kind that nobody thought of must not get another one's answer: whoever asks by kind names each, and the compiler asks
+/// for the next one.
+#[test]
+fn no_question_about_a_kind_has_an_answer_for_all_others() {
+    const KINDS: [&str; 4] = ["StepKind::", "StepSpec::", "StepRequest::", "TrafficKind::"];
+    let mut arms = 0;
+    for (name, code) in code_below(&["src", "bench"]) {
+        // Indentation of the arms that name a kind, while we are among them.
+        let mut among = None;
+        for (number, line) in code.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            let (indent, said) = (line.len() - line.trim_start().len(), line.trim());
+            if among.is_some_and(|arm| indent < arm) {
+                among = None;
+            }
+            let Some((pattern, _)) = said.split_once("=>") else { continue };
+            if KINDS.iter().any(|kind| pattern.contains(kind)) {
+                among = Some(indent);
+                arms += 1;
+            } else if among == Some(indent) {
+                let pattern = pattern.split(" if ").next().unwrap().trim();
+                let all =
+                    pattern.starts_with("(_") || pattern.chars().all(|c| c == '_' || c.is_ascii_lowercase());
+                assert!(!all, "{name}:{}: {said} stands for kinds that are not named", number + 1);
+            }
+        }
+    }
+    assert!(arms > 60, "only {arms} arms were looked at");
+}
+
+/// Kinds are values, and never compared by the words that they have in documents.
+#[test]
+fn no_kind_is_known_by_its_word() {
+    const WORDS: [&str; 9] =
+        ["facts", "reach", "mtu", "stream", "pingpong", "request", "migrate", "latency", "throughput"];
+    for (name, code) in code_below(&["src", "bench"]) {
+        for word in WORDS {
+            let literal = format!("\"{word}\"");
+            for (at, _) in code.match_indices(&literal) {
+                let (before, after) = (code[..at].trim_end(), code[at + literal.len()..].trim_start());
+                let asked = ["==", "!=", "starts_with(", "contains(", "strip_prefix("];
+                let compared = asked.iter().any(|asked| before.ends_with(asked))
+                    || ["==", "!=", "=>", "| \""].iter().any(|asks| after.starts_with(asks));
+                assert!(!compared, "{name} compares a kind with {literal}; ask for the kind itself");
+            }
+        }
+    }
+}
+
 /// Every Rust file of the project below `folders`, by its path from the top.
 fn sources(folders: &[&str]) -> Vec<(String, String)> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

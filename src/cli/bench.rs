@@ -5,7 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use pathproof_api::manners::DEVICE;
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{Direction, Plan, RequestLoad, StepKind, StepSpec, TrafficSpec};
+use pathproof_model::{Direction, Plan, RequestLoad, TrafficKind, TrafficSpec};
 use pathproof_rdma::transport::options::{REGISTRATION, Registration as Registered};
 
 use super::client::ClientArgs;
@@ -170,25 +170,21 @@ impl From<Way> for Direction {
 /// Runs the command.
 pub fn run(args: BenchArgs, clock: &RealClock) -> Result<u8> {
     let (kind, mut args) = match args.what {
-        BenchCommand::Stream(args) => (StepKind::Stream, args),
-        BenchCommand::Pingpong(args) => (StepKind::Pingpong, args),
-        BenchCommand::Request(args) => (StepKind::Request, args),
+        BenchCommand::Stream(args) => (TrafficKind::Stream, args),
+        BenchCommand::Pingpong(args) => (TrafficKind::Pingpong, args),
+        BenchCommand::Request(args) => (TrafficKind::Request, args),
     };
     let spec = traffic(kind, &args)?;
     args.client.own_device = args.device.clone();
     let mut client = ClientRun::resolve(&args.client, clock)?;
     client.criteria.expect(args.expect_rate.map(|rate| rate.0), None);
-    let step = match kind {
-        StepKind::Stream => StepSpec::Stream(spec),
-        StepKind::Pingpong => StepSpec::Pingpong(spec),
-        _ => StepSpec::Request(spec),
-    };
-    let plan = Plan { command: "bench".into(), seed: client.seed, nodes: vec![], steps: vec![step] };
+    let plan =
+        Plan { command: "bench".into(), seed: client.seed, nodes: vec![], steps: vec![kind.step(spec)] };
     client.run(plan)
 }
 
 /// The step that the arguments mean, with every default made explicit.
-pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
+pub fn traffic(kind: TrafficKind, args: &TrafficArgs) -> Result<TrafficSpec> {
     const MS: u64 = 1_000_000;
     let time_ns = args.time.map_or(if args.watch_links { 60_000 * MS } else { 5000 * MS }, |time| time.0);
     if time_ns == 0 {
@@ -205,9 +201,9 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         );
     }
     let size = args.size.unwrap_or(Bytes(match kind {
-        StepKind::Stream => 128 << 10,
-        StepKind::Pingpong => 64,
-        _ => 4 << 10,
+        TrafficKind::Stream => 128 << 10,
+        TrafficKind::Pingpong => 64,
+        TrafficKind::Request => 4 << 10,
     }));
     let size_max = pathproof_model::Limits::default().message_bytes;
     for (name, size) in [("--size", Some(size)), ("--reply", args.reply)] {
@@ -238,14 +234,14 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
     };
     if let Some(rate) = &args.rate {
         match kind {
-            StepKind::Stream => {
+            TrafficKind::Stream => {
                 let rate: BitsPerSecond = rate.parse().context("--rate")?;
                 if rate.0 == 0 {
                     bail!("--rate 0 sends nothing; leave it out for as fast as it goes");
                 }
                 spec.rate_bits_per_s = Some(rate.0);
             }
-            StepKind::Request => {
+            TrafficKind::Request => {
                 let number = rate.strip_suffix("/s").unwrap_or(rate);
                 let rate: u64 = number.trim().parse().ok().filter(|r| *r > 0).with_context(|| {
                     format!("--rate {rate:?} is not a number of requests per second; write 5000/s")
@@ -253,33 +249,35 @@ pub fn traffic(kind: StepKind, args: &TrafficArgs) -> Result<TrafficSpec> {
                 spec.requests_per_s = Some(rate);
                 spec.load = RequestLoad::Open;
             }
-            _ => bail!("--rate has no meaning for pingpong, whose load is closed; use bench request"),
+            TrafficKind::Pingpong => {
+                bail!("--rate has no meaning for pingpong, whose load is closed; use bench request")
+            }
         }
     }
     let manners = manners(&spec.over);
-    let several = kind == StepKind::Stream && manners.several_nics;
+    let several = kind == TrafficKind::Stream && manners.several_nics;
     let adapters = || those_that(|m| m.adapter);
     let stripes = || those_that(|m| m.several_nics);
-    let closed = kind == StepKind::Request && spec.load == RequestLoad::Closed;
+    let closed = kind == TrafficKind::Request && spec.load == RequestLoad::Closed;
     spec.depth = args.depth.unwrap_or(match kind {
-        StepKind::Request if closed => 1,
-        StepKind::Request => 64,
-        StepKind::Stream => manners.stream_depth,
-        _ => 8,
+        TrafficKind::Request if closed => 1,
+        TrafficKind::Request => 64,
+        TrafficKind::Stream => manners.stream_depth,
+        TrafficKind::Pingpong => 8,
     });
     if !(1..=4096).contains(&spec.depth) {
         bail!("--depth {} is not between 1 and 4096", spec.depth);
     }
-    if args.depth.is_some() && kind == StepKind::Pingpong {
+    if args.depth.is_some() && kind == TrafficKind::Pingpong {
         bail!("--depth has no meaning for pingpong, which has one message under way; use bench request");
     }
-    if args.reply.is_some() && kind != StepKind::Request {
+    if args.reply.is_some() && kind != TrafficKind::Request {
         bail!("--reply is for request, whose answer can have a size of its own");
     }
-    if args.expect_rate.is_some() && kind != StepKind::Stream {
+    if args.expect_rate.is_some() && kind != TrafficKind::Stream {
         bail!("--expect-rate is for stream, whose goodput is judged");
     }
-    if spec.verify && kind != StepKind::Stream {
+    if spec.verify && kind != TrafficKind::Stream {
         bail!("--verify is for stream");
     }
     if args.singles {

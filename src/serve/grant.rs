@@ -42,7 +42,7 @@ pub fn plan(request: &PlanRequest, limits: &Limits) -> Result<Vec<Grant>, Vec<St
 fn step(asked: &StepSpec, limits: &Limits) -> Result<Grant, String> {
     let grant = reduction(asked, limits);
     // A reduction to nothing is a refusal, which the cost of the smallest such step explains.
-    let granted = grant.apply(asked).unwrap_or_else(|_| asked.clone());
+    let granted = grant.apply(asked).map_or_else(|_| asked.clone(), |(granted, _)| granted);
     fits(&cost(&granted, 1), limits)?;
     Ok(grant)
 }
@@ -78,8 +78,8 @@ fn reduction(asked: &StepSpec, limits: &Limits) -> Grant {
 /// What each guest may have where all that it asks for is too much; `None` where that fits, or where nothing would.
 /// Whether less is of any use the client knows: how much a rehearsal that scales itself really takes is settled in its turn.
 fn guest_memory(asked: &StepSpec, grant: Grant, places: u64, limits: &Limits) -> Option<u64> {
-    let StepSpec::Migrate(migrate) = asked else { return None };
-    let cost = cost(&grant.apply(asked).ok()?, 1).memory_bytes;
+    let migrate = asked.migrate()?;
+    let cost = cost(&grant.apply(asked).ok()?.0, 1).memory_bytes;
     // A byte less of each guest is at least a byte less of the cost at each place.
     let excess = cost.saturating_sub(most_memory(limits)).div_ceil(places);
     let left = migrate.memory_bytes.saturating_sub(excess) >> 20 << 20;
@@ -154,7 +154,7 @@ mod tests {
         let request = StepRequest::of(&spec).unwrap();
         let grants =
             plan(&PlanRequest { seed: 0, steps: vec![request] }, &limits()).map_err(|r| r.join("; "))?;
-        grants[0].apply(&spec)
+        grants[0].apply(&spec).map(|(granted, _)| granted)
     }
 
     fn stream(change: impl FnOnce(&mut TrafficSpec)) -> StepSpec {

@@ -55,10 +55,7 @@ struct Ready {
 }
 
 pub(super) fn spec_of(spec: &StepSpec) -> MtuSpec {
-    match spec {
-        StepSpec::Mtu(mtu) => mtu.clone(),
-        _ => MtuSpec::default(),
-    }
+    spec.mtu().cloned().unwrap_or_default()
 }
 
 /// Refuses what cannot be meant.

@@ -23,10 +23,7 @@ struct Ready {
 }
 
 fn spec_of(spec: &StepSpec) -> ReachSpec {
-    match spec {
-        StepSpec::Reach(reach) => reach.clone(),
-        _ => ReachSpec::default(),
-    }
+    spec.reach().cloned().unwrap_or_default()
 }
 
 impl Runner for Reach {

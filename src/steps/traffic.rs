@@ -21,8 +21,8 @@ use pathproof_api::{
 };
 use pathproof_engine::traffic::GRACE_NS;
 use pathproof_model::{
-    Direction, ErrorKind, Finding, FollowUp, Half, NodeId, ResultDoc, Step, StepError, StepKind, StepRequest,
-    StepSpec, TrafficSpec,
+    Direction, ErrorKind, Finding, FollowUp, Half, NodeId, ResultDoc, Step, StepError, StepRequest, StepSpec,
+    TrafficKind, TrafficSpec,
 };
 
 use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
@@ -92,7 +92,7 @@ pub struct Traffic;
 /// A prepared half: lanes that wait for the peer's offers.
 struct Lanes {
     end: End,
-    kind: StepKind,
+    kind: TrafficKind,
     spec: TrafficSpec,
     seed: u64,
     lanes: Vec<(LaneJob, Box<dyn PreparedLane>)>,
@@ -101,15 +101,15 @@ struct Lanes {
 }
 
 /// What a lane is for, as this end sees it. `direction` says where payload (or the question) goes.
-fn part(kind: StepKind, end: End, outward: bool) -> Part {
+fn part(kind: TrafficKind, end: End, outward: bool) -> Part {
     let asks = (end == End::Client) == outward;
     match (kind, asks) {
-        (StepKind::Stream, true) => Part::StreamSend,
-        (StepKind::Stream, false) => Part::StreamReceive,
-        (StepKind::Pingpong, true) => Part::PingPong,
-        (StepKind::Pingpong, false) => Part::Echo,
-        (_, true) => Part::Request,
-        (_, false) => Part::Reply,
+        (TrafficKind::Stream, true) => Part::StreamSend,
+        (TrafficKind::Stream, false) => Part::StreamReceive,
+        (TrafficKind::Pingpong, true) => Part::PingPong,
+        (TrafficKind::Pingpong, false) => Part::Echo,
+        (TrafficKind::Request, true) => Part::Request,
+        (TrafficKind::Request, false) => Part::Reply,
     }
 }
 
@@ -142,18 +142,16 @@ fn check(spec: &TrafficSpec) -> Result<(), StepError> {
 
 impl Runner for Traffic {
     fn name(&self, spec: &StepSpec) -> String {
-        let Some(traffic) = spec.traffic() else { return "traffic".into() };
-        let kind = match spec.kind() {
-            StepKind::Stream => "stream",
-            StepKind::Pingpong => "ping-pong",
-            _ => "request",
-        };
-        let way = match (spec.kind(), traffic.direction) {
-            (StepKind::Stream, Direction::Out) => " out",
-            (StepKind::Stream, Direction::In) => " in",
-            (StepKind::Stream, Direction::Both) => " both ways",
-            (_, Direction::In) => " from the peer",
-            _ => "",
+        let Some((kind, traffic)) = spec.travels() else { return "traffic".into() };
+        let asking = if traffic.direction == Direction::In { " from the peer" } else { "" };
+        let (kind, way) = match kind {
+            TrafficKind::Stream => match traffic.direction {
+                Direction::Out => ("stream", " out"),
+                Direction::In => ("stream", " in"),
+                Direction::Both => ("stream", " both ways"),
+            },
+            TrafficKind::Pingpong => ("ping-pong", asking),
+            TrafficKind::Request => ("request", asking),
         };
         let lanes = if traffic.lanes == 1 { "1 lane".into() } else { format!("{} lanes", traffic.lanes) };
         let size = pathproof_model::units::Bytes(traffic.size_bytes);
@@ -166,9 +164,9 @@ impl Runner for Traffic {
     }
 
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
-        let spec = setup.spec.traffic().ok_or_else(|| invalid("this is not a traffic step".into()))?;
+        let (kind, spec) =
+            setup.spec.travels().ok_or_else(|| invalid("this is not a traffic step".into()))?;
         check(spec)?;
-        let kind = setup.spec.kind();
         let session = setup.session;
         let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
         let caps = transport.probe().map_err(|e| step_error(&e))?;
@@ -215,15 +213,15 @@ impl Runner for Traffic {
     }
 
     fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {
-        let Some(traffic) = spec.traffic() else { return Cost::default() };
+        let Some((kind, traffic)) = spec.travels() else { return Cost::default() };
         let ways = if traffic.direction == Direction::Both { 2 } else { 1 };
         let lanes = u64::from(traffic.lanes) * ways;
         let message_bytes = traffic.size_bytes.max(traffic.reply_bytes.unwrap_or(0));
-        let region = lane::Layout::of(spec.kind(), traffic).region_bytes;
+        let region = lane::Layout::of(kind, traffic).region_bytes;
         let region = if traffic.huge_pages { rounded_up(region, HUGE_PAGE_BYTES) } else { region };
         // The bytes that should have come, and room to make them.
         let verified = if traffic.verify { message_bytes.saturating_mul(2) } else { 0 };
-        let operations = lane::operations(spec.kind(), traffic);
+        let operations = lane::operations(kind, traffic);
         let kept = (manners(&traffic.over).memory_bytes)(operations, message_bytes, paths);
         let queues = u64::from(operations) * OPERATION_BYTES;
         let each = [region, verified, kept, queues].into_iter().fold(LANE_BYTES, u64::saturating_add);
@@ -246,7 +244,7 @@ impl Runner for Traffic {
     /// Down to half of its window.
     fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
         let mut spec = spec.clone();
-        if let StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) = &mut spec {
+        if let Some(t) = spec.traffic_mut() {
             let window_ns = left_ns.saturating_sub(around_ns(t)).min(t.time_ns);
             if window_ns < t.time_ns / 2 {
                 return None;
@@ -290,7 +288,7 @@ fn memory(bytes: u64, huge: bool) -> Result<(Region, Option<String>), pathproof_
 }
 
 fn lane_spec(
-    kind: StepKind,
+    kind: TrafficKind,
     spec: &TrafficSpec,
     session: &super::SessionFacts,
     step: u32,
@@ -310,7 +308,7 @@ fn lane_spec(
         send_mode: if spec.zero_copy { SendMode::ZeroCopy } else { SendMode::Copy },
         receive_mode: if spec.discard { ReceiveMode::Discard } else { ReceiveMode::Copy },
         // A stream's sender lives by its sends; elsewhere only the answer is news.
-        send_reports: if kind == StepKind::Stream { SendReports::Prompt } else { SendReports::Lazy },
+        send_reports: if kind == TrafficKind::Stream { SendReports::Prompt } else { SendReports::Lazy },
         max_segment_bytes: spec.max_segment_bytes,
         ..LaneSpec::default()
     }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::units::{Bytes, Nanoseconds};
-use crate::{Finding, Plan, StepSpec};
+use crate::{Finding, MigrateSpec, Plan, StepSpec, TrafficSpec};
 
 /// What is allowed of one step; `None` means as asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,25 +36,59 @@ fn least<T: Copy + Ord + Default>(what: &str, asked: &mut T, granted: Option<T>)
 }
 
 impl Grant {
-    /// `asked` with this grant's numbers where they are smaller.
-    pub fn apply(&self, asked: &StepSpec) -> Result<StepSpec, String> {
+    /// `asked` with this grant's numbers where they are smaller, and what was reduced.
+    pub fn apply(&self, asked: &StepSpec) -> Result<(StepSpec, Vec<Finding>), String> {
         let mut granted = asked.clone();
-        match &mut granted {
-            StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => {
-                least("lanes", &mut t.lanes, self.lanes)?;
-                least("time", &mut t.time_ns, self.time_ns)?;
-            }
-            StepSpec::Migrate(m) => {
-                least("lanes", &mut m.lanes, self.lanes)?;
-                let mut limit = m.time_limit_ns.unwrap_or(u64::MAX);
-                least("time", &mut limit, self.time_ns)?;
-                m.time_limit_ns = m.time_limit_ns.map(|_| limit).or(self.time_ns);
-                least("memory", &mut m.memory_bytes, self.memory_bytes)?;
-            }
-            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => {}
-        }
-        Ok(granted)
+        let reduced = match &mut granted {
+            StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => self.traffic(t)?,
+            StepSpec::Migrate(m) => self.migrate(m)?,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => vec![],
+        };
+        Ok((granted, reduced))
     }
+
+    fn traffic(&self, traffic: &mut TrafficSpec) -> Result<Vec<Finding>, String> {
+        let asked = (traffic.lanes, traffic.time_ns);
+        least("lanes", &mut traffic.lanes, self.lanes)?;
+        least("time", &mut traffic.time_ns, self.time_ns)?;
+        let lanes = fewer_lanes(asked.0, traffic.lanes);
+        Ok(lanes.into_iter().chain(less_time(asked.1, traffic.time_ns)).collect())
+    }
+
+    /// A rehearsal that scales itself takes the memory there is; a guest of another size than was asked for proves nothing.
+    fn migrate(&self, migrate: &mut MigrateSpec) -> Result<Vec<Finding>, String> {
+        let (lanes, time_ns, memory_bytes) = (migrate.lanes, migrate.time_limit_ns, migrate.memory_bytes);
+        least("lanes", &mut migrate.lanes, self.lanes)?;
+        let mut limit = time_ns.unwrap_or(u64::MAX);
+        least("time", &mut limit, self.time_ns)?;
+        migrate.time_limit_ns = time_ns.map(|_| limit).or(self.time_ns);
+        least("memory", &mut migrate.memory_bytes, self.memory_bytes)?;
+        if migrate.budget_ns.is_none() && migrate.memory_bytes < memory_bytes {
+            return Err(format!(
+                "each guest needs {} of memory at the peer, which grants {}; ask for less --memory or fewer --parallel",
+                Bytes(memory_bytes),
+                Bytes(migrate.memory_bytes)
+            ));
+        }
+        // No time limit of its own is no number that could be reduced.
+        let time = time_ns.zip(migrate.time_limit_ns).and_then(|(asked, granted)| less_time(asked, granted));
+        Ok(fewer_lanes(lanes, migrate.lanes).into_iter().chain(time).collect())
+    }
+}
+
+fn fewer_lanes(asked: u32, granted: u32) -> Option<Finding> {
+    let said = format!("{asked} lanes were asked for and the peer granted {granted}");
+    reduced(asked.into(), granted.into(), said)
+}
+
+fn less_time(asked: u64, granted: u64) -> Option<Finding> {
+    let said = format!("{} were asked for and the peer granted {}", Nanoseconds(asked), Nanoseconds(granted));
+    reduced(asked, granted, said)
+}
+
+fn reduced(asked: u64, granted: u64, evidence: String) -> Option<Finding> {
+    let finding = Finding::new("PLAN-REDUCED", evidence).with("asked", asked).with("granted", granted);
+    (asked != granted).then_some(finding)
 }
 
 impl Plan {
@@ -71,65 +105,21 @@ impl Plan {
         let mut granted = Plan { steps: vec![], ..self.clone() };
         let mut reduced = vec![];
         for (number, (asked, grant)) in self.steps.iter().zip(grants).enumerate() {
-            let step = grant.apply(asked).and_then(|step| of_the_size_asked_for(asked, step)).map_err(|why| {
+            let (step, less) = grant.apply(asked).map_err(|why| {
                 format!(
                     "step {number}: {why}; raise its limits (pathproof serve --limits) or leave the step out"
                 )
             })?;
-            reduced.extend(
-                reductions(asked, &step).into_iter().map(|finding| Finding { step: Some(number), ..finding }),
-            );
+            reduced.extend(less.into_iter().map(|finding| Finding { step: Some(number), ..finding }));
             granted.steps.push(step);
         }
         Ok((granted, reduced))
     }
 }
 
-/// A rehearsal that scales itself takes the memory there is; a guest of another size than was asked for proves nothing.
-fn of_the_size_asked_for(asked: &StepSpec, granted: StepSpec) -> Result<StepSpec, String> {
-    match (asked, &granted) {
-        (StepSpec::Migrate(a), StepSpec::Migrate(g))
-            if a.budget_ns.is_none() && g.memory_bytes < a.memory_bytes =>
-        {
-            Err(format!(
-                "each guest needs {} of memory at the peer, which grants {}; ask for less --memory or fewer --parallel",
-                Bytes(a.memory_bytes),
-                Bytes(g.memory_bytes)
-            ))
-        }
-        _ => Ok(granted),
-    }
-}
-
-/// What was reduced of one step.
-fn reductions(asked: &StepSpec, granted: &StepSpec) -> Vec<Finding> {
-    let (lanes, times) = match (asked, granted) {
-        // No time limit of its own is no number that could be reduced.
-        (StepSpec::Migrate(a), StepSpec::Migrate(g)) => {
-            ((a.lanes, g.lanes), a.time_limit_ns.zip(g.time_limit_ns))
-        }
-        _ => match (asked.traffic(), granted.traffic()) {
-            (Some(a), Some(g)) => ((a.lanes, g.lanes), Some((a.time_ns, g.time_ns))),
-            _ => return vec![],
-        },
-    };
-    let reduced = |asked: u64, granted: u64, evidence: String| {
-        let finding = Finding::new("PLAN-REDUCED", evidence).with("asked", asked).with("granted", granted);
-        (asked != granted).then_some(finding)
-    };
-    let said = format!("{} lanes were asked for and the peer granted {}", lanes.0, lanes.1);
-    let of_lanes = reduced(lanes.0.into(), lanes.1.into(), said);
-    let of_time = times.and_then(|(a, g)| {
-        let said = format!("{} were asked for and the peer granted {}", Nanoseconds(a), Nanoseconds(g));
-        reduced(a, g, said)
-    });
-    of_lanes.into_iter().chain(of_time).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MigrateSpec, TrafficSpec};
 
     fn plan() -> Plan {
         let stream = TrafficSpec { lanes: 4, time_ns: 1000, ..TrafficSpec::default() };

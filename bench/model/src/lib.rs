@@ -49,7 +49,9 @@ pub use mtu::{MtuLimit, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
 pub use node::{Node, NodeId, NodeSpec};
 pub use numbers::Numbers;
-pub use plan::{Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficSpec};
+pub use plan::{
+    Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficKind, TrafficSpec,
+};
 pub use rdma::{Carrier, RdmaEnd, RdmaProof};
 pub use request::{PlanRequest, StepRequest};
 pub use result::{

@@ -69,6 +69,28 @@ pub enum StepKind {
     Migrate,
 }
 
+/// What travels in a traffic step. Other kinds of step have none of it, so a question about traffic is asked of these three.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrafficKind {
+    /// Bulk, one way.
+    Stream,
+    /// One message at a time, back and forth.
+    Pingpong,
+    /// Requests and replies.
+    Request,
+}
+
+impl TrafficKind {
+    /// A step of this kind.
+    pub fn step(self, spec: TrafficSpec) -> StepSpec {
+        match self {
+            TrafficKind::Stream => StepSpec::Stream(spec),
+            TrafficKind::Pingpong => StepSpec::Pingpong(spec),
+            TrafficKind::Request => StepSpec::Request(spec),
+        }
+    }
+}
+
 impl StepSpec {
     /// The kind of this step.
     pub fn kind(&self) -> StepKind {
@@ -83,11 +105,53 @@ impl StepSpec {
         }
     }
 
+    /// What travels in this step, and how, where it is a traffic step.
+    pub fn travels(&self) -> Option<(TrafficKind, &TrafficSpec)> {
+        match self {
+            StepSpec::Stream(t) => Some((TrafficKind::Stream, t)),
+            StepSpec::Pingpong(t) => Some((TrafficKind::Pingpong, t)),
+            StepSpec::Request(t) => Some((TrafficKind::Request, t)),
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
+        }
+    }
+
     /// The traffic of this step, where it is a traffic step.
     pub fn traffic(&self) -> Option<&TrafficSpec> {
+        self.travels().map(|(_, traffic)| traffic)
+    }
+
+    /// The same, to be changed.
+    pub fn traffic_mut(&mut self) -> Option<&mut TrafficSpec> {
         match self {
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(t),
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
+        }
+    }
+
+    /// The migration of this step, where it is one.
+    pub fn migrate(&self) -> Option<&MigrateSpec> {
+        match self {
+            StepSpec::Migrate(migrate) => Some(migrate),
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
+        }
+    }
+
+    /// The round trips of this step, where it is about those alone.
+    pub fn reach(&self) -> Option<&ReachSpec> {
+        match self {
+            StepSpec::Reach(reach) => Some(reach),
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
+            StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Mtu(_) => None,
+        }
+    }
+
+    /// The search of this step, where it is one for path MTUs.
+    pub fn mtu(&self) -> Option<&MtuSpec> {
+        match self {
+            StepSpec::Mtu(mtu) => Some(mtu),
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
+            StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) => None,
         }
     }
 

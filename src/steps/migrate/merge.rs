@@ -65,7 +65,7 @@ pub fn destination_half(ends: Vec<(LaneEnd, Served)>, error: Option<StepError>, 
 
 /// Fills the step at the client.
 pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
-    let StepSpec::Migrate(migrate) = spec else { return };
+    let Some(migrate) = spec.migrate() else { return };
     step.over = Some(migrate.over.clone());
     step.direction = Some(Direction::Out);
     let Some(mut detail) = client.detail.migration.clone() else { return };

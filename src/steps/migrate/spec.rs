@@ -33,10 +33,7 @@ pub fn pattern_of(spec: &MigrateSpec) -> Result<Pattern, StepError> {
 
 /// The migration in a step's specification.
 pub fn spec_of(spec: &StepSpec) -> Result<&MigrateSpec, StepError> {
-    match spec {
-        StepSpec::Migrate(migrate) => Ok(migrate),
-        _ => Err(invalid("this is not a migrate step")),
-    }
+    spec.migrate().ok_or_else(|| invalid("this is not a migrate step"))
 }
 
 /// The part of a specification that traffic steps share.

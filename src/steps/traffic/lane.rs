@@ -14,7 +14,8 @@ use pathproof_engine::workload::{
     Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
 };
 use pathproof_model::{
-    ErrorKind, HistogramRecord, Interval, LaneResult, RequestLoad, StepError, StepKind, TrafficSpec, Waited,
+    ErrorKind, HistogramRecord, Interval, LaneResult, RequestLoad, StepError, TrafficKind, TrafficSpec,
+    Waited,
 };
 use pathproof_sys::thread;
 
@@ -56,7 +57,7 @@ impl Part {
         match self {
             Part::StreamSend => "send",
             Part::StreamReceive => "receive",
-            _ => "both",
+            Part::PingPong | Part::Echo | Part::Request | Part::Reply => "both",
         }
     }
 
@@ -89,25 +90,24 @@ fn receives(part: Part, spec: &TrafficSpec) -> Option<u32> {
 }
 
 /// Messages that a lane may have outstanding in each direction.
-pub fn operations(kind: StepKind, spec: &TrafficSpec) -> u32 {
+pub fn operations(kind: TrafficKind, spec: &TrafficSpec) -> u32 {
     match kind {
-        StepKind::Stream => spec.depth,
-        StepKind::Pingpong => 4,
-        _ => spec.depth.saturating_mul(2).saturating_add(2),
+        TrafficKind::Stream => spec.depth,
+        TrafficKind::Pingpong => 4,
+        TrafficKind::Request => spec.depth.saturating_mul(2).saturating_add(2),
     }
 }
 
 impl Layout {
     /// The layout of a step. Messages are laid out in turn only where the bytes of several must survive at
     /// once; otherwise one slot for each direction keeps the working set as small as the peers' tools do.
-    pub fn of(kind: StepKind, spec: &TrafficSpec) -> Layout {
+    pub fn of(kind: TrafficKind, spec: &TrafficSpec) -> Layout {
         let size = spec.size_bytes.max(spec.reply_bytes.unwrap_or(0));
         let stride = rounded_up(size, 64);
         let apart = spec.verify || spec.zero_copy || manners(&spec.over).places_of_their_own;
         let slots = match kind {
-            StepKind::Pingpong => 1,
-            _ if apart => u64::from(spec.depth),
-            _ => 1,
+            TrafficKind::Stream | TrafficKind::Request if apart => u64::from(spec.depth),
+            TrafficKind::Stream | TrafficKind::Request | TrafficKind::Pingpong => 1,
         };
         let region_bytes =
             stride.saturating_mul(slots).saturating_mul(2).saturating_add(super::verbs::CONTROL_ROOM);
@@ -172,22 +172,15 @@ impl LaneOutcome {
     }
 }
 
-fn workload(
-    job: &LaneJob,
-    kind: StepKind,
-    spec: &TrafficSpec,
-    seed: u64,
-    begin: Tick,
-    stop: Tick,
-) -> Box<dyn Workload> {
+fn workload(job: &LaneJob, spec: &TrafficSpec, seed: u64, begin: Tick, stop: Tick) -> Box<dyn Workload> {
     let (send, receive) = (job.layout.send(job.region_id), job.layout.receive(job.region_id));
     let size = spec.size_bytes as u32;
     let lane_seed = super::verbs::lane_seed(seed, job.index);
     if let Some(work) = super::verbs::workload(job, spec, lane_seed, stop) {
         return work;
     }
-    match (kind, job.part) {
-        (_, Part::StreamSend) => {
+    match job.part {
+        Part::StreamSend => {
             let mut stream = StreamSend::new(Verb::Send, send, size, stop);
             if let Some(rate) = spec.rate_bits_per_s {
                 stream = stream.paced(begin, rate / u64::from(spec.lanes.max(1)));
@@ -197,18 +190,19 @@ fn workload(
             }
             Box::new(stream)
         }
-        (_, Part::StreamReceive) => {
+        Part::StreamReceive => {
             let stream = StreamReceive::new(receive, size, stop);
             Box::new(if spec.verify { stream.verified(job.region.clone(), lane_seed) } else { stream })
         }
-        (_, part @ (Part::PingPong | Part::Echo)) => {
-            let ahead = receives(part, spec).unwrap_or(1);
-            match part {
-                Part::PingPong => Box::new(PingPong::new(send, receive, size, stop).with_receives(ahead)),
-                _ => Box::new(Echo::new(send, receive, size, stop).with_receives(ahead)),
-            }
+        Part::PingPong => {
+            let ahead = receives(job.part, spec).unwrap_or(1);
+            Box::new(PingPong::new(send, receive, size, stop).with_receives(ahead))
         }
-        (_, part) => {
+        Part::Echo => {
+            let ahead = receives(job.part, spec).unwrap_or(1);
+            Box::new(Echo::new(send, receive, size, stop).with_receives(ahead))
+        }
+        part @ (Part::Request | Part::Reply) => {
             let spacing_ns = (spec.load == RequestLoad::Open).then(|| {
                 let rate = spec.requests_per_s.unwrap_or(1000).max(1);
                 (1_000_000_000 * u64::from(spec.lanes.max(1)) / rate).max(1)
@@ -290,7 +284,7 @@ pub struct Around<'a> {
     /// Which end this is.
     pub end: End,
     /// What kind of traffic.
-    pub kind: StepKind,
+    pub kind: TrafficKind,
     /// The step.
     pub spec: &'a TrafficSpec,
     /// Seed of everything random.
@@ -328,14 +322,14 @@ pub fn run(
         Some(receives) if job.part == Part::StreamReceive => receives,
         ahead => operations(kind, spec).saturating_add(ahead.unwrap_or(0)),
     } as usize;
-    let work = workload(job, kind, spec, seed, begin, times.stop);
+    let work = workload(job, spec, seed, begin, times.stop);
     let most = slices_per_lane(super::lanes_outward(spec).len());
     let recorder = LaneRecorder::with_slices(window, most).contributing(contribution);
     let mut driver = Driver::new(work, clock.clone(), ThreadMeter, recorder, depth);
     let (stop, may_be_left) = (cue.stop(), cue.may_be_left());
     let ends = LaneEnds { times, stop, may_be_left, cut: AtomicBool::new(false) };
     // The shortest exchanges are worth a thread of their own.
-    let (ended_by, waited) = if kind == StepKind::Pingpong && manners(&spec.over).descriptor_of_its_own {
+    let (ended_by, waited) = if kind == TrafficKind::Pingpong && manners(&spec.over).descriptor_of_its_own {
         drive_apart(&mut driver, &mut *lane, &ends, clock, cue)
     } else {
         drive(&mut driver, &mut *lane, &ends, WAIT)

@@ -2,7 +2,7 @@
 
 use pathproof_engine::record::{LatencyHistogram, align};
 use pathproof_model::{
-    Direction, Half, HistogramRecord, LaneResult, RequestLoad, Step, StepKind, StepSpec, TrafficSpec,
+    Direction, Half, HistogramRecord, LaneResult, RequestLoad, Step, StepSpec, TrafficKind, TrafficSpec,
 };
 
 use crate::steps::End;
@@ -11,11 +11,11 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// Fills the summary and the merged histograms.
 pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
-    let Some(traffic) = spec.traffic() else { return };
+    let Some((kind, traffic)) = spec.travels() else { return };
     // A lane that ended early has finer slices than the others.
     align(&mut step.intervals);
     let mut summary = std::mem::take(&mut step.summary);
-    if spec.kind() == StepKind::Stream {
+    if kind == TrafficKind::Stream {
         let (out, inward) = measured(client, server);
         summary.goodput_out_bits_per_s = goodput(&out);
         summary.goodput_in_bits_per_s = goodput(&inward);
@@ -45,7 +45,7 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         summary.messages = (!asking.is_empty()).then(|| asking.iter().map(|l| l.messages).sum());
         summary.window_ns = asking.iter().map(|l| l.window_ns).max();
         summary.bytes = (!asking.is_empty()).then(|| asking.iter().map(|l| l.bytes).sum());
-        if spec.kind() == StepKind::Request {
+        if kind == TrafficKind::Request {
             let label = if traffic.load == RequestLoad::Open { "open" } else { "closed" };
             summary.load = Some(label.into());
         }
@@ -142,6 +142,7 @@ fn merged(records: &[HistogramRecord], name: &str) -> Option<LatencyHistogram> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pathproof_model::StepKind;
 
     #[test]
     fn each_direction_has_a_worst_second_and_both_together_have_none() {

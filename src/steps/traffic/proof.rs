@@ -164,10 +164,7 @@ pub fn follow_up(failed: &Step) -> Option<StepSpec> {
     let path_mtu = failed.detail.proof.as_ref()?.path_mtu_bytes?;
     dead(failed).filter(|_| path_mtu > SMALL_RDMA_MTU)?;
     let mut spec = failed.spec.clone()?;
-    let traffic = match &mut spec {
-        StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => t,
-        _ => return None,
-    };
+    let traffic = spec.traffic_mut()?;
     traffic.lanes = 1;
     (traffic.warmup_ns, traffic.time_ns, traffic.cooldown_ns) = (0, 500_000_000, 0);
     PATH_MTU.write(&mut traffic.options, PathMtu::B1024);

@@ -5,7 +5,7 @@ use pathproof_engine::workload::{
     CONTROL_BYTES, OneSided, OneSidedMemory, Target, Workload, WritePing, WritePong, WritePongMemory,
     fill_for_reads,
 };
-use pathproof_model::{StepKind, TrafficSpec};
+use pathproof_model::{TrafficKind, TrafficSpec};
 use pathproof_sys::socket::congestion_controls;
 use pathproof_tcp::CONGESTION;
 
@@ -31,7 +31,7 @@ pub fn verb(spec: &TrafficSpec) -> Result<Verb, StepError> {
 }
 
 /// Refuses what the transport or the kind of step cannot do.
-pub fn check(kind: StepKind, spec: &TrafficSpec, caps: &LaneCaps) -> Result<(), StepError> {
+pub fn check(kind: TrafficKind, spec: &TrafficSpec, caps: &LaneCaps) -> Result<(), StepError> {
     check_spec(kind, spec)?;
     match verb(spec)? {
         verb if verb != Verb::Send && !caps.can(verb) => Err(no_such_verb(spec)),
@@ -45,7 +45,7 @@ fn no_such_verb(spec: &TrafficSpec) -> StepError {
 }
 
 /// Refuses what can be refused without looking at any device.
-pub fn check_spec(kind: StepKind, spec: &TrafficSpec) -> Result<(), StepError> {
+pub fn check_spec(kind: TrafficKind, spec: &TrafficSpec) -> Result<(), StepError> {
     let verb = verb(spec)?;
     if verb == Verb::Send {
         return Ok(());
@@ -54,12 +54,12 @@ pub fn check_spec(kind: StepKind, spec: &TrafficSpec) -> Result<(), StepError> {
         return Err(no_such_verb(spec));
     }
     match (kind, verb) {
-        (StepKind::Stream, _) if spec.rate_bits_per_s.is_some() => {
+        (TrafficKind::Stream, _) if spec.rate_bits_per_s.is_some() => {
             Err(invalid("--rate works with --verb send only".into()))
         }
-        (StepKind::Stream, _) | (StepKind::Pingpong, Verb::Write) => Ok(()),
-        (StepKind::Pingpong, _) => Err(invalid("pingpong goes by --verb send or write".into())),
-        _ => Err(invalid("request goes by --verb send only".into())),
+        (TrafficKind::Stream, _) | (TrafficKind::Pingpong, Verb::Write) => Ok(()),
+        (TrafficKind::Pingpong, _) => Err(invalid("pingpong goes by --verb send or write".into())),
+        (TrafficKind::Request, _) => Err(invalid("request goes by --verb send only".into())),
     }
 }
 
@@ -159,6 +159,6 @@ pub fn check_own_congestion(options: &OptionValues) -> Result<(), StepError> {
 }
 
 /// How lanes over this layout and verb wait, when the verb decides.
-pub fn always_spins(kind: StepKind, spec: &TrafficSpec) -> bool {
-    kind == StepKind::Pingpong && verb(spec) == Ok(Verb::Write)
+pub fn always_spins(kind: TrafficKind, spec: &TrafficSpec) -> bool {
+    kind == TrafficKind::Pingpong && verb(spec) == Ok(Verb::Write)
 }

@@ -135,12 +135,16 @@ impl HalfRoom {
     pub fn of(spec: &StepSpec) -> HalfRoom {
         const BESIDE_LANES: usize = 8;
         let (lanes, slices) = match spec {
-            StepSpec::Migrate(migrate) => (migrate.lanes as usize, 0),
-            _ => spec.traffic().map_or((0, 0), |traffic| {
+            StepSpec::Migrate(migrate) => {
+                let places = migrate.parallel.min(migrate.guests).max(1) as usize;
+                ((migrate.lanes as usize).saturating_mul(places), 0)
+            }
+            StepSpec::Stream(traffic) | StepSpec::Pingpong(traffic) | StepSpec::Request(traffic) => {
                 let ways = if traffic.direction == Direction::Both { 2 } else { 1 };
                 let lanes = (traffic.lanes as usize).saturating_mul(ways);
                 (lanes, lanes.saturating_mul(slices_per_lane(lanes)))
-            }),
+            }
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => (0, 0),
         };
         HalfRoom::for_counts(lanes.saturating_add(BESIDE_LANES), slices)
     }

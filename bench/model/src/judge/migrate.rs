@@ -48,7 +48,7 @@ fn one(step: &Step) -> Vec<Check> {
 
 /// Whether the time of the rehearsal was the check's, not the user's.
 fn scaled(step: &Step) -> bool {
-    matches!(&step.spec, Some(StepSpec::Migrate(spec)) if spec.budget_ns.is_some())
+    step.spec.as_ref().and_then(StepSpec::migrate).is_some_and(|spec| spec.budget_ns.is_some())
 }
 
 /// The downtime against what the policy allows. A policy stops the guest by an estimate of what the rest takes; what

@@ -1,6 +1,6 @@
 //! Whether paths carry the packets that their interfaces send, or what was expected of them.
 
-use crate::{Check, Criteria, Direction, MtuLimit, MtuPath, Step, StepSpec, Unit};
+use crate::{Check, Criteria, Direction, MtuLimit, MtuPath, Step, Unit};
 
 /// One check for each path. A path fails when it silently loses or cuts what the interfaces send, on the way or at the
 /// receiving interface, and when it carries less than was expected; an honest router or the sending interface's own
@@ -10,10 +10,7 @@ pub fn paths(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
 }
 
 fn of_step(step: &Step, criteria: &Criteria) -> Vec<Check> {
-    let expected = match &step.spec {
-        Some(StepSpec::Mtu(spec)) => spec.expect_ip_mtu_bytes,
-        _ => None,
-    };
+    let expected = step.spec.as_ref().and_then(|spec| spec.mtu()?.expect_ip_mtu_bytes);
     // What was asked for on the command line counts before a standing criterion.
     let expected = expected.or(criteria.mtu.ip_mtu_min_bytes);
     let paths = step.detail.paths.as_deref().unwrap_or_default();
@@ -68,6 +65,7 @@ fn of_path(path: &MtuPath, expected: Option<u32>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::StepSpec;
     use crate::{MtuRoute, Outcome, ResultDoc, StepKind, Tool};
 
     /// How a path from 9000 to `receiver` comes out that carries `edge`, where so much is expected.

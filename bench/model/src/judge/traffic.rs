@@ -40,10 +40,7 @@ pub(super) fn reach(steps: &[&Step]) -> Vec<Check> {
 }
 
 fn asked(step: &Step) -> Option<u64> {
-    match step.spec.as_ref()? {
-        crate::StepSpec::Reach(spec) => Some(u64::from(spec.count)),
-        _ => None,
-    }
+    Some(step.spec.as_ref()?.reach()?.count.into())
 }
 
 pub(super) fn latency(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {

@@ -1,6 +1,6 @@
 //! The last line: fit, not fit, or cannot tell, and where to begin.
 
-use pathproof_model::{Outcome, ResultDoc, RunOutcome, Severity, StepError, judge};
+use pathproof_model::{Outcome, ResultDoc, RunOutcome, Severity, StepError, StepKind, judge};
 
 use super::{Answer, Block, Word};
 
@@ -79,20 +79,25 @@ fn subjects(doc: &ResultDoc, outcome: Outcome) -> String {
 
 /// Where to begin when a limit was missed and no finding says why.
 fn advice(doc: &ResultDoc, subject: &str) -> &'static str {
-    if doc.steps.iter().any(|s| s.error.is_some() && judge::subject(s) == subject) {
+    let mut about = doc.steps.iter().filter(|step| judge::subject(step) == subject).peekable();
+    let kind = about.peek().map(|step| step.kind);
+    if about.any(|step| step.error.is_some()) {
         return "A step was stopped: fix what its reason names, then run again.";
     }
-    match subject.split('/').next().unwrap_or_default() {
-        "reach" => "Check address, routes and firewalls on both hosts, then run again.",
-        "latency" | "request" => {
+    match kind {
+        Some(StepKind::Reach) => "Check address, routes and firewalls on both hosts, then run again.",
+        Some(StepKind::Pingpong | StepKind::Request) => {
             "Look for other load on both hosts and on the path, CPU power saving and interrupt moderation \
              (ethtool -c), then run again."
         }
-        "throughput" => {
+        Some(StepKind::Stream) => {
             "Where CPU C/S is close to the number of lanes a core is the limit: more lanes, more NIC queues. \
              Otherwise read the error and drop counters of every NIC and switch port on the way (ethtool -S)."
         }
-        "mtu" => "Give every NIC, bridge and switch port on the way the same IP MTU, then run again.",
-        _ => "Begin with the first verdict that says FAIL.",
+        Some(StepKind::Mtu) => {
+            "Give every NIC, bridge and switch port on the way the same IP MTU, then run again."
+        }
+        // Of the run, a finding or the links; or the verdict's own reason says what to do.
+        Some(StepKind::Facts | StepKind::Migrate) | None => "Begin with the first verdict that says FAIL.",
     }
 }

@@ -158,7 +158,7 @@ fn latency_rows(step: &Step) -> Vec<Row<Times>> {
             }
             rows
         }
-        _ => Vec::new(),
+        StepKind::Facts | StepKind::Mtu | StepKind::Stream | StepKind::Migrate => Vec::new(),
     }
 }
 
