@@ -311,6 +311,22 @@ fn no_question_about_a_kind_has_an_answer_for_all_others() {
     assert!(arms > 60, "only {arms} arms were looked at");
 }
 
+/// Counters and choices by name are for people; what the program reads back has a field and a type of its own.
+#[test]
+fn the_program_reads_nothing_back_by_a_name() {
+    for (name, code) in code_below(&["src", "bench", "transports"]) {
+        let code: String = code.split_whitespace().collect();
+        // The counters of an adapter and of the kernel have the names that those gave them.
+        let adapter = name.starts_with("transports/rdma/src/sysfs.rs") || name == "src/evidence/protocols.rs";
+        for map in ["counters", "chosen"] {
+            for read in [".get(", ".contains_key(", "[\"", "[&"] {
+                let reads = format!("{map}{read}");
+                assert!(adapter || !code.contains(&reads), "{name} reads {reads}; make it a field");
+            }
+        }
+    }
+}
+
 /// Kinds are values, and never compared by the words that they have in documents.
 #[test]
 fn no_kind_is_known_by_its_word() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pathproof_model::{Evidence as Record, Half, LaneResult, RdmaEnd};
+use pathproof_model::{AdapterRecord, Evidence as Record, Half, RdmaEnd};
 use pathproof_rdma::proof::Snapshot;
 use pathproof_rdma::{Fabric, Sysfs};
 
@@ -31,16 +31,12 @@ impl Evidence for Rdma {
         let mut after = Snapshot::take(&Sysfs::default());
         let mut ends: BTreeMap<(String, u8), RdmaEnd> = BTreeMap::new();
         for lane in &half.lanes {
-            let Some(device) = lane.chosen.get("rdma_device") else { continue };
-            let port = lane.chosen.get("rdma_port").and_then(|p| p.parse().ok()).unwrap_or(1);
-            let known = ends.entry((device.clone(), port)).or_insert_with(|| blank(lane, end, device, port));
-            let moved =
-                ["lane_sent_bytes", "lane_received_bytes"].map(|name| lane.counters.get(name).copied());
-            if let [Some(sent), Some(received)] = moved {
-                // On iWARP "sent" means that TCP has the bytes: of a lane that broke, some never left the host.
-                let left = lane.error.is_none() || known.fabric != Fabric::Iwarp.name();
-                *known.application_bytes.get_or_insert(0) += received + if left { sent } else { 0 };
-            }
+            let Some(used) = &lane.adapter else { continue };
+            let known = ends.entry((used.device.clone(), used.port)).or_insert_with(|| blank(used, end));
+            // On iWARP "sent" means that TCP has the bytes: of a lane that broke, some never left the host.
+            let left = lane.error.is_none() || known.fabric != Fabric::Iwarp.name();
+            *known.application_bytes.get_or_insert(0) +=
+                used.received_bytes + if left { used.sent_bytes } else { 0 };
         }
         // On iWARP a completed send may still lie in TCP's buffer, and is counted when it leaves: within moments.
         let short = |after: &Snapshot| {
@@ -67,17 +63,16 @@ impl Evidence for Rdma {
     }
 }
 
-fn blank(lane: &LaneResult, end: &str, device: &str, port: u8) -> RdmaEnd {
-    let counter = |name: &str| lane.counters.get(name).copied();
+fn blank(used: &AdapterRecord, end: &str) -> RdmaEnd {
     RdmaEnd {
         end: end.into(),
-        device: device.into(),
-        port,
-        fabric: lane.chosen.get("rdma_fabric").cloned().unwrap_or_default(),
-        gid: lane.chosen.get("rdma_gid").cloned(),
-        path_mtu_bytes: counter("rdma_path_mtu_bytes"),
-        active_mtu_bytes: counter("rdma_active_mtu_bytes"),
-        ip_mtu_bytes: counter("netdev_ip_mtu_bytes"),
+        device: used.device.clone(),
+        port: used.port,
+        fabric: used.fabric.clone(),
+        gid: used.gid.clone(),
+        path_mtu_bytes: used.path_mtu_bytes.map(Into::into),
+        active_mtu_bytes: used.active_mtu_bytes.map(Into::into),
+        ip_mtu_bytes: used.ip_mtu_bytes.map(Into::into),
         ..RdmaEnd::default()
     }
 }

@@ -4,12 +4,13 @@
 use pathproof_api::Offer;
 use pathproof_model::{Finding, Half, ResultDoc, Step, StepError, StepRequest, StepSpec};
 
-use super::{Context, Cost, Prepared, Runner, Setup, as_specified, whole};
+use super::{Context, Cost, End, Prepared, Runner, Setup, as_specified, whole};
 
 /// The runner.
 pub struct Facts;
 
 struct Nothing {
+    end: End,
     nics: u64,
 }
 
@@ -23,7 +24,7 @@ impl Runner for Facts {
     }
 
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
-        Ok(Box::new(Nothing { nics: setup.session.environment.nics.len() as u64 }))
+        Ok(Box::new(Nothing { end: setup.session.end, nics: setup.session.environment.nics.len() as u64 }))
     }
 
     fn cost(&self, _spec: &StepSpec, _paths: usize) -> Cost {
@@ -42,13 +43,8 @@ impl Runner for Facts {
         whole(spec, self.need_ns(spec), left_ns)
     }
 
-    fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
-        for (end, half) in [("client", client), ("server", server)] {
-            if let Some(nics) = half.counters.get("nics") {
-                step.counters.insert(format!("{end}_nics"), *nics);
-            }
-        }
-        step.counters.remove("nics");
+    fn merge(&self, _spec: &StepSpec, _step: &mut Step, _client: &Half, _server: &Half) {
+        // What the halves count is in place.
     }
 
     fn findings(&self, _step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
@@ -63,6 +59,6 @@ impl Prepared for Nothing {
     }
 
     fn run(self: Box<Self>, _context: &mut Context<'_>, _peer: Vec<Offer>) -> Half {
-        Half { counters: [("nics".to_string(), self.nics)].into(), ..Half::default() }
+        Half { counters: [(format!("{}_nics", self.end.name()), self.nics)].into(), ..Half::default() }
     }
 }

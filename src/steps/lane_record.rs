@@ -1,7 +1,23 @@
 //! What a lane says of itself at its end, as it stands in results.
 
-use pathproof_api::{LaneSample, StripeStats, TcpConnection};
-use pathproof_model::{Connection, ConnectionCounts, PathRecord, StripeRecord};
+use pathproof_api::{AdapterStats, LaneSample, StripeStats, TcpConnection};
+use pathproof_model::{AdapterRecord, Connection, ConnectionCounts, PathRecord, StripeRecord};
+
+/// The record of the adapter that a lane went by.
+pub fn adapter(stats: AdapterStats) -> AdapterRecord {
+    AdapterRecord {
+        device: stats.device,
+        port: stats.port,
+        fabric: stats.fabric,
+        gid: stats.gid,
+        path_mtu_bytes: stats.path_mtu_bytes,
+        active_mtu_bytes: stats.active_mtu_bytes,
+        ip_mtu_bytes: stats.ip_mtu_bytes,
+        sent_bytes: stats.sent_bytes,
+        received_bytes: stats.received_bytes,
+        depth_reduced: stats.depth_reduced,
+    }
+}
 
 /// The record of a lane over several paths. A stripe of one path is the inner lane itself, which knows of no paths: what it
 /// moved is what its path moved.

@@ -19,6 +19,9 @@ pub struct HalfDetail {
     /// The migration as its source knows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub migration: Option<MigrateDetail>,
+    /// What the destination of a migration spent on decompressing, in ns of CPU time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decompress_cpu_ns: Option<u64>,
     /// The paths that this end searched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<SearchedPath>,

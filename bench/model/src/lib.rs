@@ -52,7 +52,7 @@ pub use numbers::Numbers;
 pub use plan::{
     Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficKind, TrafficSpec,
 };
-pub use rdma::{Carrier, RdmaEnd, RdmaProof};
+pub use rdma::{AdapterRecord, Carrier, RdmaEnd, RdmaProof};
 pub use request::{PlanRequest, StepRequest};
 pub use result::{
     ErrorKind, FollowUp, Half, HistogramRecord, Interval, LaneResult, LatencySummary, ResultDoc, Step,

@@ -5,6 +5,32 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// Which adapter a lane went by, and what it moved over it in its whole life.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct AdapterRecord {
+    /// RDMA device.
+    pub device: String,
+    /// Port of the device.
+    pub port: u8,
+    /// `RoCE`, `iWARP`, `InfiniBand`.
+    pub fabric: String,
+    /// GID used; null on iWARP, which has none.
+    pub gid: Option<String>,
+    /// RDMA path MTU in use, in bytes; null on iWARP, which has none.
+    pub path_mtu_bytes: Option<u32>,
+    /// Active RDMA MTU of this end's port, in bytes; null on iWARP.
+    pub active_mtu_bytes: Option<u32>,
+    /// IP MTU of the network interface below, in bytes.
+    pub ip_mtu_bytes: Option<u32>,
+    /// Payload bytes sent.
+    pub sent_bytes: u64,
+    /// Payload bytes received.
+    pub received_bytes: u64,
+    /// Why fewer operations were under way than asked for; null where all were.
+    pub depth_reduced: Option<String>,
+}
+
 /// What carried a step's payload, as far as counters can tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -364,6 +364,9 @@ pub struct LaneResult {
     pub connection: Option<crate::Connection>,
     /// Choices the lane made, with reasons.
     pub chosen: BTreeMap<String, String>,
+    /// Which adapter it went by, where it went by one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<crate::AdapterRecord>,
     /// What became of its paths, where it had several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stripe: Option<crate::StripeRecord>,

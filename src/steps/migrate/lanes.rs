@@ -295,6 +295,7 @@ fn lane_result(index: u32, end: End, stats: Option<LaneStats>) -> LaneResult {
         path_ip_mtu_bytes: stats.last.path_ip_mtu_bytes,
         rtt_ns: stats.last.rtt_ns,
         connection: stats.connection.map(crate::steps::lane_record::connection),
+        adapter: stats.adapter.map(crate::steps::lane_record::adapter),
         chosen: stats.chosen,
         stripe,
         counters: stats.counters,

@@ -47,10 +47,11 @@ pub fn destination_half(ends: Vec<(LaneEnd, Served)>, error: Option<StepError>, 
     let mut counters = BTreeMap::new();
     counters
         .insert("destination_zero_pages".to_string(), ends.iter().map(|(_, served)| served.zero_pages).sum());
-    let decompress = ends.iter().map(|(_, served)| served.decompress_cpu_ns).sum();
-    counters.insert("destination_decompress_cpu_ns".to_string(), decompress);
+    let decompress_cpu_ns = ends.iter().map(|(_, served)| served.decompress_cpu_ns).sum();
+    counters.insert("destination_decompress_cpu_ns".to_string(), decompress_cpu_ns);
     counters.insert("destination_overhead_bytes".to_string(), overhead_bytes);
     let mut half = Half { counters, ..Half::default() };
+    half.detail.decompress_cpu_ns = Some(decompress_cpu_ns);
     half.lanes = ends
         .into_iter()
         .map(|(mut end, _)| {
@@ -72,7 +73,7 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
     let cpu: Vec<u64> = server.lanes.iter().filter_map(|l| l.cpu_ns).collect();
     detail.cpu_server_ns = (!cpu.is_empty()).then(|| cpu.iter().sum());
     if let Some(compression) = &mut detail.compression {
-        compression.decompress_cpu_ns = server.counters.get("destination_decompress_cpu_ns").copied();
+        compression.decompress_cpu_ns = server.detail.decompress_cpu_ns;
     }
     let live_bytes: u64 = detail.rounds.iter().map(|r| r.bytes).sum();
     let live_ns: u64 = detail.rounds.iter().map(|r| r.elapsed_ns).sum();

@@ -393,6 +393,7 @@ pub fn run(
             let result = &mut outcome.result;
             result.local = stats.local;
             result.connection = stats.connection.map(crate::steps::lane_record::connection);
+            result.adapter = stats.adapter.map(crate::steps::lane_record::adapter);
             result.remote = stats.remote;
             result.send_mode = stats.send_mode;
             result.receive_mode = stats.receive_mode;

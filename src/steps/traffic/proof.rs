@@ -37,7 +37,7 @@ pub fn findings(step: &Step, doc: &ResultDoc) -> Vec<Finding> {
     found.extend(smaller_passes(step));
     found.extend(proof.ends.iter().flat_map(|end| counters(step, end)));
     found.extend(step.lanes.iter().find_map(|lane| {
-        let why = lane.chosen.get("depth")?;
+        let why = lane.adapter.as_ref()?.depth_reduced.as_ref()?;
         Some(Finding::new("RDMA-REDUCED", format!("{}: queue depth {why}", step.name)))
     }));
     found

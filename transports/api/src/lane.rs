@@ -401,6 +401,31 @@ pub struct LaneSample {
     pub unacknowledged_bytes: Option<u64>,
 }
 
+/// Which adapter a lane went by, and what it moved over it in its whole life.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdapterStats {
+    /// Name of the device.
+    pub device: String,
+    /// Its port.
+    pub port: u8,
+    /// What the port speaks.
+    pub fabric: String,
+    /// The address on the fabric, where it has one.
+    pub gid: Option<String>,
+    /// Path MTU in use, in bytes; `None` where the fabric has none.
+    pub path_mtu_bytes: Option<u32>,
+    /// Active MTU of this end's port, in bytes; `None` where the fabric has none.
+    pub active_mtu_bytes: Option<u32>,
+    /// IP MTU of the network interface below, in bytes.
+    pub ip_mtu_bytes: Option<u32>,
+    /// Payload bytes sent.
+    pub sent_bytes: u64,
+    /// Payload bytes received.
+    pub received_bytes: u64,
+    /// Why fewer operations were under way than asked for, if so.
+    pub depth_reduced: Option<String>,
+}
+
 /// What a lane knows about itself at its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LaneStats {
@@ -418,6 +443,8 @@ pub struct LaneStats {
     pub chosen: BTreeMap<String, String>,
     /// What the kernel knows of its connection, where it is one of TCP.
     pub connection: Option<TcpConnection>,
+    /// Which adapter it went by, where it went by one.
+    pub adapter: Option<AdapterStats>,
     /// What became of its paths, where it had several.
     pub stripe: Option<StripeStats>,
     /// Further counters by name, for people.

@@ -22,9 +22,9 @@ pub mod stripe;
 pub use dirty_tracker::{DirtyLog, DirtyTracker};
 pub use error::TransportError;
 pub use lane::{
-    Access, Completion, CompletionStatus, Framing, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Offer,
-    Op, PreparedLane, Readiness, ReceiveMode, RegionId, Role, SendMode, SendReports, Stopper, Transport,
-    Verb, Wait, WaitMode,
+    Access, AdapterStats, Completion, CompletionStatus, Framing, Lane, LaneCaps, LaneSample, LaneSpec,
+    LaneStats, Offer, Op, PreparedLane, Readiness, ReceiveMode, RegionId, Role, SendMode, SendReports,
+    Stopper, Transport, Verb, Wait, WaitMode,
 };
 pub use manners::Manners;
 pub use option::{Choice, Fixed, LaneOption, Open, OptionDoc, OptionValues, Takes, Whose, open, words};

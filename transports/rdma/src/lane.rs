@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Completion, CompletionStatus, Lane, LaneCaps, LaneSample, LaneStats, Op, SendReports, TransportError,
-    Verb, Wait, WaitMode,
+    AdapterStats, Completion, CompletionStatus, Lane, LaneCaps, LaneSample, LaneStats, Op, SendReports,
+    TransportError, Verb, Wait, WaitMode,
 };
 use pathproof_sys::clock::RealClock;
 
@@ -83,6 +83,7 @@ pub(crate) struct Parts {
     pub remote: String,
     pub retry_words: String,
     pub chosen: BTreeMap<String, String>,
+    pub adapter: AdapterStats,
     pub counters: BTreeMap<String, u64>,
     pub events_before: usize,
     /// What else must live as long as the lane: the shared adapter, so that the next lane finds it open.
@@ -147,6 +148,7 @@ pub struct RdmaLane {
     remote: String,
     retry_words: String,
     chosen: BTreeMap<String, String>,
+    adapter: AdapterStats,
     counters: BTreeMap<String, u64>,
     _shared: Arc<dyn Send + Sync>,
 }
@@ -247,6 +249,7 @@ impl RdmaLane {
             remote: parts.remote,
             retry_words: parts.retry_words,
             chosen: parts.chosen,
+            adapter: parts.adapter,
             counters: parts.counters,
             _shared: parts.shared,
             queue_pair: parts.queue_pair,
@@ -377,6 +380,11 @@ impl Lane for RdmaLane {
             receive_mode: Some("rdma".into()),
             chosen: std::mem::take(&mut self.chosen),
             connection: None,
+            adapter: Some(AdapterStats {
+                sent_bytes: self.bytes_sent,
+                received_bytes: self.bytes_received,
+                ..std::mem::take(&mut self.adapter)
+            }),
             stripe: None,
             counters: std::mem::take(&mut self.counters),
         })

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use pathproof_api::{
-    LaneCaps, LaneSpec, Manners, OptionDoc, PreparedLane, Role, Transport, TransportError, Verb, WaitMode,
+    AdapterStats, LaneCaps, LaneSpec, Manners, OptionDoc, PreparedLane, Role, Transport, TransportError,
+    Verb, WaitMode,
 };
 use pathproof_sys::clock::RealClock;
 
@@ -180,13 +181,13 @@ impl Transport for RdmaTransport {
             format!("{} port {}: {}", choice.device, choice.port, choice.device_reason),
         );
         chosen.insert("gid".into(), choice.gid_reason.clone());
-        // For programs: the same without words.
-        chosen.insert("rdma_device".into(), choice.device.clone());
-        chosen.insert("rdma_port".into(), choice.port.to_string());
-        chosen.insert("rdma_fabric".into(), choice.fabric.name().to_owned());
-        if let Some(gid) = choice.gid.as_ref().filter(|_| choice.fabric != Fabric::Iwarp) {
-            chosen.insert("rdma_gid".into(), gid.text());
-        }
+        let mut adapter_used = AdapterStats {
+            device: choice.device.clone(),
+            port: choice.port,
+            fabric: choice.fabric.name().to_owned(),
+            gid: choice.gid.as_ref().filter(|_| choice.fabric != Fabric::Iwarp).map(|gid| gid.text()),
+            ..AdapterStats::default()
+        };
         chosen.insert(
             "connect".into(),
             connect_reason(rendezvous, choice.fabric, options.rendezvous.is_some()).into(),
@@ -196,10 +197,10 @@ impl Transport for RdmaTransport {
         let send_depth = spec.depth.min(limit);
         let receive_depth = spec.depth.saturating_mul(2).max(RECEIVES_MIN).min(limit);
         if send_depth < spec.depth {
-            chosen.insert(
-                "depth".into(),
-                format!("{send_depth}, because {} allows no more ({} asked)", choice.device, spec.depth),
-            );
+            let why =
+                format!("{send_depth}, because {} allows no more ({} asked)", choice.device, spec.depth);
+            adapter_used.depth_reduced = Some(why.clone());
+            chosen.insert("depth".into(), why);
         }
         let signal_every = signal_every(choice.fabric, options.signal_every, send_depth)?;
         chosen.insert(
@@ -290,6 +291,7 @@ impl Transport for RdmaTransport {
             ip_mtu_bytes: choice.netdev.as_deref().and_then(|n| self.sysfs.ip_mtu_bytes(n)),
             choice,
             chosen,
+            adapter_used,
             events_before,
         }))
     }

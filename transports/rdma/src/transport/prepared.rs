@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, Lane, LaneCaps, Offer, PreparedLane, Region, RegionId, Role, SendReports, TransportError,
-    WaitMode,
+    Access, AdapterStats, Lane, LaneCaps, Offer, PreparedLane, Region, RegionId, Role, SendReports,
+    TransportError, WaitMode,
 };
 use pathproof_sys::clock::{Clock as _, Deadline, RealClock};
 
@@ -84,6 +84,7 @@ pub(super) struct Prepared {
     pub(super) ip_mtu_bytes: Option<u32>,
     pub(super) choice: Choice,
     pub(super) chosen: BTreeMap<String, String>,
+    pub(super) adapter_used: AdapterStats,
     pub(super) events_before: usize,
 }
 
@@ -300,9 +301,12 @@ impl PreparedLane for Prepared {
         let (mine, theirs) = (mtu_bytes(self.address.active_mtu_code), mtu_bytes(peer.active_mtu_code));
         let mut chosen = std::mem::take(&mut self.chosen);
         let mut counters = BTreeMap::new();
+        let mut adapter_used = std::mem::take(&mut self.adapter_used);
+        adapter_used.ip_mtu_bytes = self.ip_mtu_bytes;
         if self.choice.fabric != Fabric::Iwarp {
             // iWARP runs over TCP and has no RDMA path MTU.
             let path = mtu_bytes(mtu_code).unwrap_or(0);
+            (adapter_used.path_mtu_bytes, adapter_used.active_mtu_bytes) = (Some(path), mine);
             let show = |mtu: Option<u32>| mtu.map_or_else(|| "unknown".to_owned(), |b| b.to_string());
             chosen.insert(
                 "rdma_path_mtu".into(),
@@ -392,6 +396,7 @@ impl PreparedLane for Prepared {
             remote,
             retry_words,
             chosen,
+            adapter: adapter_used,
             counters,
             events_before: self.events_before,
             shared: adapter,
