@@ -20,6 +20,7 @@ use pathproof_model::{
 use crate::budget::{Budget, out_of_time};
 use crate::channels::Way;
 use crate::dial::{self, CONNECT};
+use crate::host::peers;
 use crate::interrupt::{self, Interrupt};
 use crate::offers;
 use crate::peer::Peer;
@@ -132,7 +133,7 @@ fn conduct(
     observer: &mut dyn Observer,
 ) -> Result<(), StepError> {
     steps::check_size(plan)?;
-    let here = doc.environment(NodeId::CLIENT).cloned().unwrap_or_default();
+    let mut here = doc.environment(NodeId::CLIENT).cloned().unwrap_or_default();
     let request = plan.request().map_err(|why| error(ErrorKind::Invalid, why))?;
     let mut session = open(target, budget, interrupt)?;
     if target.access.is_open_to(session.peer().ip()) {
@@ -141,6 +142,8 @@ fn conduct(
         doc.findings.push(Finding::new("SESSION-KEYLESS", evidence));
     }
     let accept = greet(&mut session, request, here.clone())?;
+    peers::learn_routes(&mut here, &accept.environment, session.peer().ip());
+    doc.learn(NodeId::CLIENT, here.clone());
     doc.learn(NodeId::SERVER, accept.environment.clone());
     // The steps that run are this end's own; the peer had a say in how much of them.
     let (granted, reduced) = plan.granted(&accept.granted).map_err(|why| error(ErrorKind::Refused, why))?;

@@ -9,6 +9,7 @@ use pathproof_model::{Environment, Finding, RdmaDevice};
 
 pub mod devices;
 mod nics;
+pub mod peers;
 mod rdma;
 mod system;
 

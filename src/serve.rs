@@ -31,6 +31,7 @@ use snow::StatelessTransportState;
 use crate::coordinate::tool;
 use crate::encoding::hex;
 use crate::evidence::About;
+use crate::host::peers;
 use crate::interrupt::Interrupt;
 use crate::offers;
 use crate::registry::Registry;
@@ -205,6 +206,8 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
     };
     let key = if shared.settings.access.is_keyed() { "proved" } else { "none" };
     tracing::info!(%from, key, steps = granted.len(), "client accepted");
+    let mut here = observed.environment;
+    peers::learn_routes(&mut here, &hello.environment, session.peer().ip());
     let facts = SessionFacts {
         end: End::Server,
         secret,
@@ -212,7 +215,7 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
         peer: session.peer(),
         limits: limits.clone(),
         seed: hello.plan.seed,
-        environment: observed.environment.clone(),
+        environment: here.clone(),
         peer_environment: hello.environment.clone(),
     };
     session.allow_large_messages();
@@ -225,7 +228,7 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
             tool: tool(),
             granted,
             limits: limits.clone(),
-            environment: observed.environment,
+            environment: here,
             findings: observed.findings,
             session: hex(&secret),
         },

@@ -161,11 +161,10 @@ pub struct Setup<'a> {
 impl Setup<'_> {
     /// The step as far as evidence depends on it.
     pub fn about(&self) -> About {
-        let theirs = self.session.peer_environment.nics.iter().flat_map(|nic| &nic.addresses);
         About {
             end: self.session.end.name(),
             adapter: self.spec.over().is_some_and(|over| manners(over).adapter),
-            peers: theirs.map(|a| a.address).chain([self.session.peer.ip().to_canonical()]).collect(),
+            peers: crate::host::peers::addresses(&self.session.peer_environment, self.session.peer.ip()),
         }
     }
 }

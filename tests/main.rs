@@ -11,6 +11,7 @@ mod cli;
 mod documents;
 mod door;
 mod edges;
+mod evidence;
 mod failing;
 mod files;
 mod forge;

@@ -22,6 +22,7 @@ pub(super) fn nics(unreadable: &mut BTreeMap<String, String>) -> io::Result<Vec<
         }
     }
     derive_speeds(&mut nics);
+    nics.iter_mut().for_each(add_settings);
     Ok(nics)
 }
 
@@ -82,6 +83,13 @@ fn derive_speeds(nics: &mut [Nic]) {
             _ => nic.speed_bits_per_s,
         };
     }
+}
+
+/// Settings of this interface alone.
+fn add_settings(nic: &mut Nic) {
+    let read = |name| interfaces::setting(&nic.name, name);
+    (nic.reverse_path_filter, nic.arp_ignore, nic.arp_announce) =
+        (read("rp_filter"), read("arp_ignore"), read("arp_announce"));
 }
 
 fn add_driver(nic: &mut Nic, ethtool: &Ethtool, unreadable: &mut BTreeMap<String, String>) {

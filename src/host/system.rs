@@ -11,6 +11,8 @@ pub(super) fn facts() -> Environment {
         hostname: facts.hostname,
         operating_system: facts.operating_system,
         kernel: facts.kernel,
+        boot_id: facts.boot_id,
+        network_namespace: facts.network_namespace,
         cpu_model: facts.cpu_model,
         cpus: std::thread::available_parallelism().ok().and_then(|n| u32::try_from(n.get()).ok()),
         numa_nodes: facts.numa_nodes,

@@ -13,6 +13,10 @@ pub struct Facts {
     pub operating_system: Option<String>,
     /// Version of the kernel.
     pub kernel: Option<String>,
+    /// Which boot of which machine this is.
+    pub boot_id: Option<String>,
+    /// The network stack of this process, by which hosts in one machine differ.
+    pub network_namespace: Option<String>,
     /// Processor, as it calls itself.
     pub cpu_model: Option<String>,
     /// NUMA nodes.

@@ -4,13 +4,17 @@ use std::net::IpAddr;
 
 pub use crate::system::routes::{configured_mtu, to, via_routers};
 
-/// The interface and the source address for packets to a peer.
+/// How packets reach a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// Name of the interface.
     pub interface: String,
     /// Source address.
     pub source: IpAddr,
+    /// The router that they go through, if they do.
+    pub router: Option<IpAddr>,
+    /// The MTU that holds now, where routers have told one or the route sets one, in bytes.
+    pub ip_mtu_bytes: Option<u32>,
 }
 
 /// A subnet that is reached through a router.

@@ -17,6 +17,12 @@ pub struct Environment {
     pub operating_system: Option<String>,
     /// Kernel release.
     pub kernel: Option<String>,
+    /// Which boot of which machine this is: the same at both ends of a machine that talks to itself.
+    #[serde(default)]
+    pub boot_id: Option<String>,
+    /// The network namespace of the process, by which two hosts in one machine differ.
+    #[serde(default)]
+    pub network_namespace: Option<String>,
     /// Processor model.
     pub cpu_model: Option<String>,
     /// Processors usable by this process.
@@ -44,6 +50,9 @@ pub struct Environment {
     /// RDMA devices.
     #[serde(default)]
     pub rdma: Vec<RdmaDevice>,
+    /// How this host reaches the addresses of the other one, as things were when the session began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerRoute>,
     /// Why a part of the above could not be read.
     #[serde(default)]
     pub unreadable: BTreeMap<String, String>,
@@ -96,12 +105,64 @@ pub struct Nic {
     pub rdma_device: Option<String>,
     /// Master interface (bridge, bond), by name.
     pub master: Option<String>,
+    /// Source addresses whose way back leads elsewhere are refused: 0 no, 1 strictly, 2 loosely (`rp_filter`); the larger of
+    /// this and `net.ipv4.conf.all.rp_filter` holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverse_path_filter: Option<u32>,
+    /// For which of its addresses the host answers over this NIC (`arp_ignore`; the larger of this and that of `all` holds).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arp_ignore: Option<u32>,
+    /// Which of its addresses the host asks from (`arp_announce`, likewise).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arp_announce: Option<u32>,
     /// Data center bridging; asked for where the interface carries an RDMA device or sits on a bus.
     #[serde(default)]
     pub dcb: Option<Dcb>,
     /// Why `dcb` is unknown.
     #[serde(default)]
     pub dcb_absent: Option<String>,
+}
+
+/// How a host reaches one address of the other end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PeerRoute {
+    /// The address.
+    pub address: IpAddr,
+    /// The interface that packets leave by; `None` without a route.
+    pub nic: Option<String>,
+    /// The source address that they are given.
+    pub source: Option<IpAddr>,
+    /// The router that they go through, if they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub router: Option<IpAddr>,
+    /// The hardware address that answers for it, or for the router, as far as it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
+    /// MTU that the route is configured with, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_ip_mtu_bytes: Option<u32>,
+    /// Whether that is final: the kernel learns no smaller one and sends without "don't fragment".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_ip_mtu_locked: Option<bool>,
+    /// MTU that the kernel uses for this address now, where routers have told it one or the route sets it, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learnt_ip_mtu_bytes: Option<u32>,
+}
+
+impl PeerRoute {
+    /// To `address`, of which nothing is known yet.
+    pub fn to(address: IpAddr) -> PeerRoute {
+        PeerRoute {
+            address,
+            nic: None,
+            source: None,
+            router: None,
+            mac: None,
+            route_ip_mtu_bytes: None,
+            route_ip_mtu_locked: None,
+            learnt_ip_mtu_bytes: None,
+        }
+    }
 }
 
 /// Data center bridging of an interface (IEEE 802.1Qaz). `None` is what the driver does not tell.

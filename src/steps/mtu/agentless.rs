@@ -118,7 +118,7 @@ fn candidates(
     let mut found = Vec::new();
     for to in targets {
         if spec.nics.is_empty() {
-            let Some(Route { interface: nic, source: address }) = routes::to(to) else { continue };
+            let Some(Route { interface: nic, source: address, .. }) = routes::to(to) else { continue };
             let known = environment.nics.iter().find(|n| n.name == nic);
             let ip_mtu_bytes = known.and_then(|n| n.ip_mtu_bytes);
             found.push((Endpoint { nic, address, prefix_len: None, port: 0, ip_mtu_bytes }, to));

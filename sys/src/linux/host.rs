@@ -22,6 +22,10 @@ pub fn facts() -> Facts {
         hostname: read("hostname", "/proc/sys/kernel/hostname"),
         operating_system: read("operating_system", "/etc/os-release").and_then(|t| os_name(&t)),
         kernel: read("kernel", "/proc/sys/kernel/osrelease"),
+        boot_id: read("boot_id", "/proc/sys/kernel/random/boot_id"),
+        network_namespace: fs::read_link("/proc/self/ns/net")
+            .ok()
+            .map(|to| to.to_string_lossy().into_owned()),
         cpu_model: after_colon(&cpu, "model name"),
         numa_nodes: numa_nodes(),
         memory_bytes: kib(&memory, "MemTotal"),

@@ -47,6 +47,12 @@ pub fn numa_node(bus: &str) -> Option<u32> {
     node.and_then(|text| text.trim().parse().ok())
 }
 
+/// An IPv4 setting of one interface, in the namespace of this process.
+pub fn setting(interface: &str, name: &str) -> Option<u32> {
+    let path = format!("/proc/sys/net/ipv4/conf/{interface}/{name}");
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
 fn links() -> io::Result<Vec<LinkMessage>> {
     let answers = netlink::dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
     let links = answers.into_iter().filter_map(|answer| match answer {

@@ -11,7 +11,7 @@ use super::interfaces::name_of;
 use super::netlink;
 use crate::routes::{ConfiguredMtu, Route, RoutedSubnet};
 
-/// The interface and the source address for packets to `peer`; `None` when there is no route.
+/// How packets reach `peer`; `None` when there is no route.
 pub fn to(peer: IpAddr) -> Option<Route> {
     let mut question = RouteMessage::default();
     (question.header.address_family, question.header.destination_prefix_length) = match peer {
@@ -23,15 +23,24 @@ pub fn to(peer: IpAddr) -> Option<Route> {
     let RouteNetlinkMessage::NewRoute(route) = answer else { return None };
     let mut index = None;
     let mut source = None;
+    let (mut router, mut ip_mtu_bytes) = (None, None);
     for attribute in &route.attributes {
         match attribute {
             RouteAttribute::Oif(oif) => index = Some(*oif),
             RouteAttribute::PrefSource(RouteAddress::Inet(a)) => source = Some(IpAddr::V4(*a)),
             RouteAttribute::PrefSource(RouteAddress::Inet6(a)) => source = Some(IpAddr::V6(*a)),
+            RouteAttribute::Gateway(RouteAddress::Inet(a)) => router = Some(IpAddr::V4(*a)),
+            RouteAttribute::Gateway(RouteAddress::Inet6(a)) => router = Some(IpAddr::V6(*a)),
+            RouteAttribute::Metrics(metrics) => {
+                ip_mtu_bytes = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(bytes) => Some(*bytes),
+                    _ => None,
+                });
+            }
             _ => {}
         }
     }
-    Some(Route { interface: name_of(index?)?, source: source? })
+    Some(Route { interface: name_of(index?)?, source: source?, router, ip_mtu_bytes })
 }
 
 /// The MTU that the route to `peer` out of `interface` is configured with, if it is: TCP sends no larger packets over it, whatever

@@ -1,0 +1,94 @@
+//! How this host reaches the addresses of the other one: over which NIC, from which address, by which router, with which
+//! MTU, and who answers there. Known only once the other one has named its addresses.
+
+use std::net::IpAddr;
+
+use pathproof_model::Environment;
+use pathproof_model::environment::PeerRoute;
+use pathproof_sys::{neighbours, routes};
+
+/// Most addresses that are looked up; the other end says how many there are.
+const PEERS_MAX: usize = 64;
+
+/// The addresses by which a host can be meant: its NICs' own, and the one that it is spoken to by.
+pub fn addresses(host: &Environment, spoken_to: IpAddr) -> Vec<IpAddr> {
+    let own = host.nics.iter().flat_map(|nic| &nic.addresses).map(|a| a.address);
+    let mut all: Vec<IpAddr> = std::iter::once(spoken_to.to_canonical()).chain(own).collect();
+    // An address of one link only means nothing without the link.
+    all.retain(|address| match address {
+        IpAddr::V4(a) => !a.is_link_local(),
+        IpAddr::V6(a) => !a.is_unicast_link_local(),
+    });
+    // Its loopback is not ours.
+    all.retain(|address| !address.is_loopback() || spoken_to.is_loopback());
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// Puts into `here` how it reaches `peer`.
+pub fn learn_routes(here: &mut Environment, peer: &Environment, spoken_to: IpAddr) {
+    let addresses = addresses(peer, spoken_to);
+    here.peers = addresses.into_iter().take(PEERS_MAX).map(way_to).collect();
+    let neighbours = match neighbours::list() {
+        Ok(neighbours) => neighbours,
+        Err(error) => {
+            here.unreadable.insert("peers.mac".into(), format!("netlink: {error}"));
+            return;
+        }
+    };
+    for peer in &mut here.peers {
+        let answers = peer.router.unwrap_or(peer.address);
+        let entry =
+            neighbours.iter().find(|one| one.address == answers && Some(&one.interface) == peer.nic.as_ref());
+        peer.mac = entry.and_then(|entry| entry.mac.clone());
+    }
+}
+
+fn way_to(address: IpAddr) -> PeerRoute {
+    let told = PeerRoute::to(address);
+    let Some(route) = routes::to(address) else { return told };
+    let set = routes::configured_mtu(address, &route.interface);
+    PeerRoute {
+        source: Some(route.source),
+        router: route.router,
+        route_ip_mtu_bytes: set.as_ref().map(|set| set.ip_mtu_bytes),
+        route_ip_mtu_locked: set.map(|set| set.locked),
+        learnt_ip_mtu_bytes: route.ip_mtu_bytes,
+        nic: Some(route.interface),
+        ..told
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{Nic, NicAddress};
+
+    #[test]
+    fn a_peer_is_meant_by_its_addresses_but_not_by_its_loopback() {
+        let nic = |addresses: &[&str]| Nic {
+            addresses: addresses
+                .iter()
+                .map(|a| NicAddress { address: a.parse().unwrap(), prefix_len: 24 })
+                .collect(),
+            ..Nic::default()
+        };
+        let host = Environment {
+            nics: vec![nic(&["127.0.0.1", "::1"]), nic(&["10.0.0.2", "fe80::1", "10.0.0.1"])],
+            ..Environment::default()
+        };
+        let told = addresses(&host, "::ffff:10.0.0.1".parse().unwrap());
+        assert_eq!(told, ["10.0.0.1", "10.0.0.2"].map(|a| a.parse::<IpAddr>().unwrap()));
+        assert!(addresses(&host, "127.0.0.1".parse().unwrap()).contains(&"127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_way_to_this_host_itself_is_known() {
+        let mut here = Environment::default();
+        learn_routes(&mut here, &Environment::default(), [127, 0, 0, 1].into());
+        let [way] = &here.peers[..] else { panic!("{here:#?}") };
+        assert_eq!((way.nic.as_deref(), way.router, &way.mac), (Some("lo"), None, &None));
+        assert!(here.unreadable.is_empty(), "{here:#?}");
+    }
+}
