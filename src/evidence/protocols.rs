@@ -237,3 +237,51 @@ impl Six {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `snmp` and `netstat` of two namespaces said before anything went between them, after a transfer over a path that
+    /// drops 2 % of the segments, and after one on which each fiftieth full segment has a wrong checksum.
+    const SENDER: [&str; 3] = [
+        include_str!("fixtures/0-idle-sender.txt"),
+        include_str!("fixtures/1-loss-sender.txt"),
+        include_str!("fixtures/2-checksum-sender.txt"),
+    ];
+    const RECEIVER: [&str; 3] = [
+        include_str!("fixtures/0-idle-receiver.txt"),
+        include_str!("fixtures/1-loss-receiver.txt"),
+        include_str!("fixtures/2-checksum-receiver.txt"),
+    ];
+
+    fn tcp(texts: &[&str; 3], to: usize) -> TcpCounts {
+        let read = |text: &str| Four::of(&pairs(text), &pairs(text)).tcp;
+        read(texts[to]).since(&read(texts[to - 1]))
+    }
+
+    #[test]
+    fn loss_and_wrong_checksums_differ_in_what_the_receiver_counts() {
+        let (sender, receiver) = (tcp(&SENDER, 1), tcp(&RECEIVER, 1));
+        assert_eq!(
+            (sender.sent, sender.retransmitted, receiver.checksum_errors),
+            (Some(5618), Some(115), Some(0))
+        );
+        // What was sent and sent again, less what was lost, came in.
+        assert_eq!(receiver.received, Some(5618));
+        assert!(receiver.out_of_order > Some(0) && receiver.retransmitted == Some(0), "{receiver:?}");
+        let (sender, receiver) = (tcp(&SENDER, 2), tcp(&RECEIVER, 2));
+        assert_eq!((sender.retransmitted, receiver.checksum_errors), (Some(113), Some(113)));
+        assert!(receiver.unknown().is_empty() && sender.unknown().is_empty());
+    }
+
+    #[test]
+    fn a_counter_that_a_kernel_lacks_is_unknown_and_so_is_a_sum_with_it() {
+        let text = "Tcp: OutSegs RtoMax\nTcp: 7 -1\nTcpExt: TCPDSACKOldSent\nTcpExt: 3\nIp: InReceives\n";
+        let four = Four::of(&pairs(text), &pairs(text));
+        assert_eq!((four.tcp.sent, four.tcp.received, four.tcp.duplicates_received), (Some(7), None, None));
+        assert_eq!(four.ip.received, None, "names without values");
+        let six = Six::of(&lines("Ip6InReceives                   \t12264\nUdp6NoPorts\t0\n"));
+        assert_eq!((six.ip.received, six.udp.no_port, six.udp.sent), (Some(12264), Some(0), None));
+    }
+}

@@ -57,7 +57,7 @@ fn moved(now: Option<u64>, then: Option<u64>) -> Option<u64> {
 counters! {
     /// TCP as the kernel counts it (`Tcp` of RFC 4022, and `TcpExt` of Linux), in segments where nothing else is said.
     TcpCounts {
-        /// Sent; Linux counts repeated ones here as well (`OutSegs`).
+        /// Sent, repeated ones not included (`OutSegs`).
         sent,
         /// Received (`InSegs`).
         received,
