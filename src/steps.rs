@@ -25,8 +25,8 @@ pub use mtu::{agentless as agentless_mtu, check_spec as check_mtu_spec};
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{
-    Environment, ErrorKind, Finding, Half, Limits, Plan, ResultDoc, Step, StepError, StepKind, StepRequest,
-    StepSpec, TrafficKind, TrafficSpec,
+    Environment, ErrorKind, Finding, Half, Limits, NodeId, Plan, ResultDoc, Step, StepError, StepKind,
+    StepRequest, StepSpec, TrafficKind, TrafficSpec,
 };
 
 use pathproof_model::units::Bytes;
@@ -57,10 +57,10 @@ impl End {
     }
 
     /// The node that it is in results.
-    pub fn node(self) -> u16 {
+    pub fn node(self) -> NodeId {
         match self {
-            End::Client => 0,
-            End::Server => 1,
+            End::Client => NodeId::CLIENT,
+            End::Server => NodeId::SERVER,
         }
     }
 

@@ -18,14 +18,14 @@ pub use counters::{
     TcpCounts, UdpCounts,
 };
 
-use crate::HostLoad;
+use crate::{HostLoad, NodeId};
 
 /// What one node counted during one step.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Evidence {
     /// The node: 0 ran the command, 1 is its peer.
-    pub node: u16,
+    pub node: NodeId,
     /// How busy the host was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<HostLoad>,

@@ -151,7 +151,7 @@ impl Step {
     }
 
     /// What a node counted meanwhile, where it said.
-    pub fn evidence(&self, node: u16) -> Option<&Evidence> {
+    pub fn evidence(&self, node: NodeId) -> Option<&Evidence> {
         self.evidence.iter().find(|evidence| evidence.node == node)
     }
 }

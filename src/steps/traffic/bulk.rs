@@ -297,7 +297,7 @@ impl Conclusion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Evidence, FollowUp, Interval, MtuLimit, StepError, TcpCounts, Tool};
+    use pathproof_model::{Evidence, FollowUp, Interval, MtuLimit, NodeId, StepError, TcpCounts, Tool};
 
     /// A stream whose receiver heard so much in each tenth of a second.
     fn stream(received: &[u64]) -> Step {
@@ -441,7 +441,7 @@ mod tests {
     fn never_where_the_receiver_dropped_segments_for_their_checksum() {
         let mut stalled = stream(&[0; 30]);
         let tcp = TcpCounts { checksum_errors: Some(12), ..TcpCounts::still() };
-        stalled.evidence = vec![Evidence { node: 1, tcp: Some(tcp), ..Evidence::default() }];
+        stalled.evidence = vec![Evidence { node: NodeId::SERVER, tcp: Some(tcp), ..Evidence::default() }];
         let (asked, finding) = ask(doc(vec![probed(Some(9216)), stalled]), hole);
         assert_eq!((asked.len(), code(finding)), (0, "MTU-BULK-EXCLUDED".into()));
     }

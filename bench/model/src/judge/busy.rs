@@ -5,7 +5,7 @@
 //! and what a busy host cannot do (swallow packets, change bytes) is never brought here.
 
 use crate::units::Nanoseconds;
-use crate::{Check, HostLoad, LatencySummary, Outcome, Step};
+use crate::{Check, HostLoad, LatencySummary, NodeId, Outcome, Step};
 
 /// From so much of its time in line on, a lane's figures are its host's.
 const BUSY_SHARE: f64 = 0.1;
@@ -54,7 +54,7 @@ impl<'a> Hosts<'a> {
     }
 
     fn load(&self, at_client: bool) -> Option<&HostLoad> {
-        self.step.evidence(u16::from(!at_client))?.host.as_ref()
+        self.step.evidence(if at_client { NodeId::CLIENT } else { NodeId::SERVER })?.host.as_ref()
     }
 
     /// What a hypervisor or a quota took from each thread of a host in `of_ns`, in the mean.
