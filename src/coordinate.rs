@@ -435,6 +435,7 @@ impl Turns<'_> {
         observer: &mut dyn Observer,
     ) -> Result<(), StepError> {
         let started = self.clock.now();
+        let spec = &steps::informed(spec, doc);
         let runner = steps::runner(spec.kind());
         let name = runner.name(spec);
         let blank = Step {

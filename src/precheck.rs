@@ -63,6 +63,7 @@ fn step(spec: &StepSpec, registry: &Registry, here: &Environment) -> Result<()> 
             steps::check_mtu_spec(mtu).map_err(|e| anyhow::anyhow!(e.message))?;
             mtu.nics.iter().try_for_each(|nic| has_nic(here, nic))?;
         }
+        StepSpec::Loss(loss) => steps::check_loss_spec(loss).map_err(|e| anyhow::anyhow!(e.message))?,
         StepSpec::Stream(traffic) | StepSpec::Pingpong(traffic) | StepSpec::Request(traffic) => {
             lanes(&traffic.over, &traffic.options, registry, here)?;
         }

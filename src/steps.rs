@@ -9,6 +9,7 @@ mod checksum;
 mod cost;
 mod facts;
 mod lane_record;
+mod loss;
 mod meter;
 mod migrate;
 mod mtu;
@@ -20,6 +21,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use cost::Cost;
+pub use loss::check_spec as check_loss_spec;
 pub use mtu::{agentless as agentless_mtu, check_spec as check_mtu_spec};
 
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
@@ -142,6 +144,11 @@ impl SessionFacts {
 /// A step that may take `spare_ns` more than it asks for, where a path with this round trip wants that.
 pub fn stretch(spec: &StepSpec, spare_ns: u64, rtt_ns: u64) -> StepSpec {
     traffic::stretch(spec, spare_ns, rtt_ns)
+}
+
+/// A step as what was measured before makes it: what would load a slow path is slowed down.
+pub fn informed(spec: &StepSpec, doc: &ResultDoc) -> StepSpec {
+    spec.loss().map_or_else(|| spec.clone(), |loss| StepSpec::Loss(loss::informed(loss, doc)))
 }
 
 /// What a runner may use while preparing.
@@ -301,6 +308,7 @@ pub fn runner(kind: StepKind) -> &'static dyn Runner {
         StepKind::Facts => &facts::Facts,
         StepKind::Reach => &reach::Reach,
         StepKind::Mtu => &mtu::Mtu,
+        StepKind::Loss => &loss::Loss,
         StepKind::Stream | StepKind::Pingpong | StepKind::Request => &traffic::Traffic,
         StepKind::Migrate => &migrate::Migrate,
     }

@@ -501,6 +501,8 @@ const SLEEPS: &[(&str, &str)] = &[
     ("src/guardian.rs", "the end of a child process is no descriptor that can be waited for everywhere"),
     ("src/input.rs", "a file that is named may be a pipe which nobody writes to"),
     ("src/serve/door.rs", "a kernel that refuses to wait is not asked again at once"),
+    ("src/steps/loss.rs", "what was sent last is still on its way"),
+    ("src/steps/loss/send.rs", "datagrams are sent at a pace"),
     ("src/steps/migrate/dirtier.rs", "pages are dirtied at a rate"),
 ];
 

@@ -19,6 +19,7 @@ mod histograms;
 mod hostile;
 mod idle;
 mod loopback;
+mod loss;
 mod lossy;
 mod migrate;
 mod migrate_links;

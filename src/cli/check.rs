@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Direction, MigrateSpec, MtuSpec, Plan, ReachSpec, StepSpec, TrafficSpec};
+use pathproof_model::{Direction, LossSpec, MigrateSpec, MtuSpec, Plan, ReachSpec, StepSpec, TrafficSpec};
 
 use super::client::ClientArgs;
 use super::run::ClientRun;
@@ -110,9 +110,14 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
 /// The steps of a check.
 pub fn plan(depth: Depth, over: &str, expect_ip_mtu_bytes: Option<u32>, seed: u64) -> Plan {
     let (latency_ms, stream_ms, round_trips) = match depth {
-        Depth::Quick => (1000, 1200, 10),
+        Depth::Quick => (800, 1100, 10),
         Depth::Usual => (3000, 4000, 20),
         Depth::Thorough => (20_000, 20_000, 100),
+    };
+    let loss_ms = match depth {
+        Depth::Quick => 800,
+        Depth::Usual => 5000,
+        Depth::Thorough => 30_000,
     };
     // A guest as large as the path moves in this time, and at most so large.
     let (migrate_ms, memory_mib) = match depth {
@@ -142,6 +147,8 @@ pub fn plan(depth: Depth, over: &str, expect_ip_mtu_bytes: Option<u32>, seed: u6
         stream(Direction::In, 1),
         stream(Direction::Out, 4),
         stream(Direction::In, 4),
+        // After the streams: its pace is a small part of what they found.
+        StepSpec::Loss(LossSpec { time_ns: loss_ms * MS, ..LossSpec::default() }),
         StepSpec::Migrate(MigrateSpec {
             over: over.into(),
             memory_bytes: memory_mib << 20,

@@ -70,6 +70,7 @@ fn reduction(asked: &StepSpec, limits: &Limits) -> Grant {
             grant.time_ns = unlimited.then_some(limits.step_ns);
             grant.memory_bytes = guest_memory(asked, grant, places, limits);
         }
+        StepSpec::Loss(loss) => grant.time_ns = (loss.time_ns > limits.step_ns).then_some(limits.step_ns),
         StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => {}
     }
     grant

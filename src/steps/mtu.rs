@@ -6,9 +6,9 @@
 //! control channel carries nothing but "I am done", so a path that loses packets does not slow the search.
 
 mod agentless;
-mod consent;
+pub(super) mod consent;
 mod drive;
-mod pairs;
+pub(super) mod pairs;
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
@@ -178,7 +178,7 @@ fn worth_reporting(found: Vec<SearchedPath>) -> Vec<MtuPath> {
 }
 
 /// The device to bind to. Loopback and unknown NICs are left to the routes.
-fn device(endpoint: &Endpoint) -> Option<&str> {
+pub(super) fn device(endpoint: &Endpoint) -> Option<&str> {
     (!endpoint.address.is_loopback() && endpoint.nic != "unknown").then_some(endpoint.nic.as_str())
 }
 
@@ -251,7 +251,7 @@ fn interrupted() -> StepError {
 }
 
 /// What stopped a probe socket, as the error of a step; too few descriptors with their fix.
-fn probe_error(error: &DgramError) -> StepError {
+pub(super) fn probe_error(error: &DgramError) -> StepError {
     let (kind, message) = match (error, error.source().and_then(|source| source.downcast_ref())) {
         (DgramError::NoEcho { .. }, _) => (ErrorKind::Unsupported, error.to_string()),
         (_, Some(source)) => match crate::descriptors::advice(source) {

@@ -19,6 +19,9 @@ pub struct Criteria {
     pub throughput: ThroughputCriteria,
     /// Path MTU.
     pub mtu: MtuCriteria,
+    /// Datagram loss.
+    #[serde(default = "loss_criteria")]
+    pub loss: LossCriteria,
 }
 
 /// Limits of round trips.
@@ -72,6 +75,25 @@ pub struct MtuCriteria {
     pub ip_mtu_min_bytes: Option<u32>,
 }
 
+/// Limits of datagrams at a low pace, as shares of those sent or received.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LossCriteria {
+    /// Lost, where TCP carries what matters.
+    pub share_max: f64,
+    /// Lost, where RDMA does.
+    pub rdma_share_max: f64,
+    /// Overtaken by later ones of the same flow.
+    pub reordered_share_max: f64,
+    /// Arrived more than once.
+    pub duplicated_share_max: f64,
+}
+
+/// For criteria stored before these limits existed.
+fn loss_criteria() -> LossCriteria {
+    Criteria::default().loss
+}
+
 /// Why limits could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the criteria cannot be used: {reason}; compare them with the built-in ones (docs/MEASUREMENT.md)")]
@@ -101,6 +123,10 @@ impl Criteria {
             ("throughput.paced_share_min", criteria.throughput.paced_share_min),
             ("throughput.nics_sum_share_min", criteria.throughput.nics_sum_share_min),
             ("throughput.worst_second_share_min", criteria.throughput.worst_second_share_min),
+            ("loss.share_max", criteria.loss.share_max),
+            ("loss.rdma_share_max", criteria.loss.rdma_share_max),
+            ("loss.reordered_share_max", criteria.loss.reordered_share_max),
+            ("loss.duplicated_share_max", criteria.loss.duplicated_share_max),
         ] {
             if !(0.0..=1.0).contains(&share) {
                 return Err(CriteriaError { reason: format!("{name} is {share}, and a share lies in 0..1") });

@@ -42,6 +42,11 @@ impl Grant {
         let reduced = match &mut granted {
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => self.traffic(t)?,
             StepSpec::Migrate(m) => self.migrate(m)?,
+            StepSpec::Loss(loss) => {
+                let asked = loss.time_ns;
+                least("time", &mut loss.time_ns, self.time_ns)?;
+                less_time(asked, loss.time_ns).into_iter().collect()
+            }
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => vec![],
         };
         Ok((granted, reduced))

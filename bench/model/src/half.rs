@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{MigrateDetail, MtuPath, NicShare, RdmaEnd};
+use crate::{LossEnd, MigrateDetail, MtuPath, NicShare, RdmaEnd};
 
 /// The parts that a step may have; absent where it has none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +22,9 @@ pub struct HalfDetail {
     /// What the destination of a migration spent on decompressing, in ns of CPU time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decompress_cpu_ns: Option<u64>,
+    /// What this end sent and received of paced datagrams, path by path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub loss: Vec<LossEnd>,
     /// The paths that this end searched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<SearchedPath>,

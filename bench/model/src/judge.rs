@@ -4,7 +4,7 @@
 //! no data is inconclusive, what has no yardstick is not judged, and a step that failed is a failure.
 //!
 //! Subjects are stable names that programs match on: `run`, `reach`, `latency/tcp`, `request/tcp`,
-//! `throughput/tcp/out`, `mtu`, `migrate/tcp`, `channels`, `smb/…`, `finding/CODE`.
+//! `throughput/tcp/out`, `mtu`, `loss`, `migrate/tcp`, `channels`, `smb/…`, `finding/CODE`.
 
 use crate::verdict::{EXIT_CANNOT_TELL, EXIT_COULD_NOT_RUN, EXIT_INTERRUPTED, EXIT_NOT_FIT, EXIT_TERMINATED};
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
 mod answers;
 mod busy;
 mod link;
+mod loss;
 mod migrate;
 mod mtu;
 mod traffic;
@@ -48,6 +49,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                 StepKind::Stream => checks.extend(traffic::throughput(doc, &whole, criteria)),
                 StepKind::Migrate => checks.extend(migrate::migrate(&whole)),
                 StepKind::Mtu => checks.extend(mtu::paths(&whole, criteria)),
+                StepKind::Loss => checks.extend(loss::paths(doc, &whole, criteria)),
                 // Facts are judged through the findings that they lead to.
                 StepKind::Facts => {}
             }
@@ -123,6 +125,7 @@ pub fn subject(step: &Step) -> String {
         StepKind::Facts => "facts".into(),
         StepKind::Reach => "reach".into(),
         StepKind::Mtu => "mtu".into(),
+        StepKind::Loss => "loss".into(),
         StepKind::Pingpong => format!("latency/{over}"),
         StepKind::Request => format!("request/{over}"),
         StepKind::Stream => match step.direction {

@@ -26,22 +26,31 @@ impl Default for LossSpec {
     }
 }
 
-/// What was counted of a group of datagrams.
+/// What was counted of a group of datagrams. Counters other than `sent` and `received` are left out where they are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LossCounts {
     /// Put on the wire.
     pub sent: u64,
     /// Not taken by the sending interface or refused by a router as too large: neither sent nor lost.
+    #[serde(skip_serializing_if = "is_zero")]
     pub refused: u64,
     /// Arrived at least once.
     pub received: u64,
     /// Further copies that arrived (RFC 5560).
+    #[serde(skip_serializing_if = "is_zero")]
     pub duplicated: u64,
     /// Arrived after one that was sent later in the same flow with the same mark (RFC 4737).
+    #[serde(skip_serializing_if = "is_zero")]
     pub reordered: u64,
     /// Took at least 50 ms longer than the fastest on the path.
+    #[serde(skip_serializing_if = "is_zero")]
     pub late: u64,
+}
+
+/// A counter that stands at nothing is left out.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl LossCounts {
@@ -108,6 +117,19 @@ pub struct LossPath {
     pub overflowed: u64,
     /// How much longer than the fastest datagram the median, 99 % and the slowest took, in ns; `null` where fewer than two arrived.
     pub delay_variation_ns: Option<DelayVariation>,
+}
+
+impl LossPath {
+    /// Nothing that was sent came back over any flow, although this end could send.
+    pub fn is_silent(&self) -> bool {
+        self.reason.is_none() && self.flows.iter().all(|flow| !flow.answered)
+    }
+
+    /// In the words of reports: `eth1 to eth2 IPv4 out`.
+    pub fn name(&self) -> String {
+        let family = if self.local_address.is_ipv4() { 4 } else { 6 };
+        format!("{} to {} IPv{family} {}", self.local_nic, self.remote_nic, self.direction.name())
+    }
 }
 
 /// How much longer than the fastest datagrams of a path the others took.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::loss::LossSpec;
 use crate::migrate::MigrateSpec;
 use crate::node::NodeSpec;
 pub use crate::over::DEFAULT_OVER;
@@ -39,6 +40,8 @@ pub enum StepSpec {
     Reach(ReachSpec),
     /// The exact path MTU of every NIC pair.
     Mtu(MtuSpec),
+    /// What becomes of paced datagrams on every NIC pair.
+    Loss(LossSpec),
     /// Bulk throughput.
     Stream(TrafficSpec),
     /// One message at a time, back and forth.
@@ -59,6 +62,8 @@ pub enum StepKind {
     Reach,
     /// Path MTU.
     Mtu,
+    /// Datagram loss.
+    Loss,
     /// Bulk throughput.
     Stream,
     /// Ping-pong latency.
@@ -98,6 +103,7 @@ impl StepSpec {
             StepSpec::Facts => StepKind::Facts,
             StepSpec::Reach(_) => StepKind::Reach,
             StepSpec::Mtu(_) => StepKind::Mtu,
+            StepSpec::Loss(_) => StepKind::Loss,
             StepSpec::Stream(_) => StepKind::Stream,
             StepSpec::Pingpong(_) => StepKind::Pingpong,
             StepSpec::Request(_) => StepKind::Request,
@@ -111,7 +117,11 @@ impl StepSpec {
             StepSpec::Stream(t) => Some((TrafficKind::Stream, t)),
             StepSpec::Pingpong(t) => Some((TrafficKind::Pingpong, t)),
             StepSpec::Request(t) => Some((TrafficKind::Request, t)),
-            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
+            StepSpec::Facts
+            | StepSpec::Reach(_)
+            | StepSpec::Mtu(_)
+            | StepSpec::Loss(_)
+            | StepSpec::Migrate(_) => None,
         }
     }
 
@@ -124,7 +134,11 @@ impl StepSpec {
     pub fn traffic_mut(&mut self) -> Option<&mut TrafficSpec> {
         match self {
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(t),
-            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
+            StepSpec::Facts
+            | StepSpec::Reach(_)
+            | StepSpec::Mtu(_)
+            | StepSpec::Loss(_)
+            | StepSpec::Migrate(_) => None,
         }
     }
 
@@ -133,7 +147,7 @@ impl StepSpec {
         match self {
             StepSpec::Migrate(migrate) => Some(migrate),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
-            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
         }
     }
 
@@ -142,7 +156,7 @@ impl StepSpec {
         match self {
             StepSpec::Reach(reach) => Some(reach),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
-            StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Mtu(_) => None,
+            StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
         }
     }
 
@@ -151,7 +165,16 @@ impl StepSpec {
         match self {
             StepSpec::Mtu(mtu) => Some(mtu),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
-            StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) => None,
+            StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Loss(_) => None,
+        }
+    }
+
+    /// The datagrams of this step, where it is about their loss.
+    pub fn loss(&self) -> Option<&LossSpec> {
+        match self {
+            StepSpec::Loss(loss) => Some(loss),
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
+            StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
         }
     }
 
@@ -160,7 +183,7 @@ impl StepSpec {
         match self {
             StepSpec::Migrate(migrate) => Some(&mut migrate.options),
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&mut t.options),
-            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
         }
     }
 
@@ -169,7 +192,7 @@ impl StepSpec {
         match self {
             StepSpec::Migrate(migrate) => Some(&migrate.over),
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&t.over),
-            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
         }
     }
 }

@@ -12,7 +12,9 @@ pub use lane::{Congestion, Connect, LaneOptions, Registration, Share};
 use serde::{Deserialize, Serialize};
 
 use crate::migrate::DiskSpec;
-use crate::{Direction, MigrateSpec, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficSpec};
+use crate::{
+    Direction, LossSpec, MigrateSpec, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficSpec,
+};
 
 /// A plan as the client announces it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,8 @@ pub enum StepRequest {
     Reach(ReachRequest),
     /// Path MTU.
     Mtu(MtuRequest),
+    /// Paced datagrams.
+    Loss(LossRequest),
     /// Bulk throughput.
     Stream(TrafficRequest),
     /// Ping-pong latency.
@@ -62,6 +66,18 @@ pub struct MtuRequest {
     pub ipv4: bool,
     /// Look at IPv6.
     pub ipv6: bool,
+}
+
+/// See [`LossSpec`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LossRequest {
+    /// Flows for each NIC pair and direction.
+    pub flows: u32,
+    /// Datagrams per second for each.
+    pub packets_per_s: u32,
+    /// How long they are sent, in ns.
+    pub time_ns: u64,
 }
 
 /// See [`TrafficSpec`].
@@ -292,6 +308,10 @@ impl StepRequest {
                 let expect_ip_mtu_bytes = mtu.expect_ip_mtu_bytes;
                 StepRequest::Mtu(MtuRequest { expect_ip_mtu_bytes, ipv4: wanted(4), ipv6: wanted(6) })
             }
+            StepSpec::Loss(loss) => {
+                let LossSpec { flows, packets_per_s, time_ns } = *loss;
+                StepRequest::Loss(LossRequest { flows, packets_per_s, time_ns })
+            }
             StepSpec::Stream(traffic) => StepRequest::Stream(TrafficRequest::of(traffic)?),
             StepSpec::Pingpong(traffic) => StepRequest::Pingpong(TrafficRequest::of(traffic)?),
             StepSpec::Request(traffic) => StepRequest::Request(TrafficRequest::of(traffic)?),
@@ -313,6 +333,10 @@ impl StepRequest {
                 },
                 ..MtuSpec::default()
             }),
+            StepRequest::Loss(loss) => {
+                let LossRequest { flows, packets_per_s, time_ns } = *loss;
+                StepSpec::Loss(LossSpec { flows, packets_per_s, time_ns })
+            }
             StepRequest::Stream(traffic) => StepSpec::Stream(traffic.to_spec()),
             StepRequest::Pingpong(traffic) => StepSpec::Pingpong(traffic.to_spec()),
             StepRequest::Request(traffic) => StepSpec::Request(traffic.to_spec()),

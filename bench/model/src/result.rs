@@ -238,6 +238,9 @@ pub struct Detail {
     /// Path MTU of every NIC pair, family and direction (`mtu`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<MtuPath>>,
+    /// What became of paced datagrams on every NIC pair and direction (`loss`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Vec<crate::LossPath>>,
     /// Proof that the payload went over RDMA (traffic over `rdma`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<crate::RdmaProof>,

@@ -13,6 +13,7 @@ mod block;
 mod channels;
 mod findings;
 mod header;
+mod loss;
 mod migrate;
 mod mtu;
 mod nics;
@@ -34,6 +35,7 @@ const SECTIONS: &[Section] = &[
     smb::section,
     channels::section,
     mtu::section,
+    loss::section,
     traffic::rates,
     nics::section,
     traffic::latencies,

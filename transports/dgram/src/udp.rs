@@ -102,6 +102,12 @@ impl UnprovenSocket {
         Ok(UnprovenSocket { inner, nonce, consented: false })
     }
 
+    /// The port that it sends from; 0 where the system does not say.
+    pub fn port(&self) -> u16 {
+        let local = self.inner.socket.local_addr().ok().and_then(|address| address.as_socket());
+        local.map_or(0, |address| address.port())
+    }
+
     /// Sends one challenge.
     pub fn challenge(&mut self) -> Result<Outcome, DgramError> {
         let challenge = wire::challenge(&self.inner.key, self.nonce);

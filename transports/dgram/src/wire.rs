@@ -12,6 +12,8 @@
 //! which therefore are recognised by their first `QUOTED_BYTES` as quoted in ICMP messages. In paced datagrams it is strand 2 ·
 //! zero 2 · when it was sent, in ns of the sender's clock, 8; the sequence counts within the strand.
 
+use std::sync::LazyLock;
+
 /// Identifies the datagrams of this protocol: "PPM" and its version.
 const MAGIC: [u8; 4] = *b"PPM2";
 const KIND_PROBE: u8 = 1;
@@ -108,8 +110,13 @@ pub fn write_paced(buffer: &mut [u8], key: &ProbeKey, paced: Paced) {
 
 /// Neither all zeroes nor repeated: nothing on the way may compress or deduplicate it into another size.
 fn pad(buffer: &mut [u8], seq: u32) {
-    for (index, byte) in buffer[HEADER_BYTES..].iter_mut().enumerate() {
-        *byte = (index as u32).wrapping_mul(167).wrapping_add(seq) as u8;
+    static PATTERN: LazyLock<Vec<u8>> =
+        LazyLock::new(|| (0u32..65_536 + 256).map(|index| index.wrapping_mul(167) as u8).collect());
+    let (padding, from) = (&mut buffer[HEADER_BYTES..], (seq & 255) as usize);
+    match PATTERN.get(from..from + padding.len()) {
+        Some(pattern) => padding.copy_from_slice(pattern),
+        // No IP packet is as long.
+        None => padding.fill(seq as u8),
     }
 }
 

@@ -79,6 +79,7 @@ pub fn half(half: &mut Half, end: &str) {
     // Rounds, guests and pairs of NICs can be more.
     trimmed_to(&mut half.detail.migration, 8 * ENTRIES_MAX);
     trimmed_to(&mut half.detail.paths, 8 * ENTRIES_MAX);
+    trimmed(&mut half.detail.loss);
 }
 
 fn environment(host: &mut Environment) {

@@ -144,7 +144,7 @@ impl HalfRoom {
                 let lanes = (traffic.lanes as usize).saturating_mul(ways);
                 (lanes, lanes.saturating_mul(slices_per_lane(lanes)))
             }
-            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => (0, 0),
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => (0, 0),
         };
         HalfRoom::for_counts(lanes.saturating_add(BESIDE_LANES), slices)
     }

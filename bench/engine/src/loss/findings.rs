@@ -11,7 +11,7 @@ const SIZE_FACTOR: f64 = 3.0;
 pub fn findings(paths: &[LossPath]) -> Vec<Finding> {
     let sent: Vec<&LossPath> =
         paths.iter().filter(|path| path.reason.is_none() && !path.flows.is_empty()).collect();
-    let mut found = Vec::new();
+    let mut found = silent(&sent);
     for path in &sent {
         found.extend(dead_flows(path));
         found.extend(sizes_by_flow(path));
@@ -23,11 +23,6 @@ pub fn findings(paths: &[LossPath]) -> Vec<Finding> {
         found.extend(overflow(path));
     }
     found
-}
-
-fn name(path: &LossPath) -> String {
-    let way = if path.direction == Direction::In { "in" } else { "out" };
-    format!("{} to {}, {way}", path.local_nic, path.remote_nic)
 }
 
 /// Per cent with as many digits as it has meaning.
@@ -72,6 +67,30 @@ fn numbers(finding: Finding, path: &LossPath, share: Share) -> Finding {
         .with("of", share.of)
 }
 
+/// Pairs that are silent while others answer; told once for both directions.
+fn silent(paths: &[&LossPath]) -> Vec<Finding> {
+    let (dead, alive): (Vec<&LossPath>, Vec<&LossPath>) =
+        paths.iter().copied().partition(|path| path.is_silent());
+    let Some(other) = alive.first() else { return vec![] };
+    let way_back = |path: &LossPath| {
+        dead.iter().any(|back| {
+            back.direction != path.direction
+                && (back.local_address, back.remote_address) == (path.local_address, path.remote_address)
+        })
+    };
+    let told = dead.iter().filter(|path| path.direction == Direction::Out || !way_back(path));
+    let flows = |path: &LossPath| path.flows.len() as u64;
+    told.map(|path| {
+        let how = if way_back(path) { "neither way" } else { path.direction.name() };
+        let evidence = format!(
+            "{} ({}) and {} ({}) share a network, and nothing passes between them, {how}; between {} and {} it does",
+            path.local_nic, path.local_address, path.remote_nic, path.remote_address, other.local_nic, other.remote_nic
+        );
+        numbers(Finding::new("PAIR-DEAD", evidence), path, Share { part: flows(path), of: flows(path) })
+    })
+    .collect()
+}
+
 fn dead_flows(path: &LossPath) -> Option<Finding> {
     let dead: Vec<String> =
         path.flows.iter().filter(|flow| flow.is_dead()).map(|flow| flow.port.to_string()).collect();
@@ -82,7 +101,7 @@ fn dead_flows(path: &LossPath) -> Option<Finding> {
     let evidence = format!(
         "{}: of {of} UDP flows that differ in nothing but the source port {count} carried nothing at all (source ports {}), \
          while the others did",
-        name(path),
+        path.name(),
         dead.join(", ")
     );
     let share = Share { part: count as u64, of: of as u64 };
@@ -98,7 +117,7 @@ fn sizes_by_flow(path: &LossPath) -> Option<Finding> {
     let evidence = format!(
         "{}: {able} flows carry packets of {} bytes and {lacking} only small ones ({} bytes); they differ in nothing but the \
          source port",
-        name(path),
+        path.name(),
         path.full_ip_bytes,
         path.small_ip_bytes
     );
@@ -118,7 +137,7 @@ fn lost(path: &LossPath) -> Option<Finding> {
     if lost.bounds().0 < NOTABLE || (own.part == 0 && of_kept.bounds().0 < NOTABLE) {
         return None;
     }
-    let evidence = format!("{}: {} datagrams lost", name(path), in_words(lost));
+    let evidence = format!("{}: {} datagrams lost", path.name(), in_words(lost));
     let by_size = format!(
         "small ({} bytes) {}, full size ({} bytes) {}",
         path.small_ip_bytes,
@@ -140,7 +159,7 @@ fn order(path: &LossPath) -> Option<Finding> {
     (share.bounds().0 >= NOTABLE * 5.0).then(|| {
         let evidence = format!(
             "{}: {} datagrams overtaken by later ones of their own flow",
-            name(path),
+            path.name(),
             in_words(share)
         );
         numbers(Finding::new("PATH-REORDERS", evidence), path, share)
@@ -152,7 +171,7 @@ fn copies(path: &LossPath) -> Option<Finding> {
     small += full;
     let share = small.copies();
     (share.bounds().0 >= NOTABLE).then(|| {
-        let evidence = format!("{}: {} datagrams arrived more than once", name(path), in_words(share));
+        let evidence = format!("{}: {} datagrams arrived more than once", path.name(), in_words(share));
         numbers(Finding::new("PATH-DUPLICATES", evidence), path, share)
     })
 }
@@ -166,7 +185,7 @@ fn lost_mark(path: &LossPath, mark: &LossMark) -> Option<Finding> {
     }
     let evidence = format!(
         "{}: with {} {} datagrams were lost, with best effort {}",
-        name(path),
+        path.name(),
         mark_name(mark.dscp, mark.ecn),
         in_words(own),
         in_words(best)
@@ -215,14 +234,14 @@ fn changed_marks(path: &LossPath) -> Vec<Finding> {
     code_points.dedup();
     let mut found = Vec::new();
     if !code_points.is_empty() {
-        let evidence = format!("{}: marks arrive changed: {}", name(path), code_points.join(", "));
+        let evidence = format!("{}: marks arrive changed: {}", path.name(), code_points.join(", "));
         let share = Share { part: code_points.len() as u64, of: path.marks.len() as u64 };
         found.push(numbers(Finding::new("MARK-CHANGED", evidence), path, share));
     }
     if let Some(share) = ecn {
         let evidence = format!(
             "{}: {} of {} datagrams sent as ECN-capable arrived as not capable",
-            name(path),
+            path.name(),
             share.part,
             share.of
         );
@@ -235,7 +254,7 @@ fn overflow(path: &LossPath) -> Option<Finding> {
     (path.overflowed > 0).then(|| {
         let evidence = format!(
             "{}: {} datagrams reached the receiving host and found no room in the socket",
-            name(path),
+            path.name(),
             path.overflowed
         );
         Finding::new("HOST-OVERFLOW", evidence).with_severity(Severity::Warning)
@@ -296,6 +315,29 @@ mod tests {
         // Where no flow carries them, the size is the path's, and the search for its MTU says which.
         assert_eq!(codes(|_, packet| as_sent(packet).filter(|_| !packet.full)), [""; 0]);
         assert_eq!(codes(|_, _| None), [""; 0]);
+    }
+
+    #[test]
+    fn a_pair_that_is_silent_is_told_once_where_others_answer() {
+        let whole = run(|_, packet| as_sent(packet));
+        let mut paths = vec![whole[0].clone()];
+        for direction in [Direction::Out, Direction::In] {
+            let mut dead = whole[0].clone();
+            dead.direction = direction;
+            (dead.local_nic, dead.local_address) = ("eth9".into(), [10, 9, 0, 1].into());
+            dead.flows = vec![LossFlow::default(); 8];
+            paths.push(dead);
+        }
+        let found = findings(&paths);
+        let codes: Vec<&str> = found.iter().map(|finding| finding.code.as_str()).collect();
+        assert_eq!(codes, ["PAIR-DEAD"]);
+        assert!(
+            found[0].evidence.contains("eth9") && found[0].evidence.contains("neither way"),
+            "{}",
+            found[0].evidence
+        );
+        // Where nothing answers, datagrams may be filtered as such.
+        assert_eq!(findings(&paths[1..]), vec![]);
     }
 
     #[test]

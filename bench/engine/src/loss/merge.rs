@@ -180,7 +180,7 @@ pub(super) mod tests {
         assert_eq!((out.flows.len(), out.marks.len()), (8, 5));
         let small: u64 = out.flows.iter().map(|flow| flow.small.received).sum();
         let full: u64 = out.flows.iter().map(|flow| flow.full.received).sum();
-        assert_eq!((small, full), (8000, 2000));
+        assert!(small + full == 10_000 && full.abs_diff(2000) < 100, "{small} {full}");
         for mark in &out.marks {
             assert_eq!((mark.counts.sent, mark.counts.lost().part), (2000, 0));
             assert_eq!(mark.arrived, [ArrivedMark { dscp: mark.dscp, ecn: mark.ecn, count: 2000 }]);

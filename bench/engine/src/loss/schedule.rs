@@ -1,5 +1,7 @@
 //! Which datagram is sent when. Both ends know the rule, so a number is all that needs to cross.
 
+use std::time::Duration;
+
 use pathproof_model::LossSpec;
 
 /// A traffic class that datagrams are sent with.
@@ -33,8 +35,17 @@ pub const MARKS: [Mark; 5] = [
     Mark { dscp: 48, ecn: 0 },
 ];
 
-/// Of each strand every so many-th datagram is of full size.
-const FULL_EVERY: u32 = 5;
+/// One in so many datagrams is of full size.
+const FULL_IN: u64 = 5;
+
+/// A number that looks random and is the same at both ends (SplitMix64, Steele 2014). A schedule with a period of its own would beat
+/// with whatever loses by counting, and its pattern would pass for one of sizes or flows.
+fn mixed(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
 
 /// One datagram of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +108,16 @@ impl Schedule {
         (due as u64).saturating_add(1).min(self.total)
     }
 
+    /// Most datagrams that may go out at once where some are overdue: what 10 ms are worth.
+    pub fn burst(&self) -> u64 {
+        u64::from(self.packets_per_s / 100).max(2)
+    }
+
+    /// How long sending all of it takes.
+    pub fn length(&self) -> Duration {
+        Duration::from_nanos((u128::from(self.total) * 1_000_000_000 / u128::from(self.packets_per_s)) as u64)
+    }
+
     /// All datagrams of the direction.
     pub fn total(&self) -> u64 {
         self.total
@@ -105,21 +126,22 @@ impl Schedule {
     /// The `number`-th datagram.
     pub fn packet(&self, number: u64) -> Packet {
         let strands = u64::from(self.strands());
-        let (strand, seq) = ((number % strands) as u32, (number / strands) as u32);
+        let seq = (number / strands) as u32;
+        // Each round begins with another strand.
+        let strand = ((number % strands + mixed(u64::from(seq)) % strands) % strands) as u32;
         let mark = strand as usize % MARKS.len();
         Packet {
             flow: strand / MARKS.len() as u32,
             mark,
             strand: strand as u16,
             seq,
-            // Strands begin at different places, so that full-size datagrams do not come in a burst.
             full: Schedule::is_full(strand as u16, seq),
         }
     }
 
     /// Whether a datagram of a strand is of full size.
     pub fn is_full(strand: u16, seq: u32) -> bool {
-        seq.wrapping_add(u32::from(strand)) % FULL_EVERY == FULL_EVERY - 1
+        mixed(u64::from(strand) << 32 | u64::from(seq)).is_multiple_of(FULL_IN)
     }
 }
 
@@ -137,13 +159,33 @@ mod tests {
             assert_eq!(u32::from(packet.strand), packet.flow * 5 + packet.mark as u32);
             counts[usize::from(packet.strand)][usize::from(packet.full)] += 1;
         }
-        assert!(counts.iter().all(|count| *count == [200, 50]), "{counts:?}");
-        // No two full-size ones of one flow and mark in a row, and never more than a fifth at once.
-        let window: Vec<bool> = (0..40).map(|number| schedule.packet(number).full).collect();
-        assert_eq!(window.iter().filter(|full| **full).count(), 8);
+        assert!(
+            counts.iter().all(|[small, full]| small + full == 250 && (25..80).contains(full)),
+            "{counts:?}"
+        );
+        let full: u32 = counts.iter().map(|[_, full]| full).sum();
+        assert!(full.abs_diff(2000) < 100, "{full}");
         assert_eq!(schedule.due(0), 1);
         assert_eq!(schedule.due(1_000_000_000), 2501);
         assert_eq!(schedule.due(u64::MAX), 10_000);
+    }
+
+    #[test]
+    fn what_loses_by_counting_hits_sizes_flows_and_marks_alike() {
+        let schedule = Schedule::new(&LossSpec { flows: 8, packets_per_s: 2500, time_ns: 40_000_000_000 });
+        for every in [2u64, 5, 8, 10, 20, 25, 40, 100] {
+            let hit: Vec<Packet> =
+                (0..schedule.total()).filter(|n| n % every == 0).map(|n| schedule.packet(n)).collect();
+            let share =
+                |of: &dyn Fn(&Packet) -> bool| hit.iter().filter(|p| of(p)).count() as f64 / hit.len() as f64;
+            assert!((share(&|p| p.full) - 0.2).abs() < 0.05, "{every}");
+            for flow in 0..8 {
+                assert!((share(&|p| p.flow == flow) - 0.125).abs() < 0.05, "{every} {flow}");
+            }
+            for mark in 0..5 {
+                assert!((share(&|p| p.mark == mark) - 0.2).abs() < 0.06, "{every} {mark}");
+            }
+        }
     }
 
     #[test]

@@ -117,6 +117,12 @@ pub const CATALOGUE: &[Entry] = &[
         "Look at the CRC and FEC error counters of both NICs and of every switch port first (cable, transceiver, dirty fibre), then for a policer or a small buffer.",
     ),
     entry(
+        "PAIR-DEAD",
+        Error,
+        "Two NICs that share a network by their addresses do not reach each other, although both links are up: SMB Multichannel opens connections over such a pair and waits for them, and a migration over it does not begin.",
+        "Find what lies between the two: the VLAN of both switch ports, cables that are swapped between two networks at one host, a firewall for that network; ping -I NIC ADDRESS from both ends tells when it is repaired.",
+    ),
+    entry(
         "FLOW-DEAD",
         Error,
         "Some flows carry nothing while others between the same two addresses do: one member of a bundle or one of several equal routes drops what is hashed to it, and connections hang by chance.",

@@ -97,6 +97,10 @@ fn advice(doc: &ResultDoc, subject: &str) -> &'static str {
         Some(StepKind::Mtu) => {
             "Give every NIC, bridge and switch port on the way the same IP MTU, then run again."
         }
+        Some(StepKind::Loss) => {
+            "Read the error and drop counters of every NIC and switch port between the named NICs (ethtool -S), \
+             and look at the links of bundles one by one."
+        }
         // Of the run, a finding or the links; or the verdict's own reason says what to do.
         Some(StepKind::Facts | StepKind::Migrate) | None => "Begin with the first verdict that says FAIL.",
     }

@@ -158,7 +158,7 @@ fn latency_rows(step: &Step) -> Vec<Row<Times>> {
             }
             rows
         }
-        StepKind::Facts | StepKind::Mtu | StepKind::Stream | StepKind::Migrate => Vec::new(),
+        StepKind::Facts | StepKind::Mtu | StepKind::Loss | StepKind::Stream | StepKind::Migrate => Vec::new(),
     }
 }
 

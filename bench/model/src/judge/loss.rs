@@ -1,0 +1,217 @@
+//! What paths lose, reorder and copy of datagrams at a low pace, held against what a sample can show.
+
+use crate::criteria::LossCriteria;
+use crate::{Check, Criteria, LossCounts, LossFlow, LossPath, Outcome, ResultDoc, Share, Step, Unit};
+
+/// For each path and direction: whether all flows carry, and what is lost; reordering and copies where there are too many.
+pub(super) fn paths(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
+    // RDMA sends everything again from a gap on.
+    let over_rdma = doc.steps.iter().any(|step| step.detail.proof.is_some());
+    let limits = &criteria.loss;
+    let share_max = if over_rdma { limits.rdma_share_max } else { limits.share_max };
+    let all = steps.iter().flat_map(|step| step.detail.loss.as_deref().unwrap_or_default());
+    let all: Vec<&LossPath> = all.collect();
+    // Where no pair answers, datagrams may be filtered as such; where others do, this one is dead.
+    let some_answer = all.iter().any(|path| path.flows.iter().any(|flow| flow.answered));
+    let check = |path: &&LossPath| match path.is_silent() {
+        true => vec![silent(path, some_answer, share_max)],
+        false => path_checks(path, limits, share_max),
+    };
+    let checks: Vec<Check> = all.iter().flat_map(check).collect();
+    if checks.is_empty() {
+        let text = "no pair of NICs shares a network, so no datagrams were sent";
+        return vec![Check::not_judged("loss-share", text)];
+    }
+    checks
+}
+
+fn path_checks(path: &LossPath, limits: &LossCriteria, share_max: f64) -> Vec<Check> {
+    let name = path.name();
+    if let Some(reason) = &path.reason {
+        return vec![Check::not_judged("loss-share", format!("{name}: not judged: {reason}"))];
+    }
+    let live: Vec<&LossFlow> = path.flows.iter().filter(|flow| !flow.is_dead()).collect();
+    let mut all = LossCounts::default();
+    for flow in &live {
+        all += flow.small;
+        // Where a flow carries no packet of full size, that is a matter of size.
+        if !flow.lacks_full_size() {
+            all += flow.full;
+        }
+    }
+    if live.is_empty() {
+        let text = format!(
+            "{name}: not one of {} datagrams arrived",
+            path.flows.iter().map(|f| f.small.sent).sum::<u64>()
+        );
+        return vec![Check::fail("loss-share", text).numbers(1.0, share_max, Unit::Share)];
+    }
+    let mut checks = vec![lost(&name, path, all, share_max)];
+    checks.extend(flows(&name, path, &live));
+    for (criterion, what, share, max) in [
+        ("reordered-share", "overtaken by later ones", all.out_of_order(), limits.reordered_share_max),
+        ("duplicated-share", "copies", all.copies(), limits.duplicated_share_max),
+    ] {
+        let check = at_most(criterion, &name, what, share, max);
+        checks.extend((check.outcome != Outcome::Pass).then_some(check));
+    }
+    checks
+}
+
+/// A pair over which not one challenge was answered.
+fn silent(path: &LossPath, others_answer: bool, share_max: f64) -> Check {
+    let (name, flows) = (path.name(), path.flows.len());
+    if others_answer {
+        let text = format!("{name}: not one of {flows} flows was answered, while other pairs were");
+        return Check::fail("loss-share", text).numbers(1.0, share_max, Unit::Share);
+    }
+    let text =
+        format!("{name}: not judged: no datagram was answered, so UDP is filtered on the way or at the peer");
+    Check::not_judged("loss-share", text)
+}
+
+/// What was lost on the way; what found no room at the receiving socket is not the path's.
+fn lost(name: &str, path: &LossPath, all: LossCounts, share_max: f64) -> Check {
+    let lost = all.lost();
+    at_most(
+        "loss-share",
+        name,
+        "lost",
+        Share { part: lost.part.saturating_sub(path.overflowed), of: lost.of },
+        share_max,
+    )
+}
+
+/// Fails where the whole interval lies above the limit, and is open where only the count itself does: chance can do that.
+fn at_most(criterion: &str, name: &str, what: &str, share: Share, max: f64) -> Check {
+    let (low, high) = share.bounds();
+    let point = share.point().unwrap_or(0.0);
+    let percent = |share: f64| format!("{:.3} %", share * 100.0);
+    let text = format!("{name}: {} of {} datagrams {what} ({})", share.part, share.of, percent(point));
+    let check = if low > max {
+        Check::fail(
+            criterion,
+            format!("{text}, at least {}, above the limit of {}", percent(low), percent(max)),
+        )
+    } else if point > max {
+        let interval = format!("{} to {}", percent(low), percent(high));
+        Check::inconclusive(
+            criterion,
+            format!(
+                "{text}: the sample speaks for {interval}, and the limit is {}; run longer",
+                percent(max)
+            ),
+        )
+    } else {
+        Check::pass(criterion, format!("{text} (limit {})", percent(max)))
+    };
+    check.numbers(share.point(), max, Unit::Share)
+}
+
+/// Flows that differ only in their source port must fare alike.
+fn flows(name: &str, path: &LossPath, live: &[&LossFlow]) -> Option<Check> {
+    const NAME: &str = "flows-carried";
+    let (of, dead) = (path.flows.len(), path.flows.len() - live.len());
+    let small_only = live.iter().filter(|flow| flow.lacks_full_size()).count();
+    let (text, odd) = if dead > 0 {
+        (format!("{name}: {dead} of {of} flows carry nothing"), dead)
+    } else if small_only > 0 && small_only < of {
+        (
+            format!("{name}: {small_only} of {of} flows carry no packets of {} bytes", path.full_ip_bytes),
+            small_only,
+        )
+    } else {
+        return None;
+    };
+    Some(Check::fail(NAME, text).numbers((of - odd) as f64, of as f64, Unit::Count))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Direction, LossMark, StepKind, Tool};
+
+    fn judged(flows: &[(u64, u64, u64, u64)], change: impl FnOnce(&mut LossPath)) -> (Outcome, String) {
+        let counts = |sent, received| LossCounts { sent, received, ..LossCounts::default() };
+        let flow = |(number, (ss, sr, fs, fr)): (usize, &(u64, u64, u64, u64))| LossFlow {
+            port: number as u16,
+            answered: true,
+            small: counts(*ss, *sr),
+            full: counts(*fs, *fr),
+        };
+        let mut path = LossPath {
+            local_nic: "a".into(),
+            remote_nic: "b".into(),
+            local_address: [10, 0, 0, 1].into(),
+            remote_address: [10, 0, 0, 2].into(),
+            direction: Direction::In,
+            small_ip_bytes: 88,
+            full_ip_bytes: 9000,
+            reason: None,
+            flows: flows.iter().enumerate().map(flow).collect(),
+            marks: vec![LossMark::default()],
+            overflowed: 0,
+            delay_variation_ns: None,
+        };
+        change(&mut path);
+        let mut step = Step::new(StepKind::Loss, "loss");
+        step.detail.loss = Some(vec![path]);
+        let doc = ResultDoc { steps: vec![step], ..ResultDoc::new(Tool::default(), "") };
+        let verdict = crate::judge(&doc, &Criteria::default()).remove(0);
+        (verdict.outcome, verdict.reason)
+    }
+
+    #[test]
+    fn a_share_is_judged_by_what_the_sample_can_show() {
+        let of = |lost: u64| judged(&[(8000, 8000 - lost, 2000, 2000)], |_| {});
+        assert_eq!(of(0).0, Outcome::Pass);
+        // One in ten thousand is worth a warning at most.
+        assert_eq!(of(1).0, Outcome::Pass);
+        let (outcome, reason) = of(12);
+        assert!(outcome == Outcome::Inconclusive && reason.contains("run longer"), "{reason}");
+        let (outcome, reason) = of(100);
+        assert!(
+            outcome == Outcome::Fail && reason.contains("100 of 10000") && reason.contains("b IPv4 in"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn dead_flows_fail_and_a_size_that_no_flow_carries_is_the_path_mtus_affair() {
+        let (outcome, reason) = judged(&[(80, 80, 20, 20), (80, 0, 20, 0)], |_| {});
+        assert!(outcome == Outcome::Fail && reason.contains("1 of 2 flows carry nothing"), "{reason}");
+        let (outcome, reason) = judged(&[(80, 80, 20, 20), (80, 80, 20, 0)], |_| {});
+        assert!(outcome == Outcome::Fail && reason.contains("9000 bytes"), "{reason}");
+        assert_eq!(judged(&[(800, 800, 200, 0), (800, 800, 200, 0)], |_| {}).0, Outcome::Pass);
+        assert_eq!(judged(&[(80, 0, 20, 0)], |_| {}).0, Outcome::Fail);
+    }
+
+    #[test]
+    fn a_silent_pair_is_dead_where_another_answers_and_unknown_where_none_does() {
+        let silence = |path: &mut LossPath| path.flows.iter_mut().for_each(|flow| flow.answered = false);
+        let (outcome, reason) = judged(&[(0, 0, 0, 0)], silence);
+        assert!(outcome != Outcome::Fail && reason.contains("filtered"), "{outcome:?} {reason}");
+        let mut step = Step::new(StepKind::Loss, "loss");
+        let mut paths = vec![];
+        judged(&[(8000, 8000, 2000, 2000)], |path| paths.push(path.clone()));
+        judged(&[(0, 0, 0, 0)], |path| {
+            silence(path);
+            paths.push(path.clone());
+        });
+        step.detail.loss = Some(paths);
+        let doc = ResultDoc { steps: vec![step], ..ResultDoc::new(Tool::default(), "") };
+        let verdict = crate::judge(&doc, &Criteria::default()).remove(0);
+        assert!(
+            verdict.outcome == Outcome::Fail && verdict.reason.contains("while other pairs"),
+            "{}",
+            verdict.reason
+        );
+    }
+
+    #[test]
+    fn what_the_host_had_no_room_for_and_what_was_not_sent_is_no_loss_of_the_path() {
+        assert_eq!(judged(&[(8000, 7900, 2000, 2000)], |path| path.overflowed = 100).0, Outcome::Pass);
+        let (outcome, reason) = judged(&[], |path| path.reason = Some("UDP is filtered".into()));
+        assert!(outcome != Outcome::Pass && reason.contains("UDP is filtered"), "{outcome:?} {reason}");
+    }
+}

@@ -1,0 +1,263 @@
+//! What becomes of paced datagrams, over every NIC pair and in both directions at the same time.
+//!
+//! Each end listens on every address and offers where; each end asks the other's addresses for consent, flow by flow, and
+//! then sends at a pace that loads nothing. What arrived is counted at the other end. The pure half is
+//! `pathproof_engine::loss`.
+
+mod receive;
+mod send;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pathproof_api::{Clock, Offer};
+use pathproof_dgram::PacedListener;
+use pathproof_dgram::wire::ProbeKey;
+use pathproof_engine::control::StepMessage;
+use pathproof_engine::loss::{self, Schedule};
+use pathproof_model::{
+    ErrorKind, Finding, Half, LossEnd, LossSpec, MtuSpec, ResultDoc, Step, StepError, StepRequest, StepSpec,
+};
+
+use super::mtu::pairs::{self, Endpoint};
+use super::mtu::{device, probe_error};
+use super::{Context, Cost, Prepared, Runner, Setup, as_specified, failed, misplaced};
+use crate::budget::out_of_time;
+use crate::session::Received;
+use receive::Counted;
+
+/// How long an end waits for the other to have sent all, beyond its own time.
+const PATIENCE_NS: u64 = 10_000_000_000;
+/// How long what was sent last may be on its way.
+const DRAIN: Duration = Duration::from_millis(300);
+/// Asking for consent takes so long where nobody answers.
+const CONSENT_NS: u64 = 800_000_000;
+/// Less than this is no sample.
+const TIME_MIN_NS: u64 = 500_000_000;
+/// NIC pairs looked at.
+const PATHS_MAX: usize = 16;
+
+/// The runner.
+pub struct Loss;
+
+struct Ready {
+    spec: LossSpec,
+    key: ProbeKey,
+    control: (SocketAddr, SocketAddr),
+    endpoints: Vec<Endpoint>,
+    listeners: Vec<PacedListener>,
+}
+
+fn spec_of(spec: &StepSpec) -> LossSpec {
+    spec.loss().cloned().unwrap_or_default()
+}
+
+/// Refuses what cannot be meant.
+pub fn check_spec(spec: &LossSpec) -> Result<(), StepError> {
+    let invalid = |message: String| Err(StepError { kind: ErrorKind::Invalid, message });
+    if !(1..=Schedule::FLOWS_MAX).contains(&spec.flows) {
+        return invalid(format!("{} flows; ask for 1 to {}", spec.flows, Schedule::FLOWS_MAX));
+    }
+    if !(1..=100_000).contains(&spec.packets_per_s) {
+        return invalid(format!("{} datagrams per second; ask for 1 to 100000", spec.packets_per_s));
+    }
+    let total = u128::from(spec.packets_per_s) * u128::from(spec.time_ns) / 1_000_000_000;
+    if !(1..=u128::from(Schedule::PACKETS_MAX)).contains(&total) {
+        return invalid(format!(
+            "{total} datagrams in all; ask for a time and a pace of 1 to {}",
+            Schedule::PACKETS_MAX
+        ));
+    }
+    Ok(())
+}
+
+/// The step at a pace that is a small part of the least rate that the streams before it found.
+pub fn informed(spec: &LossSpec, doc: &ResultDoc) -> LossSpec {
+    /// Of what the path carries.
+    const SHARE: f64 = 0.05;
+    const PACE_MIN: f64 = 50.0;
+    let rates = doc.steps.iter().filter(|step| step.follows_up.is_none() && step.error.is_none());
+    let least = rates.filter_map(|step| step.summary.goodput_bits_per_s).filter(|rate| *rate > 0).min();
+    let Some(least) = least else { return spec.clone() };
+    let nics = doc.nodes.iter().filter_map(|node| node.environment.as_ref()).flat_map(|host| &host.nics);
+    let largest = nics.filter_map(|nic| nic.ip_mtu_bytes).filter(|mtu| *mtu <= 16_000).max().unwrap_or(9000);
+    let mean_bits = f64::from(4 * send::SMALL_IP_BYTES + largest) / 5.0 * 8.0;
+    let pace = (least as f64 * SHARE / mean_bits).max(PACE_MIN) as u32;
+    LossSpec { packets_per_s: spec.packets_per_s.min(pace), ..spec.clone() }
+}
+
+impl Runner for Loss {
+    fn name(&self, _spec: &StepSpec) -> String {
+        "datagram loss".into()
+    }
+
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
+        as_specified(setup)
+    }
+
+    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
+        let session = setup.session;
+        let mut endpoints = pairs::endpoints(&session.environment, &MtuSpec::default(), session.local.ip())?;
+        let key = |from| ProbeKey::new(session.probe_key(setup.step, from));
+        let (mut listeners, mut problem) = (Vec::new(), None);
+        endpoints.retain_mut(|endpoint| {
+            match PacedListener::open(endpoint.address, device(endpoint), key(session.end.other())) {
+                Ok(listener) => {
+                    endpoint.port = listener.port();
+                    listeners.push(listener);
+                    true
+                }
+                // One address that cannot be bound (tentative, just removed) must not spoil the others.
+                Err(error) => {
+                    problem = Some(error);
+                    false
+                }
+            }
+        });
+        if let (true, Some(error)) = (endpoints.is_empty(), problem) {
+            return Err(probe_error(&error));
+        }
+        Ok(Box::new(Ready {
+            spec: spec_of(setup.spec),
+            key: key(session.end),
+            control: (session.local, session.peer),
+            endpoints,
+            listeners,
+        }))
+    }
+
+    fn cost(&self, spec: &StepSpec, _paths: usize) -> Cost {
+        // A socket with its buffers for each flow, and a delay for each datagram.
+        const SOCKET_BYTES: u64 = 256 << 10;
+        const DATAGRAM_BYTES: u64 = 32;
+        let (spec, paths) = (spec_of(spec), PATHS_MAX as u64);
+        let schedule = Schedule::new(&spec);
+        let each = u64::from(schedule.flows()) * SOCKET_BYTES + schedule.total() * DATAGRAM_BYTES;
+        Cost { memory_bytes: paths * each, time_ns: spec.time_ns, ..Cost::default() }
+    }
+
+    fn duration_ns(&self, spec: &StepSpec) -> u64 {
+        spec_of(spec).time_ns.saturating_add(PATIENCE_NS)
+    }
+
+    fn need_ns(&self, spec: &StepSpec) -> u64 {
+        spec_of(spec).time_ns.saturating_add(CONSENT_NS + DRAIN.as_nanos() as u64)
+    }
+
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        let around = CONSENT_NS + DRAIN.as_nanos() as u64;
+        let spec = spec_of(spec);
+        let time_ns = spec.time_ns.min(left_ns.saturating_sub(around));
+        (time_ns >= TIME_MIN_NS.min(spec.time_ns)).then_some(StepSpec::Loss(LossSpec { time_ns, ..spec }))
+    }
+
+    fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
+        step.detail.loss = Some(loss::merge(&client.detail.loss, &server.detail.loss));
+    }
+
+    fn findings(&self, step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
+        loss::findings(step.detail.loss.as_deref().unwrap_or_default())
+    }
+}
+
+/// A path as this end sees it.
+struct Path<'a> {
+    here: &'a Endpoint,
+    there: &'a Endpoint,
+    /// Which of the listeners belongs to it.
+    listener: usize,
+}
+
+impl Prepared for Ready {
+    fn offers(&self) -> Vec<Offer> {
+        // An offer that cannot be written would be a fault in this file; an empty one is refused by the peer.
+        vec![Offer(serde_json::to_vec(&self.endpoints).unwrap_or_default())]
+    }
+
+    fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+        let Ready { spec, key, control, endpoints, listeners } = *self;
+        let theirs: Vec<Endpoint> = match peer.first().map(|offer| serde_json::from_slice(&offer.0)) {
+            Some(Ok(theirs)) => theirs,
+            _ => {
+                return failed(StepError {
+                    kind: ErrorKind::Protocol,
+                    message: "the peer's list of NICs cannot be read; are both ends of the same version?"
+                        .into(),
+                });
+            }
+        };
+        let known = (control.0.ip().to_canonical(), control.1.ip().to_canonical());
+        // What shares no network is not expected to carry anything.
+        let paths: Vec<Path<'_>> = pairs::pairs(&endpoints, &theirs, known)
+            .into_iter()
+            .filter(|pair| pair.ought)
+            .take(PATHS_MAX)
+            .map(|pair| Path {
+                here: &endpoints[pair.local],
+                there: &theirs[pair.remote],
+                listener: pair.local,
+            })
+            .collect();
+        let schedule = Schedule::new(&spec);
+        let addresses: Vec<(usize, IpAddr)> =
+            paths.iter().map(|path| (path.listener, path.there.address)).collect();
+        let stop = Arc::new(AtomicBool::new(false));
+        let counting = receive::spawn(listeners, addresses, schedule, context.clock, stop.clone());
+        let sent = send::send(&paths, &key, known.1, &schedule, context);
+        let error = await_peer(context);
+        if error.is_none() {
+            std::thread::sleep(context.within(DRAIN));
+        }
+        stop.store(true, Ordering::Relaxed);
+        let counted = counting.and_then(|thread| thread.join().ok());
+        let mut half = Half { error, ..Half::default() };
+        let Some(counted) = counted else {
+            half.error.get_or_insert(StepError {
+                kind: ErrorKind::System,
+                message: "the thread that counts datagrams could not be started or ended unexpectedly".into(),
+            });
+            return half;
+        };
+        half.detail.loss = paths
+            .iter()
+            .zip(sent)
+            .zip(counted)
+            .map(|((path, sent), counted)| ended(path, sent, counted))
+            .collect();
+        half
+    }
+}
+
+fn ended(path: &Path<'_>, sent: send::Sent, counted: Counted) -> LossEnd {
+    LossEnd {
+        nic: path.here.nic.clone(),
+        peer_nic: path.there.nic.clone(),
+        address: path.here.address,
+        peer_address: path.there.address,
+        small_ip_bytes: send::SMALL_IP_BYTES,
+        full_ip_bytes: sent.full_ip_bytes,
+        reason: sent.reason,
+        sent: sent.flows,
+        received: counted.strands,
+        overflowed: counted.overflowed,
+        delay_variation_ns: counted.delay_variation_ns,
+    }
+}
+
+/// Says that all was sent, and waits until the peer says so too.
+fn await_peer(context: &mut Context<'_>) -> Option<StepError> {
+    context.channel.send(StepMessage::Done);
+    match context.channel.receive(context.clock.now().plus_ns(PATIENCE_NS)) {
+        Received::Message(StepMessage::Done) | Received::PeerDone => None,
+        Received::Message(other) => Some(misplaced(&other)),
+        Received::Lost(error) | Received::PeerFailed(error) => Some(error),
+        Received::Interrupted => Some(crate::interrupt::error()),
+        Received::OutOfTime => Some(out_of_time("the peer's datagrams were not awaited")),
+        Received::Nothing => Some(StepError {
+            kind: ErrorKind::Timeout,
+            message: "the peer did not finish sending its datagrams".into(),
+        }),
+    }
+}

@@ -1,0 +1,140 @@
+//! Sends paced datagrams over all paths at once.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use pathproof_api::Clock;
+use pathproof_dgram::wire::{Paced, ProbeKey};
+use pathproof_dgram::{Outcome, ProbeSocket, UnprovenSocket};
+use pathproof_engine::loss::{MARKS, Schedule};
+use pathproof_model::SentFlow;
+
+use super::Path;
+use crate::steps::Context;
+use crate::steps::mtu::consent::{Asked, ask};
+use crate::steps::mtu::{device, probe_error};
+
+/// Length of the small packets: what every link carries, of either family.
+pub const SMALL_IP_BYTES: u32 = 88;
+/// Longest full-size packet: beyond jumbo frames only loopbacks go, and what they do says nothing.
+const FULL_IP_BYTES_MAX: u32 = 9216;
+/// Where the interfaces do not say what they carry.
+const FULL_IP_BYTES_DEFAULT: u32 = 1500;
+/// How often what is due is looked at: one or two datagrams at a time for each path.
+const BEAT: Duration = Duration::from_millis(1);
+
+/// What was sent over one path.
+pub struct Sent {
+    pub full_ip_bytes: u32,
+    pub reason: Option<String>,
+    pub flows: Vec<SentFlow>,
+}
+
+/// Asks for consent flow by flow, and sends what the schedule says. The control connection's address is `known` to be the
+/// peer's.
+pub fn send(
+    paths: &[Path<'_>],
+    key: &ProbeKey,
+    known: IpAddr,
+    schedule: &Schedule,
+    context: &mut Context<'_>,
+) -> Vec<Sent> {
+    let mut sent: Vec<Sent> = paths
+        .iter()
+        .map(|path| {
+            let mtus = [path.here.ip_mtu_bytes, path.there.ip_mtu_bytes];
+            let full = mtus.into_iter().flatten().min().unwrap_or(FULL_IP_BYTES_DEFAULT);
+            Sent { full_ip_bytes: full.clamp(SMALL_IP_BYTES, FULL_IP_BYTES_MAX), reason: None, flows: vec![] }
+        })
+        .collect();
+    let mut sockets = open(paths, key, known, schedule, &mut sent, context);
+    let (start, mut buffer) = (context.clock.now(), Vec::new());
+    let mut next = 0;
+    while next < schedule.total() && !context.channel.is_over() {
+        let now = context.clock.now();
+        // A host that cannot keep the pace sends less, not longer: the time of the step is kept.
+        if now >= context.until || now.since(start) > schedule.length() * 5 / 4 {
+            break;
+        }
+        // After a stall of this host what is overdue goes out step by step: a burst would be lost in a queue of the path.
+        let due = next..schedule.due(now.ns_since(start)).min(next + schedule.burst());
+        for number in due.clone() {
+            let packet = schedule.packet(number);
+            for (sent, sockets) in sent.iter_mut().zip(&mut sockets) {
+                let flow = packet.flow as usize;
+                let (Some(Some(socket)), Some(counts)) = (sockets.get_mut(flow), sent.flows.get_mut(flow))
+                else {
+                    continue;
+                };
+                let ip_bytes = if packet.full { sent.full_ip_bytes } else { SMALL_IP_BYTES };
+                let paced = Paced {
+                    strand: packet.strand,
+                    seq: packet.seq,
+                    ip_bytes: ip_bytes as u16,
+                    sent_ns: context.clock.now().0,
+                };
+                let group = if packet.full { &mut counts.full } else { &mut counts.small };
+                match socket.send_paced(paced, MARKS[packet.mark].class(), &mut buffer) {
+                    Ok(Outcome::Sent) => group[packet.mark] += 1,
+                    Ok(Outcome::TooBig { .. }) => counts.refused[packet.mark] += 1,
+                    // This host's own queue: neither sent nor lost on the way.
+                    Ok(Outcome::Dropped) => {}
+                    Err(error) => {
+                        sent.reason.get_or_insert(probe_error(&error).message);
+                    }
+                }
+                // What came back by ICMP is taken off the queue; its size is the path-MTU search's affair.
+                let _ = socket.next_event();
+            }
+        }
+        next = next.max(due.end);
+        context.show(next as f64 / schedule.total() as f64);
+        std::thread::sleep(BEAT);
+    }
+    sent
+}
+
+/// A socket for each flow of each path that has consented.
+fn open(
+    paths: &[Path<'_>],
+    key: &ProbeKey,
+    known: IpAddr,
+    schedule: &Schedule,
+    sent: &mut [Sent],
+    context: &mut Context<'_>,
+) -> Vec<Vec<Option<ProbeSocket>>> {
+    let (mut asking, mut whose) = (Vec::new(), Vec::new());
+    for (number, path) in paths.iter().enumerate() {
+        let to = SocketAddr::new(path.there.address, path.there.port);
+        for flow in 0..schedule.flows() as usize {
+            let none = || vec![0; MARKS.len()];
+            let mut counts = SentFlow { small: none(), full: none(), refused: none(), ..SentFlow::default() };
+            match UnprovenSocket::bind(path.here.address, device(path.here), to, key.clone()) {
+                Ok(socket) => {
+                    counts.port = socket.port();
+                    asking.push((socket, path.there.address, true));
+                    whose.push((number, flow));
+                }
+                Err(error) => {
+                    sent[number].reason.get_or_insert(probe_error(&error).message);
+                }
+            }
+            sent[number].flows.push(counts);
+        }
+    }
+    let mut sockets: Vec<Vec<Option<ProbeSocket>>> =
+        paths.iter().map(|_| (0..schedule.flows()).map(|_| None).collect()).collect();
+    for ((number, flow), asked) in whose.into_iter().zip(ask(asking, known, context.clock)) {
+        match asked {
+            Asked::Consented(socket) => {
+                sent[number].flows[flow].answered = true;
+                sockets[number][flow] = Some(socket);
+            }
+            Asked::Silent { .. } => {}
+            Asked::Failed(error) => {
+                sent[number].reason.get_or_insert(probe_error(&error).message);
+            }
+        }
+    }
+    sockets
+}
