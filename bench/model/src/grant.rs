@@ -60,24 +60,28 @@ impl Grant {
         Ok(lanes.into_iter().chain(less_time(asked.1, traffic.time_ns)).collect())
     }
 
-    /// A rehearsal that scales itself takes the memory there is; a guest of another size than was asked for proves nothing.
     fn migrate(&self, migrate: &mut MigrateSpec) -> Result<Vec<Finding>, String> {
-        let (lanes, time_ns, memory_bytes) = (migrate.lanes, migrate.time_limit_ns, migrate.memory_bytes);
+        let (lanes, time_ns) = (migrate.lanes, migrate.time_limit_ns);
         least("lanes", &mut migrate.lanes, self.lanes)?;
         let mut limit = time_ns.unwrap_or(u64::MAX);
         least("time", &mut limit, self.time_ns)?;
         migrate.time_limit_ns = time_ns.map(|_| limit).or(self.time_ns);
         least("memory", &mut migrate.memory_bytes, self.memory_bytes)?;
-        if migrate.budget_ns.is_none() && migrate.memory_bytes < memory_bytes {
-            return Err(format!(
-                "each guest needs {} of memory at the peer, which grants {}; ask for less --memory or fewer --parallel",
-                Bytes(memory_bytes),
-                Bytes(migrate.memory_bytes)
-            ));
-        }
         // No time limit of its own is no number that could be reduced.
         let time = time_ns.zip(migrate.time_limit_ns).and_then(|(asked, granted)| less_time(asked, granted));
         Ok(fewer_lanes(lanes, migrate.lanes).into_iter().chain(time).collect())
+    }
+}
+
+/// A rehearsal that scales itself takes the memory there is; a guest of another size than was asked for proves nothing.
+fn of_the_size_asked_for(asked: &StepSpec, granted: &StepSpec) -> Result<(), String> {
+    match asked.migrate().zip(granted.migrate()) {
+        Some((a, g)) if a.budget_ns.is_none() && g.memory_bytes < a.memory_bytes => Err(format!(
+            "each guest needs {} of memory at the peer, which grants {}; ask for less --memory or fewer --parallel",
+            Bytes(a.memory_bytes),
+            Bytes(g.memory_bytes)
+        )),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -110,7 +114,11 @@ impl Plan {
         let mut granted = Plan { steps: vec![], ..self.clone() };
         let mut reduced = vec![];
         for (number, (asked, grant)) in self.steps.iter().zip(grants).enumerate() {
-            let (step, less) = grant.apply(asked).map_err(|why| {
+            let granted_step = grant.apply(asked).and_then(|(step, less)| {
+                of_the_size_asked_for(asked, &step)?;
+                Ok((step, less))
+            });
+            let (step, less) = granted_step.map_err(|why| {
                 format!(
                     "step {number}: {why}; raise its limits (pathproof serve --limits) or leave the step out"
                 )
