@@ -10,6 +10,7 @@ use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{
     Accept, Client, ClientEvent, Go, HalfRoom, Hello, Message, Patience, Resume, bound_half, encode_frame,
 };
+use pathproof_engine::diagnose::diagnose;
 use pathproof_model::environment::Observed;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
@@ -120,6 +121,8 @@ pub fn run(
         let finding = Finding::new("PEER-LOST", lost.message.clone());
         doc.findings.push(finding);
     }
+    let causes = diagnose(&doc);
+    doc.findings.extend(causes);
     doc
 }
 

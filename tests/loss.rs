@@ -59,7 +59,7 @@ fn one_per_cent_in_one_direction_is_counted_named_and_not_fit() {
     let Some((code, doc)) = looked_at("lossone", "meta l4proto udp numgen inc mod 100 == 7 drop") else {
         return;
     };
-    assert_eq!((code, codes(&doc)), (1, vec!["LOSS-RANDOM"]), "{:#}", doc["findings"]);
+    assert_eq!((code, codes(&doc)), (1, vec!["PATH-LOSS"]), "{:#}", doc["findings"]);
     // The filter counts: what it dropped is what is missing, but for the challenges before.
     let (sent, received) = counted(&doc, "out");
     assert!((sent - received).abs_diff(sent / 100) <= 1, "{received} of {sent}");
@@ -78,7 +78,7 @@ fn a_member_of_a_bundle_that_drops_or_is_too_small_is_told_by_its_flows() {
         (flows.iter().filter(|flow| flow["answered"] == false).count(), flows.len())
     };
     if dead_flows > 0 && dead_flows < of {
-        assert_eq!((code, codes(&doc)), (1, vec!["FLOW-DEAD"]), "{:#}", doc["findings"]);
+        assert_eq!((code, codes(&doc)), (1, vec!["FLOWS-DIFFER"]), "{:#}", doc["findings"]);
     } else {
         skip("no source port of this run was hashed to the dead member");
     }
@@ -90,7 +90,7 @@ fn a_member_of_a_bundle_that_drops_or_is_too_small_is_told_by_its_flows() {
         .iter()
         .filter(|flow| flow["full"]["received"] != 0);
     if (1..of).contains(&able.count()) {
-        assert_eq!((code, codes(&doc)), (1, vec!["FLOW-MTU"]), "{:#}", doc["findings"]);
+        assert_eq!((code, codes(&doc)), (1, vec!["MTU-FLOWS-DIFFER"]), "{:#}", doc["findings"]);
     } else {
         skip("all source ports of this run were hashed to one member");
     }
@@ -115,10 +115,10 @@ fn marks_that_are_cleared_or_dropped_on_the_way_are_named() {
     std::fs::write(&plan, "[[steps]]\nkind = \"loss\"\n").unwrap();
     let args = [BINARY, "check", "10.61.0.2", "--key", KEY, "--plan", &plan, "--format", "json"];
     let doc = document(&run_within(hosts.at(0, &args), Duration::from_secs(60)));
-    assert_eq!(codes(&doc), ["MARK-CHANGED"], "{:#}", doc["findings"]);
+    assert_eq!(codes(&doc), ["DSCP-CHANGED"], "{:#}", doc["findings"]);
     let Some((_, doc)) = looked_at("lossclass", "meta l4proto udp ip dscp cs3 numgen inc mod 4 == 0 drop")
     else {
         return;
     };
-    assert_eq!(codes(&doc), ["MARK-DROPPED"], "{:#}", doc["findings"]);
+    assert_eq!(codes(&doc), ["DSCP-DROPPED"], "{:#}", doc["findings"]);
 }

@@ -6,6 +6,7 @@
 
 pub mod channels;
 pub mod control;
+pub mod diagnose;
 pub mod drive;
 pub mod loss;
 pub mod migrate;

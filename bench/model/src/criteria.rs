@@ -59,6 +59,14 @@ pub struct ThroughputCriteria {
     pub retransmits_per_gb_no_speed_max: f64,
     /// Worst second, wherever it begins, as a share of the mean.
     pub worst_second_share_min: f64,
+    /// How many times as much one direction may carry as the other.
+    #[serde(default = "direction_factor_max")]
+    pub direction_factor_max: f64,
+}
+
+/// For criteria stored before this limit existed.
+fn direction_factor_max() -> f64 {
+    Criteria::default().throughput.direction_factor_max
 }
 
 /// For criteria stored before this limit existed.

@@ -4,7 +4,7 @@
 //! no data is inconclusive, what has no yardstick is not judged, and a step that failed is a failure.
 //!
 //! Subjects are stable names that programs match on: `run`, `reach`, `latency/tcp`, `request/tcp`,
-//! `throughput/tcp/out`, `mtu`, `loss`, `migrate/tcp`, `channels`, `smb/…`, `finding/CODE`.
+//! `throughput/tcp/out`, `symmetry/tcp`, `mtu`, `loss`, `migrate/tcp`, `channels`, `smb/…`, `finding/CODE`.
 
 use crate::verdict::{EXIT_CANNOT_TELL, EXIT_COULD_NOT_RUN, EXIT_INTERRUPTED, EXIT_NOT_FIT, EXIT_TERMINATED};
 use crate::{
@@ -56,6 +56,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
         }
         verdicts.extend(Verdict::of(subject, checks));
     }
+    verdicts.extend(traffic::symmetry(doc, criteria));
     // What was judged without any step: a prediction, an SMB server's own account.
     verdicts.extend(doc.channels.iter().filter(|_| is_about(doc, "channels")).flat_map(answers::channels));
     verdicts.extend(doc.smb.iter().flat_map(answers::smb));

@@ -86,7 +86,7 @@ fn silent(paths: &[&LossPath]) -> Vec<Finding> {
             "{} ({}) and {} ({}) share a network, and nothing passes between them, {how}; between {} and {} it does",
             path.local_nic, path.local_address, path.remote_nic, path.remote_address, other.local_nic, other.remote_nic
         );
-        numbers(Finding::new("PAIR-DEAD", evidence), path, Share { part: flows(path), of: flows(path) })
+        numbers(Finding::new("CHANNEL-DEAD", evidence), path, Share { part: flows(path), of: flows(path) })
     })
     .collect()
 }
@@ -105,7 +105,7 @@ fn dead_flows(path: &LossPath) -> Option<Finding> {
         dead.join(", ")
     );
     let share = Share { part: count as u64, of: of as u64 };
-    Some(numbers(Finding::new("FLOW-DEAD", evidence), path, share))
+    Some(numbers(Finding::new("FLOWS-DIFFER", evidence), path, share))
 }
 
 fn sizes_by_flow(path: &LossPath) -> Option<Finding> {
@@ -122,7 +122,9 @@ fn sizes_by_flow(path: &LossPath) -> Option<Finding> {
         path.small_ip_bytes
     );
     let share = Share { part: lacking as u64, of: (lacking + able) as u64 };
-    Some(numbers(Finding::new("FLOW-MTU", evidence), path, share).with("ip_bytes", path.full_ip_bytes))
+    Some(
+        numbers(Finding::new("MTU-FLOWS-DIFFER", evidence), path, share).with("ip_bytes", path.full_ip_bytes),
+    )
 }
 
 fn lost(path: &LossPath) -> Option<Finding> {
@@ -148,7 +150,7 @@ fn lost(path: &LossPath) -> Option<Finding> {
     // Only where the intervals do not touch does size make a difference.
     let ((small_low, small_high), (full_low, _)) = (small.lost().bounds(), full.lost().bounds());
     let by_length = full_low > small_high && full_low > small_low * SIZE_FACTOR;
-    let code = if by_length { "LOSS-LARGE" } else { "LOSS-RANDOM" };
+    let code = if by_length { "PATH-LOSS-LARGE" } else { "PATH-LOSS" };
     Some(numbers(Finding::new(code, format!("{evidence}; {by_size}")), path, lost))
 }
 
@@ -162,7 +164,7 @@ fn order(path: &LossPath) -> Option<Finding> {
             path.name(),
             in_words(share)
         );
-        numbers(Finding::new("PATH-REORDERS", evidence), path, share)
+        numbers(Finding::new("PATH-REORDERED", evidence), path, share)
     })
 }
 
@@ -172,7 +174,7 @@ fn copies(path: &LossPath) -> Option<Finding> {
     let share = small.copies();
     (share.bounds().0 >= NOTABLE).then(|| {
         let evidence = format!("{}: {} datagrams arrived more than once", path.name(), in_words(share));
-        numbers(Finding::new("PATH-DUPLICATES", evidence), path, share)
+        numbers(Finding::new("PATH-DUPLICATED", evidence), path, share)
     })
 }
 
@@ -191,7 +193,7 @@ fn lost_mark(path: &LossPath, mark: &LossMark) -> Option<Finding> {
         in_words(best)
     );
     Some(
-        numbers(Finding::new("MARK-DROPPED", evidence), path, own)
+        numbers(Finding::new("DSCP-DROPPED", evidence), path, own)
             .with("dscp", mark.dscp)
             .with("ecn", mark.ecn),
     )
@@ -236,7 +238,7 @@ fn changed_marks(path: &LossPath) -> Vec<Finding> {
     if !code_points.is_empty() {
         let evidence = format!("{}: marks arrive changed: {}", path.name(), code_points.join(", "));
         let share = Share { part: code_points.len() as u64, of: path.marks.len() as u64 };
-        found.push(numbers(Finding::new("MARK-CHANGED", evidence), path, share));
+        found.push(numbers(Finding::new("DSCP-CHANGED", evidence), path, share));
     }
     if let Some(share) = ecn {
         let evidence = format!(
@@ -291,7 +293,7 @@ mod tests {
     fn random_loss_is_told_with_its_share_and_interval() {
         let found = findings(&run(|number, packet| as_sent(packet).filter(|_| mixed(number) >= 100)));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(found[0].code, "LOSS-RANDOM");
+        assert_eq!(found[0].code, "PATH-LOSS");
         let share =
             found[0].values["part"].as_u64().unwrap() as f64 / found[0].values["of"].as_u64().unwrap() as f64;
         assert!((0.008..0.012).contains(&share), "{share}");
@@ -302,15 +304,15 @@ mod tests {
     fn loss_that_grows_with_length_is_called_so() {
         let fate =
             |number: u64, packet: &Packet| as_sent(packet).filter(|_| !packet.full || mixed(number) >= 200);
-        assert_eq!(codes(fate), ["LOSS-LARGE"]);
+        assert_eq!(codes(fate), ["PATH-LOSS-LARGE"]);
     }
 
     #[test]
     fn a_dead_flow_and_one_without_large_packets_are_no_random_loss() {
-        assert_eq!(codes(|_, packet| as_sent(packet).filter(|_| packet.flow != 3)), ["FLOW-DEAD"]);
+        assert_eq!(codes(|_, packet| as_sent(packet).filter(|_| packet.flow != 3)), ["FLOWS-DIFFER"]);
         assert_eq!(
             codes(|_, packet| as_sent(packet).filter(|_| packet.flow < 4 || !packet.full)),
-            ["FLOW-MTU"]
+            ["MTU-FLOWS-DIFFER"]
         );
         // Where no flow carries them, the size is the path's, and the search for its MTU says which.
         assert_eq!(codes(|_, packet| as_sent(packet).filter(|_| !packet.full)), [""; 0]);
@@ -330,7 +332,7 @@ mod tests {
         }
         let found = findings(&paths);
         let codes: Vec<&str> = found.iter().map(|finding| finding.code.as_str()).collect();
-        assert_eq!(codes, ["PAIR-DEAD"]);
+        assert_eq!(codes, ["CHANNEL-DEAD"]);
         assert!(
             found[0].evidence.contains("eth9") && found[0].evidence.contains("neither way"),
             "{}",
@@ -342,10 +344,10 @@ mod tests {
 
     #[test]
     fn marks_that_are_dropped_or_changed_are_named() {
-        assert_eq!(codes(|_, packet| as_sent(packet).filter(|_| packet.mark != 2)), ["MARK-DROPPED"]);
+        assert_eq!(codes(|_, packet| as_sent(packet).filter(|_| packet.mark != 2)), ["DSCP-DROPPED"]);
         let cleared = findings(&run(|_, _| Some(0)));
         let codes: Vec<&str> = cleared.iter().map(|finding| finding.code.as_str()).collect();
-        assert_eq!(codes, ["MARK-CHANGED", "ECN-CLEARED"]);
+        assert_eq!(codes, ["DSCP-CHANGED", "ECN-CLEARED"]);
         assert!(cleared[0].evidence.contains("AF31 (DSCP 26) as DSCP 0"), "{}", cleared[0].evidence);
     }
 }

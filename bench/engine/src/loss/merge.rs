@@ -202,6 +202,6 @@ pub(super) mod tests {
     #[test]
     fn a_path_of_which_the_receiver_says_nothing_is_not_lost_but_unknown() {
         let paths = merge(&[end(1, 2)], &[]);
-        assert!(paths[0].reason.as_ref().unwrap().contains("told nothing"));
+        assert!(paths[0].reason.as_ref().unwrap().contains("nothing about this path"));
     }
 }

@@ -191,6 +191,27 @@ fn a_paced_stream_is_held_against_its_pace_and_not_against_the_link() {
 }
 
 #[test]
+fn directions_that_differ_by_a_factor_fail_unless_a_rate_is_expected_of_both() {
+    let way = |gbits, direction| {
+        let spec = Some(StepSpec::Stream(TrafficSpec { direction, ..TrafficSpec::default() }));
+        Step { direction: Some(direction), spec, ..stream(gbits, gbits, 0) }
+    };
+    let judged = |out, inward, expected| {
+        let mut criteria = Criteria::default();
+        criteria.expect(expected, None);
+        let doc = doc(vec![way(out, Direction::Out), way(inward, Direction::In)]);
+        judge(&doc, &criteria).into_iter().find(|verdict| verdict.subject == "symmetry/tcp")
+    };
+    let verdict = judged(9.0, 1.5, None).expect("a verdict of its own");
+    assert!(
+        verdict.outcome == Outcome::Fail && verdict.reason.contains("in carries 1.50 Gbit/s"),
+        "{verdict:?}"
+    );
+    assert_eq!(judged(9.0, 3.0, None), None);
+    assert_eq!(judged(9.0, 1.5, Some(1_000_000_000)), None);
+}
+
+#[test]
 fn round_trips_are_judged_by_p99_and_jitter_once_there_are_enough() {
     for (step, expected, part) in [
         (pingpong(50_000, 30_000, 90_000), Outcome::Pass, "p99 90.0 µs (limit 10.00 ms)"),

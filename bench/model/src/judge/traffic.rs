@@ -6,7 +6,7 @@ use super::busy::{Hosts, unless_busy};
 use super::{LinkSpeed, link_speed};
 use crate::criteria::ThroughputCriteria;
 use crate::units::{BitsPerSecond, Nanoseconds};
-use crate::{Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, Unit};
+use crate::{Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, StepKind, Unit, Verdict};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -166,6 +166,52 @@ pub(super) fn throughput(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) 
     checks.extend(retransmits(doc, steps, criteria));
     checks.extend(steps.iter().filter_map(|step| carrier(steps, step)));
     checks
+}
+
+/// One direction at its best against the other; a verdict only where they differ by too much, for each transport.
+pub(super) fn symmetry(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
+    const NAME: &str = "direction-factor";
+    let limits = &criteria.throughput;
+    if limits.goodput_min_bits_per_s.is_some() {
+        return vec![];
+    }
+    let usable = |step: &&Step| {
+        let traffic = step.spec.as_ref().and_then(|spec| spec.traffic());
+        step.kind == StepKind::Stream
+            && step.follows_up.is_none()
+            && step.error.is_none()
+            && !sabotaged(step)
+            && traffic.is_some_and(|traffic| traffic.rate_bits_per_s.is_none())
+    };
+    let mut overs: Vec<&str> =
+        doc.steps.iter().filter(usable).filter_map(|step| step.over.as_deref()).collect();
+    overs.sort_unstable();
+    overs.dedup();
+    let best = |over: &str, direction: Direction| {
+        let all = doc.steps.iter().filter(usable);
+        let of = all.filter(|s| s.over.as_deref() == Some(over) && s.direction == Some(direction));
+        of.filter_map(|s| Some((s.summary.goodput_bits_per_s.filter(|rate| *rate > 0)?, s)))
+            .max_by_key(|(rate, _)| *rate)
+    };
+    let judged = overs.into_iter().filter_map(|over| {
+        let (out, inward) = (best(over, Direction::Out)?, best(over, Direction::In)?);
+        let (slow, fast, way) = if out.0 < inward.0 { (out, inward, "out") } else { (inward, out, "in") };
+        let factor = fast.0 as f64 / slow.0 as f64;
+        if factor <= limits.direction_factor_max {
+            return None;
+        }
+        let text = format!(
+            "{way} carries {} and the other way {}, {factor:.1} times as much (limit {:.0})",
+            BitsPerSecond(slow.0),
+            BitsPerSecond(fast.0),
+            limits.direction_factor_max
+        );
+        let check = Check::fail(NAME, text).numbers(factor, limits.direction_factor_max, Unit::Count);
+        let wanted = fast.0 as f64 / limits.direction_factor_max;
+        let check = unless_busy(check, slow.1, |hosts| hosts.explain_rate(slow.0 as f64, wanted));
+        Verdict::of(format!("symmetry/{over}"), vec![check])
+    });
+    judged.collect()
 }
 
 /// The lower of the two directions where both ran at once: one must not hide behind the other.

@@ -1,0 +1,108 @@
+//! Whether the peer is who the user means: another machine, and reached at an address of its own.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use pathproof_model::{Environment, Finding, NodeId, NodeSpec, ResultDoc};
+
+use super::{ip_of, planned};
+
+pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+    let (Some(client), Some(server)) = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER))
+    else {
+        return vec![];
+    };
+    let mut found: Vec<Finding> = own_machine(doc, client, server).into_iter().collect();
+    if found.is_empty() {
+        found.extend(translated(doc, client, server));
+    }
+    found
+}
+
+/// The peer is this machine although it was named as another. A boot id alone would accuse containers of one host.
+fn own_machine(doc: &ResultDoc, client: &Environment, server: &Environment) -> Option<Finding> {
+    let NodeSpec::Agent { host, .. } = &doc.node(NodeId::SERVER)?.spec else { return None };
+    // Who types a loopback address means this machine.
+    let meant =
+        host == "self" || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let same = |of: fn(&Environment) -> &Option<String>| of(client).is_some() && of(client) == of(server);
+    if meant || !same(|host| &host.boot_id) || !same(|host| &host.network_namespace) {
+        return None;
+    }
+    let evidence = format!(
+        "{host} leads to this machine: both ends have the boot id {} and one network namespace",
+        client.boot_id.as_deref().unwrap_or_default()
+    );
+    Some(Finding::new("PEER-IS-SELF", evidence))
+}
+
+/// The addresses that lanes of TCP came to and from belong to neither host: something translates them.
+fn translated(doc: &ResultDoc, client: &Environment, server: &Environment) -> Option<Finding> {
+    let own = |host: &Environment| -> BTreeSet<IpAddr> {
+        host.nics.iter().flat_map(|nic| &nic.addresses).map(|one| one.address.to_canonical()).collect()
+    };
+    let (ours, theirs) = (own(client), own(server));
+    if ours.is_empty() || theirs.is_empty() {
+        return None;
+    }
+    let lanes = || planned(doc).flat_map(|step| &step.lanes);
+    let dialled = lanes().filter(|lane| lane.end == "client").find_map(|lane| ip_of(&lane.remote));
+    let seen = lanes().filter(|lane| lane.end == "server").find_map(|lane| ip_of(&lane.remote));
+    let far = dialled.filter(|address| !theirs.contains(address));
+    let near = seen.filter(|address| !ours.contains(address));
+    let said = match (far, near) {
+        (Some(far), Some(near)) => format!(
+            "{far} is no address of the peer's, which saw this end come from {near}, no address of this host's"
+        ),
+        (Some(far), None) => format!("{far}, which was dialled, is no address of the peer's"),
+        (None, Some(near)) => {
+            format!("the peer saw this end come from {near}, which is no address of this host's")
+        }
+        (None, None) => return None,
+    };
+    Some(Finding::new("PEER-NAT", said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{LaneResult, Nic, NicAddress, Node, Step, StepKind, Tool};
+
+    fn host(address: &str, boot: &str) -> Environment {
+        let address = NicAddress { address: address.parse().unwrap(), prefix_len: 24 };
+        Environment {
+            boot_id: Some(boot.into()),
+            network_namespace: Some("4026531840".into()),
+            nics: vec![Nic { name: "e0".into(), addresses: vec![address], ..Nic::default() }],
+            ..Environment::default()
+        }
+    }
+
+    fn codes(peer: &str, boot: &str, dialled: &str, seen: &str) -> Vec<String> {
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        doc.nodes =
+            vec![Node::here(Some(host("10.0.0.1", "one"))), Node::agent(peer, Some(host("10.0.0.2", boot)))];
+        let lane = |end: &str, remote: &str| LaneResult {
+            end: end.into(),
+            remote: Some(format!("{remote}:7797")),
+            ..LaneResult::default()
+        };
+        let mut step = Step::new(StepKind::Stream, "s");
+        step.lanes = vec![lane("client", dialled), lane("server", seen)];
+        doc.steps = vec![step];
+        findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn a_name_that_leads_home_is_told_and_a_loopback_that_is_meant_is_not() {
+        assert_eq!(codes("stor2", "one", "10.0.0.2", "10.0.0.1"), ["PEER-IS-SELF"]);
+        assert_eq!(codes("127.0.0.1:7797", "one", "10.0.0.2", "10.0.0.1"), [""; 0]);
+        assert_eq!(codes("stor2", "two", "10.0.0.2", "10.0.0.1"), [""; 0]);
+    }
+
+    #[test]
+    fn an_address_that_neither_host_owns_is_a_translation() {
+        assert_eq!(codes("10.9.9.9", "two", "10.9.9.9", "10.0.0.1"), ["PEER-NAT"]);
+        assert_eq!(codes("10.0.0.2", "two", "10.0.0.2", "192.0.2.7"), ["PEER-NAT"]);
+    }
+}

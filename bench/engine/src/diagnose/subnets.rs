@@ -1,0 +1,130 @@
+//! What the addresses of both hosts say about their networks.
+
+use std::net::IpAddr;
+
+use pathproof_model::{Environment, Finding, Nic, NodeId, ResultDoc, Severity};
+
+pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+    let (Some(client), Some(server)) = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER))
+    else {
+        return vec![];
+    };
+    let mut found: Vec<Finding> = prefixes(client, server).into_iter().collect();
+    for (whose, host) in [("this host", client), ("the peer", server)] {
+        found.extend(filters(doc, whose, host));
+    }
+    found
+}
+
+fn of_a_network(nic: &Nic) -> impl Iterator<Item = (IpAddr, u8)> + '_ {
+    let usable = nic.up != Some(false) && nic.kind.as_deref() != Some("loopback");
+    nic.addresses.iter().filter(move |_| usable).map(|one| (one.address, one.prefix_len)).filter(
+        |(ip, len)| match ip {
+            IpAddr::V4(ip) => (8..=30).contains(len) && !ip.is_loopback() && !ip.is_link_local(),
+            IpAddr::V6(ip) => (16..=120).contains(len) && !ip.is_loopback() && !ip.is_unicast_link_local(),
+        },
+    )
+}
+
+/// The network part of an address.
+fn network(ip: IpAddr, prefix_len: u8) -> u128 {
+    match ip {
+        IpAddr::V4(ip) => u128::from(u32::from(ip)).checked_shr(32 - u32::from(prefix_len)).unwrap_or(0),
+        IpAddr::V6(ip) => u128::from(ip).checked_shr(128 - u32::from(prefix_len)).unwrap_or(0),
+    }
+}
+
+/// Two addresses of one network with two opinions of how large it is.
+fn prefixes(client: &Environment, server: &Environment) -> Option<Finding> {
+    let all = |host: &Environment| -> Vec<(String, IpAddr, u8)> {
+        let of =
+            |nic: &Nic| of_a_network(nic).map(|(ip, len)| (nic.name.clone(), ip, len)).collect::<Vec<_>>();
+        host.nics.iter().flat_map(of).collect()
+    };
+    let theirs = all(server);
+    for (nic, ip, len) in all(client) {
+        let odd = theirs.iter().find(|(_, other, other_len)| {
+            let shorter = len.min(*other_len);
+            ip.is_ipv4() == other.is_ipv4()
+                && ip != *other
+                && len != *other_len
+                && network(ip, shorter) == network(*other, shorter)
+                // A default-sized network of many others (10.0.0.0/8 beside 10.1.2.0/24) is a route, no mistake, where another pair fits.
+                && !theirs.iter().any(|(_, third, third_len)| *third_len == len && network(*third, len) == network(ip, len))
+        });
+        if let Some((other_nic, other, other_len)) = odd {
+            let said = format!("{nic} here is {ip}/{len}, {other_nic} of the peer is {other}/{other_len}");
+            return Some(Finding::new("PREFIX-DIFFERS", said));
+        }
+    }
+    None
+}
+
+/// Strict reverse path filters on several NICs of one network: what arrives on the one that the route does not name is dropped.
+fn filters(doc: &ResultDoc, whose: &str, host: &Environment) -> Vec<Finding> {
+    let strict: Vec<&Nic> = host.nics.iter().filter(|nic| nic.reverse_path_filter == Some(1)).collect();
+    let mut found = Vec::new();
+    for (at, nic) in strict.iter().enumerate() {
+        let Some((ip, len)) = of_a_network(nic).find(|(ip, _)| ip.is_ipv4()) else { continue };
+        let other = host.nics.iter().find(|other| {
+            other.name != nic.name
+                && of_a_network(other)
+                    .any(|(second, _)| second.is_ipv4() && network(second, len) == network(ip, len))
+        });
+        let Some(other) = other.filter(|_| at == 0) else { continue };
+        // Whether it did any harm: a pair of these NICs that carried nothing.
+        let names = [nic.name.as_str(), other.name.as_str()];
+        let silent = doc.findings.iter().any(|finding| {
+            finding.code == "CHANNEL-DEAD" && names.iter().any(|name| finding.evidence.contains(name))
+        });
+        let said = format!(
+            "{whose} has {} and {} in one network ({ip}/{len}) and filters strictly by the route back (rp_filter=1) on {}",
+            nic.name, other.name, nic.name
+        );
+        let severity = if silent { Severity::Error } else { Severity::Warning };
+        found.push(Finding::new("RP-FILTER", said).with_severity(severity));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{NicAddress, Node, Tool};
+
+    fn nic(name: &str, address: &str, prefix_len: u8, filter: u32) -> Nic {
+        let address = NicAddress { address: address.parse().unwrap(), prefix_len };
+        Nic {
+            name: name.into(),
+            addresses: vec![address],
+            reverse_path_filter: Some(filter),
+            ..Nic::default()
+        }
+    }
+
+    fn codes(client: Vec<Nic>, server: Vec<Nic>) -> Vec<String> {
+        let host = |nics| Some(Environment { nics, ..Environment::default() });
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        doc.nodes = vec![Node::here(host(client)), Node::agent("b", host(server))];
+        findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn two_sizes_of_one_network_are_told() {
+        let one = |len| vec![nic("a", "10.0.1.1", len, 0)];
+        assert_eq!(codes(one(24), vec![nic("b", "10.0.1.2", 16, 0)]), ["PREFIX-DIFFERS"]);
+        assert_eq!(codes(one(24), vec![nic("b", "10.0.1.2", 24, 0)]), [""; 0]);
+        assert_eq!(codes(one(24), vec![nic("b", "10.0.2.2", 24, 0)]), [""; 0]);
+        // A wide network of something else beside one that fits.
+        assert_eq!(codes(one(24), vec![nic("b", "10.0.1.2", 24, 0), nic("c", "10.9.0.1", 8, 0)]), [""; 0]);
+    }
+
+    #[test]
+    fn strict_filters_matter_where_two_nics_share_a_network() {
+        let peer = || vec![nic("x", "10.0.1.9", 24, 0)];
+        let two = |filter| vec![nic("a", "10.0.1.1", 24, filter), nic("b", "10.0.1.2", 24, filter)];
+        assert_eq!(codes(two(1), peer()), ["RP-FILTER"]);
+        assert_eq!(codes(two(2), peer()), [""; 0]);
+        assert_eq!(codes(vec![nic("a", "10.0.1.1", 24, 1), nic("b", "10.0.2.1", 24, 1)], peer()), [""; 0]);
+    }
+}
