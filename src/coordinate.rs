@@ -14,8 +14,8 @@ use pathproof_engine::diagnose::diagnose;
 use pathproof_model::environment::Observed;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    Environment, ErrorKind, Evidence, Finding, FollowUp, Half, Node, NodeId, NodeSpec, Plan, PlanRequest,
-    ResultDoc, Step, StepError, StepKind, StepSpec, Tool,
+    Environment, ErrorKind, Evidence, Finding, FollowUp, Half, HistogramRecord, Node, NodeId, NodeSpec, Plan,
+    PlanRequest, ResultDoc, Step, StepError, StepKind, StepSpec, Tool,
 };
 
 use crate::budget::{Budget, out_of_time};
@@ -640,10 +640,10 @@ fn cause<'a>(client: Option<&'a StepError>, server: Option<&'a StepError>) -> Op
 /// One step from its two halves; their findings go to the document.
 fn merge(pending: Pending, server: Half, doc: &mut ResultDoc) -> Step {
     let Pending { mut step, spec, half: client } = pending;
-    for half in [&client, &server] {
+    for (node, half) in [(NodeId::CLIENT, &client), (NodeId::SERVER, &server)] {
         step.lanes.extend(half.lanes.iter().cloned());
-        step.histograms.extend(half.histograms.iter().cloned());
-        step.intervals.extend(half.intervals.iter().cloned());
+        let taken = half.histograms.iter().cloned();
+        step.histograms.extend(taken.map(|times| HistogramRecord { node: Some(node), ..times }));
         step.counters.extend(half.counters.iter().map(|(k, v)| (k.clone(), *v)));
         step.chosen.extend(half.chosen.iter().map(|(k, v)| (k.clone(), v.clone())));
         let number = doc.steps.len();

@@ -295,7 +295,7 @@ impl Drop for Fresh {
     }
 }
 
-/// Reads a document from a file.
+/// Reads a document of any version from a file.
 pub fn read(path: &Path) -> Result<ResultDoc> {
     let bytes =
         input::read(path, DOCUMENT_BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;

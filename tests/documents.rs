@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use pathproof_model::{Criteria, Outcome, ResultDoc};
+use pathproof_model::{Criteria, Outcome, lift};
 use pathproof_report::{Hlog, Json, Render, Text};
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,37 +14,40 @@ fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn validator(schema: &str) -> jsonschema::Validator {
-    let schema = std::fs::read(project(schema)).expect("the schema is in the repository");
-    let schema: Value = serde_json::from_slice(&schema).expect("the schema is JSON");
-    jsonschema::validator_for(&schema).expect("the schema is a schema")
-}
-
-/// Fails with every way in which `document` departs from the schema.
+/// Fails with every way in which `document` departs from the schema of its version.
 pub fn assert_valid(document: &Value, what: &str) {
-    static CURRENT: LazyLock<jsonschema::Validator> = LazyLock::new(|| validator("results/schema/v2.json"));
+    static VALIDATORS: LazyLock<[(String, jsonschema::Validator); 2]> = LazyLock::new(|| {
+        [1, 2].map(|version| {
+            let schema = std::fs::read(project(&format!("results/schema/v{version}.json")));
+            let schema: Value = serde_json::from_slice(&schema.expect("the schema is in the repository"))
+                .expect("the schema is JSON");
+            let validator = jsonschema::validator_for(&schema).expect("the schema is a schema");
+            (format!("pathproof-result/{version}"), validator)
+        })
+    });
+    let own = VALIDATORS.iter().find(|(name, _)| document["schema"] == **name);
+    let (_, validator) = own.unwrap_or_else(|| panic!("{what} has the schema {}", document["schema"]));
     let wrong: Vec<String> =
-        CURRENT.iter_errors(document).map(|e| format!("{}: {e}", e.instance_path())).collect();
+        validator.iter_errors(document).map(|e| format!("{}: {e}", e.instance_path())).collect();
     assert!(wrong.is_empty(), "{what} departs from the schema:\n{}", wrong.join("\n"));
 }
 
-/// Golden documents, all of which this build reads: those of version 1 as it lifts them.
+/// The golden results of every version, by name.
 fn golden() -> Vec<(String, Value)> {
-    let files =
-        std::fs::read_dir(project("results/golden/v1")).expect("golden results are in the repository");
-    let mut golden: Vec<_> = files
-        .flatten()
-        .map(|file| {
-            let name = file.file_name().to_string_lossy().into_owned();
-            let text = std::fs::read(file.path()).expect("a golden result can be read");
-            let value: Value = serde_json::from_slice(&text).expect("a golden result is JSON");
-            let first = validator("results/schema/v1.json");
-            assert!(first.is_valid(&value), "{name} departs from the schema of its version");
-            (name, pathproof_model::lift::from_1(value))
-        })
-        .collect();
+    let folder =
+        |path: &Path| std::fs::read_dir(path).expect("golden results are in the repository").flatten();
+    let mut golden = vec![];
+    for version in folder(&project("results/golden")).map(|entry| entry.path()) {
+        let files: Vec<_> = folder(&version).map(|entry| entry.path()).collect();
+        assert!(files.len() >= 3, "golden results of {} are missing", version.display());
+        golden.extend(files.into_iter().map(|file| {
+            let part = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let text = std::fs::read(&file).expect("a golden result can be read");
+            let value = serde_json::from_slice(&text).expect("a golden result is JSON");
+            (format!("{}/{}", part(&version), part(&file)), value)
+        }));
+    }
     golden.sort_by(|a, b| a.0.cmp(&b.0));
-    assert!(golden.len() >= 3, "golden results are missing");
     golden
 }
 
@@ -52,7 +55,8 @@ fn golden() -> Vec<(String, Value)> {
 fn golden_results_load_render_and_are_judged_as_they_were() {
     for (name, value) in golden() {
         assert_valid(&value, &name);
-        let doc: ResultDoc = serde_json::from_value(value).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let doc = lift::document(value).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_valid(&serde_json::to_value(&doc).unwrap(), &format!("{name}, written again"));
         for renderer in [&Text::default() as &dyn Render, &Json, &Hlog] {
             let mut out = Vec::new();
             renderer.render(&doc, &mut out).unwrap_or_else(|e| panic!("{name}: {e}"));
@@ -74,6 +78,44 @@ fn golden_results_load_render_and_are_judged_as_they_were() {
                 now.subject
             );
         }
+    }
+}
+
+/// What a default check of a machine against itself comes to, however many lanes and slices it has.
+#[test]
+fn a_check_with_its_defaults_is_a_document_of_less_than_100_kilobytes() {
+    let output = run(&["check", "--self", "--format", "json"]);
+    let bytes = output.stdout.len();
+    let doc = document(&output);
+    assert_valid(&doc, "a default check");
+    let kinds: Vec<&str> =
+        doc["steps"].as_array().unwrap().iter().filter_map(|s| s["kind"].as_str()).collect();
+    assert!(kinds.len() >= 8 && kinds.contains(&"stream"), "too little was measured to tell: {kinds:?}");
+    assert!(bytes <= 100_000, "{bytes} bytes");
+}
+
+#[test]
+fn both_directions_are_two_flows_and_the_summary_is_of_the_first() {
+    let output =
+        run(&["bench", "stream", "--self", "--direction", "both", "--time", "1s", "--format", "json"]);
+    let doc = document(&output);
+    assert_valid(&doc, "both directions");
+    let step = &doc["steps"][0];
+    let flows = step["flows"].as_array().unwrap();
+    let ways: Vec<_> = flows.iter().map(|flow| (&flow["name"], &flow["from"], &flow["to"])).collect();
+    assert_eq!(ways, [(&"out".into(), &0.into(), &1.into()), (&"in".into(), &1.into(), &0.into())]);
+    assert_eq!(step["summary"], flows[0]["summary"]);
+    for (number, flow) in flows.iter().enumerate() {
+        assert!(flow["summary"]["goodput_bits_per_s"].as_u64().unwrap() > 0, "{flow}");
+        let own = |list: &str| -> Vec<&Value> {
+            let list = step[list].as_array().unwrap();
+            list.iter().filter(|one| one["flow"] == number).collect()
+        };
+        assert_eq!((own("lanes").len(), own("series").len()), (2, 2), "two ends of one lane");
+        let there = own("series").into_iter().find(|series| series["node"] == flow["to"]).unwrap();
+        let received = there["received_bytes"].as_array().unwrap();
+        let sum: u64 = received.iter().filter_map(Value::as_u64).sum();
+        assert_eq!(sum, flow["summary"]["bytes"].as_u64().unwrap());
     }
 }
 
@@ -151,7 +193,8 @@ fn a_fresh_result_keeps_the_promised_names() {
     documents.push(("a fresh result".into(), document(&output)));
     for (name, doc) in documents {
         assert_valid(&doc, &name);
-        assert_eq!(doc["schema"], "pathproof-result/2", "{name}");
+        let version = if name.starts_with("v1/") { 1 } else { 2 };
+        assert_eq!(doc["schema"], format!("pathproof-result/{version}"), "{name}");
         for verdict in doc["verdicts"].as_array().unwrap() {
             let verdict: contract::Verdict = serde_json::from_value(verdict.clone()).unwrap();
             let outcomes = ["pass", "fail", "inconclusive", "not-judged"];

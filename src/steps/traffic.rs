@@ -9,6 +9,8 @@ mod merge;
 pub(super) mod multi;
 mod notice;
 pub(super) mod proof;
+#[cfg(test)]
+mod received;
 mod run;
 mod singles;
 pub(super) mod verbs;
@@ -204,7 +206,9 @@ impl Runner for Traffic {
             // Pages are touched before the run, or the first pass would measure page faults.
             region.fill(0, layout.region_bytes, verbs::FILL).map_err(|e| invalid(e.to_string()))?;
             let id = prepared.attach(&region, Access::RemoteReadWrite).map_err(|e| step_error(&e))?;
-            let job = LaneJob { index, part, layout, region, region_id: id, memory };
+            // One direction is one flow; of two, the outward one is the first.
+            let flow = u16::from(spec.direction == Direction::Both && !outward);
+            let job = LaneJob { index, flow, part, layout, region, region_id: id, memory };
             verbs::fill(&job, spec, session.seed);
             lanes.push((job, prepared));
         }

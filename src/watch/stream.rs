@@ -24,7 +24,7 @@ impl Observer for JsonStream {
             RunEvent::StepEnded { doc } => match doc.steps.last() {
                 Some(step) => json!({
                     "event": "step-ended", "step": doc.steps.len() - 1, "kind": step.kind,
-                    "summary": step.summary, "error": step.error,
+                    "summary": step.summary, "flows": step.flows, "error": step.error,
                 }),
                 None => return,
             },

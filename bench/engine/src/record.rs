@@ -9,6 +9,7 @@ mod brute;
 mod histogram;
 mod inflated;
 mod second;
+mod silences;
 mod slices;
 
 use pathproof_api::{LaneSample, Tick};
@@ -16,7 +17,8 @@ use pathproof_model::Interval;
 
 pub use histogram::{LATENCY_NS_MAX, LatencyHistogram, SIGNIFICANT_DIGITS};
 pub use second::{Contribution, WorstSecond};
-pub use slices::{SLICE_NS, SLICES_PER_LANE_MAX, align, slices_per_lane};
+pub use silences::{STALL_NS, mark_silences};
+pub use slices::{SLICE_NS, SLICES_PER_LANE_MAX, slices_per_lane};
 use slices::{Slice, Slices};
 
 /// Warm-up, measured window and what follows, in ticks of the lane's own clock.

@@ -156,10 +156,10 @@ fn corruption(step: &Step) -> Option<Check> {
     let asked = step.spec.as_ref().and_then(StepSpec::traffic).is_some_and(|traffic| traffic.verify);
     let lanes = || step.lanes.iter().filter_map(|lane| lane.verified);
     let text = |what: &str| format!("{}: {what}", step.name);
-    if step.summary.verified == Some(false) || lanes().any(|verified| !verified) {
+    if step.verified() == Some(false) || lanes().any(|verified| !verified) {
         return Some(Check::fail("verified", text("the bytes received differ from those sent")));
     }
-    let unseen = asked && step.error.is_none() && step.summary.verified.is_none();
+    let unseen = asked && step.error.is_none() && step.verified().is_none();
     unseen.then(|| Check::inconclusive("verified", text("the bytes were to be verified and were not")))
 }
 

@@ -10,9 +10,11 @@ pub mod criteria;
 pub mod environment;
 pub mod evidence;
 pub mod finding;
+pub mod flow;
 pub mod grant;
 pub mod half;
 pub mod judge;
+pub mod lane;
 pub mod lift;
 pub mod load;
 pub mod loss;
@@ -26,6 +28,7 @@ pub mod plan;
 pub mod rdma;
 pub mod request;
 pub mod result;
+pub mod series;
 pub mod share;
 pub mod smb;
 pub mod units;
@@ -36,9 +39,11 @@ pub use criteria::Criteria;
 pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
 pub use evidence::{Connection, ConnectionCounts, Evidence, NicActivity, NicCounts, TcpCounts, Unreadable};
 pub use finding::{Finding, Severity};
+pub use flow::{Class, Flow, Pattern, Span};
 pub use grant::Grant;
 pub use half::{HalfDetail, NicEvidence, NicFailure, SearchedPath};
 pub use judge::{conclusion, judge, judge_into};
+pub use lane::{LaneRole, Silence};
 pub use load::{HostLoad, Waited};
 pub use loss::{
     ArrivedMark, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark, LossPath, LossSpec, ReceivedStrand,
@@ -55,9 +60,10 @@ pub use plan::{
 pub use rdma::{AdapterRecord, Carrier, RdmaEnd, RdmaProof};
 pub use request::{PlanRequest, StepRequest};
 pub use result::{
-    ErrorKind, FollowUp, Half, HistogramRecord, Interval, LaneResult, LatencySummary, ResultDoc, Step,
-    StepError, Summary, Tool,
+    ErrorKind, FollowUp, Half, HistogramRecord, LaneResult, LatencySummary, ResultDoc, Step, StepError,
+    Summary, Tool,
 };
+pub use series::{Interval, Series};
 pub use share::Share;
 pub use smb::{ObtainedBy, SmbAttempt, SmbInterface, SmbServer};
 pub use verdict::{Check, Conclusion, Outcome, RunOutcome, Unit, Verdict};

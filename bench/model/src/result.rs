@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AloneSum, Channels, Criteria, Direction, Environment, Evidence, Failover, Finding, HalfDetail, Limits,
-    MigrateDetail, MtuPath, NicShare, Node, NodeId, NodeSpec, Plan, RunOutcome, SmbServer, StepKind,
-    StepSpec, Verdict, Waited,
+    AloneSum, Channels, Criteria, Direction, Environment, Evidence, Failover, Finding, Flow, HalfDetail,
+    Interval, LaneRole, Limits, MigrateDetail, MtuPath, NicShare, Node, NodeId, NodeSpec, Plan, RunOutcome,
+    Series, Silence, SmbServer, StepKind, StepSpec, Verdict, Waited,
 };
 
 /// Name of the schema that documents of this version carry.
@@ -140,7 +140,8 @@ impl Step {
             summary: Summary::default(),
             lanes: Vec::new(),
             histograms: Vec::new(),
-            intervals: Vec::new(),
+            flows: Vec::new(),
+            series: Vec::new(),
             counters: BTreeMap::new(),
             chosen: BTreeMap::new(),
             error: None,
@@ -153,6 +154,34 @@ impl Step {
     /// What a node counted meanwhile, where it said.
     pub fn evidence(&self, node: NodeId) -> Option<&Evidence> {
         self.evidence.iter().find(|evidence| evidence.node == node)
+    }
+}
+
+impl Step {
+    /// The figures of each flow, with its name where there are several; of a step without flows its own.
+    pub fn parts(&self) -> Vec<(Option<&str>, &Summary)> {
+        match &self.flows[..] {
+            [] | [_] => vec![(None, &self.summary)],
+            flows => flows.iter().map(|flow| (Some(flow.name.as_str()), &flow.summary)).collect(),
+        }
+    }
+
+    /// A figure summed over the flows that know it.
+    pub fn total(&self, figure: fn(&Summary) -> Option<u64>) -> Option<u64> {
+        let known: Vec<u64> = self.parts().into_iter().filter_map(|(_, part)| figure(part)).collect();
+        (!known.is_empty()).then(|| known.into_iter().fold(0, u64::saturating_add))
+    }
+
+    /// Whether received bytes were compared with what was sent, and agreed in every flow.
+    pub fn verified(&self) -> Option<bool> {
+        let known: Vec<bool> = self.parts().into_iter().filter_map(|(_, part)| part.verified).collect();
+        (!known.is_empty()).then(|| known.into_iter().all(|agreed| agreed))
+    }
+
+    /// Puts in its flows; the figures of the first are those of the step.
+    pub fn with_flows(&mut self, flows: Vec<Flow>) {
+        self.summary = flows.first().map_or_else(Summary::default, |first| first.summary.clone());
+        self.flows = flows;
     }
 }
 
@@ -186,18 +215,21 @@ pub struct Step {
     pub started_ns: u64,
     /// Whole length of the step including preparation, in ns.
     pub elapsed_ns: u64,
-    /// The figures that people ask for first.
+    /// The figures that people ask for first: those of the first flow, where it has flows.
     #[serde(default)]
     pub summary: Summary,
+    /// What went from which node to which, at the same time; empty for steps whose traffic is the control channel's or probes.
+    #[serde(default)]
+    pub flows: Vec<Flow>,
     /// One entry for each lane and end.
     #[serde(default)]
     pub lanes: Vec<LaneResult>,
-    /// Distributions, per lane and merged.
+    /// Distributions: of each flow, over its lanes.
     #[serde(default)]
     pub histograms: Vec<HistogramRecord>,
-    /// The measured window in slices.
+    /// The measured window in slices, for each flow and end.
     #[serde(default)]
-    pub intervals: Vec<Interval>,
+    pub series: Vec<Series>,
     /// Counters by name.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
@@ -259,19 +291,10 @@ pub struct Detail {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Summary {
-    /// The receiver's payload rate over the measured window, in bit/s; both directions summed for `both`.
+    /// The receiver's payload rate over the measured window, in bit/s.
     pub goodput_bits_per_s: Option<u64>,
-    /// The same, outward only.
-    pub goodput_out_bits_per_s: Option<u64>,
-    /// The same, inward only.
-    pub goodput_in_bits_per_s: Option<u64>,
-    /// Lowest goodput of any second within the window, beginning at any tenth of a second, in bit/s. `None` where both
-    /// directions ran at once: each has its own.
+    /// Lowest goodput of any second within the window, beginning at any tenth of a second, in bit/s.
     pub goodput_worst_second_bits_per_s: Option<u64>,
-    /// The same, outward only.
-    pub goodput_worst_second_out_bits_per_s: Option<u64>,
-    /// The same, inward only.
-    pub goodput_worst_second_in_bits_per_s: Option<u64>,
     /// Payload bytes that the receivers counted in the window.
     pub bytes: Option<u64>,
     /// Length of the measured window, in ns.
@@ -328,8 +351,10 @@ pub struct LaneResult {
     pub lane: u32,
     /// `client` or `server`.
     pub end: String,
-    /// `send`, `receive` or `both`.
-    pub role: String,
+    /// Number of its flow in the step.
+    pub flow: u16,
+    /// What this end of it did.
+    pub role: LaneRole,
     /// Local address.
     pub local: Option<String>,
     /// Remote address.
@@ -380,6 +405,15 @@ pub struct LaneResult {
     pub longest_silence_ns: Option<u64>,
     /// When that began, in ns since the start of the window.
     pub longest_silence_from_ns: Option<u64>,
+    /// The times of a second or more in which nothing came in, those that other lanes do not explain first, then the longest;
+    /// `null` where nobody looked.
+    pub silences: Option<Vec<Silence>>,
+    /// Its service times, where this end took them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_ns: Option<LatencySummary>,
+    /// Its response times, where this end took them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response_ns: Option<LatencySummary>,
     /// Whether received bytes were verified, and agreed.
     pub verified: Option<bool>,
     /// What stopped the lane, if something did.
@@ -391,7 +425,13 @@ pub struct LaneResult {
 pub struct HistogramRecord {
     /// `service`, `response`, `chunk` …
     pub name: String,
-    /// The lane, or `None` for the merged one.
+    /// Number of the flow in `flows`, where it is of a flow.
+    #[serde(default)]
+    pub flow: Option<u16>,
+    /// The node that took the times; `null` in documents older than the field.
+    #[serde(default)]
+    pub node: Option<NodeId>,
+    /// The lane, or `null` for all lanes together.
     pub lane: Option<u32>,
     /// Unit of the values: `ns`.
     pub unit: String,
@@ -401,36 +441,6 @@ pub struct HistogramRecord {
     pub saturated: u64,
     /// HdrHistogram V2, deflated, base64.
     pub hdr_v2_base64: String,
-}
-
-/// One slice of the window, summed over the lanes of one end.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Interval {
-    /// `client` or `server`.
-    pub end: String,
-    /// The lane, or `None` when summed over lanes.
-    pub lane: Option<u32>,
-    /// Start in ns since the start of the window.
-    pub start_ns: u64,
-    /// Length in ns.
-    pub length_ns: u64,
-    /// Payload bytes sent.
-    pub sent_bytes: u64,
-    /// Payload bytes received.
-    pub received_bytes: u64,
-    /// Messages completed.
-    pub messages: u64,
-    /// Segments sent again.
-    pub retransmits: Option<u64>,
-    /// The kernel's smoothed round trip, in ns.
-    pub rtt_ns: Option<u64>,
-    /// Segment size, in bytes.
-    pub send_segment_bytes: Option<u64>,
-    /// Path MTU assumed by the kernel, in bytes.
-    pub path_ip_mtu_bytes: Option<u64>,
-    /// CPU time of the thread, in ns.
-    pub cpu_ns: Option<u64>,
 }
 
 /// What each end reports of a step: its own lanes, distributions and intervals.

@@ -1,6 +1,6 @@
 //! The HdrHistogram interval log, version 1.2 of the format, as the plotting tools of that project read it.
 //!
-//! One line for each histogram of the document, tagged `STEP.NAME.HISTOGRAM[.laneN]`. Values stay in ns; the
+//! One line for each histogram of the document, tagged `STEP.NAME[.FLOW].HISTOGRAM[.laneN]`, with the flow where a step has several. Values stay in ns; the
 //! column for people (`Interval_Max`) is in ms.
 
 use std::io;
@@ -52,8 +52,12 @@ fn tag(index: usize, step: &Step, record: &HistogramRecord) -> String {
     let lane = record.lane.map(|lane| format!(".lane{lane}")).unwrap_or_default();
     let words = step.name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty());
     let name = words.collect::<Vec<_>>().join("-");
-    let histogram: String = record.name.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect();
-    format!("{index}.{name}.{histogram}{lane}")
+    let plain =
+        |text: &str| -> String { text.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect() };
+    let histogram = plain(&record.name);
+    let of = record.flow.and_then(|number| step.flows.get(usize::from(number)));
+    let flow = of.filter(|_| step.flows.len() > 1).map(|flow| format!(".{}", plain(&flow.name)));
+    format!("{index}.{name}{}.{histogram}{lane}", flow.unwrap_or_default())
 }
 
 fn decode(record: &HistogramRecord) -> io::Result<Histogram<u64>> {

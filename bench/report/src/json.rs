@@ -8,7 +8,7 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
 use crate::{Render, harmless_json};
 
-/// Containers within so many others are indented; those further in stand on one line: a lane, a slice, a distribution.
+/// Containers within so many others are indented; those further in stand on one line: a lane, a series, a distribution.
 /// More than half of a document would be indentation otherwise.
 const INDENTED: usize = 4;
 
@@ -102,7 +102,7 @@ mod tests {
         let json = String::from_utf8(out).unwrap();
         assert_eq!(serde_json::from_str::<ResultDoc>(&json).unwrap(), doc);
         let slice = json.lines().find(|line| line.contains("\"received_bytes\"")).unwrap().trim();
-        assert!(slice.starts_with("{\"end\":") && slice.contains("\"cpu_ns\":"), "{slice}");
+        assert!(slice.starts_with("{\"flow\":") && slice.contains("\"cpu_ns\":"), "{slice}");
         let pretty = serde_json::to_string_pretty(&doc).unwrap();
         assert!(json.len() * 10 < pretty.len() * 7, "{} of {} bytes", json.len(), pretty.len());
     }

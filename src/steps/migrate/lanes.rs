@@ -12,7 +12,7 @@ use pathproof_engine::migrate::copy::{
     Served, Shared, SourceLane, SourceParts, Subject, Turn, blocks,
 };
 use pathproof_engine::record::LatencyHistogram;
-use pathproof_model::{ErrorKind, LaneResult, StepError};
+use pathproof_model::{ErrorKind, LaneResult, LaneRole, StepError};
 use pathproof_sys::thread;
 
 use super::disk::Disk;
@@ -283,7 +283,7 @@ fn lane_result(index: u32, end: End, stats: Option<LaneStats>) -> LaneResult {
     LaneResult {
         lane: index,
         end: end.name().into(),
-        role: if end == End::Client { "send" } else { "receive" }.into(),
+        role: if end == End::Client { LaneRole::Send } else { LaneRole::Receive },
         local: stats.local,
         remote: stats.remote,
         bytes: if end == End::Client { stats.last.bytes_sent } else { stats.last.bytes_received },

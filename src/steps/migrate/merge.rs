@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pathproof_engine::migrate::copy::{DiskStory, Served, Stories, Story, sum_up};
 use pathproof_engine::record::LatencyHistogram;
-use pathproof_model::{Direction, Half, MigrateSpec, Step, StepError, StepSpec};
+use pathproof_model::{Direction, Flow, Half, MigrateSpec, Step, StepError, StepSpec, Summary};
 
 use super::lanes::{LaneEnd, in_words};
 
@@ -77,15 +77,20 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
     }
     let live_bytes: u64 = detail.rounds.iter().map(|r| r.bytes).sum();
     let live_ns: u64 = detail.rounds.iter().map(|r| r.elapsed_ns).sum();
-    step.summary.bytes = Some(detail.bytes);
-    step.summary.window_ns = Some(detail.total_ns);
-    step.summary.goodput_out_bits_per_s =
+    let goodput =
         (live_ns > 0).then(|| (u128::from(live_bytes) * 8_000_000_000 / u128::from(live_ns)) as u64);
-    step.summary.goodput_bits_per_s = step.summary.goodput_out_bits_per_s;
-    // Pages that were not compared are not pages that differ.
-    step.summary.verified = (detail.verified || detail.mismatch.is_some()).then_some(detail.verified);
-    step.summary.cpu_client_ns = detail.cpu_client_ns;
-    step.summary.cpu_server_ns = detail.cpu_server_ns;
-    step.summary.retransmits = client.lanes.iter().chain(&server.lanes).map(|l| l.retransmits).sum();
+    let summary = Summary {
+        bytes: Some(detail.bytes),
+        window_ns: Some(detail.total_ns),
+        goodput_bits_per_s: goodput,
+        // Pages that were not compared are not pages that differ.
+        verified: (detail.verified || detail.mismatch.is_some()).then_some(detail.verified),
+        cpu_client_ns: detail.cpu_client_ns,
+        cpu_server_ns: detail.cpu_server_ns,
+        retransmits: client.lanes.iter().chain(&server.lanes).map(|l| l.retransmits).sum(),
+        ..Summary::default()
+    };
+    let flows = Flow::of(spec).into_iter().map(|flow| Flow { summary: summary.clone(), ..flow });
+    step.with_flows(flows.collect());
     step.detail.migrate = Some(detail);
 }

@@ -13,13 +13,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use pathproof_model::{
-    Direction, ErrorKind, Finding, LaneResult, MtuPath, MtuSpec, ResultDoc, Step, StepKind, StepSpec,
-    TrafficSpec,
+    Direction, ErrorKind, Finding, LaneResult, LaneRole, MtuPath, MtuSpec, ResultDoc, Step, StepKind,
+    StepSpec, TrafficSpec,
 };
 
 use pathproof_tcp::CONGESTION;
 
-use super::notice::STALL_NS;
 use crate::lane_options::CONSTRAIN;
 use crate::registry::manners;
 use crate::steps::{End, checksum};
@@ -76,12 +75,12 @@ impl<'a> Stall<'a> {
             && spec.max_segment_bytes.is_none();
         let interrupted = step.error.as_ref().is_some_and(|e| e.kind == ErrorKind::Interrupted);
         // A hole swallows the segments that are sent again, too: where none were, the path is only slow.
-        if !ours || interrupted || step.summary.retransmits == Some(0) {
+        if !ours || interrupted || step.total(|flow| flow.retransmits) == Some(0) {
             return None;
         }
         let silent = |end: &str| {
             let mut lanes = receivers(step).filter(|lane| lane.end == end).peekable();
-            lanes.peek().is_some() && lanes.all(|lane| stays_silent(step, lane))
+            lanes.peek().is_some() && lanes.all(stays_silent)
         };
         let direction = match (silent("server"), silent("client")) {
             (true, _) => Direction::Out,
@@ -118,20 +117,12 @@ impl<'a> Stall<'a> {
 }
 
 fn receivers(step: &Step) -> impl Iterator<Item = &LaneResult> {
-    step.lanes.iter().filter(|lane| lane.role == "receive")
+    step.lanes.iter().filter(|lane| lane.role == LaneRole::Receive)
 }
 
 /// Whether nothing came any more, long before the end of the window.
-fn stays_silent(step: &Step, lane: &LaneResult) -> bool {
-    let mine = step.intervals.iter().filter(|i| i.end == lane.end && i.lane == Some(lane.lane));
-    let (mut heard_until, mut end) = (0, 0);
-    for interval in mine {
-        end = interval.start_ns + interval.length_ns;
-        if interval.received_bytes > 0 {
-            heard_until = end;
-        }
-    }
-    end.saturating_sub(heard_until) >= STALL_NS
+fn stays_silent(lane: &LaneResult) -> bool {
+    lane.silences.iter().flatten().any(|silence| !silence.came_back)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -151,7 +142,7 @@ enum Flow {
 impl Flow {
     fn of(run: &Step) -> Flow {
         let ran = receivers(run).any(|lane| lane.window_ns > 0);
-        match (ran, run.summary.bytes) {
+        match (ran, run.total(|flow| flow.bytes)) {
             (true, Some(bytes)) if bytes > 0 => Flow::Flowed,
             (true, _) => Flow::Stalled,
             (false, _) => {
@@ -258,7 +249,7 @@ fn weigh(doc: &ResultDoc, stall: &Stall<'_>, runs: &[Step]) -> Weighed {
 impl Conclusion {
     fn finding(self, doc: &ResultDoc, stall: &Stall<'_>, runs: &[Step]) -> Finding {
         let (segment, needed) = (stall.segment_bytes, stall.needed_ip_bytes());
-        let again = stall.step.summary.retransmits;
+        let again = stall.step.total(|flow| flow.retransmits);
         let story = format!(
             "{}: the connection stood, but stalled with segments of {segment} bytes, which need IP packets of {needed}",
             stall.step.name
@@ -268,7 +259,7 @@ impl Conclusion {
                 let spec = run.spec.as_ref().and_then(StepSpec::traffic);
                 spec.is_some_and(|spec| spec.max_segment_bytes.is_some() == (size == Size::Small))
             };
-            runs.iter().filter(of_size).filter_map(|run| run.summary.bytes).sum()
+            runs.iter().filter(of_size).filter_map(|run| run.total(|flow| flow.bytes)).sum()
         };
         let (code, edge, evidence) = match self {
             Conclusion::Cause(edge) => {
@@ -297,7 +288,8 @@ impl Conclusion {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Evidence, FollowUp, Interval, MtuLimit, NodeId, StepError, TcpCounts, Tool};
+    use crate::steps::traffic::received::fill;
+    use pathproof_model::{Evidence, FollowUp, MtuLimit, NodeId, StepError, TcpCounts, Tool};
 
     /// A stream whose receiver heard so much in each tenth of a second.
     fn stream(received: &[u64]) -> Step {
@@ -312,22 +304,13 @@ mod tests {
         let lane = LaneResult { send_segment_bytes: Some(9562), window_ns, ..LaneResult::default() };
         step.lanes.push(LaneResult {
             end: "client".into(),
-            role: "send".into(),
+            role: LaneRole::Send,
             local,
             remote,
             ..lane.clone()
         });
-        step.lanes.push(LaneResult { end: "server".into(), role: "receive".into(), ..lane });
-        for (i, bytes) in received.iter().enumerate() {
-            step.intervals.push(Interval {
-                end: "server".into(),
-                lane: Some(0),
-                start_ns: i as u64 * 100_000_000,
-                length_ns: 100_000_000,
-                received_bytes: *bytes,
-                ..Interval::default()
-            });
-        }
+        step.lanes.push(LaneResult { end: "server".into(), role: LaneRole::Receive, ..lane });
+        fill(&mut step, &[received]);
         step
     }
 
@@ -480,7 +463,7 @@ mod tests {
         let mut two = stream(&[0; 30]);
         let other = stream(&[5; 30]);
         two.lanes.extend(other.lanes.into_iter().map(|lane| LaneResult { lane: 1, ..lane }));
-        two.intervals.extend(other.intervals.into_iter().map(|i| Interval { lane: Some(1), ..i }));
+        fill(&mut two, &[&[0; 30], &[5; 30]]);
         assert!(ask(doc(vec![two]), hole).0.is_empty(), "the other lane flows");
     }
 }

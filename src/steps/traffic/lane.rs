@@ -14,8 +14,8 @@ use pathproof_engine::workload::{
     Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
 };
 use pathproof_model::{
-    ErrorKind, HistogramRecord, Interval, LaneResult, RequestLoad, StepError, TrafficKind, TrafficSpec,
-    Waited,
+    ErrorKind, HistogramRecord, Interval, LaneResult, LaneRole, RequestLoad, StepError, TrafficKind,
+    TrafficSpec, Waited,
 };
 use pathproof_sys::thread;
 
@@ -53,11 +53,11 @@ pub enum Part {
 
 impl Part {
     /// As it stands in results.
-    pub fn role(self) -> &'static str {
+    pub fn role(self) -> LaneRole {
         match self {
-            Part::StreamSend => "send",
-            Part::StreamReceive => "receive",
-            Part::PingPong | Part::Echo | Part::Request | Part::Reply => "both",
+            Part::StreamSend => LaneRole::Send,
+            Part::StreamReceive => LaneRole::Receive,
+            Part::PingPong | Part::Echo | Part::Request | Part::Reply => LaneRole::Both,
         }
     }
 
@@ -129,6 +129,8 @@ impl Layout {
 pub struct LaneJob {
     /// Index in the step.
     pub index: u32,
+    /// Number of its flow in the step.
+    pub flow: u16,
     /// What it does at this end.
     pub part: Part,
     /// Its memory's layout.
@@ -158,7 +160,8 @@ impl LaneOutcome {
         let result = LaneResult {
             lane: job.index,
             end: end.name().into(),
-            role: job.part.role().into(),
+            flow: job.flow,
+            role: job.part.role(),
             ..LaneResult::default()
         };
         LaneOutcome { result, ..LaneOutcome::default() }
@@ -307,7 +310,7 @@ pub fn run(
     let Around { end, kind, spec, seed, clock, until } = *around;
     let mut outcome = LaneOutcome::unused(job, end);
     let verb = super::verbs::verb(spec).unwrap_or(Verb::Send);
-    outcome.result.role = super::verbs::role(job.part, verb).into();
+    outcome.result.role = super::verbs::role(job.part, verb);
     let cpu = spec.pin.then(|| {
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
         job.index as usize % cpus
@@ -382,6 +385,8 @@ pub fn run(
         RunError::Lane(lane_error) => step_error(lane_error),
         _ => StepError { kind: ErrorKind::System, message: e.to_string() },
     });
+    result.service_ns = recorder.service().summary().filter(|times| times.count > 0);
+    result.response_ns = recorder.response().summary().filter(|times| times.count > 0);
     for (name, histogram) in [("service", recorder.service()), ("response", recorder.response())] {
         if histogram.count() > 0 {
             outcome.histograms.push(histogram.to_record(name, Some(job.index)));

@@ -10,8 +10,8 @@ use std::time::Duration;
 use pathproof_api::{Clock, LaneSpec, OptionValues, PathSpec};
 use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Question, Rules, predict};
 use pathproof_model::{
-    ErrorKind, Failover, Finding, Half, Interval, LaneResult, NicEvidence, NicFailure as Failure, NicShare,
-    PathRecord, Step, StepError, StripeRecord, TrafficSpec,
+    ErrorKind, Failover, Finding, Half, LaneResult, LaneRole, NicEvidence, NicFailure as Failure, NicShare,
+    PathRecord, Series, Step, StepError, StripeRecord, TrafficSpec, series::Slice,
 };
 use pathproof_multi::{PATHS, PATHS_MAX, SHARE, Share};
 
@@ -410,7 +410,7 @@ fn failover(step: &Step, client: &Half, server: &Half, seen: &Seen<'_>) -> Failo
         let again = by_path(seen.half, |path| path.carried_again_at_tick_ns);
         again.into_iter().filter(|at| *at >= up_tick_ns).map(|at| at - up_tick_ns).min()
     });
-    let of_receivers = lanes().filter(|lane| lane.role == "receive");
+    let of_receivers = lanes().filter(|lane| lane.role == LaneRole::Receive);
     let gap = of_receivers.filter_map(|lane| Some(lane.stripe.as_ref()?.gap_longest_ns)).max();
     let (before, after) = rates(step, first);
     let confirmed = sum(|stripe| stripe.confirmed_bytes);
@@ -430,7 +430,7 @@ fn failover(step: &Step, client: &Half, server: &Half, seen: &Seen<'_>) -> Failo
         // Handed on under a number that had been handed on, or more in all than was ever sent.
         duplicated_bytes: sum(|stripe| stripe.doubled_bytes)
             .max(arrived.saturating_sub(sum(|stripe| stripe.accepted_bytes))),
-        verified: step.summary.verified,
+        verified: step.verified(),
         rejoined: sum(|stripe| stripe.rejoined),
         carried_again_after_ns: back,
         before_bits_per_s: before,
@@ -444,16 +444,12 @@ fn rates(step: &Step, failure: Option<&Failure>) -> (Option<u64>, Option<u64>) {
     let Some(failure) = failure else { return (None, None) };
     let until = failure.up_ns.unwrap_or(u64::MAX);
     let rate = |from: u64, to: u64| {
-        let inside = |i: &&Interval| i.start_ns >= from && i.start_ns.saturating_add(i.length_ns) <= to;
-        let own: Vec<&Interval> = step
-            .intervals
-            .iter()
-            .filter(inside)
-            .filter(|i| i.received_bytes > 0 || i.sent_bytes == 0)
-            .collect();
-        let start = own.iter().map(|i| i.start_ns).min()?;
-        let end = own.iter().map(|i| i.start_ns + i.length_ns).max()?;
-        let bytes: u64 = own.iter().map(|i| i.received_bytes).sum();
+        let inside =
+            |slice: &Slice| slice.start_ns >= from && slice.start_ns.saturating_add(slice.length_ns) <= to;
+        let own: Vec<Slice> = step.series.iter().flat_map(Series::carried).filter(inside).collect();
+        let start = own.iter().map(|slice| slice.start_ns).min()?;
+        let end = own.iter().map(|slice| slice.start_ns + slice.length_ns).max()?;
+        let bytes: u64 = own.iter().map(|slice| slice.bytes).sum();
         (end > start).then(|| (u128::from(bytes) * 8_000_000_000 / u128::from(end - start)) as u64)
     };
     (rate(0, failure.down_ns), rate(failure.down_ns.saturating_add(SETTLE_NS), until))

@@ -2,14 +2,11 @@
 //! beyond the range. Pure reading of the step.
 
 use std::net::SocketAddr;
-use std::ops::Range;
 
-use pathproof_model::{Environment, Finding, Interval, LaneResult, Severity, Step, StepKind};
+use pathproof_model::{Environment, Finding, LaneResult, Severity, Step, StepKind};
 
 /// Segments sent again for each thousand sent, from which on a path is worth a look.
 const RETRANSMITS_PER_THOUSAND: u64 = 1;
-/// Nothing received for so long within the window is a stall.
-pub(super) const STALL_NS: u64 = 1_000_000_000;
 
 /// The findings of a step.
 pub fn findings(step: &Step, client: Option<&Environment>) -> Vec<Finding> {
@@ -21,101 +18,37 @@ pub fn findings(step: &Step, client: Option<&Environment>) -> Vec<Finding> {
     found
 }
 
-/// One lane that brought nothing for a second or more.
-struct Silence<'a> {
-    end: &'a str,
-    lane: u32,
-    span_ns: Range<u64>,
-}
-
 /// The longest silence of a receiving lane inside the window; one that others explain only where there is no worse.
 pub(super) fn stall(step: &Step) -> Option<Finding> {
     if step.kind != StepKind::Stream {
         return None;
     }
-    let length = |silence: &Silence<'_>| silence.span_ns.end - silence.span_ns.start;
-    let worst = silences(step)
-        .into_iter()
-        .map(|silence| (!starved(step, &silence), length(&silence), silence))
-        .max_by_key(|(stalled, length, _)| (*stalled, *length));
-    let (stalled, silence_ns, Silence { end, lane, span_ns }) = worst?;
+    let silences =
+        step.lanes.iter().flat_map(|lane| lane.silences.iter().flatten().map(move |silence| (lane, silence)));
+    let (lane, silence) = silences.max_by_key(|(_, silence)| (!silence.is_starved(), silence.length_ns))?;
     let evidence = format!(
-        "{}: lane {lane} brought nothing to the {end} for {:.1} s, from {:.1} s into the window",
+        "{}: lane {} brought nothing to the {} for {:.1} s, from {:.1} s into the window",
         step.name,
-        silence_ns as f64 / 1e9,
-        span_ns.start as f64 / 1e9
+        lane.lane,
+        lane.end,
+        silence.length_ns as f64 / 1e9,
+        silence.from_ns as f64 / 1e9
     );
-    let finding = Finding::new("TCP-STALL", evidence).with("silence_ns", silence_ns).with("lane", lane);
-    Some(if stalled {
-        finding
-    } else {
+    let finding =
+        Finding::new("TCP-STALL", evidence).with("silence_ns", silence.length_ns).with("lane", lane.lane);
+    Some(if silence.is_starved() {
         finding.with_severity(Severity::Warning).with_next(
             "The other lanes flowed meanwhile and this one came back, so the path stood: look for a limiter or loss that \
              makes single connections wait (retransmits of this step), not for its MTU.",
         )
+    } else {
+        finding
     })
 }
 
-fn silences(step: &Step) -> Vec<Silence<'_>> {
-    let mut found = vec![];
-    for lane in step.lanes.iter().filter(|l| l.role == "receive") {
-        let mine = |i: &&Interval| i.end == lane.end && i.lane == Some(lane.lane);
-        let mut since: Option<Range<u64>> = None;
-        let mut ended = |silent: Option<Range<u64>>| {
-            found.extend(silent.filter(|s| s.end - s.start >= STALL_NS).map(|span_ns| Silence {
-                end: &lane.end,
-                lane: lane.lane,
-                span_ns,
-            }));
-        };
-        for interval in step.intervals.iter().filter(mine) {
-            let end_ns = interval.start_ns + interval.length_ns;
-            if interval.received_bytes > 0 {
-                ended(since.take());
-            } else {
-                since = Some(since.map_or(interval.start_ns, |s| s.start)..end_ns);
-            }
-        }
-        ended(since);
-        // Slices of a long run may be longer than a silence, which the lane has counted itself.
-        let counted = lane.longest_silence_ns.zip(lane.longest_silence_from_ns);
-        if let Some((length_ns, from_ns)) = counted.filter(|(length_ns, _)| *length_ns >= STALL_NS) {
-            let known = found.iter().any(|s: &Silence<'_>| {
-                s.end == lane.end && s.lane == lane.lane && s.span_ns.end - s.span_ns.start >= length_ns
-            });
-            if !known {
-                let span_ns = from_ns..from_ns.saturating_add(length_ns);
-                found.push(Silence { end: &lane.end, lane: lane.lane, span_ns });
-            }
-        }
-    }
-    found
-}
-
-/// Whether a lane was silent only because the others took its share: they carried all the while, and it went on
-/// afterwards.
-fn starved(step: &Step, silence: &Silence<'_>) -> bool {
-    let (mine, others): (Vec<&Interval>, Vec<&Interval>) = step
-        .intervals
-        .iter()
-        .filter(|i| i.end == silence.end && i.lane.is_some())
-        .partition(|i| i.lane == Some(silence.lane));
-    let went_on = mine.iter().any(|i| i.start_ns + i.length_ns > silence.span_ns.end && i.received_bytes > 0);
-    let carried = |at: u64| {
-        others.iter().any(|i| i.received_bytes > 0 && (i.start_ns..i.start_ns + i.length_ns).contains(&at))
-    };
-    // A lane that was never silent for so long carried in every part of this silence.
-    let steady = step.lanes.iter().any(|l| {
-        let other = l.role == "receive" && l.end == silence.end && l.lane != silence.lane;
-        other && l.longest_silence_ns.is_some_and(|ns| ns < STALL_NS)
-    });
-    let mut within = mine.iter().filter(|i| silence.span_ns.contains(&i.start_ns)).peekable();
-    went_on && (steady || (within.peek().is_some() && within.all(|i| carried(i.start_ns))))
-}
-
 fn retransmits(step: &Step) -> Option<Finding> {
-    let again = step.summary.retransmits?;
-    let bytes = step.summary.bytes?;
+    let again = step.total(|flow| flow.retransmits)?;
+    let bytes = step.total(|flow| flow.bytes)?;
     let segment = step.lanes.iter().filter_map(|l| l.send_segment_bytes).max()?.max(1);
     // All that were sent: those that brought the bytes, and those that were sent again for nothing.
     let sent = (bytes / segment).saturating_add(again);
@@ -158,7 +91,7 @@ fn coarse_clock(step: &Step, client: Option<&Environment>) -> Option<Finding> {
 }
 
 fn saturated(step: &Step) -> Option<Finding> {
-    let count: u64 = step.histograms.iter().filter(|h| h.lane.is_some()).map(|h| h.saturated).sum();
+    let count: u64 = step.histograms.iter().map(|h| h.saturated).sum();
     let evidence = format!("{}: {count} samples took longer than a minute", step.name);
     (count > 0).then(|| Finding::new("SAMPLES-SATURATED", evidence).with("saturated", count))
 }
@@ -166,21 +99,18 @@ fn saturated(step: &Step) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::LatencySummary;
+    use crate::steps::traffic::received::fill;
+    use pathproof_engine::record::mark_silences;
+    use pathproof_model::{Interval, LaneRole, LatencySummary};
 
     fn stream(received: &[u64]) -> Step {
         let mut step = Step::new(StepKind::Stream, "stream");
-        step.lanes.push(LaneResult { end: "server".into(), role: "receive".into(), ..LaneResult::default() });
-        for (i, bytes) in received.iter().enumerate() {
-            step.intervals.push(Interval {
-                end: "server".into(),
-                lane: Some(0),
-                start_ns: i as u64 * 100_000_000,
-                length_ns: 100_000_000,
-                received_bytes: *bytes,
-                ..Interval::default()
-            });
-        }
+        step.lanes.push(LaneResult {
+            end: "server".into(),
+            role: LaneRole::Receive,
+            ..LaneResult::default()
+        });
+        fill(&mut step, &[received]);
         step
     }
 
@@ -199,9 +129,8 @@ mod tests {
     fn a_lane_that_others_starved_for_a_while_is_no_stalled_path() {
         let with = |first: &[u64], second: &[u64]| {
             let mut step = stream(first);
-            let other = stream(second);
-            step.lanes.extend(other.lanes.into_iter().map(|lane| LaneResult { lane: 1, ..lane }));
-            step.intervals.extend(other.intervals.into_iter().map(|i| Interval { lane: Some(1), ..i }));
+            step.lanes.push(LaneResult { lane: 1, ..step.lanes[0].clone() });
+            fill(&mut step, &[first, second]);
             findings(&step, None)[0].severity
         };
         let mut quiet = [5; 30];
@@ -217,17 +146,28 @@ mod tests {
 
     #[test]
     fn a_stall_shows_in_slices_that_are_longer_than_it() {
-        let mut step = stream(&[5; 4]);
-        step.intervals.iter_mut().for_each(|slice| slice.length_ns = 204_800_000_000);
-        assert!(stall(&step).is_none());
+        // One slice, longer than a silence: what the lane counted itself is all there is.
+        let mut step = stream(&[5]);
         step.lanes[0].longest_silence_ns = Some(1_500_000_000);
         step.lanes[0].longest_silence_from_ns = Some(100_000_000_000);
+        let slices = |lanes: u32| -> Vec<Interval> {
+            let slice = |lane| Interval {
+                end: "server".into(),
+                lane: Some(lane),
+                length_ns: 204_800_000_000,
+                received_bytes: 5,
+                ..Interval::default()
+            };
+            (0..lanes).map(slice).collect()
+        };
+        mark_silences(&mut step.lanes, &slices(1));
         let found = stall(&step).unwrap();
         assert_eq!(found.values["silence_ns"], 1_500_000_000u64);
         assert!(found.evidence.contains("from 100.0 s into the window"), "{}", found.evidence);
         assert_eq!(found.severity, Severity::Error, "no other lane flowed meanwhile");
         let other = LaneResult { lane: 1, longest_silence_ns: Some(300_000_000), ..step.lanes[0].clone() };
         step.lanes.push(other);
+        mark_silences(&mut step.lanes, &slices(2));
         assert_eq!(stall(&step).unwrap().severity, Severity::Warning);
     }
 

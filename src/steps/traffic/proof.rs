@@ -179,7 +179,7 @@ const SMALL_RDMA_MTU: u64 = 1024;
 pub fn smaller_passes(step: &Step) -> Option<Finding> {
     let traffic = step.spec.as_ref()?.traffic()?;
     let failed = traffic.follows_path_mtu?;
-    let bytes = step.summary.bytes.filter(|b| *b > 0 && step.error.is_none())?;
+    let bytes = step.total(|flow| flow.bytes).filter(|b| *b > 0 && step.error.is_none())?;
     let evidence = format!(
         "with an RDMA path MTU of {failed} bytes every retry went unanswered; with {SMALL_RDMA_MTU} bytes the same \
          traffic brought {bytes} bytes"

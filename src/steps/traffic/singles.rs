@@ -36,13 +36,13 @@ pub fn steps(striped: &Step) -> Vec<StepSpec> {
 /// Puts the sum of `alone`, as [`steps`] made them, into `striped`.
 pub fn sum_up(striped: &mut Step, alone: &[Step]) {
     let nic = |step: &Step| Some(CONSTRAIN.typed(&step.spec.as_ref()?.traffic()?.options)?.to_owned());
-    let goodput = |step: &Step| step.summary.goodput_bits_per_s.filter(|_| step.error.is_none());
+    let goodput = |step: &Step| step.total(|flow| flow.goodput_bits_per_s).filter(|_| step.error.is_none());
     let each: Vec<AloneNic> = alone
         .iter()
         .map(|step| AloneNic { nic: nic(step).unwrap_or_default(), goodput_bits_per_s: goodput(step) })
         .collect();
     let sum = each.iter().map(|one| one.goodput_bits_per_s).sum::<Option<u64>>().filter(|sum| *sum > 0);
-    let share_of_sum = match (striped.summary.goodput_bits_per_s, sum) {
+    let share_of_sum = match (striped.total(|flow| flow.goodput_bits_per_s), sum) {
         (Some(together), Some(sum)) => Some(together as f64 / sum as f64),
         _ => None,
     };

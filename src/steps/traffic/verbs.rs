@@ -5,7 +5,7 @@ use pathproof_engine::workload::{
     CONTROL_BYTES, OneSided, OneSidedMemory, Target, Workload, WritePing, WritePong, WritePongMemory,
     fill_for_reads,
 };
-use pathproof_model::{TrafficKind, TrafficSpec};
+use pathproof_model::{LaneRole, TrafficKind, TrafficSpec};
 use pathproof_sys::socket::congestion_controls;
 use pathproof_tcp::CONGESTION;
 
@@ -64,11 +64,11 @@ pub fn check_spec(kind: TrafficKind, spec: &TrafficSpec) -> Result<(), StepError
 }
 
 /// The role of an end as it stands in results, where it is not that of a send stream.
-pub fn role(part: Part, verb: Verb) -> &'static str {
+pub fn role(part: Part, verb: Verb) -> LaneRole {
     match (part, verb) {
-        (Part::StreamSend, Verb::Write) => "write",
-        (Part::StreamSend, Verb::Read) => "read",
-        (Part::StreamReceive, Verb::Write | Verb::Read) => "target",
+        (Part::StreamSend, Verb::Write) => LaneRole::Write,
+        (Part::StreamSend, Verb::Read) => LaneRole::Read,
+        (Part::StreamReceive, Verb::Write | Verb::Read) => LaneRole::Target,
         _ => part.role(),
     }
 }

@@ -373,6 +373,8 @@ mod tests {
     fn histogram(lane: u32, bytes: usize) -> HistogramRecord {
         HistogramRecord {
             name: "service".into(),
+            flow: None,
+            node: None,
             lane: Some(lane),
             unit: "ns".into(),
             count: 1,

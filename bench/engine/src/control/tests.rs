@@ -294,8 +294,12 @@ fn what_comes_late_for_a_step_is_ignored_and_a_lost_peer_is_named() {
 /// A half that was 42 MB as one message, more than the 32 MiB that one could have.
 fn large_half() -> (TrafficSpec, Half) {
     let spec = TrafficSpec { lanes: 256, ..TrafficSpec::default() };
-    let lane =
-        |lane| LaneResult { lane, end: "server".into(), role: "receive".into(), ..LaneResult::default() };
+    let lane = |lane| LaneResult {
+        lane,
+        end: "server".into(),
+        role: pathproof_model::LaneRole::Receive,
+        ..LaneResult::default()
+    };
     let slice = |lane: u32, n: u64| Interval {
         end: "server".into(),
         lane: Some(lane),

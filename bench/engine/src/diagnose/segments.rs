@@ -1,6 +1,6 @@
 //! What became of the options and the segment size that both ends of a connection ask for.
 
-use pathproof_model::{Direction, Environment, Finding, LaneResult, NodeId, ResultDoc, Step};
+use pathproof_model::{Direction, Environment, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Step};
 
 use super::planned;
 
@@ -82,7 +82,7 @@ fn clamped(doc: &ResultDoc) -> Option<Finding> {
 /// The segment size of a lane that sent enough for it to mean something.
 fn sends(lane: &LaneResult) -> Option<u64> {
     const ENOUGH_BYTES: u64 = 1 << 20;
-    lane.send_segment_bytes.filter(|_| lane.role != "receive" && lane.bytes >= ENOUGH_BYTES)
+    lane.send_segment_bytes.filter(|_| lane.role != LaneRole::Receive && lane.bytes >= ENOUGH_BYTES)
 }
 
 fn limited(step: &Step) -> bool {

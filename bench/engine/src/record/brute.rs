@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pathproof_api::{LaneSample, Tick};
-use pathproof_model::Interval;
+use pathproof_model::{Interval, LaneResult, Series, series};
 use proptest::prelude::*;
 
 use super::*;
@@ -136,19 +136,20 @@ proptest! {
             slices.flatten().collect()
         };
         let (fine, coarse) = (all(2 * most), all(most));
+        let lanes: Vec<LaneResult> = (0..lives.len() as u32)
+            .flat_map(|lane| ["client", "server"].map(|end| LaneResult { lane, end: end.into(), ..LaneResult::default() }))
+            .collect();
         let there = coarse.into_iter().map(|i| Interval { end: "client".into(), ..i });
-        let mut together: Vec<Interval> = fine.iter().cloned().chain(there).collect();
-        align(&mut together);
-        let (ours, theirs): (Vec<Interval>, Vec<Interval>) = together.into_iter().partition(|i| i.end == "server");
-        let theirs: Vec<Interval> = theirs.into_iter().map(|i| Interval { end: "server".into(), ..i }).collect();
+        let together: Vec<Interval> = fine.iter().cloned().chain(there).collect();
+        let [coarse, fine_too] = &series::sum(&lanes, &together)[..] else { panic!("two ends") };
         // A lane that left early ends with its last slice, and that may be shorter here than there.
-        let figures = |i: &Interval| (i.lane, i.start_ns, i.received_bytes, i.messages, i.retransmits);
-        prop_assert_eq!(ours.iter().map(figures).collect::<Vec<_>>(), theirs.iter().map(figures).collect::<Vec<_>>());
-        let sum = |slices: &[Interval]| slices.iter().map(|i| i.received_bytes).sum::<u64>();
-        prop_assert_eq!(sum(&ours), sum(&fine));
-        let mut again = ours.clone();
-        align(&mut again);
-        prop_assert_eq!(again, ours);
+        let figures = |s: &Series| (s.received_bytes.clone(), s.messages.clone(), s.retransmits.clone());
+        prop_assert_eq!(figures(coarse), figures(fine_too));
+        let sum: u64 = fine_too.carried().map(|slice| slice.bytes).sum();
+        prop_assert_eq!(sum, fine.iter().map(|i| i.received_bytes).sum::<u64>());
+        prop_assert!(fine_too.received_bytes.len() <= SLICES_PER_LANE_MAX);
+        // Slices are those of the longest, and end where the last lane left.
+        prop_assert_eq!(Some(fine_too.end_ns), fine.iter().map(Interval::end_ns).max());
     }
 }
 
@@ -175,9 +176,12 @@ fn numbers_from_a_peer_cannot_overflow() {
         retransmits: Some(u64::MAX),
         ..Interval::default()
     };
-    let mut slices = vec![huge.clone(), huge.clone(), Interval::default(), huge];
-    align(&mut slices);
-    let mut twice = vec![Interval { received_bytes: u64::MAX, length_ns: 1, ..Interval::default() }; 2];
-    align(&mut twice);
-    assert_eq!(twice.len(), 1);
+    for slices in [vec![huge.clone(), Interval::default(), huge.clone()], vec![huge; 2]] {
+        let found = series::sum(&[], &slices);
+        assert!(found.iter().all(|series| series.received_bytes.len() <= SLICES_PER_LANE_MAX + 1));
+    }
+    let late = Interval { received_bytes: u64::MAX, start_ns: 1 << 53, length_ns: 1, ..Interval::default() };
+    let found = series::sum(&[], &[late.clone(), late]);
+    assert!(found[0].received_bytes.len() <= SLICES_PER_LANE_MAX + 1, "a late slice takes no more memory");
+    assert_eq!(found[0].received_bytes.last(), Some(&Some(u64::MAX)));
 }

@@ -81,6 +81,8 @@ impl LatencyHistogram {
         let _ = V2DeflateSerializer::new().serialize(&self.histogram, &mut bytes);
         HistogramRecord {
             name: name.into(),
+            flow: None,
+            node: None,
             lane,
             unit: "ns".into(),
             count: self.count(),

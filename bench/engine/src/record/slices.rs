@@ -5,12 +5,8 @@
 //! and ends that differ in length still fit into each other, and sums stay exact.
 
 use pathproof_api::LaneSample;
-use pathproof_model::Interval;
+pub use pathproof_model::series::{SLICE_NS, SLICES_MAX as SLICES_PER_LANE_MAX};
 
-/// Shortest slice, in ns. Every longer one is this times a power of two.
-pub const SLICE_NS: u64 = 100_000_000;
-/// Most slices of one lane: a minute of tenths of a second.
-pub const SLICES_PER_LANE_MAX: usize = 600;
 /// Most slices of all lanes of one end of a step, so that a document stays readable however many lanes ran.
 const SLICES_PER_END_MAX: usize = 16_384;
 /// Fewest slices of a lane, however many lanes there are.
@@ -93,43 +89,4 @@ impl Slices {
     pub fn iter(&self) -> impl Iterator<Item = &Slice> {
         self.kept.iter()
     }
-}
-
-/// Brings the slices of several lanes, or of both ends, to the length of the longest, so that those of one moment begin
-/// together. Slices of one lane must stand together and in order, as they do in a half.
-pub fn align(intervals: &mut Vec<Interval>) {
-    let Some(longest) = intervals.iter().map(|i| i.length_ns).max() else { return };
-    // The last slice of a window may be cut short, and belongs to the grid all the same.
-    let length_ns =
-        longest.max(1).div_ceil(SLICE_NS).checked_next_power_of_two().map(|n| n.saturating_mul(SLICE_NS));
-    let Some(length_ns) = length_ns else { return };
-    let same = |a: &Interval, b: &Interval| {
-        a.end == b.end && a.lane == b.lane && a.start_ns / length_ns == b.start_ns / length_ns
-    };
-    // `dedup_by` hands over the later one first, and drops it when told that both are the same.
-    intervals.dedup_by(|later, earlier| {
-        let one = same(later, earlier);
-        if one {
-            absorb(earlier, later);
-        }
-        one
-    });
-}
-
-/// What comes from a peer may hold any number, so nothing here can overflow.
-fn absorb(earlier: &mut Interval, later: &Interval) {
-    let sum = |a: Option<u64>, b: Option<u64>| match (a, b) {
-        (Some(a), Some(b)) => Some(a.saturating_add(b)),
-        (a, b) => a.or(b),
-    };
-    let end_ns = later.start_ns.saturating_add(later.length_ns);
-    earlier.length_ns = end_ns.saturating_sub(earlier.start_ns);
-    earlier.sent_bytes = earlier.sent_bytes.saturating_add(later.sent_bytes);
-    earlier.received_bytes = earlier.received_bytes.saturating_add(later.received_bytes);
-    earlier.messages = earlier.messages.saturating_add(later.messages);
-    earlier.retransmits = sum(earlier.retransmits, later.retransmits);
-    earlier.cpu_ns = sum(earlier.cpu_ns, later.cpu_ns);
-    earlier.rtt_ns = later.rtt_ns.or(earlier.rtt_ns);
-    earlier.send_segment_bytes = later.send_segment_bytes.or(earlier.send_segment_bytes);
-    earlier.path_ip_mtu_bytes = later.path_ip_mtu_bytes.or(earlier.path_ip_mtu_bytes);
 }

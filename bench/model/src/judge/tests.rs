@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    Direction, Environment, Finding, LaneResult, LatencySummary, Nic, NicAddress, Node, StepSpec, Summary,
-    TrafficSpec,
+    Direction, Environment, Finding, Flow, LaneResult, LatencySummary, Nic, NicAddress, Node, StepSpec,
+    Summary, TrafficSpec,
 };
 
 fn doc(steps: Vec<Step>) -> ResultDoc {
@@ -47,7 +47,6 @@ fn stream(gbits: f64, worst: f64, retransmits: u64) -> Step {
         lanes: lanes(),
         summary: Summary {
             goodput_bits_per_s: rate(gbits),
-            goodput_out_bits_per_s: rate(gbits),
             goodput_worst_second_bits_per_s: rate(worst),
             bytes: Some(2_000_000_000),
             window_ns: Some(2_000_000_000),
@@ -168,8 +167,11 @@ fn the_best_run_of_a_direction_is_held_against_the_link() {
 fn the_slower_direction_of_both_is_held_against_the_link() {
     let mut step = stream(12.0, 11.0, 0);
     step.direction = Some(Direction::Both);
-    step.summary.goodput_out_bits_per_s = Some(9_400_000_000);
-    step.summary.goodput_in_bits_per_s = Some(2_600_000_000);
+    let flow = |name: &str, rate| {
+        let summary = Summary { goodput_bits_per_s: Some(rate), ..step.summary.clone() };
+        Flow { name: name.into(), summary, ..Flow::default() }
+    };
+    step.flows = vec![flow("out", 9_400_000_000), flow("in", 2_600_000_000)];
     let (outcome, reason) = one(&doc(vec![step]));
     assert_eq!(outcome, Outcome::Fail);
     assert!(reason.starts_with("goodput 2.60 Gbit/s in the slower direction"), "{reason}");

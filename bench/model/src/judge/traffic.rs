@@ -6,7 +6,9 @@ use super::busy::{Hosts, unless_busy};
 use super::{LinkSpeed, link_speed};
 use crate::criteria::ThroughputCriteria;
 use crate::units::{BitsPerSecond, Nanoseconds};
-use crate::{Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, StepKind, Unit, Verdict};
+use crate::{
+    Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, StepKind, Summary, Unit, Verdict,
+};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -46,9 +48,10 @@ fn asked(step: &Step) -> Option<u64> {
 pub(super) fn latency(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
     let limits = &criteria.latency;
     let mut checks = Vec::new();
-    for step in steps {
-        let label = label(steps, step);
-        match step.summary.rtt_ns {
+    let parts = steps.iter().flat_map(|step| step.parts().into_iter().map(move |part| (*step, part)));
+    for (step, (flow, summary)) in parts {
+        let label = flow_label(steps, step, flow);
+        match summary.rtt_ns {
             Some(rtt) if rtt.count > 0 => {
                 let what = format!("{label}round trip");
                 let check = slowest("round-trip", &what, &rtt, limits.p99_max_ns, limits.samples_min);
@@ -73,15 +76,13 @@ pub(super) fn latency(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
 
 pub(super) fn request(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
     let limits = &criteria.latency;
-    steps
-        .iter()
-        .map(|step| {
-            let label = label(steps, step);
-            let (name, what, times) = match (step.summary.response_ns, step.summary.service_ns) {
+    let parts = steps.iter().flat_map(|step| step.parts().into_iter().map(move |part| (*step, part)));
+    parts
+        .map(|(step, (flow, summary))| {
+            let label = flow_label(steps, step, flow);
+            let (name, what, times) = match (summary.response_ns, summary.service_ns) {
                 (Some(response), _) => ("response-time", "response time (open loop)", Some(response)),
-                (None, service) => {
-                    ("service-time", "service time (closed loop)", service.or(step.summary.rtt_ns))
-                }
+                (None, service) => ("service-time", "service time (closed loop)", service.or(summary.rtt_ns)),
             };
             match times {
                 Some(times) if times.count > 0 => {
@@ -214,16 +215,10 @@ pub(super) fn symmetry(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     judged.collect()
 }
 
-/// The lower of the two directions where both ran at once: one must not hide behind the other.
+/// The lowest of the flows that ran at once: one must not hide behind the other.
 fn goodput(step: &Step) -> Option<u64> {
-    let summary = &step.summary;
-    match step.direction {
-        Some(Direction::Both) => match (summary.goodput_out_bits_per_s, summary.goodput_in_bits_per_s) {
-            (Some(out), Some(inward)) => Some(out.min(inward)),
-            _ => None,
-        },
-        _ => summary.goodput_bits_per_s,
-    }
+    let rates: Option<Vec<u64>> = step.parts().iter().map(|(_, part)| part.goodput_bits_per_s).collect();
+    rates?.into_iter().min()
 }
 
 /// The rate that a paced stream was to keep.
@@ -289,8 +284,9 @@ fn pace_kept(steps: &[&Step], step: &Step, share_min: f64) -> Check {
 
 /// Several NICs together against the sum of what each carries alone.
 fn nics_sum(steps: &[&Step], share_min: f64) -> Vec<Check> {
-    let compared =
-        steps.iter().filter_map(|s| Some((*s, s.detail.alone.as_ref()?, s.summary.goodput_bits_per_s?)));
+    let compared = steps
+        .iter()
+        .filter_map(|s| Some((*s, s.detail.alone.as_ref()?, s.total(|part| part.goodput_bits_per_s)?)));
     compared
         .map(|(step, alone, together)| {
             const NAME: &str = "nics-sum-share";
@@ -325,17 +321,17 @@ fn worst_second(steps: &[&Step], share_min: f64) -> Option<Check> {
         let mean = mean.filter(|mean| *mean > 0)?;
         Some((worst? as f64 / mean as f64, worst?))
     };
-    // Where both directions ran at once, the one that fell further below its own mean; one alone says nothing.
+    // Of flows that ran at once, the one that fell furthest below its own mean; one alone says nothing.
     let share = |step: &Step| {
-        let summary = &step.summary;
-        let whole = share_of(summary.goodput_worst_second_bits_per_s, summary.goodput_bits_per_s);
-        let out = share_of(summary.goodput_worst_second_out_bits_per_s, summary.goodput_out_bits_per_s);
-        let inward = share_of(summary.goodput_worst_second_in_bits_per_s, summary.goodput_in_bits_per_s);
-        whole.or_else(|| out.zip(inward).map(|(out, inward)| if out.0 < inward.0 { out } else { inward }))
+        let part = |(_, part): (_, &Summary)| {
+            share_of(part.goodput_worst_second_bits_per_s, part.goodput_bits_per_s)
+        };
+        let shares: Option<Vec<(f64, u64)>> = step.parts().into_iter().map(part).collect();
+        shares?.into_iter().min_by(|a, b| a.0.total_cmp(&b.0))
     };
     let worst = steps.iter().filter_map(|s| Some((share(s)?, *s))).min_by(|a, b| a.0.0.total_cmp(&b.0.0));
     let Some(((share, rate), step)) = worst else {
-        let window_ns = steps.iter().filter_map(|s| s.summary.window_ns).max()?;
+        let window_ns = steps.iter().flat_map(|s| s.parts()).filter_map(|(_, part)| part.window_ns).max()?;
         let check = if window_ns < SECOND_NS {
             Check::not_judged(NAME, "the window is shorter than a second, so the worst second is not judged")
         } else {
@@ -373,7 +369,8 @@ fn looped(step: &Step) -> bool {
 /// A NIC without a link speed is a virtual one: what it loses at full rate is lost in a queue of its own host, when
 /// that has no CPU to spare. Loss on a path below it shows all the same, so there is a limit, but a wider one.
 fn retransmits(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Option<Check> {
-    let counted = steps.iter().filter_map(|s| Some((s.summary.retransmits?, s.summary.bytes?)));
+    let counted =
+        steps.iter().filter_map(|s| Some((s.total(|part| part.retransmits)?, s.total(|part| part.bytes)?)));
     let (again, bytes) = counted.reduce(|a, b| (a.0 + b.0, a.1 + b.1))?;
     if bytes == 0 {
         return None;
@@ -404,6 +401,12 @@ fn carrier(steps: &[&Step], step: &Step) -> Option<Check> {
         Carrier::Rdma => Check::pass("carried-by-rdma", text),
         _ => Check::not_judged("carried-by-rdma", text),
     })
+}
+
+/// Names the step and the flow where several share a subject.
+fn flow_label(steps: &[&Step], step: &Step, flow: Option<&str>) -> String {
+    let flow = flow.map_or_else(String::new, |flow| format!("{flow}: "));
+    label(steps, step) + &flow
 }
 
 /// Names the step where several share a subject.

@@ -55,7 +55,7 @@ fn one_by_one(step: &Step, alone: &AloneSum) -> Block {
     let off = alone.imbalance.map_or(String::new(), |off| {
         format!("; no NIC's part was more than {:.1} % of the whole away from its own", off * 100.0)
     });
-    let together = rate(step.summary.goodput_bits_per_s);
+    let together = rate(step.total(|flow| flow.goodput_bits_per_s));
     let sum = rate(alone.sum_bits_per_s);
     let each = each.join(", ");
     Block::paragraph(format!("{}: alone {each}, in sum {sum}; together {together}{share}{off}.", step.name))

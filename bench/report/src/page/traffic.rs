@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use pathproof_model::units::{BitsPerSecond, Nanoseconds};
-use pathproof_model::{Direction, FollowUp, Interval, LaneResult, LatencySummary, ResultDoc, Step, StepKind};
+use pathproof_model::{FollowUp, LatencySummary, ResultDoc, Series, Step, StepKind, Summary};
 
 use super::{Block, Cell, Column, Row, Table};
 
-/// A row of the table of rates: a step, or one direction of it.
+/// A row of the table of rates: a step, or one of several flows of it.
 struct Rate<'a> {
     step: &'a Step,
     /// `None`: the step as a whole.
@@ -15,7 +15,7 @@ struct Rate<'a> {
 }
 
 struct Part {
-    name: &'static str,
+    name: String,
     goodput: Option<u64>,
     worst_second: Option<u64>,
 }
@@ -27,17 +27,22 @@ pub(super) fn rates(doc: &ResultDoc) -> Vec<Block> {
     let columns: [Column<Rate>; 6] = [
         Column::words("THROUGHPUT", |row| match &row.part {
             None => Cell::of(&row.step.name),
-            Some(part) => Cell::of(part.name),
+            Some(part) => Cell::of(&part.name),
         }),
         Column::figures("GOODPUT", |row| {
-            let whole = row.step.summary.goodput_bits_per_s;
+            let whole = row.step.total(|flow| flow.goodput_bits_per_s);
             Cell::known(row.part.as_ref().map_or(whole, |part| part.goodput).map(BitsPerSecond))
         }),
         Column::figures("WORST SECOND", |row| {
-            let whole = row.step.summary.goodput_worst_second_bits_per_s;
+            // Seconds of several flows are counted on several clocks, and have no common worst one.
+            let whole = if row.step.flows.len() > 1 {
+                None
+            } else {
+                row.step.summary.goodput_worst_second_bits_per_s
+            };
             Cell::known(row.part.as_ref().map_or(whole, |part| part.worst_second).map(BitsPerSecond))
         }),
-        Column::figures("RETRANS", |row| row.whole(|step| Cell::known(step.summary.retransmits))),
+        Column::figures("RETRANS", |row| row.whole(|step| Cell::known(step.total(|flow| flow.retransmits)))),
         Column::figures("CPU C/S", |row| row.whole(|step| Cell::of(cores(step)))),
         Column::words("OVER TIME", |row| {
             row.whole(|step| Cell::Bars { values: over_time(step), stopped: step.error.is_some() })
@@ -57,52 +62,45 @@ impl Rate<'_> {
 }
 
 fn rate_rows(step: &Step) -> Vec<Row<Rate<'_>>> {
-    let summary = &step.summary;
     let mut rows = vec![Row::One(Rate { step, part: None })];
-    if step.direction == Some(Direction::Both) {
-        for (name, goodput, worst_second) in [
-            ("of that out", summary.goodput_out_bits_per_s, summary.goodput_worst_second_out_bits_per_s),
-            ("of that in", summary.goodput_in_bits_per_s, summary.goodput_worst_second_in_bits_per_s),
-        ] {
-            rows.push(Row::Part(Rate { step, part: Some(Part { name, goodput, worst_second }) }));
-        }
+    for (name, summary) in step.parts() {
+        let Some(name) = name else { continue };
+        let part = Part {
+            name: format!("of that {name}"),
+            goodput: summary.goodput_bits_per_s,
+            worst_second: summary.goodput_worst_second_bits_per_s,
+        };
+        rows.push(Row::Part(Rate { step, part: Some(part) }));
     }
     rows
 }
 
 fn cores(step: &Step) -> String {
-    let summary = &step.summary;
-    let cores = |ns: Option<u64>| match (ns, summary.window_ns) {
+    let window = step.parts().iter().filter_map(|(_, part)| part.window_ns).max();
+    let cores = |ns: Option<u64>| match (ns, window) {
         (Some(ns), Some(window)) if window > 0 => format!("{:.2}", ns as f64 / window as f64),
         _ => "-".into(),
     };
-    format!("{}/{}", cores(summary.cpu_client_ns), cores(summary.cpu_server_ns))
+    format!(
+        "{}/{}",
+        cores(step.total(|flow| flow.cpu_client_ns)),
+        cores(step.total(|flow| flow.cpu_server_ns))
+    )
 }
 
-/// What arrived in each slice of the window, per second, over all lanes and both ends.
+/// What arrived in each slice of the window, per second, over all flows.
 fn over_time(step: &Step) -> Vec<u64> {
     let mut slices: BTreeMap<u64, u64> = BTreeMap::new();
-    for interval in &step.intervals {
+    for slice in step.series.iter().flat_map(Series::carried) {
         // The last slice of a window may be cut short; one that is hardly there would be a bar by chance.
-        if interval.length_ns < 50_000_000 {
+        if slice.length_ns < 50_000_000 {
             continue;
         }
-        let per_s = u128::from(carried(step, interval)) * 1_000_000_000 / u128::from(interval.length_ns);
-        let slice = slices.entry(interval.start_ns).or_default();
-        *slice = slice.saturating_add(u64::try_from(per_s).unwrap_or(u64::MAX));
+        let per_s = u128::from(slice.bytes) * 1_000_000_000 / u128::from(slice.length_ns);
+        let sum = slices.entry(slice.start_ns).or_default();
+        *sum = sum.saturating_add(u64::try_from(per_s).unwrap_or(u64::MAX));
     }
     slices.into_values().collect()
-}
-
-/// What the end of a lane that counts its payload counted in a slice: the receiver, and by one-sided verbs the end that
-/// wrote or read, because the other takes no part and would look like a stall.
-fn carried(step: &Step, interval: &Interval) -> u64 {
-    let own = |lane: &&LaneResult| lane.end == interval.end && Some(lane.lane) == interval.lane;
-    match step.lanes.iter().find(own).map(|lane| lane.role.as_str()) {
-        Some("write") => interval.sent_bytes,
-        Some("send" | "target") => 0,
-        _ => interval.received_bytes,
-    }
 }
 
 /// A row of the table of times.
@@ -144,14 +142,17 @@ impl Times {
 }
 
 fn latency_rows(step: &Step) -> Vec<Row<Times>> {
-    let summary = &step.summary;
+    step.parts().into_iter().flat_map(|(flow, summary)| flow_rows(step, flow, summary)).collect()
+}
+
+fn flow_rows(step: &Step, flow: Option<&str>, summary: &Summary) -> Vec<Row<Times>> {
+    let name = flow.map_or_else(|| named(step), |flow| format!("{}, {flow}", named(step)));
     match step.kind {
-        StepKind::Reach | StepKind::Pingpong => vec![Row::One(Times::new(named(step), summary.rtt_ns))],
+        StepKind::Reach | StepKind::Pingpong => vec![Row::One(Times::new(name, summary.rtt_ns))],
         StepKind::Request => {
             let load = summary.load.as_deref().unwrap_or("closed");
             let service = summary.service_ns.or(summary.rtt_ns);
-            let name = format!("{} ({load} loop), service", named(step));
-            let mut rows = vec![Row::One(Times::new(name, service))];
+            let mut rows = vec![Row::One(Times::new(format!("{name} ({load} loop), service"), service))];
             if summary.response_ns.is_some() {
                 let name = "response, from the intended start".into();
                 rows.push(Row::Part(Times::new(name, summary.response_ns)));
@@ -172,18 +173,17 @@ fn named(step: &Step) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pathproof_model::{Interval, LaneResult, LaneRole, series};
 
     #[test]
     fn one_sided_verbs_are_drawn_by_the_end_that_counts() {
-        for (role, other, sent, received) in
-            [("write", "target", 7, 0), ("read", "target", 0, 7), ("send", "receive", 7, 0)]
-        {
-            let mut step = Step::new(StepKind::Stream, role);
-            let lane = |end: &str, role: &str| LaneResult {
-                end: end.into(),
-                role: role.into(),
-                ..LaneResult::default()
-            };
+        for (role, other, sent, received) in [
+            (LaneRole::Write, LaneRole::Target, 7, 0),
+            (LaneRole::Read, LaneRole::Target, 0, 7),
+            (LaneRole::Send, LaneRole::Receive, 7, 0),
+        ] {
+            let mut step = Step::new(StepKind::Stream, "stream");
+            let lane = |end: &str, role| LaneResult { end: end.into(), role, ..LaneResult::default() };
             step.lanes = vec![lane("client", role), lane("server", other)];
             let slice = |end: &str, start: u64, sent_bytes, received_bytes| Interval {
                 end: end.into(),
@@ -194,14 +194,15 @@ mod tests {
                 received_bytes,
                 ..Interval::default()
             };
-            let arrives = if other == "receive" { 7 } else { 0 };
-            step.intervals = vec![
+            let arrives = if other == LaneRole::Receive { 7 } else { 0 };
+            let intervals = [
                 slice("client", 0, sent, received),
                 slice("client", 100_000_000, sent, received),
                 slice("server", 0, 0, arrives),
                 slice("server", 100_000_000, 0, arrives),
             ];
-            assert_eq!(over_time(&step), [70, 70], "{role}");
+            step.series = series::sum(&step.lanes, &intervals);
+            assert_eq!(over_time(&step), [70, 70], "{role:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Documents in which every string was chosen by somebody who wants the page to say something else.
 
-use pathproof_model::ResultDoc;
+use pathproof_model::{ResultDoc, lift};
 use serde_json::Value;
 
 use super::Text;
@@ -15,8 +15,8 @@ fn golden() -> Vec<(String, Value)> {
         .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
         .map(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let golden = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-            (name, pathproof_model::lift::from_1(golden))
+            let doc = lift::read(&std::fs::read(&path).unwrap()).unwrap();
+            (name, serde_json::to_value(doc).unwrap())
         })
         .collect()
 }

@@ -1,8 +1,9 @@
 //! The page as a whole, from documents made by hand.
 
 use pathproof_model::{
-    Criteria, Direction, Environment, ErrorKind, Finding, HistogramRecord, Interval, LaneResult,
-    LatencySummary, Nic, NicAddress, Node, Plan, ResultDoc, Step, StepError, StepKind, Summary, Tool, judge,
+    Criteria, Direction, Environment, ErrorKind, Finding, Flow, HistogramRecord, LaneResult, LaneRole,
+    LatencySummary, Nic, NicAddress, Node, NodeId, Plan, ResultDoc, Series, Step, StepError, StepKind,
+    Summary, Tool, judge,
 };
 
 use super::Text;
@@ -49,8 +50,6 @@ fn page() -> ResultDoc {
         step.lanes = vec![lane("client", "10.0.0.1:40000"), lane("server", "10.0.0.2:7471")];
         step.summary = Summary {
             goodput_bits_per_s: Some(23_400_000_000),
-            goodput_out_bits_per_s: Some(11_800_000_000),
-            goodput_in_bits_per_s: Some(11_600_000_000),
             goodput_worst_second_bits_per_s: Some(22_900_000_000),
             bytes: Some(5_850_000_000),
             window_ns: Some(2_000_000_000),
@@ -59,15 +58,27 @@ fn page() -> ResultDoc {
             cpu_server_ns: Some(1_900_000_000),
             ..Summary::default()
         };
-        step.intervals = (0..20)
-            .map(|k| Interval {
-                end: "server".into(),
-                start_ns: k * 100_000_000,
-                length_ns: 100_000_000,
-                received_bytes: if k == 7 { 0 } else { 1_000_000 * (10 + k) },
-                ..Interval::default()
-            })
-            .collect();
+        if direction == Direction::Both {
+            let flow = |name: &str, rate| Flow {
+                name: name.into(),
+                summary: Summary {
+                    goodput_bits_per_s: Some(rate),
+                    goodput_worst_second_bits_per_s: Some(rate),
+                    bytes: step.summary.bytes,
+                    ..Summary::default()
+                },
+                ..Flow::default()
+            };
+            step.flows = vec![flow("out", 11_800_000_000), flow("in", 11_600_000_000)];
+        }
+        step.series = vec![Series {
+            node: NodeId::SERVER,
+            role: LaneRole::Receive,
+            width_ns: 100_000_000,
+            end_ns: 2_000_000_000,
+            received_bytes: (0..20).map(|k| Some(if k == 7 { 0 } else { 1_000_000 * (10 + k) })).collect(),
+            ..Series::default()
+        }];
         doc.steps.push(step);
     }
     let mut pingpong = Step::new(StepKind::Pingpong, "tcp pingpong 64 B");
@@ -184,6 +195,8 @@ fn the_histogram_log_holds_every_sample_under_its_tag() {
     let hdr_v2_base64 = base64::engine::general_purpose::STANDARD.encode(bytes);
     let record = HistogramRecord {
         name: "service".into(),
+        flow: None,
+        node: None,
         lane: Some(2),
         unit: "ns".into(),
         count: 999,
