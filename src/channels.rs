@@ -76,12 +76,6 @@ pub fn between(local: &[ChannelNic], remote: &[ChannelNic], question: &Question)
     channels
 }
 
-/// Puts a prediction into a document, with its findings.
-pub fn conclude(doc: &mut ResultDoc, channels: Channels) {
-    doc.findings.extend(findings(&channels));
-    doc.channels = Some(channels);
-}
-
 /// Adds the prediction under Windows' rules to the document of a check between two hosts. It is shown, not judged:
 /// a path that is measured and fit is fit, whatever SMB would make of the hosts' other NICs.
 pub fn predict_into(doc: &mut ResultDoc) {

@@ -9,13 +9,13 @@ use anyhow::{Context, Result, bail};
 use pathproof_api::manners::DEVICE;
 use pathproof_model::units::Bytes;
 use pathproof_model::{
-    Environment, ErrorKind, Limits, MigrateSpec, Plan, RequestLoad, StepError, StepRequest, StepSpec,
-    TrafficKind, TrafficSpec,
+    Environment, ErrorKind, Limits, MigrateSpec, NodeSpec, Plan, RequestLoad, StepError, StepRequest,
+    StepSpec, TrafficKind, TrafficSpec,
 };
 
 use crate::lane_options::{self, CONSTRAIN};
 use crate::registry::{Registry, manners, those_that};
-use crate::steps;
+use crate::steps::{self, Play};
 
 /// Most operations outstanding on a lane.
 const DEPTH_MAX: u32 = 4096;
@@ -28,7 +28,7 @@ pub fn check(plan: &Plan, registry: &Registry, here: &Environment) -> Result<()>
         bail!("the plan has no steps; give it at least one [[steps]]");
     }
     for (number, spec) in plan.steps.iter().enumerate() {
-        step(spec, registry, here).with_context(|| match plan.steps.len() {
+        step(spec, plan.node(spec.node()), registry, here).with_context(|| match plan.steps.len() {
             1 => "this cannot be measured".to_owned(),
             _ => format!("step {} of the plan cannot be made", number + 1),
         })?;
@@ -54,7 +54,8 @@ pub fn missing(plan: &Plan, registry: &Registry) -> Option<StepError> {
     errors.map(|error| steps::step_error(&error)).find(|error| error.kind == ErrorKind::Unsupported)
 }
 
-fn step(spec: &StepSpec, registry: &Registry, here: &Environment) -> Result<()> {
+fn step(spec: &StepSpec, with: Option<&NodeSpec>, registry: &Registry, here: &Environment) -> Result<()> {
+    let play = steps::play(spec, with).map_err(|e| anyhow::anyhow!(e.message))?;
     match spec {
         StepSpec::Facts => {}
         StepSpec::Reach(reach) if reach.count == 0 => bail!("a count of 0 round trips measures nothing"),
@@ -71,13 +72,17 @@ fn step(spec: &StepSpec, registry: &Registry, here: &Environment) -> Result<()> 
             lanes(&migrate.over, &migrate.options, registry, here)?;
             self::migrate(migrate)?;
         }
+        StepSpec::Smb(smb) => steps::check_smb(smb)?,
+        StepSpec::Channels(channels) => steps::check_names(channels, with, here)?,
     }
     if let Some((kind, traffic)) = spec.travels() {
         links(kind, traffic, here)?;
         self::traffic(kind, traffic)?;
     }
     // What cannot be asked of the peer is refused here rather than there.
-    StepRequest::of(spec).map_err(anyhow::Error::msg)?;
+    if let Play::Shared(_) = play {
+        StepRequest::of(spec).map_err(anyhow::Error::msg)?;
+    }
     Ok(())
 }
 

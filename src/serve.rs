@@ -22,22 +22,20 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, unbounded};
 use pathproof_api::manners::DEVICE;
-use pathproof_api::{Clock, Offer, Tick};
+use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{Accept, Go, Patience, Ready, Resume, Server, ServerEvent};
 use pathproof_model::environment::Observed;
 use pathproof_model::{ErrorKind, Half, Limits, StepError, StepRequest, StepSpec};
 use snow::StatelessTransportState;
 
-use crate::coordinate::tool;
 use crate::encoding::hex;
-use crate::evidence::About;
 use crate::host::peers;
 use crate::interrupt::Interrupt;
-use crate::offers;
 use crate::registry::Registry;
+use crate::run::tool;
 use crate::secure::{self, Access, is_loopback, random_bytes};
 use crate::session::{Fresh, Link, Revival, Session};
-use crate::steps::{self, Context, End, Prepared, SessionFacts, Setup};
+use crate::steps::{self, Context, End, Part, ReadyPart, SessionFacts, Setup};
 pub use deadline::Grace;
 use memory::{MemoryBudget, Reserved};
 use pathproof_sys::clock::RealClock;
@@ -315,7 +313,7 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
             }
         }
         until = Tick(u64::MAX);
-        if let Some(Underway { prepared, about, offers, length_ns, _memory }) = next {
+        if let Some(Underway { part, length_ns, _memory }) = next {
             let clock = session.clock.clone();
             let grace = shared.settings.grace;
             let deadline = grace.deadline(length_ns, clock.now());
@@ -328,16 +326,14 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
                 progress: None,
                 evidence: None,
             };
-            half = Some(steps::run(prepared, &about, &mut context, offers));
+            half = Some(part.run(&mut context));
         }
     }
 }
 
 /// A step that is ready to run, with the memory that it was given.
 struct Underway {
-    prepared: Box<dyn Prepared>,
-    about: About,
-    offers: Vec<Offer>,
+    part: ReadyPart,
     /// Longest time that it may take, in ns.
     length_ns: u64,
     _memory: Reserved,
@@ -352,14 +348,14 @@ fn prepare(go: &Go, numbers: u32, facts: &SessionFacts, shared: &Shared) -> (Rea
     };
     let made = if go.step < numbers { Err(used) } else { ready(go, facts, shared) };
     match made {
-        Ok((own, underway)) => (Ready { offers: offers::to_texts(&own), ..blank }, Some(underway)),
+        Ok((offers, underway)) => (Ready { offers, ..blank }, Some(underway)),
         Err(error) => (Ready { error: Some(error), ..blank }, None),
     }
 }
 
-fn ready(go: &Go, facts: &SessionFacts, shared: &Shared) -> Result<(Vec<Offer>, Underway), StepError> {
+fn ready(go: &Go, facts: &SessionFacts, shared: &Shared) -> Result<(Vec<String>, Underway), StepError> {
     let mut spec = go.request.to_spec();
-    let runner = steps::runner(spec.kind());
+    let runner = steps::asked(&go.request);
     let cost = runner.cost(&spec, go.paths.len());
     grant::fits(&cost, &facts.limits).map_err(grant::refused)?;
     let memory = shared.memory.reserve(cost.memory_bytes)?;
@@ -370,12 +366,12 @@ fn ready(go: &Go, facts: &SessionFacts, shared: &Shared) -> Result<(Vec<Offer>, 
     let setup =
         Setup { step: go.step, spec: &spec, paths: &go.paths, session: facts, registry: &shared.registry };
     let at_the_peer = |e: StepError| StepError { message: format!("at the peer: {}", e.message), ..e };
-    let prepared = runner.prepare(&setup).map_err(at_the_peer)?;
-    let own = prepared.offers();
-    let theirs = offers::from_texts(&go.offers, own.len()).map_err(at_the_peer)?;
+    let part = Part::prepare(runner, &setup).map_err(at_the_peer)?;
+    let offers = part.offers();
+    let part = part.with(&go.offers).map_err(at_the_peer)?;
     // Round trips may take any time each; all of them together take no longer than other steps.
     let length_ns = runner.duration_ns(&spec).min(facts.limits.step_ns.saturating_mul(3));
-    Ok((own, Underway { prepared, about: setup.about(), offers: theirs, length_ns, _memory: memory }))
+    Ok((offers, Underway { part, length_ns, _memory: memory }))
 }
 
 /// What steps may take together where nobody said how much. A host that does not tell has no such limit.

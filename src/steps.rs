@@ -1,10 +1,12 @@
-//! The kinds of step. Each kind has one [`Runner`] that knows both halves: what to prepare, what to run, and
-//! how the two halves make one result.
+//! The kinds of step. A kind in which an agent has a part is a [`Runner`], which knows both halves: what to prepare, what to
+//! run, and how the two halves make one result. A kind that is made from here alone is [`Alone`].
 //!
-//! Life of a step: both ends `prepare` (resources exist, offers are known), the offers cross in one turn of the
+//! Life of a shared step: both ends `prepare` (resources exist, offers are known), the offers cross in one turn of the
 //! control protocol, both ends `run` at the same time and return a [`Half`]; the client `merge`s the halves.
-//! To add a kind: a variant of `StepSpec`, a file here, and a line in [`runner`].
+//! To add a kind: a variant of `StepSpec`, a file here, and a line in [`play`]; of a shared one, a variant of `StepRequest` and
+//! a line in [`asked`].
 
+mod channels;
 mod checksum;
 mod cost;
 mod facts;
@@ -13,22 +15,27 @@ mod loss;
 mod meter;
 mod migrate;
 mod mtu;
+mod part;
 mod reach;
+mod smb;
 mod stage;
 mod traffic;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+pub use channels::check_names;
 pub use cost::Cost;
 pub use loss::check_spec as check_loss_spec;
-pub use mtu::{agentless as agentless_mtu, check_spec as check_mtu_spec};
+pub use mtu::check_spec as check_mtu_spec;
+pub use part::{Part, ReadyPart};
+pub use smb::check as check_smb;
 
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{
-    Environment, ErrorKind, Finding, Half, Limits, NodeId, Plan, ResultDoc, Step, StepError, StepKind,
-    StepRequest, StepSpec, TrafficKind, TrafficSpec,
+    Environment, ErrorKind, Finding, Half, Limits, NodeId, NodeSpec, Plan, ResultDoc, Step, StepError,
+    StepKind, StepRequest, StepSpec, TrafficKind, TrafficSpec,
 };
 
 use pathproof_model::units::Bytes;
@@ -36,6 +43,7 @@ use pathproof_model::units::Bytes;
 use crate::budget::out_of_time;
 use crate::channels::Way;
 use crate::evidence::{About, Taken};
+use crate::interrupt::Interrupt;
 use crate::registry::{Registry, manners};
 use crate::session::Channel;
 use pathproof_sys::clock::RealClock;
@@ -186,7 +194,7 @@ pub struct Context<'a> {
     pub until: Tick,
     /// Told now and then how far the step is, from 0 to 1, where somebody is shown that.
     pub progress: Option<&'a mut dyn FnMut(f64)>,
-    /// What this host counts while the step runs; begun by [`run`].
+    /// What this host counts while the step runs; begun by [`ReadyPart`].
     pub evidence: Option<Taken>,
 }
 
@@ -221,16 +229,10 @@ pub trait Prepared {
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half;
 }
 
-/// One kind of step.
-pub trait Runner: Sync {
+/// What every kind of step says of itself.
+pub trait Kind: Sync {
     /// Short name for people.
     fn name(&self, spec: &StepSpec) -> String;
-    /// What the client's half needs of the server.
-    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError>;
-    /// Makes this end's half ready.
-    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError>;
-    /// What the step costs an end, over so many paths for each lane. It must hold for any numbers whatever.
-    fn cost(&self, spec: &StepSpec, paths: usize) -> Cost;
     /// Longest time that the run may take, in ns.
     fn duration_ns(&self, spec: &StepSpec) -> u64;
     /// The time that the step takes where all is well, in ns, with everything around it.
@@ -238,11 +240,81 @@ pub trait Runner: Sync {
     /// The step as it fits into `left_ns`, where the run has no more than that; `None` when what could be measured then
     /// would be worth nothing.
     fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec>;
+}
+
+/// A kind of step in which an agent has a part.
+pub trait Runner: Kind {
+    /// What the client's half needs of the server.
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError>;
+    /// Makes this end's half ready.
+    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError>;
+    /// What the step costs an end, over so many paths for each lane. It must hold for any numbers whatever.
+    fn cost(&self, spec: &StepSpec, paths: usize) -> Cost;
     /// Fills `step` (at the client) from both halves. Lanes, histograms, intervals, counters and errors of both
     /// halves are already in place.
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half);
     /// What the merged step shows that somebody should be told, in the light of the document so far.
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding>;
+}
+
+/// What a step may use that is made from here alone.
+pub struct Lone<'a> {
+    /// What to do.
+    pub spec: &'a StepSpec,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// The clock of this end.
+    pub clock: &'a RealClock,
+    /// When the step must be over.
+    pub until: Tick,
+    /// The user's wish to stop.
+    pub interrupt: &'a Interrupt,
+    /// Told now and then how far the step is, from 0 to 1.
+    pub progress: &'a mut dyn FnMut(f64),
+}
+
+/// Why a step that is made from here alone is to end now, if it is.
+fn stopped(interrupt: &Interrupt, clock: &RealClock, until: Tick) -> Option<StepError> {
+    if interrupt.is_raised() {
+        return Some(crate::interrupt::error());
+    }
+    (clock.now() >= until).then(|| out_of_time("it was not at its end"))
+}
+
+/// How long such a step may still take; without a limit, for ever.
+fn remaining(lone: &Lone<'_>) -> Duration {
+    if lone.until == Tick(u64::MAX) { Duration::MAX } else { lone.until.since(lone.clock.now()) }
+}
+
+/// A kind of step that is made from here alone, with a node that has no part in it.
+pub trait Alone: Kind {
+    /// Makes the step: fills it, and keeps in the document what has its place there beside the steps; returns what somebody
+    /// should be told. An error is why nothing was measured at all; what stopped the step half way is the step's own.
+    fn make(
+        &self,
+        lone: &mut Lone<'_>,
+        step: &mut Step,
+        doc: &mut ResultDoc,
+    ) -> Result<Vec<Finding>, StepError>;
+}
+
+/// How a step is made.
+#[derive(Clone, Copy)]
+pub enum Play {
+    /// With an agent.
+    Shared(&'static dyn Runner),
+    /// From here alone.
+    Alone(&'static dyn Alone),
+}
+
+impl Play {
+    /// What it says of itself.
+    pub fn kind(self) -> &'static dyn Kind {
+        match self {
+            Play::Shared(runner) => runner,
+            Play::Alone(kind) => kind,
+        }
+    }
 }
 
 /// What a step needs of the server where its specification says all of it.
@@ -253,16 +325,6 @@ fn as_specified(setup: &Setup<'_>) -> Result<StepRequest, StepError> {
 /// A step that takes what it takes: whole, or not at all.
 fn whole(spec: &StepSpec, need_ns: u64, left_ns: u64) -> Option<StepSpec> {
     (need_ns <= left_ns).then(|| spec.clone())
-}
-
-/// Runs a prepared half, with what this host counts beside it.
-pub fn run(prepared: Box<dyn Prepared>, about: &About, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-    context.evidence = Some(Taken::before(about));
-    let mut half = prepared.run(context, peer);
-    if let Some(evidence) = context.evidence.take() {
-        evidence.after(&mut half);
-    }
-    half
 }
 
 /// What a merged step shows that somebody should be told, in the light of the document so far.
@@ -302,15 +364,47 @@ pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
     traffic::sum_up(doc, at, first);
 }
 
-/// The runner of a kind.
-pub fn runner(kind: StepKind) -> &'static dyn Runner {
-    match kind {
-        StepKind::Facts => &facts::Facts,
-        StepKind::Reach => &reach::Reach,
-        StepKind::Mtu => &mtu::Mtu,
-        StepKind::Loss => &loss::Loss,
-        StepKind::Stream | StepKind::Pingpong | StepKind::Request => &traffic::Traffic,
-        StepKind::Migrate => &migrate::Migrate,
+/// How a step is made with a node; an error where it cannot be made with such a node.
+pub fn play(spec: &StepSpec, with: Option<&NodeSpec>) -> Result<Play, StepError> {
+    let foreign = matches!(with, Some(NodeSpec::Foreign { .. }));
+    let play = match spec {
+        StepSpec::Mtu(_) if foreign => return Ok(Play::Alone(&mtu::Echo)),
+        StepSpec::Channels(_) => return Ok(Play::Alone(&channels::Prediction)),
+        StepSpec::Smb(_) if foreign => return Ok(Play::Alone(&smb::Smb)),
+        StepSpec::Smb(_) => None,
+        StepSpec::Facts => Some(Play::Shared(&facts::Facts)),
+        StepSpec::Reach(_) => Some(Play::Shared(&reach::Reach)),
+        StepSpec::Mtu(_) => Some(Play::Shared(&mtu::Mtu)),
+        StepSpec::Loss(_) => Some(Play::Shared(&loss::Loss)),
+        StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => {
+            Some(Play::Shared(&traffic::Traffic))
+        }
+        StepSpec::Migrate(_) => Some(Play::Shared(&migrate::Migrate)),
+    };
+    play.filter(|_| with.is_none_or(NodeSpec::is_agent)).ok_or_else(|| {
+        let (node, what) = match spec.smb() {
+            Some(_) => ("an SMB server", "pathproof smb HOST"),
+            None => ("an agent", "pathproof serve on that host"),
+        };
+        let message = format!("a step of kind {} is made with {node}; use {what}", word(spec.kind()));
+        StepError { kind: ErrorKind::Invalid, message }
+    })
+}
+
+/// A kind as it stands in results.
+fn word(kind: StepKind) -> String {
+    serde_json::to_value(kind).ok().and_then(|word| word.as_str().map(Into::into)).unwrap_or_default()
+}
+
+/// The runner of a step that the other end asks for.
+pub fn asked(request: &StepRequest) -> &'static dyn Runner {
+    match request {
+        StepRequest::Facts => &facts::Facts,
+        StepRequest::Reach(_) => &reach::Reach,
+        StepRequest::Mtu(_) => &mtu::Mtu,
+        StepRequest::Loss(_) => &loss::Loss,
+        StepRequest::Stream(_) | StepRequest::Pingpong(_) | StepRequest::Request(_) => &traffic::Traffic,
+        StepRequest::Migrate(_) => &migrate::Migrate,
     }
 }
 
@@ -323,7 +417,10 @@ pub fn check_size(plan: &Plan) -> Result<(), StepError> {
         return invalid(format!("{} steps are planned and {STEPS_MAX} is the limit", plan.steps.len()));
     }
     for (number, spec) in plan.steps.iter().enumerate() {
-        let lanes = runner(spec.kind()).cost(spec, 1).lanes;
+        let lanes = match play(spec, plan.node(spec.node()))? {
+            Play::Shared(runner) => runner.cost(spec, 1).lanes,
+            Play::Alone(_) => 0,
+        };
         if lanes > LANES_MAX {
             return invalid(format!(
                 "step {number} has {lanes} lanes and {LANES_MAX} is the limit; one lane is one thread"
@@ -334,8 +431,8 @@ pub fn check_size(plan: &Plan) -> Result<(), StepError> {
 }
 
 /// Whether this end has the memory for its half.
-pub fn affordable(spec: &StepSpec, here: &Environment) -> Result<(), StepError> {
-    let need = runner(spec.kind()).cost(spec, 1).memory_bytes;
+pub fn affordable(runner: &dyn Runner, spec: &StepSpec, here: &Environment) -> Result<(), StepError> {
+    let need = runner.cost(spec, 1).memory_bytes;
     match here.memory_available_bytes {
         // A migration knows how much its budget leaves of its memory, and looks for itself.
         Some(available) if need > available && spec.traffic().is_some() => Err(StepError {

@@ -1,15 +1,13 @@
 //! `pathproof mtu`: the exact path MTU on its own, with an agent at the peer or without.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use pathproof_engine::mtu as engine;
-use pathproof_model::{MtuSpec, NodeSpec, Plan, StepSpec};
+use pathproof_model::{MtuSpec, Plan, StepSpec};
 
 use super::client::ClientArgs;
 use super::run::ClientRun;
 use super::values::ip_mtu;
-use crate::registry::Registry;
-use crate::{coordinate, host, interrupt, precheck, steps};
+use crate::steps;
 use pathproof_sys::clock::RealClock;
 
 /// `mtu`.
@@ -47,39 +45,14 @@ pub enum MtuFamily {
 
 /// Runs the command.
 pub fn run(args: MtuArgs, clock: &RealClock) -> Result<u8> {
-    let spec = spec(&args)?;
-    let steps = vec![StepSpec::Mtu(spec.clone())];
-    if args.agentless {
-        let Some(peer) = &args.client.peer else {
-            bail!("--agentless needs a HOST to send echo requests to")
-        };
-        let client = ClientRun::resolve(&args.client, clock)?;
-        let interrupt = interrupt::by_signals(clock).context("cannot watch for Ctrl-C")?;
-        let observed = host::observe();
-        let foreign = NodeSpec::Foreign { host: peer.host.clone() };
-        let nodes = vec![NodeSpec::Here, foreign.clone()];
-        let plan = Plan { command: "mtu".into(), seed: client.seed, nodes, steps };
-        precheck::check(&plan, &Registry::new(clock), &observed.environment)?;
-        let mut doc = coordinate::empty_document(plan, (&peer.text, foreign), observed.environment.clone());
-        doc.findings = observed.findings;
-        let interrupted = || interrupt.is_raised();
-        match steps::agentless_mtu(&peer.host, &spec, &observed.environment, client.seed, clock, &interrupted)
-        {
-            Ok(step) => {
-                let context = engine::Context {
-                    expect_ip_mtu_bytes: spec.expect_ip_mtu_bytes,
-                    client: Some(&observed.environment),
-                    server: None,
-                };
-                doc.findings
-                    .extend(engine::findings(step.detail.paths.as_deref().unwrap_or_default(), context));
-                doc.steps.push(step);
-            }
-            Err(error) => doc.error = Some(error),
-        }
-        return client.finish(doc);
+    let steps = vec![StepSpec::Mtu(spec(&args)?)];
+    if args.agentless && args.client.peer.is_none() {
+        bail!("--agentless needs a HOST to send echo requests to")
     }
-    let client = ClientRun::resolve(&args.client, clock)?;
+    let mut client = ClientRun::resolve(&args.client, clock)?;
+    if args.agentless {
+        client = client.without_agent();
+    }
     let plan = Plan { command: "mtu".into(), seed: client.seed, nodes: vec![], steps };
     client.run(plan)
 }
@@ -94,6 +67,7 @@ pub fn spec(args: &MtuArgs) -> Result<MtuSpec> {
             MtuFamily::Six => vec![6],
             MtuFamily::Both => vec![],
         },
+        ..MtuSpec::default()
     };
     if let Err(error) = steps::check_mtu_spec(&spec) {
         bail!("{}", error.message);

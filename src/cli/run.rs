@@ -12,9 +12,9 @@ use pathproof_report::{Hlog, Json, Render, Text};
 use super::client::ClientArgs;
 pub use super::format::Format;
 use crate::budget::Budget;
-use crate::coordinate::{self, Target};
 use crate::document::{self, DocumentFile};
 use crate::registry::Registry;
+use crate::run::{self, Order, Party, Target};
 use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings};
 use crate::watch::{JsonStream, Keeper, Observers, Progress};
@@ -62,7 +62,7 @@ impl Sink {
 
 /// A client command with everything resolved that can fail before the peer is called.
 pub struct ClientRun {
-    target: Target,
+    party: Party,
     sink: Sink,
     json_stream: bool,
     /// What the run is judged by.
@@ -87,25 +87,45 @@ impl ClientRun {
     pub fn resolve(args: &ClientArgs, clock: &RealClock) -> Result<ClientRun> {
         let access = args.key.access(args.json_stream)?;
         let sink = Sink::prepare(args.output.as_deref(), args.format)?;
-        let target = match (&args.peer, args.self_test) {
-            (Some(peer), _) => Target::agent(peer, access),
+        let party = match (&args.peer, args.self_test) {
+            (Some(peer), _) => Party::agent(peer, access),
             (None, true) => serve_self(args.own_device.clone(), clock)?,
             (None, false) => bail!("name a PEER, or use --self"),
         };
         Ok(ClientRun {
-            target,
-            sink,
             json_stream: args.json_stream,
             criteria: read_criteria(args.criteria.as_deref())?,
-            clock: clock.clone(),
             seed: args.seed,
-            budget: None,
+            ..ClientRun::with(party, sink, clock)
         })
+    }
+
+    /// A run with a node, judged by the built-in limits.
+    pub fn with(party: Party, sink: Sink, clock: &RealClock) -> ClientRun {
+        ClientRun {
+            party,
+            sink,
+            json_stream: false,
+            criteria: Criteria::default(),
+            clock: clock.clone(),
+            seed: 0,
+            budget: None,
+        }
+    }
+
+    /// The same, with the peer taken for a host that runs nothing of ours.
+    pub fn without_agent(self) -> ClientRun {
+        match self.party {
+            Party::Agent { name, target } => {
+                ClientRun { party: Party::Foreign { name, host: target.host }, ..self }
+            }
+            Party::Own { .. } | Party::Foreign { .. } => self,
+        }
     }
 
     /// Runs the plan, judges, prints the report, and returns the exit code.
     pub fn run(self, plan: Plan) -> Result<u8> {
-        let nodes = vec![NodeSpec::Here, self.target.spec.clone()];
+        let nodes = vec![NodeSpec::Here, self.party.spec()];
         if !plan.nodes.is_empty() && plan.nodes != nodes {
             bail!("the plan names other nodes than the command line; leave its `nodes` out");
         }
@@ -115,9 +135,9 @@ impl ClientRun {
         let observed = host::observe();
         precheck::check(plan, &registry, &observed.environment)?;
         precheck::touch(plan)?;
+        let parties = std::slice::from_ref(&self.party);
         if let Some(error) = precheck::missing(plan, &registry) {
-            let peer = (self.target.label.as_str(), self.target.spec.clone());
-            let mut doc = coordinate::empty_document(plan.clone(), peer, observed.environment);
+            let mut doc = run::document(plan, parties, observed.environment);
             doc.error = Some(error);
             return self.finish(doc);
         }
@@ -131,8 +151,8 @@ impl ClientRun {
             observers.0.push(Box::new(progress));
         }
         let budget = Budget::new(self.clock.clone(), self.budget);
-        let mut doc =
-            coordinate::run(plan, &self.target, &budget, observed, &registry, &interrupted, &mut observers);
+        let order = Order { plan, parties, budget: &budget, registry: &registry, interrupt: &interrupted };
+        let mut doc = run::run(&order, observed, &mut observers);
         drop(observers);
         if plan.command == "check" {
             crate::channels::predict_into(&mut doc);
@@ -157,7 +177,7 @@ pub fn print(doc: &ResultDoc, format: Format) -> Result<()> {
 }
 
 /// Starts the other end on this machine.
-fn serve_self(device: Option<String>, clock: &RealClock) -> Result<Target> {
+fn serve_self(device: Option<String>, clock: &RealClock) -> Result<Party> {
     // Others on this machine have no part in it.
     let access = Access::Key(Key::random().context("cannot make a key")?);
     let settings = Settings {
@@ -172,5 +192,5 @@ fn serve_self(device: Option<String>, clock: &RealClock) -> Result<Target> {
     let address = *server.addresses().first().context("the loopback listener has no address")?;
     server.run_in_background();
     let (host, port) = (address.ip().to_string(), address.port());
-    Ok(Target { host, port, access, label: "self".into(), spec: NodeSpec::Own })
+    Ok(Party::Own { target: Target { host, port, access } })
 }

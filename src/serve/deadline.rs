@@ -90,7 +90,7 @@ fn up() -> Received {
 
 #[cfg(test)]
 mod tests {
-    use pathproof_model::{MigrateSpec, MtuSpec, ReachSpec, StepSpec, TrafficSpec};
+    use pathproof_model::{MigrateSpec, MtuSpec, ReachSpec, StepRequest, StepSpec, TrafficSpec};
 
     use super::*;
     use crate::steps;
@@ -137,7 +137,8 @@ mod tests {
             StepSpec::Migrate(MigrateSpec { time_limit_ns: Some(hour_ns), ..MigrateSpec::default() }),
         ] {
             let grace = Grace::default();
-            let deadline = grace.deadline(steps::runner(spec.kind()).duration_ns(&spec), Tick(0));
+            let deadline =
+                grace.deadline(steps::asked(&StepRequest::of(&spec).unwrap()).duration_ns(&spec), Tick(0));
             assert!(deadline >= Tick(0) + grace.step && deadline.0 < 3 * hour_ns, "{spec:?}: {deadline:?}");
         }
     }

@@ -25,7 +25,7 @@ use super::origin::{Origin, canonical};
 use super::stranger_log::StrangerLog;
 use super::wrong_keys::WrongKeys;
 use super::{Place, Shared, converse};
-use crate::coordinate::prepare_socket;
+use crate::run::prepare_socket;
 use crate::secure::handshake::{Answering, PROOF_BYTES};
 use crate::secure::{Refusal, SecureError};
 

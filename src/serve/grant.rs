@@ -4,9 +4,9 @@
 //! because a turn may ask for a step that no greeting named.
 
 use pathproof_model::units::{Bytes, Nanoseconds};
-use pathproof_model::{Direction, ErrorKind, Grant, Limits, PlanRequest, StepError, StepSpec};
+use pathproof_model::{Direction, ErrorKind, Grant, Limits, PlanRequest, StepError, StepRequest, StepSpec};
 
-use crate::steps::{self, Cost};
+use crate::steps::{self, Cost, Runner};
 
 /// Most steps of a plan.
 pub const STEPS_MAX: usize = 1000;
@@ -22,7 +22,7 @@ pub fn plan(request: &PlanRequest, limits: &Limits) -> Result<Vec<Grant>, Vec<St
     let mut grants = Vec::with_capacity(steps);
     let mut reasons = vec![];
     for (number, request) in request.steps.iter().enumerate() {
-        match step(&request.to_spec(), limits) {
+        match step(request, limits) {
             Ok(grant) => grants.push(grant),
             Err(why) => reasons.push(format!("step {number} {why}")),
         }
@@ -39,20 +39,17 @@ pub fn plan(request: &PlanRequest, limits: &Limits) -> Result<Vec<Grant>, Vec<St
 }
 
 /// What is granted of one step.
-fn step(asked: &StepSpec, limits: &Limits) -> Result<Grant, String> {
-    let grant = reduction(asked, limits);
+fn step(request: &StepRequest, limits: &Limits) -> Result<Grant, String> {
+    let (runner, asked) = (steps::asked(request), &request.to_spec());
+    let grant = reduction(runner, asked, limits);
     // A reduction to nothing is a refusal, which the cost of the smallest such step explains.
     let granted = grant.apply(asked).map_or_else(|_| asked.clone(), |(granted, _)| granted);
-    fits(&cost(&granted, 1), limits)?;
+    fits(&runner.cost(&granted, 1), limits)?;
     Ok(grant)
 }
 
-fn cost(spec: &StepSpec, paths: usize) -> Cost {
-    steps::runner(spec.kind()).cost(spec, paths)
-}
-
 /// Less of what the limits allow only less of.
-fn reduction(asked: &StepSpec, limits: &Limits) -> Grant {
+fn reduction(runner: &dyn Runner, asked: &StepSpec, limits: &Limits) -> Grant {
     let mut grant = Grant::default();
     match asked {
         StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => {
@@ -68,19 +65,26 @@ fn reduction(asked: &StepSpec, limits: &Limits) -> Grant {
             grant.lanes = u32::try_from(lanes).ok().filter(|lanes| m.lanes > *lanes);
             let unlimited = m.time_limit_ns.is_none_or(|limit| limit > limits.step_ns);
             grant.time_ns = unlimited.then_some(limits.step_ns);
-            grant.memory_bytes = guest_memory(asked, grant, places, limits);
+            grant.memory_bytes = guest_memory(runner, asked, grant, places, limits);
         }
         StepSpec::Loss(loss) => grant.time_ns = (loss.time_ns > limits.step_ns).then_some(limits.step_ns),
         StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => {}
+        StepSpec::Smb(_) | StepSpec::Channels(_) => {}
     }
     grant
 }
 
 /// What each guest may have where all that it asks for is too much; `None` where that fits, or where nothing would.
 /// Whether less is of any use the client knows: how much a rehearsal that scales itself really takes is settled in its turn.
-fn guest_memory(asked: &StepSpec, grant: Grant, places: u64, limits: &Limits) -> Option<u64> {
+fn guest_memory(
+    runner: &dyn Runner,
+    asked: &StepSpec,
+    grant: Grant,
+    places: u64,
+    limits: &Limits,
+) -> Option<u64> {
     let migrate = asked.migrate()?;
-    let cost = cost(&grant.apply(asked).ok()?.0, 1).memory_bytes;
+    let cost = runner.cost(&grant.apply(asked).ok()?.0, 1).memory_bytes;
     // A byte less of each guest is at least a byte less of the cost at each place.
     let excess = cost.saturating_sub(most_memory(limits)).div_ceil(places);
     let left = migrate.memory_bytes.saturating_sub(excess) >> 20 << 20;
@@ -140,6 +144,10 @@ mod tests {
     use pathproof_model::{MigrateSpec, ReachSpec, StepRequest, TrafficSpec};
 
     use super::*;
+
+    fn cost(spec: &StepSpec) -> Cost {
+        steps::asked(&StepRequest::of(spec).unwrap()).cost(spec, 1)
+    }
 
     fn limits() -> Limits {
         Limits {
@@ -231,7 +239,7 @@ mod tests {
                 panic!("another kind of step")
             };
             assert!((1 << 20..most).contains(&less.memory_bytes), "{places}: {}", less.memory_bytes);
-            super::fits(&cost(&StepSpec::Migrate(less), 1), &limits()).unwrap();
+            super::fits(&cost(&StepSpec::Migrate(less)), &limits()).unwrap();
         }
         let why = guest(|m| {
             (m.memory_bytes, m.disk) = (u64::MAX, Some(DiskSpec { bytes: 64 << 40, ..DiskSpec::default() }))
@@ -240,7 +248,7 @@ mod tests {
         let fits = |change: fn(&mut MigrateSpec)| {
             let StepSpec::Migrate(mut spec) = migrate(change) else { panic!("another kind of step") };
             spec.time_limit_ns = Some(1);
-            super::fits(&cost(&StepSpec::Migrate(spec), 1), &limits())
+            super::fits(&cost(&StepSpec::Migrate(spec)), &limits())
         };
         let disk = |bytes| Some(DiskSpec { bytes, ..DiskSpec::default() });
         assert_eq!(fits(|m| m.memory_bytes = 32 << 20), Ok(()));
@@ -254,7 +262,7 @@ mod tests {
         for bytes in [170 << 30, 64 << 40] {
             let StepSpec::Migrate(mut spec) = migrate(|_| {}) else { panic!("another kind of step") };
             (spec.time_limit_ns, spec.disk) = (Some(1), disk(bytes));
-            let why = super::fits(&cost(&StepSpec::Migrate(spec), 1), &limits()).unwrap_err();
+            let why = super::fits(&cost(&StepSpec::Migrate(spec)), &limits()).unwrap_err();
             assert!(why.contains("of memory"), "{bytes}: {why}");
         }
     }

@@ -4,7 +4,7 @@
 use pathproof_api::Offer;
 use pathproof_model::{Finding, Half, ResultDoc, Step, StepError, StepRequest, StepSpec};
 
-use super::{Context, Cost, End, Prepared, Runner, Setup, as_specified, whole};
+use super::{Context, Cost, End, Kind, Prepared, Runner, Setup, as_specified, whole};
 
 /// The runner.
 pub struct Facts;
@@ -14,21 +14,9 @@ struct Nothing {
     nics: u64,
 }
 
-impl Runner for Facts {
+impl Kind for Facts {
     fn name(&self, _spec: &StepSpec) -> String {
         "facts of both hosts".into()
-    }
-
-    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
-        as_specified(setup)
-    }
-
-    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
-        Ok(Box::new(Nothing { end: setup.session.end, nics: setup.session.environment.nics.len() as u64 }))
-    }
-
-    fn cost(&self, _spec: &StepSpec, _paths: usize) -> Cost {
-        Cost::default()
     }
 
     fn duration_ns(&self, _spec: &StepSpec) -> u64 {
@@ -41,6 +29,20 @@ impl Runner for Facts {
 
     fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
         whole(spec, self.need_ns(spec), left_ns)
+    }
+}
+
+impl Runner for Facts {
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
+        as_specified(setup)
+    }
+
+    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
+        Ok(Box::new(Nothing { end: setup.session.end, nics: setup.session.environment.nics.len() as u64 }))
+    }
+
+    fn cost(&self, _spec: &StepSpec, _paths: usize) -> Cost {
+        Cost::default()
     }
 
     fn merge(&self, _spec: &StepSpec, _step: &mut Step, _client: &Half, _server: &Half) {

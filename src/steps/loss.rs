@@ -23,7 +23,7 @@ use pathproof_model::{
 
 use super::mtu::pairs::{self, Endpoint};
 use super::mtu::{device, probe_error};
-use super::{Context, Cost, Prepared, Runner, Setup, as_specified, failed, misplaced};
+use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, misplaced};
 use crate::budget::out_of_time;
 use crate::session::Received;
 use receive::Counted;
@@ -88,11 +88,28 @@ pub fn informed(spec: &LossSpec, doc: &ResultDoc) -> LossSpec {
     LossSpec { packets_per_s: spec.packets_per_s.min(pace), ..spec.clone() }
 }
 
-impl Runner for Loss {
+impl Kind for Loss {
     fn name(&self, _spec: &StepSpec) -> String {
         "datagram loss".into()
     }
 
+    fn duration_ns(&self, spec: &StepSpec) -> u64 {
+        spec_of(spec).time_ns.saturating_add(PATIENCE_NS)
+    }
+
+    fn need_ns(&self, spec: &StepSpec) -> u64 {
+        spec_of(spec).time_ns.saturating_add(CONSENT_NS + DRAIN.as_nanos() as u64)
+    }
+
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        let around = CONSENT_NS + DRAIN.as_nanos() as u64;
+        let spec = spec_of(spec);
+        let time_ns = spec.time_ns.min(left_ns.saturating_sub(around));
+        (time_ns >= TIME_MIN_NS.min(spec.time_ns)).then_some(StepSpec::Loss(LossSpec { time_ns, ..spec }))
+    }
+}
+
+impl Runner for Loss {
     fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
         as_specified(setup)
     }
@@ -136,21 +153,6 @@ impl Runner for Loss {
         let schedule = Schedule::new(&spec);
         let each = u64::from(schedule.flows()) * SOCKET_BYTES + schedule.total() * DATAGRAM_BYTES;
         Cost { memory_bytes: paths * each, time_ns: spec.time_ns, ..Cost::default() }
-    }
-
-    fn duration_ns(&self, spec: &StepSpec) -> u64 {
-        spec_of(spec).time_ns.saturating_add(PATIENCE_NS)
-    }
-
-    fn need_ns(&self, spec: &StepSpec) -> u64 {
-        spec_of(spec).time_ns.saturating_add(CONSENT_NS + DRAIN.as_nanos() as u64)
-    }
-
-    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
-        let around = CONSENT_NS + DRAIN.as_nanos() as u64;
-        let spec = spec_of(spec);
-        let time_ns = spec.time_ns.min(left_ns.saturating_sub(around));
-        (time_ns >= TIME_MIN_NS.min(spec.time_ns)).then_some(StepSpec::Loss(LossSpec { time_ns, ..spec }))
     }
 
     fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {

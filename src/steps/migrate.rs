@@ -23,14 +23,14 @@ use pathproof_model::units::Bytes;
 use pathproof_model::{Finding, Half, MigrateSpec, ResultDoc, Step, StepError, StepRequest, StepSpec};
 
 use super::traffic::{multi, proof};
-use super::{Cost, Prepared, Runner, Setup};
+use super::{Cost, Kind, Prepared, Runner, Setup};
 pub use spec::check_all;
 use spec::{as_traffic, invalid, spec_of};
 
 /// The runner.
 pub struct Migrate;
 
-impl Runner for Migrate {
+impl Kind for Migrate {
     fn name(&self, spec: &StepSpec) -> String {
         let Ok(spec) = spec_of(spec) else { return "migrate".into() };
         let guests = if spec.guests == 1 { String::new() } else { format!("{} guests of ", spec.guests) };
@@ -43,21 +43,6 @@ impl Runner for Migrate {
             // What it came to stands in the result.
             Some(_) => format!("{} migration, {guests}at most {memory}, {}", spec.over, spec.policy),
         }
-    }
-
-    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
-        // Both hosts are known by now, so a budget's memory is settled before it is asked for.
-        let spec =
-            MigrateSpec { memory_bytes: prepare::memory_bytes(setup)?, ..spec_of(setup.spec)?.clone() };
-        StepRequest::of(&StepSpec::Migrate(spec)).map_err(invalid)
-    }
-
-    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
-        Ok(Box::new(prepare::prepare(setup)?))
-    }
-
-    fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {
-        spec_of(spec).map_or(Cost::default(), |spec| cost::cost(spec, paths))
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {
@@ -76,6 +61,23 @@ impl Runner for Migrate {
             migrate.budget_ns = Some(copy::fit_ns(migrate, copy_ns, left_ns)?);
         }
         Some(spec)
+    }
+}
+
+impl Runner for Migrate {
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
+        // Both hosts are known by now, so a budget's memory is settled before it is asked for.
+        let spec =
+            MigrateSpec { memory_bytes: prepare::memory_bytes(setup)?, ..spec_of(setup.spec)?.clone() };
+        StepRequest::of(&StepSpec::Migrate(spec)).map_err(invalid)
+    }
+
+    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
+        Ok(Box::new(prepare::prepare(setup)?))
+    }
+
+    fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {
+        spec_of(spec).map_or(Cost::default(), |spec| cost::cost(spec, paths))
     }
 
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {

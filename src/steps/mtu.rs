@@ -5,9 +5,9 @@
 //! datagrams meanwhile. The
 //! control channel carries nothing but "I am done", so a path that loses packets does not slow the search.
 
-mod agentless;
 pub(super) mod consent;
 mod drive;
+mod echo;
 pub(super) mod pairs;
 
 use std::error::Error;
@@ -27,12 +27,12 @@ use pathproof_model::{
 use pathproof_sys::errqueue::Family;
 use pathproof_sys::routes::{self, ConfiguredMtu};
 
-pub use agentless::agentless;
 use consent::{Asked, ask};
 use drive::{Job, Prober, drive};
+pub use echo::Echo;
 use pairs::{Endpoint, Pair};
 
-use super::{Context, Cost, End, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
+use super::{Context, Cost, End, Kind, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
 use crate::budget::out_of_time;
 use crate::session::Received;
 
@@ -71,11 +71,26 @@ pub fn check_spec(spec: &MtuSpec) -> Result<(), StepError> {
     Ok(())
 }
 
-impl Runner for Mtu {
+impl Kind for Mtu {
     fn name(&self, _spec: &StepSpec) -> String {
         "path MTU".into()
     }
 
+    fn duration_ns(&self, _spec: &StepSpec) -> u64 {
+        PATIENCE_NS
+    }
+
+    fn need_ns(&self, _spec: &StepSpec) -> u64 {
+        // Three waits for the loss timer on a path that drops without a word, at both ends at once.
+        1_500_000_000
+    }
+
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        whole(spec, self.need_ns(spec), left_ns)
+    }
+}
+
+impl Runner for Mtu {
     fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
         as_specified(setup)
     }
@@ -124,19 +139,6 @@ impl Runner for Mtu {
     fn cost(&self, _spec: &StepSpec, _paths: usize) -> Cost {
         // Two sockets, one search and the largest packet for each of the pairs, whose number is bounded.
         Cost { memory_bytes: 16 << 20, ..Cost::default() }
-    }
-
-    fn duration_ns(&self, _spec: &StepSpec) -> u64 {
-        PATIENCE_NS
-    }
-
-    fn need_ns(&self, _spec: &StepSpec) -> u64 {
-        // Three waits for the loss timer on a path that drops without a word, at both ends at once.
-        1_500_000_000
-    }
-
-    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
-        whole(spec, self.need_ns(spec), left_ns)
     }
 
     fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {

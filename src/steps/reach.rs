@@ -8,7 +8,7 @@ use pathproof_model::{
     ErrorKind, Finding, Half, ReachSpec, ResultDoc, Step, StepError, StepRequest, StepSpec,
 };
 
-use super::{Context, Cost, End, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
+use super::{Context, Cost, End, Kind, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
 use crate::budget::out_of_time;
 use crate::session::Received;
 
@@ -26,11 +26,26 @@ fn spec_of(spec: &StepSpec) -> ReachSpec {
     spec.reach().cloned().unwrap_or_default()
 }
 
-impl Runner for Reach {
+impl Kind for Reach {
     fn name(&self, _spec: &StepSpec) -> String {
         "reach and round trip".into()
     }
 
+    fn duration_ns(&self, spec: &StepSpec) -> u64 {
+        u64::from(spec_of(spec).count) * PATIENCE_NS
+    }
+
+    fn need_ns(&self, spec: &StepSpec) -> u64 {
+        // A few round trips of a long path, or all of a short one.
+        100_000_000 + u64::from(spec_of(spec).count) * 1_000_000
+    }
+
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        whole(spec, self.need_ns(spec), left_ns)
+    }
+}
+
+impl Runner for Reach {
     fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
         as_specified(setup)
     }
@@ -50,19 +65,6 @@ impl Runner for Reach {
         // A message in each direction at a time: they load nothing, but each has its moment.
         const MOMENT_NS: u64 = 1_000_000;
         Cost { time_ns: u64::from(spec_of(spec).count) * MOMENT_NS, ..Cost::default() }
-    }
-
-    fn duration_ns(&self, spec: &StepSpec) -> u64 {
-        u64::from(spec_of(spec).count) * PATIENCE_NS
-    }
-
-    fn need_ns(&self, spec: &StepSpec) -> u64 {
-        // A few round trips of a long path, or all of a short one.
-        100_000_000 + u64::from(spec_of(spec).count) * 1_000_000
-    }
-
-    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
-        whole(spec, self.need_ns(spec), left_ns)
     }
 
     fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, _server: &Half) {

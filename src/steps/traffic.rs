@@ -28,7 +28,7 @@ use pathproof_model::{
 };
 
 use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
-use super::{Cost, End, Prepared, Runner, Setup, step_error};
+use super::{Cost, End, Kind, Prepared, Runner, Setup, step_error};
 use crate::lane_options::CONSTRAIN;
 use crate::registry::manners;
 use lane::{LaneJob, Part};
@@ -142,7 +142,7 @@ fn check(spec: &TrafficSpec) -> Result<(), StepError> {
     Ok(())
 }
 
-impl Runner for Traffic {
+impl Kind for Traffic {
     fn name(&self, spec: &StepSpec) -> String {
         let Some((kind, traffic)) = spec.travels() else { return "traffic".into() };
         let asking = if traffic.direction == Direction::In { " from the peer" } else { "" };
@@ -161,6 +161,34 @@ impl Runner for Traffic {
         format!("{} {kind}{way}, {lanes}, {size}{nics}", traffic.over)
     }
 
+    fn duration_ns(&self, spec: &StepSpec) -> u64 {
+        spec.traffic().map_or(0, |t| {
+            t.warmup_ns
+                .saturating_add(t.time_ns)
+                .saturating_add(t.cooldown_ns)
+                .saturating_add(GRACE_NS + CONNECT.as_nanos() as u64)
+        })
+    }
+
+    fn need_ns(&self, spec: &StepSpec) -> u64 {
+        spec.traffic().map_or(0, |t| around_ns(t).saturating_add(t.time_ns))
+    }
+
+    /// Down to half of its window.
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        let mut spec = spec.clone();
+        if let Some(t) = spec.traffic_mut() {
+            let window_ns = left_ns.saturating_sub(around_ns(t)).min(t.time_ns);
+            if window_ns < t.time_ns / 2 {
+                return None;
+            }
+            t.time_ns = window_ns;
+        }
+        Some(spec)
+    }
+}
+
+impl Runner for Traffic {
     fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
         super::as_specified(setup)
     }
@@ -230,32 +258,6 @@ impl Runner for Traffic {
         let queues = u64::from(operations) * OPERATION_BYTES;
         let each = [region, verified, kept, queues].into_iter().fold(LANE_BYTES, u64::saturating_add);
         Cost { memory_bytes: each.saturating_mul(lanes), lanes, time_ns: traffic.length_ns(), message_bytes }
-    }
-
-    fn duration_ns(&self, spec: &StepSpec) -> u64 {
-        spec.traffic().map_or(0, |t| {
-            t.warmup_ns
-                .saturating_add(t.time_ns)
-                .saturating_add(t.cooldown_ns)
-                .saturating_add(GRACE_NS + CONNECT.as_nanos() as u64)
-        })
-    }
-
-    fn need_ns(&self, spec: &StepSpec) -> u64 {
-        spec.traffic().map_or(0, |t| around_ns(t).saturating_add(t.time_ns))
-    }
-
-    /// Down to half of its window.
-    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
-        let mut spec = spec.clone();
-        if let Some(t) = spec.traffic_mut() {
-            let window_ns = left_ns.saturating_sub(around_ns(t)).min(t.time_ns);
-            if window_ns < t.time_ns / 2 {
-                return None;
-            }
-            t.time_ns = window_ns;
-        }
-        Some(spec)
     }
 
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {

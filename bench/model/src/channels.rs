@@ -5,6 +5,59 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::node::NodeId;
+
+/// A prediction to be made: which pairs of NICs would be used towards a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChannelsSpec {
+    /// The other end: an agent, or an SMB server that a step before this one asks for its NICs.
+    pub node: NodeId,
+    /// Whose rules choose.
+    pub rules: Rules,
+    /// Only these local NICs (`New-SmbMultichannelConstraint`); empty means all.
+    pub constrain: Vec<String>,
+}
+
+impl Default for ChannelsSpec {
+    fn default() -> Self {
+        ChannelsSpec { node: NodeId::SERVER, rules: Rules::default(), constrain: vec![] }
+    }
+}
+
+/// Whose rules choose.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "policy", rename_all = "lowercase")]
+pub enum Rules {
+    /// Windows clients: the class (RDMA, then RSS, then the rest) outranks speed, and only the fastest pairs of
+    /// the best class are used.
+    #[default]
+    Windows,
+    /// cifs.ko: the system's routes choose the local NIC, and every NIC of the class is used in proportion to
+    /// its speed, up to `channels` connections.
+    Linux {
+        /// `max_channels` of the mount, 1 to 16.
+        #[serde(rename = "max_channels")]
+        channels: u32,
+    },
+    /// Exactly the pairs named, each by NIC name or address.
+    Manual {
+        /// Local and remote end of each.
+        pairs: Vec<(String, String)>,
+    },
+}
+
+impl Rules {
+    /// The word for results.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Rules::Windows => "windows",
+            Rules::Linux { .. } => "linux",
+            Rules::Manual { .. } => "manual",
+        }
+    }
+}
+
 /// A prediction of SMB's own choice.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Channels {

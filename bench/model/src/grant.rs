@@ -48,6 +48,7 @@ impl Grant {
                 less_time(asked, loss.time_ns).into_iter().collect()
             }
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => vec![],
+            StepSpec::Smb(_) | StepSpec::Channels(_) => vec![],
         };
         Ok((granted, reduced))
     }
@@ -104,16 +105,22 @@ impl Plan {
     /// This plan as far as it was granted, and what was reduced. The peer has a say in nothing but the numbers: the steps
     /// and everything in them are this plan's own.
     pub fn granted(&self, grants: &[Grant]) -> Result<(Plan, Vec<Finding>), String> {
-        if grants.len() != self.steps.len() {
+        let asked = self.shared().count();
+        if grants.len() != asked {
             return Err(format!(
-                "the peer granted {} steps where {} were asked for; it is broken, or no pathproof server",
-                grants.len(),
-                self.steps.len()
+                "the peer granted {} steps where {asked} were asked for; it is broken, or no pathproof server",
+                grants.len()
             ));
         }
+        let mut grants = grants.iter();
         let mut granted = Plan { steps: vec![], ..self.clone() };
         let mut reduced = vec![];
-        for (number, (asked, grant)) in self.steps.iter().zip(grants).enumerate() {
+        for (number, asked) in self.steps.iter().enumerate() {
+            // What is made from here alone takes nobody's leave.
+            let Some(grant) = self.is_shared(asked).then(|| grants.next()).flatten() else {
+                granted.steps.push(asked.clone());
+                continue;
+            };
             let granted_step = grant.apply(asked).and_then(|(step, less)| {
                 of_the_size_asked_for(asked, &step)?;
                 Ok((step, less))

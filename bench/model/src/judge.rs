@@ -52,12 +52,14 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                 StepKind::Loss => checks.extend(loss::paths(doc, &whole, criteria)),
                 // Facts are judged through the findings that they lead to.
                 StepKind::Facts => {}
+                // These come to something that stands in the document itself, and is judged below.
+                StepKind::Smb | StepKind::Channels => {}
             }
         }
         verdicts.extend(Verdict::of(subject, checks));
     }
     verdicts.extend(traffic::symmetry(doc, criteria));
-    // What was judged without any step: a prediction, an SMB server's own account.
+    // A prediction, and an SMB server's own account.
     verdicts.extend(doc.channels.iter().filter(|_| is_about(doc, "channels")).flat_map(answers::channels));
     verdicts.extend(doc.smb.iter().flat_map(answers::smb));
     verdicts.extend(findings(doc));
@@ -134,6 +136,8 @@ pub fn subject(step: &Step) -> String {
             None => format!("throughput/{over}"),
         },
         StepKind::Migrate => format!("migrate/{over}"),
+        StepKind::Smb => "smb".into(),
+        StepKind::Channels => "channels".into(),
     }
 }
 

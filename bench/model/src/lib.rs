@@ -34,7 +34,7 @@ pub mod smb;
 pub mod units;
 pub mod verdict;
 
-pub use channels::{Answer, ChannelPair, Channels, UnusedNic};
+pub use channels::{Answer, ChannelPair, Channels, ChannelsSpec, UnusedNic};
 pub use criteria::Criteria;
 pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
 pub use evidence::{Connection, ConnectionCounts, Evidence, NicActivity, NicCounts, TcpCounts, Unreadable};
@@ -65,5 +65,5 @@ pub use result::{
 };
 pub use series::{Interval, Series};
 pub use share::Share;
-pub use smb::{ObtainedBy, SmbAttempt, SmbInterface, SmbServer};
+pub use smb::{ObtainedBy, SmbAttempt, SmbInterface, SmbServer, SmbSpec};
 pub use verdict::{Check, Conclusion, Outcome, RunOutcome, Unit, Verdict};

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::loss::LossSpec;
 use crate::migrate::MigrateSpec;
-use crate::node::NodeSpec;
+use crate::node::{NodeId, NodeSpec};
 pub use crate::over::DEFAULT_OVER;
+use crate::{ChannelsSpec, SmbSpec};
 
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +29,24 @@ pub struct Plan {
     pub nodes: Vec<NodeSpec>,
     /// The steps in order.
     pub steps: Vec<StepSpec>,
+}
+
+impl Plan {
+    /// A node of the plan.
+    pub fn node(&self, id: NodeId) -> Option<&NodeSpec> {
+        self.nodes.get(usize::from(id.0))
+    }
+
+    /// Whether an agent has a part in a step; all others are made from here alone.
+    pub fn is_shared(&self, step: &StepSpec) -> bool {
+        let alone = matches!(step, StepSpec::Smb(_) | StepSpec::Channels(_));
+        !alone && self.node(step.node()).is_none_or(NodeSpec::is_agent)
+    }
+
+    /// The steps in which an agent has a part.
+    pub fn shared(&self) -> impl Iterator<Item = &StepSpec> {
+        self.steps.iter().filter(|step| self.is_shared(step))
+    }
 }
 
 /// One step. The tag `kind` is what `.steps[].kind` in the result shows.
@@ -50,6 +69,10 @@ pub enum StepSpec {
     Request(TrafficSpec),
     /// A live migration rehearsed.
     Migrate(MigrateSpec),
+    /// An SMB server asked about itself.
+    Smb(SmbSpec),
+    /// The NIC pairs that SMB Multichannel would use.
+    Channels(ChannelsSpec),
 }
 
 /// The kinds of step, as they appear in results.
@@ -72,6 +95,10 @@ pub enum StepKind {
     Request,
     /// Migration rehearsal.
     Migrate,
+    /// An SMB server's own account.
+    Smb,
+    /// Predicted channels.
+    Channels,
 }
 
 /// What travels in a traffic step. Other kinds of step have none of it, so a question about traffic is asked of these three.
@@ -108,6 +135,19 @@ impl StepSpec {
             StepSpec::Pingpong(_) => StepKind::Pingpong,
             StepSpec::Request(_) => StepKind::Request,
             StepSpec::Migrate(_) => StepKind::Migrate,
+            StepSpec::Smb(_) => StepKind::Smb,
+            StepSpec::Channels(_) => StepKind::Channels,
+        }
+    }
+
+    /// The node that the step is made with.
+    pub fn node(&self) -> NodeId {
+        match self {
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Migrate(_) | StepSpec::Loss(_) => NodeId::SERVER,
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => NodeId::SERVER,
+            StepSpec::Mtu(mtu) => mtu.node,
+            StepSpec::Smb(smb) => smb.node,
+            StepSpec::Channels(channels) => channels.node,
         }
     }
 
@@ -122,6 +162,7 @@ impl StepSpec {
             | StepSpec::Mtu(_)
             | StepSpec::Loss(_)
             | StepSpec::Migrate(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
         }
     }
 
@@ -139,6 +180,7 @@ impl StepSpec {
             | StepSpec::Mtu(_)
             | StepSpec::Loss(_)
             | StepSpec::Migrate(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
         }
     }
 
@@ -148,6 +190,7 @@ impl StepSpec {
             StepSpec::Migrate(migrate) => Some(migrate),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
         }
     }
 
@@ -157,6 +200,7 @@ impl StepSpec {
             StepSpec::Reach(reach) => Some(reach),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
         }
     }
 
@@ -166,6 +210,7 @@ impl StepSpec {
             StepSpec::Mtu(mtu) => Some(mtu),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Loss(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
         }
     }
 
@@ -175,6 +220,27 @@ impl StepSpec {
             StepSpec::Loss(loss) => Some(loss),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
+        }
+    }
+
+    /// The questions of this step, where it asks an SMB server.
+    pub fn smb(&self) -> Option<&SmbSpec> {
+        match self {
+            StepSpec::Smb(smb) => Some(smb),
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
+            StepSpec::Channels(_) | StepSpec::Loss(_) => None,
+        }
+    }
+
+    /// The prediction of this step, where it is one.
+    pub fn channels(&self) -> Option<&ChannelsSpec> {
+        match self {
+            StepSpec::Channels(channels) => Some(channels),
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
+            StepSpec::Smb(_) | StepSpec::Loss(_) => None,
         }
     }
 
@@ -184,6 +250,7 @@ impl StepSpec {
             StepSpec::Migrate(migrate) => Some(&mut migrate.options),
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&mut t.options),
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
         }
     }
 
@@ -193,6 +260,7 @@ impl StepSpec {
             StepSpec::Migrate(migrate) => Some(&migrate.over),
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&t.over),
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
         }
     }
 }
@@ -346,16 +414,24 @@ impl Default for ReachSpec {
     }
 }
 
-/// Path MTU of NIC pairs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// Path MTU of NIC pairs; towards a foreign node from here alone, by echo.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MtuSpec {
+    /// The other end.
+    pub node: NodeId,
     /// Only these local NICs; empty means all.
     pub nics: Vec<String>,
     /// At least so many bytes must pass, as an IP MTU.
     pub expect_ip_mtu_bytes: Option<u32>,
     /// Address families, 4 and 6; empty means both.
     pub families: Vec<u8>,
+}
+
+impl Default for MtuSpec {
+    fn default() -> Self {
+        MtuSpec { node: NodeId::SERVER, nics: vec![], expect_ip_mtu_bytes: None, families: vec![] }
+    }
 }
 
 /// What a server grants at most, announced in its ACCEPT.

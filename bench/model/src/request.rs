@@ -316,6 +316,9 @@ impl StepRequest {
             StepSpec::Pingpong(traffic) => StepRequest::Pingpong(TrafficRequest::of(traffic)?),
             StepSpec::Request(traffic) => StepRequest::Request(TrafficRequest::of(traffic)?),
             StepSpec::Migrate(migrate) => StepRequest::Migrate(MigrateRequest::of(migrate)?),
+            StepSpec::Smb(_) | StepSpec::Channels(_) => {
+                return Err("it is made from here alone, and an agent has no part in it".into());
+            }
         })
     }
 
@@ -351,9 +354,9 @@ impl StepRequest {
 }
 
 impl Plan {
-    /// The plan as it is announced to the peer.
+    /// The plan as it is announced to the peer: the steps in which it has a part.
     pub fn request(&self) -> Result<PlanRequest, String> {
-        let steps = self.steps.iter().map(StepRequest::of).collect::<Result<_, _>>()?;
+        let steps = self.shared().map(StepRequest::of).collect::<Result<_, _>>()?;
         Ok(PlanRequest { seed: self.seed, steps })
     }
 }

@@ -1,9 +1,43 @@
 //! What an SMB server says about itself.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::node::NodeId;
+
+/// Questions to an SMB server about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SmbSpec {
+    /// The server.
+    pub node: NodeId,
+    /// Its port.
+    pub port: u16,
+    /// Account for what the server does not tell to anybody; tried once.
+    pub user: Option<String>,
+    /// Domain of the account; empty for a local one.
+    pub domain: String,
+    /// File with the account's password in its first line. The password itself stands nowhere.
+    pub password_file: Option<PathBuf>,
+    /// Longest wait for a connection and for each answer, in ns.
+    pub wait_ns: u64,
+}
+
+impl Default for SmbSpec {
+    fn default() -> Self {
+        SmbSpec {
+            node: NodeId::SERVER,
+            port: 445,
+            user: None,
+            domain: String::new(),
+            password_file: None,
+            wait_ns: 5_000_000_000,
+        }
+    }
+}
 
 /// A server's own account, from one or two NEGOTIATE exchanges and the interface query.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -21,6 +21,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use pathproof_model::channels::Rules;
 use pathproof_model::{ChannelPair, Channels, UnusedNic};
 
 use candidates::Candidate;
@@ -38,36 +39,6 @@ pub const SERVER_CONNECTIONS_MAX: u32 = 32;
 pub const LINUX_CHANNELS_MAX: u32 = 16;
 /// The speed that cifs.ko and ksmbd assume where none is known.
 pub const ASSUMED_BITS_PER_S: u64 = 1_000_000_000;
-
-/// Whose rules choose.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rules {
-    /// Windows clients: the class (RDMA, then RSS, then the rest) outranks speed, and only the fastest pairs of
-    /// the best class are used.
-    Windows,
-    /// cifs.ko: the system's routes choose the local NIC, and every NIC of the class is used in proportion to
-    /// its speed, up to `channels` connections.
-    Linux {
-        /// `max_channels` of the mount, 1 to 16.
-        channels: u32,
-    },
-    /// Exactly the pairs named, each by NIC name or address.
-    Manual {
-        /// Local and remote end of each.
-        pairs: Vec<(String, String)>,
-    },
-}
-
-impl Rules {
-    /// The word for results.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Rules::Windows => "windows",
-            Rules::Linux { .. } => "linux",
-            Rules::Manual { .. } => "manual",
-        }
-    }
-}
 
 /// What is to be predicted.
 #[derive(Clone, Debug, PartialEq, Eq)]

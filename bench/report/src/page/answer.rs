@@ -102,6 +102,8 @@ fn advice(doc: &ResultDoc, subject: &str) -> &'static str {
              and look at the links of bundles one by one."
         }
         // Of the run, a finding or the links; or the verdict's own reason says what to do.
-        Some(StepKind::Facts | StepKind::Migrate) | None => "Begin with the first verdict that says FAIL.",
+        Some(StepKind::Facts | StepKind::Migrate | StepKind::Smb | StepKind::Channels) | None => {
+            "Begin with the first verdict that says FAIL."
+        }
     }
 }

@@ -160,6 +160,7 @@ fn flow_rows(step: &Step, flow: Option<&str>, summary: &Summary) -> Vec<Row<Time
             rows
         }
         StepKind::Facts | StepKind::Mtu | StepKind::Loss | StepKind::Stream | StepKind::Migrate => Vec::new(),
+        StepKind::Smb | StepKind::Channels => Vec::new(),
     }
 }
 

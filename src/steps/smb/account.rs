@@ -1,6 +1,6 @@
 //! Puts what an SMB server said into the result: its account and the findings.
 //!
-//! Asks nobody anything; [`crate::cli`] does that and hands the report over.
+//! Asks nobody anything.
 
 use std::net::IpAddr;
 

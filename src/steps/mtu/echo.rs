@@ -5,66 +5,118 @@
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
-use pathproof_api::Clock;
 use pathproof_dgram::wire::ProbeKey;
 use pathproof_dgram::{EchoSocket, cached_path_mtu, floor_bytes};
 use pathproof_engine::mtu::{self, Ends, Search, SearchConfig};
 use pathproof_model::{
-    Direction, Environment, ErrorKind, MtuLimit, MtuPath, MtuSpec, Step, StepError, StepKind, StepSpec,
+    Direction, Environment, ErrorKind, Finding, MtuLimit, MtuPath, MtuSpec, NodeId, NodeSpec, ResultDoc,
+    Step, StepError, StepSpec,
 };
 use pathproof_sys::errqueue::Family;
 use pathproof_sys::routes::{self, Route};
 
 use super::drive::{Job, Prober, drive};
 use super::pairs::{self, Endpoint};
-use super::{check_spec, device, family_of, measured, probe_error};
-use pathproof_sys::clock::RealClock;
+use super::{Mtu, check_spec, device, family_of, measured, probe_error, spec_of};
+use crate::interrupt;
+use crate::steps::{Alone, Kind, Lone, remaining, stopped, whole};
 
 /// An echo that reached anybody at all takes longer than one to an agent: the peer's kernel may limit its rate.
 const LOSS_TIMER_NS: u64 = 200_000_000;
 
-/// Searches the path to every address of `host`, or to the first of each family that is wanted.
-pub fn agentless(
-    host: &str,
-    spec: &MtuSpec,
-    environment: &Environment,
-    seed: u64,
-    clock: &RealClock,
-    interrupted: &dyn Fn() -> bool,
-) -> Result<Step, StepError> {
-    check_spec(spec)?;
-    let started = clock.now();
-    let mut jobs = Vec::new();
-    let mut about = Vec::new();
-    for (here, to) in candidates(host, spec, environment)? {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&seed.to_be_bytes());
-        key[8..12].copy_from_slice(&std::process::id().to_be_bytes());
-        key[12..16].copy_from_slice(&(jobs.len() as u32).to_be_bytes());
-        let cached = cached_path_mtu(here.address, device(&here), SocketAddr::new(to, 9)).ok();
-        let local_mtu = here.ip_mtu_bytes.or(cached);
-        let ceiling = [local_mtu, spec.expect_ip_mtu_bytes].into_iter().flatten().max().unwrap_or(9000);
-        let config = SearchConfig {
-            seed: seed.wrapping_add(jobs.len() as u64),
-            loss_timer_ns: LOSS_TIMER_NS,
-            hint_bytes: [local_mtu, spec.expect_ip_mtu_bytes].into_iter().flatten().collect(),
-            ..SearchConfig::new(floor_bytes(Family::of(here.address)), ceiling)
+/// The kind.
+pub struct Echo;
+
+impl Kind for Echo {
+    fn name(&self, _spec: &StepSpec) -> String {
+        "path MTU by echo".into()
+    }
+
+    fn duration_ns(&self, spec: &StepSpec) -> u64 {
+        Mtu.duration_ns(spec)
+    }
+
+    fn need_ns(&self, spec: &StepSpec) -> u64 {
+        Mtu.need_ns(spec)
+    }
+
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        whole(spec, self.need_ns(spec), left_ns)
+    }
+}
+
+impl Alone for Echo {
+    fn make(
+        &self,
+        lone: &mut Lone<'_>,
+        step: &mut Step,
+        doc: &mut ResultDoc,
+    ) -> Result<Vec<Finding>, StepError> {
+        let spec = spec_of(lone.spec);
+        check_spec(&spec)?;
+        let here = doc.environment(NodeId::CLIENT).cloned().unwrap_or_default();
+        let Some(NodeSpec::Foreign { host }) = doc.node(spec.node).map(|node| &node.spec) else {
+            let message = "no host was named to send echo requests to".into();
+            return Err(StepError { kind: ErrorKind::Invalid, message });
         };
-        let socket = EchoSocket::open(here.address, device(&here), ProbeKey::new(key))
-            .map_err(|error| probe_error(&error))?;
-        jobs.push(Job { prober: Prober::Echo(socket, to), search: Search::new(config), error: None });
-        about.push((here, to, cached.filter(|cached| local_mtu.is_some_and(|mtu| *cached < mtu))));
+        // A name server that is slow does not hold up a signal.
+        let patience = remaining(lone);
+        let (host, wanted, from) = (host.clone(), spec.clone(), here.clone());
+        let found = interrupt::unless(lone.interrupt, patience, move || candidates(&host, &wanted, &from))??;
+        let (mut jobs, about): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .enumerate()
+            .map(|(number, (here, to))| job(number, here, to, &spec, lone.seed))
+            .collect::<Result<Vec<_>, _>>()?
+            .into_iter()
+            .unzip();
+        let count = jobs.len().max(1) as f64;
+        let mut why = None;
+        let stop = || {
+            why = stopped(lone.interrupt, lone.clock, lone.until);
+            why.is_some()
+        };
+        drive(&mut jobs, lone.clock, stop, |done| (lone.progress)(done as f64 / count));
+        step.error = why;
+        let paths: Vec<MtuPath> =
+            jobs.iter().zip(about).map(|(job, (here, to, cached))| path(job, here, to, cached)).collect();
+        let context =
+            mtu::Context { expect_ip_mtu_bytes: spec.expect_ip_mtu_bytes, client: Some(&here), server: None };
+        let findings = mtu::findings(&paths, context);
+        step.detail.paths = Some(paths);
+        Ok(findings)
     }
-    drive(&mut jobs, clock, interrupted, |_| {});
-    let mut step = Step::new(StepKind::Mtu, "path MTU by echo");
-    step.spec = Some(StepSpec::Mtu(spec.clone()));
-    step.elapsed_ns = clock.now().ns_since(started);
-    step.detail.paths =
-        Some(jobs.iter().zip(about).map(|(job, (here, to, cached))| path(job, here, to, cached)).collect());
-    if interrupted() {
-        step.error = Some(super::interrupted());
-    }
-    Ok(step)
+}
+
+/// What is known of a path beside what the search finds: where it begins and ends, and what the kernel remembers of it.
+type About = (Endpoint, IpAddr, Option<u32>);
+
+/// The search of one path.
+fn job(
+    number: usize,
+    here: Endpoint,
+    to: IpAddr,
+    spec: &MtuSpec,
+    seed: u64,
+) -> Result<(Job, About), StepError> {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_be_bytes());
+    key[8..12].copy_from_slice(&std::process::id().to_be_bytes());
+    key[12..16].copy_from_slice(&(number as u32).to_be_bytes());
+    let cached = cached_path_mtu(here.address, device(&here), SocketAddr::new(to, 9)).ok();
+    let local_mtu = here.ip_mtu_bytes.or(cached);
+    let ceiling = [local_mtu, spec.expect_ip_mtu_bytes].into_iter().flatten().max().unwrap_or(9000);
+    let config = SearchConfig {
+        seed: seed.wrapping_add(number as u64),
+        loss_timer_ns: LOSS_TIMER_NS,
+        hint_bytes: [local_mtu, spec.expect_ip_mtu_bytes].into_iter().flatten().collect(),
+        ..SearchConfig::new(floor_bytes(Family::of(here.address)), ceiling)
+    };
+    let socket = EchoSocket::open(here.address, device(&here), ProbeKey::new(key))
+        .map_err(|error| probe_error(&error))?;
+    let cached = cached.filter(|cached| local_mtu.is_some_and(|mtu| *cached < mtu));
+    let job = Job { prober: Prober::Echo(socket, to), search: Search::new(config), error: None };
+    Ok((job, (here, to, cached)))
 }
 
 fn path(job: &Job, here: Endpoint, to: IpAddr, cached: Option<u32>) -> MtuPath {

@@ -1,0 +1,103 @@
+//! One run, for every command that makes a document: it is begun, the nodes of the plan are reached, the steps are made, and what
+//! stopped the run stands in it.
+
+mod agent;
+mod conductor;
+mod merge;
+mod open;
+mod party;
+mod record;
+mod way_back;
+
+use pathproof_engine::diagnose::diagnose;
+use pathproof_model::environment::Observed;
+use pathproof_model::{Environment, ErrorKind, Finding, Node, NodeId, Plan, ResultDoc, StepError, Tool};
+
+use crate::budget::Budget;
+use crate::interrupt::{self, Interrupt};
+use crate::registry::{Registry, TRANSPORTS};
+use crate::steps;
+use crate::watch::{Observer, RunEvent};
+use agent::AgentLink;
+use conductor::Conductor;
+pub use open::prepare_socket;
+pub use party::{Party, Target};
+use record::Record;
+
+/// What this build is.
+pub fn tool() -> Tool {
+    Tool {
+        name: "pathproof".into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        commit: option_env!("PATHPROOF_COMMIT").map(Into::into),
+        features: TRANSPORTS.map(Into::into).into(),
+    }
+}
+
+/// The document of a run that has done nothing yet. `plan` names its nodes: this one, then `parties`.
+pub fn document(plan: &Plan, parties: &[Party], here: Environment) -> ResultDoc {
+    let mut nodes = vec![Node::here(Some(here))];
+    for party in parties {
+        let id = NodeId(nodes.len() as u16);
+        nodes.push(Node { id, name: party.name().into(), spec: party.spec(), environment: None });
+    }
+    ResultDoc { nodes, requested: Some(plan.clone()), ..ResultDoc::new(tool(), crate::wall::now_rfc3339()) }
+}
+
+/// A run that is asked for.
+pub struct Order<'a> {
+    /// What is to be done; it names this node and the parties.
+    pub plan: &'a Plan,
+    /// The nodes after the first.
+    pub parties: &'a [Party],
+    /// The time that it may take.
+    pub budget: &'a Budget,
+    /// The transports.
+    pub registry: &'a Registry,
+    /// The user's wish to stop.
+    pub interrupt: &'a Interrupt,
+}
+
+/// Makes the run. The document always comes back; what stopped the run stands in its `error`.
+pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -> ResultDoc {
+    let mut doc = document(order.plan, order.parties, observed.environment.clone());
+    doc.findings = observed.findings;
+    doc.budget_ns = order.budget.length_ns();
+    let mut record = Record { doc, observer, cut: vec![] };
+    let ended = conduct(order, &observed.environment, &mut record);
+    // Whatever an interruption met first, the document says which signal it was.
+    let signalled = order.interrupt.is_raised();
+    let why =
+        ended.err().map(|why| if signalled && why.kind.is_interruption() { interrupt::error() } else { why });
+    let mut doc = record.doc;
+    // A clock that ran down is not an error of the run: what it cut is named, and the rest stands.
+    doc.error = why.filter(|error| error.kind != ErrorKind::OutOfTime);
+    if let Some(lost) = doc.error.as_ref().filter(|e| e.kind == ErrorKind::PeerLost && !doc.steps.is_empty())
+    {
+        let finding = Finding::new("PEER-LOST", lost.message.clone());
+        doc.findings.push(finding);
+    }
+    let causes = diagnose(&doc);
+    doc.findings.extend(causes);
+    doc
+}
+
+fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Result<(), StepError> {
+    let Order { plan, parties, budget, registry, interrupt } = *order;
+    steps::check_size(plan)?;
+    let shared = plan.shared().next().is_some();
+    let agent = match parties.iter().find_map(Party::target).filter(|_| shared) {
+        Some(target) => Some(AgentLink::open(target, plan, here, budget, interrupt, record)?),
+        None => None,
+    };
+    // The steps that run are this end's own; an agent had a say in how much of them.
+    let granted = record.doc.granted.get_or_insert_with(|| plan.clone()).clone();
+    record.observer.event(&RunEvent::Opened { doc: &record.doc });
+    let mut conductor = Conductor::new(agent, here, registry, budget, interrupt, plan.seed);
+    let ended = conductor.steps(&granted, record);
+    record.tell_what_was_cut(budget);
+    if let Some(agent) = conductor.agent {
+        agent.leave(ended.as_ref().err(), &mut record.doc);
+    }
+    ended
+}

@@ -1,0 +1,279 @@
+//! Takes a run through its steps, those with an agent and those that are made from here alone alike, within the time
+//! that it has.
+
+use pathproof_api::{Clock, Tick};
+use pathproof_engine::control::Go;
+use pathproof_model::{
+    Environment, ErrorKind, FollowUp, NodeSpec, Plan, ResultDoc, Step, StepError, StepSpec,
+};
+
+use super::agent::{AgentLink, Answer};
+use super::merge::Pending;
+use super::record::Record;
+use crate::budget::{Budget, out_of_time};
+use crate::interrupt::Interrupt;
+use crate::registry::Registry;
+use crate::steps::{self, Alone, Context, Kind, Lone, Part, Play, Runner, Setup};
+use crate::watch::RunEvent;
+
+/// Where a step stands in its run.
+struct Place<'a> {
+    number: u32,
+    of: usize,
+    /// The steps after it, which need their time too.
+    later: &'a [StepSpec],
+}
+
+/// The way through the steps.
+pub(super) struct Conductor<'a> {
+    /// The agent that has a part in steps, where one does.
+    pub agent: Option<AgentLink>,
+    here: &'a Environment,
+    registry: &'a Registry,
+    budget: &'a Budget,
+    interrupt: &'a Interrupt,
+    seed: u64,
+    /// Kept back for the steps that no plan asks for but a planned one does, in ns.
+    reserved_ns: u64,
+    /// What the steps are made for that no plan asked for, when it has come to those.
+    purpose: Option<FollowUp>,
+}
+
+impl<'a> Conductor<'a> {
+    pub fn new(
+        agent: Option<AgentLink>,
+        here: &'a Environment,
+        registry: &'a Registry,
+        budget: &'a Budget,
+        interrupt: &'a Interrupt,
+        seed: u64,
+    ) -> Conductor<'a> {
+        Conductor { agent, here, registry, budget, interrupt, seed, reserved_ns: 0, purpose: None }
+    }
+
+    /// Makes the steps of a plan, and those that follow from them.
+    pub fn steps(&mut self, plan: &Plan, record: &mut Record<'_>) -> Result<(), StepError> {
+        let specs = &plan.steps;
+        let nics = self.agent.as_ref().map_or(1, |agent| agent.facts.other_ways().len() as u64 + 1);
+        self.reserved_ns = specs.iter().map(|spec| steps::one_by_one_ns(spec, nics)).sum();
+        let mut result = Ok(());
+        for (number, spec) in specs.iter().enumerate() {
+            let place = Place { number: number as u32, of: specs.len(), later: &specs[number + 1..] };
+            result = self.step(&place, spec, record);
+            if result.is_err() {
+                break;
+            }
+        }
+        // The last step's other half, also after an interruption: what was measured is kept.
+        let collected = self.collect(record);
+        result.and(collected)?;
+        self.purpose = Some(FollowUp::Alone);
+        self.reserved_ns = 0;
+        self.one_by_one(record)?;
+        // Questions more where a step failed in a way that short steps can explain; each depends on the answers so far.
+        let first = record.doc.steps.len();
+        self.purpose = Some(FollowUp::Cause);
+        while let Some(spec) = steps::follow_up(&record.doc, first) {
+            if need_ns(&record.doc, &spec) > self.budget.last_step().ns_since(self.budget.clock().now()) {
+                record.cut.push("a control run that would have shown more: not run".into());
+                break;
+            }
+            let number = record.doc.steps.len();
+            self.step(&Place { number: number as u32, of: number + 1, later: &[] }, &spec, record)?;
+            self.collect(record)?;
+        }
+        let found = steps::conclude(&record.doc, first);
+        record.doc.findings.extend(found);
+        Ok(())
+    }
+
+    /// What each NIC carries alone, for the striped steps that ask for it.
+    fn one_by_one(&mut self, record: &mut Record<'_>) -> Result<(), StepError> {
+        for at in 0..record.doc.steps.len() {
+            let specs = steps::one_by_one(&record.doc.steps[at]);
+            if specs.is_empty() {
+                continue;
+            }
+            let first = record.doc.steps.len();
+            let mut ended = Ok(());
+            for (nth, spec) in specs.iter().enumerate() {
+                let (number, of) = ((first + nth) as u32, first + specs.len());
+                ended = self.step(&Place { number, of, later: &specs[nth + 1..] }, spec, record);
+                if ended.is_err() {
+                    break;
+                }
+            }
+            let collected = self.collect(record);
+            ended.and(collected)?;
+            steps::sum_up(&mut record.doc, at, first);
+        }
+        Ok(())
+    }
+
+    /// Keeps the step that is still pending, made of both halves.
+    fn collect(&mut self, record: &mut Record<'_>) -> Result<(), StepError> {
+        self.agent.as_mut().map_or(Ok(()), |agent| agent.turn(None, record).map(drop))
+    }
+
+    /// One step, as far as the time of the run suffices.
+    fn step(&mut self, place: &Place<'_>, spec: &StepSpec, record: &mut Record<'_>) -> Result<(), StepError> {
+        let started = self.budget.clock().now();
+        let spec = &steps::informed(spec, &record.doc);
+        let play = steps::play(spec, node(&record.doc, spec))?;
+        let kind = play.kind();
+        let name = kind.name(spec);
+        let blank = Step {
+            over: spec.over().map(Into::into),
+            direction: spec.traffic().map(|t| t.direction),
+            spec: Some(spec.clone()),
+            started_ns: started.0,
+            follows_up: self.purpose,
+            ..Step::new(spec.kind(), name.clone())
+        };
+        let left_ns = self.budget.last_step().ns_since(started).saturating_sub(self.reserved_ns);
+        let Some(fitting) = kind.fit(spec, left_ns) else {
+            self.collect(record)?;
+            record.cut.push(format!("{name}: not run"));
+            record.keep(Step { error: Some(out_of_time("it was not run")), ..blank });
+            return Ok(());
+        };
+        let spec = &fitting;
+        // A step may use what those after it do not need.
+        let later_ns =
+            place.later.iter().fold(0u64, |sum, spec| sum.saturating_add(need_ns(&record.doc, spec)));
+        let need_ns = kind.need_ns(spec);
+        let until = match self.budget.length_ns() {
+            Some(_) => started.plus_ns(left_ns.saturating_sub(later_ns).max(need_ns.min(left_ns))),
+            None => Tick(u64::MAX),
+        };
+        let spare_ns =
+            self.budget.length_ns().map(|_| left_ns.saturating_sub(later_ns).saturating_sub(need_ns));
+        let round_trip_ns = record.round_trip_ns();
+        let stretched = spare_ns.zip(round_trip_ns).map(|(spare, rtt)| steps::stretch(spec, spare, rtt));
+        let spec = &stretched.unwrap_or_else(|| spec.clone());
+        let blank = Step { spec: Some(spec.clone()), ..blank };
+        match play {
+            Play::Shared(runner) => self.shared(runner, place, spec, blank, until, record),
+            Play::Alone(kind) => self.alone(kind, place, spec, blank, until, record),
+        }
+    }
+
+    /// A step in which an agent has a part.
+    fn shared(
+        &mut self,
+        runner: &'static dyn Runner,
+        place: &Place<'_>,
+        spec: &StepSpec,
+        blank: Step,
+        until: Tick,
+        record: &mut Record<'_>,
+    ) -> Result<(), StepError> {
+        let Some(agent) = &mut self.agent else {
+            let message = format!("{} needs an agent, and the run has none", blank.name);
+            return Err(StepError { kind: ErrorKind::Invalid, message });
+        };
+        let number = place.number;
+        let setup = Setup { step: number, spec, paths: &[], session: &agent.facts, registry: self.registry };
+        let made = steps::affordable(runner, spec, self.here)
+            .and_then(|()| runner.request(&setup))
+            .and_then(|request| Ok((request, Part::prepare(runner, &setup)?)));
+        let (request, part) = match made {
+            Ok(made) => made,
+            // Not fatal: the other steps may well be possible.
+            Err(why) => {
+                agent.turn(None, record)?;
+                record.keep(Step { error: Some(why), ..blank });
+                return Ok(());
+            }
+        };
+        let go = Go { step: number, request, paths: part.paths(), offers: part.offers() };
+        let part = match agent.turn(Some(go), record)? {
+            Answer::Ready(theirs) => part.with(&theirs)?,
+            Answer::Cannot(why) => {
+                record.keep(Step { error: Some(why), ..blank });
+                return Ok(());
+            }
+            Answer::Nothing => {
+                let message = "the peer did not answer the step".into();
+                return Err(StepError { kind: ErrorKind::Protocol, message });
+            }
+        };
+        begin(runner, place, spec, &blank.name, record);
+        let clock = self.budget.clock();
+        let mut progress = |share: f64| record.observer.event(&RunEvent::Progress { number, share });
+        agent.session.deadline = until;
+        let channel = &mut agent.session;
+        let progress: Option<&mut dyn FnMut(f64)> = Some(&mut progress);
+        let half = part.run(&mut Context { channel, clock, until, progress, evidence: None });
+        agent.session.deadline = self.budget.over();
+        let mut step = blank;
+        step.elapsed_ns = clock.now().ns_since(Tick(step.started_ns));
+        let stopped = half.error.clone();
+        agent.ran(Pending { runner, step, spec: spec.clone(), half });
+        ended(stopped, runner, spec, record)
+    }
+
+    /// A step that is made from here alone.
+    fn alone(
+        &mut self,
+        kind: &'static dyn Alone,
+        place: &Place<'_>,
+        spec: &StepSpec,
+        blank: Step,
+        until: Tick,
+        record: &mut Record<'_>,
+    ) -> Result<(), StepError> {
+        // First what is not complete yet, so that the steps stand in their order.
+        self.collect(record)?;
+        begin(kind, place, spec, &blank.name, record);
+        let clock = self.budget.clock();
+        let mut step = blank;
+        let mut progress =
+            |share: f64| record.observer.event(&RunEvent::Progress { number: place.number, share });
+        let mut lone =
+            Lone { spec, seed: self.seed, clock, until, interrupt: self.interrupt, progress: &mut progress };
+        let made = kind.make(&mut lone, &mut step, &mut record.doc);
+        step.elapsed_ns = clock.now().ns_since(Tick(step.started_ns));
+        match made {
+            Ok(findings) => record.found(findings),
+            // Nothing at all was measured: as where an agent cannot be reached, that is what becomes of the run.
+            Err(why) if record.doc.steps.is_empty() || why.kind.is_interruption() => return Err(why),
+            Err(why) => step.error = Some(why),
+        }
+        let stopped = step.error.clone();
+        record.keep(step);
+        ended(stopped, kind, spec, record)
+    }
+}
+
+/// The node of a run that a step is made with.
+fn node<'a>(doc: &'a ResultDoc, spec: &StepSpec) -> Option<&'a NodeSpec> {
+    doc.node(spec.node()).map(|node| &node.spec)
+}
+
+/// What a step takes where all is well.
+fn need_ns(doc: &ResultDoc, spec: &StepSpec) -> u64 {
+    steps::play(spec, node(doc, spec)).map_or(0, |play| play.kind().need_ns(spec))
+}
+
+fn begin(kind: &dyn Kind, place: &Place<'_>, spec: &StepSpec, name: &str, record: &mut Record<'_>) {
+    let Place { number, of, .. } = *place;
+    record.observer.event(&RunEvent::StepStarted { number, of, name, duration_ns: kind.duration_ns(spec) });
+}
+
+/// What a step's end means for the run: an interruption ends it, too little time is noted.
+fn ended(
+    stopped: Option<StepError>,
+    kind: &dyn Kind,
+    spec: &StepSpec,
+    record: &mut Record<'_>,
+) -> Result<(), StepError> {
+    match stopped {
+        Some(why) if why.kind.is_interruption() => Err(why),
+        Some(why) if why.kind == ErrorKind::OutOfTime => {
+            record.cut.push(format!("{}: cut short", kind.name(spec)));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
