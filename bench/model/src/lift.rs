@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::node::{DEFAULT_PORT, host_and_port};
+use crate::plan::TrafficKind;
 use crate::result::SCHEMA;
 use crate::{Direction, Flow, Interval, LaneResult, ResultDoc, StepSpec, Summary, series};
 
@@ -94,10 +95,11 @@ fn ends_become_nodes(document: &mut Map<String, Value>) {
 /// Lanes of both directions of a stream stood one after the other, the outward ones first.
 fn lanes_name_their_flow(step: &mut Map<String, Value>) -> serde_json::Result<()> {
     let spec: Option<StepSpec> = part(step, "spec")?;
-    let outward = match &spec {
-        Some(StepSpec::Stream(traffic)) if traffic.direction == Direction::Both => traffic.lanes,
-        _ => u32::MAX,
-    };
+    let both = spec
+        .as_ref()
+        .and_then(StepSpec::travels)
+        .filter(|(kind, traffic)| *kind == TrafficKind::Stream && traffic.direction == Direction::Both);
+    let outward = both.map_or(u32::MAX, |(_, traffic)| traffic.lanes);
     for lane in step.get_mut("lanes").and_then(Value::as_array_mut).into_iter().flatten() {
         let inward = lane["lane"].as_u64().is_some_and(|number| number >= u64::from(outward));
         if let Some(lane) = lane.as_object_mut() {
