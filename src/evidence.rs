@@ -5,7 +5,7 @@
 //! are made by the step's own thread, once a second at most. And it refuses to guess: what cannot be read is null, with the
 //! reason in `unreadable`.
 //!
-//! To add a subject: a file here, a line in [`SUBJECTS`], a part of `pathproof_model::Evidence`.
+//! To add a subject: a file here, a line in `SUBJECTS`, a part of `pathproof_model::Evidence`.
 
 use std::net::IpAddr;
 use std::time::Duration;
