@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, select};
-use pathproof_api::{Clock, Lane, Region, RegionId, Stopper, Tick, Verb};
+use pathproof_api::{Clock, Lane, Region, RegionId, Stopper, Tick, TransportError, Verb};
 use pathproof_engine::drive::{Driver, RunError};
 use pathproof_engine::record::{Contribution, LaneRecorder, slices_per_lane};
 use pathproof_engine::traffic::{self, Ended, LaneEnds, LaneTimes};
@@ -28,6 +28,10 @@ use pathproof_sys::clock::RealClock;
 
 /// Longest single wait in the kernel, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);
+/// How long the word of a peer whose lane has ended may need on the control connection.
+const LAST_WORD: Duration = Duration::from_millis(500);
+/// How often it is looked for: the flag that it sets wakes nobody.
+const LOOK: Duration = Duration::from_millis(5);
 /// Receives that a ping-pong keeps posted on fabrics that account for each: one account for half of them.
 const RECEIVES_AHEAD: u32 = 32;
 /// Fewest receives that a stream over RDMA keeps posted: a receiver that is late by a time slice must not stop the
@@ -298,6 +302,16 @@ pub struct Around<'a> {
     pub until: Tick,
 }
 
+/// Whether the other end, gone before this end's window was over, says on the control connection that it has left in order: on a
+/// busy host the two windows begin at different times, and the end of a lane overtakes that word.
+fn left_in_order(cue: &Cue, clock: &RealClock) -> bool {
+    let until = clock.now() + LAST_WORD;
+    while clock.now() < until && !cue.is_stopped() && !cue.may_be_left().load(Ordering::Relaxed) {
+        let _ = cue.ended().recv_timeout(LOOK);
+    }
+    cue.may_be_left().load(Ordering::Relaxed)
+}
+
 /// Runs a connected lane from `begin` to its end and gathers what it measured.
 pub fn run(
     job: &LaneJob,
@@ -341,6 +355,7 @@ pub fn run(
     let stuck = job.part.is_active() && !matches!(ended_by, Ended::Done);
     let error = match ended_by {
         Ended::Done | Ended::Stopped => None,
+        Ended::Failed(RunError::Lane(TransportError::PeerGone { .. })) if left_in_order(cue, clock) => None,
         Ended::Failed(failure) => Some(failure),
         Ended::Stuck => {
             // What could not be sent by now is stuck behind the path; the figures show it.
