@@ -1,21 +1,27 @@
 //! What paths lose, reorder and copy of datagrams at a low pace, held against what a sample can show.
 
 use crate::criteria::LossCriteria;
-use crate::{Check, Criteria, LossCounts, LossFlow, LossPath, Outcome, ResultDoc, Share, Step, Unit};
+use crate::{
+    Check, Criteria, Direction, LossCounts, LossFlow, LossPath, NodeId, Outcome, ResultDoc, Share, Step, Unit,
+};
 
 /// For each path and direction: whether all flows carry, and what is lost; reordering and copies where there are too many.
-pub(super) fn paths(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
+pub(super) fn paths<'a>(doc: &ResultDoc, steps: &[&'a Step], criteria: &Criteria) -> Vec<Check> {
     // RDMA sends everything again from a gap on.
     let over_rdma = doc.steps.iter().any(|step| step.detail.proof.is_some());
     let limits = &criteria.loss;
     let share_max = if over_rdma { limits.rdma_share_max } else { limits.share_max };
-    let all = steps.iter().flat_map(|step| step.detail.loss.as_deref().unwrap_or_default());
-    let all: Vec<&LossPath> = all.collect();
+    let of = |step: &&'a Step| {
+        let step: &'a Step = step;
+        let paths = step.detail.loss.as_deref().unwrap_or_default();
+        paths.iter().map(move |path| (path, dropped_by_receiver(step, path)))
+    };
+    let all: Vec<(&LossPath, u64)> = steps.iter().flat_map(of).collect();
     // Where no pair answers, datagrams may be filtered as such; where others do, this one is dead.
-    let some_answer = all.iter().any(|path| path.flows.iter().any(|flow| flow.answered));
-    let check = |path: &&LossPath| match path.is_silent() {
+    let some_answer = all.iter().any(|(path, _)| path.flows.iter().any(|flow| flow.answered));
+    let check = |(path, dropped): &(&LossPath, u64)| match path.is_silent() {
         true => vec![silent(path, some_answer, share_max)],
-        false => path_checks(path, limits, share_max),
+        false => path_checks(path, *dropped, limits, share_max),
     };
     let checks: Vec<Check> = all.iter().flat_map(check).collect();
     if checks.is_empty() {
@@ -25,7 +31,15 @@ pub(super) fn paths(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Ve
     checks
 }
 
-fn path_checks(path: &LossPath, limits: &LossCriteria, share_max: f64) -> Vec<Check> {
+/// Packets that the receiving host threw away before any socket, because a processor could not keep up. They are counted for the whole
+/// host, so they may be others'.
+fn dropped_by_receiver(step: &Step, path: &LossPath) -> u64 {
+    let node = if path.direction == Direction::Out { NodeId::SERVER } else { NodeId::CLIENT };
+    let softnet = step.evidence(node).and_then(|evidence| evidence.softnet.as_ref());
+    softnet.and_then(|softnet| softnet.dropped).unwrap_or(0)
+}
+
+fn path_checks(path: &LossPath, dropped: u64, limits: &LossCriteria, share_max: f64) -> Vec<Check> {
     let name = path.name();
     if let Some(reason) = &path.reason {
         return vec![Check::not_judged("loss-share", format!("{name}: not judged: {reason}"))];
@@ -46,7 +60,7 @@ fn path_checks(path: &LossPath, limits: &LossCriteria, share_max: f64) -> Vec<Ch
         );
         return vec![Check::fail("loss-share", text).numbers(1.0, share_max, Unit::Share)];
     }
-    let mut checks = vec![lost(&name, path, all, share_max)];
+    let mut checks = vec![lost(&name, path, all, dropped, share_max)];
     checks.extend(flows(&name, path, &live));
     for (criterion, what, share, max) in [
         ("reordered-share", "overtaken by later ones", all.out_of_order(), limits.reordered_share_max),
@@ -70,16 +84,20 @@ fn silent(path: &LossPath, others_answer: bool, share_max: f64) -> Check {
     Check::not_judged("loss-share", text)
 }
 
-/// What was lost on the way; what found no room at the receiving socket is not the path's.
-fn lost(name: &str, path: &LossPath, all: LossCounts, share_max: f64) -> Check {
+/// What was lost on the way; what found no room at the receiving socket is not the path's, and where the host threw as many away
+/// before its sockets nobody can tell.
+fn lost(name: &str, path: &LossPath, all: LossCounts, dropped: u64, share_max: f64) -> Check {
     let lost = all.lost();
-    at_most(
-        "loss-share",
-        name,
-        "lost",
-        Share { part: lost.part.saturating_sub(path.overflowed), of: lost.of },
-        share_max,
-    )
+    let share = Share { part: lost.part.saturating_sub(path.overflowed), of: lost.of };
+    let check = at_most("loss-share", name, "lost", share, share_max);
+    if check.outcome != Outcome::Fail || dropped < share.part {
+        return check;
+    }
+    let text = format!(
+        "cannot tell: the receiving host was busy and dropped {dropped} packets of all sorts before its sockets: {}",
+        check.text
+    );
+    Check { outcome: Outcome::Inconclusive, text, ..check }
 }
 
 /// Fails where the whole interval lies above the limit, and is open where only the count itself does: chance can do that.
@@ -129,7 +147,7 @@ fn flows(name: &str, path: &LossPath, live: &[&LossFlow]) -> Option<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Direction, LossMark, StepKind, Tool};
+    use crate::{Evidence, LossMark, StepKind, Tool};
 
     fn judged(flows: &[(u64, u64, u64, u64)], change: impl FnOnce(&mut LossPath)) -> (Outcome, String) {
         let counts = |sent, received| LossCounts { sent, received, ..LossCounts::default() };
@@ -184,6 +202,26 @@ mod tests {
         assert!(outcome == Outcome::Fail && reason.contains("9000 bytes"), "{reason}");
         assert_eq!(judged(&[(800, 800, 200, 0), (800, 800, 200, 0)], |_| {}).0, Outcome::Pass);
         assert_eq!(judged(&[(80, 0, 20, 0)], |_| {}).0, Outcome::Fail);
+    }
+
+    #[test]
+    fn what_the_receiving_host_may_have_dropped_itself_is_open() {
+        let judged = |dropped| {
+            let mut paths = vec![];
+            judged(&[(8000, 7900, 2000, 2000)], |path| paths.push(path.clone()));
+            let mut step = Step::new(StepKind::Loss, "loss");
+            step.detail.loss = Some(paths);
+            let softnet = crate::evidence::SoftnetCounts {
+                dropped: Some(dropped),
+                ..crate::evidence::SoftnetCounts::still()
+            };
+            // The path leads in.
+            step.evidence =
+                vec![Evidence { node: NodeId::CLIENT, softnet: Some(softnet), ..Evidence::default() }];
+            let doc = ResultDoc { steps: vec![step], ..ResultDoc::new(Tool::default(), "") };
+            crate::judge(&doc, &Criteria::default()).remove(0).outcome
+        };
+        assert_eq!((judged(99), judged(100)), (Outcome::Fail, Outcome::Inconclusive));
     }
 
     #[test]
