@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use pathproof_model::{Environment, Finding, NodeId, NodeSpec, ResultDoc};
+use pathproof_model::{Environment, Finding, NodeId, NodeSpec, ResultDoc, Severity};
 
 use super::{ip_of, planned};
 
@@ -33,7 +33,10 @@ fn own_machine(doc: &ResultDoc, client: &Environment, server: &Environment) -> O
         "{host} leads to this machine: both ends have the boot id {} and one network namespace",
         client.boot_id.as_deref().unwrap_or_default()
     );
-    Some(Finding::new("PEER-IS-SELF", evidence))
+    // Who types an address of this machine may mean just that; a name is expected to lead elsewhere.
+    let typed = host.parse::<IpAddr>().is_ok();
+    let severity = if typed { Severity::Warning } else { Severity::Error };
+    Some(Finding::new("PEER-IS-SELF", evidence).with_severity(severity))
 }
 
 /// The addresses that lanes of TCP came to and from belong to neither host: something translates them.
@@ -78,7 +81,7 @@ mod tests {
         }
     }
 
-    fn codes(peer: &str, boot: &str, dialled: &str, seen: &str) -> Vec<String> {
+    fn found(peer: &str, boot: &str, dialled: &str, seen: &str) -> Vec<Finding> {
         let mut doc = ResultDoc::new(Tool::default(), "");
         doc.nodes =
             vec![Node::here(Some(host("10.0.0.1", "one"))), Node::agent(peer, Some(host("10.0.0.2", boot)))];
@@ -90,12 +93,18 @@ mod tests {
         let mut step = Step::new(StepKind::Stream, "s");
         step.lanes = vec![lane("client", dialled), lane("server", seen)];
         doc.steps = vec![step];
-        findings(&doc).into_iter().map(|finding| finding.code).collect()
+        findings(&doc)
+    }
+
+    fn codes(peer: &str, boot: &str, dialled: &str, seen: &str) -> Vec<String> {
+        found(peer, boot, dialled, seen).into_iter().map(|finding| finding.code).collect()
     }
 
     #[test]
     fn a_name_that_leads_home_is_told_and_a_loopback_that_is_meant_is_not() {
         assert_eq!(codes("stor2", "one", "10.0.0.2", "10.0.0.1"), ["PEER-IS-SELF"]);
+        let severity = |peer| found(peer, "one", "10.0.0.2", "10.0.0.1")[0].severity;
+        assert_eq!((severity("stor2"), severity("10.0.0.2")), (Severity::Error, Severity::Warning));
         assert_eq!(codes("127.0.0.1:7797", "one", "10.0.0.2", "10.0.0.1"), [""; 0]);
         assert_eq!(codes("stor2", "two", "10.0.0.2", "10.0.0.1"), [""; 0]);
     }

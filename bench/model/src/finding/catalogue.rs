@@ -107,7 +107,7 @@ pub const CATALOGUE: &[Entry] = &[
     entry(
         "PEER-IS-SELF",
         Error,
-        "The peer's name leads to this machine, so nothing here says anything about a network.",
+        "The peer is this machine, so nothing here says anything about a network. An error where it was named and not given by its address.",
         "Correct the name (getent hosts NAME; often 127.0.1.1 in /etc/hosts), or name the other host by its address.",
     ),
     entry(
