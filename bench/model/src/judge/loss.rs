@@ -56,7 +56,7 @@ fn path_checks(path: &LossPath, dropped: u64, limits: &LossCriteria, share_max: 
     if live.is_empty() {
         let text = format!(
             "{name}: not one of {} datagrams arrived",
-            path.flows.iter().map(|f| f.small.sent).sum::<u64>()
+            path.flows.iter().fold(0u64, |sum, flow| sum.saturating_add(flow.small.sent))
         );
         return vec![Check::fail("loss-share", text).numbers(1.0, share_max, Unit::Share)];
     }
