@@ -241,7 +241,7 @@ pub enum Access {
 }
 
 /// Names a region attached to a lane; valid on that lane only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RegionId(pub u16);
 
 /// Opaque bytes that the peer's [`PreparedLane::connect`] understands: a queue-pair address with base and key

@@ -17,7 +17,9 @@ pub mod lane;
 pub mod manners;
 pub mod option;
 pub mod path;
+pub mod pipe;
 pub mod stripe;
+pub mod wire;
 
 pub use dirty_tracker::{DirtyLog, DirtyTracker};
 pub use error::TransportError;
@@ -34,4 +36,8 @@ pub use pathproof_sys::clock::{Clock, Tick};
 pub use pathproof_sys::region::{Pages, Region, RegionError};
 /// What a kernel tells of a connection, likewise.
 pub use pathproof_sys::tcp_info::TcpConnection;
+pub use pipe::{Arrival, MessagePipe, PipeLimits, Queued};
 pub use stripe::{PathStats, StripeStats};
+pub use wire::{
+    Established, Exposed, Invalidated, Piece, PreparedWire, Wire, WireDone, WireOp, WireSpec, WireVerb, Wires,
+};
