@@ -12,6 +12,7 @@ mod channels;
 mod check;
 mod client;
 mod devices;
+mod explain;
 mod format;
 mod key;
 mod migrate;
@@ -82,6 +83,8 @@ pub enum Command {
     Migrate(migrate::MigrateArgs),
     /// Render a stored result again.
     Report(report::ReportArgs),
+    /// Explain a finding: how it is recognised, what looks like it, how to prove it and how to heal it.
+    Explain(explain::ExplainArgs),
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -118,7 +121,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn dispatch(typed: Cli) -> anyhow::Result<u8> {
     use anyhow::Context as _;
     // The others have something to keep, and end in order.
-    if matches!(typed.command, Command::Serve(_) | Command::Devices(_) | Command::Report(_)) {
+    if matches!(
+        typed.command,
+        Command::Serve(_) | Command::Devices(_) | Command::Report(_) | Command::Explain(_)
+    ) {
         interrupt::ends_at_once().context("cannot watch for Ctrl-C")?;
     }
     // The only one of the process: what happens anywhere in it can be compared.
@@ -133,6 +139,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
         Command::Smb(args) => smb::run(args, &clock),
         Command::Migrate(args) => migrate::run(args, &clock),
         Command::Report(args) => report::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Completions { shell } => {
             let mut command = Cli::command();
             let mut text = Vec::new();

@@ -58,6 +58,31 @@ fn man_page_and_completions_are_made_from_the_same_definition() {
 }
 
 #[test]
+fn a_finding_is_explained_and_a_wrong_code_gets_the_nearest_right_one() {
+    let all = run(&["explain"]);
+    let all = String::from_utf8(all.stdout).unwrap();
+    let codes: Vec<&str> = all.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(codes.len() > 80 && codes.contains(&"MTU-BLACKHOLE"), "{all}");
+    let page = run(&["explain", "mtu-blackhole"]);
+    assert!(page.status.success());
+    let page = String::from_utf8(page.stdout).unwrap();
+    for part in [
+        "MTU-BLACKHOLE (error)\n\nMeans\n",
+        "\nRecognised by\n",
+        "\nWhat else looks like it\n",
+        "ping -M do",
+        "\nLinux\n",
+        "Set-NetAdapterAdvancedProperty",
+        "\nSwitches\n",
+    ] {
+        assert!(page.contains(part), "{part:?} is missing in\n{page}");
+    }
+    let wrong = run(&["explain", "MTU-BLACKHOLD"]);
+    assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(2), 0));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("the nearest is MTU-BLACKHOLE"));
+}
+
+#[test]
 fn a_mistyped_option_is_exit_code_2_and_nothing_on_stdout() {
     for args in [
         &["check", "--sefl"][..],

@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use pathproof_model::finding::CATALOGUE;
-use pathproof_model::{ResultDoc, Severity};
+use pathproof_model::ResultDoc;
+use pathproof_model::finding::{CATALOGUE, page};
 use serde_json::Value;
 
 fn must_be_current(file: &str, wanted: &str) {
@@ -107,23 +107,15 @@ fn type_of(schema: &Value) -> String {
 fn the_list_of_findings_is_current() {
     let mut text = String::from(
         "# Findings\n\n\
-         Made from the catalogue in `bench/model/src/finding/catalogue.rs`; do not edit by hand.\n\n\
+         Made from the catalogue and the pages in `bench/model/src/finding`; do not edit by hand. `pathproof explain CODE` prints\n\
+         one of them.\n\n\
          A finding in a result has a `code` from this list, a `severity`, the `evidence` of this run in words, its \
          numbers in\n`values`, what it means, and what to do next. Codes are stable: programs may match on them. A run \
          may raise or lower\nthe severity given here and gives more precise advice where it can. An `error` makes the \
          verdict `finding/CODE` fail.\n",
     );
-    for entry in CATALOGUE {
-        let severity = match entry.severity {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
-        let _ = write!(
-            text,
-            "\n## {}\n\n*{severity}.* {}\n\n**Next:** {}\n",
-            entry.code, entry.meaning, entry.next
-        );
+    for page in CATALOGUE.iter().filter_map(|entry| page(entry.code)) {
+        text.push_str(&page.markdown());
     }
     must_be_current("docs/FINDINGS.md", &text);
 }

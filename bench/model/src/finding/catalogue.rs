@@ -3,7 +3,7 @@
 use super::Severity;
 
 /// What the catalogue knows of a code.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The code.
     pub code: &'static str,
