@@ -14,6 +14,7 @@ use pathproof_api::Tick;
 use pathproof_model::{Evidence as Record, Half};
 
 mod conntrack;
+mod drivers;
 mod host;
 mod neighbours;
 mod nics;
@@ -48,6 +49,7 @@ const SUBJECTS: &[Begin] = &[
     begin::<conntrack::Conntrack>,
     begin::<queues::Queues>,
     begin::<nics::Nics>,
+    begin::<drivers::Drivers>,
     begin::<neighbours::Neighbours>,
     begin::<rdma::Rdma>,
 ];

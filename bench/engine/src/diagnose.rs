@@ -7,6 +7,7 @@ mod direction;
 mod identity;
 mod links;
 mod neighbours;
+mod nics;
 mod segments;
 mod subnets;
 
@@ -18,6 +19,7 @@ const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
     neighbours::findings,
     subnets::findings,
     links::findings,
+    nics::findings,
     direction::findings,
     segments::findings,
 ];

@@ -7,6 +7,7 @@
 //! network namespace), not for the run.
 
 mod counters;
+mod driver;
 
 use std::net::IpAddr;
 
@@ -17,6 +18,7 @@ pub use counters::{
     ConnectionCounts, ConntrackCounts, IcmpCounts, IpCounts, NicCounts, QueueCounts, SoftnetCounts,
     TcpCounts, UdpCounts,
 };
+pub use driver::{DriverActivity, DriverCounter, DriverMeaning};
 
 use crate::{HostLoad, NodeId};
 
@@ -56,6 +58,10 @@ pub struct Evidence {
     /// Interfaces that counted anything; those that are not listed did not move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nics: Option<Vec<NicActivity>>,
+    /// What drivers count for themselves (`ethtool -S`): of each interface the counters that moved and whose meaning this build knows.
+    /// Drivers name them as they like; one that is not listed did not move, or its name means nothing here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drivers: Option<Vec<DriverActivity>>,
     /// Connection tracking, where the kernel tracks connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conntrack: Option<ConntrackCounts>,

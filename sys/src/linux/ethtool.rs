@@ -10,6 +10,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// Commands of `linux/ethtool.h`.
 mod command {
     pub const DRIVER: u32 = 0x03;
+    pub const STRINGS: u32 = 0x1b;
+    pub const STATISTICS: u32 = 0x1d;
+    pub const SET_SIZES: u32 = 0x37;
     pub const CHANNELS: u32 = 0x3c;
     pub const LINK_SETTINGS: u32 = 0x4c;
 }
@@ -113,6 +116,16 @@ const LINK_WORDS: usize = 12;
 /// The kernel allows at most 127 words in each of the three masks.
 const LINK_MASK_WORDS: usize = 127;
 
+/// `ETH_SS_STATS`, the set of a driver's own counters.
+const STATISTICS_SET: u32 = 1;
+/// `ETH_GSTRING_LEN` in 32-bit words.
+const STRING_WORDS: usize = 8;
+/// More counters than any driver has; one that says more is not asked.
+const STATISTICS_MAX: usize = 1 << 16;
+/// The kernel writes as many entries as the driver has when it is asked, whatever room the caller says it has. So many
+/// more are allotted than the driver had a moment before.
+const STATISTICS_SPARE: usize = 1 << 12;
+
 impl Ethtool {
     /// Opens the socket that the questions go through.
     pub fn open() -> io::Result<Ethtool> {
@@ -129,12 +142,9 @@ impl Ethtool {
     pub fn driver(&self, nic: &str) -> io::Result<DriverInfo> {
         let mut words = [0u32; DRIVER_WORDS];
         self.ask(nic, command::DRIVER, &mut words)?;
-        let bytes: Vec<u8> = words[1..].iter().flat_map(|w| w.to_ne_bytes()).collect();
         let text = |field: usize| {
-            let field = &bytes[field * 32..(field + 1) * 32];
-            let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
-            let text = String::from_utf8_lossy(&field[..end]).trim().to_owned();
-            (!text.is_empty() && text != "N/A").then_some(text)
+            let words = &words[1 + field * STRING_WORDS..][..STRING_WORDS];
+            text(words).filter(|text| text != "N/A")
         };
         Ok(DriverInfo { driver: text(0), version: text(1), firmware: text(2), bus: text(3) })
     }
@@ -182,6 +192,37 @@ impl Ethtool {
         Ok(words[1] != 0)
     }
 
+    /// The driver's own counters by name, as `ethtool -S` shows them; empty where it has none.
+    pub fn statistics(&self, nic: &str) -> io::Result<Vec<(String, u64)>> {
+        // `struct ethtool_sset_info`: cmd, reserved, a mask of 64 bits, and a size for each bit that stays set.
+        let mut sizes = [0u32, 0, 0, 0, 0];
+        put_wide(&mut sizes[2..4], 1 << STATISTICS_SET);
+        self.ask(nic, command::SET_SIZES, &mut sizes)?;
+        let count = if get_wide(&sizes[2..4]) == 0 { 0 } else { sizes[4] as usize };
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        if count > STATISTICS_MAX {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
+        let room = count + STATISTICS_SPARE;
+        // `struct ethtool_gstrings`: cmd, set, count, and the names.
+        let mut names = vec![0u32; 3 + room * STRING_WORDS];
+        (names[1], names[2]) = (STATISTICS_SET, count as u32);
+        self.ask(nic, command::STRINGS, &mut names)?;
+        // `struct ethtool_stats`: cmd, count, and numbers of 64 bits.
+        let mut numbers = vec![0u32; 2 + room * 2];
+        numbers[1] = count as u32;
+        self.ask(nic, command::STATISTICS, &mut numbers)?;
+        if names[2] != numbers[1] {
+            // The driver has changed its set in between: names and numbers do not belong together.
+            return Err(io::Error::from(io::ErrorKind::Interrupted));
+        }
+        let names = names[3..].chunks_exact(STRING_WORDS).map(text);
+        let numbers = numbers[2..].chunks_exact(2).map(get_wide);
+        Ok(names.zip(numbers).take(count).filter_map(|(name, number)| Some((name?, number))).collect())
+    }
+
     /// Puts `command` into the first word of `words` and lets the kernel answer there. Each caller allots the
     /// whole structure of its command, for that is how much the kernel writes.
     fn ask(&self, nic: &str, command: u32, words: &mut [u32]) -> io::Result<()> {
@@ -207,6 +248,28 @@ impl Ethtool {
     }
 }
 
+/// A text that ends at its first zero byte or at the field's end; none where it is blank.
+fn text(words: &[u32]) -> Option<String> {
+    let bytes: Vec<u8> =
+        words.iter().flat_map(|word| word.to_ne_bytes()).take_while(|byte| *byte != 0).collect();
+    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+/// A number of 64 bits that lies in two words.
+fn get_wide(words: &[u32]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[..4].copy_from_slice(&words[0].to_ne_bytes());
+    bytes[4..].copy_from_slice(&words[1].to_ne_bytes());
+    u64::from_ne_bytes(bytes)
+}
+
+fn put_wide(words: &mut [u32], number: u64) {
+    let bytes = number.to_ne_bytes();
+    words[0] = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    words[1] = u32::from_ne_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
+}
+
 /// Whether a driver merely does not tell: the usual answer of interfaces that are software.
 pub fn is_not_told(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EINVAL))
@@ -224,7 +287,31 @@ mod tests {
             assert!(ethtool.link(name).is_err());
             assert!(ethtool.queues(name).is_err());
             assert!(ethtool.offload(name, Offload::TcpSegmentation).is_err());
+            assert!(ethtool.statistics(name).is_err());
         }
+    }
+
+    #[test]
+    fn every_interface_of_this_machine_tells_its_own_counters_or_that_it_has_none() {
+        let ethtool = Ethtool::open().unwrap();
+        for nic in crate::interfaces::list().unwrap() {
+            match ethtool.statistics(&nic.name) {
+                Ok(all) => {
+                    assert!(all.iter().all(|(name, _)| !name.trim().is_empty()), "{}: {all:?}", nic.name)
+                }
+                Err(error) => assert!(is_not_told(&error), "{}: {error}", nic.name),
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_and_names_are_read_from_words_as_the_kernel_lays_them() {
+        let mut words = [0; 2];
+        put_wide(&mut words, 0x0102_0304_0506_0708);
+        assert_eq!(get_wide(&words), 0x0102_0304_0506_0708);
+        let word = |bytes: &[u8; 4]| u32::from_ne_bytes(*bytes);
+        assert_eq!(text(&[word(b"rx_d"), word(b"rop\0"), word(b"old ")]).as_deref(), Some("rx_drop"));
+        assert_eq!(text(&[word(b"  \0x")]), None);
     }
 
     #[test]

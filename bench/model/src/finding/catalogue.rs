@@ -84,6 +84,30 @@ pub const CATALOGUE: &[Entry] = &[
         "The processor does per packet what the NIC could do per 64 KiB: fast links become bound by a core.",
         "Turn it on (ethtool -K NIC tso on gro on), or leave it off knowing why.",
     ),
+    entry(
+        "NIC-LINK-ERRORS",
+        Error,
+        "Frames arrived damaged at the NIC and were thrown away: the cable, a transceiver, a connector or a port, not the configuration. RDMA and TCP both lose speed far out of proportion to the share of damaged frames.",
+        "Clean or replace the cable and the transceivers of that port, and look at the switch port's own error counters; then run again.",
+    ),
+    entry(
+        "NIC-OVERRUN",
+        Warning,
+        "The NIC received packets for which the host had no buffer ready, and threw them away: the loss is in this host, not on the path.",
+        "Enlarge the receive ring (ethtool -G NIC rx N; ethtool -g NIC shows the most), spread the load over more queues (ethtool -L NIC combined N), and see that the processor is not kept asleep or busy with other work.",
+    ),
+    entry(
+        "NIC-PAUSED",
+        Warning,
+        "The other end of the cable asked this NIC to stop sending: flow control works, and something behind it takes packets more slowly than they come. A receiver that is too slow holds up every flow of that class.",
+        "Find where the pauses begin: the host or port that sends them is the slow one. For RDMA let only its own priority be paused (PFC), and leave global pause off.",
+    ),
+    entry(
+        "NIC-POLICED",
+        Warning,
+        "The platform under this machine held back or dropped packets because the machine was over its allowance of bandwidth or packets: the limit is that of the rented size, not the path's.",
+        "Choose a larger size of machine, or expect no more than its allowance (--expect-rate).",
+    ),
     // TCP.
     entry(
         "TCP-RETRANSMITS",
