@@ -51,3 +51,56 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::environment::PeerRoute;
+    use pathproof_model::evidence::NeighbourActivity;
+    use pathproof_model::{Environment, Evidence, Nic, Node, Severity, Step, StepKind, Tool};
+
+    /// A client that asked for 192.0.2.2, which a NIC with the address `…:02` of the peer's has, and heard `macs`.
+    fn document(macs: &[&str], router: Option<&str>) -> ResultDoc {
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        let address: std::net::IpAddr = "192.0.2.2".parse().unwrap();
+        let router = router.map(|router| router.parse().unwrap());
+        let peer = PeerRoute { router, ..PeerRoute::to(address) };
+        let nic = Nic { name: "e0".into(), mac: Some("02:00:00:00:00:02".into()), ..Nic::default() };
+        doc.nodes = vec![
+            Node::here(Some(Environment { peers: vec![peer], ..Environment::default() })),
+            Node::agent("192.0.2.2", Some(Environment { nics: vec![nic], ..Environment::default() })),
+        ];
+        let heard = NeighbourActivity {
+            address,
+            nic: "e0".into(),
+            macs: macs.iter().map(|mac| (*mac).to_owned()).collect(),
+            failed: false,
+        };
+        let mut step = Step::new(StepKind::Reach, "r");
+        step.evidence = vec![Evidence { neighbours: Some(vec![heard]), ..Evidence::default() }];
+        doc.steps = vec![step.clone(), step];
+        doc
+    }
+
+    #[test]
+    fn two_who_answer_are_an_error_and_one_unknown_is_a_warning_each_told_once() {
+        let told = |macs: &[&str]| -> Vec<Severity> {
+            let found = findings(&document(macs, None));
+            assert!(found.iter().all(|one| one.code == "ADDRESS-DUPLICATE"));
+            found.iter().map(|one| one.severity).collect()
+        };
+        assert_eq!(told(&["02:00:00:00:00:02", "02:00:00:00:00:99"]), [Severity::Error]);
+        assert_eq!(told(&["02:00:00:00:00:99"]), [Severity::Warning]);
+    }
+
+    #[test]
+    fn the_peer_itself_and_a_router_on_the_way_are_no_strangers() {
+        assert_eq!(findings(&document(&["02:00:00:00:00:02"], None)), vec![]);
+        assert_eq!(findings(&document(&["02:00:00:00:00:99"], Some("192.0.2.1"))), vec![]);
+        assert_eq!(findings(&document(&[], None)), vec![]);
+        // A peer whose hardware addresses are unknown cannot be told from a stranger.
+        let mut unknown = document(&["02:00:00:00:00:99"], None);
+        unknown.nodes[1].environment.as_mut().unwrap().nics[0].mac = None;
+        assert_eq!(findings(&unknown), vec![]);
+    }
+}
