@@ -107,13 +107,18 @@ impl Cpu {
     fn busy_since(&self, then: &Cpu) -> Option<f64> {
         let all = self.all.checked_sub(then.all).filter(|all| *all > 0)?;
         let idle = self.idle.saturating_sub(then.idle).min(all);
-        Some(1.0 - idle as f64 / all as f64)
+        share(all - idle, all)
     }
 
     fn softirq_since(&self, then: &Cpu) -> Option<f64> {
         let all = self.all.checked_sub(then.all).filter(|all| *all > 0)?;
-        Some(self.softirq.saturating_sub(then.softirq).min(all) as f64 / all as f64)
+        share(self.softirq.saturating_sub(then.softirq).min(all), all)
     }
+}
+
+/// A share to four digits: ticks of 10 ms carry no more.
+fn share(part: u64, of: u64) -> Option<f64> {
+    Some((part as f64 / of as f64 * 1e4).round() / 1e4)
 }
 
 /// Totals of "some" and "full" pressure on the processors, in ns.
@@ -162,11 +167,10 @@ mod tests {
                 .unwrap();
         let now = Cpus::parse("cpu  190 0 50 805 55 0 0 20 0 0\ncpu0 10 0 5 82 5 0 8 0 0 0\n").unwrap();
         assert_eq!(now.all.steal - then.all.steal, 20);
-        let share = |part: f64, of: f64, is: Option<f64>| (is.unwrap() - part / of).abs() < 1e-9;
-        assert!(share(110.0, 120.0, now.all.busy_since(&then.all)));
+        assert_eq!(now.all.busy_since(&then.all), Some(0.9167), "110 of 120");
         assert!(now.all.busy_since(&now.all).is_none(), "no time, no share");
-        assert!(share(8.0, 10.0, now.busiest_since(&then, Cpu::busy_since)));
-        assert!(share(8.0, 10.0, now.busiest_since(&then, Cpu::softirq_since)));
+        assert_eq!(now.busiest_since(&then, Cpu::busy_since), Some(0.8));
+        assert_eq!(now.busiest_since(&then, Cpu::softirq_since), Some(0.8));
         assert!(Cpus::parse("cpu 1 2 3\n").is_none() && Cpus::parse("").is_none());
         let pressure = "some avg10=90.74 avg60=92.57 avg300=58.53 total=295707548\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
         assert_eq!(total_ns(pressure, "some"), Some(295_707_548_000));

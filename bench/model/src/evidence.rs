@@ -15,9 +15,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use counters::{
-    ConnectionCounts, ConntrackCounts, IcmpCounts, IpCounts, NicCounts, QueueCounts, SoftnetCounts,
-    TcpCounts, UdpCounts,
+    ConnectionColumns, ConnectionCounts, ConntrackCounts, IcmpCounts, IpCounts, NicCounts, QueueCounts,
+    SoftnetCounts, TcpCounts, UdpCounts,
 };
+pub(crate) use counters::{is_still, of_row, shortest, still};
 pub use driver::{DriverActivity, DriverCounter, DriverMeaning};
 
 use crate::{HostLoad, NodeId};

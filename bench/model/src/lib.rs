@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod channels;
+pub mod connections;
 pub mod criteria;
 pub mod environment;
 pub mod evidence;
@@ -35,6 +36,7 @@ pub mod units;
 pub mod verdict;
 
 pub use channels::{Answer, ChannelPair, Channels, ChannelsSpec, UnusedNic};
+pub use connections::Connections;
 pub use criteria::Criteria;
 pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
 pub use evidence::{Connection, ConnectionCounts, Evidence, NicActivity, NicCounts, TcpCounts, Unreadable};

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// One host during a step. Every figure is `null` where the host does not tell it.
+use crate::evidence::{is_still, still};
+
+/// One host during a step. Every figure is `null` where the host does not tell it; a time that is absent is 0.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HostLoad {
@@ -20,12 +22,16 @@ pub struct HostLoad {
     /// Part of its time that one processor spent on packets (soft interrupts), where that was most.
     pub busiest_cpu_softirq_share: Option<f64>,
     /// Time of all processors that a hypervisor gave to others (`/proc/stat`), in ns.
+    #[serde(default = "still", skip_serializing_if = "is_still")]
     pub steal_ns: Option<u64>,
     /// Time in which at least one task waited for a processor (`/proc/pressure/cpu`, some), in ns.
+    #[serde(default = "still", skip_serializing_if = "is_still")]
     pub pressure_some_ns: Option<u64>,
     /// Time in which all tasks did (full), in ns.
+    #[serde(default = "still", skip_serializing_if = "is_still")]
     pub pressure_full_ns: Option<u64>,
     /// Time for which the control group of this process was held back by its quota, in ns.
+    #[serde(default = "still", skip_serializing_if = "is_still")]
     pub throttled_ns: Option<u64>,
 }
 

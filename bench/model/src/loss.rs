@@ -1,6 +1,8 @@
 //! What a `loss` step measures: what becomes of paced datagrams between two hosts, flow by flow, size by size and mark by
 //! mark. TCP hides most of it and RDMA forgives none.
 
+mod columns;
+
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
@@ -26,7 +28,7 @@ impl Default for LossSpec {
     }
 }
 
-/// What was counted of a group of datagrams. Counters other than `sent` and `received` are left out where they are 0.
+/// What was counted of a group of datagrams. What crosses leaves counters other than `sent` and `received` out where they are 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LossCounts {
@@ -110,8 +112,12 @@ pub struct LossPath {
     /// Why nothing was sent, where that is so.
     pub reason: Option<String>,
     /// Flow by flow.
+    #[serde(with = "columns::FlowColumns")]
+    #[schemars(with = "columns::FlowColumns")]
     pub flows: Vec<LossFlow>,
     /// Mark by mark, over all flows.
+    #[serde(with = "columns::MarkColumns")]
+    #[schemars(with = "columns::MarkColumns<'static>")]
     pub marks: Vec<LossMark>,
     /// Datagrams that arrived at the host and found no room in the receiving socket: not the path's loss.
     pub overflowed: u64,

@@ -221,8 +221,9 @@ pub struct Step {
     /// What went from which node to which, at the same time; empty for steps whose traffic is the control channel's or probes.
     #[serde(default)]
     pub flows: Vec<Flow>,
-    /// One entry for each lane and end.
-    #[serde(default)]
+    /// One entry for each lane and end. What a document says of their connections stands beside them, in columns.
+    #[serde(flatten, with = "crate::connections")]
+    #[schemars(with = "crate::connections::Lanes")]
     pub lanes: Vec<LaneResult>,
     /// Distributions: of each flow, over its lanes.
     #[serde(default)]
@@ -343,7 +344,7 @@ pub struct LatencySummary {
     pub saturated: u64,
 }
 
-/// One lane as one end saw it.
+/// One lane as one end saw it. What is unknown, or empty, is left out: a run has dozens of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct LaneResult {
@@ -356,12 +357,16 @@ pub struct LaneResult {
     /// What this end of it did.
     pub role: LaneRole,
     /// Local address.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<String>,
     /// Remote address.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
     /// NICs of this end that the lane was to use, where it was bound to them; several for a stripe.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nics: Vec<String>,
     /// CPU the thread was pinned to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<u32>,
     /// Payload bytes in the window.
     pub bytes: u64,
@@ -370,27 +375,37 @@ pub struct LaneResult {
     /// Length of this lane's window, in ns.
     pub window_ns: u64,
     /// CPU time of the thread in the window, in ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_ns: Option<u64>,
     /// What the thread waited for a processor; `null` where the kernel does not count it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduled: Option<Waited>,
     /// Send mode in force: `copy`, `zero-copy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub send_mode: Option<String>,
     /// Receive mode in force: `copy`, `discard`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub receive_mode: Option<String>,
     /// How the thread waited: `block`, `spin`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_mode: Option<String>,
     /// Segments sent again in the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retransmits: Option<u64>,
     /// Segment size used for sending at the end, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub send_segment_bytes: Option<u64>,
     /// Path MTU that the kernel assumed at the end, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub path_ip_mtu_bytes: Option<u64>,
     /// The kernel's smoothed round trip at the end, in ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt_ns: Option<u64>,
     /// What the kernel knew of its connection in the end, where it is one of TCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<crate::Connection>,
     /// Choices the lane made, with reasons.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub chosen: BTreeMap<String, String>,
     /// Which adapter it went by, where it went by one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -399,14 +414,18 @@ pub struct LaneResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stripe: Option<crate::StripeRecord>,
     /// Further counters, for people.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counters: BTreeMap<String, u64>,
     /// The longest time within the window in which nothing came in, in ns to a tenth of a second; `None` for a lane that
     /// does not receive a stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub longest_silence_ns: Option<u64>,
     /// When that began, in ns since the start of the window.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub longest_silence_from_ns: Option<u64>,
     /// The times of a second or more in which nothing came in, those that other lanes do not explain first, then the longest;
     /// `null` where nobody looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub silences: Option<Vec<Silence>>,
     /// Its service times, where this end took them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -415,8 +434,10 @@ pub struct LaneResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_ns: Option<LatencySummary>,
     /// Whether received bytes were verified, and agreed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<bool>,
     /// What stopped the lane, if something did.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<StepError>,
 }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::shortest;
 use crate::{LaneResult, LaneRole, NodeId};
 
 /// Shortest slice, in ns. Every longer one is this times a power of two and begins at a multiple of its length, so slices
@@ -16,8 +17,10 @@ use crate::{LaneResult, LaneRole, NodeId};
 pub const SLICE_NS: u64 = 100_000_000;
 /// Most slices of a series: a minute of tenths of a second.
 pub const SLICES_MAX: usize = 600;
+/// The same of a step of round trips alone: they are told by their distribution, and the step goes on until it is one.
+const ROUND_TRIP_SLICES_MAX: usize = 60;
 
-/// A figure of each slice; empty where this end does not count it.
+/// A figure of each slice; empty where this end does not count it, a single one where it holds for all slices.
 pub type Column = Vec<Option<u64>>;
 
 /// What the lanes of one flow did at one end, slice by slice. Slice `i` begins `i` times `width_ns` after the start of the
@@ -35,7 +38,7 @@ pub struct Series {
     pub width_ns: u64,
     /// End of the last slice, in ns since the start of the window.
     pub end_ns: u64,
-    /// Payload bytes sent.
+    /// Payload bytes sent; of round trips only what came back is counted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sent_bytes: Column,
     /// Payload bytes received.
@@ -44,16 +47,16 @@ pub struct Series {
     /// Messages completed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub messages: Column,
-    /// Segments sent again.
+    /// Segments sent again; a single number where all slices have it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retransmits: Column,
-    /// The kernel's smoothed round trip, in ns; the longest of the lanes.
+    /// The kernel's smoothed round trip, in ns; the longest of the lanes, a single number where all slices have it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rtt_ns: Column,
-    /// Segment size, in bytes; the smallest of the lanes.
+    /// Segment size, in bytes; the smallest of the lanes, a single number where all slices have it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub send_segment_bytes: Column,
-    /// Path MTU assumed by the kernel, in bytes; the smallest of the lanes.
+    /// Path MTU assumed by the kernel, in bytes; the smallest of the lanes, a single number where all slices have it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub path_ip_mtu_bytes: Column,
     /// CPU time of the threads, in ns.
@@ -128,7 +131,9 @@ impl Series {
 
 /// The sums of `intervals` for each flow and end of `lanes`, all on the same axis: that of the longest slice.
 pub fn sum(lanes: &[LaneResult], intervals: &[Interval]) -> Vec<Series> {
-    let Some(width_ns) = width_ns(intervals) else { return vec![] };
+    let round_trips = !lanes.is_empty() && lanes.iter().all(|lane| lane.role == LaneRole::Both);
+    let most = if round_trips { ROUND_TRIP_SLICES_MAX } else { SLICES_MAX };
+    let Some(width_ns) = width_ns(intervals, most) else { return vec![] };
     let lane_of: BTreeMap<(&str, u32), &LaneResult> =
         lanes.iter().map(|lane| ((lane.end.as_str(), lane.lane), lane)).collect();
     let mut flows: BTreeMap<(u16, NodeId), (LaneRole, Sums)> = BTreeMap::new();
@@ -145,11 +150,11 @@ pub fn sum(lanes: &[LaneResult], intervals: &[Interval]) -> Vec<Series> {
 }
 
 /// The common length of the slices: the longest there is, and long enough that there are not too many of them.
-fn width_ns(intervals: &[Interval]) -> Option<u64> {
+fn width_ns(intervals: &[Interval], most: usize) -> Option<u64> {
     let longest = intervals.iter().map(|i| i.length_ns).max()?;
     let end = intervals.iter().map(Interval::end_ns).max()?;
     // The last slice of a window may be cut short, and belongs to the grid all the same.
-    let wanted = longest.max(end.div_ceil(SLICES_MAX as u64)).max(1);
+    let wanted = longest.max(end.div_ceil(most as u64)).max(1);
     wanted.div_ceil(SLICE_NS).checked_next_power_of_two()?.checked_mul(SLICE_NS)
 }
 
@@ -203,19 +208,24 @@ impl Sums {
         };
         let counted =
             |counts: bool, figure: fn(&Row) -> Option<u64>| if counts { column(figure) } else { vec![] };
+        // What hardly ever moves need not be said for each slice. What was carried is: a reader counts those columns.
+        let steady = |figure: fn(&Row) -> Option<u64>| -> Column { shortest(column(figure)) };
         Series {
             flow,
             node,
             role,
             width_ns,
             end_ns: self.end_ns,
-            sent_bytes: counted(role.sends(), |row| row.covered.then_some(row.sent_bytes)),
+            // Of round trips as many bytes go as come.
+            sent_bytes: counted(role.sends() && !role.receives(), |row| {
+                row.covered.then_some(row.sent_bytes)
+            }),
             received_bytes: counted(role.receives(), |row| row.covered.then_some(row.received_bytes)),
             messages: column(|row| row.covered.then_some(row.messages)),
-            retransmits: column(|row| row.retransmits),
-            rtt_ns: column(|row| row.rtt_ns),
-            send_segment_bytes: column(|row| row.send_segment_bytes),
-            path_ip_mtu_bytes: column(|row| row.path_ip_mtu_bytes),
+            retransmits: steady(|row| row.retransmits),
+            rtt_ns: steady(|row| row.rtt_ns),
+            send_segment_bytes: steady(|row| row.send_segment_bytes),
+            path_ip_mtu_bytes: steady(|row| row.path_ip_mtu_bytes),
             cpu_ns: column(|row| row.cpu_ns),
         }
     }

@@ -3,13 +3,11 @@
 use std::io;
 
 use pathproof_model::ResultDoc;
-use serde::Serialize as _;
-use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 
 use crate::{Render, harmless_json};
 
-/// Containers within so many others are indented; those further in stand on one line: a lane, a series, a distribution.
-/// More than half of a document would be indentation otherwise.
+/// A container that holds no other with something in it stands on one line, and so does one within so many others: a lane, a
+/// column, a distribution. More than half of a document would be indentation otherwise.
 const INDENTED: usize = 4;
 
 /// Indented JSON with a line feed at the end. Strings are those of the document, escaped so that a terminal shows them
@@ -19,74 +17,87 @@ pub struct Json;
 
 impl Render for Json {
     fn render(&self, doc: &ResultDoc, out: &mut dyn io::Write) -> io::Result<()> {
-        let mut json = Vec::new();
-        doc.serialize(&mut Serializer::with_formatter(&mut json, Outline::default()))?;
-        let json = String::from_utf8(json).map_err(io::Error::other)?;
-        out.write_all(harmless_json(&json).as_bytes())?;
+        out.write_all(harmless_json(&outline(&serde_json::to_string(doc)?)).as_bytes())?;
         out.write_all(b"\n")
     }
 }
 
-/// Indents outer containers only.
-#[derive(Default)]
-struct Outline {
-    depth: usize,
-    outer: PrettyFormatter<'static>,
-    inner: CompactFormatter,
-}
-
-/// Forwards a call to the formatter of the container that it is about.
-macro_rules! by_depth {
-    ($self:ident.$call:ident($($argument:ident),*)) => {
-        match $self.depth {
-            0..=INDENTED => $self.outer.$call($($argument),*),
-            _ => $self.inner.$call($($argument),*),
-        }
+/// The same JSON with its outer containers indented, by one blank a level.
+fn outline(compact: &str) -> String {
+    let mut outline = String::with_capacity(compact.len() + compact.len() / 8);
+    let mut depth = 0;
+    let mut rest = compact;
+    let line_feed = |outline: &mut String, depth: usize| {
+        outline.push('\n');
+        outline.extend(std::iter::repeat_n(' ', depth));
     };
+    while let Some(first) = rest.chars().next() {
+        let token = match first {
+            '{' | '[' => {
+                let (length, holds_others) = container(rest);
+                let stays = depth < INDENTED && holds_others;
+                if stays { 1 } else { length }
+            }
+            '"' => string(rest),
+            _ => first.len_utf8(),
+        };
+        let (now, later) = rest.split_at(token);
+        if matches!(now, "}" | "]") {
+            depth -= 1;
+            line_feed(&mut outline, depth);
+        }
+        outline.push_str(now);
+        match now {
+            "{" | "[" => {
+                depth += 1;
+                line_feed(&mut outline, depth);
+            }
+            "," => line_feed(&mut outline, depth),
+            ":" => outline.push(' '),
+            _ => {}
+        }
+        rest = later;
+    }
+    outline
 }
 
-impl Formatter for Outline {
-    fn begin_array<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.depth += 1;
-        by_depth!(self.begin_array(out))
+/// Length of the container that `json` begins with, and whether it holds others.
+fn container(json: &str) -> (usize, bool) {
+    let (mut at, mut depth, mut holds_others) = (0, 0usize, false);
+    while let Some(byte) = json.as_bytes().get(at) {
+        match byte {
+            b'"' => {
+                at += string(&json[at..]);
+                continue;
+            }
+            b'{' | b'[' => {
+                let empty = matches!(json.as_bytes().get(at + 1), Some(b'}' | b']'));
+                holds_others |= depth > 0 && !empty;
+                depth += 1;
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        at += 1;
+        if depth == 0 {
+            break;
+        }
     }
+    (at, holds_others)
+}
 
-    fn end_array<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
-        let ended = by_depth!(self.end_array(out));
-        self.depth -= 1;
-        ended
+/// Length of the string that `json` begins with, quotes included.
+fn string(json: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in json.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return at + 1,
+            _ => {}
+        }
     }
-
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
-        by_depth!(self.begin_array_value(out, first))
-    }
-
-    fn end_array_value<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
-        by_depth!(self.end_array_value(out))
-    }
-
-    fn begin_object<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
-        self.depth += 1;
-        by_depth!(self.begin_object(out))
-    }
-
-    fn end_object<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
-        let ended = by_depth!(self.end_object(out));
-        self.depth -= 1;
-        ended
-    }
-
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
-        by_depth!(self.begin_object_key(out, first))
-    }
-
-    fn begin_object_value<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
-        by_depth!(self.begin_object_value(out))
-    }
-
-    fn end_object_value<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
-        by_depth!(self.end_object_value(out))
-    }
+    json.len()
 }
 
 #[cfg(test)]
@@ -105,5 +116,20 @@ mod tests {
         assert!(slice.starts_with("{\"flow\":") && slice.contains("\"cpu_ns\":"), "{slice}");
         let pretty = serde_json::to_string_pretty(&doc).unwrap();
         assert!(json.len() * 10 < pretty.len() * 7, "{} of {} bytes", json.len(), pretty.len());
+    }
+
+    #[test]
+    fn only_what_holds_other_containers_is_indented_and_strings_are_left_alone() {
+        let text = r#"{"a":{"b":[1,[2]],"c":"x, {\"y\": [1,2]}\\"},"d":[],"e":{"f":[]}}"#;
+        let shown = "{\n \"a\": {\n  \"b\": [\n   1,\n   [2]\n  ],\n  \"c\": \"x, {\\\"y\\\": [1,2]}\\\\\"\n },\n \"d\": [],\n \
+                     \"e\": {\"f\":[]}\n}";
+        assert_eq!(outline(text), shown);
+        let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        assert_eq!(read(shown), read(text));
+        assert_eq!(
+            outline(&"[".repeat(9)),
+            "[\n [\n  [\n   [\n    [[[[[",
+            "what is no JSON ends all the same"
+        );
     }
 }

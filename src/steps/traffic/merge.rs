@@ -33,19 +33,6 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         }
     }
     step.with_flows(flows);
-    for (end, half) in [("client", client), ("server", server)] {
-        for lane in &half.lanes {
-            for (what, mode) in [
-                ("send mode", &lane.send_mode),
-                ("receive mode", &lane.receive_mode),
-                ("wait mode", &lane.wait_mode),
-            ] {
-                if let Some(mode) = mode {
-                    step.chosen.entry(format!("{end} {what}")).or_insert_with(|| mode.clone());
-                }
-            }
-        }
-    }
 }
 
 /// Lowest rate of any second, by the count of the end that measures this flow.

@@ -42,11 +42,63 @@ macro_rules! counters {
     };
 }
 
-fn still() -> Option<u64> {
+/// A group of counters of which a document holds many: it can stand in columns as well.
+macro_rules! counters_in_columns {
+    ($(#[$doc:meta])* $name:ident, $columns:ident { $($(#[$about:meta])* $field:ident,)+ }) => {
+        counters! { $(#[$doc])* $name { $($(#[$about])* $field,)+ } }
+
+        #[doc = concat!("[`", stringify!($name), "`] of many, a column for each counter. One that is absent did not move in any row, and a single number holds for all rows.")]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default)]
+        pub struct $columns {
+            $($(#[$about])* #[serde(skip_serializing_if = "Vec::is_empty")] pub $field: Vec<Option<u64>>,)+
+        }
+
+        impl $columns {
+            /// The columns of `rows`.
+            pub fn of<'a>(rows: impl Iterator<Item = &'a $name> + Clone) -> $columns {
+                $columns { $($field: column(rows.clone().map(|row| row.$field)),)+ }
+            }
+
+            /// A row of them.
+            pub fn row(&self, row: usize) -> $name {
+                $name { $($field: cell(&self.$field, row),)+ }
+            }
+        }
+    };
+}
+
+fn column(cells: impl Iterator<Item = Option<u64>> + Clone) -> Vec<Option<u64>> {
+    if cells.clone().all(|cell| is_still(&cell)) { vec![] } else { shortest(cells.collect()) }
+}
+
+fn cell(column: &[Option<u64>], row: usize) -> Option<u64> {
+    if column.is_empty() { still() } else { of_row(column, row) }
+}
+
+/// A column whose rows are all alike as a single one, which holds for all.
+pub(crate) fn shortest<T: PartialEq>(mut column: Vec<T>) -> Vec<T> {
+    if column.windows(2).all(|pair| pair[0] == pair[1]) {
+        column.truncate(1);
+    }
+    column
+}
+
+/// A row of such a column; one that is not there is unknown.
+pub(crate) fn of_row<T: Copy>(column: &[Option<T>], row: usize) -> Option<T> {
+    match column {
+        [only] => *only,
+        column => column.get(row).copied().flatten(),
+    }
+}
+
+/// A counter that was read and did not move.
+pub(crate) fn still() -> Option<u64> {
     Some(0)
 }
 
-fn is_still(value: &Option<u64>) -> bool {
+/// Whether it did not.
+pub(crate) fn is_still(value: &Option<u64>) -> bool {
     *value == Some(0)
 }
 
@@ -234,9 +286,9 @@ counters! {
     }
 }
 
-counters! {
+counters_in_columns! {
     /// What the kernel counted of one connection since it came about, and what it knew of it in the end.
-    ConnectionCounts {
+    ConnectionCounts, ConnectionColumns {
         /// The peer's windows are shifted by so many bits.
         send_window_shift,
         /// This end's windows are.

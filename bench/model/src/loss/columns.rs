@@ -1,0 +1,177 @@
+//! How the flows and marks of a path stand in a document: a column for each figure, a row for each flow or mark. It
+//! refuses columns of different lengths: what is missing would read as zero.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use super::{ArrivedMark, LossCounts, LossFlow, LossMark};
+
+/// [`LossCounts`] of many. Columns other than `sent` and `received` are left out where they are 0 throughout.
+#[derive(Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(super) struct LossColumns {
+    /// Put on the wire.
+    sent: Vec<u64>,
+    /// Not taken by the sending interface or refused by a router as too large: neither sent nor lost.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<u64>,
+    /// Arrived at least once.
+    received: Vec<u64>,
+    /// Further copies that arrived (RFC 5560).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    duplicated: Vec<u64>,
+    /// Arrived after one that was sent later in the same flow with the same mark (RFC 4737).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reordered: Vec<u64>,
+    /// Took at least 50 ms longer than the fastest on the path.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    late: Vec<u64>,
+}
+
+impl LossColumns {
+    fn of<'a>(rows: impl Iterator<Item = &'a LossCounts> + Clone) -> LossColumns {
+        let column = |figure: fn(&LossCounts) -> u64| -> Vec<u64> { rows.clone().map(figure).collect() };
+        let moved = |figure| Some(column(figure)).filter(|own| own.iter().any(|count| *count > 0));
+        LossColumns {
+            sent: column(|row| row.sent),
+            refused: moved(|row| row.refused).unwrap_or_default(),
+            received: column(|row| row.received),
+            duplicated: moved(|row| row.duplicated).unwrap_or_default(),
+            reordered: moved(|row| row.reordered).unwrap_or_default(),
+            late: moved(|row| row.late).unwrap_or_default(),
+        }
+    }
+
+    fn rows<E: Error>(&self, length: usize) -> Result<Vec<LossCounts>, E> {
+        let left_out = [&self.refused, &self.duplicated, &self.reordered, &self.late];
+        same_length::<E>(length, [self.sent.len(), self.received.len()])?;
+        same_length::<E>(length, left_out.map(|own| if own.is_empty() { length } else { own.len() }))?;
+        let at = |column: &[u64], row: usize| column.get(row).copied().unwrap_or(0);
+        let counts = |row| LossCounts {
+            sent: at(&self.sent, row),
+            refused: at(&self.refused, row),
+            received: at(&self.received, row),
+            duplicated: at(&self.duplicated, row),
+            reordered: at(&self.reordered, row),
+            late: at(&self.late, row),
+        };
+        Ok((0..length).map(counts).collect())
+    }
+}
+
+fn same_length<E: Error>(length: usize, others: impl IntoIterator<Item = usize>) -> Result<(), E> {
+    match others.into_iter().find(|other| *other != length) {
+        None => Ok(()),
+        Some(other) => Err(E::custom(format!("columns of {length} and of {other} rows"))),
+    }
+}
+
+/// The flows of a path: a row for each source port.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct FlowColumns {
+    /// Source port.
+    port: Vec<u16>,
+    /// Whether the other end answered over this flow before anything was sent.
+    answered: Vec<bool>,
+    /// Small datagrams.
+    small: LossColumns,
+    /// Full-size ones.
+    full: LossColumns,
+}
+
+impl FlowColumns {
+    pub fn serialize<S: Serializer>(flows: &[LossFlow], to: S) -> Result<S::Ok, S::Error> {
+        FlowColumns {
+            port: flows.iter().map(|flow| flow.port).collect(),
+            answered: flows.iter().map(|flow| flow.answered).collect(),
+            small: LossColumns::of(flows.iter().map(|flow| &flow.small)),
+            full: LossColumns::of(flows.iter().map(|flow| &flow.full)),
+        }
+        .serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<LossFlow>, D::Error> {
+        let own = <FlowColumns as Deserialize>::deserialize(from)?;
+        same_length::<D::Error>(own.port.len(), [own.answered.len()])?;
+        let (small, full) = (own.small.rows(own.port.len())?, own.full.rows(own.port.len())?);
+        let flows = own.port.into_iter().zip(own.answered).zip(small.into_iter().zip(full));
+        Ok(flows.map(|((port, answered), (small, full))| LossFlow { port, answered, small, full }).collect())
+    }
+}
+
+/// The marks of a path: a row for each traffic class.
+#[derive(Serialize, Deserialize, JsonSchema)]
+pub(super) struct MarkColumns<'a> {
+    /// DSCP as sent (RFC 2474).
+    dscp: Vec<u8>,
+    /// ECN bits as sent (RFC 3168).
+    ecn: Vec<u8>,
+    /// What was counted; full-size datagrams of flows that carry none are left out.
+    counts: LossColumns,
+    /// How they arrived, each with its number.
+    arrived: Vec<Cow<'a, [ArrivedMark]>>,
+}
+
+impl MarkColumns<'_> {
+    pub fn serialize<S: Serializer>(marks: &[LossMark], to: S) -> Result<S::Ok, S::Error> {
+        MarkColumns {
+            dscp: marks.iter().map(|mark| mark.dscp).collect(),
+            ecn: marks.iter().map(|mark| mark.ecn).collect(),
+            counts: LossColumns::of(marks.iter().map(|mark| &mark.counts)),
+            arrived: marks.iter().map(|mark| Cow::Borrowed(&mark.arrived[..])).collect(),
+        }
+        .serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<LossMark>, D::Error> {
+        let own = <MarkColumns as Deserialize>::deserialize(from)?;
+        same_length::<D::Error>(own.dscp.len(), [own.ecn.len(), own.arrived.len()])?;
+        let counts: Vec<LossCounts> = own.counts.rows(own.dscp.len())?;
+        let marks = own.dscp.into_iter().zip(own.ecn).zip(counts.into_iter().zip(own.arrived));
+        Ok(marks
+            .map(|((dscp, ecn), (counts, arrived))| LossMark { dscp, ecn, counts, arrived: arrived.into() })
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn flows_and_marks_are_columns_and_columns_of_different_lengths_are_none() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Both {
+            #[serde(with = "FlowColumns")]
+            flows: Vec<LossFlow>,
+            #[serde(with = "MarkColumns")]
+            marks: Vec<LossMark>,
+        }
+        let counts = |sent, received, late| LossCounts { sent, received, late, ..LossCounts::default() };
+        let flow = |port, late| LossFlow { port, small: counts(9, 8, late), ..LossFlow::default() };
+        let arrived = vec![ArrivedMark { dscp: 26, ecn: 0, count: 7 }];
+        let both = Both {
+            flows: vec![flow(5, 0), flow(6, 2)],
+            marks: vec![LossMark { dscp: 26, ecn: 0, counts: counts(7, 7, 0), arrived }],
+        };
+        let value = serde_json::to_value(&both).unwrap();
+        let none = json!({ "sent": [0, 0], "received": [0, 0] });
+        let small = json!({ "sent": [9, 9], "received": [8, 8], "late": [0, 2] });
+        let flows = json!({ "port": [5, 6], "answered": [false, false], "small": small, "full": none });
+        assert_eq!(value["flows"], flows);
+        let read = |value: &Value| serde_json::from_value::<Both>(value.clone());
+        assert_eq!(read(&value).unwrap(), both);
+        for (part, column) in [("/flows/small", "late"), ("/flows/full", "sent"), ("/flows", "answered")] {
+            let mut short = value.clone();
+            short.pointer_mut(part).unwrap()[column].as_array_mut().unwrap().pop();
+            assert!(
+                read(&short).unwrap_err().to_string().contains("columns of 2 and of 1"),
+                "{part} {column}"
+            );
+        }
+    }
+}
