@@ -2,14 +2,11 @@
 //!
 //! Pure, so an old document can be judged again with other criteria. It refuses to pass what was not measured:
 //! no data is inconclusive, what has no yardstick is not judged, and a step that failed is a failure.
-//!
-//! Subjects are stable names that programs match on: `run`, `reach`, `latency/tcp`, `request/tcp`,
-//! `throughput/tcp/out`, `symmetry/tcp`, `mtu`, `loss`, `migrate/tcp`, `channels`, `smb/…`, `finding/CODE`.
 
 use crate::verdict::{EXIT_CANNOT_TELL, EXIT_COULD_NOT_RUN, EXIT_INTERRUPTED, EXIT_NOT_FIT, EXIT_TERMINATED};
 use crate::{
     Check, Conclusion, Criteria, ErrorKind, Outcome, ResultDoc, RunOutcome, Severity, Step, StepError,
-    StepKind, StepSpec, Unit, Verdict,
+    StepKind, StepSpec, Subject, Unit, Verdict,
 };
 
 mod answers;
@@ -65,7 +62,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     verdicts.extend(findings(doc));
     if verdicts.is_empty() {
         let nothing = Check::inconclusive("measured", "nothing was measured, so nothing is proved");
-        verdicts.extend(Verdict::of("run", vec![nothing]));
+        verdicts.extend(Verdict::of(Subject::Run, vec![nothing]));
     }
     verdicts
 }
@@ -121,23 +118,20 @@ fn is_about(doc: &ResultDoc, command: &str) -> bool {
     doc.requested.as_ref().is_some_and(|plan| plan.command == command)
 }
 
-/// What a step is about, in the name that programs match on.
-pub fn subject(step: &Step) -> String {
-    let over = step.over.as_deref().unwrap_or(crate::plan::DEFAULT_OVER);
+/// What a step is about.
+pub fn subject(step: &Step) -> Subject {
+    let over = || step.over.as_deref().unwrap_or(crate::plan::DEFAULT_OVER).to_owned();
     match step.kind {
-        StepKind::Facts => "facts".into(),
-        StepKind::Reach => "reach".into(),
-        StepKind::Mtu => "mtu".into(),
-        StepKind::Loss => "loss".into(),
-        StepKind::Pingpong => format!("latency/{over}"),
-        StepKind::Request => format!("request/{over}"),
-        StepKind::Stream => match step.direction {
-            Some(direction) => format!("throughput/{over}/{}", direction.name()),
-            None => format!("throughput/{over}"),
-        },
-        StepKind::Migrate => format!("migrate/{over}"),
-        StepKind::Smb => "smb".into(),
-        StepKind::Channels => "channels".into(),
+        StepKind::Facts => Subject::Facts,
+        StepKind::Reach => Subject::Reach,
+        StepKind::Mtu => Subject::Mtu,
+        StepKind::Loss => Subject::Loss,
+        StepKind::Pingpong => Subject::Latency(over()),
+        StepKind::Request => Subject::Request(over()),
+        StepKind::Stream => Subject::Throughput { over: over(), direction: step.direction },
+        StepKind::Migrate => Subject::Migrate(over()),
+        StepKind::Smb => Subject::Smb,
+        StepKind::Channels => Subject::Channels,
     }
 }
 
@@ -191,14 +185,14 @@ fn run(doc: &ResultDoc) -> Option<Verdict> {
         let check = Check::inconclusive("steps-made", text);
         checks.push(check.numbers(made as f64, planned as f64, Unit::Count));
     }
-    Verdict::of("run", checks)
+    Verdict::of(Subject::Run, checks)
 }
 
 fn findings(doc: &ResultDoc) -> Vec<Verdict> {
     let mut verdicts: Vec<Verdict> = Vec::new();
     let errors = || doc.findings.iter().filter(|f| f.severity == Severity::Error);
     for finding in errors() {
-        let subject = format!("finding/{}", finding.code);
+        let subject = Subject::Finding(finding.code.clone());
         if verdicts.iter().any(|v| v.subject == subject) {
             continue;
         }

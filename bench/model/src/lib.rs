@@ -32,6 +32,7 @@ pub mod result;
 pub mod series;
 pub mod share;
 pub mod smb;
+pub mod subject;
 pub mod units;
 pub mod verdict;
 
@@ -68,4 +69,5 @@ pub use result::{
 pub use series::{Interval, Series};
 pub use share::Share;
 pub use smb::{ObtainedBy, SmbAttempt, SmbInterface, SmbServer, SmbSpec};
+pub use subject::Subject;
 pub use verdict::{Check, Conclusion, Outcome, RunOutcome, Unit, Verdict};

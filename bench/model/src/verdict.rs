@@ -6,11 +6,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Subject;
+
 /// One judgement: everything that was checked about one subject.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// What was judged.
-    pub subject: String,
+    pub subject: Subject,
     /// How it came out: the worst of its checks. `not-judged` where its main criterion, the first of the checks,
     /// was not judged and nothing else is worse.
     pub outcome: Outcome,
@@ -24,7 +26,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// The verdict of some checks; none without checks.
-    pub fn of(subject: impl Into<String>, checks: Vec<Check>) -> Option<Verdict> {
+    pub fn of(subject: impl Into<Subject>, checks: Vec<Check>) -> Option<Verdict> {
         let main = checks.first()?;
         let worst = checks.iter().map(|check| check.outcome).max()?;
         let outcome = match worst {

@@ -1,6 +1,6 @@
 //! Judging what was answered rather than measured: an SMB server's own account, and a prediction of SMB's choice.
 
-use crate::{Channels, Check, ObtainedBy, SmbServer, Unit, Verdict};
+use crate::{Channels, Check, ObtainedBy, SmbServer, Subject, Unit, Verdict};
 
 /// Whether SMB would use any pair of NICs.
 pub(super) fn channels(channels: &Channels) -> Option<Verdict> {
@@ -14,15 +14,15 @@ pub(super) fn channels(channels: &Channels) -> Option<Verdict> {
         ),
     };
     let check = Check::of("pairs-chosen", chosen > 0, text).numbers(chosen as f64, 1.0, Unit::Count);
-    Verdict::of("channels", vec![check])
+    Verdict::of(Subject::Channels, vec![check])
 }
 
 /// A server as a Multichannel and SMB Direct target.
 pub(super) fn smb(server: &SmbServer) -> Vec<Verdict> {
     let verdicts = [
-        ("smb/multichannel", Some(multichannel(server))),
-        ("smb/interfaces", Some(interfaces(server))),
-        ("smb/direct-placement", direct_placement(server)),
+        (Subject::SmbMultichannel, Some(multichannel(server))),
+        (Subject::SmbInterfaces, Some(interfaces(server))),
+        (Subject::SmbDirectPlacement, direct_placement(server)),
     ];
     verdicts.into_iter().filter_map(|(subject, check)| Verdict::of(subject, vec![check?])).collect()
 }

@@ -202,7 +202,7 @@ fn directions_that_differ_by_a_factor_fail_unless_a_rate_is_expected_of_both() {
         let mut criteria = Criteria::default();
         criteria.expect(expected, None);
         let doc = doc(vec![way(out, Direction::Out), way(inward, Direction::In)]);
-        judge(&doc, &criteria).into_iter().find(|verdict| verdict.subject == "symmetry/tcp")
+        judge(&doc, &criteria).into_iter().find(|verdict| verdict.subject == Subject::from("symmetry/tcp"))
     };
     let verdict = judged(9.0, 1.5, None).expect("a verdict of its own");
     assert!(
@@ -261,7 +261,7 @@ fn errors_of_steps_lanes_and_findings_fail() {
     found.verdicts = judge(&found, &Criteria::default());
     let failed: Vec<_> = found.verdicts.iter().filter(|v| v.outcome == Outcome::Fail).collect();
     assert_eq!(failed.len(), 1, "{:?}", found.verdicts);
-    assert_eq!(failed[0].subject, "finding/TCP-STALL");
+    assert_eq!(failed[0].subject, Subject::from("finding/TCP-STALL"));
     assert_eq!(conclusion(&found).exit_code, 1);
 }
 
@@ -273,7 +273,7 @@ fn a_run_that_ended_early_is_not_fit() {
         ..crate::Plan::default()
     });
     let verdicts = judge(&cut, &Criteria::default());
-    assert_eq!(verdicts[0].subject, "run");
+    assert_eq!(verdicts[0].subject, Subject::Run);
     assert_eq!(verdicts[0].outcome, Outcome::Inconclusive);
     assert!(verdicts[0].reason.contains("1 of 2 planned steps"), "{}", verdicts[0].reason);
 
@@ -353,7 +353,7 @@ fn checks_carry_their_numbers() {
     let judged =
         judge(&doc(vec![stream(9.4, 9.0, 12), pingpong(50_000, 30_000, 90_000)]), &Criteria::default());
     let numbers = |subject: &str, criterion: &str| {
-        let verdict = judged.iter().find(|v| v.subject == subject).unwrap();
+        let verdict = judged.iter().find(|v| v.subject == Subject::from(subject)).unwrap();
         let check = verdict.checks.iter().find(|c| c.criterion == criterion).unwrap();
         assert!(verdict.reason.contains(&check.text), "{verdict:?}");
         (check.measured, check.limit, check.unit)
@@ -516,7 +516,7 @@ fn a_path_below_the_expected_mtu_fails_whoever_expects_it() {
     assert_eq!(one(&doc(vec![measured.clone()])).0, Outcome::Pass);
     let strict = Criteria::from_toml("[mtu]\nip_mtu_min_bytes = 9000").unwrap();
     let verdict = &judge(&doc(vec![measured.clone()]), &strict)[0];
-    assert_eq!((verdict.subject.as_str(), verdict.outcome), ("mtu", Outcome::Fail));
+    assert_eq!((&verdict.subject, verdict.outcome), (&Subject::Mtu, Outcome::Fail));
     assert!(verdict.reason.contains("1500 bytes pass, 9000 expected"), "{}", verdict.reason);
     // What the command line asks for counts before the standing criterion.
     measured.spec =

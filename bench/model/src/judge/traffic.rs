@@ -7,7 +7,8 @@ use super::{LinkSpeed, link_speed};
 use crate::criteria::ThroughputCriteria;
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
-    Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, StepKind, Summary, Unit, Verdict,
+    Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, StepKind, Subject, Summary, Unit,
+    Verdict,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -210,7 +211,7 @@ pub(super) fn symmetry(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
         let check = Check::fail(NAME, text).numbers(factor, limits.direction_factor_max, Unit::Count);
         let wanted = fast.0 as f64 / limits.direction_factor_max;
         let check = unless_busy(check, slow.1, |hosts| hosts.explain_rate(slow.0 as f64, wanted));
-        Verdict::of(format!("symmetry/{over}"), vec![check])
+        Verdict::of(Subject::Symmetry(over.into()), vec![check])
     });
     judged.collect()
 }

@@ -1,6 +1,6 @@
 //! The last line: fit, not fit, or cannot tell, and where to begin.
 
-use pathproof_model::{Outcome, ResultDoc, RunOutcome, Severity, StepError, StepKind, judge};
+use pathproof_model::{Outcome, ResultDoc, RunOutcome, Severity, StepError, StepKind, Subject, judge};
 
 use super::{Answer, Block, Word};
 
@@ -73,13 +73,13 @@ fn open(doc: &ResultDoc) -> String {
 }
 
 fn subjects(doc: &ResultDoc, outcome: Outcome) -> String {
-    let names = doc.verdicts.iter().filter(|v| v.outcome == outcome).map(|v| v.subject.as_str());
+    let names = doc.verdicts.iter().filter(|v| v.outcome == outcome).map(|v| v.subject.to_string());
     names.collect::<Vec<_>>().join(", ")
 }
 
 /// Where to begin when a limit was missed and no finding says why.
-fn advice(doc: &ResultDoc, subject: &str) -> &'static str {
-    let mut about = doc.steps.iter().filter(|step| judge::subject(step) == subject).peekable();
+fn advice(doc: &ResultDoc, subject: &Subject) -> &'static str {
+    let mut about = doc.steps.iter().filter(|step| judge::subject(step) == *subject).peekable();
     let kind = about.peek().map(|step| step.kind);
     if about.any(|step| step.error.is_some()) {
         return "A step was stopped: fix what its reason names, then run again.";

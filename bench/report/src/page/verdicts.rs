@@ -1,6 +1,6 @@
 //! What was judged: outcome, subject and reason.
 
-use pathproof_model::{Outcome, ResultDoc, Verdict};
+use pathproof_model::{Outcome, ResultDoc, Subject, Verdict};
 
 use super::{Block, Judged};
 use crate::Shown;
@@ -11,7 +11,7 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     }
     let judged = |verdict: &Verdict| Judged {
         outcome: verdict.outcome,
-        subject: verdict.subject.as_str().into(),
+        subject: verdict.subject.to_string().as_str().into(),
         reasons: reasons(doc, verdict),
     };
     vec![Block::heading("VERDICTS"), Block::Verdicts(doc.verdicts.iter().map(judged).collect())]
@@ -19,8 +19,9 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
 
 fn reasons(doc: &ResultDoc, verdict: &Verdict) -> Vec<Shown> {
     // A finding stands on the page already, with all that is known of it.
-    let code = verdict.subject.strip_prefix("finding/");
-    if code.is_some_and(|code| doc.findings.iter().any(|finding| finding.code == code)) {
+    if let Subject::Finding(code) = &verdict.subject
+        && doc.findings.iter().any(|finding| finding.code == *code)
+    {
         return vec!["see FINDINGS above".into()];
     }
     match verdict.outcome {
