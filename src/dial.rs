@@ -11,6 +11,7 @@ use pathproof_sys::clock::RealClock;
 use pathproof_sys::socket::may_pass;
 
 use crate::channels::Way;
+use crate::host::wires;
 use crate::interrupt::Interrupt;
 use crate::secure::{Access, SecureError};
 
@@ -45,6 +46,7 @@ pub fn reach(
     let until = clock.deadline(CONNECT.min(patience));
     let (mut left, others): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| access.allows(address.ip()));
+    let tried = left.clone();
     let mut last = match others.first() {
         Some(_) => error(ErrorKind::Refused, format!("{host}:{port}: {}", SecureError::NoKey)),
         None => error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address")),
@@ -71,11 +73,21 @@ pub fn reach(
         }
         within = until.left();
         if again.is_empty() || within.is_zero() {
-            return Err(last);
+            return Err(with_claims(last, &tried));
         }
         interrupt.pause(PAUSE.min(within))?;
         left = again;
     }
+}
+
+/// An address with two owners refuses, resets or swallows connections by chance, and so do two hosts with one hardware
+/// address: where that is so, it is what has to be said.
+fn with_claims(mut failed: StepError, tried: &[SocketAddr]) -> StepError {
+    if let Some(claim) = tried.iter().find_map(|address| wires::disputed(address.ip())) {
+        let code = claim.code;
+        failed.message = format!("{}; {} ({code}: pathproof explain {code})", failed.message, claim.said);
+    }
+    failed
 }
 
 /// One attempt, with a segment size that every path carries (RFC 9293 §3.7.1), announced and obeyed both ways: the

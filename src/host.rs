@@ -12,6 +12,7 @@ mod nics;
 pub mod peers;
 mod rdma;
 mod system;
+pub mod wires;
 
 pub use pathproof_sys::host::memory_available_bytes;
 

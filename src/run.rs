@@ -14,6 +14,7 @@ use pathproof_model::environment::Observed;
 use pathproof_model::{Environment, ErrorKind, Finding, Node, NodeId, Plan, ResultDoc, StepError, Tool};
 
 use crate::budget::Budget;
+use crate::host::wires;
 use crate::interrupt::{self, Interrupt};
 use crate::registry::{Registry, TRANSPORTS};
 use crate::steps;
@@ -96,6 +97,12 @@ fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Re
     let mut conductor = Conductor::new(agent, here, registry, budget, interrupt, plan.seed);
     let ended = conductor.steps(&granted, record);
     record.tell_what_was_cut(budget);
+    let lost = ended.as_ref().is_err_and(|why| why.kind == ErrorKind::PeerLost);
+    if let Some(agent) = conductor.agent.as_ref().filter(|_| lost) {
+        // Connections that end in the middle are what an address with a second owner looks like.
+        let claims = wires::disputed(agent.session.peer().ip());
+        record.doc.findings.extend(claims.map(|claim| Finding::new(claim.code, claim.said)));
+    }
     if let Some(agent) = conductor.agent {
         agent.leave(ended.as_ref().err(), &mut record.doc);
     }

@@ -1,17 +1,22 @@
-//! The facts of both hosts. They crossed with the greeting, so the step itself moves nothing; it exists so that
-//! the document says when the facts were taken, and that both ends gave some.
+//! The facts of both hosts. They crossed with the greeting; the step says when they were taken, that both ends gave some, and who
+//! answers on the client's wires for the addresses that the other end named.
 
 use pathproof_api::Offer;
-use pathproof_model::{Finding, Half, ResultDoc, Step, StepError, StepRequest, StepSpec};
+use pathproof_model::{
+    Environment, Finding, Half, HalfDetail, ResultDoc, Step, StepError, StepRequest, StepSpec,
+};
+
+use crate::host::wires;
 
 use super::{Context, Cost, End, Kind, Prepared, Runner, Setup, as_specified, whole};
 
 /// The runner.
 pub struct Facts;
 
-struct Nothing {
+struct Taken {
     end: End,
-    nics: u64,
+    here: Environment,
+    there: Environment,
 }
 
 impl Kind for Facts {
@@ -24,7 +29,7 @@ impl Kind for Facts {
     }
 
     fn need_ns(&self, _spec: &StepSpec) -> u64 {
-        10_000_000
+        10_000_000 + wires::WAIT.as_nanos() as u64 * u64::from(wires::ROUNDS)
     }
 
     fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
@@ -38,15 +43,17 @@ impl Runner for Facts {
     }
 
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
-        Ok(Box::new(Nothing { end: setup.session.end, nics: setup.session.environment.nics.len() as u64 }))
+        let session = setup.session;
+        let (here, there) = (session.environment.clone(), session.peer_environment.clone());
+        Ok(Box::new(Taken { end: session.end, here, there }))
     }
 
     fn cost(&self, _spec: &StepSpec, _paths: usize) -> Cost {
         Cost::default()
     }
 
-    fn merge(&self, _spec: &StepSpec, _step: &mut Step, _client: &Half, _server: &Half) {
-        // What the halves count is in place.
+    fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, _server: &Half) {
+        step.detail.wires.clone_from(&client.detail.wires);
     }
 
     fn findings(&self, _step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
@@ -55,12 +62,19 @@ impl Runner for Facts {
     }
 }
 
-impl Prepared for Nothing {
+impl Prepared for Taken {
     fn offers(&self) -> Vec<Offer> {
         vec![]
     }
 
     fn run(self: Box<Self>, _context: &mut Context<'_>, _peer: Vec<Offer>) -> Half {
-        Half { counters: [(format!("{}_nics", self.end.name()), self.nics)].into(), ..Half::default() }
+        let nics = self.here.nics.len() as u64;
+        // A server asks nobody: its user did not.
+        let wires = (self.end == End::Client).then(|| wires::ask(&self.here, &self.there));
+        Half {
+            counters: [(format!("{}_nics", self.end.name()), nics)].into(),
+            detail: HalfDetail { wires, ..HalfDetail::default() },
+            ..Half::default()
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Linux.
 
+pub mod arp;
 pub mod bridging;
 pub mod errqueue;
 pub mod ethtool;

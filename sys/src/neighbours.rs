@@ -1,7 +1,8 @@
 //! Neighbours: which hardware address answers for an address of a network that this host is in.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
+pub use crate::system::arp::Wire;
 pub use crate::system::neighbours::list;
 
 /// What the system knows of one.
@@ -15,4 +16,13 @@ pub struct Neighbour {
     pub mac: Option<String>,
     /// Nobody answered for the address.
     pub failed: bool,
+}
+
+/// Somebody on a wire said to have an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Hardware address of whoever said so.
+    pub mac: String,
 }

@@ -10,6 +10,7 @@ mod neighbours;
 mod nics;
 mod segments;
 mod subnets;
+mod wires;
 
 use pathproof_model::{Finding, ResultDoc};
 
@@ -17,6 +18,7 @@ use pathproof_model::{Finding, ResultDoc};
 const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
     identity::findings,
     neighbours::findings,
+    wires::findings,
     subnets::findings,
     links::findings,
     nics::findings,

@@ -28,6 +28,9 @@ pub struct HalfDetail {
     /// The paths that this end searched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<SearchedPath>,
+    /// Who answered on this end's wires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wires: Option<crate::Wires>,
 }
 
 /// What an end tells about its NICs, beside the lanes.

@@ -35,6 +35,7 @@ pub mod smb;
 pub mod subject;
 pub mod units;
 pub mod verdict;
+pub mod wires;
 
 pub use channels::{Answer, ChannelPair, Channels, ChannelsSpec, UnusedNic};
 pub use connections::Connections;
@@ -71,3 +72,4 @@ pub use share::Share;
 pub use smb::{ObtainedBy, SmbAttempt, SmbInterface, SmbServer, SmbSpec};
 pub use subject::Subject;
 pub use verdict::{Check, Conclusion, Outcome, RunOutcome, Unit, Verdict};
+pub use wires::{WireAnswer, Wires};

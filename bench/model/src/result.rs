@@ -271,6 +271,9 @@ pub struct Detail {
     /// Path MTU of every NIC pair, family and direction (`mtu`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<MtuPath>>,
+    /// Who answered on each of the client's wires (`facts`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wires: Option<crate::Wires>,
     /// What became of paced datagrams on every NIC pair and direction (`loss`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Vec<crate::LossPath>>,

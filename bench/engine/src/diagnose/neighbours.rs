@@ -1,5 +1,7 @@
 //! Who answers for the peer's addresses.
 
+use std::net::IpAddr;
+
 use pathproof_model::{Finding, NodeId, ResultDoc};
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
@@ -14,39 +16,37 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             .collect();
         let evidence = doc.steps.iter().filter_map(|step| step.evidence(node));
         let neighbours = evidence.filter_map(|one| one.neighbours.as_ref()).flatten();
-        for neighbour in neighbours {
+        let mut heard: Vec<(&str, IpAddr, &[String])> =
+            neighbours.map(|one| (one.nic.as_str(), one.address, one.macs.as_slice())).collect();
+        // What the client asked for on its wires itself comes first: it heard everybody who answers.
+        if let (NodeId::CLIENT, Some(wires)) = (node, super::wires::told(doc)) {
+            let asked = wires.answers.iter().filter(|answer| answer.shares_network);
+            let asked = asked.map(|one| (one.nic.as_str(), one.address.into(), one.macs.as_slice()));
+            heard.splice(0..0, asked);
+        }
+        for (nic, address, macs) in heard {
             // Behind a router it is the router that answers.
-            let direct =
-                here.peers.iter().any(|peer| peer.address == neighbour.address && peer.router.is_none());
+            let direct = here.peers.iter().any(|peer| peer.address == address && peer.router.is_none());
             let strangers: Vec<&String> =
-                neighbour.macs.iter().filter(|mac| !owners.contains(&mac.to_ascii_lowercase())).collect();
-            let known = neighbour.macs.len() > strangers.len();
-            let told = found
-                .iter()
-                .any(|one| one.values.get("address") == Some(&neighbour.address.to_string().into()));
+                macs.iter().filter(|mac| !owners.contains(&mac.to_ascii_lowercase())).collect();
+            let known = macs.len() > strangers.len();
+            let told = found.iter().any(|one| one.values.get("address") == Some(&address.to_string().into()));
             if !direct || owners.is_empty() || strangers.is_empty() || told {
                 continue;
             }
             let list: Vec<&str> = strangers.iter().map(|mac| mac.as_str()).collect();
             let said = if known {
-                format!(
-                    "on {} both the peer's NIC and {} answered for {}",
-                    neighbour.nic,
-                    list.join(", "),
-                    neighbour.address
-                )
+                format!("on {nic} both the peer's NIC and {} answered for {address}", list.join(", "))
             } else {
                 format!(
-                    "on {} {} answered for {}, and no NIC of the peer's has that hardware address",
-                    neighbour.nic,
-                    list.join(", "),
-                    neighbour.address
+                    "on {nic} {} answered for {address}, and no NIC of the peer's has that hardware address",
+                    list.join(", ")
                 )
             };
             let severity =
                 if known { pathproof_model::Severity::Error } else { pathproof_model::Severity::Warning };
             let finding = Finding::new("ADDRESS-DUPLICATE", said).with_severity(severity);
-            found.push(finding.with("address", neighbour.address.to_string()));
+            found.push(finding.with("address", address.to_string()));
         }
     }
     found

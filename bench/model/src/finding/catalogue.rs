@@ -147,6 +147,24 @@ pub const CATALOGUE: &[Entry] = &[
         "Find the owner of that hardware address in the switches' tables, and give one of the two another address (arping -D -I NIC ADDRESS shows both).",
     ),
     entry(
+        "MAC-DUPLICATE",
+        Warning,
+        "Two addresses answer with one hardware address: one host that has both, or two hosts with the same MAC (cloned machines), between which switches send packets back and forth.",
+        "If they are two hosts, give one of them a MAC of its own. The switch's address table tells: an entry that moves from port to port is two hosts.",
+    ),
+    entry(
+        "FABRIC-CROSSED",
+        Error,
+        "A NIC of the peer's answers on the wire of another network than the one that its address belongs to: two cables or two VLANs are swapped. Nothing passes between the pair, though both links are up.",
+        "Swap the two cables at one of the hosts, or correct the VLANs of the two switch ports; then run again.",
+    ),
+    entry(
+        "ARP-FLUX",
+        Warning,
+        "Several NICs of one host lie on one wire and answer for each other's addresses: channels that seem to use different NICs share one, and which one it is changes by chance.",
+        "Give each NIC a network (VLAN and subnet) of its own. Where they must share one: a routing table and a rule for each address first (ip rule add from ADDRESS table N), and only then arp_ignore=1 and arp_announce=2 on these NICs.",
+    ),
+    entry(
         "PREFIX-DIFFERS",
         Warning,
         "The two ends have different opinions of how large their network is: some addresses are asked for directly by one and sent through a router by the other.",

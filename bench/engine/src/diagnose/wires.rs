@@ -1,0 +1,149 @@
+//! Which NIC of the other end lies behind which of this end's: cables that were swapped, and two NICs on one wire that answer
+//! for each other.
+
+use std::collections::BTreeMap;
+
+use pathproof_model::{Environment, Finding, NodeId, ResultDoc, WireAnswer, Wires};
+
+pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+    let Some((wires, there)) = told(doc).zip(doc.environment(NodeId::SERVER)) else { return vec![] };
+    let mut found = crossed(wires, there);
+    found.extend(flux(wires, there));
+    found
+}
+
+/// What the run was told on its wires.
+pub(super) fn told(doc: &ResultDoc) -> Option<&Wires> {
+    doc.steps.iter().find_map(|step| step.detail.wires.as_ref())
+}
+
+/// The NIC of the other end that owns a hardware address.
+fn owner<'a>(there: &'a Environment, mac: &str) -> Option<&'a str> {
+    let mut owners = there.nics.iter().filter(|nic| {
+        !nic.addresses.is_empty() && nic.mac.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(mac))
+    });
+    let first = owners.next()?;
+    // VLANs have the hardware address of the NIC below them: which of them answered is not told by it.
+    owners.next().is_none().then_some(&first.name)
+}
+
+/// The NIC of the other end that has the address.
+fn holder<'a>(there: &'a Environment, answer: &WireAnswer) -> Option<&'a str> {
+    let holds = |nic: &&pathproof_model::Nic| nic.addresses.iter().any(|one| one.address == answer.address);
+    there.nics.iter().find(holds).map(|nic| nic.name.as_str())
+}
+
+/// A wire on which the NIC that belongs there does not answer, while it does on another one.
+fn crossed(wires: &Wires, there: &Environment) -> Vec<Finding> {
+    let heard = |answer: &WireAnswer| -> Vec<String> {
+        answer.macs.iter().filter_map(|mac| owner(there, mac)).map(str::to_owned).collect()
+    };
+    // Which of the other end's NICs were heard on each wire, whatever they were asked for.
+    let mut on: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for answer in &wires.answers {
+        on.entry(&answer.nic).or_default().extend(heard(answer));
+    }
+    let mut found = Vec::new();
+    for answer in wires.answers.iter().filter(|answer| answer.shares_network) {
+        let Some(wanted) = holder(there, answer) else { continue };
+        if on[answer.nic.as_str()].iter().any(|nic| nic == wanted) {
+            continue;
+        }
+        let Some((other, _)) =
+            on.iter().find(|(nic, heard)| **nic != answer.nic && heard.iter().any(|nic| nic == wanted))
+        else {
+            continue;
+        };
+        let instead =
+            on[answer.nic.as_str()].first().map_or_else(String::new, |nic| format!(", where {nic} answers"));
+        let said = format!(
+            "the peer's {wanted} ({}) belongs on the network of {} here{instead}, and answers on the wire of {other}",
+            answer.address, answer.nic
+        );
+        let finding = Finding::new("FABRIC-CROSSED", said);
+        found.push(
+            finding.with("nic", answer.nic.clone()).with("remote_nic", wanted).with("answers_on", *other),
+        );
+    }
+    found
+}
+
+/// Two NICs of the other end on one wire that both answer for an address of one of them.
+fn flux(wires: &Wires, there: &Environment) -> Option<Finding> {
+    wires.answers.iter().filter(|answer| answer.shares_network).find_map(|answer| {
+        let mut nics: Vec<&str> = answer.macs.iter().filter_map(|mac| owner(there, mac)).collect();
+        nics.sort_unstable();
+        nics.dedup();
+        (nics.len() > 1).then(|| {
+            let said = format!(
+                "on the wire of {} the peer's {} all answer for {}: which of them gets a connection is chance",
+                answer.nic,
+                nics.join(" and "),
+                answer.address
+            );
+            Finding::new("ARP-FLUX", said).with("address", answer.address.to_string())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{Nic, NicAddress, Node, Step, StepKind, Tool};
+
+    /// The peer's `sto1` (…:01, 10.9.1.2) and `sto2` (…:02, 10.9.2.2); `heard`: NIC here, address, last octets that answered.
+    fn codes(heard: &[(&str, &str, bool, &[&str])]) -> Vec<String> {
+        let nic = |n: u8| Nic {
+            name: format!("sto{n}"),
+            mac: Some(format!("02:00:00:00:00:0{n}")),
+            addresses: vec![NicAddress { address: format!("10.9.{n}.2").parse().unwrap(), prefix_len: 24 }],
+            ..Nic::default()
+        };
+        let there = Environment { nics: vec![nic(1), nic(2)], ..Environment::default() };
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        doc.nodes = vec![Node::here(None), Node::agent("peer", Some(there))];
+        let answers = heard.iter().map(|(nic, address, shares_network, macs)| WireAnswer {
+            nic: (*nic).into(),
+            address: address.parse().unwrap(),
+            shares_network: *shares_network,
+            macs: macs.iter().map(|last| format!("02:00:00:00:00:{last}")).collect(),
+        });
+        let mut step = Step::new(StepKind::Facts, "f");
+        step.detail.wires = Some(Wires { answers: answers.collect(), unasked: vec![] });
+        doc.steps.push(step);
+        findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn swapped_cables_are_told_from_healthy_ones_and_from_dead_ones() {
+        let healthy: &[(&str, &str, bool, &[&str])] =
+            &[("sto1", "10.9.1.2", true, &["01"]), ("sto2", "10.9.2.2", true, &["02"])];
+        assert_eq!(codes(healthy), [""; 0]);
+        let swapped: &[(&str, &str, bool, &[&str])] =
+            &[("sto1", "10.9.1.2", true, &["02"]), ("sto2", "10.9.2.2", true, &["01"])];
+        assert_eq!(codes(swapped), ["FABRIC-CROSSED", "FABRIC-CROSSED"]);
+        // Hosts that answer only for what the asked NIC itself has (arp_ignore).
+        let strict: &[(&str, &str, bool, &[&str])] = &[
+            ("sto1", "10.9.1.2", true, &[]),
+            ("sto1", "10.9.2.2", false, &["02"]),
+            ("sto2", "10.9.2.2", true, &[]),
+            ("sto2", "10.9.1.2", false, &["01"]),
+        ];
+        assert_eq!(codes(strict), ["FABRIC-CROSSED", "FABRIC-CROSSED"]);
+        assert_eq!(codes(&[("sto1", "10.9.1.2", true, &["01"]), ("sto2", "10.9.2.2", true, &[])]), [""; 0]);
+        // A stranger in its place is another fault.
+        assert_eq!(
+            codes(&[("sto1", "10.9.1.2", true, &["99"]), ("sto2", "10.9.2.2", true, &["02"])]),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn two_nics_of_one_host_on_one_wire_are_flux_and_not_swapped() {
+        let both: &[&str] = &["01", "02"];
+        assert_eq!(
+            codes(&[("sto1", "10.9.1.2", true, both), ("sto2", "10.9.2.2", true, both)]),
+            ["ARP-FLUX"]
+        );
+    }
+}

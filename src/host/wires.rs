@@ -1,0 +1,200 @@
+//! Asks on each wire who has the other end's addresses. It is the one question that tells cables that were swapped, VLANs that
+//! were mixed up and addresses with two owners from mere silence, for it needs no route and no filter lets it pass.
+//!
+//! It refuses to ask for anything but addresses that the other end named, or that this end's user typed; and to teach
+//! anybody anything: its questions are probes without a sender's address.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use pathproof_model::{Environment, Nic, WireAnswer, Wires};
+use pathproof_sys::neighbours::{self, Claim, Wire};
+use pathproof_sys::{interfaces, routes};
+
+/// How long answers are waited for. A question may be lost, so it is asked twice.
+pub const WAIT: Duration = Duration::from_millis(250);
+/// Rounds of asking.
+pub const ROUNDS: u32 = 2;
+/// Most wires that are asked on.
+const WIRES_MAX: usize = 16;
+/// Most addresses that are asked for; the other end says how many it has.
+const ADDRESSES_MAX: usize = 32;
+
+/// Asks on every wire of `here` for the addresses of `peer` that lie in a network of one of them.
+pub fn ask(here: &Environment, peer: &Environment) -> Wires {
+    let mut wires = Wires::default();
+    let nics: Vec<&Nic> = here.nics.iter().filter(|nic| has_a_wire(nic)).collect();
+    let wanted: BTreeSet<Ipv4Addr> =
+        addresses(peer).filter(|a| nics.iter().any(|nic| shares(nic, *a))).collect();
+    // Two hosts that share no network have no wire in common, and an address of this host's own is on none.
+    let wanted: Vec<Ipv4Addr> =
+        wanted.into_iter().filter(|a| !addresses(here).any(|own| own == *a)).take(ADDRESSES_MAX).collect();
+    if wanted.is_empty() {
+        return wires;
+    }
+    let mut open = Vec::new();
+    for nic in &nics {
+        match Wire::open(nic.index, nic.mac.as_deref().unwrap_or_default()) {
+            Ok(wire) if open.len() < WIRES_MAX => open.push((*nic, wire)),
+            Ok(_) => wires.unasked.push(format!("{}: more than {WIRES_MAX} NICs", nic.name)),
+            Err(why) => wires.unasked.push(format!("{}: {why}", nic.name)),
+        }
+    }
+    let mut heard: Vec<BTreeSet<(Ipv4Addr, String)>> = vec![BTreeSet::new(); open.len()];
+    for _ in 0..ROUNDS {
+        for (at, claims) in round(&open, &wanted, &mut wires.unasked).into_iter().enumerate() {
+            heard[at].extend(claims.into_iter().map(|claim| (claim.address, claim.mac)));
+        }
+    }
+    for ((nic, _), heard) in open.iter().zip(heard) {
+        for address in &wanted {
+            let macs: Vec<String> =
+                heard.iter().filter(|(claimed, _)| claimed == address).map(|(_, mac)| mac.clone()).collect();
+            let shares_network = shares(nic, *address);
+            if shares_network || !macs.is_empty() {
+                wires.answers.push(WireAnswer {
+                    nic: nic.name.clone(),
+                    address: *address,
+                    shares_network,
+                    macs,
+                });
+            }
+        }
+    }
+    wires
+}
+
+/// An address that more than one device may have.
+#[derive(Debug)]
+pub struct Disputed {
+    /// The finding that it is.
+    pub code: &'static str,
+    /// Who claims it.
+    pub said: String,
+}
+
+/// Whether more than one device may have `address`: what explains refusals, resets and silence. `None` where that is not known.
+pub fn disputed(address: IpAddr) -> Option<Disputed> {
+    let IpAddr::V4(wanted) = address.to_canonical() else { return None };
+    let route = routes::to(address).filter(|route| route.router.is_none())?;
+    let nic = interfaces::list().ok()?.into_iter().find(|one| one.name == route.interface)?;
+    if nic.kind.as_deref() == Some("loopback") {
+        return None;
+    }
+    // Without the right to ask, what the kernel has heard by itself is all there is.
+    let asked = Wire::open(nic.index, nic.mac.as_deref()?).and_then(|wire| {
+        wire.ask(wanted)?;
+        wire.claims(WAIT)
+    });
+    let claims = asked.unwrap_or_default().into_iter().filter(|claim| claim.address == wanted);
+    let mut macs: BTreeSet<String> = claims.map(|claim| claim.mac).collect();
+    let known = neighbours::list().ok()?;
+    let on_wire = || known.iter().filter(|one| one.interface == nic.name);
+    macs.extend(on_wire().filter(|one| one.address == wanted).filter_map(|one| one.mac.clone()));
+    let mac = macs.first()?.clone();
+    if macs.len() > 1 {
+        let macs: Vec<String> = macs.into_iter().collect();
+        let said = format!("two devices answer for {wanted} on {}: {}", nic.name, macs.join(" and "));
+        return Some(Disputed { code: "ADDRESS-DUPLICATE", said });
+    }
+    let others: Vec<String> = on_wire()
+        .filter(|one| one.address != wanted && one.address.is_ipv4() && one.mac.as_ref() == Some(&mac))
+        .map(|one| one.address.to_string())
+        .collect();
+    let said = format!("{} and {wanted} have the same MAC, {mac}, on {}", others.join(", "), nic.name);
+    (!others.is_empty()).then_some(Disputed { code: "MAC-DUPLICATE", said })
+}
+
+/// One question for each address on every wire, and what was heard there.
+fn round(open: &[(&Nic, Wire)], wanted: &[Ipv4Addr], unasked: &mut Vec<String>) -> Vec<Vec<Claim>> {
+    for (nic, wire) in open {
+        if let Some(why) = wanted.iter().find_map(|address| wire.ask(*address).err()) {
+            let why = format!("{}: {why}", nic.name);
+            if !unasked.contains(&why) {
+                unasked.push(why);
+            }
+        }
+    }
+    // The first is waited for; what came on the others meanwhile is there to be read.
+    let wait = |at: usize| if at == 0 { WAIT } else { Duration::ZERO };
+    open.iter().enumerate().map(|(at, (_, wire))| wire.claims(wait(at)).unwrap_or_default()).collect()
+}
+
+/// Whether a NIC has a wire of its own: members of a bundle or a bridge hear only a part of it.
+fn has_a_wire(nic: &Nic) -> bool {
+    nic.up == Some(true)
+        && nic.carrier != Some(false)
+        && nic.master.is_none()
+        && nic.kind.as_deref() != Some("loopback")
+        && nic.mac.as_deref().is_some_and(|mac| mac.len() == "00:00:00:00:00:00".len())
+        && nic.addresses.iter().any(|one| one.address.is_ipv4())
+}
+
+fn addresses(host: &Environment) -> impl Iterator<Item = Ipv4Addr> {
+    let all = host.nics.iter().flat_map(|nic| &nic.addresses);
+    all.filter_map(|one| match one.address.to_canonical() {
+        IpAddr::V4(address) if !address.is_loopback() && !address.is_link_local() => Some(address),
+        _ => None,
+    })
+}
+
+/// Whether the NIC has an address of the network in which `address` lies.
+fn shares(nic: &Nic, address: Ipv4Addr) -> bool {
+    nic.addresses.iter().any(|own| match own.address {
+        IpAddr::V4(own_address) if (1..=32).contains(&own.prefix_len) => {
+            let mask = u32::MAX << (32 - u32::from(own.prefix_len));
+            own_address.to_bits() & mask == address.to_bits() & mask
+        }
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::NicAddress;
+
+    fn nic(name: &str, address: &str, prefix_len: u8) -> Nic {
+        Nic {
+            name: name.into(),
+            up: Some(true),
+            mac: Some("02:00:00:00:00:01".into()),
+            addresses: vec![NicAddress { address: address.parse().unwrap(), prefix_len }],
+            ..Nic::default()
+        }
+    }
+
+    #[test]
+    fn a_network_is_shared_by_its_prefix() {
+        let e0 = nic("e0", "10.9.1.1", 24);
+        assert!(shares(&e0, Ipv4Addr::new(10, 9, 1, 200)) && !shares(&e0, Ipv4Addr::new(10, 9, 2, 1)));
+        assert!(!shares(&nic("e0", "10.9.1.1", 0), Ipv4Addr::new(10, 9, 1, 2)));
+        assert!(!shares(&nic("e0", "10.9.1.1", 33), Ipv4Addr::new(10, 9, 1, 1)));
+    }
+
+    #[test]
+    fn nothing_is_asked_of_a_host_without_a_common_network_nor_of_this_host_itself() {
+        let host =
+            |address: &str| Environment { nics: vec![nic("e0", address, 24)], ..Environment::default() };
+        assert_eq!(ask(&host("10.9.1.1"), &host("10.9.2.1")), Wires::default());
+        assert_eq!(ask(&host("10.9.1.1"), &host("10.9.1.1")), Wires::default());
+        // Where something is to be asked and the NIC is not there, that is said.
+        let unasked = ask(&host("10.9.1.1"), &host("10.9.1.2")).unasked;
+        assert_eq!(unasked.len(), 1, "{unasked:?}");
+        assert!(unasked[0].starts_with("e0: "));
+    }
+
+    #[test]
+    fn members_loopbacks_and_nics_without_a_link_have_no_wire() {
+        assert!(has_a_wire(&nic("e0", "10.9.1.1", 24)));
+        let without = [
+            Nic { master: Some("bond0".into()), ..nic("e0", "10.9.1.1", 24) },
+            Nic { kind: Some("loopback".into()), ..nic("lo", "10.9.1.1", 24) },
+            Nic { carrier: Some(false), ..nic("e0", "10.9.1.1", 24) },
+            Nic { mac: None, ..nic("wg0", "10.9.1.1", 24) },
+            nic("e0", "fd00::1", 64),
+        ];
+        assert!(without.iter().all(|nic| !has_a_wire(nic)));
+    }
+}
