@@ -1,4 +1,6 @@
 //! The one list of finding codes. Codes are stable: programs match on them. `docs/FINDINGS.md` is made from it.
+//!
+//! Longer than other files: it is one list, in which a code is found by looking through it.
 
 use super::Severity;
 
