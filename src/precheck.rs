@@ -65,6 +65,7 @@ fn step(spec: &StepSpec, with: Option<&NodeSpec>, registry: &Registry, here: &En
             mtu.nics.iter().try_for_each(|nic| has_nic(here, nic))?;
         }
         StepSpec::Loss(loss) => steps::check_loss_spec(loss).map_err(|e| anyhow::anyhow!(e.message))?,
+        StepSpec::Ports(ports) => steps::check_ports_spec(ports).map_err(|e| anyhow::anyhow!(e.message))?,
         StepSpec::Stream(traffic) | StepSpec::Pingpong(traffic) | StepSpec::Request(traffic) => {
             lanes(&traffic.over, &traffic.options, registry, here)?;
         }

@@ -16,6 +16,7 @@ mod meter;
 mod migrate;
 mod mtu;
 mod part;
+mod ports;
 mod reach;
 mod smb;
 mod stage;
@@ -29,6 +30,7 @@ pub use cost::Cost;
 pub use loss::check_spec as check_loss_spec;
 pub use mtu::check_spec as check_mtu_spec;
 pub use part::{Part, ReadyPart};
+pub use ports::check_spec as check_ports_spec;
 pub use smb::check as check_smb;
 
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
@@ -45,7 +47,7 @@ use crate::channels::Way;
 use crate::evidence::{About, Taken};
 use crate::interrupt::Interrupt;
 use crate::registry::{Registry, manners};
-use crate::session::Channel;
+use crate::session::{Channel, Received};
 use pathproof_sys::clock::RealClock;
 
 /// Which end of the session this is.
@@ -118,6 +120,15 @@ impl SessionFacts {
     pub fn probe_key(&self, step: u32, from: End) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_keyed(&self.secret);
         hasher.update(b"pathproof mtu probe");
+        hasher.update(&step.to_le_bytes());
+        hasher.update(from.name().as_bytes());
+        *hasher.finalize().as_bytes()
+    }
+
+    /// What `from` says at its ports in a step, to show that it is the one that answers, or `asks` there.
+    pub fn port_word(&self, step: u32, from: End, asks: bool) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
+        hasher.update(if asks { b"pathproof port asks" } else { b"pathproof port told" });
         hasher.update(&step.to_le_bytes());
         hasher.update(from.name().as_bytes());
         *hasher.finalize().as_bytes()
@@ -376,6 +387,7 @@ pub fn play(spec: &StepSpec, with: Option<&NodeSpec>) -> Result<Play, StepError>
         StepSpec::Reach(_) => Some(Play::Shared(&reach::Reach)),
         StepSpec::Mtu(_) => Some(Play::Shared(&mtu::Mtu)),
         StepSpec::Loss(_) => Some(Play::Shared(&loss::Loss)),
+        StepSpec::Ports(_) => Some(Play::Shared(&ports::Ports)),
         StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => {
             Some(Play::Shared(&traffic::Traffic))
         }
@@ -403,6 +415,7 @@ pub fn asked(request: &StepRequest) -> &'static dyn Runner {
         StepRequest::Reach(_) => &reach::Reach,
         StepRequest::Mtu(_) => &mtu::Mtu,
         StepRequest::Loss(_) => &loss::Loss,
+        StepRequest::Ports(_) => &ports::Ports,
         StepRequest::Stream(_) | StepRequest::Pingpong(_) | StepRequest::Request(_) => &traffic::Traffic,
         StepRequest::Migrate(_) => &migrate::Migrate,
     }
@@ -509,6 +522,22 @@ pub fn misplaced(said: &StepMessage) -> StepError {
     let message =
         format!("the peer said {said:?}, which has no place in this step; use the same build at both ends");
     StepError { kind: ErrorKind::Protocol, message }
+}
+
+/// Says that this end's part is done, and waits until the peer says so too; `what` of the peer's is waited for.
+fn both_done(context: &mut Context<'_>, patience_ns: u64, what: &str) -> Option<StepError> {
+    context.channel.send(StepMessage::Done);
+    match context.channel.receive(context.clock.now().plus_ns(patience_ns)) {
+        Received::Message(StepMessage::Done) | Received::PeerDone => None,
+        Received::Message(other) => Some(misplaced(&other)),
+        Received::Lost(error) | Received::PeerFailed(error) => Some(error),
+        Received::Interrupted => Some(crate::interrupt::error()),
+        Received::OutOfTime => Some(out_of_time(&format!("the peer was not awaited with {what}"))),
+        Received::Nothing => {
+            let message = format!("the peer did not come to an end with {what}");
+            Some(StepError { kind: ErrorKind::Timeout, message })
+        }
+    }
 }
 
 /// A half that has nothing but an error.

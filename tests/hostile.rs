@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use pathproof::secure::handshake::{Answering, PROOF_BYTES};
 use pathproof::secure::{self, Access, SecureReader, SecureWriter};
 use pathproof_engine::control::PREAMBLE_BYTES;
@@ -404,6 +405,61 @@ fn t12_offers_that_were_not_planned_end_the_step() {
             run_within(pathproof(&["bench", "stream", &address, "--time", "1s"]), Duration::from_secs(30));
         assert_eq!(output.status.code(), Some(2));
         assert!(stderr(&output).contains("offer"), "{}", stderr(&output));
+    }
+}
+
+/// What the other end says of its ports is who listens where; it cannot lead this one to another host or to a port off the list.
+#[test]
+fn t22_no_offer_leads_to_another_host_or_port() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    other.set_nonblocking(true).unwrap();
+    let scratch = Scratch::new("ports");
+    let plan = scratch.path("plan.toml");
+    std::fs::write(&plan, "steps = [{ kind = \"ports\" }]").unwrap();
+    let port = other.local_addr().unwrap().port();
+    for offered in [
+        json!([{ "port": "smb", "listens": "agent", "address": "127.0.0.1" }]),
+        json!([{ "port": "smb", "listens": "agent", "number": port }]),
+        json!([{ "port": port, "listens": "agent" }]),
+        json!([{ "port": "ssh", "listens": "agent" }]),
+        json!({ "port": "smb", "listens": "agent" }),
+        json!("smb"),
+    ] {
+        let offer = base64::engine::general_purpose::STANDARD.encode(offered.to_string());
+        let (address, _) = server(move |channel, _| {
+            channel.say(ACCEPT, &accept(json!([{}])));
+            let ready = json!({ "step": 0, "offers": [offer], "error": null, "findings": [] });
+            if channel.hear().is_some_and(|(tag, _)| tag == TURN) {
+                channel.say(TURNED, &json!({ "half": null, "ready": ready }));
+                channel.say(BYE, &json!({ "reason": "", "kind": null }));
+            }
+        });
+        let output = run_within(pathproof(&["check", &address, "--plan", &plan]), Duration::from_secs(30));
+        let said = String::from_utf8_lossy(&output.stdout).replace("\n", " ");
+        assert!(said.contains("list of ports"), "{offered}: {said}");
+        assert!(other.accept().is_err(), "{offered}: it was dialled");
+    }
+}
+
+/// The ports are open to the session's peer, and until the end of the step.
+#[test]
+fn t22_ports_are_open_for_the_step_and_not_beyond() {
+    // An address of its own: other tests measure over 127.0.0.1 meanwhile.
+    const PORT: &str = "127.9.0.77:6600";
+    let serving = Server::spawn(pathproof(&["serve", "--listen", "127.9.0.77:0", "-v"]));
+    let request = json!({ "kind": "ports", "roles": [], "connections": 4 });
+    let (mut channel, tag, answer) = client(&serving.address, json!([request]));
+    assert_eq!(tag, ACCEPT, "{answer}");
+    assert!(TcpStream::connect(PORT).is_err(), "something listens on 6600 here");
+    let ready = turn(&mut channel, 0, &request, 0, 1).expect("ready");
+    assert_eq!(ready["error"], json!(null));
+    assert!(TcpStream::connect(PORT).is_ok(), "it is open for the step");
+    drop(channel);
+    // The client is gone: the step ends, and the port with it.
+    let begun = Instant::now();
+    while TcpStream::connect(PORT).is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the port stays open");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

@@ -7,7 +7,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Direction, LossSpec, MigrateSpec, MtuSpec, Plan, ReachSpec, StepSpec, TrafficSpec};
+use pathproof_model::{
+    Direction, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec, ReachSpec, Role, StepSpec, TrafficSpec,
+};
 
 use super::client::ClientArgs;
 use super::run::ClientRun;
@@ -51,9 +53,40 @@ pub struct CheckArgs {
     /// Every path must carry IP packets of so many bytes (68 to 65535).
     #[arg(long, value_name = "BYTES", value_parser = ip_mtu)]
     pub expect_mtu: Option<u32>,
+    /// What the path is for; the ports that it needs must pass, both ways where it needs that. Without it every port is told and none
+    /// is judged. Several with commas.
+    #[arg(long, value_name = "ROLE", value_enum, value_delimiter = ',')]
+    pub role: Vec<RoleName>,
     /// Run the steps of this TOML file instead.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "thorough", "over"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "thorough", "over", "role"])]
     pub plan: Option<PathBuf>,
+}
+
+/// What a path can be for, as it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum RoleName {
+    /// An SMB client and its server: 445/tcp.
+    Smb,
+    /// Hyper-V hosts that move guests: 6600/tcp both ways.
+    Hyperv,
+    /// Nodes of a failover cluster: 3343/tcp, 3343/udp and 445/tcp both ways.
+    Cluster,
+    /// RoCE v2: 4791/udp both ways, and its marks arrive as they were sent.
+    Roce,
+    /// Nothing in particular.
+    None,
+}
+
+impl RoleName {
+    fn role(self) -> Option<Role> {
+        match self {
+            RoleName::Smb => Some(Role::Smb),
+            RoleName::Hyperv => Some(Role::Hyperv),
+            RoleName::Cluster => Some(Role::Cluster),
+            RoleName::Roce => Some(Role::Roce),
+            RoleName::None => None,
+        }
+    }
 }
 
 const MS: u64 = 1_000_000;
@@ -101,14 +134,20 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
         None => {
             // A plan of the user's own takes the time that it asks for.
             client.budget = Some(depth.budget());
-            plan(depth, &args.over, args.expect_mtu, client.seed)
+            let mut roles: Vec<Role> = vec![];
+            for role in args.role.iter().filter_map(|role| role.role()) {
+                if !roles.contains(&role) {
+                    roles.push(role);
+                }
+            }
+            plan(depth, &args.over, roles, args.expect_mtu, client.seed)
         }
     };
     client.run(plan)
 }
 
 /// The steps of a check.
-pub fn plan(depth: Depth, over: &str, expect_ip_mtu_bytes: Option<u32>, seed: u64) -> Plan {
+pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Option<u32>, seed: u64) -> Plan {
     let (latency_ms, stream_ms, round_trips) = match depth {
         Depth::Quick => (800, 1100, 10),
         Depth::Usual => (3000, 4000, 20),
@@ -140,6 +179,7 @@ pub fn plan(depth: Depth, over: &str, expect_ip_mtu_bytes: Option<u32>, seed: u6
     let mut steps = vec![
         StepSpec::Facts,
         StepSpec::Reach(ReachSpec { count: round_trips }),
+        StepSpec::Ports(PortsSpec { roles, ..PortsSpec::default() }),
         // Before anything bulky: a path that loses large packets makes every later figure meaningless.
         StepSpec::Mtu(MtuSpec { expect_ip_mtu_bytes, ..MtuSpec::default() }),
         StepSpec::Pingpong(latency),

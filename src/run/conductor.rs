@@ -146,8 +146,11 @@ impl<'a> Conductor<'a> {
             Some(_) => started.plus_ns(left_ns.saturating_sub(later_ns).max(need_ns.min(left_ns))),
             None => Tick(u64::MAX),
         };
-        let spare_ns =
-            self.budget.length_ns().map(|_| left_ns.saturating_sub(later_ns).saturating_sub(need_ns));
+        // What is needed is what is needed where all is well: a tenth of it is kept for where it is not quite.
+        let spare_ns = self
+            .budget
+            .length_ns()
+            .map(|_| left_ns.saturating_sub(later_ns.saturating_add(later_ns / 10)).saturating_sub(need_ns));
         let round_trip_ns = record.round_trip_ns();
         let stretched = spare_ns.zip(round_trip_ns).map(|(spare, rtt)| steps::stretch(spec, spare, rtt));
         let spec = &stretched.unwrap_or_else(|| spec.clone());

@@ -12,20 +12,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pathproof_api::{Clock, Offer};
+use pathproof_api::Offer;
 use pathproof_dgram::PacedListener;
 use pathproof_dgram::wire::ProbeKey;
-use pathproof_engine::control::StepMessage;
 use pathproof_engine::loss::{self, Schedule};
 use pathproof_model::{
-    ErrorKind, Finding, Half, LossEnd, LossSpec, MtuSpec, ResultDoc, Step, StepError, StepRequest, StepSpec,
+    ErrorKind, Finding, Half, LossEnd, LossSpec, MtuSpec, ResultDoc, Role, Severity, Step, StepError,
+    StepRequest, StepSpec,
 };
 
 use super::mtu::pairs::{self, Endpoint};
 use super::mtu::{device, probe_error};
-use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, misplaced};
-use crate::budget::out_of_time;
-use crate::session::Received;
+use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, both_done, failed};
 use receive::Counted;
 
 /// How long an end waits for the other to have sent all, beyond its own time.
@@ -159,8 +157,14 @@ impl Runner for Loss {
         step.detail.loss = Some(loss::merge(&client.detail.loss, &server.detail.loss));
     }
 
-    fn findings(&self, step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
-        loss::findings(step.detail.loss.as_deref().unwrap_or_default())
+    fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
+        let mut found = loss::findings(step.detail.loss.as_deref().unwrap_or_default());
+        // Who said that RoCE is what the path is for needs the marks that PFC and ECN go by.
+        if doc.requested.as_ref().is_some_and(|plan| plan.is_for(Role::Roce)) {
+            let marks = found.iter_mut().filter(|f| f.code == "DSCP-CHANGED" || f.code == "DSCP-DROPPED");
+            marks.for_each(|finding| finding.severity = Severity::Error);
+        }
+        found
     }
 }
 
@@ -208,7 +212,7 @@ impl Prepared for Ready {
         let stop = Arc::new(AtomicBool::new(false));
         let counting = receive::spawn(listeners, addresses, schedule, context.clock, stop.clone());
         let sent = send::send(&paths, &key, known.1, &schedule, context);
-        let error = await_peer(context);
+        let error = both_done(context, PATIENCE_NS, "its datagrams");
         if error.is_none() {
             std::thread::sleep(context.within(DRAIN));
         }
@@ -245,21 +249,5 @@ fn ended(path: &Path<'_>, sent: send::Sent, counted: Counted) -> LossEnd {
         received: counted.strands,
         overflowed: counted.overflowed,
         delay_variation_ns: counted.delay_variation_ns,
-    }
-}
-
-/// Says that all was sent, and waits until the peer says so too.
-fn await_peer(context: &mut Context<'_>) -> Option<StepError> {
-    context.channel.send(StepMessage::Done);
-    match context.channel.receive(context.clock.now().plus_ns(PATIENCE_NS)) {
-        Received::Message(StepMessage::Done) | Received::PeerDone => None,
-        Received::Message(other) => Some(misplaced(&other)),
-        Received::Lost(error) | Received::PeerFailed(error) => Some(error),
-        Received::Interrupted => Some(crate::interrupt::error()),
-        Received::OutOfTime => Some(out_of_time("the peer's datagrams were not awaited")),
-        Received::Nothing => Some(StepError {
-            kind: ErrorKind::Timeout,
-            message: "the peer did not finish sending its datagrams".into(),
-        }),
     }
 }

@@ -11,6 +11,7 @@ pub mod drive;
 pub mod loss;
 pub mod migrate;
 pub mod mtu;
+pub mod ports;
 pub mod record;
 pub mod run_error;
 pub mod traffic;

@@ -98,7 +98,7 @@ impl Flow {
     pub fn of(spec: &StepSpec) -> Vec<Flow> {
         match spec {
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => vec![],
-            StepSpec::Smb(_) | StepSpec::Channels(_) => vec![],
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => vec![],
             StepSpec::Stream(traffic) => {
                 Flow::of_traffic(traffic, Pattern::Stream { message_bytes: traffic.size_bytes })
             }

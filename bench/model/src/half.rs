@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{LossEnd, MigrateDetail, MtuPath, NicShare, RdmaEnd};
+use crate::{LossEnd, MigrateDetail, MtuPath, NicShare, PortsEnd, RdmaEnd};
 
 /// The parts that a step may have; absent where it has none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +25,9 @@ pub struct HalfDetail {
     /// What this end sent and received of paced datagrams, path by path.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub loss: Vec<LossEnd>,
+    /// What this end found at the other's ports.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports: Option<PortsEnd>,
     /// The paths that this end searched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<SearchedPath>,

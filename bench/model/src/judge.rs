@@ -15,6 +15,7 @@ mod link;
 mod loss;
 mod migrate;
 mod mtu;
+mod ports;
 mod traffic;
 
 pub use answers::demand;
@@ -47,6 +48,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                 StepKind::Migrate => checks.extend(migrate::migrate(&whole)),
                 StepKind::Mtu => checks.extend(mtu::paths(&whole, criteria)),
                 StepKind::Loss => checks.extend(loss::paths(doc, &whole, criteria)),
+                StepKind::Ports => checks.extend(ports::ports(&whole)),
                 // Facts are judged through the findings that they lead to.
                 StepKind::Facts => {}
                 // These come to something that stands in the document itself, and is judged below.
@@ -126,6 +128,7 @@ pub fn subject(step: &Step) -> Subject {
         StepKind::Reach => Subject::Reach,
         StepKind::Mtu => Subject::Mtu,
         StepKind::Loss => Subject::Loss,
+        StepKind::Ports => Subject::Ports,
         StepKind::Pingpong => Subject::Latency(over()),
         StepKind::Request => Subject::Request(over()),
         StepKind::Stream => Subject::Throughput { over: over(), direction: step.direction },

@@ -26,6 +26,7 @@ pub mod node;
 pub mod numbers;
 pub mod over;
 pub mod plan;
+pub mod ports;
 pub mod rdma;
 pub mod request;
 pub mod result;
@@ -60,6 +61,10 @@ pub use node::{Node, NodeId, NodeSpec};
 pub use numbers::Numbers;
 pub use plan::{
     Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficKind, TrafficSpec,
+};
+pub use ports::{
+    AnsweredBy, AskedPort, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord, PortsEnd, PortsSpec,
+    Role,
 };
 pub use rdma::{AdapterRecord, Carrier, RdmaEnd, RdmaProof};
 pub use request::{PlanRequest, StepRequest};

@@ -12,6 +12,7 @@ use crate::loss::LossSpec;
 use crate::migrate::MigrateSpec;
 use crate::node::{NodeId, NodeSpec};
 pub use crate::over::DEFAULT_OVER;
+use crate::ports::{PortsSpec, Role};
 use crate::{ChannelsSpec, SmbSpec};
 
 /// A whole run.
@@ -61,6 +62,8 @@ pub enum StepSpec {
     Mtu(MtuSpec),
     /// What becomes of paced datagrams on every NIC pair.
     Loss(LossSpec),
+    /// The ports of the real job, both ways.
+    Ports(PortsSpec),
     /// Bulk throughput.
     Stream(TrafficSpec),
     /// One message at a time, back and forth.
@@ -87,6 +90,8 @@ pub enum StepKind {
     Mtu,
     /// Datagram loss.
     Loss,
+    /// Ports of the real job.
+    Ports,
     /// Bulk throughput.
     Stream,
     /// Ping-pong latency.
@@ -123,6 +128,13 @@ impl TrafficKind {
     }
 }
 
+impl Plan {
+    /// Whether somebody said that the path is for this.
+    pub fn is_for(&self, role: Role) -> bool {
+        self.steps.iter().filter_map(StepSpec::ports).any(|ports| ports.roles.contains(&role))
+    }
+}
+
 impl StepSpec {
     /// The kind of this step.
     pub fn kind(&self) -> StepKind {
@@ -131,6 +143,7 @@ impl StepSpec {
             StepSpec::Reach(_) => StepKind::Reach,
             StepSpec::Mtu(_) => StepKind::Mtu,
             StepSpec::Loss(_) => StepKind::Loss,
+            StepSpec::Ports(_) => StepKind::Ports,
             StepSpec::Stream(_) => StepKind::Stream,
             StepSpec::Pingpong(_) => StepKind::Pingpong,
             StepSpec::Request(_) => StepKind::Request,
@@ -143,7 +156,8 @@ impl StepSpec {
     /// The node that the step is made with.
     pub fn node(&self) -> NodeId {
         match self {
-            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Migrate(_) | StepSpec::Loss(_) => NodeId::SERVER,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Migrate(_) => NodeId::SERVER,
+            StepSpec::Loss(_) | StepSpec::Ports(_) => NodeId::SERVER,
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => NodeId::SERVER,
             StepSpec::Mtu(mtu) => mtu.node,
             StepSpec::Smb(smb) => smb.node,
@@ -162,7 +176,7 @@ impl StepSpec {
             | StepSpec::Mtu(_)
             | StepSpec::Loss(_)
             | StepSpec::Migrate(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
         }
     }
 
@@ -180,7 +194,7 @@ impl StepSpec {
             | StepSpec::Mtu(_)
             | StepSpec::Loss(_)
             | StepSpec::Migrate(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
         }
     }
 
@@ -190,7 +204,7 @@ impl StepSpec {
             StepSpec::Migrate(migrate) => Some(migrate),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
         }
     }
 
@@ -200,7 +214,7 @@ impl StepSpec {
             StepSpec::Reach(reach) => Some(reach),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
         }
     }
 
@@ -210,7 +224,7 @@ impl StepSpec {
             StepSpec::Mtu(mtu) => Some(mtu),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Loss(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
         }
     }
 
@@ -220,7 +234,17 @@ impl StepSpec {
             StepSpec::Loss(loss) => Some(loss),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
+        }
+    }
+
+    /// The ports of this step, where it asks for those.
+    pub fn ports(&self) -> Option<&PortsSpec> {
+        match self {
+            StepSpec::Ports(ports) => Some(ports),
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
+            StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Loss(_) => None,
         }
     }
 
@@ -230,7 +254,7 @@ impl StepSpec {
             StepSpec::Smb(smb) => Some(smb),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
-            StepSpec::Channels(_) | StepSpec::Loss(_) => None,
+            StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::Ports(_) => None,
         }
     }
 
@@ -240,7 +264,7 @@ impl StepSpec {
             StepSpec::Channels(channels) => Some(channels),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
-            StepSpec::Smb(_) | StepSpec::Loss(_) => None,
+            StepSpec::Smb(_) | StepSpec::Loss(_) | StepSpec::Ports(_) => None,
         }
     }
 
@@ -250,7 +274,7 @@ impl StepSpec {
             StepSpec::Migrate(migrate) => Some(&mut migrate.options),
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&mut t.options),
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
         }
     }
 
@@ -260,7 +284,7 @@ impl StepSpec {
             StepSpec::Migrate(migrate) => Some(&migrate.over),
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&t.over),
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
         }
     }
 }

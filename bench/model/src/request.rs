@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::migrate::DiskSpec;
 use crate::{
-    Direction, LossSpec, MigrateSpec, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficSpec,
+    Direction, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec, ReachSpec, RequestLoad, Role, StepKind,
+    StepSpec, TrafficSpec,
 };
 
 /// A plan as the client announces it.
@@ -38,6 +39,8 @@ pub enum StepRequest {
     Mtu(MtuRequest),
     /// Paced datagrams.
     Loss(LossRequest),
+    /// Ports of the real job.
+    Ports(PortsRequest),
     /// Bulk throughput.
     Stream(TrafficRequest),
     /// Ping-pong latency.
@@ -78,6 +81,16 @@ pub struct LossRequest {
     pub packets_per_s: u32,
     /// How long they are sent, in ns.
     pub time_ns: u64,
+}
+
+/// See [`PortsSpec`]. No port and no address is in it: the list is closed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortsRequest {
+    /// What the path is for: the ports that it needs are asked with more patience.
+    pub roles: Vec<Role>,
+    /// Connections that are opened at once, each way.
+    pub connections: u32,
 }
 
 /// See [`TrafficSpec`].
@@ -312,6 +325,10 @@ impl StepRequest {
                 let LossSpec { flows, packets_per_s, time_ns } = *loss;
                 StepRequest::Loss(LossRequest { flows, packets_per_s, time_ns })
             }
+            StepSpec::Ports(ports) => StepRequest::Ports(PortsRequest {
+                roles: ports.roles.clone(),
+                connections: ports.connections,
+            }),
             StepSpec::Stream(traffic) => StepRequest::Stream(TrafficRequest::of(traffic)?),
             StepSpec::Pingpong(traffic) => StepRequest::Pingpong(TrafficRequest::of(traffic)?),
             StepSpec::Request(traffic) => StepRequest::Request(TrafficRequest::of(traffic)?),
@@ -339,6 +356,9 @@ impl StepRequest {
             StepRequest::Loss(loss) => {
                 let LossRequest { flows, packets_per_s, time_ns } = *loss;
                 StepSpec::Loss(LossSpec { flows, packets_per_s, time_ns })
+            }
+            StepRequest::Ports(ports) => {
+                StepSpec::Ports(PortsSpec { roles: ports.roles.clone(), connections: ports.connections })
             }
             StepRequest::Stream(traffic) => StepSpec::Stream(traffic.to_spec()),
             StepRequest::Pingpong(traffic) => StepSpec::Pingpong(traffic.to_spec()),

@@ -277,6 +277,12 @@ pub struct Detail {
     /// What became of paced datagrams on every NIC pair and direction (`loss`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Vec<crate::LossPath>>,
+    /// The ports of the real job, port by port and way by way (`ports`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Vec<crate::PortRecord>>,
+    /// Connections that were opened at once, way by way (`ports`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened_at_once: Option<Vec<crate::OpenedRecord>>,
     /// Proof that the payload went over RDMA (traffic over `rdma`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<crate::RdmaProof>,

@@ -37,6 +37,8 @@ pub enum Subject {
     Mtu,
     /// Datagrams.
     Loss,
+    /// Ports and connections.
+    Ports,
     /// A migration over a transport.
     Migrate(String),
     /// The NIC pairs that SMB Multichannel would use.
@@ -70,6 +72,7 @@ impl Display for Subject {
             Subject::Symmetry(over) => write!(f, "symmetry/{over}"),
             Subject::Mtu => f.write_str("mtu"),
             Subject::Loss => f.write_str("loss"),
+            Subject::Ports => f.write_str("ports"),
             Subject::Migrate(over) => write!(f, "migrate/{over}"),
             Subject::Channels => f.write_str("channels"),
             Subject::Smb => f.write_str("smb"),
@@ -92,6 +95,7 @@ impl From<&str> for Subject {
             ("reach", None) => Some(Subject::Reach),
             ("mtu", None) => Some(Subject::Mtu),
             ("loss", None) => Some(Subject::Loss),
+            ("ports", None) => Some(Subject::Ports),
             ("channels", None) => Some(Subject::Channels),
             ("smb", None) => Some(Subject::Smb),
             ("smb", Some("multichannel")) => Some(Subject::SmbMultichannel),
@@ -156,7 +160,8 @@ mod tests {
             Subject::Throughput { direction: Some(Direction::Both), .. } => Subject::Symmetry(over()),
             Subject::Symmetry(_) => Subject::Mtu,
             Subject::Mtu => Subject::Loss,
-            Subject::Loss => Subject::Migrate(over()),
+            Subject::Loss => Subject::Ports,
+            Subject::Ports => Subject::Migrate(over()),
             Subject::Migrate(_) => Subject::Channels,
             Subject::Channels => Subject::Smb,
             Subject::Smb => Subject::SmbMultichannel,

@@ -17,6 +17,7 @@ mod loss;
 mod migrate;
 mod mtu;
 mod nics;
+mod ports;
 mod rdma;
 mod smb;
 mod table;
@@ -36,6 +37,7 @@ const SECTIONS: &[Section] = &[
     channels::section,
     mtu::section,
     loss::section,
+    ports::section,
     traffic::rates,
     nics::section,
     traffic::latencies,

@@ -29,6 +29,11 @@ pub fn may_pass(error: &io::Error) -> bool {
     )
 }
 
+/// Whether a connection has begun and will be told of later, as a socket that does not wait says.
+pub fn is_under_way(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINPROGRESS)
+}
+
 /// Whether this host has no addresses of a family at all: it is switched off.
 pub fn is_family_off(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
@@ -42,17 +47,25 @@ pub fn congestion_controls() -> String {
 /// Sleeps until one of `all` can be read (or is at its end), at most for `patience`; which ones can. A signal ends the sleep
 /// early.
 pub fn wait_readable(all: &[BorrowedFd<'_>], patience: Option<Duration>) -> io::Result<Vec<bool>> {
+    wait(all, PollFlags::IN, patience)
+}
+
+fn wait(all: &[BorrowedFd<'_>], what: PollFlags, patience: Option<Duration>) -> io::Result<Vec<bool>> {
     let timeout = patience.map(|left| Timespec {
         tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(left.subsec_nanos()),
     });
-    let mut polled: Vec<PollFd<'_>> =
-        all.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+    let mut polled: Vec<PollFd<'_>> = all.iter().map(|fd| PollFd::from_borrowed_fd(*fd, what)).collect();
     match rustix::event::poll(&mut polled, timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
         Err(error) => return Err(error.into()),
     }
     Ok(polled.iter().map(|fd| !fd.revents().is_empty()).collect())
+}
+
+/// Sleeps until one of `all` has connected, or has failed to, at most for `patience`; which ones have. A signal ends the sleep early.
+pub fn wait_connected(all: &[BorrowedFd<'_>], patience: Duration) -> io::Result<Vec<bool>> {
+    wait(all, PollFlags::OUT, Some(patience))
 }
 
 fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {

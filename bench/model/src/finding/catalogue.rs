@@ -2,6 +2,9 @@
 //!
 //! Longer than other files: it is one list, in which a code is found by looking through it.
 
+mod ports;
+mod smb;
+
 use super::Severity;
 
 /// What the catalogue knows of a code.
@@ -24,7 +27,23 @@ const fn entry(code: &'static str, severity: Severity, meaning: &'static str, ne
 use Severity::{Error, Info, Warning};
 
 /// All codes, by area.
-pub const CATALOGUE: &[Entry] = &[
+pub const CATALOGUE: &[Entry] = &{
+    let families = [PATHS, ports::PORTS, smb::SERVERS_AND_CHANNELS];
+    let mut all = [PATHS[0]; PATHS.len() + ports::PORTS.len() + smb::SERVERS_AND_CHANNELS.len()];
+    let (mut family, mut filled) = (0, 0);
+    while family < families.len() {
+        let mut at = 0;
+        while at < families[family].len() {
+            all[filled] = families[family][at];
+            (at, filled) = (at + 1, filled + 1);
+        }
+        family += 1;
+    }
+    all
+};
+
+/// The run, hosts, paths and RDMA.
+const PATHS: &[Entry] = &[
     // The run itself.
     entry(
         "PLAN-REDUCED",
@@ -474,140 +493,6 @@ pub const CATALOGUE: &[Entry] = &[
         Warning,
         "The RDMA device allows less than was asked, so the result answers a smaller question.",
         "Ask for less, or use a device with higher limits (pathproof devices).",
-    ),
-    // SMB servers and Multichannel.
-    entry(
-        "SMB-OLD-DIALECT",
-        Error,
-        "The server speaks no SMB 3: there is no Multichannel and no SMB Direct with it.",
-        "Enable SMB 3 on the server, or use another one.",
-    ),
-    entry(
-        "SMB-MULTICHANNEL-OFF",
-        Error,
-        "The server does not offer Multichannel: all traffic will use one connection, and SMB Direct is off with it.",
-        "Turn it on (Windows: Set-SmbServerConfiguration -EnableMultiChannel $true; Samba: server multi channel support = yes).",
-    ),
-    entry(
-        "SMB-RDMA-BYPASSED",
-        Warning,
-        "Signing or encryption is required and the server offers no RDMA transform: direct placement stops silently and data travels in small messages.",
-        "Do not require signing or encryption on this traffic, or use a server with RDMA transforms (Windows Server 2022 or later).",
-    ),
-    entry(
-        "SMB-NIC-WITHOUT-RSS",
-        Warning,
-        "A NIC is listed without RSS: it gets one connection at most, and stays idle while any NIC with RSS is there.",
-        "Enable RSS with more than one receive queue on that NIC, or keep it out of the storage network.",
-    ),
-    entry(
-        "SMB-SPEEDS-UNEQUAL",
-        Warning,
-        "The listed NICs differ in speed: Windows clients use only the fastest of the best class, Linux clients use all by weight.",
-        "Check with pathproof channels that the NICs meant for storage are the ones chosen.",
-    ),
-    entry(
-        "SMB-LINK-LOCAL-ONLY",
-        Warning,
-        "A NIC is listed with a link-local address alone: only clients that have nothing else on that link will use it.",
-        "Give the NIC a static address in a subnet of its own.",
-    ),
-    entry(
-        "SMB-RDMA-NIC-NOT-LISTED",
-        Warning,
-        "No NIC of the server is offered with RDMA although this host has RDMA: traffic will be plain TCP.",
-        "Check SMB Direct on the server (Windows: Get-SmbServerNetworkInterface, Get-NetAdapterRdma; team NICs hide RDMA).",
-    ),
-    entry(
-        "SMB-LIST-REFUSED",
-        Info,
-        "The server does not tell its NICs to this caller, so the pairs cannot be predicted.",
-        "Give --user, --domain and --password-file of an account that may log on.",
-    ),
-    entry(
-        "SMB-LOGON-REFUSED",
-        Error,
-        "The server refused the logon; no second attempt was made, so that the account is not locked.",
-        "Check user, domain and password, then run the same command again.",
-    ),
-    entry(
-        "SMB-CLOCK-SKEW",
-        Warning,
-        "The server's clock is off by more than Kerberos tolerates (5 minutes): logons will fail.",
-        "Synchronise both clocks.",
-    ),
-    entry(
-        "CHANNEL-NONE",
-        Error,
-        "No pair of NICs can carry traffic between the two hosts.",
-        "Read the reasons of the pairs; most often the subnets do not match.",
-    ),
-    entry(
-        "CHANNEL-CROSS-PAIRS",
-        Info,
-        "Several NICs of both hosts lie in one subnet: a client cannot tell which of them share a switch, and may pair across.",
-        "Give each fabric side a subnet and VLAN of its own.",
-    ),
-    entry(
-        "CHANNEL-ONE-ROUTE",
-        Warning,
-        "Several local NICs lie in one subnet and the system sends everything for it through one of them.",
-        "Give each NIC a subnet of its own, or set up source routing.",
-    ),
-    entry(
-        "CHANNEL-NIC-IDLE",
-        Warning,
-        "A NIC that is up would carry nothing of this traffic.",
-        "If it was meant to carry some, fix what its reason names (speed, RSS, RDMA, subnet).",
-    ),
-    entry(
-        "CHANNEL-LEAK",
-        Error,
-        "Bytes left or came through another NIC than the one their lane belongs on (weak host model, ARP flux or a wrong route): the redundancy is not what it seems.",
-        "Give each NIC a subnet of its own, or set arp_ignore=1, arp_announce=2 and rp_filter=1 and check the routes.",
-    ),
-    entry(
-        "CHANNEL-IMBALANCE",
-        Warning,
-        "The NICs did not share the load in proportion to their speed.",
-        "Run one lane over each NIC alone to find the slow one.",
-    ),
-    entry(
-        "CHANNEL-LOST",
-        Warning,
-        "A NIC stopped carrying traffic during the run; its outstanding work was sent again over the others.",
-        "Check link, cable and switch port of that NIC.",
-    ),
-    entry(
-        "CONTROL-MOVED",
-        Info,
-        "The path of the control connection died during the run, and the session went on over another NIC.",
-        "Check link, cable and switch port of the NIC that it began on.",
-    ),
-    entry(
-        "CHANNEL-DATA-FAULT",
-        Error,
-        "After a NIC was lost some bytes were missing, doubled or changed.",
-        "Report this with the result document: the striping itself is at fault.",
-    ),
-    // Live migration.
-    entry(
-        "MIGRATE-CORRUPT",
-        Error,
-        "Guest memory at the destination differs from the source after a complete copy; a real guest would have been destroyed.",
-        "Suspect memory, adapter offloads or cables; run again over another path, and with --over tcp to rule RDMA out.",
-    ),
-    entry(
-        "MIGRATE-NOT-CONVERGING",
-        Warning,
-        "The guest dirties memory about as fast as this path copies it, so the pause at the end is longer than wanted.",
-        "Use a faster path or more lanes, allow a longer downtime, or slow the guest down.",
-    ),
-    entry(
-        "MIGRATE-DIRTY-RATE",
-        Warning,
-        "The dirty rate asked for was not reached, so a real guest at that rate would have done worse than shown.",
-        "Ask for a lower --dirty rate, or rehearse on a machine with more free processors.",
     ),
 ];
 

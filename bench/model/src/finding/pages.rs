@@ -14,6 +14,7 @@ const FAMILIES: &[&str] = &[
     include_str!("pages/run.txt"),
     include_str!("pages/hosts.txt"),
     include_str!("pages/tcp.txt"),
+    include_str!("pages/ports.txt"),
     include_str!("pages/datagrams.txt"),
     include_str!("pages/mtu.txt"),
     include_str!("pages/rdma.txt"),

@@ -101,6 +101,9 @@ fn advice(doc: &ResultDoc, subject: &Subject) -> &'static str {
             "Read the error and drop counters of every NIC and switch port between the named NICs (ethtool -S), \
              and look at the links of bundles one by one."
         }
+        Some(StepKind::Ports) => {
+            "Let the named ports pass in every firewall between the two hosts and on both of them, then run again."
+        }
         // Of the run, a finding or the links; or the verdict's own reason says what to do.
         Some(StepKind::Facts | StepKind::Migrate | StepKind::Smb | StepKind::Channels) | None => {
             "Begin with the first verdict that says FAIL."

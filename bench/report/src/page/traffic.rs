@@ -159,7 +159,12 @@ fn flow_rows(step: &Step, flow: Option<&str>, summary: &Summary) -> Vec<Row<Time
             }
             rows
         }
-        StepKind::Facts | StepKind::Mtu | StepKind::Loss | StepKind::Stream | StepKind::Migrate => Vec::new(),
+        StepKind::Facts
+        | StepKind::Mtu
+        | StepKind::Loss
+        | StepKind::Ports
+        | StepKind::Stream
+        | StepKind::Migrate => Vec::new(),
         StepKind::Smb | StepKind::Channels => Vec::new(),
     }
 }

@@ -1,0 +1,205 @@
+//! What an end makes of the other's ports: from what was heard there, and whether anybody listened, to answered, refused, filtered
+//! or unknown; and what the two halves of a `ports` step come to.
+//!
+//! Refuses to say "filtered" where the other end could not have answered.
+
+mod findings;
+
+pub use findings::findings;
+
+use pathproof_model::{
+    AnsweredBy, AskedPort, Direction, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord, PortsEnd,
+    PortsSpec,
+};
+use serde::{Deserialize, Serialize};
+
+/// Most connections of a burst.
+pub const CONNECTIONS_MAX: u32 = 64;
+
+/// How an end stands to one of its own ports for the length of the step. What crosses is this and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Listens {
+    /// It listens there by itself.
+    Agent,
+    /// Something else listens there.
+    Service,
+    /// Nobody does: it has no right to.
+    NoRight,
+    /// Nobody does: the system refused for another reason.
+    Failed,
+}
+
+/// One port of the other end, as it offers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Offered {
+    /// Which.
+    pub port: Port,
+    /// Who listens there.
+    pub listens: Listens,
+}
+
+/// What came of all attempts to speak to a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The other end's own word for this session.
+    Token,
+    /// A connection opened, and no word of the other end's came.
+    Opened,
+    /// A refusal.
+    Refused,
+    /// Nothing, after several attempts from different source ports.
+    Nothing,
+    /// It was not asked, or not to the end; why.
+    NotAsked(String),
+}
+
+/// Whether a port is worth speaking to. Datagrams are sent to nobody but the other end itself.
+pub fn is_asked(port: Port, listens: Listens) -> bool {
+    !port.is_udp() || listens == Listens::Agent
+}
+
+/// What `heard` means where the other end listens so. `by_adapter`: the receiving host has an adapter that takes RoCE packets for
+/// itself before any socket sees them.
+pub fn answer(port: Port, listens: Listens, heard: Heard, by_adapter: bool) -> AskedPort {
+    let known = |answer, by| AskedPort { port, answer, by, reason: None };
+    let unknown =
+        |why: &str| AskedPort { port, answer: PortAnswer::Unknown, by: None, reason: Some(why.into()) };
+    match (heard, listens) {
+        (Heard::NotAsked(why), _) => unknown(&why),
+        (Heard::Token, _) => known(PortAnswer::Answered, Some(AnsweredBy::Agent)),
+        (Heard::Opened, Listens::Agent) => unknown("something on the way answers in the other end's place"),
+        (Heard::Opened, _) => known(PortAnswer::Answered, Some(AnsweredBy::Service)),
+        (Heard::Nothing, Listens::Agent) if port == Port::Roce && by_adapter => unknown(
+            "an RDMA adapter there takes these packets before the system sees them; measure with --over rdma",
+        ),
+        (_, Listens::Service) if port.is_udp() => {
+            unknown("a service has the port there, and does not answer what is not its own")
+        }
+        (_, Listens::NoRight | Listens::Failed) if port.is_udp() => {
+            unknown("the other end could not listen there")
+        }
+        (Heard::Nothing, _) => known(PortAnswer::Filtered, None),
+        (Heard::Refused, Listens::Agent | Listens::Service) => known(PortAnswer::Refused, None),
+        (Heard::Refused, Listens::NoRight) => unknown(
+            "nothing listens there, and the other end has no right to; a refusal came back, so it is not dropped on the way",
+        ),
+        (Heard::Refused, Listens::Failed) => unknown(
+            "nothing listens there, and the other end could not; a refusal came back, so it is not dropped on the way",
+        ),
+    }
+}
+
+/// The port that a burst of connections goes to: one where the other end itself answered.
+pub fn burst_port(found: &[AskedPort]) -> Option<Port> {
+    let answered = |port: &Port| {
+        found.iter().any(|asked| asked.port == *port && asked.by == Some(AnsweredBy::Agent) && !port.is_udp())
+    };
+    [Port::SmbDirect, Port::LiveMigration, Port::Cluster, Port::Smb].into_iter().find(answered)
+}
+
+/// The records of both directions. What a peer says can only be about ports of the list, once each.
+pub fn merge(
+    spec: &PortsSpec,
+    client: Option<&PortsEnd>,
+    server: Option<&PortsEnd>,
+) -> (Vec<PortRecord>, Vec<OpenedRecord>) {
+    let mut records = vec![];
+    let mut bursts = vec![];
+    for (direction, end) in [(Direction::Out, client), (Direction::In, server)] {
+        let Some(end) = end else { continue };
+        for port in Port::ALL {
+            let Some(asked) = end.ports.iter().find(|asked| asked.port == port) else { continue };
+            let needs = spec.roles.iter().copied().filter(|role| role.needs(port, direction));
+            records.push(PortRecord {
+                port,
+                name: port.name(),
+                direction,
+                answer: asked.answer,
+                by: asked.by,
+                reason: asked.reason.clone(),
+                needed_by: needs.collect(),
+            });
+        }
+        bursts.extend(end.connections.map(|opened| OpenedRecord { direction, opened: within(opened) }));
+    }
+    (records, bursts)
+}
+
+/// Counts that can be true together.
+fn within(said: OpenedAtOnce) -> OpenedAtOnce {
+    let asked = said.asked.min(CONNECTIONS_MAX);
+    let opened = said.opened.min(asked);
+    let refused = said.refused.min(asked - opened);
+    let silent = said.silent.min(asked - opened - refused);
+    let again = said.again.min(silent);
+    OpenedAtOnce { asked, opened, refused, silent, again, again_opened: said.again_opened.min(again), ..said }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::Role;
+
+    #[test]
+    fn silence_is_a_filter_only_where_somebody_could_have_answered() {
+        use Listens::{Agent, Failed, NoRight, Service};
+        use PortAnswer::{Answered, Filtered, Refused, Unknown};
+        for (port, listens, heard, expected) in [
+            (Port::Smb, Agent, Heard::Token, Answered),
+            (Port::Smb, Service, Heard::Opened, Answered),
+            (Port::Smb, NoRight, Heard::Opened, Answered),
+            (Port::Smb, Agent, Heard::Opened, Unknown),
+            (Port::Smb, Agent, Heard::Refused, Refused),
+            (Port::Smb, Service, Heard::Refused, Refused),
+            (Port::Smb, NoRight, Heard::Refused, Unknown),
+            (Port::Smb, Failed, Heard::Refused, Unknown),
+            (Port::Smb, NoRight, Heard::Nothing, Filtered),
+            (Port::Smb, Agent, Heard::Nothing, Filtered),
+            (Port::Smb, Agent, Heard::NotAsked("x".into()), Unknown),
+            (Port::Heartbeat, Agent, Heard::Nothing, Filtered),
+            (Port::Heartbeat, Agent, Heard::Token, Answered),
+            (Port::Heartbeat, Agent, Heard::Refused, Refused),
+            (Port::Heartbeat, Service, Heard::Nothing, Unknown),
+            (Port::Heartbeat, NoRight, Heard::Nothing, Unknown),
+        ] {
+            let asked = answer(port, listens, heard.clone(), false);
+            assert_eq!(asked.answer, expected, "{port:?} {listens:?} {heard:?}");
+            assert_eq!(asked.reason.is_some(), expected == Unknown);
+        }
+        assert_eq!(answer(Port::Roce, Agent, Heard::Nothing, false).answer, Filtered);
+        assert_eq!(answer(Port::Roce, Agent, Heard::Nothing, true).answer, Unknown, "adapters take them");
+    }
+
+    #[test]
+    fn a_peer_cannot_add_ports_and_its_counts_are_made_possible() {
+        let asked = |answer| AskedPort { port: Port::Smb, answer, by: None, reason: None };
+        let server = PortsEnd {
+            ports: vec![asked(PortAnswer::Answered), asked(PortAnswer::Filtered)],
+            connections: Some(OpenedAtOnce {
+                port: 1,
+                asked: u32::MAX,
+                opened: u32::MAX,
+                refused: 9,
+                silent: 9,
+                again: 9,
+                again_opened: 9,
+            }),
+        };
+        let spec = PortsSpec { roles: vec![Role::Cluster, Role::Smb], ..PortsSpec::default() };
+        let (records, bursts) = merge(&spec, None, Some(&server));
+        assert_eq!(records.len(), 1);
+        assert_eq!(records[0].needed_by, [Role::Cluster], "an SMB client is not dialled");
+        let opened = bursts[0].opened;
+        assert_eq!((opened.asked, opened.opened, opened.silent, opened.again_opened), (64, 64, 0, 0));
+    }
+
+    #[test]
+    fn a_burst_goes_to_the_other_end_itself_alone() {
+        let found = |by| vec![AskedPort { port: Port::Smb, answer: PortAnswer::Answered, by, reason: None }];
+        assert_eq!(burst_port(&found(Some(AnsweredBy::Agent))), Some(Port::Smb));
+        assert_eq!(burst_port(&found(Some(AnsweredBy::Service))), None);
+        assert_eq!(burst_port(&[]), None);
+    }
+}

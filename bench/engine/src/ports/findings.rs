@@ -1,0 +1,196 @@
+//! What ports and bursts of connections show that somebody should be told.
+//!
+//! A port that no declared role needs is a fact, never an accusation. Where connections open by chance, a silent port may be one of
+//! those, and is not said to be filtered.
+
+use pathproof_model::{Direction, Finding, OpenedAtOnce, OpenedRecord, PortAnswer, PortRecord, Severity};
+
+/// The findings of one step.
+pub fn findings(records: &[PortRecord], bursts: &[OpenedRecord]) -> Vec<Finding> {
+    let mut found: Vec<Finding> = bursts.iter().filter_map(partial).collect();
+    for direction in [Direction::Out, Direction::In] {
+        let chance = bursts.iter().any(|burst| burst.direction == direction && burst.opened.silent > 0);
+        let here: Vec<&PortRecord> = records.iter().filter(|record| record.direction == direction).collect();
+        let silent = |record: &&&PortRecord| record.answer == PortAnswer::Filtered;
+        if !chance {
+            let closed = closed_way(direction, &here);
+            let told = closed.is_some();
+            found.extend(closed);
+            // What a closed way explains needs no finding of its own.
+            let others = here.iter().filter(silent).filter(|record| !told || record.port.is_udp());
+            found.extend(about("PORT-FILTERED", direction, others.copied(), "nothing came back from"));
+        }
+        let refused = here.iter().filter(|record| record.answer == PortAnswer::Refused);
+        found.extend(about(
+            "PORT-REFUSED",
+            direction,
+            refused.copied(),
+            "somebody listens and connections are refused at",
+        ));
+    }
+    found
+}
+
+/// From whom to whom, for people.
+fn way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::In => "back from the server to this host (in)",
+        Direction::Out | Direction::Both => "from this host to the server (out)",
+    }
+}
+
+/// No TCP port at all answers in one direction.
+fn closed_way(direction: Direction, records: &[&PortRecord]) -> Option<Finding> {
+    let tcp: Vec<&&PortRecord> = records.iter().filter(|record| !record.port.is_udp()).collect();
+    let silent = tcp.iter().filter(|record| record.answer == PortAnswer::Filtered).count();
+    // The session itself proves the way out.
+    if direction != Direction::In || silent < 2 || silent < tcp.len() {
+        return None;
+    }
+    let needed = tcp.iter().any(|record| !record.needed_by.is_empty());
+    let evidence = format!(
+        "{}: not one of {silent} TCP ports let a connection through, while connections the other way open",
+        way(direction)
+    );
+    let finding = Finding::new("PORT-WAY-BACK", evidence).with("ports", silent as u64);
+    Some(if needed { finding } else { finding.with_severity(Severity::Info) })
+}
+
+/// One finding for the needed ports of a kind, and one for those that nothing needs.
+fn about<'a>(
+    code: &'static str,
+    direction: Direction,
+    records: impl Iterator<Item = &'a PortRecord>,
+    what: &str,
+) -> Vec<Finding> {
+    let (needed, others): (Vec<&PortRecord>, Vec<&PortRecord>) =
+        records.partition(|record| !record.needed_by.is_empty());
+    let finding = |records: Vec<&PortRecord>| {
+        let names: Vec<String> =
+            records.iter().map(|record| format!("{} ({})", record.name, record.port.service())).collect();
+        let evidence = format!("{}: {what} {}", way(direction), names.join(", "));
+        let ports: Vec<&str> = records.iter().map(|record| record.name.as_str()).collect();
+        (!records.is_empty()).then(|| Finding::new(code, evidence).with("ports", ports))
+    };
+    let mut found: Vec<Finding> = finding(needed).into_iter().collect();
+    found.extend(finding(others).map(|finding| finding.with_severity(Severity::Info)));
+    found
+}
+
+/// Some connections of a burst opened, and others did not.
+fn partial(record: &OpenedRecord) -> Option<Finding> {
+    let OpenedAtOnce { port, asked, opened, refused, silent, again, again_opened } = record.opened;
+    if opened >= asked {
+        return None;
+    }
+    let by_flow = again > 0 && again_opened == 0 && opened > 0;
+    let why = match (again, by_flow) {
+        (0, _) => String::new(),
+        (_, true) => format!(
+            ". Tried again alone from the same source ports {again} of {again} stayed silent, so it depends on the flow: one member of a \
+             bundle or one of several routes is dead"
+        ),
+        (_, false) => format!(
+            ". Tried again alone from the same source ports {again_opened} of {again} opened, so something limits how many connections \
+             there are at once, or how fast they open"
+        ),
+    };
+    let evidence = format!(
+        "{}, {port}/tcp: {opened} of {asked} connections at once opened, {silent} stayed silent, {refused} were refused{why}",
+        way(record.direction)
+    );
+    let finding = Finding::new("CONNECT-PARTIAL", evidence)
+        .with("asked", asked)
+        .with("opened", opened)
+        .with("silent", silent)
+        .with("refused", refused);
+    Some(if by_flow {
+        finding.with_next(
+            "Find the dead member: look at the state and counters of every member link of the bundles (LACP) and equal-cost routes between \
+             these hosts, and take it out until it is repaired.",
+        )
+    } else {
+        finding
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{Port, Role};
+
+    fn record(port: Port, direction: Direction, answer: PortAnswer, needed: bool) -> PortRecord {
+        PortRecord {
+            port,
+            name: port.name(),
+            direction,
+            answer,
+            by: None,
+            reason: None,
+            needed_by: if needed { vec![Role::Cluster] } else { vec![] },
+        }
+    }
+
+    fn burst(opened: u32, again: u32, again_opened: u32) -> OpenedRecord {
+        let silent = 32 - opened;
+        let opened = OpenedAtOnce {
+            port: 5445,
+            asked: 32,
+            opened,
+            silent,
+            again,
+            again_opened,
+            ..OpenedAtOnce::default()
+        };
+        OpenedRecord { direction: Direction::Out, opened }
+    }
+
+    fn told(records: &[PortRecord], bursts: &[OpenedRecord]) -> Vec<(String, Severity)> {
+        findings(records, bursts).into_iter().map(|finding| (finding.code, finding.severity)).collect()
+    }
+
+    #[test]
+    fn what_no_role_needs_is_a_fact_and_what_one_needs_an_error() {
+        use PortAnswer::{Answered, Filtered, Refused};
+        let out = Direction::Out;
+        let of = |answer, needed| told(&[record(Port::Smb, out, answer, needed)], &[]);
+        assert_eq!(of(Answered, true), []);
+        assert_eq!(of(Filtered, true), [("PORT-FILTERED".into(), Severity::Error)]);
+        assert_eq!(of(Filtered, false), [("PORT-FILTERED".into(), Severity::Info)]);
+        assert_eq!(of(Refused, true), [("PORT-REFUSED".into(), Severity::Error)]);
+    }
+
+    #[test]
+    fn a_way_back_that_is_closed_altogether_is_one_finding() {
+        let all = |answer, needed| {
+            Port::ALL.map(|port| {
+                record(port, Direction::In, if port.is_udp() { PortAnswer::Answered } else { answer }, needed)
+            })
+        };
+        assert_eq!(told(&all(PortAnswer::Filtered, true), &[]), [("PORT-WAY-BACK".into(), Severity::Error)]);
+        assert_eq!(told(&all(PortAnswer::Filtered, false), &[]), [("PORT-WAY-BACK".into(), Severity::Info)]);
+        let mut some = all(PortAnswer::Filtered, true);
+        some[0].answer = PortAnswer::Answered;
+        assert_eq!(told(&some, &[]), [("PORT-FILTERED".into(), Severity::Error)]);
+    }
+
+    #[test]
+    fn some_connections_of_many_are_told_with_what_it_depends_on() {
+        assert_eq!(findings(&[], &[burst(32, 0, 0)]), []);
+        for (record, says) in [
+            (burst(27, 4, 0), "depends on the flow"),
+            (burst(4, 4, 3), "limits how many"),
+            (burst(0, 4, 0), "limits how"),
+        ] {
+            let found = findings(&[], &[record]);
+            assert_eq!((found[0].code.as_str(), found[0].severity), ("CONNECT-PARTIAL", Severity::Error));
+            assert!(found[0].evidence.contains(says), "{}", found[0].evidence);
+        }
+        let silent = record(Port::Smb, Direction::Out, PortAnswer::Filtered, true);
+        let codes = told(&[silent], &[burst(27, 4, 0)]);
+        assert!(
+            codes.iter().all(|(code, _)| code != "PORT-FILTERED"),
+            "a silent port may be one of those: {codes:?}"
+        );
+    }
+}

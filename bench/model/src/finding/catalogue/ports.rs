@@ -1,0 +1,31 @@
+//! Ports, and connections as such.
+
+use super::Severity::Error;
+use super::{Entry, entry};
+
+pub(super) const PORTS: &[Entry] = &[
+    entry(
+        "PORT-FILTERED",
+        Error,
+        "A port that the declared role needs gives no answer, although the other end listens there: something drops what is sent to it.",
+        "Let the port pass in the firewalls of both hosts and of everything between them (nft list ruleset; Get-NetFirewallRule), then run again.",
+    ),
+    entry(
+        "PORT-REFUSED",
+        Error,
+        "Connections to a port that the declared role needs are refused, although somebody listens there: something rejects them in its place.",
+        "Look for a rule that rejects (nft list ruleset; iptables-save) at the other host and in every firewall between, and let the port pass.",
+    ),
+    entry(
+        "PORT-WAY-BACK",
+        Error,
+        "The other end cannot open connections to this host: what works one way only suffices for a client, not for cluster nodes or hosts that migrate guests to each other.",
+        "Let connections in at this host's firewall, and in every firewall between, for both directions.",
+    ),
+    entry(
+        "CONNECT-PARTIAL",
+        Error,
+        "Of several connections to one port some open and others do not: SMB Multichannel and migrations open many, and hang by chance.",
+        "Look for a limit on connections or on new ones per second (firewall, connection tracking, SYN protection) between these hosts, and exempt them.",
+    ),
+];

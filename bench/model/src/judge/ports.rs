@@ -1,0 +1,80 @@
+//! Whether the ports pass that the declared role needs, and whether as many connections open as are asked for.
+
+use crate::{Check, OpenedRecord, PortAnswer, PortRecord, Step, Unit};
+
+/// What no role needs is told and not judged.
+pub(super) fn ports(steps: &[&Step]) -> Vec<Check> {
+    let records = steps.iter().filter_map(|step| step.detail.ports.as_ref()).flatten();
+    let bursts = steps.iter().filter_map(|step| step.detail.opened_at_once.as_ref()).flatten();
+    let mut checks: Vec<Check> = records.filter(|record| !record.needed_by.is_empty()).map(port).collect();
+    checks.extend(bursts.map(opened));
+    if checks.is_empty() {
+        let text = "no --role says which ports matter, and there was none for a burst of connections";
+        checks.push(Check::not_judged("port-open", text));
+    }
+    checks
+}
+
+fn port(record: &PortRecord) -> Check {
+    let roles: Vec<&str> = record.needed_by.iter().map(|role| role.name()).collect();
+    let text = format!("{}, needed by {}: {}", record.words(), roles.join(" and "), record.answer.name());
+    match (record.answer, &record.reason) {
+        (PortAnswer::Answered, _) => Check::pass("port-open", text),
+        (PortAnswer::Refused | PortAnswer::Filtered, _) => Check::fail("port-open", text),
+        (PortAnswer::Unknown, Some(why)) => Check::inconclusive("port-open", format!("{text}: {why}")),
+        (PortAnswer::Unknown, None) => Check::inconclusive("port-open", text),
+    }
+}
+
+fn opened(record: &OpenedRecord) -> Check {
+    let (way, burst) = (record.direction.name(), record.opened);
+    let text = format!("{} of {} connections at once opened {way}", burst.opened, burst.asked);
+    let check = Check::of("connections-opened", burst.opened >= burst.asked, text);
+    check.numbers(f64::from(burst.opened), f64::from(burst.asked), Unit::Count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Direction, OpenedAtOnce, Outcome, Port, Role, StepKind, Verdict};
+
+    fn judged(answer: PortAnswer, needed: bool, opened: Option<u32>) -> Outcome {
+        let mut step = Step::new(StepKind::Ports, "ports");
+        step.detail.ports = Some(vec![PortRecord {
+            port: Port::Smb,
+            name: Port::Smb.name(),
+            direction: Direction::Out,
+            answer,
+            by: None,
+            reason: None,
+            needed_by: if needed { vec![Role::Smb] } else { vec![] },
+        }]);
+        step.detail.opened_at_once = opened.map(|opened| {
+            let opened = OpenedAtOnce { port: 5445, asked: 32, opened, ..OpenedAtOnce::default() };
+            vec![OpenedRecord { direction: Direction::Out, opened }]
+        });
+        Verdict::of("ports", ports(&[&step])).unwrap().outcome
+    }
+
+    #[test]
+    fn only_what_a_role_needs_is_judged_and_only_an_answer_passes() {
+        use PortAnswer::{Answered, Filtered, Refused, Unknown};
+        for (answer, needed, outcome) in [
+            (Answered, true, Outcome::Pass),
+            (Refused, true, Outcome::Fail),
+            (Filtered, true, Outcome::Fail),
+            (Unknown, true, Outcome::Inconclusive),
+            (Filtered, false, Outcome::NotJudged),
+            (Answered, false, Outcome::NotJudged),
+        ] {
+            assert_eq!(judged(answer, needed, None), outcome, "{answer:?}, needed: {needed}");
+        }
+    }
+
+    #[test]
+    fn a_burst_must_open_whole() {
+        assert_eq!(judged(PortAnswer::Filtered, false, Some(32)), Outcome::Pass);
+        assert_eq!(judged(PortAnswer::Answered, true, Some(31)), Outcome::Fail);
+        assert_eq!(judged(PortAnswer::Answered, true, Some(0)), Outcome::Fail);
+    }
+}

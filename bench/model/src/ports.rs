@@ -1,0 +1,240 @@
+//! What a `ports` step measures: whether the ports that the real job needs pass between two hosts, each way, and whether several
+//! connections open at once. The list of ports is closed: nothing that a peer says can add one.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Direction;
+
+/// What the path is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// An SMB client and its server.
+    Smb,
+    /// Hyper-V hosts that move guests to each other.
+    Hyperv,
+    /// Nodes of a Windows failover cluster.
+    Cluster,
+    /// Hosts that speak RoCE v2 to each other.
+    Roce,
+}
+
+impl Role {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+
+    /// As it is typed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Smb => "smb",
+            Role::Hyperv => "hyperv",
+            Role::Cluster => "cluster",
+            Role::Roce => "roce",
+        }
+    }
+
+    /// Whether it is lost without this port in this direction.
+    pub fn needs(self, port: Port, direction: Direction) -> bool {
+        match self {
+            Role::Smb => port == Port::Smb && direction == Direction::Out,
+            Role::Hyperv => port == Port::LiveMigration,
+            Role::Cluster => [Port::Smb, Port::Cluster, Port::Heartbeat].contains(&port),
+            Role::Roce => port == Port::Roce,
+        }
+    }
+}
+
+/// The ports that are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Port {
+    /// 445/tcp: SMB, and SMB Direct over RoCE and InfiniBand.
+    Smb,
+    /// 5445/tcp: SMB Direct over iWARP.
+    SmbDirect,
+    /// 6600/tcp: Hyper-V live migration.
+    LiveMigration,
+    /// 3343/tcp: cluster joining.
+    Cluster,
+    /// 3343/udp: cluster heartbeats.
+    Heartbeat,
+    /// 4791/udp: RoCE v2.
+    Roce,
+}
+
+impl Port {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Port; 6] =
+        [Port::Smb, Port::SmbDirect, Port::LiveMigration, Port::Cluster, Port::Heartbeat, Port::Roce];
+
+    /// Its number.
+    pub fn number(self) -> u16 {
+        match self {
+            Port::Smb => 445,
+            Port::SmbDirect => 5445,
+            Port::LiveMigration => 6600,
+            Port::Cluster | Port::Heartbeat => 3343,
+            Port::Roce => 4791,
+        }
+    }
+
+    /// Whether it is one of UDP's; the others are TCP's.
+    pub fn is_udp(self) -> bool {
+        matches!(self, Port::Heartbeat | Port::Roce)
+    }
+
+    /// `445/tcp`.
+    pub fn name(self) -> String {
+        if self.is_udp() { format!("{}/udp", self.number()) } else { format!("{}/tcp", self.number()) }
+    }
+
+    /// What speaks there.
+    pub fn service(self) -> &'static str {
+        match self {
+            Port::Smb => "SMB",
+            Port::SmbDirect => "SMB Direct over iWARP",
+            Port::LiveMigration => "Hyper-V live migration",
+            Port::Cluster => "cluster",
+            Port::Heartbeat => "cluster heartbeat",
+            Port::Roce => "RoCE v2",
+        }
+    }
+}
+
+/// The ports of the real job, both ways.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PortsSpec {
+    /// What the path is for; where nothing is said every port is told and none is judged.
+    pub roles: Vec<Role>,
+    /// Connections that are opened at once, each way.
+    pub connections: u32,
+}
+
+impl Default for PortsSpec {
+    fn default() -> Self {
+        // As many as SMB Multichannel opens to one server.
+        PortsSpec { roles: vec![], connections: 32 }
+    }
+}
+
+/// What became of a port that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PortAnswer {
+    /// Somebody answered there.
+    Answered,
+    /// Something refused, although somebody listened.
+    Refused,
+    /// Nothing came back.
+    Filtered,
+    /// It cannot be told; the reason says why.
+    Unknown,
+}
+
+impl PortAnswer {
+    /// As it stands in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            PortAnswer::Answered => "answered",
+            PortAnswer::Refused => "refused",
+            PortAnswer::Filtered => "filtered",
+            PortAnswer::Unknown => "unknown",
+        }
+    }
+}
+
+/// Who answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AnsweredBy {
+    /// The other end, which listened there for the length of the step.
+    Agent,
+    /// Something that listens there anyway.
+    Service,
+}
+
+/// What an end found at one port of the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AskedPort {
+    /// Which.
+    pub port: Port,
+    /// What became of it.
+    pub answer: PortAnswer,
+    /// Who answered, where somebody did.
+    #[serde(default)]
+    pub by: Option<AnsweredBy>,
+    /// Why it cannot be told, where that is so.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// Connections that an end opened at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct OpenedAtOnce {
+    /// TCP port that they went to.
+    pub port: u16,
+    /// How many were asked for.
+    pub asked: u32,
+    /// Opened.
+    pub opened: u32,
+    /// Refused.
+    pub refused: u32,
+    /// Silent after at least two attempts of the kernel's.
+    pub silent: u32,
+    /// Of the silent ones, how many were tried again from the same source ports when all others were closed.
+    pub again: u32,
+    /// Of those, how many opened then.
+    pub again_opened: u32,
+}
+
+/// What an end tells of a `ports` step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PortsEnd {
+    /// The other end's ports.
+    pub ports: Vec<AskedPort>,
+    /// The burst of connections, where there was a port for it.
+    pub connections: Option<OpenedAtOnce>,
+}
+
+/// One port in one direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PortRecord {
+    /// Which.
+    pub port: Port,
+    /// `445/tcp` and its like.
+    pub name: String,
+    /// `out` where the client asked the server, `in` where the server asked the client.
+    pub direction: Direction,
+    /// What became of it.
+    pub answer: PortAnswer,
+    /// Who answered, where somebody did.
+    #[serde(default)]
+    pub by: Option<AnsweredBy>,
+    /// Why it cannot be told, where that is so.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Roles of the plan that are lost without it.
+    #[serde(default)]
+    pub needed_by: Vec<Role>,
+}
+
+impl PortRecord {
+    /// In the words of reports: `445/tcp (SMB) out`.
+    pub fn words(&self) -> String {
+        format!("{} ({}) {}", self.port.name(), self.port.service(), self.direction.name())
+    }
+}
+
+/// Connections that were opened at once in one direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OpenedRecord {
+    /// `out` from client to server, `in` from server to client.
+    pub direction: Direction,
+    /// What became of them.
+    #[serde(flatten)]
+    pub opened: OpenedAtOnce,
+}

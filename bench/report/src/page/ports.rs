@@ -1,0 +1,59 @@
+//! The ports of the real job, way by way, and the connections that were opened at once.
+
+use pathproof_model::{AnsweredBy, Direction, Port, PortAnswer, PortRecord, ResultDoc, Role};
+
+use super::{Block, Cell, Column, Row, Table};
+
+pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
+    let records: Vec<&PortRecord> =
+        doc.steps.iter().filter_map(|step| step.detail.ports.as_ref()).flatten().collect();
+    let rows: Vec<(Port, &[&PortRecord])> = Port::ALL
+        .into_iter()
+        .filter(|port| records.iter().any(|record| record.port == *port))
+        .map(|port| (port, &records[..]))
+        .collect();
+    let columns: [Column<(Port, &[&PortRecord])>; 5] = [
+        Column::words("PORT", |(port, _)| Cell::of(port.name())),
+        Column::words("SERVICE", |(port, _)| Cell::of(port.service())),
+        Column::words("OUT", |(port, all)| answer(*port, Direction::Out, all)),
+        Column::words("IN", |(port, all)| answer(*port, Direction::In, all)),
+        Column::words("NEEDED BY", |(port, all)| {
+            let of_port = all.iter().filter(|record| record.port == *port);
+            let mut roles: Vec<&str> =
+                of_port.flat_map(|record| record.needed_by.iter().copied().map(Role::name)).collect();
+            roles.sort_unstable();
+            roles.dedup();
+            Cell::of(roles.join(", "))
+        }),
+    ];
+    let rows: Vec<_> = rows.into_iter().map(Row::One).collect();
+    let Some(table) = Table::new(&columns, rows) else { return Vec::new() };
+    let bursts = doc.steps.iter().filter_map(|step| step.detail.opened_at_once.as_ref()).flatten();
+    let opened: Vec<String> = bursts
+        .map(|burst| {
+            let way = burst.direction.name();
+            format!("{way} {} of {}", burst.opened.opened, burst.opened.asked)
+        })
+        .collect();
+    let mut legend = "The other end listened for the length of the step where nothing did. Roles (--role) say which ports matter."
+        .to_owned();
+    if !opened.is_empty() {
+        legend = format!("Connections opened at once: {}. {legend}", opened.join(", "));
+    }
+    let unknown = records.iter().filter_map(|record| {
+        let why = record.reason.as_ref().filter(|_| record.answer == PortAnswer::Unknown)?;
+        Some(format!(" {} {} is not known: {why}.", record.name, record.direction.name()))
+    });
+    legend.extend(unknown);
+    vec![Block::Table(table), Block::paragraph(legend)]
+}
+
+fn answer(port: Port, direction: Direction, all: &[&PortRecord]) -> Cell {
+    let found = all.iter().find(|record| record.port == port && record.direction == direction);
+    match found {
+        Some(record) if record.answer == PortAnswer::Unknown => Cell::Unknown,
+        Some(record) if record.by == Some(AnsweredBy::Service) => Cell::of("answered by a service"),
+        Some(record) => Cell::of(record.answer.name()),
+        None => Cell::Unknown,
+    }
+}

@@ -1,0 +1,215 @@
+//! The ports of the real job, each way, and how many connections open at once.
+//!
+//! Each end listens for the length of the step on those ports of the list that are free at the session's address, offers how it stands
+//! to each, and speaks to the other's. It refuses to speak to anybody but the session's peer and to any port off the list: neither an
+//! address nor a port is in what crosses. The pure half is `pathproof_engine::ports`.
+
+mod dial;
+mod listen;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use pathproof_api::Offer;
+use pathproof_engine::ports::{self, CONNECTIONS_MAX, Heard, Offered};
+use pathproof_model::{
+    AskedPort, Direction, ErrorKind, Finding, Half, Port, PortsEnd, PortsSpec, ResultDoc, Role, Step,
+    StepError, StepRequest, StepSpec,
+};
+
+use super::{Context, Cost, End, Kind, Prepared, Runner, Setup, as_specified, both_done, failed, whole};
+use dial::{Asked, Dialler};
+use listen::{Listeners, Words};
+
+/// How long an end waits for the other to have asked all, beyond its own time.
+const PATIENCE_NS: u64 = 10_000_000_000;
+/// It is not begun with less.
+const LEAST_NS: u64 = 500_000_000;
+
+/// The runner.
+pub struct Ports;
+
+struct Ready {
+    spec: PortsSpec,
+    local: SocketAddr,
+    peer: SocketAddr,
+    listeners: Listeners,
+    words: Words,
+    told_there: [u8; 32],
+    asks_here: [u8; 32],
+    /// The ports that the roles need in this end's direction.
+    needed: Vec<Port>,
+    /// The peer has an adapter that takes RoCE packets for itself.
+    adapter_there: bool,
+}
+
+fn spec_of(spec: &StepSpec) -> PortsSpec {
+    spec.ports().cloned().unwrap_or_default()
+}
+
+/// Refuses what cannot be meant.
+pub fn check_spec(spec: &PortsSpec) -> Result<(), StepError> {
+    if spec.roles.len() > Role::COUNT {
+        let message = format!("{} roles; there are {}", spec.roles.len(), Role::COUNT);
+        return Err(StepError { kind: ErrorKind::Invalid, message });
+    }
+    if spec.connections > CONNECTIONS_MAX {
+        let message = format!("{} connections at once; ask for 0 to {CONNECTIONS_MAX}", spec.connections);
+        return Err(StepError { kind: ErrorKind::Invalid, message });
+    }
+    Ok(())
+}
+
+impl Kind for Ports {
+    fn name(&self, _spec: &StepSpec) -> String {
+        "ports and connections".into()
+    }
+
+    fn duration_ns(&self, _spec: &StepSpec) -> u64 {
+        (dial::LONGEST.as_nanos() as u64).saturating_add(PATIENCE_NS)
+    }
+
+    fn need_ns(&self, spec: &StepSpec) -> u64 {
+        let usual = if spec_of(spec).roles.is_empty() { dial::USUAL } else { dial::USUAL + dial::CERTAIN };
+        usual.as_nanos() as u64
+    }
+
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        whole(spec, LEAST_NS, left_ns)
+    }
+}
+
+impl Runner for Ports {
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
+        as_specified(setup)
+    }
+
+    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
+        let spec = spec_of(setup.spec);
+        check_spec(&spec)?;
+        let session = setup.session;
+        let (here, there) = (session.end, session.end.other());
+        let devices = &session.peer_environment.rdma;
+        let direction = match here {
+            End::Client => Direction::Out,
+            End::Server => Direction::In,
+        };
+        let needs = |port: &Port| spec.roles.iter().any(|role| role.needs(*port, direction));
+        let needed = Port::ALL.into_iter().filter(needs).collect();
+        Ok(Box::new(Ready {
+            spec,
+            needed,
+            local: session.local,
+            peer: session.peer,
+            listeners: Listeners::open(session.local),
+            words: Words {
+                peer: session.peer.ip().to_canonical(),
+                told: session.port_word(setup.step, here, false),
+                asked: session.port_word(setup.step, there, true),
+            },
+            told_there: session.port_word(setup.step, there, false),
+            asks_here: session.port_word(setup.step, here, true),
+            adapter_there: devices
+                .iter()
+                .any(|device| device.transport.as_ref().is_some_and(|t| t.starts_with("RoCE"))),
+        }))
+    }
+
+    fn cost(&self, spec: &StepSpec, _paths: usize) -> Cost {
+        // Both ends of every connection, with what the kernel keeps for each.
+        const CONNECTION_BYTES: u64 = 64 << 10;
+        let connections = u64::from(spec_of(spec).connections) + Port::ALL.len() as u64;
+        let memory_bytes = (2 * connections).saturating_mul(CONNECTION_BYTES);
+        Cost { memory_bytes, time_ns: dial::LONGEST.as_nanos() as u64, ..Cost::default() }
+    }
+
+    fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
+        let (client, server) = (client.detail.ports.as_ref(), server.detail.ports.as_ref());
+        let (records, bursts) = ports::merge(&spec_of(spec), client, server);
+        step.detail.ports = Some(records);
+        step.detail.opened_at_once = Some(bursts);
+    }
+
+    fn findings(&self, step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
+        let records = step.detail.ports.as_deref().unwrap_or_default();
+        ports::findings(records, step.detail.opened_at_once.as_deref().unwrap_or_default())
+    }
+}
+
+impl Prepared for Ready {
+    fn offers(&self) -> Vec<Offer> {
+        // An offer that cannot be written would be a fault in this file; an empty one is refused by the peer.
+        vec![Offer(serde_json::to_vec(&self.listeners.offered).unwrap_or_default())]
+    }
+
+    fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+        let offered = peer.first().map(|offer| serde_json::from_slice::<Vec<Offered>>(&offer.0));
+        let Some(Ok(offered)) = offered else {
+            let message =
+                "the peer's list of ports cannot be read; are both ends of the same version?".to_owned();
+            return failed(StepError { kind: ErrorKind::Protocol, message });
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let answering = match self.listeners.answer(self.words, stop.clone()) {
+            Ok(thread) => thread,
+            Err(error) => {
+                let message = format!("the thread that answers at ports could not be started: {error}");
+                return failed(StepError { kind: ErrorKind::System, message });
+            }
+        };
+        let dialler = Dialler {
+            local: self.local,
+            peer: self.peer,
+            told: self.told_there,
+            asks: self.asks_here,
+            until: context.until,
+            clock: context.clock,
+        };
+        let found = ask(&dialler, &offered, &self.needed, self.adapter_there);
+        let burst = (self.spec.connections > 0 && !context.channel.is_over())
+            .then(|| ports::burst_port(&found))
+            .flatten()
+            .and_then(|port| dialler.burst(port, self.spec.connections));
+        let error = both_done(context, PATIENCE_NS, "its questions");
+        stop.store(true, Ordering::Relaxed);
+        let mut half = Half { error, ..Half::default() };
+        if answering.join().is_err() {
+            half.error.get_or_insert(StepError {
+                kind: ErrorKind::System,
+                message: "the thread that answers at ports ended unexpectedly".into(),
+            });
+        }
+        half.detail.ports = Some(PortsEnd { ports: found, connections: burst });
+        half
+    }
+}
+
+/// Speaks to every port of the list, datagrams beside connections.
+fn ask(dialler: &Dialler<'_>, offered: &[Offered], needed: &[Port], adapter_there: bool) -> Vec<AskedPort> {
+    let listens =
+        |port: Port| offered.iter().find(|offered| offered.port == port).map(|offered| offered.listens);
+    let all: Vec<Asked> = Port::ALL
+        .into_iter()
+        .filter_map(|port| Some(Asked { port, listens: listens(port)?, needed: needed.contains(&port) }))
+        .filter(|asked| ports::is_asked(asked.port, asked.listens))
+        .collect();
+    let (udp, tcp): (Vec<Asked>, Vec<Asked>) = all.into_iter().partition(|asked| asked.port.is_udp());
+    let (heard_tcp, heard_udp) = std::thread::scope(|scope| {
+        let beside = std::thread::Builder::new().spawn_scoped(scope, || dialler.ask_udp(&udp));
+        let heard_tcp = dialler.ask_tcp(&tcp);
+        let heard_udp = beside.ok().and_then(|thread| thread.join().ok());
+        (heard_tcp, heard_udp)
+    });
+    let no_thread = || vec![Heard::NotAsked("no thread could be had".into()); udp.len()];
+    let heard: Vec<(Port, Heard)> = (tcp.iter().zip(heard_tcp))
+        .chain(udp.iter().zip(heard_udp.unwrap_or_else(no_thread)))
+        .map(|(asked, heard)| (asked.port, heard))
+        .collect();
+    let of = |port: Port| {
+        let listens = listens(port)?;
+        let heard = heard.iter().find(|(known, _)| *known == port).map(|(_, heard)| heard.clone());
+        Some(ports::answer(port, listens, heard.unwrap_or(Heard::Nothing), adapter_there))
+    };
+    Port::ALL.into_iter().filter_map(of).collect()
+}

@@ -1,0 +1,302 @@
+//! Speaks to the other end's ports. It dials the session's peer and ports of the list alone: there is no way to name another.
+//!
+//! Silence is believed after several attempts from different source ports, so that neither a lost packet nor one dead member of a
+//! bundle passes for a filter.
+
+use std::io::{self, ErrorKind, Read};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use pathproof_api::{Clock, Tick};
+use pathproof_engine::ports::{Heard, Listens};
+use pathproof_model::{OpenedAtOnce, Port};
+use pathproof_sys::clock::RealClock;
+use pathproof_sys::socket::{is_under_way, may_pass, wait_connected, wait_readable};
+use socket2::{Domain, Socket, Type};
+
+/// How long the first attempt at a port may take, one port after the other: a limit on new connections must not pass for a filter.
+const FIRST: Duration = Duration::from_millis(60);
+/// How long the later attempts may take, at all silent ports together, where a role needs them: the kernel sends its SYN again after
+/// a second.
+const LATER: [Duration; 2] = [Duration::from_millis(1300), Duration::from_millis(700)];
+/// How long the one later attempt at the others may take at least and at most; between that it is four times what an answer took.
+const BESIDE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(400));
+/// Rounds of datagrams to ports that no role needs.
+const ROUNDS_BESIDE: usize = 2;
+/// How long the other end's word may take after the connection opened.
+const WORD: Duration = Duration::from_secs(1);
+/// How long each round of datagrams is listened for.
+const ROUNDS: [Duration; 5] = [
+    Duration::from_millis(150),
+    Duration::from_millis(250),
+    Duration::from_millis(400),
+    Duration::from_millis(600),
+    Duration::from_millis(800),
+];
+/// How long connections of a burst may take: two attempts of the kernel's.
+const BURST: Duration = Duration::from_millis(1400);
+/// Silent connections that are tried again.
+const AGAIN_MAX: usize = 4;
+
+/// The longest that all of it takes.
+pub const LONGEST: Duration = Duration::from_millis(4 * 60 + 400 + 1300 + 700 + 4000 + 2 * 1400);
+/// What it may take where some of it is silent, and the run has no more.
+pub const USUAL: Duration = Duration::from_millis(4 * 60 + 400 + 2 * 1400);
+/// What silent ports that a role needs may take beside that.
+pub const CERTAIN: Duration = Duration::from_millis(1300 + 700);
+
+/// A port that is spoken to.
+#[derive(Clone, Copy)]
+pub struct Asked {
+    /// Which.
+    pub port: Port,
+    /// Who listens there.
+    pub listens: Listens,
+    /// Whether a role needs it in this direction, so that silence must be certain.
+    pub needed: bool,
+}
+
+/// From where and to whom this end speaks.
+pub struct Dialler<'a> {
+    /// This end's address; its port does not matter.
+    pub local: SocketAddr,
+    /// The peer's address; its port does not matter.
+    pub peer: SocketAddr,
+    /// The peer's word.
+    pub told: [u8; 32],
+    /// With what this end asks.
+    pub asks: [u8; 32],
+    /// When it must be over.
+    pub until: Tick,
+    /// The clock.
+    pub clock: &'a RealClock,
+}
+
+/// What became of one connection.
+enum Opening {
+    Open(TcpStream),
+    Refused,
+    Silent,
+    Impossible(String),
+}
+
+impl Dialler<'_> {
+    fn within(&self, wait: Duration) -> Duration {
+        wait.min(self.until.since(self.clock.now()))
+    }
+
+    fn at(&self, port: u16) -> SocketAddr {
+        let mut peer = self.peer;
+        peer.set_port(port);
+        peer
+    }
+
+    /// A TCP socket that begins to connect from `source`, where 0 is any.
+    fn begin(&self, port: u16, source: u16) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::for_address(self.peer), Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        let mut local = self.local;
+        local.set_port(source);
+        socket.bind(&local.into())?;
+        match socket.connect(&self.at(port).into()) {
+            Err(error) if !is_under_way(&error) => Err(error),
+            _ => Ok(socket),
+        }
+    }
+
+    /// Opens a connection to each of `to` (a port, and the source port or 0), all at once; with the source ports that were used.
+    fn open(&self, to: &[(u16, u16)], wait: Duration) -> Vec<(u16, Opening)> {
+        let deadline = self.clock.deadline(self.within(wait));
+        let mut pending: Vec<Option<Socket>> = vec![];
+        let mut found: Vec<(u16, Opening)> = vec![];
+        for (port, source) in to {
+            let (socket, source, opening) = match self.begin(*port, *source) {
+                Ok(socket) => {
+                    let bound = socket.local_addr().ok().and_then(|address| address.as_socket());
+                    (Some(socket), bound.map_or(*source, |address| address.port()), Opening::Silent)
+                }
+                Err(error) => (None, *source, ended(&error)),
+            };
+            pending.push(socket);
+            found.push((source, opening));
+        }
+        while pending.iter().any(Option::is_some) && !deadline.is_over() {
+            let waiting: Vec<usize> = (0..pending.len()).filter(|at| pending[*at].is_some()).collect();
+            let sockets: Vec<_> = pending.iter().flatten().map(AsFd::as_fd).collect();
+            let Ok(ready) = wait_connected(&sockets, deadline.left()) else { break };
+            for (at, _) in waiting.into_iter().zip(ready).filter(|(_, ready)| *ready) {
+                let Some(socket) = pending[at].take() else { continue };
+                found[at].1 = match socket.take_error() {
+                    Ok(None) => Opening::Open(socket.into()),
+                    Ok(Some(error)) | Err(error) => ended(&error),
+                };
+            }
+        }
+        found
+    }
+
+    /// Speaks to TCP ports; what was heard at each, in their order.
+    pub fn ask_tcp(&self, ports: &[Asked]) -> Vec<Heard> {
+        let mut quickest: Option<Duration> = None;
+        let mut heard = vec![];
+        for asked in ports {
+            let began = self.clock.now();
+            let first = self.attempts(std::slice::from_ref(asked), FIRST);
+            let took = self.clock.now().since(began);
+            if first.contains(&Heard::Token) {
+                quickest = Some(quickest.map_or(took, |quickest| quickest.min(took)));
+            }
+            heard.extend(first);
+        }
+        let beside = quickest.map_or(BESIDE.1, |quickest| (quickest * 4).clamp(BESIDE.0, BESIDE.1));
+        self.again(ports, &mut heard, beside, |_| true);
+        for wait in LATER {
+            self.again(ports, &mut heard, wait, |asked| asked.needed);
+        }
+        heard
+    }
+
+    /// One more attempt at those that were silent, of those that are worth it.
+    fn again(&self, ports: &[Asked], heard: &mut [Heard], wait: Duration, worth: fn(&Asked) -> bool) {
+        let silent: Vec<usize> =
+            (0..ports.len()).filter(|at| heard[*at] == Heard::Nothing && worth(&ports[*at])).collect();
+        if silent.is_empty() {
+            return;
+        }
+        let again: Vec<Asked> = silent.iter().map(|at| ports[*at]).collect();
+        for (at, now) in silent.into_iter().zip(self.attempts(&again, wait)) {
+            heard[at] = now;
+        }
+    }
+
+    /// One attempt at each port, all at once.
+    fn attempts(&self, ports: &[Asked], wait: Duration) -> Vec<Heard> {
+        if self.within(wait) < wait {
+            return ports.iter().map(|_| Heard::NotAsked("the time of the run was up".into())).collect();
+        }
+        let to: Vec<(u16, u16)> = ports.iter().map(|asked| (asked.port.number(), 0)).collect();
+        let opened = self.open(&to, wait);
+        let heard = opened.into_iter().zip(ports).map(|((_, opening), asked)| match opening {
+            Opening::Open(mut stream) => {
+                match asked.listens == Listens::Agent && self.has_word(&mut stream) {
+                    true => Heard::Token,
+                    false => Heard::Opened,
+                }
+            }
+            Opening::Refused => Heard::Refused,
+            Opening::Silent => Heard::Nothing,
+            Opening::Impossible(why) => Heard::NotAsked(why),
+        });
+        heard.collect()
+    }
+
+    /// Whether the other end says its word.
+    fn has_word(&self, stream: &mut TcpStream) -> bool {
+        let mut word = [0; 32];
+        let patient = stream.set_nonblocking(false).and_then(|()| stream.set_read_timeout(Some(WORD)));
+        patient.and_then(|()| stream.read_exact(&mut word)).is_ok() && word == self.told
+    }
+
+    /// Asks UDP ports, each round from a new source port; what was heard at each, in their order.
+    pub fn ask_udp(&self, ports: &[Asked]) -> Vec<Heard> {
+        let mut heard = vec![Heard::Nothing; ports.len()];
+        let mut asking: Vec<(usize, UdpSocket)> = vec![];
+        for (round, wait) in ROUNDS.into_iter().enumerate() {
+            let worth = |at: &usize| round < ROUNDS_BESIDE || ports[*at].needed;
+            let silent: Vec<usize> =
+                (0..ports.len()).filter(|at| heard[*at] == Heard::Nothing && worth(at)).collect();
+            if silent.is_empty() {
+                break;
+            }
+            if self.within(wait) < wait {
+                silent
+                    .into_iter()
+                    .for_each(|at| heard[at] = Heard::NotAsked("the time of the run was up".into()));
+                break;
+            }
+            for at in silent {
+                match self.question(ports[at].port.number()) {
+                    Ok(socket) => asking.push((at, socket)),
+                    Err(error) => heard[at] = Heard::NotAsked(format!("it could not be asked: {error}")),
+                }
+            }
+            let deadline = self.clock.deadline(wait);
+            while !deadline.is_over() && heard.contains(&Heard::Nothing) {
+                let sockets: Vec<_> = asking.iter().map(|(_, socket)| socket.as_fd()).collect();
+                let Ok(ready) = wait_readable(&sockets, Some(deadline.left())) else { break };
+                // A refusal is an answer to one question; who answers another one was only late.
+                for (_, (at, socket)) in ready.iter().zip(&asking).filter(|(ready, _)| **ready) {
+                    match self.answer_to(socket) {
+                        Some(Heard::Refused) if heard[*at] != Heard::Nothing => {}
+                        Some(now) => heard[*at] = now,
+                        None => {}
+                    }
+                }
+            }
+        }
+        heard
+    }
+
+    fn question(&self, port: u16) -> io::Result<UdpSocket> {
+        let mut local = self.local;
+        local.set_port(0);
+        let socket = UdpSocket::bind(local)?;
+        socket.set_nonblocking(true)?;
+        // Connected, so that nobody else can answer and refusals come back as errors.
+        socket.connect(self.at(port))?;
+        socket.send(&self.asks)?;
+        Ok(socket)
+    }
+
+    fn answer_to(&self, socket: &UdpSocket) -> Option<Heard> {
+        let mut word = [0; 64];
+        match socket.recv(&mut word) {
+            Ok(bytes) => (word[..bytes] == self.told).then_some(Heard::Token),
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => Some(Heard::Refused),
+            Err(_) => None,
+        }
+    }
+
+    /// Opens `asked` connections to one port at once and holds them until all had their time; some of the silent ones are tried
+    /// again alone, from the same source ports.
+    pub fn burst(&self, port: Port, asked: u32) -> Option<OpenedAtOnce> {
+        if self.within(2 * BURST) < 2 * BURST {
+            return None;
+        }
+        let number = port.number();
+        let opened = self.open(&vec![(number, 0); asked as usize], BURST);
+        let count = |wanted: fn(&Opening) -> bool| opened.iter().filter(|(_, o)| wanted(o)).count() as u32;
+        let mut burst = OpenedAtOnce {
+            port: number,
+            asked: asked - count(|opening| matches!(opening, Opening::Impossible(_))),
+            opened: count(|opening| matches!(opening, Opening::Open(_))),
+            refused: count(|opening| matches!(opening, Opening::Refused)),
+            silent: count(|opening| matches!(opening, Opening::Silent)),
+            ..OpenedAtOnce::default()
+        };
+        let silent = opened.iter().filter(|(_, opening)| matches!(opening, Opening::Silent));
+        let again: Vec<(u16, u16)> = silent.take(AGAIN_MAX).map(|(source, _)| (number, *source)).collect();
+        drop(opened);
+        if !again.is_empty() {
+            let tried = self.open(&again, BURST);
+            let possible = tried.iter().filter(|(_, opening)| !matches!(opening, Opening::Impossible(_)));
+            burst.again = possible.count() as u32;
+            burst.again_opened =
+                tried.iter().filter(|(_, opening)| matches!(opening, Opening::Open(_))).count() as u32;
+        }
+        (burst.asked > 0).then_some(burst)
+    }
+}
+
+/// What the error of a connection says.
+fn ended(error: &io::Error) -> Opening {
+    match error.kind() {
+        ErrorKind::TimedOut => Opening::Silent,
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Opening::Refused,
+        // The session's own connection goes to the same host, so it is there: somebody says that it is not to be reached.
+        ErrorKind::PermissionDenied => Opening::Refused,
+        _ if may_pass(error) => Opening::Refused,
+        _ => Opening::Impossible(format!("no connection could be tried: {error}")),
+    }
+}

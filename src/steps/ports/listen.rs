@@ -1,0 +1,125 @@
+//! Listens on the ports of the list for the length of a step, at the session's own address, where nothing else does: so that an
+//! attempt of the other end is answered, and a silence means something.
+//!
+//! It says one word of the session to the other end and hears nothing: what anybody sends is thrown away, and who is not the session's
+//! peer is let go at once.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pathproof_engine::ports::{Listens, Offered};
+use pathproof_model::Port;
+use pathproof_sys::socket::wait_readable;
+
+/// How often a waiting thread looks whether it is to stop.
+const STOP_CHECK: Duration = Duration::from_millis(20);
+/// Connections that are kept open at once: those of a burst, and those of single questions.
+const HELD_MAX: usize = 128;
+/// Taken from one port before the others have their turn.
+const TURN_MAX: usize = 64;
+
+/// The ports of the list at which this end listens.
+pub struct Listeners {
+    tcp: Vec<TcpListener>,
+    udp: Vec<UdpSocket>,
+    /// How this end stands to each port.
+    pub offered: Vec<Offered>,
+}
+
+/// What is said at the ports, and to whom.
+pub struct Words {
+    /// The session's peer.
+    pub peer: IpAddr,
+    /// This end's word.
+    pub told: [u8; 32],
+    /// With what the peer asks.
+    pub asked: [u8; 32],
+}
+
+impl Listeners {
+    /// Listens at `address`, whose port does not matter, on every port that is free there.
+    pub fn open(address: SocketAddr) -> Listeners {
+        let mut all = Listeners { tcp: vec![], udp: vec![], offered: vec![] };
+        for port in Port::ALL {
+            let mut at = address;
+            at.set_port(port.number());
+            let opened = if port.is_udp() {
+                UdpSocket::bind(at)
+                    .and_then(|socket| socket.set_nonblocking(true).map(|()| all.udp.push(socket)))
+            } else {
+                TcpListener::bind(at)
+                    .and_then(|listener| listener.set_nonblocking(true).map(|()| all.tcp.push(listener)))
+            };
+            let listens = match opened {
+                Ok(()) => Listens::Agent,
+                Err(error) => match error.kind() {
+                    ErrorKind::AddrInUse => Listens::Service,
+                    ErrorKind::PermissionDenied => Listens::NoRight,
+                    _ => Listens::Failed,
+                },
+            };
+            all.offered.push(Offered { port, listens });
+        }
+        all
+    }
+
+    /// Answers until `stop` is set, on a thread of its own.
+    pub fn answer(self, words: Words, stop: Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
+        let answer = move || {
+            let mut held: Vec<TcpStream> = vec![];
+            while !stop.load(Ordering::Relaxed) {
+                let sockets: Vec<_> = (self.tcp.iter().map(AsFd::as_fd))
+                    .chain(self.udp.iter().map(AsFd::as_fd))
+                    .chain(held.iter().map(AsFd::as_fd))
+                    .collect();
+                if wait_readable(&sockets, Some(STOP_CHECK)).is_err() {
+                    break;
+                }
+                held.retain_mut(is_open);
+                for listener in &self.tcp {
+                    accept(listener, &words, &mut held);
+                }
+                for socket in &self.udp {
+                    echo(socket, &words);
+                }
+            }
+        };
+        std::thread::Builder::new().name("ports".into()).spawn(answer)
+    }
+}
+
+/// Takes what waits at a port; the peer's connections stay open until it closes them, because a limit on their number must show.
+fn accept(listener: &TcpListener, words: &Words, held: &mut Vec<TcpStream>) {
+    for _ in 0..TURN_MAX {
+        let Ok((mut stream, from)) = listener.accept() else { return };
+        let ready = from.ip().to_canonical() == words.peer && held.len() < HELD_MAX;
+        // A word of a few bytes fits into an empty buffer, so this does not wait.
+        if ready && stream.set_nonblocking(true).is_ok() && stream.write_all(&words.told).is_ok() {
+            held.push(stream);
+        }
+    }
+}
+
+/// Answers those datagrams of the peer that ask with its word, with as many bytes.
+fn echo(socket: &UdpSocket, words: &Words) {
+    let mut asked = [0; 64];
+    for _ in 0..TURN_MAX {
+        let Ok((bytes, from)) = socket.recv_from(&mut asked) else { return };
+        if asked[..bytes] == words.asked && from.ip().to_canonical() == words.peer {
+            let _ = socket.send_to(&words.told, from);
+        }
+    }
+}
+
+/// Whether the other end still has the connection. What it sends is thrown away.
+fn is_open(stream: &mut TcpStream) -> bool {
+    match stream.read(&mut [0; 256]) {
+        Ok(bytes) => bytes > 0,
+        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+    }
+}
