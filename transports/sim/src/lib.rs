@@ -15,6 +15,7 @@
 
 mod lane;
 mod network;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +26,7 @@ use pathproof_api::{
 };
 
 pub use network::{SimClock, SimNetwork, SimPath};
+pub use wire::SimWires;
 
 use lane::SimLane;
 use network::EndId;

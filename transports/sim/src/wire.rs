@@ -1,0 +1,401 @@
+//! A bare RDMA wire in memory and in virtual time: two ends, a delay, and no mercy. A send that finds no receive posted, a
+//! key that is not one, a range outside its memory and an access that was not allowed each end the connection, as a
+//! reliable queue pair does without retries. It reads the memory of a send when it arrives, so that memory which is used
+//! again too early is found out.
+//!
+//! It refuses more than two ends. Time passes only when an end waits.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use pathproof_api::{
+    Access, Clock, CompletionStatus, Established, Exposed, Invalidated, LaneStats, Piece, PreparedWire,
+    Region, RegionId, Role, Tick, TransportError, Wait, Wire, WireDone, WireOp, WireSpec, WireVerb, Wires,
+};
+
+/// Two ends and the wire between them.
+#[derive(Clone)]
+pub struct SimWires(Arc<Mutex<State>>);
+
+struct State {
+    now: Tick,
+    delay_ns: u64,
+    report: Invalidated,
+    /// Why the connection is over.
+    over: Option<String>,
+    /// Nothing arrives any more, and nobody is told.
+    silent: bool,
+    ends: [End; 2],
+}
+
+#[derive(Default)]
+struct End {
+    connected: bool,
+    private_data: Vec<u8>,
+    sends_max: usize,
+    receives_max: usize,
+    memory: Vec<Option<Memory>>,
+    receives: VecDeque<(u64, Piece)>,
+    under_way: VecDeque<UnderWay>,
+    done: VecDeque<WireDone>,
+}
+
+struct Memory {
+    region: Arc<Region>,
+    access: Access,
+    /// The peer has ended its key.
+    ended: bool,
+}
+
+struct UnderWay {
+    op: WireOp,
+    arrives: Tick,
+    /// When its sender learns of it.
+    completes: Option<Tick>,
+}
+
+/// Keys carry a salt, so that a number that is no key is never taken for one.
+const KEY_SALT: u32 = 0x5a00_0000;
+
+impl SimWires {
+    /// A wire on which everything takes `delay_ns` each way.
+    pub fn new(delay_ns: u64) -> SimWires {
+        SimWires(Arc::new(Mutex::new(State {
+            now: Tick(0),
+            delay_ns,
+            report: Invalidated::Flagged(0),
+            over: None,
+            silent: false,
+            ends: Default::default(),
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the connection now, as a cable that is cut and noticed.
+    pub fn cut(&self) {
+        self.lock().end("the wire was cut");
+    }
+
+    /// Lets nothing arrive any more, and tells nobody.
+    pub fn fall_silent(&self) {
+        self.lock().silent = true;
+    }
+
+    /// The device says nothing of keys that end, as soft-iWARP.
+    pub fn report_no_invalidation(&self) {
+        self.lock().report = Invalidated::NotReported;
+    }
+
+    /// Lets time pass while both ends are busy elsewhere.
+    pub fn advance(&self, by: Duration) {
+        let mut state = self.lock();
+        let until = state.now + by;
+        state.pass(until);
+    }
+
+    /// Receives that the end of this role has posted and not used.
+    pub fn receives_posted(&self, role: Role) -> usize {
+        self.lock().ends[index(role)].receives.len()
+    }
+}
+
+impl Clock for SimWires {
+    fn now(&self) -> Tick {
+        self.lock().now
+    }
+}
+
+fn index(role: Role) -> usize {
+    usize::from(role == Role::Accept)
+}
+
+impl State {
+    fn end(&mut self, why: &str) {
+        self.over.get_or_insert_with(|| why.to_owned());
+    }
+
+    fn next_event(&self) -> Option<Tick> {
+        let due = |under: &UnderWay| under.completes.unwrap_or(under.arrives);
+        self.ends.iter().flat_map(|end| end.under_way.iter().map(due)).filter(|at| *at > self.now).min()
+    }
+
+    /// Moves time to `until`, event by event.
+    fn pass(&mut self, until: Tick) {
+        self.deliver();
+        while let Some(event) = self.next_event().filter(|event| *event <= until) {
+            self.now = event;
+            self.deliver();
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn deliver(&mut self) {
+        for sender in 0..2 {
+            for at in 0..self.ends[sender].under_way.len() {
+                let under = &self.ends[sender].under_way[at];
+                if self.silent || self.over.is_some() || !self.ends[1 - sender].connected {
+                    break;
+                }
+                if under.arrives > self.now || under.completes.is_some() {
+                    continue;
+                }
+                let (op, back) = (under.op, self.now.plus_ns(self.delay_ns));
+                match self.place(sender, &op) {
+                    Ok(()) => self.ends[sender].under_way[at].completes = Some(back),
+                    Err(why) => self.end(why),
+                }
+            }
+            let now = self.now;
+            let end = &mut self.ends[sender];
+            while end.under_way.front().is_some_and(|under| under.completes.is_some_and(|at| at <= now)) {
+                if let Some(UnderWay { op, .. }) = end.under_way.pop_front() {
+                    end.done.push_back(WireDone {
+                        tag: op.tag,
+                        received: false,
+                        len: op.head.len + op.body.len,
+                        invalidated: Invalidated::NotReported,
+                        status: CompletionStatus::Ok,
+                    });
+                }
+            }
+        }
+    }
+
+    fn gather(&self, end: usize, op: &WireOp) -> Result<Vec<u8>, &'static str> {
+        let mut bytes = Vec::new();
+        for piece in [op.head, op.body] {
+            let from = bytes.len();
+            bytes.resize(from + piece.len as usize, 0);
+            if piece.len > 0 {
+                let region = self.local(end, piece.region)?;
+                region
+                    .copy_out(piece.offset, &mut bytes[from..])
+                    .map_err(|_| "local memory outside its region")?;
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn scatter(&self, end: usize, op: &WireOp, bytes: &[u8]) -> Result<(), &'static str> {
+        let (head, body) = bytes.split_at((op.head.len as usize).min(bytes.len()));
+        for (piece, part) in [(op.head, head), (op.body, body)] {
+            if !part.is_empty() {
+                let region = self.local(end, piece.region)?;
+                region.copy_in(piece.offset, part).map_err(|_| "local memory outside its region")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn local(&self, end: usize, id: RegionId) -> Result<&Arc<Region>, &'static str> {
+        let memory = self.ends[end].memory.get(usize::from(id.0)).and_then(Option::as_ref);
+        memory.map(|memory| &memory.region).ok_or("local memory that is not registered")
+    }
+
+    fn remote(&self, end: usize, key: u32, write: bool) -> Result<&Arc<Region>, &'static str> {
+        let index = (key ^ KEY_SALT) as usize;
+        let memory = self.ends[end].memory.get(index).and_then(Option::as_ref).ok_or("no such key")?;
+        let allowed = match memory.access {
+            Access::Local => false,
+            Access::RemoteRead => !write,
+            Access::RemoteWrite => write,
+            Access::RemoteReadWrite => true,
+        };
+        if memory.ended {
+            Err("the key has ended")
+        } else if allowed {
+            Ok(&memory.region)
+        } else {
+            Err("access not allowed")
+        }
+    }
+
+    fn place(&mut self, sender: usize, op: &WireOp) -> Result<(), &'static str> {
+        let peer = 1 - sender;
+        let offset = |region: &Region, address: u64| {
+            address.checked_sub(region.base_address() as u64).ok_or("an address outside its memory")
+        };
+        let outside = "a range outside its memory";
+        match op.verb {
+            WireVerb::Receive => Ok(()),
+            WireVerb::Send | WireVerb::SendInvalidate { .. } => {
+                let bytes = self.gather(sender, op)?;
+                let (tag, piece) = self.ends[peer].receives.pop_front().ok_or("receiver not ready")?;
+                if bytes.len() > piece.len as usize {
+                    return Err("a message longer than its receive");
+                }
+                self.local(peer, piece.region)?.copy_in(piece.offset, &bytes).map_err(|_| outside)?;
+                let mut invalidated = Invalidated::NotReported;
+                if let WireVerb::SendInvalidate { key } = op.verb {
+                    self.remote(peer, key, false).or_else(|_| self.remote(peer, key, true))?;
+                    let index = (key ^ KEY_SALT) as usize;
+                    if let Some(memory) = self.ends[peer].memory[index].as_mut() {
+                        memory.ended = true;
+                    }
+                    if let Invalidated::Flagged(_) = self.report {
+                        invalidated = Invalidated::Flagged(key);
+                    }
+                }
+                self.ends[peer].done.push_back(WireDone {
+                    tag,
+                    received: true,
+                    len: bytes.len() as u32,
+                    invalidated,
+                    status: CompletionStatus::Ok,
+                });
+                Ok(())
+            }
+            WireVerb::Write { address, key } => {
+                let bytes = self.gather(sender, op)?;
+                let region = self.remote(peer, key, true)?;
+                region.copy_in(offset(region, address)?, &bytes).map_err(|_| outside)
+            }
+            WireVerb::Read { address, key } => {
+                let mut bytes = vec![0; (op.head.len + op.body.len) as usize];
+                let region = self.remote(peer, key, false)?;
+                region.copy_out(offset(region, address)?, &mut bytes).map_err(|_| outside)?;
+                self.scatter(sender, op, &bytes)
+            }
+        }
+    }
+}
+
+impl Wires for SimWires {
+    fn prepare(&self, spec: &WireSpec) -> Result<Box<dyn PreparedWire>, TransportError> {
+        let at = index(spec.role);
+        let mut state = self.lock();
+        state.ends[at] = End {
+            private_data: spec.private_data.clone(),
+            sends_max: spec.sends as usize,
+            receives_max: spec.receives as usize,
+            ..End::default()
+        };
+        Ok(Box::new(SimWire { wires: self.clone(), at, established: Established::default() }))
+    }
+}
+
+struct SimWire {
+    wires: SimWires,
+    at: usize,
+    established: Established,
+}
+
+impl SimWire {
+    fn register(&self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError> {
+        let mut state = self.wires.lock();
+        let memory = &mut state.ends[self.at].memory;
+        let id =
+            u16::try_from(memory.len()).map_err(|_| TransportError::invalid("too many registrations"))?;
+        memory.push(Some(Memory { region: region.clone(), access, ended: false }));
+        Ok(Exposed {
+            id: RegionId(id),
+            address: region.base_address() as u64,
+            key: u32::from(id) ^ KEY_SALT,
+            bytes: region.len(),
+        })
+    }
+}
+
+impl PreparedWire for SimWire {
+    fn listens_at(&self) -> Option<SocketAddr> {
+        (self.at == 1).then(|| SocketAddr::from(([192, 0, 2, 1], 5445)))
+    }
+
+    fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError> {
+        self.register(region, access)
+    }
+
+    /// Both ends may call this from one thread: an end that connects first does not wait for the other.
+    fn connect(
+        mut self: Box<Self>,
+        _peer: Option<SocketAddr>,
+        receives: &[WireOp],
+        _deadline: Duration,
+    ) -> Result<Box<dyn Wire>, TransportError> {
+        self.established = Established {
+            private_data: self.wires.lock().ends[1 - self.at].private_data.clone(),
+            reads_served: 16,
+            reads_issued: 16,
+            iwarp: false,
+            local: format!("end {}", self.at),
+            remote: format!("end {}", 1 - self.at),
+        };
+        self.submit(receives)?;
+        self.wires.lock().ends[self.at].connected = true;
+        Ok(self)
+    }
+}
+
+impl Wire for SimWire {
+    fn established(&self) -> &Established {
+        &self.established
+    }
+
+    fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError> {
+        self.register(region, access)
+    }
+
+    fn withdraw(&mut self, id: RegionId) -> Result<(), TransportError> {
+        let mut state = self.wires.lock();
+        let place = state.ends[self.at].memory.get_mut(usize::from(id.0));
+        place.and_then(Option::take).map(drop).ok_or_else(|| TransportError::invalid("no such registration"))
+    }
+
+    fn submit(&mut self, ops: &[WireOp]) -> Result<usize, TransportError> {
+        let mut state = self.wires.lock();
+        let arrives = state.now.plus_ns(state.delay_ns);
+        let end = &mut state.ends[self.at];
+        for (taken, op) in ops.iter().enumerate() {
+            if op.verb == WireVerb::Receive {
+                if end.receives.len() >= end.receives_max {
+                    return Ok(taken);
+                }
+                end.receives.push_back((op.tag, op.head));
+            } else {
+                if end.under_way.len() >= end.sends_max {
+                    return Ok(taken);
+                }
+                end.under_way.push_back(UnderWay { op: *op, arrives, completes: None });
+            }
+        }
+        Ok(ops.len())
+    }
+
+    fn poll(&mut self, out: &mut Vec<WireDone>, wait: Wait) -> Result<usize, TransportError> {
+        let mut state = self.wires.lock();
+        state.deliver();
+        if let (Wait::AtMost(wait), true) = (wait, state.ends[self.at].done.is_empty()) {
+            let until = state.now + wait;
+            let until = state.next_event().map_or(until, |event| event.min(until));
+            if state.over.is_none() {
+                state.pass(until);
+            }
+        }
+        let room = out.capacity() - out.len();
+        let end = &mut state.ends[self.at];
+        let count = end.done.len().min(room);
+        out.extend(end.done.drain(..count));
+        match &state.over {
+            Some(why) if count == 0 => {
+                Err(TransportError::PeerGone { operation: "simulated wire".into(), detail: why.clone() })
+            }
+            _ => Ok(count),
+        }
+    }
+
+    fn close(self: Box<Self>) -> LaneStats {
+        self.wires.lock().end("the peer disconnected");
+        LaneStats::default()
+    }
+}
+
+impl Drop for SimWire {
+    fn drop(&mut self) {
+        self.wires.lock().end("the peer is gone");
+    }
+}

@@ -1,0 +1,61 @@
+//! What is due when nothing comes.
+
+use pathproof_api::{Tick, TransportError};
+
+use super::{Connection, NEGOTIATION, Phase, WHOLE_WITHIN};
+use crate::keep_alive::{ANSWER, Due, IDLE};
+
+impl Connection {
+    /// When `turn` has something to do though nothing comes.
+    pub(super) fn next_timer(&self) -> Tick {
+        if !matches!(self.phase, Phase::Open(_)) {
+            return self.began + NEGOTIATION;
+        }
+        let mut next = self.alive.next();
+        if let Some((began, _)) = self.reassembly.unfinished() {
+            next = next.min(began + WHOLE_WITHIN);
+        }
+        // What could not be sent for want of a credit is sent when one comes, not by looking again.
+        match self.credits.grant_at() {
+            Some(due) if self.may_send() => next.min(due),
+            _ => next,
+        }
+    }
+
+    pub(super) fn timers(&mut self) -> Result<(), TransportError> {
+        let now = self.clock.now();
+        if !matches!(self.phase, Phase::Open(_)) {
+            if now >= self.began + NEGOTIATION {
+                let operation = format!("negotiating {}", self.operation());
+                return Err(TransportError::Timeout { operation, after: NEGOTIATION });
+            }
+            return Ok(());
+        }
+        if let Some((began, missing)) = self.reassembly.unfinished()
+            && now >= began + WHOLE_WITHIN
+        {
+            let operation =
+                format!("{}: a message of which {missing} bytes are still announced", self.operation());
+            return Err(TransportError::Timeout { operation, after: WHOLE_WITHIN });
+        }
+        let asks = match self.alive.due(now) {
+            Due::Nothing(_) => false,
+            Due::Ask => true,
+            Due::Dead => {
+                return Err(TransportError::PeerGone {
+                    operation: self.operation(),
+                    detail: format!(
+                        "it said nothing for {} s and did not answer a keep-alive within {} s",
+                        IDLE.as_secs(),
+                        ANSWER.as_secs()
+                    ),
+                });
+            }
+        };
+        let grants = self.credits.grant_at().is_some_and(|due| due <= now);
+        if (asks || grants || self.owes_answer) && self.may_send() {
+            self.send_empty()?;
+        }
+        Ok(())
+    }
+}
