@@ -110,7 +110,7 @@ fn shared_memory_is_accessed_by_atomics_only() {
     let memory = ["region.rs", "linux/mapping.rs", "linux/transfer.rs", "linux/written_pages.rs"];
     let mut files: Vec<_> = memory.map(|file| root.join("sys/src").join(file)).into();
     assert!(files.iter().all(|file| file.is_file()), "the memory of regions has moved: {memory:?}");
-    for folder in ["sys/src/region", "transports/rdma/src"] {
+    for folder in ["sys/src/region", "transports/rdma/src", "transports/rdma/src/wire"] {
         files.extend(std::fs::read_dir(root.join(folder)).unwrap().map(|e| e.unwrap().path()));
     }
     let mut seen = 0;
@@ -157,6 +157,8 @@ const DECODERS: &[(&str, Option<&str>)] = &[
     ("transports/smb2/src/session.rs", Some("smb2")),
     ("transports/smb2/src/wire.rs", Some("smb2")),
     ("transports/smbd/src/codec.rs", Some("smbd")),
+    ("transports/smbd/src/lane/frame.rs", Some("smbd")),
+    ("transports/smbd/src/lane/offer.rs", Some("smbd")),
     ("transports/tcp/src/door.rs", Some("lanes")),
     ("transports/tcp/src/frame.rs", Some("lanes")),
     // base64, by the crate of that name.

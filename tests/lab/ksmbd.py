@@ -1,7 +1,9 @@
 """The kernel's SMB server in the lab's guest, asked by the real binary. Standard library only.
 
-Run by scripts/test.d/ksmbd.lab in a boot of scripts/lab/vm with `--rdma rxe`: two RoCE devices on lab0 and lab1, and
-ksmbd (with ksmbd.mountd from TOOLS) on port 445. The exit code is the number of failed cases.
+Run by scripts/test.d/ksmbd.lab in a boot of scripts/lab/vm with `--rdma rxe` (two RoCE devices on lab0 and lab1, SMB Direct on port 445)
+and in one with `--rdma siw` (two iWARP devices on lab2 and lab3, port 5445: ksmbd has one listener, and one kind of device decides
+its port). ksmbd.mountd comes from TOOLS, WALK is the test binary of `pathproof-smbd` that needs devices. The exit code is the number of failed
+cases.
 """
 
 import json
@@ -11,8 +13,10 @@ import sys
 import time
 import traceback
 
-BINARY, TOOLS = sys.argv[1:3]
-SERVER, WORK = "10.77.0.2", "/run/ksmbd-lab"
+BINARY, TOOLS, WALK = sys.argv[1:4]
+IWARP = os.path.exists("/sys/class/infiniband/siw1")
+SERVER, DIRECT_PORT = ("10.78.0.2", 5445) if IWARP else ("10.77.0.2", 445)
+WORK = "/run/ksmbd-lab"
 CONF, USERS, PASSWORD = f"{WORK}/ksmbd.conf", f"{WORK}/ksmbdpwd.db", f"{WORK}/password"
 
 
@@ -63,7 +67,7 @@ def with_an_account_it_tells_its_nics_and_which_have_rdma():
     assert "MULTI_CHANNEL" in [name.upper().replace("-", "_") for name in smb["capabilities"]], smb["capabilities"]
     assert smb["interfaces_obtained_by"] == "credentials", (smb, said)
     nics = {nic["address"]: nic for nic in smb["interfaces"]}
-    for address in ("10.77.0.1", "10.77.0.2"):
+    for address in ("10.78.0.1", "10.78.0.2") if IWARP else ("10.77.0.1", "10.77.0.2"):
         assert nics[address]["rdma"] is True, nics
         assert nics[address]["index"] > 0 and nics[address]["speed_bits_per_s"], nics
     assert code in (0, 1, 3), (code, said)
@@ -86,7 +90,17 @@ def a_wrong_password_is_said_once():
     assert len(tries) == 1 and "password" in tries[0]["outcome"].lower(), (tries, said)
 
 
-CASES = [with_an_account_it_tells_its_nics_and_which_have_rdma, without_an_account_it_tells_the_rest, a_wrong_password_is_said_once]
+def smb_direct_is_negotiated_and_carries_smb2():
+    for _ in range(100):  # it listens for SMB Direct a moment later than for TCP
+        if "LISTEN" in subprocess.run(["rdma", "resource", "show", "cm_id"], capture_output=True, text=True, timeout=30).stdout:
+            break
+        time.sleep(0.1)
+    walk = subprocess.run([WALK, "--ignored", "--test-threads", "1", "--nocapture"], capture_output=True, text=True, timeout=90,
+                          env={**os.environ, "PATHPROOF_SMB_DIRECT": f"{SERVER}:{DIRECT_PORT}"})
+    assert walk.returncode == 0 and "2 passed" in walk.stdout, walk.stdout[-3000:] + walk.stderr[-3000:]
+
+
+CASES = [smb_direct_is_negotiated_and_carries_smb2, with_an_account_it_tells_its_nics_and_which_have_rdma, without_an_account_it_tells_the_rest, a_wrong_password_is_said_once]
 
 server = start_server()
 failed = 0

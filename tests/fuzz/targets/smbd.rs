@@ -6,6 +6,8 @@ use libfuzzer_sys::fuzz_target;
 use pathproof_api::Tick;
 use pathproof_smbd::codec::{BufferDescriptor, DataHeader, NegotiateRequest, NegotiateResponse};
 use pathproof_smbd::credits::Credits;
+use pathproof_smbd::lane::frame::Head;
+use pathproof_smbd::lane::offer::End;
 use pathproof_smbd::reassembly::Reassembly;
 
 const FRAGMENTED_BYTES: u32 = 131_072;
@@ -19,6 +21,13 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(descriptor) = BufferDescriptor::decode(bytes) {
         assert_eq!(BufferDescriptor::decode(&descriptor.encode()), Ok(descriptor));
+    }
+    if let Some(end) = End::decode(bytes) {
+        assert_eq!(End::decode(&end.encode().0), Some(end));
+    }
+    if let Some(head) = Head::decode(bytes, bytes.len() as u64) {
+        let (again, length) = head.encode();
+        assert_eq!(Head::decode(&again[..length], bytes.len() as u64), Some(head));
     }
     // A whole connection: each 24 bytes are the head of a message that is as long as a receive.
     let mut credits = Credits::new(4, 4, 4, 4, 0, Tick(0));

@@ -39,5 +39,6 @@ pub use pathproof_sys::tcp_info::TcpConnection;
 pub use pipe::{Arrival, MessagePipe, PipeLimits, Queued};
 pub use stripe::{PathStats, StripeStats};
 pub use wire::{
-    Established, Exposed, Invalidated, Piece, PreparedWire, Wire, WireDone, WireOp, WireSpec, WireVerb, Wires,
+    Established, Exposed, Invalidated, Piece, PreparedWire, PrivateData, Wire, WireDone, WireOp, WireSpec,
+    WireVerb, Wires,
 };

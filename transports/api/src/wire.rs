@@ -17,7 +17,7 @@ use crate::{Access, CompletionStatus, LaneStats, Region, RegionId, Role, Transpo
 /// What makes wires on this host: verbs, or a simulation.
 pub trait Wires: Send + Sync {
     /// Makes the local half of a wire. No packet leaves the machine towards the peer.
-    fn prepare(&self, spec: &WireSpec) -> Result<Box<dyn PreparedWire>, TransportError>;
+    fn prepare_wire(&self, spec: &WireSpec) -> Result<Box<dyn PreparedWire>, TransportError>;
 }
 
 /// Everything that decides the shape of one end of a wire. The peer's may differ: it is foreign.
@@ -32,8 +32,10 @@ pub struct WireSpec {
     pub local: Option<IpAddr>,
     /// RDMA device by name.
     pub device: Option<String>,
+    /// Network interface by name, on which the device sits.
+    pub netdev: Option<String>,
     /// What the connection request or answer carries beside the queue pair.
-    pub private_data: Vec<u8>,
+    pub private_data: PrivateData,
     /// At the accepting end: what the request's private data must begin with; others are rejected.
     pub admit: Vec<u8>,
     /// RDMA READs of the peer that are served at once (IRD); the device may allow fewer.
@@ -48,6 +50,18 @@ pub struct WireSpec {
     pub wait_mode: WaitMode,
 }
 
+/// What a connection request or answer carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrivateData {
+    /// Nothing.
+    None,
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// On iWARP the depths (IRD, ORD) as two big-endian words, as SMB Direct wants it there where the connection manager does not
+    /// exchange them itself; elsewhere nothing.
+    Depths,
+}
+
 impl Default for WireSpec {
     fn default() -> Self {
         WireSpec {
@@ -55,7 +69,8 @@ impl Default for WireSpec {
             address: None,
             local: None,
             device: None,
-            private_data: Vec::new(),
+            netdev: None,
+            private_data: PrivateData::None,
             admit: Vec::new(),
             reads_served: 16,
             reads_issued: 16,

@@ -37,6 +37,10 @@ pub struct Event {
     pub status: c_int,
     /// Private data from the peer. RoCE pads it with zeroes to its own limit (56 bytes in a request).
     pub private_data: Vec<u8>,
+    /// Reads that this end may issue, as its own connection manager sees it: what the peer can serve.
+    pub initiator_depth: u8,
+    /// Reads that the peer will issue.
+    pub responder_resources: u8,
     /// The new identifier of a connect request.
     request: Option<NonNull<CmId>>,
 }
@@ -75,6 +79,8 @@ impl EventChannel {
             Event {
                 kind: event.event,
                 status: event.status,
+                initiator_depth: event.conn.initiator_depth,
+                responder_resources: event.conn.responder_resources,
                 private_data: if data.is_null() || len == 0 {
                     Vec::new()
                 } else {
@@ -142,6 +148,47 @@ pub struct Terms {
     pub rnr_retry_count: u8,
 }
 
+/// What one end brings to a connection.
+pub struct Joining<'a> {
+    /// Its queue pair.
+    pub queue_pair: &'a QueuePair,
+    /// What travels with the request or the answer.
+    pub private_data: &'a [u8],
+    /// What it asks for.
+    pub terms: Terms,
+    /// Whether the peer's depths bound ours: those of a foreign peer come by the connection manager alone.
+    pub bounded_by_peer: bool,
+    /// Posts the first receives, once the queue pair takes them and before the peer can send.
+    pub post_receives: &'a mut dyn FnMut() -> Result<(), TransportError>,
+}
+
+/// A connection that was made.
+pub struct Connected {
+    /// Its identifier.
+    pub id: Id,
+    /// The peer's private data.
+    pub private_data: Vec<u8>,
+    /// Reads of the peer that are served at once.
+    pub reads_served: u8,
+    /// Reads that may be issued at once.
+    pub reads_issued: u8,
+}
+
+impl Joining<'_> {
+    fn terms_with(&self, event: &Event) -> Terms {
+        // Zero in a request is no wish: software devices serve reads all the same.
+        let least = |ours: u8, theirs: u8| if theirs == 0 { ours } else { ours.min(theirs) };
+        if !self.bounded_by_peer {
+            return self.terms;
+        }
+        Terms {
+            responder_depth: least(self.terms.responder_depth, event.responder_resources),
+            initiator_depth: least(self.terms.initiator_depth, event.initiator_depth),
+            ..self.terms
+        }
+    }
+}
+
 impl Id {
     fn new(channel: &Arc<EventChannel>) -> Result<Id, TransportError> {
         let mut raw = std::ptr::null_mut();
@@ -160,13 +207,14 @@ impl Id {
         }
     }
 
-    /// Listens on `ip`, on a port of the kernel's choice.
-    pub fn listen(channel: &Arc<EventChannel>, ip: IpAddr) -> Result<(Id, u16), TransportError> {
+    /// Listens at `address`; port 0 is one of the kernel's choice.
+    pub fn listen(channel: &Arc<EventChannel>, address: SocketAddr) -> Result<(Id, u16), TransportError> {
+        let asked = address;
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         // The manager's port space is not TCP's: soft-iWARP then finds a port taken by an ordinary socket.
         for _ in 0..8 {
             let id = Id::new(channel)?;
-            let mut address = RawAddress::new(SocketAddr::new(ip, 0));
+            let mut address = RawAddress::new(asked);
             // SAFETY: an identifier and a socket address of the right length, alive during the calls.
             let bound = unsafe { (channel.library.rdma_bind_addr)(id.raw.as_ptr(), address.as_mut_ptr()) } == 0
                 // SAFETY: as above.
@@ -177,21 +225,20 @@ impl Id {
                 return Ok((id, port));
             }
             last = io::Error::last_os_error();
-            if last.kind() != io::ErrorKind::AddrInUse {
+            if last.kind() != io::ErrorKind::AddrInUse || asked.port() != 0 {
                 break;
             }
         }
-        Err(TransportError::io(format!("listening for RDMA connections on {ip}"), last))
+        Err(TransportError::io(format!("listening for RDMA connections on {asked}"), last))
     }
 
-    /// Waits for the connection that carries `token`; others are rejected with a reason.
+    /// Waits for the connection whose private data begins with `admit`; others are rejected with a reason.
     pub fn accept(
         &self,
-        queue_pair: &QueuePair,
-        token: &[u8],
-        terms: Terms,
+        admit: &[u8],
+        joining: Joining<'_>,
         until: &Deadline,
-    ) -> Result<Id, TransportError> {
+    ) -> Result<Connected, TransportError> {
         const WHAT: &str = "waiting for the peer's RDMA connection";
         let began = until.clock().now();
         loop {
@@ -199,18 +246,19 @@ impl Id {
             match (event.kind, event.request) {
                 (k::RDMA_CM_EVENT_CONNECT_REQUEST, Some(raw)) => {
                     let id = Id { raw, channel: self.channel.clone() };
-                    if event.private_data.get(..token.len()) != Some(token) {
+                    if event.private_data.get(..admit.len()) != Some(admit) {
                         id.reject(b"pathproof: unknown session token");
                         continue;
                     }
-                    for (state, what) in [
-                        (k::IBV_QPS_INIT, "INIT"),
-                        (k::IBV_QPS_RTR, "ready to receive"),
-                        (k::IBV_QPS_RTS, "ready to send"),
-                    ] {
+                    let (queue_pair, terms) = (joining.queue_pair, joining.terms_with(&event));
+                    id.advance(queue_pair, terms, k::IBV_QPS_INIT, "INIT")?;
+                    (joining.post_receives)()?;
+                    for (state, what) in
+                        [(k::IBV_QPS_RTR, "ready to receive"), (k::IBV_QPS_RTS, "ready to send")]
+                    {
                         id.advance(queue_pair, terms, state, what)?;
                     }
-                    let mut param = parameters(terms, &[], queue_pair);
+                    let mut param = parameters(terms, joining.private_data, queue_pair);
                     // SAFETY: an identifier with a pending request; the parameters live during the call.
                     if unsafe { (self.channel.library.rdma_accept)(id.raw.as_ptr(), &mut param) } != 0 {
                         return Err(TransportError::io(
@@ -219,16 +267,23 @@ impl Id {
                         ));
                     }
                     loop {
-                        let event = self.channel.next(until, WHAT, began)?;
-                        match event.kind {
-                            k::RDMA_CM_EVENT_ESTABLISHED => return Ok(id),
+                        let next = self.channel.next(until, WHAT, began)?;
+                        match next.kind {
+                            k::RDMA_CM_EVENT_ESTABLISHED => {
+                                return Ok(Connected {
+                                    id,
+                                    private_data: event.private_data,
+                                    reads_served: terms.responder_depth,
+                                    reads_issued: terms.initiator_depth,
+                                });
+                            }
                             k::RDMA_CM_EVENT_CONNECT_REQUEST => {
-                                if let Some(raw) = event.request {
+                                if let Some(raw) = next.request {
                                     Id { raw, channel: self.channel.clone() }
                                         .reject(b"pathproof: already connected");
                                 }
                             }
-                            _ => return Err(unexpected("accepting the RDMA connection", &event)),
+                            _ => return Err(unexpected("accepting the RDMA connection", &next)),
                         }
                     }
                 }
@@ -237,16 +292,15 @@ impl Id {
         }
     }
 
-    /// Connects to `remote`, carrying `token` as private data.
+    /// Connects to `remote`.
     pub fn dial(
         channel: &Arc<EventChannel>,
         local: Option<IpAddr>,
         remote: SocketAddr,
-        queue_pair: &QueuePair,
-        token: &[u8],
-        terms: Terms,
+        joining: Joining<'_>,
         until: &Deadline,
-    ) -> Result<Id, TransportError> {
+    ) -> Result<Connected, TransportError> {
+        let (queue_pair, terms) = (joining.queue_pair, joining.terms);
         let began = until.clock().now();
         let library = &channel.library;
         let what = format!("RDMA connection to {remote}");
@@ -289,15 +343,23 @@ impl Id {
             began,
         )?;
         id.advance(queue_pair, terms, k::IBV_QPS_INIT, "INIT")?;
-        let mut param = parameters(terms, token, queue_pair);
+        (joining.post_receives)()?;
+        let mut param = parameters(terms, joining.private_data, queue_pair);
         // SAFETY: an identifier whose route is resolved; the parameters live during the call.
         if unsafe { (library.rdma_connect)(id.raw.as_ptr(), &mut param) } != 0 {
             return Err(refused("connecting"));
         }
         let event = channel.next(until, &what, began)?;
+        let agreed = joining.terms_with(&event);
+        let connected = |id: Id, private_data: Vec<u8>| Connected {
+            id,
+            private_data,
+            reads_served: agreed.responder_depth,
+            reads_issued: agreed.initiator_depth,
+        };
         match event.kind {
             // iWARP: the kernel has already moved the queue pair.
-            k::RDMA_CM_EVENT_ESTABLISHED => Ok(id),
+            k::RDMA_CM_EVENT_ESTABLISHED => Ok(connected(id, event.private_data)),
             // InfiniBand and RoCE: we finish the handshake, as the queue pair is ours.
             k::RDMA_CM_EVENT_CONNECT_RESPONSE => {
                 id.advance(queue_pair, terms, k::IBV_QPS_RTR, "ready to receive")?;
@@ -306,7 +368,7 @@ impl Id {
                 if unsafe { (library.rdma_establish)(id.raw.as_ptr()) } != 0 {
                     return Err(refused("establishing"));
                 }
-                Ok(id)
+                Ok(connected(id, event.private_data))
             }
             k::RDMA_CM_EVENT_REJECTED => {
                 let text: String = String::from_utf8_lossy(&event.private_data)

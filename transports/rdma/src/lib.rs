@@ -18,6 +18,7 @@ pub mod sysfs;
 mod timing;
 pub mod transport;
 pub mod verbs;
+mod wire;
 pub mod words;
 
 pub use choose::{Choice, Wishes};

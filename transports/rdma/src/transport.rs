@@ -20,7 +20,8 @@ use crate::sysfs::{Fabric, Sysfs};
 use crate::verbs::{CompletionChannel, CompletionQueue, Context, ProtectionDomain, QueuePair};
 use crate::words;
 
-mod adapter;
+pub(crate) mod adapter;
+mod bare;
 pub mod options;
 mod prepared;
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use pathproof_api::{
     Access, Clock, CompletionStatus, Established, Exposed, Invalidated, LaneStats, Piece, PreparedWire,
-    Region, RegionId, Role, Tick, TransportError, Wait, Wire, WireDone, WireOp, WireSpec, WireVerb, Wires,
+    PrivateData, Region, RegionId, Role, Tick, TransportError, Wait, Wire, WireDone, WireOp, WireSpec,
+    WireVerb, Wires,
 };
 
 /// Two ends and the wire between them.
@@ -266,11 +267,14 @@ impl State {
 }
 
 impl Wires for SimWires {
-    fn prepare(&self, spec: &WireSpec) -> Result<Box<dyn PreparedWire>, TransportError> {
+    fn prepare_wire(&self, spec: &WireSpec) -> Result<Box<dyn PreparedWire>, TransportError> {
         let at = index(spec.role);
         let mut state = self.lock();
         state.ends[at] = End {
-            private_data: spec.private_data.clone(),
+            private_data: match &spec.private_data {
+                PrivateData::Bytes(bytes) => bytes.clone(),
+                _ => Vec::new(),
+            },
             sends_max: spec.sends as usize,
             receives_max: spec.receives as usize,
             ..End::default()

@@ -1,7 +1,7 @@
 //! SMB Direct (MS-SMBD): whole messages over a bare RDMA wire, cut into fragments that credits allow.
 //!
 //! The specification's rules are pure (`codec`, `credits`, `reassembly`, `keep_alive`, `settings`); `connection` applies them
-//! to a wire, and `pipe` makes messages of it.
+//! to a wire, `pipe` makes messages of it, and `lane` a lane between two ends of ours.
 //!
 //! What it refuses to do: know what travels in its messages, know which device carries them, and believe a peer.
 
@@ -11,11 +11,13 @@ pub mod codec;
 pub mod connection;
 pub mod credits;
 pub mod keep_alive;
+pub mod lane;
 pub mod pipe;
 pub mod reassembly;
 pub mod settings;
 
 pub use codec::{BufferDescriptor, Fault};
 pub use connection::{Connection, Finished, Fragment, Places};
+pub use lane::transport::{MANNERS, NAME, SmbdTransport, options};
 pub use pipe::SmbdPipe;
 pub use settings::{Agreed, Settings};

@@ -2,20 +2,53 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use pathproof_api::{Region, TransportError};
+use pathproof_api::{Access, Exposed, Region, RegionId, TransportError};
 
+use crate::ffi::k;
 use crate::verbs::{Context, MemoryRegion, ProtectionDomain};
 
+/// What is registered on a wire, by name.
+pub(crate) type Memory = Vec<Option<Arc<MemoryRegion>>>;
+
 /// An opened device with its protection domain and registered memory, shared by all lanes on it.
-pub(super) struct Adapter {
-    pub(super) context: Arc<Context>,
-    pub(super) domain: Arc<ProtectionDomain>,
-    pub(super) regions: Mutex<Vec<(usize, u32, Weak<MemoryRegion>)>>,
+pub(crate) struct Adapter {
+    pub(crate) context: Arc<Context>,
+    pub(crate) domain: Arc<ProtectionDomain>,
+    pub(crate) regions: Mutex<Vec<(usize, u32, Weak<MemoryRegion>)>>,
 }
 
 impl Adapter {
+    /// Registers all of `region` for a wire, and for the peer as far as `access` says.
+    pub(crate) fn expose(
+        &self,
+        memory: &mut Memory,
+        iwarp: bool,
+        region: &Arc<Region>,
+        access: Access,
+    ) -> Result<Exposed, TransportError> {
+        let id = u16::try_from(memory.len())
+            .map_err(|_| TransportError::invalid("a wire takes at most 65536 registrations"))?;
+        let mut bits = k::IBV_ACCESS_LOCAL_WRITE;
+        if matches!(access, Access::RemoteRead | Access::RemoteReadWrite) {
+            bits |= k::IBV_ACCESS_REMOTE_READ;
+        }
+        // On iWARP the answer to a READ is a tagged write into its target (RFC 5040 §4.4).
+        if matches!(access, Access::RemoteWrite | Access::RemoteReadWrite) || iwarp {
+            bits |= k::IBV_ACCESS_REMOTE_WRITE;
+        }
+        let registered = self.register(region, bits)?;
+        let exposed = Exposed {
+            id: RegionId(id),
+            address: region.base_address() as u64,
+            key: registered.remote_key(),
+            bytes: region.len(),
+        };
+        memory.push(Some(registered));
+        Ok(exposed)
+    }
+
     /// Registers `region`, or finds it registered already: 64 lanes over one region pin its memory once.
-    pub(super) fn register(
+    pub(crate) fn register(
         &self,
         region: &Arc<Region>,
         access: u32,

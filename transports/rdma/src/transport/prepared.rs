@@ -46,7 +46,7 @@ impl Manager {
         })?;
         let channel = cm::EventChannel::new(library)?;
         let listener = match role {
-            Role::Accept => Some(cm::Id::listen(&channel, local)?),
+            Role::Accept => Some(cm::Id::listen(&channel, SocketAddr::new(local, 0))?),
             Role::Dial => None,
         };
         Ok(Manager { listener, channel })
@@ -187,8 +187,17 @@ impl Prepared {
             retry_count: self.retry_count,
             rnr_retry_count: RNR_RETRY_COUNT,
         };
-        match (&manager.listener, self.role) {
-            (Some((listener, _)), _) => listener.accept(&self.queue_pair, &self.token, terms, until),
+        let dials = manager.listener.is_none();
+        let joining = cm::Joining {
+            queue_pair: &self.queue_pair,
+            private_data: if dials { &self.token } else { &[] },
+            terms,
+            // The offers have told both ends' depths.
+            bounded_by_peer: false,
+            post_receives: &mut || Ok(()),
+        };
+        let connected = match (&manager.listener, self.role) {
+            (Some((listener, _)), _) => listener.accept(&self.token, joining, until),
             (None, _) => {
                 let ip: IpAddr = cm::ip_from(peer.ip);
                 if peer.cm_port == 0 || ip.is_unspecified() {
@@ -198,17 +207,10 @@ impl Prepared {
                     });
                 }
                 let remote = SocketAddr::new(ip, peer.cm_port);
-                cm::Id::dial(
-                    &manager.channel,
-                    self.choice.local,
-                    remote,
-                    &self.queue_pair,
-                    &self.token,
-                    terms,
-                    until,
-                )
+                cm::Id::dial(&manager.channel, self.choice.local, remote, joining, until)
             }
-        }
+        }?;
+        Ok(connected.id)
     }
 }
 

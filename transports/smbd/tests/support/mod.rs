@@ -25,7 +25,7 @@ pub fn spec(role: Role, settings: &Settings) -> WireSpec {
 }
 
 pub fn connection(wires: &SimWires, role: Role, settings: Settings) -> Connection {
-    let prepared = wires.prepare(&spec(role, &settings)).unwrap();
+    let prepared = wires.prepare_wire(&spec(role, &settings)).unwrap();
     Connection::start(prepared, role, None, settings, Arc::new(wires.clone()), MOMENT, 0).unwrap()
 }
 
@@ -92,7 +92,7 @@ const RECEIVES: u64 = 64;
 impl Raw {
     pub fn new(wires: &SimWires, role: Role) -> Raw {
         let mut prepared =
-            wires.prepare(&WireSpec { role, sends: 1000, receives: 64, ..WireSpec::default() }).unwrap();
+            wires.prepare_wire(&WireSpec { role, sends: 1000, receives: 64, ..WireSpec::default() }).unwrap();
         let region = Arc::new(Region::new(SLOT * (RECEIVES + 64), Pages::Default).unwrap());
         let id = prepared.expose(&region, Access::Local).unwrap().id;
         let receives: Vec<WireOp> = (0..RECEIVES).map(|at| Raw::receive(id, at)).collect();

@@ -1,0 +1,333 @@
+//! The connected bare wire: posts what it is given, takes completions, and notices the end. No credit, no goodbye, no
+//! message of its own. Every operation asks for its completion: who speaks over it counts by them.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pathproof_api::{
+    Access, AdapterStats, CompletionStatus, Established, Exposed, Invalidated, LaneStats, Region, RegionId,
+    TransportError, Wait, WaitMode, Wire, WireDone, WireOp,
+};
+use pathproof_sys::clock::{Clock as _, RealClock};
+
+use crate::cm;
+use crate::ffi::{IbvWc, k};
+use crate::transport::adapter::{Adapter, Memory};
+use crate::verbs::QueuePair;
+use crate::words;
+
+mod queues;
+
+pub(crate) use queues::Queues;
+use queues::RECEIVE;
+
+/// Completions taken from the device at once.
+const BATCH: usize = 32;
+/// Longest sleep without a look at what else there may be to hear.
+const NEWS_LOOK: Duration = Duration::from_millis(20);
+/// Empty polls between two looks at clock and events when spinning.
+const SPINS: u32 = 256;
+/// What `close` waits for operations that are still under way.
+const DRAIN: Duration = Duration::from_secs(2);
+/// The kernel's bit for an invalidated key, which Soft-RoCE hands to user space as it is.
+const KERNEL_WC_WITH_INVALIDATE: u32 = 1 << 2;
+/// The library's bit for it.
+const IBV_WC_WITH_INV: u32 = 1 << 3;
+
+/// Everything that `connect` hands over.
+pub(crate) struct Parts {
+    pub clock: RealClock,
+    pub queue_pair: QueuePair,
+    pub queues: Queues,
+    pub connection: cm::Id,
+    pub memory: Memory,
+    pub adapter: Arc<Adapter>,
+    pub established: Established,
+    pub wait_mode: WaitMode,
+    pub chosen: BTreeMap<String, String>,
+    pub adapter_used: AdapterStats,
+    pub events_before: usize,
+}
+
+/// Why it is over.
+enum Ending {
+    Closed(&'static str),
+    Failed(String),
+}
+
+/// A connected wire.
+pub(crate) struct BareWire {
+    // Fields drop in this order: the queue pair before its memory, that before the adapter.
+    queue_pair: QueuePair,
+    connection: cm::Id,
+    queues: Queues,
+    memory: Memory,
+    adapter: Arc<Adapter>,
+    clock: RealClock,
+    established: Established,
+    wait_mode: WaitMode,
+    chosen: BTreeMap<String, String>,
+    adapter_used: AdapterStats,
+    events_before: usize,
+    epoch_seen: u32,
+    completions: [IbvWc; BATCH],
+    armed: bool,
+    ending: Option<Ending>,
+}
+
+impl BareWire {
+    pub(crate) fn new(parts: Parts) -> BareWire {
+        BareWire {
+            epoch_seen: parts.adapter.context.epoch(),
+            queue_pair: parts.queue_pair,
+            connection: parts.connection,
+            queues: parts.queues,
+            memory: parts.memory,
+            adapter: parts.adapter,
+            clock: parts.clock,
+            established: parts.established,
+            wait_mode: parts.wait_mode,
+            chosen: parts.chosen,
+            adapter_used: parts.adapter_used,
+            events_before: parts.events_before,
+            completions: [IbvWc::default(); BATCH],
+            armed: false,
+            ending: None,
+        }
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.ending.get_or_insert(ending);
+    }
+
+    fn operation(&self) -> String {
+        format!("RDMA wire to {} over {}", self.established.remote, self.adapter.context.device())
+    }
+
+    #[cold]
+    fn tell(&self) -> TransportError {
+        match &self.ending {
+            Some(Ending::Failed(detail)) => {
+                TransportError::Io { operation: self.operation(), source: io::Error::other(detail.clone()) }
+            }
+            Some(Ending::Closed(how)) => {
+                TransportError::PeerGone { operation: self.operation(), detail: (*how).to_owned() }
+            }
+            None => TransportError::invalid("the wire has not ended"),
+        }
+    }
+
+    /// Moves completions from the device to `out` as far as its spare capacity allows.
+    fn drain(&mut self, out: &mut Vec<WireDone>) {
+        loop {
+            while out.len() < out.capacity()
+                && let Some(done) = self.queues.pop_finished()
+            {
+                out.push(done);
+            }
+            let spare = (out.capacity() - out.len()).min(BATCH);
+            if spare == 0 {
+                return;
+            }
+            match self.queues.poll(&self.queue_pair, &mut self.completions[..spare]) {
+                Ok(0) => return,
+                Ok(got) => (0..got).for_each(|at| self.book(self.completions[at], out)),
+                Err(()) => {
+                    return self.end(Ending::Failed("the device cannot be asked for completions".into()));
+                }
+            }
+        }
+    }
+
+    fn book(&mut self, wc: IbvWc, out: &mut Vec<WireDone>) {
+        if wc.wr_id & RECEIVE != 0 {
+            if let Some(tag) = self.queues.finish_receive(wc.wr_id) {
+                let done = self.done(&wc, tag, 0);
+                return out.push(done);
+            }
+        } else if let Some((tag, len)) = self.queues.find_send(wc.wr_id) {
+            let done = self.done(&wc, tag, len);
+            return self.queues.finish_send(wc.wr_id, done);
+        }
+        self.end(Ending::Failed(format!(
+            "the driver reported the completion of request {:#x}, which is not outstanding",
+            wc.wr_id
+        )));
+    }
+
+    fn done(&mut self, wc: &IbvWc, tag: u64, len: u32) -> WireDone {
+        let received = wc.wr_id & RECEIVE != 0;
+        let mut done = WireDone {
+            tag,
+            received,
+            len,
+            invalidated: Invalidated::NotReported,
+            status: CompletionStatus::Ok,
+        };
+        if wc.status != k::IBV_WC_SUCCESS {
+            done.len = 0;
+            done.status = self.failed(wc, received);
+            return done;
+        }
+        if received {
+            done.len = wc.byte_len;
+            let key = wc.imm_data_or_rkey;
+            if wc.wc_flags & IBV_WC_WITH_INV != 0 {
+                done.invalidated = Invalidated::Flagged(key);
+            } else if wc.wc_flags & KERNEL_WC_WITH_INVALIDATE != 0 && key != 0 {
+                done.invalidated = Invalidated::Unflagged(key);
+            }
+            self.adapter_used.received_bytes += u64::from(done.len);
+        } else {
+            self.adapter_used.sent_bytes += u64::from(len);
+        }
+        done
+    }
+
+    #[cold]
+    fn failed(&mut self, wc: &IbvWc, received: bool) -> CompletionStatus {
+        if self.ending.is_none() {
+            // A flush without a cause of our own means that the connection ended under us: ask why.
+            self.look_at_events();
+        }
+        if wc.status == k::IBV_WC_WR_FLUSH_ERR {
+            self.end(Ending::Closed("it closed the connection"));
+            return CompletionStatus::Flushed;
+        }
+        let what = if received { "a receive" } else { "an operation" };
+        self.end(Ending::Failed(format!("{what} failed: {}", words::status_sentence(wc.status))));
+        CompletionStatus::Failed(wc.status)
+    }
+
+    /// Looks at what device and connection manager have to say. Costs system calls.
+    #[cold]
+    fn look_at_events(&mut self) {
+        let context = self.adapter.context.clone();
+        context.pump_events();
+        if context.epoch() != self.epoch_seen {
+            self.epoch_seen = context.epoch();
+            if let Some(trouble) = context.trouble(self.queue_pair.number(), self.events_before) {
+                // On iWARP the queue pair is a TCP connection, and it breaks with the peer.
+                self.end(if trouble.event == k::IBV_EVENT_QP_FATAL && self.established.iwarp {
+                    Ending::Closed("the connection under the queue pair broke")
+                } else {
+                    let words = words::event_sentence(trouble.event);
+                    Ending::Failed(words.unwrap_or_else(|| format!("event {}", trouble.event)))
+                });
+            }
+        }
+        while let Some(event) = self.connection.channel().try_next() {
+            if let Some(how) = cm::ending(event.kind) {
+                self.end(Ending::Closed(how));
+                // The manager has stopped the queue pair on RoCE; on iWARP it flushes by itself.
+                self.queue_pair.fail();
+            }
+        }
+    }
+
+    /// Sleeps until a completion is announced or `timeout` is over.
+    fn sleep(&mut self, timeout: Duration) {
+        let timeout = timeout.min(NEWS_LOOK);
+        let channel = self.queue_pair.completions().channel().map(|channel| channel.fd().as_raw_fd());
+        let mut entry = libc::pollfd { fd: channel.unwrap_or(-1), events: libc::POLLIN, revents: 0 };
+        let time = libc::timespec {
+            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
+        };
+        // SAFETY: one entry, alive during the call; one with descriptor -1 is ignored.
+        unsafe { libc::ppoll(&mut entry, 1, &time, std::ptr::null()) };
+        if entry.revents == 0 {
+            self.look_at_events();
+        } else if self.queue_pair.completions().take_event() {
+            self.armed = false;
+        }
+    }
+
+    fn wait(&mut self, out: &mut Vec<WireDone>, limit: Duration) {
+        let (begin, came) = (self.clock.now(), out.len());
+        loop {
+            if self.wait_mode == WaitMode::Spin {
+                for _ in 0..SPINS {
+                    self.drain(out);
+                    if out.len() > came {
+                        return;
+                    }
+                    std::hint::spin_loop();
+                }
+                self.look_at_events();
+            } else {
+                if !self.armed {
+                    self.queues.arm(&self.queue_pair);
+                    self.armed = true;
+                }
+                // What completed before arming raises no event: look once more (ibv_req_notify_cq(3)).
+                self.drain(out);
+            }
+            let left = limit.saturating_sub(self.clock.now().since(begin));
+            if out.len() > came || self.ending.is_some() || left.is_zero() {
+                return;
+            }
+            if self.wait_mode == WaitMode::Block {
+                self.sleep(left);
+            }
+        }
+    }
+}
+
+impl Wire for BareWire {
+    fn established(&self) -> &Established {
+        &self.established
+    }
+
+    fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError> {
+        self.adapter.expose(&mut self.memory, self.established.iwarp, region, access)
+    }
+
+    fn withdraw(&mut self, id: RegionId) -> Result<(), TransportError> {
+        let place = self.memory.get_mut(usize::from(id.0));
+        place.and_then(Option::take).map(drop).ok_or_else(|| TransportError::invalid("no such registration"))
+    }
+
+    fn submit(&mut self, ops: &[WireOp]) -> Result<usize, TransportError> {
+        if self.ending.is_some() {
+            return Err(self.tell());
+        }
+        self.queues.submit(&self.queue_pair, &self.memory, ops).inspect_err(|error| {
+            self.ending.get_or_insert(Ending::Failed(error.to_string()));
+        })
+    }
+
+    fn poll(&mut self, out: &mut Vec<WireDone>, wait: Wait) -> Result<usize, TransportError> {
+        let came = out.len();
+        self.drain(out);
+        if let (Wait::AtMost(limit), true, None) = (wait, out.len() == came, &self.ending) {
+            self.wait(out, limit);
+        }
+        if self.ending.is_some() && out.len() == came {
+            return Err(self.tell());
+        }
+        Ok(out.len() - came)
+    }
+
+    fn close(mut self: Box<Self>) -> LaneStats {
+        let until = self.clock.deadline(DRAIN);
+        let mut scratch = Vec::with_capacity(BATCH);
+        while self.queues.sends_under_way() && self.ending.is_none() && !until.is_over() {
+            scratch.clear();
+            self.wait(&mut scratch, until.left().min(Duration::from_millis(5)));
+        }
+        self.connection.disconnect();
+        LaneStats {
+            local: Some(std::mem::take(&mut self.established.local)),
+            remote: Some(std::mem::take(&mut self.established.remote)),
+            send_mode: Some("rdma".into()),
+            receive_mode: Some("rdma".into()),
+            chosen: std::mem::take(&mut self.chosen),
+            adapter: Some(std::mem::take(&mut self.adapter_used)),
+            ..LaneStats::default()
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! SMB Direct over real RDMA devices: the lane contract, pipes of both roles, and (asked for by `--ignored`, with its address in
+//! PATHPROOF_SMB_DIRECT) the kernel's SMB server. Runs in the lab's guest (`scripts/lab/vm --rdma both -- TESTBINARY`), or on a
+//! machine that has devices. Elsewhere it says SKIPPED, and fails if PATHPROOF_REQUIRE_LAB=1 demanded it.
+
+#![expect(clippy::print_stderr, reason = "a skipped test must say so, and lab runs show their figures")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pathproof_api::contract::{self, Connect, Pair};
+use pathproof_api::manners::DEVICE;
+use pathproof_api::{
+    Access, LaneSpec, MessagePipe, Pages, PreparedWire, PrivateData, Queued, Region, Role, Transport,
+    TransportError, Wait, WaitMode, WireSpec, Wires,
+};
+use pathproof_rdma::{Fabric, RdmaTransport, Sysfs};
+use pathproof_smbd::{Connection, Places, Settings, SmbdPipe, SmbdTransport};
+use pathproof_sys::clock::RealClock;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Two devices of one kind, the second possibly the first again.
+#[derive(Clone, Debug)]
+struct Ends {
+    a: String,
+    b: String,
+}
+
+fn ends() -> Vec<Ends> {
+    let devices = Sysfs::default().devices();
+    let mut found = Vec::new();
+    for fabric in [Fabric::Roce, Fabric::Iwarp] {
+        let names: Vec<String> = devices
+            .iter()
+            .filter(|d| d.ports.iter().any(|p| p.fabric == fabric && p.active == Some(true)))
+            .map(|d| d.name.clone())
+            .collect();
+        if let Some(a) = names.first() {
+            found.push(Ends { a: a.clone(), b: names.get(1).unwrap_or(a).clone() });
+        }
+    }
+    if found.is_empty() {
+        assert!(
+            std::env::var_os("PATHPROOF_REQUIRE_LAB").is_none_or(|v| v != "1"),
+            "PATHPROOF_REQUIRE_LAB=1, but this machine has no active RDMA device"
+        );
+        eprintln!("SKIPPED: no active RDMA device here; run this in scripts/lab/vm --rdma both");
+    }
+    found
+}
+
+struct Devices {
+    transport: SmbdTransport,
+    ends: Ends,
+}
+
+impl Devices {
+    fn new(ends: &Ends) -> Devices {
+        let clock = RealClock::new();
+        let rdma = Arc::new(RdmaTransport::new(&clock));
+        let asked = rdma.clone();
+        let transport = SmbdTransport::new(rdma, Arc::new(clock), move || asked.probe());
+        Devices { transport, ends: ends.clone() }
+    }
+}
+
+impl Connect for Devices {
+    fn connect(&mut self, spec: &LaneSpec, region_bytes: u64) -> Result<Pair, TransportError> {
+        let of = |device: &str| {
+            let mut spec = LaneSpec { token: [7; 32], ..spec.clone() };
+            spec.options.set(&DEVICE, device.to_owned());
+            spec
+        };
+        let region = || Region::new(region_bytes, Pages::Default).map(Arc::new).expect("a small region");
+        let (region_a, region_b) = (region(), region());
+        let mut a = self.transport.prepare(Role::Dial, &of(&self.ends.a))?;
+        let mut b = self.transport.prepare(Role::Accept, &of(&self.ends.b))?;
+        let id_a = a.attach(&region_a, Access::RemoteReadWrite)?;
+        let id_b = b.attach(&region_b, Access::RemoteReadWrite)?;
+        let (offer_a, offer_b) = (a.offer(), b.offer());
+        let (a, b) = std::thread::scope(|scope| {
+            let b = scope.spawn(|| b.connect(&offer_a, PATIENCE));
+            (a.connect(&offer_b, PATIENCE), b.join().expect("connecting does not panic"))
+        });
+        Ok(Pair { a: a?, b: b?, region_a, region_b, id_a, id_b })
+    }
+}
+
+#[test]
+fn the_lane_contract_holds() {
+    for ends in ends() {
+        for wait_mode in [WaitMode::Block, WaitMode::Spin] {
+            let spec = LaneSpec { wait_mode, ..LaneSpec::default() };
+            contract::check(&mut Devices::new(&ends), &spec)
+                .unwrap_or_else(|broken| panic!("{ends:?}, {wait_mode:?}: {broken}"));
+            eprintln!("contract {ends:?} {wait_mode:?}: kept");
+        }
+    }
+}
+
+fn prepared(
+    device: Option<&str>,
+    role: Role,
+    settings: &Settings,
+) -> Result<Box<dyn PreparedWire>, TransportError> {
+    RdmaTransport::new(&RealClock::new()).prepare_wire(&WireSpec {
+        role,
+        device: device.map(str::to_owned),
+        private_data: PrivateData::Depths,
+        sends: Places::SENDS as u32,
+        receives: u32::from(settings.receive_credits),
+        ..WireSpec::default()
+    })
+}
+
+fn pipe(
+    prepared: Box<dyn PreparedWire>,
+    role: Role,
+    peer: Option<SocketAddr>,
+    settings: Settings,
+) -> Result<SmbdPipe, TransportError> {
+    let clock = Arc::new(RealClock::new());
+    SmbdPipe::new(Connection::start(prepared, role, peer, settings, clock, PATIENCE, 0)?)
+}
+
+/// Few credits over devices that punish a message without a receive at once: soft-iWARP ends the connection.
+#[test]
+fn pipes_carry_messages_of_every_size_with_many_credits_and_with_few() {
+    let sizes = [1, 1340, 1341, 65_536, 131_072];
+    for ends in ends() {
+        for receive_credits in [255, 4, 2] {
+            let settings = Settings { receive_credits, ..Settings::default() };
+            let b = prepared(Some(&ends.b), Role::Accept, &settings).unwrap();
+            let address = b.listens_at();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut b = pipe(b, Role::Accept, None, settings).expect("accepts");
+                    let mut came = Vec::new();
+                    for size in sizes {
+                        while b.poll(&mut came, Wait::AtMost(PATIENCE)).expect("poll").is_none() {}
+                        assert_eq!(came.len(), size);
+                        let echo = std::mem::take(&mut came);
+                        while b.send(&[&echo], None).expect("send") == Queued::Full {
+                            let _ = b.poll(&mut came, Wait::AtMost(Duration::from_millis(1)));
+                        }
+                    }
+                    // Until the other end leaves.
+                    while b.poll(&mut came, Wait::AtMost(Duration::from_millis(50))).is_ok() {}
+                });
+                let a = prepared(Some(&ends.a), Role::Dial, &settings).unwrap();
+                let mut a = pipe(a, Role::Dial, address, settings).expect("dials");
+                let mut came = Vec::new();
+                for size in sizes {
+                    let message: Vec<u8> = (0..size).map(|at| (at * 7 + (at >> 8)) as u8).collect();
+                    assert_eq!(a.send(&[&message], None).expect("send"), Queued::Yes);
+                    while a.poll(&mut came, Wait::AtMost(PATIENCE)).expect("poll").is_none() {}
+                    assert!(came == message, "{ends:?}: {size} bytes came back changed");
+                }
+                eprintln!("{ends:?}: {receive_credits} credits: {:?}", a.connection().counts());
+                Box::new(a).close();
+            });
+        }
+    }
+}
+
+/// An SMB2 NEGOTIATE of dialect 3.1.1, as a client sent it to ksmbd once.
+fn smb2_negotiate() -> Vec<u8> {
+    let line = include_str!("ksmbd-rxe.txt").lines().filter(|line| line.starts_with('C')).nth(1).unwrap();
+    let bytes: Vec<u8> = line.as_bytes()[2..]
+        .chunks(2)
+        .map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect();
+    bytes[24..].to_vec()
+}
+
+#[test]
+#[ignore = "needs ksmbd, whose address PATHPROOF_SMB_DIRECT names"]
+fn the_kernels_server_negotiates_and_answers_smb2() {
+    let address: SocketAddr =
+        std::env::var("PATHPROOF_SMB_DIRECT").expect("the server's address").parse().unwrap();
+    for receive_credits in [255, 10] {
+        let settings = Settings { receive_credits, ..Settings::default() };
+        let wire = RdmaTransport::new(&RealClock::new())
+            .prepare_wire(&WireSpec {
+                address: Some(address),
+                private_data: PrivateData::Depths,
+                reads_issued: 0,
+                sends: Places::SENDS as u32,
+                receives: u32::from(receive_credits),
+                ..WireSpec::default()
+            })
+            .unwrap();
+        let mut pipe = pipe(wire, Role::Dial, None, settings).unwrap();
+        let limits = *pipe.limits();
+        eprintln!("{:?}\n{limits:?}", pipe.connection().wire().established());
+        assert_eq!((limits.send_bytes_max, limits.one_sided_bytes_max), (173_910, Some(8 << 20)));
+        assert_eq!(pipe.send(&[&smb2_negotiate()], None).unwrap(), Queued::Yes);
+        let mut answer = Vec::new();
+        assert!(pipe.poll(&mut answer, Wait::AtMost(PATIENCE)).unwrap().is_some(), "no answer");
+        assert_eq!(answer[..4], *b"\xfeSMB");
+        assert_eq!(
+            (answer[8..12].to_vec(), answer[68..70].to_vec()),
+            (vec![0; 4], vec![0x11, 0x03]),
+            "{answer:x?}"
+        );
+        Box::new(pipe).close();
+    }
+}
+
+#[test]
+#[ignore = "needs ksmbd, whose address PATHPROOF_SMB_DIRECT names"]
+fn the_kernels_server_drops_what_lies_on_the_edge_that_it_forgets() {
+    let address: SocketAddr =
+        std::env::var("PATHPROOF_SMB_DIRECT").expect("the server's address").parse().unwrap();
+    // The specification takes 128; ksmbd of Linux 6.12 wants more.
+    let settings = Settings { receive_bytes: 128, send_bytes: 128, ..Settings::default() };
+    let wire = RdmaTransport::new(&RealClock::new())
+        .prepare_wire(&WireSpec {
+            address: Some(address),
+            private_data: PrivateData::Depths,
+            sends: Places::SENDS as u32,
+            receives: 255,
+            ..WireSpec::default()
+        })
+        .unwrap();
+    let refused = pipe(wire, Role::Dial, None, settings).err().expect("refused").to_string();
+    assert!(refused.contains("instead of answering"), "{refused}");
+}

@@ -1,0 +1,157 @@
+//! The lane contract over a simulated wire in virtual time, with many credits and with few; and what a lane does by which
+//! means.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pathproof_api::contract::{self, Connect, Pair};
+use pathproof_api::{
+    Access, CompletionStatus, LaneSpec, Op, Pages, Region, RegionId, Role, TransportError, Verb, Wait,
+    WireSpec, Wires,
+};
+use pathproof_sim::SimWires;
+use pathproof_smbd::lane::offer::Window;
+use pathproof_smbd::lane::transport::caps;
+use pathproof_smbd::lane::{Parts, SmbdLane};
+use pathproof_smbd::{Connection, Places, Settings};
+
+use support::{DELAY_NS, MOMENT};
+
+struct Simulated(Settings);
+
+impl Connect for Simulated {
+    fn connect(&mut self, spec: &LaneSpec, region_bytes: u64) -> Result<Pair, TransportError> {
+        let wires = SimWires::new(DELAY_NS);
+        let receives = 128.max(2 * spec.depth);
+        let moves = spec.depth + receives;
+        let region = || Arc::new(Region::new(region_bytes, Pages::Default).unwrap());
+        let mut ends: Vec<_> = [Role::Dial, Role::Accept]
+            .into_iter()
+            .map(|role| {
+                let region = region();
+                let mut prepared = wires
+                    .prepare_wire(&WireSpec {
+                        role,
+                        sends: Places::SENDS as u32 + moves,
+                        receives: u32::from(self.0.receive_credits),
+                        ..WireSpec::default()
+                    })
+                    .unwrap();
+                let exposed = prepared.expose(&region, Access::RemoteReadWrite).unwrap();
+                let clock = Arc::new(wires.clone());
+                let connection =
+                    Connection::start(prepared, role, None, self.0, clock, MOMENT, moves as usize).unwrap();
+                (connection, region, exposed)
+            })
+            .collect();
+        while ends.iter().any(|(connection, ..)| connection.agreed().is_none()) {
+            for (connection, ..) in &mut ends {
+                connection.turn(Wait::AtMost(Duration::from_micros(10)))?;
+            }
+        }
+        let windows: Vec<_> =
+            ends.iter().map(|(.., exposed)| Window::of(exposed, Access::RemoteReadWrite)).collect();
+        let mut lanes =
+            ends.into_iter().zip(windows.into_iter().rev()).map(|((connection, region, exposed), window)| {
+                let agreed = *connection.agreed().unwrap();
+                let memory = vec![(region.clone(), exposed)];
+                let depth = spec.depth;
+                let parts = Parts { connection, agreed, memory, window, caps: caps(depth), depth, receives };
+                (Box::new(SmbdLane::new(parts)), region)
+            });
+        let ((a, region_a), (b, region_b)) = (lanes.next().unwrap(), lanes.next().unwrap());
+        Ok(Pair { a, b, region_a, region_b, id_a: RegionId(0), id_b: RegionId(0) })
+    }
+}
+
+fn with_credits(receive_credits: u16) -> Settings {
+    Settings { receive_credits, ..Settings::default() }
+}
+
+#[test]
+fn the_lane_contract_holds_with_many_credits_and_with_few() {
+    for credits in [255, 10, 4, 3, 2, 1] {
+        contract::check(&mut Simulated(with_credits(credits)), &LaneSpec::default())
+            .unwrap_or_else(|broken| panic!("{credits} credits: {broken}"));
+    }
+}
+
+#[test]
+fn the_lane_contract_holds_in_fragments_of_every_size() {
+    for send_bytes in [128, 512, 8136] {
+        let settings = Settings { send_bytes, receive_bytes: 8192, ..Settings::default() };
+        contract::check(&mut Simulated(settings), &LaneSpec::default())
+            .unwrap_or_else(|broken| panic!("fragments of {send_bytes}: {broken}"));
+    }
+}
+
+/// Drives both ends until each has as many completions as were asked for.
+fn run(pair: &mut Pair, ops_a: &[Op], ops_b: &[Op]) -> [Vec<pathproof_api::Completion>; 2] {
+    let mut done = [Vec::with_capacity(64), Vec::with_capacity(64)];
+    assert_eq!(pair.b.submit(ops_b).unwrap(), ops_b.len());
+    assert_eq!(pair.a.submit(ops_a).unwrap(), ops_a.len());
+    for _ in 0..10_000 {
+        pair.a.poll(&mut done[0], Wait::AtMost(Duration::from_micros(10))).unwrap();
+        pair.b.poll(&mut done[1], Wait::AtMost(Duration::from_micros(10))).unwrap();
+        if done[0].len() >= ops_a.len() && done[1].len() >= ops_b.len() {
+            return done;
+        }
+    }
+    panic!("stuck: {done:?}");
+}
+
+#[test]
+fn small_messages_are_sent_and_large_ones_fetched() {
+    let mut pair = Simulated(Settings::default()).connect(&LaneSpec::default(), 1 << 20).unwrap();
+    let sizes = [0, 1, 4096, 4097, 65_536];
+    let id = RegionId(0);
+    let sends: Vec<Op> =
+        sizes.iter().enumerate().map(|(at, len)| Op::send(at as u64, id, 70_000 * at as u64, *len)).collect();
+    let recvs: Vec<Op> = (0..5).map(|at| Op::recv(at, id, 70_000 * at, 65_536)).collect();
+    let [_, came] = run(&mut pair, &sends, &recvs);
+    assert_eq!(came.iter().map(|done| done.len).collect::<Vec<_>>(), sizes);
+    let stats = pair.a.close().unwrap();
+    assert_eq!((stats.counters["smbd_messages_sent"], stats.counters["smbd_messages_offered"]), (3, 2));
+    assert_eq!(stats.last.bytes_sent, 4097 + 4097 + 65_536);
+    // What was fetched did not go by the lane's messages.
+    assert!(stats.counters["smbd_payload_sent_bytes"] < 6000, "{stats:?}");
+}
+
+#[test]
+fn reads_fetch_and_what_is_not_open_is_refused_before_it_leaves() {
+    let mut pair = Simulated(Settings::default()).connect(&LaneSpec::default(), 8192).unwrap();
+    pair.region_b.fill(1000, 500, 0x77).unwrap();
+    let [read, _] = run(&mut pair, &[Op::read(1, RegionId(0), 0, 500, 1000)], &[]);
+    assert_eq!((read[0].status, read[0].len), (CompletionStatus::Ok, 500));
+    let mut bytes = [0; 500];
+    pair.region_a.copy_out(0, &mut bytes).unwrap();
+    assert!(bytes.iter().all(|byte| *byte == 0x77));
+    for wrong in [
+        Op::write(1, RegionId(0), 0, 4096, 8000),
+        Op::write(1, RegionId(0), 8000, 4096, 0),
+        Op::send(1, RegionId(9), 0, 1),
+        Op { verb: Verb::WriteImmediate, ..Op::write(1, RegionId(0), 0, 1, 0) },
+    ] {
+        assert!(pair.a.submit(&[wrong]).is_err(), "{wrong:?}");
+    }
+}
+
+/// A stream of messages for which receives come late costs the sender a wait and nobody a byte.
+#[test]
+fn a_message_waits_for_its_receive() {
+    let mut pair = Simulated(with_credits(4)).connect(&LaneSpec::default(), 65_536).unwrap();
+    let sends: Vec<Op> = (0..8).map(|at| Op::send(at, RegionId(0), 0, 4000)).collect();
+    assert_eq!(pair.a.submit(&sends).unwrap(), 8);
+    let mut done = Vec::with_capacity(64);
+    for _ in 0..1000 {
+        for lane in [&mut pair.a, &mut pair.b] {
+            lane.poll(&mut done, Wait::AtMost(Duration::from_micros(10))).unwrap();
+        }
+    }
+    assert!(done.is_empty(), "nothing is sent where no receive is: {done:?}");
+    let recvs: Vec<Op> = (0..8).map(|at| Op::recv(100 + at, RegionId(0), 4096 * at, 4096)).collect();
+    let [_, came] = run(&mut pair, &[], &recvs);
+    assert_eq!(came.len(), 8);
+}
