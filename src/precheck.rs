@@ -78,7 +78,11 @@ fn step(spec: &StepSpec, with: Option<&NodeSpec>, registry: &Registry, here: &En
     }
     if let Some((kind, traffic)) = spec.travels() {
         links(kind, traffic, here)?;
-        self::traffic(kind, traffic)?;
+        traffic.check_beside().map_err(anyhow::Error::msg)?;
+        for flow in traffic.flows(kind) {
+            let checked = self::traffic(flow.kind, &flow.traffic);
+            if flow.beside { checked.with_context(|| format!("its flow {:?}", flow.name)) } else { checked }?;
+        }
     }
     // What cannot be asked of the peer is refused here rather than there.
     if let Play::Shared(_) = play {

@@ -86,6 +86,7 @@ pub struct SecureReader {
     stream: TcpStream,
     cipher: Arc<StatelessTransportState>,
     nonce: u64,
+    revision: Option<u8>,
 }
 
 fn read_exact(
@@ -180,7 +181,9 @@ pub fn connect(
     let (asking, proof) = Asking::begin(access, [&ours.encode(), &theirs], &exchange)?;
     dialled.say(&proof, "sending the key handshake")?;
     let answer: [u8; NOISE_BYTES] = dialled.hear_answer("the peer's key handshake")?;
-    channel(dialled.stream, asking.finish(&answer)?).map_err(set_up)
+    let (writer, reader) = channel(dialled.stream, asking.finish(&answer)?).map_err(set_up)?;
+    let revision = Some(Preamble::decode(&theirs)?.revision);
+    Ok((writer, SecureReader { revision, ..reader }))
 }
 
 /// The two halves of a channel whose handshake is done.
@@ -193,7 +196,7 @@ pub fn channel(
     let reading = stream.try_clone()?;
     Ok((
         SecureWriter { stream, cipher: cipher.clone(), nonce: AtomicU64::new(0) },
-        SecureReader { stream: reading, cipher, nonce: 0 },
+        SecureReader { stream: reading, cipher, nonce: 0, revision: None },
     ))
 }
 
@@ -220,6 +223,11 @@ impl SecureWriter {
 }
 
 impl SecureReader {
+    /// The revision of the protocol that the end which was dialled speaks; `None` where this end was.
+    pub fn revision(&self) -> Option<u8> {
+        self.revision
+    }
+
     /// Waits for the next piece and appends its plain bytes to `into`.
     pub fn receive(&mut self, into: &mut Vec<u8>) -> io::Result<()> {
         let mut head = [0; 2];

@@ -108,6 +108,11 @@ impl<M: Machine> Session<M> {
         self.link.peer
     }
 
+    /// The revision of the protocol at the other end, where that was dialled.
+    pub fn revision(&self) -> Option<u8> {
+        self.link.revision
+    }
+
     /// Gives up the session but not its connection.
     pub fn into_link(self) -> Link {
         self.link

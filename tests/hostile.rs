@@ -10,7 +10,7 @@ use base64::Engine as _;
 use pathproof::secure::handshake::{Answering, PROOF_BYTES};
 use pathproof::secure::{self, Access, SecureReader, SecureWriter};
 use pathproof_engine::control::PREAMBLE_BYTES;
-use pathproof_model::{Direction, MigrateSpec, StepRequest, StepSpec, TrafficSpec};
+use pathproof_model::{Direction, FlowSpec, MigrateSpec, StepRequest, StepSpec, TrafficSpec};
 use pathproof_sys::clock::RealClock;
 use serde_json::{Value, json};
 
@@ -134,6 +134,21 @@ fn t13_a_turn_takes_no_more_than_the_limits_whatever_it_says() {
         ("no lanes", traffic(|s| s.lanes = 0)),
         ("lanes", traffic(|s| (s.lanes, s.size_bytes) = (4_000_000_000, 1))),
         ("warm-up", traffic(|s| (s.warmup_ns, s.cooldown_ns) = (u64::MAX, u64::MAX))),
+        ("flows over the lanes", traffic(|s| (s.lanes, s.beside) = (1, vec![FlowSpec::default(); 4]))),
+        (
+            "lanes of a flow",
+            traffic(|s| s.beside = vec![FlowSpec { lanes: u32::MAX, ..FlowSpec::default() }]),
+        ),
+        (
+            "memory of a flow",
+            traffic(|s| {
+                s.beside = vec![FlowSpec { size_bytes: 1 << 20, depth: 4096, ..FlowSpec::default() }]
+            }),
+        ),
+        (
+            "a flow after the end",
+            traffic(|s| s.beside = vec![FlowSpec { start_ns: u64::MAX, ..FlowSpec::default() }]),
+        ),
         ("huge pages", traffic(|s| (s.size_bytes, s.lanes, s.huge_pages) = (32 << 20, 4, true))),
         ("stripe", traffic(|s| (s.over, s.size_bytes, s.depth) = ("multi".into(), 1 << 20, 192))),
         ("module", with(traffic(|_| {}), "lane", json!({ "congestion": "nosuchthing" }))),
@@ -159,9 +174,14 @@ fn t13_a_turn_takes_no_more_than_the_limits_whatever_it_says() {
         assert!(begun.elapsed() < PATIENCE, "{what} kept the server busy");
     }
     // What cannot be read at all ends the session and nothing else.
-    for request in
-        [json!({ "kind": "stream" }), with(traffic(|_| {}), "file", json!("/etc/shadow")), json!(7)]
-    {
+    let flow = traffic(|s| s.beside = vec![FlowSpec::default()])["beside"][0].clone();
+    for request in [
+        json!({ "kind": "stream" }),
+        with(traffic(|_| {}), "file", json!("/etc/shadow")),
+        json!(7),
+        with(traffic(|_| {}), "beside", json!(vec![flow.clone(); 1000])),
+        with(traffic(|_| {}), "beside", json!([with(flow, "file", json!("/etc/shadow"))])),
+    ] {
         let (mut channel, _, _) = client(&server.address, json!([{ "kind": "facts" }]));
         assert_eq!(turn(&mut channel, 0, &request, 0, 1), None, "{request}");
     }

@@ -14,6 +14,7 @@ mod edges;
 mod evidence;
 mod failing;
 mod files;
+mod flows;
 mod forge;
 mod histograms;
 mod hostile;

@@ -55,9 +55,12 @@ impl AgentLink {
         interrupt: &Interrupt,
         record: &mut Record<'_>,
     ) -> Result<AgentLink, StepError> {
-        let request = plan.request().map_err(|why| error(ErrorKind::Invalid, why))?;
         let mut session = open::open(target, budget, interrupt)?;
+        let known = plan.known_at(session.revision().unwrap_or(0));
+        let (plan, left_out) = known.map_err(|why| error(ErrorKind::Refused, why))?;
+        let request = plan.request().map_err(|why| error(ErrorKind::Invalid, why))?;
         let doc = &mut record.doc;
+        doc.findings.extend(left_out);
         if target.access.is_open_to(session.peer().ip()) {
             let evidence =
                 format!("no key was used (--no-key at both ends) and {} is not this host", session.peer());

@@ -53,7 +53,10 @@ fn reduction(runner: &dyn Runner, asked: &StepSpec, limits: &Limits) -> Grant {
     let mut grant = Grant::default();
     match asked {
         StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => {
-            let lanes = if t.direction == Direction::Both { limits.lanes / 2 } else { limits.lanes };
+            // Those of the flows beside the first are granted as they are, or not at all.
+            let beside = u32::try_from(t.lanes_beside()).unwrap_or(u32::MAX);
+            let room = limits.lanes.saturating_sub(beside);
+            let lanes = if t.direction == Direction::Both { room / 2 } else { room };
             grant.lanes = (t.lanes > lanes).then_some(lanes);
             let window_ns = limits.step_ns.saturating_sub(t.warmup_ns.saturating_add(t.cooldown_ns));
             grant.time_ns = (t.time_ns > window_ns).then_some(window_ns);
@@ -141,7 +144,7 @@ pub fn refused(why: impl std::fmt::Display) -> StepError {
 #[cfg(test)]
 mod tests {
     use pathproof_model::migrate::DiskSpec;
-    use pathproof_model::{MigrateSpec, ReachSpec, StepRequest, TrafficSpec};
+    use pathproof_model::{FlowSpec, MigrateSpec, ReachSpec, StepRequest, TrafficSpec};
 
     use super::*;
 
@@ -209,6 +212,21 @@ mod tests {
                 Ok(_) => assert!(says.is_empty(), "{what} was granted"),
             }
         }
+    }
+
+    #[test]
+    fn t13_flows_beside_the_first_count_like_the_first() {
+        let beside = |change: fn(&mut FlowSpec)| {
+            let mut flow = FlowSpec::default();
+            change(&mut flow);
+            granted(stream(|s| (s.lanes, s.beside) = (4, vec![flow])))
+        };
+        let lanes = |granted: Result<StepSpec, String>| granted.map(|spec| spec.traffic().unwrap().lanes);
+        assert_eq!(lanes(beside(|_| {})), Ok(3), "one of four lanes is beside");
+        assert_eq!(lanes(beside(|f| f.direction = Direction::Both)), Ok(2));
+        assert!(beside(|f| f.lanes = u32::MAX).unwrap_err().contains("lanes"));
+        assert!(beside(|f| f.size_bytes = 1 << 30).unwrap_err().contains("limit is 1048576"));
+        assert!(beside(|f| (f.size_bytes, f.depth) = (1, u32::MAX)).unwrap_err().contains("of memory"));
     }
 
     #[test]

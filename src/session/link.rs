@@ -69,6 +69,8 @@ pub struct Link {
     pub local: SocketAddr,
     /// The address at the other end.
     pub peer: SocketAddr,
+    /// The revision of the protocol at the other end, where that was dialled.
+    pub revision: Option<u8>,
     writer: SecureWriter,
     inbox: Receiver<Heard>,
     reader: Option<JoinHandle<()>>,
@@ -85,10 +87,11 @@ impl Link {
         let (sender, inbox) = bounded(INBOX);
         let large = Arc::new(AtomicBool::new(false));
         let allowed = large.clone();
+        let revision = reader.revision();
         let reader = std::thread::Builder::new()
             .name("control".into())
             .spawn(move || read_messages(reader, &sender, &allowed))?;
-        Ok(Link { local, peer, writer, inbox, reader: Some(reader), large })
+        Ok(Link { local, peer, revision, writer, inbox, reader: Some(reader), large })
     }
 
     /// Allows large messages, once the peer is known.

@@ -23,8 +23,8 @@ use pathproof_api::{
 };
 use pathproof_engine::traffic::GRACE_NS;
 use pathproof_model::{
-    Direction, ErrorKind, Finding, FollowUp, Half, NodeId, ResultDoc, Step, StepError, StepRequest, StepSpec,
-    TrafficKind, TrafficSpec,
+    Class, Direction, ErrorKind, Finding, FollowUp, Half, NodeId, ResultDoc, Step, StepError, StepRequest,
+    StepSpec, TrafficKind, TrafficSpec,
 };
 
 use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
@@ -94,7 +94,6 @@ pub struct Traffic;
 /// A prepared half: lanes that wait for the peer's offers.
 struct Lanes {
     end: End,
-    kind: TrafficKind,
     spec: TrafficSpec,
     seed: u64,
     lanes: Vec<(LaneJob, Box<dyn PreparedLane>)>,
@@ -112,16 +111,6 @@ fn part(kind: TrafficKind, end: End, outward: bool) -> Part {
         (TrafficKind::Pingpong, false) => Part::Echo,
         (TrafficKind::Request, true) => Part::Request,
         (TrafficKind::Request, false) => Part::Reply,
-    }
-}
-
-/// One flag per lane: does its payload go outward?
-fn lanes_outward(spec: &TrafficSpec) -> Vec<bool> {
-    let n = spec.lanes as usize;
-    match spec.direction {
-        Direction::Out => vec![true; n],
-        Direction::In => vec![false; n],
-        Direction::Both => [vec![true; n], vec![false; n]].concat(),
     }
 }
 
@@ -158,7 +147,13 @@ impl Kind for Traffic {
         let lanes = if traffic.lanes == 1 { "1 lane".into() } else { format!("{} lanes", traffic.lanes) };
         let size = pathproof_model::units::Bytes(traffic.size_bytes);
         let nics = CONSTRAIN.typed(&traffic.options).map_or(String::new(), |nics| format!(", {nics} alone"));
-        format!("{} {kind}{way}, {lanes}, {size}{nics}", traffic.over)
+        // What only looks is no part of what the step is about.
+        let beside = match traffic.beside.iter().filter(|flow| flow.class != Class::Probe).count() {
+            0 => String::new(),
+            1 => ", another flow beside it".into(),
+            more => format!(", {more} flows beside it"),
+        };
+        format!("{} {kind}{way}, {lanes}, {size}{nics}{beside}", traffic.over)
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {
@@ -182,7 +177,7 @@ impl Kind for Traffic {
             if window_ns < t.time_ns / 2 {
                 return None;
             }
-            t.time_ns = window_ns;
+            t.shorten(window_ns);
         }
         Some(spec)
     }
@@ -197,6 +192,8 @@ impl Runner for Traffic {
         let (kind, spec) =
             setup.spec.travels().ok_or_else(|| invalid("this is not a traffic step".into()))?;
         check(spec)?;
+        spec.check_beside().map_err(invalid)?;
+        spec.flows(kind).iter().try_for_each(|flow| check(&flow.traffic))?;
         let session = setup.session;
         let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
         let caps = transport.probe().map_err(|e| step_error(&e))?;
@@ -210,13 +207,14 @@ impl Runner for Traffic {
             }
             _ => None,
         };
-        let outward = lanes_outward(spec);
-        let sockets = outward.len() * multi.as_ref().map_or(1, multi::Plan::paths);
+        let planned = spec.planned_lanes(kind);
+        let sockets = planned.len() * multi.as_ref().map_or(1, multi::Plan::paths);
         crate::descriptors::check(sockets as u64)?;
-        let mut lanes = Vec::with_capacity(outward.len());
-        for (index, outward) in outward.into_iter().enumerate() {
+        let mut lanes = Vec::with_capacity(planned.len());
+        for (index, lane) in planned.into_iter().enumerate() {
             let index = index as u32;
-            let part = part(kind, session.end, outward);
+            let (kind, spec) = (lane.of.kind, &lane.of.traffic);
+            let part = part(kind, session.end, lane.outward);
             let mut lane_spec = lane_spec(kind, spec, session, setup.step, index);
             if verbs::is_passive(part, spec) {
                 lane_spec.wait_mode = WaitMode::Block;
@@ -234,30 +232,26 @@ impl Runner for Traffic {
             // Pages are touched before the run, or the first pass would measure page faults.
             region.fill(0, layout.region_bytes, verbs::FILL).map_err(|e| invalid(e.to_string()))?;
             let id = prepared.attach(&region, Access::RemoteReadWrite).map_err(|e| step_error(&e))?;
-            // One direction is one flow; of two, the outward one is the first.
-            let flow = u16::from(spec.direction == Direction::Both && !outward);
-            let job = LaneJob { index, flow, part, layout, region, region_id: id, memory };
+            let (flow, of) = (lane.flow, lane.of.clone());
+            let job = LaneJob { index, flow, of, part, layout, region, region_id: id, memory };
             verbs::fill(&job, spec, session.seed);
             lanes.push((job, prepared));
         }
         let (end, seed) = (session.end, session.seed);
-        Ok(Box::new(Lanes { end, kind, spec: spec.clone(), seed, lanes, multi, saboteur }))
+        Ok(Box::new(Lanes { end, spec: spec.clone(), seed, lanes, multi, saboteur }))
     }
 
     fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {
         let Some((kind, traffic)) = spec.travels() else { return Cost::default() };
-        let ways = if traffic.direction == Direction::Both { 2 } else { 1 };
-        let lanes = u64::from(traffic.lanes) * ways;
-        let message_bytes = traffic.size_bytes.max(traffic.reply_bytes.unwrap_or(0));
-        let region = lane::Layout::of(kind, traffic).region_bytes;
-        let region = if traffic.huge_pages { rounded_up(region, HUGE_PAGE_BYTES) } else { region };
-        // The bytes that should have come, and room to make them.
-        let verified = if traffic.verify { message_bytes.saturating_mul(2) } else { 0 };
-        let operations = lane::operations(kind, traffic);
-        let kept = (manners(&traffic.over).memory_bytes)(operations, message_bytes, paths);
-        let queues = u64::from(operations) * OPERATION_BYTES;
-        let each = [region, verified, kept, queues].into_iter().fold(LANE_BYTES, u64::saturating_add);
-        Cost { memory_bytes: each.saturating_mul(lanes), lanes, time_ns: traffic.length_ns(), message_bytes }
+        let all = traffic.flows(kind);
+        let each = all.iter().map(|flow| cost_of(flow.kind, &flow.traffic, paths));
+        let sum = each.reduce(|sum, flow| Cost {
+            memory_bytes: sum.memory_bytes.saturating_add(flow.memory_bytes),
+            lanes: sum.lanes.saturating_add(flow.lanes),
+            time_ns: sum.time_ns,
+            message_bytes: sum.message_bytes.max(flow.message_bytes),
+        });
+        sum.unwrap_or_default()
     }
 
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
@@ -278,6 +272,22 @@ impl Runner for Traffic {
         found.extend(multi::findings(step));
         found
     }
+}
+
+/// What the lanes of one flow cost an end.
+fn cost_of(kind: TrafficKind, traffic: &TrafficSpec, paths: usize) -> Cost {
+    let ways = if traffic.direction == Direction::Both { 2 } else { 1 };
+    let lanes = u64::from(traffic.lanes) * ways;
+    let message_bytes = traffic.size_bytes.max(traffic.reply_bytes.unwrap_or(0));
+    let region = lane::Layout::of(kind, traffic).region_bytes;
+    let region = if traffic.huge_pages { rounded_up(region, HUGE_PAGE_BYTES) } else { region };
+    // The bytes that should have come, and room to make them.
+    let verified = if traffic.verify { message_bytes.saturating_mul(2) } else { 0 };
+    let operations = lane::operations(kind, traffic);
+    let kept = (manners(&traffic.over).memory_bytes)(operations, message_bytes, paths);
+    let queues = u64::from(operations) * OPERATION_BYTES;
+    let each = [region, verified, kept, queues].into_iter().fold(LANE_BYTES, u64::saturating_add);
+    Cost { memory_bytes: each.saturating_mul(lanes), lanes, time_ns: traffic.length_ns(), message_bytes }
 }
 
 /// What a step takes beside its window: to connect, to warm up and cool down, to close, and to tell.

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Direction, LaneResult, LaneRole, NodeId, RequestLoad, StepSpec, Summary, TrafficSpec};
+use crate::{
+    Direction, LaneResult, LaneRole, NodeId, OneFlow, RequestLoad, StepSpec, Summary, TrafficKind,
+    TrafficSpec,
+};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -11,8 +14,11 @@ const SECOND_NS: u64 = 1_000_000_000;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Flow {
-    /// Its name in the step: `out`, `in`.
+    /// Its name in the step: `out`, `in`; of a flow beside those its own.
     pub name: String,
+    /// Whether it ran beside those that the step is named after.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub beside: bool,
     /// Where payload, or the asking, comes from.
     pub from: NodeId,
     /// Where it goes.
@@ -43,6 +49,8 @@ pub enum Class {
     Default,
     /// Pages and disks of a machine that moves.
     Migration,
+    /// Asks at a low rate what the others do to the path.
+    Probe,
     /// A class that a later build names and this one does not know.
     #[serde(other)]
     Other,
@@ -92,6 +100,22 @@ pub struct Span {
     pub length_ns: Option<u64>,
 }
 
+impl Pattern {
+    fn of(kind: TrafficKind, traffic: &TrafficSpec) -> Pattern {
+        let message_bytes = traffic.size_bytes;
+        match kind {
+            TrafficKind::Stream => Pattern::Stream { message_bytes },
+            TrafficKind::Pingpong => Pattern::Pingpong { message_bytes },
+            TrafficKind::Request => Pattern::Request {
+                message_bytes,
+                reply_bytes: traffic.reply_bytes.unwrap_or(message_bytes),
+                load: traffic.load,
+                requests_per_s: traffic.requests_per_s,
+            },
+        }
+    }
+}
+
 impl Flow {
     /// The flows of a step as planned, in the order of their numbers. What a step does with its control channel alone is no
     /// flow.
@@ -99,21 +123,9 @@ impl Flow {
         match spec {
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => vec![],
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => vec![],
-            StepSpec::Stream(traffic) => {
-                Flow::of_traffic(traffic, Pattern::Stream { message_bytes: traffic.size_bytes })
-            }
-            StepSpec::Pingpong(traffic) => {
-                Flow::of_traffic(traffic, Pattern::Pingpong { message_bytes: traffic.size_bytes })
-            }
-            StepSpec::Request(traffic) => {
-                let pattern = Pattern::Request {
-                    message_bytes: traffic.size_bytes,
-                    reply_bytes: traffic.reply_bytes.unwrap_or(traffic.size_bytes),
-                    load: traffic.load,
-                    requests_per_s: traffic.requests_per_s,
-                };
-                Flow::of_traffic(traffic, pattern)
-            }
+            StepSpec::Stream(traffic) => Flow::of_traffic(TrafficKind::Stream, traffic),
+            StepSpec::Pingpong(traffic) => Flow::of_traffic(TrafficKind::Pingpong, traffic),
+            StepSpec::Request(traffic) => Flow::of_traffic(TrafficKind::Request, traffic),
             StepSpec::Migrate(migrate) => vec![Flow {
                 class: Class::Migration,
                 pattern: Pattern::Guests,
@@ -124,23 +136,36 @@ impl Flow {
         }
     }
 
-    fn of_traffic(traffic: &TrafficSpec, pattern: Pattern) -> Vec<Flow> {
-        let out = (NodeId::CLIENT, NodeId::SERVER);
-        let inward = (NodeId::SERVER, NodeId::CLIENT);
-        let ways = match traffic.direction {
-            Direction::Out => vec![out],
-            Direction::In => vec![inward],
-            Direction::Both => vec![out, inward],
+    fn of_traffic(kind: TrafficKind, traffic: &TrafficSpec) -> Vec<Flow> {
+        traffic.flows(kind).iter().flat_map(Flow::of_one).collect()
+    }
+
+    /// The ways of a flow as specified: one, or both.
+    fn of_one(one: &OneFlow) -> Vec<Flow> {
+        let several = one.ways().len() > 1;
+        let flow = |outward: &bool| {
+            let flow = match outward {
+                true => Flow::between(NodeId::CLIENT, NodeId::SERVER),
+                false => Flow::between(NodeId::SERVER, NodeId::CLIENT),
+            };
+            let name = match (one.beside, several) {
+                (false, _) => flow.name.clone(),
+                (true, false) => one.name.clone(),
+                (true, true) => format!("{} {}", one.name, flow.name),
+            };
+            Flow {
+                name,
+                beside: one.beside,
+                class: one.class,
+                over: one.traffic.over.clone(),
+                pattern: Pattern::of(one.kind, &one.traffic),
+                lanes: one.traffic.lanes,
+                rate_bits_per_s: one.traffic.rate_bits_per_s,
+                active: Span { start_ns: one.start_ns, length_ns: Some(one.traffic.time_ns) },
+                ..flow
+            }
         };
-        let flow = |(from, to)| Flow {
-            over: traffic.over.clone(),
-            pattern,
-            lanes: traffic.lanes,
-            rate_bits_per_s: traffic.rate_bits_per_s,
-            active: Span { start_ns: 0, length_ns: Some(traffic.time_ns) },
-            ..Flow::between(from, to)
-        };
-        ways.into_iter().map(flow).collect()
+        one.ways().iter().map(flow).collect()
     }
 
     fn between(from: NodeId, to: NodeId) -> Flow {

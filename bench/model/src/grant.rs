@@ -56,7 +56,9 @@ impl Grant {
     fn traffic(&self, traffic: &mut TrafficSpec) -> Result<Vec<Finding>, String> {
         let asked = (traffic.lanes, traffic.time_ns);
         least("lanes", &mut traffic.lanes, self.lanes)?;
-        least("time", &mut traffic.time_ns, self.time_ns)?;
+        let mut time_ns = traffic.time_ns;
+        least("time", &mut time_ns, self.time_ns)?;
+        traffic.shorten(time_ns);
         let lanes = fewer_lanes(asked.0, traffic.lanes);
         Ok(lanes.into_iter().chain(less_time(asked.1, traffic.time_ns)).collect())
     }

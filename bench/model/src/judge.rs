@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod answers;
+mod beside;
 mod busy;
 mod link;
 mod loss;
@@ -54,6 +55,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                 // These come to something that stands in the document itself, and is judged below.
                 StepKind::Smb | StepKind::Channels => {}
             }
+            checks.extend(beside::flows(&whole, criteria));
         }
         verdicts.extend(Verdict::of(subject, checks));
     }

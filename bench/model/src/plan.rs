@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::flow_spec::FlowSpec;
 use crate::loss::LossSpec;
 use crate::migrate::MigrateSpec;
 use crate::node::{NodeId, NodeSpec};
@@ -107,7 +108,8 @@ pub enum StepKind {
 }
 
 /// What travels in a traffic step. Other kinds of step have none of it, so a question about traffic is asked of these three.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum TrafficKind {
     /// Bulk, one way.
     Stream,
@@ -118,6 +120,15 @@ pub enum TrafficKind {
 }
 
 impl TrafficKind {
+    /// As it stands in plans and names.
+    pub fn word(self) -> &'static str {
+        match self {
+            TrafficKind::Stream => "stream",
+            TrafficKind::Pingpong => "pingpong",
+            TrafficKind::Request => "request",
+        }
+    }
+
     /// A step of this kind.
     pub fn step(self, spec: TrafficSpec) -> StepSpec {
         match self {
@@ -381,6 +392,9 @@ pub struct TrafficSpec {
     /// The RDMA path MTU in bytes with which the step failed that this one follows up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follows_path_mtu: Option<u64>,
+    /// Further flows at the same time, over the same transport.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<FlowSpec>,
     /// Options of the transport by name.
     pub options: BTreeMap<String, String>,
 }
@@ -419,6 +433,7 @@ impl Default for TrafficSpec {
             singles: false,
             watch_links: false,
             follows_path_mtu: None,
+            beside: vec![],
             options: BTreeMap::new(),
         }
     }

@@ -5,8 +5,10 @@
 //! end can be made to touch anything by what the other one says. What is missing here is an affair of the end that
 //! was given it on its own command line ([`StepSpec`]), and stays there.
 
+mod flow;
 mod lane;
 
+pub use flow::FlowRequest;
 pub use lane::{Congestion, Connect, LaneOptions, Registration, Share};
 
 use serde::{Deserialize, Serialize};
@@ -139,6 +141,9 @@ pub struct TrafficRequest {
     pub watch_links: bool,
     /// Verb, where the transport has a choice.
     pub verb: Option<Verb>,
+    /// Further flows at the same time, few of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "flow::few")]
+    pub beside: Vec<FlowRequest>,
     /// What only the transport understands.
     pub lane: LaneOptions,
 }
@@ -211,12 +216,12 @@ impl Over {
     }
 }
 
+fn size(name: &str, bytes: u64) -> Result<u32, String> {
+    u32::try_from(bytes).map_err(|_| format!("a {name} of {bytes} bytes is too large; 4 GiB is the limit"))
+}
+
 impl TrafficRequest {
     fn of(spec: &TrafficSpec) -> Result<TrafficRequest, String> {
-        let size = |name: &str, bytes: u64| {
-            u32::try_from(bytes)
-                .map_err(|_| format!("a {name} of {bytes} bytes is too large; 4 GiB is the limit"))
-        };
         let verb = |text: &str| {
             let found = VERBS.iter().find(|(name, _)| *name == text).map(|(_, verb)| *verb);
             found.ok_or_else(|| format!("--verb {text:?} is unknown; it takes send, write or read"))
@@ -242,6 +247,7 @@ impl TrafficRequest {
             pin: spec.pin,
             huge_pages: spec.huge_pages,
             watch_links: spec.watch_links,
+            beside: spec.beside.iter().map(FlowRequest::of).collect::<Result<_, _>>()?,
             verb: spec.verb.as_deref().map(verb).transpose()?,
             lane: LaneOptions::of(&spec.options)?,
         })
@@ -274,6 +280,7 @@ impl TrafficRequest {
             fail: vec![],
             singles: false,
             watch_links: self.watch_links,
+            beside: self.beside.iter().map(FlowRequest::to_spec).collect(),
             follows_path_mtu: None,
             options: self.lane.to_options(),
         }

@@ -158,12 +158,34 @@ impl Step {
 }
 
 impl Step {
-    /// The figures of each flow, with its name where there are several; of a step without flows its own.
+    /// The figures of each flow that the step is named after, with its name where there are two; of a step without flows its
+    /// own.
     pub fn parts(&self) -> Vec<(Option<&str>, &Summary)> {
-        match &self.flows[..] {
+        let own: Vec<&Flow> = self.flows.iter().filter(|flow| !flow.beside).collect();
+        match &own[..] {
             [] | [_] => vec![(None, &self.summary)],
             flows => flows.iter().map(|flow| (Some(flow.name.as_str()), &flow.summary)).collect(),
         }
+    }
+
+    /// Whether a flow is one of those that the step is named after; so are all of a step that does not tell flows.
+    fn is_own(&self, flow: u16) -> bool {
+        self.flows.get(usize::from(flow)).is_none_or(|flow| !flow.beside)
+    }
+
+    /// The lanes of those flows.
+    pub fn own_lanes(&self) -> impl Iterator<Item = &LaneResult> {
+        self.lanes.iter().filter(|lane| self.is_own(lane.flow))
+    }
+
+    /// The series of those flows.
+    pub fn own_series(&self) -> impl Iterator<Item = &Series> {
+        self.series.iter().filter(|series| self.is_own(series.flow))
+    }
+
+    /// The flows that ran beside those.
+    pub fn beside(&self) -> impl Iterator<Item = &Flow> {
+        self.flows.iter().filter(|flow| flow.beside)
     }
 
     /// A figure summed over the flows that know it.

@@ -111,13 +111,14 @@ impl<'a> Stall<'a> {
         (spec.verify, spec.rate_bits_per_s) = (false, None);
         (spec.singles, spec.watch_links, spec.follows_path_mtu) = (false, false, None);
         spec.fail.clear();
+        spec.beside.clear();
         spec.options.retain(|name, _| [CONSTRAIN.name, CONGESTION.name].contains(&name.as_str()));
         StepSpec::Stream(spec)
     }
 }
 
 fn receivers(step: &Step) -> impl Iterator<Item = &LaneResult> {
-    step.lanes.iter().filter(|lane| lane.role == LaneRole::Receive)
+    step.own_lanes().filter(|lane| lane.role == LaneRole::Receive)
 }
 
 /// Whether nothing came any more, long before the end of the window.

@@ -14,7 +14,7 @@ use pathproof_engine::workload::{
     Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
 };
 use pathproof_model::{
-    ErrorKind, HistogramRecord, Interval, LaneResult, LaneRole, RequestLoad, StepError, TrafficKind,
+    ErrorKind, HistogramRecord, Interval, LaneResult, LaneRole, OneFlow, RequestLoad, StepError, TrafficKind,
     TrafficSpec, Waited,
 };
 use pathproof_sys::thread;
@@ -135,6 +135,8 @@ pub struct LaneJob {
     pub index: u32,
     /// Number of its flow in the step.
     pub flow: u16,
+    /// That flow, as if it were the only one.
+    pub of: Arc<OneFlow>,
     /// What it does at this end.
     pub part: Part,
     /// Its memory's layout.
@@ -145,6 +147,14 @@ pub struct LaneJob {
     pub region_id: RegionId,
     /// What pages it has, where huge ones were asked for.
     pub memory: Option<String>,
+}
+
+impl LaneJob {
+    /// When its lane begins in a step that began at `begin`, once that moment has come; `None` where the step ends before.
+    pub fn begin(&self, begin: Tick, cue: &Cue, clock: &RealClock) -> Option<Tick> {
+        let begin = begin.plus_ns(self.of.start_ns);
+        (self.of.start_ns == 0 || cue.wait_until(begin, clock)).then_some(begin)
+    }
 }
 
 /// What a lane leaves behind.
@@ -290,10 +300,8 @@ fn watch(stopper: &Stopper, ends: &LaneEnds<'_>, clock: &RealClock, cue: &Cue, e
 pub struct Around<'a> {
     /// Which end this is.
     pub end: End,
-    /// What kind of traffic.
-    pub kind: TrafficKind,
-    /// The step.
-    pub spec: &'a TrafficSpec,
+    /// Lanes of the step at this end.
+    pub lanes: usize,
     /// Seed of everything random.
     pub seed: u64,
     /// The clock.
@@ -321,7 +329,8 @@ pub fn run(
     cue: &Cue,
     contribution: Option<Contribution>,
 ) -> LaneOutcome {
-    let Around { end, kind, spec, seed, clock, until } = *around;
+    let Around { end, lanes, seed, clock, until } = *around;
+    let (kind, spec) = (job.of.kind, &job.of.traffic);
     let mut outcome = LaneOutcome::unused(job, end);
     let verb = super::verbs::verb(spec).unwrap_or(Verb::Send);
     outcome.result.role = super::verbs::role(job.part, verb);
@@ -340,7 +349,7 @@ pub fn run(
         ahead => operations(kind, spec).saturating_add(ahead.unwrap_or(0)),
     } as usize;
     let work = workload(job, spec, seed, begin, times.stop);
-    let most = slices_per_lane(super::lanes_outward(spec).len());
+    let most = slices_per_lane(lanes);
     let recorder = LaneRecorder::with_slices(window, most).contributing(contribution);
     let mut driver = Driver::new(work, clock.clone(), ThreadMeter, recorder, depth);
     let (stop, may_be_left) = (cue.stop(), cue.may_be_left());

@@ -1,7 +1,7 @@
 //! From two halves of a traffic step to its summary. Pure arithmetic over the document.
 
 use pathproof_engine::record::{LatencyHistogram, mark_silences};
-use pathproof_model::{Flow, Half, HistogramRecord, LaneResult, Pattern, Step, StepSpec, series};
+use pathproof_model::{Class, Flow, Half, HistogramRecord, LaneResult, Pattern, Step, StepSpec, series};
 
 use crate::steps::End;
 
@@ -32,12 +32,16 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
             step.histograms.push(HistogramRecord { flow: Some(number), node: Some(flow.from), ..record });
         }
     }
+    // What only looks on carries next to nothing, and when it did so is of no use to anybody.
+    step.series
+        .retain(|series| flows.get(usize::from(series.flow)).is_none_or(|flow| flow.class != Class::Probe));
     step.with_flows(flows);
 }
 
 /// Lowest rate of any second, by the count of the end that measures this flow.
 fn worst_second(flow: &Flow, lanes: &[&LaneResult], client: &Half, server: &Half) -> Option<u64> {
-    let streams = matches!(flow.pattern, Pattern::Stream { .. });
+    // Those beside the first have no place in it.
+    let streams = matches!(flow.pattern, Pattern::Stream { .. }) && !flow.beside;
     let counting = lanes.iter().find(|lane| streams && flow.counts(lane))?;
     let half = if counting.end == End::Client.name() { client } else { server };
     half.worst_second_bytes?.checked_mul(8)

@@ -446,7 +446,7 @@ fn rates(step: &Step, failure: Option<&Failure>) -> (Option<u64>, Option<u64>) {
     let rate = |from: u64, to: u64| {
         let inside =
             |slice: &Slice| slice.start_ns >= from && slice.start_ns.saturating_add(slice.length_ns) <= to;
-        let own: Vec<Slice> = step.series.iter().flat_map(Series::carried).filter(inside).collect();
+        let own: Vec<Slice> = step.own_series().flat_map(Series::carried).filter(inside).collect();
         let start = own.iter().map(|slice| slice.start_ns).min()?;
         let end = own.iter().map(|slice| slice.start_ns + slice.length_ns).max()?;
         let bytes: u64 = own.iter().map(|slice| slice.bytes).sum();

@@ -166,6 +166,7 @@ pub fn follow_up(failed: &Step) -> Option<StepSpec> {
     let mut spec = failed.spec.clone()?;
     let traffic = spec.traffic_mut()?;
     traffic.lanes = 1;
+    traffic.beside.clear();
     (traffic.warmup_ns, traffic.time_ns, traffic.cooldown_ns) = (0, 500_000_000, 0);
     PATH_MTU.write(&mut traffic.options, PathMtu::B1024);
     traffic.follows_path_mtu = Some(path_mtu);

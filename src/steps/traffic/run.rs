@@ -7,7 +7,7 @@ use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::WorstSecond;
 use pathproof_model::{ErrorKind, Half, LaneResult, NicFailure, StepError, TrafficSpec};
 
-use super::lane::{self, Around, LaneOutcome};
+use super::lane::{self, Around, LaneJob, LaneOutcome};
 use super::{CONNECT, Lanes, invalid, links, multi, verbs};
 use crate::steps::stage::{Aside, Hand, Limits, SHOWN_NS, Stage};
 use crate::steps::{Context, End, Prepared, failed, not_connected};
@@ -30,7 +30,7 @@ impl Prepared for Lanes {
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-        let Lanes { end, kind, spec, seed, lanes, multi, saboteur } = *self;
+        let Lanes { end, spec, seed, lanes, multi, saboteur } = *self;
         if peer.len() != lanes.len() {
             let message = format!("the peer offered {} lanes and {} were planned", peer.len(), lanes.len());
             let error = StepError { kind: ErrorKind::Protocol, message };
@@ -38,10 +38,12 @@ impl Prepared for Lanes {
             return failed(error);
         }
         let verb = verbs::verb(&spec).unwrap_or(Verb::Send);
-        let counted = lanes.iter().filter(|(job, _)| verbs::counts(job.part, verb)).count();
+        // The worst second is that of the first flow, each direction at the end that measures it.
+        let counts = |job: &LaneJob| !job.of.beside && verbs::counts(job.part, verb);
+        let counted = lanes.iter().filter(|(job, _)| counts(job)).count();
         let (worst, mut places) = WorstSecond::new(spec.time_ns, counted);
         let (patience, clock) = (context.within(CONNECT), context.clock);
-        let around = Around { end, kind, spec: &spec, seed, clock, until: context.until };
+        let around = Around { end, lanes: lanes.len(), seed, clock, until: context.until };
         let nics = multi.as_ref().filter(|_| spec.watch_links).map(multi::Plan::nics);
         let mut beside =
             Beside { end, spec: &spec, clock, nics, links: None, worst, begin: Tick(0), shown: Tick(0) };
@@ -51,7 +53,7 @@ impl Prepared for Lanes {
                 .into_iter()
                 .zip(peer)
                 .map(|((job, prepared), offer)| {
-                    let place = if verbs::counts(job.part, verb) { places.pop() } else { None };
+                    let place = if counts(&job) { places.pop() } else { None };
                     let (name, sends) = (format!("lane {}", job.index), job.part.is_active());
                     stage.spawn(name, sends, move |mut cue| {
                         let lane = match prepared.connect(&offer, patience) {
@@ -63,7 +65,7 @@ impl Prepared for Lanes {
                             }
                         };
                         cue.ready();
-                        match cue.begin() {
+                        match cue.begin().and_then(|begin| job.begin(begin, &cue, clock)) {
                             Some(begin) => lane::run(&job, &around, lane, begin, &cue, place),
                             None => LaneOutcome::unused(&job, end),
                         }

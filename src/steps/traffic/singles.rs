@@ -25,6 +25,7 @@ pub fn steps(striped: &Step) -> Vec<StepSpec> {
         let mut spec = spec.clone();
         if let StepSpec::Stream(traffic) = &mut spec {
             traffic.singles = false;
+            traffic.beside.clear();
             CONSTRAIN.write(&mut traffic.options, vec![nic.clone()]);
             traffic.time_ns = time_ns(traffic);
         }

@@ -11,7 +11,18 @@ const SILENCES_MAX: usize = 8;
 
 /// Puts its silences into every lane that receives. Slices of one lane must stand in order, as they do in a half.
 pub fn mark_silences(lanes: &mut [LaneResult], intervals: &[Interval]) {
-    let carrying: Vec<&Interval> = intervals.iter().filter(|slice| slice.received_bytes > 0).collect();
+    // Lanes of other flows have loads and windows of their own: that small questions pass says nothing of a stream that stands.
+    let flow_of = |end: &str, lane: Option<u32>| {
+        lanes
+            .iter()
+            .find(|l| l.end == end && Some(l.lane) == lane && l.role == LaneRole::Receive)
+            .map(|l| l.flow)
+    };
+    let carrying: Vec<(Option<u16>, &Interval)> = intervals
+        .iter()
+        .filter(|slice| slice.received_bytes > 0)
+        .map(|slice| (flow_of(&slice.end, slice.lane), slice))
+        .collect();
     let of_lane = |lane| of_lane(lane, lanes, intervals, &carrying);
     let found: Vec<Option<Vec<Silence>>> = lanes.iter().map(of_lane).collect();
     for (lane, silences) in lanes.iter_mut().zip(found) {
@@ -23,7 +34,7 @@ fn of_lane(
     lane: &LaneResult,
     lanes: &[LaneResult],
     intervals: &[Interval],
-    carrying: &[&Interval],
+    carrying: &[(Option<u16>, &Interval)],
 ) -> Option<Vec<Silence>> {
     if lane.role != LaneRole::Receive {
         return None;
@@ -33,10 +44,13 @@ fn of_lane(
     // A lane that was never silent for so long carried in every part of any silence.
     let steady = lanes.iter().any(|l| {
         let other = l.role == LaneRole::Receive && l.end == lane.end && l.lane != lane.lane;
-        other && l.longest_silence_ns.is_some_and(|ns| ns < STALL_NS)
+        other && l.flow == lane.flow && l.longest_silence_ns.is_some_and(|ns| ns < STALL_NS)
     });
     let carried = |at: u64| {
-        carrying.iter().any(|i| (i.start_ns..i.end_ns()).contains(&at) && i.end == lane.end && !is_mine(i))
+        carrying.iter().any(|(flow, i)| {
+            let then = (i.start_ns..i.end_ns()).contains(&at);
+            then && i.end == lane.end && *flow == Some(lane.flow) && !is_mine(i)
+        })
     };
     let silence = |span: Range<u64>| {
         let mut within = mine.iter().filter(|i| span.contains(&i.start_ns)).peekable();

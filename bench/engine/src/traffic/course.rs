@@ -124,11 +124,17 @@ impl Course {
     pub fn due(&self) -> Tick {
         match &self.phase {
             Phase::Connecting { .. } | Phase::Waiting => self.outline.deadline,
-            Phase::Running { peer_done: Some(at), .. } if !self.stopped => {
+            Phase::Running { peer_done: Some(at), .. } if !self.stopped && self.only_hears() => {
                 at.plus_ns(self.outline.last_bytes_ns)
             }
             _ => Tick(u64::MAX),
         }
+    }
+
+    /// Whether nothing is sent from here any more, or nobody is there to take it: what the peer sends may end before what this
+    /// end does.
+    fn only_hears(&self) -> bool {
+        self.left.1 == 0 || self.deaf
     }
 
     /// The moment in the step, for an error's words.
@@ -198,6 +204,7 @@ impl Course {
     }
 
     fn running(&mut self, now: Tick, event: Event) {
+        let only_hears = self.only_hears();
         let Phase::Running { finish, peer_done } = &mut self.phase else { return };
         match event {
             Event::Done { sent } => {
@@ -238,7 +245,10 @@ impl Course {
                 self.stop();
             }
             Event::OutOfTime(error) | Event::GivenUp(error) => self.end_for(error),
-            Event::Time if peer_done.is_some_and(|at| now.ns_since(at) >= self.outline.last_bytes_ns) => {
+            Event::Time
+                if only_hears
+                    && peer_done.is_some_and(|at| now.ns_since(at) >= self.outline.last_bytes_ns) =>
+            {
                 self.stop();
             }
             Event::Said(_) | Event::Ready | Event::Time => {}

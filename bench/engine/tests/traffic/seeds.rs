@@ -4,12 +4,12 @@
 use pathproof_api::Tick;
 use pathproof_engine::migrate::Random;
 use pathproof_engine::traffic::Ended;
-use pathproof_model::{Direction, ErrorKind, StepKind, TrafficSpec};
+use pathproof_model::{Direction, ErrorKind, TrafficKind, TrafficSpec};
 use pathproof_sim::SimPath;
 
 use crate::world::{LaneLeft, MS, SILENCE_NS, World, ending, interrupt};
 
-const KINDS: [StepKind; 3] = [StepKind::Stream, StepKind::Pingpong, StepKind::Request];
+const KINDS: [TrafficKind; 3] = [TrafficKind::Stream, TrafficKind::Pingpong, TrafficKind::Request];
 const WAYS: [Direction; 3] = [Direction::Out, Direction::In, Direction::Both];
 /// What was handed to a lane before its end is placed as it is closed: eight messages of a slow path each.
 const CLOSING_NS: u64 = 150 * MS;
@@ -33,7 +33,7 @@ impl Draw {
 }
 
 /// A step that may be of any kind, and a clean path for it.
-fn any(draw: &mut Draw) -> (StepKind, TrafficSpec, SimPath, [u64; 2]) {
+fn any(draw: &mut Draw) -> (TrafficKind, TrafficSpec, SimPath, [u64; 2]) {
     let spec = TrafficSpec {
         direction: draw.of(&WAYS),
         lanes: draw.of(&[1, 2, 3]),
@@ -94,7 +94,7 @@ fn whatever_the_path_loses_what_arrives_is_what_was_sent_and_nobody_is_at_fault(
             }
         }
         let ((sent, received), (sent_back, received_there)) = (carried(ours), carried(theirs));
-        if kind == StepKind::Stream {
+        if kind == TrafficKind::Stream {
             assert_eq!((sent, sent_back), (received_there, received), "seed {seed}: bytes are lost or made");
             assert!(sent + sent_back > 0);
         } else {
@@ -212,7 +212,7 @@ fn a_stall_is_as_long_as_it_was_and_ends_nothing() {
         let one = TrafficSpec { direction: Direction::Out, lanes: 1, size_bytes: 1000, depth: 2, ..spec };
         let spec = TrafficSpec { time_ns: 1_000 * MS, ..one };
         let (stall, sleeps) = (draw.of(&[330, 400, 570]) * MS, draw.below(2) as usize);
-        let mut world = World::new(StepKind::Stream, spec.clone(), path, seed, connect);
+        let mut world = World::new(TrafficKind::Stream, spec.clone(), path, seed, connect);
         let mut stalled = false;
         world.run(LIMIT, |world| {
             let began = world.ends.iter().filter_map(|end| end.began).max();

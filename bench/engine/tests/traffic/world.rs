@@ -16,7 +16,7 @@ use pathproof_engine::traffic::{Action, Course, Ended, Event, LaneEnds, LaneTime
 use pathproof_engine::workload::{
     Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
 };
-use pathproof_model::{Direction, ErrorKind, StepError, StepKind, TrafficSpec};
+use pathproof_model::{ErrorKind, OneFlow, PlannedLane, RequestLoad, StepError, TrafficKind, TrafficSpec};
 use pathproof_sim::{SimClock, SimNetwork, SimPath, SimTransport};
 
 pub const MS: u64 = 1_000_000;
@@ -32,6 +32,8 @@ pub fn error(kind: ErrorKind) -> StepError {
 
 /// What a lane left behind.
 pub struct LaneLeft {
+    /// The number of its flow in the step.
+    pub flow: u16,
     pub ended: Ended,
     pub sends: bool,
     pub asks: bool,
@@ -55,11 +57,17 @@ enum LaneState {
         driver: Box<Driver<Box<dyn Workload>, SimClock, NoMeter>>,
         ends: LaneEnds<'static>,
     },
+    /// Connected, and its flow begins later than the step.
+    Waiting {
+        lane: Box<dyn Lane>,
+        begin: Tick,
+    },
     Closed,
 }
 
 struct SimLane {
-    /// Whether this end decides when the step ends.
+    planned: PlannedLane,
+    /// Whether this end decides when its flow ends.
     active: bool,
     region: (Arc<Region>, RegionId),
     state: LaneState,
@@ -87,8 +95,6 @@ pub struct World {
     pub network: Arc<SimNetwork>,
     pub ends: [EndOf; 2],
     pub control_ns: u64,
-    kind: StepKind,
-    spec: TrafficSpec,
     pub turns: u64,
 }
 
@@ -98,22 +104,23 @@ const SLOTS: u64 = 16;
 
 impl World {
     /// A step over `path` whose lanes take up to `connect_ns` each to connect.
-    pub fn new(kind: StepKind, spec: TrafficSpec, path: SimPath, seed: u64, connect_ns: [u64; 2]) -> World {
+    pub fn new(
+        kind: TrafficKind,
+        spec: TrafficSpec,
+        path: SimPath,
+        seed: u64,
+        connect_ns: [u64; 2],
+    ) -> World {
         let control_ns = path.delay_ns;
         let network = SimNetwork::new(path, seed);
         let transport = SimTransport::new(network.clone());
-        let n = spec.lanes as usize;
-        let outward: Vec<bool> = match spec.direction {
-            Direction::Out => vec![true; n],
-            Direction::In => vec![false; n],
-            Direction::Both => [vec![true; n], vec![false; n]].concat(),
-        };
+        let planned = spec.planned_lanes(kind);
         let ends = [true, false].map(|client| {
             let role = if client { Role::Dial } else { Role::Accept };
-            let lanes: Vec<SimLane> = outward
+            let lanes: Vec<SimLane> = planned
                 .iter()
                 .enumerate()
-                .map(|(index, outward)| {
+                .map(|(index, lane)| {
                     let mut token = [0; 32];
                     token[0] = index as u8;
                     let lane_spec =
@@ -123,7 +130,8 @@ impl World {
                     let id = prepared.attach(&region, Access::RemoteReadWrite).unwrap();
                     let at = Tick(connect_ns[usize::from(!client)] + index as u64);
                     let state = LaneState::Connecting { at, prepared };
-                    SimLane { active: client == *outward, region: (region, id), state }
+                    let planned = lane.clone();
+                    SimLane { planned, active: client == lane.outward, region: (region, id), state }
                 })
                 .collect();
             EndOf {
@@ -146,7 +154,7 @@ impl World {
                 may_be_left: Box::leak(Box::default()),
             }
         });
-        World { network, ends, control_ns, kind, spec, turns: 0 }
+        World { network, ends, control_ns, turns: 0 }
     }
 
     pub fn now(&self) -> Tick {
@@ -267,21 +275,29 @@ impl World {
         }
     }
 
+    /// The step has begun: a lane waits for the moment of its flow.
     fn begin(&mut self, end: usize, lane: usize, begin: Tick) {
-        let clock = self.network.clock();
-        let (stop, may_be_left) = (self.ends[end].stop, self.ends[end].may_be_left);
         let lane = &mut self.ends[end].lanes[lane];
-        let times = LaneTimes::of(begin, &self.spec, lane.active, false, Tick(u64::MAX));
-        let work = workload(self.kind, &self.spec, lane.active, lane.region.1, begin, times.stop);
-        // As the program does: a stream's depth, a question with its answer, requests with their replies.
-        let depth = match self.kind {
-            StepKind::Stream => self.spec.depth,
-            StepKind::Pingpong => 4,
-            _ => 2 * self.spec.depth + 2,
-        } as usize;
         let LaneState::Ready(ready) = std::mem::replace(&mut lane.state, LaneState::Closed) else {
             panic!("a lane begins that is not connected")
         };
+        let begin = begin.plus_ns(lane.planned.of.start_ns);
+        lane.state = LaneState::Waiting { lane: ready, begin };
+    }
+
+    fn start(&mut self, end: usize, lane: usize, ready: Box<dyn Lane>, begin: Tick) {
+        let clock = self.network.clock();
+        let (stop, may_be_left) = (self.ends[end].stop, self.ends[end].may_be_left);
+        let lane = &mut self.ends[end].lanes[lane];
+        let OneFlow { kind, traffic, .. } = &*lane.planned.of;
+        let times = LaneTimes::of(begin, traffic, lane.active, false, Tick(u64::MAX));
+        let work = workload(*kind, traffic, lane.active, lane.region.1, begin, times.stop);
+        // As the program does: a stream's depth, a question with its answer, requests with their replies.
+        let depth = match kind {
+            TrafficKind::Stream => traffic.depth,
+            TrafficKind::Pingpong => 4,
+            TrafficKind::Request => 2 * traffic.depth + 2,
+        } as usize;
         let driver = Box::new(Driver::new(work, clock, NoMeter, LaneRecorder::new(times.window), depth));
         let ends = LaneEnds { times, stop, may_be_left, cut: AtomicBool::new(false) };
         lane.state = LaneState::Running { lane: ready, driver, ends };
@@ -304,6 +320,18 @@ impl World {
                 lane.state = LaneState::Connecting { at, prepared };
                 (false, at, None)
             }
+            LaneState::Waiting { begin, .. } if self.ends[end].stop.load(Ordering::Relaxed) => {
+                let _ = begin;
+                (true, now, Some(Event::Done { sent: self.ends[end].lanes[at].active }))
+            }
+            LaneState::Waiting { lane: ready, begin } if begin <= now => {
+                self.start(end, at, ready, begin);
+                (true, now, None)
+            }
+            LaneState::Waiting { lane: ready, begin } => {
+                lane.state = LaneState::Waiting { lane: ready, begin };
+                (false, begin, None)
+            }
             LaneState::Running { lane: mut open, mut driver, ends } => {
                 match turn(&mut *driver, &mut *open, &ends, Duration::ZERO) {
                     Ok(turned) => {
@@ -323,11 +351,13 @@ impl World {
                         } else {
                             open.abandon()
                         };
-                        let sends = active && self.kind == StepKind::Stream;
+                        let (flow, streams) =
+                            (lane.planned.flow, lane.planned.of.kind == TrafficKind::Stream);
                         self.ends[end].left.push(LaneLeft {
+                            flow,
                             ended,
-                            sends,
-                            asks: active && self.kind != StepKind::Stream,
+                            sends: active && streams,
+                            asks: active && !streams,
                             stats: stats.unwrap_or_default(),
                             messages: recorder.messages(),
                             sent_bytes: recorder.sent_bytes(),
@@ -354,7 +384,7 @@ impl World {
 }
 
 fn workload(
-    kind: StepKind,
+    kind: TrafficKind,
     spec: &TrafficSpec,
     active: bool,
     region: RegionId,
@@ -367,17 +397,18 @@ fn workload(
         request_bytes: size,
         reply_bytes: size * 2,
         depth: spec.depth,
-        spacing_ns: None,
+        spacing_ns: (spec.load == RequestLoad::Open)
+            .then(|| 1000 * MS * u64::from(spec.lanes) / spec.requests_per_s.unwrap_or(1000)),
         start: begin,
         stop,
     };
     match (kind, active) {
-        (StepKind::Stream, true) => Box::new(StreamSend::new(Verb::Send, send, size, stop)),
-        (StepKind::Stream, false) => Box::new(StreamReceive::new(receive, size, stop)),
-        (StepKind::Pingpong, true) => Box::new(PingPong::new(send, receive, size, stop)),
-        (StepKind::Pingpong, false) => Box::new(Echo::new(send, receive, size, stop)),
-        (_, true) => Box::new(Request::new(plan, send, receive)),
-        (_, false) => Box::new(Reply::new(plan, send, receive)),
+        (TrafficKind::Stream, true) => Box::new(StreamSend::new(Verb::Send, send, size, stop)),
+        (TrafficKind::Stream, false) => Box::new(StreamReceive::new(receive, size, stop)),
+        (TrafficKind::Pingpong, true) => Box::new(PingPong::new(send, receive, size, stop)),
+        (TrafficKind::Pingpong, false) => Box::new(Echo::new(send, receive, size, stop)),
+        (TrafficKind::Request, true) => Box::new(Request::new(plan, send, receive)),
+        (TrafficKind::Request, false) => Box::new(Reply::new(plan, send, receive)),
     }
 }
 

@@ -111,7 +111,13 @@ fn highest_percentile(times: &LatencySummary, samples_min: u64) -> Option<(&'sta
 
 /// The slowest of `times` that can be known, against the limit of a p99. When even half of a few are too slow, the answer
 /// is known as well.
-fn slowest(name: &str, what: &str, times: &LatencySummary, limit_ns: u64, samples_min: u64) -> Check {
+pub(super) fn slowest(
+    name: &str,
+    what: &str,
+    times: &LatencySummary,
+    limit_ns: u64,
+    samples_min: u64,
+) -> Check {
     if let Some((percentile, ns)) = highest_percentile(times, samples_min) {
         let mut check =
             at_most(&format!("{name}-{percentile}"), &format!("{what} {percentile}"), ns, limit_ns);
@@ -142,7 +148,7 @@ fn at_most(name: &str, what: &str, ns: u64, limit_ns: u64) -> Check {
 }
 
 /// A share against the least that it may be, with the text that leads to it.
-fn share_at_least(name: &str, text: &str, share: f64, share_min: f64) -> Check {
+pub(super) fn share_at_least(name: &str, text: &str, share: f64, share_min: f64) -> Check {
     let limit = share_min * 100.0;
     let text = if share >= share_min {
         format!("{text} (at least {limit:.0} %)")

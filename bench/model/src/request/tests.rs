@@ -87,6 +87,8 @@ fn t10_a_word_that_is_not_listed_cannot_be_read() {
         r#"verb="/dev/zero""#,
         r#"size_bytes=3221225472000"#,
         r#"lanes=-1"#,
+        r#"beside=[{"file":"/etc/shadow"}]"#,
+        r#"beside=[{"kind":"migrate","direction":"out","lanes":1,"size_bytes":1,"depth":1,"load":"open"}]"#,
         r#"lane={"device":"mlx5_0"}"#,
         r#"lane={"paths":"10.0.0.1,,10.0.0.2:1"}"#,
         r#"lane={"congestion":"../../../etc/passwd"}"#,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pathproof_model::units::{BitsPerSecond, Nanoseconds};
-use pathproof_model::{FollowUp, LatencySummary, ResultDoc, Series, Step, StepKind, Summary};
+use pathproof_model::{FollowUp, LatencySummary, Pattern, ResultDoc, Series, Step, StepKind, Summary};
 
 use super::{Block, Cell, Column, Row, Table};
 
@@ -35,7 +35,7 @@ pub(super) fn rates(doc: &ResultDoc) -> Vec<Block> {
         }),
         Column::figures("WORST SECOND", |row| {
             // Seconds of several flows are counted on several clocks, and have no common worst one.
-            let whole = if row.step.flows.len() > 1 {
+            let whole = if row.step.parts().len() > 1 {
                 None
             } else {
                 row.step.summary.goodput_worst_second_bits_per_s
@@ -72,6 +72,15 @@ fn rate_rows(step: &Step) -> Vec<Row<Rate<'_>>> {
         };
         rows.push(Row::Part(Rate { step, part: Some(part) }));
     }
+    let streams = step.beside().filter(|flow| matches!(flow.pattern, Pattern::Stream { .. }));
+    rows.extend(streams.map(|flow| {
+        let part = Part {
+            name: format!("beside it {}", flow.name),
+            goodput: flow.summary.goodput_bits_per_s,
+            worst_second: None,
+        };
+        Row::Part(Rate { step, part: Some(part) })
+    }));
     rows
 }
 
@@ -91,7 +100,7 @@ fn cores(step: &Step) -> String {
 /// What arrived in each slice of the window, per second, over all flows.
 fn over_time(step: &Step) -> Vec<u64> {
     let mut slices: BTreeMap<u64, u64> = BTreeMap::new();
-    for slice in step.series.iter().flat_map(Series::carried) {
+    for slice in step.own_series().flat_map(Series::carried) {
         // The last slice of a window may be cut short; one that is hardly there would be a bar by chance.
         if slice.length_ns < 50_000_000 {
             continue;
@@ -142,7 +151,13 @@ impl Times {
 }
 
 fn latency_rows(step: &Step) -> Vec<Row<Times>> {
-    step.parts().into_iter().flat_map(|(flow, summary)| flow_rows(step, flow, summary)).collect()
+    let own = step.parts().into_iter().flat_map(|(flow, summary)| flow_rows(step, flow, summary));
+    // Round trips beside others: of those who ask, the service time.
+    let beside = step.beside().filter(|flow| !matches!(flow.pattern, Pattern::Stream { .. })).map(|flow| {
+        let name = format!("{} beside {}", flow.name, named(step));
+        Row::One(Times::new(name, flow.summary.rtt_ns))
+    });
+    own.chain(beside).collect()
 }
 
 fn flow_rows(step: &Step, flow: Option<&str>, summary: &Summary) -> Vec<Row<Times>> {

@@ -1,0 +1,72 @@
+//! What a plan may ask of an agent of an earlier build: requests are strict, so nothing is asked that it does not know.
+
+use crate::{Class, Finding, Plan, StepSpec};
+
+/// The revision of protocol 2 that knows flows beside a step's first, and steps about ports.
+pub const FLOWS_SINCE: u8 = 1;
+
+impl Plan {
+    /// This plan as an agent of `revision` of protocol 2 can be asked for it, and what it loses by that. What only looks on is
+    /// left out; without anything else it would be a measurement of something else, and that is an error.
+    pub fn known_at(&self, revision: u8) -> Result<(Plan, Vec<Finding>), String> {
+        let mut plan = self.clone();
+        let mut left_out = 0;
+        if revision >= FLOWS_SINCE {
+            return Ok((plan, vec![]));
+        }
+        for (number, traffic) in
+            plan.steps.iter_mut().enumerate().filter_map(|(n, s)| Some((n, s.traffic_mut()?)))
+        {
+            if traffic.beside.iter().any(|flow| flow.class != Class::Probe) {
+                return Err(format!(
+                    "step {number} has flows beside its first, which the peer's build (protocol 2.{revision}) does not know; \
+                     update pathproof on the peer"
+                ));
+            }
+            left_out += traffic.beside.len();
+            traffic.beside.clear();
+        }
+        let steps = plan.steps.len();
+        plan.steps.retain(|step| !matches!(step, StepSpec::Ports(_)));
+        let ports = (plan.steps.len() < steps).then(|| {
+            let said = format!("the peer's build (protocol 2.{revision}) knows no steps about ports, so none was asked");
+            Finding::new("PLAN-REDUCED", said).with_next("Update pathproof on the peer.")
+        });
+        let finding = (left_out > 0).then(|| {
+            let said = format!(
+                "the peer's build (protocol 2.{revision}) knows no flows beside a stream, so latency under load was not measured"
+            );
+            Finding::new("PLAN-REDUCED", said)
+                .with("asked", left_out)
+                .with("granted", 0u64)
+                .with_next("Update pathproof on the peer.")
+        });
+        Ok((plan, finding.into_iter().chain(ports).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Direction, FlowSpec, PortsSpec, TrafficSpec};
+
+    #[test]
+    fn an_agent_of_an_earlier_build_is_asked_only_for_what_it_knows() {
+        let stream = |beside| StepSpec::Stream(TrafficSpec { beside, ..TrafficSpec::default() });
+        let plan = |beside| Plan { steps: vec![StepSpec::Facts, stream(beside)], ..Plan::default() };
+        let probed = plan(vec![FlowSpec::probe(Direction::Out, 100)]);
+        assert_eq!(probed.known_at(FLOWS_SINCE), Ok((probed.clone(), vec![])));
+        let (less, found) = probed.known_at(0).unwrap();
+        assert_eq!(less, plan(vec![]));
+        assert_eq!(found[0].code, "PLAN-REDUCED");
+        assert!(found[0].next.contains("Update pathproof on the peer"), "{found:?}");
+        let asked = serde_json::to_string(&less.request().unwrap()).unwrap();
+        assert!(!asked.contains("beside"), "an earlier build reads what it always read: {asked}");
+        assert_eq!(less.known_at(0).unwrap().1, vec![], "nothing was left out");
+        let ports = Plan { steps: vec![StepSpec::Facts, StepSpec::Ports(PortsSpec::default())], ..Plan::default() };
+        let (less, found) = ports.known_at(0).unwrap();
+        assert_eq!((less.steps, found.len()), (vec![StepSpec::Facts], 1));
+        let why = plan(vec![FlowSpec::default()]).known_at(0).unwrap_err();
+        assert!(why.contains("step 1") && why.ends_with("update pathproof on the peer"), "{why}");
+    }
+}
