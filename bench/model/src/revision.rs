@@ -29,7 +29,9 @@ impl Plan {
         let steps = plan.steps.len();
         plan.steps.retain(|step| !matches!(step, StepSpec::Ports(_)));
         let ports = (plan.steps.len() < steps).then(|| {
-            let said = format!("the peer's build (protocol 2.{revision}) knows no steps about ports, so none was asked");
+            let said = format!(
+                "the peer's build (protocol 2.{revision}) knows no steps about ports, so none was asked"
+            );
             Finding::new("PLAN-REDUCED", said).with_next("Update pathproof on the peer.")
         });
         let finding = (left_out > 0).then(|| {
@@ -63,7 +65,8 @@ mod tests {
         let asked = serde_json::to_string(&less.request().unwrap()).unwrap();
         assert!(!asked.contains("beside"), "an earlier build reads what it always read: {asked}");
         assert_eq!(less.known_at(0).unwrap().1, vec![], "nothing was left out");
-        let ports = Plan { steps: vec![StepSpec::Facts, StepSpec::Ports(PortsSpec::default())], ..Plan::default() };
+        let ports =
+            Plan { steps: vec![StepSpec::Facts, StepSpec::Ports(PortsSpec::default())], ..Plan::default() };
         let (less, found) = ports.known_at(0).unwrap();
         assert_eq!((less.steps, found.len()), (vec![StepSpec::Facts], 1));
         let why = plan(vec![FlowSpec::default()]).known_at(0).unwrap_err();
