@@ -20,7 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pathproof-dgram", &["pathproof-api", "pathproof-sys"]),
     ("pathproof-rdma", &["pathproof-api", "pathproof-sys"]),
     ("pathproof-smbd", &["pathproof-api"]),
-    ("pathproof-smb2", &["pathproof-sys"]),
+    ("pathproof-smb2", &["pathproof-api", "pathproof-sys"]),
 ];
 
 /// Of our own crates, or of everything that is built for this system.
@@ -151,6 +151,7 @@ const DECODERS: &[(&str, Option<&str>)] = &[
     ("transports/dgram/src/wire.rs", Some("probes")),
     ("transports/multi/src/frame.rs", Some("lanes")),
     ("transports/rdma/src/offer.rs", Some("offers")),
+    ("transports/smb2/src/file.rs", Some("smb2")),
     ("transports/smb2/src/interfaces.rs", Some("smb2")),
     ("transports/smb2/src/negotiate.rs", Some("smb2")),
     ("transports/smb2/src/ntlm.rs", Some("smb2")),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::{ErrorKind, Finding, NodeId, NodeSpec, ResultDoc, SmbSpec, Step, StepError, StepSpec};
-use pathproof_smb2::{AskError, Credentials, Question, ServerReport};
+use pathproof_smb2::{Credentials, Question, ServerReport, SmbError};
 
 use super::{Alone, Kind, Lone, remaining, whole};
 use crate::interrupt;
@@ -111,7 +111,7 @@ fn ask(
         match pathproof_smb2::ask(&question) {
             Ok(report) => return Ok(report),
             // Another address of the same name may answer, but only where nobody did on this one.
-            Err(error @ AskError::Connect { .. }) => last = Some(error),
+            Err(error @ SmbError::Connect { .. }) => last = Some(error),
             Err(error) => return Err(error.into()),
         }
     }

@@ -76,7 +76,7 @@ fn sentence(outcome: &smb2::Outcome) -> String {
         },
         smb2::Outcome::OnlyGuest => "the server let the user in only as a guest, who may not ask".into(),
         smb2::Outcome::NeedsEncryption => {
-            "the server demands an encrypted session, by another cipher than AES-128-GCM of SMB 3.1.1".into()
+            "the server demands an encrypted session, and no cipher was agreed".into()
         }
         smb2::Outcome::Failed(error) => error.to_string(),
         _ => "unknown".into(),

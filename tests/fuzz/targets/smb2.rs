@@ -4,9 +4,12 @@
 use libfuzzer_sys::fuzz_target;
 use pathproof_smb2::interfaces::{self, RECORD_BYTES};
 use pathproof_smb2::negotiate::NegotiateResponse;
-use pathproof_smb2::session::SetupAnswer;
+use pathproof_smb2::crypto::{PreauthHash, Signer};
+use pathproof_smb2::file::{self, Created};
+use pathproof_smb2::seal::Sealer;
+use pathproof_smb2::session::{SetupAnswer, TreeAnswer};
 use pathproof_smb2::wire::Header;
-use pathproof_smb2::{Credentials, ntlm};
+use pathproof_smb2::{Cipher, Credentials, Dialect, SigningAlgorithm, ntlm};
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = Header::decode(bytes);
@@ -17,6 +20,23 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(records * RECORD_BYTES <= bytes.len(), "no more records than bytes for them");
     }
     let _ = SetupAnswer::decode(bytes);
+    let _ = TreeAnswer::decode(bytes);
+    let _ = Created::decode(bytes);
+    let _ = file::decode_write(bytes);
+    let _ = file::decode_room(bytes);
+    let _ = file::decode_length(bytes);
+    if let Ok(data) = file::decode_read(bytes, 4096) {
+        assert!(data.len() <= 4096, "no more than was asked for");
+    }
+    let (hash, mut message) = (PreauthHash::default(), bytes.to_vec());
+    for cipher in 1..=4 {
+        let sealer = Sealer::new(Dialect::V3_1_1, Cipher(cipher), [1; 16], &hash, 1).expect("it is known");
+        assert!(!sealer.open(&mut message), "nobody guesses a key");
+    }
+    for algorithm in 0..=2 {
+        let agreed = Some(SigningAlgorithm(algorithm));
+        assert!(!Signer::new(Dialect::V3_1_1, agreed, [1; 16], &hash).verify(&mut message));
+    }
     if let Ok(challenge) = ntlm::decode_challenge(bytes) {
         let who = Credentials { user: "u".into(), domain: String::new(), password: "p".into() };
         let _ = ntlm::anonymous(&challenge);

@@ -9,23 +9,20 @@
 //!    second try with a wrong password could lock the account.
 
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use pathproof_sys::clock::RealClock;
 
-use crate::connection::{Connection, Reply};
-use crate::crypto::{Sealer, Signer};
-use crate::error::AskError;
+use crate::connection::{Connection, Protection, Sizes};
+use crate::error::SmbError;
 use crate::interfaces::{self, Interface, InterfaceList};
+use crate::logon::{Logon, filetime_now, log_on, random};
 use crate::negotiate::{Capabilities, Cipher, Dialect, NegotiateRequest, NegotiateResponse};
 use crate::negotiate::{RdmaTransform, SigningAlgorithm};
-use crate::ntlm::{self, Credentials};
-use crate::session::{self, SetupAnswer};
+use crate::ntlm::Credentials;
+use crate::session;
 use crate::status::NtStatus;
 use crate::wire::Command;
-
-/// 100 ns units between 1601-01-01 and 1970-01-01.
-const FILETIME_OF_UNIX_EPOCH: u64 = 116_444_736_000_000_000;
 
 /// A way to put the interface query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +61,10 @@ pub enum Outcome {
     LogonRefused(NtStatus),
     /// The logon ended as guest, whom MS-SMB2 forbids to ask.
     OnlyGuest,
-    /// The session may only be used encrypted, and not by the one cipher that this tool knows.
+    /// The session may only be used encrypted, and no cipher was agreed.
     NeedsEncryption,
     /// The conversation broke.
-    Failed(AskError),
+    Failed(SmbError),
 }
 
 /// One way of asking and its end.
@@ -172,8 +169,8 @@ impl ServerReport {
 
 /// Ask a server all there is to ask. Errors only when not even NEGOTIATE succeeds; whatever fails
 /// later is told in [`ServerReport::attempts`].
-pub fn ask(question: &Question) -> Result<ServerReport, AskError> {
-    let (first, answer, reply) = open(question, &Dialect::ALL, false)?;
+pub fn ask(question: &Question) -> Result<ServerReport, SmbError> {
+    let (first, answer, round_trip) = open(question, &Dialect::ALL, false)?;
     let mut report = ServerReport {
         address: question.address,
         dialect: answer.dialect,
@@ -187,9 +184,9 @@ pub fn ask(question: &Question) -> Result<ServerReport, AskError> {
         max_write_bytes: answer.max_write_bytes,
         max_transact_bytes: answer.max_transact_bytes,
         server_guid: answer.server_guid,
-        clock_skew_ns: clock_skew_ns(answer.system_time, filetime_now(), reply.elapsed),
-        connect_time: first.connect_time,
-        round_trip: reply.elapsed,
+        clock_skew_ns: clock_skew_ns(answer.system_time, filetime_now(), round_trip),
+        connect_time: first.pipe().connect_time,
+        round_trip,
         at_3_0_2: None,
         interfaces: Vec::new(),
         unknown_families: 0,
@@ -231,7 +228,7 @@ pub fn ask(question: &Question) -> Result<ServerReport, AskError> {
     if report.dialect == Dialect::V3_1_1 {
         report.at_3_0_2 = match open(question, &[Dialect::V3_0_2], false) {
             Ok((_, older, _)) => Some(Ok(older.capabilities)),
-            Err(AskError::Refused { status, .. }) => Some(Err(status)),
+            Err(SmbError::Refused { status, .. }) => Some(Err(status)),
             // The main answer stands; a second connection that breaks only leaves a gap.
             Err(_) => None,
         };
@@ -246,8 +243,9 @@ fn open(
     question: &Question,
     dialects: &[Dialect],
     for_session: bool,
-) -> Result<(Connection, NegotiateResponse, Reply), AskError> {
-    let mut connection = Connection::open(question.address, question.timeout, &question.clock)?;
+) -> Result<(Connection, NegotiateResponse, Duration), SmbError> {
+    let mut connection =
+        Connection::open(question.address, question.timeout, Sizes::QUESTIONS, &question.clock)?;
     let request = NegotiateRequest {
         dialects,
         client_guid: random()?,
@@ -255,8 +253,8 @@ fn open(
         server_name: &question.name,
         for_session,
     };
-    let (answer, reply) = connection.negotiate(&request)?;
-    Ok((connection, answer, reply))
+    let (answer, round_trip) = connection.negotiate(&request)?;
+    Ok((connection, answer, round_trip))
 }
 
 fn without_session(question: &Question, fresh: Option<Connection>) -> Result<InterfaceList, Outcome> {
@@ -268,11 +266,12 @@ fn without_session(question: &Question, fresh: Option<Connection>) -> Result<Int
 
 /// Put the interface query on a connection as it stands.
 fn query(connection: &mut Connection) -> Result<InterfaceList, Outcome> {
-    const STAGE: &str = "the interface query";
-    let reply = connection.exchange(STAGE, Command::Ioctl, &interfaces::encode_query())?;
+    connection.logging_on = false;
+    let reply = connection.exchange(Command::Ioctl, &interfaces::encode_query())?;
     match reply.header.status {
         NtStatus::SUCCESS => {
-            Ok(interfaces::decode_answer(&reply.message).map_err(|source| connection.wire(STAGE, source))?)
+            let list = interfaces::decode_answer(connection.message());
+            Ok(list.map_err(|source| connection.wire("the interface query", source))?)
         }
         status => Err(Outcome::Refused(status)),
     }
@@ -285,23 +284,24 @@ fn with_session(
     encryption_required: &mut Option<bool>,
 ) -> Result<InterfaceList, Outcome> {
     let (mut connection, answer, _) = open(question, &Dialect::ALL, true)?;
-    let (setup, sealer) = log_on(&mut connection, answer.dialect, credentials)?;
+    let logged_on = log_on(&mut connection, &answer, credentials, Logon::new())?;
     if credentials.is_some() {
-        *encryption_required = Some(setup.encryption_required);
+        *encryption_required = Some(logged_on.encryption_required);
     }
-    if setup.encryption_required {
+    if logged_on.encryption_required {
         *encryption_required = Some(true);
-        connection.sealer = sealer.filter(|_| answer.cipher == Some(Cipher::AES_128_GCM));
         if connection.sealer.is_none() {
             return Err(Outcome::NeedsEncryption);
         }
+        connection.protection = Protection::Sealed;
+    } else if connection.signer.is_some() {
+        connection.protection = Protection::Signed;
     }
-    if credentials.is_some() && setup.guest {
+    if credentials.is_some() && logged_on.guest {
         return Err(Outcome::OnlyGuest);
     }
     let path = format!("\\\\{}\\IPC$", question.name);
-    let reply =
-        connection.exchange("TREE_CONNECT", Command::TreeConnect, &session::encode_tree_connect(&path))?;
+    let reply = connection.exchange(Command::TreeConnect, &session::encode_tree_connect(&path))?;
     if reply.header.status != NtStatus::SUCCESS {
         return Err(Outcome::Refused(reply.header.status));
     }
@@ -309,64 +309,15 @@ fn with_session(
     query(&mut connection)
 }
 
-/// Two rounds of SESSION_SETUP. Leaves the session and, where there is a key, the signer in place; the sealer is for a
-/// session that must be encrypted.
-fn log_on(
-    connection: &mut Connection,
-    dialect: Dialect,
-    credentials: Option<&Credentials>,
-) -> Result<(SetupAnswer, Option<Sealer>), Outcome> {
-    const STAGE: &str = "SESSION_SETUP";
-    let hello = ntlm::negotiate();
-    let reply = connection.exchange(STAGE, Command::SessionSetup, &session::encode_setup(&hello))?;
-    if reply.header.status != NtStatus::MORE_PROCESSING_REQUIRED {
-        return Err(Outcome::LogonRefused(reply.header.status));
-    }
-    connection.preauth.update(&reply.message);
-    connection.session_id = reply.header.session_id;
-    let malformed = |connection: &Connection, source| connection.wire(STAGE, source);
-    let token = SetupAnswer::decode(&reply.message).map_err(|source| malformed(connection, source))?.token;
-    let challenge = ntlm::decode_challenge(&token).map_err(|source| malformed(connection, source))?;
-
-    let response = match credentials {
-        None => ntlm::anonymous(&challenge),
-        Some(who) => ntlm::ntlm_v2(who, &challenge, &hello, &token, random()?, filetime_now()),
-    };
-    let body = session::encode_setup(&response.message);
-    let reply = connection.exchange(STAGE, Command::SessionSetup, &body)?;
-    if reply.header.status != NtStatus::SUCCESS {
-        return Err(Outcome::LogonRefused(reply.header.status));
-    }
-    let setup = SetupAnswer::decode(&reply.message).map_err(|source| malformed(connection, source))?;
-    if let (Some(key), false) = (response.session_key, setup.guest || setup.anonymous) {
-        let signer = Signer::new(dialect, key, &connection.preauth);
-        // From 3.1.1 on the last answer is always signed: this is where a server proves that it knows
-        // the password too, and that nobody altered the negotiation (MS-SMB2 3.2.5.3.1).
-        if dialect == Dialect::V3_1_1 && !signer.verify(&reply.message) {
-            return Err(AskError::BadSignature { address: connection.address(), stage: STAGE }.into());
+impl From<SmbError> for Outcome {
+    fn from(error: SmbError) -> Self {
+        match error {
+            SmbError::LogonRefused { status, .. } => Self::LogonRefused(status),
+            SmbError::OnlyGuest { .. } => Self::OnlyGuest,
+            SmbError::NeedsEncryption { .. } => Self::NeedsEncryption,
+            error => Self::Failed(error),
         }
-        connection.signer = Some(signer);
-        let sealer = (dialect == Dialect::V3_1_1).then(|| Sealer::new(key, &connection.preauth));
-        return Ok((setup, sealer));
     }
-    Ok((setup, None))
-}
-
-impl From<AskError> for Outcome {
-    fn from(error: AskError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-fn random<const N: usize>() -> Result<[u8; N], AskError> {
-    let mut out = [0; N];
-    getrandom::fill(&mut out).map_err(|error| AskError::Entropy { source: error.into() })?;
-    Ok(out)
-}
-
-fn filetime_now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    FILETIME_OF_UNIX_EPOCH + (since.as_nanos() / 100) as u64
 }
 
 /// The server stamped its answer about half a round trip before we read it.
@@ -381,6 +332,7 @@ fn clock_skew_ns(server: u64, now: u64, round_trip: Duration) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logon::FILETIME_OF_UNIX_EPOCH;
 
     #[test]
     fn skew_takes_half_the_round_trip_off() {

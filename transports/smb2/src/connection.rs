@@ -1,77 +1,183 @@
-//! One TCP connection to a server: write a message, wait for its answer, until a deadline.
+//! One connection to a server as a dialogue over any pipe: requests go out, several at a time, and whole answers come in,
+//! decrypted, their signatures checked.
 //!
-//! Blocking std sockets; every exchange has one deadline that a server cannot stretch by dripping
-//! bytes, and a bounded number of messages it may send before the one that was asked for. Refuses to
-//! retry anything: whether a second attempt is harmless is for the caller to know.
+//! It owns no socket and allocates nothing once it is made. Every request has a deadline that a server cannot stretch by dripping bytes or by saying
+//! that it works on it; a server may send only so much that nobody asked for. It refuses to retry anything: whether a second
+//! attempt is harmless is for the caller to know.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use pathproof_sys::clock::{Clock, Deadline, RealClock};
+use pathproof_api::{Clock, LaneStats, MessagePipe, Queued, Tick, Wait};
+use pathproof_sys::clock::RealClock;
 
-use crate::crypto::{PreauthHash, Sealer, Signer, TRANSFORM_ID};
-use crate::error::{AskError, WireError};
+use crate::crypto::{PreauthHash, Signer};
+use crate::direct_tcp::DirectTcp;
+use crate::error::{SmbError, WireError};
+use crate::flight::{Asked, Flight, Matched};
 use crate::negotiate::{Dialect, NegotiateRequest, NegotiateResponse};
+use crate::seal::{Sealer, TRANSFORM_BYTES, TRANSFORM_ID};
 use crate::status::NtStatus;
-use crate::wire::{Command, FLAG_RESPONSE, FLAG_SIGNED, Header, frame, frame_length};
+use crate::wire::{Command, FLAG_RESPONSE, FLAG_SIGNED, HEADER_BYTES, Header, MAX_MESSAGE_BYTES};
 
-/// Messages other than the expected answer that are read past: interim answers and notifications.
+/// Messages that answer nothing, one after the other, that are read past: notifications, mostly.
 const MAX_UNRELATED: usize = 8;
+/// Room of a message for what is not file data.
+const OVERHEAD_BYTES: usize = 4096;
 
-/// An answer, and how long it took.
-pub struct Reply {
+/// How requests are protected from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// Not at all.
+    Open,
+    /// By the connection's signer.
+    Signed,
+    /// By its sealer.
+    Sealed,
+}
+
+/// What a connection is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Largest piece of a file in one message, in bytes.
+    pub data_bytes: usize,
+    /// Requests under way at once.
+    pub depth: usize,
+}
+
+impl Sizes {
+    /// One question at a time.
+    pub const QUESTIONS: Sizes = Sizes { data_bytes: 0, depth: 1 };
+
+    /// Longest message to the server, and from it.
+    pub fn message_bytes(&self) -> (usize, usize) {
+        let data = self.data_bytes + OVERHEAD_BYTES;
+        (data.max(MAX_MESSAGE_BYTES), data.max(MAX_MESSAGE_BYTES))
+    }
+}
+
+/// What a request says.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// What is asked.
+    pub command: Command,
+    /// The body before any data.
+    pub body: &'a [u8],
+    /// Data that follows it.
+    pub data: &'a [u8],
+    /// Bytes that it moves, one way or the other; they decide what it costs.
+    pub moves_bytes: u64,
+    /// Further flags of the header.
+    pub flags: u32,
+    /// Whatever the caller knows it by.
+    pub tag: u64,
+}
+
+impl<'a> Request<'a> {
+    /// One that moves no data to speak of.
+    pub fn small(command: Command, body: &'a [u8]) -> Self {
+        Request { command, body, data: &[], moves_bytes: 0, flags: 0, tag: 0 }
+    }
+}
+
+/// What became of a request that was to go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Went {
+    /// It is on its way.
+    Out,
+    /// There are no credits, or no room, now: take an answer first.
+    NotNow,
+}
+
+/// An answer; its bytes are [`Connection::message`] until the next one.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer {
     /// Its header.
     pub header: Header,
-    /// All of it, header included.
-    pub message: Vec<u8>,
-    /// From the first byte written to the last byte read.
-    pub elapsed: Duration,
+    /// What it answers.
+    pub asked: Asked,
+    /// When it was whole.
+    pub at: Tick,
+}
+
+impl Answer {
+    /// From the request's way out to the last byte of the answer.
+    pub fn elapsed(&self) -> Duration {
+        self.at.since(self.asked.sent)
+    }
 }
 
 /// A connection with whatever session and tree it has got so far.
-pub struct Connection {
-    stream: TcpStream,
+pub struct Connection<P = DirectTcp> {
+    pipe: P,
     clock: RealClock,
     address: SocketAddr,
     timeout: Duration,
-    message_id: u64,
-    /// How long the TCP handshake took.
-    pub connect_time: Duration,
+    flight: Flight,
+    /// The last answer, from `message_at` on.
+    incoming: Vec<u8>,
+    message_at: usize,
+    /// Where messages are made that are signed or encrypted, behind room for the transform header.
+    outgoing: Vec<u8>,
+    unrelated: usize,
     /// The session, 0 before any.
     pub session_id: u64,
     /// The share, 0 before any.
     pub tree_id: u32,
-    /// Signs requests and checks answers once set.
+    /// Channels of the session that were lost so far.
+    pub channel_sequence: u16,
+    /// How requests are protected.
+    pub protection: Protection,
+    /// Signs requests and checks answers.
     pub signer: Option<Signer>,
-    /// Encrypts requests instead, and decrypts answers, once set.
+    /// Encrypts requests and decrypts answers.
     pub sealer: Option<Sealer>,
+    /// While a logon is under way: its messages are hashed, and its answers are checked by who logs on.
+    pub logging_on: bool,
     /// Everything said before the logon was accepted.
     pub preauth: PreauthHash,
 }
 
-impl Connection {
-    /// Connect.
-    pub fn open(address: SocketAddr, timeout: Duration, clock: &RealClock) -> Result<Self, AskError> {
-        let start = clock.now();
-        let stream = TcpStream::connect_timeout(&address, timeout)
-            .map_err(|source| AskError::Connect { address, source })?;
-        let connect_time = clock.now().since(start);
-        // Nagle would only delay our single small writes; a refusal costs nothing but time.
-        let _ = stream.set_nodelay(true);
-        Ok(Self {
-            stream,
+impl Connection<DirectTcp> {
+    /// Connects by TCP.
+    pub fn open(
+        address: SocketAddr,
+        timeout: Duration,
+        sizes: Sizes,
+        clock: &RealClock,
+    ) -> Result<Self, SmbError> {
+        let pipe = DirectTcp::connect(address, None, timeout, sizes.message_bytes(), clock)?;
+        Ok(Self::over(pipe, address, timeout, sizes, clock))
+    }
+}
+
+impl<P: MessagePipe> Connection<P> {
+    /// A dialogue over a pipe that stands.
+    pub fn over(pipe: P, address: SocketAddr, timeout: Duration, sizes: Sizes, clock: &RealClock) -> Self {
+        let (send_bytes_max, receive_bytes_max) = sizes.message_bytes();
+        // Enough for every request that may be under way, and one to spare for what is no file data.
+        let wanted =
+            (sizes.depth as u32 + 1).saturating_mul(u32::from(Flight::charge(sizes.data_bytes as u64)));
+        Self {
+            pipe,
             clock: clock.clone(),
             address,
             timeout,
-            message_id: 0,
-            connect_time,
+            flight: Flight::new(sizes.depth, wanted.max(16)),
+            incoming: Vec::with_capacity(receive_bytes_max),
+            message_at: 0,
+            outgoing: Vec::with_capacity(send_bytes_max + TRANSFORM_BYTES),
+            unrelated: 0,
             session_id: 0,
             tree_id: 0,
+            channel_sequence: 0,
+            protection: Protection::Open,
             signer: None,
             sealer: None,
+            logging_on: true,
             preauth: PreauthHash::default(),
-        })
+        }
     }
 
     /// Whom this connection talks to.
@@ -79,157 +185,284 @@ impl Connection {
         self.address
     }
 
+    /// What it goes over.
+    pub fn pipe(&self) -> &P {
+        &self.pipe
+    }
+
+    /// Longest time that any request waits.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The last answer, header included.
+    pub fn message(&self) -> &[u8] {
+        self.incoming.get(self.message_at..).unwrap_or_default()
+    }
+
+    /// Requests under way.
+    pub fn under_way(&self) -> usize {
+        self.flight.len()
+    }
+
+    /// Ends the connection and says what is known of it.
+    pub fn close(self) -> LaneStats
+    where
+        P: 'static,
+    {
+        Box::new(self.pipe).close()
+    }
+
     /// The first exchange of a connection, and its only NEGOTIATE.
     pub fn negotiate(
         &mut self,
         request: &NegotiateRequest<'_>,
-    ) -> Result<(NegotiateResponse, Reply), AskError> {
-        const STAGE: &str = "NEGOTIATE";
-        let reply = self.exchange(STAGE, Command::Negotiate, &request.encode())?;
-        self.expect_success(STAGE, &reply)?;
-        self.preauth.update(&reply.message);
-        let answer = NegotiateResponse::decode(&reply.message).map_err(|source| self.wire(STAGE, source))?;
+    ) -> Result<(NegotiateResponse, Duration), SmbError> {
+        let reply = self.exchange(Command::Negotiate, &request.encode())?;
+        self.expect_success(&reply)?;
+        let answer =
+            NegotiateResponse::decode(self.message()).map_err(|source| self.wire("NEGOTIATE", source))?;
         if !request.dialects.contains(&answer.dialect) {
             let why = if Dialect::ALL.contains(&answer.dialect) {
                 "it chooses a dialect that was not offered"
             } else {
                 "it chooses an unknown dialect"
             };
-            return Err(self.wire(STAGE, WireError::Malformed { what: "NEGOTIATE answer", why }));
+            return Err(self.wire("NEGOTIATE", WireError::Malformed { what: "NEGOTIATE answer", why }));
         }
-        Ok((answer, reply))
+        self.hash_answer();
+        Ok((answer, reply.elapsed()))
     }
 
-    /// Send a request and wait for the answer to it, whatever its status.
-    pub fn exchange(
-        &mut self,
-        stage: &'static str,
-        command: Command,
-        body: &[u8],
-    ) -> Result<Reply, AskError> {
-        let mut header = Header::request(command, self.message_id);
-        self.message_id += 1;
-        header.session_id = self.session_id;
-        header.tree_id = self.tree_id;
-        let mut message = header.encode(body);
-        match (&self.sealer, &self.signer) {
-            // What is encrypted is authenticated by that.
-            (Some(sealer), _) => message = sealer.seal(self.session_id, header.message_id, &message),
-            (None, Some(signer)) => signer.sign(&mut message),
-            (None, None) => self.preauth.update(&message),
-        }
-        let (start, deadline) = (self.clock.now(), self.clock.deadline(self.timeout));
-        self.write(stage, &frame(&message), &deadline)?;
-        for _ in 0..=MAX_UNRELATED {
-            let message = self.read_message(stage, &deadline)?;
-            let (answer, sealed) = self.unseal(stage, message)?;
-            let decoded = Header::decode(&answer).map_err(|source| self.wire(stage, source))?;
-            if decoded.message_id != header.message_id || decoded.status == NtStatus::PENDING {
+    /// Takes the last answer into the hash over the logon.
+    pub fn hash_answer(&mut self) {
+        let message = self.incoming.get(self.message_at..).unwrap_or_default();
+        self.preauth.update(message);
+    }
+
+    /// Whether the last answer carries the right signature of `signer`.
+    pub fn is_signed_by(&mut self, signer: &Signer) -> bool {
+        self.incoming.get_mut(self.message_at..).is_some_and(|message| signer.verify(message))
+    }
+
+    /// Sends one request and waits for the answer to it, whatever its status. Answers to requests that went before are lost.
+    pub fn exchange(&mut self, command: Command, body: &[u8]) -> Result<Answer, SmbError> {
+        self.exchange_one(&Request::small(command, body))
+    }
+
+    /// The same of a request that moves data.
+    pub fn exchange_one(&mut self, request: &Request<'_>) -> Result<Answer, SmbError> {
+        let stage = request.command.name();
+        loop {
+            let id = self.flight.next_id();
+            if self.submit(request)? == Went::NotNow {
+                self.answer(Wait::AtMost(self.timeout))?;
                 continue;
             }
-            if decoded.flags & FLAG_RESPONSE == 0 || decoded.command != command {
-                let why = "it is not the answer to this request";
-                return Err(self.wire(stage, WireError::Malformed { what: "SMB2 header", why }));
+            loop {
+                match self.answer(Wait::AtMost(self.timeout))? {
+                    Some(answer) if answer.asked.message_id == id => return Ok(answer),
+                    Some(_) => {}
+                    None if self.flight.is_empty() => return Err(self.too_late(stage)),
+                    None => {}
+                }
             }
-            if !sealed {
-                self.check_signature(stage, &decoded, &answer)?;
-            }
-            return Ok(Reply { header: decoded, message: answer, elapsed: self.clock.now().since(start) });
-        }
-        let why = "too many unrelated messages came first";
-        Err(self.wire(stage, WireError::Malformed { what: "conversation", why }))
-    }
-
-    /// Turn a status other than success into an error.
-    pub fn expect_success(&self, stage: &'static str, reply: &Reply) -> Result<(), AskError> {
-        match reply.header.status {
-            NtStatus::SUCCESS => Ok(()),
-            status => Err(AskError::Refused { address: self.address, stage, status }),
         }
     }
 
-    /// Label a decoding failure with whom and what.
-    pub fn wire(&self, stage: &'static str, source: WireError) -> AskError {
-        AskError::Wire { address: self.address, stage, source }
-    }
-
-    /// The message inside an encrypted one, and whether it was encrypted.
-    fn unseal(&self, stage: &'static str, message: Vec<u8>) -> Result<(Vec<u8>, bool), AskError> {
-        match &self.sealer {
-            Some(sealer) if message.starts_with(&TRANSFORM_ID) => match sealer.open(&message) {
-                Some(inner) => Ok((inner, true)),
-                None => Err(AskError::BadSignature { address: self.address, stage }),
-            },
-            // A header that is not the usual one is refused by name where it is decoded.
-            _ => Ok((message, false)),
+    /// Sends one request, if it can go now.
+    pub fn submit(&mut self, request: &Request<'_>) -> Result<Went, SmbError> {
+        let stage = request.command.name();
+        let charge = Flight::charge(request.moves_bytes);
+        if !self.flight.affords(charge) {
+            return match self.flight.is_empty() {
+                true => Err(SmbError::NoCredits {
+                    address: self.address,
+                    stage,
+                    needed: charge,
+                    there: self.flight.credits(),
+                }),
+                false => Ok(Went::NotNow),
+            };
         }
-    }
-
-    /// A success must be signed once keys exist: we signed the request, so the server has to sign the
-    /// answer (MS-SMB2 3.3.4.1.1). Errors may come unsigned from a server that lost the session.
-    fn check_signature(&self, stage: &'static str, header: &Header, message: &[u8]) -> Result<(), AskError> {
-        let Some(signer) = &self.signer else { return Ok(()) };
-        let signed = header.flags & FLAG_SIGNED != 0;
-        // Nor may a success come in the open where all was to be encrypted.
-        let acceptable = match header.status {
-            NtStatus::SUCCESS => self.sealer.is_none() && signed && signer.verify(message),
-            _ => !signed || signer.verify(message),
+        let header = Header {
+            // The old dialects know no charge but 0.
+            charge: if charge == 1 { 0 } else { charge },
+            status: NtStatus(u32::from(self.channel_sequence)),
+            credits: self.flight.asks_for(charge),
+            flags: request.flags,
+            tree_id: self.tree_id,
+            session_id: self.session_id,
+            ..Header::request(request.command, self.flight.next_id())
         };
-        if acceptable { Ok(()) } else { Err(AskError::BadSignature { address: self.address, stage }) }
-    }
-
-    fn write(&mut self, stage: &'static str, bytes: &[u8], deadline: &Deadline) -> Result<(), AskError> {
-        let remaining = self.remaining(stage, deadline)?;
-        self.stream.set_write_timeout(Some(remaining)).map_err(|source| self.io(stage, source))?;
-        self.stream.write_all(bytes).map_err(|source| self.io(stage, source))
-    }
-
-    fn read_message(&mut self, stage: &'static str, deadline: &Deadline) -> Result<Vec<u8>, AskError> {
-        let mut prefix = [0; 4];
-        self.read_exact(stage, &mut prefix, deadline)?;
-        let length = frame_length(prefix).map_err(|source| self.wire(stage, source))?;
-        let mut message = vec![0; length];
-        self.read_exact(stage, &mut message, deadline)?;
-        Ok(message)
-    }
-
-    fn read_exact(
-        &mut self,
-        stage: &'static str,
-        out: &mut [u8],
-        deadline: &Deadline,
-    ) -> Result<(), AskError> {
-        let mut filled = 0;
-        while filled < out.len() {
-            let remaining = self.remaining(stage, deadline)?;
-            self.stream.set_read_timeout(Some(remaining)).map_err(|source| self.io(stage, source))?;
-            match self.stream.read(&mut out[filled..]) {
-                Ok(0) => return Err(AskError::Closed { address: self.address, stage }),
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.io(stage, error)),
+        let head = header.encode_head();
+        let sent = self.clock.now();
+        let queued = match (self.protection, &self.signer, &mut self.sealer) {
+            (Protection::Sealed, _, Some(sealer)) => {
+                self.outgoing.clear();
+                self.outgoing.resize(TRANSFORM_BYTES, 0);
+                for part in [&head[..], request.body, request.data] {
+                    self.outgoing.extend_from_slice(part);
+                }
+                sealer.seal(&mut self.outgoing);
+                self.pipe.send(&[&self.outgoing], None)
             }
+            (Protection::Signed, Some(signer), _) => {
+                self.outgoing.clear();
+                for part in [&head[..], request.body, request.data] {
+                    self.outgoing.extend_from_slice(part);
+                }
+                signer.sign(&mut self.outgoing);
+                if self.logging_on {
+                    self.preauth.update(&self.outgoing);
+                }
+                self.pipe.send(&[&self.outgoing], None)
+            }
+            _ => {
+                if self.logging_on {
+                    self.preauth.update(&[&head, request.body].concat());
+                }
+                self.pipe.send(&[&head, request.body, request.data], None)
+            }
+        };
+        match queued.map_err(|error| self.broken(stage, error))? {
+            Queued::Full => Ok(Went::NotNow),
+            Queued::Yes => {
+                self.flight.went(request.command, charge, request.tag, sent);
+                Ok(Went::Out)
+            }
+        }
+    }
+
+    /// The next answer, whichever request it is to. `None`: none came in that time, or nothing is under way.
+    pub fn answer(&mut self, wait: Wait) -> Result<Option<Answer>, SmbError> {
+        let until = match wait {
+            Wait::No => None,
+            Wait::AtMost(within) => Some(self.clock.now() + within),
+        };
+        loop {
+            let Some(oldest) = self.flight.oldest() else { return Ok(None) };
+            let stage = oldest.command.name();
+            let now = self.clock.now();
+            let patience = self.flight.patience(now, self.timeout).unwrap_or_default();
+            let left = until.map_or(Duration::ZERO, |until| until.since(now));
+            let wait = match left.min(patience) {
+                Duration::ZERO => Wait::No,
+                some => Wait::AtMost(some),
+            };
+            let came = self.pipe.poll(&mut self.incoming, wait).map_err(|error| self.broken(stage, error))?;
+            if came.is_none() {
+                let now = self.clock.now();
+                if self.flight.patience(now, self.timeout).is_some_and(|patience| patience.is_zero()) {
+                    return Err(self.too_late(stage));
+                }
+                if until.is_none_or(|until| now >= until) {
+                    return Ok(None);
+                }
+                continue;
+            }
+            if let Some(answer) = self.take(stage)? {
+                return Ok(Some(answer));
+            }
+            // However much a server says, what it was asked must be answered in time.
+            if self.flight.patience(self.clock.now(), self.timeout).is_some_and(|patience| patience.is_zero())
+            {
+                return Err(self.too_late(stage));
+            }
+        }
+    }
+
+    /// Looks at the message that came; `None` when it answers nothing yet.
+    fn take(&mut self, stage: &'static str) -> Result<Option<Answer>, SmbError> {
+        let at = self.clock.now();
+        let sealed = self.unseal(stage)?;
+        let header = Header::decode(self.message()).map_err(|source| self.wire(stage, source))?;
+        let interim = header.status == NtStatus::PENDING;
+        let asked = match self.flight.came(header.message_id, header.credits, interim) {
+            Matched::Answer(asked) => asked,
+            Matched::Interim => return Ok(None),
+            Matched::Unrelated if self.unrelated < MAX_UNRELATED => {
+                self.unrelated += 1;
+                return Ok(None);
+            }
+            Matched::Unrelated | Matched::TooOften => {
+                let why = "too many unrelated messages came first";
+                return Err(self.wire(stage, WireError::Malformed { what: "conversation", why }));
+            }
+        };
+        self.unrelated = 0;
+        if header.flags & FLAG_RESPONSE == 0 || header.command != asked.command {
+            let why = "it is not the answer to this request";
+            return Err(self.wire(stage, WireError::Malformed { what: "SMB2 header", why }));
+        }
+        if !sealed && !self.logging_on {
+            self.check_signature(asked.command.name(), &header)?;
+        }
+        Ok(Some(Answer { header, asked, at }))
+    }
+
+    /// Decrypts the message that came, where it is encrypted; whether it was.
+    fn unseal(&mut self, stage: &'static str) -> Result<bool, SmbError> {
+        self.message_at = 0;
+        match &self.sealer {
+            Some(sealer) if self.incoming.starts_with(&TRANSFORM_ID) => {
+                if !sealer.open(&mut self.incoming) {
+                    return Err(SmbError::BadSignature { address: self.address, stage });
+                }
+                self.message_at = TRANSFORM_BYTES;
+                Ok(true)
+            }
+            // A header that is not the usual one is refused by name where it is decoded.
+            _ => Ok(false),
+        }
+    }
+
+    /// A success must be signed when the request was: the server has to (MS-SMB2 3.3.4.1.1). Errors may come unsigned from a
+    /// server that lost the session. What is signed must be signed rightly, whoever asked for that.
+    fn check_signature(&mut self, stage: &'static str, header: &Header) -> Result<(), SmbError> {
+        let signed = header.flags & FLAG_SIGNED != 0;
+        let Some(signer) = self.signer.clone() else { return Ok(()) };
+        let must = match self.protection {
+            Protection::Open => false,
+            Protection::Signed => header.status == NtStatus::SUCCESS,
+            // Nor may a success come in the open where all was to be encrypted.
+            Protection::Sealed if header.status == NtStatus::SUCCESS => {
+                return Err(SmbError::BadSignature { address: self.address, stage });
+            }
+            Protection::Sealed => false,
+        };
+        if (must || signed) && !(signed && self.is_signed_by(&signer)) {
+            return Err(SmbError::BadSignature { address: self.address, stage });
         }
         Ok(())
     }
 
-    fn remaining(&self, stage: &'static str, deadline: &Deadline) -> Result<Duration, AskError> {
-        let left = deadline.left();
-        if left.is_zero() { Err(self.too_late(stage)) } else { Ok(left) }
-    }
-
-    fn too_late(&self, stage: &'static str) -> AskError {
-        AskError::Deadline { address: self.address, stage, waited: self.timeout }
-    }
-
-    fn io(&self, stage: &'static str, source: std::io::Error) -> AskError {
-        let address = self.address;
-        match source.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => self.too_late(stage),
-            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
-                AskError::Closed { address, stage }
-            }
-            _ => AskError::Io { address, stage, source },
+    /// Turns a status other than success into an error.
+    pub fn expect_success(&self, answer: &Answer) -> Result<(), SmbError> {
+        match answer.header.status {
+            NtStatus::SUCCESS => Ok(()),
+            status => Err(self.refused(answer.asked.command.name(), status)),
         }
     }
+
+    /// A status as an error.
+    pub fn refused(&self, stage: &'static str, status: NtStatus) -> SmbError {
+        SmbError::Refused { address: self.address, stage, status }
+    }
+
+    /// Label a decoding failure with whom and what.
+    pub fn wire(&self, stage: &'static str, source: WireError) -> SmbError {
+        SmbError::Wire { address: self.address, stage, source }
+    }
+
+    fn too_late(&self, stage: &'static str) -> SmbError {
+        SmbError::Deadline { address: self.address, stage, waited: self.timeout }
+    }
+
+    fn broken(&self, stage: &'static str, error: pathproof_api::TransportError) -> SmbError {
+        SmbError::of_pipe(self.address, stage, self.timeout, error)
+    }
 }
+
+/// The length that a message of the session may have at most: header, body, and what is left for data.
+const _: () = assert!(OVERHEAD_BYTES > TRANSFORM_BYTES + HEADER_BYTES + 256);

@@ -1,10 +1,12 @@
 //! What can go wrong between us and an SMB server, told apart by who is to blame.
 //!
 //! `WireError` is always the peer's fault: some bytes did not have the shape MS-SMB2 gives them.
-//! `AskError` adds what the network did. Neither ever wraps a panic, and neither tries to recover.
+//! `SmbError` adds what the network did and what the server decided. Neither ever wraps a panic, and neither tries to recover.
 
 use std::net::SocketAddr;
 use std::time::Duration;
+
+use pathproof_api::TransportError;
 
 use crate::status::NtStatus;
 
@@ -57,10 +59,10 @@ pub enum WireError {
     },
 }
 
-/// Why a question to a server got no answer.
+/// Why a request to a server did not come to its end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AskError {
+pub enum SmbError {
     /// No TCP connection.
     #[error("no TCP connection to {address}; check the address, the port and any firewall between")]
     Connect {
@@ -70,7 +72,7 @@ pub enum AskError {
         source: std::io::Error,
     },
     /// The deadline passed.
-    #[error("{address} gave no answer to {stage} within {waited:?}; is an SMB server on this port?")]
+    #[error("{address} gave no answer to {stage} within {waited:?}; {}", silence(.stage))]
     Deadline {
         /// Whom we asked.
         address: SocketAddr,
@@ -80,9 +82,7 @@ pub enum AskError {
         waited: Duration,
     },
     /// The server hung up.
-    #[error(
-        "{address} closed the connection during {stage}; a firewall or a server that refuses this client does so"
-    )]
+    #[error("{address} closed the connection during {stage}; {}", hanging_up(.stage))]
     Closed {
         /// Whom we asked.
         address: SocketAddr,
@@ -110,7 +110,7 @@ pub enum AskError {
         source: WireError,
     },
     /// The server understood and said no.
-    #[error("{address} refused {stage}: {status}")]
+    #[error("{address} refused {stage}: {}", .status.explained())]
     Refused {
         /// Whom we asked.
         address: SocketAddr,
@@ -119,8 +119,64 @@ pub enum AskError {
         /// The server's status.
         status: NtStatus,
     },
-    /// A signed answer whose signature is wrong: somebody changed it, or the keys differ.
-    #[error("{address} answered {stage} with a wrong signature: the message was altered or the keys differ")]
+    /// The server did not let the account in.
+    #[error("{address} refused the logon: {}", .status.explained())]
+    LogonRefused {
+        /// Whom we asked.
+        address: SocketAddr,
+        /// The server's status.
+        status: NtStatus,
+    },
+    /// It let somebody else in.
+    #[error(
+        "{address} let the user in only as a guest, whose data nothing protects; check the account on the server"
+    )]
+    OnlyGuest {
+        /// Whom we asked.
+        address: SocketAddr,
+    },
+    /// The server will talk only encrypted, and there is no cipher in common.
+    #[error(
+        "{address} demands encryption, and no cipher was agreed; enable AES-GCM or AES-CCM of SMB 3 on the server"
+    )]
+    NeedsEncryption {
+        /// Whom we asked.
+        address: SocketAddr,
+    },
+    /// Another address turned out to be another server.
+    #[error("{address} is another server than the session's, so no channel was made to it")]
+    OtherServer {
+        /// Whom we asked.
+        address: SocketAddr,
+    },
+    /// Nothing is under way and the server gives no leave for more.
+    #[error(
+        "{address} grants too few credits: {stage} needs {needed} and {there} are there; a sound server grants what is asked for"
+    )]
+    NoCredits {
+        /// Whom we asked.
+        address: SocketAddr,
+        /// What we wanted to ask.
+        stage: &'static str,
+        /// What it costs.
+        needed: u16,
+        /// What we have.
+        there: u32,
+    },
+    /// A count or a promise of the server that cannot be true.
+    #[error("{address} answered {stage} with what cannot be: {what}")]
+    Untrue {
+        /// Whom we asked.
+        address: SocketAddr,
+        /// What we had asked.
+        stage: &'static str,
+        /// What it claims.
+        what: String,
+    },
+    /// An answer whose signature is wrong or missing: somebody changed it, or the keys differ.
+    #[error(
+        "{address} answered {stage} with a wrong or missing signature: the message was altered or the keys differ"
+    )]
     BadSignature {
         /// Whom we asked.
         address: SocketAddr,
@@ -133,4 +189,60 @@ pub enum AskError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+/// What a deadline that passed may mean.
+fn silence(stage: &str) -> &'static str {
+    match stage {
+        "NEGOTIATE" => "is an SMB server on this port?",
+        "READ" | "WRITE" | "FLUSH" => {
+            "its disk may be stuck or the path dead; a longer --wait tells them apart"
+        }
+        _ => "the server or the path to it is stuck; see its log",
+    }
+}
+
+/// What a connection that ends may mean.
+fn hanging_up(stage: &str) -> &'static str {
+    match stage {
+        "READ" | "WRITE" | "FLUSH" | "CLOSE" => {
+            "the server ended, or what lies between cut the connection; see its log"
+        }
+        _ => "a firewall or a server that refuses this client does so",
+    }
+}
+
+impl SmbError {
+    /// What a pipe met while `stage` was under way.
+    pub(crate) fn of_pipe(
+        address: SocketAddr,
+        stage: &'static str,
+        waited: Duration,
+        error: TransportError,
+    ) -> SmbError {
+        match error {
+            TransportError::PeerGone { .. } => SmbError::Closed { address, stage },
+            TransportError::Timeout { .. } => SmbError::Deadline { address, stage, waited },
+            TransportError::Io { source, .. } => {
+                match source.get_ref().and_then(|inner| inner.downcast_ref::<WireError>()) {
+                    Some(wire) => SmbError::Wire { address, stage, source: wire.clone() },
+                    None => SmbError::Io { address, stage, source },
+                }
+            }
+            other => SmbError::Io { address, stage, source: std::io::Error::other(other.to_string()) },
+        }
+    }
+
+    /// The status that the server gave, where it gave one.
+    pub fn status(&self) -> Option<NtStatus> {
+        match self {
+            SmbError::Refused { status, .. } | SmbError::LogonRefused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection itself is at its end, so that another one may do better.
+    pub fn is_of_the_connection(&self) -> bool {
+        matches!(self, SmbError::Closed { .. } | SmbError::Io { .. } | SmbError::Deadline { .. })
+    }
 }

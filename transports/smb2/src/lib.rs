@@ -1,26 +1,32 @@
-//! Just enough SMB2 to question a real server on port 445: its dialect, capabilities, signing and
-//! encryption rules, and the NICs it would use for Multichannel.
+//! An SMB2 client, as far as this tool needs one: it questions a real server on port 445 (dialect, capabilities, signing and encryption rules,
+//! NICs), and it moves file data to and from its shares, over one connection or over several of one session.
 //!
-//! The codecs ([`wire`], [`negotiate`], [`interfaces`], [`session`], [`ntlm`]) are pure functions over
-//! bytes and never panic on any input; [`connection`] is the thin blocking rim around them; [`mod@ask`]
-//! decides what to say. This is no SMB client: it opens no file, and encrypts only where a server insists.
+//! The codecs ([`wire`], [`negotiate`], [`interfaces`], [`session`], [`ntlm`], [`mod@file`]) are pure functions over bytes and never panic on any
+//! input; [`connection`] is a dialogue over any message pipe, of which [`direct_tcp`] is one; [`mod@ask`] decides what to ask a server about
+//! itself, [`share`] how to come to a file. It has no cache, no leases, no Kerberos, and speaks files from 3.0 on only.
 //!
-//! Names follow MS-SMB2, MS-NLMP and MS-ERREF.
+//! Names follow MS-SMB2, MS-NLMP, MS-FSCC and MS-ERREF.
 #![forbid(unsafe_code)]
 
 pub mod ask;
 pub mod connection;
 pub mod crypto;
+pub mod direct_tcp;
 pub mod error;
+pub mod file;
+pub mod flight;
 pub mod interfaces;
+pub mod logon;
 pub mod negotiate;
 pub mod ntlm;
+pub mod seal;
 pub mod session;
+pub mod share;
 pub mod status;
 pub mod wire;
 
 pub use ask::{Attempt, Outcome, Question, ServerReport, Way, ask};
-pub use error::{AskError, WireError};
+pub use error::{SmbError, WireError};
 pub use interfaces::Interface;
 pub use negotiate::{Capabilities, Cipher, Dialect, RdmaTransform, SigningAlgorithm};
 pub use ntlm::Credentials;

@@ -108,8 +108,14 @@ impl Capabilities {
 pub struct Cipher(pub u16);
 
 impl Cipher {
-    /// The one that this tool can use itself.
+    /// The only one of 3.0 and 3.0.2.
+    pub const AES_128_CCM: Self = Self(1);
+    /// The fastest.
     pub const AES_128_GCM: Self = Self(2);
+    /// With a longer key.
+    pub const AES_256_CCM: Self = Self(3);
+    /// With a longer key.
+    pub const AES_256_GCM: Self = Self(4);
 }
 
 impl fmt::Display for Cipher {
@@ -133,6 +139,8 @@ impl SigningAlgorithm {
     pub const HMAC_SHA256: Self = Self(0);
     /// AES-CMAC, the rule from 3.0 on.
     pub const AES_CMAC: Self = Self(1);
+    /// AES-GMAC, of newer servers at 3.1.1.
+    pub const AES_GMAC: Self = Self(2);
 }
 
 impl fmt::Display for SigningAlgorithm {
@@ -172,7 +180,7 @@ pub struct NegotiateRequest<'a> {
     pub salt: [u8; 32],
     /// The name the server was called by.
     pub server_name: &'a str,
-    /// Offer only the signing and encryption this crate can do, rather than all there is. True when a logon follows.
+    /// A logon follows, so what is agreed will be used: RDMA transforms, which nothing here can do, are not offered.
     pub for_session: bool,
 }
 
@@ -212,16 +220,17 @@ impl NegotiateRequest<'_> {
     fn contexts(&self) -> Vec<(u16, Vec<u8>)> {
         let mut preauth = ids(&[1, 32, 1]); // one hash, 32 bytes of salt, SHA-512
         preauth.extend_from_slice(&self.salt);
-        // A session may have to use what it negotiates: then only what is implemented here is offered.
-        let ciphers = if self.for_session { ids(&[1, Cipher::AES_128_GCM.0]) } else { ids(&[4, 2, 1, 4, 3]) };
+        let ciphers = ids(&[4, 2, 1, 4, 3]);
         // count u16, two reserved fields, then the transforms: encryption and signing.
         let transforms = ids(&[2, 0, 0, 0, 1, 2]);
-        let signing = if self.for_session { ids(&[1, 1]) } else { ids(&[3, 2, 1, 0]) };
+        let signing = ids(&[3, 2, 1, 0]);
         let mut contexts = vec![(PREAUTH, preauth), (ENCRYPTION, ciphers)];
         if !self.server_name.is_empty() {
             contexts.push((NETNAME, utf16(self.server_name)));
         }
-        contexts.push((RDMA_TRANSFORM, transforms));
+        if !self.for_session {
+            contexts.push((RDMA_TRANSFORM, transforms));
+        }
         contexts.push((SIGNING, signing));
         contexts
     }

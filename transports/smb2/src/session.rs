@@ -1,22 +1,38 @@
-//! SESSION_SETUP and TREE_CONNECT (MS-SMB2 2.2.5, 2.2.6, 2.2.9): enough to reach IPC$.
+//! SESSION_SETUP, TREE_CONNECT and their ends (MS-SMB2 2.2.5 to 2.2.12): enough to reach a share and to leave it.
 //!
 //! The security token is raw NTLMSSP, without the SPNEGO wrapping: Windows, Samba and ksmbd all take
 //! it, and it saves a DER parser that would face the network.
 
 use crate::error::WireError;
-use crate::wire::{HEADER_BYTES, slice_at, u16_at, utf16};
+use crate::wire::{HEADER_BYTES, slice_at, u16_at, u32_at, utf16};
+
+/// What a logon is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A new session. The one of this number, where it is not 0, is ours and ends with all that it holds open.
+    New {
+        /// The session that is to end.
+        previous_session_id: u64,
+    },
+    /// One more channel of the session whose number the header carries.
+    Binding,
+}
 
 /// The body of one round of SESSION_SETUP.
-pub fn encode_setup(token: &[u8]) -> Vec<u8> {
+pub fn encode_setup(token: &[u8], purpose: Purpose) -> Vec<u8> {
+    let (flags, previous) = match purpose {
+        Purpose::New { previous_session_id } => (0, previous_session_id),
+        Purpose::Binding => (1, 0),
+    };
     const FIXED: usize = 24;
     let mut body = Vec::with_capacity(FIXED + token.len());
     body.extend_from_slice(&25u16.to_le_bytes());
-    body.push(0); // not binding to another connection
+    body.push(flags);
     body.push(1); // signing enabled
     body.extend_from_slice(&[0; 8]); // capabilities, channel
     body.extend_from_slice(&((HEADER_BYTES + FIXED) as u16).to_le_bytes());
     body.extend_from_slice(&(token.len() as u16).to_le_bytes());
-    body.extend_from_slice(&[0; 8]); // no previous session
+    body.extend_from_slice(&previous.to_le_bytes());
     body.extend_from_slice(token);
     body
 }
@@ -73,3 +89,28 @@ pub fn encode_tree_connect(path: &str) -> Vec<u8> {
     body.extend_from_slice(&path);
     body
 }
+
+/// The answer to TREE_CONNECT, as far as it matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TreeAnswer {
+    /// The share holds files.
+    pub is_disk: bool,
+    /// The server will serve this share only encrypted.
+    pub encryption_required: bool,
+}
+
+impl TreeAnswer {
+    /// Read it out of a whole message.
+    pub fn decode(message: &[u8]) -> Result<Self, WireError> {
+        const WHAT: &str = "TREE_CONNECT answer";
+        if u16_at(message, HEADER_BYTES, WHAT)? != 16 {
+            return Err(WireError::Malformed { what: WHAT, why: "its structure size is not 16" });
+        }
+        let kind = u16_at(message, HEADER_BYTES + 2, WHAT)? & 0xFF;
+        let flags = u32_at(message, HEADER_BYTES + 4, WHAT)?;
+        Ok(Self { is_disk: kind == 1, encryption_required: flags & 0x8000 != 0 })
+    }
+}
+
+/// The body of TREE_DISCONNECT and of LOGOFF.
+pub const LEAVE: [u8; 4] = [4, 0, 0, 0];

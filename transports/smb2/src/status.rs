@@ -28,6 +28,17 @@ impl NtStatus {
     /// The session does not exist (the usual answer to a question asked without one).
     pub const USER_SESSION_DELETED: Self = Self(0xC000_0203);
 
+    /// The end of the file lies before what was to be read.
+    pub const END_OF_FILE: Self = Self(0xC000_0011);
+    /// There is no such file.
+    pub const OBJECT_NAME_NOT_FOUND: Self = Self(0xC000_0034);
+    /// A file of that name is there.
+    pub const OBJECT_NAME_COLLISION: Self = Self(0xC000_0035);
+    /// There is no such share.
+    pub const BAD_NETWORK_NAME: Self = Self(0xC000_00CC);
+    /// A request of before a channel was lost is still under way (MS-SMB2 3.3.5.2.10).
+    pub const FILE_NOT_AVAILABLE: Self = Self(0xC000_0467);
+
     /// The name MS-ERREF gives it, where this crate knows it.
     pub fn name(self) -> Option<&'static str> {
         Some(match self.0 {
@@ -37,8 +48,17 @@ impl NtStatus {
             0xC000_0002 => "STATUS_NOT_IMPLEMENTED",
             0xC000_000D => "STATUS_INVALID_PARAMETER",
             0xC000_0010 => "STATUS_INVALID_DEVICE_REQUEST",
+            0xC000_0011 => "STATUS_END_OF_FILE",
             0xC000_0016 => "STATUS_MORE_PROCESSING_REQUIRED",
             0xC000_0022 => "STATUS_ACCESS_DENIED",
+            0xC000_0033 => "STATUS_OBJECT_NAME_INVALID",
+            0xC000_0034 => "STATUS_OBJECT_NAME_NOT_FOUND",
+            0xC000_0035 => "STATUS_OBJECT_NAME_COLLISION",
+            0xC000_003A => "STATUS_OBJECT_PATH_NOT_FOUND",
+            0xC000_0043 => "STATUS_SHARING_VIOLATION",
+            0xC000_0044 => "STATUS_QUOTA_EXCEEDED",
+            0xC000_0054 => "STATUS_FILE_LOCK_CONFLICT",
+            0xC000_0056 => "STATUS_DELETE_PENDING",
             0xC000_0064 => "STATUS_NO_SUCH_USER",
             0xC000_006A => "STATUS_WRONG_PASSWORD",
             0xC000_006D => "STATUS_LOGON_FAILURE",
@@ -47,7 +67,10 @@ impl NtStatus {
             0xC000_0070 => "STATUS_INVALID_WORKSTATION",
             0xC000_0071 => "STATUS_PASSWORD_EXPIRED",
             0xC000_0072 => "STATUS_ACCOUNT_DISABLED",
+            0xC000_007F => "STATUS_DISK_FULL",
             0xC000_009A => "STATUS_INSUFFICIENT_RESOURCES",
+            0xC000_00A2 => "STATUS_MEDIA_WRITE_PROTECTED",
+            0xC000_00BA => "STATUS_FILE_IS_A_DIRECTORY",
             0xC000_00BB => "STATUS_NOT_SUPPORTED",
             0xC000_00C9 => "STATUS_NETWORK_NAME_DELETED",
             0xC000_00CC => "STATUS_BAD_NETWORK_NAME",
@@ -60,6 +83,7 @@ impl NtStatus {
             0xC000_0224 => "STATUS_PASSWORD_MUST_CHANGE",
             0xC000_0234 => "STATUS_ACCOUNT_LOCKED_OUT",
             0xC000_0418 => "STATUS_NTLM_BLOCKED",
+            0xC000_0467 => "STATUS_FILE_NOT_AVAILABLE",
             0xC05D_0000 => "STATUS_SMB_NO_PREAUTH_INTEGRITY_HASH_OVERLAP",
             _ => return None,
         })
@@ -82,6 +106,41 @@ impl NtStatus {
             "STATUS_NTLM_BLOCKED" => "the server does not accept NTLM, and this tool has no Kerberos",
             _ => return None,
         })
+    }
+
+    /// What it means for somebody who works with files, with what to do next, where that is known.
+    fn sentence(self) -> Option<&'static str> {
+        Some(match self.name()? {
+            "STATUS_DISK_FULL" => {
+                "the disk under the share is full; free some room or ask for a smaller --file-size"
+            }
+            "STATUS_QUOTA_EXCEEDED" => "the account's quota is used up; ask for a smaller --file-size",
+            "STATUS_BAD_NETWORK_NAME" => "there is no such share on the server; check its name",
+            "STATUS_OBJECT_PATH_NOT_FOUND" => "there is no such directory on the share; check the path",
+            "STATUS_OBJECT_NAME_INVALID" => "the server does not take such a path; check its spelling",
+            "STATUS_OBJECT_NAME_NOT_FOUND" => "there is no such directory on the share; check the path",
+            "STATUS_ACCESS_DENIED" => {
+                "the account may not do that; check its rights on the share and the directory"
+            }
+            "STATUS_MEDIA_WRITE_PROTECTED" => {
+                "the share can only be read; measure on one that can be written"
+            }
+            "STATUS_FILE_LOCK_CONFLICT" | "STATUS_SHARING_VIOLATION" => {
+                "somebody else has locked the file; keep scanners and backups away from the directory"
+            }
+            "STATUS_USER_SESSION_DELETED" => "the server has forgotten the session",
+            "STATUS_NETWORK_NAME_DELETED" => "the server has taken the share away",
+            "STATUS_INSUFFICIENT_RESOURCES" => "the server is short of memory or of channels",
+            _ => return self.logon_sentence(),
+        })
+    }
+
+    /// The status, and what it means where that is known.
+    pub fn explained(self) -> String {
+        match self.sentence() {
+            Some(sentence) => format!("{sentence} ({self})"),
+            None => self.to_string(),
+        }
     }
 
     /// The server does not offer what was asked, whoever asks.

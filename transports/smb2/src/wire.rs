@@ -6,7 +6,7 @@
 use crate::error::WireError;
 use crate::status::NtStatus;
 
-/// Longest message accepted from a server. The largest answer we ask for is an interface list of at
+/// Longest message accepted from a server of which no file is read. The largest answer is then an interface list of at
 /// most [`crate::interfaces::MAX_OUTPUT_BYTES`]; a negotiate answer's blobs are 16-bit lengths.
 pub const MAX_MESSAGE_BYTES: usize = 128 * 1024;
 
@@ -21,6 +21,8 @@ pub const FLAG_RESPONSE: u32 = 0x0000_0001;
 pub const FLAG_ASYNC: u32 = 0x0000_0002;
 /// The header flag of a signed message.
 pub const FLAG_SIGNED: u32 = 0x0000_0008;
+/// The header flag of a request that went out before, on a channel that was lost.
+pub const FLAG_REPLAY: u32 = 0x2000_0000;
 
 /// The commands this crate speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +31,26 @@ pub enum Command {
     Negotiate,
     /// Log on.
     SessionSetup,
+    /// End the session.
+    Logoff,
     /// Attach to a share.
     TreeConnect,
+    /// Leave it.
+    TreeDisconnect,
+    /// Open or make a file.
+    Create,
+    /// Close it.
+    Close,
+    /// Have it reach the disk.
+    Flush,
+    /// Read from it.
+    Read,
+    /// Write to it.
+    Write,
     /// Control codes, among them the interface query.
     Ioctl,
+    /// Ask about a file or what it lies on.
+    QueryInfo,
     /// Anything else.
     Other(u16),
 }
@@ -42,9 +60,36 @@ impl Command {
         match self {
             Self::Negotiate => 0,
             Self::SessionSetup => 1,
+            Self::Logoff => 2,
             Self::TreeConnect => 3,
+            Self::TreeDisconnect => 4,
+            Self::Create => 5,
+            Self::Close => 6,
+            Self::Flush => 7,
+            Self::Read => 8,
+            Self::Write => 9,
             Self::Ioctl => 11,
+            Self::QueryInfo => 16,
             Self::Other(code) => code,
+        }
+    }
+
+    /// Its name in MS-SMB2, for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Negotiate => "NEGOTIATE",
+            Self::SessionSetup => "SESSION_SETUP",
+            Self::Logoff => "LOGOFF",
+            Self::TreeConnect => "TREE_CONNECT",
+            Self::TreeDisconnect => "TREE_DISCONNECT",
+            Self::Create => "CREATE",
+            Self::Close => "CLOSE",
+            Self::Flush => "FLUSH",
+            Self::Read => "READ",
+            Self::Write => "WRITE",
+            Self::Ioctl => "IOCTL",
+            Self::QueryInfo => "QUERY_INFO",
+            Self::Other(_) => "a request",
         }
     }
 
@@ -52,8 +97,16 @@ impl Command {
         match code {
             0 => Self::Negotiate,
             1 => Self::SessionSetup,
+            2 => Self::Logoff,
             3 => Self::TreeConnect,
+            4 => Self::TreeDisconnect,
+            5 => Self::Create,
+            6 => Self::Close,
+            7 => Self::Flush,
+            8 => Self::Read,
+            9 => Self::Write,
             11 => Self::Ioctl,
+            16 => Self::QueryInfo,
             other => Self::Other(other),
         }
     }
@@ -64,8 +117,12 @@ impl Command {
 pub struct Header {
     /// What is asked or answered.
     pub command: Command,
-    /// Outcome, in an answer.
+    /// Credits that a request costs. 0 is the only value that 2.0.2 knows; later dialects read it as 1.
+    pub charge: u16,
+    /// Outcome, in an answer; in a request of 3.x the number of channels that were lost so far (ChannelSequence).
     pub status: NtStatus,
+    /// Credits asked for, or granted.
+    pub credits: u16,
     /// Header flags.
     pub flags: u32,
     /// Matches an answer to its question.
@@ -77,31 +134,31 @@ pub struct Header {
 }
 
 impl Header {
-    /// A question outside any session.
+    /// A question outside any session, which asks for a few credits so that the next one is never without.
     pub fn request(command: Command, message_id: u64) -> Self {
-        Self { command, status: NtStatus::SUCCESS, flags: 0, message_id, tree_id: 0, session_id: 0 }
+        let status = NtStatus::SUCCESS;
+        Self { command, charge: 0, status, credits: 16, flags: 0, message_id, tree_id: 0, session_id: 0 }
+    }
+
+    /// The header alone, unsigned.
+    pub fn encode_head(&self) -> [u8; HEADER_BYTES] {
+        let mut out = [0; HEADER_BYTES];
+        out[..4].copy_from_slice(&PROTOCOL_ID);
+        out[4..6].copy_from_slice(&64u16.to_le_bytes());
+        out[6..8].copy_from_slice(&self.charge.to_le_bytes());
+        out[8..12].copy_from_slice(&self.status.0.to_le_bytes());
+        out[12..14].copy_from_slice(&self.command.code().to_le_bytes());
+        out[14..16].copy_from_slice(&self.credits.to_le_bytes());
+        out[16..20].copy_from_slice(&self.flags.to_le_bytes());
+        out[24..32].copy_from_slice(&self.message_id.to_le_bytes());
+        out[36..40].copy_from_slice(&self.tree_id.to_le_bytes());
+        out[40..48].copy_from_slice(&self.session_id.to_le_bytes());
+        out
     }
 
     /// Header and body as one message, unsigned and unframed.
     pub fn encode(&self, body: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER_BYTES + body.len());
-        out.extend_from_slice(&PROTOCOL_ID);
-        out.extend_from_slice(&64u16.to_le_bytes());
-        // A charge of 0 is the only value 2.0.2 knows; later dialects read it as 1.
-        out.extend_from_slice(&0u16.to_le_bytes());
-        out.extend_from_slice(&self.status.0.to_le_bytes());
-        out.extend_from_slice(&self.command.code().to_le_bytes());
-        // Credits: a few, so that no request of ours is ever without one.
-        out.extend_from_slice(&16u16.to_le_bytes());
-        out.extend_from_slice(&self.flags.to_le_bytes());
-        out.extend_from_slice(&0u32.to_le_bytes());
-        out.extend_from_slice(&self.message_id.to_le_bytes());
-        out.extend_from_slice(&0u32.to_le_bytes());
-        out.extend_from_slice(&self.tree_id.to_le_bytes());
-        out.extend_from_slice(&self.session_id.to_le_bytes());
-        out.extend_from_slice(&[0; 16]);
-        out.extend_from_slice(body);
-        out
+        [&self.encode_head(), body].concat()
     }
 
     /// Read the header of a message.
@@ -132,7 +189,9 @@ impl Header {
         }
         Ok(Self {
             command: Command::from_code(u16_at(message, 12, "SMB2 header")?),
+            charge: u16_at(message, 6, "SMB2 header")?,
             status: NtStatus(u32_at(message, 8, "SMB2 header")?),
+            credits: u16_at(message, 14, "SMB2 header")?,
             flags: u32_at(message, 16, "SMB2 header")?,
             message_id: u64_at(message, 24, "SMB2 header")?,
             tree_id: u32_at(message, 36, "SMB2 header")?,
@@ -143,7 +202,6 @@ impl Header {
 
 /// Put a message into its Direct-TCP frame: a zero byte and a 24-bit big-endian length (MS-SMB2 2.1).
 pub fn frame(message: &[u8]) -> Vec<u8> {
-    // Our own requests are a few hundred bytes: the length always fits.
     let length = (message.len() as u32).to_be_bytes();
     let mut out = Vec::with_capacity(4 + message.len());
     out.extend_from_slice(&[0, length[1], length[2], length[3]]);
@@ -152,14 +210,14 @@ pub fn frame(message: &[u8]) -> Vec<u8> {
 }
 
 /// The length a frame announces, checked before anything is allocated for it.
-pub fn frame_length(prefix: [u8; 4]) -> Result<usize, WireError> {
+pub fn frame_length(prefix: [u8; 4], limit: usize) -> Result<usize, WireError> {
     if prefix[0] != 0 {
         // NetBIOS session packets have other types here; anything else is another protocol.
         return Err(WireError::NotSmb { first: prefix });
     }
     let length = u32::from_be_bytes([0, prefix[1], prefix[2], prefix[3]]) as usize;
-    if length > MAX_MESSAGE_BYTES {
-        return Err(WireError::Oversize { length, limit: MAX_MESSAGE_BYTES });
+    if length > limit {
+        return Err(WireError::Oversize { length, limit });
     }
     if length < 4 {
         return Err(WireError::Truncated { what: "frame", needed: 4, available: length });
@@ -213,7 +271,9 @@ mod tests {
     fn a_header_survives_the_round_trip() {
         let header = Header {
             command: Command::Ioctl,
+            charge: 16,
             status: NtStatus::ACCESS_DENIED,
+            credits: 0x0102,
             flags: FLAG_RESPONSE,
             message_id: 0x0102_0304_0506_0708,
             tree_id: 9,
@@ -229,12 +289,15 @@ mod tests {
 
     #[test]
     fn frames_are_capped_before_allocation() {
-        assert_eq!(frame_length([0, 0, 0, 200]), Ok(200));
+        assert_eq!(frame_length([0, 0, 0, 200], MAX_MESSAGE_BYTES), Ok(200));
         assert_eq!(frame(&[7; 300])[..4], [0, 0, 1, 44]);
-        assert!(matches!(frame_length([0, 0xFF, 0xFF, 0xFF]), Err(WireError::Oversize { .. })));
-        assert!(matches!(frame_length(*b"SSH-"), Err(WireError::NotSmb { .. })));
-        assert!(matches!(frame_length(*b"HTTP"), Err(WireError::NotSmb { .. })));
-        assert!(matches!(frame_length([0, 0, 0, 3]), Err(WireError::Truncated { .. })));
+        assert!(matches!(
+            frame_length([0, 0xFF, 0xFF, 0xFF], MAX_MESSAGE_BYTES),
+            Err(WireError::Oversize { .. })
+        ));
+        assert!(matches!(frame_length(*b"SSH-", MAX_MESSAGE_BYTES), Err(WireError::NotSmb { .. })));
+        assert!(matches!(frame_length(*b"HTTP", MAX_MESSAGE_BYTES), Err(WireError::NotSmb { .. })));
+        assert!(matches!(frame_length([0, 0, 0, 3], MAX_MESSAGE_BYTES), Err(WireError::Truncated { .. })));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use pathproof_smb2::status::NtStatus;
 use pathproof_smb2::wire::{Command, Header};
-use pathproof_smb2::{AskError, Credentials, Outcome, Question, ServerReport, Way, WireError, ask};
+use pathproof_smb2::{Credentials, Outcome, Question, ServerReport, SmbError, Way, WireError, ask};
 use pathproof_sys::clock::RealClock;
 use support::{Step, answer, context, ioctl_body, negotiate_body, preauth, record, serve, v4};
 
@@ -23,7 +23,7 @@ fn hello(dialect: u16) -> Step {
     Step::Message(answer(Command::Negotiate, 0, NtStatus::SUCCESS, &negotiate_body(dialect, 0x0C, &contexts)))
 }
 
-fn ask_once(script: Vec<Step>) -> Result<ServerReport, AskError> {
+fn ask_once(script: Vec<Step>) -> Result<ServerReport, SmbError> {
     let (address, server) = serve(vec![script]);
     let result = ask(&question(address, &[Way::Sessionless]));
     server.join().unwrap();
@@ -39,7 +39,7 @@ fn something_else_on_the_port_is_named() {
     let mut old = vec![0, 0, 0, 40, 0xFF, b'S', b'M', b'B'];
     old.resize(44, 0);
     let result = ask_once(vec![Step::Raw(old)]);
-    assert!(matches!(result, Err(AskError::Wire { source: WireError::Smb1, .. })), "{result:?}");
+    assert!(matches!(result, Err(SmbError::Wire { source: WireError::Smb1, .. })), "{result:?}");
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn nobody_listening_is_named() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let error = ask(&question(address, &Way::ALL)).unwrap_err();
-    assert!(matches!(error, AskError::Connect { .. }), "{error}");
+    assert!(matches!(error, SmbError::Connect { .. }), "{error}");
     assert!(error.to_string().contains("firewall"));
 }
 
@@ -56,31 +56,31 @@ fn nobody_listening_is_named() {
 fn silence_ends_at_the_deadline() {
     let start = Instant::now();
     let result = ask_once(vec![Step::Silence]);
-    assert!(matches!(result, Err(AskError::Deadline { .. })), "{result:?}");
+    assert!(matches!(result, Err(SmbError::Deadline { .. })), "{result:?}");
     assert!(start.elapsed() < Duration::from_secs(3));
 }
 
 #[test]
 fn half_a_frame_ends_at_the_deadline_or_the_close() {
     let result = ask_once(vec![Step::Raw(vec![0, 0, 1, 0, 0xFE, b'S']), Step::Silence]);
-    assert!(matches!(result, Err(AskError::Deadline { .. } | AskError::Closed { .. })), "{result:?}");
+    assert!(matches!(result, Err(SmbError::Deadline { .. } | SmbError::Closed { .. })), "{result:?}");
 }
 
 #[test]
 fn an_oversize_frame_is_refused_unread() {
     let result = ask_once(vec![Step::Raw(vec![0, 0xFF, 0xFF, 0xFF])]);
-    assert!(matches!(result, Err(AskError::Wire { source: WireError::Oversize { .. }, .. })), "{result:?}");
+    assert!(matches!(result, Err(SmbError::Wire { source: WireError::Oversize { .. }, .. })), "{result:?}");
 }
 
 #[test]
 fn closing_at_once_and_closing_after_negotiate_are_told_apart() {
     let result = ask_once(vec![Step::Close]);
-    assert!(matches!(result, Err(AskError::Closed { .. })), "{result:?}");
+    assert!(matches!(result, Err(SmbError::Closed { .. })), "{result:?}");
 
     // After NEGOTIATE the report stands; only the list is missing.
     let report = ask_once(vec![hello(0x0302), Step::Close]).unwrap();
     assert_eq!(report.obtained_by, None);
-    assert!(matches!(report.attempts[0].outcome, Outcome::Failed(AskError::Closed { .. })));
+    assert!(matches!(report.attempts[0].outcome, Outcome::Failed(SmbError::Closed { .. })));
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_refused_negotiate_is_named() {
 #[test]
 fn a_dialect_that_was_not_offered_is_refused() {
     let result = ask_once(vec![hello(0x0222)]);
-    assert!(matches!(result, Err(AskError::Wire { source: WireError::Malformed { .. }, .. })), "{result:?}");
+    assert!(matches!(result, Err(SmbError::Wire { source: WireError::Malformed { .. }, .. })), "{result:?}");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn interim_and_foreign_messages_are_read_past_but_not_for_ever() {
 
     let endless: Vec<u8> = (0..20).flat_map(|_| pathproof_smb2::wire::frame(&pending)).collect();
     let report = ask_once(vec![hello(0x0302), Step::Raw(endless)]).unwrap();
-    assert!(matches!(report.attempts[0].outcome, Outcome::Failed(AskError::Wire { .. })));
+    assert!(matches!(report.attempts[0].outcome, Outcome::Failed(SmbError::Wire { .. })));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn damaged_records_keep_the_rest_of_the_report() {
     let report = ask_once(vec![hello(0x0302), Step::Message(message)]).unwrap();
     assert!(report.multichannel());
     assert_eq!(report.max_read_bytes, 4 << 20);
-    assert!(matches!(report.attempts[0].outcome, Outcome::Failed(AskError::Wire { .. })));
+    assert!(matches!(report.attempts[0].outcome, Outcome::Failed(SmbError::Wire { .. })));
 }
 
 /// The whole life of a wrong password: exactly one logon goes out, and the status comes back.
@@ -181,6 +181,6 @@ fn an_unsigned_last_answer_at_3_1_1_is_not_believed() {
     question.credentials =
         Some(Credentials { user: "u".into(), domain: String::new(), password: "p".into() });
     let report = ask(&question).unwrap();
-    assert!(matches!(report.attempts[0].outcome, Outcome::Failed(AskError::BadSignature { .. })));
+    assert!(matches!(report.attempts[0].outcome, Outcome::Failed(SmbError::BadSignature { .. })));
     server.join().unwrap();
 }

@@ -198,7 +198,7 @@ fn decode_everything(bytes: &[u8]) {
         let _ = ntlm::ntlm_v2(&who, &challenge, bytes, bytes, [0; 8], 0);
     }
     if let Some(prefix) = bytes.first_chunk::<4>() {
-        let _ = frame_length(*prefix);
+        let _ = frame_length(*prefix, 128 * 1024);
     }
 }
 

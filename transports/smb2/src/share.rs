@@ -1,0 +1,254 @@
+//! The way to a file on a share: NEGOTIATE, logon, share, file; further channels of the session; and the way back.
+//!
+//! The file is one of ours: it is made new under a name that the caller chose, opened for nobody else, and deleted by the server with its last handle, so
+//! it is gone even when this end is. Nothing else on the share is opened, listed or changed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use pathproof_api::MessagePipe;
+use pathproof_sys::clock::RealClock;
+
+use crate::connection::{Connection, Protection, Request, Sizes};
+use crate::crypto::Signer;
+use crate::direct_tcp::DirectTcp;
+use crate::error::SmbError;
+use crate::file::{self, Create, Created, Disposition, FileId};
+use crate::interfaces::{self, InterfaceList};
+use crate::logon::{Logon, log_on, random};
+use crate::negotiate::{Capabilities, Dialect, NegotiateRequest, NegotiateResponse};
+use crate::ntlm::Credentials;
+use crate::seal::Sealer;
+use crate::session::{self, TreeAnswer};
+use crate::status::NtStatus;
+use crate::wire::Command;
+
+/// Whom to reach, and as whom.
+#[derive(Clone, Debug)]
+pub struct Goal {
+    /// The name that the user called the server by.
+    pub server: String,
+    /// The share.
+    pub share: String,
+    /// The account.
+    pub credentials: Credentials,
+    /// Longest wait for a connection and for each answer.
+    pub timeout: Duration,
+    /// What its connections must carry.
+    pub sizes: Sizes,
+    /// Dialects offered, oldest first; from 3.0 on.
+    pub dialects: Vec<Dialect>,
+    /// What waits and answers are timed with.
+    pub clock: RealClock,
+}
+
+/// The dialects that files are moved with.
+pub const DIALECTS: [Dialect; 3] = [Dialect::V3_0, Dialect::V3_0_2, Dialect::V3_1_1];
+
+/// What all channels of a session share.
+pub struct Session {
+    /// Its number.
+    pub id: u64,
+    /// What the first connection agreed on.
+    pub agreed: NegotiateResponse,
+    /// How requests are protected.
+    pub protection: Protection,
+    /// The share.
+    pub tree_id: u32,
+    client_guid: [u8; 16],
+    signer: Signer,
+    sealer: Option<Sealer>,
+}
+
+impl Session {
+    /// Whether the server takes further channels.
+    pub fn takes_channels(&self) -> bool {
+        self.agreed.capabilities.has(Capabilities::MULTI_CHANNEL)
+    }
+}
+
+impl Goal {
+    fn negotiate<P: MessagePipe>(
+        &self,
+        connection: &mut Connection<P>,
+        dialects: &[Dialect],
+        client_guid: [u8; 16],
+    ) -> Result<NegotiateResponse, SmbError> {
+        let request = NegotiateRequest {
+            dialects,
+            client_guid,
+            salt: random()?,
+            server_name: &self.server,
+            for_session: true,
+        };
+        Ok(connection.negotiate(&request)?.0)
+    }
+
+    fn dial(&self, address: SocketAddr, local: Option<IpAddr>) -> Result<Connection, SmbError> {
+        let pipe = DirectTcp::connect(address, local, self.timeout, self.sizes.message_bytes(), &self.clock)?;
+        Ok(Connection::over(pipe, address, self.timeout, self.sizes, &self.clock))
+    }
+
+    /// Connects, logs on and attaches to the share. The session of the number `previous`, where it is not 0, ends with all that it holds open.
+    pub fn connect(&self, address: SocketAddr, previous: u64) -> Result<(Connection, Session), SmbError> {
+        let connection = self.dial(address, None)?;
+        self.connect_over(connection, previous)
+    }
+
+    /// The same over a connection that stands.
+    pub fn connect_over<P: MessagePipe>(
+        &self,
+        mut connection: Connection<P>,
+        previous: u64,
+    ) -> Result<(Connection<P>, Session), SmbError> {
+        let address = connection.address();
+        let client_guid = random()?;
+        let agreed = self.negotiate(&mut connection, &self.dialects, client_guid)?;
+        let setup = log_on(&mut connection, &agreed, Some(&self.credentials), Logon::New(previous))?;
+        let Some(signer) = connection.signer.clone() else { return Err(SmbError::OnlyGuest { address }) };
+        // At 3.1.1 this one is signed whatever else is (MS-SMB2 3.2.4.1.1); it does no harm before.
+        connection.protection = Protection::Signed;
+        let sealed = |connection: &mut Connection<P>| {
+            connection.protection = Protection::Sealed;
+            connection.sealer.as_ref().map(drop).ok_or(SmbError::NeedsEncryption { address })
+        };
+        if setup.encryption_required {
+            sealed(&mut connection)?;
+        }
+        let path = format!("\\\\{}\\{}", self.server, self.share);
+        let reply = connection.exchange(Command::TreeConnect, &session::encode_tree_connect(&path))?;
+        connection.expect_success(&reply)?;
+        let tree = TreeAnswer::decode(connection.message())
+            .map_err(|source| connection.wire("TREE_CONNECT", source))?;
+        if !tree.is_disk {
+            return Err(connection.refused("TREE_CONNECT", NtStatus::BAD_NETWORK_NAME));
+        }
+        connection.tree_id = reply.header.tree_id;
+        if tree.encryption_required {
+            sealed(&mut connection)?;
+        }
+        if connection.protection == Protection::Signed && !agreed.signing_required {
+            connection.protection = Protection::Open;
+        }
+        let session = Session {
+            id: connection.session_id,
+            protection: connection.protection,
+            tree_id: connection.tree_id,
+            client_guid,
+            signer,
+            sealer: connection.sealer.clone(),
+            agreed,
+        };
+        Ok((connection, session))
+    }
+
+    /// One more channel of a session, to an address of the same server. `number` is not 0, and different for every channel.
+    pub fn bind(
+        &self,
+        session: &Session,
+        address: SocketAddr,
+        local: Option<IpAddr>,
+        number: u16,
+    ) -> Result<Connection, SmbError> {
+        let mut connection = self.dial(address, local)?;
+        let agreed = self.negotiate(&mut connection, &[session.agreed.dialect], session.client_guid)?;
+        // Whoever answers there gets no proof of the password before it says that it is the same server.
+        if agreed.server_guid != session.agreed.server_guid || agreed.cipher != session.agreed.cipher {
+            return Err(SmbError::OtherServer { address });
+        }
+        let logon = Logon::Channel { session_id: session.id, signer: &session.signer };
+        log_on(&mut connection, &agreed, Some(&self.credentials), logon)?;
+        if connection.signer.is_none() {
+            return Err(SmbError::OnlyGuest { address });
+        }
+        connection.sealer = session.sealer.as_ref().map(|sealer| sealer.for_channel(number));
+        connection.protection = session.protection;
+        connection.tree_id = session.tree_id;
+        Ok(connection)
+    }
+}
+
+impl<P: MessagePipe> Connection<P> {
+    /// The server's NICs, as it lists them.
+    pub fn interfaces(&mut self) -> Result<InterfaceList, SmbError> {
+        let reply = self.exchange(Command::Ioctl, &interfaces::encode_query())?;
+        self.expect_success(&reply)?;
+        interfaces::decode_answer(self.message()).map_err(|source| self.wire("the interface query", source))
+    }
+
+    /// Makes a file that was not there and that the server deletes with its last handle.
+    pub fn create(&mut self, path: &str, write_through: bool) -> Result<FileId, SmbError> {
+        let create = Create { path, disposition: Disposition::Create, data: true, write_through };
+        let created = self.open_file(&create)?;
+        if !created.is_new || created.end_of_file != 0 {
+            let what = format!("it was asked to make {path} and opened a file that was there");
+            return Err(SmbError::Untrue { address: self.address(), stage: "CREATE", what });
+        }
+        Ok(created.file)
+    }
+
+    /// Deletes a file, if it is there; whether it was.
+    pub fn remove(&mut self, path: &str) -> Result<bool, SmbError> {
+        let create = Create { path, disposition: Disposition::Open, data: false, write_through: false };
+        match self.open_file(&create) {
+            Ok(created) => self.close_file(created.file).map(|()| true),
+            Err(error) if error.status() == Some(NtStatus::OBJECT_NAME_NOT_FOUND) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_file(&mut self, create: &Create<'_>) -> Result<Created, SmbError> {
+        let reply = self.exchange(Command::Create, &create.encode())?;
+        self.expect_success(&reply)?;
+        Created::decode(self.message()).map_err(|source| self.wire("CREATE", source))
+    }
+
+    /// Closes a file.
+    pub fn close_file(&mut self, file: FileId) -> Result<(), SmbError> {
+        let reply = self.exchange(Command::Close, &file::encode_handle(file))?;
+        self.expect_success(&reply)
+    }
+
+    /// Returns when what was written has reached the disk, as far as the server knows.
+    pub fn flush(&mut self, file: FileId) -> Result<(), SmbError> {
+        let reply = self.exchange(Command::Flush, &file::encode_handle(file))?;
+        self.expect_success(&reply)
+    }
+
+    /// Bytes that this account may still write where the file lies.
+    pub fn room(&mut self, file: FileId) -> Result<u64, SmbError> {
+        let reply = self.exchange(Command::QueryInfo, &file::encode_room_query(file))?;
+        self.expect_success(&reply)?;
+        file::decode_room(self.message()).map_err(|source| self.wire("QUERY_INFO", source))
+    }
+
+    /// The length of the file, in bytes.
+    pub fn length(&mut self, file: FileId) -> Result<u64, SmbError> {
+        let reply = self.exchange(Command::QueryInfo, &file::encode_length_query(file))?;
+        self.expect_success(&reply)?;
+        file::decode_length(self.message()).map_err(|source| self.wire("QUERY_INFO", source))
+    }
+
+    /// Writes a piece and waits for it.
+    pub fn write(&mut self, file: FileId, offset: u64, data: &[u8]) -> Result<(), SmbError> {
+        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let body = file::encode_write(file, offset, length, false);
+        let request =
+            Request { data, moves_bytes: data.len() as u64, ..Request::small(Command::Write, &body) };
+        let reply = self.exchange_one(&request)?;
+        self.expect_success(&reply)?;
+        let wrote = file::decode_write(self.message()).map_err(|source| self.wire("WRITE", source))?;
+        if wrote != length {
+            let what = format!("it wrote {wrote} of {length} bytes");
+            return Err(SmbError::Untrue { address: self.address(), stage: "WRITE", what });
+        }
+        Ok(())
+    }
+
+    /// Leaves the share and the session. Whatever the server says to that, it was told.
+    pub fn leave(&mut self) -> Result<(), SmbError> {
+        let _ = self.exchange(Command::TreeDisconnect, &session::LEAVE)?;
+        let _ = self.exchange(Command::Logoff, &session::LEAVE)?;
+        Ok(())
+    }
+}
