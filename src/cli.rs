@@ -13,6 +13,7 @@ mod check;
 mod client;
 mod devices;
 mod explain;
+mod file;
 mod format;
 mod key;
 mod migrate;

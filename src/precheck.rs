@@ -74,6 +74,7 @@ fn step(spec: &StepSpec, with: Option<&NodeSpec>, registry: &Registry, here: &En
             self::migrate(migrate)?;
         }
         StepSpec::Smb(smb) => steps::check_smb(smb)?,
+        StepSpec::File(file) => steps::check_file(file)?,
         StepSpec::Channels(channels) => steps::check_names(channels, with, here)?,
     }
     if let Some((kind, traffic)) = spec.travels() {

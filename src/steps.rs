@@ -10,6 +10,7 @@ mod channels;
 mod checksum;
 mod cost;
 mod facts;
+mod file;
 mod lane_record;
 mod loss;
 mod meter;
@@ -27,6 +28,7 @@ use std::time::Duration;
 
 pub use channels::check_names;
 pub use cost::Cost;
+pub use file::check as check_file;
 pub use loss::check_spec as check_loss_spec;
 pub use mtu::check_spec as check_mtu_spec;
 pub use part::{Part, ReadyPart};
@@ -375,6 +377,9 @@ pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
     traffic::sum_up(doc, at, first);
 }
 
+/// What most kinds of step are made with, and what starts it.
+const AGENT: (&str, &str) = ("an agent", "pathproof serve on that host");
+
 /// How a step is made with a node; an error where it cannot be made with such a node.
 pub fn play(spec: &StepSpec, with: Option<&NodeSpec>) -> Result<Play, StepError> {
     let foreign = matches!(with, Some(NodeSpec::Foreign { .. }));
@@ -382,7 +387,8 @@ pub fn play(spec: &StepSpec, with: Option<&NodeSpec>) -> Result<Play, StepError>
         StepSpec::Mtu(_) if foreign => return Ok(Play::Alone(&mtu::Echo)),
         StepSpec::Channels(_) => return Ok(Play::Alone(&channels::Prediction)),
         StepSpec::Smb(_) if foreign => return Ok(Play::Alone(&smb::Smb)),
-        StepSpec::Smb(_) => None,
+        StepSpec::File(_) if foreign => return Ok(Play::Alone(&file::File)),
+        StepSpec::Smb(_) | StepSpec::File(_) => None,
         StepSpec::Facts => Some(Play::Shared(&facts::Facts)),
         StepSpec::Reach(_) => Some(Play::Shared(&reach::Reach)),
         StepSpec::Mtu(_) => Some(Play::Shared(&mtu::Mtu)),
@@ -394,9 +400,12 @@ pub fn play(spec: &StepSpec, with: Option<&NodeSpec>) -> Result<Play, StepError>
         StepSpec::Migrate(_) => Some(Play::Shared(&migrate::Migrate)),
     };
     play.filter(|_| with.is_none_or(NodeSpec::is_agent)).ok_or_else(|| {
-        let (node, what) = match spec.smb() {
-            Some(_) => ("an SMB server", "pathproof smb HOST"),
-            None => ("an agent", "pathproof serve on that host"),
+        let (node, what) = match spec {
+            StepSpec::Smb(_) => ("an SMB server", "pathproof smb HOST"),
+            StepSpec::File(_) => ("an SMB server", "pathproof bench file //SERVER/SHARE"),
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => AGENT,
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => AGENT,
+            StepSpec::Migrate(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => AGENT,
         };
         let message = format!("a step of kind {} is made with {node}; use {what}", word(spec.kind()));
         StepError { kind: ErrorKind::Invalid, message }

@@ -13,6 +13,7 @@ mod door;
 mod edges;
 mod evidence;
 mod failing;
+mod file;
 mod files;
 mod flows;
 mod forge;

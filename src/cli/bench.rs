@@ -19,7 +19,8 @@ Examples:
   pathproof bench stream stor2 --lanes 4 --direction both --time 10s
   pathproof bench stream stor2 --rate 2Gbit/s --verify
   pathproof bench pingpong stor2 --size 64 --busy-poll
-  pathproof bench request stor2 --size 4KiB --rate 5000/s";
+  pathproof bench request stor2 --size 4KiB --rate 5000/s
+  pathproof bench file //stor2/vms --user lab --password-file ~/lab-password --write --verify";
 
 /// `bench`.
 #[derive(Debug, Args)]
@@ -38,6 +39,8 @@ pub enum BenchCommand {
     Pingpong(TrafficArgs),
     /// Requests and replies: open loop with --rate N/s, closed loop without.
     Request(TrafficArgs),
+    /// Files on a share of an SMB server, which runs nothing of ours.
+    File(super::file::FileArgs),
 }
 
 /// Options of one measurement.
@@ -173,6 +176,7 @@ pub fn run(args: BenchArgs, clock: &RealClock) -> Result<u8> {
         BenchCommand::Stream(args) => (TrafficKind::Stream, args),
         BenchCommand::Pingpong(args) => (TrafficKind::Pingpong, args),
         BenchCommand::Request(args) => (TrafficKind::Request, args),
+        BenchCommand::File(args) => return super::file::run(args, clock),
     };
     let spec = traffic(kind, &args)?;
     args.client.own_device = args.device.clone();

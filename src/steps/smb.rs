@@ -86,7 +86,7 @@ fn credentials(spec: &SmbSpec) -> Result<Option<Credentials>> {
     Ok(Some(Credentials { user: user.clone(), domain: spec.domain.clone(), password }))
 }
 
-fn read_password(file: &Path) -> Result<String> {
+pub(super) fn read_password(file: &Path) -> Result<String> {
     let text = crate::input::read_text(file)
         .with_context(|| format!("cannot read --password-file {}", file.display()))?;
     let password = text.lines().next().unwrap_or_default();
@@ -121,11 +121,11 @@ fn ask(
     }
 }
 
-fn bare_name(host: &str) -> &str {
+pub(super) fn bare_name(host: &str) -> &str {
     host.trim_start_matches('[').trim_end_matches(']').split('%').next().unwrap_or(host)
 }
 
-fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
+pub(super) fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     // The resolver takes a scope by name or number in an IPv6 literal.
     let addresses = (bare, port).to_socket_addrs().with_context(|| {

@@ -8,6 +8,7 @@ pub mod channels;
 pub mod control;
 pub mod diagnose;
 pub mod drive;
+pub mod files;
 pub mod loss;
 pub mod migrate;
 pub mod mtu;

@@ -122,7 +122,7 @@ impl Flow {
     pub fn of(spec: &StepSpec) -> Vec<Flow> {
         match spec {
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => vec![],
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => vec![],
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => vec![],
             StepSpec::Stream(traffic) => Flow::of_traffic(TrafficKind::Stream, traffic),
             StepSpec::Pingpong(traffic) => Flow::of_traffic(TrafficKind::Pingpong, traffic),
             StepSpec::Request(traffic) => Flow::of_traffic(TrafficKind::Request, traffic),

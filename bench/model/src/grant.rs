@@ -48,7 +48,7 @@ impl Grant {
                 less_time(asked, loss.time_ns).into_iter().collect()
             }
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => vec![],
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => vec![],
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => vec![],
         };
         Ok((granted, reduced))
     }

@@ -3,6 +3,7 @@
 //! Pure, so an old document can be judged again with other criteria. It refuses to pass what was not measured:
 //! no data is inconclusive, what has no yardstick is not judged, and a step that failed is a failure.
 
+use crate::units::Bytes;
 use crate::verdict::{EXIT_CANNOT_TELL, EXIT_COULD_NOT_RUN, EXIT_INTERRUPTED, EXIT_NOT_FIT, EXIT_TERMINATED};
 use crate::{
     Check, Conclusion, Criteria, ErrorKind, Outcome, ResultDoc, RunOutcome, Severity, Step, StepError,
@@ -54,6 +55,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                 StepKind::Facts => {}
                 // These come to something that stands in the document itself, and is judged below.
                 StepKind::Smb | StepKind::Channels => {}
+                StepKind::File => checks.extend(whole.iter().filter_map(|step| moved(step))),
             }
             checks.extend(beside::flows(&whole, criteria));
         }
@@ -137,6 +139,7 @@ pub fn subject(step: &Step) -> Subject {
         StepKind::Migrate => Subject::Migrate(over()),
         StepKind::Smb => Subject::Smb,
         StepKind::Channels => Subject::Channels,
+        StepKind::File => Subject::File(over()),
     }
 }
 
@@ -156,7 +159,9 @@ fn stops(step: &Step) -> Vec<Check> {
 
 /// Whether the bytes that arrived are those that were sent, where somebody looked or was to look.
 fn corruption(step: &Step) -> Option<Check> {
-    let asked = step.spec.as_ref().and_then(StepSpec::traffic).is_some_and(|traffic| traffic.verify);
+    let spec = step.spec.as_ref();
+    let asked = spec.and_then(StepSpec::traffic).is_some_and(|traffic| traffic.verify)
+        || spec.and_then(StepSpec::file).is_some_and(|file| file.verify);
     let lanes = || step.lanes.iter().filter_map(|lane| lane.verified);
     let text = |what: &str| format!("{}: {what}", step.name);
     if step.verified() == Some(false) || lanes().any(|verified| !verified) {
@@ -164,6 +169,28 @@ fn corruption(step: &Step) -> Option<Check> {
     }
     let unseen = asked && step.error.is_none() && step.verified().is_none();
     unseen.then(|| Check::inconclusive("verified", text("the bytes were to be verified and were not")))
+}
+
+/// Whether a server did with a file what it was asked. Its speed has no yardstick; its word that it moved bytes is all there is
+/// unless they were looked at.
+fn moved(step: &Step) -> Option<Check> {
+    let file = step.detail.file.as_ref()?;
+    let requests = step.summary.messages.filter(|requests| *requests > 0);
+    let Some(requests) = requests else {
+        return Some(Check::inconclusive(
+            "answered",
+            format!("{}: no request was answered in the window", step.name),
+        ));
+    };
+    Some(match step.summary.verified {
+        // `corruption` says so.
+        Some(false) => return None,
+        Some(true) => {
+            let text = format!("{}: {} compared, all as written", step.name, Bytes(file.compared_bytes));
+            Check::pass("verified", text)
+        }
+        None => Check::pass("answered", format!("{}: {requests} requests answered, none refused", step.name)),
+    })
 }
 
 fn stopped(what: &str, error: &StepError) -> Check {

@@ -14,7 +14,7 @@ use crate::migrate::MigrateSpec;
 use crate::node::{NodeId, NodeSpec};
 pub use crate::over::DEFAULT_OVER;
 use crate::ports::{PortsSpec, Role};
-use crate::{ChannelsSpec, SmbSpec};
+use crate::{ChannelsSpec, FileSpec, SmbSpec};
 
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,7 +41,7 @@ impl Plan {
 
     /// Whether an agent has a part in a step; all others are made from here alone.
     pub fn is_shared(&self, step: &StepSpec) -> bool {
-        let alone = matches!(step, StepSpec::Smb(_) | StepSpec::Channels(_));
+        let alone = matches!(step, StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::File(_));
         !alone && self.node(step.node()).is_none_or(NodeSpec::is_agent)
     }
 
@@ -77,6 +77,8 @@ pub enum StepSpec {
     Smb(SmbSpec),
     /// The NIC pairs that SMB Multichannel would use.
     Channels(ChannelsSpec),
+    /// File data moved to and from a share of an SMB server.
+    File(FileSpec),
 }
 
 /// The kinds of step, as they appear in results.
@@ -105,6 +107,8 @@ pub enum StepKind {
     Smb,
     /// Predicted channels.
     Channels,
+    /// File data on a share.
+    File,
 }
 
 /// What travels in a traffic step. Other kinds of step have none of it, so a question about traffic is asked of these three.
@@ -161,6 +165,7 @@ impl StepSpec {
             StepSpec::Migrate(_) => StepKind::Migrate,
             StepSpec::Smb(_) => StepKind::Smb,
             StepSpec::Channels(_) => StepKind::Channels,
+            StepSpec::File(_) => StepKind::File,
         }
     }
 
@@ -173,6 +178,7 @@ impl StepSpec {
             StepSpec::Mtu(mtu) => mtu.node,
             StepSpec::Smb(smb) => smb.node,
             StepSpec::Channels(channels) => channels.node,
+            StepSpec::File(file) => file.node,
         }
     }
 
@@ -187,7 +193,7 @@ impl StepSpec {
             | StepSpec::Mtu(_)
             | StepSpec::Loss(_)
             | StepSpec::Migrate(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
         }
     }
 
@@ -205,7 +211,7 @@ impl StepSpec {
             | StepSpec::Mtu(_)
             | StepSpec::Loss(_)
             | StepSpec::Migrate(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
         }
     }
 
@@ -215,7 +221,7 @@ impl StepSpec {
             StepSpec::Migrate(migrate) => Some(migrate),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
         }
     }
 
@@ -225,7 +231,7 @@ impl StepSpec {
             StepSpec::Reach(reach) => Some(reach),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
         }
     }
 
@@ -235,7 +241,7 @@ impl StepSpec {
             StepSpec::Mtu(mtu) => Some(mtu),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Loss(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
         }
     }
 
@@ -245,7 +251,7 @@ impl StepSpec {
             StepSpec::Loss(loss) => Some(loss),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
         }
     }
 
@@ -255,7 +261,7 @@ impl StepSpec {
             StepSpec::Ports(ports) => Some(ports),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Loss(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::File(_) => None,
         }
     }
 
@@ -265,7 +271,7 @@ impl StepSpec {
             StepSpec::Smb(smb) => Some(smb),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
-            StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::Ports(_) => None,
+            StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
         }
     }
 
@@ -275,7 +281,17 @@ impl StepSpec {
             StepSpec::Channels(channels) => Some(channels),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
-            StepSpec::Smb(_) | StepSpec::Loss(_) | StepSpec::Ports(_) => None,
+            StepSpec::Smb(_) | StepSpec::Loss(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+        }
+    }
+
+    /// The file of this step, where it moves one.
+    pub fn file(&self) -> Option<&FileSpec> {
+        match self {
+            StepSpec::File(file) => Some(file),
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::Ports(_) => None,
         }
     }
 
@@ -285,7 +301,7 @@ impl StepSpec {
             StepSpec::Migrate(migrate) => Some(&mut migrate.options),
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&mut t.options),
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
         }
     }
 
@@ -295,7 +311,7 @@ impl StepSpec {
             StepSpec::Migrate(migrate) => Some(&migrate.over),
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&t.over),
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
         }
     }
 }

@@ -317,6 +317,9 @@ pub struct Detail {
     /// What happened when a path died.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
+    /// What moved to and from a share (`file`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<crate::FileDetail>,
 }
 
 /// The figures that people ask for first; `None` where the step does not have them.
@@ -333,6 +336,9 @@ pub struct Summary {
     pub window_ns: Option<u64>,
     /// Messages (or round trips) completed in the window.
     pub messages: Option<u64>,
+    /// Requests a second, reads and writes together (`file`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iops: Option<u64>,
     /// Round trip distribution: ping-pong, requests (service time), reachability.
     pub rtt_ns: Option<LatencySummary>,
     /// Service time: from the actual send to the reply.

@@ -41,6 +41,8 @@ pub enum Subject {
     Ports,
     /// A migration over a transport.
     Migrate(String),
+    /// File data over what carries it.
+    File(String),
     /// The NIC pairs that SMB Multichannel would use.
     Channels,
     /// An SMB server.
@@ -74,6 +76,7 @@ impl Display for Subject {
             Subject::Loss => f.write_str("loss"),
             Subject::Ports => f.write_str("ports"),
             Subject::Migrate(over) => write!(f, "migrate/{over}"),
+            Subject::File(over) => write!(f, "file/{over}"),
             Subject::Channels => f.write_str("channels"),
             Subject::Smb => f.write_str("smb"),
             Subject::SmbMultichannel => f.write_str("smb/multichannel"),
@@ -105,6 +108,7 @@ impl From<&str> for Subject {
             ("request", _) => over().map(Subject::Request),
             ("symmetry", _) => over().map(Subject::Symmetry),
             ("migrate", _) => over().map(Subject::Migrate),
+            ("file", _) => over().map(Subject::File),
             ("throughput", Some(rest)) => throughput(rest),
             ("finding", Some(code)) => Some(Subject::Finding(code.into())),
             _ => None,
@@ -162,7 +166,8 @@ mod tests {
             Subject::Mtu => Subject::Loss,
             Subject::Loss => Subject::Ports,
             Subject::Ports => Subject::Migrate(over()),
-            Subject::Migrate(_) => Subject::Channels,
+            Subject::Migrate(_) => Subject::File(over()),
+            Subject::File(_) => Subject::Channels,
             Subject::Channels => Subject::Smb,
             Subject::Smb => Subject::SmbMultichannel,
             Subject::SmbMultichannel => Subject::SmbInterfaces,

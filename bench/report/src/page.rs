@@ -11,6 +11,7 @@ use pathproof_model::ResultDoc;
 mod answer;
 mod block;
 mod channels;
+mod file;
 mod findings;
 mod header;
 mod loss;
@@ -38,6 +39,7 @@ const SECTIONS: &[Section] = &[
     mtu::section,
     loss::section,
     ports::section,
+    file::section,
     traffic::rates,
     nics::section,
     traffic::latencies,

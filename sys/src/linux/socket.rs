@@ -4,7 +4,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -66,6 +66,20 @@ fn wait(all: &[BorrowedFd<'_>], what: PollFlags, patience: Option<Duration>) -> 
 /// Sleeps until one of `all` has connected, or has failed to, at most for `patience`; which ones have. A signal ends the sleep early.
 pub fn wait_connected(all: &[BorrowedFd<'_>], patience: Duration) -> io::Result<Vec<bool>> {
     wait(all, PollFlags::OUT, Some(patience))
+}
+
+/// Sleeps until a connection can be read (or is at its end), or, with `writing`, until it takes more, at most for `patience`. Whether it
+/// can be read. A signal ends the sleep early.
+pub fn wait_ready(connection: impl AsFd, writing: bool, patience: Duration) -> io::Result<bool> {
+    let flags = if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+    let mut polled = [PollFd::from_borrowed_fd(connection.as_fd(), flags)];
+    // A wait that is too long for the kernel's type has no end.
+    let timeout = Timespec::try_from(patience).ok();
+    match rustix::event::poll(&mut polled, timeout.as_ref()) {
+        Ok(_) => Ok(polled[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {

@@ -4,7 +4,7 @@
 //! behind. Fields beyond the length that the kernel returned stay unknown.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Longer than the structure of any kernel today.
 const ROOM: usize = 320;
@@ -170,8 +170,8 @@ pub fn tcp_info(fd: BorrowedFd<'_>) -> io::Result<TcpInfo> {
 }
 
 /// Asks for all of it.
-pub fn tcp_connection(fd: BorrowedFd<'_>) -> io::Result<TcpConnection> {
-    Raw::ask(fd).map(|raw| connection(&raw))
+pub fn tcp_connection(connection: impl AsFd) -> io::Result<TcpConnection> {
+    Raw::ask(connection.as_fd()).map(|raw| self::connection(&raw))
 }
 
 fn connection(raw: &Raw) -> TcpConnection {

@@ -147,7 +147,7 @@ impl Connection<DirectTcp> {
         sizes: Sizes,
         clock: &RealClock,
     ) -> Result<Self, SmbError> {
-        let pipe = DirectTcp::connect(address, None, timeout, sizes.message_bytes(), clock)?;
+        let pipe = DirectTcp::connect(address, timeout, sizes.message_bytes(), clock)?;
         Ok(Self::over(pipe, address, timeout, sizes, clock))
     }
 }

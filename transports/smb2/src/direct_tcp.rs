@@ -5,7 +5,6 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +14,7 @@ use pathproof_api::{
     TransportError, Wait,
 };
 use pathproof_sys::clock::RealClock;
-use pathproof_sys::tcp_info;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use pathproof_sys::{socket, tcp_info};
 
 use crate::error::SmbError;
 use crate::wire::frame_length;
@@ -46,21 +44,17 @@ pub struct DirectTcp {
 }
 
 impl DirectTcp {
-    /// Connects, from `local` where that is given. No message from the server may be longer than `receive_bytes_max`, and none to it
+    /// Connects. No message from the server may be longer than `receive_bytes_max`, and none to it
     /// longer than `send_bytes_max`.
     pub fn connect(
         address: SocketAddr,
-        local: Option<std::net::IpAddr>,
         within: Duration,
         (send_bytes_max, receive_bytes_max): (usize, usize),
         clock: &RealClock,
     ) -> Result<Self, SmbError> {
         let start = clock.now();
         let failed = |source| SmbError::Connect { address, source };
-        let stream = match local {
-            None => TcpStream::connect_timeout(&address, within).map_err(failed)?,
-            Some(local) => from(local, address, within).map_err(failed)?,
-        };
+        let stream = TcpStream::connect_timeout(&address, within).map_err(failed)?;
         let connect_time = clock.now().since(start);
         // Nagle would only delay requests; a refusal costs nothing but time.
         let _ = stream.set_nodelay(true);
@@ -108,15 +102,8 @@ impl DirectTcp {
 
     /// Waits until there is something to read, or room for what is to be written. True when there is something to read.
     fn ready(&self, writing: bool, within: Duration) -> Result<bool, TransportError> {
-        let flags = if writing { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        let mut fds = [PollFd::from_borrowed_fd(self.stream.as_fd(), flags)];
-        // A wait that is too long for the kernel's type has no end.
-        let timeout = Timespec::try_from(within).ok();
-        match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) => Ok(fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)),
-            Err(rustix::io::Errno::INTR) => Ok(false),
-            Err(error) => Err(TransportError::io("waiting for the server", error.into())),
-        }
+        let ready = socket::wait_ready(&self.stream, writing, within);
+        ready.map_err(|error| TransportError::io("waiting for the server", error))
     }
 
     /// Reads what is there; zero when nothing is.
@@ -187,14 +174,6 @@ impl DirectTcp {
             Err(error) => Err(TransportError::io("reading from the server", error)),
         }
     }
-}
-
-fn from(local: std::net::IpAddr, address: SocketAddr, within: Duration) -> io::Result<TcpStream> {
-    let domain = socket2::Domain::for_address(address);
-    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
-    socket.bind(&SocketAddr::new(local, 0).into())?;
-    socket.connect_timeout(&address.into(), within)?;
-    Ok(socket.into())
 }
 
 impl MessagePipe for DirectTcp {
@@ -282,7 +261,7 @@ impl MessagePipe for DirectTcp {
         let stats = LaneStats {
             local: address(self.stream.local_addr()),
             remote: address(self.stream.peer_addr()),
-            connection: tcp_info::tcp_connection(self.stream.as_fd()).ok(),
+            connection: tcp_info::tcp_connection(&self.stream).ok(),
             ..LaneStats::default()
         };
         let _ = self.stream.shutdown(std::net::Shutdown::Both);

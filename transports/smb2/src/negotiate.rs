@@ -69,6 +69,8 @@ pub struct Capabilities(pub u32);
 impl Capabilities {
     /// Everything a client can ask for.
     pub const ALL: Self = Self(0x7F);
+    /// Requests may move more than 64 KiB.
+    pub const LARGE_MTU: u32 = 0x04;
     /// Several connections may share one session.
     pub const MULTI_CHANNEL: u32 = 0x08;
     /// Encryption at 3.0 and 3.0.2; 3.1.1 uses a context instead.

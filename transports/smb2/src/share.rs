@@ -3,7 +3,7 @@
 //! The file is one of ours: it is made new under a name that the caller chose, opened for nobody else, and deleted by the server with its last handle, so
 //! it is gone even when this end is. Nothing else on the share is opened, listed or changed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use pathproof_api::MessagePipe;
@@ -84,14 +84,14 @@ impl Goal {
         Ok(connection.negotiate(&request)?.0)
     }
 
-    fn dial(&self, address: SocketAddr, local: Option<IpAddr>) -> Result<Connection, SmbError> {
-        let pipe = DirectTcp::connect(address, local, self.timeout, self.sizes.message_bytes(), &self.clock)?;
+    fn dial(&self, address: SocketAddr) -> Result<Connection, SmbError> {
+        let pipe = DirectTcp::connect(address, self.timeout, self.sizes.message_bytes(), &self.clock)?;
         Ok(Connection::over(pipe, address, self.timeout, self.sizes, &self.clock))
     }
 
     /// Connects, logs on and attaches to the share. The session of the number `previous`, where it is not 0, ends with all that it holds open.
     pub fn connect(&self, address: SocketAddr, previous: u64) -> Result<(Connection, Session), SmbError> {
-        let connection = self.dial(address, None)?;
+        let connection = self.dial(address)?;
         self.connect_over(connection, previous)
     }
 
@@ -143,14 +143,8 @@ impl Goal {
     }
 
     /// One more channel of a session, to an address of the same server. `number` is not 0, and different for every channel.
-    pub fn bind(
-        &self,
-        session: &Session,
-        address: SocketAddr,
-        local: Option<IpAddr>,
-        number: u16,
-    ) -> Result<Connection, SmbError> {
-        let mut connection = self.dial(address, local)?;
+    pub fn bind(&self, session: &Session, address: SocketAddr, number: u16) -> Result<Connection, SmbError> {
+        let mut connection = self.dial(address)?;
         let agreed = self.negotiate(&mut connection, &[session.agreed.dialect], session.client_guid)?;
         // Whoever answers there gets no proof of the password before it says that it is the same server.
         if agreed.server_guid != session.agreed.server_guid || agreed.cipher != session.agreed.cipher {

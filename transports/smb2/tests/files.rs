@@ -143,7 +143,7 @@ fn a_session_lives_on_by_its_second_channel() {
     assert!(session.takes_channels());
     let file = first.create("pathproof-test.tmp", false).unwrap();
     first.write(file, 0, &piece(0)).unwrap();
-    let mut second = goal.bind(&session, samba.address, None, 1).unwrap();
+    let mut second = goal.bind(&session, samba.address, 1).unwrap();
     assert!(read(&mut second, file, 0) == piece(0), "a file of the session, whatever the channel");
     drop(first);
     second.channel_sequence = 1;

@@ -104,6 +104,9 @@ fn advice(doc: &ResultDoc, subject: &Subject) -> &'static str {
         Some(StepKind::Ports) => {
             "Let the named ports pass in every firewall between the two hosts and on both of them, then run again."
         }
+        Some(StepKind::File) => {
+            "Bytes that differ were changed by the server, its disk or something on the way: try again signed, and read the server's log."
+        }
         // Of the run, a finding or the links; or the verdict's own reason says what to do.
         Some(StepKind::Facts | StepKind::Migrate | StepKind::Smb | StepKind::Channels) | None => {
             "Begin with the first verdict that says FAIL."

@@ -1,6 +1,7 @@
 //! Answers as a server would write them, and a server that plays a script. Test support only.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod server;
 pub mod smbd;
 
 use std::io::{Read, Write};

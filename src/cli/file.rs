@@ -1,0 +1,226 @@
+//! `pathproof bench file //SERVER/SHARE`: file data to and from a share of an SMB server. No agent is needed on the far side.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use pathproof_model::units::{Bytes, Nanoseconds};
+use pathproof_model::{FileOrder, FileOver, FileSpec, Plan, StepSpec};
+use pathproof_sys::clock::RealClock;
+
+use super::run::{ClientRun, Format, Sink};
+use super::smb::server;
+
+/// A share as it is typed: `//SERVER[:PORT]/SHARE[/DIR]`, or with backslashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShareName {
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// The share.
+    pub share: String,
+    /// The directory in it; empty for the share itself.
+    pub directory: String,
+}
+
+impl FromStr for ShareName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ShareName, String> {
+        let wrong = || {
+            format!(
+                "{text:?} is no share; write //SERVER/SHARE, //SERVER:PORT/SHARE or //SERVER/SHARE/DIRECTORY"
+            )
+        };
+        let slashes = text.replace('\\', "/");
+        let rest = slashes.strip_prefix("//").ok_or_else(wrong)?;
+        let mut parts = rest.splitn(3, '/');
+        let (server, share) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let directory = parts.next().unwrap_or_default().trim_matches('/').to_owned();
+        if server.is_empty() || share.is_empty() {
+            return Err(wrong());
+        }
+        if directory.split('/').any(|part| part == ".." || part == ".") {
+            return Err(format!("the directory {directory:?} must not contain . or .. as a part"));
+        }
+        // An IPv6 address has brackets where a port follows.
+        let (host, port) = match server.rsplit_once(':') {
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                (host, port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?)
+            }
+            _ => (server, 445),
+        };
+        Ok(ShareName { host: host.into(), port, share: share.into(), directory })
+    }
+}
+
+/// How many reads for how many writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mix {
+    reads: u32,
+    writes: u32,
+}
+
+impl FromStr for Mix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Mix, String> {
+        let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number <= 1000);
+        let mix = text.split_once(':').and_then(|(r, w)| Some(Mix { reads: number(r)?, writes: number(w)? }));
+        mix.filter(|mix| mix.reads + mix.writes > 0)
+            .ok_or_else(|| format!("{text:?} is no mix; write reads:writes, such as 70:30"))
+    }
+}
+
+/// `bench file`.
+#[derive(Debug, Args)]
+pub struct FileArgs {
+    /// The share, and a directory in it for the file: //SERVER[:PORT]/SHARE[/DIRECTORY].
+    #[arg(value_name = "//SERVER/SHARE")]
+    pub share: ShareName,
+    /// Account on the server.
+    #[arg(long)]
+    pub user: String,
+    /// Domain of the account; empty for a local one.
+    #[arg(long, default_value = "")]
+    pub domain: String,
+    /// File with the account's password in its first line.
+    #[arg(long, value_name = "FILE")]
+    pub password_file: PathBuf,
+    /// tcp: one connection. multi: several channels of one session (SMB Multichannel). smbd: SMB Direct.
+    #[arg(long, default_value = FileOver::Tcp.name())]
+    pub over: FileOver,
+    /// With --over multi: channels [default: one to each address that the server lists, and at least two].
+    #[arg(long)]
+    pub channels: Option<u32>,
+    /// With --over multi: a further address of the server; may be repeated [default: those that it lists].
+    #[arg(long = "address", value_name = "ADDRESS")]
+    pub addresses: Vec<IpAddr>,
+    /// Data of a request.
+    #[arg(long, default_value = "1MiB")]
+    pub size: Bytes,
+    /// Requests outstanding on each channel.
+    #[arg(long, default_value_t = 8)]
+    pub depth: u32,
+    /// Read; the file is written first, outside the window.
+    #[arg(long, conflicts_with_all = ["write", "mix"])]
+    pub read: bool,
+    /// Write. This is what is done where nothing else is asked for.
+    #[arg(long, conflicts_with = "mix")]
+    pub write: bool,
+    /// So many reads for so many writes, such as 70:30.
+    #[arg(long, value_name = "R:W")]
+    pub mix: Option<Mix>,
+    /// Anywhere in the file.
+    #[arg(long, conflicts_with = "sequential")]
+    pub random: bool,
+    /// One after the other. This is what is done where nothing else is asked for.
+    #[arg(long)]
+    pub sequential: bool,
+    /// Size of the file.
+    #[arg(long, default_value = "128MiB")]
+    pub file_size: Bytes,
+    /// Measured window.
+    #[arg(long, default_value = "5s")]
+    pub time: Nanoseconds,
+    /// Warm-up before it [default: 200ms, at most the window].
+    #[arg(long)]
+    pub warmup: Option<Nanoseconds>,
+    /// Have the server answer a write only when it is on its disk.
+    #[arg(long)]
+    pub durable: bool,
+    /// Compare what is read with what was written, and in the end read everything that was written.
+    #[arg(long)]
+    pub verify: bool,
+    /// Longest wait for a connection and for each answer.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub wait: Nanoseconds,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Write the result document here.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Format of the report on standard output.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Runs the command.
+pub fn run(args: FileArgs, clock: &RealClock) -> Result<u8> {
+    let sink = Sink::prepare(args.output.as_deref(), args.format)?;
+    let spec = spec(&args)?;
+    let seed = args.seed;
+    let plan = Plan { command: "bench".into(), seed, nodes: vec![], steps: vec![StepSpec::File(spec)] };
+    ClientRun::with(server(&args.share.host), sink, clock).run(plan)
+}
+
+/// The step that the arguments mean, with every default made explicit.
+fn spec(args: &FileArgs) -> Result<FileSpec> {
+    if args.over != FileOver::Multi && (args.channels.is_some() || !args.addresses.is_empty()) {
+        bail!("--channels and --address are for --over multi, which has several channels");
+    }
+    let Mix { reads, writes } = match (args.mix, args.read) {
+        (Some(mix), _) => mix,
+        (None, true) => Mix { reads: 1, writes: 0 },
+        (None, false) => Mix { reads: 0, writes: 1 },
+    };
+    Ok(FileSpec {
+        port: args.share.port,
+        share: args.share.share.clone(),
+        directory: args.share.directory.clone(),
+        user: args.user.clone(),
+        domain: args.domain.clone(),
+        password_file: args.password_file.clone(),
+        over: args.over,
+        channels: args.channels,
+        addresses: args.addresses.clone(),
+        size_bytes: args.size.0,
+        depth: args.depth,
+        reads,
+        writes,
+        order: if args.random { FileOrder::Random } else { FileOrder::Sequential },
+        file_bytes: args.file_size.0,
+        time_ns: args.time.0,
+        warmup_ns: args.warmup.map_or(args.time.0.min(200_000_000), |warmup| warmup.0),
+        durable: args.durable,
+        verify: args.verify,
+        wait_ns: args.wait.0,
+        ..FileSpec::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_read_as_people_write_it() {
+        let name = |text: &str| text.parse::<ShareName>().map(|s| (s.host, s.port, s.share, s.directory));
+        let is = |host: &str, port, share: &str, directory: &str| {
+            Ok((host.into(), port, share.into(), directory.into()))
+        };
+        assert_eq!(name("//stor2/vms"), is("stor2", 445, "vms", ""));
+        assert_eq!(name("//stor2:4450/vms/a/b/"), is("stor2", 4450, "vms", "a/b"));
+        assert_eq!(name(r"\\stor2\vms\a"), is("stor2", 445, "vms", "a"));
+        assert_eq!(name("//[fe80::1%eth0]:445/vms"), is("[fe80::1%eth0]", 445, "vms", ""));
+        assert_eq!(name("//fe80::1/vms"), is("fe80::1", 445, "vms", ""));
+        for wrong in
+            ["stor2", "/stor2/vms", "//stor2", "//stor2/", "///vms", "//stor2:0/vms", "//stor2:x/vms"]
+        {
+            assert!(name(wrong).unwrap_err().contains("//SERVER/SHARE"), "{wrong}");
+        }
+        assert!(name("//stor2/vms/../else").unwrap_err().contains(".."));
+    }
+
+    #[test]
+    fn a_mix_has_two_numbers() {
+        assert_eq!("70:30".parse(), Ok(Mix { reads: 70, writes: 30 }));
+        for wrong in ["", "70", "0:0", "-1:2", "1:2:3", "1001:1"] {
+            assert!(wrong.parse::<Mix>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! File data moved to and from a share of an SMB server, over one connection or over several channels of a session.
+//!
+//! The file is ours alone: made new under a name that nobody can foresee, deleted by the server with its last handle. What the server says it moved is
+//! not taken for moved: where that was asked for, contents are compared by position and generation.
+
+mod account;
+mod lane;
+mod open;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use crossbeam_channel::{bounded, select};
+use pathproof_api::Clock;
+use pathproof_engine::files::{Content, Pieces, Work};
+use pathproof_engine::record::Window;
+use pathproof_model::units::Bytes;
+use pathproof_model::{
+    ErrorKind, FileOrder, FileOver, FileSpec, Finding, NodeSpec, ResultDoc, Step, StepError, StepSpec,
+};
+use pathproof_smb2::{Credentials, SmbError};
+
+use super::{Alone, Kind, Lone, remaining};
+use crate::interrupt;
+use lane::{Channel, Job, Pool};
+use open::{Opened, put_away, sentence};
+
+/// The kind.
+pub struct File;
+
+/// Largest request: its answer has a length of 24 bits in front, with some to spare.
+const SIZE_MAX: u64 = 8 << 20;
+/// Most requests outstanding on a channel.
+const DEPTH_MAX: u32 = 512;
+/// Most channels: what Samba takes.
+const CHANNELS_MAX: u32 = 32;
+/// Most pieces of a file; each has four bytes of record here.
+const BLOCKS_MAX: u64 = 1 << 24;
+/// What a step takes beside its window.
+const AROUND_NS: u64 = 1_000_000_000;
+
+fn spec_of(spec: &StepSpec) -> FileSpec {
+    spec.file().cloned().unwrap_or_default()
+}
+
+impl Kind for File {
+    fn name(&self, spec: &StepSpec) -> String {
+        let spec = spec_of(spec);
+        let what = match (spec.reads, spec.writes) {
+            (0, _) => "written".into(),
+            (_, 0) => "read".into(),
+            (reads, writes) => format!("read and written {reads}:{writes}"),
+        };
+        let order = if spec.order == FileOrder::Random { ", random" } else { "" };
+        format!("file {what} over {}{order}", spec.over.name())
+    }
+
+    fn duration_ns(&self, spec: &StepSpec) -> u64 {
+        let spec = spec_of(spec);
+        // A server that answers nothing more is given up after so long; then the file is removed.
+        spec.warmup_ns.saturating_add(spec.time_ns).saturating_add(spec.wait_ns.saturating_mul(8))
+    }
+
+    fn need_ns(&self, spec: &StepSpec) -> u64 {
+        let spec = spec_of(spec);
+        spec.warmup_ns.saturating_add(spec.time_ns).saturating_add(AROUND_NS)
+    }
+
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        super::whole(spec, self.need_ns(spec), left_ns)
+    }
+}
+
+/// Whether the file can be measured at all.
+pub fn check(spec: &FileSpec) -> Result<()> {
+    if spec.over == FileOver::Smbd {
+        bail!("files do not go over SMB Direct yet; use --over tcp, or --over multi for several channels");
+    }
+    if spec.wait_ns == 0 || spec.time_ns == 0 {
+        bail!("--wait and --time must be more than zero");
+    }
+    if !(8..=SIZE_MAX).contains(&spec.size_bytes) || !spec.size_bytes.is_multiple_of(8) {
+        bail!("--size {} is not a multiple of 8 between 8 B and {}", spec.size_bytes, Bytes(SIZE_MAX));
+    }
+    if !(1..=DEPTH_MAX).contains(&spec.depth) {
+        bail!("--depth {} is not between 1 and {DEPTH_MAX}", spec.depth);
+    }
+    if spec.channels.is_some_and(|channels| !(1..=CHANNELS_MAX).contains(&channels)) {
+        bail!("--channels is not between 1 and {CHANNELS_MAX}");
+    }
+    if spec.reads == 0 && spec.writes == 0 {
+        bail!("neither reads nor writes are asked for");
+    }
+    let at_once = u64::from(spec.depth)
+        * u64::from(spec.channels.unwrap_or(if spec.over == FileOver::Multi { 8 } else { 1 }));
+    if !spec.file_bytes.is_multiple_of(spec.size_bytes)
+        || !(at_once + 1..=BLOCKS_MAX).contains(&spec.blocks())
+    {
+        bail!(
+            "--file-size {} is not a multiple of --size with room for more than the {at_once} requests under way, and at most {BLOCKS_MAX}",
+            Bytes(spec.file_bytes)
+        );
+    }
+    for (name, text) in [("share", &spec.share), ("user", &spec.user)] {
+        if text.is_empty() {
+            bail!("no {name} is named");
+        }
+    }
+    Ok(())
+}
+
+/// An error of the server or of the way to it.
+fn refused(error: SmbError) -> StepError {
+    StepError { kind: ErrorKind::Refused, message: sentence(&error) }
+}
+
+impl Alone for File {
+    fn make(
+        &self,
+        lone: &mut Lone<'_>,
+        step: &mut Step,
+        doc: &mut ResultDoc,
+    ) -> Result<Vec<Finding>, StepError> {
+        let spec = spec_of(lone.spec);
+        step.over = Some(spec.over.name().into());
+        let invalid =
+            |error: anyhow::Error| StepError { kind: ErrorKind::Invalid, message: format!("{error:#}") };
+        let Some(NodeSpec::Foreign { host }) = doc.node(spec.node).map(|node| &node.spec) else {
+            return Err(invalid(anyhow::anyhow!("no SMB server was named")));
+        };
+        let password = super::smb::read_password(&spec.password_file).map_err(invalid)?;
+        let credentials = Credentials { user: spec.user.clone(), domain: spec.domain.clone(), password };
+        let name = unforeseen().map_err(invalid)?;
+        let (host, patience, asked) = (host.clone(), remaining(lone), spec.clone());
+        let clock = lone.clock.clone();
+        // A server that is slow, or a name that nobody knows, does not hold up a signal. Should it come while the file is made, the file goes with
+        // this process.
+        let opening = move || open::open(&asked, &host, credentials, &name, &clock);
+        let opened = interrupt::unless(lone.interrupt, patience, opening)?
+            .map_err(|error| StepError { kind: ErrorKind::Refused, message: format!("{error:#}") })?;
+        Ok(measure(lone, &spec, opened, step, doc))
+    }
+}
+
+/// A name of which nobody has a file.
+fn unforeseen() -> Result<String> {
+    let mut random = [0u8; 12];
+    getrandom::fill(&mut random)?;
+    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("pathproof-{hex}.tmp"))
+}
+
+/// Moves the data, puts the file away, and fills the step.
+fn measure(
+    lone: &mut Lone<'_>,
+    spec: &FileSpec,
+    opened: Opened,
+    step: &mut Step,
+    doc: &ResultDoc,
+) -> Vec<Finding> {
+    let Opened { goal, session, channels, file, path, missing } = opened;
+    let address = channels[0].address();
+    let account = account::Account::of(&session, &channels, &path, missing, doc);
+    let room = channels.len() * (spec.depth as usize + 1);
+    let pool = Pool::new(
+        (Pieces::new(spec.blocks(), lone.seed), Content { seed: lone.seed ^ session.id }),
+        (file, spec.size_bytes as u32),
+        (spec.durable, spec.verify),
+        (channels.len() as u32, room),
+        (lone.clock, lone.interrupt),
+    );
+    let mut channels: Vec<Channel> = channels
+        .into_iter()
+        .map(|channel| Channel::new(channel, spec.depth as usize, spec.size_bytes as usize))
+        .collect();
+    let mut course = Course { lone, pool: &pool, channels: &mut channels };
+    let made = course.whole(spec);
+    let connection = channels.iter_mut().find_map(|channel| channel.connection.as_mut());
+    let gone = put_away(&goal, &session, connection, file, &path, address);
+    account.fill(step, spec, &pool, channels, &made);
+    let detail = step.detail.file.get_or_insert_default();
+    detail.removed = gone.as_ref().ok().copied();
+    step.error = made.error;
+    if let Err(error) = gone {
+        let left = format!("{error:#}");
+        match &mut step.error {
+            Some(why) => why.message = format!("{}; and {left}", why.message),
+            None => step.error = Some(StepError { kind: ErrorKind::Refused, message: left }),
+        }
+    }
+    vec![]
+}
+
+/// What came of the course.
+#[derive(Default)]
+struct Made {
+    window: Option<Window>,
+    flush_ns: Option<u64>,
+    /// All that was written was read again.
+    checked: bool,
+    error: Option<StepError>,
+}
+
+/// The parts of the step, one after the other: the file is filled, measured, flushed, checked.
+struct Course<'a, 'b> {
+    lone: &'a mut Lone<'b>,
+    pool: &'a Pool,
+    channels: &'a mut [Channel],
+}
+
+impl Course<'_, '_> {
+    fn whole(&mut self, spec: &FileSpec) -> Made {
+        let mut made = Made::default();
+        made.error = self.parts(spec, &mut made).err();
+        made
+    }
+
+    fn parts(&mut self, spec: &FileSpec, made: &mut Made) -> Result<(), StepError> {
+        if spec.reads > 0 {
+            self.job(Job { work: Work::Fill, window: None })?;
+            self.flush()?;
+        }
+        self.pool.pieces.rewind();
+        let (reads, writes, random) = (spec.reads, spec.writes, spec.order == FileOrder::Random);
+        let now = self.pool.clock.now();
+        // What the run still has may be less than the window; the rest takes time too.
+        let left_ns = self.lone.until.ns_since(now).saturating_sub(AROUND_NS / 2);
+        let window =
+            Window::after(now, spec.warmup_ns, spec.time_ns.min(left_ns.saturating_sub(spec.warmup_ns)));
+        made.window = Some(window);
+        self.job(Job { work: Work::Mix { reads, writes, random }, window: Some(window) })?;
+        if writes > 0 {
+            let from = self.pool.clock.now();
+            self.flush()?;
+            made.flush_ns = Some(self.pool.clock.now().ns_since(from));
+        }
+        if spec.verify {
+            self.pool.pieces.rewind();
+            self.job(Job { work: Work::Check, window: None })?;
+            made.checked = true;
+        }
+        Ok(())
+    }
+
+    /// One job on all channels, and again on those that are left until nothing is without an answer.
+    fn job(&mut self, job: Job) -> Result<(), StepError> {
+        self.once(job)?;
+        while self.pool.has_orphans() {
+            self.once(Job { work: Work::Rest, window: None })?;
+        }
+        Ok(())
+    }
+
+    fn once(&mut self, job: Job) -> Result<(), StepError> {
+        let (pool, lone) = (self.pool, &mut *self.lone);
+        let begun = pool.clock.now();
+        let mut failed: Option<SmbError> = None;
+        let mut lost = false;
+        std::thread::scope(|scope| {
+            let (done, ended) = bounded(self.channels.len());
+            let mut running = 0;
+            for channel in self.channels.iter_mut().filter(|channel| channel.connection.is_some()) {
+                let done = done.clone();
+                let run = move || drop(done.send(channel.run(pool, job)));
+                match std::thread::Builder::new().name("channel".into()).spawn_scoped(scope, run) {
+                    Ok(_) => running += 1,
+                    Err(_) => lost = true,
+                }
+            }
+            drop(done);
+            lost |= running == 0;
+            while running > 0 {
+                select! {
+                    recv(ended) -> end => match end {
+                        Ok(Ok(())) => running -= 1,
+                        Ok(Err(error)) => {
+                            running -= 1;
+                            failed.get_or_insert(error);
+                        }
+                        Err(_) => running = 0,
+                    },
+                    default(Duration::from_millis(200)) => {
+                        let now = pool.clock.now();
+                        if let Some(window) = job.window {
+                            let whole = window.end.ns_since(begun).max(1);
+                            (lone.progress)((now.ns_since(begun) as f64 / whole as f64).min(1.0));
+                        }
+                        if now >= lone.until {
+                            pool.stop.store(true, Ordering::Release);
+                        }
+                    }
+                }
+            }
+        });
+        if lone.interrupt.is_raised() {
+            return Err(interrupt::error());
+        }
+        if let Some(error) = failed {
+            return Err(refused(error));
+        }
+        if lost {
+            let message = "no thread can be started for a channel; raise the limit (ulimit -u)".into();
+            return Err(StepError { kind: ErrorKind::Resource, message });
+        }
+        match super::stopped(lone.interrupt, lone.clock, lone.until) {
+            Some(why) => Err(why),
+            None => Ok(()),
+        }
+    }
+
+    /// What was written reaches the disk, as far as the server knows. A channel that is dead is found here too.
+    fn flush(&mut self) -> Result<(), StepError> {
+        loop {
+            let Some(channel) = self.channels.iter_mut().find(|channel| channel.connection.is_some()) else {
+                let message = "no channel is left".into();
+                return Err(StepError { kind: ErrorKind::Refused, message });
+            };
+            let Some(connection) = &mut channel.connection else { continue };
+            connection.channel_sequence = self.pool.lost.load(Ordering::Acquire);
+            match connection.flush(self.pool.file) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_of_the_connection() => {
+                    channel.connection = None;
+                    self.pool.lost.fetch_add(1, Ordering::AcqRel);
+                    if self.pool.living.fetch_sub(1, Ordering::AcqRel) <= 1 {
+                        return Err(refused(error));
+                    }
+                    channel.error = Some(error);
+                }
+                Err(error) => return Err(refused(error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Puts what came of a file into the step: figures, channels, NICs. Asks nobody anything.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
+
+use pathproof_engine::record::LatencyHistogram;
+use pathproof_model::{
+    Direction, ErrorKind, FileDetail, FileRate, FileSpec, LaneResult, LaneRole, NicShare, NodeId, ResultDoc,
+    Step, StepError, Summary,
+};
+use pathproof_smb2::connection::{Connection, Protection};
+use pathproof_smb2::share::Session;
+use pathproof_smb2::{Cipher, SigningAlgorithm};
+
+use super::Made;
+use super::lane::{Channel, Pool, Way};
+use crate::steps::lane_record;
+
+/// What is known before anything moves.
+pub struct Account {
+    detail: FileDetail,
+    /// Both ends of each channel, and the NIC of this end.
+    ends: Vec<(Option<SocketAddr>, SocketAddr, Option<String>)>,
+    missing: Vec<(SocketAddr, String)>,
+}
+
+impl Account {
+    pub fn of(
+        session: &Session,
+        channels: &[Connection],
+        path: &str,
+        missing: Vec<(SocketAddr, String)>,
+        doc: &ResultDoc,
+    ) -> Account {
+        let agreed = &session.agreed;
+        let protection = match session.protection {
+            Protection::Open => "none".into(),
+            Protection::Signed => {
+                format!("signed by {}", agreed.signing.unwrap_or(SigningAlgorithm::AES_CMAC))
+            }
+            Protection::Sealed => format!("encrypted by {}", agreed.cipher.unwrap_or(Cipher::AES_128_CCM)),
+        };
+        let nic = |address: IpAddr| {
+            let here = doc.environment(NodeId::CLIENT)?;
+            let of = |nic: &&pathproof_model::environment::Nic| {
+                nic.addresses.iter().any(|own| own.address == address.to_canonical())
+            };
+            here.nics.iter().find(of).map(|nic| nic.name.clone())
+        };
+        let ends = channels.iter().map(|channel| {
+            let local = channel.pipe().local();
+            (local, channel.address(), local.and_then(|local| nic(local.ip())))
+        });
+        Account {
+            detail: FileDetail {
+                address: channels.first().map_or_else(String::new, |first| first.address().to_string()),
+                dialect: agreed.dialect.to_string(),
+                protection,
+                max_read_bytes: agreed.max_read_bytes.into(),
+                max_write_bytes: agreed.max_write_bytes.into(),
+                name: path.replace('\\', "/"),
+                ..FileDetail::default()
+            },
+            ends: ends.collect(),
+            missing,
+        }
+    }
+
+    pub fn fill(
+        mut self,
+        step: &mut Step,
+        spec: &FileSpec,
+        pool: &Pool,
+        channels: Vec<Channel>,
+        made: &Made,
+    ) {
+        let now = pathproof_api::Clock::now(&pool.clock);
+        // A window that was broken off ends where it was.
+        let window_ns =
+            made.window.map(|window| window.end.min(now).ns_since(window.start)).filter(|ns| *ns > 0);
+        let mut read = Way::default();
+        let mut write = Way::default();
+        let mut cpu_ns = Some(0);
+        for (at, (channel, (local, remote, nic))) in channels.into_iter().zip(&self.ends).enumerate() {
+            let tally = channel.tally;
+            let mut service = LatencyHistogram::new();
+            for (way, whole) in [(&tally.read, &mut read), (&tally.write, &mut write)] {
+                service.merge(&way.service);
+                whole.add(way);
+            }
+            cpu_ns = cpu_ns.zip(tally.cpu_ns).map(|(sum, one)| sum + one);
+            let stats = channel.connection.map(Connection::close).unwrap_or_default();
+            let error = channel.error.map(|error| {
+                let message = super::open::sentence(&error);
+                StepError { kind: ErrorKind::PeerLost, message }
+            });
+            let bytes = tally.read.bytes + tally.write.bytes;
+            self.share(nic.as_deref(), tally.write.bytes, tally.read.bytes, error.is_some(), step);
+            step.lanes.push(LaneResult {
+                lane: at as u32,
+                end: "client".into(),
+                role: role(spec),
+                local: local.map(|local| local.to_string()),
+                remote: Some(remote.to_string()),
+                nics: nic.iter().cloned().collect(),
+                bytes,
+                messages: tally.read.operations + tally.write.operations,
+                window_ns: window_ns.unwrap_or(0),
+                cpu_ns: tally.cpu_ns,
+                connection: stats.connection.map(lane_record::connection),
+                service_ns: service.summary(),
+                ..LaneResult::default()
+            });
+            if let Some(error) = error {
+                self.detail.channels_lost += 1;
+                step.chosen.insert(format!("channel {at}"), format!("lost: {}", error.message));
+            }
+        }
+        for (at, (address, why)) in self.missing.iter().enumerate() {
+            step.chosen.insert(format!("no channel {}", at + 1), format!("{address}: {why}"));
+        }
+        let wrong = pool.wrong_blocks.load(Ordering::Acquire);
+        let first_wrong = pool.first_wrong.load(Ordering::Acquire);
+        let mut service = LatencyHistogram::new();
+        for (name, way) in [("read", &read), ("write", &write)] {
+            service.merge(&way.service);
+            if way.service.count() > 0 {
+                step.histograms.push(way.service.to_record(name, None));
+            }
+        }
+        let (bytes, operations) = (read.bytes + write.bytes, read.operations + write.operations);
+        step.direction = Some(match (spec.reads, spec.writes) {
+            (0, _) => Direction::Out,
+            (_, 0) => Direction::In,
+            _ => Direction::Both,
+        });
+        step.summary = Summary {
+            goodput_bits_per_s: window_ns.map(|ns| per_second(bytes.saturating_mul(8), ns)),
+            iops: window_ns.map(|ns| per_second(operations, ns)),
+            bytes: window_ns.map(|_| bytes),
+            window_ns,
+            messages: window_ns.map(|_| operations),
+            service_ns: service.summary(),
+            load: Some("closed".into()),
+            cpu_client_ns: cpu_ns,
+            verified: match wrong {
+                0 if !made.checked => None,
+                wrong => Some(wrong == 0),
+            },
+            ..Summary::default()
+        };
+        step.detail.file = Some(FileDetail {
+            read: read.rate(window_ns),
+            write: write.rate(window_ns),
+            compared_bytes: pool.compared_bytes.load(Ordering::Acquire),
+            wrong_blocks: wrong,
+            first_wrong_byte: (first_wrong != u64::MAX).then_some(first_wrong),
+            flush_ns: made.flush_ns,
+            replayed_requests: pool.replayed.load(Ordering::Acquire).into(),
+            ..self.detail
+        });
+    }
+
+    /// Adds what a channel moved to what its NIC carried.
+    fn share(&self, nic: Option<&str>, sent: u64, received: u64, dead: bool, step: &mut Step) {
+        let Some(nic) = nic else { return };
+        let nics = step.detail.nics.get_or_insert_default();
+        if !nics.iter().any(|share| share.nic == nic) {
+            nics.push(NicShare { end: "client".into(), nic: nic.into(), ..NicShare::default() });
+        }
+        let Some(share) = nics.iter_mut().find(|share| share.nic == nic) else { return };
+        share.connections += 1;
+        share.lane_sent_bytes += sent;
+        share.lane_received_bytes += received;
+        share.deaths += u64::from(dead);
+    }
+}
+
+fn role(spec: &FileSpec) -> LaneRole {
+    match (spec.reads, spec.writes) {
+        (0, _) => LaneRole::Send,
+        (_, 0) => LaneRole::Receive,
+        _ => LaneRole::Both,
+    }
+}
+
+impl Way {
+    fn add(&mut self, other: &Way) {
+        self.operations += other.operations;
+        self.bytes += other.bytes;
+        self.service.merge(&other.service);
+    }
+
+    fn rate(&self, window_ns: Option<u64>) -> Option<FileRate> {
+        (self.operations > 0).then(|| FileRate {
+            operations: self.operations,
+            bytes: self.bytes,
+            goodput_bits_per_s: window_ns.map(|ns| per_second(self.bytes.saturating_mul(8), ns)),
+            iops: window_ns.map(|ns| per_second(self.operations, ns)),
+            service_ns: self.service.summary(),
+        })
+    }
+}
+
+fn per_second(count: u64, ns: u64) -> u64 {
+    u64::try_from(u128::from(count) * 1_000_000_000 / u128::from(ns.max(1))).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,353 @@
+//! The thread of one channel: it takes requests from the pool that all channels share, keeps some of them under way, and when its connection
+//! ends it leaves those without an answer to the others.
+//!
+//! Between its first request and its last it allocates nothing, and takes no lock unless a channel was lost.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use pathproof_api::{Clock, Tick, Wait};
+use pathproof_engine::drive::Meter;
+use pathproof_engine::files::{Content, Piece, Pieces, Work};
+use pathproof_engine::record::{LatencyHistogram, Window};
+use pathproof_smb2::connection::{Answer, Connection, Request, Went};
+use pathproof_smb2::file::{self, FileId};
+use pathproof_smb2::wire::{Command, FLAG_REPLAY};
+use pathproof_smb2::{NtStatus, SmbError};
+use pathproof_sys::clock::RealClock;
+
+use crate::interrupt::Interrupt;
+use crate::steps::meter::ThreadMeter;
+
+/// How soon a channel sees that all are to stop.
+const LOOK: Duration = Duration::from_millis(50);
+/// Before a request is made again that the server says it cannot take yet.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// What is done with the file now.
+#[derive(Clone, Copy)]
+pub struct Job {
+    /// Which requests.
+    pub work: Work,
+    /// What counts of them; `None` for what is not measured, and goes on until there is nothing left to do.
+    pub window: Option<Window>,
+}
+
+/// What the channels share.
+pub struct Pool {
+    pub pieces: Pieces,
+    pub content: Content,
+    pub file: FileId,
+    pub size: u32,
+    pub durable: bool,
+    /// What is read is compared.
+    pub verify: bool,
+    pub clock: RealClock,
+    pub interrupt: Interrupt,
+    /// All are to end: somebody met what no other channel can mend, or the time is up.
+    pub stop: AtomicBool,
+    /// Channels that still stand.
+    pub living: AtomicU32,
+    /// Channels that were lost (ChannelSequence).
+    pub lost: AtomicU16,
+    /// Requests that went out on channels that were lost.
+    orphans: Mutex<Vec<Piece>>,
+    /// How many they are, so that nobody takes the lock for nothing.
+    orphaned: AtomicU32,
+    pub replayed: AtomicU32,
+    pub compared_bytes: AtomicU64,
+    pub wrong_blocks: AtomicU64,
+    /// First byte of the file that was wrong; `u64::MAX` where none was.
+    pub first_wrong: AtomicU64,
+}
+
+impl Pool {
+    pub fn new(
+        (pieces, content): (Pieces, Content),
+        (file, size): (FileId, u32),
+        (durable, verify): (bool, bool),
+        (channels, room): (u32, usize),
+        (clock, interrupt): (&RealClock, &Interrupt),
+    ) -> Pool {
+        Pool {
+            pieces,
+            content,
+            file,
+            size,
+            durable,
+            verify,
+            clock: clock.clone(),
+            interrupt: interrupt.clone(),
+            stop: AtomicBool::new(false),
+            living: AtomicU32::new(channels),
+            lost: AtomicU16::new(0),
+            orphans: Mutex::new(Vec::with_capacity(room)),
+            orphaned: AtomicU32::new(0),
+            replayed: AtomicU32::new(0),
+            compared_bytes: AtomicU64::new(0),
+            wrong_blocks: AtomicU64::new(0),
+            first_wrong: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Whether requests wait that no channel has.
+    pub fn has_orphans(&self) -> bool {
+        self.orphaned.load(Ordering::Acquire) > 0
+    }
+
+    fn adopt(&self) -> Option<Piece> {
+        if !self.has_orphans() {
+            return None;
+        }
+        let piece = self.orphans.lock().unwrap_or_else(|poison| poison.into_inner()).pop()?;
+        self.orphaned.fetch_sub(1, Ordering::AcqRel);
+        Some(piece)
+    }
+
+    fn abandon(&self, piece: Piece) {
+        self.orphans.lock().unwrap_or_else(|poison| poison.into_inner()).push(piece);
+        self.orphaned.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// What one channel did.
+pub struct Tally {
+    pub read: Way,
+    pub write: Way,
+    pub cpu_ns: Option<u64>,
+    /// When the last answer of the window came.
+    pub last: Tick,
+}
+
+/// One way of it.
+#[derive(Default)]
+pub struct Way {
+    pub operations: u64,
+    pub bytes: u64,
+    pub service: LatencyHistogram,
+}
+
+impl Tally {
+    pub fn new() -> Tally {
+        Tally { read: Way::default(), write: Way::default(), cpu_ns: None, last: Tick(0) }
+    }
+}
+
+/// One channel: its connection, until it is lost, and what it did.
+pub struct Channel {
+    pub connection: Option<Connection>,
+    pub tally: Tally,
+    /// What ended it.
+    pub error: Option<SmbError>,
+    /// What goes out; taken before anything is measured.
+    outgoing: Vec<u8>,
+    /// Requests under way; their place is the tag that the connection knows them by.
+    under_way: Vec<Option<Piece>>,
+    free: Vec<usize>,
+    /// The next one, where it could not go out at once; its data stands in `outgoing`.
+    next: Option<Piece>,
+}
+
+impl Channel {
+    pub fn new(connection: Connection, depth: usize, size: usize) -> Channel {
+        Channel {
+            connection: Some(connection),
+            tally: Tally::new(),
+            error: None,
+            outgoing: vec![0; size],
+            under_way: vec![None; depth],
+            free: (0..depth).rev().collect(),
+            next: None,
+        }
+    }
+
+    /// Does its part of a job; an error is one that no other channel can mend.
+    pub fn run(&mut self, pool: &Pool, job: Job) -> Result<(), SmbError> {
+        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+        let mut meter = ThreadMeter;
+        let before = meter.cpu_ns();
+        let ended = self.turn(&mut connection, pool, job);
+        if job.window.is_some() {
+            self.tally.cpu_ns =
+                before.zip(meter.cpu_ns()).map(|(before, after)| after.saturating_sub(before));
+        }
+        match ended {
+            Ok(()) => self.connection = Some(connection),
+            Err(error) => {
+                let others = pool.living.fetch_sub(1, Ordering::AcqRel) > 1;
+                // First the number, so that whoever adopts a request sends it with that.
+                pool.lost.fetch_add(1, Ordering::AcqRel);
+                self.leave_to_others(pool);
+                let mendable = others && error.is_of_the_connection();
+                if !mendable {
+                    pool.stop.store(true, Ordering::Release);
+                    // It may be needed to remove the file.
+                    if !error.is_of_the_connection() {
+                        self.connection = Some(connection);
+                    }
+                    return Err(error);
+                }
+                self.error = Some(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// What has no answer is for the other channels.
+    fn leave_to_others(&mut self, pool: &Pool) {
+        for (at, piece) in self.under_way.iter_mut().enumerate() {
+            if let Some(piece) = piece.take() {
+                self.free.push(at);
+                pool.abandon(Piece { again: true, ..piece });
+            }
+        }
+        if let Some(piece) = self.next.take() {
+            pool.abandon(piece);
+        }
+    }
+
+    fn turn(&mut self, connection: &mut Connection, pool: &Pool, job: Job) -> Result<(), SmbError> {
+        let mut now = pool.clock.now();
+        loop {
+            let stopped = pool.stop.load(Ordering::Relaxed) || pool.interrupt.is_raised();
+            let over = stopped || job.window.is_some_and(|window| now >= window.end);
+            while !over && !self.free.is_empty() {
+                let Some(piece) = self.take(pool, job) else { break };
+                if !self.submit(connection, pool, piece)? {
+                    break;
+                }
+            }
+            if self.free.len() == self.under_way.len() {
+                // What could not go out, although nothing is under way, goes with the next job or to others.
+                if let Some(piece) = self.next.take() {
+                    pool.abandon(piece);
+                }
+                return Ok(());
+            }
+            if stopped {
+                // Whatever is still under way is of no interest, and its end is not waited for.
+                for (at, piece) in self.under_way.iter_mut().enumerate() {
+                    if piece.take().is_some() {
+                        self.free.push(at);
+                    }
+                }
+                return Ok(());
+            }
+            match connection.answer(Wait::AtMost(LOOK))? {
+                Some(answer) => {
+                    now = answer.at;
+                    self.answered(connection, pool, job, &answer)?;
+                }
+                None => now = pool.clock.now(),
+            }
+        }
+    }
+
+    fn take(&mut self, pool: &Pool, job: Job) -> Option<Piece> {
+        if let Some(piece) = self.next {
+            return Some(piece);
+        }
+        let adopted = pool.adopt();
+        if adopted.is_some_and(|piece| piece.again) {
+            pool.replayed.fetch_add(1, Ordering::Relaxed);
+        }
+        let piece = adopted.or_else(|| pool.pieces.take(job.work))?;
+        if piece.write {
+            pool.content.fill(&mut self.outgoing, piece.block * u64::from(pool.size), piece.generation);
+        }
+        self.next = Some(piece);
+        Some(piece)
+    }
+
+    /// Whether it went out.
+    fn submit(&mut self, connection: &mut Connection, pool: &Pool, piece: Piece) -> Result<bool, SmbError> {
+        let Some(&slot) = self.free.last() else { return Ok(false) };
+        let offset = piece.block * u64::from(pool.size);
+        let flags = if piece.again { FLAG_REPLAY } else { 0 };
+        let moves_bytes = u64::from(pool.size);
+        connection.channel_sequence = pool.lost.load(Ordering::Acquire);
+        let went = if piece.write {
+            let body = file::encode_write(pool.file, offset, pool.size, pool.durable);
+            let data = &self.outgoing[..];
+            connection.submit(&Request {
+                data,
+                moves_bytes,
+                flags,
+                tag: slot as u64,
+                ..Request::small(Command::Write, &body)
+            })?
+        } else {
+            let body = file::encode_read(pool.file, offset, pool.size);
+            connection.submit(&Request {
+                moves_bytes,
+                flags,
+                tag: slot as u64,
+                ..Request::small(Command::Read, &body)
+            })?
+        };
+        if went == Went::NotNow {
+            return Ok(false);
+        }
+        self.free.pop();
+        self.under_way[slot] = Some(piece);
+        self.next = None;
+        Ok(true)
+    }
+
+    fn answered(
+        &mut self,
+        connection: &mut Connection,
+        pool: &Pool,
+        job: Job,
+        answer: &Answer,
+    ) -> Result<(), SmbError> {
+        let slot = answer.asked.tag as usize;
+        let Some(piece) = self.under_way.get_mut(slot).and_then(Option::take) else { return Ok(()) };
+        self.free.push(slot);
+        if answer.header.status == NtStatus::FILE_NOT_AVAILABLE && piece.again {
+            // The server still works on what it was asked over the channel that is lost.
+            let _ = pool.interrupt.pause(AGAIN);
+            pool.abandon(piece);
+            return Ok(());
+        }
+        if let Err(error) = connection.expect_success(answer) {
+            self.under_way[slot] = Some(piece);
+            self.free.pop();
+            return Err(error);
+        }
+        let stage = if piece.write { "WRITE" } else { "READ" };
+        let malformed = |source| SmbError::Wire { address: connection.address(), stage, source };
+        let done = if piece.write {
+            file::decode_write(connection.message()).map_err(malformed)?
+        } else {
+            let data = file::decode_read(connection.message(), pool.size).map_err(malformed)?;
+            if pool.verify && data.len() == pool.size as usize {
+                self.compare(pool, piece, data);
+            }
+            data.len() as u32
+        };
+        if done != pool.size {
+            let what = format!("it moved {done} of {} bytes", pool.size);
+            return Err(SmbError::Untrue { address: connection.address(), stage, what });
+        }
+        pool.pieces.give_back(piece);
+        if job.window.is_some_and(|window| window.contains(answer.at)) {
+            let way = if piece.write { &mut self.tally.write } else { &mut self.tally.read };
+            way.operations += 1;
+            way.bytes += u64::from(done);
+            way.service.record(answer.at.ns_since(answer.asked.sent));
+            self.tally.last = answer.at;
+        }
+        Ok(())
+    }
+
+    fn compare(&self, pool: &Pool, piece: Piece, data: &[u8]) {
+        let position = piece.block * u64::from(pool.size);
+        pool.compared_bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+        if let Some(at) = pool.content.difference(data, position, piece.generation) {
+            pool.wrong_blocks.fetch_add(1, Ordering::Relaxed);
+            pool.first_wrong.fetch_min(position + at as u64, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! `pathproof bench file` against a real smbd, and against servers with one fault each.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use pathproof_smb2::wire::Command as Smb;
+use serde_json::Value;
+
+use crate::support::{Scratch, document, pathproof, run_within, stderr, wait_within};
+
+/// Only what this file needs of the other test's support.
+#[path = "../transports/smb2/tests/support/mod.rs"]
+mod server_support;
+
+use server_support::server::{ACCOUNT, Fault, serve};
+
+const USER: &str = "daemon";
+const PASSWORD: &str = "Lab-Pass-1";
+
+/// A real smbd with a share of its own; stopped and its directory removed on drop.
+struct Smbd {
+    port: u16,
+    dir: Scratch,
+    password: String,
+}
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/lab/samba")
+}
+
+impl Smbd {
+    /// `None` when smbd cannot run here; that fails the test where the lab was asked for.
+    fn start(name: &str, options: &[&str]) -> Option<Smbd> {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let dir = Scratch::new(name);
+        let password = dir.path("password");
+        std::fs::write(&password, format!("{PASSWORD}\n")).unwrap();
+        let output = Command::new(script())
+            .args(["--port", &port.to_string(), "--user", &format!("{USER}:{PASSWORD}")])
+            .args(options)
+            .args(["start", &dir.path("smbd")])
+            .output()
+            .unwrap();
+        let said = stderr(&output);
+        if output.status.code() == Some(77) {
+            crate::support::skip(&said);
+            return None;
+        }
+        assert!(output.status.success(), "{said}");
+        Some(Smbd { port, dir, password })
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let share = format!("//127.0.0.1:{}/share", self.port);
+        let mut command = pathproof(&["bench", "file", &share]);
+        command.args(["--user", USER, "--password-file", &self.password, "--format", "json"]);
+        if !arguments.contains(&"--size") {
+            command.args(["--size", "64KiB", "--file-size", "8MiB"]);
+        }
+        if !arguments.contains(&"--time") {
+            command.args(["--time", "500ms", "--warmup", "50ms"]);
+        }
+        command.args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        run_within(self.command(arguments), Duration::from_secs(60))
+    }
+
+    /// What stands on the share.
+    fn files(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.dir.path("smbd/share")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+impl Drop for Smbd {
+    fn drop(&mut self) {
+        let _ = Command::new(script()).args(["stop", &self.dir.path("smbd")]).output();
+    }
+}
+
+/// The step of a document of a run that went well.
+fn step(output: &Output) -> Value {
+    let document = document(output);
+    assert_eq!(output.status.code(), Some(0), "{}\n{:#}", stderr(output), document["verdicts"]);
+    let step = document["steps"][0].clone();
+    assert_eq!(step["kind"], "file");
+    assert!(step["summary"]["goodput_bits_per_s"].as_u64().unwrap() > 0, "{step:#}");
+    assert!(step["summary"]["iops"].as_u64().unwrap() > 0, "{step:#}");
+    let service = &step["summary"]["service_ns"];
+    assert!(0 < service["p50"].as_u64().unwrap() && service["p50"].as_u64() <= service["p99"].as_u64());
+    assert_eq!(step["file"]["removed"], true, "{step:#}");
+    step
+}
+
+#[test]
+fn files_are_written_read_and_compared_and_nothing_is_left() {
+    let Some(smbd) = Smbd::start("file-plain", &[]) else { return };
+    std::fs::write(smbd.dir.path("smbd/share/mine"), "precious").unwrap();
+    for (arguments, read, write) in [
+        (&["--write", "--verify"][..], false, true),
+        (&["--read", "--random", "--verify"], true, false),
+        (
+            &["--mix", "70:30", "--random", "--durable", "--verify", "--size", "4KiB", "--file-size", "1MiB"],
+            true,
+            true,
+        ),
+    ] {
+        let step = step(&smbd.run(arguments));
+        assert_eq!(step["summary"]["verified"], true, "{arguments:?}: {step:#}");
+        assert_eq!(step["file"]["read"].is_object(), read, "{arguments:?}");
+        assert_eq!(step["file"]["write"].is_object(), write, "{arguments:?}");
+        assert!(step["file"]["compared_bytes"].as_u64().unwrap() >= 1 << 20, "{step:#}");
+        assert_eq!(smbd.files(), ["mine"], "{arguments:?}");
+    }
+    assert_eq!(std::fs::read(smbd.dir.path("smbd/share/mine")).unwrap(), b"precious");
+    let unlooked = step(&smbd.run(&["--write"]));
+    assert_eq!(unlooked["summary"]["verified"], Value::Null, "nobody looked");
+}
+
+#[test]
+fn a_server_that_demands_protection_gets_it() {
+    for (options, protection) in [
+        (["--signing", "mandatory"], "signed by AES-GMAC"),
+        (["--encrypt", "required"], "encrypted by AES-128-GCM"),
+    ] {
+        let Some(smbd) = Smbd::start("file-protected", &options) else { return };
+        let step = step(&smbd.run(&["--mix", "1:1", "--verify"]));
+        assert_eq!(step["file"]["protection"], protection);
+        assert_eq!(step["summary"]["verified"], true);
+        let all = serde_json::to_string(&step).unwrap();
+        assert!(!all.contains(PASSWORD), "the password stands nowhere");
+    }
+}
+
+/// The kernel's own way to end connections: both ends see a reset.
+fn kill_connection(port: u16, which: usize) -> bool {
+    let peers =
+        Command::new("ss").args(["-Htn", "state", "established", &format!("( dport = :{port} )")]).output();
+    let text = String::from_utf8(peers.unwrap().stdout).unwrap();
+    let locals: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    let Some(own) = locals.get(which).and_then(|local| local.rsplit_once(':')) else { return false };
+    let killed = Command::new("ss")
+        .args(["-K", "-tn", &format!("( sport = :{} and dport = :{port} )", own.1)])
+        .output();
+    killed.is_ok_and(|killed| String::from_utf8_lossy(&killed.stdout).contains(own.1))
+}
+
+#[test]
+fn a_channel_that_is_lost_loses_no_byte() {
+    let interfaces = [
+        "--interface",
+        "127.0.0.1;speed=10000000000,capability=RSS,if_index=1",
+        "--interface",
+        "127.0.0.2/8;speed=10000000000,capability=RSS,if_index=2",
+    ];
+    let Some(smbd) = Smbd::start("file-multi", &interfaces) else { return };
+    let step_of = |arguments: &[&str]| step(&smbd.run(arguments));
+    let whole = step_of(&["--over", "multi", "--write", "--verify"]);
+    let lanes = whole["lanes"].as_array().unwrap();
+    assert_eq!(lanes.len(), 2, "{whole:#}");
+    assert!(lanes.iter().all(|lane| lane["bytes"].as_u64().unwrap() > 0), "{lanes:#?}");
+    assert_eq!(whole["nics"][0]["connections"], 2, "{whole:#}");
+
+    let child = smbd
+        .command(&["--over", "multi", "--channels", "3", "--mix", "1:2", "--verify", "--time", "2s"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Once for the connection that the session began with, once for another.
+    let start = Instant::now();
+    let mut lost = 0;
+    while lost < 2 && start.elapsed() < Duration::from_secs(2) {
+        std::thread::sleep(Duration::from_millis(700));
+        lost += u64::from(kill_connection(smbd.port, 0));
+    }
+    let output = child.wait_with_output().unwrap();
+    if lost == 0 {
+        crate::support::skip("this kernel does not end connections for ss -K");
+        return;
+    }
+    let step = step(&output);
+    assert_eq!(step["file"]["channels_lost"], lost, "{step:#}");
+    assert_eq!(step["summary"]["verified"], true, "{step:#}");
+    assert!(step["file"]["replayed_requests"].as_u64().unwrap() > 0, "{step:#}");
+    assert!(smbd.files().is_empty());
+}
+
+#[test]
+fn a_signal_takes_the_file_along() {
+    let Some(smbd) = Smbd::start("file-signal", &[]) else { return };
+    for (signal, code) in [("-INT", Some(130)), ("-KILL", None)] {
+        let mut child = smbd
+            .command(&["--write", "--time", "30s"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        while smbd.files().is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(20), "no file was made");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        let status = wait_within(&mut child, Duration::from_secs(20));
+        assert_eq!(status.code(), code);
+        let start = Instant::now();
+        while !smbd.files().is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(20), "{signal}: {:?}", smbd.files());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn a_share_without_room_is_refused_before_anything_is_written() {
+    let Some(smbd) = Smbd::start("file-room", &["--share-size", "4m"]) else { return };
+    let output = smbd.run(&["--write"]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(
+        said.contains("has room for") && said.contains("--file-size") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert!(smbd.files().is_empty());
+}
+
+/// Against a server with one fault: exit code, standard error, and what it still has of the file.
+fn faulty(fault: Fault, arguments: &[&str]) -> (Output, String, bool) {
+    let (address, file) = serve(fault);
+    let scratch = Scratch::new("file-fault");
+    let password = scratch.path("password");
+    std::fs::write(&password, ACCOUNT.1).unwrap();
+    let mut command = pathproof(&["bench", "file", &format!("//{address}/share")]);
+    command.args([
+        "--user",
+        ACCOUNT.0,
+        "--password-file",
+        &password,
+        "--size",
+        "4KiB",
+        "--file-size",
+        "256KiB",
+    ]);
+    command.args(["--time", "300ms", "--wait", "700ms", "--format", "json"]).args(arguments);
+    let output = run_within(command, Duration::from_secs(20));
+    let said = stderr(&output);
+    // What a server holds for a client that is gone it gives up when it notices.
+    let start = Instant::now();
+    let mut left = true;
+    while left && start.elapsed() < Duration::from_secs(5) {
+        left = file.lock().unwrap().is_some();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    (output, said, left)
+}
+
+#[test]
+fn what_a_server_does_wrong_is_one_sentence_and_no_verdict() {
+    for (fault, sentence) in [
+        (Fault::Close(Smb::Write), "closed the connection during WRITE"),
+        (Fault::Stall(Smb::Write), "no answer to WRITE within 700ms"),
+        (Fault::Oversize(Smb::Write), "16777215 bytes is announced"),
+        (Fault::Status(Smb::Write, 0xC000_007F), "the disk under the share is full"),
+        (Fault::Status(Smb::Write, 0xC000_0054), "somebody else has locked the file"),
+        (Fault::Status(Smb::TreeConnect, 0xC000_00CC), "there is no such share"),
+        (Fault::BadSignature(Smb::Write), "wrong or missing signature"),
+        (Fault::Sealed(Smb::Write), "wrong or missing signature"),
+        (Fault::Credits(0), "grants too few credits"),
+        (Fault::ShortWrite, "it moved 2048 of 4096 bytes"),
+        (Fault::OpenedExisting, "opened a file that was there"),
+        (Fault::NoRoom, "has room for 4 KiB"),
+    ] {
+        let (output, said, left) = faulty(fault, &["--write"]);
+        assert_eq!(output.status.code(), Some(2), "{fault:?}: {said}");
+        assert!(said.contains(sentence) && said.lines().count() == 1, "{fault:?}: {said}");
+        assert!(!left, "{fault:?}: the file is gone");
+    }
+}
+
+#[test]
+fn a_server_that_says_it_wrote_and_did_not_is_found_out() {
+    let (output, _, _) = faulty(Fault::LostWrite, &["--write", "--verify"]);
+    let document = document(&output);
+    assert_eq!(output.status.code(), Some(1), "{:#}", document["verdicts"]);
+    assert_eq!(document["steps"][0]["summary"]["verified"], false);
+    assert_eq!(document["steps"][0]["file"]["first_wrong_byte"], 0);
+    let (output, _, _) = faulty(Fault::LostWrite, &["--write"]);
+    assert_eq!(output.status.code(), Some(0), "its word is all there is");
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anybody_is_asked() {
+    let scratch = Scratch::new("file-input");
+    let password = scratch.path("password");
+    std::fs::write(&password, "secret").unwrap();
+    let empty = scratch.path("empty");
+    std::fs::write(&empty, "").unwrap();
+    let run = |share: &str, password: &str, more: &[&str]| {
+        let mut command = pathproof(&["bench", "file", share, "--user", "lab", "--password-file", password]);
+        command.args(["--wait", "1s"]).args(more);
+        let output = run_within(command, Duration::from_secs(20));
+        assert_eq!(output.status.code(), Some(2), "{share} {more:?}: {}", stderr(&output));
+        stderr(&output)
+    };
+    let share = "//127.0.0.1:1/share";
+    for (said, sentence) in [
+        (run("127.0.0.1", &password, &[]), "//SERVER/SHARE"),
+        (run(share, &password, &["--over", "smbd"]), "do not go over SMB Direct yet"),
+        (run(share, &password, &["--size", "12"]), "multiple of 8"),
+        (run(share, &password, &["--size", "1GiB"]), "--size"),
+        (run(share, &password, &["--depth", "0"]), "--depth"),
+        (run(share, &password, &["--file-size", "4MiB"]), "--file-size"),
+        (run(share, &password, &["--channels", "2"]), "--over multi"),
+        (run(share, &password, &["--mix", "0:0"]), "reads:writes"),
+        (run(share, &scratch.path("nothing"), &[]), "--password-file"),
+        (run(share, &empty, &[]), "empty first line"),
+        (run(share, &password, &[]), "no TCP connection to 127.0.0.1:1"),
+    ] {
+        assert!(said.contains(sentence), "{said}");
+    }
+}

@@ -1,0 +1,261 @@
+//! A small SMB 3.0.2 server with one file in memory, that behaves except in one thing. Test support only.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pathproof_smb2::crypto::{PreauthHash, Signer};
+use pathproof_smb2::wire::{Command, FLAG_RESPONSE, FLAG_SIGNED, Header, frame};
+use pathproof_smb2::{Credentials, Dialect, NtStatus, ntlm};
+
+/// The account that it knows.
+pub const ACCOUNT: (&str, &str) = ("lab", "Lab-Pass-1");
+
+/// What it does wrong, when it is asked this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// It hangs up.
+    Close(Command),
+    /// It says nothing more.
+    Stall(Command),
+    /// It says that it works on it, and nothing more.
+    Pending(Command),
+    /// It announces more than anybody sends.
+    Oversize(Command),
+    /// It announces a message, and sends a byte of it now and then.
+    Drip(Command),
+    /// It refuses.
+    Status(Command, u32),
+    /// It signs wrongly.
+    BadSignature(Command),
+    /// It does not sign.
+    Unsigned(Command),
+    /// It encrypts, by a key that nobody agreed on.
+    Sealed(Command),
+    /// It grants so many credits, always.
+    Credits(u16),
+    /// It writes half of everything.
+    ShortWrite,
+    /// It says that it wrote, and does not.
+    LostWrite,
+    /// Its reads end early.
+    ShortRead,
+    /// Its reads say more than they hold.
+    LongRead,
+    /// It opened a file that was there.
+    OpenedExisting,
+    /// It has no room.
+    NoRoom,
+}
+
+/// Serves connections for ever. The bytes of the file, and whether it is there, are told.
+pub fn serve(fault: Fault) -> (SocketAddr, Arc<Mutex<Option<Vec<u8>>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let file = Arc::new(Mutex::new(None));
+    let shared = file.clone();
+    std::thread::spawn(move || {
+        while let Ok((stream, _)) = listener.accept() {
+            let file = shared.clone();
+            std::thread::spawn(move || {
+                let mut server = Server { stream, fault, file, signer: None, hello: vec![], token: vec![] };
+                while server.turn().is_some() {}
+                // Whoever goes takes the file along.
+                *server.file.lock().unwrap() = None;
+            });
+        }
+    });
+    (address, file)
+}
+
+struct Server {
+    stream: TcpStream,
+    fault: Fault,
+    file: Arc<Mutex<Option<Vec<u8>>>>,
+    signer: Option<Signer>,
+    hello: Vec<u8>,
+    token: Vec<u8>,
+}
+
+fn number<const N: usize>(bytes: &[u8], at: usize) -> u64 {
+    let mut out = [0; 8];
+    out[..N].copy_from_slice(&bytes[at..at + N]);
+    u64::from_le_bytes(out)
+}
+
+fn challenge() -> Vec<u8> {
+    let mut info = vec![7u8, 0, 8, 0];
+    info.extend_from_slice(&0x01D9_0000_0000_0000u64.to_le_bytes());
+    info.extend_from_slice(&[0; 4]);
+    let mut token = b"NTLMSSP\0".to_vec();
+    token.extend_from_slice(&2u32.to_le_bytes());
+    token.extend_from_slice(&[0; 8]);
+    token.extend_from_slice(&0xA288_8215u32.to_le_bytes());
+    token.extend_from_slice(&[9; 8]);
+    token.extend_from_slice(&[0; 8]);
+    for field in [info.len() as u16, info.len() as u16, 48, 0] {
+        token.extend_from_slice(&field.to_le_bytes());
+    }
+    token.extend(info);
+    token
+}
+
+impl Server {
+    /// One request and its answer; `None` ends the connection.
+    fn turn(&mut self) -> Option<()> {
+        let mut prefix = [0; 4];
+        self.stream.read_exact(&mut prefix).ok()?;
+        let mut request = vec![0; u32::from_be_bytes(prefix) as usize];
+        self.stream.read_exact(&mut request).ok()?;
+        let header = Header::decode(&request).ok()?;
+        let command = header.command;
+        match self.fault {
+            Fault::Close(when) if when == command => return None,
+            Fault::Stall(when) if when == command => {
+                // Until the client leaves.
+                let _ = std::io::copy(&mut self.stream, &mut std::io::sink());
+                return None;
+            }
+            Fault::Oversize(when) if when == command => {
+                let _ = self.stream.write_all(&[0, 0xFF, 0xFF, 0xFF]);
+                return Some(());
+            }
+            Fault::Drip(when) if when == command => {
+                let _ = self.stream.write_all(&[0, 0, 1, 0]);
+                for _ in 0..255 {
+                    self.stream.write_all(&[0xFE]).ok()?;
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                return None;
+            }
+            _ => {}
+        }
+        let (mut status, body) = self.body(command, &request);
+        if let Fault::Status(when, what) = self.fault
+            && when == command
+        {
+            status = NtStatus(what);
+        }
+        if self.fault == Fault::Pending(command) {
+            status = NtStatus::PENDING;
+        }
+        let error = !matches!(status, NtStatus::SUCCESS | NtStatus::MORE_PROCESSING_REQUIRED);
+        let body = if error { vec![9, 0, 0, 0, 0, 0, 0, 0, 0] } else { body };
+        let answer = Header {
+            status,
+            flags: FLAG_RESPONSE,
+            credits: match self.fault {
+                Fault::Credits(credits) => credits,
+                _ => header.credits,
+            },
+            tree_id: 3,
+            session_id: 77,
+            ..header
+        };
+        let mut message = answer.encode(&body);
+        if let (Some(signer), true) = (&self.signer, header.flags & FLAG_SIGNED != 0) {
+            signer.sign(&mut message);
+            match self.fault {
+                Fault::BadSignature(when) if when == command => message[50] ^= 1,
+                Fault::Unsigned(when) if when == command => {
+                    message[16] &= !(FLAG_SIGNED as u8);
+                    message[48..64].fill(0);
+                }
+                _ => {}
+            }
+        }
+        if self.fault == Fault::Sealed(command) {
+            message.splice(..0, [&b"\xFDSMB"[..], &[1; 48]].concat());
+        }
+        self.stream.write_all(&frame(&message)).ok()
+    }
+
+    fn body(&mut self, command: Command, request: &[u8]) -> (NtStatus, Vec<u8>) {
+        const OK: NtStatus = NtStatus::SUCCESS;
+        match command {
+            Command::Negotiate => (OK, super::negotiate_body(0x0302, 0x4F, &[])),
+            Command::SessionSetup => self.setup(&request[64 + 24..]),
+            Command::TreeConnect => (OK, [&[16, 0, 1, 0][..], &[0; 12]].concat()),
+            Command::Create => {
+                let mut file = self.file.lock().unwrap();
+                let makes = number::<4>(request, 64 + 36) == 2;
+                match (makes, file.is_some()) {
+                    (false, false) => return (NtStatus::OBJECT_NAME_NOT_FOUND, vec![]),
+                    (true, true) => return (NtStatus::OBJECT_NAME_COLLISION, vec![]),
+                    (true, false) => *file = Some(vec![]),
+                    (false, true) => {}
+                }
+                let mut body = vec![0; 88];
+                body[0] = 89;
+                body[4] = if makes && self.fault != Fault::OpenedExisting { 2 } else { 1 };
+                body[64] = 5;
+                (OK, body)
+            }
+            Command::QueryInfo => {
+                let mut body = vec![9, 0, 72, 0, 32, 0, 0, 0];
+                let units: u64 = if self.fault == Fault::NoRoom { 1 } else { 1 << 30 };
+                for field in [units, units, units] {
+                    body.extend_from_slice(&field.to_le_bytes());
+                }
+                body.extend_from_slice(&8u32.to_le_bytes());
+                body.extend_from_slice(&512u32.to_le_bytes());
+                (OK, body)
+            }
+            Command::Write => {
+                let (length, offset) = (number::<4>(request, 68) as usize, number::<8>(request, 72) as usize);
+                let mut file = self.file.lock().unwrap();
+                let Some(file) = file.as_mut() else { return (NtStatus(0xC000_0128), vec![]) };
+                file.resize(file.len().max(offset + length), 0);
+                if self.fault != Fault::LostWrite {
+                    file[offset..offset + length].copy_from_slice(&request[112..112 + length]);
+                }
+                let told = if self.fault == Fault::ShortWrite { length / 2 } else { length };
+                (OK, [&[17, 0, 0, 0][..], &(told as u32).to_le_bytes(), &[0; 9]].concat())
+            }
+            Command::Read => {
+                let (length, offset) = (number::<4>(request, 68) as usize, number::<8>(request, 72) as usize);
+                let file = self.file.lock().unwrap();
+                let Some(data) = file.as_ref().and_then(|file| file.get(offset..offset + length)) else {
+                    return (NtStatus::END_OF_FILE, vec![]);
+                };
+                let data = if self.fault == Fault::ShortRead { &data[..length / 2] } else { data };
+                let told = if self.fault == Fault::LongRead { length * 2 } else { data.len() };
+                (OK, [&[17, 0, 80, 0][..], &(told as u32).to_le_bytes(), &[0; 8], data].concat())
+            }
+            Command::Close => {
+                *self.file.lock().unwrap() = None;
+                (OK, [&[60, 0][..], &[0; 58]].concat())
+            }
+            _ => (OK, vec![4, 0, 0, 0]),
+        }
+    }
+
+    /// The logon, for the one account that it knows.
+    fn setup(&mut self, token: &[u8]) -> (NtStatus, Vec<u8>) {
+        let body = |token: &[u8]| {
+            let mut body = vec![9u8, 0, 0, 0, 72, 0];
+            body.extend_from_slice(&(token.len() as u16).to_le_bytes());
+            body.extend_from_slice(token);
+            body
+        };
+        if token[8] == 1 {
+            self.hello = token.to_vec();
+            self.token = challenge();
+            return (NtStatus::MORE_PROCESSING_REQUIRED, body(&self.token));
+        }
+        let who = Credentials { user: ACCOUNT.0.into(), domain: String::new(), password: ACCOUNT.1.into() };
+        let read = ntlm::decode_challenge(&self.token).unwrap();
+        let nonce = *token[88 + 24 + 32..].first_chunk().unwrap();
+        let right = ntlm::ntlm_v2(&who, &read, &self.hello, &self.token, nonce, 0);
+        if right.message != token {
+            return (NtStatus::LOGON_FAILURE, vec![]);
+        }
+        let key = right.session_key.unwrap();
+        self.signer = Some(Signer::new(Dialect::V3_0_2, None, key, &PreauthHash::default()));
+        (NtStatus::SUCCESS, body(&[]))
+    }
+}
