@@ -28,8 +28,10 @@ pub struct Criteria {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LatencyCriteria {
-    /// 99th percentile of the idle round trip, in ns.
-    pub p99_max_ns: u64,
+    /// 99th percentile of the idle round trip, in ns; `None` for no expectation: how long a path is says nothing about whether
+    /// it is sound.
+    #[serde(default)]
+    pub p99_max_ns: Option<u64>,
     /// p99 - p50 of the idle round trip, in ns.
     pub jitter_max_ns: u64,
     /// 99th percentile of requests under load, in ns.
@@ -95,6 +97,14 @@ pub struct LossCriteria {
     pub reordered_share_max: f64,
     /// Arrived more than once.
     pub duplicated_share_max: f64,
+    /// Arrived 50 ms after the fastest and later.
+    #[serde(default = "late_share_max")]
+    pub late_share_max: f64,
+}
+
+/// For criteria stored before this limit existed.
+fn late_share_max() -> f64 {
+    Criteria::default().loss.late_share_max
 }
 
 /// For criteria stored before these limits existed.
@@ -135,6 +145,7 @@ impl Criteria {
             ("loss.rdma_share_max", criteria.loss.rdma_share_max),
             ("loss.reordered_share_max", criteria.loss.reordered_share_max),
             ("loss.duplicated_share_max", criteria.loss.duplicated_share_max),
+            ("loss.late_share_max", criteria.loss.late_share_max),
         ] {
             if !(0.0..=1.0).contains(&share) {
                 return Err(CriteriaError { reason: format!("{name} is {share}, and a share lies in 0..1") });
@@ -172,7 +183,7 @@ mod tests {
     fn a_file_replaces_only_what_it_names() {
         let built_in = Criteria::default();
         let own = Criteria::from_toml("[latency]\np99_max_ns = 7\n[mtu]\nip_mtu_min_bytes = 9000").unwrap();
-        assert_eq!(own.latency.p99_max_ns, 7);
+        assert_eq!(own.latency.p99_max_ns, Some(7));
         assert_eq!(own.mtu.ip_mtu_min_bytes, Some(9000));
         assert_eq!(own.latency.jitter_max_ns, built_in.latency.jitter_max_ns);
         assert_eq!(own.throughput, built_in.throughput);

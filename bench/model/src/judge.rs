@@ -18,15 +18,18 @@ mod loss;
 mod migrate;
 mod mtu;
 mod ports;
+pub mod repeats;
 mod traffic;
 
 pub use answers::demand;
+pub use busy::could_explain_rate;
 pub use link::{LinkSpeed, link_speed, nics_of};
 
 /// Judges a document. The order is that of the steps; what is wrong with the run as a whole comes first, what
 /// the findings say comes last.
 pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
+    let busy = busy::pressed(doc);
     verdicts.extend(run(doc));
     for (index, step) in doc.steps.iter().enumerate() {
         let subject = subject(step);
@@ -37,7 +40,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
         let group: Vec<&Step> = doc.steps[index..].iter().filter(|s| self::subject(s) == subject).collect();
         // A step that explains another one is no measurement of its subject; but bytes that differ always count.
         let planned: Vec<&Step> = group.iter().copied().filter(|s| s.follows_up.is_none()).collect();
-        let mut checks: Vec<Check> = planned.iter().flat_map(|s| stops(s)).collect();
+        let mut checks: Vec<Check> = planned.iter().flat_map(|s| stops(s, busy.as_deref())).collect();
         checks.extend(group.iter().flat_map(|s| corruption(s)));
         // What a failed step measured is shown in the report but is not evidence of fitness.
         let whole: Vec<&Step> = planned.into_iter().filter(|s| s.error.is_none()).collect();
@@ -144,9 +147,16 @@ pub fn subject(step: &Step) -> Subject {
 }
 
 /// What stopped a step, or a lane of it.
-fn stops(step: &Step) -> Vec<Check> {
+fn stops(step: &Step, busy: Option<&str>) -> Vec<Check> {
     match &step.error {
-        Some(error) => vec![stopped(&step.name, error)],
+        Some(error) => {
+            let check = stopped(&step.name, error);
+            // Who has no processor is late, and the time of the run is up before its steps are made.
+            match busy.filter(|_| error.kind == ErrorKind::OutOfTime) {
+                Some(who) => vec![Check { text: format!("cannot tell: {who}: {}", check.text), ..check }],
+                None => vec![check],
+            }
+        }
         // A lane that died while the others went on.
         None => {
             let dead = step.lanes.iter().filter_map(|lane| Some((lane, lane.error.as_ref()?)));

@@ -48,7 +48,7 @@ pub fn memory_available_bytes() -> Option<u64> {
 }
 
 /// Settings that bear on a path, by the names that `sysctl` uses.
-const SYSCTLS: [&str; 18] = [
+const SYSCTLS: [&str; 19] = [
     "net.core.busy_poll",
     "net.core.default_qdisc",
     "net.core.rmem_max",
@@ -64,6 +64,7 @@ const SYSCTLS: [&str; 18] = [
     "net.ipv4.tcp_rmem",
     "net.ipv4.tcp_sack",
     "net.ipv4.tcp_timestamps",
+    "net.ipv4.tcp_window_scaling",
     "net.ipv4.tcp_wmem",
     "net.ipv4.route.mtu_expires",
     "vm.nr_hugepages",

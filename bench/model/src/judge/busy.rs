@@ -5,7 +5,7 @@
 //! and what a busy host cannot do (swallow packets, change bytes) is never brought here.
 
 use crate::units::Nanoseconds;
-use crate::{Check, HostLoad, LatencySummary, NodeId, Outcome, Step};
+use crate::{Check, HostLoad, LatencySummary, NodeId, Outcome, ResultDoc, Step};
 
 /// From so much of its time in line on, a lane's figures are its host's.
 const BUSY_SHARE: f64 = 0.1;
@@ -157,6 +157,33 @@ pub(super) fn unless_busy(check: Check, step: &Step, explained: impl FnOnce(&Hos
     Check { outcome: Outcome::Inconclusive, text, ..check }
 }
 
+/// The host on which somebody waited for a processor for most of the run, with the numbers. Such a run is slow by itself.
+pub(super) fn pressed(doc: &ResultDoc) -> Option<String> {
+    pressed_in(&doc.steps.iter().collect::<Vec<_>>())
+}
+
+/// The same of one step.
+pub(super) fn pressed_step(step: &Step) -> Option<String> {
+    pressed_in(&[step])
+}
+
+fn pressed_in(steps: &[&Step]) -> Option<String> {
+    const PRESSED: f64 = 0.5;
+    [(NodeId::CLIENT, "this host"), (NodeId::SERVER, "the peer")].into_iter().find_map(|(node, who)| {
+        let loads = steps.iter().filter_map(|step| step.evidence(node)?.host.as_ref());
+        let (pressed, all) = loads
+            .filter_map(|load| Some((load.pressure_some_ns?, load.elapsed_ns)))
+            .fold((0u64, 0u64), |sum, one| (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1)));
+        let share = pressed as f64 / all.max(1) as f64;
+        (share >= PRESSED).then(|| format!("{who} was busy (PSI {:.0} %)", share * 100.0))
+    })
+}
+
+/// Whether the hosts were so busy during `step` that a path which carries `wanted` could have shown `measured`.
+pub fn could_explain_rate(step: &Step, measured: f64, wanted: f64) -> bool {
+    Hosts::of(step).explain_rate(measured, wanted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,6 +251,17 @@ mod tests {
         unknown.lanes[0].scheduled = None;
         assert_eq!(outcome(&unknown, |h| h.explain_times(&slow, 10 * MS)), Outcome::Fail);
         assert_eq!(outcome(&unknown, |h| h.were_busy()), Outcome::Fail);
+    }
+
+    #[test]
+    fn a_run_on_a_host_where_somebody_always_waits_is_slow_by_itself() {
+        let doc = |pressure_ms: u64| {
+            let mut step = step(0);
+            step.evidence[0].host.as_mut().unwrap().pressure_some_ns = Some(pressure_ms * MS);
+            ResultDoc { steps: vec![step], ..ResultDoc::new(crate::Tool::default(), "") }
+        };
+        assert_eq!(pressed(&doc(970)).as_deref(), Some("this host was busy (PSI 97 %)"));
+        assert_eq!(pressed(&doc(300)), None);
     }
 
     #[test]

@@ -14,14 +14,18 @@ pub(super) fn paths<'a>(doc: &ResultDoc, steps: &[&'a Step], criteria: &Criteria
     let of = |step: &&'a Step| {
         let step: &'a Step = step;
         let paths = step.detail.loss.as_deref().unwrap_or_default();
-        paths.iter().map(move |path| (path, dropped_by_receiver(step, path)))
+        paths.iter().map(move |path| (path, dropped_by_receiver(step, path), busy_host(step)))
     };
-    let all: Vec<(&LossPath, u64)> = steps.iter().flat_map(of).collect();
+    let all: Vec<(&LossPath, u64, Option<String>)> = steps.iter().flat_map(of).collect();
     // Where no pair answers, datagrams may be filtered as such; where others do, this one is dead.
-    let some_answer = all.iter().any(|(path, _)| path.flows.iter().any(|flow| flow.answered));
-    let check = |(path, dropped): &(&LossPath, u64)| match path.is_silent() {
+    let some_answer = all.iter().any(|(path, ..)| path.flows.iter().any(|flow| flow.answered));
+    let check = |(path, dropped, busy): &(&LossPath, u64, Option<String>)| match path.is_silent() {
         true => vec![silent(path, some_answer, share_max)],
-        false => path_checks(path, *dropped, limits, share_max),
+        false => {
+            let mut checks = path_checks(path, *dropped, limits, share_max);
+            checks.extend(late(path, busy.as_deref(), limits.late_share_max));
+            checks
+        }
     };
     let checks: Vec<Check> = all.iter().flat_map(check).collect();
     if checks.is_empty() {
@@ -37,6 +41,45 @@ fn dropped_by_receiver(step: &Step, path: &LossPath) -> u64 {
     let node = if path.direction == Direction::Out { NodeId::SERVER } else { NodeId::CLIENT };
     let softnet = step.evidence(node).and_then(|evidence| evidence.softnet.as_ref());
     softnet.and_then(|softnet| softnet.dropped).unwrap_or(0)
+}
+
+/// Which host had so little time for its threads that it may have sent or read datagrams late itself.
+fn busy_host(step: &Step) -> Option<String> {
+    /// Part of the time in which somebody waited for a processor, or a quota held everybody back.
+    const PRESSED: f64 = 0.4;
+    const HELD: f64 = 0.05;
+    step.evidence.iter().find_map(|evidence| {
+        let load = evidence.host.as_ref().filter(|load| load.elapsed_ns > 0)?;
+        let share = |ns: Option<u64>| ns.map_or(0.0, |ns| ns as f64 / load.elapsed_ns as f64);
+        let (pressed, held) = (share(load.pressure_some_ns), share(load.throttled_ns));
+        let who = if evidence.node == NodeId::CLIENT { "this host" } else { "the peer" };
+        (pressed >= PRESSED || held >= HELD).then(|| {
+            format!("{who} was busy (PSI {:.0} %, throttled {:.0} %)", pressed * 100.0, held * 100.0)
+        })
+    })
+}
+
+/// Datagrams that came long after the fastest, where there are too many; open where a host may have held them back itself.
+fn late(path: &LossPath, busy: Option<&str>, share_max: f64) -> Option<Check> {
+    // There is no path that could hold anything back.
+    if path.local_address.is_loopback() {
+        return None;
+    }
+    let counts = path.flows.iter().flat_map(|flow| [flow.small, flow.full]);
+    let share = counts.fold(Share::default(), |sum, one| sum + Share { part: one.late, of: one.received });
+    let check =
+        at_most("late-share", &path.name(), "came 50 ms after the fastest and later", share, share_max);
+    if check.outcome == Outcome::Pass {
+        return None;
+    }
+    Some(match busy {
+        Some(who) => Check {
+            outcome: Outcome::Inconclusive,
+            text: format!("cannot tell: {who}: {}", check.text),
+            ..check
+        },
+        None => check,
+    })
 }
 
 fn path_checks(path: &LossPath, dropped: u64, limits: &LossCriteria, share_max: f64) -> Vec<Check> {
@@ -190,6 +233,36 @@ mod tests {
         let (outcome, reason) = of(100);
         assert!(
             outcome == Outcome::Fail && reason.contains("100 of 10000") && reason.contains("b IPv4 in"),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn what_comes_late_fails_unless_a_host_was_busy() {
+        let judged = |late: u64, pressure: Option<u64>| {
+            let mut paths = vec![];
+            judged(&[(1600, 1600, 400, 400)], |path| {
+                path.flows[0].small.late = late;
+                paths.push(path.clone());
+            });
+            let mut step = Step::new(StepKind::Loss, "loss");
+            step.detail.loss = Some(paths);
+            let load = crate::HostLoad {
+                elapsed_ns: 1000,
+                pressure_some_ns: pressure,
+                ..crate::HostLoad::default()
+            };
+            step.evidence = vec![Evidence { host: Some(load), ..Evidence::default() }];
+            let doc = ResultDoc { steps: vec![step], ..ResultDoc::new(Tool::default(), "") };
+            let verdict = crate::judge(&doc, &Criteria::default()).remove(0);
+            (verdict.outcome, verdict.reason)
+        };
+        assert_eq!(judged(0, None).0, Outcome::Pass);
+        assert_eq!(judged(5, None).0, Outcome::Pass);
+        assert_eq!(judged(127, Some(100)).0, Outcome::Fail);
+        let (outcome, reason) = judged(127, Some(930));
+        assert!(
+            outcome == Outcome::Inconclusive && reason.contains("this host was busy (PSI 93 %"),
             "{reason}"
         );
     }

@@ -214,18 +214,37 @@ fn directions_that_differ_by_a_factor_fail_unless_a_rate_is_expected_of_both() {
 }
 
 #[test]
-fn round_trips_are_judged_by_p99_and_jitter_once_there_are_enough() {
+fn round_trips_are_judged_by_how_they_vary_and_by_their_length_where_one_is_expected() {
+    let mut varies = pingpong(53, 24_000_000, 40_000_000);
+    varies.summary.rtt_ns.as_mut().unwrap().min = 11_000_000;
     for (step, expected, part) in [
-        (pingpong(50_000, 30_000, 90_000), Outcome::Pass, "p99 90.0 µs (limit 10.00 ms)"),
-        (pingpong(50_000, 30_000, 11_000_000), Outcome::Fail, "above the limit of 10.00 ms"),
+        (
+            pingpong(50_000, 30_000, 90_000),
+            Outcome::Pass,
+            "30.0 µs (median), jitter p99-p50 60.0 µs (limit 5.00 ms)",
+        ),
         (pingpong(50_000, 30_000, 6_000_000), Outcome::Fail, "jitter p99-p50 5.97 ms is above"),
-        (pingpong(50, 30_000, 90_000), Outcome::Inconclusive, "50 samples are too few"),
-        (pingpong(50, 20_000_000, 90_000_000), Outcome::Fail, "p50 20.00 ms is above"),
+        // Far is no fault, and a few that are all alike are enough to say so.
+        (pingpong(1000, 100_000_000, 101_000_000), Outcome::Pass, "100.00 ms (median)"),
+        (pingpong(10, 200_000_000, 203_000_000), Outcome::Pass, "jitter slowest-p50 of 10 3.00 ms"),
+        (pingpong(10, 200_000_000, 206_000_000), Outcome::Inconclusive, "10 samples are too few"),
+        (pingpong(3, 30_000, 90_000), Outcome::Inconclusive, "3 samples are too few"),
+        (varies, Outcome::Fail, "above the fastest of 53 by 13.00 ms is above the limit"),
         (step(StepKind::Pingpong, "tcp pingpong"), Outcome::Inconclusive, "no round trip"),
     ] {
         let (outcome, reason) = one(&doc(vec![step]));
         assert_eq!(outcome, expected, "{reason}");
         assert!(reason.contains(part), "{part:?} is missing from {reason}");
+    }
+    let expected = Criteria::from_toml("[latency]\np99_max_ns = 10_000_000").unwrap();
+    for (step, outcome, part) in [
+        (pingpong(50_000, 30_000, 90_000), Outcome::Pass, "p99 90.0 µs (limit 10.00 ms)"),
+        (pingpong(50_000, 10_000_000, 11_000_000), Outcome::Fail, "above the limit of 10.00 ms"),
+        (pingpong(50, 30_000, 90_000), Outcome::Inconclusive, "50 samples are too few"),
+        (pingpong(50, 20_000_000, 90_000_000), Outcome::Fail, "p50 20.00 ms is above"),
+    ] {
+        let verdict = judge(&doc(vec![step]), &expected).remove(0);
+        assert!(verdict.outcome == outcome && verdict.reason.contains(part), "{verdict:?}");
     }
 }
 
@@ -305,11 +324,11 @@ fn the_answer_and_the_exit_code_follow_from_the_document() {
         ),
         ("nothing but not judged", unknown_speed(doc(vec![good()])), RunOutcome::CannotTell, 3),
         ("nothing measured", doc(vec![]), RunOutcome::CannotTell, 3),
-        ("too few samples", doc(vec![good(), pingpong(50, 30_000, 90_000)]), RunOutcome::CannotTell, 3),
+        ("too few samples", doc(vec![good(), pingpong(3, 30_000, 90_000)]), RunOutcome::CannotTell, 3),
         ("a limit missed", doc(vec![stream(1.0, 1.0, 0)]), RunOutcome::NotFit, 1),
         (
             "a limit missed, and too few samples",
-            { doc(vec![stream(1.0, 1.0, 0), pingpong(50, 30_000, 90_000)]) },
+            { doc(vec![stream(1.0, 1.0, 0), pingpong(3, 30_000, 90_000)]) },
             RunOutcome::NotFit,
             1,
         ),
@@ -360,7 +379,7 @@ fn checks_carry_their_numbers() {
     };
     assert_eq!(numbers("throughput/tcp/out", "link-share"), (Some(0.94), Some(0.8), Some(Unit::Share)));
     assert_eq!(numbers("throughput/tcp/out", "retransmits-per-gb").0, Some(6.0));
-    assert_eq!(numbers("latency/tcp", "round-trip-p99"), (Some(9e4), Some(1e7), Some(Unit::Ns)));
+    assert_eq!(numbers("latency/tcp", "round-trip-jitter"), (Some(6e4), Some(5e6), Some(Unit::Ns)));
 }
 
 #[test]

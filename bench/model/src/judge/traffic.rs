@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use super::busy::{Hosts, unless_busy};
+use super::busy::{pressed_step, unless_busy};
+use super::repeats::excused;
 use super::{LinkSpeed, link_speed};
-use crate::criteria::ThroughputCriteria;
+use crate::criteria::{LatencyCriteria, ThroughputCriteria};
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
     Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, StepKind, Subject, Summary, Unit,
@@ -55,16 +56,11 @@ pub(super) fn latency(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
         match summary.rtt_ns {
             Some(rtt) if rtt.count > 0 => {
                 let what = format!("{label}round trip");
-                let check = slowest("round-trip", &what, &rtt, limits.p99_max_ns, limits.samples_min);
-                checks.push(unless_busy(check, step, |hosts| hosts.explain_times(&rtt, limits.p99_max_ns)));
-                if let Some((name, ns)) = highest_percentile(&rtt, limits.samples_min) {
-                    let jitter = ns.saturating_sub(rtt.p50);
-                    let what = format!("{label}jitter {name}-p50");
-                    let check = at_most("round-trip-jitter", &what, jitter, limits.jitter_max_ns);
-                    let explained =
-                        |hosts: &Hosts<'_>| hosts.explain_jitter(&rtt, jitter, limits.jitter_max_ns);
-                    checks.push(unless_busy(check, step, explained));
-                }
+                checks.extend(limits.p99_max_ns.map(|limit_ns| {
+                    let check = slowest("round-trip", &what, &rtt, limit_ns, limits.samples_min);
+                    unless_busy(check, step, |hosts| hosts.explain_times(&rtt, limit_ns))
+                }));
+                checks.push(spread(&label, step, &rtt, limits));
             }
             _ => {
                 let text = format!("{label}no round trip was measured");
@@ -73,6 +69,44 @@ pub(super) fn latency(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
         }
     }
     checks
+}
+
+/// How far the slow round trips lie above the median. The median itself is the length of the path, which is told and not judged.
+fn spread(label: &str, step: &Step, rtt: &LatencySummary, limits: &LatencyCriteria) -> Check {
+    const NAME: &str = "round-trip-jitter";
+    /// From so many on, all of them together say something.
+    const FEW: u64 = 4;
+    /// From so many on a tenth of them is something.
+    const SOME: u64 = 20;
+    let limit_ns = limits.jitter_max_ns;
+    let median = Nanoseconds(rtt.p50);
+    if let Some((name, ns)) = highest_percentile(rtt, limits.samples_min) {
+        let jitter = ns.saturating_sub(rtt.p50);
+        let what = format!("{label}round trip {median} (median), jitter {name}-p50");
+        let check = at_most(NAME, &what, jitter, limit_ns);
+        return unless_busy(check, step, |hosts| hosts.explain_jitter(rtt, jitter, limit_ns));
+    }
+    // Of a few all must be alike, of some nine in ten.
+    let (name, high) = if rtt.count >= SOME { ("p90", rtt.p90) } else { ("slowest", rtt.max) };
+    let jitter = high.saturating_sub(rtt.p50);
+    if rtt.count >= FEW && jitter <= limit_ns {
+        let what = format!("{label}round trip {median} (median), jitter {name}-p50 of {}", rtt.count);
+        return at_most(NAME, &what, jitter, limit_ns);
+    }
+    // Half of them are above the fastest by more than the limit: no number of samples would make that less.
+    let typical = rtt.p50.saturating_sub(rtt.min);
+    if rtt.count >= SOME && typical > limit_ns {
+        let what = format!("{label}round trip {median} (median), above the fastest of {} by", rtt.count);
+        let check = at_most(NAME, &what, typical, limit_ns);
+        return unless_busy(check, step, |hosts| hosts.explain_jitter(rtt, typical, limit_ns));
+    }
+    let text = format!(
+        "{label}round trip {median} (median): {} samples are too few to tell how much it varies (at least {}); run longer",
+        rtt.count,
+        limits.samples_min.div_ceil(10)
+    );
+    let text = pressed_step(step).map_or_else(|| text.clone(), |who| format!("cannot tell: {who}: {text}"));
+    Check::inconclusive(NAME, text).numbers(None, limit_ns as f64, Unit::Ns)
 }
 
 pub(super) fn request(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
@@ -373,12 +407,19 @@ fn looped(step: &Step) -> bool {
 
 /// Over all runs of the direction, by bytes. Transports that do not count segments have none to judge.
 ///
-/// A NIC without a link speed is a virtual one: what it loses at full rate is lost in a queue of its own host, when
-/// that has no CPU to spare. Loss on a path below it shows all the same, so there is a limit, but a wider one.
+/// What is known to be lost to a full queue only ([`excused`]) is not judged: paced datagrams say what the path loses. A NIC without a
+/// link speed is a virtual one: what it loses at full rate may be lost in a queue of its own host, when that has no CPU to spare, so
+/// the limit is a wider one.
 fn retransmits(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Option<Check> {
-    let counted =
-        steps.iter().filter_map(|s| Some((s.total(|part| part.retransmits)?, s.total(|part| part.bytes)?)));
-    let (again, bytes) = counted.reduce(|a, b| (a.0 + b.0, a.1 + b.1))?;
+    let counted: Vec<(&Step, u64, u64)> = steps
+        .iter()
+        .filter_map(|s| Some((*s, s.total(|part| part.retransmits)?, s.total(|part| part.bytes)?)))
+        .collect();
+    let sum = |counted: &mut dyn Iterator<Item = &(&Step, u64, u64)>| {
+        counted
+            .fold((0, 0), |sum: (u64, u64), one| (sum.0.saturating_add(one.1), sum.1.saturating_add(one.2)))
+    };
+    let (again, bytes) = sum(&mut counted.iter());
     if bytes == 0 {
         return None;
     }
@@ -389,13 +430,23 @@ fn retransmits(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Option<
     } else {
         (limits.retransmits_per_gb_max, "")
     };
-    let per_gb = again as f64 * 1e9 / bytes as f64;
-    let text = if per_gb <= per_gb_max {
-        format!("{again} retransmits, {per_gb:.0} per GB (limit{which} {per_gb_max:.0})")
+    let rate = |again: u64, bytes: u64| if bytes == 0 { 0.0 } else { again as f64 * 1e9 / bytes as f64 };
+    const NAME: &str = "retransmits-per-gb";
+    let per_gb = rate(again, bytes);
+    let text = format!("{again} retransmits, {per_gb:.0} per GB");
+    let check = if per_gb <= per_gb_max {
+        Check::pass(NAME, format!("{text} (limit{which} {per_gb_max:.0})"))
     } else {
-        format!("{again} retransmits, {per_gb:.0} per GB, above the limit{which} of {per_gb_max:.0}")
+        let excuses: Vec<Option<String>> = counted.iter().map(|(step, ..)| excused(doc, step)).collect();
+        let mut rest = counted.iter().zip(&excuses).filter(|(_, why)| why.is_none()).map(|(one, _)| one);
+        let (again, bytes) = sum(&mut rest);
+        match excuses.iter().flatten().next() {
+            Some(why) if rate(again, bytes) <= per_gb_max => {
+                Check::not_judged(NAME, format!("{text}, not judged: {why}"))
+            }
+            _ => Check::fail(NAME, format!("{text}, above the limit{which} of {per_gb_max:.0}")),
+        }
     };
-    let check = Check::of("retransmits-per-gb", per_gb <= per_gb_max, text);
     Some(check.numbers(per_gb, per_gb_max, Unit::PerGb))
 }
 

@@ -1,0 +1,183 @@
+//! Whether segments that TCP sent again are the path's loss, or only a queue that was filled by the load of the step itself. At full rate
+//! TCP makes every queue overflow; datagrams at a low pace tell what the path loses in any case.
+
+use crate::{Direction, LaneRole, NodeId, ResultDoc, Share, Step};
+
+/// Segments of a step that were sent again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Repeats {
+    /// Sent again.
+    pub again: u64,
+    /// All that were sent, those included.
+    pub sent: u64,
+}
+
+impl Repeats {
+    /// Of a step; `None` where nobody counts segments.
+    pub fn of(step: &Step) -> Option<Repeats> {
+        let again = step.total(|flow| flow.retransmits)?;
+        let bytes = step.total(|flow| flow.bytes)?;
+        let segment = step.lanes.iter().filter_map(|lane| lane.send_segment_bytes).max()?.max(1);
+        // Those that brought the bytes, and those that were sent again for nothing.
+        Some(Repeats { again, sent: (bytes / segment).saturating_add(again) })
+    }
+
+    /// As a part of all.
+    pub fn share(self) -> f64 {
+        if self.sent == 0 { 0.0 } else { self.again as f64 / self.sent as f64 }
+    }
+}
+
+/// What became of paced datagrams in a direction, over all pairs of NICs that answered; `None` where none did.
+pub fn paced_loss(doc: &ResultDoc, direction: Option<Direction>) -> Option<Share> {
+    let wanted = |of: Direction| matches!(direction, None | Some(Direction::Both)) || direction == Some(of);
+    let paths = doc.steps.iter().filter_map(|step| step.detail.loss.as_deref()).flatten();
+    let spoke = paths.filter(|path| wanted(path.direction) && path.reason.is_none() && !path.is_silent());
+    let shares = spoke.map(|path| {
+        let live = path.flows.iter().filter(|flow| !flow.is_dead());
+        let lost = live.map(|flow| {
+            flow.small.lost() + if flow.lacks_full_size() { Share::default() } else { flow.full.lost() }
+        });
+        let lost = lost.fold(Share::default(), |sum, one| sum + one);
+        Share { part: lost.part.saturating_sub(path.overflowed), of: lost.of }
+    });
+    shares.reduce(|sum, one| sum + one).filter(|share| share.of > 0)
+}
+
+/// Packets that the queueing disciplines of the sending hosts dropped meanwhile.
+pub fn dropped_at_home(step: &Step) -> u64 {
+    let senders: &[NodeId] = match step.direction {
+        Some(Direction::Out) => &[NodeId::CLIENT],
+        Some(Direction::In) => &[NodeId::SERVER],
+        Some(Direction::Both) | None => &[NodeId::CLIENT, NodeId::SERVER],
+    };
+    let queues = senders.iter().filter_map(|node| step.evidence(*node)?.queues.as_ref()).flatten();
+    queues.map(|queue| queue.counts.drops.unwrap_or(0)).fold(0, u64::saturating_add)
+}
+
+/// Whether a queue stood on the way of a step's lanes: their round trips were much longer than the shortest.
+pub fn queue_stood(step: &Step) -> bool {
+    /// Less than this a busy host adds as well.
+    const ADDED_NS: u64 = 1_000_000;
+    let sending = step.lanes.iter().filter(|lane| lane.role == LaneRole::Send);
+    sending.filter_map(|lane| lane.connection.as_ref()).any(|connection| {
+        let counts = &connection.counts;
+        let (Some(now), Some(least)) = (counts.rtt_ns, counts.rtt_min_ns) else { return false };
+        least > 0 && now >= least.saturating_mul(2).max(least.saturating_add(ADDED_NS))
+    })
+}
+
+/// Why the segments that a step sent again say nothing about the path, where that is known.
+pub fn excused(doc: &ResultDoc, step: &Step) -> Option<String> {
+    let repeats = Repeats::of(step).filter(|repeats| repeats.again > 0)?;
+    let own = dropped_at_home(step);
+    if own >= repeats.again.div_ceil(2) {
+        return Some(format!("the queue of the sending host itself dropped {own} packets meanwhile"));
+    }
+    let lost = paced_loss(doc, step.direction)?;
+    let (_, most) = lost.bounds();
+    let idle = format!("of {} datagrams at a low pace {} were lost", lost.of, lost.part);
+    if most < repeats.share() {
+        return Some(format!("{idle}, so what is lost at full rate is lost to a full queue or a limit"));
+    }
+    (lost.part == 0 && queue_stood(step))
+        .then(|| format!("{idle}, and a queue stood on the way at full rate"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evidence::{ConnectionCounts, QueueActivity, QueueCounts};
+    use crate::{Connection, Evidence, LaneResult, LossCounts, LossFlow, LossPath, StepKind, Tool};
+
+    /// A stream out that sent `again` of 10 000 segments again.
+    fn stream(again: u64) -> Step {
+        let mut step = Step::new(StepKind::Stream, "s");
+        step.direction = Some(Direction::Out);
+        (step.summary.retransmits, step.summary.bytes) = (Some(again), Some((10_000 - again) * 1000));
+        let counts = ConnectionCounts {
+            rtt_ns: Some(200_000),
+            rtt_min_ns: Some(150_000),
+            ..ConnectionCounts::still()
+        };
+        let connection = Some(Connection { counts, ..Connection::default() });
+        let lane = LaneResult {
+            role: LaneRole::Send,
+            send_segment_bytes: Some(1000),
+            connection,
+            ..LaneResult::default()
+        };
+        step.lanes = vec![lane];
+        step
+    }
+
+    fn paced(direction: Direction, sent: u64, lost: u64) -> Step {
+        let small = LossCounts { sent, received: sent - lost, ..LossCounts::default() };
+        let path = LossPath {
+            local_nic: "a".into(),
+            remote_nic: "b".into(),
+            local_address: [10, 0, 0, 1].into(),
+            remote_address: [10, 0, 0, 2].into(),
+            direction,
+            small_ip_bytes: 88,
+            full_ip_bytes: 1500,
+            reason: None,
+            flows: vec![LossFlow { port: 1, answered: true, small, full: LossCounts::default() }],
+            marks: vec![],
+            overflowed: 0,
+            delay_variation_ns: None,
+        };
+        let mut step = Step::new(StepKind::Loss, "loss");
+        step.detail.loss = Some(vec![path]);
+        step
+    }
+
+    fn told(stream: &Step, loss: Option<Step>) -> Option<String> {
+        let steps = std::iter::once(stream.clone()).chain(loss).collect();
+        excused(&ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") }, stream)
+    }
+
+    #[test]
+    fn what_an_idle_path_does_not_lose_is_lost_to_a_full_queue() {
+        assert!(told(&stream(400), Some(paced(Direction::Out, 2000, 0))).is_some());
+        // Nobody looked, or only the other way.
+        assert_eq!(told(&stream(400), None), None);
+        assert_eq!(told(&stream(400), Some(paced(Direction::In, 2000, 0))), None);
+        // The path loses as much when it is idle.
+        assert_eq!(told(&stream(100), Some(paced(Direction::Out, 2000, 20))), None);
+    }
+
+    #[test]
+    fn a_share_of_segments_never_exceeds_the_whole() {
+        // A stalled stream: one segment arrived, and 22 were sent again.
+        let mut stalled = stream(22);
+        stalled.summary.bytes = Some(1000);
+        let repeats = Repeats::of(&stalled).unwrap();
+        assert_eq!(repeats, Repeats { again: 22, sent: 23 });
+        assert!(repeats.share() < 1.0);
+    }
+
+    #[test]
+    fn a_sample_that_is_too_small_to_tell_needs_a_queue_beside_it() {
+        let mut few = stream(10);
+        assert_eq!(told(&few, Some(paced(Direction::Out, 2000, 0))), None);
+        few.lanes[0].connection.as_mut().unwrap().counts.rtt_ns = Some(20_000_000);
+        assert!(told(&few, Some(paced(Direction::Out, 2000, 0))).unwrap().contains("a queue stood"));
+        assert_eq!(told(&few, Some(paced(Direction::Out, 2000, 2))), None);
+    }
+
+    #[test]
+    fn what_the_sending_host_dropped_itself_is_not_the_paths() {
+        let mut own = stream(400);
+        let counts = QueueCounts { drops: Some(200), ..QueueCounts::still() };
+        let queues = |node| Evidence {
+            node,
+            queues: Some(vec![QueueActivity { counts: counts.clone(), ..QueueActivity::default() }]),
+            ..Evidence::default()
+        };
+        own.evidence = vec![queues(NodeId::SERVER)];
+        assert_eq!(told(&own, None), None);
+        own.evidence = vec![queues(NodeId::CLIENT)];
+        assert!(told(&own, None).unwrap().contains("dropped 200"));
+    }
+}
