@@ -41,11 +41,13 @@ const FAST_BITS_PER_S: u64 = 10_000_000_000;
 
 fn findings(environment: &Environment) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let linked = || environment.nics.iter().filter(|nic| nic.carrier == Some(true));
+    // Whatever has a duplex has negotiated one, be it the NIC itself or what lies on top of it.
+    for nic in linked().filter(|nic| nic.full_duplex == Some(false)) {
+        findings.push(Finding::new("NIC-HALF-DUPLEX", format!("{} negotiated half duplex", nic.name)));
+    }
     // Only hardware has a bus address; a bridge with one queue is nothing to fix.
-    for nic in environment.nics.iter().filter(|n| n.carrier == Some(true) && n.bus.is_some()) {
-        if nic.full_duplex == Some(false) {
-            findings.push(Finding::new("NIC-HALF-DUPLEX", format!("{} negotiated half duplex", nic.name)));
-        }
+    for nic in linked().filter(|nic| nic.bus.is_some()) {
         let Some(speed) = nic.speed_bits_per_s.filter(|s| *s >= FAST_BITS_PER_S) else { continue };
         let gbit = speed / 1_000_000_000;
         if nic.receive_queues == Some(1) {

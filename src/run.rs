@@ -9,7 +9,7 @@ mod party;
 mod record;
 mod way_back;
 
-use pathproof_engine::diagnose::diagnose;
+use pathproof_engine::diagnose::{diagnose, settle};
 use pathproof_model::environment::Observed;
 use pathproof_model::{Environment, ErrorKind, Finding, Node, NodeId, Plan, ResultDoc, StepError, Tool};
 
@@ -78,8 +78,12 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
         let finding = Finding::new("PEER-LOST", lost.message.clone());
         doc.findings.push(finding);
     }
+    if order.plan.command == "check" {
+        crate::channels::predict_into(&mut doc);
+    }
     let causes = diagnose(&doc);
     doc.findings.extend(causes);
+    settle(&mut doc);
     doc
 }
 

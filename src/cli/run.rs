@@ -152,11 +152,8 @@ impl ClientRun {
         }
         let budget = Budget::new(self.clock.clone(), self.budget);
         let order = Order { plan, parties, budget: &budget, registry: &registry, interrupt: &interrupted };
-        let mut doc = run::run(&order, observed, &mut observers);
+        let doc = run::run(&order, observed, &mut observers);
         drop(observers);
-        if plan.command == "check" {
-            crate::channels::predict_into(&mut doc);
-        }
         self.finish(doc)
     }
 

@@ -66,9 +66,33 @@ pub(super) fn bridging(interface: &str) -> Result<Dcb, String> {
     })
 }
 
-/// Kinds whose driver invents a speed (veth always says 10 Gbit/s), so that it is no fact.
-const NO_REAL_SPEED: [&str; 8] =
-    ["loopback", "veth", "tun", "dummy", "ifb", "macvtap", "netkit", "wireguard"];
+/// Kinds whose driver invents a speed (veth and vxlan always say 10 Gbit/s), so that it is no fact.
+const NO_REAL_SPEED: [&str; 24] = [
+    "loopback",
+    "veth",
+    "tun",
+    "dummy",
+    "ifb",
+    "macvtap",
+    "netkit",
+    "wireguard",
+    "vxlan",
+    "geneve",
+    "bareudp",
+    "gre",
+    "gretap",
+    "ip6gre",
+    "ip6gretap",
+    "erspan",
+    "ip6erspan",
+    "ipip",
+    "sit",
+    "ip6tnl",
+    "vti",
+    "vti6",
+    "xfrm",
+    "gtp",
+];
 
 /// Bridges and bonds show what their members claim; of that only members with a real speed count.
 fn derive_speeds(nics: &mut [Nic]) {

@@ -23,8 +23,13 @@ pub fn findings(channels: &Channels) -> Vec<Finding> {
             "local" => pair.local_nic == nic.nic,
             _ => pair.remote_nic == nic.nic,
         };
+        // A NIC that has nothing but the address of its own link was not set up to carry this.
+        let set_up = |pair: &ChannelPair| {
+            let own = if nic.end == "local" { pair.local } else { pair.remote };
+            !matches!(own, std::net::IpAddr::V6(own) if own.is_unicast_link_local())
+        };
         let by_rank = |pair: &ChannelPair| {
-            ["class-outranked", "slower", "rdma-not-mixed"].contains(&pair.rule.as_str())
+            ["class-outranked", "slower", "rdma-not-mixed"].contains(&pair.rule.as_str()) && set_up(pair)
         };
         if channels.pairs.iter().filter(of_nic).any(by_rank) {
             let evidence = format!("{} ({}): {}", nic.nic, nic.end, nic.reason);

@@ -1,6 +1,8 @@
 //! What became of the options and the segment size that both ends of a connection ask for.
 
-use pathproof_model::{Direction, Environment, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Step};
+use pathproof_model::{
+    Direction, Environment, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step,
+};
 
 use super::planned;
 
@@ -25,13 +27,13 @@ fn stripped(doc: &ResultDoc) -> Option<Finding> {
     };
     let mut missing = Vec::new();
     if both("net.ipv4.tcp_timestamps") && lacked(|c| c.timestamps) {
-        missing.push("time stamps");
+        missing.push("time stamps (tcp_timestamps)");
     }
     if both("net.ipv4.tcp_sack") && lacked(|c| c.selective_acknowledgements) {
-        missing.push("selective acknowledgements");
+        missing.push("selective acknowledgements (SACK)");
     }
     if both("net.ipv4.tcp_window_scaling") && lacked(|c| c.window_scaling) {
-        missing.push("window scaling");
+        missing.push("window scaling (tcp_window_scaling)");
     }
     (!missing.is_empty()).then(|| {
         let said = format!(
@@ -69,8 +71,12 @@ fn clamped(doc: &ResultDoc) -> Option<Finding> {
                 "segments from {local} to {remote} hold {segment} bytes, and packets of {carried} bytes pass between these \
                  addresses"
             );
+            // Half of what the path carries, and less: jumbo frames are paid for and not used.
+            let wasted = segment * 2 < u64::from(carried);
+            let severity = if wasted { Severity::Error } else { Severity::Warning };
             return Some(
                 Finding::new("TCP-MSS-CLAMPED", said)
+                    .with_severity(severity)
                     .with("segment_bytes", segment)
                     .with("ip_mtu_bytes", carried),
             );

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use pathproof_model::{Environment, Finding, Nic, NodeId, ResultDoc, Severity};
+use super::networks::{network, of_a_network};
+use pathproof_model::{Environment, Finding, MtuPath, Nic, NodeId, ResultDoc, Severity};
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let (Some(client), Some(server)) = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER))
@@ -10,28 +11,10 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         return vec![];
     };
     let mut found: Vec<Finding> = prefixes(client, server).into_iter().collect();
-    for (whose, host) in [("this host", client), ("the peer", server)] {
-        found.extend(filters(doc, whose, host));
+    for (node, host) in [(NodeId::CLIENT, client), (NodeId::SERVER, server)] {
+        found.extend(filters(doc, node, host));
     }
     found
-}
-
-fn of_a_network(nic: &Nic) -> impl Iterator<Item = (IpAddr, u8)> + '_ {
-    let usable = nic.up != Some(false) && nic.kind.as_deref() != Some("loopback");
-    nic.addresses.iter().filter(move |_| usable).map(|one| (one.address, one.prefix_len)).filter(
-        |(ip, len)| match ip {
-            IpAddr::V4(ip) => (8..=30).contains(len) && !ip.is_loopback() && !ip.is_link_local(),
-            IpAddr::V6(ip) => (16..=120).contains(len) && !ip.is_loopback() && !ip.is_unicast_link_local(),
-        },
-    )
-}
-
-/// The network part of an address.
-fn network(ip: IpAddr, prefix_len: u8) -> u128 {
-    match ip {
-        IpAddr::V4(ip) => u128::from(u32::from(ip)).checked_shr(32 - u32::from(prefix_len)).unwrap_or(0),
-        IpAddr::V6(ip) => u128::from(ip).checked_shr(128 - u32::from(prefix_len)).unwrap_or(0),
-    }
 }
 
 /// Two addresses of one network with two opinions of how large it is.
@@ -61,7 +44,7 @@ fn prefixes(client: &Environment, server: &Environment) -> Option<Finding> {
 }
 
 /// Strict reverse path filters on several NICs of one network: what arrives on the one that the route does not name is dropped.
-fn filters(doc: &ResultDoc, whose: &str, host: &Environment) -> Vec<Finding> {
+fn filters(doc: &ResultDoc, node: NodeId, host: &Environment) -> Vec<Finding> {
     let strict: Vec<&Nic> = host.nics.iter().filter(|nic| nic.reverse_path_filter == Some(1)).collect();
     let mut found = Vec::new();
     for (at, nic) in strict.iter().enumerate() {
@@ -72,17 +55,29 @@ fn filters(doc: &ResultDoc, whose: &str, host: &Environment) -> Vec<Finding> {
                     .any(|(second, _)| second.is_ipv4() && network(second, len) == network(ip, len))
         });
         let Some(other) = other.filter(|_| at == 0) else { continue };
-        // Whether it did any harm: a pair of these NICs that carried nothing.
+        // Whether it did any harm: packets that the kernel counted as refused for it, and a pair of these NICs that was silent.
+        let counts = doc.steps.iter().filter_map(|step| step.evidence(node)?.ip.as_ref()?.reverse_path_drops);
+        let refused = counts.fold(0, u64::saturating_add);
         let names = [nic.name.as_str(), other.name.as_str()];
-        let silent = doc.findings.iter().any(|finding| {
-            finding.code == "CHANNEL-DEAD" && names.iter().any(|name| finding.evidence.contains(name))
-        });
-        let said = format!(
-            "{whose} has {} and {} in one network ({ip}/{len}) and filters strictly by the route back (rp_filter=1) on {}",
-            nic.name, other.name, nic.name
+        let own = |path: &MtuPath| match node {
+            NodeId::CLIENT => Some(path.local_nic.clone()),
+            _ => path.remote_nic.clone(),
+        };
+        let silent = super::pairs::silent(doc)
+            .iter()
+            .any(|(path, _)| own(path).is_some_and(|nic| names.contains(&nic.as_str())));
+        let mut said = format!(
+            "{} has {} and {} in one network ({ip}/{len}) and filters strictly by the route back (rp_filter=1) on {}",
+            super::whose(node),
+            nic.name,
+            other.name,
+            nic.name
         );
-        let severity = if silent { Severity::Error } else { Severity::Warning };
-        found.push(Finding::new("RP-FILTER", said).with_severity(severity));
+        if refused > 0 {
+            said.push_str(&format!("; the kernel refused {refused} packets for that during the run"));
+        }
+        let severity = if silent && refused > 0 { Severity::Error } else { Severity::Warning };
+        found.push(Finding::new("RP-FILTER", said).with_severity(severity).with("refused", refused));
     }
     found
 }

@@ -76,6 +76,12 @@ const PATHS: &[Entry] = &[
         "Run the steps that are missing one by one (pathproof bench, mtu, migrate), or check without --quick or with --thorough.",
     ),
     entry(
+        "RUN-SHORTENED",
+        Info,
+        "The path is so long that the time of the run does not suffice for all of the plan: a part was left out from the beginning.",
+        "Check without --quick, or with --thorough, where what was left out matters.",
+    ),
+    entry(
         "CLOCK-COARSE",
         Info,
         "Reading the clock costs more than 1 % of the median latency, so small latencies are overstated.",
@@ -220,6 +226,98 @@ const PATHS: &[Entry] = &[
         Warning,
         "TCP sends smaller segments than the path carries: something on the way lowers the segment size when connections open, and jumbo frames are of no use to TCP.",
         "Look for a rule that clamps the MSS (nft or iptables: maxseg, TCPMSS; firewalls and VPN gateways), or for a route with advmss.",
+    ),
+    // What bounds or disturbs a path.
+    entry(
+        "PATH-FAR",
+        Info,
+        "The path is long: every round trip takes this time at least, which one connection needs large windows for, and which synchronous writes pay once each.",
+        "Nothing needs repair. Compare the length with what the use allows (stretched clusters ask for 5 ms), and see that windows and buffers suit it.",
+    ),
+    entry(
+        "PATH-JITTER",
+        Warning,
+        "Packets wait for very different times on a path that carries nothing else: something holds them back now and then.",
+        "Look for power saving and interrupt moderation of NICs and hosts, a wireless or overbooked hop, and a device that inspects packets; measure hop by hop (mtr) and compare.",
+    ),
+    entry(
+        "PATH-STALLS",
+        Error,
+        "For a while nothing moves at all and nothing is lost: something pauses the link. Storage hangs for that time and a migration's downtime grows by it.",
+        "Look for pause frames (ethtool -S NIC: rx_pause, PFC), a switch that holds packets back, a spanning tree or wireless roaming, and a virtual switch or host in between that stands still.",
+    ),
+    entry(
+        "PATH-POLICED",
+        Error,
+        "What is above some rate is thrown away and not queued: TCP falls far below the rate that is allowed, and RDMA collapses.",
+        "Look for a policer on that way (virtual switch, provider edge, storm control); let it shape, which queues, or keep the senders below its rate.",
+    ),
+    entry(
+        "PATH-RATE-LIMIT",
+        Warning,
+        "The path carries one flat rate however many connections share it: a shaper, a slower link on the way, or a limit that somebody set. A warning where the links say that they could do more.",
+        "Look for the slowest hop: negotiated speeds of every port on the way, and shapers (qdiscs of both hosts, virtual switch, provider).",
+    ),
+    entry(
+        "PATH-ONE-WAY",
+        Error,
+        "What goes one way arrives, and nothing comes back: of two strands one is dead. Every connection over this pair hangs.",
+        "Swap the strands or the transceiver of that link, and look at the receive power and the errors of both ends.",
+    ),
+    entry(
+        "ROUTE-LEAK",
+        Warning,
+        "A route sends what belongs to one NIC over another: the second channel is not the one that it seems, and both fail together.",
+        "Remove or correct that route (ip route get ADDRESS shows it), so that each network is reached over the NIC that lies in it.",
+    ),
+    entry(
+        "TCP-FLOW-LIMIT",
+        Warning,
+        "Each connection is held to a rate and several together get as many times that: a limit on each flow. What uses one connection, as a live migration over TCP does, gets no more.",
+        "Look for a limit for each flow (cloud and provider limits, virtual switch, fq with maxrate), or use several connections (SMB Multichannel, parallel migrations).",
+    ),
+    entry(
+        "TCP-WINDOW",
+        Warning,
+        "The receive window of one end holds a connection back: it can have no more on the way than that in each round trip.",
+        "Raise the last number of net.ipv4.tcp_rmem at the receiving end to at least twice the rate times the round trip.",
+    ),
+    entry(
+        "TCP-SEND-BUFFER",
+        Warning,
+        "The send buffer of one end holds a connection back: it keeps a copy of what is on the way, and is too small for this path.",
+        "Raise the last number of net.ipv4.tcp_wmem at the sending end to at least twice the rate times the round trip.",
+    ),
+    // The hosts.
+    entry(
+        "HOST-THROTTLED",
+        Error,
+        "A processor quota stops the program for a part of the time: what was measured is the quota, not the path, and what runs there under this quota suffers the same.",
+        "Raise or remove the processor quota of that container or service (cpu.max, CPUQuota), and run again.",
+    ),
+    entry(
+        "HOST-STARVED",
+        Warning,
+        "The hypervisor gives this machine's processors to others for a part of the time: delays and rates are its doing.",
+        "Give the virtual machine processors of its own, or move it, and run again.",
+    ),
+    entry(
+        "LINK-DOWN",
+        Warning,
+        "A NIC is set up for a network that it shares with the other end, and its link is down: that path is missing.",
+        "Plug the cable in, and look at the switch port; take the address away where the link is not meant to be used.",
+    ),
+    entry(
+        "NIC-SLOW",
+        Error,
+        "One of several NICs that are used together carries a small part of what the others do: SMB Multichannel waits for the slowest, and a migration that meets it takes as long.",
+        "Look at what the evidence names: negotiated speed of both ends and both switch ports, a limit on that way, error counters; then try the pair alone again.",
+    ),
+    entry(
+        "NIC-SPEED-DIFFERS",
+        Info,
+        "The two NICs of a pair negotiated different speeds: the pair carries what the slower of them does, and the faster end sends bursts that a switch has to hold.",
+        "Nothing needs repair where that is meant; else look at the negotiation, cable and transceiver of the slower end.",
     ),
     // Datagrams.
     entry(

@@ -1,0 +1,221 @@
+//! Delay that comes and goes while nothing is lost: single packets that wait, and times in which nothing moves at all.
+
+use pathproof_model::units::Nanoseconds;
+use pathproof_model::{
+    Finding, LaneRole, LatencySummary, LossPath, NodeId, ResultDoc, Share, Step, StepKind,
+};
+
+use super::{hosts, planned};
+
+/// Above this part of paced datagrams that come 50 ms after the fastest, something on the way holds packets back.
+const LATE_SHARE: f64 = 0.005;
+/// With somebody waiting for a processor for such a part of the time a host may be late itself.
+const PRESSED: f64 = 0.4;
+/// A silence of this length is no retransmission timer of a short path (200 ms), and no turn of a busy host.
+const SILENCE_NS: u64 = 400_000_000;
+/// Paced datagrams that are lost so often explain a silence by themselves.
+const LOST_SHARE: f64 = 0.001;
+/// As the built-in limit of jitter.
+const JITTER_NS: u64 = 5_000_000;
+/// A path that is longer than this spans more than a city.
+const FAR_NS: u64 = 5_000_000;
+
+pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+    let throttled =
+        doc.steps.iter().flat_map(|step| &step.evidence).any(|evidence| {
+            evidence.host.as_ref().and_then(hosts::throttled).is_some_and(|share| share >= 0.05)
+        });
+    let mut found: Vec<Finding> = far(doc).into_iter().collect();
+    // A host that stands still for a tenth of a second at a time delays everything itself.
+    if !throttled {
+        found.extend(stalls(doc).into_iter().chain(varies(doc)).chain(late(doc)).next());
+    }
+    found
+}
+
+/// Whether somebody waited for a processor for so long that delays may be the host's.
+fn pressed(step: &Step) -> bool {
+    step.evidence
+        .iter()
+        .filter_map(|one| one.host.as_ref())
+        .any(|load| load.pressure_some_ns.is_some_and(|ns| ns as f64 >= load.elapsed_ns as f64 * PRESSED))
+}
+
+fn round_trips(doc: &ResultDoc) -> Option<(&Step, LatencySummary)> {
+    let steps = planned(doc).filter(|step| step.kind == StepKind::Pingpong);
+    steps.filter_map(|step| Some((step, step.summary.rtt_ns.filter(|rtt| rtt.count >= 10)?))).next()
+}
+
+/// The length of the path, as something to know.
+fn far(doc: &ResultDoc) -> Option<Finding> {
+    let (_, rtt) = round_trips(doc).filter(|(_, rtt)| rtt.min >= FAR_NS)?;
+    let said = format!(
+        "the fastest of {} idle round trips takes {}, half of them less than {}: the path is that long",
+        rtt.count,
+        Nanoseconds(rtt.min),
+        Nanoseconds(rtt.p50)
+    );
+    Some(Finding::new("PATH-FAR", said).with("round_trip_least_ns", rtt.min))
+}
+
+/// Times in which not one lane of a step received anything, although its connections stood and its threads ran.
+fn stalls(doc: &ResultDoc) -> Option<Finding> {
+    let streams = planned(doc).filter(|step| step.kind == StepKind::Stream && step.detail.failover.is_none());
+    let silent = |step: &Step| -> Option<u64> {
+        let mut shortest = None;
+        for lane in step.lanes.iter().filter(|lane| lane.role == LaneRole::Receive) {
+            let silence = lane.longest_silence_ns.filter(|silence| *silence >= SILENCE_NS)?;
+            // A thread that was not let on a processor hears nothing either.
+            let waited = lane.scheduled.map_or(0, |scheduled| scheduled.waited_ns);
+            if lane.bytes == 0 || waited * 2 >= silence {
+                return None;
+            }
+            shortest = Some(shortest.map_or(silence, |known: u64| known.min(silence)));
+        }
+        shortest
+    };
+    // On a long path a few round trips of a connection that still grows look like that.
+    let far = round_trips(doc).is_some_and(|(_, rtt)| rtt.min >= FAR_NS * 4);
+    let (length, step) =
+        streams.filter(|_| !far).filter_map(|step| Some((silent(step)?, step))).max_by_key(|(ns, _)| *ns)?;
+    // What is lost makes TCP wait as well: then it is the loss that is told.
+    let lost = pathproof_model::judge::repeats::paced_loss(doc, step.direction)?;
+    if lost.bounds().0 > LOST_SHARE {
+        return None;
+    }
+    let said = format!(
+        "{}: nothing came in over any connection for {}, and then it went on; datagrams at a low pace were not lost",
+        step.name,
+        Nanoseconds(length)
+    );
+    Some(Finding::new("PATH-STALLS", said).with("silence_ns", length))
+}
+
+/// Idle round trips that differ by more than any network between two machines should make them.
+fn varies(doc: &ResultDoc) -> Option<Finding> {
+    let (step, rtt) = round_trips(doc)?;
+    let typical = rtt.p50.saturating_sub(rtt.min);
+    let high = if rtt.count >= 100 { rtt.p90.saturating_sub(rtt.p50) } else { 0 };
+    let spread = typical.max(high);
+    if spread <= JITTER_NS || super::waited_share(step) >= 0.1 || pressed(step) {
+        return None;
+    }
+    let said = format!(
+        "{}: idle round trips take {} to {}, half of them more than {}, and nothing was sent beside them",
+        step.name,
+        Nanoseconds(rtt.min),
+        Nanoseconds(rtt.max),
+        Nanoseconds(rtt.p50)
+    );
+    Some(Finding::new("PATH-JITTER", said).with("spread_ns", spread))
+}
+
+/// Paced datagrams that came long after the others.
+fn late(doc: &ResultDoc) -> Option<Finding> {
+    // A host whose threads wait reads late itself.
+    let pressed = |step: &Step| {
+        step.evidence
+            .iter()
+            .filter_map(|one| one.host.as_ref())
+            .any(|load| load.pressure_some_ns.is_some_and(|ns| ns as f64 >= load.elapsed_ns as f64 * PRESSED))
+    };
+    // A host whose threads wait reads late itself.
+    let steps = planned(doc).filter(|step| !pressed(step));
+    let paths = steps.filter_map(|step| step.detail.loss.as_deref()).flatten();
+    let paths = paths.filter(|path| !path.local_address.is_loopback());
+    let share = |path: &LossPath| {
+        let counts = path.flows.iter().flat_map(|flow| [flow.small, flow.full]);
+        counts.fold(Share::default(), |sum, one| sum + Share { part: one.late, of: one.received })
+    };
+    let worst =
+        paths.map(|path| (share(path), path)).max_by(|a, b| a.0.bounds().0.total_cmp(&b.0.bounds().0));
+    let (share, path) = worst.filter(|(share, _)| share.bounds().0 > LATE_SHARE)?;
+    let node =
+        if path.direction == pathproof_model::Direction::Out { NodeId::SERVER } else { NodeId::CLIENT };
+    let slowest = path.delay_variation_ns.unwrap_or_default().max;
+    let said = format!(
+        "{}: {} of {} datagrams at a low pace reached {} more than 50 ms after the fastest, the slowest {} after it, and few or none were lost",
+        path.name(),
+        share.part,
+        share.of,
+        super::whose(node),
+        Nanoseconds(slowest)
+    );
+    Some(Finding::new("PATH-JITTER", said).with("late", share.part).with("of", share.of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{LaneResult, LossCounts, LossFlow, StepSpec, Tool, TrafficSpec, Waited};
+
+    fn codes(steps: Vec<Step>) -> Vec<String> {
+        let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+        findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    /// Idle round trips in ms, as runs in a laboratory had them.
+    fn pingpong(count: u64, [min, p50, p90, max]: [f64; 4]) -> Step {
+        let ns = |ms: f64| (ms * 1e6) as u64;
+        let mut step = Step::new(StepKind::Pingpong, "tcp ping-pong");
+        step.summary.rtt_ns = Some(LatencySummary {
+            count,
+            min: ns(min),
+            p50: ns(p50),
+            p90: ns(p90),
+            p99: ns(max),
+            max: ns(max),
+            ..LatencySummary::default()
+        });
+        step
+    }
+
+    fn stream(silences_ms: &[u64], waited_ms: u64) -> Step {
+        let mut step = Step::new(StepKind::Stream, "tcp stream out");
+        step.spec = Some(StepSpec::Stream(TrafficSpec::default()));
+        let lane = |ms: &u64| LaneResult {
+            role: LaneRole::Receive,
+            bytes: 1 << 20,
+            longest_silence_ns: Some(ms * 1_000_000),
+            scheduled: Some(Waited { waited_ns: waited_ms * 1_000_000, of_ns: 1_400_000_000 }),
+            ..LaneResult::default()
+        };
+        step.lanes = silences_ms.iter().map(lane).collect();
+        step
+    }
+
+    fn paced(received: u64, late: u64) -> Step {
+        let mut step = Step::new(StepKind::Loss, "loss");
+        let small = LossCounts { sent: received, received, late, ..LossCounts::default() };
+        step.detail.loss = Some(vec![LossPath {
+            flows: vec![LossFlow { port: 1, answered: true, small, full: LossCounts::default() }],
+            ..super::super::tests::loss_path()
+        }]);
+        step
+    }
+
+    #[test]
+    fn distance_is_told_and_no_fault() {
+        assert_eq!(codes(vec![pingpong(87, [20.1, 20.4, 20.9, 24.0])]), ["PATH-FAR"]);
+        assert_eq!(codes(vec![pingpong(30_000, [0.02, 0.03, 0.04, 17.1])]), [""; 0]);
+    }
+
+    #[test]
+    fn round_trips_that_differ_and_datagrams_that_come_late_are_jitter() {
+        assert_eq!(codes(vec![pingpong(53, [10.9, 23.3, 33.8, 39.5])]), ["PATH-FAR", "PATH-JITTER"]);
+        // Seen between two hosts of a busy machine.
+        assert_eq!(codes(vec![pingpong(1048, [0.46, 0.84, 1.03, 4.8]), paced(2000, 0)]), [""; 0]);
+        assert_eq!(codes(vec![pingpong(2199, [0.04, 0.06, 0.08, 122.6]), paced(1428, 127)]), ["PATH-JITTER"]);
+        assert_eq!(codes(vec![paced(2000, 3)]), [""; 0]);
+    }
+
+    #[test]
+    fn a_time_in_which_nothing_moves_is_a_stall_unless_the_host_slept_or_packets_were_lost() {
+        assert_eq!(codes(vec![stream(&[800, 900], 90), paced(500, 0)]), ["PATH-STALLS"]);
+        assert_eq!(codes(vec![stream(&[800, 100], 90), paced(500, 0)]), [""; 0]);
+        assert_eq!(codes(vec![stream(&[800, 900], 700), paced(500, 0)]), [""; 0]);
+        let mut lossy = paced(500, 0);
+        lossy.detail.loss.as_mut().unwrap()[0].flows[0].small.received = 460;
+        assert_eq!(codes(vec![stream(&[800, 900], 90), lossy]), [""; 0]);
+    }
+}

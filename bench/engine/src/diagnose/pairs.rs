@@ -1,0 +1,276 @@
+//! Pairs of NICs: those that never carried a byte, those that carry one way only, and what their two ends say of the link.
+
+use std::net::IpAddr;
+
+use pathproof_model::units::BitsPerSecond;
+use pathproof_model::{
+    ChannelPair, Direction, Environment, Evidence, Finding, MtuPath, Nic, NodeId, ResultDoc, StepKind,
+};
+
+use super::networks::{network, of_a_network};
+use super::{planned, whose};
+
+pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+    let mut found = dead(doc);
+    found.extend(one_way(doc));
+    let (Some(client), Some(server)) = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER))
+    else {
+        return found;
+    };
+    found.extend(speeds(doc, client, server));
+    found.extend(without_carrier(client, server));
+    found.extend(left_over(doc, client, server));
+    found
+}
+
+fn chosen(doc: &ResultDoc) -> impl Iterator<Item = &ChannelPair> {
+    doc.channels.iter().flat_map(|channels| &channels.pairs).filter(|pair| pair.chosen)
+}
+
+/// Whether a path of one pair of addresses heard nothing at all.
+fn is_silent(path: &MtuPath) -> bool {
+    path.ip_mtu_bytes.is_none() && path.proven_ip_bytes.is_none()
+}
+
+/// Pairs that were silent in every direction while another pair was not.
+pub(super) fn silent(doc: &ResultDoc) -> Vec<(&MtuPath, &MtuPath)> {
+    let paths: Vec<&MtuPath> =
+        doc.steps.iter().filter_map(|step| step.detail.paths.as_deref()).flatten().collect();
+    let ends = |path: &MtuPath| (path.local_address, path.remote_address);
+    let Some(alive) = paths.iter().find(|path| !is_silent(path)) else { return vec![] };
+    let dead = paths.iter().filter(|path| {
+        path.direction == Direction::Out
+            && paths.iter().filter(|other| ends(other) == ends(path)).all(|p| is_silent(p))
+    });
+    dead.map(|path| (*path, *alive)).collect()
+}
+
+/// Pairs that SMB would use and over which not one probe of the path MTU was answered, where no later step said so.
+fn dead(doc: &ResultDoc) -> Vec<Finding> {
+    if doc.findings.iter().any(|finding| finding.code == "CHANNEL-DEAD") {
+        return vec![];
+    }
+    let wanted = |path: &MtuPath| {
+        chosen(doc).any(|pair| (pair.local, pair.remote) == (path.local_address, path.remote_address))
+    };
+    let pairs = silent(doc).into_iter().filter(|(path, _)| wanted(path));
+    pairs
+        .map(|(path, alive)| {
+            let remote = path.remote_nic.as_deref().unwrap_or("the peer");
+            let said = format!(
+                "{} ({}) and {remote} ({}) share a network, and not one packet passes between them, neither way; between {} and {} it does",
+                path.local_nic,
+                path.local_address,
+                path.remote_address,
+                alive.local_nic,
+                alive.remote_nic.as_deref().unwrap_or("the peer")
+            );
+            Finding::new("CHANNEL-DEAD", said).with("local_nic", path.local_nic.clone()).with("remote_nic", remote)
+        })
+        .collect()
+}
+
+/// Of a pair that is silent both ways, what left one end and what reached the other, by the counters of both NICs.
+fn one_way(doc: &ResultDoc) -> Vec<Finding> {
+    let mut found: Vec<Finding> = Vec::new();
+    for step in planned(doc).filter(|step| matches!(step.kind, StepKind::Loss | StepKind::Mtu)) {
+        let (Some(here), Some(there)) = (step.evidence(NodeId::CLIENT), step.evidence(NodeId::SERVER)) else {
+            continue;
+        };
+        for (path, _) in silent(doc) {
+            let (ours, theirs) = (path.local_nic.as_str(), path.remote_nic.as_deref().unwrap_or_default());
+            let told = found.iter().any(|one| one.evidence.contains(&path.remote_address.to_string()));
+            let Some((direction, left)) = strand(here, ours, there, theirs).filter(|_| !told) else {
+                continue;
+            };
+            let (dead, fine) = if direction == Direction::Out { ("out", "in") } else { ("in", "out") };
+            let said = format!(
+                "{ours} ({}) and {theirs} ({}): {fine} passes and {dead} does not: {left} packets left one NIC and not one reached the other \
+                 ({dead}), while packets arrived the other way",
+                path.local_address, path.remote_address
+            );
+            found.push(Finding::new("PATH-ONE-WAY", said).with("direction", dead).with("local_nic", ours));
+        }
+    }
+    found
+}
+
+/// The direction in which nothing arrives, where something does in the other; and how many packets were sent that way.
+fn strand(here: &Evidence, ours: &str, there: &Evidence, theirs: &str) -> Option<(Direction, u64)> {
+    let (here, there) = (here.nic(ours)?, there.nic(theirs)?);
+    let (our_sent, our_heard) = (here.sent_packets?, here.received_packets?);
+    let (their_sent, their_heard) = (there.sent_packets?, there.received_packets?);
+    /// Fewer than these may all have been ours to drop.
+    const SOME: u64 = 3;
+    if our_heard == 0 && their_sent >= SOME && our_sent > 0 && their_heard * 2 >= our_sent {
+        return Some((Direction::In, their_sent));
+    }
+    let out = their_heard == 0 && our_sent >= SOME && their_sent > 0 && our_heard * 2 >= their_sent;
+    out.then_some((Direction::Out, our_sent))
+}
+
+fn named<'a>(host: &'a Environment, name: &str) -> Option<&'a Nic> {
+    host.nics.iter().find(|nic| nic.name == name)
+}
+
+/// Two ends of a pair that negotiated different speeds: the slower one is what the pair carries.
+fn speeds(doc: &ResultDoc, client: &Environment, server: &Environment) -> Vec<Finding> {
+    let mut found: Vec<Finding> = Vec::new();
+    for pair in chosen(doc) {
+        let (Some(ours), Some(theirs)) = (named(client, &pair.local_nic), named(server, &pair.remote_nic))
+        else {
+            continue;
+        };
+        let (Some(near), Some(far)) = (ours.speed_bits_per_s, theirs.speed_bits_per_s) else { continue };
+        let said = format!(
+            "{} here has {} and {} of the peer {}: the pair carries what the slower of them does",
+            ours.name,
+            BitsPerSecond(near),
+            theirs.name,
+            BitsPerSecond(far)
+        );
+        if near != far && found.iter().all(|one| one.evidence != said) {
+            found.push(Finding::new("NIC-SPEED-DIFFERS", said));
+        }
+    }
+    found
+}
+
+/// Whether the other host has a NIC in one of this NIC's networks.
+fn shares_network(nic: &Nic, other: &Environment) -> bool {
+    of_a_network(nic).any(|(ip, len)| {
+        other
+            .nics
+            .iter()
+            .flat_map(of_a_network)
+            .any(|(far, _)| far.is_ipv4() == ip.is_ipv4() && network(far, len) == network(ip, len))
+    })
+}
+
+/// Links that are down although the other host has a NIC in the same network.
+fn without_carrier(client: &Environment, server: &Environment) -> Vec<Finding> {
+    let ends = [(NodeId::CLIENT, client, server), (NodeId::SERVER, server, client)];
+    let down = ends.into_iter().flat_map(|(node, host, other)| {
+        let nics = host.nics.iter().filter(|nic| nic.up == Some(true) && nic.carrier == Some(false));
+        nics.filter(|nic| !is_software(nic) && shares_network(nic, other)).map(move |nic| (node, nic))
+    });
+    down.map(|(node, nic)| {
+        let address = of_a_network(nic).next().map_or_else(String::new, |(ip, len)| format!(" ({ip}/{len})"));
+        let said = format!(
+            "{}: {}{address} is up and has no carrier, and the other end has a NIC in that network",
+            whose(node),
+            nic.name
+        );
+        Finding::new("LINK-DOWN", said).with("nic", nic.name.clone())
+    })
+    .collect()
+}
+
+/// Bridges without a port, tunnels and the like have no cable that could be missing.
+fn is_software(nic: &Nic) -> bool {
+    const KINDS: [&str; 10] =
+        ["bridge", "loopback", "dummy", "tun", "wireguard", "vxlan", "geneve", "gre", "ipip", "ifb"];
+    nic.kind.as_deref().is_some_and(|kind| KINDS.contains(&kind)) || nic.master.is_some()
+}
+
+/// A NIC here and one there that are up, have addresses and share no network with anything at the other end: perhaps one was
+/// put into the wrong one. Management networks look the same, so it is only told.
+fn left_over(doc: &ResultDoc, client: &Environment, server: &Environment) -> Vec<Finding> {
+    let alone = |host: &Environment, other: &Environment| -> Vec<(String, IpAddr, u8)> {
+        let nics = host.nics.iter().filter(|nic| nic.carrier == Some(true) && !is_software(nic));
+        // What carries the run already, through a router say, is in use.
+        let used = |nic: &Nic| {
+            let lanes = doc.steps.iter().flat_map(|step| &step.lanes);
+            let locals: Vec<IpAddr> = lanes.filter_map(|lane| super::ip_of(&lane.local)).collect();
+            let routes =
+                host.peers.iter().any(|peer| peer.nic.as_deref() == Some(&nic.name) && peer.router.is_some());
+            routes || nic.addresses.iter().any(|one| locals.contains(&one.address))
+        };
+        let alone = nics.filter(|nic| !shares_network(nic, other) && !used(nic));
+        alone
+            .filter_map(|nic| of_a_network(nic).next().map(|(ip, len)| (nic.name.clone(), ip, len)))
+            .collect()
+    };
+    let told = doc.findings.iter().any(|finding| finding.code == "CHANNEL-NIC-IDLE");
+    let pairs = chosen(doc).next().is_some();
+    let (ours, theirs) = (alone(client, server), alone(server, client));
+    if told || !pairs || ours.is_empty() || theirs.is_empty() {
+        return vec![];
+    }
+    let words = |all: &[(String, IpAddr, u8)]| {
+        all.iter().map(|(nic, ip, len)| format!("{nic} ({ip}/{len})")).collect::<Vec<_>>().join(", ")
+    };
+    let said = format!(
+        "{} here and {} of the peer are up and share no network with the other end: neither would carry any of this traffic",
+        words(&ours),
+        words(&theirs)
+    );
+    let finding = Finding::new("CHANNEL-NIC-IDLE", said).with_severity(pathproof_model::Severity::Info);
+    vec![finding.with_next("If these two were meant to be a pair, give them addresses of one network; if they serve other networks, nothing is wrong.")]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::evidence::{NicActivity, NicCounts};
+    use pathproof_model::{NicAddress, Node, Step, Tool};
+
+    fn nic(name: &str, address: &str, carrier: bool, speed: Option<u64>) -> Nic {
+        Nic {
+            name: name.into(),
+            kind: Some("ethernet".into()),
+            up: Some(true),
+            carrier: Some(carrier),
+            speed_bits_per_s: speed,
+            addresses: vec![NicAddress { address: address.parse().unwrap(), prefix_len: 24 }],
+            ..Nic::default()
+        }
+    }
+
+    fn doc(client: Vec<Nic>, server: Vec<Nic>) -> ResultDoc {
+        let host = |nics| Some(Environment { nics, ..Environment::default() });
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        doc.nodes = vec![Node::here(host(client)), Node::agent("b", host(server))];
+        doc
+    }
+
+    fn codes(doc: &ResultDoc) -> Vec<String> {
+        findings(doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn a_link_without_carrier_matters_where_the_other_end_waits_for_it() {
+        let first = |n: u8| nic("e0", &format!("10.9.0.{n}"), true, None);
+        let second = |n: u8, carrier| nic("e1", &format!("10.9.1.{n}"), carrier, None);
+        let down = doc(vec![first(1), second(1, true)], vec![first(2), second(2, false)]);
+        assert_eq!(codes(&down), ["LINK-DOWN"]);
+        assert!(findings(&down)[0].evidence.contains("the peer: e1"), "{}", findings(&down)[0].evidence);
+        let spare = nic("e9", "192.168.9.1", false, None);
+        assert_eq!(codes(&doc(vec![first(1), spare], vec![first(2)])), [""; 0]);
+    }
+
+    fn strand_of(ours: (u64, u64), theirs: (u64, u64)) -> Option<Direction> {
+        let end = |nic: &str, (sent, received): (u64, u64)| {
+            let counts = NicCounts {
+                sent_packets: Some(sent),
+                received_packets: Some(received),
+                ..NicCounts::still()
+            };
+            Evidence { nics: Some(vec![NicActivity { nic: nic.into(), counts }]), ..Evidence::default() }
+        };
+        strand(&end("a", ours), "a", &end("b", theirs), "b").map(|(direction, _)| direction)
+    }
+
+    #[test]
+    fn a_strand_is_dead_where_one_end_hears_and_the_other_does_not() {
+        // As counted over a wire that lost everything one way.
+        assert_eq!(strand_of((3, 0), (7, 3)), Some(Direction::In));
+        assert_eq!(strand_of((7, 3), (3, 0)), Some(Direction::Out));
+        // Nothing passes, or both hear and do not understand one another.
+        assert_eq!(strand_of((3, 0), (3, 0)), None);
+        assert_eq!(strand_of((2, 2), (2, 4)), None);
+        let mut lone = doc(vec![], vec![]);
+        lone.steps.push(Step::new(StepKind::Loss, "loss"));
+        assert_eq!(codes(&lone), [""; 0]);
+    }
+}

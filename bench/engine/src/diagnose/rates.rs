@@ -1,0 +1,238 @@
+//! What bounds the rate where no window does: a limit on each connection, or one that all of them share.
+
+use pathproof_model::judge::repeats::paced_loss;
+use pathproof_model::judge::{LinkSpeed, link_speed};
+use pathproof_model::series::Series;
+use pathproof_model::units::BitsPerSecond;
+use pathproof_model::{Direction, Finding, LaneRole, ResultDoc, Severity, Step, StepKind};
+
+use super::{planned, waited_share};
+
+/// So many times as much do several connections carry before one of them counts as held.
+const SEVERAL: f64 = 2.0;
+/// The weaker half of a window carries at least so much of the other where a rate is flat.
+const FLAT: f64 = 0.85;
+/// A thread that is on a processor for so much of its time may be what bounds the rate.
+const CORE_SHARE: f64 = 0.8;
+/// A link that carries less of what it says than this is held by something else.
+const LINK_SHARE: f64 = 0.8;
+
+pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+    [Direction::Out, Direction::In].into_iter().filter_map(|way| bounded(doc, way)).collect()
+}
+
+/// Streams over plain connections that ran as fast as they could.
+fn streams(doc: &ResultDoc, way: Direction) -> impl Iterator<Item = (&Step, u64)> {
+    planned(doc).filter_map(move |step| {
+        let traffic = step.spec.as_ref().and_then(|spec| spec.traffic())?;
+        let free = traffic.rate_bits_per_s.is_none() && traffic.max_segment_bytes.is_none();
+        let connections = step.lanes.iter().any(|lane| lane.connection.is_some());
+        let counts = step.kind == StepKind::Stream && step.direction == Some(way) && free && connections;
+        let rate = step.summary.goodput_bits_per_s.filter(|rate| *rate > 0)?;
+        (counts && step.error.is_none()).then_some((step, rate))
+    })
+}
+
+fn lanes(step: &Step) -> usize {
+    step.lanes.iter().filter(|lane| lane.role == LaneRole::Send).count()
+}
+
+fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
+    let alone = streams(doc, way).filter(|(step, _)| lanes(step) == 1).max_by_key(|(_, rate)| *rate)?;
+    let several = streams(doc, way).filter(|(step, _)| lanes(step) > 1).max_by_key(|(_, rate)| *rate)?;
+    // What is lost when the path is idle bounds TCP by itself, and hosts that stood in line bound everything.
+    let starved = |step: &&Step| waited_share(step) >= 0.3 && !is_steady(step);
+    if super::lost(doc, Some(way)) || [&alone.0, &several.0].into_iter().any(starved) {
+        return None;
+    }
+    let (one, many) = (alone.1 as f64, several.1 as f64);
+    if many >= one * SEVERAL {
+        return each_connection(way, alone, several);
+    }
+    // Where one connection carries as much as several, they meet one limit.
+    (one >= many * 0.7).then(|| shared(doc, way, if one >= many { alone } else { several })).flatten()
+}
+
+fn each_connection(way: Direction, alone: (&Step, u64), several: (&Step, u64)) -> Option<Finding> {
+    let (step, rate) = alone;
+    if !is_flat(step) || held_by_window(step) || core(step) >= CORE_SHARE {
+        return None;
+    }
+    let count = lanes(several.0);
+    let said = format!(
+        "{}: one connection carries {}, flat, and {count} together {} ({:.1} times as much); neither a window nor a processor held the one, and \
+         nothing is lost when the path is idle",
+        way.name(),
+        BitsPerSecond(rate),
+        BitsPerSecond(several.1),
+        several.1 as f64 / rate as f64
+    );
+    let finding = Finding::new("TCP-FLOW-LIMIT", said).with("one_bits_per_s", rate);
+    Some(
+        finding
+            .with("several_bits_per_s", several.1)
+            .with("connections", count as u64)
+            .with("direction", way.name()),
+    )
+}
+
+/// One rate for all connections: told as a fact, and as a warning where the link says that it could do more.
+fn shared(doc: &ResultDoc, way: Direction, best: (&Step, u64)) -> Option<Finding> {
+    let (step, rate) = best;
+    // A loopback has no rate that anybody set.
+    let looped = step.lanes.iter().any(|lane| super::ip_of(&lane.local).is_some_and(|ip| ip.is_loopback()));
+    if looped || !is_flat(step) || held_by_window(step) || core(step) >= CORE_SHARE {
+        return None;
+    }
+    let own =
+        [pathproof_model::NodeId::CLIENT, pathproof_model::NodeId::SERVER].into_iter().find_map(|node| {
+            let sends = (node == pathproof_model::NodeId::CLIENT) == (way == Direction::Out);
+            let queues = step.evidence(node).filter(|_| sends)?.queues.as_ref()?;
+            let shapes = |kind: &str| ["tbf", "htb", "hfsc", "cbq", "netem"].contains(&kind);
+            let queue = queues
+                .iter()
+                .find(|queue| shapes(&queue.kind) && queue.counts.held_back.is_some_and(|n| n > 0))?;
+            Some(format!("{} itself holds it back ({} on {})", super::whose(node), queue.kind, queue.nic))
+        });
+    let speed = match link_speed(doc, step) {
+        LinkSpeed::Known(speed) => Some(speed),
+        LinkSpeed::Unknown(_) => None,
+    };
+    let short = speed.is_some_and(|speed| (rate as f64) < speed as f64 * LINK_SHARE);
+    let beside = speed.map_or_else(
+        || "how fast the links are is not known".into(),
+        |speed| format!("the links say {}", BitsPerSecond(speed)),
+    );
+    let said = format!(
+        "{}: flat at {}, one connection like several, with nothing lost and no processor busy: a limit of rate; {beside}{}",
+        way.name(),
+        BitsPerSecond(rate),
+        own.map_or_else(String::new, |own| format!("; {own}"))
+    );
+    let severity = if short { Severity::Warning } else { Severity::Info };
+    let finding = Finding::new("PATH-RATE-LIMIT", said).with_severity(severity).with("bits_per_s", rate);
+    // A link that carries what it says needs no finding.
+    (speed.is_none() || short).then(|| finding.with("direction", way.name()))
+}
+
+/// Whether both halves of the window carried alike.
+pub(super) fn is_flat(step: &Step) -> bool {
+    let slices: Vec<_> = step.series.iter().flat_map(Series::carried).collect();
+    let middle = slices.iter().map(|slice| slice.start_ns + slice.length_ns).max().unwrap_or(0) / 2;
+    let (mut early, mut late) = ((0u64, 0u64), (0u64, 0u64));
+    for slice in &slices {
+        let half = if slice.start_ns < middle { &mut early } else { &mut late };
+        *half = (half.0.saturating_add(slice.bytes), half.1.saturating_add(slice.length_ns));
+    }
+    let rate = |(bytes, ns): (u64, u64)| if ns == 0 { 0.0 } else { bytes as f64 / ns as f64 };
+    let (early, late) = (rate(early), rate(late));
+    early > 0.0 && early.min(late) >= early.max(late) * FLAT
+}
+
+/// Whether every slice carried about as much as the mean of them: a host whose threads wait for a processor does not look like that.
+pub(super) fn is_steady(step: &Step) -> bool {
+    /// The weakest against the mean.
+    const WEAKEST: f64 = 0.7;
+    let rates = |series: &Series| -> Vec<f64> {
+        let whole = series.carried().filter(|slice| slice.length_ns * 2 >= series.width_ns);
+        whole.map(|slice| slice.bytes as f64 / slice.length_ns.max(1) as f64).collect()
+    };
+    let all: Vec<Vec<f64>> = step.series.iter().map(rates).filter(|rates| rates.len() >= 3).collect();
+    let steady = |rates: &Vec<f64>| {
+        let mean = rates.iter().sum::<f64>() / rates.len() as f64;
+        mean > 0.0 && rates.iter().all(|rate| *rate >= mean * WEAKEST)
+    };
+    !all.is_empty() && all.iter().all(steady)
+}
+
+fn held_by_window(step: &Step) -> bool {
+    step.lanes
+        .iter()
+        .filter(|lane| lane.role == LaneRole::Send)
+        .filter_map(|lane| lane.connection.as_ref())
+        .any(|c| {
+            let busy = c.counts.busy_ns.unwrap_or(0).max(1) as f64;
+            let held = c
+                .counts
+                .receive_window_limited_ns
+                .unwrap_or(0)
+                .max(c.counts.send_buffer_limited_ns.unwrap_or(0));
+            held as f64 / busy >= 0.2
+        })
+}
+
+/// The largest part of its time that a lane's thread or a processor's work on packets took.
+fn core(step: &Step) -> f64 {
+    let threads =
+        step.lanes.iter().filter_map(|lane| Some(lane.cpu_ns? as f64 / lane.window_ns.max(1) as f64));
+    let packets = step.evidence.iter().filter_map(|one| one.host.as_ref()?.busiest_cpu_softirq_share);
+    threads.chain(packets).fold(0.0, f64::max)
+}
+
+/// Whether anything is known to be lost on an idle path, in any direction that was asked about.
+pub(super) fn lost(doc: &ResultDoc, way: Option<Direction>) -> bool {
+    paced_loss(doc, way).is_some_and(|share| share.bounds().0 > 0.001)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::sender;
+    use super::*;
+    use pathproof_model::evidence::ConnectionCounts;
+    use pathproof_model::{LaneResult, StepSpec, Tool, TrafficSpec};
+
+    fn stream(mbit: u64, lanes: usize, second_half: u64) -> Step {
+        let mut step = Step::new(StepKind::Stream, "tcp stream out");
+        step.direction = Some(Direction::Out);
+        step.spec = Some(StepSpec::Stream(TrafficSpec::default()));
+        step.summary.goodput_bits_per_s = Some(mbit * 1_000_000);
+        let counts = ConnectionCounts { busy_ns: Some(1_500_000_000), ..ConnectionCounts::still() };
+        step.lanes =
+            vec![LaneResult { window_ns: 1_000_000_000, cpu_ns: Some(30_000_000), ..sender(counts) }; lanes];
+        let received_bytes = (0..10).map(|n| Some(if n < 5 { 1000 } else { second_half })).collect();
+        let role = LaneRole::Receive;
+        let series = Series {
+            role,
+            width_ns: 100_000_000,
+            end_ns: 1_000_000_000,
+            received_bytes,
+            ..Series::default()
+        };
+        step.series = vec![series];
+        step
+    }
+
+    fn codes(steps: Vec<Step>) -> Vec<String> {
+        let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+        findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn one_connection_against_several_tells_whose_limit_it_is() {
+        assert_eq!(codes(vec![stream(20, 1, 1000), stream(79, 4, 1000)]), ["TCP-FLOW-LIMIT"]);
+        assert_eq!(codes(vec![stream(94, 1, 1000), stream(94, 4, 1000)]), ["PATH-RATE-LIMIT"]);
+        // Between the two it may be either.
+        assert_eq!(codes(vec![stream(50, 1, 1000), stream(90, 4, 1000)]), [""; 0]);
+    }
+
+    #[test]
+    fn a_steady_rate_is_no_starved_hosts() {
+        // As measured over a wire of 100 Mbit/s between hosts of a busy machine.
+        let mut one = stream(94, 1, 1000);
+        one.lanes[0].scheduled = Some(pathproof_model::Waited { waited_ns: 620, of_ns: 1000 });
+        assert_eq!(codes(vec![one.clone(), stream(94, 4, 1000)]), ["PATH-RATE-LIMIT"]);
+        one.series[0].received_bytes[4] = Some(100);
+        assert_eq!(codes(vec![one, stream(94, 4, 1000)]), [""; 0]);
+    }
+
+    #[test]
+    fn what_still_grows_is_held_by_itself_and_what_keeps_a_core_busy_by_that() {
+        assert_eq!(codes(vec![stream(20, 1, 3000), stream(79, 4, 1000)]), [""; 0]);
+        let mut busy = stream(20, 1, 1000);
+        busy.lanes[0].cpu_ns = Some(950_000_000);
+        assert_eq!(codes(vec![busy, stream(79, 4, 1000)]), [""; 0]);
+        let mut window = stream(20, 1, 1000);
+        window.lanes[0].connection.as_mut().unwrap().counts.receive_window_limited_ns = Some(600_000_000);
+        assert_eq!(codes(vec![window, stream(79, 4, 1000)]), [""; 0]);
+    }
+}

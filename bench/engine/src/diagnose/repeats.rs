@@ -1,0 +1,227 @@
+//! Segments that TCP sent again: lost, overtaken, or thrown away by a limit.
+
+use pathproof_model::evidence::ConnectionCounts;
+use pathproof_model::judge::repeats::{Repeats, dropped_at_home, excused, paced_loss, queue_stood};
+use pathproof_model::{Direction, Finding, LaneRole, ResultDoc, Severity, Step, StepKind};
+
+use super::planned;
+
+/// Segments sent again, as a part of all, from which on a path is worth a look.
+const NOTABLE: f64 = 0.001;
+/// Fewer say nothing.
+const FEW: u64 = 10;
+/// A limit that throws away what is above it costs TCP so much and more.
+const POLICED: f64 = 0.02;
+
+pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (at, step) in doc.steps.iter().enumerate().filter(|(_, step)| step.follows_up.is_none()) {
+        let Some(repeats) = Repeats::of(step).filter(|r| r.again >= FEW && r.share() >= NOTABLE) else {
+            continue;
+        };
+        let finding = overtaken(step).unwrap_or_else(|| sent_again(doc, step, repeats));
+        found.push(Finding { step: Some(at), ..finding });
+    }
+    found.extend([Direction::Out, Direction::In].into_iter().filter_map(|way| policed(doc, way)));
+    found
+}
+
+fn sent_again(doc: &ResultDoc, step: &Step, repeats: Repeats) -> Finding {
+    let said = format!(
+        "{}: {} of about {} segments were sent again ({:.2} % of all)",
+        step.name,
+        repeats.again,
+        repeats.sent,
+        repeats.share() * 100.0
+    );
+    let vain = Vain::of(step);
+    let order = || {
+        vain.is_order()
+            .then(|| format!("{} of them had arrived already, and were only overtaken", vain.in_vain))
+    };
+    let excuse = excused(doc, step).or_else(order);
+    let said = excuse.as_ref().map_or_else(|| said.clone(), |why| format!("{said}; {why}"));
+    let finding = Finding::new("TCP-RETRANSMITS", said)
+        .with("retransmits", repeats.again)
+        .with("segments", repeats.sent);
+    let looped = !step.lanes.is_empty()
+        && step.lanes.iter().all(|lane| super::ip_of(&lane.remote).is_some_and(|ip| ip.is_loopback()));
+    // Nothing is lost on a loopback: a receiver that got no processor for a while looks like loss to TCP.
+    if looped {
+        let next = "On a loopback this only shows that the host was busy; run again when it is idle.";
+        return finding.with_severity(Severity::Info).with_next(next);
+    }
+    if excuse.is_some() {
+        return finding.with_severity(Severity::Info).with_next(
+            "Nothing needs repair where the rate is what the link or its shaper allows: TCP finds the rate by filling a queue. A larger queue \
+             there, or fewer connections at once, makes it less.",
+        );
+    }
+    finding
+}
+
+/// What TCP sent again, what of that had arrived already, and of how many segments that were confirmed.
+struct Vain {
+    again: u64,
+    in_vain: u64,
+    seen: u64,
+    delivered: u64,
+}
+
+impl Vain {
+    fn of(step: &Step) -> Vain {
+        let counts = || step.lanes.iter().filter_map(|lane| lane.connection.as_ref()).map(|c| &c.counts);
+        let sum =
+            |of: fn(&ConnectionCounts) -> Option<u64>| counts().filter_map(of).fold(0, u64::saturating_add);
+        Vain {
+            again: sum(|c| c.retransmitted_segments),
+            in_vain: sum(|c| c.duplicates_reported),
+            seen: sum(|c| c.reorderings),
+            delivered: sum(|c| c.delivered_segments),
+        }
+    }
+
+    /// Most of it had arrived.
+    fn is_order(&self) -> bool {
+        self.again >= FEW && self.in_vain * 2 >= self.again && self.seen >= FEW
+    }
+}
+
+/// Most of what was sent again had arrived already: packets overtake one another, and TCP takes that for loss. A host with several
+/// processors does that to itself a little, at full rate.
+fn overtaken(step: &Step) -> Option<Finding> {
+    /// From here on it costs a transport without TCP's patience more than a limit allows.
+    const COSTLY: f64 = 0.01;
+    let vain = Vain::of(step);
+    if !vain.is_order() || (vain.in_vain as f64) < vain.delivered as f64 * COSTLY {
+        return None;
+    }
+    let said = format!(
+        "{}: of {} segments that TCP sent again {} had arrived already ({:.1} % of all), and it saw them overtake one another {} times: \
+         nothing much was lost, the order was",
+        step.name,
+        vain.again,
+        vain.in_vain,
+        vain.in_vain as f64 * 100.0 / vain.delivered.max(1) as f64,
+        vain.seen
+    );
+    let finding = Finding::new("PATH-REORDERED", said).with_severity(Severity::Error);
+    Some(finding.with("retransmits", vain.again).with("in_vain", vain.in_vain))
+}
+
+/// Above a rate packets are thrown away and not queued.
+fn policed(doc: &ResultDoc, way: Direction) -> Option<Finding> {
+    let lost = paced_loss(doc, Some(way))?;
+    let streams = planned(doc).filter(|step| step.kind == StepKind::Stream && step.direction == Some(way));
+    let tried: Vec<(&Step, Repeats)> = streams.filter_map(|step| Some((step, Repeats::of(step)?))).collect();
+    let (step, repeats) = *tried.iter().max_by(|a, b| a.1.share().total_cmp(&b.1.share()))?;
+    let at_home = dropped_at_home(step).saturating_mul(10) >= repeats.again.saturating_mul(3);
+    let thrown = repeats.share() >= POLICED && lost.bounds().1 < repeats.share() && repeats.again >= FEW;
+    if !thrown || at_home || queue_stood(step) || Vain::of(step).is_order() {
+        return None;
+    }
+    let rate = step.summary.goodput_bits_per_s.map(pathproof_model::units::BitsPerSecond)?;
+    let word = way.name();
+    let said = format!(
+        "{word}: at full rate {:.1} % of the segments of {} had to be sent again while round trips stayed short, and of {} datagrams at a low pace \
+         {} were lost: what is above some rate is thrown away and not queued; TCP gets {rate} of it",
+        repeats.share() * 100.0,
+        step.name,
+        lost.of,
+        lost.part
+    );
+    let nothing_received =
+        step.lanes.iter().filter(|lane| lane.role == LaneRole::Receive).all(|lane| lane.bytes == 0);
+    (!nothing_received).then(|| Finding::new("PATH-POLICED", said).with("direction", word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{loss_path, sender};
+    use super::*;
+    use pathproof_model::{LaneResult, LossCounts, LossFlow, StepSpec, Tool, TrafficSpec};
+
+    fn stream(again: u64, of: u64, counts: ConnectionCounts) -> Step {
+        let mut step = Step::new(StepKind::Stream, "tcp stream out, 1 lane");
+        step.direction = Some(Direction::Out);
+        step.spec = Some(StepSpec::Stream(TrafficSpec::default()));
+        (step.summary.retransmits, step.summary.bytes) = (Some(again), Some((of - again) * 1448));
+        step.summary.goodput_bits_per_s = Some(28_000_000);
+        let receiver = LaneResult { role: LaneRole::Receive, bytes: 1 << 20, ..LaneResult::default() };
+        step.lanes = vec![LaneResult { send_segment_bytes: Some(1448), ..sender(counts) }, receiver];
+        step
+    }
+
+    fn paced(sent: u64, lost: u64) -> Step {
+        let small = LossCounts { sent, received: sent - lost, ..LossCounts::default() };
+        let mut step = Step::new(StepKind::Loss, "loss");
+        let flows = vec![LossFlow { port: 1, answered: true, small, full: LossCounts::default() }];
+        step.detail.loss =
+            Some(vec![pathproof_model::LossPath { direction: Direction::Out, flows, ..loss_path() }]);
+        step
+    }
+
+    fn told(steps: Vec<Step>) -> Vec<(String, Severity)> {
+        let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+        findings(&doc).into_iter().map(|finding| (finding.code, finding.severity)).collect()
+    }
+
+    fn trip(now_us: u64, least_us: u64) -> ConnectionCounts {
+        ConnectionCounts {
+            rtt_ns: Some(now_us * 1000),
+            rtt_min_ns: Some(least_us * 1000),
+            retransmitted_segments: Some(900),
+            ..ConnectionCounts::still()
+        }
+    }
+
+    #[test]
+    fn a_path_that_loses_when_idle_is_warned_about_and_a_full_queue_is_only_told() {
+        let lossy = vec![stream(140, 26_000, trip(400, 200)), paced(2000, 12)];
+        assert_eq!(told(lossy), [("TCP-RETRANSMITS".to_owned(), Severity::Warning)]);
+        let queue = vec![stream(598, 2317, trip(19_000, 90)), paced(270, 0)];
+        assert_eq!(told(queue), [("TCP-RETRANSMITS".to_owned(), Severity::Info)]);
+        // Without paced datagrams nobody can tell.
+        assert_eq!(
+            told(vec![stream(598, 2317, trip(19_000, 90))]),
+            [("TCP-RETRANSMITS".to_owned(), Severity::Warning)]
+        );
+        assert_eq!(told(vec![stream(9, 26_000, trip(400, 200))]), []);
+    }
+
+    #[test]
+    fn a_limit_that_throws_away_has_no_queue() {
+        let codes = |steps| told(steps).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
+        let policed = vec![stream(1289, 4004, trip(300, 150)), paced(1000, 0)];
+        assert_eq!(codes(policed), ["TCP-RETRANSMITS", "PATH-POLICED"]);
+        assert_eq!(codes(vec![stream(1289, 4004, trip(19_000, 150)), paced(1000, 0)]), ["TCP-RETRANSMITS"]);
+        assert_eq!(codes(vec![stream(100, 26_000, trip(300, 150)), paced(2000, 0)]), ["TCP-RETRANSMITS"]);
+    }
+
+    #[test]
+    fn what_was_sent_again_in_vain_was_overtaken() {
+        // As counted over a wire that held back one packet in twenty for 3 ms.
+        let counts = ConnectionCounts {
+            retransmitted_segments: Some(905),
+            duplicates_reported: Some(838),
+            reorderings: Some(1095),
+            delivered_segments: Some(25_455),
+            ..ConnectionCounts::still()
+        };
+        let step = stream(905, 25_455, counts.clone());
+        assert_eq!(told(vec![step, paced(2000, 0)]), [("PATH-REORDERED".to_owned(), Severity::Error)]);
+        // Two processors of one host, as seen over a veth at full rate.
+        let little = ConnectionCounts {
+            retransmitted_segments: Some(127),
+            duplicates_reported: Some(127),
+            reorderings: Some(86),
+            delivered_segments: Some(33_445),
+            ..ConnectionCounts::still()
+        };
+        let step = stream(127, 33_445, little);
+        assert_eq!(told(vec![step, paced(2000, 0)]), [("TCP-RETRANSMITS".to_owned(), Severity::Info)]);
+        // A lossy path, with a few that were sent again in vain.
+        let lossy = ConnectionCounts { duplicates_reported: Some(40), reorderings: Some(3), ..counts };
+        assert_eq!(told(vec![stream(905, 25_455, lossy), paced(2000, 60)])[0].0, "TCP-RETRANSMITS");
+    }
+}

@@ -1,0 +1,46 @@
+//! Findings that another one explains. A reader who is told both looks for two faults.
+
+use pathproof_model::{Finding, ResultDoc};
+
+/// Where the first was found, the others are what it looks like.
+const EXPLAINS: &[(&str, &[&str])] = &[
+    // Probes of one flow meet one member of a bundle in each direction.
+    ("MTU-FLOWS-DIFFER", &["MTU-ONE-WAY", "MTU-BLACKHOLE"]),
+    // A link that is gone for a moment swallows packets of every size.
+    ("LINK-FLAPS", &["MTU-ONE-WAY", "MTU-UNKNOWN", "MTU-BULK-UNKNOWN"]),
+    // Another size was asked for than what a thrown away segment has.
+    ("TCP-CHECKSUM", &["MTU-BULK-UNKNOWN"]),
+    // A pair over which nothing passes has no size.
+    ("CHANNEL-DEAD", &["MTU-UNKNOWN"]),
+    ("FABRIC-CROSSED", &["CHANNEL-DEAD", "MTU-UNKNOWN"]),
+    ("PATH-ONE-WAY", &["MTU-UNKNOWN"]),
+];
+
+/// Takes out what others explain.
+pub fn settle(doc: &mut ResultDoc) {
+    let known: Vec<String> = doc.findings.iter().map(|finding| finding.code.clone()).collect();
+    let found = |code: &str| known.iter().any(|one| one == code);
+    let explained = |finding: &Finding| {
+        EXPLAINS.iter().any(|(code, others)| found(code) && others.contains(&finding.code.as_str()))
+    };
+    doc.findings.retain(|finding| !explained(finding));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::Tool;
+
+    #[test]
+    fn what_is_explained_goes_and_the_rest_stays() {
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        doc.findings =
+            ["MTU-ONE-WAY", "TCP-STALL"].into_iter().map(|code| Finding::new(code, "seen")).collect();
+        settle(&mut doc);
+        assert_eq!(doc.findings.len(), 2);
+        doc.findings.push(Finding::new("MTU-FLOWS-DIFFER", "seen"));
+        settle(&mut doc);
+        let left: Vec<&str> = doc.findings.iter().map(|finding| finding.code.as_str()).collect();
+        assert_eq!(left, ["TCP-STALL", "MTU-FLOWS-DIFFER"]);
+    }
+}

@@ -1,0 +1,155 @@
+//! NICs against one another: one of several that carries a small part of what its like do.
+
+use std::collections::BTreeMap;
+
+use pathproof_model::judge::{could_explain_rate, nics_of};
+use pathproof_model::units::BitsPerSecond;
+use pathproof_model::{Direction, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
+
+use super::rates::{is_flat, is_steady};
+
+/// So many times as much must the best of them carry.
+const FACTOR: f64 = 2.5;
+
+/// What a NIC carried by itself in one direction, at its best.
+struct Best<'a> {
+    rate: u64,
+    step: &'a Step,
+}
+
+pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for way in [Direction::Out, Direction::In] {
+        let alone = by_nic(doc, way);
+        let Some((best_nic, best)) = alone.iter().max_by_key(|(_, best)| best.rate) else { continue };
+        let like = (best_nic.as_str(), best);
+        found.extend(alone.iter().filter_map(|(nic, own)| slow(doc, way, nic, own, like)));
+    }
+    // One finding for a NIC that is slow both ways.
+    let mut told: Vec<Finding> = Vec::new();
+    for finding in found {
+        match told.iter_mut().find(|one| one.values.get("nic") == finding.values.get("nic")) {
+            Some(one) => one.evidence = format!("{}; {}", one.evidence, finding.evidence),
+            None => told.push(finding),
+        }
+    }
+    told
+}
+
+/// The NIC that all of a step's lanes at the client went over, where it was one.
+fn only_nic(doc: &ResultDoc, step: &Step) -> Option<String> {
+    let host = doc.environment(NodeId::CLIENT)?;
+    let mut nics: Vec<String> = Vec::new();
+    for lane in step.lanes.iter().filter(|lane| lane.end == "client") {
+        nics.extend(nics_of(host, lane)?.into_iter().map(|nic| nic.name.clone()));
+    }
+    nics.sort_unstable();
+    nics.dedup();
+    nics.pop().filter(|_| nics.is_empty())
+}
+
+fn by_nic(doc: &ResultDoc, way: Direction) -> BTreeMap<String, Best<'_>> {
+    let mut best: BTreeMap<String, Best<'_>> = BTreeMap::new();
+    for step in doc.steps.iter().filter(|step| step.kind == StepKind::Stream && step.error.is_none()) {
+        if matches!(step.follows_up, Some(FollowUp::Cause)) || step.detail.failover.is_some() {
+            continue;
+        }
+        let paced =
+            step.spec.as_ref().and_then(|spec| spec.traffic()).is_none_or(|t| t.rate_bits_per_s.is_some());
+        let rate = match step.direction {
+            Some(Direction::Both) => {
+                let flow = step.flows.iter().find(|flow| flow.name == way.name());
+                flow.and_then(|flow| flow.summary.goodput_bits_per_s)
+            }
+            direction => step.summary.goodput_bits_per_s.filter(|_| direction == Some(way)),
+        };
+        let (Some(rate), Some(nic), false) = (rate, only_nic(doc, step), paced) else { continue };
+        if best.get(&nic).is_none_or(|known| known.rate < rate) {
+            best.insert(nic, Best { rate, step });
+        }
+    }
+    best
+}
+
+fn slow(
+    doc: &ResultDoc,
+    way: Direction,
+    nic: &str,
+    own: &Best<'_>,
+    (like, best): (&str, &Best<'_>),
+) -> Option<Finding> {
+    let factor = best.rate as f64 / own.rate.max(1) as f64;
+    let starved =
+        || !is_steady(own.step) && could_explain_rate(own.step, own.rate as f64, best.rate as f64 / FACTOR);
+    if nic == like || factor < FACTOR || starved() {
+        return None;
+    }
+    let speed = |name: &str| {
+        let nic = doc.environment(NodeId::CLIENT)?.nics.iter().find(|nic| nic.name == name)?;
+        nic.speed_bits_per_s
+    };
+    // What is known of it: the first that applies.
+    let lossy = doc.findings.iter().any(|finding| {
+        finding.code.starts_with("PATH-LOSS") && finding.values.get("local_nic").is_some_and(|one| one == nic)
+    });
+    let why = match (speed(nic), speed(like)) {
+        (Some(own), Some(other)) if own * 2 <= other => {
+            format!("its link has {}, that of {like} {}", BitsPerSecond(own), BitsPerSecond(other))
+        }
+        _ if lossy => "packets of this pair are lost even at a low pace".into(),
+        _ if own.rate > 0 && is_flat(own.step) => {
+            "its rate is flat, so a limit or a slower link lies on its way".into()
+        }
+        _ => "either packets are lost at full rate or a host is slow there: the rate is not flat".into(),
+    };
+    let said = format!(
+        "{nic} carries {} {} by itself, {like} {} ({factor:.1} times as much): {why}",
+        BitsPerSecond(own.rate),
+        way.name(),
+        BitsPerSecond(best.rate)
+    );
+    Some(Finding::new("NIC-SLOW", said).with("nic", nic).with("factor", factor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{Environment, LaneResult, Nic, Node, StepSpec, Tool, TrafficSpec, Waited};
+
+    fn stream(nic: &str, mbit: u64, waited_ms: u64) -> Step {
+        let mut step = Step::new(StepKind::Stream, format!("{nic} alone"));
+        step.direction = Some(Direction::Out);
+        step.spec = Some(StepSpec::Stream(TrafficSpec::default()));
+        step.summary.goodput_bits_per_s = Some(mbit * 1_000_000);
+        let scheduled = Some(Waited { waited_ns: waited_ms * 1_000_000, of_ns: 1_000_000_000 });
+        step.lanes = vec![LaneResult {
+            end: "client".into(),
+            nics: vec![nic.into()],
+            scheduled,
+            ..LaneResult::default()
+        }];
+        step
+    }
+
+    fn told(steps: Vec<Step>) -> Vec<String> {
+        let nic = |name: &str| Nic { name: name.into(), ..Nic::default() };
+        let host = Environment { nics: vec![nic("e0"), nic("e1")], ..Environment::default() };
+        let mut doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+        doc.nodes = vec![Node::here(Some(host))];
+        findings(&doc).into_iter().map(|finding| finding.evidence).collect()
+    }
+
+    #[test]
+    fn the_slow_one_is_named_beside_its_like() {
+        let found = told(vec![stream("e0", 190, 5), stream("e1", 19, 5)]);
+        assert!(found.len() == 1 && found[0].contains("e1 carries 19.0 Mbit/s out"), "{found:?}");
+        assert!(found[0].contains("e0 190.0 Mbit/s (10.0 times as much)"), "{found:?}");
+    }
+
+    #[test]
+    fn a_little_less_a_busy_host_and_one_nic_alone_are_nothing() {
+        assert_eq!(told(vec![stream("e0", 190, 5), stream("e1", 90, 5)]), [""; 0]);
+        assert_eq!(told(vec![stream("e0", 190, 5), stream("e1", 50, 600)]), [""; 0]);
+        assert_eq!(told(vec![stream("e0", 190, 5), stream("e0", 19, 5)]), [""; 0]);
+    }
+}

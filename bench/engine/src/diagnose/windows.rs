@@ -1,0 +1,243 @@
+//! Connections that could carry more if an end let them: windows and buffers over the round trip.
+
+use pathproof_model::evidence::ConnectionCounts;
+use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
+use pathproof_model::{
+    Connection, Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Step, StepKind,
+};
+
+use super::{planned, waited_share, whose};
+
+/// Held back for less than this part of its time, a connection is not limited by it.
+const HELD_SHARE: f64 = 0.2;
+/// On a shorter path a window is no limit, and a receiver that is woken late looks like one.
+const TRIP_NS: u64 = 1_000_000;
+/// So many times as much must have gone over the path, or the path is the limit.
+const MORE: f64 = 1.5;
+
+pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+    [Direction::Out, Direction::In].into_iter().filter_map(|way| limited(doc, way)).collect()
+}
+
+struct Held<'a> {
+    step: &'a Step,
+    lane: &'a LaneResult,
+    connection: &'a Connection,
+    /// Part of its time.
+    share: f64,
+    /// By the peer's window, or by its own buffer.
+    by_window: bool,
+}
+
+fn held<'a>(step: &'a Step, lane: &'a LaneResult) -> Option<Held<'a>> {
+    let connection = lane.connection.as_ref()?;
+    let counts = &connection.counts;
+    let busy = counts.busy_ns.filter(|busy| *busy > 0)? as f64;
+    let part = |ns: Option<u64>| ns.unwrap_or(0) as f64 / busy;
+    let (window, buffer) = (part(counts.receive_window_limited_ns), part(counts.send_buffer_limited_ns));
+    let share = window.max(buffer);
+    let long = counts.rtt_min_ns.is_some_and(|trip| trip >= TRIP_NS);
+    (long && share >= HELD_SHARE).then_some(Held {
+        step,
+        lane,
+        connection,
+        share,
+        by_window: window >= buffer,
+    })
+}
+
+fn limited(doc: &ResultDoc, way: Direction) -> Option<Finding> {
+    let sender = if way == Direction::Out { NodeId::CLIENT } else { NodeId::SERVER };
+    let receiver = if way == Direction::Out { NodeId::SERVER } else { NodeId::CLIENT };
+    let streams = planned(doc).filter(|step| {
+        let paced =
+            step.spec.as_ref().and_then(|spec| spec.traffic()).is_none_or(|t| t.rate_bits_per_s.is_some());
+        step.kind == StepKind::Stream && step.direction == Some(way) && !paced
+    });
+    let lanes = streams.flat_map(|step| step.lanes.iter().map(move |lane| (step, lane)));
+    let of_sender = lanes.filter(|(_, lane)| lane.role == LaneRole::Send);
+    // The connection that had the path for itself shows it best.
+    let held =
+        of_sender.filter_map(|(step, lane)| held(step, lane)).min_by_key(|held| held.step.lanes.len())?;
+    let counts = &held.connection.counts;
+    let rate = goodput(held.lane)?;
+    // Whatever else went over the path: several connections this way, or one the other way.
+    let most = planned(doc).filter(|step| step.kind == StepKind::Stream).filter_map(carried).max()?;
+    if (most as f64) < rate as f64 * MORE || waited_share(held.step) >= 0.3 {
+        return None;
+    }
+    let more = BitsPerSecond(most);
+    let held_for = format!("{:.0} % of its time", held.share * 100.0);
+    let trip = Nanoseconds(counts.rtt_min_ns?);
+    let words = format!(
+        "{}: one connection carries {}, the path has carried {more}, and for {held_for}",
+        held.step.name,
+        BitsPerSecond(rate)
+    );
+    let wanted = Bytes((u128::from(most) * u128::from(trip.0) / 8_000_000_000 * 2) as u64);
+    if !held.by_window {
+        let setting = setting(doc, sender, "net.ipv4.tcp_wmem");
+        let said = format!(
+            "{words} it was held back by the send buffer of {} ({setting}); a round trip takes {trip}",
+            whose(sender)
+        );
+        return Some(finding("TCP-SEND-BUFFER", said, &held, sender).with_next(format!(
+            "Raise the last number of net.ipv4.tcp_wmem (and of net.core.wmem_max, where a program sets its buffers) at {} to at least {}, twice \
+             the rate times the round trip.",
+            whose(sender),
+            wanted.0
+        )));
+    }
+    let window = counts
+        .send_window_bytes
+        .map_or_else(|| "unknown".into(), |bytes| format!("{} bytes", Bytes(bytes).0));
+    if held.connection.window_scaling == Some(false) {
+        let off: Vec<NodeId> = [NodeId::CLIENT, NodeId::SERVER]
+            .into_iter()
+            .filter(|node| value(doc, *node, "net.ipv4.tcp_window_scaling").as_deref() == Some("0"))
+            .collect();
+        let culprit = *off.first().unwrap_or(&receiver);
+        let why = match off.is_empty() {
+            // Both are set to scale: it is lost on the way, and that is told of the options.
+            true if [NodeId::CLIENT, NodeId::SERVER]
+                .into_iter()
+                .all(|node| value(doc, node, "net.ipv4.tcp_window_scaling").as_deref() == Some("1")) =>
+            {
+                return None;
+            }
+            true => "either an end does not use it or something on the way takes it away".into(),
+            false => format!(
+                "it is turned off at {} (net.ipv4.tcp_window_scaling=0)",
+                off.iter().map(|node| whose(*node)).collect::<Vec<_>>().join(" and ")
+            ),
+        };
+        let said = format!(
+            "{words} it waited for a window of {window}, which cannot grow without window scaling: {why}; a round trip takes {trip}"
+        );
+        return Some(finding("TCP-WINDOW", said, &held, culprit).with_next(format!(
+            "Turn window scaling on at {} (sysctl -w net.ipv4.tcp_window_scaling=1) and connect again.",
+            whose(culprit)
+        )));
+    }
+    let setting = setting(doc, receiver, "net.ipv4.tcp_rmem");
+    let said = format!(
+        "{words} it waited for the receive window of {}: {window} for each round trip of {trip} ({setting})",
+        whose(receiver)
+    );
+    Some(finding("TCP-WINDOW", said, &held, receiver).with_next(format!(
+        "Raise the last number of net.ipv4.tcp_rmem at {} (and net.core.rmem_max, where a program sets its buffers) to at least {}, twice the rate \
+         times the round trip.",
+        whose(receiver),
+        wanted.0
+    )))
+}
+
+fn finding(code: &'static str, said: String, held: &Held<'_>, at: NodeId) -> Finding {
+    let counts: &ConnectionCounts = &held.connection.counts;
+    Finding::new(code, said)
+        .with("held_share", held.share)
+        .with("window_bytes", counts.send_window_bytes)
+        .with("round_trip_ns", counts.rtt_min_ns)
+        .with("node", u64::from(at.0))
+}
+
+fn goodput(lane: &LaneResult) -> Option<u64> {
+    (lane.window_ns > 0).then(|| (u128::from(lane.bytes) * 8_000_000_000 / u128::from(lane.window_ns)) as u64)
+}
+
+fn carried(step: &Step) -> Option<u64> {
+    step.total(|flow| flow.goodput_bits_per_s)
+}
+
+fn value(doc: &ResultDoc, node: NodeId, name: &str) -> Option<String> {
+    doc.environment(node)?.settings.get(name).cloned()
+}
+
+fn setting(doc: &ResultDoc, node: NodeId, name: &str) -> String {
+    value(doc, node, name).map_or_else(|| format!("{name} is unknown"), |value| format!("{name} = {value}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::sender;
+    use super::*;
+    use pathproof_model::{Environment, Node, StepSpec, Tool, TrafficSpec};
+
+    /// One connection out that carried `mbit`, with what the kernel counted of it, and one in that carried 281 Mbit/s, as
+    /// measured over a wire of 20 ms.
+    fn found(mbit: u64, change: impl FnOnce(&mut LaneResult), scaling: [&str; 2]) -> Vec<Finding> {
+        let counts = ConnectionCounts {
+            busy_ns: Some(1_472_000_000),
+            rtt_min_ns: Some(20_091_000),
+            send_window_bytes: Some(80_512),
+            ..ConnectionCounts::still()
+        };
+        let mut lane = LaneResult { window_ns: 1_000_000_000, bytes: mbit * 125_000, ..sender(counts) };
+        lane.connection.as_mut().unwrap().window_scaling = Some(true);
+        change(&mut lane);
+        let stream = |direction, mbit: u64, lanes| {
+            let mut step = Step::new(StepKind::Stream, format!("tcp stream {}, 1 lane", direction));
+            step.direction = Some(if direction == "out" { Direction::Out } else { Direction::In });
+            step.spec = Some(StepSpec::Stream(TrafficSpec::default()));
+            step.summary.goodput_bits_per_s = Some(mbit * 1_000_000);
+            step.lanes = lanes;
+            step
+        };
+        let host = |scaling: &str| {
+            let mut host = Environment::default();
+            host.settings.insert("net.ipv4.tcp_window_scaling".into(), scaling.into());
+            host.settings.insert("net.ipv4.tcp_rmem".into(), "4096 65536 131072".into());
+            Some(host)
+        };
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        doc.nodes = vec![Node::here(host(scaling[0])), Node::agent("b", host(scaling[1]))];
+        doc.steps = vec![stream("out", mbit, vec![lane]), stream("in", 281, vec![])];
+        findings(&doc)
+    }
+
+    fn counts(lane: &mut LaneResult) -> &mut ConnectionCounts {
+        &mut lane.connection.as_mut().unwrap().counts
+    }
+
+    #[test]
+    fn the_receiver_whose_window_is_small_is_named_with_its_setting() {
+        let found = found(32, |lane| counts(lane).receive_window_limited_ns = Some(536_000_000), ["1", "1"]);
+        assert_eq!(found[0].code, "TCP-WINDOW");
+        let said = &found[0].evidence;
+        assert!(
+            said.contains("receive window of the peer: 80512 bytes") && said.contains("4096 65536 131072"),
+            "{said}"
+        );
+        assert!(found[0].next.contains("tcp_rmem at the peer"), "{}", found[0].next);
+    }
+
+    #[test]
+    fn a_send_buffer_and_a_window_that_cannot_grow_are_told_apart() {
+        let buffer = found(50, |lane| counts(lane).send_buffer_limited_ns = Some(1_296_000_000), ["1", "1"]);
+        assert!(
+            buffer[0].code == "TCP-SEND-BUFFER" && buffer[0].evidence.contains("this host"),
+            "{buffer:?}"
+        );
+        let unscaled = |lane: &mut LaneResult| {
+            counts(lane).receive_window_limited_ns = Some(548_000_000);
+            lane.connection.as_mut().unwrap().window_scaling = Some(false);
+        };
+        let off = found(25, unscaled, ["1", "0"]);
+        assert!(off[0].evidence.contains("turned off at the peer"), "{}", off[0].evidence);
+        // Taken away on the way: the options say so.
+        assert_eq!(found(25, unscaled, ["1", "1"]), vec![]);
+    }
+
+    #[test]
+    fn what_fills_the_path_and_what_hardly_waited_is_not_limited_by_a_window() {
+        let limited = |lane: &mut LaneResult| counts(lane).receive_window_limited_ns = Some(536_000_000);
+        assert_eq!(found(250, limited, ["1", "1"]), vec![]);
+        let hardly = |lane: &mut LaneResult| counts(lane).receive_window_limited_ns = Some(52_000_000);
+        assert_eq!(found(32, hardly, ["1", "1"]), vec![]);
+        let near = |lane: &mut LaneResult| {
+            counts(lane).receive_window_limited_ns = Some(536_000_000);
+            counts(lane).rtt_min_ns = Some(90_000);
+        };
+        assert_eq!(found(32, near, ["1", "1"]), vec![]);
+    }
+}
