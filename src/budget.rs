@@ -38,7 +38,7 @@ impl Budget {
 
     /// When the last step must be over: what the peer has measured is still to come.
     pub fn last_step(&self) -> Tick {
-        self.length.map_or(Tick(u64::MAX), |length| Tick(0) + (length - (length / 6).min(LAST_HALF)))
+        self.length.map_or(Tick(u64::MAX), |length| Tick(0) + (length - (length / 10).min(LAST_HALF)))
     }
 
     /// `wait`, or what is left of the run where that is less.

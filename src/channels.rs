@@ -4,15 +4,76 @@
 use std::net::IpAddr;
 
 use pathproof_engine::channels::{ChannelNic, Prefix, Question, Rule, Rules, findings, predict};
-use pathproof_model::{ChannelPair, Channels, Environment, NodeId, ResultDoc};
+use pathproof_model::{ChannelPair, Channels, Environment, Nic, NicAddress, NodeId, ResultDoc};
 
-/// The NICs of a host, without loopback: between two hosts it leads nowhere, though both have its addresses. A host may
-/// say anything of itself, so an address that no other host can have is none.
+/// The NICs of a host that may lead to another one. Not loopback, although both have its addresses; not the port of a bridge or
+/// bond, which carries its master's traffic; not a virtual NIC that has nothing but the address of its own link, as the host's ends
+/// of guests' NICs. A host may say anything of itself, so an address that no other host can have is none.
 pub fn nics(environment: &Environment) -> Vec<ChannelNic> {
-    let mut nics: Vec<_> = environment.nics.iter().map(ChannelNic::from_observed).collect();
+    let set_up =
+        environment.nics.iter().any(|nic| !is_loopback(nic) && nic.addresses.iter().any(is_routable));
+    let own = environment.nics.iter().filter(|nic| {
+        let bare = is_virtual(nic) && !nic.addresses.iter().any(is_routable);
+        !(is_port(environment, nic) || set_up && bare)
+    });
+    let mut nics: Vec<_> = own.map(ChannelNic::from_observed).collect();
     nics.retain(|nic| !nic.is_loopback());
     nics.iter_mut().for_each(|nic| nic.addresses.retain(|a| may_be_dialled(a.address)));
     nics
+}
+
+/// The NICs of a client and of a server as candidates for pairs. An address that both own (that of virbr0 or docker0, say) leads from
+/// neither to the other, unless they are one machine.
+pub fn of_both(client: &Environment, server: &Environment) -> (Vec<ChannelNic>, Vec<ChannelNic>) {
+    let (mut ours, mut theirs) = (nics(client), nics(server));
+    let one_machine = client.boot_id.is_some()
+        && (&client.boot_id, &client.network_namespace) == (&server.boot_id, &server.network_namespace);
+    if !one_machine {
+        let all = |nics: &[ChannelNic]| -> Vec<IpAddr> {
+            nics.iter().flat_map(|nic| &nic.addresses).map(|one| one.address.to_canonical()).collect()
+        };
+        let (near, far) = (all(&ours), all(&theirs));
+        let both =
+            |address: IpAddr| near.contains(&address.to_canonical()) && far.contains(&address.to_canonical());
+        for nics in [&mut ours, &mut theirs] {
+            // What is left of such a NIC is the address of its link, over which nobody is.
+            nics.retain_mut(|nic| {
+                let had = nic.addresses.len();
+                nic.addresses.retain(|one| !both(one.address));
+                had == nic.addresses.len() || nic.addresses.iter().any(|one| !is_of_a_link(one.address))
+            });
+        }
+    }
+    (ours, theirs)
+}
+
+fn is_loopback(nic: &Nic) -> bool {
+    nic.kind.as_deref() == Some("loopback")
+}
+
+fn is_routable(address: &NicAddress) -> bool {
+    !is_of_a_link(address.address)
+}
+
+fn is_of_a_link(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// Kinds that lead to something within the host where nobody gave them an address.
+fn is_virtual(nic: &Nic) -> bool {
+    nic.kind
+        .as_deref()
+        .is_some_and(|kind| ["veth", "tun", "macvtap", "dummy", "ifb", "netkit"].contains(&kind))
+}
+
+/// Whether a NIC belongs to another interface. One in a routing domain of its own (VRF) is still itself.
+fn is_port(environment: &Environment, nic: &Nic) -> bool {
+    let master =
+        nic.master.as_deref().and_then(|name| environment.nics.iter().find(|other| other.name == name));
+    master.is_some_and(|master| master.kind.as_deref() != Some("vrf"))
 }
 
 /// Whether an address may be that of another host: one host's, and not this host itself.
@@ -32,12 +93,17 @@ pub fn local_nics(environment: &Environment, peer_is_here: bool) -> Vec<ChannelN
         let all = environment.nics.iter().map(ChannelNic::from_observed);
         nics.extend(all.filter(ChannelNic::is_loopback));
     }
+    add_routes(&mut nics);
+    nics
+}
+
+/// The subnets that this host's routers reach.
+fn add_routes(nics: &mut [ChannelNic]) {
     for subnet in pathproof_sys::routes::via_routers() {
         if let Some(nic) = nics.iter_mut().find(|nic| nic.index == subnet.interface) {
             nic.routes.push(Prefix { address: subnet.address, len: subnet.prefix_len });
         }
     }
-    nics
 }
 
 /// One way from a client's NIC to a server's address.
@@ -58,13 +124,22 @@ pub fn ways(client: &Environment, server: &Environment) -> Vec<Way> {
     let leads_nowhere = |rule: &str| {
         rule.ends_with("-unusable") || rule.ends_with("-link-local") || NONE.iter().any(|r| r.word() == rule)
     };
-    let channels = predict(&nics(client), &nics(server), &Question::new(Rules::Windows));
+    let (ours, theirs) = of_both(client, server);
+    let channels = predict(&ours, &theirs, &Question::new(Rules::Windows));
     let usable = |pair: &ChannelPair| {
         let link_local = matches!(pair.remote, IpAddr::V6(v6) if v6.is_unicast_link_local());
         !link_local && !leads_nowhere(&pair.rule)
     };
     let pairs = channels.pairs.into_iter().filter(usable);
     pairs.map(|pair| Way { local: pair.local, nic: pair.local_nic, remote: pair.remote }).collect()
+}
+
+/// The client's NICs, each with its address, that SMB would use between two hosts.
+pub fn chosen(client: &Environment, server: &Environment) -> Vec<(String, IpAddr)> {
+    let (ours, theirs) = of_both(client, server);
+    let channels = predict(&ours, &theirs, &Question::new(Rules::Windows));
+    let chosen = channels.pairs.into_iter().filter(|pair| pair.chosen);
+    chosen.map(|pair| (pair.local_nic, pair.local)).collect()
 }
 
 /// Predicts both directions between two pathproof hosts.
@@ -82,7 +157,9 @@ pub fn predict_into(doc: &mut ResultDoc) {
     let hosts = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER));
     let (Some(local), Some(remote), false) = (hosts.0, hosts.1, doc.is_against_itself()) else { return };
     let question = Question::new(Rules::Windows);
-    let channels = between(&local_nics(local, false), &nics(remote), &question);
+    let (mut ours, theirs) = of_both(local, remote);
+    add_routes(&mut ours);
+    let channels = between(&ours, &theirs, &question);
     if channels.pairs.iter().any(|pair| pair.chosen) {
         doc.findings.extend(findings(&channels));
         doc.channels = Some(channels);
@@ -91,9 +168,45 @@ pub fn predict_into(doc: &mut ResultDoc) {
 
 #[cfg(test)]
 mod tests {
-    use pathproof_model::{Nic, NicAddress};
-
     use super::*;
+
+    #[test]
+    fn what_both_own_and_what_is_part_of_something_leads_nowhere() {
+        let host = |last: u8, boot: &str| {
+            let nic =
+                |(index, name): (u32, &str), kind: &str, address: Option<&str>, master: Option<&str>| {
+                    let address =
+                        address.map(|ip| NicAddress { address: ip.parse().unwrap(), prefix_len: 24 });
+                    let addresses = address.into_iter().collect();
+                    let (kind, master) = (Some(kind.into()), master.map(Into::into));
+                    Nic {
+                        index,
+                        name: name.into(),
+                        kind,
+                        master,
+                        addresses,
+                        up: Some(true),
+                        carrier: Some(true),
+                        ..Nic::default()
+                    }
+                };
+            let nics = vec![
+                nic((1, "e0"), "veth", Some(&format!("10.9.0.{last}")), None),
+                nic((2, "virbr0"), "bridge", Some("192.168.122.1"), None),
+                nic((3, "vnet1"), "tun", Some("fe80::1"), Some("virbr0")),
+                nic((4, "guest1"), "veth", Some("fe80::2"), None),
+            ];
+            Environment { nics, boot_id: Some(boot.into()), ..Environment::default() }
+        };
+        let names = |client: &Environment, server: &Environment| {
+            let mut names: Vec<String> = chosen(client, server).into_iter().map(|(nic, _)| nic).collect();
+            names.dedup();
+            names
+        };
+        assert_eq!(names(&host(1, "one"), &host(2, "two")), ["e0"]);
+        // A machine that talks to itself owns all of them at both ends.
+        assert_eq!(names(&host(1, "one"), &host(1, "one")), ["e0", "virbr0"]);
+    }
 
     #[test]
     fn t19_what_a_peer_says_of_its_addresses_leads_to_nobody_else() {

@@ -149,6 +149,23 @@ impl SessionFacts {
             && !self.other_ways().is_empty()
     }
 
+    /// This host's NICs that SMB would use beside the one that the session began on; at the client.
+    pub fn other_nics(&self) -> Vec<String> {
+        let own = self.local.ip().to_canonical();
+        let mut nics: Vec<String> = vec![];
+        for (nic, local) in crate::channels::chosen(&self.environment, &self.peer_environment) {
+            let is_own = self
+                .environment
+                .nics
+                .iter()
+                .any(|n| n.name == nic && n.addresses.iter().any(|a| a.address == own));
+            if local != own && !is_own && !nics.contains(&nic) {
+                nics.push(nic);
+            }
+        }
+        nics
+    }
+
     /// The ways between the hosts other than the one that the session began on.
     pub fn other_ways(&self) -> Vec<Way> {
         let (client, server, own) = match self.end {
@@ -370,6 +387,16 @@ pub fn one_by_one(striped: &Step) -> Vec<StepSpec> {
 /// What those steps take, over so many NICs.
 pub fn one_by_one_ns(spec: &StepSpec, nics: u64) -> u64 {
     traffic::one_by_one_ns(spec, nics)
+}
+
+/// The short steps over NICs that no stream of a check went over.
+pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
+    traffic::beside(doc, nics)
+}
+
+/// What so many of those steps take.
+pub fn beside_ns(nics: u64) -> u64 {
+    traffic::beside_ns(nics)
 }
 
 /// Puts what those steps came to, from `first` on, into the step at `at`.

@@ -4,7 +4,8 @@
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::Go;
 use pathproof_model::{
-    Environment, ErrorKind, FollowUp, NodeSpec, Plan, ResultDoc, Step, StepError, StepSpec,
+    Environment, ErrorKind, Finding, FollowUp, NodeSpec, Plan, ResultDoc, Step, StepError, StepSpec,
+    units::Nanoseconds,
 };
 
 use super::agent::{AgentLink, Answer};
@@ -12,9 +13,18 @@ use super::merge::Pending;
 use super::record::Record;
 use crate::budget::{Budget, out_of_time};
 use crate::interrupt::Interrupt;
-use crate::registry::Registry;
+use crate::registry::{Registry, manners};
 use crate::steps::{self, Alone, Context, Kind, Lone, Part, Play, Runner, Setup};
 use crate::watch::RunEvent;
+
+/// Round trips of a step beside its window: a turn, connections, their consents, and their end.
+const ROUND_TRIPS: u64 = 6;
+/// A step may take so much longer than it needs where all is well.
+const SLACK_NS: u64 = 1_000_000_000;
+/// The first round trips tell how long the path is: until then nobody knows what they need.
+const REACH_SLACK_NS: u64 = 2_500_000_000;
+/// From such a round trip on it is the length of the path that the time of a run does not suffice for.
+const FAR_NS: u64 = 30_000_000;
 
 /// Where a step stands in its run.
 struct Place<'a> {
@@ -37,6 +47,8 @@ pub(super) struct Conductor<'a> {
     reserved_ns: u64,
     /// What the steps are made for that no plan asked for, when it has come to those.
     purpose: Option<FollowUp>,
+    /// Whether the plan was held against the length of the path, which is known once the first round trips are.
+    fitted: bool,
 }
 
 impl<'a> Conductor<'a> {
@@ -48,21 +60,36 @@ impl<'a> Conductor<'a> {
         interrupt: &'a Interrupt,
         seed: u64,
     ) -> Conductor<'a> {
-        Conductor { agent, here, registry, budget, interrupt, seed, reserved_ns: 0, purpose: None }
+        Conductor {
+            agent,
+            here,
+            registry,
+            budget,
+            interrupt,
+            seed,
+            reserved_ns: 0,
+            purpose: None,
+            fitted: false,
+        }
     }
 
     /// Makes the steps of a plan, and those that follow from them.
     pub fn steps(&mut self, plan: &Plan, record: &mut Record<'_>) -> Result<(), StepError> {
-        let specs = &plan.steps;
+        let mut specs = plan.steps.clone();
         let nics = self.agent.as_ref().map_or(1, |agent| agent.facts.other_ways().len() as u64 + 1);
-        self.reserved_ns = specs.iter().map(|spec| steps::one_by_one_ns(spec, nics)).sum();
+        let beside = self.beside(plan);
+        self.reserved_ns = specs.iter().map(|spec| steps::one_by_one_ns(spec, nics)).sum::<u64>()
+            + steps::beside_ns(beside.len() as u64);
         let mut result = Ok(());
-        for (number, spec) in specs.iter().enumerate() {
+        let mut number = 0;
+        while let Some(spec) = specs.get(number) {
             let place = Place { number: number as u32, of: specs.len(), later: &specs[number + 1..] };
             result = self.step(&place, spec, record);
             if result.is_err() {
                 break;
             }
+            number += 1;
+            self.leave_out(&mut specs, number, record);
         }
         // The last step's other half, also after an interruption: what was measured is kept.
         let collected = self.collect(record);
@@ -70,11 +97,12 @@ impl<'a> Conductor<'a> {
         self.purpose = Some(FollowUp::Alone);
         self.reserved_ns = 0;
         self.one_by_one(record)?;
+        self.by_themselves(&beside, record)?;
         // Questions more where a step failed in a way that short steps can explain; each depends on the answers so far.
         let first = record.doc.steps.len();
         self.purpose = Some(FollowUp::Cause);
         while let Some(spec) = steps::follow_up(&record.doc, first) {
-            if need_ns(&record.doc, &spec) > self.budget.last_step().ns_since(self.budget.clock().now()) {
+            if need_ns(record, &spec) > self.budget.last_step().ns_since(self.budget.clock().now()) {
                 record.cut.push("a control run that would have shown more: not run".into());
                 break;
             }
@@ -85,6 +113,44 @@ impl<'a> Conductor<'a> {
         let found = steps::conclude(&record.doc, first);
         record.doc.findings.extend(found);
         Ok(())
+    }
+
+    /// Takes out of the plan what a long path leaves no time for, and says so: better fewer answers than none.
+    fn leave_out(&mut self, specs: &mut Vec<StepSpec>, from: usize, record: &mut Record<'_>) {
+        let Some(round_trip_ns) = record.round_trip_ns().filter(|trip| *trip >= FAR_NS) else { return };
+        if self.budget.length_ns().is_none() || std::mem::replace(&mut self.fitted, true) {
+            return;
+        }
+        let left_ns =
+            self.budget.last_step().ns_since(self.budget.clock().now()).saturating_sub(self.reserved_ns);
+        let mut left_out = Vec::new();
+        while specs[from..].iter().fold(0u64, |sum, spec| sum.saturating_add(need_ns(record, spec))) > left_ns
+        {
+            let rest = &specs[from..];
+            // Streams of one connection first, the rehearsal of a migration last.
+            let spare = |migrates: bool| {
+                rest.iter().position(|s| is_spare(s, rest) && matches!(s, StepSpec::Migrate(_)) == migrates)
+            };
+            let Some(at) = spare(false).or_else(|| spare(true)) else { break };
+            let spec = specs.remove(from + at);
+            left_out.push(
+                steps::play(&spec, node(&record.doc, &spec))
+                    .map_or_else(|_| String::new(), |play| play.kind().name(&spec)),
+            );
+        }
+        if left_out.is_empty() {
+            return;
+        }
+        if let Some(granted) = &mut record.doc.granted {
+            granted.steps.clone_from(specs);
+        }
+        let evidence = format!(
+            "round trips take {}, and in {} there is no time for: {}",
+            Nanoseconds(round_trip_ns),
+            Nanoseconds(self.budget.length_ns().unwrap_or(0)),
+            left_out.join("; ")
+        );
+        record.found([Finding::new("RUN-SHORTENED", evidence)]);
     }
 
     /// What each NIC carries alone, for the striped steps that ask for it.
@@ -106,6 +172,31 @@ impl<'a> Conductor<'a> {
             let collected = self.collect(record);
             ended.and(collected)?;
             steps::sum_up(&mut record.doc, at, first);
+        }
+        Ok(())
+    }
+
+    /// NICs of this host over which the two hosts would talk as well, beside the one that the streams of a check use.
+    fn beside(&self, plan: &Plan) -> Vec<String> {
+        let several = plan.steps.iter().filter_map(StepSpec::over).any(|over| manners(over).several_nics);
+        let asked = plan.command == "check" && self.budget.length_ns().is_some() && !several;
+        self.agent.as_ref().filter(|_| asked).map_or_else(Vec::new, |agent| agent.facts.other_nics())
+    }
+
+    /// What each of those NICs carries by itself. One over which nothing was answered is known to carry nothing.
+    fn by_themselves(&mut self, nics: &[String], record: &mut Record<'_>) -> Result<(), StepError> {
+        let paths = || record.doc.steps.iter().filter_map(|step| step.detail.paths.as_deref()).flatten();
+        let heard = |nic: &&String| {
+            let own: Vec<_> = paths().filter(|path| path.local_nic == **nic).collect();
+            own.is_empty() || own.iter().any(|path| path.proven_ip_bytes.is_some())
+        };
+        let nics: Vec<String> = nics.iter().filter(heard).cloned().collect();
+        let specs = steps::beside(&record.doc, &nics);
+        for (nth, spec) in specs.iter().enumerate() {
+            let number = record.doc.steps.len() as u32;
+            let of = number as usize + specs.len() - nth;
+            self.step(&Place { number, of, later: &specs[nth + 1..] }, spec, record)?;
+            self.collect(record)?;
         }
         Ok(())
     }
@@ -139,11 +230,14 @@ impl<'a> Conductor<'a> {
         };
         let spec = &fitting;
         // A step may use what those after it do not need.
-        let later_ns =
-            place.later.iter().fold(0u64, |sum, spec| sum.saturating_add(need_ns(&record.doc, spec)));
-        let need_ns = kind.need_ns(spec);
+        let later_ns = place.later.iter().fold(0u64, |sum, spec| sum.saturating_add(need_ns(record, spec)));
+        let need_ns = need_ns(record, spec);
+        // What a step needs where all is well is no reason to cut it where both hosts are busy or the path is long: those after it
+        // seldom need all that is kept for them.
+        let slack_ns = if spec.reach().is_some() { REACH_SLACK_NS } else { SLACK_NS };
+        let most_ns = need_ns.saturating_add(slack_ns).min(left_ns);
         let until = match self.budget.length_ns() {
-            Some(_) => started.plus_ns(left_ns.saturating_sub(later_ns).max(need_ns.min(left_ns))),
+            Some(_) => started.plus_ns(left_ns.saturating_sub(later_ns).max(most_ns)),
             None => Tick(u64::MAX),
         };
         // What is needed is what is needed where all is well: a tenth of it is kept for where it is not quite.
@@ -254,9 +348,22 @@ fn node<'a>(doc: &'a ResultDoc, spec: &StepSpec) -> Option<&'a NodeSpec> {
     doc.node(spec.node()).map(|node| &node.spec)
 }
 
-/// What a step takes where all is well.
-fn need_ns(doc: &ResultDoc, spec: &StepSpec) -> u64 {
-    steps::play(spec, node(doc, spec)).map_or(0, |play| play.kind().need_ns(spec))
+/// What a step takes where all is well: connecting, turns and goodbyes take their round trips.
+fn need_ns(record: &Record<'_>, spec: &StepSpec) -> u64 {
+    let need = steps::play(spec, node(&record.doc, spec)).map_or(0, |play| play.kind().need_ns(spec));
+    need.saturating_add(record.round_trip_ns().unwrap_or(0).saturating_mul(ROUND_TRIPS))
+}
+
+/// Whether a run that has too little time for a long path can do without a step.
+fn is_spare(spec: &StepSpec, plan: &[StepSpec]) -> bool {
+    if let StepSpec::Stream(one) = spec {
+        // Several connections fill a long path sooner than one.
+        let alone = one.lanes == 1 && !one.singles;
+        return alone && plan.iter().any(|other| {
+            matches!(other, StepSpec::Stream(many) if many.lanes > 1 && (many.direction, &many.over) == (one.direction, &one.over))
+        });
+    }
+    matches!(spec, StepSpec::Migrate(_))
 }
 
 fn begin(kind: &dyn Kind, place: &Place<'_>, spec: &StepSpec, name: &str, record: &mut Record<'_>) {

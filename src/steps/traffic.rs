@@ -68,6 +68,16 @@ pub fn one_by_one_ns(spec: &StepSpec, nics: u64) -> u64 {
     asked.map_or(0, |t| around_ns(t).saturating_add(singles::time_ns(t)).saturating_mul(nics))
 }
 
+/// The short steps over NICs that no stream of a check went over, and what they take.
+pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
+    singles::beside(doc, nics)
+}
+
+/// What so many of those steps take.
+pub fn beside_ns(nics: u64) -> u64 {
+    singles::beside_ns(nics)
+}
+
 /// Puts what those steps came to, from `first` on, into the step at `at`.
 pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
     let alone: Vec<Step> = doc.steps.drain(first..).collect();
@@ -77,12 +87,15 @@ pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
     doc.findings.extend(found);
 }
 
-/// A ping-pong that has few samples for its percentiles in the time it asks for, where it may take `spare_ns` more.
+/// A ping-pong that has few samples for its percentiles in the time it asks for, where it may take `spare_ns` more. With little to
+/// spare it is content with what a p90 wants.
 pub fn stretch(spec: &StepSpec, spare_ns: u64, rtt_ns: u64) -> StepSpec {
+    const PLENTY_NS: u64 = 5_000_000_000;
     let mut spec = spec.clone();
     if let StepSpec::Pingpong(t) = &mut spec {
-        // A tenth more than the verdict wants for a p99: not every round trip is the median.
-        let wanted_ns = rtt_ns.saturating_mul(P99_SAMPLES).saturating_mul(11) / 10;
+        let samples = if spare_ns >= PLENTY_NS { P99_SAMPLES } else { P99_SAMPLES / 10 };
+        // A tenth more than the verdict wants: not every round trip is the median.
+        let wanted_ns = rtt_ns.saturating_mul(samples).saturating_mul(11) / 10;
         t.time_ns = wanted_ns.clamp(t.time_ns, t.time_ns.saturating_add(spare_ns));
     }
     spec

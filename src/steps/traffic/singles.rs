@@ -1,10 +1,13 @@
 //! What several NICs carry together, against what each carries alone: the short steps that find out, and their sum.
 
 use pathproof_model::{
-    AloneNic, AloneSum, Finding, NicShare, ResultDoc, Step, StepKind, StepSpec, TrafficSpec,
+    AloneNic, AloneSum, Direction, Finding, NicShare, ResultDoc, Step, StepKind, StepSpec, TrafficSpec,
 };
 
+use pathproof_model::units::BitsPerSecond;
+
 use crate::lane_options::CONSTRAIN;
+use crate::registry::{TRANSPORTS, manners};
 
 /// A NIC whose part of the bytes differs by more than this from its part of the sum did not share as it could.
 const IMBALANCE_MAX: f64 = 0.10;
@@ -32,6 +35,43 @@ pub fn steps(striped: &Step) -> Vec<StepSpec> {
         spec
     };
     nics.iter().map(alone).collect()
+}
+
+/// How long a pair that no step of the plan went over is tried.
+const PAIR_NS: u64 = 400_000_000;
+/// Warming up and cooling down of such a try.
+const AROUND_PAIR_NS: u64 = 100_000_000;
+
+/// One short step both ways for each of `nics`, which lie beside the NIC that the streams of a check went over.
+pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
+    let streams = doc.steps.iter().filter(|step| step.kind == StepKind::Stream && step.follows_up.is_none());
+    let plain = |step: &Step| step.spec.as_ref().and_then(StepSpec::traffic).is_some_and(|t| !t.singles);
+    let carried = streams
+        .clone()
+        .any(|step| step.error.is_none() && step.lanes.iter().any(|lane| lane.connection.is_some()));
+    if !carried || !streams.clone().all(plain) {
+        return vec![];
+    }
+    // The transport whose lanes can be held to one NIC.
+    let Some(over) = TRANSPORTS.iter().find(|over| manners(over).several_nics) else { return vec![] };
+    let alone = |nic: &String| {
+        let mut traffic = TrafficSpec {
+            over: (*over).into(),
+            direction: Direction::Both,
+            time_ns: PAIR_NS,
+            warmup_ns: AROUND_PAIR_NS,
+            cooldown_ns: AROUND_PAIR_NS / 2,
+            ..TrafficSpec::default()
+        };
+        CONSTRAIN.write(&mut traffic.options, vec![nic.clone()]);
+        StepSpec::Stream(traffic)
+    };
+    nics.iter().map(alone).collect()
+}
+
+/// What those take.
+pub fn beside_ns(nics: u64) -> u64 {
+    nics.saturating_mul(PAIR_NS + 2 * AROUND_PAIR_NS + super::AROUND_NS)
 }
 
 /// Puts the sum of `alone`, as [`steps`] made them, into `striped`.
@@ -71,11 +111,20 @@ pub fn findings(doc: &ResultDoc, at: usize) -> Vec<Finding> {
     let Some(alone) = &step.detail.alone else { return vec![] };
     let off = alone.imbalance.filter(|off| *off > IMBALANCE_MAX);
     let finding = off.map(|off| {
+        let each: Vec<String> = alone
+            .each
+            .iter()
+            .map(|one| {
+                let rate = one.goodput_bits_per_s.map_or_else(|| "unknown".into(), |rate| BitsPerSecond(rate).to_string());
+                format!("{} {rate}", one.nic)
+            })
+            .collect();
         let evidence = format!(
             "{}: a NIC carried a part of the bytes that is {:.0} % of the whole away from its part of what all carry \
-             alone",
+             alone ({})",
             step.name,
-            off * 100.0
+            off * 100.0,
+            each.join(", ")
         );
         Finding { step: Some(at), ..Finding::new("CHANNEL-IMBALANCE", evidence) }
     });
