@@ -5,23 +5,26 @@ use std::sync::Arc;
 use pathproof_api::{Manners, OptionDoc, Transport, TransportError, manners};
 use pathproof_multi::Striped;
 use pathproof_rdma::RdmaTransport;
+use pathproof_smbd::SmbdTransport;
 use pathproof_tcp::{LaneDoor, TcpTransport};
 
 use pathproof_sys::clock::RealClock;
 
 /// What `--over` takes.
-pub const TRANSPORTS: [&str; 3] = [pathproof_tcp::NAME, pathproof_multi::NAME, pathproof_rdma::NAME];
+pub const TRANSPORTS: [&str; 4] =
+    [pathproof_tcp::NAME, pathproof_multi::NAME, pathproof_rdma::NAME, pathproof_smbd::NAME];
 
 /// How the lanes of each behave, in the same order.
-static MANNERS: [&Manners; 3] =
-    [&pathproof_tcp::MANNERS, &pathproof_multi::MANNERS, &pathproof_rdma::MANNERS];
+static MANNERS: [&Manners; 4] =
+    [&pathproof_tcp::MANNERS, &pathproof_multi::MANNERS, &pathproof_rdma::MANNERS, &pathproof_smbd::MANNERS];
 
 /// The options of the lanes of each, in the same order.
-static OPTIONS: [fn() -> Vec<OptionDoc>; 3] = [
+static OPTIONS: [fn() -> Vec<OptionDoc>; 4] = [
     pathproof_tcp::options,
     // Stripes go over lanes of TCP, see `Registry::new`.
     || [pathproof_multi::options(), pathproof_tcp::options()].concat(),
     pathproof_rdma::transport::options::declared,
+    pathproof_smbd::options,
 ];
 
 /// The options that lanes over the transport called `name` take.
@@ -77,7 +80,10 @@ impl Registry {
         let tcp = Arc::new(TcpTransport::new(door.clone()));
         let clock = clock.clone();
         let multi = Arc::new(Striped::new(tcp.clone(), Arc::new(clock.clone())));
-        Registry { transports: vec![tcp, multi, Arc::new(RdmaTransport::new(&clock))], door, clock }
+        let rdma = Arc::new(RdmaTransport::new(&clock));
+        let devices = rdma.clone();
+        let smbd = SmbdTransport::new(rdma.clone(), Arc::new(clock.clone()), move || devices.probe());
+        Registry { transports: vec![tcp, multi, rdma, Arc::new(smbd)], door, clock }
     }
 
     /// The door for accepted data connections.
@@ -120,6 +126,6 @@ mod tests {
             assert_eq!(names(transport.options()), names(options(transport.name())));
         }
         assert_eq!(those_that(|m| m.several_nics), "multi");
-        assert_eq!(TRANSPORTS.map(over_all_nics), ["multi", "multi", "rdma"]);
+        assert_eq!(TRANSPORTS.map(over_all_nics), ["multi", "multi", "rdma", "smbd"]);
     }
 }

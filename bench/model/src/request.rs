@@ -181,6 +181,8 @@ pub enum Over {
     Multi,
     /// Queue pairs.
     Rdma,
+    /// SMB Direct over queue pairs.
+    Smbd,
 }
 
 /// Verbs of a stream or ping-pong.
@@ -200,10 +202,10 @@ const VERBS: [(&str, Verb); 3] = [("send", Verb::Send), ("write", Verb::Write), 
 impl Over {
     /// The transport that `--over` names.
     pub fn named(name: &str) -> Result<Over, String> {
-        let all = [Over::Tcp, Over::Multi, Over::Rdma];
+        let all = [Over::Tcp, Over::Multi, Over::Rdma, Over::Smbd];
         all.into_iter()
             .find(|over| over.name() == name)
-            .ok_or_else(|| format!("there is no transport {name:?}; --over takes tcp, multi or rdma"))
+            .ok_or_else(|| format!("there is no transport {name:?}; --over takes tcp, multi, rdma or smbd"))
     }
 
     /// Its name.
@@ -212,6 +214,7 @@ impl Over {
             Over::Tcp => "tcp",
             Over::Multi => "multi",
             Over::Rdma => "rdma",
+            Over::Smbd => "smbd",
         }
     }
 }
