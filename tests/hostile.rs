@@ -467,7 +467,7 @@ fn t22_ports_are_open_for_the_step_and_not_beyond() {
     // An address of its own: other tests measure over 127.0.0.1 meanwhile.
     const PORT: &str = "127.9.0.77:6600";
     let serving = Server::spawn(pathproof(&["serve", "--listen", "127.9.0.77:0", "-v"]));
-    let request = json!({ "kind": "ports", "roles": [], "connections": 4 });
+    let request = json!({ "kind": "ports", "roles": [], "connections": 4, "idle_ns": 0 });
     let (mut channel, tag, answer) = client(&serving.address, json!([request]));
     assert_eq!(tag, ACCEPT, "{answer}");
     assert!(TcpStream::connect(PORT).is_err(), "something listens on 6600 here");

@@ -149,7 +149,7 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
 /// The steps of a check.
 pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Option<u32>, seed: u64) -> Plan {
     let (latency_ms, stream_ms, round_trips) = match depth {
-        Depth::Quick => (800, 1100, 10),
+        Depth::Quick => (600, 1100, 10),
         Depth::Usual => (3000, 4000, 20),
         Depth::Thorough => (20_000, 20_000, 100),
     };
@@ -157,6 +157,12 @@ pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Opt
         Depth::Quick => 800,
         Depth::Usual => 5000,
         Depth::Thorough => 30_000,
+    };
+    // Silent connections; a quick check has no time for them.
+    let idle_ms = match depth {
+        Depth::Quick => 0,
+        Depth::Usual => 8000,
+        Depth::Thorough => 60_000,
     };
     // A guest as large as the path moves in this time, and at most so large.
     let (migrate_ms, memory_mib) = match depth {
@@ -179,7 +185,7 @@ pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Opt
     let mut steps = vec![
         StepSpec::Facts,
         StepSpec::Reach(ReachSpec { count: round_trips }),
-        StepSpec::Ports(PortsSpec { roles, ..PortsSpec::default() }),
+        StepSpec::Ports(PortsSpec { roles, idle_ns: idle_ms * MS, ..PortsSpec::default() }),
         // Before anything bulky: a path that loses large packets makes every later figure meaningless.
         StepSpec::Mtu(MtuSpec { expect_ip_mtu_bytes, ..MtuSpec::default() }),
         StepSpec::Pingpong(latency),

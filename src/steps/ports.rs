@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use pathproof_api::Offer;
-use pathproof_engine::ports::{self, CONNECTIONS_MAX, Heard, Offered};
+use pathproof_engine::ports::{self, CONNECTIONS_MAX, Heard, IDLE_NS_MAX, Offered};
+use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
     AskedPort, Direction, ErrorKind, Finding, Half, Port, PortsEnd, PortsSpec, ResultDoc, Role, Step,
     StepError, StepRequest, StepSpec,
@@ -24,6 +25,8 @@ use listen::{Listeners, Words};
 
 /// How long an end waits for the other to have asked all, beyond its own time.
 const PATIENCE_NS: u64 = 10_000_000_000;
+/// What silent connections may take after their time, where some of them are dead.
+const AFTER_SILENCE_NS: u64 = 3_000_000_000;
 /// It is not begun with less.
 const LEAST_NS: u64 = 500_000_000;
 
@@ -44,6 +47,11 @@ struct Ready {
     adapter_there: bool,
 }
 
+/// What silent connections take: their time, and what follows where some of them are dead.
+fn silence_ns(spec: &PortsSpec) -> u64 {
+    if spec.idle_ns == 0 { 0 } else { spec.idle_ns.min(IDLE_NS_MAX) + AFTER_SILENCE_NS }
+}
+
 fn spec_of(spec: &StepSpec) -> PortsSpec {
     spec.ports().cloned().unwrap_or_default()
 }
@@ -52,6 +60,10 @@ fn spec_of(spec: &StepSpec) -> PortsSpec {
 pub fn check_spec(spec: &PortsSpec) -> Result<(), StepError> {
     if spec.roles.len() > Role::COUNT {
         let message = format!("{} roles; there are {}", spec.roles.len(), Role::COUNT);
+        return Err(StepError { kind: ErrorKind::Invalid, message });
+    }
+    if spec.idle_ns > IDLE_NS_MAX {
+        let message = format!("{} of silence; ask for at most 5 minutes", Nanoseconds(spec.idle_ns));
         return Err(StepError { kind: ErrorKind::Invalid, message });
     }
     if spec.connections > CONNECTIONS_MAX {
@@ -66,17 +78,21 @@ impl Kind for Ports {
         "ports and connections".into()
     }
 
-    fn duration_ns(&self, _spec: &StepSpec) -> u64 {
-        (dial::LONGEST.as_nanos() as u64).saturating_add(PATIENCE_NS)
+    fn duration_ns(&self, spec: &StepSpec) -> u64 {
+        (dial::LONGEST.as_nanos() as u64).saturating_add(PATIENCE_NS + 2 * silence_ns(&spec_of(spec)))
     }
 
     fn need_ns(&self, spec: &StepSpec) -> u64 {
         let usual = if spec_of(spec).roles.is_empty() { dial::USUAL } else { dial::USUAL + dial::CERTAIN };
-        usual.as_nanos() as u64
+        (usual.as_nanos() as u64).saturating_add(silence_ns(&spec_of(spec)))
     }
 
     fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
-        whole(spec, LEAST_NS, left_ns)
+        // Silence takes what is left; a step without it is worth something too.
+        let asked = spec_of(spec);
+        let usual_ns = (dial::USUAL.as_nanos() as u64).saturating_add(AFTER_SILENCE_NS);
+        let idle_ns = asked.idle_ns.min(left_ns.saturating_sub(usual_ns));
+        whole(&StepSpec::Ports(PortsSpec { idle_ns, ..asked }), LEAST_NS, left_ns)
     }
 }
 
@@ -121,19 +137,26 @@ impl Runner for Ports {
         const CONNECTION_BYTES: u64 = 64 << 10;
         let connections = u64::from(spec_of(spec).connections) + Port::ALL.len() as u64;
         let memory_bytes = (2 * connections).saturating_mul(CONNECTION_BYTES);
-        Cost { memory_bytes, time_ns: dial::LONGEST.as_nanos() as u64, ..Cost::default() }
+        Cost {
+            memory_bytes,
+            time_ns: (dial::LONGEST.as_nanos() as u64).saturating_add(spec_of(spec).idle_ns),
+            ..Cost::default()
+        }
     }
 
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         let (client, server) = (client.detail.ports.as_ref(), server.detail.ports.as_ref());
         let (records, bursts) = ports::merge(&spec_of(spec), client, server);
+        step.detail.left_silent = Some(ports::left_silent(client, server)).filter(|all| !all.is_empty());
         step.detail.ports = Some(records);
         step.detail.opened_at_once = Some(bursts);
     }
 
     fn findings(&self, step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
         let records = step.detail.ports.as_deref().unwrap_or_default();
-        ports::findings(records, step.detail.opened_at_once.as_deref().unwrap_or_default())
+        let mut found = ports::findings(records, step.detail.opened_at_once.as_deref().unwrap_or_default());
+        found.extend(ports::forgotten(step.detail.left_silent.as_deref().unwrap_or_default()));
+        found
     }
 }
 
@@ -171,7 +194,13 @@ impl Prepared for Ready {
             .then(|| ports::burst_port(&found))
             .flatten()
             .and_then(|port| dialler.burst(port, self.spec.connections));
-        let error = both_done(context, PATIENCE_NS, "its questions");
+        let silences = ports::silences(self.spec.idle_ns);
+        let silent = match ports::burst_port(&found).filter(|_| !silences.is_empty()) {
+            Some(port) => dialler.leave_silent(port, &silences, &mut || context.channel.is_over()),
+            None => vec![],
+        };
+        let patience_ns = PATIENCE_NS.saturating_add(silence_ns(&self.spec));
+        let error = both_done(context, patience_ns, "its questions");
         stop.store(true, Ordering::Relaxed);
         let mut half = Half { error, ..Half::default() };
         if answering.join().is_err() {
@@ -180,7 +209,7 @@ impl Prepared for Ready {
                 message: "the thread that answers at ports ended unexpectedly".into(),
             });
         }
-        half.detail.ports = Some(PortsEnd { ports: found, connections: burst });
+        half.detail.ports = Some(PortsEnd { ports: found, connections: burst, silent });
         half
     }
 }

@@ -5,11 +5,11 @@
 
 mod findings;
 
-pub use findings::findings;
+pub use findings::{findings, forgotten};
 
 use pathproof_model::{
     AnsweredBy, AskedPort, Direction, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord, PortsEnd,
-    PortsSpec,
+    PortsSpec, SilentRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,28 @@ pub fn burst_port(found: &[AskedPort]) -> Option<Port> {
     [Port::SmbDirect, Port::LiveMigration, Port::Cluster, Port::Smb].into_iter().find(answered)
 }
 
+/// Longest time for which connections are left silent.
+pub const IDLE_NS_MAX: u64 = 300_000_000_000;
+
+/// The times for which connections are left silent, the shortest first.
+pub fn silences(idle_ns: u64) -> Vec<u64> {
+    let idle_ns = idle_ns.min(IDLE_NS_MAX);
+    if idle_ns == 0 { vec![] } else { [8, 4, 2, 1].map(|part| idle_ns / part).to_vec() }
+}
+
+/// What became of silent connections, way by way, in the order of time.
+pub fn left_silent(client: Option<&PortsEnd>, server: Option<&PortsEnd>) -> Vec<SilentRecord> {
+    let mut records = vec![];
+    for (direction, end) in [(Direction::Out, client), (Direction::In, server)] {
+        let mut tried = end.map_or_else(Vec::new, |end| end.silent.clone());
+        tried.sort_by_key(|tried| tried.silent_ns);
+        if !tried.is_empty() {
+            records.push(SilentRecord { direction, tried });
+        }
+    }
+    records
+}
+
 /// The records of both directions. What a peer says can only be about ports of the list, once each.
 pub fn merge(
     spec: &PortsSpec,
@@ -177,6 +199,7 @@ mod tests {
         let asked = |answer| AskedPort { port: Port::Smb, answer, by: None, reason: None };
         let server = PortsEnd {
             ports: vec![asked(PortAnswer::Answered), asked(PortAnswer::Filtered)],
+            silent: vec![],
             connections: Some(OpenedAtOnce {
                 port: 1,
                 asked: u32::MAX,

@@ -68,8 +68,8 @@ pub use plan::{
     Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficKind, TrafficSpec,
 };
 pub use ports::{
-    AnsweredBy, AskedPort, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord, PortsEnd, PortsSpec,
-    Role,
+    AnsweredBy, AskedPort, LeftSilent, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord, PortsEnd,
+    PortsSpec, Role, SilentRecord,
 };
 pub use rdma::{AdapterRecord, Carrier, RdmaEnd, RdmaProof};
 pub use request::{PlanRequest, StepRequest};

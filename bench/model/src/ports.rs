@@ -110,12 +110,14 @@ pub struct PortsSpec {
     pub roles: Vec<Role>,
     /// Connections that are opened at once, each way.
     pub connections: u32,
+    /// Longest time for which connections are left silent, in ns; others are for half of it, a quarter and an eighth.
+    pub idle_ns: u64,
 }
 
 impl Default for PortsSpec {
     fn default() -> Self {
         // As many as SMB Multichannel opens to one server.
-        PortsSpec { roles: vec![], connections: 32 }
+        PortsSpec { roles: vec![], connections: 32, idle_ns: 0 }
     }
 }
 
@@ -190,6 +192,16 @@ pub struct OpenedAtOnce {
     pub again_opened: u32,
 }
 
+/// A connection that was left silent and then used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct LeftSilent {
+    /// For so long, in ns.
+    pub silent_ns: u64,
+    /// It carried a question and its answer afterwards.
+    pub alive: bool,
+}
+
 /// What an end tells of a `ports` step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -198,6 +210,8 @@ pub struct PortsEnd {
     pub ports: Vec<AskedPort>,
     /// The burst of connections, where there was a port for it.
     pub connections: Option<OpenedAtOnce>,
+    /// Connections that were left silent, the shortest time first.
+    pub silent: Vec<LeftSilent>,
 }
 
 /// One port in one direction.
@@ -226,6 +240,25 @@ impl PortRecord {
     /// In the words of reports: `445/tcp (SMB) out`.
     pub fn words(&self) -> String {
         format!("{} ({}) {}", self.port.name(), self.port.service(), self.direction.name())
+    }
+}
+
+/// Connections that were left silent in one direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SilentRecord {
+    /// `out` where the client opened and used them, `in` where the server did.
+    pub direction: Direction,
+    /// What became of them, the shortest time first.
+    pub tried: Vec<LeftSilent>,
+}
+
+impl SilentRecord {
+    /// The longest time that was survived, and the shortest that was not, where all longer ones were not either.
+    pub fn forgotten(&self) -> Option<(u64, u64)> {
+        let first = self.tried.iter().position(|tried| !tried.alive)?;
+        let (before, after) = self.tried.split_at(first);
+        let survived = before.last().map_or(0, |tried| tried.silent_ns);
+        after.iter().all(|tried| !tried.alive).then(|| (survived, after[0].silent_ns))
     }
 }
 

@@ -93,6 +93,8 @@ pub struct PortsRequest {
     pub roles: Vec<Role>,
     /// Connections that are opened at once, each way.
     pub connections: u32,
+    /// Longest time for which connections are left silent, in ns.
+    pub idle_ns: u64,
 }
 
 /// See [`TrafficSpec`].
@@ -338,6 +340,7 @@ impl StepRequest {
             StepSpec::Ports(ports) => StepRequest::Ports(PortsRequest {
                 roles: ports.roles.clone(),
                 connections: ports.connections,
+                idle_ns: ports.idle_ns,
             }),
             StepSpec::Stream(traffic) => StepRequest::Stream(TrafficRequest::of(traffic)?),
             StepSpec::Pingpong(traffic) => StepRequest::Pingpong(TrafficRequest::of(traffic)?),
@@ -367,9 +370,11 @@ impl StepRequest {
                 let LossRequest { flows, packets_per_s, time_ns } = *loss;
                 StepSpec::Loss(LossSpec { flows, packets_per_s, time_ns })
             }
-            StepRequest::Ports(ports) => {
-                StepSpec::Ports(PortsSpec { roles: ports.roles.clone(), connections: ports.connections })
-            }
+            StepRequest::Ports(ports) => StepSpec::Ports(PortsSpec {
+                roles: ports.roles.clone(),
+                connections: ports.connections,
+                idle_ns: ports.idle_ns,
+            }),
             StepRequest::Stream(traffic) => StepSpec::Stream(traffic.to_spec()),
             StepRequest::Pingpong(traffic) => StepSpec::Pingpong(traffic.to_spec()),
             StepRequest::Request(traffic) => StepSpec::Request(traffic.to_spec()),

@@ -305,6 +305,9 @@ pub struct Detail {
     /// Connections that were opened at once, way by way (`ports`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_at_once: Option<Vec<crate::OpenedRecord>>,
+    /// Connections that were left silent and then used, way by way (`ports`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_silent: Option<Vec<crate::SilentRecord>>,
     /// Proof that the payload went over RDMA (traffic over `rdma`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<crate::RdmaProof>,

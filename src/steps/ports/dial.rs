@@ -3,14 +3,14 @@
 //! Silence is believed after several attempts from different source ports, so that neither a lost packet nor one dead member of a
 //! bundle passes for a filter.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::ports::{Heard, Listens};
-use pathproof_model::{OpenedAtOnce, Port};
+use pathproof_model::{LeftSilent, OpenedAtOnce, Port};
 use pathproof_sys::clock::RealClock;
 use pathproof_sys::socket::{is_under_way, may_pass, wait_connected, wait_readable};
 use socket2::{Domain, Socket, Type};
@@ -36,6 +36,10 @@ const ROUNDS: [Duration; 5] = [
 ];
 /// How long connections of a burst may take: two attempts of the kernel's.
 const BURST: Duration = Duration::from_millis(1400);
+/// How long a connection that was silent may take to answer.
+const REVIVAL: Duration = Duration::from_secs(2);
+/// How often a silent end looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(200);
 /// Silent connections that are tried again.
 const AGAIN_MAX: usize = 4;
 
@@ -256,6 +260,50 @@ impl Dialler<'_> {
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => Some(Heard::Refused),
             Err(_) => None,
         }
+    }
+
+    /// Opens connections that are left silent, each for its own time, and then used once. The shortest time comes first.
+    pub fn leave_silent(
+        &self,
+        port: Port,
+        silences_ns: &[u64],
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> Vec<LeftSilent> {
+        let began = self.clock.now();
+        let opened = self.open(&vec![(port.number(), 0); silences_ns.len()], WORD);
+        let mut waiting = vec![];
+        for ((_, opening), silent_ns) in opened.into_iter().zip(silences_ns) {
+            // The other end's word is read at once, so that nothing is on its way while the connection is silent.
+            if let Opening::Open(mut stream) = opening
+                && self.has_word(&mut stream)
+            {
+                waiting.push((stream, began.plus_ns(*silent_ns)));
+            }
+        }
+        let silent_since = self.clock.now();
+        let mut tried = vec![];
+        for (mut stream, due) in waiting {
+            if due.plus_ns(REVIVAL.as_nanos() as u64) > self.until {
+                break;
+            }
+            // Looks now and then whether somebody wants to stop.
+            while self.clock.now() < due && !is_over() {
+                let wait = due.since(self.clock.now()).min(LOOK);
+                if wait_readable(&[stream.as_fd()], Some(wait)).is_ok_and(|ready| ready == [true]) {
+                    break;
+                }
+            }
+            if is_over() {
+                break;
+            }
+            let silent_ns = self.clock.now().ns_since(silent_since);
+            let asked = stream.write_all(&self.asks).is_ok();
+            let patient = stream.set_read_timeout(Some(REVIVAL)).is_ok();
+            let mut word = [0; 32];
+            let alive = asked && patient && stream.read_exact(&mut word).is_ok() && word == self.told;
+            tried.push(LeftSilent { silent_ns, alive });
+        }
+        tried
     }
 
     /// Opens `asked` connections to one port at once and holds them until all had their time; some of the silent ones are tried

@@ -80,7 +80,7 @@ impl Listeners {
                 if wait_readable(&sockets, Some(STOP_CHECK)).is_err() {
                     break;
                 }
-                held.retain_mut(is_open);
+                held.retain_mut(|stream| is_open(stream, &words));
                 for listener in &self.tcp {
                     accept(listener, &words, &mut held);
                 }
@@ -116,9 +116,11 @@ fn echo(socket: &UdpSocket, words: &Words) {
     }
 }
 
-/// Whether the other end still has the connection. What it sends is thrown away.
-fn is_open(stream: &mut TcpStream) -> bool {
-    match stream.read(&mut [0; 256]) {
+/// Whether the other end still has the connection. Its question is answered, as many bytes for as many; all else is thrown away.
+fn is_open(stream: &mut TcpStream, words: &Words) -> bool {
+    let mut asked = [0; 256];
+    match stream.read(&mut asked) {
+        Ok(bytes) if asked[..bytes] == words.asked => stream.write_all(&words.told).is_ok(),
         Ok(bytes) => bytes > 0,
         Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
     }

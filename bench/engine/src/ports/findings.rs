@@ -3,7 +3,10 @@
 //! A port that no declared role needs is a fact, never an accusation. Where connections open by chance, a silent port may be one of
 //! those, and is not said to be filtered.
 
-use pathproof_model::{Direction, Finding, OpenedAtOnce, OpenedRecord, PortAnswer, PortRecord, Severity};
+use pathproof_model::units::Nanoseconds;
+use pathproof_model::{
+    Direction, Finding, OpenedAtOnce, OpenedRecord, PortAnswer, PortRecord, Severity, SilentRecord,
+};
 
 /// The findings of one step.
 pub fn findings(records: &[PortRecord], bursts: &[OpenedRecord]) -> Vec<Finding> {
@@ -29,6 +32,25 @@ pub fn findings(records: &[PortRecord], bursts: &[OpenedRecord]) -> Vec<Finding>
         ));
     }
     found
+}
+
+/// Connections that were forgotten while they were silent.
+pub fn forgotten(records: &[SilentRecord]) -> Vec<Finding> {
+    let dead = records.iter().filter_map(|record| Some((record.direction, record.forgotten()?)));
+    dead.map(|(direction, (survived_ns, dead_ns))| {
+        let alive = match survived_ns {
+            0 => String::new(),
+            survived => format!("after {} of silence a connection was alive, ", Nanoseconds(survived)),
+        };
+        let evidence = format!(
+            "{}: {alive}after {} nothing of it came through any more, while the session's own connection, which is never silent, went on",
+            way(direction),
+            Nanoseconds(dead_ns)
+        );
+        let finding = Finding::new("TCP-IDLE-DROPPED", evidence);
+        finding.with("survived_ns", survived_ns).with("dead_after_ns", dead_ns)
+    })
+    .collect()
 }
 
 /// From whom to whom, for people.
@@ -172,6 +194,20 @@ mod tests {
         let mut some = all(PortAnswer::Filtered, true);
         some[0].answer = PortAnswer::Answered;
         assert_eq!(told(&some, &[]), [("PORT-FILTERED".into(), Severity::Error)]);
+    }
+
+    #[test]
+    fn what_forgets_silent_connections_is_told_with_the_times_between_which_it_does() {
+        use pathproof_model::LeftSilent;
+        let tried = [(1, true), (2, true), (4, false), (8, false)]
+            .map(|(s, alive)| LeftSilent { silent_ns: s * 1_000_000_000, alive });
+        let record = SilentRecord { direction: Direction::Out, tried: tried.to_vec() };
+        let found = forgotten(std::slice::from_ref(&record));
+        assert_eq!(found[0].code, "TCP-IDLE-DROPPED");
+        assert_eq!(found[0].values["survived_ns"], 2_000_000_000u64);
+        assert_eq!(found[0].values["dead_after_ns"], 4_000_000_000u64);
+        let alive = record.tried.iter().map(|t| LeftSilent { alive: true, ..*t }).collect();
+        assert!(forgotten(&[SilentRecord { tried: alive, ..record }]).is_empty());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whether the ports pass that the declared role needs, and whether as many connections open as are asked for.
 
-use crate::{Check, OpenedRecord, PortAnswer, PortRecord, Step, Unit};
+use crate::units::Nanoseconds;
+use crate::{Check, OpenedRecord, PortAnswer, PortRecord, SilentRecord, Step, Unit};
 
 /// What no role needs is told and not judged.
 pub(super) fn ports(steps: &[&Step]) -> Vec<Check> {
@@ -8,6 +9,8 @@ pub(super) fn ports(steps: &[&Step]) -> Vec<Check> {
     let bursts = steps.iter().filter_map(|step| step.detail.opened_at_once.as_ref()).flatten();
     let mut checks: Vec<Check> = records.filter(|record| !record.needed_by.is_empty()).map(port).collect();
     checks.extend(bursts.map(opened));
+    let silent = steps.iter().filter_map(|step| step.detail.left_silent.as_ref()).flatten();
+    checks.extend(silent.filter_map(survives));
     if checks.is_empty() {
         let text = "no --role says which ports matter, and there was none for a burst of connections";
         checks.push(Check::not_judged("port-open", text));
@@ -31,6 +34,21 @@ fn opened(record: &OpenedRecord) -> Check {
     let text = format!("{} of {} connections at once opened {way}", burst.opened, burst.asked);
     let check = Check::of("connections-opened", burst.opened >= burst.asked, text);
     check.numbers(f64::from(burst.opened), f64::from(burst.asked), Unit::Count)
+}
+
+fn survives(record: &SilentRecord) -> Option<Check> {
+    let (way, longest) = (record.direction.name(), record.tried.last()?);
+    Some(match record.forgotten() {
+        Some((_, dead_ns)) => {
+            let text = format!("a connection that was silent for {} is dead {way}", Nanoseconds(dead_ns));
+            Check::fail("silence-survived", text)
+        }
+        None if longest.alive => {
+            let text = format!("a connection survives {} of silence {way}", Nanoseconds(longest.silent_ns));
+            Check::pass("silence-survived", text)
+        }
+        None => Check::inconclusive("silence-survived", format!("silent connections died by chance {way}")),
+    })
 }
 
 #[cfg(test)]
@@ -69,6 +87,30 @@ mod tests {
         ] {
             assert_eq!(judged(answer, needed, None), outcome, "{answer:?}, needed: {needed}");
         }
+    }
+
+    #[test]
+    fn a_silence_that_kills_must_kill_every_longer_one_too() {
+        use crate::LeftSilent;
+        let record = |alive: &[bool]| {
+            let tried = alive
+                .iter()
+                .enumerate()
+                .map(|(at, alive)| LeftSilent { silent_ns: 1_000_000_000 << at, alive: *alive });
+            SilentRecord { direction: Direction::Out, tried: tried.collect() }
+        };
+        for (alive, outcome) in [
+            (&[true, true, true][..], Outcome::Pass),
+            (&[true, false, false], Outcome::Fail),
+            (&[false, false, false], Outcome::Fail),
+            (&[true, true, false], Outcome::Fail),
+            (&[false, true, true], Outcome::Pass),
+            (&[false, true, false], Outcome::Inconclusive),
+        ] {
+            assert_eq!(survives(&record(alive)).unwrap().outcome, outcome, "{alive:?}");
+        }
+        assert_eq!(record(&[true, false, false]).forgotten(), Some((1_000_000_000, 2_000_000_000)));
+        assert!(survives(&record(&[])).is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The ports of the real job, way by way, and the connections that were opened at once.
 
+use pathproof_model::units::Nanoseconds;
 use pathproof_model::{AnsweredBy, Direction, Port, PortAnswer, PortRecord, ResultDoc, Role};
 
 use super::{Block, Cell, Column, Row, Table};
@@ -40,6 +41,16 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     if !opened.is_empty() {
         legend = format!("Connections opened at once: {}. {legend}", opened.join(", "));
     }
+    let silent = doc.steps.iter().filter_map(|step| step.detail.left_silent.as_ref()).flatten();
+    legend.extend(silent.filter_map(|record| {
+        let (way, longest) = (record.direction.name(), record.tried.last()?);
+        Some(match record.forgotten() {
+            Some((_, dead_ns)) => {
+                format!(" Silent connections {way} are dead after {}.", Nanoseconds(dead_ns))
+            }
+            None => format!(" Silent connections {way} were tried up to {}.", Nanoseconds(longest.silent_ns)),
+        })
+    }));
     let unknown = records.iter().filter_map(|record| {
         let why = record.reason.as_ref().filter(|_| record.answer == PortAnswer::Unknown)?;
         Some(format!(" {} {} is not known: {why}.", record.name, record.direction.name()))

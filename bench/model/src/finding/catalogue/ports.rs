@@ -28,4 +28,10 @@ pub(super) const PORTS: &[Entry] = &[
         "Of several connections to one port some open and others do not: SMB Multichannel and migrations open many, and hang by chance.",
         "Look for a limit on connections or on new ones per second (firewall, connection tracking, SYN protection) between these hosts, and exempt them.",
     ),
+    entry(
+        "TCP-IDLE-DROPPED",
+        Error,
+        "Something on the way forgets connections that are silent for a while: a share or a cluster hangs after each pause, until its connection is made anew.",
+        "Raise the idle time of TCP connections at the firewall, load balancer or address translation between the hosts above what the applications keep silent (SMB: minutes), or let this traffic pass without following connections.",
+    ),
 ];
