@@ -12,6 +12,7 @@ mod neighbours;
 mod networks;
 mod nics;
 mod pairs;
+mod queue;
 mod rates;
 mod repeats;
 mod routes;
@@ -19,6 +20,7 @@ mod segments;
 mod settled;
 mod slow;
 mod subnets;
+mod together;
 mod windows;
 mod wires;
 
@@ -45,6 +47,8 @@ const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
     repeats::findings,
     windows::findings,
     rates::findings,
+    queue::findings,
+    together::findings,
 ];
 
 /// What the document as a whole shows beyond its steps.

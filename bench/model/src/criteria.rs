@@ -36,8 +36,16 @@ pub struct LatencyCriteria {
     pub jitter_max_ns: u64,
     /// 99th percentile of requests under load, in ns.
     pub loaded_p99_max_ns: u64,
+    /// What a stream in full flow may add to the median round trip of a probe beside it, in ns.
+    #[serde(default = "added_p50_max_ns")]
+    pub added_p50_max_ns: u64,
     /// Fewest samples that a p99 may rest on.
     pub samples_min: u64,
+}
+
+/// For criteria stored before this limit existed.
+fn added_p50_max_ns() -> u64 {
+    Criteria::default().latency.added_p50_max_ns
 }
 
 /// Limits of bulk throughput.
@@ -61,6 +69,9 @@ pub struct ThroughputCriteria {
     pub retransmits_per_gb_no_speed_max: f64,
     /// Worst second, wherever it begins, as a share of the mean.
     pub worst_second_share_min: f64,
+    /// Both ways at once as a share of the sum of what each carries alone.
+    #[serde(default = "both_ways_share_min")]
+    pub both_ways_share_min: f64,
     /// How many times as much one direction may carry as the other.
     #[serde(default = "direction_factor_max")]
     pub direction_factor_max: f64,
@@ -69,6 +80,11 @@ pub struct ThroughputCriteria {
 /// For criteria stored before this limit existed.
 fn direction_factor_max() -> f64 {
     Criteria::default().throughput.direction_factor_max
+}
+
+/// For criteria stored before this limit existed.
+fn both_ways_share_min() -> f64 {
+    Criteria::default().throughput.both_ways_share_min
 }
 
 /// For criteria stored before this limit existed.
@@ -140,6 +156,7 @@ impl Criteria {
             ("throughput.link_share_min", criteria.throughput.link_share_min),
             ("throughput.paced_share_min", criteria.throughput.paced_share_min),
             ("throughput.nics_sum_share_min", criteria.throughput.nics_sum_share_min),
+            ("throughput.both_ways_share_min", criteria.throughput.both_ways_share_min),
             ("throughput.worst_second_share_min", criteria.throughput.worst_second_share_min),
             ("loss.share_max", criteria.loss.share_max),
             ("loss.rdma_share_max", criteria.loss.rdma_share_max),

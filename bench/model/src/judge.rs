@@ -12,8 +12,10 @@ use crate::{
 
 mod answers;
 mod beside;
+mod both_ways;
 mod busy;
 mod link;
+mod loaded;
 mod loss;
 mod migrate;
 mod mtu;
@@ -22,8 +24,10 @@ pub mod repeats;
 mod traffic;
 
 pub use answers::demand;
+pub use both_ways::{BothWays, both_ways};
 pub use busy::could_explain_rate;
 pub use link::{LinkSpeed, link_speed, nics_of};
+pub use loaded::{LoadedDelay, loaded_delays};
 
 /// Judges a document. The order is that of the steps; what is wrong with the run as a whole comes first, what
 /// the findings say comes last.
@@ -49,7 +53,10 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                 StepKind::Reach => checks.extend(traffic::reach(&whole)),
                 StepKind::Pingpong => checks.extend(traffic::latency(&whole, criteria)),
                 StepKind::Request => checks.extend(traffic::request(&whole, criteria)),
-                StepKind::Stream => checks.extend(traffic::throughput(doc, &whole, criteria)),
+                StepKind::Stream => checks.extend(
+                    both_ways::checks(doc, &whole, criteria)
+                        .unwrap_or_else(|| traffic::throughput(doc, &whole, criteria)),
+                ),
                 StepKind::Migrate => checks.extend(migrate::migrate(&whole)),
                 StepKind::Mtu => checks.extend(mtu::paths(&whole, criteria)),
                 StepKind::Loss => checks.extend(loss::paths(doc, &whole, criteria)),
@@ -65,6 +72,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
         verdicts.extend(Verdict::of(subject, checks));
     }
     verdicts.extend(traffic::symmetry(doc, criteria));
+    verdicts.extend(loaded::verdicts(doc, criteria));
     // A prediction, and an SMB server's own account.
     verdicts.extend(doc.channels.iter().filter(|_| is_about(doc, "channels")).flat_map(answers::channels));
     verdicts.extend(doc.smb.iter().flat_map(answers::smb));

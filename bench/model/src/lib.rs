@@ -52,6 +52,7 @@ pub use flow::{Class, Flow, Pattern, Span};
 pub use flow_spec::{BESIDE_MAX, FlowSpec, OneFlow, PlannedLane};
 pub use grant::Grant;
 pub use half::{HalfDetail, NicEvidence, NicFailure, SearchedPath};
+pub use judge::{BothWays, LoadedDelay, both_ways, loaded_delays};
 pub use judge::{conclusion, judge, judge_into};
 pub use lane::{LaneRole, Silence};
 pub use load::{HostLoad, Waited};

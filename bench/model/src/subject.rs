@@ -31,6 +31,13 @@ pub enum Subject {
         /// Which way, where the step says.
         direction: Option<Direction>,
     },
+    /// What a stream adds to the round trips of others over a transport, one way or both.
+    LatencyUnderLoad {
+        /// The transport.
+        over: String,
+        /// Which way the stream goes, where the step says.
+        direction: Option<Direction>,
+    },
     /// Both ways over a transport, one against the other.
     Symmetry(String),
     /// Path MTU.
@@ -71,6 +78,10 @@ impl Display for Subject {
                 write!(f, "throughput/{over}/{}", way.name())
             }
             Subject::Throughput { over, direction: None } => write!(f, "throughput/{over}"),
+            Subject::LatencyUnderLoad { over, direction: Some(way) } => {
+                write!(f, "latency-under-load/{over}/{}", way.name())
+            }
+            Subject::LatencyUnderLoad { over, direction: None } => write!(f, "latency-under-load/{over}"),
             Subject::Symmetry(over) => write!(f, "symmetry/{over}"),
             Subject::Mtu => f.write_str("mtu"),
             Subject::Loss => f.write_str("loss"),
@@ -109,7 +120,12 @@ impl From<&str> for Subject {
             ("symmetry", _) => over().map(Subject::Symmetry),
             ("migrate", _) => over().map(Subject::Migrate),
             ("file", _) => over().map(Subject::File),
-            ("throughput", Some(rest)) => throughput(rest),
+            ("throughput", Some(rest)) => {
+                way(rest).map(|(over, direction)| Subject::Throughput { over, direction })
+            }
+            ("latency-under-load", Some(rest)) => {
+                way(rest).map(|(over, direction)| Subject::LatencyUnderLoad { over, direction })
+            }
             ("finding", Some(code)) => Some(Subject::Finding(code.into())),
             _ => None,
         };
@@ -117,14 +133,15 @@ impl From<&str> for Subject {
     }
 }
 
-fn throughput(rest: &str) -> Option<Subject> {
+/// A transport, and which way over it.
+fn way(rest: &str) -> Option<(String, Option<Direction>)> {
     let (over, way) = rest.split_once('/').map_or((rest, None), |(over, way)| (over, Some(way)));
     let ways = [Direction::Out, Direction::In, Direction::Both];
     let direction = match way {
         None => None,
         Some(way) => Some(ways.into_iter().find(|known| known.name() == way)?),
     };
-    Some(Subject::Throughput { over: over.into(), direction })
+    Some((over.into(), direction))
 }
 
 impl From<String> for Subject {
@@ -161,7 +178,13 @@ mod tests {
             Subject::Throughput { direction: Some(Direction::In), .. } => {
                 Subject::Throughput { over: over(), direction: Some(Direction::Both) }
             }
-            Subject::Throughput { direction: Some(Direction::Both), .. } => Subject::Symmetry(over()),
+            Subject::Throughput { direction: Some(Direction::Both), .. } => {
+                Subject::LatencyUnderLoad { over: over(), direction: None }
+            }
+            Subject::LatencyUnderLoad { direction: None, .. } => {
+                Subject::LatencyUnderLoad { over: over(), direction: Some(Direction::Out) }
+            }
+            Subject::LatencyUnderLoad { direction: Some(_), .. } => Subject::Symmetry(over()),
             Subject::Symmetry(_) => Subject::Mtu,
             Subject::Mtu => Subject::Loss,
             Subject::Loss => Subject::Ports,

@@ -428,7 +428,7 @@ pub fn run(
             result.receive_mode = stats.receive_mode;
             result.chosen = stats.chosen;
             result.chosen.extend(job.memory.clone().map(|words| ("memory".into(), words)));
-            result.counters.extend(stats.counters);
+            result.counters.extend(stats.counters.into_iter().filter(|(_, counted)| *counted > 0));
             if manners(&spec.over).several_nics {
                 result.stripe = Some(crate::steps::lane_record::stripe(stats.stripe, &stats.last));
             }

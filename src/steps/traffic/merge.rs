@@ -32,9 +32,13 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
             step.histograms.push(HistogramRecord { flow: Some(number), node: Some(flow.from), ..record });
         }
     }
-    // What only looks on carries next to nothing, and when it did so is of no use to anybody.
-    step.series
-        .retain(|series| flows.get(usize::from(series.flow)).is_none_or(|flow| flow.class != Class::Probe));
+    // What only looks on carries next to nothing, and when it did so is of no use to anybody; its times stand in its flow.
+    let looks_on = |flow: u16| flows.get(usize::from(flow)).is_some_and(|flow| flow.class == Class::Probe);
+    step.series.retain(|series| !looks_on(series.flow));
+    step.histograms.retain(|times| times.name == "service" || !times.flow.is_some_and(looks_on));
+    for lane in step.lanes.iter_mut().filter(|lane| looks_on(lane.flow)) {
+        (lane.service_ns, lane.response_ns) = (None, None);
+    }
     step.with_flows(flows);
 }
 

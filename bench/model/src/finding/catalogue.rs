@@ -216,6 +216,24 @@ const PATHS: &[Entry] = &[
         "Look for a rate limit or policer for that direction (qdisc of both hosts, switch and virtual switch), a duplex mismatch and a way of its own (traceroute from both ends).",
     ),
     entry(
+        "PATH-QUEUE",
+        Warning,
+        "A stream in full flow fills a queue between the hosts, and everybody else on the path waits behind it.",
+        "Find the hop where the rate drops in that direction (the slowest port, a shaper, a WAN edge) and shorten its queue or give it active queue management; as a stopgap pace what fills it below the rate of that hop.",
+    ),
+    entry(
+        "HOST-QUEUE",
+        Warning,
+        "A stream in full flow fills a queue of the host that sends it, and everything else that this host sends waits behind it.",
+        "Replace or shorten that queueing discipline (tc qdisc replace dev NIC root fq_codel, or a smaller limit of the shaper named).",
+    ),
+    entry(
+        "PATH-SHARED",
+        Warning,
+        "Both directions together carry little more than one of them alone: a link in half duplex, or something on the way that both directions share (an uplink, a tunnel, a limit on the sum).",
+        "Compare speed and duplex of both ends of every cable on the way (ethtool, the switches' ports); if all are full duplex, look for an uplink, tunnel or policer that both directions pass.",
+    ),
+    entry(
         "TCP-OPTIONS",
         Warning,
         "Something between the hosts takes TCP options away that both are set to use; without them a connection recovers badly from loss, or cannot fill a long path.",

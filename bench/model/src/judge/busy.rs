@@ -5,7 +5,7 @@
 //! and what a busy host cannot do (swallow packets, change bytes) is never brought here.
 
 use crate::units::Nanoseconds;
-use crate::{Check, HostLoad, LatencySummary, NodeId, Outcome, ResultDoc, Step};
+use crate::{Check, HostLoad, LaneResult, LatencySummary, NodeId, Outcome, ResultDoc, Step};
 
 /// From so much of its time in line on, a lane's figures are its host's.
 const BUSY_SHARE: f64 = 0.1;
@@ -39,8 +39,12 @@ impl Line {
 
 impl<'a> Hosts<'a> {
     fn of(step: &'a Step) -> Hosts<'a> {
+        Hosts::of_lanes(step, |_| true)
+    }
+
+    fn of_lanes(step: &'a Step, counts: impl Fn(&LaneResult) -> bool) -> Hosts<'a> {
         let mut hosts = Hosts { step, total_ns: 0, worst: Line::default() };
-        for lane in &step.lanes {
+        for lane in step.lanes.iter().filter(|lane| counts(lane)) {
             let Some(scheduled) = lane.scheduled else { continue };
             let at_client = lane.end == "client";
             let own = scheduled.waited_ns.max(hosts.taken_ns(at_client, scheduled.of_ns));
@@ -150,11 +154,25 @@ pub(super) fn unless_busy(check: Check, step: &Step, explained: impl FnOnce(&Hos
         return check;
     }
     let hosts = Hosts::of(step);
-    if !explained(&hosts) {
+    if explained(&hosts) { hosts.excuse(check) } else { check }
+}
+
+/// The same where only the lanes of one flow count, which ask one question at a time: those that wait while others load their hosts.
+/// It is open where each of `count` answers waited for more than half of `excess_ns`.
+pub(super) fn unless_flow_waited(check: Check, step: &Step, flow: u16, excess_ns: f64, count: u64) -> Check {
+    if check.outcome != Outcome::Fail {
         return check;
     }
-    let text = format!("cannot tell: {}: {}", hosts.words(), check.text);
-    Check { outcome: Outcome::Inconclusive, text, ..check }
+    let hosts = Hosts::of_lanes(step, |lane| lane.flow == flow);
+    let each_ns = hosts.total_ns as f64 / count.max(1) as f64;
+    if 2.0 * each_ns >= excess_ns { hosts.excuse(check) } else { check }
+}
+
+impl Hosts<'_> {
+    fn excuse(&self, check: Check) -> Check {
+        let text = format!("cannot tell: {}: {}", self.words(), check.text);
+        Check { outcome: Outcome::Inconclusive, text, ..check }
+    }
 }
 
 /// The host on which somebody waited for a processor for most of the run, with the numbers. Such a run is slow by itself.

@@ -397,7 +397,7 @@ fn sabotaged(step: &Step) -> bool {
     step.detail.failover.as_ref().is_some_and(|failover| failover.failed_at_ns.is_some())
 }
 
-fn looped(step: &Step) -> bool {
+pub(super) fn looped(step: &Step) -> bool {
     let looped = |address: &Option<String>| {
         let address = address.as_deref().and_then(|a| a.parse::<SocketAddr>().ok());
         address.is_some_and(|a| a.ip().to_canonical().is_loopback())
