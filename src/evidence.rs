@@ -71,13 +71,14 @@ pub struct About {
 /// All subjects of a running step.
 pub struct Taken {
     subjects: Vec<Box<dyn Evidence>>,
+    began: Tick,
     looked: Option<Tick>,
 }
 
 impl Taken {
     /// Reads everything.
-    pub fn before(about: &About) -> Taken {
-        Taken { subjects: SUBJECTS.iter().map(|begin| begin(about)).collect(), looked: None }
+    pub fn before(about: &About, now: Tick) -> Taken {
+        Taken { subjects: SUBJECTS.iter().map(|begin| begin(about)).collect(), began: now, looked: None }
     }
 
     /// Lets every subject look, if the last look is long ago. Returns when the next one is due.
@@ -93,10 +94,13 @@ impl Taken {
     }
 
     /// Reads everything again and puts the differences into the half.
-    pub fn after(self, half: &mut Half) {
+    pub fn after(self, half: &mut Half, now: Tick) {
         let mut record = Record::default();
         for subject in self.subjects {
             subject.after(half, &mut record);
+        }
+        if let Some(host) = &mut record.host {
+            host.elapsed_ns = now.ns_since(self.began);
         }
         half.evidence = Some(record);
     }
@@ -113,13 +117,14 @@ mod tests {
 
     #[test]
     fn this_machine_can_be_read_and_what_it_does_not_tell_has_a_reason() {
-        let mut taken = Taken::before(&About { end: "client", ..About::default() });
+        let mut taken = Taken::before(&About { end: "client", ..About::default() }, Tick(0));
         for second in 0..3 {
             taken.during(Tick(second * 1_000_000_000));
         }
         let mut half = Half::default();
-        taken.after(&mut half);
+        taken.after(&mut half, Tick(3_000_000_000));
         let record = half.evidence.unwrap();
+        assert_eq!(record.host.as_ref().map(|host| host.elapsed_ns), Some(3_000_000_000));
         assert!(record.tcp.is_some() && record.ip.is_some() && record.nics.is_some(), "{record:#?}");
         let unknown = record.tcp.as_ref().unwrap().unknown();
         assert!(

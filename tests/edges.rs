@@ -475,22 +475,13 @@ fn nobody_fetches_a_clock() {
         ("transports/smb2/src/logon.rs", "the wall clock is what a server's is compared with"),
         ("transports/api/src/contract.rs", "a test suite, which looks at lanes from outside"),
     ];
-    /// Not handed a clock yet: this list only shrinks.
-    const DUE: &[&str] = &["src/evidence/host.rs", "src/steps/meter.rs"];
-    let mut needed = std::collections::BTreeSet::new();
     for (name, code) in code_below(&["src", "sys/src", "bench", "transports"]) {
         let fetched = ["Instant::now", "SystemTime::now", "UNIX_EPOCH.elapsed", "std::time::Instant"];
         if let Some(word) = fetched.iter().find(|word| code.contains(**word)) {
-            let known = CLOCKS.iter().map(|(known, _)| *known).chain(DUE.iter().copied());
-            assert!(
-                known.clone().any(|known| known == name),
-                "{name} has {word}: let it be handed the clock"
-            );
-            needed.insert(name);
+            let known = CLOCKS.iter().any(|(known, _)| *known == name);
+            assert!(known, "{name} has {word}: let it be handed the clock");
         }
     }
-    let unneeded: Vec<&&str> = DUE.iter().filter(|name| !needed.contains(**name)).collect();
-    assert!(unneeded.is_empty(), "these need no exception any more: {unneeded:?}");
 }
 
 /// Whoever watches over something waits for its news (docs/ARCHITECTURE.md) and does not look again and again. What looks all the

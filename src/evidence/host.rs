@@ -1,7 +1,5 @@
 //! How busy this host is: what tells a slow path from a host that could not keep up.
 
-use std::time::Instant;
-
 use pathproof_model::load::HostLoad;
 use pathproof_model::{Evidence as Record, Half};
 
@@ -12,7 +10,6 @@ const TICK_NS: u64 = 10_000_000;
 
 /// The counters of a host at one moment.
 pub struct Host {
-    began: Instant,
     cpus: Result<Cpus, String>,
     pressure: Result<[Option<u64>; 2], String>,
     throttled_ns: Option<u64>,
@@ -21,7 +18,6 @@ pub struct Host {
 impl Evidence for Host {
     fn before(_about: &About) -> Host {
         Host {
-            began: Instant::now(),
             cpus: read("/proc/stat")
                 .and_then(|text| Cpus::parse(&text).ok_or("/proc/stat: not as known".into())),
             pressure: pressure(),
@@ -35,7 +31,6 @@ impl Evidence for Host {
         let now = Host::before(&About::default());
         let since = |then: Option<u64>, now: Option<u64>| now?.checked_sub(then?);
         let mut load = HostLoad {
-            elapsed_ns: self.began.elapsed().as_nanos() as u64,
             cpus: std::thread::available_parallelism().ok().map(|n| n.get() as u64),
             load_average: read("/proc/loadavg").ok().and_then(|text| text.split(' ').next()?.parse().ok()),
             throttled_ns: since(self.throttled_ns, now.throttled_ns),

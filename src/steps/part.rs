@@ -1,7 +1,7 @@
 //! One end's part in a step. The end that ran the command plays it through the same code as the one that serves: it is made
 //! ready, says what the other end must know, runs with what that one said, and leaves a half.
 
-use pathproof_api::Offer;
+use pathproof_api::{Clock, Offer};
 use pathproof_model::{Half, StepError};
 
 use super::{Context, Prepared, Runner, Setup};
@@ -49,10 +49,10 @@ pub struct ReadyPart {
 impl ReadyPart {
     /// Runs the part, with what this host counts beside it.
     pub fn run(self, context: &mut Context<'_>) -> Half {
-        context.evidence = Some(Taken::before(&self.about));
+        context.evidence = Some(Taken::before(&self.about, context.clock.now()));
         let mut half = self.prepared.run(context, self.theirs);
         if let Some(evidence) = context.evidence.take() {
-            evidence.after(&mut half);
+            evidence.after(&mut half, context.clock.now());
         }
         half
     }

@@ -138,7 +138,7 @@ pub fn guest_lane(
         packer: spec.compress.then(Packer::new),
         meter: Box::new(ThreadMeter),
     });
-    let waiting = Waiting::begin();
+    let waiting = Waiting::begin(&side.around.clock);
     while let Ok(job) = jobs.recv() {
         lane.begin(job);
         match until_done(&cue, |wait| lane.turn(wait)) {
@@ -236,7 +236,7 @@ pub fn served_lane(
         clock: Arc::new(around.clock.clone()),
         meter: Box::new(ThreadMeter),
     });
-    let waiting = Waiting::begin();
+    let waiting = Waiting::begin(&around.clock);
     let ended = until_done(&cue, |wait| lane.turn(wait));
     let (waited, served) = (waiting.map(Waiting::end), lane.served());
     let mut end = match ended {

@@ -248,9 +248,10 @@ fn drive(
     driver: &mut LaneDriver,
     lane: &mut dyn Lane,
     ends: &LaneEnds<'_>,
+    clock: &RealClock,
     wait: Duration,
 ) -> (Ended, Option<Waited>) {
-    let before = Waiting::begin();
+    let before = Waiting::begin(clock);
     let ended = traffic::drive(driver, lane, ends, wait);
     (ended, before.map(Waiting::end))
 }
@@ -275,7 +276,7 @@ fn drive_apart(
             if let Some(ready) = lane.readiness() {
                 let _ = thread::private_descriptors(ready.fd);
             }
-            drive(driver, lane, ends, wait)
+            drive(driver, lane, ends, clock, wait)
         });
         if let Some(stopper) = stopper {
             watch(&stopper, ends, clock, cue, &ended);
@@ -358,7 +359,7 @@ pub fn run(
     let (ended_by, waited) = if kind == TrafficKind::Pingpong && manners(&spec.over).descriptor_of_its_own {
         drive_apart(&mut driver, &mut *lane, &ends, clock, cue)
     } else {
-        drive(&mut driver, &mut *lane, &ends, WAIT)
+        drive(&mut driver, &mut *lane, &ends, clock, WAIT)
     };
     // Who sends and is not done has a backlog that the path does not take.
     let stuck = job.part.is_active() && !matches!(ended_by, Ended::Done);
