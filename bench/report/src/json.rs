@@ -8,7 +8,7 @@ use crate::{Render, harmless_json};
 
 /// A container that holds no other with something in it stands on one line, and so does one within so many others: a lane, a
 /// column, a distribution. More than half of a document would be indentation otherwise.
-const INDENTED: usize = 4;
+const INDENTED: usize = 3;
 
 /// Indented JSON with a line feed at the end. Strings are those of the document, escaped so that a terminal shows them
 /// as they are.
@@ -112,8 +112,8 @@ mod tests {
         Json.render(&doc, &mut out).unwrap();
         let json = String::from_utf8(out).unwrap();
         assert_eq!(serde_json::from_str::<ResultDoc>(&json).unwrap(), doc);
-        let slice = json.lines().find(|line| line.contains("\"received_bytes\"")).unwrap().trim();
-        assert!(slice.starts_with("{\"flow\":") && slice.contains("\"cpu_ns\":"), "{slice}");
+        let series = json.lines().find(|line| line.contains("\"received_bytes\"")).unwrap().trim();
+        assert!(series.starts_with("\"series\": [{\"flow\":") && series.contains("\"cpu_ns\":"), "{series}");
         let pretty = serde_json::to_string_pretty(&doc).unwrap();
         assert!(json.len() * 10 < pretty.len() * 7, "{} of {} bytes", json.len(), pretty.len());
     }
@@ -126,10 +126,6 @@ mod tests {
         assert_eq!(outline(text), shown);
         let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
         assert_eq!(read(shown), read(text));
-        assert_eq!(
-            outline(&"[".repeat(9)),
-            "[\n [\n  [\n   [\n    [[[[[",
-            "what is no JSON ends all the same"
-        );
+        assert_eq!(outline(&"[".repeat(9)), "[\n [\n  [\n   [[[[[[", "what is no JSON ends all the same");
     }
 }

@@ -49,7 +49,8 @@ pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
     let carried = streams
         .clone()
         .any(|step| step.error.is_none() && step.lanes.iter().any(|lane| lane.connection.is_some()));
-    if !carried || !streams.clone().all(plain) {
+    // What a machine sends itself goes over no NIC.
+    if !carried || doc.is_against_itself() || !streams.clone().all(plain) {
         return vec![];
     }
     // The transport whose lanes can be held to one NIC.
