@@ -19,10 +19,11 @@ mod prepare;
 mod spec;
 
 use pathproof_engine::migrate::copy;
+use pathproof_engine::traffic::nics;
 use pathproof_model::units::Bytes;
 use pathproof_model::{Finding, Half, MigrateSpec, ResultDoc, Step, StepError, StepRequest, StepSpec};
 
-use super::traffic::{multi, proof};
+use super::traffic::proof;
 use super::{Cost, Kind, Prepared, Runner, Setup};
 pub use spec::check_all;
 use spec::{as_traffic, invalid, spec_of};
@@ -84,13 +85,13 @@ impl Runner for Migrate {
         merge::merge(spec, step, client, server);
         if let StepSpec::Migrate(migrate) = spec {
             proof::merge(&as_traffic(migrate), step, client, server);
-            multi::merge_nics(step, client, server);
+            nics::merge(step, client, server);
         }
     }
 
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
         let mut found = proof::findings(step, doc);
-        found.extend(multi::findings(step));
+        found.extend(nics::findings(step));
         found
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 use pathproof_api::{
     Access, Framing, LaneSpec, PreparedLane, ReceiveMode, Region, Role, SendMode, SendReports, WaitMode,
 };
-use pathproof_engine::traffic::GRACE_NS;
+use pathproof_engine::traffic::{GRACE_NS, failover, nics};
 use pathproof_model::{
     Class, Direction, ErrorKind, Finding, FollowUp, Half, NodeId, ResultDoc, Step, StepError, StepRequest,
     StepSpec, TrafficKind, TrafficSpec,
@@ -272,7 +272,8 @@ impl Runner for Traffic {
         if let Some(traffic) = spec.traffic() {
             proof::merge(traffic, step, client, server);
         }
-        multi::merge(step, client, server);
+        nics::merge(step, client, server);
+        failover::merge(step, client, server);
     }
 
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
@@ -282,7 +283,8 @@ impl Runner for Traffic {
         }
         let mut found = notice::findings(step, doc.environment(NodeId::CLIENT));
         found.extend(proof::findings(step, doc));
-        found.extend(multi::findings(step));
+        found.extend(nics::findings(step));
+        found.extend(failover::findings(step));
         found
     }
 }

@@ -1,7 +1,9 @@
 //! The pure half of a step that has threads at both ends, above all of a traffic step.
 
 mod course;
+pub mod failover;
 mod lane;
+pub mod nics;
 #[cfg(test)]
 mod tests;
 

@@ -25,6 +25,13 @@ pub struct NicShare {
     pub deaths: u64,
 }
 
+impl NicShare {
+    /// Nothing yet, of a NIC of an end.
+    pub fn of(end: &str, nic: &str) -> NicShare {
+        NicShare { end: end.into(), nic: nic.into(), ..NicShare::default() }
+    }
+}
+
 /// What the NICs of a striped step carry one by one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

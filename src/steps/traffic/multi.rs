@@ -1,4 +1,5 @@
-//! Steps over several NICs: which paths, what each NIC carried by its own count, and what a failure did.
+//! Steps over several NICs: which paths, and which of them fail when. What each NIC carried and what a failure did is worked out in
+//! `pathproof_engine::traffic::{nics, failover}`.
 //!
 //! The client, who dials, chooses the paths by SMB's rules from what both hosts have. The server learns how many
 //! there are and which of its own interfaces each leads to: an address to dial never crosses.
@@ -10,8 +11,7 @@ use std::time::Duration;
 use pathproof_api::{Clock, LaneSpec, OptionValues, PathSpec};
 use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Question, Rules, predict};
 use pathproof_model::{
-    ErrorKind, Failover, Finding, Half, LaneResult, LaneRole, NicEvidence, NicFailure as Failure, NicShare,
-    PathRecord, Series, Step, StepError, StripeRecord, TrafficSpec, series::Slice,
+    ErrorKind, Half, LaneResult, NicEvidence, NicFailure as Failure, NicShare, StepError, TrafficSpec,
 };
 use pathproof_multi::{PATHS, PATHS_MAX, SHARE, Share};
 
@@ -24,12 +24,6 @@ use pathproof_sys::clock::RealClock;
 
 /// The interface of a machine that talks to itself.
 const LOOPBACK: &str = "lo";
-
-/// An interface that carried less than so many percent of what its lanes sent shows that bytes left elsewhere.
-const CARRIED_PERCENT_MIN: u64 = 90;
-
-/// Bytes below which an interface's traffic is nobody's concern (ARP, the control channel).
-const IDLE_BYTES: u64 = 1 << 20;
 
 /// The paths of a step.
 #[derive(Clone, Debug, Default)]
@@ -184,7 +178,7 @@ impl Plan {
         let used = self.nics();
         half.lanes.iter_mut().for_each(|lane| lane.nics.clone_from(&used));
         for (path, nic) in named {
-            let own = shares.entry(nic.clone()).or_insert_with(|| share(end.name(), nic));
+            let own = shares.entry(nic.clone()).or_insert_with(|| NicShare::of(end.name(), nic));
             own.connections += half.lanes.len() as u32;
             let of_path = |lane: &LaneResult| lane.stripe.as_ref()?.paths.get(path).cloned();
             for record in half.lanes.iter().filter_map(of_path) {
@@ -196,10 +190,6 @@ impl Plan {
         let nics = shares.into_values().collect();
         half.detail.nics = Some(NicEvidence { nics, alone: self.alone, failures });
     }
-}
-
-fn share(end: &str, nic: &str) -> NicShare {
-    NicShare { end: end.into(), nic: nic.into(), ..NicShare::default() }
 }
 
 /// What `--fail` asks for: NICs that go down, when, and when they come back. Times count from the start of the window.
@@ -329,211 +319,6 @@ impl Saboteur {
     }
 }
 
-fn told(half: &Half) -> NicEvidence {
-    half.detail.nics.clone().unwrap_or_default()
-}
-
-/// The NICs of one end: those that lanes were to use, and others that carried something, each with its own count.
-fn shares(end: &str, half: &Half) -> Vec<NicShare> {
-    let Some(NicEvidence { nics: mut shares, .. }) = half.detail.nics.clone() else { return vec![] };
-    let Some(evidence) = &half.evidence else { return shares };
-    for nic in evidence.nics.iter().flatten() {
-        let most = nic.counts.sent_bytes.max(nic.counts.received_bytes);
-        if most.is_some_and(|bytes| bytes >= IDLE_BYTES) && shares.iter().all(|own| own.nic != nic.nic) {
-            shares.push(share(end, &nic.nic));
-        }
-    }
-    for own in &mut shares {
-        let counts = evidence.nic(&own.nic).unwrap_or_default();
-        (own.nic_sent_bytes, own.nic_received_bytes) = (counts.sent_bytes, counts.received_bytes);
-    }
-    shares.sort_by(|a, b| a.nic.cmp(&b.nic));
-    shares
-}
-
-/// Fills the step's NICs from what both ends told about theirs.
-pub fn merge_nics(step: &mut Step, client: &Half, server: &Half) {
-    let mut nics = vec![];
-    for (end, half) in [("client", client), ("server", server)] {
-        if let Some(alone) = told(half).alone {
-            step.chosen.insert(format!("{end} paths"), alone);
-        }
-        nics.extend(shares(end, half));
-    }
-    if !nics.is_empty() {
-        step.detail.nics = Some(nics);
-    }
-}
-
-/// Fills the step's NICs and failover from both halves.
-pub fn merge(step: &mut Step, client: &Half, server: &Half) {
-    merge_nics(step, client, server);
-    let (ours, theirs) = (told(client), told(server));
-    let died = step.detail.nics.iter().flatten().any(|nic| nic.deaths > 0);
-    // What is known of the moment of a failure is known at one end, on its clock.
-    let seen = match ours.failures.is_empty() {
-        false => Seen { end: End::Client, half: client, failures: &ours.failures },
-        true => Seen { end: End::Server, half: server, failures: &theirs.failures },
-    };
-    if died || !seen.failures.is_empty() {
-        step.detail.failover = Some(failover(step, client, server, &seen));
-    }
-}
-
-/// Failures as one end saw them.
-struct Seen<'a> {
-    end: End,
-    half: &'a Half,
-    failures: &'a [Failure],
-}
-
-fn failover(step: &Step, client: &Half, server: &Half, seen: &Seen<'_>) -> Failover {
-    let lanes = || client.lanes.iter().chain(&server.lanes);
-    let stripes = || lanes().filter_map(|lane| lane.stripe.as_ref());
-    let sum = |figure: fn(&StripeRecord) -> u64| stripes().map(figure).sum::<u64>();
-    let by_path = |half: &Half, figure: fn(&PathRecord) -> Option<u64>| -> Vec<u64> {
-        let own = half.lanes.iter().filter_map(|lane| lane.stripe.as_ref());
-        own.flat_map(|stripe| &stripe.paths).filter_map(figure).collect()
-    };
-    let first = seen.failures.first();
-    // With a known moment of failure the time until it was noticed counts from there.
-    let since_down = first.and_then(|failure| {
-        let lost = by_path(seen.half, |path| path.lost_at_tick_ns);
-        let down_tick_ns = failure.window_tick_ns.saturating_add(failure.down_ns);
-        let after = lost.into_iter().filter(|at| *at >= down_tick_ns);
-        after.map(|at| at - down_tick_ns).max()
-    });
-    let silent = [client, server].map(|half| by_path(half, |path| path.noticed_after_ns));
-    let silent = silent.into_iter().flatten();
-    let back = first.and_then(|failure| {
-        let up_tick_ns = failure.window_tick_ns.saturating_add(failure.up_ns?);
-        // Only an end that sends sees what it sent confirmed.
-        let again = by_path(seen.half, |path| path.carried_again_at_tick_ns);
-        again.into_iter().filter(|at| *at >= up_tick_ns).map(|at| at - up_tick_ns).min()
-    });
-    let of_receivers = lanes().filter(|lane| lane.role == LaneRole::Receive);
-    let gap = of_receivers.filter_map(|lane| Some(lane.stripe.as_ref()?.gap_longest_ns)).max();
-    let (before, after) = rates(step, first);
-    let confirmed = sum(|stripe| stripe.confirmed_bytes);
-    let arrived = sum(|stripe| stripe.arrived_bytes);
-    Failover {
-        nic: first.map(|failure| failure.nic.clone()),
-        end: first.map(|_| seen.end.name().into()),
-        failed_at_ns: first.map(|failure| failure.down_ns),
-        recovered_at_ns: first.and_then(|failure| failure.up_ns),
-        noticed_after_ns: since_down.or_else(|| silent.max()).unwrap_or(0),
-        gap_ns: gap.or_else(|| stripes().map(|stripe| stripe.gap_longest_ns).max()).unwrap_or(0),
-        replayed_messages: sum(|stripe| stripe.replayed_messages),
-        replayed_bytes: sum(|stripe| stripe.replayed_bytes),
-        duplicates_discarded: sum(|stripe| stripe.duplicates_discarded),
-        lost_bytes: confirmed.saturating_sub(arrived),
-        discarded_bytes: sum(|stripe| stripe.discarded_bytes),
-        // Handed on under a number that had been handed on, or more in all than was ever sent.
-        duplicated_bytes: sum(|stripe| stripe.doubled_bytes)
-            .max(arrived.saturating_sub(sum(|stripe| stripe.accepted_bytes))),
-        verified: step.verified(),
-        rejoined: sum(|stripe| stripe.rejoined),
-        carried_again_after_ns: back,
-        before_bits_per_s: before,
-        after_bits_per_s: after,
-    }
-}
-
-/// Goodput before a failure, and from a second after it until the NIC came back or the window ended.
-fn rates(step: &Step, failure: Option<&Failure>) -> (Option<u64>, Option<u64>) {
-    const SETTLE_NS: u64 = 1_000_000_000;
-    let Some(failure) = failure else { return (None, None) };
-    let until = failure.up_ns.unwrap_or(u64::MAX);
-    let rate = |from: u64, to: u64| {
-        let inside =
-            |slice: &Slice| slice.start_ns >= from && slice.start_ns.saturating_add(slice.length_ns) <= to;
-        let own: Vec<Slice> = step.own_series().flat_map(Series::carried).filter(inside).collect();
-        let start = own.iter().map(|slice| slice.start_ns).min()?;
-        let end = own.iter().map(|slice| slice.start_ns + slice.length_ns).max()?;
-        let bytes: u64 = own.iter().map(|slice| slice.bytes).sum();
-        (end > start).then(|| (u128::from(bytes) * 8_000_000_000 / u128::from(end - start)) as u64)
-    };
-    (rate(0, failure.down_ns), rate(failure.down_ns.saturating_add(SETTLE_NS), until))
-}
-
-/// Whether bytes were sent or received.
-#[derive(Clone, Copy)]
-enum Way {
-    Sent,
-    Received,
-}
-
-impl Way {
-    fn word(self) -> &'static str {
-        match self {
-            Way::Sent => "sent",
-            Way::Received => "received",
-        }
-    }
-
-    /// What the lanes moved over a NIC, and what it counted.
-    fn bytes(self, nic: &NicShare) -> (u64, Option<u64>) {
-        match self {
-            Way::Sent => (nic.lane_sent_bytes, nic.nic_sent_bytes),
-            Way::Received => (nic.lane_received_bytes, nic.nic_received_bytes),
-        }
-    }
-}
-
-/// What the other interfaces of the same end counted beyond what belongs on them. A tenth more is what headers may cost.
-fn beyond_its_lanes(step: &Step, nic: &NicShare, way: Way) -> u64 {
-    let others =
-        step.detail.nics.iter().flatten().filter(|other| other.end == nic.end && other.nic != nic.nic);
-    let more = others.map(|other| {
-        let (lanes, counted) = way.bytes(other);
-        counted.unwrap_or(0).saturating_sub(lanes.saturating_add(lanes / 10))
-    });
-    more.fold(0, u64::saturating_add)
-}
-
-/// What the NICs' own counters and the failover show that somebody should be told.
-pub fn findings(step: &Step) -> Vec<Finding> {
-    let mut out = Vec::new();
-    for nic in step.detail.nics.iter().flatten() {
-        // What a dead path had taken need not have left.
-        if nic.deaths > 0 {
-            let evidence =
-                format!("{}: {} of the {}, {} connection(s)", step.name, nic.nic, nic.end, nic.deaths);
-            out.push(Finding::new("CHANNEL-LOST", evidence));
-            continue;
-        }
-        for way in [Way::Sent, Way::Received] {
-            let (lanes, counted) = way.bytes(nic);
-            let Some(counted) = counted.filter(|n| *n < lanes / 100 * CARRIED_PERCENT_MIN) else { continue };
-            // What left by another way shows there; what shows nowhere still stood in a socket's buffer.
-            let elsewhere = beyond_its_lanes(step, nic, way);
-            if lanes < IDLE_BYTES || elsewhere < (lanes - counted) / 2 {
-                continue;
-            }
-            let evidence = format!(
-                "{}: lanes {} {lanes} bytes that belong on {} of the {}, and the interface counted {counted}; others counted {elsewhere} more than \
-                 belongs on them",
-                step.name,
-                way.word(),
-                nic.nic,
-                nic.end
-            );
-            let finding = Finding::new("CHANNEL-LEAK", evidence);
-            out.push(finding.with("lane_bytes", lanes).with("nic_bytes", counted));
-        }
-    }
-    if let Some(failover) = &step.detail.failover
-        && (failover.lost_bytes > 0 || failover.duplicated_bytes > 0 || failover.verified == Some(false))
-    {
-        let evidence = format!(
-            "{}: {} bytes lost, {} doubled, verified {:?}",
-            step.name, failover.lost_bytes, failover.duplicated_bytes, failover.verified
-        );
-        out.push(Finding::new("CHANNEL-DATA-FAULT", evidence));
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -550,40 +335,5 @@ mod tests {
         for wrong in ["eth1", "@2s", "eth1@", "eth1@4s:2s", "eth1@2parsecs"] {
             assert!(FailPlan::parse(wrong).is_err(), "{wrong}");
         }
-    }
-
-    fn share(lane: u64, nic: u64, deaths: u64) -> Step {
-        let mut step = Step::new(pathproof_model::StepKind::Stream, "stream");
-        step.detail.nics = Some(vec![NicShare {
-            end: "client".into(),
-            nic: "eth1".into(),
-            connections: 1,
-            lane_sent_bytes: lane,
-            nic_sent_bytes: Some(nic),
-            deaths,
-            ..NicShare::default()
-        }]);
-        step
-    }
-
-    #[test]
-    fn bytes_that_left_elsewhere_are_a_leak() {
-        // The other NIC of this end, over which 10 MiB of the lanes went.
-        let with = |mut step: Step, counted: u64| {
-            let nics = step.detail.nics.as_mut().unwrap();
-            nics.push(NicShare {
-                nic: "eth0".into(),
-                lane_sent_bytes: 10 << 20,
-                nic_sent_bytes: Some(counted),
-                ..nics[0].clone()
-            });
-            findings(&step)
-        };
-        assert!(with(share(100 << 20, 104 << 20, 0), 11 << 20).is_empty());
-        assert_eq!(with(share(100 << 20, 50 << 20, 0), 62 << 20)[0].code, "CHANNEL-LEAK");
-        // Handed to the kernel, and not sent yet.
-        assert!(with(share(4_194_304, 3_599_240, 0), 11 << 20).is_empty());
-        assert!(with(share(100, 0, 0), 11 << 20).is_empty(), "too little to tell");
-        assert_eq!(findings(&share(100 << 20, 50 << 20, 1))[0].code, "CHANNEL-LOST");
     }
 }
