@@ -226,13 +226,13 @@ pub struct PortRecord {
     /// What became of it.
     pub answer: PortAnswer,
     /// Who answered, where somebody did.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<AnsweredBy>,
     /// Why it cannot be told, where that is so.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Roles of the plan that are lost without it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needed_by: Vec<Role>,
 }
 
