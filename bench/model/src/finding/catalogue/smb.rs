@@ -93,7 +93,7 @@ pub(super) const SERVERS_AND_CHANNELS: &[Entry] = &[
         "CHANNEL-LEAK",
         Error,
         "Bytes left or came through another NIC than the one their lane belongs on (weak host model, ARP flux or a wrong route): the redundancy is not what it seems.",
-        "Give each NIC a subnet of its own, or set arp_ignore=1, arp_announce=2 and rp_filter=1 and check the routes.",
+        "Give each NIC a subnet of its own. Where they must share one: first a routing table and a rule for each address (ip rule add from ADDRESS table N), then arp_ignore=1, arp_announce=2 and rp_filter=2 on these NICs. rp_filter=1 without those routes silences the second NIC.",
     ),
     entry(
         "CHANNEL-IMBALANCE",
