@@ -5,7 +5,7 @@
 //! It refuses to do flow control: a send that finds no posted receive ends the connection. Whoever speaks over it has
 //! credits of its own.
 //!
-//! Life of a wire: [`Wires::prepare`] opens the device and, at the accepting end, listens; [`PreparedWire::expose`] registers
+//! Life of a wire: [`Wires::prepare_wire`] opens the device and, at the accepting end, listens; [`PreparedWire::expose`] registers
 //! memory; [`PreparedWire::connect`] posts the first receives *before* the peer can send, and connects.
 
 use std::net::{IpAddr, SocketAddr};
