@@ -343,6 +343,8 @@ CASES = [contract, choices_come_with_reasons, bytes_are_verified_and_rdma_is_pro
          a_device_that_is_removed_is_told_in_time, a_link_that_goes_down_is_told_in_time, no_device_is_told]
 
 only = os.environ.get("PATHPROOF_LAB_CASES", "").split()
+if unknown := set(only) - {case.__name__ for case in CASES}:
+    sys.exit(f"PATHPROOF_LAB_CASES names what is not there: {', '.join(sorted(unknown))}")
 server = start_server()
 failed = 0
 for case in CASES:
