@@ -58,10 +58,18 @@ fn far(doc: &ResultDoc) -> Option<Finding> {
     Some(Finding::new("PATH-FAR", said).with("round_trip_least_ns", rtt.min))
 }
 
+/// A full segment of an MTU of 1500, with time stamps.
+const SEGMENT_BYTES: u64 = 1448;
+
 /// Times in which not one lane of a step received anything, although its connections stood and its threads ran.
 fn stalls(doc: &ResultDoc) -> Option<Finding> {
     let streams = planned(doc).filter(|step| step.kind == StepKind::Stream && step.detail.failover.is_none());
     let silent = |step: &Step| -> Option<u64> {
+        // Where a tenth of the bytes had to go again, the connections waited for their timers.
+        let again = step.total(|flow| flow.retransmits).unwrap_or(0).saturating_mul(SEGMENT_BYTES);
+        if again.saturating_mul(10) >= step.total(|flow| flow.bytes).unwrap_or(u64::MAX) {
+            return None;
+        }
         let mut shortest = None;
         for lane in step.lanes.iter().filter(|lane| lane.role == LaneRole::Receive) {
             let silence = lane.longest_silence_ns.filter(|silence| *silence >= SILENCE_NS)?;
