@@ -1,6 +1,6 @@
 """RDMA cases in the lab's guest, with the real binary: figures, proof, faults, bad input. Standard library only.
 
-Run by scripts/test.d/rdma.lab in one boot of scripts/lab/vm with `--rdma both` and a wire with a hop of its own.
+Run by scripts/test.d/rdma.guest in one boot of scripts/lab/vm with `--rdma both` and a wire with a hop of its own.
 Every case has a limit; a failed case is reported and the others go on; the exit code is the number of failed cases.
 """
 
