@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use pathproof_engine::channels::{ChannelNic, Prefix, Question, Rule, Rules, findings, predict};
-use pathproof_model::{ChannelPair, Channels, Environment, Nic, NicAddress, NodeId, ResultDoc};
+use pathproof_model::{ChannelPair, Channels, Environment, Finding, Nic, NicAddress, NodeId, ResultDoc};
 
 /// The NICs of a host that may lead to another one. Not loopback, although both have its addresses; not the port of a bridge or
 /// bond, which carries its master's traffic; not a virtual NIC that has nothing but the address of its own link, as the host's ends
@@ -45,6 +45,26 @@ pub fn of_both(client: &Environment, server: &Environment) -> (Vec<ChannelNic>, 
         }
     }
     (ours, theirs)
+}
+
+/// What is to be said of addresses that both own.
+pub fn of_both_ends(client: &Environment, server: &Environment) -> Option<Finding> {
+    let left = of_both(client, server);
+    let gone = |all: Vec<ChannelNic>, left: &[ChannelNic]| -> Vec<(String, IpAddr)> {
+        let named = |nic: &ChannelNic| -> Vec<(String, IpAddr)> {
+            nic.addresses.iter().map(|one| (nic.name.clone(), one.address)).collect()
+        };
+        let left: Vec<_> = left.iter().flat_map(named).collect();
+        all.iter().flat_map(named).filter(|one| !is_of_a_link(one.1) && !left.contains(one)).collect()
+    };
+    let (ours, theirs) = (gone(nics(client), &left.0), gone(nics(server), &left.1));
+    let pairs = ours.iter().filter_map(|(nic, address)| {
+        let other = theirs.iter().find(|(_, far)| far == address)?;
+        Some(format!("{address} ({nic} here, {} of the peer)", other.0))
+    });
+    let pairs: Vec<String> = pairs.collect();
+    (!pairs.is_empty())
+        .then(|| Finding::new("ADDRESS-BOTH-ENDS", format!("both hosts own {}", pairs.join(", "))))
 }
 
 fn is_loopback(nic: &Nic) -> bool {
@@ -98,7 +118,7 @@ pub fn local_nics(environment: &Environment, peer_is_here: bool) -> Vec<ChannelN
 }
 
 /// The subnets that this host's routers reach.
-fn add_routes(nics: &mut [ChannelNic]) {
+pub fn add_routes(nics: &mut [ChannelNic]) {
     for subnet in pathproof_sys::routes::via_routers() {
         if let Some(nic) = nics.iter_mut().find(|nic| nic.index == subnet.interface) {
             nic.routes.push(Prefix { address: subnet.address, len: subnet.prefix_len });
@@ -160,6 +180,8 @@ pub fn predict_into(doc: &mut ResultDoc) {
     let (mut ours, theirs) = of_both(local, remote);
     add_routes(&mut ours);
     let channels = between(&ours, &theirs, &question);
+    let shared = of_both_ends(local, remote);
+    doc.findings.extend(shared);
     if channels.pairs.iter().any(|pair| pair.chosen) {
         doc.findings.extend(findings(&channels));
         doc.channels = Some(channels);
@@ -204,6 +226,9 @@ mod tests {
             names
         };
         assert_eq!(names(&host(1, "one"), &host(2, "two")), ["e0"]);
+        let told = of_both_ends(&host(1, "one"), &host(2, "two")).unwrap().evidence;
+        assert_eq!(told, "both hosts own 192.168.122.1 (virbr0 here, virbr0 of the peer)");
+        assert_eq!(of_both_ends(&host(1, "one"), &host(1, "one")), None);
         // A machine that talks to itself owns all of them at both ends.
         assert_eq!(names(&host(1, "one"), &host(1, "one")), ["e0", "virbr0"]);
     }

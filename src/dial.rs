@@ -1,7 +1,11 @@
-//! Reaches the peer's port: every address of its name, again and again where the fault may pass, until a deadline.
+//! Reaches the peer's port: every address of its name, each soon after the one before it, again where the fault may pass, until a
+//! deadline.
 //!
 //! A lost ARP request looks like a host that is not there, a link that is coming up like a network without a route.
-//! Neither is an answer. A refusal is one, and so is silence for the whole time allowed: those end the search.
+//! Neither is an answer. A refusal is one, and so is silence for the whole time allowed: those end the search. An address that is
+//! silent holds up neither the others nor an attempt from another source port, which may take another member of a bundle.
+
+mod beside;
 
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -10,21 +14,36 @@ use pathproof_model::{ErrorKind, StepError};
 use pathproof_sys::clock::RealClock;
 use pathproof_sys::socket::may_pass;
 
+pub use beside::Beside;
+
 use crate::channels::Way;
 use crate::host::wires;
-use crate::interrupt::Interrupt;
 use crate::secure::{Access, SecureError};
 
-/// How long an address may take to answer, all attempts together.
+/// How long a host may take to answer, all attempts together.
 pub const CONNECT: Duration = Duration::from_secs(5);
-/// Pause between two rounds of attempts.
+/// Pause before an address is tried again over which there was no way.
 const PAUSE: Duration = Duration::from_millis(100);
+/// So long the next address waits for the one before it (RFC 8305 section 5).
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+/// After so long a silence an address is tried from another source port: the kernel has asked twice by then.
+const NEXT_PORT: Duration = Duration::from_millis(1300);
+/// Attempts at an address that stays silent.
+const ATTEMPTS_MAX: usize = 3;
 
 fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
     StepError { kind, message: message.into() }
 }
 
-/// Connects to the first address of `host` that answers, within `patience` in all. Without a key nobody but this host is
+/// A connection, and what becomes of the attempts beside it.
+pub struct Reached {
+    /// The first that opened.
+    pub stream: TcpStream,
+    /// The others.
+    pub beside: Beside,
+}
+
+/// Connects to the address of `host` that answers first, within `patience` in all. Without a key nobody but this host is
 /// even dialled, unless the user said so (`access`).
 pub fn reach(
     host: &str,
@@ -32,8 +51,7 @@ pub fn reach(
     access: &Access,
     patience: Duration,
     clock: &RealClock,
-    interrupt: &Interrupt,
-) -> Result<TcpStream, StepError> {
+) -> Result<Reached, StepError> {
     let addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|e| {
@@ -43,47 +61,63 @@ pub fn reach(
             )
         })?
         .collect();
-    let until = clock.deadline(CONNECT.min(patience));
-    let (mut left, others): (Vec<_>, Vec<_>) =
+    let most = CONNECT.min(patience);
+    let until = clock.deadline(most);
+    let (allowed, others): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| access.allows(address.ip()));
-    let tried = left.clone();
     let mut last = match others.first() {
         Some(_) => error(ErrorKind::Refused, format!("{host}:{port}: {}", SecureError::NoKey)),
         None => error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address")),
     };
-    // However short the time of a run is, no address takes that of those after it.
-    let most = CONNECT.min(patience / left.len().max(1) as u32);
-    // In the first round each address has all its time: a later one must not pay for the silence of an earlier one.
-    let mut within = most;
+    let mut beside = Beside::new(host, clock);
+    // What is to be tried, and after what time.
+    let mut due: Vec<(Duration, SocketAddr)> =
+        allowed.iter().enumerate().map(|(nth, address)| (NEXT_ADDRESS * nth as u32, *address)).collect();
     loop {
-        let mut again = Vec::new();
-        for address in left {
-            match once(address, within, None) {
-                Ok(connected) => return Ok(connected),
-                Err(cause) => {
-                    // A later attempt that has less time than the network needs to say no tells nothing new.
-                    if within == most || cause.kind() != std::io::ErrorKind::TimedOut {
-                        last = unreachable(address, most, &cause);
-                    }
-                    if may_pass(&cause) {
-                        again.push(address);
-                    }
+        let passed = most.saturating_sub(until.left());
+        let (now, later): (Vec<_>, Vec<_>) = due.into_iter().partition(|(after, _)| *after <= passed);
+        due = later;
+        for (_, address) in now {
+            beside.begin(address, until.left())?;
+            if beside.attempts_at(address) < ATTEMPTS_MAX {
+                due.push((passed + NEXT_PORT, address));
+            }
+        }
+        if until.is_over() || (!beside.is_under_way() && due.is_empty()) {
+            return Err(with_claims(last, &allowed));
+        }
+        let next = due.iter().map(|(after, _)| after.saturating_sub(passed)).min();
+        match beside.outcome(next.unwrap_or(most).min(until.left())) {
+            None => {}
+            Some((_, Ok(stream))) => {
+                // Who comes after it in the name's list is asked, too: others may begin with it.
+                let rest = due.into_iter().filter(|(_, address)| beside.attempts_at(*address) == 0);
+                let rest: Vec<_> = rest.map(|(_, address)| address).collect();
+                for address in rest {
+                    beside.begin(address, most)?;
+                }
+                return Ok(Reached { beside: beside.settle(&stream), stream });
+            }
+            Some((address, Err(cause))) => {
+                last = unreachable(address, most, &cause);
+                let passed = most.saturating_sub(until.left());
+                due.retain(|(_, other)| *other != address);
+                if may_pass(&cause) {
+                    due.push((passed + PAUSE, address));
+                }
+                // Nobody waits for an address that has given its answer.
+                if let Some((after, _)) = due.iter_mut().find(|(_, next)| beside.attempts_at(*next) == 0) {
+                    *after = passed;
                 }
             }
         }
-        within = until.left();
-        if again.is_empty() || within.is_zero() {
-            return Err(with_claims(last, &tried));
-        }
-        interrupt.pause(PAUSE.min(within))?;
-        left = again;
     }
 }
 
 /// An address with two owners refuses, resets or swallows connections by chance, and so do two hosts with one hardware
 /// address: where that is so, it is what has to be said.
 fn with_claims(mut failed: StepError, tried: &[SocketAddr]) -> StepError {
-    if let Some(claim) = tried.iter().find_map(|address| wires::disputed(address.ip())) {
+    if let Some(claim) = tried.iter().find_map(|address| wires::disputed(address.ip(), None)) {
         let code = claim.code;
         failed.message = format!("{}; {} ({code}: pathproof explain {code})", failed.message, claim.said);
     }

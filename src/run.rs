@@ -104,7 +104,8 @@ fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Re
     let lost = ended.as_ref().is_err_and(|why| why.kind == ErrorKind::PeerLost);
     if let Some(agent) = conductor.agent.as_ref().filter(|_| lost) {
         // Connections that end in the middle are what an address with a second owner looks like.
-        let claims = wires::disputed(agent.session.peer().ip());
+        let there = record.doc.environment(NodeId::SERVER);
+        let claims = wires::disputed(agent.session.peer().ip(), there);
         record.doc.findings.extend(claims.map(|claim| Finding::new(claim.code, claim.said)));
     }
     if let Some(agent) = conductor.agent {

@@ -371,7 +371,7 @@ pub fn findings(runner: &dyn Runner, step: &Step, doc: &ResultDoc) -> Vec<Findin
 /// The next short step that would tell why one before `first` failed, where there is such a one; the steps from `first` on
 /// are those made so far.
 pub fn follow_up(doc: &ResultDoc, first: usize) -> Option<StepSpec> {
-    traffic::follow_up(doc, first)
+    facts::follow_up(doc).or_else(|| traffic::follow_up(doc, first))
 }
 
 /// What the steps before `first` and those that followed them up come to.

@@ -27,6 +27,10 @@ pub fn ask(here: &Environment, peer: &Environment) -> Wires {
     let nics: Vec<&Nic> = here.nics.iter().filter(|nic| has_a_wire(nic)).collect();
     let wanted: BTreeSet<Ipv4Addr> =
         addresses(peer).filter(|a| nics.iter().any(|nic| shares(nic, *a))).collect();
+    let (fragile, wanted): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|a| is_fragile(peer, *a));
+    wires.unasked.extend(fragile.into_iter().map(|address| {
+        format!("{address}: the peer has several NICs there and filters strictly, so an answer could move this host's traffic to a NIC that drops it")
+    }));
     // Two hosts that share no network have no wire in common, and an address of this host's own is on none.
     let wanted: Vec<Ipv4Addr> =
         wanted.into_iter().filter(|a| !addresses(here).any(|own| own == *a)).take(ADDRESSES_MAX).collect();
@@ -74,8 +78,9 @@ pub struct Disputed {
     pub said: String,
 }
 
-/// Whether more than one device may have `address`: what explains refusals, resets and silence. `None` where that is not known.
-pub fn disputed(address: IpAddr) -> Option<Disputed> {
+/// Whether more than one device may have `address`: what explains refusals, resets and silence. `None` where that is not known, and
+/// where all who answer are NICs of the peer itself, as far as it has named them.
+pub fn disputed(address: IpAddr, peer: Option<&Environment>) -> Option<Disputed> {
     let IpAddr::V4(wanted) = address.to_canonical() else { return None };
     let route = routes::to(address).filter(|route| route.router.is_none())?;
     let nic = interfaces::list().ok()?.into_iter().find(|one| one.name == route.interface)?;
@@ -93,6 +98,13 @@ pub fn disputed(address: IpAddr) -> Option<Disputed> {
     let on_wire = || known.iter().filter(|one| one.interface == nic.name);
     macs.extend(on_wire().filter(|one| one.address == wanted).filter_map(|one| one.mac.clone()));
     let mac = macs.first()?.clone();
+    let own = |mac: &String| {
+        let mut nics = peer.iter().flat_map(|peer| &peer.nics).filter_map(|nic| nic.mac.as_ref());
+        nics.any(|one| one.eq_ignore_ascii_case(mac))
+    };
+    if macs.len() > 1 && macs.iter().all(own) {
+        return None;
+    }
     if macs.len() > 1 {
         let macs: Vec<String> = macs.into_iter().collect();
         let said = format!("two devices answer for {wanted} on {}: {}", nic.name, macs.join(" and "));
@@ -139,6 +151,13 @@ fn addresses(host: &Environment) -> impl Iterator<Item = Ipv4Addr> {
     })
 }
 
+/// Whether the answers could do harm: each of several NICs in one network may answer for all, this host's kernel believes the last
+/// one, and a strict filter drops what arrives at the NIC that the route back does not name.
+fn is_fragile(peer: &Environment, address: Ipv4Addr) -> bool {
+    let beside = || peer.nics.iter().filter(|nic| shares(nic, address));
+    beside().count() > 1 && beside().any(|nic| nic.reverse_path_filter == Some(1))
+}
+
 /// Whether the NIC has an address of the network in which `address` lies.
 fn shares(nic: &Nic, address: Ipv4Addr) -> bool {
     nic.addresses.iter().any(|own| match own.address {
@@ -183,6 +202,20 @@ mod tests {
         let unasked = ask(&host("10.9.1.1"), &host("10.9.1.2")).unasked;
         assert_eq!(unasked.len(), 1, "{unasked:?}");
         assert!(unasked[0].starts_with("e0: "));
+    }
+
+    #[test]
+    fn nobody_is_asked_whose_answer_could_move_traffic_to_a_nic_that_drops_it() {
+        let strict = |name, address| Nic { reverse_path_filter: Some(1), ..nic(name, address, 24) };
+        let address = Ipv4Addr::new(10, 9, 1, 3);
+        let host = |nics| Environment { nics, ..Environment::default() };
+        let two = vec![strict("e0", "10.9.1.3"), strict("e1", "10.9.1.4")];
+        assert!(is_fragile(&host(two.clone()), address));
+        assert!(!is_fragile(&host(two[..1].to_vec()), address));
+        assert!(!is_fragile(&host(vec![nic("e0", "10.9.1.3", 24), nic("e1", "10.9.1.4", 24)]), address));
+        assert!(!is_fragile(&host(vec![strict("e0", "10.9.1.3"), strict("e1", "10.9.2.4")]), address));
+        let unasked = ask(&host(vec![nic("e0", "10.9.1.1", 24)]), &host(two)).unasked;
+        assert_eq!(unasked.len(), 2, "{unasked:?}");
     }
 
     #[test]

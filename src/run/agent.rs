@@ -10,6 +10,7 @@ use super::merge::{self, Pending};
 use super::record::Record;
 use super::{Target, open, way_back};
 use crate::budget::{Budget, out_of_time};
+use crate::dial::Beside;
 use crate::encoding::unhex;
 use crate::host::peers;
 use crate::interrupt::Interrupt;
@@ -41,6 +42,8 @@ fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
 pub(super) struct AgentLink {
     pub session: Session<Client>,
     pub facts: SessionFacts,
+    /// Attempts to reach it that did not lead to the session.
+    beside: Beside,
     clock: RealClock,
     pending: Option<Pending>,
 }
@@ -55,7 +58,7 @@ impl AgentLink {
         interrupt: &Interrupt,
         record: &mut Record<'_>,
     ) -> Result<AgentLink, StepError> {
-        let mut session = open::open(target, budget, interrupt)?;
+        let (mut session, beside) = open::open(target, budget, interrupt)?;
         let known = plan.known_at(session.revision().unwrap_or(0));
         let (plan, left_out) = known.map_err(|why| error(ErrorKind::Refused, why))?;
         let request = plan.request().map_err(|why| error(ErrorKind::Invalid, why))?;
@@ -91,7 +94,7 @@ impl AgentLink {
             session.survive(way_back::way_back(&facts, &target.access, budget.clock()));
         }
         doc.granted = Some(granted);
-        Ok(AgentLink { session, facts, clock: budget.clock().clone(), pending: None })
+        Ok(AgentLink { session, facts, beside, clock: budget.clock().clone(), pending: None })
     }
 
     /// This end has run its part of a step; the agent's half comes with the next turn.
@@ -170,5 +173,6 @@ impl AgentLink {
             let evidence = format!("the control connection fell silent and went on {moved}");
             doc.findings.push(Finding::new("CONTROL-MOVED", evidence));
         }
+        doc.findings.extend(self.beside.findings());
     }
 }

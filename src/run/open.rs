@@ -9,7 +9,7 @@ use pathproof_model::{Environment, ErrorKind, PlanRequest, StepError};
 
 use super::{Target, tool};
 use crate::budget::Budget;
-use crate::dial::{self, CONNECT};
+use crate::dial::{self, Beside, CONNECT, Reached};
 use crate::interrupt::{self, Interrupt};
 use crate::secure::{self, Refusal, SecureError};
 use crate::session::{Link, Session};
@@ -27,9 +27,9 @@ pub(super) fn open(
     target: &Target,
     budget: &Budget,
     interrupt: &Interrupt,
-) -> Result<Session<Client>, StepError> {
+) -> Result<(Session<Client>, Beside), StepError> {
     let until = budget.clock().deadline(budget.within(CONNECT));
-    let link = loop {
+    let (link, beside) = loop {
         match knock(target, budget, interrupt)? {
             Ok(link) => break link,
             Err(SecureError::Crowded) if until.left() > CROWDED => {
@@ -41,7 +41,7 @@ pub(super) fn open(
     let machine = Client::new(Patience::default());
     let mut session = Session::new(machine, budget.clock().clone(), link, interrupt.clone());
     session.deadline = budget.over();
-    Ok(session)
+    Ok((session, beside))
 }
 
 /// Connects once and completes the key handshake. The inner error is the handshake's.
@@ -49,13 +49,13 @@ fn knock(
     target: &Target,
     budget: &Budget,
     interrupt: &Interrupt,
-) -> Result<Result<Link, SecureError>, StepError> {
+) -> Result<Result<(Link, Beside), SecureError>, StepError> {
     let Target { host, port, .. } = target;
-    let (name, at, access, flag) = (host.clone(), *port, target.access.clone(), interrupt.clone());
+    let (name, at, access) = (host.clone(), *port, target.access.clone());
     let patience = budget.within(Duration::MAX);
     let clock = budget.clock().clone();
-    let reach = move || dial::reach(&name, at, &access, patience, &clock, &flag);
-    let stream = interrupt::unless(interrupt, patience, reach)??;
+    let reach = move || dial::reach(&name, at, &access, patience, &clock);
+    let Reached { stream, beside } = interrupt::unless(interrupt, patience, reach)??;
     let io = |e: std::io::Error| error(ErrorKind::System, format!("setting up the control connection: {e}"));
     let (local, peer) = (stream.local_addr().map_err(io)?, stream.peer_addr().map_err(io)?);
     prepare_socket(&stream).map_err(io)?;
@@ -63,7 +63,7 @@ fn knock(
     let until = budget.clock().deadline(patience);
     let halves = interrupt::unless(interrupt, patience * 2, move || secure::connect(stream, &access, until))?;
     match halves {
-        Ok(halves) => Link::new(halves, (local, peer)).map_err(io).map(Ok),
+        Ok(halves) => Ok(Ok((Link::new(halves, (local, peer)).map_err(io)?, beside))),
         Err(why) => Ok(Err(why)),
     }
 }

@@ -7,7 +7,7 @@ use pathproof_model::{
 };
 
 use super::{Alone, Kind, Lone, whole};
-use crate::channels::{between, local_nics, nics};
+use crate::channels::{add_routes, between, local_nics, of_both, of_both_ends};
 
 /// The kind.
 pub struct Prediction;
@@ -52,6 +52,7 @@ impl Alone for Prediction {
         };
         let here = doc.environment(NodeId::CLIENT).ok_or_else(|| unknown("this host's"))?;
         let foreign = matches!(doc.node(spec.node).map(|node| &node.spec), Some(NodeSpec::Foreign { .. }));
+        let mut shared = None;
         let channels = if foreign {
             let server = doc.smb.as_ref().ok_or_else(|| unknown("the server's"))?;
             // Without its list there is nothing to predict from; the verdict about the list says so.
@@ -64,9 +65,13 @@ impl Alone for Prediction {
             predict(&local_nics(here, is_here), &ChannelNic::from_smb(&server.interfaces), &question(&spec))
         } else {
             let remote = doc.environment(spec.node).ok_or_else(|| unknown("the peer's"))?;
-            between(&local_nics(here, false), &nics(remote), &question(&spec))
+            let (mut ours, theirs) = of_both(here, remote);
+            add_routes(&mut ours);
+            shared = of_both_ends(here, remote);
+            between(&ours, &theirs, &question(&spec))
         };
-        let findings = pathproof_engine::channels::findings(&channels);
+        let mut findings = pathproof_engine::channels::findings(&channels);
+        findings.extend(shared);
         doc.channels = Some(channels);
         Ok(findings)
     }

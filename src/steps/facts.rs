@@ -3,7 +3,8 @@
 
 use pathproof_api::Offer;
 use pathproof_model::{
-    Environment, Finding, Half, HalfDetail, ResultDoc, Step, StepError, StepRequest, StepSpec,
+    Environment, Finding, Half, HalfDetail, NodeId, ResultDoc, Step, StepError, StepKind, StepRequest,
+    StepSpec,
 };
 
 use crate::host::wires;
@@ -12,6 +13,14 @@ use super::{Context, Cost, End, Kind, Prepared, Runner, Setup, as_specified, who
 
 /// The runner.
 pub struct Facts;
+
+/// Who answers on which wire, asked where a pair of NICs was silent and nobody has asked yet: that tells swapped cables from dead ones.
+pub(super) fn follow_up(doc: &ResultDoc) -> Option<StepSpec> {
+    let asked = doc.steps.iter().any(|step| step.kind == StepKind::Facts);
+    let silent = ["MTU-UNKNOWN", "CHANNEL-LOST", "CHANNEL-DEAD"];
+    let wanted = doc.findings.iter().any(|finding| silent.contains(&finding.code.as_str()));
+    (wanted && !asked && doc.environment(NodeId::SERVER).is_some()).then_some(StepSpec::Facts)
+}
 
 struct Taken {
     end: End,

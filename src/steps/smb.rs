@@ -1,6 +1,7 @@
 //! An SMB server asked about itself: dialect, Multichannel, signing, encryption, its NICs. It runs nothing of ours.
 
 mod account;
+mod listed;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -63,7 +64,10 @@ impl Alone for Smb {
         let here = doc.environment(NodeId::CLIENT);
         let local_rdma = here.is_some_and(|here| here.rdma.iter().any(|device| device.netdev.is_some()));
         let server = account::describe(&report);
-        let findings = account::findings(&report, &server, local_rdma);
+        let mut findings = account::findings(&report, &server, local_rdma);
+        let ways = here.map_or_else(Vec::new, |here| listed::ways(here, &server, report.address));
+        let wait = remaining(lone);
+        findings.extend(interrupt::unless(lone.interrupt, wait, move || listed::dial(ways, wait))?);
         doc.smb = Some(server);
         Ok(findings)
     }

@@ -29,6 +29,8 @@ class Row:
     """None where the label names none."""
     cause_code: str | None = None
     advice: bool | None = None
+    healed: bool | None = None
+    """Whether the path was fit once the advice was carried out; None where that was not tried."""
     false_fit: bool = False
     accused: list = field(default_factory=list)
     why: list = field(default_factory=list)
@@ -54,8 +56,15 @@ class Row:
         self.findings = [{k: f[k] for k in ("code", "severity", "evidence")} for f in answer.findings]
         self.verdicts, self.error = answer.failed, answer.error
 
+    def heals(self, ill):
+        """`ill`: why the path is not healed, empty where it is, None where that was not tried."""
+        if ill is not None:
+            self.healed = not ill
+            self.why += ill
+
     def right(self):
-        return self.state == "judged" and self.verdict and self.cause is not False and not self.accused
+        told = self.state == "judged" and self.verdict and self.cause is not False
+        return told and self.healed is not False and not self.accused
 
     def cells(self):
         """expected, said, verdict, cause, advice, false findings."""
@@ -68,7 +77,7 @@ class Row:
     def line(self):
         expected, said, verdict, cause, advice, accused = self.cells()
         text = f"{self.name:34} {expected:16.16} {said:18.18} verdict {verdict:9} cause {cause:20} advice {advice:4}"
-        text += f" false {accused}"
+        text += f" false {accused}" + {True: " healed", False: " NOT HEALED", None: ""}[self.healed]
         text += f"  ({self.elapsed_s:.0f} s)" if self.elapsed_s else ""
         return text + "".join(f"\n    {reason}" for reason in self.why)
 
@@ -83,6 +92,8 @@ class Total:
         self.causes, self.causes_of = sum(row.cause for row in with_cause), len(with_cause)
         with_advice = [row for row in self.judged if row.advice is not None]
         self.advice, self.advice_of = sum(row.advice for row in with_advice), len(with_advice)
+        tried = [row for row in self.judged if row.healed is not None]
+        self.healed, self.healed_of = sum(row.healed for row in tried), len(tried)
         self.false_fits = [row.name for row in self.judged if row.false_fit]
         self.accused = [row.name for row in self.judged if row.healthy and row.accused]
         self.false_findings = [row.name for row in self.judged if not row.healthy and row.accused]
@@ -110,6 +121,7 @@ class Total:
             f"  faulty      {share(self.verdicts - sum(row.verdict for row in healthy), len(self.judged) - len(healthy))}",
             f"causes        {share(self.causes, self.causes_of)}, at least 90 %",
             f"advice        {share(self.advice, self.advice_of)}",
+            f"healed        {share(self.healed, self.healed_of)} by carrying out the advice",
             f"false fits    {len(self.false_fits)}, none allowed{names(self.false_fits)}",
             f"accusations   {len(self.accused)} healthy accused, none allowed{names(self.accused)}",
             f"wrong causes  {len(self.false_findings)} faults with a finding that is not true{names(self.false_findings)}",

@@ -3,6 +3,7 @@
 //! One file a family. A rule names a cause only where what both hosts counted excludes the others it could be; what only might be so
 //! is said as that.
 
+mod connections;
 mod delays;
 mod direction;
 mod hosts;
@@ -43,6 +44,7 @@ const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
     slow::findings,
     direction::findings,
     segments::findings,
+    connections::findings,
     delays::findings,
     repeats::findings,
     windows::findings,

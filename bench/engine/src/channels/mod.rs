@@ -26,7 +26,7 @@ use pathproof_model::{ChannelPair, Channels, UnusedNic};
 
 use candidates::Candidate;
 pub use findings::findings;
-pub use nic::{ChannelAddress, ChannelNic, Prefix};
+pub use nic::{ChannelAddress, ChannelNic, Prefix, common_bits};
 pub use rule::Rule;
 
 /// Connections that a Windows client opens over one pair of RDMA NICs.

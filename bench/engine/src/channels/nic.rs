@@ -21,7 +21,7 @@ impl Prefix {
 }
 
 /// Leading bits that two addresses of one family share.
-pub(super) fn common_bits(a: IpAddr, b: IpAddr) -> Option<u32> {
+pub fn common_bits(a: IpAddr, b: IpAddr) -> Option<u32> {
     match (a, b) {
         (IpAddr::V4(a), IpAddr::V4(b)) => Some((u32::from(a) ^ u32::from(b)).leading_zeros()),
         (IpAddr::V6(a), IpAddr::V6(b)) => Some((u128::from(a) ^ u128::from(b)).leading_zeros()),

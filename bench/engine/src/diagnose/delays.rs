@@ -28,7 +28,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found: Vec<Finding> = far(doc).into_iter().collect();
     // A host that stands still for a tenth of a second at a time delays everything itself.
     if !throttled {
-        found.extend(stalls(doc).into_iter().chain(varies(doc)).chain(late(doc)).next());
+        found.extend(stalls(doc).into_iter().chain(varies(doc)).chain(pauses(doc)).chain(late(doc)).next());
     }
     found
 }
@@ -116,6 +116,33 @@ fn varies(doc: &ResultDoc) -> Option<Finding> {
         Nanoseconds(rtt.p50)
     );
     Some(Finding::new("PATH-JITTER", said).with("spread_ns", spread))
+}
+
+/// No host that is only busy lets a thread wait so long.
+const PAUSE_NS: u64 = 50_000_000;
+
+/// A few round trips of a short path that take very long, all about as long: something holds everything back for that time.
+fn pauses(doc: &ResultDoc) -> Option<Finding> {
+    let (step, rtt) = round_trips(doc)?;
+    // One in a thousand are two at least.
+    let few = rtt.count >= 1500 && rtt.p50 < FAR_NS && rtt.p999 >= rtt.p50.saturating_add(PAUSE_NS);
+    let alike = rtt.max <= rtt.p999.saturating_add(rtt.p999 / 4);
+    let long = step.evidence.iter().filter_map(|one| one.host.as_ref());
+    // A hypervisor that took a processor for so long would have to take it for most of the time.
+    let stolen =
+        long.filter_map(|load| Some(load.steal_ns? / load.cpus.unwrap_or(1).max(1))).max().unwrap_or(0);
+    if !few || !alike || stolen >= step.elapsed_ns.max(1) / 2 {
+        return None;
+    }
+    let said = format!(
+        "{}: of {} idle round trips half took less than {}, and at least one in a thousand {} to {}: everything stood still for about so long",
+        step.name,
+        rtt.count,
+        Nanoseconds(rtt.p50),
+        Nanoseconds(rtt.p999),
+        Nanoseconds(rtt.max)
+    );
+    Some(Finding::new("PATH-STALLS", said).with("silence_ns", rtt.max))
 }
 
 /// Paced datagrams that came long after the others.
@@ -215,6 +242,22 @@ mod tests {
         assert_eq!(codes(vec![pingpong(1048, [0.46, 0.84, 1.03, 4.8]), paced(2000, 0)]), [""; 0]);
         assert_eq!(codes(vec![pingpong(2199, [0.04, 0.06, 0.08, 122.6]), paced(1428, 127)]), ["PATH-JITTER"]);
         assert_eq!(codes(vec![paced(2000, 3)]), [""; 0]);
+    }
+
+    #[test]
+    fn a_few_round_trips_of_one_great_length_are_a_pause_of_the_path() {
+        let spiky = |count, p999: f64, max: f64| {
+            let mut step = pingpong(count, [0.03, 0.06, 0.2, max]);
+            step.elapsed_ns = 900_000_000;
+            step.summary.rtt_ns.as_mut().unwrap().p999 = (p999 * 1e6) as u64;
+            codes(vec![step])
+        };
+        // As run over a wire that held everything back for 120 ms once in two thousand packets.
+        assert_eq!(spiky(1952, 120.72, 120.78), ["PATH-STALLS"]);
+        // The worst of 32 healthy pairs on a crowded machine, one that happened once, and a host that comes and goes.
+        assert_eq!(spiky(1203, 9.01, 27.8), [""; 0]);
+        assert_eq!(spiky(20_159, 0.11, 120.0), [""; 0]);
+        assert_eq!(spiky(1952, 60.0, 240.0), [""; 0]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use pathproof_model::{Environment, Finding, NodeId, NodeSpec, ResultDoc, Severity};
+use pathproof_model::{Environment, Finding, NodeId, NodeSpec, ResultDoc};
 
 use super::{ip_of, planned};
 
@@ -33,10 +33,7 @@ fn own_machine(doc: &ResultDoc, client: &Environment, server: &Environment) -> O
         "{host} leads to this machine: both ends have the boot id {} and one network namespace",
         client.boot_id.as_deref().unwrap_or_default()
     );
-    // Who types an address of this machine may mean just that; a name is expected to lead elsewhere.
-    let typed = host.parse::<IpAddr>().is_ok();
-    let severity = if typed { Severity::Warning } else { Severity::Error };
-    Some(Finding::new("PEER-IS-SELF", evidence).with_severity(severity))
+    Some(Finding::new("PEER-IS-SELF", evidence))
 }
 
 /// The addresses that lanes of TCP came to and from belong to neither host: something translates them.
@@ -49,7 +46,12 @@ fn translated(doc: &ResultDoc, client: &Environment, server: &Environment) -> Op
         return None;
     }
     let lanes = || planned(doc).flat_map(|step| &step.lanes);
-    let dialled = lanes().filter(|lane| lane.end == "client").find_map(|lane| ip_of(&lane.remote));
+    // Where no lane tells, the session does: its address is among those that this host looked up a route to.
+    let looked_up = client.peers.iter().map(|peer| peer.address.to_canonical());
+    let dialled = lanes()
+        .filter(|lane| lane.end == "client")
+        .find_map(|lane| ip_of(&lane.remote))
+        .or_else(|| looked_up.into_iter().find(|address| !theirs.contains(address)));
     let seen = lanes().filter(|lane| lane.end == "server").find_map(|lane| ip_of(&lane.remote));
     let far = dialled.filter(|address| !theirs.contains(address));
     let near = seen.filter(|address| !ours.contains(address));
@@ -103,8 +105,7 @@ mod tests {
     #[test]
     fn a_name_that_leads_home_is_told_and_a_loopback_that_is_meant_is_not() {
         assert_eq!(codes("stor2", "one", "10.0.0.2", "10.0.0.1"), ["PEER-IS-SELF"]);
-        let severity = |peer| found(peer, "one", "10.0.0.2", "10.0.0.1")[0].severity;
-        assert_eq!((severity("stor2"), severity("10.0.0.2")), (Severity::Error, Severity::Warning));
+        assert_eq!(codes("10.0.0.2", "one", "10.0.0.2", "10.0.0.1"), ["PEER-IS-SELF"]);
         assert_eq!(codes("127.0.0.1:7797", "one", "10.0.0.2", "10.0.0.1"), [""; 0]);
         assert_eq!(codes("stor2", "two", "10.0.0.2", "10.0.0.1"), [""; 0]);
     }

@@ -10,6 +10,8 @@ use super::{planned, waited_share};
 
 /// So many times as much do several connections carry before one of them counts as held.
 const SEVERAL: f64 = 2.0;
+/// Each of several connections carries so much of what one alone does where each is held.
+const EACH: f64 = 0.7;
 /// The weaker half of a window carries at least so much of the other where a rate is flat.
 const FLAT: f64 = 0.85;
 /// A thread that is on a processor for so much of its time may be what bounds the rate.
@@ -47,7 +49,12 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     }
     let (one, many) = (alone.1 as f64, several.1 as f64);
     if many >= one * SEVERAL {
-        return each_connection(way, alone, several);
+        // Under a limit on each, several carry as many times as much as they are; where less, they share something else.
+        let alike = many >= one * EACH * lanes(several.0) as f64 && is_shared_alike(several.0, one);
+        // Threads that ran or stood in line for most of the time are what bounds the one.
+        return (alike && occupied(alone.0) < CORE_SHARE)
+            .then(|| each_connection(way, alone, several))
+            .flatten();
     }
     // Where one connection carries as much as several, they meet one limit.
     (one >= many * 0.7).then(|| shared(doc, way, if one >= many { alone } else { several })).flatten()
@@ -159,6 +166,22 @@ fn held_by_window(step: &Step) -> bool {
                 .max(c.counts.send_buffer_limited_ns.unwrap_or(0));
             held as f64 / busy >= 0.2
         })
+}
+
+/// Whether each of several lanes carried about what one alone does.
+fn is_shared_alike(step: &Step, one: f64) -> bool {
+    let receiving = step.lanes.iter().filter(|lane| lane.role == LaneRole::Receive && lane.window_ns > 0);
+    let mut rates = receiving.map(|lane| lane.bytes as f64 * 8e9 / lane.window_ns as f64);
+    rates.all(|rate| rate >= one * 0.5 && rate <= one * 2.0)
+}
+
+/// The largest part of its time for which a lane's thread was on a processor or stood in line for one.
+fn occupied(step: &Step) -> f64 {
+    let share = |lane: &pathproof_model::LaneResult| {
+        let waited = lane.scheduled.map_or(0.0, |one| one.waited_ns as f64 / one.of_ns.max(1) as f64);
+        lane.cpu_ns.map_or(0.0, |cpu| cpu as f64 / lane.window_ns.max(1) as f64) + waited
+    };
+    step.lanes.iter().map(share).fold(0.0, f64::max)
 }
 
 /// The largest part of its time that a lane's thread or a processor's work on packets took.

@@ -2,7 +2,9 @@
 
 use pathproof_model::evidence::ConnectionCounts;
 use pathproof_model::judge::repeats::{Repeats, dropped_at_home, excused, paced_loss, queue_stood};
-use pathproof_model::{Direction, Finding, LaneRole, ResultDoc, Severity, Step, StepKind};
+use pathproof_model::{
+    Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Share, Step, StepKind,
+};
 
 use super::planned;
 
@@ -22,8 +24,67 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         let finding = overtaken(step).unwrap_or_else(|| sent_again(doc, step, repeats));
         found.push(Finding { step: Some(at), ..finding });
     }
-    found.extend([Direction::Out, Direction::In].into_iter().filter_map(|way| policed(doc, way)));
+    let ways = [Direction::Out, Direction::In];
+    found.extend(ways.into_iter().filter_map(|way| policed(doc, way)));
+    found.extend(ways.into_iter().filter_map(|way| seeps(doc, way)));
     found
+}
+
+/// From this share of segments on a path is lossy whatever the load: the limit of datagrams where RDMA carries the data.
+const SEEPS: f64 = 0.0005;
+
+/// A little is lost all the time: too little for the sample of paced datagrams to tell alone, and TCP's own count, which any full queue
+/// adds to, agrees with what was lost at a low pace.
+fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
+    let word = way.name();
+    let told = |finding: &Finding| {
+        finding.code.starts_with("PATH-LOSS")
+            && finding.values.get("direction").is_some_and(|one| one == word)
+    };
+    if doc.findings.iter().any(told) {
+        return None;
+    }
+    let idle = paced_loss(doc, Some(way))?;
+    let sender = if way == Direction::Out { NodeId::CLIENT } else { NodeId::SERVER };
+    // What arrived twice was not lost, and what the sender's own queue dropped is not the path's.
+    let net = |steps: &mut dyn Iterator<Item = &Step>| {
+        steps.fold(Share::default(), |sum, step| {
+            let vain = Vain::sent_by(step, sender);
+            let lost = vain.again.saturating_sub(vain.in_vain).saturating_sub(dropped_by(step, sender));
+            sum + Share { part: lost, of: vain.delivered.saturating_add(lost) }
+        })
+    };
+    let loaded = net(&mut planned(doc).filter(|step| {
+        matches!(step.kind, StepKind::Stream | StepKind::Migrate)
+            && step.direction.is_none_or(|one| one == way)
+    }));
+    // One question at a time fills no queue.
+    let asked = net(&mut planned(doc).filter(|step| step.kind == StepKind::Pingpong));
+    let low = Share { part: idle.part + asked.part, of: idle.of.saturating_add(asked.of) };
+    let steady = loaded.part >= FEW && loaded.bounds().0 >= SEEPS;
+    let agrees = low.part >= 1
+        && low.bounds().0 <= loaded.point().unwrap_or(0.0)
+        && low.bounds().1 >= loaded.bounds().0;
+    if !steady || !agrees {
+        return None;
+    }
+    let said = format!(
+        "{word}: of {} segments of TCP {} were lost ({:.2} %), those not counted that arrived twice or that the sender's own queue dropped; and at a low \
+         pace, which fills no queue, {} of {} packets: it is lost whatever the load",
+        loaded.of,
+        loaded.part,
+        loaded.point().unwrap_or(0.0) * 100.0,
+        low.part,
+        low.of
+    );
+    let finding = Finding::new("PATH-LOSS", said).with_severity(Severity::Error);
+    Some(finding.with("direction", word).with("part", loaded.part).with("of", loaded.of))
+}
+
+/// Packets that the queueing disciplines of one host dropped meanwhile.
+fn dropped_by(step: &Step, node: NodeId) -> u64 {
+    let queues = step.evidence(node).and_then(|evidence| evidence.queues.as_ref());
+    queues.into_iter().flatten().map(|queue| queue.counts.drops.unwrap_or(0)).fold(0, u64::saturating_add)
 }
 
 fn sent_again(doc: &ResultDoc, step: &Step, repeats: Repeats) -> Finding {
@@ -70,7 +131,16 @@ struct Vain {
 
 impl Vain {
     fn of(step: &Step) -> Vain {
-        let counts = || step.lanes.iter().filter_map(|lane| lane.connection.as_ref()).map(|c| &c.counts);
+        Vain::over(step, |_| true)
+    }
+
+    fn sent_by(step: &Step, node: NodeId) -> Vain {
+        Vain::over(step, |lane| NodeId::of_end(&lane.end) == node)
+    }
+
+    fn over(step: &Step, wanted: impl Fn(&LaneResult) -> bool) -> Vain {
+        let lanes = || step.lanes.iter().filter(|lane| wanted(lane));
+        let counts = || lanes().filter_map(|lane| lane.connection.as_ref()).map(|c| &c.counts);
         let sum =
             |of: fn(&ConnectionCounts) -> Option<u64>| counts().filter_map(of).fold(0, u64::saturating_add);
         Vain {
@@ -196,6 +266,28 @@ mod tests {
         assert_eq!(codes(policed), ["TCP-RETRANSMITS", "PATH-POLICED"]);
         assert_eq!(codes(vec![stream(1289, 4004, trip(19_000, 150)), paced(1000, 0)]), ["TCP-RETRANSMITS"]);
         assert_eq!(codes(vec![stream(100, 26_000, trip(300, 150)), paced(2000, 0)]), ["TCP-RETRANSMITS"]);
+    }
+
+    #[test]
+    fn a_little_that_is_lost_all_the_time_is_loss_and_what_only_a_stream_loses_is_not() {
+        let of = |again, delivered, vain| {
+            let counts = ConnectionCounts {
+                retransmitted_segments: Some(again),
+                delivered_segments: Some(delivered),
+                duplicates_reported: Some(vain),
+                ..ConnectionCounts::still()
+            };
+            stream(again, delivered, counts)
+        };
+        let codes = |steps| told(steps).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
+        // As counted over a wire that lost one packet in a thousand.
+        assert_eq!(codes(vec![of(85, 98_640, 2), paced(2000, 1)]), ["PATH-LOSS"]);
+        // Nothing at a low pace, and too little to tell.
+        assert_eq!(codes(vec![of(85, 98_640, 2), paced(2000, 0)]), [""; 0]);
+        assert_eq!(codes(vec![of(20, 98_640, 0), paced(2000, 1)]), [""; 0]);
+        // Two processors that overtake one another, and a stream that loses far more than an idle path does.
+        assert_eq!(codes(vec![of(748, 1_133_066, 723), paced(2000, 1)]), [""; 0]);
+        assert_eq!(codes(vec![of(1289, 40_000, 0), paced(2000, 1)]), ["TCP-RETRANSMITS", "PATH-POLICED"]);
     }
 
     #[test]

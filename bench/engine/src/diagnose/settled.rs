@@ -7,13 +7,21 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     // Probes of one flow meet one member of a bundle in each direction.
     ("MTU-FLOWS-DIFFER", &["MTU-ONE-WAY", "MTU-BLACKHOLE"]),
     // A link that is gone for a moment swallows packets of every size.
-    ("LINK-FLAPS", &["MTU-ONE-WAY", "MTU-UNKNOWN", "MTU-BULK-UNKNOWN"]),
+    (
+        "LINK-FLAPS",
+        &["MTU-ONE-WAY", "MTU-UNKNOWN", "MTU-BULK-UNKNOWN", "MTU-BULK-EXCLUDED", "TCP-STALL", "PATH-STALLS"],
+    ),
     // Another size was asked for than what a thrown away segment has.
     ("TCP-CHECKSUM", &["MTU-BULK-UNKNOWN"]),
     // A pair over which nothing passes has no size.
     ("CHANNEL-DEAD", &["MTU-UNKNOWN"]),
-    ("FABRIC-CROSSED", &["CHANNEL-DEAD", "MTU-UNKNOWN"]),
+    ("FABRIC-CROSSED", &["CHANNEL-DEAD", "CHANNEL-LOST", "MTU-UNKNOWN"]),
     ("PATH-ONE-WAY", &["MTU-UNKNOWN"]),
+    // Behind a translation the two NICs are not the two ends of one path.
+    ("PEER-NAT", &["MTU-ENDS-DIFFER", "MTU-UNKNOWN", "CHANNEL-NONE", "PORT-REFUSED"]),
+    // One end's route keeps the other's segments small as well: it announces no more.
+    ("MTU-ROUTE-LIMIT", &["TCP-MSS-CLAMPED"]),
+    ("TCP-RESET", &["TCP-STALL"]),
 ];
 
 /// Takes out what others explain.

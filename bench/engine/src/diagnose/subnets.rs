@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::networks::{network, of_a_network};
-use pathproof_model::{Environment, Finding, MtuPath, Nic, NodeId, ResultDoc, Severity};
+use pathproof_model::{Environment, ErrorKind, Finding, MtuPath, Nic, NodeId, ResultDoc, Severity};
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let (Some(client), Some(server)) = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER))
@@ -11,10 +11,15 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         return vec![];
     };
     let mut found: Vec<Finding> = prefixes(client, server).into_iter().collect();
-    for (node, host) in [(NodeId::CLIENT, client), (NodeId::SERVER, server)] {
-        found.extend(filters(doc, node, host));
-    }
+    found.extend(strict(doc));
     found
+}
+
+/// Ends whose second NIC of a network may be dropped by a filter.
+pub(super) fn strict(doc: &ResultDoc) -> Vec<Finding> {
+    let ends =
+        [NodeId::CLIENT, NodeId::SERVER].into_iter().filter_map(|node| Some((node, doc.environment(node)?)));
+    ends.flat_map(|(node, host)| filters(doc, node, host)).collect()
 }
 
 /// Two addresses of one network with two opinions of how large it is.
@@ -76,7 +81,12 @@ fn filters(doc: &ResultDoc, node: NodeId, host: &Environment) -> Vec<Finding> {
         if refused > 0 {
             said.push_str(&format!("; the kernel refused {refused} packets for that during the run"));
         }
-        let severity = if silent && refused > 0 { Severity::Error } else { Severity::Warning };
+        // A session or a step that fell silent between such hosts is what it does once a packet takes the other NIC.
+        let lost =
+            doc.error.as_ref().into_iter().chain(doc.steps.iter().filter_map(|step| step.error.as_ref()));
+        let mut lost = lost.filter(|error| matches!(error.kind, ErrorKind::PeerLost | ErrorKind::Timeout));
+        let harmed = silent && refused > 0 || lost.next().is_some();
+        let severity = if harmed { Severity::Error } else { Severity::Warning };
         found.push(Finding::new("RP-FILTER", said).with_severity(severity).with("refused", refused));
     }
     found
@@ -121,5 +131,17 @@ mod tests {
         assert_eq!(codes(two(1), peer()), ["RP-FILTER"]);
         assert_eq!(codes(two(2), peer()), [""; 0]);
         assert_eq!(codes(vec![nic("a", "10.0.1.1", 24, 1), nic("b", "10.0.2.1", 24, 1)], peer()), [""; 0]);
+    }
+
+    #[test]
+    fn strict_filters_are_an_error_where_the_session_fell_silent() {
+        use pathproof_model::StepError;
+        let host = |nics| Some(Environment { nics, ..Environment::default() });
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        let two = vec![nic("a", "10.0.1.1", 24, 1), nic("b", "10.0.1.2", 24, 1)];
+        doc.nodes = vec![Node::here(host(two)), Node::agent("b", host(vec![nic("x", "10.0.1.9", 24, 0)]))];
+        assert_eq!(findings(&doc)[0].severity, Severity::Warning);
+        doc.error = Some(StepError { kind: ErrorKind::PeerLost, message: "timed out".into() });
+        assert_eq!(findings(&doc)[0].severity, Severity::Error);
     }
 }

@@ -272,7 +272,9 @@ fn single(path: &MtuPath, context: Context<'_>, drafts: &mut Vec<Draft>) {
             "{proven} bytes pass, but {sends} route {} says \"mtu {lock}{limit}\", so TCP sends at most {limit}",
             route.destination
         );
-        let missed = context.expect_ip_mtu_bytes.is_some_and(|expected| expected > limit);
+        // Below half of what passes, jumbo frames are paid for and not used.
+        let missed = context.expect_ip_mtu_bytes.is_some_and(|expected| expected > limit)
+            || limit.saturating_mul(2) < proven;
         let mut draft = Draft::new("MTU-ROUTE-LIMIT", path, way, body)
             .next(format!(
                 "Look at it with ip route show {} {at}, and set it again without mtu, where it is configured too.",

@@ -158,7 +158,7 @@ const PATHS: &[Entry] = &[
     entry(
         "PEER-IS-SELF",
         Error,
-        "The peer is this machine, so nothing here says anything about a network. An error where it was named and not given by its address.",
+        "The peer is this machine, so nothing here says anything about a network. Who means that says so with --self or a loopback address.",
         "Correct the name (getent hosts NAME; often 127.0.1.1 in /etc/hosts), or name the other host by its address.",
     ),
     entry(
@@ -166,6 +166,18 @@ const PATHS: &[Entry] = &[
         Warning,
         "Addresses are translated between the two hosts: the figures are those of the whole way through the translation. SMB Multichannel and clusters use the addresses that hosts know of themselves and do not come through.",
         "Name the peer by an address of its own, on a network that both share; where the translation is meant to be there, expect what needs the hosts' own addresses to fail.",
+    ),
+    entry(
+        "ADDRESS-BOTH-ENDS",
+        Info,
+        "Both hosts own an address (of virbr0 or docker0, say): whoever connects to it reaches itself, so it pairs with nothing.",
+        "Nothing needs repair where no service is meant to be reached there; keep such addresses out of name service and of what servers list (Samba: interfaces, bind interfaces only).",
+    ),
+    entry(
+        "NAME-DEAD-ADDRESS",
+        Warning,
+        "One of the addresses of the peer's name does not answer: whoever tries it first waits for it, each time anew.",
+        "Take the dead address out of name service or /etc/hosts (getent ahosts NAME), or bring it to life.",
     ),
     entry(
         "ADDRESS-DUPLICATE",
@@ -247,6 +259,12 @@ const PATHS: &[Entry] = &[
     ),
     // What bounds or disturbs a path.
     entry(
+        "TCP-RESET",
+        Error,
+        "Connections were reset although neither end closed them: something between the programs ends them, and a copy or a migration breaks off with it.",
+        "Look for devices that inspect or count connections (firewall, intrusion prevention, load balancer, a rule that rejects with tcp reset at either host), and let this traffic pass without following it.",
+    ),
+    entry(
         "PATH-FAR",
         Info,
         "The path is long: every round trip takes this time at least, which one connection needs large windows for, and which synchronous writes pay once each.",
@@ -315,8 +333,8 @@ const PATHS: &[Entry] = &[
     ),
     entry(
         "HOST-STARVED",
-        Warning,
-        "The hypervisor gives this machine's processors to others for a part of the time: delays and rates are its doing.",
+        Info,
+        "The hypervisor gives this machine's processors to others for a part of the time: where a limit is missed, delays and rates may be its doing, and the verdict says so.",
         "Give the virtual machine processors of its own, or move it, and run again.",
     ),
     entry(

@@ -187,13 +187,23 @@ pub(super) fn pressed_step(step: &Step) -> Option<String> {
 
 fn pressed_in(steps: &[&Step]) -> Option<String> {
     const PRESSED: f64 = 0.5;
+    /// What a hypervisor gives to others no thread is seen to wait for.
+    const STOLEN: f64 = 0.2;
     [(NodeId::CLIENT, "this host"), (NodeId::SERVER, "the peer")].into_iter().find_map(|(node, who)| {
         let loads = steps.iter().filter_map(|step| step.evidence(node)?.host.as_ref());
         let (pressed, all) = loads
             .filter_map(|load| Some((load.pressure_some_ns?, load.elapsed_ns)))
             .fold((0u64, 0u64), |sum, one| (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1)));
         let share = pressed as f64 / all.max(1) as f64;
-        (share >= PRESSED).then(|| format!("{who} was busy (PSI {:.0} %)", share * 100.0))
+        if share >= PRESSED {
+            return Some(format!("{who} was busy (PSI {:.0} %)", share * 100.0));
+        }
+        let loads = steps.iter().filter_map(|step| step.evidence(node)?.host.as_ref());
+        let stolen = loads
+            .filter_map(|load| Some((load.steal_ns? / load.cpus.unwrap_or(1).max(1), load.elapsed_ns)))
+            .fold((0u64, 0u64), |sum, one| (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1)));
+        let share = stolen.0 as f64 / stolen.1.max(1) as f64;
+        (share >= STOLEN).then(|| format!("{who} was busy ({:.0} % of it stolen)", share * 100.0))
     })
 }
 

@@ -109,8 +109,11 @@ fn a_route_with_an_mtu_of_its_own_is_named_and_is_no_cache() {
     let mut path = path(4, Direction::Out, 9000, MtuLimit::None);
     (path.cached_ip_mtu_bytes, path.route) = (Some(1500), Some(route(1500)));
     let found = findings(std::slice::from_ref(&path), Context::default());
-    assert_eq!((codes(&found), found[0].severity), (vec!["MTU-ROUTE-LIMIT"], Severity::Warning));
+    // Less than half of what the NICs are set to and what passes is used.
+    assert_eq!((codes(&found), found[0].severity), (vec!["MTU-ROUTE-LIMIT"], Severity::Error));
     assert!(found[0].evidence.contains("route 10.9.0.0/24 says \"mtu lock 1500\""), "{}", found[0].evidence);
+    path.route = Some(route(8000));
+    assert_eq!(findings(std::slice::from_ref(&path), Context::default())[0].severity, Severity::Warning);
     let context = Context { expect_ip_mtu_bytes: Some(9000), ..Context::default() };
     assert_eq!(findings(std::slice::from_ref(&path), context)[0].severity, Severity::Error);
     // A route that asks for what passes limits nothing; a cache below the route's own value is a cache.

@@ -48,6 +48,12 @@ pub(super) const SERVERS_AND_CHANNELS: &[Entry] = &[
         "Check SMB Direct on the server (Windows: Get-SmbServerNetworkInterface, Get-NetAdapterRdma; team NICs hide RDMA).",
     ),
     entry(
+        "SMB-ADDRESS-DEAD",
+        Error,
+        "The server lists an address over which a client of this host's networks would open a channel, and nobody takes connections there: clients try it again and again, and a NIC is idle.",
+        "Let port 445 pass to that address (a firewall's zone or profile for that NIC; nft list ruleset; Get-NetFirewallProfile), let the server listen there, or take the address out of its list.",
+    ),
+    entry(
         "SMB-LIST-REFUSED",
         Info,
         "The server does not tell its NICs to this caller, so the pairs cannot be predicted.",

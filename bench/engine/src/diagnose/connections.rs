@@ -1,0 +1,157 @@
+//! Connections as such: those that are slow to open while open ones flow, and those that somebody else ended.
+
+use pathproof_model::evidence::TcpCounts;
+use pathproof_model::{ErrorKind, Finding, NodeId, ResultDoc, Step, StepKind};
+
+use super::{lost, planned, whose};
+
+/// So many SYNs must have been sent again.
+const SYNS: u64 = 4;
+
+pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+    unanswered(doc).into_iter().chain(reset(doc)).collect()
+}
+
+fn tcp(step: &Step, node: NodeId) -> Option<&TcpCounts> {
+    step.evidence(node)?.tcp.as_ref()
+}
+
+/// SYNs of data lanes that had to be sent again, while what is open loses nothing: new connections are held back, not packets.
+fn unanswered(doc: &ResultDoc) -> Option<Finding> {
+    // A pair of NICs over which nothing passes answers no SYN either.
+    let told = ["CONNECT-PARTIAL", "CHANNEL-LOST", "CHANNEL-DEAD", "MTU-UNKNOWN"];
+    let known = doc.findings.iter().any(|finding| told.contains(&finding.code.as_str()));
+    if known || lost(doc, None) || !super::subnets::strict(doc).is_empty() {
+        return None;
+    }
+    // The step that asks for ports dials those that may be closed; lanes go to the port at which the session was accepted.
+    let steps = || {
+        planned(doc)
+            .filter(|step| matches!(step.kind, StepKind::Stream | StepKind::Migrate | StepKind::Pingpong))
+    };
+    let sum = |of: fn(&TcpCounts) -> Option<u64>| {
+        let ends = steps().flat_map(|step| [NodeId::CLIENT, NodeId::SERVER].map(|node| tcp(step, node)));
+        ends.flatten().filter_map(of).fold(0u64, u64::saturating_add)
+    };
+    let client = |of: fn(&TcpCounts) -> Option<u64>| {
+        steps().filter_map(|step| of(tcp(step, NodeId::CLIENT)?)).fold(0u64, u64::saturating_add)
+    };
+    let again = client(|tcp| tcp.syn_retransmits);
+    let sent = client(|tcp| tcp.sent);
+    let others = client(|tcp| tcp.retransmitted).saturating_sub(again);
+    // A listener that is out of room does the same, and says so.
+    let refused = sum(|tcp| tcp.listen_drops).saturating_add(sum(|tcp| tcp.listen_overflows));
+    // One in a hundred lost would have met data as well.
+    if again < SYNS || refused > 0 || others.saturating_mul(200) > sent {
+        return None;
+    }
+    let dialled = steps().flat_map(|step| &step.lanes).filter(|lane| lane.end == "client");
+    let (opened, never) = dialled.fold((0u64, 0u64), |(opened, never), lane| {
+        if lane.error.is_some() && lane.bytes == 0 { (opened, never + 1) } else { (opened + 1, never) }
+    });
+    let said = format!(
+        "from this host to the server (out): {again} SYNs of data lanes were not answered and had to be sent again ({opened} lanes opened, \
+         {never} did not), while of {sent} other segments {others} were: new connections are held back, and packets are not"
+    );
+    Some(Finding::new("CONNECT-PARTIAL", said).with("syn_retransmits", again).with("opened", opened))
+}
+
+/// A lane that was reset although both programs were there to the end: somebody between them did it.
+fn reset(doc: &ResultDoc) -> Option<Finding> {
+    // A peer that went away resets what it had.
+    if doc.error.is_some() || doc.findings.iter().any(|finding| finding.code == "ADDRESS-DUPLICATE") {
+        return None;
+    }
+    let cut = |step: &Step| -> Option<(NodeId, u64)> {
+        // An end that gave up for another reason, time or silence say, resets what it had: then nobody else did.
+        let errors = step.error.iter().chain(step.lanes.iter().filter_map(|lane| lane.error.as_ref()));
+        let only = errors
+            .into_iter()
+            .all(|why| why.kind == ErrorKind::PeerLost && why.message.contains("reset by peer"));
+        let lane = step.lanes.iter().find(|lane| lane.error.is_some() && lane.bytes > 0)?;
+        if !only || step.detail.failover.is_some() {
+            return None;
+        }
+        let end = NodeId::of_end(&lane.end);
+        // Both halves came, so neither program had ended; and the kernel counted a reset, no silence.
+        let both = [NodeId::CLIENT, NodeId::SERVER].into_iter().all(|node| tcp(step, node).is_some());
+        let resets = tcp(step, end)?.connections_reset.filter(|resets| *resets > 0)?;
+        both.then_some((end, resets))
+    };
+    let all: Vec<(&Step, NodeId, u64)> =
+        planned(doc).filter_map(|step| cut(step).map(|(end, resets)| (step, end, resets))).collect();
+    let (step, end, _) = all.first()?;
+    let carried = step.lanes.iter().map(|lane| lane.bytes).max().unwrap_or(0);
+    let said = format!(
+        "{}: a connection was reset at {} after some {}, while both programs and the session between them went on; {} of {} steps met it",
+        step.name,
+        whose(*end),
+        pathproof_model::units::Bytes(carried),
+        all.len(),
+        planned(doc).filter(|step| !step.lanes.is_empty()).count()
+    );
+    Some(Finding::new("TCP-RESET", said).with("bytes", carried).with("steps", all.len() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{Evidence, LaneResult, StepError, Tool};
+
+    fn evidence(node: NodeId, tcp: TcpCounts) -> Evidence {
+        Evidence { node, tcp: Some(tcp), ..Evidence::default() }
+    }
+
+    fn stream(here: TcpCounts, there: TcpCounts, error: Option<ErrorKind>) -> Step {
+        let mut step = Step::new(StepKind::Stream, "tcp stream out");
+        step.evidence = vec![evidence(NodeId::CLIENT, here), evidence(NodeId::SERVER, there)];
+        let error =
+            error.map(|kind| StepError { kind, message: "Connection reset by peer (os error 104)".into() });
+        step.lanes =
+            vec![LaneResult { end: "client".into(), bytes: 30 << 20, error, ..LaneResult::default() }];
+        step
+    }
+
+    fn codes(steps: Vec<Step>) -> Vec<String> {
+        let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+        findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn syns_that_wait_while_data_flows_are_held_back_and_lost_ones_are_not_told_so() {
+        let still = TcpCounts::still;
+        let held =
+            TcpCounts { syn_retransmits: Some(6), retransmitted: Some(6), sent: Some(20_000), ..still() };
+        assert_eq!(codes(vec![stream(held.clone(), still(), None)]), ["CONNECT-PARTIAL"]);
+        // A few, as where a connection in ten thousand is unlucky.
+        let few = TcpCounts { syn_retransmits: Some(2), ..held.clone() };
+        assert_eq!(codes(vec![stream(few, still(), None)]), [""; 0]);
+        // Data is lost as well: it is the path.
+        let lossy = TcpCounts { retransmitted: Some(900), ..held.clone() };
+        assert_eq!(codes(vec![stream(lossy, still(), None)]), [""; 0]);
+        // The listener had no room.
+        let full = TcpCounts { listen_drops: Some(6), ..still() };
+        assert_eq!(codes(vec![stream(held.clone(), full, None)]), [""; 0]);
+        // Ports that nobody listens at are asked in vain.
+        let mut ports = stream(held, still(), None);
+        ports.kind = StepKind::Ports;
+        assert_eq!(codes(vec![ports]), [""; 0]);
+    }
+
+    #[test]
+    fn a_reset_is_somebody_elses_where_both_ends_were_there_to_the_end() {
+        let cut = || TcpCounts { connections_reset: Some(1), ..TcpCounts::still() };
+        assert_eq!(codes(vec![stream(cut(), cut(), Some(ErrorKind::PeerLost))]), ["TCP-RESET"]);
+        // The other end gave up first.
+        let mut given_up = stream(cut(), cut(), Some(ErrorKind::PeerLost));
+        let message = "it has not answered for 10 s".into();
+        given_up.error = Some(StepError { kind: ErrorKind::PeerLost, message });
+        assert_eq!(codes(vec![given_up]), [""; 0]);
+        // Silence, a lane that ended well, and a half that never came.
+        assert_eq!(codes(vec![stream(TcpCounts::still(), cut(), Some(ErrorKind::PeerLost))]), [""; 0]);
+        assert_eq!(codes(vec![stream(cut(), cut(), None)]), [""; 0]);
+        let mut half = stream(cut(), cut(), Some(ErrorKind::PeerLost));
+        half.evidence.truncate(1);
+        assert_eq!(codes(vec![half]), [""; 0]);
+    }
+}
