@@ -1,9 +1,10 @@
 //! What becomes of paced datagrams, over every NIC pair and in both directions at the same time.
 //!
 //! Each end listens on every address and offers where; each end asks the other's addresses for consent, flow by flow, and
-//! then sends at a pace that loads nothing. What arrived is counted at the other end. The pure half is
-//! `pathproof_engine::loss`.
+//! then sends at a pace that loads nothing. What arrived is counted at the other end. Where nobody answers, ICMP echoes are tried. The
+//! pure half is `pathproof_engine::loss`.
 
+mod echo;
 mod receive;
 mod send;
 
@@ -246,6 +247,7 @@ fn ended(path: &Path<'_>, sent: send::Sent, counted: Counted) -> LossEnd {
         full_ip_bytes: sent.full_ip_bytes,
         reason: sent.reason,
         sent: sent.flows,
+        echoes: sent.echoes.map(echo::Echoes::ended),
         received: counted.strands,
         overflowed: counted.overflowed,
         delay_variation_ns: counted.delay_variation_ns,

@@ -8,6 +8,7 @@
 pub(super) mod consent;
 mod drive;
 mod echo;
+mod fallback;
 pub(super) mod pairs;
 
 use std::error::Error;
@@ -170,7 +171,7 @@ fn worth_reporting(found: Vec<SearchedPath>) -> Vec<MtuPath> {
         })
         .collect();
     let kept = found.into_iter().zip(keep).filter(|(_, keep)| *keep);
-    let mut paths: Vec<MtuPath> = kept.map(|(one, _)| one.path).collect();
+    let mut paths = fallback::settled(kept.map(|(one, _)| one.path).collect());
     paths.sort_by(|a, b| {
         let key =
             |p: &MtuPath| (p.local_nic.clone(), p.remote_nic.clone(), p.family, p.direction == Direction::In);
@@ -282,10 +283,18 @@ impl<'a> Chosen<'a> {
 /// One path while it is looked at: what the kernel believed of it before, and what came of it.
 struct Looked<'a> {
     pair: &'a Pair,
+    /// What came of asking by datagrams, where nobody answered and echoes were tried instead.
+    unanswered: Option<Unanswered>,
     config: SearchConfig,
     /// Path MTU in the kernel's cache, where it is below the interface's.
     cached: Option<u32>,
     route: Option<MtuRoute>,
+}
+
+/// Datagrams that nobody answered.
+struct Unanswered {
+    report: Report,
+    error: Option<DgramError>,
 }
 
 fn search_all(
@@ -326,7 +335,7 @@ fn search_all(
                 sockets.push((socket, there.address, pair.ought));
                 let cached = cached.filter(|cached| local_mtu.is_some_and(|mtu| *cached < mtu));
                 let route = route_below(there.address, here);
-                looked.push(Looked { pair, config, cached, route });
+                looked.push(Looked { pair, unanswered: None, config, cached, route });
             }
             Err(error) => {
                 half.error.get_or_insert(probe_error(&error));
@@ -336,8 +345,8 @@ fn search_all(
     let mut jobs = Vec::new();
     let mut searched = Vec::new();
     let mut found = Vec::new();
-    for (asked, look) in ask(sockets, known, context.clock).into_iter().zip(looked) {
-        let (report, error) = match asked {
+    for (asked, mut look) in ask(sockets, known, context.clock).into_iter().zip(looked) {
+        let unanswered = match asked {
             Asked::Consented(socket) => {
                 let search = Search::new(look.config.clone());
                 jobs.push(Job { prober: Prober::Udp(socket), search, error: None });
@@ -345,11 +354,19 @@ fn search_all(
                 continue;
             }
             Asked::Silent { challenges, unreachable_from } => {
-                (Report::no_consent(challenges, unreachable_from), None)
+                Unanswered { report: Report::no_consent(challenges, unreachable_from), error: None }
             }
-            Asked::Failed(error) => (Report::no_consent(0, vec![]), Some(error)),
+            Asked::Failed(error) => Unanswered { report: Report::no_consent(0, vec![]), error: Some(error) },
         };
-        found.push(path(end, chosen, &look, &report, error.as_ref()));
+        let (here, there) = chosen.ends(look.pair);
+        match fallback::job(here, there, known, key, &look.config).filter(|_| look.pair.ought) {
+            Some(job) => {
+                look.unanswered = Some(unanswered);
+                jobs.push(job);
+                searched.push(look);
+            }
+            None => found.push(path(end, chosen, &look, &unanswered.report, unanswered.error.as_ref())),
+        }
     }
     let total = jobs.len();
     let mut cut = false;
@@ -372,7 +389,16 @@ fn search_all(
         });
     }
     for (job, look) in jobs.iter().zip(&searched) {
-        found.push(path(end, chosen, look, &job.search.report(), job.error.as_ref()));
+        let (report, by_search) = (job.search.report(), job.error.as_ref());
+        found.push(match &look.unanswered {
+            None => path(end, chosen, look, &report, by_search),
+            Some(_) if report.proven_ip_bytes.is_some() => {
+                let SearchedPath { path, ought } = path(end, chosen, look, &report, by_search);
+                SearchedPath { path: fallback::by_echo(path), ought }
+            }
+            // Echoes are no better answered: what datagrams came to stands.
+            Some(asked) => path(end, chosen, look, &asked.report, asked.error.as_ref()),
+        });
     }
     (found, half)
 }

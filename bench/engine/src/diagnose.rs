@@ -6,6 +6,7 @@
 mod connections;
 mod delays;
 mod direction;
+mod filtered;
 mod hosts;
 mod identity;
 mod links;
@@ -41,6 +42,7 @@ const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
     links::findings,
     nics::findings,
     pairs::findings,
+    filtered::findings,
     slow::findings,
     direction::findings,
     segments::findings,
@@ -99,6 +101,7 @@ mod tests {
             local_address: [10, 0, 0, 1].into(),
             remote_address: [10, 0, 0, 2].into(),
             direction: Direction::Out,
+            by_echo: false,
             small_ip_bytes: 88,
             full_ip_bytes: 1500,
             reason: None,

@@ -21,6 +21,7 @@ mod migrate;
 mod mtu;
 mod ports;
 pub mod repeats;
+mod segments;
 mod traffic;
 
 pub use answers::demand;
@@ -28,6 +29,7 @@ pub use both_ways::{BothWays, both_ways};
 pub use busy::could_explain_rate;
 pub use link::{LinkSpeed, link_speed, nics_of};
 pub use loaded::{LoadedDelay, loaded_delays};
+pub use segments::{Segments, segments};
 
 /// Judges a document. The order is that of the steps; what is wrong with the run as a whole comes first, what
 /// the findings say comes last.
@@ -58,7 +60,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                         .unwrap_or_else(|| traffic::throughput(doc, &whole, criteria)),
                 ),
                 StepKind::Migrate => checks.extend(migrate::migrate(&whole)),
-                StepKind::Mtu => checks.extend(mtu::paths(&whole, criteria)),
+                StepKind::Mtu => checks.extend(mtu::paths(doc, &whole, criteria)),
                 StepKind::Loss => checks.extend(loss::paths(doc, &whole, criteria)),
                 StepKind::Ports => checks.extend(ports::ports(&whole)),
                 // Facts are judged through the findings that they lead to.

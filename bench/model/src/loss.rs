@@ -103,8 +103,12 @@ pub struct LossPath {
     pub local_address: IpAddr,
     /// Address of the server.
     pub remote_address: IpAddr,
-    /// `out` from client to server, `in` from server to client.
+    /// `out` from client to server, `in` from server to client; `both` there and back, by echo.
     pub direction: Direction,
+    /// Sent as ICMP echoes, because no datagram was answered. What is lost may be lost either way, or held back by whoever limits
+    /// echoes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_echo: bool,
     /// Length of the small IP packets.
     pub small_ip_bytes: u32,
     /// Length of the full-size ones: what both interfaces allow.
@@ -134,7 +138,8 @@ impl LossPath {
     /// In the words of reports: `eth1 to eth2 IPv4 out`.
     pub fn name(&self) -> String {
         let family = if self.local_address.is_ipv4() { 4 } else { 6 };
-        format!("{} to {} IPv{family} {}", self.local_nic, self.remote_nic, self.direction.name())
+        let by = if self.by_echo { " by echo" } else { "" };
+        format!("{} to {} IPv{family} {}{by}", self.local_nic, self.remote_nic, self.direction.name())
     }
 }
 
@@ -217,6 +222,9 @@ pub struct LossEnd {
     pub reason: Option<String>,
     /// What it sent, flow by flow.
     pub sent: Vec<SentFlow>,
+    /// What became of its ICMP echoes, where no flow was answered and they were tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub echoes: Option<LossFlow>,
     /// What it received, strand by strand.
     pub received: Vec<ReceivedStrand>,
     /// What found no room in its socket, over all pairs of the address.

@@ -57,7 +57,7 @@ pub struct MtuPath {
     pub family: u8,
     /// `out` from client to server, `in` from server to client, `both` where echo cannot tell them apart.
     pub direction: Direction,
-    /// `agent` (the peer reports what arrived) or `echo` (ICMP).
+    /// `agent` (the peer reports what arrived) or `echo` (ICMP: no agent there, or datagrams are filtered).
     pub method: String,
     /// Largest IP packet that arrives whole with DF set, exact to the byte; `null` when that is not known.
     pub ip_mtu_bytes: Option<u32>,
@@ -105,10 +105,11 @@ impl MtuPath {
         if self.direction == Direction::In { self.remote_ip_mtu_bytes } else { self.local_ip_mtu_bytes }
     }
 
-    /// The receiving interface was seen to drop, without a word, what the sending one may send. By echo `remote` means
+    /// The receiving interface was seen to drop, without a word, what the sending one may send. By echo `remote` may mean
     /// something else: the reply came in pieces, and replies may.
     pub fn is_swallowed_by_receiver(&self) -> bool {
-        self.limit == MtuLimit::Remote && self.method != "echo"
+        let in_pieces = self.method == "echo" && self.largest_fragment_bytes.is_some();
+        self.limit == MtuLimit::Remote && !in_pieces
     }
 
     /// MTU of the interface that receives in this direction.

@@ -10,6 +10,7 @@ use pathproof_engine::loss::{MARKS, Schedule};
 use pathproof_model::SentFlow;
 
 use super::Path;
+use super::echo::Echoes;
 use crate::steps::Context;
 use crate::steps::mtu::consent::{Asked, ask};
 use crate::steps::mtu::{device, probe_error};
@@ -28,6 +29,8 @@ pub struct Sent {
     pub full_ip_bytes: u32,
     pub reason: Option<String>,
     pub flows: Vec<SentFlow>,
+    /// Sent where no flow was answered.
+    pub echoes: Option<Echoes>,
 }
 
 /// Asks for consent flow by flow, and sends what the schedule says. The control connection's address is `known` to be the
@@ -44,10 +47,16 @@ pub fn send(
         .map(|path| {
             let mtus = [path.here.ip_mtu_bytes, path.there.ip_mtu_bytes];
             let full = mtus.into_iter().flatten().min().unwrap_or(FULL_IP_BYTES_DEFAULT);
-            Sent { full_ip_bytes: full.clamp(SMALL_IP_BYTES, FULL_IP_BYTES_MAX), reason: None, flows: vec![] }
+            let full_ip_bytes = full.clamp(SMALL_IP_BYTES, FULL_IP_BYTES_MAX);
+            Sent { full_ip_bytes, reason: None, flows: vec![], echoes: None }
         })
         .collect();
     let mut sockets = open(paths, key, known, schedule, &mut sent, context);
+    for (path, sent) in paths.iter().zip(&mut sent) {
+        if sent.flows.iter().all(|flow| !flow.answered) {
+            sent.echoes = Echoes::open(path, key, known, sent.full_ip_bytes, schedule.packets_per_s());
+        }
+    }
     let (start, mut buffer) = (context.clock.now(), Vec::new());
     let mut next = 0;
     while next < schedule.total() && !context.channel.is_over() {
@@ -61,6 +70,9 @@ pub fn send(
         for number in due.clone() {
             let packet = schedule.packet(number);
             for (sent, sockets) in sent.iter_mut().zip(&mut sockets) {
+                if let Some(echoes) = &mut sent.echoes {
+                    echoes.turn(number, packet);
+                }
                 let flow = packet.flow as usize;
                 let (Some(Some(socket)), Some(counts)) = (sockets.get_mut(flow), sent.flows.get_mut(flow))
                 else {

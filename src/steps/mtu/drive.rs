@@ -11,6 +11,8 @@ use pathproof_engine::mtu::{Next, Search};
 
 use pathproof_sys::clock::RealClock;
 
+/// An echo that reached anybody at all takes longer than one to an agent: the peer's kernel may limit its rate.
+pub const ECHO_LOSS_TIMER_NS: u64 = 200_000_000;
 /// Searches that run at the same time; more would drown one another in shared queues.
 const AT_ONCE: usize = 8;
 /// Longest sleep, so that an interruption is noticed.

@@ -9,20 +9,18 @@ use pathproof_dgram::wire::ProbeKey;
 use pathproof_dgram::{EchoSocket, cached_path_mtu, floor_bytes};
 use pathproof_engine::mtu::{self, Ends, Search, SearchConfig};
 use pathproof_model::{
-    Direction, Environment, ErrorKind, Finding, MtuLimit, MtuPath, MtuSpec, NodeId, NodeSpec, ResultDoc,
-    Step, StepError, StepSpec,
+    Direction, Environment, ErrorKind, Finding, MtuPath, MtuSpec, NodeId, NodeSpec, ResultDoc, Step,
+    StepError, StepSpec,
 };
 use pathproof_sys::errqueue::Family;
 use pathproof_sys::routes::{self, Route};
 
-use super::drive::{Job, Prober, drive};
+use super::drive::{ECHO_LOSS_TIMER_NS, Job, Prober, drive};
+use super::fallback::limit_by_echo;
 use super::pairs::{self, Endpoint};
 use super::{Mtu, check_spec, device, family_of, measured, probe_error, spec_of};
 use crate::interrupt;
 use crate::steps::{Alone, Kind, Lone, remaining, stopped, whole};
-
-/// An echo that reached anybody at all takes longer than one to an agent: the peer's kernel may limit its rate.
-const LOSS_TIMER_NS: u64 = 200_000_000;
 
 /// The kind.
 pub struct Echo;
@@ -108,7 +106,7 @@ fn job(
     let ceiling = [local_mtu, spec.expect_ip_mtu_bytes].into_iter().flatten().max().unwrap_or(9000);
     let config = SearchConfig {
         seed: seed.wrapping_add(number as u64),
-        loss_timer_ns: LOSS_TIMER_NS,
+        loss_timer_ns: ECHO_LOSS_TIMER_NS,
         hint_bytes: [local_mtu, spec.expect_ip_mtu_bytes].into_iter().flatten().collect(),
         ..SearchConfig::new(floor_bytes(Family::of(here.address)), ceiling)
     };
@@ -123,11 +121,7 @@ fn path(job: &Job, here: Endpoint, to: IpAddr, cached: Option<u32>) -> MtuPath {
     let report = job.search.report();
     let route = super::route_below(to, &here);
     let ends = Ends { sender_ip_mtu_bytes: here.ip_mtu_bytes, receiver_ip_mtu_bytes: None };
-    let limit = match mtu::classify(&report, ends) {
-        // It is the reply that came in fragments, and replies may: the way back carries less than the way out.
-        MtuLimit::Fragmented => MtuLimit::Remote,
-        limit => limit,
-    };
+    let limit = limit_by_echo(mtu::classify(&report, ends));
     MtuPath {
         local_nic: here.nic,
         remote_nic: None,

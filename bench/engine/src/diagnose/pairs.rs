@@ -37,7 +37,9 @@ pub(super) fn silent(doc: &ResultDoc) -> Vec<(&MtuPath, &MtuPath)> {
     let paths: Vec<&MtuPath> =
         doc.steps.iter().filter_map(|step| step.detail.paths.as_deref()).flatten().collect();
     let ends = |path: &MtuPath| (path.local_address, path.remote_address);
-    let Some(alive) = paths.iter().find(|path| !is_silent(path)) else { return vec![] };
+    // Who answers echoes says nothing about pairs that were asked by datagrams alone.
+    let answered = |path: &&&MtuPath| !is_silent(path) && path.method != "echo";
+    let Some(alive) = paths.iter().find(answered) else { return vec![] };
     let dead = paths.iter().filter(|path| {
         path.direction == Direction::Out
             && paths.iter().filter(|other| ends(other) == ends(path)).all(|p| is_silent(p))

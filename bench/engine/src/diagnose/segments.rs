@@ -60,7 +60,9 @@ fn clamped(doc: &ResultDoc) -> Option<Finding> {
             false => (Direction::In, (remote, local)),
         };
         let path = paths.iter().find(|path| {
-            path.direction == out && (path.local_address, path.remote_address) == ends && path.route.is_none()
+            // What an echo got through went both ways.
+            let same_way = path.direction == out || path.direction == Direction::Both;
+            same_way && (path.local_address, path.remote_address) == ends && path.route.is_none()
         });
         let Some(carried) = path.and_then(|path| path.ip_mtu_bytes).filter(|bytes| *bytes <= 16_000) else {
             continue;

@@ -22,6 +22,7 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     // One end's route keeps the other's segments small as well: it announces no more.
     ("MTU-ROUTE-LIMIT", &["TCP-MSS-CLAMPED"]),
     ("TCP-RESET", &["TCP-STALL"]),
+    ("PATH-UDP-FILTERED", &["MTU-UNKNOWN"]),
 ];
 
 /// Takes out what others explain.

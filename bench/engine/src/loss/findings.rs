@@ -9,8 +9,9 @@ const SIZE_FACTOR: f64 = 3.0;
 
 /// All that the paths show.
 pub fn findings(paths: &[LossPath]) -> Vec<Finding> {
-    let sent: Vec<&LossPath> =
-        paths.iter().filter(|path| path.reason.is_none() && !path.flows.is_empty()).collect();
+    // Whoever limits echoes makes them look lost.
+    let by_datagram = |path: &&LossPath| path.reason.is_none() && !path.flows.is_empty() && !path.by_echo;
+    let sent: Vec<&LossPath> = paths.iter().filter(by_datagram).collect();
     let mut found = silent(&sent);
     for path in &sent {
         found.extend(dead_flows(path));
@@ -67,10 +68,14 @@ fn numbers(finding: Finding, path: &LossPath, share: Share) -> Finding {
         .with("of", share.of)
 }
 
-/// Pairs that are silent while others answer; told once for both directions.
+/// Pairs that are silent while others answer; told once for both directions. Who answers one way is not dead the other: consent goes
+/// there and back, and only something that follows connections lets it begin at one end alone.
 fn silent(paths: &[&LossPath]) -> Vec<Finding> {
-    let (dead, alive): (Vec<&LossPath>, Vec<&LossPath>) =
+    let ends = |path: &LossPath| (path.local_address, path.remote_address);
+    let (silent, alive): (Vec<&LossPath>, Vec<&LossPath>) =
         paths.iter().copied().partition(|path| path.is_silent());
+    let dead: Vec<&LossPath> =
+        silent.into_iter().filter(|path| alive.iter().all(|one| ends(one) != ends(path))).collect();
     let Some(other) = alive.first() else { return vec![] };
     let way_back = |path: &LossPath| {
         dead.iter().any(|back| {
@@ -340,6 +345,10 @@ mod tests {
         );
         // Where nothing answers, datagrams may be filtered as such.
         assert_eq!(findings(&paths[1..]), vec![]);
+        // Where one end may begin and the other may not, nothing is dead.
+        let mut begins_there = paths[2].clone();
+        begins_there.flows = whole[0].flows.clone();
+        assert_eq!(findings(&[paths[0].clone(), paths[1].clone(), begins_there]), vec![]);
     }
 
     #[test]

@@ -19,11 +19,39 @@ pub fn merge(client: &[LossEnd], server: &[LossEnd]) -> Vec<LossPath> {
             paths.push(path(sender, other, direction));
         }
     }
+    let mut paths = by_echo(paths, client, server);
     paths.sort_by(|a, b| {
         let key = |p: &LossPath| (p.local_nic.clone(), p.local_address, p.remote_address, p.direction);
         key(a).cmp(&key(b))
     });
     paths
+}
+
+/// In the place of a path that is silent in one direction or both: what became of either end's echoes, where one had answers.
+fn by_echo(paths: Vec<LossPath>, client: &[LossEnd], server: &[LossEnd]) -> Vec<LossPath> {
+    let mut kept: Vec<LossPath> = Vec::new();
+    for path in paths {
+        let (local, remote) = (path.local_address, path.remote_address);
+        let ours = client.iter().filter(|end| (end.address, end.peer_address) == (local, remote));
+        let theirs = server.iter().filter(|end| (end.address, end.peer_address) == (remote, local));
+        let mut heard = ours.chain(theirs).filter_map(|end| end.echoes.clone());
+        // Silent, or not let out by this host itself.
+        let unanswered = path.flows.iter().all(|flow| !flow.answered);
+        let Some(echoes) = heard.find(|flow| flow.answered).filter(|_| unanswered) else {
+            kept.push(path);
+            continue;
+        };
+        let told =
+            kept.iter().any(|one| one.by_echo && (one.local_address, one.remote_address) == (local, remote));
+        if !told {
+            let bounded = |one: LossCounts| counts(one.sent, one.refused, Some(one));
+            let flow = LossFlow { small: bounded(echoes.small), full: bounded(echoes.full), ..echoes };
+            let direction = Direction::Both;
+            let flows = vec![flow];
+            kept.push(LossPath { by_echo: true, direction, reason: None, flows, marks: vec![], ..path });
+        }
+    }
+    kept
 }
 
 fn path(sender: &LossEnd, receiver: Option<&LossEnd>, direction: Direction) -> LossPath {
@@ -45,6 +73,7 @@ fn path(sender: &LossEnd, receiver: Option<&LossEnd>, direction: Direction) -> L
         local_address: pick(sender.address, sender.peer_address),
         remote_address: pick(sender.peer_address, sender.address),
         direction,
+        by_echo: false,
         small_ip_bytes: sender.small_ip_bytes,
         full_ip_bytes: sender.full_ip_bytes,
         reason,
@@ -126,6 +155,7 @@ pub(super) mod tests {
 
     fn end(own: u8, peer: u8) -> LossEnd {
         LossEnd {
+            echoes: None,
             nic: format!("eth{own}"),
             peer_nic: format!("eth{peer}"),
             address: ip(own),
@@ -197,6 +227,30 @@ pub(super) mod tests {
         let path = &merge(&[client], &[server])[0];
         let small = path.flows[0].small;
         assert_eq!((small.sent, small.received, small.reordered, small.late), (3, 3, 3, 3));
+    }
+
+    #[test]
+    fn where_datagrams_are_silent_an_end_that_was_answered_by_echo_speaks_for_both_ways() {
+        let silent = |own, peer| LossEnd { sent: vec![SentFlow::default(); 8], ..end(own, peer) };
+        let echoes = |answered, received| {
+            let small = LossCounts { sent: 200, received, ..LossCounts::default() };
+            Some(LossFlow { answered, small, ..LossFlow::default() })
+        };
+        let (mut client, mut server) = (silent(1, 2), silent(2, 1));
+        client.echoes = echoes(false, 0);
+        assert!(
+            merge(std::slice::from_ref(&client), std::slice::from_ref(&server)).iter().all(|p| !p.by_echo)
+        );
+        server.echoes = echoes(true, 300);
+        let paths = merge(std::slice::from_ref(&client), std::slice::from_ref(&server));
+        assert_eq!((paths.len(), paths[0].direction, paths[0].by_echo), (1, Direction::Both, true));
+        // No more came back than was sent.
+        assert_eq!(paths[0].flows[0].small.received, 200);
+        // Datagrams that pass one way keep that way.
+        server.sent[0].answered = true;
+        let paths = merge(&[client], &[server]);
+        let ways: Vec<(Direction, bool)> = paths.iter().map(|p| (p.direction, p.by_echo)).collect();
+        assert_eq!(ways, [(Direction::In, false), (Direction::Both, true)]);
     }
 
     #[test]

@@ -92,6 +92,11 @@ impl Schedule {
         self.flows
     }
 
+    /// Datagrams per second.
+    pub fn packets_per_s(&self) -> u32 {
+        self.packets_per_s
+    }
+
     /// Strands: flows times marks.
     pub fn strands(&self) -> u32 {
         self.flows * MARKS.len() as u32

@@ -30,7 +30,8 @@ pub fn findings(paths: &[MtuPath], context: Context<'_>) -> Vec<Finding> {
     families_differ(paths, &mut drafts);
     let mut findings: Vec<Finding> = merge(drafts).into_iter().map(Draft::finish).collect();
     findings.extend(nics::differ(paths, context));
-    if paths.iter().any(|path| path.method == "echo") {
+    // Beside an agent that datagrams do not reach, PATH-UDP-FILTERED says what echoes stand for.
+    if paths.iter().any(|path| path.method == "echo" && path.remote_nic.is_none()) {
         findings.push(Finding::new("MTU-ECHO-ONLY", "ICMP echo with DF set, from this host only"));
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));

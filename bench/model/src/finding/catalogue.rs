@@ -283,6 +283,12 @@ const PATHS: &[Entry] = &[
         "Look for pause frames (ethtool -S NIC: rx_pause, PFC), a switch that holds packets back, a spanning tree or wireless roaming, and a virtual switch or host in between that stands still.",
     ),
     entry(
+        "PATH-UDP-FILTERED",
+        Warning,
+        "UDP is filtered between the ends, and other packets are not. RoCE v2, cluster heartbeats and QUIC are UDP; what was measured of size and loss rests on what was let through instead.",
+        "Let UDP pass between these addresses, at both hosts and at every firewall on the way, and run again: then each direction, flow and mark has an answer of its own.",
+    ),
+    entry(
         "PATH-POLICED",
         Error,
         "What is above some rate is thrown away and not queued: TCP falls far below the rate that is allowed, and RDMA collapses.",

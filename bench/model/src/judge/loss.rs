@@ -1,5 +1,7 @@
 //! What paths lose, reorder and copy of datagrams at a low pace, held against what a sample can show.
 
+use super::repeats::Repeats;
+use super::segments;
 use crate::criteria::LossCriteria;
 use crate::{
     Check, Criteria, Direction, LossCounts, LossFlow, LossPath, NodeId, Outcome, ResultDoc, Share, Step, Unit,
@@ -17,10 +19,17 @@ pub(super) fn paths<'a>(doc: &ResultDoc, steps: &[&'a Step], criteria: &Criteria
         paths.iter().map(move |path| (path, dropped_by_receiver(step, path), busy_host(step)))
     };
     let all: Vec<(&LossPath, u64, Option<String>)> = steps.iter().flat_map(of).collect();
-    // Where no pair answers, datagrams may be filtered as such; where others do, this one is dead.
-    let some_answer = all.iter().any(|(path, ..)| path.flows.iter().any(|flow| flow.answered));
+    // Where no pair answers, datagrams may be filtered as such; where others do, this one is dead. Who answers the other way, or an
+    // echo, is not.
+    let ends = |path: &LossPath| (path.local_address, path.remote_address);
+    let others_answer = |silent: &LossPath| {
+        let answers = |path: &LossPath| !path.by_echo && path.flows.iter().any(|flow| flow.answered);
+        let same = all.iter().any(|(path, ..)| ends(path) == ends(silent) && !path.is_silent());
+        !same && all.iter().any(|(path, ..)| answers(path))
+    };
     let check = |(path, dropped, busy): &(&LossPath, u64, Option<String>)| match path.is_silent() {
-        true => vec![silent(path, some_answer, share_max)],
+        _ if path.by_echo => vec![echoed(path, share_max)],
+        true => vec![silent(doc, path, others_answer(path), share_max)],
         false => {
             let mut checks = path_checks(path, *dropped, limits, share_max);
             checks.extend(late(path, busy.as_deref(), limits.late_share_max));
@@ -115,16 +124,50 @@ fn path_checks(path: &LossPath, dropped: u64, limits: &LossCriteria, share_max: 
     checks
 }
 
+/// Echoes in the place of datagrams. Whoever limits them makes them look lost, so that much is no proof of loss.
+fn echoed(path: &LossPath, share_max: f64) -> Check {
+    let counts = path.flows.iter().fold(LossCounts::default(), |mut sum, flow| {
+        sum += flow.small;
+        if !flow.lacks_full_size() {
+            sum += flow.full;
+        }
+        sum
+    });
+    let check = at_most("loss-share", &path.name(), "lost", counts.lost(), share_max);
+    if check.outcome == Outcome::Pass {
+        return check;
+    }
+    let text = format!("cannot tell: echoes may be limited on the way or by a host: {}", check.text);
+    Check { outcome: Outcome::Inconclusive, text, ..check }
+}
+
 /// A pair over which not one challenge was answered.
-fn silent(path: &LossPath, others_answer: bool, share_max: f64) -> Check {
+fn silent(doc: &ResultDoc, path: &LossPath, others_answer: bool, share_max: f64) -> Check {
     let (name, flows) = (path.name(), path.flows.len());
     if others_answer {
         let text = format!("{name}: not one of {flows} flows was answered, while other pairs were");
         return Check::fail("loss-share", text).numbers(1.0, share_max, Unit::Share);
     }
-    let text =
-        format!("{name}: not judged: no datagram was answered, so UDP is filtered on the way or at the peer");
-    Check::not_judged("loss-share", text)
+    let text = format!("{name}: no datagram was answered, so UDP is filtered on the way or at the peer");
+    let by_tcp =
+        sent_again(doc, path).map(|share| at_most("loss-share", &name, "sent again", share, share_max));
+    match by_tcp.filter(|check| check.outcome == Outcome::Pass) {
+        Some(check) => Check { text: format!("{text}; of TCP's segments, {}", check.text), ..check },
+        None => Check::inconclusive("loss-share", format!("cannot tell: {text}")),
+    }
+}
+
+/// What TCP sent again between the two addresses of a path in its direction, in the stream that had to do so least: every stream
+/// fills the queues of the path, and what is lost there is not lost at a low pace.
+fn sent_again(doc: &ResultDoc, path: &LossPath) -> Option<Share> {
+    let streams = doc.steps.iter().filter(|step| {
+        step.follows_up.is_none() && step.error.is_none() && step.direction == Some(path.direction)
+    });
+    let between = streams
+        .filter(|step| segments(&[*step], path.local_address, path.remote_address, path.direction).is_some());
+    let shares =
+        between.filter_map(Repeats::of).map(|repeats| Share { part: repeats.again, of: repeats.sent });
+    shares.min_by(|a, b| a.bounds().1.total_cmp(&b.bounds().1))
 }
 
 /// What was lost on the way; what found no room at the receiving socket is not the path's, and where the host threw as many away
@@ -206,6 +249,7 @@ mod tests {
             local_address: [10, 0, 0, 1].into(),
             remote_address: [10, 0, 0, 2].into(),
             direction: Direction::In,
+            by_echo: false,
             small_ip_bytes: 88,
             full_ip_bytes: 9000,
             reason: None,
@@ -301,12 +345,13 @@ mod tests {
     fn a_silent_pair_is_dead_where_another_answers_and_unknown_where_none_does() {
         let silence = |path: &mut LossPath| path.flows.iter_mut().for_each(|flow| flow.answered = false);
         let (outcome, reason) = judged(&[(0, 0, 0, 0)], silence);
-        assert!(outcome != Outcome::Fail && reason.contains("filtered"), "{outcome:?} {reason}");
+        assert!(outcome == Outcome::Inconclusive && reason.contains("filtered"), "{outcome:?} {reason}");
         let mut step = Step::new(StepKind::Loss, "loss");
         let mut paths = vec![];
         judged(&[(8000, 8000, 2000, 2000)], |path| paths.push(path.clone()));
         judged(&[(0, 0, 0, 0)], |path| {
             silence(path);
+            path.remote_address = [10, 0, 1, 2].into();
             paths.push(path.clone());
         });
         step.detail.loss = Some(paths);
@@ -317,6 +362,48 @@ mod tests {
             "{}",
             verdict.reason
         );
+    }
+
+    #[test]
+    fn echoes_can_clear_a_path_and_never_accuse_it() {
+        let echo = |received| {
+            judged(&[(160, received, 40, 40)], |path| {
+                (path.by_echo, path.direction) = (true, Direction::Both);
+            })
+        };
+        let (outcome, reason) = echo(160);
+        assert!(outcome == Outcome::Pass && reason.contains("both by echo"), "{reason}");
+        let (outcome, reason) = echo(80);
+        assert!(outcome == Outcome::Inconclusive && reason.contains("echoes may be limited"), "{reason}");
+    }
+
+    #[test]
+    fn the_other_direction_of_a_pair_does_not_make_it_dead() {
+        let mut paths = vec![];
+        judged(&[(8000, 8000, 2000, 2000)], |path| paths.push(path.clone()));
+        judged(&[(0, 0, 0, 0)], |path| {
+            path.direction = Direction::Out;
+            path.flows[0].answered = false;
+            paths.push(path.clone());
+        });
+        let mut step = Step::new(StepKind::Loss, "loss");
+        step.detail.loss = Some(paths);
+        let mut doc = ResultDoc { steps: vec![step], ..ResultDoc::new(Tool::default(), "") };
+        let of = |doc: &ResultDoc| {
+            let verdicts = crate::judge(doc, &Criteria::default());
+            let loss = verdicts.into_iter().find(|verdict| verdict.subject == crate::Subject::Loss).unwrap();
+            (loss.outcome, loss.reason)
+        };
+        assert_eq!(of(&doc).0, Outcome::Inconclusive);
+        // What TCP did not have to send again arrived.
+        let mut stream = super::super::segments::tests::document(1448, 100 << 20).steps.remove(0);
+        stream.direction = Some(Direction::Out);
+        (stream.summary.bytes, stream.summary.retransmits) = (Some(100 << 20), Some(2));
+        doc.steps.push(stream);
+        let (outcome, reason) = of(&doc);
+        assert_eq!(outcome, Outcome::Pass, "{reason}");
+        doc.steps[1].summary.retransmits = Some(200);
+        assert_eq!(of(&doc).0, Outcome::Inconclusive);
     }
 
     #[test]

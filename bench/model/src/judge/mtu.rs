@@ -1,15 +1,19 @@
 //! Whether paths carry the packets that their interfaces send, or what was expected of them.
 
-use crate::{Check, Criteria, Direction, MtuLimit, MtuPath, Step, Unit};
+use super::segments;
+use crate::units::Bytes;
+use crate::{Check, Criteria, Direction, MtuLimit, MtuPath, ResultDoc, Step, Unit};
+
+const NAME: &str = "ip-mtu";
 
 /// One check for each path. A path fails when it silently loses or cuts what the interfaces send, on the way or at the
 /// receiving interface, and when it carries less than was expected; an honest router or the sending interface's own
 /// setting is a finding, not a failure.
-pub fn paths(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
-    steps.iter().flat_map(|step| of_step(step, criteria)).collect()
+pub fn paths(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
+    steps.iter().flat_map(|step| of_step(doc, step, criteria)).collect()
 }
 
-fn of_step(step: &Step, criteria: &Criteria) -> Vec<Check> {
+fn of_step(doc: &ResultDoc, step: &Step, criteria: &Criteria) -> Vec<Check> {
     let expected = step.spec.as_ref().and_then(|spec| spec.mtu()?.expect_ip_mtu_bytes);
     // What was asked for on the command line counts before a standing criterion.
     let expected = expected.or(criteria.mtu.ip_mtu_min_bytes);
@@ -18,18 +22,45 @@ fn of_step(step: &Step, criteria: &Criteria) -> Vec<Check> {
         let text = "no pair of NICs reaches each other, so no path MTU is known";
         return vec![Check::inconclusive("ip-mtu", text)];
     }
-    paths.iter().map(|path| of_path(path, expected)).collect()
+    paths
+        .iter()
+        .map(|path| by_segments(doc, path, expected).unwrap_or_else(|| of_path(path, expected)))
+        .collect()
 }
 
-fn of_path(path: &MtuPath, expected: Option<u32>) -> Check {
+/// A path on which no probe of any sort was answered, and TCP sent packets as large as were expected, or as the interfaces
+/// send. Smaller ones say nothing about the path: they may be what a host was set to.
+fn by_segments(doc: &ResultDoc, path: &MtuPath, expected: Option<u32>) -> Option<Check> {
+    if path.proven_ip_bytes.is_some() {
+        return None;
+    }
+    let ends = [path.sender_ip_mtu_bytes(), path.receiver_ip_mtu_bytes()];
+    let least = ends.into_iter().flatten().min().filter(|_| ends.iter().all(Option::is_some));
+    let wanted = expected.or(least)?;
+    let carried = segments(&doc.steps, path.local_address, path.remote_address, path.direction)?;
+    (carried.ip_bytes >= wanted).then(|| {
+        let text = format!(
+            "{}: no probe was answered, and TCP carried {} in packets of {} bytes",
+            name_of(path),
+            Bytes(carried.payload_bytes),
+            carried.ip_bytes
+        );
+        Check::pass(NAME, text).numbers(f64::from(carried.ip_bytes), expected.map(f64::from), Unit::Bytes)
+    })
+}
+
+fn name_of(path: &MtuPath) -> String {
     let way = match path.direction {
         Direction::Out => "out",
         Direction::In => "in",
         Direction::Both => "both ways",
     };
     let remote = path.remote_nic.as_deref().unwrap_or("peer");
-    let name = format!("{} to {remote} IPv{} {way}", path.local_nic, path.family);
-    const NAME: &str = "ip-mtu";
+    format!("{} to {remote} IPv{} {way}", path.local_nic, path.family)
+}
+
+fn of_path(path: &MtuPath, expected: Option<u32>) -> Check {
+    let name = name_of(path);
     let limit = expected.map(f64::from);
     let check = match (path.ip_mtu_bytes, expected) {
         (Some(edge), Some(expected)) if edge < expected => {
@@ -129,7 +160,12 @@ mod tests {
         };
         assert_eq!(judged(unknown, None).0, Outcome::Inconclusive);
         // The reply to an echo may come in pieces; that is no loss.
-        assert_eq!(judged(|path| path.method = "echo".into(), None).0, Outcome::Pass);
+        let in_pieces = |path: &mut MtuPath| {
+            (path.method, path.largest_fragment_bytes) = ("echo".into(), Some(1500));
+        };
+        assert_eq!(judged(in_pieces, None).0, Outcome::Pass);
+        // What is swallowed is swallowed, whatever found it.
+        assert_eq!(judged(|path| path.method = "echo".into(), None).0, Outcome::Fail);
     }
 
     #[test]

@@ -32,7 +32,9 @@ impl Repeats {
 pub fn paced_loss(doc: &ResultDoc, direction: Option<Direction>) -> Option<Share> {
     let wanted = |of: Direction| matches!(direction, None | Some(Direction::Both)) || direction == Some(of);
     let paths = doc.steps.iter().filter_map(|step| step.detail.loss.as_deref()).flatten();
-    let spoke = paths.filter(|path| wanted(path.direction) && path.reason.is_none() && !path.is_silent());
+    // An echo goes both ways: what is not lost there and back is lost in neither direction.
+    let asked = paths.filter(|path| path.by_echo || wanted(path.direction));
+    let spoke = asked.filter(|path| path.reason.is_none() && !path.is_silent());
     let shares = spoke.map(|path| {
         let live = path.flows.iter().filter(|flow| !flow.is_dead());
         let lost = live.map(|flow| {
@@ -119,6 +121,7 @@ mod tests {
             local_address: [10, 0, 0, 1].into(),
             remote_address: [10, 0, 0, 2].into(),
             direction,
+            by_echo: false,
             small_ip_bytes: 88,
             full_ip_bytes: 1500,
             reason: None,

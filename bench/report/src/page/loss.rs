@@ -24,7 +24,7 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     ];
     let Some(table) = Table::new(&columns, paths.map(Row::One)) else { return Vec::new() };
     let legend = "UDP at a low pace, in both directions at once. Flows differ in their source port; those shown carried something. \
-                  Delay: how much longer than the fastest 99 % took at most.";
+                  Delay: how much longer than the fastest 99 % took at most. By echo: ICMP, there and back, where UDP is filtered.";
     vec![Block::Table(table), Block::paragraph(legend)]
 }
 

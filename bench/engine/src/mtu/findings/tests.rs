@@ -124,7 +124,8 @@ fn a_route_with_an_mtu_of_its_own_is_named_and_is_no_cache() {
 #[test]
 fn an_echo_whose_reply_came_in_pieces_was_not_swallowed() {
     let mut echo = path(4, Direction::Both, 1500, MtuLimit::Remote);
-    (echo.method, echo.remote_ip_mtu_bytes) = ("echo".into(), None);
+    (echo.method, echo.remote_nic, echo.remote_ip_mtu_bytes) = ("echo".into(), None, None);
+    echo.largest_fragment_bytes = Some(1500);
     assert_eq!(codes(&findings(&[echo], Context::default())), ["MTU-ECHO-ONLY"]);
 }
 

@@ -1,0 +1,178 @@
+//! Datagrams that are not let through between addresses which otherwise reach each other.
+
+use std::net::IpAddr;
+
+use pathproof_model::judge::segments;
+use pathproof_model::{Direction, Finding, LossPath, MtuPath, ResultDoc};
+
+use super::planned;
+
+pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+    let mut pairs: Vec<Pair> = Vec::new();
+    for step in planned(doc).filter(|step| step.error.is_none()) {
+        let paths = step.detail.paths.iter().flatten().filter(|path| path.remote_nic.is_some());
+        for (ends, nics, way, heard) in
+            paths.map(by_size).chain(step.detail.loss.iter().flatten().map(by_pace))
+        {
+            let known = pairs.iter().position(|pair| pair.ends == ends);
+            let at = known.unwrap_or_else(|| {
+                pairs.push(Pair { ends, nics, ..Pair::default() });
+                pairs.len() - 1
+            });
+            pairs[at].take(way, heard);
+        }
+    }
+    pairs.iter().filter_map(|pair| pair.finding(doc)).collect()
+}
+
+/// What was heard of an asked direction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Datagrams,
+    Echoes,
+    Nothing,
+}
+
+type Seen = ((IpAddr, IpAddr), (String, String), Direction, Heard);
+
+fn by_size(path: &MtuPath) -> Seen {
+    let heard = match (path.method.as_str(), path.proven_ip_bytes) {
+        ("echo", Some(_)) => Heard::Echoes,
+        (_, Some(_)) => Heard::Datagrams,
+        (_, None) => Heard::Nothing,
+    };
+    let nics = (path.local_nic.clone(), path.remote_nic.clone().unwrap_or_default());
+    ((path.local_address, path.remote_address), nics, path.direction, heard)
+}
+
+fn by_pace(path: &LossPath) -> Seen {
+    let heard = match path.flows.iter().any(|flow| flow.answered) {
+        true if path.by_echo => Heard::Echoes,
+        true => Heard::Datagrams,
+        false => Heard::Nothing,
+    };
+    let nics = (path.local_nic.clone(), path.remote_nic.clone());
+    ((path.local_address, path.remote_address), nics, path.direction, heard)
+}
+
+/// Two addresses, and what was heard between them in all steps.
+struct Pair {
+    ends: (IpAddr, IpAddr),
+    nics: (String, String),
+    /// Whether datagrams were answered that began here, and there.
+    answered: [bool; 2],
+    echoes: bool,
+}
+
+impl Default for Pair {
+    fn default() -> Pair {
+        let nowhere = IpAddr::from([0, 0, 0, 0]);
+        Pair { ends: (nowhere, nowhere), nics: Default::default(), answered: [false; 2], echoes: false }
+    }
+}
+
+impl Pair {
+    fn take(&mut self, way: Direction, heard: Heard) {
+        self.echoes |= heard == Heard::Echoes;
+        if heard == Heard::Datagrams {
+            self.answered[0] |= way != Direction::In;
+            self.answered[1] |= way != Direction::Out;
+        }
+    }
+
+    fn finding(&self, doc: &ResultDoc) -> Option<Finding> {
+        let ((local, remote), (ours, theirs)) = (self.ends, &self.nics);
+        let (way, said) = match self.answered {
+            [true, true] => return None,
+            [false, false] => ("both", "no UDP datagram was answered, whichever end began"),
+            [false, true] => {
+                ("out", "no UDP datagram that this host sent first was answered; those of the peer were")
+            }
+            [true, false] => {
+                ("in", "no UDP datagram that the peer sent first was answered; those of this host were")
+            }
+        };
+        let ways = [Direction::Out, Direction::In].map(|way| segments(&doc.steps, local, remote, way));
+        let carried = ways.into_iter().flatten().map(|one| one.ip_bytes).max();
+        // What reaches nobody by any means is another matter.
+        if !self.echoes && carried.is_none() {
+            return None;
+        }
+        let mut pass: Vec<String> =
+            carried.map(|bytes| format!("TCP in packets of {bytes} bytes")).into_iter().collect();
+        pass.extend(self.echoes.then(|| "ICMP echoes".to_owned()));
+        let spoke = match self.echoes {
+            true => "echo",
+            false => "segments",
+        };
+        let instead = match self.echoes {
+            true => "path MTU and loss rest on ICMP echoes, which tell no direction and no flow",
+            false => "path MTU and loss rest on TCP's own segments alone",
+        };
+        let evidence = format!(
+            "{ours} ({local}) and {theirs} ({remote}): {said}, while {} pass: a firewall between the ends, or at one of them, filters UDP. {}",
+            pass.join(" and "),
+            capital(instead)
+        );
+        let finding = Finding::new("PATH-UDP-FILTERED", evidence).with("local_nic", ours.as_str());
+        Some(finding.with("remote_nic", theirs.as_str()).with("direction", way).with("spoke", spoke))
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{loss_path, sender};
+    use super::*;
+    use pathproof_model::evidence::ConnectionCounts;
+    use pathproof_model::{LossFlow, Step, StepKind, Tool};
+
+    fn path(direction: Direction, answered: bool, by_echo: bool) -> LossPath {
+        LossPath {
+            direction,
+            by_echo,
+            flows: vec![LossFlow { answered, ..LossFlow::default() }; 8],
+            ..loss_path()
+        }
+    }
+
+    fn document(paths: Vec<LossPath>, tcp_bytes: u64) -> ResultDoc {
+        let mut loss = Step::new(StepKind::Loss, "datagram loss");
+        loss.detail.loss = Some(paths);
+        let mut stream = Step::new(StepKind::Stream, "stream out");
+        let mut lane = sender(ConnectionCounts::still());
+        (lane.local, lane.remote) = (Some("10.0.0.1:4000".into()), Some("10.0.0.2:7797".into()));
+        (lane.bytes, lane.send_segment_bytes) = (tcp_bytes, Some(1460));
+        stream.lanes = vec![lane];
+        ResultDoc { steps: vec![loss, stream], ..ResultDoc::new(Tool::default(), "") }
+    }
+
+    #[test]
+    fn what_spoke_instead_is_said() {
+        let found = findings(&document(vec![path(Direction::Both, true, true)], 100 << 20));
+        assert_eq!((found.len(), found[0].code.as_str()), (1, "PATH-UDP-FILTERED"));
+        assert!(
+            found[0].evidence.contains("TCP in packets of 1500 bytes and ICMP echoes pass"),
+            "{}",
+            found[0].evidence
+        );
+        let silent = vec![path(Direction::Out, false, false), path(Direction::In, false, false)];
+        let found = findings(&document(silent.clone(), 100 << 20));
+        assert!(found[0].evidence.contains("TCP's own segments alone"), "{}", found[0].evidence);
+        // Over a pair that carries nothing at all nobody knows what is filtered.
+        assert_eq!(findings(&document(silent, 0)), vec![]);
+    }
+
+    #[test]
+    fn one_end_that_may_not_begin_is_told_with_its_way_and_an_open_path_not_at_all() {
+        let one_way = vec![path(Direction::In, true, false), path(Direction::Both, true, true)];
+        let found = findings(&document(one_way, 100 << 20));
+        assert_eq!(found[0].values["direction"], "out");
+        let open = vec![path(Direction::In, true, false), path(Direction::Out, true, false)];
+        assert_eq!(findings(&document(open, 100 << 20)), vec![]);
+    }
+}
