@@ -179,9 +179,12 @@ impl SessionFacts {
     }
 }
 
-/// A step that may take `spare_ns` more than it asks for, where a path with this round trip wants that.
+/// A step that may take `spare_ns` more than it asks for, where a path with this round trip, or this rate, wants that.
 pub fn stretch(spec: &StepSpec, spare_ns: u64, rtt_ns: u64) -> StepSpec {
-    traffic::stretch(spec, spare_ns, rtt_ns)
+    match spec.loss() {
+        Some(loss) => StepSpec::Loss(loss::stretch(loss, spare_ns)),
+        None => traffic::stretch(spec, spare_ns, rtt_ns),
+    }
 }
 
 /// A step as what was measured before makes it: what would load a slow path is slowed down.

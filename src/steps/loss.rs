@@ -35,6 +35,8 @@ const DRAIN: Duration = Duration::from_millis(300);
 const CONSENT_NS: u64 = 800_000_000;
 /// Less than this is no sample.
 const TIME_MIN_NS: u64 = 500_000_000;
+/// Length of the small packets: what every link carries, of either family.
+const SMALL_IP_BYTES: u32 = 88;
 /// NIC pairs looked at.
 const PATHS_MAX: usize = 16;
 
@@ -72,19 +74,33 @@ pub fn check_spec(spec: &LossSpec) -> Result<(), StepError> {
     Ok(())
 }
 
-/// The step at a pace that is a small part of the least rate that the streams before it found.
+/// Fewer datagrams, none of them lost, do not show that less than one in a thousand is: the 95 % interval reaches beyond that.
+const SAMPLE: u64 = 3900;
+
+/// The step at a pace that is a small part of the least rate that the streams before it found; twice that where so few datagrams would
+/// show nothing, and never so much that it loads the path.
 pub fn informed(spec: &LossSpec, doc: &ResultDoc) -> LossSpec {
     /// Of what the path carries.
     const SHARE: f64 = 0.05;
+    const SHARE_MAX: f64 = 0.1;
     const PACE_MIN: f64 = 50.0;
     let rates = doc.steps.iter().filter(|step| step.follows_up.is_none() && step.error.is_none());
     let least = rates.filter_map(|step| step.summary.goodput_bits_per_s).filter(|rate| *rate > 0).min();
     let Some(least) = least else { return spec.clone() };
     let nics = doc.nodes.iter().filter_map(|node| node.environment.as_ref()).flat_map(|host| &host.nics);
     let largest = nics.filter_map(|nic| nic.ip_mtu_bytes).filter(|mtu| *mtu <= 16_000).max().unwrap_or(9000);
-    let mean_bits = f64::from(4 * send::SMALL_IP_BYTES + largest) / 5.0 * 8.0;
-    let pace = (least as f64 * SHARE / mean_bits).max(PACE_MIN) as u32;
+    let mean_bits = f64::from(4 * SMALL_IP_BYTES + largest) / 5.0 * 8.0;
+    let pace = |share: f64| least as f64 * share / mean_bits;
+    let enough = SAMPLE as f64 * 1e9 / spec.time_ns.max(1) as f64;
+    let pace = pace(SHARE).max(pace(SHARE_MAX).min(enough)).max(PACE_MIN) as u32;
     LossSpec { packets_per_s: spec.packets_per_s.min(pace), ..spec.clone() }
+}
+
+/// The step as long as it takes to show something at its pace, where it may take `spare_ns` more.
+pub fn stretch(spec: &LossSpec, spare_ns: u64) -> LossSpec {
+    let wanted_ns = SAMPLE.saturating_mul(1_000_000_000) / u64::from(spec.packets_per_s.max(1));
+    let time_ns = wanted_ns.clamp(spec.time_ns, spec.time_ns.saturating_add(spare_ns));
+    LossSpec { time_ns, ..spec.clone() }
 }
 
 impl Kind for Loss {
@@ -243,7 +259,7 @@ fn ended(path: &Path<'_>, sent: send::Sent, counted: Counted) -> LossEnd {
         peer_nic: path.there.nic.clone(),
         address: path.here.address,
         peer_address: path.there.address,
-        small_ip_bytes: send::SMALL_IP_BYTES,
+        small_ip_bytes: SMALL_IP_BYTES,
         full_ip_bytes: sent.full_ip_bytes,
         reason: sent.reason,
         sent: sent.flows,
@@ -251,5 +267,40 @@ fn ended(path: &Path<'_>, sent: send::Sent, counted: Counted) -> LossEnd {
         received: counted.strands,
         overflowed: counted.overflowed,
         delay_variation_ns: counted.delay_variation_ns,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{StepKind, Tool};
+
+    fn pace(mbit: u64, time_ms: u64) -> LossSpec {
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        let mut stream = Step::new(StepKind::Stream, "s");
+        stream.summary.goodput_bits_per_s = Some(mbit * 1_000_000);
+        doc.steps = vec![stream];
+        let nic = pathproof_model::Nic { ip_mtu_bytes: Some(1500), ..pathproof_model::Nic::default() };
+        let host = pathproof_model::Environment { nics: vec![nic], ..Default::default() };
+        doc.nodes = vec![pathproof_model::Node::here(Some(host))];
+        informed(&LossSpec { time_ns: time_ms * 1_000_000, ..LossSpec::default() }, &doc)
+    }
+
+    #[test]
+    fn a_slow_path_is_asked_with_at_most_a_tenth_of_what_it_carries_and_for_longer() {
+        let full = LossSpec::default().packets_per_s;
+        assert_eq!(pace(1000, 5000).packets_per_s, full);
+        // Enough within its time: no more than is needed for that.
+        assert_eq!(pace(100, 5000).packets_per_s, 1687);
+        assert_eq!(pace(40, 5000).packets_per_s, 780);
+        // Too short for that: a tenth of the path.
+        let slow = pace(20, 800);
+        assert_eq!(slow.packets_per_s, 674);
+        assert_eq!(stretch(&slow, 0).time_ns, slow.time_ns);
+        assert_eq!(stretch(&slow, 1_000_000_000).time_ns, slow.time_ns + 1_000_000_000);
+        assert_eq!(stretch(&slow, 60_000_000_000).time_ns, SAMPLE * 1_000_000_000 / 674);
+        // What has a sample is as long as it was asked for.
+        let fast = pace(1000, 5000);
+        assert_eq!(stretch(&fast, 60_000_000_000), fast);
     }
 }

@@ -10,8 +10,7 @@ use pathproof_dgram::{EchoSocket, Event, Outcome};
 use pathproof_engine::loss::Packet;
 use pathproof_model::{LossCounts, LossFlow};
 
-use super::Path;
-use super::send::SMALL_IP_BYTES;
+use super::{Path, SMALL_IP_BYTES};
 use crate::steps::mtu::device;
 
 /// Echoes per second; limits of hosts and firewalls begin well above.

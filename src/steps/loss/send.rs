@@ -9,14 +9,12 @@ use pathproof_dgram::{Outcome, ProbeSocket, UnprovenSocket};
 use pathproof_engine::loss::{MARKS, Schedule};
 use pathproof_model::SentFlow;
 
-use super::Path;
 use super::echo::Echoes;
+use super::{Path, SMALL_IP_BYTES};
 use crate::steps::Context;
 use crate::steps::mtu::consent::{Asked, ask};
 use crate::steps::mtu::{device, probe_error};
 
-/// Length of the small packets: what every link carries, of either family.
-pub const SMALL_IP_BYTES: u32 = 88;
 /// Longest full-size packet: beyond jumbo frames only loopbacks go, and what they do says nothing.
 const FULL_IP_BYTES_MAX: u32 = 9216;
 /// Where the interfaces do not say what they carry.

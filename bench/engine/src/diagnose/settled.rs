@@ -32,13 +32,36 @@ pub fn settle(doc: &mut ResultDoc) {
     let explained = |finding: &Finding| {
         EXPLAINS.iter().any(|(code, others)| found(code) && others.contains(&finding.code.as_str()))
     };
-    doc.findings.retain(|finding| !explained(finding));
+    // The way that a policer holds back is the slower one.
+    let value = |finding: &Finding, name: &str| finding.values.get(name).cloned();
+    let policed: Vec<_> =
+        doc.findings.iter().filter(|finding| finding.code == "PATH-POLICED").cloned().collect();
+    let policed_way = |finding: &Finding| {
+        let slower = value(finding, "slower");
+        finding.code == "PATH-ASYMMETRIC"
+            && policed.iter().any(|one| slower.is_some() && value(one, "direction") == slower)
+    };
+    doc.findings.retain(|finding| !explained(finding) && !policed_way(finding));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use pathproof_model::Tool;
+
+    #[test]
+    fn a_policed_way_is_the_slower_one_and_the_other_way_is_not_excused() {
+        let left = |policed: &str| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.findings = vec![
+                Finding::new("PATH-POLICED", "seen").with("direction", policed),
+                Finding::new("PATH-ASYMMETRIC", "seen").with("slower", "out"),
+            ];
+            settle(&mut doc);
+            doc.findings.len()
+        };
+        assert_eq!((left("out"), left("in")), (1, 2));
+    }
 
     #[test]
     fn what_is_explained_goes_and_the_rest_stays() {

@@ -31,7 +31,7 @@ pub(super) fn paths<'a>(doc: &ResultDoc, steps: &[&'a Step], criteria: &Criteria
         _ if path.by_echo => vec![echoed(path, share_max)],
         true => vec![silent(doc, path, others_answer(path), share_max)],
         false => {
-            let mut checks = path_checks(path, *dropped, limits, share_max);
+            let mut checks = path_checks(doc, path, *dropped, limits, share_max);
             checks.extend(late(path, busy.as_deref(), limits.late_share_max));
             checks
         }
@@ -91,7 +91,13 @@ fn late(path: &LossPath, busy: Option<&str>, share_max: f64) -> Option<Check> {
     })
 }
 
-fn path_checks(path: &LossPath, dropped: u64, limits: &LossCriteria, share_max: f64) -> Vec<Check> {
+fn path_checks(
+    doc: &ResultDoc,
+    path: &LossPath,
+    dropped: u64,
+    limits: &LossCriteria,
+    share_max: f64,
+) -> Vec<Check> {
     let name = path.name();
     if let Some(reason) = &path.reason {
         return vec![Check::not_judged("loss-share", format!("{name}: not judged: {reason}"))];
@@ -112,7 +118,7 @@ fn path_checks(path: &LossPath, dropped: u64, limits: &LossCriteria, share_max: 
         );
         return vec![Check::fail("loss-share", text).numbers(1.0, share_max, Unit::Share)];
     }
-    let mut checks = vec![lost(&name, path, all, dropped, share_max)];
+    let mut checks = vec![lost(doc, &name, path, all, dropped, share_max)];
     checks.extend(flows(&name, path, &live));
     for (criterion, what, share, max) in [
         ("reordered-share", "overtaken by later ones", all.out_of_order(), limits.reordered_share_max),
@@ -172,10 +178,17 @@ fn sent_again(doc: &ResultDoc, path: &LossPath) -> Option<Share> {
 
 /// What was lost on the way; what found no room at the receiving socket is not the path's, and where the host threw as many away
 /// before its sockets nobody can tell.
-fn lost(name: &str, path: &LossPath, all: LossCounts, dropped: u64, share_max: f64) -> Check {
+fn lost(
+    doc: &ResultDoc,
+    name: &str,
+    path: &LossPath,
+    all: LossCounts,
+    dropped: u64,
+    share_max: f64,
+) -> Check {
     let lost = all.lost();
     let share = Share { part: lost.part.saturating_sub(path.overflowed), of: lost.of };
-    let check = at_most("loss-share", name, "lost", share, share_max);
+    let check = enough(doc, path, share, at_most("loss-share", name, "lost", share, share_max), share_max);
     if check.outcome != Outcome::Fail || dropped < share.part {
         return check;
     }
@@ -184,6 +197,30 @@ fn lost(name: &str, path: &LossPath, all: LossCounts, dropped: u64, share_max: f
         check.text
     );
     Check { outcome: Outcome::Inconclusive, text, ..check }
+}
+
+/// A sample that passes by being small says nothing: on a slow path few datagrams are sent, and none of them lost does not mean that few
+/// are. The segments of a stream that had to send few again say it as well.
+fn enough(doc: &ResultDoc, path: &LossPath, share: Share, check: Check, share_max: f64) -> Check {
+    /// A sample is too small to pass that may hide so many times the limit.
+    const HIDES: f64 = 10.0;
+    let most = |share: Share| share.bounds().1;
+    if check.outcome != Outcome::Pass || most(share) <= share_max * HIDES {
+        return check;
+    }
+    let by_tcp = sent_again(doc, path).filter(|again| most(*again) <= share_max * HIDES);
+    let percent = most(share) * 100.0;
+    match by_tcp {
+        Some(Share { part, of }) => {
+            let text = format!("{}; of about {of} segments of TCP {part} were sent again", check.text);
+            Check { text, ..check }
+        }
+        None => {
+            let why = "so few say no more than that it is below";
+            let text = format!("cannot tell: {}; {why} {percent:.1} %; run longer", check.text);
+            Check { outcome: Outcome::Inconclusive, text, ..check }
+        }
+    }
 }
 
 /// Fails where the whole interval lies above the limit, and is open where only the count itself does: chance can do that.
@@ -207,7 +244,10 @@ fn at_most(criterion: &str, name: &str, what: &str, share: Share, max: f64) -> C
             ),
         )
     } else {
-        Check::pass(criterion, format!("{text} (limit {})", percent(max)))
+        Check::pass(
+            criterion,
+            format!("{text} (95 % interval up to {}, limit {})", percent(high), percent(max)),
+        )
     };
     check.numbers(share.point(), max, Unit::Share)
 }
@@ -362,6 +402,32 @@ mod tests {
             "{}",
             verdict.reason
         );
+    }
+
+    #[test]
+    fn a_sample_too_small_to_show_anything_does_not_pass_unless_tcp_shows_it() {
+        // Half a thousand datagrams may hide no more than ten times the limit.
+        assert_eq!(judged(&[(432, 432, 108, 108)], |_| {}).0, Outcome::Pass);
+        let mut paths = vec![];
+        let (outcome, reason) = judged(&[(160, 160, 40, 40)], |path| {
+            path.direction = Direction::Out;
+            paths.push(path.clone());
+        });
+        assert!(outcome == Outcome::Inconclusive && reason.contains("below 1.9 %"), "{reason}");
+        let mut step = Step::new(StepKind::Loss, "loss");
+        step.detail.loss = Some(paths);
+        let mut stream = super::super::segments::tests::document(1448, 10 << 20).steps.remove(0);
+        stream.direction = Some(Direction::Out);
+        (stream.summary.bytes, stream.summary.retransmits) = (Some(10 << 20), Some(20));
+        let mut doc = ResultDoc { steps: vec![step, stream], ..ResultDoc::new(Tool::default(), "") };
+        let of = |doc: &ResultDoc| {
+            let verdicts = crate::judge(doc, &Criteria::default());
+            let loss = verdicts.into_iter().find(|verdict| verdict.subject == crate::Subject::Loss).unwrap();
+            (loss.outcome, loss.reason)
+        };
+        assert_eq!(of(&doc).0, Outcome::Pass, "{}", of(&doc).1);
+        doc.steps[1].summary.retransmits = Some(200);
+        assert_eq!(of(&doc).0, Outcome::Inconclusive);
     }
 
     #[test]
