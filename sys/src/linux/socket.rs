@@ -82,6 +82,11 @@ pub fn wait_ready(connection: impl AsFd, writing: bool, patience: Duration) -> i
     }
 }
 
+/// Sleeps until a connection takes more (or is at its end), at most for `patience`; whether it does. A signal ends the sleep early.
+pub fn wait_writable(connection: impl AsFd, patience: Duration) -> io::Result<bool> {
+    Ok(wait(&[connection.as_fd()], PollFlags::OUT, Some(patience))?.contains(&true))
+}
+
 fn set_option(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
     // SAFETY: the kernel reads one int through a pointer to one int.
     let failed = unsafe {

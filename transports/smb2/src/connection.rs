@@ -190,6 +190,11 @@ impl<P: MessagePipe> Connection<P> {
         &self.pipe
     }
 
+    /// What it went over, without the dialogue.
+    pub fn into_pipe(self) -> P {
+        self.pipe
+    }
+
     /// Longest time that any request waits.
     pub fn timeout(&self) -> Duration {
         self.timeout

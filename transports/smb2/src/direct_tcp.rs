@@ -24,9 +24,11 @@ const STAGED_BYTES: usize = 16 << 10;
 /// Most parts of a message.
 const PARTS_MAX: usize = 4;
 
-/// One TCP connection to a server.
+/// One TCP connection to a server, or from a client.
 pub struct DirectTcp {
     stream: TcpStream,
+    /// This end serves.
+    serves: bool,
     clock: RealClock,
     limits: PipeLimits,
     /// How long the TCP handshake took.
@@ -56,11 +58,31 @@ impl DirectTcp {
         let failed = |source| SmbError::Connect { address, source };
         let stream = TcpStream::connect_timeout(&address, within).map_err(failed)?;
         let connect_time = clock.now().since(start);
+        stream.set_nonblocking(true).map_err(failed)?;
+        Ok(Self { connect_time, ..Self::over(stream, within, (send_bytes_max, receive_bytes_max), clock) })
+    }
+
+    /// Over a connection from a client, which does not block. A message must be whole, and taken, `within` that time.
+    pub fn accepted(
+        stream: TcpStream,
+        within: Duration,
+        bytes_max: (usize, usize),
+        clock: &RealClock,
+    ) -> Self {
+        Self { serves: true, ..Self::over(stream, within, bytes_max, clock) }
+    }
+
+    fn over(
+        stream: TcpStream,
+        within: Duration,
+        (send_bytes_max, receive_bytes_max): (usize, usize),
+        clock: &RealClock,
+    ) -> Self {
         // Nagle would only delay requests; a refusal costs nothing but time.
         let _ = stream.set_nodelay(true);
-        stream.set_nonblocking(true).map_err(failed)?;
-        Ok(Self {
+        Self {
             stream,
+            serves: false,
             clock: clock.clone(),
             limits: PipeLimits {
                 send_bytes_max: send_bytes_max as u64,
@@ -68,7 +90,7 @@ impl DirectTcp {
                 one_sided_bytes_max: None,
                 whole_within: within,
             },
-            connect_time,
+            connect_time: Duration::ZERO,
             staged: vec![0; STAGED_BYTES].into(),
             staged_from: 0,
             staged_to: 0,
@@ -77,7 +99,19 @@ impl DirectTcp {
             begun: None,
             left: Vec::with_capacity(4 + send_bytes_max),
             left_from: 0,
-        })
+        }
+    }
+
+    /// The connection below, to be waited for beside others.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// From now on messages may be so long, which must be whole, and taken, `within` that time.
+    pub fn allow(&mut self, within: Duration, (send_bytes_max, receive_bytes_max): (usize, usize)) {
+        self.limits.send_bytes_max = send_bytes_max as u64;
+        self.limits.receive_bytes_max = receive_bytes_max as u64;
+        self.limits.whole_within = within;
     }
 
     /// This end's address.
@@ -104,6 +138,16 @@ impl DirectTcp {
     fn ready(&self, writing: bool, within: Duration) -> Result<bool, TransportError> {
         let ready = socket::wait_ready(&self.stream, writing, within);
         ready.map_err(|error| TransportError::io("waiting for the server", error))
+    }
+
+    /// Waits until the client takes more.
+    fn room_within(&self, patience: Duration) -> Result<(), TransportError> {
+        let waiting = |error| TransportError::io("waiting for the client", error);
+        if patience.is_zero() {
+            let operation = "the client to take its answer".into();
+            return Err(TransportError::Timeout { operation, after: self.limits.whole_within });
+        }
+        socket::wait_writable(&self.stream, patience).map(drop).map_err(waiting)
     }
 
     /// Reads what is there; zero when nothing is.
@@ -203,6 +247,11 @@ impl MessagePipe for DirectTcp {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let patience = self.limits.whole_within.saturating_sub(self.clock.now().since(start));
+                    if self.serves {
+                        // A client takes its answers beside asking, or is too slow for them.
+                        self.room_within(patience)?;
+                        continue;
+                    }
                     // A server that speaks may be waiting until it is heard.
                     if patience.is_zero() || self.ready(true, patience)? {
                         rest.iter().for_each(|slice| self.left.extend_from_slice(slice));

@@ -104,7 +104,7 @@ pub fn encode_read(file: FileId, offset: u64, length: u32) -> [u8; READ_BYTES] {
 }
 
 /// Where data is asked to begin in the answer to a READ.
-const READ_DATA_AT: usize = HEADER_BYTES + 16;
+pub(crate) const READ_DATA_AT: usize = HEADER_BYTES + 16;
 
 /// The data in the answer to a READ of `asked` bytes, which may be fewer.
 pub fn decode_read(message: &[u8], asked: u32) -> Result<&[u8], WireError> {

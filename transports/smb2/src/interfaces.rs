@@ -85,6 +85,34 @@ pub fn decode_answer(message: &[u8]) -> Result<InterfaceList, WireError> {
     decode_list(slice_at(message, offset, length, WHAT)?)
 }
 
+/// Write a chain of records, as a server tells it.
+pub fn encode_list(interfaces: &[Interface]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(interfaces.len() * RECORD_BYTES);
+    for (at, interface) in interfaces.iter().enumerate() {
+        let next = if at + 1 < interfaces.len() { RECORD_BYTES as u32 } else { 0 };
+        let capability = u32::from(interface.rss) | u32::from(interface.rdma) << 1;
+        for field in [next, interface.index, capability, 0] {
+            out.extend_from_slice(&field.to_le_bytes());
+        }
+        out.extend_from_slice(&interface.speed_bits_per_s.unwrap_or(0).to_le_bytes());
+        match interface.address {
+            IpAddr::V4(address) => {
+                out.extend_from_slice(&AF_INET.to_le_bytes());
+                out.extend_from_slice(&[0; 2]);
+                out.extend_from_slice(&address.octets());
+            }
+            IpAddr::V6(address) => {
+                out.extend_from_slice(&AF_INET6.to_le_bytes());
+                out.extend_from_slice(&[0; 6]);
+                out.extend_from_slice(&address.octets());
+                out.extend_from_slice(&interface.scope.unwrap_or(0).to_le_bytes());
+            }
+        }
+        out.resize((at + 1) * RECORD_BYTES, 0);
+    }
+    out
+}
+
 /// Read a chain of records.
 pub fn decode_list(buffer: &[u8]) -> Result<InterfaceList, WireError> {
     const WHAT: &str = "interface record";

@@ -1,5 +1,6 @@
-//! An SMB2 client, as far as this tool needs one: it questions a real server on port 445 (dialect, capabilities, signing and encryption rules,
-//! NICs), and it moves file data to and from its shares, over one connection or over several of one session.
+//! An SMB2 client, and a passive server ([`server`]), as far as this tool needs them. The client questions a real server on port 445
+//! (dialect, capabilities, signing and encryption rules, NICs), and moves file data to and from its shares, over one connection or over
+//! several of one session.
 //!
 //! The codecs ([`wire`], [`negotiate`], [`interfaces`], [`session`], [`ntlm`], [`mod@file`]) are pure functions over bytes and never panic on any
 //! input; [`connection`] is a dialogue over any message pipe, of which [`direct_tcp`] is one; [`mod@ask`] decides what to ask a server about
@@ -20,6 +21,7 @@ pub mod logon;
 pub mod negotiate;
 pub mod ntlm;
 pub mod seal;
+pub mod server;
 pub mod session;
 pub mod share;
 pub mod status;

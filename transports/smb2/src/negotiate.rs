@@ -10,14 +10,14 @@ use std::fmt;
 use crate::error::WireError;
 use crate::wire::{HEADER_BYTES, array_at, slice_at, u16_at, u32_at, u64_at, utf16};
 
-/// Most contexts looked at in an answer; the specification has eight kinds, each at most once.
-const MAX_CONTEXTS: u16 = 32;
+/// Most contexts looked at in a message; the specification has eight kinds, each at most once.
+pub(crate) const MAX_CONTEXTS: u16 = 32;
 
-const PREAUTH: u16 = 1;
-const ENCRYPTION: u16 = 2;
+pub(crate) const PREAUTH: u16 = 1;
+pub(crate) const ENCRYPTION: u16 = 2;
 const NETNAME: u16 = 5;
 const RDMA_TRANSFORM: u16 = 7;
-const SIGNING: u16 = 8;
+pub(crate) const SIGNING: u16 = 8;
 
 /// A dialect revision.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

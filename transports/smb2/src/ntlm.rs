@@ -10,18 +10,18 @@ use md5::Md5;
 use crate::error::WireError;
 use crate::wire::{array_at, slice_at, u16_at, u32_at, utf16};
 
-const SIGNATURE: [u8; 8] = *b"NTLMSSP\0";
+pub(crate) const SIGNATURE: [u8; 8] = *b"NTLMSSP\0";
 
-const UNICODE: u32 = 0x0000_0001;
-const REQUEST_TARGET: u32 = 0x0000_0004;
-const SIGN: u32 = 0x0000_0010;
-const NTLM: u32 = 0x0000_0200;
+pub(crate) const UNICODE: u32 = 0x0000_0001;
+pub(crate) const REQUEST_TARGET: u32 = 0x0000_0004;
+pub(crate) const SIGN: u32 = 0x0000_0010;
+pub(crate) const NTLM: u32 = 0x0000_0200;
 const ANONYMOUS: u32 = 0x0000_0800;
-const ALWAYS_SIGN: u32 = 0x0000_8000;
-const EXTENDED_SESSION_SECURITY: u32 = 0x0008_0000;
-const TARGET_INFO: u32 = 0x0080_0000;
-const KEY_128: u32 = 0x2000_0000;
-const KEY_56: u32 = 0x8000_0000;
+pub(crate) const ALWAYS_SIGN: u32 = 0x0000_8000;
+pub(crate) const EXTENDED_SESSION_SECURITY: u32 = 0x0008_0000;
+pub(crate) const TARGET_INFO: u32 = 0x0080_0000;
+pub(crate) const KEY_128: u32 = 0x2000_0000;
+pub(crate) const KEY_56: u32 = 0x8000_0000;
 
 const OFFERED: u32 =
     UNICODE | REQUEST_TARGET | SIGN | NTLM | ALWAYS_SIGN | EXTENDED_SESSION_SECURITY | KEY_128 | KEY_56;
@@ -177,13 +177,13 @@ fn agreed(challenge: &Challenge) -> u32 {
 }
 
 /// NTOWFv2: the key an NTLMv2 answer is made with.
-fn response_key(credentials: &Credentials) -> [u8; 16] {
+pub(crate) fn response_key(credentials: &Credentials) -> [u8; 16] {
     let nt_hash = Md4::digest(utf16(&credentials.password));
     let who = utf16(&(credentials.user.to_uppercase() + &credentials.domain));
     hmac_md5(&nt_hash, &[&who])
 }
 
-fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
+pub(crate) fn hmac_md5(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
     let mut mac = Hmac::<Md5>::new_from_slice(key).expect("HMAC takes a key of any length");
     for part in parts {
         mac.update(part);

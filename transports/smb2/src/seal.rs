@@ -98,6 +98,11 @@ impl Sealer {
         Some(Self { outward, inward, session_id, channel: 0, sealed: 0 })
     }
 
+    /// The other end's: what this one encrypts that one decrypts.
+    pub fn turned(self) -> Self {
+        Self { outward: self.inward, inward: self.outward, ..self }
+    }
+
     /// The same for another channel of the session.
     pub fn for_channel(&self, channel: u16) -> Self {
         Self { channel, sealed: 0, ..self.clone() }
@@ -143,8 +148,7 @@ mod tests {
         let cases = [(Dialect::V3_0, 1), (Dialect::V3_0_2, 1), (Dialect::V3_1_1, 1), (Dialect::V3_1_1, 2)];
         for (dialect, cipher) in cases.into_iter().chain([(Dialect::V3_1_1, 3), (Dialect::V3_1_1, 4)]) {
             let mut client = Sealer::new(dialect, Cipher(cipher), [7; 16], &hash, 5).unwrap();
-            let server =
-                Sealer { outward: client.inward.clone(), inward: client.outward.clone(), ..client.clone() };
+            let server = client.clone().turned();
             let plain = [&[0; TRANSFORM_BYTES], &b"a message"[..]].concat();
             let mut sealed = plain.clone();
             client.seal(&mut sealed);

@@ -34,6 +34,46 @@ impl NtStatus {
     pub const OBJECT_NAME_NOT_FOUND: Self = Self(0xC000_0034);
     /// A file of that name is there.
     pub const OBJECT_NAME_COLLISION: Self = Self(0xC000_0035);
+    /// The answer holds as much as there was room for.
+    pub const BUFFER_OVERFLOW: Self = Self(0x8000_0005);
+    /// The directory has been listed to its end.
+    pub const NO_MORE_FILES: Self = Self(0x8000_0006);
+    /// There is no such kind of information.
+    pub const INVALID_INFO_CLASS: Self = Self(0xC000_0003);
+    /// The room for the answer is too small for any of it.
+    pub const INFO_LENGTH_MISMATCH: Self = Self(0xC000_0004);
+    /// The request contradicts itself or the specification.
+    pub const INVALID_PARAMETER: Self = Self(0xC000_000D);
+    /// Nothing in the directory matches.
+    pub const NO_SUCH_FILE: Self = Self(0xC000_000F);
+    /// There is no room for the whole answer, and part of it is of no use.
+    pub const BUFFER_TOO_SMALL: Self = Self(0xC000_0023);
+    /// No file can have such a name.
+    pub const OBJECT_NAME_INVALID: Self = Self(0xC000_0033);
+    /// There is no such directory.
+    pub const OBJECT_PATH_NOT_FOUND: Self = Self(0xC000_003A);
+    /// Somebody else has opened the file and does not share it.
+    pub const SHARING_VIOLATION: Self = Self(0xC000_0043);
+    /// The file goes with its last handle: it cannot be opened any more.
+    pub const DELETE_PENDING: Self = Self(0xC000_0056);
+    /// There is no room.
+    pub const DISK_FULL: Self = Self(0xC000_007F);
+    /// One more of something than the server keeps.
+    pub const INSUFFICIENT_RESOURCES: Self = Self(0xC000_009A);
+    /// A directory is not what was asked for.
+    pub const FILE_IS_A_DIRECTORY: Self = Self(0xC000_00BA);
+    /// The session is not attached to such a share.
+    pub const NETWORK_NAME_DELETED: Self = Self(0xC000_00C9);
+    /// The channel is bound already.
+    pub const REQUEST_NOT_ACCEPTED: Self = Self(0xC000_00D0);
+    /// A file is not what was asked for.
+    pub const NOT_A_DIRECTORY: Self = Self(0xC000_0103);
+    /// There is no such handle.
+    pub const FILE_CLOSED: Self = Self(0xC000_0128);
+    /// No guess is looked at for a while.
+    pub const ACCOUNT_LOCKED_OUT: Self = Self(0xC000_0234);
+    /// None of the ways to hash the logon is known here.
+    pub const NO_PREAUTH_INTEGRITY_HASH_OVERLAP: Self = Self(0xC05D_0000);
     /// There is no such share.
     pub const BAD_NETWORK_NAME: Self = Self(0xC000_00CC);
     /// A request of before a channel was lost is still under way (MS-SMB2 3.3.5.2.10).
@@ -45,12 +85,17 @@ impl NtStatus {
             0 => "STATUS_SUCCESS",
             0x0000_0103 => "STATUS_PENDING",
             0x8000_0005 => "STATUS_BUFFER_OVERFLOW",
+            0x8000_0006 => "STATUS_NO_MORE_FILES",
             0xC000_0002 => "STATUS_NOT_IMPLEMENTED",
+            0xC000_0003 => "STATUS_INVALID_INFO_CLASS",
+            0xC000_0004 => "STATUS_INFO_LENGTH_MISMATCH",
             0xC000_000D => "STATUS_INVALID_PARAMETER",
+            0xC000_000F => "STATUS_NO_SUCH_FILE",
             0xC000_0010 => "STATUS_INVALID_DEVICE_REQUEST",
             0xC000_0011 => "STATUS_END_OF_FILE",
             0xC000_0016 => "STATUS_MORE_PROCESSING_REQUIRED",
             0xC000_0022 => "STATUS_ACCESS_DENIED",
+            0xC000_0023 => "STATUS_BUFFER_TOO_SMALL",
             0xC000_0033 => "STATUS_OBJECT_NAME_INVALID",
             0xC000_0034 => "STATUS_OBJECT_NAME_NOT_FOUND",
             0xC000_0035 => "STATUS_OBJECT_NAME_COLLISION",
@@ -75,6 +120,7 @@ impl NtStatus {
             0xC000_00C9 => "STATUS_NETWORK_NAME_DELETED",
             0xC000_00CC => "STATUS_BAD_NETWORK_NAME",
             0xC000_00D0 => "STATUS_REQUEST_NOT_ACCEPTED",
+            0xC000_0103 => "STATUS_NOT_A_DIRECTORY",
             0xC000_0128 => "STATUS_FILE_CLOSED",
             0xC000_015B => "STATUS_LOGON_TYPE_NOT_GRANTED",
             0xC000_0193 => "STATUS_ACCOUNT_EXPIRED",

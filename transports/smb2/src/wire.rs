@@ -19,6 +19,8 @@ const PROTOCOL_ID: [u8; 4] = [0xFE, b'S', b'M', b'B'];
 pub const FLAG_RESPONSE: u32 = 0x0000_0001;
 /// The header flag of an asynchronous (interim or late) answer.
 pub const FLAG_ASYNC: u32 = 0x0000_0002;
+/// The header flag of a request that takes session, share and file from the one before it in a compound.
+pub const FLAG_RELATED: u32 = 0x0000_0004;
 /// The header flag of a signed message.
 pub const FLAG_SIGNED: u32 = 0x0000_0008;
 /// The header flag of a request that went out before, on a channel that was lost.
@@ -47,10 +49,22 @@ pub enum Command {
     Read,
     /// Write to it.
     Write,
+    /// Keep others off a part of a file.
+    Lock,
     /// Control codes, among them the interface query.
     Ioctl,
+    /// Give up a request; it has no answer of its own.
+    Cancel,
+    /// Is anybody there?
+    Echo,
+    /// List a directory.
+    QueryDirectory,
+    /// Tell of changes in a directory.
+    ChangeNotify,
     /// Ask about a file or what it lies on.
     QueryInfo,
+    /// Change what is known of a file.
+    SetInfo,
     /// Anything else.
     Other(u16),
 }
@@ -68,8 +82,14 @@ impl Command {
             Self::Flush => 7,
             Self::Read => 8,
             Self::Write => 9,
+            Self::Lock => 10,
             Self::Ioctl => 11,
+            Self::Cancel => 12,
+            Self::Echo => 13,
+            Self::QueryDirectory => 14,
+            Self::ChangeNotify => 15,
             Self::QueryInfo => 16,
+            Self::SetInfo => 17,
             Self::Other(code) => code,
         }
     }
@@ -87,8 +107,14 @@ impl Command {
             Self::Flush => "FLUSH",
             Self::Read => "READ",
             Self::Write => "WRITE",
+            Self::Lock => "LOCK",
             Self::Ioctl => "IOCTL",
+            Self::Cancel => "CANCEL",
+            Self::Echo => "ECHO",
+            Self::QueryDirectory => "QUERY_DIRECTORY",
+            Self::ChangeNotify => "CHANGE_NOTIFY",
             Self::QueryInfo => "QUERY_INFO",
+            Self::SetInfo => "SET_INFO",
             Self::Other(_) => "a request",
         }
     }
@@ -105,8 +131,14 @@ impl Command {
             7 => Self::Flush,
             8 => Self::Read,
             9 => Self::Write,
+            10 => Self::Lock,
             11 => Self::Ioctl,
+            12 => Self::Cancel,
+            13 => Self::Echo,
+            14 => Self::QueryDirectory,
+            15 => Self::ChangeNotify,
             16 => Self::QueryInfo,
+            17 => Self::SetInfo,
             other => Self::Other(other),
         }
     }
@@ -161,8 +193,19 @@ impl Header {
         [&self.encode_head(), body].concat()
     }
 
-    /// Read the header of a message.
+    /// Read the header of a message that stands alone.
     pub fn decode(message: &[u8]) -> Result<Self, WireError> {
+        match Self::decode_chained(message)? {
+            (header, 0) => Ok(header),
+            _ => Err(WireError::Malformed {
+                what: "SMB2 header",
+                why: "the answer is compounded although the question was not",
+            }),
+        }
+    }
+
+    /// Read the header of a message that others may follow: it, and where the next begins, or 0.
+    pub fn decode_chained(message: &[u8]) -> Result<(Self, usize), WireError> {
         let first: [u8; 4] = array_at(message, 0, "SMB2 header")?;
         match first {
             PROTOCOL_ID => {}
@@ -181,13 +224,7 @@ impl Header {
         if u16_at(message, 4, "SMB2 header")? != 64 {
             return Err(WireError::Malformed { what: "SMB2 header", why: "its structure size is not 64" });
         }
-        if u32_at(message, 20, "SMB2 header")? != 0 {
-            return Err(WireError::Malformed {
-                what: "SMB2 header",
-                why: "the answer is compounded although the question was not",
-            });
-        }
-        Ok(Self {
+        let header = Self {
             command: Command::from_code(u16_at(message, 12, "SMB2 header")?),
             charge: u16_at(message, 6, "SMB2 header")?,
             status: NtStatus(u32_at(message, 8, "SMB2 header")?),
@@ -196,7 +233,8 @@ impl Header {
             message_id: u64_at(message, 24, "SMB2 header")?,
             tree_id: u32_at(message, 36, "SMB2 header")?,
             session_id: u64_at(message, 40, "SMB2 header")?,
-        })
+        };
+        Ok((header, u32_at(message, 20, "SMB2 header")? as usize))
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pathproof_api::{
-    Access, Arrival, Exposed, Invalidated, LaneStats, MessagePipe, Piece, PipeLimits, Queued, Region,
-    RegionId, TransportError, Wait,
+    Access, Arrival, CompletionStatus, Exposed, Invalidated, LaneStats, MessagePipe, Piece, PipeLimits,
+    Queued, Region, RegionId, TransportError, Wait, WireOp,
 };
 
 use crate::connection::{Connection, WHOLE_WITHIN};
@@ -22,6 +22,8 @@ pub struct SmbdPipe {
     /// The message that is coming.
     incoming: Vec<u8>,
     arrival: Arrival,
+    /// One-sided operations under way.
+    moving: usize,
 }
 
 impl SmbdPipe {
@@ -43,6 +45,7 @@ impl SmbdPipe {
             invalidate: None,
             incoming,
             arrival: Arrival::default(),
+            moving: 0,
             connection,
         })
     }
@@ -50,6 +53,67 @@ impl SmbdPipe {
     /// The connection below.
     pub fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// Begins one-sided operations of the caller's own, at most `together` at once; those beyond wait for others to end.
+    pub fn begin(
+        &mut self,
+        ops: impl IntoIterator<Item = WireOp>,
+        together: usize,
+    ) -> Result<(), TransportError> {
+        for op in ops {
+            if self.moving >= together {
+                self.settle()?;
+            }
+            self.connection.operate(op);
+            self.moving += 1;
+        }
+        self.connection.flush()
+    }
+
+    /// Returns when no one-sided operation is under way any more.
+    pub fn settle(&mut self) -> Result<(), TransportError> {
+        let clock = self.connection.clock();
+        let began = clock.now();
+        while self.moving > 0 {
+            let left = WHOLE_WITHIN.saturating_sub(clock.now().since(began));
+            if left.is_zero() {
+                let operation = "moving data of the peer's memory".into();
+                return Err(TransportError::Timeout { operation, after: WHOLE_WITHIN });
+            }
+            self.connection.turn(Wait::AtMost(left))?;
+            self.count_finished()?;
+        }
+        Ok(())
+    }
+
+    /// Returns when the message that was handed over last has left, as far as the peer grants it.
+    pub fn drain(&mut self) -> Result<(), TransportError> {
+        let clock = self.connection.clock();
+        let began = clock.now();
+        self.push()?;
+        while self.sent < self.outgoing.len() {
+            let left = WHOLE_WITHIN.saturating_sub(clock.now().since(began));
+            if left.is_zero() {
+                let operation = "the peer to grant the rest of a message".into();
+                return Err(TransportError::Timeout { operation, after: WHOLE_WITHIN });
+            }
+            self.connection.turn(Wait::AtMost(left))?;
+            self.count_finished()?;
+            self.push()?;
+        }
+        Ok(())
+    }
+
+    fn count_finished(&mut self) -> Result<(), TransportError> {
+        while let Some(finished) = self.connection.take_finished() {
+            self.moving = self.moving.saturating_sub(1);
+            if finished.status != CompletionStatus::Ok {
+                let detail = "its memory could not be reached by the keys that it gave".into();
+                return Err(TransportError::PeerGone { operation: "moving data by RDMA".into(), detail });
+            }
+        }
+        Ok(())
     }
 
     /// Cuts off as many fragments of the outgoing message as may leave.
@@ -137,7 +201,7 @@ impl MessagePipe for SmbdPipe {
         let mut left = wait;
         loop {
             self.connection.turn(left)?;
-            while self.connection.take_finished().is_some() {}
+            self.count_finished()?;
             self.push()?;
             if let Some(arrival) = self.gather(message)? {
                 return Ok(Some(arrival));
