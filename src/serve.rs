@@ -6,6 +6,7 @@
 mod door;
 mod listen;
 mod origin;
+pub mod sink;
 pub mod spoken;
 mod stranger_log;
 mod wrong_keys;

@@ -34,6 +34,7 @@ mod overstay;
 mod promises;
 mod shaped;
 mod signals;
+mod sink;
 mod skew;
 mod smb;
 mod support;

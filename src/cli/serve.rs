@@ -1,5 +1,7 @@
 //! `pathproof serve`: listen, announce, serve.
 
+mod sink;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -16,6 +18,7 @@ use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings, all_loopback, spoken};
 use crate::terminal;
 use pathproof_sys::clock::RealClock;
+use sink::SinkArgs;
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -23,7 +26,8 @@ Examples:
   pathproof serve                                    all addresses, with a one-time code
   pathproof serve --listen 10.0.0.2:7797 --key-file stor2.key
   pathproof serve --listen 127.0.0.1:7797            loopback needs no key
-  pathproof serve --limits time=5min,lanes=16,memory=4GiB";
+  pathproof serve --limits time=5min,lanes=16,memory=4GiB
+  pathproof serve --smb-sink 10.0.0.2:445            also a share in memory, for foreign SMB clients";
 
 /// `serve`.
 #[derive(Debug, Args)]
@@ -41,6 +45,8 @@ pub struct ServeArgs {
     /// RDMA device to serve with [default: the one with the address that a client reaches].
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
+    #[command(flatten)]
+    sink: SinkArgs,
 }
 
 /// Shorter keys can be guessed by whoever may try.
@@ -63,6 +69,7 @@ pub fn run(args: ServeArgs, clock: &RealClock) -> Result<u8> {
         named => Listening::bind(named, settings)?,
     };
     announce(&server.addresses(), &how, &limits);
+    terminal::say_lines(sink::start(&args.sink, clock)?);
     server.run();
     Ok(0)
 }
