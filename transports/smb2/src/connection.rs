@@ -121,6 +121,8 @@ pub struct Connection<P = DirectTcp> {
     /// Where messages are made that are signed or encrypted, behind room for the transform header.
     outgoing: Vec<u8>,
     unrelated: usize,
+    /// Since when a request could not be handed over although nothing was under way.
+    stuck_since: Option<Tick>,
     /// The session, 0 before any.
     pub session_id: u64,
     /// The share, 0 before any.
@@ -169,6 +171,7 @@ impl<P: MessagePipe> Connection<P> {
             message_at: 0,
             outgoing: Vec::with_capacity(send_bytes_max + TRANSFORM_BYTES),
             unrelated: 0,
+            stuck_since: None,
             session_id: 0,
             tree_id: 0,
             channel_sequence: 0,
@@ -302,7 +305,7 @@ impl<P: MessagePipe> Connection<P> {
         };
         let head = header.encode_head();
         let sent = self.clock.now();
-        let queued = match (self.protection, &self.signer, &mut self.sealer) {
+        let (queued, is_copied) = match (self.protection, &self.signer, &mut self.sealer) {
             (Protection::Sealed, _, Some(sealer)) => {
                 self.outgoing.clear();
                 self.outgoing.resize(TRANSFORM_BYTES, 0);
@@ -310,7 +313,7 @@ impl<P: MessagePipe> Connection<P> {
                     self.outgoing.extend_from_slice(part);
                 }
                 sealer.seal(&mut self.outgoing);
-                self.pipe.send(&[&self.outgoing], None)
+                (self.pipe.send(&[&self.outgoing], None), true)
             }
             (Protection::Signed, Some(signer), _) => {
                 self.outgoing.clear();
@@ -318,25 +321,44 @@ impl<P: MessagePipe> Connection<P> {
                     self.outgoing.extend_from_slice(part);
                 }
                 signer.sign(&mut self.outgoing);
-                if self.logging_on {
-                    self.preauth.update(&self.outgoing);
-                }
-                self.pipe.send(&[&self.outgoing], None)
+                (self.pipe.send(&[&self.outgoing], None), true)
             }
-            _ => {
-                if self.logging_on {
-                    self.preauth.update(&[&head, request.body].concat());
-                }
-                self.pipe.send(&[&head, request.body, request.data], None)
-            }
+            _ => (self.pipe.send(&[&head, request.body, request.data], None), false),
         };
         match queued.map_err(|error| self.broken(stage, error))? {
-            Queued::Full => Ok(Went::NotNow),
+            // An answer that is under way is waited for anyway.
+            Queued::Full if !self.flight.is_empty() => Ok(Went::NotNow),
+            Queued::Full => self.wait_for_room(stage).map(|()| Went::NotNow),
             Queued::Yes => {
+                // Once, and only what went: one that finds no room is handed over again.
+                match (self.logging_on, is_copied) {
+                    (true, true) => self.preauth.update(&self.outgoing),
+                    (true, false) => self.preauth.update(&[&head, request.body].concat()),
+                    (false, _) => {}
+                }
+                self.stuck_since = None;
                 self.flight.went(request.command, charge, request.tag, sent);
                 Ok(Went::Out)
             }
         }
+    }
+
+    /// A server can answer what it has not taken whole, and take nothing more: then nothing is under way that a deadline would belong
+    /// to, and yet nothing can go out. It has as long as it has for an answer.
+    fn wait_for_room(&mut self, stage: &'static str) -> Result<(), SmbError> {
+        /// Between two attempts to hand the request over.
+        const LOOK: Duration = Duration::from_millis(20);
+        let now = self.clock.now();
+        let since = *self.stuck_since.get_or_insert(now);
+        let left = self.timeout.saturating_sub(now.since(since));
+        if left.is_zero() {
+            return Err(self.too_late(stage));
+        }
+        let came = self.pipe.poll(&mut self.incoming, Wait::AtMost(left.min(LOOK)));
+        if came.map_err(|error| self.broken(stage, error))?.is_some() {
+            self.take(stage)?;
+        }
+        Ok(())
     }
 
     /// The next answer, whichever request it is to. `None`: none came in that time, or nothing is under way.

@@ -90,6 +90,21 @@ fn each_fault_has_its_sentence_and_none_takes_long() {
     }
 }
 
+/// What is left of the answered request fills the socket, and nothing is under way that a deadline would belong to.
+#[test]
+fn one_that_answers_what_it_has_not_read_and_reads_no_more_is_given_up() {
+    const LARGE: usize = 8 << 20;
+    let (address, _) = serve(Fault::Deaf);
+    let goal = Goal { sizes: Sizes { data_bytes: LARGE, depth: 1 }, ..goal() };
+    let (mut connection, _) = goal.connect(address, 0).unwrap();
+    let handle = connection.create("file", false).unwrap();
+    connection.write(handle, 0, &vec![7; LARGE]).unwrap();
+    let start = Instant::now();
+    let error = connection.flush(handle).unwrap_err().to_string();
+    assert!(error.contains("no answer to FLUSH within 400ms"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
 #[test]
 fn a_wrong_password_is_named_and_tried_once() {
     let (address, _) = serve(Fault::None);

@@ -30,6 +30,8 @@ pub enum Fault {
     Drip(Command),
     /// It refuses.
     Status(Command, u32),
+    /// It answers a WRITE by its head, and reads nothing more.
+    Deaf,
     /// It signs wrongly.
     BadSignature(Command),
     /// It does not sign.
@@ -50,6 +52,8 @@ pub enum Fault {
     OpenedExisting,
     /// It has no room.
     NoRoom,
+    /// It keeps the file when it is closed, and says this to whoever would open it again.
+    Keeps(u32),
 }
 
 /// Serves connections for ever. The bytes of the file, and whether it is there, are told.
@@ -110,6 +114,18 @@ impl Server {
         let mut prefix = [0; 4];
         self.stream.read_exact(&mut prefix).ok()?;
         let mut request = vec![0; u32::from_be_bytes(prefix) as usize];
+        if self.fault == Fault::Deaf && request.len() > 1 << 20 {
+            self.stream.read_exact(&mut request[..128]).ok()?;
+            let header = Header::decode(&request).ok()?;
+            let length = number::<4>(&request, 68) as u32;
+            let body = [&[17, 0, 0, 0][..], &length.to_le_bytes(), &[0; 9]].concat();
+            let flags = FLAG_RESPONSE;
+            let mut message = Header { flags, session_id: 77, ..header }.encode(&body);
+            self.signer.as_ref().inspect(|signer| signer.sign(&mut message));
+            self.stream.write_all(&frame(&message)).ok()?;
+            std::thread::sleep(Duration::from_secs(3));
+            return None;
+        }
         self.stream.read_exact(&mut request).ok()?;
         let header = Header::decode(&request).ok()?;
         let command = header.command;
@@ -183,6 +199,9 @@ impl Server {
             Command::Create => {
                 let mut file = self.file.lock().unwrap();
                 let makes = number::<4>(request, 64 + 36) == 2;
+                if let (Fault::Keeps(status), false) = (self.fault, makes) {
+                    return (NtStatus(status), vec![]);
+                }
                 match (makes, file.is_some()) {
                     (false, false) => return (NtStatus::OBJECT_NAME_NOT_FOUND, vec![]),
                     (true, true) => return (NtStatus::OBJECT_NAME_COLLISION, vec![]),
@@ -227,7 +246,9 @@ impl Server {
                 (OK, [&[17, 0, 80, 0][..], &(told as u32).to_le_bytes(), &[0; 8], data].concat())
             }
             Command::Close => {
-                *self.file.lock().unwrap() = None;
+                if !matches!(self.fault, Fault::Keeps(_)) {
+                    *self.file.lock().unwrap() = None;
+                }
                 (OK, [&[60, 0][..], &[0; 58]].concat())
             }
             _ => (OK, vec![4, 0, 0, 0]),
