@@ -414,6 +414,10 @@ impl Connection {
         offset: u64,
         now: Tick,
     ) -> Result<(), TransportError> {
+        // A receive has room for a little more than was agreed.
+        if done.len > self.settings.receive_bytes {
+            return Err(self.protocol("a message that is longer than our MaxReceiveSize"));
+        }
         let header = DataHeader::decode(bytes, done.len as usize, self.settings.fragmented_bytes)
             .map_err(|fault| self.broken(fault))?;
         if !self.credits.received(header.credits_requested, header.credits_granted) {

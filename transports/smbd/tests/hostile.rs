@@ -14,9 +14,13 @@ use support::{DELAY_NS, Raw, connection, hex};
 const RESPONSE: &str = "00010001 00010000 ff00fe00 00000000 00008000 54050000 54050000 56a70200";
 
 fn against(messages: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, TransportError> {
+    against_with(Settings::default(), messages)
+}
+
+fn against_with(settings: Settings, messages: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, TransportError> {
     let wires = SimWires::new(DELAY_NS);
     let mut raw = Raw::new(&wires, Role::Accept);
-    let mut a = connection(&wires, Role::Dial, Settings { receive_credits: 8, ..Settings::default() });
+    let mut a = connection(&wires, Role::Dial, Settings { receive_credits: 8, ..settings });
     raw.send(&hex(RESPONSE));
     a.negotiated()?;
     let mut pipe = SmbdPipe::new(a)?;
@@ -58,6 +62,19 @@ fn each_lie_ends_the_connection_and_is_named() {
         &[begins, data("ff00 0000 0000 0000 00000000 18000000 05000000 00000000", 5)],
         "RemainingDataLength",
     );
+}
+
+/// A receive has room for whole cache lines, and so for more than the peer may send.
+#[test]
+fn a_message_that_is_longer_than_was_agreed_ends_the_connection_although_it_would_fit() {
+    let settings = Settings { receive_bytes: 1364, ..Settings::default() };
+    let message = |payload: usize| {
+        let length = (payload as u32).to_le_bytes().map(|byte| format!("{byte:02x}")).concat();
+        data(&format!("ff00 0000 0000 0000 00000000 18000000 {length} 00000000"), payload)
+    };
+    assert_eq!(against_with(settings, &[message(1340)]).unwrap(), [vec![9; 1340]]);
+    let error = against_with(settings, &[message(1360)]).unwrap_err().to_string();
+    assert!(error.contains("MaxReceiveSize"), "{error}");
 }
 
 /// It was granted eight, and a ninth receive is not there: the wire ends, as a reliable queue pair does.
