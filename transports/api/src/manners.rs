@@ -48,6 +48,23 @@ pub struct Manners {
 /// Messages under way in a stream where one path is kept busy.
 pub const STREAM_DEPTH: u32 = 8;
 
+/// Of lanes by the verbs of an adapter; what they take beside their messages is each transport's own.
+pub const OF_ADAPTERS: Manners = Manners {
+    several_nics: false,
+    adapter: true,
+    segments: false,
+    one_sided: true,
+    // Sent and fetched from where it lies, whichever mode is asked for.
+    zero_copy_send: true,
+    discard_receive: false,
+    receives_ahead: true,
+    places_of_their_own: false,
+    passive_outlives: true,
+    descriptor_of_its_own: false,
+    stream_depth: STREAM_DEPTH,
+    memory_bytes: no_memory,
+};
+
 /// [`Manners::memory_bytes`] of a transport that keeps nothing beside the messages.
 pub fn no_memory(_operations: u32, _message_bytes: u64, _paths: usize) -> u64 {
     0

@@ -3,10 +3,11 @@
 
 use std::ffi::{CStr, c_int};
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use pathproof_api::{Region, TransportError};
 
@@ -357,6 +358,9 @@ impl Drop for CompletionChannel {
     }
 }
 
+/// Longest sleep without a look at what else there may be to hear.
+const NEWS_LOOK: Duration = Duration::from_millis(20);
+
 /// A completion queue.
 pub struct CompletionQueue {
     raw: NonNull<IbvCq>,
@@ -402,8 +406,19 @@ impl CompletionQueue {
         self.raw.as_ptr()
     }
 
-    pub(crate) fn channel(&self) -> Option<&Arc<CompletionChannel>> {
-        self.channel.as_ref()
+    /// Sleeps until a completion is announced, but no longer than `within` and than other news (device, connection manager) may wait to
+    /// be looked for. `None`: nothing was announced. Otherwise whether that was taken, after which the queue is not armed any more.
+    pub(crate) fn sleep(&self, within: Duration) -> Option<bool> {
+        let within = within.min(NEWS_LOOK);
+        let channel = self.channel.as_ref().map(|channel| channel.fd().as_raw_fd());
+        let mut entry = libc::pollfd { fd: channel.unwrap_or(-1), events: libc::POLLIN, revents: 0 };
+        let time = libc::timespec {
+            tv_sec: libc::time_t::try_from(within.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: libc::c_long::from(within.subsec_nanos() as i32),
+        };
+        // SAFETY: one entry, alive during the call; one with descriptor -1 is ignored.
+        unsafe { libc::ppoll(&mut entry, 1, &time, std::ptr::null()) };
+        (entry.revents != 0).then(|| self.take_event())
     }
 
     /// Takes the pending event off the channel without waiting, and says whether there was one. A queue that is armed

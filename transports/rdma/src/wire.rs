@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +25,6 @@ use queues::RECEIVE;
 
 /// Completions taken from the device at once.
 const BATCH: usize = 32;
-/// Longest sleep without a look at what else there may be to hear.
-const NEWS_LOOK: Duration = Duration::from_millis(20);
 /// Empty polls between two looks at clock and events when spinning.
 const SPINS: u32 = 256;
 /// What `close` waits for operations that are still under way.
@@ -230,19 +227,9 @@ impl BareWire {
 
     /// Sleeps until a completion is announced or `timeout` is over.
     fn sleep(&mut self, timeout: Duration) {
-        let timeout = timeout.min(NEWS_LOOK);
-        let channel = self.queue_pair.completions().channel().map(|channel| channel.fd().as_raw_fd());
-        let mut entry = libc::pollfd { fd: channel.unwrap_or(-1), events: libc::POLLIN, revents: 0 };
-        let time = libc::timespec {
-            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
-        };
-        // SAFETY: one entry, alive during the call; one with descriptor -1 is ignored.
-        unsafe { libc::ppoll(&mut entry, 1, &time, std::ptr::null()) };
-        if entry.revents == 0 {
-            self.look_at_events();
-        } else if self.queue_pair.completions().take_event() {
-            self.armed = false;
+        match self.queue_pair.completions().sleep(timeout) {
+            None => self.look_at_events(),
+            Some(taken) => self.armed &= !taken,
         }
     }
 

@@ -1,6 +1,5 @@
 //! How a lane waits: by spinning, or asleep until the device announces a completion.
 
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use pathproof_api::{Clock as _, Completion, CompletionStatus, SendReports, TransportError, Verb};
@@ -9,8 +8,6 @@ use super::{RdmaLane, SPINS_PER_LOOK};
 
 /// Empty polls between two looks at the clock when spinning.
 const SPINS_PER_CLOCK: u32 = 64;
-/// Longest sleep without a look at what else there may be to hear.
-const NEWS_LOOK: Duration = Duration::from_millis(20);
 /// Between two looks for credits when a sender waits for them.
 const STARVED_LOOK: Duration = Duration::from_micros(100);
 
@@ -18,19 +15,9 @@ impl RdmaLane {
     /// Sleeps until a completion is announced or `timeout` is over. Other news (device, connection manager) is looked for
     /// when nothing completed for a while: what ends a lane flushes its queue as a rule, and that is announced.
     pub(super) fn sleep(&mut self, timeout: Duration) {
-        let timeout = timeout.min(NEWS_LOOK);
-        let channel = self.queue_pair.completions().channel().map(|c| c.fd().as_raw_fd());
-        let mut entry = libc::pollfd { fd: channel.unwrap_or(-1), events: libc::POLLIN, revents: 0 };
-        let time = libc::timespec {
-            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: libc::c_long::from(timeout.subsec_nanos() as i32),
-        };
-        // SAFETY: one entry, alive during the call; one with descriptor -1 is ignored.
-        unsafe { libc::ppoll(&mut entry, 1, &time, std::ptr::null()) };
-        if entry.revents == 0 {
-            self.look_at_events();
-        } else if self.queue_pair.completions().take_event() {
-            self.armed = false;
+        match self.queue_pair.completions().sleep(timeout) {
+            None => self.look_at_events(),
+            Some(taken) => self.armed &= !taken,
         }
     }
 

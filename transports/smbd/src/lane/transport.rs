@@ -23,21 +23,7 @@ const DEPTH_MAX: u32 = 1024;
 const RECEIVES_MIN: u32 = 128;
 
 /// How its lanes behave.
-pub static MANNERS: Manners = Manners {
-    several_nics: false,
-    adapter: true,
-    segments: false,
-    one_sided: true,
-    // Sent and fetched from where it lies, whichever mode is asked for.
-    zero_copy_send: true,
-    discard_receive: false,
-    receives_ahead: true,
-    places_of_their_own: false,
-    passive_outlives: true,
-    descriptor_of_its_own: false,
-    stream_depth: manners::STREAM_DEPTH,
-    memory_bytes,
-};
+pub static MANNERS: Manners = Manners { memory_bytes, ..manners::OF_ADAPTERS };
 
 fn memory_bytes(operations: u32, _message_bytes: u64, _paths: usize) -> u64 {
     // Places for messages, and the accounts of operations.
