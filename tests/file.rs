@@ -295,6 +295,17 @@ fn a_server_that_says_it_wrote_and_did_not_is_found_out() {
     assert_eq!(output.status.code(), Some(0), "its word is all there is");
 }
 
+/// A scanner that has it open, and a server that does not say.
+#[test]
+fn a_file_that_is_kept_is_not_told_as_removed() {
+    use serde_json::json;
+    for (status, removed) in [(0xC000_0056, json!(false)), (0xC000_0022, Value::Null)] {
+        let (output, _, _) = faulty(Fault::Keeps(status), &["--write"]);
+        let step = document(&output)["steps"][0].clone();
+        assert_eq!(step["file"]["removed"], removed, "{status:#x}: {step:#}");
+    }
+}
+
 #[test]
 fn what_cannot_be_is_refused_before_anybody_is_asked() {
     let scratch = Scratch::new("file-input");

@@ -180,7 +180,7 @@ fn measure(
     let gone = put_away(&goal, &session, connection, file, &path, address);
     account.fill(step, spec, &pool, channels, &made);
     let detail = step.detail.file.get_or_insert_default();
-    detail.removed = gone.as_ref().ok().copied();
+    detail.removed = gone.as_ref().ok().copied().flatten();
     step.error = made.error;
     if let Err(error) = gone {
         let left = format!("{error:#}");
@@ -229,7 +229,10 @@ impl Course<'_, '_> {
         let window =
             Window::after(now, spec.warmup_ns, spec.time_ns.min(left_ns.saturating_sub(spec.warmup_ns)));
         made.window = Some(window);
-        self.job(Job { work: Work::Mix { reads, writes, random }, window: Some(window) })?;
+        let moved = self.job(Job { work: Work::Mix { reads, writes, random }, window: Some(window) });
+        // One that was broken off ends here, and not when the file has been put away.
+        made.window = Some(Window { end: window.end.min(self.pool.clock.now()), ..window });
+        moved?;
         if writes > 0 {
             let from = self.pool.clock.now();
             self.flush()?;

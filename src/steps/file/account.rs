@@ -74,10 +74,7 @@ impl Account {
         channels: Vec<Channel>,
         made: &Made,
     ) {
-        let now = pathproof_api::Clock::now(&pool.clock);
-        // A window that was broken off ends where it was.
-        let window_ns =
-            made.window.map(|window| window.end.min(now).ns_since(window.start)).filter(|ns| *ns > 0);
+        let window_ns = made.window.map(|window| window.end.ns_since(window.start)).filter(|ns| *ns > 0);
         let mut read = Way::default();
         let mut write = Way::default();
         let mut cpu_ns = Some(0);

@@ -4,18 +4,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
+use pathproof_api::MessagePipe;
 use pathproof_model::units::Bytes;
 use pathproof_model::{FileOver, FileSpec};
 use pathproof_smb2::connection::{Connection, Sizes};
 use pathproof_smb2::file::FileId;
 use pathproof_smb2::share::{DIALECTS, Goal, Session};
-use pathproof_smb2::{Capabilities, Credentials, Interface, SmbError};
+use pathproof_smb2::{Capabilities, Credentials, Interface, NtStatus, SmbError};
 use pathproof_sys::clock::RealClock;
 
 use crate::steps::smb::{bare_name, resolve};
 
 /// Channels where nobody says how many, at most.
 const CHANNELS_MAX: usize = 8;
+/// Most addresses of a server's list that are dialled: it may name hundreds.
+const REACHED_MAX: usize = 64;
 /// Bytes that are left free on the share.
 const SPARE_BYTES: u64 = 1 << 20;
 /// Most data of a request where the server does not say that it takes more (MS-SMB2 2.2.4, LARGE_MTU).
@@ -165,8 +168,11 @@ fn reachable(list: &[Interface], first: SocketAddr) -> Vec<SocketAddr> {
         !(address.is_unspecified() || address.is_multicast() || link_local || here)
     };
     let mut out: Vec<SocketAddr> = vec![];
-    for interface in list.iter().filter(|interface| interface.index != 0 && usable(interface.address)) {
-        let address = SocketAddr::new(interface.address, first.port());
+    // In the clothes of IPv6 an address leads to the same place.
+    let all = list.iter().filter(|interface| interface.index != 0);
+    let all = all.map(|interface| interface.address.to_canonical()).filter(|address| usable(*address));
+    for address in all.take(REACHED_MAX) {
+        let address = SocketAddr::new(address, first.port());
         if !out.contains(&address) {
             out.push(address);
         }
@@ -175,7 +181,7 @@ fn reachable(list: &[Interface], first: SocketAddr) -> Vec<SocketAddr> {
 }
 
 /// Closes the file, with which the server deletes it, and leaves. `connection` is one that still stands, if there is one; otherwise the
-/// server is called once more, told that the session is over, and asked to delete the file. Whether it is gone.
+/// server is called once more, told that the session is over, and asked to delete the file. Whether it is gone, where that can be told.
 pub fn put_away(
     goal: &Goal,
     session: &Session,
@@ -183,11 +189,11 @@ pub fn put_away(
     file: FileId,
     path: &str,
     address: SocketAddr,
-) -> Result<bool> {
+) -> Result<Option<bool>> {
     if let Some(connection) = connection
         && connection.close_file(file).is_ok()
     {
-        let gone = !connection.remove(path).unwrap_or(false);
+        let gone = is_gone(connection, path);
         let _ = connection.leave();
         return Ok(gone);
     }
@@ -201,7 +207,16 @@ pub fn put_away(
     let (mut connection, _) = goal.connect(address, session.id).map_err(left)?;
     let removed = connection.remove(path).map_err(left);
     let _ = connection.leave();
-    removed.map(|_| true)
+    removed.map(|_| Some(true))
+}
+
+/// Whether a file that was closed is gone; one that is still there is deleted once more.
+fn is_gone<P: MessagePipe>(connection: &mut Connection<P>, path: &str) -> Option<bool> {
+    match connection.remove(path) {
+        Ok(false) => Some(true),
+        Ok(true) => connection.remove(path).ok().map(|was_there| !was_there),
+        Err(error) => (error.status() == Some(NtStatus::DELETE_PENDING)).then_some(false),
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +234,8 @@ mod tests {
             (1, "192.0.2.1"),
             (1, "127.0.0.1"),
             (2, "224.0.0.1"),
+            (1, "::ffff:127.0.0.1"),
+            (1, "::ffff:0.0.0.0"),
             (2, "0.0.0.0"),
             (3, "fe80::1"),
             (0, "192.0.2.9"),
