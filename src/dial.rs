@@ -119,7 +119,8 @@ pub fn reach(
 fn with_claims(mut failed: StepError, tried: &[SocketAddr]) -> StepError {
     if let Some(claim) = tried.iter().find_map(|address| wires::disputed(address.ip(), None)) {
         let code = claim.code;
-        failed.message = format!("{}; {} ({code}: pathproof explain {code})", failed.message, claim.said);
+        let named = if claim.certain { format!("{code}: ") } else { String::new() };
+        failed.message = format!("{}; {} ({named}pathproof explain {code})", failed.message, claim.said);
     }
     failed
 }

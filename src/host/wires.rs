@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use pathproof_model::{Environment, Nic, WireAnswer, Wires};
-use pathproof_sys::neighbours::{self, Claim, Wire};
+use pathproof_sys::neighbours::{self, Claim, Neighbour, Wire};
 use pathproof_sys::{interfaces, routes};
 
 /// How long answers are waited for. A question may be lost, so it is asked twice.
@@ -20,6 +20,8 @@ pub const ROUNDS: u32 = 2;
 const WIRES_MAX: usize = 16;
 /// Most addresses that are asked for; the other end says how many it has.
 const ADDRESSES_MAX: usize = 32;
+/// Most devices that are told to claim one address: two are a fault already, and whoever forges more fills no document.
+const MACS_MAX: usize = 8;
 
 /// Asks on every wire of `here` for the addresses of `peer` that lie in a network of one of them.
 pub fn ask(here: &Environment, peer: &Environment) -> Wires {
@@ -53,8 +55,8 @@ pub fn ask(here: &Environment, peer: &Environment) -> Wires {
     }
     for ((nic, _), heard) in open.iter().zip(heard) {
         for address in &wanted {
-            let macs: Vec<String> =
-                heard.iter().filter(|(claimed, _)| claimed == address).map(|(_, mac)| mac.clone()).collect();
+            let macs = heard.iter().filter(|(claimed, _)| claimed == address).map(|(_, mac)| mac.clone());
+            let macs: Vec<String> = macs.take(MACS_MAX).collect();
             let shares_network = shares(nic, *address);
             if shares_network || !macs.is_empty() {
                 wires.answers.push(WireAnswer {
@@ -76,10 +78,12 @@ pub struct Disputed {
     pub code: &'static str,
     /// Who claims it.
     pub said: String,
+    /// Nothing else looks like it.
+    pub certain: bool,
 }
 
-/// Whether more than one device may have `address`: what explains refusals, resets and silence. `None` where that is not known, and
-/// where all who answer are NICs of the peer itself, as far as it has named them.
+/// Whether more than one device may have `address`: what explains refusals, resets and silence. `None` where that is not known. `peer` is
+/// what the host that has it said of itself, where it did.
 pub fn disputed(address: IpAddr, peer: Option<&Environment>) -> Option<Disputed> {
     let IpAddr::V4(wanted) = address.to_canonical() else { return None };
     let route = routes::to(address).filter(|route| route.router.is_none())?;
@@ -92,30 +96,58 @@ pub fn disputed(address: IpAddr, peer: Option<&Environment>) -> Option<Disputed>
         wire.ask(wanted)?;
         wire.claims(WAIT)
     });
-    let claims = asked.unwrap_or_default().into_iter().filter(|claim| claim.address == wanted);
-    let mut macs: BTreeSet<String> = claims.map(|claim| claim.mac).collect();
-    let known = neighbours::list().ok()?;
-    let on_wire = || known.iter().filter(|one| one.interface == nic.name);
-    macs.extend(on_wire().filter(|one| one.address == wanted).filter_map(|one| one.mac.clone()));
-    let mac = macs.first()?.clone();
-    let own = |mac: &String| {
-        let mut nics = peer.iter().flat_map(|peer| &peer.nics).filter_map(|nic| nic.mac.as_ref());
-        nics.any(|one| one.eq_ignore_ascii_case(mac))
+    let known: Vec<Neighbour> =
+        neighbours::list().ok()?.into_iter().filter(|one| one.interface == nic.name).collect();
+    dispute(wanted, &nic.name, &asked.unwrap_or_default(), &known, peer)
+}
+
+/// What the claims on a wire, and what the kernel remembers of it, say about an address.
+fn dispute(
+    wanted: Ipv4Addr,
+    nic: &str,
+    claims: &[Claim],
+    known: &[Neighbour],
+    peer: Option<&Environment>,
+) -> Option<Disputed> {
+    let of = |claim: &&Claim| claim.address == wanted;
+    let mut macs: BTreeSet<&str> = claims.iter().filter(of).map(|claim| claim.mac.as_str()).collect();
+    // What the kernel remembers may be from before the address moved to another device: it counts where nobody answers now.
+    if macs.is_empty() {
+        macs.extend(known.iter().filter(|one| one.address == wanted).filter_map(|one| one.mac.as_deref()));
+    }
+    let mac = *macs.first()?;
+    let own = |mac: &str| {
+        let mut nics = peer.iter().flat_map(|host| &host.nics).filter_map(|nic| nic.mac.as_deref());
+        nics.any(|own| own.eq_ignore_ascii_case(mac))
     };
-    if macs.len() > 1 && macs.iter().all(own) {
+    // Several NICs of one host that answer for each other are no second host.
+    if macs.len() > 1 && macs.iter().all(|mac| own(mac)) {
         return None;
     }
     if macs.len() > 1 {
-        let macs: Vec<String> = macs.into_iter().collect();
-        let said = format!("two devices answer for {wanted} on {}: {}", nic.name, macs.join(" and "));
-        return Some(Disputed { code: "ADDRESS-DUPLICATE", said });
+        let macs: Vec<&str> = macs.into_iter().take(MACS_MAX).collect();
+        let said = format!("{} devices answer for {wanted} on {nic}: {}", macs.len(), macs.join(" and "));
+        return Some(Disputed { code: "ADDRESS-DUPLICATE", said, certain: true });
     }
-    let others: Vec<String> = on_wire()
-        .filter(|one| one.address != wanted && one.address.is_ipv4() && one.mac.as_ref() == Some(&mac))
+    // Where the peer has no such NIC, somebody answers in its place (a router, a cloud), for others as well.
+    if peer.is_some() && !own(mac) {
+        return None;
+    }
+    let is_peers = |address: IpAddr| peer.is_some_and(|host| addresses(host).any(|own| own == address));
+    let others: Vec<String> = known
+        .iter()
+        .filter(|one| one.address != wanted && one.address.is_ipv4() && one.mac.as_deref() == Some(mac))
+        .filter(|one| !is_peers(one.address))
         .map(|one| one.address.to_string())
         .collect();
-    let said = format!("{} and {wanted} have the same MAC, {mac}, on {}", others.join(", "), nic.name);
-    (!others.is_empty()).then_some(Disputed { code: "MAC-DUPLICATE", said })
+    let said = format!("{} and {wanted} have the same MAC, {mac}, on {nic}", others.join(", "));
+    let certain = peer.is_some();
+    let or = if certain {
+        ""
+    } else {
+        ": one host with all of these addresses, or two that take each other's packets"
+    };
+    (!others.is_empty()).then(|| Disputed { code: "MAC-DUPLICATE", said: said + or, certain })
 }
 
 /// One question for each address on every wire, and what was heard there.
@@ -190,6 +222,48 @@ mod tests {
         assert!(shares(&e0, Ipv4Addr::new(10, 9, 1, 200)) && !shares(&e0, Ipv4Addr::new(10, 9, 2, 1)));
         assert!(!shares(&nic("e0", "10.9.1.1", 0), Ipv4Addr::new(10, 9, 1, 2)));
         assert!(!shares(&nic("e0", "10.9.1.1", 33), Ipv4Addr::new(10, 9, 1, 1)));
+    }
+
+    fn told(
+        claims: &[&str],
+        known: &[(&str, &str)],
+        peer: Option<&Environment>,
+    ) -> Option<(&'static str, bool)> {
+        let address = Ipv4Addr::new(10, 9, 0, 2);
+        let claims: Vec<Claim> = claims.iter().map(|mac| Claim { address, mac: (*mac).into() }).collect();
+        let known: Vec<Neighbour> = known
+            .iter()
+            .map(|(address, mac)| Neighbour {
+                address: address.parse().unwrap(),
+                interface: "e0".into(),
+                mac: Some((*mac).into()),
+                failed: false,
+            })
+            .collect();
+        dispute(address, "e0", &claims, &known, peer).map(|disputed| (disputed.code, disputed.certain))
+    }
+
+    #[test]
+    fn two_who_answer_now_are_two_and_what_is_only_remembered_is_not() {
+        let (one, two) = ("02:00:00:00:00:01", "02:00:00:00:00:02");
+        assert_eq!(told(&[one, two], &[], None), Some(("ADDRESS-DUPLICATE", true)));
+        assert_eq!(told(&[one], &[("10.9.0.2", two)], None), None, "the address has moved");
+        assert_eq!(told(&[], &[("10.9.0.2", two)], None), None);
+    }
+
+    #[test]
+    fn a_host_with_several_addresses_and_a_cloud_that_answers_for_all_are_no_clones() {
+        let one = "02:00:00:00:00:01";
+        let both = &[("10.9.0.2", one), ("10.9.0.3", one)];
+        // Who was never reached may be either.
+        assert_eq!(told(&[one], both, None), Some(("MAC-DUPLICATE", false)));
+        let mut peer = Environment { nics: vec![nic("e0", "10.9.0.2", 24)], ..Environment::default() };
+        assert_eq!(told(&[one], both, Some(&peer)), Some(("MAC-DUPLICATE", true)));
+        peer.nics[0].addresses.push(NicAddress { address: [10, 9, 0, 3].into(), prefix_len: 24 });
+        assert_eq!(told(&[one], both, Some(&peer)), None, "both are its own");
+        let cloud = "12:34:56:78:9a:bc";
+        let all = &[("10.9.0.2", cloud), ("10.9.0.9", cloud)];
+        assert_eq!(told(&[cloud], all, Some(&peer)), None);
     }
 
     #[test]
