@@ -32,6 +32,10 @@ fn port(record: &PortRecord) -> Check {
 fn opened(record: &OpenedRecord) -> Check {
     let (way, burst) = (record.direction.name(), record.opened);
     let text = format!("{} of {} connections at once opened {way}", burst.opened, burst.asked);
+    // None that could be tried says nothing.
+    if burst.asked == 0 {
+        return Check::inconclusive("connections-opened", text);
+    }
     let check = Check::of("connections-opened", burst.opened >= burst.asked, text);
     check.numbers(f64::from(burst.opened), f64::from(burst.asked), Unit::Count)
 }
@@ -118,5 +122,7 @@ mod tests {
         assert_eq!(judged(PortAnswer::Filtered, false, Some(32)), Outcome::Pass);
         assert_eq!(judged(PortAnswer::Answered, true, Some(31)), Outcome::Fail);
         assert_eq!(judged(PortAnswer::Answered, true, Some(0)), Outcome::Fail);
+        let none = OpenedRecord { direction: Direction::In, opened: OpenedAtOnce::default() };
+        assert_eq!(super::opened(&none).outcome, Outcome::Inconclusive, "none was tried");
     }
 }
