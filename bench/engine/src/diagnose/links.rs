@@ -1,8 +1,8 @@
 //! Links that came and went while the run lasted, although nobody was asked to take them down.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use pathproof_model::{Finding, NodeId, ResultDoc};
+use pathproof_model::{Finding, NodeId, ResultDoc, Severity};
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut changes: BTreeMap<(NodeId, String), u64> = BTreeMap::new();
@@ -15,7 +15,9 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             }
         }
     }
-    let flapped = changes.into_iter().filter(|(_, changed)| *changed > 0);
+    let part = part(doc);
+    let flapped =
+        changes.into_iter().filter(|((node, nic), changed)| *changed > 0 && was_there(doc, *node, nic));
     flapped
         .map(|((node, nic), changed)| {
             let whose = if node == NodeId::CLIENT { "this host's" } else { "the peer's" };
@@ -23,15 +25,45 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             let said = format!(
                 "{whose} {nic} lost its link {lost} times during the run ({changed} changes of carrier)"
             );
-            Finding::new("LINK-FLAPS", said).with("nic", nic).with("carrier_changes", changed)
+            let aside = doc.environment(node).is_some() && !part.contains(&(node, nic.clone()));
+            let finding = Finding::new("LINK-FLAPS", said).with("nic", nic).with("carrier_changes", changed);
+            // A container that ends or a wireless NIC beside the run is no fault of the path.
+            if aside { finding.with_severity(Severity::Info) } else { finding }
         })
         .collect()
+}
+
+/// Whether an interface was there before the run. One that is made meanwhile has no link that it could have lost.
+fn was_there(doc: &ResultDoc, node: NodeId, nic: &str) -> bool {
+    doc.environment(node).is_none_or(|host| host.nics.iter().any(|one| one.name == nic))
+}
+
+/// Interfaces that carried the run, or that packets to the other end would leave by.
+fn part(doc: &ResultDoc) -> BTreeSet<(NodeId, String)> {
+    let mut part = super::nics::used(doc);
+    for pair in doc.channels.iter().flat_map(|channels| &channels.pairs).filter(|pair| pair.chosen) {
+        part.insert((NodeId::CLIENT, pair.local_nic.clone()));
+        part.insert((NodeId::SERVER, pair.remote_nic.clone()));
+    }
+    for node in [NodeId::CLIENT, NodeId::SERVER] {
+        let Some(host) = doc.environment(node) else { continue };
+        part.extend(host.peers.iter().filter_map(|peer| Some((node, peer.nic.clone()?))));
+        // Members of a bundle or a bridge carry what it carries.
+        let members: Vec<_> = host.nics.iter().filter_map(|nic| Some((nic, nic.master.clone()?))).collect();
+        for (nic, master) in members {
+            if part.contains(&(node, master)) {
+                part.insert((node, nic.name.clone()));
+            }
+        }
+    }
+    part
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Evidence, NicActivity, NicCounts, Step, StepKind, Tool};
+    use pathproof_model::environment::PeerRoute;
+    use pathproof_model::{Environment, Evidence, Nic, NicActivity, NicCounts, Node, Step, StepKind, Tool};
 
     #[test]
     fn changes_of_carrier_are_summed_over_the_steps() {
@@ -48,5 +80,27 @@ mod tests {
         assert!(found[0].evidence.contains("the peer's e0 lost its link 3 times"), "{}", found[0].evidence);
         doc.steps.truncate(1);
         assert_eq!(findings(&doc), vec![]);
+    }
+
+    #[test]
+    fn a_link_beside_the_run_is_told_and_no_fault_and_one_that_was_made_meanwhile_is_nothing() {
+        let nic = |name: &str, master: Option<&str>| Nic {
+            name: name.into(),
+            master: master.map(str::to_owned),
+            ..Nic::default()
+        };
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        let peer = PeerRoute { nic: Some("bond0".into()), ..PeerRoute::to([10, 0, 0, 2].into()) };
+        let nics = vec![nic("bond0", None), nic("e0", Some("bond0")), nic("wlan0", None)];
+        doc.nodes = vec![Node::here(Some(Environment { nics, peers: vec![peer], ..Environment::default() }))];
+        let mut step = Step::new(StepKind::Stream, "s");
+        let counts = NicCounts { carrier_changes: Some(2), ..NicCounts::still() };
+        let flapped =
+            ["e0", "wlan0", "veth9"].map(|nic| NicActivity { nic: nic.into(), counts: counts.clone() });
+        step.evidence = vec![Evidence { nics: Some(flapped.into()), ..Evidence::default() }];
+        doc.steps.push(step);
+        let told: Vec<_> =
+            findings(&doc).into_iter().map(|one| (one.values["nic"].clone(), one.severity)).collect();
+        assert_eq!(told, [("e0".into(), Severity::Error), ("wlan0".into(), Severity::Info)]);
     }
 }

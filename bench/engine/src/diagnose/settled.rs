@@ -1,5 +1,6 @@
 //! Findings that another one explains. A reader who is told both looks for two faults.
 
+use pathproof_model::finding::CATALOGUE;
 use pathproof_model::{Finding, ResultDoc};
 
 /// Where the first was found, the others are what it looks like.
@@ -27,7 +28,11 @@ const EXPLAINS: &[(&str, &[&str])] = &[
 
 /// Takes out what others explain.
 pub fn settle(doc: &mut ResultDoc) {
-    let known: Vec<String> = doc.findings.iter().map(|finding| finding.code.clone()).collect();
+    // One that is told as less than its kind, because it lies beside the run, explains nothing of it.
+    let whole = |finding: &&Finding| {
+        CATALOGUE.iter().any(|entry| entry.code == finding.code && finding.severity >= entry.severity)
+    };
+    let known: Vec<String> = doc.findings.iter().filter(whole).map(|finding| finding.code.clone()).collect();
     let found = |code: &str| known.iter().any(|one| one == code);
     let explained = |finding: &Finding| {
         EXPLAINS.iter().any(|(code, others)| found(code) && others.contains(&finding.code.as_str()))
@@ -47,7 +52,7 @@ pub fn settle(doc: &mut ResultDoc) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::Tool;
+    use pathproof_model::{Severity, Tool};
 
     #[test]
     fn a_policed_way_is_the_slower_one_and_the_other_way_is_not_excused() {
@@ -70,6 +75,11 @@ mod tests {
             ["MTU-ONE-WAY", "TCP-STALL"].into_iter().map(|code| Finding::new(code, "seen")).collect();
         settle(&mut doc);
         assert_eq!(doc.findings.len(), 2);
+        let aside = Finding::new("LINK-FLAPS", "seen").with_severity(Severity::Info);
+        doc.findings.push(aside);
+        settle(&mut doc);
+        assert_eq!(doc.findings.len(), 3, "a link without part in the run explains nothing of it");
+        doc.findings.pop();
         doc.findings.push(Finding::new("MTU-FLOWS-DIFFER", "seen"));
         settle(&mut doc);
         let left: Vec<&str> = doc.findings.iter().map(|finding| finding.code.as_str()).collect();
