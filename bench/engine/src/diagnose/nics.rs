@@ -55,7 +55,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
 }
 
 /// Interfaces that own an address which a lane, a pair or a path of the run used.
-fn used(doc: &ResultDoc) -> BTreeSet<(NodeId, String)> {
+pub(super) fn used(doc: &ResultDoc) -> BTreeSet<(NodeId, String)> {
     let mut addresses = BTreeSet::new();
     for step in &doc.steps {
         let lanes = step.lanes.iter().flat_map(|lane| [&lane.local, &lane.remote]);
@@ -81,35 +81,36 @@ fn used(doc: &ResultDoc) -> BTreeSet<(NodeId, String)> {
 /// By node and interface: each counter of one meaning and by how much it moved over all steps.
 fn counted(doc: &ResultDoc, meaning: DriverMeaning) -> BTreeMap<(NodeId, String), BTreeMap<String, u64>> {
     let mut all: BTreeMap<(NodeId, String), BTreeMap<String, u64>> = BTreeMap::new();
-    let mut add = |node: NodeId, nic: &str, name: &str, by: u64| {
-        if by > 0 {
-            let sum = all.entry((node, nic.to_owned())).or_default().entry(name.to_owned()).or_default();
-            *sum = sum.saturating_add(by);
-        }
-    };
     for evidence in doc.steps.iter().flat_map(|step| &step.evidence) {
+        let mut moved: BTreeMap<(&str, &str), u64> = BTreeMap::new();
         for nic in evidence.nics.iter().flatten() {
-            let count = |value: Option<u64>| value.unwrap_or(0);
-            match meaning {
-                DriverMeaning::LinkError => {
-                    add(evidence.node, &nic.nic, "rx_crc_errors", count(nic.counts.receive_crc_errors));
-                }
-                DriverMeaning::NoReceiveBuffer => {
-                    add(evidence.node, &nic.nic, "rx_missed_errors", count(nic.counts.receive_missed));
-                    add(evidence.node, &nic.nic, "rx_over_errors", count(nic.counts.receive_overruns));
-                }
+            let counts = &nic.counts;
+            let named: &[(&str, Option<u64>)] = match meaning {
+                DriverMeaning::LinkError => &[("rx_crc_errors", counts.receive_crc_errors)],
+                DriverMeaning::NoReceiveBuffer => &[
+                    ("rx_missed_errors", counts.receive_missed),
+                    ("rx_over_errors", counts.receive_overruns),
+                ],
                 DriverMeaning::PauseReceived
                 | DriverMeaning::PauseSent
                 | DriverMeaning::Policed
                 | DriverMeaning::CongestionMark
                 | DriverMeaning::Discard
-                | DriverMeaning::Other => {}
-            }
+                | DriverMeaning::Other => &[],
+            };
+            moved.extend(named.iter().filter_map(|(name, by)| Some(((nic.nic.as_str(), *name), (*by)?))));
         }
         for driver in evidence.drivers.iter().flatten() {
             for counter in driver.counters.iter().filter(|counter| counter.meaning == meaning) {
-                add(evidence.node, &driver.nic, &counter.name, counter.moved_by);
+                // Drivers tell the kernel's own counters once more, by the same names.
+                let by = moved.entry((&driver.nic, &counter.name)).or_default();
+                *by = (*by).max(counter.moved_by);
             }
+        }
+        for ((nic, name), by) in moved.into_iter().filter(|(_, by)| *by > 0) {
+            let counters = all.entry((evidence.node, nic.to_owned())).or_default();
+            let sum = counters.entry(name.to_owned()).or_default();
+            *sum = sum.saturating_add(by);
         }
     }
     all
@@ -161,6 +162,12 @@ mod tests {
         );
         assert_eq!(told[2].0, "NIC-PAUSED");
         assert_eq!(told.len(), 3, "an interface without part in the run is not accused: {told:?}");
+    }
+
+    #[test]
+    fn what_kernel_and_driver_both_tell_counts_once() {
+        let found = findings(&document(&[("rx_crc_errors", 3)], 3));
+        assert!(found[0].evidence.contains("(rx_crc_errors +6)"), "two steps of 3: {}", found[0].evidence);
     }
 
     #[test]
