@@ -189,6 +189,11 @@ impl TrafficSpec {
         lanes.fold(0, u64::saturating_add)
     }
 
+    /// Whether its rate says what the path carries: no pace holds it back, and nothing beside it takes a part of the path.
+    pub fn is_free(&self) -> bool {
+        self.rate_bits_per_s.is_none() && self.beside.iter().all(|flow| flow.class == Class::Probe)
+    }
+
     /// Shortens the window; what was to happen within it happens at the same share of it.
     pub fn shorten(&mut self, time_ns: u64) {
         if time_ns >= self.time_ns {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use pathproof_model::judge::could_explain_rate;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Direction, Finding, ResultDoc};
+use pathproof_model::{Direction, Finding, ResultDoc, Step};
 
 use super::planned;
 
@@ -11,12 +12,13 @@ use super::planned;
 const FACTOR: f64 = 4.0;
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    // The best of each direction, transport by transport: a stream alone, unpaced, with no NIC taken down.
-    let mut best: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
+    // The best of each direction, by transport and lanes: a stream alone, unpaced, with no NIC taken down. One lane may be bound by a
+    // limit that several are not.
+    let mut best: BTreeMap<(&str, u32), [Option<Rate<'_>>; 2]> = BTreeMap::new();
     for step in planned(doc).filter(|step| step.error.is_none() && step.detail.failover.is_none()) {
-        let paced =
-            step.spec.as_ref().and_then(|spec| spec.traffic()).is_none_or(|t| t.rate_bits_per_s.is_some());
-        let (Some(over), Some(rate)) = (step.over.as_deref(), step.summary.goodput_bits_per_s) else {
+        let free = step.spec.as_ref().and_then(|spec| spec.traffic()).filter(|traffic| traffic.is_free());
+        let rate = step.summary.goodput_bits_per_s.filter(|rate| *rate > 0);
+        let (Some(traffic), Some(over), Some(bits_per_s)) = (free, step.over.as_deref(), rate) else {
             continue;
         };
         let way = match step.direction {
@@ -24,31 +26,53 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             Some(Direction::In) => 1,
             _ => continue,
         };
-        if !paced {
-            let rates = best.entry(over).or_default();
-            rates[way] = rates[way].max(rate);
-        }
+        let known = &mut best.entry((over, traffic.lanes)).or_default()[way];
+        *known = better(*known, Some(Rate { bits_per_s, step }));
     }
-    let differ = best.into_iter().filter(|(_, [out, inward])| *out > 0 && *inward > 0);
-    differ
-        .filter_map(|(over, [out, inward])| {
-            let factor = out.max(inward) as f64 / out.min(inward) as f64;
-            let slow = if out < inward { "out" } else { "in" };
-            let said = format!(
-                "{over}: {slow} is {factor:.1} times slower than the other way ({} out, {} in)",
-                BitsPerSecond(out),
-                BitsPerSecond(inward)
-            );
-            let finding = Finding::new("PATH-ASYMMETRIC", said).with("factor", factor).with("slower", slow);
-            (factor >= FACTOR).then_some(finding)
-        })
-        .collect()
+    // What the transport carries at its best is what counts, where both ways were tried with as many lanes.
+    let mut differ: BTreeMap<&str, [Option<Rate<'_>>; 2]> = BTreeMap::new();
+    for ((over, _), [out, inward]) in
+        best.into_iter().filter(|(_, [out, inward])| out.is_some() && inward.is_some())
+    {
+        let known = differ.entry(over).or_default();
+        *known = [better(known[0], out), better(known[1], inward)];
+    }
+    differ.into_iter().filter_map(|(over, [out, inward])| asymmetric(over, out?, inward?)).collect()
+}
+
+#[derive(Clone, Copy)]
+struct Rate<'a> {
+    bits_per_s: u64,
+    step: &'a Step,
+}
+
+fn better<'a>(one: Option<Rate<'a>>, other: Option<Rate<'a>>) -> Option<Rate<'a>> {
+    one.into_iter().chain(other).max_by_key(|rate| rate.bits_per_s)
+}
+
+fn asymmetric(over: &str, out: Rate<'_>, inward: Rate<'_>) -> Option<Finding> {
+    let (name, slow, fast) =
+        if out.bits_per_s < inward.bits_per_s { ("out", out, inward) } else { ("in", inward, out) };
+    let (least, most) = (slow.bits_per_s as f64, fast.bits_per_s as f64);
+    let factor = most / least;
+    // A lane that waits for a processor is slow on every path.
+    if factor < FACTOR || could_explain_rate(slow.step, least, most / FACTOR) {
+        return None;
+    }
+    let said = format!(
+        "{over}: {name} is {factor:.1} times slower than the other way ({} out, {} in)",
+        BitsPerSecond(out.bits_per_s),
+        BitsPerSecond(inward.bits_per_s)
+    );
+    Some(Finding::new("PATH-ASYMMETRIC", said).with("factor", factor).with("slower", name))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{ErrorKind, Step, StepError, StepKind, StepSpec, Tool, TrafficSpec};
+    use pathproof_model::{
+        ErrorKind, FlowSpec, LaneResult, StepError, StepKind, StepSpec, Tool, TrafficSpec, Waited,
+    };
 
     fn document(rates: &[(Direction, u64)]) -> ResultDoc {
         let mut doc = ResultDoc::new(Tool::default(), "");
@@ -77,6 +101,13 @@ mod tests {
         assert_eq!(findings(&document(&rates)), vec![]);
         assert_eq!(findings(&document(&[(Direction::Out, 8_000_000), (Direction::In, 0)])), vec![]);
         assert_eq!(findings(&document(&[(Direction::Out, 8_000_000)])), vec![]);
+        let mut fewer = document(&[(Direction::Out, 8_000_000), (Direction::In, 1_000_000)]);
+        fewer.steps[0].spec.as_mut().and_then(StepSpec::traffic_mut).unwrap().lanes = 4;
+        assert_eq!(findings(&fewer), vec![], "four lanes out and one in are two questions");
+        let mut beside = document(&[(Direction::Out, 8_000_000), (Direction::In, 1_000_000)]);
+        beside.steps[1].spec.as_mut().and_then(StepSpec::traffic_mut).unwrap().beside =
+            vec![FlowSpec::default()];
+        assert_eq!(findings(&beside), vec![], "another flow had its part of the path");
         let mut failed = document(&[(Direction::Out, 8_000_000), (Direction::In, 1_000_000)]);
         failed.steps[1].error = Some(StepError { kind: ErrorKind::Unsupported, message: "lost".into() });
         assert_eq!(findings(&failed), vec![]);
@@ -86,5 +117,16 @@ mod tests {
             ..TrafficSpec::default()
         }));
         assert_eq!(findings(&paced), vec![]);
+    }
+
+    #[test]
+    fn lanes_that_waited_for_a_processor_accuse_no_path() {
+        let mut busy = document(&[(Direction::Out, 2_000_000), (Direction::In, 9_000_000)]);
+        let scheduled = Some(Waited { waited_ns: 700, of_ns: 1000 });
+        busy.steps[0].lanes = vec![LaneResult { scheduled, ..LaneResult::default() }];
+        assert_eq!(findings(&busy), vec![]);
+        // Not any amount less, though.
+        busy.steps[0].summary.goodput_bits_per_s = Some(100_000);
+        assert_eq!(findings(&busy).len(), 1);
     }
 }

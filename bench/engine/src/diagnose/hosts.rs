@@ -25,7 +25,7 @@ fn share(load: &HostLoad, ns: u64) -> Option<f64> {
 
 fn held(doc: &ResultDoc, node: NodeId) -> Vec<Finding> {
     let loads = || doc.steps.iter().filter_map(|step| Some((step, step.evidence(node)?.host.as_ref()?)));
-    let stolen = |load: &HostLoad| Some(load.steal_ns? / load.cpus.unwrap_or(1).max(1));
+    let stolen = |load: &HostLoad| Some(load.steal_ns? / load.cpus?.max(1));
     let worst = |taken: &dyn Fn(&HostLoad) -> Option<u64>| {
         let all = loads().filter_map(|(step, load)| {
             let ns = taken(load)?;
@@ -76,7 +76,9 @@ mod tests {
         let throttled = HostLoad { throttled_ns: Some(600_000_000), ..load.clone() };
         assert_eq!(codes(throttled), ["HOST-THROTTLED"]);
         let stolen = HostLoad { steal_ns: Some(900_000_000), ..load.clone() };
-        assert_eq!(codes(stolen), ["HOST-STARVED"]);
+        assert_eq!(codes(stolen.clone()), ["HOST-STARVED"]);
+        // All processors together lost that: of how many is not known.
+        assert_eq!(codes(HostLoad { cpus: None, ..stolen }), [""; 0]);
         let busy = HostLoad {
             pressure_some_ns: Some(990_000_000),
             throttled_ns: Some(50_000_000),

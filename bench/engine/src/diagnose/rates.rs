@@ -27,7 +27,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
 fn streams(doc: &ResultDoc, way: Direction) -> impl Iterator<Item = (&Step, u64)> {
     planned(doc).filter_map(move |step| {
         let traffic = step.spec.as_ref().and_then(|spec| spec.traffic())?;
-        let free = traffic.rate_bits_per_s.is_none() && traffic.max_segment_bytes.is_none();
+        let free = traffic.is_free() && traffic.max_segment_bytes.is_none();
         let connections = step.lanes.iter().any(|lane| lane.connection.is_some());
         let counts = step.kind == StepKind::Stream && step.direction == Some(way) && free && connections;
         let rate = step.summary.goodput_bits_per_s.filter(|rate| *rate > 0)?;

@@ -19,8 +19,13 @@ struct Best<'a> {
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found = Vec::new();
-    for way in [Direction::Out, Direction::In] {
-        let alone = by_nic(doc, way);
+    // One lane may be bound by a limit that several are not, so like is held against like.
+    let mut lanes: Vec<u32> = doc.steps.iter().filter_map(lanes_of).collect();
+    lanes.sort_unstable();
+    lanes.dedup();
+    let questions = lanes.iter().flat_map(|lanes| [(Direction::Out, *lanes), (Direction::In, *lanes)]);
+    for (way, lanes) in questions {
+        let alone = by_nic(doc, way, lanes);
         let Some((best_nic, best)) = alone.iter().max_by_key(|(_, best)| best.rate) else { continue };
         let like = (best_nic.as_str(), best);
         found.extend(alone.iter().filter_map(|(nic, own)| slow(doc, way, nic, own, like)));
@@ -48,14 +53,29 @@ fn only_nic(doc: &ResultDoc, step: &Step) -> Option<String> {
     nics.pop().filter(|_| nics.is_empty())
 }
 
-fn by_nic(doc: &ResultDoc, way: Direction) -> BTreeMap<String, Best<'_>> {
+fn lanes_of(step: &Step) -> Option<u32> {
+    Some(step.spec.as_ref()?.traffic()?.lanes)
+}
+
+/// Whether a step was over before its connections had found their rate: that takes some twenty round trips.
+fn is_short(step: &Step) -> bool {
+    const GROWN: u64 = 20;
+    let mut trips = step
+        .lanes
+        .iter()
+        .filter_map(|lane| Some((lane.connection.as_ref()?.counts.rtt_min_ns?, lane.window_ns)));
+    trips.any(|(trip_ns, window_ns)| trip_ns.saturating_mul(GROWN) > window_ns)
+}
+
+fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> BTreeMap<String, Best<'_>> {
     let mut best: BTreeMap<String, Best<'_>> = BTreeMap::new();
     for step in doc.steps.iter().filter(|step| step.kind == StepKind::Stream && step.error.is_none()) {
-        if matches!(step.follows_up, Some(FollowUp::Cause)) || step.detail.failover.is_some() {
+        let asked = lanes_of(step) == Some(lanes) && !is_short(step);
+        if !asked || matches!(step.follows_up, Some(FollowUp::Cause)) || step.detail.failover.is_some() {
             continue;
         }
-        let paced =
-            step.spec.as_ref().and_then(|spec| spec.traffic()).is_none_or(|t| t.rate_bits_per_s.is_some());
+        let free =
+            step.spec.as_ref().and_then(|spec| spec.traffic()).is_some_and(|traffic| traffic.is_free());
         let rate = match step.direction {
             Some(Direction::Both) => {
                 let flow = step.flows.iter().find(|flow| flow.name == way.name());
@@ -63,7 +83,7 @@ fn by_nic(doc: &ResultDoc, way: Direction) -> BTreeMap<String, Best<'_>> {
             }
             direction => step.summary.goodput_bits_per_s.filter(|_| direction == Some(way)),
         };
-        let (Some(rate), Some(nic), false) = (rate, only_nic(doc, step), paced) else { continue };
+        let (Some(rate), Some(nic), true) = (rate, only_nic(doc, step), free) else { continue };
         if best.get(&nic).is_none_or(|known| known.rate < rate) {
             best.insert(nic, Best { rate, step });
         }
@@ -114,7 +134,10 @@ fn slow(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Environment, LaneResult, Nic, Node, StepSpec, Tool, TrafficSpec, Waited};
+    use pathproof_model::evidence::ConnectionCounts;
+    use pathproof_model::{
+        Connection, Environment, LaneResult, Nic, Node, StepSpec, Tool, TrafficSpec, Waited,
+    };
 
     fn stream(nic: &str, mbit: u64, waited_ms: u64) -> Step {
         let mut step = Step::new(StepKind::Stream, format!("{nic} alone"));
@@ -151,5 +174,18 @@ mod tests {
         assert_eq!(told(vec![stream("e0", 190, 5), stream("e1", 90, 5)]), [""; 0]);
         assert_eq!(told(vec![stream("e0", 190, 5), stream("e1", 50, 600)]), [""; 0]);
         assert_eq!(told(vec![stream("e0", 190, 5), stream("e0", 19, 5)]), [""; 0]);
+    }
+
+    #[test]
+    fn only_what_was_asked_alike_and_for_long_enough_is_held_against_each_other() {
+        let mut four = stream("e0", 190, 5);
+        four.spec.as_mut().and_then(StepSpec::traffic_mut).unwrap().lanes = 4;
+        assert_eq!(told(vec![four, stream("e1", 19, 5)]), [""; 0], "each connection may have its limit");
+        // 400 ms over a path of 100 ms: the connection still grew.
+        let mut short = stream("e1", 19, 5);
+        let counts = ConnectionCounts { rtt_min_ns: Some(100_000_000), ..ConnectionCounts::still() };
+        short.lanes[0].connection = Some(Connection { counts, ..Connection::default() });
+        short.lanes[0].window_ns = 400_000_000;
+        assert_eq!(told(vec![stream("e0", 190, 5), short]), [""; 0]);
     }
 }

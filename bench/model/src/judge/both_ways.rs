@@ -93,7 +93,7 @@ fn free(step: &Step) -> Option<&crate::TrafficSpec> {
         && step.error.is_none()
         && step.detail.failover.is_none();
     let traffic = step.spec.as_ref().and_then(StepSpec::traffic)?;
-    (whole && traffic.rate_bits_per_s.is_none()).then_some(traffic)
+    (whole && traffic.is_free()).then_some(traffic)
 }
 
 /// `step` against each way alone, where it went both ways and each was measured alone as well.

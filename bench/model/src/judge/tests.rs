@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    Direction, Environment, Finding, Flow, LaneResult, LatencySummary, Nic, NicAddress, Node, StepSpec,
-    Summary, TrafficSpec,
+    Direction, Environment, Finding, Flow, FlowSpec, LaneResult, LatencySummary, Nic, NicAddress, Node,
+    StepSpec, Summary, TrafficSpec,
 };
 
 fn doc(steps: Vec<Step>) -> ResultDoc {
@@ -211,6 +211,14 @@ fn directions_that_differ_by_a_factor_fail_unless_a_rate_is_expected_of_both() {
     );
     assert_eq!(judged(9.0, 3.0, None), None);
     assert_eq!(judged(9.0, 1.5, Some(1_000_000_000)), None);
+    // Four lanes one way and one the other, or a stream beside one of them, are two questions.
+    let of = |change: fn(&mut TrafficSpec)| {
+        let mut other = way(1.5, Direction::In);
+        change(other.spec.as_mut().and_then(StepSpec::traffic_mut).unwrap());
+        let verdicts = judge(&doc(vec![way(9.0, Direction::Out), other]), &Criteria::default());
+        verdicts.iter().any(|verdict| verdict.subject == Subject::from("symmetry/tcp"))
+    };
+    assert!(of(|_| {}) && !of(|spec| spec.lanes += 3) && !of(|spec| spec.beside = vec![FlowSpec::default()]));
 }
 
 #[test]

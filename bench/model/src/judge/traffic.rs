@@ -223,20 +223,24 @@ pub(super) fn symmetry(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
             && step.follows_up.is_none()
             && step.error.is_none()
             && !sabotaged(step)
-            && traffic.is_some_and(|traffic| traffic.rate_bits_per_s.is_none())
+            && traffic.is_some_and(crate::TrafficSpec::is_free)
     };
     let mut overs: Vec<&str> =
         doc.steps.iter().filter(usable).filter_map(|step| step.over.as_deref()).collect();
     overs.sort_unstable();
     overs.dedup();
-    let best = |over: &str, direction: Direction| {
-        let all = doc.steps.iter().filter(usable);
-        let of = all.filter(|s| s.over.as_deref() == Some(over) && s.direction == Some(direction));
+    let lanes = |step: &Step| step.spec.as_ref().and_then(|spec| spec.traffic()).map(|traffic| traffic.lanes);
+    let best = |over: &str, [direction, other]: [Direction; 2]| {
+        let all = || doc.steps.iter().filter(usable).filter(|s| s.over.as_deref() == Some(over));
+        // One lane may be bound by a limit that several are not.
+        let answered = |s: &&Step| all().any(|o| o.direction == Some(other) && lanes(o) == lanes(s));
+        let of = all().filter(|s| s.direction == Some(direction)).filter(answered);
         of.filter_map(|s| Some((s.summary.goodput_bits_per_s.filter(|rate| *rate > 0)?, s)))
             .max_by_key(|(rate, _)| *rate)
     };
     let judged = overs.into_iter().filter_map(|over| {
-        let (out, inward) = (best(over, Direction::Out)?, best(over, Direction::In)?);
+        let ways = [Direction::Out, Direction::In];
+        let (out, inward) = (best(over, ways)?, best(over, [ways[1], ways[0]])?);
         let (slow, fast, way) = if out.0 < inward.0 { (out, inward, "out") } else { (inward, out, "in") };
         let factor = fast.0 as f64 / slow.0 as f64;
         if factor <= limits.direction_factor_max {
