@@ -31,13 +31,13 @@ impl Evidence for Host {
         let now = Host::before(&About::default());
         let since = |then: Option<u64>, now: Option<u64>| now?.checked_sub(then?);
         let mut load = HostLoad {
-            cpus: std::thread::available_parallelism().ok().map(|n| n.get() as u64),
             load_average: read("/proc/loadavg").ok().and_then(|text| text.split(' ').next()?.parse().ok()),
             throttled_ns: since(self.throttled_ns, now.throttled_ns),
             ..HostLoad::default()
         };
         match (self.cpus, now.cpus) {
             (Ok(then), Ok(now)) => {
+                load.cpus = now.count();
                 load.busy_share = now.all.busy_since(&then.all);
                 load.steal_ns = now.all.steal.checked_sub(then.all.steal).map(|ticks| ticks * TICK_NS);
                 load.busiest_cpu_share = now.busiest_since(&then, Cpu::busy_since);
@@ -79,6 +79,11 @@ impl Cpus {
         let (_, all) = lines.next().filter(|(number, _)| number.is_empty())?;
         let each = lines.filter_map(|(number, ticks)| Some((number.to_owned(), Cpu::parse(ticks)?)));
         Some(Cpus { all: Cpu::parse(all)?, each: each.collect() })
+    }
+
+    /// All of the host's: what is stolen is counted over them, and not over those that this process may use.
+    fn count(&self) -> Option<u64> {
+        Some(self.each.len() as u64).filter(|count| *count > 0)
     }
 
     /// The largest share that one processor had.
@@ -162,6 +167,7 @@ mod tests {
                 .unwrap();
         let now = Cpus::parse("cpu  190 0 50 805 55 0 0 20 0 0\ncpu0 10 0 5 82 5 0 8 0 0 0\n").unwrap();
         assert_eq!(now.all.steal - then.all.steal, 20);
+        assert_eq!(now.count(), Some(1));
         assert_eq!(now.all.busy_since(&then.all), Some(0.9167), "110 of 120");
         assert!(now.all.busy_since(&now.all).is_none(), "no time, no share");
         assert_eq!(now.busiest_since(&then, Cpu::busy_since), Some(0.8));
