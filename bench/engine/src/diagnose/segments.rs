@@ -13,7 +13,8 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
 }
 
 fn on(host: Option<&Environment>, name: &str) -> bool {
-    host.and_then(|host| host.settings.get(name)).is_some_and(|value| value == "1")
+    // Time stamps have two ways of being on.
+    host.and_then(|host| host.settings.get(name)).is_some_and(|value| value != "0")
 }
 
 /// Options that both hosts are set to use, and that their connections did not have.
@@ -98,4 +99,116 @@ fn limited(step: &Step) -> bool {
         .as_ref()
         .and_then(|spec| spec.traffic())
         .is_none_or(|traffic| traffic.max_segment_bytes.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{
+        Connection, MtuLimit, MtuPath, MtuRoute, Node, StepKind, StepSpec, Tool, TrafficSpec,
+    };
+
+    const SETTINGS: [&str; 3] =
+        ["net.ipv4.tcp_timestamps", "net.ipv4.tcp_sack", "net.ipv4.tcp_window_scaling"];
+
+    fn document(settings: [&str; 2], lanes: Vec<LaneResult>) -> ResultDoc {
+        let host = |value: &str| {
+            let mut host = Environment::default();
+            host.settings.extend(SETTINGS.map(|name| (name.into(), value.into())));
+            Some(host)
+        };
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        doc.nodes = vec![Node::here(host(settings[0])), Node::agent("b", host(settings[1]))];
+        let mut step = Step::new(StepKind::Stream, "tcp stream out");
+        step.spec = Some(StepSpec::Stream(TrafficSpec::default()));
+        step.lanes = lanes;
+        doc.steps = vec![step];
+        doc
+    }
+
+    /// A lane with what its connection has of the three options.
+    fn with_options(has: [Option<bool>; 3]) -> LaneResult {
+        let [timestamps, selective_acknowledgements, window_scaling] = has;
+        let connection =
+            Connection { timestamps, selective_acknowledgements, window_scaling, ..Connection::default() };
+        LaneResult { connection: Some(connection), ..LaneResult::default() }
+    }
+
+    #[test]
+    fn options_that_both_want_and_no_connection_has_were_taken_away() {
+        let told = |settings, lanes| stripped(&document(settings, lanes)).map(|one| one.evidence);
+        let on = Some(true);
+        let without = || with_options([Some(false), on, on]);
+        assert!(told(["1", "2"], vec![without()]).unwrap().contains("time stamps"));
+        assert!(told(["1", "1"], vec![with_options([on, Some(false), on])]).unwrap().contains("SACK"));
+        assert!(told(["1", "1"], vec![with_options([on, on, Some(false)])]).unwrap().contains("scaling"));
+        // One end does not want them, one connection has them, nobody knows, and there is no connection.
+        assert_eq!(told(["1", "0"], vec![without()]), None);
+        assert_eq!(told(["1", "1"], vec![without(), with_options([on; 3])]), None);
+        assert_eq!(told(["1", "1"], vec![with_options([None; 3])]), None);
+        assert_eq!(told(["1", "1"], vec![]), None);
+    }
+
+    /// Segments of so many bytes out, where packets of `carried` bytes pass; what is told of them.
+    fn clamp(segment: u64, carried: u32, change: impl FnOnce(&mut Step, &mut MtuPath)) -> Option<Severity> {
+        let lane = LaneResult {
+            end: "client".into(),
+            role: LaneRole::Send,
+            bytes: 8 << 20,
+            local: Some("10.0.0.1:40000".into()),
+            remote: Some("10.0.0.2:7797".into()),
+            send_segment_bytes: Some(segment),
+            ..LaneResult::default()
+        };
+        let mut doc = document(["1", "1"], vec![lane]);
+        let mut path = MtuPath {
+            local_nic: "e0".into(),
+            remote_nic: Some("e0".into()),
+            local_address: [10, 0, 0, 1].into(),
+            remote_address: [10, 0, 0, 2].into(),
+            family: 4,
+            direction: Direction::Out,
+            method: "agent".into(),
+            ip_mtu_bytes: Some(carried),
+            limit: MtuLimit::None,
+            numbers: None,
+            proven_ip_bytes: Some(carried),
+            reason: None,
+            local_ip_mtu_bytes: Some(carried),
+            remote_ip_mtu_bytes: Some(carried),
+            cached_ip_mtu_bytes: None,
+            route: None,
+            routers: vec![],
+            largest_fragment_bytes: None,
+            throttled: false,
+            fitting_sent: 2,
+            fitting_lost: 0,
+            probes: 2,
+            loss_rounds: 0,
+            elapsed_ns: 0,
+            tried: vec![],
+        };
+        change(&mut doc.steps[0], &mut path);
+        let mut probed = Step::new(StepKind::Mtu, "path MTU");
+        probed.detail.paths = Some(vec![path]);
+        doc.steps.push(probed);
+        clamped(&doc).map(|finding| finding.severity)
+    }
+
+    #[test]
+    fn segments_far_below_what_passes_are_clamped_and_those_with_room_for_headers_are_not() {
+        assert_eq!(clamp(536, 1500, |_, _| {}), Some(Severity::Error));
+        assert_eq!(clamp(1300, 1500, |_, _| {}), Some(Severity::Warning));
+        // Time stamps, IPv6 and a tunnel's header fit between the two.
+        assert_eq!(clamp(1448, 1500, |_, _| {}), None);
+        assert_eq!(clamp(1400, 1500, |_, _| {}), None);
+        assert_eq!(clamp(8948, 9000, |_, _| {}), None);
+        // The route says so, the lane asked for it, it sent too little, and the path was not the lane's.
+        let route = MtuRoute { destination: "10.0.0.0/24".into(), ip_mtu_bytes: 576, locked: true };
+        assert_eq!(clamp(536, 1500, |_, path| path.route = Some(route)), None);
+        let small = TrafficSpec { max_segment_bytes: Some(536), ..TrafficSpec::default() };
+        assert_eq!(clamp(536, 1500, |step, _| step.spec = Some(StepSpec::Stream(small))), None);
+        assert_eq!(clamp(536, 1500, |step, _| step.lanes[0].bytes = 4000), None);
+        assert_eq!(clamp(536, 1500, |_, path| path.remote_address = [10, 0, 0, 3].into()), None);
+    }
 }
