@@ -65,7 +65,7 @@ impl Alone for Smb {
         let local_rdma = here.is_some_and(|here| here.rdma.iter().any(|device| device.netdev.is_some()));
         let server = account::describe(&report);
         let mut findings = account::findings(&report, &server, local_rdma);
-        let ways = here.map_or_else(Vec::new, |here| listed::ways(here, &server, report.address));
+        let ways = here.map_or_else(Vec::new, |here| listed::ways(here, &server.interfaces, report.address));
         let wait = remaining(lone);
         findings.extend(interrupt::unless(lone.interrupt, wait, move || listed::dial(ways, wait))?);
         doc.smb = Some(server);

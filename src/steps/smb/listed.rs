@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use pathproof_engine::channels::common_bits;
-use pathproof_model::{Environment, Finding, SmbServer};
+use pathproof_model::{Environment, Finding, SmbInterface};
 
 use crate::channels::{Way, nics};
 use crate::dial;
@@ -19,11 +19,11 @@ const WAIT: Duration = Duration::from_millis(3200);
 const WAYS_MAX: usize = 16;
 
 /// From which NIC each listed address would be dialled, and at what port; the one that answered already is left out.
-pub(super) fn ways(here: &Environment, server: &SmbServer, answered: SocketAddr) -> Vec<(Way, u16)> {
+pub(super) fn ways(here: &Environment, listed: &[SmbInterface], answered: SocketAddr) -> Vec<(Way, u16)> {
     let ours = nics(here);
     let own = |address: IpAddr| ours.iter().flat_map(|nic| &nic.addresses).any(|one| one.address == address);
     // Index 0 is what clients skip.
-    let listed = server.interfaces.iter().filter(|nic| nic.index != 0).map(|nic| nic.address.to_canonical());
+    let listed = listed.iter().filter(|nic| nic.index != 0).map(|nic| nic.address.to_canonical());
     let mut ways: Vec<(Way, u16)> = vec![];
     for remote in listed.filter(|address| *address != answered.ip().to_canonical() && !own(*address)) {
         let link_local = matches!(remote, IpAddr::V6(v6) if v6.is_unicast_link_local());
@@ -83,7 +83,7 @@ fn dead(way: &Way, port: u16, why: &io::Error) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Nic, NicAddress, SmbInterface};
+    use pathproof_model::{Nic, NicAddress};
 
     fn host(address: &str) -> Environment {
         let address = NicAddress { address: address.parse().unwrap(), prefix_len: 24 };
@@ -92,7 +92,7 @@ mod tests {
         Environment { nics: vec![nic], ..Environment::default() }
     }
 
-    fn listed(addresses: &[(u32, &str)]) -> SmbServer {
+    fn listed(addresses: &[(u32, &str)]) -> Vec<SmbInterface> {
         let interface = |(index, address): &(u32, &str)| SmbInterface {
             index: *index,
             address: address.parse().unwrap(),
@@ -100,7 +100,7 @@ mod tests {
             rss: true,
             rdma: false,
         };
-        SmbServer { interfaces: addresses.iter().map(interface).collect(), ..SmbServer::default() }
+        addresses.iter().map(interface).collect()
     }
 
     #[test]
