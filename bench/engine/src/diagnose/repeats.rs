@@ -41,7 +41,8 @@ fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
         finding.code.starts_with("PATH-LOSS")
             && finding.values.get("direction").is_some_and(|one| one == word)
     };
-    if doc.findings.iter().any(told) {
+    // A link that is gone for a moment loses what is under way.
+    if doc.findings.iter().any(told) || !super::links::findings(doc).is_empty() {
         return None;
     }
     let idle = paced_loss(doc, Some(way))?;
@@ -163,7 +164,9 @@ fn overtaken(step: &Step) -> Option<Finding> {
     /// From here on it costs a transport without TCP's patience more than a limit allows.
     const COSTLY: f64 = 0.01;
     let vain = Vain::of(step);
-    if !vain.is_order() || (vain.in_vain as f64) < vain.delivered as f64 * COSTLY {
+    // Where threads stand in line, the host's own processors overtake one another so often.
+    let crowded = super::waited_share(step) >= 0.3;
+    if crowded || !vain.is_order() || (vain.in_vain as f64) < vain.delivered as f64 * COSTLY {
         return None;
     }
     let said = format!(
@@ -302,6 +305,10 @@ mod tests {
         };
         let step = stream(905, 25_455, counts.clone());
         assert_eq!(told(vec![step, paced(2000, 0)]), [("PATH-REORDERED".to_owned(), Severity::Error)]);
+        // The same where threads stood in line for a processor for half of their time.
+        let mut crowded = stream(905, 25_455, counts.clone());
+        crowded.lanes[0].scheduled = Some(pathproof_model::Waited { waited_ns: 500, of_ns: 1000 });
+        assert_eq!(told(vec![crowded, paced(2000, 0)]), [("TCP-RETRANSMITS".to_owned(), Severity::Info)]);
         // Two processors of one host, as seen over a veth at full rate.
         let little = ConnectionCounts {
             retransmitted_segments: Some(127),
