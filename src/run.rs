@@ -96,7 +96,7 @@ fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Re
         None => None,
     };
     // The steps that run are this end's own; an agent had a say in how much of them.
-    let granted = record.doc.granted.get_or_insert_with(|| plan.clone()).clone();
+    let granted = record.doc.granted.as_ref().unwrap_or(plan).clone();
     record.observer.event(&RunEvent::Opened { doc: &record.doc });
     let mut conductor = Conductor::new(agent, here, registry, budget, interrupt, plan.seed);
     let ended = conductor.steps(&granted, record);

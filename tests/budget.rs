@@ -307,10 +307,8 @@ fn a_check_dirties_its_guest_and_has_rounds() {
     assert!(moved["bytes"].as_u64() > moved["memory_bytes"].as_u64(), "pages were sent again");
     assert_eq!(moved["verified"], true);
     let evidence = &step(&doc, "stream")["evidence"];
-    for node in 0..2 {
-        assert_eq!(evidence[node]["node"], node, "{evidence}");
-        assert!(evidence[node]["host"]["elapsed_ns"].as_u64().unwrap() > 0, "{evidence}");
-    }
+    assert!(evidence[0]["host"]["elapsed_ns"].as_u64().unwrap() > 0, "{evidence}");
+    assert_eq!(evidence[1], serde_json::json!({ "node": 1, "same_as": 0 }), "one host counts once");
 }
 
 /// A limit that no path keeps, on a host with more work than processors.

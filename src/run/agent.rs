@@ -93,7 +93,8 @@ impl AgentLink {
         if facts.outlives_its_path(&granted.steps) {
             session.survive(way_back::way_back(&facts, &target.access, budget.clock()));
         }
-        doc.granted = Some(granted);
+        // A plan that was granted as it is stands in the document once.
+        doc.granted = (Some(&granted) != doc.requested.as_ref()).then_some(granted);
         Ok(AgentLink { session, facts, beside, clock: budget.clock().clone(), pending: None })
     }
 

@@ -141,9 +141,8 @@ impl<'a> Conductor<'a> {
         if left_out.is_empty() {
             return;
         }
-        if let Some(granted) = &mut record.doc.granted {
-            granted.steps.clone_from(specs);
-        }
+        let plan = record.doc.plan().cloned().unwrap_or_default();
+        record.doc.granted = Some(Plan { steps: specs.clone(), ..plan });
         let evidence = format!(
             "round trips take {}, and in {} there is no time for: {}",
             Nanoseconds(round_trip_ns),

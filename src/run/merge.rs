@@ -30,9 +30,13 @@ pub(super) fn keep(pending: Pending, server: Half, record: &mut Record<'_>) {
         step.chosen.extend(half.chosen.iter().map(|(k, v)| (k.clone(), v.clone())));
         record.found(half.findings.iter().cloned());
     }
+    let same_host = client.evidence.is_some() && record.doc.is_against_itself();
     for (end, half) in [(End::Client, &client), (End::Server, &server)] {
         let own = half.evidence.iter().cloned();
-        step.evidence.extend(own.map(|evidence| Evidence { node: end.node(), ..evidence }));
+        step.evidence.extend(own.map(|evidence| match end {
+            End::Server if same_host => Evidence::same(end.node(), End::Client.node()),
+            End::Client | End::Server => Evidence { node: end.node(), ..evidence },
+        }));
     }
     step.error = cause(client.error.as_ref(), server.error.as_ref()).cloned();
     runner.merge(&spec, &mut step, &client, &server);

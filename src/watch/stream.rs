@@ -13,7 +13,7 @@ impl Observer for JsonStream {
     fn event(&mut self, event: &RunEvent<'_>) {
         let line = match event {
             RunEvent::Opened { doc } => json!({
-                "event": "opened", "peer": doc.nodes.get(1).map(|node| &node.name), "steps": doc.granted.as_ref().map(|p| p.steps.len()),
+                "event": "opened", "peer": doc.nodes.get(1).map(|node| &node.name), "steps": doc.plan().map(|p| p.steps.len()),
             }),
             RunEvent::StepStarted { number, of, name, duration_ns } => json!({
                 "event": "step-started", "step": number, "of": of, "name": name, "duration_max_ns": duration_ns,

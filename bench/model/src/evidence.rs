@@ -29,6 +29,9 @@ use crate::{HostLoad, NodeId};
 pub struct Evidence {
     /// The node: 0 ran the command, 1 is its peer.
     pub node: NodeId,
+    /// The node on the same host whose entry says all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub same_as: Option<NodeId>,
     /// How busy the host was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<HostLoad>,
@@ -78,6 +81,11 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Of a node on the host of another one: what that one counted, which stands there.
+    pub fn same(node: NodeId, same_as: NodeId) -> Evidence {
+        Evidence { node, same_as: Some(same_as), ..Evidence::default() }
+    }
+
     /// What the interface `name` counted: nothing at all where it is not listed. `None` where interfaces were not read.
     pub fn nic(&self, name: &str) -> Option<NicCounts> {
         let listed = self.nics.as_ref()?.iter().find(|nic| nic.nic == name);

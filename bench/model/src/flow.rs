@@ -31,7 +31,8 @@ pub struct Flow {
     pub pattern: Pattern,
     /// How many lanes it has.
     pub lanes: u32,
-    /// The payload rate that it was to keep, in bit/s; `null` for as fast as it goes.
+    /// The payload rate that it was to keep, in bit/s; absent for as fast as it goes.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rate_bits_per_s: Option<u64>,
     /// When it was to run.
     pub active: Span,

@@ -229,7 +229,7 @@ fn run(doc: &ResultDoc) -> Option<Verdict> {
     if let Some(error) = &doc.error {
         checks.push(stopped("the run", error));
     }
-    let planned = doc.granted.as_ref().or(doc.requested.as_ref()).map_or(0, |plan| plan.steps.len());
+    let planned = doc.plan().map_or(0, |plan| plan.steps.len());
     let made = doc.steps.iter().filter(|step| step.follows_up.is_none()).count();
     let missing = planned.saturating_sub(made);
     if missing > 0 {

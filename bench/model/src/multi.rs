@@ -96,51 +96,73 @@ pub struct Failover {
     pub after_bits_per_s: Option<u64>,
 }
 
-/// What became of a lane over several paths, and of each of them.
+/// Whether a count may be left out: most stay at zero, and there are dozens for each lane.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What became of a lane over several paths, and of each of them. A count that is absent is zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StripeRecord {
     /// Each path, in the order of the plan.
     pub paths: Vec<PathRecord>,
     /// Messages that went again over another path.
+    #[serde(skip_serializing_if = "is_zero")]
     pub replayed_messages: u64,
     /// Their bytes.
+    #[serde(skip_serializing_if = "is_zero")]
     pub replayed_bytes: u64,
     /// Paths connected anew.
+    #[serde(skip_serializing_if = "is_zero")]
     pub rejoined: u64,
     /// Messages that had to be copied before their receive was posted.
+    #[serde(skip_serializing_if = "is_zero")]
     pub staged_messages: u64,
     /// Messages that came twice, and were thrown away.
+    #[serde(skip_serializing_if = "is_zero")]
     pub duplicates_discarded: u64,
     /// Their bytes.
+    #[serde(skip_serializing_if = "is_zero")]
     pub discarded_bytes: u64,
     /// Bytes handed on under a number that had been handed on.
+    #[serde(skip_serializing_if = "is_zero")]
     pub doubled_bytes: u64,
     /// Longest time in which nothing was handed on, in ns.
+    #[serde(skip_serializing_if = "is_zero")]
     pub gap_longest_ns: u64,
     /// Bytes taken for sending.
+    #[serde(skip_serializing_if = "is_zero")]
     pub accepted_bytes: u64,
     /// Bytes that the peer confirmed.
+    #[serde(skip_serializing_if = "is_zero")]
     pub confirmed_bytes: u64,
     /// Bytes handed on to the receiver.
+    #[serde(skip_serializing_if = "is_zero")]
     pub arrived_bytes: u64,
 }
 
-/// One path of such a lane.
+/// One path of such a lane. A count that is absent is zero; a time that is absent did not come, or is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PathRecord {
     /// Payload bytes sent over it.
+    #[serde(skip_serializing_if = "is_zero")]
     pub sent_bytes: u64,
     /// Payload bytes received over it.
+    #[serde(skip_serializing_if = "is_zero")]
     pub received_bytes: u64,
     /// How often it died.
+    #[serde(skip_serializing_if = "is_zero")]
     pub deaths: u64,
     /// Silence after which the last death was noticed, in ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub noticed_after_ns: Option<u64>,
     /// When it died last, on the lanes' clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_at_tick_ns: Option<u64>,
     /// When the peer first confirmed something that went over it after it came back, on the lanes' clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub carried_again_at_tick_ns: Option<u64>,
     /// What the kernel knew of its last connection, where it is one of TCP and ended in order.
     #[serde(skip_serializing_if = "Option::is_none")]

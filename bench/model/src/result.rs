@@ -39,7 +39,7 @@ pub struct ResultDoc {
     pub nodes: Vec<Node>,
     /// The plan as asked.
     pub requested: Option<Plan>,
-    /// The plan as granted by the peer.
+    /// The plan as granted, where that is less than was asked; `null` where it is the same, or nothing was granted.
     pub granted: Option<Plan>,
     /// The peer's limits.
     pub limits: Option<Limits>,
@@ -96,14 +96,23 @@ impl ResultDoc {
         self.nodes.iter().find(|node| node.id == id)
     }
 
-    /// The facts of a node's host, where they are known.
-    pub fn environment(&self, id: NodeId) -> Option<&Environment> {
-        self.node(id)?.environment.as_ref()
+    /// What ran: the plan as granted, or as asked where nobody granted less.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.granted.as_ref().or(self.requested.as_ref())
     }
 
-    /// Keeps the facts of a node's host.
+    /// The facts of a node's host, where they are known.
+    pub fn environment(&self, id: NodeId) -> Option<&Environment> {
+        let node = self.node(id)?;
+        let host = if node.spec == NodeSpec::Own { self.node(NodeId::CLIENT)? } else { node };
+        // Documents of version 1 have the facts of this machine at both of its ends.
+        node.environment.as_ref().or(host.environment.as_ref())
+    }
+
+    /// Keeps the facts of a node's host. Those of this machine stand where the command ran, once.
     pub fn learn(&mut self, id: NodeId, environment: Environment) {
-        if let Some(node) = self.nodes.iter_mut().find(|node| node.id == id) {
+        let node = self.nodes.iter_mut().find(|node| node.id == id && node.spec != NodeSpec::Own);
+        if let Some(node) = node {
             node.environment = Some(environment);
         }
     }
@@ -153,7 +162,9 @@ impl Step {
 
     /// What a node counted meanwhile, where it said.
     pub fn evidence(&self, node: NodeId) -> Option<&Evidence> {
-        self.evidence.iter().find(|evidence| evidence.node == node)
+        let of = |node: NodeId| self.evidence.iter().find(|evidence| evidence.node == node);
+        let own = of(node)?;
+        own.same_as.map_or(Some(own), of)
     }
 }
 
@@ -325,17 +336,19 @@ pub struct Detail {
     pub file: Option<crate::FileDetail>,
 }
 
-/// The figures that people ask for first; `None` where the step does not have them.
+/// The figures that people ask for first; `None` where the step does not have them. Most are left out then.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Summary {
     /// The receiver's payload rate over the measured window, in bit/s.
     pub goodput_bits_per_s: Option<u64>,
     /// Lowest goodput of any second within the window, beginning at any tenth of a second, in bit/s.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub goodput_worst_second_bits_per_s: Option<u64>,
     /// Payload bytes that the receivers counted in the window.
     pub bytes: Option<u64>,
     /// Length of the measured window, in ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub window_ns: Option<u64>,
     /// Messages (or round trips) completed in the window.
     pub messages: Option<u64>,
@@ -343,20 +356,28 @@ pub struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iops: Option<u64>,
     /// Round trip distribution: ping-pong, requests (service time), reachability.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt_ns: Option<LatencySummary>,
     /// Service time: from the actual send to the reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub service_ns: Option<LatencySummary>,
     /// Response time: from the *intended* send to the reply (open loop only).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub response_ns: Option<LatencySummary>,
     /// `open` or `closed`, for requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<String>,
     /// TCP segments sent again in the window, both ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retransmits: Option<u64>,
     /// CPU time of the client's lane threads in the window, in ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_client_ns: Option<u64>,
     /// CPU time of the server's lane threads in the window, in ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_server_ns: Option<u64>,
     /// Whether received bytes were compared with what was sent, and agreed.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub verified: Option<bool>,
 }
 

@@ -44,9 +44,6 @@ pub struct Series {
     /// Payload bytes received.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub received_bytes: Column,
-    /// Messages completed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub messages: Column,
     /// Segments sent again; a single number where all slices have it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub retransmits: Column,
@@ -164,7 +161,6 @@ struct Row {
     covered: bool,
     sent_bytes: u64,
     received_bytes: u64,
-    messages: u64,
     retransmits: Option<u64>,
     rtt_ns: Option<u64>,
     send_segment_bytes: Option<u64>,
@@ -193,7 +189,6 @@ impl Sums {
         row.covered = true;
         row.sent_bytes = row.sent_bytes.saturating_add(interval.sent_bytes);
         row.received_bytes = row.received_bytes.saturating_add(interval.received_bytes);
-        row.messages = row.messages.saturating_add(interval.messages);
         row.retransmits = either(u64::saturating_add, row.retransmits, interval.retransmits);
         row.cpu_ns = either(u64::saturating_add, row.cpu_ns, interval.cpu_ns);
         row.rtt_ns = either(u64::max, row.rtt_ns, interval.rtt_ns);
@@ -221,7 +216,6 @@ impl Sums {
                 row.covered.then_some(row.sent_bytes)
             }),
             received_bytes: counted(role.receives(), |row| row.covered.then_some(row.received_bytes)),
-            messages: column(|row| row.covered.then_some(row.messages)),
             retransmits: steady(|row| row.retransmits),
             rtt_ns: steady(|row| row.rtt_ns),
             send_segment_bytes: steady(|row| row.send_segment_bytes),

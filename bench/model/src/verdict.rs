@@ -51,11 +51,14 @@ impl Verdict {
 pub struct Check {
     /// Stable name of the criterion: `round-trip-p99`, `link-share`, `ip-mtu` …
     pub criterion: String,
-    /// What was measured, in `unit`; `null` where it is not known, or is no number.
+    /// What was measured, in `unit`; absent where it is not known, or is no number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<f64>,
-    /// What it was held against, in `unit`; `null` where there is no limit.
+    /// What it was held against, in `unit`; absent where there is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<f64>,
-    /// Unit of both; `null` where neither is a number.
+    /// Unit of both; absent where neither is a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<Unit>,
     /// How it came out.
     pub outcome: Outcome,

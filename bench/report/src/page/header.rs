@@ -6,7 +6,7 @@ use pathproof_model::{Environment, Nic, NodeSpec, ResultDoc, judge};
 use super::{Block, Fact};
 
 pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
-    let plan = doc.granted.as_ref().or(doc.requested.as_ref());
+    let plan = doc.plan();
     let command = plan.map(|p| p.command.as_str()).unwrap_or_default();
     let peer = match doc.nodes.get(1) {
         Some(node) if node.spec == NodeSpec::Own => " of this host against itself".to_owned(),
