@@ -148,6 +148,9 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
             bail!("a {what} of 0 measures nothing");
         }
     }
+    if let Some(expect) = spec.expect {
+        expect.check(kind).map_err(anyhow::Error::msg).context("expect")?;
+    }
     if spec.lanes > limits.lanes {
         bail!("{} lanes are more than the {} that a step can have", spec.lanes, limits.lanes);
     }

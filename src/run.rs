@@ -91,12 +91,14 @@ fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Re
     let Order { plan, parties, budget, registry, interrupt } = *order;
     steps::check_size(plan)?;
     let shared = plan.shared().next().is_some();
-    let agent = match parties.iter().find_map(Party::target).filter(|_| shared) {
-        Some(target) => Some(AgentLink::open(target, plan, here, budget, interrupt, record)?),
-        None => None,
-    };
     // The steps that run are this end's own; an agent had a say in how much of them.
-    let granted = record.doc.granted.as_ref().unwrap_or(plan).clone();
+    let (agent, granted) = match parties.iter().find_map(Party::target).filter(|_| shared) {
+        Some(target) => {
+            let (agent, granted) = AgentLink::open(target, plan, here, budget, interrupt, record)?;
+            (Some(agent), granted)
+        }
+        None => (None, plan.clone()),
+    };
     record.observer.event(&RunEvent::Opened { doc: &record.doc });
     let mut conductor = Conductor::new(agent, here, registry, budget, interrupt, plan.seed);
     let ended = conductor.steps(&granted, record);

@@ -99,4 +99,37 @@ fn a_plan_with_flows_that_cannot_run_at_once_is_refused_before_anybody_is_dialle
     assert!(refused("[[steps.beside]]\nrate_bits_per_s = 5\n").contains("a payload rate is for stream"));
     assert!(refused(&"[[steps.beside]]\n".repeat(16)).contains("15 is the limit"));
     assert!(refused("[[steps.beside]]\nstart_ns = 9_000_000_000\n").contains("begin earlier"));
+    assert!(refused("[steps.expect]\np99_max_ns = 5\n").contains("a stream has no round trips"));
+    assert!(refused("[steps.expect]\np99 = 5\n").contains("p99_max_ns"), "an unknown key is an error");
+}
+
+#[test]
+fn a_flow_is_held_against_what_its_plan_expects_of_it() {
+    let doc = made(
+        "[[steps]]\nkind = \"stream\"\ntime_ns = 500_000_000\n\
+         [steps.expect]\ngoodput_min_bits_per_s = 900_000_000_000_000\n\
+         [[steps.beside]]\nname = \"question\"\nclass = \"probe\"\nload = \"open\"\nrequests_per_s = 200\n\
+         [steps.beside.expect]\np99_max_ns = 60_000_000_000\n",
+    );
+    let step = step(&doc, "stream");
+    assert_eq!(
+        step["flows"][0]["expect"],
+        serde_json::json!({ "goodput_min_bits_per_s": 900_000_000_000_000u64 })
+    );
+    assert_eq!(step["flows"][1]["expect"], serde_json::json!({ "p99_max_ns": 60_000_000_000u64 }));
+    let verdicts = doc["verdicts"].as_array().unwrap();
+    let verdict =
+        verdicts.iter().find(|v| v["subject"] == "throughput/tcp/out").expect("the stream is judged");
+    let checks = verdict["checks"].as_array().unwrap();
+    let check =
+        |name: &str| checks.iter().find(|c| c["criterion"] == name).unwrap_or_else(|| panic!("{checks:#?}"));
+    let goodput = check("expected-goodput");
+    assert_eq!((&goodput["limit"], &goodput["unit"]), (&900e12.into(), &"bits_per_s".into()));
+    assert!(number(&goodput["measured"].as_f64().map(|rate| rate as u64).into()) > 1_000_000, "{goodput}");
+    // A host without time for its lanes leaves it open; no host makes it a pass.
+    assert!(["fail", "inconclusive"].contains(&goodput["outcome"].as_str().unwrap()), "{goodput}");
+    assert!(verdict["reason"].as_str().unwrap().contains("is expected"), "{verdict}");
+    // 100 questions are too few for a p99; a higher percentile of them is judged, or the check says so.
+    let p99 = checks.iter().find(|c| c["criterion"].as_str().unwrap().starts_with("expected-p"));
+    assert_eq!(p99.expect("the probe is judged")["limit"], 60e9);
 }

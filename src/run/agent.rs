@@ -49,7 +49,7 @@ pub(super) struct AgentLink {
 }
 
 impl AgentLink {
-    /// Reaches the agent and takes in what it grants of the plan.
+    /// Reaches the agent and takes in what it grants of the plan, which is what is to run.
     pub fn open(
         target: &Target,
         plan: &Plan,
@@ -57,7 +57,7 @@ impl AgentLink {
         budget: &Budget,
         interrupt: &Interrupt,
         record: &mut Record<'_>,
-    ) -> Result<AgentLink, StepError> {
+    ) -> Result<(AgentLink, Plan), StepError> {
         let (mut session, beside) = open::open(target, budget, interrupt)?;
         let known = plan.known_at(session.revision().unwrap_or(0));
         let (plan, left_out) = known.map_err(|why| error(ErrorKind::Refused, why))?;
@@ -94,8 +94,9 @@ impl AgentLink {
             session.survive(way_back::way_back(&facts, &target.access, budget.clock()));
         }
         // A plan that was granted as it is stands in the document once.
-        doc.granted = (Some(&granted) != doc.requested.as_ref()).then_some(granted);
-        Ok(AgentLink { session, facts, beside, clock: budget.clock().clone(), pending: None })
+        let less = doc.requested.as_ref().is_none_or(|asked| asked.is_reduced_to(&granted));
+        doc.granted = less.then(|| granted.clone());
+        Ok((AgentLink { session, facts, beside, clock: budget.clock().clone(), pending: None }, granted))
     }
 
     /// This end has run its part of a step; the agent's half comes with the next turn.

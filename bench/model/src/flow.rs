@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Direction, LaneResult, LaneRole, NodeId, OneFlow, RequestLoad, StepSpec, Summary, TrafficKind,
+    Direction, Expect, LaneResult, LaneRole, NodeId, OneFlow, RequestLoad, StepSpec, Summary, TrafficKind,
     TrafficSpec,
 };
 
@@ -36,6 +36,9 @@ pub struct Flow {
     pub rate_bits_per_s: Option<u64>,
     /// When it was to run.
     pub active: Span,
+    /// What it was to reach, where the plan says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expect>,
     /// Its figures.
     pub summary: Summary,
 }
@@ -163,6 +166,7 @@ impl Flow {
                 lanes: one.traffic.lanes,
                 rate_bits_per_s: one.traffic.rate_bits_per_s,
                 active: Span { start_ns: one.start_ns, length_ns: Some(one.traffic.time_ns) },
+                expect: one.traffic.expect,
                 ..flow
             }
         };

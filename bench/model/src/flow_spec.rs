@@ -7,7 +7,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Class, Direction, RequestLoad, TrafficKind, TrafficSpec};
+use crate::{Class, Direction, Expect, RequestLoad, TrafficKind, TrafficSpec};
 
 /// Most flows that a step may name beside its first.
 pub const BESIDE_MAX: usize = 15;
@@ -42,6 +42,9 @@ pub struct FlowSpec {
     pub start_ns: u64,
     /// How long it is measured, in ns; `None` for to the end of the window.
     pub time_ns: Option<u64>,
+    /// What it is to reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expect>,
 }
 
 impl Default for FlowSpec {
@@ -60,6 +63,7 @@ impl Default for FlowSpec {
             load: RequestLoad::Closed,
             start_ns: 0,
             time_ns: None,
+            expect: None,
         }
     }
 }
@@ -166,6 +170,7 @@ impl TrafficSpec {
                 rate_bits_per_s: flow.rate_bits_per_s,
                 requests_per_s: flow.requests_per_s,
                 load: flow.load,
+                expect: flow.expect,
                 ..plain.clone()
             };
             let name = match flow.name.as_str() {

@@ -139,6 +139,19 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Whether `granted` is less than this plan. A limit of the peer's on what had none is no reduction.
+    pub fn is_reduced_to(&self, granted: &Plan) -> bool {
+        let mut asked = self.clone();
+        for (asked, granted) in asked.steps.iter_mut().zip(&granted.steps) {
+            if let (StepSpec::Migrate(asked), StepSpec::Migrate(granted)) = (asked, granted) {
+                asked.time_limit_ns = asked.time_limit_ns.or(granted.time_limit_ns);
+            }
+        }
+        asked != *granted
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +180,7 @@ mod tests {
         assert_eq!((granted.steps[1].clone(), reduced.len()), (plan().steps[1].clone(), 0));
         let StepSpec::Migrate(migrate) = &granted.steps[2] else { panic!() };
         assert_eq!((migrate.memory_bytes, migrate.lanes), (1 << 20, 2));
+        assert!(!plan().is_reduced_to(&granted), "a limit where there was none takes nothing away");
 
         let less = Grant { lanes: Some(1), time_ns: Some(7), memory_bytes: None };
         let (granted, reduced) = plan().granted(&grants(less)).unwrap();
@@ -175,6 +189,7 @@ mod tests {
         let stream = granted.steps[1].traffic().unwrap();
         assert_eq!((stream.lanes, stream.time_ns, stream.size_bytes), (1, 7, 128 << 10));
         assert_eq!(reduced.len(), 3, "{reduced:#?}");
+        assert!(plan().is_reduced_to(&granted));
         assert!(reduced.iter().all(|f| f.code == "PLAN-REDUCED"));
         let own = Plan { steps: plan().steps, ..granted };
         assert_eq!(own, plan(), "command and seed are this end's own");

@@ -14,6 +14,7 @@ mod answers;
 mod beside;
 mod both_ways;
 mod busy;
+mod expected;
 mod link;
 mod loaded;
 mod loss;
@@ -51,6 +52,8 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
         // What a failed step measured is shown in the report but is not evidence of fitness.
         let whole: Vec<&Step> = planned.into_iter().filter(|s| s.error.is_none()).collect();
         if !whole.is_empty() {
+            // What the plan says of a flow is a yardstick, also where the criteria have none.
+            checks.extend(expected::flows(&whole, criteria));
             match step.kind {
                 StepKind::Reach => checks.extend(traffic::reach(&whole)),
                 StepKind::Pingpong => checks.extend(traffic::latency(&whole, criteria)),

@@ -14,7 +14,7 @@ use crate::migrate::MigrateSpec;
 use crate::node::{NodeId, NodeSpec};
 pub use crate::over::DEFAULT_OVER;
 use crate::ports::{PortsSpec, Role};
-use crate::{ChannelsSpec, FileSpec, SmbSpec};
+use crate::{ChannelsSpec, Expect, FileSpec, SmbSpec};
 
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -411,6 +411,9 @@ pub struct TrafficSpec {
     /// Further flows at the same time, over the same transport.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<FlowSpec>,
+    /// What its flow is to reach, each way; those beside it have their own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expect: Option<Expect>,
     /// Options of the transport by name.
     pub options: BTreeMap<String, String>,
 }
@@ -450,6 +453,7 @@ impl Default for TrafficSpec {
             watch_links: false,
             follows_path_mtu: None,
             beside: vec![],
+            expect: None,
             options: BTreeMap::new(),
         }
     }

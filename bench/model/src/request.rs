@@ -281,8 +281,9 @@ impl TrafficRequest {
             pin: self.pin,
             huge_pages: self.huge_pages,
             verb: self.verb.and_then(verb),
-            // What the client's NICs do, and what this step explains, are its own affair.
+            // What the client's NICs do, what it expects, and what this step explains are its own affair.
             fail: vec![],
+            expect: None,
             singles: false,
             watch_links: self.watch_links,
             beside: self.beside.iter().map(FlowRequest::to_spec).collect(),
