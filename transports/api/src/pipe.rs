@@ -19,6 +19,10 @@ pub trait MessagePipe: Send {
     /// Puts the oldest whole message into `message` (cleared; its capacity is used again), waiting as `wait` says. `None`:
     /// none came in that time. An error is the end of the pipe.
     fn poll(&mut self, message: &mut Vec<u8>, wait: Wait) -> Result<Option<Arrival>, TransportError>;
+    /// Bytes of a message that were announced and have not come; `None` where none has begun, or where the pipe cannot tell.
+    fn unfinished(&self) -> Option<u64> {
+        None
+    }
     /// Registers `region` for the peer; [`TransportError::Unsupported`] where the pipe has no memory access.
     fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError>;
     /// Ends a registration, whether or not the peer has ended its key before.

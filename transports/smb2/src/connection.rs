@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pathproof_api::{Clock, LaneStats, MessagePipe, Queued, Tick, Wait};
+use pathproof_api::{Clock, LaneStats, MessagePipe, Queued, Tick, TransportError, Wait};
 use pathproof_sys::clock::RealClock;
 
 use crate::crypto::{PreauthHash, Signer};
@@ -196,6 +196,11 @@ impl<P: MessagePipe> Connection<P> {
     /// What it went over, without the dialogue.
     pub fn into_pipe(self) -> P {
         self.pipe
+    }
+
+    /// What it goes over, to give the server memory.
+    pub fn pipe_mut(&mut self) -> &mut P {
+        &mut self.pipe
     }
 
     /// Longest time that any request waits.
@@ -459,7 +464,11 @@ impl<P: MessagePipe> Connection<P> {
             Protection::Sealed => false,
         };
         if (must || signed) && !(signed && self.is_signed_by(&signer)) {
-            return Err(SmbError::BadSignature { address: self.address, stage });
+            let address = self.address;
+            return Err(match signed && signer.covers_a_length_too(self.message()) {
+                true => SmbError::SignedTooMuch { address, stage },
+                false => SmbError::BadSignature { address, stage },
+            });
         }
         Ok(())
     }
@@ -483,11 +492,24 @@ impl<P: MessagePipe> Connection<P> {
     }
 
     fn too_late(&self, stage: &'static str) -> SmbError {
-        SmbError::Deadline { address: self.address, stage, waited: self.timeout }
+        let (address, waited) = (self.address, self.timeout);
+        match self.pipe.unfinished() {
+            Some(missing) => SmbError::Unfinished { address, stage, missing, waited },
+            None => SmbError::Deadline { address, stage, waited },
+        }
     }
 
-    fn broken(&self, stage: &'static str, error: pathproof_api::TransportError) -> SmbError {
-        SmbError::of_pipe(self.address, stage, self.timeout, error)
+    fn broken(&self, stage: &'static str, error: TransportError) -> SmbError {
+        match (&error, stage) {
+            (TransportError::Timeout { .. }, _) => self.too_late(stage),
+            // A wire that breaks says so as it likes; what matters is who was at work.
+            (TransportError::PeerGone { .. } | TransportError::Io { .. }, "READ" | "WRITE")
+                if self.pipe.limits().one_sided_bytes_max.is_some() =>
+            {
+                SmbError::ClosedMoving { address: self.address, stage }
+            }
+            _ => SmbError::of_pipe(self.address, stage, self.timeout, error),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use pathproof_api::TransportError;
 
+use crate::seal::TRANSFORM_BYTES;
 use crate::status::NtStatus;
 
 /// Bytes that are not what MS-SMB2 says they should be.
@@ -183,6 +184,58 @@ pub enum SmbError {
         /// What we had asked.
         stage: &'static str,
     },
+    /// A signature that is right for something else, in a way that is known.
+    #[error(
+        "{address} signed its answer to {stage} over four bytes too many (the length that only TCP has in front): a fault of the server, known of \
+         ksmbd up to Linux 6.12; do not require signing for SMB Direct there"
+    )]
+    SignedTooMuch {
+        /// Whom we asked.
+        address: SocketAddr,
+        /// What we had asked.
+        stage: &'static str,
+    },
+    /// An answer that began and never became whole.
+    #[error("{address} began an answer to {stage}, and {missing} bytes of it did not come within {waited:?}{}", missing_what(*.missing))]
+    Unfinished {
+        /// Whom we asked.
+        address: SocketAddr,
+        /// What we had asked.
+        stage: &'static str,
+        /// Bytes that were announced and did not come.
+        missing: u64,
+        /// How long we waited.
+        waited: Duration,
+    },
+    /// The negotiation was changed on its way.
+    #[error(
+        "{address} did not agree on what its answer to NEGOTIATE said: {what}; somebody between the two ends changed the negotiation"
+    )]
+    Downgraded {
+        /// Whom we asked.
+        address: SocketAddr,
+        /// What differs.
+        what: &'static str,
+    },
+    /// No SMB Direct connection.
+    #[error("no SMB Direct connection to {address}: {why}")]
+    NoDirect {
+        /// Where we tried.
+        address: SocketAddr,
+        /// What stood in the way.
+        why: String,
+    },
+    /// It ended while the server had leave to reach this end's memory.
+    #[error(
+        "{address} closed the connection during {stage}, while it moved data by RDMA; an adapter ends the connection of a server that reaches \
+         for more than it was given: see its log for a remote access error"
+    )]
+    ClosedMoving {
+        /// Whom we asked.
+        address: SocketAddr,
+        /// What we had asked.
+        stage: &'static str,
+    },
     /// No randomness for the client's identifier and challenge.
     #[error("the system has no random numbers: {source}")]
     Entropy {
@@ -199,6 +252,15 @@ fn silence(stage: &str) -> &'static str {
             "its disk may be stuck or the path dead; a longer --wait tells them apart"
         }
         _ => "the server or the path to it is stuck; see its log",
+    }
+}
+
+/// What bytes that never come may be.
+fn missing_what(missing: u64) -> &'static str {
+    if missing == TRANSFORM_BYTES as u64 {
+        ": as many as the header of an encrypted message has, which ksmbd up to Linux 6.12 leaves out over SMB Direct; do not require encryption there"
+    } else {
+        "; the server or the path to it is stuck"
     }
 }
 
@@ -243,6 +305,13 @@ impl SmbError {
 
     /// Whether the connection itself is at its end, so that another one may do better.
     pub fn is_of_the_connection(&self) -> bool {
-        matches!(self, SmbError::Closed { .. } | SmbError::Io { .. } | SmbError::Deadline { .. })
+        matches!(
+            self,
+            SmbError::Closed { .. }
+                | SmbError::ClosedMoving { .. }
+                | SmbError::Io { .. }
+                | SmbError::Deadline { .. }
+                | SmbError::Unfinished { .. }
+        )
     }
 }

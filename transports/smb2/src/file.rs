@@ -2,6 +2,7 @@
 //!
 //! READ and WRITE are laid out without allocating. What an answer says is bounded by what was asked before anybody looks at it.
 
+use crate::direct::Placement;
 use crate::error::WireError;
 use crate::wire::{HEADER_BYTES, array_at, slice_at, u16_at, u32_at, u64_at, utf16};
 
@@ -101,6 +102,59 @@ pub fn encode_read(file: FileId, offset: u64, length: u32) -> [u8; READ_BYTES] {
     body[8..16].copy_from_slice(&offset.to_le_bytes());
     body[16..32].copy_from_slice(&file.0);
     body
+}
+
+/// Length of the body of a READ or WRITE before its descriptors.
+pub const DIRECT_BYTES: usize = 48;
+
+/// The body of a READ whose data the server puts into memory of this end; [`Placement::encoded`] follows it.
+pub fn encode_read_into(file: FileId, offset: u64, placement: &Placement) -> [u8; DIRECT_BYTES] {
+    let mut body = [0; DIRECT_BYTES];
+    body.copy_from_slice(&encode_read(file, offset, placement.length())[..DIRECT_BYTES]);
+    name_descriptors(&mut body, 36, 44, placement);
+    body
+}
+
+/// The body of a WRITE whose data the server fetches from memory of this end; [`Placement::encoded`] follows it.
+pub fn encode_write_from(
+    file: FileId,
+    offset: u64,
+    placement: &Placement,
+    write_through: bool,
+) -> [u8; DIRECT_BYTES] {
+    let mut body = encode_write(file, offset, 0, write_through);
+    // No data in the message: its length stands as what remains.
+    body[2..4].fill(0);
+    body[36..40].copy_from_slice(&placement.length().to_le_bytes());
+    name_descriptors(&mut body, 32, 40, placement);
+    body
+}
+
+/// Puts in the channel, at `channel_at`, and where the descriptors stand, at `where_at`.
+fn name_descriptors(
+    body: &mut [u8; DIRECT_BYTES],
+    channel_at: usize,
+    where_at: usize,
+    placement: &Placement,
+) {
+    body[channel_at..channel_at + 4].copy_from_slice(&placement.channel().number().to_le_bytes());
+    body[where_at..where_at + 2].copy_from_slice(&((HEADER_BYTES + DIRECT_BYTES) as u16).to_le_bytes());
+    body[where_at + 2..where_at + 4].copy_from_slice(&(placement.encoded().len() as u16).to_le_bytes());
+}
+
+/// How many bytes of a READ the server says that it put into memory of this end, of the `asked` that there was room for.
+pub fn decode_read_into(message: &[u8], asked: u32) -> Result<u32, WireError> {
+    const WHAT: &str = "READ answer";
+    if !decode_read(message, asked)?.is_empty() {
+        let why = "it holds the data itself, which was to be put into memory by RDMA";
+        return Err(WireError::Malformed { what: WHAT, why });
+    }
+    match u32_at(message, HEADER_BYTES + 8, WHAT)? {
+        more if more > asked => {
+            Err(WireError::Malformed { what: WHAT, why: "it says that more was put than there is room for" })
+        }
+        put => Ok(put),
+    }
 }
 
 /// Where data is asked to begin in the answer to a READ.
@@ -213,6 +267,7 @@ pub fn decode_length(message: &[u8]) -> Result<u64, WireError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::direct::{Channel, Descriptor};
     use crate::status::NtStatus;
     use crate::wire::{Command, Header};
 
@@ -231,6 +286,27 @@ mod tests {
         assert_eq!(write[..8], [0x31, 0, 112, 0, 9, 0, 0, 0]);
         assert_eq!((write[32..44].iter().sum::<u8>(), write[44]), (0, 1), "no channel, write-through");
         assert_eq!(encode_handle(file)[..8], [24, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    /// As a client sent them to a kernel server, with the answer to the READ.
+    #[test]
+    fn a_read_and_a_write_by_rdma_are_laid_out_as_others_do() {
+        let piece = Descriptor { address: 0x7FE4_A5C8_D000, token: 0x0401, length: 1 << 20 };
+        let placement = Placement::new(&[piece], Channel::Kept).unwrap();
+        let file = FileId([7; 16]);
+        let write = encode_write_from(file, 0, &placement, false);
+        assert_eq!(write[..8], [0x31, 0, 0, 0, 0, 0, 0, 0], "no data offset, no length");
+        assert_eq!(write[32..], [1, 0, 0, 0, 0, 0, 0x10, 0, 0x70, 0, 0x10, 0, 0, 0, 0, 0]);
+        let read = encode_read_into(file, 0, &placement);
+        assert_eq!(read[..8], [0x31, 0, 0x50, 0, 0, 0, 0x10, 0]);
+        assert_eq!(read[32..], [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0x70, 0, 0x10, 0]);
+        let mut answer = vec![0x11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0];
+        assert_eq!(decode_read_into(&message(Command::Read, &answer), 1 << 20), Ok(1 << 20));
+        assert!(decode_read_into(&message(Command::Read, &answer), (1 << 20) - 1).is_err(), "no such room");
+        answer[2..8].copy_from_slice(&[80, 0, 4, 0, 0, 0]);
+        answer.extend_from_slice(b"data");
+        let inline = decode_read_into(&message(Command::Read, &answer), 1 << 20);
+        assert!(inline.unwrap_err().to_string().contains("by RDMA"), "fragments are no RDMA");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! (dialect, capabilities, signing and encryption rules, NICs), and moves file data to and from its shares, over one connection or over
 //! several of one session.
 //!
-//! The codecs ([`wire`], [`negotiate`], [`interfaces`], [`session`], [`ntlm`], [`mod@file`]) are pure functions over bytes and never panic on any
+//! The codecs ([`wire`], [`negotiate`], [`interfaces`], [`session`], [`ntlm`], [`mod@file`], [`direct`]) are pure functions over bytes and never panic on any
 //! input; [`connection`] is a dialogue over any message pipe, of which [`direct_tcp`] is one; [`mod@ask`] decides what to ask a server about
 //! itself, [`share`] how to come to a file. It has no cache, no leases, no Kerberos, and speaks files from 3.0 on only.
 //!
@@ -12,6 +12,7 @@
 pub mod ask;
 pub mod connection;
 pub mod crypto;
+pub mod direct;
 pub mod direct_tcp;
 pub mod error;
 pub mod file;
@@ -25,6 +26,7 @@ pub mod server;
 pub mod session;
 pub mod share;
 pub mod status;
+pub mod validate;
 pub mod wire;
 
 pub use ask::{Attempt, Outcome, Question, ServerReport, Way, ask};

@@ -13,6 +13,9 @@ use crate::wire::{HEADER_BYTES, array_at, slice_at, u16_at, u32_at, u64_at, utf1
 /// Most contexts looked at in a message; the specification has eight kinds, each at most once.
 pub(crate) const MAX_CONTEXTS: u16 = 32;
 
+/// Signing is enabled, and not required.
+pub(crate) const SECURITY_MODE: u16 = 1;
+
 pub(crate) const PREAUTH: u16 = 1;
 pub(crate) const ENCRYPTION: u16 = 2;
 const NETNAME: u16 = 5;
@@ -193,7 +196,7 @@ impl NegotiateRequest<'_> {
         let mut body = Vec::with_capacity(256);
         body.extend_from_slice(&36u16.to_le_bytes());
         body.extend_from_slice(&(self.dialects.len() as u16).to_le_bytes());
-        body.extend_from_slice(&1u16.to_le_bytes()); // signing enabled, not required
+        body.extend_from_slice(&SECURITY_MODE.to_le_bytes());
         body.extend_from_slice(&0u16.to_le_bytes());
         body.extend_from_slice(&Capabilities::ALL.0.to_le_bytes());
         body.extend_from_slice(&self.client_guid);

@@ -21,7 +21,8 @@ use crate::ntlm::Credentials;
 use crate::seal::Sealer;
 use crate::session::{self, TreeAnswer};
 use crate::status::NtStatus;
-use crate::wire::Command;
+use crate::validate;
+use crate::wire::{Command, FLAG_SIGNED};
 
 /// Whom to reach, and as whom.
 #[derive(Clone, Debug)]
@@ -124,6 +125,7 @@ impl Goal {
             return Err(connection.refused("TREE_CONNECT", NtStatus::BAD_NETWORK_NAME));
         }
         connection.tree_id = reply.header.tree_id;
+        self.validate(&mut connection, &agreed, client_guid)?;
         if tree.encryption_required {
             sealed(&mut connection)?;
         }
@@ -142,9 +144,54 @@ impl Goal {
         Ok((connection, session))
     }
 
-    /// One more channel of a session, to an address of the same server. `number` is not 0, and different for every channel.
+    /// Whether the server agreed on what its answer said (MS-SMB2 3.2.5.5): before 3.1.1 anybody on the way could have changed that. The
+    /// connection is still signed here, so nobody can change this.
+    fn validate<P: MessagePipe>(
+        &self,
+        connection: &mut Connection<P>,
+        agreed: &NegotiateResponse,
+        client_guid: [u8; 16],
+    ) -> Result<(), SmbError> {
+        if agreed.dialect == Dialect::V3_1_1 {
+            return Ok(());
+        }
+        let address = connection.address();
+        let question = validate::encode(&self.dialects, client_guid);
+        let reply = match connection.exchange(Command::Ioctl, &question) {
+            Ok(reply) => reply,
+            // What a server does that finds a difference by itself.
+            Err(SmbError::Closed { .. }) => {
+                return Err(SmbError::Downgraded { address, what: "it hung up when it was asked" });
+            }
+            Err(error) => return Err(error),
+        };
+        match reply.header.status {
+            NtStatus::SUCCESS => {}
+            NtStatus::ACCESS_DENIED => {
+                return Err(SmbError::Downgraded { address, what: "it refused to say" });
+            }
+            // Servers without it exist (2.0.2 and 2.1 of old); a refusal that nobody signed proves nothing.
+            _ if reply.header.flags & FLAG_SIGNED != 0 => return Ok(()),
+            status => return Err(connection.refused("VALIDATE_NEGOTIATE_INFO", status)),
+        }
+        let different = validate::difference(connection.message(), agreed)
+            .map_err(|source| connection.wire("VALIDATE_NEGOTIATE_INFO", source))?;
+        different.map_or(Ok(()), |what| Err(SmbError::Downgraded { address, what }))
+    }
+
+    /// One more channel of a session, by TCP to an address of the same server. `number` is not 0, and different for every channel.
     pub fn bind(&self, session: &Session, address: SocketAddr, number: u16) -> Result<Connection, SmbError> {
-        let mut connection = self.dial(address)?;
+        self.bind_over(self.dial(address)?, session, number)
+    }
+
+    /// The same over a connection that stands.
+    pub fn bind_over<P: MessagePipe>(
+        &self,
+        mut connection: Connection<P>,
+        session: &Session,
+        number: u16,
+    ) -> Result<Connection<P>, SmbError> {
+        let address = connection.address();
         let agreed = self.negotiate(&mut connection, &[session.agreed.dialect], session.client_guid)?;
         // Whoever answers there gets no proof of the password before it says that it is the same server.
         if agreed.server_guid != session.agreed.server_guid || agreed.cipher != session.agreed.cipher {

@@ -52,13 +52,15 @@ fn life(fault: Fault) -> Result<(), SmbError> {
 #[test]
 fn one_without_a_fault_is_no_trouble() {
     life(Fault::None).unwrap();
+    // A server that knows no validation may say so, signed.
+    life(Fault::NoValidation).unwrap();
     // All the credits of the world are as good as enough.
     life(Fault::Credits(u16::MAX)).unwrap();
 }
 
 #[test]
 fn each_fault_has_its_sentence_and_none_takes_long() {
-    use Command::{Create, Flush, Negotiate, Read, SessionSetup, TreeConnect, Write};
+    use Command::{Create, Flush, Ioctl, Negotiate, Read, SessionSetup, TreeConnect, Write};
     let cases = [
         (Fault::Close(Negotiate), "closed the connection during NEGOTIATE"),
         (Fault::Close(Write), "closed the connection during WRITE; the server ended"),
@@ -73,6 +75,11 @@ fn each_fault_has_its_sentence_and_none_takes_long() {
         (Fault::Status(Write, 0xC000_0054), "somebody else has locked the file"),
         (Fault::Status(Read, 0xC123_4567), "refused READ: status 0xC1234567"),
         (Fault::BadSignature(Write), "answered WRITE with a wrong or missing signature"),
+        (Fault::SignsALength(Read), "signed its answer to READ over four bytes too many"),
+        (Fault::Downgraded, "did not agree on what its answer to NEGOTIATE said: capabilities"),
+        (Fault::Close(Ioctl), "it hung up when it was asked"),
+        (Fault::Status(Ioctl, 0xC000_0022), "it refused to say"),
+        (Fault::Unsigned(Ioctl), "answered IOCTL with a wrong or missing signature"),
         (Fault::Unsigned(Read), "answered READ with a wrong or missing signature"),
         (Fault::Unsigned(TreeConnect), "answered TREE_CONNECT with a wrong or missing signature"),
         (Fault::Sealed(Write), "answered WRITE with a wrong or missing signature"),

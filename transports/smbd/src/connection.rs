@@ -192,6 +192,11 @@ impl Connection {
         &self.counts
     }
 
+    /// Bytes that are still announced of a message that has begun.
+    pub fn unfinished(&self) -> Option<u64> {
+        self.reassembly.unfinished().map(|(_, missing)| u64::from(missing))
+    }
+
     /// Where the payload of fragments lies.
     pub fn memory(&self) -> &Region {
         &self.places.region

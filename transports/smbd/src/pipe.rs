@@ -215,6 +215,10 @@ impl MessagePipe for SmbdPipe {
         }
     }
 
+    fn unfinished(&self) -> Option<u64> {
+        self.connection.unfinished()
+    }
+
     fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError> {
         self.connection.expose(region, access)
     }

@@ -34,6 +34,12 @@ pub enum Fault {
     Deaf,
     /// It signs wrongly.
     BadSignature(Command),
+    /// It signs the length in front of the message too, as ksmbd does.
+    SignsALength(Command),
+    /// Its answer to NEGOTIATE was changed on the way.
+    Downgraded,
+    /// It knows no validation of the negotiation.
+    NoValidation,
     /// It does not sign.
     Unsigned(Command),
     /// It encrypts, by a key that nobody agreed on.
@@ -176,6 +182,10 @@ impl Server {
         if let (Some(signer), true) = (&self.signer, header.flags & FLAG_SIGNED != 0) {
             signer.sign(&mut message);
             match self.fault {
+                Fault::SignsALength(when) if when == command => {
+                    let signature = signer.signature_with_length(&message);
+                    message[48..64].copy_from_slice(&signature);
+                }
                 Fault::BadSignature(when) if when == command => message[50] ^= 1,
                 Fault::Unsigned(when) if when == command => {
                     message[16] &= !(FLAG_SIGNED as u8);
@@ -196,6 +206,15 @@ impl Server {
             Command::Negotiate => (OK, super::negotiate_body(0x0302, 0x4F, &[])),
             Command::SessionSetup => self.setup(&request[64 + 24..]),
             Command::TreeConnect => (OK, [&[16, 0, 1, 0][..], &[0; 12]].concat()),
+            Command::Ioctl if self.fault == Fault::NoValidation => (NtStatus(0xC000_00BB), vec![]),
+            Command::Ioctl => {
+                let said = super::negotiate_body(0x0302, 0x4F, &[]);
+                let mut told = [&said[24..28], &said[8..24], &said[2..6]].concat();
+                told[0] ^= if self.fault == Fault::Downgraded { 8 } else { 0 };
+                let mut body = super::ioctl_body(&told);
+                body[4..8].copy_from_slice(&0x0014_0204u32.to_le_bytes());
+                (OK, body)
+            }
             Command::Create => {
                 let mut file = self.file.lock().unwrap();
                 let makes = number::<4>(request, 64 + 36) == 2;
