@@ -16,6 +16,7 @@ mod explain;
 mod file;
 mod format;
 mod key;
+mod ladder;
 mod migrate;
 mod mtu;
 mod report;
@@ -132,6 +133,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
     let clock = RealClock::new();
     match typed.command {
         Command::Serve(args) => serve::run(args, &clock),
+        Command::Check(args) if args.share().is_some() => ladder::run(args, &clock),
         Command::Check(args) => check::run(args, &clock),
         Command::Bench(args) => bench::run(args, &clock),
         Command::Mtu(args) => mtu::run(args, &clock),

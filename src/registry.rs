@@ -69,6 +69,7 @@ pub fn over_all_nics(over: &str) -> &str {
 #[derive(Clone)]
 pub struct Registry {
     transports: Vec<Arc<dyn Transport>>,
+    rdma: Arc<RdmaTransport>,
     door: Arc<LaneDoor>,
     clock: RealClock,
 }
@@ -83,12 +84,17 @@ impl Registry {
         let rdma = Arc::new(RdmaTransport::new(&clock));
         let devices = rdma.clone();
         let smbd = SmbdTransport::new(rdma.clone(), Arc::new(clock.clone()), move || devices.probe());
-        Registry { transports: vec![tcp, multi, rdma, Arc::new(smbd)], door, clock }
+        Registry { transports: vec![tcp, multi, rdma.clone(), Arc::new(smbd)], rdma, door, clock }
     }
 
     /// The door for accepted data connections.
     pub fn door(&self) -> &Arc<LaneDoor> {
         &self.door
+    }
+
+    /// The RDMA devices of this host, for wires to peers that are not ours.
+    pub fn rdma(&self) -> &Arc<RdmaTransport> {
+        &self.rdma
     }
 
     /// The clock of the ticks in lanes' statistics.

@@ -10,6 +10,7 @@ mod record;
 mod way_back;
 
 use pathproof_engine::diagnose::{diagnose, settle};
+use pathproof_engine::ladder::ladder;
 use pathproof_model::environment::Observed;
 use pathproof_model::{Environment, ErrorKind, Finding, Node, NodeId, Plan, ResultDoc, StepError, Tool};
 
@@ -81,6 +82,7 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
     if order.plan.command == "check" {
         crate::channels::predict_into(&mut doc);
     }
+    doc.ladder = ladder(&doc);
     let causes = diagnose(&doc);
     doc.findings.extend(causes);
     settle(&mut doc);

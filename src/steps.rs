@@ -296,6 +296,8 @@ pub struct Lone<'a> {
     pub spec: &'a StepSpec,
     /// Seed of everything random.
     pub seed: u64,
+    /// The transports.
+    pub registry: &'a Registry,
     /// The clock of this end.
     pub clock: &'a RealClock,
     /// When the step must be over.

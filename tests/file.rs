@@ -272,6 +272,7 @@ fn what_a_server_does_wrong_is_one_sentence_and_no_verdict() {
         (Fault::Status(Smb::TreeConnect, 0xC000_00CC), "there is no such share"),
         (Fault::BadSignature(Smb::Write), "wrong or missing signature"),
         (Fault::Sealed(Smb::Write), "wrong or missing signature"),
+        (Fault::Downgraded, "somebody between the two ends changed the negotiation"),
         (Fault::Credits(0), "grants too few credits"),
         (Fault::ShortWrite, "it moved 2048 of 4096 bytes"),
         (Fault::OpenedExisting, "opened a file that was there"),
@@ -282,6 +283,24 @@ fn what_a_server_does_wrong_is_one_sentence_and_no_verdict() {
         assert!(said.contains(sentence) && said.lines().count() == 1, "{fault:?}: {said}");
         assert!(!left, "{fault:?}: the file is gone");
     }
+}
+
+#[test]
+fn a_fault_of_a_server_that_is_known_has_its_finding() {
+    let (output, _, left) = faulty(Fault::SignsALength(Smb::Write), &["--write"]);
+    let document = document(&output);
+    assert_eq!(output.status.code(), Some(1), "the server is at fault: {:#}", document["verdicts"]);
+    let found =
+        document["findings"].as_array().unwrap().iter().find(|f| f["code"] == "SMB-SERVER-FAULT").unwrap();
+    assert!(found["evidence"].as_str().unwrap().contains("four bytes too many"), "{found:#}");
+    assert!(!left, "the file is gone");
+    let (output, _, _) = faulty(Fault::Downgraded, &["--write"]);
+    assert_eq!(output.status.code(), Some(2));
+    let document = self::document(&output);
+    assert!(
+        document["findings"].as_array().unwrap().iter().any(|f| f["code"] == "SMB-DOWNGRADED"),
+        "{document:#}"
+    );
 }
 
 #[test]
@@ -323,12 +342,12 @@ fn what_cannot_be_is_refused_before_anybody_is_asked() {
     let share = "//127.0.0.1:1/share";
     for (said, sentence) in [
         (run("127.0.0.1", &password, &[]), "//SERVER/SHARE"),
-        (run(share, &password, &["--over", "smbd"]), "do not go over SMB Direct yet"),
+        (run(share, &password, &["--over", "smbd"]), "no SMB Direct connection to 127.0.0.1:1"),
         (run(share, &password, &["--size", "12"]), "multiple of 8"),
         (run(share, &password, &["--size", "1GiB"]), "--size"),
         (run(share, &password, &["--depth", "0"]), "--depth"),
         (run(share, &password, &["--file-size", "4MiB"]), "--file-size"),
-        (run(share, &password, &["--channels", "2"]), "--over multi"),
+        (run(share, &password, &["--channels", "2"]), "--over tcp is one connection"),
         (run(share, &password, &["--mix", "0:0"]), "reads:writes"),
         (run(share, &scratch.path("nothing"), &[]), "--password-file"),
         (run(share, &empty, &[]), "empty first line"),
@@ -336,4 +355,92 @@ fn what_cannot_be_is_refused_before_anybody_is_asked() {
     ] {
         assert!(said.contains(sentence), "{said}");
     }
+}
+
+/// The rungs of a ladder by name and way.
+fn rung<'a>(document: &'a Value, name: &str, direction: &str) -> &'a Value {
+    let rungs = document["ladder"].as_array().unwrap_or_else(|| panic!("no ladder: {document:#}"));
+    let found = rungs.iter().find(|rung| rung["rung"] == name && rung["direction"] == direction);
+    found.unwrap_or_else(|| panic!("no rung {name} {direction}"))
+}
+
+fn check(smbd: &Smbd, arguments: &[&str]) -> Output {
+    let share = format!("//127.0.0.1:{}/share", smbd.port);
+    let mut command =
+        pathproof(&["check", &share, "--quick", "--user", USER, "--password-file", &smbd.password]);
+    command.args(["--format", "json"]).args(arguments);
+    run_within(command, Duration::from_secs(60))
+}
+
+#[test]
+fn a_check_of_a_share_is_a_ladder_whose_rungs_are_proved() {
+    let interfaces = [
+        "--interface",
+        "127.0.0.1;speed=10000000000,capability=RSS,if_index=1",
+        "--interface",
+        "127.0.0.2/8;speed=10000000000,capability=RSS,if_index=2",
+    ];
+    let Some(smbd) = Smbd::start("ladder", &interfaces) else { return };
+    let output = check(&smbd, &[]);
+    let document = document(&output);
+    assert_eq!(document["error"], Value::Null, "{document:#}");
+    for direction in ["out", "in"] {
+        for name in ["smb-tcp", "smb-multichannel"] {
+            let rung = rung(&document, name, direction);
+            assert!(rung["goodput_bits_per_s"].as_u64().unwrap() > 0, "{rung:#}");
+            assert_eq!(rung["proof"]["carried_by"], "tcp", "{rung:#}");
+        }
+        assert!(rung(&document, "smb-multichannel", direction)["share_of_below"].as_f64().unwrap() > 0.0);
+        let wire = rung(&document, "wire", direction);
+        assert_eq!(wire["goodput_bits_per_s"], Value::Null, "the loopback has no speed: {wire:#}");
+        assert!(wire["reason"].as_str().unwrap().contains("speed of lo"), "{wire:#}");
+        assert!(rung(&document, "tcp", direction)["reason"].as_str().unwrap().contains("--agent"));
+        let direct = rung(&document, "smb-direct", direction);
+        let reason = direct["reason"].as_str().unwrap();
+        assert_eq!((&direct["goodput_bits_per_s"], &direct["proof"]), (&Value::Null, &Value::Null));
+        assert!(reason.contains("no RDMA device") || reason.contains("no NIC with RDMA"), "{reason}");
+    }
+    let codes: Vec<&str> = document["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|finding| finding["code"].as_str())
+        .collect();
+    assert_eq!(codes.iter().filter(|code| **code == "SMB-DIRECT-ABSENT").count(), 1, "{codes:?}");
+    let moved = |v: &Value| v["subject"].as_str().is_some_and(|subject| subject.starts_with("file"));
+    let verdicts = document["verdicts"].as_array().unwrap();
+    assert!(verdicts.iter().filter(|v| moved(v)).all(|v| v["outcome"] == "pass"), "{verdicts:#?}");
+    assert_eq!(output.status.code(), Some(0), "{verdicts:#?}");
+    assert!(smbd.files().is_empty());
+    let text = run_within(
+        {
+            let share = format!("//127.0.0.1:{}/share", smbd.port);
+            let mut command = pathproof(&["check", &share, "--quick", "--user", USER]);
+            command.args(["--password-file", &smbd.password]);
+            command
+        },
+        Duration::from_secs(60),
+    );
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("LADDER") && text.contains("files over Multichannel"), "{text}");
+}
+
+#[test]
+fn a_share_is_checked_with_an_account_and_with_nothing_else() {
+    let refused = |arguments: &[&str]| {
+        let output = run_within(pathproof(arguments), Duration::from_secs(20));
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        stderr(&output)
+    };
+    assert!(refused(&["check", "//127.0.0.1:1/share"]).contains("--user NAME --password-file FILE"));
+    assert!(refused(&["check", "//127.0.0.1:1"]).contains("//SERVER/SHARE"));
+    assert!(refused(&["mtu", "//127.0.0.1:1/share"]).contains("is a share"));
+    let scratch = Scratch::new("ladder-input");
+    let password = scratch.path("password");
+    std::fs::write(&password, "secret").unwrap();
+    let account = ["--user", "lab", "--password-file", &password];
+    let with = |more: &[&str]| refused(&[&["check"], more, &account[..]].concat());
+    assert!(with(&["127.0.0.1:1"]).contains("//SERVER/SHARE"));
+    assert!(with(&["//127.0.0.1:1/share", "--role", "smb"]).contains("--role"));
+    assert!(with(&["//127.0.0.1:1/share"]).contains("no TCP connection to 127.0.0.1:1"));
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::BitsPerSecond;
@@ -15,11 +15,12 @@ use super::client::ClientArgs;
 use super::run::ClientRun;
 use super::values::ip_mtu;
 use crate::input;
+use crate::peer::{Peer, ShareName};
 use crate::registry::{TRANSPORTS, manners};
 use pathproof_sys::clock::RealClock;
 
 /// How it is called.
-pub const USAGE: &str = "pathproof check [OPTIONS] <PEER | --self>";
+pub const USAGE: &str = "pathproof check [OPTIONS] <PEER | //SERVER/SHARE | --self>";
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -28,6 +29,7 @@ Examples:
   pathproof check stor2 --key-file stor2.key -o stor2.json
   pathproof check stor2 --thorough --criteria strict.toml
   pathproof check stor2 --format json | jq '.verdicts[]'
+  pathproof check //stor2/vms --user lab --password-file lab.pw
 
 Exit codes: 0 fit, 1 not fit, 2 could not run (bad input, unsupported, refused, unreachable), 3 cannot tell,
 130 interrupted by Ctrl-C, 143 by SIGTERM or SIGHUP.";
@@ -57,9 +59,37 @@ pub struct CheckArgs {
     /// is judged. Several with commas.
     #[arg(long, value_name = "ROLE", value_enum, value_delimiter = ',')]
     pub role: Vec<RoleName>,
+    /// With a share: the account on its server.
+    #[arg(long, requires = "password_file")]
+    pub user: Option<String>,
+    /// Domain of that account; empty for a local one.
+    #[arg(long, default_value = "", requires = "user")]
+    pub domain: String,
+    /// File with the account's password in its first line.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    pub password_file: Option<PathBuf>,
+    /// With a share: the server runs pathproof serve as well, here; then what lies below files is measured too.
+    #[arg(long, value_name = "HOST[:PORT]", requires = "user")]
+    pub agent: Option<Peer>,
     /// Run the steps of this TOML file instead.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "thorough", "over", "role"])]
     pub plan: Option<PathBuf>,
+}
+
+impl CheckArgs {
+    /// The share that is to be checked, where one was named.
+    pub fn share(&self) -> Option<&ShareName> {
+        self.client.peer.as_ref()?.share.as_ref()
+    }
+
+    /// How thorough it is to be.
+    pub fn depth(&self) -> Depth {
+        match (self.quick, self.thorough) {
+            (true, _) => Depth::Quick,
+            (_, true) => Depth::Thorough,
+            _ => Depth::Usual,
+        }
+    }
 }
 
 /// What a path can be for, as it is typed.
@@ -115,13 +145,12 @@ impl Depth {
 
 /// Runs the command.
 pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
+    if args.user.is_some() {
+        bail!("--user, --password-file and --agent are for a share; name one as //SERVER/SHARE");
+    }
     let mut client = ClientRun::resolve(&args.client, clock)?;
     client.criteria.expect(args.expect_rate.map(|rate| rate.0), args.expect_mtu);
-    let depth = match (args.quick, args.thorough) {
-        (true, _) => Depth::Quick,
-        (_, true) => Depth::Thorough,
-        _ => Depth::Usual,
-    };
+    let depth = args.depth();
     let plan = match &args.plan {
         Some(file) => {
             let text =

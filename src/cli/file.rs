@@ -12,50 +12,7 @@ use pathproof_sys::clock::RealClock;
 
 use super::run::{ClientRun, Format, Sink};
 use super::smb::server;
-
-/// A share as it is typed: `//SERVER[:PORT]/SHARE[/DIR]`, or with backslashes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShareName {
-    /// Name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// The share.
-    pub share: String,
-    /// The directory in it; empty for the share itself.
-    pub directory: String,
-}
-
-impl FromStr for ShareName {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<ShareName, String> {
-        let wrong = || {
-            format!(
-                "{text:?} is no share; write //SERVER/SHARE, //SERVER:PORT/SHARE or //SERVER/SHARE/DIRECTORY"
-            )
-        };
-        let slashes = text.replace('\\', "/");
-        let rest = slashes.strip_prefix("//").ok_or_else(wrong)?;
-        let mut parts = rest.splitn(3, '/');
-        let (server, share) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let directory = parts.next().unwrap_or_default().trim_matches('/').to_owned();
-        if server.is_empty() || share.is_empty() {
-            return Err(wrong());
-        }
-        if directory.split('/').any(|part| part == ".." || part == ".") {
-            return Err(format!("the directory {directory:?} must not contain . or .. as a part"));
-        }
-        // An IPv6 address has brackets where a port follows.
-        let (host, port) = match server.rsplit_once(':') {
-            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-                (host, port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?)
-            }
-            _ => (server, 445),
-        };
-        Ok(ShareName { host: host.into(), port, share: share.into(), directory })
-    }
-}
+use crate::peer::ShareName;
 
 /// How many reads for how many writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,10 +50,11 @@ pub struct FileArgs {
     /// tcp: one connection. multi: several channels of one session (SMB Multichannel). smbd: SMB Direct.
     #[arg(long, default_value = FileOver::Tcp.name())]
     pub over: FileOver,
-    /// With --over multi: channels [default: one to each address that the server lists, and at least two].
+    /// Channels, with --over multi or smbd [default: with multi one to each address that the server lists, and at least two].
     #[arg(long)]
     pub channels: Option<u32>,
-    /// With --over multi: a further address of the server; may be repeated [default: those that it lists].
+    /// With --over multi a further address of the server [default: those that it lists], with --over smbd the one to reach it at by RDMA
+    /// [default: what its name leads to]. May be repeated.
     #[arg(long = "address", value_name = "ADDRESS")]
     pub addresses: Vec<IpAddr>,
     /// Data of a request.
@@ -160,8 +118,8 @@ pub fn run(args: FileArgs, clock: &RealClock) -> Result<u8> {
 
 /// The step that the arguments mean, with every default made explicit.
 fn spec(args: &FileArgs) -> Result<FileSpec> {
-    if args.over != FileOver::Multi && (args.channels.is_some() || !args.addresses.is_empty()) {
-        bail!("--channels and --address are for --over multi, which has several channels");
+    if args.over == FileOver::Tcp && (args.channels.is_some() || !args.addresses.is_empty()) {
+        bail!("--channels and --address are for --over multi and --over smbd; --over tcp is one connection");
     }
     let Mix { reads, writes } = match (args.mix, args.read) {
         (Some(mix), _) => mix,
@@ -196,25 +154,6 @@ fn spec(args: &FileArgs) -> Result<FileSpec> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_share_is_read_as_people_write_it() {
-        let name = |text: &str| text.parse::<ShareName>().map(|s| (s.host, s.port, s.share, s.directory));
-        let is = |host: &str, port, share: &str, directory: &str| {
-            Ok((host.into(), port, share.into(), directory.into()))
-        };
-        assert_eq!(name("//stor2/vms"), is("stor2", 445, "vms", ""));
-        assert_eq!(name("//stor2:4450/vms/a/b/"), is("stor2", 4450, "vms", "a/b"));
-        assert_eq!(name(r"\\stor2\vms\a"), is("stor2", 445, "vms", "a"));
-        assert_eq!(name("//[fe80::1%eth0]:445/vms"), is("[fe80::1%eth0]", 445, "vms", ""));
-        assert_eq!(name("//fe80::1/vms"), is("fe80::1", 445, "vms", ""));
-        for wrong in
-            ["stor2", "/stor2/vms", "//stor2", "//stor2/", "///vms", "//stor2:0/vms", "//stor2:x/vms"]
-        {
-            assert!(name(wrong).unwrap_err().contains("//SERVER/SHARE"), "{wrong}");
-        }
-        assert!(name("//stor2/vms/../else").unwrap_err().contains(".."));
-    }
 
     #[test]
     fn a_mix_has_two_numbers() {

@@ -13,6 +13,7 @@ use super::client::ClientArgs;
 pub use super::format::Format;
 use crate::budget::Budget;
 use crate::document::{self, DocumentFile};
+use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::run::{self, Order, Party, Target};
 use crate::secure::{Access, Key};
@@ -62,7 +63,8 @@ impl Sink {
 
 /// A client command with everything resolved that can fail before the peer is called.
 pub struct ClientRun {
-    party: Party,
+    /// The nodes after this one.
+    parties: Vec<Party>,
     sink: Sink,
     json_stream: bool,
     /// What the run is judged by.
@@ -88,6 +90,11 @@ impl ClientRun {
         let access = args.key.access(args.json_stream)?;
         let sink = Sink::prepare(args.output.as_deref(), args.format)?;
         let party = match (&args.peer, args.self_test) {
+            (Some(Peer { share: Some(_), text, .. }), _) => {
+                bail!(
+                    "{text} is a share, which only pathproof check and pathproof bench file take; name a host"
+                )
+            }
             (Some(peer), _) => Party::agent(peer, access),
             (None, true) => serve_self(args.own_device.clone(), clock)?,
             (None, false) => bail!("name a PEER, or use --self"),
@@ -103,7 +110,7 @@ impl ClientRun {
     /// A run with a node, judged by the built-in limits.
     pub fn with(party: Party, sink: Sink, clock: &RealClock) -> ClientRun {
         ClientRun {
-            party,
+            parties: vec![party],
             sink,
             json_stream: false,
             criteria: Criteria::default(),
@@ -114,18 +121,26 @@ impl ClientRun {
     }
 
     /// The same, with the peer taken for a host that runs nothing of ours.
-    pub fn without_agent(self) -> ClientRun {
-        match self.party {
-            Party::Agent { name, target } => {
-                ClientRun { party: Party::Foreign { name, host: target.host }, ..self }
+    pub fn without_agent(mut self) -> ClientRun {
+        for party in &mut self.parties {
+            if let Party::Agent { name, target } = party {
+                let (name, host) = (std::mem::take(name), std::mem::take(&mut target.host));
+                *party = Party::Foreign { name, host };
             }
-            Party::Own { .. } | Party::Foreign { .. } => self,
         }
+        self
+    }
+
+    /// The same with one node more.
+    pub fn and(mut self, party: Party) -> ClientRun {
+        self.parties.push(party);
+        self
     }
 
     /// Runs the plan, judges, prints the report, and returns the exit code.
     pub fn run(self, plan: Plan) -> Result<u8> {
-        let nodes = vec![NodeSpec::Here, self.party.spec()];
+        let nodes: Vec<NodeSpec> =
+            std::iter::once(NodeSpec::Here).chain(self.parties.iter().map(Party::spec)).collect();
         if !plan.nodes.is_empty() && plan.nodes != nodes {
             bail!("the plan names other nodes than the command line; leave its `nodes` out");
         }
@@ -135,7 +150,7 @@ impl ClientRun {
         let observed = host::observe();
         precheck::check(plan, &registry, &observed.environment)?;
         precheck::touch(plan)?;
-        let parties = std::slice::from_ref(&self.party);
+        let parties = &self.parties[..];
         if let Some(error) = precheck::missing(plan, &registry) {
             let mut doc = run::document(plan, parties, observed.environment);
             doc.error = Some(error);

@@ -326,8 +326,15 @@ impl<'a> Conductor<'a> {
         let mut step = blank;
         let mut progress =
             |share: f64| record.observer.event(&RunEvent::Progress { number: place.number, share });
-        let mut lone =
-            Lone { spec, seed: self.seed, clock, until, interrupt: self.interrupt, progress: &mut progress };
+        let mut lone = Lone {
+            spec,
+            seed: self.seed,
+            registry: self.registry,
+            clock,
+            until,
+            interrupt: self.interrupt,
+            progress: &mut progress,
+        };
         let made = kind.make(&mut lone, &mut step, &mut record.doc);
         step.elapsed_ns = clock.now().ns_since(Tick(step.started_ns));
         match made {

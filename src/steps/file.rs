@@ -4,8 +4,11 @@
 //! not taken for moved: where that was asked for, contents are compared by position and generation.
 
 mod account;
+mod carrier;
 mod lane;
+mod lent;
 mod open;
+mod rung;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,10 +22,12 @@ use pathproof_model::units::Bytes;
 use pathproof_model::{
     ErrorKind, FileOrder, FileOver, FileSpec, Finding, NodeSpec, ResultDoc, Step, StepError, StepSpec,
 };
+use pathproof_smb2::connection::Protection;
 use pathproof_smb2::{Credentials, SmbError};
 
 use super::{Alone, Kind, Lone, remaining};
 use crate::interrupt;
+use account::Counted;
 use lane::{Channel, Job, Pool};
 use open::{Opened, put_away, sentence};
 
@@ -74,9 +79,6 @@ impl Kind for File {
 
 /// Whether the file can be measured at all.
 pub fn check(spec: &FileSpec) -> Result<()> {
-    if spec.over == FileOver::Smbd {
-        bail!("files do not go over SMB Direct yet; use --over tcp, or --over multi for several channels");
-    }
     if spec.wait_ns == 0 || spec.time_ns == 0 {
         bail!("--wait and --time must be more than zero");
     }
@@ -110,11 +112,6 @@ pub fn check(spec: &FileSpec) -> Result<()> {
     Ok(())
 }
 
-/// An error of the server or of the way to it.
-fn refused(error: SmbError) -> StepError {
-    StepError { kind: ErrorKind::Refused, message: sentence(&error) }
-}
-
 impl Alone for File {
     fn make(
         &self,
@@ -122,8 +119,11 @@ impl Alone for File {
         step: &mut Step,
         doc: &mut ResultDoc,
     ) -> Result<Vec<Finding>, StepError> {
-        let spec = spec_of(lone.spec);
+        let spec = rung::adapted(spec_of(lone.spec), doc);
         step.over = Some(spec.over.name().into());
+        if let Some(impossible) = rung::impossible(&spec, doc) {
+            return Ok(rung::left_out(impossible, step, doc));
+        }
         let invalid =
             |error: anyhow::Error| StepError { kind: ErrorKind::Invalid, message: format!("{error:#}") };
         let Some(NodeSpec::Foreign { host }) = doc.node(spec.node).map(|node| &node.spec) else {
@@ -133,13 +133,22 @@ impl Alone for File {
         let credentials = Credentials { user: spec.user.clone(), domain: spec.domain.clone(), password };
         let name = unforeseen().map_err(invalid)?;
         let (host, patience, asked) = (host.clone(), remaining(lone), spec.clone());
-        let clock = lone.clock.clone();
+        let (clock, rdma) = (lone.clock.clone(), lone.registry.rdma().clone());
+        let before = Counted::before(spec.over);
         // A server that is slow, or a name that nobody knows, does not hold up a signal. Should it come while the file is made, the file goes with
         // this process.
-        let opening = move || open::open(&asked, &host, credentials, &name, &clock);
-        let opened = interrupt::unless(lone.interrupt, patience, opening)?
-            .map_err(|error| StepError { kind: ErrorKind::Refused, message: format!("{error:#}") })?;
-        Ok(measure(lone, &spec, opened, step, doc))
+        let opening = move || open::open(&asked, &host, credentials, &name, (&clock, rdma));
+        let opened = match interrupt::unless(lone.interrupt, patience, opening)? {
+            Ok(opened) => opened,
+            Err(trouble) if trouble.no_direct && spec.rung => {
+                return Ok(rung::left_out(rung::Impossible::unreachable(trouble.message), step, doc));
+            }
+            Err(trouble) => {
+                doc.findings.extend(trouble.fault);
+                return Err(StepError { kind: ErrorKind::Refused, message: trouble.message });
+            }
+        };
+        Ok(measure(lone, &spec, opened, before, step, doc))
     }
 }
 
@@ -156,12 +165,13 @@ fn measure(
     lone: &mut Lone<'_>,
     spec: &FileSpec,
     opened: Opened,
+    before: Counted,
     step: &mut Step,
     doc: &ResultDoc,
 ) -> Vec<Finding> {
-    let Opened { goal, session, channels, file, path, missing } = opened;
-    let address = channels[0].address();
-    let account = account::Account::of(&session, &channels, &path, missing, doc);
+    let Opened { dialler, session, channels, in_messages, file, path, missing } = opened;
+    let recall = (channels[0].link.address(), open::kind(spec.over));
+    let account = account::Account::of(&session, &channels, &path, (missing, in_messages.clone()), doc);
     let room = channels.len() * (spec.depth as usize + 1);
     let pool = Pool::new(
         (Pieces::new(spec.blocks(), lone.seed), Content { seed: lone.seed ^ session.id }),
@@ -174,11 +184,17 @@ fn measure(
         .into_iter()
         .map(|channel| Channel::new(channel, spec.depth as usize, spec.size_bytes as usize))
         .collect();
-    let mut course = Course { lone, pool: &pool, channels: &mut channels };
+    let bypassed = in_messages.filter(|_| session.protection != Protection::Open);
+    let mut course = Course { lone, pool: &pool, channels: &mut channels, faults: vec![] };
     let made = course.whole(spec);
+    let mut findings = course.faults;
+    // Where the server was asked about itself, that is told already.
+    if let Some(why) = bypassed.filter(|_| !doc.findings.iter().any(|f| f.code == "SMB-RDMA-BYPASSED")) {
+        findings.push(Finding::new("SMB-RDMA-BYPASSED", why));
+    }
     let connection = channels.iter_mut().find_map(|channel| channel.connection.as_mut());
-    let gone = put_away(&goal, &session, connection, file, &path, address);
-    account.fill(step, spec, &pool, channels, &made);
+    let gone = put_away(&dialler, &session, connection, file, &path, recall);
+    account.fill(step, spec, &pool, channels, &made, before);
     let detail = step.detail.file.get_or_insert_default();
     detail.removed = gone.as_ref().ok().copied().flatten();
     step.error = made.error;
@@ -189,7 +205,7 @@ fn measure(
             None => step.error = Some(StepError { kind: ErrorKind::Refused, message: left }),
         }
     }
-    vec![]
+    findings
 }
 
 /// What came of the course.
@@ -207,9 +223,17 @@ struct Course<'a, 'b> {
     lone: &'a mut Lone<'b>,
     pool: &'a Pool,
     channels: &'a mut [Channel],
+    /// What the server did wrong.
+    faults: Vec<Finding>,
 }
 
 impl Course<'_, '_> {
+    /// An error of the server or of the way to it.
+    fn refused(&mut self, error: &SmbError) -> StepError {
+        self.faults.extend(open::fault(error));
+        StepError { kind: ErrorKind::Refused, message: sentence(error) }
+    }
+
     fn whole(&mut self, spec: &FileSpec) -> Made {
         let mut made = Made::default();
         made.error = self.parts(spec, &mut made).err();
@@ -300,7 +324,7 @@ impl Course<'_, '_> {
             return Err(interrupt::error());
         }
         if let Some(error) = failed {
-            return Err(refused(error));
+            return Err(self.refused(&error));
         }
         if lost {
             let message = "no thread can be started for a channel; raise the limit (ulimit -u)".into();
@@ -327,11 +351,11 @@ impl Course<'_, '_> {
                     channel.connection = None;
                     self.pool.lost.fetch_add(1, Ordering::AcqRel);
                     if self.pool.living.fetch_sub(1, Ordering::AcqRel) <= 1 {
-                        return Err(refused(error));
+                        return Err(self.refused(&error));
                     }
                     channel.error = Some(error);
                 }
-                Err(error) => return Err(refused(error)),
+                Err(error) => return Err(self.refused(&error)),
             }
         }
     }

@@ -9,6 +9,7 @@ pub mod control;
 pub mod diagnose;
 pub mod drive;
 pub mod files;
+pub mod ladder;
 pub mod loss;
 pub mod migrate;
 pub mod mtu;

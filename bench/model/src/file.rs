@@ -29,9 +29,10 @@ pub struct FileSpec {
     pub password_file: PathBuf,
     /// What carries the data.
     pub over: FileOver,
-    /// Channels, with `multi`; `None` for one to each address that the server lists, and at least two.
+    /// Channels; `None` for one, and with `multi` for one to each address that the server lists, and at least two.
     pub channels: Option<u32>,
-    /// Addresses of the server for further channels, with `multi`; empty for those that the server lists.
+    /// Addresses of the server: with `multi` for further channels, empty for those that the server lists; with `smbd` for all of them, empty
+    /// for what its name leads to.
     pub addresses: Vec<IpAddr>,
     /// Size of a request in bytes.
     pub size_bytes: u64,
@@ -55,6 +56,9 @@ pub struct FileSpec {
     pub verify: bool,
     /// Longest wait for a connection and for each answer, in ns.
     pub wait_ns: u64,
+    /// A rung of a ladder: where this host or the server cannot do it, that is told and is no error.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rung: bool,
 }
 
 impl Default for FileSpec {
@@ -81,6 +85,7 @@ impl Default for FileSpec {
             durable: false,
             verify: false,
             wait_ns: 10_000_000_000,
+            rung: false,
         }
     }
 }
@@ -178,8 +183,38 @@ pub struct FileDetail {
     pub channels_lost: u32,
     /// Requests without an answer that went again over another channel.
     pub replayed_requests: u64,
+    /// Why nothing was moved, where that is no fault of this step: one of a ladder that these two ends cannot climb.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_possible: Option<String>,
+    /// What SMB Direct made of it; `None` over TCP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direct: Option<FileDirect>,
     /// Whether the file is gone from the share; `None` where that could not be found out.
     pub removed: Option<bool>,
+}
+
+/// How SMB Direct carried file data, from the first message of the step to its last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct FileDirect {
+    /// RDMA device of this end.
+    pub device: String,
+    /// `RoCE`, `iWARP`, `InfiniBand`.
+    pub fabric: String,
+    /// Why data went in messages; `null` where the server was given memory to fetch it from and to put it into.
+    pub in_messages: Option<String>,
+    /// Most bytes that a request may have the server move by RDMA: the smaller of both ends' MaxReadWriteSize.
+    pub one_sided_bytes_max: u64,
+    /// Largest message that the server takes, in bytes: its MaxFragmentedSize.
+    pub message_bytes_max: u64,
+    /// File data that the server says it moved by RDMA, in bytes.
+    pub placed_bytes: u64,
+    /// Payload of all messages to the server, in bytes.
+    pub sent_bytes: u64,
+    /// Payload of all messages from the server, in bytes.
+    pub received_bytes: u64,
+    /// Messages with payload that went and came, as fragments.
+    pub fragments: u64,
 }
 
 /// What moved one way.

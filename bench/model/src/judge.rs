@@ -190,14 +190,15 @@ fn corruption(step: &Step) -> Option<Check> {
     if step.verified() == Some(false) || lanes().any(|verified| !verified) {
         return Some(Check::fail("verified", text("the bytes received differ from those sent")));
     }
-    let unseen = asked && step.error.is_none() && step.verified().is_none();
+    let left_out = step.detail.file.as_ref().is_some_and(|file| file.not_possible.is_some());
+    let unseen = asked && !left_out && step.error.is_none() && step.verified().is_none();
     unseen.then(|| Check::inconclusive("verified", text("the bytes were to be verified and were not")))
 }
 
 /// Whether a server did with a file what it was asked. Its speed has no yardstick; its word that it moved bytes is all there is
 /// unless they were looked at.
 fn moved(step: &Step) -> Option<Check> {
-    let file = step.detail.file.as_ref()?;
+    let file = step.detail.file.as_ref().filter(|file| file.not_possible.is_none())?;
     let requests = step.summary.messages.filter(|requests| *requests > 0);
     let Some(requests) = requests else {
         return Some(Check::inconclusive(

@@ -66,6 +66,9 @@ pub struct ResultDoc {
     /// The NIC pairs that SMB Multichannel would use (`pathproof channels`, `check`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<Channels>,
+    /// What each layer between the wire and a file on a share carries (`pathproof check //SERVER/SHARE`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ladder: Vec<crate::Rung>,
 }
 
 impl ResultDoc {
@@ -90,6 +93,7 @@ impl ResultDoc {
             error: None,
             smb: None,
             channels: None,
+            ladder: Vec::new(),
         }
     }
 

@@ -40,7 +40,7 @@ impl Default for SmbSpec {
 }
 
 /// A server's own account, from one or two NEGOTIATE exchanges and the interface query.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SmbServer {
     /// Address and port asked.
     pub address: String,
@@ -98,10 +98,11 @@ pub struct SmbInterface {
 }
 
 /// How an interface list was obtained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ObtainedBy {
     /// Not at all.
+    #[default]
     None,
     /// Without any session.
     Sessionless,

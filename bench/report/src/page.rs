@@ -14,6 +14,7 @@ mod channels;
 mod file;
 mod findings;
 mod header;
+mod ladder;
 mod loss;
 mod migrate;
 mod mtu;
@@ -39,6 +40,7 @@ const SECTIONS: &[Section] = &[
     mtu::section,
     loss::section,
     ports::section,
+    ladder::section,
     file::section,
     traffic::rates,
     nics::section,

@@ -3,33 +3,78 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 
+use pathproof_api::MessagePipe;
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{
-    Direction, ErrorKind, FileDetail, FileRate, FileSpec, LaneResult, LaneRole, NicShare, NodeId, ResultDoc,
-    Step, StepError, Summary,
+    Direction, ErrorKind, FileDetail, FileDirect, FileOver, FileRate, FileSpec, LaneResult, LaneRole,
+    NicShare, NodeId, RdmaEnd, RdmaProof, ResultDoc, Step, StepError, Summary,
 };
+use pathproof_rdma::Sysfs;
+use pathproof_rdma::proof::Snapshot;
 use pathproof_smb2::connection::{Connection, Protection};
 use pathproof_smb2::share::Session;
 use pathproof_smb2::{Cipher, SigningAlgorithm};
 
 use super::Made;
-use super::lane::{Channel, Pool, Way};
+use super::lane::{Channel, Joined, Pool, Way};
 use crate::steps::lane_record;
+
+/// What the RDMA devices of this host had counted before the first connection; nothing where none is to be used.
+pub struct Counted(Option<Snapshot>);
+
+impl Counted {
+    /// Before a step over this.
+    pub fn before(over: FileOver) -> Counted {
+        Counted((over == FileOver::Smbd).then(|| Snapshot::take(&Sysfs::default())))
+    }
+
+    /// What carried so much file data, as far as the device counted it.
+    fn proof(&self, direct: &FileDirect, port: u8, data_bytes: u64) -> Option<RdmaProof> {
+        let carried = Snapshot::take(&Sysfs::default()).since(self.0.as_ref()?, &direct.device, port);
+        let end = RdmaEnd {
+            end: "client".into(),
+            device: direct.device.clone(),
+            port,
+            fabric: direct.fabric.clone(),
+            application_bytes: Some(data_bytes),
+            ..RdmaEnd::default()
+        };
+        Some(RdmaProof::weigh(vec![match carried {
+            None => end,
+            Some(carried) => RdmaEnd {
+                netdev: carried.netdev,
+                device_bytes: carried.bytes,
+                device_bytes_source: carried.bytes_source.map(Into::into),
+                device_packets: carried.packets,
+                counters: carried.moved,
+                ..end
+            },
+        }]))
+    }
+}
+
+/// Both ends of a channel, and the NIC of this end.
+struct Ends {
+    local: Option<String>,
+    remote: SocketAddr,
+    nic: Option<String>,
+}
 
 /// What is known before anything moves.
 pub struct Account {
     detail: FileDetail,
-    /// Both ends of each channel, and the NIC of this end.
-    ends: Vec<(Option<SocketAddr>, SocketAddr, Option<String>)>,
+    ends: Vec<Ends>,
+    /// Port of the RDMA device.
+    port: u8,
     missing: Vec<(SocketAddr, String)>,
 }
 
 impl Account {
     pub fn of(
         session: &Session,
-        channels: &[Connection],
+        channels: &[Joined],
         path: &str,
-        missing: Vec<(SocketAddr, String)>,
+        (missing, in_messages): (Vec<(SocketAddr, String)>, Option<String>),
         doc: &ResultDoc,
     ) -> Account {
         let agreed = &session.agreed;
@@ -47,18 +92,31 @@ impl Account {
             };
             here.nics.iter().find(of).map(|nic| nic.name.clone())
         };
-        let ends = channels.iter().map(|channel| {
-            let local = channel.pipe().local();
-            (local, channel.address(), local.and_then(|local| nic(local.ip())))
+        let ends = channels.iter().map(|Joined { link, .. }| Ends {
+            local: link.pipe().local_name(),
+            remote: link.address(),
+            nic: link.pipe().local().and_then(nic),
+        });
+        let first = channels.first().map(|first| &first.link);
+        let adapter = first.and_then(|first| Some((first.pipe().limits(), first.pipe().adapter()?)));
+        let direct = adapter.map(|(limits, adapter)| FileDirect {
+            device: adapter.device.clone(),
+            fabric: adapter.fabric.name().into(),
+            in_messages,
+            one_sided_bytes_max: limits.one_sided_bytes_max.unwrap_or(0),
+            message_bytes_max: limits.send_bytes_max,
+            ..FileDirect::default()
         });
         Account {
+            port: adapter.map_or(0, |(_, adapter)| adapter.port),
             detail: FileDetail {
-                address: channels.first().map_or_else(String::new, |first| first.address().to_string()),
+                address: first.map_or_else(String::new, |first| first.address().to_string()),
                 dialect: agreed.dialect.to_string(),
                 protection,
                 max_read_bytes: agreed.max_read_bytes.into(),
                 max_write_bytes: agreed.max_write_bytes.into(),
                 name: path.replace('\\', "/"),
+                direct,
                 ..FileDetail::default()
             },
             ends: ends.collect(),
@@ -73,13 +131,20 @@ impl Account {
         pool: &Pool,
         channels: Vec<Channel>,
         made: &Made,
+        before: Counted,
     ) {
         let window_ns = made.window.map(|window| window.end.ns_since(window.start)).filter(|ns| *ns > 0);
         let mut read = Way::default();
         let mut write = Way::default();
         let mut cpu_ns = Some(0);
-        for (at, (channel, (local, remote, nic))) in channels.into_iter().zip(&self.ends).enumerate() {
+        for (at, (channel, Ends { local, remote, nic })) in channels.into_iter().zip(&self.ends).enumerate() {
             let tally = channel.tally;
+            if let (Some(direct), Some(messages)) = (&mut self.detail.direct, tally.messages) {
+                direct.placed_bytes += tally.placed_bytes;
+                direct.sent_bytes += messages.sent_bytes;
+                direct.received_bytes += messages.received_bytes;
+                direct.fragments += messages.fragments;
+            }
             let mut service = LatencyHistogram::new();
             for (way, whole) in [(&tally.read, &mut read), (&tally.write, &mut write)] {
                 service.merge(&way.service);
@@ -92,12 +157,12 @@ impl Account {
                 StepError { kind: ErrorKind::PeerLost, message }
             });
             let bytes = tally.read.bytes + tally.write.bytes;
-            self.share(nic.as_deref(), tally.write.bytes, tally.read.bytes, error.is_some(), step);
+            Account::share(nic.as_deref(), tally.write.bytes, tally.read.bytes, error.is_some(), step);
             step.lanes.push(LaneResult {
                 lane: at as u32,
                 end: "client".into(),
                 role: role(spec),
-                local: local.map(|local| local.to_string()),
+                local: local.clone(),
                 remote: Some(remote.to_string()),
                 nics: nic.iter().cloned().collect(),
                 bytes,
@@ -112,6 +177,14 @@ impl Account {
                 self.detail.channels_lost += 1;
                 step.chosen.insert(format!("channel {at}"), format!("lost: {}", error.message));
             }
+        }
+        if let Some(direct) = &self.detail.direct {
+            // In messages the payload holds the data; beside them there is only what the server moved by itself.
+            let data_bytes = match direct.in_messages {
+                Some(_) => direct.sent_bytes.saturating_add(direct.received_bytes),
+                None => direct.placed_bytes,
+            };
+            step.detail.proof = before.proof(direct, self.port, data_bytes);
         }
         for (at, (address, why)) in self.missing.iter().enumerate() {
             step.chosen.insert(format!("no channel {}", at + 1), format!("{address}: {why}"));
@@ -159,7 +232,7 @@ impl Account {
     }
 
     /// Adds what a channel moved to what its NIC carried.
-    fn share(&self, nic: Option<&str>, sent: u64, received: u64, dead: bool, step: &mut Step) {
+    fn share(nic: Option<&str>, sent: u64, received: u64, dead: bool, step: &mut Step) {
         let Some(nic) = nic else { return };
         let nics = step.detail.nics.get_or_insert_default();
         if !nics.iter().any(|share| share.nic == nic) {

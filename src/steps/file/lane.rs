@@ -11,12 +11,14 @@ use pathproof_api::{Clock, Tick, Wait};
 use pathproof_engine::drive::Meter;
 use pathproof_engine::files::{Content, Piece, Pieces, Work};
 use pathproof_engine::record::{LatencyHistogram, Window};
-use pathproof_smb2::connection::{Answer, Connection, Request, Went};
+use pathproof_smb2::connection::{Answer, Request, Went};
 use pathproof_smb2::file::{self, FileId};
 use pathproof_smb2::wire::{Command, FLAG_REPLAY};
 use pathproof_smb2::{NtStatus, SmbError};
 use pathproof_sys::clock::RealClock;
 
+use super::carrier::{Link, Messages};
+use super::lent::Lent;
 use crate::interrupt::Interrupt;
 use crate::steps::meter::ThreadMeter;
 
@@ -118,6 +120,10 @@ pub struct Tally {
     pub cpu_ns: Option<u64>,
     /// When the last answer of the window came.
     pub last: Tick,
+    /// File data that the server fetched or put by itself (RDMA), in all jobs, as far as it says.
+    pub placed_bytes: u64,
+    /// What went in messages of SMB Direct, in all jobs.
+    pub messages: Option<Messages>,
 }
 
 /// One way of it.
@@ -130,34 +136,56 @@ pub struct Way {
 
 impl Tally {
     pub fn new() -> Tally {
-        Tally { read: Way::default(), write: Way::default(), cpu_ns: None, last: Tick(0) }
+        Tally {
+            read: Way::default(),
+            write: Way::default(),
+            cpu_ns: None,
+            last: Tick(0),
+            placed_bytes: 0,
+            messages: None,
+        }
     }
+}
+
+/// A connection that belongs to a session, and what memory it may reach.
+pub struct Joined {
+    pub link: Link,
+    pub lent: Option<Lent>,
 }
 
 /// One channel: its connection, until it is lost, and what it did.
 pub struct Channel {
-    pub connection: Option<Connection>,
+    pub connection: Option<Link>,
+    /// Memory that the server reaches by itself; without it, data goes in messages.
+    lent: Option<Lent>,
     pub tally: Tally,
     /// What ended it.
     pub error: Option<SmbError>,
     /// What goes out; taken before anything is measured.
     outgoing: Vec<u8>,
+    /// What the server has put into memory, when it is looked at.
+    looked_at: Vec<u8>,
     /// Requests under way; their place is the tag that the connection knows them by.
     under_way: Vec<Option<Piece>>,
     free: Vec<usize>,
+    /// Since when the server says that the file is not available, where it said nothing else.
+    unavailable_since: Option<Tick>,
     /// The next one, where it could not go out at once; its data stands in `outgoing`.
     next: Option<Piece>,
 }
 
 impl Channel {
-    pub fn new(connection: Connection, depth: usize, size: usize) -> Channel {
+    pub fn new(Joined { link, lent }: Joined, depth: usize, size: usize) -> Channel {
         Channel {
-            connection: Some(connection),
+            connection: Some(link),
             tally: Tally::new(),
             error: None,
             outgoing: vec![0; size],
+            looked_at: if lent.is_some() { vec![0; size] } else { vec![] },
+            lent,
             under_way: vec![None; depth],
             free: (0..depth).rev().collect(),
+            unavailable_since: None,
             next: None,
         }
     }
@@ -172,6 +200,7 @@ impl Channel {
             self.tally.cpu_ns =
                 before.zip(meter.cpu_ns()).map(|(before, after)| after.saturating_sub(before));
         }
+        self.tally.messages = connection.pipe().messages();
         match ended {
             Ok(()) => self.connection = Some(connection),
             Err(error) => {
@@ -207,7 +236,7 @@ impl Channel {
         }
     }
 
-    fn turn(&mut self, connection: &mut Connection, pool: &Pool, job: Job) -> Result<(), SmbError> {
+    fn turn(&mut self, connection: &mut Link, pool: &Pool, job: Job) -> Result<(), SmbError> {
         let mut now = pool.clock.now();
         loop {
             let stopped = pool.stop.load(Ordering::Relaxed) || pool.interrupt.is_raised();
@@ -261,30 +290,43 @@ impl Channel {
     }
 
     /// Whether it went out.
-    fn submit(&mut self, connection: &mut Connection, pool: &Pool, piece: Piece) -> Result<bool, SmbError> {
+    fn submit(&mut self, connection: &mut Link, pool: &Pool, piece: Piece) -> Result<bool, SmbError> {
         let Some(&slot) = self.free.last() else { return Ok(false) };
         let offset = piece.block * u64::from(pool.size);
-        let flags = if piece.again { FLAG_REPLAY } else { 0 };
-        let moves_bytes = u64::from(pool.size);
+        let request = Request {
+            command: if piece.write { Command::Write } else { Command::Read },
+            body: &[],
+            data: &[],
+            moves_bytes: u64::from(pool.size),
+            flags: if piece.again { FLAG_REPLAY } else { 0 },
+            tag: slot as u64,
+        };
         connection.channel_sequence = pool.lost.load(Ordering::Acquire);
-        let went = if piece.write {
-            let body = file::encode_write(pool.file, offset, pool.size, pool.durable);
-            let data = &self.outgoing[..];
-            connection.submit(&Request {
-                data,
-                moves_bytes,
-                flags,
-                tag: slot as u64,
-                ..Request::small(Command::Write, &body)
-            })?
-        } else {
-            let body = file::encode_read(pool.file, offset, pool.size);
-            connection.submit(&Request {
-                moves_bytes,
-                flags,
-                tag: slot as u64,
-                ..Request::small(Command::Read, &body)
-            })?
+        let placement = self.lent.as_ref().and_then(|lent| {
+            let ready = match piece.write {
+                true => lent.put(slot, &self.outgoing),
+                // What the server does not put there must not be taken for what it put there before.
+                false => !pool.verify || lent.clear(slot),
+            };
+            lent.placement(slot).filter(|_| ready)
+        });
+        let went = match (&placement, piece.write) {
+            (Some(placement), true) => {
+                let body = file::encode_write_from(pool.file, offset, placement, pool.durable);
+                connection.submit(&Request { body: &body, data: placement.encoded(), ..request })?
+            }
+            (Some(placement), false) => {
+                let body = file::encode_read_into(pool.file, offset, placement);
+                connection.submit(&Request { body: &body, data: placement.encoded(), ..request })?
+            }
+            (None, true) => {
+                let body = file::encode_write(pool.file, offset, pool.size, pool.durable);
+                connection.submit(&Request { body: &body, data: &self.outgoing, ..request })?
+            }
+            (None, false) => {
+                let body = file::encode_read(pool.file, offset, pool.size);
+                connection.submit(&Request { body: &body, ..request })?
+            }
         };
         if went == Went::NotNow {
             return Ok(false);
@@ -297,7 +339,7 @@ impl Channel {
 
     fn answered(
         &mut self,
-        connection: &mut Connection,
+        connection: &mut Link,
         pool: &Pool,
         job: Job,
         answer: &Answer,
@@ -305,12 +347,17 @@ impl Channel {
         let slot = answer.asked.tag as usize;
         let Some(piece) = self.under_way.get_mut(slot).and_then(Option::take) else { return Ok(()) };
         self.free.push(slot);
-        if answer.header.status == NtStatus::FILE_NOT_AVAILABLE && piece.again {
-            // The server still works on what it was asked over the channel that is lost.
-            let _ = pool.interrupt.pause(AGAIN);
-            pool.abandon(piece);
-            return Ok(());
+        if answer.header.status == NtStatus::FILE_NOT_AVAILABLE && pool.lost.load(Ordering::Acquire) > 0 {
+            // The server still works on what it was asked over the channel that is lost, or this request left with a ChannelSequence that
+            // another channel's had overtaken on the way. Either way it did nothing, and is asked again.
+            let since = *self.unavailable_since.get_or_insert(answer.at);
+            if answer.at.since(since) < connection.timeout() {
+                let _ = pool.interrupt.pause(AGAIN);
+                pool.abandon(piece);
+                return Ok(());
+            }
         }
+        self.unavailable_since = None;
         if let Err(error) = connection.expect_success(answer) {
             self.under_way[slot] = Some(piece);
             self.free.pop();
@@ -318,20 +365,32 @@ impl Channel {
         }
         let stage = if piece.write { "WRITE" } else { "READ" };
         let malformed = |source| SmbError::Wire { address: connection.address(), stage, source };
-        let done = if piece.write {
-            file::decode_write(connection.message()).map_err(malformed)?
-        } else {
-            let data = file::decode_read(connection.message(), pool.size).map_err(malformed)?;
-            if pool.verify && data.len() == pool.size as usize {
-                self.compare(pool, piece, data);
+        let looks = pool.verify && !piece.write;
+        let done = match &self.lent {
+            _ if piece.write => file::decode_write(connection.message()).map_err(malformed)?,
+            Some(lent) => {
+                let put = file::decode_read_into(connection.message(), pool.size).map_err(malformed)?;
+                if looks && put == pool.size && lent.take(slot, &mut self.looked_at) {
+                    compare(pool, piece, &self.looked_at);
+                }
+                put
             }
-            data.len() as u32
+            None => {
+                let data = file::decode_read(connection.message(), pool.size).map_err(malformed)?;
+                if looks && data.len() == pool.size as usize {
+                    compare(pool, piece, data);
+                }
+                data.len() as u32
+            }
         };
         if done != pool.size {
             let what = format!("it moved {done} of {} bytes", pool.size);
             return Err(SmbError::Untrue { address: connection.address(), stage, what });
         }
         pool.pieces.give_back(piece);
+        if self.lent.is_some() {
+            self.tally.placed_bytes += u64::from(done);
+        }
         if job.window.is_some_and(|window| window.contains(answer.at)) {
             let way = if piece.write { &mut self.tally.write } else { &mut self.tally.read };
             way.operations += 1;
@@ -341,13 +400,13 @@ impl Channel {
         }
         Ok(())
     }
+}
 
-    fn compare(&self, pool: &Pool, piece: Piece, data: &[u8]) {
-        let position = piece.block * u64::from(pool.size);
-        pool.compared_bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
-        if let Some(at) = pool.content.difference(data, position, piece.generation) {
-            pool.wrong_blocks.fetch_add(1, Ordering::Relaxed);
-            pool.first_wrong.fetch_min(position + at as u64, Ordering::Relaxed);
-        }
+fn compare(pool: &Pool, piece: Piece, data: &[u8]) {
+    let position = piece.block * u64::from(pool.size);
+    pool.compared_bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+    if let Some(at) = pool.content.difference(data, position, piece.generation) {
+        pool.wrong_blocks.fetch_add(1, Ordering::Relaxed);
+        pool.first_wrong.fetch_min(position + at as u64, Ordering::Relaxed);
     }
 }

@@ -1,18 +1,24 @@
 //! The way to the file and back: connections are made, the file is made new, and whatever happens it is gone in the end, or its name is told.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use pathproof_api::MessagePipe;
 use pathproof_model::units::Bytes;
-use pathproof_model::{FileOver, FileSpec};
-use pathproof_smb2::connection::{Connection, Sizes};
+use pathproof_model::{FileOver, FileSpec, Finding};
+use pathproof_rdma::RdmaTransport;
+use pathproof_smb2::connection::{Protection, Sizes};
 use pathproof_smb2::file::FileId;
+use pathproof_smb2::seal::TRANSFORM_BYTES;
 use pathproof_smb2::share::{DIALECTS, Goal, Session};
 use pathproof_smb2::{Capabilities, Credentials, Interface, NtStatus, SmbError};
 use pathproof_sys::clock::RealClock;
 
+use super::carrier::{Dialler, Kind, Link};
+use super::lane::Joined;
+use super::lent::Lent;
 use crate::steps::smb::{bare_name, resolve};
 
 /// Channels where nobody says how many, at most.
@@ -23,15 +29,23 @@ const REACHED_MAX: usize = 64;
 const SPARE_BYTES: u64 = 1 << 20;
 /// Most data of a request where the server does not say that it takes more (MS-SMB2 2.2.4, LARGE_MTU).
 const SMALL_BYTES: u64 = 64 << 10;
+/// From so much data on the server is given memory rather than a message: what Windows and Linux do.
+pub const THRESHOLD_BYTES: u64 = 4096;
+/// How long requests that nobody waits for any more may take before their file is closed.
+const SETTLE: Duration = Duration::from_secs(2);
+/// What stands in a message beside the data of a WRITE: header and body. That of a READ is shorter.
+const WRITE_AROUND_BYTES: u64 = 64 + 48;
 
 /// A file that stands open.
 pub struct Opened {
-    /// Whom the connections are made to, and as whom.
-    pub goal: Goal,
+    /// What makes the connections.
+    pub dialler: Dialler,
     /// The session.
     pub session: Session,
     /// The channels; the first is the one that the session began with.
-    pub channels: Vec<Connection>,
+    pub channels: Vec<Joined>,
+    /// Why SMB Direct carries data in messages, where it does.
+    pub in_messages: Option<String>,
     /// The file.
     pub file: FileId,
     /// Where it stands on the share.
@@ -40,14 +54,56 @@ pub struct Opened {
     pub missing: Vec<(SocketAddr, String)>,
 }
 
+/// The kind of the session's connections.
+pub fn kind(over: FileOver) -> Kind {
+    match over {
+        FileOver::Tcp | FileOver::Multi => Kind::Tcp,
+        FileOver::Smbd => Kind::Direct,
+    }
+}
+
+/// Why there is no file.
+pub struct Trouble {
+    /// In one sentence.
+    pub message: String,
+    /// There is no SMB Direct connection, which is a fault only where both ends have RDMA.
+    pub no_direct: bool,
+    /// A fault of the server that is known by name.
+    pub fault: Option<Finding>,
+}
+
+impl From<anyhow::Error> for Trouble {
+    fn from(error: anyhow::Error) -> Trouble {
+        Trouble { message: format!("{error:#}"), no_direct: false, fault: None }
+    }
+}
+
+impl From<SmbError> for Trouble {
+    fn from(error: SmbError) -> Trouble {
+        let no_direct = matches!(error, SmbError::NoDirect { .. });
+        Trouble { message: sentence(&error), no_direct, fault: fault(&error) }
+    }
+}
+
+/// What a server does wrong in a way that has a name.
+pub fn fault(error: &SmbError) -> Option<Finding> {
+    let known = match error {
+        SmbError::SignedTooMuch { .. } | SmbError::ClosedMoving { .. } => true,
+        SmbError::Unfinished { header_only, .. } => *header_only,
+        SmbError::Downgraded { .. } => return Some(Finding::new("SMB-DOWNGRADED", sentence(error))),
+        _ => false,
+    };
+    known.then(|| Finding::new("SMB-SERVER-FAULT", sentence(error)))
+}
+
 /// Connects and makes the file. On an error nothing is left behind: the server deletes the file with the session that holds it.
 pub fn open(
     spec: &FileSpec,
     host: &str,
     credentials: Credentials,
     name: &str,
-    clock: &RealClock,
-) -> Result<Opened> {
+    (clock, rdma): (&RealClock, Arc<RdmaTransport>),
+) -> Result<Opened, Trouble> {
     let goal = Goal {
         server: bare_name(host).into(),
         share: spec.share.clone(),
@@ -57,40 +113,63 @@ pub fn open(
         dialects: DIALECTS.to_vec(),
         clock: clock.clone(),
     };
-    let (mut connection, session) = connect(&goal, host, spec.port)?;
-    takes(&session, spec)?;
+    let dialler = Dialler { goal, rdma };
+    let (mut link, session) = connect(&dialler, host, spec)?;
+    let in_messages = (spec.over == FileOver::Smbd).then(|| in_messages(&session, spec)).flatten();
+    takes(&link, &session, spec, in_messages.as_deref())?;
     let path = spec.path_of(name);
-    let said = |error: SmbError| anyhow::anyhow!(sentence(&error));
-    let file = connection.create(&path, spec.durable).map_err(said)?;
-    let room = connection.room(file).map_err(said)?;
+    let file = link.create(&path, spec.durable)?;
+    let room = link.room(file)?;
     if room < spec.file_bytes.saturating_add(SPARE_BYTES) {
-        let _ = connection.close_file(file);
-        bail!(
+        let _ = link.close_file(file);
+        let error = anyhow::anyhow!(
             "//{host}/{} has room for {} and the file takes {}; free some, or ask for a smaller --file-size",
             spec.share,
             Bytes(room),
             Bytes(spec.file_bytes)
         );
+        return Err(error.into());
     }
-    let mut opened = Opened { goal, session, channels: vec![connection], file, path, missing: vec![] };
-    if spec.over == FileOver::Multi {
+    let mut opened = Opened { dialler, session, channels: vec![], in_messages, file, path, missing: vec![] };
+    opened.join(link, spec)?;
+    if spec.over == FileOver::Multi || spec.channels.is_some_and(|channels| channels > 1) {
         opened.bind(spec)?;
     }
     Ok(opened)
 }
 
-fn connect(goal: &Goal, host: &str, port: u16) -> Result<(Connection, Session)> {
+fn connect(dialler: &Dialler, host: &str, spec: &FileSpec) -> Result<(Link, Session), Trouble> {
+    let kind = kind(spec.over);
+    // Over RDMA the address decides which NIC is used, and a name may lead to another one.
+    let addresses = match (kind, &spec.addresses[..]) {
+        (Kind::Tcp, _) | (Kind::Direct, []) => resolve(host, spec.port)?,
+        (Kind::Direct, named) => named.iter().map(|address| SocketAddr::new(*address, spec.port)).collect(),
+    };
     let mut last = None;
-    for address in resolve(host, port)? {
-        match goal.connect(address, 0) {
+    for address in addresses {
+        match dialler.connect(address, kind, 0) {
             Ok(connected) => return Ok(connected),
             // Another address of the same name may answer, but only where nobody did on this one.
-            Err(error @ SmbError::Connect { .. }) => last = Some(error),
-            Err(error) => return Err(anyhow::anyhow!(sentence(&error))),
+            Err(error @ (SmbError::Connect { .. } | SmbError::NoDirect { .. })) => last = Some(error),
+            Err(error) => return Err(error.into()),
         }
     }
-    let nowhere = || anyhow::anyhow!("{host} has no address");
-    Err(last.map_or_else(nowhere, |error| anyhow::anyhow!(sentence(&error))))
+    Err(last.map_or_else(|| anyhow::anyhow!("{host} has no address").into(), Trouble::from))
+}
+
+/// Why the server is given no memory of this end, if it is not (MS-SMB2 3.2.4.6, 3.2.4.7).
+fn in_messages(session: &Session, spec: &FileSpec) -> Option<String> {
+    let demand = match session.protection {
+        Protection::Open if spec.size_bytes < THRESHOLD_BYTES => {
+            return Some(format!("requests of less than {} go in messages", Bytes(THRESHOLD_BYTES)));
+        }
+        Protection::Open => return None,
+        Protection::Signed => "signing",
+        Protection::Sealed => "encryption",
+    };
+    Some(format!(
+        "{demand} is required, and no RDMA transform was agreed: data goes in small messages instead of by RDMA"
+    ))
 }
 
 /// An error in one sentence, with what the system said where that is not in it already.
@@ -102,7 +181,7 @@ pub fn sentence(error: &SmbError) -> String {
 }
 
 /// Whether the server takes requests of this size.
-fn takes(session: &Session, spec: &FileSpec) -> Result<()> {
+fn takes(link: &Link, session: &Session, spec: &FileSpec, in_messages: Option<&str>) -> Result<()> {
     let agreed = &session.agreed;
     let small = !agreed.capabilities.has(Capabilities::LARGE_MTU);
     let most = |said: u32| if small { SMALL_BYTES.min(said.into()) } else { said.into() };
@@ -110,18 +189,52 @@ fn takes(session: &Session, spec: &FileSpec) -> Result<()> {
     if spec.size_bytes > most {
         bail!("the server takes at most {} in a request; ask for a smaller --size", Bytes(most));
     }
+    let limits = link.pipe().limits();
+    match (in_messages, limits.one_sided_bytes_max) {
+        (None, Some(most)) if spec.size_bytes > most => {
+            bail!(
+                "the server moves at most {} by RDMA for a request (MaxReadWriteSize of SMB Direct); ask for a smaller --size",
+                Bytes(most)
+            )
+        }
+        (Some(why), _) => {
+            let sealed = session.protection == Protection::Sealed;
+            let around = WRITE_AROUND_BYTES + if sealed { TRANSFORM_BYTES as u64 } else { 0 };
+            // What an answer holds beside the data is less than what a WRITE holds.
+            let fits = limits.send_bytes_max.min(limits.receive_bytes_max).saturating_sub(around);
+            if spec.size_bytes > fits {
+                bail!(
+                    "{why}, and a message holds at most {fits} bytes of data here (MaxFragmentedSize of SMB Direct), less than the {} that the server says it takes in a WRITE; ask for a smaller --size",
+                    Bytes(most)
+                );
+            }
+        }
+        (None, _) => {}
+    }
     Ok(())
 }
 
 impl Opened {
+    /// Takes a connection in, with memory for the server where it gets some.
+    fn join(&mut self, mut link: Link, spec: &FileSpec) -> Result<()> {
+        let placed = spec.over == FileOver::Smbd && self.in_messages.is_none();
+        let lent = placed.then(|| Lent::new(&mut link, spec.depth as usize, spec.size_bytes as u32));
+        let lent = lent.transpose().map_err(anyhow::Error::msg)?;
+        self.channels.push(Joined { link, lent });
+        Ok(())
+    }
+
     /// Makes the further channels. One that cannot be made is told, and the others do without; but with one alone nothing is measured over several.
     fn bind(&mut self, spec: &FileSpec) -> Result<()> {
         if !self.session.takes_channels() {
             bail!("the server has Multichannel switched off; switch it on, or use --over tcp");
         }
-        let first = self.channels[0].address();
+        let kind = kind(spec.over);
+        let first = self.channels[0].link.address();
         let mut addresses = match &spec.addresses[..] {
-            [] => match self.channels[0].interfaces() {
+            // Over RDMA they go where the first one went.
+            [] if kind == Kind::Direct => vec![],
+            [] => match self.channels[0].link.interfaces() {
                 Ok(list) => reachable(&list.interfaces, first),
                 Err(error) => {
                     self.missing
@@ -139,9 +252,9 @@ impl Opened {
         let mut turn = 0;
         while self.channels.len() < count && !addresses.is_empty() {
             let at = turn % addresses.len();
-            match self.goal.bind(&self.session, addresses[at], self.channels.len() as u16) {
-                Ok(channel) => {
-                    self.channels.push(channel);
+            match self.dialler.bind(&self.session, addresses[at], kind, self.channels.len() as u16) {
+                Ok(link) => {
+                    self.join(link, spec)?;
                     turn = at + 1;
                 }
                 // Others take its place.
@@ -161,7 +274,7 @@ impl Opened {
 
 /// The addresses of a list that may be dialled. A server that is reached from elsewhere has no say in what happens on this machine, and
 /// none of groups.
-fn reachable(list: &[Interface], first: SocketAddr) -> Vec<SocketAddr> {
+pub fn reachable(list: &[Interface], first: SocketAddr) -> Vec<SocketAddr> {
     let usable = |address: IpAddr| {
         let link_local = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
         let here = address.is_loopback() && !first.ip().is_loopback();
@@ -183,13 +296,17 @@ fn reachable(list: &[Interface], first: SocketAddr) -> Vec<SocketAddr> {
 /// Closes the file, with which the server deletes it, and leaves. `connection` is one that still stands, if there is one; otherwise the
 /// server is called once more, told that the session is over, and asked to delete the file. Whether it is gone, where that can be told.
 pub fn put_away(
-    goal: &Goal,
+    dialler: &Dialler,
     session: &Session,
-    connection: Option<&mut Connection>,
+    connection: Option<&mut Link>,
     file: FileId,
     path: &str,
-    address: SocketAddr,
+    (address, kind): (SocketAddr, Kind),
 ) -> Result<Option<bool>> {
+    let connection = connection.map(|connection| {
+        connection.settle(SETTLE);
+        connection
+    });
     if let Some(connection) = connection
         && connection.close_file(file).is_ok()
     {
@@ -198,20 +315,20 @@ pub fn put_away(
         return Ok(gone);
     }
     let left = |error: SmbError| {
-        let (server, share) = (&goal.server, &goal.share);
+        let Goal { server, share, .. } = &dialler.goal;
         anyhow::anyhow!(
             "{path} may still be on //{server}/{share}, look there and delete it: {}",
             sentence(&error)
         )
     };
-    let (mut connection, _) = goal.connect(address, session.id).map_err(left)?;
+    let (mut connection, _) = dialler.connect(address, kind, session.id).map_err(left)?;
     let removed = connection.remove(path).map_err(left);
     let _ = connection.leave();
     removed.map(|_| Some(true))
 }
 
 /// Whether a file that was closed is gone; one that is still there is deleted once more.
-fn is_gone<P: MessagePipe>(connection: &mut Connection<P>, path: &str) -> Option<bool> {
+fn is_gone(connection: &mut Link, path: &str) -> Option<bool> {
     match connection.remove(path) {
         Ok(false) => Some(true),
         Ok(true) => connection.remove(path).ok().map(|was_there| !was_there),

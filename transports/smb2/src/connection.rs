@@ -218,6 +218,18 @@ impl<P: MessagePipe> Connection<P> {
         self.flight.len()
     }
 
+    /// Waits for the answers to what is under way, at most so long; they are lost. Before a file is closed: ksmbd of Linux 6.12 can take its whole
+    /// kernel down where a file is closed under the requests that use it.
+    pub fn settle(&mut self, within: Duration) {
+        let until = self.clock.now() + within;
+        while !self.flight.is_empty() {
+            let left = until.since(self.clock.now());
+            if left.is_zero() || self.answer(Wait::AtMost(left)).is_err() {
+                return;
+            }
+        }
+    }
+
     /// Ends the connection and says what is known of it.
     pub fn close(self) -> LaneStats
     where
@@ -494,7 +506,10 @@ impl<P: MessagePipe> Connection<P> {
     fn too_late(&self, stage: &'static str) -> SmbError {
         let (address, waited) = (self.address, self.timeout);
         match self.pipe.unfinished() {
-            Some(missing) => SmbError::Unfinished { address, stage, missing, waited },
+            Some(missing) => {
+                let header_only = missing == TRANSFORM_BYTES as u64;
+                SmbError::Unfinished { address, stage, missing, header_only, waited }
+            }
             None => SmbError::Deadline { address, stage, waited },
         }
     }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use pathproof_api::TransportError;
 
-use crate::seal::TRANSFORM_BYTES;
 use crate::status::NtStatus;
 
 /// Bytes that are not what MS-SMB2 says they should be.
@@ -196,7 +195,7 @@ pub enum SmbError {
         stage: &'static str,
     },
     /// An answer that began and never became whole.
-    #[error("{address} began an answer to {stage}, and {missing} bytes of it did not come within {waited:?}{}", missing_what(*.missing))]
+    #[error("{address} began an answer to {stage}, and {missing} bytes of it did not come within {waited:?}{}", missing_what(*.header_only))]
     Unfinished {
         /// Whom we asked.
         address: SocketAddr,
@@ -204,6 +203,8 @@ pub enum SmbError {
         stage: &'static str,
         /// Bytes that were announced and did not come.
         missing: u64,
+        /// They are as many as the header of an encrypted message has.
+        header_only: bool,
         /// How long we waited.
         waited: Duration,
     },
@@ -256,8 +257,8 @@ fn silence(stage: &str) -> &'static str {
 }
 
 /// What bytes that never come may be.
-fn missing_what(missing: u64) -> &'static str {
-    if missing == TRANSFORM_BYTES as u64 {
+fn missing_what(header_only: bool) -> &'static str {
+    if header_only {
         ": as many as the header of an encrypted message has, which ksmbd up to Linux 6.12 leaves out over SMB Direct; do not require encryption there"
     } else {
         "; the server or the path to it is stuck"

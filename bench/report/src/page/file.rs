@@ -6,7 +6,10 @@ use pathproof_model::{FileDetail, FileRate, LaneResult, ResultDoc, Step};
 use super::{Block, Cell, Column, Row, Table, facts};
 
 pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
-    doc.steps.iter().filter_map(|step| Some(blocks(step, step.detail.file.as_ref()?))).flatten().collect()
+    // What could not be measured is a rung of the ladder, which says why.
+    let made = |step: &&Step| step.detail.file.as_ref().is_some_and(|file| file.not_possible.is_none());
+    let steps = doc.steps.iter().filter(made);
+    steps.filter_map(|step| Some(blocks(step, step.detail.file.as_ref()?))).flatten().collect()
 }
 
 fn blocks(step: &Step, file: &FileDetail) -> Vec<Block> {

@@ -24,6 +24,30 @@ pub(super) const SERVERS_AND_CHANNELS: &[Entry] = &[
         "Do not require signing or encryption on this traffic, or use a server with RDMA transforms (Windows Server 2022 or later).",
     ),
     entry(
+        "SMB-DIRECT-ABSENT",
+        Info,
+        "Files go over TCP: SMB Direct is not there at one of the two ends.",
+        "Where it is wanted, give both ends adapters with RDMA, and switch it on at both.",
+    ),
+    entry(
+        "SMB-DIRECT-UNREACHABLE",
+        Error,
+        "Both ends have RDMA, and SMB Direct cannot be reached: clients fall back to TCP without a word.",
+        "Let port 445 (RoCE, InfiniBand) or 5445 (iWARP) pass, and check that the RDMA NICs of both ends reach each other.",
+    ),
+    entry(
+        "SMB-SERVER-FAULT",
+        Error,
+        "The server breaks a rule of SMB in a way that is known by name.",
+        "Update the server; until then do what the evidence says, or use another server.",
+    ),
+    entry(
+        "SMB-DOWNGRADED",
+        Error,
+        "What the server says it had agreed on is not what its answer said: somebody on the way changed the negotiation.",
+        "Look for a device or program between the two ends that answers for the server, and require 3.1.1 at both.",
+    ),
+    entry(
         "SMB-NIC-WITHOUT-RSS",
         Warning,
         "A NIC is listed without RSS: it gets one connection at most, and stays idle while any NIC with RSS is there.",

@@ -1,0 +1,126 @@
+//! `pathproof check //SERVER/SHARE`: the ladder from the wire to files on a share, as a plan.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use pathproof_model::{Direction, FileOver, FileSpec, NodeId, Plan, SmbSpec, StepSpec, TrafficSpec};
+use pathproof_sys::clock::RealClock;
+
+use super::check::{CheckArgs, Depth};
+use super::run::{ClientRun, Sink, read_criteria};
+use super::smb::server;
+use crate::peer::ShareName;
+use crate::registry::Registry;
+use crate::run::Party;
+
+/// Requests outstanding on each channel, of 1 MiB each: what a client that copies a file keeps under way.
+const DEPTH: u32 = 4;
+const SIZE_BYTES: u64 = 1 << 20;
+/// More than the requests of as many channels as Multichannel makes.
+const FILE_BYTES: u64 = 36 << 20;
+const MS: u64 = 1_000_000;
+
+/// Who logs on where.
+struct Account {
+    user: String,
+    domain: String,
+    password_file: PathBuf,
+}
+
+/// Runs the command.
+pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
+    let Some(share) = args.share() else { bail!("name a share as //SERVER/SHARE") };
+    let (Some(user), Some(password_file)) = (args.user.clone(), args.password_file.clone()) else {
+        bail!("a share needs an account: --user NAME --password-file FILE");
+    };
+    if args.plan.is_some() || !args.role.is_empty() || args.expect_mtu.is_some() || args.expect_rate.is_some()
+    {
+        bail!(
+            "--plan, --role, --expect-mtu and --expect-rate are for a check against an agent; leave them out"
+        );
+    }
+    let account = Account { user, domain: args.domain.clone(), password_file };
+    let sink = Sink::prepare(args.client.output.as_deref(), args.client.format)?;
+    let foreign = server(&share.host);
+    let mut client = match &args.agent {
+        Some(agent) => {
+            let access = args.client.key.access(args.client.json_stream)?;
+            ClientRun::with(Party::agent(agent, access), sink, clock).and(foreign)
+        }
+        None => ClientRun::with(foreign, sink, clock),
+    };
+    client.criteria = read_criteria(args.client.criteria.as_deref())?;
+    client.budget = Some(args.depth().budget());
+    // What this host cannot do is told by the rung, and not asked of an agent.
+    let rdma = Registry::new(clock).get(pathproof_rdma::NAME).is_ok_and(|rdma| rdma.probe().is_ok());
+    let steps = steps(args.depth(), share, &account, args.agent.is_some().then_some(rdma));
+    client.run(Plan { command: "check".into(), seed: args.client.seed, nodes: vec![], steps })
+}
+
+/// The rungs from the lowest. `agent`: there is one, and whether this host has RDMA to measure with it.
+fn steps(depth: Depth, share: &ShareName, account: &Account, agent: Option<bool>) -> Vec<StepSpec> {
+    let time_ns = MS
+        * match depth {
+            Depth::Quick => 500,
+            Depth::Usual => 2000,
+            Depth::Thorough => 10_000,
+        };
+    let node = NodeId(if agent.is_some() { 2 } else { 1 });
+    let Account { user, domain, password_file } = account;
+    let mut steps = vec![];
+    let stream = |over: &str, verb: Option<&str>, direction| {
+        StepSpec::Stream(TrafficSpec {
+            over: over.into(),
+            verb: verb.map(Into::into),
+            direction,
+            size_bytes: SIZE_BYTES,
+            depth: DEPTH,
+            time_ns,
+            ..TrafficSpec::default()
+        })
+    };
+    if let Some(rdma) = agent {
+        steps.push(StepSpec::Facts);
+        steps.push(stream(pathproof_tcp::NAME, None, Direction::Out));
+        steps.push(stream(pathproof_tcp::NAME, None, Direction::In));
+        if rdma {
+            // The server fetches what is written to it, and puts what is read of it.
+            steps.push(stream(pathproof_rdma::NAME, Some("read"), Direction::In));
+            steps.push(stream(pathproof_rdma::NAME, Some("write"), Direction::In));
+            steps.push(stream(pathproof_smbd::NAME, None, Direction::Out));
+            steps.push(stream(pathproof_smbd::NAME, None, Direction::In));
+        }
+    }
+    steps.push(StepSpec::Smb(SmbSpec {
+        node,
+        port: share.port,
+        user: Some(user.clone()),
+        domain: domain.clone(),
+        password_file: Some(password_file.clone()),
+        ..SmbSpec::default()
+    }));
+    for over in FileOver::ALL {
+        for (reads, writes) in [(0, 1), (1, 0)] {
+            steps.push(StepSpec::File(FileSpec {
+                node,
+                port: share.port,
+                share: share.share.clone(),
+                directory: share.directory.clone(),
+                user: user.clone(),
+                domain: domain.clone(),
+                password_file: password_file.clone(),
+                over,
+                size_bytes: SIZE_BYTES,
+                depth: DEPTH,
+                reads,
+                writes,
+                file_bytes: FILE_BYTES,
+                time_ns,
+                verify: true,
+                rung: true,
+                ..FileSpec::default()
+            }));
+        }
+    }
+    steps
+}
