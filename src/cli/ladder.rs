@@ -97,6 +97,7 @@ fn steps(depth: Depth, share: &ShareName, account: &Account, agent: Option<bool>
         user: Some(user.clone()),
         domain: domain.clone(),
         password_file: Some(password_file.clone()),
+        wait_ns: FileSpec::default().wait_ns,
         ..SmbSpec::default()
     }));
     for over in FileOver::ALL {

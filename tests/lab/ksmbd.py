@@ -132,7 +132,8 @@ def what_is_too_large_is_refused_with_its_limit():
 
 def ladder(*args):
     """`check` of the share: the exit code, the document, the rungs by name and way."""
-    command = [BINARY, "check", f"//{SERVER}/share", "--user", "tester", "--password-file", PASSWORD, "--format", "json", *args]
+    # An emulated processor needs the time.
+    command = [BINARY, "check", f"//{SERVER}/share", "--user", "tester", "--password-file", PASSWORD, "--format", "json", "--thorough", *args]
     process = subprocess.run(command, capture_output=True, text=True, timeout=280)
     try:
         document = json.loads(process.stdout)

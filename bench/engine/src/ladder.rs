@@ -66,7 +66,9 @@ fn rung(
         Ok(step) => step,
         Err(why) => return Rung { reason: Some(why), ..blank },
     };
-    let Some(goodput) = step.summary.goodput_bits_per_s.filter(|_| step.error.is_none()) else {
+    // A window in which nothing was answered is too short for this server: no figure, and least of all zero.
+    let goodput = step.summary.goodput_bits_per_s.filter(|goodput| *goodput > 0 && step.error.is_none());
+    let Some(goodput) = goodput else {
         return Rung { reason: Some(why_not(step)), ..blank };
     };
     let share = below.filter(|(_, below)| *below > 0).map(|(_, below)| goodput as f64 / below as f64);
@@ -129,7 +131,7 @@ fn why_not(step: &Step) -> String {
     let not_possible = step.detail.file.as_ref().and_then(|file| file.not_possible.clone());
     not_possible
         .or_else(|| step.error.as_ref().map(|error| error.message.clone()))
-        .unwrap_or_else(|| "nothing was moved in the window".into())
+        .unwrap_or_else(|| "nothing was answered in its window: measure longer, with --thorough".into())
 }
 
 /// What carried the bytes of a step.

@@ -165,6 +165,14 @@ fn what_could_not_be_is_there_with_its_reason() {
 }
 
 #[test]
+fn a_window_without_an_answer_has_no_figure() {
+    let rungs = ladder(&doc(vec![tcp(0)]));
+    let rung = find(&rungs, RungName::SmbTcp, Branch::Tcp);
+    assert_eq!((rung.goodput_bits_per_s, rung.share_of_below), (None, None));
+    assert!(rung.reason.as_ref().unwrap().contains("--thorough"), "{rung:?}");
+}
+
+#[test]
 fn verbs_are_compared_by_the_way_of_the_data() {
     let stream = |verb: &str, goodput| {
         let mut step = Step::new(StepKind::Stream, verb);
