@@ -83,9 +83,10 @@ def await_direct():
 def bench(*args, over="smbd"):
     """`bench file`: the exit code, the step (None without a document), and what was said."""
     command = [BINARY, "bench", "file", f"//{SERVER}/share", "--user", "tester", "--password-file", PASSWORD, "--format", "json", "--over", over,
-               "--wait", "20s", *args]
-    if "--time" not in args:
-        command += ["--time", "2s"]
+               *args]
+    for option, value in (("--time", "2s"), ("--wait", "20s")):
+        if option not in args:
+            command += [option, value]
     process = subprocess.run(command, capture_output=True, text=True, timeout=150)
     try:
         return process.returncode, json.loads(process.stdout)["steps"][0], process.stderr
@@ -134,7 +135,7 @@ def ladder(*args):
     """`check` of the share: the exit code, the document, the rungs by name and way."""
     # An emulated processor needs the time.
     command = [BINARY, "check", f"//{SERVER}/share", "--user", "tester", "--password-file", PASSWORD, "--format", "json", "--thorough", *args]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     try:
         document = json.loads(process.stdout)
     except ValueError:
