@@ -98,7 +98,6 @@ fn steps(depth: Depth, share: &ShareName, account: &Account, agent: Option<bool>
         domain: domain.clone(),
         password_file: Some(password_file.clone()),
         wait_ns: FileSpec::default().wait_ns,
-        ..SmbSpec::default()
     }));
     for over in FileOver::ALL {
         for (reads, writes) in [(0, 1), (1, 0)] {

@@ -144,7 +144,7 @@ impl Alone for File {
                 return Ok(rung::left_out(rung::Impossible::unreachable(trouble.message), step, doc));
             }
             Err(trouble) => {
-                doc.findings.extend(trouble.fault);
+                doc.findings.extend(trouble.fault.map(|fault| *fault));
                 return Err(StepError { kind: ErrorKind::Refused, message: trouble.message });
             }
         };

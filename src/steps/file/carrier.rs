@@ -28,7 +28,7 @@ const AROUND_BYTES: u64 = 4096;
 /// What carries a channel.
 pub enum Carrier {
     /// SMB over TCP.
-    Tcp(DirectTcp),
+    Tcp(Box<DirectTcp>),
     /// SMB Direct.
     Direct(Box<DirectPipe>),
 }
@@ -90,14 +90,14 @@ impl Carrier {
 
     fn pipe(&self) -> &dyn MessagePipe {
         match self {
-            Carrier::Tcp(tcp) => tcp,
+            Carrier::Tcp(tcp) => tcp.as_ref(),
             Carrier::Direct(direct) => &direct.pipe,
         }
     }
 
     fn pipe_mut(&mut self) -> &mut dyn MessagePipe {
         match self {
-            Carrier::Tcp(tcp) => tcp,
+            Carrier::Tcp(tcp) => tcp.as_mut(),
             Carrier::Direct(direct) => &mut direct.pipe,
         }
     }
@@ -130,7 +130,7 @@ impl MessagePipe for Carrier {
 
     fn close(self: Box<Self>) -> LaneStats {
         match *self {
-            Carrier::Tcp(tcp) => Box::new(tcp).close(),
+            Carrier::Tcp(tcp) => tcp.close(),
             Carrier::Direct(direct) => Box::new(direct.pipe).close(),
         }
     }
@@ -160,7 +160,7 @@ impl Dialler {
         let (carrier, address) = match kind {
             Kind::Tcp => {
                 let tcp = DirectTcp::connect(address, *timeout, sizes.message_bytes(), clock)?;
-                (Carrier::Tcp(tcp), address)
+                (Carrier::Tcp(Box::new(tcp)), address)
             }
             Kind::Direct => {
                 let (direct, address) = self

@@ -69,7 +69,7 @@ pub struct Trouble {
     /// There is no SMB Direct connection, which is a fault only where both ends have RDMA.
     pub no_direct: bool,
     /// A fault of the server that is known by name.
-    pub fault: Option<Finding>,
+    pub fault: Option<Box<Finding>>,
 }
 
 impl From<anyhow::Error> for Trouble {
@@ -81,7 +81,7 @@ impl From<anyhow::Error> for Trouble {
 impl From<SmbError> for Trouble {
     fn from(error: SmbError) -> Trouble {
         let no_direct = matches!(error, SmbError::NoDirect { .. });
-        Trouble { message: sentence(&error), no_direct, fault: fault(&error) }
+        Trouble { message: sentence(&error), no_direct, fault: fault(&error).map(Box::new) }
     }
 }
 
@@ -303,10 +303,10 @@ pub fn put_away(
     path: &str,
     (address, kind): (SocketAddr, Kind),
 ) -> Result<Option<bool>> {
-    let connection = connection.map(|connection| {
+    let mut connection = connection;
+    if let Some(connection) = &mut connection {
         connection.settle(SETTLE);
-        connection
-    });
+    }
     if let Some(connection) = connection
         && connection.close_file(file).is_ok()
     {
