@@ -1,6 +1,8 @@
 //! Quantities as people type and read them: sizes, times and rates, with their units.
 //!
-//! Parsing is strict: an unknown unit is an error that lists the known ones, because a silently wrong factor
+//! One grammar for the command line, plan files and criteria: a number, then a unit as people type it (`128k`, `10G`, `1gbit`,
+//! `5m`). Upper and lower case are the same wherever they cannot mean two things; where they can (`Mb/s` and `MB/s`), they are kept
+//! apart. Parsing is strict beyond that: an unknown unit is an error that lists the known ones, because a silently wrong factor
 //! of 1.024 or 8 is the oldest fault of this kind of tool.
 
 use std::fmt;
@@ -61,22 +63,22 @@ macro_rules! quantity {
 }
 
 quantity!(
-    /// A number of bytes. Bare numbers are bytes; `KiB`, `MiB`, `GiB`, `TiB` are powers of 1024, `kB`, `MB`,
-    /// `GB`, `TB` powers of 1000.
+    /// A number of bytes. Bare numbers are bytes; `KiB`, `MiB`, `GiB`, `TiB` and the letters alone are powers of 1024, `kB`,
+    /// `MB`, `GB`, `TB` powers of 1000.
     Bytes,
     "size",
-    "B, KiB, MiB, GiB, TiB, kB, MB, GB, TB (none means bytes)",
+    "B, KiB, MiB, GiB, TiB (or K, M, G, T), kB, MB, GB, TB (none means bytes)",
     |unit| Some((
-        match unit {
-            "" | "B" => 1,
-            "KiB" | "K" => 1 << 10,
-            "MiB" | "M" => 1 << 20,
-            "GiB" | "G" => 1 << 30,
-            "TiB" | "T" => 1 << 40,
-            "kB" | "KB" => 1_000,
-            "MB" => 1_000_000,
-            "GB" => 1_000_000_000,
-            "TB" => 1_000_000_000_000,
+        match unit.to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "kib" | "k" => 1 << 10,
+            "mib" | "m" => 1 << 20,
+            "gib" | "g" => 1 << 30,
+            "tib" | "t" => 1 << 40,
+            "kb" => 1_000,
+            "mb" => 1_000_000,
+            "gb" => 1_000_000_000,
+            "tb" => 1_000_000_000_000,
             _ => return None,
         },
         1
@@ -87,15 +89,16 @@ quantity!(
     /// A span of time in nanoseconds. Bare numbers are seconds.
     Nanoseconds,
     "time",
-    "ns, us, ms, s, min, h (none means seconds)",
+    "ns, us, ms, s, min (or m), h, d (none means seconds)",
     |unit| Some((
-        match unit {
+        match unit.to_ascii_lowercase().as_str() {
             "ns" => 1,
             "us" | "µs" => 1_000,
             "ms" => 1_000_000,
-            "" | "s" => 1_000_000_000,
-            "min" => 60_000_000_000,
+            "" | "s" | "sec" => 1_000_000_000,
+            "m" | "min" => 60_000_000_000,
             "h" => 3_600_000_000_000,
+            "d" => 86_400_000_000_000,
             _ => return None,
         },
         1
@@ -103,24 +106,33 @@ quantity!(
 );
 
 quantity!(
-    /// A data rate in bits per second. Bytes per second count eightfold; prefixes without `i` are decimal.
+    /// A data rate in bits per second. Bytes per second count eightfold; prefixes without `i` are decimal, and so is a letter alone.
     BitsPerSecond,
     "rate",
-    "bit/s, kbit/s, Mbit/s, Gbit/s, B/s, kB/s, MB/s, GB/s, KiB/s, MiB/s, GiB/s (none means bit/s)",
+    "bit/s, kbit/s, Mbit/s, Gbit/s (or k, M, G, kbit, Mbit, Gbit), B/s, kB/s, MB/s, GB/s, KiB/s, MiB/s, GiB/s (none means bit/s)",
     |unit| Some((
         match unit {
-            "" | "bit/s" | "bps" => 1,
-            "kbit/s" | "kbps" => 1_000,
-            "Mbit/s" | "Mbps" | "Mb/s" => 1_000_000,
-            "Gbit/s" | "Gbps" | "Gb/s" => 1_000_000_000,
+            // Only here do the two cases of a letter mean different things.
+            "kb/s" | "kbps" => 1_000,
+            "Mb/s" | "mb/s" | "Mbps" | "mbps" => 1_000_000,
+            "Gb/s" | "gb/s" | "Gbps" | "gbps" => 1_000_000_000,
+            "Tb/s" | "tb/s" | "Tbps" | "tbps" => 1_000_000_000_000,
+            "b/s" | "bps" => 1,
             "B/s" => 8,
             "kB/s" | "KB/s" => 8_000,
             "MB/s" => 8_000_000,
             "GB/s" => 8_000_000_000,
-            "KiB/s" => 8 << 10,
-            "MiB/s" => 8 << 20,
-            "GiB/s" => 8 << 30,
-            _ => return None,
+            _ => match unit.to_ascii_lowercase().as_str() {
+                "" | "bit" | "bit/s" => 1,
+                "k" | "kbit" | "kbit/s" => 1_000,
+                "m" | "mbit" | "mbit/s" => 1_000_000,
+                "g" | "gbit" | "gbit/s" => 1_000_000_000,
+                "t" | "tbit" | "tbit/s" => 1_000_000_000_000,
+                "kib/s" => 8 << 10,
+                "mib/s" => 8 << 20,
+                "gib/s" => 8 << 30,
+                _ => return None,
+            },
         },
         1
     ))
@@ -171,14 +183,44 @@ mod tests {
 
     #[test]
     fn sizes_times_and_rates_keep_their_units_apart() {
-        for (text, bytes) in [("7", 7), ("128KiB", 131_072), ("1.5 GiB", 1_610_612_736), ("4kB", 4000)] {
+        let sizes = [
+            ("7", 7),
+            ("128KiB", 131_072),
+            ("1.5 GiB", 1_610_612_736),
+            ("4kB", 4000),
+            ("128k", 131_072),
+            ("1m", 1 << 20),
+        ];
+        for (text, bytes) in sizes {
             assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
         }
-        for (text, ns) in [("2", 2_000_000_000), ("250ms", 250_000_000), ("1.5min", 90_000_000_000)] {
+        let times = [
+            ("2", 2_000_000_000),
+            ("250ms", 250_000_000),
+            ("1.5min", 90_000_000_000),
+            ("1m", 60_000_000_000),
+        ];
+        for (text, ns) in times {
             assert_eq!(text.parse(), Ok(Nanoseconds(ns)), "{text}");
         }
-        for (text, bits) in [("20MB/s", 160_000_000), ("1Gbit/s", 1_000_000_000), ("1 MiB/s", 8_388_608)] {
+        let rates = [
+            ("20MB/s", 160_000_000),
+            ("20Mb/s", 20_000_000),
+            ("1Gbit/s", 1_000_000_000),
+            ("1 MiB/s", 8_388_608),
+            ("10G", 10_000_000_000),
+            ("1gbit", 1_000_000_000),
+            ("90mbit", 90_000_000),
+        ];
+        for (text, bits) in rates {
             assert_eq!(text.parse(), Ok(BitsPerSecond(bits)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_could_mean_bits_or_bytes_is_refused() {
+        for text in ["1MBPS", "1MBit/S x", "1MB", "1GiB", "1MBps"] {
+            assert!(text.parse::<BitsPerSecond>().is_err(), "{text}");
         }
     }
 
