@@ -175,6 +175,10 @@ impl Runner for Loss {
     }
 
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
+        // A step that was broken off counts as sent what nobody listened for any more.
+        if step.error.is_some() {
+            return vec![];
+        }
         let mut found = loss::findings(step.detail.loss.as_deref().unwrap_or_default());
         // Who said that RoCE is what the path is for needs the marks that PFC and ECN go by.
         if doc.requested.as_ref().is_some_and(|plan| plan.is_for(Role::Roce)) {
@@ -302,5 +306,34 @@ mod tests {
         // What has a sample is as long as it was asked for.
         let fast = pace(1000, 5000);
         assert_eq!(stretch(&fast, 60_000_000_000), fast);
+    }
+
+    #[test]
+    fn a_step_that_was_broken_off_accuses_no_path() {
+        use pathproof_model::{ErrorKind, LossCounts, LossFlow, LossMark, StepError};
+        // As on a crowded host: the last datagrams left after nobody listened any more.
+        let counts = LossCounts { sent: 2275, received: 2251, ..LossCounts::default() };
+        let address = |last| std::net::IpAddr::from([10, 9, 0, last]);
+        let path = pathproof_model::LossPath {
+            local_nic: "e0".into(),
+            remote_nic: "e0".into(),
+            local_address: address(1),
+            remote_address: address(2),
+            direction: pathproof_model::Direction::In,
+            by_echo: false,
+            small_ip_bytes: 88,
+            full_ip_bytes: 1500,
+            reason: None,
+            flows: vec![LossFlow { port: 1, answered: true, small: counts, full: LossCounts::default() }],
+            marks: vec![LossMark { counts, ..LossMark::default() }],
+            overflowed: 0,
+            delay_variation_ns: None,
+        };
+        let mut step = Step::new(StepKind::Loss, "datagram loss");
+        step.detail.loss = Some(vec![path]);
+        let doc = ResultDoc::new(Tool::default(), "");
+        assert_eq!(Loss.findings(&step, &doc).len(), 1);
+        step.error = Some(StepError { kind: ErrorKind::OutOfTime, message: "the time was up".into() });
+        assert_eq!(Loss.findings(&step, &doc), vec![]);
     }
 }

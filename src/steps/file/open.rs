@@ -88,7 +88,7 @@ impl From<SmbError> for Trouble {
 /// What a server does wrong in a way that has a name.
 pub fn fault(error: &SmbError) -> Option<Finding> {
     let known = match error {
-        SmbError::SignedTooMuch { .. } | SmbError::ClosedMoving { .. } => true,
+        SmbError::SignedTooMuch { .. } => true,
         SmbError::Unfinished { header_only, .. } => *header_only,
         SmbError::Downgraded { .. } => return Some(Finding::new("SMB-DOWNGRADED", sentence(error))),
         _ => false,

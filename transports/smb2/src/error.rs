@@ -226,10 +226,11 @@ pub enum SmbError {
         /// What stood in the way.
         why: String,
     },
-    /// It ended while the server had leave to reach this end's memory.
+    /// It ended while the server had leave to reach this end's memory: the path or the server died, or an adapter ended it because the
+    /// server reached for more than that. Which, this end is not told.
     #[error(
-        "{address} closed the connection during {stage}, while it moved data by RDMA; an adapter ends the connection of a server that reaches \
-         for more than it was given: see its log for a remote access error"
+        "the connection to {address} ended during {stage}, while data moved by RDMA: the path or the server died, or the server reached for \
+         more than it was given (its log then has a remote access error)"
     )]
     ClosedMoving {
         /// Whom we asked.
