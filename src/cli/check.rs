@@ -8,7 +8,8 @@ use clap::Args;
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
-    Direction, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec, ReachSpec, Role, StepSpec, TrafficSpec,
+    Direction, FlowSpec, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec, ReachSpec, Role, StepSpec,
+    TrafficSpec,
 };
 
 use super::client::ClientArgs;
@@ -120,6 +121,8 @@ impl RoleName {
 }
 
 const MS: u64 = 1_000_000;
+/// Questions beside a stream: enough for a median in a second, and far too few to be a load.
+const PROBES_PER_S: u64 = 100;
 
 /// How thorough a check is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,6 +213,25 @@ pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Opt
         }
         StepSpec::Stream(spec)
     };
+    // A stripe is several connections already, and each NIC runs alone as well: there is no time for stripes in parallel then.
+    let wide = if several && depth == Depth::Quick { 1 } else { 4 };
+    // What a stream in full flow does to the latency of others.
+    let probed = |direction| {
+        let mut step = stream(direction, wide);
+        if let Some(traffic) = step.traffic_mut() {
+            traffic.beside.push(FlowSpec::probe(Direction::Out, PROBES_PER_S));
+        }
+        step
+    };
+    // Against one lane each way alone: what both directions share is full with that.
+    let both = || {
+        let mut step = stream(Direction::Both, 1);
+        if let Some(traffic) = step.traffic_mut() {
+            traffic.time_ns = stream_ms * MS / 2;
+            traffic.singles = false;
+        }
+        step
+    };
     let latency = TrafficSpec { size_bytes: 64, time_ns: latency_ms * MS, ..base.clone() };
     let mut steps = vec![
         StepSpec::Facts,
@@ -218,10 +240,15 @@ pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Opt
         // Before anything bulky: a path that loses large packets makes every later figure meaningless.
         StepSpec::Mtu(MtuSpec { expect_ip_mtu_bytes, ..MtuSpec::default() }),
         StepSpec::Pingpong(latency),
-        stream(Direction::Out, 1),
-        stream(Direction::In, 1),
-        stream(Direction::Out, 4),
-        stream(Direction::In, 4),
+    ];
+    if wide > 1 {
+        steps.extend([stream(Direction::Out, 1), stream(Direction::In, 1)]);
+    }
+    steps.extend([probed(Direction::Out), probed(Direction::In)]);
+    if depth != Depth::Quick {
+        steps.push(both());
+    }
+    steps.extend([
         // After the streams: its pace is a small part of what they found.
         StepSpec::Loss(LossSpec { time_ns: loss_ms * MS, ..LossSpec::default() }),
         StepSpec::Migrate(MigrateSpec {
@@ -231,10 +258,6 @@ pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Opt
             seed,
             ..MigrateSpec::default()
         }),
-    ];
-    // A stripe is several connections already, and each NIC runs alone as well: there is no time for stripes in parallel.
-    if several && depth == Depth::Quick {
-        steps.retain(|step| step.traffic().is_none_or(|traffic| traffic.lanes == 1));
-    }
+    ]);
     Plan { command: "check".into(), seed, nodes: vec![], steps }
 }

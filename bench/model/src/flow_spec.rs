@@ -69,7 +69,7 @@ impl Default for FlowSpec {
 }
 
 impl FlowSpec {
-    /// A question of 64 bytes at a low rate, one at a time, that sees what the other flows of the step do to the path.
+    /// Questions of 64 bytes at a low rate that see what the other flows of the step do to the path.
     pub fn probe(direction: Direction, requests_per_s: u64) -> FlowSpec {
         FlowSpec {
             name: "probe".into(),
@@ -77,6 +77,8 @@ impl FlowSpec {
             direction,
             requests_per_s: Some(requests_per_s),
             load: RequestLoad::Open,
+            // As many on the way as a long round trip holds: one at a time falls behind its own schedule there.
+            depth: 32,
             ..FlowSpec::default()
         }
     }
@@ -276,7 +278,7 @@ mod tests {
         assert!(flows.iter().all(|flow| flow.traffic.beside.is_empty()));
         let [first, second, third] = &flows[..] else { panic!("{flows:?}") };
         assert_eq!((first.traffic.lanes, first.traffic.depth, first.traffic.verify), (4, 8, true));
-        assert_eq!((second.traffic.lanes, second.traffic.depth, second.traffic.size_bytes), (1, 1, 64));
+        assert_eq!((second.traffic.lanes, second.traffic.depth, second.traffic.size_bytes), (1, 32, 64));
         assert_eq!((second.traffic.requests_per_s, second.traffic.verify), (Some(100), false));
         assert_eq!((second.name.as_str(), third.name.as_str()), ("probe", "request 2"));
         let windows: Vec<u64> = flows.iter().map(|flow| flow.traffic.time_ns).collect();
