@@ -56,9 +56,6 @@ pub struct Series {
     /// Path MTU assumed by the kernel, in bytes; the smallest of the lanes, a single number where all slices have it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub path_ip_mtu_bytes: Column,
-    /// CPU time of the threads, in ns.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub cpu_ns: Column,
 }
 
 /// One slice of a series.
@@ -98,7 +95,7 @@ pub struct Interval {
     pub send_segment_bytes: Option<u64>,
     /// Path MTU assumed by the kernel, in bytes.
     pub path_ip_mtu_bytes: Option<u64>,
-    /// CPU time of the thread, in ns.
+    /// CPU time of the thread, in ns. It crosses for peers of protocol 2.0; documents keep the sum of each lane.
     pub cpu_ns: Option<u64>,
 }
 
@@ -165,7 +162,6 @@ struct Row {
     rtt_ns: Option<u64>,
     send_segment_bytes: Option<u64>,
     path_ip_mtu_bytes: Option<u64>,
-    cpu_ns: Option<u64>,
 }
 
 #[derive(Default)]
@@ -190,7 +186,6 @@ impl Sums {
         row.sent_bytes = row.sent_bytes.saturating_add(interval.sent_bytes);
         row.received_bytes = row.received_bytes.saturating_add(interval.received_bytes);
         row.retransmits = either(u64::saturating_add, row.retransmits, interval.retransmits);
-        row.cpu_ns = either(u64::saturating_add, row.cpu_ns, interval.cpu_ns);
         row.rtt_ns = either(u64::max, row.rtt_ns, interval.rtt_ns);
         row.send_segment_bytes = either(u64::min, row.send_segment_bytes, interval.send_segment_bytes);
         row.path_ip_mtu_bytes = either(u64::min, row.path_ip_mtu_bytes, interval.path_ip_mtu_bytes);
@@ -220,7 +215,6 @@ impl Sums {
             rtt_ns: steady(|row| row.rtt_ns),
             send_segment_bytes: steady(|row| row.send_segment_bytes),
             path_ip_mtu_bytes: steady(|row| row.path_ip_mtu_bytes),
-            cpu_ns: column(|row| row.cpu_ns),
         }
     }
 }

@@ -113,7 +113,7 @@ mod tests {
         let json = String::from_utf8(out).unwrap();
         assert_eq!(serde_json::from_str::<ResultDoc>(&json).unwrap(), doc);
         let series = json.lines().find(|line| line.contains("\"received_bytes\"")).unwrap().trim();
-        assert!(series.starts_with("\"series\": [{\"flow\":") && series.contains("\"cpu_ns\":"), "{series}");
+        assert!(series.starts_with("\"series\": [{\"flow\":") && series.contains("\"rtt_ns\":"), "{series}");
         let pretty = serde_json::to_string_pretty(&doc).unwrap();
         assert!(json.len() * 10 < pretty.len() * 7, "{} of {} bytes", json.len(), pretty.len());
     }
