@@ -32,14 +32,20 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
 
 /// From this share of segments on a path is lossy whatever the load: the limit of datagrams where RDMA carries the data.
 const SEEPS: f64 = 0.0005;
+/// Paced datagrams of which surely so many are lost fail by the default criterion.
+const UNFIT: f64 = 0.001;
 
 /// A little is lost all the time: too little for the sample of paced datagrams to tell alone, and TCP's own count, which any full queue
 /// adds to, agrees with what was lost at a low pace.
 fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let word = way.name();
+    // Where the paced sample suffices by itself nothing needs to be added to it.
     let told = |finding: &Finding| {
+        let number = |name| finding.values.get(name).and_then(|value| value.as_u64());
+        let share = number("part").zip(number("of")).map(|(part, of)| Share { part, of });
         finding.code.starts_with("PATH-LOSS")
             && finding.values.get("direction").is_some_and(|one| one == word)
+            && share.is_none_or(|share| share.bounds().0 >= UNFIT)
     };
     // A link that is gone for a moment loses what is under way.
     if doc.findings.iter().any(told) || !super::links::findings(doc).is_empty() {
@@ -285,6 +291,16 @@ mod tests {
         let codes = |steps| told(steps).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
         // As counted over a wire that lost one packet in a thousand.
         assert_eq!(codes(vec![of(85, 98_640, 2), paced(2000, 1)]), ["PATH-LOSS"]);
+        // The paced sample shows loss, and is too small to say that it is too much; or it says so by itself.
+        let beside = |part: u64| {
+            let steps = vec![of(85, 98_640, 2), paced(3379, part)];
+            let mut doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+            let known =
+                Finding::new("PATH-LOSS", "").with("direction", "out").with("part", part).with("of", 3379u64);
+            doc.findings.push(known);
+            findings(&doc).len()
+        };
+        assert_eq!((beside(5), beside(34)), (1, 0));
         // Nothing at a low pace, and too little to tell.
         assert_eq!(codes(vec![of(85, 98_640, 2), paced(2000, 0)]), [""; 0]);
         assert_eq!(codes(vec![of(20, 98_640, 0), paced(2000, 1)]), [""; 0]);
