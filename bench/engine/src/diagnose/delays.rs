@@ -66,7 +66,7 @@ fn stalls(doc: &ResultDoc) -> Option<Finding> {
     let streams = planned(doc).filter(|step| step.kind == StepKind::Stream && step.detail.failover.is_none());
     let silent = |step: &Step| -> Option<u64> {
         // Where a tenth of the bytes had to go again, the connections waited for their timers.
-        let again = step.total(|flow| flow.retransmits).unwrap_or(0).saturating_mul(SEGMENT_BYTES);
+        let again = step.total(|flow| flow.retransmits)?.saturating_mul(SEGMENT_BYTES);
         if again.saturating_mul(10) >= step.total(|flow| flow.bytes).unwrap_or(u64::MAX) {
             return None;
         }
@@ -209,6 +209,7 @@ mod tests {
             ..LaneResult::default()
         };
         step.lanes = silences_ms.iter().map(lane).collect();
+        step.summary.retransmits = Some(0);
         step
     }
 
@@ -258,6 +259,10 @@ mod tests {
         assert_eq!(codes(vec![stream(&[800, 900], 90), paced(500, 0)]), ["PATH-STALLS"]);
         assert_eq!(codes(vec![stream(&[800, 100], 90), paced(500, 0)]), [""; 0]);
         assert_eq!(codes(vec![stream(&[800, 900], 700), paced(500, 0)]), [""; 0]);
+        // What was sent again is not known.
+        let mut uncounted = stream(&[800, 900], 90);
+        uncounted.summary.retransmits = None;
+        assert_eq!(codes(vec![uncounted, paced(500, 0)]), [""; 0]);
         // Whether the thread slept is not known.
         let mut unknown = stream(&[800, 900], 90);
         unknown.lanes[1].scheduled = None;

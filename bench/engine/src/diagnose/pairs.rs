@@ -81,7 +81,9 @@ fn one_way(doc: &ResultDoc) -> Vec<Finding> {
         };
         for (path, _) in silent(doc) {
             let (ours, theirs) = (path.local_nic.as_str(), path.remote_nic.as_deref().unwrap_or_default());
-            let told = found.iter().any(|one| one.evidence.contains(&path.remote_address.to_string()));
+            let remote = path.remote_address.to_string();
+            let told =
+                found.iter().any(|one| one.values.get("remote_address").is_some_and(|told| *told == remote));
             let Some((direction, left)) = strand(here, ours, there, theirs).filter(|_| !told) else {
                 continue;
             };
@@ -91,7 +93,8 @@ fn one_way(doc: &ResultDoc) -> Vec<Finding> {
                  ({dead}), while packets arrived the other way",
                 path.local_address, path.remote_address
             );
-            found.push(Finding::new("PATH-ONE-WAY", said).with("direction", dead).with("local_nic", ours));
+            let finding = Finding::new("PATH-ONE-WAY", said).with("direction", dead);
+            found.push(finding.with("local_nic", ours).with("remote_address", remote));
         }
     }
     found
