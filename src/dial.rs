@@ -65,9 +65,11 @@ pub fn reach(
     let until = clock.deadline(most);
     let (allowed, others): (Vec<_>, Vec<_>) =
         addresses.into_iter().partition(|address| access.allows(address.ip()));
-    let mut last = match others.first() {
-        Some(_) => error(ErrorKind::Refused, format!("{host}:{port}: {}", SecureError::NoKey)),
-        None => error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address")),
+    // What is to be said where the time is over before any attempt has come to its end.
+    let mut last = match (allowed.first(), others.first()) {
+        (Some(address), _) => unreachable(*address, most, &std::io::ErrorKind::TimedOut.into()),
+        (None, Some(_)) => error(ErrorKind::Refused, format!("{host}:{port}: {}", SecureError::NoKey)),
+        (None, None) => error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address")),
     };
     let mut beside = Beside::new(host, clock);
     // What is to be tried, and after what time.
