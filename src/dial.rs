@@ -71,6 +71,8 @@ pub fn reach(
         (None, Some(_)) => error(ErrorKind::Refused, format!("{host}:{port}: {}", SecureError::NoKey)),
         (None, None) => error(ErrorKind::Invalid, format!("{host:?} has no address; give an IP address")),
     };
+    // Whether the network or a host has said something: an attempt that had less time than that takes tells nothing new.
+    let mut heard = false;
     let mut beside = Beside::new(host, clock);
     // What is to be tried, and after what time.
     let mut due: Vec<(Duration, SocketAddr)> =
@@ -101,7 +103,11 @@ pub fn reach(
                 return Ok(Reached { beside: beside.settle(&stream), stream });
             }
             Some((address, Err(cause))) => {
-                last = unreachable(address, most, &cause);
+                let silent = cause.kind() == std::io::ErrorKind::TimedOut;
+                if !(silent && heard) {
+                    last = unreachable(address, most, &cause);
+                }
+                heard |= !silent;
                 let passed = most.saturating_sub(until.left());
                 due.retain(|(_, other)| *other != address);
                 if may_pass(&cause) {
