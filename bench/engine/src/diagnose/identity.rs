@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use pathproof_model::{Environment, Finding, NodeId, NodeSpec, ResultDoc};
+use pathproof_model::{Environment, Finding, NodeId, NodeSpec, ResultDoc, Severity};
 
 use super::{ip_of, planned};
 
@@ -33,7 +33,16 @@ fn own_machine(doc: &ResultDoc, client: &Environment, server: &Environment) -> O
         "{host} leads to this machine: both ends have the boot id {} and one network namespace",
         client.boot_id.as_deref().unwrap_or_default()
     );
-    Some(Finding::new("PEER-IS-SELF", evidence))
+    let finding = Finding::new("PEER-IS-SELF", evidence);
+    // Two adapters of one host reach each other over the wire between them, and who types the address of one may mean just that.
+    Some(if is_of_adapter(client, host) { finding.with_severity(Severity::Warning) } else { finding })
+}
+
+/// Whether that is the address of a NIC with an RDMA device.
+fn is_of_adapter(host: &Environment, address: &str) -> bool {
+    let Ok(address) = address.parse::<IpAddr>() else { return false };
+    let owner = host.nics.iter().find(|nic| nic.addresses.iter().any(|one| one.address == address));
+    owner.is_some_and(|nic| host.rdma.iter().any(|device| device.netdev.as_ref() == Some(&nic.name)))
 }
 
 /// The addresses that lanes of TCP came to and from belong to neither host: something translates them.
@@ -108,6 +117,15 @@ mod tests {
         assert_eq!(codes("10.0.0.2", "one", "10.0.0.2", "10.0.0.1"), ["PEER-IS-SELF"]);
         assert_eq!(codes("127.0.0.1:7797", "one", "10.0.0.2", "10.0.0.1"), [""; 0]);
         assert_eq!(codes("stor2", "two", "10.0.0.2", "10.0.0.1"), [""; 0]);
+    }
+
+    #[test]
+    fn the_address_of_an_own_adapter_may_be_meant() {
+        let mut here = host("10.0.0.2", "one");
+        assert!(!is_of_adapter(&here, "10.0.0.2"));
+        let netdev = Some("e0".to_owned());
+        here.rdma = vec![pathproof_model::RdmaDevice { netdev, ..Default::default() }];
+        assert!(is_of_adapter(&here, "10.0.0.2") && !is_of_adapter(&here, "stor2"));
     }
 
     #[test]
