@@ -222,7 +222,9 @@ fn t28_guesses_of_the_sink_s_password_are_slowed_down() {
 const TORTURE: &[(&str, &[&str])] = &[
     ("smb2.connect", &[""]),
     ("smb2.credits", &["session_setup_credits_granted", "single_req_credits_granted", "skipped_mid"]),
-    ("smb2.session", &["two_logoff"]),
+    ("smb2.session", &["bind2", "two_logoff", "ntlmssp_bug14932"]),
+    ("smb2.tcon", &[""]),
+    ("smb2.create", &["multi", "leading-slash"]),
     ("smb2.read", &["eof", "position", "access"]),
     ("smb2.rw", &["rw1", "rw2", "invalid"]),
     ("smb2.compound", &["related1", "related2", "related3", "related5", "related6", "related8", "related9"]),

@@ -35,6 +35,9 @@ pub enum Turn {
     HangUp(&'static str),
 }
 
+/// No request whose answer holds no data has a longer one. Less room than that, and it is not served: what it would do was to be told.
+const SMALL_ANSWER_BYTES: usize = 1024;
+
 /// One connection to a server.
 pub struct Conversation {
     server: Arc<Server>,
@@ -153,6 +156,10 @@ impl Conversation {
             if header.command == Command::Cancel {
                 return if place.alone() { Ok(Turn::Silence) } else { Err(Broken("CANCEL in a compound")) };
             }
+            if matches!(header.command, Command::Negotiate | Command::SessionSetup) && !place.alone() {
+                // What is hashed for the keys is whole messages.
+                return Err(Broken("a logon in a compound"));
+            }
             if !self.window.take(header.message_id, header.charge) {
                 return Err(Broken("a message number that was not granted, or was used before"));
             }
@@ -197,12 +204,21 @@ impl Conversation {
             ..header
         };
         // Whoever signs is answered signed; so is who must.
-        let channel = self.logons.channel(before.session_id);
-        let wants =
-            header.flags & FLAG_SIGNED != 0 || channel.as_ref().is_some_and(|c| c.session.signing_required);
-        let mut signer = channel.filter(|_| wants).map(|channel| channel.signer.clone());
+        let signed = header.flags & FLAG_SIGNED != 0;
+        let mut signer = match self.logons.channel(before.session_id) {
+            Some(channel) if signed || channel.session.founding.signing_required => {
+                Some(channel.signer.clone())
+            }
+            Some(_) => None,
+            None if signed => self.signer_elsewhere(&header, message, before.session_id),
+            None => None,
+        };
         let served = match before.usable {
             false => Err(NtStatus::INVALID_PARAMETER),
+            // However its parts were paid for, an answer is no longer than what the pipe carries.
+            true if begin + SMALL_ANSWER_BYTES > self.answer_bytes_max => {
+                Err(NtStatus::INSUFFICIENT_RESOURCES)
+            }
             true => match self.check(&header, message, sealed_by, before.session_id)? {
                 Err(status) => {
                     before.usable = false;
@@ -214,6 +230,10 @@ impl Conversation {
                 }
             },
         };
+        let served = served.and_then(|done| match out.len() > self.answer_bytes_max {
+            true => Err(NtStatus::INSUFFICIENT_RESOURCES),
+            false => Ok(done),
+        });
         before.failed = served.err();
         let (status, ends) = served.unwrap_or_else(|status| {
             out.truncate(begin + HEADER_BYTES);
@@ -238,6 +258,16 @@ impl Conversation {
             _ => {}
         }
         Ok(ends)
+    }
+
+    /// What signs the answer to whoever has a session elsewhere and not on this connection: it shows that by the session's key, and is shown by that
+    /// key that it heard this server. A binding has its own way.
+    fn signer_elsewhere(&self, header: &Header, message: &mut [u8], session_id: u64) -> Option<Signer> {
+        let agreed = self.agreed.as_ref().filter(|_| header.command != Command::SessionSetup)?;
+        let session = self.server.sessions.find(session_id)?;
+        let its_client = session.founding.client_guid == agreed.asked.client_guid
+            && session.founding.dialect == agreed.dialect;
+        (its_client && session.founding.signer.verify(message)).then(|| session.founding.signer.clone())
     }
 
     /// Whether a request may be looked at: its session is here, and it is signed or encrypted as it must be.
@@ -274,7 +304,7 @@ impl Conversation {
             // 3.3.5.7: it shows that nobody altered the logon.
             return Err(Broken("TREE_CONNECT at 3.1.1 without a signature"));
         }
-        let must = channel.session.signing_required && header.command != Command::SessionSetup;
+        let must = channel.session.founding.signing_required && header.command != Command::SessionSetup;
         Ok(if must && !signed { Err(NtStatus::ACCESS_DENIED) } else { Ok(()) })
     }
 
@@ -326,8 +356,8 @@ impl Conversation {
         match request.header.command {
             Command::Logoff => {
                 return Ok(request::empty(request).map(|()| {
-                    server.sessions.end(session.id);
-                    self.logons.forget(session.id);
+                    server.sessions.end(session.founding.id);
+                    self.logons.forget(session.founding.id);
                     empty(out)
                 }));
             }
@@ -350,8 +380,7 @@ impl Conversation {
             }
             _ => {}
         }
-        let room = self.answer_bytes_max;
-        Ok(on_share(request, &server, &session, before, reach, room, out))
+        Ok(on_share(request, &server, &session, before, reach, out))
     }
 }
 
@@ -422,7 +451,6 @@ fn on_share(
     session: &Session,
     before: &mut Before,
     reach: Option<&mut dyn Reach>,
-    room: usize,
     out: &mut Vec<u8>,
 ) -> Served {
     const DONE: NtStatus = NtStatus::SUCCESS;
@@ -440,7 +468,7 @@ fn on_share(
     if handle_at(command).is_some() {
         // A later one of the compound may mean the same (3.3.5.2.7.2), also after this one closed it.
         before.file = Some(file);
-        if session.handle(file)?.tree_id != before.tree_id {
+        if session.handle(file)?.opened.tree_id != before.tree_id {
             return Err(NtStatus::FILE_CLOSED);
         }
     }
@@ -457,7 +485,7 @@ fn on_share(
         }
         Command::Close => files::close(request, session, file, out).map(done),
         Command::Flush => request::flush(request).and_then(|_| files::flush(session, file, out)).map(done),
-        Command::Read => files::read(request, session, file, reach, room, out).map(|ends| (DONE, ends)),
+        Command::Read => files::read(request, session, file, reach, out).map(|ends| (DONE, ends)),
         Command::Write => files::write(request, session, file, reach, out).map(|ends| (DONE, ends)),
         Command::QueryInfo => {
             let asked = QueryInfo { file, ..QueryInfo::decode(request)? };

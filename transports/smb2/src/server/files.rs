@@ -62,8 +62,7 @@ pub fn create(
     } else {
         if asked.options & DIRECTORY_FILE != 0 {
             // There is one directory here; whether a file is in the way is told apart from that.
-            let there = share.list().iter().any(|file| file.name().eq_ignore_ascii_case(&asked.path));
-            return Err(match (there, asked.disposition) {
+            return Err(match (share.has(&asked.path), asked.disposition) {
                 (true, 2) => NtStatus::OBJECT_NAME_COLLISION,
                 (true, _) => NtStatus::NOT_A_DIRECTORY,
                 (false, 1) => NtStatus::OBJECT_NAME_NOT_FOUND,
@@ -143,7 +142,6 @@ pub fn read(
     session: &Session,
     file: FileId,
     reach: Option<&mut dyn Reach>,
-    room: usize,
     out: &mut Vec<u8>,
 ) -> Result<Ends, NtStatus> {
     let asked = Transfer::decode_read(request)?;
@@ -163,7 +161,6 @@ pub fn read(
     }
     // Inline the count stands in DataLength, by RDMA in DataRemaining.
     let (count_at, ends) = match &asked.data {
-        Data::Inline(_) if out.len() > room => return Err(NtStatus::INSUFFICIENT_RESOURCES),
         Data::Inline(_) => (begin + 4, None),
         Data::Remote { pieces, invalidate } => {
             let reach = allowed(session, reach, *invalidate)?;
@@ -192,9 +189,10 @@ pub fn write(
     }
     let handle = session.handle(file)?;
     let target = handle.file(access::WRITE | access::APPEND)?;
-    handle.in_time(request.header.status.0 as u16)?;
+    let in_order = || handle.in_order(request.header.status.0 as u16);
     let ends = match &asked.data {
         Data::Inline(data) => {
+            let _turn = in_order()?;
             target.write(asked.offset, data)?;
             None
         }
@@ -203,7 +201,9 @@ pub fn write(
             let begin = out.len();
             out.zeros(asked.bytes as usize);
             let fetched = reach.fetch(pieces, &mut out[begin..]).map_err(|_| NtStatus::INVALID_PARAMETER);
-            let written = fetched.and_then(|()| target.write(asked.offset, &out[begin..]));
+            // How long that took is the client's affair: only what follows it is done in turn.
+            let written =
+                fetched.and_then(|()| in_order()).and_then(|_turn| target.write(asked.offset, &out[begin..]));
             out.truncate(begin);
             written?;
             invalidate.then(|| pieces[0].token)
@@ -232,7 +232,7 @@ fn allowed<'a>(
     reach: Option<&'a mut dyn Reach>,
     invalidate: bool,
 ) -> Result<&'a mut dyn Reach, NtStatus> {
-    let known = !invalidate || session.dialect > crate::negotiate::Dialect::V3_0;
+    let known = !invalidate || session.founding.dialect > crate::negotiate::Dialect::V3_0;
     reach.filter(|_| known).ok_or(NtStatus::INVALID_PARAMETER)
 }
 
@@ -243,7 +243,7 @@ pub fn attributes(facts: &Facts) -> u32 {
 
 /// The handle, where it is the directory's.
 pub fn directory(handle: &Handle) -> Result<&Share, NtStatus> {
-    match handle.target {
+    match handle.opened.target {
         Target::Directory => Ok(handle.share()),
         Target::File(_) => Err(NtStatus::INVALID_PARAMETER),
     }

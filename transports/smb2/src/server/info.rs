@@ -39,7 +39,7 @@ pub fn query(
     // Bytes that must have room; what is behind them may be cut.
     let least = match asked.kind {
         OF_FILE => {
-            let name = match &handle.target {
+            let name = match &handle.opened.target {
                 Target::Directory => "",
                 Target::File(file) => file.name(),
             };
@@ -99,7 +99,7 @@ fn of_file(
         5 => standard(facts, info),
         6 => info.quad(facts.number),
         7 => info.zeros(4), // extended attributes: none
-        8 => info.double(handle.access),
+        8 => info.double(handle.opened.access),
         9 | 48 => {
             named(name, info);
             return Ok(8);
@@ -112,7 +112,7 @@ fn of_file(
             standard(facts, info);
             info.quad(facts.number);
             info.zeros(4);
-            info.double(handle.access);
+            info.double(handle.opened.access);
             info.quad(position);
             info.zeros(8);
             named(name, info);
@@ -220,7 +220,7 @@ pub fn set(
         return Err(NtStatus::NOT_SUPPORTED);
     }
     let handle = session.handle(asked.file)?;
-    handle.in_time(request.header.status.0 as u16)?;
+    let _turn = handle.in_order(request.header.status.0 as u16)?;
     let short = |_| NtStatus::INFO_LENGTH_MISMATCH;
     let value = asked.value;
     match asked.class {
@@ -229,7 +229,7 @@ pub fn set(
             let times =
                 Times { created: quad(0)?, accessed: quad(8)?, written: quad(16)?, changed: quad(24)? };
             let attributes = u32_at(value, 32, WHAT).map_err(short)?;
-            match &handle.target {
+            match &handle.opened.target {
                 // Nothing is kept of the directory.
                 Target::Directory => {}
                 Target::File(_) => handle.file(access::WRITE_ATTRIBUTES)?.set_basic(times, attributes),
@@ -237,10 +237,10 @@ pub fn set(
         }
         13 => {
             let delete = *value.first().ok_or(NtStatus::INFO_LENGTH_MISMATCH)? != 0;
-            if handle.access & access::DELETE == 0 {
+            if handle.opened.access & access::DELETE == 0 {
                 return Err(NtStatus::ACCESS_DENIED);
             }
-            match &handle.target {
+            match &handle.opened.target {
                 Target::Directory => return Err(NtStatus::ACCESS_DENIED),
                 Target::File(file) => file.set_delete(delete),
             }

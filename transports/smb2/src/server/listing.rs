@@ -7,10 +7,55 @@ use crate::server::files::{attributes, directory};
 use crate::server::put::Put;
 use crate::server::request::{QueryDirectory, Request};
 use crate::server::session::Session;
-use crate::server::share::{Facts, Listing};
+use crate::server::share::{Facts, NAME_UNITS_MAX, Share};
 use crate::server::window::pays;
 use crate::status::NtStatus;
 use crate::wire::{HEADER_BYTES, utf16};
+
+/// How far the directory was told by a handle: a place in it and not the entries, of which many handles would hold a lot.
+pub struct Listing {
+    /// Which names, folded.
+    pattern: Vec<char>,
+    next: Next,
+    /// Whether anything was told.
+    told: bool,
+}
+
+/// What comes next.
+enum Next {
+    This,
+    Parent,
+    /// The first file after this name, as names are compared.
+    After(String),
+}
+
+impl Listing {
+    /// Of the names that match, from the first on. No name is as long as a pattern that is refused.
+    fn of(pattern: &str) -> Result<Listing, NtStatus> {
+        match pattern.encode_utf16().count() > NAME_UNITS_MAX {
+            true => Err(NtStatus::OBJECT_NAME_INVALID),
+            false => Ok(Listing { pattern: folded(pattern), next: Next::This, told: false }),
+        }
+    }
+
+    /// The next entry that matches, and what comes after it.
+    fn entry(&mut self, share: &Share) -> Option<(String, Facts, Next)> {
+        loop {
+            let (name, facts, next) = match &self.next {
+                Next::This => (".".to_owned(), share.directory(), Next::Parent),
+                Next::Parent => ("..".to_owned(), share.directory(), Next::After(String::new())),
+                Next::After(name) => {
+                    let (key, file) = share.after(name)?;
+                    (file.name().to_owned(), file.facts(), Next::After(key))
+                }
+            };
+            if matches(&self.pattern, &name) {
+                return Some((name, facts, next));
+            }
+            self.next = next;
+        }
+    }
+}
 
 /// Fields before the name, by information class (MS-FSCC 2.4).
 fn fixed_bytes(class: u8) -> Option<usize> {
@@ -38,43 +83,43 @@ pub fn list(
     }
     let handle = session.handle(asked.file)?;
     let share = directory(&handle)?;
-    let mut listing = handle.listing.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kept = handle.listing.lock().unwrap_or_else(PoisonError::into_inner);
     if asked.restart {
-        *listing = None;
+        *kept = None;
     }
-    let listing = listing.get_or_insert_with(|| {
-        let dots = [".", ".."].map(|name| (name.to_owned(), share.directory()));
-        let files = share.list().into_iter().map(|file| (file.name().to_owned(), file.facts()));
-        let all = dots.into_iter().chain(files).filter(|(name, _)| matches(&asked.pattern, name));
-        Listing::of(all.collect())
-    });
+    let listing = match &mut *kept {
+        Some(listing) => listing,
+        none => none.insert(Listing::of(&asked.pattern)?),
+    };
     let begin = out.len();
     out.word(9);
     out.word(HEADER_BYTES as u16 + 8);
     out.double(0);
     let entries = out.len();
     let mut last = None;
-    while let Some((name, facts)) = listing.rest.as_slice().first() {
+    let mut more = false;
+    while let Some((name, facts, next)) = listing.entry(share) {
         let at = (out.len() - entries).next_multiple_of(8);
-        let name = utf16(name);
+        let name = utf16(&name);
         if at + fixed + name.len() > asked.room as usize {
+            more = true;
             break;
         }
         out.resize(entries + at, 0);
         if let Some(last) = last.replace(at) {
             out[entries + last..entries + last + 4].copy_from_slice(&((at - last) as u32).to_le_bytes());
         }
-        entry(asked.class, facts, &name, out);
-        listing.rest.next();
+        entry(asked.class, &facts, &name, out);
+        listing.next = next;
         if asked.single {
             break;
         }
     }
     if last.is_none() {
-        return Err(match (listing.rest.as_slice().is_empty(), listing.told) {
-            (false, _) => NtStatus::INFO_LENGTH_MISMATCH,
-            (true, true) => NtStatus::NO_MORE_FILES,
-            (true, false) => NtStatus::NO_SUCH_FILE,
+        return Err(match (more, listing.told) {
+            (true, _) => NtStatus::INFO_LENGTH_MISMATCH,
+            (false, true) => NtStatus::NO_MORE_FILES,
+            (false, false) => NtStatus::NO_SUCH_FILE,
         });
     }
     listing.told = true;
@@ -118,10 +163,13 @@ fn entry(class: u8, facts: &Facts, name: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);
 }
 
-/// Whether a name matches a pattern with `*` and `?`, and with what DOS makes of them (`<`, `>`, `"`; MS-FSA 2.1.4.4). No pattern is all.
-fn matches(pattern: &str, name: &str) -> bool {
-    let fold = |text: &str| text.to_uppercase().chars().collect::<Vec<_>>();
-    let (pattern, name) = (fold(pattern), fold(name));
+fn folded(text: &str) -> Vec<char> {
+    text.to_uppercase().chars().collect()
+}
+
+/// Whether a name matches a folded pattern with `*` and `?`, and with what DOS makes of them (`<`, `>`, `"`; MS-FSA 2.1.4.4). No pattern is all.
+fn matches(pattern: &[char], name: &str) -> bool {
+    let name = folded(name);
     if pattern.is_empty() {
         return true;
     }
@@ -163,12 +211,12 @@ mod tests {
             ("<.txt", "n.txt"),
             ("*", ".."),
         ] {
-            assert!(matches(pattern, name), "{pattern} {name}");
+            assert!(matches(&folded(pattern), name), "{pattern} {name}");
         }
         for (pattern, name) in [("b", "a"), ("*.txt", "a.txt2"), ("a?c", "ac"), ("a", "ab"), ("*a*b", "b")] {
-            assert!(!matches(pattern, name), "{pattern} {name}");
+            assert!(!matches(&folded(pattern), name), "{pattern} {name}");
         }
         // No pattern costs more than its length times the name's.
-        assert!(!matches(&"*a".repeat(100), &"a".repeat(255).replace('a', "b")));
+        assert!(!matches(&folded(&"*a".repeat(100)), &"a".repeat(255).replace('a', "b")));
     }
 }

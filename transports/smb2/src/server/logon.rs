@@ -156,20 +156,23 @@ impl Logons {
         }
         if !setup.binding {
             // A logon that begins anew where one was under way, or the same account once more.
-            return match (self.channel(id).is_some(), self.pending.contains_key(&id)) {
-                (true, _) => Ok(Purpose::Again),
-                (false, true) => Ok(Purpose::New),
-                (false, false) => Err(NtStatus::USER_SESSION_DELETED),
+            if self.channel(id).is_some() {
+                return Ok(Purpose::Again);
+            }
+            // One that was to be a channel of somebody's session does not become a session of that number.
+            return match self.pending.get(&id).map(|pending| &pending.purpose) {
+                Some(Purpose::New) => Ok(Purpose::New),
+                _ => Err(NtStatus::USER_SESSION_DELETED),
             };
         }
         if self.channel(id).is_some() {
             return Err(NtStatus::REQUEST_NOT_ACCEPTED);
         }
         let session = ground.sessions.find(id).ok_or(NtStatus::USER_SESSION_DELETED)?;
-        if session.dialect != ground.agreed.dialect {
+        if session.founding.dialect != ground.agreed.dialect {
             return Err(NtStatus::INVALID_PARAMETER);
         }
-        if session.client_guid != ground.agreed.asked.client_guid {
+        if session.founding.client_guid != ground.agreed.asked.client_guid {
             return Err(NtStatus::USER_SESSION_DELETED);
         }
         Self::is_its_client(&session, request)?;
@@ -181,7 +184,7 @@ impl Logons {
         if request.header.flags & FLAG_SIGNED == 0 {
             return Err(NtStatus::INVALID_PARAMETER);
         }
-        match session.signer.verify(&mut request.message.to_vec()) {
+        match session.founding.signer.verify(&mut request.message.to_vec()) {
             true => Ok(()),
             false => Err(NtStatus::ACCESS_DENIED),
         }
@@ -208,7 +211,7 @@ impl Logons {
         write(&if token.wrapped { spnego::challenge(&challenge) } else { challenge }, out);
         let signer = match &purpose {
             Purpose::New => None,
-            Purpose::Binding(session) => Some(session.signer.clone()),
+            Purpose::Binding(session) => Some(session.founding.signer.clone()),
             Purpose::Again => self.channel(id).map(|channel| channel.signer.clone()),
         };
         self.pending.insert(id, Pending { purpose, nonce, hash });
@@ -288,8 +291,8 @@ impl Logons {
 
     fn join(&mut self, session: Arc<Session>, signer: Signer) -> Result<(), NtStatus> {
         let number = session.join()?;
-        let sealer = session.sealer.as_ref().map(|sealer| sealer.for_channel(number));
-        self.channels.insert(session.id, Channel { session, signer, sealer });
+        let sealer = session.founding.sealer.as_ref().map(|sealer| sealer.for_channel(number));
+        self.channels.insert(session.founding.id, Channel { session, signer, sealer });
         Ok(())
     }
 }

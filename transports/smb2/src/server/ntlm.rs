@@ -31,6 +31,8 @@ const CHALLENGE_BYTES: usize = 56;
 const PROOF_BYTES: usize = 16;
 /// The shortest answer that is NTLMv2; those of NTLMv1 have 24 bytes.
 const ANSWER_BYTES_MIN: usize = PROOF_BYTES + 28;
+/// Where its list of what the client knows of the server begins.
+const PAIRS_AT: usize = ANSWER_BYTES_MIN;
 
 /// Which of the three messages a token is; 0 for anything else.
 pub fn kind(message: &[u8]) -> u32 {
@@ -81,6 +83,7 @@ pub fn check(message: &[u8], nonce: [u8; 8], account: &Credentials) -> Result<Op
     };
     let (answer, domain, user) = (field(20)?, text(field(28)?)?, text(field(36)?)?);
     let Some((proof, blob)) = answer.split_at_checked(PROOF_BYTES) else { return Ok(None) };
+    check_pairs(answer.get(PAIRS_AT..).unwrap_or_default())?;
     if answer.len() < ANSWER_BYTES_MIN || user.to_uppercase() != account.user.to_uppercase() {
         return Ok(None);
     }
@@ -90,6 +93,20 @@ pub fn check(message: &[u8], nonce: [u8; 8], account: &Credentials) -> Result<Op
     // In constant time: how much of a guess was right is nobody's business.
     let right = mac.chain_update(nonce).chain_update(blob).verify_slice(proof).is_ok();
     Ok(right.then(|| hmac_md5(&key, &[proof])))
+}
+
+/// A list of pairs (MS-NLMP 2.2.2.1) has an end; what looks like none is refused before anybody's password is thought of.
+fn check_pairs(mut rest: &[u8]) -> Result<(), WireError> {
+    const WHAT: &str = "NTLMv2 answer";
+    while !rest.is_empty() {
+        let (id, length) = (u16_at(rest, 0, WHAT)?, usize::from(u16_at(rest, 2, WHAT)?));
+        slice_at(rest, 4, length, WHAT)?;
+        if id == 0 {
+            return Ok(());
+        }
+        rest = &rest[4 + length..];
+    }
+    Ok(())
 }
 
 fn text(bytes: &[u8]) -> Result<String, WireError> {
@@ -130,6 +147,15 @@ mod tests {
             );
         }
         assert_eq!(check(&ntlm::anonymous(&read).message, [5; 8], &account()), Ok(None), "nobody");
+    }
+
+    #[test]
+    fn a_list_without_an_end_is_malformed_and_no_wrong_password() {
+        assert!(check_pairs(&[]).is_ok() && check_pairs(&[2, 0, 2, 0, b'x', 0, 0, 0, 0, 0, 9]).is_ok());
+        for broken in [&[2, 0][..], &[2, 0, 2, 0, b'x'], &[0x11, 0xA2, 8, 0x81, 0x50, 0x38], &[2, 0, 0, 0, 7]]
+        {
+            assert!(check_pairs(broken).is_err(), "{broken:?}");
+        }
     }
 
     #[test]

@@ -3,14 +3,15 @@
 //! Everything goes when the session goes, and that goes with its last connection. All of it is counted.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::crypto::Signer;
 use crate::file::FileId;
 use crate::negotiate::Dialect;
 use crate::seal::Sealer;
-use crate::server::share::{Facts, File, Listing, Share, access};
+use crate::server::listing::Listing;
+use crate::server::share::{Facts, File, Share, access};
 use crate::status::NtStatus;
 
 /// Most sessions of all clients together.
@@ -41,28 +42,21 @@ pub enum Target {
 
 /// A handle.
 pub struct Handle {
-    number: u64,
-    /// The share that it was opened by.
-    pub tree_id: u32,
-    /// What it stands for.
-    pub target: Target,
-    /// What it is good for.
-    pub access: u32,
-    /// Its file goes with it.
-    delete_on_close: bool,
+    /// What it was made of, and stays.
+    pub opened: Opened,
     /// How far the directory was listed by it.
     pub listing: Mutex<Option<Listing>>,
     /// Where its last READ ended; nobody reads from there, but some ask.
     pub position: AtomicU64,
     /// Channels that its client had lost when it last wrote (MS-SMB2 3.3.5.2.10).
-    sequence: AtomicU16,
+    sequence: Mutex<u16>,
     share: Arc<Share>,
 }
 
 impl Handle {
     /// What is known of what it stands for.
     pub fn facts(&self) -> Facts {
-        match &self.target {
+        match &self.opened.target {
             Target::Directory => self.share.directory(),
             Target::File(file) => file.facts(),
         }
@@ -70,9 +64,9 @@ impl Handle {
 
     /// The file, where it is one and the handle is good for that.
     pub fn file(&self, needs: u32) -> Result<&Arc<File>, NtStatus> {
-        match &self.target {
+        match &self.opened.target {
             Target::Directory => Err(NtStatus::INVALID_DEVICE_REQUEST),
-            Target::File(_) if self.access & needs == 0 => Err(NtStatus::ACCESS_DENIED),
+            Target::File(_) if self.opened.access & needs == 0 => Err(NtStatus::ACCESS_DENIED),
             Target::File(file) => Ok(file),
         }
     }
@@ -82,39 +76,31 @@ impl Handle {
         &self.share
     }
 
-    /// Whether a request that changes something may still do that: one of before a channel was lost may not undo what came after.
-    pub fn in_time(&self, sequence: u16) -> Result<(), NtStatus> {
-        let known = self.sequence.load(Ordering::Acquire);
-        if (sequence.wrapping_sub(known) as i16) < 0 {
+    /// The turn of a request that changes something, for as long as it is kept: one of before a channel was lost may not undo what came
+    /// after, nor be in the middle of it when that comes.
+    pub fn in_order(&self, sequence: u16) -> Result<MutexGuard<'_, u16>, NtStatus> {
+        let mut known = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        if (sequence.wrapping_sub(*known) as i16) < 0 {
             return Err(NtStatus::FILE_NOT_AVAILABLE);
         }
-        self.sequence.store(sequence, Ordering::Release);
-        Ok(())
+        *known = sequence;
+        Ok(known)
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if let Target::File(file) = &self.target {
-            self.share.close(file, self.number, self.delete_on_close);
+        let Opened { target, number, delete_on_close, .. } = &self.opened;
+        if let Target::File(file) = target {
+            self.share.close(file, *number, *delete_on_close);
         }
     }
 }
 
 /// A session.
 pub struct Session {
-    /// Its number.
-    pub id: u64,
-    /// The dialect of all its connections.
-    pub dialect: Dialect,
-    /// The client of all its connections.
-    pub client_guid: [u8; 16],
-    /// The key of its first connection, by which further ones prove that they are its client's.
-    pub signer: Signer,
-    /// Its ciphers, where some were agreed.
-    pub sealer: Option<Sealer>,
-    /// Its requests must be signed, or encrypted.
-    pub signing_required: bool,
+    /// What it was made of, and stays.
+    pub founding: Founding,
     state: Mutex<State>,
     last_tree: AtomicU64,
 }
@@ -130,36 +116,26 @@ struct State {
     handles: BTreeMap<u64, Arc<Handle>>,
 }
 
-/// What a new session is made of.
+/// What a session is made of.
 pub struct Founding {
-    /// As in [`Session`].
+    /// Its number.
     pub id: u64,
-    /// As in [`Session`].
+    /// The dialect of all its connections.
     pub dialect: Dialect,
-    /// As in [`Session`].
+    /// The client of all its connections.
     pub client_guid: [u8; 16],
-    /// As in [`Session`].
+    /// The key of its first connection, by which further ones prove that they are its client's.
     pub signer: Signer,
-    /// As in [`Session`].
+    /// Its ciphers, where some were agreed.
     pub sealer: Option<Sealer>,
-    /// As in [`Session`].
+    /// Its requests must be signed, or encrypted.
     pub signing_required: bool,
 }
 
 impl Session {
     /// One with nothing.
     pub fn new(founding: Founding) -> Session {
-        let Founding { id, dialect, client_guid, signer, sealer, signing_required } = founding;
-        Session {
-            id,
-            dialect,
-            client_guid,
-            signer,
-            sealer,
-            signing_required,
-            state: Mutex::default(),
-            last_tree: AtomicU64::new(0),
-        }
+        Session { founding, state: Mutex::default(), last_tree: AtomicU64::new(0) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -223,8 +199,9 @@ impl Session {
     pub fn detach(&self, id: u32) -> Result<(), NtStatus> {
         let mut state = self.state();
         state.trees.remove(&id).ok_or(NtStatus::NETWORK_NAME_DELETED)?;
-        let (gone, kept): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            std::mem::take(&mut state.handles).into_iter().partition(|(_, handle)| handle.tree_id == id);
+        let (gone, kept): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut state.handles)
+            .into_iter()
+            .partition(|(_, handle)| handle.opened.tree_id == id);
         state.handles = kept;
         drop(state);
         drop(gone);
@@ -242,16 +219,12 @@ impl Session {
 
     /// Keeps a handle.
     pub fn keep(&self, share: &Arc<Share>, opened: Opened) -> Result<FileId, NtStatus> {
-        let Opened { number, tree_id, target, access, delete_on_close, sequence } = opened;
+        let number = opened.number;
         let handle = Arc::new(Handle {
-            number,
-            tree_id,
-            target,
-            access,
-            delete_on_close,
+            sequence: Mutex::new(opened.sequence),
+            opened,
             listing: Mutex::new(None),
             position: AtomicU64::new(0),
-            sequence: AtomicU16::new(sequence),
             share: share.clone(),
         });
         let mut state = self.state();
@@ -280,15 +253,15 @@ impl Session {
 pub struct Opened {
     /// A number that no other handle has.
     pub number: u64,
-    /// As in [`Handle`].
+    /// The share that it was opened by.
     pub tree_id: u32,
-    /// As in [`Handle`].
+    /// What it stands for.
     pub target: Target,
-    /// As in [`Handle`].
+    /// What it is good for.
     pub access: u32,
-    /// As in [`Handle`].
+    /// Its file goes with it.
     pub delete_on_close: bool,
-    /// Channels that the client has lost so far.
+    /// Channels that the client had lost by then.
     pub sequence: u16,
 }
 
@@ -322,7 +295,7 @@ impl Sessions {
         if sessions.len() >= SESSIONS_MAX {
             return Err(NtStatus::INSUFFICIENT_RESOURCES);
         }
-        sessions.insert(session.id, session);
+        sessions.insert(session.founding.id, session);
         Ok(())
     }
 

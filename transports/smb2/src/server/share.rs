@@ -4,6 +4,7 @@
 //! its own and anything that would reach a disk.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,7 +16,7 @@ pub const PIECE_BYTES: usize = 64 << 10;
 /// Most files.
 const FILES_MAX: usize = 1024;
 /// Longest name, in UTF-16 units.
-const NAME_UNITS_MAX: usize = 255;
+pub const NAME_UNITS_MAX: usize = 255;
 
 /// How much of something there may be.
 #[derive(Debug)]
@@ -324,21 +325,6 @@ pub struct Opening {
     pub attributes: u32,
 }
 
-/// What a handle has still to tell of the directory: the entries as they were when it began.
-pub struct Listing {
-    /// Those that were not told yet.
-    pub rest: std::vec::IntoIter<(String, Facts)>,
-    /// Whether anything was told.
-    pub told: bool,
-}
-
-impl Listing {
-    /// Of these, from the first on.
-    pub fn of(entries: Vec<(String, Facts)>) -> Listing {
-        Listing { rest: entries.into_iter(), told: false }
-    }
-}
-
 /// The share.
 pub struct Share {
     budget: Arc<Budget>,
@@ -384,9 +370,16 @@ impl Share {
         }
     }
 
-    /// The files, in the order of their names.
-    pub fn list(&self) -> Vec<Arc<File>> {
-        self.files().by_name.values().cloned().collect()
+    /// The first file whose name, as names are compared, comes after `name`; with that name.
+    pub fn after(&self, name: &str) -> Option<(String, Arc<File>)> {
+        let behind = (Bound::Excluded(name), Bound::Unbounded);
+        let files = self.files();
+        files.by_name.range::<str, _>(behind).next().map(|(name, file)| (name.clone(), file.clone()))
+    }
+
+    /// Whether there is a file of this name.
+    pub fn has(&self, name: &str) -> bool {
+        key(name).is_ok_and(|key| self.files().by_name.contains_key(&key))
     }
 
     /// Opens or makes the file of this name.
@@ -409,7 +402,14 @@ impl Share {
                 return Err(NtStatus::DELETE_PENDING);
             }
             let mine = Holder { handle: how.handle, access: how.access, sharing: how.sharing };
-            if state.holders.iter().any(|other| !agree(&mine, other)) {
+            // To empty a file is to write it, whatever the handle is good for afterwards (MS-FSA 2.1.5.1.2).
+            let now = match how.disposition {
+                0 => access::WRITE | access::DELETE,
+                4 | 5 => access::WRITE,
+                _ => 0,
+            };
+            let asks = Holder { access: how.access | now, ..mine };
+            if state.holders.iter().any(|other| !agree(&asks, other)) {
                 return Err(NtStatus::SHARING_VIOLATION);
             }
             state.holders.push(mine);
@@ -459,7 +459,7 @@ impl Share {
 /// Whether two handles allow each other (MS-FSA 2.1.5.1.2.2).
 fn agree(one: &Holder, other: &Holder) -> bool {
     let wants = |access: u32| {
-        u32::from(access & access::READ != 0)
+        u32::from(access & (access::READ | access::EXECUTE) != 0)
             | u32::from(access & (access::WRITE | access::APPEND) != 0) << 1
             | u32::from(access & access::DELETE != 0) << 2
     };
@@ -529,7 +529,7 @@ mod tests {
         share.close(&file, 1, true);
         share.close(&other, 2, true);
         drop((file, other));
-        assert_eq!((share.room().1, share.list().len()), (0, 0));
+        assert!(share.room().1 == 0 && share.after("").is_none());
     }
 
     #[test]
@@ -554,6 +554,19 @@ mod tests {
         assert_eq!(share.open("a", reader).err(), Some(NtStatus::SHARING_VIOLATION));
         share.open("a", Opening { access: access::READ, ..opening(2, 1) }).unwrap();
         share.open("a", Opening { access: 0x80, sharing: 0, ..opening(3, 1) }).unwrap();
+    }
+
+    #[test]
+    fn nobody_empties_a_file_that_others_do_not_share_for_writing() {
+        let share = Share::new(1 << 20);
+        let (file, _) = share.open("a", Opening { sharing: 1, ..opening(1, 2) }).unwrap();
+        file.write(0, b"precious").unwrap();
+        for disposition in [0, 4, 5] {
+            // A right to attributes alone disturbs nobody; this is more.
+            let empties = Opening { access: 0x80, ..opening(2, disposition) };
+            assert_eq!(share.open("a", empties).err(), Some(NtStatus::SHARING_VIOLATION), "{disposition}");
+        }
+        assert_eq!(file.facts().bytes, 8);
     }
 
     #[test]
