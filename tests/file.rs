@@ -16,14 +16,14 @@ mod server_support;
 
 use server_support::server::{ACCOUNT, Fault, serve};
 
-const USER: &str = "daemon";
+pub const USER: &str = "daemon";
 const PASSWORD: &str = "Lab-Pass-1";
 
 /// A real smbd with a share of its own; stopped and its directory removed on drop.
-struct Smbd {
-    port: u16,
+pub struct Smbd {
+    pub port: u16,
     dir: Scratch,
-    password: String,
+    pub password: String,
 }
 
 fn script() -> PathBuf {
@@ -32,7 +32,7 @@ fn script() -> PathBuf {
 
 impl Smbd {
     /// `None` when smbd cannot run here; that fails the test where the lab was asked for.
-    fn start(name: &str, options: &[&str]) -> Option<Smbd> {
+    pub fn start(name: &str, options: &[&str]) -> Option<Smbd> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let dir = Scratch::new(name);
         let password = dir.path("password");
@@ -71,7 +71,7 @@ impl Smbd {
     }
 
     /// What stands on the share.
-    fn files(&self) -> Vec<String> {
+    pub fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.dir.path("smbd/share")).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
@@ -186,6 +186,7 @@ fn a_channel_that_is_lost_loses_no_byte() {
     }
     let step = step(&output);
     assert_eq!(step["file"]["channels_lost"], lost, "{step:#}");
+    assert_eq!(step["file"]["channels_returned"], lost, "{step:#}");
     assert_eq!(step["summary"]["verified"], true, "{step:#}");
     assert!(step["file"]["replayed_requests"].as_u64().unwrap() > 0, "{step:#}");
     assert!(smbd.files().is_empty());

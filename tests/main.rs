@@ -14,6 +14,7 @@ mod edges;
 mod evidence;
 mod failing;
 mod file;
+mod file_channels;
 mod files;
 mod flows;
 mod forge;

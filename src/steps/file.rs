@@ -3,6 +3,7 @@
 //! The file is ours alone: made new under a name that nobody can foresee, deleted by the server with its last handle. What the server says it moved is
 //! not taken for moved: where that was asked for, contents are compared by position and generation.
 
+mod absence;
 mod account;
 mod carrier;
 mod lane;
@@ -27,6 +28,7 @@ use pathproof_smb2::{Credentials, SmbError};
 
 use super::{Alone, Kind, Lone, remaining};
 use crate::interrupt;
+use absence::Maker;
 use account::Counted;
 use lane::{Channel, Job, Pool};
 use open::{Opened, put_away, sentence};
@@ -173,18 +175,22 @@ fn measure(
     let recall = (channels[0].link.address(), open::kind(spec.over));
     let account = account::Account::of(&session, &channels, &path, (missing, in_messages.clone()), doc);
     let room = channels.len() * (spec.depth as usize + 1);
+    let lends = channels.iter().any(|channel| channel.lent.is_some());
+    let lends = lends.then_some((spec.depth as usize, spec.size_bytes as u32));
+    let seed = lone.seed ^ session.id;
+    let bypassed = in_messages.filter(|_| session.protection != Protection::Open);
+    let maker = Maker::new(dialler, session, lends, channels.len());
     let pool = Pool::new(
-        (Pieces::new(spec.blocks(), lone.seed), Content { seed: lone.seed ^ session.id }),
+        (Pieces::new(spec.blocks(), lone.seed), Content { seed }),
         (file, spec.size_bytes as u32),
         (spec.durable, spec.verify),
-        (channels.len() as u32, room),
+        (channels.len() as u32, room, maker),
         (lone.clock, lone.interrupt),
     );
     let mut channels: Vec<Channel> = channels
         .into_iter()
         .map(|channel| Channel::new(channel, spec.depth as usize, spec.size_bytes as usize))
         .collect();
-    let bypassed = in_messages.filter(|_| session.protection != Protection::Open);
     let mut course = Course { lone, pool: &pool, channels: &mut channels, faults: vec![] };
     let made = course.whole(spec);
     let mut findings = course.faults;
@@ -193,8 +199,8 @@ fn measure(
         findings.push(Finding::new("SMB-RDMA-BYPASSED", why));
     }
     let connection = channels.iter_mut().find_map(|channel| channel.connection.as_mut());
-    let gone = put_away(&dialler, &session, connection, file, &path, recall);
-    account.fill(step, spec, &pool, channels, &made, before);
+    let gone = put_away(&pool.maker, connection, file, &path, recall);
+    findings.extend(account.fill(step, spec, &pool, channels, &made, before));
     let detail = step.detail.file.get_or_insert_default();
     detail.removed = gone.as_ref().ok().copied().flatten();
     step.error = made.error;
@@ -237,6 +243,10 @@ impl Course<'_, '_> {
     fn whole(&mut self, spec: &FileSpec) -> Made {
         let mut made = Made::default();
         made.error = self.parts(spec, &mut made).err();
+        if made.error.is_none() {
+            // Whoever was lost at the end had no time to come back.
+            self.channels.iter_mut().for_each(|channel| _ = channel.try_again(self.pool));
+        }
         made
     }
 
@@ -287,7 +297,9 @@ impl Course<'_, '_> {
         std::thread::scope(|scope| {
             let (done, ended) = bounded(self.channels.len());
             let mut running = 0;
-            for channel in self.channels.iter_mut().filter(|channel| channel.connection.is_some()) {
+            let standing = self.channels.iter().filter(|channel| channel.connection.is_some()).count();
+            pool.at_work.store(standing as u32, Ordering::Release);
+            for channel in self.channels.iter_mut() {
                 let done = done.clone();
                 let run = move || drop(done.send(channel.run(pool, job)));
                 match std::thread::Builder::new().name("channel".into()).spawn_scoped(scope, run) {
@@ -296,7 +308,7 @@ impl Course<'_, '_> {
                 }
             }
             drop(done);
-            lost |= running == 0;
+            lost |= standing == 0;
             while running > 0 {
                 select! {
                     recv(ended) -> end => match end {
@@ -348,12 +360,11 @@ impl Course<'_, '_> {
             match connection.flush(self.pool.file) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.is_of_the_connection() => {
-                    channel.connection = None;
                     self.pool.lost.fetch_add(1, Ordering::AcqRel);
                     if self.pool.living.fetch_sub(1, Ordering::AcqRel) <= 1 {
                         return Err(self.refused(&error));
                     }
-                    channel.error = Some(error);
+                    channel.lose(error, self.pool);
                 }
                 Err(error) => return Err(self.refused(&error)),
             }

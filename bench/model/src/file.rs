@@ -179,8 +179,10 @@ pub struct FileDetail {
     pub first_wrong_byte: Option<u64>,
     /// From the last answer of the window until the server had flushed, in ns; `None` where nothing was written.
     pub flush_ns: Option<u64>,
-    /// Channels that ended before the step.
+    /// How often a channel ended before the step.
     pub channels_lost: u32,
+    /// How often one of those was made again.
+    pub channels_returned: u32,
     /// Requests without an answer that went again over another channel.
     pub replayed_requests: u64,
     /// Why nothing was moved, where that is no fault of this step: one of a ladder that these two ends cannot climb.

@@ -206,14 +206,23 @@ fn moved(step: &Step) -> Option<Check> {
             format!("{}: no request was answered in the window", step.name),
         ));
     };
+    // One that stayed away is a lane with an error.
+    let lost = match (file.channels_lost, file.channels_returned) {
+        (0, _) => String::new(),
+        (lost, returned) => format!(" (a channel was lost {lost} times and made again {returned} times)"),
+    };
     Some(match step.summary.verified {
         // `corruption` says so.
         Some(false) => return None,
         Some(true) => {
-            let text = format!("{}: {} compared, all as written", step.name, Bytes(file.compared_bytes));
+            let text =
+                format!("{}: {} compared, all as written{lost}", step.name, Bytes(file.compared_bytes));
             Check::pass("verified", text)
         }
-        None => Check::pass("answered", format!("{}: {requests} requests answered, none refused", step.name)),
+        None => {
+            let text = format!("{}: {requests} requests answered, none refused{lost}", step.name);
+            Check::pass("answered", text)
+        }
     })
 }
 

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use pathproof_api::MessagePipe;
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{
-    Direction, ErrorKind, FileDetail, FileDirect, FileOver, FileRate, FileSpec, LaneResult, LaneRole,
-    NicShare, NodeId, RdmaEnd, RdmaProof, ResultDoc, Step, StepError, Summary,
+    Direction, ErrorKind, FileDetail, FileDirect, FileOver, FileRate, FileSpec, Finding, LaneResult,
+    LaneRole, NicShare, NodeId, RdmaEnd, RdmaProof, ResultDoc, Step, StepError, Summary,
 };
 use pathproof_rdma::Sysfs;
 use pathproof_rdma::proof::Snapshot;
@@ -16,7 +16,9 @@ use pathproof_smb2::share::Session;
 use pathproof_smb2::{Cipher, SigningAlgorithm};
 
 use super::Made;
-use super::lane::{Channel, Joined, Pool, Way};
+use super::lane::{Channel, Pool, Way};
+use super::lent::Joined;
+use super::open::sentence;
 use crate::steps::lane_record;
 
 /// What the RDMA devices of this host had counted before the first connection; nothing where none is to be used.
@@ -132,7 +134,8 @@ impl Account {
         channels: Vec<Channel>,
         made: &Made,
         before: Counted,
-    ) {
+    ) -> Vec<Finding> {
+        let mut findings = vec![];
         let window_ns = made.window.map(|window| window.end.ns_since(window.start)).filter(|ns| *ns > 0);
         let mut read = Way::default();
         let mut write = Way::default();
@@ -151,18 +154,27 @@ impl Account {
                 whole.add(way);
             }
             cpu_ns = cpu_ns.zip(tally.cpu_ns).map(|(sum, one)| sum + one);
+            let local =
+                channel.connection.as_ref().and_then(|link| link.pipe().local_name()).or(local.clone());
             let stats = channel.connection.map(Connection::close).unwrap_or_default();
-            let error = channel.error.map(|error| {
-                let message = super::open::sentence(&error);
+            let absence = channel.absence.as_ref();
+            // One that had no time to come back, because all was broken off, is not said to stay away.
+            let error = absence.filter(|_| made.error.is_none()).map(|absence| {
+                let message = match &absence.again {
+                    Some(again) => {
+                        format!("{}; and not made again: {}", sentence(&absence.error), sentence(again))
+                    }
+                    None => sentence(&absence.error),
+                };
                 StepError { kind: ErrorKind::PeerLost, message }
             });
             let bytes = tally.read.bytes + tally.write.bytes;
-            Account::share(nic.as_deref(), tally.write.bytes, tally.read.bytes, error.is_some(), step);
+            Account::share(nic.as_deref(), tally.write.bytes, tally.read.bytes, channel.losses, step);
             step.lanes.push(LaneResult {
                 lane: at as u32,
                 end: "client".into(),
                 role: role(spec),
-                local: local.clone(),
+                local,
                 remote: Some(remote.to_string()),
                 nics: nic.iter().cloned().collect(),
                 bytes,
@@ -171,11 +183,28 @@ impl Account {
                 cpu_ns: tally.cpu_ns,
                 connection: stats.connection.map(lane_record::connection),
                 service_ns: service.summary(),
+                error: error.clone(),
                 ..LaneResult::default()
             });
+            let returned = channel.losses - u32::from(absence.is_some());
+            self.detail.channels_lost += channel.losses;
+            self.detail.channels_returned += returned;
+            if let Some(why) = channel.last_error {
+                let back = match returned {
+                    0 => String::new(),
+                    times => format!(
+                        ", made again {} within {:.1} s",
+                        Times(times),
+                        channel.longest_away.as_secs_f64()
+                    ),
+                };
+                let why = error.as_ref().map_or(why, |error| error.message.clone());
+                step.chosen
+                    .insert(format!("channel {at}"), format!("lost {}{back}: {why}", Times(channel.losses)));
+            }
             if let Some(error) = error {
-                self.detail.channels_lost += 1;
-                step.chosen.insert(format!("channel {at}"), format!("lost: {}", error.message));
+                let evidence = format!("{}: channel {at} to {remote}: {}", step.name, error.message);
+                findings.push(Finding::new("SMB-CHANNEL-LOST", evidence));
             }
         }
         if let Some(direct) = &self.detail.direct {
@@ -229,10 +258,11 @@ impl Account {
             replayed_requests: pool.replayed.load(Ordering::Acquire).into(),
             ..self.detail
         });
+        findings
     }
 
     /// Adds what a channel moved to what its NIC carried.
-    fn share(nic: Option<&str>, sent: u64, received: u64, dead: bool, step: &mut Step) {
+    fn share(nic: Option<&str>, sent: u64, received: u64, losses: u32, step: &mut Step) {
         let Some(nic) = nic else { return };
         let nics = step.detail.nics.get_or_insert_default();
         if !nics.iter().any(|share| share.nic == nic) {
@@ -242,7 +272,19 @@ impl Account {
         share.connections += 1;
         share.lane_sent_bytes += sent;
         share.lane_received_bytes += received;
-        share.deaths += u64::from(dead);
+        share.deaths += u64::from(losses);
+    }
+}
+
+/// How often.
+struct Times(u32);
+
+impl std::fmt::Display for Times {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            1 => f.write_str("once"),
+            times => write!(f, "{times} times"),
+        }
     }
 }
 

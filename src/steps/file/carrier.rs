@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use pathproof_api::{
     Access, Arrival, Exposed, LaneStats, MessagePipe, PipeLimits, PrivateData, Queued, Region, RegionId,
@@ -50,7 +51,34 @@ pub struct DirectPipe {
     adapter: Choice,
 }
 
+impl Messages {
+    /// These, and those of another connection.
+    pub fn plus(self, other: Messages) -> Messages {
+        Messages {
+            sent_bytes: self.sent_bytes + other.sent_bytes,
+            received_bytes: self.received_bytes + other.received_bytes,
+            fragments: self.fragments + other.fragments,
+        }
+    }
+}
+
 impl Carrier {
+    /// Which kind it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Carrier::Tcp(_) => Kind::Tcp,
+            Carrier::Direct(_) => Kind::Direct,
+        }
+    }
+
+    /// Within what time a message must be whole from now on, where that is for this end to say.
+    pub fn wait_for(&mut self, within: Duration) {
+        if let Carrier::Tcp(tcp) = self {
+            let PipeLimits { send_bytes_max, receive_bytes_max, .. } = *tcp.limits();
+            tcp.allow(within, (send_bytes_max as usize, receive_bytes_max as usize));
+        }
+    }
+
     /// This end's address.
     pub fn local(&self) -> Option<IpAddr> {
         match self {

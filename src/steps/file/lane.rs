@@ -1,8 +1,9 @@
 //! The thread of one channel: it takes requests from the pool that all channels share, keeps some of them under way, and when its connection
-//! ends it leaves those without an answer to the others.
+//! ends it leaves those without an answer to the others, until it is made again.
 //!
 //! Between its first request and its last it allocates nothing, and takes no lock unless a channel was lost.
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,8 +18,9 @@ use pathproof_smb2::wire::{Command, FLAG_REPLAY};
 use pathproof_smb2::{NtStatus, SmbError};
 use pathproof_sys::clock::RealClock;
 
-use super::carrier::{Link, Messages};
-use super::lent::Lent;
+use super::absence::{Absence, Maker};
+use super::carrier::{Kind, Link, Messages};
+use super::lent::{Joined, Lent};
 use crate::interrupt::Interrupt;
 use crate::steps::meter::ThreadMeter;
 
@@ -47,10 +49,14 @@ pub struct Pool {
     pub verify: bool,
     pub clock: RealClock,
     pub interrupt: Interrupt,
+    /// Makes channels that were lost.
+    pub maker: Maker,
     /// All are to end: somebody met what no other channel can mend, or the time is up.
     pub stop: AtomicBool,
-    /// Channels that still stand.
+    /// Channels that stand.
     pub living: AtomicU32,
+    /// Channels that are at work on the job.
+    pub at_work: AtomicU32,
     /// Channels that were lost (ChannelSequence).
     pub lost: AtomicU16,
     /// Requests that went out on channels that were lost.
@@ -69,7 +75,7 @@ impl Pool {
         (pieces, content): (Pieces, Content),
         (file, size): (FileId, u32),
         (durable, verify): (bool, bool),
-        (channels, room): (u32, usize),
+        (channels, room, maker): (u32, usize, Maker),
         (clock, interrupt): (&RealClock, &Interrupt),
     ) -> Pool {
         Pool {
@@ -81,8 +87,10 @@ impl Pool {
             verify,
             clock: clock.clone(),
             interrupt: interrupt.clone(),
+            maker,
             stop: AtomicBool::new(false),
             living: AtomicU32::new(channels),
+            at_work: AtomicU32::new(0),
             lost: AtomicU16::new(0),
             orphans: Mutex::new(Vec::with_capacity(room)),
             orphaned: AtomicU32::new(0),
@@ -124,6 +132,8 @@ pub struct Tally {
     pub placed_bytes: u64,
     /// What went in messages of SMB Direct, in all jobs.
     pub messages: Option<Messages>,
+    /// The same of connections that have ended.
+    before: Option<Messages>,
 }
 
 /// One way of it.
@@ -143,14 +153,17 @@ impl Tally {
             last: Tick(0),
             placed_bytes: 0,
             messages: None,
+            before: None,
         }
     }
-}
 
-/// A connection that belongs to a session, and what memory it may reach.
-pub struct Joined {
-    pub link: Link,
-    pub lent: Option<Lent>,
+    /// What its connection has said so far.
+    fn told(&mut self, messages: Option<Messages>) {
+        self.messages = match (self.before, messages) {
+            (Some(before), Some(now)) => Some(before.plus(now)),
+            (before, now) => before.or(now),
+        };
+    }
 }
 
 /// One channel: its connection, until it is lost, and what it did.
@@ -159,8 +172,15 @@ pub struct Channel {
     /// Memory that the server reaches by itself; without it, data goes in messages.
     lent: Option<Lent>,
     pub tally: Tally,
-    /// What ended it.
-    pub error: Option<SmbError>,
+    /// Where it leads, and what it is.
+    home: (SocketAddr, Kind),
+    /// It was lost and is not there again.
+    pub absence: Option<Absence>,
+    /// How often it was lost, and how long it was away at most.
+    pub losses: u32,
+    pub longest_away: Duration,
+    /// What ended it last.
+    pub last_error: Option<String>,
     /// What goes out; taken before anything is measured.
     outgoing: Vec<u8>,
     /// What the server has put into memory, when it is looked at.
@@ -177,9 +197,13 @@ pub struct Channel {
 impl Channel {
     pub fn new(Joined { link, lent }: Joined, depth: usize, size: usize) -> Channel {
         Channel {
+            home: (link.address(), link.pipe().kind()),
             connection: Some(link),
             tally: Tally::new(),
-            error: None,
+            absence: None,
+            losses: 0,
+            longest_away: Duration::ZERO,
+            last_error: None,
             outgoing: vec![0; size],
             looked_at: if lent.is_some() { vec![0; size] } else { vec![] },
             lent,
@@ -192,18 +216,23 @@ impl Channel {
 
     /// Does its part of a job; an error is one that no other channel can mend.
     pub fn run(&mut self, pool: &Pool, job: Job) -> Result<(), SmbError> {
-        let Some(mut connection) = self.connection.take() else { return Ok(()) };
         let mut meter = ThreadMeter;
         let before = meter.cpu_ns();
-        let ended = self.turn(&mut connection, pool, job);
+        let ended = self.work(pool, job);
         if job.window.is_some() {
             self.tally.cpu_ns =
                 before.zip(meter.cpu_ns()).map(|(before, after)| after.saturating_sub(before));
         }
-        self.tally.messages = connection.pipe().messages();
-        match ended {
-            Ok(()) => self.connection = Some(connection),
-            Err(error) => {
+        ended
+    }
+
+    fn work(&mut self, pool: &Pool, job: Job) -> Result<(), SmbError> {
+        while self.connection.is_some() || self.come_back(pool, job) {
+            let Some(mut connection) = self.connection.take() else { break };
+            let ended = self.turn(&mut connection, pool, job);
+            pool.at_work.fetch_sub(1, Ordering::AcqRel);
+            self.tally.told(connection.pipe().messages());
+            if let Err(error) = ended {
                 let others = pool.living.fetch_sub(1, Ordering::AcqRel) > 1;
                 // First the number, so that whoever adopts a request sends it with that.
                 pool.lost.fetch_add(1, Ordering::AcqRel);
@@ -217,10 +246,65 @@ impl Channel {
                     }
                     return Err(error);
                 }
-                self.error = Some(error);
+                self.lose(error, pool);
+                continue;
             }
+            self.connection = Some(connection);
+            break;
         }
         Ok(())
+    }
+
+    /// Its connection has ended.
+    pub fn lose(&mut self, error: SmbError, pool: &Pool) {
+        self.connection = None;
+        self.lent = None;
+        self.tally.before = self.tally.messages;
+        self.losses += 1;
+        self.last_error = Some(super::open::sentence(&error));
+        self.absence = Some(Absence::new(error, pool.clock.now()));
+    }
+
+    /// Waits until it stands again; false when the job is over before that, or there is no hope.
+    fn come_back(&mut self, pool: &Pool, job: Job) -> bool {
+        loop {
+            let Some(due) = self.absence.as_ref().filter(|absence| absence.has_hope()).map(Absence::due)
+            else {
+                return false;
+            };
+            let now = pool.clock.now();
+            let done = match job.window {
+                Some(window) => now >= window.end,
+                None => pool.at_work.load(Ordering::Acquire) == 0,
+            };
+            if done || pool.stop.load(Ordering::Relaxed) || pool.interrupt.is_raised() {
+                return false;
+            }
+            if now < due {
+                let _ = pool.interrupt.pause(due.since(now).min(LOOK));
+            } else if self.try_again(pool) {
+                pool.at_work.fetch_add(1, Ordering::AcqRel);
+                return true;
+            }
+        }
+    }
+
+    /// One attempt to make it again, where there is hope.
+    pub fn try_again(&mut self, pool: &Pool) -> bool {
+        let home = self.home;
+        let absence = self.absence.as_mut().filter(|absence| absence.has_hope());
+        let Some(Joined { link, lent }) =
+            absence.and_then(|absence| absence.try_again(&pool.maker, home, &pool.clock))
+        else {
+            return false;
+        };
+        if let Some(absence) = self.absence.take() {
+            self.longest_away = self.longest_away.max(pool.clock.now().since(absence.since));
+        }
+        self.connection = Some(link);
+        self.lent = lent;
+        pool.living.fetch_add(1, Ordering::AcqRel);
+        true
     }
 
     /// What has no answer is for the other channels.

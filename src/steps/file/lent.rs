@@ -10,6 +10,12 @@ use super::carrier::Link;
 /// What a place holds before a server is to put something there: no content is made of it.
 const NOTHING: u8 = 0xA5;
 
+/// A connection that belongs to a session, and what memory it may reach.
+pub struct Joined {
+    pub link: Link,
+    pub lent: Option<Lent>,
+}
+
 /// The places of one channel.
 pub struct Lent {
     region: Arc<Region>,

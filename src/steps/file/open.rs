@@ -16,9 +16,9 @@ use pathproof_smb2::share::{DIALECTS, Goal, Session};
 use pathproof_smb2::{Capabilities, Credentials, Interface, NtStatus, SmbError};
 use pathproof_sys::clock::RealClock;
 
+use super::absence::Maker;
 use super::carrier::{Dialler, Kind, Link};
-use super::lane::Joined;
-use super::lent::Lent;
+use super::lent::{Joined, Lent};
 use crate::steps::smb::{bare_name, resolve};
 
 /// Channels where nobody says how many, at most.
@@ -296,8 +296,7 @@ pub fn reachable(list: &[Interface], first: SocketAddr) -> Vec<SocketAddr> {
 /// Closes the file, with which the server deletes it, and leaves. `connection` is one that still stands, if there is one; otherwise the
 /// server is called once more, told that the session is over, and asked to delete the file. Whether it is gone, where that can be told.
 pub fn put_away(
-    dialler: &Dialler,
-    session: &Session,
+    Maker { dialler, session, .. }: &Maker,
     connection: Option<&mut Link>,
     file: FileId,
     path: &str,

@@ -208,6 +208,11 @@ impl<P: MessagePipe> Connection<P> {
         self.timeout
     }
 
+    /// Requests wait so long from now on.
+    pub fn wait_for(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
     /// The last answer, header included.
     pub fn message(&self) -> &[u8] {
         self.incoming.get(self.message_at..).unwrap_or_default()

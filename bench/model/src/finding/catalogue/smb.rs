@@ -42,6 +42,12 @@ pub(super) const SERVERS_AND_CHANNELS: &[Entry] = &[
         "Update the server; until then do what the evidence says, or use another server.",
     ),
     entry(
+        "SMB-CHANNEL-LOST",
+        Error,
+        "A channel of a session was lost and could not be made again: what it carried went over the others, which clients do without a word.",
+        "Look at the NIC, cable and addresses of that channel at both ends, then run again with that address alone (//ADDRESS/SHARE).",
+    ),
+    entry(
         "SMB-DOWNGRADED",
         Error,
         "What the server says it had agreed on is not what its answer said: somebody on the way changed the negotiation.",
