@@ -15,6 +15,7 @@ mod listing;
 mod logon;
 mod negotiate;
 mod ntlm;
+mod place;
 mod put;
 mod reach;
 mod request;

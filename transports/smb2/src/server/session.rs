@@ -10,7 +10,7 @@ use crate::crypto::Signer;
 use crate::file::FileId;
 use crate::negotiate::Dialect;
 use crate::seal::Sealer;
-use crate::server::listing::Listing;
+use crate::server::place::Listing;
 use crate::server::share::{Facts, File, Share, access};
 use crate::status::NtStatus;
 
