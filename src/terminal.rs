@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::{Context, Result};
 use pathproof_model::ResultDoc;
 use pathproof_report::page::Block;
-use pathproof_report::{Line, Render, Shown, harmless_json};
+use pathproof_report::{Line, Look, Render, Shown, harmless_json};
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
@@ -65,9 +65,43 @@ fn print(text: &[u8]) -> Result<()> {
     }
 }
 
-/// Whether standard output wants colours.
-pub fn wants_colour() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+/// What a report may look like on standard output, where `usual` is what it looks like in a file.
+pub fn look(usual: Look) -> Look {
+    let size = terminal_size::terminal_size_of(io::stdout());
+    let typed = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let columns = size.map(|(width, _)| usize::from(width.0)).or(typed).filter(|columns| *columns > 0);
+    let rows = size.map(|(_, height)| usize::from(height.0).saturating_sub(1));
+    Look {
+        columns: columns.map_or(usual.columns, |columns| columns.clamp(COLUMNS_MIN, COLUMNS_MAX)),
+        // The usual screen is the least that there is room for; a taller one is for what was left out.
+        rows: rows.map_or(usual.rows, |rows| rows.clamp(usual.rows, ROWS_MAX)),
+        colour: wants_colour(io::stdout().is_terminal(), |name| std::env::var_os(name)),
+        ascii: knows_ascii_alone(|name| std::env::var(name).ok()),
+    }
+}
+
+/// Narrower, a table is no table.
+const COLUMNS_MIN: usize = 60;
+/// Wider lines are not read, but followed with a finger.
+const COLUMNS_MAX: usize = 120;
+/// A first screen is short on a tall terminal too.
+const ROWS_MAX: usize = 40;
+
+/// By the conventions of no-color.org and bixense.com/clicolors.
+fn wants_colour(to_terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let set = |name| variable(name).filter(|value| !value.is_empty());
+    if set("NO_COLOR").is_some() {
+        return false;
+    }
+    set("CLICOLOR_FORCE").is_some_and(|value| value != "0")
+        || (to_terminal && set("TERM").is_none_or(|term| term != "dumb"))
+}
+
+/// Whether the user's locale has no letters but those of ASCII. Where none is set, as in containers, terminals have them.
+fn knows_ascii_alone(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let locale =
+        ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
+    locale.is_some_and(|locale| !locale.to_ascii_lowercase().replace('-', "").ends_with("utf8"))
 }
 
 /// Whether somebody looks at standard error.
@@ -145,6 +179,33 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn colours_are_there_for_who_wants_them() {
+        let wants = |to_terminal, set: &[(&str, &str)]| {
+            let value =
+                |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).into());
+            wants_colour(to_terminal, value)
+        };
+        assert!(wants(true, &[]) && wants(true, &[("TERM", "xterm"), ("NO_COLOR", "")]));
+        assert!(
+            !wants(false, &[]) && !wants(true, &[("NO_COLOR", "1")]) && !wants(true, &[("TERM", "dumb")])
+        );
+        assert!(wants(false, &[("CLICOLOR_FORCE", "1")]) && !wants(false, &[("CLICOLOR_FORCE", "0")]));
+        assert!(!wants(true, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]), "who wants none gets none");
+    }
+
+    #[test]
+    fn the_locale_says_which_letters_there_are() {
+        let ascii = |set: &[(&str, &str)]| {
+            let value = |name: &str| {
+                set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            };
+            knows_ascii_alone(value)
+        };
+        assert!(ascii(&[("LANG", "C")]) && ascii(&[("LC_ALL", "POSIX"), ("LANG", "en_US.UTF-8")]));
+        assert!(!ascii(&[]) && !ascii(&[("LANG", "C.UTF-8")]) && !ascii(&[("LANG", "de_DE.utf8")]));
     }
 
     #[test]

@@ -29,12 +29,17 @@ fn a_quick_self_check_is_fit_and_complete() {
     assert_eq!(stored, doc, "the file and standard output hold the same document");
     // The stored result renders again, in every form.
     for (format, sign) in
-        [("text", "VERDICTS"), ("json", "pathproof-result/2"), ("hlog", "Histogram log format")]
+        [("text", "verdicts pass"), ("json", "pathproof-result/2"), ("hlog", "Histogram log format")]
     {
         let again = run(&["report", &file, "--format", format]);
         assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
         assert!(String::from_utf8_lossy(&again.stdout).contains(sign), "{format}");
     }
+    let whole = run(&["report", &file, "--full"]);
+    assert!(
+        String::from_utf8_lossy(&whole.stdout).contains("\nVERDICTS\n"),
+        "everything else is behind --full"
+    );
 }
 
 #[test]

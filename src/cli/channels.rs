@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Rules};
 use pathproof_model::{ChannelsSpec, Plan, StepSpec};
 
+use super::format::Shape;
 use super::key::KeyArgs;
-use super::run::{ClientRun, Format, Sink};
+use super::run::{ClientRun, Sink};
 use super::smb::{AskArgs, server};
 use crate::peer::Peer;
 use crate::run::Party;
@@ -44,9 +45,9 @@ pub struct ChannelsArgs {
     /// Write the result document here.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Format of the report on standard output.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    /// What is printed.
+    #[command(flatten)]
+    pub shape: Shape,
 }
 
 /// Whose rules choose.
@@ -91,7 +92,7 @@ fn spec(args: &ChannelsArgs) -> Result<ChannelsSpec> {
 /// Runs the command.
 pub fn run(args: ChannelsArgs, clock: &RealClock) -> Result<u8> {
     let prediction = StepSpec::Channels(spec(&args)?);
-    let sink = Sink::prepare(args.output.as_deref(), args.format)?;
+    let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
     let (party, first) = match (&args.smb, &args.peer) {
         (Some(host), _) => (server(host), StepSpec::Smb(args.ask.spec())),
         (None, Some(peer)) => (Party::agent(peer, args.key.access(false)?), StepSpec::Facts),

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::format::Format;
+use super::format::Shape;
 use super::key::KeyArgs;
 use crate::peer::Peer;
 
@@ -27,9 +27,9 @@ pub struct ClientArgs {
     /// Write the result document here, rewritten after every step.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Format of the report on standard output.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    /// What is printed.
+    #[command(flatten)]
+    pub shape: Shape,
     /// Progress as JSON lines on standard error, for programs.
     #[arg(long)]
     pub json_stream: bool,

@@ -10,7 +10,8 @@ use pathproof_model::units::{Bytes, Nanoseconds};
 use pathproof_model::{FileOrder, FileOver, FileSpec, Plan, StepSpec};
 use pathproof_sys::clock::RealClock;
 
-use super::run::{ClientRun, Format, Sink};
+use super::format::Shape;
+use super::run::{ClientRun, Sink};
 use super::smb::server;
 use crate::peer::ShareName;
 
@@ -102,14 +103,14 @@ pub struct FileArgs {
     /// Write the result document here.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Format of the report on standard output.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    /// What is printed.
+    #[command(flatten)]
+    pub shape: Shape,
 }
 
 /// Runs the command.
 pub fn run(args: FileArgs, clock: &RealClock) -> Result<u8> {
-    let sink = Sink::prepare(args.output.as_deref(), args.format)?;
+    let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
     let spec = spec(&args)?;
     let seed = args.seed;
     let plan = Plan { command: "bench".into(), seed, nodes: vec![], steps: vec![StepSpec::File(spec)] };

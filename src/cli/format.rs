@@ -1,15 +1,54 @@
 //! What a report is printed as.
 
-use clap::ValueEnum;
+use std::path::Path;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use pathproof_model::ResultDoc;
+use pathproof_report::{Hlog, Json, Look, Render, Screen, Text};
+
+use crate::terminal;
 
 /// Formats of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people, one terminal page.
+    /// For people: the answer on one screen, everything with --full.
     #[default]
     Text,
     /// The result document.
     Json,
     /// HdrHistogram interval log.
     Hlog,
+}
+
+/// What a report is to look like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub struct Shape {
+    /// Format of the report on standard output.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Print everything that the document holds for people, not the first screen alone.
+    #[arg(long)]
+    pub full: bool,
+}
+
+impl Shape {
+    /// Prints a document on standard output. It stands in `file`, if anywhere.
+    pub fn print(self, doc: &ResultDoc, file: Option<&Path>) -> Result<()> {
+        let renderer: &dyn Render = match self.format {
+            Format::Text if self.full => &Text { look: terminal::look(Look::PAGE) },
+            Format::Text => &Screen { look: terminal::look(Look::SCREEN), more: more(file) },
+            Format::Json => &Json,
+            Format::Hlog => &Hlog,
+        };
+        terminal::print_document(doc, renderer)
+    }
+}
+
+/// What to type for the rest.
+fn more(file: Option<&Path>) -> String {
+    match file {
+        Some(file) => format!("pathproof report {} --full", file.display()),
+        None => "--full shows all, -o FILE keeps it".into(),
+    }
 }

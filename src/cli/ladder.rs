@@ -40,7 +40,7 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
         );
     }
     let account = Account { user, domain: args.domain.clone(), password_file };
-    let sink = Sink::prepare(args.client.output.as_deref(), args.client.format)?;
+    let sink = Sink::prepare(args.client.output.as_deref(), args.client.shape)?;
     let foreign = server(&share.host);
     let mut client = match &args.agent {
         Some(agent) => {

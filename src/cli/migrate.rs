@@ -14,7 +14,8 @@ use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{MigrateSpec, Plan, StepSpec};
 
 use super::client::ClientArgs;
-use super::run::{ClientRun, Format};
+use super::format::Format;
+use super::run::ClientRun;
 use crate::registry::{TRANSPORTS, over_all_nics};
 use crate::terminal;
 use pathproof_sys::clock::RealClock;
@@ -116,7 +117,7 @@ pub enum Performance {
 
 /// Runs the command.
 pub fn run(args: MigrateArgs, clock: &RealClock) -> Result<u8> {
-    let as_json = args.client.format == Format::Json;
+    let as_json = args.client.shape.format == Format::Json;
     if let Some(file) = &args.plan {
         fleet::answer(file, as_json)?;
         return Ok(0);

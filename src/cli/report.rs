@@ -6,7 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use pathproof_model::units::BitsPerSecond;
 
-use super::run::{Format, print, read_criteria};
+use super::format::Shape;
+use super::run::read_criteria;
 use super::values::ip_mtu;
 use crate::document;
 
@@ -15,9 +16,9 @@ use crate::document;
 pub struct ReportArgs {
     /// A result document.
     pub file: PathBuf,
-    /// Format of the report.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    /// What is printed.
+    #[command(flatten)]
+    pub shape: Shape,
     /// Judge it again by these limits, a TOML file.
     #[arg(long, value_name = "FILE")]
     pub criteria: Option<PathBuf>,
@@ -44,6 +45,6 @@ pub fn run(args: &ReportArgs) -> Result<u8> {
         pathproof_model::judge_into(&mut doc, &criteria);
     }
     doc.conclude();
-    print(&doc, args.format)?;
+    args.shape.print(&doc, Some(&args.file))?;
     Ok(doc.exit_code.unwrap_or(super::EXIT_COULD_NOT_RUN))
 }

@@ -1,16 +1,15 @@
 //! What all client commands share: find the peer, run a plan, judge, print, and end with the right code.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::{Criteria, ErrorKind, NodeSpec, Plan, ResultDoc, RunOutcome, StepError, judge};
-use pathproof_report::{Hlog, Json, Render, Text};
 
 use super::client::ClientArgs;
-pub use super::format::Format;
+use super::format::{Format, Shape};
 use crate::budget::Budget;
 use crate::document::{self, DocumentFile};
 use crate::peer::Peer;
@@ -25,15 +24,19 @@ use pathproof_sys::clock::RealClock;
 /// What becomes of a finished document, for every command that makes one.
 pub struct Sink {
     file: Option<DocumentFile>,
-    format: Format,
+    /// As it was typed.
+    path: Option<PathBuf>,
+    shape: Shape,
 }
 
 impl Sink {
     /// Checks before anything is measured that `output` can be written. `-` is the document on standard output.
-    pub fn prepare(output: Option<&Path>, format: Format) -> Result<Sink> {
+    pub fn prepare(output: Option<&Path>, shape: Shape) -> Result<Sink> {
         let to_stdout = output.is_some_and(document::is_stdout);
         let file = output.map(DocumentFile::prepare).transpose()?.flatten();
-        Ok(Sink { file, format: if to_stdout { Format::Json } else { format } })
+        let path = output.filter(|_| file.is_some()).map(Path::to_owned);
+        let format = if to_stdout { Format::Json } else { shape.format };
+        Ok(Sink { file, path, shape: Shape { format, ..shape } })
     }
 
     /// Judges and finishes a document, writes it, prints it, and returns the exit code that stands in it.
@@ -48,9 +51,10 @@ impl Sink {
         }
         // Nothing measured and nothing to show: one sentence says it better than an empty report.
         let empty = doc.steps.is_empty() && doc.error.is_some();
-        let shown = self.format == Format::Text && !empty;
-        if self.format != Format::Text || shown {
-            print(&doc, self.format)?;
+        let text = self.shape.format == Format::Text;
+        let shown = text && !empty;
+        if !text || shown {
+            self.shape.print(&doc, self.path.as_deref())?;
         }
         let why = doc.error.as_ref().or_else(|| Some(judge::impossible(&doc)?.1));
         // The report ends with it.
@@ -88,7 +92,7 @@ impl ClientRun {
     /// Resolves the shared arguments. Fails before anything is measured.
     pub fn resolve(args: &ClientArgs, clock: &RealClock) -> Result<ClientRun> {
         let access = args.key.access(args.json_stream)?;
-        let sink = Sink::prepare(args.output.as_deref(), args.format)?;
+        let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
         let party = match (&args.peer, args.self_test) {
             (Some(Peer { share: Some(_), text, .. }), _) => {
                 bail!(
@@ -176,16 +180,6 @@ impl ClientRun {
     pub fn finish(self, doc: ResultDoc) -> Result<u8> {
         self.sink.finish(doc, &self.criteria)
     }
-}
-
-/// Prints a document on standard output.
-pub fn print(doc: &ResultDoc, format: Format) -> Result<()> {
-    let renderer: &dyn Render = match format {
-        Format::Text => &Text { colour: terminal::wants_colour() },
-        Format::Json => &Json,
-        Format::Hlog => &Hlog,
-    };
-    terminal::print_document(doc, renderer)
 }
 
 /// Starts the other end on this machine.

@@ -7,7 +7,8 @@ use clap::Args;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Plan, SmbSpec, StepSpec};
 
-use super::run::{ClientRun, Format, Sink};
+use super::format::Shape;
+use super::run::{ClientRun, Sink};
 use crate::run::Party;
 use pathproof_sys::clock::RealClock;
 
@@ -22,9 +23,9 @@ pub struct SmbArgs {
     /// Write the result document here.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Format of the report on standard output.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    /// What is printed.
+    #[command(flatten)]
+    pub shape: Shape,
 }
 
 /// How an SMB server is asked.
@@ -69,7 +70,7 @@ pub fn server(host: &str) -> Party {
 
 /// Runs the command.
 pub fn run(args: SmbArgs, clock: &RealClock) -> Result<u8> {
-    let sink = Sink::prepare(args.output.as_deref(), args.format)?;
+    let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
     let steps = vec![StepSpec::Smb(args.ask.spec())];
     let plan = Plan { command: "smb".into(), steps, ..Plan::default() };
     ClientRun::with(server(&args.host), sink, clock).run(plan)

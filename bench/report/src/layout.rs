@@ -2,10 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::Shown;
-
-/// Widest line of a report.
-pub const WIDTH: usize = 100;
+use crate::{Look, Shown};
 
 /// How a part of a line stands out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,11 +66,12 @@ impl Line {
     }
 
     /// The line as a terminal gets it.
-    pub fn paint(&self, colour: bool) -> String {
+    pub fn paint(&self, look: &Look) -> String {
         let (marked, rest) = self.text.as_str().split_at(self.marked);
-        match marked {
-            "" => rest.to_owned(),
-            _ if !colour => format!("{marked}{rest}"),
+        let (marked, rest) = (look.letters(marked), look.letters(rest));
+        match marked.as_str() {
+            "" => rest,
+            _ if !look.colour => format!("{marked}{rest}"),
             _ => format!("\u{1b}[{}m{marked}\u{1b}[0m{rest}", self.mark.code()),
         }
     }
@@ -112,11 +110,19 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>, left: &[usize]) -> Vec<Lin
     lines
 }
 
-/// `text` in lines of at most [`WIDTH`], the first after `first`, the others indented as far.
-pub fn hanging(first: &str, text: &str) -> Vec<Line> {
+/// `text` in lines of at most `columns`, the first after `first`, the others indented as far.
+pub fn hanging(columns: usize, first: &str, text: &str) -> Vec<Line> {
     let (first, text) = (Shown::new(first), Shown::new(text));
     let indent = first.columns();
-    let width = WIDTH.saturating_sub(indent).max(20);
+    let pad = " ".repeat(indent);
+    let margins = std::iter::once(first.as_str()).chain(std::iter::repeat(pad.as_str()));
+    let lines = wrapped(columns.saturating_sub(indent).max(20), text.as_str());
+    margins.zip(&lines).map(|(margin, line)| Line::from(format!("{margin}{line}"))).collect()
+}
+
+/// `text` in lines of at most `width` where its words allow it; one empty line where there is none.
+pub fn wrapped(width: usize, text: &str) -> Vec<String> {
+    let text = Shown::new(text);
     let mut lines = vec![String::new()];
     let mut length = 0;
     for word in words(text.as_str()) {
@@ -134,9 +140,26 @@ pub fn hanging(first: &str, text: &str) -> Vec<Line> {
             length += word_length;
         }
     }
-    let pad = " ".repeat(indent);
-    let margins = std::iter::once(first.as_str()).chain(std::iter::repeat(pad.as_str()));
-    margins.zip(&lines).map(|(margin, line)| Line::from(format!("{margin}{line}"))).collect()
+    lines
+}
+
+/// `text` in at most `columns`; what was cut off is told by its last sign.
+pub fn clipped(columns: usize, text: &str) -> String {
+    let text = Shown::new(text);
+    if text.columns() <= columns {
+        return text.into_string();
+    }
+    let mut cut = String::new();
+    for letter in text.as_str().chars() {
+        let mut longer = cut.clone();
+        longer.push(letter);
+        if Shown::new(&longer).columns() >= columns {
+            break;
+        }
+        cut = longer;
+    }
+    cut.truncate(cut.trim_end().len());
+    cut + "…"
 }
 
 /// The words of `text`, a number and its unit being one word.
@@ -179,11 +202,11 @@ mod tests {
 
     #[test]
     fn long_text_hangs_under_its_first_word() {
-        let lines = hanging("    next  ", &"word ".repeat(40));
-        assert!(lines.len() > 1 && lines.iter().all(|l| l.text().chars().count() <= WIDTH), "{lines:?}");
+        let lines = hanging(100, "    next  ", &"word ".repeat(40));
+        assert!(lines.len() > 1 && lines.iter().all(|l| l.text().chars().count() <= 100), "{lines:?}");
         assert!(lines[1].text().starts_with("          word"));
-        assert_eq!(hanging("x ", ""), [Line::from("x")]);
-        let lines = hanging("", &"limit 5.00 ms ".repeat(20));
+        assert_eq!(hanging(100, "x ", ""), [Line::from("x")]);
+        let lines = hanging(100, "", &"limit 5.00 ms ".repeat(20));
         assert!(
             lines.iter().all(|l| !l.text().ends_with("5.00") && !l.text().starts_with("ms")),
             "{lines:?}"
@@ -199,12 +222,14 @@ mod tests {
         assert_eq!(Shown::new(padded("サ\n", 6)).columns(), 6);
     }
 
+    const COLOURED: Look = Look { colour: true, ..Look::PAGE };
+
     #[test]
     fn only_the_mark_brings_escape_sequences() {
         let line = Line::from("bad\u{1b}[0m: x").mark(Mark::Bad, "bad\u{1b}[0m");
-        assert_eq!(line.paint(true), "\u{1b}[1;31mbad\\u{1b}[0m\u{1b}[0m: x");
-        assert_eq!(line.paint(false), "bad\\u{1b}[0m: x");
-        assert_eq!(Line::from("x").mark(Mark::Bad, "no").paint(true), "x");
+        assert_eq!(line.paint(&COLOURED), "\u{1b}[1;31mbad\\u{1b}[0m\u{1b}[0m: x");
+        assert_eq!(line.paint(&Look::PAGE), "bad\\u{1b}[0m: x");
+        assert_eq!(Line::from("x").mark(Mark::Bad, "no").paint(&COLOURED), "x");
     }
 
     #[test]

@@ -16,13 +16,17 @@ use pathproof_model::ResultDoc;
 mod hlog;
 mod json;
 mod layout;
+mod look;
 pub mod page;
+mod screen;
 mod shown;
 mod text;
 
 pub use hlog::Hlog;
 pub use json::Json;
 pub use layout::Line;
+pub use look::Look;
+pub use screen::Screen;
 pub use shown::{Shown, harmless_json};
 pub use text::{Text, lines};
 

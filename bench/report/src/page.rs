@@ -26,6 +26,7 @@ mod table;
 mod traffic;
 mod verdicts;
 
+pub(crate) use answer::advice;
 pub use block::{Answer, Block, Fact, Judged, Noticed, Strip, Word, facts};
 pub use table::{Cell, Column, Kind, Row, Table};
 
@@ -51,6 +52,20 @@ const SECTIONS: &[Section] = &[
     verdicts::section,
     answer::section,
 ];
+
+/// The answer of `doc`.
+pub(crate) fn answer(doc: &ResultDoc) -> Answer {
+    answer::of(doc)
+}
+
+/// What a command is about where that is no figure of a path.
+pub(crate) fn of_its_own(doc: &ResultDoc, command: &str) -> Vec<Vec<Block>> {
+    let mut sections = vec![smb::section(doc), ladder::section(doc), file::section(doc)];
+    if command == "channels" {
+        sections.push(channels::section(doc));
+    }
+    sections
+}
 
 /// The sections of `doc` that have something to say.
 pub fn sections(doc: &ResultDoc) -> Vec<Vec<Block>> {

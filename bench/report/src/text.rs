@@ -1,14 +1,12 @@
-//! A page for a terminal: the only place that knows widths and colours.
-//!
-//! It fits a terminal page, and the last line is the answer.
+//! The whole page for a terminal. The last line is the answer; [`crate::Screen`] is what people see first.
 
 use std::io;
 
 use pathproof_model::{Outcome, ResultDoc, Severity};
 
-use crate::layout::{Line, Mark, hanging, heading, padded, sparkline, table};
+use crate::layout::{Line, Mark, hanging, heading, padded, sparkline, table, wrapped};
 use crate::page::{self, Answer, Block, Cell, Fact, Judged, Kind, Noticed, Row, Strip, Table, Word};
-use crate::{Render, Shown};
+use crate::{Look, Render, Shown};
 
 /// Widest row of bars.
 const BARS_COLUMNS: usize = 16;
@@ -20,8 +18,8 @@ const SUBJECT_COLUMNS_MAX: usize = 32;
 /// Text for a terminal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Text {
-    /// Mark good and bad with ANSI colours.
-    pub colour: bool,
+    /// What the terminal shows.
+    pub look: Look,
 }
 
 impl Render for Text {
@@ -32,11 +30,11 @@ impl Render for Text {
             }
             for block in blocks {
                 let answers = matches!(block, Block::Answer(_));
-                for line in block_lines(block) {
+                for line in block_lines(&self.look, block) {
                     // A NIC may be called "FIT: all is well"; the answer stands in its own lines and nowhere else.
                     let forged =
                         !answers && Word::ALL.iter().any(|word| line.text().starts_with(word.name()));
-                    writeln!(out, "{}{}", if forged { "  " } else { "" }, line.paint(self.colour))?;
+                    writeln!(out, "{}{}", if forged { "  " } else { "" }, line.paint(&self.look))?;
                 }
             }
         }
@@ -46,57 +44,73 @@ impl Render for Text {
 
 /// Blocks as lines, for what is printed beside result documents.
 pub fn lines(blocks: &[Block]) -> Vec<Line> {
-    blocks.iter().flat_map(block_lines).collect()
+    lines_of(&Look::PAGE, blocks)
 }
 
-fn block_lines(block: &Block) -> Vec<Line> {
+pub(crate) fn lines_of(look: &Look, blocks: &[Block]) -> Vec<Line> {
+    blocks.iter().flat_map(|block| block_lines(look, block)).collect()
+}
+
+fn block_lines(look: &Look, block: &Block) -> Vec<Line> {
     match block {
         Block::Title { title, note } => {
             vec![Line::from(format!("{title}  {note}")).mark(Mark::Heading, title.as_str())]
         }
         Block::Heading(text) => vec![heading(text.as_str())],
         Block::Break => vec![Line::default()],
-        Block::Paragraph(text) => hanging("", text.as_str()),
-        Block::Facts(facts) => aligned("", facts),
-        Block::Note(fact) => sentence("", fact),
-        Block::List(facts) => facts.iter().flat_map(|fact| sentence("  ", fact)).collect(),
-        Block::Table(table) => table_lines(table),
+        Block::Paragraph(text) => hanging(look.columns, "", text.as_str()),
+        Block::Facts(facts) => aligned(look, "", facts),
+        Block::Note(fact) => sentence(look, "", fact),
+        Block::List(facts) => facts.iter().flat_map(|fact| sentence(look, "  ", fact)).collect(),
+        Block::Table(table) => table_lines(look, table),
         Block::Strips { legend, strips } => strip_lines(legend, strips),
         Block::Question { question, answer } => {
-            [hanging("", question.as_str()), hanging("  ", answer.as_str())].concat()
+            [hanging(look.columns, "", question.as_str()), hanging(look.columns, "  ", answer.as_str())]
+                .concat()
         }
-        Block::Finding(finding) => finding_lines(finding),
-        Block::Verdicts(verdicts) => verdict_lines(verdicts),
-        Block::Answer(answer) => answer_lines(answer),
+        Block::Finding(finding) => finding_lines(look, finding),
+        Block::Verdicts(verdicts) => verdict_lines(look, verdicts),
+        Block::Answer(answer) => answer_lines(look, answer),
     }
 }
 
 /// Names in a column of their own, texts in another.
-fn aligned(margin: &str, facts: &[Fact]) -> Vec<Line> {
+fn aligned(look: &Look, margin: &str, facts: &[Fact]) -> Vec<Line> {
     let columns = facts.iter().map(|fact| fact.name.columns()).max().unwrap_or(0);
     let line = |fact: &Fact| {
-        hanging(&format!("{margin}{}  ", padded(fact.name.as_str(), columns)), fact.text.as_str())
+        let margin = format!("{margin}{}  ", padded(fact.name.as_str(), columns));
+        hanging(look.columns, &margin, fact.text.as_str())
     };
     facts.iter().flat_map(line).collect()
 }
 
-fn sentence(margin: &str, fact: &Fact) -> Vec<Line> {
+fn sentence(look: &Look, margin: &str, fact: &Fact) -> Vec<Line> {
     match fact.name.as_str() {
-        "" => hanging(margin, fact.text.as_str()),
-        name => hanging(&format!("{margin}{name}: "), fact.text.as_str()),
+        "" => hanging(look.columns, margin, fact.text.as_str()),
+        // Below a long name there is no column for words.
+        name if name.len() > look.columns / 2 => {
+            let text = format!("{name}: {}", fact.text);
+            let indent = format!("{margin}    ");
+            let lines = wrapped(look.columns.saturating_sub(indent.len()), &text);
+            let margins = std::iter::once(margin).chain(std::iter::repeat(indent.as_str()));
+            margins.zip(&lines).map(|(margin, line)| Line::from(format!("{margin}{line}"))).collect()
+        }
+        name => hanging(look.columns, &format!("{margin}{name}: "), fact.text.as_str()),
     }
 }
 
-fn table_lines(content: &Table) -> Vec<Line> {
+fn table_lines(look: &Look, content: &Table) -> Vec<Line> {
     let heads: Vec<&str> = content.heads.iter().map(|(head, _)| head.as_str()).collect();
     let words = content.heads.iter().enumerate().filter(|(_, (_, kind))| *kind == Kind::Words);
     let words: Vec<usize> = words.map(|(column, _)| column).collect();
     let rows = content.rows.iter().map(|row| match row {
-        Row::One(cells) => cells.iter().map(cell).collect(),
+        Row::One(cells) => cells.iter().map(|content| cell(look, content)).collect(),
         Row::Part(cells) => cells
             .iter()
             .enumerate()
-            .map(|(column, content)| format!("{}{}", if column == 0 { "  " } else { "" }, cell(content)))
+            .map(|(column, content)| {
+                format!("{}{}", if column == 0 { "  " } else { "" }, cell(look, content))
+            })
             .collect(),
         Row::Group(name) => vec![name.to_string()],
         Row::Omitted(count) => vec![format!("… {count} more")],
@@ -104,7 +118,12 @@ fn table_lines(content: &Table) -> Vec<Line> {
     table(&heads, rows.collect(), &words)
 }
 
-fn cell(cell: &Cell) -> String {
+fn cell(look: &Look, cell: &Cell) -> String {
+    // Before columns are aligned, not after.
+    look.letters(&letters(cell))
+}
+
+fn letters(cell: &Cell) -> String {
     match cell {
         Cell::Empty => String::new(),
         Cell::Unknown => "-".into(),
@@ -129,7 +148,7 @@ fn strip_lines(legend: &Shown, strips: &[Strip]) -> Vec<Line> {
     std::iter::once(legend.to_string()).chain(rows).map(Line::from).collect()
 }
 
-fn finding_lines(finding: &Noticed) -> Vec<Line> {
+fn finding_lines(look: &Look, finding: &Noticed) -> Vec<Line> {
     let (severity, mark) = match finding.severity {
         Severity::Error => ("error", Mark::Bad),
         Severity::Warning => ("warning", Mark::Doubtful),
@@ -140,12 +159,13 @@ fn finding_lines(finding: &Noticed) -> Vec<Line> {
     // Every finding alike, whether it is explained or only seen once more.
     let columns = "means".len();
     for fact in &finding.facts {
-        lines.extend(hanging(&format!("  {}  ", padded(fact.name.as_str(), columns)), fact.text.as_str()));
+        let margin = format!("  {}  ", padded(fact.name.as_str(), columns));
+        lines.extend(hanging(look.columns, &margin, fact.text.as_str()));
     }
     lines
 }
 
-fn verdict_lines(verdicts: &[Judged]) -> Vec<Line> {
+fn verdict_lines(look: &Look, verdicts: &[Judged]) -> Vec<Line> {
     let columns = verdicts.iter().map(|v| v.subject.columns()).max().unwrap_or(0).min(SUBJECT_COLUMNS_MAX);
     let mut lines = Vec::new();
     for verdict in verdicts {
@@ -162,7 +182,7 @@ fn verdict_lines(verdicts: &[Judged]) -> Vec<Line> {
             .reasons
             .iter()
             .zip(margins)
-            .flat_map(|(reason, margin)| hanging(margin, reason.as_str()))
+            .flat_map(|(reason, margin)| hanging(look.columns, margin, reason.as_str()))
             .collect();
         if let Some(first) = reasons.first_mut() {
             *first = std::mem::take(first).mark(mark, plain);
@@ -172,14 +192,14 @@ fn verdict_lines(verdicts: &[Judged]) -> Vec<Line> {
     lines
 }
 
-fn answer_lines(answer: &Answer) -> Vec<Line> {
+fn answer_lines(look: &Look, answer: &Answer) -> Vec<Line> {
     let mark = match answer.word {
         Word::Fit => Mark::Good,
         Word::NotFit => Mark::Bad,
         _ => Mark::Doubtful,
     };
     let name = answer.word.name();
-    let mut lines = hanging(&format!("{name}: "), answer.text.as_str());
+    let mut lines = hanging(look.columns, &format!("{name}: "), answer.text.as_str());
     if let Some(first) = lines.first_mut() {
         *first = std::mem::take(first).mark(mark, name);
     }

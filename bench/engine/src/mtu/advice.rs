@@ -15,7 +15,7 @@ pub struct Advice {
     pub host_jumbo_packet_bytes: Option<u32>,
     /// What every switch port must carry instead, counted as IP bytes.
     pub switch_ip_bytes: u32,
-    /// One sentence with both ways out.
+    /// Both ways out, one sentence each; the second begins with "Or".
     pub text: String,
 }
 
@@ -62,8 +62,10 @@ pub fn advise(path_ip_mtu_bytes: u32, sent_ip_mtu_bytes: u32) -> Advice {
         sent.switch_l3_bytes, sent.switch_l2_bytes, sent.switch_l2_fcs_bytes, VLAN_TAG_BYTES
     );
     let text = match host {
+        // What the user wanted comes first: the hosts were set so for a reason.
         Some(host) => format!(
-            "Set Jumbo Packet {} on the hosts (IP MTU {host}: ip link set dev IF mtu {host}), or {switch}.",
+            "To keep packets of {sent_ip_mtu_bytes} bytes {switch}. Or set both hosts lower: ip link set dev IF mtu {host} \
+             (Windows: Jumbo Packet {}).",
             Numbers::from_ip_mtu(host).windows_jumbo_packet_bytes,
         ),
         None => format!(
@@ -88,7 +90,12 @@ mod tests {
         let advice = advise(9216, 9614);
         assert_eq!(advice.host_ip_mtu_bytes, Some(9000));
         assert_eq!(advice.host_jumbo_packet_bytes, Some(9014));
-        assert!(advice.text.starts_with("Set Jumbo Packet 9014 on the hosts"), "{}", advice.text);
+        assert!(advice.text.starts_with("To keep packets of 9614 bytes set every"), "{}", advice.text);
+        assert!(
+            advice.text.contains(". Or set both hosts lower") && advice.text.contains("Jumbo Packet 9014"),
+            "{}",
+            advice.text
+        );
         assert!(advice.text.contains("at least 9614") && advice.text.contains("VLAN tag"), "{}", advice.text);
         assert_eq!(migration_error(false).to_string().split(' ').next(), Some("0x80072746"));
         assert_eq!(migration_error(true).to_string().split(' ').next(), Some("0x8007274C"));

@@ -5,13 +5,17 @@ use pathproof_model::{Outcome, ResultDoc, RunOutcome, Severity, StepError, StepK
 use super::{Answer, Block, Word};
 
 pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
+    vec![Block::Answer(of(doc))]
+}
+
+pub(super) fn of(doc: &ResultDoc) -> Answer {
     let (word, text) = match judge::conclusion(doc).outcome {
         RunOutcome::Fit => (Word::Fit, passing(doc)),
         RunOutcome::NotFit => (Word::NotFit, failing(doc)),
         RunOutcome::CannotTell => (Word::CannotTell, open(doc)),
         RunOutcome::None => unfinished(doc),
     };
-    vec![Block::Answer(Answer { word, text: text.into() })]
+    Answer { word, text: text.into() }
 }
 
 fn passing(doc: &ResultDoc) -> String {
@@ -78,7 +82,10 @@ fn subjects(doc: &ResultDoc, outcome: Outcome) -> String {
 }
 
 /// Where to begin when a limit was missed and no finding says why.
-fn advice(doc: &ResultDoc, subject: &Subject) -> &'static str {
+pub(crate) fn advice(doc: &ResultDoc, subject: &Subject) -> &'static str {
+    if matches!(subject, Subject::LatencyUnderLoad { .. }) {
+        return "Find the hop where the rate drops in that direction and shorten its queue, or give it active queue management.";
+    }
     let mut about = doc.steps.iter().filter(|step| judge::subject(step) == *subject).peekable();
     let kind = about.peek().map(|step| step.kind);
     if about.any(|step| step.error.is_some()) {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Text;
 use crate::shown::{is_plain, tests::HOSTILE};
-use crate::{Hlog, Json, Render};
+use crate::{Hlog, Json, Look, Render, Screen};
 
 /// The documents that the project keeps: every kind of step and section stands in one of them.
 fn golden() -> Vec<(String, Value)> {
@@ -78,7 +78,14 @@ fn nothing_in_a_document_steers_the_terminal_or_forges_a_line() {
             let answers =
                 page.lines().filter(|l| crate::page::Word::ALL.iter().any(|w| l.starts_with(w.name())));
             assert_eq!(answers.count(), 1, "{name}: {page}");
-            let coloured = rendered(&doc, &Text { colour: true });
+            let screen = rendered(&doc, &Screen { look: Look::SCREEN, more: String::new() });
+            assert!(screen.chars().all(|c| c == '\n' || is_plain(c)), "{name}: {screen}");
+            let word =
+                |line: &&str| crate::page::Word::ALL.iter().find(|w| line.starts_with(w.name())).copied();
+            let answers: Vec<_> = screen.lines().filter_map(|line| word(&line)).collect();
+            assert!(answers.len() == 2 && answers[0] == answers[1], "{name}: {screen}");
+            assert!(screen.lines().count() <= 23, "{name}: {screen}");
+            let coloured = rendered(&doc, &Text { look: Look { colour: true, ..Look::PAGE } });
             let bare = ["0", "1", "1;31", "1;32", "1;33"]
                 .iter()
                 .fold(coloured, |text, code| text.replace(&format!("\u{1b}[{code}m"), ""));

@@ -7,7 +7,7 @@ use pathproof_model::{
 };
 
 use super::Text;
-use crate::{Hlog, Json, Render};
+use crate::{Hlog, Json, Look, Render};
 
 fn host(name: &str, address: [u8; 4]) -> Environment {
     Environment {
@@ -169,7 +169,7 @@ fn colour_only_when_asked() {
     doc.verdicts = judge::judge(&doc, &Criteria::default());
     assert!(!text(&doc).contains('\u{1b}'));
     let mut out = Vec::new();
-    Text { colour: true }.render(&doc, &mut out).unwrap();
+    Text { look: Look { colour: true, ..Look::PAGE } }.render(&doc, &mut out).unwrap();
     let coloured = String::from_utf8(out).unwrap();
     assert!(coloured.contains("\u{1b}[1;31mNOT FIT\u{1b}[0m"), "{coloured}");
 }

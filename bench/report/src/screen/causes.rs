@@ -1,0 +1,200 @@
+//! What is wrong, the gravest first: findings, and failed verdicts that no finding explains.
+
+use std::cmp::Reverse;
+
+use pathproof_model::{
+    Direction, ErrorKind, Finding, Outcome, ResultDoc, RunOutcome, Severity, Step, Subject, Verdict, judge,
+};
+
+use crate::layout::Mark;
+use crate::page;
+
+/// What did not fit into the time of the run.
+const RUN_CUT: &str = "RUN-CUT";
+
+/// One thing that is wrong, or open.
+pub(super) struct Cause {
+    pub mark: Mark,
+    /// Its code, or the subject of the verdict.
+    pub title: String,
+    /// How grave it is, in a word.
+    pub word: &'static str,
+    /// What was seen.
+    pub evidence: String,
+    /// So many more of the same kind were noticed elsewhere.
+    pub more: usize,
+    /// What to do, one of these.
+    pub fixes: Vec<String>,
+    /// What it is about, for the command that proves the fix.
+    pub about: Option<Subject>,
+}
+
+/// All of them, in the order in which somebody should care.
+pub(super) fn all(doc: &ResultDoc) -> Vec<Cause> {
+    let mut causes: Vec<(u8, Cause)> = Vec::new();
+    let unfinished = unfinished(doc).filter(|cause| {
+        // A finding that says the same says what to do as well.
+        doc.outcome == RunOutcome::None
+            && doc.findings.iter().all(|finding| finding.evidence != cause.evidence)
+    });
+    causes.extend(unfinished.map(|cause| (0, cause)));
+    for group in groups(doc) {
+        let explains = failed(doc).any(|verdict| any_explains(doc, &group, &verdict.subject));
+        let rank = match group[0].severity {
+            Severity::Error => 1,
+            Severity::Warning if explains => 2,
+            // What was left out matters to who asked for it, and is no fault of the path.
+            Severity::Warning if group[0].code == RUN_CUT => 6,
+            Severity::Warning => 5,
+            Severity::Info => continue,
+        };
+        causes.push((rank, of_findings(doc, &group)));
+    }
+    for verdict in &doc.verdicts {
+        let rank = match (verdict.outcome, &verdict.subject) {
+            // Told by the finding, or by the end of the run.
+            (_, Subject::Finding(_)) => continue,
+            (_, Subject::Run) if doc.error.is_some() => continue,
+            (Outcome::Fail, _) => 3,
+            (Outcome::Inconclusive, _) => 4,
+            (Outcome::Pass | Outcome::NotJudged, _) => continue,
+        };
+        let explained = groups(doc)
+            .iter()
+            .any(|group| group[0].severity > Severity::Info && any_explains(doc, group, &verdict.subject));
+        let explained = explained && verdict.outcome == Outcome::Fail;
+        if !explained && !was_cut(doc, verdict) {
+            causes.push((rank, of_verdict(doc, verdict)));
+        }
+    }
+    causes.sort_by_key(|(rank, _)| *rank);
+    causes.into_iter().map(|(_, cause)| cause).collect()
+}
+
+fn failed(doc: &ResultDoc) -> impl Iterator<Item = &Verdict> {
+    doc.verdicts.iter().filter(|verdict| verdict.outcome == Outcome::Fail)
+}
+
+/// The findings, those of one code and severity together.
+fn groups(doc: &ResultDoc) -> Vec<Vec<&Finding>> {
+    let mut groups: Vec<Vec<&Finding>> = Vec::new();
+    for finding in &doc.findings {
+        let same = |group: &&mut Vec<&Finding>| {
+            (&group[0].code, group[0].severity) == (&finding.code, finding.severity)
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(finding),
+            None => groups.push(vec![finding]),
+        }
+    }
+    groups.sort_by_key(|group| Reverse(group[0].severity));
+    groups
+}
+
+fn of_findings(doc: &ResultDoc, group: &[&Finding]) -> Cause {
+    let first = group[0];
+    let error = first.severity == Severity::Error;
+    Cause {
+        mark: if error { Mark::Bad } else { Mark::Doubtful },
+        title: first.code.clone(),
+        word: if error { "error" } else { "warning" },
+        evidence: first.evidence.clone(),
+        more: group.len() - 1,
+        fixes: choices(&first.next),
+        about: about(doc, first),
+    }
+}
+
+fn of_verdict(doc: &ResultDoc, verdict: &Verdict) -> Cause {
+    let fail = verdict.outcome == Outcome::Fail;
+    let mut checks = verdict.checks.iter().filter(|check| check.outcome == verdict.outcome);
+    // Documents of old builds have no checks.
+    let evidence = checks.next().map_or(verdict.reason.as_str(), |check| check.text.as_str());
+    let evidence = evidence.strip_prefix("cannot tell: ").unwrap_or(evidence);
+    Cause {
+        mark: if fail { Mark::Bad } else { Mark::Doubtful },
+        title: verdict.subject.to_string(),
+        word: if fail { "FAIL" } else { "cannot tell" },
+        evidence: evidence.to_owned(),
+        more: checks.count(),
+        fixes: if fail { vec![page::advice(doc, &verdict.subject).to_owned()] } else { vec![] },
+        about: Some(verdict.subject.clone()),
+    }
+}
+
+/// Why there is no answer.
+fn unfinished(doc: &ResultDoc) -> Option<Cause> {
+    let error = doc.error.as_ref().or_else(|| judge::impossible(doc).map(|(_, error)| error))?;
+    let step = judge::impossible(doc).filter(|_| doc.error.is_none()).map(|(step, _)| step.name.as_str());
+    Some(Cause {
+        mark: Mark::Doubtful,
+        title: step.unwrap_or("the run").to_owned(),
+        word: "did not run to its end",
+        evidence: error.message.clone(),
+        more: 0,
+        fixes: vec![],
+        about: None,
+    })
+}
+
+/// Whether a verdict is open because its steps had no time, which a finding says of all of them together.
+fn was_cut(doc: &ResultDoc, verdict: &Verdict) -> bool {
+    let mut steps = doc.steps.iter().filter(|step| judge::subject(step) == verdict.subject).peekable();
+    let no_time = |step: &Step| step.error.as_ref().is_some_and(|error| error.kind == ErrorKind::OutOfTime);
+    doc.findings.iter().any(|finding| finding.code == RUN_CUT)
+        && verdict.outcome == Outcome::Inconclusive
+        && steps.peek().is_some()
+        && steps.all(no_time)
+}
+
+/// Advice that begins a sentence with "Or" names another way, not another step.
+fn choices(next: &str) -> Vec<String> {
+    let mut ways = next.split(". Or ").map(str::to_owned);
+    let first = ways.next().unwrap_or_default();
+    let others = ways.map(|way| {
+        let mut letters = way.chars();
+        letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+    });
+    std::iter::once(first).chain(others).collect()
+}
+
+fn any_explains(doc: &ResultDoc, group: &[&Finding], subject: &Subject) -> bool {
+    group.iter().any(|finding| explains(doc, finding, subject))
+}
+
+/// Whether a finding says why a verdict fails. What is not certain is shown beside it instead.
+fn explains(doc: &ResultDoc, finding: &Finding, subject: &Subject) -> bool {
+    let own = finding.step.and_then(|step| doc.steps.get(step)).map(judge::subject);
+    // A step that was stopped fails for its own reason.
+    let stopped = doc.steps.iter().any(|step| step.error.is_some() && judge::subject(step) == *subject);
+    if stopped {
+        return false;
+    }
+    let way = finding.values.get("direction").and_then(|way| way.as_str());
+    let same_way = |direction: Option<Direction>| {
+        way.is_none()
+            || direction.is_none_or(|direction| way == Some(direction.name()) || way == Some("both"))
+    };
+    let about = match subject {
+        Subject::LatencyUnderLoad { direction, .. } => {
+            matches!(finding.code.as_str(), "PATH-QUEUE" | "HOST-QUEUE") && same_way(*direction)
+        }
+        Subject::Symmetry(_) => finding.code == "PATH-ASYMMETRIC",
+        Subject::Mtu => finding.code.starts_with("MTU-") && finding.severity == Severity::Error,
+        Subject::Loss => finding.code.starts_with("PATH-LOSS"),
+        Subject::Throughput { direction: Some(Direction::Both), .. } => finding.code == "PATH-SHARED",
+        _ => false,
+    };
+    about || (finding.severity == Severity::Error && own.as_ref() == Some(subject))
+}
+
+/// What a finding is about.
+fn about(doc: &ResultDoc, finding: &Finding) -> Option<Subject> {
+    let code = finding.code.as_str();
+    if code.starts_with("MTU-") {
+        return Some(Subject::Mtu);
+    }
+    finding.step.and_then(|step| doc.steps.get(step)).map(judge::subject).or_else(|| {
+        failed(doc).map(|verdict| &verdict.subject).find(|subject| explains(doc, finding, subject)).cloned()
+    })
+}

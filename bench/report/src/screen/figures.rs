@@ -1,0 +1,333 @@
+//! The figures of the first screen: rows with a yardstick each, the pairs of NICs as their columns.
+
+use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
+use pathproof_model::{Check, Direction, FollowUp, Outcome, ResultDoc, Step, StepKind, Subject, judge};
+
+use super::pairs::{Pair, of_step, short};
+
+/// What stands below a pair.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cell {
+    /// The figure.
+    pub text: String,
+    /// What it is held against, where there is room.
+    pub note: String,
+    /// How it was judged.
+    pub outcome: Option<Outcome>,
+}
+
+impl Cell {
+    fn of(text: impl Into<String>, outcome: Option<Outcome>) -> Cell {
+        Cell { text: text.into(), outcome, ..Cell::default() }
+    }
+}
+
+/// A row of figures.
+pub(super) struct Row {
+    pub label: &'static str,
+    pub content: Content,
+    /// How what it shows was judged.
+    pub outcome: Option<Outcome>,
+    /// Rows of the least weight go first where there is no room.
+    pub weight: u8,
+}
+
+pub(super) enum Content {
+    /// A cell for each pair, and one for all of them together.
+    Pairs(Vec<Option<Cell>>, Option<Cell>),
+    /// About the run as a whole.
+    Whole(String),
+}
+
+/// All rows that the document has figures for.
+pub(super) fn rows(doc: &ResultDoc, pairs: &[Pair]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut pairwise = |label, weight, outcome, cell: &dyn Fn(&Pair) -> Option<Cell>| {
+        let cells: Vec<Option<Cell>> = pairs.iter().map(cell).collect();
+        if cells.iter().any(Option::is_some) {
+            rows.push(Row { label, content: Content::Pairs(cells, None), outcome, weight });
+        }
+    };
+    pairwise("link", 2, None, &|pair| pair.link(doc).map(|text| Cell::of(text, None)));
+    let mtu = worst(doc, |subject| *subject == Subject::Mtu);
+    pairwise("IP MTU", 11, mtu, &|pair| {
+        pair.ip_mtu(doc).map(|(text, note)| Cell {
+            text,
+            note: note.into(),
+            outcome: mtu.filter(|_| !note.is_empty()),
+        })
+    });
+    for direction in [Direction::Out, Direction::In, Direction::Both] {
+        rows.extend(rate(doc, pairs, direction));
+    }
+    rows.extend(slowest_second(doc));
+    rows.extend(sent_again(doc));
+    if let Some(row) = lost(doc, pairs) {
+        rows.push(row);
+    }
+    rows.extend(round_trip(doc));
+    rows.extend(under_load(doc));
+    rows.extend(ports(doc));
+    rows.extend(migration(doc));
+    rows.extend(share(doc));
+    rows
+}
+
+fn planned(doc: &ResultDoc, kind: StepKind) -> impl Iterator<Item = &Step> {
+    doc.steps.iter().filter(move |step| step.kind == kind && step.follows_up.is_none())
+}
+
+fn checks<'a>(
+    doc: &'a ResultDoc,
+    about: impl Fn(&Subject) -> bool + 'a,
+    criteria: &'a [&'a str],
+) -> impl Iterator<Item = &'a Check> {
+    let verdicts = doc.verdicts.iter().filter(move |verdict| about(&verdict.subject));
+    verdicts.flat_map(|verdict| &verdict.checks).filter(|check| criteria.contains(&check.criterion.as_str()))
+}
+
+fn worst(doc: &ResultDoc, about: impl Fn(&Subject) -> bool) -> Option<Outcome> {
+    doc.verdicts.iter().filter(|verdict| about(&verdict.subject)).map(|verdict| verdict.outcome).max()
+}
+
+fn worst_of<'a>(checks: impl Iterator<Item = &'a Check>) -> Option<Outcome> {
+    checks.map(|check| check.outcome).max()
+}
+
+fn goes(direction: Direction) -> impl Fn(&Subject) -> bool {
+    move |subject| matches!(subject, Subject::Throughput { direction: Some(way), .. } if *way == direction)
+}
+
+fn is_throughput(subject: &Subject) -> bool {
+    matches!(subject, Subject::Throughput { .. })
+}
+
+fn rate(doc: &ResultDoc, pairs: &[Pair], direction: Direction) -> Option<Row> {
+    const JUDGED: [&str; 5] = ["link-share", "goodput", "nics-sum-share", "both-ways-share", "paced-share"];
+    let steps: Vec<&Step> =
+        planned(doc, StepKind::Stream).filter(|step| step.direction == Some(direction)).collect();
+    let goodput = |step: &&Step| step.total(|flow| flow.goodput_bits_per_s);
+    let best =
+        steps.iter().copied().filter(|step| goodput(step).is_some()).max_by_key(|step| goodput(step))?;
+    let carried = goodput(&best)?;
+    let judged: Vec<&Check> = checks(doc, goes(direction), &JUDGED).collect();
+    let outcome = worst_of(judged.iter().copied());
+    let figure = Cell { text: BitsPerSecond(carried).to_string(), note: yardstick(&judged), outcome };
+    let own = of_step(doc, best);
+    let mut cells: Vec<Option<Cell>> =
+        pairs.iter().map(|pair| (own.as_ref() == Some(pair)).then(|| figure.clone())).collect();
+    let mut together = None;
+    if own.is_none() {
+        let alone = best.detail.alone.iter().flat_map(|alone| &alone.each);
+        for one in alone {
+            for (cell, pair) in cells.iter_mut().zip(pairs) {
+                if pair.local == one.nic {
+                    *cell =
+                        one.goodput_bits_per_s.map(|bits| Cell::of(BitsPerSecond(bits).to_string(), None));
+                }
+            }
+        }
+        together = Some(figure);
+    }
+    // A NIC that stood aside in the plan, or was slow in company, ran by itself afterwards, both ways at once.
+    let alone = doc.steps.iter().filter(|step| step.kind == StepKind::Stream && step.follows_up.is_some());
+    let way = |step: &Step| match step.direction == Some(direction) {
+        true => goodput(&step),
+        false => {
+            let mut parts = step.parts().into_iter();
+            parts.find(|(name, _)| *name == Some(direction.name()))?.1.goodput_bits_per_s
+        }
+    };
+    for (step, bits) in alone.filter_map(|step| Some((step, way(step)?))) {
+        let Some(at) = of_step(doc, step).and_then(|own| pairs.iter().position(|pair| *pair == own)) else {
+            continue;
+        };
+        let text = format!("{} alone", BitsPerSecond(bits));
+        cells[at].get_or_insert(Cell::of(text, None));
+    }
+    let label = match direction {
+        Direction::Out => "out",
+        Direction::In => "in",
+        Direction::Both => "both at once",
+    };
+    Some(Row {
+        label,
+        outcome,
+        content: Content::Pairs(cells, together),
+        weight: if direction == Direction::Both { 3 } else { 10 },
+    })
+}
+
+/// What a rate is held against.
+fn yardstick(judged: &[&Check]) -> String {
+    let share = |of: f64| format!("{:.0} %", of * 100.0);
+    let told =
+        judged.iter().find_map(|check| match (check.criterion.as_str(), check.measured, check.limit) {
+            ("goodput", _, None) => Some(String::new()),
+            ("goodput", _, Some(limit)) => Some(format!("of {} wanted", short(limit as u64))),
+            ("link-share", Some(part), Some(limit)) => {
+                Some(format!("{} of the link (min {})", share(part), share(limit)))
+            }
+            ("nics-sum-share", Some(part), Some(limit)) => {
+                Some(format!("{} of the sum (min {})", share(part), share(limit)))
+            }
+            ("both-ways-share", Some(part), Some(limit)) => {
+                Some(format!("{} of each alone (min {})", share(part), share(limit)))
+            }
+            ("paced-share", Some(part), Some(limit)) => {
+                Some(format!("{} of its pace (min {})", share(part), share(limit)))
+            }
+            _ => None,
+        });
+    let unknown = judged.iter().any(|check| check.criterion == "link-share");
+    told.unwrap_or_else(|| if unknown { "(link speed unknown)" } else { "(no yardstick)" }.into())
+}
+
+/// The lowest share of a mean, of all directions.
+fn slowest_second(doc: &ResultDoc) -> Option<Row> {
+    let judged: Vec<&Check> = checks(doc, is_throughput, &["worst-second-share"]).collect();
+    let numbers = judged.iter().filter_map(|check| Some((check.measured?, check.limit?)));
+    let (share, limit) = numbers.min_by(|one, other| one.0.total_cmp(&other.0))?;
+    let text = format!("{:.0} % of the mean (min {:.0} %)", share * 100.0, limit * 100.0);
+    Some(Row {
+        label: "worst second",
+        content: Content::Whole(text),
+        outcome: worst_of(judged.into_iter()),
+        weight: 4,
+    })
+}
+
+fn sent_again(doc: &ResultDoc) -> Option<Row> {
+    let judged: Vec<&Check> = checks(doc, is_throughput, &["retransmits-per-gb"]).collect();
+    let numbers = judged.iter().filter_map(|check| Some((check.measured?, check.limit?)));
+    let (most, limit) = numbers.max_by(|one, other| one.0.total_cmp(&other.0))?;
+    let not_judged = judged.iter().any(|check| check.outcome == Outcome::NotJudged);
+    let note = if not_judged { ", not judged" } else { "" };
+    let text = format!("{most:.0} segments a GB (max {limit:.0}{note})");
+    Some(Row {
+        label: "sent again",
+        content: Content::Whole(text),
+        outcome: worst_of(judged.into_iter()),
+        weight: 5,
+    })
+}
+
+fn lost(doc: &ResultDoc, pairs: &[Pair]) -> Option<Row> {
+    let cells: Vec<Option<(String, bool)>> = pairs.iter().map(|pair| pair.lost(doc)).collect();
+    let judged: Vec<&Check> = checks(doc, |subject| *subject == Subject::Loss, &["loss-share"]).collect();
+    let limit = judged.iter().find_map(|check| check.limit);
+    let limit = limit.map_or(String::new(), |limit| format!("(max {} %)", limit * 100.0));
+    cells.iter().find(|cell| cell.is_some())?;
+    let outcome = worst(doc, |subject| *subject == Subject::Loss);
+    let told = |cell: Option<(String, bool)>| {
+        cell.map(|(text, some)| Cell { text, note: limit.clone(), outcome: outcome.filter(|_| some) })
+    };
+    let cells = cells.into_iter().map(told).collect();
+    Some(Row { label: "lost", content: Content::Pairs(cells, None), outcome, weight: 6 })
+}
+
+fn round_trip(doc: &ResultDoc) -> Option<Row> {
+    let steps = planned(doc, StepKind::Pingpong).chain(planned(doc, StepKind::Request));
+    let step = steps.chain(planned(doc, StepKind::Reach)).find(|step| step.summary.rtt_ns.is_some())?;
+    let rtt = step.summary.rtt_ns?;
+    let samples_min = doc.criteria.clone().unwrap_or_default().latency.samples_min;
+    let mut text = format!("median {}", Nanoseconds(rtt.p50));
+    if rtt.count >= samples_min {
+        text += &format!(", p99 {}", Nanoseconds(rtt.p99));
+    }
+    const JUDGED: [&str; 4] = ["round-trip-jitter", "round-trip-p99", "service-p99", "response-p99"];
+    let subject = judge::subject(step);
+    let judged: Vec<&Check> = checks(doc, |about| *about == subject, &JUDGED).collect();
+    for check in &judged {
+        let (Some(measured), Some(limit)) = (check.measured, check.limit) else { continue };
+        let name = if check.criterion == "round-trip-jitter" { "jitter" } else { "slowest" };
+        let (measured, limit) = (Nanoseconds(measured as u64), Nanoseconds(limit as u64));
+        text += &format!("; {name} {measured} (max {limit})");
+    }
+    if judged.is_empty() {
+        text += " (a LAN has 20 to 200 µs)";
+    }
+    let outcome = worst_of(judged.into_iter());
+    Some(Row { label: "round trip", content: Content::Whole(text), outcome, weight: 8 })
+}
+
+fn under_load(doc: &ResultDoc) -> Option<Row> {
+    let about = |subject: &Subject| matches!(subject, Subject::LatencyUnderLoad { .. });
+    let ways = doc.verdicts.iter().filter_map(|verdict| {
+        let Subject::LatencyUnderLoad { direction, .. } = &verdict.subject else { return None };
+        let check = verdict.checks.iter().find(|check| check.criterion == "added-delay-p50")?;
+        let way = direction.map(|way| format!(" {}", way.name())).unwrap_or_default();
+        Some((format!("+{}{way}", Nanoseconds(check.measured? as u64)), check.limit?))
+    });
+    let ways: Vec<(String, f64)> = ways.collect();
+    let limit = Nanoseconds(ways.first()?.1 as u64);
+    let text = ways.into_iter().map(|(text, _)| text).collect::<Vec<_>>().join(", ");
+    Some(Row {
+        label: "under load",
+        content: Content::Whole(format!("{text} (max {limit})")),
+        outcome: worst(doc, about),
+        weight: 7,
+    })
+}
+
+fn ports(doc: &ResultDoc) -> Option<Row> {
+    let records = doc.steps.iter().filter_map(|step| step.detail.ports.as_ref()).flatten();
+    let (mut open, mut all) = (0, 0);
+    for record in records {
+        all += 1;
+        open += usize::from(record.answer == pathproof_model::PortAnswer::Answered);
+    }
+    let bursts = doc.steps.iter().filter_map(|step| step.detail.opened_at_once.as_ref()).flatten();
+    let opened: Vec<String> = bursts
+        .map(|burst| format!("{} of {} {}", burst.opened.opened, burst.opened.asked, burst.direction.name()))
+        .collect();
+    if all == 0 {
+        return None;
+    }
+    let mut text = format!("{open} of {all} open");
+    if !opened.is_empty() {
+        text += &format!("; connections at once {}", opened.join(", "));
+    }
+    let outcome = worst(doc, |subject| *subject == Subject::Ports);
+    Some(Row { label: "ports", content: Content::Whole(text), outcome, weight: 1 })
+}
+
+fn migration(doc: &ResultDoc) -> Option<Row> {
+    let step = planned(doc, StepKind::Migrate).find(|step| step.detail.migrate.is_some())?;
+    let detail = step.detail.migrate.as_ref()?;
+    let about = |subject: &Subject| matches!(subject, Subject::Migrate(_));
+    let limit = checks(doc, about, &["downtime"]).find_map(|check| check.limit);
+    let limit = limit.map_or(String::new(), |limit| format!(" (max {})", Nanoseconds(limit as u64)));
+    let correct = match (detail.verified, &detail.mismatch) {
+        (true, _) => ", verified",
+        (false, Some(_)) => ", PAGES DIFFER",
+        (false, None) => ", not compared",
+    };
+    let (bytes, total) = (Bytes(detail.bytes), Nanoseconds(detail.total_ns));
+    if detail.stopped_in.is_some() || step.error.is_some() {
+        let text = format!("did not end; {bytes} moved in {total}");
+        return Some(Row {
+            label: "migration",
+            content: Content::Whole(text),
+            outcome: worst(doc, about),
+            weight: 7,
+        });
+    }
+    let text = format!("{bytes} in {total}, paused {}{limit}{correct}", Nanoseconds(detail.downtime_ns));
+    Some(Row { label: "migration", content: Content::Whole(text), outcome: worst(doc, about), weight: 7 })
+}
+
+fn share(doc: &ResultDoc) -> Option<Row> {
+    let step = doc.steps.iter().find(|step| {
+        step.kind == StepKind::File && step.follows_up != Some(FollowUp::Cause) && doc.ladder.is_empty()
+    })?;
+    let rate = step.summary.goodput_bits_per_s?;
+    let requests = step.summary.iops.map(|iops| format!(", {iops} requests a second")).unwrap_or_default();
+    let text = format!("{}{requests} (not judged: no yardstick)", BitsPerSecond(rate));
+    Some(Row {
+        label: "files",
+        content: Content::Whole(text),
+        outcome: worst(doc, |subject| matches!(subject, Subject::File(_))),
+        weight: 9,
+    })
+}

@@ -1,0 +1,130 @@
+//! The first screen of every outcome, rendered from documents of real runs: each fits a terminal of 80 x 24 with its prompt, and
+//! none leaves out that something is wrong.
+//!
+//! The documents are shortened: what a screen does not read, and what belongs to the host alone, was taken out.
+
+use std::path::{Path, PathBuf};
+
+use pathproof_model::{Outcome, ResultDoc, RunOutcome, Severity, Subject};
+use pathproof_report::{Look, Render, Screen};
+
+fn documents() -> Vec<(String, ResultDoc)> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<PathBuf> =
+        ["tests/screens", "tests/documents", "../../results/golden/v1", "../../results/golden/v2"]
+            .into_iter()
+            .flat_map(|folder| std::fs::read_dir(here.join(folder)).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .collect();
+    files.sort();
+    let read = |file: &PathBuf| {
+        let text = std::fs::read(file).unwrap();
+        let mut doc =
+            pathproof_model::lift::read(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        doc.conclude();
+        let folder = file.parent().and_then(Path::file_name).unwrap().to_string_lossy();
+        (format!("{folder}/{}", file.file_stem().unwrap().to_string_lossy()), doc)
+    };
+    files.iter().map(read).collect()
+}
+
+fn screen(doc: &ResultDoc, look: Look) -> String {
+    let mut page = Vec::new();
+    let more = "pathproof report result.json --full".into();
+    Screen { look, more }.render(doc, &mut page).unwrap();
+    String::from_utf8(page).unwrap()
+}
+
+/// Without folds: what a reader takes in.
+fn flat(screen: &str) -> String {
+    screen.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn of_every_outcome_as_it_is_seen() {
+    let outcomes: Vec<RunOutcome> = documents()
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("screens/"))
+        .map(|(name, doc)| {
+            let name = format!("screen-{}", name.trim_start_matches("screens/"));
+            insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false }, {
+                insta::assert_snapshot!(name, screen(&doc, Look::SCREEN));
+            });
+            doc.outcome
+        })
+        .collect();
+    for outcome in [RunOutcome::Fit, RunOutcome::NotFit, RunOutcome::CannotTell, RunOutcome::None] {
+        assert!(outcomes.contains(&outcome), "{outcome:?} is not shown by any document");
+    }
+}
+
+#[test]
+fn the_first_page_of_the_project_shows_one() {
+    let documents = documents();
+    let (_, doc) = documents.iter().find(|(name, _)| name == "screens/jumbo-mismatch").unwrap();
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+    assert!(readme.contains(&screen(doc, Look::SCREEN)), "README.md shows another screen");
+}
+
+#[test]
+fn it_fits_the_terminal_and_begins_and_ends_with_the_answer() {
+    for (name, doc) in documents() {
+        for (columns, rows) in [(80, 23), (100, 30), (120, 40)] {
+            let page = screen(&doc, Look { columns, rows, ..Look::SCREEN });
+            assert!(page.lines().count() <= rows, "{name}: {} lines\n{page}", page.lines().count());
+            for line in page.lines() {
+                assert!(line.chars().count() <= columns, "{name}: {line}\n{page}");
+                assert_eq!(line, line.trim_end(), "{name}");
+            }
+            let word = page.split(": ").next().unwrap().to_owned();
+            let expected: &[&str] = match doc.outcome {
+                RunOutcome::Fit => &["FIT"],
+                RunOutcome::NotFit => &["NOT FIT"],
+                RunOutcome::CannotTell => &["CANNOT TELL"],
+                RunOutcome::None => &["COULD NOT RUN", "INTERRUPTED", "CUT SHORT", "CANNOT TELL"],
+            };
+            assert!(expected.contains(&word.as_str()), "{name}: {word}");
+            let answers = page.lines().filter(|line| line.starts_with(&format!("{word}: "))).count();
+            assert_eq!(answers, 2, "{name}: above and below\n{page}");
+        }
+    }
+}
+
+#[test]
+fn nothing_that_is_wrong_is_left_out() {
+    for (name, doc) in documents() {
+        let page = screen(&doc, Look::SCREEN);
+        let seen = flat(&page);
+        for finding in doc.findings.iter().filter(|finding| finding.severity > Severity::Info) {
+            assert!(seen.contains(&finding.code), "{name}: {} is not named\n{page}", finding.code);
+        }
+        for verdict in &doc.verdicts {
+            let told = match verdict.outcome {
+                Outcome::Pass => continue,
+                // Its finding was looked for above; how a run ended is the answer itself.
+                _ if matches!(verdict.subject, Subject::Finding(_) | Subject::Run) => continue,
+                _ if doc.outcome == RunOutcome::None => continue,
+                _ => verdict.subject.to_string(),
+            };
+            assert!(seen.contains(&told), "{name}: {told} is not named\n{page}");
+        }
+    }
+}
+
+#[test]
+fn ascii_and_colour_are_as_asked() {
+    for (name, doc) in documents() {
+        let ascii = screen(&doc, Look { ascii: true, ..Look::SCREEN });
+        assert!(ascii.is_ascii() && ascii.lines().all(|line| line.len() <= 84), "{name}\n{ascii}");
+        let plain = screen(&doc, Look::SCREEN);
+        assert!(!plain.contains('\u{1b}'), "{name}");
+        let coloured = screen(&doc, Look { colour: true, ..Look::SCREEN });
+        let mut without = coloured.clone();
+        for code in ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[1;31m", "\u{1b}[1;32m", "\u{1b}[1;33m"] {
+            without = without.replace(code, "");
+        }
+        assert_eq!(without, plain, "{name}: colour adds nothing but colour");
+        assert!(coloured.starts_with("\u{1b}[1;3"), "{name}");
+    }
+}
