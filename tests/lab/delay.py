@@ -1,6 +1,6 @@
 """A known delay is measured as what it is: RDMA round trips under netem, in a guest whose time is counted in instructions.
 
-Run by scripts/test.d/rdma.guest in one boot of `scripts/lab/vm --steady --rdma both` with a wire of its own. Each direction is
+Run by scripts/test.d/delay.guest in one boot of `scripts/lab/vm --steady --rdma both` with a wire of its own. Each direction is
 delayed, so a round trip is twice the delay and what the path itself takes. That part is not known, but it is the same under
 every delay: it is taken from a small one, and under the larger ones the rest must be right to 2 %. Ping over the same wire
 stands beside it as a witness that netem does what it was told. Standard library only.
