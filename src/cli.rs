@@ -19,6 +19,7 @@ mod key;
 mod ladder;
 mod migrate;
 mod mtu;
+mod networks;
 mod report;
 mod run;
 mod serve;
@@ -78,6 +79,8 @@ pub enum Command {
     Devices(devices::DevicesArgs),
     /// Predict which NIC pairs SMB Multichannel would use, and why not the others.
     Channels(channels::ChannelsArgs),
+    /// List the networks that both hosts share, their roles, and in which order a cluster would use them.
+    Networks(networks::NetworksArgs),
     /// Ask an SMB server about itself: dialect, Multichannel, signing, encryption, its NICs.
     Smb(smb::SmbArgs),
     /// Rehearse a live migration: real memory, really dirtied, really copied, verified.
@@ -139,6 +142,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
         Command::Mtu(args) => mtu::run(args, &clock),
         Command::Devices(args) => devices::run(&args),
         Command::Channels(args) => channels::run(args, &clock),
+        Command::Networks(args) => networks::run(args, &clock),
         Command::Smb(args) => smb::run(args, &clock),
         Command::Migrate(args) => migrate::run(args, &clock),
         Command::Report(args) => report::run(&args),

@@ -76,6 +76,7 @@ fn step(spec: &StepSpec, with: Option<&NodeSpec>, registry: &Registry, here: &En
         StepSpec::Smb(smb) => steps::check_smb(smb)?,
         StepSpec::File(file) => steps::check_file(file)?,
         StepSpec::Channels(channels) => steps::check_names(channels, with, here)?,
+        StepSpec::Networks(_) => {}
     }
     if let Some((kind, traffic)) = spec.travels() {
         links(kind, traffic, here)?;

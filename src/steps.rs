@@ -16,6 +16,7 @@ mod loss;
 mod meter;
 mod migrate;
 mod mtu;
+mod networks;
 mod part;
 mod ports;
 mod reach;
@@ -418,6 +419,7 @@ pub fn play(spec: &StepSpec, with: Option<&NodeSpec>) -> Result<Play, StepError>
     let play = match spec {
         StepSpec::Mtu(_) if foreign => return Ok(Play::Alone(&mtu::Echo)),
         StepSpec::Channels(_) => return Ok(Play::Alone(&channels::Prediction)),
+        StepSpec::Networks(_) => return Ok(Play::Alone(&networks::Shared)),
         StepSpec::Smb(_) if foreign => return Ok(Play::Alone(&smb::Smb)),
         StepSpec::File(_) if foreign => return Ok(Play::Alone(&file::File)),
         StepSpec::Smb(_) | StepSpec::File(_) => None,
@@ -438,6 +440,7 @@ pub fn play(spec: &StepSpec, with: Option<&NodeSpec>) -> Result<Play, StepError>
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => AGENT,
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => AGENT,
             StepSpec::Migrate(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => AGENT,
+            StepSpec::Networks(_) => AGENT,
         };
         let message = format!("a step of kind {} is made with {node}; use {what}", word(spec.kind()));
         StepError { kind: ErrorKind::Invalid, message }

@@ -30,6 +30,7 @@ mod migrate_oracle;
 mod mtu;
 mod multi;
 mod netns;
+mod networks;
 mod outside;
 mod overstay;
 mod promises;

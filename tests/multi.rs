@@ -94,7 +94,7 @@ impl TwoNics {
     }
 
     /// Runs `ip` in a host.
-    fn ip(&self, host: usize, args: &[&str]) {
+    pub fn ip(&self, host: usize, args: &[&str]) {
         let all = [&["-n", &self.names[host]], args].concat();
         assert!(ip(&all), "ip {args:?}");
     }

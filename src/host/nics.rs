@@ -8,6 +8,7 @@ use pathproof_model::{Nic, NicAddress};
 use pathproof_sys::bridging;
 use pathproof_sys::ethtool::{Ethtool, Offload, is_not_told};
 use pathproof_sys::interfaces::{self, Interface};
+use pathproof_sys::routes;
 
 /// All interfaces of this network namespace. What could not be read of one goes to `unreadable` under
 /// `nics.NAME.…`.
@@ -23,6 +24,14 @@ pub(super) fn nics(unreadable: &mut BTreeMap<String, String>) -> io::Result<Vec<
     }
     derive_speeds(&mut nics);
     nics.iter_mut().for_each(add_settings);
+    match routes::with_default() {
+        Ok(defaults) => {
+            nics.iter_mut().for_each(|nic| nic.default_route = Some(defaults.contains(&nic.index)));
+        }
+        Err(error) => {
+            unreadable.insert("nics.default_route".into(), format!("netlink: {error}"));
+        }
+    }
     Ok(nics)
 }
 

@@ -13,6 +13,7 @@ pub mod ladder;
 pub mod loss;
 pub mod migrate;
 pub mod mtu;
+pub mod networks;
 pub mod ports;
 pub mod record;
 pub mod run_error;

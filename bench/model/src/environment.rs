@@ -115,6 +115,9 @@ pub struct Nic {
     /// Which of its addresses the host asks from (`arp_announce`, likewise).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arp_announce: Option<u32>,
+    /// A default route leaves by it, through a router: the rest of the world is behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_route: Option<bool>,
     /// Data center bridging; asked for where the interface carries an RDMA device or sits on a bus.
     #[serde(default)]
     pub dcb: Option<Dcb>,

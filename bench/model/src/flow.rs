@@ -127,6 +127,7 @@ impl Flow {
         match spec {
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => vec![],
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => vec![],
+            StepSpec::Networks(_) => vec![],
             StepSpec::Stream(traffic) => Flow::of_traffic(TrafficKind::Stream, traffic),
             StepSpec::Pingpong(traffic) => Flow::of_traffic(TrafficKind::Pingpong, traffic),
             StepSpec::Request(traffic) => Flow::of_traffic(TrafficKind::Request, traffic),

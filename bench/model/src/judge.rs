@@ -69,7 +69,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                 // Facts are judged through the findings that they lead to.
                 StepKind::Facts => {}
                 // These come to something that stands in the document itself, and is judged below.
-                StepKind::Smb | StepKind::Channels => {}
+                StepKind::Smb | StepKind::Channels | StepKind::Networks => {}
                 StepKind::File => checks.extend(whole.iter().filter_map(|step| moved(step))),
             }
             checks.extend(beside::flows(&whole, criteria));
@@ -81,6 +81,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     // A prediction, and an SMB server's own account.
     verdicts.extend(doc.channels.iter().filter(|_| is_about(doc, "channels")).flat_map(answers::channels));
     verdicts.extend(doc.smb.iter().flat_map(answers::smb));
+    verdicts.extend(doc.networks.as_deref().and_then(answers::networks));
     verdicts.extend(findings(doc));
     if verdicts.is_empty() {
         let nothing = Check::inconclusive("measured", "nothing was measured, so nothing is proved");
@@ -155,6 +156,7 @@ pub fn subject(step: &Step) -> Subject {
         StepKind::Migrate => Subject::Migrate(over()),
         StepKind::Smb => Subject::Smb,
         StepKind::Channels => Subject::Channels,
+        StepKind::Networks => Subject::Networks,
         StepKind::File => Subject::File(over()),
     }
 }

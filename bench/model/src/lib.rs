@@ -26,6 +26,7 @@ pub mod loss;
 pub mod migrate;
 pub mod mtu;
 pub mod multi;
+pub mod networks;
 pub mod node;
 pub mod numbers;
 pub mod over;
@@ -68,6 +69,7 @@ pub use loss::{
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
+pub use networks::{IfLost, Network, NetworkNic, NetworkRole, NetworksSpec};
 pub use node::{Node, NodeId, NodeSpec};
 pub use numbers::Numbers;
 pub use plan::{

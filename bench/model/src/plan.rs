@@ -14,7 +14,7 @@ use crate::migrate::MigrateSpec;
 use crate::node::{NodeId, NodeSpec};
 pub use crate::over::DEFAULT_OVER;
 use crate::ports::{PortsSpec, Role};
-use crate::{ChannelsSpec, Expect, FileSpec, SmbSpec};
+use crate::{ChannelsSpec, Expect, FileSpec, NetworksSpec, SmbSpec};
 
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -41,7 +41,10 @@ impl Plan {
 
     /// Whether an agent has a part in a step; all others are made from here alone.
     pub fn is_shared(&self, step: &StepSpec) -> bool {
-        let alone = matches!(step, StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::File(_));
+        let alone = matches!(
+            step,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::File(_) | StepSpec::Networks(_)
+        );
         !alone && self.node(step.node()).is_none_or(NodeSpec::is_agent)
     }
 
@@ -79,6 +82,8 @@ pub enum StepSpec {
     Channels(ChannelsSpec),
     /// File data moved to and from a share of an SMB server.
     File(FileSpec),
+    /// The networks that the hosts share, as a cluster would use them.
+    Networks(NetworksSpec),
 }
 
 /// The kinds of step, as they appear in results.
@@ -109,6 +114,8 @@ pub enum StepKind {
     Channels,
     /// File data on a share.
     File,
+    /// The networks of a cluster.
+    Networks,
 }
 
 /// What travels in a traffic step. Other kinds of step have none of it, so a question about traffic is asked of these three.
@@ -166,6 +173,7 @@ impl StepSpec {
             StepSpec::Smb(_) => StepKind::Smb,
             StepSpec::Channels(_) => StepKind::Channels,
             StepSpec::File(_) => StepKind::File,
+            StepSpec::Networks(_) => StepKind::Networks,
         }
     }
 
@@ -179,6 +187,7 @@ impl StepSpec {
             StepSpec::Smb(smb) => smb.node,
             StepSpec::Channels(channels) => channels.node,
             StepSpec::File(file) => file.node,
+            StepSpec::Networks(networks) => networks.node,
         }
     }
 
@@ -194,6 +203,7 @@ impl StepSpec {
             | StepSpec::Loss(_)
             | StepSpec::Migrate(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) => None,
         }
     }
 
@@ -212,6 +222,7 @@ impl StepSpec {
             | StepSpec::Loss(_)
             | StepSpec::Migrate(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) => None,
         }
     }
 
@@ -222,6 +233,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) => None,
         }
     }
 
@@ -232,6 +244,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) => None,
         }
     }
 
@@ -242,6 +255,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Loss(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) => None,
         }
     }
 
@@ -252,6 +266,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) => None,
         }
     }
 
@@ -262,6 +277,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) => None,
         }
     }
 
@@ -272,6 +288,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
             StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) => None,
         }
     }
 
@@ -282,6 +299,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
             StepSpec::Smb(_) | StepSpec::Loss(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) => None,
         }
     }
 
@@ -292,6 +310,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::Ports(_) => None,
+            StepSpec::Networks(_) => None,
         }
     }
 
@@ -302,6 +321,7 @@ impl StepSpec {
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&mut t.options),
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) => None,
         }
     }
 
@@ -312,6 +332,7 @@ impl StepSpec {
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&t.over),
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) => None,
         }
     }
 }

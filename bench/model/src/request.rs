@@ -347,7 +347,7 @@ impl StepRequest {
             StepSpec::Pingpong(traffic) => StepRequest::Pingpong(TrafficRequest::of(traffic)?),
             StepSpec::Request(traffic) => StepRequest::Request(TrafficRequest::of(traffic)?),
             StepSpec::Migrate(migrate) => StepRequest::Migrate(MigrateRequest::of(migrate)?),
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::File(_) => {
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::File(_) | StepSpec::Networks(_) => {
                 return Err("it is made from here alone, and an agent has no part in it".into());
             }
         })

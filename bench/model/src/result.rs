@@ -66,6 +66,9 @@ pub struct ResultDoc {
     /// The NIC pairs that SMB Multichannel would use (`pathproof channels`, `check`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<Channels>,
+    /// The networks that both hosts share, as a cluster would use them (`pathproof networks`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub networks: Option<Vec<crate::Network>>,
     /// What each layer between the wire and a file on a share carries (`pathproof check //SERVER/SHARE`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ladder: Vec<crate::Rung>,
@@ -93,6 +96,7 @@ impl ResultDoc {
             error: None,
             smb: None,
             channels: None,
+            networks: None,
             ladder: Vec::new(),
         }
     }

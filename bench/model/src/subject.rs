@@ -52,6 +52,8 @@ pub enum Subject {
     File(String),
     /// The NIC pairs that SMB Multichannel would use.
     Channels,
+    /// The networks that hosts share.
+    Networks,
     /// An SMB server.
     Smb,
     /// Whether it offers Multichannel.
@@ -89,6 +91,7 @@ impl Display for Subject {
             Subject::Migrate(over) => write!(f, "migrate/{over}"),
             Subject::File(over) => write!(f, "file/{over}"),
             Subject::Channels => f.write_str("channels"),
+            Subject::Networks => f.write_str("networks"),
             Subject::Smb => f.write_str("smb"),
             Subject::SmbMultichannel => f.write_str("smb/multichannel"),
             Subject::SmbInterfaces => f.write_str("smb/interfaces"),
@@ -111,6 +114,7 @@ impl From<&str> for Subject {
             ("loss", None) => Some(Subject::Loss),
             ("ports", None) => Some(Subject::Ports),
             ("channels", None) => Some(Subject::Channels),
+            ("networks", None) => Some(Subject::Networks),
             ("smb", None) => Some(Subject::Smb),
             ("smb", Some("multichannel")) => Some(Subject::SmbMultichannel),
             ("smb", Some("interfaces")) => Some(Subject::SmbInterfaces),
@@ -191,7 +195,8 @@ mod tests {
             Subject::Ports => Subject::Migrate(over()),
             Subject::Migrate(_) => Subject::File(over()),
             Subject::File(_) => Subject::Channels,
-            Subject::Channels => Subject::Smb,
+            Subject::Channels => Subject::Networks,
+            Subject::Networks => Subject::Smb,
             Subject::Smb => Subject::SmbMultichannel,
             Subject::SmbMultichannel => Subject::SmbInterfaces,
             Subject::SmbInterfaces => Subject::SmbDirectPlacement,

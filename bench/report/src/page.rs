@@ -18,6 +18,7 @@ mod ladder;
 mod loss;
 mod migrate;
 mod mtu;
+mod networks;
 mod nics;
 mod ports;
 mod rdma;
@@ -38,6 +39,7 @@ const SECTIONS: &[Section] = &[
     header::section,
     smb::section,
     channels::section,
+    networks::section,
     mtu::section,
     loss::section,
     ports::section,

@@ -1,5 +1,6 @@
 //! Which NIC and which source address the kernel would use for a peer.
 
+use std::io;
 use std::net::IpAddr;
 
 use netlink_packet_route::route::{
@@ -86,6 +87,19 @@ const RTAX_MTU: u32 = 2;
 /// Every subnet that the main table sends through a router.
 pub fn via_routers() -> Vec<RoutedSubnet> {
     [AddressFamily::Inet, AddressFamily::Inet6].into_iter().flat_map(routes_of).collect()
+}
+
+/// Numbers of the interfaces that a default route leaves by, through a router, in the main table.
+pub fn with_default() -> io::Result<Vec<u32>> {
+    let mut found = vec![];
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut question = RouteMessage::default();
+        question.header.address_family = family;
+        let answers = netlink::dump(RouteNetlinkMessage::GetRoute(question))?;
+        let routed = answers.iter().filter_map(|answer| via_router(answer, family));
+        found.extend(routed.filter(|subnet| subnet.prefix_len == 0).map(|subnet| subnet.interface));
+    }
+    Ok(found)
 }
 
 fn routes_of(family: AddressFamily) -> Vec<RoutedSubnet> {

@@ -146,6 +146,7 @@ impl HalfRoom {
             }
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => (0, 0),
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => (0, 0),
+            StepSpec::Networks(_) => (0, 0),
         };
         HalfRoom::for_counts(lanes.saturating_add(BESIDE_LANES), slices)
     }

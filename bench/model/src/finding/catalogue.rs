@@ -2,6 +2,7 @@
 //!
 //! Longer than other files: it is one list, in which a code is found by looking through it.
 
+mod networks;
 mod ports;
 mod smb;
 
@@ -28,8 +29,10 @@ use Severity::{Error, Info, Warning};
 
 /// All codes, by area.
 pub const CATALOGUE: &[Entry] = &{
-    let families = [PATHS, ports::PORTS, smb::SERVERS_AND_CHANNELS];
-    let mut all = [PATHS[0]; PATHS.len() + ports::PORTS.len() + smb::SERVERS_AND_CHANNELS.len()];
+    let families = [PATHS, ports::PORTS, smb::SERVERS_AND_CHANNELS, networks::NETWORKS];
+    const COUNT: usize =
+        PATHS.len() + ports::PORTS.len() + smb::SERVERS_AND_CHANNELS.len() + networks::NETWORKS.len();
+    let mut all = [PATHS[0]; COUNT];
     let (mut family, mut filled) = (0, 0);
     while family < families.len() {
         let mut at = 0;

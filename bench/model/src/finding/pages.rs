@@ -20,6 +20,7 @@ const FAMILIES: &[&str] = &[
     include_str!("pages/rdma.txt"),
     include_str!("pages/smb.txt"),
     include_str!("pages/channels.txt"),
+    include_str!("pages/networks.txt"),
 ];
 const COMMON: &str = include_str!("pages/common.txt");
 

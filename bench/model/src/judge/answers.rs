@@ -1,6 +1,6 @@
 //! Judging what was answered rather than measured: an SMB server's own account, and a prediction of SMB's choice.
 
-use crate::{Channels, Check, ObtainedBy, SmbServer, Subject, Unit, Verdict};
+use crate::{Channels, Check, Network, ObtainedBy, SmbServer, Subject, Unit, Verdict};
 
 /// Whether SMB would use any pair of NICs.
 pub(super) fn channels(channels: &Channels) -> Option<Verdict> {
@@ -15,6 +15,22 @@ pub(super) fn channels(channels: &Channels) -> Option<Verdict> {
     };
     let check = Check::of("pairs-chosen", chosen > 0, text).numbers(chosen as f64, 1.0, Unit::Count);
     Verdict::of(Subject::Channels, vec![check])
+}
+
+/// Networks that a cluster could use.
+pub(super) fn networks(networks: &[Network]) -> Option<Verdict> {
+    let up = networks.iter().filter(|network| network.up == Some(true)).count();
+    let told = networks.iter().filter(|network| network.up.is_some()).count();
+    let text = match networks.len() {
+        0 => "the hosts have no subnet in common".to_owned(),
+        all => format!("{up} of {all} network(s) are up at both hosts"),
+    };
+    let check = if up == 0 && told < networks.len() {
+        Check::inconclusive("networks-shared", "the hosts do not tell whether their NICs are up")
+    } else {
+        Check::of("networks-shared", up > 0, text).numbers(up as f64, 1.0, Unit::Count)
+    };
+    Verdict::of(Subject::Networks, vec![check])
 }
 
 /// A server as a Multichannel and SMB Direct target.

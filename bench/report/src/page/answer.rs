@@ -115,6 +115,9 @@ pub(crate) fn advice(doc: &ResultDoc, subject: &Subject) -> &'static str {
             "Bytes that differ were changed by the server, its disk or something on the way: try again signed, and read the server's log."
         }
         // Of the run, a finding or the links; or the verdict's own reason says what to do.
+        Some(StepKind::Networks) => {
+            "Give both hosts an address in one subnet, on NICs that are up, or a step that needs it has no path."
+        }
         Some(StepKind::Facts | StepKind::Migrate | StepKind::Smb | StepKind::Channels) | None => {
             "Begin with the first verdict that says FAIL."
         }

@@ -180,7 +180,7 @@ fn flow_rows(step: &Step, flow: Option<&str>, summary: &Summary) -> Vec<Row<Time
         | StepKind::Ports
         | StepKind::Stream
         | StepKind::Migrate => Vec::new(),
-        StepKind::Smb | StepKind::Channels | StepKind::File => Vec::new(),
+        StepKind::Smb | StepKind::Channels | StepKind::File | StepKind::Networks => Vec::new(),
     }
 }
 

@@ -1,0 +1,73 @@
+//! What is worth a warning in the networks that two hosts share.
+
+use std::collections::BTreeMap;
+
+use pathproof_model::{Finding, Network, NetworkRole, NodeId};
+
+/// Findings about `networks`, in their order.
+pub fn findings(networks: &[Network]) -> Vec<Finding> {
+    let usable: Vec<&Network> = networks.iter().filter(|network| network.up != Some(false)).collect();
+    let mut out = vec![];
+    if let [only] = usable[..] {
+        let down = networks.len() - 1;
+        let beside =
+            if down > 0 { format!("; {down} more cannot be used: a NIC is down") } else { String::new() };
+        out.push(Finding::new(
+            "NETWORK-ONLY-ONE",
+            format!("{} is all that the hosts share{beside}", only.subnet),
+        ));
+    }
+    out.extend(migration_goes_public(&usable));
+    out.extend(shared_nic(&usable));
+    out.extend(usable.iter().filter_map(|network| two_nics(network)));
+    out
+}
+
+/// By the default order the second lowest metric comes first: of one private and one public network that is the public one.
+fn migration_goes_public(usable: &[&Network]) -> Option<Finding> {
+    let first = usable.iter().find(|network| network.order_migration == Some(1))?;
+    let better = usable
+        .iter()
+        .find(|network| matches!(network.role, NetworkRole::Private | NetworkRole::Storage))
+        .filter(|_| first.role == NetworkRole::Public)?;
+    let evidence = format!(
+        "live migrations go over {} first ({}); {} ({}) has place {}",
+        first.subnet,
+        first.role_reason,
+        better.subnet,
+        better.role.word(),
+        better.order_migration.map_or("none".into(), |place| place.to_string())
+    );
+    Some(Finding::new("NETWORK-MIGRATION-PUBLIC", evidence))
+}
+
+/// Two networks over one NIC of a host die together.
+fn shared_nic(usable: &[&Network]) -> Option<Finding> {
+    let mut of_nic: BTreeMap<(NodeId, &str), Vec<&str>> = BTreeMap::new();
+    for network in usable {
+        for nic in &network.nics {
+            let subnets = of_nic.entry((nic.node, &nic.nic)).or_default();
+            if !subnets.contains(&network.subnet.as_str()) {
+                subnets.push(&network.subnet);
+            }
+        }
+    }
+    let ((node, nic), subnets) = of_nic.into_iter().find(|(_, subnets)| subnets.len() > 1)?;
+    let evidence = format!("{nic} of {} carries {}", whose(node), subnets.join(" and "));
+    Some(Finding::new("NETWORK-SHARES-NIC", evidence))
+}
+
+/// Two NICs of a host in one subnet are one network, of which one NIC is used.
+fn two_nics(network: &Network) -> Option<Finding> {
+    [NodeId::CLIENT, NodeId::SERVER].into_iter().find_map(|node| {
+        let mut names: Vec<&str> =
+            network.nics.iter().filter(|nic| nic.node == node).map(|nic| nic.nic.as_str()).collect();
+        names.dedup();
+        let evidence = format!("{} of {} lie in {}", names.join(" and "), whose(node), network.subnet);
+        (names.len() > 1).then(|| Finding::new("NETWORK-TWO-NICS", evidence))
+    })
+}
+
+fn whose(node: NodeId) -> &'static str {
+    if node == NodeId::CLIENT { "this host" } else { "the other host" }
+}

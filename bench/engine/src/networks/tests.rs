@@ -1,0 +1,159 @@
+//! Networks of hosts as facts tell them.
+
+use super::*;
+
+/// A NIC by `NAME ADDRESS/PREFIX[,…] WORDS`: `out` for a default route, `rdma`, `rss`, `down`, `10G`.
+fn nic(text: &str) -> Nic {
+    let mut words = text.split_whitespace();
+    let name = words.next().unwrap().to_owned();
+    let addresses = words.next().unwrap().split(',').map(|address| {
+        let (address, prefix_len) = address.split_once('/').unwrap();
+        NicAddress { address: address.parse().unwrap(), prefix_len: prefix_len.parse().unwrap() }
+    });
+    let mut nic = Nic {
+        name,
+        addresses: addresses.collect(),
+        up: Some(true),
+        carrier: Some(true),
+        receive_queues: Some(1),
+        default_route: Some(false),
+        ..Nic::default()
+    };
+    for word in words {
+        match word {
+            "out" => nic.default_route = Some(true),
+            "rdma" => nic.rdma_device = Some("mlx5_0".into()),
+            "rss" => nic.receive_queues = Some(16),
+            "down" => nic.carrier = Some(false),
+            speed => {
+                let gbit: u64 = speed.trim_end_matches('G').parse().unwrap();
+                nic.speed_bits_per_s = Some(gbit * 1_000_000_000);
+            }
+        }
+    }
+    nic
+}
+
+fn host(nics: &[&str]) -> Environment {
+    Environment { nics: nics.iter().map(|text| nic(text)).collect(), ..Environment::default() }
+}
+
+fn brief(networks: &[Network]) -> Vec<(&str, &str, Option<u32>, Option<u32>, Option<u32>)> {
+    networks
+        .iter()
+        .map(|n| (n.subnet.as_str(), n.role.word(), n.metric, n.order_csv, n.order_migration))
+        .collect()
+}
+
+fn codes(networks: &[Network]) -> Vec<String> {
+    findings(networks).into_iter().map(|finding| finding.code).collect()
+}
+
+#[test]
+fn three_networks_have_the_published_metrics_and_the_default_order() {
+    let here =
+        host(&["eth0 10.0.0.1/24 out rss 10G", "eth1 10.0.1.1/24 rss 10G", "eth2 10.0.2.1/24 rss rdma 100G"]);
+    let there =
+        host(&["p0 10.0.0.2/24 out rss 10G", "p1 10.0.1.2/24 rss 10G", "p2 10.0.2.2/24 rss rdma 100G"]);
+    let found = networks(&here, &there);
+    assert_eq!(
+        brief(&found),
+        [
+            ("10.0.2.0/24", "storage", Some(40_000 - 19_200 - 9_600 - 1_600), Some(1), Some(3)),
+            // The sample that observers give for a private network of 10 Gbit/s with RSS.
+            ("10.0.1.0/24", "private", Some(30_240), Some(2), Some(1)),
+            ("10.0.0.0/24", "public", Some(70_240), Some(3), Some(2)),
+        ]
+    );
+    let old: Vec<Option<u32>> = found.iter().map(|network| network.metric_2008r2).collect();
+    assert_eq!(old, [Some(1100), Some(1000), Some(10_000)], "numbered as the subnets come");
+    assert_eq!(found[0].if_lost.csv.as_deref(), Some("10.0.1.0/24"));
+    assert_eq!(found[1].if_lost.migration.as_deref(), Some("10.0.0.0/24"));
+    assert_eq!(codes(&found), Vec::<String>::new());
+}
+
+#[test]
+fn of_one_private_and_one_public_network_migrations_take_the_public_one_first() {
+    let here = host(&["eth0 10.0.0.1/24 out", "eth1 10.0.1.1/24"]);
+    let there = host(&["eth0 10.0.0.2/24 out", "eth1 10.0.1.2/24"]);
+    let found = networks(&here, &there);
+    assert_eq!(found[0].metric_lacks, ["speed"]);
+    assert_eq!(
+        brief(&found),
+        [
+            ("10.0.1.0/24", "private", Some(40_000), Some(1), Some(2)),
+            ("10.0.0.0/24", "public", Some(80_000), Some(2), Some(1)),
+        ]
+    );
+    assert_eq!(codes(&found), ["NETWORK-MIGRATION-PUBLIC"]);
+    // With a second private one between them it is not so.
+    let add = |host: &Environment, text| Environment {
+        nics: host.nics.iter().cloned().chain([nic(text)]).collect(),
+        ..host.clone()
+    };
+    let found = networks(&add(&here, "eth2 10.0.2.1/24"), &add(&there, "eth2 10.0.2.2/24"));
+    assert_eq!(codes(&found), Vec::<String>::new());
+    // Where both are public nobody could have gone elsewhere.
+    let found = networks(
+        &host(&["a 10.0.0.1/24 out", "b 10.0.1.1/24 out"]),
+        &host(&["a 10.0.0.2/24", "b 10.0.1.2/24"]),
+    );
+    assert_eq!(codes(&found), Vec::<String>::new());
+}
+
+#[test]
+fn a_network_that_is_down_has_no_place_and_a_single_one_no_replacement() {
+    let here = host(&["eth0 10.0.0.1/24", "eth1 10.0.1.1/24"]);
+    let there = host(&["eth0 10.0.0.2/24", "eth1 10.0.1.2/24 down"]);
+    let found = networks(&here, &there);
+    assert_eq!((found[1].up, found[1].order_csv, found[1].order_migration), (Some(false), None, None));
+    assert_eq!((found[0].order_csv, found[0].order_migration), (Some(1), Some(1)));
+    assert_eq!(found[0].if_lost, IfLost::default());
+    let [only] = &findings(&found)[..] else { panic!("{:?}", findings(&found)) };
+    assert!(only.code == "NETWORK-ONLY-ONE" && only.evidence.contains("1 more"), "{only:?}");
+}
+
+#[test]
+fn what_is_not_known_is_not_guessed() {
+    let mut here = host(&["eth0 10.0.0.1/24", "eth1 10.0.1.1/24 out"]);
+    here.nics[0].default_route = None;
+    here.nics[1].receive_queues = None;
+    let found = networks(&here, &host(&["eth0 10.0.0.2/24", "eth1 10.0.1.2/24 rss"]));
+    let public = found.iter().find(|network| network.subnet == "10.0.1.0/24").unwrap();
+    assert_eq!((public.role, public.metric), (NetworkRole::Public, Some(80_000)));
+    assert_eq!(public.metric_lacks, ["rss", "speed"]);
+    let unknown = found.iter().find(|network| network.subnet == "10.0.0.0/24").unwrap();
+    assert_eq!((unknown.role, unknown.metric, unknown.order_csv), (NetworkRole::Unknown, None, None));
+    // Only one end has RDMA: nobody can use it, and that is known.
+    let found = networks(&host(&["a 10.0.0.1/24 rdma"]), &host(&["a 10.0.0.2/24"]));
+    assert_eq!((found[0].role, found[0].metric), (NetworkRole::Private, Some(40_000)));
+}
+
+#[test]
+fn networks_are_of_both_hosts_and_families_of_one_pair_are_one() {
+    let here =
+        host(&["lo 127.0.0.1/8", "a 10.0.0.1/24,fd00::1/64,fe80::1/64", "b 10.0.5.1/24", "c fd01::1/64"]);
+    let there =
+        host(&["lo 127.0.0.1/8", "a 10.0.0.2/24,fd00::2/64,fe80::2/64", "b 10.0.6.1/24", "c fd01::2/64"]);
+    let found = networks(&here, &there);
+    let all: Vec<(&str, &[String])> = found.iter().map(|n| (n.subnet.as_str(), &n.also[..])).collect();
+    assert_eq!(all, [("10.0.0.0/24", &["fd00::/64".to_owned()][..]), ("fd01::/64", &[])]);
+    // A prefix that differs is another network, and a host route is none.
+    assert!(networks(&host(&["a 10.0.0.1/24"]), &host(&["a 10.0.0.2/25"])).is_empty());
+    assert!(networks(&host(&["a 10.0.0.1/32"]), &host(&["a 10.0.0.1/32"])).is_empty());
+}
+
+#[test]
+fn one_nic_with_two_networks_and_one_network_with_two_nics_are_told() {
+    let here = host(&["a 10.0.0.1/24,10.0.1.1/24", "b 10.0.2.1/24"]);
+    let there = host(&["a 10.0.0.2/24", "b 10.0.1.2/24", "c 10.0.2.2/24"]);
+    let found = networks(&here, &there);
+    let [told] = &findings(&found)[..] else { panic!("{:?}", findings(&found)) };
+    assert_eq!(told.code, "NETWORK-SHARES-NIC");
+    assert!(told.evidence.starts_with("a of this host carries 10.0.0.0/24 and 10.0.1.0/24"), "{told:?}");
+    let found = networks(
+        &host(&["a 10.0.0.1/24", "b 10.0.0.3/24", "c 10.0.1.1/24"]),
+        &host(&["a 10.0.0.2/24", "c 10.0.1.2/24"]),
+    );
+    assert_eq!(codes(&found), ["NETWORK-TWO-NICS"]);
+}

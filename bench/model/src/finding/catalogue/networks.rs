@@ -1,0 +1,31 @@
+//! The networks of a cluster.
+
+use super::Severity::Warning;
+use super::{Entry, entry};
+
+pub(super) const NETWORKS: &[Entry] = &[
+    entry(
+        "NETWORK-ONLY-ONE",
+        Warning,
+        "The hosts share one usable network only: when it is lost, heartbeat, storage traffic and migrations all stop, and the cluster takes the other host for dead.",
+        "Connect a second pair of NICs in a subnet of its own, or bring up the one that is down.",
+    ),
+    entry(
+        "NETWORK-MIGRATION-PUBLIC",
+        Warning,
+        "By the default order live migrations go first over the network that clients and management use, because the network with the lowest metric is kept for heartbeat and storage and comes last.",
+        "Choose the migration networks and their order in Failover Cluster Manager (Networks, Live Migration Settings), or exclude the public one: Get-ClusterResourceType \"Virtual Machine\" | Set-ClusterParameter MigrationExcludeNetworks ID.",
+    ),
+    entry(
+        "NETWORK-SHARES-NIC",
+        Warning,
+        "Two networks of the cluster go over one NIC of a host: they look like two ways between the hosts, and die together.",
+        "Move one of them to a NIC of its own, or count them as one when redundancy is planned.",
+    ),
+    entry(
+        "NETWORK-TWO-NICS",
+        Warning,
+        "Several NICs of a host lie in one subnet: a cluster counts them as one network and uses one of the NICs.",
+        "Give each NIC a subnet of its own, or team them.",
+    ),
+];

@@ -1,0 +1,63 @@
+//! The networks that both hosts share, in the order in which a cluster prefers them.
+
+use pathproof_model::{Network, NodeId, ResultDoc};
+
+use super::{Block, Cell, Column, Fact, Row, Table};
+
+pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
+    let Some(networks) = &doc.networks else { return Vec::new() };
+    let columns: [Column<&Network>; 6] = [
+        Column::words("NETWORKS OF BOTH HOSTS", |network| {
+            Cell::of(
+                std::iter::once(&network.subnet).chain(&network.also).cloned().collect::<Vec<_>>().join(", "),
+            )
+        }),
+        Column::words("NICS", |network| {
+            Cell::of(format!("{} - {}", nics(network, NodeId::CLIENT), nics(network, NodeId::SERVER)))
+        }),
+        Column::words("ROLE", |network| Cell::of(network.role.word())),
+        Column::figures("METRIC", |network| {
+            // What the hosts do not tell would have lowered it.
+            let most = if network.metric_lacks.is_empty() { "" } else { "<= " };
+            network.metric.map_or(Cell::of("unknown"), |metric| Cell::of(format!("{most}{metric}")))
+        }),
+        Column::figures("HEARTBEAT, CSV", |network| place(network, network.order_csv)),
+        Column::figures("MIGRATION", |network| place(network, network.order_migration)),
+    ];
+    let Some(table) = Table::new(&columns, networks.iter().map(Row::One)) else {
+        return vec![
+            Block::heading("NETWORKS OF BOTH HOSTS"),
+            Block::paragraph("The hosts have no subnet in common."),
+        ];
+    };
+    let lost = networks.iter().filter(|network| network.order_csv.is_some()).map(|network| {
+        let to = |subnet: &Option<String>| subnet.clone().unwrap_or("nothing".into());
+        let then = format!(
+            "heartbeat and CSV go over {}, migrations over {}",
+            to(&network.if_lost.csv),
+            to(&network.if_lost.migration)
+        );
+        Fact::new(&network.subnet, then)
+    });
+    let lost: Vec<Fact> = lost.collect();
+    let mut blocks = vec![Block::Table(table)];
+    if !lost.is_empty() {
+        blocks.extend([Block::paragraph("If a network is lost, by the default order:"), Block::List(lost)]);
+    }
+    blocks
+}
+
+fn nics(network: &Network, node: NodeId) -> String {
+    let mut names: Vec<&str> =
+        network.nics.iter().filter(|nic| nic.node == node).map(|nic| nic.nic.as_str()).collect();
+    names.dedup();
+    names.join(" + ")
+}
+
+fn place(network: &Network, place: Option<u32>) -> Cell {
+    match (place, network.up) {
+        (Some(place), _) => Cell::of(place),
+        (None, Some(false)) => Cell::of("down"),
+        (None, _) => Cell::of("unknown"),
+    }
+}

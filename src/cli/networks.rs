@@ -1,0 +1,39 @@
+//! `pathproof networks`: the networks that both hosts share, their roles, and in which order a cluster would use them.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use pathproof_model::{NetworksSpec, Plan, StepSpec};
+
+use super::key::KeyArgs;
+use super::run::{ClientRun, Format, Sink};
+use crate::peer::Peer;
+use crate::run::Party;
+use pathproof_sys::clock::RealClock;
+
+/// `networks`.
+#[derive(Debug, Args)]
+pub struct NetworksArgs {
+    /// The peer, as HOST[:PORT]; it runs `pathproof serve`.
+    #[arg(value_name = "PEER")]
+    pub peer: Peer,
+    /// The key.
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Write the result document here.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Format of the report on standard output.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// Runs the command.
+pub fn run(args: NetworksArgs, clock: &RealClock) -> Result<u8> {
+    let sink = Sink::prepare(args.output.as_deref(), args.format)?;
+    let party = Party::agent(&args.peer, args.key.access(false)?);
+    let steps = vec![StepSpec::Facts, StepSpec::Networks(NetworksSpec::default())];
+    let plan = Plan { command: "networks".into(), steps, ..Plan::default() };
+    ClientRun::with(party, sink, clock).run(plan)
+}
