@@ -6,8 +6,9 @@ use anyhow::Result;
 use clap::Args;
 use pathproof_model::{NetworksSpec, Plan, StepSpec};
 
+use super::format::Shape;
 use super::key::KeyArgs;
-use super::run::{ClientRun, Format, Sink};
+use super::run::{ClientRun, Sink};
 use crate::peer::Peer;
 use crate::run::Party;
 use pathproof_sys::clock::RealClock;
@@ -24,14 +25,14 @@ pub struct NetworksArgs {
     /// Write the result document here.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Format of the report on standard output.
-    #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    /// What is printed.
+    #[command(flatten)]
+    pub shape: Shape,
 }
 
 /// Runs the command.
 pub fn run(args: NetworksArgs, clock: &RealClock) -> Result<u8> {
-    let sink = Sink::prepare(args.output.as_deref(), args.format)?;
+    let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
     let party = Party::agent(&args.peer, args.key.access(false)?);
     let steps = vec![StepSpec::Facts, StepSpec::Networks(NetworksSpec::default())];
     let plan = Plan { command: "networks".into(), steps, ..Plan::default() };
