@@ -129,7 +129,9 @@ fn a_server_that_demands_protection_gets_it() {
         (["--encrypt", "required"], "encrypted by AES-128-GCM"),
     ] {
         let Some(smbd) = Smbd::start("file-protected", &options) else { return };
-        let step = step(&smbd.run(&["--mix", "1:1", "--verify"]));
+        let output = smbd.run(&["--mix", "1:1", "--verify"]);
+        let step = step(&output);
+        assert!(!document(&output)["findings"].to_string().contains("SMB-UNSIGNED-TAKEN"), "{protection}");
         assert_eq!(step["file"]["protection"], protection);
         assert_eq!(step["summary"]["verified"], true);
         let all = serde_json::to_string(&step).unwrap();
@@ -295,6 +297,13 @@ fn a_fault_of_a_server_that_is_known_has_its_finding() {
         document["findings"].as_array().unwrap().iter().find(|f| f["code"] == "SMB-SERVER-FAULT").unwrap();
     assert!(found["evidence"].as_str().unwrap().contains("four bytes too many"), "{found:#}");
     assert!(!left, "the file is gone");
+    for (fault, wanted) in [(Fault::TakesUnsigned, true), (Fault::None, false)] {
+        let (output, said, left) = faulty(fault, &["--write"]);
+        let document = self::document(&output);
+        let codes = document["findings"].to_string();
+        assert_eq!(codes.contains("SMB-UNSIGNED-TAKEN"), wanted, "{fault:?}: {codes}");
+        assert_eq!((output.status.code(), left), (Some(0), false), "{fault:?}: {said}");
+    }
     let (output, _, _) = faulty(Fault::Downgraded, &["--write"]);
     assert_eq!(output.status.code(), Some(2));
     let document = self::document(&output);

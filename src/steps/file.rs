@@ -31,7 +31,7 @@ use crate::interrupt;
 use absence::Maker;
 use account::Counted;
 use lane::{Channel, Job, Pool};
-use open::{Opened, put_away, sentence};
+use open::{Gone, Opened, put_away, sentence};
 
 /// The kind.
 pub struct File;
@@ -171,7 +171,7 @@ fn measure(
     step: &mut Step,
     doc: &ResultDoc,
 ) -> Vec<Finding> {
-    let Opened { dialler, session, channels, in_messages, file, path, missing } = opened;
+    let Opened { dialler, session, channels, in_messages, limit, file, path, missing } = opened;
     let recall = (channels[0].link.address(), open::kind(spec.over));
     let account = account::Account::of(&session, &channels, &path, (missing, in_messages.clone()), doc);
     let room = channels.len() * (spec.depth as usize + 1);
@@ -194,6 +194,7 @@ fn measure(
     let mut course = Course { lone, pool: &pool, channels: &mut channels, faults: vec![] };
     let made = course.whole(spec);
     let mut findings = course.faults;
+    findings.extend(limit);
     // Where the server was asked about itself, that is told already.
     if let Some(why) = bypassed.filter(|_| !doc.findings.iter().any(|f| f.code == "SMB-RDMA-BYPASSED")) {
         findings.push(Finding::new("SMB-RDMA-BYPASSED", why));
@@ -202,7 +203,12 @@ fn measure(
     let gone = put_away(&pool.maker, connection, file, &path, recall);
     findings.extend(account.fill(step, spec, &pool, channels, &made, before));
     let detail = step.detail.file.get_or_insert_default();
-    detail.removed = gone.as_ref().ok().copied().flatten();
+    let Gone { gone: removed, takes_unsigned } = gone.as_ref().copied().unwrap_or_default();
+    detail.removed = removed;
+    if takes_unsigned == Some(true) {
+        let evidence = format!("{} demands signatures, and answered a request without one", detail.address);
+        findings.push(Finding::new("SMB-UNSIGNED-TAKEN", evidence));
+    }
     step.error = made.error;
     if let Err(error) = gone {
         let left = format!("{error:#}");

@@ -46,6 +46,8 @@ pub struct Opened {
     pub channels: Vec<Joined>,
     /// Why SMB Direct carries data in messages, where it does.
     pub in_messages: Option<String>,
+    /// A server that says that it takes more in a message than it does.
+    pub limit: Option<Finding>,
     /// The file.
     pub file: FileId,
     /// Where it stands on the share.
@@ -116,7 +118,12 @@ pub fn open(
     let dialler = Dialler { goal, rdma };
     let (mut link, session) = connect(&dialler, host, spec)?;
     let in_messages = (spec.over == FileOver::Smbd).then(|| in_messages(&session, spec)).flatten();
-    takes(&link, &session, spec, in_messages.as_deref())?;
+    let takes_bytes = link.pipe().limits().send_bytes_max;
+    let limit = in_messages
+        .as_ref()
+        .and_then(|_| message_limit(link.address(), session.agreed.max_write_bytes.into(), takes_bytes));
+    takes(&link, &session, spec, in_messages.as_deref())
+        .map_err(|error| Trouble { fault: limit.clone().map(Box::new), ..error.into() })?;
     let path = spec.path_of(name);
     let file = link.create(&path, spec.durable)?;
     let room = link.room(file)?;
@@ -130,7 +137,8 @@ pub fn open(
         );
         return Err(error.into());
     }
-    let mut opened = Opened { dialler, session, channels: vec![], in_messages, file, path, missing: vec![] };
+    let mut opened =
+        Opened { dialler, session, channels: vec![], in_messages, limit, file, path, missing: vec![] };
     opened.join(link, spec)?;
     if spec.over == FileOver::Multi || spec.channels.is_some_and(|channels| channels > 1) {
         opened.bind(spec)?;
@@ -155,6 +163,17 @@ fn connect(dialler: &Dialler, host: &str, spec: &FileSpec) -> Result<(Link, Sess
         }
     }
     Err(last.map_or_else(|| anyhow::anyhow!("{host} has no address").into(), Trouble::from))
+}
+
+/// What a client that sends data in messages of SMB Direct meets where the server says that it takes more than one holds.
+fn message_limit(server: SocketAddr, says: u64, takes: u64) -> Option<Finding> {
+    (takes < says).then(|| {
+        let evidence = format!(
+            "{server}: MaxFragmentedSize of SMB Direct is {takes} bytes, and MaxWriteSize {}",
+            Bytes(says)
+        );
+        Finding::new("SMB-MESSAGE-LIMIT", evidence)
+    })
 }
 
 /// Why the server is given no memory of this end, if it is not (MS-SMB2 3.2.4.6, 3.2.4.7).
@@ -293,15 +312,24 @@ pub fn reachable(list: &[Interface], first: SocketAddr) -> Vec<SocketAddr> {
     out
 }
 
+/// How it ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Gone {
+    /// Whether the file is gone, where that can be told.
+    pub gone: Option<bool>,
+    /// Whether the server takes requests without the signatures that it demands.
+    pub takes_unsigned: Option<bool>,
+}
+
 /// Closes the file, with which the server deletes it, and leaves. `connection` is one that still stands, if there is one; otherwise the
-/// server is called once more, told that the session is over, and asked to delete the file. Whether it is gone, where that can be told.
+/// server is called once more, told that the session is over, and asked to delete the file.
 pub fn put_away(
     Maker { dialler, session, .. }: &Maker,
     connection: Option<&mut Link>,
     file: FileId,
     path: &str,
     (address, kind): (SocketAddr, Kind),
-) -> Result<Option<bool>> {
+) -> Result<Gone> {
     let mut connection = connection;
     if let Some(connection) = &mut connection {
         connection.settle(SETTLE);
@@ -310,8 +338,9 @@ pub fn put_away(
         && connection.close_file(file).is_ok()
     {
         let gone = is_gone(connection, path);
+        let takes_unsigned = connection.takes_unsigned();
         let _ = connection.leave();
-        return Ok(gone);
+        return Ok(Gone { gone, takes_unsigned });
     }
     let left = |error: SmbError| {
         let Goal { server, share, .. } = &dialler.goal;
@@ -323,7 +352,7 @@ pub fn put_away(
     let (mut connection, _) = dialler.connect(address, kind, session.id).map_err(left)?;
     let removed = connection.remove(path).map_err(left);
     let _ = connection.leave();
-    removed.map(|_| Some(true))
+    removed.map(|_| Gone { gone: Some(true), takes_unsigned: None })
 }
 
 /// Whether a file that was closed is gone; one that is still there is deleted once more.
@@ -342,6 +371,18 @@ mod tests {
     fn interface(index: u32, address: &str) -> Interface {
         let address = address.parse().unwrap();
         Interface { index, rss: true, rdma: false, speed_bits_per_s: None, address, scope: None }
+    }
+
+    #[test]
+    fn a_message_that_holds_less_than_a_write_may_is_told_with_both_numbers() {
+        let server = "192.0.2.1:445".parse().unwrap();
+        let found = message_limit(server, 4 << 20, 173_910).unwrap();
+        assert!(
+            found.evidence.contains("173910 bytes") && found.evidence.contains("4 MiB"),
+            "{}",
+            found.evidence
+        );
+        assert_eq!(message_limit(server, 1 << 20, 1 << 20), None);
     }
 
     #[test]

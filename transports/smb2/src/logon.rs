@@ -13,7 +13,7 @@ use crate::ntlm::{self, Credentials};
 use crate::seal::Sealer;
 use crate::session::{self, Purpose, SetupAnswer};
 use crate::status::NtStatus;
-use crate::wire::Command;
+use crate::wire::{Command, FLAG_SIGNED};
 
 /// 100 ns units between 1601-01-01 and 1970-01-01.
 pub(crate) const FILETIME_OF_UNIX_EPOCH: u64 = 116_444_736_000_000_000;
@@ -95,8 +95,9 @@ pub fn log_on<P: MessagePipe>(
     };
     let signer = Signer::new(agreed.dialect, agreed.signing, key, &connection.preauth);
     // From 3.1.1 on the last answer is always signed: this is where a server proves that it knows
-    // the password too, and that nobody altered the negotiation (MS-SMB2 3.2.5.3.1).
-    if agreed.dialect == Dialect::V3_1_1 && !connection.is_signed_by(&signer) {
+    // the password too, and that nobody altered the negotiation (MS-SMB2 3.2.5.3.1). Before, servers mostly sign it, and what is signed must be right.
+    let signed = reply.header.flags & FLAG_SIGNED != 0;
+    if (signed || agreed.dialect == Dialect::V3_1_1) && !connection.is_signed_by(&signer) {
         return Err(SmbError::BadSignature { address: connection.address(), stage: STAGE });
     }
     connection.signer = Some(signer);

@@ -286,6 +286,18 @@ impl<P: MessagePipe> Connection<P> {
         Ok(())
     }
 
+    /// Whether the server takes a request without a signature although it demands one of each: it is asked for its NICs so. `None` where it
+    /// demands none, or gave no answer. A server may end the connection over this: it is the last thing to ask.
+    pub fn takes_unsigned(&mut self) -> Option<bool> {
+        if self.protection != Protection::Signed {
+            return None;
+        }
+        self.protection = Protection::Open;
+        let reply = self.exchange(Command::Ioctl, &interfaces::encode_query());
+        self.protection = Protection::Signed;
+        Some(reply.ok()?.header.status == NtStatus::SUCCESS)
+    }
+
     /// Leaves the share and the session. Whatever the server says to that, it was told.
     pub fn leave(&mut self) -> Result<(), SmbError> {
         let _ = self.exchange(Command::TreeDisconnect, &session::LEAVE)?;

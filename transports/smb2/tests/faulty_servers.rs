@@ -74,6 +74,7 @@ fn each_fault_has_its_sentence_and_none_takes_long() {
         (Fault::Status(Write, 0xC000_007F), "the disk under the share is full"),
         (Fault::Status(Write, 0xC000_0054), "somebody else has locked the file"),
         (Fault::Status(Read, 0xC123_4567), "refused READ: status 0xC1234567"),
+        (Fault::BadSignature(SessionSetup), "answered SESSION_SETUP with a wrong or missing signature"),
         (Fault::BadSignature(Write), "answered WRITE with a wrong or missing signature"),
         (Fault::SignsALength(Read), "signed its answer to READ over four bytes too many"),
         (Fault::Downgraded, "did not agree on what its answer to NEGOTIATE said: capabilities"),

@@ -58,6 +58,8 @@ pub enum Fault {
     OpenedExisting,
     /// It has no room.
     NoRoom,
+    /// It demands signatures, and takes requests without.
+    TakesUnsigned,
     /// It keeps the file when it is closed, and says this to whoever would open it again.
     Keeps(u32),
 }
@@ -179,7 +181,9 @@ impl Server {
             ..header
         };
         let mut message = answer.encode(&body);
-        if let (Some(signer), true) = (&self.signer, header.flags & FLAG_SIGNED != 0) {
+        // The last answer of a logon is signed, as Samba's is.
+        let signs = header.flags & FLAG_SIGNED != 0 || command == Command::SessionSetup;
+        if let (Some(signer), true) = (&self.signer, signs) {
             signer.sign(&mut message);
             match self.fault {
                 Fault::SignsALength(when) if when == command => {
@@ -207,6 +211,11 @@ impl Server {
             Command::SessionSetup => self.setup(&request[64 + 24..]),
             Command::TreeConnect => (OK, [&[16, 0, 1, 0][..], &[0; 12]].concat()),
             Command::Ioctl if self.fault == Fault::NoValidation => (NtStatus(0xC000_00BB), vec![]),
+            // The list of NICs; who demands signatures refuses to tell it to whoever does not sign.
+            Command::Ioctl if number::<4>(request, 64 + 4) == 0x0014_01FC => match self.fault {
+                Fault::TakesUnsigned => (OK, super::ioctl_body(&[])),
+                _ => (NtStatus::ACCESS_DENIED, vec![]),
+            },
             Command::Ioctl => {
                 let said = super::negotiate_body(0x0302, 0x4F, &[]);
                 let mut told = [&said[24..28], &said[8..24], &said[2..6]].concat();

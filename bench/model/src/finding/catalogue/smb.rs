@@ -48,6 +48,18 @@ pub(super) const SERVERS_AND_CHANNELS: &[Entry] = &[
         "Look at the NIC, cable and addresses of that channel at both ends, then run again with that address alone (//ADDRESS/SHARE).",
     ),
     entry(
+        "SMB-UNSIGNED-TAKEN",
+        Warning,
+        "The server demands signatures and takes requests without them: whoever is on the way can ask it for things in the name of others.",
+        "Update the server; do not count on its signatures until then, and encrypt what must be safe.",
+    ),
+    entry(
+        "SMB-MESSAGE-LIMIT",
+        Warning,
+        "The server says that it takes longer requests than its SMB Direct takes messages: clients that send data in messages must find the limit by themselves.",
+        "Let data go by RDMA (no signing, no encryption, requests of 4 KiB and more), or keep requests below the limit in the evidence.",
+    ),
+    entry(
         "SMB-DOWNGRADED",
         Error,
         "What the server says it had agreed on is not what its answer said: somebody on the way changed the negotiation.",
