@@ -62,7 +62,8 @@ pub(crate) fn answer(doc: &ResultDoc) -> Answer {
 
 /// What a command is about where that is no figure of a path.
 pub(crate) fn of_its_own(doc: &ResultDoc, command: &str) -> Vec<Vec<Block>> {
-    let mut sections = vec![smb::section(doc), ladder::section(doc), file::section(doc)];
+    let mut sections =
+        vec![smb::section(doc), ladder::section(doc), file::section(doc), networks::section(doc)];
     if command == "channels" {
         sections.push(channels::section(doc));
     }
