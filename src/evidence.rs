@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use pathproof_api::Tick;
-use pathproof_model::{Evidence as Record, Half};
+use pathproof_model::{End, Evidence as Record, Half};
 
 mod conntrack;
 mod drivers;
@@ -60,8 +60,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A step as far as evidence depends on it.
 #[derive(Clone, Debug, Default)]
 pub struct About {
-    /// The end by name: `client` or `server`.
-    pub end: &'static str,
+    /// Which end it is.
+    pub end: End,
     /// Whether its lanes use an adapter that counts for itself.
     pub adapter: bool,
     /// The addresses of the other end that the step may use.
@@ -106,18 +106,13 @@ impl Taken {
     }
 }
 
-/// A file of the system, or why it cannot be read.
-fn read(path: &str) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn this_machine_can_be_read_and_what_it_does_not_tell_has_a_reason() {
-        let mut taken = Taken::before(&About { end: "client", ..About::default() }, Tick(0));
+        let mut taken = Taken::before(&About::default(), Tick(0));
         for second in 0..3 {
             taken.during(Tick(second * 1_000_000_000));
         }

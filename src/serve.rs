@@ -26,7 +26,7 @@ use pathproof_api::manners::DEVICE;
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{Accept, Go, Patience, Ready, Resume, Server, ServerEvent};
 use pathproof_model::environment::Observed;
-use pathproof_model::{ErrorKind, Half, Limits, StepError, StepRequest, StepSpec};
+use pathproof_model::{End, ErrorKind, Half, Limits, StepError, StepRequest, StepSpec};
 use snow::StatelessTransportState;
 
 use crate::encoding::hex;
@@ -36,7 +36,7 @@ use crate::registry::Registry;
 use crate::run::tool;
 use crate::secure::{self, Access, is_loopback, random_bytes};
 use crate::session::{Fresh, Link, Revival, Session};
-use crate::steps::{self, Context, End, Part, ReadyPart, SessionFacts, Setup};
+use crate::steps::{self, Context, Part, ReadyPart, SessionFacts, Setup};
 pub use deadline::Grace;
 use memory::{MemoryBudget, Reserved};
 use pathproof_sys::clock::RealClock;

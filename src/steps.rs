@@ -39,8 +39,8 @@ pub use smb::check as check_smb;
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{
-    Environment, ErrorKind, Finding, Half, Limits, NodeId, NodeSpec, Plan, ResultDoc, Step, StepError,
-    StepKind, StepRequest, StepSpec, TrafficKind, TrafficSpec,
+    End, Environment, ErrorKind, Finding, Half, Limits, NodeSpec, Plan, ResultDoc, Step, StepError, StepKind,
+    StepRequest, StepSpec, TrafficKind, TrafficSpec,
 };
 
 use pathproof_model::units::Bytes;
@@ -52,41 +52,6 @@ use crate::interrupt::Interrupt;
 use crate::registry::{Registry, manners};
 use crate::session::{Channel, Received};
 use pathproof_sys::clock::RealClock;
-
-/// Which end of the session this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The end that ran the command, and dials.
-    Client,
-    /// The end that serves, and is dialled.
-    Server,
-}
-
-impl End {
-    /// As it stands in results.
-    pub fn name(self) -> &'static str {
-        match self {
-            End::Client => "client",
-            End::Server => "server",
-        }
-    }
-
-    /// The node that it is in results.
-    pub fn node(self) -> NodeId {
-        match self {
-            End::Client => NodeId::CLIENT,
-            End::Server => NodeId::SERVER,
-        }
-    }
-
-    /// The one at the far side.
-    pub fn other(self) -> End {
-        match self {
-            End::Client => End::Server,
-            End::Server => End::Client,
-        }
-    }
-}
 
 /// What is known of the session while it lasts.
 #[derive(Clone, Debug)]
@@ -211,7 +176,7 @@ impl Setup<'_> {
     /// The step as far as evidence depends on it.
     pub fn about(&self) -> About {
         About {
-            end: self.session.end.name(),
+            end: self.session.end,
             adapter: self.spec.over().is_some_and(|over| manners(over).adapter),
             peers: crate::host::peers::addresses(&self.session.peer_environment, self.session.peer.ip()),
         }

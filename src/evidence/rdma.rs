@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pathproof_model::{AdapterRecord, Evidence as Record, Half, RdmaEnd};
+use pathproof_model::{AdapterRecord, End, Evidence as Record, Half, RdmaEnd};
 use pathproof_rdma::proof::Snapshot;
 use pathproof_rdma::{Fabric, Sysfs};
 
@@ -16,7 +16,7 @@ const NAP: Duration = Duration::from_millis(10);
 /// Counters before the step; nothing where its lanes use no adapter.
 pub struct Rdma {
     before: Option<Snapshot>,
-    end: &'static str,
+    end: End,
 }
 
 impl Evidence for Rdma {
@@ -63,9 +63,9 @@ impl Evidence for Rdma {
     }
 }
 
-fn blank(used: &AdapterRecord, end: &str) -> RdmaEnd {
+fn blank(used: &AdapterRecord, end: End) -> RdmaEnd {
     RdmaEnd {
-        end: end.into(),
+        end,
         device: used.device.clone(),
         port: used.port,
         fabric: used.fabric.clone(),

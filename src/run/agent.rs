@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{Client, ClientEvent, Go, HalfRoom, bound_half};
-use pathproof_model::{Environment, ErrorKind, Finding, Half, NodeId, Plan, ResultDoc, StepError};
+use pathproof_model::{End, Environment, ErrorKind, Finding, Half, NodeId, Plan, ResultDoc, StepError};
 
 use super::merge::{self, Pending};
 use super::record::Record;
@@ -15,7 +15,7 @@ use crate::encoding::unhex;
 use crate::host::peers;
 use crate::interrupt::Interrupt;
 use crate::session::Session;
-use crate::steps::{End, SessionFacts};
+use crate::steps::SessionFacts;
 use pathproof_sys::clock::RealClock;
 
 /// How long the peer's half is waited for when the data path to it was lost: it is probably lost as well, and the user
@@ -133,7 +133,7 @@ impl AgentLink {
                     until = if data_path_lost { now + LAST_WORD } else { until };
                 }
                 Some(ClientEvent::Half { mut half, .. }) => {
-                    bound_half(&mut half, End::Server.name());
+                    bound_half(&mut half, End::Server);
                     if let Some(pending) = self.pending.take() {
                         merge::keep(pending, *half, record);
                     }

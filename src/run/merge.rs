@@ -1,9 +1,9 @@
 //! One step from what its ends made of it.
 
-use pathproof_model::{ErrorKind, Evidence, Half, HistogramRecord, Step, StepError, StepSpec};
+use pathproof_model::{End, ErrorKind, Evidence, Half, HistogramRecord, Step, StepError, StepSpec};
 
 use super::record::Record;
-use crate::steps::{self, End, Runner};
+use crate::steps::{self, Runner};
 
 /// The step that has run at this end and whose other half is still at the agent.
 pub(super) struct Pending {

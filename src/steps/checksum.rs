@@ -4,9 +4,7 @@
 //! NIC or virtual switch that should have filled in the checksum did not. The kernel counts it (`InCsumErrors`, part of RFC
 //! 4022's `tcpInErrs`), and both ends have it in their evidence of each step.
 
-use pathproof_model::{Environment, Finding, Nic, NodeId, ResultDoc, Severity, Step};
-
-use super::End;
+use pathproof_model::{End, Environment, Finding, Nic, ResultDoc, Severity, Step};
 
 /// Fewer may be noise: the count is the host's, not the run's.
 const ERRORS_MIN: u64 = 3;
@@ -23,8 +21,8 @@ pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
     let mut found = vec![];
     for (end, receiver, at_sender) in hosts {
         let Some(errors) = errors_at(step, end) else { continue };
-        let sender = end.other().name();
-        let host = doc.environment(NodeId::of_end(sender));
+        let sender = end.other();
+        let host = doc.environment(sender.node());
         let nic = host.and_then(|host| nic_of(step, sender, host)).unwrap_or("IF");
         let evidence = format!(
             "{}: segments are dropped for their checksum: Tcp InCsumErrors at {receiver} grew by {errors}",
@@ -45,7 +43,7 @@ pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
 }
 
 /// The NIC that the lanes of a step used at `end`, or the only one that they can have used.
-fn nic_of<'a>(step: &Step, end: &str, host: &'a Environment) -> Option<&'a str> {
+fn nic_of<'a>(step: &Step, end: End, host: &'a Environment) -> Option<&'a str> {
     let local = step.lanes.iter().filter(|lane| lane.end == end).find_map(|lane| lane.local.as_ref());
     if let Some(local) = local {
         let address = local.parse::<std::net::SocketAddr>().ok()?.ip().to_canonical();
@@ -61,7 +59,7 @@ fn nic_of<'a>(step: &Step, end: &str, host: &'a Environment) -> Option<&'a str> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Evidence, LaneResult, NicAddress, StepKind, TcpCounts, Tool};
+    use pathproof_model::{Evidence, LaneResult, NicAddress, NodeId, StepKind, TcpCounts, Tool};
 
     fn dropped(end: End, errors: u64) -> Evidence {
         let tcp = TcpCounts { checksum_errors: Some(errors), ..TcpCounts::still() };
@@ -76,7 +74,7 @@ mod tests {
         doc.learn(NodeId::CLIENT, Environment { nics: vec![nic], ..Environment::default() });
         let mut step = Step::new(StepKind::Migrate, "migration");
         step.lanes.push(LaneResult {
-            end: "client".into(),
+            end: End::Client,
             local: Some("10.0.0.1:4711".into()),
             ..LaneResult::default()
         });

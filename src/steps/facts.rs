@@ -3,13 +3,13 @@
 
 use pathproof_api::Offer;
 use pathproof_model::{
-    Environment, Finding, Half, HalfDetail, NodeId, ResultDoc, Step, StepError, StepKind, StepRequest,
+    End, Environment, Finding, Half, HalfDetail, NodeId, ResultDoc, Step, StepError, StepKind, StepRequest,
     StepSpec,
 };
 
 use crate::host::wires;
 
-use super::{Context, Cost, End, Kind, Prepared, Runner, Setup, as_specified, whole};
+use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, whole};
 
 /// The runner.
 pub struct Facts;

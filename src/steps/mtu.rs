@@ -22,7 +22,7 @@ use pathproof_dgram::{DgramError, Responder, UnprovenSocket, cached_path_mtu, fl
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::mtu::{self, Ends, Report, Search, SearchConfig};
 use pathproof_model::{
-    Direction, ErrorKind, Finding, Half, MtuPath, MtuRoute, MtuSpec, NodeId, Numbers, ResultDoc,
+    Direction, End, ErrorKind, Finding, Half, MtuPath, MtuRoute, MtuSpec, NodeId, Numbers, ResultDoc,
     SearchedPath, Step, StepError, StepRequest, StepSpec,
 };
 use pathproof_sys::errqueue::Family;
@@ -33,7 +33,7 @@ use drive::{Job, Prober, drive};
 pub use echo::Echo;
 use pairs::{Endpoint, Pair};
 
-use super::{Context, Cost, End, Kind, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
+use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
 use crate::budget::out_of_time;
 use crate::session::Received;
 

@@ -15,11 +15,11 @@ use pathproof_api::Offer;
 use pathproof_engine::ports::{self, CONNECTIONS_MAX, Heard, IDLE_NS_MAX, Offered};
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    AskedPort, Direction, ErrorKind, Finding, Half, Port, PortsEnd, PortsSpec, ResultDoc, Role, Step,
+    AskedPort, Direction, End, ErrorKind, Finding, Half, Port, PortsEnd, PortsSpec, ResultDoc, Role, Step,
     StepError, StepRequest, StepSpec,
 };
 
-use super::{Context, Cost, End, Kind, Prepared, Runner, Setup, as_specified, both_done, failed, whole};
+use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, both_done, failed, whole};
 use dial::{Asked, Dialler};
 use listen::{Listeners, Words};
 

@@ -5,10 +5,10 @@ use pathproof_api::{Clock, Offer};
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{
-    ErrorKind, Finding, Half, ReachSpec, ResultDoc, Step, StepError, StepRequest, StepSpec,
+    End, ErrorKind, Finding, Half, ReachSpec, ResultDoc, Step, StepError, StepRequest, StepSpec,
 };
 
-use super::{Context, Cost, End, Kind, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
+use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
 use crate::budget::out_of_time;
 use crate::session::Received;
 

@@ -15,9 +15,9 @@ use crossbeam_utils::CachePadded;
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::traffic::{Action, Course, Event, Outline};
-use pathproof_model::{ErrorKind, StepError};
+use pathproof_model::{End, ErrorKind, StepError};
 
-use super::{Context, End};
+use super::Context;
 use crate::budget::out_of_time;
 use crate::interrupt;
 use crate::session::Received;

@@ -23,12 +23,12 @@ use pathproof_api::{
 };
 use pathproof_engine::traffic::{GRACE_NS, failover, nics};
 use pathproof_model::{
-    Class, Direction, ErrorKind, Finding, FollowUp, Half, NodeId, ResultDoc, Step, StepError, StepRequest,
-    StepSpec, TrafficKind, TrafficSpec,
+    Class, Direction, End, ErrorKind, Finding, FollowUp, Half, NodeId, ResultDoc, Step, StepError,
+    StepRequest, StepSpec, TrafficKind, TrafficSpec,
 };
 
 use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
-use super::{Cost, End, Kind, Prepared, Runner, Setup, step_error};
+use super::{Cost, Kind, Prepared, Runner, Setup, step_error};
 use crate::lane_options::CONSTRAIN;
 use crate::registry::manners;
 use lane::{LaneJob, Part};

@@ -85,12 +85,12 @@ fn ip_of(address: &Option<String>) -> Option<std::net::IpAddr> {
 #[cfg(test)]
 mod tests {
     use pathproof_model::evidence::ConnectionCounts;
-    use pathproof_model::{Connection, Direction, LaneResult, LaneRole, LossPath};
+    use pathproof_model::{Connection, Direction, End, LaneResult, LaneRole, LossPath};
 
     /// A lane that sent, with what the kernel counted of its connection.
     pub(super) fn sender(counts: ConnectionCounts) -> LaneResult {
         let connection = Some(Connection { counts, ..Connection::default() });
-        LaneResult { end: "client".into(), role: LaneRole::Send, connection, ..LaneResult::default() }
+        LaneResult { end: End::Client, role: LaneRole::Send, connection, ..LaneResult::default() }
     }
 
     /// A path of paced datagrams over which nothing was sent yet.

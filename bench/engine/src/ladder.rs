@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use pathproof_model::judge::nics_of;
 use pathproof_model::{
-    Branch, Carrier, Direction, FileDetail, FileOver, LaneResult, Nic, NodeId, ResultDoc, Rung, RungName,
-    RungProof, Step, StepKind, StepSpec,
+    Branch, Carrier, Direction, End, FileDetail, FileOver, LaneResult, Nic, NodeId, ResultDoc, Rung,
+    RungName, RungProof, Step, StepKind, StepSpec,
 };
 
 /// Ethernet around an IP packet: header, check sum, preamble and gap.
@@ -168,7 +168,7 @@ fn proof(step: &Step) -> RungProof {
         return told(proof.transport, proof.reason.clone());
     }
     // The kernel's own count of what each connection's peer has acknowledged and sent.
-    let mine = || step.lanes.iter().filter(|lane| lane.end == "client");
+    let mine = || step.lanes.iter().filter(|lane| lane.end == End::Client);
     let moved: u64 = mine().map(|lane| lane.bytes).sum();
     let counted: Option<u64> = mine()
         .map(|lane| {

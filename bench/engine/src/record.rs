@@ -13,7 +13,7 @@ mod silences;
 mod slices;
 
 use pathproof_api::{LaneSample, Tick};
-use pathproof_model::Interval;
+use pathproof_model::{End, Interval};
 
 pub use histogram::{LATENCY_NS_MAX, LatencyHistogram, SIGNIFICANT_DIGITS};
 pub use second::{Contribution, WorstSecond};
@@ -338,7 +338,7 @@ impl LaneRecorder {
     }
 
     /// The slices that lie before `until`, as they stand in a result.
-    pub fn intervals(&self, end: &str, lane: u32, until: Tick) -> Vec<Interval> {
+    pub fn intervals(&self, end: End, lane: u32, until: Tick) -> Vec<Interval> {
         let slice_ns = self.slices.length_ns();
         let window_ns = self.window.length_ns();
         let mut out = Vec::new();
@@ -353,7 +353,7 @@ impl LaneRecorder {
                 slice.sample.and_then(|s| delta(s.retransmits, before.and_then(|b| b.0.retransmits)));
             let cpu_ns = delta(slice.cpu_ns, before.and_then(|b| b.1));
             out.push(Interval {
-                end: end.into(),
+                end,
                 lane: Some(lane),
                 start_ns,
                 length_ns: slice_ns.min(window_ns - start_ns),
@@ -399,7 +399,7 @@ mod tests {
         }
         assert_eq!(recorder.received_bytes(), 2000);
         assert_eq!(recorder.messages(), 20);
-        let intervals = recorder.intervals("server", 0, Tick(u64::MAX));
+        let intervals = recorder.intervals(End::Server, 0, Tick(u64::MAX));
         assert_eq!(intervals.len(), 20);
         assert_eq!(intervals.iter().map(|i| i.received_bytes).sum::<u64>(), 2000);
         assert_eq!(intervals.iter().filter_map(|i| i.retransmits).sum::<u64>(), 20);

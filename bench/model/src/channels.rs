@@ -108,11 +108,31 @@ pub struct ChannelPair {
     pub reason: String,
 }
 
+/// A side of a prediction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Where the command runs.
+    Local,
+    /// The other one.
+    Remote,
+}
+
+impl Side {
+    /// As it stands in results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Local => "local",
+            Side::Remote => "remote",
+        }
+    }
+}
+
 /// A NIC that carries nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UnusedNic {
-    /// `local` or `remote`.
-    pub end: String,
+    /// Where it is.
+    pub end: Side,
     /// Its name.
     pub nic: String,
     /// Why.

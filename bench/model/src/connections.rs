@@ -87,7 +87,7 @@ pub(crate) fn serialize<S: Serializer>(lanes: &[LaneResult], to: S) -> Result<S:
     let mut lanes = lanes.to_vec();
     let mut rows = Vec::new();
     for lane in &mut lanes {
-        let (number, node) = (lane.lane, NodeId::of_end(&lane.end));
+        let (number, node) = (lane.lane, lane.end.node());
         rows.extend(lane.connection.take().map(|own| ((number, node, None), own)));
         let paths = lane.stripe.iter_mut().flat_map(|stripe| &mut stripe.paths);
         rows.extend(
@@ -104,9 +104,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Lane
     let Lanes { mut lanes, connections } = Lanes::deserialize(from)?;
     for ((number, node, path), connection) in connections.iter().flat_map(Connections::rows) {
         // A row without a lane says nothing of this step.
-        let Some(lane) =
-            lanes.iter_mut().find(|lane| (lane.lane, NodeId::of_end(&lane.end)) == (number, node))
-        else {
+        let Some(lane) = lanes.iter_mut().find(|lane| (lane.lane, lane.end.node()) == (number, node)) else {
             continue;
         };
         match path {
@@ -127,7 +125,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{ConnectionCounts, PathRecord, Step, StepKind, StripeRecord};
+    use crate::{ConnectionCounts, End, PathRecord, Step, StepKind, StripeRecord};
 
     fn connection(rtt_ns: Option<u64>, timeouts: u64) -> Option<Connection> {
         let counts = ConnectionCounts { rtt_ns, timeouts: Some(timeouts), ..ConnectionCounts::still() };
@@ -139,11 +137,11 @@ mod tests {
         let paths = vec![path(None), path(connection(Some(9), 1))];
         let mut step = Step::new(StepKind::Stream, "two");
         step.lanes = vec![
-            LaneResult { end: "client".into(), connection: connection(Some(5), 0), ..LaneResult::default() },
-            LaneResult { end: "server".into(), connection: connection(None, 0), ..LaneResult::default() },
+            LaneResult { end: End::Client, connection: connection(Some(5), 0), ..LaneResult::default() },
+            LaneResult { end: End::Server, connection: connection(None, 0), ..LaneResult::default() },
             LaneResult {
                 lane: 1,
-                end: "client".into(),
+                end: End::Client,
                 stripe: Some(StripeRecord { paths, ..StripeRecord::default() }),
                 ..LaneResult::default()
             },

@@ -199,7 +199,7 @@ impl Flow {
             Pattern::Pingpong { .. } | Pattern::Guests | Pattern::Other => {}
         }
         let cpu = |end: NodeId| -> Option<u64> {
-            let own = || lanes.iter().filter(|lane| NodeId::of_end(&lane.end) == end);
+            let own = || lanes.iter().filter(|lane| lane.end.node() == end);
             own().next()?;
             own().map(|lane| lane.cpu_ns).sum()
         };
@@ -216,7 +216,7 @@ impl Flow {
             Pattern::Stream { .. } => {
                 matches!(lane.role, LaneRole::Receive | LaneRole::Write | LaneRole::Read)
             }
-            _ => NodeId::of_end(&lane.end) == self.from,
+            _ => lane.end.node() == self.from,
         }
     }
 }
@@ -234,6 +234,7 @@ fn goodput(lanes: &[&LaneResult]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::End;
 
     #[test]
     fn goodput_is_the_receivers_and_unknown_is_not_zero() {
@@ -245,8 +246,8 @@ mod tests {
     #[test]
     fn a_round_trip_is_counted_by_who_asks_whichever_way_it_goes() {
         for direction in [Direction::Out, Direction::In, Direction::Both] {
-            let lane = |end: &str| LaneResult {
-                end: end.into(),
+            let lane = |end: End| LaneResult {
+                end,
                 role: LaneRole::Both,
                 messages: 1000,
                 bytes: 64_000,
@@ -257,7 +258,7 @@ mod tests {
             let mut flows = Flow::of(&spec);
             assert_eq!(flows.len(), if direction == Direction::Both { 2 } else { 1 });
             for flow in &mut flows {
-                flow.count(&[&lane("client"), &lane("server")]);
+                flow.count(&[&lane(End::Client), &lane(End::Server)]);
                 let figures = (flow.summary.messages, flow.summary.bytes, flow.summary.goodput_bits_per_s);
                 assert_eq!(figures, (Some(1000), Some(64_000), None), "{direction:?}");
             }

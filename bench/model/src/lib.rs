@@ -8,6 +8,7 @@
 pub mod channels;
 pub mod connections;
 pub mod criteria;
+pub mod end;
 pub mod environment;
 pub mod evidence;
 pub mod expect;
@@ -45,9 +46,10 @@ pub mod units;
 pub mod verdict;
 pub mod wires;
 
-pub use channels::{Answer, ChannelPair, Channels, ChannelsSpec, UnusedNic};
+pub use channels::{Answer, ChannelPair, Channels, ChannelsSpec, Side, UnusedNic};
 pub use connections::Connections;
 pub use criteria::Criteria;
+pub use end::End;
 pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
 pub use evidence::{Connection, ConnectionCounts, Evidence, NicActivity, NicCounts, TcpCounts, Unreadable};
 pub use expect::Expect;

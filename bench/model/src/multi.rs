@@ -3,12 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::End;
+
 /// One NIC's part in a step over several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NicShare {
-    /// `client` or `server`.
-    pub end: String,
+    /// Which end.
+    pub end: End,
     /// The NIC.
     pub nic: String,
     /// Connections meant to use it; 0 for a NIC that was to carry nothing.
@@ -27,8 +29,8 @@ pub struct NicShare {
 
 impl NicShare {
     /// Nothing yet, of a NIC of an end.
-    pub fn of(end: &str, nic: &str) -> NicShare {
-        NicShare { end: end.into(), nic: nic.into(), ..NicShare::default() }
+    pub fn of(end: End, nic: &str) -> NicShare {
+        NicShare { end, nic: nic.into(), ..NicShare::default() }
     }
 }
 
@@ -62,8 +64,8 @@ pub struct AloneNic {
 pub struct Failover {
     /// The NIC that was taken down by `--fail`, or seen to lose its link by `--watch-links`; `None` when nobody saw which it was.
     pub nic: Option<String>,
-    /// The end it belongs to: `client` or `server`.
-    pub end: Option<String>,
+    /// The end it belongs to.
+    pub end: Option<End>,
     /// When it was taken down, in ns since the start of the window.
     pub failed_at_ns: Option<u64>,
     /// When it was brought back, likewise.

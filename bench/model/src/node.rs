@@ -22,11 +22,6 @@ impl NodeId {
     pub const CLIENT: NodeId = NodeId(0);
     /// The first peer.
     pub const SERVER: NodeId = NodeId(1);
-
-    /// The node that the word for an end stands for.
-    pub fn of_end(end: &str) -> NodeId {
-        if end == "client" { NodeId::CLIENT } else { NodeId::SERVER }
-    }
 }
 
 /// How a node is reached.

@@ -1,5 +1,6 @@
 //! Proof that a step's bytes went over RDMA, from the counters of the devices at both ends.
 
+use crate::End;
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -70,8 +71,8 @@ pub struct RdmaProof {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RdmaEnd {
-    /// `client` or `server`.
-    pub end: String,
+    /// Which end.
+    pub end: End,
     /// RDMA device.
     pub device: String,
     /// Port of the device.
@@ -119,7 +120,7 @@ impl RdmaProof {
             .into_iter()
             .next()
             .unwrap_or_else(|| (None, "neither end said which RDMA device it used".into()));
-        let client = ends.iter().find(|e| e.end == "client").or(ends.first());
+        let client = ends.iter().find(|e| e.end == End::Client).or(ends.first());
         RdmaProof {
             transport: if carrier == Some(Carrier::Rdma) { Carrier::Rdma } else { Carrier::Unknown },
             device: client.map(|e| e.device.clone()),
@@ -189,10 +190,10 @@ impl RdmaEnd {
 mod tests {
     use super::*;
 
-    fn end(name: &str, packets: Option<u64>, bytes: Option<u64>, payload: Option<u64>) -> RdmaEnd {
+    fn end(end: End, packets: Option<u64>, bytes: Option<u64>, payload: Option<u64>) -> RdmaEnd {
         RdmaEnd {
-            end: name.into(),
-            device: format!("{name}0"),
+            end,
+            device: format!("{end}0"),
             path_mtu_bytes: Some(1024),
             device_packets: packets,
             device_bytes: bytes,
@@ -205,11 +206,11 @@ mod tests {
     #[test]
     fn packets_or_bytes_prove_it() {
         let proof = RdmaProof::weigh(vec![
-            end("client", Some(2000), None, Some(1 << 20)),
-            end("server", None, None, None),
+            end(End::Client, Some(2000), None, Some(1 << 20)),
+            end(End::Server, None, None, None),
         ]);
         assert_eq!((proof.transport, proof.application_bytes), (Carrier::Rdma, Some(1 << 20)));
-        let proof = RdmaProof::weigh(vec![end("client", None, Some(1_100_000), Some(1 << 20))]);
+        let proof = RdmaProof::weigh(vec![end(End::Client, None, Some(1_100_000), Some(1 << 20))]);
         assert_eq!(proof.transport, Carrier::Rdma);
         assert!(proof.contradicted().is_none());
     }
@@ -217,27 +218,29 @@ mod tests {
     #[test]
     fn too_few_packets_or_bytes_contradict_it_even_when_the_other_end_agrees() {
         let proof = RdmaProof::weigh(vec![
-            end("client", Some(2000), None, Some(1 << 20)),
-            end("server", Some(3), None, Some(1 << 20)),
+            end(End::Client, Some(2000), None, Some(1 << 20)),
+            end(End::Server, Some(3), None, Some(1 << 20)),
         ]);
         assert_eq!(proof.transport, Carrier::Unknown);
-        assert_eq!(proof.contradicted().map(|e| e.end.as_str()), Some("server"));
-        let proof = RdmaProof::weigh(vec![end("client", None, Some(50_000), Some(1 << 20))]);
+        assert_eq!(proof.contradicted().map(|e| e.end), Some(End::Server));
+        let proof = RdmaProof::weigh(vec![end(End::Client, None, Some(50_000), Some(1 << 20))]);
         assert!(proof.contradicted().is_some(), "{}", proof.reason);
     }
 
     #[test]
     fn without_counters_or_payload_it_stays_unknown_and_is_not_contradicted() {
-        for ends in
-            [vec![end("client", None, None, Some(9))], vec![end("client", Some(5), Some(5), None)], vec![]]
-        {
+        for ends in [
+            vec![end(End::Client, None, None, Some(9))],
+            vec![end(End::Client, Some(5), Some(5), None)],
+            vec![],
+        ] {
             let proof = RdmaProof::weigh(ends);
             assert_eq!(proof.transport, Carrier::Unknown);
             assert!(proof.contradicted().is_none());
         }
-        let mut twice = end("client", None, Some(10), Some(1 << 20));
+        let mut twice = end(End::Client, None, Some(10), Some(1 << 20));
         twice.device = "siw0".into();
-        let proof = RdmaProof::weigh(vec![twice.clone(), RdmaEnd { end: "server".into(), ..twice }]);
+        let proof = RdmaProof::weigh(vec![twice.clone(), RdmaEnd { end: End::Server, ..twice }]);
         assert!(proof.contradicted().is_none(), "one device sends to itself: {}", proof.reason);
     }
 }

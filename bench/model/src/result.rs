@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AloneSum, Channels, Criteria, Direction, Environment, Evidence, Failover, Finding, Flow, HalfDetail,
+    AloneSum, Channels, Criteria, Direction, End, Environment, Evidence, Failover, Finding, Flow, HalfDetail,
     Interval, LaneRole, Limits, MigrateDetail, MtuPath, NicShare, Node, NodeId, NodeSpec, Plan, RunOutcome,
     Series, Silence, SmbServer, StepKind, StepSpec, Verdict, Waited,
 };
@@ -421,8 +421,8 @@ pub struct LatencySummary {
 pub struct LaneResult {
     /// Index of the lane in its step.
     pub lane: u32,
-    /// `client` or `server`.
-    pub end: String,
+    /// Which end.
+    pub end: End,
     /// Number of its flow in the step.
     pub flow: u16,
     /// What this end of it did.

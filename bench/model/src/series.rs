@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::evidence::shortest;
-use crate::{LaneResult, LaneRole, NodeId};
+use crate::{End, LaneResult, LaneRole, NodeId};
 
 /// Shortest slice, in ns. Every longer one is this times a power of two and begins at a multiple of its length, so slices
 /// of different lanes fit into each other.
@@ -73,8 +73,8 @@ pub struct Slice {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Interval {
-    /// `client` or `server`.
-    pub end: String,
+    /// Which end.
+    pub end: End,
     /// The lane.
     pub lane: Option<u32>,
     /// Start in ns since the start of the window.
@@ -128,13 +128,13 @@ pub fn sum(lanes: &[LaneResult], intervals: &[Interval]) -> Vec<Series> {
     let round_trips = !lanes.is_empty() && lanes.iter().all(|lane| lane.role == LaneRole::Both);
     let most = if round_trips { ROUND_TRIP_SLICES_MAX } else { SLICES_MAX };
     let Some(width_ns) = width_ns(intervals, most) else { return vec![] };
-    let lane_of: BTreeMap<(&str, u32), &LaneResult> =
-        lanes.iter().map(|lane| ((lane.end.as_str(), lane.lane), lane)).collect();
+    let lane_of: BTreeMap<(End, u32), &LaneResult> =
+        lanes.iter().map(|lane| ((lane.end, lane.lane), lane)).collect();
     let mut flows: BTreeMap<(u16, NodeId), (LaneRole, Sums)> = BTreeMap::new();
     for interval in intervals {
-        let lane = interval.lane.and_then(|lane| lane_of.get(&(interval.end.as_str(), lane)));
+        let lane = interval.lane.and_then(|lane| lane_of.get(&(interval.end, lane)));
         let (flow, role) = lane.map_or_else(Default::default, |lane| (lane.flow, lane.role));
-        let key = (flow, NodeId::of_end(&interval.end));
+        let key = (flow, interval.end.node());
         let (_, sums) = flows.entry(key).or_insert_with(|| (role, Sums::default()));
         sums.add(interval, width_ns);
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use pathproof_api::MessagePipe;
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{
-    Direction, ErrorKind, FileDetail, FileDirect, FileOver, FileRate, FileSpec, Finding, LaneResult,
+    Direction, End, ErrorKind, FileDetail, FileDirect, FileOver, FileRate, FileSpec, Finding, LaneResult,
     LaneRole, NicShare, NodeId, RdmaEnd, RdmaProof, ResultDoc, Step, StepError, Summary,
 };
 use pathproof_rdma::Sysfs;
@@ -34,7 +34,7 @@ impl Counted {
     fn proof(&self, direct: &FileDirect, port: u8, data_bytes: u64) -> Option<RdmaProof> {
         let carried = Snapshot::take(&Sysfs::default()).since(self.0.as_ref()?, &direct.device, port);
         let end = RdmaEnd {
-            end: "client".into(),
+            end: End::Client,
             device: direct.device.clone(),
             port,
             fabric: direct.fabric.clone(),
@@ -172,7 +172,7 @@ impl Account {
             Account::share(nic.as_deref(), tally.write.bytes, tally.read.bytes, channel.losses, step);
             step.lanes.push(LaneResult {
                 lane: at as u32,
-                end: "client".into(),
+                end: End::Client,
                 role: role(spec),
                 local,
                 remote: Some(remote.to_string()),
@@ -266,7 +266,7 @@ impl Account {
         let Some(nic) = nic else { return };
         let nics = step.detail.nics.get_or_insert_default();
         if !nics.iter().any(|share| share.nic == nic) {
-            nics.push(NicShare { end: "client".into(), nic: nic.into(), ..NicShare::default() });
+            nics.push(NicShare { end: End::Client, nic: nic.into(), ..NicShare::default() });
         }
         let Some(share) = nics.iter_mut().find(|share| share.nic == nic) else { return };
         share.connections += 1;

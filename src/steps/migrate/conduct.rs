@@ -10,7 +10,7 @@ use pathproof_engine::migrate::PAGE_BYTES;
 use pathproof_engine::migrate::copy::pacer::Pacer;
 use pathproof_engine::migrate::copy::{Place, Served, Shared, Story, Subject, blocks, ready_ns};
 use pathproof_model::units::Bytes;
-use pathproof_model::{ErrorKind, Half, StepError};
+use pathproof_model::{End, ErrorKind, Half, StepError};
 
 use super::lanes::{self, Around, CONNECT, LaneEnd, SourceSide};
 use super::machine::Host;
@@ -19,7 +19,7 @@ use super::prepare::Ready;
 use super::{memory, merge};
 use crate::steps::stage::{Aside, Hand, Limits, SHOWN_NS, Stage};
 use crate::steps::traffic::multi;
-use crate::steps::{Context, End, Prepared, failed};
+use crate::steps::{Context, Prepared, failed};
 
 /// How long the destination's lanes may need to end once the client has ended the step, in ns.
 const LAST_BYTES_NS: u64 = 2_000_000_000;

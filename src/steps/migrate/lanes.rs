@@ -12,13 +12,13 @@ use pathproof_engine::migrate::copy::{
     Served, Shared, SourceLane, SourceParts, Subject, Turn, blocks,
 };
 use pathproof_engine::record::LatencyHistogram;
-use pathproof_model::{ErrorKind, LaneResult, LaneRole, StepError};
+use pathproof_model::{End, ErrorKind, LaneResult, LaneRole, StepError};
 use pathproof_sys::thread;
 
 use super::disk::Disk;
 use crate::steps::meter::{ThreadMeter, Waiting};
 use crate::steps::stage::Cue;
-use crate::steps::{End, not_connected, step_error};
+use crate::steps::{not_connected, step_error};
 use pathproof_sys::clock::RealClock;
 
 /// How long a lane may take to connect.
@@ -282,7 +282,7 @@ fn lane_result(index: u32, end: End, stats: Option<LaneStats>) -> LaneResult {
     stats.counters.insert("lane_received_bytes".into(), stats.last.bytes_received);
     LaneResult {
         lane: index,
-        end: end.name().into(),
+        end,
         role: if end == End::Client { LaneRole::Send } else { LaneRole::Receive },
         local: stats.local,
         remote: stats.remote,

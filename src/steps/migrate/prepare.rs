@@ -8,7 +8,7 @@ use pathproof_engine::migrate::copy::{
 };
 use pathproof_engine::migrate::{PAGE_BYTES, Pattern, Policy};
 use pathproof_model::units::Bytes;
-use pathproof_model::{ErrorKind, MigrateSpec, StepError};
+use pathproof_model::{End, ErrorKind, MigrateSpec, StepError};
 
 use super::cost::{disk_bytes, message_bytes, overhead_bytes};
 use super::disk::Disk;
@@ -16,7 +16,7 @@ use super::lanes::LaneUnconnected;
 use super::memory;
 use super::spec::{pattern_of, spec_of};
 use crate::steps::traffic::{multi, verbs};
-use crate::steps::{End, Setup, step_error};
+use crate::steps::{Setup, step_error};
 
 /// One guest's memory with its lanes, none of them connected yet.
 pub struct SlotParts {

@@ -13,7 +13,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use pathproof_model::{
-    Direction, ErrorKind, Finding, LaneResult, LaneRole, MtuPath, MtuSpec, ResultDoc, Step, StepKind,
+    Direction, End, ErrorKind, Finding, LaneResult, LaneRole, MtuPath, MtuSpec, ResultDoc, Step, StepKind,
     StepSpec, TrafficSpec,
 };
 
@@ -21,7 +21,7 @@ use pathproof_tcp::CONGESTION;
 
 use crate::lane_options::CONSTRAIN;
 use crate::registry::manners;
-use crate::steps::{End, checksum};
+use crate::steps::checksum;
 
 /// Small segments: what every IPv4 path must take (RFC 9293 §3.7.1).
 const SMALL_SEGMENT_BYTES: u32 = 536;
@@ -78,11 +78,11 @@ impl<'a> Stall<'a> {
         if !ours || interrupted || step.total(|flow| flow.retransmits) == Some(0) {
             return None;
         }
-        let silent = |end: &str| {
+        let silent = |end: End| {
             let mut lanes = receivers(step).filter(|lane| lane.end == end).peekable();
             lanes.peek().is_some() && lanes.all(stays_silent)
         };
-        let direction = match (silent("server"), silent("client")) {
+        let direction = match (silent(End::Server), silent(End::Client)) {
             (true, _) => Direction::Out,
             (false, true) => Direction::In,
             (false, false) => return None,
@@ -90,7 +90,7 @@ impl<'a> Stall<'a> {
         let segment_bytes = step.lanes.iter().filter_map(|lane| lane.send_segment_bytes).max()?;
         let address =
             |text: &Option<String>| Some(text.as_ref()?.parse::<SocketAddr>().ok()?.ip().to_canonical());
-        let client = step.lanes.iter().find(|lane| lane.end == "client");
+        let client = step.lanes.iter().find(|lane| lane.end == End::Client);
         let between = client.and_then(|lane| Some((address(&lane.local)?, address(&lane.remote)?)));
         Some(Stall { step, spec, direction, segment_bytes, between })
     }
@@ -303,14 +303,8 @@ mod tests {
         let (local, remote) = (Some("10.0.0.1:4000".into()), Some("10.0.0.2:7797".into()));
         let window_ns = received.len() as u64 * 100_000_000;
         let lane = LaneResult { send_segment_bytes: Some(9562), window_ns, ..LaneResult::default() };
-        step.lanes.push(LaneResult {
-            end: "client".into(),
-            role: LaneRole::Send,
-            local,
-            remote,
-            ..lane.clone()
-        });
-        step.lanes.push(LaneResult { end: "server".into(), role: LaneRole::Receive, ..lane });
+        step.lanes.push(LaneResult { end: End::Client, role: LaneRole::Send, local, remote, ..lane.clone() });
+        step.lanes.push(LaneResult { end: End::Server, role: LaneRole::Receive, ..lane });
         fill(&mut step, &[received]);
         step
     }

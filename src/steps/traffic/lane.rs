@@ -14,8 +14,8 @@ use pathproof_engine::workload::{
     Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
 };
 use pathproof_model::{
-    ErrorKind, HistogramRecord, Interval, LaneResult, LaneRole, OneFlow, RequestLoad, StepError, TrafficKind,
-    TrafficSpec, Waited,
+    End, ErrorKind, HistogramRecord, Interval, LaneResult, LaneRole, OneFlow, RequestLoad, StepError,
+    TrafficKind, TrafficSpec, Waited,
 };
 use pathproof_sys::thread;
 
@@ -23,7 +23,7 @@ use crate::registry::manners;
 use crate::steps::cost::rounded_up;
 use crate::steps::meter::{ThreadMeter, Waiting};
 use crate::steps::stage::Cue;
-use crate::steps::{End, step_error};
+use crate::steps::step_error;
 use pathproof_sys::clock::RealClock;
 
 /// Longest single wait in the kernel, so that a stop is seen in time.
@@ -173,7 +173,7 @@ impl LaneOutcome {
     pub fn unused(job: &LaneJob, end: End) -> LaneOutcome {
         let result = LaneResult {
             lane: job.index,
-            end: end.name().into(),
+            end,
             flow: job.flow,
             role: job.part.role(),
             ..LaneResult::default()
@@ -417,7 +417,7 @@ pub fn run(
             outcome.histograms.push(histogram.to_record(name, Some(job.index)));
         }
     }
-    outcome.intervals = recorder.intervals(end.name(), job.index, ended);
+    outcome.intervals = recorder.intervals(end, job.index, ended);
     match if stuck { lane.abandon() } else { lane.close() } {
         Ok(stats) => {
             let result = &mut outcome.result;

@@ -1,6 +1,7 @@
 //! `--watch-links`: somebody pulls a cable while a step runs. Each end hears its own links, the client is told of the
 //! server's, says what to do, and ends the step when all is well again.
 
+use pathproof_model::End;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +14,6 @@ use pathproof_model::NicFailure as Failure;
 use pathproof_model::units::Nanoseconds;
 
 use crate::session::Channel;
-use crate::steps::End;
 use crate::terminal::say;
 use pathproof_sys::clock::RealClock;
 use pathproof_sys::interfaces::{LinkChange, LinkEvents};
@@ -51,7 +51,7 @@ pub struct Links {
     window: Tick,
     failures: Vec<Failure>,
     /// Links that are down at this moment, by end and name.
-    down: BTreeSet<(&'static str, String)>,
+    down: BTreeSet<(End, String)>,
     last_up: Option<Tick>,
     asked_to_end: bool,
     voice: Voice,
@@ -180,7 +180,7 @@ impl Links {
     }
 
     fn note(&mut self, end: End, change: LinkChange, at: Tick) {
-        let key = (end.name(), change.nic);
+        let key = (end, change.nic);
         let place = if end == End::Client { "here" } else { "at the peer" };
         if change.up {
             self.voice.hold(format!("{} {place} is back.", key.1));

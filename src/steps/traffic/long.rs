@@ -6,11 +6,10 @@ use pathproof_engine::control::{
 };
 use pathproof_engine::record::{LaneRecorder, SLICE_NS, Window, WorstSecond, slices_per_lane};
 use pathproof_model::{
-    Half, LaneResult, LaneRole, NodeId, ResultDoc, Step, StepKind, StepRequest, StepSpec, Tool, TrafficSpec,
+    End, Half, LaneResult, LaneRole, NodeId, ResultDoc, Step, StepKind, StepRequest, StepSpec, Tool,
+    TrafficSpec,
 };
 use pathproof_report::{Json, Render};
-
-use crate::steps::End;
 
 const LANES: u32 = 64;
 const DAY_NS: u64 = 86_400_000_000_000;
@@ -63,14 +62,14 @@ fn half(end: End) -> Half {
         let role = if end == End::Server { LaneRole::Receive } else { LaneRole::Send };
         half.lanes.push(LaneResult {
             lane,
-            end: end.name().into(),
+            end,
             role,
             bytes: recorder.received_bytes(),
             window_ns: DAY_NS,
             retransmits: recorder.retransmits(),
             ..LaneResult::default()
         });
-        half.intervals.extend(recorder.intervals(end.name(), lane, window.end));
+        half.intervals.extend(recorder.intervals(end, lane, window.end));
     }
     half.worst_second_bytes = worst.finish();
     half

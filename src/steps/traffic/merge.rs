@@ -1,9 +1,7 @@
 //! From two halves of a traffic step to its summary. Pure arithmetic over the document.
 
 use pathproof_engine::record::{LatencyHistogram, mark_silences};
-use pathproof_model::{Class, Flow, Half, HistogramRecord, LaneResult, Pattern, Step, StepSpec, series};
-
-use crate::steps::End;
+use pathproof_model::{Class, End, Flow, Half, HistogramRecord, LaneResult, Pattern, Step, StepSpec, series};
 
 /// Fills the flows, their distributions and the series.
 pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
@@ -47,7 +45,7 @@ fn worst_second(flow: &Flow, lanes: &[&LaneResult], client: &Half, server: &Half
     // Those beside the first have no place in it.
     let streams = matches!(flow.pattern, Pattern::Stream { .. }) && !flow.beside;
     let counting = lanes.iter().find(|lane| streams && flow.counts(lane))?;
-    let half = if counting.end == End::Client.name() { client } else { server };
+    let half = if counting.end == End::Client { client } else { server };
     half.worst_second_bytes?.checked_mul(8)
 }
 
@@ -72,8 +70,8 @@ mod tests {
     use super::*;
     use pathproof_model::{Direction, LaneRole, TrafficSpec};
 
-    fn lane(end: &str, flow: u16, role: LaneRole) -> LaneResult {
-        LaneResult { lane: u32::from(flow), end: end.into(), flow, role, ..LaneResult::default() }
+    fn lane(end: End, flow: u16, role: LaneRole) -> LaneResult {
+        LaneResult { lane: u32::from(flow), end, flow, role, ..LaneResult::default() }
     }
 
     /// A step of these halves, put together as a run does it.
@@ -93,22 +91,26 @@ mod tests {
             let flows = step(&spec, client, server).flows;
             flows.iter().map(|flow| flow.summary.goodput_worst_second_bits_per_s).collect()
         };
-        let sent = half(vec![lane("client", 0, LaneRole::Send)], None);
-        let received = half(vec![lane("server", 0, LaneRole::Receive)], Some(5));
+        let sent = half(vec![lane(End::Client, 0, LaneRole::Send)], None);
+        let received = half(vec![lane(End::Server, 0, LaneRole::Receive)], Some(5));
         assert_eq!(worst(Direction::Out, &sent, &received), [Some(40)]);
-        let written = half(vec![lane("client", 0, LaneRole::Write)], Some(6));
-        let target = half(vec![lane("server", 0, LaneRole::Target)], None);
+        let written = half(vec![lane(End::Client, 0, LaneRole::Write)], Some(6));
+        let target = half(vec![lane(End::Server, 0, LaneRole::Target)], None);
         assert_eq!(worst(Direction::Out, &written, &target), [Some(48)]);
-        let here =
-            half(vec![lane("client", 0, LaneRole::Send), lane("client", 1, LaneRole::Receive)], Some(7));
-        let there =
-            half(vec![lane("server", 0, LaneRole::Receive), lane("server", 1, LaneRole::Send)], Some(5));
+        let here = half(
+            vec![lane(End::Client, 0, LaneRole::Send), lane(End::Client, 1, LaneRole::Receive)],
+            Some(7),
+        );
+        let there = half(
+            vec![lane(End::Server, 0, LaneRole::Receive), lane(End::Server, 1, LaneRole::Send)],
+            Some(5),
+        );
         assert_eq!(worst(Direction::Both, &here, &there), [Some(40), Some(56)]);
     }
 
     #[test]
     fn both_directions_of_a_ping_pong_keep_their_times_apart() {
-        let half = |end: &str, asks: u16, ns: u64| {
+        let half = |end: End, asks: u16, ns: u64| {
             let lanes = [0, 1].map(|flow| LaneResult {
                 messages: 1000,
                 bytes: 64_000,
@@ -120,7 +122,7 @@ mod tests {
             Half { lanes: lanes.into(), histograms, ..Half::default() }
         };
         let spec = StepSpec::Pingpong(TrafficSpec { direction: Direction::Both, ..TrafficSpec::default() });
-        let step = step(&spec, &half("client", 0, 100), &half("server", 1, 900));
+        let step = step(&spec, &half(End::Client, 0, 100), &half(End::Server, 1, 900));
         let figures = |flow: &Flow| (flow.summary.messages, flow.summary.rtt_ns.map(|rtt| rtt.max));
         let of_flows: Vec<_> = step.flows.iter().map(figures).collect();
         assert_eq!(of_flows, [(Some(1000), Some(100)), (Some(1000), Some(900))]);

@@ -11,15 +11,15 @@ use std::time::Duration;
 use pathproof_api::{Clock, LaneSpec, OptionValues, PathSpec};
 use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Question, Rules, predict};
 use pathproof_model::{
-    ErrorKind, Half, LaneResult, NicEvidence, NicFailure as Failure, NicShare, StepError, TrafficSpec,
+    End, ErrorKind, Half, LaneResult, NicEvidence, NicFailure as Failure, NicShare, StepError, TrafficSpec,
 };
 use pathproof_multi::{PATHS, PATHS_MAX, SHARE, Share};
 
 use crate::guardian::Guardian;
 use crate::lane_options::{CONNECTIONS, CONSTRAIN, POLICY, Policy, of_paths};
 use crate::registry::manners;
+use crate::steps::SessionFacts;
 use crate::steps::stage::Cue;
-use crate::steps::{End, SessionFacts};
 use pathproof_sys::clock::RealClock;
 
 /// The interface of a machine that talks to itself.
@@ -178,7 +178,7 @@ impl Plan {
         let used = self.nics();
         half.lanes.iter_mut().for_each(|lane| lane.nics.clone_from(&used));
         for (path, nic) in named {
-            let own = shares.entry(nic.clone()).or_insert_with(|| NicShare::of(end.name(), nic));
+            let own = shares.entry(nic.clone()).or_insert_with(|| NicShare::of(end, nic));
             own.connections += half.lanes.len() as u32;
             let of_path = |lane: &LaneResult| lane.stripe.as_ref()?.paths.get(path).cloned();
             for record in half.lanes.iter().filter_map(of_path) {

@@ -75,15 +75,11 @@ mod tests {
     use super::*;
     use crate::steps::traffic::received::fill;
     use pathproof_engine::record::mark_silences;
-    use pathproof_model::{Interval, LaneResult, LaneRole, LatencySummary};
+    use pathproof_model::{End, Interval, LaneResult, LaneRole, LatencySummary};
 
     fn stream(received: &[u64]) -> Step {
         let mut step = Step::new(StepKind::Stream, "stream");
-        step.lanes.push(LaneResult {
-            end: "server".into(),
-            role: LaneRole::Receive,
-            ..LaneResult::default()
-        });
+        step.lanes.push(LaneResult { end: End::Server, role: LaneRole::Receive, ..LaneResult::default() });
         fill(&mut step, &[received]);
         step
     }
@@ -129,7 +125,7 @@ mod tests {
         step.lanes[0].longest_silence_from_ns = Some(100_000_000_000);
         let slices = |lanes: u32| -> Vec<Interval> {
             let slice = |lane| Interval {
-                end: "server".into(),
+                end: End::Server,
                 lane: Some(lane),
                 length_ns: 204_800_000_000,
                 received_bytes: 5,

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 
 use pathproof_model::numbers::{ip_mtu_for_rdma, largest_rdma_mtu};
 use pathproof_model::{
-    ErrorKind, Finding, Half, Nic, NodeId, RdmaEnd, RdmaProof, ResultDoc, Severity, Step, StepSpec,
-    TrafficSpec,
+    End, ErrorKind, Finding, Half, Nic, RdmaEnd, RdmaProof, ResultDoc, Severity, Step, StepSpec, TrafficSpec,
 };
 use pathproof_rdma::proof::{Trouble, trouble};
 use pathproof_rdma::transport::options::{PATH_MTU, PathMtu};
@@ -27,7 +26,7 @@ pub fn findings(step: &Step, doc: &ResultDoc) -> Vec<Finding> {
     let mut found = vec![];
     if let Some(end) = proof.contradicted() {
         let finding = Finding::new("RDMA-NOT-USED", format!("{}: {}", step.name, proof.reason));
-        found.push(finding.with("device", end.device.as_str()).with("end", end.end.as_str()));
+        found.push(finding.with("device", end.device.as_str()).with("end", end.end.name()));
     }
     found.extend(path_mtu(step, proof));
     // Of the two hosts and the path, not of this step: once is enough.
@@ -55,7 +54,9 @@ fn path_mtu(step: &Step, proof: &RdmaProof) -> Vec<Finding> {
             "{}: active RDMA MTU {a_mtu} bytes on {} at the {}, {b_mtu} on {} at the {}",
             step.name, a.device, a.end, b.device, b.end
         );
-        found.push(Finding::new("RDMA-MTU-DIFFERS", evidence).with(&a.end, *a_mtu).with(&b.end, *b_mtu));
+        found.push(
+            Finding::new("RDMA-MTU-DIFFERS", evidence).with(a.end.name(), *a_mtu).with(b.end.name(), *b_mtu),
+        );
     }
     for (end, active) in active {
         let ip_mtu = end.ip_mtu_bytes.and_then(|ip| u32::try_from(ip).ok());
@@ -77,7 +78,7 @@ fn path_mtu(step: &Step, proof: &RdmaProof) -> Vec<Finding> {
     found
 }
 
-fn end_of<'a>(proof: &'a RdmaProof, end: &str) -> Option<&'a RdmaEnd> {
+fn end_of(proof: &RdmaProof, end: End) -> Option<&RdmaEnd> {
     proof.ends.iter().find(|e| e.end == end)
 }
 
@@ -85,7 +86,7 @@ fn end_of<'a>(proof: &'a RdmaProof, end: &str) -> Option<&'a RdmaEnd> {
 fn path_too_small(proof: &RdmaProof, doc: &ResultDoc) -> Option<Finding> {
     let rdma_mtu = u32::try_from(proof.path_mtu_bytes?).ok()?;
     let (client, server) =
-        (end_of(proof, "client")?.netdev.as_ref()?, end_of(proof, "server")?.netdev.as_ref()?);
+        (end_of(proof, End::Client)?.netdev.as_ref()?, end_of(proof, End::Server)?.netdev.as_ref()?);
     let paths = doc.steps.iter().filter_map(|s| s.detail.paths.as_ref()).flatten();
     let same = paths.filter(|p| p.local_nic == *client && p.remote_nic.as_ref() == Some(server));
     let (carried, path) = same.filter_map(|p| Some((p.ip_mtu_bytes?, p))).min_by_key(|(bytes, _)| *bytes)?;
@@ -125,11 +126,11 @@ fn path_too_small(proof: &RdmaProof, doc: &ResultDoc) -> Option<Finding> {
 
 /// PFC on different priorities at the two ends.
 fn pfc_differs(proof: &RdmaProof, doc: &ResultDoc) -> Option<Finding> {
-    let nic = |end: &str| -> Option<Nic> {
+    let nic = |end: End| -> Option<Nic> {
         let netdev = end_of(proof, end)?.netdev.clone()?;
-        doc.environment(NodeId::of_end(end))?.nics.iter().find(|n| n.name == netdev).cloned()
+        doc.environment(end.node())?.nics.iter().find(|n| n.name == netdev).cloned()
     };
-    let (client, server) = (nic("client")?, nic("server")?);
+    let (client, server) = (nic(End::Client)?, nic(End::Server)?);
     let enabled = |nic: &Nic| Some(nic.dcb.as_ref()?.pfc.as_ref()?.enabled_priorities.clone());
     let (ours, theirs) = (enabled(&client)?, enabled(&server)?);
     if ours == theirs || proof.ends.iter().any(|e| e.fabric != "RoCE") {
@@ -239,11 +240,11 @@ fn counters(step: &Step, end: &RdmaEnd) -> Vec<Finding> {
 mod tests {
     use super::*;
     use pathproof_model::environment::{Dcb, DcbPfc};
-    use pathproof_model::{Direction, Environment, MtuLimit, MtuPath, Node, StepKind, Tool};
+    use pathproof_model::{Direction, End, Environment, MtuLimit, MtuPath, Node, StepKind, Tool};
 
     fn rdma_step() -> Step {
-        let end = |name: &str, netdev: &str| RdmaEnd {
-            end: name.into(),
+        let end = |end: End, netdev: &str| RdmaEnd {
+            end,
             device: format!("{netdev}-rdma"),
             fabric: "RoCE".into(),
             netdev: Some(netdev.into()),
@@ -252,7 +253,7 @@ mod tests {
             ..RdmaEnd::default()
         };
         let mut step = Step::new(StepKind::Stream, "stream");
-        step.detail.proof = Some(RdmaProof::weigh(vec![end("client", "a0"), end("server", "b0")]));
+        step.detail.proof = Some(RdmaProof::weigh(vec![end(End::Client, "a0"), end(End::Server, "b0")]));
         step
     }
 

@@ -5,12 +5,12 @@ use crossbeam_channel::Select;
 use pathproof_api::{Offer, Tick, Verb};
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::WorstSecond;
-use pathproof_model::{ErrorKind, Half, LaneResult, NicFailure, StepError, TrafficSpec};
+use pathproof_model::{End, ErrorKind, Half, LaneResult, NicFailure, StepError, TrafficSpec};
 
 use super::lane::{self, Around, LaneJob, LaneOutcome};
 use super::{CONNECT, Lanes, invalid, links, multi, verbs};
 use crate::steps::stage::{Aside, Hand, Limits, SHOWN_NS, Stage};
-use crate::steps::{Context, End, Prepared, failed, not_connected};
+use crate::steps::{Context, Prepared, failed, not_connected};
 use pathproof_sys::clock::RealClock;
 
 /// How long both ends may take to have their lanes connected beyond what a lane may take.

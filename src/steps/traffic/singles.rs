@@ -1,7 +1,7 @@
 //! What several NICs carry together, against what each carries alone: the short steps that find out, and their sum.
 
 use pathproof_model::{
-    AloneNic, AloneSum, Direction, Finding, NicShare, ResultDoc, Step, StepKind, StepSpec, TrafficSpec,
+    AloneNic, AloneSum, Direction, End, Finding, NicShare, ResultDoc, Step, StepKind, StepSpec, TrafficSpec,
 };
 
 use pathproof_model::units::BitsPerSecond;
@@ -20,7 +20,7 @@ pub fn time_ns(striped: &TrafficSpec) -> u64 {
 /// One short step for each NIC that a striped stream used, where it asked for them.
 pub fn steps(striped: &Step) -> Vec<StepSpec> {
     let Some(spec @ StepSpec::Stream(traffic)) = &striped.spec else { return vec![] };
-    let nics = match striped.lanes.iter().find(|lane| lane.end == "client") {
+    let nics = match striped.lanes.iter().find(|lane| lane.end == End::Client) {
         Some(lane) if traffic.singles && striped.error.is_none() && lane.nics.len() > 1 => &lane.nics,
         _ => return vec![],
     };
@@ -95,7 +95,7 @@ pub fn sum_up(striped: &mut Step, alone: &[Step]) {
 /// How far the NIC that is furthest off was from the part that its speed alone suggests.
 fn imbalance(nics: &[NicShare], each: &[AloneNic], sum: u64) -> Option<f64> {
     let carried = |nic: &NicShare| nic.lane_sent_bytes + nic.lane_received_bytes;
-    let ours = || nics.iter().filter(|nic| nic.end == "client");
+    let ours = || nics.iter().filter(|nic| nic.end == End::Client);
     let total: u64 = ours().map(carried).sum();
     let off = |one: &AloneNic| {
         let own: u64 = ours().filter(|nic| nic.nic == one.nic).map(carried).sum();
@@ -143,10 +143,10 @@ mod tests {
         spec.singles = true;
         step.spec = Some(StepSpec::Stream(spec));
         let names = ["e1", "e2"].map(String::from);
-        step.lanes.push(LaneResult { end: "client".into(), nics: names.to_vec(), ..LaneResult::default() });
+        step.lanes.push(LaneResult { end: End::Client, nics: names.to_vec(), ..LaneResult::default() });
         step.summary.goodput_bits_per_s = Some(1400);
         let share = |(nic, bytes): (String, u64)| NicShare {
-            end: "client".into(),
+            end: End::Client,
             nic,
             lane_sent_bytes: bytes,
             ..NicShare::default()

@@ -5,14 +5,14 @@ use pathproof_engine::workload::{
     CONTROL_BYTES, OneSided, OneSidedMemory, Target, Workload, WritePing, WritePong, WritePongMemory,
     fill_for_reads,
 };
-use pathproof_model::{LaneRole, TrafficKind, TrafficSpec};
+use pathproof_model::{End, LaneRole, TrafficKind, TrafficSpec};
 use pathproof_sys::socket::congestion_controls;
 use pathproof_tcp::CONGESTION;
 
 use crate::registry::{manners, those_that};
 
+use super::invalid;
 use super::lane::{LaneJob, Part};
-use super::{End, invalid};
 use pathproof_model::StepError;
 
 /// Room behind the messages for the control words of one-sided streams.

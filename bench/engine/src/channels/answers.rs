@@ -71,7 +71,7 @@ fn why_idle(local: &[ChannelNic], remote: &[ChannelNic], channels: &Channels) ->
         .unused
         .iter()
         .filter(|nic| able(&nic.nic))
-        .map(|nic| answered(format!("Why not {} ({})?", nic.nic, nic.end), sentence(&nic.reason)))
+        .map(|nic| answered(format!("Why not {} ({})?", nic.nic, nic.end.name()), sentence(&nic.reason)))
         .collect()
 }
 

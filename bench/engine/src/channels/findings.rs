@@ -1,6 +1,6 @@
 //! What is worth a warning in a prediction.
 
-use pathproof_model::{ChannelPair, Channels, Finding};
+use pathproof_model::{ChannelPair, Channels, Finding, Side};
 
 /// Findings about `channels`. A NIC in another subnet is no finding: management NICs are meant to be elsewhere.
 pub fn findings(channels: &Channels) -> Vec<Finding> {
@@ -19,20 +19,23 @@ pub fn findings(channels: &Channels) -> Vec<Finding> {
         out.push(Finding::new("CHANNEL-CROSS-PAIRS", evidence));
     }
     for nic in &channels.unused {
-        let of_nic = |pair: &&ChannelPair| match nic.end.as_str() {
-            "local" => pair.local_nic == nic.nic,
-            _ => pair.remote_nic == nic.nic,
+        let of_nic = |pair: &&ChannelPair| match nic.end {
+            Side::Local => pair.local_nic == nic.nic,
+            Side::Remote => pair.remote_nic == nic.nic,
         };
         // A NIC that has nothing but the address of its own link was not set up to carry this.
         let set_up = |pair: &ChannelPair| {
-            let own = if nic.end == "local" { pair.local } else { pair.remote };
+            let own = match nic.end {
+                Side::Local => pair.local,
+                Side::Remote => pair.remote,
+            };
             !matches!(own, std::net::IpAddr::V6(own) if own.is_unicast_link_local())
         };
         let by_rank = |pair: &ChannelPair| {
             ["class-outranked", "slower", "rdma-not-mixed"].contains(&pair.rule.as_str()) && set_up(pair)
         };
         if channels.pairs.iter().filter(of_nic).any(by_rank) {
-            let evidence = format!("{} ({}): {}", nic.nic, nic.end, nic.reason);
+            let evidence = format!("{} ({}): {}", nic.nic, nic.end.name(), nic.reason);
             out.push(Finding::new("CHANNEL-NIC-IDLE", evidence));
         }
     }

@@ -22,7 +22,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use pathproof_model::channels::Rules;
-use pathproof_model::{ChannelPair, Channels, UnusedNic};
+use pathproof_model::{ChannelPair, Channels, Side, UnusedNic};
 
 use candidates::Candidate;
 pub use findings::findings;
@@ -68,10 +68,10 @@ pub fn predict(local: &[ChannelNic], remote: &[ChannelNic], question: &Question)
         speed_bits_per_s: speed(&candidates),
         pairs: pairs(&candidates),
         reverse_pairs: Vec::new(),
-        unused: unused("local", &local, &candidates, |c| c.local.nic),
+        unused: unused(Side::Local, &local, &candidates, |c| c.local.nic),
         answers: Vec::new(),
     };
-    channels.unused.extend(unused("remote", &remote, &candidates, |c| c.remote.nic));
+    channels.unused.extend(unused(Side::Remote, &remote, &candidates, |c| c.remote.nic));
     channels.answers = answers::answer(&local, &remote, &candidates, question, &channels);
     channels
 }
@@ -140,7 +140,7 @@ fn pairs(candidates: &[Candidate<'_>]) -> Vec<ChannelPair> {
 }
 
 fn unused<'a>(
-    end: &str,
+    end: Side,
     nics: &'a [ChannelNic],
     candidates: &[Candidate<'a>],
     nic_of: impl Fn(&Candidate<'a>) -> &'a ChannelNic,
@@ -165,7 +165,7 @@ fn unused<'a>(
         } else {
             reasons.into_iter().collect::<Vec<_>>().join("; ")
         };
-        out.push(UnusedNic { end: end.into(), nic: nic.name.clone(), reason });
+        out.push(UnusedNic { end, nic: nic.name.clone(), reason });
     }
     out
 }

@@ -4,7 +4,7 @@
 //! It applies to what is read by people or computed with. What a protocol needs to the byte (offers, tokens) is checked
 //! where it is used.
 
-use pathproof_model::{Environment, Finding, Half, StepError};
+use pathproof_model::{End, Environment, Finding, Half, StepError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -54,13 +54,13 @@ pub(super) fn message(message: &mut Message) {
 }
 
 /// Brings a half that came from `end` within bounds.
-pub fn half(half: &mut Half, end: &str) {
+pub fn half(half: &mut Half, end: End) {
     for lane in &mut half.lanes {
         trimmed(lane);
-        lane.end = end.into();
+        lane.end = end;
     }
     for slice in &mut half.intervals {
-        slice.end = end.into();
+        slice.end = end;
         for number in [&mut slice.sent_bytes, &mut slice.received_bytes, &mut slice.messages] {
             *number = (*number).min(SLICE_NUMBER_MAX);
         }
@@ -204,18 +204,10 @@ mod tests {
 
     #[test]
     fn t17_a_half_is_the_other_ends_and_its_numbers_add_up() {
-        let lane = LaneResult {
-            end: "client".into(),
-            bytes: u64::MAX,
-            local: Some(long()),
-            ..LaneResult::default()
-        };
-        let slice = Interval {
-            end: "client".into(),
-            start_ns: u64::MAX,
-            sent_bytes: u64::MAX,
-            ..Interval::default()
-        };
+        let lane =
+            LaneResult { end: End::Client, bytes: u64::MAX, local: Some(long()), ..LaneResult::default() };
+        let slice =
+            Interval { end: End::Client, start_ns: u64::MAX, sent_bytes: u64::MAX, ..Interval::default() };
         let mut theirs = Half {
             lanes: vec![lane; 300],
             intervals: vec![slice; 1000],
@@ -237,18 +229,18 @@ mod tests {
             unreadable,
             ..Evidence::default()
         });
-        half(&mut theirs, "server");
+        half(&mut theirs, End::Server);
         let evidence = theirs.evidence.unwrap();
         let nics = evidence.nics.unwrap();
         assert_eq!((nics.len(), evidence.unreadable.len()), (ENTRIES_MAX, ENTRIES_MAX));
         assert!(nics.iter().all(|nic| nic.counts.sent_bytes == Some(NUMBER_MAX) && nic.nic.len() < 1010));
-        assert!(theirs.lanes.iter().all(|lane| lane.end == "server"));
+        assert!(theirs.lanes.iter().all(|lane| lane.end == End::Server));
         assert!(theirs.lanes.iter().try_fold(0u64, |sum, lane| sum.checked_add(lane.bytes)).is_some());
         assert!(
             theirs
                 .intervals
                 .iter()
-                .all(|i| i.end == "server" && i.start_ns.checked_add(i.length_ns).is_some())
+                .all(|i| i.end == End::Server && i.start_ns.checked_add(i.length_ns).is_some())
         );
         assert!(theirs.intervals.iter().try_fold(0u64, |sum, i| sum.checked_add(i.sent_bytes)).is_some());
         assert!(serde_json::to_string(&theirs.detail).unwrap().len() < 100_000);

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use pathproof_model::{
-    Direction, ErrorKind, Half, HistogramRecord, Interval, LaneResult, StepError, StepSpec,
+    Direction, End, ErrorKind, Half, HistogramRecord, Interval, LaneResult, StepError, StepSpec,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ pub enum Part {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields of Interval")]
 pub struct Columns {
-    pub end: String,
+    pub end: End,
     pub lane: Option<u32>,
     pub start_ns: Vec<u64>,
     pub length_ns: Vec<u64>,
@@ -100,7 +100,7 @@ impl Columns {
             return None;
         }
         let slice = |i: usize| Interval {
-            end: self.end.clone(),
+            end: self.end,
             lane: self.lane,
             start_ns: self.start_ns[i],
             length_ns: self.length_ns[i],
@@ -369,7 +369,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn lane(lane: u32) -> LaneResult {
-        LaneResult { lane, end: "server".into(), ..LaneResult::default() }
+        LaneResult { lane, end: End::Server, ..LaneResult::default() }
     }
 
     fn histogram(lane: u32, bytes: usize) -> HistogramRecord {
@@ -387,7 +387,7 @@ mod tests {
 
     fn slice(lane: u32, n: u64) -> Interval {
         Interval {
-            end: "server".into(),
+            end: End::Server,
             lane: Some(lane),
             start_ns: n * 100_000_000,
             length_ns: 100_000_000,

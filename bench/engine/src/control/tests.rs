@@ -3,7 +3,8 @@
 use super::*;
 use pathproof_api::Tick;
 use pathproof_model::{
-    ErrorKind, Half, Interval, LaneResult, Limits, PlanRequest, StepError, StepRequest, StepSpec, TrafficSpec,
+    End, ErrorKind, Half, Interval, LaneResult, Limits, PlanRequest, StepError, StepRequest, StepSpec,
+    TrafficSpec,
 };
 
 /// A client, a server and a clock that only the test moves.
@@ -296,12 +297,12 @@ fn large_half() -> (TrafficSpec, Half) {
     let spec = TrafficSpec { lanes: 256, ..TrafficSpec::default() };
     let lane = |lane| LaneResult {
         lane,
-        end: "server".into(),
+        end: End::Server,
         role: pathproof_model::LaneRole::Receive,
         ..LaneResult::default()
     };
     let slice = |lane: u32, n: u64| Interval {
-        end: "server".into(),
+        end: End::Server,
         lane: Some(lane),
         start_ns: n * 100_000_000,
         length_ns: 100_000_000,

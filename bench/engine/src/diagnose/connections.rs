@@ -1,7 +1,7 @@
 //! Connections as such: those that are slow to open while open ones flow, and those that somebody else ended.
 
 use pathproof_model::evidence::TcpCounts;
-use pathproof_model::{ErrorKind, Finding, NodeId, ResultDoc, Step, StepKind};
+use pathproof_model::{End, ErrorKind, Finding, NodeId, ResultDoc, Step, StepKind};
 
 use super::{lost, planned, whose};
 
@@ -45,7 +45,7 @@ fn unanswered(doc: &ResultDoc) -> Option<Finding> {
     if again < SYNS || refused > 0 || others.saturating_mul(200) > sent {
         return None;
     }
-    let dialled = steps().flat_map(|step| &step.lanes).filter(|lane| lane.end == "client");
+    let dialled = steps().flat_map(|step| &step.lanes).filter(|lane| lane.end == End::Client);
     let (opened, never) = dialled.fold((0u64, 0u64), |(opened, never), lane| {
         if lane.error.is_some() && lane.bytes == 0 { (opened, never + 1) } else { (opened + 1, never) }
     });
@@ -72,7 +72,7 @@ fn reset(doc: &ResultDoc) -> Option<Finding> {
         if !only || step.detail.failover.is_some() {
             return None;
         }
-        let end = NodeId::of_end(&lane.end);
+        let end = lane.end.node();
         // Both halves came, so neither program had ended; and the kernel counted a reset, no silence.
         let both = [NodeId::CLIENT, NodeId::SERVER].into_iter().all(|node| tcp(step, node).is_some());
         let resets = tcp(step, end)?.connections_reset.filter(|resets| *resets > 0)?;
@@ -107,8 +107,7 @@ mod tests {
         step.evidence = vec![evidence(NodeId::CLIENT, here), evidence(NodeId::SERVER, there)];
         let error =
             error.map(|kind| StepError { kind, message: "Connection reset by peer (os error 104)".into() });
-        step.lanes =
-            vec![LaneResult { end: "client".into(), bytes: 30 << 20, error, ..LaneResult::default() }];
+        step.lanes = vec![LaneResult { end: End::Client, bytes: 30 << 20, error, ..LaneResult::default() }];
         step
     }
 

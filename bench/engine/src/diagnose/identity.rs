@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use pathproof_model::{Environment, Finding, NodeId, NodeSpec, ResultDoc, Severity};
+use pathproof_model::{End, Environment, Finding, NodeId, NodeSpec, ResultDoc, Severity};
 
 use super::{ip_of, planned};
 
@@ -58,10 +58,10 @@ fn translated(doc: &ResultDoc, client: &Environment, server: &Environment) -> Op
     // Where no lane tells, the session does: its address is among those that this host looked up a route to.
     let looked_up = client.peers.iter().map(|peer| peer.address.to_canonical());
     let dialled = lanes()
-        .filter(|lane| lane.end == "client")
+        .filter(|lane| lane.end == End::Client)
         .find_map(|lane| ip_of(&lane.remote))
         .or_else(|| looked_up.into_iter().find(|address| !theirs.contains(address)));
-    let seen = lanes().filter(|lane| lane.end == "server").find_map(|lane| ip_of(&lane.remote));
+    let seen = lanes().filter(|lane| lane.end == End::Server).find_map(|lane| ip_of(&lane.remote));
     let far = dialled.filter(|address| !theirs.contains(address));
     let near = seen.filter(|address| !ours.contains(address));
     let said = match (far, near) {
@@ -96,13 +96,13 @@ mod tests {
         let mut doc = ResultDoc::new(Tool::default(), "");
         doc.nodes =
             vec![Node::here(Some(host("10.0.0.1", "one"))), Node::agent(peer, Some(host("10.0.0.2", boot)))];
-        let lane = |end: &str, remote: &str| LaneResult {
-            end: end.into(),
+        let lane = |end: End, remote: &str| LaneResult {
+            end,
             remote: Some(format!("{remote}:7797")),
             ..LaneResult::default()
         };
         let mut step = Step::new(StepKind::Stream, "s");
-        step.lanes = vec![lane("client", dialled), lane("server", seen)];
+        step.lanes = vec![lane(End::Client, dialled), lane(End::Server, seen)];
         doc.steps = vec![step];
         findings(&doc)
     }

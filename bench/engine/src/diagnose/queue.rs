@@ -63,7 +63,7 @@ fn holds(queue: &QueueActivity, rate_bits_per_s: Option<u64>, added_ns: u64) -> 
 mod tests {
     use super::*;
     use pathproof_model::{
-        Class, Evidence, Flow, LaneResult, LatencySummary, Step, StepKind, Summary, Tool, Waited,
+        Class, End, Evidence, Flow, LaneResult, LatencySummary, Step, StepKind, Summary, Tool, Waited,
     };
 
     const MS: u64 = 1_000_000;
@@ -82,7 +82,7 @@ mod tests {
         step.with_flows(vec![Flow { summary: times(1), ..Flow::default() }, probe]);
         step.lanes = vec![LaneResult {
             flow: 1,
-            end: "client".into(),
+            end: End::Client,
             scheduled: Some(Waited { waited_ns, of_ns: 1000 * MS }),
             ..LaneResult::default()
         }];

@@ -142,7 +142,7 @@ impl Vain {
     }
 
     fn sent_by(step: &Step, node: NodeId) -> Vain {
-        Vain::over(step, |lane| NodeId::of_end(&lane.end) == node)
+        Vain::over(step, |lane| lane.end.node() == node)
     }
 
     fn over(step: &Step, wanted: impl Fn(&LaneResult) -> bool) -> Vain {

@@ -1,7 +1,7 @@
 //! What became of the options and the segment size that both ends of a connection ask for.
 
 use pathproof_model::{
-    Direction, Environment, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step,
+    Direction, End, Environment, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step,
 };
 
 use super::planned;
@@ -56,7 +56,7 @@ fn clamped(doc: &ResultDoc) -> Option<Finding> {
         let (Some(local), Some(remote)) = (super::ip_of(&lane.local), super::ip_of(&lane.remote)) else {
             continue;
         };
-        let (out, ends) = match lane.end == "client" {
+        let (out, ends) = match lane.end == End::Client {
             true => (Direction::Out, (local, remote)),
             false => (Direction::In, (remote, local)),
         };
@@ -152,7 +152,7 @@ mod tests {
     /// Segments of so many bytes out, where packets of `carried` bytes pass; what is told of them.
     fn clamp(segment: u64, carried: u32, change: impl FnOnce(&mut Step, &mut MtuPath)) -> Option<Severity> {
         let lane = LaneResult {
-            end: "client".into(),
+            end: End::Client,
             role: LaneRole::Send,
             bytes: 8 << 20,
             local: Some("10.0.0.1:40000".into()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pathproof_model::judge::{could_explain_rate, nics_of};
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Direction, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
+use pathproof_model::{Direction, End, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
 
 use super::rates::{is_flat, is_steady};
 
@@ -45,7 +45,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
 fn only_nic(doc: &ResultDoc, step: &Step) -> Option<String> {
     let host = doc.environment(NodeId::CLIENT)?;
     let mut nics: Vec<String> = Vec::new();
-    for lane in step.lanes.iter().filter(|lane| lane.end == "client") {
+    for lane in step.lanes.iter().filter(|lane| lane.end == End::Client) {
         nics.extend(nics_of(host, lane)?.into_iter().map(|nic| nic.name.clone()));
     }
     nics.sort_unstable();
@@ -145,12 +145,8 @@ mod tests {
         step.spec = Some(StepSpec::Stream(TrafficSpec::default()));
         step.summary.goodput_bits_per_s = Some(mbit * 1_000_000);
         let scheduled = Some(Waited { waited_ns: waited_ms * 1_000_000, of_ns: 1_000_000_000 });
-        step.lanes = vec![LaneResult {
-            end: "client".into(),
-            nics: vec![nic.into()],
-            scheduled,
-            ..LaneResult::default()
-        }];
+        step.lanes =
+            vec![LaneResult { end: End::Client, nics: vec![nic.into()], scheduled, ..LaneResult::default() }];
         step
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 use pathproof_model::{
-    Environment, FileDirect, FileSpec, NicAddress, Node, NodeSpec, Plan, RdmaProof, SmbInterface, SmbServer,
-    StepError, Summary, Tool, TrafficSpec,
+    End, Environment, FileDirect, FileSpec, NicAddress, Node, NodeSpec, Plan, RdmaProof, SmbInterface,
+    SmbServer, StepError, Summary, Tool, TrafficSpec,
 };
 
 fn nic(name: &str, address: &str, speed: Option<u64>, ip_mtu_bytes: u32) -> Nic {
@@ -39,7 +39,7 @@ fn lane(local: &str, remote: &str, bytes: u64, counted: Option<u64>) -> LaneResu
     let mut connection = pathproof_model::Connection::default();
     (connection.counts.sent_bytes, connection.counts.received_bytes) = (counted, Some(100));
     LaneResult {
-        end: "client".into(),
+        end: End::Client,
         local: Some(local.into()),
         remote: Some(remote.into()),
         bytes,
@@ -140,7 +140,7 @@ fn counters_that_say_otherwise_outweigh_the_account() {
     let detail = FileDetail { direct: Some(direct(1 << 20, 5000)), ..FileDetail::default() };
     let mut step = file(FileOver::Smbd, Some(1), vec![lane("10.0.1.1", "10.0.1.2:445", 1, None)], detail);
     step.detail.proof = Some(RdmaProof::weigh(vec![pathproof_model::RdmaEnd {
-        end: "client".into(),
+        end: End::Client,
         device_packets: Some(3),
         application_bytes: Some(1 << 20),
         ..Default::default()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pathproof_api::{LaneSample, Tick};
-use pathproof_model::{Interval, LaneResult, Series, series};
+use pathproof_model::{End, Interval, LaneResult, Series, series};
 use proptest::prelude::*;
 
 use super::*;
@@ -106,7 +106,7 @@ proptest! {
         let (recorders, worst) = record(window_ns, &lives, most, stride);
         prop_assert_eq!(worst, worst_of_all(window_ns, &lives));
         for (recorder, life) in recorders.iter().zip(&lives) {
-            let slices = recorder.intervals("server", 0, Tick(START + life.leaves_ns));
+            let slices = recorder.intervals(End::Server, 0, Tick(START + life.leaves_ns));
             prop_assert!(slices.len() <= most);
             let within = |i: &Interval| i.start_ns..i.start_ns + i.length_ns;
             for slice in &slices {
@@ -131,15 +131,15 @@ proptest! {
         let all = |most: usize| -> Vec<Interval> {
             let (recorders, _) = record(window_ns, &lives, most, stride);
             let slices = recorders.iter().zip(&lives).enumerate().map(|(lane, (r, life))| {
-                r.intervals("server", lane as u32, Tick(START + life.leaves_ns))
+                r.intervals(End::Server, lane as u32, Tick(START + life.leaves_ns))
             });
             slices.flatten().collect()
         };
         let (fine, coarse) = (all(2 * most), all(most));
         let lanes: Vec<LaneResult> = (0..lives.len() as u32)
-            .flat_map(|lane| ["client", "server"].map(|end| LaneResult { lane, end: end.into(), ..LaneResult::default() }))
+            .flat_map(|lane| End::BOTH.map(|end| LaneResult { lane, end, ..LaneResult::default() }))
             .collect();
-        let there = coarse.into_iter().map(|i| Interval { end: "client".into(), ..i });
+        let there = coarse.into_iter().map(|i| Interval { end: End::Client, ..i });
         let together: Vec<Interval> = fine.iter().cloned().chain(there).collect();
         let [coarse, fine_too] = &series::sum(&lanes, &together)[..] else { panic!("two ends") };
         // A lane that left early ends with its last slice, and that may be shorter here than there.

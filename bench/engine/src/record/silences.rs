@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use pathproof_model::{Interval, LaneResult, LaneRole, Silence};
+use pathproof_model::{End, Interval, LaneResult, LaneRole, Silence};
 
 /// Nothing received for so long within the window is a stall.
 pub const STALL_NS: u64 = 1_000_000_000;
@@ -12,7 +12,7 @@ const SILENCES_MAX: usize = 8;
 /// Puts its silences into every lane that receives. Slices of one lane must stand in order, as they do in a half.
 pub fn mark_silences(lanes: &mut [LaneResult], intervals: &[Interval]) {
     // Lanes of other flows have loads and windows of their own: that small questions pass says nothing of a stream that stands.
-    let flow_of = |end: &str, lane: Option<u32>| {
+    let flow_of = |end: End, lane: Option<u32>| {
         lanes
             .iter()
             .find(|l| l.end == end && Some(l.lane) == lane && l.role == LaneRole::Receive)
@@ -21,7 +21,7 @@ pub fn mark_silences(lanes: &mut [LaneResult], intervals: &[Interval]) {
     let carrying: Vec<(Option<u16>, &Interval)> = intervals
         .iter()
         .filter(|slice| slice.received_bytes > 0)
-        .map(|slice| (flow_of(&slice.end, slice.lane), slice))
+        .map(|slice| (flow_of(slice.end, slice.lane), slice))
         .collect();
     let of_lane = |lane| of_lane(lane, lanes, intervals, &carrying);
     let found: Vec<Option<Vec<Silence>>> = lanes.iter().map(of_lane).collect();
@@ -103,12 +103,12 @@ mod tests {
             let lane = lane as u32;
             results.push(LaneResult {
                 lane,
-                end: "server".into(),
+                end: End::Server,
                 role: LaneRole::Receive,
                 ..LaneResult::default()
             });
             intervals.extend(received.iter().enumerate().map(|(i, bytes)| Interval {
-                end: "server".into(),
+                end: End::Server,
                 lane: Some(lane),
                 start_ns: i as u64 * 100_000_000,
                 length_ns: 100_000_000,
@@ -169,14 +169,14 @@ mod tests {
     #[test]
     fn numbers_from_a_peer_cannot_overflow() {
         let huge = Interval {
-            end: "server".into(),
+            end: End::Server,
             lane: Some(0),
             start_ns: u64::MAX,
             length_ns: u64::MAX,
             ..Interval::default()
         };
         let lane = LaneResult {
-            end: "server".into(),
+            end: End::Server,
             role: LaneRole::Receive,
             longest_silence_ns: Some(u64::MAX),
             longest_silence_from_ns: Some(u64::MAX),

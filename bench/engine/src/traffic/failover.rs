@@ -2,7 +2,7 @@
 //! byte was lost or doubled. Arithmetic over what both ends told; what a peer tells may be any number.
 
 use pathproof_model::{
-    Failover, Finding, Half, LaneRole, NicFailure, PathRecord, Series, Step, StripeRecord, series::Slice,
+    End, Failover, Finding, Half, LaneRole, NicFailure, PathRecord, Series, Step, StripeRecord, series::Slice,
 };
 
 /// Fills the step's failover from both halves, where a path died or a NIC was seen to fail. The step's NICs and series are in their
@@ -11,8 +11,8 @@ pub fn merge(step: &mut Step, client: &Half, server: &Half) {
     let died = step.detail.nics.iter().flatten().any(|nic| nic.deaths > 0);
     // What is known of the moment of a failure is known at one end, on its clock.
     let seen = match failures(client) {
-        [] => Seen { end: "server", half: server, failures: failures(server) },
-        failures => Seen { end: "client", half: client, failures },
+        [] => Seen { end: End::Server, half: server, failures: failures(server) },
+        failures => Seen { end: End::Client, half: client, failures },
     };
     if died || !seen.failures.is_empty() {
         step.detail.failover = Some(failover(step, client, server, &seen));
@@ -25,7 +25,7 @@ fn failures(half: &Half) -> &[NicFailure] {
 
 /// Failures as one end saw them.
 struct Seen<'a> {
-    end: &'static str,
+    end: End,
     half: &'a Half,
     failures: &'a [NicFailure],
 }
@@ -60,7 +60,7 @@ fn failover(step: &Step, client: &Half, server: &Half, seen: &Seen<'_>) -> Failo
     let arrived = sum(|stripe| stripe.arrived_bytes);
     Failover {
         nic: first.map(|failure| failure.nic.clone()),
-        end: first.map(|_| seen.end.into()),
+        end: first.map(|_| seen.end),
         failed_at_ns: first.map(|failure| failure.down_ns),
         recovered_at_ns: first.and_then(|failure| failure.up_ns),
         noticed_after_ns: since_down.or_else(|| silent.max()).unwrap_or(0),

@@ -1,6 +1,6 @@
 //! What each NIC of a step over several carried: by the lanes over it, and by its own count.
 
-use pathproof_model::{Finding, Half, NicEvidence, NicShare, Step};
+use pathproof_model::{End, Finding, Half, NicEvidence, NicShare, Step};
 
 /// An interface that carried less than so many percent of what its lanes sent shows that bytes left elsewhere.
 const CARRIED_PERCENT_MIN: u64 = 90;
@@ -11,7 +11,7 @@ const IDLE_BYTES: u64 = 1 << 20;
 /// Fills the step's NICs from what both ends told about theirs.
 pub fn merge(step: &mut Step, client: &Half, server: &Half) {
     let mut nics = vec![];
-    for (end, half) in [("client", client), ("server", server)] {
+    for (end, half) in [(End::Client, client), (End::Server, server)] {
         let Some(told) = &half.detail.nics else { continue };
         if let Some(alone) = &told.alone {
             step.chosen.insert(format!("{end} paths"), alone.clone());
@@ -24,7 +24,7 @@ pub fn merge(step: &mut Step, client: &Half, server: &Half) {
 }
 
 /// The NICs of one end: those that lanes were to use, and others that carried something, each with its own count.
-fn shares(end: &str, half: &Half, told: &NicEvidence) -> Vec<NicShare> {
+fn shares(end: End, half: &Half, told: &NicEvidence) -> Vec<NicShare> {
     let mut shares = told.nics.clone();
     let Some(evidence) = &half.evidence else { return shares };
     for nic in evidence.nics.iter().flatten() {
@@ -123,7 +123,7 @@ mod tests {
             lane_sent_bytes: lane,
             nic_sent_bytes: Some(nic),
             deaths,
-            ..NicShare::of("client", "eth1")
+            ..NicShare::of(End::Client, "eth1")
         }]);
         step
     }
@@ -156,7 +156,7 @@ mod tests {
             counts: NicCounts { sent_bytes: Some(sent), ..NicCounts::still() },
         };
         let told = NicEvidence {
-            nics: vec![NicShare { connections: 2, ..NicShare::of("client", "eth2") }],
+            nics: vec![NicShare { connections: 2, ..NicShare::of(End::Client, "eth2") }],
             alone: Some("no two NICs share a link".into()),
             ..NicEvidence::default()
         };
@@ -167,18 +167,16 @@ mod tests {
             ..Evidence::default()
         });
         let mut server = Half::default();
-        server.detail.nics = Some(NicEvidence { nics: vec![NicShare::of("server", "eth9")], ..told });
+        server.detail.nics = Some(NicEvidence { nics: vec![NicShare::of(End::Server, "eth9")], ..told });
         let mut step = Step::new(pathproof_model::StepKind::Stream, "stream");
         merge(&mut step, &client, &server);
         let nics = step.detail.nics.unwrap();
-        let seen: Vec<_> = nics
-            .iter()
-            .map(|own| (&own.end[..], &own.nic[..], own.connections, own.nic_sent_bytes))
-            .collect();
+        let seen: Vec<_> =
+            nics.iter().map(|own| (own.end, &own.nic[..], own.connections, own.nic_sent_bytes)).collect();
         let expected = [
-            ("client", "eth1", 0, Some(IDLE_BYTES)),
-            ("client", "eth2", 2, Some(0)),
-            ("server", "eth9", 0, None),
+            (End::Client, "eth1", 0, Some(IDLE_BYTES)),
+            (End::Client, "eth2", 2, Some(0)),
+            (End::Server, "eth9", 0, None),
         ];
         assert_eq!(seen, expected);
         assert_eq!(step.chosen["client paths"], "no two NICs share a link");

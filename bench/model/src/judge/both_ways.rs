@@ -81,7 +81,7 @@ fn full_host(step: &Step) -> Option<String> {
 
 /// The cores that the lanes of an end took.
 fn cores(step: &Step, node: NodeId) -> Option<f64> {
-    let own = || step.own_lanes().filter(|lane| NodeId::of_end(&lane.end) == node);
+    let own = || step.own_lanes().filter(|lane| lane.end.node() == node);
     let cpu_ns: u64 = own().map(|lane| lane.cpu_ns).sum::<Option<u64>>()?;
     let window_ns = own().map(|lane| lane.window_ns).max().filter(|window| *window > 0)?;
     Some(cpu_ns as f64 / window_ns as f64)
@@ -133,7 +133,7 @@ pub(super) fn checks(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Evidence, Flow, HostLoad, LaneResult, Outcome, Summary, TrafficSpec, Waited};
+    use crate::{End, Evidence, Flow, HostLoad, LaneResult, Outcome, Summary, TrafficSpec, Waited};
 
     const GBIT: u64 = 1_000_000_000;
 
@@ -180,7 +180,7 @@ mod tests {
             let mut doc = doc([GBIT / 2, GBIT / 2]);
             let step = &mut doc.steps[2];
             step.lanes = vec![LaneResult {
-                end: "client".into(),
+                end: End::Client,
                 cpu_ns: Some(cpu_ns),
                 window_ns: GBIT,
                 scheduled: Some(Waited { waited_ns, of_ns: GBIT }),

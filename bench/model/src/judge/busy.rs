@@ -5,7 +5,7 @@
 //! and what a busy host cannot do (swallow packets, change bytes) is never brought here.
 
 use crate::units::Nanoseconds;
-use crate::{Check, HostLoad, LaneResult, LatencySummary, NodeId, Outcome, ResultDoc, Step};
+use crate::{Check, End, HostLoad, LaneResult, LatencySummary, NodeId, Outcome, ResultDoc, Step};
 
 /// From so much of its time in line on, a lane's figures are its host's.
 const BUSY_SHARE: f64 = 0.1;
@@ -46,7 +46,7 @@ impl<'a> Hosts<'a> {
         let mut hosts = Hosts { step, total_ns: 0, worst: Line::default() };
         for lane in step.lanes.iter().filter(|lane| counts(lane)) {
             let Some(scheduled) = lane.scheduled else { continue };
-            let at_client = lane.end == "client";
+            let at_client = lane.end == End::Client;
             let own = scheduled.waited_ns.max(hosts.taken_ns(at_client, scheduled.of_ns));
             let line = Line { at_client, waited_ns: own.min(scheduled.of_ns), of_ns: scheduled.of_ns };
             hosts.total_ns += line.waited_ns;
@@ -221,7 +221,7 @@ mod tests {
 
     fn step(waited_ms: u64) -> Step {
         let lane = LaneResult {
-            end: "client".into(),
+            end: End::Client,
             scheduled: Some(Waited { waited_ns: waited_ms * MS, of_ns: 1000 * MS }),
             ..LaneResult::default()
         };

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{Environment, LaneResult, Nic, NodeId, ResultDoc, Step};
+use crate::{End, Environment, LaneResult, Nic, ResultDoc, Step};
 
 /// The link speed that a step can be held against.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub enum LinkSpeed {
 /// ends.
 pub fn link_speed(doc: &ResultDoc, step: &Step) -> LinkSpeed {
     let mut slowest = None;
-    for end in ["client", "server"] {
-        match end_speed(end, doc.environment(NodeId::of_end(end)), &step.lanes) {
+    for end in End::BOTH {
+        match end_speed(end, doc.environment(end.node()), &step.lanes) {
             Ok(speed) => slowest = Some(slowest.map_or(speed, |s: u64| s.min(speed))),
             Err(why) => return LinkSpeed::Unknown(why),
         }
@@ -26,7 +26,7 @@ pub fn link_speed(doc: &ResultDoc, step: &Step) -> LinkSpeed {
     slowest.map_or_else(|| LinkSpeed::Unknown("no lane".into()), LinkSpeed::Known)
 }
 
-fn end_speed(end: &str, environment: Option<&Environment>, lanes: &[LaneResult]) -> Result<u64, String> {
+fn end_speed(end: End, environment: Option<&Environment>, lanes: &[LaneResult]) -> Result<u64, String> {
     let environment = environment.ok_or_else(|| format!("the {end}'s NICs are unknown"))?;
     let mut nics: Vec<&Nic> = Vec::new();
     for lane in lanes.iter().filter(|l| l.end == end) {

@@ -141,7 +141,7 @@ fn subject(step: &Step) -> Subject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Direction, LaneResult, Outcome, Summary, Waited};
+    use crate::{Direction, End, LaneResult, Outcome, Summary, Waited};
 
     const MS: u64 = 1_000_000;
 
@@ -161,7 +161,7 @@ mod tests {
         stream.with_flows(vec![Flow::default(), probe]);
         let lane = |flow, waited_ns| LaneResult {
             flow,
-            end: "client".into(),
+            end: End::Client,
             local: Some("10.0.0.1:1".into()),
             scheduled: Some(Waited { waited_ns, of_ns: 1000 * MS }),
             ..LaneResult::default()

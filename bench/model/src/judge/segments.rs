@@ -3,7 +3,7 @@
 use std::borrow::Borrow;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{Direction, LaneResult, LaneRole, Step};
+use crate::{Direction, End, LaneResult, LaneRole, Step};
 
 /// Packets of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub fn segments(
     let whole = steps.iter().map(|step| step.borrow());
     let whole = whole.filter(|step| step.follows_up.is_none() && step.error.is_none());
     let lanes = whole.flat_map(|step| &step.lanes).filter(|lane| lane.error.is_none());
-    let sent = |end: &str, way: Direction| {
+    let sent = |end: End, way: Direction| {
         let (from, to) = if way == Direction::In { (remote, local) } else { (local, remote) };
         let ends = (Some(from), Some(to));
         let of = lanes.clone().filter(move |lane| (ip_of(&lane.local), ip_of(&lane.remote)) == ends);
@@ -32,7 +32,7 @@ pub fn segments(
             .filter_map(sent_by)
             .max_by_key(|one| (one.ip_bytes, one.payload_bytes))
     };
-    let (out, back) = (sent("client", Direction::Out), sent("server", Direction::In));
+    let (out, back) = (sent(End::Client, Direction::Out), sent(End::Server, Direction::In));
     match direction {
         Direction::Out => out,
         Direction::In => back,
@@ -69,7 +69,7 @@ pub(super) mod tests {
     pub fn document(segment: u64, bytes: u64) -> ResultDoc {
         let mut step = Step::new(StepKind::Stream, "tcp stream out");
         step.lanes = vec![LaneResult {
-            end: "client".into(),
+            end: End::Client,
             role: LaneRole::Send,
             local: Some("10.0.0.1:40000".into()),
             remote: Some("10.0.0.2:7797".into()),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Direction, Environment, Finding, Flow, FlowSpec, LaneResult, LatencySummary, Nic, NicAddress, Node,
+    Direction, End, Environment, Finding, Flow, FlowSpec, LaneResult, LatencySummary, Nic, NicAddress, Node,
     StepSpec, Summary, TrafficSpec,
 };
 
@@ -32,12 +32,8 @@ fn step(kind: StepKind, name: &str) -> Step {
 }
 
 fn lanes() -> Vec<LaneResult> {
-    let lane = |end: &str, local: &str| LaneResult {
-        end: end.into(),
-        local: Some(local.into()),
-        ..LaneResult::default()
-    };
-    vec![lane("client", "10.0.0.1:4000"), lane("server", "[::ffff:10.0.0.2]:7999")]
+    let lane = |end: End, local: &str| LaneResult { end, local: Some(local.into()), ..LaneResult::default() };
+    vec![lane(End::Client, "10.0.0.1:4000"), lane(End::Server, "[::ffff:10.0.0.2]:7999")]
 }
 
 fn stream(gbits: f64, worst: f64, retransmits: u64) -> Step {

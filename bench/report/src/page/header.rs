@@ -1,7 +1,7 @@
 //! Which run this was: command, time, both hosts, and the NICs that carried it.
 
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{Environment, Nic, NodeSpec, ResultDoc, judge};
+use pathproof_model::{End, Environment, Nic, NodeSpec, ResultDoc, judge};
 
 use super::{Block, Fact};
 
@@ -27,8 +27,8 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
             NodeSpec::Own => {}
             NodeSpec::Here if same => facts.push(host("host", environment)),
             spec => {
-                let end = if *spec == NodeSpec::Here { "client" } else { "server" };
-                facts.push(host(end, environment));
+                let end = if *spec == NodeSpec::Here { End::Client } else { End::Server };
+                facts.push(host(end.name(), environment));
                 facts.extend(nics(doc, end, environment));
             }
         }
@@ -50,7 +50,7 @@ fn host(label: &str, environment: &Environment) -> Fact {
 }
 
 /// The NICs that lanes of this run used at `end`.
-fn nics(doc: &ResultDoc, end: &str, environment: &Environment) -> Vec<Fact> {
+fn nics(doc: &ResultDoc, end: End, environment: &Environment) -> Vec<Fact> {
     let mut used: Vec<&Nic> = Vec::new();
     let lanes = doc.steps.iter().flat_map(|s| &s.lanes).filter(|l| l.end == end);
     for nic in lanes.filter_map(|lane| judge::nics_of(environment, lane)).flatten() {

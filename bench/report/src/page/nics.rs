@@ -1,7 +1,7 @@
 //! What each NIC carried, by its lanes' count and by its own, and what the loss of one did.
 
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{AloneSum, Failover, NicShare, ResultDoc, Step};
+use pathproof_model::{AloneSum, End, Failover, NicShare, ResultDoc, Step};
 
 use super::{Block, Cell, Column, Row, Table};
 
@@ -17,7 +17,7 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     }
     let columns: [Column<Carried>; 6] = [
         Column::words("NICS", |row| Cell::of(&row.nic.nic)),
-        Column::words("END", |row| Cell::of(&row.nic.end)),
+        Column::words("END", |row| Cell::of(row.nic.end.name())),
         Column::figures("CONNECTIONS", |row| Cell::of(row.nic.connections)),
         Column::figures("LANES SENT/RECEIVED", |row| {
             Cell::of(both(row.nic.lane_sent_bytes, row.nic.lane_received_bytes))
@@ -42,8 +42,8 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
 
 fn step_rows(step: &Step) -> Vec<Row<Carried<'_>>> {
     let Some(nics) = &step.detail.nics else { return Vec::new() };
-    let total = |end: &str| -> u64 { nics.iter().filter(|n| n.end == end).map(carried).sum() };
-    let rows = nics.iter().map(|nic| Row::One(Carried { nic, of_bytes: total(&nic.end) }));
+    let total = |end: End| -> u64 { nics.iter().filter(|n| n.end == end).map(carried).sum() };
+    let rows = nics.iter().map(|nic| Row::One(Carried { nic, of_bytes: total(nic.end) }));
     std::iter::once(Row::Group(step.name.as_str().into())).chain(rows).collect()
 }
 

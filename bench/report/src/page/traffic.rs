@@ -194,7 +194,7 @@ fn named(step: &Step) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Interval, LaneResult, LaneRole, series};
+    use pathproof_model::{End, Interval, LaneResult, LaneRole, series};
 
     #[test]
     fn one_sided_verbs_are_drawn_by_the_end_that_counts() {
@@ -204,10 +204,10 @@ mod tests {
             (LaneRole::Send, LaneRole::Receive, 7, 0),
         ] {
             let mut step = Step::new(StepKind::Stream, "stream");
-            let lane = |end: &str, role| LaneResult { end: end.into(), role, ..LaneResult::default() };
-            step.lanes = vec![lane("client", role), lane("server", other)];
-            let slice = |end: &str, start: u64, sent_bytes, received_bytes| Interval {
-                end: end.into(),
+            let lane = |end: End, role| LaneResult { end, role, ..LaneResult::default() };
+            step.lanes = vec![lane(End::Client, role), lane(End::Server, other)];
+            let slice = |end: End, start: u64, sent_bytes, received_bytes| Interval {
+                end,
                 lane: Some(0),
                 start_ns: start,
                 length_ns: 100_000_000,
@@ -217,10 +217,10 @@ mod tests {
             };
             let arrives = if other == LaneRole::Receive { 7 } else { 0 };
             let intervals = [
-                slice("client", 0, sent, received),
-                slice("client", 100_000_000, sent, received),
-                slice("server", 0, 0, arrives),
-                slice("server", 100_000_000, 0, arrives),
+                slice(End::Client, 0, sent, received),
+                slice(End::Client, 100_000_000, sent, received),
+                slice(End::Server, 0, 0, arrives),
+                slice(End::Server, 100_000_000, 0, arrives),
             ];
             step.series = series::sum(&step.lanes, &intervals);
             assert_eq!(over_time(&step), [70, 70], "{role:?}");

@@ -2,7 +2,7 @@
 
 use pathproof_model::mtu::{MtuLimit, MtuPath};
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Direction, LossPath, Nic, NodeId, ResultDoc, Step, judge};
+use pathproof_model::{Direction, End, LossPath, Nic, NodeId, ResultDoc, Step, judge};
 
 /// A NIC of this host and one of the peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,8 +133,8 @@ impl Pair {
 
 /// The pair that all lanes of a step used; none where they used several, or it is not known.
 pub(super) fn of_step(doc: &ResultDoc, step: &Step) -> Option<Pair> {
-    let of = |end: &str| {
-        let environment = doc.environment(NodeId::of_end(end))?;
+    let of = |end: End| {
+        let environment = doc.environment(end.node())?;
         let lanes = step.own_lanes().filter(|lane| lane.end == end);
         let mut nics: Vec<&Nic> =
             lanes.filter_map(|lane| judge::nics_of(environment, lane)).flatten().collect();
@@ -144,7 +144,7 @@ pub(super) fn of_step(doc: &ResultDoc, step: &Step) -> Option<Pair> {
             _ => None,
         }
     };
-    Some(Pair { local: of("client")?, remote: of("server")? })
+    Some(Pair { local: of(End::Client)?, remote: of(End::Server)? })
 }
 
 fn mtu_paths(doc: &ResultDoc) -> impl Iterator<Item = &MtuPath> {

@@ -1,7 +1,7 @@
 //! The page as a whole, from documents made by hand.
 
 use pathproof_model::{
-    Criteria, Direction, Environment, ErrorKind, Finding, Flow, HistogramRecord, LaneResult, LaneRole,
+    Criteria, Direction, End, Environment, ErrorKind, Finding, Flow, HistogramRecord, LaneResult, LaneRole,
     LatencySummary, Nic, NicAddress, Node, NodeId, Plan, ResultDoc, Series, Step, StepError, StepKind,
     Summary, Tool, judge,
 };
@@ -29,8 +29,8 @@ fn host(name: &str, address: [u8; 4]) -> Environment {
     }
 }
 
-fn lane(end: &str, local: &str) -> LaneResult {
-    LaneResult { end: end.into(), local: Some(local.into()), ..LaneResult::default() }
+fn lane(end: End, local: &str) -> LaneResult {
+    LaneResult { end, local: Some(local.into()), ..LaneResult::default() }
 }
 
 fn page() -> ResultDoc {
@@ -47,7 +47,7 @@ fn page() -> ResultDoc {
         step.direction = Some(direction);
         step.started_ns = i as u64 * 3_000_000_000;
         step.elapsed_ns = 3_000_000_000;
-        step.lanes = vec![lane("client", "10.0.0.1:40000"), lane("server", "10.0.0.2:7471")];
+        step.lanes = vec![lane(End::Client, "10.0.0.1:40000"), lane(End::Server, "10.0.0.2:7471")];
         step.summary = Summary {
             goodput_bits_per_s: Some(23_400_000_000),
             goodput_worst_second_bits_per_s: Some(22_900_000_000),
@@ -274,8 +274,8 @@ fn a_black_hole_stands_out_in_its_direction() {
 #[test]
 fn bytes_that_did_not_go_over_rdma_are_shown_with_the_reason() {
     use pathproof_model::{RdmaEnd, RdmaProof};
-    let end = |end: &str, packets| RdmaEnd {
-        end: end.into(),
+    let end = |end: End, packets| RdmaEnd {
+        end,
         device: "mlx5_0".into(),
         path_mtu_bytes: Some(4096),
         device_packets: Some(packets),
@@ -283,8 +283,9 @@ fn bytes_that_did_not_go_over_rdma_are_shown_with_the_reason() {
         ..RdmaEnd::default()
     };
     let mut doc = page();
-    doc.steps[0].detail.proof = Some(RdmaProof::weigh(vec![end("client", 400_000), end("server", 400_000)]));
-    doc.steps[1].detail.proof = Some(RdmaProof::weigh(vec![end("client", 3), end("server", 3)]));
+    doc.steps[0].detail.proof =
+        Some(RdmaProof::weigh(vec![end(End::Client, 400_000), end(End::Server, 400_000)]));
+    doc.steps[1].detail.proof = Some(RdmaProof::weigh(vec![end(End::Client, 3), end(End::Server, 3)]));
     let page = text(&doc);
     assert!(page.contains("yes     client mlx5_0      4096  400000 packets    1 GiB"), "{page}");
     assert!(page.contains("NO      client mlx5_0      4096       3 packets    1 GiB"), "{page}");

@@ -1,6 +1,6 @@
 //! A stripe over two NICs in virtual time: one fails, is noticed, comes back and carries again, all at moments that are known.
 
-use pathproof_model::{LaneResult, NicEvidence, NicShare, StepKind};
+use pathproof_model::{End, LaneResult, NicEvidence, NicShare, StepKind};
 
 use super::*;
 
@@ -62,7 +62,7 @@ impl Story {
         };
         let mut step = Step::new(StepKind::Stream, "stripe");
         step.series = vec![series];
-        step.detail.nics = Some(vec![NicShare { deaths: 1, ..NicShare::of("client", "eth2") }]);
+        step.detail.nics = Some(vec![NicShare { deaths: 1, ..NicShare::of(End::Client, "eth2") }]);
         let dead = PathRecord {
             deaths: 1,
             lost_at_tick_ns: Some(WINDOW_TICK_NS + self.down * SLICE_NS + self.noticed_after_ns),
@@ -114,7 +114,7 @@ fn a_failure_is_accounted_for_to_the_nanosecond_whenever_it_comes() {
         let after = bits_per_s(1);
         let expected = Failover {
             nic: Some("eth2".into()),
-            end: Some("client".into()),
+            end: Some(End::Client),
             failed_at_ns: Some(story.down * SLICE_NS),
             recovered_at_ns: story.up.map(|up| up * SLICE_NS),
             noticed_after_ns: story.noticed_after_ns,
@@ -168,7 +168,7 @@ fn without_a_known_moment_silence_tells_when_it_was_noticed_and_nothing_is_guess
 fn a_step_in_which_nothing_failed_has_no_failover() {
     let (mut step, mut client, server) = STORY.told();
     client.detail.nics = None;
-    step.detail.nics = Some(vec![NicShare::of("client", "eth2")]);
+    step.detail.nics = Some(vec![NicShare::of(End::Client, "eth2")]);
     assert_eq!(merged((step, client, server)).detail.failover, None);
 }
 
@@ -177,7 +177,7 @@ fn the_end_that_saw_the_failure_is_the_one_that_times_it() {
     let (step, mut client, mut server) = STORY.told();
     server.detail.nics = client.detail.nics.take();
     let failover = merged((step, client, server)).detail.failover.unwrap();
-    assert_eq!(failover.end.as_deref(), Some("server"));
+    assert_eq!(failover.end, Some(End::Server));
     // The client's ticks are of another clock: nothing of the server's tells when it was noticed or carried again.
     assert_eq!((failover.noticed_after_ns, failover.carried_again_after_ns), (0, None));
 }
