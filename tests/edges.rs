@@ -409,19 +409,7 @@ fn the_contract_and_the_core_know_no_operating_system() {
 /// The root wires things; what it asks of the system it asks `sys` for.
 #[test]
 fn the_root_makes_no_system_calls() {
-    /// Files of counters that Linux shows, each read and understood in one place: this list only shrinks.
-    const ELSEWHERE: [(&str, &str); 6] = [
-        ("src/cli/migrate/process.rs", "the memory of another process"),
-        ("src/evidence/conntrack.rs", "a file of counters"),
-        ("src/evidence/host.rs", "load of the host"),
-        ("src/evidence/protocols.rs", "files of counters"),
-        ("src/evidence/softnet.rs", "a file of counters"),
-        ("src/steps/meter.rs", "what a thread waited"),
-    ];
     for (name, code) in code_below(&["src"]) {
-        if ELSEWHERE.iter().any(|(known, _)| *known == name) {
-            continue;
-        }
         for word in ["libc::", "rustix::", "netlink_packet", "\"/proc", "\"/sys"] {
             assert!(!code.contains(word), "{name} has {word}, which belongs in sys");
         }

@@ -25,19 +25,14 @@ pub struct Waiting<'a> {
 impl Waiting<'_> {
     /// From now on; `None` where the kernel does not count it.
     pub fn begin(clock: &RealClock) -> Option<Waiting<'_>> {
-        Some(Waiting { clock, began: clock.now(), waited_ns: run_queue_wait_ns()? })
+        Some(Waiting { clock, began: clock.now(), waited_ns: thread::thread_waited_ns()? })
     }
 
     /// Until now, on the same thread.
     pub fn end(self) -> Waited {
-        let waited_ns = run_queue_wait_ns().map_or(0, |now| now.saturating_sub(self.waited_ns));
+        let waited_ns = thread::thread_waited_ns().map_or(0, |now| now.saturating_sub(self.waited_ns));
         Waited { waited_ns, of_ns: self.clock.now().ns_since(self.began) }
     }
-}
-
-/// Time that this thread has spent on a run queue (second field, Documentation/scheduler/sched-stats.rst).
-fn run_queue_wait_ns() -> Option<u64> {
-    std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 #[cfg(test)]

@@ -12,10 +12,13 @@ use linux as system;
 
 pub mod bridging;
 pub mod clock;
+pub mod counters;
 pub mod host;
 pub mod interfaces;
 pub mod limits;
+pub mod load;
 pub mod neighbours;
+pub mod process_memory;
 pub mod queueing;
 pub mod region;
 pub mod routes;

@@ -2,6 +2,7 @@
 
 pub mod arp;
 pub mod bridging;
+pub mod counters;
 pub mod errqueue;
 pub mod ethtool;
 pub mod files;
@@ -9,10 +10,12 @@ pub mod host;
 pub mod interfaces;
 pub mod limits;
 pub mod link_events;
+pub mod load;
 pub(crate) mod mapping;
 pub mod neighbours;
 mod netlink;
 pub mod process;
+pub mod process_memory;
 pub mod queueing;
 pub mod routes;
 pub mod set_link;

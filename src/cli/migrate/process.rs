@@ -1,40 +1,36 @@
 //! `pathproof migrate --pid`: how fast and where a running process writes its memory, so that a rehearsal can
 //! do the same.
 //!
-//! Two methods, the better one first. *Soft-dirty*: the kernel marks written pages (`/proc/PID/clear_refs`,
-//! `pagemap` bit 55); exact, and compiled out of many kernels, where it silently reads as "nothing written", so
-//! it is tried on our own memory before it is believed. *Page hashes*: a sample of the process's resident pages
-//! is read and hashed again and again; portable, blind to writes that store what was there. `PAGEMAP_SCAN` knows
-//! written pages only of memory that its own process registered with userfaultfd, so it cannot watch another.
+//! Two methods, the better one first: the pages that the kernel *marks* as written, exact where it does; else *page hashes*: a sample of
+//! the process's resident pages is read and hashed again and again; portable, blind to writes that store what was there.
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::migrate::DirtyMeasurement;
 use pathproof_model::units::Bytes;
 use pathproof_sys::clock::{Clock as _, RealClock};
+use pathproof_sys::process_memory::{PAGE_BYTES, ProcessMemory, tells_written};
 use twox_hash::XxHash3_64;
 
-const PAGE: u64 = 4096;
 /// Most pages hashed in one interval: half a GiB is read in a fraction of a second.
 const SAMPLE_PAGES: usize = 131_072;
 /// Intervals measured.
 const INTERVALS: usize = 4;
-const PRESENT: u64 = 1 << 63;
-const SWAPPED: u64 = 1 << 62;
-const SOFT_DIRTY: u64 = 1 << 55;
 
 /// Measures process `pid` over intervals of `interval`.
 pub fn measure(pid: u32, interval: Duration, clock: &RealClock) -> Result<DirtyMeasurement> {
-    let ranges = writable(pid)?;
-    match soft_dirty_works() {
-        Ok(()) => soft_dirty(pid, &ranges, interval, clock),
-        Err(why) => page_hashes(pid, &ranges, interval, why, clock),
+    let memory = ProcessMemory::open(pid).map_err(|why| of(pid, &why))?;
+    match tells_written() {
+        Ok(()) => marked(pid, &memory, interval, clock),
+        Err(why) => page_hashes(pid, &memory, interval, why, clock),
     }
+}
+
+/// What is wrong with a process.
+fn of(pid: u32, why: &str) -> anyhow::Error {
+    anyhow::anyhow!("--pid {pid}: {why}")
 }
 
 /// A measurement in a few lines.
@@ -43,7 +39,7 @@ pub fn words(measured: &DirtyMeasurement) -> Vec<String> {
         "process {}: {} resident and writable; {} different pages/s dirtied, that is {}/s; working set {}",
         measured.pid,
         Bytes(measured.memory_bytes),
-        measured.dirty_bytes_per_s / PAGE,
+        measured.dirty_bytes_per_s / PAGE_BYTES,
         Bytes(measured.dirty_bytes_per_s),
         Bytes(measured.working_set_bytes),
     );
@@ -60,118 +56,29 @@ pub fn words(measured: &DirtyMeasurement) -> Vec<String> {
     [pages, method].into_iter().chain(why).collect()
 }
 
-fn open(pid: u32, what: &str) -> Result<File> {
-    let path = format!("/proc/{pid}/{what}");
-    File::open(&path).map_err(|e| match e.kind() {
-        ErrorKind::NotFound => anyhow::anyhow!("--pid {pid}: there is no such process"),
-        ErrorKind::PermissionDenied => anyhow::anyhow!(
-            "--pid {pid}: {path} may not be read; run as the same user or as root (and see kernel.yama.ptrace_scope)"
-        ),
-        _ => anyhow::anyhow!("--pid {pid}: {path}: {e}"),
-    })
-}
-
-/// The writable memory of a process, as ranges of addresses.
-fn writable(pid: u32) -> Result<Vec<(u64, u64)>> {
-    use std::io::Read;
-    let mut text = String::new();
-    open(pid, "maps")?.read_to_string(&mut text).with_context(|| format!("--pid {pid}: /proc/{pid}/maps"))?;
-    let mut ranges = vec![];
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
-        let (Some(range), Some(rights)) = (words.next(), words.next()) else { continue };
-        let name = words.nth(3).unwrap_or("");
-        // Device memory is no guest memory, and reading it may block.
-        if !rights.starts_with("rw") || name.starts_with("/dev/") && !name.starts_with("/dev/shm") {
-            continue;
-        }
-        let bounds = range
-            .split_once('-')
-            .and_then(|(a, b)| Some((u64::from_str_radix(a, 16).ok()?, u64::from_str_radix(b, 16).ok()?)));
-        ranges.extend(bounds.filter(|(a, b)| a < b));
-    }
-    if ranges.is_empty() {
-        bail!("--pid {pid}: it has no writable memory; is it a kernel thread?");
-    }
-    Ok(ranges)
-}
-
-/// The pagemap entries of the resident pages, with their addresses.
-fn resident(pagemap: &File, ranges: &[(u64, u64)], mut each: impl FnMut(u64, u64)) -> Result<()> {
-    let mut buffer = vec![0u8; 512 << 10];
-    for (start, end) in ranges {
-        let mut page = start / PAGE;
-        while page < end / PAGE {
-            let count = (end / PAGE - page).min(buffer.len() as u64 / 8) as usize;
-            let read = match pagemap.read_at(&mut buffer[..count * 8], page * 8) {
-                // The range went away since it was listed.
-                Ok(0) => break,
-                Ok(read) => read / 8,
-                Err(e) => return Err(e).context("pagemap"),
-            };
-            for (i, entry) in buffer[..read * 8].chunks_exact(8).enumerate() {
-                let entry = u64::from_le_bytes(entry.try_into().unwrap_or_default());
-                if entry & (PRESENT | SWAPPED) != 0 {
-                    each((page + i as u64) * PAGE, entry);
-                }
-            }
-            page += read.max(1) as u64;
-        }
-    }
-    Ok(())
-}
-
-/// Whether this kernel tells written pages, tried on memory of our own.
-fn soft_dirty_works() -> Result<(), String> {
-    let mut memory = vec![1u8; 2 * PAGE as usize];
-    let base = memory.as_ptr() as u64;
-    let at = base.next_multiple_of(PAGE);
-    let mut told = || -> std::io::Result<bool> {
-        let pagemap = File::open("/proc/self/pagemap")?;
-        let dirty = || {
-            let mut bytes = [0; 8];
-            pagemap.read_exact_at(&mut bytes, at / PAGE * 8)?;
-            Ok::<bool, std::io::Error>(u64::from_le_bytes(bytes) & SOFT_DIRTY != 0)
-        };
-        File::options().write(true).open("/proc/self/clear_refs")?.write_all(b"4")?;
-        let before = dirty()?;
-        memory[(at - base) as usize] = std::hint::black_box(2);
-        std::hint::black_box(&mut memory);
-        Ok(!before && dirty()?)
-    };
-    match told() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err("this kernel does not track soft-dirty pages (CONFIG_MEM_SOFT_DIRTY is off), and PAGEMAP_SCAN sees writes only in memory that its own process registered with userfaultfd".into()),
-        Err(e) => Err(format!("soft-dirty tracking cannot be tried: {e}")),
-    }
-}
-
 /// Exact: clear the marks, wait, read them.
-fn soft_dirty(
+fn marked(
     pid: u32,
-    ranges: &[(u64, u64)],
+    memory: &ProcessMemory,
     interval: Duration,
     clock: &RealClock,
 ) -> Result<DirtyMeasurement> {
-    let pagemap = open(pid, "pagemap")?;
     let mut resident_pages = 0;
-    resident(&pagemap, ranges, |_, _| resident_pages += 1)?;
+    memory.resident(|_| resident_pages += 1).context("its pages")?;
     let (mut counts, mut ever, mut took) = (vec![], HashSet::new(), Duration::ZERO);
     for _ in 0..INTERVALS {
-        File::options()
-            .write(true)
-            .open(format!("/proc/{pid}/clear_refs"))
-            .and_then(|mut f| f.write_all(b"4"))
-            .with_context(|| format!("--pid {pid}: /proc/{pid}/clear_refs"))?;
+        memory.forget_written().map_err(|why| of(pid, &why))?;
         let start = clock.now();
         std::thread::sleep(interval);
         let mut count = 0;
-        resident(&pagemap, ranges, |at, entry| {
-            if entry & SOFT_DIRTY != 0 {
-                count += 1;
-                ever.insert(at);
-            }
-        })?;
+        memory
+            .resident(|page| {
+                if page.written {
+                    count += 1;
+                    ever.insert(page.at);
+                }
+            })
+            .context("its pages")?;
         took += clock.now().since(start);
         counts.push(count);
     }
@@ -181,13 +88,13 @@ fn soft_dirty(
 /// Portable: hash a sample of the resident pages again and again.
 fn page_hashes(
     pid: u32,
-    ranges: &[(u64, u64)],
+    memory: &ProcessMemory,
     interval: Duration,
     why: String,
     clock: &RealClock,
 ) -> Result<DirtyMeasurement> {
     let mut pages = vec![];
-    resident(&open(pid, "pagemap")?, ranges, |at, _| pages.push(at))?;
+    memory.resident(|page| pages.push(page.at)).context("its pages")?;
     let resident_pages = pages.len() as u64;
     if pages.is_empty() {
         bail!("--pid {pid}: none of its writable memory is resident");
@@ -196,14 +103,14 @@ fn page_hashes(
     let step = pages.len().div_ceil(SAMPLE_PAGES);
     let sample: Vec<u64> = pages.into_iter().step_by(step).collect();
     let share = sample.len() as f64 / resident_pages as f64;
-    let memory = open(pid, "mem")?;
-    let mut buffer = vec![0u8; PAGE as usize];
+    let contents = memory.contents().map_err(|why| of(pid, &why))?;
+    let mut buffer = vec![0u8; PAGE_BYTES as usize];
     let mut hash_all = || -> Vec<Option<u64>> {
         sample
             .iter()
             .map(|at| {
                 // A page that went away is no page that was dirtied.
-                memory.read_exact_at(&mut buffer, *at).ok().map(|()| XxHash3_64::oneshot(&buffer))
+                contents(*at, &mut buffer).ok().map(|()| XxHash3_64::oneshot(&buffer))
             })
             .collect()
     };
@@ -255,11 +162,11 @@ fn measured(
         pid,
         method: method.into(),
         why,
-        memory_bytes: resident_pages * PAGE,
+        memory_bytes: resident_pages * PAGE_BYTES,
         interval_ns,
         dirtied_pages: counts.to_vec(),
-        dirty_bytes_per_s: (median as f64 * PAGE as f64 / (interval_ns.max(1) as f64 / 1e9)) as u64,
-        working_set_bytes: working_set_pages * PAGE,
+        dirty_bytes_per_s: (median as f64 * PAGE_BYTES as f64 / (interval_ns.max(1) as f64 / 1e9)) as u64,
+        working_set_bytes: working_set_pages * PAGE_BYTES,
         sampled_share: share,
     }
 }
@@ -294,7 +201,7 @@ mod tests {
         stop.store(true, Ordering::Relaxed);
         writer.join().unwrap();
         let measured = measured.unwrap();
-        let pages = measured.working_set_bytes / PAGE;
+        let pages = measured.working_set_bytes / PAGE_BYTES;
         // The test process itself writes a few pages beside.
         assert!((256..2000).contains(&pages), "{measured:?}");
         assert!(measured.dirtied_pages.iter().all(|n| *n >= 256), "{measured:?}");

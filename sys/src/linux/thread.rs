@@ -11,6 +11,12 @@ pub fn thread_cpu_ns() -> Option<u64> {
     clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
+/// Time that the calling thread has waited for a processor in ns; `None` where the kernel does not count it (second field,
+/// Documentation/scheduler/sched-stats.rst).
+pub fn thread_waited_ns() -> Option<u64> {
+    std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
 /// Pins the calling thread to one CPU.
 pub fn pin_thread(cpu: usize) -> io::Result<()> {
     if cpu >= libc::CPU_SETSIZE as usize {
