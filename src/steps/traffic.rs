@@ -1,6 +1,7 @@
 //! Stream, ping-pong and request steps: lanes over a transport, one thread each.
 
 mod bulk;
+mod job;
 mod lane;
 mod links;
 #[cfg(test)]
@@ -31,7 +32,7 @@ use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
 use super::{Cost, Kind, Prepared, Runner, Setup, step_error};
 use crate::lane_options::CONSTRAIN;
 use crate::registry::manners;
-use lane::{LaneJob, Part};
+use job::{LaneJob, Part};
 
 /// How long a lane may take to connect.
 const CONNECT: Duration = Duration::from_secs(8);
@@ -238,7 +239,7 @@ impl Runner for Traffic {
             }
             let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
             let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
-            let layout = lane::Layout::of(kind, spec);
+            let layout = job::Layout::of(kind, spec);
             let (region, memory) = memory(layout.region_bytes, spec.huge_pages)
                 .map_err(|e| StepError { kind: ErrorKind::Resource, message: e.to_string() })?;
             let region = Arc::new(region);
@@ -294,11 +295,11 @@ fn cost_of(kind: TrafficKind, traffic: &TrafficSpec, paths: usize) -> Cost {
     let ways = if traffic.direction == Direction::Both { 2 } else { 1 };
     let lanes = u64::from(traffic.lanes) * ways;
     let message_bytes = traffic.size_bytes.max(traffic.reply_bytes.unwrap_or(0));
-    let region = lane::Layout::of(kind, traffic).region_bytes;
+    let region = job::Layout::of(kind, traffic).region_bytes;
     let region = if traffic.huge_pages { rounded_up(region, HUGE_PAGE_BYTES) } else { region };
     // The bytes that should have come, and room to make them.
     let verified = if traffic.verify { message_bytes.saturating_mul(2) } else { 0 };
-    let operations = lane::operations(kind, traffic);
+    let operations = job::operations(kind, traffic);
     let kept = (manners(&traffic.over).memory_bytes)(operations, message_bytes, paths);
     let queues = u64::from(operations) * OPERATION_BYTES;
     let each = [region, verified, kept, queues].into_iter().fold(LANE_BYTES, u64::saturating_add);
@@ -333,7 +334,7 @@ fn lane_spec(
         local: (session.end == End::Server && manners(&spec.over).adapter).then(|| session.local.ip()),
         framing: Framing::Raw,
         // A lane has sends and receives outstanding; each direction has its own depth.
-        depth: lane::operations(kind, spec),
+        depth: job::operations(kind, spec),
         message_bytes_max: spec.size_bytes.max(spec.reply_bytes.unwrap_or(0)) as u32,
         wait_mode: if spec.busy_poll { WaitMode::Spin } else { WaitMode::Block },
         send_mode: if spec.zero_copy { SendMode::ZeroCopy } else { SendMode::Copy },

@@ -1,30 +1,31 @@
 //! One lane of a traffic step: its memory, its workload, and the loop of its thread.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, select};
-use pathproof_api::{Clock, Lane, Region, RegionId, Stopper, Tick, TransportError, Verb};
+use pathproof_api::{Clock, Lane, Stopper, Tick, TransportError, Verb};
 use pathproof_engine::drive::{Driver, RunError};
 use pathproof_engine::record::{Contribution, LaneRecorder, slices_per_lane};
 use pathproof_engine::traffic::{self, Ended, LaneEnds, LaneTimes};
 use pathproof_engine::workload::{
-    Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
+    Echo, PingPong, Reply, Request, RequestPlan, StreamReceive, StreamSend, Workload,
 };
 use pathproof_model::{
-    End, ErrorKind, HistogramRecord, Interval, LaneResult, LaneRole, OneFlow, RequestLoad, StepError,
-    TrafficKind, TrafficSpec, Waited,
+    End, ErrorKind, HistogramRecord, Interval, LaneResult, RequestLoad, StepError, TrafficKind, TrafficSpec,
+    Waited,
 };
 use pathproof_sys::thread;
 
 use crate::registry::manners;
-use crate::steps::cost::rounded_up;
 use crate::steps::meter::{ThreadMeter, Waiting};
 use crate::steps::stage::Cue;
 use crate::steps::step_error;
 use pathproof_sys::clock::RealClock;
+
+use super::job::{LaneJob, Part, operations};
+use super::verbs;
 
 /// Longest single wait in the kernel, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);
@@ -38,122 +39,16 @@ const RECEIVES_AHEAD: u32 = 32;
 /// sender.
 const STREAM_RECEIVES_MIN: u32 = 128;
 
-/// What a lane does at this end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Sends a stream.
-    StreamSend,
-    /// Receives a stream.
-    StreamReceive,
-    /// Asks in a ping-pong.
-    PingPong,
-    /// Answers in a ping-pong.
-    Echo,
-    /// Sends requests.
-    Request,
-    /// Replies.
-    Reply,
-}
-
-impl Part {
-    /// As it stands in results.
-    pub fn role(self) -> LaneRole {
-        match self {
-            Part::StreamSend => LaneRole::Send,
-            Part::StreamReceive => LaneRole::Receive,
-            Part::PingPong | Part::Echo | Part::Request | Part::Reply => LaneRole::Both,
-        }
-    }
-
-    /// Whether this end decides when the step ends.
-    pub fn is_active(self) -> bool {
-        matches!(self, Part::StreamSend | Part::PingPong | Part::Request)
-    }
-}
-
-/// Where messages lie in the lane's region.
-#[derive(Clone, Copy, Debug)]
-pub struct Layout {
-    /// Size of the region in bytes.
-    pub region_bytes: u64,
-    stride: u64,
-    slots: u64,
-}
-
 /// Receives that this part keeps posted where a message must find one; `None` where it posts them as its messages come and go. Verified
 /// bytes must lie apart, so there are no more receives than slots.
 fn receives(part: Part, spec: &TrafficSpec) -> Option<u32> {
-    let plain = manners(&spec.over).receives_ahead && super::verbs::verb(spec) == Ok(Verb::Send);
+    let plain = manners(&spec.over).receives_ahead && verbs::verb(spec) == Ok(Verb::Send);
     match part {
         Part::PingPong | Part::Echo if plain => Some(RECEIVES_AHEAD),
         Part::StreamReceive if plain && !spec.verify => {
             Some(spec.depth.saturating_mul(2).max(STREAM_RECEIVES_MIN))
         }
         _ => None,
-    }
-}
-
-/// Messages that a lane may have outstanding in each direction.
-pub fn operations(kind: TrafficKind, spec: &TrafficSpec) -> u32 {
-    match kind {
-        TrafficKind::Stream => spec.depth,
-        TrafficKind::Pingpong => 4,
-        TrafficKind::Request => spec.depth.saturating_mul(2).saturating_add(2),
-    }
-}
-
-impl Layout {
-    /// The layout of a step. Messages are laid out in turn only where the bytes of several must survive at
-    /// once; otherwise one slot for each direction keeps the working set as small as the peers' tools do.
-    pub fn of(kind: TrafficKind, spec: &TrafficSpec) -> Layout {
-        let size = spec.size_bytes.max(spec.reply_bytes.unwrap_or(0));
-        let stride = rounded_up(size, 64);
-        let apart = spec.verify || spec.zero_copy || manners(&spec.over).places_of_their_own;
-        let slots = match kind {
-            TrafficKind::Stream | TrafficKind::Request if apart => u64::from(spec.depth),
-            TrafficKind::Stream | TrafficKind::Request | TrafficKind::Pingpong => 1,
-        };
-        let region_bytes =
-            stride.saturating_mul(slots).saturating_mul(2).saturating_add(super::verbs::CONTROL_ROOM);
-        Layout { region_bytes, stride, slots }
-    }
-
-    /// Where outgoing messages lie.
-    pub fn send(&self, region: RegionId) -> Slots {
-        Slots { region, base: 0, stride: self.stride, slots: self.slots }
-    }
-
-    /// Where incoming messages lie.
-    pub fn receive(&self, region: RegionId) -> Slots {
-        Slots { region, base: self.stride * self.slots, stride: self.stride, slots: self.slots }
-    }
-}
-
-/// Everything about a lane that is known before it connects.
-pub struct LaneJob {
-    /// Index in the step.
-    pub index: u32,
-    /// Number of its flow in the step.
-    pub flow: u16,
-    /// That flow, as if it were the only one.
-    pub of: Arc<OneFlow>,
-    /// What it does at this end.
-    pub part: Part,
-    /// Its memory's layout.
-    pub layout: Layout,
-    /// Its memory.
-    pub region: Arc<Region>,
-    /// That memory's name on the lane.
-    pub region_id: RegionId,
-    /// What pages it has, where huge ones were asked for.
-    pub memory: Option<String>,
-}
-
-impl LaneJob {
-    /// When its lane begins in a step that began at `begin`, once that moment has come; `None` where the step ends before.
-    pub fn begin(&self, begin: Tick, cue: &Cue, clock: &RealClock) -> Option<Tick> {
-        let begin = begin.plus_ns(self.of.start_ns);
-        (self.of.start_ns == 0 || cue.wait_until(begin, clock)).then_some(begin)
     }
 }
 
@@ -192,8 +87,8 @@ impl LaneOutcome {
 fn workload(job: &LaneJob, spec: &TrafficSpec, seed: u64, begin: Tick, stop: Tick) -> Box<dyn Workload> {
     let (send, receive) = (job.layout.send(job.region_id), job.layout.receive(job.region_id));
     let size = spec.size_bytes as u32;
-    let lane_seed = super::verbs::lane_seed(seed, job.index);
-    if let Some(work) = super::verbs::workload(job, spec, lane_seed, stop) {
+    let lane_seed = verbs::lane_seed(seed, job.index);
+    if let Some(work) = verbs::workload(job, spec, lane_seed, stop) {
         return work;
     }
     match job.part {
@@ -333,8 +228,8 @@ pub fn run(
     let Around { end, lanes, seed, clock, until } = *around;
     let (kind, spec) = (job.of.kind, &job.of.traffic);
     let mut outcome = LaneOutcome::unused(job, end);
-    let verb = super::verbs::verb(spec).unwrap_or(Verb::Send);
-    outcome.result.role = super::verbs::role(job.part, verb);
+    let verb = verbs::verb(spec).unwrap_or(Verb::Send);
+    outcome.result.role = verbs::role(job.part, verb);
     let cpu = spec.pin.then(|| {
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());
         job.index as usize % cpus
@@ -386,7 +281,7 @@ pub fn run(
     result.cpu_ns = recorder.cpu_ns();
     result.scheduled = waited;
     result.retransmits = recorder.retransmits();
-    if super::verbs::receives(job.part, verb) {
+    if verbs::receives(job.part, verb) {
         let silence = recorder.longest_silence();
         result.longest_silence_ns = Some(silence.length_ns);
         result.longest_silence_from_ns = Some(silence.from_ns);
@@ -396,8 +291,8 @@ pub fn run(
         result.path_ip_mtu_bytes = last.path_ip_mtu_bytes;
         result.rtt_ns = last.rtt_ns;
     }
-    let passive = super::verbs::is_passive(job.part, spec);
-    let spins = (spec.busy_poll && !passive) || super::verbs::always_spins(kind, spec);
+    let passive = verbs::is_passive(job.part, spec);
+    let spins = (spec.busy_poll && !passive) || verbs::always_spins(kind, spec);
     result.wait_mode = Some(if spins { "spin" } else { "block" }.into());
     let verifies = if verb == Verb::Read { Part::StreamSend } else { Part::StreamReceive };
     if spec.verify && job.part == verifies {

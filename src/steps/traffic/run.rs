@@ -7,7 +7,8 @@ use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::WorstSecond;
 use pathproof_model::{End, ErrorKind, Half, LaneResult, NicFailure, StepError, TrafficSpec};
 
-use super::lane::{self, Around, LaneJob, LaneOutcome};
+use super::job::LaneJob;
+use super::lane::{self, Around, LaneOutcome};
 use super::{CONNECT, Lanes, invalid, links, multi, verbs};
 use crate::steps::stage::{Aside, Hand, Limits, SHOWN_NS, Stage};
 use crate::steps::{Context, Prepared, failed, not_connected};

@@ -12,11 +12,9 @@ use pathproof_tcp::CONGESTION;
 use crate::registry::{manners, those_that};
 
 use super::invalid;
-use super::lane::{LaneJob, Part};
+use super::job::{CONTROL_ROOM, LaneJob, Part};
 use pathproof_model::StepError;
 
-/// Room behind the messages for the control words of one-sided streams.
-pub const CONTROL_ROOM: u64 = 128;
 /// What unused memory is filled with before a step.
 pub const FILL: u8 = 0x5A;
 
