@@ -1,7 +1,6 @@
 //! Our histograms in the hands of an independent implementation: PyPI's `hdrhistogram`, a port of the Java one.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -29,34 +28,9 @@ for record in json.load(sys.stdin):
                       "max": h.get_max_value()}))
 "#;
 
-/// A Python with the package, made once below the target directory.
-fn python() -> Result<PathBuf, String> {
-    let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("hdrhistogram-venv");
-    let python = home.join("bin/python");
-    let works = || quiet(Command::new(&python).args(["-c", "import hdrh.histogram"])).is_ok();
-    if works() {
-        return Ok(python);
-    }
-    quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))
-        .map_err(|e| format!("python3 -m venv: {e}"))?;
-    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", PACKAGE];
-    quiet(Command::new("timeout").arg("120").arg(&python).args(pip))
-        .map_err(|e| format!("pip install {PACKAGE}: {e}"))?;
-    if works() { Ok(python) } else { Err(format!("{PACKAGE} does not import")) }
-}
-
-fn quiet(command: &mut Command) -> Result<(), String> {
-    let output = command.stdin(Stdio::null()).output().map_err(|e| e.to_string())?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let text = String::from_utf8_lossy(&output.stderr);
-    Err(text.lines().last().unwrap_or("failed without a word").to_owned())
-}
-
 #[test]
 fn an_independent_reader_finds_the_same_percentiles() {
-    let python = match python() {
+    let python = match python_with(PACKAGE, "hdrh.histogram") {
         Ok(python) => python,
         Err(reason) => return skip(&reason),
     };

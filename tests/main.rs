@@ -18,6 +18,7 @@ mod file_channels;
 mod files;
 mod flows;
 mod forge;
+mod formats;
 mod histograms;
 mod hostile;
 mod idle;

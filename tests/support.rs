@@ -1,6 +1,7 @@
 //! What the tests share: the binary, a server with a known port, results read with an independent reader.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -197,4 +198,28 @@ pub fn skip(reason: &str) {
     if let Some(mut log) = log {
         let _ = std::io::Write::write_all(&mut log, format!("{reason}\n").as_bytes());
     }
+}
+
+/// A Python with a package of PyPI's, made once below the target directory; `name==version`, so that a new release cannot turn a test
+/// red by itself.
+pub fn python_with(package: &str, module: &str) -> Result<PathBuf, String> {
+    let quiet = |command: &mut Command| {
+        let output = command.stdin(Stdio::null()).output().map_err(|e| e.to_string())?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        let last = || text.lines().last().unwrap_or("failed without a word").to_owned();
+        if output.status.success() { Ok(()) } else { Err(last()) }
+    };
+    let name = package.split('=').next().unwrap_or(package);
+    let home = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-venv"));
+    let python = home.join("bin/python");
+    let works = || quiet(Command::new(&python).args(["-c", &format!("import {module}")])).is_ok();
+    if works() {
+        return Ok(python);
+    }
+    quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))
+        .map_err(|e| format!("python3 -m venv: {e}"))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package];
+    quiet(Command::new("timeout").arg("120").arg(&python).args(pip))
+        .map_err(|e| format!("pip install {package}: {e}"))?;
+    if works() { Ok(python) } else { Err(format!("{package} does not import")) }
 }

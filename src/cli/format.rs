@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use pathproof_model::ResultDoc;
-use pathproof_report::{Hlog, Json, Look, Render, Screen, Text};
+use pathproof_report::{Csv, Hlog, Json, Junit, Look, OpenMetrics, Render, Screen, Text};
 
 use crate::terminal;
 
@@ -19,6 +19,12 @@ pub enum Format {
     Json,
     /// HdrHistogram interval log.
     Hlog,
+    /// JUnit XML, for CI: a case for each check.
+    Junit,
+    /// A table with one row a figure.
+    Csv,
+    /// For Prometheus' textfile collector.
+    Openmetrics,
 }
 
 /// What a report is to look like.
@@ -40,6 +46,9 @@ impl Shape {
             Format::Text => &Screen { look: terminal::look(Look::SCREEN), more: more(file) },
             Format::Json => &Json,
             Format::Hlog => &Hlog,
+            Format::Junit => &Junit,
+            Format::Csv => &Csv,
+            Format::Openmetrics => &OpenMetrics,
         };
         terminal::print_document(doc, renderer)
     }

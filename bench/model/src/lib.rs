@@ -12,6 +12,7 @@ pub mod end;
 pub mod environment;
 pub mod evidence;
 pub mod expect;
+pub mod figures;
 pub mod file;
 pub mod finding;
 pub mod flow;

@@ -1,4 +1,5 @@
-//! Pure rendering of a result document: text for people, JSON for programs, an HdrHistogram log for plots.
+//! Pure rendering of a result document: text for people, JSON, CSV and an HdrHistogram log
+//! for programs, JUnit for CI, OpenMetrics for monitoring.
 //!
 //! **Invariant**: a renderer sees the document and nothing else. What it needs and does not find there, the
 //! document was missing; so a report can be made a year later on another machine.
@@ -13,19 +14,26 @@ use std::io;
 
 use pathproof_model::ResultDoc;
 
+mod csv;
 mod hlog;
 mod json;
+mod junit;
 mod layout;
 mod look;
+mod openmetrics;
 pub mod page;
+mod plain;
 mod screen;
 mod shown;
 mod text;
 
+pub use csv::Csv;
 pub use hlog::Hlog;
 pub use json::Json;
+pub use junit::Junit;
 pub use layout::Line;
 pub use look::Look;
+pub use openmetrics::OpenMetrics;
 pub use screen::Screen;
 pub use shown::{Shown, harmless_json};
 pub use text::{Text, lines};

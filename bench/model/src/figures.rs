@@ -1,0 +1,149 @@
+//! Every figure of a document by itself: one row a figure, with what it belongs to, for tables, monitoring and comparison.
+//!
+//! It computes nothing: a figure that the document does not hold is no row.
+
+use crate::{Direction, LatencySummary, ResultDoc, Step, Summary};
+
+/// One figure of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure<'a> {
+    /// The step that it was measured in.
+    pub step: &'a Step,
+    /// Index of that step.
+    pub index: usize,
+    /// The flow within the step, where a step has several.
+    pub flow: Option<&'a str>,
+    /// Which way, where it has one.
+    pub direction: Option<Direction>,
+    /// NIC of the client, where the figure is one of a pair or of a NIC.
+    pub local_nic: Option<&'a str>,
+    /// NIC of the server, where the figure is one of a pair.
+    pub remote_nic: Option<&'a str>,
+    /// IP version, where the figure is one of a family.
+    pub family: Option<u8>,
+    /// Its name, with its unit where it has one.
+    pub name: &'static str,
+    /// Its value, in `unit`.
+    pub value: f64,
+    /// `bits_per_second`, `seconds`, `bytes`, `ratio` or `count`.
+    pub unit: &'static str,
+    /// Whether more of it is better; unknown where that depends.
+    pub more_is_better: Option<bool>,
+}
+
+const BITS: &str = "bits_per_second";
+const SECONDS: &str = "seconds";
+const BYTES: &str = "bytes";
+const COUNT: &str = "count";
+
+/// All figures, in the order of the document.
+pub fn all(doc: &ResultDoc) -> Vec<Figure<'_>> {
+    doc.steps.iter().enumerate().flat_map(|(index, step)| of_step(index, step)).collect()
+}
+
+fn of_step(index: usize, step: &Step) -> Vec<Figure<'_>> {
+    let bare = Figure {
+        step,
+        index,
+        flow: None,
+        direction: step.direction,
+        local_nic: None,
+        remote_nic: None,
+        family: None,
+        name: "",
+        value: 0.0,
+        unit: COUNT,
+        more_is_better: None,
+    };
+    let mut figures = Vec::new();
+    for (flow, summary) in step.parts() {
+        of_summary(&Figure { flow, ..bare.clone() }, summary, &mut figures);
+    }
+    for flow in step.beside() {
+        of_summary(&Figure { flow: Some(&flow.name), ..bare.clone() }, &flow.summary, &mut figures);
+    }
+    let more =
+        |name, value: f64, unit| Figure { name, value, unit, more_is_better: Some(true), ..bare.clone() };
+    let less =
+        |name, value: f64, unit| Figure { name, value, unit, more_is_better: Some(false), ..bare.clone() };
+    for path in step.detail.paths.iter().flatten() {
+        let Some(bytes) = path.ip_mtu_bytes else { continue };
+        figures.push(Figure {
+            local_nic: Some(&path.local_nic),
+            remote_nic: path.remote_nic.as_deref(),
+            family: Some(path.family),
+            direction: Some(path.direction),
+            ..more("ip_mtu", f64::from(bytes), BYTES)
+        });
+    }
+    for path in step.detail.loss.iter().flatten() {
+        let shares = path.flows.iter().flat_map(|flow| [flow.small.lost(), flow.full.lost()]);
+        let (lost, sent) = shares.fold((0u64, 0u64), |sum, one| (sum.0 + one.part, sum.1 + one.of));
+        let of_path = |figure| Figure {
+            local_nic: Some(&path.local_nic),
+            remote_nic: Some(&path.remote_nic),
+            family: Some(if path.local_address.is_ipv4() { 4 } else { 6 }),
+            direction: Some(path.direction),
+            ..figure
+        };
+        figures.push(of_path(less("datagrams_lost", lost as f64, COUNT)));
+        figures.push(of_path(Figure { more_is_better: None, ..more("datagrams_sent", sent as f64, COUNT) }));
+    }
+    if let Some(alone) = &step.detail.alone {
+        for one in &alone.each {
+            let Some(bits) = one.goodput_bits_per_s else { continue };
+            figures.push(Figure { local_nic: Some(&one.nic), ..more("goodput_alone", bits as f64, BITS) });
+        }
+        figures.extend(alone.share_of_sum.map(|share| more("nics_share_of_sum", share, "ratio")));
+    }
+    if let Some(migrate) = &step.detail.migrate {
+        figures.push(less("migration_total", seconds(migrate.total_ns), SECONDS));
+        figures.push(less("migration_downtime", seconds(migrate.downtime_ns), SECONDS));
+        figures.push(Figure { more_is_better: None, ..less("migration_moved", migrate.bytes as f64, BYTES) });
+    }
+    figures
+}
+
+fn of_summary<'a>(bare: &Figure<'a>, summary: &Summary, figures: &mut Vec<Figure<'a>>) {
+    let mut add = |name, value: Option<u64>, unit, more_is_better| {
+        let value = value.map(|value| if unit == SECONDS { seconds(value) } else { value as f64 });
+        figures.extend(value.map(|value| Figure { name, value, unit, more_is_better, ..bare.clone() }));
+    };
+    add("goodput", summary.goodput_bits_per_s, BITS, Some(true));
+    add("goodput_worst_second", summary.goodput_worst_second_bits_per_s, BITS, Some(true));
+    add("requests_per_second", summary.iops, COUNT, Some(true));
+    add("payload", summary.bytes, BYTES, None);
+    add("messages", summary.messages, COUNT, None);
+    add("retransmits", summary.retransmits, COUNT, Some(false));
+    add("processor_client", summary.cpu_client_ns, SECONDS, None);
+    add("processor_server", summary.cpu_server_ns, SECONDS, None);
+    type Names = [&'static str; 6];
+    const ROUND_TRIP: Names = [
+        "round_trip_p50",
+        "round_trip_p90",
+        "round_trip_p99",
+        "round_trip_p999",
+        "round_trip_max",
+        "round_trip_samples",
+    ];
+    const SERVICE: Names =
+        ["service_p50", "service_p90", "service_p99", "service_p999", "service_max", "service_samples"];
+    const RESPONSE: Names =
+        ["response_p50", "response_p90", "response_p99", "response_p999", "response_max", "response_samples"];
+    let times: [(Names, &Option<LatencySummary>); 3] =
+        [(ROUND_TRIP, &summary.rtt_ns), (SERVICE, &summary.service_ns), (RESPONSE, &summary.response_ns)];
+    for (names, times) in times {
+        let Some(times) = times else { continue };
+        let [p50, p90, p99, p999, max, samples] = names;
+        for (name, value) in
+            [(p50, times.p50), (p90, times.p90), (p99, times.p99), (p999, times.p999), (max, times.max)]
+        {
+            add(name, Some(value), SECONDS, Some(false));
+        }
+        add(samples, Some(times.count), COUNT, None);
+    }
+}
+
+fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}

@@ -1,0 +1,103 @@
+//! A tidy table: one row a figure or a check, one column for each thing that tells rows apart (RFC 4180).
+
+use std::io;
+
+use pathproof_model::{ResultDoc, figures};
+
+use crate::{Render, Shown, plain};
+
+/// A document as a table.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Csv;
+
+const HEADS: [&str; 15] = [
+    "started_at",
+    "client",
+    "server",
+    "step",
+    "kind",
+    "name",
+    "over",
+    "direction",
+    "flow",
+    "local_nic",
+    "remote_nic",
+    "family",
+    "figure",
+    "value",
+    "unit",
+];
+/// What a check has besides.
+const JUDGED: [&str; 3] = ["limit", "outcome", "text"];
+
+impl Render for Csv {
+    fn render(&self, doc: &ResultDoc, out: &mut dyn io::Write) -> io::Result<()> {
+        row(out, HEADS.iter().chain(&JUDGED).map(|head| (*head).to_owned()))?;
+        let [client, server] = [plain::host(doc, 0), plain::host(doc, 1)];
+        let run = || [doc.started_at.clone(), client.clone(), server.clone()].map(text);
+        for figure in figures::all(doc) {
+            let step = figure.step;
+            let own = [
+                figure.index.to_string(),
+                plain::word(step.kind),
+                text(step.name.clone()),
+                text(step.over.clone().unwrap_or_default()),
+                figure.direction.map(|way| way.name().to_owned()).unwrap_or_default(),
+                text(figure.flow.unwrap_or_default()),
+                text(figure.local_nic.unwrap_or_default()),
+                text(figure.remote_nic.unwrap_or_default()),
+                figure.family.map(|family| family.to_string()).unwrap_or_default(),
+                figure.name.to_owned(),
+                figure.value.to_string(),
+                figure.unit.to_owned(),
+            ];
+            row(out, run().into_iter().chain(own).chain(JUDGED.map(|_| String::new())))?;
+        }
+        for verdict in &doc.verdicts {
+            for check in &verdict.checks {
+                let number =
+                    |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
+                let mut cells: Vec<String> = run().into();
+                cells.extend([String::new(), "check".into(), text(verdict.subject.to_string())]);
+                cells.extend((0..6).map(|_| String::new()));
+                cells.extend([
+                    text(&check.criterion),
+                    number(check.measured),
+                    check.unit.map(plain::word).unwrap_or_default(),
+                    number(check.limit),
+                    plain::word(check.outcome),
+                    text(&check.text),
+                ]);
+                row(out, cells)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Text from outside: no control character, and nothing that a spreadsheet would take for a formula.
+fn text(text: impl AsRef<str>) -> String {
+    let shown = Shown::new(text).into_string();
+    if shown.starts_with(['=', '+', '-', '@']) { format!("'{shown}") } else { shown }
+}
+
+fn row(out: &mut dyn io::Write, cells: impl IntoIterator<Item = String>) -> io::Result<()> {
+    let quoted = |cell: String| match cell.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", cell.replace('"', "\"\"")),
+        false => cell,
+    };
+    let cells: Vec<String> = cells.into_iter().map(quoted).collect();
+    write!(out, "{}\r\n", cells.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_outside_stays_one_cell_and_no_formula() {
+        let mut out = Vec::new();
+        row(&mut out, [text("=cmd|' /C calc'!A0"), text("a,\"b\"\n"), text("eth0")]).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "'=cmd|' /C calc'!A0,\"a,\"\"b\"\"\\n\",eth0\r\n");
+    }
+}

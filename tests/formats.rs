@@ -1,0 +1,162 @@
+//! The forms of a report for other programs, in the hands of readers that are not ours.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::*;
+
+/// Documents of real runs, one of each outcome.
+fn documents() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["bench/report/tests/screens", "results/golden/v2"];
+    let entries = folders.iter().flat_map(|folder| std::fs::read_dir(root.join(folder)).unwrap());
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .collect();
+    files.sort();
+    assert!(files.len() > 10, "{files:?}");
+    files
+}
+
+/// The document once more with text in it that means something to the format.
+fn hostile(file: &Path, scratch: &Scratch) -> String {
+    let mut doc: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let nasty = "<a href='x'>&amp;\"]]>\\,;\u{1b}[2J\n=1+1";
+    if let Some(host) = doc.pointer_mut("/nodes/0/environment/hostname") {
+        *host = nasty.into();
+    }
+    for text in ["evidence", "next"] {
+        for finding in doc["findings"].as_array_mut().unwrap() {
+            finding[text] = nasty.into();
+        }
+    }
+    for step in doc["steps"].as_array_mut().unwrap() {
+        step["name"] = nasty.into();
+    }
+    for verdict in doc["verdicts"].as_array_mut().unwrap() {
+        for check in verdict["checks"].as_array_mut().into_iter().flatten() {
+            check["text"] = nasty.into();
+        }
+    }
+    let path = scratch.path("hostile.json");
+    std::fs::write(&path, doc.to_string()).unwrap();
+    path
+}
+
+/// Runs `script` on the document and on what it was made into; what it finds wrong it says by an assertion.
+fn read_by(python: &Path, format: &str, script: &str) {
+    let scratch = Scratch::new(&format!("formats-{format}"));
+    for file in documents() {
+        for file in [file.display().to_string(), hostile(&file, &scratch)] {
+            let made = run(&["report", &file, "--format", format]);
+            let plain = run(&["report", &file]);
+            assert_eq!(made.status.code(), plain.status.code(), "{file}: {}", stderr(&made));
+            let output = scratch.path("made");
+            std::fs::write(&output, &made.stdout).unwrap();
+            let doc = scratch.path("document.json");
+            std::fs::write(&doc, run(&["report", &file, "--format", "json"]).stdout).unwrap();
+            let mut reader = Command::new(python);
+            reader.args(["-c", script, &doc, &output]);
+            let read = run_within(reader, Duration::from_secs(60));
+            assert!(read.status.success(), "{file} as {format}: {}", stderr(&read));
+        }
+    }
+}
+
+#[test]
+fn junit_is_what_ci_systems_expect() {
+    const READER: &str = r#"
+import json, sys, xml.etree.ElementTree as E
+doc, root = json.load(open(sys.argv[1])), E.parse(sys.argv[2]).getroot()
+assert root.tag == "testsuites"
+ORDER = ["properties", "testcase", "system-out", "system-err"]
+ENDS = {"skipped", "error", "failure"}
+total = dict(tests=0, failures=0, errors=0, skipped=0)
+for suite in root:
+    assert suite.tag == "testsuite" and suite.get("name") and float(suite.get("time")) >= 0
+    places = [ORDER.index(child.tag) for child in suite]
+    assert places == sorted(places), "properties come first"
+    names, own = set(), dict(tests=0, failures=0, errors=0, skipped=0)
+    for case in suite.iter("testcase"):
+        assert case.get("name") not in names, "a case is told from others by its name"
+        names.add(case.get("name"))
+        assert case.get("classname").startswith("pathproof.")
+        ends = [child for child in case if child.tag in ENDS]
+        assert len(ends) <= 1 and {child.tag for child in case} <= ENDS | {"properties"}
+        own["tests"] += 1
+        for end in ends:
+            assert end.get("message"), "why"
+            own[{"skipped": "skipped", "error": "errors", "failure": "failures"}[end.tag]] += 1
+        for prop in case.iter("property"):
+            assert prop.get("name") in ("measured", "limit", "unit") and prop.get("value")
+    for name, count in own.items():
+        assert int(suite.get(name)) == count, (name, suite.attrib)
+        total[name] += count
+for name, count in total.items():
+    assert int(root.get(name)) == count, (name, root.attrib)
+checks = [check["outcome"] for verdict in doc["verdicts"] for check in verdict["checks"]]
+if all(verdict["checks"] for verdict in doc["verdicts"]):
+    assert total["failures"] == checks.count("fail") and total["skipped"] == checks.count("not-judged")
+    assert total["errors"] >= checks.count("inconclusive")
+if doc["outcome"] == "fit":
+    assert total["failures"] == total["errors"] == 0
+else:
+    assert total["failures"] + total["errors"] > 0, "a build is not green by what is not fit"
+"#;
+    read_by(Path::new("python3"), "junit", READER);
+}
+
+#[test]
+fn csv_is_one_row_a_figure() {
+    const READER: &str = r#"
+import csv, json, sys
+doc = json.load(open(sys.argv[1]))
+rows = list(csv.DictReader(open(sys.argv[2], newline="")))
+assert all(None not in row and None not in row.values() for row in rows), "as many cells as heads"
+assert all(not cell or cell[0] not in "=@" for row in rows for cell in row.values()), "no formula"
+checks = [row for row in rows if row["kind"] == "check"]
+assert len(checks) == sum(len(verdict["checks"]) for verdict in doc["verdicts"])
+for row in rows:
+    if row["kind"] != "check":
+        float(row["value"])
+        assert row["unit"] in ("bits_per_second", "seconds", "bytes", "ratio", "count"), row
+for number, step in enumerate(doc["steps"]):
+    of = [row for row in rows if row["step"] == str(number)]
+    known = step["summary"].get("goodput_bits_per_s")
+    if known is not None and not step["flows"]:
+        assert [float(row["value"]) for row in of if row["figure"] == "goodput"] == [known], step["name"]
+    rtt = step["summary"].get("rtt_ns")
+    if rtt:
+        assert any(row["figure"] == "round_trip_p50" and abs(float(row["value"]) - rtt["p50"] / 1e9) < 1e-12 for row in of)
+"#;
+    read_by(Path::new("python3"), "csv", READER);
+}
+
+#[test]
+fn openmetrics_is_read_by_prometheus_own_parser() {
+    const READER: &str = r#"
+import json, sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+doc = json.load(open(sys.argv[1]))
+families = {family.name: family for family in text_string_to_metric_families(open(sys.argv[2], newline="").read())}
+said = {sample.labels["outcome"]: sample.value for sample in families["pathproof_run_outcome"].samples}
+assert said[doc["outcome"]] == 1 and sum(said.values()) == 1 and len(said) == 4, said
+assert families["pathproof_run_timestamp_seconds"].samples[0].value > 1e9
+known = [step["summary"]["goodput_bits_per_s"] for step in doc["steps"]
+         if step["summary"].get("goodput_bits_per_s") is not None and not step["flows"]]
+seen = [sample.value for sample in families["pathproof_goodput_bits_per_second"].samples] if known else []
+assert all(value in seen for value in known), (known, seen)
+for family in families.values():
+    assert family.type == "gauge" and family.documentation, family.name
+    told = [tuple(sorted(sample.labels.items())) for sample in family.samples]
+    assert len(told) == len(set(told)), f"{family.name}: two samples with the same labels"
+"#;
+    match python_with("prometheus-client==0.26.0", "prometheus_client") {
+        Ok(python) => read_by(&python, "openmetrics", READER),
+        Err(reason) => skip(&reason),
+    }
+}
