@@ -342,7 +342,8 @@ pub fn findings(runner: &dyn Runner, step: &Step, doc: &ResultDoc) -> Vec<Findin
 /// The next short step that would tell why one before `first` failed, where there is such a one; the steps from `first` on
 /// are those made so far.
 pub fn follow_up(doc: &ResultDoc, first: usize) -> Option<StepSpec> {
-    facts::follow_up(doc).or_else(|| traffic::follow_up(doc, first))
+    let search = || pathproof_engine::diagnose::another_search(doc).map(StepSpec::Mtu);
+    facts::follow_up(doc).or_else(|| traffic::follow_up(doc, first)).or_else(search)
 }
 
 /// What the steps before `first` and those that followed them up come to.

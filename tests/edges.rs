@@ -459,7 +459,8 @@ fn one_clock_is_made_in_a_process() {
 /// can be compared with nobody's.
 #[test]
 fn nobody_fetches_a_clock() {
-    const CLOCKS: [(&str, &str); 3] = [
+    const CLOCKS: [(&str, &str); 4] = [
+        ("sys/src/linux/errqueue.rs", "when a datagram arrived the kernel tells by the wall clock"),
         ("src/wall.rs", "a label: no duration is computed from it"),
         ("transports/smb2/src/logon.rs", "the wall clock is what a server's is compared with"),
         ("transports/api/src/contract.rs", "a test suite, which looks at lanes from outside"),

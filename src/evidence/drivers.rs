@@ -30,10 +30,16 @@ impl Evidence for Drivers {
 
     fn after(self: Box<Self>, _half: &mut Half, record: &mut Record) {
         let now = read();
+        let silent = now.unreadable.is_empty();
         for (what, why) in now.unreadable {
             record.cannot_tell(what, why);
         }
-        record.drivers = Some(moved(&self.known, &now.known));
+        // Where nobody could be asked, nothing is known: that is not the same as that nothing moved.
+        let asked = !self.known.is_empty() && !now.known.is_empty();
+        if !asked && silent {
+            record.cannot_tell("drivers", "no driver of this host's interfaces tells its counters");
+        }
+        record.drivers = asked.then(|| moved(&self.known, &now.known));
     }
 }
 

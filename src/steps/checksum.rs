@@ -4,7 +4,7 @@
 //! NIC or virtual switch that should have filled in the checksum did not. The kernel counts it (`InCsumErrors`, part of RFC
 //! 4022's `tcpInErrs`), and both ends have it in their evidence of each step.
 
-use pathproof_model::{End, Environment, Finding, Nic, ResultDoc, Severity, Step};
+use pathproof_model::{Direction, End, Environment, Finding, Nic, ResultDoc, Severity, Step};
 
 /// Fewer may be noise: the count is the host's, not the run's.
 const ERRORS_MIN: u64 = 3;
@@ -13,6 +13,38 @@ const ERRORS_MIN: u64 = 3;
 pub fn errors_at(step: &Step, end: End) -> Option<u64> {
     let errors = step.evidence(end.node())?.tcp.as_ref()?.checksum_errors?;
     Some(errors).filter(|errors| *errors >= ERRORS_MIN)
+}
+
+/// How many datagrams `end` dropped for their checksum during a step.
+pub fn damaged_datagrams(step: &Step, end: End) -> Option<u64> {
+    let evidence = step.evidence(end.node())?;
+    let families = [&evidence.udp, &evidence.udp6].map(|counts| counts.as_ref()?.checksum_errors);
+    families.into_iter().flatten().reduce(u64::saturating_add)
+}
+
+/// Paced datagrams that arrived with other bits than they were sent with. They are whole when they leave, whatever segments an adapter
+/// fills in, so it happened on the way.
+pub fn datagrams(step: &Step) -> Vec<Finding> {
+    let ends = [(End::Server, "the peer", Direction::Out), (End::Client, "this host", Direction::In)];
+    let paths = step.detail.loss.as_deref().unwrap_or_default();
+    let told = ends.into_iter().filter_map(|(end, receiver, direction)| {
+        let errors = damaged_datagrams(step, end).filter(|errors| *errors >= ERRORS_MIN)?;
+        let way = || paths.iter().filter(|path| path.direction == direction && !path.is_silent());
+        let received: u64 = way().flat_map(|path| &path.flows).map(|flow| flow.small.received + flow.full.received).sum();
+        // Which pair it is can be told where only one lost anything.
+        let mut lossy = way().filter(|path| path.flows.iter().any(|flow| (flow.small.lost() + flow.full.lost()).part > 0));
+        let pair = lossy.next().filter(|_| lossy.next().is_none());
+        let over = pair.map_or_else(|| format!("{} {direction}", step.name, direction = direction.name()), |path| path.name());
+        let said = format!(
+            "{over}: {errors} datagrams were dropped by {receiver} for a wrong checksum (Udp InCsumErrors), {received} arrived whole"
+        );
+        let finding = Finding::new("PATH-CORRUPTS", said).with("errors", errors).with("direction", direction.name());
+        Some(match pair {
+            Some(path) => finding.with("local_nic", path.local_nic.clone()).with("remote_nic", path.remote_nic.clone()),
+            None => finding,
+        })
+    });
+    told.collect()
 }
 
 /// What the counters of a step show. `stalled`: it did not move what it should have.
@@ -64,6 +96,46 @@ mod tests {
     fn dropped(end: End, errors: u64) -> Evidence {
         let tcp = TcpCounts { checksum_errors: Some(errors), ..TcpCounts::still() };
         Evidence { node: end.node(), tcp: Some(tcp), ..Evidence::default() }
+    }
+
+    #[test]
+    fn damaged_datagrams_name_the_pair_that_lost_them() {
+        use pathproof_model::evidence::UdpCounts;
+        use pathproof_model::{LossCounts, LossFlow, LossPath};
+        let path = |nic: &str, lost: u64| LossPath {
+            local_nic: nic.into(),
+            remote_nic: nic.into(),
+            local_address: [10, 9, 1, 1].into(),
+            remote_address: [10, 9, 1, 2].into(),
+            direction: Direction::Out,
+            by_echo: false,
+            small_ip_bytes: 88,
+            full_ip_bytes: 1500,
+            reason: None,
+            flows: vec![LossFlow {
+                port: 1,
+                answered: true,
+                small: LossCounts { sent: 1775, received: 1775 - lost, ..LossCounts::default() },
+                full: LossCounts::default(),
+            }],
+            marks: vec![],
+            overflowed: 0,
+            delay_variation_ns: None,
+        };
+        let mut step = Step::new(StepKind::Loss, "datagram loss");
+        step.detail.loss = Some(vec![path("e0", 0), path("e1", 14)]);
+        let told = |step: &Step, errors| {
+            let udp = UdpCounts { checksum_errors: Some(errors), ..UdpCounts::still() };
+            let evidence = vec![Evidence { node: NodeId::SERVER, udp: Some(udp), ..Evidence::default() }];
+            datagrams(&Step { evidence, ..step.clone() })
+        };
+        // As run over two wires, of which the second turned a bit in one packet of a hundred.
+        let found = told(&step, 14);
+        assert_eq!((found[0].code.as_str(), &found[0].values["local_nic"]), ("PATH-CORRUPTS", &"e1".into()));
+        assert!(found[0].evidence.contains("e1 to e1 IPv4 out: 14 datagrams"), "{}", found[0].evidence);
+        assert!(told(&step, 2).is_empty(), "two may be anybody's");
+        step.detail.loss = Some(vec![path("e0", 3), path("e1", 14)]);
+        assert!(!told(&step, 17)[0].values.contains_key("local_nic"));
     }
 
     #[test]

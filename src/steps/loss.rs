@@ -18,13 +18,13 @@ use pathproof_dgram::PacedListener;
 use pathproof_dgram::wire::ProbeKey;
 use pathproof_engine::loss::{self, Schedule};
 use pathproof_model::{
-    ErrorKind, Finding, Half, LossEnd, LossSpec, MtuSpec, ResultDoc, Role, Severity, Step, StepError,
-    StepRequest, StepSpec,
+    Direction, End, ErrorKind, Finding, Half, LossEnd, LossSpec, MtuSpec, ResultDoc, Role, Severity, Step,
+    StepError, StepRequest, StepSpec,
 };
 
 use super::mtu::pairs::{self, Endpoint};
 use super::mtu::{device, probe_error};
-use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, both_done, failed};
+use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, both_done, checksum, failed};
 use receive::Counted;
 
 /// How long an end waits for the other to have sent all, beyond its own time.
@@ -171,15 +171,22 @@ impl Runner for Loss {
     }
 
     fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
-        step.detail.loss = Some(loss::merge(&client.detail.loss, &server.detail.loss));
+        let mut paths = loss::merge(&client.detail.loss, &server.detail.loss);
+        // A socket counts what its host throws away for a wrong checksum as what it had no room for.
+        for (direction, end) in [(Direction::Out, End::Server), (Direction::In, End::Client)] {
+            loss::damaged(&mut paths, direction, checksum::damaged_datagrams(step, end).unwrap_or(0));
+        }
+        step.detail.loss = Some(paths);
     }
 
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
-        // A step that was broken off counts as sent what nobody listened for any more.
-        if step.error.is_some() {
-            return vec![];
-        }
-        let mut found = loss::findings(step.detail.loss.as_deref().unwrap_or_default());
+        let paths = step.detail.loss.as_deref().unwrap_or_default();
+        // A step that was broken off counts as sent what nobody listened for any more. What arrived in what order it knows.
+        let mut found = match step.error {
+            Some(_) => loss::findings_of_arrivals(paths),
+            None => loss::findings(paths),
+        };
+        found.extend(checksum::datagrams(step));
         // Who said that RoCE is what the path is for needs the marks that PFC and ECN go by.
         if doc.requested.as_ref().is_some_and(|plan| plan.is_for(Role::Roce)) {
             let marks = found.iter_mut().filter(|f| f.code == "DSCP-CHANGED" || f.code == "DSCP-DROPPED");

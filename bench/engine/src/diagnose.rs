@@ -20,6 +20,7 @@ mod repeats;
 mod routes;
 mod segments;
 mod settled;
+mod sizes;
 mod slow;
 mod subnets;
 mod together;
@@ -30,6 +31,7 @@ use pathproof_model::{Finding, NodeId, ResultDoc, Step};
 
 use rates::lost;
 pub use settled::settle;
+pub use sizes::another_search;
 
 /// Every family.
 const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
@@ -70,10 +72,12 @@ fn whose(node: NodeId) -> &'static str {
     if node == NodeId::CLIENT { "this host" } else { "the peer" }
 }
 
-/// The largest part of its time for which a lane's thread of a step stood in line for a processor.
-fn waited_share(step: &Step) -> f64 {
-    let waited = step.lanes.iter().filter_map(|lane| lane.scheduled).filter(|scheduled| scheduled.of_ns > 0);
-    waited.map(|scheduled| scheduled.waited_ns as f64 / scheduled.of_ns as f64).fold(0.0, f64::max)
+/// The largest part of its time for which a lane's thread of a step stood in line for a processor; `None` where that is not known of
+/// every lane.
+fn waited_share(step: &Step) -> Option<f64> {
+    let waited: Option<Vec<_>> = step.lanes.iter().map(|lane| lane.scheduled).collect();
+    let shares = waited?.into_iter().filter(|one| one.of_ns > 0);
+    shares.map(|one| one.waited_ns as f64 / one.of_ns as f64).max_by(f64::total_cmp)
 }
 
 /// Where an address and port lead to, without the port.
@@ -90,7 +94,39 @@ mod tests {
     /// A lane that sent, with what the kernel counted of its connection.
     pub(super) fn sender(counts: ConnectionCounts) -> LaneResult {
         let connection = Some(Connection { counts, ..Connection::default() });
-        LaneResult { end: End::Client, role: LaneRole::Send, connection, ..LaneResult::default() }
+        let scheduled = Some(pathproof_model::Waited { waited_ns: 0, of_ns: 1_000_000_000 });
+        LaneResult { end: End::Client, role: LaneRole::Send, connection, scheduled, ..LaneResult::default() }
+    }
+
+    /// A searched path of which nothing is known yet.
+    pub(super) fn mtu_path() -> pathproof_model::MtuPath {
+        pathproof_model::MtuPath {
+            local_nic: "e0".into(),
+            remote_nic: Some("e0".into()),
+            local_address: [10, 0, 0, 1].into(),
+            remote_address: [10, 0, 0, 2].into(),
+            family: 4,
+            direction: Direction::Out,
+            method: "agent".into(),
+            ip_mtu_bytes: None,
+            limit: pathproof_model::MtuLimit::Unknown,
+            numbers: None,
+            proven_ip_bytes: None,
+            reason: None,
+            local_ip_mtu_bytes: Some(9000),
+            remote_ip_mtu_bytes: Some(9000),
+            cached_ip_mtu_bytes: None,
+            route: None,
+            routers: vec![],
+            largest_fragment_bytes: None,
+            throttled: false,
+            fitting_sent: 0,
+            fitting_lost: 0,
+            probes: 0,
+            loss_rounds: 0,
+            elapsed_ns: 0,
+            tried: vec![],
+        }
     }
 
     /// A path of paced datagrams over which nothing was sent yet.

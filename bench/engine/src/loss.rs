@@ -5,7 +5,7 @@ mod merge;
 mod schedule;
 mod tally;
 
-pub use findings::findings;
+pub use findings::{damaged, findings, findings_of_arrivals};
 pub use merge::merge;
 pub use schedule::{MARKS, Mark, Packet, Schedule};
 pub use tally::Tally;

@@ -49,6 +49,8 @@ pub enum Heard {
     Opened,
     /// A refusal.
     Refused,
+    /// Somebody on the way, or the end's own host, said that it cannot be reached or is prohibited (ICMP, RFC 792 and 4443).
+    Unreachable,
     /// Nothing, after several attempts from different source ports.
     Nothing,
     /// It was not asked, or not to the end; why.
@@ -82,6 +84,8 @@ pub fn answer(port: Port, listens: Listens, heard: Heard, by_adapter: bool) -> A
         }
         (Heard::Nothing, _) => known(PortAnswer::Filtered, None),
         (Heard::Refused, Listens::Agent | Listens::Service) => known(PortAnswer::Refused, None),
+        // No listener and no lack of one does that.
+        (Heard::Unreachable, _) => known(PortAnswer::Unreachable, None),
         (Heard::Refused, Listens::NoRight) => unknown(
             "nothing listens there, and the other end has no right to; a refusal came back, so it is not dropped on the way",
         ),
@@ -167,7 +171,7 @@ mod tests {
     #[test]
     fn silence_is_a_filter_only_where_somebody_could_have_answered() {
         use Listens::{Agent, Failed, NoRight, Service};
-        use PortAnswer::{Answered, Filtered, Refused, Unknown};
+        use PortAnswer::{Answered, Filtered, Refused, Unknown, Unreachable};
         for (port, listens, heard, expected) in [
             (Port::Smb, Agent, Heard::Token, Answered),
             (Port::Smb, Service, Heard::Opened, Answered),
@@ -183,6 +187,8 @@ mod tests {
             (Port::Heartbeat, Agent, Heard::Nothing, Filtered),
             (Port::Heartbeat, Agent, Heard::Token, Answered),
             (Port::Heartbeat, Agent, Heard::Refused, Refused),
+            (Port::Heartbeat, Agent, Heard::Unreachable, Unreachable),
+            (Port::Smb, NoRight, Heard::Unreachable, Unreachable),
             (Port::Heartbeat, Service, Heard::Nothing, Unknown),
             (Port::Heartbeat, NoRight, Heard::Nothing, Unknown),
         ] {

@@ -27,10 +27,11 @@ mod traffic;
 
 pub use answers::demand;
 pub use both_ways::{BothWays, both_ways};
-pub use busy::could_explain_rate;
+pub use busy::{could_explain_median, could_explain_rate};
 pub use link::{LinkSpeed, link_speed, nics_of};
 pub use loaded::{LoadedDelay, loaded_delays};
 pub use segments::{Segments, segments};
+pub use traffic::nics_together;
 
 /// Judges a document. The order is that of the steps; what is wrong with the run as a whole comes first, what
 /// the findings say comes last.

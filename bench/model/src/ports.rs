@@ -129,6 +129,8 @@ pub enum PortAnswer {
     Answered,
     /// Something refused, although somebody listened.
     Refused,
+    /// A router, or the host itself, said that it cannot be reached or is prohibited.
+    Unreachable,
     /// Nothing came back.
     Filtered,
     /// It cannot be told; the reason says why.
@@ -141,6 +143,7 @@ impl PortAnswer {
         match self {
             PortAnswer::Answered => "answered",
             PortAnswer::Refused => "refused",
+            PortAnswer::Unreachable => "unreachable",
             PortAnswer::Filtered => "filtered",
             PortAnswer::Unknown => "unknown",
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use pathproof_api::Clock;
+use pathproof_api::{Clock, Tick};
 use pathproof_dgram::{PacedListener, wait_readable};
 use pathproof_engine::loss::{Schedule, Tally};
 use pathproof_model::{DelayVariation, ReceivedStrand};
@@ -49,7 +49,8 @@ pub fn spawn(
                     let path = paths.iter().position(|path| *path == (number, from));
                     if let Some(tally) = path.and_then(|path| tallies.get_mut(path)) {
                         let paced = arrival.paced;
-                        tally.on_arrival(paced.strand, paced.seq, arrival.class, paced.sent_ns, clock.now());
+                        let at = Tick(clock.now().0.saturating_sub(arrival.lay.as_nanos() as u64));
+                        tally.on_arrival(paced.strand, paced.seq, arrival.class, paced.sent_ns, at);
                     }
                 }
             }

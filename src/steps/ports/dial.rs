@@ -81,6 +81,7 @@ pub struct Dialler<'a> {
 enum Opening {
     Open(TcpStream),
     Refused,
+    Unreachable,
     Silent,
     Impossible(String),
 }
@@ -189,6 +190,7 @@ impl Dialler<'_> {
                 }
             }
             Opening::Refused => Heard::Refused,
+            Opening::Unreachable => Heard::Unreachable,
             Opening::Silent => Heard::Nothing,
             Opening::Impossible(why) => Heard::NotAsked(why),
         });
@@ -258,6 +260,7 @@ impl Dialler<'_> {
         match socket.recv(&mut word) {
             Ok(bytes) => (word[..bytes] == self.told).then_some(Heard::Token),
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => Some(Heard::Refused),
+            Err(error) if is_unreachable(&error) => Some(Heard::Unreachable),
             Err(_) => None,
         }
     }
@@ -319,7 +322,7 @@ impl Dialler<'_> {
             port: number,
             asked: asked - count(|opening| matches!(opening, Opening::Impossible(_))),
             opened: count(|opening| matches!(opening, Opening::Open(_))),
-            refused: count(|opening| matches!(opening, Opening::Refused)),
+            refused: count(|opening| matches!(opening, Opening::Refused | Opening::Unreachable)),
             silent: count(|opening| matches!(opening, Opening::Silent)),
             ..OpenedAtOnce::default()
         };
@@ -338,12 +341,18 @@ impl Dialler<'_> {
 }
 
 /// What the error of a connection says.
+/// What ICMP messages of routers and firewalls come back as.
+fn is_unreachable(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable)
+}
+
 fn ended(error: &io::Error) -> Opening {
     match error.kind() {
         ErrorKind::TimedOut => Opening::Silent,
         ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Opening::Refused,
         // The session's own connection goes to the same host, so it is there: somebody says that it is not to be reached.
-        ErrorKind::PermissionDenied => Opening::Refused,
+        ErrorKind::PermissionDenied => Opening::Unreachable,
+        _ if is_unreachable(error) => Opening::Unreachable,
         _ if may_pass(error) => Opening::Refused,
         _ => Opening::Impossible(format!("no connection could be tried: {error}")),
     }

@@ -9,6 +9,9 @@ const TIMERS_NS: u64 = 1_500_000_000;
 /// A connection that brought so much has carried full segments: all that opens it is smaller.
 const CARRIED_BYTES: u64 = 4 << 10;
 
+/// In so many round trips a connection that loses nothing brings any message that a window holds.
+const TRIPS: u64 = 10;
+
 /// The findings of a step.
 pub fn findings(step: &Step, client: Option<&Environment>) -> Vec<Finding> {
     let mut found = vec![];
@@ -25,6 +28,10 @@ pub(super) fn stall(step: &Step) -> Option<Finding> {
     }
     let silences =
         step.lanes.iter().flat_map(|lane| lane.silences.iter().flatten().map(move |silence| (lane, silence)));
+    // The first message of a connection takes some round trips, as long as those are.
+    let trips_ns = step.lanes.iter().filter_map(|lane| lane.connection.as_ref()?.counts.rtt_min_ns).max();
+    let silences =
+        silences.filter(|(_, silence)| silence.length_ns > trips_ns.unwrap_or(0).saturating_mul(TRIPS));
     let (lane, silence) = silences.max_by_key(|(_, silence)| (!silence.is_starved(), silence.length_ns))?;
     let evidence = format!(
         "{}: lane {} brought nothing to the {} for {:.1} s, from {:.1} s into the window",
@@ -93,6 +100,22 @@ mod tests {
         let found = findings(&stream(&flow), None);
         assert_eq!(found[0].code, "TCP-STALL");
         assert_eq!(found[0].values["silence_ns"], 1_000_000_000u64);
+    }
+
+    #[test]
+    fn a_second_is_three_round_trips_of_a_long_path() {
+        let mut flow = vec![5; 30];
+        flow[..11].fill(0);
+        let mut far = stream(&flow);
+        let counts = |ms: u64| pathproof_model::evidence::ConnectionCounts {
+            rtt_min_ns: Some(ms * 1_000_000),
+            ..Default::default()
+        };
+        let connection = |ms| Some(pathproof_model::Connection { counts: counts(ms), ..Default::default() });
+        far.lanes[0].connection = connection(300);
+        assert_eq!(findings(&far, None), vec![]);
+        far.lanes[0].connection = connection(100);
+        assert_eq!(findings(&far, None)[0].code, "TCP-STALL");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Address family of the socket a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,11 @@ pub fn report_overflow(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, SO_RXQ_OVFL, 1)
 }
 
+/// Makes [`receive`] tell how long a datagram has been at this host.
+pub fn report_arrival(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
+}
+
 /// The traffic class of everything that the socket sends from now on.
 pub fn set_traffic_class(fd: BorrowedFd<'_>, family: Family, class: u8) -> io::Result<()> {
     match family {
@@ -135,6 +141,8 @@ pub struct Received {
     /// Datagrams that the socket had no room for since it was opened, where that was asked for ([`report_overflow`]); the
     /// kernel says nothing as long as there are none.
     pub overflowed: Option<u32>,
+    /// How long it lay at this host until it was read, where that was asked for ([`report_arrival`]).
+    pub lay: Option<Duration>,
 }
 
 /// Where a queued error comes from.
@@ -181,6 +189,7 @@ struct Envelope {
     largest_fragment_bytes: Option<u32>,
     traffic_class: Option<u8>,
     overflowed: Option<u32>,
+    arrived: Option<Duration>,
     error: Option<QueuedError>,
 }
 
@@ -192,6 +201,8 @@ pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<Recei
         largest_fragment_bytes: envelope.largest_fragment_bytes,
         traffic_class: envelope.traffic_class,
         overflowed: envelope.overflowed,
+        // Of a clock that was set meanwhile nothing is known.
+        lay: envelope.arrived.and_then(|at| SystemTime::now().duration_since(UNIX_EPOCH + at).ok()),
     }))
 }
 
@@ -234,6 +245,7 @@ fn receive_any(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<
         largest_fragment_bytes: None,
         traffic_class: None,
         overflowed: None,
+        arrived: None,
         error: None,
     };
     // SAFETY: `name` started as zeroes, which is a valid value, and the kernel wrote plain data over it.
@@ -262,6 +274,7 @@ fn receive_any(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<
                 envelope.traffic_class = number().and_then(|class| u8::try_from(class).ok());
             }
             (libc::SOL_SOCKET, SO_RXQ_OVFL) => envelope.overflowed = number(),
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => envelope.arrived = since_epoch(data),
             (libc::IPPROTO_IP, libc::IP_RECVERR) | (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) => {
                 envelope.error = extended_error(data);
             }
@@ -279,6 +292,15 @@ fn bytes_of(name: &libc::sockaddr_storage) -> &[u8] {
     unsafe {
         std::slice::from_raw_parts((&raw const *name).cast::<u8>(), size_of::<libc::sockaddr_storage>())
     }
+}
+
+/// A `timespec` of the system's clock.
+fn since_epoch(data: &[u8]) -> Option<Duration> {
+    let word = |at: usize, bytes: usize| data.get(at..at + bytes);
+    const WORD: usize = size_of::<libc::c_long>();
+    let seconds = libc::c_long::from_ne_bytes(word(0, WORD)?.try_into().ok()?);
+    let nanoseconds = libc::c_long::from_ne_bytes(word(WORD, WORD)?.try_into().ok()?);
+    Some(Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?))
 }
 
 /// `sock_extended_err` (linux/errqueue.h) and the offender's address behind it.
@@ -384,6 +406,17 @@ mod tests {
         a.send(b"the last").unwrap();
         let last = receive(b.as_fd(), &mut buffer).unwrap().expect("there is room again");
         assert_eq!(last.overflowed, Some(200 - arrived), "{arrived} arrived");
+    }
+
+    #[test]
+    fn a_datagram_tells_how_long_it_lay_here() {
+        let (a, b) = pair();
+        report_arrival(b.as_fd()).unwrap();
+        a.send(b"early").unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+        let lay = receive(b.as_fd(), &mut [0; 8]).unwrap().and_then(|got| got.lay).expect("it was asked for");
+        assert!(lay >= Duration::from_millis(30), "{lay:?}");
+        assert_eq!(since_epoch(&[0; 15]), None);
     }
 
     #[test]

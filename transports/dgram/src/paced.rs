@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use pathproof_sys::errqueue::{self, Family};
 use socket2::Socket;
@@ -36,6 +37,8 @@ pub struct Arrival {
     pub paced: Paced,
     /// The traffic class that it arrived with, where the kernel tells.
     pub class: Option<u8>,
+    /// How long it lay here until it was read: a reader that waits for a processor is no slow path.
+    pub lay: Duration,
 }
 
 /// The receiving end for one address: hands out what arrives under the key of the other end's datagrams, and consents to
@@ -58,6 +61,7 @@ impl PacedListener {
         let fail = |operation| socket_error(local, nic, operation);
         errqueue::report_traffic_class(socket.as_fd(), family).map_err(fail("ask for traffic classes"))?;
         errqueue::report_overflow(socket.as_fd()).map_err(fail("ask for overflows"))?;
+        errqueue::report_arrival(socket.as_fd()).map_err(fail("ask for arrival times"))?;
         // What waits here for a processor must not be taken for lost on the way.
         let _ = socket.set_recv_buffer_size(8 << 20);
         let address = socket.local_addr().map_err(fail("read the port"))?;
@@ -91,7 +95,8 @@ impl PacedListener {
                 (Some(Datagram::Paced(paced)), Some(from))
                     if data.len() + headers_bytes(self.family) == usize::from(paced.ip_bytes) =>
                 {
-                    return Some(Arrival { from, paced, class: received.traffic_class });
+                    let lay = received.lay.unwrap_or_default();
+                    return Some(Arrival { from, paced, class: received.traffic_class, lay });
                 }
                 _ => {}
             }
@@ -108,8 +113,6 @@ impl AsFd for PacedListener {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{Heard, UnprovenSocket, wait_readable};
 

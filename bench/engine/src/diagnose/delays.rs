@@ -1,5 +1,6 @@
 //! Delay that comes and goes while nothing is lost: single packets that wait, and times in which nothing moves at all.
 
+use pathproof_model::judge::could_explain_median;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
     Finding, LaneRole, LatencySummary, LossPath, NodeId, ResultDoc, Share, Step, StepKind,
@@ -21,13 +22,9 @@ const JITTER_NS: u64 = 5_000_000;
 const FAR_NS: u64 = 5_000_000;
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let throttled =
-        doc.steps.iter().flat_map(|step| &step.evidence).any(|evidence| {
-            evidence.host.as_ref().and_then(hosts::throttled).is_some_and(|share| share >= 0.05)
-        });
     let mut found: Vec<Finding> = far(doc).into_iter().collect();
     // A host that stands still for a tenth of a second at a time delays everything itself.
-    if !throttled {
+    if !hosts::stands_still(doc) {
         found.extend(stalls(doc).into_iter().chain(varies(doc)).chain(pauses(doc)).chain(late(doc)).next());
     }
     found
@@ -104,10 +101,14 @@ fn varies(doc: &ResultDoc) -> Option<Finding> {
     let (step, rtt) = round_trips(doc)?;
     let typical = rtt.p50.saturating_sub(rtt.min);
     let high = if rtt.count >= 100 { rtt.p90.saturating_sub(rtt.p50) } else { 0 };
-    let spread = typical.max(high);
-    if spread <= JITTER_NS || super::waited_share(step) >= 0.1 || pressed(step) {
+    // What half of them take longer no host does whose threads waited for less than that together; a tenth of them it can.
+    let by_half = typical > JITTER_NS && !could_explain_median(step, &rtt, typical - JITTER_NS);
+    let by_tenth =
+        high > JITTER_NS && super::waited_share(step).is_some_and(|share| share < 0.1) && !pressed(step);
+    if !by_half && !by_tenth {
         return None;
     }
+    let spread = typical.max(high);
     let said = format!(
         "{}: idle round trips take {} to {}, half of them more than {}, and nothing was sent beside them",
         step.name,
@@ -145,19 +146,27 @@ fn pauses(doc: &ResultDoc) -> Option<Finding> {
     Some(Finding::new("PATH-STALLS", said).with("silence_ns", rtt.max))
 }
 
+fn share(path: &LossPath) -> Share {
+    let counts = path.flows.iter().flat_map(|flow| [flow.small, flow.full]);
+    counts.fold(Share::default(), |sum, one| sum + Share { part: one.late, of: one.received })
+}
+
+fn lost(path: &LossPath) -> u64 {
+    path.flows.iter().map(|flow| flow.small.lost().part + flow.full.lost().part).sum()
+}
+
 /// Paced datagrams that came long after the others.
 fn late(doc: &ResultDoc) -> Option<Finding> {
-    // A host whose threads wait reads late itself.
-    let steps = planned(doc).filter(|step| !pressed(step));
-    let paths = steps.filter_map(|step| step.detail.loss.as_deref()).flatten();
+    // When a datagram arrives is the kernel's word, but a sender may be stopped between reading the clock and sending: not for one in
+    // twenty.
+    let steps = planned(doc).flat_map(|step| {
+        let least = if pressed(step) { LATE_SHARE * 10.0 } else { LATE_SHARE };
+        step.detail.loss.as_deref().into_iter().flatten().map(move |path| (path, least))
+    });
+    let paths = steps.filter(|(path, least)| share(path).bounds().0 > *least).map(|(path, _)| path);
     let paths = paths.filter(|path| !path.local_address.is_loopback());
-    let share = |path: &LossPath| {
-        let counts = path.flows.iter().flat_map(|flow| [flow.small, flow.full]);
-        counts.fold(Share::default(), |sum, one| sum + Share { part: one.late, of: one.received })
-    };
-    let worst =
-        paths.map(|path| (share(path), path)).max_by(|a, b| a.0.bounds().0.total_cmp(&b.0.bounds().0));
-    let (share, path) = worst.filter(|(share, _)| share.bounds().0 > LATE_SHARE)?;
+    let (share, path) =
+        paths.map(|path| (share(path), path)).max_by(|a, b| a.0.bounds().0.total_cmp(&b.0.bounds().0))?;
     let node =
         if path.direction == pathproof_model::Direction::Out { NodeId::SERVER } else { NodeId::CLIENT };
     let slowest = path.delay_variation_ns.unwrap_or_default().max;
@@ -169,7 +178,10 @@ fn late(doc: &ResultDoc) -> Option<Finding> {
         super::whose(node),
         Nanoseconds(slowest)
     );
-    Some(Finding::new("PATH-JITTER", said).with("late", share.part).with("of", share.of))
+    // Nothing that varies is that long on a path of such round trips: it stood still, and then all of it came.
+    let short = round_trips(doc).is_some_and(|(_, rtt)| rtt.p50 < FAR_NS);
+    let code = if short && slowest >= SILENCE_NS && lost(path) == 0 { "PATH-STALLS" } else { "PATH-JITTER" };
+    Some(Finding::new(code, said).with("late", share.part).with("of", share.of))
 }
 
 #[cfg(test)]
@@ -186,6 +198,8 @@ mod tests {
     fn pingpong(count: u64, [min, p50, p90, max]: [f64; 4]) -> Step {
         let ns = |ms: f64| (ms * 1e6) as u64;
         let mut step = Step::new(StepKind::Pingpong, "tcp ping-pong");
+        let scheduled = Some(Waited { waited_ns: 6_000_000, of_ns: 910_000_000 });
+        step.lanes = vec![LaneResult { scheduled, ..LaneResult::default() }];
         step.summary.rtt_ns = Some(LatencySummary {
             count,
             min: ns(min),
@@ -232,10 +246,38 @@ mod tests {
     #[test]
     fn round_trips_that_differ_and_datagrams_that_come_late_are_jitter() {
         assert_eq!(codes(vec![pingpong(53, [10.9, 23.3, 33.8, 39.5])]), ["PATH-FAR", "PATH-JITTER"]);
+        // The threads waited for as long as that, or nobody knows for how long.
+        let mut waited = pingpong(53, [1.9, 14.3, 24.8, 30.5]);
+        assert_eq!(codes(vec![waited.clone()]), ["PATH-JITTER"]);
+        waited.lanes[0].scheduled = Some(Waited { waited_ns: 420_000_000, of_ns: 910_000_000 });
+        assert_eq!(codes(vec![waited.clone()]), [""; 0]);
+        waited.lanes[0].scheduled = None;
+        assert_eq!(codes(vec![waited]), [""; 0]);
         // Seen between two hosts of a busy machine.
         assert_eq!(codes(vec![pingpong(1048, [0.46, 0.84, 1.03, 4.8]), paced(2000, 0)]), [""; 0]);
         assert_eq!(codes(vec![pingpong(2199, [0.04, 0.06, 0.08, 122.6]), paced(1428, 127)]), ["PATH-JITTER"]);
         assert_eq!(codes(vec![paced(2000, 3)]), [""; 0]);
+        // A busy sender makes a few late, and not one in twenty.
+        let busy = |late: u64, max_ms: u64| {
+            let mut step = paced(2031, late);
+            let load = pathproof_model::HostLoad {
+                elapsed_ns: 1000,
+                pressure_some_ns: Some(740),
+                ..Default::default()
+            };
+            step.evidence = vec![pathproof_model::Evidence { host: Some(load), ..Default::default() }];
+            let path = &mut step.detail.loss.as_mut().unwrap()[0];
+            path.delay_variation_ns = Some(pathproof_model::DelayVariation {
+                p50: 146_000_000,
+                p99: 897_000_000,
+                max: max_ms * 1_000_000,
+            });
+            codes(vec![pingpong(8007, [0.03, 0.06, 0.2, 3.6]), step])
+        };
+        assert_eq!(busy(60, 897), [""; 0]);
+        assert_eq!(busy(1143, 300), ["PATH-JITTER"]);
+        // As run over a wire that stood still for 900 ms.
+        assert_eq!(busy(1143, 914), ["PATH-STALLS"]);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Hosts that were held back themselves: what is measured then says little of a path.
 
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Finding, HostLoad, NodeId, ResultDoc};
+use pathproof_model::{Finding, HostLoad, LaneResult, NodeId, ResultDoc, Step};
 
-use super::whose;
+use super::{planned, whose};
 
 /// From such a part of a step's time on a host is not one that anything else should run on.
 const HELD_SHARE: f64 = 0.2;
@@ -11,11 +11,63 @@ const HELD_SHARE: f64 = 0.2;
 const STEP_NS: u64 = 500_000_000;
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    [NodeId::CLIENT, NodeId::SERVER].iter().flat_map(|node| held(doc, *node)).collect()
+    [NodeId::CLIENT, NodeId::SERVER]
+        .iter()
+        .flat_map(|node| held(doc, *node).into_iter().chain(unfair(doc, *node)))
+        .collect()
+}
+
+/// Whether threads of either end were stopped by a quota, as far as that can be known: what they measure is late by itself.
+pub(super) fn stands_still(doc: &ResultDoc) -> bool {
+    /// Part of a step.
+    const SHARE: f64 = 0.05;
+    let counted =
+        doc.steps.iter().flat_map(|step| &step.evidence).filter_map(|one| throttled(one.host.as_ref()?));
+    counted.into_iter().any(|share| share >= SHARE)
+        || [NodeId::CLIENT, NodeId::SERVER].iter().any(|node| unfair(doc, *node).is_some())
+}
+
+/// Threads that stood in line for nearly all of their time and got a small part of what the others in line leave them: a scheduler that is
+/// fair does not do that. For where the quota itself cannot be read.
+fn unfair(doc: &ResultDoc, node: NodeId) -> Option<Finding> {
+    /// All of the threads of an end, for so much of their time.
+    const WAITED: f64 = 0.9;
+    /// Of a fair part.
+    const PART: f64 = 0.1;
+    /// One step may be a moment.
+    const STEPS: usize = 2;
+    let of = |step: &Step| -> Option<(f64, f64)> {
+        let load = step.evidence(node)?.host.as_ref().filter(|load| load.throttled_ns.is_none())?;
+        let own: Vec<&LaneResult> = step.lanes.iter().filter(|lane| lane.end.node() == node).collect();
+        let in_line = |lane: &&LaneResult| {
+            lane.scheduled
+                .is_some_and(|one| one.of_ns > 0 && one.waited_ns as f64 >= one.of_ns as f64 * WAITED)
+        };
+        let got: f64 = own
+            .iter()
+            .map(|lane| Some(lane.cpu_ns? as f64 / lane.window_ns.max(1) as f64))
+            .sum::<Option<f64>>()?;
+        let in_all = load.load_average?.max(load.cpus? as f64);
+        let fair = (own.len() as f64 * load.cpus? as f64 / in_all).min(load.cpus? as f64);
+        (!own.is_empty() && own.iter().all(in_line) && got < fair * PART).then_some((got, fair))
+    };
+    let held: Vec<(f64, f64)> = planned(doc).filter_map(of).collect();
+    let (got, fair) =
+        held.iter().copied().max_by(|a, b| a.0.total_cmp(&b.0)).filter(|_| held.len() >= STEPS)?;
+    let said = format!(
+        "in {} steps all lane threads of {} stood in line for a processor for nine tenths of their time and more, and got at most {:.1} % of one, \
+         where {:.0} % would be their part beside the others: either a processor quota of its control group stopped them (cpu.stat cannot be read \
+         there), or they have a low priority",
+        held.len(),
+        whose(node),
+        got * 100.0,
+        fair * 100.0
+    );
+    Some(Finding::new("HOST-THROTTLED", said).with("processor_share", got))
 }
 
 /// Part of a step's time for which the control group of the program stood still.
-pub(super) fn throttled(load: &HostLoad) -> Option<f64> {
+fn throttled(load: &HostLoad) -> Option<f64> {
     share(load, load.throttled_ns?)
 }
 
@@ -68,6 +120,44 @@ mod tests {
         step.evidence = vec![Evidence { node: NodeId::SERVER, host: Some(load), ..Evidence::default() }];
         doc.steps.push(step);
         findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn threads_that_get_next_to_nothing_are_held_where_the_quota_cannot_be_read() {
+        use pathproof_model::Waited;
+        let step = |waited_ms: u64, cpu_ns: u64| {
+            let load = HostLoad {
+                elapsed_ns: 1_740_000_000,
+                cpus: Some(2),
+                load_average: Some(19.7),
+                pressure_some_ns: Some(1_740_000_000),
+                ..HostLoad::default()
+            };
+            let lane = LaneResult {
+                end: pathproof_model::End::Client,
+                window_ns: 1_100_000_000,
+                cpu_ns: Some(cpu_ns),
+                scheduled: Some(Waited { waited_ns: waited_ms * 1_000_000, of_ns: 1_640_000_000 }),
+                ..LaneResult::default()
+            };
+            let mut step = Step::new(StepKind::Stream, "tcp stream out");
+            step.lanes = vec![lane; 5];
+            step.evidence = vec![Evidence { node: NodeId::CLIENT, host: Some(load), ..Evidence::default() }];
+            step
+        };
+        let told = |steps: Vec<Step>| {
+            let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+            findings(&doc).into_iter().map(|finding| finding.code).collect::<Vec<_>>()
+        };
+        // As run under a quota of a twentieth of a processor on a machine with a load of 20.
+        let held = || step(1578, 3_283_000);
+        assert_eq!(told(vec![held(), held()]), ["HOST-THROTTLED"]);
+        assert_eq!(told(vec![held()]), [""; 0]);
+        // The worst of the healthy pairs on that machine, and a quota that is known not to have been used up.
+        assert_eq!(told(vec![step(1328, 100_000_000), step(1328, 100_000_000)]), [""; 0]);
+        let mut known = held();
+        known.evidence[0].host.as_mut().unwrap().throttled_ns = Some(0);
+        assert_eq!(told(vec![known.clone(), known]), [""; 0]);
     }
 
     #[test]

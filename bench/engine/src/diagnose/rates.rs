@@ -43,7 +43,7 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let alone = streams(doc, way).filter(|(step, _)| lanes(step) == 1).max_by_key(|(_, rate)| *rate)?;
     let several = streams(doc, way).filter(|(step, _)| lanes(step) > 1).max_by_key(|(_, rate)| *rate)?;
     // What is lost when the path is idle bounds TCP by itself, and hosts that stood in line bound everything.
-    let starved = |step: &&Step| waited_share(step) >= 0.3 && !is_steady(step);
+    let starved = |step: &&Step| waited_share(step).is_none_or(|share| share >= 0.3) && !is_steady(step);
     if super::lost(doc, Some(way)) || [&alone.0, &several.0].into_iter().any(starved) {
         return None;
     }
@@ -62,7 +62,7 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
 
 fn each_connection(way: Direction, alone: (&Step, u64), several: (&Step, u64)) -> Option<Finding> {
     let (step, rate) = alone;
-    if !is_flat(step) || held_by_window(step) || core(step) >= CORE_SHARE {
+    if !is_flat(step) || held_by_window(step) || core(step) {
         return None;
     }
     let count = lanes(several.0);
@@ -88,7 +88,7 @@ fn shared(doc: &ResultDoc, way: Direction, best: (&Step, u64)) -> Option<Finding
     let (step, rate) = best;
     // A loopback has no rate that anybody set.
     let looped = step.lanes.iter().any(|lane| super::ip_of(&lane.local).is_some_and(|ip| ip.is_loopback()));
-    if looped || !is_flat(step) || held_by_window(step) || core(step) >= CORE_SHARE {
+    if looped || !is_flat(step) || held_by_window(step) || core(step) {
         return None;
     }
     let own =
@@ -152,20 +152,15 @@ pub(super) fn is_steady(step: &Step) -> bool {
     !all.is_empty() && all.iter().all(steady)
 }
 
+/// Whether a window held a connection back, or may have: where the kernel does not say for how long.
 fn held_by_window(step: &Step) -> bool {
-    step.lanes
-        .iter()
-        .filter(|lane| lane.role == LaneRole::Send)
-        .filter_map(|lane| lane.connection.as_ref())
-        .any(|c| {
-            let busy = c.counts.busy_ns.unwrap_or(0).max(1) as f64;
-            let held = c
-                .counts
-                .receive_window_limited_ns
-                .unwrap_or(0)
-                .max(c.counts.send_buffer_limited_ns.unwrap_or(0));
-            held as f64 / busy >= 0.2
-        })
+    let free = |lane: &pathproof_model::LaneResult| {
+        let counts = &lane.connection.as_ref()?.counts;
+        let held_ns = counts.receive_window_limited_ns?.max(counts.send_buffer_limited_ns?);
+        Some((held_ns as f64) < counts.busy_ns?.max(1) as f64 * 0.2)
+    };
+    let sending = step.lanes.iter().filter(|lane| lane.role == LaneRole::Send);
+    !sending.map(free).all(|free| free == Some(true))
 }
 
 /// Whether each of several lanes carried about what one alone does.
@@ -184,12 +179,11 @@ fn occupied(step: &Step) -> f64 {
     step.lanes.iter().map(share).fold(0.0, f64::max)
 }
 
-/// The largest part of its time that a lane's thread or a processor's work on packets took.
-fn core(step: &Step) -> f64 {
-    let threads =
-        step.lanes.iter().filter_map(|lane| Some(lane.cpu_ns? as f64 / lane.window_ns.max(1) as f64));
-    let packets = step.evidence.iter().filter_map(|one| one.host.as_ref()?.busiest_cpu_softirq_share);
-    threads.chain(packets).fold(0.0, f64::max)
+/// Whether a lane's thread, or a processor's work on packets, took most of its time, or may have: where nobody counts that.
+fn core(step: &Step) -> bool {
+    let threads = || step.lanes.iter().map(|lane| Some(lane.cpu_ns? as f64 / lane.window_ns.max(1) as f64));
+    let packets = || step.evidence.iter().map(|one| one.host.as_ref()?.busiest_cpu_softirq_share);
+    !threads().chain(packets()).all(|share| share.is_some_and(|share| share < CORE_SHARE))
 }
 
 /// Whether anything is known to be lost on an idle path, in any direction that was asked about.

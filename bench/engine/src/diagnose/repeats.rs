@@ -3,7 +3,7 @@
 use pathproof_model::evidence::ConnectionCounts;
 use pathproof_model::judge::repeats::{Repeats, dropped_at_home, excused, paced_loss, queue_stood};
 use pathproof_model::{
-    Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Share, Step, StepKind,
+    Direction, End, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Share, Step, StepKind,
 };
 
 use super::planned;
@@ -21,7 +21,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         let Some(repeats) = Repeats::of(step).filter(|r| r.again >= FEW && r.share() >= NOTABLE) else {
             continue;
         };
-        let finding = overtaken(step).unwrap_or_else(|| sent_again(doc, step, repeats));
+        let finding = overtaken(doc, step).unwrap_or_else(|| sent_again(doc, step, repeats));
         found.push(Finding { step: Some(at), ..finding });
     }
     let ways = [Direction::Out, Direction::In];
@@ -166,13 +166,16 @@ impl Vain {
 
 /// Most of what was sent again had arrived already: packets overtake one another, and TCP takes that for loss. A host with several
 /// processors does that to itself a little, at full rate.
-fn overtaken(step: &Step) -> Option<Finding> {
+fn overtaken(doc: &ResultDoc, step: &Step) -> Option<Finding> {
     /// From here on it costs a transport without TCP's patience more than a limit allows.
     const COSTLY: f64 = 0.01;
     let vain = Vain::of(step);
-    // Where threads stand in line, the host's own processors overtake one another so often.
-    let crowded = super::waited_share(step) >= 0.3;
-    if crowded || !vain.is_order() || (vain.in_vain as f64) < vain.delivered as f64 * COSTLY {
+    // Where threads stand in line, the host's own processors overtake one another so often: unless they did as little the other way.
+    let crowded = super::waited_share(step).is_none_or(|share| share >= 0.3);
+    if crowded && !in_order_the_other_way(doc, step)
+        || !vain.is_order()
+        || (vain.in_vain as f64) < vain.delivered as f64 * COSTLY
+    {
         return None;
     }
     let said = format!(
@@ -188,6 +191,51 @@ fn overtaken(step: &Step) -> Option<Finding> {
     Some(finding.with("retransmits", vain.again).with("in_vain", vain.in_vain))
 }
 
+/// Whether the same connections kept their order the other way, although threads of both hosts waited there for about as long.
+fn in_order_the_other_way(doc: &ResultDoc, step: &Step) -> bool {
+    /// A tenth of what is told.
+    const LITTLE: f64 = 0.001;
+    const ABOUT: f64 = 0.5;
+    let other = match step.direction {
+        Some(Direction::Out) => Direction::In,
+        Some(Direction::In) => Direction::Out,
+        _ => return false,
+    };
+    let lanes = |step: &Step| step.lanes.iter().filter(|lane| lane.role == LaneRole::Send).count();
+    let alike = planned(doc).filter(|one| {
+        one.kind == StepKind::Stream
+            && one.direction == Some(other)
+            && one.error.is_none()
+            && lanes(one) == lanes(step)
+    });
+    let waited = |step: &Step, end: End| {
+        let own = step.lanes.iter().filter(|lane| lane.end == end);
+        let shares = own.map(|lane| lane.scheduled.filter(|one| one.of_ns > 0));
+        shares.map(|one| one.map_or(0.0, |one| one.waited_ns as f64 / one.of_ns as f64)).fold(0.0, f64::max)
+    };
+    alike.into_iter().any(|one| {
+        let vain = Vain::of(one);
+        let ends = End::BOTH.into_iter();
+        vain.delivered > 0
+            && vain.in_vain as f64 <= vain.delivered as f64 * LITTLE
+            && ends.into_iter().all(|end| waited(one, end) >= waited(step, end) * ABOUT)
+    })
+}
+
+/// Whether round trips of a step's connections were much longer than idle ones: connections that fill a queue from their first packet on
+/// have known no shorter ones themselves.
+fn above_idle(doc: &ResultDoc, step: &Step) -> bool {
+    /// What hosts that are busy add.
+    const ADDED_NS: u64 = 5_000_000;
+    let idle = planned(doc)
+        .filter(|step| step.kind == StepKind::Pingpong)
+        .filter_map(|step| Some(step.summary.rtt_ns?.p50))
+        .min();
+    let lanes = step.lanes.iter().filter(|lane| lane.role == LaneRole::Send);
+    let most = lanes.filter_map(|lane| lane.connection.as_ref()?.counts.rtt_ns).max();
+    idle.zip(most).is_some_and(|(idle, most)| most > idle.saturating_mul(2).saturating_add(ADDED_NS))
+}
+
 /// Above a rate packets are thrown away and not queued.
 fn policed(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let lost = paced_loss(doc, Some(way))?;
@@ -196,7 +244,7 @@ fn policed(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let (step, repeats) = *tried.iter().max_by(|a, b| a.1.share().total_cmp(&b.1.share()))?;
     let at_home = dropped_at_home(step).saturating_mul(10) >= repeats.again.saturating_mul(3);
     let thrown = repeats.share() >= POLICED && lost.bounds().1 < repeats.share() && repeats.again >= FEW;
-    if !thrown || at_home || queue_stood(step) || Vain::of(step).is_order() {
+    if !thrown || at_home || queue_stood(step) || above_idle(doc, step) || Vain::of(step).is_order() {
         return None;
     }
     let rate = step.summary.goodput_bits_per_s.map(pathproof_model::units::BitsPerSecond)?;
@@ -226,7 +274,10 @@ mod tests {
         step.spec = Some(StepSpec::Stream(TrafficSpec::default()));
         (step.summary.retransmits, step.summary.bytes) = (Some(again), Some((of - again) * 1448));
         step.summary.goodput_bits_per_s = Some(28_000_000);
-        let receiver = LaneResult { role: LaneRole::Receive, bytes: 1 << 20, ..LaneResult::default() };
+        let scheduled = Some(pathproof_model::Waited { waited_ns: 0, of_ns: 1_000_000_000 });
+        let end = End::Server;
+        let receiver =
+            LaneResult { end, role: LaneRole::Receive, bytes: 1 << 20, scheduled, ..LaneResult::default() };
         step.lanes = vec![LaneResult { send_segment_bytes: Some(1448), ..sender(counts) }, receiver];
         step
     }
@@ -274,6 +325,14 @@ mod tests {
         let policed = vec![stream(1289, 4004, trip(300, 150)), paced(1000, 0)];
         assert_eq!(codes(policed), ["TCP-RETRANSMITS", "PATH-POLICED"]);
         assert_eq!(codes(vec![stream(1289, 4004, trip(19_000, 150)), paced(1000, 0)]), ["TCP-RETRANSMITS"]);
+        // As run over two NICs behind one uplink, whose queue was full from the first packet on.
+        let mut idle = Step::new(StepKind::Pingpong, "ping-pong");
+        idle.summary.rtt_ns =
+            Some(pathproof_model::LatencySummary { count: 100, p50: 200_000, ..Default::default() });
+        assert_eq!(
+            codes(vec![idle, stream(1289, 4004, trip(19_000, 16_000)), paced(1000, 0)]),
+            ["TCP-RETRANSMITS"]
+        );
         assert_eq!(codes(vec![stream(100, 26_000, trip(300, 150)), paced(2000, 0)]), ["TCP-RETRANSMITS"]);
     }
 
@@ -324,7 +383,23 @@ mod tests {
         // The same where threads stood in line for a processor for half of their time.
         let mut crowded = stream(905, 25_455, counts.clone());
         crowded.lanes[0].scheduled = Some(pathproof_model::Waited { waited_ns: 500, of_ns: 1000 });
-        assert_eq!(told(vec![crowded, paced(2000, 0)]), [("TCP-RETRANSMITS".to_owned(), Severity::Info)]);
+        assert_eq!(
+            told(vec![crowded.clone(), paced(2000, 0)]),
+            [("TCP-RETRANSMITS".to_owned(), Severity::Info)]
+        );
+        // So they did the other way, where the same connections kept their order: then it is not the hosts.
+        let mut back = stream(
+            0,
+            25_455,
+            ConnectionCounts { delivered_segments: Some(25_455), ..ConnectionCounts::still() },
+        );
+        back.direction = Some(Direction::In);
+        let waited = |share: u64| Some(pathproof_model::Waited { waited_ns: share, of_ns: 1000 });
+        back.lanes[0].scheduled = waited(400);
+        assert_eq!(told(vec![crowded.clone(), back.clone(), paced(2000, 0)])[0].0, "PATH-REORDERED");
+        // With less waiting there it tells nothing.
+        back.lanes[0].scheduled = waited(100);
+        assert_eq!(told(vec![crowded, back, paced(2000, 0)])[0].0, "TCP-RETRANSMITS");
         // Two processors of one host, as seen over a veth at full rate.
         let little = ConnectionCounts {
             retransmitted_segments: Some(127),

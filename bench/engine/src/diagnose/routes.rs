@@ -1,4 +1,4 @@
-//! Routes that send what belongs to one NIC over another.
+//! Routes that send what belongs to one NIC over another, and those that lead back by another way than out.
 
 use pathproof_model::{Environment, Finding, Nic, NodeId, ResultDoc};
 
@@ -10,7 +10,39 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         .into_iter()
         .filter_map(|node| Some((node, doc.environment(node)?)))
         .flat_map(|(node, host)| leaks(node, host))
+        .chain(asymmetric(doc))
         .collect()
+}
+
+/// A way that leads through a router in one direction and to the neighbour itself in the other. Two routers are not told apart: their
+/// addresses differ at both sides of one.
+fn asymmetric(doc: &ResultDoc) -> Option<Finding> {
+    let (client, server) = (doc.environment(NodeId::CLIENT)?, doc.environment(NodeId::SERVER)?);
+    let lanes = super::planned(doc)
+        .flat_map(|step| &step.lanes)
+        .filter(|lane| lane.end == pathproof_model::End::Client);
+    let ways = lanes.filter_map(|lane| Some((super::ip_of(&lane.local)?, super::ip_of(&lane.remote)?)));
+    let route = |host: &Environment, to| {
+        host.peers.iter().find(|peer| peer.address == to && peer.nic.is_some()).cloned()
+    };
+    ways.filter_map(|(ours, theirs)| Some((ours, theirs, route(client, theirs)?, route(server, ours)?)))
+        .find(|(.., out, back)| out.router.is_some() != back.router.is_some())
+        .map(|(ours, theirs, out, back)| {
+            let how = |router: Option<std::net::IpAddr>| {
+                router.map_or_else(
+                    || "goes straight there".to_owned(),
+                    |router| format!("goes through the router {router}"),
+                )
+            };
+            let said = format!(
+                "out, from {ours} to {theirs}, it {}; in, from {theirs} to {ours}, it {}",
+                how(out.router),
+                how(back.router)
+            );
+            Finding::new("ROUTE-ASYMMETRIC", said)
+                .with("local_address", ours.to_string())
+                .with("remote_address", theirs.to_string())
+        })
 }
 
 fn holds(nic: &Nic, address: std::net::IpAddr) -> bool {
@@ -61,6 +93,34 @@ mod tests {
         let mut doc = ResultDoc::new(Tool::default(), "");
         doc.nodes = vec![Node::here(Some(host))];
         findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn a_router_on_one_way_alone_is_told() {
+        use pathproof_model::{LaneResult, Step, StepKind};
+        // As where one host has a /24 and the other a /25 that the first is not in.
+        let told = |out: Option<&str>, back: Option<&str>| {
+            let host = |to: &str, router: Option<&str>| {
+                let router = router.map(|router| router.parse().unwrap());
+                let peer = PeerRoute { nic: Some("e0".into()), router, ..PeerRoute::to(to.parse().unwrap()) };
+                Some(Environment { peers: vec![peer], ..Environment::default() })
+            };
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.nodes = vec![Node::here(host("10.9.0.130", out)), Node::agent("b", host("10.9.0.1", back))];
+            let mut step = Step::new(StepKind::Stream, "tcp stream out");
+            step.lanes = vec![LaneResult {
+                end: pathproof_model::End::Client,
+                local: Some("10.9.0.1:5".into()),
+                remote: Some("10.9.0.130:7797".into()),
+                ..LaneResult::default()
+            }];
+            doc.steps = vec![step];
+            findings(&doc).into_iter().map(|finding| finding.evidence).collect::<Vec<_>>()
+        };
+        let found = told(None, Some("10.9.0.200"));
+        assert!(found[0].contains("straight") && found[0].contains("router 10.9.0.200"), "{found:?}");
+        assert_eq!(told(None, None), [""; 0]);
+        assert_eq!(told(Some("10.9.0.254"), Some("10.9.0.200")), [""; 0]);
     }
 
     #[test]

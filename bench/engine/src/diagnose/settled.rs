@@ -26,16 +26,19 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     ("PATH-UDP-FILTERED", &["MTU-UNKNOWN"]),
 ];
 
-/// Takes out what others explain.
+/// Takes out what others explain, and completes what the whole run knows better than the step that found it.
 pub fn settle(doc: &mut ResultDoc) {
+    super::sizes::complete(doc);
     // One that is told as less than its kind, because it lies beside the run, explains nothing of it.
     let whole = |finding: &&Finding| {
         CATALOGUE.iter().any(|entry| entry.code == finding.code && finding.severity >= entry.severity)
     };
-    let known: Vec<String> = doc.findings.iter().filter(whole).map(|finding| finding.code.clone()).collect();
-    let found = |code: &str| known.iter().any(|one| one == code);
+    let known: Vec<Finding> = doc.findings.iter().filter(whole).cloned().collect();
     let explained = |finding: &Finding| {
-        EXPLAINS.iter().any(|(code, others)| found(code) && others.contains(&finding.code.as_str()))
+        let explains = |one: &&Finding| {
+            EXPLAINS.iter().any(|(code, others)| *code == one.code && others.contains(&finding.code.as_str()))
+        };
+        known.iter().filter(explains).any(|one| is_about_the_same(one, finding))
     };
     // The way that a policer holds back is the slower one.
     let value = |finding: &Finding, name: &str| finding.values.get(name).cloned();
@@ -49,10 +52,39 @@ pub fn settle(doc: &mut ResultDoc) {
     doc.findings.retain(|finding| !explained(finding) && !policed_way(finding));
 }
 
+/// The NICs that a finding names, at either end, where it names any.
+fn nics(finding: &Finding) -> Vec<&str> {
+    ["nic", "local_nic", "remote_nic", "answers_on"]
+        .into_iter()
+        .filter_map(|name| finding.values.get(name)?.as_str())
+        .collect()
+}
+
+/// Whether one finding can explain another: not where both say which NICs they are about, and those have none in common.
+fn is_about_the_same(one: &Finding, other: &Finding) -> bool {
+    let (one, other) = (nics(one), nics(other));
+    one.is_empty() || other.is_empty() || one.iter().any(|nic| other.contains(nic))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use pathproof_model::{Severity, Tool};
+
+    #[test]
+    fn a_finding_about_one_pair_explains_nothing_about_another() {
+        let left = |second: &str| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            let differ =
+                Finding::new("MTU-FLOWS-DIFFER", "seen").with("local_nic", "e0").with("remote_nic", "e0");
+            let hole =
+                Finding::new("MTU-BLACKHOLE", "seen").with("local_nic", second).with("remote_nic", second);
+            doc.findings = vec![differ, hole];
+            settle(&mut doc);
+            doc.findings.len()
+        };
+        assert_eq!((left("e0"), left("e1")), (1, 2));
+    }
 
     #[test]
     fn a_policed_way_is_the_slower_one_and_the_other_way_is_not_excused() {

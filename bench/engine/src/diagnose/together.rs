@@ -1,6 +1,9 @@
-//! Both directions at once, against each of them alone.
+//! Both directions at once, and all NICs at once, against each of them alone.
 
-use pathproof_model::{Finding, ResultDoc, both_ways};
+use pathproof_model::judge::nics_together;
+use pathproof_model::{Finding, Outcome, ResultDoc, both_ways};
+
+use super::planned;
 
 /// Below this share of the sum it is a finding; the built-in limit of the verdict is the same.
 const SHARE_MIN: f64 = 0.65;
@@ -16,7 +19,33 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             .with("out_alone_bits_per_s", out_alone)
             .with("in_alone_bits_per_s", in_alone)
     };
-    short.map(finding).collect()
+    short.map(finding).chain(nics_share(doc)).collect()
+}
+
+/// NICs that carry alone what all of them carry together: behind them lies one link, one port or one bus.
+fn nics_share(doc: &ResultDoc) -> Option<Finding> {
+    /// As the built-in limit of the verdict.
+    const SUM_SHARE_MIN: f64 = 0.8;
+    /// All together are no more than the best alone and a little.
+    const MORE: f64 = 1.3;
+    let told = planned(doc).find_map(|step| {
+        let check = nics_together(step, SUM_SHARE_MIN).filter(|check| check.outcome == Outcome::Fail)?;
+        let alone = step.detail.alone.as_ref()?;
+        let rates: Option<Vec<u64>> = alone.each.iter().map(|nic| nic.goodput_bits_per_s).collect();
+        let (best, least) = (*rates.as_ref()?.iter().max()?, *rates.as_ref()?.iter().min()?);
+        let together = step.total(|part| part.goodput_bits_per_s)?;
+        // One that is slow by itself explains a sum that is not reached.
+        let alike = least as f64 * 2.0 >= best as f64;
+        (alike && (together as f64) < best as f64 * MORE).then_some((step, check))
+    });
+    let (step, check) = told?;
+    let said = format!(
+        "{}: {}: each alone is as fast as all, so they share something on the way",
+        step.name, check.text
+    );
+    Some(Finding::new("PATH-SHARED", said).with_next(
+        "Look where the ways of the NICs meet: an uplink between two switches, a port of a switch, a slot of the host, a limit of a virtual machine.",
+    ))
 }
 
 #[cfg(test)]
@@ -38,6 +67,29 @@ mod tests {
         };
         step.with_flows(rates.iter().map(flow).collect());
         step
+    }
+
+    #[test]
+    fn nics_that_together_carry_what_one_does_share_something() {
+        use pathproof_model::{AloneNic, AloneSum};
+        let found = |together: u64, second: u64| {
+            let mut step = stream(Direction::Out, &[together]);
+            let nic = |rate| AloneNic { nic: "n".into(), goodput_bits_per_s: Some(rate) };
+            let sum = 94_400_000 + second;
+            step.detail.alone = Some(AloneSum {
+                each: vec![nic(94_400_000), nic(second)],
+                sum_bits_per_s: Some(sum),
+                share_of_sum: Some(together as f64 / sum as f64),
+                ..AloneSum::default()
+            });
+            findings(&ResultDoc { steps: vec![step], ..ResultDoc::new(Tool::default(), "") })
+        };
+        // As run over two switches with one uplink of 100 Mbit/s between them.
+        let shared = found(94_100_000, 95_900_000);
+        assert!(shared[0].code == "PATH-SHARED" && shared[0].evidence.contains("together"), "{shared:?}");
+        assert_eq!(found(180_000_000, 95_900_000), []);
+        // A NIC that is slow by itself is another matter.
+        assert_eq!(found(60_000_000, 20_000_000), []);
     }
 
     #[test]

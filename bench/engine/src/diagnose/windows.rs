@@ -63,7 +63,7 @@ fn limited(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let rate = goodput(held.lane)?;
     // Whatever else went over the path: several connections this way, or one the other way.
     let most = planned(doc).filter(|step| step.kind == StepKind::Stream).filter_map(carried).max()?;
-    if (most as f64) < rate as f64 * MORE || waited_share(held.step) >= 0.3 {
+    if (most as f64) < rate as f64 * MORE || waited_share(held.step).is_none_or(|share| share >= 0.3) {
         return None;
     }
     let more = BitsPerSecond(most);

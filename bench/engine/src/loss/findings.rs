@@ -26,6 +26,24 @@ pub fn findings(paths: &[LossPath]) -> Vec<Finding> {
     found
 }
 
+/// What the datagrams that arrived show by themselves, whatever became of the others.
+pub fn findings_of_arrivals(paths: &[LossPath]) -> Vec<Finding> {
+    let by_datagram = paths.iter().filter(|path| path.reason.is_none() && !path.by_echo);
+    by_datagram
+        .flat_map(|path| order(path).into_iter().chain(copies(path)).chain(changed_marks(path)))
+        .collect()
+}
+
+/// Takes from what sockets of a direction are said to have had no room for what their host threw away for a wrong checksum.
+pub fn damaged(paths: &mut [LossPath], direction: Direction, datagrams: u64) {
+    let mut left = datagrams;
+    for path in paths.iter_mut().filter(|path| path.direction == direction) {
+        let own = path.overflowed.min(left);
+        path.overflowed -= own;
+        left -= own;
+    }
+}
+
 /// Per cent with as many digits as it has meaning.
 fn percent(share: f64) -> String {
     let percent = share * 100.0;
@@ -292,6 +310,23 @@ mod tests {
         assert_eq!(codes(|_, packet| as_sent(packet)), [""; 0]);
         // One in ten thousand is within what a sample of this size can show by chance.
         assert_eq!(codes(|number, packet| as_sent(packet).filter(|_| number != 777)), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_wrong_checksum_cost_is_no_full_socket() {
+        // As run over a wire that turned a bit in one packet of a hundred: the socket counts 6, the host 22 for its checksum.
+        let mut paths = run(|_, packet| as_sent(packet));
+        paths[0].overflowed = 6;
+        let (direction, other) = match paths[0].direction {
+            Direction::Out => (Direction::Out, Direction::In),
+            way => (way, Direction::Out),
+        };
+        damaged(&mut paths, other, 22);
+        assert_eq!(paths[0].overflowed, 6);
+        damaged(&mut paths, direction, 4);
+        assert_eq!(paths[0].overflowed, 2);
+        damaged(&mut paths, direction, 22);
+        assert_eq!(paths[0].overflowed, 0);
     }
 
     #[test]

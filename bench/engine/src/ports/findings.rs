@@ -23,6 +23,9 @@ pub fn findings(records: &[PortRecord], bursts: &[OpenedRecord]) -> Vec<Finding>
             let others = here.iter().filter(silent).filter(|record| !told || record.port.is_udp());
             found.extend(about("PORT-FILTERED", direction, others.copied(), "nothing came back from"));
         }
+        let told = here.iter().filter(|record| record.answer == PortAnswer::Unreachable);
+        let said = "a router or a firewall answers that it is unreachable or prohibited:";
+        found.extend(about("PORT-FILTERED", direction, told.copied(), said));
         let refused = here.iter().filter(|record| record.answer == PortAnswer::Refused);
         found.extend(about(
             "PORT-REFUSED",

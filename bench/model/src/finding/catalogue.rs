@@ -310,6 +310,12 @@ const PATHS: &[Entry] = &[
         "Swap the strands or the transceiver of that link, and look at the receive power and the errors of both ends.",
     ),
     entry(
+        "ROUTE-ASYMMETRIC",
+        Warning,
+        "One direction goes through a router and the other does not: a firewall that follows connections sees half of them and drops the rest, and the router carries what it need not.",
+        "Make both hosts agree on what is a neighbour: the same prefix length on both, or a route through the same router at both (ip route get PEER at each end).",
+    ),
+    entry(
         "ROUTE-LEAK",
         Warning,
         "A route sends what belongs to one NIC over another: the second channel is not the one that it seems, and both fail together.",
@@ -400,6 +406,12 @@ const PATHS: &[Entry] = &[
         Warning,
         "Packets of one flow overtake one another: TCP takes that for loss, and RoCE sends everything again from there on.",
         "Look for per-packet load balancing on a bundle or on equal-cost routes, and let it hash by flow.",
+    ),
+    entry(
+        "PATH-CORRUPTS",
+        Error,
+        "Packets arrive with other bits than they were sent with, and the host throws them away for their checksum: one in 65,536 passes that check and reaches the program.",
+        "Compare the error counters (FCS, CRC, symbol errors) of both NICs and of every switch port on the way; change cable, transceiver, port and then switch until they stand still.",
     ),
     entry(
         "PATH-DUPLICATED",

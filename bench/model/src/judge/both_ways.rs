@@ -22,6 +22,8 @@ pub struct BothWays<'a> {
     pub together: [u64; 2],
     /// Out and in, each alone, in bit/s.
     pub alone: [u64; 2],
+    /// The steps of those.
+    like: [&'a Step; 2],
 }
 
 impl BothWays<'_> {
@@ -60,7 +62,11 @@ impl BothWays<'_> {
             false => format!("{words}, below the limit of {limit:.0} %"),
         };
         let check = numbers(Check::of(NAME, enough, text));
-        unless_busy(check, self.step, |hosts| hosts.explain_rate(share, share_min))
+        // Threads that had time left, on hosts that were as busy while each way alone carried what it can, do not explain what both
+        // together lack.
+        unless_busy(check, self.step, |hosts| {
+            hosts.explain_rate(share, share_min) && (hosts.occupied() || hosts.more_than(&self.like))
+        })
     }
 }
 
@@ -97,7 +103,7 @@ fn free(step: &Step) -> Option<&crate::TrafficSpec> {
 }
 
 /// `step` against each way alone, where it went both ways and each was measured alone as well.
-pub(super) fn of<'a>(doc: &ResultDoc, step: &'a Step) -> Option<BothWays<'a>> {
+pub(super) fn of<'a>(doc: &'a ResultDoc, step: &'a Step) -> Option<BothWays<'a>> {
     let traffic = free(step).filter(|_| step.direction == Some(Direction::Both))?;
     let [(_, out), (_, inward)] = step.parts()[..] else { return None };
     let together = [out.goodput_bits_per_s?, inward.goodput_bits_per_s?];
@@ -108,9 +114,11 @@ pub(super) fn of<'a>(doc: &ResultDoc, step: &'a Step) -> Option<BothWays<'a>> {
                 && other.direction == Some(direction)
                 && free(other).is_some_and(|own| own.lanes == traffic.lanes)
         });
-        like.filter_map(|other| other.summary.goodput_bits_per_s).max().filter(|rate| *rate > 0)
+        let rates = like.filter_map(|other| Some((other.summary.goodput_bits_per_s?, other)));
+        rates.max_by_key(|(rate, _)| *rate).filter(|(rate, _)| *rate > 0)
     };
-    Some(BothWays { step, together, alone: [alone(Direction::Out)?, alone(Direction::In)?] })
+    let (out, inward) = (alone(Direction::Out)?, alone(Direction::In)?);
+    Some(BothWays { step, together, alone: [out.0, inward.0], like: [out.1, inward.1] })
 }
 
 /// All of a document.
@@ -196,6 +204,32 @@ mod tests {
         assert_eq!(with(GBIT / 20, Some(0.99), GBIT / 2).0, Outcome::Inconclusive);
         assert_eq!(with(GBIT / 20, Some(0.99), 0).0, Outcome::Fail);
         assert_eq!(with(GBIT, Some(0.2), 0).0, Outcome::Fail);
+    }
+
+    #[test]
+    fn hosts_that_were_as_busy_with_each_way_alone_are_no_excuse() {
+        use crate::LaneRole::{Receive, Send};
+        let lane = |end: End, role, waited_ms: u64, cpu_ms: u64| LaneResult {
+            end,
+            role,
+            cpu_ns: Some(cpu_ms * 1_000_000),
+            window_ns: GBIT,
+            scheduled: Some(Waited { waited_ns: waited_ms * 1_000_000, of_ns: GBIT }),
+            ..LaneResult::default()
+        };
+        // Over a hop in half duplex, on a machine where all processors were wanted: receivers waited for 0.63 and 0.67 of their time
+        // alone, and for 0.48 together.
+        let mut doc = doc([GBIT * 4 / 10, GBIT * 6 / 10]);
+        doc.steps[0].lanes = vec![lane(End::Client, Send, 30, 0), lane(End::Server, Receive, 630, 80)];
+        doc.steps[1].lanes = vec![lane(End::Client, Receive, 670, 90), lane(End::Server, Send, 60, 10)];
+        doc.steps[2].lanes = vec![lane(End::Client, Receive, 480, 50), lane(End::Server, Receive, 180, 30)];
+        assert_eq!(judged(&doc).0, Outcome::Fail);
+        // A thread that had no time left, and one that waited for longer than alone.
+        let mut full = doc.clone();
+        full.steps[2].lanes[0] = lane(End::Client, Receive, 480, 400);
+        assert_eq!(judged(&full).0, Outcome::Inconclusive);
+        doc.steps[1].lanes[0] = lane(End::Client, Receive, 300, 90);
+        assert_eq!(judged(&doc).0, Outcome::Inconclusive);
     }
 
     #[test]

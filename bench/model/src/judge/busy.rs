@@ -109,6 +109,34 @@ impl<'a> Hosts<'a> {
         waited > 0.0 && (waited >= self.tenth_ns() || waited >= lift_ns(times, jitter_ns, limit_ns))
     }
 
+    /// Whether waiting can have lifted half of `times` by so much: it takes as much waiting as all of them together are longer.
+    pub(super) fn explain_median(&self, times: &LatencySummary, excess_ns: u64) -> bool {
+        2.0 * self.total_ns as f64 >= times.count as f64 / 2.0 * excess_ns as f64
+    }
+
+    /// Whether lanes of an end waited for a larger part of their time than its lanes of the same role did in steps that nothing held back.
+    pub(super) fn more_than(&self, like: &[&Step]) -> bool {
+        /// A quarter more is as much.
+        const MORE: f64 = 1.25;
+        self.step.lanes.iter().any(|own| {
+            let alike = |lane: &LaneResult| lane.end == own.end && lane.role == own.role;
+            let most = |step| Hosts::of_lanes(step, alike).worst.share();
+            let then = like.iter().map(|step| most(*step)).fold(0.0, f64::max);
+            most(self.step) > (then * MORE).max(IDLE_SHARE)
+        })
+    }
+
+    /// Whether a thread was on a processor or in line for one for most of its time, or may have been: such a thread is what bounds a rate.
+    pub(super) fn occupied(&self) -> bool {
+        const OCCUPIED: f64 = 0.75;
+        let share = |lane: &LaneResult| {
+            let (scheduled, cpu_ns) = (lane.scheduled?, lane.cpu_ns?);
+            let waited = scheduled.waited_ns as f64 / scheduled.of_ns.max(1) as f64;
+            Some(waited + cpu_ns as f64 / lane.window_ns.max(1) as f64)
+        };
+        self.step.lanes.iter().any(|lane| share(lane).is_none_or(|share| share >= OCCUPIED))
+    }
+
     /// A tenth of the time of the lane that waited most.
     fn tenth_ns(&self) -> f64 {
         self.worst.of_ns as f64 * BUSY_SHARE
@@ -207,6 +235,14 @@ fn pressed_in(steps: &[&Step]) -> Option<String> {
     })
 }
 
+/// Whether the threads of `step` may have waited for so long that half of its round trips are longer by `excess_ns`; also where nobody
+/// knows how long they waited.
+pub fn could_explain_median(step: &Step, times: &LatencySummary, excess_ns: u64) -> bool {
+    step.lanes.is_empty()
+        || step.lanes.iter().any(|lane| lane.scheduled.is_none())
+        || Hosts::of(step).explain_median(times, excess_ns)
+}
+
 /// Whether the hosts were so busy during `step` that a path which carries `wanted` could have shown `measured`.
 pub fn could_explain_rate(step: &Step, measured: f64, wanted: f64) -> bool {
     Hosts::of(step).explain_rate(measured, wanted)
@@ -302,6 +338,31 @@ mod tests {
         assert_eq!(outcome(&step(50), |h| h.explain_rate(9.0, 10.0)), Outcome::Fail);
         assert_eq!(outcome(&step(50), |h| h.waited(40e6)), Outcome::Inconclusive);
         assert_eq!(outcome(&step(50), |h| h.waited(60e6)), Outcome::Fail);
+    }
+
+    #[test]
+    fn half_of_the_round_trips_are_long_by_the_path_unless_threads_waited_as_long() {
+        // Two runs over a wire whose delay varies, on a machine where all processors were wanted: 29 and 32 round trips.
+        let median = |waited_ms, count, excess_ns| {
+            could_explain_median(&step(waited_ms), &times(count, 23 * MS, 36 * MS), excess_ns)
+        };
+        assert!(!median(6, 29, 16_400_000) && !median(33, 32, 17_100_000));
+        // With so much waiting it may be the host.
+        assert!(median(200, 32, 17_100_000));
+        let mut unknown = step(0);
+        unknown.lanes[0].scheduled = None;
+        assert!(could_explain_median(&unknown, &times(32, 23 * MS, 36 * MS), 17_100_000));
+    }
+
+    #[test]
+    fn a_host_that_was_as_busy_when_all_went_well_is_no_excuse() {
+        let (calm, busy, busier) = (step(0), step(480), step(700));
+        assert!(!Hosts::of(&busy).more_than(&[&busier]) && !Hosts::of(&busy).more_than(&[&busy]));
+        assert!(Hosts::of(&busier).more_than(&[&busy]) && Hosts::of(&busy).more_than(&[&calm]));
+        // The other end's waiting, or that of another role, is not its own.
+        let mut sender = busier.clone();
+        sender.lanes[0].role = crate::LaneRole::Send;
+        assert!(Hosts::of(&busy).more_than(&[&sender]));
     }
 
     #[test]

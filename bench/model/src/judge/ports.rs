@@ -23,7 +23,9 @@ fn port(record: &PortRecord) -> Check {
     let text = format!("{}, needed by {}: {}", record.words(), roles.join(" and "), record.answer.name());
     match (record.answer, &record.reason) {
         (PortAnswer::Answered, _) => Check::pass("port-open", text),
-        (PortAnswer::Refused | PortAnswer::Filtered, _) => Check::fail("port-open", text),
+        (PortAnswer::Refused | PortAnswer::Unreachable | PortAnswer::Filtered, _) => {
+            Check::fail("port-open", text)
+        }
         (PortAnswer::Unknown, Some(why)) => Check::inconclusive("port-open", format!("{text}: {why}")),
         (PortAnswer::Unknown, None) => Check::inconclusive("port-open", text),
     }
@@ -80,10 +82,12 @@ mod tests {
 
     #[test]
     fn only_what_a_role_needs_is_judged_and_only_an_answer_passes() {
-        use PortAnswer::{Answered, Filtered, Refused, Unknown};
+        use PortAnswer::{Answered, Filtered, Refused, Unknown, Unreachable};
         for (answer, needed, outcome) in [
             (Answered, true, Outcome::Pass),
             (Refused, true, Outcome::Fail),
+            (Unreachable, true, Outcome::Fail),
+            (Unreachable, false, Outcome::NotJudged),
             (Filtered, true, Outcome::Fail),
             (Unknown, true, Outcome::Inconclusive),
             (Filtered, false, Outcome::NotJudged),

@@ -11,6 +11,9 @@ use super::pack::Packed;
 use super::story::Story;
 use crate::migrate::PAGE_BYTES;
 
+/// Fewer pages than this are no rate.
+const PAGES_MIN: u64 = 20;
+
 /// What the source knows when all is over.
 #[derive(Default)]
 pub struct Stories {
@@ -170,7 +173,12 @@ fn findings(detail: &MigrateDetail) -> Vec<Finding> {
         }
         findings.push(finding);
     }
+    // Of a few pages one more or less is a tenth.
+    let live_ns: u64 = detail.rounds.iter().map(|round| round.elapsed_ns).sum();
+    let pages =
+        u128::from(detail.dirty_bytes_per_s) * u128::from(live_ns) / 1_000_000_000 / PAGE_BYTES as u128;
     if let Some(dirtied) = detail.dirtied_bytes_per_s
+        && u64::try_from(pages).is_ok_and(|pages| pages >= PAGES_MIN)
         && dirtied < detail.dirty_bytes_per_s / 10 * 9
     {
         let evidence = format!(
