@@ -115,7 +115,8 @@ def flows(address, port, count, size):
 
 def mark(address, port, dscp):
     s = socket.socket(family(address), socket.SOCK_DGRAM)
-    s.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2 | 1)
+    level, option = (socket.IPPROTO_IPV6, 67) if ":" in address else (socket.IPPROTO_IP, socket.IP_TOS)  # IPV6_TCLASS
+    s.setsockopt(level, option, dscp << 2 | 1)
     s.settimeout(0.3)
     for _ in range(5):
         s.sendto(bytes(32), (address, port))
