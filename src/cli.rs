@@ -56,7 +56,7 @@ const EXAMPLES: &str = "\
 Begin with:
   pathproof check --self     both ends on this machine, to see what a report looks like
   pathproof serve            on one host; it prints the command for the other host
-  pathproof check PEER       on the other host
+  pathproof check PEER       on the other host; pathproof PEER is the same
 
 Exit codes: 0 fit, 1 not fit, 2 could not run (bad input, unsupported, refused, unreachable), 3 cannot tell,
 130 interrupted by Ctrl-C, 143 by SIGTERM or SIGHUP.";
@@ -101,11 +101,14 @@ pub enum Command {
 
 /// Runs the command that was typed.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args: Vec<OsString> = args.into_iter().collect();
+    let mut args: Vec<OsString> = args.into_iter().collect();
     if let Some(nics) = guardian::ordered(&args) {
         return guardian::run(&nics);
     }
     descriptors::allow_all();
+    if let Some(meant) = Cli::try_parse_from(&args).err().and_then(|error| host_alone(&error, &args)) {
+        args = meant;
+    }
     let typed = match Cli::try_parse_from(&args) {
         Ok(typed) => typed,
         Err(error) => {
@@ -121,6 +124,19 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(EXIT_COULD_NOT_RUN)
         }
     }
+}
+
+/// `pathproof HOST` means `pathproof check HOST`: what is no command, and not spelled like one either, is a host. What was
+/// meant, where that is so.
+fn host_alone(error: &clap::Error, args: &[OsString]) -> Option<Vec<OsString>> {
+    use clap::error::{ContextKind, ContextValue};
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return None };
+    if error.get(ContextKind::SuggestedSubcommand).is_some() {
+        return None;
+    }
+    let mut meant = args.to_vec();
+    meant.insert(args.iter().position(|arg| arg == word.as_str())?, "check".into());
+    Some(meant)
 }
 
 fn dispatch(typed: Cli) -> anyhow::Result<u8> {
@@ -207,6 +223,27 @@ fn start_logging(verbose: u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_alone_is_checked_and_a_misspelled_command_is_told() {
+        let meant = |typed: &str| {
+            let args: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
+            let error = Cli::try_parse_from(&args).unwrap_err();
+            host_alone(&error, &args)
+        };
+        for typed in ["pathproof 10.91.1.2", "pathproof -v stor2:7000 --quick", "pathproof [fd00::2]"] {
+            let Command::Check(check) = Cli::parse_from(meant(typed).unwrap()).command else {
+                panic!("{typed}")
+            };
+            assert!(check.client.peer.is_some(), "{typed}");
+        }
+        for typed in ["pathproof chekc stor2", "pathproof check stor2 --nonsense", "pathproof --nonsense"] {
+            assert_eq!(meant(typed), None, "{typed}");
+        }
+        // Where that is wrong too, its own message is the one that helps.
+        let wrong = Cli::try_parse_from(meant("pathproof 10.91.1.2 --format yaml").unwrap()).unwrap_err();
+        assert_eq!(wrong.kind(), clap::error::ErrorKind::InvalidValue);
+    }
 
     #[test]
     fn the_definition_is_sound() {
