@@ -1,5 +1,7 @@
 //! Whole workloads over the simulated transport: exact answers for known paths, in virtual time.
 
+mod one_sided;
+
 use std::sync::Arc;
 use std::time::Duration;
 
