@@ -6,7 +6,7 @@
 use crate::units::Bytes;
 use crate::verdict::{EXIT_CANNOT_TELL, EXIT_COULD_NOT_RUN, EXIT_INTERRUPTED, EXIT_NOT_FIT, EXIT_TERMINATED};
 use crate::{
-    Check, Conclusion, Criteria, ErrorKind, Outcome, ResultDoc, RunOutcome, Severity, Step, StepError,
+    Check, Conclusion, Criteria, End, ErrorKind, Outcome, ResultDoc, RunOutcome, Severity, Step, StepError,
     StepKind, StepSpec, Subject, Unit, Verdict,
 };
 
@@ -167,9 +167,15 @@ fn stops(step: &Step, busy: Option<&str>) -> Vec<Check> {
     match &step.error {
         Some(error) => {
             let check = stopped(&step.name, error);
-            // Who has no processor is late, and the time of the run is up before its steps are made.
-            match busy.filter(|_| error.kind == ErrorKind::OutOfTime) {
-                Some(who) => vec![Check { text: format!("cannot tell: {who}: {}", check.text), ..check }],
+            // Who has no processor is late: the time of the run is up before its steps are made, and an end that has measured its whole
+            // window leaves before the other has.
+            let late = error.kind == ErrorKind::OutOfTime || left_after_its_window(step, error);
+            match busy.filter(|_| late) {
+                Some(who) => vec![Check {
+                    outcome: Outcome::Inconclusive,
+                    text: format!("cannot tell: {who}: {}", check.text),
+                    ..check
+                }],
                 None => vec![check],
             }
         }
@@ -181,6 +187,20 @@ fn stops(step: &Step, busy: Option<&str>) -> Vec<Check> {
             dead.map(|(lane, error)| stopped(&name(lane), error)).collect()
         }
     }
+}
+
+/// Whether a peer that was lost is one whose lanes all ended as they should, after the whole window, in which the others carried as well.
+fn left_after_its_window(step: &Step, error: &StepError) -> bool {
+    let window_ns = step.spec.as_ref().and_then(StepSpec::traffic).map(|traffic| traffic.time_ns);
+    let whole = |end: End| {
+        let mut own = step.lanes.iter().filter(|lane| lane.end == end).peekable();
+        own.peek().is_some() && own.all(|lane| lane.error.is_none() && lane.bytes > 0)
+    };
+    let carried = step
+        .lanes
+        .iter()
+        .all(|lane| lane.bytes > 0 && window_ns.is_some_and(|window| lane.window_ns >= window));
+    error.kind == ErrorKind::PeerLost && carried && End::BOTH.into_iter().any(whole)
 }
 
 /// Whether the bytes that arrived are those that were sent, where somebody looked or was to look.

@@ -376,4 +376,34 @@ mod tests {
         let pass = unless_busy(Check::pass("x", "fast"), &step(999), |_| true);
         assert_eq!((pass.outcome, pass.text.as_str()), (Outcome::Pass, "fast"));
     }
+
+    #[test]
+    fn an_end_that_left_after_its_window_is_no_lost_path_where_a_host_was_busy() {
+        use crate::{Criteria, End, ErrorKind, StepError, StepSpec, TrafficSpec};
+        // As run on a machine where all processors were wanted: the client was through, and the server still sent.
+        let lost =
+            || StepError { kind: ErrorKind::PeerLost, message: "the peer is gone (Broken pipe)".into() };
+        let judged = |window_ns: u64, pressure_ns: u64, client: Option<StepError>| {
+            let traffic = TrafficSpec { time_ns: 1_100_000_000, ..TrafficSpec::default() };
+            let mut step = Step::new(StepKind::Stream, "tcp stream in, 4 lanes");
+            step.spec = Some(StepSpec::Stream(traffic));
+            step.error = Some(lost());
+            let lane =
+                |end, error| LaneResult { end, error, window_ns, bytes: 10_223_616, ..LaneResult::default() };
+            step.lanes = vec![lane(End::Client, client), lane(End::Server, Some(lost()))];
+            let load = HostLoad {
+                elapsed_ns: 2_100_000_000,
+                pressure_some_ns: Some(pressure_ns),
+                ..HostLoad::default()
+            };
+            step.evidence = vec![Evidence { host: Some(load), ..Evidence::default() }];
+            let doc = ResultDoc { steps: vec![step], ..ResultDoc::new(crate::Tool::default(), "") };
+            crate::judge(&doc, &Criteria::default()).remove(0).outcome
+        };
+        assert_eq!(judged(1_100_000_000, 2_100_000_000, None), Outcome::Inconclusive);
+        // An idle host, a window that was not filled, and a connection that both ends lost.
+        assert_eq!(judged(1_100_000_000, 100_000_000, None), Outcome::Fail);
+        assert_eq!(judged(700_000_000, 2_100_000_000, None), Outcome::Fail);
+        assert_eq!(judged(1_100_000_000, 2_100_000_000, Some(lost())), Outcome::Fail);
+    }
 }
