@@ -80,6 +80,16 @@ fn waited_share(step: &Step) -> Option<f64> {
     shares.map(|one| one.waited_ns as f64 / one.of_ns as f64).max_by(f64::total_cmp)
 }
 
+/// Whether somebody waited for a processor for so long of a step that delays may be the host's.
+fn pressed(step: &Step) -> bool {
+    /// Part of the time.
+    const PRESSED: f64 = 0.4;
+    step.evidence
+        .iter()
+        .filter_map(|one| one.host.as_ref())
+        .any(|load| load.pressure_some_ns.is_some_and(|ns| ns as f64 >= load.elapsed_ns as f64 * PRESSED))
+}
+
 /// Where an address and port lead to, without the port.
 fn ip_of(address: &Option<String>) -> Option<std::net::IpAddr> {
     let address: std::net::SocketAddr = address.as_deref()?.parse().ok()?;

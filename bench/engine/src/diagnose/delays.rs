@@ -6,12 +6,10 @@ use pathproof_model::{
     Finding, LaneRole, LatencySummary, LossPath, NodeId, ResultDoc, Share, Step, StepKind,
 };
 
-use super::{hosts, planned};
+use super::{hosts, planned, pressed};
 
 /// Above this part of paced datagrams that come 50 ms after the fastest, something on the way holds packets back.
 const LATE_SHARE: f64 = 0.005;
-/// With somebody waiting for a processor for such a part of the time a host may be late itself.
-const PRESSED: f64 = 0.4;
 /// A silence of this length is no retransmission timer of a short path (200 ms), and no turn of a busy host.
 const SILENCE_NS: u64 = 400_000_000;
 /// Paced datagrams that are lost so often explain a silence by themselves.
@@ -28,14 +26,6 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         found.extend(stalls(doc).into_iter().chain(varies(doc)).chain(pauses(doc)).chain(late(doc)).next());
     }
     found
-}
-
-/// Whether somebody waited for a processor for so long that delays may be the host's.
-fn pressed(step: &Step) -> bool {
-    step.evidence
-        .iter()
-        .filter_map(|one| one.host.as_ref())
-        .any(|load| load.pressure_some_ns.is_some_and(|ns| ns as f64 >= load.elapsed_ns as f64 * PRESSED))
 }
 
 fn round_trips(doc: &ResultDoc) -> Option<(&Step, LatencySummary)> {
