@@ -186,7 +186,8 @@ fn a_check_compares_the_nics_together_with_each_alone() {
     let _server = hosts.serve();
     let scratch = Scratch::new("sum");
     let file = scratch.path("result.json");
-    let args = [BINARY, "check", "10.63.1.2", "--key", KEY, "--quick", "--over", "multi", "-o", &file];
+    let args =
+        [BINARY, "check", "10.63.1.2", "--key", KEY, "--quick", "--over", "multi", "--full", "-o", &file];
     let output = run_within(hosts.at(0, &args), Duration::from_secs(90));
     let doc: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     crate::documents::assert_valid(&doc, "a check over two NICs");

@@ -1,5 +1,6 @@
 //! The passive server, asked by clients that have the password and mean it no good.
 
+#[allow(dead_code, reason = "each test binary uses a part of it")]
 mod passive;
 
 use pathproof_smb2::file::{self, Created};

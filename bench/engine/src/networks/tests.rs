@@ -38,7 +38,10 @@ fn host(nics: &[&str]) -> Environment {
     Environment { nics: nics.iter().map(|text| nic(text)).collect(), ..Environment::default() }
 }
 
-fn brief(networks: &[Network]) -> Vec<(&str, &str, Option<u32>, Option<u32>, Option<u32>)> {
+/// Subnet, role, metric, and the places for CSV and for migrations.
+type Brief<'a> = (&'a str, &'a str, Option<u32>, Option<u32>, Option<u32>);
+
+fn brief(networks: &[Network]) -> Vec<Brief<'_>> {
     networks
         .iter()
         .map(|n| (n.subnet.as_str(), n.role.word(), n.metric, n.order_csv, n.order_migration))
