@@ -9,12 +9,17 @@ mod party;
 mod record;
 mod way_back;
 
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use pathproof_engine::diagnose::{diagnose, settle};
 use pathproof_engine::ladder::ladder;
 use pathproof_model::environment::Observed;
 use pathproof_model::{Environment, ErrorKind, Finding, Node, NodeId, Plan, ResultDoc, StepError, Tool};
 
 use crate::budget::Budget;
+use crate::dial;
 use crate::host::wires;
 use crate::interrupt::{self, Interrupt};
 use crate::registry::{Registry, TRANSPORTS};
@@ -65,18 +70,19 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
     let mut doc = document(order.plan, order.parties, observed.environment.clone());
     doc.findings = observed.findings;
     doc.budget_ns = order.budget.length_ns();
-    let mut record = Record { doc, observer, cut: vec![] };
+    let mut record = Record { doc, observer, cut: vec![], dialled_again: None };
     let ended = conduct(order, &observed.environment, &mut record);
     // Whatever an interruption met first, the document says which signal it was.
     let signalled = order.interrupt.is_raised();
     let why =
         ended.err().map(|why| if signalled && why.kind.is_interruption() { interrupt::error() } else { why });
-    let mut doc = record.doc;
+    let (mut doc, dialled_again) = (record.doc, record.dialled_again);
     // A clock that ran down is not an error of the run: what it cut is named, and the rest stands.
     doc.error = why.filter(|error| error.kind != ErrorKind::OutOfTime);
     if let Some(lost) = doc.error.as_ref().filter(|e| e.kind == ErrorKind::PeerLost && !doc.steps.is_empty())
     {
-        let finding = Finding::new("PEER-LOST", lost.message.clone());
+        let again = dialled_again.map_or_else(String::new, |again| format!("; {again}"));
+        let finding = Finding::new("PEER-LOST", format!("{}{again}", lost.message));
         doc.findings.push(finding);
     }
     if order.plan.command == "check" {
@@ -87,6 +93,22 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
     doc.findings.extend(causes);
     settle(&mut doc);
     doc
+}
+
+/// Whether the peer's process, its host or the path to it was lost: a new connection tells.
+fn dial_again(peer: SocketAddr) -> String {
+    /// Two attempts of the kernel fit.
+    const WAIT: Duration = Duration::from_millis(1200);
+    match dial::once(peer, WAIT, None) {
+        Ok(_) => "a new connection opened at once, so the host and its port are there: what was lost is that connection".into(),
+        Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => {
+            "a new connection was refused, so the host is there and the process that listened is not".into()
+        }
+        Err(why) if matches!(why.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
+            format!("a new connection was not answered within {} ms either", WAIT.as_millis())
+        }
+        Err(why) => format!("a new connection failed as well ({why})"),
+    }
 }
 
 fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Result<(), StepError> {
@@ -107,6 +129,7 @@ fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Re
     record.tell_what_was_cut(budget);
     let lost = ended.as_ref().is_err_and(|why| why.kind == ErrorKind::PeerLost);
     if let Some(agent) = conductor.agent.as_ref().filter(|_| lost) {
+        record.dialled_again = Some(dial_again(agent.session.peer()));
         // Connections that end in the middle are what an address with a second owner looks like.
         let there = record.doc.environment(NodeId::SERVER);
         let claims = wires::disputed(agent.session.peer().ip(), there);

@@ -108,6 +108,11 @@ impl<M: Machine> Session<M> {
         self.link.peer
     }
 
+    /// Whether the other host has acknowledged everything that was said to it: then there is a path, whatever became of others.
+    pub fn is_acknowledged(&self) -> bool {
+        self.lost.is_none() && self.link.is_acknowledged()
+    }
+
     /// The revision of the protocol at the other end, where that was dialled.
     pub fn revision(&self) -> Option<u8> {
         self.link.revision

@@ -21,6 +21,9 @@ use pathproof_sys::clock::RealClock;
 /// How long the peer's half is waited for when the data path to it was lost: it is probably lost as well, and the user
 /// wants to know.
 const LAST_WORD: Duration = Duration::from_millis(1500);
+/// How long at most where the peer's host still acknowledges what is said to it: then only the lane is dead, and the keep-alive
+/// probes of the peer's end of it find out within so long that nobody is there.
+const LAST_LANE: Duration = Duration::from_secs(8);
 /// How long it is waited for otherwise, from each piece of it to the next. An interrupted user still gets the half that was measured.
 const PATIENCE_NS: u64 = 20_000_000_000;
 
@@ -121,6 +124,7 @@ impl AgentLink {
             .and_then(|p| p.half.error.as_ref())
             .is_some_and(|e| matches!(e.kind, ErrorKind::PeerLost | ErrorKind::System));
         let mut until = if data_path_lost { now + LAST_WORD } else { Tick(u64::MAX) };
+        let last_lane = now + LAST_LANE;
         let lost = loop {
             if self.pending.is_none() && !(wanted && matches!(answer, Answer::Nothing)) {
                 break None;
@@ -152,6 +156,11 @@ impl AgentLink {
                     break Some(out_of_time("the peer's half of a step had not come"));
                 }
                 None if self.session.clock.now() >= until => {
+                    // Where the control connection carries, only the lane is dead.
+                    if self.session.clock.now() < last_lane && self.session.is_acknowledged() {
+                        until = self.session.clock.now() + LAST_WORD;
+                        continue;
+                    }
                     let words = "the peer was silent after the data path was lost; check that it runs, and the link to it";
                     break Some(error(ErrorKind::PeerLost, words));
                 }

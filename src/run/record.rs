@@ -14,6 +14,8 @@ pub(super) struct Record<'a> {
     pub observer: &'a mut dyn Observer,
     /// What the time of the run did not suffice for, in words.
     pub cut: Vec<String>,
+    /// What a new connection to a peer that was lost came to, in words.
+    pub dialled_again: Option<String>,
 }
 
 impl Record<'_> {

@@ -104,6 +104,11 @@ impl Link {
         self.writer.send(bytes).map_err(|e| Loss::of(&e))
     }
 
+    /// Whether the other host has acknowledged everything that was sent.
+    pub fn is_acknowledged(&self) -> bool {
+        self.writer.is_acknowledged() == Some(true)
+    }
+
     /// Wakes whoever waits with `select` when something has come.
     pub fn watch<'a>(&'a self, select: &mut Select<'a>) {
         select.recv(&self.inbox);
