@@ -4,6 +4,7 @@
 //! NIC or virtual switch that should have filled in the checksum did not. The kernel counts it (`InCsumErrors`, part of RFC
 //! 4022's `tcpInErrs`), and both ends have it in their evidence of each step.
 
+use pathproof_model::finding::Commands;
 use pathproof_model::{Direction, End, Environment, Finding, Nic, ResultDoc, Severity, Step};
 
 /// Fewer may be noise: the count is the host's, not the run's.
@@ -60,12 +61,16 @@ pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
             "{}: segments are dropped for their checksum: Tcp InCsumErrors at {receiver} grew by {errors}",
             step.name
         );
+        let text = format!(
+            "Turn the checksum offload of the sending NIC off: ethtool -K {nic} tx off {at_sender}, and run again. If that \
+             heals it, the fault is the offload (driver, virtual switch or tunnel below it); if not, something on the path \
+             changes packets."
+        );
+        let known = if nic == "IF" { "" } else { nic };
+        let commands = Commands::new().at(NodeId::of_end(sender), "ethtool -K {} tx off", &[known]);
         let finding = Finding::new("TCP-CHECKSUM", evidence)
-            .with_next(format!(
-                "Turn the checksum offload of the sending NIC off: ethtool -K {nic} tx off {at_sender}, and run again. If that \
-                 heals it, the fault is the offload (driver, virtual switch or tunnel below it); if not, something on the path \
-                 changes packets."
-            ))
+            .with_next(text.clone())
+            .with_commands(&text, &commands)
             .with("errors", errors)
             .with("end", end.name())
             .with("sending_nic", nic);

@@ -58,6 +58,21 @@ def text_of(finding):
     return " ".join(str(finding.get(key, "")) for key in ("evidence", "meaning", "next", "values"))
 
 
+def typed(findings):
+    """The commands of the findings' advice with the end at which each is typed, none twice. What makes them is `Commands` in
+    bench/model/src/finding/commands.rs."""
+    found = []
+    for finding in findings:
+        for end, commands in re.findall(r"On (this host|the peer): ((?:`[^`]+`(?:; )?)+)", finding["next"]):
+            found += [(end, command) for command in re.findall(r"`([^`]+)`", commands)]
+    return list(dict.fromkeys(found))
+
+
+def advises(findings, words):
+    """Whether a finding's advice has these words (a pattern)."""
+    return any(re.search(words, finding["next"], re.I) for finding in findings)
+
+
 def score(label, answer):
     """Holds an answer against [expect]: outcome, cause, says, advice, never, allowed."""
     s = Score()

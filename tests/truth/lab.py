@@ -48,7 +48,7 @@ class Lab(netlab.Lab):
         super().__init__(scenario)
         self.prefix = f"tr-{os.getpid()}x{netlab.Lab.made}-"
         self.directory = Path(directory)
-        self.quotas, self.name_files = [], []
+        self.quotas, self.name_files, self.wires = [], [], []
         Lab.active.add(self)
 
     def build(self):
@@ -97,6 +97,16 @@ class Lab(netlab.Lab):
                 return
             time.sleep(0.05)
 
+    def repair_wires(self):
+        """The wires without their faults: what is between the hosts has been repaired."""
+        running, self.wires = self.wires, []
+        for process, wire in running:
+            if any(not end.startswith("packet:") for end in wire["ends"]):
+                raise LabError("a wire between TAP devices takes them away with it")
+            process.terminate()
+            process.wait(timeout=5)
+            self.wire({**wire, "faults": []})
+
     def wire(self, wire):
         ends = []
         for end in wire["ends"]:
@@ -104,6 +114,7 @@ class Lab(netlab.Lab):
             ends.append(f"{kind}:{self.ns(host)}:{nic}")
         process = subprocess.Popen([str(self.directory / "wire"), *ends, *wire["faults"]], stdout=subprocess.PIPE, text=True)
         self.processes.append(process)
+        self.wires.append((process, wire))
         ready, _, _ = select.select([process.stdout], [], [], 5)
         if not ready or process.stdout.readline().strip() != "wire: up":
             raise LabError(f"the wire between {' and '.join(wire['ends'])} does not come up")

@@ -23,6 +23,7 @@ mod settled;
 mod sizes;
 mod slow;
 mod subnets;
+mod tables;
 mod together;
 mod windows;
 mod wires;

@@ -6,9 +6,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod catalogue;
+mod commands;
 mod pages;
 
 pub use catalogue::{CATALOGUE, Entry};
+pub use commands::{Commands, Piece, pieces};
 pub use pages::{Page, Section, nearest, page};
 
 /// How much a finding weighs.
@@ -94,6 +96,14 @@ impl Finding {
     pub fn with_next(mut self, next: impl Into<String>) -> Finding {
         self.next = next.into();
         self
+    }
+
+    /// Replaces the advice by `lead` and what is to be typed; where that cannot be said, the advice stays what it is.
+    pub fn with_commands(self, lead: &str, commands: &Commands) -> Finding {
+        match commands.advice(&self.code, lead) {
+            Some(next) => self.with_next(next),
+            None => self,
+        }
     }
 
     /// Replaces the catalogue's severity.

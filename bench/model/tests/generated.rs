@@ -2,6 +2,7 @@
 //!
 //! `UPDATE_GENERATED=1 cargo test -p pathproof-model --test generated` writes them anew.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -103,6 +104,22 @@ fn type_of(schema: &Value) -> String {
     }
 }
 
+/// The scenarios that carry out the advice of a finding, by its code.
+fn healed() -> BTreeMap<String, Vec<String>> {
+    let mut healed: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/truth/scenarios");
+    for file in std::fs::read_dir(scenarios).unwrap().map(|entry| entry.unwrap().path()) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let Some((_, heal)) = text.split_once("\n[heal]\n") else { continue };
+        let code = heal.lines().find_map(|line| line.strip_prefix("code = \"")?.strip_suffix('"'));
+        let name = file.file_stem().unwrap().to_string_lossy();
+        let code = code.unwrap_or_else(|| panic!("{name}: [heal] has no code"));
+        healed.entry(code.into()).or_default().push(format!("`{name}`"));
+    }
+    healed.values_mut().for_each(|names| names.sort());
+    healed
+}
+
 #[test]
 fn the_list_of_findings_is_current() {
     let mut text = String::from(
@@ -114,8 +131,21 @@ fn the_list_of_findings_is_current() {
          may raise or lower\nthe severity given here and gives more precise advice where it can. An `error` makes the \
          verdict `finding/CODE` fail.\n",
     );
+    let healed = healed();
+    let not_healed = include_str!("../../../tests/truth/not-healed");
     for page in CATALOGUE.iter().filter_map(|entry| page(entry.code)) {
+        let code = page.entry.code;
         text.push_str(&page.markdown());
+        let why = not_healed.lines().find_map(|line| line.strip_prefix(code)?.strip_prefix(": "));
+        let scenarios = healed.get(code);
+        assert!(
+            why.is_some() != scenarios.is_some(),
+            "{code} is healed in a scenario or says why it is not (tests/truth/not-healed)"
+        );
+        let _ = match scenarios {
+            Some(names) => writeln!(text, "\n**Carried out in** {} of `scripts/truth`.", names.join(", ")),
+            None => writeln!(text, "\n**Not carried out in `scripts/truth`:** {}.", why.unwrap_or_default()),
+        };
     }
     must_be_current("docs/FINDINGS.md", &text);
 }

@@ -7,6 +7,7 @@ use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, Finding, ResultDoc, Step};
 
 use super::planned;
+use super::rates::{Shaper, own_shaper};
 
 /// From this factor on the two directions are not the same path; hosts that are busy with other things stay below it.
 const FACTOR: f64 = 4.0;
@@ -59,12 +60,18 @@ fn asymmetric(over: &str, out: Rate<'_>, inward: Rate<'_>) -> Option<Finding> {
     if factor < FACTOR || could_explain_rate(slow.step, least, most / FACTOR) {
         return None;
     }
+    let own = own_shaper(slow.step, if name == "out" { Direction::Out } else { Direction::In });
     let said = format!(
-        "{over}: {name} is {factor:.1} times slower than the other way ({} out, {} in)",
+        "{over}: {name} is {factor:.1} times slower than the other way ({} out, {} in){}",
         BitsPerSecond(out.bits_per_s),
-        BitsPerSecond(inward.bits_per_s)
+        BitsPerSecond(inward.bits_per_s),
+        own.as_ref().map_or_else(String::new, |own| format!("; {}", own.said))
     );
-    Some(Finding::new("PATH-ASYMMETRIC", said).with("factor", factor).with("slower", name))
+    let finding = Finding::new("PATH-ASYMMETRIC", said).with("factor", factor).with("slower", name);
+    Some(match &own {
+        Some(own) => finding.with_commands(Shaper::LEAD, &own.removal),
+        None => finding,
+    })
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! What bounds the rate where no window does: a limit on each connection, or one that all of them share.
 
+use pathproof_model::evidence::QueueActivity;
+use pathproof_model::finding::Commands;
 use pathproof_model::judge::repeats::paced_loss;
 use pathproof_model::judge::{LinkSpeed, link_speed};
 use pathproof_model::series::Series;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Direction, Finding, LaneRole, ResultDoc, Severity, Step, StepKind};
+use pathproof_model::{Direction, Finding, LaneRole, NodeId, ResultDoc, Severity, Step, StepKind};
 
 use super::{planned, waited_share};
 
@@ -42,19 +44,24 @@ fn lanes(step: &Step) -> usize {
 fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let alone = streams(doc, way).filter(|(step, _)| lanes(step) == 1).max_by_key(|(_, rate)| *rate)?;
     let several = streams(doc, way).filter(|(step, _)| lanes(step) > 1).max_by_key(|(_, rate)| *rate)?;
-    // What is lost when the path is idle bounds TCP by itself, and hosts that stood in line bound everything.
-    let starved = |step: &&Step| waited_share(step).is_none_or(|share| share >= 0.3) && !is_steady(step);
-    if super::lost(doc, Some(way)) || [&alone.0, &several.0].into_iter().any(starved) {
+    // What is lost when the path is idle bounds TCP by itself.
+    if super::lost(doc, Some(way)) {
         return None;
     }
+    // Hosts that stood in line bound everything, unless the kernel says what the connection waited for.
+    let starved = |step: &Step| waited_share(step).is_none_or(|share| share >= 0.3) && !is_steady(step);
     let (one, many) = (alone.1 as f64, several.1 as f64);
     if many >= one * SEVERAL {
         // Under a limit on each, several carry as many times as much as they are; where less, they share something else.
         let alike = many >= one * EACH * lanes(several.0) as f64 && is_shared_alike(several.0, one);
         // Threads that ran or stood in line for most of the time are what bounds the one.
-        return (alike && occupied(alone.0) < CORE_SHARE)
+        let free = !starved(alone.0) && !starved(several.0) && occupied(alone.0) < CORE_SHARE;
+        return (alike && (free || held_by_network(alone.0)))
             .then(|| each_connection(way, alone, several))
             .flatten();
+    }
+    if starved(alone.0) || starved(several.0) {
+        return None;
     }
     // Where one connection carries as much as several, they meet one limit.
     (one >= many * 0.7).then(|| shared(doc, way, if one >= many { alone } else { several })).flatten()
@@ -91,16 +98,7 @@ fn shared(doc: &ResultDoc, way: Direction, best: (&Step, u64)) -> Option<Finding
     if looped || !is_flat(step) || held_by_window(step) || core(step) {
         return None;
     }
-    let own =
-        [pathproof_model::NodeId::CLIENT, pathproof_model::NodeId::SERVER].into_iter().find_map(|node| {
-            let sends = (node == pathproof_model::NodeId::CLIENT) == (way == Direction::Out);
-            let queues = step.evidence(node).filter(|_| sends)?.queues.as_ref()?;
-            let shapes = |kind: &str| ["tbf", "htb", "hfsc", "cbq", "netem"].contains(&kind);
-            let queue = queues
-                .iter()
-                .find(|queue| shapes(&queue.kind) && queue.counts.held_back.is_some_and(|n| n > 0))?;
-            Some(format!("{} itself holds it back ({} on {})", super::whose(node), queue.kind, queue.nic))
-        });
+    let own = own_shaper(step, way);
     let speed = match link_speed(doc, step) {
         LinkSpeed::Known(speed) => Some(speed),
         LinkSpeed::Unknown(_) => None,
@@ -114,12 +112,40 @@ fn shared(doc: &ResultDoc, way: Direction, best: (&Step, u64)) -> Option<Finding
         "{}: flat at {}, one connection like several, with nothing lost and no processor busy: a limit of rate; {beside}{}",
         way.name(),
         BitsPerSecond(rate),
-        own.map_or_else(String::new, |own| format!("; {own}"))
+        own.as_ref().map_or_else(String::new, |own| format!("; {}", own.said))
     );
     let severity = if short { Severity::Warning } else { Severity::Info };
     let finding = Finding::new("PATH-RATE-LIMIT", said).with_severity(severity).with("bits_per_s", rate);
+    let finding = match &own {
+        Some(own) => finding.with_commands(Shaper::LEAD, &own.removal),
+        None => finding,
+    };
     // A link that carries what it says needs no finding.
     (speed.is_none() || short).then(|| finding.with("direction", way.name()))
+}
+
+/// A shaper of the sending host that held packets back.
+pub(super) struct Shaper {
+    /// Whose, and which.
+    pub(super) said: String,
+    /// What takes it away.
+    pub(super) removal: Commands,
+}
+
+impl Shaper {
+    pub(super) const LEAD: &str = "The limit is that host's own. Where nobody wants it (a line that is slower behind it may be why it is there):";
+}
+
+/// The shaper at the sending end that held packets of a step back.
+pub(super) fn own_shaper(step: &Step, way: Direction) -> Option<Shaper> {
+    let node = if way == Direction::Out { NodeId::CLIENT } else { NodeId::SERVER };
+    let shapes = |kind: &str| ["tbf", "htb", "hfsc", "cbq", "netem"].contains(&kind);
+    let queues = step.evidence(node)?.queues.as_ref()?;
+    let held = |queue: &&QueueActivity| shapes(&queue.kind) && queue.counts.held_back.is_some_and(|n| n > 0);
+    let queue = queues.iter().find(held)?;
+    let said = format!("{} itself holds it back ({} on {})", super::whose(node), queue.kind, queue.nic);
+    let removal = Commands::new().at(node, "tc qdisc del dev {} root", &[&queue.nic]);
+    Some(Shaper { said, removal })
 }
 
 /// Whether both halves of the window carried alike.
@@ -150,6 +176,24 @@ pub(super) fn is_steady(step: &Step) -> bool {
         mean > 0.0 && rates.iter().all(|rate| *rate >= mean * WEAKEST)
     };
     !all.is_empty() && all.iter().all(steady)
+}
+
+/// Whether every sender had data under way for nearly all of the window, and hardly waited for the receiver's window or for its own
+/// buffer: what held it lies between the hosts. A sender that is kept from a processor lets the connection run dry, and a receiver
+/// that is lets its window close.
+fn held_by_network(step: &Step) -> bool {
+    /// Of the window, in which something was under way.
+    const BUSY_SHARE: f64 = 0.95;
+    /// Of that, in which an end held it back.
+    const HELD_SHARE: f64 = 0.05;
+    let held = |lane: &pathproof_model::LaneResult| {
+        let counts = &lane.connection.as_ref()?.counts;
+        let busy = counts.busy_ns? as f64;
+        let ends = (counts.receive_window_limited_ns?).saturating_add(counts.send_buffer_limited_ns?) as f64;
+        Some(lane.window_ns > 0 && busy >= lane.window_ns as f64 * BUSY_SHARE && ends <= busy * HELD_SHARE)
+    };
+    let mut senders = step.lanes.iter().filter(|lane| lane.role == LaneRole::Send).peekable();
+    senders.peek().is_some() && senders.all(|lane| held(lane) == Some(true))
 }
 
 /// Whether a window held a connection back, or may have: where the kernel does not say for how long.
@@ -240,6 +284,28 @@ mod tests {
         assert_eq!(codes(vec![one.clone(), stream(94, 4, 1000)]), ["PATH-RATE-LIMIT"]);
         one.series[0].received_bytes[4] = Some(100);
         assert_eq!(codes(vec![one, stream(94, 4, 1000)]), [""; 0]);
+    }
+
+    #[test]
+    fn where_the_kernel_says_that_the_network_held_it_busy_threads_do_not_hide_a_limit_on_each() {
+        // As counted with a policer of 100 Mbit/s for each connection between hosts of a busy machine.
+        let mut one = stream(97, 1, 1000);
+        one.lanes[0].scheduled = Some(pathproof_model::Waited { waited_ns: 820, of_ns: 1000 });
+        one.series[0].received_bytes[4] = Some(400);
+        let limits = |one: &Step| codes(vec![one.clone(), stream(457, 4, 1000)]);
+        assert_eq!(limits(&one), ["TCP-FLOW-LIMIT"]);
+        let counts = |one: &mut Step| one.lanes[0].connection.as_mut().unwrap().counts.clone();
+        // The connection ran dry, or waited for the receiver: then it may be the hosts.
+        let mut dry = counts(&mut one);
+        dry.busy_ns = Some(700_000_000);
+        let mut shut = counts(&mut one);
+        shut.receive_window_limited_ns = Some(150_000_000);
+        let mut unknown = counts(&mut one);
+        unknown.send_buffer_limited_ns = None;
+        for other in [dry, shut, unknown] {
+            one.lanes[0].connection.as_mut().unwrap().counts = other;
+            assert_eq!(limits(&one), [""; 0]);
+        }
     }
 
     #[test]

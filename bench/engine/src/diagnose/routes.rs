@@ -1,5 +1,6 @@
 //! Routes that send what belongs to one NIC over another, and those that lead back by another way than out.
 
+use pathproof_model::finding::Commands;
 use pathproof_model::{Environment, Finding, Nic, NodeId, ResultDoc};
 
 use super::networks::{network, of_a_network};
@@ -67,7 +68,17 @@ fn leaks(node: NodeId, host: &Environment) -> Vec<Finding> {
             peer.address,
             meant.name
         );
-        Some(Finding::new("ROUTE-LEAK", said).with("address", peer.address.to_string()).with("nic", by))
+        let (address, whole) = (peer.address.to_string(), if peer.address.is_ipv4() { 32 } else { 128 });
+        let form = if peer.address.is_ipv4() {
+            "ip route replace {}/{} dev {}"
+        } else {
+            "ip -6 route replace {}/{} dev {}"
+        };
+        let commands = Commands::new().at(node, form, &[&address, &whole.to_string(), &meant.name]);
+        let lead = "Remove or correct that route (ip route get ADDRESS shows it), so that each network is reached over the NIC that lies in \
+                    it. At once, for this address:";
+        let finding = Finding::new("ROUTE-LEAK", said).with_commands(lead, &commands);
+        Some(finding.with("address", address).with("nic", by))
     };
     host.peers.iter().filter_map(leak).collect()
 }

@@ -1,7 +1,7 @@
 //! Findings that another one explains. A reader who is told both looks for two faults.
 
 use pathproof_model::finding::CATALOGUE;
-use pathproof_model::{Finding, ResultDoc};
+use pathproof_model::{Finding, ResultDoc, Severity};
 
 /// Where the first was found, the others are what it looks like.
 const EXPLAINS: &[(&str, &[&str])] = &[
@@ -19,16 +19,27 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     ("FABRIC-CROSSED", &["CHANNEL-DEAD", "CHANNEL-LOST", "MTU-UNKNOWN"]),
     ("PATH-ONE-WAY", &["MTU-UNKNOWN"]),
     // Behind a translation the two NICs are not the two ends of one path.
-    ("PEER-NAT", &["MTU-ENDS-DIFFER", "MTU-UNKNOWN", "CHANNEL-NONE", "PORT-REFUSED"]),
+    ("PEER-NAT", &["MTU-ENDS-DIFFER", "MTU-UNKNOWN", "CHANNEL-NONE", "PORT-REFUSED", "PATH-UDP-FILTERED"]),
     // One end's route keeps the other's segments small as well: it announces no more.
     ("MTU-ROUTE-LIMIT", &["TCP-MSS-CLAMPED"]),
     ("TCP-RESET", &["TCP-STALL"]),
     ("PATH-UDP-FILTERED", &["MTU-UNKNOWN"]),
 ];
 
-/// Takes out what others explain, and completes what the whole run knows better than the step that found it.
+/// Whether it was seen that a host refused packets, rather than that it would.
+fn is_refusal(finding: &Finding) -> bool {
+    let counted = finding.values.get("refused").and_then(serde_json::Value::as_u64);
+    finding.code == "RP-FILTER" && finding.severity == Severity::Error && counted.is_some_and(|n| n > 0)
+}
+
+/// Takes out what others explain, and gives what is left the commands that need the document as a whole.
 pub fn settle(doc: &mut ResultDoc) {
     super::sizes::complete(doc);
+    explain(doc);
+    super::tables::advise(doc);
+}
+
+fn explain(doc: &mut ResultDoc) {
     // One that is told as less than its kind, because it lies beside the run, explains nothing of it.
     let whole = |finding: &&Finding| {
         CATALOGUE.iter().any(|entry| entry.code == finding.code && finding.severity >= entry.severity)
@@ -49,7 +60,18 @@ pub fn settle(doc: &mut ResultDoc) {
         finding.code == "PATH-ASYMMETRIC"
             && policed.iter().any(|one| slower.is_some() && value(one, "direction") == slower)
     };
-    doc.findings.retain(|finding| !explained(finding) && !policed_way(finding));
+    // A host that refuses by its filter what arrives at a NIC is why that NIC's pairs are silent.
+    let refusing: Vec<_> = doc.findings.iter().filter(|one| is_refusal(one)).cloned().collect();
+    let refused = |finding: &Finding| {
+        let silent = ["CHANNEL-DEAD", "MTU-UNKNOWN"].contains(&finding.code.as_str());
+        silent
+            && refusing.iter().any(|one| {
+                let end = if value(one, "node") == Some(0.into()) { "local_nic" } else { "remote_nic" };
+                let nics = value(one, "nics").and_then(|nics| nics.as_array().cloned()).unwrap_or_default();
+                value(finding, end).is_some_and(|nic| nics.contains(&nic))
+            })
+    };
+    doc.findings.retain(|finding| !explained(finding) && !policed_way(finding) && !refused(finding));
 }
 
 /// The NICs that a finding names, at either end, where it names any.
@@ -98,6 +120,30 @@ mod tests {
             doc.findings.len()
         };
         assert_eq!((left("out"), left("in")), (1, 2));
+    }
+
+    #[test]
+    fn a_pair_whose_nic_refuses_packets_is_not_looked_for_in_the_cables() {
+        let left = |severity, node: u64, nic: &str| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.findings = vec![
+                Finding::new("CHANNEL-DEAD", "seen").with("local_nic", "e1").with("remote_nic", "x1"),
+                Finding::new("RP-FILTER", "seen")
+                    .with_severity(severity)
+                    .with("refused", 8)
+                    .with("node", node)
+                    .with("nics", vec![nic, "e9"]),
+            ];
+            settle(&mut doc);
+            doc.findings.iter().any(|finding| finding.code == "CHANNEL-DEAD")
+        };
+        assert!(!left(Severity::Error, 0, "e1") && !left(Severity::Error, 1, "x1"));
+        // What only might refuse, another NIC, and a NIC of that name at the other end explain nothing.
+        assert!(
+            left(Severity::Warning, 0, "e1")
+                && left(Severity::Error, 0, "e0")
+                && left(Severity::Error, 1, "e1")
+        );
     }
 
     #[test]

@@ -68,15 +68,14 @@ fn filters(doc: &ResultDoc, node: NodeId, host: &Environment) -> Vec<Finding> {
             NodeId::CLIENT => Some(path.local_nic.clone()),
             _ => path.remote_nic.clone(),
         };
-        let silent = super::pairs::silent(doc)
-            .iter()
-            .any(|(path, _)| own(path).is_some_and(|nic| names.contains(&nic.as_str())));
+        let ours = |path: &MtuPath| own(path).is_some_and(|nic| names.contains(&nic.as_str()));
+        let silent = super::pairs::silent(doc).iter().any(|(path, _)| ours(path));
         let mut said = format!(
             "{} has {} and {} in one network ({ip}/{len}) and filters strictly by the route back (rp_filter=1) on {}",
             super::whose(node),
             nic.name,
             other.name,
-            nic.name
+            if other.reverse_path_filter == Some(1) { "both" } else { &nic.name }
         );
         if refused > 0 {
             said.push_str(&format!("; the kernel refused {refused} packets for that during the run"));
@@ -87,7 +86,8 @@ fn filters(doc: &ResultDoc, node: NodeId, host: &Environment) -> Vec<Finding> {
         let mut lost = lost.filter(|error| matches!(error.kind, ErrorKind::PeerLost | ErrorKind::Timeout));
         let harmed = silent && refused > 0 || lost.next().is_some();
         let severity = if harmed { Severity::Error } else { Severity::Warning };
-        found.push(Finding::new("RP-FILTER", said).with_severity(severity).with("refused", refused));
+        let finding = Finding::new("RP-FILTER", said).with_severity(severity).with("refused", refused);
+        found.push(finding.with("node", u64::from(node.0)).with("nics", names.to_vec()));
     }
     found
 }

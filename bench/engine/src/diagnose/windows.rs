@@ -1,6 +1,7 @@
 //! Connections that could carry more if an end let them: windows and buffers over the round trip.
 
 use pathproof_model::evidence::ConnectionCounts;
+use pathproof_model::finding::Commands;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{
     Connection, Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Step, StepKind,
@@ -81,12 +82,15 @@ fn limited(doc: &ResultDoc, way: Direction) -> Option<Finding> {
             "{words} it was held back by the send buffer of {} ({setting}); a round trip takes {trip}",
             whose(sender)
         );
-        return Some(finding("TCP-SEND-BUFFER", said, &held, sender).with_next(format!(
+        let text = format!(
             "Raise the last number of net.ipv4.tcp_wmem (and of net.core.wmem_max, where a program sets its buffers) at {} to at least {}, twice \
              the rate times the round trip.",
             whose(sender),
             wanted.0
-        )));
+        );
+        let commands = raise(doc, sender, "net.ipv4.tcp_wmem", wanted.0.max(SEND_BUFFER_USUAL));
+        let found = finding("TCP-SEND-BUFFER", said, &held, sender).with_next(text.clone());
+        return Some(found.with_commands(&text, &commands));
     }
     let window = counts
         .send_window_bytes
@@ -114,22 +118,44 @@ fn limited(doc: &ResultDoc, way: Direction) -> Option<Finding> {
         let said = format!(
             "{words} it waited for a window of {window}, which cannot grow without window scaling: {why}; a round trip takes {trip}"
         );
-        return Some(finding("TCP-WINDOW", said, &held, culprit).with_next(format!(
-            "Turn window scaling on at {} (sysctl -w net.ipv4.tcp_window_scaling=1) and connect again.",
-            whose(culprit)
-        )));
+        let text = format!("Turn window scaling on at {} and connect again.", whose(culprit));
+        let on = |commands: Commands, node: &NodeId| {
+            commands.at(*node, "sysctl -w net.ipv4.tcp_window_scaling=1", &[])
+        };
+        let commands = off.iter().fold(Commands::new(), on);
+        let found = finding("TCP-WINDOW", said, &held, culprit).with_next(text.clone());
+        return Some(found.with_commands(&text, &commands));
     }
     let setting = setting(doc, receiver, "net.ipv4.tcp_rmem");
+    let makes = counts
+        .send_window_bytes
+        .map(|bytes| (u128::from(bytes) * 8_000_000_000 / u128::from(trip.0.max(1))) as u64)
+        .map_or_else(String::new, |rate| format!(", which makes {}", BitsPerSecond(rate)));
     let said = format!(
-        "{words} it waited for the receive window of {}: {window} for each round trip of {trip} ({setting})",
+        "{words} it waited for the receive window of {}: {window} for each round trip of {trip}{makes} ({setting})",
         whose(receiver)
     );
-    Some(finding("TCP-WINDOW", said, &held, receiver).with_next(format!(
+    let text = format!(
         "Raise the last number of net.ipv4.tcp_rmem at {} (and net.core.rmem_max, where a program sets its buffers) to at least {}, twice the rate \
          times the round trip.",
         whose(receiver),
         wanted.0
-    )))
+    );
+    let commands = raise(doc, receiver, "net.ipv4.tcp_rmem", wanted.0.max(RECEIVE_BUFFER_USUAL));
+    let found = finding("TCP-WINDOW", said, &held, receiver).with_next(text.clone());
+    Some(found.with_commands(&text, &commands))
+}
+
+/// What the last numbers of `tcp_rmem` and `tcp_wmem` are where nobody changed them: less is no advice.
+const RECEIVE_BUFFER_USUAL: u64 = 6 << 20;
+const SEND_BUFFER_USUAL: u64 = 4 << 20;
+
+/// Sets the last of a setting's three numbers, and leaves the others.
+fn raise(doc: &ResultDoc, node: NodeId, name: &str, last: u64) -> Commands {
+    let known = value(doc, node, name).unwrap_or_default();
+    let numbers: Vec<&str> = known.split_whitespace().collect();
+    let [least, usual, _] = numbers[..] else { return Commands::new() };
+    Commands::new().at(node, "sysctl -w {}='{} {} {}'", &[name, least, usual, &last.to_string()])
 }
 
 fn finding(code: &'static str, said: String, held: &Held<'_>, at: NodeId) -> Finding {

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use pathproof_model::{Direction, Environment, Finding, MtuLimit, MtuPath, Numbers, Severity};
+use pathproof_model::finding::Commands;
+use pathproof_model::{Direction, Environment, Finding, MtuLimit, MtuPath, NodeId, Numbers, Severity};
 
 use super::advice::{advise, migration_error};
 use super::context::Context;
@@ -73,7 +74,7 @@ fn about_pair(group: &[&MtuPath], context: Context<'_>, drafts: &mut Vec<Draft>)
             );
             drafts.push(
                 Draft::new("MTU-BLACKHOLE", path, direction, body)
-                    .next(advice.text)
+                    .next(either_way_out("MTU-BLACKHOLE", path, advice.text, advice.host_ip_mtu_bytes))
                     .with("ip_mtu_bytes", edge)
                     .with("interface_ip_mtu_bytes", sent)
                     .with("advised_ip_mtu_bytes", advice.host_ip_mtu_bytes)
@@ -107,6 +108,38 @@ fn about_pair(group: &[&MtuPath], context: Context<'_>, drafts: &mut Vec<Draft>)
     overhead(group, drafts);
     for path in group {
         single(path, context, drafts);
+    }
+}
+
+/// Sets the interfaces of a path that send more than `ip_mtu_bytes` to that.
+fn lower_ends(path: &MtuPath, ip_mtu_bytes: u32) -> Commands {
+    let ends = [
+        (NodeId::CLIENT, Some(path.local_nic.as_str()), path.local_ip_mtu_bytes),
+        (NodeId::SERVER, path.remote_nic.as_deref(), path.remote_ip_mtu_bytes),
+    ];
+    let mut commands = Commands::new();
+    for (node, nic, mtu) in ends {
+        if let (Some(nic), Some(mtu)) = (nic, mtu)
+            && mtu > ip_mtu_bytes
+        {
+            let lower = ip_mtu_bytes.to_string();
+            commands = commands.at(node, "ip link set dev {} mtu {}", &[nic, &lower]);
+        }
+    }
+    commands
+}
+
+/// Both ways out in words, and the one that is the hosts' as commands.
+fn either_way_out(code: &str, path: &MtuPath, text: String, host_ip_mtu_bytes: Option<u32>) -> String {
+    let hosts = host_ip_mtu_bytes.map(|mtu| lower_ends(path, mtu)).unwrap_or_default();
+    hosts.advice(code, &format!("{text} The latter, now:")).unwrap_or(text)
+}
+
+/// The host that sends in a direction.
+fn sender(path: &MtuPath) -> (NodeId, Option<&str>) {
+    match path.direction {
+        Direction::In => (NodeId::SERVER, path.remote_nic.as_deref()),
+        _ => (NodeId::CLIENT, Some(path.local_nic.as_str())),
     }
 }
 
@@ -158,12 +191,15 @@ fn ends_differ(
         .with("remote_ip_mtu_bytes", remote)
         .with("swallowed_above_ip_bytes", swallowed.and_then(|path| path.ip_mtu_bytes));
     if let (Some(smaller), Some(larger)) = (low.2, high.2) {
-        draft = draft.next(format!(
+        let text = format!(
             "Set both ends to the same value: {}, if jumbo frames are meant and every switch port between carries them; \
              otherwise {}.",
             command(low, larger),
             command(high, smaller)
-        ));
+        );
+        let lower = lower_ends(path, smaller)
+            .advice("MTU-ENDS-DIFFER", &format!("{text} The latter, which is safe:"));
+        draft = draft.next(lower.unwrap_or(text));
     }
     if swallowed.is_some() {
         draft.severity = Some(Severity::Error);
@@ -193,12 +229,16 @@ fn routers(group: &[&MtuPath], drafts: &mut Vec<Draft>) {
             let router = path.routers.last().map(|router| router.address.to_string());
             let sent = path.sender_ip_mtu_bytes().unwrap_or(edge);
             let body = format!("{edge} bytes pass, {}", says.join(", "));
+            let advice = advise(edge, sent);
+            let text = format!(
+                "Raise the MTU of the link behind that router to {sent}, or {}",
+                lower_first(&advice.text)
+            );
+            let hosts = advice.host_ip_mtu_bytes.map(|mtu| lower_ends(path, mtu)).unwrap_or_default();
+            let next = hosts.advice("MTU-ROUTER", &format!("{text} At the hosts:")).unwrap_or(text);
             drafts.push(
                 Draft::new("MTU-ROUTER", path, direction, body)
-                    .next(format!(
-                        "Raise the MTU of the link behind that router to {sent}, or {}",
-                        lower_first(&advise(edge, sent).text)
-                    ))
+                    .next(next)
                     .with("ip_mtu_bytes", edge)
                     .with("router", router),
             );
@@ -230,16 +270,20 @@ fn overhead(group: &[&MtuPath], drafts: &mut Vec<Draft>) {
                 [path.sender_ip_mtu_bytes(), path.receiver_ip_mtu_bytes()].into_iter().flatten().collect();
             if let Some((base, overhead)) = suspected_overhead(edge, &configured) {
                 let body = format!("{edge} is {base} less {} bytes: {}", overhead.bytes, overhead.name);
+                let text = format!(
+                    "Give the tagged or tunnelled links {} bytes more than {base}, or set the hosts to {edge}.",
+                    overhead.bytes
+                );
+                let hosts = lower_ends(path, edge);
+                let next =
+                    hosts.advice("MTU-TAG-OVERHEAD", &format!("{text} The latter, now:")).unwrap_or(text);
                 drafts.push(
-                Draft::new("MTU-TAG-OVERHEAD", path, direction, body)
-                    .next(format!(
-                        "Give the tagged or tunnelled links {} bytes more than {base}, or set the hosts to {edge}.",
-                        overhead.bytes
-                    ))
-                    .with("ip_mtu_bytes", edge)
-                    .with("configured_ip_mtu_bytes", base)
-                    .with("overhead_bytes", overhead.bytes),
-            );
+                    Draft::new("MTU-TAG-OVERHEAD", path, direction, body)
+                        .next(next)
+                        .with("ip_mtu_bytes", edge)
+                        .with("configured_ip_mtu_bytes", base)
+                        .with("overhead_bytes", overhead.bytes),
+                );
             }
         },
     );
@@ -276,11 +320,22 @@ fn single(path: &MtuPath, context: Context<'_>, drafts: &mut Vec<Draft>) {
         // Below half of what passes, jumbo frames are paid for and not used.
         let missed = context.expect_ip_mtu_bytes.is_some_and(|expected| expected > limit)
             || limit.saturating_mul(2) < proven;
+        let text = format!(
+            "Look at it with ip route show {} {at}, and set it again without mtu, where it is configured too.",
+            route.destination
+        );
+        let (node, nic) = sender(path);
+        let again = match path.family {
+            6 => {
+                "ip -6 route show exact {} | grep -w 'dev {}' | sed -E 's/ mtu (lock )?[0-9]+//' | xargs -L1 ip -6 route replace"
+            }
+            _ => {
+                "ip route show exact {} | grep -w 'dev {}' | sed -E 's/ mtu (lock )?[0-9]+//' | xargs -L1 ip route replace"
+            }
+        };
+        let commands = Commands::new().at(node, again, &[&route.destination, nic.unwrap_or_default()]);
         let mut draft = Draft::new("MTU-ROUTE-LIMIT", path, way, body)
-            .next(format!(
-                "Look at it with ip route show {} {at}, and set it again without mtu, where it is configured too.",
-                route.destination
-            ))
+            .next(commands.advice("MTU-ROUTE-LIMIT", &text).unwrap_or(text))
             .with("route", route.destination.as_str())
             .with("route_ip_mtu_bytes", limit)
             .with("locked", route.locked);
@@ -293,8 +348,13 @@ fn single(path: &MtuPath, context: Context<'_>, drafts: &mut Vec<Draft>) {
         && path.route.as_ref().is_none_or(|route| route.ip_mtu_bytes > cached)
     {
         let body = format!("the sending host remembers a path MTU of {cached}, but {proven} bytes pass now");
+        let (node, _) = sender(path);
+        let commands = Commands::new().at(node, "ip route flush cache", &[]);
+        let commands = commands.at(node, "ip -6 route flush cache", &[]);
+        let next = format!("{commands} It comes back where a router causes it: look for that (MTU-ROUTER).");
         drafts.push(
             Draft::new("MTU-STALE-CACHE", path, way, body)
+                .next(next)
                 .with("cached_ip_mtu_bytes", cached)
                 .with("proven_ip_bytes", proven),
         );

@@ -7,7 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use pathproof_model::{Environment, Finding, MtuPath, Numbers};
+use pathproof_model::finding::Commands;
+use pathproof_model::{Environment, Finding, MtuPath, NodeId, Numbers};
 use serde_json::json;
 
 use super::context::Context;
@@ -37,14 +38,22 @@ pub(super) fn differ(paths: &[MtuPath], context: Context<'_>) -> Option<Finding>
     let there = settings(server, together().map(|(_, remote)| remote));
     let (mut says, mut does) = (Vec::new(), Vec::new());
     let largest = here.values().chain(there.values()).max().copied()?;
-    for (settings, whose, at) in [(&here, "this host's", "here"), (&there, "the peer's", "at the peer")] {
+    let mut commands = Commands::new();
+    let ends = [
+        (&here, "this host's", "here", NodeId::CLIENT),
+        (&there, "the peer's", "at the peer", NodeId::SERVER),
+    ];
+    for (settings, whose, at, node) in ends {
         if settings.values().all(|mtu| Some(mtu) == settings.values().next()) {
             continue;
         }
         let each: Vec<String> = settings.iter().map(|(nic, mtu)| format!("{nic} is set to {mtu}")).collect();
         says.push(format!("{whose} {}", each.join(", ")));
         let low = settings.iter().filter(|(_, mtu)| **mtu < largest);
-        does.extend(low.map(|(nic, _)| format!("ip link set dev {nic} mtu {largest} {at}")));
+        for (nic, _) in low {
+            commands = commands.at(node, "ip link set dev {} mtu {}", &[nic, &largest.to_string()]);
+            does.push(format!("ip link set dev {nic} mtu {largest} {at}"));
+        }
     }
     if says.is_empty() {
         return None;
@@ -56,6 +65,9 @@ pub(super) fn differ(paths: &[MtuPath], context: Context<'_>) -> Option<Finding>
         does.join(", "),
         Numbers::from_ip_mtu(largest).windows_jumbo_packet_bytes
     );
+    let lead =
+        format!("{next} The former, and then pathproof mtu once more, because a switch port may be smaller:");
+    let next = commands.advice("MTU-NICS-DIFFER", &lead).unwrap_or(next);
     Some(
         Finding::new("MTU-NICS-DIFFER", evidence)
             .with_next(next)

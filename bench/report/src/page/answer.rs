@@ -1,5 +1,6 @@
 //! The last line: fit, not fit, or cannot tell, and where to begin.
 
+use pathproof_model::finding::{Piece, pieces};
 use pathproof_model::{Outcome, ResultDoc, RunOutcome, Severity, StepError, StepKind, Subject, judge};
 
 use super::{Answer, Block, Word};
@@ -58,7 +59,12 @@ fn unfinished(doc: &ResultDoc) -> (Word, String) {
 fn failing(doc: &ResultDoc) -> String {
     let failed = subjects(doc, Outcome::Fail);
     if let Some(finding) = doc.findings.iter().find(|f| f.severity == Severity::Error) {
-        return format!("{failed}. Begin with {}: {}", finding.code, finding.next);
+        // What is to be typed stands with the finding.
+        let words = pieces(&finding.next).into_iter().find_map(|piece| match piece {
+            Piece::Words(words) => Some(words),
+            Piece::Command(..) => None,
+        });
+        return format!("{failed}. Begin with {}: {}", finding.code, words.unwrap_or_default());
     }
     let first = doc.verdicts.iter().find(|v| v.outcome == Outcome::Fail);
     let advice = first.map(|v| advice(doc, &v.subject)).unwrap_or_default();
