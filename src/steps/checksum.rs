@@ -67,7 +67,7 @@ pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
              changes packets."
         );
         let known = if nic == "IF" { "" } else { nic };
-        let commands = Commands::new().at(NodeId::of_end(sender), "ethtool -K {} tx off", &[known]);
+        let commands = Commands::new().at(sender.node(), "ethtool -K {} tx off", &[known]);
         let finding = Finding::new("TCP-CHECKSUM", evidence)
             .with_next(text.clone())
             .with_commands(&text, &commands)
