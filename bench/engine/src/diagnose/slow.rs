@@ -91,6 +91,13 @@ fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> BTreeMap<String, Best<
     best
 }
 
+/// Whether packets as large as its own vanish on the way of a NIC: a stream over it stands still then, and is not slow.
+fn swallowed(doc: &ResultDoc, nic: &str) -> bool {
+    doc.findings.iter().any(|finding| {
+        finding.code == "MTU-BLACKHOLE" && finding.values.get("local_nic").is_some_and(|one| one == nic)
+    })
+}
+
 fn slow(
     doc: &ResultDoc,
     way: Direction,
@@ -101,7 +108,7 @@ fn slow(
     let factor = best.rate as f64 / own.rate.max(1) as f64;
     let starved =
         || !is_steady(own.step) && could_explain_rate(own.step, own.rate as f64, best.rate as f64 / FACTOR);
-    if nic == like || factor < FACTOR || starved() {
+    if nic == like || factor < FACTOR || starved() || own.rate == 0 && swallowed(doc, nic) {
         return None;
     }
     let speed = |name: &str| {
@@ -122,9 +129,13 @@ fn slow(
         }
         _ => "either packets are lost at full rate or a host is slow there: the rate is not flat".into(),
     };
+    // Of nothing there is no multiple.
+    let (carries, times) = match own.rate {
+        0 => ("nothing".into(), String::new()),
+        rate => (BitsPerSecond(rate).to_string(), format!(" ({factor:.1} times as much)")),
+    };
     let said = format!(
-        "{nic} carries {} {} by itself, {like} {} ({factor:.1} times as much): {why}",
-        BitsPerSecond(own.rate),
+        "{nic} carries {carries} {} by itself, {like} {}{times}: {why}",
         way.name(),
         BitsPerSecond(best.rate)
     );
@@ -163,6 +174,25 @@ mod tests {
         let found = told(vec![stream("e0", 190, 5), stream("e1", 19, 5)]);
         assert!(found.len() == 1 && found[0].contains("e1 carries 19.0 Mbit/s out"), "{found:?}");
         assert!(found[0].contains("e0 190.0 Mbit/s (10.0 times as much)"), "{found:?}");
+    }
+
+    #[test]
+    fn a_nic_that_carries_nothing_is_told_without_a_multiple_and_not_beside_a_black_hole() {
+        let found = told(vec![stream("e0", 190, 5), stream("e1", 0, 5)]);
+        assert!(found[0].starts_with("e1 carries nothing out by itself, e0 190.0 Mbit/s: "), "{found:?}");
+        let with_hole = |nic: &str, mbit: u64| {
+            let host = Environment {
+                nics: ["e0", "e1"].map(|name| Nic { name: name.into(), ..Nic::default() }).into(),
+                ..Environment::default()
+            };
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.steps = vec![stream("e0", 190, 5), stream("e1", mbit, 5)];
+            doc.nodes = vec![Node::here(Some(host))];
+            doc.findings = vec![Finding::new("MTU-BLACKHOLE", "seen").with("local_nic", nic)];
+            findings(&doc).len()
+        };
+        // Another NIC's hole explains nothing, and a hole no rate that is only low.
+        assert_eq!((with_hole("e1", 0), with_hole("e0", 0), with_hole("e1", 19)), (0, 1, 1));
     }
 
     #[test]
