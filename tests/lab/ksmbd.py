@@ -138,10 +138,10 @@ def what_is_too_large_is_refused_with_its_limit():
     assert code == 2 and "4 MiB" in said, (code, said)
 
 
-def ladder(*args, depth="--thorough"):
+def ladder(*args):
     """`check` of the share: the exit code, the document, the rungs by name and way."""
     # An emulated processor needs the time.
-    command = [BINARY, "check", f"//{SERVER}/share", "--user", "tester", "--password-file", PASSWORD, "--format", "json", depth, *args]
+    command = [BINARY, "check", f"//{SERVER}/share", "--user", "tester", "--password-file", PASSWORD, "--format", "json", "--thorough", *args]
     process = subprocess.run(command, capture_output=True, text=True, timeout=300)
     try:
         document = json.loads(process.stdout)
@@ -189,8 +189,10 @@ def where_signing_is_required_data_goes_in_messages():
     assert {"SMB-UNSIGNED-TAKEN", "SMB-MESSAGE-LIMIT"} <= found, found
     code, step, said = bench("--write", "--size", "1MiB")
     assert code == 2 and "MaxFragmentedSize" in said and "173" in said, (code, said)
-    # It writes and reads 36 MiB in messages that an emulated processor signs: nothing here is about how fast.
-    code, document, rungs = ladder(depth="--quick")
+    # It writes and reads 36 MiB in messages that an emulated processor signs, which takes minutes: once is enough.
+    if IWARP:
+        return
+    code, document, rungs = ladder()
     assert "SMB-RDMA-BYPASSED" in {finding["code"] for finding in document["findings"]}, document["findings"]
     assert "signing is required" in rungs["smb-direct", "out"]["reason"], rungs["smb-direct", "out"]
 
