@@ -3,12 +3,17 @@
 
 use libfuzzer_sys::fuzz_target;
 use pathproof_model::Criteria;
-use pathproof_report::{Hlog, Json, Render, Text};
+use pathproof_report::{Csv, Hlog, Json, Junit, Look, OpenMetrics, Render, Screen, Text};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(mut doc) = pathproof_model::lift::read(bytes) else { return };
     pathproof_model::judge_into(&mut doc, &Criteria::default());
-    for form in [&Text { colour: true } as &dyn Render, &Json, &Hlog] {
+    let whole = Text { look: Look { colour: true, ..Look::PAGE } };
+    // As small as a terminal gets, and in its letters.
+    let small =
+        Screen { look: Look { columns: 20, rows: 5, colour: false, ascii: true }, more: String::new() };
+    let forms: [&dyn Render; 7] = [&whole, &small, &Json, &Hlog, &Junit, &Csv, &OpenMetrics];
+    for form in forms {
         // An error is an answer; a panic is not.
         let _ = form.render(&doc, &mut std::io::sink());
     }
