@@ -269,7 +269,7 @@ fn mistyped_migrations_are_refused_before_the_peer_is_called() {
 #[test]
 fn the_report_shows_the_rounds() {
     let server = Server::start(&[]);
-    let output = run(&["migrate", &server.address, "--memory", "16MiB", "--dirty", "20MB/s"]);
+    let output = run(&["migrate", &server.address, "--memory", "16MiB", "--dirty", "20MB/s", "--full"]);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
     for part in ["full copy", "guest stopped", "predicted", "Every page of every guest agrees", "█"] {

@@ -62,8 +62,9 @@ pub(crate) fn answer(doc: &ResultDoc) -> Answer {
 
 /// What a command is about where that is no figure of a path.
 pub(crate) fn of_its_own(doc: &ResultDoc, command: &str) -> Vec<Vec<Block>> {
+    // Of a share it is the ladder that was asked for.
     let mut sections =
-        vec![smb::section(doc), ladder::section(doc), file::section(doc), networks::section(doc)];
+        vec![ladder::section(doc), smb::section(doc), file::section(doc), networks::section(doc)];
     if command == "channels" {
         sections.push(channels::section(doc));
     }
