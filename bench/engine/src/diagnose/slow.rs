@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pathproof_model::judge::{could_explain_rate, nics_of};
+use pathproof_model::judge::{could_explain_rate, nics_of, still_grew};
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, End, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
 
@@ -57,20 +57,10 @@ fn lanes_of(step: &Step) -> Option<u32> {
     Some(step.spec.as_ref()?.traffic()?.lanes)
 }
 
-/// Whether a step was over before its connections had found their rate: that takes some twenty round trips.
-fn is_short(step: &Step) -> bool {
-    const GROWN: u64 = 20;
-    let mut trips = step
-        .lanes
-        .iter()
-        .filter_map(|lane| Some((lane.connection.as_ref()?.counts.rtt_min_ns?, lane.window_ns)));
-    trips.any(|(trip_ns, window_ns)| trip_ns.saturating_mul(GROWN) > window_ns)
-}
-
 fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> BTreeMap<String, Best<'_>> {
     let mut best: BTreeMap<String, Best<'_>> = BTreeMap::new();
     for step in doc.steps.iter().filter(|step| step.kind == StepKind::Stream && step.error.is_none()) {
-        let asked = lanes_of(step) == Some(lanes) && !is_short(step);
+        let asked = lanes_of(step) == Some(lanes) && !still_grew(step);
         if !asked || matches!(step.follows_up, Some(FollowUp::Cause)) || step.detail.failover.is_some() {
             continue;
         }

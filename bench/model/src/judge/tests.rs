@@ -1,9 +1,11 @@
 //! The judge against documents made by hand.
 
 use super::*;
+use crate::evidence::ConnectionCounts;
+use crate::series::Series;
 use crate::{
-    Direction, End, Environment, Finding, Flow, FlowSpec, LaneResult, LatencySummary, Nic, NicAddress, Node,
-    StepSpec, Summary, TrafficSpec,
+    Connection, Direction, End, Environment, Finding, Flow, FlowSpec, LaneResult, LaneRole, LatencySummary,
+    Nic, NicAddress, Node, StepSpec, Summary, TrafficSpec,
 };
 
 fn doc(steps: Vec<Step>) -> ResultDoc {
@@ -99,6 +101,41 @@ fn each_limit_of_a_stream_fails_on_its_own_and_comes_first() {
         let (outcome, reason) = one(&doc(vec![step]));
         assert_eq!(outcome, Outcome::Fail, "{reason}");
         assert!(reason.split("; ").next().unwrap().contains(part), "{part:?} does not lead {reason}");
+    }
+}
+
+#[test]
+fn a_weak_second_counts_once_the_connection_has_grown() {
+    // Tenths of a second over a path of 100 ms, in MB: it grows for two seconds.
+    let far = |tenths: &[u64]| {
+        let mut step = stream(9.4, 1.0, 0);
+        for lane in &mut step.lanes {
+            let counts = ConnectionCounts { rtt_min_ns: Some(100_000_000), ..ConnectionCounts::still() };
+            lane.connection = Some(Connection { counts, ..Connection::default() });
+            lane.window_ns = tenths.len() as u64 * 100_000_000;
+        }
+        step.series = vec![Series {
+            role: LaneRole::Receive,
+            width_ns: 100_000_000,
+            end_ns: tenths.len() as u64 * 100_000_000,
+            received_bytes: tenths.iter().map(|mb| Some(mb * 1_000_000)).collect(),
+            ..Series::default()
+        }];
+        step
+    };
+    let growing: Vec<u64> = (0..20).collect();
+    let then = |mb: &[u64]| far(&[&growing, mb].concat());
+    let (outcome, reason) = one(&doc(vec![then(&[20; 20])]));
+    assert!(outcome == Outcome::Pass && reason.contains("worst second 1.60 Gbit/s, 100 %"), "{reason}");
+    // Less than a second was left: it is not known.
+    let (outcome, reason) = one(&doc(vec![then(&[20; 9])]));
+    assert!(outcome == Outcome::Pass && reason.contains("still grew in the window"), "{reason}");
+    // A second in which next to nothing came, although it had grown; also beside one that shows nothing.
+    let weak = then(&[[20; 20], [1; 20], [20; 20]].concat());
+    for steps in [vec![weak.clone()], vec![weak, then(&[20; 9])], vec![then(&[20; 20]), stream(9.4, 1.0, 0)]]
+    {
+        let (outcome, reason) = one(&doc(steps));
+        assert!(outcome == Outcome::Fail && reason.contains("below the limit of 50 %"), "{reason}");
     }
 }
 

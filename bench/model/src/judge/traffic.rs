@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::busy::{could_explain_rate, pressed_step, unless_busy};
 use super::repeats::excused;
-use super::{LinkSpeed, link_speed};
+use super::{LinkSpeed, growth, link_speed};
 use crate::criteria::{LatencyCriteria, ThroughputCriteria};
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
@@ -386,13 +386,26 @@ fn worst_second(steps: &[&Step], share_min: f64) -> Option<Check> {
         let text = "a NIC was taken away on purpose, so the worst second is not judged";
         return Some(Check::not_judged(NAME, text).numbers(None, share_min, Unit::Share));
     }
-    let steps = &steady[..];
+    // A connection that still grows has its weakest second at its beginning, on every path that is long enough.
+    let grown = |step: &Step| match growth::grown_from_ns(step) {
+        Some(from_ns) => growth::worst_second_from(step, from_ns).is_some(),
+        None => true,
+    };
+    let grown: Vec<&Step> = steady.iter().copied().filter(|step| grown(step)).collect();
+    if grown.is_empty() && !steady.is_empty() {
+        let text = "the connections still grew in the window, so the worst second is not judged";
+        return Some(Check::not_judged(NAME, text).numbers(None, share_min, Unit::Share));
+    }
+    let steps = &grown[..];
     let share_of = |worst: Option<u64>, mean: Option<u64>| {
         let mean = mean.filter(|mean| *mean > 0)?;
         Some((worst? as f64 / mean as f64, worst?))
     };
     // Of flows that ran at once, the one that fell furthest below its own mean; one alone says nothing.
     let share = |step: &Step| {
+        if let Some(from_ns) = growth::grown_from_ns(step) {
+            return growth::worst_second_from(step, from_ns);
+        }
         let part = |(_, part): (_, &Summary)| {
             share_of(part.goodput_worst_second_bits_per_s, part.goodput_bits_per_s)
         };
