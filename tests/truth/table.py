@@ -31,6 +31,8 @@ class Row:
     advice: bool | None = None
     healed: bool | None = None
     """Whether the path was fit once the advice was carried out; None where that was not tried."""
+    heal_open: str = ""
+    """Why it is not known, where it was tried."""
     false_fit: bool = False
     accused: list = field(default_factory=list)
     why: list = field(default_factory=list)
@@ -57,8 +59,10 @@ class Row:
         self.verdicts, self.error = answer.failed, answer.error
 
     def heals(self, ill):
-        """`ill`: why the path is not healed, empty where it is, None where that was not tried."""
-        if ill is not None:
+        """`ill`: why the path is not healed, empty where it is, None where a busy host left that open."""
+        if ill is None:
+            self.heal_open = "busy"
+        else:
             self.healed = not ill
             self.why += ill
 
@@ -78,8 +82,20 @@ class Row:
         expected, said, verdict, cause, advice, accused = self.cells()
         text = f"{self.name:34} {expected:16.16} {said:18.18} verdict {verdict:9} cause {cause:20} advice {advice:4}"
         text += f" false {accused}" + {True: " healed", False: " NOT HEALED", None: ""}[self.healed]
+        text += f" heal not tried: {self.heal_open}" if self.heal_open else ""
         text += f"  ({self.elapsed_s:.0f} s)" if self.elapsed_s else ""
         return text + "".join(f"\n    {reason}" for reason in self.why)
+
+
+def remaining(rows):
+    """The names and reasons of all that is not right or was not judged, a line each."""
+    def reasons(row):
+        if row.state == "judged" and row.right():
+            return [f"heal not tried: {row.heal_open}"] if row.heal_open else []
+        state = [] if row.state == "judged" else [row.state]
+        return state + ([] if row.healed is not False else ["NOT HEALED"]) + row.why
+    left = [(row, reasons(row)) for row in rows]
+    return [f"NOT RIGHT     {row.name}: {'; '.join(why)}" for row, why in left if why]
 
 
 class Total:
@@ -97,6 +113,7 @@ class Total:
         self.false_fits = [row.name for row in self.judged if row.false_fit]
         self.accused = [row.name for row in self.judged if row.healthy and row.accused]
         self.false_findings = [row.name for row in self.judged if not row.healthy and row.accused]
+        self.heals_open = [row.name for row in self.judged if row.heal_open]
         self.states = Counter(row.state for row in rows)
 
     def holds(self):
@@ -121,7 +138,8 @@ class Total:
             f"  faulty      {share(self.verdicts - sum(row.verdict for row in healthy), len(self.judged) - len(healthy))}",
             f"causes        {share(self.causes, self.causes_of)}, at least 90 %",
             f"advice        {share(self.advice, self.advice_of)}",
-            f"healed        {share(self.healed, self.healed_of)} by carrying out the advice",
+            f"healed        {share(self.healed, self.healed_of)} by carrying out the advice, "
+            f"{len(self.heals_open)} not tried: busy{names(self.heals_open)}",
             f"false fits    {len(self.false_fits)}, none allowed{names(self.false_fits)}",
             f"accusations   {len(self.accused)} healthy accused, none allowed{names(self.accused)}",
             f"wrong causes  {len(self.false_findings)} faults with a finding that is not true{names(self.false_findings)}",

@@ -40,7 +40,7 @@ pub use traffic::nics_together;
 pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     let busy = busy::pressed(doc);
-    verdicts.extend(run(doc));
+    verdicts.extend(run(doc, busy.as_deref()));
     for (index, step) in doc.steps.iter().enumerate() {
         let subject = subject(step);
         if verdicts.iter().any(|v| v.subject == subject) {
@@ -262,7 +262,7 @@ fn stopped(what: &str, error: &StepError) -> Check {
     }
 }
 
-fn run(doc: &ResultDoc) -> Option<Verdict> {
+fn run(doc: &ResultDoc, busy: Option<&str>) -> Option<Verdict> {
     let mut checks = Vec::new();
     if let Some(error) = &doc.error {
         checks.push(stopped("the run", error));
@@ -272,6 +272,7 @@ fn run(doc: &ResultDoc) -> Option<Verdict> {
     let missing = planned.saturating_sub(made);
     if missing > 0 {
         let text = format!("{missing} of {planned} planned steps were not made");
+        let text = busy.map_or_else(|| text.clone(), |who| format!("cannot tell: {who}: {text}"));
         let check = Check::inconclusive("steps-made", text);
         checks.push(check.numbers(made as f64, planned as f64, Unit::Count));
     }
