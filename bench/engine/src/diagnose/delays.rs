@@ -23,7 +23,8 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found: Vec<Finding> = far(doc).into_iter().collect();
     // A host that stands still for a tenth of a second at a time delays everything itself.
     if !hosts::stands_still(doc) {
-        found.extend(stalls(doc).into_iter().chain(varies(doc)).chain(pauses(doc)).chain(late(doc)).next());
+        let told = stalls(doc).into_iter().chain(varies(doc)).chain(pauses(doc)).chain(late(doc));
+        found.extend(told.chain(timers(doc)).next());
     }
     found
 }
@@ -84,6 +85,40 @@ fn stalls(doc: &ResultDoc) -> Option<Finding> {
         Nanoseconds(length)
     );
     Some(Finding::new("PATH-STALLS", said).with("silence_ns", length))
+}
+
+/// Retransmission timers that ran out although all that was sent again had arrived already: what was waited for came later than that. The
+/// kernel answers a segment whatever its host's threads do, and counts all of a run, not only the windows of its steps.
+fn timers(doc: &ResultDoc) -> Option<Finding> {
+    /// One may be chance: an answer that was lost, or a processor that its hypervisor took away.
+    const TIMES: u64 = 3;
+    const STEPS: u64 = 2;
+    /// The shortest such timer of a path that is no longer than the others here.
+    const TIMER_NS: u64 = 200_000_000;
+    let (_, trips) = round_trips(doc).filter(|(_, rtt)| rtt.p50 < FAR_NS)?;
+    let (mut times, mut steps) = (0u64, 0u64);
+    for step in planned(doc) {
+        for (node, other) in [(NodeId::CLIENT, NodeId::SERVER), (NodeId::SERVER, NodeId::CLIENT)] {
+            let counts = |node| step.evidence(node).and_then(|evidence| evidence.tcp.as_ref());
+            let Some((here, there)) = counts(node).zip(counts(other)) else { continue };
+            let Some((ran_out, again)) = here.timeouts.zip(here.retransmitted) else { continue };
+            // Where less had arrived, something was lost.
+            if ran_out > 0 && there.duplicates_received.is_some_and(|twice| twice >= again) {
+                (times, steps) = (times.saturating_add(ran_out), steps + 1);
+            }
+        }
+    }
+    let lost = pathproof_model::judge::repeats::paced_loss(doc, None)?;
+    if times < TIMES || steps < STEPS || lost.bounds().0 > LOST_SHARE {
+        return None;
+    }
+    let said = format!(
+        "in {steps} steps {times} retransmission timers ran out, although all that was sent again had arrived already and nothing is lost at a \
+         low pace: the answers took {} and more, where half of the idle round trips take less than {}",
+        Nanoseconds(TIMER_NS),
+        Nanoseconds(trips.p50)
+    );
+    Some(Finding::new("PATH-STALLS", said).with("silence_ns", TIMER_NS).with("timers", times))
 }
 
 /// Idle round trips that differ by more than any network between two machines should make them.
@@ -284,6 +319,41 @@ mod tests {
         assert_eq!(spiky(1203, 9.01, 27.8), [""; 0]);
         assert_eq!(spiky(20_159, 0.11, 120.0), [""; 0]);
         assert_eq!(spiky(1952, 60.0, 240.0), [""; 0]);
+    }
+
+    #[test]
+    fn timers_that_ran_out_for_nothing_are_a_path_that_stood() {
+        use pathproof_model::Evidence;
+        use pathproof_model::evidence::TcpCounts;
+        // What the two ends counted in a step: timers, sent again; and what the other end had already.
+        let told = |steps: &[(u64, u64, Option<u64>)], lost: u64| {
+            let step = |(timeouts, again, twice): &(u64, u64, Option<u64>)| {
+                let mut step = Step::new(StepKind::Stream, "tcp stream in");
+                let client = TcpCounts {
+                    timeouts: Some(*timeouts),
+                    retransmitted: Some(*again),
+                    ..TcpCounts::still()
+                };
+                let server = TcpCounts { duplicates_received: *twice, ..TcpCounts::still() };
+                step.evidence = [(NodeId::CLIENT, client), (NodeId::SERVER, server)]
+                    .map(|(node, tcp)| Evidence { node, tcp: Some(tcp), ..Evidence::default() })
+                    .into();
+                step
+            };
+            let mut loss = paced(2000, 0);
+            loss.detail.loss.as_mut().unwrap()[0].flows[0].small.received -= lost;
+            let steps = steps.iter().map(step);
+            codes(steps.chain([pingpong(1309, [0.1, 0.13, 0.16, 8.0]), loss]).collect())
+        };
+        // As counted over a wire that stood still for 600 ms every two seconds, mostly between the windows.
+        let stood = [(1, 2, Some(2)), (1, 2, Some(4)), (4, 10, Some(10))];
+        assert_eq!(told(&stood, 0), ["PATH-STALLS"]);
+        // Something was lost, or nobody knows what had arrived, or it happened once.
+        assert_eq!(told(&stood, 20), [""; 0]);
+        assert_eq!(told(&[(3, 9, Some(8)), (3, 9, Some(1))], 0), [""; 0]);
+        assert_eq!(told(&[(3, 9, None), (3, 9, None)], 0), [""; 0]);
+        assert_eq!(told(&[(4, 10, Some(10))], 0), [""; 0]);
+        assert_eq!(told(&[(1, 1, Some(1)), (1, 1, Some(1))], 0), [""; 0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
-    ChannelPair, Direction, Environment, Evidence, Finding, MtuPath, Nic, NodeId, ResultDoc, StepKind,
+    ChannelPair, Direction, Environment, Evidence, Finding, MtuPath, Nic, NodeId, ResultDoc, Step, StepKind,
 };
 
 use super::networks::{network, of_a_network};
@@ -47,7 +47,26 @@ pub(super) fn silent(doc: &ResultDoc) -> Vec<(&MtuPath, &MtuPath)> {
     dead.map(|path| (*path, *alive)).collect()
 }
 
-/// Pairs that SMB would use and over which not one probe of the path MTU was answered, where no later step said so.
+/// Whether one end asked who has the other's address and nobody answered, on the wire where the other family is answered: no filter keeps
+/// that question away, and without its answer nothing of the family passes.
+fn is_unresolved(doc: &ResultDoc, path: &MtuPath, alive: &MtuPath) -> bool {
+    let same_nics = path.local_nic == alive.local_nic && path.remote_nic == alive.remote_nic;
+    let asked = |step: &Step| {
+        [(NodeId::CLIENT, path.remote_address), (NodeId::SERVER, path.local_address)].into_iter().any(
+            |(node, wanted)| {
+                let neighbours = step.evidence(node).and_then(|evidence| evidence.neighbours.as_ref());
+                neighbours
+                    .into_iter()
+                    .flatten()
+                    .any(|one| one.address == wanted && one.failed && one.macs.is_empty())
+            },
+        )
+    };
+    same_nics && path.family != alive.family && doc.steps.iter().any(asked)
+}
+
+/// Pairs that SMB would use and over which not one probe of the path MTU was answered, where no later step said so; and a family of
+/// addresses that nobody answers for on a wire that carries the other.
 fn dead(doc: &ResultDoc) -> Vec<Finding> {
     if doc.findings.iter().any(|finding| finding.code == "CHANNEL-DEAD") {
         return vec![];
@@ -55,15 +74,18 @@ fn dead(doc: &ResultDoc) -> Vec<Finding> {
     let wanted = |path: &MtuPath| {
         chosen(doc).any(|pair| (pair.local, pair.remote) == (path.local_address, path.remote_address))
     };
-    let pairs = silent(doc).into_iter().filter(|(path, _)| wanted(path));
+    let pairs =
+        silent(doc).into_iter().filter(|(path, alive)| wanted(path) || is_unresolved(doc, path, alive));
     pairs
         .map(|(path, alive)| {
             let remote = path.remote_nic.as_deref().unwrap_or("the peer");
             let said = format!(
-                "{} ({}) and {remote} ({}) share a network, and not one packet passes between them, neither way; between {} and {} it does",
+                "{} ({}) and {remote} ({}) share a network, and not one packet of IPv{} passes between them, neither way; of IPv{} between {} and {} it does",
                 path.local_nic,
                 path.local_address,
                 path.remote_address,
+                path.family,
+                alive.family,
                 alive.local_nic,
                 alive.remote_nic.as_deref().unwrap_or("the peer")
             );
@@ -217,6 +239,7 @@ fn left_over(doc: &ResultDoc, client: &Environment, server: &Environment) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pathproof_model::evidence::NeighbourActivity;
     use pathproof_model::evidence::{NicActivity, NicCounts};
     use pathproof_model::{NicAddress, Node, Step, Tool};
 
@@ -252,6 +275,38 @@ mod tests {
         assert!(findings(&down)[0].evidence.contains("the peer: e1"), "{}", findings(&down)[0].evidence);
         let spare = nic("e9", "192.168.9.1", false, None);
         assert_eq!(codes(&doc(vec![first(1), spare], vec![first(2)])), [""; 0]);
+    }
+
+    #[test]
+    fn a_family_for_which_nobody_answers_is_dead_and_one_that_is_only_filtered_is_not_known_to_be() {
+        let told = |failed: bool, macs: &[&str], nic: &str| {
+            let path = super::super::tests::mtu_path;
+            let carries = MtuPath { ip_mtu_bytes: Some(1500), proven_ip_bytes: Some(1500), ..path() };
+            let silent = MtuPath {
+                local_nic: nic.into(),
+                local_address: "fd09::1".parse().unwrap(),
+                remote_address: "fd09::2".parse().unwrap(),
+                family: 6,
+                ..path()
+            };
+            let heard = NeighbourActivity {
+                address: silent.remote_address,
+                nic: nic.into(),
+                macs: macs.iter().map(|mac| (*mac).to_owned()).collect(),
+                failed,
+            };
+            let mut step = Step::new(StepKind::Mtu, "path MTU");
+            step.evidence = vec![Evidence { neighbours: Some(vec![heard]), ..Evidence::default() }];
+            step.detail.paths = Some(vec![carries, silent]);
+            let mut doc = doc(vec![], vec![]);
+            doc.steps.push(step);
+            codes(&doc)
+        };
+        assert_eq!(told(true, &[], "e0"), ["CHANNEL-DEAD"]);
+        // Somebody answered for it, nobody was asked to the end, and another wire says nothing of this one.
+        assert_eq!(told(true, &["02:00:00:00:00:02"], "e0"), [""; 0]);
+        assert_eq!(told(false, &[], "e0"), [""; 0]);
+        assert_eq!(told(true, &[], "e1"), [""; 0]);
     }
 
     fn strand_of(ours: (u64, u64), theirs: (u64, u64)) -> Option<Direction> {

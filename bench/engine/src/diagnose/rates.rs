@@ -148,7 +148,7 @@ pub(super) fn own_shaper(step: &Step, way: Direction) -> Option<Shaper> {
     Some(Shaper { said, removal })
 }
 
-/// Whether both halves of the window carried alike.
+/// Whether both halves of the window carried alike. A receiver counts whole messages, so one of each lane more or less is alike.
 pub(super) fn is_flat(step: &Step) -> bool {
     let slices: Vec<_> = step.series.iter().flat_map(Series::carried).collect();
     let middle = slices.iter().map(|slice| slice.start_ns + slice.length_ns).max().unwrap_or(0) / 2;
@@ -157,9 +157,12 @@ pub(super) fn is_flat(step: &Step) -> bool {
         let half = if slice.start_ns < middle { &mut early } else { &mut late };
         *half = (half.0.saturating_add(slice.bytes), half.1.saturating_add(slice.length_ns));
     }
-    let rate = |(bytes, ns): (u64, u64)| if ns == 0 { 0.0 } else { bytes as f64 / ns as f64 };
-    let (early, late) = (rate(early), rate(late));
-    early > 0.0 && early.min(late) >= early.max(late) * FLAT
+    let message = step.spec.as_ref().and_then(|spec| spec.traffic()).map_or(0, |traffic| traffic.size_bytes);
+    let one_more = message.saturating_mul(lanes(step) as u64);
+    let rate = |bytes: u64, ns: u64| if ns == 0 { 0.0 } else { bytes as f64 / ns as f64 };
+    let (first, second) = (rate(early.0, early.1), rate(late.0, late.1));
+    let (weaker, stronger) = if first < second { (early, second) } else { (late, first) };
+    weaker.0 > 0 && rate(weaker.0.saturating_add(one_more), weaker.1) >= stronger * FLAT
 }
 
 /// Whether every slice carried about as much as the mean of them: a host whose threads wait for a processor does not look like that.
@@ -250,7 +253,7 @@ mod tests {
         let counts = ConnectionCounts { busy_ns: Some(1_500_000_000), ..ConnectionCounts::still() };
         step.lanes =
             vec![LaneResult { window_ns: 1_000_000_000, cpu_ns: Some(30_000_000), ..sender(counts) }; lanes];
-        let received_bytes = (0..10).map(|n| Some(if n < 5 { 1000 } else { second_half })).collect();
+        let received_bytes = (0..10).map(|n| Some(1000 * if n < 5 { 1000 } else { second_half })).collect();
         let role = LaneRole::Receive;
         let series = Series {
             role,
@@ -282,7 +285,7 @@ mod tests {
         let mut one = stream(94, 1, 1000);
         one.lanes[0].scheduled = Some(pathproof_model::Waited { waited_ns: 620, of_ns: 1000 });
         assert_eq!(codes(vec![one.clone(), stream(94, 4, 1000)]), ["PATH-RATE-LIMIT"]);
-        one.series[0].received_bytes[4] = Some(100);
+        one.series[0].received_bytes[4] = Some(100_000);
         assert_eq!(codes(vec![one, stream(94, 4, 1000)]), [""; 0]);
     }
 
@@ -291,7 +294,7 @@ mod tests {
         // As counted with a policer of 100 Mbit/s for each connection between hosts of a busy machine.
         let mut one = stream(97, 1, 1000);
         one.lanes[0].scheduled = Some(pathproof_model::Waited { waited_ns: 820, of_ns: 1000 });
-        one.series[0].received_bytes[4] = Some(400);
+        one.series[0].received_bytes[4] = Some(400_000);
         let limits = |one: &Step| codes(vec![one.clone(), stream(457, 4, 1000)]);
         assert_eq!(limits(&one), ["TCP-FLOW-LIMIT"]);
         let counts = |one: &mut Step| one.lanes[0].connection.as_mut().unwrap().counts.clone();
@@ -306,6 +309,21 @@ mod tests {
             one.lanes[0].connection.as_mut().unwrap().counts = other;
             assert_eq!(limits(&one), [""; 0]);
         }
+    }
+
+    #[test]
+    fn a_message_more_or_less_of_each_lane_is_no_growth() {
+        // As counted with a policer of 10 Mbit/s for each connection: messages of 128 KiB.
+        let mut slow = stream(10, 1, 1000);
+        let messages = [2, 0, 2, 1, 1, 1, 1, 1, 0, 1, 1];
+        slow.series[0].received_bytes = messages.iter().map(|n| Some(n * (128 << 10))).collect();
+        slow.series[0].end_ns = 1_100_000_000;
+        assert!(is_flat(&slow));
+        let grown = [0, 1, 0, 1, 0, 1, 1, 2, 1, 2, 1];
+        slow.series[0].received_bytes = grown.iter().map(|n| Some(n * (128 << 10))).collect();
+        assert!(!is_flat(&slow));
+        slow.series[0].received_bytes = vec![Some(0); 11];
+        assert!(!is_flat(&slow));
     }
 
     #[test]
