@@ -2,7 +2,10 @@
 //! were mixed up and addresses with two owners from mere silence, for it needs no route and no filter lets it pass.
 //!
 //! It refuses to ask for anything but addresses that the other end named, or that this end's user typed; and to teach
-//! anybody anything: its questions are probes without a sender's address.
+//! anybody anything: its questions are probes without a sender's address. (In IPv6 that is how a host claims an address, so those are
+//! asked in the name of one that this host has.)
+
+mod six;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,7 +15,7 @@ use pathproof_model::{Environment, Nic, WireAnswer, Wires};
 use pathproof_sys::neighbours::{self, Claim, Neighbour, Wire};
 use pathproof_sys::{interfaces, routes};
 
-/// How long answers are waited for. A question may be lost, so it is asked twice.
+/// How long answers are waited for. A question may be lost, so one that nobody answered is asked twice.
 pub const WAIT: Duration = Duration::from_millis(250);
 /// Rounds of asking.
 pub const ROUNDS: u32 = 2;
@@ -26,6 +29,14 @@ const MACS_MAX: usize = 8;
 /// Asks on every wire of `here` for the addresses of `peer` that lie in a network of one of them.
 pub fn ask(here: &Environment, peer: &Environment) -> Wires {
     let mut wires = Wires::default();
+    let six = six::ask(here, peer, &mut wires.unasked);
+    let waited = ask_four(here, peer, &mut wires);
+    six.told(if waited { Duration::ZERO } else { WAIT }, &mut wires);
+    wires
+}
+
+/// The question of IPv4 (ARP); whether answers were waited for.
+fn ask_four(here: &Environment, peer: &Environment, wires: &mut Wires) -> bool {
     let nics: Vec<&Nic> = here.nics.iter().filter(|nic| has_a_wire(nic)).collect();
     let wanted: BTreeSet<Ipv4Addr> =
         addresses(peer).filter(|a| nics.iter().any(|nic| shares(nic, *a))).collect();
@@ -37,7 +48,7 @@ pub fn ask(here: &Environment, peer: &Environment) -> Wires {
     let wanted: Vec<Ipv4Addr> =
         wanted.into_iter().filter(|a| !addresses(here).any(|own| own == *a)).take(ADDRESSES_MAX).collect();
     if wanted.is_empty() {
-        return wires;
+        return false;
     }
     let mut open = Vec::new();
     for nic in &nics {
@@ -50,7 +61,17 @@ pub fn ask(here: &Environment, peer: &Environment) -> Wires {
     let mut heard: Vec<BTreeSet<(Ipv4Addr, String)>> = vec![BTreeSet::new(); open.len()];
     for _ in 0..ROUNDS {
         for (at, claims) in round(&open, &wanted, &mut wires.unasked).into_iter().enumerate() {
-            heard[at].extend(claims.into_iter().map(|claim| (claim.address, claim.mac)));
+            heard[at].extend(claims.into_iter().filter_map(|claim| match claim.address {
+                IpAddr::V4(address) => Some((address, claim.mac)),
+                IpAddr::V6(_) => None,
+            }));
+        }
+        let answered = |nic: &Nic, heard: &BTreeSet<(Ipv4Addr, String)>| {
+            let mut due = wanted.iter().filter(|address| shares(nic, **address));
+            due.all(|address| heard.iter().any(|(claimed, _)| claimed == address))
+        };
+        if open.iter().zip(&heard).all(|((nic, _), heard)| answered(nic, heard)) {
+            break;
         }
     }
     for ((nic, _), heard) in open.iter().zip(heard) {
@@ -61,14 +82,14 @@ pub fn ask(here: &Environment, peer: &Environment) -> Wires {
             if shares_network || !macs.is_empty() {
                 wires.answers.push(WireAnswer {
                     nic: nic.name.clone(),
-                    address: *address,
+                    address: (*address).into(),
                     shares_network,
                     macs,
                 });
             }
         }
     }
-    wires
+    !open.is_empty()
 }
 
 /// An address that more than one device may have.
@@ -109,7 +130,7 @@ fn dispute(
     known: &[Neighbour],
     peer: Option<&Environment>,
 ) -> Option<Disputed> {
-    let of = |claim: &&Claim| claim.address == wanted;
+    let of = |claim: &&Claim| claim.address == IpAddr::V4(wanted);
     let mut macs: BTreeSet<&str> = claims.iter().filter(of).map(|claim| claim.mac.as_str()).collect();
     // What the kernel remembers may be from before the address moved to another device: it counts where nobody answers now.
     if macs.is_empty() {
@@ -165,14 +186,18 @@ fn round(open: &[(&Nic, Wire)], wanted: &[Ipv4Addr], unasked: &mut Vec<String>) 
     open.iter().enumerate().map(|(at, (_, wire))| wire.claims(wait(at)).unwrap_or_default()).collect()
 }
 
-/// Whether a NIC has a wire of its own: members of a bundle or a bridge hear only a part of it.
+/// Whether a NIC has a wire of its own on which IPv4 is spoken.
 fn has_a_wire(nic: &Nic) -> bool {
+    is_wired(nic) && nic.addresses.iter().any(|one| one.address.is_ipv4())
+}
+
+/// Whether a NIC has a wire of its own: members of a bundle or a bridge hear only a part of it.
+fn is_wired(nic: &Nic) -> bool {
     nic.up == Some(true)
         && nic.carrier != Some(false)
         && nic.master.is_none()
         && nic.kind.as_deref() != Some("loopback")
         && nic.mac.as_deref().is_some_and(|mac| mac.len() == "00:00:00:00:00:00".len())
-        && nic.addresses.iter().any(|one| one.address.is_ipv4())
 }
 
 fn addresses(host: &Environment) -> impl Iterator<Item = Ipv4Addr> {
@@ -230,7 +255,8 @@ mod tests {
         peer: Option<&Environment>,
     ) -> Option<(&'static str, bool)> {
         let address = Ipv4Addr::new(10, 9, 0, 2);
-        let claims: Vec<Claim> = claims.iter().map(|mac| Claim { address, mac: (*mac).into() }).collect();
+        let claims: Vec<Claim> =
+            claims.iter().map(|mac| Claim { address: address.into(), mac: (*mac).into() }).collect();
         let known: Vec<Neighbour> = known
             .iter()
             .map(|(address, mac)| Neighbour {

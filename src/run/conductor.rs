@@ -247,7 +247,7 @@ impl<'a> Conductor<'a> {
         let round_trip_ns = record.round_trip_ns();
         let stretched = spare_ns.zip(round_trip_ns).map(|(spare, rtt)| steps::stretch(spec, spare, rtt));
         let spec = &stretched.unwrap_or_else(|| spec.clone());
-        let blank = Step { spec: Some(spec.clone()), ..blank };
+        let blank = Step { spec: Some(spec.clone()), name: kind.name(spec), ..blank };
         match play {
             Play::Shared(runner) => self.shared(runner, place, spec, blank, until, record),
             Play::Alone(kind) => self.alone(kind, place, spec, blank, until, record),

@@ -1,7 +1,7 @@
 //! Reachability and round trip over the control connection: can the two talk at all, and how far apart are
 //! they. Encryption and two user processes are in the figure, so it is an upper bound of the path's latency.
 
-use pathproof_api::{Clock, Offer};
+use pathproof_api::{Clock, Offer, Tick};
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{
@@ -13,6 +13,10 @@ use crate::budget::out_of_time;
 use crate::session::Received;
 
 const PATIENCE_NS: u64 = 3_000_000_000;
+/// So many tell how long a path is, where a run of limited time has no more for them.
+const ENOUGH: u32 = pathproof_model::judge::ROUND_TRIPS_MIN as u32;
+/// What each may take there in the mean: beyond that it is the steps after it that need the time.
+const EACH_NS: u64 = 100_000_000;
 
 /// The runner.
 pub struct Reach;
@@ -95,8 +99,12 @@ impl Prepared for Ready {
 fn ask(spec: &ReachSpec, context: &mut Context<'_>) -> Half {
     let mut rtt = LatencyHistogram::new();
     let mut half = Half::default();
+    let (began, limited) = (context.clock.now(), context.until != Tick(u64::MAX));
     for n in 0..spec.count {
         let start = context.clock.now();
+        if limited && n >= ENOUGH && start.ns_since(began) > u64::from(spec.count) * EACH_NS {
+            break;
+        }
         context.channel.send(StepMessage::Ping(n));
         match context.channel.receive(start.plus_ns(PATIENCE_NS)) {
             Received::Message(StepMessage::Ping(_)) => rtt.record(context.clock.now().ns_since(start)),

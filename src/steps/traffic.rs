@@ -14,6 +14,7 @@ pub(super) mod proof;
 mod received;
 mod run;
 mod singles;
+mod stretch;
 pub(super) mod verbs;
 
 use std::sync::Arc;
@@ -33,11 +34,10 @@ use super::{Cost, Kind, Prepared, Runner, Setup, step_error};
 use crate::lane_options::CONSTRAIN;
 use crate::registry::manners;
 use job::{LaneJob, Part};
+pub use stretch::stretch;
 
 /// How long a lane may take to connect.
 const CONNECT: Duration = Duration::from_secs(8);
-/// Samples that the built-in limits want for a p99.
-const P99_SAMPLES: u64 = 1000;
 /// What connecting, closing and telling take on a path where all is well.
 const AROUND_NS: u64 = 250_000_000;
 
@@ -86,20 +86,6 @@ pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
     doc.steps.extend(alone);
     let found = singles::findings(doc, at);
     doc.findings.extend(found);
-}
-
-/// A ping-pong that has few samples for its percentiles in the time it asks for, where it may take `spare_ns` more. With little to
-/// spare it is content with what a p90 wants.
-pub fn stretch(spec: &StepSpec, spare_ns: u64, rtt_ns: u64) -> StepSpec {
-    const PLENTY_NS: u64 = 5_000_000_000;
-    let mut spec = spec.clone();
-    if let StepSpec::Pingpong(t) = &mut spec {
-        let samples = if spare_ns >= PLENTY_NS { P99_SAMPLES } else { P99_SAMPLES / 10 };
-        // A tenth more than the verdict wants: not every round trip is the median.
-        let wanted_ns = rtt_ns.saturating_mul(samples).saturating_mul(11) / 10;
-        t.time_ns = wanted_ns.clamp(t.time_ns, t.time_ns.saturating_add(spare_ns));
-    }
-    spec
 }
 
 /// The runner.

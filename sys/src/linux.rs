@@ -12,6 +12,7 @@ pub mod limits;
 pub mod link_events;
 pub mod load;
 pub(crate) mod mapping;
+pub mod ndp;
 pub mod neighbours;
 mod netlink;
 pub mod process;

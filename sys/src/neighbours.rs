@@ -1,8 +1,9 @@
 //! Neighbours: which hardware address answers for an address of a network that this host is in.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 pub use crate::system::arp::Wire;
+pub use crate::system::ndp::Wire6;
 pub use crate::system::neighbours::list;
 
 /// What the system knows of one.
@@ -22,7 +23,7 @@ pub struct Neighbour {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Hardware address of whoever said so.
     pub mac: String,
 }

@@ -16,6 +16,7 @@ mod both_ways;
 mod busy;
 mod expected;
 mod growth;
+mod held;
 mod link;
 mod loaded;
 mod loss;
@@ -30,10 +31,11 @@ pub use answers::demand;
 pub use both_ways::{BothWays, both_ways};
 pub use busy::{could_explain_median, could_explain_rate};
 pub use growth::still_grew;
+pub use held::held_by_network;
 pub use link::{LinkSpeed, link_speed, nics_of};
 pub use loaded::{LoadedDelay, loaded_delays};
 pub use segments::{Segments, segments};
-pub use traffic::nics_together;
+pub use traffic::{ROUND_TRIPS_MIN, nics_together};
 
 /// Judges a document. The order is that of the steps; what is wrong with the run as a whole comes first, what
 /// the findings say comes last.

@@ -512,6 +512,14 @@ pub struct LaneResult {
     pub error: Option<StepError>,
 }
 
+impl LaneResult {
+    /// What the kernel knew of its connections: one, or one for each path of a stripe.
+    pub fn connections(&self) -> impl Iterator<Item = &crate::Connection> {
+        let paths = self.stripe.iter().flat_map(|stripe| &stripe.paths);
+        self.connection.iter().chain(paths.filter_map(|path| path.connection.as_ref()))
+    }
+}
+
 /// One distribution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HistogramRecord {

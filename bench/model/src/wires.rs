@@ -1,11 +1,11 @@
 //! Who answers on each wire of the client's: which NIC of the other end lies behind which of its own.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What was heard when each NIC was made to ask for the other end's addresses (ARP).
+/// What was heard when each NIC was made to ask for the other end's addresses (ARP, and neighbour solicitation of IPv6).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Wires {
@@ -22,7 +22,7 @@ pub struct WireAnswer {
     /// The client's NIC.
     pub nic: String,
     /// The address that was asked for.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Whether the NIC has an address of that network itself.
     pub shares_network: bool,
     /// Hardware addresses that claimed it, each once.

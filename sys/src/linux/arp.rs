@@ -81,10 +81,10 @@ fn claim(packet: &[u8; PACKET_BYTES]) -> Option<Claim> {
     }
     let address = Ipv4Addr::new(packet[14], packet[15], packet[16], packet[17]);
     let mac: Vec<String> = packet[8..14].iter().map(|byte| format!("{byte:02x}")).collect();
-    (!address.is_unspecified()).then(|| Claim { address, mac: mac.join(":") })
+    (!address.is_unspecified()).then(|| Claim { address: address.into(), mac: mac.join(":") })
 }
 
-fn octets(mac: &str) -> Option<[u8; 6]> {
+pub(super) fn octets(mac: &str) -> Option<[u8; 6]> {
     let octets: Vec<u8> = mac.split(':').map_while(|octet| u8::from_str_radix(octet, 16).ok()).collect();
     octets.try_into().ok()
 }
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(claim(&packet), None);
         packet[14..18].copy_from_slice(&[192, 0, 2, 7]);
         let told = claim(&packet).unwrap();
-        assert_eq!((told.address, told.mac.as_str()), (Ipv4Addr::new(192, 0, 2, 7), "02:00:00:00:00:ab"));
+        assert_eq!((told.address, told.mac.as_str()), ([192, 0, 2, 7].into(), "02:00:00:00:00:ab"));
         packet[1] = 6;
         assert_eq!(claim(&packet), None, "not Ethernet");
     }

@@ -1,9 +1,11 @@
 //! Delay that comes and goes while nothing is lost: single packets that wait, and times in which nothing moves at all.
 
+use std::collections::BTreeMap;
+
 use pathproof_model::judge::could_explain_median;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    Finding, LaneRole, LatencySummary, LossPath, NodeId, ResultDoc, Share, Step, StepKind,
+    Finding, LaneRole, LatencySummary, LossPath, NodeId, ResultDoc, Severity, Share, Step, StepKind,
 };
 
 use super::{hosts, planned, pressed};
@@ -20,7 +22,7 @@ const JITTER_NS: u64 = 5_000_000;
 const FAR_NS: u64 = 5_000_000;
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let mut found: Vec<Finding> = far(doc).into_iter().collect();
+    let mut found: Vec<Finding> = far(doc).into_iter().chain(far_nics(doc)).collect();
     // A host that stands still for a tenth of a second at a time delays everything itself.
     if !hosts::stands_still(doc) {
         let told = stalls(doc).into_iter().chain(varies(doc)).chain(pauses(doc)).chain(late(doc));
@@ -44,6 +46,30 @@ fn far(doc: &ResultDoc) -> Option<Finding> {
         Nanoseconds(rtt.p50)
     );
     Some(Finding::new("PATH-FAR", said).with("round_trip_least_ns", rtt.min))
+}
+
+/// NICs whose way is far longer than that of another: what is spread over both waits for the longer one.
+fn far_nics(doc: &ResultDoc) -> Vec<Finding> {
+    let mut least: BTreeMap<String, u64> = BTreeMap::new();
+    for step in doc.steps.iter().filter(|step| step.error.is_none()) {
+        let trips = step.lanes.iter().filter_map(|lane| lane.connection.as_ref()?.counts.rtt_min_ns);
+        let (Some(nic), Some(trip_ns)) = (super::slow::only_nic(doc, step), trips.min()) else { continue };
+        least.entry(nic).and_modify(|known| *known = (*known).min(trip_ns)).or_insert(trip_ns);
+    }
+    let Some((near, near_ns)) = least.iter().min_by_key(|(_, ns)| **ns) else { return vec![] };
+    let far = least.iter().filter(|(_, ns)| **ns >= FAR_NS && **ns / 4 >= *near_ns);
+    let finding = |(nic, ns): (&String, &u64)| {
+        let said = format!(
+            "{nic}: the fastest round trip of its connections takes {}, of {near}'s {}: its way is that much longer",
+            Nanoseconds(*ns),
+            Nanoseconds(*near_ns)
+        );
+        Finding::new("PATH-FAR", said)
+            .with_severity(Severity::Warning)
+            .with("nic", nic.clone())
+            .with("round_trip_least_ns", *ns)
+    };
+    far.map(finding).collect()
 }
 
 /// A full segment of an MTU of 1500, with time stamps.
@@ -266,6 +292,34 @@ mod tests {
     fn distance_is_told_and_no_fault() {
         assert_eq!(codes(vec![pingpong(87, [20.1, 20.4, 20.9, 24.0])]), ["PATH-FAR"]);
         assert_eq!(codes(vec![pingpong(30_000, [0.02, 0.03, 0.04, 17.1])]), [""; 0]);
+    }
+
+    #[test]
+    fn a_nic_whose_way_is_far_longer_than_the_others_is_told() {
+        use pathproof_model::evidence::ConnectionCounts;
+        use pathproof_model::{Connection, End, Environment, Nic, Node};
+        let told = |trips_us: &[(&str, u64)]| -> Vec<String> {
+            let step = |(nic, us): &(&str, u64)| {
+                let counts = ConnectionCounts { rtt_min_ns: Some(us * 1000), ..ConnectionCounts::still() };
+                let connection = Some(Connection { counts, ..Connection::default() });
+                let nics = vec![(*nic).to_owned()];
+                let mut step = Step::new(StepKind::Stream, "s");
+                step.lanes = vec![LaneResult { end: End::Client, nics, connection, ..LaneResult::default() }];
+                step
+            };
+            let nic = |name: &str| Nic { name: name.into(), ..Nic::default() };
+            let host = Environment { nics: vec![nic("e0"), nic("e1")], ..Environment::default() };
+            let steps = trips_us.iter().map(step).collect();
+            let mut doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+            doc.nodes = vec![Node::here(Some(host))];
+            findings(&doc).into_iter().map(|finding| finding.evidence).collect()
+        };
+        let found = told(&[("e0", 90), ("e1", 15_200)]);
+        assert!(found.len() == 1 && found[0].starts_with("e1: the fastest round trip"), "{found:?}");
+        // A queue that stood once, two ways that are long, and a difference that no site makes.
+        assert_eq!(told(&[("e0", 90), ("e1", 15_200), ("e1", 120)]), [""; 0]);
+        assert_eq!(told(&[("e0", 15_000), ("e1", 15_200)]), [""; 0]);
+        assert_eq!(told(&[("e0", 90), ("e1", 900)]), [""; 0]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         // What the client asked for on its wires itself comes first: it heard everybody who answers.
         if let (NodeId::CLIENT, Some(wires)) = (node, super::wires::told(doc)) {
             let asked = wires.answers.iter().filter(|answer| answer.shares_network);
-            let asked = asked.map(|one| (one.nic.as_str(), one.address.into(), one.macs.as_slice()));
+            let asked = asked.map(|one| (one.nic.as_str(), one.address, one.macs.as_slice()));
             heard.splice(0..0, asked);
         }
         for (nic, address, macs) in heard {

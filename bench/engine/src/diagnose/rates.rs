@@ -3,7 +3,7 @@
 use pathproof_model::evidence::QueueActivity;
 use pathproof_model::finding::Commands;
 use pathproof_model::judge::repeats::paced_loss;
-use pathproof_model::judge::{LinkSpeed, link_speed};
+use pathproof_model::judge::{LinkSpeed, held_by_network, link_speed};
 use pathproof_model::series::Series;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, Finding, LaneRole, NodeId, ResultDoc, Severity, Step, StepKind};
@@ -179,24 +179,6 @@ pub(super) fn is_steady(step: &Step) -> bool {
         mean > 0.0 && rates.iter().all(|rate| *rate >= mean * WEAKEST)
     };
     !all.is_empty() && all.iter().all(steady)
-}
-
-/// Whether every sender had data under way for nearly all of the window, and hardly waited for the receiver's window or for its own
-/// buffer: what held it lies between the hosts. A sender that is kept from a processor lets the connection run dry, and a receiver
-/// that is lets its window close.
-fn held_by_network(step: &Step) -> bool {
-    /// Of the window, in which something was under way.
-    const BUSY_SHARE: f64 = 0.95;
-    /// Of that, in which an end held it back.
-    const HELD_SHARE: f64 = 0.05;
-    let held = |lane: &pathproof_model::LaneResult| {
-        let counts = &lane.connection.as_ref()?.counts;
-        let busy = counts.busy_ns? as f64;
-        let ends = (counts.receive_window_limited_ns?).saturating_add(counts.send_buffer_limited_ns?) as f64;
-        Some(lane.window_ns > 0 && busy >= lane.window_ns as f64 * BUSY_SHARE && ends <= busy * HELD_SHARE)
-    };
-    let mut senders = step.lanes.iter().filter(|lane| lane.role == LaneRole::Send).peekable();
-    senders.peek().is_some() && senders.all(|lane| held(lane) == Some(true))
 }
 
 /// Whether a window held a connection back, or may have: where the kernel does not say for how long.

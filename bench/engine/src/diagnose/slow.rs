@@ -42,7 +42,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
 }
 
 /// The NIC that all of a step's lanes at the client went over, where it was one.
-fn only_nic(doc: &ResultDoc, step: &Step) -> Option<String> {
+pub(super) fn only_nic(doc: &ResultDoc, step: &Step) -> Option<String> {
     let host = doc.environment(NodeId::CLIENT)?;
     let mut nics: Vec<String> = Vec::new();
     for lane in step.lanes.iter().filter(|lane| lane.end == End::Client) {

@@ -52,14 +52,21 @@ fn scaled(step: &Step) -> bool {
 }
 
 /// The downtime against what the policy allows. A policy stops the guest by an estimate of what the rest takes; what
-/// exceeds the limit by no more than such an estimate is worth is open.
+/// exceeds the limit by no more than such an estimate is worth is open. The estimate is of bytes at a rate: the round trip in which
+/// the other end says that it has them is the length of the path, and comes on top.
 fn black_out(step: &Step, detail: &MigrateDetail) -> Option<Check> {
     const NAME: &str = "downtime";
     const ESTIMATE_SHARE: f64 = 0.1;
     let limit_ns = detail.downtime_limit_ns.filter(|limit| *limit > 0)?;
     let (measured, limit) = (Nanoseconds(detail.downtime_ns), Nanoseconds(limit_ns));
-    let excess_ns = detail.downtime_ns.saturating_sub(limit_ns) as f64;
-    let text = format!("{}: downtime of {measured}", step.name);
+    let trips = step.lanes.iter().filter_map(|lane| lane.connection.as_ref()?.counts.rtt_min_ns);
+    let trip_ns = trips.min().unwrap_or(0);
+    let excess_ns = detail.downtime_ns.saturating_sub(limit_ns).saturating_sub(trip_ns) as f64;
+    let own = match detail.downtime_ns > limit_ns {
+        true if trip_ns > 0 => format!(", of which a round trip of the path is {}", Nanoseconds(trip_ns)),
+        _ => String::new(),
+    };
+    let text = format!("{}: downtime of {measured}{own}", step.name);
     let check = if excess_ns == 0.0 {
         Check::pass(NAME, format!("{text} (limit {limit})"))
     } else if excess_ns <= limit_ns as f64 * ESTIMATE_SHARE {
@@ -70,4 +77,57 @@ fn black_out(step: &Step, detail: &MigrateDetail) -> Option<Check> {
     };
     let check = check.numbers(detail.downtime_ns as f64, limit_ns as f64, Unit::Ns);
     Some(unless_busy(check, step, |hosts| hosts.were_busy() || hosts.waited(excess_ns)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{doc, one, step};
+    use super::*;
+    use crate::evidence::ConnectionCounts;
+    use crate::{Connection, LaneResult, Outcome, StepKind};
+
+    #[test]
+    fn a_migration_must_be_verified_and_converge() {
+        let judged = |verified, converged, mismatch: Option<&str>| {
+            let mut step = step(StepKind::Migrate, "rehearsal");
+            step.detail.migrate = Some(MigrateDetail {
+                verified,
+                converged,
+                mismatch: mismatch.map(Into::into),
+                ..MigrateDetail::default()
+            });
+            one(&doc(vec![step]))
+        };
+        assert_eq!(judged(true, true, None).0, Outcome::Pass);
+        assert_eq!(judged(true, false, None).0, Outcome::Fail);
+        assert_eq!(judged(false, true, None).0, Outcome::Inconclusive);
+        let (outcome, reason) = judged(false, true, Some("page 7 differs"));
+        assert!(outcome == Outcome::Fail && reason.contains("page 7"), "{reason}");
+    }
+
+    #[test]
+    fn the_length_of_the_path_is_no_part_of_what_a_policy_estimates() {
+        let judged = |downtime_ms: u64, trip_ms: u64| {
+            let mut step = step(StepKind::Migrate, "rehearsal");
+            step.detail.migrate = Some(MigrateDetail {
+                verified: true,
+                converged: true,
+                downtime_ns: downtime_ms * 1_000_000,
+                downtime_limit_ns: Some(300_000_000),
+                ..MigrateDetail::default()
+            });
+            let counts =
+                ConnectionCounts { rtt_min_ns: Some(trip_ms * 1_000_000), ..ConnectionCounts::still() };
+            let connection = Some(Connection { counts, ..Connection::default() });
+            step.lanes = vec![LaneResult { connection, ..LaneResult::default() }];
+            one(&doc(vec![step]))
+        };
+        let (outcome, reason) = judged(306, 300);
+        assert_eq!(outcome, Outcome::Pass, "{reason}");
+        assert!(reason.contains("306.00 ms, of which a round trip of the path is 300.00 ms"), "{reason}");
+        // A short path explains nothing, and a long one only its own length.
+        assert_eq!(judged(306, 1).0, Outcome::Inconclusive);
+        assert_eq!(judged(400, 20).0, Outcome::Fail);
+        assert_eq!(judged(900, 300).0, Outcome::Fail);
+    }
 }

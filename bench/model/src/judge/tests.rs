@@ -1,14 +1,12 @@
 //! The judge against documents made by hand.
 
 use super::*;
-use crate::evidence::ConnectionCounts;
-use crate::series::Series;
 use crate::{
-    Connection, Direction, End, Environment, Finding, Flow, FlowSpec, LaneResult, LaneRole, LatencySummary,
-    Nic, NicAddress, Node, StepSpec, Summary, TrafficSpec,
+    Direction, End, Environment, Finding, Flow, FlowSpec, LaneResult, LatencySummary, Nic, NicAddress, Node,
+    StepSpec, Summary, TrafficSpec,
 };
 
-fn doc(steps: Vec<Step>) -> ResultDoc {
+pub(super) fn doc(steps: Vec<Step>) -> ResultDoc {
     let host = |address: [u8; 4], kind: &str, speed| Environment {
         nics: vec![Nic {
             name: "n0".into(),
@@ -29,7 +27,7 @@ fn doc(steps: Vec<Step>) -> ResultDoc {
     }
 }
 
-fn step(kind: StepKind, name: &str) -> Step {
+pub(super) fn step(kind: StepKind, name: &str) -> Step {
     Step { kind, over: Some("tcp".into()), ..Step::new(kind, name) }
 }
 
@@ -38,7 +36,7 @@ fn lanes() -> Vec<LaneResult> {
     vec![lane(End::Client, "10.0.0.1:4000"), lane(End::Server, "[::ffff:10.0.0.2]:7999")]
 }
 
-fn stream(gbits: f64, worst: f64, retransmits: u64) -> Step {
+pub(super) fn stream(gbits: f64, worst: f64, retransmits: u64) -> Step {
     let rate = |g: f64| Some((g * 1e9) as u64);
     Step {
         direction: Some(Direction::Out),
@@ -73,7 +71,7 @@ fn pingpong(count: u64, p50: u64, p99: u64) -> Step {
     }
 }
 
-fn one(doc: &ResultDoc) -> (Outcome, String) {
+pub(super) fn one(doc: &ResultDoc) -> (Outcome, String) {
     let verdicts = judge(doc, &Criteria::default());
     assert_eq!(verdicts.len(), 1, "{verdicts:?}");
     (verdicts[0].outcome, verdicts[0].reason.clone())
@@ -105,38 +103,13 @@ fn each_limit_of_a_stream_fails_on_its_own_and_comes_first() {
 }
 
 #[test]
-fn a_weak_second_counts_once_the_connection_has_grown() {
-    // Tenths of a second over a path of 100 ms, in MB: it grows for two seconds.
-    let far = |tenths: &[u64]| {
-        let mut step = stream(9.4, 1.0, 0);
-        for lane in &mut step.lanes {
-            let counts = ConnectionCounts { rtt_min_ns: Some(100_000_000), ..ConnectionCounts::still() };
-            lane.connection = Some(Connection { counts, ..Connection::default() });
-            lane.window_ns = tenths.len() as u64 * 100_000_000;
-        }
-        step.series = vec![Series {
-            role: LaneRole::Receive,
-            width_ns: 100_000_000,
-            end_ns: tenths.len() as u64 * 100_000_000,
-            received_bytes: tenths.iter().map(|mb| Some(mb * 1_000_000)).collect(),
-            ..Series::default()
-        }];
-        step
+fn a_few_round_trips_of_a_long_path_are_enough_and_three_are_not() {
+    let reach = |made: u64| {
+        let mut step = pingpong(made, 300_000_000, 300_000_000);
+        (step.kind, step.spec) = (StepKind::Reach, Some(StepSpec::Reach(crate::ReachSpec { count: 20 })));
+        one(&doc(vec![step])).0
     };
-    let growing: Vec<u64> = (0..20).collect();
-    let then = |mb: &[u64]| far(&[&growing, mb].concat());
-    let (outcome, reason) = one(&doc(vec![then(&[20; 20])]));
-    assert!(outcome == Outcome::Pass && reason.contains("worst second 1.60 Gbit/s, 100 %"), "{reason}");
-    // Less than a second was left: it is not known.
-    let (outcome, reason) = one(&doc(vec![then(&[20; 9])]));
-    assert!(outcome == Outcome::Pass && reason.contains("still grew in the window"), "{reason}");
-    // A second in which next to nothing came, although it had grown; also beside one that shows nothing.
-    let weak = then(&[[20; 20], [1; 20], [20; 20]].concat());
-    for steps in [vec![weak.clone()], vec![weak, then(&[20; 9])], vec![then(&[20; 20]), stream(9.4, 1.0, 0)]]
-    {
-        let (outcome, reason) = one(&doc(steps));
-        assert!(outcome == Outcome::Fail && reason.contains("below the limit of 50 %"), "{reason}");
-    }
+    assert_eq!([20, 4, 3].map(reach), [Outcome::Pass, Outcome::Pass, Outcome::Inconclusive]);
 }
 
 #[test]
@@ -521,25 +494,6 @@ fn a_server_whose_demands_are_not_known_may_not_be_called_fit_for_direct_placeme
         let (found, case) = (conclusion(&doc).exit_code, (encryption, rdma, transforms));
         assert_eq!(found, exit_code, "{case:?}: {:?}", doc.verdicts);
     }
-}
-
-#[test]
-fn a_migration_must_be_verified_and_converge() {
-    let judged = |verified, converged, mismatch: Option<&str>| {
-        let mut step = step(StepKind::Migrate, "rehearsal");
-        step.detail.migrate = Some(crate::MigrateDetail {
-            verified,
-            converged,
-            mismatch: mismatch.map(Into::into),
-            ..crate::MigrateDetail::default()
-        });
-        one(&doc(vec![step]))
-    };
-    assert_eq!(judged(true, true, None).0, Outcome::Pass);
-    assert_eq!(judged(true, false, None).0, Outcome::Fail);
-    assert_eq!(judged(false, true, None).0, Outcome::Inconclusive);
-    let (outcome, reason) = judged(false, true, Some("page 7 differs"));
-    assert!(outcome == Outcome::Fail && reason.contains("page 7"), "{reason}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::busy::{could_explain_rate, pressed_step, unless_busy};
 use super::repeats::excused;
-use super::{LinkSpeed, growth, link_speed};
+use super::{LinkSpeed, growth, held_by_network, link_speed};
 use crate::criteria::{LatencyCriteria, ThroughputCriteria};
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
+
+/// So many round trips tell whether a path is there and how long it is. A run of limited time over a long path makes no more.
+pub const ROUND_TRIPS_MIN: u64 = 4;
 
 pub(super) fn reach(steps: &[&Step]) -> Vec<Check> {
     const NAME: &str = "round-trips-answered";
@@ -23,10 +26,13 @@ pub(super) fn reach(steps: &[&Step]) -> Vec<Check> {
             let asked = asked(step);
             let check = match answered {
                 None => Check::inconclusive(NAME, "no round trip was completed"),
-                Some(rtt) if asked.is_some_and(|asked| rtt.count < asked) => Check::inconclusive(
-                    NAME,
-                    format!("only {} of {} round trips were completed", rtt.count, asked.unwrap_or_default()),
-                ),
+                Some(rtt) if asked.is_some_and(|asked| rtt.count < asked.min(ROUND_TRIPS_MIN)) => {
+                    let asked = asked.unwrap_or_default();
+                    Check::inconclusive(
+                        NAME,
+                        format!("only {} of {asked} round trips were completed", rtt.count),
+                    )
+                }
                 Some(rtt) => Check::pass(
                     NAME,
                     format!(
@@ -374,7 +380,9 @@ pub fn nics_together(step: &Step, share_min: f64) -> Option<Check> {
         BitsPerSecond(sum)
     );
     let check = share_at_least(NAME, &text, share, share_min);
-    Some(unless_busy(check, step, |hosts| together > 0 && hosts.explain_rate(share, share_min)))
+    Some(unless_busy(check, step, |hosts| {
+        together > 0 && !held_by_network(step) && hosts.explain_rate(share, share_min)
+    }))
 }
 
 /// The worst second of the worst run, against that run's own mean.
