@@ -11,6 +11,7 @@ mod bench;
 mod channels;
 mod check;
 mod client;
+mod contend;
 mod devices;
 mod explain;
 mod file;
@@ -81,6 +82,9 @@ pub enum Command {
     Channels(channels::ChannelsArgs),
     /// List the networks that both hosts share, their roles, and in which order a cluster would use them.
     Networks(networks::NetworksArgs),
+    /// Rehearse what shares a path: storage, migrations and heartbeats, alone and together, and the cap that protects storage.
+    #[command(after_help = contend::EXAMPLES)]
+    Contend(contend::ContendArgs),
     /// Ask an SMB server about itself: dialect, Multichannel, signing, encryption, its NICs.
     Smb(smb::SmbArgs),
     /// Rehearse a live migration: real memory, really dirtied, really copied, verified.
@@ -159,6 +163,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
         Command::Devices(args) => devices::run(&args),
         Command::Channels(args) => channels::run(args, &clock),
         Command::Networks(args) => networks::run(args, &clock),
+        Command::Contend(args) => contend::run(args, &clock),
         Command::Smb(args) => smb::run(args, &clock),
         Command::Migrate(args) => migrate::run(args, &clock),
         Command::Report(args) => report::run(&args),

@@ -77,6 +77,11 @@ fn step(spec: &StepSpec, with: Option<&NodeSpec>, registry: &Registry, here: &En
         StepSpec::File(file) => steps::check_file(file)?,
         StepSpec::Channels(channels) => steps::check_names(channels, with, here)?,
         StepSpec::Networks(_) => {}
+        StepSpec::Contend(contend) => {
+            lanes(&contend.over, &contend.options, registry, here)?;
+            contend.check().map_err(anyhow::Error::msg)?;
+            contend.flows().iter().try_for_each(|flow| self::traffic(flow.kind, &flow.traffic))?;
+        }
     }
     if let Some((kind, traffic)) = spec.travels() {
         links(kind, traffic, here)?;

@@ -8,6 +8,7 @@
 
 mod channels;
 mod checksum;
+mod contend;
 mod cost;
 mod facts;
 mod file;
@@ -155,7 +156,14 @@ pub fn stretch(spec: &StepSpec, spare_ns: u64, rtt_ns: u64) -> StepSpec {
 
 /// A step as what was measured before makes it: what would load a slow path is slowed down.
 pub fn informed(spec: &StepSpec, doc: &ResultDoc) -> StepSpec {
-    spec.loss().map_or_else(|| spec.clone(), |loss| StepSpec::Loss(loss::informed(loss, doc)))
+    let loss = spec.loss().map(|loss| StepSpec::Loss(loss::informed(loss, doc)));
+    let contend = || Some(StepSpec::Contend(contend::informed(spec.contend()?, doc)));
+    loss.or_else(contend).unwrap_or_else(|| spec.clone())
+}
+
+/// The short step that tells a planned one what it must know, where none before it did.
+pub fn yardstick(spec: &StepSpec, doc: &ResultDoc) -> Option<StepSpec> {
+    contend::yardstick(spec.contend()?, doc)
 }
 
 /// What a runner may use while preparing.
@@ -398,6 +406,7 @@ pub fn play(spec: &StepSpec, with: Option<&NodeSpec>) -> Result<Play, StepError>
             Some(Play::Shared(&traffic::Traffic))
         }
         StepSpec::Migrate(_) => Some(Play::Shared(&migrate::Migrate)),
+        StepSpec::Contend(_) => Some(Play::Shared(&contend::Contend)),
     };
     play.filter(|_| with.is_none_or(NodeSpec::is_agent)).ok_or_else(|| {
         let (node, what) = match spec {
@@ -406,7 +415,7 @@ pub fn play(spec: &StepSpec, with: Option<&NodeSpec>) -> Result<Play, StepError>
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => AGENT,
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => AGENT,
             StepSpec::Migrate(_) | StepSpec::Channels(_) | StepSpec::Ports(_) => AGENT,
-            StepSpec::Networks(_) => AGENT,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => AGENT,
         };
         let message = format!("a step of kind {} is made with {node}; use {what}", word(spec.kind()));
         StepError { kind: ErrorKind::Invalid, message }
@@ -428,6 +437,7 @@ pub fn asked(request: &StepRequest) -> &'static dyn Runner {
         StepRequest::Ports(_) => &ports::Ports,
         StepRequest::Stream(_) | StepRequest::Pingpong(_) | StepRequest::Request(_) => &traffic::Traffic,
         StepRequest::Migrate(_) => &migrate::Migrate,
+        StepRequest::Contend(_) => &contend::Contend,
     }
 }
 

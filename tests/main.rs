@@ -8,6 +8,7 @@ mod bad_input;
 mod budget;
 mod bulk;
 mod cli;
+mod contend;
 mod documents;
 mod door;
 mod edges;

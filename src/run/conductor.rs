@@ -81,10 +81,15 @@ impl<'a> Conductor<'a> {
         self.reserved_ns = specs.iter().map(|spec| steps::one_by_one_ns(spec, nics)).sum::<u64>()
             + steps::beside_ns(beside.len() as u64);
         let mut result = Ok(());
-        let mut number = 0;
+        let (mut number, mut first) = (0, 0);
         while let Some(spec) = specs.get(number) {
-            let place = Place { number: number as u32, of: specs.len(), later: &specs[number + 1..] };
-            result = self.step(&place, spec, record);
+            let later = &specs[number + 1..];
+            let place = |nth: usize| Place { number: nth as u32, of: specs.len() + first, later };
+            result = self.yardstick(spec, &place(number + first), record).and_then(|made| {
+                first += usize::from(made);
+                let place = Place { number: (number + first) as u32, of: specs.len() + first, later };
+                self.step(&place, spec, record)
+            });
             if result.is_err() {
                 break;
             }
@@ -113,6 +118,24 @@ impl<'a> Conductor<'a> {
         let found = steps::conclude(&record.doc, first);
         record.doc.findings.extend(found);
         Ok(())
+    }
+
+    /// The short step before a planned one that tells it what it must know, where it wants one. Whether there was one.
+    fn yardstick(
+        &mut self,
+        spec: &StepSpec,
+        place: &Place<'_>,
+        record: &mut Record<'_>,
+    ) -> Result<bool, StepError> {
+        if spec.contend().is_some() {
+            // Nothing is known of a step whose other half is still to come.
+            self.collect(record)?;
+        }
+        let Some(first) = steps::yardstick(spec, &record.doc) else { return Ok(false) };
+        self.purpose = Some(FollowUp::Yardstick);
+        let made = self.step(place, &first, record);
+        self.purpose = None;
+        made.and(self.collect(record)).map(|()| true)
     }
 
     /// Takes out of the plan what a long path leaves no time for, and says so: better fewer answers than none.

@@ -73,7 +73,7 @@ fn reduction(runner: &dyn Runner, asked: &StepSpec, limits: &Limits) -> Grant {
         StepSpec::Loss(loss) => grant.time_ns = (loss.time_ns > limits.step_ns).then_some(limits.step_ns),
         StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => {}
         StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => {}
-        StepSpec::Networks(_) => {}
+        StepSpec::Networks(_) | StepSpec::Contend(_) => {}
     }
     grant
 }

@@ -25,11 +25,12 @@ use pathproof_api::{
 };
 use pathproof_engine::traffic::{GRACE_NS, failover, nics};
 use pathproof_model::{
-    Class, Direction, End, ErrorKind, Finding, FollowUp, Half, NodeId, ResultDoc, Step, StepError,
-    StepRequest, StepSpec, TrafficKind, TrafficSpec,
+    Class, Direction, End, ErrorKind, Finding, FollowUp, Half, NodeId, OneFlow, PlannedLane, ResultDoc, Step,
+    StepError, StepRequest, StepSpec, TrafficKind, TrafficSpec,
 };
 
 use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
+use super::stage::Cue;
 use super::{Cost, Kind, Prepared, Runner, Setup, step_error};
 use crate::lane_options::CONSTRAIN;
 use crate::registry::manners;
@@ -92,13 +93,23 @@ pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
 pub struct Traffic;
 
 /// A prepared half: lanes that wait for the peer's offers.
-struct Lanes {
+pub(super) struct Lanes {
     end: End,
     spec: TrafficSpec,
     seed: u64,
     lanes: Vec<(LaneJob, Box<dyn PreparedLane>)>,
     multi: Option<multi::Plan>,
     saboteur: Option<multi::Saboteur>,
+    /// What other kinds of step have beside their lanes.
+    companions: Vec<Companion>,
+}
+
+/// A thread beside the lanes: begun and let go with them, and watched by nobody.
+pub(super) struct Companion {
+    /// Name of the thread.
+    pub name: &'static str,
+    /// What it does.
+    pub work: Box<dyn FnOnce(Cue) + Send>,
 }
 
 /// What a lane is for, as this end sees it. `direction` says where payload (or the question) goes.
@@ -193,65 +204,15 @@ impl Runner for Traffic {
             setup.spec.travels().ok_or_else(|| invalid("this is not a traffic step".into()))?;
         check(spec)?;
         spec.check_beside().map_err(invalid)?;
-        spec.flows(kind).iter().try_for_each(|flow| check(&flow.traffic))?;
-        let session = setup.session;
         let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
         let caps = transport.probe().map_err(|e| step_error(&e))?;
         verbs::check(kind, spec, &caps)?;
-        let options = crate::lane_options::read(&spec.over, &spec.options)?;
-        verbs::check_congestion(session.end, &options)?;
-        let multi = multi::plan(&spec.over, &options, session, setup.paths)?;
-        let saboteur = match &multi {
-            Some(over) if !spec.fail.is_empty() && session.end == End::Client => {
-                Some(multi::Saboteur::station(spec, over, setup.registry.clock())?)
-            }
-            _ => None,
-        };
-        let planned = spec.planned_lanes(kind);
-        let sockets = planned.len() * multi.as_ref().map_or(1, multi::Plan::paths);
-        crate::descriptors::check(sockets as u64)?;
-        let mut lanes = Vec::with_capacity(planned.len());
-        for (index, lane) in planned.into_iter().enumerate() {
-            let index = index as u32;
-            let (kind, spec) = (lane.of.kind, &lane.of.traffic);
-            let part = part(kind, session.end, lane.outward);
-            let mut lane_spec = lane_spec(kind, spec, session, setup.step, index);
-            if verbs::is_passive(part, spec) {
-                lane_spec.wait_mode = WaitMode::Block;
-            }
-            match &multi {
-                Some(multi) => multi.shape(&mut lane_spec),
-                None => lane_spec.options = options.clone(),
-            }
-            let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
-            let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
-            let layout = job::Layout::of(kind, spec);
-            let (region, memory) = memory(layout.region_bytes, spec.huge_pages)
-                .map_err(|e| StepError { kind: ErrorKind::Resource, message: e.to_string() })?;
-            let region = Arc::new(region);
-            // Pages are touched before the run, or the first pass would measure page faults.
-            region.fill(0, layout.region_bytes, verbs::FILL).map_err(|e| invalid(e.to_string()))?;
-            let id = prepared.attach(&region, Access::RemoteReadWrite).map_err(|e| step_error(&e))?;
-            let (flow, of) = (lane.flow, lane.of.clone());
-            let job = LaneJob { index, flow, of, part, layout, region, region_id: id, memory };
-            verbs::fill(&job, spec, session.seed);
-            lanes.push((job, prepared));
-        }
-        let (end, seed) = (session.end, session.seed);
-        Ok(Box::new(Lanes { end, spec: spec.clone(), seed, lanes, multi, saboteur }))
+        prepare(setup, spec, spec.flows(kind)).map(|lanes| Box::new(lanes) as Box<dyn Prepared>)
     }
 
     fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {
         let Some((kind, traffic)) = spec.travels() else { return Cost::default() };
-        let all = traffic.flows(kind);
-        let each = all.iter().map(|flow| cost_of(flow.kind, &flow.traffic, paths));
-        let sum = each.reduce(|sum, flow| Cost {
-            memory_bytes: sum.memory_bytes.saturating_add(flow.memory_bytes),
-            lanes: sum.lanes.saturating_add(flow.lanes),
-            time_ns: sum.time_ns,
-            message_bytes: sum.message_bytes.max(flow.message_bytes),
-        });
-        sum.unwrap_or_default()
+        cost(&traffic.flows(kind), paths)
     }
 
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
@@ -265,6 +226,9 @@ impl Runner for Traffic {
 
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
         // A step that explains another one says what it shows about that one, and nothing of itself.
+        if step.follows_up == Some(FollowUp::Yardstick) {
+            return vec![];
+        }
         if step.follows_up == Some(FollowUp::Cause) {
             return proof::smaller_passes(step).into_iter().collect();
         }
@@ -274,6 +238,83 @@ impl Runner for Traffic {
         found.extend(failover::findings(step));
         found
     }
+}
+
+/// Lanes for all of `flows`, which have the transport and the options of `spec`, the step as a whole.
+pub(super) fn prepare(
+    setup: &Setup<'_>,
+    spec: &TrafficSpec,
+    flows: Vec<OneFlow>,
+) -> Result<Lanes, StepError> {
+    flows.iter().try_for_each(|flow| check(&flow.traffic))?;
+    let session = setup.session;
+    let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
+    let options = crate::lane_options::read(&spec.over, &spec.options)?;
+    verbs::check_congestion(session.end, &options)?;
+    let multi = multi::plan(&spec.over, &options, session, setup.paths)?;
+    let saboteur = match &multi {
+        Some(over) if !spec.fail.is_empty() && session.end == End::Client => {
+            Some(multi::Saboteur::station(spec, over, setup.registry.clock())?)
+        }
+        _ => None,
+    };
+    let planned = PlannedLane::all(flows);
+    let sockets = planned.len() * multi.as_ref().map_or(1, multi::Plan::paths);
+    crate::descriptors::check(sockets as u64)?;
+    let mut lanes = Vec::with_capacity(planned.len());
+    for (index, lane) in planned.into_iter().enumerate() {
+        let index = index as u32;
+        let (kind, spec) = (lane.of.kind, &lane.of.traffic);
+        let part = part(kind, session.end, lane.outward);
+        let mut lane_spec = lane_spec(kind, spec, session, setup.step, index);
+        if verbs::is_passive(part, spec) {
+            lane_spec.wait_mode = WaitMode::Block;
+        }
+        match &multi {
+            Some(multi) => multi.shape(&mut lane_spec),
+            None => lane_spec.options = options.clone(),
+        }
+        let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
+        let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
+        let layout = job::Layout::of(kind, spec);
+        let (region, memory) = memory(layout.region_bytes, spec.huge_pages)
+            .map_err(|e| StepError { kind: ErrorKind::Resource, message: e.to_string() })?;
+        let region = Arc::new(region);
+        // Pages are touched before the run, or the first pass would measure page faults.
+        region.fill(0, layout.region_bytes, verbs::FILL).map_err(|e| invalid(e.to_string()))?;
+        let id = prepared.attach(&region, Access::RemoteReadWrite).map_err(|e| step_error(&e))?;
+        let (flow, of) = (lane.flow, lane.of.clone());
+        let job = LaneJob { index, flow, of, part, layout, region, region_id: id, memory };
+        verbs::fill(&job, spec, session.seed);
+        lanes.push((job, prepared));
+    }
+    let (end, seed) = (session.end, session.seed);
+    let companions = vec![];
+    Ok(Lanes { end, spec: spec.clone(), seed, lanes, multi, saboteur, companions })
+}
+
+/// Fills the flows of a step from both halves.
+pub(super) fn merge_flows(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
+    merge::merge(spec, step, client, server);
+}
+
+impl Lanes {
+    /// The same with threads beside its lanes.
+    pub(super) fn beside(&mut self, companions: impl IntoIterator<Item = Companion>) {
+        self.companions.extend(companions);
+    }
+}
+
+/// What flows cost an end that run in one step.
+pub(super) fn cost(all: &[OneFlow], paths: usize) -> Cost {
+    let each = all.iter().map(|flow| cost_of(flow.kind, &flow.traffic, paths));
+    let sum = each.reduce(|sum, flow| Cost {
+        memory_bytes: sum.memory_bytes.saturating_add(flow.memory_bytes),
+        lanes: sum.lanes.saturating_add(flow.lanes),
+        time_ns: sum.time_ns,
+        message_bytes: sum.message_bytes.max(flow.message_bytes),
+    });
+    sum.unwrap_or_default()
 }
 
 /// What the lanes of one flow cost an end.

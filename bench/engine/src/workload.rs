@@ -1,11 +1,13 @@
 //! Workloads: what to do next on a lane, and what a completion meant. No lane, no clock: time is an argument.
 
+mod bucket;
 mod onesided;
 mod pingpong;
 mod request;
 mod stream;
 mod writepong;
 
+pub use bucket::Bucket;
 pub use onesided::{CONTROL_BYTES, OneSided, OneSidedMemory, Target, fill_for_reads};
 pub use pingpong::{Echo, PingPong};
 pub use request::{Reply, Request, RequestPlan};

@@ -22,6 +22,9 @@ pub struct Criteria {
     /// Datagram loss.
     #[serde(default = "loss_criteria")]
     pub loss: LossCriteria,
+    /// Classes that share a path.
+    #[serde(default = "contend_criteria")]
+    pub contend: ContendCriteria,
 }
 
 /// Limits of round trips.
@@ -128,6 +131,28 @@ fn loss_criteria() -> LossCriteria {
     Criteria::default().loss
 }
 
+/// Limits of classes that share a path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContendCriteria {
+    /// What storage carries beside migrations, as a share of what it carries alone.
+    pub storage_share_min: f64,
+    /// What migrations may add to the 99th percentile of storage's response, in ns.
+    pub storage_p99_added_max_ns: u64,
+    /// Heartbeats lost in any phase, as a share of those sent.
+    pub heartbeat_lost_share_max: f64,
+    /// Longest time over which every heartbeat of one direction is lost, in ns.
+    pub heartbeat_gap_max_ns: u64,
+    /// How long one pass over the guest's memory may take beside storage, in ns; `None` for no expectation.
+    #[serde(default)]
+    pub migration_max_ns: Option<u64>,
+}
+
+/// For criteria stored before these limits existed.
+fn contend_criteria() -> ContendCriteria {
+    Criteria::default().contend
+}
+
 /// Why limits could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the criteria cannot be used: {reason}; compare them with the built-in ones (docs/MEASUREMENT.md)")]
@@ -163,6 +188,8 @@ impl Criteria {
             ("loss.reordered_share_max", criteria.loss.reordered_share_max),
             ("loss.duplicated_share_max", criteria.loss.duplicated_share_max),
             ("loss.late_share_max", criteria.loss.late_share_max),
+            ("contend.storage_share_min", criteria.contend.storage_share_min),
+            ("contend.heartbeat_lost_share_max", criteria.contend.heartbeat_lost_share_max),
         ] {
             if !(0.0..=1.0).contains(&share) {
                 return Err(CriteriaError { reason: format!("{name} is {share}, and a share lies in 0..1") });

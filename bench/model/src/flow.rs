@@ -55,9 +55,30 @@ pub enum Class {
     Migration,
     /// Asks at a low rate what the others do to the path.
     Probe,
+    /// Small requests of volumes and storage pools, whose delay matters.
+    Storage,
+    /// What tells the hosts of a cluster that the others are there.
+    Heartbeat,
+    /// Bulk that can wait.
+    Backup,
     /// A class that a later build names and this one does not know.
     #[serde(other)]
     Other,
+}
+
+impl Class {
+    /// As it stands in results.
+    pub fn word(self) -> &'static str {
+        match self {
+            Class::Default => "default",
+            Class::Migration => "migration",
+            Class::Probe => "probe",
+            Class::Storage => "storage",
+            Class::Heartbeat => "heartbeat",
+            Class::Backup => "backup",
+            Class::Other => "other",
+        }
+    }
 }
 
 /// What the lanes of a flow do.
@@ -128,6 +149,7 @@ impl Flow {
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => vec![],
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => vec![],
             StepSpec::Networks(_) => vec![],
+            StepSpec::Contend(contend) => contend.flows().iter().flat_map(Flow::of_one).collect(),
             StepSpec::Stream(traffic) => Flow::of_traffic(TrafficKind::Stream, traffic),
             StepSpec::Pingpong(traffic) => Flow::of_traffic(TrafficKind::Pingpong, traffic),
             StepSpec::Request(traffic) => Flow::of_traffic(TrafficKind::Request, traffic),

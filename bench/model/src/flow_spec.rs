@@ -7,6 +7,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::contend::Cap;
 use crate::{Class, Direction, Expect, RequestLoad, TrafficKind, TrafficSpec};
 
 /// Most flows that a step may name beside its first.
@@ -99,6 +100,8 @@ pub struct OneFlow {
     pub traffic: TrafficSpec,
     /// How long after the others its lanes begin, in ns.
     pub start_ns: u64,
+    /// What its lanes together may send at most.
+    pub cap: Option<Cap>,
 }
 
 /// A lane of a step as planned.
@@ -123,10 +126,10 @@ impl OneFlow {
     }
 }
 
-impl TrafficSpec {
-    /// The lanes of all its flows, in their order.
-    pub fn planned_lanes(&self, kind: TrafficKind) -> Vec<PlannedLane> {
-        let ways = self.flows(kind).into_iter().map(Arc::new).flat_map(|of| {
+impl PlannedLane {
+    /// The lanes of flows, in their order.
+    pub fn all(flows: Vec<OneFlow>) -> Vec<PlannedLane> {
+        let ways = flows.into_iter().map(Arc::new).flat_map(|of| {
             let ways = of.ways();
             ways.iter().map(move |outward| (of.clone(), *outward))
         });
@@ -136,7 +139,13 @@ impl TrafficSpec {
         });
         lanes.collect()
     }
+}
 
+impl TrafficSpec {
+    /// The lanes of all its flows, in their order.
+    pub fn planned_lanes(&self, kind: TrafficKind) -> Vec<PlannedLane> {
+        PlannedLane::all(self.flows(kind))
+    }
     /// All its flows: the first, which is of the step's `kind`, and those beside it. One that goes both ways is two in results,
     /// the outward one first.
     pub fn flows(&self, kind: TrafficKind) -> Vec<OneFlow> {
@@ -159,6 +168,7 @@ impl TrafficSpec {
             kind,
             traffic: alone,
             start_ns: 0,
+            cap: None,
         };
         let beside = (1..).zip(&self.beside).map(|(number, flow)| {
             let left_ns = self.time_ns.saturating_sub(flow.start_ns);
@@ -180,7 +190,7 @@ impl TrafficSpec {
                 name => name.to_owned(),
             };
             let FlowSpec { class, kind, start_ns, .. } = *flow;
-            OneFlow { beside: true, name, class, kind, traffic, start_ns }
+            OneFlow { beside: true, name, class, kind, traffic, start_ns, cap: None }
         });
         std::iter::once(first).chain(beside).take(1 + BESIDE_MAX).collect()
     }
@@ -237,7 +247,7 @@ impl TrafficSpec {
             }
             if flow.class == Class::Other {
                 return Err(format!(
-                    "the flow {:?} has a class that this build does not know; it knows default, migration and probe",
+                    "the flow {:?} has a class that this build does not know; it knows default, storage, migration, backup, heartbeat and probe",
                     flow.name
                 ));
             }
@@ -319,7 +329,7 @@ mod tests {
         assert!(why(|s| s.beside[0].name = "out".into()).contains("\"out\""));
         assert!(why(|s| s.verb = Some("write".into())).contains("--verb send"));
         assert!(why(|s| s.watch_links = true).contains("--watch-links"));
-        assert!(why(|s| s.beside[0].class = Class::Other).contains("default, migration and probe"));
+        assert!(why(|s| s.beside[0].class = Class::Other).contains("it knows default"));
         assert!(why(|s| s.beside[0].start_ns = s.time_ns).contains("begin earlier"));
     }
 }

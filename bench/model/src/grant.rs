@@ -49,7 +49,7 @@ impl Grant {
             }
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => vec![],
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => vec![],
-            StepSpec::Networks(_) => vec![],
+            StepSpec::Networks(_) | StepSpec::Contend(_) => vec![],
         };
         Ok((granted, reduced))
     }

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{LossEnd, MigrateDetail, MtuPath, NicShare, PortsEnd, RdmaEnd};
+use crate::{BeatsEnd, LossEnd, MigrateDetail, MtuPath, NicShare, PortsEnd, RdmaEnd};
 
 /// The parts that a step may have; absent where it has none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -28,6 +28,9 @@ pub struct HalfDetail {
     /// What this end found at the other's ports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortsEnd>,
+    /// Heartbeats of a step about contention, as this end sent and received them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub beats: Option<BeatsEnd>,
     /// The paths that this end searched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<SearchedPath>,

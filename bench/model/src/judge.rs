@@ -14,6 +14,7 @@ mod answers;
 mod beside;
 mod both_ways;
 mod busy;
+mod contend;
 mod expected;
 mod growth;
 mod held;
@@ -68,6 +69,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                         .unwrap_or_else(|| traffic::throughput(doc, &whole, criteria)),
                 ),
                 StepKind::Migrate => checks.extend(migrate::migrate(&whole)),
+                StepKind::Contend => checks.extend(contend::classes(&whole, criteria)),
                 StepKind::Mtu => checks.extend(mtu::paths(doc, &whole, criteria)),
                 StepKind::Loss => checks.extend(loss::paths(doc, &whole, criteria)),
                 StepKind::Ports => checks.extend(ports::ports(&whole)),
@@ -77,7 +79,10 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                 StepKind::Smb | StepKind::Channels | StepKind::Networks => {}
                 StepKind::File => checks.extend(whole.iter().filter_map(|step| moved(step))),
             }
-            checks.extend(beside::flows(&whole, criteria));
+            // Their yardstick is not each other's company.
+            if step.kind != StepKind::Contend {
+                checks.extend(beside::flows(&whole, criteria));
+            }
         }
         verdicts.extend(Verdict::of(subject, checks));
     }
@@ -162,6 +167,7 @@ pub fn subject(step: &Step) -> Subject {
         StepKind::Smb => Subject::Smb,
         StepKind::Channels => Subject::Channels,
         StepKind::Networks => Subject::Networks,
+        StepKind::Contend => Subject::Contend(over()),
         StepKind::File => Subject::File(over()),
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod channels;
 pub mod connections;
+pub mod contend;
 pub mod criteria;
 pub mod end;
 pub mod environment;
@@ -49,6 +50,9 @@ pub mod wires;
 
 pub use channels::{Answer, ChannelPair, Channels, ChannelsSpec, Side, UnusedNic};
 pub use connections::Connections;
+pub use contend::{
+    BeatsEnd, ClassFigures, ContendAdvice, ContendCost, ContendDetail, ContendPhase, ContendSpec, PhaseName,
+};
 pub use criteria::Criteria;
 pub use end::End;
 pub use environment::{Environment, Nic, NicAddress, RdmaDevice};

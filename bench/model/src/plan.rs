@@ -14,7 +14,7 @@ use crate::migrate::MigrateSpec;
 use crate::node::{NodeId, NodeSpec};
 pub use crate::over::DEFAULT_OVER;
 use crate::ports::{PortsSpec, Role};
-use crate::{ChannelsSpec, Expect, FileSpec, NetworksSpec, SmbSpec};
+use crate::{ChannelsSpec, ContendSpec, Expect, FileSpec, NetworksSpec, SmbSpec};
 
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -84,6 +84,8 @@ pub enum StepSpec {
     File(FileSpec),
     /// The networks that the hosts share, as a cluster would use them.
     Networks(NetworksSpec),
+    /// Classes of traffic that share a path.
+    Contend(ContendSpec),
 }
 
 /// The kinds of step, as they appear in results.
@@ -116,6 +118,8 @@ pub enum StepKind {
     File,
     /// The networks of a cluster.
     Networks,
+    /// Contention.
+    Contend,
 }
 
 /// What travels in a traffic step. Other kinds of step have none of it, so a question about traffic is asked of these three.
@@ -174,6 +178,7 @@ impl StepSpec {
             StepSpec::Channels(_) => StepKind::Channels,
             StepSpec::File(_) => StepKind::File,
             StepSpec::Networks(_) => StepKind::Networks,
+            StepSpec::Contend(_) => StepKind::Contend,
         }
     }
 
@@ -181,7 +186,7 @@ impl StepSpec {
     pub fn node(&self) -> NodeId {
         match self {
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Migrate(_) => NodeId::SERVER,
-            StepSpec::Loss(_) | StepSpec::Ports(_) => NodeId::SERVER,
+            StepSpec::Loss(_) | StepSpec::Ports(_) | StepSpec::Contend(_) => NodeId::SERVER,
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => NodeId::SERVER,
             StepSpec::Mtu(mtu) => mtu.node,
             StepSpec::Smb(smb) => smb.node,
@@ -203,7 +208,7 @@ impl StepSpec {
             | StepSpec::Loss(_)
             | StepSpec::Migrate(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
-            StepSpec::Networks(_) => None,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => None,
         }
     }
 
@@ -222,7 +227,7 @@ impl StepSpec {
             | StepSpec::Loss(_)
             | StepSpec::Migrate(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
-            StepSpec::Networks(_) => None,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => None,
         }
     }
 
@@ -233,7 +238,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
-            StepSpec::Networks(_) => None,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => None,
         }
     }
 
@@ -244,7 +249,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
-            StepSpec::Networks(_) => None,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => None,
         }
     }
 
@@ -255,7 +260,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Loss(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
-            StepSpec::Networks(_) => None,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => None,
         }
     }
 
@@ -266,7 +271,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
-            StepSpec::Networks(_) => None,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => None,
         }
     }
 
@@ -277,7 +282,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::File(_) => None,
-            StepSpec::Networks(_) => None,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => None,
         }
     }
 
@@ -288,7 +293,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
             StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
-            StepSpec::Networks(_) => None,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => None,
         }
     }
 
@@ -299,7 +304,7 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
             StepSpec::Smb(_) | StepSpec::Loss(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
-            StepSpec::Networks(_) => None,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => None,
         }
     }
 
@@ -310,7 +315,18 @@ impl StepSpec {
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::Ports(_) => None,
-            StepSpec::Networks(_) => None,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => None,
+        }
+    }
+
+    /// The contention of this step, where it is about that.
+    pub fn contend(&self) -> Option<&ContendSpec> {
+        match self {
+            StepSpec::Contend(contend) => Some(contend),
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Migrate(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::Ports(_) => None,
+            StepSpec::File(_) | StepSpec::Networks(_) => None,
         }
     }
 
@@ -318,6 +334,7 @@ impl StepSpec {
     pub fn options_mut(&mut self) -> Option<&mut BTreeMap<String, String>> {
         match self {
             StepSpec::Migrate(migrate) => Some(&mut migrate.options),
+            StepSpec::Contend(contend) => Some(&mut contend.options),
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&mut t.options),
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
@@ -329,6 +346,7 @@ impl StepSpec {
     pub fn over(&self) -> Option<&str> {
         match self {
             StepSpec::Migrate(migrate) => Some(&migrate.over),
+            StepSpec::Contend(contend) => Some(&contend.over),
             StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&t.over),
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,

@@ -5,9 +5,11 @@
 //! end can be made to touch anything by what the other one says. What is missing here is an affair of the end that
 //! was given it on its own command line ([`StepSpec`]), and stays there.
 
+mod contend;
 mod flow;
 mod lane;
 
+pub use contend::ContendRequest;
 pub use flow::FlowRequest;
 pub use lane::{Congestion, Connect, LaneOptions, Registration, Share};
 
@@ -51,6 +53,8 @@ pub enum StepRequest {
     Request(TrafficRequest),
     /// A destination for a migration.
     Migrate(MigrateRequest),
+    /// Classes of traffic that share a path.
+    Contend(ContendRequest),
 }
 
 /// See [`ReachSpec`].
@@ -347,6 +351,7 @@ impl StepRequest {
             StepSpec::Pingpong(traffic) => StepRequest::Pingpong(TrafficRequest::of(traffic)?),
             StepSpec::Request(traffic) => StepRequest::Request(TrafficRequest::of(traffic)?),
             StepSpec::Migrate(migrate) => StepRequest::Migrate(MigrateRequest::of(migrate)?),
+            StepSpec::Contend(contend) => StepRequest::Contend(ContendRequest::of(contend)?),
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::File(_) | StepSpec::Networks(_) => {
                 return Err("it is made from here alone, and an agent has no part in it".into());
             }
@@ -380,6 +385,7 @@ impl StepRequest {
             StepRequest::Pingpong(traffic) => StepSpec::Pingpong(traffic.to_spec()),
             StepRequest::Request(traffic) => StepSpec::Request(traffic.to_spec()),
             StepRequest::Migrate(migrate) => StepSpec::Migrate(migrate.to_spec()),
+            StepRequest::Contend(contend) => StepSpec::Contend(contend.to_spec()),
         }
     }
 

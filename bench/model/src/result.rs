@@ -303,6 +303,8 @@ pub enum FollowUp {
     Alone,
     /// To see why a step before it failed.
     Cause,
+    /// To know what the path carries, for a step after it.
+    Yardstick,
 }
 
 /// Fields that only some kinds of step have; absent from the document where they do not apply.
@@ -311,6 +313,9 @@ pub struct Detail {
     /// Migration rehearsals.
     #[serde(flatten)]
     pub migrate: Option<MigrateDetail>,
+    /// Classes that shared the path, phase by phase (`contend`).
+    #[serde(flatten)]
+    pub contend: Option<crate::ContendDetail>,
     /// Path MTU of every NIC pair, family and direction (`mtu`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<MtuPath>>,

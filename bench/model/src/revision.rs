@@ -4,12 +4,20 @@ use crate::{Class, Finding, Plan, StepSpec};
 
 /// The revision of protocol 2 that knows flows beside a step's first, and steps about ports.
 pub const FLOWS_SINCE: u8 = 1;
+/// The revision that knows steps about contention.
+pub const CONTENTION_SINCE: u8 = 2;
 
 impl Plan {
     /// This plan as an agent of `revision` of protocol 2 can be asked for it, and what it loses by that. What only looks on is
     /// left out; without anything else it would be a measurement of something else, and that is an error.
     pub fn known_at(&self, revision: u8) -> Result<(Plan, Vec<Finding>), String> {
         let mut plan = self.clone();
+        if revision < CONTENTION_SINCE && plan.steps.iter().any(|step| step.contend().is_some()) {
+            return Err(format!(
+                "classes that share a path are rehearsed by builds of protocol 2.{CONTENTION_SINCE} and later, and the peer's speaks \
+                 2.{revision}; update pathproof on the peer"
+            ));
+        }
         let mut left_out = 0;
         if revision >= FLOWS_SINCE {
             return Ok((plan, vec![]));
@@ -50,7 +58,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Direction, FlowSpec, PortsSpec, TrafficSpec};
+    use crate::{ContendSpec, Direction, FlowSpec, PortsSpec, TrafficSpec};
 
     #[test]
     fn an_agent_of_an_earlier_build_is_asked_only_for_what_it_knows() {
@@ -69,6 +77,12 @@ mod tests {
             Plan { steps: vec![StepSpec::Facts, StepSpec::Ports(PortsSpec::default())], ..Plan::default() };
         let (less, found) = ports.known_at(0).unwrap();
         assert_eq!((less.steps, found.len()), (vec![StepSpec::Facts], 1));
+        let contend = Plan { steps: vec![StepSpec::Contend(ContendSpec::default())], ..Plan::default() };
+        assert_eq!(contend.known_at(CONTENTION_SINCE), Ok((contend.clone(), vec![])));
+        for revision in 0..CONTENTION_SINCE {
+            let why = contend.known_at(revision).unwrap_err();
+            assert!(why.contains("2.2") && why.ends_with("update pathproof on the peer"), "{why}");
+        }
         let why = plan(vec![FlowSpec::default()]).known_at(0).unwrap_err();
         assert!(why.contains("step 1") && why.ends_with("update pathproof on the peer"), "{why}");
     }

@@ -54,6 +54,8 @@ pub enum Subject {
     Channels,
     /// The networks that hosts share.
     Networks,
+    /// Classes of traffic that share a path, over a transport.
+    Contend(String),
     /// An SMB server.
     Smb,
     /// Whether it offers Multichannel.
@@ -92,6 +94,7 @@ impl Display for Subject {
             Subject::File(over) => write!(f, "file/{over}"),
             Subject::Channels => f.write_str("channels"),
             Subject::Networks => f.write_str("networks"),
+            Subject::Contend(over) => write!(f, "contend/{over}"),
             Subject::Smb => f.write_str("smb"),
             Subject::SmbMultichannel => f.write_str("smb/multichannel"),
             Subject::SmbInterfaces => f.write_str("smb/interfaces"),
@@ -122,6 +125,7 @@ impl From<&str> for Subject {
             ("latency", _) => over().map(Subject::Latency),
             ("request", _) => over().map(Subject::Request),
             ("symmetry", _) => over().map(Subject::Symmetry),
+            ("contend", _) => over().map(Subject::Contend),
             ("migrate", _) => over().map(Subject::Migrate),
             ("file", _) => over().map(Subject::File),
             ("throughput", Some(rest)) => {
@@ -196,7 +200,8 @@ mod tests {
             Subject::Migrate(_) => Subject::File(over()),
             Subject::File(_) => Subject::Channels,
             Subject::Channels => Subject::Networks,
-            Subject::Networks => Subject::Smb,
+            Subject::Networks => Subject::Contend(over()),
+            Subject::Contend(_) => Subject::Smb,
             Subject::Smb => Subject::SmbMultichannel,
             Subject::SmbMultichannel => Subject::SmbInterfaces,
             Subject::SmbInterfaces => Subject::SmbDirectPlacement,

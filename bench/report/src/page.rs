@@ -11,6 +11,7 @@ use pathproof_model::ResultDoc;
 mod answer;
 mod block;
 mod channels;
+mod contend;
 mod file;
 mod findings;
 mod header;
@@ -50,6 +51,7 @@ const SECTIONS: &[Section] = &[
     traffic::latencies,
     rdma::section,
     migrate::section,
+    contend::section,
     findings::section,
     verdicts::section,
     answer::section,
@@ -63,8 +65,13 @@ pub(crate) fn answer(doc: &ResultDoc) -> Answer {
 /// What a command is about where that is no figure of a path.
 pub(crate) fn of_its_own(doc: &ResultDoc, command: &str) -> Vec<Vec<Block>> {
     // Of a share it is the ladder that was asked for.
-    let mut sections =
-        vec![ladder::section(doc), smb::section(doc), file::section(doc), networks::section(doc)];
+    let mut sections = vec![
+        ladder::section(doc),
+        smb::section(doc),
+        file::section(doc),
+        networks::section(doc),
+        contend::section(doc),
+    ];
     if command == "channels" {
         sections.push(channels::section(doc));
     }

@@ -62,10 +62,15 @@ impl Screen {
         let proof: Option<Line> = (!told.is_empty()).then(|| self.proof(doc, told));
         let pairs = pairs::all(doc);
         let mut rows = figures::rows(doc, &pairs);
+        // What the command is about has its place before what goes on about causes, where it is short enough to be seen whole.
+        let own = self.of_its_own(doc);
         // An empty line before each part.
         let parts = 2 + usize::from(!told.is_empty());
-        let room =
-            self.look.rows.saturating_sub(head.len() + tail.len() + usize::from(proof.is_some()) + parts);
+        let around = head.len() + tail.len() + usize::from(proof.is_some()) + parts;
+        let room = self.look.rows.saturating_sub(around);
+        let short = (1..=self.look.rows / 2).contains(&own.len());
+        let kept = if short { own.len() + 1 } else { 0 };
+        let room = room.saturating_sub(kept).max(room.min(told.len() * CAUSE_LEAST));
         // What is wrong comes before figures that are in order, and a few of them have their place beside it.
         let wanted: usize = told.iter().map(|cause| self.needed(cause)).sum();
         let least = told.len() * CAUSE_LEAST;
@@ -89,7 +94,7 @@ impl Screen {
             lines.extend(cause);
         }
         lines.extend(proof);
-        for part in [table, self.of_its_own(doc)] {
+        for part in [table, own] {
             if part.is_empty() {
                 continue;
             }

@@ -10,7 +10,7 @@ use pathproof_engine::drive::{Driver, RunError};
 use pathproof_engine::record::{Contribution, LaneRecorder, slices_per_lane};
 use pathproof_engine::traffic::{self, Ended, LaneEnds, LaneTimes};
 use pathproof_engine::workload::{
-    Echo, PingPong, Reply, Request, RequestPlan, StreamReceive, StreamSend, Workload,
+    Bucket, Echo, PingPong, Reply, Request, RequestPlan, StreamReceive, StreamSend, Workload,
 };
 use pathproof_model::{
     End, ErrorKind, HistogramRecord, Interval, LaneResult, RequestLoad, StepError, TrafficKind, TrafficSpec,
@@ -84,6 +84,13 @@ impl LaneOutcome {
     }
 }
 
+/// What a lane may send at most, where its class is capped: an equal part of it for each of its lanes.
+fn bucket(job: &LaneJob, begin: Tick) -> Option<Bucket> {
+    let (cap, traffic) = (job.of.cap?, &job.of.traffic);
+    let own = cap.bytes_per_s / u64::from(traffic.lanes.max(1));
+    Some(Bucket::new(begin, own, traffic.size_bytes, cap.burst_ns))
+}
+
 fn workload(job: &LaneJob, spec: &TrafficSpec, seed: u64, begin: Tick, stop: Tick) -> Box<dyn Workload> {
     let (send, receive) = (job.layout.send(job.region_id), job.layout.receive(job.region_id));
     let size = spec.size_bytes as u32;
@@ -96,6 +103,9 @@ fn workload(job: &LaneJob, spec: &TrafficSpec, seed: u64, begin: Tick, stop: Tic
             let mut stream = StreamSend::new(Verb::Send, send, size, stop);
             if let Some(rate) = spec.rate_bits_per_s {
                 stream = stream.paced(begin, rate / u64::from(spec.lanes.max(1)));
+            }
+            if let Some(bucket) = bucket(job, begin) {
+                stream = stream.capped(bucket);
             }
             if spec.verify {
                 stream = stream.verified(job.region.clone(), lane_seed);
@@ -128,7 +138,7 @@ fn workload(job: &LaneJob, spec: &TrafficSpec, seed: u64, begin: Tick, stop: Tic
                 stop,
             };
             if part == Part::Request {
-                Box::new(Request::new(plan, send, receive))
+                Box::new(Request::new(plan, send, receive).capped(bucket(job, begin)))
             } else {
                 Box::new(Reply::new(plan, send, receive))
             }

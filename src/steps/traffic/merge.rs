@@ -5,9 +5,6 @@ use pathproof_model::{Class, End, Flow, Half, HistogramRecord, LaneResult, Patte
 
 /// Fills the flows, their distributions and the series.
 pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
-    if spec.traffic().is_none() {
-        return;
-    }
     let intervals = [&client.intervals[..], &server.intervals].concat();
     mark_silences(&mut step.lanes, &intervals);
     step.series = series::sum(&step.lanes, &intervals);
@@ -31,7 +28,10 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         }
     }
     // What only looks on carries next to nothing, and when it did so is of no use to anybody; its times stand in its flow.
-    let looks_on = |flow: u16| flows.get(usize::from(flow)).is_some_and(|flow| flow.class == Class::Probe);
+    let looks_on = |flow: u16| {
+        let class = flows.get(usize::from(flow)).map(|flow| flow.class);
+        matches!(class, Some(Class::Probe | Class::Heartbeat))
+    };
     step.series.retain(|series| !looks_on(series.flow));
     step.histograms.retain(|times| times.name == "service" || !times.flow.is_some_and(looks_on));
     for lane in step.lanes.iter_mut().filter(|lane| looks_on(lane.flow)) {

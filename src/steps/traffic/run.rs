@@ -9,7 +9,7 @@ use pathproof_model::{End, ErrorKind, Half, LaneResult, NicFailure, StepError, T
 
 use super::job::LaneJob;
 use super::lane::{self, Around, LaneOutcome};
-use super::{CONNECT, Lanes, invalid, links, multi, verbs};
+use super::{CONNECT, Companion, Lanes, invalid, links, multi, verbs};
 use crate::steps::stage::{Aside, Hand, Limits, SHOWN_NS, Stage};
 use crate::steps::{Context, Prepared, failed, not_connected};
 use pathproof_sys::clock::RealClock;
@@ -31,7 +31,7 @@ impl Prepared for Lanes {
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-        let Lanes { end, spec, seed, lanes, multi, saboteur } = *self;
+        let Lanes { end, spec, seed, lanes, multi, saboteur, companions } = *self;
         if peer.len() != lanes.len() {
             let message = format!("the peer offered {} lanes and {} were planned", peer.len(), lanes.len());
             let error = StepError { kind: ErrorKind::Protocol, message };
@@ -77,6 +77,9 @@ impl Prepared for Lanes {
             let sabotage = saboteur.map(|saboteur| {
                 stage.spawn_beside("failures".into(), move |cue| saboteur.work(&cue, spec, clock))
             });
+            for Companion { name, work } in companions {
+                stage.spawn_beside(name.into(), work);
+            }
             let limits = Limits {
                 length_ns: spec.length_ns(),
                 ready_ns: CONNECT.as_nanos() as u64 + READY_NS,

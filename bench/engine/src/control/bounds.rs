@@ -80,6 +80,7 @@ pub fn half(half: &mut Half, end: End) {
     trimmed_to(&mut half.detail.migration, 8 * ENTRIES_MAX);
     trimmed_to(&mut half.detail.paths, 8 * ENTRIES_MAX);
     trimmed(&mut half.detail.loss);
+    trimmed(&mut half.detail.beats);
     trimmed(&mut half.detail.ports);
 }
 

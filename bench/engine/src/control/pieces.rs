@@ -147,6 +147,10 @@ impl HalfRoom {
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => (0, 0),
             StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => (0, 0),
             StepSpec::Networks(_) => (0, 0),
+            StepSpec::Contend(contend) => {
+                let lanes: usize = contend.flows().iter().map(|flow| flow.traffic.lanes as usize).sum();
+                (lanes, lanes.saturating_mul(slices_per_lane(lanes)))
+            }
         };
         HalfRoom::for_counts(lanes.saturating_add(BESIDE_LANES), slices)
     }

@@ -4,7 +4,7 @@
 
 use pathproof_api::{Completion, Op, Tick, Verb};
 
-use super::{Next, Slots, Workload};
+use super::{Bucket, Next, Slots, Workload};
 use crate::record::LaneRecorder;
 use crate::run_error::RunError;
 
@@ -34,13 +34,20 @@ pub struct Request {
     starts: Vec<(Tick, Tick)>,
     asked: u64,
     answered: u64,
+    cap: Option<Bucket>,
 }
 
 impl Request {
     /// A requester after `plan`.
     pub fn new(plan: RequestPlan, send: Slots, receive: Slots) -> Request {
         let starts = vec![(Tick(0), Tick(0)); plan.depth.max(1) as usize];
-        Request { plan, send, receive, starts, asked: 0, answered: 0 }
+        Request { plan, send, receive, starts, asked: 0, answered: 0, cap: None }
+    }
+
+    /// Asks no faster than the bucket lets it; what waits for that has been due all the while.
+    pub fn capped(mut self, bucket: Option<Bucket>) -> Request {
+        self.cap = bucket;
+        self
     }
 
     /// When request `n` is meant to start.
@@ -64,8 +71,12 @@ impl Workload for Request {
             if self.asked - self.answered >= u64::from(self.plan.depth) || room == 0 {
                 return Next::Await;
             }
-            if intended > now {
-                return Next::IdleUntil(intended);
+            let due = self.cap.map_or(intended, |bucket| intended.max(bucket.due()));
+            if due > now {
+                return Next::IdleUntil(due);
+            }
+            if let Some(bucket) = &mut self.cap {
+                bucket.pass(now);
             }
             let slot = (self.asked % self.starts.len() as u64) as usize;
             self.starts[slot] = (intended, now);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pathproof_api::{Completion, Op, Region, Tick, Verb};
 
-use super::{Next, Slots, Workload, stamp};
+use super::{Bucket, Next, Slots, Workload, stamp};
 use crate::record::LaneRecorder;
 use crate::run_error::RunError;
 
@@ -35,9 +35,11 @@ impl Payload {
 
 /// Intended send times of a paced stream.
 #[derive(Clone, Copy, Debug)]
-struct Pace {
-    start: Tick,
-    bits_per_s: u64,
+enum Pace {
+    /// A rate that is kept over the whole: whatever is late is caught up with.
+    Kept { start: Tick, bits_per_s: u64 },
+    /// A rate that is never exceeded.
+    Capped(Bucket),
 }
 
 impl StreamSend {
@@ -49,7 +51,13 @@ impl StreamSend {
 
     /// Paces the payload from `start` on.
     pub fn paced(mut self, start: Tick, bits_per_s: u64) -> StreamSend {
-        self.pace = (bits_per_s > 0).then_some(Pace { start, bits_per_s });
+        self.pace = (bits_per_s > 0).then_some(Pace::Kept { start, bits_per_s });
+        self
+    }
+
+    /// Sends as fast as the bucket lets it, and no faster.
+    pub fn capped(mut self, bucket: Bucket) -> StreamSend {
+        self.pace = Some(Pace::Capped(bucket));
         self
     }
 
@@ -61,10 +69,13 @@ impl StreamSend {
 
     /// Tick at which message `n` is due.
     fn due(&self, n: u64) -> Option<Tick> {
-        let pace = self.pace?;
+        let (start, bits_per_s) = match self.pace? {
+            Pace::Kept { start, bits_per_s } => (start, bits_per_s),
+            Pace::Capped(bucket) => return Some(bucket.due()),
+        };
         let bits = u128::from(n) * u128::from(self.size) * 8;
-        let ns = bits * 1_000_000_000 / u128::from(pace.bits_per_s);
-        Some(pace.start.plus_ns(u64::try_from(ns).unwrap_or(u64::MAX)))
+        let ns = bits * 1_000_000_000 / u128::from(bits_per_s);
+        Some(start.plus_ns(u64::try_from(ns).unwrap_or(u64::MAX)))
     }
 }
 
@@ -93,6 +104,9 @@ impl Workload for StreamSend {
                 immediate: 0,
             });
             self.submitted += 1;
+            if let Some(Pace::Capped(bucket)) = &mut self.pace {
+                bucket.pass(now);
+            }
         }
         Next::Submit
     }

@@ -2,6 +2,7 @@
 //!
 //! Longer than other files: it is one list, in which a code is found by looking through it.
 
+mod contend;
 mod networks;
 mod ports;
 mod smb;
@@ -29,9 +30,12 @@ use Severity::{Error, Info, Warning};
 
 /// All codes, by area.
 pub const CATALOGUE: &[Entry] = &{
-    let families = [PATHS, ports::PORTS, smb::SERVERS_AND_CHANNELS, networks::NETWORKS];
-    const COUNT: usize =
-        PATHS.len() + ports::PORTS.len() + smb::SERVERS_AND_CHANNELS.len() + networks::NETWORKS.len();
+    let families = [PATHS, ports::PORTS, smb::SERVERS_AND_CHANNELS, networks::NETWORKS, contend::CONTENTION];
+    const COUNT: usize = PATHS.len()
+        + ports::PORTS.len()
+        + smb::SERVERS_AND_CHANNELS.len()
+        + networks::NETWORKS.len()
+        + contend::CONTENTION.len();
     let mut all = [PATHS[0]; COUNT];
     let (mut family, mut filled) = (0, 0);
     while family < families.len() {

@@ -21,6 +21,7 @@ const FAMILIES: &[&str] = &[
     include_str!("pages/smb.txt"),
     include_str!("pages/channels.txt"),
     include_str!("pages/networks.txt"),
+    include_str!("pages/contend.txt"),
 ];
 const COMMON: &str = include_str!("pages/common.txt");
 

@@ -185,6 +185,20 @@ pub(super) fn unless_busy(check: Check, step: &Step, explained: impl FnOnce(&Hos
     if explained(&hosts) { hosts.excuse(check) } else { check }
 }
 
+/// The same where only the lanes of one flow count.
+pub(super) fn unless_flow_busy(
+    check: Check,
+    step: &Step,
+    flow: u16,
+    explained: impl FnOnce(&Hosts<'_>) -> bool,
+) -> Check {
+    if check.outcome != Outcome::Fail {
+        return check;
+    }
+    let hosts = Hosts::of_lanes(step, |lane| lane.flow == flow);
+    if explained(&hosts) { hosts.excuse(check) } else { check }
+}
+
 /// The same where only the lanes of one flow count, which ask one question at a time: those that wait while others load their hosts.
 /// It is open where each of `count` answers waited for more than half of `excess_ns`.
 pub(super) fn unless_flow_waited(check: Check, step: &Step, flow: u16, excess_ns: f64, count: u64) -> Check {

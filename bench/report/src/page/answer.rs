@@ -124,6 +124,9 @@ pub(crate) fn advice(doc: &ResultDoc, subject: &Subject) -> &'static str {
         Some(StepKind::Networks) => {
             "Give both hosts an address in one subnet, on NICs that are up, or a step that needs it has no path."
         }
+        Some(StepKind::Contend) => {
+            "Cap live migrations as advised above, reserve a part of the link for storage, or give migrations NICs of their own."
+        }
         Some(StepKind::Facts | StepKind::Migrate | StepKind::Smb | StepKind::Channels) | None => {
             "Begin with the first verdict that says FAIL."
         }

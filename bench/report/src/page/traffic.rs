@@ -22,8 +22,11 @@ struct Part {
 
 pub(super) fn rates(doc: &ResultDoc) -> Vec<Block> {
     // A run that was made to explain another one has no figure of its own.
-    let streams =
-        doc.steps.iter().filter(|s| s.kind == StepKind::Stream && s.follows_up != Some(FollowUp::Cause));
+    let streams = doc.steps.iter().filter(|s| {
+        s.kind == StepKind::Stream
+            && s.follows_up != Some(FollowUp::Cause)
+            && s.follows_up != Some(FollowUp::Yardstick)
+    });
     let columns: [Column<Rate>; 6] = [
         Column::words("THROUGHPUT", |row| match &row.part {
             None => Cell::of(&row.step.name),
@@ -152,6 +155,10 @@ impl Times {
 
 fn latency_rows(step: &Step) -> Vec<Row<Times>> {
     let own = step.parts().into_iter().flat_map(|(flow, summary)| flow_rows(step, flow, summary));
+    // Of classes that share a path the table of their phases tells all.
+    if step.kind == StepKind::Contend {
+        return Vec::new();
+    }
     // Round trips beside others: of those who ask, the service time.
     let beside = step.beside().filter(|flow| !matches!(flow.pattern, Pattern::Stream { .. })).map(|flow| {
         let name = format!("{} beside {}", flow.name, named(step));
@@ -180,7 +187,8 @@ fn flow_rows(step: &Step, flow: Option<&str>, summary: &Summary) -> Vec<Row<Time
         | StepKind::Ports
         | StepKind::Stream
         | StepKind::Migrate => Vec::new(),
-        StepKind::Smb | StepKind::Channels | StepKind::File | StepKind::Networks => Vec::new(),
+        StepKind::Smb | StepKind::Channels | StepKind::File => Vec::new(),
+        StepKind::Networks | StepKind::Contend => Vec::new(),
     }
 }
 

@@ -1,0 +1,162 @@
+//! What the phases of a step show that somebody should be told. How grave it is, the criteria say.
+
+use pathproof_model::contend::typed;
+use pathproof_model::units::{BitsPerSecond, Nanoseconds};
+use pathproof_model::{Class, ClassFigures, ContendDetail, ContendSpec, Criteria, Finding, PhaseName, Share};
+
+/// A cap below this part of the advised one leaves the path idle.
+const LOW: f64 = 0.5;
+/// From here on Microsoft advises SMB for migrations, below compression.
+const COMPRESSED_BELOW_BITS_PER_S: u64 = 10_000_000_000;
+
+/// The findings of a step.
+pub fn findings(spec: &ContendSpec, detail: &ContendDetail) -> Vec<Finding> {
+    let no_room = no_room(detail);
+    let starved = if no_room.is_some() { None } else { starved(spec, detail) };
+    let low = if starved.is_some() { None } else { cap_low(spec, detail) };
+    no_room.into_iter().chain(starved).chain(heartbeats(spec, detail)).chain(low).collect()
+}
+
+fn rate(class: Option<&ClassFigures>) -> Option<u64> {
+    class?.goodput_bits_per_s
+}
+
+/// Storage needs all of the path by itself: no cap helps against that.
+fn no_room(detail: &ContendDetail) -> Option<Finding> {
+    let (path, None) = (detail.advice.path_bits_per_s?, detail.advice.cap_bytes_per_s) else { return None };
+    let storage = detail.figures(PhaseName::Storage, Class::Storage)?.goodput_bits_per_s?;
+    let evidence = format!(
+        "storage alone takes {} and the path carries {}",
+        BitsPerSecond(storage),
+        BitsPerSecond(path)
+    );
+    let finding = Finding::new("CONTEND-NO-ROOM", evidence);
+    Some(finding.with("storage_bits_per_s", storage).with("path_bits_per_s", path))
+}
+
+/// Migrations took more of storage's throughput, or added more to its p99, than they may.
+fn starved(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
+    let limits = Criteria::default().contend;
+    let cost = &detail.cost;
+    let less = cost.storage_share.filter(|share| *share < limits.storage_share_min);
+    let later = cost.storage_p99_added_ns.filter(|added| *added > limits.storage_p99_added_max_ns);
+    if less.is_none() && later.is_none() {
+        return None;
+    }
+    let of = |phase| rate(detail.figures(phase, Class::Storage)).map(BitsPerSecond);
+    let mut told = vec![];
+    if let (Some(share), Some(alone), Some(both)) = (less, of(PhaseName::Storage), of(PhaseName::Both)) {
+        told.push(format!("storage fell from {alone} to {both}, {:.0} % less", (1.0 - share) * 100.0));
+    }
+    if let Some(added) = later {
+        told.push(format!("its p99 rose by {}", Nanoseconds(added)));
+    }
+    let migration = rate(detail.figures(PhaseName::Both, Class::Migration)).map(BitsPerSecond);
+    let took = migration.map(|rate| format!(" while migrations took {rate}")).unwrap_or_default();
+    let evidence = format!("{}{took}", told.join(", "));
+    let code = if spec.caps.migration.is_some() { "CONTEND-CAP-HIGH" } else { "CONTEND-STORAGE-STARVED" };
+    let mut finding = Finding::new(code, evidence).with_next(protect(spec, detail));
+    if let Some(share) = cost.storage_share {
+        finding = finding.with("storage_share", share);
+    }
+    if let Some(added) = cost.storage_p99_added_ns {
+        finding = finding.with("storage_p99_added_ns", added);
+    }
+    if let Some(cap) = detail.advice.cap_bytes_per_s {
+        finding = finding.with("cap_bytes_per_s", cap);
+    }
+    Some(finding)
+}
+
+/// What to do, the figure first.
+fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
+    let advice = &detail.advice;
+    let mut ways = vec![];
+    if let Some(cap) = advice.cap_bytes_per_s {
+        let cap = typed(cap);
+        ways.push(format!(
+            "Cap migrations: Set-SmbBandwidthLimit -Category LiveMigration -BytesPerSecond {cap} on every host; --cap migration={cap} shows it \
+             here. It is {}.",
+            advice.reason
+        ));
+    }
+    if let Some(percent) = advice.storage_percent {
+        ways.push(format!(
+            "What else helps: {percent} % of the link reserved for storage (New-NetQosTrafficClass -Algorithm ETS, and the same on the switch), \
+             or NICs of their own for migrations."
+        ));
+    }
+    if spec.migrations > 1 {
+        ways.push(format!(
+            "Fewer than {} at once take less at a time (Set-VMHost -MaximumVirtualMachineMigrations).",
+            spec.migrations
+        ));
+    }
+    if advice.path_bits_per_s.is_some_and(|path| path < COMPRESSED_BELOW_BITS_PER_S) {
+        ways.push("Below 10 Gbit/s compression moves the same guest in fewer bytes (Set-VMHost -VirtualMachineMigrationPerformanceOption Compression).".into());
+    }
+    ways.join(" ")
+}
+
+/// Heartbeats were lost in a loaded phase, and not as much without load.
+fn heartbeats(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
+    let limits = Criteria::default().contend;
+    let beats = |phase| -> Option<(Share, u64)> {
+        let class = detail.figures(phase, Class::Heartbeat)?;
+        Some((Share { part: class.lost?, of: class.sent? }, class.longest_gap_ns?))
+    };
+    let (idle, _) = beats(PhaseName::Idle)?;
+    let loaded = [PhaseName::Storage, PhaseName::Both, PhaseName::Migration];
+    let missed =
+        loaded.into_iter().filter_map(|phase| Some((phase, beats(phase)?))).find(|(_, (lost, gap_ns))| {
+            let worse = lost.bounds().0 > idle.bounds().1;
+            (lost.bounds().0 > limits.heartbeat_lost_share_max && worse)
+                || *gap_ns >= limits.heartbeat_gap_max_ns
+        });
+    let (phase, (lost, gap_ns)) = missed?;
+    let evidence = format!(
+        "{} of {} heartbeats lost in the phase {:?}, none heard for up to {}; idle {} of {}",
+        lost.part,
+        lost.of,
+        phase.words(),
+        Nanoseconds(gap_ns),
+        idle.part,
+        idle.of
+    );
+    let finding = Finding::new("CONTEND-HEARTBEAT-LOST", evidence)
+        .with("phase", phase.words())
+        .with("lost", lost.part)
+        .with("sent", lost.of)
+        .with("longest_gap_ns", gap_ns);
+    Some(match detail.advice.cap_bytes_per_s.filter(|_| spec.caps.migration.is_none()) {
+        Some(cap) => finding.with_next(format!(
+            "Give heartbeats a traffic class of their own (priority 7, 1 or 2 % of the link) and cap migrations: Set-SmbBandwidthLimit \
+             -Category LiveMigration -BytesPerSecond {}.",
+            typed(cap)
+        )),
+        None => finding,
+    })
+}
+
+/// A cap so low that the path idles while somebody waits for a host to drain.
+fn cap_low(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
+    let set = spec.caps.migration?;
+    let bits = set.saturating_mul(8);
+    let storage = rate(detail.figures(PhaseName::Storage, Class::Storage))?;
+    let known = detail.advice.path_bits_per_s?;
+    let room = (known as f64 * 0.9) as u64;
+    let possible = room.saturating_sub(storage);
+    if bits as f64 >= possible as f64 * LOW {
+        return None;
+    }
+    let evidence = format!(
+        "migrations may take {} and the path has room for {} beside storage",
+        BitsPerSecond(bits),
+        BitsPerSecond(possible)
+    );
+    Some(
+        Finding::new("CONTEND-CAP-LOW", evidence)
+            .with("cap_bytes_per_s", set)
+            .with("room_bits_per_s", possible),
+    )
+}

@@ -1,0 +1,415 @@
+//! Contention: classes of traffic that share a path, alone and together, phase by phase. What a `contend` step is to do, and what
+//! it holds afterwards.
+//!
+//! A phase of a class is a flow of its own, with its own lanes and its own window, so no figure of one phase has a part of another
+//! in it. Heartbeats are datagrams beside the flows, because what retransmits loses nothing.
+
+mod caps;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::over::DEFAULT_OVER;
+use crate::{Class, Direction, LatencySummary, OneFlow, RequestLoad, TrafficKind, TrafficSpec};
+
+pub use caps::{Cap, Caps, CapsError, typed};
+
+/// Before each phase, in ns: connections find their pace.
+pub const SETTLE_NS: u64 = 400_000_000;
+/// After each phase, in ns: both ends keep the load up while the other still measures.
+pub const TAIL_NS: u64 = 100_000_000;
+/// What a starved class still has to send when its phase is over, in ns: as long as its lanes may take for that, and a little.
+const DRAIN_NS: u64 = 2_600_000_000;
+/// Longest phase.
+pub const PHASE_NS_MAX: u64 = 60_000_000_000;
+/// Time between two heartbeats, in ns. A cluster sends one a second; more of them are a sample in seconds rather than minutes.
+pub const BEAT_NS: u64 = 20_000_000;
+/// Most lanes of a class.
+pub const LANES_MAX: u32 = 64;
+
+/// Classes that share a path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContendSpec {
+    /// Transport of storage, migrations and backups.
+    pub over: String,
+    /// Which way migrations, backups and the data of storage go: `out` or `in`.
+    pub direction: Direction,
+    /// How long each phase is measured, in ns.
+    pub phase_ns: u64,
+    /// Lanes of storage.
+    pub storage_lanes: u32,
+    /// Size of a storage request, in bytes; its answer is short.
+    pub storage_bytes: u64,
+    /// Requests outstanding on each lane of storage.
+    pub storage_depth: u32,
+    /// Requests per second that storage asks over all lanes; `None` for a part of what the path carries.
+    pub storage_requests_per_s: Option<u64>,
+    /// Migrations at once, a connection each.
+    pub migrations: u32,
+    /// Backups at once, a connection each; they run whenever migrations do.
+    pub backups: u32,
+    /// Size of a message of migrations and backups, in bytes.
+    pub bulk_bytes: u64,
+    /// What each class may send at most.
+    pub caps: Caps,
+    /// Memory of the guest whose migration is reckoned with, in bytes.
+    pub memory_bytes: u64,
+    /// Payload that the path carried before, in bit/s, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_bits_per_s: Option<u64>,
+    /// Options of the transport by name.
+    pub options: BTreeMap<String, String>,
+}
+
+impl Default for ContendSpec {
+    fn default() -> Self {
+        ContendSpec {
+            over: DEFAULT_OVER.into(),
+            direction: Direction::Out,
+            phase_ns: 4_000_000_000,
+            storage_lanes: 4,
+            storage_bytes: 16 << 10,
+            storage_depth: 8,
+            storage_requests_per_s: None,
+            migrations: 1,
+            backups: 0,
+            bulk_bytes: 64 << 10,
+            caps: Caps::default(),
+            memory_bytes: 16 << 30,
+            path_bits_per_s: None,
+            options: BTreeMap::new(),
+        }
+    }
+}
+
+/// A part of the time line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PhaseName {
+    /// Heartbeats alone.
+    #[default]
+    Idle,
+    /// Storage, and no migration.
+    Storage,
+    /// Storage and migrations at once.
+    Both,
+    /// Migrations, and no storage.
+    Migration,
+    /// A phase that a later build names and this one does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl PhaseName {
+    /// In the order of time.
+    pub const ALL: [PhaseName; 4] =
+        [PhaseName::Idle, PhaseName::Storage, PhaseName::Both, PhaseName::Migration];
+
+    /// As people read it.
+    pub fn words(self) -> &'static str {
+        match self {
+            PhaseName::Idle => "idle",
+            PhaseName::Storage => "storage alone",
+            PhaseName::Both => "both",
+            PhaseName::Migration => "migration alone",
+            PhaseName::Other => "other",
+        }
+    }
+
+    fn has(self, class: Class) -> bool {
+        match class {
+            Class::Heartbeat => true,
+            Class::Storage => matches!(self, PhaseName::Storage | PhaseName::Both),
+            Class::Migration | Class::Backup => matches!(self, PhaseName::Both | PhaseName::Migration),
+            Class::Default | Class::Probe | Class::Other => false,
+        }
+    }
+}
+
+/// The classes of a step, in the order in which they are told.
+const CLASSES: [Class; 4] = [Class::Heartbeat, Class::Storage, Class::Migration, Class::Backup];
+
+impl ContendSpec {
+    /// When the lanes of a phase begin, in ns since the start of the step.
+    fn begins_ns(&self, phase: PhaseName) -> u64 {
+        let each_ns = SETTLE_NS.saturating_add(self.phase_ns).saturating_add(TAIL_NS);
+        let before = PhaseName::ALL.iter().position(|known| *known == phase).unwrap_or(0) as u64;
+        let drained_ns = if phase == PhaseName::Migration { DRAIN_NS } else { 0 };
+        each_ns.saturating_mul(before).saturating_add(drained_ns)
+    }
+
+    /// When a phase is measured: its start and its end, in ns since the start of the step.
+    pub fn measured(&self, phase: PhaseName) -> (u64, u64) {
+        let start_ns = self.begins_ns(phase).saturating_add(SETTLE_NS);
+        (start_ns, start_ns.saturating_add(self.phase_ns))
+    }
+
+    /// How long the step loads the path, in ns.
+    pub fn length_ns(&self) -> u64 {
+        self.measured(PhaseName::Migration).1.saturating_add(TAIL_NS)
+    }
+
+    /// Heartbeats of each end.
+    pub fn beats(&self) -> u64 {
+        self.length_ns() / BEAT_NS
+    }
+
+    /// The step as one stretch of traffic: what all of its flows have in common.
+    pub fn whole(&self) -> TrafficSpec {
+        TrafficSpec {
+            over: self.over.clone(),
+            direction: self.direction,
+            time_ns: self.length_ns(),
+            warmup_ns: 0,
+            cooldown_ns: 0,
+            options: self.options.clone(),
+            ..TrafficSpec::default()
+        }
+    }
+
+    /// The flows: of each phase one for each class that it has.
+    pub fn flows(&self) -> Vec<OneFlow> {
+        let of = |phase: PhaseName| CLASSES.into_iter().map(move |class| (phase, class));
+        let all = PhaseName::ALL.into_iter().flat_map(of).filter(|(phase, class)| phase.has(*class));
+        all.filter_map(|(phase, class)| self.flow(phase, class)).collect()
+    }
+
+    fn flow(&self, phase: PhaseName, class: Class) -> Option<OneFlow> {
+        let common = TrafficSpec {
+            time_ns: self.phase_ns,
+            warmup_ns: SETTLE_NS,
+            cooldown_ns: TAIL_NS,
+            ..self.whole()
+        };
+        let open = |requests_per_s| (Some(requests_per_s), RequestLoad::Open);
+        let bulk = |lanes| {
+            (lanes > 0).then(|| {
+                let traffic = TrafficSpec { lanes, size_bytes: self.bulk_bytes, ..common.clone() };
+                (TrafficKind::Stream, traffic)
+            })
+        };
+        let (kind, traffic) = match class {
+            // The question that a heartbeat is, where datagrams say only whether they came.
+            Class::Heartbeat => {
+                let (requests_per_s, load) = open(1_000_000_000 / BEAT_NS);
+                let one = TrafficSpec { size_bytes: 64, depth: 32, requests_per_s, load, ..common };
+                (TrafficKind::Request, one)
+            }
+            Class::Storage => {
+                let (requests_per_s, load) = open(self.storage_requests_per_s.unwrap_or(1000).max(1));
+                let all = TrafficSpec {
+                    lanes: self.storage_lanes,
+                    size_bytes: self.storage_bytes,
+                    reply_bytes: Some(64),
+                    depth: self.storage_depth,
+                    requests_per_s,
+                    load,
+                    ..common
+                };
+                (TrafficKind::Request, all)
+            }
+            Class::Migration => bulk(self.migrations)?,
+            Class::Backup => bulk(self.backups)?,
+            Class::Default | Class::Probe | Class::Other => return None,
+        };
+        Some(OneFlow {
+            beside: true,
+            name: format!("{}, {}", class.word(), phase.words()),
+            class,
+            kind,
+            traffic,
+            start_ns: self.begins_ns(phase),
+            cap: self.caps.of(class),
+        })
+    }
+
+    /// Which phase a flow that begins so late is part of.
+    pub fn phase_of(&self, start_ns: u64) -> Option<PhaseName> {
+        PhaseName::ALL.into_iter().find(|phase| self.begins_ns(*phase) == start_ns)
+    }
+
+    /// What storage asks for, as a payload rate, in bit/s.
+    pub fn storage_bits_per_s(&self) -> Option<u64> {
+        Some(self.storage_requests_per_s?.saturating_mul(self.storage_bytes).saturating_mul(8))
+    }
+
+    /// Refuses what cannot be meant, in one sentence.
+    pub fn check(&self) -> Result<(), String> {
+        if self.direction == Direction::Both {
+            return Err("migrations go one way; say --direction out or in".into());
+        }
+        if !(500_000_000..=PHASE_NS_MAX).contains(&self.phase_ns) {
+            return Err("a phase takes from 500 ms to 60 s; choose another --time".into());
+        }
+        for (what, lanes) in [("storage lanes", self.storage_lanes), ("migrations", self.migrations)] {
+            if !(1..=LANES_MAX).contains(&lanes) {
+                return Err(format!("{lanes} {what}; ask for 1 to {LANES_MAX}"));
+            }
+        }
+        if self.backups > LANES_MAX {
+            return Err(format!("{} backups; ask for at most {LANES_MAX}", self.backups));
+        }
+        if self.storage_requests_per_s == Some(0) {
+            return Err("storage that asks for nothing cannot lose anything; leave --storage out".into());
+        }
+        self.caps.check()
+    }
+}
+
+/// What a step measured, and what follows from it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ContendDetail {
+    /// The phases in the order of time.
+    pub phases: Vec<ContendPhase>,
+    /// What sharing cost.
+    pub cost: ContendCost,
+    /// What to set.
+    pub advice: ContendAdvice,
+}
+
+/// One phase.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ContendPhase {
+    /// Which.
+    pub name: PhaseName,
+    /// When it was measured, in ns since the start of the step.
+    pub start_ns: u64,
+    /// How long, in ns.
+    pub length_ns: u64,
+    /// The classes that ran.
+    pub classes: Vec<ClassFigures>,
+}
+
+/// A class in one phase; `null` where it has no such figure, or nobody knows it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClassFigures {
+    /// Which.
+    pub name: Class,
+    /// Payload that arrived (of storage: that was asked and answered for), in bit/s.
+    pub goodput_bits_per_s: Option<u64>,
+    /// What it was to send, in bit/s: the rate of storage; `null` for as much as it could.
+    pub asked_bits_per_s: Option<u64>,
+    /// What it was allowed to send, in bytes per second.
+    pub cap_bytes_per_s: Option<u64>,
+    /// Its part of everything that storage, migrations and backups carried in the phase, from 0 to 1.
+    pub share: Option<f64>,
+    /// Response times, from when a request was due; of a heartbeat those of small questions over the same transport.
+    pub response_ns: Option<LatencySummary>,
+    /// Datagrams sent in the phase by both ends, of heartbeats.
+    pub sent: Option<u64>,
+    /// Those of them that did not arrive; `null` for what sends again what was lost.
+    pub lost: Option<u64>,
+    /// How many of those went from the client to the server.
+    pub lost_out: Option<u64>,
+    /// The longest time over which every heartbeat of one direction was lost, in ns.
+    pub longest_gap_ns: Option<u64>,
+    /// TCP segments sent again.
+    pub retransmits: Option<u64>,
+}
+
+/// What sharing cost, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ContendCost {
+    /// What storage carried beside migrations, as a share of what it carried alone.
+    pub storage_share: Option<f64>,
+    /// What migrations added to the 99th percentile of storage's response, in ns; `null` where it rests on too few.
+    pub storage_p99_added_ns: Option<u64>,
+    /// Memory of the guest that the two times below are for, in bytes.
+    pub memory_bytes: u64,
+    /// How long one pass over that memory takes with migrations alone, in ns (computed from their rate).
+    pub migration_alone_ns: Option<u64>,
+    /// The same beside storage.
+    pub migration_beside_ns: Option<u64>,
+    /// Fairness among the lanes of the migrations beside storage, from 1/n to 1 (Jain 1984); `null` for one.
+    pub migration_fairness: Option<f64>,
+}
+
+/// What to set, computed from what the path carried.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ContendAdvice {
+    /// The cap for live migrations, in bytes per second, whole MiB; `null` where the path leaves no room for one.
+    pub cap_bytes_per_s: Option<u64>,
+    /// Payload that the path carried at best, in bit/s.
+    pub path_bits_per_s: Option<u64>,
+    /// The part of the path that storage needs, in percent, for a bandwidth reservation (ETS).
+    pub storage_percent: Option<u32>,
+    /// How the figure came about, or why there is none.
+    pub reason: String,
+}
+
+/// What an end tells of its heartbeats: which it sent, and which of the other end's came, a bit each, the first in the lowest bit of
+/// the first word.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct BeatsEnd {
+    /// Why none were sent, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Sent.
+    pub sent: Vec<u32>,
+    /// Arrived here.
+    pub received: Vec<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_phase_reaches_into_another() {
+        let spec = ContendSpec { backups: 2, ..ContendSpec::default() };
+        let flows = spec.flows();
+        assert!(flows.len() <= 16, "{}", flows.len());
+        let mut free_from = 0;
+        for phase in PhaseName::ALL {
+            let own: Vec<&OneFlow> =
+                flows.iter().filter(|flow| spec.phase_of(flow.start_ns) == Some(phase)).collect();
+            assert!(own.iter().all(|flow| flow.start_ns >= free_from && flow.beside), "{phase:?}");
+            let ends = own.iter().map(|flow| flow.start_ns + flow.traffic.length_ns()).max().unwrap();
+            assert_eq!(spec.measured(phase).1 + TAIL_NS, ends, "{phase:?}");
+            free_from = ends;
+        }
+        assert_eq!(spec.length_ns(), free_from);
+        let names: Vec<&str> = flows.iter().map(|flow| flow.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "heartbeat, idle",
+                "heartbeat, storage alone",
+                "storage, storage alone",
+                "heartbeat, both",
+                "storage, both",
+                "migration, both",
+                "backup, both",
+                "heartbeat, migration alone",
+                "migration, migration alone",
+                "backup, migration alone",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_peer_could_ask_for_is_bounded() {
+        let why = |change: fn(&mut ContendSpec)| {
+            let mut spec = ContendSpec::default();
+            change(&mut spec);
+            spec.check().err().unwrap_or_default()
+        };
+        assert_eq!(why(|_| {}), "");
+        assert!(why(|s| s.direction = Direction::Both).contains("one way"));
+        assert!(why(|s| s.phase_ns = PHASE_NS_MAX + 1).contains("60 s"));
+        assert!(why(|s| s.migrations = 0).contains("1 to 64"));
+        assert!(why(|s| s.storage_lanes = u32::MAX).contains("1 to 64"));
+        assert!(why(|s| s.backups = 65).contains("at most 64"));
+        assert!(why(|s| s.storage_requests_per_s = Some(0)).contains("--storage"));
+        assert!(why(|s| s.caps.migration = Some(1000)).contains("1 MiB/s"));
+        let longest = ContendSpec { phase_ns: PHASE_NS_MAX, ..ContendSpec::default() };
+        assert!(longest.beats().div_ceil(32) <= 512, "a half's lists end there: {}", longest.beats());
+        let absurd = ContendSpec { phase_ns: u64::MAX, ..ContendSpec::default() };
+        assert_eq!(absurd.length_ns(), u64::MAX);
+    }
+}

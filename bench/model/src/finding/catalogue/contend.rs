@@ -1,0 +1,36 @@
+//! Classes of traffic that share a path.
+
+use super::{Entry, Info, Warning, entry};
+
+pub(super) const CONTENTION: &[Entry] = &[
+    entry(
+        "CONTEND-STORAGE-STARVED",
+        Warning,
+        "While migrations run, storage on the same path gets less than it needs: guests wait for their disks whenever a host is drained.",
+        "Cap migrations (Set-SmbBandwidthLimit -Category LiveMigration -BytesPerSecond), reserve a part of the link for storage (ETS), or give migrations NICs of their own.",
+    ),
+    entry(
+        "CONTEND-CAP-HIGH",
+        Warning,
+        "Migrations keep to their cap and storage is still short of the path: the cap is higher than what the path has to spare.",
+        "Lower the cap of live migrations to the advised figure, and where a host has several NICs, to what is left when one of them dies.",
+    ),
+    entry(
+        "CONTEND-CAP-LOW",
+        Info,
+        "Migrations are held to less than half of what the path has to spare: a host takes longer to drain than it must.",
+        "Raise the cap of live migrations to the advised figure, unless somebody else needs the path.",
+    ),
+    entry(
+        "CONTEND-NO-ROOM",
+        Warning,
+        "Storage by itself needs what the path carries, so no cap makes room for migrations.",
+        "Give migrations or storage NICs of their own, or a faster path; check the rate that was assumed for storage (--storage).",
+    ),
+    entry(
+        "CONTEND-HEARTBEAT-LOST",
+        Warning,
+        "Heartbeats between the hosts are lost under load: after five in a row a cluster takes a healthy host for dead and moves its guests.",
+        "Give heartbeats a network, or a traffic class of their own (priority 7, 1 or 2 % of the link), and cap what fills the path.",
+    ),
+];

@@ -1,0 +1,287 @@
+//! Judging classes that share a path: what migrations took from storage, and whether the hosts of a cluster still heard each other.
+
+use super::busy::unless_flow_busy;
+use crate::contend::SETTLE_NS;
+use crate::units::{BitsPerSecond, Nanoseconds};
+use crate::{
+    Check, Class, ClassFigures, ContendDetail, Criteria, Flow, LatencySummary, Outcome, PhaseName, Share,
+    Step, Unit,
+};
+
+/// The checks of all steps over one transport.
+pub(super) fn classes(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
+    steps.iter().flat_map(|step| one(step, criteria)).collect()
+}
+
+fn one(step: &Step, criteria: &Criteria) -> Vec<Check> {
+    let Some(detail) = &step.detail.contend else {
+        return vec![Check::inconclusive(
+            "storage-share",
+            format!("{}: there is no account of it", step.name),
+        )];
+    };
+    let mut checks = vec![share(step, detail, criteria), added(step, detail, criteria)];
+    checks.extend(heartbeats(detail, criteria));
+    checks.push(migration(detail, criteria));
+    checks
+}
+
+impl ContendDetail {
+    /// A class in a phase.
+    pub fn figures(&self, phase: PhaseName, class: Class) -> Option<&ClassFigures> {
+        let phase = self.phases.iter().find(|one| one.name == phase)?;
+        phase.classes.iter().find(|one| one.name == class)
+    }
+}
+
+fn share(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Check {
+    const NAME: &str = "storage-share";
+    let limit = criteria.contend.storage_share_min;
+    let Some(share) = detail.cost.storage_share else {
+        let text = "what storage carries alone and beside migrations was not both measured";
+        return Check::inconclusive(NAME, text).numbers(None, limit, Unit::Share);
+    };
+    let rate = |phase| {
+        let carried = detail.figures(phase, Class::Storage).and_then(|storage| storage.goodput_bits_per_s);
+        carried.map_or_else(|| "unknown".into(), |rate| BitsPerSecond(rate).to_string())
+    };
+    let text = format!(
+        "storage carries {} beside migrations and {} alone, {:.0} % (limit {:.0} %)",
+        rate(PhaseName::Both),
+        rate(PhaseName::Storage),
+        share * 100.0,
+        limit * 100.0
+    );
+    let check = Check::of(NAME, share >= limit, text).numbers(share, limit, Unit::Share);
+    unless_flow_busy(check, step, storage(step, detail, PhaseName::Both), |hosts| {
+        hosts.explain_rate(share, limit)
+    })
+}
+
+fn added(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Check {
+    const NAME: &str = "storage-p99-added";
+    let limit_ns = criteria.contend.storage_p99_added_max_ns;
+    let times = |phase| -> Option<LatencySummary> { detail.figures(phase, Class::Storage)?.response_ns };
+    let (Some(added_ns), Some(alone), Some(both)) =
+        (detail.cost.storage_p99_added_ns, times(PhaseName::Storage), times(PhaseName::Both))
+    else {
+        let text = "storage answered too seldom in a phase for a p99; give it a higher rate (--storage) or more --time";
+        return Check::inconclusive(NAME, text).numbers(None, limit_ns as f64, Unit::Ns);
+    };
+    let text = format!(
+        "storage p99 {} beside migrations and {} alone, {} more (limit {})",
+        Nanoseconds(both.p99),
+        Nanoseconds(alone.p99),
+        Nanoseconds(added_ns),
+        Nanoseconds(limit_ns)
+    );
+    let numbers = |check: Check| check.numbers(added_ns as f64, limit_ns as f64, Unit::Ns);
+    let flow = |phase| storage(step, detail, phase);
+    if added_ns > limit_ns {
+        let check = numbers(Check::fail(NAME, text));
+        let limit_ns = alone.p99.saturating_add(limit_ns);
+        return unless_flow_busy(check, step, flow(PhaseName::Both), |hosts| {
+            hosts.explain_times(&both, limit_ns)
+        });
+    }
+    // What a busy host did to the yardstick must not hide what migrations did.
+    let hidden = Check::fail(NAME, format!("{text}: too slow alone for what is added to show"));
+    let hidden = unless_flow_busy(hidden, step, flow(PhaseName::Storage), |hosts| {
+        hosts.explain_times(&alone, limit_ns)
+    });
+    let hides = both.p99 > limit_ns && hidden.outcome == Outcome::Inconclusive;
+    numbers(if hides { hidden } else { Check::pass(NAME, text) })
+}
+
+/// Number of storage's flow in a phase.
+fn storage(step: &Step, detail: &ContendDetail, phase: PhaseName) -> u16 {
+    let measured = detail.phases.iter().find(|one| one.name == phase);
+    let begins = |flow: &&Flow| {
+        measured.is_some_and(|one| flow.active.start_ns.saturating_add(SETTLE_NS) == one.start_ns)
+    };
+    let number = step.flows.iter().position(|flow| flow.class == Class::Storage && begins(&flow));
+    number.and_then(|number| u16::try_from(number).ok()).unwrap_or(u16::MAX)
+}
+
+/// The phase that lost most, and the longest gap of any.
+fn heartbeats(detail: &ContendDetail, criteria: &Criteria) -> [Check; 2] {
+    const NAMES: [&str; 2] = ["heartbeat-lost", "heartbeat-gap"];
+    let (share_max, gap_max_ns) =
+        (criteria.contend.heartbeat_lost_share_max, criteria.contend.heartbeat_gap_max_ns);
+    let beats =
+        |class: &ClassFigures| Some(Share { part: class.lost?, of: class.sent.filter(|sent| *sent > 0)? });
+    let all = detail.phases.iter().filter_map(|phase| {
+        let class = phase.classes.iter().find(|class| class.name == Class::Heartbeat)?;
+        Some((phase.name, beats(class)?, class.longest_gap_ns?))
+    });
+    let all: Vec<(PhaseName, Share, u64)> = all.collect();
+    let worst = all.iter().max_by(|one, other| {
+        one.1.point().partial_cmp(&other.1.point()).unwrap_or(std::cmp::Ordering::Equal)
+    });
+    let longest = all.iter().max_by_key(|(_, _, gap_ns)| *gap_ns);
+    let (Some((phase, lost, _)), Some((gap_phase, _, gap_ns))) = (worst, longest) else {
+        return NAMES.map(|name| {
+            Check::inconclusive(name, "no heartbeat was answered as a datagram, so none could be counted")
+        });
+    };
+    let (low, high) = lost.bounds();
+    let share = lost.point().unwrap_or(0.0);
+    let text = format!(
+        "{} of {} heartbeats lost in the phase {:?} (limit {:.0} %)",
+        lost.part,
+        lost.of,
+        phase.words(),
+        share_max * 100.0
+    );
+    let lost = if low > share_max {
+        Check::fail(NAMES[0], text)
+    } else if share > share_max {
+        let text = format!(
+            "{text}; so few show a share between {:.1} and {:.1} %, run longer",
+            low * 100.0,
+            high * 100.0
+        );
+        Check::inconclusive(NAMES[0], text)
+    } else {
+        Check::pass(NAMES[0], text)
+    };
+    let limit = Nanoseconds(gap_max_ns);
+    let text = match gap_ns {
+        0 => format!("none was missed (limit {limit} in a row)"),
+        _ => format!(
+            "all were lost for up to {} in the phase {:?} (limit {limit})",
+            Nanoseconds(*gap_ns),
+            gap_phase.words()
+        ),
+    };
+    [
+        lost.numbers(share, share_max, Unit::Share),
+        Check::of(NAMES[1], *gap_ns < gap_max_ns, text).numbers(*gap_ns as f64, gap_max_ns as f64, Unit::Ns),
+    ]
+}
+
+fn migration(detail: &ContendDetail, criteria: &Criteria) -> Check {
+    const NAME: &str = "migration-time";
+    let limit_ns = criteria.contend.migration_max_ns;
+    let Some(beside_ns) = detail.cost.migration_beside_ns else {
+        let check = Check::not_judged(NAME, "migrations carried nothing beside storage");
+        return check.numbers(None, limit_ns.map(|ns| ns as f64), Unit::Ns);
+    };
+    let text = format!("one pass over a guest takes {} beside storage", Nanoseconds(beside_ns));
+    let check = match limit_ns {
+        None => Check::not_judged(NAME, format!("{text} (no limit given)")),
+        Some(limit_ns) => {
+            Check::of(NAME, beside_ns <= limit_ns, format!("{text} (limit {})", Nanoseconds(limit_ns)))
+        }
+    };
+    check.numbers(beside_ns as f64, limit_ns.map(|ns| ns as f64), Unit::Ns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ContendCost, ContendPhase, StepKind};
+
+    fn step(share: f64, added_ms: u64, lost: u64, gap_ms: u64) -> Step {
+        let times =
+            |p99_ms: u64| Some(LatencySummary { count: 1000, p99: p99_ms * 1_000_000, ..Default::default() });
+        let storage = |carried, p99_ms| ClassFigures {
+            name: Class::Storage,
+            goodput_bits_per_s: Some(carried),
+            response_ns: times(p99_ms),
+            ..ClassFigures::default()
+        };
+        let beats = |lost, gap_ms| ClassFigures {
+            name: Class::Heartbeat,
+            sent: Some(400),
+            lost: Some(lost),
+            longest_gap_ns: Some(gap_ms * 1_000_000),
+            ..ClassFigures::default()
+        };
+        let phase = |name, classes| ContendPhase { name, classes, ..ContendPhase::default() };
+        let mut step = Step::new(StepKind::Contend, "contention");
+        step.detail.contend = Some(ContendDetail {
+            phases: vec![
+                phase(PhaseName::Idle, vec![beats(0, 0)]),
+                phase(PhaseName::Storage, vec![beats(0, 0), storage(1_000_000, 1)]),
+                phase(
+                    PhaseName::Both,
+                    vec![beats(lost, gap_ms), storage((1_000_000.0 * share) as u64, 1 + added_ms)],
+                ),
+            ],
+            cost: ContendCost {
+                storage_share: Some(share),
+                storage_p99_added_ns: Some(added_ms * 1_000_000),
+                ..ContendCost::default()
+            },
+            ..ContendDetail::default()
+        });
+        step
+    }
+
+    fn outcomes(step: &Step) -> Vec<Outcome> {
+        classes(&[step], &Criteria::default()).iter().map(|check| check.outcome).collect()
+    }
+
+    #[test]
+    fn every_limit_is_missed_by_itself_and_kept_at_its_edge() {
+        use Outcome::{Fail, Inconclusive, NotJudged, Pass};
+        assert_eq!(outcomes(&step(0.90, 10, 12, 4999)), [Pass, Pass, Pass, Pass, NotJudged]);
+        assert_eq!(outcomes(&step(0.89, 10, 0, 0)), [Fail, Pass, Pass, Pass, NotJudged]);
+        assert_eq!(outcomes(&step(0.95, 11, 0, 0)), [Pass, Fail, Pass, Pass, NotJudged]);
+        assert_eq!(outcomes(&step(0.95, 0, 60, 0)), [Pass, Pass, Fail, Pass, NotJudged]);
+        assert_eq!(outcomes(&step(0.95, 0, 14, 0)), [Pass, Pass, Inconclusive, Pass, NotJudged]);
+        assert_eq!(outcomes(&step(0.95, 0, 0, 5000)), [Pass, Pass, Pass, Fail, NotJudged]);
+    }
+
+    #[test]
+    fn what_is_not_known_does_not_pass() {
+        let mut unknown = step(0.95, 0, 0, 0);
+        let detail = unknown.detail.contend.as_mut().unwrap();
+        (detail.cost.storage_share, detail.cost.storage_p99_added_ns) = (None, None);
+        for class in detail.phases.iter_mut().flat_map(|phase| &mut phase.classes) {
+            class.lost = None;
+        }
+        assert_eq!(outcomes(&unknown)[..4], [Outcome::Inconclusive; 4]);
+        let mut late = step(0.95, 0, 0, 0);
+        late.detail.contend.as_mut().unwrap().cost.migration_beside_ns = Some(61_000_000_000);
+        let mut criteria = Criteria::default();
+        let migration = |criteria: &Criteria| classes(&[&late], criteria).pop().unwrap().outcome;
+        assert_eq!(migration(&criteria), Outcome::NotJudged);
+        criteria.contend.migration_max_ns = Some(60_000_000_000);
+        assert_eq!(migration(&criteria), Outcome::Fail);
+    }
+
+    #[test]
+    fn a_host_that_made_storage_wait_excuses_and_hides_nothing() {
+        use crate::{LaneResult, Span, Waited};
+        let busy = |phase: usize, share: f64, added_ms: u64, alone_ms: u64| {
+            let mut step = step(share, added_ms, 0, 0);
+            let detail = step.detail.contend.as_mut().unwrap();
+            for (nth, phase) in detail.phases.iter_mut().enumerate() {
+                phase.start_ns = SETTLE_NS * (1 + nth as u64);
+                for class in phase.classes.iter_mut().filter(|class| class.name == Class::Storage) {
+                    let times = class.response_ns.as_mut().unwrap();
+                    times.p99 += (alone_ms - 1) * 1_000_000;
+                }
+            }
+            let flow = |nth: u64| Flow {
+                class: Class::Storage,
+                active: Span { start_ns: SETTLE_NS * nth, length_ns: None },
+                ..Flow::default()
+            };
+            step.flows = vec![flow(1), flow(2)];
+            let scheduled =
+                Some(Waited { waited_ns: 3_000_000_000, of_ns: 4_000_000_000, ..Waited::default() });
+            step.lanes = vec![LaneResult { flow: phase as u16, scheduled, ..LaneResult::default() }];
+            outcomes(&step)[..2].to_vec()
+        };
+        use Outcome::{Fail, Inconclusive, Pass};
+        assert_eq!(busy(1, 0.6, 40, 1), [Inconclusive, Inconclusive]);
+        // It waited in another phase than the one that is slow.
+        assert_eq!(busy(0, 0.6, 40, 1), [Fail, Fail]);
+        assert_eq!(busy(0, 0.95, 5, 200), [Pass, Inconclusive], "alone it was as slow");
+        assert_eq!(busy(1, 0.95, 5, 200), [Pass, Pass], "a path that is slow alone is not what is asked");
+        assert_eq!(busy(0, 0.95, 5, 4), [Pass, Pass]);
+    }
+}

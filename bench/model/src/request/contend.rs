@@ -1,0 +1,74 @@
+//! What is asked of the other end about contention.
+
+use serde::{Deserialize, Serialize};
+
+use super::{LaneOptions, Over, size};
+use crate::contend::Caps;
+use crate::{ContendSpec, Direction};
+
+/// See [`ContendSpec`]. Which guest is reckoned with is the client's affair alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContendRequest {
+    /// Transport.
+    pub over: Over,
+    /// Which way the bulk goes, as the client sees it.
+    pub direction: Direction,
+    /// Length of each phase in ns.
+    pub phase_ns: u64,
+    /// Lanes of storage.
+    pub storage_lanes: u32,
+    /// Size of a storage request in bytes.
+    pub storage_bytes: u32,
+    /// Requests outstanding on each.
+    pub storage_depth: u32,
+    /// Requests per second over all of them.
+    pub storage_requests_per_s: Option<u64>,
+    /// Migrations at once.
+    pub migrations: u32,
+    /// Backups at once.
+    pub backups: u32,
+    /// Size of their messages in bytes.
+    pub bulk_bytes: u32,
+    /// Caps by class.
+    pub caps: Caps,
+    /// What only the transport understands.
+    pub lane: LaneOptions,
+}
+
+impl ContendRequest {
+    pub(super) fn of(spec: &ContendSpec) -> Result<ContendRequest, String> {
+        Ok(ContendRequest {
+            over: Over::named(&spec.over)?,
+            direction: spec.direction,
+            phase_ns: spec.phase_ns,
+            storage_lanes: spec.storage_lanes,
+            storage_bytes: size("request", spec.storage_bytes)?,
+            storage_depth: spec.storage_depth,
+            storage_requests_per_s: spec.storage_requests_per_s,
+            migrations: spec.migrations,
+            backups: spec.backups,
+            bulk_bytes: size("message", spec.bulk_bytes)?,
+            caps: spec.caps,
+            lane: LaneOptions::of(&spec.options)?,
+        })
+    }
+
+    pub(super) fn to_spec(&self) -> ContendSpec {
+        ContendSpec {
+            over: self.over.name().into(),
+            direction: self.direction,
+            phase_ns: self.phase_ns,
+            storage_lanes: self.storage_lanes,
+            storage_bytes: self.storage_bytes.into(),
+            storage_depth: self.storage_depth,
+            storage_requests_per_s: self.storage_requests_per_s,
+            migrations: self.migrations,
+            backups: self.backups,
+            bulk_bytes: self.bulk_bytes.into(),
+            caps: self.caps,
+            options: self.lane.to_options(),
+            ..ContendSpec::default()
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Classes that shared the path: phases as columns, classes as rows, what sharing cost, and what to set.
+
+use pathproof_model::contend::typed;
+use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
+use pathproof_model::{Class, ClassFigures, ContendDetail, PhaseName, ResultDoc};
+
+use super::{Block, Cell, Column, Fact, Row, Table};
+
+/// A row: a figure of a class, phase by phase.
+struct Line<'a> {
+    label: String,
+    detail: &'a ContendDetail,
+    class: Class,
+    cell: fn(&ClassFigures) -> Cell,
+}
+
+impl Line<'_> {
+    fn at(&self, phase: PhaseName) -> Cell {
+        self.detail.figures(phase, self.class).map_or(Cell::Empty, self.cell)
+    }
+}
+
+pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
+    let all = doc.steps.iter().filter_map(|step| step.detail.contend.as_ref());
+    all.map(one).collect::<Vec<_>>().join(&Block::Break)
+}
+
+fn one(detail: &ContendDetail) -> Vec<Block> {
+    let columns: [Column<Line<'_>>; 5] = [
+        Column::words("CONTENTION", |line| Cell::of(&line.label)),
+        Column::figures("IDLE", |line| line.at(PhaseName::Idle)),
+        Column::figures("STORAGE ALONE", |line| line.at(PhaseName::Storage)),
+        Column::figures("BOTH", |line| line.at(PhaseName::Both)),
+        Column::figures("MIGRATION ALONE", |line| line.at(PhaseName::Migration)),
+    ];
+    let table = Table::new(&columns, rows(detail)).map(Block::Table);
+    let mut blocks: Vec<Block> = table.into_iter().collect();
+    blocks.push(Block::List(facts(detail)));
+    blocks
+}
+
+fn rows(detail: &ContendDetail) -> Vec<Row<Line<'_>>> {
+    let mut rows = vec![];
+    for class in [Class::Storage, Class::Migration, Class::Backup] {
+        let own = || detail.phases.iter().flat_map(|phase| &phase.classes).filter(|one| one.name == class);
+        let Some(first) = own().next() else { continue };
+        let mut line = |label: &str, part: bool, cell| {
+            let line = Line { label: label.into(), detail, class, cell };
+            rows.push(if part { Row::Part(line) } else { Row::One(line) });
+        };
+        line(class.word(), false, |class| Cell::known(class.goodput_bits_per_s.map(BitsPerSecond)));
+        if own().any(|class| class.response_ns.is_some()) {
+            line("p99", true, |class| Cell::known(class.response_ns.map(|times| Nanoseconds(times.p99))));
+        }
+        if first.cap_bytes_per_s.is_some() {
+            line("its cap", true, |class| {
+                Cell::known(class.cap_bytes_per_s.map(|cap| BitsPerSecond(cap.saturating_mul(8))))
+            });
+        }
+    }
+    let beat = |label: &str, cell| Line { label: label.into(), detail, class: Class::Heartbeat, cell };
+    rows.push(Row::One(beat("heartbeats lost", |class| {
+        let lost = class.lost.zip(class.sent);
+        Cell::known(lost.map(|(lost, sent)| format!("{lost} of {sent}")))
+    })));
+    let missed = |class: &ClassFigures| class.longest_gap_ns.is_some_and(|gap_ns| gap_ns > 0);
+    if detail.phases.iter().flat_map(|phase| &phase.classes).any(missed) {
+        rows.push(Row::Part(beat("longest gap", |class| Cell::known(class.longest_gap_ns.map(Nanoseconds)))));
+    }
+    rows.push(Row::Part(beat("answered p99", |class| {
+        Cell::known(class.response_ns.map(|times| Nanoseconds(times.p99)))
+    })));
+    rows
+}
+
+fn facts(detail: &ContendDetail) -> Vec<Fact> {
+    let cost = &detail.cost;
+    let mut facts = vec![];
+    let share = cost.storage_share.map(|share| format!("{:.0} % of its throughput alone", share * 100.0));
+    let added = cost.storage_p99_added_ns.map(|added| format!("{} more at p99", Nanoseconds(added)));
+    let lost: Vec<String> = share.into_iter().chain(added).collect();
+    if !lost.is_empty() {
+        facts.push(Fact::new("storage beside migrations", lost.join(", ")));
+    }
+    if let Some(beside) = cost.migration_beside_ns {
+        let alone = cost.migration_alone_ns.map(|alone| format!(", {} alone", Nanoseconds(alone)));
+        let pass = format!("{} beside storage{}", Nanoseconds(beside), alone.unwrap_or_default());
+        facts.push(Fact::new(format!("one pass over {}", Bytes(cost.memory_bytes)), pass));
+    }
+    let cap = detail.advice.cap_bytes_per_s;
+    let told = match cap {
+        Some(cap) => format!("-BytesPerSecond {}: {}", typed(cap), detail.advice.reason),
+        None => format!("none: {}", detail.advice.reason),
+    };
+    facts.push(Fact::new("cap for migrations", told));
+    facts
+}

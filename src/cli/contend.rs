@@ -1,0 +1,91 @@
+//! `pathproof contend`: storage, migrations and heartbeats on one path, alone and together.
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use pathproof_model::contend::Caps;
+use pathproof_model::plan::DEFAULT_OVER;
+use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
+use pathproof_model::{ContendSpec, Direction, Plan, StepSpec};
+
+use super::client::ClientArgs;
+use super::run::ClientRun;
+use crate::registry::TRANSPORTS;
+use pathproof_sys::clock::RealClock;
+
+/// Shown below the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  pathproof contend hv2                          does a migration starve storage on this path?
+  pathproof contend hv2 --cap migration=500MB    and with that cap?
+  pathproof contend hv2 --storage 4Gbit/s --migrations 2 --memory 64GiB";
+
+/// `contend`.
+#[derive(Debug, Args)]
+pub struct ContendArgs {
+    /// Peer and output.
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// Transport.
+    #[arg(long, default_value = DEFAULT_OVER, value_parser = TRANSPORTS)]
+    pub over: String,
+    /// Length of each of the four phases: idle, storage alone, both, migration alone.
+    #[arg(long, default_value = "4s")]
+    pub time: Nanoseconds,
+    /// What storage asks for, as a payload rate [default: 35 % of what the path carries].
+    #[arg(long, value_name = "RATE")]
+    pub storage: Option<BitsPerSecond>,
+    /// Size of a storage request.
+    #[arg(long, default_value = "16KiB")]
+    pub size: Bytes,
+    /// Migrations at once, a connection each.
+    #[arg(long, default_value_t = 1)]
+    pub migrations: u32,
+    /// Backups that run whenever migrations do, a connection each.
+    #[arg(long, default_value_t = 0)]
+    pub backups: u32,
+    /// Memory of the guest whose migration is reckoned with.
+    #[arg(long, default_value = "16GiB")]
+    pub memory: Bytes,
+    /// What a class may send at most, as CLASS=BYTES with storage, migration or backup, and bytes per second as PowerShell writes
+    /// them (500MB is 500 MiB); may be repeated.
+    #[arg(long = "cap", value_name = "CLASS=BYTES")]
+    pub caps: Vec<String>,
+    /// Migrations come from the peer, and storage is written here.
+    #[arg(long)]
+    pub from_peer: bool,
+    /// Option of the transport, as NAME=VALUE; may be repeated.
+    #[arg(long = "option", value_name = "NAME=VALUE", long_help = crate::lane_options::help())]
+    pub options: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: ContendArgs, clock: &RealClock) -> Result<u8> {
+    let spec = resolve(&args)?;
+    let client = ClientRun::resolve(&args.client, clock)?;
+    let steps = vec![StepSpec::Facts, StepSpec::Contend(spec)];
+    let plan = Plan { command: "contend".into(), seed: client.seed, nodes: vec![], steps };
+    client.run(plan)
+}
+
+/// The step that the arguments mean.
+fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
+    ensure!(args.size.0 > 0, "--size 0 asks for nothing");
+    let per_request = args.size.0.saturating_mul(8);
+    let storage_requests_per_s = args.storage.map(|rate| (rate.0 / per_request).max(u64::from(rate.0 > 0)));
+    let caps = args.caps.iter().try_fold(Caps::default(), |caps, text| caps.and(text))?;
+    let mut spec = ContendSpec {
+        over: args.over.clone(),
+        direction: if args.from_peer { Direction::In } else { Direction::Out },
+        phase_ns: args.time.0,
+        storage_bytes: args.size.0,
+        storage_requests_per_s,
+        migrations: args.migrations,
+        backups: args.backups,
+        caps,
+        memory_bytes: args.memory.0,
+        ..ContendSpec::default()
+    };
+    super::add_options(&mut spec.options, &args.options)?;
+    spec.check().map_err(anyhow::Error::msg)?;
+    Ok(spec)
+}

@@ -1,0 +1,248 @@
+//! Classes of traffic that share a path: storage, migrations, backups and heartbeats, alone and together, phase by phase.
+//!
+//! The lanes are those of a traffic step, each phase of a class a flow; heartbeats are datagrams beside them. What it comes to is
+//! decided by `pathproof_engine::contend`.
+
+mod heartbeat;
+
+use crossbeam_channel::Receiver;
+use pathproof_api::Offer;
+use pathproof_engine::contend;
+use pathproof_engine::traffic::{GRACE_NS, nics};
+use pathproof_model::{
+    BeatsEnd, ContendSpec, Direction, ErrorKind, Finding, Half, ResultDoc, Step, StepError, StepKind,
+    StepRequest, StepSpec, TrafficSpec,
+};
+
+use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, traffic};
+
+/// What connecting, closing and telling take on a path where all is well.
+const AROUND_NS: u64 = 500_000_000;
+/// How long lanes may take to connect.
+const CONNECT_NS: u64 = 8_000_000_000;
+/// Shortest phase that is worth anything.
+const PHASE_NS_MIN: u64 = 1_000_000_000;
+/// What storage asks for where nobody says: Microsoft's guides give half of a converged link to SMB, and 70 % of that to volumes.
+const STORAGE_SHARE: f64 = 0.35;
+/// How long the path is tried beforehand.
+const YARDSTICK_NS: u64 = 1_500_000_000;
+
+/// The runner.
+pub struct Contend;
+
+struct Ready {
+    lanes: traffic::Lanes,
+    beats: heartbeat::Ready,
+}
+
+fn spec_of(spec: &StepSpec) -> ContendSpec {
+    spec.contend().cloned().unwrap_or_default()
+}
+
+fn invalid(message: String) -> StepError {
+    StepError { kind: ErrorKind::Invalid, message }
+}
+
+/// What a stream in the direction of the step carried, over the same transport.
+fn carried(spec: &ContendSpec, doc: &ResultDoc) -> Option<u64> {
+    let streams = doc.steps.iter().filter(|step| step.kind == StepKind::Stream && step.error.is_none());
+    let same = streams.filter(|step| {
+        let traffic = step.spec.as_ref().and_then(StepSpec::traffic);
+        step.direction == Some(spec.direction)
+            && traffic.is_some_and(|t| t.over == spec.over && t.options == spec.options && t.is_free())
+    });
+    same.filter_map(|step| step.summary.goodput_bits_per_s).max().filter(|rate| *rate > 0)
+}
+
+/// The short stream that tells what the path carries, where no step before did.
+pub fn yardstick(spec: &ContendSpec, doc: &ResultDoc) -> Option<StepSpec> {
+    let stream = TrafficSpec {
+        over: spec.over.clone(),
+        direction: spec.direction,
+        lanes: spec.storage_lanes.max(spec.migrations),
+        time_ns: YARDSTICK_NS,
+        warmup_ns: YARDSTICK_NS / 3,
+        options: spec.options.clone(),
+        ..TrafficSpec::default()
+    };
+    (spec.path_bits_per_s.is_none() && carried(spec, doc).is_none()).then_some(StepSpec::Stream(stream))
+}
+
+/// The step with what was measured before: storage asks for a part of the path where nobody says for how much.
+pub fn informed(spec: &ContendSpec, doc: &ResultDoc) -> ContendSpec {
+    let path_bits_per_s = spec.path_bits_per_s.or_else(|| carried(spec, doc));
+    let part = |path: u64| (path as f64 * STORAGE_SHARE / 8.0 / spec.storage_bytes.max(1) as f64) as u64;
+    let storage_requests_per_s =
+        spec.storage_requests_per_s.or(path_bits_per_s.map(|path| part(path).max(1)));
+    ContendSpec { path_bits_per_s, storage_requests_per_s, ..spec.clone() }
+}
+
+impl Kind for Contend {
+    fn name(&self, spec: &StepSpec) -> String {
+        let spec = spec_of(spec);
+        let migrations = match spec.migrations {
+            1 => "a migration".to_owned(),
+            more => format!("{more} migrations"),
+        };
+        let capped = if spec.caps.migration.is_some() { ", capped" } else { "" };
+        let way = if spec.direction == Direction::In { " from the peer" } else { "" };
+        format!("{} storage beside {migrations}{way}{capped}", spec.over)
+    }
+
+    fn duration_ns(&self, spec: &StepSpec) -> u64 {
+        spec_of(spec).length_ns().saturating_add(GRACE_NS + CONNECT_NS)
+    }
+
+    fn need_ns(&self, spec: &StepSpec) -> u64 {
+        spec_of(spec).length_ns().saturating_add(AROUND_NS)
+    }
+
+    /// With shorter phases.
+    fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
+        let mut contend = spec_of(spec);
+        let excess_ns = self.need_ns(spec).saturating_sub(left_ns);
+        contend.phase_ns = contend.phase_ns.saturating_sub(excess_ns.div_ceil(4));
+        (excess_ns == 0 || contend.phase_ns >= PHASE_NS_MIN).then_some(StepSpec::Contend(contend))
+    }
+}
+
+impl Runner for Contend {
+    fn request(&self, setup: &Setup<'_>) -> Result<StepRequest, StepError> {
+        as_specified(setup)
+    }
+
+    fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
+        let spec = spec_of(setup.spec);
+        spec.check().map_err(invalid)?;
+        let lanes = traffic::prepare(setup, &spec.whole(), spec.flows())?;
+        let beats = heartbeat::Ready::open(setup, spec.beats())?;
+        Ok(Box::new(Ready { lanes, beats }))
+    }
+
+    fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {
+        let spec = spec_of(spec);
+        Cost { time_ns: spec.length_ns(), ..traffic::cost(&spec.flows(), paths) }
+    }
+
+    fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
+        traffic::merge_flows(spec, step, client, server);
+        nics::merge(step, client, server);
+        let beats = |half: &Half| half.detail.beats.clone().unwrap_or_default();
+        let contend = spec_of(spec);
+        let (here, there) = (beats(client), beats(server));
+        step.detail.contend = Some(contend::reduce(&contend, step, &here, &there));
+        // Those between the phases as well, as whoever counts them on the way does.
+        let whole = (0, contend.length_ns());
+        for (way, counted) in [
+            ("out", contend::count_within(whole, &here, &there)),
+            ("in", contend::count_within(whole, &there, &here)),
+        ] {
+            let Some(counted) = counted else { continue };
+            step.counters.insert(format!("heartbeats_sent_{way}"), counted.sent);
+            step.counters.insert(format!("heartbeats_lost_{way}"), counted.lost);
+        }
+        step.direction = spec.contend().map(|contend| contend.direction);
+    }
+
+    fn findings(&self, step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
+        let spec = step.spec.as_ref().map(spec_of).unwrap_or_default();
+        // A step that was broken off has phases that nobody measured.
+        match (&step.detail.contend, &step.error) {
+            (Some(detail), None) => contend::findings(&spec, detail),
+            _ => vec![],
+        }
+    }
+}
+
+impl Prepared for Ready {
+    fn offers(&self) -> Vec<Offer> {
+        let mut offers = self.lanes.offers();
+        offers.push(self.beats.offer());
+        offers
+    }
+
+    fn paths(&self) -> Vec<u32> {
+        self.lanes.paths()
+    }
+
+    fn run(self: Box<Self>, context: &mut Context<'_>, mut peer: Vec<Offer>) -> Half {
+        let Ready { mut lanes, beats } = *self;
+        let Some((companions, told)) = peer.pop().and_then(|offer| beats.companions(&offer, context.clock))
+        else {
+            let error = StepError {
+                kind: ErrorKind::Protocol,
+                message: "the peer does not say where it hears heartbeats; it is broken, or no pathproof"
+                    .into(),
+            };
+            context.channel.fail(&error);
+            return failed(error);
+        };
+        lanes.beside(companions);
+        let mut half = Box::new(lanes).run(context, peer);
+        half.detail.beats = Some(together(&told));
+        half
+    }
+}
+
+/// What both threads of the heartbeats left.
+fn together(told: &Receiver<BeatsEnd>) -> BeatsEnd {
+    let mut beats = BeatsEnd::default();
+    for part in told.try_iter() {
+        beats.reason = beats.reason.or(part.reason);
+        beats.sent = if part.sent.is_empty() { beats.sent } else { part.sent };
+        beats.received = if part.received.is_empty() { beats.received } else { part.received };
+    }
+    beats
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::Tool;
+
+    fn doc(change: impl FnOnce(&mut TrafficSpec)) -> ResultDoc {
+        let mut traffic = TrafficSpec::default();
+        change(&mut traffic);
+        let mut stream = Step::new(StepKind::Stream, "stream");
+        stream.direction = Some(traffic.direction);
+        stream.summary.goodput_bits_per_s = Some(1_000_000_000);
+        stream.spec = Some(StepSpec::Stream(traffic));
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        doc.steps.push(stream);
+        doc
+    }
+
+    #[test]
+    fn storage_asks_for_a_part_of_what_the_path_was_seen_to_carry() {
+        let spec = ContendSpec::default();
+        let asked = |doc: &ResultDoc| informed(&spec, doc).storage_requests_per_s;
+        assert_eq!(asked(&doc(|_| {})), Some((350_000_000.0 / 8.0 / 16384.0) as u64));
+        assert!(yardstick(&spec, &doc(|_| {})).is_none());
+        // What went another way, another path or not as fast as it could says nothing.
+        for other in [
+            doc(|t| t.direction = Direction::In),
+            doc(|t| t.over = "multi".into()),
+            doc(|t| t.rate_bits_per_s = Some(1_000_000_000)),
+        ] {
+            assert_eq!(asked(&other), None);
+            assert!(yardstick(&spec, &other).is_some());
+        }
+        let own = ContendSpec { storage_requests_per_s: Some(7), ..ContendSpec::default() };
+        let informed = informed(&own, &doc(|_| {}));
+        assert_eq!(
+            (informed.storage_requests_per_s, informed.path_bits_per_s),
+            (Some(7), Some(1_000_000_000))
+        );
+    }
+
+    #[test]
+    fn a_run_with_little_time_has_shorter_phases_or_none() {
+        let spec = StepSpec::Contend(ContendSpec::default());
+        let need_ns = Contend.need_ns(&spec);
+        assert_eq!(Contend.fit(&spec, need_ns), Some(spec.clone()));
+        let less = Contend.fit(&spec, need_ns - 8_000_000_000).unwrap();
+        assert_eq!(less.contend().unwrap().phase_ns, 2_000_000_000);
+        assert!(Contend.need_ns(&less) <= need_ns - 8_000_000_000);
+        assert_eq!(Contend.fit(&spec, need_ns - 13_000_000_000), None);
+    }
+}

@@ -1,0 +1,177 @@
+//! Heartbeats as datagrams, over the path of the control connection: a thread that sends them and one that hears those of the other
+//! end.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use pathproof_api::{Clock, Offer, Tick};
+use pathproof_dgram::wire::{Paced, ProbeKey};
+use pathproof_dgram::{Outcome, PacedListener, ProbeSocket, UnprovenSocket, wait_readable};
+use pathproof_engine::contend::Beats;
+use pathproof_model::contend::BEAT_NS;
+use pathproof_model::{BeatsEnd, StepError};
+use pathproof_sys::clock::RealClock;
+
+use crate::steps::Setup;
+use crate::steps::mtu::consent::{Asked, ask};
+use crate::steps::mtu::probe_error;
+use crate::steps::stage::Cue;
+use crate::steps::traffic::Companion;
+
+/// Length of a heartbeat as an IP packet: what every link carries, of either family.
+const IP_BYTES: u16 = 88;
+/// Marked as cluster heartbeats are (CS6).
+const CLASS: u8 = 48 << 2;
+/// The one strand.
+const STRAND: u16 = 0;
+/// How often a listener looks whether the step is over.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long what was sent last may be on its way.
+const LAST: Duration = Duration::from_millis(300);
+
+/// Where this end hears heartbeats, and what it sends them with.
+pub struct Ready {
+    listener: PacedListener,
+    key: ProbeKey,
+    local: IpAddr,
+    peer: SocketAddr,
+    count: u64,
+}
+
+impl Ready {
+    /// For so many of each end.
+    pub fn open(setup: &Setup<'_>, count: u64) -> Result<Ready, StepError> {
+        let session = setup.session;
+        let key = |from| ProbeKey::new(session.probe_key(setup.step, from));
+        let local = session.local.ip().to_canonical();
+        let listener =
+            PacedListener::open(local, None, key(session.end.other())).map_err(|e| probe_error(&e))?;
+        Ok(Ready { listener, key: key(session.end), local, peer: session.peer, count })
+    }
+
+    /// The port.
+    pub fn offer(&self) -> Offer {
+        Offer(self.listener.port().to_le_bytes().to_vec())
+    }
+
+    /// The two threads, with what the other end offers, and where they leave what they have counted. `None` for what is no offer.
+    pub fn companions(
+        self,
+        theirs: &Offer,
+        clock: &RealClock,
+    ) -> Option<([Companion; 2], Receiver<BeatsEnd>)> {
+        let port = u16::from_le_bytes(theirs.0.as_slice().try_into().ok()?);
+        let Ready { listener, key, local, peer, count } = self;
+        let to = match peer.ip().to_canonical() {
+            IpAddr::V6(_) => SocketAddr::new(peer.ip(), port).scoped_like(peer),
+            v4 => SocketAddr::new(v4, port),
+        };
+        let (tell, told) = unbounded();
+        let (telling, clocks) = (tell.clone(), (clock.clone(), clock.clone()));
+        let send = move |cue: Cue| send(&cue, (local, to), &key, count, &clocks.0, &tell);
+        let hear = move |cue: Cue| hear(&cue, listener, to.ip(), count, &clocks.1, &telling);
+        let companions = [
+            Companion { name: "heartbeats out", work: Box::new(send) },
+            Companion { name: "heartbeats in", work: Box::new(hear) },
+        ];
+        Some((companions, told))
+    }
+}
+
+/// An address with the scope of another: of a link-local one it is part of where it leads.
+trait Scoped {
+    fn scoped_like(self, other: SocketAddr) -> SocketAddr;
+}
+
+impl Scoped for SocketAddr {
+    fn scoped_like(mut self, other: SocketAddr) -> SocketAddr {
+        if let (SocketAddr::V6(own), SocketAddr::V6(other)) = (&mut self, other) {
+            own.set_scope_id(other.scope_id());
+        }
+        self
+    }
+}
+
+fn consented(
+    local: IpAddr,
+    to: SocketAddr,
+    key: &ProbeKey,
+    clock: &RealClock,
+) -> Result<ProbeSocket, String> {
+    let socket = UnprovenSocket::bind(local, None, to, key.clone()).map_err(|e| probe_error(&e).message)?;
+    match ask(vec![(socket, to.ip(), true)], to.ip(), clock).pop() {
+        Some(Asked::Consented(socket)) => Ok(socket),
+        Some(Asked::Failed(error)) => Err(probe_error(&error).message),
+        Some(Asked::Silent { .. }) | None => Err("no datagram was answered".into()),
+    }
+}
+
+/// Sends each when it is due. What this host is late with is left out: heartbeats that come in a burst are none.
+fn send(
+    cue: &Cue,
+    (local, to): (IpAddr, SocketAddr),
+    key: &ProbeKey,
+    count: u64,
+    clock: &RealClock,
+    tell: &Sender<BeatsEnd>,
+) {
+    let socket = consented(local, to, key, clock);
+    let Some(begin) = cue.begin() else { return };
+    let mut socket = match socket {
+        Ok(socket) => socket,
+        Err(reason) => {
+            let _ = tell.send(BeatsEnd { reason: Some(reason), ..BeatsEnd::default() });
+            return;
+        }
+    };
+    let (mut beats, mut buffer) = (Beats::of(count), Vec::new());
+    for number in 0..count {
+        let due = begin.plus_ns(number.saturating_mul(BEAT_NS));
+        if clock.now() >= due.plus_ns(BEAT_NS) {
+            continue;
+        }
+        if !cue.wait_until(due, clock) {
+            break;
+        }
+        let Ok(seq) = u32::try_from(number) else { break };
+        let paced = Paced { strand: STRAND, seq, ip_bytes: IP_BYTES, sent_ns: clock.now().0 };
+        // What this host's own queue refused was not sent.
+        if let Ok(Outcome::Sent) = socket.send_paced(paced, CLASS, &mut buffer) {
+            beats.mark(number);
+        }
+        // What came back by ICMP is taken off the queue.
+        let _ = socket.next_event();
+    }
+    let _ = tell.send(BeatsEnd { sent: beats.into_words(), ..BeatsEnd::default() });
+}
+
+/// Notes those that come until the step is over, and a little longer.
+fn hear(
+    cue: &Cue,
+    mut listener: PacedListener,
+    from: IpAddr,
+    count: u64,
+    clock: &RealClock,
+    tell: &Sender<BeatsEnd>,
+) {
+    let mut beats = Beats::of(count);
+    let mut until: Option<Tick> = None;
+    while until.is_none_or(|until| clock.now() < until) {
+        if until.is_none() && cue.is_stopped() {
+            until = Some(clock.now() + LAST);
+        }
+        if wait_readable(&[listener.as_fd()], LOOK).is_err() {
+            break;
+        }
+        // Bounded, so that a flood does not keep the end of the step from being seen.
+        for _ in 0..1024 {
+            let Some(arrival) = listener.next_arrival() else { break };
+            if arrival.from.ip().to_canonical() == from && arrival.paced.strand == STRAND {
+                beats.mark(arrival.paced.seq.into());
+            }
+        }
+    }
+    let _ = tell.send(BeatsEnd { received: beats.into_words(), ..BeatsEnd::default() });
+}

@@ -1,0 +1,185 @@
+//! `pathproof contend`: a migration starves storage on a shaped link, and the cap that is advised heals it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::netns::TwoHosts;
+use crate::support::*;
+
+const KEY: &str = "c-o-n-t-e-n-d";
+
+/// Two hosts, the first of which sends through a token bucket of `rate` with a queue of `queue_bytes`.
+fn shaped(tag: &str, rate: &str, queue_bytes: u32) -> Option<TwoHosts> {
+    let hosts = TwoHosts::new(tag)?;
+    let queue = queue_bytes.to_string();
+    let args =
+        ["qdisc", "replace", "dev", "eth0", "root", "tbf", "rate", rate, "burst", "131072", "limit", &queue];
+    let made =
+        hosts.at(0, &[&["tc"][..], &args].concat()).output().is_ok_and(|output| output.status.success());
+    if !made {
+        skip("no token bucket");
+        return None;
+    }
+    Some(hosts)
+}
+
+fn serve(hosts: &TwoHosts) -> Server {
+    Server::spawn(hosts.at(1, &[BINARY, "serve", "--listen", "10.61.0.2:7797", "--key", KEY]))
+}
+
+fn contend(hosts: &TwoHosts, more: &[&str]) -> Command {
+    let args = [&[BINARY, "contend", "10.61.0.2", "--key", KEY, "--format", "json"], more].concat();
+    hosts.at(0, &args)
+}
+
+/// A class in a phase of the one step.
+fn class<'a>(doc: &'a Value, phase: &str, class: &str) -> &'a Value {
+    let named = |list: &'a Value, name: &str| {
+        list.as_array().and_then(|all| all.iter().find(|one| one["name"] == name)).unwrap_or(&Value::Null)
+    };
+    named(&named(&step(doc, "contend")["phases"], phase)["classes"], class)
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+fn codes(doc: &Value) -> Vec<String> {
+    let findings = doc["findings"].as_array().unwrap().iter();
+    findings.map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_migration_starves_storage_and_the_advised_cap_heals_it() {
+    // A queue of 100 ms, as cheap switches have it.
+    let Some(hosts) = shaped("starve", "200mbit", 2_500_000) else { return };
+    let _server = serve(&hosts);
+    let output = run_within(contend(&hosts, &["--migrations", "4"]), Duration::from_secs(90));
+    let doc = document(&output);
+    assert!(step(&doc, "contend")["error"].is_null(), "{:#}", step(&doc, "contend")["error"]);
+    assert_eq!(output.status.code(), Some(1), "{:#}\n{}", doc["verdicts"], stderr(&output));
+    assert!(codes(&doc).contains(&"CONTEND-STORAGE-STARVED".into()), "{:?}", codes(&doc));
+    let p99 = |doc: &Value, phase| number(&class(doc, phase, "storage")["response_ns"]["p99"]);
+    assert!(p99(&doc, "both") > p99(&doc, "storage") + 10e6, "{:#}", step(&doc, "contend")["phases"]);
+    assert!(class(&doc, "idle", "storage").is_null() && class(&doc, "storage", "migration").is_null());
+    assert_eq!(class(&doc, "migration", "migration")["lost"], Value::Null, "TCP sends again what was lost");
+
+    // Nine tenths of the link's payload rate, less the 35 % of it that storage asks for.
+    let advice = &step(&doc, "contend")["advice"];
+    let cap = number(&advice["cap_bytes_per_s"]);
+    let path = 200e6 * 1448.0 / 1514.0 / 8.0;
+    assert!((cap / (path * 0.55) - 1.0).abs() < 0.12, "{cap} of {path}: {advice:#}");
+    let next =
+        doc["findings"].as_array().unwrap().iter().find(|f| f["code"] == "CONTEND-STORAGE-STARVED").unwrap();
+    let typed = format!("-BytesPerSecond {}MB", cap as u64 >> 20);
+    assert!(next["next"].as_str().unwrap().contains(&typed), "{next:#}");
+
+    let cap_text = format!("migration={}MB", cap as u64 >> 20);
+    let output =
+        run_within(contend(&hosts, &["--migrations", "4", "--cap", &cap_text]), Duration::from_secs(90));
+    let healed = document(&output);
+    // A machine without a processor for its lanes leaves it open; nothing makes it a failure.
+    let open = healed["verdicts"].to_string().contains("was busy").then_some(3);
+    let code = output.status.code();
+    assert!(code == Some(0) || code == open, "{:#}\n{}", healed["verdicts"], stderr(&output));
+    assert!(!codes(&healed).iter().any(|code| code.starts_with("CONTEND-")), "{:?}", codes(&healed));
+    assert!(p99(&healed, "both") < p99(&doc, "both"));
+    assert_eq!(number(&class(&healed, "both", "migration")["cap_bytes_per_s"]), cap);
+    let rate = number(&class(&healed, "both", "migration")["goodput_bits_per_s"]) / 8.0;
+    assert!(rate < 1.01 * cap, "{rate} of {cap}");
+    let again = number(&step(&healed, "contend")["advice"]["cap_bytes_per_s"]);
+    assert!((again / cap - 1.0).abs() < 0.1, "the advice stays what it was: {again} after {cap}");
+    assert!(output.stdout.len() < 100_000, "{} bytes", output.stdout.len());
+}
+
+#[test]
+fn a_capped_migration_has_its_rate_within_a_hundredth() {
+    let Some(hosts) = TwoHosts::new("capped") else { return };
+    let _server = serve(&hosts);
+    let args = ["--time", "3s", "--storage", "20Mbit/s", "--cap", "migration=20MB"];
+    let doc = document(&run_within(contend(&hosts, &args), Duration::from_secs(90)));
+    let rate = number(&class(&doc, "migration", "migration")["goodput_bits_per_s"]) / 8.0;
+    let cap = f64::from(20 << 20);
+    assert!(rate <= 1.01 * cap, "{rate} of {cap}");
+    // What a busy machine kept the sender from is lost to it beyond the burst; its lanes say so.
+    let lanes = step(&doc, "contend")["lanes"].as_array().unwrap();
+    let waited = |lane: &Value| lane["scheduled"]["waited_ns"].as_u64().unwrap_or(0);
+    if lanes.iter().map(waited).sum::<u64>() < 20_000_000 {
+        assert!(rate >= 0.99 * cap, "{rate} of {cap}");
+    }
+}
+
+#[test]
+fn heartbeats_that_a_firewall_drops_are_counted_to_the_last_one() {
+    let Some(hosts) = TwoHosts::new("beats") else { return };
+    let rules = "table ip f { counter d { }\n chain i { type filter hook input priority 0; udp length 68 ip dscp cs6 numgen inc mod 10 0 counter name d drop; }; }";
+    let scratch = Scratch::new("beats");
+    let file = scratch.path("rules");
+    std::fs::write(&file, rules).unwrap();
+    let made = hosts.at(1, &["nft", "-f", &file]).output();
+    if !made.as_ref().is_ok_and(|output| output.status.success()) {
+        return skip(&format!("no nftables: {}", made.map(|o| stderr(&o)).unwrap_or_default()));
+    }
+    let _server = serve(&hosts);
+    let doc = document(&run_within(
+        contend(&hosts, &["--time", "2s", "--storage", "20Mbit/s"]),
+        Duration::from_secs(90),
+    ));
+    let listed = hosts.at(1, &["nft", "-j", "list", "counters"]).output().unwrap();
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let dropped =
+        listed["nftables"].as_array().unwrap().iter().find_map(|one| one["counter"]["packets"].as_u64());
+    let step = step(&doc, "contend");
+    assert_eq!(step["counters"]["heartbeats_lost_out"].as_u64(), dropped, "{}", step["counters"]);
+    assert!(dropped.is_some_and(|dropped| dropped > 10), "{dropped:?}");
+    assert_eq!(step["counters"]["heartbeats_lost_in"], 0);
+    let both = class(&doc, "both", "heartbeat");
+    let (lost, sent) = (number(&both["lost_out"]), number(&both["sent"]) / 2.0);
+    assert!((lost - sent / 10.0).abs() <= 2.0, "{both:#}");
+    // The path loses them without load as well, so nobody is accused of it.
+    assert!(!codes(&doc).contains(&"CONTEND-HEARTBEAT-LOST".into()), "{:?}", codes(&doc));
+}
+
+#[test]
+fn a_peer_that_dies_in_any_phase_leaves_what_was_measured_and_no_advice_is_believed() {
+    // Connecting takes a moment; then 2.5 s for the stream, and 1 s for each phase.
+    for after_ms in [4000, 5000, 6000] {
+        let mut server = Server::start(&[]);
+        let mut command = pathproof(&["contend", &server.address, "--time", "1s", "--format", "json"]);
+        let child = command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(after_ms));
+        server.kill();
+        let output = child.wait_with_output().unwrap();
+        let doc = document(&output);
+        assert_ne!(output.status.code(), Some(0), "{after_ms}");
+        let last = doc["steps"].as_array().unwrap().last().unwrap();
+        assert!(!last["error"].is_null(), "{after_ms}: {last:#}");
+        assert!(
+            !codes(&doc).iter().any(|code| code.starts_with("CONTEND-")),
+            "{after_ms}: {:?}",
+            codes(&doc)
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_before_anybody_is_dialled() {
+    let refused = |more: &[&str]| {
+        let output = run(&[&["contend", "127.0.0.1:1"], more].concat());
+        assert_eq!(output.status.code(), Some(2), "{more:?}");
+        stderr(&output)
+    };
+    assert!(refused(&["--cap", "migration=5MiB"]).contains("PowerShell"));
+    assert!(refused(&["--cap", "csv=5MB"]).contains("storage, migration and backup"));
+    assert!(refused(&["--cap", "migration=100KB"]).contains("1 MiB/s"));
+    assert!(refused(&["--time", "10ms"]).contains("500 ms"));
+    assert!(refused(&["--migrations", "65"]).contains("1 to 64"));
+    assert!(refused(&["--storage", "0"]).contains("--storage"));
+    assert!(refused(&["--size", "0"]).contains("--size"));
+}
