@@ -4,8 +4,8 @@
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::Go;
 use pathproof_model::{
-    Environment, ErrorKind, Finding, FollowUp, NodeSpec, Plan, ResultDoc, Step, StepError, StepSpec,
-    units::Nanoseconds,
+    Direction, Environment, ErrorKind, Finding, FollowUp, NodeSpec, Plan, ResultDoc, Step, StepError,
+    StepSpec, units::Nanoseconds,
 };
 
 use super::agent::{AgentLink, Answer};
@@ -25,6 +25,9 @@ const SLACK_NS: u64 = 1_000_000_000;
 const REACH_SLACK_NS: u64 = 2_500_000_000;
 /// From such a round trip on it is the length of the path that the time of a run does not suffice for.
 const FAR_NS: u64 = 30_000_000;
+
+/// From such a round trip on the streams of the two directions may have to run at once.
+const VERY_FAR_NS: u64 = 150_000_000;
 
 /// Where a step stands in its run.
 struct Place<'a> {
@@ -147,8 +150,7 @@ impl<'a> Conductor<'a> {
         let left_ns =
             self.budget.last_step().ns_since(self.budget.clock().now()).saturating_sub(self.reserved_ns);
         let mut left_out = Vec::new();
-        while specs[from..].iter().fold(0u64, |sum, spec| sum.saturating_add(need_ns(record, spec))) > left_ns
-        {
+        while sum_ns(record, &specs[from..]) > left_ns {
             let rest = &specs[from..];
             // Streams of one connection first, the rehearsal of a migration last.
             let spare = |migrates: bool| {
@@ -160,6 +162,9 @@ impl<'a> Conductor<'a> {
                 steps::play(&spec, node(&record.doc, &spec))
                     .map_or_else(|_| String::new(), |play| play.kind().name(&spec)),
             );
+        }
+        if round_trip_ns >= VERY_FAR_NS && sum_ns(record, &specs[from..]) > left_ns {
+            left_out.extend(at_once(specs));
         }
         if left_out.is_empty() {
             return;
@@ -252,7 +257,7 @@ impl<'a> Conductor<'a> {
         };
         let spec = &fitting;
         // A step may use what those after it do not need.
-        let later_ns = place.later.iter().fold(0u64, |sum, spec| sum.saturating_add(need_ns(record, spec)));
+        let later_ns = sum_ns(record, place.later);
         let need_ns = need_ns(record, spec);
         // What a step needs where all is well is no reason to cut it where both hosts are busy or the path is long: those after it
         // seldom need all that is kept for them.
@@ -383,6 +388,30 @@ fn need_ns(record: &Record<'_>, spec: &StepSpec) -> u64 {
     need.saturating_add(record.round_trip_ns().unwrap_or(0).saturating_mul(ROUND_TRIPS))
 }
 
+/// What so many steps take.
+fn sum_ns(record: &Record<'_>, specs: &[StepSpec]) -> u64 {
+    specs.iter().fold(0, |sum, spec| sum.saturating_add(need_ns(record, spec)))
+}
+
+/// Makes one stream both ways of two that go one way each, and says so: over a path so long that it takes longer to begin and end
+/// them than to measure.
+fn at_once(specs: &mut Vec<StepSpec>) -> Option<String> {
+    let several = |spec: &StepSpec, way: Direction| match spec {
+        StepSpec::Stream(one) => one.lanes > 1 && one.direction == way && !one.singles,
+        _ => false,
+    };
+    let out = specs.iter().position(|spec| several(spec, Direction::Out))?;
+    let inward = specs.iter().position(|spec| several(spec, Direction::In))?;
+    if specs[out].over() != specs[inward].over() {
+        return None;
+    }
+    if let Some(traffic) = specs[out].traffic_mut() {
+        traffic.direction = Direction::Both;
+    }
+    specs.remove(inward);
+    Some("streams one way after the other (both ways at once instead)".into())
+}
+
 /// Whether a run that has too little time for a long path can do without a step.
 fn is_spare(spec: &StepSpec, plan: &[StepSpec]) -> bool {
     if let StepSpec::Stream(one) = spec {
@@ -414,5 +443,23 @@ fn ended(
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::TrafficSpec;
+
+    #[test]
+    fn two_streams_of_several_lanes_become_one_and_those_of_one_lane_stay() {
+        let stream =
+            |direction, lanes| StepSpec::Stream(TrafficSpec { direction, lanes, ..TrafficSpec::default() });
+        let mut specs = vec![stream(Direction::Out, 4), stream(Direction::In, 4), StepSpec::Facts];
+        assert!(at_once(&mut specs).is_some());
+        assert_eq!(specs, [stream(Direction::Both, 4), StepSpec::Facts]);
+        assert!(at_once(&mut specs).is_none());
+        let mut single = vec![stream(Direction::Out, 1), stream(Direction::In, 1)];
+        assert!(at_once(&mut single).is_none() && single.len() == 2);
     }
 }

@@ -16,7 +16,7 @@ const PATIENCE_NS: u64 = 3_000_000_000;
 /// So many tell how long a path is, where a run of limited time has no more for them.
 const ENOUGH: u32 = pathproof_model::judge::ROUND_TRIPS_MIN as u32;
 /// What each may take there in the mean: beyond that it is the steps after it that need the time.
-const EACH_NS: u64 = 100_000_000;
+const EACH_NS: u64 = 70_000_000;
 
 /// The runner.
 pub struct Reach;

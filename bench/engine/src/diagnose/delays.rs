@@ -25,7 +25,8 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found: Vec<Finding> = far(doc).into_iter().chain(far_nics(doc)).collect();
     // A host that stands still for a tenth of a second at a time delays everything itself.
     if !hosts::stands_still(doc) {
-        let told = stalls(doc).into_iter().chain(varies(doc)).chain(pauses(doc)).chain(late(doc));
+        let told =
+            stalls(doc).into_iter().chain(varies(doc)).chain(pauses(doc)).chain(late(doc)).chain(uneven(doc));
         found.extend(told.chain(timers(doc)).next());
     }
     found
@@ -57,7 +58,16 @@ fn far_nics(doc: &ResultDoc) -> Vec<Finding> {
         least.entry(nic).and_modify(|known| *known = (*known).min(trip_ns)).or_insert(trip_ns);
     }
     let Some((near, near_ns)) = least.iter().min_by_key(|(_, ns)| **ns) else { return vec![] };
-    let far = least.iter().filter(|(_, ns)| **ns >= FAR_NS && **ns / 4 >= *near_ns);
+    // What varies that much is not long.
+    let paths = || doc.steps.iter().filter_map(|step| step.detail.loss.as_deref()).flatten();
+    let varies = |nic: &str| {
+        paths().any(|path| {
+            path.local_nic == nic
+                && path.delay_variation_ns.is_some_and(|variation| variation.p50 > JITTER_NS)
+        })
+    };
+    let far =
+        least.iter().filter(|(_, ns)| **ns >= FAR_NS && **ns / 4 >= *near_ns).filter(|(nic, _)| !varies(nic));
     let finding = |(nic, ns): (&String, &u64)| {
         let said = format!(
             "{nic}: the fastest round trip of its connections takes {}, of {near}'s {}: its way is that much longer",
@@ -235,6 +245,42 @@ fn late(doc: &ResultDoc) -> Option<Finding> {
     Some(Finding::new(code, said).with("late", share.part).with("of", share.of))
 }
 
+/// Paced datagrams of one pair of NICs that vary while those of another pair, between the same two hosts at the same time, do not.
+fn uneven(doc: &ResultDoc) -> Option<Finding> {
+    /// So many times as much as over another pair.
+    const FACTOR: u64 = 4;
+    let typical = |path: &LossPath| path.delay_variation_ns.map(|variation| variation.p50);
+    let mut worst: Option<(&LossPath, u64, &LossPath, u64)> = None;
+    for paths in planned(doc).filter_map(|step| step.detail.loss.as_deref()) {
+        for path in paths {
+            let Some(own) = typical(path).filter(|own| *own > JITTER_NS) else { continue };
+            let others = paths.iter().filter(|other| {
+                other.direction == path.direction
+                    && other.local_nic != path.local_nic
+                    && other.remote_nic != path.remote_nic
+            });
+            let calm = others.filter_map(|other| Some((typical(other)?, other))).min_by_key(|(ns, _)| *ns);
+            let Some((least, calm)) = calm.filter(|(least, _)| least.saturating_mul(FACTOR) < own) else {
+                continue;
+            };
+            if worst.is_none_or(|(_, known, ..)| known < own) {
+                worst = Some((path, own, calm, least));
+            }
+        }
+    }
+    let (path, own, calm, least) = worst?;
+    let said = format!(
+        "{}: half of the datagrams at a low pace came more than {} after the fastest, and {} at the same time no more than {}",
+        path.name(),
+        Nanoseconds(own),
+        calm.name(),
+        Nanoseconds(least)
+    );
+    // No verdict about round trips speaks of this pair.
+    let finding = Finding::new("PATH-JITTER", said).with_severity(Severity::Error);
+    Some(finding.with("spread_ns", own).with("local_nic", path.local_nic.clone()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -373,6 +419,25 @@ mod tests {
         assert_eq!(spiky(1203, 9.01, 27.8), [""; 0]);
         assert_eq!(spiky(20_159, 0.11, 120.0), [""; 0]);
         assert_eq!(spiky(1952, 60.0, 240.0), [""; 0]);
+    }
+
+    #[test]
+    fn a_pair_that_varies_beside_one_that_does_not_is_jitter_and_two_alike_are_their_hosts() {
+        let told = |typical_us: [u64; 2]| {
+            let mut step = paced(2000, 0);
+            let paths = step.detail.loss.as_mut().unwrap();
+            paths.push(LossPath { local_nic: "e1".into(), remote_nic: "e1".into(), ..paths[0].clone() });
+            for (path, us) in paths.iter_mut().zip(typical_us) {
+                let ns = us * 1000;
+                path.delay_variation_ns =
+                    Some(pathproof_model::DelayVariation { p50: ns, p99: ns * 2, max: ns * 3 });
+            }
+            codes(vec![step])
+        };
+        assert_eq!(told([90, 10_400]), ["PATH-JITTER"]);
+        // As of two healthy pairs on a crowded machine, and a little.
+        assert_eq!(told([4465, 5956]), [""; 0]);
+        assert_eq!(told([90, 4000]), [""; 0]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use pathproof_model::evidence::QueueActivity;
 use pathproof_model::finding::Commands;
-use pathproof_model::judge::repeats::paced_loss;
+use pathproof_model::judge::repeats::{Repeats, dropped_at_home, paced_loss};
 use pathproof_model::judge::{LinkSpeed, held_by_network, link_speed};
 use pathproof_model::series::Series;
 use pathproof_model::units::BitsPerSecond;
@@ -16,6 +16,8 @@ const SEVERAL: f64 = 2.0;
 const EACH: f64 = 0.7;
 /// The weaker half of a window carries at least so much of the other where a rate is flat.
 const FLAT: f64 = 0.85;
+/// So much of its segments a connection sends again that a policer holds.
+const THROWN_SHARE: f64 = 0.05;
 /// A thread that is on a processor for so much of its time may be what bounds the rate.
 const CORE_SHARE: f64 = 0.8;
 /// A link that carries less of what it says than this is held by something else.
@@ -69,12 +71,18 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
 
 fn each_connection(way: Direction, alone: (&Step, u64), several: (&Step, u64)) -> Option<Finding> {
     let (step, rate) = alone;
-    if !is_flat(step) || held_by_window(step) || core(step) {
+    // What throws away instead of queueing makes no flat rate, but meets the one as it meets each of several.
+    let thrown = [step, several.0].into_iter().all(|step| {
+        let repeats = Repeats::of(step).filter(|_| dropped_at_home(step) == 0);
+        repeats.is_some_and(|repeats| repeats.share() >= THROWN_SHARE)
+    });
+    if !(is_flat(step) || thrown) || held_by_window(step) || core(step) {
         return None;
     }
+    let how = if thrown { "sending much of it again" } else { "flat" };
     let count = lanes(several.0);
     let said = format!(
-        "{}: one connection carries {}, flat, and {count} together {} ({:.1} times as much); neither a window nor a processor held the one, and \
+        "{}: one connection carries {}, {how}, and {count} together {} ({:.1} times as much); neither a window nor a processor held the one, and \
          nothing is lost when the path is idle",
         way.name(),
         BitsPerSecond(rate),
@@ -306,6 +314,25 @@ mod tests {
         assert!(!is_flat(&slow));
         slow.series[0].received_bytes = vec![Some(0); 11];
         assert!(!is_flat(&slow));
+    }
+
+    #[test]
+    fn what_throws_away_from_one_as_from_each_of_several_is_a_limit_on_each() {
+        // As counted with a policer of 10 Mbit/s for each connection, whose first burst was most of what one brought.
+        let thrown = |mut step: Step, again: u64| {
+            step.summary.retransmits = Some(again);
+            step.summary.bytes = Some(1448 * 900);
+            step.lanes.iter_mut().for_each(|lane| lane.send_segment_bytes = Some(1448));
+            step.series[0].received_bytes[0] = Some(9_000_000);
+            step
+        };
+        let told = |again: u64, all: u64| {
+            codes(vec![thrown(stream(10, 1, 500), again), thrown(stream(44, 4, 500), all)])
+        };
+        assert_eq!(told(178, 300), ["TCP-FLOW-LIMIT"]);
+        // A few of them, or of the one alone.
+        assert_eq!(told(9, 300), [""; 0]);
+        assert_eq!(told(178, 9), [""; 0]);
     }
 
     #[test]

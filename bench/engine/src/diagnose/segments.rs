@@ -1,10 +1,12 @@
 //! What became of the options and the segment size that both ends of a connection ask for.
 
-use pathproof_model::{
-    Direction, End, Environment, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step,
-};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use super::planned;
+use pathproof_model::{
+    Connection, Direction, End, Environment, Finding, FollowUp, LaneResult, LaneRole, NodeId, ResultDoc,
+    Severity, Step,
+};
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found: Vec<Finding> = stripped(doc).into_iter().collect();
@@ -20,9 +22,32 @@ fn on(host: Option<&Environment>, name: &str) -> bool {
 /// Options that both hosts are set to use, and that their connections did not have.
 fn stripped(doc: &ResultDoc) -> Option<Finding> {
     let (client, server) = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER));
-    let both = |name| on(client, name) && on(server, name);
-    let connections: Vec<_> =
-        planned(doc).flat_map(|step| &step.lanes).filter_map(|lane| lane.connection.as_ref()).collect();
+    let both = |name: &str| on(client, name) && on(server, name);
+    // Each NIC of the client has a way of its own.
+    let mut ways: BTreeMap<Option<IpAddr>, Vec<&Connection>> = BTreeMap::new();
+    for lane in measured(doc).flat_map(|step| &step.lanes) {
+        let ours = if lane.end == End::Client { &lane.local } else { &lane.remote };
+        ways.entry(super::ip_of(ours)).or_default().extend(lane.connection.as_ref());
+    }
+    let (way, missing, count) = ways.iter().find_map(|(way, connections)| {
+        let missing = lacking(&both, connections);
+        (!missing.is_empty()).then_some((way, missing, connections.len()))
+    })?;
+    let whose = way.filter(|_| ways.len() > 1).map_or_else(String::new, |ip| format!(" of {ip}"));
+    let said = format!(
+        "both hosts are set to use {}, and none of {count} connections{whose} had them",
+        missing.join(" and ")
+    );
+    Some(Finding::new("TCP-OPTIONS", said))
+}
+
+/// Steps whose connections say what the path lets through: those of the plan, and those of a NIC by itself.
+fn measured(doc: &ResultDoc) -> impl Iterator<Item = &Step> {
+    doc.steps.iter().filter(|step| matches!(step.follows_up, None | Some(FollowUp::Alone)))
+}
+
+/// What none of these connections had.
+fn lacking(both: &impl Fn(&str) -> bool, connections: &[&Connection]) -> Vec<&'static str> {
     let lacked = |has: fn(&pathproof_model::Connection) -> Option<bool>| {
         !connections.is_empty() && connections.iter().all(|connection| has(connection) == Some(false))
     };
@@ -36,14 +61,7 @@ fn stripped(doc: &ResultDoc) -> Option<Finding> {
     if both("net.ipv4.tcp_window_scaling") && lacked(|c| c.window_scaling) {
         missing.push("window scaling (tcp_window_scaling)");
     }
-    (!missing.is_empty()).then(|| {
-        let said = format!(
-            "both hosts are set to use {}, and none of {} connections had them",
-            missing.join(" and "),
-            connections.len()
-        );
-        Finding::new("TCP-OPTIONS", said)
-    })
+    missing
 }
 
 /// Segments that are much smaller than the packets which the same two addresses were seen to carry.
@@ -51,7 +69,7 @@ fn clamped(doc: &ResultDoc) -> Option<Finding> {
     /// IP and TCP headers with time stamps, IPv6, and room for one tunnel header more.
     const HEADERS_BYTES: u64 = 40 + 20 + 12 + 28;
     let paths: Vec<_> = doc.steps.iter().filter_map(|step| step.detail.paths.as_ref()).flatten().collect();
-    let lanes = planned(doc).filter(|step| !limited(step)).flat_map(|step| &step.lanes);
+    let lanes = measured(doc).filter(|step| !limited(step)).flat_map(|step| &step.lanes);
     for lane in lanes.filter(|lane| lane.error.is_none()) {
         let (Some(local), Some(remote)) = (super::ip_of(&lane.local), super::ip_of(&lane.remote)) else {
             continue;
@@ -104,9 +122,7 @@ fn limited(step: &Step) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{
-        Connection, MtuLimit, MtuPath, MtuRoute, Node, StepKind, StepSpec, Tool, TrafficSpec,
-    };
+    use pathproof_model::{MtuLimit, MtuPath, MtuRoute, Node, StepKind, StepSpec, Tool, TrafficSpec};
 
     const SETTINGS: [&str; 3] =
         ["net.ipv4.tcp_timestamps", "net.ipv4.tcp_sack", "net.ipv4.tcp_window_scaling"];
@@ -147,6 +163,16 @@ mod tests {
         assert_eq!(told(["1", "1"], vec![without(), with_options([on; 3])]), None);
         assert_eq!(told(["1", "1"], vec![with_options([None; 3])]), None);
         assert_eq!(told(["1", "1"], vec![]), None);
+        // The way of one of two NICs, and one connection of a way on which others have them.
+        let of = |nic: u8, lane: LaneResult| LaneResult {
+            end: End::Client,
+            local: Some(format!("10.0.{nic}.1:40000")),
+            ..lane
+        };
+        let second = told(["1", "1"], vec![of(0, with_options([on; 3])), of(1, without())]).unwrap();
+        assert!(second.ends_with("none of 1 connections of 10.0.1.1 had them"), "{second}");
+        let some = vec![of(0, with_options([on; 3])), of(1, without()), of(1, with_options([on; 3]))];
+        assert_eq!(told(["1", "1"], some), None);
     }
 
     /// Segments of so many bytes out, where packets of `carried` bytes pass; what is told of them.

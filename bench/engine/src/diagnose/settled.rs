@@ -19,7 +19,17 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     ("FABRIC-CROSSED", &["CHANNEL-DEAD", "CHANNEL-LOST", "MTU-UNKNOWN"]),
     ("PATH-ONE-WAY", &["MTU-UNKNOWN"]),
     // Behind a translation the two NICs are not the two ends of one path.
-    ("PEER-NAT", &["MTU-ENDS-DIFFER", "MTU-UNKNOWN", "CHANNEL-NONE", "PORT-REFUSED", "PATH-UDP-FILTERED"]),
+    (
+        "PEER-NAT",
+        &[
+            "MTU-ENDS-DIFFER",
+            "MTU-UNKNOWN",
+            "CHANNEL-NONE",
+            "PORT-REFUSED",
+            "PATH-UDP-FILTERED",
+            "ROUTE-ASYMMETRIC",
+        ],
+    ),
     // One end's route keeps the other's segments small as well: it announces no more.
     ("MTU-ROUTE-LIMIT", &["TCP-MSS-CLAMPED"]),
     ("TCP-RESET", &["TCP-STALL"]),
