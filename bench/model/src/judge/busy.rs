@@ -219,7 +219,33 @@ impl Hosts<'_> {
 
 /// The host on which somebody waited for a processor for most of the run, with the numbers. Such a run is slow by itself.
 pub(super) fn pressed(doc: &ResultDoc) -> Option<String> {
-    pressed_in(&doc.steps.iter().collect::<Vec<_>>())
+    pressed_in(&doc.steps.iter().collect::<Vec<_>>()).or_else(|| stood_in_line(doc))
+}
+
+/// The same where nobody tells the pressure, or it lies on others: the lanes of a run that stood in line for a tenth of their time.
+fn stood_in_line(doc: &ResultDoc) -> Option<String> {
+    let lanes = || doc.steps.iter().flat_map(|step| &step.lanes);
+    [(End::Client, "this host"), (End::Server, "the peer")].into_iter().find_map(|(end, who)| {
+        let own = lanes().filter(|lane| lane.end == end).filter_map(|lane| lane.scheduled);
+        let (waited, of) = own.fold((0u64, 0u64), |sum, one| {
+            (sum.0.saturating_add(one.waited_ns.min(one.of_ns)), sum.1.saturating_add(one.of_ns))
+        });
+        let busy = of > 0 && waited as f64 >= of as f64 * BUSY_SHARE;
+        busy.then(|| {
+            let (waited, of) = (Nanoseconds(waited), Nanoseconds(of));
+            format!("{who} was busy: lane threads waited {waited} of {of} for a CPU")
+        })
+    })
+}
+
+/// What could not be told, with the host that was busy meanwhile, where one was.
+pub(super) fn open_while_busy(step: &Step, check: Check) -> Check {
+    match pressed_step(step) {
+        Some(who) if check.outcome == Outcome::Inconclusive => {
+            Check { text: format!("cannot tell: {who}: {}", check.text), ..check }
+        }
+        _ => check,
+    }
 }
 
 /// The same of one step.
@@ -339,6 +365,15 @@ mod tests {
             ResultDoc { steps: vec![step], ..ResultDoc::new(crate::Tool::default(), "") }
         };
         assert_eq!(pressed(&doc(970)).as_deref(), Some("this host was busy (PSI 97 %)"));
+        // Nobody is known to be pressed, and the lanes stood in line.
+        let lanes = |waited_ms: u64| {
+            let mut doc = doc(100);
+            doc.steps[0].lanes = step(waited_ms).lanes;
+            pressed(&doc)
+        };
+        let said = "this host was busy: lane threads waited 120.00 ms of 1.00 s for a CPU";
+        assert_eq!(lanes(120).as_deref(), Some(said));
+        assert_eq!(lanes(90), None);
         assert_eq!(pressed(&doc(300)), None);
     }
 

@@ -1,6 +1,6 @@
 //! What a stream in full flow adds to the round trips of a probe beside it, against those of an idle path.
 
-use super::busy::unless_flow_waited;
+use super::busy::{open_while_busy, unless_flow_waited};
 use super::traffic::looped;
 use crate::units::Nanoseconds;
 use crate::{
@@ -126,7 +126,10 @@ pub(super) fn verdicts(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                 let text = "no idle round trips were measured that those under load could be held against";
                 Check::not_judged(NAME, text)
             }
-            None => Check::inconclusive(NAME, format!("no question beside {} was answered", step.name)),
+            None => {
+                let text = format!("no question beside {} was answered", step.name);
+                open_while_busy(step, Check::inconclusive(NAME, text))
+            }
         };
         verdicts.extend(Verdict::of(subject, vec![check]));
     }

@@ -1,6 +1,6 @@
 //! Judging migration rehearsals: memory equal at both ends, and the policy's own aim reached.
 
-use super::busy::unless_busy;
+use super::busy::{open_while_busy, unless_busy};
 use crate::units::Nanoseconds;
 use crate::{Check, MigrateDetail, Step, StepSpec, Unit};
 
@@ -71,7 +71,7 @@ fn black_out(step: &Step, detail: &MigrateDetail) -> Option<Check> {
         Check::pass(NAME, format!("{text} (limit {limit})"))
     } else if excess_ns <= limit_ns as f64 * ESTIMATE_SHARE {
         let near = "above the limit by no more than the policy's estimate may err";
-        Check::inconclusive(NAME, format!("{text} is {near} ({limit})"))
+        open_while_busy(step, Check::inconclusive(NAME, format!("{text} is {near} ({limit})")))
     } else {
         Check::fail(NAME, format!("{text} is above the policy's limit of {limit}"))
     };

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use super::busy::{could_explain_rate, pressed_step, unless_busy};
-use super::repeats::excused;
+use super::repeats::{Repeats, dropped_at_home, excused};
 use super::{LinkSpeed, growth, held_by_network, link_speed};
 use crate::criteria::{LatencyCriteria, ThroughputCriteria};
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
-    Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, StepKind, Subject, Summary, Unit,
-    Verdict,
+    AloneSum, Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, StepKind, Subject,
+    Summary, Unit, Verdict,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -381,8 +381,22 @@ pub fn nics_together(step: &Step, share_min: f64) -> Option<Check> {
     );
     let check = share_at_least(NAME, &text, share, share_min);
     Some(unless_busy(check, step, |hosts| {
-        together > 0 && !held_by_network(step) && hosts.explain_rate(share, share_min)
+        together > 0 && !met_one_link(step, alone, together) && hosts.explain_rate(share, share_min)
     }))
+}
+
+/// Whether what the NICs carried together met one link behind them, whatever the hosts did meanwhile: it is no more than one of them
+/// carries alone, it was held between the hosts, and a queue there overflowed.
+fn met_one_link(step: &Step, alone: &AloneSum, together: u64) -> bool {
+    /// A little more than the best alone is no more.
+    const MORE: f64 = 1.3;
+    const OVERFLOWED_SHARE: f64 = 0.001;
+    let best = alone.each.iter().filter_map(|nic| nic.goodput_bits_per_s).max().unwrap_or(0);
+    let overflowed = Repeats::of(step).is_some_and(|repeats| repeats.share() >= OVERFLOWED_SHARE);
+    (together as f64) < best as f64 * MORE
+        && overflowed
+        && dropped_at_home(step) == 0
+        && held_by_network(step)
 }
 
 /// The worst second of the worst run, against that run's own mean.
