@@ -112,6 +112,39 @@ fn a_capped_migration_has_its_rate_within_a_hundredth() {
 }
 
 #[test]
+fn the_shares_of_marked_classes_are_those_that_the_link_gives_them() {
+    let Some(hosts) = TwoHosts::new("shares") else { return };
+    let tc = |words: &str| {
+        let words: Vec<&str> = std::iter::once("tc").chain(words.split(' ')).collect();
+        hosts.at(0, &words).output().is_ok_and(|output| output.status.success())
+    };
+    let made = tc("qdisc add dev eth0 root handle 1: htb default 20")
+        && tc("class add dev eth0 parent 1: classid 1:1 htb rate 100mbit")
+        && tc("class add dev eth0 parent 1:1 classid 1:10 htb rate 60mbit ceil 60mbit burst 64k cburst 64k")
+        && tc("class add dev eth0 parent 1:1 classid 1:20 htb rate 30mbit ceil 30mbit burst 64k cburst 64k")
+        && tc(
+            "class add dev eth0 parent 1:1 classid 1:30 htb rate 10mbit ceil 10mbit burst 64k cburst 64k prio 0",
+        )
+        && tc("qdisc add dev eth0 parent 1:10 pfifo limit 100")
+        && tc("qdisc add dev eth0 parent 1:20 pfifo limit 100")
+        && tc("filter add dev eth0 parent 1: protocol ip prio 1 u32 match ip tos 0x68 0xfc flowid 1:10")
+        && tc("filter add dev eth0 parent 1: protocol ip prio 2 u32 match ip tos 0x28 0xfc flowid 1:20")
+        && tc("filter add dev eth0 parent 1: protocol ip prio 3 u32 match u8 0 0 flowid 1:30");
+    if !made {
+        return skip("no htb with a filter by traffic class");
+    }
+    let _server = serve(&hosts);
+    // Both are offered more than the link has.
+    let args =
+        ["--storage", "150Mbit/s", "--migrations", "2", "--dscp", "storage=26", "--dscp", "migration=10"];
+    let doc = document(&run_within(contend(&hosts, &args), Duration::from_secs(90)));
+    let share = |name| number(&class(&doc, "both", name)["share"]);
+    let phases = &step(&doc, "contend")["phases"][2];
+    assert!((share("storage") / (2.0 / 3.0) - 1.0).abs() < 0.05, "{phases:#}");
+    assert!((share("migration") / (1.0 / 3.0) - 1.0).abs() < 0.05, "{phases:#}");
+}
+
+#[test]
 fn heartbeats_that_a_firewall_drops_are_counted_to_the_last_one() {
     let Some(hosts) = TwoHosts::new("beats") else { return };
     let rules = "table ip f { counter d { }\n chain i { type filter hook input priority 0; udp length 68 ip dscp cs6 numgen inc mod 10 0 counter name d drop; }; }";
@@ -182,4 +215,6 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_dialled() {
     assert!(refused(&["--migrations", "65"]).contains("1 to 64"));
     assert!(refused(&["--storage", "0"]).contains("--storage"));
     assert!(refused(&["--size", "0"]).contains("--size"));
+    assert!(refused(&["--dscp", "storage=64"]).contains("0 to 63"));
+    assert!(refused(&["--over", "rdma", "--dscp", "storage=26"]).contains("--dscp"));
 }

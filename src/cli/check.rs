@@ -8,8 +8,8 @@ use clap::Args;
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
-    Direction, FlowSpec, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec, ReachSpec, Role, StepSpec,
-    TrafficSpec,
+    ContendSpec, Direction, FlowSpec, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec, ReachSpec, Role,
+    StepSpec, TrafficSpec,
 };
 
 use super::client::ClientArgs;
@@ -180,10 +180,13 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
 
 /// The steps of a check.
 pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Option<u32>, seed: u64) -> Plan {
+    // Who rehearses a sign-off for a cluster wants to know what its migrations take from its storage.
+    let shared =
+        depth == Depth::Thorough && roles.iter().any(|role| matches!(role, Role::Cluster | Role::Hyperv));
     let (latency_ms, stream_ms, round_trips) = match depth {
         Depth::Quick => (600, 1100, 10),
         Depth::Usual => (3000, 4000, 20),
-        Depth::Thorough => (20_000, 20_000, 100),
+        Depth::Thorough => (20_000, 15_000, 100),
     };
     let loss_ms = match depth {
         Depth::Quick => 800,
@@ -259,5 +262,8 @@ pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Opt
             ..MigrateSpec::default()
         }),
     ]);
+    if shared {
+        steps.push(StepSpec::Contend(ContendSpec { over: over.into(), ..ContendSpec::default() }));
+    }
     Plan { command: "check".into(), seed, nodes: vec![], steps }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use pathproof_model::contend::Caps;
+use pathproof_model::contend::{Caps, Marks};
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{ContendSpec, Direction, Plan, StepSpec};
@@ -50,6 +50,9 @@ pub struct ContendArgs {
     /// them (500MB is 500 MiB); may be repeated.
     #[arg(long = "cap", value_name = "CLASS=BYTES")]
     pub caps: Vec<String>,
+    /// What a class is marked with, as CLASS=DSCP with storage, migration or backup, and a code point of 0 to 63; may be repeated.
+    #[arg(long = "dscp", value_name = "CLASS=DSCP")]
+    pub marks: Vec<String>,
     /// Migrations come from the peer, and storage is written here.
     #[arg(long)]
     pub from_peer: bool,
@@ -73,6 +76,7 @@ fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
     let per_request = args.size.0.saturating_mul(8);
     let storage_requests_per_s = args.storage.map(|rate| (rate.0 / per_request).max(u64::from(rate.0 > 0)));
     let caps = args.caps.iter().try_fold(Caps::default(), |caps, text| caps.and(text))?;
+    let marks = args.marks.iter().try_fold(Marks::default(), |marks, text| marks.and(text));
     let mut spec = ContendSpec {
         over: args.over.clone(),
         direction: if args.from_peer { Direction::In } else { Direction::Out },
@@ -82,6 +86,7 @@ fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
         migrations: args.migrations,
         backups: args.backups,
         caps,
+        dscp: marks.map_err(anyhow::Error::msg)?,
         memory_bytes: args.memory.0,
         ..ContendSpec::default()
     };

@@ -396,10 +396,7 @@ fn sum_ns(record: &Record<'_>, specs: &[StepSpec]) -> u64 {
 /// Makes one stream both ways of two that go one way each, and says so: over a path so long that it takes longer to begin and end
 /// them than to measure.
 fn at_once(specs: &mut Vec<StepSpec>) -> Option<String> {
-    let several = |spec: &StepSpec, way: Direction| match spec {
-        StepSpec::Stream(one) => one.lanes > 1 && one.direction == way && !one.singles,
-        _ => false,
-    };
+    let several = |spec: &StepSpec, way: Direction| matches!(spec, StepSpec::Stream(one) if one.lanes > 1 && one.direction == way && !one.singles);
     let out = specs.iter().position(|spec| several(spec, Direction::Out))?;
     let inward = specs.iter().position(|spec| several(spec, Direction::In))?;
     if specs[out].over() != specs[inward].over() {

@@ -5,6 +5,7 @@
 //! in it. Heartbeats are datagrams beside the flows, because what retransmits loses nothing.
 
 mod caps;
+mod marks;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use crate::over::DEFAULT_OVER;
 use crate::{Class, Direction, LatencySummary, OneFlow, RequestLoad, TrafficKind, TrafficSpec};
 
 pub use caps::{Cap, Caps, CapsError, typed};
+pub use marks::Marks;
 
 /// Before each phase, in ns: connections find their pace.
 pub const SETTLE_NS: u64 = 400_000_000;
@@ -55,6 +57,8 @@ pub struct ContendSpec {
     pub bulk_bytes: u64,
     /// What each class may send at most.
     pub caps: Caps,
+    /// What each class is marked with.
+    pub dscp: Marks,
     /// Memory of the guest whose migration is reckoned with, in bytes.
     pub memory_bytes: u64,
     /// Payload that the path carried before, in bit/s, where that was measured.
@@ -78,6 +82,7 @@ impl Default for ContendSpec {
             backups: 0,
             bulk_bytes: 64 << 10,
             caps: Caps::default(),
+            dscp: Marks::default(),
             memory_bytes: 16 << 30,
             path_bits_per_s: None,
             options: BTreeMap::new(),
@@ -138,8 +143,10 @@ impl ContendSpec {
     fn begins_ns(&self, phase: PhaseName) -> u64 {
         let each_ns = SETTLE_NS.saturating_add(self.phase_ns).saturating_add(TAIL_NS);
         let before = PhaseName::ALL.iter().position(|known| *known == phase).unwrap_or(0) as u64;
-        let drained_ns = if phase == PhaseName::Migration { DRAIN_NS } else { 0 };
-        each_ns.saturating_mul(before).saturating_add(drained_ns)
+        // Storage that was starved, or asks for more than there is, still sends when its phase is over.
+        let drains =
+            PhaseName::ALL.iter().take(before as usize).filter(|known| known.has(Class::Storage)).count();
+        each_ns.saturating_mul(before).saturating_add(DRAIN_NS.saturating_mul(drains as u64))
     }
 
     /// When a phase is measured: its start and its end, in ns since the start of the step.
@@ -224,6 +231,7 @@ impl ContendSpec {
             traffic,
             start_ns: self.begins_ns(phase),
             cap: self.caps.of(class),
+            dscp: self.dscp.of(class),
         })
     }
 
@@ -256,6 +264,7 @@ impl ContendSpec {
         if self.storage_requests_per_s == Some(0) {
             return Err("storage that asks for nothing cannot lose anything; leave --storage out".into());
         }
+        self.dscp.check()?;
         self.caps.check()
     }
 }
@@ -360,7 +369,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_phase_reaches_into_another() {
+    fn no_phase_reaches_into_another_however_long_storage_still_sends() {
         let spec = ContendSpec { backups: 2, ..ContendSpec::default() };
         let flows = spec.flows();
         assert!(flows.len() <= 16, "{}", flows.len());
@@ -371,7 +380,8 @@ mod tests {
             assert!(own.iter().all(|flow| flow.start_ns >= free_from && flow.beside), "{phase:?}");
             let ends = own.iter().map(|flow| flow.start_ns + flow.traffic.length_ns()).max().unwrap();
             assert_eq!(spec.measured(phase).1 + TAIL_NS, ends, "{phase:?}");
-            free_from = ends;
+            let drains_ns = if own.iter().any(|flow| flow.class == Class::Storage) { DRAIN_NS } else { 0 };
+            free_from = ends + drains_ns;
         }
         assert_eq!(spec.length_ns(), free_from);
         let names: Vec<&str> = flows.iter().map(|flow| flow.name.as_str()).collect();

@@ -102,6 +102,8 @@ pub struct OneFlow {
     pub start_ns: u64,
     /// What its lanes together may send at most.
     pub cap: Option<Cap>,
+    /// The code point that its packets are marked with.
+    pub dscp: Option<u8>,
 }
 
 /// A lane of a step as planned.
@@ -169,6 +171,7 @@ impl TrafficSpec {
             traffic: alone,
             start_ns: 0,
             cap: None,
+            dscp: None,
         };
         let beside = (1..).zip(&self.beside).map(|(number, flow)| {
             let left_ns = self.time_ns.saturating_sub(flow.start_ns);
@@ -190,7 +193,7 @@ impl TrafficSpec {
                 name => name.to_owned(),
             };
             let FlowSpec { class, kind, start_ns, .. } = *flow;
-            OneFlow { beside: true, name, class, kind, traffic, start_ns, cap: None }
+            OneFlow { beside: true, name, class, kind, traffic, start_ns, cap: None, dscp: None }
         });
         std::iter::once(first).chain(beside).take(1 + BESIDE_MAX).collect()
     }

@@ -12,15 +12,10 @@ impl Plan {
     /// left out; without anything else it would be a measurement of something else, and that is an error.
     pub fn known_at(&self, revision: u8) -> Result<(Plan, Vec<Finding>), String> {
         let mut plan = self.clone();
-        if revision < CONTENTION_SINCE && plan.steps.iter().any(|step| step.contend().is_some()) {
-            return Err(format!(
-                "classes that share a path are rehearsed by builds of protocol 2.{CONTENTION_SINCE} and later, and the peer's speaks \
-                 2.{revision}; update pathproof on the peer"
-            ));
-        }
         let mut left_out = 0;
+        let contention = self.without_contention(&mut plan, revision)?;
         if revision >= FLOWS_SINCE {
-            return Ok((plan, vec![]));
+            return Ok((plan, contention.into_iter().collect()));
         }
         for (number, traffic) in
             plan.steps.iter_mut().enumerate().filter_map(|(n, s)| Some((n, s.traffic_mut()?)))
@@ -51,7 +46,22 @@ impl Plan {
                 .with("granted", 0u64)
                 .with_next("Update pathproof on the peer.")
         });
-        Ok((plan, finding.into_iter().chain(ports).collect()))
+        Ok((plan, contention.into_iter().chain(finding).chain(ports).collect()))
+    }
+
+    /// Leaves out of `plan` what an agent of `revision` does not know of contention; an error where nothing else was asked for.
+    fn without_contention(&self, plan: &mut Plan, revision: u8) -> Result<Option<Finding>, String> {
+        if revision >= CONTENTION_SINCE || plan.steps.iter().all(|step| step.contend().is_none()) {
+            return Ok(None);
+        }
+        plan.steps.retain(|step| step.contend().is_none());
+        let said = format!(
+            "classes that share a path are rehearsed by builds of protocol 2.{CONTENTION_SINCE} and later, and the peer's speaks 2.{revision}"
+        );
+        match plan.steps.iter().all(|step| *step == StepSpec::Facts) {
+            true => Err(format!("{said}; update pathproof on the peer")),
+            false => Ok(Some(Finding::new("PLAN-REDUCED", said).with_next("Update pathproof on the peer."))),
+        }
     }
 }
 
@@ -77,8 +87,15 @@ mod tests {
             Plan { steps: vec![StepSpec::Facts, StepSpec::Ports(PortsSpec::default())], ..Plan::default() };
         let (less, found) = ports.known_at(0).unwrap();
         assert_eq!((less.steps, found.len()), (vec![StepSpec::Facts], 1));
-        let contend = Plan { steps: vec![StepSpec::Contend(ContendSpec::default())], ..Plan::default() };
+        let step = || StepSpec::Contend(ContendSpec::default());
+        let contend = Plan { steps: vec![StepSpec::Facts, step()], ..Plan::default() };
         assert_eq!(contend.known_at(CONTENTION_SINCE), Ok((contend.clone(), vec![])));
+        let check = Plan { steps: vec![stream(vec![]), step()], ..Plan::default() };
+        let (less, found) = check.known_at(1).unwrap();
+        assert_eq!(
+            (less.steps, found.len(), found[0].code.as_str()),
+            (vec![stream(vec![])], 1, "PLAN-REDUCED")
+        );
         for revision in 0..CONTENTION_SINCE {
             let why = contend.known_at(revision).unwrap_err();
             assert!(why.contains("2.2") && why.ends_with("update pathproof on the peer"), "{why}");

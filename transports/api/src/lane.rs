@@ -150,6 +150,8 @@ pub struct LaneSpec {
     pub max_segment_bytes: Option<u32>,
     /// Socket buffer size in bytes; `None` leaves it to the transport.
     pub socket_buffer_bytes: Option<u32>,
+    /// The code point (RFC 2474) that what this end sends in TCP segments is marked with; `None` leaves it to the system.
+    pub dscp: Option<u8>,
     /// The paths of a lane over several NICs, the same number at both ends; none where the lane goes where `remote` leads.
     pub paths: Vec<PathSpec>,
     /// What only this transport understands. One that it does not declare is an error.
@@ -173,6 +175,7 @@ impl Default for LaneSpec {
             send_reports: SendReports::Prompt,
             max_segment_bytes: None,
             socket_buffer_bytes: None,
+            dscp: None,
             paths: Vec::new(),
             options: OptionValues::default(),
         }

@@ -205,6 +205,14 @@ fn congestion(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportErro
     })
 }
 
+/// Marks what is sent. A socket of IPv6 has both settings, because it may carry IPv4.
+fn mark(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportError> {
+    let Some(dscp) = spec.dscp else { return Ok(()) };
+    let class = u32::from(dscp) << 2;
+    let (v4, v6) = (socket.set_tos_v4(class), socket.set_tclass_v6(class));
+    v4.or(v6).map_err(|e| TransportError::io(format!("marking what is sent with DSCP {dscp}"), e))
+}
+
 /// Sends the preamble and waits for the acceptor's answer.
 fn ask(stream: &TcpStream, spec: &LaneSpec, until: &Deadline) -> Result<(), TransportError> {
     const WHAT: &str = "opening a data lane";
@@ -259,6 +267,7 @@ fn options(stream: &TcpStream, spec: &LaneSpec) -> Result<BTreeMap<String, Strin
         .with_retries(3);
     socket.set_tcp_keepalive(&keepalive).map_err(io)?;
     congestion(&socket, spec)?;
+    mark(&socket, spec)?;
     if spec.send_mode == SendMode::ZeroCopy {
         socket::allow_zero_copy(stream.as_fd()).map_err(|e| TransportError::Unsupported {
             what: "zero-copy send over tcp".into(),

@@ -9,7 +9,7 @@ use pathproof_api::{Access, Lane, LaneSpec, Offer, Pages, Region, RegionId, Role
 use pathproof_engine::drive::{Driver, NoMeter, RunError, Turn};
 use pathproof_engine::record::{LaneRecorder, Window};
 use pathproof_engine::workload::{
-    Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
+    Bucket, Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
 };
 use pathproof_sim::{SimClock, SimNetwork, SimPath, SimTransport};
 
@@ -135,6 +135,29 @@ fn a_paced_stream_sends_what_it_should_and_no_more() {
     run(&mut ends, &mut drivers).unwrap();
     let sent = drivers[0].recorder().sent_bytes();
     assert!((995_000..=1_004_096).contains(&sent), "{sent} bytes at 8 Mbit/s in a second");
+}
+
+#[test]
+fn a_capped_stream_keeps_its_rate_within_a_hundredth_and_forgets_what_a_stall_missed() {
+    let rate = 4_000_000;
+    let sent = |stalls: bool| {
+        let mut ends = ends(path(MS / 10), 8);
+        let window = Window::after(Tick(0), 0, S);
+        let (send, receive) = (slots(&ends, 0), slots(&ends, 1));
+        let bucket = Bucket::new(Tick(0), rate, SLOT, 10 * MS);
+        let sender = StreamSend::new(Verb::Send, send, SLOT as u32, Tick(S)).capped(bucket);
+        let receiver = StreamReceive::new(receive, SLOT as u32, Tick(u64::MAX));
+        let mut drivers = [driver(&ends, sender, window, 8), driver(&ends, receiver, window, 8)];
+        if stalls {
+            // Half a second in which the sending host does nothing.
+            ends.network.advance(Duration::from_millis(500));
+        }
+        run(&mut ends, &mut drivers).unwrap();
+        drivers[0].recorder().sent_bytes()
+    };
+    assert!(sent(false).abs_diff(rate) <= rate / 100, "{} of {rate}", sent(false));
+    let (late, expected) = (sent(true), rate / 2 + rate / 100);
+    assert!(late.abs_diff(expected) <= rate / 100, "half the time and one burst: {late} of {expected}");
 }
 
 /// Coordinated omission: the asking host stalls for 200 ms, in which 20 requests were due. The open loop charges the

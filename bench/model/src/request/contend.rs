@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LaneOptions, Over, size};
-use crate::contend::Caps;
+use crate::contend::{Caps, Marks};
 use crate::{ContendSpec, Direction};
 
 /// See [`ContendSpec`]. Which guest is reckoned with is the client's affair alone.
@@ -32,6 +32,8 @@ pub struct ContendRequest {
     pub bulk_bytes: u32,
     /// Caps by class.
     pub caps: Caps,
+    /// Code points by class.
+    pub dscp: Marks,
     /// What only the transport understands.
     pub lane: LaneOptions,
 }
@@ -50,6 +52,7 @@ impl ContendRequest {
             backups: spec.backups,
             bulk_bytes: size("message", spec.bulk_bytes)?,
             caps: spec.caps,
+            dscp: spec.dscp,
             lane: LaneOptions::of(&spec.options)?,
         })
     }
@@ -67,6 +70,7 @@ impl ContendRequest {
             backups: self.backups,
             bulk_bytes: self.bulk_bytes.into(),
             caps: self.caps,
+            dscp: self.dscp,
             options: self.lane.to_options(),
             ..ContendSpec::default()
         }

@@ -183,6 +183,7 @@ fn explains(doc: &ResultDoc, finding: &Finding, subject: &Subject) -> bool {
         Subject::Mtu => finding.code.starts_with("MTU-") && finding.severity == Severity::Error,
         Subject::Loss => finding.code.starts_with("PATH-LOSS"),
         Subject::Throughput { direction: Some(Direction::Both), .. } => finding.code == "PATH-SHARED",
+        Subject::Contend(_) => finding.code.starts_with("CONTEND-"),
         _ => false,
     };
     about || (finding.severity == Severity::Error && own.as_ref() == Some(subject))
