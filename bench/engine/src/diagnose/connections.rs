@@ -1,7 +1,7 @@
 //! Connections as such: those that are slow to open while open ones flow, and those that somebody else ended.
 
 use pathproof_model::evidence::TcpCounts;
-use pathproof_model::{End, ErrorKind, Finding, NodeId, ResultDoc, Step, StepKind};
+use pathproof_model::{End, ErrorKind, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
 
 use super::{lost, planned, whose};
 
@@ -9,7 +9,7 @@ use super::{lost, planned, whose};
 const SYNS: u64 = 4;
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    unanswered(doc).into_iter().chain(reset(doc)).collect()
+    unanswered(doc).into_iter().chain(reset(doc)).chain(never_opened(doc)).collect()
 }
 
 fn tcp(step: &Step, node: NodeId) -> Option<&TcpCounts> {
@@ -54,6 +54,47 @@ fn unanswered(doc: &ResultDoc) -> Option<Finding> {
          {never} did not), while of {sent} other segments {others} were: new connections are held back, and packets are not"
     );
     Some(Finding::new("CONNECT-PARTIAL", said).with("syn_retransmits", again).with("opened", opened))
+}
+
+/// NICs tried by themselves over which not one connection opened, while datagrams pass between the same two: a pair that never carried a
+/// byte of TCP carries none of SMB either.
+fn never_opened(doc: &ResultDoc) -> Vec<Finding> {
+    /// Both lanes of such a try asked twice.
+    const ASKED: u64 = 2;
+    if lost(doc, None) {
+        return vec![];
+    }
+    let passes = |nic: &str| {
+        let paths = doc.steps.iter().filter_map(|step| step.detail.loss.as_deref()).flatten();
+        paths.filter(|path| path.local_nic == nic).any(|path| {
+            let received =
+                |flow: &pathproof_model::LossFlow| flow.small.received.saturating_add(flow.full.received);
+            path.flows.iter().map(received).fold(0, u64::saturating_add) > 0
+        })
+    };
+    let alone = doc.steps.iter().filter(|step| step.follows_up == Some(FollowUp::Alone));
+    let told = alone.filter_map(|step| {
+        let mut ours = step.lanes.iter().filter(|lane| lane.end == End::Client).peekable();
+        let first = ours.peek().copied()?;
+        let [nic] = &first.nics[..] else { return None };
+        let silent = |lane: &pathproof_model::LaneResult| {
+            let kind = lane.error.as_ref().map(|why| why.kind);
+            lane.bytes == 0 && matches!(kind, Some(ErrorKind::Timeout | ErrorKind::OutOfTime))
+        };
+        let again = tcp(step, NodeId::CLIENT)?.syn_retransmits.filter(|again| *again >= ASKED)?;
+        (ours.all(silent) && passes(nic)).then_some((nic, again))
+    });
+    let finding = |(nic, again): (&String, u64)| {
+        let said = format!(
+            "{nic}: not one connection opened over it ({again} SYNs were sent again, none was answered), while datagrams pass between the \
+             same two addresses"
+        );
+        Finding::new("CONNECT-PARTIAL", said).with("local_nic", nic.clone()).with("syn_retransmits", again).with_next(
+            "Look for a firewall between these two addresses that drops TCP, or this port alone, at the peer's NIC and on the way: over this pair \
+             nothing that is TCP was seen to work. Let it pass, and run again.",
+        )
+    };
+    told.map(finding).collect()
 }
 
 /// A lane that was reset although both programs were there to the end: somebody between them did it.
@@ -152,5 +193,38 @@ mod tests {
         let mut half = stream(cut(), cut(), Some(ErrorKind::PeerLost));
         half.evidence.truncate(1);
         assert_eq!(codes(vec![half]), [""; 0]);
+    }
+
+    #[test]
+    fn a_nic_over_which_nothing_opens_is_told_where_datagrams_pass_and_not_where_nobody_waited() {
+        let told = |again: u64, received: u64, bytes: u64, kind: ErrorKind| {
+            let tcp = TcpCounts { syn_retransmits: Some(again), ..TcpCounts::still() };
+            let error = Some(StepError { kind, message: "no answer within 8000 ms".into() });
+            let lane = LaneResult {
+                end: End::Client,
+                nics: vec!["e1".into()],
+                bytes,
+                error,
+                ..LaneResult::default()
+            };
+            let mut alone = Step::new(StepKind::Stream, "e1 alone");
+            alone.follows_up = Some(FollowUp::Alone);
+            alone.lanes = vec![lane.clone(), lane];
+            alone.evidence = vec![Evidence { tcp: Some(tcp), ..Evidence::default() }];
+            let small = pathproof_model::LossCounts { sent: 900, received, ..Default::default() };
+            let flow = pathproof_model::LossFlow { port: 1, answered: true, small, full: Default::default() };
+            let mut loss = Step::new(StepKind::Loss, "datagram loss");
+            let path = super::super::tests::loss_path();
+            loss.detail.loss =
+                Some(vec![pathproof_model::LossPath { local_nic: "e1".into(), flows: vec![flow], ..path }]);
+            let doc = ResultDoc { steps: vec![loss, alone], ..ResultDoc::new(Tool::default(), "") };
+            findings(&doc).into_iter().map(|finding| finding.code).collect::<Vec<_>>()
+        };
+        assert_eq!(told(12, 900, 0, ErrorKind::Timeout), ["CONNECT-PARTIAL"]);
+        // Nothing else passes either; it carried; nobody asked twice; it was refused, or its host could not.
+        assert_eq!(told(12, 0, 0, ErrorKind::Timeout), [""; 0]);
+        assert_eq!(told(12, 900, 9000, ErrorKind::Timeout), [""; 0]);
+        assert_eq!(told(1, 900, 0, ErrorKind::OutOfTime), [""; 0]);
+        assert_eq!(told(12, 900, 0, ErrorKind::System), [""; 0]);
     }
 }
