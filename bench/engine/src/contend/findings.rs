@@ -75,7 +75,7 @@ fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
     if let Some(cap) = advice.cap_bytes_per_s {
         let cap = typed(cap);
         ways.push(format!(
-            "Cap migrations: Set-SmbBandwidthLimit -Category LiveMigration -BytesPerSecond {cap} on every host; --cap migration={cap} shows it \
+            "Cap migrations at {cap}: Set-SmbBandwidthLimit -Category LiveMigration -BytesPerSecond {cap} on every host; --cap migration={cap} shows it \
              here. It is {}.",
             advice.reason
         ));
