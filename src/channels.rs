@@ -3,8 +3,10 @@
 
 use std::net::IpAddr;
 
-use pathproof_engine::channels::{ChannelNic, Prefix, Question, Rule, Rules, findings, predict};
-use pathproof_model::{ChannelPair, Channels, Environment, Finding, Nic, NicAddress, NodeId, ResultDoc};
+use pathproof_engine::channels::{ChannelNic, Prefix, Question, Rules, findings, predict};
+use pathproof_model::{
+    ChannelPair, ChannelRule, Channels, Environment, Finding, Nic, NicAddress, NodeId, ResultDoc,
+};
 
 /// The NICs of a host that may lead to another one. Not loopback, although both have its addresses; not the port of a bridge or
 /// bond, which carries its master's traffic; not a virtual NIC that has nothing but the address of its own link, as the host's ends
@@ -139,16 +141,20 @@ pub struct Way {
 
 /// All ways between two hosts that share a subnet, the best first; SMB would not use all of them.
 pub fn ways(client: &Environment, server: &Environment) -> Vec<Way> {
-    const NONE: [Rule; 4] =
-        [Rule::RemoteUnindexed, Rule::RemoteLinkLocal, Rule::LinkLocalMismatch, Rule::Unreachable];
-    let leads_nowhere = |rule: &str| {
-        rule.ends_with("-unusable") || rule.ends_with("-link-local") || NONE.iter().any(|r| r.word() == rule)
-    };
+    const LEAD_NOWHERE: [ChannelRule; 7] = [
+        ChannelRule::LocalUnusable,
+        ChannelRule::RemoteUnusable,
+        ChannelRule::LocalLinkLocal,
+        ChannelRule::RemoteLinkLocal,
+        ChannelRule::LinkLocalMismatch,
+        ChannelRule::RemoteUnindexed,
+        ChannelRule::Unreachable,
+    ];
     let (ours, theirs) = of_both(client, server);
     let channels = predict(&ours, &theirs, &Question::new(Rules::Windows));
     let usable = |pair: &ChannelPair| {
         let link_local = matches!(pair.remote, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        !link_local && !leads_nowhere(&pair.rule)
+        !link_local && !LEAD_NOWHERE.contains(&pair.rule)
     };
     let pairs = channels.pairs.into_iter().filter(usable);
     pairs.map(|pair| Way { local: pair.local, nic: pair.local_nic, remote: pair.remote }).collect()

@@ -223,7 +223,7 @@ fn migrate(spec: &MigrateSpec) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{MtuSpec, Nic, ReachSpec};
+    use pathproof_model::{MtuSpec, Nic, ReachSpec, Verb};
     use pathproof_sys::clock::RealClock;
 
     fn refusal(spec: StepSpec) -> Option<String> {
@@ -265,7 +265,7 @@ mod tests {
             StepSpec::Stream(fails("multi", "eth1@1s:2s")),
             StepSpec::Stream(option("rdma", "path_mtu", "1024")),
             StepSpec::Request(spec(|s| s.reply_bytes = Some(1))),
-            StepSpec::Pingpong(spec(|s| (s.over, s.verb) = ("rdma".into(), Some("write".into())))),
+            StepSpec::Pingpong(spec(|s| (s.over, s.verb) = ("rdma".into(), Some(Verb::Write)))),
             StepSpec::Migrate(MigrateSpec { memory_bytes: 1 << 20, ..MigrateSpec::default() }),
         ] {
             assert_eq!(refusal(good.clone()), None, "{good:?}");
@@ -297,8 +297,7 @@ mod tests {
             (StepSpec::Stream(option("rdma", "path_mtu", "1500")), "256|512"),
             (StepSpec::Stream(option("rdma", "gid", "first")), "0..255"),
             (StepSpec::Stream(option("pigeon", "speed", "1")), "no transport \"pigeon\""),
-            (stream(|s| s.verb = Some("write".into())), "--over rdma"),
-            (stream(|s| s.verb = Some("shout".into())), "shout"),
+            (stream(|s| s.verb = Some(Verb::Write)), "--over rdma"),
             (stream(|s| s.reply_bytes = Some(7)), "--reply"),
             (stream(|s| s.requests_per_s = Some(7)), "requests per second"),
             (stream(|s| s.rate_bits_per_s = Some(0)), "rate of 0"),

@@ -101,6 +101,7 @@ fn the_steps_of_a_plan_go_through_the_same_checks() {
         ("kind = \"stream\"\noptions = { foo = \"1\" }", "tcp has no option \"foo\""),
         ("kind = \"stream\"\nover = \"pigeon\"", "no transport \"pigeon\""),
         ("kind = \"stream\"\nverb = \"write\"", "--over rdma"),
+        ("kind = \"stream\"\nverb = \"shout\"", "shout"),
         ("kind = \"pingpong\"\nreply_bytes = 7", "--reply"),
         ("kind = \"request\"\nload = \"open\"", "open loop"),
         ("kind = \"mtu\"\nnics = [\"no-such-nic\"]", "no NIC no-such-nic"),

@@ -1,11 +1,12 @@
 //! `pathproof bench`: one measurement on its own.
 
 use anyhow::{Context, Result, bail};
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, Subcommand, ValueEnum};
 use pathproof_api::manners::DEVICE;
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{Direction, Plan, RequestLoad, TrafficKind, TrafficSpec};
+use pathproof_model::{Direction, Plan, RequestLoad, TrafficKind, TrafficSpec, Verb};
 use pathproof_rdma::transport::options::{REGISTRATION, Registration as Registered};
 
 use super::client::ClientArgs;
@@ -106,8 +107,8 @@ pub struct TrafficArgs {
     #[arg(long, value_enum)]
     pub registration: Option<Registration>,
     /// Verb, for transports that have a choice: send, write or read.
-    #[arg(long, value_parser = ["send", "write", "read"])]
-    pub verb: Option<String>,
+    #[arg(long, value_parser = PossibleValuesParser::new(Verb::ALL.map(Verb::name)).try_map(|name| name.parse::<Verb>()))]
+    pub verb: Option<Verb>,
     /// RDMA device here [default: the one on the route to the peer].
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
@@ -233,7 +234,7 @@ pub fn traffic(kind: TrafficKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         max_segment_bytes: args.max_segment,
         pin: args.pin,
         huge_pages: args.huge_pages,
-        verb: args.verb.clone(),
+        verb: args.verb,
         ..TrafficSpec::default()
     };
     if let Some(rate) = &args.rate {

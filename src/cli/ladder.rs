@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use pathproof_model::{Direction, FileOver, FileSpec, NodeId, Plan, SmbSpec, StepSpec, TrafficSpec};
+use pathproof_model::{Direction, FileOver, FileSpec, NodeId, Plan, SmbSpec, StepSpec, TrafficSpec, Verb};
 use pathproof_sys::clock::RealClock;
 
 use super::check::{CheckArgs, Depth};
@@ -68,10 +68,10 @@ fn steps(depth: Depth, share: &ShareName, account: &Account, agent: Option<bool>
     let node = NodeId(if agent.is_some() { 2 } else { 1 });
     let Account { user, domain, password_file } = account;
     let mut steps = vec![];
-    let stream = |over: &str, verb: Option<&str>, direction| {
+    let stream = |over: &str, verb: Option<Verb>, direction| {
         StepSpec::Stream(TrafficSpec {
             over: over.into(),
-            verb: verb.map(Into::into),
+            verb,
             direction,
             size_bytes: SIZE_BYTES,
             depth: DEPTH,
@@ -85,8 +85,8 @@ fn steps(depth: Depth, share: &ShareName, account: &Account, agent: Option<bool>
         steps.push(stream(pathproof_tcp::NAME, None, Direction::In));
         if rdma {
             // The server fetches what is written to it, and puts what is read of it.
-            steps.push(stream(pathproof_rdma::NAME, Some("read"), Direction::In));
-            steps.push(stream(pathproof_rdma::NAME, Some("write"), Direction::In));
+            steps.push(stream(pathproof_rdma::NAME, Some(Verb::Read), Direction::In));
+            steps.push(stream(pathproof_rdma::NAME, Some(Verb::Write), Direction::In));
             steps.push(stream(pathproof_smbd::NAME, None, Direction::Out));
             steps.push(stream(pathproof_smbd::NAME, None, Direction::In));
         }

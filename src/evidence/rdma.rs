@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pathproof_model::{AdapterRecord, End, Evidence as Record, Half, RdmaEnd};
+use pathproof_model::{AdapterRecord, End, Evidence as Record, Fabric, Half, RdmaEnd};
+use pathproof_rdma::Sysfs;
 use pathproof_rdma::proof::Snapshot;
-use pathproof_rdma::{Fabric, Sysfs};
 
 use super::{About, Evidence};
 
@@ -34,13 +34,13 @@ impl Evidence for Rdma {
             let Some(used) = &lane.adapter else { continue };
             let known = ends.entry((used.device.clone(), used.port)).or_insert_with(|| blank(used, end));
             // On iWARP "sent" means that TCP has the bytes: of a lane that broke, some never left the host.
-            let left = lane.error.is_none() || known.fabric != Fabric::Iwarp.name();
+            let left = lane.error.is_none() || known.fabric != Fabric::Iwarp;
             *known.application_bytes.get_or_insert(0) +=
                 used.received_bytes + if left { used.sent_bytes } else { 0 };
         }
         // On iWARP a completed send may still lie in TCP's buffer, and is counted when it leaves: within moments.
         let short = |after: &Snapshot| {
-            ends.iter().filter(|(_, end)| end.fabric == Fabric::Iwarp.name()).any(|((device, port), end)| {
+            ends.iter().filter(|(_, end)| end.fabric == Fabric::Iwarp).any(|((device, port), end)| {
                 let counted = after.since(&before, device, *port).and_then(|carried| carried.bytes);
                 counted.zip(end.application_bytes).is_some_and(|(counted, payload)| counted < payload)
             })
@@ -68,7 +68,7 @@ fn blank(used: &AdapterRecord, end: End) -> RdmaEnd {
         end,
         device: used.device.clone(),
         port: used.port,
-        fabric: used.fabric.clone(),
+        fabric: used.fabric,
         gid: used.gid.clone(),
         path_mtu_bytes: used.path_mtu_bytes.map(Into::into),
         active_mtu_bytes: used.active_mtu_bytes.map(Into::into),

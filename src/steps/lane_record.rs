@@ -1,14 +1,14 @@
 //! What a lane says of itself at its end, as it stands in results.
 
 use pathproof_api::{AdapterStats, LaneSample, StripeStats, TcpConnection};
-use pathproof_model::{AdapterRecord, Connection, ConnectionCounts, PathRecord, StripeRecord};
+use pathproof_model::{AdapterRecord, Connection, ConnectionCounts, Fabric, PathRecord, StripeRecord};
 
 /// The record of the adapter that a lane went by.
 pub fn adapter(stats: AdapterStats) -> AdapterRecord {
     AdapterRecord {
         device: stats.device,
         port: stats.port,
-        fabric: stats.fabric,
+        fabric: fabric(stats.fabric),
         gid: stats.gid,
         path_mtu_bytes: stats.path_mtu_bytes,
         active_mtu_bytes: stats.active_mtu_bytes,
@@ -16,6 +16,16 @@ pub fn adapter(stats: AdapterStats) -> AdapterRecord {
         sent_bytes: stats.sent_bytes,
         received_bytes: stats.received_bytes,
         depth_reduced: stats.depth_reduced,
+    }
+}
+
+/// What carries RDMA, as it stands in results.
+pub fn fabric(of: pathproof_api::Fabric) -> Fabric {
+    match of {
+        pathproof_api::Fabric::InfiniBand => Fabric::InfiniBand,
+        pathproof_api::Fabric::Roce => Fabric::Roce,
+        pathproof_api::Fabric::Iwarp => Fabric::Iwarp,
+        pathproof_api::Fabric::Unknown => Fabric::Unknown,
     }
 }
 

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use pathproof_model::judge::nics_of;
 use pathproof_model::{
-    Branch, Carrier, Direction, End, FileDetail, FileOver, LaneResult, Nic, NodeId, ResultDoc, Rung,
-    RungName, RungProof, Step, StepKind, StepSpec,
+    Branch, Carrier, Direction, End, Fabric, FileDetail, FileOver, LaneResult, Nic, NodeId, ResultDoc, Rung,
+    RungName, RungProof, Step, StepKind, StepSpec, Verb,
 };
 
 /// Ethernet around an IP packet: header, check sum, preamble and gap.
@@ -113,7 +113,7 @@ fn measures(step: &Step, name: RungName, direction: Direction) -> bool {
         |over: &str| traffic.is_some_and(|s| s.over == over && s.verb.is_none() && s.direction == direction);
     // Only lanes by verbs have a verb.
     let one_sided =
-        |verb: &str| traffic.is_some_and(|s| s.verb.as_deref() == Some(verb) && s.direction == Direction::In);
+        |verb: Verb| traffic.is_some_and(|s| s.verb == Some(verb) && s.direction == Direction::In);
     match name {
         RungName::Wire => false,
         RungName::SmbTcp => file(FileOver::Tcp),
@@ -122,8 +122,8 @@ fn measures(step: &Step, name: RungName, direction: Direction) -> bool {
         RungName::Tcp => stream(FileOver::Tcp.name()),
         RungName::SmbDirectFrames => stream(FileOver::Smbd.name()),
         // The server is the one that reads and writes: it fetches what goes out, and puts what comes in.
-        RungName::Verbs if direction == Direction::Out => one_sided("read"),
-        RungName::Verbs => one_sided("write"),
+        RungName::Verbs if direction == Direction::Out => one_sided(Verb::Read),
+        RungName::Verbs => one_sided(Verb::Write),
     }
 }
 
@@ -238,11 +238,11 @@ fn remote_address(lane: &LaneResult) -> Option<IpAddr> {
 /// Data in a full packet, and what the packet takes on the wire.
 fn full_packet(ip_mtu: u64, step: &Step, remote: Option<IpAddr>) -> (u64, u64) {
     let ip = if remote.is_some_and(|ip| ip.to_canonical().is_ipv6()) { 40 } else { 20 };
-    let fabric = step.detail.file.as_ref().and_then(|file| Some(file.direct.as_ref()?.fabric.as_str()));
+    let fabric = step.detail.file.as_ref().and_then(|file| Some(file.direct.as_ref()?.fabric));
     let tcp = ip_mtu.saturating_sub(ip + TCP_BYTES);
     match fabric {
         None => (tcp, ip_mtu + ETHERNET_BYTES),
-        Some("iWARP") => (tcp.saturating_sub(IWARP_BYTES), ip_mtu + ETHERNET_BYTES),
+        Some(Fabric::Iwarp) => (tcp.saturating_sub(IWARP_BYTES), ip_mtu + ETHERNET_BYTES),
         Some(_) => {
             let fits = |mtu: &u64| *mtu + ROCE_ROOM_BYTES <= ip_mtu;
             let path = [4096, 2048, 1024, 512, 256].into_iter().find(fits).unwrap_or(256);

@@ -102,10 +102,59 @@ pub struct ChannelPair {
     pub chosen: bool,
     /// Connections SMB would open over it.
     pub connections: u32,
-    /// The rule that decided, as a stable word.
-    pub rule: String,
+    /// The rule that decided.
+    pub rule: ChannelRule,
     /// The rule in a sentence with the numbers of this case.
     pub reason: String,
+}
+
+/// The rule that decided about a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelRule {
+    /// Chosen: one of the fastest pairs of the best class.
+    Best,
+    /// Chosen by cifs.ko with this weight.
+    Weighted,
+    /// Chosen because the user named it.
+    Named,
+    /// Chosen as the mount's own connection although Multichannel adds none.
+    OnlyConnection,
+    /// The local NIC is outside the constraint.
+    Constrained,
+    /// The server gave the NIC index 0.
+    RemoteUnindexed,
+    /// The local NIC cannot carry anything.
+    LocalUnusable,
+    /// The remote NIC cannot carry anything.
+    RemoteUnusable,
+    /// The server's NIC has a routable address, so its link-local one is dropped.
+    RemoteLinkLocal,
+    /// The local NIC has a routable address, so its link-local one is not used.
+    LocalLinkLocal,
+    /// One end has only a link-local address, the other a routable one.
+    LinkLocalMismatch,
+    /// No subnet and no route of the local NIC covers the remote address.
+    Unreachable,
+    /// The same two NICs have a better pair of addresses.
+    BetterAddress,
+    /// Another class outranks it.
+    ClassOutranked,
+    /// A faster pair of the class exists.
+    Slower,
+    /// Both NICs are in use through other pairs.
+    Spread,
+    /// All connections are spent.
+    ConnectionLimit,
+    /// The system's route to the remote address leaves by another NIC.
+    RoutedElsewhere,
+    /// cifs.ko does not mix RDMA and TCP.
+    RdmaNotMixed,
+    /// Not among the pairs named by the user.
+    NotNamed,
+    /// None that this build knows.
+    #[serde(other)]
+    Undecided,
 }
 
 /// A side of a prediction.

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::LatencySummary;
 use crate::node::NodeId;
+use crate::{Fabric, LatencySummary};
 
 /// File data moved to and from a share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -201,8 +201,8 @@ pub struct FileDetail {
 pub struct FileDirect {
     /// RDMA device of this end.
     pub device: String,
-    /// `RoCE`, `iWARP`, `InfiniBand`.
-    pub fabric: String,
+    /// What carries RDMA there.
+    pub fabric: Fabric,
     /// Why data went in messages; `null` where the server was given memory to fetch it from and to put it into.
     pub in_messages: Option<String>,
     /// Most bytes that a request may have the server move by RDMA: the smaller of both ends' MaxReadWriteSize.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contend::Cap;
-use crate::{Class, Direction, Expect, RequestLoad, TrafficKind, TrafficSpec};
+use crate::{Class, Direction, Expect, RequestLoad, TrafficKind, TrafficSpec, Verb};
 
 /// Most flows that a step may name beside its first.
 pub const BESIDE_MAX: usize = 15;
@@ -237,7 +237,7 @@ impl TrafficSpec {
             let count = self.beside.len();
             return Err(format!("{count} flows stand beside the first, and {BESIDE_MAX} is the limit"));
         }
-        let sends = self.verb.as_deref().is_none_or(|verb| verb == "send");
+        let sends = self.verb.unwrap_or_default() == Verb::Send;
         if !sends || self.watch_links || !self.fail.is_empty() {
             return Err(
                 "flows beside the first go with --verb send, and without --fail and --watch-links".into()
@@ -326,11 +326,11 @@ mod tests {
             spec.check_beside().err().unwrap_or_default()
         };
         assert_eq!(why(|_| {}), "");
-        assert_eq!(why(|s| s.verb = Some("send".into())), "");
+        assert_eq!(why(|s| s.verb = Some(Verb::Send)), "");
         assert!(why(|s| s.beside = vec![FlowSpec::default(); 16]).contains("15 is the limit"));
         assert!(why(|s| s.beside.push(s.beside[0].clone())).contains("two flows are named \"probe\""));
         assert!(why(|s| s.beside[0].name = "out".into()).contains("\"out\""));
-        assert!(why(|s| s.verb = Some("write".into())).contains("--verb send"));
+        assert!(why(|s| s.verb = Some(Verb::Write)).contains("--verb send"));
         assert!(why(|s| s.watch_links = true).contains("--watch-links"));
         assert!(why(|s| s.beside[0].class = Class::Other).contains("it knows default"));
         assert!(why(|s| s.beside[0].start_ns = s.time_ns).contains("begin earlier"));

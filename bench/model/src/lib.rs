@@ -45,10 +45,11 @@ pub mod smb;
 pub mod step_error;
 pub mod subject;
 pub mod units;
+pub mod verb;
 pub mod verdict;
 pub mod wires;
 
-pub use channels::{Answer, ChannelPair, Channels, ChannelsSpec, Side, UnusedNic};
+pub use channels::{Answer, ChannelPair, ChannelRule, Channels, ChannelsSpec, Side, UnusedNic};
 pub use connections::Connections;
 pub use contend::{
     BeatsEnd, ClassFigures, ContendAdvice, ContendCost, ContendDetail, ContendPhase, ContendSpec, PhaseName,
@@ -86,7 +87,7 @@ pub use ports::{
     AnsweredBy, AskedPort, LeftSilent, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord, PortsEnd,
     PortsSpec, Role, SilentRecord,
 };
-pub use rdma::{AdapterRecord, Carrier, RdmaEnd, RdmaProof};
+pub use rdma::{AdapterRecord, Carrier, Fabric, RdmaEnd, RdmaProof};
 pub use request::{PlanRequest, StepRequest};
 pub use result::{
     ErrorKind, FollowUp, Half, HistogramRecord, LaneResult, LatencySummary, ResultDoc, Step, StepError,
@@ -96,5 +97,6 @@ pub use series::{Interval, Series};
 pub use share::Share;
 pub use smb::{ObtainedBy, SmbAttempt, SmbInterface, SmbServer, SmbSpec};
 pub use subject::Subject;
+pub use verb::Verb;
 pub use verdict::{Check, Conclusion, Outcome, RunOutcome, Unit, Verdict};
 pub use wires::{WireAnswer, Wires};

@@ -14,7 +14,7 @@ use crate::migrate::MigrateSpec;
 use crate::node::{NodeId, NodeSpec};
 pub use crate::over::DEFAULT_OVER;
 use crate::ports::{PortsSpec, Role};
-use crate::{ChannelsSpec, ContendSpec, Expect, FileSpec, NetworksSpec, SmbSpec};
+use crate::{ChannelsSpec, ContendSpec, Expect, FileSpec, NetworksSpec, SmbSpec, Verb};
 
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -433,8 +433,8 @@ pub struct TrafficSpec {
     pub pin: bool,
     /// Put the lanes' memory on huge pages where the system has some.
     pub huge_pages: bool,
-    /// Verb for lanes that have a choice: `send`, `write` or `read`.
-    pub verb: Option<String>,
+    /// Verb for lanes that have a choice.
+    pub verb: Option<Verb>,
     /// Over several NICs: those of this host that are taken down during the window, as `IF@T[:RECOVER]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fail: Vec<String>,

@@ -6,6 +6,23 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What carries RDMA.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Fabric {
+    /// An InfiniBand network.
+    InfiniBand,
+    /// RDMA over Converged Ethernet.
+    #[serde(rename = "RoCE")]
+    Roce,
+    /// RDMA over TCP.
+    #[serde(rename = "iWARP")]
+    Iwarp,
+    /// Something that this build does not know.
+    #[default]
+    #[serde(rename = "unknown", other)]
+    Unknown,
+}
+
 /// Which adapter a lane went by, and what it moved over it in its whole life.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -14,8 +31,8 @@ pub struct AdapterRecord {
     pub device: String,
     /// Port of the device.
     pub port: u8,
-    /// `RoCE`, `iWARP`, `InfiniBand`.
-    pub fabric: String,
+    /// What carries RDMA there.
+    pub fabric: Fabric,
     /// GID used; null on iWARP, which has none.
     pub gid: Option<String>,
     /// RDMA path MTU in use, in bytes; null on iWARP, which has none.
@@ -77,8 +94,8 @@ pub struct RdmaEnd {
     pub device: String,
     /// Port of the device.
     pub port: u8,
-    /// `RoCE`, `iWARP`, `InfiniBand`.
-    pub fabric: String,
+    /// What carries RDMA there.
+    pub fabric: Fabric,
     /// Network interface below.
     pub netdev: Option<String>,
     /// GID used.

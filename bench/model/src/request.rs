@@ -15,6 +15,8 @@ pub use lane::{Congestion, Connect, LaneOptions, Registration, Share};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Verb;
+
 use crate::migrate::DiskSpec;
 use crate::{
     Direction, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec, ReachSpec, RequestLoad, Role, StepKind,
@@ -191,20 +193,6 @@ pub enum Over {
     Smbd,
 }
 
-/// Verbs of a stream or ping-pong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verb {
-    /// Two-sided.
-    Send,
-    /// One-sided.
-    Write,
-    /// One-sided.
-    Read,
-}
-
-const VERBS: [(&str, Verb); 3] = [("send", Verb::Send), ("write", Verb::Write), ("read", Verb::Read)];
-
 impl Over {
     /// The transport that `--over` names.
     pub fn named(name: &str) -> Result<Over, String> {
@@ -231,10 +219,6 @@ fn size(name: &str, bytes: u64) -> Result<u32, String> {
 
 impl TrafficRequest {
     fn of(spec: &TrafficSpec) -> Result<TrafficRequest, String> {
-        let verb = |text: &str| {
-            let found = VERBS.iter().find(|(name, _)| *name == text).map(|(_, verb)| *verb);
-            found.ok_or_else(|| format!("--verb {text:?} is unknown; it takes send, write or read"))
-        };
         Ok(TrafficRequest {
             over: Over::named(&spec.over)?,
             direction: spec.direction,
@@ -257,13 +241,12 @@ impl TrafficRequest {
             huge_pages: spec.huge_pages,
             watch_links: spec.watch_links,
             beside: spec.beside.iter().map(FlowRequest::of).collect::<Result<_, _>>()?,
-            verb: spec.verb.as_deref().map(verb).transpose()?,
+            verb: spec.verb,
             lane: LaneOptions::of(&spec.options)?,
         })
     }
 
     fn to_spec(&self) -> TrafficSpec {
-        let verb = |verb: Verb| VERBS.iter().find(|(_, v)| *v == verb).map(|(name, _)| (*name).to_owned());
         TrafficSpec {
             over: self.over.name().into(),
             direction: self.direction,
@@ -284,7 +267,7 @@ impl TrafficRequest {
             max_segment_bytes: self.max_segment_bytes,
             pin: self.pin,
             huge_pages: self.huge_pages,
-            verb: self.verb.and_then(verb),
+            verb: self.verb,
             // What the client's NICs do, what it expects, and what this step explains are its own affair.
             fail: vec![],
             expect: None,

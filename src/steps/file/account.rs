@@ -37,7 +37,7 @@ impl Counted {
             end: End::Client,
             device: direct.device.clone(),
             port,
-            fabric: direct.fabric.clone(),
+            fabric: direct.fabric,
             application_bytes: Some(data_bytes),
             ..RdmaEnd::default()
         };
@@ -103,7 +103,7 @@ impl Account {
         let adapter = first.and_then(|first| Some((first.pipe().limits(), first.pipe().adapter()?)));
         let direct = adapter.map(|(limits, adapter)| FileDirect {
             device: adapter.device.clone(),
-            fabric: adapter.fabric.name().into(),
+            fabric: lane_record::fabric(adapter.fabric),
             in_messages,
             one_sided_bytes_max: limits.one_sided_bytes_max.unwrap_or(0),
             message_bytes_max: limits.send_bytes_max,

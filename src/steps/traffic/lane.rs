@@ -42,7 +42,7 @@ const STREAM_RECEIVES_MIN: u32 = 128;
 /// Receives that this part keeps posted where a message must find one; `None` where it posts them as its messages come and go. Verified
 /// bytes must lie apart, so there are no more receives than slots.
 fn receives(part: Part, spec: &TrafficSpec) -> Option<u32> {
-    let plain = manners(&spec.over).receives_ahead && verbs::verb(spec) == Ok(Verb::Send);
+    let plain = manners(&spec.over).receives_ahead && verbs::verb(spec) == Verb::Send;
     match part {
         Part::PingPong | Part::Echo if plain => Some(RECEIVES_AHEAD),
         Part::StreamReceive if plain && !spec.verify => {
@@ -238,7 +238,7 @@ pub fn run(
     let Around { end, lanes, seed, clock, until } = *around;
     let (kind, spec) = (job.of.kind, &job.of.traffic);
     let mut outcome = LaneOutcome::unused(job, end);
-    let verb = verbs::verb(spec).unwrap_or(Verb::Send);
+    let verb = verbs::verb(spec);
     outcome.result.role = verbs::role(job.part, verb);
     let cpu = spec.pin.then(|| {
         let cpus = std::thread::available_parallelism().map_or(1, |n| n.get());

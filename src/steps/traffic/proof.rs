@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use pathproof_model::numbers::{ip_mtu_for_rdma, largest_rdma_mtu};
 use pathproof_model::{
-    End, ErrorKind, Finding, Half, Nic, RdmaEnd, RdmaProof, ResultDoc, Severity, Step, StepSpec, TrafficSpec,
+    End, ErrorKind, Fabric, Finding, Half, Nic, RdmaEnd, RdmaProof, ResultDoc, Severity, Step, StepSpec,
+    TrafficSpec,
 };
 use pathproof_rdma::proof::{Trouble, trouble};
 use pathproof_rdma::transport::options::{PATH_MTU, PathMtu};
@@ -133,7 +134,7 @@ fn pfc_differs(proof: &RdmaProof, doc: &ResultDoc) -> Option<Finding> {
     let (client, server) = (nic(End::Client)?, nic(End::Server)?);
     let enabled = |nic: &Nic| Some(nic.dcb.as_ref()?.pfc.as_ref()?.enabled_priorities.clone());
     let (ours, theirs) = (enabled(&client)?, enabled(&server)?);
-    if ours == theirs || proof.ends.iter().any(|e| e.fabric != "RoCE") {
+    if ours == theirs || proof.ends.iter().any(|e| e.fabric != Fabric::Roce) {
         return None;
     }
     let list = |on: &[u8]| match on {
@@ -246,7 +247,7 @@ mod tests {
         let end = |end: End, netdev: &str| RdmaEnd {
             end,
             device: format!("{netdev}-rdma"),
-            fabric: "RoCE".into(),
+            fabric: Fabric::Roce,
             netdev: Some(netdev.into()),
             path_mtu_bytes: Some(4096),
             active_mtu_bytes: Some(4096),

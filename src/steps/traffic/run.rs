@@ -2,7 +2,7 @@
 //! what is looked after beside them.
 
 use crossbeam_channel::Select;
-use pathproof_api::{Offer, Tick, Verb};
+use pathproof_api::{Offer, Tick};
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::WorstSecond;
 use pathproof_model::{End, ErrorKind, Half, LaneResult, NicFailure, StepError, TrafficSpec};
@@ -38,7 +38,7 @@ impl Prepared for Lanes {
             context.channel.fail(&error);
             return failed(error);
         }
-        let verb = verbs::verb(&spec).unwrap_or(Verb::Send);
+        let verb = verbs::verb(&spec);
         // The worst second is that of the first flow, each direction at the end that measures it.
         let counts = |job: &LaneJob| !job.of.beside && verbs::counts(job.part, verb);
         let counted = lanes.iter().filter(|(job, _)| counts(job)).count();

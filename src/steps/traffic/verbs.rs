@@ -18,33 +18,32 @@ use pathproof_model::StepError;
 /// What unused memory is filled with before a step.
 pub const FILL: u8 = 0x5A;
 
-/// The verb that a step asks for.
-pub fn verb(spec: &TrafficSpec) -> Result<Verb, StepError> {
-    match spec.verb.as_deref() {
-        None | Some("send") => Ok(Verb::Send),
-        Some("write") => Ok(Verb::Write),
-        Some("read") => Ok(Verb::Read),
-        Some(other) => Err(invalid(format!("--verb {other:?} is unknown; it takes send, write or read"))),
+/// The verb that a step asks for, as lanes know it.
+pub fn verb(spec: &TrafficSpec) -> Verb {
+    match spec.verb.unwrap_or_default() {
+        pathproof_model::Verb::Send => Verb::Send,
+        pathproof_model::Verb::Write => Verb::Write,
+        pathproof_model::Verb::Read => Verb::Read,
     }
 }
 
 /// Refuses what the transport or the kind of step cannot do.
 pub fn check(kind: TrafficKind, spec: &TrafficSpec, caps: &LaneCaps) -> Result<(), StepError> {
     check_spec(kind, spec)?;
-    match verb(spec)? {
+    match verb(spec) {
         verb if verb != Verb::Send && !caps.can(verb) => Err(no_such_verb(spec)),
         _ => Ok(()),
     }
 }
 
 fn no_such_verb(spec: &TrafficSpec) -> StepError {
-    let verb = spec.verb.as_deref().unwrap_or_default();
+    let verb = spec.verb.unwrap_or_default().name();
     invalid(format!("{} has no --verb {verb}; use --over {}", spec.over, those_that(|m| m.one_sided)))
 }
 
 /// Refuses what can be refused without looking at any device.
 pub fn check_spec(kind: TrafficKind, spec: &TrafficSpec) -> Result<(), StepError> {
-    let verb = verb(spec)?;
+    let verb = verb(spec);
     if verb == Verb::Send {
         return Ok(());
     }
@@ -89,7 +88,7 @@ pub fn lane_seed(seed: u64, lane: u32) -> u64 {
 
 /// Puts in place what the peer may read as soon as both ends are connected.
 pub fn fill(job: &LaneJob, spec: &TrafficSpec, seed: u64) {
-    if spec.verify && verb(spec) == Ok(Verb::Read) && job.part == Part::StreamReceive {
+    if spec.verify && verb(spec) == Verb::Read && job.part == Part::StreamReceive {
         let slots = job.layout.send(job.region_id);
         fill_for_reads(&job.region, &slots, spec.size_bytes as u32, lane_seed(seed, job.index));
     }
@@ -97,12 +96,12 @@ pub fn fill(job: &LaneJob, spec: &TrafficSpec, seed: u64) {
 
 /// Whether this end takes no part while its memory is written or read: spinning would only take a core away.
 pub fn is_passive(part: Part, spec: &TrafficSpec) -> bool {
-    part == Part::StreamReceive && verb(spec).is_ok_and(|v| v != Verb::Send)
+    part == Part::StreamReceive && verb(spec) != Verb::Send
 }
 
 /// The workload of this end, when the verb is not send.
 pub fn workload(job: &LaneJob, spec: &TrafficSpec, seed: u64, stop: Tick) -> Option<Box<dyn Workload>> {
-    let verb = verb(spec).ok().filter(|v| *v != Verb::Send)?;
+    let verb = Some(verb(spec)).filter(|verb| *verb != Verb::Send)?;
     let size = spec.size_bytes as u32;
     let (send, receive) = (job.layout.send(job.region_id), job.layout.receive(job.region_id));
     if matches!(job.part, Part::PingPong | Part::Echo) {
@@ -158,5 +157,5 @@ pub fn check_own_congestion(options: &OptionValues) -> Result<(), StepError> {
 
 /// How lanes over this layout and verb wait, when the verb decides.
 pub fn always_spins(kind: TrafficKind, spec: &TrafficSpec) -> bool {
-    kind == TrafficKind::Pingpong && verb(spec) == Ok(Verb::Write)
+    kind == TrafficKind::Pingpong && verb(spec) == Verb::Write
 }

@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use pathproof_sys::Descriptor;
 
-use crate::{Manners, OptionDoc, OptionValues, PathSpec, Region, StripeStats, TcpConnection, TransportError};
+use crate::{
+    Fabric, Manners, OptionDoc, OptionValues, PathSpec, Region, StripeStats, TcpConnection, TransportError,
+};
 
 /// A registry entry; holds no per-run state.
 pub trait Transport: Send + Sync {
@@ -412,7 +414,7 @@ pub struct AdapterStats {
     /// Its port.
     pub port: u8,
     /// What the port speaks.
-    pub fabric: String,
+    pub fabric: Fabric,
     /// The address on the fabric, where it has one.
     pub gid: Option<String>,
     /// Path MTU in use, in bytes; `None` where the fabric has none.

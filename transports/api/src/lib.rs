@@ -13,6 +13,7 @@
 pub mod contract;
 pub mod dirty_tracker;
 pub mod error;
+mod fabric;
 pub mod lane;
 pub mod manners;
 pub mod option;
@@ -23,6 +24,7 @@ pub mod wire;
 
 pub use dirty_tracker::{DirtyLog, DirtyTracker};
 pub use error::TransportError;
+pub use fabric::Fabric;
 pub use lane::{
     Access, AdapterStats, Completion, CompletionStatus, Framing, Lane, LaneCaps, LaneSample, LaneSpec,
     LaneStats, Offer, Op, PreparedLane, Readiness, ReceiveMode, RegionId, Role, SendMode, SendReports,

@@ -24,8 +24,8 @@ struct PortCounters {
 pub struct Carried {
     /// Network interface below.
     pub netdev: Option<String>,
-    /// What the port speaks, by name.
-    pub fabric: &'static str,
+    /// What the port speaks.
+    pub fabric: Fabric,
     /// Bytes through the device in both directions, headers included; `None` when nothing counts them.
     pub bytes: Option<u64>,
     /// Which counters `bytes` comes from.
@@ -88,14 +88,7 @@ impl Snapshot {
                 }
             }
         }
-        Some(Carried {
-            netdev: now.netdev.clone(),
-            fabric: now.fabric.name(),
-            bytes,
-            bytes_source,
-            packets,
-            moved,
-        })
+        Some(Carried { netdev: now.netdev.clone(), fabric: now.fabric, bytes, bytes_source, packets, moved })
     }
 }
 

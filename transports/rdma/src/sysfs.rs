@@ -7,6 +7,8 @@ use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
+pub use pathproof_api::Fabric;
+
 use crate::ffi::Gid;
 
 /// Where the kernel shows RDMA devices and network interfaces.
@@ -18,32 +20,6 @@ pub struct Sysfs {
 impl Default for Sysfs {
     fn default() -> Self {
         Sysfs { root: "/sys".into() }
-    }
-}
-
-/// What carries the RDMA protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fabric {
-    /// An InfiniBand network.
-    InfiniBand,
-    /// RDMA over Converged Ethernet.
-    Roce,
-    /// RDMA over TCP.
-    Iwarp,
-    /// Something this program does not know.
-    Unknown,
-}
-
-impl Fabric {
-    /// The name used in results.
-    pub fn name(self) -> &'static str {
-        match self {
-            Fabric::InfiniBand => "InfiniBand",
-            Fabric::Roce => "RoCE",
-            Fabric::Iwarp => "iWARP",
-            Fabric::Unknown => "unknown",
-        }
     }
 }
 

@@ -185,7 +185,7 @@ impl Transport for RdmaTransport {
         let mut adapter_used = AdapterStats {
             device: choice.device.clone(),
             port: choice.port,
-            fabric: choice.fabric.name().to_owned(),
+            fabric: choice.fabric,
             gid: choice.gid.as_ref().filter(|_| choice.fabric != Fabric::Iwarp).map(|gid| gid.text()),
             ..AdapterStats::default()
         };

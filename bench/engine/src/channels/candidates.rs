@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use pathproof_model::ChannelPair;
+use pathproof_model::{ChannelPair, ChannelRule};
 
 use super::nic::{ChannelAddress, ChannelNic, Prefix, common_bits, is_link_local, precedence};
 use super::rule::Rule;
@@ -125,7 +125,7 @@ impl Candidate<'_> {
             rdma: self.rdma(),
             chosen: self.chosen(),
             connections: self.connections,
-            rule: self.rule.as_ref().map_or("undecided", Rule::word).into(),
+            rule: self.rule.as_ref().map_or(ChannelRule::Undecided, Rule::name),
             reason: self.reason(),
         }
     }

@@ -1,6 +1,6 @@
 //! What is worth a warning in a prediction.
 
-use pathproof_model::{ChannelPair, Channels, Finding, Side};
+use pathproof_model::{ChannelPair, ChannelRule, Channels, Finding, Side};
 
 /// Findings about `channels`. A NIC in another subnet is no finding: management NICs are meant to be elsewhere.
 pub fn findings(channels: &Channels) -> Vec<Finding> {
@@ -9,7 +9,7 @@ pub fn findings(channels: &Channels) -> Vec<Finding> {
         let seen = channels.pairs.len();
         out.push(Finding::new("CHANNEL-NONE", format!("{seen} pairs of addresses, none usable")));
     }
-    if let Some(pair) = channels.pairs.iter().find(|pair| pair.rule == "routed-elsewhere") {
+    if let Some(pair) = channels.pairs.iter().find(|pair| pair.rule == ChannelRule::RoutedElsewhere) {
         let evidence = format!("{} to {}: {}", pair.local, pair.remote, pair.reason);
         out.push(Finding::new("CHANNEL-ONE-ROUTE", evidence));
     }
@@ -32,7 +32,8 @@ pub fn findings(channels: &Channels) -> Vec<Finding> {
             !matches!(own, std::net::IpAddr::V6(own) if own.is_unicast_link_local())
         };
         let by_rank = |pair: &ChannelPair| {
-            ["class-outranked", "slower", "rdma-not-mixed"].contains(&pair.rule.as_str()) && set_up(pair)
+            use ChannelRule::{ClassOutranked, RdmaNotMixed, Slower};
+            matches!(pair.rule, ClassOutranked | Slower | RdmaNotMixed) && set_up(pair)
         };
         if channels.pairs.iter().filter(of_nic).any(by_rank) {
             let evidence = format!("{} ({}): {}", nic.nic, nic.end.name(), nic.reason);
@@ -44,7 +45,7 @@ pub fn findings(channels: &Channels) -> Vec<Finding> {
 
 /// A pair that was left out only because both its NICs are in use, beside one that was taken.
 fn cross_pair(pairs: &[ChannelPair]) -> Option<(&ChannelPair, &ChannelPair)> {
-    let one = pairs.iter().find(|pair| pair.rule == "spread")?;
+    let one = pairs.iter().find(|pair| pair.rule == ChannelRule::Spread)?;
     let other = pairs.iter().find(|pair| pair.chosen && pair.local_nic == one.local_nic)?;
     Some((one, other))
 }

@@ -1,4 +1,6 @@
-//! The rules that choose or exclude a pair, each with its stable word and its sentence.
+//! The rules that choose or exclude a pair, each with its sentence and the numbers of the case.
+
+use pathproof_model::ChannelRule;
 
 /// Why a pair is used or is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,29 +77,29 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// A stable word for programs.
-    pub fn word(&self) -> &'static str {
+    /// What stands in results of it.
+    pub fn name(&self) -> ChannelRule {
         match self {
-            Rule::Best { .. } => "best",
-            Rule::Weighted { .. } => "weighted",
-            Rule::Named => "named",
-            Rule::OnlyConnection => "only-connection",
-            Rule::Constrained => "constrained",
-            Rule::RemoteUnindexed => "remote-unindexed",
-            Rule::LocalUnusable(_) => "local-unusable",
-            Rule::RemoteUnusable(_) => "remote-unusable",
-            Rule::RemoteLinkLocal => "remote-link-local",
-            Rule::LocalLinkLocal => "local-link-local",
-            Rule::LinkLocalMismatch => "link-local-mismatch",
-            Rule::Unreachable => "unreachable",
-            Rule::BetterAddress { .. } => "better-address",
-            Rule::ClassOutranked { .. } => "class-outranked",
-            Rule::Slower { .. } => "slower",
-            Rule::Spread => "spread",
-            Rule::ConnectionLimit { .. } => "connection-limit",
-            Rule::RoutedElsewhere { .. } => "routed-elsewhere",
-            Rule::RdmaNotMixed { .. } => "rdma-not-mixed",
-            Rule::NotNamed => "not-named",
+            Rule::Best { .. } => ChannelRule::Best,
+            Rule::Weighted { .. } => ChannelRule::Weighted,
+            Rule::Named => ChannelRule::Named,
+            Rule::OnlyConnection => ChannelRule::OnlyConnection,
+            Rule::Constrained => ChannelRule::Constrained,
+            Rule::RemoteUnindexed => ChannelRule::RemoteUnindexed,
+            Rule::LocalUnusable(_) => ChannelRule::LocalUnusable,
+            Rule::RemoteUnusable(_) => ChannelRule::RemoteUnusable,
+            Rule::RemoteLinkLocal => ChannelRule::RemoteLinkLocal,
+            Rule::LocalLinkLocal => ChannelRule::LocalLinkLocal,
+            Rule::LinkLocalMismatch => ChannelRule::LinkLocalMismatch,
+            Rule::Unreachable => ChannelRule::Unreachable,
+            Rule::BetterAddress { .. } => ChannelRule::BetterAddress,
+            Rule::ClassOutranked { .. } => ChannelRule::ClassOutranked,
+            Rule::Slower { .. } => ChannelRule::Slower,
+            Rule::Spread => ChannelRule::Spread,
+            Rule::ConnectionLimit { .. } => ChannelRule::ConnectionLimit,
+            Rule::RoutedElsewhere { .. } => ChannelRule::RoutedElsewhere,
+            Rule::RdmaNotMixed { .. } => ChannelRule::RdmaNotMixed,
+            Rule::NotNamed => ChannelRule::NotNamed,
         }
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 use pathproof_model::{
-    End, Environment, FileDirect, FileSpec, NicAddress, Node, NodeSpec, Plan, RdmaProof, SmbInterface,
-    SmbServer, StepError, Summary, Tool, TrafficSpec,
+    End, Environment, Fabric, FileDirect, FileSpec, NicAddress, Node, NodeSpec, Plan, RdmaProof,
+    SmbInterface, SmbServer, StepError, Summary, Tool, TrafficSpec,
 };
 
 fn nic(name: &str, address: &str, speed: Option<u64>, ip_mtu_bytes: u32) -> Nic {
@@ -113,7 +113,7 @@ fn the_slower_end_is_the_wire() {
 }
 
 fn direct(placed_bytes: u64, received_bytes: u64) -> FileDirect {
-    FileDirect { fabric: "RoCE".into(), placed_bytes, received_bytes, ..FileDirect::default() }
+    FileDirect { fabric: Fabric::Roce, placed_bytes, received_bytes, ..FileDirect::default() }
 }
 
 #[test]
@@ -174,18 +174,18 @@ fn a_window_without_an_answer_has_no_figure() {
 
 #[test]
 fn verbs_are_compared_by_the_way_of_the_data() {
-    let stream = |verb: &str, goodput| {
-        let mut step = Step::new(StepKind::Stream, verb);
+    let stream = |verb: Verb, goodput| {
+        let mut step = Step::new(StepKind::Stream, verb.name());
         step.spec = Some(StepSpec::Stream(TrafficSpec {
             over: "rdma".into(),
-            verb: Some(verb.into()),
+            verb: Some(verb),
             direction: Direction::In,
             ..TrafficSpec::default()
         }));
         step.summary.goodput_bits_per_s = Some(goodput);
         step
     };
-    let rungs = ladder(&doc(vec![tcp(1), stream("write", 7), stream("read", 5)]));
+    let rungs = ladder(&doc(vec![tcp(1), stream(Verb::Write, 7), stream(Verb::Read, 5)]));
     // A file that is written goes out, and the server reads it.
     assert_eq!(find(&rungs, RungName::Verbs, Branch::Rdma).goodput_bits_per_s, Some(5));
 }

@@ -16,7 +16,7 @@ fn full_of_secrets() -> Vec<StepSpec> {
     options.insert("registration".into(), "window".into());
     let traffic = |over: &str| TrafficSpec {
         over: over.into(),
-        verb: Some("write".into()),
+        verb: Some(Verb::Write),
         fail: vec![secret("fail")],
         singles: true,
         follows_path_mtu: Some(0x5EC2E7),

@@ -143,7 +143,7 @@ impl PreparedWire for PreparedBare {
         let adapter_used = AdapterStats {
             device: choice.device.clone(),
             port: choice.port,
-            fabric: choice.fabric.name().to_owned(),
+            fabric: choice.fabric,
             gid: choice.gid.as_ref().filter(|_| !iwarp).map(|gid| gid.text()),
             ip_mtu_bytes: self.ip_mtu_bytes,
             ..AdapterStats::default()
