@@ -11,6 +11,7 @@ mod bench;
 mod channels;
 mod check;
 mod client;
+mod compare;
 mod contend;
 mod devices;
 mod explain;
@@ -92,6 +93,9 @@ pub enum Command {
     Migrate(migrate::MigrateArgs),
     /// Render a stored result again.
     Report(report::ReportArgs),
+    /// Hold a run against an earlier one: figures, noise, settings that differ.
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(compare::CompareArgs),
     /// Explain a finding: how it is recognised, what looks like it, how to prove it and how to heal it.
     Explain(explain::ExplainArgs),
     /// Print completions for a shell.
@@ -148,7 +152,11 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
     // The others have something to keep, and end in order.
     if matches!(
         typed.command,
-        Command::Serve(_) | Command::Devices(_) | Command::Report(_) | Command::Explain(_)
+        Command::Serve(_)
+            | Command::Devices(_)
+            | Command::Report(_)
+            | Command::Compare(_)
+            | Command::Explain(_)
     ) {
         interrupt::ends_at_once().context("cannot watch for Ctrl-C")?;
     }
@@ -167,6 +175,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
         Command::Smb(args) => smb::run(args, &clock),
         Command::Migrate(args) => migrate::run(args, &clock),
         Command::Report(args) => report::run(&args),
+        Command::Compare(args) => compare::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Completions { shell } => {
             let mut command = Cli::command();

@@ -9,6 +9,7 @@ mod budget;
 mod bulk;
 mod cli;
 mod contend;
+mod compare;
 mod documents;
 mod door;
 mod edges;

@@ -13,6 +13,7 @@ use pathproof_model::{
 };
 
 use super::client::ClientArgs;
+use super::compare::{Baseline, Files, gate};
 use super::run::ClientRun;
 use super::values::ip_mtu;
 use crate::input;
@@ -29,6 +30,7 @@ Examples:
   pathproof check --self
   pathproof check stor2 --key-file stor2.key -o stor2.json
   pathproof check stor2 --thorough --criteria strict.toml
+  pathproof check stor2 --baseline monday.json --gate 15%
   pathproof check stor2 --format json | jq '.verdicts[]'
   pathproof check //stor2/vms --user lab --password-file lab.pw
 
@@ -72,6 +74,13 @@ pub struct CheckArgs {
     /// With a share: the server runs pathproof serve as well, here; then what lies below files is measured too.
     #[arg(long, value_name = "HOST[:PORT]", requires = "user")]
     pub agent: Option<Peer>,
+    /// Hold the run against an earlier one, a result document; several of them with commas (A,A2). A figure that is worse by more
+    /// than the gate and its noise fails.
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<Files>,
+    /// How much worse a figure may be than in the baseline.
+    #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = gate, requires = "baseline")]
+    pub gate: f64,
     /// Run the steps of this TOML file instead.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "thorough", "over", "role"])]
     pub plan: Option<PathBuf>,
@@ -81,6 +90,11 @@ impl CheckArgs {
     /// The share that is to be checked, where one was named.
     pub fn share(&self) -> Option<&ShareName> {
         self.client.peer.as_ref()?.share.as_ref()
+    }
+
+    /// The run that it is held against.
+    pub fn against(&self) -> Result<Option<Baseline>> {
+        self.baseline.as_ref().map(|files| Baseline::read(files, self.gate)).transpose()
     }
 
     /// How thorough it is to be.
@@ -152,6 +166,7 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
         bail!("--user, --password-file and --agent are for a share; name one as //SERVER/SHARE");
     }
     let mut client = ClientRun::resolve(&args.client, clock)?;
+    client.baseline = args.against()?;
     client.criteria.expect(args.expect_rate.map(|rate| rate.0), args.expect_mtu);
     let depth = args.depth();
     let plan = match &args.plan {

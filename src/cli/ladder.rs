@@ -50,6 +50,7 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
         None => ClientRun::with(foreign, sink, clock),
     };
     client.criteria = read_criteria(args.client.criteria.as_deref())?;
+    client.baseline = args.against()?;
     client.budget = Some(args.depth().budget());
     // What this host cannot do is told by the rung, and not asked of an agent.
     let rdma = Registry::new(clock).get(pathproof_rdma::NAME).is_ok_and(|rdma| rdma.probe().is_ok());

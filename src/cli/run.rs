@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use pathproof_model::{Criteria, ErrorKind, NodeSpec, Plan, ResultDoc, RunOutcome, StepError, judge};
 
 use super::client::ClientArgs;
+use super::compare::Baseline;
 use super::format::{Format, Shape};
 use crate::budget::Budget;
 use crate::document::{self, DocumentFile};
@@ -76,6 +77,8 @@ pub struct ClientRun {
     clock: RealClock,
     /// Seed of everything random.
     pub seed: u64,
+    /// The run that this one is held against.
+    pub baseline: Option<Baseline>,
     /// How long the whole run may take, from the start of the program to its end.
     pub budget: Option<Duration>,
 }
@@ -120,6 +123,7 @@ impl ClientRun {
             criteria: Criteria::default(),
             clock: clock.clone(),
             seed: 0,
+            baseline: None,
             budget: None,
         }
     }
@@ -177,7 +181,9 @@ impl ClientRun {
     }
 
     /// Ends with a document: judged, written, printed; returns the exit code.
-    pub fn finish(self, doc: ResultDoc) -> Result<u8> {
+    pub fn finish(self, mut doc: ResultDoc) -> Result<u8> {
+        let against = self.baseline.as_ref().filter(|_| doc.error.is_none());
+        doc.verdicts.extend(against.and_then(|baseline| baseline.verdict(&doc)));
         self.sink.finish(doc, &self.criteria)
     }
 }

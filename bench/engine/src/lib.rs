@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod channels;
+pub mod compare;
 pub mod contend;
 pub mod control;
 pub mod diagnose;

@@ -100,9 +100,12 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     verdicts
 }
 
-/// Judges a document and keeps the verdicts in it, with the criteria that they rest on.
+/// Judges a document and keeps the verdicts in it, with the criteria that they rest on. What it came to against an earlier run
+/// rests on none of them, and stays.
 pub fn judge_into(doc: &mut ResultDoc, criteria: &Criteria) {
-    doc.verdicts = judge(doc, criteria);
+    let mut verdicts = judge(doc, criteria);
+    verdicts.extend(doc.verdicts.drain(..).filter(|verdict| verdict.subject == Subject::Baseline));
+    doc.verdicts = verdicts;
     doc.criteria = Some(criteria.clone());
 }
 

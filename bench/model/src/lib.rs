@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod channels;
+pub mod compare;
 pub mod connections;
 pub mod contend;
 pub mod criteria;

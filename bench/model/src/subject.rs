@@ -64,6 +64,8 @@ pub enum Subject {
     SmbInterfaces,
     /// Whether it lets data be placed by RDMA.
     SmbDirectPlacement,
+    /// The run against an earlier one.
+    Baseline,
     /// A finding that is an error, by its code.
     Finding(String),
     /// What a later build judges, and this one does not know.
@@ -99,6 +101,7 @@ impl Display for Subject {
             Subject::SmbMultichannel => f.write_str("smb/multichannel"),
             Subject::SmbInterfaces => f.write_str("smb/interfaces"),
             Subject::SmbDirectPlacement => f.write_str("smb/direct-placement"),
+            Subject::Baseline => f.write_str("baseline"),
             Subject::Finding(code) => write!(f, "finding/{code}"),
             Subject::Other(name) => f.write_str(name),
         }
@@ -134,6 +137,7 @@ impl From<&str> for Subject {
             ("latency-under-load", Some(rest)) => {
                 way(rest).map(|(over, direction)| Subject::LatencyUnderLoad { over, direction })
             }
+            ("baseline", None) => Some(Subject::Baseline),
             ("finding", Some(code)) => Some(Subject::Finding(code.into())),
             _ => None,
         };
@@ -205,7 +209,8 @@ mod tests {
             Subject::Smb => Subject::SmbMultichannel,
             Subject::SmbMultichannel => Subject::SmbInterfaces,
             Subject::SmbInterfaces => Subject::SmbDirectPlacement,
-            Subject::SmbDirectPlacement => Subject::Finding("MTU-MIXED".into()),
+            Subject::SmbDirectPlacement => Subject::Baseline,
+            Subject::Baseline => Subject::Finding("MTU-MIXED".into()),
             Subject::Finding(_) => Subject::Other("throughput/tcp/sideways".into()),
             Subject::Other(_) => return None,
         })

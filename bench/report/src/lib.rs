@@ -14,6 +14,7 @@ use std::io;
 
 use pathproof_model::ResultDoc;
 
+mod comparison;
 mod csv;
 mod hlog;
 mod json;
@@ -27,6 +28,7 @@ mod screen;
 mod shown;
 mod text;
 
+pub use comparison::comparison;
 pub use csv::Csv;
 pub use hlog::Hlog;
 pub use json::Json;

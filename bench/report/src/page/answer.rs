@@ -92,6 +92,9 @@ pub(crate) fn advice(doc: &ResultDoc, subject: &Subject) -> &'static str {
     if matches!(subject, Subject::LatencyUnderLoad { .. }) {
         return "Find the hop where the rate drops in that direction and shorten its queue, or give it active queue management.";
     }
+    if *subject == Subject::Baseline {
+        return "Undo what was changed since, or take this run for a new baseline; pathproof compare lists figures and settings.";
+    }
     let mut about = doc.steps.iter().filter(|step| judge::subject(step) == *subject).peekable();
     let kind = about.peek().map(|step| step.kind);
     if about.any(|step| step.error.is_some()) {

@@ -1,0 +1,151 @@
+//! Whether two sets of values differ by more than noise, by the best that the documents hold.
+
+use pathproof_model::compare::Basis;
+use pathproof_model::figures::Figure;
+
+use super::statistics::mann_whitney;
+use crate::record::LatencyHistogram;
+
+/// Fewest runs of each side that a test over runs can show anything with (2 of 70 orders are 2.9 %).
+const RUNS_MIN: usize = 4;
+/// Runs are independent of each other: the usual bound.
+const RUNS_P: f64 = 0.05;
+/// Half seconds of one run follow each other: what hardly depends on the one before, and a strict bound.
+const BLOCK_NS: u64 = 500_000_000;
+/// The bound for those.
+const BLOCKS_P: f64 = 0.01;
+/// Fewest blocks of a run.
+const BLOCKS_MIN: usize = 5;
+/// 99 % of a normal distribution lie within so many deviations.
+const Z_99: f64 = 2.576;
+/// Round trips one after the other are alike; only one in so many counts as a sample.
+const SAMPLES_ALIKE: f64 = 10.0;
+
+/// What is known of the noise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Noise {
+    pub significant: Option<bool>,
+    pub basis: Basis,
+    pub p_value: Option<f64>,
+}
+
+impl Noise {
+    /// Nothing.
+    pub(super) const UNKNOWN: Noise = Noise { significant: None, basis: Basis::Unknown, p_value: None };
+}
+
+/// Of one figure, with its values in the runs of both sides; every run has it.
+pub(super) fn of(sides: &[Vec<Figure>; 2], values: &[Vec<f64>; 2]) -> Noise {
+    let [a, b] = values;
+    if sides.iter().any(Vec::is_empty) {
+        return Noise::UNKNOWN;
+    }
+    if sides[0][0].name == "ip_mtu" {
+        return Noise { significant: Some(apart(values)), basis: Basis::Exact, p_value: None };
+    }
+    if a.len().min(b.len()) >= RUNS_MIN {
+        let p_value = mann_whitney(a, b);
+        return Noise { significant: p_value.map(|p| p < RUNS_P), basis: Basis::Runs, p_value };
+    }
+    if sides[0][0].name == "goodput" {
+        let blocks = sides.each_ref().map(|side| {
+            let each: Option<Vec<Vec<f64>>> = side.iter().map(blocks).collect();
+            each.map(|each| each.concat())
+        });
+        if let [Some(a), Some(b)] = &blocks {
+            let p_value = mann_whitney(a, b);
+            let significant = p_value.map(|p| p < BLOCKS_P && apart(values));
+            return Noise { significant, basis: Basis::Intervals, p_value };
+        }
+    }
+    if let Some(q) = quantile(sides[0][0].name) {
+        let ranges = sides.each_ref().map(|side| {
+            let each: Option<Vec<(f64, f64)>> = side.iter().map(|figure| interval(figure, q)).collect();
+            each.map(|each| {
+                each.into_iter().fold((f64::MAX, f64::MIN), |sum, one| (sum.0.min(one.0), sum.1.max(one.1)))
+            })
+        });
+        if let [Some(a), Some(b)] = ranges {
+            let apart = a.1 < b.0 || b.1 < a.0;
+            // What lies within the other's range is noise; what does not may be what the next run shows again, or not: one run
+            // knows nothing of that.
+            let repeated = values.iter().all(|values| values.len() > 1);
+            let significant = (repeated || !apart).then_some(apart);
+            return Noise { significant, basis: Basis::Distribution, p_value: None };
+        }
+    }
+    Noise::UNKNOWN
+}
+
+/// Whether no run of one side lies within the range of the other's.
+fn apart(values: &[Vec<f64>; 2]) -> bool {
+    let [a, b] = values.each_ref().map(|side| {
+        side.iter().fold((f64::MAX, f64::MIN), |sum, value| (sum.0.min(*value), sum.1.max(*value)))
+    });
+    a.1 < b.0 || b.1 < a.0
+}
+
+/// The goodput of each half second of the window of a flow, in bit/s; `None` where there are too few.
+fn blocks(figure: &Figure) -> Option<Vec<f64>> {
+    let flow = flow(figure)?;
+    let series = figure.step.series.iter().filter(|series| series.flow == flow);
+    // Exactly one end counts what is carried.
+    let mut carried = series.map(|series| series.carried().collect::<Vec<_>>()).filter(|c| !c.is_empty());
+    let slices = carried.next().filter(|_| carried.next().is_none())?;
+    let (mut blocks, mut bytes, mut length_ns) = (Vec::new(), 0u128, 0u128);
+    for slice in slices {
+        bytes += u128::from(slice.bytes);
+        length_ns += u128::from(slice.length_ns);
+        if length_ns >= u128::from(BLOCK_NS) {
+            blocks.push(bytes as f64 * 8.0 * 1e9 / length_ns as f64);
+            (bytes, length_ns) = (0, 0);
+        }
+    }
+    (blocks.len() >= BLOCKS_MIN).then_some(blocks)
+}
+
+/// The number of the flow that a figure belongs to.
+fn flow(figure: &Figure) -> Option<u16> {
+    let flows = &figure.step.flows;
+    let at = match figure.flow {
+        Some(name) => flows.iter().position(|flow| flow.name == name)?,
+        None => flows.iter().position(|flow| !flow.beside).unwrap_or(0),
+    };
+    u16::try_from(at).ok()
+}
+
+/// Which quantile a figure is, where its distribution is stored.
+fn quantile(name: &str) -> Option<f64> {
+    let (_, quantile) = name.rsplit_once("_p")?;
+    Some(match quantile {
+        "50" => 0.5,
+        "90" => 0.9,
+        "99" => 0.99,
+        _ => return None,
+    })
+}
+
+/// Where the quantile of what was sampled lies, in seconds: between the values whose ranks bound it.
+fn interval(figure: &Figure, q: f64) -> Option<(f64, f64)> {
+    let flow = flow(figure)?;
+    let names: &[&str] = match figure.name {
+        name if name.starts_with("round_trip") => &["rtt", "service"],
+        name if name.starts_with("service") => &["service"],
+        name if name.starts_with("response") => &["response"],
+        _ => return None,
+    };
+    let mut whole = figure.step.histograms.iter().filter(|record| {
+        record.lane.is_none()
+            && record.flow.is_none_or(|of| of == flow)
+            && names.contains(&record.name.as_str())
+    });
+    let histogram = LatencyHistogram::from_record(whole.next()?).ok()?;
+    let n = histogram.count() as f64 / SAMPLES_ALIKE;
+    let reach = Z_99 * (q * (1.0 - q) / n).sqrt();
+    // With too few samples the bound is the largest of them, which bounds nothing.
+    if !reach.is_finite() || q + reach >= 1.0 || q - reach <= 0.0 {
+        return None;
+    }
+    let at = |q: f64| histogram.quantile(q).map(|ns| ns as f64 / 1e9);
+    Some((at(q - reach)?, at(q + reach)?))
+}

@@ -1,0 +1,131 @@
+//! `pathproof compare` and `check --baseline`, on documents of real runs.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::*;
+
+fn golden(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("results/golden").join(name).display().to_string()
+}
+
+/// A document with every goodput, and the slices behind it, times `factor`, and packets of this MTU at the client.
+fn changed(scratch: &Scratch, name: &str, factor: f64, ip_mtu_bytes: u64) -> String {
+    let mut doc: Value = serde_json::from_slice(&std::fs::read(golden("v2/check-two-hosts.json")).unwrap()).unwrap();
+    let times = |value: &mut Value| {
+        if let Some(number) = value.as_f64() {
+            *value = ((number * factor) as u64).into();
+        }
+    };
+    for step in doc["steps"].as_array_mut().unwrap() {
+        if step["kind"] != "stream" {
+            continue;
+        }
+        times(&mut step["summary"]["goodput_bits_per_s"]);
+        for flow in step["flows"].as_array_mut().into_iter().flatten() {
+            times(&mut flow["summary"]["goodput_bits_per_s"]);
+        }
+        for series in step["series"].as_array_mut().into_iter().flatten() {
+            // Long and steady enough to tell: the golden ones are of quick runs.
+            let bytes = (1_000_000.0 * factor) as u64;
+            let column: Vec<u64> = (0..40).map(|at| bytes + at * 37 % 11 * bytes / 500).collect();
+            series["end_ns"] = 4_000_000_000u64.into();
+            series["width_ns"] = 100_000_000u64.into();
+            if series["received_bytes"].is_array() {
+                series["received_bytes"] = column.into();
+            }
+        }
+    }
+    for nic in doc["nodes"][0]["environment"]["nics"].as_array_mut().unwrap() {
+        if nic["name"] == "eth0" {
+            nic["ip_mtu_bytes"] = ip_mtu_bytes.into();
+        }
+    }
+    let path = scratch.path(name);
+    std::fs::write(&path, doc.to_string()).unwrap();
+    path
+}
+
+fn compared(args: &[&str]) -> (Option<i32>, Value) {
+    let output = run(&[&["compare"], args, &["--format", "json"]].concat());
+    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output))))
+}
+
+#[test]
+fn a_slower_run_is_a_regression_and_its_smaller_mtu_is_named() {
+    let scratch = Scratch::new("compare");
+    let (a, b) = (changed(&scratch, "a.json", 1.0, 9000), changed(&scratch, "b.json", 0.8, 1500));
+    let (code, doc) = compared(&[&a, &b]);
+    assert_eq!((code, &doc["outcome"]), (Some(1), &"regression".into()), "{doc:#}");
+    let pairs = doc["pairs"].as_array().unwrap();
+    let goodput = pairs.iter().find(|pair| pair["figure"] == "goodput" && pair["gated"] == true).unwrap();
+    assert_eq!((&goodput["significant"], &goodput["verdict"]), (&true.into(), &"regressed".into()));
+    assert!((goodput["change"].as_f64().unwrap() + 0.2).abs() < 0.01, "{goodput}");
+    for pair in pairs {
+        for name in ["figure", "a", "b", "change", "significant"] {
+            assert!(pair.get(name).is_some(), "{name} is missing in {pair}");
+        }
+    }
+    assert_eq!(doc["likely_cause"], "MTU 9000 -> 1500", "{:#}", doc["settings"]);
+    let text = run(&["compare", &a, &b]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.starts_with("REGRESSION: "), "{text}");
+    assert!(flat.contains("slower by 20 %") && flat.contains("likely because MTU 9000 -> 1500"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    // A wider gate lets it pass; the other way round it is faster.
+    assert_eq!(compared(&[&a, &b, "--gate", "30%"]).0, Some(0));
+    assert_eq!(compared(&[&b, &a]).0, Some(0));
+}
+
+#[test]
+fn what_b_lacks_is_null_and_never_a_pass() {
+    let (code, doc) = compared(&[&golden("v2/check-two-hosts.json"), &golden("v2/migrate-self.json")]);
+    assert_eq!((code, &doc["outcome"]), (Some(3), &"cannot-tell".into()));
+    let missing = doc["pairs"].as_array().unwrap().iter().find(|pair| pair["figure"] == "goodput").unwrap();
+    assert!(missing["b"].is_null() && missing["change"].is_null() && missing["significant"].is_null(), "{missing}");
+}
+
+#[test]
+fn documents_of_version_1_and_several_runs_are_read() {
+    let old = golden("v1/check-two-hosts.json");
+    let (code, doc) = compared(&[&old, &old]);
+    assert_eq!(code, Some(0), "{}", doc["reason"]);
+    let four = vec![old.as_str(); 4].join(",");
+    let (code, doc) = compared(&[&four, &four]);
+    assert_eq!((code, doc["a"]["files"].as_array().unwrap().len()), (Some(0), 4));
+    assert!(doc["pairs"].as_array().unwrap().iter().any(|pair| pair["basis"] == "runs"));
+    for bad in [&["compare", &old][..], &["compare", &old, "nosuch.json"], &["compare", &old, &old, "--gate", "ten"]] {
+        let output = run(bad);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_check_is_held_against_its_baseline() {
+    let scratch = Scratch::new("baseline");
+    let first = scratch.path("first.json");
+    let made = run(&["check", "--self", "--quick", "-o", &first]);
+    assert!(made.status.success() || made.status.code() == Some(3), "{}", stderr(&made));
+    // A goodput that no machine has.
+    let mut doc: Value = serde_json::from_slice(&std::fs::read(&first).unwrap()).unwrap();
+    for step in doc["steps"].as_array_mut().unwrap() {
+        if step["kind"] == "stream" {
+            for flow in step["flows"].as_array_mut().unwrap() {
+                flow["summary"]["goodput_bits_per_s"] = 90_000_000_000_000u64.into();
+            }
+            step["summary"]["goodput_bits_per_s"] = 90_000_000_000_000u64.into();
+        }
+    }
+    let dreamt = scratch.path("dreamt.json");
+    std::fs::write(&dreamt, doc.to_string()).unwrap();
+    let held = run(&["check", "--self", "--quick", "--baseline", &dreamt, "--format", "json"]);
+    let doc = document(&held);
+    let verdict = doc["verdicts"].as_array().unwrap().iter().find(|v| v["subject"] == "baseline").unwrap();
+    // A quick run is too short to tell noise, and what cannot be told is no pass.
+    assert!(["fail", "inconclusive"].contains(&verdict["outcome"].as_str().unwrap()), "{verdict:#}");
+    assert_ne!(held.status.code(), Some(0));
+    let refused = run(&["check", "--self", "--baseline", "nosuch.json"]);
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "before anything is measured");
+}
