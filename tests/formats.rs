@@ -111,6 +111,56 @@ else:
 }
 
 #[test]
+fn html_is_one_page_that_refers_to_nothing_and_holds_text_as_text() {
+    const READER: &str = r#"
+import json, sys
+from html.parser import HTMLParser
+text = open(sys.argv[2], encoding="utf-8").read()
+doc = json.load(open(sys.argv[1]))
+VOID = {"meta", "path", "rect", "polyline"}
+OURS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "pre", "div", "table", "tr", "th", "td", "dl", "dt", "dd",
+        "section", "figure", "figcaption", "svg", "path", "rect", "polyline", "text", "ul", "li"}
+class Page(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.said, self.seen = [], "", []
+    def handle_starttag(self, tag, attributes):
+        assert tag in OURS, tag
+        for name, value in attributes:
+            assert name not in ("href", "src", "srcset", "xlink:href", "data", "action", "style") and not name.startswith("on"), (tag, name)
+        self.seen.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, (tag, self.open)
+        self.open.pop()
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.said += data
+page = Page()
+page.feed(text)
+page.close()
+assert not page.open, page.open
+WORDS = {"fit": "FIT", "not-fit": "NOT FIT", "cannot-tell": "CANNOT TELL"}
+first = text[text.index("<h1"):]
+first = first[first.index(">") + 1:first.index("</h1>")]
+assert first == WORDS.get(doc["outcome"], first), first
+assert "@import" not in text and "url(" not in text and "<script" not in text and "http://" not in text
+for finding in doc["findings"]:
+    assert finding["code"] in page.said, finding["code"]
+if any(len(series.get("received_bytes", [])) > 1 for step in doc["steps"] if step["kind"] == "stream" for series in step.get("series", [])):
+    assert "polyline" in page.seen
+for name in ("viewport", "prefers-color-scheme:dark", "@media print"):
+    assert name in text, name
+"#;
+    read_by(Path::new("python3"), "html", READER);
+}
+
+#[test]
 fn csv_is_one_row_a_figure() {
     const READER: &str = r#"
 import csv, json, sys

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use pathproof_model::ResultDoc;
-use pathproof_report::{Csv, Hlog, Json, Junit, Look, OpenMetrics, Render, Screen, Text};
+use pathproof_report::{Csv, Hlog, Html, Json, Junit, Look, OpenMetrics, Render, Screen, Text};
 
 use crate::terminal;
 
@@ -23,6 +23,8 @@ pub enum Format {
     Junit,
     /// A table with one row a figure.
     Csv,
+    /// One page for a browser or a mail, with charts; needs no network.
+    Html,
     /// For Prometheus' textfile collector.
     Openmetrics,
 }
@@ -48,6 +50,7 @@ impl Shape {
             Format::Hlog => &Hlog,
             Format::Junit => &Junit,
             Format::Csv => &Csv,
+            Format::Html => &Html,
             Format::Openmetrics => &OpenMetrics,
         };
         terminal::print_document(doc, renderer)

@@ -60,7 +60,7 @@ fn tag(index: usize, step: &Step, record: &HistogramRecord) -> String {
     format!("{index}.{name}{}.{histogram}{lane}", flow.unwrap_or_default())
 }
 
-fn decode(record: &HistogramRecord) -> io::Result<Histogram<u64>> {
+pub(crate) fn decode(record: &HistogramRecord) -> io::Result<Histogram<u64>> {
     let bytes = base64::engine::general_purpose::STANDARD
         .decode(&record.hdr_v2_base64)
         .map_err(|e| unreadable(record, e.to_string()))?;

@@ -123,7 +123,7 @@ fn cell(look: &Look, cell: &Cell) -> String {
     look.letters(&letters(cell))
 }
 
-fn letters(cell: &Cell) -> String {
+pub(crate) fn letters(cell: &Cell) -> String {
     match cell {
         Cell::Empty => String::new(),
         Cell::Unknown => "-".into(),

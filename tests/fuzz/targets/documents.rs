@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pathproof_model::Criteria;
-use pathproof_report::{Csv, Hlog, Json, Junit, Look, OpenMetrics, Render, Screen, Text};
+use pathproof_report::{Csv, Hlog, Html, Json, Junit, Look, OpenMetrics, Render, Screen, Text};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(mut doc) = pathproof_model::lift::read(bytes) else { return };
@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     // As small as a terminal gets, and in its letters.
     let small =
         Screen { look: Look { columns: 20, rows: 5, colour: false, ascii: true }, more: String::new() };
-    let forms: [&dyn Render; 7] = [&whole, &small, &Json, &Hlog, &Junit, &Csv, &OpenMetrics];
+    let forms: [&dyn Render; 8] = [&whole, &small, &Json, &Hlog, &Html, &Junit, &Csv, &OpenMetrics];
     for form in forms {
         // An error is an answer; a panic is not.
         let _ = form.render(&doc, &mut std::io::sink());

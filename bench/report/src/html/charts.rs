@@ -1,0 +1,154 @@
+//! Which charts a document has something for. What it does not hold is no chart.
+
+use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
+use pathproof_model::{Direction, ResultDoc, Step, StepKind};
+
+use super::Markup;
+use super::plot::{Axis, LINES_MAX, Series, bars, lines};
+use crate::{hlog, plain};
+
+/// Bars of one chart.
+const BARS_MAX: usize = 40;
+
+pub(super) fn all(doc: &ResultDoc) -> Markup {
+    [rates(doc), latencies(doc), mtu(doc), rounds(doc), ladder(doc)].into_iter().flatten().collect()
+}
+
+/// Charts of so many lines each as have colours.
+fn in_parts(mut all: Vec<Series>, chart: impl Fn(&[Series]) -> Markup) -> Option<Markup> {
+    all.retain(|series| series.points.len() > 1);
+    (!all.is_empty()).then(|| all.chunks(LINES_MAX).map(chart).collect())
+}
+
+/// Throughput over time, stream by stream.
+fn rates(doc: &ResultDoc) -> Option<Markup> {
+    let mut all = Vec::new();
+    for step in doc.steps.iter().filter(|step| step.kind == StepKind::Stream) {
+        let own: Vec<_> = step.own_series().collect();
+        for series in &own {
+            let points: Vec<(f64, f64)> = series
+                .carried()
+                .filter(|slice| slice.length_ns > 0)
+                .map(|slice| {
+                    let middle = slice.start_ns as f64 + slice.length_ns as f64 / 2.0;
+                    (middle / 1e9, slice.bytes as f64 * 8e9 / slice.length_ns as f64)
+                })
+                .collect();
+            let flow = step.flows.get(usize::from(series.flow)).map_or("", |flow| flow.name.as_str());
+            let both = step.direction == Some(Direction::Both);
+            let name = if both { format!("{}, {flow}", step.name) } else { step.name.clone() };
+            all.push(Series { name, points });
+        }
+    }
+    in_parts(all, |series| {
+        let most = |pick: fn(&(f64, f64)) -> f64| {
+            series.iter().flat_map(|series| &series.points).map(pick).fold(0.0, f64::max)
+        };
+        let across = Axis::from_zero(most(|point| point.0), |at| Nanoseconds((at * 1e9) as u64).to_string());
+        let up = Axis::from_zero(most(|point| point.1), |at| BitsPerSecond(at as u64).to_string());
+        lines("Throughput over time", "From zero; time since the start of each stream.", &across, &up, series)
+    })
+}
+
+/// The shares below which latencies are drawn, with what stands at the axis.
+const QUANTILES: [(f64, &str); 6] =
+    [(0.0, "min"), (0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %")];
+
+/// How far along the axis a share stands: every nine takes as much room as the one before.
+fn nines(share: f64) -> f64 {
+    -(1.0 - share).max(1e-5).log10()
+}
+
+/// The distributions of round trips and requests.
+fn latencies(doc: &ResultDoc) -> Option<Markup> {
+    let mut all = Vec::new();
+    for step in &doc.steps {
+        for record in step.histograms.iter().filter(|record| record.lane.is_none() && record.unit == "ns") {
+            let Ok(histogram) = hlog::decode(record) else { continue };
+            if histogram.is_empty() {
+                continue;
+            }
+            // No further than there are samples: the last is the largest.
+            let last = 1.0 - 1.0 / histogram.len() as f64;
+            let shares = (0..=80u32).map(|at| 1.0 - 10f64.powf(-f64::from(at) / 20.0));
+            let points = shares
+                .take_while(|share| *share <= last)
+                .map(|share| (nines(share), (histogram.value_at_quantile(share).max(1) as f64).log10()))
+                .collect();
+            let flow = record.flow.and_then(|flow| step.flows.get(usize::from(flow)));
+            let name = match flow.filter(|_| step.flows.len() > 1) {
+                Some(flow) => format!("{}, {} ({})", step.name, flow.name, record.name),
+                None => format!("{} ({})", step.name, record.name),
+            };
+            all.push(Series { name, points });
+        }
+    }
+    in_parts(all, |series| {
+        let values = || series.iter().flat_map(|series| &series.points).map(|point| point.1);
+        let (low, high) = (values().fold(f64::MAX, f64::min).floor(), values().fold(0.0, f64::max).ceil());
+        let decades = (low as i32..=high.max(low + 1.0) as i32).map(f64::from);
+        let ticks = decades.map(|at| (at, Nanoseconds(10f64.powf(at) as u64).to_string())).collect();
+        let up = Axis { from: low, to: high.max(low + 1.0), ticks };
+        let ticks = QUANTILES.iter().map(|(share, label)| (nines(*share), (*label).to_owned())).collect();
+        let across = Axis { from: 0.0, to: 4.05, ticks };
+        let note = "How many in a hundred stay below; both axes are logarithmic, and a line ends where there are no more samples.";
+        lines("Latency", note, &across, &up, series)
+    })
+}
+
+/// What every path carries, as far as it is known.
+fn mtu(doc: &ResultDoc) -> Option<Markup> {
+    let paths = doc.steps.iter().filter_map(|step| step.detail.paths.as_ref()).flatten();
+    let all: Vec<_> = paths
+        .map(|path| {
+            let remote = path.remote_nic.as_deref().unwrap_or("?");
+            let name =
+                format!("{} - {remote}, IPv{}, {}", path.local_nic, path.family, path.direction.name());
+            let label = path.ip_mtu_bytes.map_or_else(|| "unknown".into(), |bytes| format!("{bytes} B"));
+            (name, path.ip_mtu_bytes.map_or(0.0, f64::from), label)
+        })
+        .take(BARS_MAX)
+        .collect();
+    (!all.is_empty()).then(|| bars("Largest IP packet of each path", "", &all))
+}
+
+/// The rounds of migrations.
+fn rounds(doc: &ResultDoc) -> Option<Markup> {
+    let of_step = |step: &Step| {
+        let migrate = step.detail.migrate.as_ref()?;
+        let all: Vec<_> = migrate
+            .rounds
+            .iter()
+            .enumerate()
+            .take(BARS_MAX)
+            .map(|(at, round)| {
+                let label = format!("{} in {}", Bytes(round.bytes), Nanoseconds(round.elapsed_ns));
+                (format!("{}: {}", at + 1, round.phase), round.bytes as f64, label)
+            })
+            .collect();
+        let note = format!(
+            "Moved in {}, guest paused for {}.",
+            Nanoseconds(migrate.total_ns),
+            Nanoseconds(migrate.downtime_ns)
+        );
+        (!all.is_empty()).then(|| bars(&format!("Rounds of {}", step.name), &note, &all))
+    };
+    let all: Vec<Markup> = doc.steps.iter().filter_map(of_step).collect();
+    (!all.is_empty()).then(|| all.into_iter().collect())
+}
+
+/// What each layer below a file on a share carries.
+fn ladder(doc: &ResultDoc) -> Option<Markup> {
+    let all: Vec<_> = doc
+        .ladder
+        .iter()
+        .take(BARS_MAX)
+        .map(|rung| {
+            let name = format!("{}, {}", plain::word(rung.rung), rung.direction.name());
+            let bits = rung.goodput_bits_per_s;
+            let label = bits.map_or_else(|| "not measured".into(), |bits| BitsPerSecond(bits).to_string());
+            (name, bits.map_or(0.0, |bits| bits as f64), label)
+        })
+        .collect();
+    (!all.is_empty()).then(|| bars("From the wire to a file on the share", "", &all))
+}
