@@ -13,6 +13,7 @@ mod check;
 mod client;
 mod compare;
 mod contend;
+mod criteria;
 mod devices;
 mod explain;
 mod file;
@@ -96,6 +97,9 @@ pub enum Command {
     /// Hold a run against an earlier one: figures, noise, settings that differ.
     #[command(after_help = compare::EXAMPLES)]
     Compare(compare::CompareArgs),
+    /// Print the limits that a path is judged by, built-in or of a profile.
+    #[command(after_help = criteria::EXAMPLES)]
+    Criteria(criteria::CriteriaArgs),
     /// Explain a finding: how it is recognised, what looks like it, how to prove it and how to heal it.
     Explain(explain::ExplainArgs),
     /// Print completions for a shell.
@@ -156,6 +160,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
             | Command::Devices(_)
             | Command::Report(_)
             | Command::Compare(_)
+            | Command::Criteria(_)
             | Command::Explain(_)
     ) {
         interrupt::ends_at_once().context("cannot watch for Ctrl-C")?;
@@ -176,6 +181,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
         Command::Migrate(args) => migrate::run(args, &clock),
         Command::Report(args) => report::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Criteria(args) => criteria::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Completions { shell } => {
             let mut command = Cli::command();

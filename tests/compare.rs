@@ -12,7 +12,8 @@ fn golden(name: &str) -> String {
 
 /// A document with every goodput, and the slices behind it, times `factor`, and packets of this MTU at the client.
 fn changed(scratch: &Scratch, name: &str, factor: f64, ip_mtu_bytes: u64) -> String {
-    let mut doc: Value = serde_json::from_slice(&std::fs::read(golden("v2/check-two-hosts.json")).unwrap()).unwrap();
+    let mut doc: Value =
+        serde_json::from_slice(&std::fs::read(golden("v2/check-two-hosts.json")).unwrap()).unwrap();
     let times = |value: &mut Value| {
         if let Some(number) = value.as_f64() {
             *value = ((number * factor) as u64).into();
@@ -49,7 +50,10 @@ fn changed(scratch: &Scratch, name: &str, factor: f64, ip_mtu_bytes: u64) -> Str
 
 fn compared(args: &[&str]) -> (Option<i32>, Value) {
     let output = run(&[&["compare"], args, &["--format", "json"]].concat());
-    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output))))
+    (
+        output.status.code(),
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output))),
+    )
 }
 
 #[test]
@@ -84,7 +88,10 @@ fn what_b_lacks_is_null_and_never_a_pass() {
     let (code, doc) = compared(&[&golden("v2/check-two-hosts.json"), &golden("v2/migrate-self.json")]);
     assert_eq!((code, &doc["outcome"]), (Some(3), &"cannot-tell".into()));
     let missing = doc["pairs"].as_array().unwrap().iter().find(|pair| pair["figure"] == "goodput").unwrap();
-    assert!(missing["b"].is_null() && missing["change"].is_null() && missing["significant"].is_null(), "{missing}");
+    assert!(
+        missing["b"].is_null() && missing["change"].is_null() && missing["significant"].is_null(),
+        "{missing}"
+    );
 }
 
 #[test]
@@ -96,7 +103,9 @@ fn documents_of_version_1_and_several_runs_are_read() {
     let (code, doc) = compared(&[&four, &four]);
     assert_eq!((code, doc["a"]["files"].as_array().unwrap().len()), (Some(0), 4));
     assert!(doc["pairs"].as_array().unwrap().iter().any(|pair| pair["basis"] == "runs"));
-    for bad in [&["compare", &old][..], &["compare", &old, "nosuch.json"], &["compare", &old, &old, "--gate", "ten"]] {
+    for bad in
+        [&["compare", &old][..], &["compare", &old, "nosuch.json"], &["compare", &old, &old, "--gate", "ten"]]
+    {
         let output = run(bad);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{bad:?}");
     }
@@ -128,4 +137,32 @@ fn a_check_is_held_against_its_baseline() {
     assert_ne!(held.status.code(), Some(0));
     let refused = run(&["check", "--self", "--baseline", "nosuch.json"]);
     assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "before anything is measured");
+}
+
+#[test]
+fn limits_of_a_profile_are_printed_with_units_and_read_back() {
+    let scratch = Scratch::new("criteria");
+    let printed = run(&["criteria", "--profile", "hyperv"]);
+    let text = String::from_utf8(printed.stdout).unwrap();
+    assert!(text.contains("p99_max = \"1500us\"") && text.contains("# Profile hyperv:"), "{text}");
+    let file = scratch.path("hyperv.toml");
+    std::fs::write(&file, &text).unwrap();
+    let again = String::from_utf8(run(&["criteria", "--criteria", &file]).stdout).unwrap();
+    let limits = |text: &str| -> Vec<String> {
+        text.lines()
+            .filter(|line| line.contains(" = ") && !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect()
+    };
+    assert_eq!(limits(&again), limits(&text));
+    let golden = golden("v2/check-two-hosts.json");
+    let judged = |args: &[&str]| {
+        let output = run(&[&["report", &golden, "--format", "json"], args].concat());
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["criteria"]["latency"]["p99_max_ns"].clone()
+    };
+    assert_eq!(judged(&["--profile", "hyperv"]), 1_500_000);
+    assert_eq!(judged(&["--criteria", &file]), 1_500_000);
+    let wrong = run(&["check", "--self", "--profile", "hyperw"]);
+    assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(2), 0));
+    assert!(stderr(&wrong).contains("hyperv"), "{}", stderr(&wrong));
 }

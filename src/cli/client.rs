@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::criteria::LimitArgs;
 use super::format::Shape;
 use super::key::KeyArgs;
 use crate::peer::Peer;
@@ -33,9 +34,9 @@ pub struct ClientArgs {
     /// Progress as JSON lines on standard error, for programs.
     #[arg(long)]
     pub json_stream: bool,
-    /// Limits to judge by, a TOML file; what it leaves out keeps the built-in value.
-    #[arg(long, value_name = "FILE")]
-    pub criteria: Option<PathBuf>,
+    /// What it is judged by.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,

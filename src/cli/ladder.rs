@@ -7,7 +7,7 @@ use pathproof_model::{Direction, FileOver, FileSpec, NodeId, Plan, SmbSpec, Step
 use pathproof_sys::clock::RealClock;
 
 use super::check::{CheckArgs, Depth};
-use super::run::{ClientRun, Sink, read_criteria};
+use super::run::{ClientRun, Sink};
 use super::smb::server;
 use crate::peer::ShareName;
 use crate::registry::Registry;
@@ -49,7 +49,7 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
         }
         None => ClientRun::with(foreign, sink, clock),
     };
-    client.criteria = read_criteria(args.client.criteria.as_deref())?;
+    client.criteria = args.client.limits.read()?;
     client.baseline = args.against()?;
     client.budget = Some(args.depth().budget());
     // What this host cannot do is told by the rung, and not asked of an agent.

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Args;
 use pathproof_model::units::BitsPerSecond;
 
+use super::criteria::LimitArgs;
 use super::format::Shape;
-use super::run::read_criteria;
 use super::values::ip_mtu;
 use crate::document;
 
@@ -19,9 +19,9 @@ pub struct ReportArgs {
     /// What is printed.
     #[command(flatten)]
     pub shape: Shape,
-    /// Judge it again by these limits, a TOML file.
-    #[arg(long, value_name = "FILE")]
-    pub criteria: Option<PathBuf>,
+    /// Judge it again by these.
+    #[command(flatten)]
+    pub limits: LimitArgs,
     /// Judge it again: the goodput that each direction must reach.
     #[arg(long, value_name = "RATE", value_parser = super::values::expected_rate)]
     pub expect_rate: Option<BitsPerSecond>,
@@ -33,13 +33,13 @@ pub struct ReportArgs {
 /// Runs the command. It ends with the exit code of what it says.
 pub fn run(args: &ReportArgs) -> Result<u8> {
     let mut doc = document::read(&args.file)?;
-    let own = args.criteria.is_some() || args.expect_rate.is_some() || args.expect_mtu.is_some();
+    let own = args.limits.any() || args.expect_rate.is_some() || args.expect_mtu.is_some();
     // A document that was cut short holds steps and no verdicts.
     if own || doc.verdicts.is_empty() {
-        let before = doc.criteria.clone().filter(|_| args.criteria.is_none());
+        let before = doc.criteria.clone().filter(|_| !args.limits.any());
         let mut criteria = match before {
             Some(criteria) => criteria,
-            None => read_criteria(args.criteria.as_deref())?,
+            None => args.limits.read()?,
         };
         criteria.expect(args.expect_rate.map(|rate| rate.0), args.expect_mtu);
         pathproof_model::judge_into(&mut doc, &criteria);

@@ -19,7 +19,7 @@ use crate::run::{self, Order, Party, Target};
 use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings};
 use crate::watch::{JsonStream, Keeper, Observers, Progress};
-use crate::{host, input, interrupt, precheck, terminal};
+use crate::{host, interrupt, precheck, terminal};
 use pathproof_sys::clock::RealClock;
 
 /// What becomes of a finished document, for every command that makes one.
@@ -83,14 +83,6 @@ pub struct ClientRun {
     pub budget: Option<Duration>,
 }
 
-/// Limits from a file, or the built-in ones.
-pub fn read_criteria(file: Option<&Path>) -> Result<Criteria> {
-    let Some(file) = file else { return Ok(Criteria::default()) };
-    let text =
-        input::read_text(file).with_context(|| format!("cannot read --criteria {}", file.display()))?;
-    Criteria::from_toml(&text).with_context(|| format!("in --criteria {}", file.display()))
-}
-
 impl ClientRun {
     /// Resolves the shared arguments. Fails before anything is measured.
     pub fn resolve(args: &ClientArgs, clock: &RealClock) -> Result<ClientRun> {
@@ -108,7 +100,7 @@ impl ClientRun {
         };
         Ok(ClientRun {
             json_stream: args.json_stream,
-            criteria: read_criteria(args.criteria.as_deref())?,
+            criteria: args.limits.read()?,
             seed: args.seed,
             ..ClientRun::with(party, sink, clock)
         })

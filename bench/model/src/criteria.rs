@@ -3,8 +3,15 @@
 //! A file of the user's is laid over the built-in limits key by key, so a limit that it does not name keeps its
 //! built-in value, and a key that is not a limit is an error rather than a limit nobody applies.
 
+mod print;
+mod profiles;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::units::{BitsPerSecond, Bytes, Nanoseconds};
+
+pub use profiles::{PROFILES, Profile};
 
 /// The built-in limits as text, with the reason for each.
 pub const BUILT_IN: &str = include_str!("criteria.toml");
@@ -155,7 +162,7 @@ fn contend_criteria() -> ContendCriteria {
 
 /// Why limits could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("the criteria cannot be used: {reason}; compare them with the built-in ones (docs/MEASUREMENT.md)")]
+#[error("the criteria cannot be used: {reason}; pathproof criteria prints the built-in ones")]
 pub struct CriteriaError {
     reason: String,
 }
@@ -169,13 +176,30 @@ impl Default for Criteria {
 impl Criteria {
     /// The built-in limits with those of `text` laid over them.
     pub fn from_toml(text: &str) -> Result<Criteria, CriteriaError> {
+        Criteria::read(None, text)
+    }
+
+    /// The limits of a profile.
+    pub fn of_profile(profile: Profile) -> Result<Criteria, CriteriaError> {
+        Criteria::read(Some(profile), "")
+    }
+
+    /// As text that [`Criteria::from_toml`] reads back, with the reason for each limit; `profile` is what they came from.
+    pub fn to_toml(&self, profile: Option<Profile>) -> String {
+        print::as_toml(self, profile)
+    }
+
+    /// The built-in limits, those of a profile over them, and those of `text` over both.
+    pub fn read(profile: Option<Profile>, text: &str) -> Result<Criteria, CriteriaError> {
         let fail = |e: toml::de::Error| CriteriaError { reason: e.message().to_owned() };
         let mut merged: toml::Table = BUILT_IN.parse().map_err(fail)?;
-        let own = text.parse().map_err(|e: toml::de::Error| {
-            let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            CriteriaError { reason: format!("line {line}: {}", e.message()) }
-        })?;
-        overlay(&mut merged, own);
+        for text in profile.map(|profile| profile.text).into_iter().chain([text]) {
+            let own: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+                let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+                CriteriaError { reason: format!("line {line}: {}", e.message()) }
+            })?;
+            overlay(&mut merged, with_units(own)?);
+        }
         let criteria: Criteria = merged.try_into().map_err(fail)?;
         for (name, share) in [
             ("throughput.link_share_min", criteria.throughput.link_share_min),
@@ -208,6 +232,55 @@ impl Criteria {
     }
 }
 
+/// A table of a user's with the quantities that were typed with a unit (`p99_max = "10ms"`) under the names that have the unit in
+/// them (`p99_max_ns = 10_000_000`). A bare number needs that name: nobody could say what it counts.
+fn with_units(own: toml::Table) -> Result<toml::Table, CriteriaError> {
+    let mut sections = toml::Table::new();
+    for (section, value) in own {
+        let toml::Value::Table(limits) = value else {
+            sections.insert(section, value);
+            continue;
+        };
+        let mut read = toml::Table::new();
+        for (key, value) in limits {
+            let (key, value) = match value {
+                toml::Value::String(text) => quantity(&section, &key, &text)?,
+                value => (key, value),
+            };
+            if read.contains_key(&key) {
+                return Err(CriteriaError { reason: format!("{section}.{key} is given twice") });
+            }
+            read.insert(key, value);
+        }
+        sections.insert(section, toml::Value::Table(read));
+    }
+    Ok(sections)
+}
+
+/// A limit that was typed as text, under its full name and as a number.
+fn quantity(section: &str, key: &str, text: &str) -> Result<(String, toml::Value), CriteriaError> {
+    let fail = |why: String| CriteriaError { reason: format!("{section}.{key}: {why}") };
+    // The built-in file names every limit, those that are not set as comments.
+    let named = |unit: &str| {
+        let full = format!("{}{unit}", print::bare(key));
+        BUILT_IN
+            .lines()
+            .any(|line| line.trim_start_matches("# ").starts_with(&format!("{full} = ")))
+            .then_some(full)
+    };
+    let parsed = if let Some(full) = named("_ns") {
+        (full, text.parse::<Nanoseconds>().map_err(|why| fail(why.to_string()))?.0)
+    } else if let Some(full) = named("_bits_per_s") {
+        (full, text.parse::<BitsPerSecond>().map_err(|why| fail(why.to_string()))?.0)
+    } else if let Some(full) = named("_bytes") {
+        (full, text.parse::<Bytes>().map_err(|why| fail(why.to_string()))?.0)
+    } else {
+        return Err(fail(format!("{text:?} is text, and no limit of this name takes a unit")));
+    };
+    let number = i64::try_from(parsed.1).map_err(|_| fail(format!("{text} is too large")))?;
+    Ok((parsed.0, toml::Value::Integer(number)))
+}
+
 fn overlay(base: &mut toml::Table, above: toml::Table) {
     for (key, value) in above {
         match (base.get_mut(&key), value) {
@@ -231,6 +304,64 @@ mod tests {
         assert_eq!(own.mtu.ip_mtu_min_bytes, Some(9000));
         assert_eq!(own.latency.jitter_max_ns, built_in.latency.jitter_max_ns);
         assert_eq!(own.throughput, built_in.throughput);
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_as_the_same_limits() {
+        let strict = "[latency]\np99_max = \"1500us\"\n[throughput]\ngoodput_min = \"25G\"\n[mtu]\nip_mtu_min_bytes = 9000";
+        let odd = Criteria::from_toml(
+            "[latency]\njitter_max_ns = 1234567\n[throughput]\ngoodput_min = \"1.5gbit\"",
+        )
+        .unwrap();
+        let mut all =
+            vec![(None, Criteria::default()), (None, Criteria::from_toml(strict).unwrap()), (None, odd)];
+        for profile in PROFILES {
+            all.push((Some(profile), Criteria::of_profile(profile).unwrap()));
+        }
+        for (profile, criteria) in all {
+            let text = criteria.to_toml(profile);
+            assert_eq!(Criteria::from_toml(&text).unwrap(), criteria, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_figure_of_a_profile_has_a_source_or_says_that_it_was_chosen() {
+        for profile in PROFILES {
+            let criteria = Criteria::of_profile(profile).unwrap();
+            assert_ne!(criteria, Criteria::default(), "{} changes nothing", profile.name);
+            let text = criteria.to_toml(Some(profile));
+            let mut commented = false;
+            for line in profile.text.lines() {
+                match line {
+                    line if line.starts_with('#') => commented = true,
+                    "" => commented = false,
+                    line if line.starts_with('[') => {}
+                    // Several in a row share the comment above them.
+                    limit => assert!(commented, "{}: {limit}", profile.name),
+                }
+            }
+            assert!(text.contains(&format!("# Profile {}:", profile.name)), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_are_typed_with_units_and_a_wrong_one_is_told() {
+        let typed = Criteria::from_toml(
+            "[latency]\np99_max = \"1.5ms\"\njitter_max_ns = \"2ms\"\n[mtu]\nip_mtu_min = \"9000B\"",
+        )
+        .unwrap();
+        assert_eq!((typed.latency.p99_max_ns, typed.latency.jitter_max_ns), (Some(1_500_000), 2_000_000));
+        assert_eq!(typed.mtu.ip_mtu_min_bytes, Some(9000));
+        for (text, part) in [
+            ("[latency]\np99_max = \"10 parsecs\"", "as a time"),
+            ("[throughput]\ngoodput_min = \"1GB\"", "as a rate"),
+            ("[throughput]\nlink_share_min = \"80%\"", "takes a unit"),
+            ("[latency]\np99_max = \"1ms\"\np99_max_ns = 5", "twice"),
+            ("[latency]\np99_max = \"600000d\"", "p99_max"),
+        ] {
+            let error = Criteria::from_toml(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{text}: {error}");
+        }
     }
 
     #[test]

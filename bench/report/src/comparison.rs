@@ -82,7 +82,7 @@ fn figures(comparison: &Comparison, look: &Look, full: bool) -> Vec<Line> {
         let numbers = format!("{} → {}", pair.shown(pair.a), pair.shown(pair.b));
         let noise = match (pair.change, pair.significant) {
             (None, _) => "",
-            (Some(_), Some(true)) if pair.basis == Basis::Exact => "",
+            (Some(_), Some(_)) if pair.basis == Basis::Exact => "",
             (Some(_), Some(true)) => ", beyond noise",
             (Some(_), Some(false)) => ", within noise",
             (Some(_), None) => ", noise unknown",
@@ -90,8 +90,8 @@ fn figures(comparison: &Comparison, look: &Look, full: bool) -> Vec<Line> {
         let p = pair.p_value.map_or_else(String::new, |p| format!(" (p {p:.3})"));
         let said = format!(
             "{} {}  {}{noise}{p}",
-            padded(&pair.figure, 22),
-            padded(&numbers, 25),
+            padded(&pair.figure, 19),
+            padded(&numbers, 22),
             pair.change_in_words()
         );
         // A wider number moves the rest to the next line, under the numbers.
@@ -108,9 +108,9 @@ fn figures(comparison: &Comparison, look: &Look, full: bool) -> Vec<Line> {
             lines.push(Line::from(format!("{label}{said}")).mark(mark, &label));
         } else {
             lines.push(
-                Line::from(format!("{label}{} {numbers}", padded(&pair.figure, 22))).mark(mark, &label),
+                Line::from(format!("{label}{} {numbers}", padded(&pair.figure, 19))).mark(mark, &label),
             );
-            lines.push(Line::from(format!("{}{}{noise}{p}", " ".repeat(32), pair.change_in_words())));
+            lines.push(Line::from(format!("{}{}{noise}{p}", " ".repeat(29), pair.change_in_words())));
         }
     }
     let judged = chosen.len().saturating_sub(shown);

@@ -71,7 +71,9 @@ fn of_run(doc: &ResultDoc) -> [(&'static str, Option<Settings>); 4] {
         let mut settings = Settings::new();
         let over: BTreeSet<&str> = doc.steps.iter().filter_map(|step| step.over.as_deref()).collect();
         settings.insert("command".into(), plan.command.clone());
-        settings.insert("over".into(), over.into_iter().collect::<Vec<_>>().join(", "));
+        if !over.is_empty() {
+            settings.insert("over".into(), over.into_iter().collect::<Vec<_>>().join(", "));
+        }
         settings
     });
     [
@@ -92,13 +94,15 @@ pub(super) fn changes(a: &[Run], b: &[Run], pairs: &[ComparedFigure]) -> Vec<Set
         let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
         for name in names {
             let (old, new) = (a.get(name), b.get(name));
-            // A build that does not write a fact does not know it.
-            let known_on_both = old.is_some() && new.is_some() || is_of_a_part(name, &a, &b);
-            if old != new && known_on_both {
-                let setting = name.clone();
+            let place = place.to_owned();
+            if let Some(part) = lone_part(name, &a, &b) {
+                let there = |side: Option<&String>| side.map(|_| "there".to_owned());
+                changes.push(SettingChange { place, setting: part, a: there(old), b: there(new) });
+            } else if old.is_some() && new.is_some() && old != new {
+                // A build that does not write a fact does not know it.
                 changes.push(SettingChange {
-                    place: place.into(),
-                    setting,
+                    place,
+                    setting: name.clone(),
                     a: old.cloned(),
                     b: new.cloned(),
                 });
@@ -118,18 +122,18 @@ pub(super) fn changes(a: &[Run], b: &[Run], pairs: &[ComparedFigure]) -> Vec<Set
     changes
 }
 
-/// Whether a name belongs to a NIC or device that is there on one side alone; its name is told, and not all of its settings.
-fn is_of_a_part(name: &str, a: &Settings, b: &Settings) -> bool {
+/// The NIC or device that is there on one side alone, told once and not with all of its settings.
+fn lone_part(name: &str, a: &Settings, b: &Settings) -> Option<String> {
     let mut parts = name.splitn(3, '.');
     let (Some(list @ ("nics" | "rdma")), Some(part), Some(_)) = (parts.next(), parts.next(), parts.next())
     else {
-        return false;
+        return None;
     };
-    let prefix = format!("{list}.{part}.");
-    let first = |side: &Settings| side.keys().find(|key| key.starts_with(&prefix)).cloned();
+    let whole = format!("{list}.{part}");
+    let first = |side: &Settings| side.keys().find(|key| key.starts_with(&format!("{whole}."))).cloned();
     match (first(a), first(b)) {
-        (Some(one), None) | (None, Some(one)) => one == name,
-        _ => false,
+        (Some(one), None) | (None, Some(one)) if one == name => Some(whole),
+        _ => None,
     }
 }
 
