@@ -184,7 +184,8 @@ pub(super) fn likely_cause(changes: &[SettingChange], pairs: &[ComparedFigure]) 
         return None;
     }
     // The same change on several NICs and hosts is one; so is that of a path beside that of its NICs.
-    let mut kinds: BTreeMap<&str, BTreeSet<(Option<&str>, Option<&str>)>> = BTreeMap::new();
+    type Values<'a> = BTreeSet<(Option<&'a str>, Option<&'a str>)>;
+    let mut kinds: BTreeMap<&str, Values> = BTreeMap::new();
     let mut others = false;
     for change in changes {
         match bears(leaf(&change.setting)) {
