@@ -149,5 +149,8 @@ fn a_document_cut_short_without_a_word_is_judged_by_what_it_holds() {
     std::fs::write(&file, doc.to_string()).unwrap();
     let shown = run(&["report", &file]);
     assert_eq!(code(&shown), 3, "one of two steps is missing");
-    assert!(String::from_utf8_lossy(&shown.stdout).contains("1 of 2 planned steps were not made"));
+    // On a busy machine the reason comes first, and the line breaks elsewhere.
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    let words: Vec<&str> = shown.split_whitespace().collect();
+    assert!(words.join(" ").contains("1 of 2 planned steps were not made"), "{shown}");
 }
