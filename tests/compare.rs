@@ -99,7 +99,7 @@ fn documents_of_version_1_and_several_runs_are_read() {
     let old = golden("v1/check-two-hosts.json");
     let (code, doc) = compared(&[&old, &old]);
     assert_eq!(code, Some(0), "{}", doc["reason"]);
-    let four = vec![old.as_str(); 4].join(",");
+    let four = [old.as_str(); 4].join(",");
     let (code, doc) = compared(&[&four, &four]);
     assert_eq!((code, doc["a"]["files"].as_array().unwrap().len()), (Some(0), 4));
     assert!(doc["pairs"].as_array().unwrap().iter().any(|pair| pair["basis"] == "runs"));

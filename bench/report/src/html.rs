@@ -54,25 +54,7 @@ impl FromIterator<Markup> for Markup {
 }
 
 /// Rules only: colours for light and dark, and for paper.
-const STYLE: &str = "
-:root{color-scheme:light dark;--ink:#1b1f24;--soft:#59636e;--paper:#fff;--box:#f6f8fa;--line:#d1d9e0;--good:#1a7f37;--bad:#cf222e;--open:#9a6700;
---s0:#0969da;--s1:#bc4c00;--s2:#1a7f37;--s3:#8250df;--s4:#bf3989;--s5:#57606a}
-@media (prefers-color-scheme:dark){:root{--ink:#e6edf3;--soft:#9198a1;--paper:#0d1117;--box:#151b23;--line:#3d444d;--good:#3fb950;--bad:#f85149;--open:#d29922;
---s0:#4493f8;--s1:#f0883e;--s2:#3fb950;--s3:#ab7df8;--s4:#db61a2;--s5:#9198a1}}
-body{margin:0 auto;max-width:70rem;padding:1rem;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
-h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.15rem;margin:1.6rem 0 .4rem}h3{font-size:1rem;margin:1rem 0 .3rem}
-.good{color:var(--good)}.bad{color:var(--bad)}.open{color:var(--open)}.soft{color:var(--soft)}
-pre{background:var(--box);border:1px solid var(--line);padding:.7rem;overflow-x:auto;font:13px/1.35 ui-monospace,monospace}
-.wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-td,th{border-bottom:1px solid var(--line);padding:.15rem .6rem;text-align:left;white-space:nowrap}td.n,th.n{text-align:right}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem}dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
-section.f{border-left:3px solid var(--line);padding-left:.8rem;margin:.8rem 0}figure{margin:1rem 0;break-inside:avoid}
-figcaption{font-weight:600}svg{max-width:100%;height:auto}svg text{fill:var(--soft);font:11px system-ui,sans-serif}
-.axis{stroke:var(--line);fill:none}.line{fill:none;stroke-width:1.6}.bar{fill:var(--s0)}
-.s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s3{stroke:var(--s3)}.s4{stroke:var(--s4)}.s5{stroke:var(--s5)}
-.legend li{list-style:none;display:inline-block;margin-right:1rem}.legend{padding:0;margin:.2rem 0}.legend svg{vertical-align:middle}
-.sign{display:none}@media print{body{max-width:none;font-size:11px}.sign{display:block;margin-top:3rem}h2{break-after:avoid}}
-";
+const STYLE: &str = include_str!("html.css");
 
 impl Render for Html {
     fn render(&self, doc: &ResultDoc, out: &mut dyn io::Write) -> io::Result<()> {

@@ -26,6 +26,8 @@ const NOT_SETTINGS: [&str; 12] = [
     "unreadable",
     "dcb_absent",
 ];
+/// What a NIC or a device is called is no setting of it.
+const NAME: &str = ".name";
 /// Changes that are listed.
 const CHANGES_MAX: usize = 200;
 
@@ -60,7 +62,6 @@ fn flattened(name: &str, value: &Value, settings: &mut Settings) {
 fn of_host(doc: &ResultDoc, node: NodeId) -> Option<Settings> {
     let mut settings = Settings::new();
     flattened("", &serde_json::to_value(doc.environment(node)?).ok()?, &mut settings);
-    settings.retain(|name, _| !name.ends_with(".name"));
     Some(settings)
 }
 
@@ -98,7 +99,7 @@ pub(super) fn changes(a: &[Run], b: &[Run], pairs: &[ComparedFigure]) -> Vec<Set
             if let Some(part) = lone_part(name, &a, &b) {
                 let there = |side: Option<&String>| side.map(|_| "there".to_owned());
                 changes.push(SettingChange { place, setting: part, a: there(old), b: there(new) });
-            } else if old.is_some() && new.is_some() && old != new {
+            } else if old.is_some() && new.is_some() && old != new && !name.ends_with(NAME) {
                 // A build that does not write a fact does not know it.
                 changes.push(SettingChange {
                     place,
@@ -125,11 +126,13 @@ pub(super) fn changes(a: &[Run], b: &[Run], pairs: &[ComparedFigure]) -> Vec<Set
 /// The NIC or device that is there on one side alone, told once and not with all of its settings.
 fn lone_part(name: &str, a: &Settings, b: &Settings) -> Option<String> {
     let mut parts = name.splitn(3, '.');
-    let (Some(list @ ("nics" | "rdma")), Some(part), Some(_)) = (parts.next(), parts.next(), parts.next())
-    else {
-        return None;
-    };
+    let (Some(list), Some(part), Some(_)) = (parts.next(), parts.next(), parts.next()) else { return None };
     let whole = format!("{list}.{part}");
+    // What has a name stands in a list of its kind.
+    let named = format!("{whole}{NAME}");
+    if !a.contains_key(&named) && !b.contains_key(&named) {
+        return None;
+    }
     let first = |side: &Settings| side.keys().find(|key| key.starts_with(&format!("{whole}."))).cloned();
     match (first(a), first(b)) {
         (Some(one), None) | (None, Some(one)) if one == name => Some(whole),

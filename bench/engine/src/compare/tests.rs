@@ -130,7 +130,7 @@ fn what_is_missing_or_too_short_is_never_a_pass() {
     assert_eq!((compared.outcome, goodput(&compared).significant), (CompareOutcome::CannotTell, None));
 
     let nothing = Run { doc: ResultDoc::new(Tool::default(), "x"), file: "empty.json".into() };
-    let compared = compare(&[nothing.clone()], std::slice::from_ref(&nothing), GATE);
+    let compared = compare(std::slice::from_ref(&nothing), std::slice::from_ref(&nothing), GATE);
     assert_eq!(compared.outcome, CompareOutcome::CannotTell);
     let verdict = as_verdict(&compared).unwrap();
     assert_eq!(verdict.outcome, pathproof_model::Outcome::Inconclusive);

@@ -271,8 +271,7 @@ mod tests {
                 ..Flow::default()
             };
             step.flows = vec![flow(1), flow(2)];
-            let scheduled =
-                Some(Waited { waited_ns: 3_000_000_000, of_ns: 4_000_000_000, ..Waited::default() });
+            let scheduled = Some(Waited { waited_ns: 3_000_000_000, of_ns: 4_000_000_000 });
             step.lanes = vec![LaneResult { flow: phase as u16, scheduled, ..LaneResult::default() }];
             outcomes(&step)[..2].to_vec()
         };
