@@ -240,7 +240,8 @@ fn a_round_trip_of_200_ms_takes_no_longer() {
     let _server = lab.serve();
     let (output, took) = lab.quick(|| ());
     let doc = kept(&output, took);
-    assert_ne!(output.status.code(), Some(0), "no limit for latency is that high: {:#}", brief(&doc));
+    // A path is not accused of its length: it is fit, or the time was too short to tell.
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{:#}", brief(&doc));
     let rtt = &step(&doc, "pingpong")["summary"]["rtt_ns"];
     assert!(rtt["p50"].is_null() || rtt["p50"].as_u64().unwrap() > 200_000_000, "{rtt}");
 }
