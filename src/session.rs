@@ -281,9 +281,7 @@ impl<M: Machine> Session<M> {
             }
             self.look_for_another();
             let now = self.clock.now();
-            if self.timer.is_some_and(|at| now >= at) {
-                self.timer = None;
-                self.machine.handle(now, Input::Timer);
+            if self.ring(now) {
                 continue;
             }
             if let Some(heard) = self.hear() {
@@ -308,15 +306,25 @@ impl<M: Machine> Session<M> {
         }
     }
 
+    /// Tells the machine that its time has come, if it has. Whether it had.
+    fn ring(&mut self, now: Tick) -> bool {
+        let due = self.timer.take_if(|at| now >= *at).is_some();
+        if due {
+            self.machine.handle(now, Input::Timer);
+        }
+        due
+    }
+
     /// What has come, if anything has. A lost connection says nothing more.
     fn hear(&self) -> Option<Heard> {
         if self.lost.is_some() { None } else { self.link.hear(Duration::ZERO) }
     }
 
-    /// What wakes a wait for the other end: the connection, or the next one where it is lost.
+    /// What wakes a wait for the other end: the connection, or the next one where it is lost. Who is not read any more is not
+    /// waited for.
     fn watch_connection<'a>(&'a self, select: &mut Select<'a>) {
         match (&self.lost, &self.revival) {
-            _ if self.ended => {}
+            _ if self.ended || self.events.len() >= EVENTS_MAX => {}
             (None, _) => self.link.watch(select),
             (Some(_), Some(revival)) => _ = select.recv(&revival.fresh),
             (Some(_), None) => {}
@@ -336,6 +344,10 @@ impl<M: Machine> Session<M> {
 
     /// Whether one of the events that wait, or that are here by now, is one of those `wanted`. Takes none away.
     fn has(&mut self, wanted: impl Fn(&M::Event) -> bool) -> bool {
+        if !self.ended {
+            self.look_for_another();
+            self.ring(self.clock.now());
+        }
         self.carry_out();
         for _ in 0..LATE_MAX {
             let room = !self.ended && self.events.len() < EVENTS_MAX;

@@ -25,6 +25,7 @@ mod smb;
 mod stage;
 mod traffic;
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -558,6 +559,14 @@ fn both_done(context: &mut Context<'_>, patience_ns: u64, what: &str) -> Option<
             Some(StepError { kind: ErrorKind::Timeout, message })
         }
     }
+}
+
+/// Why threads that wait in the kernel cannot be told of an end.
+fn no_ending(error: &io::Error) -> StepError {
+    let message = crate::descriptors::advice(error).unwrap_or_else(|| {
+        format!("no pipe can be made: {error}; run again, and look at what this host lacks")
+    });
+    StepError { kind: ErrorKind::Resource, message }
 }
 
 /// A half that has nothing but an error.

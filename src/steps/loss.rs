@@ -9,8 +9,6 @@ mod receive;
 mod send;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pathproof_api::Offer;
@@ -24,7 +22,10 @@ use pathproof_model::{
 
 use super::mtu::pairs::{self, Endpoint};
 use super::mtu::{device, probe_error};
-use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, both_done, checksum, failed};
+use super::{
+    Context, Cost, Kind, Prepared, Runner, Setup, as_specified, both_done, checksum, failed, no_ending,
+};
+use pathproof_sys::ending;
 use receive::Counted;
 
 /// How long an end waits for the other to have sent all, beyond its own time.
@@ -237,14 +238,17 @@ impl Prepared for Ready {
         let schedule = Schedule::new(&spec);
         let addresses: Vec<(usize, IpAddr)> =
             paths.iter().map(|path| (path.listener, path.there.address)).collect();
-        let stop = Arc::new(AtomicBool::new(false));
-        let counting = receive::spawn(listeners, addresses, schedule, context.clock, stop.clone());
+        let (ender, ending) = match ending::pair() {
+            Ok(pair) => pair,
+            Err(error) => return failed(no_ending(&error)),
+        };
+        let counting = receive::spawn(listeners, addresses, schedule, context.clock, ending);
         let sent = send::send(&paths, &key, known.1, &schedule, context);
         let error = both_done(context, PATIENCE_NS, "its datagrams");
         if error.is_none() {
             std::thread::sleep(context.within(DRAIN));
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(ender);
         let counted = counting.and_then(|thread| thread.join().ok());
         let mut half = Half { error, ..Half::default() };
         let Some(counted) = counted else {

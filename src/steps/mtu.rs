@@ -13,8 +13,6 @@ pub(super) mod pairs;
 
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use pathproof_api::{Clock, Offer};
 use pathproof_dgram::wire::ProbeKey;
@@ -25,15 +23,18 @@ use pathproof_model::{
     Direction, End, ErrorKind, Finding, Half, MtuPath, MtuRoute, MtuSpec, NodeId, Numbers, ResultDoc,
     SearchedPath, Step, StepError, StepRequest, StepSpec,
 };
+use pathproof_sys::ending;
 use pathproof_sys::errqueue::Family;
 use pathproof_sys::routes::{self, ConfiguredMtu};
 
 use consent::{Asked, ask};
-use drive::{Job, Prober, drive};
+use drive::{EndedBy, Job, Prober, drive};
 pub use echo::Echo;
 use pairs::{Endpoint, Pair};
 
-use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
+use super::{
+    Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, misplaced, no_ending, whole,
+};
 use crate::budget::out_of_time;
 use crate::session::Received;
 
@@ -203,11 +204,11 @@ impl Prepared for Ready {
                 });
             }
         };
-        let stop = Arc::new(AtomicBool::new(false));
-        let answering = {
-            let stop = stop.clone();
-            std::thread::spawn(move || responder.run(&stop))
+        let (ender, ending) = match ending::pair() {
+            Ok(pair) => pair,
+            Err(error) => return failed(no_ending(&error)),
         };
+        let answering = std::thread::spawn(move || responder.run(&ending));
         let control = (control.0.ip().to_canonical(), control.1.ip().to_canonical());
         let pairs = pairs::pairs(&endpoints, &theirs, control);
         let chosen = Chosen { pairs: &pairs, ours: &endpoints, theirs: &theirs };
@@ -216,7 +217,7 @@ impl Prepared for Ready {
         if half.error.is_none() {
             half.error = await_peer(context);
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(ender);
         match answering.join() {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
@@ -369,19 +370,17 @@ fn search_all(
         }
     }
     let total = jobs.len();
-    let mut cut = false;
-    let stop = || {
-        cut |= context.channel.is_over();
-        cut
-    };
     let mut progress = context.progress.as_deref_mut();
     let shown = |done| {
         if let Some(progress) = &mut progress {
             progress(done as f64 / total.max(1) as f64);
         }
     };
-    drive(&mut jobs, context.clock, stop, shown);
-    if cut {
+    let cut = drive(&mut jobs, context.clock, EndedBy::Session(&mut *context.channel), shown);
+    if let Err(error) = &cut {
+        half.error = Some(no_ending(error));
+    }
+    if cut.unwrap_or_default() {
         half.error = Some(match context.channel.receive(context.clock.now()) {
             Received::Lost(error) | Received::PeerFailed(error) => error,
             Received::Interrupted => interrupted(),

@@ -8,8 +8,6 @@ mod dial;
 mod listen;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use pathproof_api::Offer;
 use pathproof_engine::ports::{self, CONNECTIONS_MAX, Heard, IDLE_NS_MAX, Offered};
@@ -19,9 +17,12 @@ use pathproof_model::{
     StepError, StepRequest, StepSpec,
 };
 
-use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, both_done, failed, whole};
+use super::{
+    Context, Cost, Kind, Prepared, Runner, Setup, as_specified, both_done, failed, no_ending, whole,
+};
 use dial::{Asked, Dialler};
 use listen::{Listeners, Words};
+use pathproof_sys::ending;
 
 /// How long an end waits for the other to have asked all, beyond its own time.
 const PATIENCE_NS: u64 = 10_000_000_000;
@@ -173,8 +174,11 @@ impl Prepared for Ready {
                 "the peer's list of ports cannot be read; are both ends of the same version?".to_owned();
             return failed(StepError { kind: ErrorKind::Protocol, message });
         };
-        let stop = Arc::new(AtomicBool::new(false));
-        let answering = match self.listeners.answer(self.words, stop.clone()) {
+        let (ender, ending) = match ending::pair() {
+            Ok(pair) => pair,
+            Err(error) => return failed(no_ending(&error)),
+        };
+        let answering = match self.listeners.answer(self.words, ending) {
             Ok(thread) => thread,
             Err(error) => {
                 let message = format!("the thread that answers at ports could not be started: {error}");
@@ -201,7 +205,7 @@ impl Prepared for Ready {
         };
         let patience_ns = PATIENCE_NS.saturating_add(silence_ns(&self.spec));
         let error = both_done(context, patience_ns, "its questions");
-        stop.store(true, Ordering::Relaxed);
+        drop(ender);
         let mut half = Half { error, ..Half::default() };
         if answering.join().is_err() {
             half.error.get_or_insert(StepError {

@@ -6,13 +6,14 @@
 //! by a panic that is, is news too: it cannot leave the step waiting.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Select, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Select, Sender, bounded, select, unbounded};
 use crossbeam_utils::CachePadded;
-use pathproof_api::{Clock, Tick};
+use pathproof_api::{Clock, Stopper, Tick};
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::traffic::{Action, Course, Event, Outline};
 use pathproof_model::{End, ErrorKind, StepError};
@@ -22,6 +23,7 @@ use crate::budget::out_of_time;
 use crate::interrupt;
 use crate::session::Received;
 use pathproof_sys::clock::RealClock;
+use pathproof_sys::ending::Ender;
 
 /// How often the user is shown how far a step is, in ns.
 pub const SHOWN_NS: u64 = 250_000_000;
@@ -46,8 +48,11 @@ struct Flags {
     may_be_left: AtomicBool,
 }
 
-/// The end of a step, for threads that wait: nothing is sent, and the sender is dropped when it has come.
-type EndNews = Receiver<Infallible>;
+/// What wakes the threads that wait in the kernel, once they are to end.
+type Wakers = Arc<Mutex<Vec<Box<dyn FnOnce() + Send>>>>;
+
+/// What happens once, for threads that wait for it: nothing is sent, and the sender is dropped when it has happened.
+type Once = Receiver<Infallible>;
 
 /// What a thread has to do with the step it is part of. Dropped when the thread is through, which is news to the step.
 pub struct Cue {
@@ -57,7 +62,9 @@ pub struct Cue {
     sends: bool,
     start: Receiver<Tick>,
     flags: Arc<CachePadded<Flags>>,
-    ended: EndNews,
+    ended: Once,
+    leaving: Once,
+    wakers: Wakers,
 }
 
 impl Cue {
@@ -109,9 +116,28 @@ impl Cue {
         &self.flags.may_be_left
     }
 
+    /// Has the lane of this thread stopped when the threads are to end, so that it may wait without a limit.
+    pub fn stopped_by(&self, stopper: Stopper) {
+        add(&self.wakers, Box::new(move || stopper.stop()));
+        // It may have come in between.
+        if self.is_stopped() {
+            wake(&self.wakers);
+        }
+    }
+
     /// The end of the step, for threads that wait for it beside something else.
-    pub fn ended(&self) -> &EndNews {
+    pub fn ended(&self) -> &Once {
         &self.ended
+    }
+
+    /// Waits at most for `patience` until the other end says that it is leaving, or the step is over. Whether it has said so.
+    pub fn may_be_left_within(&self, patience: Duration) -> bool {
+        select! {
+            recv(self.leaving) -> _ => {}
+            recv(self.ended) -> _ => {}
+            default(patience) => {}
+        }
+        self.flags.may_be_left.load(Ordering::Relaxed)
     }
 
     /// Waits until `at`. Whether the step still goes on then.
@@ -130,6 +156,15 @@ impl Drop for Cue {
         let done = if lost { Event::Lost(ended_early(&name)) } else { Event::Done { sent: self.sends } };
         self.tell(done);
     }
+}
+
+fn add(wakers: &Wakers, waker: Box<dyn FnOnce() + Send>) {
+    wakers.lock().unwrap_or_else(PoisonError::into_inner).push(waker);
+}
+
+fn wake(wakers: &Wakers) {
+    let all = std::mem::take(&mut *wakers.lock().unwrap_or_else(PoisonError::into_inner));
+    all.into_iter().for_each(|waker| waker());
 }
 
 fn ended_early(name: &str) -> StepError {
@@ -169,7 +204,9 @@ pub struct Stage<'scope, 'env> {
     news: (Sender<Event>, Receiver<Event>),
     starts: Vec<Sender<Tick>>,
     flags: Arc<CachePadded<Flags>>,
-    ended: (Sender<Infallible>, EndNews),
+    ended: (Sender<Infallible>, Once),
+    leaving: (Sender<Infallible>, Once),
+    wakers: Wakers,
 }
 
 impl<'scope, 'env> Stage<'scope, 'env> {
@@ -184,6 +221,8 @@ impl<'scope, 'env> Stage<'scope, 'env> {
             starts: vec![],
             flags: Arc::default(),
             ended: bounded(0),
+            leaving: bounded(0),
+            wakers: Wakers::default(),
         }
     }
 
@@ -210,6 +249,11 @@ impl<'scope, 'env> Stage<'scope, 'env> {
         self.start(name, None, false, work)
     }
 
+    /// Lets go of `ender` when the threads are to end: for one that waits in the kernel.
+    pub fn let_go(&self, ender: Ender) {
+        add(&self.wakers, Box::new(move || drop(ender)));
+    }
+
     fn start<T: Send + 'scope>(
         &mut self,
         name: String,
@@ -219,8 +263,9 @@ impl<'scope, 'env> Stage<'scope, 'env> {
     ) -> Hand<'scope, T> {
         let (start_in, start) = bounded(1);
         self.starts.push(start_in);
-        let (flags, ended) = (self.flags.clone(), self.ended.1.clone());
-        let cue = Cue { news, told: false, sends, start, flags, ended };
+        let (flags, ended, leaving) = (self.flags.clone(), self.ended.1.clone(), self.leaving.1.clone());
+        let wakers = self.wakers.clone();
+        let cue = Cue { news, told: false, sends, start, flags, ended, leaving, wakers };
         let spawned = Builder::new().name(name.clone()).spawn_scoped(self.scope, move || work(cue));
         if let Err(error) = &spawned {
             let message = format!("cannot start the thread {name:?}: {error}; ask for fewer --lanes");
@@ -252,6 +297,7 @@ impl<'scope, 'env> Stage<'scope, 'env> {
             course.handle(clock.now(), Event::Failed(error));
         }
         let mut ended = Some(self.ended.0);
+        let mut leaving = Some(self.leaving.0);
         let mut begun = false;
         loop {
             let now = clock.now();
@@ -278,10 +324,14 @@ impl<'scope, 'env> Stage<'scope, 'env> {
                         self.starts.iter().for_each(|start| _ = start.send(begin));
                         aside.begun(begin);
                     }
-                    Action::MayBeLeft => self.flags.may_be_left.store(true, Ordering::Relaxed),
+                    Action::MayBeLeft => {
+                        self.flags.may_be_left.store(true, Ordering::Relaxed);
+                        drop(leaving.take());
+                    }
                     Action::Stop => {
                         self.flags.stop.store(true, Ordering::Relaxed);
                         ended = None;
+                        wake(&self.wakers);
                     }
                 }
             }
@@ -311,6 +361,7 @@ impl<'scope, 'env> Stage<'scope, 'env> {
         // What works beside the others ends now, and who still connects finds nothing to begin.
         self.flags.stop.store(true, Ordering::Relaxed);
         drop((ended, self.starts));
+        wake(&self.wakers);
         course.into_error()
     }
 }

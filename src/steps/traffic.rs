@@ -35,6 +35,7 @@ use super::{Cost, Kind, Prepared, Runner, Setup, step_error};
 use crate::lane_options::CONSTRAIN;
 use crate::registry::manners;
 use job::{LaneJob, Part};
+use pathproof_sys::ending::Ender;
 pub use stretch::stretch;
 
 /// How long a lane may take to connect.
@@ -110,6 +111,8 @@ pub(super) struct Companion {
     pub name: &'static str,
     /// What it does.
     pub work: Box<dyn FnOnce(Cue) + Send>,
+    /// What tells it the end of the step where it waits in the kernel.
+    pub ender: Option<Ender>,
 }
 
 /// What a lane is for, as this end sees it. `direction` says where payload (or the question) goes.

@@ -6,19 +6,20 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use pathproof_api::{Clock, Offer, Tick};
+use pathproof_api::{Clock, Offer};
 use pathproof_dgram::wire::{Paced, ProbeKey};
 use pathproof_dgram::{Outcome, PacedListener, ProbeSocket, UnprovenSocket, wait_readable};
 use pathproof_engine::contend::Beats;
 use pathproof_model::contend::BEAT_NS;
 use pathproof_model::{BeatsEnd, StepError};
 use pathproof_sys::clock::RealClock;
+use pathproof_sys::ending::{self, Ender, Ending};
 
-use crate::steps::Setup;
 use crate::steps::mtu::consent::{Asked, ask};
 use crate::steps::mtu::probe_error;
 use crate::steps::stage::Cue;
 use crate::steps::traffic::Companion;
+use crate::steps::{Setup, no_ending};
 
 /// Length of a heartbeat as an IP packet: what every link carries, of either family.
 const IP_BYTES: u16 = 88;
@@ -26,8 +27,6 @@ const IP_BYTES: u16 = 88;
 const CLASS: u8 = 48 << 2;
 /// The one strand.
 const STRAND: u16 = 0;
-/// How often a listener looks whether the step is over.
-const LOOK: Duration = Duration::from_millis(20);
 /// How long what was sent last may be on its way.
 const LAST: Duration = Duration::from_millis(300);
 
@@ -38,6 +37,7 @@ pub struct Ready {
     local: IpAddr,
     peer: SocketAddr,
     count: u64,
+    end: (Ender, Ending),
 }
 
 impl Ready {
@@ -48,7 +48,8 @@ impl Ready {
         let local = session.local.ip().to_canonical();
         let listener =
             PacedListener::open(local, None, key(session.end.other())).map_err(|e| probe_error(&e))?;
-        Ok(Ready { listener, key: key(session.end), local, peer: session.peer, count })
+        let end = ending::pair().map_err(|error| no_ending(&error))?;
+        Ok(Ready { listener, key: key(session.end), local, peer: session.peer, count, end })
     }
 
     /// The port.
@@ -63,7 +64,7 @@ impl Ready {
         clock: &RealClock,
     ) -> Option<([Companion; 2], Receiver<BeatsEnd>)> {
         let port = u16::from_le_bytes(theirs.0.as_slice().try_into().ok()?);
-        let Ready { listener, key, local, peer, count } = self;
+        let Ready { listener, key, local, peer, count, end: (ender, ending) } = self;
         let to = match peer.ip().to_canonical() {
             IpAddr::V6(_) => SocketAddr::new(peer.ip(), port).scoped_like(peer),
             v4 => SocketAddr::new(v4, port),
@@ -71,10 +72,10 @@ impl Ready {
         let (tell, told) = unbounded();
         let (telling, clocks) = (tell.clone(), (clock.clone(), clock.clone()));
         let send = move |cue: Cue| send(&cue, (local, to), &key, count, &clocks.0, &tell);
-        let hear = move |cue: Cue| hear(&cue, listener, to.ip(), count, &clocks.1, &telling);
+        let hear = move |_: Cue| hear(&ending, listener, to.ip(), count, &clocks.1, &telling);
         let companions = [
-            Companion { name: "heartbeats out", work: Box::new(send) },
-            Companion { name: "heartbeats in", work: Box::new(hear) },
+            Companion { name: "heartbeats out", work: Box::new(send), ender: None },
+            Companion { name: "heartbeats in", work: Box::new(hear), ender: Some(ender) },
         ];
         Some((companions, told))
     }
@@ -149,7 +150,7 @@ fn send(
 
 /// Notes those that come until the step is over, and a little longer.
 fn hear(
-    cue: &Cue,
+    ending: &Ending,
     mut listener: PacedListener,
     from: IpAddr,
     count: u64,
@@ -157,14 +158,7 @@ fn hear(
     tell: &Sender<BeatsEnd>,
 ) {
     let mut beats = Beats::of(count);
-    let mut until: Option<Tick> = None;
-    while until.is_none_or(|until| clock.now() < until) {
-        if until.is_none() && cue.is_stopped() {
-            until = Some(clock.now() + LAST);
-        }
-        if wait_readable(&[listener.as_fd()], LOOK).is_err() {
-            break;
-        }
+    let mut take = |listener: &mut PacedListener| {
         // Bounded, so that a flood does not keep the end of the step from being seen.
         for _ in 0..1024 {
             let Some(arrival) = listener.next_arrival() else { break };
@@ -172,6 +166,37 @@ fn hear(
                 beats.mark(arrival.paced.seq.into());
             }
         }
+    };
+    while ending.wait_readable(&[listener.as_fd()], None).unwrap_or(false) {
+        take(&mut listener);
+    }
+    let until = clock.deadline(LAST);
+    while !until.is_over() && wait_readable(&[listener.as_fd()], until.left()).is_ok() {
+        take(&mut listener);
     }
     let _ = tell.send(BeatsEnd { received: beats.into_words(), ..BeatsEnd::default() });
+}
+
+#[cfg(test)]
+mod tests {
+    use pathproof_sys::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_hears_no_heartbeat_sleeps_until_the_step_is_over_and_then_waits_for_the_last_ones() {
+        let (clock, here) = (RealClock::new(), IpAddr::from([127, 0, 0, 1]));
+        let listener = PacedListener::open(here, None, ProbeKey::new([3; 32])).unwrap();
+        let (ender, ending) = ending::pair().unwrap();
+        let (tell, told) = unbounded();
+        let hears = clock.clone();
+        let hear = move || hear(&ending, listener, here, 4, &hears, &tell);
+        let hearing = std::thread::Builder::new().name("hears".into()).spawn(hear).unwrap();
+        assert!(thread::sleeps_within("hears", Duration::from_millis(300)) <= 2);
+        let over = clock.now();
+        drop(ender);
+        assert!(told.recv().unwrap().received.iter().all(|word| *word == 0));
+        assert!(clock.now().since(over) >= LAST, "what was sent last may still come");
+        hearing.join().unwrap();
+    }
 }

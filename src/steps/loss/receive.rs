@@ -2,20 +2,15 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
-use pathproof_dgram::{PacedListener, wait_readable};
+use pathproof_dgram::PacedListener;
 use pathproof_engine::loss::{Schedule, Tally};
 use pathproof_model::{DelayVariation, ReceivedStrand};
 
 use pathproof_sys::clock::RealClock;
-
-/// How often a waiting thread looks whether it is to stop.
-const STOP_CHECK: Duration = Duration::from_millis(20);
+use pathproof_sys::ending::Ending;
 
 /// What arrived over one path.
 pub struct Counted {
@@ -24,25 +19,25 @@ pub struct Counted {
     pub delay_variation_ns: Option<DelayVariation>,
 }
 
-/// Counts until `stop` is set: for each of `paths`, the listener that belongs to it and the address that it comes from.
+/// Counts until the end comes: for each of `paths`, the listener that belongs to it and the address that it comes from.
 /// `None` where no thread can be had.
 pub fn spawn(
     mut listeners: Vec<PacedListener>,
     paths: Vec<(usize, IpAddr)>,
     schedule: Schedule,
     clock: &RealClock,
-    stop: Arc<AtomicBool>,
+    ending: Ending,
 ) -> Option<JoinHandle<Vec<Counted>>> {
     let clock = clock.clone();
     let count = move || {
         let mut tallies: Vec<Tally> = paths.iter().map(|_| Tally::new(&schedule)).collect();
-        while !stop.load(Ordering::Relaxed) {
+        loop {
             let descriptors: Vec<_> = listeners.iter().map(|listener| listener.as_fd()).collect();
-            if wait_readable(&descriptors, STOP_CHECK).is_err() {
+            if !ending.wait_readable(&descriptors, None).unwrap_or(false) {
                 break;
             }
             for (number, listener) in listeners.iter_mut().enumerate() {
-                // Bounded, so that a flood on one socket starves neither the others nor the stop flag.
+                // Bounded, so that a flood on one socket starves neither the others nor the end.
                 for _ in 0..1024 {
                     let Some(arrival) = listener.next_arrival() else { break };
                     let from = arrival.from.ip().to_canonical();
@@ -63,4 +58,27 @@ pub fn spawn(
         counted.collect()
     };
     std::thread::Builder::new().name("datagrams".into()).spawn(count).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pathproof_dgram::wire::ProbeKey;
+    use pathproof_model::LossSpec;
+    use pathproof_sys::{ending, thread};
+
+    use super::*;
+
+    #[test]
+    fn who_counts_what_does_not_come_sleeps_until_the_end_of_the_step() {
+        let (here, key) = (IpAddr::from([127, 0, 0, 1]), ProbeKey::new([3; 32]));
+        let listener = PacedListener::open(here, None, key).unwrap();
+        let (ender, ending) = ending::pair().unwrap();
+        let schedule = Schedule::new(&LossSpec::default());
+        let counting = spawn(vec![listener], vec![(0, here)], schedule, &RealClock::new(), ending).unwrap();
+        assert!(thread::sleeps_within("datagrams", Duration::from_millis(300)) <= 2);
+        drop(ender);
+        assert_eq!(counting.join().unwrap().len(), 1);
+    }
 }

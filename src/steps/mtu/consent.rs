@@ -2,16 +2,12 @@
 
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 use pathproof_api::Clock;
 use pathproof_dgram::{DgramError, Heard, ProbeSocket, UnprovenSocket, wait_readable};
 use pathproof_engine::mtu::{Ask, Consent};
 
 use pathproof_sys::clock::RealClock;
-
-/// Longest sleep, so that a consent that came is not waited past.
-const NAP: Duration = Duration::from_millis(50);
 
 /// What became of asking over one pair.
 pub enum Asked {
@@ -47,7 +43,7 @@ pub fn ask(sockets: Vec<(UnprovenSocket, IpAddr, bool)>, known: IpAddr, clock: &
             Ask::WaitUntil(until) => {
                 let descriptors: Vec<BorrowedFd<'_>> = sockets.iter().map(|socket| socket.as_fd()).collect();
                 // A failing poll shows again in the next receive, which reports it.
-                let _ = wait_readable(&descriptors, until.since(now).min(NAP));
+                let _ = wait_readable(&descriptors, until.since(now));
                 for (index, socket) in sockets.iter_mut().enumerate() {
                     // Bounded, so that a flood on one socket does not keep the others waiting.
                     for _ in 0..64 {

@@ -1,22 +1,26 @@
 //! Drives searches with real sockets: sends what they ask for, feeds back what came, waits no longer than they
 //! say. Decides nothing itself.
 
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::thread::Builder;
 use std::time::Duration;
 
-use pathproof_api::Clock;
-use pathproof_dgram::{DgramError, EchoSocket, Event, Outcome, ProbeSocket, wait_readable};
+use crossbeam_channel::{Select, TryRecvError, unbounded};
+use pathproof_api::{Clock, Tick};
+use pathproof_dgram::{DgramError, EchoSocket, Event, Outcome, ProbeSocket};
 use pathproof_engine::mtu::{Next, Search};
 
+use crate::interrupt::Interrupt;
+use crate::session::Channel;
 use pathproof_sys::clock::RealClock;
+use pathproof_sys::ending::{self, Ending};
 
 /// An echo that reached anybody at all takes longer than one to an agent: the peer's kernel may limit its rate.
 pub const ECHO_LOSS_TIMER_NS: u64 = 200_000_000;
 /// Searches that run at the same time; more would drown one another in shared queues.
 const AT_ONCE: usize = 8;
-/// Longest sleep, so that an interruption is noticed.
-const NAP: Duration = Duration::from_millis(50);
 
 /// What sends the probes of one search.
 pub enum Prober {
@@ -59,22 +63,81 @@ pub struct Job {
     pub error: Option<DgramError>,
 }
 
-/// Runs all jobs to their end, or until `stop` says so. `done` is told how many are finished.
-pub fn drive(
-    jobs: &mut [Job],
-    clock: &RealClock,
-    mut stop: impl FnMut() -> bool,
-    mut done: impl FnMut(usize),
-) {
-    for start in (0..jobs.len()).step_by(AT_ONCE) {
-        let end = (start + AT_ONCE).min(jobs.len());
-        drive_some(&mut jobs[start..end], clock, &mut stop);
-        done(end);
+/// Who may end the searches before they are through.
+pub enum EndedBy<'a> {
+    /// Whoever may end the session.
+    Session(&'a mut dyn Channel),
+    /// The user, or a moment.
+    User(&'a Interrupt, Tick),
+}
+
+impl EndedBy<'_> {
+    fn has_come(&mut self, now: Tick) -> bool {
+        match self {
+            EndedBy::Session(channel) => channel.is_over(),
+            EndedBy::User(interrupt, until) => interrupt.is_raised() || now >= *until,
+        }
+    }
+
+    fn watch<'a>(&'a self, select: &mut Select<'a>) -> Tick {
+        match self {
+            EndedBy::Session(channel) => {
+                channel.watch(select);
+                channel.due()
+            }
+            EndedBy::User(interrupt, until) => {
+                interrupt.watch(select);
+                *until
+            }
+        }
     }
 }
 
-fn drive_some(jobs: &mut [Job], clock: &RealClock, stop: &mut impl FnMut() -> bool) {
-    while !stop() {
+/// Runs all jobs to their end, or until `ends` come, on a thread that waits for its sockets; this one waits for news. `done` is told
+/// how many are finished. Whether they were ended early.
+pub fn drive(
+    jobs: &mut [Job],
+    clock: &RealClock,
+    mut ends: EndedBy<'_>,
+    mut done: impl FnMut(usize),
+) -> io::Result<bool> {
+    let (ender, ending) = ending::pair()?;
+    let (tell, news) = unbounded();
+    std::thread::scope(|scope| {
+        let search = move || {
+            for start in (0..jobs.len()).step_by(AT_ONCE) {
+                let end = (start + AT_ONCE).min(jobs.len());
+                if !drive_some(&mut jobs[start..end], clock, &ending) {
+                    break;
+                }
+                let _ = tell.send(end);
+            }
+        };
+        Builder::new().name("searches".into()).spawn_scoped(scope, search)?;
+        let mut ender = Some(ender);
+        loop {
+            match news.try_recv() {
+                Ok(finished) => {
+                    done(finished);
+                    continue;
+                }
+                Err(TryRecvError::Disconnected) => return Ok(ender.is_none()),
+                Err(TryRecvError::Empty) => {}
+            }
+            if ender.is_some() && ends.has_come(clock.now()) {
+                ender = None;
+            }
+            let mut select = Select::new();
+            select.recv(&news);
+            let due = if ender.is_some() { ends.watch(&mut select) } else { Tick(u64::MAX) };
+            let _ = select.ready_timeout(due.since(clock.now()));
+        }
+    })
+}
+
+/// Whether they are through; otherwise the end has come.
+fn drive_some(jobs: &mut [Job], clock: &RealClock, ending: &Ending) -> bool {
+    loop {
         let mut nap: Option<Duration> = None;
         let mut open: Vec<usize> = Vec::new();
         for (index, job) in jobs.iter_mut().enumerate() {
@@ -83,10 +146,12 @@ fn drive_some(jobs: &mut [Job], clock: &RealClock, stop: &mut impl FnMut() -> bo
                 open.push(index);
             }
         }
-        let Some(nap) = nap else { return };
+        let Some(nap) = nap else { return true };
         let sockets: Vec<BorrowedFd<'_>> = open.iter().map(|index| jobs[*index].prober.as_fd()).collect();
         // A failing poll shows again in the next receive, which reports it.
-        let _ = wait_readable(&sockets, nap.min(NAP));
+        if !ending.wait_readable(&sockets, Some(nap)).unwrap_or(true) {
+            return false;
+        }
     }
 }
 
@@ -138,4 +203,63 @@ fn take_events(job: &mut Job, clock: &RealClock) -> Result<(), DgramError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use pathproof_dgram::wire::ProbeKey;
+    use pathproof_dgram::{Responder, UnprovenSocket};
+    use pathproof_engine::mtu::SearchConfig;
+    use pathproof_sys::thread;
+
+    use super::super::consent::{Asked, ask};
+    use super::*;
+
+    const HOUR_NS: u64 = 3_600_000_000_000;
+
+    /// A search that is not answered, with a patience that no test has. The other end is open, and silent from here on.
+    fn unanswered(clock: &RealClock) -> (Responder, Job) {
+        let (here, key) = (IpAddr::from([127, 0, 0, 1]), ProbeKey::new([7; 32]));
+        let mut responder = Responder::new(key.clone());
+        let port = responder.listen(here, None).unwrap();
+        let (ender, ending) = ending::pair().unwrap();
+        let asked = std::thread::scope(|scope| {
+            scope.spawn(|| responder.run(&ending));
+            let _ender = ender;
+            let socket = UnprovenSocket::bind(here, None, (here, port).into(), key).unwrap();
+            ask(vec![(socket, here, true)], here, clock).pop()
+        });
+        let Some(Asked::Consented(socket)) = asked else { panic!("nobody consented") };
+        let config =
+            SearchConfig { loss_timer_ns: HOUR_NS, time_budget_ns: HOUR_NS, ..SearchConfig::new(68, 1500) };
+        (responder, Job { prober: Prober::Udp(socket), search: Search::new(config), error: None })
+    }
+
+    #[test]
+    fn searches_that_nobody_answers_sleep_until_they_are_told_to_end() {
+        let clock = RealClock::new();
+        let (_silent, job) = unanswered(&clock);
+        let (raise, interrupt) = Interrupt::pair();
+        let user = std::thread::spawn(move || {
+            // The first probes leave.
+            std::thread::sleep(Duration::from_millis(200));
+            let sleeps = thread::sleeps_within("searches", Duration::from_millis(300));
+            drop(raise);
+            sleeps
+        });
+        let ends = EndedBy::User(&interrupt, Tick(u64::MAX));
+        assert!(drive(&mut [job], &clock, ends, |_| panic!("none is through")).unwrap(), "it was cut");
+        let sleeps = user.join().unwrap();
+        assert!(sleeps <= 2, "{sleeps} times");
+    }
+
+    #[test]
+    fn searches_end_when_the_time_is_up() {
+        let clock = RealClock::new();
+        let (_silent, job) = unanswered(&clock);
+        let until = clock.now() + Duration::from_millis(100);
+        let ends = EndedBy::User(&Interrupt::never(), until);
+        assert!(drive(&mut [job], &clock, ends, |_| panic!("none is through")).unwrap(), "it was cut");
+        assert!(clock.now() >= until);
+    }
 }

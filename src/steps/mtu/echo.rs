@@ -15,12 +15,12 @@ use pathproof_model::{
 use pathproof_sys::errqueue::Family;
 use pathproof_sys::routes::{self, Route};
 
-use super::drive::{ECHO_LOSS_TIMER_NS, Job, Prober, drive};
+use super::drive::{ECHO_LOSS_TIMER_NS, EndedBy, Job, Prober, drive};
 use super::fallback::limit_by_echo;
 use super::pairs::{self, Endpoint};
 use super::{Mtu, check_spec, device, family_of, measured, probe_error, spec_of};
 use crate::interrupt;
-use crate::steps::{Alone, Kind, Lone, remaining, stopped, whole};
+use crate::steps::{Alone, Kind, Lone, no_ending, remaining, stopped, whole};
 
 /// The kind.
 pub struct Echo;
@@ -69,13 +69,11 @@ impl Alone for Echo {
             .into_iter()
             .unzip();
         let count = jobs.len().max(1) as f64;
-        let mut why = None;
-        let stop = || {
-            why = stopped(lone.interrupt, lone.clock, lone.until);
-            why.is_some()
-        };
-        drive(&mut jobs, lone.clock, stop, |done| (lone.progress)(done as f64 / count));
-        step.error = why;
+        let ends = EndedBy::User(lone.interrupt, lone.until);
+        let cut = drive(&mut jobs, lone.clock, ends, |done| (lone.progress)(done as f64 / count));
+        if cut.map_err(|error| no_ending(&error))? {
+            step.error = stopped(lone.interrupt, lone.clock, lone.until);
+        }
         let paths: Vec<MtuPath> =
             jobs.iter().zip(about).map(|(job, (here, to, cached))| path(job, here, to, cached)).collect();
         let context =

@@ -7,17 +7,12 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use pathproof_engine::ports::{Listens, Offered};
 use pathproof_model::Port;
-use pathproof_sys::socket::wait_readable;
+use pathproof_sys::ending::Ending;
 
-/// How often a waiting thread looks whether it is to stop.
-const STOP_CHECK: Duration = Duration::from_millis(20);
 /// Connections that are kept open at once: those of a burst, and those of single questions.
 const HELD_MAX: usize = 128;
 /// Taken from one port before the others have their turn.
@@ -68,16 +63,16 @@ impl Listeners {
         all
     }
 
-    /// Answers until `stop` is set, on a thread of its own.
-    pub fn answer(self, words: Words, stop: Arc<AtomicBool>) -> io::Result<JoinHandle<()>> {
+    /// Answers until the end comes, on a thread of its own.
+    pub fn answer(self, words: Words, ending: Ending) -> io::Result<JoinHandle<()>> {
         let answer = move || {
             let mut held: Vec<TcpStream> = vec![];
-            while !stop.load(Ordering::Relaxed) {
+            loop {
                 let sockets: Vec<_> = (self.tcp.iter().map(AsFd::as_fd))
                     .chain(self.udp.iter().map(AsFd::as_fd))
                     .chain(held.iter().map(AsFd::as_fd))
                     .collect();
-                if wait_readable(&sockets, Some(STOP_CHECK)).is_err() {
+                if !ending.wait_readable(&sockets, None).unwrap_or(false) {
                     break;
                 }
                 held.retain_mut(|stream| is_open(stream, &words));
@@ -123,5 +118,27 @@ fn is_open(stream: &mut TcpStream, words: &Words) -> bool {
         Ok(bytes) if asked[..bytes] == words.asked => stream.write_all(&words.told).is_ok(),
         Ok(bytes) => bytes > 0,
         Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pathproof_sys::{ending, thread};
+
+    use super::*;
+
+    #[test]
+    fn ports_that_nobody_asks_sleep_until_the_end_of_the_step() {
+        let here = IpAddr::from([127, 77, 0, 1]);
+        let listeners = Listeners::open((here, 0).into());
+        assert!(listeners.tcp.len() + listeners.udp.len() > 0, "{:?}", listeners.offered);
+        let (ender, ending) = ending::pair().unwrap();
+        let words = Words { peer: here, told: [1; 32], asked: [2; 32] };
+        let answering = listeners.answer(words, ending).unwrap();
+        assert!(thread::sleeps_within("ports", Duration::from_millis(300)) <= 2);
+        drop(ender);
+        answering.join().unwrap();
     }
 }

@@ -169,3 +169,56 @@ fn who_works_beside_the_threads_ends_with_the_last_of_them() {
     });
     assert_eq!((goes_on, waited.into_inner()), (Some(false), 1));
 }
+
+#[test]
+fn who_may_be_left_is_told_so_and_looks_for_nothing() {
+    const PATIENCE: Duration = Duration::from_secs(3600);
+    for (last, left_in_order) in
+        [(Received::Message(StepMessage::Ending), true), (Received::PeerFailed(ended_early("there")), false)]
+    {
+        let mut peer = Peer::new([up()]);
+        let line = Mutex::new(Some((peer.inbox.0.clone(), last)));
+        let (_, left, _) = run(&mut peer, 2, |n, mut cue| {
+            cue.ready();
+            cue.begin().unwrap();
+            if n == 0 {
+                return (cue.may_be_left_within(PATIENCE), 0);
+            }
+            let sleeps = pathproof_sys::thread::sleeps_within("hand 0", Duration::from_millis(300));
+            let (line, last) = line.lock().unwrap().take().unwrap();
+            line.send(last).unwrap();
+            (cue.may_be_left_within(PATIENCE), sleeps)
+        });
+        let [Some((first, _)), Some((second, sleeps))] = left[..] else { panic!("{left:?}") };
+        assert_eq!((first, second), (left_in_order, left_in_order));
+        assert!(sleeps <= 2, "{sleeps} times");
+    }
+}
+
+#[test]
+fn who_waits_in_the_kernel_is_woken_by_the_end_of_the_step() {
+    let (clock, mut peer) = (RealClock::new(), Peer::new([up()]));
+    let mut context =
+        Context { channel: &mut peer, clock: &clock, until: Tick(u64::MAX), progress: None, evidence: None };
+    let (stopped, ended) = std::thread::scope(|scope| {
+        let mut stage = Stage::new(scope);
+        let (ender, ending) = pathproof_sys::ending::pair().unwrap();
+        let hears = stage.spawn_beside("hears".into(), move |_| ending.wait_readable(&[], None).unwrap());
+        stage.let_go(ender);
+        let (asked, lane) = unbounded();
+        let hand = stage.spawn("hand".into(), true, move |mut cue| {
+            let stopper = asked.clone();
+            cue.stopped_by(Stopper::new(move || stopper.send("during").unwrap()));
+            cue.ready();
+            cue.begin().unwrap();
+            cue.give_up();
+            let during = lane.recv().unwrap();
+            // What comes too late to be kept is stopped at once.
+            cue.stopped_by(Stopper::new(move || asked.send("after").unwrap()));
+            (during, lane.recv().unwrap())
+        });
+        stage.run(End::Client, &LIMITS, &mut context, &mut Awake::default());
+        (hand.join(), hears.join())
+    });
+    assert_eq!((stopped, ended), (Some(("during", "after")), Some(false)));
+}

@@ -3,8 +3,8 @@
 
 use pathproof_model::End;
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::thread::Builder;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, Sender, unbounded};
@@ -16,6 +16,7 @@ use pathproof_model::units::Nanoseconds;
 use crate::session::Channel;
 use crate::terminal::say;
 use pathproof_sys::clock::RealClock;
+use pathproof_sys::ending::{self, Ender, Ending};
 use pathproof_sys::interfaces::{LinkChange, LinkEvents};
 
 /// How long after the last link came back the step goes on, so that its paths can join again and show their rate.
@@ -32,9 +33,6 @@ const SAY: Duration = Duration::from_secs(1);
 /// Changes that are said in one line; of the others only the number.
 const SENTENCES_MAX: usize = 4;
 
-/// How soon the listening thread sees that nobody wants its news any more: it waits in the kernel, for the kernel.
-const LOOK: Duration = Duration::from_millis(100);
-
 /// A change with its moment.
 struct Stamped {
     change: LinkChange,
@@ -47,7 +45,8 @@ pub struct Links {
     nics: Vec<String>,
     /// The sender is kept, so that a listening thread that ended is no news.
     news: (Sender<Stamped>, Receiver<Stamped>),
-    over: Arc<AtomicBool>,
+    /// Dropped, it ends the thread that listens. `None` where none does.
+    _ender: Option<Ender>,
     window: Tick,
     failures: Vec<Failure>,
     /// Links that are down at this moment, by end and name.
@@ -99,26 +98,25 @@ impl Links {
     pub fn watch(end: End, nics: Vec<String>, clock: RealClock, window: Tick, time_ns: u64) -> Links {
         let news = unbounded();
         let sender: Sender<Stamped> = news.0.clone();
-        let over = Arc::new(AtomicBool::new(false));
-        let until = over.clone();
-        let listen = move || {
-            let mut events = match LinkEvents::subscribe() {
-                Ok(events) => events,
-                Err(error) => return tracing::warn!(%error, "links cannot be watched"),
-            };
-            while !until.load(Ordering::Relaxed) {
-                let changes = match events.next(LOOK) {
-                    Ok(changes) => changes,
-                    Err(error) => return tracing::warn!(%error, "links cannot be watched any more"),
-                };
+        let listen = move |ending: Ending| -> io::Result<()> {
+            let mut events = LinkEvents::subscribe()?;
+            while let Some(changes) = events.next(&ending)? {
                 for change in changes {
                     let _ = sender.send(Stamped { change, at: clock.now() });
                 }
             }
+            Ok(())
         };
-        if let Err(error) = std::thread::Builder::new().name("links".into()).spawn(listen) {
-            tracing::warn!(%error, "no thread to watch the links");
-        }
+        let listen = |ending| {
+            let listen = move || {
+                if let Err(error) = listen(ending) {
+                    tracing::warn!(%error, "links cannot be watched");
+                }
+            };
+            Builder::new().name("links".into()).spawn(listen)
+        };
+        let started = ending::pair().and_then(|(ender, ending)| listen(ending).map(|_| ender));
+        let ender = started.inspect_err(|error| tracing::warn!(%error, "no thread to watch the links")).ok();
         if end == End::Client {
             say(format!(
                 "running over {}. Pull one cable now, at either end, wait until it is noticed, and plug it in again. \
@@ -132,7 +130,7 @@ impl Links {
             end,
             nics,
             news,
-            over,
+            _ender: ender,
             window,
             failures: vec![],
             down: BTreeSet::new(),
@@ -217,12 +215,6 @@ impl Links {
     /// What happened to this end's links.
     pub fn into_failures(mut self) -> Vec<Failure> {
         std::mem::take(&mut self.failures)
-    }
-}
-
-impl Drop for Links {
-    fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
     }
 }
 

@@ -77,8 +77,9 @@ impl Prepared for Lanes {
             let sabotage = saboteur.map(|saboteur| {
                 stage.spawn_beside("failures".into(), move |cue| saboteur.work(&cue, spec, clock))
             });
-            for Companion { name, work } in companions {
+            for Companion { name, work, ender } in companions {
                 stage.spawn_beside(name.into(), work);
+                ender.into_iter().for_each(|ender| stage.let_go(ender));
             }
             let limits = Limits {
                 length_ns: spec.length_ns(),

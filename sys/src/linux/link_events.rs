@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::time::Duration;
+use std::os::fd::AsFd;
 
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
@@ -10,6 +10,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
+use super::ending::Ending;
 use super::netlink;
 use crate::interfaces::LinkChange;
 
@@ -27,19 +28,22 @@ impl LinkEvents {
     pub fn subscribe() -> io::Result<LinkEvents> {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind(&SocketAddr::new(0, GROUP_LINK))?;
+        socket.set_non_blocking(true)?;
         // After the subscription: what changes in between is announced as well, and then known already.
         let all = netlink::dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
         let known = all.iter().filter_map(state).map(|change| (change.nic, change.up)).collect();
         Ok(LinkEvents { socket, known })
     }
 
-    /// Changes within `wait`; none in most cases.
-    pub fn next(&mut self, wait: Duration) -> io::Result<Vec<LinkChange>> {
-        socket2::SockRef::from(&self.socket).set_read_timeout(Some(wait))?;
+    /// Waits for announcements; which changes they are, none in most cases. `None`: the end has come.
+    pub fn next(&mut self, ending: &Ending) -> io::Result<Option<Vec<LinkChange>>> {
+        if !ending.wait_readable(&[self.socket.as_fd()], None)? {
+            return Ok(None);
+        }
         let datagram = match self.socket.recv_from_full() {
             Ok((datagram, _)) => datagram,
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return Ok(vec![]);
+                return Ok(Some(vec![]));
             }
             Err(e) => return Err(e),
         };
@@ -56,7 +60,7 @@ impl LinkEvents {
                 changes.push(change);
             }
         }
-        Ok(changes)
+        Ok(Some(changes))
     }
 }
 

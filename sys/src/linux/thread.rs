@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::Duration;
 
 use super::process::clock_ns;
 
@@ -15,6 +16,24 @@ pub fn thread_cpu_ns() -> Option<u64> {
 /// Documentation/scheduler/sched-stats.rst).
 pub fn thread_waited_ns() -> Option<u64> {
     std::fs::read_to_string("/proc/thread-self/schedstat").ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// How often the threads of this process that bear that name go to sleep by themselves `within` so long from now: who waits for news does
+/// once at most, who looks again and again does it each time.
+pub fn sleeps_within(name: &str, within: Duration) -> u64 {
+    let sleeps = || -> u64 {
+        let Ok(all) = std::fs::read_dir("/proc/self/task") else { return 0 };
+        let of = |folder: std::path::PathBuf| {
+            let called = std::fs::read_to_string(folder.join("comm")).ok()?;
+            let status = std::fs::read_to_string(folder.join("status")).ok()?;
+            let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            (called.trim_end() == name).then(|| count.trim().parse::<u64>().ok()).flatten()
+        };
+        all.filter_map(|entry| of(entry.ok()?.path())).sum()
+    };
+    let before = sleeps();
+    std::thread::sleep(within);
+    sleeps().saturating_sub(before)
 }
 
 /// Pins the calling thread to one CPU.

@@ -5,18 +5,15 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
+use pathproof_sys::ending::Ending;
 use pathproof_sys::errqueue::{self, Family};
 use socket2::Socket;
 
-use crate::udp::{bound, socket_error, wait_readable};
+use crate::udp::{bound, socket_error};
 use crate::wire::{self, Datagram, ProbeKey, RECENT_MAX};
 use crate::{DgramError, headers_bytes};
 
-/// How often a waiting responder looks whether it is to stop.
-const STOP_CHECK: Duration = Duration::from_millis(20);
 /// Different senders remembered at once; more than NIC pairs exist are strangers.
 const SENDERS_MAX: usize = 1024;
 
@@ -51,15 +48,14 @@ impl Responder {
         Ok(port)
     }
 
-    /// Answers probes until `stop` is set.
-    pub fn run(&self, stop: &AtomicBool) -> Result<(), DgramError> {
+    /// Answers probes until the end comes.
+    pub fn run(&self, ending: &Ending) -> Result<(), DgramError> {
         let descriptors: Vec<_> = self.sockets.iter().map(|(socket, _)| socket.as_fd()).collect();
         let mut buffer = vec![0; 65_536];
         let mut whole: HashMap<SocketAddr, Vec<u32>> = HashMap::new();
-        while !stop.load(Ordering::Relaxed) {
-            wait_readable(&descriptors, STOP_CHECK).map_err(DgramError::Receive)?;
+        while ending.wait_readable(&descriptors, None).map_err(DgramError::Receive)? {
             for (socket, family) in &self.sockets {
-                // Bounded, so that a flood on one socket starves neither the others nor the stop flag.
+                // Bounded, so that a flood on one socket starves neither the others nor the end.
                 for _ in 0..1024 {
                     match errqueue::receive(socket.as_fd(), &mut buffer) {
                         Ok(Some(received)) => {

@@ -4,13 +4,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use pathproof_dgram::wire::{self, HEADER_BYTES, ProbeKey};
 use pathproof_dgram::{
     DgramError, Event, Heard, Outcome, ProbeSocket, Responder, UnprovenSocket, cached_path_mtu, wait_readable,
 };
+use pathproof_sys::{ending, thread};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -26,17 +27,14 @@ fn not_the_key() -> ProbeKey {
 fn with_responder(address: IpAddr, body: impl FnOnce(SocketAddr)) {
     let mut responder = Responder::new(key());
     let port = responder.listen(address, None).unwrap();
-    let stop = AtomicBool::new(false);
+    let (ender, ending) = ending::pair().unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(|| responder.run(&stop).unwrap());
-        /// Stops the responder even when an assertion fails, or the scope would wait forever.
-        struct Stop<'a>(&'a AtomicBool);
-        impl Drop for Stop<'_> {
-            fn drop(&mut self) {
-                self.0.store(true, Ordering::Relaxed);
-            }
-        }
-        let _stop = Stop(&stop);
+        Builder::new()
+            .name("responds".into())
+            .spawn_scoped(scope, || responder.run(&ending).unwrap())
+            .unwrap();
+        // Dropped even when an assertion fails, or the scope would wait forever.
+        let _ender = ender;
         body(SocketAddr::new(address, port));
     });
 }
@@ -67,6 +65,15 @@ fn proven(address: IpAddr, nic: Option<&str>, to: SocketAddr) -> ProbeSocket {
     assert_eq!(socket.challenge().unwrap(), Outcome::Sent);
     assert_eq!(within(&mut socket, PATIENCE, UnprovenSocket::next_event), Some(Heard::Consent));
     socket.proven().unwrap()
+}
+
+#[test]
+fn a_responder_that_nobody_asks_sleeps_until_its_end() {
+    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    // That it ends at all shows that the end woke it: it waits without a limit.
+    with_responder(address, |_| {
+        assert!(thread::sleeps_within("responds", Duration::from_millis(300)) <= 1);
+    });
 }
 
 #[test]
