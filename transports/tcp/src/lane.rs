@@ -94,7 +94,7 @@ impl TcpLane {
         TcpLane {
             clock: clock.clone(),
             link: Link {
-                stream,
+                stream: Arc::new(stream),
                 regions,
                 target,
                 message_bytes_max: spec.message_bytes_max,
@@ -318,13 +318,12 @@ impl TcpLane {
     fn drain(&mut self) {
         let until = self.clock.deadline(CLOSE_PATIENCE);
         let mut out = Vec::with_capacity(1);
-        let nap = Duration::from_millis(5);
         while self.failed.is_none() && !until.is_over() && self.sender.pending() {
             out.clear();
             let sent = self.run(Direction::Send, &mut out, libc::MSG_DONTWAIT).and_then(|()| {
                 out.clear();
                 self.reap(&mut out)?;
-                if self.sender.pending() { self.sleep(Some(nap)) } else { Ok(()) }
+                if self.sender.pending() { self.sleep(Some(until.left())) } else { Ok(()) }
             });
             if sent.is_err() {
                 return;
@@ -424,8 +423,9 @@ impl Lane for TcpLane {
         if self.spin {
             return None;
         }
-        let stream = self.link.stream.try_clone().ok()?;
-        Some(Stopper::new(move || _ = stream.shutdown(Shutdown::Both)))
+        // It keeps the connection of no lane that is gone.
+        let stream = Arc::downgrade(&self.link.stream);
+        Some(Stopper::new(move || _ = stream.upgrade().map(|stream| stream.shutdown(Shutdown::Both))))
     }
 
     fn sample(&mut self, out: &mut LaneSample) {

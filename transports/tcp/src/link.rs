@@ -19,7 +19,8 @@ pub(crate) enum Step {
 
 /// What both directions share: the socket, the memory, the counters.
 pub(crate) struct Link {
-    pub(crate) stream: TcpStream,
+    /// The lane's alone; its stopper reaches it as long as it is there.
+    pub(crate) stream: Arc<TcpStream>,
     pub(crate) regions: Vec<Arc<Region>>,
     /// Region that the peer may write to.
     pub(crate) target: Option<RegionId>,

@@ -109,6 +109,39 @@ fn a_closed_peer_is_told_to_a_sender_and_to_a_receiver() {
 }
 
 #[test]
+fn a_lane_that_waits_without_a_limit_sleeps_until_it_is_stopped() {
+    for framing in [Framing::Raw, Framing::Framed] {
+        let mut pair = pair(&LaneSpec { framing, ..LaneSpec::default() });
+        let stopper = pair.b.stopper().expect("a lane that does not spin has one");
+        pair.b.submit(&[Op::recv(1, pair.id_b, 0, 64)]).unwrap();
+        let mut lane = pair.b;
+        let wait = move || {
+            let error = lane.poll(&mut Vec::with_capacity(4), Wait::AtMost(Duration::MAX)).unwrap_err();
+            drop(lane);
+            error
+        };
+        let waiting = std::thread::Builder::new().name("waits".into()).spawn(wait).unwrap();
+        let sleeps = pathproof_sys::thread::sleeps_within("waits", Duration::from_millis(300));
+        assert!(sleeps <= 2, "{framing:?}: {sleeps} times");
+        stopper.stop();
+        let error = waiting.join().unwrap();
+        assert!(matches!(error, TransportError::PeerGone { .. }), "{framing:?}: {error}");
+        // Whoever can stop it keeps neither the lane nor its connection.
+        stopper.stop();
+    }
+}
+
+#[test]
+fn who_could_stop_a_lane_that_is_gone_does_not_keep_its_connection() {
+    let mut pair = pair(&LaneSpec::default());
+    let stopper = pair.a.stopper().unwrap();
+    pair.b.submit(&[Op::recv(1, pair.id_b, 0, 64)]).unwrap();
+    drop(pair.a);
+    assert!(matches!(error_of(&mut *pair.b), TransportError::PeerGone { .. }));
+    stopper.stop();
+}
+
+#[test]
 fn a_failed_lane_stays_failed_and_keeps_the_reason() {
     let mut pair = pair(&LaneSpec::default());
     pair.b.submit(&[Op::recv(1, pair.id_b, 0, 64)]).unwrap();
