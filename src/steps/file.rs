@@ -11,12 +11,12 @@ mod lent;
 mod open;
 mod rung;
 
+use std::convert::Infallible;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use anyhow::{Result, bail};
-use crossbeam_channel::{bounded, select};
-use pathproof_api::Clock;
+use crossbeam_channel::{Select, Sender, TryRecvError, bounded};
+use pathproof_api::{Clock, Tick};
 use pathproof_engine::files::{Content, Pieces, Work};
 use pathproof_engine::record::Window;
 use pathproof_model::units::Bytes;
@@ -26,6 +26,7 @@ use pathproof_model::{
 use pathproof_smb2::connection::Protection;
 use pathproof_smb2::{Credentials, SmbError};
 
+use super::stage::SHOWN_NS;
 use super::{Alone, Kind, Lone, remaining};
 use crate::interrupt;
 use absence::Maker;
@@ -302,12 +303,14 @@ impl Course<'_, '_> {
         let mut lost = false;
         std::thread::scope(|scope| {
             let (done, ended) = bounded(self.channels.len());
+            let (hold, over) = bounded(0);
+            let mut hold: Option<Sender<Infallible>> = Some(hold);
             let mut running = 0;
             let standing = self.channels.iter().filter(|channel| channel.connection.is_some()).count();
             pool.at_work.store(standing as u32, Ordering::Release);
             for channel in self.channels.iter_mut() {
-                let done = done.clone();
-                let run = move || drop(done.send(channel.run(pool, job)));
+                let (done, over) = (done.clone(), over.clone());
+                let run = move || drop(done.send(channel.run(pool, job, &over)));
                 match std::thread::Builder::new().name("channel".into()).spawn_scoped(scope, run) {
                     Ok(_) => running += 1,
                     Err(_) => lost = true,
@@ -315,27 +318,44 @@ impl Course<'_, '_> {
             }
             drop(done);
             lost |= standing == 0;
+            let mut shown = begun;
             while running > 0 {
-                select! {
-                    recv(ended) -> end => match end {
-                        Ok(Ok(())) => running -= 1,
-                        Ok(Err(error)) => {
-                            running -= 1;
+                match ended.try_recv() {
+                    Ok(end) => {
+                        running -= 1;
+                        if let Err(error) = end {
                             failed.get_or_insert(error);
                         }
-                        Err(_) => running = 0,
-                    },
-                    default(Duration::from_millis(200)) => {
-                        let now = pool.clock.now();
-                        if let Some(window) = job.window {
-                            let whole = window.end.ns_since(begun).max(1);
-                            (lone.progress)((now.ns_since(begun) as f64 / whole as f64).min(1.0));
+                        // What a channel could come back for is done, or nobody can do it.
+                        let done = job.window.is_none() && pool.at_work.load(Ordering::Acquire) == 0;
+                        if done || failed.is_some() {
+                            hold = None;
                         }
-                        if now >= lone.until {
-                            pool.stop.store(true, Ordering::Release);
-                        }
+                        continue;
                     }
+                    Err(TryRecvError::Disconnected) => break,
+                    Err(TryRecvError::Empty) => {}
                 }
+                let now = pool.clock.now();
+                if hold.is_some() && super::stopped(lone.interrupt, lone.clock, lone.until).is_some() {
+                    pool.stop.store(true, Ordering::Release);
+                    hold = None;
+                }
+                let mut due = if hold.is_some() { lone.until } else { Tick(u64::MAX) };
+                if let Some(window) = job.window {
+                    if now >= shown {
+                        let whole = window.end.ns_since(begun).max(1);
+                        (lone.progress)((now.ns_since(begun) as f64 / whole as f64).min(1.0));
+                        shown = now.plus_ns(SHOWN_NS);
+                    }
+                    due = due.min(shown);
+                }
+                let mut select = Select::new();
+                select.recv(&ended);
+                if hold.is_some() {
+                    lone.interrupt.watch(&mut select);
+                }
+                let _ = select.ready_timeout(due.since(now));
             }
         });
         if lone.interrupt.is_raised() {

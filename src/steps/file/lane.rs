@@ -3,11 +3,13 @@
 //!
 //! Between its first request and its last it allocates nothing, and takes no lock unless a channel was lost.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 use pathproof_api::{Clock, Tick, Wait};
 use pathproof_engine::drive::Meter;
 use pathproof_engine::files::{Content, Piece, Pieces, Work};
@@ -24,9 +26,10 @@ use super::lent::{Joined, Lent};
 use crate::interrupt::Interrupt;
 use crate::steps::meter::ThreadMeter;
 
-/// How soon a channel sees that all are to stop.
+/// How soon a channel sees that all are to stop while its server is silent: who waits in a connection could be woken by its end only, and it is
+/// needed to remove the file.
 const LOOK: Duration = Duration::from_millis(50);
-/// Before a request is made again that the server says it cannot take yet.
+/// Before a request is made again that the server says it cannot take yet: it tells nobody when it can.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// What is done with the file now.
@@ -214,11 +217,12 @@ impl Channel {
         }
     }
 
-    /// Does its part of a job; an error is one that no other channel can mend.
-    pub fn run(&mut self, pool: &Pool, job: Job) -> Result<(), SmbError> {
+    /// Does its part of a job; an error is one that no other channel can mend. The sender of `over` is dropped when there is nothing left
+    /// to do for who has no connection.
+    pub fn run(&mut self, pool: &Pool, job: Job, over: &Receiver<Infallible>) -> Result<(), SmbError> {
         let mut meter = ThreadMeter;
         let before = meter.cpu_ns();
-        let ended = self.work(pool, job);
+        let ended = self.work(pool, job, over);
         if job.window.is_some() {
             self.tally.cpu_ns =
                 before.zip(meter.cpu_ns()).map(|(before, after)| after.saturating_sub(before));
@@ -226,8 +230,8 @@ impl Channel {
         ended
     }
 
-    fn work(&mut self, pool: &Pool, job: Job) -> Result<(), SmbError> {
-        while self.connection.is_some() || self.come_back(pool, job) {
+    fn work(&mut self, pool: &Pool, job: Job, over: &Receiver<Infallible>) -> Result<(), SmbError> {
+        while self.connection.is_some() || self.come_back(pool, job, over) {
             let Some(mut connection) = self.connection.take() else { break };
             let ended = self.turn(&mut connection, pool, job);
             pool.at_work.fetch_sub(1, Ordering::AcqRel);
@@ -266,7 +270,7 @@ impl Channel {
     }
 
     /// Waits until it stands again; false when the job is over before that, or there is no hope.
-    fn come_back(&mut self, pool: &Pool, job: Job) -> bool {
+    fn come_back(&mut self, pool: &Pool, job: Job, over: &Receiver<Infallible>) -> bool {
         loop {
             let Some(due) = self.absence.as_ref().filter(|absence| absence.has_hope()).map(Absence::due)
             else {
@@ -281,7 +285,10 @@ impl Channel {
                 return false;
             }
             if now < due {
-                let _ = pool.interrupt.pause(due.since(now).min(LOOK));
+                let until = job.window.map_or(due, |window| window.end.min(due));
+                if over.recv_timeout(until.since(now)) == Err(RecvTimeoutError::Disconnected) {
+                    return false;
+                }
             } else if self.try_again(pool) {
                 pool.at_work.fetch_add(1, Ordering::AcqRel);
                 return true;

@@ -17,7 +17,7 @@ pub trait MessagePipe: Send {
     /// `invalidate` is a key of the peer that the message is to end on arrival, where the pipe can.
     fn send(&mut self, parts: &[&[u8]], invalidate: Option<u32>) -> Result<Queued, TransportError>;
     /// Puts the oldest whole message into `message` (cleared; its capacity is used again), waiting as `wait` says. `None`:
-    /// none came in that time. An error is the end of the pipe.
+    /// none came in that time, or there is room now for a message that was refused. An error is the end of the pipe.
     fn poll(&mut self, message: &mut Vec<u8>, wait: Wait) -> Result<Option<Arrival>, TransportError>;
     /// Bytes of a message that were announced and have not come; `None` where none has begun, or where the pipe cannot tell.
     fn unfinished(&self) -> Option<u64> {
@@ -37,7 +37,7 @@ pub trait MessagePipe: Send {
 pub enum Queued {
     /// It is on its way.
     Yes,
-    /// There is no room: poll, and hand it over again.
+    /// There is no room: poll until there is, and hand it over again.
     Full,
 }
 

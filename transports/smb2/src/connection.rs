@@ -368,15 +368,13 @@ impl<P: MessagePipe> Connection<P> {
     /// A server can answer what it has not taken whole, and take nothing more: then nothing is under way that a deadline would belong
     /// to, and yet nothing can go out. It has as long as it has for an answer.
     fn wait_for_room(&mut self, stage: &'static str) -> Result<(), SmbError> {
-        /// Between two attempts to hand the request over.
-        const LOOK: Duration = Duration::from_millis(20);
         let now = self.clock.now();
         let since = *self.stuck_since.get_or_insert(now);
         let left = self.timeout.saturating_sub(now.since(since));
         if left.is_zero() {
             return Err(self.too_late(stage));
         }
-        let came = self.pipe.poll(&mut self.incoming, Wait::AtMost(left.min(LOOK)));
+        let came = self.pipe.poll(&mut self.incoming, Wait::AtMost(left));
         if came.map_err(|error| self.broken(stage, error))?.is_some() {
             self.take(stage)?;
         }

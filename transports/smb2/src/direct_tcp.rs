@@ -43,6 +43,8 @@ pub struct DirectTcp {
     /// What of a message the kernel has not taken yet.
     left: Vec<u8>,
     left_from: usize,
+    /// A message was refused because of that.
+    refused: bool,
 }
 
 impl DirectTcp {
@@ -99,6 +101,7 @@ impl DirectTcp {
             begun: None,
             left: Vec::with_capacity(4 + send_bytes_max),
             left_from: 0,
+            refused: false,
         }
     }
 
@@ -227,6 +230,7 @@ impl MessagePipe for DirectTcp {
 
     fn send(&mut self, parts: &[&[u8]], _invalidate: Option<u32>) -> Result<Queued, TransportError> {
         if !self.flush()? {
+            self.refused = true;
             return Ok(Queued::Full);
         }
         let length: usize = parts.iter().map(|part| part.len()).sum();
@@ -279,6 +283,9 @@ impl MessagePipe for DirectTcp {
             if self.compact()? > 0 {
                 continue;
             }
+            if flushed && std::mem::take(&mut self.refused) {
+                return Ok(None);
+            }
             let now = self.clock.now();
             let late = self.begun.is_some_and(|begun| now.since(begun) > self.limits.whole_within);
             if late {
@@ -315,5 +322,47 @@ impl MessagePipe for DirectTcp {
         };
         let _ = self.stream.shutdown(std::net::Shutdown::Both);
         stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn who_found_no_room_is_woken_by_it_and_not_by_time() {
+        const MESSAGE: [u8; 1 << 20] = [7; 1 << 20];
+        let clock = RealClock::new();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut pipe = DirectTcp::connect(
+            listener.local_addr().unwrap(),
+            Duration::from_secs(3600),
+            (MESSAGE.len(), 64),
+            &clock,
+        )
+        .unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        // A server that speaks and takes nothing: what it does not take is kept here, and the next message refused.
+        server.write_all(b"\0\0\0\x04word").unwrap();
+        let mut handed = 0;
+        while pipe.send(&[&MESSAGE], None).unwrap() == Queued::Yes {
+            handed += 1;
+            assert!(handed < 100, "the kernel takes it all");
+        }
+        let taking = std::thread::spawn(move || {
+            let mut taken = vec![0; handed * (4 + MESSAGE.len())];
+            std::thread::sleep(Duration::from_millis(50));
+            server.read_exact(&mut taken).unwrap();
+            server
+        });
+        let (mut message, wait) = (vec![], Wait::AtMost(Duration::from_secs(3600)));
+        assert!(pipe.poll(&mut message, wait).unwrap().is_some(), "what was said comes first");
+        assert!(pipe.poll(&mut message, wait).unwrap().is_none());
+        assert_eq!(pipe.send(&[b"more"], None).unwrap(), Queued::Yes);
+        let mut more = [0; 8];
+        taking.join().unwrap().read_exact(&mut more).unwrap();
+        assert_eq!(&more, b"\0\0\0\x04more");
     }
 }

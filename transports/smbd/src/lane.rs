@@ -339,10 +339,10 @@ impl Lane for SmbdLane {
         // Sends that were not begun wait for receives that nobody will post; those that were end by themselves.
         while self.ended.is_none()
             && self.sends.entries.iter().any(|accepted| accepted.state == State::UnderWay)
-            && clock.now().since(began) < DRAIN
         {
+            let left = DRAIN.saturating_sub(clock.now().since(began));
             scratch.clear();
-            if self.poll(&mut scratch, Wait::AtMost(Duration::from_millis(5))).is_err() {
+            if left.is_zero() || self.poll(&mut scratch, Wait::AtMost(left)).is_err() {
                 break;
             }
         }

@@ -19,6 +19,8 @@ pub struct SmbdPipe {
     outgoing: Vec<u8>,
     sent: usize,
     invalidate: Option<u32>,
+    /// Another was refused because of it.
+    refused: bool,
     /// The message that is coming.
     incoming: Vec<u8>,
     arrival: Arrival,
@@ -43,6 +45,7 @@ impl SmbdPipe {
             outgoing: Vec::with_capacity(agreed.fragmented_send_bytes.min(1 << 20) as usize),
             sent: 0,
             invalidate: None,
+            refused: false,
             incoming,
             arrival: Arrival::default(),
             moving: 0,
@@ -179,6 +182,7 @@ impl MessagePipe for SmbdPipe {
         }
         self.push()?;
         if self.sent < self.outgoing.len() {
+            self.refused = true;
             return Ok(Queued::Full);
         }
         self.outgoing.clear();
@@ -205,6 +209,9 @@ impl MessagePipe for SmbdPipe {
             self.push()?;
             if let Some(arrival) = self.gather(message)? {
                 return Ok(Some(arrival));
+            }
+            if self.sent == self.outgoing.len() && std::mem::take(&mut self.refused) {
+                return Ok(None);
             }
             let Wait::AtMost(most) = wait else { return Ok(None) };
             let gone = clock.now().since(began);
