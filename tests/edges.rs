@@ -2,6 +2,7 @@
 
 mod circles;
 mod map;
+mod waits;
 
 use std::collections::BTreeMap;
 use std::process::Command;
