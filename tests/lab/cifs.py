@@ -134,6 +134,9 @@ CASES = [
 ]
 wanted = sys.argv[2:]
 unknown = set(wanted) - {case.__name__ for case in CASES}
+# TCP knows nothing of RDMA devices: what was seen in the other boot is not seen again in this one.
+OVER_TCP = [case for case in CASES if case.__name__.startswith("tcp_")] + [a_wrong_password_is_refused]
+CASES = [case for case in CASES if not IWARP or wanted or case not in OVER_TCP]
 assert not unknown, f"no such case: {unknown}"
 
 sink = start_sink()

@@ -260,6 +260,9 @@ CASES = [smb_direct_is_negotiated_and_carries_smb2, with_an_account_it_tells_its
 if IWARP:
     # It takes three minutes, and iWARP has nothing of its own there.
     CASES.remove(with_an_agent_every_rung_is_there)
+    # Asked over TCP, which knows nothing of RDMA devices.
+    CASES.remove(without_an_account_it_tells_the_rest)
+    CASES.remove(a_wrong_password_is_said_once)
 
 server = start_server()
 await_direct()
