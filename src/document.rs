@@ -6,10 +6,8 @@
 //! the file system knows no such files, a kill may leave one, which the next run there removes.
 
 use std::ffi::OsString;
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind as Io, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use pathproof_model::ResultDoc;
 use pathproof_report::{Json, Render};
-use pathproof_sys::files;
+use pathproof_sys::files::{self, FileKind};
 
 use crate::input;
 
@@ -74,7 +72,7 @@ impl DocumentFile {
         if is_stdout(path) {
             return Ok(None);
         }
-        if path.as_os_str().as_bytes().ends_with(b"/") {
+        if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
             bail!("-o {} names a directory; name a file in it", path.display());
         }
         let typed = path.to_path_buf();
@@ -127,11 +125,11 @@ impl DocumentFile {
 
 /// Opens what is no regular file, where a document may go there.
 fn open_stream(path: &Path, found: &Metadata) -> Result<File> {
-    let kind = found.file_type();
-    let harmless = kind.is_char_device() && files::is_harmless_device(found);
-    if harmless || kind.is_fifo() {
+    let kind = FileKind::of(found);
+    let harmless = kind == FileKind::Device && files::is_harmless_device(found);
+    if harmless || kind == FileKind::Pipe {
         let opened = match files::open_at_once(OpenOptions::new().write(true), path) {
-            Err(error) if kind.is_fifo() && files::nobody_reads(&error) => {
+            Err(error) if kind == FileKind::Pipe && files::nobody_reads(&error) => {
                 bail!("-o {} is a pipe that nobody reads from; start its reader first", path.display())
             }
             other => other.with_context(|| format!("cannot write -o {}", path.display()))?,
@@ -140,12 +138,7 @@ fn open_stream(path: &Path, found: &Metadata) -> Result<File> {
         files::wait_for_readers(&opened)?;
         return Ok(opened);
     }
-    let what = match kind {
-        kind if kind.is_block_device() || kind.is_char_device() => "a device",
-        kind if kind.is_socket() => "a socket",
-        _ => "no file",
-    };
-    bail!("-o {} is {what}, and a document goes into a regular file; name one", path.display())
+    bail!("-o {} is {}, and a document goes into a regular file; name one", path.display(), kind.words())
 }
 
 /// The file that a symbolic link leads to, also where that is not there yet.
@@ -208,11 +201,7 @@ fn replace(path: &Path, json: &[u8], former: Option<&Metadata>) -> io::Result<()
     let mut fresh = Fresh::create(path)?;
     fresh.file.write_all(json)?;
     if let Some(former) = former {
-        let own = fresh.file.metadata()?;
-        if (own.uid(), own.gid()) != (former.uid(), former.gid()) {
-            std::os::unix::fs::fchown(&fresh.file, Some(former.uid()), Some(former.gid()))?;
-        }
-        fresh.file.set_permissions(Permissions::from_mode(former.mode() & 0o7777))?;
+        files::make_like(&fresh.file, former)?;
     }
     fresh.file.sync_all()?;
     fresh.put(path)?;

@@ -12,13 +12,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use pathproof_sys::AsDescriptor as _;
 use pathproof_sys::clock::{Clock, RealClock, Tick};
 use pathproof_sys::interfaces::SettableLink;
 use pathproof_sys::process;
@@ -27,6 +26,10 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SI
 
 /// The word that makes this program a guardian. It stands in no help: the program itself says it.
 const ORDER: &str = "guard-links";
+/// What it says when it has done what it was told.
+const DONE: &str = "done";
+/// The word of an order to take a NIC down; any other brings it up.
+const DOWN: &str = "down";
 /// Name of the process: who kills "pathproof" by name does not mean the guardian.
 const NAME: &str = "link-guardian";
 /// Longest wait for an answer; setting a link takes milliseconds.
@@ -49,8 +52,9 @@ impl Guardian {
     pub fn station(nics: &[String], clock: &RealClock) -> Result<Guardian, String> {
         let links = find(nics)?;
         let failed = |error: io::Error| format!("no guardian process for --fail could be started: {error}");
-        let mut child = Command::new(process::own_program())
-            .arg0(NAME)
+        let mut command = Command::new(process::own_program());
+        process::name(&mut command, NAME);
+        let mut child = command
             .arg(ORDER)
             .args(nics)
             .stdin(Stdio::piped())
@@ -67,7 +71,7 @@ impl Guardian {
 
     /// Takes a NIC down, for at most `at_most`. It is down when this returns `Ok`.
     pub fn down(&mut self, nic: &str, at_most: Duration) -> Result<(), String> {
-        self.order(&format!("down {} {nic}", at_most.as_millis()))
+        self.order(&format!("{DOWN} {} {nic}", at_most.as_millis()))
     }
 
     /// Brings a NIC up. It is up when this returns `Ok`.
@@ -88,13 +92,13 @@ impl Guardian {
     }
 
     fn answer(&mut self) -> Result<(), String> {
-        let ready = wait_readable(&[self.answers.get_ref().as_fd()], Some(PATIENCE));
+        let ready = wait_readable(&[self.answers.get_ref().descriptor()], Some(PATIENCE));
         if !ready.is_ok_and(|ready| ready[0]) {
             return Err("the guardian process does not answer".into());
         }
         let mut line = String::new();
         match self.answers.read_line(&mut line) {
-            Ok(_) if line.trim() == "done" => Ok(()),
+            Ok(_) if line.trim() == DONE => Ok(()),
             Ok(_) if !line.is_empty() => Err(line.trim().into()),
             _ => Err("the guardian process is gone".into()),
         }
@@ -146,7 +150,7 @@ pub fn run(nics: &[String]) -> ExitCode {
         let _ = signal_hook::flag::register(signal, deaf.clone());
     }
     let answer = |result: &Result<(), String>| {
-        let text = result.as_ref().map_or_else(|why| why.replace('\n', " "), |()| String::from("done"));
+        let text = result.as_ref().map_or_else(|why| why.replace('\n', " "), |()| DONE.to_owned());
         #[expect(clippy::disallowed_methods, reason = "it is the pipe to the run, and no terminal")]
         let mut out = io::stdout();
         let _ = out.write_all((text + "\n").as_bytes()).and_then(|()| out.flush());
@@ -178,7 +182,7 @@ fn listen(orders: impl Read, heard: &mpsc::Sender<Order>) {
         let mut words = line.splitn(3, ' ');
         let (Some(what), Some(ms), Some(nic)) = (words.next(), words.next(), words.next()) else { return };
         let Ok(ms) = ms.parse() else { return };
-        let order = Order { nic: nic.into(), down: (what == "down").then(|| Duration::from_millis(ms)) };
+        let order = Order { nic: nic.into(), down: (what == DOWN).then(|| Duration::from_millis(ms)) };
         if heard.send(order).is_err() {
             return;
         }

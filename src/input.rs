@@ -1,15 +1,14 @@
 //! Files that the command line names: a bounded amount is read, and nothing is waited for. A device is never
 //! opened, since opening alone may do something; a pipe is read while somebody writes to it.
 
-use std::fs::{self, File, FileType, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind as Io, Read};
-use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::units::Bytes;
-use pathproof_sys::files::open_at_once;
+use pathproof_sys::files::{FileKind, open_at_once};
 use serde::de::DeserializeOwned;
 
 /// Largest file of settings: a key, limits, a plan.
@@ -31,29 +30,22 @@ pub enum Source {
 
 /// Opens a file for reading; never waits, and never opens what is not of that kind.
 pub fn open(path: &Path, source: Source) -> Result<File> {
-    let fits = |kind: FileType| {
-        kind.is_file()
+    let fits = |kind: FileKind| {
+        kind == FileKind::Regular
             || match source {
-                Source::File => kind.is_fifo(),
-                Source::Disk => kind.is_block_device(),
+                Source::File => kind == FileKind::Pipe,
+                Source::Disk => kind == FileKind::Disk,
             }
     };
-    let refuse = |kind: FileType| -> Result<File> {
-        let what = match kind {
-            kind if kind.is_dir() => "a directory",
-            kind if kind.is_fifo() => "a pipe",
-            kind if kind.is_socket() => "a socket",
-            _ => "a device",
-        };
-        bail!("it is {what} and not a file; name a file")
-    };
-    let kind = fs::metadata(path)?.file_type();
+    let refuse =
+        |kind: FileKind| -> Result<File> { bail!("it is {} and not a file; name a file", kind.words()) };
+    let kind = FileKind::of(&fs::metadata(path)?);
     if !fits(kind) {
         return refuse(kind);
     }
     let file = open_at_once(OpenOptions::new().read(true), path)?;
     // It may have been replaced since it was looked at.
-    let kind = file.metadata()?.file_type();
+    let kind = FileKind::of(&file.metadata()?);
     if fits(kind) { Ok(file) } else { refuse(kind) }
 }
 
@@ -71,7 +63,7 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     let mut piece = vec![0; 64 << 10];
     loop {
         match file.read(&mut piece) {
-            Ok(0) if bytes.is_empty() && size.file_type().is_fifo() => {
+            Ok(0) if bytes.is_empty() && FileKind::of(&size) == FileKind::Pipe => {
                 bail!("it is a pipe that nobody writes to; put the contents into a file")
             }
             Ok(0) => return Ok(bytes),

@@ -10,12 +10,12 @@ mod refusal;
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use pathproof_engine::control::{PREAMBLE_BYTES, Preamble, PreambleError};
+use pathproof_sys::AsDescriptor as _;
 use pathproof_sys::clock::Deadline;
 use pathproof_sys::socket::send_queue_bytes;
 use snow::StatelessTransportState;
@@ -220,7 +220,7 @@ impl SecureWriter {
 
     /// Whether the other host has acknowledged everything that was sent; `None` where the system does not say.
     pub fn is_acknowledged(&self) -> Option<bool> {
-        send_queue_bytes(self.stream.as_fd()).map(|bytes| bytes == 0)
+        send_queue_bytes(self.stream.descriptor()).map(|bytes| bytes == 0)
     }
 
     /// Ends both directions, which also ends a reader blocked on this connection.

@@ -10,11 +10,11 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_engine::control::{LANE_MAGIC, MAGIC, PREAMBLE_BYTES, Preamble};
+use pathproof_sys::AsDescriptor;
 use pathproof_sys::clock::{Clock, Tick};
 use pathproof_sys::limits;
 use pathproof_sys::socket::wait_readable;
@@ -203,8 +203,8 @@ impl Door {
         let slowest = self.strangers.iter().map(|stranger| stranger.came + PATIENCE).min();
         let next = [slowest, self.log.due(now), self.closed_until].into_iter().flatten().min();
         let open = if self.closed_until.is_none() { self.listeners.len() } else { 0 };
-        let doors = self.listeners[..open].iter().map(AsFd::as_fd);
-        let inside = self.strangers.iter().map(|stranger| stranger.stream.as_fd());
+        let doors = self.listeners[..open].iter().map(AsDescriptor::descriptor);
+        let inside = self.strangers.iter().map(|stranger| stranger.stream.descriptor());
         let all: Vec<_> = doors.chain(inside).collect();
         let ready = wait_readable(&all, next.map(|at| at.since(now))).unwrap_or_else(|error| {
             tracing::warn!("cannot wait for connections: {error}");

@@ -23,7 +23,5 @@ pub mod queueing;
 pub mod region;
 pub mod routes;
 
+pub use system::descriptor::{AsDescriptor, Descriptor};
 pub use system::{ending, errqueue, ethtool, files, process, socket, tcp_info, thread, written_pages};
-
-/// What a system calls an open socket or file, borrowed.
-pub type Descriptor<'a> = std::os::fd::BorrowedFd<'a>;

@@ -3,6 +3,7 @@
 pub mod arp;
 pub mod bridging;
 pub mod counters;
+pub mod descriptor;
 pub mod ending;
 pub mod errqueue;
 pub mod ethtool;

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{MessagePipe, Wait};
 use pathproof_smb2::direct_tcp::DirectTcp;
 use pathproof_smb2::server::{Conversation, MESSAGE_BYTES_MAX, STRANGER_BYTES_MAX, Turn};
+use pathproof_sys::AsDescriptor;
 use pathproof_sys::clock::{Clock as _, Tick};
 use pathproof_sys::socket::wait_readable;
 
@@ -93,8 +93,8 @@ impl Strangers {
         let now = self.shared.clock.now();
         let slowest = self.inside.iter().map(|stranger| stranger.came + PATIENCE).min();
         let next = [slowest, self.log.due(now)].into_iter().flatten().min();
-        let doors = self.listeners.iter().map(AsFd::as_fd);
-        let all: Vec<_> = doors.chain(self.inside.iter().map(|one| one.pipe.stream().as_fd())).collect();
+        let doors = self.listeners.iter().map(AsDescriptor::descriptor);
+        let all: Vec<_> = doors.chain(self.inside.iter().map(|one| one.pipe.stream().descriptor())).collect();
         wait_readable(&all, next.map(|at| at.since(now))).unwrap_or_else(|error| {
             tracing::warn!("the SMB sink cannot wait for connections: {error}");
             std::thread::sleep(BREATH);

@@ -2,7 +2,6 @@
 //! end.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -12,6 +11,7 @@ use pathproof_dgram::{Outcome, PacedListener, ProbeSocket, UnprovenSocket, wait_
 use pathproof_engine::contend::Beats;
 use pathproof_model::contend::BEAT_NS;
 use pathproof_model::{BeatsEnd, StepError};
+use pathproof_sys::AsDescriptor as _;
 use pathproof_sys::clock::RealClock;
 use pathproof_sys::ending::{self, Ender, Ending};
 
@@ -167,11 +167,11 @@ fn hear(
             }
         }
     };
-    while ending.wait_readable(&[listener.as_fd()], None).unwrap_or(false) {
+    while ending.wait_readable(&[listener.descriptor()], None).unwrap_or(false) {
         take(&mut listener);
     }
     let until = clock.deadline(LAST);
-    while !until.is_over() && wait_readable(&[listener.as_fd()], until.left()).is_ok() {
+    while !until.is_over() && wait_readable(&[listener.descriptor()], until.left()).is_ok() {
         take(&mut listener);
     }
     let _ = tell.send(BeatsEnd { received: beats.into_words(), ..BeatsEnd::default() });

@@ -1,7 +1,6 @@
 //! Counts what arrives, on a thread of its own.
 
 use std::net::IpAddr;
-use std::os::fd::AsFd;
 use std::thread::JoinHandle;
 
 use pathproof_api::{Clock, Tick};
@@ -9,6 +8,7 @@ use pathproof_dgram::PacedListener;
 use pathproof_engine::loss::{Schedule, Tally};
 use pathproof_model::{DelayVariation, ReceivedStrand};
 
+use pathproof_sys::AsDescriptor as _;
 use pathproof_sys::clock::RealClock;
 use pathproof_sys::ending::Ending;
 
@@ -32,7 +32,7 @@ pub fn spawn(
     let count = move || {
         let mut tallies: Vec<Tally> = paths.iter().map(|_| Tally::new(&schedule)).collect();
         loop {
-            let descriptors: Vec<_> = listeners.iter().map(|listener| listener.as_fd()).collect();
+            let descriptors: Vec<_> = listeners.iter().map(|listener| listener.descriptor()).collect();
             if !ending.wait_readable(&descriptors, None).unwrap_or(false) {
                 break;
             }

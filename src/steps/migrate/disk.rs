@@ -3,12 +3,12 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::FileExt as _;
 
 use pathproof_engine::migrate::BLOCK_BYTES;
 use pathproof_engine::migrate::copy::{Blocks, CopyError, MadeUp};
 use pathproof_model::migrate::DiskSpec;
 use pathproof_model::{ErrorKind, StepError};
+use pathproof_sys::files::read_exact_at;
 
 /// Opens `file` for reading and says how large it is.
 pub fn open(file: &str) -> Result<(File, u64), StepError> {
@@ -25,7 +25,7 @@ pub fn open(file: &str) -> Result<(File, u64), StepError> {
     if bytes == 0 {
         return Err(fail(io::Error::other("it is empty")));
     }
-    opened.read_exact_at(&mut [0], 0).map_err(fail)?;
+    read_exact_at(&opened, &mut [0], 0).map_err(fail)?;
     Ok((opened, bytes))
 }
 
@@ -63,7 +63,7 @@ impl Blocks for Disk {
     fn read(&mut self, block: u64, version: u32, out: &mut [u8]) -> Result<(), CopyError> {
         let start = block * BLOCK_BYTES;
         match &self.file {
-            Some(file) if version == 0 => file.read_exact_at(out, start).map_err(|e| {
+            Some(file) if version == 0 => read_exact_at(file, out, start).map_err(|e| {
                 let message = format!("the disk file {} cannot be read at byte {start}: {e}", self.name);
                 CopyError::new(ErrorKind::System, message)
             }),

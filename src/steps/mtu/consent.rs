@@ -1,13 +1,13 @@
 //! Asks the addresses that the peer named whether they may be probed, with real sockets. Decides nothing itself.
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 
 use pathproof_api::Clock;
 use pathproof_dgram::{DgramError, Heard, ProbeSocket, UnprovenSocket, wait_readable};
 use pathproof_engine::mtu::{Ask, Consent};
 
 use pathproof_sys::clock::RealClock;
+use pathproof_sys::{AsDescriptor as _, Descriptor};
 
 /// What became of asking over one pair.
 pub enum Asked {
@@ -41,7 +41,8 @@ pub fn ask(sockets: Vec<(UnprovenSocket, IpAddr, bool)>, known: IpAddr, clock: &
                 }
             }
             Ask::WaitUntil(until) => {
-                let descriptors: Vec<BorrowedFd<'_>> = sockets.iter().map(|socket| socket.as_fd()).collect();
+                let descriptors: Vec<Descriptor<'_>> =
+                    sockets.iter().map(|socket| socket.descriptor()).collect();
                 // A failing poll shows again in the next receive, which reports it.
                 let _ = wait_readable(&descriptors, until.since(now));
                 for (index, socket) in sockets.iter_mut().enumerate() {

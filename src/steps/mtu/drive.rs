@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::interrupt::Interrupt;
 use crate::session::Channel;
 use pathproof_sys::clock::RealClock;
 use pathproof_sys::ending::{self, Ending};
+use pathproof_sys::{AsDescriptor as _, Descriptor};
 
 /// An echo that reached anybody at all takes longer than one to an agent: the peer's kernel may limit its rate.
 pub const ECHO_LOSS_TIMER_NS: u64 = 200_000_000;
@@ -45,10 +45,10 @@ impl Prober {
         }
     }
 
-    fn as_fd(&self) -> BorrowedFd<'_> {
+    fn descriptor(&self) -> Descriptor<'_> {
         match self {
-            Prober::Udp(socket) => socket.as_fd(),
-            Prober::Echo(socket, _) => socket.as_fd(),
+            Prober::Udp(socket) => socket.descriptor(),
+            Prober::Echo(socket, _) => socket.descriptor(),
         }
     }
 }
@@ -147,7 +147,8 @@ fn drive_some(jobs: &mut [Job], clock: &RealClock, ending: &Ending) -> bool {
             }
         }
         let Some(nap) = nap else { return true };
-        let sockets: Vec<BorrowedFd<'_>> = open.iter().map(|index| jobs[*index].prober.as_fd()).collect();
+        let sockets: Vec<Descriptor<'_>> =
+            open.iter().map(|index| jobs[*index].prober.descriptor()).collect();
         // A failing poll shows again in the next receive, which reports it.
         if !ending.wait_readable(&sockets, Some(nap)).unwrap_or(true) {
             return false;

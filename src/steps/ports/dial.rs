@@ -5,12 +5,12 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::ports::{Heard, Listens};
 use pathproof_model::{LeftSilent, OpenedAtOnce, Port};
+use pathproof_sys::AsDescriptor;
 use pathproof_sys::clock::RealClock;
 use pathproof_sys::socket::{is_under_way, may_pass, wait_connected, wait_readable};
 use socket2::{Domain, Socket, Type};
@@ -128,7 +128,7 @@ impl Dialler<'_> {
         }
         while pending.iter().any(Option::is_some) && !deadline.is_over() {
             let waiting: Vec<usize> = (0..pending.len()).filter(|at| pending[*at].is_some()).collect();
-            let sockets: Vec<_> = pending.iter().flatten().map(AsFd::as_fd).collect();
+            let sockets: Vec<_> = pending.iter().flatten().map(AsDescriptor::descriptor).collect();
             let Ok(ready) = wait_connected(&sockets, deadline.left()) else { break };
             for (at, _) in waiting.into_iter().zip(ready).filter(|(_, ready)| *ready) {
                 let Some(socket) = pending[at].take() else { continue };
@@ -229,7 +229,7 @@ impl Dialler<'_> {
             }
             let deadline = self.clock.deadline(wait);
             while !deadline.is_over() && heard.contains(&Heard::Nothing) {
-                let sockets: Vec<_> = asking.iter().map(|(_, socket)| socket.as_fd()).collect();
+                let sockets: Vec<_> = asking.iter().map(|(_, socket)| socket.descriptor()).collect();
                 let Ok(ready) = wait_readable(&sockets, Some(deadline.left())) else { break };
                 // A refusal is an answer to one question; who answers another one was only late.
                 for (_, (at, socket)) in ready.iter().zip(&asking).filter(|(ready, _)| **ready) {
@@ -292,7 +292,7 @@ impl Dialler<'_> {
             // Looks now and then whether somebody wants to stop.
             while self.clock.now() < due && !is_over() {
                 let wait = due.since(self.clock.now()).min(LOOK);
-                if wait_readable(&[stream.as_fd()], Some(wait)).is_ok_and(|ready| ready == [true]) {
+                if wait_readable(&[stream.descriptor()], Some(wait)).is_ok_and(|ready| ready == [true]) {
                     break;
                 }
             }

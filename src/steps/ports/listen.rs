@@ -6,11 +6,11 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
 use std::thread::JoinHandle;
 
 use pathproof_engine::ports::{Listens, Offered};
 use pathproof_model::Port;
+use pathproof_sys::AsDescriptor;
 use pathproof_sys::ending::Ending;
 
 /// Connections that are kept open at once: those of a burst, and those of single questions.
@@ -68,9 +68,9 @@ impl Listeners {
         let answer = move || {
             let mut held: Vec<TcpStream> = vec![];
             loop {
-                let sockets: Vec<_> = (self.tcp.iter().map(AsFd::as_fd))
-                    .chain(self.udp.iter().map(AsFd::as_fd))
-                    .chain(held.iter().map(AsFd::as_fd))
+                let sockets: Vec<_> = (self.tcp.iter().map(AsDescriptor::descriptor))
+                    .chain(self.udp.iter().map(AsDescriptor::descriptor))
+                    .chain(held.iter().map(AsDescriptor::descriptor))
                     .collect();
                 if !ending.wait_readable(&sockets, None).unwrap_or(false) {
                     break;

@@ -1,9 +1,11 @@
 //! Files that are opened without waiting and put in their place at one stroke.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{
+    FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
@@ -11,6 +13,66 @@ use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
 /// Opens without waiting for a pipe's other end, and without making a terminal the one that controls this process.
 pub fn open_at_once(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32).open(path)
+}
+
+/// What a name in a file system stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// Bytes that are kept.
+    Regular,
+    /// A folder.
+    Folder,
+    /// A pipe with a name.
+    Pipe,
+    /// A socket with a name.
+    Socket,
+    /// A disk, or another device that is read in blocks.
+    Disk,
+    /// A device that is read byte by byte.
+    Device,
+    /// Something else.
+    Other,
+}
+
+impl FileKind {
+    /// Of what was found.
+    pub fn of(found: &Metadata) -> FileKind {
+        match found.file_type() {
+            kind if kind.is_file() => FileKind::Regular,
+            kind if kind.is_dir() => FileKind::Folder,
+            kind if kind.is_fifo() => FileKind::Pipe,
+            kind if kind.is_socket() => FileKind::Socket,
+            kind if kind.is_block_device() => FileKind::Disk,
+            kind if kind.is_char_device() => FileKind::Device,
+            _ => FileKind::Other,
+        }
+    }
+
+    /// In words, with an article.
+    pub fn words(self) -> &'static str {
+        match self {
+            FileKind::Regular => "a file",
+            FileKind::Folder => "a directory",
+            FileKind::Pipe => "a pipe",
+            FileKind::Socket => "a socket",
+            FileKind::Disk | FileKind::Device => "a device",
+            FileKind::Other => "no file",
+        }
+    }
+}
+
+/// Fills `out` with what stands at `offset` of a file, wherever others read.
+pub fn read_exact_at(file: &File, out: &mut [u8], offset: u64) -> io::Result<()> {
+    file.read_exact_at(out, offset)
+}
+
+/// Gives `file` the owner and the permissions that `former` has.
+pub fn make_like(file: &File, former: &Metadata) -> io::Result<()> {
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (former.uid(), former.gid()) {
+        std::os::unix::fs::fchown(file, Some(former.uid()), Some(former.gid()))?;
+    }
+    file.set_permissions(Permissions::from_mode(former.mode() & 0o7777))
 }
 
 /// From now on writing waits for a slow reader.

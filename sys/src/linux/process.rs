@@ -1,6 +1,8 @@
 //! The process as a whole: its CPU time, its heap, its session and its program.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
+use std::process::Command;
 
 /// CPU time of the whole process in ns (`CLOCK_PROCESS_CPUTIME_ID`).
 pub fn process_cpu_ns() -> Option<u64> {
@@ -25,6 +27,11 @@ pub fn release_heap() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Gives a process that is yet to be started the name by which lists of processes show it, where the system has such names.
+pub fn name(command: &mut Command, name: &str) {
+    command.arg0(name);
 }
 
 /// The program that this process runs, whatever has become of the file that it was started from.
