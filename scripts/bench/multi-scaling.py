@@ -49,8 +49,8 @@ runs = [step(path) for path in glob.glob(os.path.join(out, "silent-*.json"))]
 done = [s for s, _ in runs if s and not s["error"]]
 failed = [s["failover"] for s in done if s.get("failover")]
 if runs:
-    gaps = sorted(f["gap_ns"] / 1e6 for f in failed)
-    noticed = sorted(f["noticed_after_ns"] / 1e6 for f in failed)
+    gaps = sorted(f["gap_ns"] / 1e6 for f in failed if f["gap_ns"] is not None)
+    noticed = sorted(f["noticed_after_ns"] / 1e6 for f in failed if f["noticed_after_ns"] is not None)
     clean = sum(f["lost_bytes"] == 0 and f["duplicated_bytes"] == 0 and f["verified"] is True for f in failed)
     summary["silent_drop"] = {"runs": len(runs), "ended_well": len(done), "with_failover": len(failed),
                               "nothing_lost_or_doubled": clean, "gap_ms": gaps, "noticed_after_ms": noticed,

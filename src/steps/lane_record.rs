@@ -38,7 +38,12 @@ pub fn stripe(stats: Option<StripeStats>, last: &LaneSample) -> StripeRecord {
             received_bytes: last.bytes_received,
             ..PathRecord::default()
         };
-        return StripeRecord { paths: vec![only], ..StripeRecord::default() };
+        return StripeRecord {
+            paths: vec![only],
+            accepted_bytes: last.bytes_sent,
+            arrived_bytes: last.bytes_received,
+            ..StripeRecord::default()
+        };
     };
     let path = |path: &pathproof_api::PathStats| PathRecord {
         sent_bytes: path.sent_bytes,
@@ -58,9 +63,9 @@ pub fn stripe(stats: Option<StripeStats>, last: &LaneSample) -> StripeRecord {
         duplicates_discarded: stats.duplicates_discarded,
         discarded_bytes: stats.discarded_bytes,
         doubled_bytes: stats.doubled_bytes,
-        gap_longest_ns: stats.gap_longest_ns,
+        gap_longest_ns: Some(stats.gap_longest_ns),
         accepted_bytes: stats.accepted_bytes,
-        confirmed_bytes: stats.confirmed_bytes,
+        confirmed_bytes: Some(stats.confirmed_bytes),
         arrived_bytes: stats.arrived_bytes,
     }
 }

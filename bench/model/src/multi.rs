@@ -70,10 +70,10 @@ pub struct Failover {
     pub failed_at_ns: Option<u64>,
     /// When it was brought back, likewise.
     pub recovered_at_ns: Option<u64>,
-    /// From the failure (or the last sign of life) until its paths were given up, longest.
-    pub noticed_after_ns: u64,
-    /// Longest time without any progress at the receiving end.
-    pub gap_ns: u64,
+    /// From the failure (or the last sign of life) until its paths were given up, longest; `null` where nobody can tell.
+    pub noticed_after_ns: Option<u64>,
+    /// Longest time without any progress at the receiving end; `null` where nobody looked.
+    pub gap_ns: Option<u64>,
     /// Messages sent again over other paths.
     pub replayed_messages: u64,
     /// Their bytes.
@@ -82,8 +82,8 @@ pub struct Failover {
     pub duplicates_discarded: u64,
     /// Their bytes.
     pub discarded_bytes: u64,
-    /// Bytes that the sender took for delivered and the receiver never had.
-    pub lost_bytes: u64,
+    /// Bytes that the sender took for delivered and the receiver never had; `null` where the sender does not know what was.
+    pub lost_bytes: Option<u64>,
     /// Bytes that the receiver handed on more than once; must be 0.
     pub duplicated_bytes: u64,
     /// Sequence and content of every message were checked, and right.
@@ -98,64 +98,47 @@ pub struct Failover {
     pub after_bits_per_s: Option<u64>,
 }
 
-/// Whether a count may be left out: most stay at zero, and there are dozens for each lane.
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-/// What became of a lane over several paths, and of each of them. A count that is absent is zero.
+/// What became of a lane over several paths, and of each of them. A count that is absent is zero: earlier builds left those out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct StripeRecord {
     /// Each path, in the order of the plan.
     pub paths: Vec<PathRecord>,
     /// Messages that went again over another path.
-    #[serde(skip_serializing_if = "is_zero")]
     pub replayed_messages: u64,
     /// Their bytes.
-    #[serde(skip_serializing_if = "is_zero")]
     pub replayed_bytes: u64,
     /// Paths connected anew.
-    #[serde(skip_serializing_if = "is_zero")]
     pub rejoined: u64,
     /// Messages that had to be copied before their receive was posted.
-    #[serde(skip_serializing_if = "is_zero")]
     pub staged_messages: u64,
     /// Messages that came twice, and were thrown away.
-    #[serde(skip_serializing_if = "is_zero")]
     pub duplicates_discarded: u64,
     /// Their bytes.
-    #[serde(skip_serializing_if = "is_zero")]
     pub discarded_bytes: u64,
     /// Bytes handed on under a number that had been handed on.
-    #[serde(skip_serializing_if = "is_zero")]
     pub doubled_bytes: u64,
-    /// Longest time in which nothing was handed on, in ns.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub gap_longest_ns: u64,
+    /// Longest time in which nothing was handed on, in ns; absent where nobody looked: over a single path it is the lane's own affair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap_longest_ns: Option<u64>,
     /// Bytes taken for sending.
-    #[serde(skip_serializing_if = "is_zero")]
     pub accepted_bytes: u64,
-    /// Bytes that the peer confirmed.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub confirmed_bytes: u64,
+    /// Bytes that the peer confirmed; absent where nobody asks it to: over a single path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confirmed_bytes: Option<u64>,
     /// Bytes handed on to the receiver.
-    #[serde(skip_serializing_if = "is_zero")]
     pub arrived_bytes: u64,
 }
 
-/// One path of such a lane. A count that is absent is zero; a time that is absent did not come, or is unknown.
+/// One path of such a lane. A time that is absent did not come, or is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PathRecord {
     /// Payload bytes sent over it.
-    #[serde(skip_serializing_if = "is_zero")]
     pub sent_bytes: u64,
     /// Payload bytes received over it.
-    #[serde(skip_serializing_if = "is_zero")]
     pub received_bytes: u64,
     /// How often it died.
-    #[serde(skip_serializing_if = "is_zero")]
     pub deaths: u64,
     /// Silence after which the last death was noticed, in ns.
     #[serde(skip_serializing_if = "Option::is_none")]

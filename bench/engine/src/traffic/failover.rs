@@ -54,21 +54,25 @@ fn failover(step: &Step, client: &Half, server: &Half, seen: &Seen<'_>) -> Failo
         again.into_iter().filter_map(|at| at.checked_sub(up_tick_ns)).min()
     });
     let of_receivers = lanes().filter(|lane| lane.role == LaneRole::Receive);
-    let gap = of_receivers.filter_map(|lane| Some(lane.stripe.as_ref()?.gap_longest_ns)).max();
+    let gap = of_receivers.filter_map(|lane| lane.stripe.as_ref()?.gap_longest_ns).max();
     let (before, after) = rates(step, first);
-    let confirmed = sum(|stripe| stripe.confirmed_bytes);
+    // Who sends knows what was confirmed to it, or the sum is not known.
+    let senders = || lanes().filter(|lane| lane.role.sends()).filter_map(|lane| lane.stripe.as_ref());
+    let confirmed: Option<u64> = senders()
+        .map(|stripe| stripe.confirmed_bytes)
+        .try_fold(0, |sum: u64, own| Some(sum.saturating_add(own?)));
     let arrived = sum(|stripe| stripe.arrived_bytes);
     Failover {
         nic: first.map(|failure| failure.nic.clone()),
         end: first.map(|_| seen.end),
         failed_at_ns: first.map(|failure| failure.down_ns),
         recovered_at_ns: first.and_then(|failure| failure.up_ns),
-        noticed_after_ns: since_down.or_else(|| silent.max()).unwrap_or(0),
-        gap_ns: gap.or_else(|| stripes().map(|stripe| stripe.gap_longest_ns).max()).unwrap_or(0),
+        noticed_after_ns: since_down.or_else(|| silent.max()),
+        gap_ns: gap.or_else(|| stripes().filter_map(|stripe| stripe.gap_longest_ns).max()),
         replayed_messages: sum(|stripe| stripe.replayed_messages),
         replayed_bytes: sum(|stripe| stripe.replayed_bytes),
         duplicates_discarded: sum(|stripe| stripe.duplicates_discarded),
-        lost_bytes: confirmed.saturating_sub(arrived),
+        lost_bytes: confirmed.map(|confirmed| confirmed.saturating_sub(arrived)),
         discarded_bytes: sum(|stripe| stripe.discarded_bytes),
         // Handed on under a number that had been handed on, or more in all than was ever sent.
         duplicated_bytes: sum(|stripe| stripe.doubled_bytes)
@@ -102,10 +106,16 @@ fn rates(step: &Step, failure: Option<&NicFailure>) -> (Option<u64>, Option<u64>
 /// Bytes that a failure cost or doubled, which it must not.
 pub fn findings(step: &Step) -> Option<Finding> {
     let failover = step.detail.failover.as_ref()?;
-    let fault = failover.lost_bytes > 0 || failover.duplicated_bytes > 0 || failover.verified == Some(false);
+    let lost = failover.lost_bytes;
+    let fault = lost.is_some_and(|bytes| bytes > 0)
+        || failover.duplicated_bytes > 0
+        || failover.verified == Some(false);
     let evidence = format!(
         "{}: {} bytes lost, {} doubled, verified {:?}",
-        step.name, failover.lost_bytes, failover.duplicated_bytes, failover.verified
+        step.name,
+        lost.map_or_else(|| "an unknown number of".into(), |bytes| bytes.to_string()),
+        failover.duplicated_bytes,
+        failover.verified
     );
     fault.then(|| Finding::new("CHANNEL-DATA-FAULT", evidence))
 }

@@ -66,14 +66,16 @@ fn carried(nic: &NicShare) -> u64 {
 }
 
 fn failed(step: &Step, failover: &Failover) -> Vec<Block> {
+    let time =
+        |ns: Option<u64>| ns.map_or_else(|| "an unknown time".into(), |ns| Nanoseconds(ns).to_string());
     let mut blocks = vec![Block::Break, Block::heading(format!("FAILOVER in {}", step.name))];
     let nic = failover.nic.as_deref().unwrap_or("a path");
     let at =
         failover.failed_at_ns.map(|ns| format!(" {} into the window", Nanoseconds(ns))).unwrap_or_default();
     blocks.push(Block::paragraph(format!(
         "{nic} was lost{at}; noticed after {}, longest time without progress {}.",
-        Nanoseconds(failover.noticed_after_ns),
-        Nanoseconds(failover.gap_ns)
+        time(failover.noticed_after_ns),
+        time(failover.gap_ns)
     )));
     let checked = match failover.verified {
         Some(true) => "every byte was checked, and right",
@@ -86,7 +88,7 @@ fn failed(step: &Step, failover: &Failover) -> Vec<Block> {
             failover.replayed_messages,
             Bytes(failover.replayed_bytes),
             failover.duplicates_discarded,
-            failover.lost_bytes,
+            failover.lost_bytes.map_or_else(|| "an unknown number of".into(), |bytes| bytes.to_string()),
             failover.duplicated_bytes
         ),
     ));

@@ -75,12 +75,12 @@ impl Story {
             replayed_bytes: 3000,
             rejoined: u64::from(self.up.is_some()),
             accepted_bytes: 9000,
-            confirmed_bytes: 9000,
+            confirmed_bytes: Some(9000),
             ..StripeRecord::default()
         };
         let sender = LaneResult { role: LaneRole::Send, stripe: Some(stripe), ..LaneResult::default() };
         let stripe = StripeRecord {
-            gap_longest_ns: self.noticed_after_ns,
+            gap_longest_ns: Some(self.noticed_after_ns),
             arrived_bytes: 9000,
             duplicates_discarded: 1,
             discarded_bytes: 1000,
@@ -117,8 +117,9 @@ fn a_failure_is_accounted_for_to_the_nanosecond_whenever_it_comes() {
             end: Some(End::Client),
             failed_at_ns: Some(story.down * SLICE_NS),
             recovered_at_ns: story.up.map(|up| up * SLICE_NS),
-            noticed_after_ns: story.noticed_after_ns,
-            gap_ns: story.noticed_after_ns,
+            noticed_after_ns: Some(story.noticed_after_ns),
+            gap_ns: Some(story.noticed_after_ns),
+            lost_bytes: Some(0),
             replayed_messages: 3,
             replayed_bytes: 3000,
             duplicates_discarded: 1,
@@ -144,7 +145,7 @@ fn bytes_that_are_lost_or_doubled_are_a_fault() {
         change(server.lanes[0].stripe.as_mut().unwrap());
         let step = merged((step, client, server));
         let failover = step.detail.failover.clone().unwrap();
-        (failover.lost_bytes, failover.duplicated_bytes, findings(&step).map(|finding| finding.code))
+        (failover.lost_bytes.unwrap(), failover.duplicated_bytes, findings(&step).map(|finding| finding.code))
     };
     let code = || Some("CHANNEL-DATA-FAULT".to_owned());
     assert_eq!(fault(|_| ()), (0, 0, None));
@@ -154,12 +155,29 @@ fn bytes_that_are_lost_or_doubled_are_a_fault() {
 }
 
 #[test]
+fn what_nobody_counted_is_neither_lost_nor_zero() {
+    let (step, mut client, mut server) = STORY.told();
+    let stripe = |half: &mut Half| half.lanes[0].stripe.take().unwrap();
+    let own = StripeRecord { confirmed_bytes: None, ..stripe(&mut client) };
+    client.lanes[0].stripe = Some(own);
+    // More is missing than in the test before, and who sent does not know what was confirmed.
+    let own = StripeRecord { gap_longest_ns: None, arrived_bytes: 1, ..stripe(&mut server) };
+    server.lanes[0].stripe = Some(own);
+    let step = merged((step, client, server));
+    let failover = step.detail.failover.as_ref().unwrap();
+    assert_eq!((failover.lost_bytes, failover.gap_ns), (None, None));
+    assert_eq!(findings(&step), None);
+    let json = serde_json::to_value(failover).unwrap();
+    assert!(json["lost_bytes"].is_null() && json["gap_ns"].is_null(), "{json}");
+}
+
+#[test]
 fn without_a_known_moment_silence_tells_when_it_was_noticed_and_nothing_is_guessed() {
     let (step, mut client, server) = STORY.told();
     client.detail.nics = None;
     client.lanes[0].stripe.as_mut().unwrap().paths[1].noticed_after_ns = Some(77);
     let failover = merged((step, client, server)).detail.failover.unwrap();
-    assert_eq!((failover.noticed_after_ns, failover.nic, failover.end), (77, None, None));
+    assert_eq!((failover.noticed_after_ns, failover.nic, failover.end), (Some(77), None, None));
     assert_eq!((failover.failed_at_ns, failover.carried_again_after_ns), (None, None));
     assert_eq!((failover.before_bits_per_s, failover.after_bits_per_s), (None, None));
 }
@@ -179,7 +197,7 @@ fn the_end_that_saw_the_failure_is_the_one_that_times_it() {
     let failover = merged((step, client, server)).detail.failover.unwrap();
     assert_eq!(failover.end, Some(End::Server));
     // The client's ticks are of another clock: nothing of the server's tells when it was noticed or carried again.
-    assert_eq!((failover.noticed_after_ns, failover.carried_again_after_ns), (0, None));
+    assert_eq!((failover.noticed_after_ns, failover.carried_again_after_ns), (None, None));
 }
 
 #[test]
@@ -187,7 +205,7 @@ fn numbers_of_a_peer_that_mean_nothing_overflow_nothing() {
     let (mut step, mut client, mut server) = STORY.told();
     for half in [&mut client, &mut server] {
         let stripe = half.lanes[0].stripe.as_mut().unwrap();
-        (stripe.replayed_bytes, stripe.confirmed_bytes) = (u64::MAX, u64::MAX);
+        (stripe.replayed_bytes, stripe.confirmed_bytes) = (u64::MAX, Some(u64::MAX));
         (stripe.accepted_bytes, stripe.arrived_bytes) = (u64::MAX, u64::MAX);
         stripe.paths = vec![PathRecord { lost_at_tick_ns: Some(0), ..PathRecord::default() }];
     }
@@ -196,6 +214,6 @@ fn numbers_of_a_peer_that_mean_nothing_overflow_nothing() {
     step.series[0].width_ns = u64::MAX / 2;
     step.series[0].end_ns = u64::MAX;
     let failover = merged((step, client, server)).detail.failover.unwrap();
-    assert_eq!((failover.replayed_bytes, failover.noticed_after_ns), (u64::MAX, 0));
-    assert_eq!((failover.lost_bytes, failover.before_bits_per_s), (0, None));
+    assert_eq!((failover.replayed_bytes, failover.noticed_after_ns), (u64::MAX, None));
+    assert_eq!((failover.lost_bytes, failover.before_bits_per_s), (Some(0), None));
 }
