@@ -70,7 +70,7 @@ pub fn of_both_ends(client: &Environment, server: &Environment) -> Option<Findin
 }
 
 fn is_loopback(nic: &Nic) -> bool {
-    nic.kind.as_deref() == Some("loopback")
+    nic.is_loopback()
 }
 
 fn is_routable(address: &NicAddress) -> bool {
@@ -95,7 +95,7 @@ fn is_virtual(nic: &Nic) -> bool {
 fn is_port(environment: &Environment, nic: &Nic) -> bool {
     let master =
         nic.master.as_deref().and_then(|name| environment.nics.iter().find(|other| other.name == name));
-    master.is_some_and(|master| master.kind.as_deref() != Some("vrf"))
+    master.is_some_and(|master| !master.is_of_kind("vrf"))
 }
 
 /// Whether an address may be that of another host: one host's, and not this host itself.

@@ -6,8 +6,9 @@ mod paths;
 
 use std::collections::BTreeMap;
 
-use pathproof_api::{OptionDoc, OptionValues, Whose};
-use pathproof_model::{ErrorKind, StepError};
+use pathproof_api::{NumberUnit, OptionDoc, OptionValues, Whose};
+use pathproof_model::units::{Bytes, Nanoseconds};
+use pathproof_model::{ErrorKind, Plan, StepError};
 
 pub use paths::{CONNECTIONS, CONSTRAIN, POLICY, Policy, of_paths};
 
@@ -18,6 +19,42 @@ pub fn declared(over: &str) -> Vec<OptionDoc> {
     let mut all = if manners(over).several_nics { of_paths() } else { vec![] };
     all.extend(options(over));
     all
+}
+
+/// Writes the options of a plan's steps as their declarations have them: a number with a unit becomes a number of theirs. What is not possible
+/// is refused, with the option or the word that was meant.
+pub fn settle(plan: &mut Plan) -> Result<(), StepError> {
+    for step in &mut plan.steps {
+        let Some(over) = step.over().filter(|over| TRANSPORTS.contains(over)).map(str::to_owned) else {
+            continue;
+        };
+        let declared = declared(&over);
+        let Some(typed) = step.options_mut() else { continue };
+        for (name, text) in typed.iter_mut() {
+            let option = declared.iter().find(|option| option.name == name);
+            if let Some(plain) = option.and_then(OptionDoc::unit).and_then(|unit| in_units_of(unit, text)) {
+                *text = plain;
+            }
+        }
+        read(&over, typed)?;
+    }
+    Ok(())
+}
+
+/// A size or a time as a bare number of these units, where it is a whole number of them.
+fn in_units_of(unit: NumberUnit, text: &str) -> Option<String> {
+    const MS: u64 = 1_000_000;
+    let bare = text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = match unit {
+        _ if bare => return None,
+        NumberUnit::Milliseconds => {
+            let Nanoseconds(ns) = text.parse().ok()?;
+            ns.is_multiple_of(MS).then_some(ns / MS)?
+        }
+        NumberUnit::Bytes => text.parse::<Bytes>().ok()?.0,
+        NumberUnit::Sends | NumberUnit::None => return None,
+    };
+    Some(number.to_string())
 }
 
 /// The values of what was typed for a step over the transport called `over`.
@@ -33,7 +70,7 @@ pub fn help() -> String {
     for over in TRANSPORTS {
         help.push_str(&format!("\n\nOver {over}:"));
         for option in declared(over) {
-            let unit = option.unit().map(|unit| format!(" {unit}")).unwrap_or_default();
+            let unit = option.unit().map(|unit| format!(" {}", unit.word())).unwrap_or_default();
             help.push_str(&format!(
                 "\n  {}{unit}: {} [default: {}]",
                 option.usage(),
@@ -68,7 +105,7 @@ pub fn page() -> String {
                 "| `{}` | {} | {} | {} | {whose} | {} |\n",
                 option.name,
                 option.values().replace('|', ", "),
-                option.unit().unwrap_or("-"),
+                option.unit().map_or("-", NumberUnit::word),
                 option.default,
                 option.help
             ));
@@ -123,6 +160,33 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn numbers_of_a_plan_may_have_their_units_and_wrong_ones_are_refused() {
+        let settled = |over: &str, name: &str, text: &str| {
+            let options = BTreeMap::from([(name.to_owned(), text.to_owned())]);
+            let spec = TrafficSpec { over: over.into(), options, ..TrafficSpec::default() };
+            let mut plan = Plan { steps: vec![StepSpec::Stream(spec)], ..Plan::default() };
+            let options = |plan: &Plan| plan.steps[0].traffic().unwrap().options[name].clone();
+            settle(&mut plan).map(|()| options(&plan)).map_err(|error| error.message)
+        };
+        for (typed, settles) in [("700", "700"), ("700ms", "700"), ("0.7s", "700"), ("1 min", "60000")] {
+            assert_eq!(settled("multi", "stall_ms", typed).as_deref(), Ok(settles), "{typed}");
+        }
+        assert_eq!(settled("rdma", "inline", "1KiB").as_deref(), Ok("1024"));
+        for (over, name, typed, says) in [
+            ("multi", "stall_ms", "1us", "10..60000 ms"),
+            ("multi", "stall_ms", "1h", "10..60000 ms"),
+            ("multi", "stall_ms", "1KiB", "10..60000 ms"),
+            ("rdma", "inline", "1ms", "0..4096 bytes"),
+            ("rdma", "signal_every", "1ms", "sends"),
+            ("multi", "stal_ms", "700", "did you mean stall_ms="),
+            ("multi", "share", "fewst", "did you mean fewest?"),
+        ] {
+            let refused = settled(over, name, typed).unwrap_err();
+            assert!(refused.contains(says), "{name}={typed}: {refused}");
         }
     }
 

@@ -316,7 +316,6 @@ mod tests {
             (StepSpec::Reach(ReachSpec { count: 0 }), "0 round trips"),
             (StepSpec::Mtu(MtuSpec { nics: vec!["eth9".into()], ..MtuSpec::default() }), "no NIC eth9"),
             (StepSpec::Mtu(MtuSpec { families: vec![5], ..MtuSpec::default() }), "IPv5"),
-            (StepSpec::Migrate(MigrateSpec { policy: "vmware".into(), ..MigrateSpec::default() }), "vmware"),
             (StepSpec::Migrate(MigrateSpec { over: "ipx".into(), ..MigrateSpec::default() }), "\"ipx\""),
             (
                 StepSpec::Migrate(MigrateSpec {

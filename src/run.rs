@@ -16,7 +16,9 @@ use std::time::Duration;
 use pathproof_engine::diagnose::{diagnose, settle};
 use pathproof_engine::ladder::ladder;
 use pathproof_model::environment::Observed;
-use pathproof_model::{Environment, ErrorKind, Finding, Node, NodeId, Plan, ResultDoc, StepError, Tool};
+use pathproof_model::{
+    CommandName, Environment, ErrorKind, Finding, Node, NodeId, Plan, ResultDoc, StepError, Tool,
+};
 
 use crate::budget::Budget;
 use crate::dial;
@@ -85,7 +87,7 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
         let finding = Finding::new("PEER-LOST", format!("{}{again}", lost.message));
         doc.findings.push(finding);
     }
-    if order.plan.command == "check" {
+    if order.plan.command == CommandName::Check {
         crate::channels::predict_into(&mut doc);
     }
     doc.ladder = ladder(&doc);

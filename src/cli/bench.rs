@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use pathproof_api::manners::DEVICE;
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{Direction, Plan, RequestLoad, TrafficKind, TrafficSpec, Verb};
+use pathproof_model::{CommandName, Direction, Plan, RequestLoad, TrafficKind, TrafficSpec, Verb};
 use pathproof_rdma::transport::options::{REGISTRATION, Registration as Registered};
 
 use super::client::ClientArgs;
@@ -184,7 +184,7 @@ pub fn run(args: BenchArgs, clock: &RealClock) -> Result<u8> {
     let mut client = ClientRun::resolve(&args.client, clock)?;
     client.criteria.expect(args.expect_rate.map(|rate| rate.0), None);
     let plan =
-        Plan { command: "bench".into(), seed: client.seed, nodes: vec![], steps: vec![kind.step(spec)] };
+        Plan { command: CommandName::Bench, seed: client.seed, nodes: vec![], steps: vec![kind.step(spec)] };
     client.run(plan)
 }
 

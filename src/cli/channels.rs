@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Rules};
-use pathproof_model::{ChannelsSpec, Plan, StepSpec};
+use pathproof_model::{ChannelsSpec, CommandName, Plan, StepSpec};
 
 use super::format::Shape;
 use super::key::KeyArgs;
@@ -98,6 +98,6 @@ pub fn run(args: ChannelsArgs, clock: &RealClock) -> Result<u8> {
         (None, Some(peer)) => (Party::agent(peer, args.key.access(false)?), StepSpec::Facts),
         (None, None) => bail!("name a PEER, or use --smb HOST"),
     };
-    let plan = Plan { command: "channels".into(), steps: vec![first, prediction], ..Plan::default() };
+    let plan = Plan { command: CommandName::Channels, steps: vec![first, prediction], ..Plan::default() };
     ClientRun::with(party, sink, clock).run(plan)
 }

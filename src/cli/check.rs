@@ -8,8 +8,8 @@ use clap::Args;
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
-    ContendSpec, Direction, FlowSpec, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec, ReachSpec, Role,
-    StepSpec, TrafficSpec,
+    CommandName, ContendSpec, Direction, FlowSpec, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec,
+    ReachSpec, Role, StepSpec, TrafficSpec,
 };
 
 use super::client::ClientArgs;
@@ -176,7 +176,7 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
             let plan: Plan = input::parse_toml(&text).with_context(|| {
                 format!("--plan {} is not a plan; see docs/RESULT-FORMAT.md", file.display())
             })?;
-            Plan { command: "check".into(), ..plan }
+            Plan { command: CommandName::Check, ..plan }
         }
         None => {
             // A plan of the user's own takes the time that it asks for.
@@ -280,5 +280,5 @@ pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Opt
     if shared {
         steps.push(StepSpec::Contend(ContendSpec { over: over.into(), ..ContendSpec::default() }));
     }
-    Plan { command: "check".into(), seed, nodes: vec![], steps }
+    Plan { command: CommandName::Check, seed, nodes: vec![], steps }
 }

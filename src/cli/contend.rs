@@ -5,7 +5,7 @@ use clap::Args;
 use pathproof_model::contend::{Caps, Marks};
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{ContendSpec, Direction, Plan, StepSpec};
+use pathproof_model::{CommandName, ContendSpec, Direction, Plan, StepSpec};
 
 use super::client::ClientArgs;
 use super::run::ClientRun;
@@ -66,7 +66,7 @@ pub fn run(args: ContendArgs, clock: &RealClock) -> Result<u8> {
     let spec = resolve(&args)?;
     let client = ClientRun::resolve(&args.client, clock)?;
     let steps = vec![StepSpec::Facts, StepSpec::Contend(spec)];
-    let plan = Plan { command: "contend".into(), seed: client.seed, nodes: vec![], steps };
+    let plan = Plan { command: CommandName::Contend, seed: client.seed, nodes: vec![], steps };
     client.run(plan)
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Result, bail};
 use clap::Args;
 use pathproof_model::units::{Bytes, Nanoseconds};
-use pathproof_model::{FileOrder, FileOver, FileSpec, Plan, StepSpec};
+use pathproof_model::{CommandName, FileOrder, FileOver, FileSpec, Plan, StepSpec};
 use pathproof_sys::clock::RealClock;
 
 use super::format::Shape;
@@ -113,7 +113,7 @@ pub fn run(args: FileArgs, clock: &RealClock) -> Result<u8> {
     let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
     let spec = spec(&args)?;
     let seed = args.seed;
-    let plan = Plan { command: "bench".into(), seed, nodes: vec![], steps: vec![StepSpec::File(spec)] };
+    let plan = Plan { command: CommandName::Bench, seed, nodes: vec![], steps: vec![StepSpec::File(spec)] };
     ClientRun::with(server(&args.share.host), sink, clock).run(plan)
 }
 

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use pathproof_model::{Direction, FileOver, FileSpec, NodeId, Plan, SmbSpec, StepSpec, TrafficSpec, Verb};
+use pathproof_model::{
+    CommandName, Direction, FileOver, FileSpec, NodeId, Plan, SmbSpec, StepSpec, TrafficSpec, Verb,
+};
 use pathproof_sys::clock::RealClock;
 
 use super::check::{CheckArgs, Depth};
@@ -55,7 +57,7 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
     // What this host cannot do is told by the rung, and not asked of an agent.
     let rdma = Registry::new(clock).get(pathproof_rdma::NAME).is_ok_and(|rdma| rdma.probe().is_ok());
     let steps = steps(args.depth(), share, &account, args.agent.is_some().then_some(rdma));
-    client.run(Plan { command: "check".into(), seed: args.client.seed, nodes: vec![], steps })
+    client.run(Plan { command: CommandName::Check, seed: args.client.seed, nodes: vec![], steps })
 }
 
 /// The rungs from the lowest. `agent`: there is one, and whether this host has RDMA to measure with it.

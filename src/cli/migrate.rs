@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
-use pathproof_model::migrate::DiskSpec;
+use pathproof_model::migrate::{DiskSpec, InjectedFault, PolicyName, Tracker};
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{MigrateSpec, Plan, StepSpec};
+use pathproof_model::{CommandName, MigrateSpec, Plan, StepSpec};
 
 use super::client::ClientArgs;
 use super::format::Format;
 use super::run::ClientRun;
+use super::values::words;
 use crate::registry::{TRANSPORTS, over_all_nics};
 use crate::terminal;
 use pathproof_sys::clock::RealClock;
@@ -38,8 +39,8 @@ pub struct MigrateArgs {
     pub dirty: String,
     /// Who decides: qemu, qemu-loop (looks within rounds, as QEMU's code does), hyperv (5 passes), hyperv-2008r2 (10
     /// passes) or xen.
-    #[arg(long, default_value = "qemu", value_parser = ["qemu", "qemu-loop", "hyperv", "hyperv-2008r2", "xen"])]
-    pub policy: String,
+    #[arg(long, default_value = "qemu", value_parser = words(PolicyName::ALL, PolicyName::word))]
+    pub policy: PolicyName,
     /// Downtime that the policy aims at [default: 300ms].
     #[arg(long, value_name = "TIME")]
     pub downtime_limit: Option<Nanoseconds>,
@@ -83,14 +84,14 @@ pub struct MigrateArgs {
     #[arg(long, default_value = "1MiB")]
     pub chunk: Bytes,
     /// How dirty pages are learned: log (the guest says so) or pagemap-scan (the kernel does).
-    #[arg(long, default_value = "log", value_parser = ["log", "pagemap-scan"])]
-    pub tracker: String,
+    #[arg(long, default_value = "log", value_parser = words(Tracker::ALL, Tracker::word))]
+    pub tracker: Tracker,
     /// Stop the guest after this time, whatever the policy would do.
     #[arg(long, value_name = "TIME")]
     pub time_limit: Option<Nanoseconds>,
     /// Prove that verification works: bit-flip, lost-page or disk-bit-flip. The run must then fail.
-    #[arg(long, value_name = "FAULT", value_parser = ["bit-flip", "lost-page", "disk-bit-flip"])]
-    pub inject_fault: Option<String>,
+    #[arg(long, value_name = "FAULT", value_parser = words(InjectedFault::ALL, InjectedFault::word))]
+    pub inject_fault: Option<InjectedFault>,
     /// Option of the transport, as NAME=VALUE; may be repeated.
     #[arg(long = "option", value_name = "NAME=VALUE", long_help = crate::lane_options::help())]
     pub options: Vec<String>,
@@ -143,7 +144,7 @@ pub fn run(args: MigrateArgs, clock: &RealClock) -> Result<u8> {
     let client = ClientRun::resolve(&args.client, clock)?;
     let spec = MigrateSpec { seed: client.seed, ..spec };
     let plan = Plan {
-        command: "migrate".into(),
+        command: CommandName::Migrate,
         seed: client.seed,
         nodes: vec![],
         steps: vec![StepSpec::Migrate(spec)],
@@ -184,7 +185,7 @@ fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
     }
     let (rate, pattern) = args.dirty.split_once(':').unwrap_or((&args.dirty, "uniform"));
     let dirty: BitsPerSecond = rate.parse().context("--dirty")?;
-    if args.performance != Performance::Tcpip && !args.policy.starts_with("hyperv") {
+    if args.performance != Performance::Tcpip && !args.policy.is_hyperv() {
         bail!("--performance is Hyper-V's; add --policy hyperv");
     }
     // SMB takes all NICs; RDMA is its other form.
@@ -201,7 +202,7 @@ fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
         dirty_bytes_per_s: dirty.0 / 8,
         pattern: pattern.into(),
         zero_percent: args.zero,
-        policy: args.policy.clone(),
+        policy: args.policy,
         downtime_limit_ns: args.downtime_limit.map(|t| t.0),
         auto_converge: args.auto_converge,
         post_copy: args.post_copy,
@@ -210,8 +211,8 @@ fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
         parallel: args.parallel,
         bandwidth_bytes_per_s: args.bandwidth.map(|b| b.0 / 8),
         chunk_bytes: u32::try_from(args.chunk.0).context("--chunk")?,
-        tracker: args.tracker.clone(),
-        fault: args.inject_fault.clone(),
+        tracker: args.tracker,
+        fault: args.inject_fault,
         time_limit_ns: args.time_limit.map(|t| t.0),
         ..MigrateSpec::default()
     };

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use pathproof_model::{MtuSpec, Plan, StepSpec};
+use pathproof_model::{CommandName, MtuSpec, Plan, StepSpec};
 
 use super::client::ClientArgs;
 use super::run::ClientRun;
@@ -53,7 +53,7 @@ pub fn run(args: MtuArgs, clock: &RealClock) -> Result<u8> {
     if args.agentless {
         client = client.without_agent();
     }
-    let plan = Plan { command: "mtu".into(), seed: client.seed, nodes: vec![], steps };
+    let plan = Plan { command: CommandName::Mtu, seed: client.seed, nodes: vec![], steps };
     client.run(plan)
 }
 

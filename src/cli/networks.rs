@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use pathproof_model::{NetworksSpec, Plan, StepSpec};
+use pathproof_model::{CommandName, NetworksSpec, Plan, StepSpec};
 
 use super::format::Shape;
 use super::key::KeyArgs;
@@ -35,6 +35,6 @@ pub fn run(args: NetworksArgs, clock: &RealClock) -> Result<u8> {
     let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
     let party = Party::agent(&args.peer, args.key.access(false)?);
     let steps = vec![StepSpec::Facts, StepSpec::Networks(NetworksSpec::default())];
-    let plan = Plan { command: "networks".into(), steps, ..Plan::default() };
+    let plan = Plan { command: CommandName::Networks, steps, ..Plan::default() };
     ClientRun::with(party, sink, clock).run(plan)
 }

@@ -19,7 +19,7 @@ use crate::run::{self, Order, Party, Target};
 use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings};
 use crate::watch::{JsonStream, Keeper, Observers, Progress};
-use crate::{host, interrupt, precheck, terminal};
+use crate::{host, interrupt, lane_options, precheck, terminal};
 use pathproof_sys::clock::RealClock;
 
 /// What becomes of a finished document, for every command that makes one.
@@ -144,7 +144,9 @@ impl ClientRun {
         if !plan.nodes.is_empty() && plan.nodes != nodes {
             bail!("the plan names other nodes than the command line; leave its `nodes` out");
         }
-        let plan = &Plan { nodes, ..plan };
+        let mut plan = Plan { nodes, ..plan };
+        lane_options::settle(&mut plan).map_err(|error| anyhow::anyhow!(error.message))?;
+        let plan = &plan;
         let interrupted = interrupt::by_signals(&self.clock).context("cannot watch for Ctrl-C")?;
         let registry = Registry::new(&self.clock);
         let observed = host::observe();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Plan, SmbSpec, StepSpec};
+use pathproof_model::{CommandName, Plan, SmbSpec, StepSpec};
 
 use super::format::Shape;
 use super::run::{ClientRun, Sink};
@@ -72,6 +72,6 @@ pub fn server(host: &str) -> Party {
 pub fn run(args: SmbArgs, clock: &RealClock) -> Result<u8> {
     let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
     let steps = vec![StepSpec::Smb(args.ask.spec())];
-    let plan = Plan { command: "smb".into(), steps, ..Plan::default() };
+    let plan = Plan { command: CommandName::Smb, steps, ..Plan::default() };
     ClientRun::with(server(&args.host), sink, clock).run(plan)
 }

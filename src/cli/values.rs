@@ -1,5 +1,8 @@
 //! Values that several commands take.
 
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use pathproof_model::units::BitsPerSecond;
 
 /// A rate that a path should have.
@@ -16,4 +19,12 @@ pub fn expected_rate(text: &str) -> Result<BitsPerSecond, String> {
 pub fn ip_mtu(text: &str) -> Result<u32, String> {
     let bytes = text.parse().ok().filter(|bytes| (68..=65_535).contains(bytes));
     bytes.ok_or_else(|| format!("{text} is no IP MTU; give a number of bytes from 68 to 65535"))
+}
+
+/// One of a closed list of words, which help shows.
+pub fn words<T>(all: &[T], word: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err = String> + Copy + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(all.iter().map(|one| word(*one))).try_map(|typed| typed.parse())
 }

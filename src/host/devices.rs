@@ -100,7 +100,8 @@ fn dcb(dcb: &Dcb) -> String {
         )
     });
     let applications = dcb.applications.as_ref().filter(|table| !table.is_empty()).map(|table| {
-        let entry = |a: &DcbApplication| format!("{} {} priority {}", a.selector, a.protocol, a.priority);
+        let entry =
+            |a: &DcbApplication| format!("{} {} priority {}", a.selector.word(), a.protocol, a.priority);
         format!("applications {}", table.iter().map(entry).collect::<Vec<_>>().join(", "))
     });
     let parts: Vec<String> = [Some(pfc), ets, applications].into_iter().flatten().collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use pathproof_model::environment::{Dcb, DcbApplication, DcbEts, DcbPfc};
+use pathproof_model::environment::{Dcb, DcbApplication, DcbEts, DcbPfc, DcbSelector};
 use pathproof_model::{Nic, NicAddress};
 use pathproof_sys::bridging;
 use pathproof_sys::ethtool::{Ethtool, Offload, is_not_told};
@@ -54,11 +54,22 @@ fn from(interface: Interface, names: &BTreeMap<u32, String>) -> Nic {
     }
 }
 
+fn selector(of: bridging::Selector) -> DcbSelector {
+    match of {
+        bridging::Selector::EtherType => DcbSelector::Ethertype,
+        bridging::Selector::StreamPort => DcbSelector::StreamPort,
+        bridging::Selector::DatagramPort => DcbSelector::DgramPort,
+        bridging::Selector::Port => DcbSelector::Port,
+        bridging::Selector::Dscp => DcbSelector::Dscp,
+        bridging::Selector::Unknown => DcbSelector::Unknown,
+    }
+}
+
 /// What the driver of this interface tells of data center bridging, or why it tells nothing.
 pub(super) fn bridging(interface: &str) -> Result<Dcb, String> {
     let known = bridging::of(interface)?;
     let application = |app: bridging::Application| DcbApplication {
-        selector: app.selector,
+        selector: selector(app.selector),
         priority: app.priority,
         protocol: app.protocol,
     };

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pathproof_model::{Nic, RdmaDevice};
+use pathproof_model::{Environment, Nic, RdmaDevice};
 use pathproof_rdma::verbs::Context;
 use pathproof_rdma::{DeviceInfo, Fabric, PortInfo, Sysfs};
 
@@ -20,7 +20,7 @@ pub(super) fn devices(nics: &mut [Nic], unreadable: &mut BTreeMap<String, String
         let (limits, mtus) = match limits(&device) {
             Ok(known) => known,
             Err(error) => {
-                unreadable.insert(format!("rdma.{}", device.name), error);
+                unreadable.insert(format!("{}.{}", Environment::RDMA, device.name), error);
                 Default::default()
             }
         };

@@ -19,6 +19,8 @@ use pathproof_sys::{interfaces, routes};
 pub const WAIT: Duration = Duration::from_millis(250);
 /// Rounds of asking.
 pub const ROUNDS: u32 = 2;
+/// Letters of an address of Ethernet: six pairs of digits, and what parts them.
+const ETHERNET_MAC_LETTERS: usize = 17;
 /// Most wires that are asked on.
 const WIRES_MAX: usize = 16;
 /// Most addresses that are asked for; the other end says how many it has.
@@ -109,7 +111,7 @@ pub fn disputed(address: IpAddr, peer: Option<&Environment>) -> Option<Disputed>
     let IpAddr::V4(wanted) = address.to_canonical() else { return None };
     let route = routes::to(address).filter(|route| route.router.is_none())?;
     let nic = interfaces::list().ok()?.into_iter().find(|one| one.name == route.interface)?;
-    if nic.kind.as_deref() == Some("loopback") {
+    if nic.is_loopback() {
         return None;
     }
     // Without the right to ask, what the kernel has heard by itself is all there is.
@@ -196,8 +198,8 @@ fn is_wired(nic: &Nic) -> bool {
     nic.up == Some(true)
         && nic.carrier != Some(false)
         && nic.master.is_none()
-        && nic.kind.as_deref() != Some("loopback")
-        && nic.mac.as_deref().is_some_and(|mac| mac.len() == "00:00:00:00:00:00".len())
+        && !nic.is_loopback()
+        && nic.mac.as_deref().is_some_and(|mac| mac.len() == ETHERNET_MAC_LETTERS)
 }
 
 fn addresses(host: &Environment) -> impl Iterator<Item = Ipv4Addr> {

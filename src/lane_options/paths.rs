@@ -1,6 +1,6 @@
 //! The options by which a step over several NICs chooses its paths. They stay at the client, who dials.
 
-use pathproof_api::{Choice, Fixed, LaneOption, Open, OptionDoc, Takes, Whose, open, words};
+use pathproof_api::{Choice, Fixed, LaneOption, NumberUnit, Open, OptionDoc, Takes, Whose, open, words};
 
 /// All of them.
 pub fn of_paths() -> Vec<OptionDoc> {
@@ -26,7 +26,7 @@ pub const CONSTRAIN: LaneOption<Open<Vec<String>>> = LaneOption {
 /// Connections for each pair.
 pub const CONNECTIONS: LaneOption<Open<u32>> = LaneOption {
     name: "connections",
-    takes: Takes::Number { least: 1, most: 16, unit: "" },
+    takes: Takes::Number { least: 1, most: 16, unit: NumberUnit::None },
     whose: Whose::Own,
     default: open("by the rules of the policy"),
     help: "connections for each pair",

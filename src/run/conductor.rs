@@ -4,8 +4,8 @@
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::Go;
 use pathproof_model::{
-    Direction, Environment, ErrorKind, Finding, FollowUp, NodeSpec, Plan, ResultDoc, Step, StepError,
-    StepSpec, units::Nanoseconds,
+    CommandName, Direction, Environment, ErrorKind, Finding, FollowUp, NodeSpec, Plan, ResultDoc, Step,
+    StepError, StepSpec, units::Nanoseconds,
 };
 
 use super::agent::{AgentLink, Answer};
@@ -206,7 +206,7 @@ impl<'a> Conductor<'a> {
     /// NICs of this host over which the two hosts would talk as well, beside the one that the streams of a check use.
     fn beside(&self, plan: &Plan) -> Vec<String> {
         let several = plan.steps.iter().filter_map(StepSpec::over).any(|over| manners(over).several_nics);
-        let asked = plan.command == "check" && self.budget.length_ns().is_some() && !several;
+        let asked = plan.command == CommandName::Check && self.budget.length_ns().is_some() && !several;
         self.agent.as_ref().filter(|_| asked).map_or_else(Vec::new, |agent| agent.facts.other_nics())
     }
 

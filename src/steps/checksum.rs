@@ -56,7 +56,8 @@ pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
         let Some(errors) = errors_at(step, end) else { continue };
         let sender = end.other();
         let host = doc.environment(sender.node());
-        let nic = host.and_then(|host| nic_of(step, sender, host)).unwrap_or("IF");
+        let known = host.and_then(|host| nic_of(step, sender, host));
+        let nic = known.unwrap_or("IF");
         let evidence = format!(
             "{}: segments are dropped for their checksum: Tcp InCsumErrors at {receiver} grew by {errors}",
             step.name
@@ -66,8 +67,8 @@ pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
              heals it, the fault is the offload (driver, virtual switch or tunnel below it); if not, something on the path \
              changes packets."
         );
-        let known = if nic == "IF" { "" } else { nic };
-        let commands = Commands::new().at(sender.node(), "ethtool -K {} tx off", &[known]);
+        let commands =
+            Commands::new().at(sender.node(), "ethtool -K {} tx off", &[known.unwrap_or_default()]);
         let finding = Finding::new("TCP-CHECKSUM", evidence)
             .with_next(text.clone())
             .with_commands(&text, &commands)

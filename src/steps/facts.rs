@@ -2,6 +2,7 @@
 //! answers on the client's wires for the addresses that the other end named.
 
 use pathproof_api::Offer;
+use pathproof_model::code;
 use pathproof_model::{
     End, Environment, Finding, Half, HalfDetail, NodeId, ResultDoc, Step, StepError, StepKind, StepRequest,
     StepSpec,
@@ -17,8 +18,8 @@ pub struct Facts;
 /// Who answers on which wire, asked where a pair of NICs was silent and nobody has asked yet: that tells swapped cables from dead ones.
 pub(super) fn follow_up(doc: &ResultDoc) -> Option<StepSpec> {
     let asked = doc.steps.iter().any(|step| step.kind == StepKind::Facts);
-    let silent = ["MTU-UNKNOWN", "CHANNEL-LOST", "CHANNEL-DEAD"];
-    let wanted = doc.findings.iter().any(|finding| silent.contains(&finding.code.as_str()));
+    let silent = [code!("MTU-UNKNOWN"), code!("CHANNEL-LOST"), code!("CHANNEL-DEAD")];
+    let wanted = doc.findings.iter().any(|finding| silent.iter().any(|code| finding.is(*code)));
     (wanted && !asked && doc.environment(NodeId::SERVER).is_some()).then_some(StepSpec::Facts)
 }
 

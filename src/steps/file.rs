@@ -19,6 +19,7 @@ use crossbeam_channel::{Select, Sender, TryRecvError, bounded};
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::files::{Content, Pieces, Work};
 use pathproof_engine::record::Window;
+use pathproof_model::code;
 use pathproof_model::units::Bytes;
 use pathproof_model::{
     ErrorKind, FileOrder, FileOver, FileSpec, Finding, NodeSpec, ResultDoc, Step, StepError, StepSpec,
@@ -197,7 +198,7 @@ fn measure(
     let mut findings = course.faults;
     findings.extend(limit);
     // Where the server was asked about itself, that is told already.
-    if let Some(why) = bypassed.filter(|_| !doc.findings.iter().any(|f| f.code == "SMB-RDMA-BYPASSED")) {
+    if let Some(why) = bypassed.filter(|_| !doc.findings.iter().any(|f| f.is(code!("SMB-RDMA-BYPASSED")))) {
         findings.push(Finding::new("SMB-RDMA-BYPASSED", why));
     }
     let connection = channels.iter_mut().find_map(|channel| channel.connection.as_mut());

@@ -15,6 +15,7 @@ use pathproof_api::Offer;
 use pathproof_dgram::PacedListener;
 use pathproof_dgram::wire::ProbeKey;
 use pathproof_engine::loss::{self, Schedule};
+use pathproof_model::code;
 use pathproof_model::{
     Direction, End, ErrorKind, Finding, Half, LossEnd, LossSpec, MtuSpec, ResultDoc, Role, Severity, Step,
     StepError, StepRequest, StepSpec,
@@ -190,7 +191,8 @@ impl Runner for Loss {
         found.extend(checksum::datagrams(step));
         // Who said that RoCE is what the path is for needs the marks that PFC and ECN go by.
         if doc.requested.as_ref().is_some_and(|plan| plan.is_for(Role::Roce)) {
-            let marks = found.iter_mut().filter(|f| f.code == "DSCP-CHANGED" || f.code == "DSCP-DROPPED");
+            let marks =
+                found.iter_mut().filter(|f| f.is(code!("DSCP-CHANGED")) || f.is(code!("DSCP-DROPPED")));
             marks.for_each(|finding| finding.severity = Severity::Error);
         }
         found

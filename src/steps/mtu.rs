@@ -20,8 +20,8 @@ use pathproof_dgram::{DgramError, Responder, UnprovenSocket, cached_path_mtu, fl
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::mtu::{self, Ends, Report, Search, SearchConfig};
 use pathproof_model::{
-    Direction, End, ErrorKind, Finding, Half, MtuPath, MtuRoute, MtuSpec, NodeId, Numbers, ResultDoc,
-    SearchedPath, Step, StepError, StepRequest, StepSpec,
+    Direction, End, ErrorKind, Finding, Half, MtuMethod, MtuPath, MtuRoute, MtuSpec, NodeId, Numbers,
+    ResultDoc, SearchedPath, Step, StepError, StepRequest, StepSpec,
 };
 use pathproof_sys::ending;
 use pathproof_sys::errqueue::Family;
@@ -183,7 +183,7 @@ fn worth_reporting(found: Vec<SearchedPath>) -> Vec<MtuPath> {
 
 /// The device to bind to. Loopback and unknown NICs are left to the routes.
 pub(super) fn device(endpoint: &Endpoint) -> Option<&str> {
-    (!endpoint.address.is_loopback() && endpoint.nic != "unknown").then_some(endpoint.nic.as_str())
+    (!endpoint.address.is_loopback() && endpoint.nic != pairs::UNNAMED).then_some(endpoint.nic.as_str())
 }
 
 impl Prepared for Ready {
@@ -423,12 +423,11 @@ fn path(
         remote_address: server.address,
         family: family_of(client.address),
         direction,
-        method: "agent".into(),
         local_ip_mtu_bytes: client.ip_mtu_bytes,
         remote_ip_mtu_bytes: server.ip_mtu_bytes,
         cached_ip_mtu_bytes: look.cached,
         route: look.route.clone(),
-        ..measured(report, mtu::classify(report, ends), error)
+        ..measured(MtuMethod::Agent, report, mtu::classify(report, ends), error)
     };
     SearchedPath { path, ought: look.pair.ought }
 }
@@ -445,7 +444,12 @@ fn family_of(address: IpAddr) -> u8 {
 }
 
 /// The part of a path that the search itself knows.
-fn measured(report: &Report, limit: pathproof_model::MtuLimit, error: Option<&DgramError>) -> MtuPath {
+fn measured(
+    method: MtuMethod,
+    report: &Report,
+    limit: pathproof_model::MtuLimit,
+    error: Option<&DgramError>,
+) -> MtuPath {
     let unspecified = IpAddr::from([0, 0, 0, 0]);
     MtuPath {
         local_nic: String::new(),
@@ -454,7 +458,7 @@ fn measured(report: &Report, limit: pathproof_model::MtuLimit, error: Option<&Dg
         remote_address: unspecified,
         family: 4,
         direction: Direction::Both,
-        method: String::new(),
+        method,
         ip_mtu_bytes: report.ip_mtu_bytes,
         limit,
         numbers: report.ip_mtu_bytes.map(Numbers::from_ip_mtu),

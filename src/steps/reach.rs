@@ -5,7 +5,8 @@ use pathproof_api::{Clock, Offer, Tick};
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{
-    End, ErrorKind, Finding, Half, ReachSpec, ResultDoc, Step, StepError, StepRequest, StepSpec,
+    End, ErrorKind, Finding, Half, HistogramName, ReachSpec, ResultDoc, Step, StepError, StepRequest,
+    StepSpec,
 };
 
 use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, misplaced, whole};
@@ -72,7 +73,7 @@ impl Runner for Reach {
     }
 
     fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, _server: &Half) {
-        let rtt = client.histograms.iter().find(|h| h.name == "rtt");
+        let rtt = client.histograms.iter().find(|h| h.name == HistogramName::Rtt);
         step.summary.rtt_ns = rtt.and_then(|r| LatencyHistogram::from_record(r).ok()?.summary());
         step.summary.messages = rtt.map(|r| r.count);
     }
@@ -136,7 +137,7 @@ fn ask(spec: &ReachSpec, context: &mut Context<'_>) -> Half {
         }
         context.show(f64::from(n + 1) / f64::from(spec.count));
     }
-    half.histograms.push(rtt.to_record("rtt", None));
+    half.histograms.push(rtt.to_record(HistogramName::Rtt, None));
     half
 }
 

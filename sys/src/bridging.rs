@@ -34,11 +34,29 @@ pub struct Selection {
     pub class_of_priority: Vec<u8>,
 }
 
+/// What sorts of traffic are told apart by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Selector {
+    /// The type in an Ethernet header.
+    EtherType,
+    /// A port of TCP or SCTP.
+    StreamPort,
+    /// A port of UDP or DCCP.
+    DatagramPort,
+    /// A port of any of them.
+    Port,
+    /// The mark in an IP header.
+    Dscp,
+    /// Something that the system has a number for and this build no name.
+    #[default]
+    Unknown,
+}
+
 /// The priority of one sort of traffic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Application {
-    /// What `protocol` is a number of: `ethertype`, `port`, `dscp` …
-    pub selector: String,
+    /// What `protocol` is a number of.
+    pub selector: Selector,
     /// The number.
     pub protocol: u16,
     /// The priority.

@@ -37,6 +37,13 @@ pub struct Interface {
     pub counters: Counters,
 }
 
+impl Interface {
+    /// Whether it leads to this host alone.
+    pub fn is_loopback(&self) -> bool {
+        self.kind.as_deref() == Some("loopback")
+    }
+}
+
 /// What an interface has counted since it came about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {

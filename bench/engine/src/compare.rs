@@ -11,7 +11,7 @@ mod statistics;
 use std::collections::BTreeMap;
 
 use pathproof_model::compare::{CompareOutcome, ComparedFigure, Comparison, FigureVerdict, Runs, SCHEMA};
-use pathproof_model::figures::{self, Figure};
+use pathproof_model::figures::{self, Figure, FigureUnit, GOODPUT, IP_MTU};
 use pathproof_model::{Check, Direction, NodeId, Outcome, ResultDoc, StepKind, Subject, Unit, Verdict};
 
 /// One run: where it was read, and its document.
@@ -28,7 +28,7 @@ pub const GATE: f64 = 0.10;
 
 /// What is held against the gate in any case.
 const GATED: [&str; 6] =
-    ["goodput", "requests_per_second", "round_trip_p50", "service_p50", "response_p50", "ip_mtu"];
+    [GOODPUT, "requests_per_second", "round_trip_p50", "service_p50", "response_p50", IP_MTU];
 /// What is, where each side has several runs: tails and short rehearsals vary from run to run by more than any gate, and one run
 /// does not show by how much.
 const GATED_REPEATED: [&str; 5] =
@@ -132,7 +132,8 @@ fn pair(key: &Key, sides: &[Vec<Figure>; 2], runs: [usize; 2], gate: f64) -> Com
     let values = sides.each_ref().map(|side| side.iter().map(|figure| figure.value).collect::<Vec<f64>>());
     let [a, b] = values.each_ref().map(|values| statistics::median(values));
     let any = sides.iter().flatten().next();
-    let (unit, more_is_better) = any.map_or(("count", None), |figure| (figure.unit, figure.more_is_better));
+    let (unit, more_is_better) =
+        any.map_or((FigureUnit::Count, None), |figure| (figure.unit, figure.more_is_better));
     let change = a.zip(b).filter(|(a, _)| *a != 0.0).map(|(a, b)| b / a - 1.0);
     let repeated = runs.iter().all(|runs| *runs > 1);
     // Of a flow beside another the same holds as of a tail.
@@ -157,7 +158,7 @@ fn pair(key: &Key, sides: &[Vec<Figure>; 2], runs: [usize; 2], gate: f64) -> Com
         remote_nic: key.remote_nic.clone(),
         family: key.family,
         figure: key.figure.into(),
-        unit: unit.into(),
+        unit,
         a,
         b,
         change,
@@ -182,7 +183,7 @@ fn verdict(pair: &ComparedFigure, complete: bool, gate: f64) -> FigureVerdict {
         Some(true) => a - b,
         _ => b - a,
     };
-    let least = if pair.unit == "seconds" { TIME_STEP_S } else { 0.0 };
+    let least = if pair.unit == FigureUnit::Seconds { TIME_STEP_S } else { 0.0 };
     let beyond = |difference: f64| difference > (a.abs() * gate).max(least);
     match (beyond(worse), beyond(-worse), pair.significant) {
         (true, _, Some(true)) => FigureVerdict::Regressed,
@@ -259,12 +260,12 @@ pub fn as_verdict(comparison: &Comparison) -> Option<Verdict> {
             pair.shown(pair.a),
             pair.change_in_words()
         );
-        let (unit, scale) = match pair.unit.as_str() {
-            "bits_per_second" => (Unit::BitsPerS, 1.0),
-            "seconds" => (Unit::Ns, 1e9),
-            "bytes" => (Unit::Bytes, 1.0),
-            "ratio" => (Unit::Share, 1.0),
-            _ => (Unit::Count, 1.0),
+        let (unit, scale) = match pair.unit {
+            FigureUnit::BitsPerSecond => (Unit::BitsPerS, 1.0),
+            FigureUnit::Seconds => (Unit::Ns, 1e9),
+            FigureUnit::Bytes => (Unit::Bytes, 1.0),
+            FigureUnit::Ratio => (Unit::Share, 1.0),
+            FigureUnit::Count => (Unit::Count, 1.0),
         };
         let allowed =
             if pair.more_is_better == Some(true) { 1.0 - comparison.gate } else { 1.0 + comparison.gate };

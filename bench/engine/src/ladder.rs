@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use pathproof_model::judge::nics_of;
 use pathproof_model::{
-    Branch, Carrier, Direction, End, Fabric, FileDetail, FileOver, LaneResult, Nic, NodeId, ResultDoc, Rung,
-    RungName, RungProof, Step, StepKind, StepSpec, Verb,
+    Branch, Carrier, CommandName, Direction, End, Fabric, FileDetail, FileOver, LaneResult, Nic, NodeId,
+    ResultDoc, Rung, RungName, RungProof, Step, StepKind, StepSpec, Verb,
 };
 
 /// Ethernet around an IP packet: header, check sum, preamble and gap.
@@ -22,7 +22,7 @@ const IWARP_BYTES: u64 = 14 + 2 + 4;
 /// The rungs of a document; none where it is not about a share.
 pub fn ladder(doc: &ResultDoc) -> Vec<Rung> {
     let files: Vec<&Step> = doc.steps.iter().filter(|step| step.kind == StepKind::File).collect();
-    if files.is_empty() || doc.requested.as_ref().is_none_or(|plan| plan.command != "check") {
+    if files.is_empty() || doc.requested.as_ref().is_none_or(|plan| plan.command != CommandName::Check) {
         return vec![];
     }
     let mut rungs = Vec::new();

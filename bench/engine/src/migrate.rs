@@ -20,9 +20,7 @@ pub use bitmap::{BitmapError, PAGE_BYTES, PageBitmap};
 pub use disk::{BLOCK_BYTES, DiskMove, disk_copy_s};
 pub use fleet::{Drain, FleetError, GuestMove, HostDrain, drain};
 pub use guest::{Guest, Pattern, PatternError};
-pub use policy::{
-    AutoConverge, Decision, Phase, PhaseError, Phases, Policy, PolicyError, RoundFacts, StopReason,
-};
+pub use policy::{AutoConverge, Decision, Phase, PhaseError, Phases, Policy, RoundFacts, StopReason};
 pub use predict::{
     Path, PredictedRound, Prediction, distinct_pages, geometric, predict, predict_phases, stable_dirty_pages,
 };

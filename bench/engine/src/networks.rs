@@ -144,8 +144,8 @@ fn is_up(member: &Member<'_>) -> Option<bool> {
 }
 
 fn has_rdma(member: &Member<'_>) -> Option<bool> {
-    let unread = member.host.unreadable.keys().any(|key| key == "rdma" || key.starts_with("rdma."));
-    if member.nic.rdma_device.is_some() { Some(true) } else { (!unread).then_some(false) }
+    let known = member.host.knows_its_rdma();
+    if member.nic.rdma_device.is_some() { Some(true) } else { known.then_some(false) }
 }
 
 fn has_rss(member: &Member<'_>) -> Option<bool> {

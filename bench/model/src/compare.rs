@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Direction;
+use crate::figures::FigureUnit;
 use crate::units::{BitsPerSecond, Bytes, Nanoseconds};
 
 /// Name of the schema that comparisons of this version carry.
@@ -64,8 +65,8 @@ pub struct ComparedFigure {
     pub family: Option<u8>,
     /// Its name: `goodput`, `round_trip_p99` …
     pub figure: String,
-    /// Its unit: `bits_per_second`, `seconds`, `bytes`, `ratio` or `count`.
-    pub unit: String,
+    /// Its unit.
+    pub unit: FigureUnit,
     /// Median of the runs of A; `null` where no run of A has it.
     pub a: Option<f64>,
     /// Median of the runs of B; `null` where no run of B has it.
@@ -176,7 +177,7 @@ impl ComparedFigure {
 
     /// `4.69 Gbit/s`; a question mark for what is not known.
     pub fn shown(&self, value: Option<f64>) -> String {
-        value.map_or_else(|| "?".into(), |value| shown(&self.unit, value))
+        value.map_or_else(|| "?".into(), |value| shown(self.unit, value))
     }
 
     /// By how much it became better or worse, in words: `slower by 12 %`.
@@ -190,28 +191,28 @@ impl ComparedFigure {
         };
         let percent = change.abs() * 100.0;
         let percent = if percent < 10.0 { format!("{percent:.1} %") } else { format!("{percent:.0} %") };
-        let word = match (self.unit.as_str(), change < 0.0) {
+        let word = match (self.unit, change < 0.0) {
             _ if change == 0.0 => return "the same".into(),
-            ("bits_per_second", true) => "slower by",
-            ("bits_per_second", false) => "faster by",
-            ("seconds", false) => "longer by",
-            ("seconds", true) => "shorter by",
-            (_, true) => "less by",
-            (_, false) => "more by",
+            (FigureUnit::BitsPerSecond, true) => "slower by",
+            (FigureUnit::BitsPerSecond, false) => "faster by",
+            (FigureUnit::Seconds, false) => "longer by",
+            (FigureUnit::Seconds, true) => "shorter by",
+            (FigureUnit::Bytes | FigureUnit::Ratio | FigureUnit::Count, true) => "less by",
+            (FigureUnit::Bytes | FigureUnit::Ratio | FigureUnit::Count, false) => "more by",
         };
         format!("{word} {percent}")
     }
 }
 
-fn shown(unit: &str, value: f64) -> String {
+fn shown(unit: FigureUnit, value: f64) -> String {
     match unit {
-        "bits_per_second" => BitsPerSecond(value as u64).to_string(),
-        "seconds" => Nanoseconds((value * 1e9).round() as u64).to_string(),
+        FigureUnit::BitsPerSecond => BitsPerSecond(value as u64).to_string(),
+        FigureUnit::Seconds => Nanoseconds((value * 1e9).round() as u64).to_string(),
         // A packet size is not rounded to KiB.
-        "bytes" if value < 65_536.0 => format!("{value} B"),
-        "bytes" => Bytes(value as u64).to_string(),
-        "ratio" => format!("{:.1} %", value * 100.0),
-        _ if value.fract() == 0.0 => format!("{value}"),
-        _ => format!("{value:.2}"),
+        FigureUnit::Bytes if value < 65_536.0 => format!("{value} B"),
+        FigureUnit::Bytes => Bytes(value as u64).to_string(),
+        FigureUnit::Ratio => format!("{:.1} %", value * 100.0),
+        FigureUnit::Count if value.fract() == 0.0 => format!("{value}"),
+        FigureUnit::Count => format!("{value:.2}"),
     }
 }

@@ -65,6 +65,7 @@ pub struct ContendSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_bits_per_s: Option<u64>,
     /// Options of the transport by name.
+    #[serde(deserialize_with = "crate::typed_options::deserialize")]
     pub options: BTreeMap<String, String>,
 }
 

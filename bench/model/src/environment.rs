@@ -126,6 +126,29 @@ pub struct Nic {
     pub dcb_absent: Option<String>,
 }
 
+impl Environment {
+    /// Where reasons stand for what could not be read of RDMA devices.
+    pub const RDMA: &str = "rdma";
+
+    /// Whether all of its RDMA devices could be read.
+    pub fn knows_its_rdma(&self) -> bool {
+        let of_rdma = |key: &String| key.split('.').next() == Some(Environment::RDMA);
+        !self.unreadable.keys().any(of_rdma)
+    }
+}
+
+impl Nic {
+    /// Whether it leads to this host alone.
+    pub fn is_loopback(&self) -> bool {
+        self.is_of_kind("loopback")
+    }
+
+    /// Whether it is of a kind, by the kernel's name.
+    pub fn is_of_kind(&self, kind: &str) -> bool {
+        self.kind.as_deref() == Some(kind)
+    }
+}
+
 /// How a host reaches one address of the other end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerRoute {
@@ -202,12 +225,46 @@ pub struct DcbEts {
     pub class_of_priority: Vec<u8>,
 }
 
+/// What the application priority table knows traffic by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DcbSelector {
+    /// The type in an Ethernet header.
+    Ethertype,
+    /// A port of TCP.
+    StreamPort,
+    /// A port of UDP.
+    DgramPort,
+    /// A port of TCP or UDP.
+    Port,
+    /// The mark in an IP header.
+    Dscp,
+    /// Something else, or nobody knows what.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl DcbSelector {
+    /// The word that stands in documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            DcbSelector::Ethertype => "ethertype",
+            DcbSelector::StreamPort => "stream-port",
+            DcbSelector::DgramPort => "dgram-port",
+            DcbSelector::Port => "port",
+            DcbSelector::Dscp => "dscp",
+            DcbSelector::Unknown => "unknown",
+        }
+    }
+}
+
 /// One entry of the application priority table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct DcbApplication {
-    /// What `protocol` is: `ethertype`, `stream-port`, `dgram-port`, `port` (TCP or UDP) or `dscp`.
-    pub selector: String,
+    /// What `protocol` is.
+    pub selector: DcbSelector,
     /// The number that traffic is known by.
     pub protocol: u16,
     /// Its priority.
@@ -222,9 +279,10 @@ impl Dcb {
     /// that of the UDP port.
     pub fn roce_priority(&self, dscp: Option<u8>) -> Option<(u8, String)> {
         let table = self.applications.as_deref()?;
-        let by_dscp = |a: &&DcbApplication| a.selector == "dscp" && Some(a.protocol) == dscp.map(u16::from);
+        let by_dscp =
+            |a: &&DcbApplication| a.selector == DcbSelector::Dscp && Some(a.protocol) == dscp.map(u16::from);
         let by_port = |a: &&DcbApplication| {
-            a.protocol == ROCE_PORT && matches!(a.selector.as_str(), "dgram-port" | "port")
+            a.protocol == ROCE_PORT && matches!(a.selector, DcbSelector::DgramPort | DcbSelector::Port)
         };
         if let Some(entry) = table.iter().find(by_dscp) {
             return Some((entry.priority, format!("DSCP {}", entry.protocol)));
@@ -304,11 +362,11 @@ pub struct Observed {
 mod tests {
     use super::*;
 
-    fn dcb(enabled: &[u8], entries: &[(&str, u16, u8)]) -> Dcb {
+    fn dcb(enabled: &[u8], entries: &[(DcbSelector, u16, u8)]) -> Dcb {
         let applications = entries
             .iter()
             .map(|(selector, protocol, priority)| DcbApplication {
-                selector: (*selector).into(),
+                selector: *selector,
                 protocol: *protocol,
                 priority: *priority,
             })
@@ -319,7 +377,7 @@ mod tests {
 
     #[test]
     fn the_dscp_in_use_decides_before_the_port() {
-        let both = dcb(&[3], &[("port", 4791, 3), ("dscp", 26, 4)]);
+        let both = dcb(&[3], &[(DcbSelector::Port, 4791, 3), (DcbSelector::Dscp, 26, 4)]);
         assert_eq!(both.roce_priority(Some(26)).unwrap().0, 4);
         assert_eq!(both.roce_priority(Some(10)).unwrap().0, 3);
         assert_eq!(both.roce_unprotected(None), None);
@@ -330,7 +388,7 @@ mod tests {
     fn a_priority_without_pfc_is_unprotected_and_unknown_is_no_verdict() {
         assert!(dcb(&[], &[]).roce_unprotected(None).unwrap().contains("no priority"));
         assert!(dcb(&[3], &[]).roce_unprotected(None).unwrap().contains("no application entry"));
-        assert!(dcb(&[3], &[("stream-port", 4791, 3)]).roce_unprotected(None).is_some());
+        assert!(dcb(&[3], &[(DcbSelector::StreamPort, 4791, 3)]).roce_unprotected(None).is_some());
         assert_eq!(Dcb::default().roce_unprotected(None), None);
         let silent = Dcb { applications: None, ..dcb(&[3], &[]) };
         assert_eq!(silent.roce_unprotected(None), None);

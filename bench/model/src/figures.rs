@@ -2,7 +2,8 @@
 //!
 //! It computes nothing: a figure that the document does not hold is no row.
 
-use crate::{Direction, LatencySummary, ResultDoc, Step, Summary};
+use crate::words::words;
+use crate::{Direction, HistogramName, LatencySummary, ResultDoc, Step, Summary};
 
 /// One figure of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,16 +26,37 @@ pub struct Figure<'a> {
     pub name: &'static str,
     /// Its value, in `unit`.
     pub value: f64,
-    /// `bits_per_second`, `seconds`, `bytes`, `ratio` or `count`.
-    pub unit: &'static str,
+    /// Its unit.
+    pub unit: FigureUnit,
+    /// The distribution, and the quantile of it, that this is; absent where it is none, or one that few samples reach.
+    pub quantile: Option<(HistogramName, f64)>,
     /// Whether more of it is better; unknown where that depends.
     pub more_is_better: Option<bool>,
 }
 
-const BITS: &str = "bits_per_second";
-const SECONDS: &str = "seconds";
-const BYTES: &str = "bytes";
-const COUNT: &str = "count";
+words! {
+    /// Units of figures.
+    pub enum FigureUnit: "unit" {
+        /// Bit/s.
+        BitsPerSecond = "bits_per_second",
+        /// Seconds.
+        Seconds = "seconds",
+        /// Bytes.
+        Bytes = "bytes",
+        /// A part of a whole, from 0 to 1.
+        Ratio = "ratio",
+        /// Things counted.
+        #[default]
+        Count = "count",
+    }
+}
+
+/// The name of a path MTU among the figures.
+pub const IP_MTU: &str = "ip_mtu";
+/// The name of a goodput among them.
+pub const GOODPUT: &str = "goodput";
+
+use FigureUnit::{BitsPerSecond as BITS, Bytes as BYTES, Count as COUNT, Seconds as SECONDS};
 
 /// All figures, in the order of the document.
 pub fn all(doc: &ResultDoc) -> Vec<Figure<'_>> {
@@ -53,6 +75,7 @@ fn of_step(index: usize, step: &Step) -> Vec<Figure<'_>> {
         name: "",
         value: 0.0,
         unit: COUNT,
+        quantile: None,
         more_is_better: None,
     };
     let mut figures = Vec::new();
@@ -73,7 +96,7 @@ fn of_step(index: usize, step: &Step) -> Vec<Figure<'_>> {
             remote_nic: path.remote_nic.as_deref(),
             family: Some(path.family),
             direction: Some(path.direction),
-            ..more("ip_mtu", f64::from(bytes), BYTES)
+            ..more(IP_MTU, f64::from(bytes), BYTES)
         });
     }
     for path in step.detail.loss.iter().flatten() {
@@ -94,7 +117,7 @@ fn of_step(index: usize, step: &Step) -> Vec<Figure<'_>> {
             let Some(bits) = one.goodput_bits_per_s else { continue };
             figures.push(Figure { local_nic: Some(&one.nic), ..more("goodput_alone", bits as f64, BITS) });
         }
-        figures.extend(alone.share_of_sum.map(|share| more("nics_share_of_sum", share, "ratio")));
+        figures.extend(alone.share_of_sum.map(|share| more("nics_share_of_sum", share, FigureUnit::Ratio)));
     }
     if let Some(migrate) = &step.detail.migrate {
         figures.push(less("migration_total", seconds(migrate.total_ns), SECONDS));
@@ -105,11 +128,14 @@ fn of_step(index: usize, step: &Step) -> Vec<Figure<'_>> {
 }
 
 fn of_summary<'a>(bare: &Figure<'a>, summary: &Summary, figures: &mut Vec<Figure<'a>>) {
-    let mut add = |name, value: Option<u64>, unit, more_is_better| {
-        let value = value.map(|value| if unit == SECONDS { seconds(value) } else { value as f64 });
-        figures.extend(value.map(|value| Figure { name, value, unit, more_is_better, ..bare.clone() }));
+    let figure = |name, value: u64, unit, more_is_better| {
+        let value = if unit == SECONDS { seconds(value) } else { value as f64 };
+        Figure { name, value, unit, more_is_better, ..bare.clone() }
     };
-    add("goodput", summary.goodput_bits_per_s, BITS, Some(true));
+    let mut add = |name, value: Option<u64>, unit, more_is_better| {
+        figures.extend(value.map(|value| figure(name, value, unit, more_is_better)));
+    };
+    add(GOODPUT, summary.goodput_bits_per_s, BITS, Some(true));
     add("goodput_worst_second", summary.goodput_worst_second_bits_per_s, BITS, Some(true));
     add("requests_per_second", summary.iops, COUNT, Some(true));
     add("payload", summary.bytes, BYTES, None);
@@ -130,17 +156,25 @@ fn of_summary<'a>(bare: &Figure<'a>, summary: &Summary, figures: &mut Vec<Figure
         ["service_p50", "service_p90", "service_p99", "service_p999", "service_max", "service_samples"];
     const RESPONSE: Names =
         ["response_p50", "response_p90", "response_p99", "response_p999", "response_max", "response_samples"];
-    let times: [(Names, &Option<LatencySummary>); 3] =
-        [(ROUND_TRIP, &summary.rtt_ns), (SERVICE, &summary.service_ns), (RESPONSE, &summary.response_ns)];
-    for (names, times) in times {
+    let times: [(Names, HistogramName, &Option<LatencySummary>); 3] = [
+        (ROUND_TRIP, HistogramName::Rtt, &summary.rtt_ns),
+        (SERVICE, HistogramName::Service, &summary.service_ns),
+        (RESPONSE, HistogramName::Response, &summary.response_ns),
+    ];
+    for (names, of, times) in times {
         let Some(times) = times else { continue };
         let [p50, p90, p99, p999, max, samples] = names;
-        for (name, value) in
-            [(p50, times.p50), (p90, times.p90), (p99, times.p99), (p999, times.p999), (max, times.max)]
-        {
-            add(name, Some(value), SECONDS, Some(false));
+        for (name, value, quantile) in [
+            (p50, times.p50, Some(0.5)),
+            (p90, times.p90, Some(0.9)),
+            (p99, times.p99, Some(0.99)),
+            (p999, times.p999, None),
+            (max, times.max, None),
+        ] {
+            let quantile = quantile.map(|quantile| (of, quantile));
+            figures.push(Figure { quantile, ..figure(name, value, SECONDS, Some(false)) });
         }
-        add(samples, Some(times.count), COUNT, None);
+        figures.push(figure(samples, times.count, COUNT, None));
     }
 }
 

@@ -6,10 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod catalogue;
+mod code;
 mod commands;
 mod pages;
 
 pub use catalogue::{CATALOGUE, Entry};
+pub use code::Code;
 pub use commands::{Commands, Piece, pieces};
 pub use pages::{Page, Section, nearest, page};
 
@@ -76,6 +78,11 @@ impl Finding {
             step: None,
             values: BTreeMap::new(),
         }
+    }
+
+    /// Whether it is this one of the catalogue.
+    pub fn is(&self, code: Code) -> bool {
+        self.code == code.word()
     }
 
     /// A finding that the other end made, in this build's words: what it means and what to do next are never the

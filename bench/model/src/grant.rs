@@ -161,7 +161,7 @@ mod tests {
         let stream = TrafficSpec { lanes: 4, time_ns: 1000, ..TrafficSpec::default() };
         let migrate = MigrateSpec { lanes: 2, memory_bytes: 1 << 20, ..MigrateSpec::default() };
         Plan {
-            command: "check".into(),
+            command: crate::CommandName::Check,
             seed: 3,
             nodes: vec![],
             steps: vec![StepSpec::Facts, StepSpec::Stream(stream), StepSpec::Migrate(migrate)],

@@ -6,8 +6,8 @@
 use crate::units::Bytes;
 use crate::verdict::{EXIT_CANNOT_TELL, EXIT_COULD_NOT_RUN, EXIT_INTERRUPTED, EXIT_NOT_FIT, EXIT_TERMINATED};
 use crate::{
-    Check, Conclusion, Criteria, End, ErrorKind, Outcome, ResultDoc, RunOutcome, Severity, Step, StepError,
-    StepKind, StepSpec, Subject, Unit, Verdict,
+    Check, CommandName, Conclusion, Criteria, End, ErrorKind, Outcome, ResultDoc, RunOutcome, Severity, Step,
+    StepError, StepKind, StepSpec, Subject, Unit, Verdict,
 };
 
 mod answers;
@@ -89,7 +89,9 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     verdicts.extend(traffic::symmetry(doc, criteria));
     verdicts.extend(loaded::verdicts(doc, criteria));
     // A prediction, and an SMB server's own account.
-    verdicts.extend(doc.channels.iter().filter(|_| is_about(doc, "channels")).flat_map(answers::channels));
+    verdicts.extend(
+        doc.channels.iter().filter(|_| is_about(doc, &CommandName::Channels)).flat_map(answers::channels),
+    );
     verdicts.extend(doc.smb.iter().flat_map(answers::smb));
     verdicts.extend(doc.networks.as_deref().and_then(answers::networks));
     verdicts.extend(findings(doc));
@@ -150,8 +152,8 @@ fn exit_of(kind: ErrorKind) -> u8 {
     }
 }
 
-fn is_about(doc: &ResultDoc, command: &str) -> bool {
-    doc.requested.as_ref().is_some_and(|plan| plan.command == command)
+fn is_about(doc: &ResultDoc, command: &CommandName) -> bool {
+    doc.requested.as_ref().is_some_and(|plan| plan.command == *command)
 }
 
 /// What a step is about.

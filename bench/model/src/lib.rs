@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod channels;
+pub mod command;
 pub mod compare;
 pub mod connections;
 pub mod contend;
@@ -21,6 +22,7 @@ pub mod flow;
 pub mod flow_spec;
 pub mod grant;
 pub mod half;
+pub mod histogram;
 pub mod judge;
 pub mod ladder;
 mod lane;
@@ -45,12 +47,15 @@ pub mod share;
 pub mod smb;
 pub mod step_error;
 pub mod subject;
+mod typed_options;
 pub mod units;
 pub mod verb;
 pub mod verdict;
 pub mod wires;
+mod words;
 
 pub use channels::{Answer, ChannelPair, ChannelRule, Channels, ChannelsSpec, Side, UnusedNic};
+pub use command::CommandName;
 pub use connections::Connections;
 pub use contend::{
     BeatsEnd, ClassFigures, ContendAdvice, ContendCost, ContendDetail, ContendPhase, ContendSpec, PhaseName,
@@ -66,6 +71,7 @@ pub use flow::{Class, Flow, Pattern, Span};
 pub use flow_spec::{BESIDE_MAX, FlowSpec, OneFlow, PlannedLane};
 pub use grant::Grant;
 pub use half::{HalfDetail, NicEvidence, NicFailure, SearchedPath};
+pub use histogram::{HistogramName, HistogramRecord};
 pub use judge::{BothWays, LoadedDelay, both_ways, loaded_delays};
 pub use judge::{conclusion, judge, judge_into};
 pub use ladder::{Branch, Rung, RungName, RungProof};
@@ -76,7 +82,7 @@ pub use loss::{
     SentFlow,
 };
 pub use migrate::{MigrateDetail, MigrateSpec};
-pub use mtu::{MtuLimit, MtuPath, MtuRoute, MtuRouter, MtuTried};
+pub use mtu::{MtuLimit, MtuMethod, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
 pub use networks::{IfLost, Network, NetworkNic, NetworkRole, NetworksSpec};
 pub use node::{Node, NodeId, NodeSpec};
@@ -91,8 +97,7 @@ pub use ports::{
 pub use rdma::{AdapterRecord, Carrier, Fabric, RdmaEnd, RdmaProof};
 pub use request::{PlanRequest, StepRequest};
 pub use result::{
-    ErrorKind, FollowUp, Half, HistogramRecord, LaneResult, LatencySummary, ResultDoc, Step, StepError,
-    Summary, Tool,
+    ErrorKind, FollowUp, Half, LaneResult, LatencySummary, ResultDoc, Step, StepError, Summary, Tool,
 };
 pub use series::{Interval, Series};
 pub use share::Share;

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::units::{BitsPerSecond, Bytes, Nanoseconds};
 
+mod names;
+
+pub use names::{InjectedFault, PolicyName, RoundPhase, Tracker};
+
 /// A rehearsed migration, with every default made explicit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -22,7 +26,7 @@ pub struct MigrateSpec {
     /// Share of pages that are zero at the start, in percent.
     pub zero_percent: u8,
     /// Policy: `qemu`, `hyperv`, `hyperv-2008r2`, `xen`.
-    pub policy: String,
+    pub policy: PolicyName,
     /// Downtime that the policy aims at, in ns; `None` is the policy's default.
     pub downtime_limit_ns: Option<u64>,
     /// QEMU's auto-converge.
@@ -41,7 +45,7 @@ pub struct MigrateSpec {
     /// Largest single write in bytes.
     pub chunk_bytes: u32,
     /// Where dirty pages are learned from: `log` (the guest says so) or `pagemap-scan` (the kernel does).
-    pub tracker: String,
+    pub tracker: Tracker,
     /// Storage that moves too, before the memory.
     pub disk: Option<DiskSpec>,
     /// Compress pages before they are sent (Hyper-V's option), with LZ4.
@@ -50,7 +54,7 @@ pub struct MigrateSpec {
     pub compressible_percent: u8,
     /// Fault to inject: `bit-flip` (one bit of one page changes on the way), `lost-page` (one page is not sent),
     /// `disk-bit-flip` (one bit of one block of the disk changes on the way).
-    pub fault: Option<String>,
+    pub fault: Option<InjectedFault>,
     /// End the live rounds after so long, whatever the policy would do, in ns.
     pub time_limit_ns: Option<u64>,
     /// Scale the rehearsal so that its copy takes about so long, in ns: less memory than asked where the path or
@@ -60,6 +64,7 @@ pub struct MigrateSpec {
     /// Seed of memory contents and dirtying.
     pub seed: u64,
     /// Transport-specific options by name.
+    #[serde(deserialize_with = "crate::typed_options::deserialize")]
     pub options: BTreeMap<String, String>,
 }
 
@@ -71,7 +76,7 @@ impl Default for MigrateSpec {
             dirty_bytes_per_s: 0,
             pattern: "uniform".into(),
             zero_percent: 0,
-            policy: "qemu".into(),
+            policy: PolicyName::Qemu,
             downtime_limit_ns: None,
             auto_converge: false,
             post_copy: false,
@@ -80,7 +85,7 @@ impl Default for MigrateSpec {
             parallel: 1,
             bandwidth_bytes_per_s: None,
             chunk_bytes: 1 << 20,
-            tracker: "log".into(),
+            tracker: Tracker::Log,
             disk: None,
             compress: false,
             compressible_percent: 0,
@@ -165,7 +170,7 @@ pub struct MigrateDetail {
     pub copied_bytes_per_s: Option<u64>,
     /// Where dirty pages were learned from: `log`, `pagemap-scan`.
     #[serde(default)]
-    pub tracker: Option<String>,
+    pub tracker: Option<Tracker>,
     /// Time to make memory and lanes ready, in ns.
     #[serde(default)]
     pub setup_ns: u64,
@@ -253,8 +258,8 @@ impl MigrateSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct MigrateRound {
-    /// `full-copy`, `round`, `stop-and-copy`, `post-copy`.
-    pub phase: String,
+    /// Which it was.
+    pub phase: RoundPhase,
     /// Pages copied, zero pages included.
     pub pages: u64,
     /// Of those, zero pages.
@@ -362,8 +367,8 @@ pub struct FleetPath {
     #[serde(default = "one")]
     pub parallel: u32,
     /// Policy.
-    #[serde(default = "qemu")]
-    pub policy: String,
+    #[serde(default)]
+    pub policy: PolicyName,
     /// Downtime aimed at, such as `300ms`.
     #[serde(default)]
     pub downtime_limit: Option<String>,
@@ -407,10 +412,6 @@ pub struct FleetGuest {
 
 fn one() -> u32 {
     1
-}
-
-fn qemu() -> String {
-    "qemu".into()
 }
 
 /// Bytes in a text such as `4GiB`.

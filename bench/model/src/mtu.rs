@@ -42,6 +42,19 @@ impl MtuLimit {
     }
 }
 
+/// How the size of packets on a path was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MtuMethod {
+    /// The peer reports what arrived of datagrams.
+    Agent,
+    /// ICMP echo: no agent there, or datagrams are filtered.
+    Echo,
+    /// A way that a later build names and this one does not know.
+    #[serde(other)]
+    Other,
+}
+
 /// The path MTU from one NIC to another, in one direction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MtuPath {
@@ -58,7 +71,7 @@ pub struct MtuPath {
     /// `out` from client to server, `in` from server to client, `both` where echo cannot tell them apart.
     pub direction: Direction,
     /// `agent` (the peer reports what arrived) or `echo` (ICMP: no agent there, or datagrams are filtered).
-    pub method: String,
+    pub method: MtuMethod,
     /// Largest IP packet that arrives whole with DF set, exact to the byte; `null` when that is not known.
     pub ip_mtu_bytes: Option<u32>,
     /// What limits it.
@@ -108,7 +121,7 @@ impl MtuPath {
     /// The receiving interface was seen to drop, without a word, what the sending one may send. By echo `remote` may mean
     /// something else: the reply came in pieces, and replies may.
     pub fn is_swallowed_by_receiver(&self) -> bool {
-        let in_pieces = self.method == "echo" && self.largest_fragment_bytes.is_some();
+        let in_pieces = self.method == MtuMethod::Echo && self.largest_fragment_bytes.is_some();
         self.limit == MtuLimit::Remote && !in_pieces
     }
 

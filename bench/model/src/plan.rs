@@ -14,7 +14,7 @@ use crate::migrate::MigrateSpec;
 use crate::node::{NodeId, NodeSpec};
 pub use crate::over::DEFAULT_OVER;
 use crate::ports::{PortsSpec, Role};
-use crate::{ChannelsSpec, ContendSpec, Expect, FileSpec, NetworksSpec, SmbSpec, Verb};
+use crate::{ChannelsSpec, CommandName, ContendSpec, Expect, FileSpec, NetworksSpec, SmbSpec, Verb};
 
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,7 +22,7 @@ use crate::{ChannelsSpec, ContendSpec, Expect, FileSpec, NetworksSpec, SmbSpec, 
 pub struct Plan {
     /// What the user asked for, as a word: `check`, `bench`, `mtu`, `migrate`.
     #[serde(default)]
-    pub command: String,
+    pub command: CommandName,
     /// Seed of everything random in the run.
     #[serde(default)]
     pub seed: u64,
@@ -454,6 +454,7 @@ pub struct TrafficSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expect: Option<Expect>,
     /// Options of the transport by name.
+    #[serde(deserialize_with = "crate::typed_options::deserialize")]
     pub options: BTreeMap<String, String>,
 }
 

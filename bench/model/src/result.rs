@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AloneSum, Channels, Criteria, Direction, End, Environment, Evidence, Failover, Finding, Flow, HalfDetail,
-    Interval, LaneRole, Limits, MigrateDetail, MtuPath, NicShare, Node, NodeId, NodeSpec, Plan, RunOutcome,
-    Series, Silence, SmbServer, StepKind, StepSpec, Verdict, Waited,
+    HistogramRecord, Interval, LaneRole, Limits, MigrateDetail, MtuPath, NicShare, Node, NodeId, NodeSpec,
+    Plan, RunOutcome, Series, Silence, SmbServer, StepKind, StepSpec, Verdict, Waited,
 };
 
 pub use crate::step_error::{ErrorKind, StepError};
@@ -523,29 +523,6 @@ impl LaneResult {
         let paths = self.stripe.iter().flat_map(|stripe| &stripe.paths);
         self.connection.iter().chain(paths.filter_map(|path| path.connection.as_ref()))
     }
-}
-
-/// One distribution.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct HistogramRecord {
-    /// `service`, `response`, `chunk` …
-    pub name: String,
-    /// Number of the flow in `flows`, where it is of a flow.
-    #[serde(default)]
-    pub flow: Option<u16>,
-    /// The node that took the times; `null` in documents older than the field.
-    #[serde(default)]
-    pub node: Option<NodeId>,
-    /// The lane, or `null` for all lanes together.
-    pub lane: Option<u32>,
-    /// Unit of the values: `ns`.
-    pub unit: String,
-    /// Samples.
-    pub count: u64,
-    /// Samples beyond the range, counted at its end.
-    pub saturated: u64,
-    /// HdrHistogram V2, deflated, base64.
-    pub hdr_v2_base64: String,
 }
 
 /// What each end reports of a step: its own lanes, distributions and intervals.

@@ -112,11 +112,23 @@ pub enum ObtainedBy {
     Credentials,
 }
 
+impl ObtainedBy {
+    /// The word that stands in documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            ObtainedBy::None => "none",
+            ObtainedBy::Sessionless => "sessionless",
+            ObtainedBy::Anonymous => "anonymous",
+            ObtainedBy::Credentials => "credentials",
+        }
+    }
+}
+
 /// One way of asking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SmbAttempt {
     /// `sessionless`, `anonymous` or `credentials`.
-    pub way: String,
+    pub way: ObtainedBy,
     /// What came of it, in one sentence.
     pub outcome: String,
 }

@@ -49,7 +49,7 @@ impl Render for Csv {
                 figure.family.map(|family| family.to_string()).unwrap_or_default(),
                 figure.name.to_owned(),
                 figure.value.to_string(),
-                figure.unit.to_owned(),
+                figure.unit.to_string(),
             ];
             row(out, run().into_iter().chain(own).chain(JUDGED.map(|_| String::new())))?;
         }

@@ -54,7 +54,7 @@ fn tag(index: usize, step: &Step, record: &HistogramRecord) -> String {
     let name = words.collect::<Vec<_>>().join("-");
     let plain =
         |text: &str| -> String { text.chars().map(|c| if c.is_alphanumeric() { c } else { '-' }).collect() };
-    let histogram = plain(&record.name);
+    let histogram = record.name.word();
     let of = record.flow.and_then(|number| step.flows.get(usize::from(number)));
     let flow = of.filter(|_| step.flows.len() > 1).map(|flow| format!(".{}", plain(&flow.name)));
     format!("{index}.{name}{}.{histogram}{lane}", flow.unwrap_or_default())
@@ -68,6 +68,6 @@ pub(crate) fn decode(record: &HistogramRecord) -> io::Result<Histogram<u64>> {
 }
 
 fn unreadable(record: &HistogramRecord, why: String) -> io::Error {
-    let text = format!("histogram {:?} of the document cannot be read: {why}", record.name);
+    let text = format!("histogram {:?} of the document cannot be read: {why}", record.name.word());
     io::Error::new(io::ErrorKind::InvalidData, text)
 }

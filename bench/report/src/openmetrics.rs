@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
 
+use pathproof_model::figures::FigureUnit;
 use pathproof_model::{Outcome, ResultDoc, RunOutcome, figures};
 
 use crate::{Render, Shown, plain};
@@ -79,7 +80,7 @@ fn measured(doc: &ResultDoc, hosts: &[(&str, String)], families: &mut Families) 
         ]);
         // A label that is empty is one that is not there.
         of.retain(|(_, value)| !value.is_empty());
-        let unit = if figure.unit == "count" { "" } else { figure.unit };
+        let unit = if figure.unit == FigureUnit::Count { "" } else { figure.unit.word() };
         let ending = if unit.is_empty() { String::new() } else { format!("_{unit}") };
         let help = "A figure of a step, unrounded; docs/RESULT-FORMAT.md says what it is.";
         add(families, &format!("pathproof_{}{ending}", figure.name), unit, help, &of, figure.value);

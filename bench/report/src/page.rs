@@ -6,7 +6,7 @@
 //!
 //! A page computes no figure: it shows those that the document holds.
 
-use pathproof_model::ResultDoc;
+use pathproof_model::{CommandName, ResultDoc};
 
 mod answer;
 mod block;
@@ -63,7 +63,7 @@ pub(crate) fn answer(doc: &ResultDoc) -> Answer {
 }
 
 /// What a command is about where that is no figure of a path.
-pub(crate) fn of_its_own(doc: &ResultDoc, command: &str) -> Vec<Vec<Block>> {
+pub(crate) fn of_its_own(doc: &ResultDoc) -> Vec<Vec<Block>> {
     // Of a share it is the ladder that was asked for.
     let mut sections = vec![
         ladder::section(doc),
@@ -72,7 +72,7 @@ pub(crate) fn of_its_own(doc: &ResultDoc, command: &str) -> Vec<Vec<Block>> {
         networks::section(doc),
         contend::section(doc),
     ];
-    if command == "channels" {
+    if doc.plan().is_some_and(|plan| plan.command == CommandName::Channels) {
         sections.push(channels::section(doc));
     }
     sections

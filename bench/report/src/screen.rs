@@ -273,8 +273,7 @@ impl Screen {
 
     /// Of commands that are about something else than figures: the pairs that SMB would choose, a server's account, a ladder.
     fn of_its_own(&self, doc: &ResultDoc) -> Vec<Line> {
-        let command = doc.plan().map_or("", |plan| plan.command.as_str());
-        let sections = page::of_its_own(doc, command).into_iter().filter(|section| !section.is_empty());
+        let sections = page::of_its_own(doc).into_iter().filter(|section| !section.is_empty());
         let blocks: Vec<Block> = sections.collect::<Vec<_>>().join(&Block::Break);
         let lines = crate::text::lines_of(&self.look, &blocks);
         // A table is as wide as it is; its first columns say the most.

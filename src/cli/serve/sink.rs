@@ -123,10 +123,7 @@ fn short_name(hostname: Option<&str>) -> String {
 /// served.
 fn interfaces(environment: &Environment, direct: &[SocketAddr]) -> Vec<Interface> {
     let link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
-    let nics = environment
-        .nics
-        .iter()
-        .filter(|nic| nic.up != Some(false) && nic.kind.as_deref() != Some("loopback"));
+    let nics = environment.nics.iter().filter(|nic| nic.up != Some(false) && !nic.is_loopback());
     nics.flat_map(|nic| {
         let addresses = nic.addresses.iter().map(|one| one.address);
         addresses.filter(|ip| !ip.is_loopback() && !link_local(ip)).map(|address| Interface {

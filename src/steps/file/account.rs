@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use pathproof_api::MessagePipe;
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{
-    Direction, End, ErrorKind, FileDetail, FileDirect, FileOver, FileRate, FileSpec, Finding, LaneResult,
-    LaneRole, NicShare, NodeId, RdmaEnd, RdmaProof, ResultDoc, Step, StepError, Summary,
+    Direction, End, ErrorKind, FileDetail, FileDirect, FileOver, FileRate, FileSpec, Finding, HistogramName,
+    LaneResult, LaneRole, NicShare, NodeId, RdmaEnd, RdmaProof, ResultDoc, Step, StepError, Summary,
 };
 use pathproof_rdma::Sysfs;
 use pathproof_rdma::proof::Snapshot;
@@ -221,7 +221,7 @@ impl Account {
         let wrong = pool.wrong_blocks.load(Ordering::Acquire);
         let first_wrong = pool.first_wrong.load(Ordering::Acquire);
         let mut service = LatencyHistogram::new();
-        for (name, way) in [("read", &read), ("write", &write)] {
+        for (name, way) in [(HistogramName::Read, &read), (HistogramName::Write, &write)] {
             service.merge(&way.service);
             if way.service.count() > 0 {
                 step.histograms.push(way.service.to_record(name, None));

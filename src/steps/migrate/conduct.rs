@@ -56,24 +56,12 @@ impl Prepared for Ready {
 /// The source's half.
 fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
     let began = context.clock.now();
-    let Ready {
-        spec,
-        policy,
-        pattern,
-        tracker,
-        fault,
-        slots,
-        disk_lane,
-        disk,
-        overhead_bytes,
-        prepared_ns,
-        ..
-    } = ready;
+    let Ready { spec, policy, pattern, slots, disk_lane, disk, overhead_bytes, prepared_ns, .. } = ready;
     let limits = limits(spec.memory_bytes, slots.len());
     let around = Around { clock: context.clock.clone(), patience: context.within(CONNECT) };
     let pacer = Arc::new(Pacer::new(spec.bandwidth_bytes_per_s));
     let clock = Arc::new(context.clock.clone());
-    let shared = Arc::new(Shared::new(spec, policy, pattern, fault, clock));
+    let shared = Arc::new(Shared::new(spec, policy, pattern, clock));
     let side = SourceSide { around, shared: shared.clone(), pacer };
     let mut beside = Progress { shared: Some(&shared), begin: None };
     let mut offers = peer.into_iter();
@@ -98,7 +86,7 @@ fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half
                 }));
             }
             let place = Place::new(shared.clone(), slot.region.clone());
-            let host = Host::new(slot.region, context.clock.clone(), tracker, shared.spec.seed);
+            let host = Host::new(slot.region, context.clock.clone(), shared.spec.tracker, shared.spec.seed);
             let gates = Gates {
                 storage: waits_for_storage.clone(),
                 measures: measures.clone(),

@@ -5,9 +5,10 @@ use std::sync::atomic::AtomicBool;
 
 use pathproof_api::{DirtyLog, DirtyTracker, Region};
 use pathproof_engine::migrate::copy::contents::Contents;
-use pathproof_engine::migrate::copy::{CopyError, Machine, Tracker};
+use pathproof_engine::migrate::copy::{CopyError, Machine};
 use pathproof_engine::migrate::{Guest, PAGE_BYTES, Random};
 use pathproof_model::ErrorKind;
+use pathproof_model::migrate::Tracker;
 use pathproof_sys::{process, written_pages::WrittenPages};
 
 use super::dirtier::Dirtier;
@@ -79,10 +80,6 @@ impl Machine for Host {
         tracker.harvest(words).map_err(|error| {
             CopyError::new(ErrorKind::System, format!("dirty pages cannot be read: {error}"))
         })
-    }
-
-    fn tracker(&self) -> &'static str {
-        self.tracker.as_ref().map_or("", |tracker| tracker.name())
     }
 
     fn cpu_ns(&mut self) -> Option<u64> {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use pathproof_engine::migrate::copy::{DiskStory, Served, Stories, Story, sum_up};
 use pathproof_engine::record::LatencyHistogram;
-use pathproof_model::{Direction, Flow, Half, MigrateSpec, Step, StepError, StepSpec, Summary};
+use pathproof_model::{
+    Direction, Flow, Half, HistogramName, MigrateSpec, Step, StepError, StepSpec, Summary,
+};
 
 use super::lanes::{LaneEnd, in_words};
 
@@ -30,7 +32,7 @@ pub fn source_half(
         }
         half.lanes.push(lane.result);
     }
-    half.histograms.push(chunks.to_record("chunk", None));
+    half.histograms.push(chunks.to_record(HistogramName::Chunk, None));
     let mut outcome = sum_up(spec, told);
     outcome.detail.setup_ns = setup_ns;
     outcome.detail.overhead_bytes = overhead_bytes;

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use pathproof_api::{Access, Clock, Framing, LaneSpec, Pages, Region, RegionError, Role};
-use pathproof_engine::migrate::copy::{
-    DEPTH, Fault, MESSAGE_BYTES, Tracker, check, fault_of, policy_of, tracker_of,
-};
+use pathproof_engine::migrate::copy::{DEPTH, MESSAGE_BYTES, check, policy_of};
 use pathproof_engine::migrate::{PAGE_BYTES, Pattern, Policy};
+use pathproof_model::migrate::Tracker;
 use pathproof_model::units::Bytes;
 use pathproof_model::{End, ErrorKind, MigrateSpec, StepError};
 
@@ -36,10 +35,6 @@ pub struct Ready {
     pub policy: Policy,
     /// Which pages are written.
     pub pattern: Pattern,
-    /// Where dirty pages are learned from.
-    pub tracker: Tracker,
-    /// Fault to inject.
-    pub fault: Option<Fault>,
     /// Places for guests.
     pub slots: Vec<SlotParts>,
     /// The lane of the disk, where one moves.
@@ -71,7 +66,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
     check(&spec)?;
     spec.memory_bytes = memory_bytes(setup)?;
     let spec = &spec;
-    let (policy, tracker) = (policy_of(spec)?, tracker_of(spec)?);
+    let policy = policy_of(spec)?;
     let options = crate::lane_options::read(&spec.over, &spec.options)?;
     verbs::check_congestion(setup.session.end, &options)?;
     let stripe = multi::plan(&spec.over, &options, setup.session, setup.paths)?;
@@ -80,11 +75,10 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
         End::Client => pattern_of(spec)?,
         End::Server => Pattern::Uniform,
     };
-    let fault = fault_of(spec)?;
     let session = setup.session;
     let slots = spec.parallel.min(spec.guests);
     check_memory(setup, spec)?;
-    if tracker == Tracker::PagemapScan && session.end == End::Client {
+    if spec.tracker == Tracker::PagemapScan && session.end == End::Client {
         pathproof_sys::written_pages::WrittenPages::self_test()
             .map_err(|message| StepError { kind: ErrorKind::Unsupported, message })?;
     }
@@ -126,7 +120,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
     };
     let mut parts = vec![];
     for slot in 0..slots {
-        let kind = match tracker {
+        let kind = match spec.tracker {
             Tracker::PagemapScan => Pages::Small,
             Tracker::Log => Pages::Default,
         };
@@ -150,8 +144,6 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
         spec: spec.clone(),
         policy,
         pattern,
-        tracker,
-        fault,
         slots: parts,
         disk_lane,
         disk,

@@ -1,6 +1,6 @@
 //! What a rehearsal's specification says: checked, its recorded log read, and its parts that other steps share.
 
-use pathproof_engine::migrate::copy::{check, fault_of, policy_of};
+use pathproof_engine::migrate::copy::{check, policy_of};
 use pathproof_engine::migrate::{Pattern, PatternError};
 use pathproof_model::{ErrorKind, MigrateSpec, StepError, StepSpec, TrafficSpec};
 
@@ -12,7 +12,6 @@ pub fn check_all(spec: &MigrateSpec) -> Result<(), StepError> {
     check(spec)?;
     policy_of(spec)?;
     pattern_of(spec)?;
-    fault_of(spec)?;
     Ok(())
 }
 

@@ -9,8 +9,8 @@ use pathproof_dgram::wire::ProbeKey;
 use pathproof_dgram::{EchoSocket, cached_path_mtu, floor_bytes};
 use pathproof_engine::mtu::{self, Ends, Search, SearchConfig};
 use pathproof_model::{
-    Direction, Environment, ErrorKind, Finding, MtuPath, MtuSpec, NodeId, NodeSpec, ResultDoc, Step,
-    StepError, StepSpec,
+    Direction, Environment, ErrorKind, Finding, MtuMethod, MtuPath, MtuSpec, NodeId, NodeSpec, ResultDoc,
+    Step, StepError, StepSpec,
 };
 use pathproof_sys::errqueue::Family;
 use pathproof_sys::routes::{self, Route};
@@ -127,12 +127,11 @@ fn path(job: &Job, here: Endpoint, to: IpAddr, cached: Option<u32>) -> MtuPath {
         remote_address: to,
         family: family_of(here.address),
         direction: Direction::Both,
-        method: "echo".into(),
         local_ip_mtu_bytes: here.ip_mtu_bytes,
         remote_ip_mtu_bytes: None,
         cached_ip_mtu_bytes: cached,
         route,
-        ..measured(&report, limit, job.error.as_ref())
+        ..measured(MtuMethod::Echo, &report, limit, job.error.as_ref())
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Pair {
     pub ought: bool,
 }
 
+/// What stands for a NIC whose name nobody knows.
+pub const UNNAMED: &str = "unknown";
 /// At most so many pairs are probed.
 const PAIRS_MAX: usize = 64;
 /// At most so many addresses are taken from a peer.
@@ -82,7 +84,7 @@ pub fn endpoints(
         // Nothing is known of this host's NICs; the control connection's address works at any rate.
         let nic = environment.nics.iter().find(|nic| nic.addresses.iter().any(|a| a.address == control));
         found.push(Endpoint {
-            nic: nic.map_or_else(|| "unknown".into(), |nic| nic.name.clone()),
+            nic: nic.map_or_else(|| UNNAMED.into(), |nic| nic.name.clone()),
             address: control,
             prefix_len: None,
             port: 0,

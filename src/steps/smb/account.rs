@@ -45,12 +45,7 @@ pub fn describe(report: &smb2::ServerReport) -> SmbServer {
         connect_ns: nanoseconds(report.connect_time),
         round_trip_ns: nanoseconds(report.round_trip),
         interfaces: report.interfaces.iter().map(interface).collect(),
-        interfaces_obtained_by: match report.obtained_by {
-            None => ObtainedBy::None,
-            Some(smb2::Way::Sessionless) => ObtainedBy::Sessionless,
-            Some(smb2::Way::Anonymous) => ObtainedBy::Anonymous,
-            Some(smb2::Way::Credentials) => ObtainedBy::Credentials,
-        },
+        interfaces_obtained_by: report.obtained_by.map_or(ObtainedBy::None, obtained_by),
         attempts: report.attempts.iter().map(attempt).collect(),
     }
 }
@@ -59,8 +54,16 @@ fn nanoseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+fn obtained_by(way: smb2::Way) -> ObtainedBy {
+    match way {
+        smb2::Way::Sessionless => ObtainedBy::Sessionless,
+        smb2::Way::Anonymous => ObtainedBy::Anonymous,
+        smb2::Way::Credentials => ObtainedBy::Credentials,
+    }
+}
+
 fn attempt(attempt: &smb2::Attempt) -> SmbAttempt {
-    SmbAttempt { way: attempt.way.name().into(), outcome: sentence(&attempt.outcome) }
+    SmbAttempt { way: obtained_by(attempt.way), outcome: sentence(&attempt.outcome) }
 }
 
 fn sentence(outcome: &smb2::Outcome) -> String {
@@ -115,9 +118,9 @@ pub fn findings(report: &smb2::ServerReport, server: &SmbServer, local_rdma: boo
     }
     if server.interfaces_obtained_by == ObtainedBy::None {
         let tried: Vec<String> =
-            server.attempts.iter().map(|a| format!("{}: {}", a.way, a.outcome)).collect();
+            server.attempts.iter().map(|a| format!("{}: {}", a.way.word(), a.outcome)).collect();
         let finding = Finding::new("SMB-LIST-REFUSED", tried.join("; "));
-        add(if server.attempts.iter().any(|a| a.way == "credentials") {
+        add(if server.attempts.iter().any(|a| a.way == ObtainedBy::Credentials) {
             finding.with_next("Ask from an account and a host that the server allows, or on the server itself (Get-SmbServerNetworkInterface).")
         } else {
             finding

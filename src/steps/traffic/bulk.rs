@@ -319,7 +319,7 @@ mod tests {
             remote_address: [10, 0, 0, 2].into(),
             family: 4,
             direction: Direction::Out,
-            method: "agent".into(),
+            method: pathproof_model::MtuMethod::Agent,
             ip_mtu_bytes: edge,
             limit: if edge.is_some() { MtuLimit::Blackhole } else { MtuLimit::Unknown },
             numbers: None,

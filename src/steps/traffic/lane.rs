@@ -13,8 +13,8 @@ use pathproof_engine::workload::{
     Bucket, Echo, PingPong, Reply, Request, RequestPlan, StreamReceive, StreamSend, Workload,
 };
 use pathproof_model::{
-    End, ErrorKind, HistogramRecord, Interval, LaneResult, RequestLoad, StepError, TrafficKind, TrafficSpec,
-    Waited,
+    End, ErrorKind, HistogramName, HistogramRecord, Interval, LaneResult, RequestLoad, StepError,
+    TrafficKind, TrafficSpec, Waited,
 };
 use pathproof_sys::thread;
 
@@ -311,7 +311,9 @@ pub fn run(
     });
     result.service_ns = recorder.service().summary().filter(|times| times.count > 0);
     result.response_ns = recorder.response().summary().filter(|times| times.count > 0);
-    for (name, histogram) in [("service", recorder.service()), ("response", recorder.response())] {
+    let taken =
+        [(HistogramName::Service, recorder.service()), (HistogramName::Response, recorder.response())];
+    for (name, histogram) in taken {
         if histogram.count() > 0 {
             outcome.histograms.push(histogram.to_record(name, Some(job.index)));
         }

@@ -1,7 +1,9 @@
 //! From two halves of a traffic step to its summary. Pure arithmetic over the document.
 
 use pathproof_engine::record::{LatencyHistogram, mark_silences};
-use pathproof_model::{Class, End, Flow, Half, HistogramRecord, LaneResult, Pattern, Step, StepSpec, series};
+use pathproof_model::{
+    Class, End, Flow, Half, HistogramName, HistogramRecord, LaneResult, Pattern, Step, StepSpec, series,
+};
 
 /// Fills the flows, their distributions and the series.
 pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
@@ -15,10 +17,10 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         let lanes: Vec<&LaneResult> = step.lanes.iter().filter(|lane| lane.flow == number).collect();
         flow.count(&lanes);
         flow.summary.goodput_worst_second_bits_per_s = worst_second(flow, &lanes, client, server);
-        for name in ["service", "response"] {
+        for name in [HistogramName::Service, HistogramName::Response] {
             let Some(times) = merged(&of_lanes, name, &lanes) else { continue };
             let figures = times.summary();
-            if name == "service" {
+            if name == HistogramName::Service {
                 (flow.summary.service_ns, flow.summary.rtt_ns) = (figures, figures);
             } else {
                 flow.summary.response_ns = figures;
@@ -33,7 +35,7 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         matches!(class, Some(Class::Probe | Class::Heartbeat))
     };
     step.series.retain(|series| !looks_on(series.flow));
-    step.histograms.retain(|times| times.name == "service" || !times.flow.is_some_and(looks_on));
+    step.histograms.retain(|times| times.name == HistogramName::Service || !times.flow.is_some_and(looks_on));
     for lane in step.lanes.iter_mut().filter(|lane| looks_on(lane.flow)) {
         (lane.service_ns, lane.response_ns) = (None, None);
     }
@@ -50,7 +52,11 @@ fn worst_second(flow: &Flow, lanes: &[&LaneResult], client: &Half, server: &Half
 }
 
 /// The distribution over all lanes of a flow.
-fn merged(records: &[HistogramRecord], name: &str, lanes: &[&LaneResult]) -> Option<LatencyHistogram> {
+fn merged(
+    records: &[HistogramRecord],
+    name: HistogramName,
+    lanes: &[&LaneResult],
+) -> Option<LatencyHistogram> {
     let of_flow = |record: &&HistogramRecord| {
         record.name == name && record.lane.is_some_and(|own| lanes.iter().any(|lane| lane.lane == own))
     };
@@ -118,7 +124,7 @@ mod tests {
             });
             let mut times = LatencyHistogram::new();
             times.record(ns);
-            let histograms = vec![times.to_record("service", Some(u32::from(asks)))];
+            let histograms = vec![times.to_record(HistogramName::Service, Some(u32::from(asks)))];
             Half { lanes: lanes.into(), histograms, ..Half::default() }
         };
         let spec = StepSpec::Pingpong(TrafficSpec { direction: Direction::Both, ..TrafficSpec::default() });

@@ -283,7 +283,7 @@ mod tests {
             remote_address: [10, 0, 0, 2].into(),
             family: 4,
             direction: Direction::Out,
-            method: "agent".into(),
+            method: pathproof_model::MtuMethod::Agent,
             ip_mtu_bytes,
             limit: MtuLimit::Unknown,
             numbers: None,

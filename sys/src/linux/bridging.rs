@@ -5,7 +5,7 @@
 use std::io;
 
 use super::netlink;
-use crate::bridging::{Application, Bridging, FlowControl, Selection};
+use crate::bridging::{Application, Bridging, FlowControl, Selection, Selector};
 
 /// `RTM_GETDCB`; its answers carry the same type.
 const RTM_GETDCB: u16 = 78;
@@ -112,15 +112,15 @@ fn ets(bytes: &[u8]) -> Option<Selection> {
 /// `struct dcb_app`: selector, priority, protocol in host order.
 fn app(bytes: &[u8]) -> Option<Application> {
     let selector = match bytes.first()? {
-        1 => "ethertype",
-        2 => "stream-port",
-        3 => "dgram-port",
-        4 => "port",
-        5 => "dscp",
-        _ => "unknown",
+        1 => Selector::EtherType,
+        2 => Selector::StreamPort,
+        3 => Selector::DatagramPort,
+        4 => Selector::Port,
+        5 => Selector::Dscp,
+        _ => Selector::Unknown,
     };
     Some(Application {
-        selector: selector.into(),
+        selector,
         priority: *bytes.get(1)?,
         protocol: u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?),
     })
@@ -176,8 +176,8 @@ mod tests {
         assert_eq!(ets.class_of_priority, [0, 0, 0, 3, 0, 0, 0, 7]);
         assert_eq!((ets.algorithms[0].as_str(), ets.algorithms[7].as_str()), ("ets", "vendor"));
         let apps = dcb.applications.unwrap();
-        assert_eq!((apps[0].selector.as_str(), apps[0].protocol, apps[0].priority), ("port", 4791, 3));
-        assert_eq!((apps[1].selector.as_str(), apps[1].protocol), ("dscp", 26));
+        assert_eq!((apps[0].selector, apps[0].protocol, apps[0].priority), (Selector::Port, 4791, 3));
+        assert_eq!((apps[1].selector, apps[1].protocol), (Selector::Dscp, 26));
     }
 
     #[test]

@@ -61,9 +61,6 @@ const PM_SCAN_CHECK_WPASYNC: u64 = 2;
 const PAGE_IS_WRITTEN: u64 = 2;
 
 impl WrittenPages {
-    /// Its name in results.
-    pub const NAME: &str = "pagemap-scan";
-
     /// Whether this kernel can do it, tried on real pages; the error is the sentence for the user.
     pub fn self_test() -> Result<(), String> {
         const PAGES: u64 = 256;

@@ -14,8 +14,6 @@ pub trait DirtyTracker: Send {
     /// Adds to `words` (bit 0 of word 0 is page 0) the pages written since the last harvest, and forgets them.
     /// A write that happens meanwhile is reported now or next time, never lost.
     fn harvest(&mut self, words: &mut [u64]) -> io::Result<()>;
-    /// Its name in results.
-    fn name(&self) -> &'static str;
 }
 
 /// A bitmap that writers mark and one reader empties.
@@ -53,19 +51,11 @@ impl DirtyTracker for Arc<DirtyLog> {
         self.take(words);
         Ok(())
     }
-
-    fn name(&self) -> &'static str {
-        "log"
-    }
 }
 
 impl DirtyTracker for WrittenPages {
     fn harvest(&mut self, words: &mut [u64]) -> io::Result<()> {
         WrittenPages::harvest(self, words)
-    }
-
-    fn name(&self) -> &'static str {
-        WrittenPages::NAME
     }
 }
 

@@ -31,7 +31,9 @@ pub use lane::{
     Stopper, Transport, Verb, Wait, WaitMode,
 };
 pub use manners::Manners;
-pub use option::{Choice, Fixed, LaneOption, Open, OptionDoc, OptionValues, Takes, Whose, open, words};
+pub use option::{
+    Choice, Fixed, LaneOption, NumberUnit, Open, OptionDoc, OptionValues, Takes, Whose, open, words,
+};
 pub use path::PathSpec;
 /// Time and memory are half of what the contract speaks of, so their names are here too; their home is `pathproof-sys`.
 pub use pathproof_sys::clock::{Clock, Tick};

@@ -28,6 +28,31 @@ pub struct LaneOption<D> {
     pub help: &'static str,
 }
 
+/// What the numbers of an option count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NumberUnit {
+    /// Nothing that has a unit.
+    None,
+    /// Milliseconds.
+    Milliseconds,
+    /// Bytes.
+    Bytes,
+    /// Operations that send.
+    Sends,
+}
+
+impl NumberUnit {
+    /// As help and documents say it.
+    pub fn word(self) -> &'static str {
+        match self {
+            NumberUnit::None => "",
+            NumberUnit::Milliseconds => "ms",
+            NumberUnit::Bytes => "bytes",
+            NumberUnit::Sends => "sends",
+        }
+    }
+}
+
 /// What an option takes: every kind of value that there is.
 #[derive(Clone, Copy, Debug)]
 pub enum Takes {
@@ -40,7 +65,7 @@ pub enum Takes {
         /// The largest.
         most: u32,
         /// What is counted, or nothing.
-        unit: &'static str,
+        unit: NumberUnit,
     },
     /// One of these words (see [`words`]).
     OneOf(fn() -> Vec<&'static str>),
@@ -151,9 +176,9 @@ impl OptionDoc {
     }
 
     /// What its numbers count, where it takes numbers of something.
-    pub fn unit(&self) -> Option<&'static str> {
+    pub fn unit(&self) -> Option<NumberUnit> {
         match self.takes {
-            Takes::Number { unit, .. } => Some(unit).filter(|unit| !unit.is_empty()),
+            Takes::Number { unit, .. } => Some(unit).filter(|unit| *unit != NumberUnit::None),
             Takes::Switch | Takes::OneOf(_) | Takes::Name(_) | Takes::Names(_) | Takes::Paths => None,
         }
     }
@@ -193,7 +218,7 @@ impl OptionDoc {
             Takes::OneOf(words) => nearest(text, &words()),
             _ => None,
         };
-        let unit = self.unit().map(|unit| format!(" {unit}")).unwrap_or_default();
+        let unit = self.unit().map(|unit| format!(" {}", unit.word())).unwrap_or_default();
         let write = match meant {
             Some(word) => format!("did you mean {word}? It takes {}", self.values()),
             None => format!("write {}{unit} ({})", self.usage(), self.help),

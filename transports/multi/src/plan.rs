@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use pathproof_api::{
-    Choice, Fixed, LaneOption, LaneSpec, Open, OptionDoc, PathSpec, Takes, TransportError, Whose, open, words,
+    Choice, Fixed, LaneOption, LaneSpec, NumberUnit, Open, OptionDoc, PathSpec, Takes, TransportError, Whose,
+    open, words,
 };
 
 /// Most paths of one lane.
@@ -49,7 +50,7 @@ pub const SHARE: LaneOption<Open<Share>> = LaneOption {
 /// How long silence is tolerated.
 pub const STALL: LaneOption<Fixed<u16>> = LaneOption {
     name: "stall_ms",
-    takes: Takes::Number { least: 10, most: 60_000, unit: "ms" },
+    takes: Takes::Number { least: 10, most: 60_000, unit: NumberUnit::Milliseconds },
     whose: Whose::Both,
     // A lost segment alone costs TCP 200 to 400 ms.
     default: Fixed(500),

@@ -1,7 +1,8 @@
 //! Whether two sets of values differ by more than noise, by the best that the documents hold.
 
+use pathproof_model::HistogramName;
 use pathproof_model::compare::Basis;
-use pathproof_model::figures::Figure;
+use pathproof_model::figures::{Figure, GOODPUT, IP_MTU};
 
 use super::statistics::mann_whitney;
 use crate::record::LatencyHistogram;
@@ -40,14 +41,14 @@ pub(super) fn of(sides: &[Vec<Figure>; 2], values: &[Vec<f64>; 2]) -> Noise {
     if sides.iter().any(Vec::is_empty) {
         return Noise::UNKNOWN;
     }
-    if sides[0][0].name == "ip_mtu" {
+    if sides[0][0].name == IP_MTU {
         return Noise { significant: Some(apart(values)), basis: Basis::Exact, p_value: None };
     }
     if a.len().min(b.len()) >= RUNS_MIN {
         let p_value = mann_whitney(a, b);
         return Noise { significant: p_value.map(|p| p < RUNS_P), basis: Basis::Runs, p_value };
     }
-    if sides[0][0].name == "goodput" {
+    if sides[0][0].name == GOODPUT {
         let blocks = sides.each_ref().map(|side| {
             let each: Option<Vec<Vec<f64>>> = side.iter().map(blocks).collect();
             each.map(|each| each.concat())
@@ -58,9 +59,9 @@ pub(super) fn of(sides: &[Vec<Figure>; 2], values: &[Vec<f64>; 2]) -> Noise {
             return Noise { significant, basis: Basis::Intervals, p_value };
         }
     }
-    if let Some(q) = quantile(sides[0][0].name) {
+    if let Some((of, q)) = sides[0][0].quantile {
         let ranges = sides.each_ref().map(|side| {
-            let each: Option<Vec<(f64, f64)>> = side.iter().map(|figure| interval(figure, q)).collect();
+            let each: Option<Vec<(f64, f64)>> = side.iter().map(|figure| interval(figure, of, q)).collect();
             each.map(|each| {
                 each.into_iter().fold((f64::MAX, f64::MIN), |sum, one| (sum.0.min(one.0), sum.1.max(one.1)))
             })
@@ -114,30 +115,14 @@ fn flow(figure: &Figure) -> Option<u16> {
     u16::try_from(at).ok()
 }
 
-/// Which quantile a figure is, where its distribution is stored.
-fn quantile(name: &str) -> Option<f64> {
-    let (_, quantile) = name.rsplit_once("_p")?;
-    Some(match quantile {
-        "50" => 0.5,
-        "90" => 0.9,
-        "99" => 0.99,
-        _ => return None,
-    })
-}
-
 /// Where the quantile of what was sampled lies, in seconds: between the values whose ranks bound it.
-fn interval(figure: &Figure, q: f64) -> Option<(f64, f64)> {
+fn interval(figure: &Figure, of: HistogramName, q: f64) -> Option<(f64, f64)> {
     let flow = flow(figure)?;
-    let names: &[&str] = match figure.name {
-        name if name.starts_with("round_trip") => &["rtt", "service"],
-        name if name.starts_with("service") => &["service"],
-        name if name.starts_with("response") => &["response"],
-        _ => return None,
-    };
+    // Round trips of a traffic step are service times too, and stand there once.
+    let names: &[HistogramName] =
+        if of == HistogramName::Rtt { &[of, HistogramName::Service] } else { &[of] };
     let mut whole = figure.step.histograms.iter().filter(|record| {
-        record.lane.is_none()
-            && record.flow.is_none_or(|of| of == flow)
-            && names.contains(&record.name.as_str())
+        record.lane.is_none() && record.flow.is_none_or(|of| of == flow) && names.contains(&record.name)
     });
     let histogram = LatencyHistogram::from_record(whole.next()?).ok()?;
     let n = histogram.count() as f64 / SAMPLES_ALIKE;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pathproof_model::compare::{ComparedFigure, FigureVerdict, SettingChange};
+use pathproof_model::figures::IP_MTU;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{NodeId, ResultDoc};
 use serde_json::Value;
@@ -71,7 +72,7 @@ fn of_run(doc: &ResultDoc) -> [(&'static str, Option<Settings>); 4] {
     let plan = doc.plan().map(|plan| {
         let mut settings = Settings::new();
         let over: BTreeSet<&str> = doc.steps.iter().filter_map(|step| step.over.as_deref()).collect();
-        settings.insert("command".into(), plan.command.clone());
+        settings.insert("command".into(), plan.command.to_string());
         if !over.is_empty() {
             settings.insert("over".into(), over.into_iter().collect::<Vec<_>>().join(", "));
         }
@@ -110,11 +111,11 @@ pub(super) fn changes(a: &[Run], b: &[Run], pairs: &[ComparedFigure]) -> Vec<Set
             }
         }
     }
-    for pair in pairs.iter().filter(|pair| pair.figure == "ip_mtu" && pair.change.is_some_and(|c| c != 0.0)) {
+    for pair in pairs.iter().filter(|pair| pair.figure == IP_MTU && pair.change.is_some_and(|c| c != 0.0)) {
         let value = |value: Option<f64>| value.map(|value| value.to_string());
         changes.push(SettingChange {
             place: "path".into(),
-            setting: format!("{}: ip_mtu", pair.place()),
+            setting: format!("{}: {IP_MTU}", pair.place()),
             a: value(pair.a),
             b: value(pair.b),
         });
@@ -153,7 +154,7 @@ enum Slower {
 
 fn bears(leaf: &str) -> Option<(&'static str, Slower)> {
     Some(match leaf {
-        "ip_mtu_bytes" | "ip_mtu" => ("MTU", Slower::Less),
+        "ip_mtu_bytes" | IP_MTU => ("MTU", Slower::Less),
         "speed_bits_per_s" => ("link speed", Slower::Less),
         "cpus" => ("processors", Slower::Less),
         "receive_queues" => ("receive queues", Slower::Less),
@@ -181,8 +182,7 @@ fn leaf(setting: &str) -> &str {
 
 /// The one change that explains what regressed.
 pub(super) fn likely_cause(changes: &[SettingChange], pairs: &[ComparedFigure]) -> Option<String> {
-    let carried =
-        pairs.iter().any(|pair| pair.verdict == FigureVerdict::Regressed && pair.figure != "ip_mtu");
+    let carried = pairs.iter().any(|pair| pair.verdict == FigureVerdict::Regressed && pair.figure != IP_MTU);
     if !carried {
         return None;
     }

@@ -44,7 +44,7 @@ fn round_trips(median_ns: u64) -> Run {
     let mut step = Step::new(StepKind::Pingpong, "tcp ping-pong");
     let rtt_ns: Option<LatencySummary> = histogram.summary();
     step.summary = Summary { rtt_ns, ..Summary::default() };
-    step.histograms = vec![histogram.to_record("service", None)];
+    step.histograms = vec![histogram.to_record(pathproof_model::HistogramName::Service, None)];
     doc.steps.push(step);
     Run { file: "rtt.json".into(), doc }
 }

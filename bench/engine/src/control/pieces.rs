@@ -378,7 +378,7 @@ mod tests {
 
     fn histogram(lane: u32, bytes: usize) -> HistogramRecord {
         HistogramRecord {
-            name: "service".into(),
+            name: pathproof_model::HistogramName::Service,
             flow: None,
             node: None,
             lane: Some(lane),

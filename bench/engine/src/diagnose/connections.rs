@@ -1,5 +1,6 @@
 //! Connections as such: those that are slow to open while open ones flow, and those that somebody else ended.
 
+use pathproof_model::code;
 use pathproof_model::evidence::TcpCounts;
 use pathproof_model::{End, ErrorKind, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
 
@@ -100,7 +101,7 @@ fn never_opened(doc: &ResultDoc) -> Vec<Finding> {
 /// A lane that was reset although both programs were there to the end: somebody between them did it.
 fn reset(doc: &ResultDoc) -> Option<Finding> {
     // A peer that went away resets what it had.
-    if doc.error.is_some() || doc.findings.iter().any(|finding| finding.code == "ADDRESS-DUPLICATE") {
+    if doc.error.is_some() || doc.findings.iter().any(|finding| finding.is(code!("ADDRESS-DUPLICATE"))) {
         return None;
     }
     let cut = |step: &Step| -> Option<(NodeId, u64)> {

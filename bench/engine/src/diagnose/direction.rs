@@ -52,15 +52,19 @@ fn better<'a>(one: Option<Rate<'a>>, other: Option<Rate<'a>>) -> Option<Rate<'a>
 }
 
 fn asymmetric(over: &str, out: Rate<'_>, inward: Rate<'_>) -> Option<Finding> {
-    let (name, slow, fast) =
-        if out.bits_per_s < inward.bits_per_s { ("out", out, inward) } else { ("in", inward, out) };
+    let (way, slow, fast) = if out.bits_per_s < inward.bits_per_s {
+        (Direction::Out, out, inward)
+    } else {
+        (Direction::In, inward, out)
+    };
+    let name = way.name();
     let (least, most) = (slow.bits_per_s as f64, fast.bits_per_s as f64);
     let factor = most / least;
     // A lane that waits for a processor is slow on every path.
     if factor < FACTOR || could_explain_rate(slow.step, least, most / FACTOR) {
         return None;
     }
-    let own = own_shaper(slow.step, if name == "out" { Direction::Out } else { Direction::In });
+    let own = own_shaper(slow.step, way);
     let said = format!(
         "{over}: {name} is {factor:.1} times slower than the other way ({} out, {} in){}",
         BitsPerSecond(out.bits_per_s),

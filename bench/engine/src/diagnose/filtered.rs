@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use pathproof_model::judge::segments;
-use pathproof_model::{Direction, Finding, LossPath, MtuPath, ResultDoc};
+use pathproof_model::{Direction, Finding, LossPath, MtuMethod, MtuPath, ResultDoc};
 
 use super::planned;
 
@@ -36,9 +36,9 @@ enum Heard {
 type Seen = ((IpAddr, IpAddr), (String, String), Direction, Heard);
 
 fn by_size(path: &MtuPath) -> Seen {
-    let heard = match (path.method.as_str(), path.proven_ip_bytes) {
-        ("echo", Some(_)) => Heard::Echoes,
-        (_, Some(_)) => Heard::Datagrams,
+    let heard = match (path.method, path.proven_ip_bytes) {
+        (MtuMethod::Echo, Some(_)) => Heard::Echoes,
+        (MtuMethod::Agent | MtuMethod::Other, Some(_)) => Heard::Datagrams,
         (_, None) => Heard::Nothing,
     };
     let nics = (path.local_nic.clone(), path.remote_nic.clone().unwrap_or_default());

@@ -6,7 +6,7 @@ use pathproof_model::Nic;
 
 /// The addresses of a NIC that lie in a network with room for others.
 pub(super) fn of_a_network(nic: &Nic) -> impl Iterator<Item = (IpAddr, u8)> + '_ {
-    let usable = nic.up != Some(false) && nic.kind.as_deref() != Some("loopback");
+    let usable = nic.up != Some(false) && !nic.is_loopback();
     nic.addresses.iter().filter(move |_| usable).map(|one| (one.address, one.prefix_len)).filter(
         |(ip, len)| match ip {
             IpAddr::V4(ip) => (8..=30).contains(len) && !ip.is_loopback() && !ip.is_link_local(),

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use pathproof_model::code;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
-    ChannelPair, Direction, Environment, Evidence, Finding, MtuPath, Nic, NodeId, ResultDoc, Step, StepKind,
+    ChannelPair, Direction, Environment, Evidence, Finding, MtuMethod, MtuPath, Nic, NodeId, ResultDoc, Step,
+    StepKind,
 };
 
 use super::networks::{network, of_a_network};
@@ -38,7 +40,7 @@ pub(super) fn silent(doc: &ResultDoc) -> Vec<(&MtuPath, &MtuPath)> {
         doc.steps.iter().filter_map(|step| step.detail.paths.as_deref()).flatten().collect();
     let ends = |path: &MtuPath| (path.local_address, path.remote_address);
     // Who answers echoes says nothing about pairs that were asked by datagrams alone.
-    let answered = |path: &&&MtuPath| !is_silent(path) && path.method != "echo";
+    let answered = |path: &&&MtuPath| !is_silent(path) && path.method != MtuMethod::Echo;
     let Some(alive) = paths.iter().find(answered) else { return vec![] };
     let dead = paths.iter().filter(|path| {
         path.direction == Direction::Out
@@ -68,7 +70,7 @@ fn is_unresolved(doc: &ResultDoc, path: &MtuPath, alive: &MtuPath) -> bool {
 /// Pairs that SMB would use and over which not one probe of the path MTU was answered, where no later step said so; and a family of
 /// addresses that nobody answers for on a wire that carries the other.
 fn dead(doc: &ResultDoc) -> Vec<Finding> {
-    if doc.findings.iter().any(|finding| finding.code == "CHANNEL-DEAD") {
+    if doc.findings.iter().any(|finding| finding.is(code!("CHANNEL-DEAD"))) {
         return vec![];
     }
     let wanted = |path: &MtuPath| {
@@ -218,7 +220,7 @@ fn left_over(doc: &ResultDoc, client: &Environment, server: &Environment) -> Vec
             .filter_map(|nic| of_a_network(nic).next().map(|(ip, len)| (nic.name.clone(), ip, len)))
             .collect()
     };
-    let told = doc.findings.iter().any(|finding| finding.code == "CHANNEL-NIC-IDLE");
+    let told = doc.findings.iter().any(|finding| finding.is(code!("CHANNEL-NIC-IDLE")));
     let pairs = chosen(doc).next().is_some();
     let (ours, theirs) = (alone(client, server), alone(server, client));
     if told || !pairs || ours.is_empty() || theirs.is_empty() {

@@ -57,8 +57,7 @@ fn leaks(node: NodeId, host: &Environment) -> Vec<Finding> {
         let by = peer.nic.as_deref()?;
         let taken = host.nics.iter().find(|nic| nic.name == by)?;
         let meant = host.nics.iter().find(|nic| nic.carrier != Some(false) && holds(nic, peer.address))?;
-        if meant.name == taken.name || holds(taken, peer.address) || taken.kind.as_deref() == Some("loopback")
-        {
+        if meant.name == taken.name || holds(taken, peer.address) || taken.is_loopback() {
             return None;
         }
         let via = peer.router.map_or_else(String::new, |router| format!(" through {router}"));

@@ -194,7 +194,7 @@ mod tests {
             remote_address: [10, 0, 0, 2].into(),
             family: 4,
             direction: Direction::Out,
-            method: "agent".into(),
+            method: pathproof_model::MtuMethod::Agent,
             ip_mtu_bytes: Some(carried),
             limit: MtuLimit::None,
             numbers: None,

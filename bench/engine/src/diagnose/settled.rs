@@ -1,5 +1,6 @@
 //! Findings that another one explains. A reader who is told both looks for two faults.
 
+use pathproof_model::code;
 use pathproof_model::finding::CATALOGUE;
 use pathproof_model::{Finding, ResultDoc, Severity};
 
@@ -39,7 +40,7 @@ const EXPLAINS: &[(&str, &[&str])] = &[
 /// Whether it was seen that a host refused packets, rather than that it would.
 fn is_refusal(finding: &Finding) -> bool {
     let counted = finding.values.get("refused").and_then(serde_json::Value::as_u64);
-    finding.code == "RP-FILTER" && finding.severity == Severity::Error && counted.is_some_and(|n| n > 0)
+    finding.is(code!("RP-FILTER")) && finding.severity == Severity::Error && counted.is_some_and(|n| n > 0)
 }
 
 /// Takes out what others explain, and gives what is left the commands that need the document as a whole.
@@ -64,16 +65,16 @@ fn explain(doc: &mut ResultDoc) {
     // The way that a policer holds back is the slower one.
     let value = |finding: &Finding, name: &str| finding.values.get(name).cloned();
     let policed: Vec<_> =
-        doc.findings.iter().filter(|finding| finding.code == "PATH-POLICED").cloned().collect();
+        doc.findings.iter().filter(|finding| finding.is(code!("PATH-POLICED"))).cloned().collect();
     let policed_way = |finding: &Finding| {
         let slower = value(finding, "slower");
-        finding.code == "PATH-ASYMMETRIC"
+        finding.is(code!("PATH-ASYMMETRIC"))
             && policed.iter().any(|one| slower.is_some() && value(one, "direction") == slower)
     };
     // A host that refuses by its filter what arrives at a NIC is why that NIC's pairs are silent.
     let refusing: Vec<_> = doc.findings.iter().filter(|one| is_refusal(one)).cloned().collect();
     let refused = |finding: &Finding| {
-        let silent = ["CHANNEL-DEAD", "MTU-UNKNOWN"].contains(&finding.code.as_str());
+        let silent = [code!("CHANNEL-DEAD"), code!("MTU-UNKNOWN")].iter().any(|code| finding.is(*code));
         silent
             && refusing.iter().any(|one| {
                 let end = if value(one, "node") == Some(0.into()) { "local_nic" } else { "remote_nic" };

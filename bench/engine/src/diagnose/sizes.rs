@@ -1,5 +1,6 @@
 //! Which size the flows carry that carry less than others: each search for a path MTU is one flow more, with a source port of its own.
 
+use pathproof_model::code;
 use pathproof_model::{Finding, FollowUp, MtuPath, MtuSpec, ResultDoc};
 
 /// Searches beside the planned one: of a bundle of two the odd member is met by one of three flows in seven of eight cases.
@@ -15,7 +16,7 @@ struct Question<'a> {
 fn question(finding: &Finding) -> Option<Question<'_>> {
     let text = |name| finding.values.get(name).and_then(|value| value.as_str());
     let full_ip_bytes = finding.values.get("ip_bytes")?.as_u64()?;
-    (finding.code == "MTU-FLOWS-DIFFER").then_some(Question {
+    (finding.is(code!("MTU-FLOWS-DIFFER"))).then_some(Question {
         nic: text("local_nic")?,
         direction: text("direction")?,
         full_ip_bytes,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pathproof_model::code;
 use pathproof_model::judge::{could_explain_rate, nics_of, still_grew};
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, End, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
@@ -84,7 +85,7 @@ fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> BTreeMap<String, Best<
 /// Whether packets as large as its own vanish on the way of a NIC: a stream over it stands still then, and is not slow.
 fn swallowed(doc: &ResultDoc, nic: &str) -> bool {
     doc.findings.iter().any(|finding| {
-        finding.code == "MTU-BLACKHOLE" && finding.values.get("local_nic").is_some_and(|one| one == nic)
+        finding.is(code!("MTU-BLACKHOLE")) && finding.values.get("local_nic").is_some_and(|one| one == nic)
     })
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use pathproof_model::{
-    End, Environment, Fabric, FileDirect, FileSpec, NicAddress, Node, NodeSpec, Plan, RdmaProof,
+    CommandName, End, Environment, Fabric, FileDirect, FileSpec, NicAddress, Node, NodeSpec, Plan, RdmaProof,
     SmbInterface, SmbServer, StepError, Summary, Tool, TrafficSpec,
 };
 
@@ -30,7 +30,7 @@ fn doc(steps: Vec<Step>) -> ResultDoc {
         spec: NodeSpec::Foreign { host: "stor2".into() },
         environment: None,
     });
-    doc.requested = Some(Plan { command: "check".into(), ..Plan::default() });
+    doc.requested = Some(Plan { command: CommandName::Check, ..Plan::default() });
     doc.steps = steps;
     doc
 }
@@ -193,7 +193,7 @@ fn verbs_are_compared_by_the_way_of_the_data() {
 #[test]
 fn a_document_about_something_else_has_none() {
     let mut bench = doc(vec![tcp(1)]);
-    bench.requested = Some(Plan { command: "bench".into(), ..Plan::default() });
+    bench.requested = Some(Plan { command: CommandName::Bench, ..Plan::default() });
     assert!(ladder(&bench).is_empty());
     assert!(ladder(&doc(vec![])).is_empty());
 }

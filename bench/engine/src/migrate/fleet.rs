@@ -107,7 +107,7 @@ fn read_path(plan: &FleetPlan) -> Result<PathFacts, FleetError> {
         Some(limit) => bytes_per_s(limit).map_err(at("guest_limit"))? as f64,
         None => shared,
     };
-    let mut policy = Policy::named(&path.policy).map_err(|e| at("policy")(e.to_string()))?;
+    let mut policy = Policy::named(path.policy);
     if let Some(limit) = &path.downtime_limit {
         policy = policy.with_downtime_limit_ns(nanoseconds(limit).map_err(at("downtime_limit"))?);
     }
@@ -318,7 +318,6 @@ mod tests {
             ("goodput = \"fast\"", guest("1GiB"), "[path] goodput"),
             ("goodput = \"0\"", guest("1GiB"), "measure it first"),
             ("goodput = \"1Gbit/s\"\nparallel = 0", guest("1GiB"), "parallel"),
-            ("goodput = \"1Gbit/s\"\npolicy = \"vmware\"", guest("1GiB"), "vmware"),
             ("goodput = \"1Gbit/s\"", guest("2GiB"), "the host 1073741824"),
             ("goodput = \"1Gbit/s\"", guest("lots"), "guest \"vm\""),
         ] {

@@ -4,6 +4,8 @@
 //! Setup → FullCopy → Round(1) … Round(n) → StopAndCopy → Verify → Done, with PostCopy in place of the later
 //! rounds where QEMU was asked to switch. The verify phase is ours: a copy that is not verified is not a copy.
 
+use pathproof_model::migrate::PolicyName;
+
 use super::PAGE_BYTES;
 
 /// QEMU's default `downtime-limit`, in ns.
@@ -47,11 +49,6 @@ pub enum Policy {
     },
 }
 
-/// Why a policy name cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown migration policy {0:?}; use qemu, qemu-loop, hyperv, hyperv-2008r2 or xen")]
-pub struct PolicyError(String);
-
 impl Policy {
     /// QEMU with its defaults.
     pub fn qemu() -> Policy {
@@ -74,19 +71,20 @@ impl Policy {
     }
 
     /// By name.
-    pub fn named(name: &str) -> Result<Policy, PolicyError> {
+    pub fn named(name: PolicyName) -> Policy {
         match name {
-            "qemu" => Ok(Policy::qemu()),
-            "qemu-loop" => Ok(Policy::Qemu {
+            PolicyName::Qemu => Policy::qemu(),
+            PolicyName::QemuLoop => Policy::Qemu {
                 downtime_limit_ns: DOWNTIME_LIMIT_NS,
                 auto_converge: None,
                 within_rounds: true,
                 post_copy: false,
-            }),
-            "hyperv" => Ok(Policy::hyperv()),
-            "hyperv-2008r2" => Ok(Policy::HyperV { pass_limit: 10, downtime_limit_ns: DOWNTIME_LIMIT_NS }),
-            "xen" => Ok(Policy::xen()),
-            other => Err(PolicyError(other.into())),
+            },
+            PolicyName::HyperV => Policy::hyperv(),
+            PolicyName::HyperV2008R2 => {
+                Policy::HyperV { pass_limit: 10, downtime_limit_ns: DOWNTIME_LIMIT_NS }
+            }
+            PolicyName::Xen => Policy::xen(),
         }
     }
 
@@ -480,7 +478,7 @@ mod tests {
     #[test]
     fn hyperv_blacks_out_after_its_passes_and_xen_too() {
         for (policy, passes) in
-            [(Policy::hyperv(), 5), (Policy::named("hyperv-2008r2").unwrap(), 10), (Policy::xen(), 5)]
+            [(Policy::hyperv(), 5), (Policy::named(PolicyName::HyperV2008R2), 10), (Policy::xen(), 5)]
         {
             let mut phases = started(policy);
             for pass in 1..passes {

@@ -64,6 +64,7 @@ pub fn simulate(pages: u64, mut guest: Guest, policy: Policy, path: Path) -> Sim
 
 #[cfg(test)]
 mod tests {
+    use pathproof_model::migrate::PolicyName;
     use proptest::prelude::*;
 
     use super::super::{AutoConverge, Pattern, StopReason, geometric, predict, stable_dirty_pages};
@@ -103,10 +104,10 @@ mod tests {
     #[test]
     fn predictions_hold_for_every_pattern_and_policy() {
         for pattern in ["uniform", "hot=32MiB", "zipf=0.99", "zipf=1.2", "sequential"] {
-            for policy in ["qemu", "hyperv", "xen"] {
+            for policy in [PolicyName::Qemu, PolicyName::HyperV, PolicyName::Xen] {
                 for r in [0.2, 0.7, 0.9, 1.5] {
                     let pattern: Pattern = pattern.parse().unwrap();
-                    let policy = Policy::named(policy).unwrap();
+                    let policy = Policy::named(policy);
                     let (memory, dirty) = (256u64 << 20, GBIT * r);
                     let run = run(memory, dirty as u64, &pattern, policy.clone(), GBIT);
                     let p = predict(memory / PAGE_BYTES, dirty, &pattern, &policy, path(GBIT));
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn looking_within_rounds_uses_the_whole_limit() {
         for r in [0.2, 0.5, 0.8] {
-            let policy = Policy::named("qemu-loop").unwrap();
+            let policy = Policy::named(PolicyName::QemuLoop);
             let run = run(512 << 20, (GBIT * r) as u64, &Pattern::Uniform, policy.clone(), GBIT);
             assert_eq!(run.phases.reason(), Some(StopReason::FitsDowntime), "r {r}");
             within("downtime", run.downtime_ns as f64, 300e6, 0.07);
@@ -174,7 +175,7 @@ mod tests {
             within("bytes", run.bytes as f64, p.bytes as f64, 0.05);
             within("downtime", run.downtime_ns as f64, p.downtime_ns as f64, 0.07);
         }
-        let policy = Policy::named("qemu-loop").unwrap();
+        let policy = Policy::named(PolicyName::QemuLoop);
         let hopeless = run(256 << 20, (GBIT * 1.5) as u64, &Pattern::Uniform, policy, GBIT);
         assert_eq!(hopeless.phases.reason(), Some(StopReason::NotConverging));
     }
@@ -188,11 +189,13 @@ mod tests {
             pages in 256u64..8192,
             rate in 0u64..400_000_000,
             which in 0usize..5,
-            name in prop::sample::select(vec!["qemu", "hyperv", "hyperv-2008r2", "xen"]),
+            name in prop::sample::select(vec![
+                PolicyName::Qemu, PolicyName::HyperV, PolicyName::HyperV2008R2, PolicyName::Xen,
+            ]),
         ) {
             let pattern: Pattern =
                 ["uniform", "hot=1MiB", "zipf=1", "zipf=0.5", "sequential"][which].parse().unwrap();
-            let policy = Policy::named(name).unwrap();
+            let policy = Policy::named(name);
             let guest = Guest::new(pages, rate, pattern, pages).unwrap();
             let run = simulate(pages, guest, policy.clone(), path(GBIT));
             let memory = pages * PAGE_BYTES;

@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 
 use pathproof_model::finding::Commands;
-use pathproof_model::{Direction, Environment, Finding, MtuLimit, MtuPath, NodeId, Numbers, Severity};
+use pathproof_model::{
+    Direction, Environment, Finding, MtuLimit, MtuMethod, MtuPath, NodeId, Numbers, Severity,
+};
 
 use super::advice::{advise, migration_error};
 use super::context::Context;
@@ -32,7 +34,7 @@ pub fn findings(paths: &[MtuPath], context: Context<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = merge(drafts).into_iter().map(Draft::finish).collect();
     findings.extend(nics::differ(paths, context));
     // Beside an agent that datagrams do not reach, PATH-UDP-FILTERED says what echoes stand for.
-    if paths.iter().any(|path| path.method == "echo" && path.remote_nic.is_none()) {
+    if paths.iter().any(|path| path.method == MtuMethod::Echo && path.remote_nic.is_none()) {
         findings.push(Finding::new("MTU-ECHO-ONLY", "ICMP echo with DF set, from this host only"));
     }
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));

@@ -110,7 +110,7 @@ mod tests {
             remote_address: server.nics[at].addresses[0].address,
             family: 4,
             direction: Direction::Out,
-            method: "agent".into(),
+            method: pathproof_model::MtuMethod::Agent,
             ip_mtu_bytes: client.nics[at].ip_mtu_bytes,
             limit: MtuLimit::None,
             numbers: None,

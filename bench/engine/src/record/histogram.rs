@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
-use pathproof_model::{HistogramRecord, LatencySummary};
+use pathproof_model::{HistogramName, HistogramRecord, LatencySummary};
 
 /// Largest latency that a histogram tells apart, in ns: a minute. Longer ones are counted there, and counted.
 pub const LATENCY_NS_MAX: u64 = 60_000_000_000;
@@ -75,12 +75,12 @@ impl LatencyHistogram {
     }
 
     /// As it stands in a result.
-    pub fn to_record(&self, name: &str, lane: Option<u32>) -> HistogramRecord {
+    pub fn to_record(&self, name: HistogramName, lane: Option<u32>) -> HistogramRecord {
         let mut bytes = Vec::new();
         // Writing to a vector cannot fail, and a histogram of our bounds can always be encoded.
         let _ = V2DeflateSerializer::new().serialize(&self.histogram, &mut bytes);
         HistogramRecord {
-            name: name.into(),
+            name,
             flow: None,
             node: None,
             lane,
@@ -95,9 +95,9 @@ impl LatencyHistogram {
     pub fn from_record(record: &HistogramRecord) -> Result<LatencyHistogram, String> {
         let bytes = base64::engine::general_purpose::STANDARD
             .decode(&record.hdr_v2_base64)
-            .map_err(|e| format!("histogram {:?} is not base64: {e}", record.name))?;
+            .map_err(|e| format!("histogram {:?} is not base64: {e}", record.name.word()))?;
         let bytes = super::inflated::inflated(&bytes, LATENCY_NS_MAX)
-            .map_err(|e| format!("histogram {:?} cannot be decoded: {e}", record.name))?;
+            .map_err(|e| format!("histogram {:?} cannot be decoded: {e}", record.name.word()))?;
         let read: Histogram<u64> = hdrhistogram::serialization::Deserializer::new()
             .deserialize(&mut bytes.as_slice())
             .map_err(|e| format!("histogram {:?} cannot be decoded: {e:?}", record.name))?;
@@ -125,7 +125,7 @@ mod tests {
     fn histograms_survive_the_document() {
         let mut histogram = LatencyHistogram::new();
         (1..10_000u64).for_each(|i| histogram.record(i * 997));
-        let record = histogram.to_record("service", Some(3));
+        let record = histogram.to_record(HistogramName::Service, Some(3));
         let back = LatencyHistogram::from_record(&record).unwrap();
         assert_eq!(back.summary(), histogram.summary());
         let broken = HistogramRecord { hdr_v2_base64: "AAAA".into(), ..record };

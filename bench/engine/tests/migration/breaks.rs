@@ -7,7 +7,7 @@ use pathproof_api::{LaneSpec, Offer, Role, Tick, Transport, TransportError};
 use pathproof_engine::migrate::Phase;
 use pathproof_engine::migrate::copy::{CopyError, Turn};
 use pathproof_model::MigrateSpec;
-use pathproof_model::migrate::DiskSpec;
+use pathproof_model::migrate::{DiskSpec, PolicyName, RoundPhase};
 use pathproof_sim::{SimNetwork, SimTransport};
 
 use crate::exact::adds_up;
@@ -19,7 +19,7 @@ const S: u64 = 1_000_000_000;
 /// A guest that lives through every phase that its kind of switch-over has.
 fn busy(post_copy: bool) -> MigrateSpec {
     MigrateSpec {
-        policy: if post_copy { "qemu" } else { "xen" }.into(),
+        policy: if post_copy { PolicyName::Qemu } else { PolicyName::Xen },
         post_copy,
         dirty_bytes_per_s: 9_000_000,
         downtime_limit_ns: post_copy.then_some(MS),
@@ -71,7 +71,10 @@ fn ended_in(outcome: &Outcome, phase: Phase) {
         _ => story.guest.rounds,
     };
     assert_eq!(story.guest.rounds, rounds, "{phase}: {story:?}");
-    assert_eq!(story.rounds.last().is_some_and(|r| r.phase == "stop-and-copy"), phase == Phase::Verify);
+    assert_eq!(
+        story.rounds.last().is_some_and(|r| r.phase == RoundPhase::StopAndCopy),
+        phase == Phase::Verify
+    );
     let (start, end) = story.span.unwrap();
     assert_eq!(story.guest.total_ns, end.ns_since(start), "{story:?}");
 }

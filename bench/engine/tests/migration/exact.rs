@@ -4,7 +4,7 @@ use pathproof_api::Tick;
 use pathproof_engine::migrate::copy::Story;
 use pathproof_engine::migrate::{PAGE_BYTES, Phase};
 use pathproof_model::MigrateSpec;
-use pathproof_model::migrate::DiskSpec;
+use pathproof_model::migrate::{DiskSpec, InjectedFault, PolicyName, RoundPhase};
 use pathproof_sim::SimPath;
 
 use crate::world::{Outcome, World, path, spec};
@@ -24,14 +24,18 @@ pub fn adds_up(outcome: &Outcome, spec: &MigrateSpec) {
         assert_eq!(story.guest.bytes, story.rounds.iter().map(|r| r.bytes).sum::<u64>(), "{told}");
         let rounds_ns: u64 = story.rounds.iter().map(|r| r.elapsed_ns).sum();
         let last = story.rounds.last().unwrap();
-        if last.phase == "post-copy" {
+        if last.phase == RoundPhase::PostCopy {
             // The switch lies between the last live round and the pages that follow it.
             assert_eq!(story.guest.total_ns, rounds_ns + story.guest.downtime_ns, "{told}");
         } else {
             assert_eq!(story.guest.total_ns, rounds_ns, "no time passes between rounds: {told}");
             assert_eq!(story.guest.downtime_ns, last.elapsed_ns, "{told}");
         }
-        let live = story.rounds.iter().filter(|r| r.phase == "full-copy" || r.phase == "round").count();
+        let live = story
+            .rounds
+            .iter()
+            .filter(|r| matches!(r.phase, RoundPhase::FullCopy | RoundPhase::Round))
+            .count();
         assert_eq!(story.guest.rounds as usize, live, "{told}");
         for round in &story.rounds {
             assert!(round.zero_pages <= round.pages, "{told}");
@@ -57,9 +61,9 @@ fn a_still_guest_takes_its_bytes_a_round_trip_and_two_messages() {
     let [full, rest] = &story.rounds[..] else { panic!("{story:?}") };
     // A byte takes 100 ns; the barrier and its answer have 16 bytes each, and there is half a millisecond each way.
     let round_trip_ns = MS + 2 * 16 * 100;
-    assert_eq!((full.phase.as_str(), full.pages, full.bytes), ("full-copy", 256, 1 << 20));
+    assert_eq!((full.phase, full.pages, full.bytes), (RoundPhase::FullCopy, 256, 1 << 20));
     assert_eq!(full.elapsed_ns, (1 << 20) * 100 + round_trip_ns);
-    assert_eq!((rest.phase.as_str(), rest.pages, rest.elapsed_ns), ("stop-and-copy", 0, round_trip_ns));
+    assert_eq!((rest.phase, rest.pages, rest.elapsed_ns), (RoundPhase::StopAndCopy, 0, round_trip_ns));
     assert_eq!(story.guest.downtime_ns, round_trip_ns);
     assert!(story.guest.converged && story.reason == Some("the rest fits the downtime limit"));
     let predicted = story.predicted.as_ref().unwrap();
@@ -69,12 +73,17 @@ fn a_still_guest_takes_its_bytes_a_round_trip_and_two_messages() {
 
 #[test]
 fn the_downtime_is_the_time_between_pause_and_resume() {
-    for (policy, post_copy) in [("qemu", false), ("hyperv", false), ("xen", false), ("qemu", true)] {
+    for (policy, post_copy) in [
+        (PolicyName::Qemu, false),
+        (PolicyName::HyperV, false),
+        (PolicyName::Xen, false),
+        (PolicyName::Qemu, true),
+    ] {
         let spec = MigrateSpec {
-            policy: policy.into(),
+            policy,
             post_copy,
             dirty_bytes_per_s: 4_000_000,
-            downtime_limit_ns: (policy != "xen").then_some(10 * MS),
+            downtime_limit_ns: (policy != PolicyName::Xen).then_some(10 * MS),
             ..spec()
         };
         let outcome = moved(spec, path());
@@ -166,14 +175,17 @@ fn a_guest_that_dirties_faster_than_the_path_is_told_so_and_throttled_where_aske
 #[test]
 fn qemus_own_loop_ends_rounds_where_the_rest_fits() {
     let spec = MigrateSpec {
-        policy: "qemu-loop".into(),
+        policy: PolicyName::QemuLoop,
         memory_bytes: 16 << 20,
         dirty_bytes_per_s: 6_000_000,
         ..spec()
     };
     let outcome = moved(spec, path());
     let story = &outcome.stories[0];
-    let early = story.rounds.windows(2).filter(|r| r[1].phase == "round" && r[1].pages < r[0].dirtied_pages);
+    let early = story
+        .rounds
+        .windows(2)
+        .filter(|r| r[1].phase == RoundPhase::Round && r[1].pages < r[0].dirtied_pages);
     assert!(early.count() >= 2, "rounds end before all is copied: {story:?}");
     // QEMU's default limit, used up to a segment.
     assert!(story.guest.converged && (180 * MS..302 * MS).contains(&story.guest.downtime_ns), "{story:?}");
@@ -192,14 +204,14 @@ fn a_budget_scales_the_guest_to_the_path() {
 
 #[test]
 fn faults_are_found_and_named() {
-    for fault in ["bit-flip", "lost-page"] {
-        let spec = MigrateSpec { fault: Some(fault.into()), guests: 2, dirty_bytes_per_s: 500_000, ..spec() };
+    for fault in [InjectedFault::BitFlip, InjectedFault::LostPage] {
+        let spec = MigrateSpec { fault: Some(fault), guests: 2, dirty_bytes_per_s: 500_000, ..spec() };
         let outcome = World::new(spec, path(), 1).run(|_| {});
         let [first, second] = &outcome.stories[..] else { panic!("{fault}") };
         assert!(!first.guest.verified && first.error.is_none(), "{fault}: {first:?}");
         let (page, count) = first.mismatch.unwrap();
         assert_eq!(count, 1, "{fault}");
-        assert!(fault != "lost-page" || page == 255, "{fault}: page {page}");
+        assert!(fault != InjectedFault::LostPage || page == 255, "{fault}: page {page}");
         assert!(second.guest.verified, "only the first guest is spoiled: {second:?}");
         assert_eq!(outcome.differing_pages, [1, 0], "{fault}: what is told is so");
     }
@@ -219,7 +231,7 @@ fn storage_moves_first_and_its_writes_are_mirrored() {
     let predicted = disk.predicted_ns.unwrap() as f64;
     assert!((disk.elapsed_ns as f64 / predicted - 1.0).abs() < 0.1, "{disk:?}");
     assert!(outcome.stories[0].span.unwrap().0 >= Tick(disk.elapsed_ns), "the guests start when it is there");
-    let spoiled = MigrateSpec { fault: Some("disk-bit-flip".into()), ..spec };
+    let spoiled = MigrateSpec { fault: Some(InjectedFault::DiskBitFlip), ..spec };
     let outcome = World::new(spoiled, path(), 1).run(|_| {});
     let story = outcome.disk.unwrap();
     assert!(!story.disk.verified && story.mismatch.is_some_and(|(_, count)| count == 1), "{story:?}");
@@ -235,7 +247,7 @@ fn what_is_told_of_a_step_is_the_sum_of_its_stories() {
         downtime_limit_ns: Some(MS),
         compress: true,
         compressible_percent: 100,
-        fault: Some("bit-flip".into()),
+        fault: Some(InjectedFault::BitFlip),
         ..spec()
     };
     let outcome = World::new(two.clone(), path(), 1).sum_up(|_| {});

@@ -3,7 +3,7 @@
 
 use pathproof_engine::migrate::{Phase, Random};
 use pathproof_model::MigrateSpec;
-use pathproof_model::migrate::DiskSpec;
+use pathproof_model::migrate::{DiskSpec, PolicyName};
 use pathproof_sim::SimPath;
 
 use crate::exact::adds_up;
@@ -15,7 +15,7 @@ const MS: u64 = 1_000_000;
 fn any(seed: u64) -> (MigrateSpec, SimPath) {
     let mut random = Random::new(seed ^ 0xC0FFEE);
     let mut pick = |choices: &[u64]| choices[random.below(choices.len() as u64) as usize];
-    let policy = ["qemu", "qemu-loop", "hyperv", "hyperv-2008r2", "xen"][pick(&[0, 1, 2, 3, 4]) as usize];
+    let policy = PolicyName::ALL[pick(&[0, 1, 2, 3, 4]) as usize];
     let pattern = ["uniform", "sequential", "zipf=1.1", "hot=256KiB"][pick(&[0, 1, 2, 3]) as usize];
     let disk = (pick(&[0, 0, 0, 1]) == 1).then_some(DiskSpec {
         bytes: 300_000,
@@ -23,9 +23,9 @@ fn any(seed: u64) -> (MigrateSpec, SimPath) {
         writes_bytes_per_s: 200_000,
     });
     let spec = MigrateSpec {
-        policy: policy.into(),
+        policy,
         pattern: pattern.into(),
-        post_copy: policy.starts_with("qemu") && pick(&[0, 0, 1]) == 1,
+        post_copy: matches!(policy, PolicyName::Qemu | PolicyName::QemuLoop) && pick(&[0, 0, 1]) == 1,
         memory_bytes: pick(&[1, 8, 40, 100]) << 12,
         dirty_bytes_per_s: pick(&[0, 50_000, 500_000, 2_500_000, 8_000_000]),
         zero_percent: pick(&[0, 10, 90, 100]) as u8,
@@ -37,7 +37,8 @@ fn any(seed: u64) -> (MigrateSpec, SimPath) {
         chunk_bytes: pick(&[4, 12, 64, 1024]) as u32 * 1024,
         bandwidth_bytes_per_s: (pick(&[0, 0, 1]) == 1).then_some(1_500_000),
         time_limit_ns: Some(400 * MS),
-        downtime_limit_ns: policy.starts_with("qemu").then(|| pick(&[1, 20, 300]) * MS),
+        downtime_limit_ns: matches!(policy, PolicyName::Qemu | PolicyName::QemuLoop)
+            .then(|| pick(&[1, 20, 300]) * MS),
         disk,
         seed,
         ..spec()

@@ -93,9 +93,6 @@ impl Machine for SimHost {
         self.log.take(words);
         Ok(())
     }
-    fn tracker(&self) -> &'static str {
-        "log"
-    }
     fn cpu_ns(&mut self) -> Option<u64> {
         None
     }
@@ -164,7 +161,7 @@ pub fn path() -> SimPath {
 }
 
 fn policy(spec: &MigrateSpec) -> Policy {
-    let mut policy = Policy::named(&spec.policy).unwrap();
+    let mut policy = Policy::named(spec.policy);
     if let Some(limit) = spec.downtime_limit_ns {
         policy = policy.with_downtime_limit_ns(limit);
     }
@@ -217,8 +214,7 @@ impl World {
         let transport = SimTransport::new(network.clone());
         let clock = || Arc::new(network.clock());
         let pattern = spec.pattern.parse().unwrap();
-        let fault = spec.fault.as_deref().map(|fault| fault.parse().unwrap());
-        let shared = Arc::new(Shared::new(spec.clone(), policy(&spec), pattern, fault, clock()));
+        let shared = Arc::new(Shared::new(spec.clone(), policy(&spec), pattern, clock()));
         let pacer = Arc::new(Pacer::new(spec.bandwidth_bytes_per_s));
         let link =
             |lane, messages, count| LinkParts { lane, messages, count, clock: clock(), pacer: pacer.clone() };

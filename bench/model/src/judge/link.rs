@@ -57,7 +57,7 @@ pub fn nics_of<'a>(environment: &'a Environment, lane: &LaneResult) -> Option<Ve
     let ip = ip.to_canonical();
     let has_address = |n: &&Nic| n.addresses.iter().any(|a| a.address == ip);
     // All of 127.0.0.0/8 is the loopback's, whatever it lists.
-    let loops = |n: &&Nic| ip.is_loopback() && n.kind.as_deref() == Some("loopback");
+    let loops = |n: &&Nic| ip.is_loopback() && n.is_loopback();
     let nics = &environment.nics;
     nics.iter().find(has_address).or_else(|| nics.iter().find(loops)).map(|nic| vec![nic])
 }

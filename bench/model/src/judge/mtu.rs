@@ -108,7 +108,7 @@ mod tests {
             remote_address: [10, 0, 0, 2].into(),
             family: 4,
             direction: Direction::Out,
-            method: "agent".into(),
+            method: crate::MtuMethod::Agent,
             ip_mtu_bytes: Some(1504),
             limit: MtuLimit::Remote,
             numbers: None,
@@ -161,11 +161,11 @@ mod tests {
         assert_eq!(judged(unknown, None).0, Outcome::Inconclusive);
         // The reply to an echo may come in pieces; that is no loss.
         let in_pieces = |path: &mut MtuPath| {
-            (path.method, path.largest_fragment_bytes) = ("echo".into(), Some(1500));
+            (path.method, path.largest_fragment_bytes) = (crate::MtuMethod::Echo, Some(1500));
         };
         assert_eq!(judged(in_pieces, None).0, Outcome::Pass);
         // What is swallowed is swallowed, whatever found it.
-        assert_eq!(judged(|path| path.method = "echo".into(), None).0, Outcome::Fail);
+        assert_eq!(judged(|path| path.method = crate::MtuMethod::Echo, None).0, Outcome::Fail);
     }
 
     #[test]

@@ -505,7 +505,7 @@ fn a_path_below_the_expected_mtu_fails_whoever_expects_it() {
         remote_address: [10, 0, 0, 2].into(),
         family: 4,
         direction: Direction::Out,
-        method: "agent".into(),
+        method: crate::MtuMethod::Agent,
         ip_mtu_bytes: Some(1500),
         limit: crate::MtuLimit::None,
         numbers: None,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::CommandName;
+use crate::migrate::{InjectedFault, PolicyName, Tracker};
 
 /// Specifications in which everything that can hold a word holds one of this end's own affairs.
 fn full_of_secrets() -> Vec<StepSpec> {
@@ -26,9 +28,9 @@ fn full_of_secrets() -> Vec<StepSpec> {
     let migrate = MigrateSpec {
         over: "multi".into(),
         pattern: format!("replay={}", secret("log")),
-        policy: secret("policy"),
-        tracker: secret("tracker"),
-        fault: Some(secret("fault")),
+        policy: PolicyName::HyperV2008R2,
+        tracker: Tracker::PagemapScan,
+        fault: Some(InjectedFault::LostPage),
         disk: Some(DiskSpec { bytes: 7, file: Some(secret("file")), writes_bytes_per_s: 0x5EC2E7 }),
         options: options.clone(),
         ..MigrateSpec::default()
@@ -45,9 +47,16 @@ fn full_of_secrets() -> Vec<StepSpec> {
 
 #[test]
 fn t10_nothing_of_this_ends_own_affairs_crosses() {
-    let plan = Plan { command: "SECRET".into(), seed: 1, nodes: vec![], steps: full_of_secrets() };
+    let plan = Plan {
+        command: CommandName::Other("SECRET".into()),
+        seed: 1,
+        nodes: vec![],
+        steps: full_of_secrets(),
+    };
     let crossed = serde_json::to_string(&plan.request().unwrap()).unwrap();
-    assert!(!crossed.contains("SECRET"), "{crossed}");
+    for own in ["SECRET", "hyperv", "pagemap", "lost-page"] {
+        assert!(!crossed.contains(own), "{own}: {crossed}");
+    }
     assert!(crossed.contains("cubic") && crossed.contains("window"), "what both ends need does: {crossed}");
 }
 

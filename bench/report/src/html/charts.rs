@@ -77,8 +77,8 @@ fn latencies(doc: &ResultDoc) -> Option<Markup> {
                 .collect();
             let flow = record.flow.and_then(|flow| step.flows.get(usize::from(flow)));
             let name = match flow.filter(|_| step.flows.len() > 1) {
-                Some(flow) => format!("{}, {} ({})", step.name, flow.name, record.name),
-                None => format!("{} ({})", step.name, record.name),
+                Some(flow) => format!("{}, {} ({})", step.name, flow.name, record.name.word()),
+                None => format!("{} ({})", step.name, record.name.word()),
             };
             all.push(Series { name, points });
         }
@@ -123,7 +123,7 @@ fn rounds(doc: &ResultDoc) -> Option<Markup> {
             .take(BARS_MAX)
             .map(|(at, round)| {
                 let label = format!("{} in {}", Bytes(round.bytes), Nanoseconds(round.elapsed_ns));
-                (format!("{}: {}", at + 1, round.phase), round.bytes as f64, label)
+                (format!("{}: {}", at + 1, round.phase.word()), round.bytes as f64, label)
             })
             .collect();
         let note = format!(

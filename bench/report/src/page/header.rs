@@ -7,7 +7,7 @@ use super::{Block, Fact};
 
 pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     let plan = doc.plan();
-    let command = plan.map(|p| p.command.as_str()).unwrap_or_default();
+    let command = plan.map(|p| p.command.word()).unwrap_or_default();
     let peer = match doc.nodes.get(1) {
         Some(node) if node.spec == NodeSpec::Own => " of this host against itself".to_owned(),
         Some(node) => format!(" to {}", node.name),

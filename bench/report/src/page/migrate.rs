@@ -1,6 +1,6 @@
 //! Migration rehearsals: round by round, what was expected and what came.
 
-use pathproof_model::migrate::{MigrateCompression, MigrateDisk, MigrateRound};
+use pathproof_model::migrate::{MigrateCompression, MigrateDisk, MigrateRound, RoundPhase};
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{MigrateDetail, ResultDoc, Step};
 
@@ -131,12 +131,11 @@ fn compressed(c: &MigrateCompression, total_ns: u64) -> String {
 }
 
 fn name(row: &Round) -> String {
-    match row.round.phase.as_str() {
-        "full-copy" => "full copy".to_owned(),
-        "round" => format!("round {}", row.index),
-        "stop-and-copy" => "guest stopped".to_owned(),
-        "post-copy" => "guest moved on".to_owned(),
-        other => other.to_owned(),
+    match row.round.phase {
+        RoundPhase::FullCopy => "full copy".to_owned(),
+        RoundPhase::Round | RoundPhase::Other => format!("round {}", row.index),
+        RoundPhase::StopAndCopy => "guest stopped".to_owned(),
+        RoundPhase::PostCopy => "guest moved on".to_owned(),
     }
 }
 
@@ -165,9 +164,9 @@ mod tests {
     use super::*;
     use pathproof_model::StepKind;
 
-    fn round(phase: &str, pages: u64, ms: u64, dirtied_pages: u64) -> MigrateRound {
+    fn round(phase: RoundPhase, pages: u64, ms: u64, dirtied_pages: u64) -> MigrateRound {
         MigrateRound {
-            phase: phase.into(),
+            phase,
             pages,
             bytes: pages * 4096,
             elapsed_ns: ms * 1_000_000,
@@ -187,9 +186,9 @@ mod tests {
             converged: true,
             reason: Some("the rest fits the downtime limit".into()),
             rounds: vec![
-                round("full-copy", 1000, 400, 500),
-                round("round", 500, 200, 100),
-                round("stop-and-copy", 100, 40, 0),
+                round(RoundPhase::FullCopy, 1000, 400, 500),
+                round(RoundPhase::Round, 500, 200, 100),
+                round(RoundPhase::StopAndCopy, 100, 40, 0),
             ],
             ..MigrateDetail::default()
         };
@@ -200,7 +199,7 @@ mod tests {
         assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
         detail.mismatch = Some("guest 0: page 7 differs, and 1 pages in all".into());
         detail.verified = false;
-        detail.rounds = (0..40).map(|_| round("round", 10, 1, 10)).collect();
+        detail.rounds = (0..40).map(|_| round(RoundPhase::Round, 10, 1, 10)).collect();
         let text = plain(&one(&step, &detail));
         assert!(text.contains("… 24 more") && text.contains("page 7"), "{text}");
         assert!(text.lines().count() < 24, "{text}");

@@ -63,7 +63,7 @@ fn interfaces(smb: &SmbServer) -> Vec<Block> {
         ObtainedBy::Credentials => "listed after logging on",
     };
     if smb.interfaces.is_empty() {
-        let attempts = smb.attempts.iter().map(|attempt| Block::note(&attempt.way, &attempt.outcome));
+        let attempts = smb.attempts.iter().map(|attempt| Block::note(attempt.way.word(), &attempt.outcome));
         return std::iter::once(Block::heading(format!("SERVER'S NICS: {by}"))).chain(attempts).collect();
     }
     fn mark(yes: bool) -> Cell {

@@ -2,9 +2,11 @@
 
 use std::cmp::Reverse;
 
+use pathproof_model::code;
 use pathproof_model::{
     Direction, ErrorKind, Finding, Outcome, ResultDoc, RunOutcome, Severity, Step, Subject, Verdict, judge,
 };
+use serde::Deserialize as _;
 
 use crate::layout::Mark;
 use crate::page;
@@ -170,19 +172,18 @@ fn explains(doc: &ResultDoc, finding: &Finding, subject: &Subject) -> bool {
     if stopped {
         return false;
     }
-    let way = finding.values.get("direction").and_then(|way| way.as_str());
+    let way = finding.values.get("direction").and_then(|way| Direction::deserialize(way).ok());
     let same_way = |direction: Option<Direction>| {
-        way.is_none()
-            || direction.is_none_or(|direction| way == Some(direction.name()) || way == Some("both"))
+        way.is_none_or(|way| way == Direction::Both || direction.is_none_or(|direction| way == direction))
     };
     let about = match subject {
         Subject::LatencyUnderLoad { direction, .. } => {
-            matches!(finding.code.as_str(), "PATH-QUEUE" | "HOST-QUEUE") && same_way(*direction)
+            (finding.is(code!("PATH-QUEUE")) || finding.is(code!("HOST-QUEUE"))) && same_way(*direction)
         }
-        Subject::Symmetry(_) => finding.code == "PATH-ASYMMETRIC",
+        Subject::Symmetry(_) => finding.is(code!("PATH-ASYMMETRIC")),
         Subject::Mtu => finding.code.starts_with("MTU-") && finding.severity == Severity::Error,
         Subject::Loss => finding.code.starts_with("PATH-LOSS"),
-        Subject::Throughput { direction: Some(Direction::Both), .. } => finding.code == "PATH-SHARED",
+        Subject::Throughput { direction: Some(Direction::Both), .. } => finding.is(code!("PATH-SHARED")),
         Subject::Contend(_) => finding.code.starts_with("CONTEND-"),
         _ => false,
     };

@@ -1,14 +1,14 @@
 //! The command that proves a fix: the shortest one that measures the same again.
 
 use pathproof_model::mtu::MtuLimit;
-use pathproof_model::{Direction, NodeSpec, ResultDoc, Subject};
+use pathproof_model::{CommandName, Direction, NodeSpec, ResultDoc, Subject};
 
 /// The command for what was found out about `subject`; the whole run again where nothing shorter tells.
 pub(super) fn command(doc: &ResultDoc, subject: Option<&Subject>) -> String {
     let peer = peer(doc);
-    let again = || match doc.plan().map(|plan| plan.command.as_str()) {
-        Some(command) if !command.is_empty() && is_word(command) => format!("pathproof {command} {peer}"),
-        _ => format!("pathproof check {peer}"),
+    let again = || match doc.plan().map(|plan| &plan.command) {
+        Some(CommandName::Other(_)) | None => format!("pathproof check {peer}"),
+        Some(command) => format!("pathproof {command} {peer}"),
     };
     // Only an agent answers single measurements.
     if doc.nodes.get(1).is_none_or(|node| !node.spec.is_agent()) || doc.nodes.len() > 2 {

@@ -36,7 +36,7 @@ fn lane(end: End, local: &str) -> LaneResult {
 fn page() -> ResultDoc {
     let tool = Tool { name: "pathproof".into(), version: "0.1.0".into(), ..Tool::default() };
     let mut doc = ResultDoc::new(tool, "2026-01-01T00:00:00Z");
-    doc.requested = Some(Plan { command: "check".into(), ..Plan::default() });
+    doc.requested = Some(Plan { command: pathproof_model::CommandName::Check, ..Plan::default() });
     doc.nodes = vec![
         Node::here(Some(host("alpha", [10, 0, 0, 1]))),
         Node::agent("10.0.0.2:7471", Some(host("beta", [10, 0, 0, 2]))),
@@ -194,7 +194,7 @@ fn the_histogram_log_holds_every_sample_under_its_tag() {
     V2DeflateSerializer::new().serialize(&histogram, &mut bytes).unwrap();
     let hdr_v2_base64 = base64::engine::general_purpose::STANDARD.encode(bytes);
     let record = HistogramRecord {
-        name: "service".into(),
+        name: pathproof_model::HistogramName::Service,
         flow: None,
         node: None,
         lane: Some(2),
@@ -234,7 +234,7 @@ fn a_black_hole_stands_out_in_its_direction() {
         remote_address: [10, 0, 0, 2].into(),
         family: 4,
         direction,
-        method: "agent".into(),
+        method: pathproof_model::MtuMethod::Agent,
         ip_mtu_bytes: whole,
         limit,
         numbers: None,

@@ -14,7 +14,7 @@ impl Choice for Way {
 
 const SIZE: LaneOption<Fixed<u8>> = LaneOption {
     name: "size",
-    takes: Takes::Number { least: 1, most: 9, unit: "bytes" },
+    takes: Takes::Number { least: 1, most: 9, unit: NumberUnit::Bytes },
     whose: Whose::Both,
     default: Fixed(4),
     help: "how large",
@@ -110,7 +110,8 @@ fn what_is_not_declared_is_refused_in_a_sentence() {
 
 #[test]
 fn a_value_that_its_reader_could_not_hold_is_none() {
-    let wide = LaneOption { takes: Takes::Number { least: 1, most: 1000, unit: "" }, ..SIZE }.declared();
+    let wide = LaneOption { takes: Takes::Number { least: 1, most: 1000, unit: NumberUnit::None }, ..SIZE }
+        .declared();
     assert!(wide.value("255").is_some() && wide.value("256").is_none());
 }
 

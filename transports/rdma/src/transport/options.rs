@@ -1,7 +1,8 @@
 //! The options of this transport's lanes, and what a specification asks for by them.
 
 use pathproof_api::{
-    Choice, Fixed, LaneOption, LaneSpec, Open, OptionDoc, Takes, TransportError, Whose, open, words,
+    Choice, Fixed, LaneOption, LaneSpec, NumberUnit, Open, OptionDoc, Takes, TransportError, Whose, open,
+    words,
 };
 
 use super::INLINE_BYTES;
@@ -16,7 +17,7 @@ pub use pathproof_api::manners::DEVICE;
 /// Port of the device.
 pub const PORT: LaneOption<Open<u8>> = LaneOption {
     name: "port",
-    takes: Takes::Number { least: 0, most: 255, unit: "" },
+    takes: Takes::Number { least: 0, most: 255, unit: NumberUnit::None },
     whose: Whose::Own,
     default: open("the one on the route to the peer"),
     help: "port of the device",
@@ -24,7 +25,7 @@ pub const PORT: LaneOption<Open<u8>> = LaneOption {
 /// Index of the GID.
 pub const GID: LaneOption<Open<u8>> = LaneOption {
     name: "gid",
-    takes: Takes::Number { least: 0, most: 255, unit: "" },
+    takes: Takes::Number { least: 0, most: 255, unit: NumberUnit::None },
     whose: Whose::Own,
     default: open("the entry of the address on the route, RoCE v2 before v1"),
     help: "index of the GID",
@@ -40,7 +41,7 @@ pub const PATH_MTU: LaneOption<Fixed<PathMtu>> = LaneOption {
 /// Traffic class of the packets.
 pub const TRAFFIC_CLASS: LaneOption<Fixed<u8>> = LaneOption {
     name: "traffic_class",
-    takes: Takes::Number { least: 0, most: 255, unit: "" },
+    takes: Takes::Number { least: 0, most: 255, unit: NumberUnit::None },
     whose: Whose::Both,
     default: Fixed(0),
     help: "traffic class of the packets",
@@ -64,7 +65,7 @@ pub const REGISTRATION: LaneOption<Fixed<Registration>> = LaneOption {
 /// Exponent of the acknowledgement timeout.
 pub const ACK_TIMEOUT: LaneOption<Fixed<u8>> = LaneOption {
     name: "ack_timeout",
-    takes: Takes::Number { least: 0, most: 31, unit: "" },
+    takes: Takes::Number { least: 0, most: 31, unit: NumberUnit::None },
     whose: Whose::Both,
     default: Fixed(ACK_TIMEOUT_EXPONENT),
     help: "exponent of the acknowledgement timeout, which is 4.096 µs × 2^N",
@@ -72,7 +73,7 @@ pub const ACK_TIMEOUT: LaneOption<Fixed<u8>> = LaneOption {
 /// How often a packet is sent again.
 pub const RETRIES: LaneOption<Fixed<u8>> = LaneOption {
     name: "retries",
-    takes: Takes::Number { least: 0, most: RETRY_COUNT as u32, unit: "" },
+    takes: Takes::Number { least: 0, most: RETRY_COUNT as u32, unit: NumberUnit::None },
     whose: Whose::Both,
     default: Fixed(RETRY_COUNT),
     help: "how often a packet is sent again",
@@ -80,7 +81,7 @@ pub const RETRIES: LaneOption<Fixed<u8>> = LaneOption {
 /// How often a completion is asked for.
 pub const SIGNAL_EVERY: LaneOption<Open<u32>> = LaneOption {
     name: "signal_every",
-    takes: Takes::Number { least: 0, most: 1 << 20, unit: "sends" },
+    takes: Takes::Number { least: 0, most: 1 << 20, unit: NumberUnit::Sends },
     whose: Whose::Both,
     default: open("a quarter of the depth, on iWARP 1"),
     help: "of how many sends one asks for a completion",
@@ -88,7 +89,7 @@ pub const SIGNAL_EVERY: LaneOption<Open<u32>> = LaneOption {
 /// Bytes that are sent within the work request.
 pub const INLINE: LaneOption<Fixed<u32>> = LaneOption {
     name: "inline",
-    takes: Takes::Number { least: 0, most: 4096, unit: "bytes" },
+    takes: Takes::Number { least: 0, most: 4096, unit: NumberUnit::Bytes },
     whose: Whose::Both,
     default: Fixed(INLINE_BYTES),
     help: "bytes that are sent within the work request",

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{LaneStats, Tick};
-use pathproof_model::migrate::MigrateDisk;
+use pathproof_model::migrate::{InjectedFault, MigrateDisk};
 
 use super::contents::hash;
 use super::error::CopyError;
-use super::fault::Fault;
 use super::link::{Barrier, Ending, Link, LinkParts, Need, Turn};
 use super::round::Compared;
 use super::shared::Shared;
@@ -306,7 +305,7 @@ impl DiskLane {
 
     /// Changes one bit of one block on the way, where that fault is to be injected.
     fn spoil(&mut self) -> Result<Progress, CopyError> {
-        if self.shared.fault == Some(Fault::DiskBitFlip) {
+        if self.shared.spec.fault == Some(InjectedFault::DiskBitFlip) {
             let block = Random::new(self.shared.spec.seed ^ 0xBADB17).below(self.mover.blocks());
             match self.read(block)? {
                 Need::Nothing => {}

@@ -6,10 +6,9 @@ use std::sync::atomic::Ordering;
 
 use pathproof_api::{Region, Tick};
 use pathproof_model::ErrorKind;
-use pathproof_model::migrate::{MigratePrediction, MigrateRound};
+use pathproof_model::migrate::{InjectedFault, MigratePrediction, MigrateRound, RoundPhase};
 
 use super::error::CopyError;
-use super::fault::Fault;
 use super::machine::Machine;
 use super::measure::Measurement;
 use super::round::{Compared, Copied, Job, Report, Round, Verify};
@@ -74,11 +73,11 @@ enum Stage {
     /// What the guest left moves.
     Rest {
         map: PageBitmap,
-        phase: &'static str,
+        phase: RoundPhase,
         stopped: Option<Tick>,
     },
     Moving {
-        phase: &'static str,
+        phase: RoundPhase,
         stopped: Option<Tick>,
     },
     Spoil,
@@ -132,8 +131,8 @@ impl GuestMove {
         self.last_number
     }
 
-    fn injects(&self, fault: Fault) -> bool {
-        self.number == 0 && self.shared.fault == Some(fault)
+    fn injects(&self, fault: InjectedFault) -> bool {
+        self.number == 0 && self.shared.spec.fault == Some(fault)
     }
 
     fn copy(&mut self, round: Arc<Round>) -> Order {
@@ -218,7 +217,7 @@ impl GuestMove {
             }
             Stage::Switch { map, stopped } => {
                 self.story.guest.downtime_ns = now.ns_since(stopped);
-                Stage::Rest { map, phase: "post-copy", stopped: None }
+                Stage::Rest { map, phase: RoundPhase::PostCopy, stopped: None }
             }
             Stage::Moving { phase, stopped } => {
                 if let Some(stopped) = stopped {
@@ -229,7 +228,7 @@ impl GuestMove {
                 self.story.guest.total_ns = now.ns_since(self.began);
                 let cpu = machine.cpu_ns().zip(self.cpu_began);
                 self.story.cpu_ns = cpu.map(|(now, then)| now.saturating_sub(then));
-                if self.injects(Fault::BitFlip) { Stage::Spoil } else { self.rest_moved()? }
+                if self.injects(InjectedFault::BitFlip) { Stage::Spoil } else { self.rest_moved()? }
             }
             Stage::Spoil => self.rest_moved()?,
             Stage::Verify => {
@@ -253,7 +252,7 @@ impl GuestMove {
             story.stopped_in = Some(self.phases.phase());
         }
         story.error = error;
-        let live = story.rounds.iter().filter(|r| r.phase == "full-copy" || r.phase == "round");
+        let live = story.rounds.iter().filter(|r| r.phase.is_live());
         story.guest.rounds = live.count() as u32;
         story.guest.bytes = story.rounds.iter().map(|r| r.bytes).sum();
         if story.span.is_none() {
@@ -282,11 +281,10 @@ impl GuestMove {
             .transpose()
             .map_err(|e| CopyError::new(ErrorKind::Invalid, e.to_string()))?;
         machine.start(pages, guest)?;
-        self.story.tracker = machine.tracker();
         self.phases.start().map_err(broken)?;
         self.cpu_began = machine.cpu_ns();
         self.began = self.now();
-        if self.injects(Fault::LostPage) {
+        if self.injects(InjectedFault::LostPage) {
             // The peer may have it since the path was measured.
             let _ = self.region.store_word((pages - 1) * PAGE_BYTES, self.shared.spec.seed | 1);
         }
@@ -320,7 +318,10 @@ impl GuestMove {
         let mut map = self.harvest(PageBitmap::none(self.pages()), machine)?;
         round.add_left(&mut map);
         let dirtied_pages = map.count();
-        let phase = if self.phases.phase() == Phase::FullCopy { "full-copy" } else { "round" };
+        let phase = match self.phases.phase() {
+            Phase::FullCopy => RoundPhase::FullCopy,
+            _ => RoundPhase::Round,
+        };
         self.story.rounds.push(MigrateRound {
             dirtied_pages,
             writes,
@@ -368,7 +369,7 @@ impl GuestMove {
         let map = self.without_lost_page(map);
         Ok(match self.phases.phase() {
             Phase::PostCopy => Stage::Switch { map, stopped },
-            _ => Stage::Rest { map, phase: "stop-and-copy", stopped: Some(stopped) },
+            _ => Stage::Rest { map, phase: RoundPhase::StopAndCopy, stopped: Some(stopped) },
         })
     }
 
@@ -381,7 +382,7 @@ impl GuestMove {
     }
 
     fn without_lost_page(&self, mut map: PageBitmap) -> PageBitmap {
-        if self.injects(Fault::LostPage) {
+        if self.injects(InjectedFault::LostPage) {
             map.remove(map.pages() - 1);
         }
         map
@@ -453,9 +454,9 @@ impl GuestMove {
     }
 }
 
-fn round_of(phase: &str, copied: Copied, elapsed_ns: u64) -> MigrateRound {
+fn round_of(phase: RoundPhase, copied: Copied, elapsed_ns: u64) -> MigrateRound {
     MigrateRound {
-        phase: phase.into(),
+        phase,
         pages: copied.pages,
         zero_pages: copied.zero_pages,
         bytes: copied.bytes,

@@ -15,8 +15,6 @@ pub trait Machine {
     fn stop(&mut self);
     /// Adds to `words` (bit 0 of word 0 is page 0) the pages written since the last question.
     fn harvest(&mut self, words: &mut [u64]) -> Result<(), CopyError>;
-    /// Where it learns that from, for results.
-    fn tracker(&self) -> &'static str;
     /// CPU time of the source so far, where it can be known.
     fn cpu_ns(&mut self) -> Option<u64>;
 }

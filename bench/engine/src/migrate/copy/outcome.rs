@@ -95,7 +95,7 @@ pub fn sum_up(spec: &MigrateSpec, told: Stories) -> Outcome {
         detail.out_of_time = story.out_of_time;
         detail.downtime_limit_ns = story.downtime_limit_ns;
         detail.dirty_bytes_per_s = story.dirty_bytes_per_s;
-        detail.tracker = Some(story.tracker.into());
+        detail.tracker = Some(spec.tracker);
         detail.copied_bytes_per_s = story.rounds.first().map(|r| {
             (u128::from(r.pages * PAGE_BYTES) * 1_000_000_000 / u128::from(r.elapsed_ns.max(1))) as u64
         });

@@ -7,7 +7,6 @@ use pathproof_api::Clock;
 use pathproof_model::MigrateSpec;
 
 use super::contents::Contents;
-use super::fault::Fault;
 use crate::migrate::{Pattern, Policy, Random, Scale};
 
 /// What all guests of a step share.
@@ -18,8 +17,6 @@ pub struct Shared {
     pub policy: Policy,
     /// Which pages are written.
     pub pattern: Pattern,
-    /// Fault to inject into the first guest, or the disk.
-    pub fault: Option<Fault>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// Bytes copied by all lanes.
@@ -37,18 +34,11 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing has moved yet.
-    pub fn new(
-        spec: MigrateSpec,
-        policy: Policy,
-        pattern: Pattern,
-        fault: Option<Fault>,
-        clock: Arc<dyn Clock>,
-    ) -> Shared {
+    pub fn new(spec: MigrateSpec, policy: Policy, pattern: Pattern, clock: Arc<dyn Clock>) -> Shared {
         Shared {
             spec,
             policy,
             pattern,
-            fault,
             clock,
             progress: Arc::default(),
             expected: AtomicU64::new(0),

@@ -37,8 +37,6 @@ pub struct Story {
     pub dirty_bytes_per_s: u64,
     /// Bytes dirtied per second while the guest ran at full speed.
     pub dirtied_bytes_per_s: Option<u64>,
-    /// Where dirty pages were learned from.
-    pub tracker: &'static str,
     /// Start and end of the move.
     pub span: Option<(Tick, Tick)>,
 }

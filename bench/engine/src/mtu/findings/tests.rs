@@ -13,7 +13,7 @@ fn path(family: u8, direction: Direction, edge: u32, limit: MtuLimit) -> MtuPath
         remote_address: address,
         family,
         direction,
-        method: "agent".into(),
+        method: MtuMethod::Agent,
         ip_mtu_bytes: Some(edge),
         limit,
         numbers: None,
@@ -124,7 +124,7 @@ fn a_route_with_an_mtu_of_its_own_is_named_and_is_no_cache() {
 #[test]
 fn an_echo_whose_reply_came_in_pieces_was_not_swallowed() {
     let mut echo = path(4, Direction::Both, 1500, MtuLimit::Remote);
-    (echo.method, echo.remote_nic, echo.remote_ip_mtu_bytes) = ("echo".into(), None, None);
+    (echo.method, echo.remote_nic, echo.remote_ip_mtu_bytes) = (MtuMethod::Echo, None, None);
     echo.largest_fragment_bytes = Some(1500);
     assert_eq!(codes(&findings(&[echo], Context::default())), ["MTU-ECHO-ONLY"]);
 }
