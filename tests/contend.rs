@@ -56,7 +56,9 @@ fn a_migration_starves_storage_and_the_advised_cap_heals_it() {
     // A queue of 100 ms, as cheap switches have it.
     let Some(hosts) = shaped("starve", "200mbit", 2_500_000) else { return };
     let _server = serve(&hosts);
-    let output = run_within(contend(&hosts, &["--migrations", "4"]), Duration::from_secs(90));
+    // Two seconds of a phase are a thousand requests of storage.
+    let asked = ["--migrations", "4", "--time", "2s"];
+    let output = run_within(contend(&hosts, &asked), Duration::from_secs(90));
     let doc = document(&output);
     assert!(step(&doc, "contend")["error"].is_null(), "{:#}", step(&doc, "contend")["error"]);
     assert_eq!(output.status.code(), Some(1), "{:#}\n{}", doc["verdicts"], stderr(&output));
@@ -78,7 +80,7 @@ fn a_migration_starves_storage_and_the_advised_cap_heals_it() {
 
     let cap_text = format!("migration={}MB", cap as u64 >> 20);
     let output =
-        run_within(contend(&hosts, &["--migrations", "4", "--cap", &cap_text]), Duration::from_secs(90));
+        run_within(contend(&hosts, &[&asked[..], &["--cap", &cap_text]].concat()), Duration::from_secs(90));
     let healed = document(&output);
     // A machine without a processor for its lanes leaves it open; nothing makes it a failure.
     let open = healed["verdicts"].to_string().contains("was busy").then_some(3);
@@ -135,8 +137,18 @@ fn the_shares_of_marked_classes_are_those_that_the_link_gives_them() {
     }
     let _server = serve(&hosts);
     // Both are offered more than the link has.
-    let args =
-        ["--storage", "150Mbit/s", "--migrations", "2", "--dscp", "storage=26", "--dscp", "migration=10"];
+    let args = [
+        "--storage",
+        "150Mbit/s",
+        "--migrations",
+        "2",
+        "--dscp",
+        "storage=26",
+        "--dscp",
+        "migration=10",
+        "--time",
+        "2s",
+    ];
     let doc = document(&run_within(contend(&hosts, &args), Duration::from_secs(90)));
     let share = |name| number(&class(&doc, "both", name)["share"]);
     let phases = &step(&doc, "contend")["phases"][2];
@@ -178,7 +190,7 @@ fn heartbeats_that_a_firewall_drops_are_counted_to_the_last_one() {
 #[test]
 fn a_peer_that_dies_in_any_phase_leaves_what_was_measured_and_no_advice_is_believed() {
     // Connecting takes a moment; then 2.5 s for the stream, and 1 s for each phase.
-    for after_ms in [4000, 5000, 6000] {
+    let dies = |after_ms: u64| {
         let mut server = Server::start(&[]);
         let mut command = pathproof(&["contend", &server.address, "--time", "1s", "--format", "json"]);
         let child = command
@@ -198,7 +210,12 @@ fn a_peer_that_dies_in_any_phase_leaves_what_was_measured_and_no_advice_is_belie
             "{after_ms}: {:?}",
             codes(&doc)
         );
-    }
+    };
+    std::thread::scope(|scope| {
+        for after_ms in [4000, 5000, 6000] {
+            scope.spawn(move || dies(after_ms));
+        }
+    });
 }
 
 #[test]

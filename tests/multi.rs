@@ -282,7 +282,7 @@ fn assert_whole(doc: &Value) {
 
 #[test]
 fn a_watched_link_is_seen_at_either_end_and_ends_the_step_when_it_is_back() {
-    for (tag, port, end) in [("wata", "a2", "client"), ("watb", "b2", "server")] {
+    let watched = |tag: &str, port: &str, end: &str| {
         let began = std::time::Instant::now();
         let pull = |hosts: &TwoNics| {
             hosts.switch_port(port, "down");
@@ -297,7 +297,12 @@ fn a_watched_link_is_seen_at_either_end_and_ends_the_step_when_it_is_back() {
         let [down, up] = ["failed_at_ns", "recovered_at_ns"].map(|name| failover[name].as_u64().unwrap());
         assert!(up - down >= DURING.as_nanos() as u64 / 2, "{failover}");
         assert!(failover["rejoined"].as_u64().unwrap() >= 1, "{failover}");
-    }
+    };
+    std::thread::scope(|scope| {
+        for (tag, port, end) in [("wata", "a2", "client"), ("watb", "b2", "server")] {
+            scope.spawn(move || watched(tag, port, end));
+        }
+    });
 }
 
 const DURING: Duration = Duration::from_millis(1200);
