@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass, field
 
 BUSY = re.compile(r"\bbusy\b")
+# A step that the time of the whole run ended: nothing is known of the path, for or against (src/budget.rs).
+CUT = re.compile(r"\bthe time of the whole run was up\b")
 # What a run says of itself, not of the path.
 OF_THE_RUN = ["RUN-CUT", "CLOCK-COARSE", "PEER-SAYS", "SAMPLES-SATURATED"]
 NOT_FIT = "not-fit"
@@ -22,6 +24,8 @@ class Answer:
     error: str | None = None
     busy: bool = False
     """Cannot tell, and says that a host was busy meanwhile."""
+    cut: bool = False
+    """Cannot tell, and says that a host was busy or that the time of the run was up."""
 
 
 @dataclass
@@ -50,7 +54,9 @@ def read(document, exit_code):
     told = [v for v in verdicts if v["outcome"] in ("fail", "inconclusive")]
     answer.failed = [f"{v['subject']}: {v['reason']}" for v in told]
     answer.error = (document.get("error") or {}).get("message")
-    answer.busy = answer.outcome == "cannot-tell" and bool(told) and all(BUSY.search(v["reason"]) for v in told)
+    open_ended = answer.outcome == "cannot-tell" and bool(told)
+    answer.busy = open_ended and all(BUSY.search(v["reason"]) for v in told)
+    answer.cut = open_ended and all(BUSY.search(v["reason"]) or CUT.search(v["reason"]) for v in told)
     return answer
 
 
