@@ -1,11 +1,14 @@
 //! Questions on one wire who has an IPv4 address (ARP, RFC 826).
 
-use std::io::{self, Read};
+use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::errqueue::{self, Received};
+use super::socket::wait_readable;
 use crate::clock::RealClock;
 use crate::neighbours::Claim;
 
@@ -18,6 +21,8 @@ const HEAD: [u8; 6] = [0, 1, 8, 0, 6, 4];
 const REQUEST: [u8; 2] = [0, 1];
 /// Most packets that are read; a wire on which everybody asks all the time must not hold anybody up.
 const PACKETS_MAX: usize = 4096;
+/// Room for a packet that claims an address in either family, with the options that it may have beside that.
+const PACKET_BYTES_MAX: usize = 128;
 
 /// One interface's wire. Opening it takes the right to raw packets (`CAP_NET_RAW`).
 pub struct Wire {
@@ -50,28 +55,30 @@ impl Wire {
 
     /// Who claimed to have which address within `wait`.
     pub fn claims(&self, wait: Duration) -> io::Result<Vec<Claim>> {
-        let until = RealClock::new().deadline(wait);
-        let mut claims = Vec::new();
-        for _ in 0..PACKETS_MAX {
-            let left = until.left();
-            // What has come already is read even where no time is left: other wires were waited for meanwhile.
-            self.socket.set_nonblocking(left.is_zero())?;
-            if !left.is_zero() {
-                self.socket.set_read_timeout(Some(left))?;
-            }
-            let mut packet = [0; PACKET_BYTES];
-            match (&self.socket).read(&mut packet) {
-                Ok(PACKET_BYTES) => claims.extend(claim(&packet)),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(claims)
+        heard(&self.socket, wait, |_, packet| packet.first_chunk().and_then(claim))
     }
+}
+
+/// What `claim` makes of the packets that come within `wait`; of what has come already even where no time is left: other wires were
+/// waited for meanwhile.
+pub(super) fn heard(
+    socket: &Socket,
+    wait: Duration,
+    claim: impl Fn(&Received, &[u8]) -> Option<Claim>,
+) -> io::Result<Vec<Claim>> {
+    let until = RealClock::new().deadline(wait);
+    let mut claims = Vec::new();
+    for _ in 0..PACKETS_MAX {
+        let mut packet = [0; PACKET_BYTES_MAX];
+        match errqueue::receive(socket.as_fd(), &mut packet) {
+            Ok(Some(got)) => claims.extend(claim(&got, &packet[..got.bytes])),
+            Ok(None) if until.left().is_zero() => break,
+            Ok(None) => drop(wait_readable(&[socket.as_fd()], Some(until.left()))?),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(claims)
 }
 
 /// Whoever names itself as the sender's address claims to have it, in questions as in answers.

@@ -1,12 +1,14 @@
 //! Questions on one wire who has an IPv6 address (neighbour solicitation, RFC 4861).
 
-use std::io::{self, Read};
+use std::io;
 use std::net::{Ipv6Addr, SocketAddrV6};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::clock::RealClock;
+use super::arp::{heard, octets};
+use super::errqueue::report_hop_limit;
 use crate::neighbours::Claim;
 
 const SOLICITATION: u8 = 135;
@@ -16,8 +18,6 @@ const SOURCE_HARDWARE: u8 = 1;
 const TARGET_HARDWARE: u8 = 2;
 /// Who hears such a packet with another hop limit knows that it has come from further away than this wire.
 const HOPS: u32 = 255;
-/// Most packets that are read; a wire on which everybody talks all the time must not hold anybody up.
-const PACKETS_MAX: usize = 4096;
 
 /// One interface's wire. Opening it takes the right to raw packets (`CAP_NET_RAW`).
 pub struct Wire6 {
@@ -30,12 +30,13 @@ impl Wire6 {
     /// The wire of the interface with this name, number and hardware address, asked in the name of `own`, an address that it has: a
     /// question without one is what a host asks that wants the address for itself.
     pub fn open(name: &str, index: u32, mac: &str, own: Ipv6Addr) -> io::Result<Wire6> {
-        let mac = super::arp::octets(mac).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let mac = octets(mac).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
         socket.bind_device(Some(name.as_bytes()))?;
         socket.bind(&SocketAddrV6::new(own, 0, 0, index).into())?;
         socket.set_multicast_if_v6(index)?;
         socket.set_multicast_hops_v6(HOPS)?;
+        report_hop_limit(socket.as_fd())?;
         Ok(Wire6 { socket, index, mac })
     }
 
@@ -52,33 +53,18 @@ impl Wire6 {
         self.socket.send_to(&packet, &SocketAddrV6::new(group, 0, 0, self.index).into()).map(drop)
     }
 
-    /// Who claimed to have which address within `wait`.
+    /// Who claimed to have which address within `wait`. What a router passed on is from further away, whatever it says, and claims
+    /// nothing here (RFC 4861 §7.1.2).
     pub fn claims(&self, wait: Duration) -> io::Result<Vec<Claim>> {
-        let until = RealClock::new().deadline(wait);
-        let mut claims = Vec::new();
-        for _ in 0..PACKETS_MAX {
-            let left = until.left();
-            // What has come already is read even where no time is left: other wires were waited for meanwhile.
-            self.socket.set_nonblocking(left.is_zero())?;
-            if !left.is_zero() {
-                self.socket.set_read_timeout(Some(left))?;
-            }
-            let mut packet = [0; 128];
-            match (&self.socket).read(&mut packet) {
-                Ok(length) => claims.extend(claim(&packet[..length])),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(claims)
+        heard(&self.socket, wait, |got, packet| claim(packet, got.hop_limit))
     }
 }
 
-/// An advertisement that says which hardware address has the address.
-fn claim(packet: &[u8]) -> Option<Claim> {
+/// An advertisement from this wire that says which hardware address has the address.
+fn claim(packet: &[u8], hop_limit: Option<u8>) -> Option<Claim> {
+    if hop_limit.map(u32::from) != Some(HOPS) {
+        return None;
+    }
     let address: [u8; 16] = packet.get(8..24)?.try_into().ok()?;
     let options = packet.get(24..)?;
     if packet[0] != ADVERTISEMENT {
@@ -106,6 +92,19 @@ mod tests {
         packet.extend("fd09::2".parse::<Ipv6Addr>().unwrap().octets());
         packet.extend(options);
         packet
+    }
+
+    fn claim(packet: &[u8]) -> Option<Claim> {
+        super::claim(packet, Some(255))
+    }
+
+    #[test]
+    fn who_is_further_away_than_this_wire_claims_nothing() {
+        let packet = advertisement(&[TARGET_HARDWARE, 1, 2, 0, 0, 0, 0, 0xab]);
+        assert!(super::claim(&packet, Some(255)).is_some());
+        for hop_limit in [None, Some(254), Some(64), Some(0)] {
+            assert_eq!(super::claim(&packet, hop_limit), None, "{hop_limit:?}");
+        }
     }
 
     #[test]
