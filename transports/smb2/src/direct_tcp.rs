@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn who_found_no_room_is_woken_by_it_and_not_by_time() {
-        const MESSAGE: [u8; 1 << 20] = [7; 1 << 20];
+        static MESSAGE: [u8; 1 << 20] = [7; 1 << 20];
         let clock = RealClock::new();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut pipe = DirectTcp::connect(
