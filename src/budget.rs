@@ -33,12 +33,18 @@ impl Budget {
 
     /// When everything must be over but the judging and the report.
     pub fn over(&self) -> Tick {
-        self.length.map_or(Tick(u64::MAX), |length| Tick(0) + (length - length / 30))
+        self.length.map_or(Tick(u64::MAX), |length| Tick(0) + (length - report(length)))
     }
 
-    /// When the last step must be over: what the peer has measured is still to come.
-    pub fn last_step(&self) -> Tick {
-        self.length.map_or(Tick(u64::MAX), |length| Tick(0) + (length - (length / 10).min(LAST_HALF)))
+    /// When the last step must be over: what the peer has measured is still to come, over a path with this round trip where
+    /// one is known.
+    pub fn last_step(&self, round_trip_ns: Option<u64>) -> Tick {
+        let Some(length) = self.length else { return Tick(u64::MAX) };
+        let crossing =
+            |trip| Duration::from_nanos(trip).saturating_mul(LAST_ROUND_TRIPS).saturating_add(LAST_CROSSES);
+        let needed =
+            round_trip_ns.map_or(Duration::MAX, |trip| report(length).saturating_add(crossing(trip)));
+        Tick(0) + (length - (length / 10).min(LAST_HALF).min(needed))
     }
 
     /// `wait`, or what is left of the run where that is less.
@@ -54,6 +60,15 @@ impl Budget {
 
 /// Longest time that is kept back for the last step: its lanes are closed in order, and its other half crosses.
 const LAST_HALF: Duration = Duration::from_secs(3);
+/// How long that takes on two busy hosts beside each other,
+const LAST_CROSSES: Duration = Duration::from_millis(400);
+/// and how many round trips more on a path that is long.
+const LAST_ROUND_TRIPS: u32 = 6;
+
+/// What is kept for judging and the report.
+fn report(length: Duration) -> Duration {
+    (length / 30).min(Duration::from_secs(2))
+}
 
 /// What stops a step when the time of the run is up.
 pub fn out_of_time(what: &str) -> StepError {
@@ -70,11 +85,26 @@ mod tests {
     #[test]
     fn the_last_step_ends_before_the_run_and_no_wait_is_longer_than_what_is_left() {
         let budget = Budget::new(RealClock::new(), Some(Duration::from_secs(15)));
-        assert!(budget.last_step() < budget.over() && budget.over() < Tick(15_000_000_000));
+        assert!(budget.last_step(None) < budget.over() && budget.over() < Tick(15_000_000_000));
         assert!(budget.within(Duration::from_secs(60)) <= Duration::from_millis(14_500));
         assert_eq!(budget.within(Duration::from_secs(1)), Duration::from_secs(1));
         let spent = Budget::new(RealClock::new(), Some(Duration::ZERO));
         assert!(spent.is_spent() && spent.within(Duration::from_secs(60)).is_zero());
+    }
+
+    #[test]
+    fn a_short_path_leaves_more_time_for_steps_and_a_long_one_no_less_than_one_of_which_nothing_is_known() {
+        let (none, short, long) = (None, Some(100_000), Some(200_000_000));
+        for seconds in [15, 60, 240] {
+            let budget = Budget::new(RealClock::new(), Some(Duration::from_secs(seconds)));
+            assert!(budget.last_step(short) < budget.over(), "{seconds} s");
+            assert!(budget.last_step(short) >= budget.last_step(none), "{seconds} s");
+            assert!(budget.last_step(long) >= budget.last_step(none), "{seconds} s");
+            assert!(budget.last_step(short) >= budget.last_step(long), "{seconds} s");
+        }
+        let quick = Budget::new(RealClock::new(), Some(Duration::from_secs(15)));
+        assert!(quick.last_step(short) > Tick(14_000_000_000));
+        assert_eq!(quick.last_step(long), Tick(13_500_000_000));
     }
 
     #[test]

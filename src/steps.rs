@@ -352,7 +352,8 @@ pub fn findings(runner: &dyn Runner, step: &Step, doc: &ResultDoc) -> Vec<Findin
 /// are those made so far.
 pub fn follow_up(doc: &ResultDoc, first: usize) -> Option<StepSpec> {
     let search = || pathproof_engine::diagnose::another_search(doc).map(StepSpec::Mtu);
-    facts::follow_up(doc).or_else(|| traffic::follow_up(doc, first)).or_else(search)
+    // What takes least time first.
+    facts::follow_up(doc).or_else(search).or_else(|| traffic::follow_up(doc, first))
 }
 
 /// What the steps before `first` and those that followed them up come to.

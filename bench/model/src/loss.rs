@@ -24,7 +24,7 @@ pub struct LossSpec {
 
 impl Default for LossSpec {
     fn default() -> Self {
-        LossSpec { flows: 8, packets_per_s: 2500, time_ns: 4_000_000_000 }
+        LossSpec { flows: 16, packets_per_s: 2500, time_ns: 4_000_000_000 }
     }
 }
 

@@ -61,7 +61,7 @@ fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half
     let around = Around { clock: context.clock.clone(), patience: context.within(CONNECT) };
     let pacer = Arc::new(Pacer::new(spec.bandwidth_bytes_per_s));
     let clock = Arc::new(context.clock.clone());
-    let shared = Arc::new(Shared::new(spec, policy, pattern, clock));
+    let shared = Arc::new(Shared::new(spec, policy, pattern, clock, context.until));
     let side = SourceSide { around, shared: shared.clone(), pacer };
     let mut beside = Progress { shared: Some(&shared), begin: None };
     let mut offers = peer.into_iter();

@@ -207,7 +207,7 @@ pub(super) mod tests {
         assert_eq!(paths.len(), 2);
         let out = &paths[0];
         assert_eq!((out.direction, &*out.local_nic, &*out.remote_nic), (Direction::Out, "eth1", "eth2"));
-        assert_eq!((out.flows.len(), out.marks.len()), (8, 5));
+        assert_eq!((out.flows.len(), out.marks.len()), (16, 5));
         let small: u64 = out.flows.iter().map(|flow| flow.small.received).sum();
         let full: u64 = out.flows.iter().map(|flow| flow.full.received).sum();
         assert!(small + full == 10_000 && full.abs_diff(2000) < 100, "{small} {full}");

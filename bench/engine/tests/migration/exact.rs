@@ -202,6 +202,21 @@ fn a_budget_scales_the_guest_to_the_path() {
     assert!(story.rounds.len() >= 3 && story.guest.total_ns < 3 * S / 2, "{story:?}");
 }
 
+/// Memory and the path's measurement took longer than expected, as on a busy host: the guest is as large as what is left carries.
+#[test]
+fn a_guest_fits_what_is_left_of_its_step() {
+    let spec = MigrateSpec { budget_ns: Some(S), memory_bytes: 64 << 20, ..spec() };
+    for left_ms in [700, 1000, 1500, 5000] {
+        let until = Tick(left_ms * MS);
+        let outcome = World::until(spec.clone(), path(), 1, until).run(|_| {});
+        let story = &outcome.stories[0];
+        assert!(story.guest.verified && story.guest.converged && story.rounds.len() >= 3, "{story:?}");
+        assert!(story.span.unwrap().1 < until, "{left_ms} ms: {story:?}");
+        let whole = story.memory_bytes >= 6 << 20;
+        assert_eq!(whole, left_ms > 1500, "{left_ms} ms: {story:?}");
+    }
+}
+
 #[test]
 fn faults_are_found_and_named() {
     for fault in [InjectedFault::BitFlip, InjectedFault::LostPage] {

@@ -210,11 +210,16 @@ fn connect(ends: [Box<dyn PreparedLane>; 2]) -> [Box<dyn Lane>; 2] {
 
 impl World {
     pub fn new(spec: MigrateSpec, path: SimPath, seed: u64) -> World {
+        World::until(spec, path, seed, Tick(u64::MAX))
+    }
+
+    /// With a moment when the step must be over.
+    pub fn until(spec: MigrateSpec, path: SimPath, seed: u64, until: Tick) -> World {
         let network = SimNetwork::new(path, seed);
         let transport = SimTransport::new(network.clone());
         let clock = || Arc::new(network.clock());
         let pattern = spec.pattern.parse().unwrap();
-        let shared = Arc::new(Shared::new(spec.clone(), policy(&spec), pattern, clock()));
+        let shared = Arc::new(Shared::new(spec.clone(), policy(&spec), pattern, clock(), until));
         let pacer = Arc::new(Pacer::new(spec.bandwidth_bytes_per_s));
         let link =
             |lane, messages, count| LinkParts { lane, messages, count, clock: clock(), pacer: pacer.clone() };

@@ -14,6 +14,7 @@ use super::measure::Measurement;
 use super::round::{Compared, Copied, Job, Report, Round, Verify};
 use super::shared::{Shared, guest_seed};
 use super::story::Story;
+use super::time::within_ns;
 use crate::migrate::{
     Decision, Guest, PAGE_BYTES, PageBitmap, Path, Phase, PhaseError, Phases, Random, RoundFacts, Scale,
     predict_phases,
@@ -402,7 +403,8 @@ impl GuestMove {
             round_cost_ns,
             zero_share: f64::from(spec.zero_percent) / 100.0,
         };
-        if let Some(budget_ns) = spec.budget_ns {
+        if let Some(copy_ns) = spec.budget_ns {
+            let budget_ns = within_ns(copy_ns, self.shared.until.ns_since(self.now()));
             // Set once: one guest measures for all.
             let _ = self.shared.scaled.set(Scale::new(spec.memory_bytes, budget_ns, path));
         }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use pathproof_api::Clock;
+use pathproof_api::{Clock, Tick};
 use pathproof_model::MigrateSpec;
 
 use super::contents::Contents;
@@ -19,6 +19,8 @@ pub struct Shared {
     pub pattern: Pattern,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// When the step must be over.
+    pub until: Tick,
     /// Bytes copied by all lanes.
     pub progress: Arc<AtomicU64>,
     /// Bytes expected, once predicted.
@@ -34,12 +36,19 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing has moved yet.
-    pub fn new(spec: MigrateSpec, policy: Policy, pattern: Pattern, clock: Arc<dyn Clock>) -> Shared {
+    pub fn new(
+        spec: MigrateSpec,
+        policy: Policy,
+        pattern: Pattern,
+        clock: Arc<dyn Clock>,
+        until: Tick,
+    ) -> Shared {
         Shared {
             spec,
             policy,
             pattern,
             clock,
+            until,
             progress: Arc::default(),
             expected: AtomicU64::new(0),
             next_guest: AtomicU32::new(0),
