@@ -371,6 +371,11 @@ pub fn one_by_one_ns(spec: &StepSpec, nics: u64) -> u64 {
     traffic::one_by_one_ns(spec, nics)
 }
 
+/// The next short step one way alone over one of those NICs that carried little both ways at once.
+pub fn each_way(doc: &ResultDoc) -> Option<StepSpec> {
+    traffic::each_way(doc)
+}
+
 /// The short steps over NICs that no stream of a check went over.
 pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
     traffic::beside(doc, nics)

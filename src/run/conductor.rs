@@ -224,6 +224,15 @@ impl<'a> Conductor<'a> {
             self.step(&Place { number, of, later: &specs[nth + 1..] }, spec, record)?;
             self.collect(record)?;
         }
+        while let Some(spec) = steps::each_way(&record.doc) {
+            if need_ns(record, &spec) > self.left_ns(record) {
+                record.cut.push("what a NIC carries one way alone: not measured".into());
+                break;
+            }
+            let number = record.doc.steps.len();
+            self.step(&Place { number: number as u32, of: number + 1, later: &[] }, &spec, record)?;
+            self.collect(record)?;
+        }
         Ok(())
     }
 

@@ -76,6 +76,11 @@ pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
     singles::beside(doc, nics)
 }
 
+/// The next short step over one of those NICs one way alone, where both ways at once carried little.
+pub fn each_way(doc: &ResultDoc) -> Option<StepSpec> {
+    singles::each_way(doc)
+}
+
 /// What so many of those steps take.
 pub fn beside_ns(nics: u64) -> u64 {
     singles::beside_ns(nics)

@@ -29,7 +29,7 @@ mod segments;
 mod traffic;
 
 pub use answers::demand;
-pub use both_ways::{BothWays, both_ways};
+pub use both_ways::{BothWays, both_ways, one_way_alone};
 pub use busy::{could_explain_median, could_explain_rate};
 pub use growth::still_grew;
 pub use held::held_by_network;
@@ -55,6 +55,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
         let planned: Vec<&Step> = group.iter().copied().filter(|s| s.follows_up.is_none()).collect();
         let mut checks: Vec<Check> = planned.iter().flat_map(|s| stops(s, busy.as_deref())).collect();
         checks.extend(group.iter().flat_map(|s| corruption(s)));
+        checks.extend(both_ways::nics(doc, &group, criteria));
         // What a failed step measured is shown in the report but is not evidence of fitness.
         let whole: Vec<&Step> = planned.into_iter().filter(|s| s.error.is_none()).collect();
         if !whole.is_empty() {

@@ -4,6 +4,7 @@ use pathproof_model::{
     AloneNic, AloneSum, Direction, End, Finding, NicShare, ResultDoc, Step, StepKind, StepSpec, TrafficSpec,
 };
 
+use pathproof_model::judge::one_way_alone;
 use pathproof_model::units::BitsPerSecond;
 
 use crate::lane_options::CONSTRAIN;
@@ -68,6 +69,14 @@ pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
         StepSpec::Stream(traffic)
     };
     nics.iter().map(alone).collect()
+}
+
+/// The next of the short steps that tell why such a NIC carries little both ways at once: one way alone.
+pub fn each_way(doc: &ResultDoc) -> Option<StepSpec> {
+    let (step, way) = one_way_alone(doc)?;
+    let mut spec = step.spec.clone()?;
+    spec.traffic_mut()?.direction = way;
+    Some(spec)
 }
 
 /// What those take.

@@ -4,6 +4,7 @@ use pathproof_model::judge::nics_together;
 use pathproof_model::{Finding, Outcome, ResultDoc, both_ways};
 
 use super::planned;
+use super::slow::only_nic;
 
 /// Below this share of the sum it is a finding; the built-in limit of the verdict is the same.
 const SHARE_MIN: f64 = 0.65;
@@ -12,7 +13,12 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let short = both_ways(doc).into_iter().filter(|both| both.falls_short(SHARE_MIN));
     let finding = |both: pathproof_model::BothWays<'_>| {
         let ([out, inward], [out_alone, in_alone]) = (both.together, both.alone);
-        Finding::new("PATH-SHARED", format!("{}: {}", both.step.name, both.words()))
+        let found = Finding::new("PATH-SHARED", format!("{}: {}", both.step.name, both.words()));
+        let found = match only_nic(doc, both.step) {
+            Some(nic) => found.with("nic", nic),
+            None => found,
+        };
+        found
             .with("share", both.share())
             .with("out_bits_per_s", out)
             .with("in_bits_per_s", inward)

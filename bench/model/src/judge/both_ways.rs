@@ -3,7 +3,7 @@
 use super::busy::unless_busy;
 use super::traffic::looped;
 use crate::units::BitsPerSecond;
-use crate::{Check, Criteria, Direction, NodeId, ResultDoc, Step, StepKind, StepSpec, Unit};
+use crate::{Check, Criteria, Direction, FollowUp, NodeId, ResultDoc, Step, StepKind, StepSpec, Unit};
 
 const NAME: &str = "both-ways-share";
 /// From so many cores on, the lanes of an end can be what a host has.
@@ -93,37 +93,113 @@ fn cores(step: &Step, node: NodeId) -> Option<f64> {
     Some(cpu_ns as f64 / window_ns as f64)
 }
 
-fn free(step: &Step) -> Option<&crate::TrafficSpec> {
+/// What a stream was asked for that could take what the path has: one of the plan, or one that followed it up for `why`.
+fn free(step: &Step, why: Option<FollowUp>) -> Option<&crate::TrafficSpec> {
     let whole = step.kind == StepKind::Stream
-        && step.follows_up.is_none()
+        && step.follows_up == why
         && step.error.is_none()
         && step.detail.failover.is_none();
     let traffic = step.spec.as_ref().and_then(StepSpec::traffic)?;
     (whole && traffic.is_free()).then_some(traffic)
 }
 
-/// `step` against each way alone, where it went both ways and each was measured alone as well.
-pub(super) fn of<'a>(doc: &'a ResultDoc, step: &'a Step) -> Option<BothWays<'a>> {
-    let traffic = free(step).filter(|_| step.direction == Some(Direction::Both))?;
+/// Out and in of a stream that goes both ways.
+fn together(step: &Step) -> Option<[u64; 2]> {
     let [(_, out), (_, inward)] = step.parts()[..] else { return None };
-    let together = [out.goodput_bits_per_s?, inward.goodput_bits_per_s?];
-    // With as many lanes, so that nothing but the other direction is added.
-    let alone = |direction: Direction| {
-        let like = doc.steps.iter().filter(|other| {
-            other.over == step.over
-                && other.direction == Some(direction)
-                && free(other).is_some_and(|own| own.lanes == traffic.lanes)
-        });
-        let rates = like.filter_map(|other| Some((other.summary.goodput_bits_per_s?, other)));
-        rates.max_by_key(|(rate, _)| *rate).filter(|(rate, _)| *rate > 0)
+    Some([out.goodput_bits_per_s?, inward.goodput_bits_per_s?])
+}
+
+/// The best stream of a direction, among `like`.
+fn best<'a>(like: impl Iterator<Item = &'a Step>, direction: Direction) -> Option<(u64, &'a Step)> {
+    let rates = like
+        .filter(|other| other.direction == Some(direction))
+        .filter_map(|other| Some((other.summary.goodput_bits_per_s?, other)));
+    rates.max_by_key(|(rate, _)| *rate).filter(|(rate, _)| *rate > 0)
+}
+
+/// `step` against each way alone, where it went both ways and each was measured alone as well: with as many lanes over the same
+/// NICs, so that nothing but the other direction is added.
+pub(super) fn of<'a>(doc: &'a ResultDoc, step: &'a Step) -> Option<BothWays<'a>> {
+    let traffic = free(step, step.follows_up).filter(|_| step.direction == Some(Direction::Both))?;
+    let by_itself = match step.follows_up {
+        None => false,
+        Some(FollowUp::Alone) => true,
+        Some(_) => return None,
     };
-    let (out, inward) = (alone(Direction::Out)?, alone(Direction::In)?);
-    Some(BothWays { step, together, alone: [out.0, inward.0], like: [out.1, inward.1] })
+    let like = || {
+        doc.steps.iter().filter(|other| {
+            let own = free(other, step.follows_up).filter(|own| own.lanes == traffic.lanes);
+            other.over == step.over && own.is_some_and(|own| !by_itself || own.options == traffic.options)
+        })
+    };
+    let (out, inward) = (best(like(), Direction::Out)?, best(like(), Direction::In)?);
+    Some(BothWays { step, together: together(step)?, alone: [out.0, inward.0], like: [out.1, inward.1] })
 }
 
 /// All of a document.
 pub fn both_ways(doc: &ResultDoc) -> Vec<BothWays<'_>> {
     doc.steps.iter().filter_map(|step| of(doc, step)).collect()
+}
+
+/// Streams both ways over a NIC that no stream of the plan went over, which carried less than `share_min` of what those did out
+/// and in, each alone. That is a slower link, or one that both ways share: each way alone tells.
+fn doubtful(doc: &ResultDoc, share_min: f64) -> Vec<&Step> {
+    let sum = |rates: [u64; 2]| rates[0] as f64 + rates[1] as f64;
+    // What NICs carry that were striped together is held against their sum.
+    let striped =
+        doc.steps.iter().filter_map(|step| step.spec.as_ref()?.traffic()).any(|traffic| traffic.singles);
+    let slow = |step: &&Step| {
+        let traffic = free(step, Some(FollowUp::Alone))
+            .filter(|_| step.direction == Some(Direction::Both) && !striped)?;
+        let like = || {
+            doc.steps.iter().filter(|other| free(other, None).is_some_and(|own| own.lanes == traffic.lanes))
+        };
+        let yardstick = [best(like(), Direction::Out)?.0, best(like(), Direction::In)?.0];
+        // One over which a direction carries nothing is no slow link.
+        let both = together(step).filter(|rates| rates.iter().all(|rate| *rate > 0))?;
+        Some(sum(both) < share_min * sum(yardstick))
+    };
+    doc.steps.iter().filter(|step| slow(step) == Some(true)).collect()
+}
+
+/// The next stream that would tell why a NIC carries little both ways at once: the one that it follows, and its direction.
+pub fn one_way_alone(doc: &ResultDoc) -> Option<(&Step, Direction)> {
+    let share_min = Criteria::default().throughput.both_ways_share_min;
+    doubtful(doc, share_min).into_iter().find_map(|step| {
+        let asked = |direction| {
+            doc.steps.iter().any(|other| {
+                let spec = other.spec.as_ref().and_then(StepSpec::traffic);
+                other.follows_up == Some(FollowUp::Alone)
+                    && other.direction == Some(direction)
+                    && spec.map(|own| &own.options)
+                        == step.spec.as_ref().and_then(StepSpec::traffic).map(|own| &own.options)
+            })
+        };
+        let way = [Direction::Out, Direction::In].into_iter().find(|way| !asked(*way))?;
+        Some((step, way))
+    })
+}
+
+/// The checks of NICs that carried little both ways at once, among `steps`.
+pub(super) fn nics(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
+    let share_min = criteria.throughput.both_ways_share_min;
+    let doubtful = doubtful(doc, share_min);
+    let own = steps.iter().filter(|step| doubtful.iter().any(|one| std::ptr::eq(*one, **step)));
+    own.map(|step| match of(doc, step) {
+        Some(both) => {
+            let check = both.check(share_min);
+            Check { text: format!("{}: {}", step.name, check.text), ..check }
+        }
+        None => {
+            let [out, inward] = together(step).unwrap_or_default().map(BitsPerSecond);
+            let text = format!(
+                "{}: {out} out and {inward} in, less than streams over another NIC carried; whether each way alone carries more was not measured",
+                step.name
+            );
+            Check::inconclusive(NAME, text).numbers(None, share_min, Unit::Share)
+        }
+    })
+    .collect()
 }
 
 /// The checks of a group of steps, where all of them can be held against each way alone: that is what they are for then.
@@ -230,6 +306,51 @@ mod tests {
         assert_eq!(judged(&full).0, Outcome::Inconclusive);
         doc.steps[1].lanes[0] = lane(End::Client, Receive, 300, 90);
         assert_eq!(judged(&doc).0, Outcome::Inconclusive);
+    }
+
+    /// A NIC beside the one of the plan: both ways at once by itself, and each way alone where that was asked.
+    fn beside(both: [u64; 2], each: Option<[u64; 2]>) -> ResultDoc {
+        let mut doc = doc([GBIT * 9 / 10, GBIT * 9 / 10]);
+        let mut steps = vec![stream(Direction::Both, &both)];
+        if let Some([out, inward]) = each {
+            steps.extend([stream(Direction::Out, &[out]), stream(Direction::In, &[inward])]);
+        }
+        for step in &mut steps {
+            step.follows_up = Some(FollowUp::Alone);
+            step.name = "e1 alone".into();
+            let traffic = step.spec.as_mut().and_then(StepSpec::traffic_mut).unwrap();
+            traffic.options.insert("constrain".into(), "e1".into());
+        }
+        doc.steps.extend(steps);
+        doc
+    }
+
+    #[test]
+    fn a_nic_that_carries_little_both_ways_is_asked_each_way_alone() {
+        let judged = |doc: &ResultDoc| {
+            let steps: Vec<&Step> = doc.steps.iter().collect();
+            nics(doc, &steps, &Criteria::default()).iter().map(|check| check.outcome).collect::<Vec<_>>()
+        };
+        let next = |doc: &ResultDoc| one_way_alone(doc).map(|(step, way)| (step.name.clone(), way));
+        // Half duplex: 0.9 of a rate both ways, shared.
+        let mut open = beside([GBIT * 4 / 10, GBIT * 5 / 10], None);
+        assert_eq!(next(&open), Some(("e1 alone".into(), Direction::Out)));
+        assert_eq!(judged(&open), [Outcome::Inconclusive], "it is open until that was measured");
+        open.steps.push(beside([0; 2], Some([GBIT; 2])).steps[4].clone());
+        assert_eq!(next(&open), Some(("e1 alone".into(), Direction::In)));
+        let half = beside([GBIT * 4 / 10, GBIT * 5 / 10], Some([GBIT * 9 / 10, GBIT * 9 / 10]));
+        assert_eq!((next(&half), judged(&half)), (None, vec![Outcome::Fail]));
+        assert!(both_ways(&half).iter().any(|both| both.step.name == "e1 alone" && both.falls_short(0.65)));
+        // Slower, and the same both ways at once; as fast as the other; silent one way, which is another fault.
+        let slower = beside([GBIT / 2, GBIT / 2], Some([GBIT / 2, GBIT / 2]));
+        assert_eq!((next(&slower), judged(&slower)), (None, vec![Outcome::Pass]));
+        for fine in [beside([GBIT * 9 / 10, GBIT], None), beside([GBIT / 2, 0], None)] {
+            assert_eq!((next(&fine), judged(&fine)), (None, vec![]));
+        }
+        // NICs that were striped together have a sum of their own.
+        let mut striped = beside([GBIT / 2, GBIT / 4], None);
+        striped.steps[0].spec.as_mut().and_then(StepSpec::traffic_mut).unwrap().singles = true;
+        assert_eq!((next(&striped), judged(&striped)), (None, vec![]));
     }
 
     #[test]
