@@ -16,9 +16,9 @@ use pathproof_sys::socket::may_pass;
 
 pub use beside::Beside;
 
-use crate::channels::Way;
 use crate::host::wires;
 use crate::secure::{Access, SecureError};
+use pathproof_engine::channels::hosts::Way;
 
 /// How long a host may take to answer, all attempts together.
 pub const CONNECT: Duration = Duration::from_secs(5);

@@ -4,6 +4,8 @@
 //! netlink and ethtool and never from `/sys/class/net`, which inside a network namespace may show the
 //! interfaces of another one.
 
+use pathproof_engine::channels::Prefix;
+use pathproof_engine::channels::hosts::Routed;
 use pathproof_model::environment::Observed;
 use pathproof_model::{Environment, Finding, RdmaDevice};
 
@@ -75,6 +77,16 @@ fn unprotected(device: &RdmaDevice, environment: &Environment) -> Option<Finding
     let enabled = dcb.pfc.as_ref().map(|pfc| pfc.enabled_priorities.clone()).unwrap_or_default();
     let finding = Finding::new("RDMA-PFC-OFF", format!("{} on {}: {why}", device.name, nic.name));
     Some(finding.with("device", device.name.as_str()).with("enabled_priorities", enabled))
+}
+
+/// The subnets that this host's routers reach, now.
+pub fn routed() -> Vec<Routed> {
+    let subnets = pathproof_sys::routes::via_routers().into_iter();
+    let of = |one: pathproof_sys::routes::RoutedSubnet| Routed {
+        interface: one.interface,
+        subnet: Prefix { address: one.address, len: one.prefix_len },
+    };
+    subnets.map(of).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod budget;
-pub mod channels;
 pub mod cli;
 pub mod descriptors;
 pub mod dial;

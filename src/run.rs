@@ -13,16 +13,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use pathproof_engine::channels::hosts::of_check;
 use pathproof_engine::diagnose::{diagnose, settle};
 use pathproof_engine::ladder::ladder;
 use pathproof_model::environment::Observed;
-use pathproof_model::{
-    CommandName, Environment, ErrorKind, Finding, Node, NodeId, Plan, ResultDoc, StepError, Tool,
-};
+use pathproof_model::{Environment, ErrorKind, Finding, Node, NodeId, Plan, ResultDoc, StepError, Tool};
 
 use crate::budget::Budget;
 use crate::dial;
-use crate::host::wires;
+use crate::host::{self, wires};
 use crate::interrupt::{self, Interrupt};
 use crate::registry::{Registry, TRANSPORTS};
 use crate::steps;
@@ -87,9 +86,9 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
         let finding = Finding::new("PEER-LOST", format!("{}{again}", lost.message));
         doc.findings.push(finding);
     }
-    if order.plan.command == CommandName::Check {
-        crate::channels::predict_into(&mut doc);
-    }
+    let (channels, said) = of_check(&doc, &host::routed());
+    doc.channels = channels.or(doc.channels);
+    doc.findings.extend(said);
     doc.ladder = ladder(&doc);
     let causes = diagnose(&doc);
     doc.findings.extend(causes);

@@ -48,11 +48,11 @@ use pathproof_model::{
 use pathproof_model::units::Bytes;
 
 use crate::budget::out_of_time;
-use crate::channels::Way;
 use crate::evidence::{About, Taken};
 use crate::interrupt::Interrupt;
 use crate::registry::{Registry, manners};
 use crate::session::{Channel, Received};
+use pathproof_engine::channels::hosts::Way;
 use pathproof_sys::clock::RealClock;
 
 /// What is known of the session while it lasts.
@@ -121,7 +121,9 @@ impl SessionFacts {
     pub fn other_nics(&self) -> Vec<String> {
         let own = self.local.ip().to_canonical();
         let mut nics: Vec<String> = vec![];
-        for (nic, local) in crate::channels::chosen(&self.environment, &self.peer_environment) {
+        for (nic, local) in
+            pathproof_engine::channels::hosts::chosen(&self.environment, &self.peer_environment)
+        {
             let is_own = self
                 .environment
                 .nics
@@ -141,7 +143,7 @@ impl SessionFacts {
             End::Server => (&self.peer_environment, &self.environment, (self.peer, self.local)),
         };
         let own = (own.0.ip().to_canonical(), own.1.ip().to_canonical());
-        let mut ways = crate::channels::ways(client, server);
+        let mut ways = pathproof_engine::channels::hosts::ways(client, server);
         ways.retain(|way| (way.local, way.remote) != own);
         ways
     }

@@ -8,11 +8,11 @@ use crossbeam_channel::unbounded;
 use pathproof_engine::control::{Message, Resume, encode_frame};
 
 use super::open::prepare_socket;
-use crate::channels::Way;
 use crate::dial;
 use crate::secure::{self, Access, SecureError};
 use crate::session::{Fresh, Heard, Link, Revival};
 use crate::steps::SessionFacts;
+use pathproof_engine::channels::hosts::Way;
 use pathproof_sys::clock::RealClock;
 
 /// How long a way back to a session whose connection fell silent is looked for.

@@ -1,13 +1,14 @@
 //! Which NIC pairs SMB Multichannel would use towards a node, and why not the others. Nobody is asked for it: an agent's NICs are
 //! known since its greeting, an SMB server's since the step that asked it.
 
+use pathproof_engine::channels::hosts::{add_routes, between, local_nics, of_both, of_both_ends};
 use pathproof_engine::channels::{ChannelNic, Question, Rules, predict};
 use pathproof_model::{
     ChannelsSpec, Environment, ErrorKind, Finding, NodeId, NodeSpec, ResultDoc, Step, StepError, StepSpec,
 };
 
 use super::{Alone, Kind, Lone, whole};
-use crate::channels::{add_routes, between, local_nics, of_both, of_both_ends};
+use crate::host;
 
 /// The kind.
 pub struct Prediction;
@@ -62,11 +63,15 @@ impl Alone for Prediction {
             let address = server.address.parse::<std::net::SocketAddr>();
             let is_here = address.is_ok_and(|address| address.ip().is_loopback());
             // What a server's routes are is not known, so the other direction is left out.
-            predict(&local_nics(here, is_here), &ChannelNic::from_smb(&server.interfaces), &question(&spec))
+            predict(
+                &local_nics(here, is_here, &host::routed()),
+                &ChannelNic::from_smb(&server.interfaces),
+                &question(&spec),
+            )
         } else {
             let remote = doc.environment(spec.node).ok_or_else(|| unknown("the peer's"))?;
             let (mut ours, theirs) = of_both(here, remote);
-            add_routes(&mut ours);
+            add_routes(&mut ours, &host::routed());
             shared = of_both_ends(here, remote);
             between(&ours, &theirs, &question(&spec))
         };
@@ -80,7 +85,7 @@ impl Alone for Prediction {
 /// Names in a constraint or a pair that no local NIC has would silently exclude everything.
 pub fn check_names(spec: &ChannelsSpec, with: Option<&NodeSpec>, here: &Environment) -> anyhow::Result<()> {
     // A foreign server may be this host, and is reached over its loopback then.
-    let local = local_nics(here, matches!(with, Some(NodeSpec::Foreign { .. })));
+    let local = local_nics(here, matches!(with, Some(NodeSpec::Foreign { .. })), &host::routed());
     let known = |name: &str| {
         local
             .iter()

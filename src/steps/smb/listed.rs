@@ -10,8 +10,8 @@ use std::time::Duration;
 use pathproof_engine::channels::common_bits;
 use pathproof_model::{Environment, Finding, SmbInterface};
 
-use crate::channels::{Way, nics};
 use crate::dial;
+use pathproof_engine::channels::hosts::{Way, nics};
 
 /// The kernel asks three times within it.
 const WAIT: Duration = Duration::from_millis(3200);

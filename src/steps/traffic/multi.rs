@@ -113,7 +113,7 @@ fn dialled(own: &OptionValues, mut options: OptionValues, session: &SessionFacts
             },
             constrain: own.given(&CONSTRAIN).unwrap_or_default(),
         };
-        let (ours, theirs) = crate::channels::of_both(client, server);
+        let (ours, theirs) = pathproof_engine::channels::hosts::of_both(client, server);
         let channels = predict(&ours, &theirs, &question);
         for pair in channels.pairs.iter().filter(|pair| pair.chosen) {
             let path = PathSpec {

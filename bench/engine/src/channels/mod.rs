@@ -11,6 +11,7 @@
 mod answers;
 mod candidates;
 mod findings;
+pub mod hosts;
 mod linux;
 mod nic;
 mod rule;

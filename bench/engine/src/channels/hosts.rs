@@ -1,12 +1,22 @@
 //! Brings the NICs of two hosts into the form that Multichannel's rules look at, and the prediction into a
-//! result document.
+//! result document. Which subnets this host's routers reach is part of the input.
 
 use std::net::IpAddr;
 
-use pathproof_engine::channels::{ChannelNic, Prefix, Question, Rules, findings, predict};
 use pathproof_model::{
-    ChannelPair, ChannelRule, Channels, Environment, Finding, Nic, NicAddress, NodeId, ResultDoc,
+    ChannelPair, ChannelRule, Channels, CommandName, Environment, Finding, Nic, NicAddress, NodeId, ResultDoc,
 };
+
+use super::{ChannelNic, Prefix, Question, Rules, findings, predict};
+
+/// A subnet that a router of this host's leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routed {
+    /// Number of the interface that it is reached by.
+    pub interface: u32,
+    /// The subnet.
+    pub subnet: Prefix,
+}
 
 /// The NICs of a host that may lead to another one. Not loopback, although both have its addresses; not the port of a bridge or
 /// bond, which carries its master's traffic; not a virtual NIC that has nothing but the address of its own link, as the host's ends
@@ -109,21 +119,21 @@ fn may_be_dialled(address: IpAddr) -> bool {
 }
 
 /// This host's NICs, with the subnets that its routers reach; with loopback where the peer is this host too.
-pub fn local_nics(environment: &Environment, peer_is_here: bool) -> Vec<ChannelNic> {
+pub fn local_nics(environment: &Environment, peer_is_here: bool, routed: &[Routed]) -> Vec<ChannelNic> {
     let mut nics = nics(environment);
     if peer_is_here {
         let all = environment.nics.iter().map(ChannelNic::from_observed);
         nics.extend(all.filter(ChannelNic::is_loopback));
     }
-    add_routes(&mut nics);
+    add_routes(&mut nics, routed);
     nics
 }
 
-/// The subnets that this host's routers reach.
-pub fn add_routes(nics: &mut [ChannelNic]) {
-    for subnet in pathproof_sys::routes::via_routers() {
-        if let Some(nic) = nics.iter_mut().find(|nic| nic.index == subnet.interface) {
-            nic.routes.push(Prefix { address: subnet.address, len: subnet.prefix_len });
+/// Adds the subnets that this host's routers reach.
+pub fn add_routes(nics: &mut [ChannelNic], routed: &[Routed]) {
+    for one in routed {
+        if let Some(nic) = nics.iter_mut().find(|nic| nic.index == one.interface) {
+            nic.routes.push(one.subnet);
         }
     }
 }
@@ -177,26 +187,30 @@ pub fn between(local: &[ChannelNic], remote: &[ChannelNic], question: &Question)
     channels
 }
 
-/// Adds the prediction under Windows' rules to the document of a check between two hosts. It is shown, not judged:
-/// a path that is measured and fit is fit, whatever SMB would make of the hosts' other NICs.
-pub fn predict_into(doc: &mut ResultDoc) {
+/// The prediction under Windows' rules for the document of a check between two hosts, and what is to be said of it. It is shown, not
+/// judged: a path that is measured and fit is fit, whatever SMB would make of the hosts' other NICs.
+pub fn of_check(doc: &ResultDoc, routed: &[Routed]) -> (Option<Channels>, Vec<Finding>) {
+    let is_check = doc.requested.as_ref().is_some_and(|plan| plan.command == CommandName::Check);
     let hosts = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER));
-    let (Some(local), Some(remote), false) = (hosts.0, hosts.1, doc.is_against_itself()) else { return };
-    let question = Question::new(Rules::Windows);
-    let (mut ours, theirs) = of_both(local, remote);
-    add_routes(&mut ours);
-    let channels = between(&ours, &theirs, &question);
-    let shared = of_both_ends(local, remote);
-    doc.findings.extend(shared);
-    if channels.pairs.iter().any(|pair| pair.chosen) {
-        doc.findings.extend(findings(&channels));
-        doc.channels = Some(channels);
+    let (Some(local), Some(remote)) = hosts else { return (None, vec![]) };
+    if !is_check || doc.is_against_itself() {
+        return (None, vec![]);
     }
+    let (mut ours, theirs) = of_both(local, remote);
+    add_routes(&mut ours, routed);
+    let channels = between(&ours, &theirs, &Question::new(Rules::Windows));
+    let mut said: Vec<Finding> = of_both_ends(local, remote).into_iter().collect();
+    if !channels.pairs.iter().any(|pair| pair.chosen) {
+        return (None, said);
+    }
+    said.extend(findings(&channels));
+    (Some(channels), said)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pathproof_model::{Node, NodeSpec, Plan, Tool};
 
     #[test]
     fn what_both_own_and_what_is_part_of_something_leads_nowhere() {
@@ -237,6 +251,37 @@ mod tests {
         assert_eq!(of_both_ends(&host(1, "one"), &host(1, "one")), None);
         // A machine that talks to itself owns all of them at both ends.
         assert_eq!(names(&host(1, "one"), &host(1, "one")), ["e0", "virbr0"]);
+    }
+
+    #[test]
+    fn a_check_between_two_hosts_predicts_and_nothing_else_does() {
+        let host = |address: &str, boot: &str| {
+            let addresses = vec![NicAddress { address: address.parse().unwrap(), prefix_len: 24 }];
+            let nic = Nic { name: "e1".into(), index: 2, addresses, ..Nic::default() };
+            let nic =
+                Nic { up: Some(true), carrier: Some(true), speed_bits_per_s: Some(10_000_000_000), ..nic };
+            Environment { nics: vec![nic], boot_id: Some(boot.into()), ..Environment::default() }
+        };
+        let doc = |command: CommandName, spec: NodeSpec, there: &str| {
+            let mut doc = ResultDoc::new(Tool::default(), "then");
+            doc.requested = Some(Plan { command, ..Plan::default() });
+            doc.nodes = vec![
+                Node::here(Some(host("10.0.0.1", "one"))),
+                Node { id: NodeId::SERVER, name: "b".into(), spec, environment: Some(host(there, "two")) },
+            ];
+            doc
+        };
+        let agent = || NodeSpec::Agent { host: "b".into(), port: 1 };
+        let (channels, _) = of_check(&doc(CommandName::Check, agent(), "10.0.0.2"), &[]);
+        assert!(channels.unwrap().pairs.iter().any(|pair| pair.chosen && pair.local_nic == "e1"));
+        let none = |doc: &ResultDoc, routed: &[Routed]| of_check(doc, routed).0.is_none();
+        assert!(none(&doc(CommandName::Bench, agent(), "10.0.0.2"), &[]), "nobody asked for it");
+        assert!(none(&doc(CommandName::Check, NodeSpec::Own, "10.0.0.2"), &[]), "there is one host");
+        // In another subnet, behind a router that this host has, or has not.
+        let far = doc(CommandName::Check, agent(), "10.9.0.2");
+        let subnet = Prefix { address: "10.9.0.0".parse().unwrap(), len: 24 };
+        assert!(none(&far, &[]) && none(&far, &[Routed { interface: 3, subnet }]));
+        assert!(!none(&far, &[Routed { interface: 2, subnet }]));
     }
 
     #[test]
