@@ -36,7 +36,7 @@ use crate::registry::Registry;
 use crate::run::tool;
 use crate::secure::{self, Access, is_loopback, random_bytes};
 use crate::session::{Fresh, Link, Revival, Session};
-use crate::steps::{self, Context, Part, ReadyPart, SessionFacts, Setup};
+use crate::steps::{self, Context, ReadyPart, SessionFacts, Setup, StepPart};
 pub use deadline::Grace;
 use memory::{MemoryBudget, Reserved};
 use pathproof_sys::clock::RealClock;
@@ -367,7 +367,7 @@ fn ready(go: &Go, facts: &SessionFacts, shared: &Shared) -> Result<(Vec<String>,
     let setup =
         Setup { step: go.step, spec: &spec, paths: &go.paths, session: facts, registry: &shared.registry };
     let at_the_peer = |e: StepError| StepError { message: format!("at the peer: {}", e.message), ..e };
-    let part = Part::prepare(runner, &setup).map_err(at_the_peer)?;
+    let part = StepPart::prepare(runner, &setup).map_err(at_the_peer)?;
     let offers = part.offers();
     let part = part.with(&go.offers).map_err(at_the_peer)?;
     // Round trips may take any time each; all of them together take no longer than other steps.

@@ -14,7 +14,7 @@ use super::record::Record;
 use crate::budget::{Budget, out_of_time};
 use crate::interrupt::Interrupt;
 use crate::registry::{Registry, manners};
-use crate::steps::{self, Alone, Context, Kind, Lone, Part, Play, Runner, Setup};
+use crate::steps::{self, Alone, Context, Kind, Lone, Play, Runner, Setup, StepPart};
 use crate::watch::RunEvent;
 
 /// Round trips of a step beside its window: a turn, connections, their consents, and their end.
@@ -327,7 +327,7 @@ impl<'a> Conductor<'a> {
         let setup = Setup { step: number, spec, paths: &[], session: &agent.facts, registry: self.registry };
         let made = steps::affordable(runner, spec, self.here)
             .and_then(|()| runner.request(&setup))
-            .and_then(|request| Ok((request, Part::prepare(runner, &setup)?)));
+            .and_then(|request| Ok((request, StepPart::prepare(runner, &setup)?)));
         let (request, part) = match made {
             Ok(made) => made,
             // Not fatal: the other steps may well be possible.

@@ -9,17 +9,17 @@ use crate::evidence::{About, Taken};
 use crate::offers;
 
 /// A part that is ready, and does not know the other end's offers yet.
-pub struct Part {
+pub struct StepPart {
     prepared: Box<dyn Prepared>,
     own: Vec<Offer>,
     about: About,
 }
 
-impl Part {
+impl StepPart {
     /// Makes this end's part ready.
-    pub fn prepare(runner: &dyn Runner, setup: &Setup<'_>) -> Result<Part, StepError> {
+    pub fn prepare(runner: &dyn Runner, setup: &Setup<'_>) -> Result<StepPart, StepError> {
         let prepared = runner.prepare(setup)?;
-        Ok(Part { own: prepared.offers(), prepared, about: setup.about() })
+        Ok(StepPart { own: prepared.offers(), prepared, about: setup.about() })
     }
 
     /// What the other end needs to know, one for each lane, as it crosses.

@@ -185,7 +185,7 @@ impl<T> Hand<'_, T> {
 }
 
 /// When the course of a step is over whatever its threads do.
-pub struct Limits {
+pub struct StageLimits {
     /// How long the threads run, in ns; the largest number where that follows from what they do.
     pub length_ns: u64,
     /// How long both ends may take to be ready, in ns.
@@ -279,7 +279,7 @@ impl<'scope, 'env> Stage<'scope, 'env> {
     pub fn run(
         self,
         end: End,
-        limits: &Limits,
+        limits: &StageLimits,
         context: &mut Context<'_>,
         aside: &mut dyn Aside,
     ) -> Option<StepError> {

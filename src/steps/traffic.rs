@@ -104,7 +104,7 @@ pub(super) struct Lanes {
     spec: TrafficSpec,
     seed: u64,
     lanes: Vec<(LaneJob, Box<dyn PreparedLane>)>,
-    multi: Option<multi::Plan>,
+    multi: Option<multi::StripePlan>,
     saboteur: Option<multi::Saboteur>,
     /// What other kinds of step have beside their lanes.
     companions: Vec<Companion>,
@@ -267,7 +267,7 @@ pub(super) fn prepare(
         _ => None,
     };
     let planned = PlannedLane::all(flows);
-    let sockets = planned.len() * multi.as_ref().map_or(1, multi::Plan::paths);
+    let sockets = planned.len() * multi.as_ref().map_or(1, multi::StripePlan::paths);
     crate::descriptors::check(sockets as u64)?;
     let mut lanes = Vec::with_capacity(planned.len());
     for (index, lane) in planned.into_iter().enumerate() {

@@ -22,7 +22,7 @@ pub use client::{Client, ClientEvent};
 pub use frame::{FRAME_BYTES_MAX, FrameDecoder, FrameError, HELLO_BYTES_MAX, encode as encode_frame};
 pub use journal::Journal;
 pub use message::{Accept, Go, Hello, Message, Ready, Reject, Resume, Turn, Turned};
-pub use pieces::{Columns, HalfPiece, HalfRoom, Part};
+pub use pieces::{Columns, HalfPiece, HalfRoom, PieceContent};
 pub use preamble::{
     HIGHEST_VERSION, LANE_MAGIC, LOWEST_VERSION, MAGIC, PREAMBLE_BYTES, Preamble, PreambleError, negotiate,
 };

@@ -16,7 +16,7 @@ use pathproof_smb2::share::Session;
 use pathproof_smb2::{Cipher, SigningAlgorithm};
 
 use super::Made;
-use super::lane::{Channel, Pool, Way};
+use super::lane::{Carried, Channel, Pool};
 use super::lent::Joined;
 use super::open::sentence;
 use crate::steps::lane_record;
@@ -137,8 +137,8 @@ impl Account {
     ) -> Vec<Finding> {
         let mut findings = vec![];
         let window_ns = made.window.map(|window| window.end.ns_since(window.start)).filter(|ns| *ns > 0);
-        let mut read = Way::default();
-        let mut write = Way::default();
+        let mut read = Carried::default();
+        let mut write = Carried::default();
         let mut cpu_ns = Some(0);
         for (at, (channel, Ends { local, remote, nic })) in channels.into_iter().zip(&self.ends).enumerate() {
             let tally = channel.tally;
@@ -296,8 +296,8 @@ fn role(spec: &FileSpec) -> LaneRole {
     }
 }
 
-impl Way {
-    fn add(&mut self, other: &Way) {
+impl Carried {
+    fn add(&mut self, other: &Carried) {
         self.operations += other.operations;
         self.bytes += other.bytes;
         self.service.merge(&other.service);

@@ -126,8 +126,8 @@ impl Pool {
 
 /// What one channel did.
 pub struct Tally {
-    pub read: Way,
-    pub write: Way,
+    pub read: Carried,
+    pub write: Carried,
     pub cpu_ns: Option<u64>,
     /// When the last answer of the window came.
     pub last: Tick,
@@ -141,7 +141,7 @@ pub struct Tally {
 
 /// One way of it.
 #[derive(Default)]
-pub struct Way {
+pub struct Carried {
     pub operations: u64,
     pub bytes: u64,
     pub service: LatencyHistogram,
@@ -150,8 +150,8 @@ pub struct Way {
 impl Tally {
     pub fn new() -> Tally {
         Tally {
-            read: Way::default(),
-            write: Way::default(),
+            read: Carried::default(),
+            write: Carried::default(),
             cpu_ns: None,
             last: Tick(0),
             placed_bytes: 0,

@@ -17,7 +17,7 @@ use super::machine::Host;
 use super::places::{self, Gates, Standing, Worker};
 use super::prepare::Ready;
 use super::{memory, merge};
-use crate::steps::stage::{Aside, Hand, Limits, SHOWN_NS, Stage};
+use crate::steps::stage::{Aside, Hand, SHOWN_NS, Stage, StageLimits};
 use crate::steps::traffic::multi;
 use crate::steps::{Context, Prepared, failed};
 
@@ -30,7 +30,7 @@ impl Prepared for Ready {
     }
 
     fn paths(&self) -> Vec<u32> {
-        self.stripe.as_ref().map(multi::Plan::leads_to).unwrap_or_default()
+        self.stripe.as_ref().map(multi::StripePlan::leads_to).unwrap_or_default()
     }
 
     fn run(mut self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
@@ -170,9 +170,9 @@ fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) ->
 }
 
 /// A copy takes what it takes; until it begins, memory of so many guests is made ready.
-fn limits(memory_bytes: u64, places: usize) -> Limits {
+fn limits(memory_bytes: u64, places: usize) -> StageLimits {
     let memory_bytes = memory_bytes.saturating_mul(places as u64);
-    Limits { length_ns: u64::MAX, ready_ns: ready_ns(memory_bytes), last_bytes_ns: LAST_BYTES_NS }
+    StageLimits { length_ns: u64::MAX, ready_ns: ready_ns(memory_bytes), last_bytes_ns: LAST_BYTES_NS }
 }
 
 /// Shows how far the copy is.

@@ -42,7 +42,7 @@ pub struct Ready {
     /// The disk itself, at the source.
     pub disk: Option<Disk>,
     /// The paths of each lane, over several NICs.
-    pub stripe: Option<multi::Plan>,
+    pub stripe: Option<multi::StripePlan>,
     /// Memory beyond the guests' own.
     pub overhead_bytes: u64,
     /// Time that this took.
@@ -85,7 +85,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
     // One for each lane, over each of its paths, and one more for a disk.
     let lanes =
         u64::from(spec.parallel.min(spec.guests)) * u64::from(spec.lanes) + u64::from(spec.disk.is_some());
-    crate::descriptors::check(lanes * stripe.as_ref().map_or(1, multi::Plan::paths) as u64)?;
+    crate::descriptors::check(lanes * stripe.as_ref().map_or(1, multi::StripePlan::paths) as u64)?;
     let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
     let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
     let resource = |e: RegionError| StepError { kind: ErrorKind::Resource, message: e.to_string() };

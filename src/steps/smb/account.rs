@@ -54,11 +54,11 @@ fn nanoseconds(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn obtained_by(way: smb2::Way) -> ObtainedBy {
+fn obtained_by(way: smb2::AskedBy) -> ObtainedBy {
     match way {
-        smb2::Way::Sessionless => ObtainedBy::Sessionless,
-        smb2::Way::Anonymous => ObtainedBy::Anonymous,
-        smb2::Way::Credentials => ObtainedBy::Credentials,
+        smb2::AskedBy::Sessionless => ObtainedBy::Sessionless,
+        smb2::AskedBy::Anonymous => ObtainedBy::Anonymous,
+        smb2::AskedBy::Credentials => ObtainedBy::Credentials,
     }
 }
 
@@ -109,7 +109,7 @@ pub fn findings(report: &smb2::ServerReport, server: &SmbServer, local_rdma: boo
     if let Some(logon) = report
         .attempts
         .iter()
-        .find(|a| a.way == smb2::Way::Credentials && !matches!(a.outcome, smb2::Outcome::Answered))
+        .find(|a| a.way == smb2::AskedBy::Credentials && !matches!(a.outcome, smb2::Outcome::Answered))
     {
         let refused = matches!(logon.outcome, smb2::Outcome::LogonRefused(_) | smb2::Outcome::OnlyGuest);
         if refused {

@@ -58,8 +58,8 @@ impl Aside for Awake {
     fn watch<'a>(&'a self, _: &mut Select<'a>) {}
 }
 
-const LIMITS: Limits =
-    Limits { length_ns: 10_000_000_000, ready_ns: 10_000_000_000, last_bytes_ns: 200_000_000 };
+const LIMITS: StageLimits =
+    StageLimits { length_ns: 10_000_000_000, ready_ns: 10_000_000_000, last_bytes_ns: 200_000_000 };
 
 /// Runs threads that do `work` at the client, and tells what went wrong, what the threads left, and how often the stage was
 /// awake.

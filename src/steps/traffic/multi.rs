@@ -27,7 +27,7 @@ const LOOPBACK: &str = "lo";
 
 /// The paths of a step.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct StripePlan {
     /// Options for the lanes.
     options: OptionValues,
     /// The paths as this end sees them.
@@ -40,7 +40,7 @@ pub struct Plan {
     alone: Option<String>,
 }
 
-impl Plan {
+impl StripePlan {
     /// For each path the index of the server's interface that it leads to.
     pub fn leads_to(&self) -> Vec<u32> {
         self.towards.clone()
@@ -75,7 +75,7 @@ pub fn plan(
     options: &OptionValues,
     session: &SessionFacts,
     towards: &[u32],
-) -> Result<Option<Plan>, StepError> {
+) -> Result<Option<StripePlan>, StepError> {
     if !manners(over).several_nics {
         return Ok(None);
     }
@@ -88,7 +88,7 @@ pub fn plan(
 }
 
 /// The paths that the client dials, by the rules of SMB from what both hosts have.
-fn dialled(own: &OptionValues, mut options: OptionValues, session: &SessionFacts) -> Plan {
+fn dialled(own: &OptionValues, mut options: OptionValues, session: &SessionFacts) -> StripePlan {
     let policy = own.get(&POLICY);
     let each = own.given(&CONNECTIONS);
     let (client, server, port) = (&session.environment, &session.peer_environment, session.peer.port());
@@ -144,11 +144,15 @@ fn dialled(own: &OptionValues, mut options: OptionValues, session: &SessionFacts
         };
         options.set(&SHARE, share);
     }
-    Plan { options, paths, nics, towards, alone }
+    StripePlan { options, paths, nics, towards, alone }
 }
 
 /// The paths that the server expects.
-fn expected(mut options: OptionValues, session: &SessionFacts, towards: &[u32]) -> Result<Plan, StepError> {
+fn expected(
+    mut options: OptionValues,
+    session: &SessionFacts,
+    towards: &[u32],
+) -> Result<StripePlan, StepError> {
     if !(1..=PATHS_MAX).contains(&towards.len()) {
         return Err(invalid(format!(
             "a lane over {} paths was asked for; 1 to {PATHS_MAX} are possible",
@@ -167,10 +171,10 @@ fn expected(mut options: OptionValues, session: &SessionFacts, towards: &[u32]) 
         options.set(&SHARE, Share::Fewest);
     }
     let paths = vec![PathSpec::default(); towards.len()];
-    Ok(Plan { options, paths, nics, towards: vec![], alone: None })
+    Ok(StripePlan { options, paths, nics, towards: vec![], alone: None })
 }
 
-impl Plan {
+impl StripePlan {
     /// Adds to `half` what its lanes moved over each NIC; what the NICs counted themselves is evidence.
     pub fn tell(self, end: End, failures: Vec<Failure>, half: &mut Half) {
         let mut shares: BTreeMap<String, NicShare> = BTreeMap::new();
@@ -252,7 +256,7 @@ pub struct Saboteur {
 
 impl Saboteur {
     /// Ready to do what `spec` says to the NICs over which the step goes, or the reason why it cannot.
-    pub fn station(spec: &TrafficSpec, over: &Plan, clock: &RealClock) -> Result<Saboteur, StepError> {
+    pub fn station(spec: &TrafficSpec, over: &StripePlan, clock: &RealClock) -> Result<Saboteur, StepError> {
         let plan = FailPlan::of(spec)?;
         plan.check(spec.time_ns)?;
         let (used, failing) = (over.nics(), plan.nics());

@@ -10,7 +10,7 @@ use pathproof_model::{End, ErrorKind, Half, LaneResult, NicFailure, StepError, T
 use super::job::LaneJob;
 use super::lane::{self, Around, LaneOutcome};
 use super::{CONNECT, Companion, Lanes, invalid, links, multi, verbs};
-use crate::steps::stage::{Aside, Hand, Limits, SHOWN_NS, Stage};
+use crate::steps::stage::{Aside, Hand, SHOWN_NS, Stage, StageLimits};
 use crate::steps::{Context, Prepared, failed, not_connected};
 use pathproof_sys::clock::RealClock;
 
@@ -27,7 +27,7 @@ impl Prepared for Lanes {
     }
 
     fn paths(&self) -> Vec<u32> {
-        self.multi.as_ref().map(multi::Plan::leads_to).unwrap_or_default()
+        self.multi.as_ref().map(multi::StripePlan::leads_to).unwrap_or_default()
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
@@ -45,7 +45,7 @@ impl Prepared for Lanes {
         let (worst, mut places) = WorstSecond::new(spec.time_ns, counted);
         let (patience, clock) = (context.within(CONNECT), context.clock);
         let around = Around { end, lanes: lanes.len(), seed, clock, until: context.until };
-        let nics = multi.as_ref().filter(|_| spec.watch_links).map(multi::Plan::nics);
+        let nics = multi.as_ref().filter(|_| spec.watch_links).map(multi::StripePlan::nics);
         let mut beside =
             Beside { end, spec: &spec, clock, nics, links: None, worst, begin: Tick(0), shown: Tick(0) };
         let (outcomes, error, mut failures) = std::thread::scope(|scope| {
@@ -81,7 +81,7 @@ impl Prepared for Lanes {
                 stage.spawn_beside(name.into(), work);
                 ender.into_iter().for_each(|ender| stage.let_go(ender));
             }
-            let limits = Limits {
+            let limits = StageLimits {
                 length_ns: spec.length_ns(),
                 ready_ns: CONNECT.as_nanos() as u64 + READY_NS,
                 last_bytes_ns: LAST_BYTES_NS,

@@ -7,7 +7,7 @@ use pathproof_api::Tick;
 use pathproof_smbd::codec::{BufferDescriptor, DataHeader, NegotiateRequest, NegotiateResponse};
 use pathproof_smbd::credits::Credits;
 use pathproof_smbd::lane::frame::Head;
-use pathproof_smbd::lane::offer::End;
+use pathproof_smbd::lane::offer::OfferedEnd;
 use pathproof_smbd::reassembly::Reassembly;
 
 const FRAGMENTED_BYTES: u32 = 131_072;
@@ -22,8 +22,8 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(descriptor) = BufferDescriptor::decode(bytes) {
         assert_eq!(BufferDescriptor::decode(&descriptor.encode()), Ok(descriptor));
     }
-    if let Some(end) = End::decode(bytes) {
-        assert_eq!(End::decode(&end.encode().0), Some(end));
+    if let Some(end) = OfferedEnd::decode(bytes) {
+        assert_eq!(OfferedEnd::decode(&end.encode().0), Some(end));
     }
     if let Some(head) = Head::decode(bytes, bytes.len() as u64) {
         let (again, length) = head.encode();

@@ -26,7 +26,7 @@ use crate::wire::Command;
 
 /// A way to put the interface query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum AskedBy {
     /// Right after NEGOTIATE, without a session.
     Sessionless,
     /// With an anonymous session.
@@ -35,7 +35,7 @@ pub enum Way {
     Credentials,
 }
 
-impl Way {
+impl AskedBy {
     /// The order in which they are tried: least intrusive first.
     pub const ALL: [Self; 3] = [Self::Sessionless, Self::Anonymous, Self::Credentials];
 
@@ -71,7 +71,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Attempt {
     /// How it was put.
-    pub way: Way,
+    pub way: AskedBy,
     /// What came of it.
     pub outcome: Outcome,
 }
@@ -88,7 +88,7 @@ pub struct Question {
     /// Longest wait for a connection and for each answer.
     pub timeout: Duration,
     /// Ways to try, in this order.
-    pub ways: Vec<Way>,
+    pub ways: Vec<AskedBy>,
     /// What waits and answers are timed with.
     pub clock: RealClock,
 }
@@ -96,7 +96,7 @@ pub struct Question {
 impl Question {
     /// Ask the usual way: all three, 5 s each.
     pub fn new(address: SocketAddr, name: impl Into<String>, clock: &RealClock) -> Self {
-        let (timeout, ways, clock) = (Duration::from_secs(5), Way::ALL.to_vec(), clock.clone());
+        let (timeout, ways, clock) = (Duration::from_secs(5), AskedBy::ALL.to_vec(), clock.clone());
         Self { address, name: name.into(), credentials: None, timeout, ways, clock }
     }
 }
@@ -141,7 +141,7 @@ pub struct ServerReport {
     /// Records left out because their address family is unknown.
     pub unknown_families: u32,
     /// What the list was obtained by; `None` when it was not.
-    pub obtained_by: Option<Way>,
+    pub obtained_by: Option<AskedBy>,
     /// Every way tried.
     pub attempts: Vec<Attempt>,
 }
@@ -198,11 +198,11 @@ pub fn ask(question: &Question) -> Result<ServerReport, SmbError> {
         // Only the first way uses this connection, and no server need hold two of ours open.
         let fresh = first.take();
         let result = match (way, &question.credentials) {
-            (Way::Sessionless, _) => without_session(question, fresh),
-            (Way::Anonymous, _) if report.obtained_by.is_some() => continue,
-            (Way::Anonymous, _) => with_session(question, None, &mut report.encryption_required),
-            (Way::Credentials, None) => continue,
-            (Way::Credentials, some) => {
+            (AskedBy::Sessionless, _) => without_session(question, fresh),
+            (AskedBy::Anonymous, _) if report.obtained_by.is_some() => continue,
+            (AskedBy::Anonymous, _) => with_session(question, None, &mut report.encryption_required),
+            (AskedBy::Credentials, None) => continue,
+            (AskedBy::Credentials, some) => {
                 with_session(question, some.as_ref(), &mut report.encryption_required)
             }
         };

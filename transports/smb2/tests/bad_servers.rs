@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use pathproof_smb2::status::NtStatus;
 use pathproof_smb2::wire::{Command, Header};
-use pathproof_smb2::{Credentials, Outcome, Question, ServerReport, SmbError, Way, WireError, ask};
+use pathproof_smb2::{AskedBy, Credentials, Outcome, Question, ServerReport, SmbError, WireError, ask};
 use pathproof_sys::clock::RealClock;
 use support::{Step, answer, context, ioctl_body, negotiate_body, preauth, record, serve, v4};
 
-fn question(address: std::net::SocketAddr, ways: &[Way]) -> Question {
+fn question(address: std::net::SocketAddr, ways: &[AskedBy]) -> Question {
     let mut question = Question::new(address, "server", &RealClock::new());
     question.timeout = Duration::from_millis(400);
     question.ways = ways.to_vec();
@@ -25,7 +25,7 @@ fn hello(dialect: u16) -> Step {
 
 fn ask_once(script: Vec<Step>) -> Result<ServerReport, SmbError> {
     let (address, server) = serve(vec![script]);
-    let result = ask(&question(address, &[Way::Sessionless]));
+    let result = ask(&question(address, &[AskedBy::Sessionless]));
     server.join().unwrap();
     result
 }
@@ -47,7 +47,7 @@ fn nobody_listening_is_named() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let error = ask(&question(address, &Way::ALL)).unwrap_err();
+    let error = ask(&question(address, &AskedBy::ALL)).unwrap_err();
     assert!(matches!(error, SmbError::Connect { .. }), "{error}");
     assert!(error.to_string().contains("firewall"));
 }
@@ -108,7 +108,7 @@ fn interim_and_foreign_messages_are_read_past_but_not_for_ever() {
         burst.extend(pathproof_smb2::wire::frame(message));
     }
     let report = ask_once(vec![hello(0x0302), Step::Raw(burst)]).unwrap();
-    assert_eq!(report.obtained_by, Some(Way::Sessionless));
+    assert_eq!(report.obtained_by, Some(AskedBy::Sessionless));
     assert_eq!(report.interfaces[0].index, 3);
 
     let endless: Vec<u8> = (0..20).flat_map(|_| pathproof_smb2::wire::frame(&pending)).collect();
@@ -146,7 +146,7 @@ fn a_wrong_password_is_tried_once() {
         Step::Silence,
     ];
     let (address, server) = serve(vec![vec![hello(0x0302)], script]);
-    let mut question = question(address, &[Way::Credentials]);
+    let mut question = question(address, &[AskedBy::Credentials]);
     question.credentials =
         Some(Credentials { user: "u".into(), domain: String::new(), password: "wrong".into() });
     let report = ask(&question).unwrap();
@@ -177,7 +177,7 @@ fn an_unsigned_last_answer_at_3_1_1_is_not_believed() {
         Step::Message(answer(Command::SessionSetup, 2, NtStatus::SUCCESS, &[9, 0, 0, 0, 72, 0, 0, 0])),
     ];
     let (address, server) = serve(vec![vec![hello(0x0311)], script, vec![hello(0x0302)]]);
-    let mut question = question(address, &[Way::Credentials]);
+    let mut question = question(address, &[AskedBy::Credentials]);
     question.credentials =
         Some(Credentials { user: "u".into(), domain: String::new(), password: "p".into() });
     let report = ask(&question).unwrap();

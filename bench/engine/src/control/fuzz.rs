@@ -25,10 +25,10 @@ fn any_message() -> impl Strategy<Value = Message> {
         Just(Message::Reject(Reject { reasons: vec![] })),
         (0..3u32, 0..3u32, 0..4u8).prop_map(|(step, number, what)| {
             let part = match what {
-                0 => Part::Lanes(vec![Default::default(); 3]),
-                1 => Part::Slices(Box::new(Columns { start_ns: vec![1], ..Columns::default() })),
-                2 => Part::Histograms(vec![]),
-                _ => Part::Rest(Default::default()),
+                0 => PieceContent::Lanes(vec![Default::default(); 3]),
+                1 => PieceContent::Slices(Box::new(Columns { start_ns: vec![1], ..Columns::default() })),
+                2 => PieceContent::Histograms(vec![]),
+                _ => PieceContent::Rest(Default::default()),
             };
             Message::HalfPiece(HalfPiece { step, number, part })
         }),

@@ -29,13 +29,13 @@ pub struct HalfPiece {
     /// Its number, from 0 in every half.
     pub number: u32,
     /// What it holds.
-    pub part: Part,
+    pub part: PieceContent,
 }
 
 /// What a piece can hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Part {
+pub enum PieceContent {
     /// Lanes.
     Lanes(Vec<LaneResult>),
     /// Distributions.
@@ -176,7 +176,7 @@ impl HalfRoom {
 #[derive(Debug, PartialEq)]
 pub(super) struct Outgoing {
     step: u32,
-    parts: VecDeque<Part>,
+    parts: VecDeque<PieceContent>,
     count: u32,
     sent: u32,
     confirmed: u32,
@@ -220,21 +220,21 @@ impl Outgoing {
 }
 
 /// The parts of a half, in the order in which they cross.
-fn split(mut half: Half) -> VecDeque<Part> {
+fn split(mut half: Half) -> VecDeque<PieceContent> {
     let mut parts = VecDeque::new();
     let mut lost = 0;
-    lost += fill(std::mem::take(&mut half.lanes), &mut parts, Part::Lanes);
-    lost += fill(std::mem::take(&mut half.histograms), &mut parts, Part::Histograms);
+    lost += fill(std::mem::take(&mut half.lanes), &mut parts, PieceContent::Lanes);
+    lost += fill(std::mem::take(&mut half.histograms), &mut parts, PieceContent::Histograms);
     let mut columns = Columns::default();
     for interval in std::mem::take(&mut half.intervals) {
         let other = columns.len() > 0 && (columns.end != interval.end || columns.lane != interval.lane);
         if other || columns.len() >= SLICES_PER_PIECE {
-            parts.push_back(Part::Slices(Box::new(std::mem::take(&mut columns))));
+            parts.push_back(PieceContent::Slices(Box::new(std::mem::take(&mut columns))));
         }
         columns.push(interval);
     }
     if columns.len() > 0 {
-        parts.push_back(Part::Slices(Box::new(columns)));
+        parts.push_back(PieceContent::Slices(Box::new(columns)));
     }
     if length(&half) > FRAME_BYTES_MAX as usize / 2 {
         // What remains says at least why it is so little.
@@ -250,12 +250,16 @@ fn split(mut half: Half) -> VecDeque<Part> {
             ),
         });
     }
-    parts.push_back(Part::Rest(Box::new(half)));
+    parts.push_back(PieceContent::Rest(Box::new(half)));
     parts
 }
 
 /// Puts items into parts of about [`PIECE_BYTES`]. Returns how many are too large for any.
-fn fill<T: Serialize>(items: Vec<T>, parts: &mut VecDeque<Part>, part: fn(Vec<T>) -> Part) -> usize {
+fn fill<T: Serialize>(
+    items: Vec<T>,
+    parts: &mut VecDeque<PieceContent>,
+    part: fn(Vec<T>) -> PieceContent,
+) -> usize {
     let (mut batch, mut bytes, mut lost) = (Vec::new(), 0, 0);
     for item in items {
         let own = length(&item);
@@ -307,22 +311,22 @@ impl Incoming {
         let bytes = length(&part).saturating_add(HEAD_BYTES);
         self.room.bytes = self.room.bytes.checked_sub(bytes).ok_or_else(too_much)?;
         match part {
-            Part::Lanes(lanes) => {
+            PieceContent::Lanes(lanes) => {
                 self.room.lanes = self.room.lanes.checked_sub(lanes.len()).ok_or_else(too_much)?;
                 self.half.lanes.extend(lanes);
             }
-            Part::Histograms(histograms) => {
+            PieceContent::Histograms(histograms) => {
                 let left = self.room.histograms.checked_sub(histograms.len());
                 self.room.histograms = left.ok_or_else(too_much)?;
                 self.half.histograms.extend(histograms);
             }
-            Part::Slices(columns) => {
+            PieceContent::Slices(columns) => {
                 self.room.slices = self.room.slices.checked_sub(columns.len()).ok_or_else(too_much)?;
                 let intervals = columns.into_intervals();
                 let uneven = || disorder("a piece of slices has columns of different lengths".into());
                 self.half.intervals.extend(intervals.ok_or_else(uneven)?);
             }
-            Part::Rest(rest) => {
+            PieceContent::Rest(rest) => {
                 if !(rest.lanes.is_empty() && rest.histograms.is_empty() && rest.intervals.is_empty()) {
                     return Err(disorder("the last piece holds what belongs into others".into()));
                 }
@@ -483,7 +487,7 @@ mod tests {
         assert!(gather(pieces(half(4, 100, 300_000)), room).is_ok());
         // Empty pieces without end come to one as well.
         let mut incoming = Incoming::new(3, room);
-        let endless = (0..).map(|number| HalfPiece { step: 3, number, part: Part::Lanes(vec![]) });
+        let endless = (0..).map(|number| HalfPiece { step: 3, number, part: PieceContent::Lanes(vec![]) });
         let refused = endless.take(10_000_000).find_map(|piece| incoming.take(piece).err());
         assert_eq!(refused.unwrap().kind, ErrorKind::Resource);
     }
@@ -493,7 +497,7 @@ mod tests {
         let mut columns = Columns::default();
         (0..3).for_each(|n| columns.push(slice(0, n)));
         columns.cpu_ns.pop();
-        let piece = HalfPiece { step: 3, number: 0, part: Part::Slices(Box::new(columns)) };
+        let piece = HalfPiece { step: 3, number: 0, part: PieceContent::Slices(Box::new(columns)) };
         assert_eq!(gather(vec![piece], HalfRoom::for_counts(1, 10)).unwrap_err().kind, ErrorKind::Protocol);
     }
 

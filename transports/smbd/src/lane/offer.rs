@@ -11,7 +11,7 @@ pub const OFFER_BYTES: usize = 40;
 
 /// An end's offer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct End {
+pub struct OfferedEnd {
     /// Where the accepting end listens.
     pub listens_at: Option<SocketAddr>,
     /// The memory that the peer may reach.
@@ -52,7 +52,7 @@ impl Window {
     }
 }
 
-impl End {
+impl OfferedEnd {
     /// As bytes.
     pub fn encode(&self) -> Offer {
         let mut out = vec![0; OFFER_BYTES];
@@ -73,7 +73,7 @@ impl End {
     }
 
     /// From bytes.
-    pub fn decode(bytes: &[u8]) -> Option<End> {
+    pub fn decode(bytes: &[u8]) -> Option<OfferedEnd> {
         let bytes: &[u8; OFFER_BYTES] = bytes.try_into().ok()?;
         let word = |at: usize| bytes[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
         let octets: [u8; 16] = bytes[4..20].try_into().ok()?;
@@ -89,7 +89,7 @@ impl End {
         };
         let inside = window.address.checked_add(window.bytes).is_some();
         (bytes[0] == VERSION && bytes[1] < 4 && inside)
-            .then_some(End { listens_at: (port != 0).then(|| SocketAddr::new(ip, port)), window })
+            .then_some(OfferedEnd { listens_at: (port != 0).then(|| SocketAddr::new(ip, port)), window })
     }
 }
 
@@ -103,12 +103,16 @@ mod tests {
         for listens_at in
             [None, Some("10.77.0.2:5445".parse().unwrap()), Some("[fe80::1]:1".parse().unwrap())]
         {
-            let end = End { listens_at, window };
-            assert_eq!(End::decode(&end.encode().0), Some(end));
-            assert_eq!(End::decode(&end.encode().0[1..]), None);
+            let end = OfferedEnd { listens_at, window };
+            assert_eq!(OfferedEnd::decode(&end.encode().0), Some(end));
+            assert_eq!(OfferedEnd::decode(&end.encode().0[1..]), None);
         }
-        let beyond = End { window: Window { address: u64::MAX, ..window }, listens_at: None };
-        assert_eq!(End::decode(&beyond.encode().0), None, "memory that leaves the address space is none");
+        let beyond = OfferedEnd { window: Window { address: u64::MAX, ..window }, listens_at: None };
+        assert_eq!(
+            OfferedEnd::decode(&beyond.encode().0),
+            None,
+            "memory that leaves the address space is none"
+        );
         assert_eq!(
             (window.at(1 << 20, 0), window.at((1 << 20) - 7, 7)),
             (Some((1 << 40) + (1 << 20)), Some((1 << 40) + (1 << 20) - 7))

@@ -10,7 +10,7 @@ use pathproof_api::{
     PrivateData, Region, RegionId, Role, Transport, TransportError, Verb, WireSpec, Wires,
 };
 
-use super::offer::{End, Window};
+use super::offer::{OfferedEnd, Window};
 use super::{Parts, SmbdLane};
 use crate::connection::{Connection, Places};
 use crate::settings::Settings;
@@ -156,11 +156,11 @@ impl PreparedLane for Prepared {
     }
 
     fn offer(&self) -> Offer {
-        End { listens_at: self.wire.listens_at(), window: self.window }.encode()
+        OfferedEnd { listens_at: self.wire.listens_at(), window: self.window }.encode()
     }
 
     fn connect(self: Box<Self>, peer: &Offer, deadline: Duration) -> Result<Box<dyn Lane>, TransportError> {
-        let end = End::decode(&peer.0).ok_or_else(|| TransportError::Protocol {
+        let end = OfferedEnd::decode(&peer.0).ok_or_else(|| TransportError::Protocol {
             operation: "reading the peer's SMB Direct offer".into(),
             detail: "it is not one".into(),
         })?;
