@@ -17,7 +17,7 @@ mod step_message;
 #[cfg(test)]
 mod tests;
 
-pub use bounds::half as bound_half;
+pub use bounds::{environment as bound_environment, half as bound_half};
 pub use client::{Client, ClientEvent};
 pub use frame::{FRAME_BYTES_MAX, FrameDecoder, FrameError, HELLO_BYTES_MAX, encode as encode_frame};
 pub use journal::Journal;

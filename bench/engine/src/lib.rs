@@ -13,6 +13,7 @@ pub mod drive;
 pub mod files;
 pub mod ladder;
 pub mod loss;
+pub mod mesh;
 pub mod migrate;
 pub mod mtu;
 pub mod networks;

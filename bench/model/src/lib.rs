@@ -29,6 +29,7 @@ mod lane;
 pub mod lift;
 pub mod load;
 pub mod loss;
+pub mod mesh;
 pub mod migrate;
 pub mod mtu;
 pub mod multi;

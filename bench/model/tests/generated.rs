@@ -8,6 +8,7 @@ use std::path::Path;
 
 use pathproof_model::ResultDoc;
 use pathproof_model::finding::{CATALOGUE, page};
+use pathproof_model::mesh::MeshDoc;
 use serde_json::Value;
 
 fn must_be_current(file: &str, wanted: &str) {
@@ -32,6 +33,13 @@ fn schema() -> Value {
 #[test]
 fn the_schema_is_current() {
     must_be_current("results/schema/v2.json", &(serde_json::to_string_pretty(&schema()).unwrap() + "\n"));
+}
+
+#[test]
+fn the_schema_of_a_mesh_is_current() {
+    let mut schema = serde_json::to_value(schemars::schema_for!(MeshDoc)).unwrap();
+    schema["title"] = "pathproof mesh, version 1".into();
+    must_be_current("results/schema/mesh-v1.json", &(serde_json::to_string_pretty(&schema).unwrap() + "\n"));
 }
 
 #[test]

@@ -84,7 +84,8 @@ pub fn half(half: &mut Half, end: End) {
     trimmed(&mut half.detail.ports);
 }
 
-fn environment(host: &mut Environment) {
+/// Facts of a host as they came from it.
+pub fn environment(host: &mut Environment) {
     trimmed(host);
     let mut left = ADDRESSES_MAX;
     for nic in &mut host.nics {

@@ -1,0 +1,312 @@
+//! What rank 0 and the ranks say to each other, as length and JSON over a connection that has proved the key.
+//!
+//! An order is a number, a choice from a closed list and ranks: it names no address, NIC, file or size. What it comes to is made by each
+//! rank from its own command line. Whatever comes in is bounded before it is kept.
+
+use std::net::IpAddr;
+
+use pathproof_model::mesh::{Cell, MeshSettings, RANKS_MAX};
+use pathproof_model::{Environment, ErrorKind};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// The version of what is said here. Ranks of one mesh are one build, so there is no range.
+pub const VERSION: u32 = 1;
+/// Longest message of a rank: its facts are in the first.
+pub const FROM_RANK_BYTES_MAX: usize = 512 << 10;
+/// Longest message of rank 0: the table of all ranks.
+pub const TO_RANK_BYTES_MAX: usize = 1 << 20;
+/// Planes of a mesh.
+pub const PLANES_MAX: usize = 16;
+/// Longest name of a host.
+const NAME_BYTES_MAX: usize = 64;
+
+/// What a rank says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FromRank {
+    /// First of all: who it is.
+    Hello(Box<Hello>),
+    /// What an order came to.
+    Report(Report),
+}
+
+/// What rank 0 says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ToRank {
+    /// It has no place here.
+    Refused(String),
+    /// All have come, or are not waited for any longer.
+    Table(Vec<Row>),
+    /// Something is to be measured.
+    Order(Order),
+    /// Rank 0 is there.
+    Still,
+    /// That was all.
+    Bye,
+}
+
+/// A rank introduces itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hello {
+    /// See [`VERSION`].
+    pub version: u32,
+    /// Which one it is.
+    pub rank: u32,
+    /// Of how many.
+    pub size: u32,
+    /// What it was started with: all must have been started alike.
+    pub settings: MeshSettings,
+    /// The port of its agent, where it also hears knocks.
+    pub port: u16,
+    /// What opens its agent's door, for this mesh alone.
+    pub token: String,
+    /// Its facts.
+    pub environment: Environment,
+}
+
+/// Where a rank is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its number.
+    pub rank: u32,
+    /// Its address on each plane.
+    pub addresses: Vec<Option<IpAddr>>,
+    /// The port of its agent.
+    pub port: u16,
+    /// What opens the agent's door.
+    pub token: String,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// A word by datagram to all others, then: who was heard.
+    Knock,
+    /// Round trips and path MTUs.
+    Survey,
+    /// A stream to each of the peers.
+    Send,
+    /// A stream from each.
+    Fetch,
+    /// Both at once.
+    Exchange,
+    /// Round trips of small messages while others send.
+    Latency,
+    /// Streams from all peers at once, counted over one window.
+    Gather,
+    /// Streams to all peers at once.
+    Spread,
+}
+
+/// An order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Its number, which the report bears.
+    pub number: u32,
+    /// The plane, by its place.
+    pub plane: u32,
+    /// What.
+    pub task: Task,
+    /// With whom.
+    pub peers: Vec<u32>,
+}
+
+/// What an order came to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// The number of the order.
+    pub number: u32,
+    /// A peer each.
+    pub told: Vec<Told>,
+    /// Payload of all peers in the window that they had in common, and its length in ns.
+    pub common: Option<(u64, u64)>,
+    /// Who was heard: ranks.
+    pub heard: Vec<u32>,
+}
+
+/// What became known with one peer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Told {
+    /// The peer.
+    pub peer: u32,
+    /// From this rank to the peer.
+    pub out: Cell,
+    /// From the peer to this rank.
+    pub back: Cell,
+    /// What stopped it.
+    pub error: Option<ErrorKind>,
+}
+
+/// Why a message is not taken in.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// It says that it is longer than may be.
+    #[error("a message of {0} bytes, where {1} are allowed")]
+    Long(usize, usize),
+    /// It is none of those that there are.
+    #[error("a message that cannot be read: {0}")]
+    Unreadable(String),
+    /// It says what nobody can mean.
+    #[error("a message that makes no sense: {0}")]
+    Nonsense(&'static str),
+}
+
+/// A message as it crosses.
+pub fn frame(message: &impl Serialize) -> Vec<u8> {
+    let body = serde_json::to_vec(message).unwrap_or_default();
+    let mut bytes = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+    bytes.extend_from_slice(&body);
+    bytes
+}
+
+/// Takes messages out of a stream of bytes.
+#[derive(Debug)]
+pub struct Frames {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+}
+
+impl Frames {
+    /// Of messages that are no longer than that.
+    pub fn new(bytes_max: usize) -> Frames {
+        Frames { bytes: vec![], bytes_max }
+    }
+
+    /// Where bytes that came are put.
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// The next message that is complete.
+    pub fn next_message<M: DeserializeOwned + Bounded>(&mut self) -> Result<Option<M>, MessageError> {
+        let Some(length) = self.bytes.first_chunk::<4>() else { return Ok(None) };
+        let length = u32::from_le_bytes(*length) as usize;
+        if length > self.bytes_max {
+            return Err(MessageError::Long(length, self.bytes_max));
+        }
+        if self.bytes.len() < 4 + length {
+            return Ok(None);
+        }
+        let rest = self.bytes.split_off(4 + length);
+        let message = std::mem::replace(&mut self.bytes, rest);
+        let mut message: M = serde_json::from_slice(&message[4..])
+            .map_err(|error| MessageError::Unreadable(error.to_string()))?;
+        message.bound()?;
+        Ok(Some(message))
+    }
+}
+
+/// What is cut to a bounded size when it comes in, or refused.
+pub trait Bounded {
+    /// Cuts.
+    fn bound(&mut self) -> Result<(), MessageError>;
+}
+
+impl Bounded for FromRank {
+    fn bound(&mut self) -> Result<(), MessageError> {
+        match self {
+            FromRank::Hello(hello) => {
+                crate::control::bound_environment(&mut hello.environment);
+                cut(&mut hello.token);
+                cut(&mut hello.settings.over);
+                hello.settings.patterns.truncate(8);
+            }
+            FromRank::Report(report) => {
+                report.told.truncate(RANKS_MAX);
+                report.heard.truncate(RANKS_MAX);
+                for cell in report.told.iter_mut().flat_map(|told| [&mut told.out, &mut told.back]) {
+                    // Why something is not known rank 0 says in words of its own.
+                    cell.reason = None;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Bounded for ToRank {
+    fn bound(&mut self) -> Result<(), MessageError> {
+        match self {
+            ToRank::Refused(why) => {
+                *why = why.chars().take(400).collect();
+            }
+            ToRank::Table(rows) => {
+                if rows.len() > RANKS_MAX {
+                    return Err(MessageError::Nonsense("a table of more ranks than a mesh has"));
+                }
+                for row in rows {
+                    row.addresses.truncate(PLANES_MAX);
+                    cut(&mut row.token);
+                }
+            }
+            ToRank::Order(order) if order.peers.len() > RANKS_MAX => {
+                return Err(MessageError::Nonsense("an order with more peers than a mesh has"));
+            }
+            ToRank::Order(_) | ToRank::Still | ToRank::Bye => {}
+        }
+        Ok(())
+    }
+}
+
+fn cut(text: &mut String) {
+    if text.len() > NAME_BYTES_MAX {
+        *text = text.chars().take(NAME_BYTES_MAX / 4).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_come_out_as_they_went_in_however_they_are_cut() {
+        let order = Order { number: 7, plane: 1, task: Task::Gather, peers: vec![1, 2] };
+        let bytes =
+            [frame(&ToRank::Still), frame(&ToRank::Order(order.clone())), frame(&ToRank::Bye)].concat();
+        for piece in [1, 3, bytes.len()] {
+            let mut frames = Frames::new(TO_RANK_BYTES_MAX);
+            let mut seen = vec![];
+            for piece in bytes.chunks(piece) {
+                frames.buffer().extend_from_slice(piece);
+                while let Some(message) = frames.next_message::<ToRank>().unwrap() {
+                    seen.push(message);
+                }
+            }
+            assert!(
+                matches!(&seen[..], [ToRank::Still, ToRank::Order(o), ToRank::Bye] if *o == order),
+                "{seen:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_or_unknown_is_refused_before_it_is_kept() {
+        let mut frames = Frames::new(100);
+        frames.buffer().extend_from_slice(&u32::MAX.to_le_bytes());
+        assert!(matches!(frames.next_message::<ToRank>(), Err(MessageError::Long(..))));
+        for odd in ["{\"order\":{\"number\":1,\"plane\":0,\"task\":\"erase\",\"peers\":[]}}", "\"exec\"", "7"]
+        {
+            let mut frames = Frames::new(1000);
+            frames.buffer().extend_from_slice(&(odd.len() as u32).to_le_bytes());
+            frames.buffer().extend_from_slice(odd.as_bytes());
+            assert!(matches!(frames.next_message::<ToRank>(), Err(MessageError::Unreadable(_))), "{odd}");
+        }
+    }
+
+    #[test]
+    fn no_words_of_a_rank_reach_the_document_by_its_report() {
+        let cell = Cell { reason: Some("\u{1b}[2J".into()), goodput_bits_per_s: Some(1), ..Cell::default() };
+        let told = Told { out: cell.clone(), back: cell, ..Told::default() };
+        let mut report = FromRank::Report(Report { told: vec![told; 5000], ..Report::default() });
+        report.bound().unwrap();
+        let FromRank::Report(report) = report else { panic!() };
+        assert_eq!(report.told.len(), RANKS_MAX);
+        assert!(report.told.iter().all(|told| told.out.reason.is_none() && told.back.reason.is_none()));
+    }
+}
