@@ -8,17 +8,23 @@ use pathproof_model::{ErrorKind, StepError};
 
 use pathproof_sys::clock::RealClock;
 
-/// The deadline of a run, on the clock that began with the program.
+/// The deadline of a run, on the clock that began with the program; the run begins with it, unless somebody had to be waited for.
 #[derive(Clone)]
 pub struct Budget {
     clock: RealClock,
+    begin: Tick,
     length: Option<Duration>,
 }
 
 impl Budget {
     /// A run that may take `length` from the first tick of `clock` on, or as long as it takes.
     pub fn new(clock: RealClock, length: Option<Duration>) -> Budget {
-        Budget { clock, length }
+        Budget { clock, begin: Tick(0), length }
+    }
+
+    /// The same, begun later: what was before, such as a person who typed a password, does not count.
+    pub fn beginning(self, begin: Tick) -> Budget {
+        Budget { begin, ..self }
     }
 
     /// The clock that it goes by.
@@ -33,7 +39,7 @@ impl Budget {
 
     /// When everything must be over but the judging and the report.
     pub fn over(&self) -> Tick {
-        self.length.map_or(Tick(u64::MAX), |length| Tick(0) + (length - report(length)))
+        self.length.map_or(Tick(u64::MAX), |length| self.begin + (length - report(length)))
     }
 
     /// When the last step must be over: what the peer has measured is still to come, over a path with this round trip where
@@ -44,7 +50,7 @@ impl Budget {
             |trip| Duration::from_nanos(trip).saturating_mul(LAST_ROUND_TRIPS).saturating_add(LAST_CROSSES);
         let needed =
             round_trip_ns.map_or(Duration::MAX, |trip| report(length).saturating_add(crossing(trip)));
-        Tick(0) + (length - (length / 10).min(LAST_HALF).min(needed))
+        self.begin + (length - (length / 10).min(LAST_HALF).min(needed))
     }
 
     /// `wait`, or what is left of the run where that is less.
@@ -88,6 +94,8 @@ mod tests {
         assert!(budget.last_step(None) < budget.over() && budget.over() < Tick(15_000_000_000));
         assert!(budget.within(Duration::from_secs(60)) <= Duration::from_millis(14_500));
         assert_eq!(budget.within(Duration::from_secs(1)), Duration::from_secs(1));
+        let later = budget.clone().beginning(Tick(7_000_000_000));
+        assert_eq!(later.over().since(budget.over()), Duration::from_secs(7));
         let spent = Budget::new(RealClock::new(), Some(Duration::ZERO));
         assert!(spent.is_spent() && spent.within(Duration::from_secs(60)).is_zero());
     }

@@ -16,6 +16,7 @@ mod contend;
 mod criteria;
 mod devices;
 mod explain;
+mod far;
 mod file;
 mod format;
 mod key;
@@ -153,16 +154,16 @@ fn host_alone(error: &clap::Error, args: &[OsString]) -> Option<Vec<OsString>> {
 
 fn dispatch(typed: Cli) -> anyhow::Result<u8> {
     use anyhow::Context as _;
-    // The others have something to keep, and end in order.
+    // The others have something to keep, and end in order; a far end ends with its standard input.
     if matches!(
         typed.command,
-        Command::Serve(_)
-            | Command::Devices(_)
+        Command::Devices(_)
             | Command::Report(_)
             | Command::Compare(_)
             | Command::Criteria(_)
             | Command::Explain(_)
-    ) {
+    ) || matches!(&typed.command, Command::Serve(args) if !args.one_client)
+    {
         interrupt::ends_at_once().context("cannot watch for Ctrl-C")?;
     }
     // The only one of the process: what happens anywhere in it can be compared.

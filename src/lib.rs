@@ -9,6 +9,7 @@ pub mod dial;
 pub mod document;
 pub mod encoding;
 pub mod evidence;
+pub mod far;
 pub mod guardian;
 pub mod host;
 pub mod input;

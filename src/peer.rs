@@ -1,17 +1,21 @@
-//! A peer as it is typed: `HOST[:PORT]`, or a share of a server: `//SERVER[:PORT]/SHARE[/DIR]`.
+//! A peer as it is typed: `[USER@]HOST[:PORT]`, or a share of a server: `//SERVER[:PORT]/SHARE[/DIR]`.
 
 use std::str::FromStr;
 
 pub use pathproof_model::node::DEFAULT_PORT;
 use pathproof_model::node::host_and_port;
 
-/// `HOST[:PORT]`: a name, an IPv4 address or an IPv6 address in brackets.
+/// `[USER@]HOST[:PORT]`: a name, an IPv4 address or an IPv6 address in brackets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Name or address.
     pub host: String,
     /// Port.
     pub port: u16,
+    /// The port, where one was typed.
+    pub named_port: Option<u16>,
+    /// Who starts the far end there over ssh, where that is wanted.
+    pub user: Option<String>,
     /// As typed.
     pub text: String,
     /// The share, where one was typed; then the port is the server's.
@@ -24,13 +28,39 @@ impl FromStr for Peer {
         if text.starts_with("//") || text.starts_with("\\\\") {
             let share: ShareName = text.parse()?;
             let (host, port) = (share.host.clone(), share.port);
-            return Ok(Peer { host, port, text: text.into(), share: Some(share) });
+            return Ok(Peer {
+                host,
+                port,
+                named_port: Some(port),
+                user: None,
+                text: text.into(),
+                share: Some(share),
+            });
         }
-        let (host, port) = host_and_port(text).ok_or_else(|| {
-            format!("{text:?} is not a peer; write HOST, HOST:PORT, IPV4[:PORT] or [IPV6][:PORT]")
-        })?;
-        Ok(Peer { host: host.into(), port: port.unwrap_or(DEFAULT_PORT), text: text.into(), share: None })
+        let (user, rest) = match text.rsplit_once('@') {
+            Some((user, rest)) => (Some(user), rest),
+            None => (None, text),
+        };
+        let (host, named_port) =
+            host_and_port(rest).filter(|(host, _)| !host.starts_with('-')).ok_or_else(|| {
+                format!(
+                    "{text:?} is not a peer; write HOST, HOST:PORT, IPV4[:PORT] or [IPV6][:PORT], with USER@ before it to start \
+                     the far end over ssh"
+                )
+            })?;
+        if let Some(user) = user.filter(|user| !is_user(user)) {
+            return Err(format!("{user:?} is no name of a user; write USER@HOST"));
+        }
+        let port = named_port.unwrap_or(DEFAULT_PORT);
+        let (host, user) = (host.into(), user.map(str::to_owned));
+        Ok(Peer { host, port, named_port, user, text: text.into(), share: None })
     }
+}
+
+/// Whether a name becomes a word of a command that is nothing but that name.
+fn is_user(name: &str) -> bool {
+    let harmless = |letter: char| letter.is_alphanumeric() || "._-+@\\".contains(letter);
+    !name.is_empty() && !name.starts_with('-') && !name.ends_with('\\') && name.chars().all(harmless)
 }
 
 /// A share as it is typed: `//SERVER[:PORT]/SHARE[/DIR]`, or with backslashes.
@@ -94,7 +124,26 @@ mod tests {
             let peer: Peer = text.parse().unwrap();
             assert_eq!((peer.host.as_str(), peer.port), (host, port), "{text}");
         }
-        for text in ["", ":5", "host:", "host:x", "host:70000", "host:0", "[::1", "[::1]x", "a b"] {
+        for text in ["", ":5", "host:", "host:x", "host:70000", "host:0", "[::1", "[::1]x", "a b", "-oX=y"] {
+            assert!(text.parse::<Peer>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_user_before_the_host_is_who_starts_the_far_end() {
+        for (text, user, host, port) in [
+            ("lab@stor1", "lab", "stor1", None),
+            ("lab@[fd00::2]:7000", "lab", "fd00::2", Some(7000)),
+            ("AD\\lab@stor1", "AD\\lab", "stor1", None),
+            ("lab@ad.example@stor1:9", "lab@ad.example", "stor1", Some(9)),
+        ] {
+            let peer: Peer = text.parse().unwrap();
+            let is = (peer.user.as_deref(), peer.host.as_str(), peer.named_port);
+            assert_eq!(is, (Some(user), host, port), "{text}");
+        }
+        for text in
+            ["@stor1", "lab@", "-l@stor1", "lab@-oProxyCommand=id", "la b@stor1", "l;b@stor1", "$(id)@stor1"]
+        {
             assert!(text.parse::<Peer>().is_err(), "{text:?}");
         }
     }

@@ -15,6 +15,7 @@ mod door;
 mod edges;
 mod evidence;
 mod failing;
+mod far;
 mod file;
 mod file_channels;
 mod files;

@@ -19,7 +19,12 @@ impl TwoHosts {
     /// Makes them, or says why not.
     pub fn new(tag: &str) -> Option<TwoHosts> {
         let name = |end: &str| format!("pp{}-{tag}-{end}", std::process::id());
-        let hosts = TwoHosts { names: [name("a"), name("b")] };
+        TwoHosts::called([name("a"), name("b")])
+    }
+
+    /// The same with names of their own.
+    pub fn called(names: [String; 2]) -> Option<TwoHosts> {
+        let hosts = TwoHosts { names };
         let [a, b] = &hosts.names;
         let made = ip(&["netns", "add", a])
             && ip(&["netns", "add", b])

@@ -7,18 +7,18 @@ use clap::{Args, ValueEnum};
 use pathproof_engine::channels::{LINUX_CHANNELS_MAX, Rules};
 use pathproof_model::{ChannelsSpec, CommandName, Plan, StepSpec};
 
+use super::far::FarArgs;
 use super::format::Shape;
 use super::key::KeyArgs;
 use super::run::{ClientRun, Sink};
 use super::smb::{AskArgs, server};
 use crate::peer::Peer;
-use crate::run::Party;
 use pathproof_sys::clock::RealClock;
 
 /// `channels`.
 #[derive(Debug, Args)]
 pub struct ChannelsArgs {
-    /// The peer, as HOST[:PORT]; it runs `pathproof serve`.
+    /// The peer, as HOST[:PORT]; it runs `pathproof serve`. As USER@HOST[:PORT] it is started there over ssh.
     #[arg(value_name = "PEER", required_unless_present = "smb", conflicts_with = "smb")]
     pub peer: Option<Peer>,
     /// Take the other end's NICs from an SMB server instead; nothing to install there.
@@ -39,6 +39,9 @@ pub struct ChannelsArgs {
     /// Only these local NICs, as New-SmbMultichannelConstraint would; may be repeated.
     #[arg(long, value_name = "IF", num_args = 1..)]
     pub constrain: Vec<String>,
+    /// How the far end is started.
+    #[command(flatten)]
+    pub far: FarArgs,
     /// The key.
     #[command(flatten)]
     pub key: KeyArgs,
@@ -95,7 +98,7 @@ pub fn run(args: ChannelsArgs, clock: &RealClock) -> Result<u8> {
     let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
     let (party, first) = match (&args.smb, &args.peer) {
         (Some(host), _) => (server(host), StepSpec::Smb(args.ask.spec())),
-        (None, Some(peer)) => (Party::agent(peer, args.key.access(false)?), StepSpec::Facts),
+        (None, Some(peer)) => (args.far.party(peer, &args.key, false)?, StepSpec::Facts),
         (None, None) => bail!("name a PEER, or use --smb HOST"),
     };
     let plan = Plan { command: CommandName::Channels, steps: vec![first, prediction], ..Plan::default() };

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::criteria::LimitArgs;
+use super::far::FarArgs;
 use super::format::Shape;
 use super::key::KeyArgs;
 use crate::peer::Peer;
@@ -16,12 +17,16 @@ use crate::peer::Peer;
 /// How a client reaches its peer, and what becomes of the result.
 #[derive(Debug, Args)]
 pub struct ClientArgs {
-    /// The peer, as HOST[:PORT]; it runs `pathproof serve`.
+    /// The peer, as HOST[:PORT]; it runs `pathproof serve`. As USER@HOST[:PORT] it need not: it is started there over ssh, and ends
+    /// with the run.
     #[arg(value_name = "PEER", required_unless_present = "self_test")]
     pub peer: Option<Peer>,
     /// Run both ends on this machine, over loopback; nothing to install anywhere.
     #[arg(long = "self", conflicts_with = "peer")]
     pub self_test: bool,
+    /// How the far end is started.
+    #[command(flatten)]
+    pub far: FarArgs,
     /// The key.
     #[command(flatten)]
     pub key: KeyArgs,

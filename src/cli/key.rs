@@ -27,6 +27,11 @@ pub struct KeyArgs {
 }
 
 impl KeyArgs {
+    /// Whether the command line says something about a key.
+    pub fn is_given(&self) -> bool {
+        self.key.is_some() || self.key_file.is_some() || self.no_key
+    }
+
     /// The key that was given, wherever. Says so when others can see it.
     pub fn read(&self, json_stream: bool) -> Result<Option<String>> {
         if self.no_key {

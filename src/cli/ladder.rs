@@ -13,7 +13,6 @@ use super::run::{ClientRun, Sink};
 use super::smb::server;
 use crate::peer::ShareName;
 use crate::registry::Registry;
-use crate::run::Party;
 
 /// Requests outstanding on each channel, of 1 MiB each: what a client that copies a file keeps under way.
 const DEPTH: u32 = 4;
@@ -46,8 +45,9 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
     let foreign = server(&share.host);
     let mut client = match &args.agent {
         Some(agent) => {
-            let access = args.client.key.access(args.client.json_stream)?;
-            ClientRun::with(Party::agent(agent, access), sink, clock).and(foreign)
+            let client = &args.client;
+            let agent = client.far.party(agent, &client.key, client.json_stream)?;
+            ClientRun::with(agent, sink, clock).and(foreign)
         }
         None => ClientRun::with(foreign, sink, clock),
     };

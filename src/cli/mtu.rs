@@ -49,6 +49,11 @@ pub fn run(args: MtuArgs, clock: &RealClock) -> Result<u8> {
     if args.agentless && args.client.peer.is_none() {
         bail!("--agentless needs a HOST to send echo requests to")
     }
+    let started =
+        args.client.far.via.is_some() || args.client.peer.as_ref().is_some_and(|peer| peer.user.is_some());
+    if args.agentless && started {
+        bail!("--agentless starts nothing at the other host; leave USER@ and --via out")
+    }
     let mut client = ClientRun::resolve(&args.client, clock)?;
     if args.agentless {
         client = client.without_agent();

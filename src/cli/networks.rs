@@ -6,19 +6,22 @@ use anyhow::Result;
 use clap::Args;
 use pathproof_model::{CommandName, NetworksSpec, Plan, StepSpec};
 
+use super::far::FarArgs;
 use super::format::Shape;
 use super::key::KeyArgs;
 use super::run::{ClientRun, Sink};
 use crate::peer::Peer;
-use crate::run::Party;
 use pathproof_sys::clock::RealClock;
 
 /// `networks`.
 #[derive(Debug, Args)]
 pub struct NetworksArgs {
-    /// The peer, as HOST[:PORT]; it runs `pathproof serve`.
+    /// The peer, as HOST[:PORT]; it runs `pathproof serve`. As USER@HOST[:PORT] it is started there over ssh.
     #[arg(value_name = "PEER")]
     pub peer: Peer,
+    /// How the far end is started.
+    #[command(flatten)]
+    pub far: FarArgs,
     /// The key.
     #[command(flatten)]
     pub key: KeyArgs,
@@ -33,7 +36,7 @@ pub struct NetworksArgs {
 /// Runs the command.
 pub fn run(args: NetworksArgs, clock: &RealClock) -> Result<u8> {
     let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
-    let party = Party::agent(&args.peer, args.key.access(false)?);
+    let party = args.far.party(&args.peer, &args.key, false)?;
     let steps = vec![StepSpec::Facts, StepSpec::Networks(NetworksSpec::default())];
     let plan = Plan { command: CommandName::Networks, steps, ..Plan::default() };
     ClientRun::with(party, sink, clock).run(plan)

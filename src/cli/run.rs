@@ -13,6 +13,8 @@ use super::compare::Baseline;
 use super::format::{Format, Shape};
 use crate::budget::Budget;
 use crate::document::{self, DocumentFile};
+use crate::far::FarEnd;
+use crate::interrupt::Interrupt;
 use crate::peer::Peer;
 use crate::registry::Registry;
 use crate::run::{self, Order, Party, Target};
@@ -20,7 +22,7 @@ use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings};
 use crate::watch::{JsonStream, Keeper, Observers, Progress};
 use crate::{host, interrupt, lane_options, precheck, terminal};
-use pathproof_sys::clock::RealClock;
+use pathproof_sys::clock::{Clock, RealClock, Tick};
 
 /// What becomes of a finished document, for every command that makes one.
 pub struct Sink {
@@ -86,7 +88,6 @@ pub struct ClientRun {
 impl ClientRun {
     /// Resolves the shared arguments. Fails before anything is measured.
     pub fn resolve(args: &ClientArgs, clock: &RealClock) -> Result<ClientRun> {
-        let access = args.key.access(args.json_stream)?;
         let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
         let party = match (&args.peer, args.self_test) {
             (Some(Peer { share: Some(_), text, .. }), _) => {
@@ -94,8 +95,15 @@ impl ClientRun {
                     "{text} is a share, which only pathproof check and pathproof bench file take; name a host"
                 )
             }
-            (Some(peer), _) => Party::agent(peer, access),
-            (None, true) => serve_self(args.own_device.clone(), clock)?,
+            (Some(peer), _) => args.far.party(peer, &args.key, args.json_stream)?,
+            (None, true) if args.far.via.is_some() || args.far.copy => {
+                bail!("--via and --copy are for a far end on another host; with --self it is this one")
+            }
+            (None, true) => {
+                // It needs none, and one that cannot be read is a mistake all the same.
+                args.key.read(args.json_stream)?;
+                serve_self(args.own_device.clone(), clock)?
+            }
             (None, false) => bail!("name a PEER, or use --self"),
         };
         Ok(ClientRun {
@@ -123,7 +131,7 @@ impl ClientRun {
     /// The same, with the peer taken for a host that runs nothing of ours.
     pub fn without_agent(mut self) -> ClientRun {
         for party in &mut self.parties {
-            if let Party::Agent { name, target } = party {
+            if let Party::Agent { name, target, .. } = party {
                 let (name, host) = (std::mem::take(name), std::mem::take(&mut target.host));
                 *party = Party::Foreign { name, host };
             }
@@ -138,26 +146,29 @@ impl ClientRun {
     }
 
     /// Runs the plan, judges, prints the report, and returns the exit code.
-    pub fn run(self, plan: Plan) -> Result<u8> {
-        let nodes: Vec<NodeSpec> =
-            std::iter::once(NodeSpec::Here).chain(self.parties.iter().map(Party::spec)).collect();
-        if !plan.nodes.is_empty() && plan.nodes != nodes {
+    pub fn run(mut self, plan: Plan) -> Result<u8> {
+        let named = nodes(&self.parties);
+        if !plan.nodes.is_empty() && plan.nodes != named {
             bail!("the plan names other nodes than the command line; leave its `nodes` out");
         }
-        let mut plan = Plan { nodes, ..plan };
+        let mut plan = Plan { nodes: named, ..plan };
         lane_options::settle(&mut plan).map_err(|error| anyhow::anyhow!(error.message))?;
-        let plan = &plan;
         let interrupted = interrupt::by_signals(&self.clock).context("cannot watch for Ctrl-C")?;
         let registry = Registry::new(&self.clock);
         let observed = host::observe();
-        precheck::check(plan, &registry, &observed.environment)?;
-        precheck::touch(plan)?;
-        let parties = &self.parties[..];
-        if let Some(error) = precheck::missing(plan, &registry) {
-            let mut doc = run::document(plan, parties, observed.environment);
+        precheck::check(&plan, &registry, &observed.environment)?;
+        precheck::touch(&plan)?;
+        let mut far_ends = vec![];
+        let stopped = precheck::missing(&plan, &registry).or_else(|| {
+            let (clock, quiet) = (&self.clock, self.json_stream);
+            start_far_ends(&mut self.parties, &interrupted, clock, quiet, &mut far_ends).err()
+        });
+        if let Some(error) = stopped {
+            let mut doc = run::document(&plan, &self.parties, observed.environment);
             doc.error = Some(error);
             return self.finish(doc);
         }
+        plan.nodes = nodes(&self.parties);
         let mut observers = Observers::default();
         if let Some(file) = &self.sink.file {
             observers.0.push(Box::new(Keeper::new(file.clone())));
@@ -167,10 +178,20 @@ impl ClientRun {
         } else if let Some(progress) = Progress::new() {
             observers.0.push(Box::new(progress));
         }
-        let budget = Budget::new(self.clock.clone(), self.budget);
-        let order = Order { plan, parties, budget: &budget, registry: &registry, interrupt: &interrupted };
-        let doc = run::run(&order, observed, &mut observers);
+        // A far end that had to be started, with a password that was typed, takes nothing from what is to be measured.
+        let begin = if far_ends.is_empty() { Tick(0) } else { self.clock.now() };
+        let budget = Budget::new(self.clock.clone(), self.budget).beginning(begin);
+        let parties = &self.parties[..];
+        let order =
+            Order { plan: &plan, parties, budget: &budget, registry: &registry, interrupt: &interrupted };
+        let mut doc = run::run(&order, observed, &mut observers);
         drop(observers);
+        if let Some(lost) = doc.error.as_mut().filter(|error| error.kind == ErrorKind::PeerLost)
+            && let Some(words) = far_ends.iter().find_map(FarEnd::last_words)
+        {
+            lost.message += &format!("; the last that was heard of the far end: {words}");
+        }
+        drop(far_ends);
         self.finish(doc)
     }
 
@@ -180,6 +201,32 @@ impl ClientRun {
         doc.verdicts.extend(against.and_then(|baseline| baseline.verdict(&doc)));
         self.sink.finish(doc, &self.criteria)
     }
+}
+
+/// This node and those after it.
+fn nodes(parties: &[Party]) -> Vec<NodeSpec> {
+    std::iter::once(NodeSpec::Here).chain(parties.iter().map(Party::spec)).collect()
+}
+
+/// Starts the far ends that do not run yet. They leave when what `started` holds is dropped.
+fn start_far_ends(
+    parties: &mut [Party],
+    interrupt: &Interrupt,
+    clock: &RealClock,
+    json_stream: bool,
+    started: &mut Vec<FarEnd>,
+) -> Result<(), StepError> {
+    for party in parties {
+        if let Some(start) = party.start() {
+            if terminal::is_watched() && !json_stream {
+                terminal::say(format_args!("starting the far end: {}", start.shown()));
+            }
+            let end = start.begin(interrupt, clock)?;
+            party.started(&end);
+            started.push(end);
+        }
+    }
+    Ok(())
 }
 
 /// Starts the other end on this machine.

@@ -1,5 +1,6 @@
 //! `pathproof serve`: listen, announce, serve.
 
+mod one_client;
 mod sink;
 
 use std::net::{IpAddr, SocketAddr};
@@ -45,6 +46,10 @@ pub struct ServeArgs {
     /// RDMA device to serve with [default: the one with the address that a client reaches].
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
+    /// Serve one client alone: the key is the first line of standard input, and the end of standard input is the end. So is a minute
+    /// without a byte there. `check USER@HOST` starts the other host's end like this.
+    #[arg(long, conflicts_with_all = ["key", "key_file", "no_key", "smb_sink"])]
+    pub one_client: bool,
     #[command(flatten)]
     sink: SinkArgs,
 }
@@ -55,6 +60,9 @@ const KEY_LENGTH_MIN: usize = 8;
 /// Runs the command; returns only when it cannot.
 pub fn run(args: ServeArgs, clock: &RealClock) -> Result<u8> {
     let limits = parse_limits(&args.limits)?;
+    if args.one_client {
+        return one_client::run(&args, limits, clock);
+    }
     let (access, how) = access(&args)?;
     let settings = Settings {
         access,

@@ -2,6 +2,7 @@
 
 use pathproof_model::NodeSpec;
 
+use crate::far::{FarEnd, Start};
 use crate::peer::Peer;
 use crate::secure::Access;
 
@@ -25,6 +26,8 @@ pub enum Party {
         name: String,
         /// Where.
         target: Target,
+        /// How it is started, where it does not run yet.
+        start: Option<Start>,
     },
     /// An agent in this process (`--self`).
     Own {
@@ -44,7 +47,30 @@ impl Party {
     /// An agent as it was typed.
     pub fn agent(peer: &Peer, access: Access) -> Party {
         let target = Target { host: peer.host.clone(), port: peer.port, access };
-        Party::Agent { name: peer.text.clone(), target }
+        Party::Agent { name: peer.text.clone(), target, start: None }
+    }
+
+    /// An agent that is to be started first; nobody can be reached there before.
+    pub fn to_start(peer: &Peer, start: Start) -> Party {
+        let target = Target { host: peer.host.clone(), port: peer.port, access: Access::Loopback };
+        Party::Agent { name: peer.text.clone(), target, start: Some(start) }
+    }
+
+    /// How it is to be started, where it does not run yet.
+    pub fn start(&self) -> Option<&Start> {
+        match self {
+            Party::Agent { start, .. } => start.as_ref(),
+            Party::Own { .. } | Party::Foreign { .. } => None,
+        }
+    }
+
+    /// It runs now.
+    pub fn started(&mut self, end: &FarEnd) {
+        if let Party::Agent { target, start, .. } = self {
+            *start = None;
+            target.port = end.port;
+            target.access = Access::Key(end.key.clone());
+        }
     }
 
     /// What stands in the document as its name.

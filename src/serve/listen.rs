@@ -25,8 +25,12 @@ pub fn on(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
         .collect()
 }
 
-/// Listens on every address of this host. A host on which IPv6 (or IPv4) is switched off serves the other family.
+/// Listens on every address of this host, on one port of both families; on one that is free, where `port` is 0. A host on which
+/// IPv6 (or IPv4) is switched off serves the other family.
 pub fn everywhere(port: u16) -> anyhow::Result<Vec<TcpListener>> {
+    if port == 0 {
+        return free_everywhere();
+    }
     let ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let ipv6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     // One socket for each family: so neither meets addresses of the other in disguise.
@@ -45,6 +49,25 @@ pub fn everywhere(port: u16) -> anyhow::Result<Vec<TcpListener>> {
     }
     anyhow::ensure!(!listeners.is_empty(), "this host has neither IPv4 nor IPv6 to listen on");
     Ok(listeners)
+}
+
+/// A port that the system chose for one family may be taken in the other.
+fn free_everywhere() -> anyhow::Result<Vec<TcpListener>> {
+    const TRIES: usize = 16;
+    let free = || -> io::Result<u16> {
+        let any =
+            [SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))];
+        let listener = listen(any[0], true).or_else(|_| listen(any[1], false))?;
+        Ok(listener.local_addr()?.port())
+    };
+    let mut last = None;
+    for _ in 0..TRIES {
+        match everywhere(free().context("no port is free")?) {
+            Ok(listeners) => return Ok(listeners),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| anyhow::anyhow!("no port is free in both families")))
 }
 
 fn listen(address: SocketAddr, only_ipv6: bool) -> io::Result<TcpListener> {
@@ -75,6 +98,9 @@ mod tests {
         let listeners = listeners.expect("a free port");
         let port = listeners[0].local_addr().unwrap().port();
         TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let chosen = everywhere(0).unwrap();
+        let ports: Vec<u16> = chosen.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        assert!(ports.iter().all(|port| *port == ports[0] && *port > 0), "{ports:?}");
         // Unless this host has no IPv6 at all, in which case the fall-back has just been tested.
         assert_eq!(listeners.len() == 2, TcpStream::connect(("::1", port)).is_ok());
     }

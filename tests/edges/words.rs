@@ -13,6 +13,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("bench/report/src/text/hostile.rs", "the ending of a file's name, in a test"),
     ("bench/report/src/screen/figures.rs", "criteria, by the names that programs know them by"),
     ("src/cli.rs", "the name of a subcommand, from the parser's own list"),
+    ("src/far/shell.rs", "the name of a machine, as its kernel says it"),
     ("src/terminal.rs", "a variable of the environment"),
 ];
 

@@ -39,14 +39,33 @@ pub fn own_program() -> &'static Path {
     Path::new("/proc/self/exe")
 }
 
+/// What is started by `command` does not hear that the user ends this process: a terminal tells all in its foreground (SIGINT), and
+/// all of its session when it goes away (SIGHUP). It can still ask the user for a password.
+pub fn deaf_to_the_terminal(command: &mut Command) {
+    let ignore = || {
+        for signal in [libc::SIGINT, libc::SIGHUP] {
+            // SAFETY: signal(2) may be called between fork and exec, and no handler of ours is named.
+            unsafe { libc::signal(signal, libc::SIG_IGN) };
+        }
+        Ok(())
+    };
+    // SAFETY: the closure allocates nothing, takes no lock and calls only what is safe after fork.
+    unsafe { command.pre_exec(ignore) };
+}
+
+/// Is listed under `name` from here on.
+pub fn be_called(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name) {
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
 /// Leaves the session of the terminal, whose end and signals do not concern this process from here on, and is listed under
 /// `name`.
 pub fn stand_alone(name: &str) {
     // It fails for the leader of a session, which needs no other.
     let _ = rustix::process::setsid();
-    if let Ok(name) = std::ffi::CString::new(name) {
-        let _ = rustix::thread::set_name(&name);
-    }
+    be_called(name);
 }
 
 /// Whether a signal was ignored when this process began, as `nohup` does.
