@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded, select, unbounded};
 use crossbeam_utils::CachePadded;
-use pathproof_api::{Clock, Stopper, Tick};
+use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::traffic::{Action, Course, Event, Outline};
 use pathproof_model::{End, ErrorKind, StepError};
@@ -64,7 +64,6 @@ pub struct Cue {
     flags: Arc<CachePadded<Flags>>,
     ended: Once,
     leaving: Once,
-    wakers: Wakers,
 }
 
 impl Cue {
@@ -114,15 +113,6 @@ impl Cue {
     /// Set when the other end has said that it is leaving.
     pub fn may_be_left(&self) -> &AtomicBool {
         &self.flags.may_be_left
-    }
-
-    /// Has the lane of this thread stopped when the threads are to end, so that it may wait without a limit.
-    pub fn stopped_by(&self, stopper: Stopper) {
-        add(&self.wakers, Box::new(move || stopper.stop()));
-        // It may have come in between.
-        if self.is_stopped() {
-            wake(&self.wakers);
-        }
     }
 
     /// The end of the step, for threads that wait for it beside something else.
@@ -264,8 +254,7 @@ impl<'scope, 'env> Stage<'scope, 'env> {
         let (start_in, start) = bounded(1);
         self.starts.push(start_in);
         let (flags, ended, leaving) = (self.flags.clone(), self.ended.1.clone(), self.leaving.1.clone());
-        let wakers = self.wakers.clone();
-        let cue = Cue { news, told: false, sends, start, flags, ended, leaving, wakers };
+        let cue = Cue { news, told: false, sends, start, flags, ended, leaving };
         let spawned = Builder::new().name(name.clone()).spawn_scoped(self.scope, move || work(cue));
         if let Err(error) = &spawned {
             let message = format!("cannot start the thread {name:?}: {error}; ask for fewer --lanes");

@@ -23,7 +23,7 @@ use pathproof_sys::clock::RealClock;
 
 /// How long a lane may take to connect.
 pub const CONNECT: Duration = Duration::from_secs(8);
-/// Longest wait in a lane that nothing can stop from outside, so that a stop is seen in time.
+/// Longest wait in a lane, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);
 
 /// A lane whose peer is not known yet, and its memory.
@@ -49,22 +49,17 @@ pub struct Around {
     pub patience: Duration,
 }
 
-/// Turns something, with waits of at most `wait`, until it is done, or the step is over.
+/// Turns something until it is done, or the step is over.
 fn until_done<T>(
     cue: &Cue,
-    wait: Duration,
     mut turn: impl FnMut(Duration) -> Result<Turn<T>, CopyError>,
 ) -> Result<T, CopyError> {
     loop {
         if cue.is_stopped() {
             return Err(CopyError::GivenUp);
         }
-        match turn(wait) {
-            Ok(Turn::Done(what)) => return Ok(what),
-            Ok(_) => {}
-            // What was done to the lane from here is no fault of the path.
-            Err(_) if cue.is_stopped() => return Err(CopyError::GivenUp),
-            Err(error) => return Err(error),
+        if let Turn::Done(what) = turn(WAIT)? {
+            return Ok(what);
         }
     }
 }
@@ -129,7 +124,7 @@ pub fn guest_lane(
     reports: &mpsc::Sender<Result<Report, CopyError>>,
 ) -> LaneEnd {
     let LaneUnconnected { index, prepared, guest_id, messages, messages_id } = unconnected;
-    let (lane, wait) = match connect(prepared, offer, side.around.patience, &mut cue) {
+    let lane = match connect(prepared, offer, side.around.patience, &mut cue) {
         Ok(lane) => lane,
         Err(error) => return LaneEnd::failed(index, End::Client, error),
     };
@@ -146,7 +141,7 @@ pub fn guest_lane(
     let waiting = Waiting::begin(&side.around.clock);
     while let Ok(job) = jobs.recv() {
         lane.begin(job);
-        match until_done(&cue, wait, |wait| lane.turn(wait)) {
+        match until_done(&cue, |wait| lane.turn(wait)) {
             Ok(report) if reports.send(Ok(report)).is_ok() => {}
             Ok(_) => break,
             Err(error) => {
@@ -159,7 +154,7 @@ pub fn guest_lane(
     let waited = waiting.map(Waiting::end);
     let packed = lane.packed();
     lane.begin(Job::End);
-    let ended = until_done(&cue, wait, |wait| lane.turn(wait)).and_then(|_| lane.close());
+    let ended = until_done(&cue, |wait| lane.turn(wait)).and_then(|_| lane.close());
     match ended {
         Ok((stats, chunks)) => {
             let mut end = LaneEnd::of(index, End::Client, stats);
@@ -184,7 +179,7 @@ pub fn disk_lane(
     copied: impl FnOnce(),
 ) -> (LaneEnd, DiskStory) {
     let LaneUnconnected { index, prepared, messages, messages_id, .. } = unconnected;
-    let (lane, wait) = match connect(prepared, offer, side.around.patience, &mut cue) {
+    let lane = match connect(prepared, offer, side.around.patience, &mut cue) {
         Ok(lane) => lane,
         Err(error) => return (LaneEnd::failed(index, End::Client, error), DiskStory::default()),
     };
@@ -196,7 +191,7 @@ pub fn disk_lane(
     let mut lane = DiskLane::new(link, side.shared.clone(), Box::new(disk));
     let mut copied = Some(copied);
     let ended = loop {
-        match until_done(&cue, wait, |wait| lane.turn(wait)) {
+        match until_done(&cue, |wait| lane.turn(wait)) {
             Ok(DiskNews::Copied) => copied.take().into_iter().for_each(|copied| copied()),
             Ok(DiskNews::Ended) => break Ok(()),
             Err(error) => break Err(error),
@@ -230,7 +225,7 @@ pub fn served_lane(
     around: &Around,
 ) -> (LaneEnd, Served) {
     let LaneUnconnected { index, prepared, messages, messages_id, .. } = unconnected;
-    let (lane, wait) = match connect(prepared, offer, around.patience, &mut cue) {
+    let lane = match connect(prepared, offer, around.patience, &mut cue) {
         Ok(lane) => lane,
         Err(error) => return (LaneEnd::failed(index, End::Server, error), Served::default()),
     };
@@ -242,7 +237,7 @@ pub fn served_lane(
         meter: Box::new(ThreadMeter),
     });
     let waiting = Waiting::begin(&around.clock);
-    let ended = until_done(&cue, wait, |wait| lane.turn(wait));
+    let ended = until_done(&cue, |wait| lane.turn(wait));
     let (waited, served) = (waiting.map(Waiting::end), lane.served());
     let mut end = match ended {
         Ok(()) => LaneEnd::of(index, End::Server, lane.close()),
@@ -252,18 +247,16 @@ pub fn served_lane(
     (end, served)
 }
 
-/// The lane, and how long it may wait at a time.
 fn connect(
     prepared: Box<dyn PreparedLane>,
     offer: &Offer,
     patience: Duration,
     cue: &mut Cue,
-) -> Result<(Box<dyn Lane>, Duration), CopyError> {
+) -> Result<Box<dyn Lane>, CopyError> {
     match prepared.connect(offer, patience) {
         Ok(lane) => {
-            let stopper = lane.stopper().map(|stopper| cue.stopped_by(stopper));
             cue.ready();
-            Ok((lane, stopper.map_or(WAIT, |()| Duration::MAX)))
+            Ok(lane)
         }
         Err(error) => {
             let error = not_connected(&error, patience < CONNECT);
