@@ -6,8 +6,8 @@
 //! by a panic that is, is news too: it cannot leave the step waiting.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
@@ -47,9 +47,6 @@ struct Flags {
     stop: AtomicBool,
     may_be_left: AtomicBool,
 }
-
-/// What wakes the threads that wait in the kernel, once they are to end.
-type Wakers = Arc<Mutex<Vec<Box<dyn FnOnce() + Send>>>>;
 
 /// What happens once, for threads that wait for it: nothing is sent, and the sender is dropped when it has happened.
 type Once = Receiver<Infallible>;
@@ -148,15 +145,6 @@ impl Drop for Cue {
     }
 }
 
-fn add(wakers: &Wakers, waker: Box<dyn FnOnce() + Send>) {
-    wakers.lock().unwrap_or_else(PoisonError::into_inner).push(waker);
-}
-
-fn wake(wakers: &Wakers) {
-    let all = std::mem::take(&mut *wakers.lock().unwrap_or_else(PoisonError::into_inner));
-    all.into_iter().for_each(|waker| waker());
-}
-
 fn ended_early(name: &str) -> StepError {
     let message = format!(
         "the thread {name:?} ended early; this is a fault of pathproof, please report it with its log"
@@ -196,7 +184,8 @@ pub struct Stage<'scope, 'env> {
     flags: Arc<CachePadded<Flags>>,
     ended: (Sender<Infallible>, Once),
     leaving: (Sender<Infallible>, Once),
-    wakers: Wakers,
+    /// Those that wait in the kernel hear of the end when these are let go.
+    enders: Vec<Ender>,
 }
 
 impl<'scope, 'env> Stage<'scope, 'env> {
@@ -212,7 +201,7 @@ impl<'scope, 'env> Stage<'scope, 'env> {
             flags: Arc::default(),
             ended: bounded(0),
             leaving: bounded(0),
-            wakers: Wakers::default(),
+            enders: vec![],
         }
     }
 
@@ -240,8 +229,8 @@ impl<'scope, 'env> Stage<'scope, 'env> {
     }
 
     /// Lets go of `ender` when the threads are to end: for one that waits in the kernel.
-    pub fn let_go(&self, ender: Ender) {
-        add(&self.wakers, Box::new(move || drop(ender)));
+    pub fn let_go(&mut self, ender: Ender) {
+        self.enders.push(ender);
     }
 
     fn start<T: Send + 'scope>(
@@ -266,7 +255,7 @@ impl<'scope, 'env> Stage<'scope, 'env> {
     /// Takes the threads through the step: returns when all that it waits for are through, or when it was given up before they
     /// began. What went wrong at the level of the step, if anything did.
     pub fn run(
-        self,
+        mut self,
         end: End,
         limits: &StageLimits,
         context: &mut Context<'_>,
@@ -320,7 +309,7 @@ impl<'scope, 'env> Stage<'scope, 'env> {
                     Action::Stop => {
                         self.flags.stop.store(true, Ordering::Relaxed);
                         ended = None;
-                        wake(&self.wakers);
+                        self.enders.clear();
                     }
                 }
             }
@@ -350,7 +339,7 @@ impl<'scope, 'env> Stage<'scope, 'env> {
         // What works beside the others ends now, and who still connects finds nothing to begin.
         self.flags.stop.store(true, Ordering::Relaxed);
         drop((ended, self.starts));
-        wake(&self.wakers);
+        self.enders.clear();
         course.into_error()
     }
 }

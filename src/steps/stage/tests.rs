@@ -1,5 +1,6 @@
 //! A stage without sockets: what wakes it, how often, and what becomes of threads that end without a word.
 
+use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
