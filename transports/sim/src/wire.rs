@@ -28,6 +28,10 @@ struct State {
     over: Option<String>,
     /// Nothing arrives any more, and nobody is told.
     silent: bool,
+    /// Both ends are told that they are on iWARP.
+    iwarp: bool,
+    /// What the dialling end sends first is not read until it sends something else.
+    deaf: bool,
     ends: [End; 2],
 }
 
@@ -69,6 +73,8 @@ impl SimWires {
             report: Invalidated::Flagged(0),
             over: None,
             silent: false,
+            iwarp: false,
+            deaf: false,
             ends: Default::default(),
         })))
     }
@@ -85,6 +91,13 @@ impl SimWires {
     /// Lets nothing arrive any more, and tells nobody.
     pub fn fall_silent(&self) {
         self.lock().silent = true;
+    }
+
+    /// An iWARP wire. Where `deaf`, the acceptor has not read the first message when it came, and looks again only when
+    /// something else comes, as soft-iWARP may.
+    pub fn iwarp(&self, deaf: bool) {
+        let mut state = self.lock();
+        (state.iwarp, state.deaf) = (true, deaf);
     }
 
     /// The device says nothing of keys that end, as soft-iWARP.
@@ -137,6 +150,12 @@ impl State {
 
     fn deliver(&mut self) {
         for sender in 0..2 {
+            if sender == 0 && self.deaf {
+                self.deaf = self.ends[0].under_way.len() < 2;
+                if self.deaf {
+                    continue;
+                }
+            }
             for at in 0..self.ends[sender].under_way.len() {
                 let under = &self.ends[sender].under_way[at];
                 if self.silent || self.over.is_some() || !self.ends[1 - sender].connected {
@@ -253,6 +272,10 @@ impl State {
             }
             WireVerb::Write { address, key } => {
                 let bytes = self.gather(sender, op)?;
+                if bytes.is_empty() {
+                    // No device looks at address and key then.
+                    return Ok(());
+                }
                 let region = self.remote(peer, key, true)?;
                 region.copy_in(offset(region, address)?, &bytes).map_err(|_| outside)
             }
@@ -321,11 +344,15 @@ impl PreparedWire for SimWire {
         receives: &[WireOp],
         _deadline: Duration,
     ) -> Result<Box<dyn Wire>, TransportError> {
+        let (private_data, iwarp) = {
+            let state = self.wires.lock();
+            (state.ends[1 - self.at].private_data.clone(), state.iwarp)
+        };
         self.established = Established {
-            private_data: self.wires.lock().ends[1 - self.at].private_data.clone(),
+            private_data,
             reads_served: 16,
             reads_issued: 16,
-            iwarp: false,
+            iwarp,
             local: format!("end {}", self.at),
             remote: format!("end {}", 1 - self.at),
         };

@@ -31,11 +31,20 @@ pub use memory::Places;
 pub const WHOLE_WITHIN: Duration = Duration::from_secs(15);
 /// How long the acceptor waits for a request (3.1.6), and the initiator, which need not wait two minutes, for its answer.
 pub const NEGOTIATION: Duration = Duration::from_secs(5);
+/// After what silence the initiator nudges an iWARP peer that owes the answer.
+///
+/// Soft-iWARP sends its word that the connection stands before it listens to the connection's TCP socket (`siw_accept` of Linux:
+/// `siw_send_mpareqrep`, then `siw_qp_socket_assoc`). A request that arrives between the two lies there unread until anything
+/// else arrives, and here nothing else would. A write of no bytes is something else, and nothing to the peer's program: its
+/// address and key are not looked at (RFC 5040; siw).
+pub const NUDGE_AFTER: Duration = Duration::from_secs(1);
 /// Completions taken from the wire at once.
 const BATCH: usize = 64;
 /// Marks the tags of receives and of messages; all others are the caller's own operations.
 const RECEIVE: u64 = 1 << 63;
 const MESSAGE: u64 = 1 << 62;
+/// The tag of the nudge: both marks, which no other has.
+const NUDGE: u64 = RECEIVE | MESSAGE;
 
 /// A fragment that has come, with its payload still in its receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +112,8 @@ pub struct Connection {
     alive: KeepAlive,
     /// An answer to the peer's question is owed.
     owes_answer: bool,
+    /// The peer, which was silent, was nudged.
+    nudged: bool,
     batch: VecDeque<WireOp>,
     done: Vec<WireDone>,
     arrived: VecDeque<Fragment>,
@@ -145,6 +156,7 @@ impl Connection {
             reassembly: Reassembly::default(),
             alive: KeepAlive::new(now),
             owes_answer: false,
+            nudged: false,
             batch: VecDeque::with_capacity(count + Places::SENDS + moves),
             done: Vec::with_capacity(BATCH),
             arrived: VecDeque::with_capacity(count),
@@ -338,7 +350,9 @@ impl Connection {
         }
         for at in 0..self.done.len() {
             let done = self.done[at];
-            if done.tag & RECEIVE != 0 {
+            if done.tag == NUDGE {
+                // A peer that refuses it ends the connection; `explain` knows.
+            } else if done.tag & RECEIVE != 0 {
                 self.received(&done)?;
             } else if done.tag & MESSAGE != 0 {
                 if let Some(token) = self.places.give_back((done.tag & !MESSAGE) as u32) {
@@ -474,10 +488,16 @@ impl Connection {
         }
     }
 
+    #[cold]
+    fn unanswered(&self, after: Duration) -> TransportError {
+        TransportError::Timeout { operation: format!("negotiating {}", self.operation()), after }
+    }
+
     /// What the wire says, and what it may mean while nothing was agreed.
     #[cold]
     fn explain(&self, error: TransportError) -> TransportError {
         match (error, &self.phase) {
+            (_, Phase::AwaitsResponse) if self.nudged => self.unanswered(NUDGE_AFTER),
             (TransportError::PeerGone { detail, .. }, Phase::AwaitsResponse) => TransportError::PeerGone {
                 operation: self.operation(),
                 detail: format!("it dropped the connection instead of answering the negotiation: {detail}"),

@@ -11,8 +11,8 @@ use std::time::Duration;
 use pathproof_api::contract::{self, Connect, Pair};
 use pathproof_api::manners::DEVICE;
 use pathproof_api::{
-    Access, LaneSpec, MessagePipe, Pages, PreparedWire, PrivateData, Queued, Region, Role, Transport,
-    TransportError, Wait, WaitMode, WireSpec, Wires,
+    Access, CompletionStatus, LaneSpec, MessagePipe, Pages, Piece, PreparedWire, PrivateData, Queued, Region,
+    Role, Transport, TransportError, Wait, WaitMode, WireDone, WireOp, WireSpec, WireVerb, Wires,
 };
 use pathproof_rdma::{Fabric, RdmaTransport, Sysfs};
 use pathproof_smbd::{Connection, Places, Settings, SmbdPipe, SmbdTransport};
@@ -161,6 +161,42 @@ fn pipes_carry_messages_of_every_size_with_many_credits_and_with_few() {
                 Box::new(a).close();
             });
         }
+    }
+}
+
+/// What an initiator nudges a silent iWARP peer with is nothing to any device: the message after it arrives.
+#[test]
+fn a_write_of_no_bytes_needs_no_key_and_disturbs_nothing() {
+    for ends in ends() {
+        let settings = Settings::default();
+        let mut b = prepared(Some(&ends.b), Role::Accept, &settings).unwrap();
+        let mut a = prepared(Some(&ends.a), Role::Dial, &settings).unwrap();
+        let address = b.listens_at();
+        let region = Arc::new(Region::new(4096, Pages::Default).unwrap());
+        let piece = |id| Piece { region: id, offset: 0, len: 64 };
+        let op = |tag, verb, head| WireOp { tag, verb, head, body: Piece::default() };
+        let at_a = a.expose(&region, Access::Local).unwrap().id;
+        let at_b = b.expose(&region, Access::Local).unwrap().id;
+        let receive = op(1, WireVerb::Receive, piece(at_b));
+        let (a, b) = std::thread::scope(|scope| {
+            let b = scope.spawn(|| b.connect(None, &[receive], PATIENCE));
+            (a.connect(address, &[], PATIENCE), b.join().unwrap())
+        });
+        let (mut a, mut b) = (a.unwrap(), b.unwrap());
+        let nudge = op(2, WireVerb::Write { address: 0, key: 0 }, Piece::default());
+        assert_eq!(a.submit(&[nudge, op(3, WireVerb::Send, piece(at_a))]).unwrap(), 2);
+        let mut done = Vec::with_capacity(4);
+        b.poll(&mut done, Wait::AtMost(PATIENCE)).unwrap();
+        assert!(
+            matches!(done[..], [WireDone { tag: 1, len: 64, status: CompletionStatus::Ok, .. }]),
+            "{ends:?}: {done:?}"
+        );
+        done.clear();
+        while done.len() < 2 && a.poll(&mut done, Wait::AtMost(PATIENCE)).unwrap() > 0 {}
+        assert!(done.iter().all(|done| done.status == CompletionStatus::Ok), "{ends:?}: {done:?}");
+        assert_eq!(done.iter().map(|done| done.tag).collect::<Vec<_>>(), [2, 3], "{ends:?}");
+        a.close();
+        b.close();
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use pathproof_api::{Access, Clock, MessagePipe, Pages, Queued, Region, Role, TransportError, Wait};
 use pathproof_sim::SimWires;
 use pathproof_smbd::codec::{NegotiateResponse, STATUS_NOT_SUPPORTED};
+use pathproof_smbd::connection::{NEGOTIATION, NUDGE_AFTER};
 use pathproof_smbd::{Settings, SmbdPipe};
 use std::sync::Arc;
 
@@ -39,6 +40,62 @@ fn messages_of_every_size_come_whole_with_one_to_four_credits_at_either_end() {
             }
         }
     }
+}
+
+/// Turns both ends until they have negotiated. How long it took, or why it failed.
+fn negotiation(wires: &SimWires) -> Result<Duration, TransportError> {
+    let mut a = connection(wires, Role::Dial, Settings::default());
+    let mut b = connection(wires, Role::Accept, Settings::default());
+    let begin = wires.now();
+    while a.agreed().is_none() || b.agreed().is_none() {
+        a.turn(Wait::AtMost(Duration::from_millis(10)))?;
+        b.turn(Wait::AtMost(Duration::from_millis(10)))?;
+    }
+    Ok(wires.now().since(begin))
+}
+
+/// What soft-iWARP does to a request that comes while it is still preparing its socket.
+#[test]
+fn a_request_that_lies_unread_at_an_iwarp_peer_is_brought_to_its_notice() {
+    let wires = SimWires::new(DELAY_NS);
+    wires.iwarp(true);
+    let took = negotiation(&wires).unwrap();
+    assert!((NUDGE_AFTER..NUDGE_AFTER * 2).contains(&took), "{took:?}");
+
+    let wires = SimWires::new(DELAY_NS);
+    wires.iwarp(false);
+    assert!(negotiation(&wires).unwrap() < NUDGE_AFTER, "a peer that answers needs none");
+}
+
+#[test]
+fn a_peer_that_never_answers_is_told_after_five_seconds_nudged_or_not() {
+    for iwarp in [false, true] {
+        let wires = SimWires::new(DELAY_NS);
+        if iwarp {
+            wires.iwarp(false);
+        }
+        wires.fall_silent();
+        let mut a = connection(&wires, Role::Dial, Settings::default());
+        let (begin, error) = (wires.now(), a.negotiated().unwrap_err());
+        assert!(matches!(error, TransportError::Timeout { after: NEGOTIATION, .. }), "{error}");
+        assert!(wires.now().since(begin) >= NEGOTIATION);
+        assert!(error.to_string().contains("negotiating"), "{error}");
+    }
+}
+
+/// Some device might refuse the nudge: the silence before it is then what is told, not a peer that hung up.
+#[test]
+fn a_nudge_that_is_refused_does_not_hide_the_silence() {
+    let wires = SimWires::new(DELAY_NS);
+    wires.iwarp(false);
+    wires.fall_silent();
+    let mut a = connection(&wires, Role::Dial, Settings::default());
+    while wires.now().since(pathproof_api::Tick(0)) <= NUDGE_AFTER {
+        a.turn(Wait::AtMost(Duration::from_millis(100))).unwrap();
+    }
+    wires.cut();
+    let error = a.negotiated().unwrap_err();
+    assert!(matches!(error, TransportError::Timeout { after: NUDGE_AFTER, .. }), "{error}");
 }
 
 #[test]

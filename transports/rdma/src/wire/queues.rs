@@ -153,7 +153,7 @@ impl Queues {
         wr.num_sge = i32::from(op.head.len > 0) + i32::from(op.body.len > 0);
         wr.opcode = opcode;
         wr.send_flags = k::IBV_SEND_SIGNALED;
-        if len <= self.inline_bytes && opcode != k::IBV_WR_RDMA_READ {
+        if len > 0 && len <= self.inline_bytes && opcode != k::IBV_WR_RDMA_READ {
             wr.send_flags |= k::IBV_SEND_INLINE;
         }
         wr.remote_addr = address;

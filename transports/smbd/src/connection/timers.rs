@@ -1,15 +1,15 @@
 //! What is due when nothing comes.
 
-use pathproof_api::{Tick, TransportError};
+use pathproof_api::{Piece, Tick, TransportError, WireOp, WireVerb};
 
-use super::{Connection, NEGOTIATION, Phase, WHOLE_WITHIN};
+use super::{Connection, NEGOTIATION, NUDGE, NUDGE_AFTER, Phase, WHOLE_WITHIN};
 use crate::keep_alive::{ANSWER, Due, IDLE};
 
 impl Connection {
     /// When `turn` has something to do though nothing comes.
     pub(super) fn next_timer(&self) -> Tick {
         if !matches!(self.phase, Phase::Open(_)) {
-            return self.began + NEGOTIATION;
+            return self.began + if self.may_nudge() { NUDGE_AFTER } else { NEGOTIATION };
         }
         let mut next = self.alive.next();
         if let Some((began, _)) = self.reassembly.unfinished() {
@@ -22,12 +22,28 @@ impl Connection {
         }
     }
 
+    fn may_nudge(&self) -> bool {
+        matches!(self.phase, Phase::AwaitsResponse) && self.wire.established().iwarp && !self.nudged
+    }
+
+    fn nudge(&mut self) {
+        self.nudged = true;
+        self.operate(WireOp {
+            tag: NUDGE,
+            verb: WireVerb::Write { address: 0, key: 0 },
+            head: Piece::default(),
+            body: Piece::default(),
+        });
+    }
+
     pub(super) fn timers(&mut self) -> Result<(), TransportError> {
         let now = self.clock.now();
         if !matches!(self.phase, Phase::Open(_)) {
             if now >= self.began + NEGOTIATION {
-                let operation = format!("negotiating {}", self.operation());
-                return Err(TransportError::Timeout { operation, after: NEGOTIATION });
+                return Err(self.unanswered(NEGOTIATION));
+            }
+            if self.may_nudge() && now >= self.began + NUDGE_AFTER {
+                self.nudge();
             }
             return Ok(());
         }
