@@ -190,8 +190,9 @@ def a_small_hop_under_a_large_rdma_mtu_is_named():
     assert took < 20, took
 
 
-# What the limits below are made of: 0.94 s of retries at the least, 1.5 s for a last word of the peer, and what an emulator on
-# a busy machine adds.
+# What the limits below are made of: retries, each after once to four times the acknowledgement timeout (IBTA vol. 1, ch. 9.7.6.1.3), so 0.94
+# to 3.8 s; Soft-RoCE takes about 3. 1.5 s for a last word of the peer. And what an emulator adds: a link that went down was told after
+# 5.2 s here and 6.7 s where CI runs, a killed peer after 2 s.
 def told_after(happens, again, *args, peer=RXE, netdev="lab0"):
     """Lets something happen in the middle of a stream of writes. Returns the document and how many seconds later the run
     had ended with everything measured so far."""
@@ -199,8 +200,8 @@ def told_after(happens, again, *args, peer=RXE, netdev="lab0"):
 
     def during():
         flowing(netdev)
-        moment.append(time.time())
         happens()
+        moment.append(time.time())
 
     code, doc, err, _ = bench("stream", "--verb", "write", "--size", "64KiB", "--time", "60s", *args, during=during, peer=peer)
     late = time.time() - moment[0]
@@ -233,7 +234,7 @@ def a_killed_peer_is_told_in_time():
 def a_link_that_goes_down_is_told_in_time():
     _, late = told_after(lambda: sh("ip link set lab1 down"), lambda: sh(
         "ip link set lab1 up; ip route replace 10.77.0.1 dev lab1 src 10.77.0.2 table $((200 + $(cat /sys/class/net/lab0/ifindex)))"))
-    assert late < 7, late
+    assert late < 9, late
 
 
 def a_device_that_is_removed_is_told_in_time():
