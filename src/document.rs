@@ -79,7 +79,7 @@ impl DocumentFile {
         let to = match fs::metadata(path) {
             Ok(found) if found.is_dir() => bail!("-o {} is a directory; name a file in it", path.display()),
             Ok(found) if found.is_file() => To::File(fs::canonicalize(path)?),
-            Ok(found) => To::Stream(Arc::new(open_stream(path, &found)?)),
+            Ok(found) => To::Stream(Arc::new(open_stream(path, &found, "-o")?)),
             Err(error) if error.kind() == Io::NotFound => To::File(behind_links(path)?),
             Err(error) => return Err(error).with_context(|| format!("cannot write -o {}", path.display())),
         };
@@ -123,22 +123,47 @@ impl DocumentFile {
     }
 }
 
+/// Opens a file that grows line by line, as `flag` names it: what was there before is gone.
+pub fn open_growing(path: &Path, flag: &str) -> Result<File> {
+    let named = || format!("{flag} {}", path.display());
+    if let Ok(found) = fs::metadata(path) {
+        if found.is_dir() {
+            bail!("{} is a directory; name a file in it", named());
+        }
+        if !found.is_file() {
+            return open_stream(path, &found, flag);
+        }
+    }
+    let file = behind_links(path)?;
+    if files::is_the_kernels(folder(&file)) {
+        bail!("{} is a file of the kernel's, which does what is written to it; name another", named());
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).open(&file).with_context(|| {
+        format!("cannot write {}; choose a file in a folder that exists and is writable", named())
+    })
+}
+
 /// Opens what is no regular file, where a document may go there.
-fn open_stream(path: &Path, found: &Metadata) -> Result<File> {
+fn open_stream(path: &Path, found: &Metadata, flag: &str) -> Result<File> {
     let kind = FileKind::of(found);
     let harmless = kind == FileKind::Device && files::is_harmless_device(found);
     if harmless || kind == FileKind::Pipe {
         let opened = match files::open_at_once(OpenOptions::new().write(true), path) {
             Err(error) if kind == FileKind::Pipe && files::nobody_reads(&error) => {
-                bail!("-o {} is a pipe that nobody reads from; start its reader first", path.display())
+                bail!("{flag} {} is a pipe that nobody reads from; start its reader first", path.display())
             }
-            other => other.with_context(|| format!("cannot write -o {}", path.display()))?,
+            other => other.with_context(|| format!("cannot write {flag} {}", path.display()))?,
         };
         // A reader that is slow is waited for, as on standard output.
         files::wait_for_readers(&opened)?;
         return Ok(opened);
     }
-    bail!("-o {} is {}, and a document goes into a regular file; name one", path.display(), kind.words())
+    bail!(
+        "{flag} {} is {}, and what is written goes into a regular file; name one",
+        path.display(),
+        kind.words()
+    )
 }
 
 /// The file that a symbolic link leads to, also where that is not there yet.

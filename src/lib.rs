@@ -10,6 +10,7 @@ pub mod document;
 pub mod encoding;
 pub mod evidence;
 pub mod far;
+pub mod glance;
 pub mod guardian;
 pub mod host;
 pub mod input;

@@ -9,6 +9,7 @@ mod origin;
 pub mod sink;
 pub mod spoken;
 mod stranger_log;
+mod visit;
 mod wrong_keys;
 
 mod deadline;
@@ -40,6 +41,7 @@ use crate::steps::{self, Context, ReadyPart, SessionFacts, Setup, StepPart};
 pub use deadline::Grace;
 use memory::{MemoryBudget, Reserved};
 use pathproof_sys::clock::RealClock;
+use visit::Visit;
 
 /// How long a client whose connection fell silent may stay away.
 const AWAY: Duration = Duration::from_secs(15);
@@ -59,6 +61,8 @@ pub struct Settings {
     pub observe: Observe,
     /// The clock of the process.
     pub clock: RealClock,
+    /// Whether it says on standard error who runs what, and how it ended.
+    pub tells: bool,
     /// How long it waits for the end of a step that takes longer than it should.
     pub grace: Grace,
 }
@@ -221,6 +225,8 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
     let asked: Vec<StepSpec> = hello.plan.steps.iter().map(StepRequest::to_spec).collect();
     let outlives = facts.outlives_its_path(&asked);
     let now = session.clock.now();
+    let tells = shared.settings.tells;
+    let mut visit = Visit::begin(tells, from, &hello.environment, &hello.plan.steps, now);
     session.machine.accept(
         now,
         Accept {
@@ -233,11 +239,8 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
         },
     );
     let _expected = outlives.then(|| expect_back(&mut session, facts.resume_token(), shared));
-    let ended = turns(&mut session, &facts, shared);
-    match ended {
-        None => tracing::info!(%from, "client done"),
-        Some(error) => tracing::warn!(%from, "client lost: {}", error.message),
-    }
+    let ended = turns(&mut session, &facts, shared, &mut visit);
+    visit.end(ended.as_ref(), session.clock.now());
 }
 
 /// Withdraws the right to come back to a session when it ends.
@@ -271,7 +274,12 @@ fn hand_over(mut session: Session<Server>, resume: &Resume, from: SocketAddr, sh
 }
 
 /// Follows the client through its steps. Returns why the session was lost, if it was.
-fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -> Option<StepError> {
+fn turns(
+    session: &mut Session<Server>,
+    facts: &SessionFacts,
+    shared: &Shared,
+    visit: &mut Visit,
+) -> Option<StepError> {
     let mut half: Option<Half> = None;
     // By when the client must have ended the step that ran here; the time between steps is the state machine's affair.
     let mut until = Tick(u64::MAX);
@@ -279,7 +287,10 @@ fn turns(session: &mut Session<Server>, facts: &SessionFacts, shared: &Shared) -
     let mut numbers = 0;
     loop {
         let (ended, go) = match session.event(until) {
-            Some(ServerEvent::Turn { ended, go }) => (ended, go),
+            Some(ServerEvent::Turn { ended, go }) => {
+                visit.steps += u32::from(ended.is_some());
+                (ended, go)
+            }
             Some(ServerEvent::Over(error)) => return error,
             // Late news of a step that is over here.
             Some(ServerEvent::Step(_) | ServerEvent::PeerFailed(_) | ServerEvent::Delivered)

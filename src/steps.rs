@@ -49,6 +49,7 @@ use pathproof_model::units::Bytes;
 
 use crate::budget::out_of_time;
 use crate::evidence::{About, Taken};
+use crate::glance::Glance;
 use crate::interrupt::Interrupt;
 use crate::registry::{Registry, manners};
 use crate::session::{Channel, Received};
@@ -202,8 +203,8 @@ pub struct Context<'a> {
     pub clock: &'a RealClock,
     /// When the step must be over at this end; what it has not measured by then it leaves.
     pub until: Tick,
-    /// Told now and then how far the step is, from 0 to 1, where somebody is shown that.
-    pub progress: Option<&'a mut dyn FnMut(f64)>,
+    /// Told now and then how the step goes, where somebody looks.
+    pub progress: Option<&'a mut dyn FnMut(Glance)>,
     /// What this host counts while the step runs; begun by [`ReadyPart`].
     pub evidence: Option<Taken>,
 }
@@ -222,7 +223,7 @@ impl Context<'_> {
     /// Shows how far the step is, where somebody looks.
     pub fn show(&mut self, share: f64) {
         if let Some(progress) = &mut self.progress {
-            progress(share);
+            progress(share.into());
         }
     }
 }
@@ -281,8 +282,8 @@ pub struct Lone<'a> {
     pub until: Tick,
     /// The user's wish to stop.
     pub interrupt: &'a Interrupt,
-    /// Told now and then how far the step is, from 0 to 1.
-    pub progress: &'a mut dyn FnMut(f64),
+    /// Told now and then how the step goes.
+    pub progress: &'a mut dyn FnMut(Glance),
 }
 
 /// Why a step that is made from here alone is to end now, if it is.

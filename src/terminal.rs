@@ -25,9 +25,16 @@ pub fn say_lines(lines: impl IntoIterator<Item = impl Into<Line>>) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// One JSON value on a line of standard error, for programs.
-pub fn say_json(value: &serde_json::Value) {
-    let _ = writeln!(io::stderr(), "{}", harmless_json(&value.to_string()));
+/// Draws on standard error what was made of [`Shown`] and of our own movements of the cursor.
+pub fn draw(text: &str) -> io::Result<()> {
+    io::stderr().write_all(text.as_bytes())
+}
+
+/// One line of a stream for programs on standard output, at once.
+pub fn stream(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes())?;
+    out.flush()
 }
 
 /// Prints lines on standard output. A reader that closes the pipe has seen enough.
@@ -107,6 +114,34 @@ fn knows_ascii_alone(variable: impl Fn(&str) -> Option<String>) -> bool {
 /// Whether somebody looks at standard error.
 pub fn is_watched() -> bool {
     io::stderr().is_terminal()
+}
+
+/// Whether standard output is a terminal.
+pub fn is_shown() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// What a terminal can do with what it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cursor {
+    /// Draw it anew in its place.
+    Moves,
+    /// Nothing: TERM=dumb.
+    Stays,
+}
+
+/// How a line that changes may look on standard error, if that is a terminal.
+pub fn watched_by() -> Option<(Cursor, Look)> {
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let cursor = if dumb { Cursor::Stays } else { Cursor::Moves };
+    let ascii = knows_ascii_alone(|name| std::env::var(name).ok());
+    let columns = columns_of_error().unwrap_or(Look::SCREEN.columns);
+    is_watched().then_some((cursor, Look { columns, ascii, ..Look::SCREEN }))
+}
+
+/// How wide the terminal at standard error is now.
+pub fn columns_of_error() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stderr()).map(|(width, _)| usize::from(width.0))
 }
 
 /// Says what is wrong with the command line that was typed, or prints the help that was asked for.

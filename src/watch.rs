@@ -1,14 +1,16 @@
-//! Observers of a run: the document file, the progress line, the JSON stream. They watch; they never steer.
+//! Observers of a run: the document file, the line on a terminal, the JSON stream. They watch; they never steer.
 
-mod progress;
+mod live_line;
 mod stream;
+mod teller;
 
-pub use progress::Progress;
-pub use stream::JsonStream;
+pub use live_line::LiveLine;
+pub use stream::{JsonStream, StreamTo, Streaming};
 
 use pathproof_model::ResultDoc;
 
 use crate::document::DocumentFile;
+use crate::glance::Glance;
 
 /// What happens during a run, on the coordinator's thread only.
 #[derive(Debug)]
@@ -33,8 +35,8 @@ pub enum RunEvent<'a> {
     Progress {
         /// Its number.
         number: u32,
-        /// How far it is, from 0 to 1.
-        share: f64,
+        /// How it goes.
+        glance: &'a Glance,
     },
     /// A step is over and stands in the document.
     StepEnded {

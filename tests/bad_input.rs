@@ -231,13 +231,13 @@ fn the_server_survives_garbage_and_names_it() {
 
 /// Starts a bench of some seconds and returns it once its first step runs.
 fn running(server: &Server, file: &str, args: &[&str]) -> std::process::Child {
-    let mut command = pathproof(&["check", &server.address, "-o", file, "--format", "json", "--json-stream"]);
+    let mut command = pathproof(&["check", &server.address, "-o", file, "--json-stream"]);
     command.args(args);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
     let started = |line: &str, n: u32| {
         let event: Value = serde_json::from_str(line).unwrap_or_default();
-        event["event"] == "step-started" && event["step"] == n
+        event["event"] == "step-begins" && event["step"] == n
     };
     for line in lines.by_ref().map_while(Result::ok) {
         if started(&line, 1) {
@@ -323,7 +323,7 @@ fn a_client_that_vanishes_frees_its_place() {
     assert!(stderr(&busy).contains("all places are taken"), "{}", stderr(&busy));
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(server.logged("client lost"), "{}", server.log());
+    assert!(server.logged("ended early"), "{}", server.log());
     let start = Instant::now();
     loop {
         let next = run(&["bench", "pingpong", &server.address, "--time", "100ms"]);

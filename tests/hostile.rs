@@ -510,7 +510,7 @@ fn t8_names_of_a_hostile_client_forge_no_line_of_the_servers_log() {
         .say(HELLO, &json!({ "tool": tool, "plan": { "seed": 1, "steps": [] }, "environment": environment }));
     assert_eq!(channel.hear().unwrap().0, ACCEPT);
     channel.say(BYE, &json!({ "reason": NAME, "kind": "peer-lost" }));
-    assert!(server.logged("client lost") || server.logged("client done"), "{}", server.log());
+    assert!(server.logged("ended early") || server.logged("complete"), "{}", server.log());
     let log = server.log();
     assert!(log.chars().all(|c| c == '\n' || !(c.is_control() || "\u{202e}\u{2028}".contains(c))), "{log:?}");
     assert!(log.lines().all(|line| !line.starts_with("2026-01-01")), "{log}");

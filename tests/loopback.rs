@@ -160,14 +160,3 @@ fn a_key_opens_and_keeps_out() {
     assert!(stderr(&wrong).contains("key is wrong"), "{}", stderr(&wrong));
     assert!(server.logged("handshake failed (wrong key)"), "the log names the attempt:\n{}", server.log());
 }
-
-#[test]
-fn progress_for_programs_is_json_lines_on_stderr() {
-    let output = run(&["bench", "stream", "--self", "--time", "300ms", "--json-stream", "--format", "json"]);
-    let text = stderr(&output);
-    let events: Vec<Value> =
-        text.lines().map(|l| serde_json::from_str(l).expect("each line is JSON")).collect();
-    assert!(events.iter().any(|e| e["event"] == "step-started"));
-    assert!(events.iter().any(|e| e["event"] == "step-ended"));
-    document(&output);
-}

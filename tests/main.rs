@@ -25,6 +25,7 @@ mod formats;
 mod histograms;
 mod hostile;
 mod idle;
+mod live;
 mod loopback;
 mod loss;
 mod lossy;

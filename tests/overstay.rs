@@ -24,6 +24,7 @@ fn impatient() -> String {
         device: None,
         observe: Arc::new(Default::default),
         clock: RealClock::new(),
+        tells: false,
         grace: Grace { step: GRACE, last_word: GRACE },
     };
     let server = Listening::bind(&["127.0.0.1:0".parse().unwrap()], settings).unwrap();

@@ -98,7 +98,7 @@ pub fn run(args: ChannelsArgs, clock: &RealClock) -> Result<u8> {
     let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
     let (party, first) = match (&args.smb, &args.peer) {
         (Some(host), _) => (server(host), StepSpec::Smb(args.ask.spec())),
-        (None, Some(peer)) => (args.far.party(peer, &args.key, false)?, StepSpec::Facts),
+        (None, Some(peer)) => (args.far.party(peer, &args.key)?, StepSpec::Facts),
         (None, None) => bail!("name a PEER, or use --smb HOST"),
     };
     let plan = Plan { command: CommandName::Channels, steps: vec![first, prediction], ..Plan::default() };

@@ -36,9 +36,9 @@ pub struct ClientArgs {
     /// What is printed.
     #[command(flatten)]
     pub shape: Shape,
-    /// Progress as JSON lines on standard error, for programs.
-    #[arg(long)]
-    pub json_stream: bool,
+    /// The run as it goes, for programs: JSON lines on standard output, in the place of the report, or in FILE, beside it.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub json_stream: Option<PathBuf>,
     /// What it is judged by.
     #[command(flatten)]
     pub limits: LimitArgs,

@@ -22,9 +22,9 @@ pub struct FarArgs {
 
 impl FarArgs {
     /// The peer as a node of the run.
-    pub fn party(&self, peer: &Peer, key: &KeyArgs, json_stream: bool) -> Result<Party> {
+    pub fn party(&self, peer: &Peer, key: &KeyArgs) -> Result<Party> {
         match Start::of(peer, self.via.as_deref(), self.copy).map_err(anyhow::Error::msg)? {
-            None => Ok(Party::agent(peer, key.access(json_stream)?)),
+            None => Ok(Party::agent(peer, key.access()?)),
             Some(_) if key.is_given() => {
                 bail!(
                     "a far end that is started from here has a key of its own; leave --key, --key-file and --no-key out"

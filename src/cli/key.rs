@@ -33,13 +33,13 @@ impl KeyArgs {
     }
 
     /// The key that was given, wherever. Says so when others can see it.
-    pub fn read(&self, json_stream: bool) -> Result<Option<String>> {
+    pub fn read(&self) -> Result<Option<String>> {
         if self.no_key {
             return Ok(None);
         }
         let key = match (&self.key, &self.key_file) {
             (Some(key), _) => {
-                warn(json_stream);
+                warn();
                 key.clone()
             }
             (None, Some(file)) => input::read_text(file)
@@ -60,8 +60,8 @@ impl KeyArgs {
     }
 
     /// What a client proves itself with.
-    pub fn access(&self, json_stream: bool) -> Result<Access> {
-        let key = self.read(json_stream)?;
+    pub fn access(&self) -> Result<Access> {
+        let key = self.read()?;
         Ok(match key {
             Some(key) => Access::Key(Key::new(&key)),
             None if self.no_key => Access::Anybody,
@@ -71,10 +71,8 @@ impl KeyArgs {
 }
 
 /// `--key` works, because scripts use it, but not without a word.
-fn warn(json_stream: bool) {
-    let text = "--key can be read by everybody on this host (ps); use PATHPROOF_KEY=... or --key-file FILE";
-    match json_stream {
-        true => terminal::say_json(&serde_json::json!({ "event": "warning", "text": text })),
-        false => terminal::say(format_args!("warning: {text}")),
-    }
+fn warn() {
+    terminal::say(
+        "warning: --key can be read by everybody on this host (ps); use PATHPROOF_KEY=... or --key-file FILE",
+    );
 }

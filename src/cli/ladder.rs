@@ -41,12 +41,12 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
         );
     }
     let account = Account { user, domain: args.domain.clone(), password_file };
-    let sink = Sink::prepare(args.client.output.as_deref(), args.client.shape)?;
+    let sink = Sink::of(&args.client, clock)?;
     let foreign = server(&share.host);
     let mut client = match &args.agent {
         Some(agent) => {
             let client = &args.client;
-            let agent = client.far.party(agent, &client.key, client.json_stream)?;
+            let agent = client.far.party(agent, &client.key)?;
             ClientRun::with(agent, sink, clock).and(foreign)
         }
         None => ClientRun::with(foreign, sink, clock),

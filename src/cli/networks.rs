@@ -36,7 +36,7 @@ pub struct NetworksArgs {
 /// Runs the command.
 pub fn run(args: NetworksArgs, clock: &RealClock) -> Result<u8> {
     let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
-    let party = args.far.party(&args.peer, &args.key, false)?;
+    let party = args.far.party(&args.peer, &args.key)?;
     let steps = vec![StepSpec::Facts, StepSpec::Networks(NetworksSpec::default())];
     let plan = Plan { command: CommandName::Networks, steps, ..Plan::default() };
     ClientRun::with(party, sink, clock).run(plan)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use pathproof_model::{Criteria, ErrorKind, NodeSpec, Plan, ResultDoc, RunOutcome, StepError, judge};
 
 use super::client::ClientArgs;
@@ -20,7 +20,7 @@ use crate::registry::Registry;
 use crate::run::{self, Order, Party, Target};
 use crate::secure::{Access, Key};
 use crate::serve::{Listening, Settings};
-use crate::watch::{JsonStream, Keeper, Observers, Progress};
+use crate::watch::{JsonStream, Keeper, LiveLine, Observers, StreamTo, Streaming};
 use crate::{host, interrupt, lane_options, precheck, terminal};
 use pathproof_sys::clock::{Clock, RealClock, Tick};
 
@@ -30,6 +30,8 @@ pub struct Sink {
     /// As it was typed.
     path: Option<PathBuf>,
     shape: Shape,
+    /// The same for programs, while it happens.
+    stream: Option<Streaming>,
 }
 
 impl Sink {
@@ -39,11 +41,34 @@ impl Sink {
         let file = output.map(DocumentFile::prepare).transpose()?.flatten();
         let path = output.filter(|_| file.is_some()).map(Path::to_owned);
         let format = if to_stdout { Format::Json } else { shape.format };
-        Ok(Sink { file, path, shape: Shape { format, ..shape } })
+        Ok(Sink { file, path, shape: Shape { format, ..shape }, stream: None })
+    }
+
+    /// What becomes of the document, and the stream beside it. Fails before anything is measured.
+    pub fn of(args: &ClientArgs, clock: &RealClock) -> Result<Sink> {
+        let Some(path) = args.json_stream.as_deref() else {
+            return Sink::prepare(args.output.as_deref(), args.shape);
+        };
+        let to = StreamTo::from(path);
+        if to == StreamTo::Stdout {
+            let report = args.shape.format != Format::Text || args.shape.full;
+            let document = args.output.as_deref().is_some_and(document::is_stdout);
+            ensure!(
+                !report && !document,
+                "--json-stream takes standard output for itself; write --json-stream=FILE, or the document with -o FILE and \
+                 no --format"
+            );
+        }
+        let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
+        ensure!(
+            args.output.as_deref() != Some(path),
+            "--json-stream and -o name the same file; name two, since each is a whole of its own"
+        );
+        Ok(Sink { stream: Some(JsonStream::open(to, clock)?), ..sink })
     }
 
     /// Judges and finishes a document, writes it, prints it, and returns the exit code that stands in it.
-    pub fn finish(&self, mut doc: ResultDoc, criteria: &Criteria) -> Result<u8> {
+    pub fn finish(self, mut doc: ResultDoc, criteria: &Criteria) -> Result<u8> {
         pathproof_model::judge_into(&mut doc, criteria);
         doc.finish(crate::wall::now_rfc3339());
         if let Some(Err(error)) = self.file.as_ref().map(|file| file.write(&doc)) {
@@ -52,10 +77,14 @@ impl Sink {
             doc.error.get_or_insert(StepError { kind: ErrorKind::System, message });
             doc.conclude();
         }
+        let taken = self.stream.as_ref().is_some_and(Streaming::is_on_stdout);
+        if let Some(stream) = self.stream {
+            stream.end(&doc);
+        }
         // Nothing measured and nothing to show: one sentence says it better than an empty report.
         let empty = doc.steps.is_empty() && doc.error.is_some();
         let text = self.shape.format == Format::Text;
-        let shown = text && !empty;
+        let shown = text && !empty && !taken;
         if !text || shown {
             self.shape.print(&doc, self.path.as_deref())?;
         }
@@ -73,7 +102,6 @@ pub struct ClientRun {
     /// The nodes after this one.
     parties: Vec<Party>,
     sink: Sink,
-    json_stream: bool,
     /// What the run is judged by.
     pub criteria: Criteria,
     clock: RealClock,
@@ -88,26 +116,25 @@ pub struct ClientRun {
 impl ClientRun {
     /// Resolves the shared arguments. Fails before anything is measured.
     pub fn resolve(args: &ClientArgs, clock: &RealClock) -> Result<ClientRun> {
-        let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
+        let sink = Sink::of(args, clock)?;
         let party = match (&args.peer, args.self_test) {
             (Some(Peer { share: Some(_), text, .. }), _) => {
                 bail!(
                     "{text} is a share, which only pathproof check and pathproof bench file take; name a host"
                 )
             }
-            (Some(peer), _) => args.far.party(peer, &args.key, args.json_stream)?,
+            (Some(peer), _) => args.far.party(peer, &args.key)?,
             (None, true) if args.far.via.is_some() || args.far.copy => {
                 bail!("--via and --copy are for a far end on another host; with --self it is this one")
             }
             (None, true) => {
                 // It needs none, and one that cannot be read is a mistake all the same.
-                args.key.read(args.json_stream)?;
+                args.key.read()?;
                 serve_self(args.own_device.clone(), clock)?
             }
             (None, false) => bail!("name a PEER, or use --self"),
         };
         Ok(ClientRun {
-            json_stream: args.json_stream,
             criteria: args.limits.read()?,
             seed: args.seed,
             ..ClientRun::with(party, sink, clock)
@@ -119,7 +146,6 @@ impl ClientRun {
         ClientRun {
             parties: vec![party],
             sink,
-            json_stream: false,
             criteria: Criteria::default(),
             clock: clock.clone(),
             seed: 0,
@@ -159,10 +185,12 @@ impl ClientRun {
         precheck::check(&plan, &registry, &observed.environment)?;
         precheck::touch(&plan)?;
         let mut far_ends = vec![];
-        let stopped = precheck::missing(&plan, &registry).or_else(|| {
-            let (clock, quiet) = (&self.clock, self.json_stream);
-            start_far_ends(&mut self.parties, &interrupted, clock, quiet, &mut far_ends).err()
-        });
+        let stream = self.sink.stream.as_ref();
+        if let Some(stream) = stream {
+            stream.begin(&run::document(&plan, &self.parties, observed.environment.clone()));
+        }
+        let stopped = precheck::missing(&plan, &registry)
+            .or_else(|| start_far_ends(&mut self.parties, &interrupted, &self.clock, &mut far_ends).err());
         if let Some(error) = stopped {
             let mut doc = run::document(&plan, &self.parties, observed.environment);
             doc.error = Some(error);
@@ -173,10 +201,13 @@ impl ClientRun {
         if let Some(file) = &self.sink.file {
             observers.0.push(Box::new(Keeper::new(file.clone())));
         }
-        if self.json_stream {
-            observers.0.push(Box::new(JsonStream));
-        } else if let Some(progress) = Progress::new() {
-            observers.0.push(Box::new(progress));
+        if let Some(stream) = stream {
+            observers.0.push(Box::new(stream.observer()));
+        }
+        // Lines of JSON on a terminal are not drawn over.
+        let covered = stream.is_some_and(|stream| stream.is_on_stdout() && terminal::is_shown());
+        if let Some(line) = LiveLine::new(&self.clock).filter(|_| !covered) {
+            observers.0.push(Box::new(line));
         }
         // A far end that had to be started, with a password that was typed, takes nothing from what is to be measured.
         let begin = if far_ends.is_empty() { Tick(0) } else { self.clock.now() };
@@ -213,12 +244,11 @@ fn start_far_ends(
     parties: &mut [Party],
     interrupt: &Interrupt,
     clock: &RealClock,
-    json_stream: bool,
     started: &mut Vec<FarEnd>,
 ) -> Result<(), StepError> {
     for party in parties {
         if let Some(start) = party.start() {
-            if terminal::is_watched() && !json_stream {
+            if terminal::is_watched() {
                 terminal::say(format_args!("starting the far end: {}", start.shown()));
             }
             let end = start.begin(interrupt, clock)?;
@@ -239,6 +269,7 @@ fn serve_self(device: Option<String>, clock: &RealClock) -> Result<Party> {
         device,
         observe: Arc::new(host::observe),
         clock: clock.clone(),
+        tells: false,
         grace: Default::default(),
     };
     let server = Listening::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], settings)?;

@@ -70,6 +70,7 @@ pub fn run(args: ServeArgs, clock: &RealClock) -> Result<u8> {
         device: args.device.clone(),
         observe: Arc::new(host::observe),
         clock: clock.clone(),
+        tells: true,
         grace: Default::default(),
     };
     let server = match &args.listen[..] {
@@ -95,7 +96,7 @@ enum Way {
 }
 
 fn access(args: &ServeArgs) -> Result<(Access, Way)> {
-    let given = args.key.read(false)?;
+    let given = args.key.read()?;
     if let Some(short) = given.as_deref().filter(|key| key.chars().count() < KEY_LENGTH_MIN) {
         bail!(
             "the key has {} characters and could be guessed; give at least {KEY_LENGTH_MIN}, or none for a one-time code",

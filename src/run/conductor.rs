@@ -12,6 +12,7 @@ use super::agent::{AgentLink, Answer};
 use super::merge::Pending;
 use super::record::Record;
 use crate::budget::{Budget, out_of_time};
+use crate::glance::Glance;
 use crate::interrupt::Interrupt;
 use crate::registry::{Registry, manners};
 use crate::steps::{self, Alone, Context, Kind, Lone, Play, Runner, Setup, StepPart};
@@ -351,10 +352,11 @@ impl<'a> Conductor<'a> {
         };
         begin(runner, place, spec, &blank.name, record);
         let clock = self.budget.clock();
-        let mut progress = |share: f64| record.observer.event(&RunEvent::Progress { number, share });
+        let mut progress =
+            |glance: Glance| record.observer.event(&RunEvent::Progress { number, glance: &glance });
         agent.session.deadline = until;
         let channel = &mut agent.session;
-        let progress: Option<&mut dyn FnMut(f64)> = Some(&mut progress);
+        let progress: Option<&mut dyn FnMut(Glance)> = Some(&mut progress);
         let half = part.run(&mut Context { channel, clock, until, progress, evidence: None });
         agent.session.deadline = self.budget.over();
         let mut step = blank;
@@ -379,8 +381,9 @@ impl<'a> Conductor<'a> {
         begin(kind, place, spec, &blank.name, record);
         let clock = self.budget.clock();
         let mut step = blank;
+        let number = place.number;
         let mut progress =
-            |share: f64| record.observer.event(&RunEvent::Progress { number: place.number, share });
+            |glance: Glance| record.observer.event(&RunEvent::Progress { number, glance: &glance });
         let mut lone = Lone {
             spec,
             seed: self.seed,

@@ -104,6 +104,7 @@ mod tests {
             device: None,
             observe: Arc::new(Observed::default),
             clock: RealClock::new(),
+            tells: false,
             grace: Default::default(),
         };
         let server = Listening::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))], settings).unwrap();

@@ -346,7 +346,7 @@ impl Course<'_, '_> {
                 if let Some(window) = job.window {
                     if now >= shown {
                         let whole = window.end.ns_since(begun).max(1);
-                        (lone.progress)((now.ns_since(begun) as f64 / whole as f64).min(1.0));
+                        (lone.progress)((now.ns_since(begun) as f64 / whole as f64).into());
                         shown = now.plus_ns(SHOWN_NS);
                     }
                     due = due.min(shown);

@@ -373,7 +373,7 @@ fn search_all(
     let mut progress = context.progress.as_deref_mut();
     let shown = |done| {
         if let Some(progress) = &mut progress {
-            progress(done as f64 / total.max(1) as f64);
+            progress((done as f64 / total.max(1) as f64).into());
         }
     };
     let cut = drive(&mut jobs, context.clock, EndedBy::Session(&mut *context.channel), shown);

@@ -8,6 +8,7 @@
 mod brute;
 mod histogram;
 mod inflated;
+mod live;
 mod second;
 mod silences;
 mod slices;
@@ -16,6 +17,7 @@ use pathproof_api::{LaneSample, Tick};
 use pathproof_model::{End, Interval};
 
 pub use histogram::{LATENCY_NS_MAX, LatencyHistogram, SIGNIFICANT_DIGITS};
+pub use live::{LiveFigures, LiveLane, LivePlace, Pace};
 pub use second::{Contribution, WorstSecond};
 pub use silences::{STALL_NS, mark_silences};
 pub use slices::{SLICE_NS, SLICES_PER_LANE_MAX, slices_per_lane};
@@ -89,6 +91,7 @@ pub struct LaneRecorder {
     silent_since: u64,
     silence: (u64, u64),
     contribution: Option<Contribution>,
+    live: Option<LivePlace>,
 }
 
 impl LaneRecorder {
@@ -115,12 +118,18 @@ impl LaneRecorder {
             silent_since: 0,
             silence: (0, 0),
             contribution: None,
+            live: None,
         }
     }
 
     /// Counts what this lane carries towards the worst second of its end.
     pub fn contributing(self, contribution: Option<Contribution>) -> LaneRecorder {
         LaneRecorder { contribution, ..self }
+    }
+
+    /// Lets somebody look on.
+    pub fn shown(self, live: Option<LivePlace>) -> LaneRecorder {
+        LaneRecorder { live, ..self }
     }
 
     /// The measured window.
@@ -242,6 +251,11 @@ impl LaneRecorder {
     /// Takes a kernel sample.
     pub fn sample(&mut self, now: Tick, sample: LaneSample, cpu_ns: Option<u64>) {
         let over = now >= self.window.end;
+        if let Some(live) = &self.live {
+            let (sent_bytes, received_bytes) = (self.sent_bytes, self.received_bytes);
+            let (messages, rtt_ns) = (self.messages, sample.rtt_ns);
+            live.publish(&LiveFigures { at: now, sent_bytes, received_bytes, messages, rtt_ns });
+        }
         // The tenths that are over, though nothing may have been recorded since.
         match over {
             true => self.close(tenths(self.window)),
@@ -285,6 +299,7 @@ impl LaneRecorder {
         // A silence at the end has slices as well.
         self.slices.place(whole.min(tenths(self.window).saturating_sub(1)));
         self.contribution = None;
+        self.live = None;
     }
 
     /// The longest time within the window in which nothing was received, before the lane left.

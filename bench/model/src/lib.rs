@@ -47,6 +47,7 @@ pub mod series;
 pub mod share;
 pub mod smb;
 pub mod step_error;
+pub mod stream;
 pub mod subject;
 mod typed_options;
 pub mod units;

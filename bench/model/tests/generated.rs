@@ -9,6 +9,7 @@ use std::path::Path;
 use pathproof_model::ResultDoc;
 use pathproof_model::finding::{CATALOGUE, page};
 use pathproof_model::mesh::MeshDoc;
+use pathproof_model::stream::StreamLine;
 use serde_json::Value;
 
 fn must_be_current(file: &str, wanted: &str) {
@@ -40,6 +41,16 @@ fn the_schema_of_a_mesh_is_current() {
     let mut schema = serde_json::to_value(schemars::schema_for!(MeshDoc)).unwrap();
     schema["title"] = "pathproof mesh, version 1".into();
     must_be_current("results/schema/mesh-v1.json", &(serde_json::to_string_pretty(&schema).unwrap() + "\n"));
+}
+
+#[test]
+fn the_schema_of_a_stream_is_current() {
+    let mut schema = serde_json::to_value(schemars::schema_for!(StreamLine)).unwrap();
+    schema["title"] = "a line of a pathproof stream, version 1".into();
+    must_be_current(
+        "results/schema/stream-v1.json",
+        &(serde_json::to_string_pretty(&schema).unwrap() + "\n"),
+    );
 }
 
 #[test]

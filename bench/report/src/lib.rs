@@ -35,7 +35,7 @@ pub use hlog::Hlog;
 pub use html::Html;
 pub use json::Json;
 pub use junit::Junit;
-pub use layout::Line;
+pub use layout::{Line, clipped};
 pub use look::Look;
 pub use openmetrics::OpenMetrics;
 pub use screen::Screen;

@@ -35,6 +35,7 @@ pub(super) fn run(args: &ServeArgs, limits: Limits, clock: &RealClock) -> Result
         device: args.device.clone(),
         observe: Arc::new(host::observe),
         clock: clock.clone(),
+        tells: false,
         grace: Default::default(),
     };
     let server = match &args.listen[..] {

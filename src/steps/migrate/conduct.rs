@@ -1,6 +1,7 @@
 //! The threads of a migration: each place and each lane has one, and the destination one more for the memory of each
 //! guest. What is copied when, the engine decides; how the threads come and go, the stage.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 
 use crossbeam_channel::{Select, bounded};
@@ -9,6 +10,7 @@ use pathproof_engine::control::StepMessage;
 use pathproof_engine::migrate::PAGE_BYTES;
 use pathproof_engine::migrate::copy::pacer::Pacer;
 use pathproof_engine::migrate::copy::{Place, Served, Shared, Story, Subject, blocks, ready_ns};
+use pathproof_model::stream::FlowSample;
 use pathproof_model::units::Bytes;
 use pathproof_model::{End, ErrorKind, Half, StepError};
 
@@ -17,10 +19,13 @@ use super::machine::Host;
 use super::places::{self, Gates, Standing, Worker};
 use super::prepare::Ready;
 use super::{memory, merge};
+use crate::glance::Glance;
 use crate::steps::stage::{Aside, Hand, SHOWN_NS, Stage, StageLimits};
 use crate::steps::traffic::multi;
 use crate::steps::{Context, Prepared, failed};
 
+/// How often the rate of a copy is told, in ns.
+const SECOND_NS: u64 = 1_000_000_000;
 /// How long the destination's lanes may need to end once the client has ended the step, in ns.
 const LAST_BYTES_NS: u64 = 2_000_000_000;
 
@@ -63,7 +68,7 @@ fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half
     let clock = Arc::new(context.clock.clone());
     let shared = Arc::new(Shared::new(spec, policy, pattern, clock, context.until));
     let side = SourceSide { around, shared: shared.clone(), pacer };
-    let mut beside = Progress { shared: Some(&shared), begin: None };
+    let mut beside = Progress { shared: Some(&shared), begin: None, before: None };
     let mut offers = peer.into_iter();
     let (stories, lanes, disk, error) = std::thread::scope(|scope| {
         let mut stage = Stage::new(scope);
@@ -161,7 +166,12 @@ fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) ->
                 lanes::served_lane(unconnected, &offer, cue, subject, around)
             }));
         }
-        let error = stage.run(End::Server, &limits, context, &mut Progress { shared: None, begin: None });
+        let error = stage.run(
+            End::Server,
+            &limits,
+            context,
+            &mut Progress { shared: None, begin: None, before: None },
+        );
         memories.into_iter().for_each(|memory| _ = memory.join());
         let ends: Vec<(LaneEnd, Served)> = threads.into_iter().filter_map(Hand::join).collect();
         (ends, error)
@@ -179,6 +189,24 @@ fn limits(memory_bytes: u64, places: usize) -> StageLimits {
 struct Progress<'a> {
     shared: Option<&'a Shared>,
     begin: Option<Tick>,
+    /// Bytes that had been copied when the last second ended.
+    before: Option<(Tick, u64)>,
+}
+
+impl Progress<'_> {
+    /// What was copied in the second that has just ended, if one has.
+    fn second(&mut self, now: Tick, copied: u64) -> Option<Vec<FlowSample>> {
+        let (then, before) = *self.before.get_or_insert((now, copied));
+        let took_ns = now.ns_since(then);
+        if took_ns < SECOND_NS {
+            return None;
+        }
+        self.before = Some((now, copied));
+        // The count begins anew once the path has been measured.
+        let bytes = copied.checked_sub(before)?;
+        let sent_bits_per_s = Some((8.0 * bytes as f64 / took_ns as f64 * SECOND_NS as f64) as u64);
+        Some(vec![FlowSample { name: Some("pages".into()), sent_bits_per_s, ..FlowSample::default() }])
+    }
 }
 
 impl Aside for Progress<'_> {
@@ -194,9 +222,8 @@ impl Aside for Progress<'_> {
         let (Some(shared), Some(progress)) = (self.shared, &mut context.progress) else {
             return Tick(u64::MAX);
         };
-        if let Some(share) = shared.share_copied() {
-            progress(share);
-        }
+        let second = self.second(now, shared.progress.load(Ordering::Relaxed));
+        progress(Glance { share: shared.share_copied(), second });
         now.plus_ns(SHOWN_NS)
     }
 

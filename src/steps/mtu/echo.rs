@@ -70,7 +70,7 @@ impl Alone for Echo {
             .unzip();
         let count = jobs.len().max(1) as f64;
         let ends = EndedBy::User(lone.interrupt, lone.until);
-        let cut = drive(&mut jobs, lone.clock, ends, |done| (lone.progress)(done as f64 / count));
+        let cut = drive(&mut jobs, lone.clock, ends, |done| (lone.progress)((done as f64 / count).into()));
         if cut.map_err(|error| no_ending(&error))? {
             step.error = stopped(lone.interrupt, lone.clock, lone.until);
         }

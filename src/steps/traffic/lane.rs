@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded, select};
 use pathproof_api::{Clock, Lane, Stopper, Tick, TransportError, Verb};
 use pathproof_engine::drive::{Driver, RunError};
-use pathproof_engine::record::{Contribution, LaneRecorder, slices_per_lane};
+use pathproof_engine::record::{Contribution, LaneRecorder, LivePlace, slices_per_lane};
 use pathproof_engine::traffic::{self, Ended, LaneEnds, LaneTimes};
 use pathproof_engine::workload::{
     Bucket, Echo, PingPong, Reply, Request, RequestPlan, StreamReceive, StreamSend, Workload,
@@ -221,7 +221,7 @@ pub fn run(
     mut lane: Box<dyn Lane>,
     begin: Tick,
     cue: &Cue,
-    contribution: Option<Contribution>,
+    (contribution, live): (Option<Contribution>, Option<LivePlace>),
 ) -> LaneOutcome {
     let Around { end, lanes, seed, clock, until } = *around;
     let (kind, spec) = (job.of.kind, &job.of.traffic);
@@ -244,7 +244,7 @@ pub fn run(
     } as usize;
     let work = workload(job, spec, seed, begin, times.stop);
     let most = slices_per_lane(lanes);
-    let recorder = LaneRecorder::with_slices(window, most).contributing(contribution);
+    let recorder = LaneRecorder::with_slices(window, most).contributing(contribution).shown(live);
     let mut driver = Driver::new(work, clock.clone(), ThreadMeter, recorder, depth);
     let (stop, may_be_left) = (cue.stop(), cue.may_be_left());
     let ends = LaneEnds { times, stop, may_be_left, cut: AtomicBool::new(false) };

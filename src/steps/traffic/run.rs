@@ -1,15 +1,18 @@
 //! A prepared half of a traffic step runs: a thread for each lane, one more that plays failures where that was asked for, and
 //! what is looked after beside them.
 
+use std::collections::VecDeque;
+
 use crossbeam_channel::Select;
-use pathproof_api::{Offer, Tick};
+use pathproof_api::{Offer, PreparedLane, Tick};
 use pathproof_engine::control::StepMessage;
-use pathproof_engine::record::WorstSecond;
-use pathproof_model::{End, ErrorKind, Half, LaneResult, NicFailure, StepError, TrafficSpec};
+use pathproof_engine::record::{LiveLane, LivePlace, Pace, WorstSecond};
+use pathproof_model::{End, ErrorKind, Half, LaneResult, NicFailure, StepError, TrafficKind, TrafficSpec};
 
 use super::job::LaneJob;
 use super::lane::{self, Around, LaneOutcome};
 use super::{CONNECT, Companion, Lanes, invalid, links, multi, verbs};
+use crate::glance::Glance;
 use crate::steps::stage::{Aside, Hand, SHOWN_NS, Stage, StageLimits};
 use crate::steps::{Context, Prepared, failed, not_connected};
 use pathproof_sys::clock::RealClock;
@@ -43,11 +46,23 @@ impl Prepared for Lanes {
         let counts = |job: &LaneJob| !job.of.beside && verbs::counts(job.part, verb);
         let counted = lanes.iter().filter(|(job, _)| counts(job)).count();
         let (worst, mut places) = WorstSecond::new(spec.time_ns, counted);
+        // Where nobody looks, no lane says how far it is.
+        let (pace, shown) = context.progress.as_ref().map(|_| pace(&lanes)).unzip();
+        let mut shown: VecDeque<LivePlace> = shown.unwrap_or_default();
         let (patience, clock) = (context.within(CONNECT), context.clock);
         let around = Around { end, lanes: lanes.len(), seed, clock, until: context.until };
         let nics = multi.as_ref().filter(|_| spec.watch_links).map(multi::StripePlan::nics);
-        let mut beside =
-            Beside { end, spec: &spec, clock, nics, links: None, worst, begin: Tick(0), shown: Tick(0) };
+        let mut beside = Beside {
+            end,
+            spec: &spec,
+            clock,
+            nics,
+            links: None,
+            worst,
+            pace,
+            begin: Tick(0),
+            shown: Tick(0),
+        };
         let (outcomes, error, mut failures) = std::thread::scope(|scope| {
             let mut stage = Stage::new(scope);
             let threads: Vec<Hand<'_, LaneOutcome>> = lanes
@@ -55,6 +70,7 @@ impl Prepared for Lanes {
                 .zip(peer)
                 .map(|((job, prepared), offer)| {
                     let place = if counts(&job) { places.pop() } else { None };
+                    let live = shown.pop_front();
                     let (name, sends) = (format!("lane {}", job.index), job.part.is_active());
                     stage.spawn(name, sends, move |mut cue| {
                         let lane = match prepared.connect(&offer, patience) {
@@ -67,7 +83,7 @@ impl Prepared for Lanes {
                         };
                         cue.ready();
                         match cue.begin().and_then(|begin| job.begin(begin, &cue, clock)) {
-                            Some(begin) => lane::run(&job, &around, lane, begin, &cue, place),
+                            Some(begin) => lane::run(&job, &around, lane, begin, &cue, (place, live)),
                             None => LaneOutcome::unused(&job, end),
                         }
                     })
@@ -104,6 +120,23 @@ impl Prepared for Lanes {
     }
 }
 
+/// What shows how the lanes go, flow by flow: those of one name are one.
+fn pace(lanes: &[(LaneJob, Box<dyn PreparedLane>)]) -> (Pace, VecDeque<LivePlace>) {
+    let mut names: Vec<&str> = vec![];
+    let mut live = vec![];
+    for (job, _) in lanes {
+        let name = job.of.name.as_str();
+        let flow = names.iter().position(|known| *known == name).unwrap_or_else(|| {
+            names.push(name);
+            names.len() - 1
+        });
+        live.push(LiveLane { flow, exchanges: job.of.kind == TrafficKind::Pingpong });
+    }
+    let named = names.iter().map(|name| (!name.is_empty()).then(|| (*name).to_owned())).collect();
+    let (pace, places) = Pace::new(live, named);
+    (pace, places.into())
+}
+
 /// What is looked after beside the lanes while they run.
 struct Beside<'a> {
     end: End,
@@ -114,6 +147,8 @@ struct Beside<'a> {
     links: Option<links::Links>,
     /// Where the lanes leave what each tenth of a second brought.
     worst: WorstSecond,
+    /// Where they say how far they are, where somebody looks.
+    pace: Option<Pace>,
     begin: Tick,
     /// When the worst second is looked for again, and the user is shown how far the step is.
     shown: Tick,
@@ -151,7 +186,8 @@ impl Aside for Beside<'_> {
             let every = match &mut context.progress {
                 Some(progress) => {
                     let share = now.ns_since(self.begin) as f64 / self.spec.length_ns().max(1) as f64;
-                    progress(share.min(1.0));
+                    let second = self.pace.as_mut().and_then(|pace| pace.look(now));
+                    progress(Glance { second, ..share.into() });
                     SHOWN_NS
                 }
                 None => WORST_NS,
