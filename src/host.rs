@@ -7,6 +7,7 @@
 use pathproof_engine::channels::Prefix;
 use pathproof_engine::channels::hosts::Routed;
 use pathproof_model::environment::Observed;
+use pathproof_model::told;
 use pathproof_model::{Environment, Finding, RdmaDevice};
 
 pub mod devices;
@@ -54,14 +55,14 @@ fn findings(environment: &Environment) -> Vec<Finding> {
         let gbit = speed / 1_000_000_000;
         if nic.receive_queues == Some(1) {
             let evidence = format!("{} ({gbit} Gbit/s) has one receive queue", nic.name);
-            findings.push(Finding::new("NIC-ONE-QUEUE", evidence).with("nic", nic.name.as_str()));
+            findings.push(Finding::new("NIC-ONE-QUEUE", evidence).tell(told::NIC, nic.name.as_str()));
         }
         let off = |name: &str| nic.offloads.get(name) == Some(&false);
         let off: Vec<_> =
             ["tcp-segmentation-offload", "generic-receive-offload"].into_iter().filter(|n| off(n)).collect();
         if !off.is_empty() {
             let evidence = format!("{} ({gbit} Gbit/s): {} off", nic.name, off.join(" and "));
-            findings.push(Finding::new("NIC-OFFLOAD-OFF", evidence).with("nic", nic.name.as_str()));
+            findings.push(Finding::new("NIC-OFFLOAD-OFF", evidence).tell(told::NIC, nic.name.as_str()));
         }
     }
     findings.extend(environment.rdma.iter().filter_map(|device| unprotected(device, environment)));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use pathproof_api::{Clock, Tick};
+use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{ErrorKind, Finding, Severity, StepError};
 use pathproof_sys::clock::RealClock;
@@ -175,7 +176,7 @@ fn conclude(host: &str, reached: SocketAddr, tried: &[Tried]) -> Vec<Finding> {
         let why = why.unwrap_or_else(|| "cannot be reached: nobody has that address on its network".into());
         let place = if before(address) { "stands before" } else { "stands beside" };
         let said = format!("{host} is also {}, which {why}; it {place} {}", address.ip(), reached.ip());
-        let finding = Finding::new("NAME-DEAD-ADDRESS", said).with("address", address.ip().to_string());
+        let finding = Finding::new("NAME-DEAD-ADDRESS", said).tell(told::ADDRESS, address.ip());
         // Who begins with the address that answers does not notice.
         found.push(if before(address) { finding } else { finding.with_severity(Severity::Info) });
     }

@@ -5,6 +5,7 @@
 //! 4022's `tcpInErrs`), and both ends have it in their evidence of each step.
 
 use pathproof_model::finding::Commands;
+use pathproof_model::told;
 use pathproof_model::{Direction, End, Environment, Finding, Nic, ResultDoc, Severity, Step};
 
 /// Fewer may be noise: the count is the host's, not the run's.
@@ -39,9 +40,9 @@ pub fn datagrams(step: &Step) -> Vec<Finding> {
         let said = format!(
             "{over}: {errors} datagrams were dropped by {receiver} for a wrong checksum (Udp InCsumErrors), {received} arrived whole"
         );
-        let finding = Finding::new("PATH-CORRUPTS", said).with("errors", errors).with("direction", direction.name());
+        let finding = Finding::new("PATH-CORRUPTS", said).with("errors", errors).tell(told::DIRECTION, direction);
         Some(match pair {
-            Some(path) => finding.with("local_nic", path.local_nic.clone()).with("remote_nic", path.remote_nic.clone()),
+            Some(path) => finding.tell(told::LOCAL_NIC, path.local_nic.clone()).tell(told::REMOTE_NIC, path.remote_nic.clone()),
             None => finding,
         })
     });

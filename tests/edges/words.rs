@@ -4,16 +4,23 @@ use super::code_below;
 
 /// Files in which a text is compared with a word, and what wrote the text: never this program, unless it says why.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("bench/engine/src/compare/settings.rs", "fields of two documents, which are compared as they stand"),
     ("bench/engine/src/diagnose/identity.rs", "the name that a user typed for the peer"),
     ("bench/engine/src/diagnose/segments.rs", "the value of a setting, as the kernel shows it"),
     ("bench/engine/src/diagnose/windows.rs", "the value of a setting, as the kernel shows it"),
     ("bench/engine/src/migrate/guest.rs", "a pattern, as a user typed it"),
+    ("bench/model/src/contend/caps.rs", "a class and a unit, as a user typed them"),
+    ("bench/model/src/contend/marks.rs", "a class, as a user typed it"),
+    ("bench/model/src/finding.rs", "a severity of a document, which a later build may have written"),
     ("bench/model/src/lift.rs", "a document of version 1, which is read before it has types"),
+    ("bench/model/src/request/lane.rs", "options, by the names that users type"),
+    ("bench/model/src/units.rs", "units, as users type them"),
     ("bench/report/src/html/charts.rs", "the unit of a distribution: there is one"),
     ("bench/report/src/text/hostile.rs", "the ending of a file's name, in a test"),
-    ("bench/report/src/screen/figures.rs", "criteria, by the names that programs know them by"),
     ("src/cli.rs", "the name of a subcommand, from the parser's own list"),
-    ("src/far/shell.rs", "the name of a machine, as its kernel says it"),
+    ("src/cli/serve.rs", "limits, by the names that users type"),
+    ("src/far/shell.rs", "what the shell and the kernel of another machine say"),
+    ("src/host/nics.rs", "kinds of links, as the kernel names them"),
     ("src/terminal.rs", "a variable of the environment"),
 ];
 
@@ -46,7 +53,9 @@ fn compares_text(line: &str) -> bool {
         let word = text.and_then(|text| text.split_once('"')).map(|(word, _)| word);
         word.is_some_and(|word| word.starts_with(|c: char| c.is_ascii_alphanumeric()))
     };
-    ["== ", "!= "].iter().any(|sign| line.split(sign).skip(1).any(literal))
+    let compared = ["== ", "!= "].iter().any(|sign| line.split(sign).skip(1).any(literal));
+    let arm = line.split_once(" =>").map_or("", |(arm, _)| arm.trim_start().trim_start_matches("| "));
+    compared || literal(arm)
 }
 
 #[test]
@@ -56,11 +65,30 @@ fn a_comparison_is_known_when_it_is_seen() {
         "x != \"down\"",
         "nic.kind.as_deref() == Some(\"bridge\")",
         "a == b && c == \"0\"",
+        "            \"bridge\" => 1,",
+        "            Some(\"a\") | None => {",
+        "            | \"b\" if c => {}",
     ] {
         assert!(compares_text(line), "{line}");
     }
-    for line in ["let x = \"echo\";", "word == \"\"", "a == Method::Echo", "part == \"..\"", "f(\"a\") == b"]
-    {
+    for line in [
+        "let x = \"echo\";",
+        "word == \"\"",
+        "a == Method::Echo",
+        "part == \"..\"",
+        "f(\"a\") == b",
+        "\"\" => 1,",
+        "Kind::A => \"a\",",
+    ] {
         assert!(!compares_text(line), "{line}");
+    }
+}
+
+/// What findings say of themselves is read by names that exist once, with the type of the value (`finding/told.rs`).
+#[test]
+fn values_of_findings_are_read_by_names_with_a_type() {
+    for (name, code) in code_below(&["src", "bench"]) {
+        let by_hand = code.lines().find(|line| line.contains("values.get(\"") || line.contains("values[\""));
+        assert_eq!(by_hand, None, "{name} reads a value of a finding by its text");
     }
 }

@@ -9,6 +9,7 @@ mod catalogue;
 mod code;
 mod commands;
 mod pages;
+pub mod told;
 
 pub use catalogue::{CATALOGUE, Entry};
 pub use code::Code;

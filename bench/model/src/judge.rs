@@ -23,6 +23,7 @@ mod loaded;
 mod loss;
 mod migrate;
 mod mtu;
+pub mod names;
 mod ports;
 pub mod repeats;
 mod segments;

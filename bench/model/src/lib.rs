@@ -68,7 +68,7 @@ pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
 pub use evidence::{Connection, ConnectionCounts, Evidence, NicActivity, NicCounts, TcpCounts, Unreadable};
 pub use expect::Expect;
 pub use file::{FileDetail, FileDirect, FileOrder, FileOver, FileRate, FileSpec};
-pub use finding::{Finding, Severity};
+pub use finding::{Finding, Severity, told};
 pub use flow::{Class, Flow, Pattern, Span};
 pub use flow_spec::{BESIDE_MAX, FlowSpec, OneFlow, PlannedLane};
 pub use grant::Grant;

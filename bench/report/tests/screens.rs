@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pathproof_model::{Outcome, ResultDoc, RunOutcome, Severity, Subject};
+use pathproof_model::{Check, Outcome, ResultDoc, RunOutcome, Severity, StepKind, Subject, Unit, Verdict};
 use pathproof_report::{Look, Render, Screen};
 
 fn documents() -> Vec<(String, ResultDoc)> {
@@ -126,5 +126,22 @@ fn ascii_and_colour_are_as_asked() {
         }
         assert_eq!(without, plain, "{name}: colour adds nothing but colour");
         assert!(coloured.starts_with("\u{1b}[1;3"), "{name}");
+    }
+}
+
+/// Its criteria are named after the percentile that the samples suffice for.
+#[test]
+fn a_request_that_took_too_long_is_shown_with_its_limit() {
+    let documents = documents();
+    let (_, healthy) = documents.iter().find(|(name, _)| name == "screens/healthy").unwrap();
+    let mut doc = healthy.clone();
+    doc.steps.retain(|step| step.kind == StepKind::Pingpong && step.summary.rtt_ns.is_some());
+    doc.steps.truncate(1);
+    doc.steps[0].kind = StepKind::Request;
+    for name in ["response-time-p99", "service-time-p95"] {
+        let check = Check::fail(name, "too long").numbers(9e6, 5e6, Unit::Ns);
+        doc.verdicts = Verdict::of(Subject::Request("tcp".into()), vec![check]).into_iter().collect();
+        let page = flat(&screen(&doc, Look::SCREEN));
+        assert!(page.contains("slowest 9.00 ms (max 5.00 ms)"), "{page}");
     }
 }

@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use pathproof_engine::channels::common_bits;
+use pathproof_model::told;
 use pathproof_model::{Environment, Finding, SmbInterface};
 
 use crate::dial;
@@ -75,8 +76,8 @@ fn dead(way: &Way, port: u16, why: &io::Error) -> Option<Finding> {
     );
     Some(
         Finding::new("SMB-ADDRESS-DEAD", said)
-            .with("address", way.remote.to_string())
-            .with("nic", way.nic.clone()),
+            .tell(told::ADDRESS, way.remote)
+            .tell(told::NIC, way.nic.clone()),
     )
 }
 

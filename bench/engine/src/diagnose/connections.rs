@@ -2,6 +2,7 @@
 
 use pathproof_model::code;
 use pathproof_model::evidence::TcpCounts;
+use pathproof_model::told;
 use pathproof_model::{End, ErrorKind, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
 
 use super::{lost, planned, whose};
@@ -90,7 +91,7 @@ fn never_opened(doc: &ResultDoc) -> Vec<Finding> {
             "{nic}: not one connection opened over it ({again} SYNs were sent again, none was answered), while datagrams pass between the \
              same two addresses"
         );
-        Finding::new("CONNECT-PARTIAL", said).with("local_nic", nic.clone()).with("syn_retransmits", again).with_next(
+        Finding::new("CONNECT-PARTIAL", said).tell(told::LOCAL_NIC, nic.clone()).with("syn_retransmits", again).with_next(
             "Look for a firewall between these two addresses that drops TCP, or this port alone, at the peer's NIC and on the way: over this pair \
              nothing that is TCP was seen to work. Let it pass, and run again.",
         )

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pathproof_model::judge::could_explain_median;
+use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
     Finding, LaneRole, LatencySummary, LossPath, NodeId, ResultDoc, Severity, Share, Step, StepKind,
@@ -76,7 +77,7 @@ fn far_nics(doc: &ResultDoc) -> Vec<Finding> {
         );
         Finding::new("PATH-FAR", said)
             .with_severity(Severity::Warning)
-            .with("nic", nic.clone())
+            .tell(told::NIC, nic.clone())
             .with("round_trip_least_ns", *ns)
     };
     far.map(finding).collect()
@@ -242,7 +243,7 @@ fn late(doc: &ResultDoc) -> Option<Finding> {
     // Nothing that varies is that long on a path of such round trips: it stood still, and then all of it came.
     let short = round_trips(doc).is_some_and(|(_, rtt)| rtt.p50 < FAR_NS);
     let code = if short && slowest >= SILENCE_NS && lost(path) == 0 { "PATH-STALLS" } else { "PATH-JITTER" };
-    Some(Finding::new(code, said).with("late", share.part).with("of", share.of))
+    Some(Finding::new(code, said).with("late", share.part).tell(told::OF, share.of))
 }
 
 /// Paced datagrams of one pair of NICs that vary while those of another pair, between the same two hosts at the same time, do not.
@@ -278,7 +279,7 @@ fn uneven(doc: &ResultDoc) -> Option<Finding> {
     );
     // No verdict about round trips speaks of this pair.
     let finding = Finding::new("PATH-JITTER", said).with_severity(Severity::Error);
-    Some(finding.with("spread_ns", own).with("local_nic", path.local_nic.clone()))
+    Some(finding.with("spread_ns", own).tell(told::LOCAL_NIC, path.local_nic.clone()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pathproof_model::judge::could_explain_rate;
+use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, Finding, ResultDoc, Step};
 
@@ -71,7 +72,7 @@ fn asymmetric(over: &str, out: Rate<'_>, inward: Rate<'_>) -> Option<Finding> {
         BitsPerSecond(inward.bits_per_s),
         own.as_ref().map_or_else(String::new, |own| format!("; {}", own.said))
     );
-    let finding = Finding::new("PATH-ASYMMETRIC", said).with("factor", factor).with("slower", name);
+    let finding = Finding::new("PATH-ASYMMETRIC", said).with("factor", factor).tell(told::SLOWER, way);
     Some(match &own {
         Some(own) => finding.with_commands(Shaper::LEAD, &own.removal),
         None => finding,
@@ -101,7 +102,7 @@ mod tests {
     fn four_times_slower_is_named_with_its_way_and_less_is_not() {
         let found = findings(&document(&[(Direction::Out, 4_000_000), (Direction::In, 1_000_000)]));
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].values["slower"], "in");
+        assert_eq!(found[0].told(told::SLOWER), Some(Direction::In));
         assert!(found[0].evidence.contains("in is 4.0 times slower"), "{}", found[0].evidence);
         assert_eq!(findings(&document(&[(Direction::Out, 3_900_000), (Direction::In, 1_000_000)])), vec![]);
     }

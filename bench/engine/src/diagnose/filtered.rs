@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use pathproof_model::judge::segments;
+use pathproof_model::told;
 use pathproof_model::{Direction, Finding, LossPath, MtuMethod, MtuPath, ResultDoc};
 
 use super::planned;
@@ -103,13 +104,15 @@ impl Pair {
         }
         let (way, said) = match self.answered {
             [true, true] => return None,
-            [false, false] => ("both", "no UDP datagram was answered, whichever end began"),
-            [false, true] => {
-                ("out", "no UDP datagram that this host sent first was answered; those of the peer were")
-            }
-            [true, false] => {
-                ("in", "no UDP datagram that the peer sent first was answered; those of this host were")
-            }
+            [false, false] => (Direction::Both, "no UDP datagram was answered, whichever end began"),
+            [false, true] => (
+                Direction::Out,
+                "no UDP datagram that this host sent first was answered; those of the peer were",
+            ),
+            [true, false] => (
+                Direction::In,
+                "no UDP datagram that the peer sent first was answered; those of this host were",
+            ),
         };
         let ways = [Direction::Out, Direction::In].map(|way| segments(&doc.steps, local, remote, way));
         let carried = ways.into_iter().flatten().map(|one| one.ip_bytes).max();
@@ -133,8 +136,8 @@ impl Pair {
             pass.join(" and "),
             capital(instead)
         );
-        let finding = Finding::new("PATH-UDP-FILTERED", evidence).with("local_nic", ours.as_str());
-        Some(finding.with("remote_nic", theirs.as_str()).with("direction", way).with("spoke", spoke))
+        let finding = Finding::new("PATH-UDP-FILTERED", evidence).tell(told::LOCAL_NIC, ours.as_str());
+        Some(finding.tell(told::REMOTE_NIC, theirs.as_str()).tell(told::DIRECTION, way).with("spoke", spoke))
     }
 }
 

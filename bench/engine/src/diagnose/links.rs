@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pathproof_model::told;
 use pathproof_model::{Finding, NodeId, ResultDoc, Severity};
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
@@ -26,7 +27,8 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
                 "{whose} {nic} lost its link {lost} times during the run ({changed} changes of carrier)"
             );
             let aside = doc.environment(node).is_some() && !part.contains(&(node, nic.clone()));
-            let finding = Finding::new("LINK-FLAPS", said).with("nic", nic).with("carrier_changes", changed);
+            let finding =
+                Finding::new("LINK-FLAPS", said).tell(told::NIC, nic).with("carrier_changes", changed);
             // A container that ends or a wireless NIC beside the run is no fault of the path.
             if aside { finding.with_severity(Severity::Info) } else { finding }
         })

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use pathproof_model::told;
 use pathproof_model::{Finding, NodeId, ResultDoc};
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
@@ -30,7 +31,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             let strangers: Vec<&String> =
                 macs.iter().filter(|mac| !owners.contains(&mac.to_ascii_lowercase())).collect();
             let known = macs.len() > strangers.len();
-            let told = found.iter().any(|one| one.values.get("address") == Some(&address.to_string().into()));
+            let told = found.iter().any(|one| one.told(told::ADDRESS) == Some(address));
             if !direct || owners.is_empty() || strangers.is_empty() || told {
                 continue;
             }
@@ -46,7 +47,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             let severity =
                 if known { pathproof_model::Severity::Error } else { pathproof_model::Severity::Warning };
             let finding = Finding::new("ADDRESS-DUPLICATE", said).with_severity(severity);
-            found.push(finding.with("address", address.to_string()));
+            found.push(finding.tell(told::ADDRESS, address));
         }
     }
     found

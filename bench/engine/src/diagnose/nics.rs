@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pathproof_model::evidence::DriverMeaning;
+use pathproof_model::told;
 use pathproof_model::{Finding, NodeId, ResultDoc};
 
 /// A code, and what is said of a number of packets.
@@ -48,7 +49,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             let most = counters.values().copied().max().unwrap_or(0);
             let names: Vec<String> = counters.iter().map(|(name, by)| format!("{name} +{by}")).collect();
             let said = format!("{whose} {nic} {} during the run ({})", kind.said, names.join(", "));
-            found.push(Finding::new(kind.code, said).with("nic", nic).with("moved_by", most));
+            found.push(Finding::new(kind.code, said).tell(told::NIC, nic).with("moved_by", most));
         }
     }
     found

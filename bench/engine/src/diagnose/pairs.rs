@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use pathproof_model::code;
+use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
     ChannelPair, Direction, Environment, Evidence, Finding, MtuMethod, MtuPath, Nic, NodeId, ResultDoc, Step,
@@ -91,7 +92,7 @@ fn dead(doc: &ResultDoc) -> Vec<Finding> {
                 alive.local_nic,
                 alive.remote_nic.as_deref().unwrap_or("the peer")
             );
-            Finding::new("CHANNEL-DEAD", said).with("local_nic", path.local_nic.clone()).with("remote_nic", remote)
+            Finding::new("CHANNEL-DEAD", said).tell(told::LOCAL_NIC, path.local_nic.clone()).tell(told::REMOTE_NIC, remote)
         })
         .collect()
 }
@@ -105,9 +106,8 @@ fn one_way(doc: &ResultDoc) -> Vec<Finding> {
         };
         for (path, _) in silent(doc) {
             let (ours, theirs) = (path.local_nic.as_str(), path.remote_nic.as_deref().unwrap_or_default());
-            let remote = path.remote_address.to_string();
-            let told =
-                found.iter().any(|one| one.values.get("remote_address").is_some_and(|told| *told == remote));
+            let remote = path.remote_address;
+            let told = found.iter().any(|one| one.told(told::REMOTE_ADDRESS) == Some(remote));
             let Some((direction, left)) = strand(here, ours, there, theirs).filter(|_| !told) else {
                 continue;
             };
@@ -117,8 +117,8 @@ fn one_way(doc: &ResultDoc) -> Vec<Finding> {
                  ({dead}), while packets arrived the other way",
                 path.local_address, path.remote_address
             );
-            let finding = Finding::new("PATH-ONE-WAY", said).with("direction", dead);
-            found.push(finding.with("local_nic", ours).with("remote_address", remote));
+            let finding = Finding::new("PATH-ONE-WAY", said).tell(told::DIRECTION, direction);
+            found.push(finding.tell(told::LOCAL_NIC, ours).tell(told::REMOTE_ADDRESS, remote));
         }
     }
     found
@@ -190,7 +190,7 @@ fn without_carrier(client: &Environment, server: &Environment) -> Vec<Finding> {
             whose(node),
             nic.name
         );
-        Finding::new("LINK-DOWN", said).with("nic", nic.name.clone())
+        Finding::new("LINK-DOWN", said).tell(told::NIC, nic.name.clone())
     })
     .collect()
 }

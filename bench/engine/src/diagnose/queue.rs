@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pathproof_model::evidence::QueueActivity;
+use pathproof_model::told;
 use pathproof_model::units::{Bytes, Nanoseconds};
 use pathproof_model::{Direction, Finding, LoadedDelay, NodeId, ResultDoc, loaded_delays};
 
@@ -24,10 +25,10 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
 fn finding(delay: LoadedDelay<'_>) -> Finding {
     let added = delay.added_ns();
     let (way, sender, whose) = match delay.step.direction {
-        Some(Direction::In) => ("in", NodeId::SERVER, "the peer's"),
-        _ => ("out", NodeId::CLIENT, "this host's"),
+        Some(Direction::In) => (Direction::In, NodeId::SERVER, "the peer's"),
+        _ => (Direction::Out, NodeId::CLIENT, "this host's"),
     };
-    let story = format!("a stream {way} adds {}: {}", Nanoseconds(added), delay.words());
+    let story = format!("a stream {} adds {}: {}", way.name(), Nanoseconds(added), delay.words());
     let queues = delay.step.evidence(sender).and_then(|evidence| evidence.queues.as_deref());
     let rate = delay.step.summary.goodput_bits_per_s;
     let own = queues.into_iter().flatten().find(|queue| holds(queue, rate, added));
@@ -39,7 +40,7 @@ fn finding(delay: LoadedDelay<'_>) -> Finding {
                 "HOST-QUEUE",
                 format!("{story}. Up to {stood} of it stood in {whose} {kind} on {nic}"),
             )
-            .with("nic", nic.clone())
+            .tell(told::NIC, nic.clone())
         }
         (None, Some(_)) => {
             Finding::new("PATH-QUEUE", format!("{story}. No queue of {whose} NICs held so much"))
@@ -49,7 +50,7 @@ fn finding(delay: LoadedDelay<'_>) -> Finding {
             format!("{story}. {whose} own queues could not be read, so it may stand there as well"),
         ),
     };
-    let finding = finding.with("direction", way).with("added_ns", added);
+    let finding = finding.tell(told::DIRECTION, way).with("added_ns", added);
     finding.with("idle_p50_ns", delay.idle.p50).with("loaded_p50_ns", delay.loaded.p50)
 }
 

@@ -5,6 +5,7 @@ use pathproof_model::finding::Commands;
 use pathproof_model::judge::repeats::{Repeats, dropped_at_home, paced_loss};
 use pathproof_model::judge::{LinkSpeed, held_by_network, link_speed};
 use pathproof_model::series::Series;
+use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, Finding, LaneRole, NodeId, ResultDoc, Severity, Step, StepKind};
 
@@ -94,7 +95,7 @@ fn each_connection(way: Direction, alone: (&Step, u64), several: (&Step, u64)) -
         finding
             .with("several_bits_per_s", several.1)
             .with("connections", count as u64)
-            .with("direction", way.name()),
+            .tell(told::DIRECTION, way),
     )
 }
 
@@ -129,7 +130,7 @@ fn shared(doc: &ResultDoc, way: Direction, best: (&Step, u64)) -> Option<Finding
         None => finding,
     };
     // A link that carries what it says needs no finding.
-    (speed.is_none() || short).then(|| finding.with("direction", way.name()))
+    (speed.is_none() || short).then(|| finding.tell(told::DIRECTION, way))
 }
 
 /// A shaper of the sending host that held packets back.

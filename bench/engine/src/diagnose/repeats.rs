@@ -2,6 +2,7 @@
 
 use pathproof_model::evidence::ConnectionCounts;
 use pathproof_model::judge::repeats::{Repeats, dropped_at_home, excused, paced_loss, queue_stood};
+use pathproof_model::told;
 use pathproof_model::{
     Direction, End, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Share, Step, StepKind,
 };
@@ -41,10 +42,9 @@ fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let word = way.name();
     // Where the paced sample suffices by itself nothing needs to be added to it.
     let told = |finding: &Finding| {
-        let number = |name| finding.values.get(name).and_then(|value| value.as_u64());
-        let share = number("part").zip(number("of")).map(|(part, of)| Share { part, of });
+        let share = finding.told(told::PART).zip(finding.told(told::OF)).map(|(part, of)| Share { part, of });
         finding.code.starts_with("PATH-LOSS")
-            && finding.values.get("direction").is_some_and(|one| one == word)
+            && finding.told(told::DIRECTION) == Some(way)
             && share.is_none_or(|share| share.bounds().0 >= UNFIT)
     };
     // A link that is gone for a moment loses what is under way.
@@ -85,7 +85,7 @@ fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
         low.of
     );
     let finding = Finding::new("PATH-LOSS", said).with_severity(Severity::Error);
-    Some(finding.with("direction", word).with("part", loaded.part).with("of", loaded.of))
+    Some(finding.tell(told::DIRECTION, way).tell(told::PART, loaded.part).tell(told::OF, loaded.of))
 }
 
 /// Packets that the queueing disciplines of one host dropped meanwhile.
@@ -259,7 +259,7 @@ fn policed(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     );
     let nothing_received =
         step.lanes.iter().filter(|lane| lane.role == LaneRole::Receive).all(|lane| lane.bytes == 0);
-    (!nothing_received).then(|| Finding::new("PATH-POLICED", said).with("direction", word))
+    (!nothing_received).then(|| Finding::new("PATH-POLICED", said).tell(told::DIRECTION, way))
 }
 
 #[cfg(test)]
@@ -354,8 +354,10 @@ mod tests {
         let beside = |part: u64| {
             let steps = vec![of(85, 98_640, 2), paced(3379, part)];
             let mut doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
-            let known =
-                Finding::new("PATH-LOSS", "").with("direction", "out").with("part", part).with("of", 3379u64);
+            let known = Finding::new("PATH-LOSS", "")
+                .tell(told::DIRECTION, Direction::Out)
+                .tell(told::PART, part)
+                .tell(told::OF, 3379u64);
             doc.findings.push(known);
             findings(&doc).len()
         };

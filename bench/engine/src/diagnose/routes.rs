@@ -1,6 +1,7 @@
 //! Routes that send what belongs to one NIC over another, and those that lead back by another way than out.
 
 use pathproof_model::finding::Commands;
+use pathproof_model::told;
 use pathproof_model::{Environment, Finding, Nic, NodeId, ResultDoc};
 
 use super::networks::{network, of_a_network};
@@ -42,7 +43,7 @@ fn asymmetric(doc: &ResultDoc) -> Option<Finding> {
             );
             Finding::new("ROUTE-ASYMMETRIC", said)
                 .with("local_address", ours.to_string())
-                .with("remote_address", theirs.to_string())
+                .tell(told::REMOTE_ADDRESS, theirs)
         })
 }
 
@@ -77,7 +78,7 @@ fn leaks(node: NodeId, host: &Environment) -> Vec<Finding> {
         let lead = "Remove or correct that route (ip route get ADDRESS shows it), so that each network is reached over the NIC that lies in \
                     it. At once, for this address:";
         let finding = Finding::new("ROUTE-LEAK", said).with_commands(lead, &commands);
-        Some(finding.with("address", address).with("nic", by))
+        Some(finding.tell(told::ADDRESS, peer.address).tell(told::NIC, by))
     };
     host.peers.iter().filter_map(leak).collect()
 }

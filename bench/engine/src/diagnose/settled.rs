@@ -2,7 +2,8 @@
 
 use pathproof_model::code;
 use pathproof_model::finding::CATALOGUE;
-use pathproof_model::{Finding, ResultDoc, Severity};
+use pathproof_model::told;
+use pathproof_model::{Finding, NodeId, ResultDoc, Severity};
 
 /// Where the first was found, the others are what it looks like.
 const EXPLAINS: &[(&str, &[&str])] = &[
@@ -39,7 +40,7 @@ const EXPLAINS: &[(&str, &[&str])] = &[
 
 /// Whether it was seen that a host refused packets, rather than that it would.
 fn is_refusal(finding: &Finding) -> bool {
-    let counted = finding.values.get("refused").and_then(serde_json::Value::as_u64);
+    let counted = finding.told(told::REFUSED);
     finding.is(code!("RP-FILTER")) && finding.severity == Severity::Error && counted.is_some_and(|n| n > 0)
 }
 
@@ -63,13 +64,12 @@ fn explain(doc: &mut ResultDoc) {
         known.iter().filter(explains).any(|one| is_about_the_same(one, finding))
     };
     // The way that a policer holds back is the slower one.
-    let value = |finding: &Finding, name: &str| finding.values.get(name).cloned();
     let policed: Vec<_> =
         doc.findings.iter().filter(|finding| finding.is(code!("PATH-POLICED"))).cloned().collect();
     let policed_way = |finding: &Finding| {
-        let slower = value(finding, "slower");
+        let slower = finding.told(told::SLOWER);
         finding.is(code!("PATH-ASYMMETRIC"))
-            && policed.iter().any(|one| slower.is_some() && value(one, "direction") == slower)
+            && policed.iter().any(|one| slower.is_some() && one.told(told::DIRECTION) == slower)
     };
     // A host that refuses by its filter what arrives at a NIC is why that NIC's pairs are silent.
     let refusing: Vec<_> = doc.findings.iter().filter(|one| is_refusal(one)).cloned().collect();
@@ -77,20 +77,19 @@ fn explain(doc: &mut ResultDoc) {
         let silent = [code!("CHANNEL-DEAD"), code!("MTU-UNKNOWN")].iter().any(|code| finding.is(*code));
         silent
             && refusing.iter().any(|one| {
-                let end = if value(one, "node") == Some(0.into()) { "local_nic" } else { "remote_nic" };
-                let nics = value(one, "nics").and_then(|nics| nics.as_array().cloned()).unwrap_or_default();
-                value(finding, end).is_some_and(|nic| nics.contains(&nic))
+                let client = one.told(told::NODE) == Some(NodeId::CLIENT);
+                let end = if client { told::LOCAL_NIC } else { told::REMOTE_NIC };
+                let nics = one.told(told::NICS).unwrap_or_default();
+                finding.told(end).is_some_and(|nic| nics.contains(&nic))
             })
     };
     doc.findings.retain(|finding| !explained(finding) && !policed_way(finding) && !refused(finding));
 }
 
 /// The NICs that a finding names, at either end, where it names any.
-fn nics(finding: &Finding) -> Vec<&str> {
-    ["nic", "local_nic", "remote_nic", "answers_on"]
-        .into_iter()
-        .filter_map(|name| finding.values.get(name)?.as_str())
-        .collect()
+fn nics(finding: &Finding) -> Vec<String> {
+    let names = [told::NIC, told::LOCAL_NIC, told::REMOTE_NIC, told::ANSWERS_ON];
+    names.into_iter().filter_map(|name| finding.told(name)).collect()
 }
 
 /// Whether one finding can explain another: not where both say which NICs they are about, and those have none in common.
@@ -102,16 +101,18 @@ fn is_about_the_same(one: &Finding, other: &Finding) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Severity, Tool};
+    use pathproof_model::{Direction, Severity, Tool};
 
     #[test]
     fn a_finding_about_one_pair_explains_nothing_about_another() {
         let left = |second: &str| {
             let mut doc = ResultDoc::new(Tool::default(), "");
-            let differ =
-                Finding::new("MTU-FLOWS-DIFFER", "seen").with("local_nic", "e0").with("remote_nic", "e0");
-            let hole =
-                Finding::new("MTU-BLACKHOLE", "seen").with("local_nic", second).with("remote_nic", second);
+            let differ = Finding::new("MTU-FLOWS-DIFFER", "seen")
+                .tell(told::LOCAL_NIC, "e0")
+                .tell(told::REMOTE_NIC, "e0");
+            let hole = Finding::new("MTU-BLACKHOLE", "seen")
+                .tell(told::LOCAL_NIC, second)
+                .tell(told::REMOTE_NIC, second);
             doc.findings = vec![differ, hole];
             settle(&mut doc);
             doc.findings.len()
@@ -121,29 +122,29 @@ mod tests {
 
     #[test]
     fn a_policed_way_is_the_slower_one_and_the_other_way_is_not_excused() {
-        let left = |policed: &str| {
+        let left = |policed: Direction| {
             let mut doc = ResultDoc::new(Tool::default(), "");
             doc.findings = vec![
-                Finding::new("PATH-POLICED", "seen").with("direction", policed),
-                Finding::new("PATH-ASYMMETRIC", "seen").with("slower", "out"),
+                Finding::new("PATH-POLICED", "seen").tell(told::DIRECTION, policed),
+                Finding::new("PATH-ASYMMETRIC", "seen").tell(told::SLOWER, Direction::Out),
             ];
             settle(&mut doc);
             doc.findings.len()
         };
-        assert_eq!((left("out"), left("in")), (1, 2));
+        assert_eq!((left(Direction::Out), left(Direction::In)), (1, 2));
     }
 
     #[test]
     fn a_pair_whose_nic_refuses_packets_is_not_looked_for_in_the_cables() {
-        let left = |severity, node: u64, nic: &str| {
+        let left = |severity, node: u16, nic: &str| {
             let mut doc = ResultDoc::new(Tool::default(), "");
             doc.findings = vec![
-                Finding::new("CHANNEL-DEAD", "seen").with("local_nic", "e1").with("remote_nic", "x1"),
+                Finding::new("CHANNEL-DEAD", "seen").tell(told::LOCAL_NIC, "e1").tell(told::REMOTE_NIC, "x1"),
                 Finding::new("RP-FILTER", "seen")
                     .with_severity(severity)
-                    .with("refused", 8)
-                    .with("node", node)
-                    .with("nics", vec![nic, "e9"]),
+                    .tell(told::REFUSED, 8u64)
+                    .tell(told::NODE, NodeId(node))
+                    .tell(told::NICS, [nic, "e9"].map(str::to_owned)),
             ];
             settle(&mut doc);
             doc.findings.iter().any(|finding| finding.code == "CHANNEL-DEAD")

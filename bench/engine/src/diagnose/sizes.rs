@@ -1,40 +1,36 @@
 //! Which size the flows carry that carry less than others: each search for a path MTU is one flow more, with a source port of its own.
 
 use pathproof_model::code;
-use pathproof_model::{Finding, FollowUp, MtuPath, MtuSpec, ResultDoc};
+use pathproof_model::told;
+use pathproof_model::{Direction, Finding, FollowUp, MtuPath, MtuSpec, ResultDoc};
 
 /// Searches beside the planned one: of a bundle of three the odd member is met by one of eight flows in 24 of 25 cases. One that does not
 /// meet it takes a few round trips.
 const SEARCHES: usize = 8;
 
 /// What a finding about flows of different sizes is about.
-struct Question<'a> {
-    nic: &'a str,
-    direction: &'a str,
+struct Question {
+    nic: String,
+    direction: Direction,
     full_ip_bytes: u64,
 }
 
-fn question(finding: &Finding) -> Option<Question<'_>> {
-    let text = |name| finding.values.get(name).and_then(|value| value.as_str());
-    let full_ip_bytes = finding.values.get("ip_bytes")?.as_u64()?;
+fn question(finding: &Finding) -> Option<Question> {
     (finding.is(code!("MTU-FLOWS-DIFFER"))).then_some(Question {
-        nic: text("local_nic")?,
-        direction: text("direction")?,
-        full_ip_bytes,
+        nic: finding.told(told::LOCAL_NIC)?,
+        direction: finding.told(told::DIRECTION)?,
+        full_ip_bytes: finding.told(told::IP_BYTES)?,
     })
 }
 
 /// The smaller size that a search met, the way of the question first.
-fn met<'a>(doc: &'a ResultDoc, asked: &Question<'_>) -> Option<&'a MtuPath> {
+fn met<'a>(doc: &'a ResultDoc, asked: &Question) -> Option<&'a MtuPath> {
     let paths = || doc.steps.iter().filter_map(|step| step.detail.paths.as_deref()).flatten();
     let smaller = |path: &&MtuPath| {
         path.local_nic == asked.nic
             && path.ip_mtu_bytes.is_some_and(|bytes| u64::from(bytes) < asked.full_ip_bytes)
     };
-    paths()
-        .filter(smaller)
-        .find(|path| path.direction.name() == asked.direction)
-        .or_else(|| paths().find(smaller))
+    paths().filter(smaller).find(|path| path.direction == asked.direction).or_else(|| paths().find(smaller))
 }
 
 /// One search more, where no flow of those was met yet.
@@ -74,12 +70,12 @@ pub(super) fn complete(doc: &mut ResultDoc) {
         .collect();
     for (at, said, bytes) in told {
         let finding = &mut doc.findings[at];
-        if finding.values.contains_key("smaller_ip_bytes") || finding.evidence.ends_with(&said) {
+        if finding.told(told::SMALLER_IP_BYTES).is_some() || finding.evidence.ends_with(&said) {
             continue;
         }
         finding.evidence.push_str(&said);
         if let Some(bytes) = bytes {
-            finding.values.insert("smaller_ip_bytes".into(), bytes.into());
+            *finding = finding.clone().tell(told::SMALLER_IP_BYTES, bytes);
         }
     }
 }
@@ -87,7 +83,7 @@ pub(super) fn complete(doc: &mut ResultDoc) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Direction, Step, StepKind, Tool};
+    use pathproof_model::{Step, StepKind, Tool};
 
     fn search(direction: Direction, ip_mtu_bytes: u32, follows_up: Option<FollowUp>) -> Step {
         let mut step = Step::new(StepKind::Mtu, "path MTU");
@@ -105,7 +101,10 @@ mod tests {
             "MTU-FLOWS-DIFFER",
             "e0 to e0 IPv4 out: 7 flows carry packets of 9000 bytes and 1 only small ones (88 bytes)",
         );
-        let differ = differ.with("local_nic", "e0").with("direction", "out").with("ip_bytes", 9000);
+        let differ = differ
+            .tell(told::LOCAL_NIC, "e0")
+            .tell(told::DIRECTION, Direction::Out)
+            .tell(told::IP_BYTES, 9000u64);
         ResultDoc { steps, findings: vec![differ], ..ResultDoc::new(Tool::default(), "") }
     }
 

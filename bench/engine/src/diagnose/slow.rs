@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use pathproof_model::code;
 use pathproof_model::judge::{could_explain_rate, nics_of, still_grew};
+use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, End, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
 
@@ -34,7 +35,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     // One finding for a NIC that is slow both ways.
     let mut told: Vec<Finding> = Vec::new();
     for finding in found {
-        match told.iter_mut().find(|one| one.values.get("nic") == finding.values.get("nic")) {
+        match told.iter_mut().find(|one| one.told(told::NIC) == finding.told(told::NIC)) {
             Some(one) => one.evidence = format!("{}; {}", one.evidence, finding.evidence),
             None => told.push(finding),
         }
@@ -85,7 +86,7 @@ fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> BTreeMap<String, Best<
 /// Whether packets as large as its own vanish on the way of a NIC: a stream over it stands still then, and is not slow.
 fn swallowed(doc: &ResultDoc, nic: &str) -> bool {
     doc.findings.iter().any(|finding| {
-        finding.is(code!("MTU-BLACKHOLE")) && finding.values.get("local_nic").is_some_and(|one| one == nic)
+        finding.is(code!("MTU-BLACKHOLE")) && finding.told(told::LOCAL_NIC).as_deref() == Some(nic)
     })
 }
 
@@ -108,7 +109,7 @@ fn slow(
     };
     // What is known of it: the first that applies.
     let lossy = doc.findings.iter().any(|finding| {
-        finding.code.starts_with("PATH-LOSS") && finding.values.get("local_nic").is_some_and(|one| one == nic)
+        finding.code.starts_with("PATH-LOSS") && finding.told(told::LOCAL_NIC).as_deref() == Some(nic)
     });
     let why = match (speed(nic), speed(like)) {
         (Some(own), Some(other)) if own * 2 <= other => {
@@ -130,7 +131,7 @@ fn slow(
         way.name(),
         BitsPerSecond(best.rate)
     );
-    Some(Finding::new("NIC-SLOW", said).with("nic", nic).with("factor", factor))
+    Some(Finding::new("NIC-SLOW", said).tell(told::NIC, nic).with("factor", factor))
 }
 
 #[cfg(test)]
@@ -179,7 +180,7 @@ mod tests {
             let mut doc = ResultDoc::new(Tool::default(), "");
             doc.steps = vec![stream("e0", 190, 5), stream("e1", mbit, 5)];
             doc.nodes = vec![Node::here(Some(host))];
-            doc.findings = vec![Finding::new("MTU-BLACKHOLE", "seen").with("local_nic", nic)];
+            doc.findings = vec![Finding::new("MTU-BLACKHOLE", "seen").tell(told::LOCAL_NIC, nic)];
             findings(&doc).len()
         };
         // Another NIC's hole explains nothing, and a hole no rate that is only low.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::networks::{network, of_a_network};
+use pathproof_model::told;
 use pathproof_model::{Environment, ErrorKind, Finding, MtuPath, Nic, NodeId, ResultDoc, Severity};
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
@@ -86,8 +87,12 @@ fn filters(doc: &ResultDoc, node: NodeId, host: &Environment) -> Vec<Finding> {
         let mut lost = lost.filter(|error| matches!(error.kind, ErrorKind::PeerLost | ErrorKind::Timeout));
         let harmed = silent && refused > 0 || lost.next().is_some();
         let severity = if harmed { Severity::Error } else { Severity::Warning };
-        let finding = Finding::new("RP-FILTER", said).with_severity(severity).with("refused", refused);
-        found.push(finding.with("node", u64::from(node.0)).with("nics", names.to_vec()));
+        let finding = Finding::new("RP-FILTER", said).with_severity(severity).tell(told::REFUSED, refused);
+        found.push(
+            finding
+                .tell(told::NODE, node)
+                .tell(told::NICS, names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()),
+        );
     }
     found
 }

@@ -1,6 +1,7 @@
 //! Both directions at once, and all NICs at once, against each of them alone.
 
 use pathproof_model::judge::nics_together;
+use pathproof_model::told;
 use pathproof_model::{Finding, Outcome, ResultDoc, both_ways};
 
 use super::planned;
@@ -15,7 +16,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         let ([out, inward], [out_alone, in_alone]) = (both.together, both.alone);
         let found = Finding::new("PATH-SHARED", format!("{}: {}", both.step.name, both.words()));
         let found = match only_nic(doc, both.step) {
-            Some(nic) => found.with("nic", nic),
+            Some(nic) => found.tell(told::NIC, nic),
             None => found,
         };
         found

@@ -2,6 +2,7 @@
 
 use pathproof_model::evidence::ConnectionCounts;
 use pathproof_model::finding::Commands;
+use pathproof_model::told;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{
     Connection, Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Step, StepKind,
@@ -164,7 +165,7 @@ fn finding(code: &'static str, said: String, held: &Held<'_>, at: NodeId) -> Fin
         .with("held_share", held.share)
         .with("window_bytes", counts.send_window_bytes)
         .with("round_trip_ns", counts.rtt_min_ns)
-        .with("node", u64::from(at.0))
+        .tell(told::NODE, at)
 }
 
 fn goodput(lane: &LaneResult) -> Option<u64> {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use pathproof_model::told;
 use pathproof_model::{Environment, Finding, NodeId, ResultDoc, WireAnswer, Wires};
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
@@ -62,7 +63,10 @@ fn crossed(wires: &Wires, there: &Environment) -> Vec<Finding> {
         );
         let finding = Finding::new("FABRIC-CROSSED", said);
         found.push(
-            finding.with("nic", answer.nic.clone()).with("remote_nic", wanted).with("answers_on", *other),
+            finding
+                .tell(told::NIC, answer.nic.clone())
+                .tell(told::REMOTE_NIC, wanted)
+                .tell(told::ANSWERS_ON, *other),
         );
     }
     found
@@ -81,7 +85,7 @@ fn flux(wires: &Wires, there: &Environment) -> Option<Finding> {
                 nics.join(" and "),
                 answer.address
             );
-            Finding::new("ARP-FLUX", said).with("address", answer.address.to_string())
+            Finding::new("ARP-FLUX", said).tell(told::ADDRESS, answer.address)
         })
     })
 }

@@ -1,5 +1,6 @@
 //! What the counts of a `loss` step show. A cause is named only where the pattern leaves one kind of cause.
 
+use pathproof_model::told;
 use pathproof_model::{Direction, Finding, LossCounts, LossFlow, LossMark, LossPath, Severity, Share};
 
 /// A share that a clean fabric does not reach: from here on it is worth a warning where the sample shows it.
@@ -79,11 +80,11 @@ fn summed(path: &LossPath) -> (LossCounts, LossCounts) {
 
 fn numbers(finding: Finding, path: &LossPath, share: Share) -> Finding {
     finding
-        .with("local_nic", path.local_nic.clone())
-        .with("remote_nic", path.remote_nic.clone())
-        .with("direction", path.direction.name())
-        .with("part", share.part)
-        .with("of", share.of)
+        .tell(told::LOCAL_NIC, path.local_nic.clone())
+        .tell(told::REMOTE_NIC, path.remote_nic.clone())
+        .tell(told::DIRECTION, path.direction)
+        .tell(told::PART, share.part)
+        .tell(told::OF, share.of)
 }
 
 /// Pairs that are silent while others answer; told once for both directions. Who answers one way is not dead the other: consent goes
@@ -146,7 +147,8 @@ fn sizes_by_flow(path: &LossPath) -> Option<Finding> {
     );
     let share = Share { part: lacking as u64, of: (lacking + able) as u64 };
     Some(
-        numbers(Finding::new("MTU-FLOWS-DIFFER", evidence), path, share).with("ip_bytes", path.full_ip_bytes),
+        numbers(Finding::new("MTU-FLOWS-DIFFER", evidence), path, share)
+            .tell(told::IP_BYTES, path.full_ip_bytes),
     )
 }
 

@@ -3,6 +3,7 @@
 //! A port that no declared role needs is a fact, never an accusation. Where connections open by chance, a silent port may be one of
 //! those, and is not said to be filtered.
 
+use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
     Direction, Finding, OpenedAtOnce, OpenedRecord, PortAnswer, PortRecord, Severity, SilentRecord,
@@ -128,7 +129,7 @@ fn partial(record: &OpenedRecord) -> Option<Finding> {
         .with("asked", asked)
         .with("opened", opened)
         .with("silent", silent)
-        .with("refused", refused);
+        .tell(told::REFUSED, refused);
     Some(if by_flow {
         finding.with_next(
             "Find the dead member: look at the state and counters of every member link of the bundles (LACP) and equal-cost routes between \

@@ -1,11 +1,12 @@
 //! Both directions at once against what each carries alone.
 
 use super::busy::unless_busy;
+use super::names;
 use super::traffic::looped;
 use crate::units::BitsPerSecond;
 use crate::{Check, Criteria, Direction, FollowUp, NodeId, ResultDoc, Step, StepKind, StepSpec, Unit};
 
-const NAME: &str = "both-ways-share";
+const NAME: &str = names::BOTH_WAYS_SHARE;
 /// From so many cores on, the lanes of an end can be what a host has.
 const OWN_CORES: f64 = 0.7;
 /// From so much of the time of all its processors on, a host is full.
@@ -208,7 +209,8 @@ pub(super) fn checks(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> O
     let share_min = criteria.throughput.both_ways_share_min;
     let check = |both: &BothWays<'_>| {
         let carried = both.together.iter().all(|rate| *rate > 0);
-        let nothing = || Check::fail("goodput", format!("{}: one direction carried nothing", both.step.name));
+        let nothing =
+            || Check::fail(names::GOODPUT, format!("{}: one direction carried nothing", both.step.name));
         if carried { both.check(share_min) } else { nothing() }
     };
     all.map(|all| all.iter().map(check).collect())

@@ -1,6 +1,7 @@
 //! What a stream in full flow adds to the round trips of a probe beside it, against those of an idle path.
 
 use super::busy::{open_while_busy, unless_flow_waited};
+use super::names;
 use super::traffic::looped;
 use crate::units::Nanoseconds;
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
 
 /// Fewest answers that a median may rest on: a far path answers no more of them in a short window.
 const ANSWERS_MIN: u64 = 3;
-const NAME: &str = "added-delay-p50";
+const NAME: &str = names::ADDED_DELAY_P50;
 
 /// A probe beside a stream, and the idle round trips of the same run.
 #[derive(Clone, Copy, Debug)]

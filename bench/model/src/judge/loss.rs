@@ -1,5 +1,6 @@
 //! What paths lose, reorder and copy of datagrams at a low pace, held against what a sample can show.
 
+use super::names;
 use super::repeats::Repeats;
 use super::segments;
 use crate::criteria::LossCriteria;
@@ -39,7 +40,7 @@ pub(super) fn paths<'a>(doc: &ResultDoc, steps: &[&'a Step], criteria: &Criteria
     let checks: Vec<Check> = all.iter().flat_map(check).collect();
     if checks.is_empty() {
         let text = "no pair of NICs shares a network, so no datagrams were sent";
-        return vec![Check::not_judged("loss-share", text)];
+        return vec![Check::not_judged(names::LOSS_SHARE, text)];
     }
     checks
 }
@@ -105,7 +106,7 @@ fn path_checks(
 ) -> Vec<Check> {
     let name = path.name();
     if let Some(reason) = &path.reason {
-        return vec![Check::not_judged("loss-share", format!("{name}: not judged: {reason}"))];
+        return vec![Check::not_judged(names::LOSS_SHARE, format!("{name}: not judged: {reason}"))];
     }
     let live: Vec<&LossFlow> = path.flows.iter().filter(|flow| !flow.is_dead()).collect();
     let mut all = LossCounts::default();
@@ -121,7 +122,7 @@ fn path_checks(
             "{name}: not one of {} datagrams arrived",
             path.flows.iter().fold(0u64, |sum, flow| sum.saturating_add(flow.small.sent))
         );
-        return vec![Check::fail("loss-share", text).numbers(1.0, share_max, Unit::Share)];
+        return vec![Check::fail(names::LOSS_SHARE, text).numbers(1.0, share_max, Unit::Share)];
     }
     let mut checks = vec![lost(doc, &name, path, all, dropped, share_max)];
     checks.extend(flows(&name, path, &live));
@@ -144,7 +145,7 @@ fn echoed(path: &LossPath, share_max: f64) -> Check {
         }
         sum
     });
-    let check = at_most("loss-share", &path.name(), "lost", counts.lost(), share_max);
+    let check = at_most(names::LOSS_SHARE, &path.name(), "lost", counts.lost(), share_max);
     if check.outcome == Outcome::Pass {
         return check;
     }
@@ -157,14 +158,14 @@ fn silent(doc: &ResultDoc, path: &LossPath, others_answer: bool, share_max: f64)
     let (name, flows) = (path.name(), path.flows.len());
     if others_answer {
         let text = format!("{name}: not one of {flows} flows was answered, while other pairs were");
-        return Check::fail("loss-share", text).numbers(1.0, share_max, Unit::Share);
+        return Check::fail(names::LOSS_SHARE, text).numbers(1.0, share_max, Unit::Share);
     }
     let text = format!("{name}: no datagram was answered, so UDP is filtered on the way or at the peer");
     let by_tcp =
-        sent_again(doc, path).map(|share| at_most("loss-share", &name, "sent again", share, share_max));
+        sent_again(doc, path).map(|share| at_most(names::LOSS_SHARE, &name, "sent again", share, share_max));
     match by_tcp.filter(|check| check.outcome == Outcome::Pass) {
         Some(check) => Check { text: format!("{text}; of TCP's segments, {}", check.text), ..check },
-        None => Check::inconclusive("loss-share", format!("cannot tell: {text}")),
+        None => Check::inconclusive(names::LOSS_SHARE, format!("cannot tell: {text}")),
     }
 }
 
@@ -193,7 +194,8 @@ fn lost(
 ) -> Check {
     let lost = all.lost();
     let share = Share { part: lost.part.saturating_sub(path.overflowed), of: lost.of };
-    let check = enough(doc, path, share, at_most("loss-share", name, "lost", share, share_max), share_max);
+    let check =
+        enough(doc, path, share, at_most(names::LOSS_SHARE, name, "lost", share, share_max), share_max);
     if check.outcome != Outcome::Fail || dropped < share.part {
         return check;
     }

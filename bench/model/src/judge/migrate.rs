@@ -1,6 +1,7 @@
 //! Judging migration rehearsals: memory equal at both ends, and the policy's own aim reached.
 
 use super::busy::{open_while_busy, unless_busy};
+use super::names;
 use crate::units::Nanoseconds;
 use crate::{Check, MigrateDetail, Step, StepSpec, Unit};
 
@@ -55,7 +56,7 @@ fn scaled(step: &Step) -> bool {
 /// exceeds the limit by no more than such an estimate is worth is open. The estimate is of bytes at a rate: the round trip in which
 /// the other end says that it has them is the length of the path, and comes on top.
 fn black_out(step: &Step, detail: &MigrateDetail) -> Option<Check> {
-    const NAME: &str = "downtime";
+    const NAME: &str = names::DOWNTIME;
     const ESTIMATE_SHARE: f64 = 0.1;
     let limit_ns = detail.downtime_limit_ns.filter(|limit| *limit > 0)?;
     let (measured, limit) = (Nanoseconds(detail.downtime_ns), Nanoseconds(limit_ns));

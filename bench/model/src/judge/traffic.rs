@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::busy::{could_explain_rate, pressed_step, unless_busy};
+use super::names;
 use super::repeats::{Repeats, dropped_at_home, excused};
 use super::{LinkSpeed, growth, held_by_network, link_speed};
 use crate::criteria::{LatencyCriteria, ThroughputCriteria};
@@ -79,7 +80,7 @@ pub(super) fn latency(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
 
 /// How far the slow round trips lie above the median. The median itself is the length of the path, which is told and not judged.
 fn spread(label: &str, step: &Step, rtt: &LatencySummary, limits: &LatencyCriteria) -> Check {
-    const NAME: &str = "round-trip-jitter";
+    const NAME: &str = names::ROUND_TRIP_JITTER;
     /// From so many on, all of them together say something.
     const FEW: u64 = 4;
     /// From so many on a tenth of them is something.
@@ -293,7 +294,7 @@ fn rate(doc: &ResultDoc, steps: &[&Step], limits: &ThroughputCriteria) -> Check 
     let expected = limits.goodput_min_bits_per_s;
     let tried = || steps.iter().filter_map(|s| Some((goodput(s)?, *s)));
     let Some((rate, step)) = tried().max_by_key(|(rate, _)| *rate) else {
-        let check = Check::inconclusive("goodput", "no goodput was measured");
+        let check = Check::inconclusive(names::GOODPUT, "no goodput was measured");
         return check.numbers(None, expected.map(|limit| limit as f64), Unit::BitsPerS);
     };
     let each = if step.direction == Some(Direction::Both) { " in the slower direction" } else { "" };
@@ -301,7 +302,7 @@ fn rate(doc: &ResultDoc, steps: &[&Step], limits: &ThroughputCriteria) -> Check 
     let number = rate as f64;
     if rate == 0 {
         let text = format!("{measured}: not one byte arrived within the window");
-        return Check::fail("goodput", text).numbers(number, None, Unit::BitsPerS);
+        return Check::fail(names::GOODPUT, text).numbers(number, None, Unit::BitsPerS);
     }
     if let Some(expected) = expected {
         let text = if rate >= expected {
@@ -309,14 +310,14 @@ fn rate(doc: &ResultDoc, steps: &[&Step], limits: &ThroughputCriteria) -> Check 
         } else {
             format!("{measured}, below the {} expected", BitsPerSecond(expected))
         };
-        let check = Check::of("goodput", rate >= expected, text);
+        let check = Check::of(names::GOODPUT, rate >= expected, text);
         let check = check.numbers(number, expected as f64, Unit::BitsPerS);
         let (_, calm) = least_busy((rate, step), tried(), expected as f64);
         return unless_busy(check, calm, |hosts| hosts.explain_rate(number, expected as f64));
     }
     match link_speed(doc, step) {
         LinkSpeed::Unknown(why) => Check::not_judged(
-            "link-share",
+            names::LINK_SHARE,
             format!(
                 "{measured} is not judged: link speed unknown ({why}); --expect-rate gives it a yardstick"
             ),
@@ -324,7 +325,7 @@ fn rate(doc: &ResultDoc, steps: &[&Step], limits: &ThroughputCriteria) -> Check 
         LinkSpeed::Known(link) => {
             let share = number / link as f64;
             let text = format!("{measured} is {:.1} % of the {} link", share * 100.0, BitsPerSecond(link));
-            let check = share_at_least("link-share", &text, share, limits.link_share_min);
+            let check = share_at_least(names::LINK_SHARE, &text, share, limits.link_share_min);
             let wanted = link as f64 * limits.link_share_min;
             let (_, calm) = least_busy((rate, step), tried(), wanted);
             unless_busy(check, calm, |hosts| hosts.explain_rate(number, wanted))
@@ -346,7 +347,7 @@ fn least_busy<'a>(
 
 /// Whether a paced stream kept its pace: the pace is its yardstick, whatever the link could do.
 fn pace_kept(steps: &[&Step], step: &Step, share_min: f64) -> Check {
-    const NAME: &str = "paced-share";
+    const NAME: &str = names::PACED_SHARE;
     let label = label(steps, step);
     let (Some(asked), Some(rate)) = (pace(step), goodput(step)) else {
         return Check::inconclusive(NAME, format!("{label}no goodput was measured"));
@@ -365,7 +366,7 @@ fn nics_sum(steps: &[&Step], share_min: f64) -> Vec<Check> {
 
 /// What the NICs of a striped step carry together against what they carry one by one, where both were measured.
 pub fn nics_together(step: &Step, share_min: f64) -> Option<Check> {
-    const NAME: &str = "nics-sum-share";
+    const NAME: &str = names::NICS_SUM_SHARE;
     let alone = step.detail.alone.as_ref()?;
     let together = step.total(|part| part.goodput_bits_per_s)?;
     let (Some(share), Some(sum)) = (alone.share_of_sum, alone.sum_bits_per_s) else {
@@ -401,7 +402,7 @@ fn met_one_link(step: &Step, alone: &AloneSum, together: u64) -> bool {
 
 /// The worst second of the worst run, against that run's own mean.
 fn worst_second(steps: &[&Step], share_min: f64) -> Option<Check> {
-    const NAME: &str = "worst-second-share";
+    const NAME: &str = names::WORST_SECOND_SHARE;
     // Where a NIC was taken away on purpose, the second in which that happened is weak on purpose too.
     let steady: Vec<&Step> = steps.iter().copied().filter(|step| !sabotaged(step)).collect();
     if steady.is_empty() && !steps.is_empty() {
@@ -495,7 +496,7 @@ fn retransmits(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Option<
         (limits.retransmits_per_gb_max, "")
     };
     let rate = |again: u64, bytes: u64| if bytes == 0 { 0.0 } else { again as f64 * 1e9 / bytes as f64 };
-    const NAME: &str = "retransmits-per-gb";
+    const NAME: &str = names::RETRANSMITS_PER_GB;
     let per_gb = rate(again, bytes);
     let text = format!("{again} retransmits, {per_gb:.0} per GB");
     let check = if per_gb <= per_gb_max {

@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use pathproof_model::code;
 use pathproof_model::{
     Direction, ErrorKind, Finding, Outcome, ResultDoc, RunOutcome, Severity, Step, Subject, Verdict, judge,
+    told,
 };
-use serde::Deserialize as _;
 
 use crate::layout::Mark;
 use crate::page;
@@ -172,7 +172,7 @@ fn explains(doc: &ResultDoc, finding: &Finding, subject: &Subject) -> bool {
     if stopped {
         return false;
     }
-    let way = finding.values.get("direction").and_then(|way| Direction::deserialize(way).ok());
+    let way = finding.told(told::DIRECTION);
     let same_way = |direction: Option<Direction>| {
         way.is_none_or(|way| way == Direction::Both || direction.is_none_or(|direction| way == direction))
     };

@@ -1,7 +1,8 @@
 //! The figures of the first screen: rows with a yardstick each, the pairs of NICs as their columns.
 
+use pathproof_model::judge::names;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{Check, Direction, FollowUp, Outcome, ResultDoc, Step, StepKind, Subject, judge};
+use pathproof_model::{Check, Direction, FollowUp, Outcome, ResultDoc, Step, StepKind, Subject, Unit, judge};
 
 use super::pairs::{Pair, of_step, short};
 
@@ -103,7 +104,13 @@ fn is_throughput(subject: &Subject) -> bool {
 }
 
 fn rate(doc: &ResultDoc, pairs: &[Pair], direction: Direction) -> Option<Row> {
-    const JUDGED: [&str; 5] = ["link-share", "goodput", "nics-sum-share", "both-ways-share", "paced-share"];
+    const JUDGED: [&str; 5] = [
+        names::LINK_SHARE,
+        names::GOODPUT,
+        names::NICS_SUM_SHARE,
+        names::BOTH_WAYS_SHARE,
+        names::PACED_SHARE,
+    ];
     let steps: Vec<&Step> =
         planned(doc, StepKind::Stream).filter(|step| step.direction == Some(direction)).collect();
     let goodput = |step: &&Step| step.total(|flow| flow.goodput_bits_per_s);
@@ -163,29 +170,29 @@ fn yardstick(judged: &[&Check]) -> String {
     let share = |of: f64| format!("{:.0} %", of * 100.0);
     let told =
         judged.iter().find_map(|check| match (check.criterion.as_str(), check.measured, check.limit) {
-            ("goodput", _, None) => Some(String::new()),
-            ("goodput", _, Some(limit)) => Some(format!("of {} wanted", short(limit as u64))),
-            ("link-share", Some(part), Some(limit)) => {
+            (names::GOODPUT, _, None) => Some(String::new()),
+            (names::GOODPUT, _, Some(limit)) => Some(format!("of {} wanted", short(limit as u64))),
+            (names::LINK_SHARE, Some(part), Some(limit)) => {
                 Some(format!("{} of the link (min {})", share(part), share(limit)))
             }
-            ("nics-sum-share", Some(part), Some(limit)) => {
+            (names::NICS_SUM_SHARE, Some(part), Some(limit)) => {
                 Some(format!("{} of the sum (min {})", share(part), share(limit)))
             }
-            ("both-ways-share", Some(part), Some(limit)) => {
+            (names::BOTH_WAYS_SHARE, Some(part), Some(limit)) => {
                 Some(format!("{} of each alone (min {})", share(part), share(limit)))
             }
-            ("paced-share", Some(part), Some(limit)) => {
+            (names::PACED_SHARE, Some(part), Some(limit)) => {
                 Some(format!("{} of its pace (min {})", share(part), share(limit)))
             }
             _ => None,
         });
-    let unknown = judged.iter().any(|check| check.criterion == "link-share");
+    let unknown = judged.iter().any(|check| check.criterion == names::LINK_SHARE);
     told.unwrap_or_else(|| if unknown { "(link speed unknown)" } else { "(no yardstick)" }.into())
 }
 
 /// The lowest share of a mean, of all directions.
 fn slowest_second(doc: &ResultDoc) -> Option<Row> {
-    let judged: Vec<&Check> = checks(doc, is_throughput, &["worst-second-share"]).collect();
+    let judged: Vec<&Check> = checks(doc, is_throughput, &[names::WORST_SECOND_SHARE]).collect();
     let numbers = judged.iter().filter_map(|check| Some((check.measured?, check.limit?)));
     let (share, limit) = numbers.min_by(|one, other| one.0.total_cmp(&other.0))?;
     let text = format!("{:.0} % of the mean (min {:.0} %)", share * 100.0, limit * 100.0);
@@ -198,7 +205,7 @@ fn slowest_second(doc: &ResultDoc) -> Option<Row> {
 }
 
 fn sent_again(doc: &ResultDoc) -> Option<Row> {
-    let judged: Vec<&Check> = checks(doc, is_throughput, &["retransmits-per-gb"]).collect();
+    let judged: Vec<&Check> = checks(doc, is_throughput, &[names::RETRANSMITS_PER_GB]).collect();
     let numbers = judged.iter().filter_map(|check| Some((check.measured?, check.limit?)));
     let (most, limit) = numbers.max_by(|one, other| one.0.total_cmp(&other.0))?;
     let not_judged = judged.iter().any(|check| check.outcome == Outcome::NotJudged);
@@ -214,7 +221,8 @@ fn sent_again(doc: &ResultDoc) -> Option<Row> {
 
 fn lost(doc: &ResultDoc, pairs: &[Pair]) -> Option<Row> {
     let cells: Vec<Option<(String, bool)>> = pairs.iter().map(|pair| pair.lost(doc)).collect();
-    let judged: Vec<&Check> = checks(doc, |subject| *subject == Subject::Loss, &["loss-share"]).collect();
+    let judged: Vec<&Check> =
+        checks(doc, |subject| *subject == Subject::Loss, &[names::LOSS_SHARE]).collect();
     let limit = judged.iter().find_map(|check| check.limit);
     let limit = limit.map_or(String::new(), |limit| format!("(max {} %)", limit * 100.0));
     cells.iter().find(|cell| cell.is_some())?;
@@ -235,12 +243,14 @@ fn round_trip(doc: &ResultDoc) -> Option<Row> {
     if rtt.count >= samples_min {
         text += &format!(", p99 {}", Nanoseconds(rtt.p99));
     }
-    const JUDGED: [&str; 4] = ["round-trip-jitter", "round-trip-p99", "service-p99", "response-p99"];
     let subject = judge::subject(step);
-    let judged: Vec<&Check> = checks(doc, |about| *about == subject, &JUDGED).collect();
+    // Round trips are judged by their jitter and, where samples suffice, by one of several percentiles.
+    let verdicts = doc.verdicts.iter().filter(|verdict| verdict.subject == subject);
+    let judged: Vec<&Check> =
+        verdicts.flat_map(|verdict| &verdict.checks).filter(|check| check.unit == Some(Unit::Ns)).collect();
     for check in &judged {
         let (Some(measured), Some(limit)) = (check.measured, check.limit) else { continue };
-        let name = if check.criterion == "round-trip-jitter" { "jitter" } else { "slowest" };
+        let name = if check.criterion == names::ROUND_TRIP_JITTER { "jitter" } else { "slowest" };
         let (measured, limit) = (Nanoseconds(measured as u64), Nanoseconds(limit as u64));
         text += &format!("; {name} {measured} (max {limit})");
     }
@@ -255,7 +265,7 @@ fn under_load(doc: &ResultDoc) -> Option<Row> {
     let about = |subject: &Subject| matches!(subject, Subject::LatencyUnderLoad { .. });
     let ways = doc.verdicts.iter().filter_map(|verdict| {
         let Subject::LatencyUnderLoad { direction, .. } = &verdict.subject else { return None };
-        let check = verdict.checks.iter().find(|check| check.criterion == "added-delay-p50")?;
+        let check = verdict.checks.iter().find(|check| check.criterion == names::ADDED_DELAY_P50)?;
         let way = direction.map(|way| format!(" {}", way.name())).unwrap_or_default();
         Some((format!("+{}{way}", Nanoseconds(check.measured? as u64)), check.limit?))
     });
@@ -296,7 +306,7 @@ fn migration(doc: &ResultDoc) -> Option<Row> {
     let step = planned(doc, StepKind::Migrate).find(|step| step.detail.migrate.is_some())?;
     let detail = step.detail.migrate.as_ref()?;
     let about = |subject: &Subject| matches!(subject, Subject::Migrate(_));
-    let limit = checks(doc, about, &["downtime"]).find_map(|check| check.limit);
+    let limit = checks(doc, about, &[names::DOWNTIME]).find_map(|check| check.limit);
     let limit = limit.map_or(String::new(), |limit| format!(" (max {})", Nanoseconds(limit as u64)));
     let correct = match (detail.verified, &detail.mismatch) {
         (true, _) => ", verified",

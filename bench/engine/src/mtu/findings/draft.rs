@@ -1,7 +1,8 @@
 //! A finding on its way: what is said of IPv4 and of IPv6 alike is said once.
 
+use pathproof_model::told;
 use pathproof_model::{Direction, Finding, MtuPath, Severity};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// A finding before equal ones of the two families are merged.
 pub(super) struct Draft {
@@ -57,10 +58,10 @@ impl Draft {
         let evidence =
             format!("{} to {remote}, {}, {way}: {}", self.nics.0, families.join(" and "), self.body);
         let mut finding = Finding::new(self.code, evidence)
-            .with("local_nic", self.nics.0)
-            .with("remote_nic", self.nics.1)
+            .tell(told::LOCAL_NIC, self.nics.0)
+            .with(told::REMOTE_NIC.name(), self.nics.1)
             .with("families", self.families)
-            .with("direction", json!(self.direction));
+            .tell(told::DIRECTION, self.direction);
         if let Some(next) = self.next {
             finding = finding.with_next(next);
         }
