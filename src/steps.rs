@@ -264,6 +264,8 @@ pub trait Runner: Kind {
     /// Fills `step` (at the client) from both halves. Lanes, histograms, intervals, counters and errors of both
     /// halves are already in place.
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half);
+    /// Puts in what the step comes to beside those before it.
+    fn relate(&self, _step: &mut Step, _doc: &ResultDoc) {}
     /// What the merged step shows that somebody should be told, in the light of the document so far.
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding>;
 }

@@ -154,18 +154,145 @@ fn the_shares_of_marked_classes_are_those_that_the_link_gives_them() {
     let phases = &step(&doc, "contend")["phases"][2];
     assert!((share("storage") / (2.0 / 3.0) - 1.0).abs() < 0.05, "{phases:#}");
     assert!((share("migration") / (1.0 / 3.0) - 1.0).abs() < 0.05, "{phases:#}");
+    assert!(!codes(&doc).iter().any(|code| code.starts_with("DSCP-")), "{:?}", codes(&doc));
+}
+
+/// Loads rules into a host's firewall; whether it took them.
+fn filtered(hosts: &TwoHosts, host: usize, tag: &str, rules: &str) -> bool {
+    let scratch = Scratch::new(tag);
+    let file = scratch.path("rules");
+    std::fs::write(&file, rules).unwrap();
+    let made = hosts.at(host, &["nft", "-f", &file]).output();
+    let ok = made.as_ref().is_ok_and(|output| output.status.success());
+    if !ok {
+        skip(&format!("no nftables: {}", made.map(|output| stderr(&output)).unwrap_or_default()));
+    }
+    ok
+}
+
+#[test]
+fn a_mark_that_is_rewritten_on_the_way_is_told_for_its_class_and_its_direction() {
+    let Some(hosts) = TwoHosts::new("marks") else { return };
+    let rules = "table ip f { chain p { type filter hook prerouting priority -150; ip saddr 10.61.0.1 ip dscp af31 ip dscp set cs1; }; }";
+    if !filtered(&hosts, 1, "marks", rules) {
+        return;
+    }
+    let _server = serve(&hosts);
+    let marks = ["--dscp", "storage=26", "--dscp", "migration=10", "--time", "1s", "--storage", "20Mbit/s"];
+    let doc = document(&run_within(contend(&hosts, &marks), Duration::from_secs(90)));
+    let all = step(&doc, "contend")["marks"].as_array().unwrap();
+    let mark = |name: &str, direction: &str| {
+        all.iter().find(|mark| mark["name"] == name && mark["direction"] == direction).unwrap()
+    };
+    for (name, direction, dscp) in [
+        ("storage", "out", 8),
+        ("storage", "in", 26),
+        ("migration", "out", 10),
+        ("migration", "in", 10),
+        ("heartbeat", "out", 48),
+        ("heartbeat", "in", 48),
+    ] {
+        let mark = mark(name, direction);
+        let arrived = mark["arrived"].as_array().unwrap();
+        assert_eq!((arrived.len(), &arrived[0]["dscp"]), (1, &dscp.into()), "{mark:#}");
+        assert!(number(&mark["received"]) > 20.0 && mark["sent"] == mark["received"], "{mark:#}");
+    }
+    let changed: Vec<&Value> =
+        doc["findings"].as_array().unwrap().iter().filter(|one| one["code"] == "DSCP-CHANGED").collect();
+    assert_eq!(changed.len(), 1, "{changed:#?}");
+    assert_eq!(changed[0]["evidence"], "to the peer: marks arrive changed: storage (DSCP 26) as DSCP 8");
+}
+
+/// A host whose connections carry 40 Mbit/s each at most, before a link of 150 Mbit/s with a queue of 100 ms.
+fn slow_connections(tag: &str) -> Option<TwoHosts> {
+    let hosts = TwoHosts::new(tag)?;
+    let at = |words: &str| {
+        let output = hosts.at(0, &words.split(' ').collect::<Vec<_>>()).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let class = |minor: u32| {
+        at(&format!(
+            "tc class add dev up0 parent 1: classid 1:{minor:x} htb rate 40mbit burst 32k cburst 32k"
+        ))
+    };
+    let made = [
+        "ip link add br0 type bridge",
+        "ip link add up0 type veth peer name up1",
+        "ip link set eth0 master br0",
+        "ip link set up1 master br0",
+        "ip addr del 10.61.0.1/24 dev eth0",
+        "ip addr add 10.61.0.1/24 dev up0",
+        "ip link set br0 up",
+        "ip link set up1 up",
+        "ip link set up0 up",
+        "tc qdisc add dev eth0 root tbf rate 150mbit burst 131072 limit 1875000",
+        "tc qdisc add dev up0 root handle 1: htb",
+    ];
+    if !(made.into_iter().all(at) && (16..80).all(class)) {
+        skip("no bridge, token bucket or htb");
+        return None;
+    }
+    // Each connection is sent through the class whose number the kernel gave it.
+    let map: Vec<String> = (16..80).map(|minor| format!("{minor} : 1:{minor:x}")).collect();
+    let rules = format!(
+        "table ip q {{ chain o {{ type filter hook output priority 0; ct state new ct mark set numgen inc mod 64 offset 16; \
+         meta priority set ct mark map {{ {} }}; }}; }}",
+        map.join(", ")
+    );
+    filtered(&hosts, 0, tag, &rules).then_some(hosts)
+}
+
+#[test]
+fn of_several_numbers_of_migrations_the_best_is_the_last_before_storage_starves() {
+    let Some(hosts) = slow_connections("sweep") else { return };
+    let _server = serve(&hosts);
+    // 50 of storage beside 40, 80 and 160 Mbit/s: the link has 150.
+    let args = [
+        "--migrations",
+        "4,1,2",
+        "--storage",
+        "50Mbit/s",
+        "--time",
+        "2s",
+        "--guests",
+        "4",
+        "--memory",
+        "1GiB",
+    ];
+    let output = run_within(contend(&hosts, &args), Duration::from_secs(180));
+    let doc = document(&output);
+    let steps: Vec<&Value> =
+        doc["steps"].as_array().unwrap().iter().filter(|step| step["kind"] == "contend").collect();
+    assert_eq!(steps.len(), 3, "{}", stderr(&output));
+    let last = steps[2];
+    let tried = last["tried"].as_array().unwrap();
+    let numbers: Vec<u64> = tried.iter().map(|one| one["migrations"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 2, 4]);
+    assert_eq!(tried[2]["storage_kept"], false, "{tried:#?}");
+    let kept: Vec<&Value> = tried.iter().map(|one| &one["storage_kept"]).collect();
+    if kept[..2] != [true, true] && doc["verdicts"].to_string().contains("was busy") {
+        return skip("this machine was too busy to leave storage alone by itself");
+    }
+    assert_eq!(last["advice"]["migrations"], 2, "{tried:#?}");
+    // Four guests of 1 GiB, one after another at 40 Mbit/s, and two at a time.
+    let alone = f64::from(1 << 30) * 8.0 / (40e6 * 1448.0 / 1514.0) * 1e9;
+    for (one, rounds) in tried.iter().zip([4.0, 2.0]) {
+        let ratio = number(&one["drain_ns"]) / (alone * rounds);
+        assert!((ratio - 1.0).abs() < 0.1, "{ratio}: {one:#}");
+    }
+    assert_eq!(
+        codes(&doc).iter().filter(|code| code.starts_with("CONTEND-")).collect::<Vec<_>>(),
+        ["CONTEND-CONCURRENCY"]
+    );
+    assert_eq!(output.status.code(), Some(0), "the advised number is what is judged: {:#}", doc["verdicts"]);
 }
 
 #[test]
 fn heartbeats_that_a_firewall_drops_are_counted_to_the_last_one() {
     let Some(hosts) = TwoHosts::new("beats") else { return };
     let rules = "table ip f { counter d { }\n chain i { type filter hook input priority 0; udp length 68 ip dscp cs6 numgen inc mod 10 0 counter name d drop; }; }";
-    let scratch = Scratch::new("beats");
-    let file = scratch.path("rules");
-    std::fs::write(&file, rules).unwrap();
-    let made = hosts.at(1, &["nft", "-f", &file]).output();
-    if !made.as_ref().is_ok_and(|output| output.status.success()) {
-        return skip(&format!("no nftables: {}", made.map(|o| stderr(&o)).unwrap_or_default()));
+    if !filtered(&hosts, 1, "beats", rules) {
+        return;
     }
     let _server = serve(&hosts);
     let doc = document(&run_within(

@@ -17,6 +17,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   pathproof contend hv2                          does a migration starve storage on this path?
   pathproof contend hv2 --cap migration=500MB    and with that cap?
+  pathproof contend hv2 --migrations 1,2,4       how many at once?
   pathproof contend hv2 --storage 4Gbit/s --migrations 2 --memory 64GiB";
 
 /// `contend`.
@@ -37,15 +38,18 @@ pub struct ContendArgs {
     /// Size of a storage request.
     #[arg(long, default_value = "16KiB")]
     pub size: Bytes,
-    /// Migrations at once, a connection each.
-    #[arg(long, default_value_t = 1)]
-    pub migrations: u32,
+    /// Migrations at once, a connection each; several numbers, as 1,2,4, are tried one after another, and the best is told.
+    #[arg(long, value_name = "N[,N…]", value_delimiter = ',', default_value = "1")]
+    pub migrations: Vec<u32>,
     /// Backups that run whenever migrations do, a connection each.
     #[arg(long, default_value_t = 0)]
     pub backups: u32,
     /// Memory of the guest whose migration is reckoned with.
     #[arg(long, default_value = "16GiB")]
     pub memory: Bytes,
+    /// Guests of the host that is emptied, each with that memory.
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub guests: u32,
     /// What a class may send at most, as CLASS=BYTES with storage, migration or backup, and bytes per second as PowerShell writes
     /// them (500MB is 500 MiB); may be repeated.
     #[arg(long = "cap", value_name = "CLASS=BYTES")]
@@ -63,9 +67,9 @@ pub struct ContendArgs {
 
 /// Runs the command.
 pub fn run(args: ContendArgs, clock: &RealClock) -> Result<u8> {
-    let spec = resolve(&args)?;
+    let specs = sweep(resolve(&args)?, &args.migrations)?;
     let client = ClientRun::resolve(&args.client, clock)?;
-    let steps = vec![StepSpec::Facts, StepSpec::Contend(spec)];
+    let steps = std::iter::once(StepSpec::Facts).chain(specs.into_iter().map(StepSpec::Contend)).collect();
     let plan = Plan { command: CommandName::Contend, seed: client.seed, nodes: vec![], steps };
     client.run(plan)
 }
@@ -83,14 +87,36 @@ fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
         phase_ns: args.time.0,
         storage_bytes: args.size.0,
         storage_requests_per_s,
-        migrations: args.migrations,
+        migrations: args.migrations.first().copied().unwrap_or_default(),
         backups: args.backups,
         caps,
         dscp: marks.map_err(anyhow::Error::msg)?,
         memory_bytes: args.memory.0,
+        guests: args.guests,
         ..ContendSpec::default()
     };
     super::add_options(&mut spec.options, &args.options)?;
-    spec.check().map_err(anyhow::Error::msg)?;
     Ok(spec)
+}
+
+/// A step for each number of migrations at once, the least first: what starves storage comes after what does not.
+fn sweep(spec: ContendSpec, numbers: &[u32]) -> Result<Vec<ContendSpec>> {
+    /// Each takes its time.
+    const NUMBERS_MAX: usize = 8;
+    let numbers: Vec<u32> =
+        std::collections::BTreeSet::from_iter(numbers.iter().copied()).into_iter().collect();
+    ensure!(
+        numbers.len() <= NUMBERS_MAX,
+        "--migrations tries at most {NUMBERS_MAX} numbers, and these are {}",
+        numbers.len()
+    );
+    let sweep = if numbers.len() > 1 { numbers.clone() } else { vec![] };
+    let specs = numbers.into_iter().map(|migrations| ContendSpec {
+        migrations,
+        sweep: sweep.clone(),
+        ..spec.clone()
+    });
+    let specs: Vec<ContendSpec> = specs.collect();
+    specs.iter().try_for_each(ContendSpec::check).map_err(anyhow::Error::msg)?;
+    Ok(specs)
 }

@@ -40,6 +40,7 @@ pub(super) fn keep(pending: Pending, server: Half, record: &mut Record<'_>) {
     }
     step.error = cause(client.error.as_ref(), server.error.as_ref()).cloned();
     runner.merge(&spec, &mut step, &client, &server);
+    runner.relate(&mut step, &record.doc);
     let found = steps::findings(runner, &step, &record.doc);
     record.found(found);
     record.keep(step);

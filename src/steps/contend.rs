@@ -9,6 +9,7 @@ use crossbeam_channel::Receiver;
 use pathproof_api::Offer;
 use pathproof_engine::contend;
 use pathproof_engine::traffic::{GRACE_NS, nics};
+use pathproof_model::code;
 use pathproof_model::{
     BeatsEnd, ContendSpec, Direction, ErrorKind, Finding, Half, ResultDoc, Step, StepError, StepKind,
     StepRequest, StepSpec, TrafficSpec,
@@ -115,7 +116,7 @@ impl Runner for Contend {
         let spec = spec_of(setup.spec);
         spec.check().map_err(invalid)?;
         let lanes = traffic::prepare(setup, &spec.whole(), spec.flows())?;
-        let beats = heartbeat::Ready::open(setup, spec.beats())?;
+        let beats = heartbeat::Ready::open(setup, &spec)?;
         Ok(Box::new(Ready { lanes, beats }))
     }
 
@@ -144,11 +145,26 @@ impl Runner for Contend {
         step.direction = spec.contend().map(|contend| contend.direction);
     }
 
-    fn findings(&self, step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
+    fn relate(&self, step: &mut Step, doc: &ResultDoc) {
+        let spec = step.spec.as_ref().map(spec_of).unwrap_or_default();
+        if let (Some(detail), None) = (&mut step.detail.contend, &step.error) {
+            contend::relate(&spec, detail, doc);
+        }
+    }
+
+    fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
         let spec = step.spec.as_ref().map(spec_of).unwrap_or_default();
         // A step that was broken off has phases that nobody measured.
         match (&step.detail.contend, &step.error) {
-            (Some(detail), None) => contend::findings(&spec, detail),
+            (Some(detail), None) => {
+                // What became of a mark between the same hosts is told once.
+                let marks = [code!("DSCP-CHANGED"), code!("DSCP-DROPPED")];
+                let told = |one: &Finding| {
+                    marks.iter().any(|mark| one.is(*mark))
+                        && doc.findings.iter().any(|known| known.code == one.code)
+                };
+                contend::findings(&spec, detail).into_iter().filter(|one| !told(one)).collect()
+            }
             _ => vec![],
         }
     }
@@ -191,6 +207,8 @@ fn together(told: &Receiver<BeatsEnd>) -> BeatsEnd {
         beats.reason = beats.reason.or(part.reason);
         beats.sent = if part.sent.is_empty() { beats.sent } else { part.sent };
         beats.received = if part.received.is_empty() { beats.received } else { part.received };
+        beats.marked_sent.extend(part.marked_sent);
+        beats.marked_received.extend(part.marked_received);
     }
     beats
 }

@@ -3,6 +3,8 @@
 mod advice;
 mod beats;
 mod findings;
+mod marks;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +16,8 @@ use pathproof_model::{
 pub use advice::advice;
 pub use beats::{Beats, Counted, count, count_within};
 pub use findings::findings;
+pub use marks::{MarksHeard, marks};
+pub use sweep::{best, relate, tried};
 
 /// Fewest answers that a p99 may rest on: the slowest of them is more than the one that nothing lies beyond.
 const SAMPLES_MIN: u64 = 200;
@@ -39,6 +43,7 @@ pub fn reduce(spec: &ContendSpec, step: &Step, client: &BeatsEnd, server: &Beats
     let mut detail = ContendDetail { phases, ..ContendDetail::default() };
     detail.cost = cost(spec, step, &detail);
     detail.advice = advice(spec, &detail);
+    detail.marks = marks(spec, client, server);
     detail
 }
 
@@ -114,6 +119,10 @@ fn cost(spec: &ContendSpec, step: &Step, detail: &ContendDetail) -> ContendCost 
         migration_alone_ns: pass_ns(PhaseName::Migration),
         migration_beside_ns: pass_ns(PhaseName::Both),
         migration_fairness: fairness(spec, step),
+        guests: spec.guests,
+        // They wait in a queue: the last ones may have the path for fewer.
+        drain_ns: pass_ns(PhaseName::Both)
+            .map(|each| each.saturating_mul(spec.guests.div_ceil(spec.migrations.max(1)).into())),
     }
 }
 

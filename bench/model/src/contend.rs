@@ -16,7 +16,7 @@ use crate::over::DEFAULT_OVER;
 use crate::{Class, Direction, LatencySummary, OneFlow, RequestLoad, TrafficKind, TrafficSpec};
 
 pub use caps::{Cap, Caps, CapsError, typed};
-pub use marks::Marks;
+pub use marks::{BEAT_DSCP, ClassMark, Marks};
 
 /// Before each phase, in ns: connections find their pace.
 pub const SETTLE_NS: u64 = 400_000_000;
@@ -51,6 +51,9 @@ pub struct ContendSpec {
     pub storage_requests_per_s: Option<u64>,
     /// Migrations at once, a connection each.
     pub migrations: u32,
+    /// All numbers of migrations at once of the sweep that the step is a part of, the least first; empty without one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sweep: Vec<u32>,
     /// Backups at once, a connection each; they run whenever migrations do.
     pub backups: u32,
     /// Size of a message of migrations and backups, in bytes.
@@ -61,6 +64,8 @@ pub struct ContendSpec {
     pub dscp: Marks,
     /// Memory of the guest whose migration is reckoned with, in bytes.
     pub memory_bytes: u64,
+    /// Guests of the host that is emptied.
+    pub guests: u32,
     /// Payload that the path carried before, in bit/s, where that was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_bits_per_s: Option<u64>,
@@ -80,11 +85,13 @@ impl Default for ContendSpec {
             storage_depth: 8,
             storage_requests_per_s: None,
             migrations: 1,
+            sweep: vec![],
             backups: 0,
             bulk_bytes: 64 << 10,
             caps: Caps::default(),
             dscp: Marks::default(),
             memory_bytes: 16 << 30,
+            guests: 8,
             path_bits_per_s: None,
             options: BTreeMap::new(),
         }
@@ -164,6 +171,12 @@ impl ContendSpec {
     /// Heartbeats of each end.
     pub fn beats(&self) -> u64 {
         self.length_ns() / BEAT_NS
+    }
+
+    /// The classes whose marks are followed, each with its mark: heartbeats first, which all steps have.
+    pub fn marked(&self) -> Vec<(Class, u8)> {
+        let given = CLASSES.into_iter().filter_map(|class| Some((class, self.dscp.of(class)?)));
+        std::iter::once((Class::Heartbeat, BEAT_DSCP)).chain(given).collect()
     }
 
     /// The step as one stretch of traffic: what all of its flows have in common.
@@ -259,6 +272,12 @@ impl ContendSpec {
                 return Err(format!("{lanes} {what}; ask for 1 to {LANES_MAX}"));
             }
         }
+        if !self.sweep.is_empty() && !self.sweep.contains(&self.migrations) {
+            return Err(format!(
+                "{} migrations at once are not of the sweep that they belong to",
+                self.migrations
+            ));
+        }
         if self.backups > LANES_MAX {
             return Err(format!("{} backups; ask for at most {LANES_MAX}", self.backups));
         }
@@ -279,6 +298,27 @@ pub struct ContendDetail {
     pub cost: ContendCost,
     /// What to set.
     pub advice: ContendAdvice,
+    /// How datagrams arrived that were marked as a class is, each way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<ClassMark>,
+    /// Of a step of a sweep: what each number of migrations at once came to, up to this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<ContendTried>,
+}
+
+/// What a number of migrations at once came to; `null` where it is not known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ContendTried {
+    /// Migrations at once.
+    pub migrations: u32,
+    /// What storage carried beside them, as a share of what it carried alone.
+    pub storage_share: Option<f64>,
+    /// What they added to its 99th percentile, in ns.
+    pub storage_p99_added_ns: Option<u64>,
+    /// How long all guests of the host take, so many at once, in ns.
+    pub drain_ns: Option<u64>,
+    /// Whether storage keeps the built-in limits.
+    pub storage_kept: Option<bool>,
 }
 
 /// One phase.
@@ -336,6 +376,12 @@ pub struct ContendCost {
     pub migration_beside_ns: Option<u64>,
     /// Fairness among the lanes of the migrations beside storage, from 1/n to 1 (Jain 1984); `null` for one.
     pub migration_fairness: Option<f64>,
+    /// Guests of the host that the time below is for.
+    #[serde(default)]
+    pub guests: u32,
+    /// How long it takes to move them all beside storage, as many at once as migrations ran, in ns.
+    #[serde(default)]
+    pub drain_ns: Option<u64>,
 }
 
 /// What to set, computed from what the path carried.
@@ -345,6 +391,9 @@ pub struct ContendAdvice {
     pub cap_bytes_per_s: Option<u64>,
     /// Payload that the path carried at best, in bit/s.
     pub path_bits_per_s: Option<u64>,
+    /// How many migrations at once empty a host soonest and leave storage what it needs; `null` without a sweep, and where none does.
+    #[serde(default)]
+    pub migrations: Option<u32>,
     /// The part of the path that storage needs, in percent, for a bandwidth reservation (ETS).
     pub storage_percent: Option<u32>,
     /// How the figure came about, or why there is none.
@@ -363,6 +412,12 @@ pub struct BeatsEnd {
     pub sent: Vec<u32>,
     /// Arrived here.
     pub received: Vec<u32>,
+    /// Sent with the mark of each class, in the order of [`ContendSpec::marked`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub marked_sent: Vec<u64>,
+    /// Arrived here of those: traffic classes, each with its number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub marked_received: Vec<Vec<(u8, u64)>>,
 }
 
 #[cfg(test)]

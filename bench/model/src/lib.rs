@@ -60,7 +60,8 @@ pub use channels::{Answer, ChannelPair, ChannelRule, Channels, ChannelsSpec, Sid
 pub use command::CommandName;
 pub use connections::Connections;
 pub use contend::{
-    BeatsEnd, ClassFigures, ContendAdvice, ContendCost, ContendDetail, ContendPhase, ContendSpec, PhaseName,
+    BeatsEnd, ClassFigures, ClassMark, ContendAdvice, ContendCost, ContendDetail, ContendPhase, ContendSpec,
+    ContendTried, PhaseName,
 };
 pub use criteria::Criteria;
 pub use end::End;

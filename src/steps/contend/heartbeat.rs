@@ -1,5 +1,5 @@
 //! Heartbeats as datagrams, over the path of the control connection: a thread that sends them and one that hears those of the other
-//! end.
+//! end. Between them go some that are marked as each class is: how they arrive tells what becomes of the mark.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -8,9 +8,9 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use pathproof_api::{Clock, Offer};
 use pathproof_dgram::wire::{Paced, ProbeKey};
 use pathproof_dgram::{Outcome, PacedListener, ProbeSocket, UnprovenSocket, wait_readable};
-use pathproof_engine::contend::Beats;
+use pathproof_engine::contend::{Beats, MarksHeard};
 use pathproof_model::contend::BEAT_NS;
-use pathproof_model::{BeatsEnd, StepError};
+use pathproof_model::{BeatsEnd, ContendSpec, StepError};
 use pathproof_sys::AsDescriptor as _;
 use pathproof_sys::clock::RealClock;
 use pathproof_sys::ending::{self, Ender, Ending};
@@ -23,12 +23,21 @@ use crate::steps::{Setup, no_ending};
 
 /// Length of a heartbeat as an IP packet: what every link carries, of either family.
 const IP_BYTES: u16 = 88;
-/// Marked as cluster heartbeats are (CS6).
-const CLASS: u8 = 48 << 2;
-/// The one strand.
+/// The strand of the heartbeats; the marks of the classes have those after it.
 const STRAND: u16 = 0;
+/// With every so many heartbeats a datagram of each mark goes out.
+const MARKED_EVERY: u64 = 5;
 /// How long what was sent last may be on its way.
 const LAST: Duration = Duration::from_millis(300);
+
+/// What is sent.
+#[derive(Clone)]
+struct Planned {
+    /// Heartbeats.
+    count: u64,
+    /// The traffic class of each strand: of heartbeats, then of each class that is marked.
+    classes: Vec<u8>,
+}
 
 /// Where this end hears heartbeats, and what it sends them with.
 pub struct Ready {
@@ -36,20 +45,22 @@ pub struct Ready {
     key: ProbeKey,
     local: IpAddr,
     peer: SocketAddr,
-    count: u64,
+    planned: Planned,
     end: (Ender, Ending),
 }
 
 impl Ready {
-    /// For so many of each end.
-    pub fn open(setup: &Setup<'_>, count: u64) -> Result<Ready, StepError> {
+    /// For those of a step.
+    pub fn open(setup: &Setup<'_>, spec: &ContendSpec) -> Result<Ready, StepError> {
         let session = setup.session;
         let key = |from| ProbeKey::new(session.probe_key(setup.step, from));
         let local = session.local.ip().to_canonical();
         let listener =
             PacedListener::open(local, None, key(session.end.other())).map_err(|e| probe_error(&e))?;
         let end = ending::pair().map_err(|error| no_ending(&error))?;
-        Ok(Ready { listener, key: key(session.end), local, peer: session.peer, count, end })
+        let classes = spec.marked().into_iter().map(|(_, dscp)| dscp << 2).collect();
+        let planned = Planned { count: spec.beats(), classes };
+        Ok(Ready { listener, key: key(session.end), local, peer: session.peer, planned, end })
     }
 
     /// The port.
@@ -64,15 +75,16 @@ impl Ready {
         clock: &RealClock,
     ) -> Option<([Companion; 2], Receiver<BeatsEnd>)> {
         let port = u16::from_le_bytes(theirs.0.as_slice().try_into().ok()?);
-        let Ready { listener, key, local, peer, count, end: (ender, ending) } = self;
+        let Ready { listener, key, local, peer, planned, end: (ender, ending) } = self;
         let to = match peer.ip().to_canonical() {
             IpAddr::V6(_) => SocketAddr::new(peer.ip(), port).scoped_like(peer),
             v4 => SocketAddr::new(v4, port),
         };
         let (tell, told) = unbounded();
         let (telling, clocks) = (tell.clone(), (clock.clone(), clock.clone()));
-        let send = move |cue: Cue| send(&cue, (local, to), &key, count, &clocks.0, &tell);
-        let hear = move |_: Cue| hear(&ending, listener, to.ip(), count, &clocks.1, &telling);
+        let hears = planned.clone();
+        let send = move |cue: Cue| send(&cue, (local, to), &key, &planned, &clocks.0, &tell);
+        let hear = move |_: Cue| hear(&ending, listener, to.ip(), &hears, &clocks.1, &telling);
         let companions = [
             Companion { name: "heartbeats out", work: Box::new(send), ender: None },
             Companion { name: "heartbeats in", work: Box::new(hear), ender: Some(ender) },
@@ -114,7 +126,7 @@ fn send(
     cue: &Cue,
     (local, to): (IpAddr, SocketAddr),
     key: &ProbeKey,
-    count: u64,
+    planned: &Planned,
     clock: &RealClock,
     tell: &Sender<BeatsEnd>,
 ) {
@@ -127,8 +139,9 @@ fn send(
             return;
         }
     };
-    let (mut beats, mut buffer) = (Beats::of(count), Vec::new());
-    for number in 0..count {
+    let (mut beats, mut buffer) = (Beats::of(planned.count), Vec::new());
+    let mut marked_sent = vec![0; planned.classes.len()];
+    for number in 0..planned.count {
         let due = begin.plus_ns(number.saturating_mul(BEAT_NS));
         if clock.now() >= due.plus_ns(BEAT_NS) {
             continue;
@@ -137,15 +150,23 @@ fn send(
             break;
         }
         let Ok(seq) = u32::try_from(number) else { break };
-        let paced = Paced { strand: STRAND, seq, ip_bytes: IP_BYTES, sent_ns: clock.now().0 };
-        // What this host's own queue refused was not sent.
-        if let Ok(Outcome::Sent) = socket.send_paced(paced, CLASS, &mut buffer) {
-            beats.mark(number);
+        for (strand, class) in (STRAND..).zip(&planned.classes) {
+            if strand != STRAND && number % MARKED_EVERY != 0 {
+                continue;
+            }
+            let paced = Paced { strand, seq, ip_bytes: IP_BYTES, sent_ns: clock.now().0 };
+            // What this host's own queue refused was not sent.
+            if let Ok(Outcome::Sent) = socket.send_paced(paced, *class, &mut buffer) {
+                marked_sent[usize::from(strand)] += 1;
+                if strand == STRAND {
+                    beats.mark(number);
+                }
+            }
         }
         // What came back by ICMP is taken off the queue.
         let _ = socket.next_event();
     }
-    let _ = tell.send(BeatsEnd { sent: beats.into_words(), ..BeatsEnd::default() });
+    let _ = tell.send(BeatsEnd { sent: beats.into_words(), marked_sent, ..BeatsEnd::default() });
 }
 
 /// Notes those that come until the step is over, and a little longer.
@@ -153,16 +174,20 @@ fn hear(
     ending: &Ending,
     mut listener: PacedListener,
     from: IpAddr,
-    count: u64,
+    planned: &Planned,
     clock: &RealClock,
     tell: &Sender<BeatsEnd>,
 ) {
-    let mut beats = Beats::of(count);
+    let (mut beats, mut marks) = (Beats::of(planned.count), MarksHeard::of(planned.classes.len()));
     let mut take = |listener: &mut PacedListener| {
         // Bounded, so that a flood does not keep the end of the step from being seen.
         for _ in 0..1024 {
             let Some(arrival) = listener.next_arrival() else { break };
-            if arrival.from.ip().to_canonical() == from && arrival.paced.strand == STRAND {
+            if arrival.from.ip().to_canonical() != from {
+                continue;
+            }
+            marks.count(arrival.paced.strand.into(), arrival.class);
+            if arrival.paced.strand == STRAND {
                 beats.mark(arrival.paced.seq.into());
             }
         }
@@ -174,7 +199,8 @@ fn hear(
     while !until.is_over() && wait_readable(&[listener.descriptor()], until.left()).is_ok() {
         take(&mut listener);
     }
-    let _ = tell.send(BeatsEnd { received: beats.into_words(), ..BeatsEnd::default() });
+    let (received, marked_received) = (beats.into_words(), marks.into_counts());
+    let _ = tell.send(BeatsEnd { received, marked_received, ..BeatsEnd::default() });
 }
 
 #[cfg(test)]
@@ -190,7 +216,8 @@ mod tests {
         let (ender, ending) = ending::pair().unwrap();
         let (tell, told) = unbounded();
         let hears = clock.clone();
-        let hear = move || hear(&ending, listener, here, 4, &hears, &tell);
+        let planned = Planned { count: 4, classes: vec![0] };
+        let hear = move || hear(&ending, listener, here, &planned, &hears, &tell);
         let hearing = std::thread::Builder::new().name("hears".into()).spawn(hear).unwrap();
         assert!(thread::sleeps_within("hears", Duration::from_millis(300)) <= 2);
         let over = clock.now();

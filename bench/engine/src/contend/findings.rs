@@ -9,12 +9,16 @@ const LOW: f64 = 0.5;
 /// From here on Microsoft advises SMB for migrations, below compression.
 const COMPRESSED_BELOW_BITS_PER_S: u64 = 10_000_000_000;
 
-/// The findings of a step.
+/// The findings of a step. Those of a sweep before its last leave what storage lost to that, and where a number of migrations is best,
+/// the others need no advice.
 pub fn findings(spec: &ContendSpec, detail: &ContendDetail) -> Vec<Finding> {
     let no_room = no_room(detail);
-    let starved = if no_room.is_some() { None } else { starved(spec, detail) };
+    let is_over = spec.sweep.last().is_none_or(|last| *last == spec.migrations);
+    let judged = is_over && detail.advice.migrations.is_none();
+    let starved = if no_room.is_some() || !judged { None } else { starved(spec, detail) };
     let low = if starved.is_some() { None } else { cap_low(spec, detail) };
-    no_room.into_iter().chain(starved).chain(heartbeats(spec, detail)).chain(low).collect()
+    let all = no_room.into_iter().chain(starved).chain(heartbeats(spec, detail)).chain(low);
+    all.chain(super::sweep::finding(spec, detail)).chain(super::marks::findings(detail)).collect()
 }
 
 fn rate(class: Option<&ClassFigures>) -> Option<u64> {
@@ -86,7 +90,8 @@ fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
              or NICs of their own for migrations."
         ));
     }
-    if spec.migrations > 1 {
+    // Whoever tried several knows what fewer come to.
+    if spec.migrations > 1 && spec.sweep.is_empty() {
         ways.push(format!(
             "Fewer than {} at once take less at a time (Set-VMHost -MaximumVirtualMachineMigrations).",
             spec.migrations

@@ -60,7 +60,7 @@ fn all_beats(spec: &ContendSpec, arrives: impl Fn(u64) -> bool) -> BeatsEnd {
             received.mark(number);
         }
     }
-    BeatsEnd { reason: None, sent: sent.into_words(), received: received.into_words() }
+    BeatsEnd { sent: sent.into_words(), received: received.into_words(), ..BeatsEnd::default() }
 }
 
 fn codes(spec: &ContendSpec, detail: &ContendDetail) -> Vec<String> {
@@ -227,7 +227,7 @@ fn no_number_of_a_peer_is_too_large() {
         flow.summary.messages = Some(u64::MAX);
         flow.summary.window_ns = Some(1);
     }
-    let full = BeatsEnd { reason: None, sent: vec![u32::MAX; 600], received: vec![u32::MAX; 600] };
+    let full = BeatsEnd { sent: vec![u32::MAX; 600], received: vec![u32::MAX; 600], ..BeatsEnd::default() };
     let detail = reduce(&spec, &step, &full, &full);
     assert_eq!(detail.phases.len(), 4);
     findings(&spec, &detail);

@@ -3,10 +3,45 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Class;
+use crate::{ArrivedMark, Class, Direction};
 
 /// Largest code point.
 const DSCP_MAX: u8 = 63;
+
+/// That of heartbeats: CS6, as cluster traffic is marked.
+pub const BEAT_DSCP: u8 = 48;
+
+/// What became of a class's mark on its way: of datagrams that are marked as the class is and go over the same pair of addresses as the
+/// heartbeats. What carries the class itself does not tell its receiver how it is marked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ClassMark {
+    /// The class.
+    pub name: Class,
+    /// Which way they went, as the client sees it.
+    pub direction: Direction,
+    /// Code point as sent.
+    pub dscp: u8,
+    /// Datagrams sent; `null` where nobody told.
+    pub sent: Option<u64>,
+    /// Those that arrived.
+    pub received: Option<u64>,
+    /// How they arrived, each with its number, the most frequent first.
+    pub arrived: Vec<ArrivedMark>,
+    /// Why nothing is known, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl ClassMark {
+    /// What most of them arrived as, where that is another code point than they were sent with.
+    pub fn changed_to(&self) -> Option<u8> {
+        let arrived: u64 = self.arrived.iter().map(|came| came.count).fold(0, u64::saturating_add);
+        let other = self.arrived.iter().filter(|came| came.dscp != self.dscp);
+        let changed = other.clone().map(|came| came.count).fold(0, u64::saturating_add);
+        let most = other.max_by_key(|came| came.count)?;
+        (changed > arrived / 2).then_some(most.dscp)
+    }
+}
 
 /// Code points by class; what has none travels as the system sends it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -5,12 +5,22 @@ use crate::contend::SETTLE_NS;
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
     Check, Class, ClassFigures, ContendDetail, Criteria, Flow, LatencySummary, Outcome, PhaseName, Share,
-    Step, Unit,
+    Step, StepSpec, Unit,
 };
 
 /// The checks of all steps over one transport.
 pub(super) fn classes(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
-    steps.iter().flat_map(|step| one(step, criteria)).collect()
+    steps.iter().filter(|step| speaks(step, steps)).flat_map(|step| one(step, criteria)).collect()
+}
+
+/// Of a sweep one number of migrations at once is judged: the one that is advised, and where none is, the fewest.
+fn speaks(step: &Step, steps: &[&Step]) -> bool {
+    let spec = |step: &Step| step.spec.as_ref().and_then(StepSpec::contend).cloned();
+    let Some(own) = spec(step).filter(|own| !own.sweep.is_empty()) else { return true };
+    let of_it = || steps.iter().filter(|one| spec(one).is_some_and(|one| one.sweep == own.sweep));
+    let last = of_it().next_back().and_then(|one| one.detail.contend.as_ref());
+    let fewest = || of_it().filter_map(|one| Some(spec(one)?.migrations)).min();
+    last.and_then(|detail| detail.advice.migrations).or_else(fewest) == Some(own.migrations)
 }
 
 fn one(step: &Step, criteria: &Criteria) -> Vec<Check> {
@@ -232,6 +242,33 @@ mod tests {
         assert_eq!(outcomes(&step(0.95, 0, 60, 0)), [Pass, Pass, Fail, Pass, NotJudged]);
         assert_eq!(outcomes(&step(0.95, 0, 14, 0)), [Pass, Pass, Inconclusive, Pass, NotJudged]);
         assert_eq!(outcomes(&step(0.95, 0, 0, 5000)), [Pass, Pass, Pass, Fail, NotJudged]);
+    }
+
+    #[test]
+    fn of_a_sweep_the_number_that_is_advised_is_judged_and_of_one_that_advises_none_the_fewest() {
+        use Outcome::{Fail, Pass};
+        let sweep = |advised: Option<u32>| {
+            let one = |migrations, share| {
+                let mut step = step(share, 0, 0, 0);
+                let spec = crate::ContendSpec { migrations, sweep: vec![1, 2, 4], ..Default::default() };
+                step.spec = Some(StepSpec::Contend(spec));
+                step
+            };
+            let mut steps = [one(1, 0.97), one(2, 0.95), one(4, 0.5)];
+            steps[2].detail.contend.as_mut().unwrap().advice.migrations = advised;
+            let steps: Vec<&Step> = steps.iter().collect();
+            let checks = classes(&steps, &Criteria::default());
+            checks
+                .iter()
+                .filter(|check| check.criterion == "storage-share")
+                .map(|check| (check.outcome, check.text.clone()))
+                .collect::<Vec<_>>()
+        };
+        let two = sweep(Some(2));
+        assert!(two.len() == 1 && two[0].0 == Pass && two[0].1.contains("95 %"), "{two:?}");
+        let none = sweep(None);
+        assert!(none.len() == 1 && none[0].1.contains("97 %"), "{none:?}");
+        assert_eq!(sweep(Some(4))[0].0, Fail);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use pathproof_model::contend::typed;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{Class, ClassFigures, ContendDetail, PhaseName, ResultDoc};
+use pathproof_model::{Class, ClassFigures, ContendDetail, ContendTried, Direction, PhaseName, ResultDoc};
 
 use super::{Block, Cell, Column, Fact, Row, Table};
 
@@ -21,8 +21,32 @@ impl Line<'_> {
 }
 
 pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
-    let all = doc.steps.iter().filter_map(|step| step.detail.contend.as_ref());
-    all.map(one).collect::<Vec<_>>().join(&Block::Break)
+    let all = || doc.steps.iter().filter_map(|step| step.detail.contend.as_ref());
+    let mut parts: Vec<Vec<Block>> = all().map(one).collect();
+    // The last step of a sweep knows all of it.
+    parts.extend(all().max_by_key(|detail| detail.tried.len()).and_then(sweep));
+    parts.join(&Block::Break)
+}
+
+/// What each number of migrations at once came to.
+fn sweep(detail: &ContendDetail) -> Option<Vec<Block>> {
+    let columns: [Column<&ContendTried>; 5] = [
+        Column::figures("AT ONCE", |one| Cell::of(one.migrations)),
+        Column::figures("STORAGE", |one| {
+            Cell::known(one.storage_share.map(|share| format!("{:.0} %", share * 100.0)))
+        }),
+        Column::figures("ITS P99 ADDED", |one| Cell::known(one.storage_p99_added_ns.map(Nanoseconds))),
+        Column::words("ITS LIMITS", |one| {
+            Cell::known(one.storage_kept.map(|kept| if kept { "kept" } else { "missed" }))
+        }),
+        Column::figures("ALL GUESTS", |one| Cell::known(one.drain_ns.map(Nanoseconds))),
+    ];
+    let table = Table::new(&columns, detail.tried.iter().map(Row::One))?;
+    let best = match detail.advice.migrations {
+        Some(best) => best.to_string(),
+        None => "none is known to leave storage what it needs".into(),
+    };
+    Some(vec![Block::Table(table), Block::List(vec![Fact::new("best number of migrations at once", best)])])
 }
 
 fn one(detail: &ContendDetail) -> Vec<Block> {
@@ -73,6 +97,24 @@ fn rows(detail: &ContendDetail) -> Vec<Row<Line<'_>>> {
     rows
 }
 
+/// How marks arrive, where somebody asked for some or one of them changes.
+fn marks(detail: &ContendDetail) -> Option<Fact> {
+    let asked = detail.marks.iter().any(|mark| mark.name != Class::Heartbeat);
+    let told = |mark: &pathproof_model::ClassMark| {
+        let way = if mark.direction == Direction::In { "in" } else { "out" };
+        let became = match (mark.received, mark.changed_to()) {
+            (None, _) => "unknown".to_owned(),
+            (Some(0), _) => "nothing arrives".into(),
+            (_, None) => "as sent".into(),
+            (_, Some(dscp)) => format!("as {dscp}"),
+        };
+        format!("{} {} {way} {became}", mark.name.word(), mark.dscp)
+    };
+    let changed = detail.marks.iter().any(|mark| mark.changed_to().is_some());
+    let all: Vec<String> = detail.marks.iter().map(told).collect();
+    (asked || changed).then(|| Fact::new("marks (DSCP) arrive", all.join(", ")))
+}
+
 fn facts(detail: &ContendDetail) -> Vec<Fact> {
     let cost = &detail.cost;
     let mut facts = vec![];
@@ -87,6 +129,13 @@ fn facts(detail: &ContendDetail) -> Vec<Fact> {
         let pass = format!("{} beside storage{}", Nanoseconds(beside), alone.unwrap_or_default());
         facts.push(Fact::new(format!("one pass over {}", Bytes(cost.memory_bytes)), pass));
     }
+    if let Some(drain_ns) = cost.drain_ns {
+        facts.push(Fact::new(
+            format!("all {} guests of that size", cost.guests),
+            Nanoseconds(drain_ns).to_string(),
+        ));
+    }
+    facts.extend(marks(detail));
     let cap = detail.advice.cap_bytes_per_s;
     let told = match cap {
         Some(cap) => format!("-BytesPerSecond {}: {}", typed(cap), detail.advice.reason),

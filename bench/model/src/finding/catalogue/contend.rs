@@ -22,6 +22,12 @@ pub(super) const CONTENTION: &[Entry] = &[
         "Raise the cap of live migrations to the advised figure, unless somebody else needs the path.",
     ),
     entry(
+        "CONTEND-CONCURRENCY",
+        Info,
+        "Of the numbers of migrations at once that were tried, this one empties a host soonest and leaves storage what it needs.",
+        "Set it on every host (Set-VMHost -MaximumVirtualMachineMigrations), and in a cluster as its MaximumParallelMigrations.",
+    ),
+    entry(
         "CONTEND-NO-ROOM",
         Warning,
         "Storage by itself needs what the path carries, so no cap makes room for migrations.",

@@ -1,0 +1,159 @@
+//! The marks of the classes: how they are counted where they arrive, and what became of them.
+
+use std::collections::BTreeMap;
+
+use pathproof_model::{ArrivedMark, BeatsEnd, ClassMark, ContendDetail, ContendSpec, Direction, Finding};
+
+use crate::loss::Mark;
+
+/// Fewer datagrams of which none arrives say nothing.
+const SENT_MIN: u64 = 20;
+
+/// Traffic classes that datagrams arrived with, by the class of traffic that they were marked as.
+#[derive(Clone, Debug)]
+pub struct MarksHeard(Vec<BTreeMap<u8, u64>>);
+
+impl MarksHeard {
+    /// For so many classes.
+    pub fn of(classes: usize) -> MarksHeard {
+        MarksHeard(vec![BTreeMap::new(); classes])
+    }
+
+    /// Counts one. A class that the step does not have is ignored, and so is what the kernel does not tell.
+    pub fn count(&mut self, class: usize, arrived: Option<u8>) {
+        if let (Some(counts), Some(arrived)) = (self.0.get_mut(class), arrived) {
+            *counts.entry(arrived).or_default() += 1;
+        }
+    }
+
+    /// As it crosses.
+    pub fn into_counts(self) -> Vec<Vec<(u8, u64)>> {
+        self.0.into_iter().map(|counts| counts.into_iter().collect()).collect()
+    }
+}
+
+/// What became of every mark, each way.
+pub fn marks(spec: &ContendSpec, client: &BeatsEnd, server: &BeatsEnd) -> Vec<ClassMark> {
+    let ways = [(Direction::Out, client, server), (Direction::In, server, client)];
+    let all = spec.marked().into_iter().enumerate();
+    all.flat_map(|(at, (name, dscp))| {
+        ways.map(|(direction, from, to)| {
+            let mark = ClassMark { name, direction, dscp, ..ClassMark::default() };
+            match (from.marked_sent.get(at), to.marked_received.get(at)) {
+                (Some(sent), Some(received)) if *sent > 0 => arrived(mark, *sent, received),
+                _ => {
+                    let unknown = "an end does not tell what it sent or what arrived".to_owned();
+                    let reason = from.reason.clone().or_else(|| to.reason.clone()).unwrap_or(unknown);
+                    ClassMark { reason: Some(reason), ..mark }
+                }
+            }
+        })
+    })
+    .collect()
+}
+
+fn arrived(mark: ClassMark, sent: u64, received: &[(u8, u64)]) -> ClassMark {
+    let as_mark = |(class, count): &(u8, u64)| {
+        let Mark { dscp, ecn } = Mark::of(*class);
+        ArrivedMark { dscp, ecn, count: *count }
+    };
+    let mut arrived: Vec<ArrivedMark> = received.iter().map(as_mark).collect();
+    arrived.sort_by_key(|came| std::cmp::Reverse(came.count));
+    let received = received.iter().map(|(_, count)| *count).fold(0, u64::saturating_add);
+    ClassMark { sent: Some(sent), received: Some(received), arrived, ..mark }
+}
+
+/// A mark of a class in the words of reports.
+fn words(mark: &ClassMark) -> String {
+    format!("{} (DSCP {})", mark.name.word(), mark.dscp)
+}
+
+fn way(direction: Direction) -> &'static str {
+    if direction == Direction::In { "from the peer" } else { "to the peer" }
+}
+
+/// Marks that arrive as something else, and those with which nothing arrives, each way.
+pub(super) fn findings(detail: &ContendDetail) -> Vec<Finding> {
+    [Direction::Out, Direction::In].into_iter().flat_map(|direction| one_way(detail, direction)).collect()
+}
+
+fn one_way(detail: &ContendDetail, direction: Direction) -> Vec<Finding> {
+    let own: Vec<&ClassMark> = detail.marks.iter().filter(|mark| mark.direction == direction).collect();
+    let changed =
+        own.iter().filter_map(|mark| Some(format!("{} as DSCP {}", words(mark), mark.changed_to()?)));
+    let changed: Vec<String> = changed.collect();
+    let some_arrive = own.iter().any(|mark| mark.received.is_some_and(|received| received > 0));
+    let none = |mark: &&ClassMark| mark.received == Some(0) && mark.sent.is_some_and(|sent| sent >= SENT_MIN);
+    let silent = own.iter().copied().filter(none).filter(|_| some_arrive);
+    let silent: Vec<String> = silent.map(words).collect();
+    let tell = |code: &'static str, evidence: String| {
+        Finding::new(code, evidence).with("direction", direction.name())
+    };
+    let mut found = vec![];
+    if !changed.is_empty() {
+        let evidence = format!("{}: marks arrive changed: {}", way(direction), changed.join(", "));
+        found.push(tell("DSCP-CHANGED", evidence));
+    }
+    if !silent.is_empty() {
+        let evidence =
+            format!("{}: no datagram arrives that is marked as {}", way(direction), silent.join(" or "));
+        found.push(tell("DSCP-DROPPED", evidence));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::Class;
+    use pathproof_model::contend::Marks;
+
+    /// What each strand arrives as: heartbeats, then storage.
+    fn told(out: [&[(u8, u64)]; 2]) -> (Vec<ClassMark>, Vec<String>) {
+        let dscp = Marks::default().and("storage=26").unwrap();
+        let spec = ContendSpec { dscp, ..ContendSpec::default() };
+        assert_eq!(spec.marked(), [(Class::Heartbeat, 48), (Class::Storage, 26)]);
+        let end = |received: Vec<Vec<(u8, u64)>>| BeatsEnd {
+            marked_sent: vec![1000, 200],
+            marked_received: received,
+            ..BeatsEnd::default()
+        };
+        let well = end(vec![vec![(48 << 2, 1000)], vec![(26 << 2, 200)]]);
+        let marks = marks(&spec, &well, &end(out.map(<[_]>::to_vec).to_vec()));
+        let detail = ContendDetail { marks: marks.clone(), ..ContendDetail::default() };
+        (marks, findings(&detail).into_iter().map(|finding| finding.code).collect())
+    }
+
+    #[test]
+    fn a_mark_that_arrives_as_another_is_named_with_what_it_became() {
+        assert_eq!(told([&[(48 << 2, 1000)], &[(26 << 2, 200)]]).1, [""; 0]);
+        let (marks, codes) = told([&[(48 << 2, 1000)], &[(0, 150), (26 << 2, 40), (10 << 2, 5)]]);
+        assert_eq!(codes, ["DSCP-CHANGED"]);
+        let storage =
+            marks.iter().find(|m| m.name == Class::Storage && m.direction == Direction::Out).unwrap();
+        assert_eq!((storage.sent, storage.received, storage.changed_to()), (Some(200), Some(195), Some(0)));
+        assert_eq!(storage.arrived[0], ArrivedMark { dscp: 0, ecn: 0, count: 150 });
+        // A mark of congestion is none of priority, and a few that another device sent are none of the path.
+        assert_eq!(told([&[(48 << 2, 1000)], &[(26 << 2 | 3, 200)]]).1, [""; 0]);
+        assert_eq!(told([&[(48 << 2, 1000)], &[(26 << 2, 150), (0, 50)]]).1, [""; 0]);
+    }
+
+    #[test]
+    fn a_class_of_which_nothing_arrives_is_told_apart_from_a_path_that_carries_nothing() {
+        assert_eq!(told([&[(48 << 2, 1000)], &[]]).1, ["DSCP-DROPPED"]);
+        assert_eq!(told([&[], &[]]).1, [""; 0]);
+        let one = told([&[(48 << 2, 1000)], &[(26 << 2, 1)]]);
+        assert_eq!(one.1, [""; 0], "what is lost under load is the heartbeats' affair");
+    }
+
+    #[test]
+    fn what_nobody_told_is_unknown_with_its_reason() {
+        let spec = ContendSpec::default();
+        let why = BeatsEnd { reason: Some("no datagram was answered".into()), ..BeatsEnd::default() };
+        let all = marks(&spec, &why, &BeatsEnd::default());
+        assert_eq!(all.len(), 2);
+        assert!(all.iter().all(|mark| mark.sent.is_none() && mark.received.is_none()));
+        assert_eq!(all[0].reason.as_deref(), Some("no datagram was answered"));
+        assert!(all[1].reason.is_some());
+    }
+}
