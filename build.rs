@@ -1,4 +1,4 @@
-//! Says which commit the binary is built from, for `tool.commit` in results.
+//! Says which commit the binary is built from, for `tool.commit` in results, and with what, for `pathproof --version --verbose`.
 //!
 //! `PATHPROOF_COMMIT` counts before what git says, so that packages built from an archive can say it too. Without either
 //! it stays unknown; that never fails a build.
@@ -13,6 +13,22 @@ fn main() {
     let given = std::env::var("PATHPROOF_COMMIT").ok().filter(|commit| !commit.trim().is_empty());
     if let Some(commit) = given.or_else(from_git) {
         println!("cargo::rustc-env=PATHPROOF_COMMIT={}", commit.trim());
+    }
+    // What a build is made with and for. Nothing here changes from one build of the same sources to the next.
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let rustc = Command::new(variable("RUSTC"))
+        .arg("--version")
+        .output()
+        .ok()
+        .filter(|output| output.status.success());
+    let rustc = rustc.and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+    for (name, value) in [
+        ("TARGET", variable("TARGET")),
+        ("PROFILE", format!("{} (opt-level {})", variable("PROFILE"), variable("OPT_LEVEL"))),
+        ("PROCESSOR", variable("CARGO_CFG_TARGET_FEATURE")),
+        ("RUSTC", rustc.trim().to_owned()),
+    ] {
+        println!("cargo::rustc-env=PATHPROOF_{name}={value}");
     }
 }
 

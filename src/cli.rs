@@ -19,8 +19,11 @@ mod explain;
 mod far;
 mod file;
 mod format;
+mod habits;
+mod iperf;
 mod key;
 mod ladder;
+mod man;
 mod migrate;
 mod mtu;
 mod networks;
@@ -28,12 +31,14 @@ mod report;
 mod run;
 mod serve;
 mod smb;
+mod support_bundle;
 mod values;
+mod version;
 
 use std::ffi::OsString;
-use std::io;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use crate::peer::Peer;
@@ -103,13 +108,19 @@ pub enum Command {
     Criteria(criteria::CriteriaArgs),
     /// Explain a finding: how it is recognised, what looks like it, how to prove it and how to heal it.
     Explain(explain::ExplainArgs),
+    /// Collect what somebody who helps from afar has to see: facts, counters, settings, the kernel's log, a result.
+    #[command(after_help = support_bundle::EXAMPLES)]
+    SupportBundle(support_bundle::BundleArgs),
     /// Print completions for a shell.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Print the manual page.
-    Man,
+    /// Print manual pages: all, or that of a command; or write them into a directory.
+    Man(man::ManArgs),
+    /// Say which build this is: commit, profile, target, compiler, protocol.
+    #[command(hide = true)]
+    Version,
 }
 
 /// Runs the command that was typed.
@@ -119,13 +130,30 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         return guardian::run(&nics);
     }
     descriptors::allow_all();
-    if let Some(meant) = Cli::try_parse_from(&args).err().and_then(|error| host_alone(&error, &args)) {
-        args = meant;
+    if let Err(error) = Cli::try_parse_from(&args) {
+        match iperf::read(&args) {
+            Some(iperf::Meant::Same(words)) => {
+                terminal::say(format_args!("as for iperf3; here this is: pathproof {}", words.join(" ")));
+                args = args.into_iter().take(1).chain(words.into_iter().map(OsString::from)).collect();
+            }
+            Some(iperf::Meant::Instead(sentence)) => {
+                terminal::say(sentence);
+                return ExitCode::from(EXIT_COULD_NOT_RUN);
+            }
+            None => args = host_alone(&error, &args).unwrap_or(args),
+        }
     }
     let typed = match Cli::try_parse_from(&args) {
         Ok(typed) => typed,
+        Err(error) if error.kind() == ErrorKind::DisplayVersion && is_verbose(&args) => {
+            let printed = terminal::print_own(version::text().as_bytes());
+            return ExitCode::from(if printed.is_ok() { 0 } else { EXIT_COULD_NOT_RUN });
+        }
         Err(error) => {
             terminal::say_usage::<Cli>(&error, &args);
+            if let Some(hint) = habits::hint(&error, &args) {
+                terminal::say(hint);
+            }
             return ExitCode::from(if error.use_stderr() { EXIT_COULD_NOT_RUN } else { 0 });
         }
     };
@@ -139,6 +167,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Whether more is to be said than usual, where nothing else was typed.
+fn is_verbose(args: &[OsString]) -> bool {
+    args.iter().any(|arg| ["-v", "-vv", "--verbose", "-vV", "-Vv"].iter().any(|word| arg == word))
+}
+
 /// `pathproof HOST` means `pathproof check HOST`: what is no command, and not spelled like one either, is a host. What was
 /// meant, where that is so.
 fn host_alone(error: &clap::Error, args: &[OsString]) -> Option<Vec<OsString>> {
@@ -147,9 +180,12 @@ fn host_alone(error: &clap::Error, args: &[OsString]) -> Option<Vec<OsString>> {
     if error.get(ContextKind::SuggestedSubcommand).is_some() {
         return None;
     }
+    let at = args.iter().position(|arg| arg == word.as_str())?;
+    // Behind a command it would be a word of that one.
+    let first = args[1..at].iter().all(|arg| arg.as_encoded_bytes().starts_with(b"-"));
     let mut meant = args.to_vec();
-    meant.insert(args.iter().position(|arg| arg == word.as_str())?, "check".into());
-    Some(meant)
+    meant.insert(at, "check".into());
+    first.then_some(meant)
 }
 
 fn dispatch(typed: Cli) -> anyhow::Result<u8> {
@@ -162,6 +198,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
             | Command::Compare(_)
             | Command::Criteria(_)
             | Command::Explain(_)
+            | Command::SupportBundle(_)
     ) || matches!(&typed.command, Command::Serve(args) if !args.one_client)
     {
         interrupt::ends_at_once().context("cannot watch for Ctrl-C")?;
@@ -184,6 +221,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
         Command::Compare(args) => compare::run(&args),
         Command::Criteria(args) => criteria::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::SupportBundle(args) => support_bundle::run(&args),
         Command::Completions { shell } => {
             let mut command = Cli::command();
             let mut text = Vec::new();
@@ -191,8 +229,9 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
             terminal::print_own(&text)?;
             Ok(0)
         }
-        Command::Man => {
-            terminal::print_own(&manual(Cli::command())?)?;
+        Command::Man(args) => man::run(&args),
+        Command::Version => {
+            terminal::print_own(version::text().as_bytes())?;
             Ok(0)
         }
     }
@@ -212,22 +251,6 @@ fn add_options(
         }
     }
     Ok(())
-}
-
-/// The manual page of the program and, after it, that of each command.
-fn manual(mut program: clap::Command) -> io::Result<Vec<u8>> {
-    fn pages(name: &str, command: &clap::Command, out: &mut Vec<u8>) -> io::Result<()> {
-        clap_mangen::Man::new(command.clone()).title(name).render(out)?;
-        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-            pages(&format!("{name}-{}", sub.get_name()), sub, out)?;
-        }
-        Ok(())
-    }
-    // Builds usage lines and inherited options into the commands below.
-    program.build();
-    let mut out = Vec::new();
-    pages("pathproof", &program, &mut out)?;
-    Ok(out)
 }
 
 fn start_logging(verbose: u8) {
@@ -258,12 +281,17 @@ mod tests {
             };
             assert!(check.client.peer.is_some(), "{typed}");
         }
-        for typed in ["pathproof chekc stor2", "pathproof check stor2 --nonsense", "pathproof --nonsense"] {
+        for typed in [
+            "pathproof chekc stor2",
+            "pathproof bench stor2",
+            "pathproof check stor2 --nonsense",
+            "pathproof --nonsense",
+        ] {
             assert_eq!(meant(typed), None, "{typed}");
         }
         // Where that is wrong too, its own message is the one that helps.
         let wrong = Cli::try_parse_from(meant("pathproof 10.91.1.2 --format yaml").unwrap()).unwrap_err();
-        assert_eq!(wrong.kind(), clap::error::ErrorKind::InvalidValue);
+        assert_eq!(wrong.kind(), ErrorKind::InvalidValue);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use pathproof_sys::files::{self, FileKind};
 use crate::input;
 
 /// Largest document that is read; a day over many lanes stays far below it.
-const DOCUMENT_BYTES_MAX: u64 = 256 << 20;
+pub const BYTES_MAX: u64 = 256 << 20;
 /// A temporary file that is older than this, and held by nobody, was left by a run that was killed.
 const STALE: Duration = Duration::from_secs(60);
 /// Links to links that are followed, as the kernel does.
@@ -309,10 +309,14 @@ impl Drop for Fresh {
     }
 }
 
+/// Writes a new file that nobody else may read.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    files::make_private(path)?.write_all(bytes)
+}
+
 /// Reads a document of any version from a file.
 pub fn read(path: &Path) -> Result<ResultDoc> {
-    let bytes =
-        input::read(path, DOCUMENT_BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;
+    let bytes = input::read(path, BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;
     pathproof_model::lift::read(&bytes).with_context(|| format!("cannot read {}", path.display()))
 }
 

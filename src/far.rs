@@ -43,6 +43,8 @@ const BEAT: Duration = Duration::from_secs(5);
 pub const SILENCE: Duration = Duration::from_secs(60);
 /// How long the far end may take to leave before its command is ended.
 const LEAVE: Duration = Duration::from_secs(5);
+/// How long what it said last may be on its way.
+const LAST_BREATH: Duration = Duration::from_millis(500);
 /// Lines of its standard error that are kept for a message.
 const LAST_WORDS: usize = 3;
 
@@ -75,6 +77,8 @@ struct Tie {
     beat: Option<Sender<()>>,
     said: Receiver<String>,
     complaints: Arc<Mutex<VecDeque<String>>>,
+    /// Is closed when all of them have been read.
+    complained: Receiver<()>,
 }
 
 impl Tie {
@@ -89,16 +93,20 @@ impl Tie {
         let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let complaints: Arc<Mutex<VecDeque<String>>> = Arc::default();
         let (say, said) = unbounded();
+        let (complaining, complained) = bounded::<()>(0);
         // Both are read to their end, whatever comes: a pipe that is full would stop the command.
         if let Some(output) = output {
             std::thread::Builder::new().name("far end".into()).spawn(move || lines::hear(output, say))?;
         }
         if let Some(errors) = errors {
             let kept = complaints.clone();
-            let keep = move || lines::keep_last(errors, LAST_WORDS, &kept);
+            let keep = move || {
+                lines::keep_last(errors, LAST_WORDS, &kept);
+                drop(complaining);
+            };
             std::thread::Builder::new().name("far end's errors".into()).spawn(keep)?;
         }
-        Ok(Tie { child, input, beat: None, said, complaints })
+        Ok(Tie { child, input, beat: None, said, complaints, complained })
     }
 
     fn say(&mut self, text: &str) -> Result<(), Quiet> {
@@ -162,7 +170,10 @@ impl Tie {
         }
         let gone = self.child.try_wait().ok().flatten();
         // Nobody can end what belongs to somebody else, and then it is not waited for either.
-        gone.or_else(|| self.child.kill().and_then(|()| self.child.wait()).ok())
+        let ended = gone.or_else(|| self.child.kill().and_then(|()| self.child.wait()).ok());
+        // What it said last may not have been read yet; who inherited its standard error may keep that open for ever.
+        let _ = self.complained.recv_timeout(LAST_BREATH);
+        ended
     }
 }
 

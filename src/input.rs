@@ -7,6 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use pathproof_model::Plan;
+use pathproof_model::typed_units::{in_plain_numbers, line_of};
 use pathproof_model::units::Bytes;
 use pathproof_sys::files::{FileKind, open_at_once};
 use serde::de::DeserializeOwned;
@@ -93,11 +95,16 @@ pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(bytes).context("it is not text in UTF-8")
 }
 
+/// The plan in a file of settings, whose quantities may have units.
+pub fn parse_plan(text: &str) -> Result<Plan> {
+    parse_toml(&in_plain_numbers(text, Plan::has_key)?)
+}
+
 /// What a file of settings means. The reason of a mistake is one sentence with its line.
 pub fn parse_toml<T: DeserializeOwned>(text: &str) -> Result<T> {
     toml::from_str(text).map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start));
-        let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+        let line = before.map_or(1, |before| line_of(text, before.len()));
         anyhow::anyhow!("line {line}: {}", error.message())
     })
 }
@@ -145,7 +152,24 @@ mod tests {
 
     #[test]
     fn a_mistake_is_one_line() {
-        let error = parse_toml::<pathproof_model::Plan>("seed = 1\nsteps = 7\n").unwrap_err().to_string();
+        let error = parse_plan("seed = 1\nsteps = 7\n").unwrap_err().to_string();
         assert!(error.starts_with("line 2: ") && !error.contains('\n'), "{error}");
+        let error =
+            parse_plan("[[steps]]\nkind = \"stream\"\ntime = \"5 parsecs\"\n").unwrap_err().to_string();
+        assert!(error.starts_with("line 3: steps.time: ") && error.contains("1h30m"), "{error}");
+    }
+
+    #[test]
+    fn a_plan_is_typed_with_units_or_with_bare_numbers_of_the_names_that_have_them() {
+        let step = "[[steps]]\nkind = \"stream\"\n";
+        let typed = format!(
+            "{step}time = \"1m30s\"\nsize = \"1M\"\nrate = \"1gbit\"\n[[steps.beside]]\nname = \"b\"\nkind = \"stream\"\nrate = \"20MB/s\"\n"
+        );
+        let bare = format!(
+            "{step}time_ns = 90_000_000_000\nsize_bytes = 1048576\nrate_bits_per_s = 1000000000\n[[steps.beside]]\nname = \"b\"\nkind = \"stream\"\nrate_bits_per_s = 160000000\n"
+        );
+        let plan = parse_plan(&typed).unwrap();
+        assert_eq!(plan, parse_plan(&bare).unwrap());
+        assert_eq!(plan.steps[0].traffic().unwrap().time_ns, 90_000_000_000);
     }
 }

@@ -7,7 +7,7 @@ mod paths;
 use std::collections::BTreeMap;
 
 use pathproof_api::{NumberUnit, OptionDoc, OptionValues, Whose};
-use pathproof_model::units::{Bytes, Nanoseconds};
+use pathproof_model::units::{Bytes, GRAMMARS, Nanoseconds};
 use pathproof_model::{ErrorKind, Plan, StepError};
 
 pub use paths::{CONNECTIONS, CONSTRAIN, POLICY, Policy, of_paths};
@@ -82,7 +82,7 @@ pub fn help() -> String {
     help
 }
 
-/// The page of the documents that lists them.
+/// The page of the documents that lists them, and how what has a unit is typed.
 pub fn page() -> String {
     let mut page = String::from(
         "# Options of transports\n\n\
@@ -111,7 +111,42 @@ pub fn page() -> String {
             ));
         }
     }
+    page.push_str(&quantities());
     page
+}
+
+/// How sizes, times and rates are typed, from the tables that their parsers look units up in.
+fn quantities() -> String {
+    let mut text = String::from(
+        "\n## How quantities are typed\n\n\
+         Everywhere alike: in flags, in `--limits`, in plans and in criteria (there in quotes). A number, which may have a decimal \
+         point and `_` between its\ndigits, then a unit, with or without a space before it. A unit that is not listed is refused, and \
+         nothing is guessed. `pathproof explain size`, `time`\nand `rate` print the same.\n",
+    );
+    for grammar in GRAMMARS {
+        let code = |words: &mut dyn Iterator<Item = String>| words.collect::<Vec<_>>().join(", ");
+        let examples = code(&mut grammar.examples.iter().map(|(typed, _)| format!("`{typed}`")));
+        text.push_str(&format!(
+            "\n### A {}\n\n{} Typed as {examples}.\n\n| unit | also typed | what it is |\n|---|---|---|\n",
+            grammar.what, grammar.note
+        ));
+        for unit in grammar.units {
+            let spelled = |word: &&str| if word.is_empty() { "nothing".into() } else { format!("`{word}`") };
+            let (usual, also) = unit.spelled.split_at(1);
+            let case = if unit.any_case { "" } else { " (upper and lower case as here)" };
+            text.push_str(&format!(
+                "| {} | {}{case} | {} |\n",
+                spelled(&usual[0]),
+                code(&mut also.iter().map(spelled)),
+                unit.means
+            ));
+        }
+    }
+    text.push_str(
+        "\nTwo are typed otherwise, because they are handed on to Windows or have a unit of their own: `contend --cap` reads \
+         `500MB` as PowerShell\ndoes (1024² bytes per second), and `bench request --rate` counts requests (`5000/s`).\n",
+    );
+    text
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod budget;
+pub mod bundle;
 pub mod cli;
 pub mod descriptors;
 pub mod dial;

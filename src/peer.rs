@@ -1,5 +1,6 @@
 //! A peer as it is typed: `[USER@]HOST[:PORT]`, or a share of a server: `//SERVER[:PORT]/SHARE[/DIR]`.
 
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 pub use pathproof_model::node::DEFAULT_PORT;
@@ -48,6 +49,11 @@ impl FromStr for Peer {
                      the far end over ssh"
                 )
             })?;
+        if host.parse().is_ok_and(|ip: Ipv6Addr| ip.segments()[0] & 0xffc0 == 0xfe80) {
+            return Err(format!(
+                "{host} is an address of one link; say of which: {host}%NIC (pathproof devices lists the NICs)"
+            ));
+        }
         if let Some(user) = user.filter(|user| !is_user(user)) {
             return Err(format!("{user:?} is no name of a user; write USER@HOST"));
         }
@@ -124,7 +130,20 @@ mod tests {
             let peer: Peer = text.parse().unwrap();
             assert_eq!((peer.host.as_str(), peer.port), (host, port), "{text}");
         }
-        for text in ["", ":5", "host:", "host:x", "host:70000", "host:0", "[::1", "[::1]x", "a b", "-oX=y"] {
+        for text in [
+            "",
+            ":5",
+            "host:",
+            "host:x",
+            "host:70000",
+            "host:0",
+            "[::1",
+            "[::1]x",
+            "a b",
+            "-oX=y",
+            "fe80::1",
+            "[fe80::1]:5",
+        ] {
             assert!(text.parse::<Peer>().is_err(), "{text:?}");
         }
     }

@@ -154,7 +154,11 @@ pub fn say_usage<P: clap::Parser>(error: &clap::Error, typed: &[OsString]) {
     // What was typed stands in the message in many places: the same mistake, made with harmless words, is told.
     let harmless = typed.iter().map(|word| OsString::from(Shown::new(word.to_string_lossy()).into_string()));
     let text = match P::try_parse_from(harmless) {
-        Err(same) if same.kind() == error.kind() => same.render().to_string(),
+        Err(mut same) if same.kind() == error.kind() => {
+            // "To pass '-t' as a value, use '-- -t'" is never what was meant here.
+            same.remove(clap::error::ContextKind::Suggested);
+            same.render().to_string()
+        }
         _ => format!("error: {}", Shown::new(error.render().to_string().trim_start_matches("error: "))),
     };
     say_lines(text.trim_end().lines());

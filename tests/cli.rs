@@ -79,7 +79,11 @@ fn a_finding_is_explained_and_a_wrong_code_gets_the_nearest_right_one() {
     }
     let wrong = run(&["explain", "MTU-BLACKHOLD"]);
     assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(2), 0));
-    assert!(String::from_utf8_lossy(&wrong.stderr).contains("the nearest is MTU-BLACKHOLE"));
+    assert!(
+        String::from_utf8_lossy(&wrong.stderr).contains("the nearest is MTU-BLACKHOLE"),
+        "{}",
+        stderr(&wrong)
+    );
 }
 
 #[test]

@@ -21,7 +21,10 @@ Examples:
   pathproof bench stream stor2 --rate 2Gbit/s --verify
   pathproof bench pingpong stor2 --size 64 --busy-poll
   pathproof bench request stor2 --size 4KiB --rate 5000/s
-  pathproof bench file //stor2/vms --user lab --password-file ~/lab-password --write --verify";
+  pathproof bench file //stor2/vms --user lab --password-file ~/lab-password --write --verify
+
+iperf3's -t, -P, -R, -b, -l, -O, -J and --bidir mean the same here, and so does pathproof -c PEER; the other end runs
+pathproof serve (or pathproof -s).";
 
 /// `bench`.
 #[derive(Debug, Args)]
@@ -35,8 +38,10 @@ pub struct BenchArgs {
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// Bulk throughput.
+    #[command(alias = "throughput")]
     Stream(TrafficArgs),
     /// Round trips, one message at a time.
+    #[command(alias = "latency")]
     Pingpong(TrafficArgs),
     /// Requests and replies: open loop with --rate N/s, closed loop without.
     Request(TrafficArgs),
@@ -54,19 +59,19 @@ pub struct TrafficArgs {
     #[arg(long, default_value = DEFAULT_OVER, value_parser = TRANSPORTS)]
     pub over: String,
     /// Lanes (connections or queue pairs), each with its own thread.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, short_alias = 'P', alias = "parallel", default_value_t = 1)]
     pub lanes: u32,
     /// Message size [default: 128KiB for stream, 64 for pingpong, 4KiB for request].
-    #[arg(long)]
+    #[arg(long, short_alias = 'l', aliases = ["length", "len"])]
     pub size: Option<Bytes>,
     /// Reply size, for request [default: the request's].
     #[arg(long)]
     pub reply: Option<Bytes>,
     /// Measured window [default: 5s; 60s with --watch-links, at most].
-    #[arg(long)]
+    #[arg(long, short_alias = 't', alias = "duration")]
     pub time: Option<Nanoseconds>,
     /// Warm-up before it [default: 200ms, at most the window].
-    #[arg(long)]
+    #[arg(long, short_alias = 'O', alias = "omit")]
     pub warmup: Option<Nanoseconds>,
     /// Operations outstanding on each lane [default: 8; 1 for a closed-loop request].
     #[arg(long)]
@@ -74,8 +79,14 @@ pub struct TrafficArgs {
     /// Which way payload (or the question) goes.
     #[arg(long, value_enum, default_value_t = Way::Out)]
     pub direction: Way,
+    /// As --direction in, for who knows iperf3.
+    #[arg(short = 'R', long, hide = true, conflicts_with = "direction")]
+    pub reverse: bool,
+    /// As --direction both.
+    #[arg(long, hide = true, conflicts_with_all = ["direction", "reverse"])]
+    pub bidir: bool,
     /// Rate over all lanes: a payload rate (1Gbit/s) for stream, requests per second (5000/s) for request.
-    #[arg(long, value_name = "RATE")]
+    #[arg(long, short_alias = 'b', aliases = ["bitrate", "bandwidth"], value_name = "RATE")]
     pub rate: Option<String>,
     /// With stream: goodput that each direction must reach. Without it the rate is held against the link speed, where
     /// that is known.
@@ -85,7 +96,7 @@ pub struct TrafficArgs {
     #[arg(long)]
     pub busy_poll: bool,
     /// Send from place instead of copying into the kernel.
-    #[arg(long)]
+    #[arg(long, short_alias = 'Z', alias = "zerocopy")]
     pub zero_copy: bool,
     /// Throw received bytes away instead of placing them in memory.
     #[arg(long)]
@@ -94,7 +105,7 @@ pub struct TrafficArgs {
     #[arg(long)]
     pub verify: bool,
     /// Upper limit of the TCP segment size, for a control run.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, short_alias = 'M', alias = "set-mss", value_name = "BYTES")]
     pub max_segment: Option<u32>,
     /// Pin lane threads to CPUs.
     #[arg(long)]
@@ -127,6 +138,16 @@ pub struct TrafficArgs {
     /// With stream --over multi: wait for you to pull a cable, at either end, and to plug it in again; ends by itself.
     #[arg(long, conflicts_with = "fail")]
     pub watch_links: bool,
+}
+
+impl TrafficArgs {
+    fn direction(&self) -> Way {
+        match (self.reverse, self.bidir) {
+            (true, _) => Way::In,
+            (_, true) => Way::Both,
+            _ => self.direction,
+        }
+    }
 }
 
 /// When memory is registered with the RDMA device, as typed.
@@ -220,7 +241,7 @@ pub fn traffic(kind: TrafficKind, args: &TrafficArgs) -> Result<TrafficSpec> {
     }
     let mut spec = TrafficSpec {
         over: args.over.clone(),
-        direction: args.direction.into(),
+        direction: args.direction().into(),
         lanes: args.lanes,
         size_bytes: size.0,
         reply_bytes: args.reply.map(|r| r.0),

@@ -173,7 +173,7 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
         Some(file) => {
             let text =
                 input::read_text(file).with_context(|| format!("cannot read --plan {}", file.display()))?;
-            let plan: Plan = input::parse_toml(&text).with_context(|| {
+            let plan = input::parse_plan(&text).with_context(|| {
                 format!("--plan {} is not a plan; see docs/RESULT-FORMAT.md", file.display())
             })?;
             Plan { command: CommandName::Check, ..plan }

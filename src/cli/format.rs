@@ -34,16 +34,29 @@ pub enum Format {
 pub struct Shape {
     /// Format of the report on standard output.
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    format: Format,
+    /// As --format json.
+    #[arg(short = 'J', long, hide = true, conflicts_with = "format")]
+    json: bool,
     /// Print everything that the document holds for people, not the first screen alone.
     #[arg(long)]
     pub full: bool,
 }
 
 impl Shape {
+    /// The format.
+    pub fn format(self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+
+    /// The same in another format.
+    pub fn in_format(self, format: Format) -> Shape {
+        Shape { format, json: false, ..self }
+    }
+
     /// Prints a document on standard output. It stands in `file`, if anywhere.
     pub fn print(self, doc: &ResultDoc, file: Option<&Path>) -> Result<()> {
-        let renderer: &dyn Render = match self.format {
+        let renderer: &dyn Render = match self.format() {
             Format::Text if self.full => &Text { look: terminal::look(Look::PAGE) },
             Format::Text => &Screen { look: terminal::look(Look::SCREEN), more: more(file) },
             Format::Json => &Json,

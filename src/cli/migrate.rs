@@ -118,7 +118,7 @@ pub enum Performance {
 
 /// Runs the command.
 pub fn run(args: MigrateArgs, clock: &RealClock) -> Result<u8> {
-    let as_json = args.client.shape.format == Format::Json;
+    let as_json = args.client.shape.format() == Format::Json;
     if let Some(file) = &args.plan {
         fleet::answer(file, as_json)?;
         return Ok(0);

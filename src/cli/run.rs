@@ -38,10 +38,16 @@ impl Sink {
     /// Checks before anything is measured that `output` can be written. `-` is the document on standard output.
     pub fn prepare(output: Option<&Path>, shape: Shape) -> Result<Sink> {
         let to_stdout = output.is_some_and(document::is_stdout);
+        if let Some((path, format)) = output.and_then(|path| Some((path, of_another_format(path)?))) {
+            bail!(
+                "-o {0} would be the result document, which is JSON; for another form type --format {format} > {0}",
+                path.display()
+            );
+        }
         let file = output.map(DocumentFile::prepare).transpose()?.flatten();
         let path = output.filter(|_| file.is_some()).map(Path::to_owned);
-        let format = if to_stdout { Format::Json } else { shape.format };
-        Ok(Sink { file, path, shape: Shape { format, ..shape }, stream: None })
+        let shape = if to_stdout { shape.in_format(Format::Json) } else { shape };
+        Ok(Sink { file, path, shape, stream: None })
     }
 
     /// What becomes of the document, and the stream beside it. Fails before anything is measured.
@@ -51,7 +57,7 @@ impl Sink {
         };
         let to = StreamTo::from(path);
         if to == StreamTo::Stdout {
-            let report = args.shape.format != Format::Text || args.shape.full;
+            let report = args.shape.format() != Format::Text || args.shape.full;
             let document = args.output.as_deref().is_some_and(document::is_stdout);
             ensure!(
                 !report && !document,
@@ -83,7 +89,7 @@ impl Sink {
         }
         // Nothing measured and nothing to show: one sentence says it better than an empty report.
         let empty = doc.steps.is_empty() && doc.error.is_some();
-        let text = self.shape.format == Format::Text;
+        let text = self.shape.format() == Format::Text;
         let shown = text && !empty && !taken;
         if !text || shown {
             self.shape.print(&doc, self.path.as_deref())?;
@@ -94,6 +100,18 @@ impl Sink {
             terminal::say(&error.message);
         }
         Ok(doc.exit_code.unwrap_or(super::EXIT_COULD_NOT_RUN))
+    }
+}
+
+/// The format that a file would be taken for by its name, where that is not the document's.
+fn of_another_format(path: &Path) -> Option<&'static str> {
+    match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        "html" | "htm" => Some("html"),
+        "csv" => Some("csv"),
+        "xml" => Some("junit"),
+        "prom" => Some("openmetrics"),
+        "hlog" => Some("hlog"),
+        _ => None,
     }
 }
 

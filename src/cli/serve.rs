@@ -1,6 +1,7 @@
 //! `pathproof serve`: listen, announce, serve.
 
 mod one_client;
+mod place;
 mod sink;
 
 use std::net::{IpAddr, SocketAddr};
@@ -16,26 +17,30 @@ use super::key::{KeyArgs, VARIABLE};
 use crate::host;
 use crate::peer::DEFAULT_PORT;
 use crate::secure::{Access, Key};
-use crate::serve::{Listening, Settings, all_loopback, spoken};
+use crate::serve::{Settings, spoken};
 use crate::terminal;
 use pathproof_sys::clock::RealClock;
+use place::{Place, Sockets};
 use sink::SinkArgs;
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
 Examples:
   pathproof serve                                    all addresses, with a one-time code
-  pathproof serve --listen 10.0.0.2:7797 --key-file stor2.key
-  pathproof serve --listen 127.0.0.1:7797            loopback needs no key
+  pathproof serve --listen 10.0.0.2 --key-file stor2.key
+  pathproof serve --listen eth1                      the addresses of one NIC
+  pathproof serve --listen 5000                      another port, of every address
+  pathproof serve --listen 127.0.0.1                 loopback needs no key
   pathproof serve --limits time=5min,lanes=16,memory=4GiB
   pathproof serve --smb-sink 10.0.0.2:445            also a share in memory, for foreign SMB clients";
 
 /// `serve`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
-    /// Address and port to listen on; may be repeated. Without it: port 7797 of every address, IPv4 and IPv6.
-    #[arg(long, value_name = "ADDR:PORT")]
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen: a port, an address of this host, ADDRESS:PORT, or a NIC, which stands for its addresses; may be repeated.
+    /// Without it: port 7797 of every address, IPv4 and IPv6.
+    #[arg(long, short_alias = 'p', alias = "port", value_name = "PORT|ADDRESS|NIC")]
+    pub listen: Vec<Place>,
     /// The key that clients must have. Without one a one-time code is made, unless all addresses are loopback.
     #[command(flatten)]
     pub key: KeyArgs,
@@ -63,7 +68,8 @@ pub fn run(args: ServeArgs, clock: &RealClock) -> Result<u8> {
     if args.one_client {
         return one_client::run(&args, limits, clock);
     }
-    let (access, how) = access(&args)?;
+    let sockets = Sockets::of(&args.listen)?;
+    let (access, how) = access(&args, &sockets)?;
     let settings = Settings {
         access,
         limits: limits.clone(),
@@ -73,10 +79,7 @@ pub fn run(args: ServeArgs, clock: &RealClock) -> Result<u8> {
         tells: true,
         grace: Default::default(),
     };
-    let server = match &args.listen[..] {
-        [] => Listening::everywhere(DEFAULT_PORT, settings)?,
-        named => Listening::bind(named, settings)?,
-    };
+    let server = sockets.listen(settings)?;
     announce(&server.addresses(), &how, &limits);
     terminal::say_lines(sink::start(&args.sink, clock)?);
     server.run();
@@ -95,7 +98,7 @@ enum Way {
     Open,
 }
 
-fn access(args: &ServeArgs) -> Result<(Access, Way)> {
+fn access(args: &ServeArgs, sockets: &Sockets) -> Result<(Access, Way)> {
     let given = args.key.read()?;
     if let Some(short) = given.as_deref().filter(|key| key.chars().count() < KEY_LENGTH_MIN) {
         bail!(
@@ -106,7 +109,7 @@ fn access(args: &ServeArgs) -> Result<(Access, Way)> {
     Ok(match given {
         Some(key) => (Access::Key(Key::new(&key)), Way::Given),
         None if args.key.no_key => (Access::Anybody, Way::Open),
-        None if !args.listen.is_empty() && all_loopback(&args.listen) => (Access::Loopback, Way::Loopback),
+        None if sockets.all_loopback() => (Access::Loopback, Way::Loopback),
         None => {
             let code = spoken::code().context("cannot make a one-time code")?;
             (Access::Key(Key::new(&code)), Way::Made(code))

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use pathproof_model::node::host_and_port;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{CommandName, Plan, SmbSpec, StepSpec};
 
@@ -15,7 +16,7 @@ use pathproof_sys::clock::RealClock;
 /// `smb`.
 #[derive(Debug, Args)]
 pub struct SmbArgs {
-    /// The server: a name or an address, IPv6 link-local with its scope (fe80::1%eth0).
+    /// The server: a name or an address, IPv6 link-local with its scope (fe80::1%eth0); HOST:PORT and \\\\HOST\\SHARE are understood.
     pub host: String,
     /// How to ask it.
     #[command(flatten)]
@@ -71,7 +72,38 @@ pub fn server(host: &str) -> Party {
 /// Runs the command.
 pub fn run(args: SmbArgs, clock: &RealClock) -> Result<u8> {
     let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
-    let steps = vec![StepSpec::Smb(args.ask.spec())];
-    let plan = Plan { command: CommandName::Smb, steps, ..Plan::default() };
-    ClientRun::with(server(&args.host), sink, clock).run(plan)
+    let (host, port) = server_name(&args.host);
+    let mut spec = args.ask.spec();
+    spec.port = port.unwrap_or(spec.port);
+    let plan = Plan { command: CommandName::Smb, steps: vec![StepSpec::Smb(spec)], ..Plan::default() };
+    ClientRun::with(server(&host), sink, clock).run(plan)
+}
+
+/// The server in what was typed, which may be one of its shares, and its port.
+fn server_name(typed: &str) -> (String, Option<u16>) {
+    let host = typed.replace('\\', "/");
+    let host = host.strip_prefix("//").map_or(typed, |rest| rest.split('/').next().unwrap_or(rest));
+    match host_and_port(host) {
+        Some((host, port)) => (host.to_owned(), port),
+        None => (typed.to_owned(), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_found_in_what_people_type() {
+        for (typed, host, port) in [
+            ("stor2", "stor2", None),
+            ("stor2:4450", "stor2", Some(4450)),
+            ("//stor2/vms/a", "stor2", None),
+            (r"\\stor2\vms", "stor2", None),
+            ("[fd00::2]:9", "fd00::2", Some(9)),
+            ("fe80::1%eth0", "fe80::1%eth0", None),
+        ] {
+            assert_eq!(server_name(typed), (host.to_owned(), port), "{typed}");
+        }
+    }
 }

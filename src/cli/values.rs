@@ -17,8 +17,11 @@ pub fn expected_rate(text: &str) -> Result<BitsPerSecond, String> {
 
 /// An IP MTU in bytes.
 pub fn ip_mtu(text: &str) -> Result<u32, String> {
-    let bytes = text.parse().ok().filter(|bytes| (68..=65_535).contains(bytes));
-    bytes.ok_or_else(|| format!("{text} is no IP MTU; give a number of bytes from 68 to 65535"))
+    let digits = text.trim().strip_suffix(['B', 'b']).unwrap_or(text).trim();
+    let bytes = digits.parse().ok().filter(|bytes| (68..=65_535).contains(bytes));
+    bytes.ok_or_else(|| {
+        format!("{text} is no IP MTU; give a number of bytes from 68 to 65535, such as 9000 (9K could be 9000 or 9216)")
+    })
 }
 
 /// One of a closed list of words, which help shows.

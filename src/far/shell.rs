@@ -11,7 +11,7 @@ say() { echo "@ $*"; }
 say here "$(uname -s)" "$(uname -m)"
 read -r order port size || exit 0
 set --
-if [ "$port" != any ]; then set -- --listen "0.0.0.0:$port"; fi
+if [ "$port" != any ]; then set -- --listen "[::]:$port"; fi
 case $order in
 run)
   for p in pathproof /usr/local/bin/pathproof "$HOME/.cargo/bin/pathproof"; do

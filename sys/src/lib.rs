@@ -13,6 +13,7 @@ use linux as system;
 pub mod bridging;
 pub mod clock;
 pub mod counters;
+pub mod diagnostics;
 pub mod host;
 pub mod interfaces;
 pub mod limits;

@@ -4,6 +4,7 @@ pub mod arp;
 pub mod bridging;
 pub mod counters;
 pub mod descriptor;
+pub mod diagnostics;
 pub mod ending;
 pub mod errqueue;
 pub mod ethtool;

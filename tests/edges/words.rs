@@ -17,7 +17,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("bench/model/src/units.rs", "units, as users type them"),
     ("bench/report/src/html/charts.rs", "the unit of a distribution: there is one"),
     ("bench/report/src/text/hostile.rs", "the ending of a file's name, in a test"),
-    ("src/cli.rs", "the name of a subcommand, from the parser's own list"),
+    ("src/cli/run.rs", "endings of files' names, as users type them"),
     ("src/cli/serve.rs", "limits, by the names that users type"),
     ("src/far/shell.rs", "what the shell and the kernel of another machine say"),
     ("src/host/nics.rs", "kinds of links, as the kernel names them"),

@@ -9,8 +9,9 @@ mod profiles;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::units::{BitsPerSecond, Bytes, Nanoseconds};
+use crate::typed_units::in_plain_numbers;
 
+pub use print::{LimitText, limits};
 pub use profiles::{PROFILES, Profile};
 
 /// The built-in limits as text, with the reason for each.
@@ -194,11 +195,11 @@ impl Criteria {
         let fail = |e: toml::de::Error| CriteriaError { reason: e.message().to_owned() };
         let mut merged: toml::Table = BUILT_IN.parse().map_err(fail)?;
         for text in profile.map(|profile| profile.text).into_iter().chain([text]) {
-            let own: toml::Table = text.parse().map_err(|e: toml::de::Error| {
-                let line = e.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-                CriteriaError { reason: format!("line {line}: {}", e.message()) }
-            })?;
-            overlay(&mut merged, with_units(own)?);
+            let text = in_plain_numbers(text, is_limit)
+                .map_err(|error| CriteriaError { reason: error.to_string() })?;
+            let own: toml::Table = text.parse().map_err(fail)?;
+            no_text(&own)?;
+            overlay(&mut merged, own);
         }
         let criteria: Criteria = merged.try_into().map_err(fail)?;
         for (name, share) in [
@@ -232,53 +233,28 @@ impl Criteria {
     }
 }
 
-/// A table of a user's with the quantities that were typed with a unit (`p99_max = "10ms"`) under the names that have the unit in
-/// them (`p99_max_ns = 10_000_000`). A bare number needs that name: nobody could say what it counts.
-fn with_units(own: toml::Table) -> Result<toml::Table, CriteriaError> {
-    let mut sections = toml::Table::new();
-    for (section, value) in own {
-        let toml::Value::Table(limits) = value else {
-            sections.insert(section, value);
-            continue;
-        };
-        let mut read = toml::Table::new();
-        for (key, value) in limits {
-            let (key, value) = match value {
-                toml::Value::String(text) => quantity(&section, &key, &text)?,
-                value => (key, value),
-            };
-            if read.contains_key(&key) {
-                return Err(CriteriaError { reason: format!("{section}.{key} is given twice") });
-            }
-            read.insert(key, value);
-        }
-        sections.insert(section, toml::Value::Table(read));
-    }
-    Ok(sections)
+/// Whether a limit has this name, its unit included.
+fn is_limit(full: &str) -> bool {
+    // The built-in file names every limit, those that are not set as comments.
+    BUILT_IN.lines().any(|line| {
+        let key = line.trim_start_matches("# ").strip_prefix(full);
+        key.is_some_and(|rest| rest.starts_with(" = "))
+    })
 }
 
-/// A limit that was typed as text, under its full name and as a number.
-fn quantity(section: &str, key: &str, text: &str) -> Result<(String, toml::Value), CriteriaError> {
-    let fail = |why: String| CriteriaError { reason: format!("{section}.{key}: {why}") };
-    // The built-in file names every limit, those that are not set as comments.
-    let named = |unit: &str| {
-        let full = format!("{}{unit}", print::bare(key));
-        BUILT_IN
-            .lines()
-            .any(|line| line.trim_start_matches("# ").starts_with(&format!("{full} = ")))
-            .then_some(full)
-    };
-    let parsed = if let Some(full) = named("_ns") {
-        (full, text.parse::<Nanoseconds>().map_err(|why| fail(why.to_string()))?.0)
-    } else if let Some(full) = named("_bits_per_s") {
-        (full, text.parse::<BitsPerSecond>().map_err(|why| fail(why.to_string()))?.0)
-    } else if let Some(full) = named("_bytes") {
-        (full, text.parse::<Bytes>().map_err(|why| fail(why.to_string()))?.0)
-    } else {
-        return Err(fail(format!("{text:?} is text, and no limit of this name takes a unit")));
-    };
-    let number = i64::try_from(parsed.1).map_err(|_| fail(format!("{text} is too large")))?;
-    Ok((parsed.0, toml::Value::Integer(number)))
+/// Refuses what is still text where every limit is a number by now.
+fn no_text(own: &toml::Table) -> Result<(), CriteriaError> {
+    for (section, limits) in own {
+        for (key, value) in limits.as_table().into_iter().flatten() {
+            if let toml::Value::String(text) = value {
+                let reason = format!(
+                    "{section}.{key}: {text:?} is text, and no limit of this name takes a unit; write a number"
+                );
+                return Err(CriteriaError { reason });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn overlay(base: &mut toml::Table, above: toml::Table) {

@@ -14,7 +14,8 @@ pub mod told;
 pub use catalogue::{CATALOGUE, Entry};
 pub use code::Code;
 pub use commands::{Commands, Piece, pieces};
-pub use pages::{Page, Section, nearest, page};
+pub(crate) use pages::wrapped;
+pub use pages::{Page, Section, page};
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]

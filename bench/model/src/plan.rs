@@ -3,7 +3,8 @@
 //! A plan crosses the control channel as JSON and can be read from a TOML file; unknown keys are errors in
 //! both, because a mistyped key that is ignored is a measurement of something else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,26 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether something in a plan has this name.
+    pub fn has_key(name: &str) -> bool {
+        fn collect(schema: &serde_json::Value, names: &mut BTreeSet<String>) {
+            if let Some(properties) = schema.get("properties").and_then(|properties| properties.as_object()) {
+                names.extend(properties.keys().cloned());
+            }
+            match schema {
+                serde_json::Value::Object(parts) => parts.values().for_each(|part| collect(part, names)),
+                serde_json::Value::Array(parts) => parts.iter().for_each(|part| collect(part, names)),
+                _ => {}
+            }
+        }
+        static NAMES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+            let mut names = BTreeSet::new();
+            collect(schemars::schema_for!(Plan).as_value(), &mut names);
+            names
+        });
+        NAMES.contains(name)
+    }
+
     /// A node of the plan.
     pub fn node(&self, id: NodeId) -> Option<&NodeSpec> {
         self.nodes.get(usize::from(id.0))

@@ -54,6 +54,11 @@ fn the_schema_of_a_stream_is_current() {
 }
 
 #[test]
+fn the_words_of_a_report_are_current() {
+    must_be_current("docs/GLOSSARY.md", &pathproof_model::glossary::document());
+}
+
+#[test]
 fn the_list_of_fields_is_current() {
     let schema = schema();
     let mut text = String::from(

@@ -11,11 +11,11 @@ use pathproof_sys::clock::RealClock;
 use pathproof_sys::process;
 use pathproof_sys::socket::wait_readable;
 
+use super::place::Sockets;
 use super::{KEY_LENGTH_MIN, ServeArgs};
 use crate::far::{HELLO, SILENCE};
-use crate::peer::DEFAULT_PORT;
 use crate::secure::{Access, Key};
-use crate::serve::{Listening, Settings};
+use crate::serve::Settings;
 use crate::{host, terminal};
 
 /// Until the key must be there.
@@ -38,12 +38,12 @@ pub(super) fn run(args: &ServeArgs, limits: Limits, clock: &RealClock) -> Result
         tells: false,
         grace: Default::default(),
     };
-    let server = match &args.listen[..] {
+    let server = match (args.listen.is_empty(), Sockets::of(&args.listen)?) {
         // Somebody else may serve here already.
-        [] => Listening::everywhere(DEFAULT_PORT, settings.clone())
-            .or_else(|_| Listening::everywhere(0, settings))?,
-        [every] if every.ip().is_unspecified() => Listening::everywhere(every.port(), settings)?,
-        named => Listening::bind(named, settings)?,
+        (true, usual) => {
+            usual.listen(settings.clone()).or_else(|_| Sockets::Everywhere(0).listen(settings))?
+        }
+        (false, named) => named.listen(settings)?,
     };
     let port = server.addresses().first().context("the listener has no address")?.port();
     terminal::print_own(format!("{HELLO} {port} {}\n", env!("CARGO_PKG_VERSION")).as_bytes())?;

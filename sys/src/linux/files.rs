@@ -141,6 +141,11 @@ pub fn open_left(path: &Path) -> io::Result<File> {
     Ok(File::from(rustix::fs::open(path, how, Mode::empty())?))
 }
 
+/// Makes a new file that nobody else may read; one that is there already is left alone.
+pub fn make_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// Makes a pipe with a name, for tests.
 pub fn make_pipe(path: &Path) -> io::Result<()> {
     Ok(rustix::fs::mknodat(CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0)?)

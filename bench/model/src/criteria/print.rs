@@ -37,6 +37,58 @@ pub(super) fn as_toml(criteria: &Criteria, profile: Option<Profile>) -> String {
     text
 }
 
+/// A limit of the built-in criteria: what it is for, and what it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitText {
+    /// The table that it stands in.
+    pub section: String,
+    /// Its key, with its unit.
+    pub key: String,
+    /// What it is for.
+    pub about: String,
+    /// Its value as it is typed, or that it is not set.
+    pub value: String,
+}
+
+impl LimitText {
+    /// Its whole name.
+    pub fn name(&self) -> String {
+        format!("{}.{}", self.section, self.key)
+    }
+
+    /// Its key without a unit, as it may be typed.
+    pub fn bare(&self) -> &str {
+        bare(&self.key)
+    }
+}
+
+/// The built-in limits, in the order of their file.
+pub fn limits() -> Vec<LimitText> {
+    let (mut all, mut section, mut about) = (vec![], String::new(), String::new());
+    for line in BUILT_IN.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            (section, about) = (name.to_owned(), String::new());
+            continue;
+        }
+        let said = line.trim_start_matches("# ");
+        let Some(key) = key(said) else {
+            about = format!("{about} {said}");
+            continue;
+        };
+        let set =
+            line.parse::<toml::Table>().ok().and_then(|own| own.get(key).map(|value| written(key, value)));
+        let set =
+            set.and_then(|set| set.split_once(" = ").map(|(_, value)| value.trim_matches('"').to_owned()));
+        all.push(LimitText {
+            section: section.clone(),
+            key: key.to_owned(),
+            about: std::mem::take(&mut about).trim().to_owned(),
+            value: set.unwrap_or_else(|| "not set".into()),
+        });
+    }
+    all
+}
+
 /// The key that a line sets.
 fn key(line: &str) -> Option<&str> {
     let (key, _) = line.split_once(" = ")?;

@@ -1,0 +1,164 @@
+//! What somebody meant by words that are another program's, or of another command here: one sentence with what to type.
+
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Command, CommandFactory as _};
+
+use super::{Cli, iperf};
+
+/// What to type instead, where a command line was refused for something that has a place elsewhere.
+pub fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
+    let typed: Vec<&str> = args.iter().skip(1).map(|arg| arg.to_str()).collect::<Option<_>>()?;
+    let mut root = Cli::command();
+    root.build();
+    let (commands, rest) = commands(&root, &typed);
+    match (error.kind(), context(error)?) {
+        (ErrorKind::InvalidSubcommand, word) if commands == ["bench"] => {
+            let again = std::iter::once("stream").chain(rest.iter().copied());
+            let host = error.get(ContextKind::SuggestedSubcommand).is_none();
+            host.then(|| {
+                format!("{word} is no kind of measurement; for a host, type: {}", line(&["bench"], again))
+            })
+        }
+        (ErrorKind::UnknownArgument, word) => unknown(&root, &commands, &rest, word),
+        _ => None,
+    }
+}
+
+/// The word that was refused.
+fn context(error: &clap::Error) -> Option<&str> {
+    [ContextKind::InvalidArg, ContextKind::InvalidSubcommand].into_iter().find_map(|kind| {
+        match error.get(kind) {
+            Some(ContextValue::String(word)) => Some(word.as_str()),
+            _ => None,
+        }
+    })
+}
+
+/// The commands that were named, and what follows them.
+fn commands<'a>(root: &Command, typed: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str>) {
+    let (mut at, mut named, mut rest) = (root, vec![], vec![]);
+    for word in typed {
+        match at.find_subcommand(word).filter(|_| rest.is_empty()) {
+            Some(sub) => {
+                named.push(*word);
+                at = sub;
+            }
+            None => rest.push(*word),
+        }
+    }
+    (named, rest)
+}
+
+fn line<'a>(commands: &[&'a str], rest: impl IntoIterator<Item = &'a str>) -> String {
+    let words = ["pathproof"].into_iter().chain(commands.iter().copied()).chain(rest);
+    words.collect::<Vec<_>>().join(" ")
+}
+
+fn unknown(root: &Command, commands: &[&str], rest: &[&str], word: &str) -> Option<String> {
+    // As `--port=5000` it is one word.
+    let flag = word.split(['=', ' ']).next()?;
+    match flag.trim_start_matches('-') {
+        "p" | "port" => {
+            let at = rest.iter().position(|typed| *typed == flag || typed.starts_with(&format!("{flag}=")))?;
+            let (port, after) = match rest[at].split_once('=') {
+                Some((_, port)) => (port, at + 1),
+                None => (*rest.get(at + 1)?, at + 2),
+            };
+            let others = rest[..at].iter().chain(rest.get(after..)?);
+            let mut others: Vec<String> = others.map(|word| (*word).to_owned()).collect();
+            let peer = others.iter_mut().find(|word| !word.starts_with('-'))?;
+            *peer = iperf::at(peer, port);
+            let again = line(commands, others.iter().map(String::as_str));
+            Some(format!("a port belongs to its host. Type: {again}"))
+        }
+        "u" | "udp" => Some(
+            "there is no flood of UDP: a check counts datagrams at a low pace (row `lost`). Type: pathproof check PEER".into(),
+        ),
+        "w" | "window" => Some(
+            "the kernel sizes windows by itself; a check says where its limits hold the path back. Type: pathproof check PEER".into(),
+        ),
+        "c" | "client" => {
+            let host = rest.iter().skip_while(|typed| **typed != flag).nth(1)?;
+            let stream = if commands.contains(&"bench") { "bench stream" } else { commands.first()? };
+            Some(format!("the host needs no flag. Type: pathproof {stream} {host}"))
+        }
+        _ => elsewhere(root, flag).map(|command| {
+            format!("{flag} is an option of pathproof {command}; pathproof {command} --help says more")
+        }),
+    }
+}
+
+/// The first command that takes a flag.
+fn elsewhere(root: &Command, flag: &str) -> Option<String> {
+    fn takes(command: &Command, flag: &str) -> bool {
+        command.get_arguments().any(|argument| {
+            let long = argument.get_long().into_iter().chain(argument.get_all_aliases().unwrap_or_default());
+            let short =
+                argument.get_short().into_iter().chain(argument.get_all_short_aliases().unwrap_or_default());
+            let (mut long, mut short) = (long, short);
+            match flag.strip_prefix("--") {
+                Some(name) => long.any(|own| own == name),
+                None => flag.strip_prefix('-').is_some_and(|name| short.any(|own| name == own.to_string())),
+            }
+        })
+    }
+    fn collect(command: &Command, path: &str, flag: &str, found: &mut Vec<String>) {
+        for sub in command.get_subcommands() {
+            let path = if path.is_empty() {
+                sub.get_name().to_owned()
+            } else {
+                format!("{path} {}", sub.get_name())
+            };
+            if takes(sub, flag) {
+                found.push(path.clone());
+            }
+            collect(sub, &path, flag, found);
+        }
+    }
+    let mut found = vec![];
+    collect(root, "", flag, &mut found);
+    found.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn told(typed: &str) -> Option<String> {
+        let args: Vec<OsString> = typed.split(' ').map(OsString::from).collect();
+        hint(&Cli::try_parse_from(&args).unwrap_err(), &args)
+    }
+
+    #[test]
+    fn words_of_other_programs_get_the_command_to_type() {
+        for (typed, is) in [
+            ("pathproof check hv2 -p 5000 --quick", "Type: pathproof check hv2:5000 --quick"),
+            ("pathproof bench stream --port=5000 fd00::2", "Type: pathproof bench stream [fd00::2]:5000"),
+            ("pathproof bench 10.91.1.2 -t 5", "type: pathproof bench stream 10.91.1.2 -t 5"),
+            ("pathproof bench stream hv2 -u", "Type: pathproof check PEER"),
+            ("pathproof bench stream hv2 -w 4M", "Type: pathproof check PEER"),
+            ("pathproof check -c hv2", "Type: pathproof check hv2"),
+            ("pathproof check hv2 --lanes 4", "--lanes is an option of pathproof bench stream"),
+            ("pathproof check hv2 -P 4", "-P is an option of pathproof bench stream"),
+        ] {
+            let told = told(typed).unwrap_or_default();
+            assert!(told.contains(is), "{typed}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_takes_is_not_explained() {
+        for typed in [
+            "pathproof check hv2 --nonsense",
+            "pathproof bench strem hv2",
+            "pathproof chekc hv2",
+            "pathproof check hv2 -p",
+        ] {
+            assert_eq!(told(typed), None, "{typed}");
+        }
+    }
+}
