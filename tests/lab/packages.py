@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+"""Packages of a binary: `packages.py BINARY`. What cannot be tried here is SKIPPED with its reason, and fails where it was required."""
+import hashlib, json, os, re, shutil, subprocess, sys, tarfile, tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BINARY = sys.argv[1]
+failed = []
+
+
+def run(*words, **more):
+    return subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, **more)
+
+
+def check(name, holds, why=""):
+    print(f"{'PASS' if holds else 'FAIL'} {name}" + ("" if holds else f": {why}"))
+    if not holds:
+        failed.append(name)
+
+
+def skip(name, why):
+    print(f"SKIPPED: {name}: {why}")
+    if os.environ.get("PATHPROOF_REQUIRE_LAB") == "1":
+        failed.append(name)
+
+
+def main(home):
+    first, second = home / "one", home / "two"
+    for out in (first, second):
+        made = run(ROOT / "scripts/package", "--binary", BINARY, "--level", "1", "--out", out)
+        check(f"made in {out.name}", made.returncode == 0, made.stdout[-2000:])
+    sums = [(out / "SHA256SUMS").read_text() for out in (first, second)]
+    check("two are identical", sums[0] == sums[1], "\n".join(sums))
+    names = [line.split()[1] for line in sums[0].splitlines()]
+    check("what was promised is there", all(any(name.endswith(end) for name in names) for end in (".tar.gz", ".deb", ".oci.tar", ".cdx.json")), names)
+    check("checksums hold", run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=first).returncode == 0)
+    low = run(ROOT / "scripts/package", "--binary", BINARY, "--level", "1", "--only", "tar", "--floor", "2.5", "--out", home / "low")
+    check("a floor that does not hold is told", low.returncode != 0 and "and the floor is 2.5" in low.stdout, low.stdout)
+    odd = run(ROOT / "scripts/package", "--only", "msi")
+    check("a kind that there is not is told", odd.returncode == 2 and "not msi" in odd.stdout, odd.stdout)
+    portable(next(first.glob("*.tar.gz")), home)
+    image(next(first.glob("*.oci.tar")), home)
+    parts = json.loads(next(first.glob("*.cdx.json")).read_text())["components"]
+    own = {part["name"] for part in parts}
+    check("the list knows what is compiled in", {"clap", "snow", "pathproof-engine"} <= own and "insta" not in own, sorted(own))
+    check("each has a licence", all(part["licenses"][0]["expression"] != "NOASSERTION" for part in parts), parts)
+    unit()
+    debian(next(first.glob("*.deb")), home)
+    rpm(first, home)
+
+
+def portable(archive, home):
+    with tarfile.open(archive) as packed:
+        packed.extractall(home / "tar", filter="data") if hasattr(tarfile, "data_filter") else packed.extractall(home / "tar")
+    program = next((home / "tar").glob("*/usr/bin/pathproof"))
+    said = run(program, "--version", "--verbose")
+    check("the tarball's program runs", said.returncode == 0 and "rustc" in said.stdout, said.stdout)
+    symbols = run("objdump", "-h", program).stdout
+    check("it is stripped", ".debug_info" not in symbols and ".symtab" not in symbols)
+    pages = list((home / "tar").glob("*/usr/share/man/man1/*.1.gz"))
+    check("a page for each command", len(pages) > 15, pages)
+
+
+def image(archive, home):
+    layout, root = home / "layout", home / "image"
+    for place, packed in [(layout, archive)]:
+        place.mkdir()
+        check("the image unpacks", run("tar", "-xf", packed, "-C", place).returncode == 0)
+    blob = lambda part: layout / "blobs" / part["digest"].replace(":", "/")
+    manifest = json.loads(blob(json.loads((layout / "index.json").read_text())["manifests"][0]).read_text())
+    layer = blob(manifest["layers"][0])
+    check("digests are of what is there", all(hashlib.sha256(path.read_bytes()).hexdigest() == path.name for path in (layout / "blobs/sha256").iterdir()))
+    root.mkdir()
+    run("tar", "-xzf", layer, "-C", root)
+    if os.getuid() != 0:
+        return skip("the image runs", "chroot needs root")
+    said = run("chroot", root, "/usr/bin/pathproof", "--version")
+    check("the image's program runs with nothing else there", said.returncode == 0 and said.stdout.startswith("pathproof "), said.stdout)
+
+
+def unit():
+    if not shutil.which("systemd-analyze"):
+        return skip("the unit", "no systemd-analyze")
+    unit = ROOT / "packaging/pathproof.service"
+    said = run("systemd-analyze", "verify", "--man=no", unit).stdout.splitlines()
+    wrong = [line for line in said if "pathproof" in line and "is not executable" not in line]
+    check("systemd understands every line of the unit", not wrong, wrong)
+    level = re.search(r"exposure level .*: ([0-9.]+)", run("systemd-analyze", "security", "--offline=yes", unit).stdout)
+    check("its exposure is 2.0 at most", level and float(level[1]) <= 2.0, level)
+
+
+def debian(package, home):
+    """In this system's own root, seen through an overlay: what is installed there is nowhere else."""
+    script = r'''
+set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/up" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/up,workdir=$1/work" "$1/root"
+mount -t proc proc "$1/root/proc"
+mount --bind /dev "$1/root/dev"
+cp "$2" "$1/root/pathproof.deb"
+chroot "$1/root" sh -e -c '
+  dpkg --install /pathproof.deb
+  pathproof --version
+  test -s /usr/share/man/man1/pathproof-check.1.gz
+  mkdir -p /etc/pathproof; echo key-of-this-test > /etc/pathproof/key
+  dpkg --install /pathproof.deb
+  test -s /etc/pathproof/key && echo "kept by an upgrade"
+  PATHPROOF_KEY=key-of-this-test pathproof serve --listen 127.0.0.1:7898 & server=$!
+  sleep 1
+  code=0; PATHPROOF_KEY=key-of-this-test pathproof bench pingpong 127.0.0.1:7898 --time 200ms || code=$?
+  # A busy host may be found unfit; what counts is that the two ends met.
+  case $code in 0|1|3) echo "the two ends met";; esac
+  kill $server
+  dpkg --remove pathproof
+  test ! -e /usr/bin/pathproof && test -s /etc/pathproof/key && echo "kept by a removal"
+  dpkg --purge pathproof
+  test ! -e /etc/pathproof && ! find / -xdev -path /proc -prune -o -name "pathproof*" -path "/usr/*" -print | grep . && echo "nothing left"
+'
+'''
+    if os.getuid() != 0:
+        return skip("the .deb", "installing needs root")
+    place = home / "root"
+    place.mkdir()
+    said = run("unshare", "--mount", "sh", "-c", script, "sh", place, package)
+    if "mount:" in said.stdout and "overlay" in said.stdout:
+        return skip("the .deb", said.stdout.strip())
+    for sentence in ["kept by an upgrade", "the two ends met", "kept by a removal", "nothing left"]:
+        check(f"the .deb: {sentence}", said.returncode == 0 and sentence in said.stdout, said.stdout[-3000:])
+
+
+def rpm(first, home):
+    packages = list(first.glob("*.rpm"))
+    if not packages:
+        return skip("the .rpm", "no rpmbuild here (Debian: apt-get install rpm)")
+    said = run("rpm", "-qp", "--nosignature", "--queryformat", "%{NAME} %{LICENSE}\n", "-l", packages[0])
+    check("the .rpm lists program, unit and pages", all(part in said.stdout for part in ["/usr/bin/pathproof", "pathproof.service", "pathproof-check.1.gz"]), said.stdout)
+    place = home / "rpm"
+    place.mkdir()
+    run("sh", "-c", 'cd "$1" && rpm2cpio "$2" | cpio -id --quiet', "sh", place, packages[0])
+    ran = run(place / "usr/bin/pathproof", "--version")
+    check("its program runs", ran.returncode == 0, ran.stdout)
+
+
+with tempfile.TemporaryDirectory(prefix="pathproof-packages-") as scratch:
+    main(Path(scratch))
+print(f"packages: {len(failed)} failed" + (": " + ", ".join(failed) if failed else ""))
+sys.exit(1 if failed else 0)
