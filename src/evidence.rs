@@ -16,6 +16,7 @@ use pathproof_model::{End, Evidence as Record, Half};
 mod conntrack;
 mod drivers;
 mod host;
+mod lldp;
 mod neighbours;
 mod nics;
 mod protocols;
@@ -50,6 +51,7 @@ const SUBJECTS: &[Begin] = &[
     begin::<queues::Queues>,
     begin::<nics::Nics>,
     begin::<drivers::Drivers>,
+    begin::<lldp::SwitchPorts>,
     begin::<neighbours::Neighbours>,
     begin::<rdma::Rdma>,
 ];

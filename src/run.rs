@@ -15,9 +15,12 @@ use std::time::Duration;
 
 use pathproof_engine::channels::hosts::of_check;
 use pathproof_engine::diagnose::{diagnose, settle};
+use pathproof_engine::differences::differences;
 use pathproof_engine::ladder::ladder;
 use pathproof_model::environment::Observed;
-use pathproof_model::{Environment, ErrorKind, Finding, Node, NodeId, Plan, ResultDoc, StepError, Tool};
+use pathproof_model::{
+    Environment, ErrorKind, Finding, HostDifference, Node, NodeId, Plan, ResultDoc, StepError, Tool,
+};
 
 use crate::budget::Budget;
 use crate::dial;
@@ -90,10 +93,17 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
     doc.channels = channels.or(doc.channels);
     doc.findings.extend(said);
     doc.ladder = ladder(&doc);
+    doc.differences = host_differences(&doc);
     let causes = diagnose(&doc);
     doc.findings.extend(causes);
     settle(&mut doc);
     doc
+}
+
+/// What both hosts are set to differently, where both are known and two.
+fn host_differences(doc: &ResultDoc) -> Option<Vec<HostDifference>> {
+    let (here, there) = (doc.environment(NodeId::CLIENT)?, doc.environment(NodeId::SERVER)?);
+    (!doc.is_against_itself()).then(|| differences(here, there))
 }
 
 /// Whether the peer's process, its host or the path to it was lost: a new connection tells.

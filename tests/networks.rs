@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::multi::{KEY, TwoNics};
+use crate::netns::TwoHosts;
 use crate::support::*;
 
 #[test]
@@ -47,4 +48,157 @@ fn the_network_with_the_default_route_is_public_and_takes_migrations_first() {
     assert!(codes.contains(&json!("NETWORK-ONLY-ONE")), "{codes:?}");
     let page = String::from_utf8(ask(&[]).stdout).unwrap();
     assert!(page.contains("10.63.1.0/24") && page.contains("public") && page.contains("down"), "{page}");
+}
+
+#[test]
+fn what_two_hosts_are_set_to_differently_is_ranked_and_hosts_that_are_alike_differ_in_nothing() {
+    let Some(hosts) = TwoNics::new("differ", &[200]) else { return };
+    let _server = hosts.serve();
+    let ask = || {
+        let args = [BINARY, "networks", "10.63.1.2", "--key", KEY, "--format", "json"];
+        document(&run_within(hosts.at(0, &args), Duration::from_secs(30)))
+    };
+    let has = |doc: &serde_json::Value| {
+        doc["findings"].as_array().unwrap().iter().any(|finding| finding["code"] == "HOSTS-DIFFER")
+    };
+    let alike = ask();
+    assert_eq!(alike["differences"], json!([]), "one kernel, one machine");
+    assert!(!has(&alike));
+    drop(_server);
+    hosts.ip(1, &["link", "set", "v1", "mtu", "1400"]);
+    assert!(
+        hosts.at(1, &["sysctl", "-qw", "net.ipv4.tcp_sack=0"]).status().is_ok_and(|status| status.success())
+    );
+    let _server = hosts.serve();
+    let doc = ask();
+    crate::documents::assert_valid(&doc, "differences");
+    let told: Vec<_> = doc["differences"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| json!([one["weight"], one["nics"], one["fact"], one["here"], one["there"]]))
+        .collect();
+    let want = [
+        json!(["grave", ["v1", "v1"], "IP MTU", "1500", "1400"]),
+        json!(["costly", null, "net.ipv4.tcp_sack", "1", "0"]),
+    ];
+    assert_eq!(told, want);
+    let finding =
+        doc["findings"].as_array().unwrap().iter().find(|one| one["code"] == "HOSTS-DIFFER").unwrap();
+    assert_eq!(finding["evidence"], "IP MTU of v1 and v1: 1500 here and 1400 there");
+}
+
+/// A neighbour that speaks LLDP five times a second: a switch port with PFC on 3 and 4, shares of 50, 40 and 5 %, frames of 1400 bytes.
+const SPEAKER: &str = r"
+import socket, struct, time
+def tlv(kind, value): return struct.pack('!H', kind << 9 | len(value)) + value
+def of(org, sub, value): return tlv(127, bytes.fromhex(org) + bytes([sub]) + value)
+said = (tlv(1, b'\x04\x02\0\0\0\0\xab') + tlv(2, b'\x05Ethernet1/7') + tlv(3, b'\0\x78') + tlv(5, b'tor-a')
+    + of('0080c2', 1, b'\x02\xc7')
+    + of('0080c2', 9, b'\0' + b'\0\x03\0\x07' + bytes([50, 0, 0, 40, 0, 0, 0, 5]) + b'\x02' * 8)
+    + of('0080c2', 11, b'\x08\x18') + of('0080c2', 12, b'\0' + bytes([3 << 5 | 2, 1, 0xbd]))
+    + of('00120f', 4, struct.pack('!H', 1400)) + tlv(0, b''))
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+wire.bind(('eth0', 0))
+while True:
+    wire.send(bytes.fromhex('0180c200000e' + '0200000000ab' + '88cc') + said)
+    time.sleep(0.2)
+";
+
+/// Something that speaks until it is let go, in order.
+struct Speaker(std::process::Child);
+
+impl Speaker {
+    fn of(mut command: std::process::Command) -> Speaker {
+        use std::process::Stdio;
+        Speaker(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the speaker starts"))
+    }
+}
+
+impl Drop for Speaker {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// Ports of switches that the client of a short run heard, and the codes of its findings.
+fn heard(hosts: &TwoHosts) -> (Vec<serde_json::Value>, Vec<String>) {
+    let _server = Server::spawn(hosts.at(1, &[BINARY, "serve", "--listen", "10.61.0.2:7797", "--key", KEY]));
+    let args = [BINARY, "bench", "pingpong", "10.61.0.2", "--key", KEY, "--time", "3s", "--format", "json"];
+    let doc = document(&run_within(hosts.at(0, &args), Duration::from_secs(60)));
+    crate::documents::assert_valid(&doc, "switch ports");
+    let evidence = doc["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|step| step["evidence"].as_array().cloned().unwrap_or_default());
+    let own = evidence
+        .filter(|one| one["node"] == 0)
+        .flat_map(|one| one["switch_ports"].as_array().cloned().unwrap_or_default());
+    let codes = doc["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["code"].as_str().unwrap().to_owned())
+        .collect();
+    (own.collect(), codes)
+}
+
+#[test]
+fn what_the_switch_says_of_its_port_is_heard_and_judged() {
+    let Some(hosts) = TwoHosts::new("lldp") else { return };
+    let (silent, codes) = heard(&hosts);
+    assert!(
+        silent.is_empty() && !codes.iter().any(|code| code.starts_with("SWITCH-")),
+        "{silent:?} {codes:?}"
+    );
+    let _speaker = Speaker::of(hosts.at(1, &["python3", "-c", SPEAKER]));
+    let (ports, codes) = heard(&hosts);
+    let port = ports.first().expect("a port was heard");
+    assert_eq!(
+        json!([port["nic"], port["system_name"], port["port"], port["vlan"], port["frame_bytes_max"]]),
+        json!(["eth0", "tor-a", "Ethernet1/7", 711, 1400])
+    );
+    assert_eq!(port["dcb"]["pfc"]["enabled_priorities"], json!([3, 4]));
+    assert_eq!(port["dcb"]["ets"]["bandwidth_percent"], json!([50, 0, 0, 40, 0, 0, 0, 5]));
+    assert_eq!(
+        port["dcb"]["applications"],
+        json!([{"selector": "stream-port", "protocol": 445, "priority": 3}])
+    );
+    assert!(
+        codes.contains(&"SWITCH-FRAME-SHORT".into()) && codes.contains(&"SWITCH-DCB-DIFFERS".into()),
+        "{codes:?}"
+    );
+}
+
+#[test]
+fn a_real_speaker_of_lldp_is_understood() {
+    let Some(hosts) = TwoHosts::new("lldpd") else { return };
+    let scratch = Scratch::new("lldpd");
+    let socket = scratch.path("socket");
+    if !hosts.at(1, &["lldpd", "-v"]).output().is_ok_and(|output| output.status.success()) {
+        return skip("no lldpd");
+    }
+    let _speaker = Speaker::of(
+        hosts.at(1, &["lldpd", "-d", "-I", "eth0", "-u", &socket, "-S", "a switch", "-L", "/bin/true"]),
+    );
+    let told = |words: &str| {
+        let args = [&["lldpcli", "-u", &socket][..], &words.split(' ').collect::<Vec<_>>()].concat();
+        hosts.at(1, &args).output().is_ok_and(|output| output.status.success())
+    };
+    let start = std::time::Instant::now();
+    while !told("configure lldp tx-interval 1") {
+        assert!(start.elapsed() < Duration::from_secs(10), "lldpd answers");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(told("configure system hostname tor-b") && told("resume"));
+    let (ports, codes) = heard(&hosts);
+    let port = ports.last().expect("a port was heard");
+    assert_eq!(
+        json!([port["nic"], port["system_name"], port["system_description"]]),
+        json!(["eth0", "tor-b", "a switch"])
+    );
+    assert!(port["dcb"].is_null(), "what it does not say is unknown: {port:#}");
+    assert!(!codes.iter().any(|code| code.starts_with("SWITCH-")), "{codes:?}");
 }

@@ -1,5 +1,6 @@
 //! The networks that this host shares with an agent's. Nobody is asked for it: both hosts' NICs are known since the greeting.
 
+use pathproof_engine::differences;
 use pathproof_model::{ErrorKind, Finding, NodeId, ResultDoc, Step, StepError, StepSpec};
 
 use super::{Alone, Kind, Lone, whole};
@@ -39,7 +40,9 @@ impl Alone for Shared {
         let here = doc.environment(NodeId::CLIENT).ok_or_else(|| unknown("this host's"))?;
         let there = doc.environment(lone.spec.node()).ok_or_else(|| unknown("the peer's"))?;
         let networks = pathproof_engine::networks::networks(here, there);
-        let findings = pathproof_engine::networks::findings(&networks);
+        let mut findings = pathproof_engine::networks::findings(&networks);
+        // A check looks at what each of these does to the path; here nothing is sent that would show it.
+        findings.extend(differences::finding(&differences::differences(here, there)));
         doc.networks = Some(networks);
         Ok(findings)
     }

@@ -25,4 +25,4 @@ pub mod region;
 pub mod routes;
 
 pub use system::descriptor::{AsDescriptor, Descriptor};
-pub use system::{ending, errqueue, ethtool, files, process, socket, tcp_info, thread, written_pages};
+pub use system::{ending, errqueue, ethtool, files, lldp, process, socket, tcp_info, thread, written_pages};

@@ -13,6 +13,7 @@ pub mod host;
 pub mod interfaces;
 pub mod limits;
 pub mod link_events;
+pub mod lldp;
 pub mod load;
 pub(crate) mod mapping;
 pub mod ndp;

@@ -23,6 +23,7 @@ mod settled;
 mod sizes;
 mod slow;
 mod subnets;
+mod switches;
 mod tables;
 mod together;
 mod windows;
@@ -44,6 +45,7 @@ const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
     routes::findings,
     links::findings,
     nics::findings,
+    switches::findings,
     pairs::findings,
     filtered::findings,
     slow::findings,

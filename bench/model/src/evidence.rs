@@ -75,6 +75,10 @@ pub struct Evidence {
     /// The peer's addresses whose hardware address became known, changed or stopped answering.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub neighbours: Option<Vec<NeighbourActivity>>,
+    /// What switches said meanwhile of the ports that this host's NICs are connected to (LLDP); `null` where nothing was heard, which
+    /// says little: they speak every half minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub switch_ports: Option<Vec<crate::SwitchPort>>,
     /// What could not be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<Unreadable>,

@@ -11,6 +11,7 @@ pub mod compare;
 pub mod connections;
 pub mod contend;
 pub mod criteria;
+pub mod differences;
 pub mod end;
 pub mod environment;
 pub mod evidence;
@@ -28,6 +29,7 @@ pub mod judge;
 pub mod ladder;
 mod lane;
 pub mod lift;
+pub mod lldp;
 pub mod load;
 pub mod loss;
 pub mod mesh;
@@ -66,6 +68,7 @@ pub use contend::{
     ContendTried, PhaseName,
 };
 pub use criteria::Criteria;
+pub use differences::{HostDifference, Weight};
 pub use end::End;
 pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
 pub use evidence::{Connection, ConnectionCounts, Evidence, NicActivity, NicCounts, TcpCounts, Unreadable};
@@ -81,6 +84,7 @@ pub use judge::{BothWays, LoadedDelay, both_ways, loaded_delays};
 pub use judge::{conclusion, judge, judge_into};
 pub use ladder::{Branch, Rung, RungName, RungProof};
 pub use lane::{LaneRole, Silence};
+pub use lldp::SwitchPort;
 pub use load::{HostLoad, Waited};
 pub use loss::{
     ArrivedMark, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark, LossPath, LossSpec, ReceivedStrand,

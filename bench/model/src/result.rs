@@ -69,6 +69,9 @@ pub struct ResultDoc {
     /// The networks that both hosts share, as a cluster would use them (`pathproof networks`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks: Option<Vec<crate::Network>>,
+    /// What both hosts are set to differently, what matters most first; absent where the facts of one are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differences: Option<Vec<crate::HostDifference>>,
     /// What each layer between the wire and a file on a share carries (`pathproof check //SERVER/SHARE`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ladder: Vec<crate::Rung>,
@@ -97,6 +100,7 @@ impl ResultDoc {
             smb: None,
             channels: None,
             networks: None,
+            differences: None,
             ladder: Vec::new(),
         }
     }

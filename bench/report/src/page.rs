@@ -12,6 +12,7 @@ mod answer;
 mod block;
 mod channels;
 mod contend;
+mod differences;
 mod file;
 mod findings;
 mod header;
@@ -24,6 +25,7 @@ mod nics;
 mod ports;
 mod rdma;
 mod smb;
+mod switches;
 mod table;
 mod traffic;
 mod verdicts;
@@ -41,6 +43,8 @@ const SECTIONS: &[Section] = &[
     smb::section,
     channels::section,
     networks::section,
+    differences::section,
+    switches::section,
     mtu::section,
     loss::section,
     ports::section,

@@ -38,7 +38,7 @@ impl Wire {
         let mac = octets(mac).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         // Without a protocol nothing is heard before it is bound to one interface.
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
-        socket.bind(&address(index, [0; 6])?)?;
+        socket.bind(&address(index, ARP, [0; 6])?)?;
         Ok(Wire { socket, index, mac })
     }
 
@@ -50,7 +50,7 @@ impl Wire {
         packet[6..8].copy_from_slice(&REQUEST);
         packet[8..14].copy_from_slice(&self.mac);
         packet[24..].copy_from_slice(&wanted.octets());
-        self.socket.send_to(&packet, &address(self.index, [0xff; 6])?).map(drop)
+        self.socket.send_to(&packet, &address(self.index, ARP, [0xff; 6])?).map(drop)
     }
 
     /// Who claimed to have which address within `wait`.
@@ -96,13 +96,13 @@ pub(super) fn octets(mac: &str) -> Option<[u8; 6]> {
     octets.try_into().ok()
 }
 
-/// ARP on one interface, to one hardware address.
-fn address(index: i32, mac: [u8; 6]) -> io::Result<SockAddr> {
+/// A protocol, as it goes over the wire, on one interface, to one hardware address.
+pub(super) fn address(index: i32, protocol: u16, mac: [u8; 6]) -> io::Result<SockAddr> {
     let mut hardware = [0; 8];
     hardware[..6].copy_from_slice(&mac);
     let link = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
-        sll_protocol: ARP,
+        sll_protocol: protocol,
         sll_ifindex: index,
         sll_hatype: 0,
         sll_pkttype: 0,

@@ -23,6 +23,24 @@ pub(super) const NETWORKS: &[Entry] = &[
         "Move one of them to a NIC of its own, or count them as one when redundancy is planned.",
     ),
     entry(
+        "HOSTS-DIFFER",
+        Warning,
+        "The two hosts are set differently in something that must agree: packets are lost in one direction, or one end pauses what the other drops.",
+        "Set both hosts alike; what differs, at which NICs and how, stands in the list of differences.",
+    ),
+    entry(
+        "SWITCH-FRAME-SHORT",
+        Warning,
+        "The switch says of the port that it takes shorter frames than the NIC sends: full packets are lost there.",
+        "Raise the MTU of the port and of its VLAN (9216 is what most switches call jumbo frames), or lower that of the NICs on the network.",
+    ),
+    entry(
+        "SWITCH-DCB-DIFFERS",
+        Warning,
+        "The switch does with priorities something else than the NIC on its port, or than any port should: what is meant to be without loss is dropped under load.",
+        "Set PFC, the ETS shares and the priorities of SMB Direct alike on the hosts and on every port of the path.",
+    ),
+    entry(
         "NETWORK-TWO-NICS",
         Warning,
         "Several NICs of a host lie in one subnet: a cluster counts them as one network and uses one of the NICs.",

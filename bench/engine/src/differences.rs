@@ -1,0 +1,353 @@
+//! What two hosts are set to differently, from the facts that they exchange: what loses packets first, then what costs speed, harmless
+//! ones last. What a host does not tell is no difference.
+
+use std::collections::BTreeSet;
+
+use pathproof_model::environment::Dcb;
+use pathproof_model::units::BitsPerSecond;
+use pathproof_model::{Environment, Finding, HostDifference, Nic, NodeId, Weight};
+
+use crate::networks::networks;
+
+/// Most pairs of NICs that are compared.
+const PAIRS_MAX: usize = 16;
+/// Longest value that is told.
+const VALUE_CHARS_MAX: usize = 60;
+
+/// A fact of a NIC.
+struct OfNic {
+    fact: &'static str,
+    weight: Weight,
+    why: &'static str,
+    value: fn(&Environment, &Nic) -> Option<String>,
+}
+
+/// What must agree between the two NICs of a network, and what may differ.
+const OF_NICS: &[OfNic] = &[
+    OfNic {
+        fact: "IP MTU",
+        weight: Weight::Grave,
+        why: "what is larger than the smaller one does not arrive there",
+        value: |_, nic| nic.ip_mtu_bytes.map(|bytes| bytes.to_string()),
+    },
+    OfNic {
+        fact: "duplex",
+        weight: Weight::Grave,
+        why: "at the half duplex end whatever meets something sent is lost",
+        value: |_, nic| nic.full_duplex.map(|full| if full { "full" } else { "half" }.into()),
+    },
+    OfNic {
+        fact: "RDMA transport",
+        weight: Weight::Grave,
+        why: "RoCE, iWARP and InfiniBand do not understand each other",
+        value: |host, nic| {
+            let device = host.rdma.iter().find(|device| device.netdev.as_ref() == Some(&nic.name))?;
+            device.transport.clone()
+        },
+    },
+    OfNic {
+        fact: "priorities with PFC",
+        weight: Weight::Grave,
+        why: "one end is paused where the other drops",
+        value: |_, nic| {
+            let pfc = dcb(nic)?.pfc.as_ref()?;
+            Some(list(pfc.enabled_priorities.iter().map(u8::to_string)))
+        },
+    },
+    OfNic {
+        fact: "priority of RoCE",
+        weight: Weight::Grave,
+        why: "what one end protects the other treats as something else",
+        value: |_, nic| Some(dcb(nic)?.roce_priority(None)?.0.to_string()),
+    },
+    OfNic {
+        fact: "ETS shares",
+        weight: Weight::Costly,
+        why: "each direction shares the link in another way",
+        value: |_, nic| Some(list(dcb(nic)?.ets.as_ref()?.bandwidth_percent.iter().map(u8::to_string))),
+    },
+    OfNic {
+        fact: "speed",
+        weight: Weight::Costly,
+        why: "the faster end fills the queues before the slower one",
+        value: |_, nic| nic.speed_bits_per_s.map(|speed| BitsPerSecond(speed).to_string()),
+    },
+    OfNic {
+        fact: "TCP segmentation offload",
+        weight: Weight::Costly,
+        why: "the end without it needs more processor to send",
+        value: |_, nic| offload(nic, "tcp-segmentation-offload"),
+    },
+    OfNic {
+        fact: "receive offload",
+        weight: Weight::Costly,
+        why: "the end without it needs more processor to receive",
+        value: |_, nic| offload(nic, "generic-receive-offload"),
+    },
+    OfNic {
+        fact: "receive checksums",
+        weight: Weight::Costly,
+        why: "the end without them needs more processor to receive",
+        value: |_, nic| offload(nic, "rx-checksumming"),
+    },
+    OfNic {
+        fact: "transmit checksums",
+        weight: Weight::Costly,
+        why: "the end without them needs more processor to send",
+        value: |_, nic| offload(nic, "tx-checksumming"),
+    },
+    OfNic {
+        fact: "receive side scaling",
+        weight: Weight::Costly,
+        why: "SMB Multichannel uses such a pair only where no other has it at both ends",
+        value: |_, nic| nic.receive_queues.map(|queues| if queues > 1 { "yes" } else { "one queue" }.into()),
+    },
+    OfNic {
+        fact: "reverse path filter",
+        weight: Weight::Costly,
+        why: "the strict end drops what comes by another way than it would answer",
+        value: |_, nic| nic.reverse_path_filter.map(|filter| filter.to_string()),
+    },
+    OfNic { fact: "driver", weight: Weight::Harmless, why: "", value: |_, nic| nic.driver.clone() },
+    OfNic {
+        fact: "receive queues",
+        weight: Weight::Harmless,
+        why: "",
+        value: |_, nic| nic.receive_queues.map(|queues| queues.to_string()),
+    },
+    OfNic { fact: "name", weight: Weight::Harmless, why: "", value: |_, nic| Some(nic.name.clone()) },
+    OfNic { fact: "kind", weight: Weight::Harmless, why: "", value: |_, nic| nic.kind.clone() },
+];
+
+/// Settings of the kernel that bear on what passes between the hosts, each with what a difference leads to; all others are harmless.
+const SETTINGS: &[(&str, &str)] = &[
+    ("net.ipv4.tcp_congestion_control", "each direction shares a full link in another way"),
+    ("net.ipv4.tcp_ecn", "congestion is marked one way and dropped the other"),
+    ("net.ipv4.tcp_mtu_probing", "one end finds its way out of an MTU black hole, the other does not"),
+    ("net.ipv4.tcp_rmem", "each direction has another largest window"),
+    ("net.ipv4.tcp_wmem", "each direction has another largest window"),
+    ("net.ipv4.tcp_sack", "off at one end is off for both"),
+    ("net.ipv4.tcp_timestamps", "off at one end is off for both"),
+    ("net.ipv4.tcp_window_scaling", "off at one end is off for both, and the window ends at 64 KiB"),
+    ("net.ipv4.ip_no_pmtu_disc", "one end lets routers fragment what it sends"),
+    ("net.ipv4.conf.all.rp_filter", "the strict end drops what comes by another way than it would answer"),
+    ("cpu0.scaling_governor", "the end that saves power wakes up later"),
+];
+
+fn dcb(nic: &Nic) -> Option<&Dcb> {
+    nic.dcb.as_ref()
+}
+
+fn offload(nic: &Nic, name: &str) -> Option<String> {
+    nic.offloads.get(name).map(|on| if *on { "on" } else { "off" }.into())
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<String> = items.collect();
+    if items.is_empty() { "none".into() } else { items.join(" ") }
+}
+
+/// The differences, the gravest first.
+pub fn differences(here: &Environment, there: &Environment) -> Vec<HostDifference> {
+    let mut found: Vec<HostDifference> = pairs(here, there)
+        .into_iter()
+        .flat_map(|(own, other)| of_pair((here, own), (there, other)))
+        .collect();
+    found.extend(of_hosts(here, there));
+    found.sort_by_key(|one| one.weight);
+    found
+}
+
+/// The NICs of both hosts that lie in one network: those of one name first, the others as they come.
+fn pairs<'a>(here: &'a Environment, there: &'a Environment) -> Vec<(&'a Nic, &'a Nic)> {
+    let mut known = BTreeSet::new();
+    let mut pairs = vec![];
+    for network in networks(here, there) {
+        let of = |node: NodeId| {
+            let names = network.nics.iter().filter(move |nic| nic.node == node);
+            names.map(|nic| nic.nic.clone()).collect::<BTreeSet<_>>()
+        };
+        let (own, mut others) = (of(NodeId::CLIENT), of(NodeId::SERVER));
+        for name in &own {
+            let other = others.take(name).or_else(|| {
+                let free = others.iter().find(|other| !own.contains(*other)).cloned()?;
+                others.take(&free)
+            });
+            pairs.extend(other.map(|other| (name.clone(), other)));
+        }
+    }
+    pairs.retain(|pair| known.insert(pair.clone()));
+    let find = |host: &'a Environment, name: &str| host.nics.iter().find(|nic| nic.name == name);
+    let both = pairs.iter().filter_map(|(own, other)| Some((find(here, own)?, find(there, other)?)));
+    both.take(PAIRS_MAX).collect()
+}
+
+fn of_pair(own: (&Environment, &Nic), other: (&Environment, &Nic)) -> Vec<HostDifference> {
+    let (here, there) = (own.1, other.1);
+    let nics = Some([here.name.clone(), there.name.clone()]);
+    let facts = OF_NICS.iter().filter_map(|rule| {
+        let values = (rule.value)(own.0, own.1).zip((rule.value)(other.0, other.1))?;
+        differs(rule.fact, rule.weight, rule.why, values)
+    });
+    // Versions are of one thing only where that is the same.
+    let same = here.driver.is_some() && here.driver == there.driver;
+    let why = "the same adapter may behave in two ways";
+    let versions = [
+        ("driver version", here.driver_version.clone().zip(there.driver_version.clone())),
+        ("firmware", here.firmware.clone().zip(there.firmware.clone())),
+    ];
+    let versions = versions.into_iter().filter_map(|(fact, values)| {
+        let weight = if same { Weight::Costly } else { Weight::Harmless };
+        differs(fact, weight, if same { why } else { "" }, values?)
+    });
+    facts.chain(versions).map(|one| HostDifference { nics: nics.clone(), ..one }).collect()
+}
+
+fn of_hosts(here: &Environment, there: &Environment) -> Vec<HostDifference> {
+    type Read = fn(&Environment) -> Option<String>;
+    const WHOLE: &[(&str, Read)] = &[
+        ("kernel", |host| host.kernel.clone()),
+        ("operating system", |host| host.operating_system.clone()),
+        ("virtualization", |host| host.virtualization.clone()),
+        ("processor", |host| host.cpu_model.clone()),
+        ("processors", |host| host.cpus.map(|cpus| cpus.to_string())),
+        ("NUMA nodes", |host| host.numa_nodes.map(|nodes| nodes.to_string())),
+        ("clock source", |host| host.clock_source.clone()),
+    ];
+    let whole = WHOLE
+        .iter()
+        .filter_map(|(fact, read)| differs(fact, Weight::Harmless, "", read(here).zip(read(there))?));
+    let settings = here.settings.iter().filter_map(|(name, own)| {
+        let other = there.settings.get(name)?;
+        let why = SETTINGS.iter().find(|(known, _)| known == name).map(|(_, why)| *why);
+        let weight = if why.is_some() { Weight::Costly } else { Weight::Harmless };
+        differs(name, weight, why.unwrap_or_default(), (own.clone(), other.clone()))
+    });
+    whole.chain(settings).collect()
+}
+
+fn differs(fact: &str, weight: Weight, why: &str, (here, there): (String, String)) -> Option<HostDifference> {
+    let cut = |value: &str| value.chars().take(VALUE_CHARS_MAX).collect();
+    (here != there).then(|| HostDifference {
+        weight,
+        nics: None,
+        fact: fact.into(),
+        here: cut(&here),
+        there: cut(&there),
+        why: why.into(),
+    })
+}
+
+/// The grave ones as one finding.
+pub fn finding(found: &[HostDifference]) -> Option<Finding> {
+    let grave: Vec<String> = found
+        .iter()
+        .filter(|one| one.weight == Weight::Grave)
+        .map(|one| {
+            let nics = one.nics.iter().map(|[own, other]| format!(" of {own} and {other}"));
+            format!("{}{}: {} here and {} there", one.fact, nics.collect::<String>(), one.here, one.there)
+        })
+        .collect();
+    (!grave.is_empty()).then(|| Finding::new("HOSTS-DIFFER", grave.join("; ")).with("count", grave.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::NicAddress;
+    use pathproof_model::environment::DcbPfc;
+
+    fn host(last: u8) -> Environment {
+        let nic = Nic {
+            name: format!("e{}", last % 2),
+            driver: Some("mlx5_core".into()),
+            firmware: Some("22.1".into()),
+            ip_mtu_bytes: Some(9000),
+            full_duplex: Some(true),
+            receive_queues: Some(8),
+            addresses: vec![NicAddress { address: [10, 0, 0, last].into(), prefix_len: 24 }],
+            ..Nic::default()
+        };
+        Environment { kernel: Some("6.1".into()), nics: vec![nic], ..Environment::default() }
+    }
+
+    fn told(change: impl Fn(&mut Environment)) -> Vec<(Weight, String)> {
+        let mut other = host(2);
+        change(&mut other);
+        let found = differences(&host(1), &other);
+        found.into_iter().map(|one| (one.weight, one.fact)).filter(|(_, fact)| fact != "name").collect()
+    }
+
+    #[test]
+    fn the_gravest_comes_first_and_what_is_not_told_is_no_difference() {
+        assert_eq!(told(|_| {}), []);
+        let all = told(|host| {
+            host.kernel = Some("6.8".into());
+            host.nics[0].firmware = Some("22.9".into());
+            host.nics[0].ip_mtu_bytes = Some(1500);
+        });
+        assert_eq!(
+            all,
+            [
+                (Weight::Grave, "IP MTU".to_owned()),
+                (Weight::Costly, "firmware".into()),
+                (Weight::Harmless, "kernel".into())
+            ]
+        );
+        let unknown = told(|host| {
+            host.kernel = None;
+            host.nics[0].ip_mtu_bytes = None;
+            host.nics[0].receive_queues = None;
+        });
+        assert_eq!(unknown, []);
+    }
+
+    #[test]
+    fn versions_of_two_makes_and_numbers_of_queues_are_harmless() {
+        let other = told(|host| {
+            host.nics[0].driver = Some("ice".into());
+            host.nics[0].firmware = Some("4.2".into());
+            host.nics[0].receive_queues = Some(16);
+        });
+        assert!(other.len() == 3 && other.iter().all(|(weight, _)| *weight == Weight::Harmless), "{other:?}");
+        let one_queue = told(|host| host.nics[0].receive_queues = Some(1));
+        assert_eq!(one_queue[0], (Weight::Costly, "receive side scaling".into()));
+    }
+
+    #[test]
+    fn pfc_is_compared_where_both_ends_tell_it() {
+        let pfc = |priorities: &[u8]| {
+            Some(Dcb {
+                pfc: Some(DcbPfc { enabled_priorities: priorities.to_vec(), classes_max: None }),
+                ..Dcb::default()
+            })
+        };
+        let (mut here, mut there) = (host(1), host(2));
+        here.nics[0].dcb = pfc(&[3]);
+        assert!(finding(&differences(&here, &there)).is_none());
+        there.nics[0].dcb = pfc(&[]);
+        let said = finding(&differences(&here, &there)).unwrap();
+        assert_eq!(said.evidence, "priorities with PFC of e1 and e0: 3 here and none there");
+        there.nics[0].dcb = pfc(&[3]);
+        assert!(finding(&differences(&here, &there)).is_none());
+    }
+
+    #[test]
+    fn nics_of_one_network_are_compared_by_name_before_they_are_by_place() {
+        let with = |name: &str, last: u8, mtu: u32| Nic {
+            name: name.into(),
+            ip_mtu_bytes: Some(mtu),
+            addresses: vec![NicAddress { address: [10, 0, 0, last].into(), prefix_len: 24 }],
+            ..Nic::default()
+        };
+        let here =
+            Environment { nics: vec![with("a", 1, 1500), with("b", 2, 9000)], ..Environment::default() };
+        let there =
+            Environment { nics: vec![with("b", 3, 9000), with("c", 4, 1500)], ..Environment::default() };
+        let all = differences(&here, &there);
+        assert!(
+            all.iter().all(|one| one.fact == "name" && one.nics == Some(["a".into(), "c".into()])),
+            "{all:?}"
+        );
+    }
+}
