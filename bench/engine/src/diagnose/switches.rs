@@ -85,18 +85,18 @@ fn alone(port: &Dcb) -> Vec<String> {
 
 fn between(nic: &Dcb, port: &Dcb) -> Vec<String> {
     let mut said = vec![];
-    if let (Some(own), Some(other)) = (&nic.pfc, &port.pfc) {
-        if own.enabled_priorities != other.enabled_priorities {
-            let words = |all: &[u8]| if all.is_empty() { "none".into() } else { format!("{all:?}") };
-            let (own, other) = (words(&own.enabled_priorities), words(&other.enabled_priorities));
-            said.push(format!("PFC on {own} of the NIC and {other} of the port"));
-        }
+    if let (Some(own), Some(other)) = (&nic.pfc, &port.pfc)
+        && own.enabled_priorities != other.enabled_priorities
+    {
+        let words = |all: &[u8]| if all.is_empty() { "none".into() } else { format!("{all:?}") };
+        let (own, other) = (words(&own.enabled_priorities), words(&other.enabled_priorities));
+        said.push(format!("PFC on {own} of the NIC and {other} of the port"));
     }
-    if let (Some(own), Some(other)) = (&nic.ets, &port.ets) {
-        if own.bandwidth_percent != other.bandwidth_percent {
-            let (own, other) = (&own.bandwidth_percent, &other.bandwidth_percent);
-            said.push(format!("ETS shares {own:?} of the NIC and {other:?} of the port"));
-        }
+    if let (Some(own), Some(other)) = (&nic.ets, &port.ets)
+        && own.bandwidth_percent != other.bandwidth_percent
+    {
+        let (own, other) = (&own.bandwidth_percent, &other.bandwidth_percent);
+        said.push(format!("ETS shares {own:?} of the NIC and {other:?} of the port"));
     }
     for (number, name) in LOSSLESS {
         if let (Some(own), Some(other)) = (priority(nic, number), priority(port, number))
