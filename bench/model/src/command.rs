@@ -26,6 +26,8 @@ pub enum CommandName {
     Channels,
     /// The networks that hosts share.
     Networks,
+    /// Many hosts measured against each other.
+    Mesh,
     /// What somebody else called a plan of theirs; empty where nobody called it anything.
     Other(String),
 }
@@ -42,6 +44,7 @@ impl CommandName {
             CommandName::Smb => "smb",
             CommandName::Channels => "channels",
             CommandName::Networks => "networks",
+            CommandName::Mesh => "mesh",
             CommandName::Other(name) => name,
         }
     }
@@ -61,8 +64,8 @@ impl Display for CommandName {
 
 impl From<String> for CommandName {
     fn from(name: String) -> CommandName {
-        use CommandName::{Bench, Channels, Check, Contend, Migrate, Mtu, Networks, Smb};
-        let known = [Check, Bench, Mtu, Migrate, Contend, Smb, Channels, Networks];
+        use CommandName::{Bench, Channels, Check, Contend, Mesh, Migrate, Mtu, Networks, Smb};
+        let known = [Check, Bench, Mtu, Migrate, Contend, Smb, Channels, Networks, Mesh];
         let found = known.into_iter().find(|command| command.word() == name);
         found.unwrap_or(CommandName::Other(name))
     }
@@ -83,7 +86,7 @@ mod tests {
 
     #[test]
     fn commands_read_back_and_other_names_are_kept() {
-        for name in ["check", "bench", "mtu", "migrate", "contend", "smb", "channels", "networks"] {
+        for name in ["check", "bench", "mtu", "migrate", "contend", "smb", "channels", "networks", "mesh"] {
             let command = CommandName::from(name.to_owned());
             assert!(!matches!(command, CommandName::Other(_)), "{name}");
             assert_eq!(String::from(command), name);

@@ -26,6 +26,9 @@ pub enum ReadError {
         "it carries the schema {0:?}, and this build reads {SCHEMA:?} and {SCHEMA_1:?}; use a matching version of pathproof"
     )]
     OtherVersion(String),
+    /// It is of a mesh of more ranks than there can be.
+    #[error("it says that it is of {0} ranks, and a mesh has at most {most}", most = crate::mesh::RANKS_MAX)]
+    TooMany(u32),
 }
 
 /// Reads a document of any version that this build knows.

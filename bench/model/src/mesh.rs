@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::lift::ReadError;
 use crate::{RunOutcome, StepError, Tool};
 pub use matrix::{Cell, Matrices, Matrix};
 pub use suspect::{Suspect, SuspectKind, Who};
@@ -278,6 +279,22 @@ pub struct Incast {
     pub bystander_rtt_p99_ns: Option<u64>,
     /// Why there is no sum.
     pub reason: Option<String>,
+}
+
+/// Reads a document of a mesh; `None` where it is of another kind, or none.
+pub fn read(json: &[u8]) -> Result<Option<MeshDoc>, ReadError> {
+    #[derive(Deserialize)]
+    struct Head {
+        schema: String,
+    }
+    if serde_json::from_slice::<Head>(json).map_or(true, |head| head.schema != MESH_SCHEMA) {
+        return Ok(None);
+    }
+    let doc: MeshDoc = serde_json::from_slice(json)?;
+    if doc.size as usize > RANKS_MAX {
+        return Err(ReadError::TooMany(doc.size));
+    }
+    Ok(Some(doc))
 }
 
 impl MeshDoc {

@@ -138,17 +138,21 @@ struct Work<'a> {
     measured: &'a Measured<'a>,
     again: &'a mut dyn Again,
     hosts: usize,
-    /// How many cells a host has as sender, in the middle.
+    /// How many cells a host has as sender, in the middle; of those that carried something, since reach is known of many more where
+    /// rounds were drawn.
     observed: f64,
+    /// Hosts whose own packets get lost, not those alone that are sent to them.
+    loses_own: Vec<bool>,
     found: Analysis,
 }
 
 impl<'a> Work<'a> {
     fn new(measured: &'a Measured<'a>, again: &'a mut dyn Again) -> Work<'a> {
         let hosts = measured.reached.hosts();
-        let mut counts: Vec<f64> = (0..hosts).map(|host| measured.reached.row(host).count() as f64).collect();
+        let mut counts: Vec<f64> =
+            (0..hosts).map(|host| measured.goodput_bits_per_s.row(host).count() as f64).collect();
         let observed = median(&mut counts).unwrap_or(0.0).max(1.0);
-        Work { measured, again, hosts, observed, found: Analysis::default() }
+        Work { measured, again, hosts, observed, loses_own: vec![false; hosts], found: Analysis::default() }
     }
 
     fn repeat(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
@@ -231,6 +235,7 @@ impl<'a> Work<'a> {
                 !again.is_empty() && again.iter().sum::<f64>() >= much
             });
             if confirmed && repetitions > 0 {
+                self.loses_own[host] = sends / sender > HOST_Z && sends > LOSS_EFFECT;
                 let effect = sends.max(receives);
                 let usual = polished.common.exp_m1();
                 let suspect =
@@ -277,6 +282,11 @@ impl<'a> Work<'a> {
         let slow = self.slow_hosts(&polished, (sender, receiver), healthy);
         let named = self.slow_pairs(&polished.rest, &slow, (of_rest, cell_z), healthy);
         for (host, sides) in slow.iter().enumerate().filter(|(_, sides)| sides.any()) {
+            // Slow in the direction in which nothing is lost: it is slow by itself, and what is lost on its way there is what does not fit.
+            if sides.sends.is_some() && !self.loses_own[host] {
+                let who = Who::Host { rank: host as u32 };
+                self.found.suspects.retain(|known| known.kind != SuspectKind::Loss || known.who != who);
+            }
             // Who loses packets, or sends in small ones, is slow because of that.
             if self.is_named(host, &[SuspectKind::Loss, SuspectKind::Mtu]) {
                 continue;

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use pathproof_model::mesh::{Cell, MeshSettings, RANKS_MAX};
+use pathproof_model::mesh::{Cell, MeshSettings, RANKS_MAX, RoundKind};
 use pathproof_model::{Environment, ErrorKind};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,8 @@ pub struct Order {
     pub number: u32,
     /// The plane, by its place.
     pub plane: u32,
+    /// What for. It changes nothing about what is done.
+    pub kind: RoundKind,
     /// What.
     pub task: Task,
     /// With whom.
@@ -184,7 +186,7 @@ impl Frames {
     }
 
     /// The next message that is complete.
-    pub fn next_message<M: DeserializeOwned + Bounded>(&mut self) -> Result<Option<M>, MessageError> {
+    pub fn decode_next<M: DeserializeOwned + Bounded>(&mut self) -> Result<Option<M>, MessageError> {
         let Some(length) = self.bytes.first_chunk::<4>() else { return Ok(None) };
         let length = u32::from_le_bytes(*length) as usize;
         if length > self.bytes_max {
@@ -214,19 +216,32 @@ impl Bounded for FromRank {
             FromRank::Hello(hello) => {
                 crate::control::bound_environment(&mut hello.environment);
                 cut(&mut hello.token);
-                cut(&mut hello.settings.over);
-                hello.settings.patterns.truncate(8);
+                bound_settings(&mut hello.settings);
+                Ok(())
             }
-            FromRank::Report(report) => {
-                report.told.truncate(RANKS_MAX);
-                report.heard.truncate(RANKS_MAX);
-                for cell in report.told.iter_mut().flat_map(|told| [&mut told.out, &mut told.back]) {
-                    // Why something is not known rank 0 says in words of its own.
-                    cell.reason = None;
-                }
-            }
+            FromRank::Report(report) => report.bound(),
+        }
+    }
+}
+
+impl Bounded for Report {
+    fn bound(&mut self) -> Result<(), MessageError> {
+        self.told.truncate(RANKS_MAX);
+        self.heard.truncate(RANKS_MAX);
+        for cell in self.told.iter_mut().flat_map(|told| [&mut told.out, &mut told.back]) {
+            // Why something is not known rank 0 says in words of its own.
+            cell.reason = None;
         }
         Ok(())
+    }
+}
+
+impl Bounded for Order {
+    fn bound(&mut self) -> Result<(), MessageError> {
+        match self.peers.len() > RANKS_MAX {
+            true => Err(MessageError::Nonsense("an order with more peers than a mesh has")),
+            false => Ok(()),
+        }
     }
 }
 
@@ -245,16 +260,20 @@ impl Bounded for ToRank {
                     cut(&mut row.token);
                 }
             }
-            ToRank::Order(order) if order.peers.len() > RANKS_MAX => {
-                return Err(MessageError::Nonsense("an order with more peers than a mesh has"));
-            }
-            ToRank::Order(_) | ToRank::Still | ToRank::Bye => {}
+            ToRank::Order(order) => order.bound()?,
+            ToRank::Still | ToRank::Bye => {}
         }
         Ok(())
     }
 }
 
-fn cut(text: &mut String) {
+/// Settings are compared with those of rank 0, and shown nowhere; they are kept while the rank is there.
+pub(super) fn bound_settings(settings: &mut MeshSettings) {
+    cut(&mut settings.over);
+    settings.patterns.truncate(8);
+}
+
+pub(super) fn cut(text: &mut String) {
     if text.len() > NAME_BYTES_MAX {
         *text = text.chars().take(NAME_BYTES_MAX / 4).collect();
     }
@@ -266,7 +285,8 @@ mod tests {
 
     #[test]
     fn messages_come_out_as_they_went_in_however_they_are_cut() {
-        let order = Order { number: 7, plane: 1, task: Task::Gather, peers: vec![1, 2] };
+        let order =
+            Order { number: 7, plane: 1, kind: RoundKind::Incast, task: Task::Gather, peers: vec![1, 2] };
         let bytes =
             [frame(&ToRank::Still), frame(&ToRank::Order(order.clone())), frame(&ToRank::Bye)].concat();
         for piece in [1, 3, bytes.len()] {
@@ -274,7 +294,7 @@ mod tests {
             let mut seen = vec![];
             for piece in bytes.chunks(piece) {
                 frames.buffer().extend_from_slice(piece);
-                while let Some(message) = frames.next_message::<ToRank>().unwrap() {
+                while let Some(message) = frames.decode_next::<ToRank>().unwrap() {
                     seen.push(message);
                 }
             }
@@ -289,13 +309,16 @@ mod tests {
     fn what_is_too_long_or_unknown_is_refused_before_it_is_kept() {
         let mut frames = Frames::new(100);
         frames.buffer().extend_from_slice(&u32::MAX.to_le_bytes());
-        assert!(matches!(frames.next_message::<ToRank>(), Err(MessageError::Long(..))));
-        for odd in ["{\"order\":{\"number\":1,\"plane\":0,\"task\":\"erase\",\"peers\":[]}}", "\"exec\"", "7"]
-        {
+        assert!(matches!(frames.decode_next::<ToRank>(), Err(MessageError::Long(..))));
+        for odd in [
+            "{\"order\":{\"number\":1,\"plane\":0,\"kind\":\"up\",\"task\":\"erase\",\"peers\":[]}}",
+            "\"exec\"",
+            "7",
+        ] {
             let mut frames = Frames::new(1000);
             frames.buffer().extend_from_slice(&(odd.len() as u32).to_le_bytes());
             frames.buffer().extend_from_slice(odd.as_bytes());
-            assert!(matches!(frames.next_message::<ToRank>(), Err(MessageError::Unreadable(_))), "{odd}");
+            assert!(matches!(frames.decode_next::<ToRank>(), Err(MessageError::Unreadable(_))), "{odd}");
         }
     }
 

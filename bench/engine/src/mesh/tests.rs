@@ -423,3 +423,66 @@ fn tables_that_hold_little_or_nothing_are_no_trouble() {
     let found = empty.analysed(&[]);
     assert_eq!((found.suspects.len(), found.usual_ip_mtu_bytes, found.floor), (0, None, Floor::default()));
 }
+
+/// Where rounds are drawn, words by datagram tell of the reach of all pairs: that makes the figures of those that were measured no surer.
+#[test]
+fn what_is_known_of_reach_alone_moves_no_threshold() {
+    let mut world = World::new(64, 7, NORMAL);
+    let figures = world.run(&sampled(64, 6, 7));
+    let mut heard = figures.reached.clone();
+    for from in 0..64 {
+        for to in (0..64).filter(|to| *to != from) {
+            heard.set(from, to, Some(true));
+        }
+    }
+    let floor = |reached: &Grid<bool>| {
+        let measured = Measured {
+            reached,
+            ip_mtu_bytes: &figures.ip_mtu,
+            goodput_bits_per_s: &figures.goodput,
+            retransmits: &figures.retransmits,
+            speed_bits_per_s: &[],
+            groups: &[],
+        };
+        analyse(&measured, &mut World::new(64, 7, NORMAL))
+    };
+    assert_eq!(floor(&heard), floor(&figures.reached));
+}
+
+/// A queue overflows before a port that is too slow: segments are sent again to a slow host, and not by it.
+#[test]
+fn a_slow_host_to_which_segments_are_sent_again_is_slow_and_not_lossy() {
+    let named = |own: bool| {
+        let mut world = World::new(8, 3, NORMAL);
+        (world.sends[2], world.receives[2]) = (0.85, 0.85);
+        let mut figures = world.run(&tournament(8));
+        for other in (0..8).filter(|other| *other != 2) {
+            figures.retransmits.set(other, 2, Some(400.0));
+            if own {
+                figures.retransmits.set(2, other, Some(400.0));
+            }
+        }
+        let measured = Measured {
+            reached: &figures.reached,
+            ip_mtu_bytes: &figures.ip_mtu,
+            goodput_bits_per_s: &figures.goodput,
+            retransmits: &figures.retransmits,
+            speed_bits_per_s: &[],
+            groups: &[],
+        };
+        let found = analyse(&measured, &mut Lossy(world));
+        found.suspects.into_iter().map(|suspect| (suspect.kind, suspect.who)).collect::<Vec<_>>()
+    };
+    assert_eq!(named(false), [(SuspectKind::Goodput, Who::Host { rank: 2 })]);
+    assert_eq!(named(true), [(SuspectKind::Loss, Who::Host { rank: 2 })]);
+}
+
+/// A world in which a repetition loses what it lost before.
+struct Lossy(World);
+
+impl Again for Lossy {
+    fn measure(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
+        let told = self.0.measure(pairs);
+        told.into_iter().map(|told| Repeated { retransmits: Some(400.0), ..told }).collect()
+    }
+}
