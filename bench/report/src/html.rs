@@ -7,15 +7,18 @@
 use std::fmt::Display;
 use std::io;
 
-use pathproof_model::ResultDoc;
+use pathproof_model::{ResultDoc, Tool};
 
-use crate::page::{self, Word};
+use crate::page::{self, Answer, Word};
 use crate::plain::escaped;
 use crate::{Look, Render, Screen};
 
 mod blocks;
 mod charts;
+mod mesh;
 mod plot;
+
+pub use mesh::mesh_html;
 
 /// A document as a page of its own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,15 +61,7 @@ const STYLE: &str = include_str!("html.css");
 
 impl Render for Html {
     fn render(&self, doc: &ResultDoc, out: &mut dyn io::Write) -> io::Result<()> {
-        let answer = page::answer(doc);
-        let title = format!("pathproof: {}", answer.word.name());
-        let class = match answer.word {
-            Word::Fit => "class=\"good\"",
-            Word::NotFit => "class=\"bad\"",
-            _ => "class=\"open\"",
-        };
-        let mut body = Markup::said("h1", class, answer.word.name());
-        body.push(Markup::said("p", "", &answer.text));
+        let mut body = Markup::default();
         // As tall as it takes: a browser scrolls.
         let screen = Screen { look: Look { columns: 100, rows: 80, ..Look::SCREEN }, more: String::new() };
         let mut first = Vec::new();
@@ -76,21 +71,36 @@ impl Render for Html {
         body.push(charts::all(doc));
         body.push(Markup::said("h2", "", "Everything else"));
         body.push(page::sections(doc).iter().map(|section| blocks::all(section)).collect());
-        let version = format!("{} {}, started {}", doc.tool.name, doc.tool.version, doc.started_at);
-        body.push(Markup::said("p", "class=\"soft\"", version));
-        body.push(Markup::said(
-            "p",
-            "class=\"sign\"",
-            "Signed off by: ______________________   Date: ______________",
-        ));
-        write!(
-            out,
-            "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-             <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
-            escaped(title),
-            body.0
-        )
+        out.write_all(whole(&page::answer(doc), &body, (&doc.tool, &doc.started_at)).as_bytes())
     }
+}
+
+/// A page of its own: the answer, and what there is below it.
+fn whole(answer: &Answer, below: &Markup, (tool, started_at): (&Tool, &str)) -> String {
+    let class = match answer.word {
+        Word::Fit => "class=\"good\"",
+        Word::NotFit => "class=\"bad\"",
+        _ => "class=\"open\"",
+    };
+    let mut body = Markup::said("h1", class, answer.word.name());
+    body.push(Markup::said("p", "", &answer.text));
+    body.0.push_str(&below.0);
+    body.push(Markup::said(
+        "p",
+        "class=\"soft\"",
+        format!("{} {}, started {started_at}", tool.name, tool.version),
+    ));
+    body.push(Markup::said(
+        "p",
+        "class=\"sign\"",
+        "Signed off by: ______________________   Date: ______________",
+    ));
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <title>{}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{}</body>\n</html>\n",
+        escaped(format!("pathproof: {}", answer.word.name())),
+        body.0
+    )
 }
