@@ -24,6 +24,8 @@ mod iperf;
 mod key;
 mod ladder;
 mod man;
+mod merge;
+mod mesh;
 mod migrate;
 mod mtu;
 mod networks;
@@ -93,6 +95,11 @@ pub enum Command {
     /// Rehearse what shares a path: storage, migrations and heartbeats, alone and together, and the cap that protects storage.
     #[command(after_help = contend::EXAMPLES)]
     Contend(contend::ContendArgs),
+    /// Measure many hosts against each other: started on each of them by Slurm, MPI, Ansible, clush or Kubernetes.
+    #[command(after_help = mesh::EXAMPLES)]
+    Mesh(mesh::MeshArgs),
+    /// Put the document of a mesh together from what its ranks kept, for where rank 0 died.
+    Merge(merge::MergeArgs),
     /// Ask an SMB server about itself: dialect, Multichannel, signing, encryption, its NICs.
     Smb(smb::SmbArgs),
     /// Rehearse a live migration: real memory, really dirtied, really copied, verified.
@@ -194,6 +201,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
     if matches!(
         typed.command,
         Command::Devices(_)
+            | Command::Merge(_)
             | Command::Report(_)
             | Command::Compare(_)
             | Command::Criteria(_)
@@ -215,6 +223,8 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
         Command::Channels(args) => channels::run(args, &clock),
         Command::Networks(args) => networks::run(args, &clock),
         Command::Contend(args) => contend::run(args, &clock),
+        Command::Mesh(args) => mesh::run(&args, &clock),
+        Command::Merge(args) => merge::run(&args),
         Command::Smb(args) => smb::run(args, &clock),
         Command::Migrate(args) => migrate::run(args, &clock),
         Command::Report(args) => report::run(&args),

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::ResultDoc;
+use pathproof_model::mesh::{self, MeshDoc};
 use pathproof_report::{Json, Render};
 use pathproof_sys::files::{self, FileKind};
 
@@ -103,16 +104,26 @@ impl DocumentFile {
     /// Writes the document as far as it goes. A failure leaves the former version in place. What is no file waits for
     /// the finished document.
     pub fn keep(&self, doc: &ResultDoc) -> Result<()> {
-        if let To::File(_) = self.to { self.write(doc) } else { Ok(()) }
+        if self.is_file() { self.write(doc) } else { Ok(()) }
+    }
+
+    /// Whether it is a file, which can be written again and again.
+    pub fn is_file(&self) -> bool {
+        matches!(self.to, To::File(_))
     }
 
     /// Writes the finished document.
     pub fn write(&self, doc: &ResultDoc) -> Result<()> {
         let mut json = Vec::new();
         Json.render(doc, &mut json)?;
+        self.write_json(&json)
+    }
+
+    /// Writes a document of another kind, as JSON.
+    pub fn write_json(&self, json: &[u8]) -> Result<()> {
         match &self.to {
-            To::File(path) => write_file(path, &json),
-            To::Stream(stream) => stream.as_ref().write_all(&json),
+            To::File(path) => write_file(path, json),
+            To::Stream(stream) => stream.as_ref().write_all(json),
         }
         .with_context(|| {
             format!(
@@ -142,6 +153,14 @@ pub fn open_growing(path: &Path, flag: &str) -> Result<File> {
     options.write(true).create(true).truncate(true).open(&file).with_context(|| {
         format!("cannot write {}; choose a file in a folder that exists and is writable", named())
     })
+}
+
+/// Puts a small file of our own in its place, complete.
+pub fn write_small(path: &Path, bytes: &[u8]) -> Result<()> {
+    let Some(file) = DocumentFile::prepare(path)? else {
+        bail!("{} is standard output; name a file", path.display())
+    };
+    file.write_json(bytes)
 }
 
 /// Opens what is no regular file, where a document may go there.
@@ -316,8 +335,33 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Reads a document of any version from a file.
 pub fn read(path: &Path) -> Result<ResultDoc> {
-    let bytes = input::read(path, BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;
-    pathproof_model::lift::read(&bytes).with_context(|| format!("cannot read {}", path.display()))
+    match read_any(path)? {
+        Stored::Run(doc) => Ok(*doc),
+        Stored::Mesh(_) => bail!(
+            "{} is the document of a mesh, which `pathproof report` shows; name that of a run",
+            path.display()
+        ),
+    }
+}
+
+/// A document of either kind.
+pub enum Stored {
+    /// Of two hosts.
+    Run(Box<ResultDoc>),
+    /// Of many.
+    Mesh(Box<MeshDoc>),
+}
+
+/// Reads a document of whatever kind.
+pub fn read_any(path: &Path) -> Result<Stored> {
+    let read = || -> Result<Stored> {
+        let bytes = input::read(path, BYTES_MAX)?;
+        Ok(match mesh::read(&bytes)? {
+            Some(doc) => Stored::Mesh(Box::new(doc)),
+            None => Stored::Run(Box::new(pathproof_model::lift::read(&bytes)?)),
+        })
+    };
+    read().with_context(|| format!("cannot read {}", path.display()))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use crate::host::peers;
 use crate::interrupt::Interrupt;
 use crate::registry::Registry;
 use crate::run::tool;
-use crate::secure::{self, Access, is_loopback, random_bytes};
+use crate::secure::{self, Access, SecureReader, SecureWriter, is_loopback, random_bytes};
 use crate::session::{Fresh, Link, Revival, Session};
 use crate::steps::{self, Context, ReadyPart, SessionFacts, Setup, StepPart};
 pub use deadline::Grace;
@@ -47,6 +47,10 @@ use visit::Visit;
 const AWAY: Duration = Duration::from_secs(15);
 /// Observes this host anew for each client.
 pub type Observe = Arc<dyn Fn() -> Observed + Send + Sync>;
+
+/// Takes over a client that has proved the key: the two halves of its channel, and the addresses of both ends. The place that it has
+/// inside is given back when this returns.
+pub type Instead = Arc<dyn Fn((SecureWriter, SecureReader), SocketAddr, SocketAddr) + Send + Sync>;
 
 /// A server's settings.
 #[derive(Clone)]
@@ -75,6 +79,8 @@ pub struct Listening {
 
 struct Shared {
     settings: Settings,
+    /// Who takes clients over, where they are to be no sessions.
+    instead: Option<Instead>,
     registry: Registry,
     /// Of all clients together.
     memory: Arc<MemoryBudget>,
@@ -113,20 +119,26 @@ impl Drop for Place {
 impl Listening {
     /// Listens on all addresses, or says on which it cannot.
     pub fn bind(addresses: &[SocketAddr], settings: Settings) -> anyhow::Result<Listening> {
-        Ok(Listening::behind(listen::on(addresses)?, settings))
+        Ok(Listening::behind(listen::on(addresses)?, settings, None))
     }
 
     /// Listens on every address of this host, of both families.
     pub fn everywhere(port: u16, settings: Settings) -> anyhow::Result<Listening> {
-        Ok(Listening::behind(listen::everywhere(port)?, settings))
+        Ok(Listening::behind(listen::everywhere(port)?, settings, None))
     }
 
-    fn behind(listeners: Vec<TcpListener>, mut settings: Settings) -> Listening {
+    /// The same for clients that are to be no sessions: the door is the same, and `take` has who came through it.
+    pub fn for_another(port: u16, settings: Settings, take: Instead) -> anyhow::Result<Listening> {
+        Ok(Listening::behind(listen::everywhere(port)?, settings, Some(take)))
+    }
+
+    fn behind(listeners: Vec<TcpListener>, mut settings: Settings, instead: Option<Instead>) -> Listening {
         let total = settings.limits.total_memory_bytes.unwrap_or_else(half_of_available_memory);
         settings.limits.total_memory_bytes = Some(total);
         let shared = Shared {
             registry: Registry::new(&settings.clock),
             settings,
+            instead,
             memory: MemoryBudget::new(total),
             clients: Arc::default(),
             inside: Arc::default(),
@@ -153,11 +165,19 @@ impl Listening {
 
 /// A client that has proved the key, on its own thread.
 fn converse(stream: TcpStream, cipher: StatelessTransportState, from: SocketAddr, shared: &Shared) {
-    let link = stream
-        .local_addr()
-        .and_then(|local| Link::new(secure::channel(stream, cipher)?, (origin::canonical(local), from)));
+    let link = stream.local_addr().map(origin::canonical).and_then(|local| {
+        let halves = secure::channel(stream, cipher)?;
+        match &shared.instead {
+            Some(take) => {
+                take(halves, local, from);
+                Ok(None)
+            }
+            None => Link::new(halves, (local, from)).map(Some),
+        }
+    });
     let link = match link {
-        Ok(link) => link,
+        Ok(Some(link)) => link,
+        Ok(None) => return,
         Err(error) => return tracing::warn!(%from, "cannot take up the session: {error}"),
     };
     let clock = shared.settings.clock.clone();

@@ -148,6 +148,7 @@ fn shared_memory_is_accessed_by_atomics_only() {
 const DECODERS: &[(&str, Option<&str>)] = &[
     ("bench/engine/src/control/message.rs", Some("control")),
     ("bench/engine/src/control/preamble.rs", Some("control")),
+    ("bench/engine/src/mesh/message.rs", Some("mesh")),
     ("bench/report/src/hlog.rs", Some("documents")),
     ("bench/engine/src/migrate/copy/pack.rs", Some("migrate")),
     ("bench/engine/src/migrate/copy/wire.rs", Some("migrate")),

@@ -31,6 +31,7 @@ mod live;
 mod loopback;
 mod loss;
 mod lossy;
+mod mesh;
 mod migrate;
 mod migrate_links;
 mod migrate_oracle;

@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use pathproof_model::ResultDoc;
+use pathproof_model::mesh::MeshDoc;
 use pathproof_report::{Csv, Hlog, Html, Json, Junit, Look, OpenMetrics, Render, Screen, Text};
 
-use crate::terminal;
+use crate::{mesh, terminal};
 
 /// Formats of a report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -54,6 +55,17 @@ impl Shape {
         Shape { format, json: false, ..self }
     }
 
+    /// The same for a mesh, where there is such a form of one.
+    pub fn of_a_mesh(self) -> Option<MeshFormat> {
+        match self.format() {
+            Format::Text => Some(MeshFormat::Text),
+            Format::Json => Some(MeshFormat::Json),
+            Format::Junit => Some(MeshFormat::Junit),
+            Format::Html => Some(MeshFormat::Html),
+            Format::Hlog | Format::Csv | Format::Openmetrics => None,
+        }
+    }
+
     /// Prints a document on standard output. It stands in `file`, if anywhere.
     pub fn print(self, doc: &ResultDoc, file: Option<&Path>) -> Result<()> {
         let renderer: &dyn Render = match self.format() {
@@ -67,6 +79,32 @@ impl Shape {
             Format::Openmetrics => &OpenMetrics,
         };
         terminal::print_document(doc, renderer)
+    }
+}
+
+/// Formats of the report of a mesh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MeshFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// The document.
+    Json,
+    /// JUnit XML, for CI.
+    Junit,
+    /// One page for a browser, with a map of all pairs.
+    Html,
+}
+
+impl MeshFormat {
+    /// Prints a mesh on standard output.
+    pub fn print(self, doc: &MeshDoc) -> Result<()> {
+        match self {
+            MeshFormat::Text => terminal::print_blocks(&pathproof_report::mesh(doc)),
+            MeshFormat::Json => terminal::print_own(mesh::json(doc).as_bytes()),
+            MeshFormat::Junit => terminal::print_own(pathproof_report::mesh_junit(doc).as_bytes()),
+            MeshFormat::Html => terminal::print_own(pathproof_report::mesh_html(doc).as_bytes()),
+        }
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use pathproof_model::units::BitsPerSecond;
 
 use super::criteria::LimitArgs;
 use super::format::Shape;
 use super::values::ip_mtu;
-use crate::document;
+use crate::document::{self, Stored};
 
 /// `report`.
 #[derive(Debug, Args)]
@@ -32,8 +32,20 @@ pub struct ReportArgs {
 
 /// Runs the command. It ends with the exit code of what it says.
 pub fn run(args: &ReportArgs) -> Result<u8> {
-    let mut doc = document::read(&args.file)?;
     let own = args.limits.any() || args.expect_rate.is_some() || args.expect_mtu.is_some();
+    let mut doc = match document::read_any(&args.file)? {
+        Stored::Run(doc) => doc,
+        Stored::Mesh(_) if own => {
+            bail!("a mesh is judged when it is measured; start it with --expect-rate or --expect-mtu")
+        }
+        Stored::Mesh(doc) => {
+            let Some(format) = args.shape.of_a_mesh() else {
+                bail!("a mesh is shown as text, json, junit or html; give --format one of those")
+            };
+            format.print(&doc)?;
+            return Ok(doc.exit_code.unwrap_or(super::EXIT_COULD_NOT_RUN));
+        }
+    };
     // A document that was cut short holds steps and no verdicts.
     if own || doc.verdicts.is_empty() {
         let before = doc.criteria.clone().filter(|_| !args.limits.any());

@@ -103,6 +103,10 @@ impl<'a> Conductor<'a> {
         // The last step's other half, also after an interruption: what was measured is kept.
         let collected = self.collect(record);
         result.and(collected)?;
+        if plan.command == CommandName::Mesh {
+            // Rank 0 decides what is asked again, and a round has no time for more.
+            return Ok(());
+        }
         self.purpose = Some(FollowUp::Alone);
         self.reserved_ns = 0;
         self.one_by_one(record)?;

@@ -19,6 +19,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("bench/report/src/text/hostile.rs", "the ending of a file's name, in a test"),
     ("src/cli/run.rs", "endings of files' names, as users type them"),
     ("src/cli/serve.rs", "limits, by the names that users type"),
+    ("src/cli/mesh.rs", "a number of rounds, or that it is all of them, as a user typed it"),
     ("src/far/shell.rs", "what the shell and the kernel of another machine say"),
     ("src/host/nics.rs", "kinds of links, as the kernel names them"),
     ("src/terminal.rs", "a variable of the environment"),
