@@ -36,6 +36,7 @@ mod smb;
 mod support_bundle;
 mod values;
 mod version;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -100,6 +101,9 @@ pub enum Command {
     Mesh(mesh::MeshArgs),
     /// Put the document of a mesh together from what its ranks kept, for where rank 0 died.
     Merge(merge::MergeArgs),
+    /// Soak a path for hours or days at a low load: a time line, and events with their times.
+    #[command(after_help = watch::EXAMPLES)]
+    Watch(watch::WatchArgs),
     /// Ask an SMB server about itself: dialect, Multichannel, signing, encryption, its NICs.
     Smb(smb::SmbArgs),
     /// Rehearse a live migration: real memory, really dirtied, really copied, verified.
@@ -225,6 +229,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
         Command::Contend(args) => contend::run(args, &clock),
         Command::Mesh(args) => mesh::run(&args, &clock),
         Command::Merge(args) => merge::run(&args),
+        Command::Watch(args) => watch::run(args, &clock),
         Command::Smb(args) => smb::run(args, &clock),
         Command::Migrate(args) => migrate::run(args, &clock),
         Command::Report(args) => report::run(&args),

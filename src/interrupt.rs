@@ -38,6 +38,22 @@ impl Interrupt {
         (raise, Interrupt(raised))
     }
 
+    /// One that comes when this one does, or earlier: when the sender is dropped.
+    pub fn or_earlier(&self) -> io::Result<(Sender<Infallible>, Interrupt)> {
+        let (raise, either) = Interrupt::pair();
+        let (earlier, stopped) = bounded::<Infallible>(0);
+        let own = self.clone();
+        let wait = move || {
+            select! {
+                recv(own.0) -> _ => {}
+                recv(stopped) -> _ => {}
+            }
+            drop(raise);
+        };
+        std::thread::Builder::new().name("either".into()).spawn(wait)?;
+        Ok((earlier, either))
+    }
+
     /// Whether it has come.
     pub fn is_raised(&self) -> bool {
         self.0.try_recv() == Err(TryRecvError::Disconnected)

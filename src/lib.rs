@@ -26,6 +26,7 @@ pub mod run;
 pub mod secure;
 pub mod serve;
 pub mod session;
+pub mod soak;
 pub mod steps;
 pub mod terminal;
 pub mod wall;

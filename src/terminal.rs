@@ -136,7 +136,8 @@ pub fn watched_by() -> Option<(Cursor, Look)> {
     let cursor = if dumb { Cursor::Stays } else { Cursor::Moves };
     let ascii = knows_ascii_alone(|name| std::env::var(name).ok());
     let columns = columns_of_error().unwrap_or(Look::SCREEN.columns);
-    is_watched().then_some((cursor, Look { columns, ascii, ..Look::SCREEN }))
+    let colour = wants_colour(is_watched(), |name| std::env::var_os(name));
+    is_watched().then_some((cursor, Look { columns, ascii, colour, ..Look::SCREEN }))
 }
 
 /// How wide the terminal at standard error is now.

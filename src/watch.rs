@@ -6,6 +6,7 @@ mod teller;
 
 pub use live_line::LiveLine;
 pub use stream::{JsonStream, StreamTo, Streaming};
+pub use teller::{Teller, Telling};
 
 use pathproof_model::ResultDoc;
 

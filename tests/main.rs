@@ -47,6 +47,7 @@ mod signals;
 mod sink;
 mod skew;
 mod smb;
+mod soak;
 mod support;
 mod trust;
 mod watched;

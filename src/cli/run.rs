@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use pathproof_model::environment::Observed;
 use pathproof_model::{Criteria, ErrorKind, NodeSpec, Plan, ResultDoc, RunOutcome, StepError, judge};
 
 use super::client::ClientArgs;
@@ -115,6 +116,16 @@ fn of_another_format(path: &Path) -> Option<&'static str> {
     }
 }
 
+/// Who sees a run.
+pub struct Seen {
+    /// The document, while it grows.
+    pub file: Option<DocumentFile>,
+    /// Those who look on in any case.
+    pub observers: Observers,
+    /// The terminal shows something else.
+    pub covered: bool,
+}
+
 /// A client command with everything resolved that can fail before the peer is called.
 pub struct ClientRun {
     /// The nodes after this one.
@@ -190,7 +201,25 @@ impl ClientRun {
     }
 
     /// Runs the plan, judges, prints the report, and returns the exit code.
-    pub fn run(mut self, plan: Plan) -> Result<u8> {
+    pub fn run(self, plan: Plan) -> Result<u8> {
+        self.conduct(plan, |order, observed, mut seen| {
+            if let Some(file) = seen.file {
+                seen.observers.0.push(Box::new(Keeper::new(file)));
+            }
+            // Lines of JSON on a terminal are not drawn over.
+            if let Some(line) = LiveLine::new(order.budget.clock()).filter(|_| !seen.covered) {
+                seen.observers.0.push(Box::new(line));
+            }
+            Ok(run::run(order, observed, &mut seen.observers))
+        })
+    }
+
+    /// The same with a run that is made by `make`.
+    pub fn conduct(
+        mut self,
+        plan: Plan,
+        make: impl FnOnce(&Order<'_>, Observed, Seen) -> Result<ResultDoc>,
+    ) -> Result<u8> {
         let named = nodes(&self.parties);
         if !plan.nodes.is_empty() && plan.nodes != named {
             bail!("the plan names other nodes than the command line; leave its `nodes` out");
@@ -216,25 +245,18 @@ impl ClientRun {
         }
         plan.nodes = nodes(&self.parties);
         let mut observers = Observers::default();
-        if let Some(file) = &self.sink.file {
-            observers.0.push(Box::new(Keeper::new(file.clone())));
-        }
         if let Some(stream) = stream {
             observers.0.push(Box::new(stream.observer()));
         }
-        // Lines of JSON on a terminal are not drawn over.
         let covered = stream.is_some_and(|stream| stream.is_on_stdout() && terminal::is_shown());
-        if let Some(line) = LiveLine::new(&self.clock).filter(|_| !covered) {
-            observers.0.push(Box::new(line));
-        }
+        let seen = Seen { file: self.sink.file.clone(), observers, covered };
         // A far end that had to be started, with a password that was typed, takes nothing from what is to be measured.
         let begin = if far_ends.is_empty() { Tick(0) } else { self.clock.now() };
         let budget = Budget::new(self.clock.clone(), self.budget).beginning(begin);
         let parties = &self.parties[..];
         let order =
             Order { plan: &plan, parties, budget: &budget, registry: &registry, interrupt: &interrupted };
-        let mut doc = run::run(&order, observed, &mut observers);
-        drop(observers);
+        let mut doc = make(&order, observed, seen)?;
         if let Some(lost) = doc.error.as_mut().filter(|error| error.kind == ErrorKind::PeerLost)
             && let Some(words) = far_ends.iter().find_map(FarEnd::last_words)
         {

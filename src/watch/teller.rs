@@ -44,9 +44,14 @@ impl Teller {
         read
     }
 
+    /// Whether everything that was told is written, or being written.
+    pub fn is_idle(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     /// Tells a line in the place of others that nobody needs any more.
     pub fn tell_if_idle(&self, line: String) {
-        if self.lines.is_empty() {
+        if self.is_idle() {
             self.tell(line);
         }
     }

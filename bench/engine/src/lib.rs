@@ -22,5 +22,6 @@ pub mod networks;
 pub mod ports;
 pub mod record;
 pub mod run_error;
+pub mod soak;
 pub mod traffic;
 pub mod workload;

@@ -22,6 +22,8 @@ pub enum CommandName {
     Contend,
     /// An SMB server asked about itself.
     Smb,
+    /// A path soaked for hours.
+    Watch,
     /// The NIC pairs that SMB would choose.
     Channels,
     /// The networks that hosts share.
@@ -41,6 +43,7 @@ impl CommandName {
             CommandName::Mtu => "mtu",
             CommandName::Migrate => "migrate",
             CommandName::Contend => "contend",
+            CommandName::Watch => "watch",
             CommandName::Smb => "smb",
             CommandName::Channels => "channels",
             CommandName::Networks => "networks",
@@ -64,8 +67,8 @@ impl Display for CommandName {
 
 impl From<String> for CommandName {
     fn from(name: String) -> CommandName {
-        use CommandName::{Bench, Channels, Check, Contend, Mesh, Migrate, Mtu, Networks, Smb};
-        let known = [Check, Bench, Mtu, Migrate, Contend, Smb, Channels, Networks, Mesh];
+        use CommandName::{Bench, Channels, Check, Contend, Mesh, Migrate, Mtu, Networks, Smb, Watch};
+        let known = [Check, Bench, Mtu, Migrate, Contend, Smb, Channels, Networks, Mesh, Watch];
         let found = known.into_iter().find(|command| command.word() == name);
         found.unwrap_or(CommandName::Other(name))
     }
@@ -86,7 +89,7 @@ mod tests {
 
     #[test]
     fn commands_read_back_and_other_names_are_kept() {
-        for name in ["check", "bench", "mtu", "migrate", "contend", "smb", "channels", "networks", "mesh"] {
+        for name in ["check", "bench", "mtu", "migrate", "contend", "smb", "channels", "networks", "mesh", "watch"] {
             let command = CommandName::from(name.to_owned());
             assert!(!matches!(command, CommandName::Other(_)), "{name}");
             assert_eq!(String::from(command), name);

@@ -27,6 +27,7 @@ pub mod names;
 mod ports;
 pub mod repeats;
 mod segments;
+mod soak;
 mod traffic;
 
 pub use answers::demand;
@@ -96,6 +97,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     );
     verdicts.extend(doc.smb.iter().flat_map(answers::smb));
     verdicts.extend(doc.networks.as_deref().and_then(answers::networks));
+    verdicts.extend(soak::verdict(doc, criteria));
     verdicts.extend(findings(doc));
     if verdicts.is_empty() {
         let nothing = Check::inconclusive("measured", "nothing was measured, so nothing is proved");

@@ -49,6 +49,7 @@ pub mod revision;
 pub mod series;
 pub mod share;
 pub mod smb;
+pub mod soak;
 pub mod step_error;
 pub mod stream;
 pub mod subject;

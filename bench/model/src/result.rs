@@ -75,6 +75,9 @@ pub struct ResultDoc {
     /// What each layer between the wire and a file on a share carries (`pathproof check //SERVER/SHARE`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ladder: Vec<crate::Rung>,
+    /// What a soak saw (`pathproof watch`), whose steps do not stand here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak: Option<crate::soak::Soak>,
 }
 
 impl ResultDoc {
@@ -102,6 +105,7 @@ impl ResultDoc {
             networks: None,
             differences: None,
             ladder: Vec::new(),
+            soak: None,
         }
     }
 

@@ -64,6 +64,8 @@ pub enum Subject {
     SmbInterfaces,
     /// Whether it lets data be placed by RDMA.
     SmbDirectPlacement,
+    /// A soak.
+    Soak,
     /// The run against an earlier one.
     Baseline,
     /// A finding that is an error, by its code.
@@ -101,6 +103,7 @@ impl Display for Subject {
             Subject::SmbMultichannel => f.write_str("smb/multichannel"),
             Subject::SmbInterfaces => f.write_str("smb/interfaces"),
             Subject::SmbDirectPlacement => f.write_str("smb/direct-placement"),
+            Subject::Soak => f.write_str("soak"),
             Subject::Baseline => f.write_str("baseline"),
             Subject::Finding(code) => write!(f, "finding/{code}"),
             Subject::Other(name) => f.write_str(name),
@@ -137,6 +140,7 @@ impl From<&str> for Subject {
             ("latency-under-load", Some(rest)) => {
                 way(rest).map(|(over, direction)| Subject::LatencyUnderLoad { over, direction })
             }
+            ("soak", None) => Some(Subject::Soak),
             ("baseline", None) => Some(Subject::Baseline),
             ("finding", Some(code)) => Some(Subject::Finding(code.into())),
             _ => None,
@@ -209,7 +213,8 @@ mod tests {
             Subject::Smb => Subject::SmbMultichannel,
             Subject::SmbMultichannel => Subject::SmbInterfaces,
             Subject::SmbInterfaces => Subject::SmbDirectPlacement,
-            Subject::SmbDirectPlacement => Subject::Baseline,
+            Subject::SmbDirectPlacement => Subject::Soak,
+            Subject::Soak => Subject::Baseline,
             Subject::Baseline => Subject::Finding("MTU-MIXED".into()),
             Subject::Finding(_) => Subject::Other("throughput/tcp/sideways".into()),
             Subject::Other(_) => return None,

@@ -25,6 +25,7 @@ mod nics;
 mod ports;
 mod rdma;
 mod smb;
+mod soak;
 mod switches;
 mod table;
 mod traffic;
@@ -56,6 +57,7 @@ const SECTIONS: &[Section] = &[
     rdma::section,
     migrate::section,
     contend::section,
+    soak::section,
     findings::section,
     verdicts::section,
     answer::section,
@@ -75,6 +77,7 @@ pub(crate) fn of_its_own(doc: &ResultDoc) -> Vec<Vec<Block>> {
         file::section(doc),
         networks::section(doc),
         contend::section(doc),
+        soak::section(doc),
     ];
     if doc.plan().is_some_and(|plan| plan.command == CommandName::Channels) {
         sections.push(channels::section(doc));

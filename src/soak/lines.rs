@@ -1,0 +1,55 @@
+//! A soak where there is no screen: a line for each event, and one a minute that says how things are.
+
+use pathproof_model::soak::Soak;
+use pathproof_model::units::Nanoseconds;
+
+use crate::terminal;
+
+/// How often things are said where nothing happens, in ns.
+const SAID_NS: u64 = 60_000_000_000;
+
+/// The lines.
+pub struct Lines {
+    events: u64,
+    due_ns: u64,
+}
+
+impl Lines {
+    pub fn new() -> Lines {
+        Lines { events: 0, due_ns: SAID_NS }
+    }
+
+    /// Says what is new.
+    pub fn show(&mut self, soak: &Soak) {
+        let all: u64 = soak.counts.values().sum();
+        let new = (all - self.events) as usize;
+        self.events = all;
+        for event in &soak.events[soak.events.len().saturating_sub(new)..] {
+            terminal::say(format_args!("{} {}: {}", event.at, event.kind.word(), event.text));
+        }
+        if soak.elapsed_ns >= self.due_ns {
+            self.due_ns = soak.elapsed_ns.saturating_add(SAID_NS);
+            terminal::say(summary(soak));
+        }
+    }
+}
+
+/// How things are, on a line.
+pub fn summary(soak: &Soak) -> String {
+    let total = &soak.total;
+    let mut words = vec![format!("watched for {}", Nanoseconds(soak.elapsed_ns))];
+    if total.sent > 0 {
+        words.push(format!("{} of {} datagrams lost", total.lost, total.sent));
+    }
+    if let Some(times) = total.response_ns {
+        words.push(format!(
+            "response {} (99 of 100 within {})",
+            Nanoseconds(times.p50_max),
+            Nanoseconds(times.p99_max)
+        ));
+    }
+    if total.away_ns > 0 {
+        words.push(format!("away for {}", Nanoseconds(total.away_ns)));
+    }
+    words.join(", ")
+}
