@@ -133,7 +133,8 @@ pub fn run(
         written: None,
         events: 0,
         doing: String::new(),
-        stop: Some(stop).filter(|_| wish.until_fail),
+        stop: Some(stop),
+        until_fail: wish.until_fail,
         reached: false,
         others,
     };
@@ -179,6 +180,7 @@ struct Soaking<'a> {
     doing: String,
     /// Dropped to stop at the first event.
     stop: Option<Sender<std::convert::Infallible>>,
+    until_fail: bool,
     reached: bool,
     others: &'a mut Observers,
 }
@@ -210,7 +212,7 @@ impl Soaking<'_> {
         let soak = self.line.soak();
         let peer = self.doc.nodes.get(1).map_or("", |node| &node.name);
         self.view.show(soak, peer, &self.doing, self.line.is_away());
-        if soak.counts.iter().any(|(kind, count)| kind.is_bad() && *count > 0) {
+        if self.until_fail && soak.counts.iter().any(|(kind, count)| kind.is_bad() && *count > 0) {
             self.stop = None;
         }
         let events = soak.counts.values().sum();

@@ -89,7 +89,9 @@ mod tests {
 
     #[test]
     fn commands_read_back_and_other_names_are_kept() {
-        for name in ["check", "bench", "mtu", "migrate", "contend", "smb", "channels", "networks", "mesh", "watch"] {
+        for name in
+            ["check", "bench", "mtu", "migrate", "contend", "smb", "channels", "networks", "mesh", "watch"]
+        {
             let command = CommandName::from(name.to_owned());
             assert!(!matches!(command, CommandName::Other(_)), "{name}");
             assert_eq!(String::from(command), name);
