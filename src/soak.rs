@@ -81,8 +81,6 @@ impl Wish {
             load: RequestLoad::Open,
             requests_per_s: Some(REQUESTS_PER_S),
             time_ns: part(REQUESTS_NS),
-            warmup_ns: 0,
-            cooldown_ns: 0,
             ..traffic
         };
         for _ in 0..cycles {
