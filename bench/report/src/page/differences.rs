@@ -13,7 +13,7 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
         }),
         Column::words("HERE", |one| Cell::of(&one.here)),
         Column::words("THERE", |one| Cell::of(&one.there)),
-        Column::words("", |one| Cell::of(one.weight.word())),
+        Column::words("WEIGHT", |one| Cell::of(one.weight.word())),
         Column::words("WHICH MEANS", |one| Cell::of(&one.why)),
     ];
     let matters = |one: &&HostDifference| one.weight != Weight::Harmless;
