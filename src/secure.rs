@@ -59,7 +59,7 @@ pub enum SecureError {
     #[error("the peer does not keep to the key handshake; is this the port of `pathproof serve`?")]
     Nonsense,
     /// Nothing came in time.
-    #[error("{what} did not come within {} s; is the port that of `pathproof serve`, and does a firewall let it pass?", .after.as_secs())]
+    #[error("{what} did not come within {:.1} s; is the port that of `pathproof serve`, and does a firewall let it pass?", .after.as_secs_f64())]
     Timeout {
         /// What was waited for.
         what: &'static str,
