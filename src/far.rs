@@ -160,15 +160,14 @@ impl Tie {
     fn end(&mut self) -> Option<ExitStatus> {
         self.beat = None;
         self.input = None;
-        // Its output ends with it.
+        // Its output ends with it, though a moment earlier: a process closes its files first and has ended afterwards.
         let left = crossbeam_channel::after(LEAVE);
-        loop {
+        let gone = loop {
             crossbeam_channel::select! {
-                recv(self.said) -> line => if line.is_err() { break },
-                recv(left) -> _ => break,
+                recv(self.said) -> line => if line.is_err() { break process::ended_within(&mut self.child, LAST_BREATH) },
+                recv(left) -> _ => break self.child.try_wait().ok().flatten(),
             }
-        }
-        let gone = self.child.try_wait().ok().flatten();
+        };
         // Nobody can end what belongs to somebody else, and then it is not waited for either.
         let ended = gone.or_else(|| self.child.kill().and_then(|()| self.child.wait()).ok());
         // What it said last may not have been read yet; who inherited its standard error may keep that open for ever.

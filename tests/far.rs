@@ -192,6 +192,8 @@ fn t30_a_command_that_is_no_shell_is_told_and_does_no_harm() {
         // It never stops talking.
         ("yes", "gave no shell on 127.0.0.1"),
         ("false", "gave no shell on 127.0.0.1 (exit status 1)"),
+        // Its output ends before it does.
+        ("sh -c 'exec >&- 2>&-; sleep 0.1; exit 7'", "gave no shell on 127.0.0.1 (exit status 7)"),
         ("no-such-program", "there is no program \"no-such-program\" here, which --via names"),
         // What it says on its standard error is a stranger's text.
         ("sh -c 'printf \"\\033[2Jforged\\n\" >&2'", "\\u{1b}[2Jforged"),

@@ -2,7 +2,10 @@
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// CPU time of the whole process in ns (`CLOCK_PROCESS_CPUTIME_ID`).
 pub fn process_cpu_ns() -> Option<u64> {
@@ -58,6 +61,18 @@ pub fn be_called(name: &str) {
     if let Ok(name) = std::ffi::CString::new(name) {
         let _ = rustix::thread::set_name(&name);
     }
+}
+
+/// How a process that was started here ended, where it does so within `within`; `None` where it still runs, or where the system has
+/// nothing to wait with (before Linux 5.3).
+pub fn ended_within(child: &mut Child, within: Duration) -> Option<ExitStatus> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let pid = Pid::from_child(child);
+    if let (Ok(process), Ok(within)) = (pidfd_open(pid, PidfdFlags::empty()), within.try_into()) {
+        // A signal that cuts this short costs no more than the status.
+        let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&within));
+    }
+    child.try_wait().ok().flatten()
 }
 
 /// Leaves the session of the terminal, whose end and signals do not concern this process from here on, and is listed under
