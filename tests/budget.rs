@@ -10,6 +10,8 @@ use crate::support::*;
 
 const PORT: u16 = 7831;
 const QUICK: Duration = Duration::from_secs(15);
+/// What starting and reaping a process may take on a busy host.
+const STARTED: Duration = Duration::from_millis(500);
 
 /// Two hosts, and a wire between them that can be given faults. Gone with the test.
 struct Lab {
@@ -119,7 +121,9 @@ fn shell(line: &str) -> Result<String, String> {
 /// It ended in time with a document, and what it had no time for is named and has not passed.
 fn kept(output: &Output, took: Duration) -> Value {
     let doc = document(output);
-    assert!(took <= QUICK, "a quick check took {took:?}; {:#}", brief(&doc));
+    // The program counts from its own first instruction to its last; that a busy host starts and reaps a process is on top of it
+    // (15.002 s with six of these tests at a time on two processors).
+    assert!(took <= QUICK + STARTED, "a quick check took {took:?}; {:#}", brief(&doc));
     assert_eq!(doc["budget_ns"], QUICK.as_nanos() as u64);
     let cut = |step: &Value| step["error"]["kind"] == "out-of-time";
     let steps = doc["steps"].as_array().unwrap();
@@ -285,7 +289,7 @@ fn nobody_at_the_address_is_said_in_time() {
     let command = lab.command("a", &["check", "10.83.0.77", "--quick"]);
     let start = Instant::now();
     let output = run_within(command, Duration::from_secs(60));
-    assert!(start.elapsed() <= QUICK, "{:?}", start.elapsed());
+    assert!(start.elapsed() <= QUICK + STARTED, "{:?}", start.elapsed());
     assert_ne!(output.status.code(), Some(0));
     assert!(!stderr(&output).is_empty());
 }
