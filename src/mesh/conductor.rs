@@ -173,12 +173,11 @@ impl<'a> Conductor<'a> {
         let listed: Vec<String> = missing.iter().take(LISTED_MAX).map(u32::to_string).collect();
         let more = if missing.len() > LISTED_MAX { " …" } else { "" };
         let said = format!(
-            "{} of {size} ranks came within {} s, missing: {}{more}. An engine that starts fewer processes at a time than there are hosts \
-             waits for ever: raise its forks or fan-out to {size} (ansible -f {size}, pdsh -f {size}, clush -f {size}); else look whether those \
-             hosts reach rank 0",
+            "{} of {size} ranks came within {} s, missing: {}{more}. {}; else look whether those hosts reach rank 0",
             self.links.ranks.len(),
             self.mesh.wait.as_secs(),
-            listed.join(" ")
+            listed.join(" "),
+            self.mesh.place.engine.when_missing(size)
         );
         terminal::say(&said);
         for rank in missing {
@@ -203,10 +202,32 @@ impl<'a> Conductor<'a> {
             rows.push(Row { rank: *rank, addresses, port, token });
         }
         self.ledger.compare();
+        self.name_who_share_a_host(home);
         for rank in self.links.say_to_all(&ToRank::Table(rows)) {
             self.lose(rank, "its line ended");
         }
         self.keep();
+    }
+
+    /// Ranks that an engine put on one host measure that host's own memory. On loopback all do, and are meant to.
+    fn name_who_share_a_host(&mut self, home: IpAddr) {
+        let mut hosts = BTreeMap::<(IpAddr, String), Vec<u32>>::new();
+        for (rank, link) in &self.links.ranks {
+            let from = Some(link.from.ip()).filter(|from| !from.is_loopback()).unwrap_or(home);
+            if !from.is_loopback() {
+                hosts.entry((from, link.host())).or_default().push(*rank);
+            }
+        }
+        let engine = self.mesh.place.engine;
+        for ((_, host), ranks) in hosts.into_iter().filter(|(_, ranks)| ranks.len() > 1) {
+            let listed: Vec<String> = ranks.iter().take(LISTED_MAX).map(u32::to_string).collect();
+            self.note(format!(
+                "{} ranks are on {host}: {}. What they measure among them is no network; one rank a host, please ({})",
+                ranks.len(),
+                listed.join(" "),
+                engine.one_a_host()
+            ));
+        }
     }
 
     /// This host's address, as the others found it.

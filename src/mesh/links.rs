@@ -180,9 +180,10 @@ fn refusal(hello: &Hello, mesh: &Mesh, there: Option<&Link>) -> Option<String> {
     }
     there.map(|there| {
         format!(
-            "rank {rank} came twice: {} ({}) has it already; give every host a rank of its own, and start the job once",
+            "rank {rank} came twice: {} ({}) has it already; {}",
             there.host(),
-            there.from.ip()
+            there.from.ip(),
+            here.engine.when_twice()
         )
     })
 }

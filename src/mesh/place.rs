@@ -5,14 +5,14 @@ use pathproof_model::mesh::RANKS_MAX;
 
 use super::host_list;
 
-/// What engines call the rank; the first that is set counts.
-const RANK: [&str; 6] = [
-    "PATHPROOF_RANK",
-    "OMPI_COMM_WORLD_RANK",
-    "PMIX_RANK",
-    "PMI_RANK",
-    "SLURM_PROCID",
-    "JOB_COMPLETION_INDEX",
+/// What engines call the rank; the first that is set counts. An inner engine comes before the one whose allocation it uses.
+const RANK: [(&str, Engine); 6] = [
+    ("PATHPROOF_RANK", Engine::Hands),
+    ("OMPI_COMM_WORLD_RANK", Engine::OpenMpi),
+    ("PMIX_RANK", Engine::Mpi),
+    ("PMI_RANK", Engine::Mpi),
+    ("SLURM_PROCID", Engine::Slurm),
+    ("JOB_COMPLETION_INDEX", Engine::Kubernetes),
 ];
 /// What they call the number of ranks. A Kubernetes Job does not say it.
 const SIZE: [&str; 6] = [
@@ -24,7 +24,87 @@ const SIZE: [&str; 6] = [
     "SLURM_NPROCS",
 ];
 /// What Slurm calls the list of nodes of the step.
-const NODES: [&str; 2] = ["SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST"];
+const NODES_OF_STEP: &str = "SLURM_STEP_NODELIST";
+/// What it calls those of the job.
+const NODES_OF_JOB: &str = "SLURM_JOB_NODELIST";
+
+/// Who started this rank, as far as that is known: it decides what people are told to do where ranks are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// `srun`.
+    Slurm,
+    /// Open MPI's `mpirun`.
+    OpenMpi,
+    /// Another MPI's `mpiexec`, or `srun --mpi`.
+    Mpi,
+    /// An Indexed Job of Kubernetes.
+    Kubernetes,
+    /// Whoever starts the same command line on a list of hosts: clush, pdsh.
+    List,
+    /// Whoever knows the numbers: a playbook, a script, a person.
+    Hands,
+}
+
+impl Engine {
+    /// What to look at where some of `size` ranks did not come.
+    pub fn when_missing(self, size: u32) -> String {
+        match self {
+            Engine::Slurm => format!(
+                "srun starts all tasks of a step at once: is the step smaller than the job (srun -N {size} --ntasks-per-node=1, and srun \
+                 itself within a batch script), did srun say why a task failed, are those nodes up (sinfo -R)"
+            ),
+            Engine::OpenMpi => format!(
+                "mpirun starts all processes at once: does its host file have {size} hosts (mpirun -n {size} --map-by ppr:1:node), and did it \
+                 say why a process failed"
+            ),
+            Engine::Mpi => format!(
+                "mpiexec starts all processes at once: does its host file have {size} hosts (mpiexec -n {size} -ppn 1), and did it say why a \
+                 process failed"
+            ),
+            Engine::Kubernetes => format!(
+                "a pod that waits for its turn never comes: parallelism and completions must both be {size}, and {size} nodes must have room \
+                 (kubectl get pods -o wide, kubectl describe pod)"
+            ),
+            Engine::List => format!(
+                "an engine that starts fewer processes at a time than there are hosts waits for ever: raise its fan-out to {size} \
+                 (clush -f {size}, pdsh -f {size}), and see whether it said why a host failed"
+            ),
+            Engine::Hands => format!(
+                "an engine that starts fewer processes at a time than there are hosts waits for ever: raise its forks or fan-out to {size} \
+                 (ansible-playbook -f {size}, pdsh -f {size}), and see whether it said why a host failed"
+            ),
+        }
+    }
+
+    /// What to look at where two came as one rank.
+    pub fn when_twice(self) -> &'static str {
+        match self {
+            Engine::Slurm | Engine::OpenMpi | Engine::Mpi => {
+                "are two jobs at one meeting place? Start the job once, or give each a --rendezvous with a port of its own"
+            }
+            Engine::Kubernetes => {
+                "a pod that failed was started again: backoffLimitPerIndex: 0 (or backoffLimit: 0) leaves that be"
+            }
+            Engine::List => {
+                "two hosts find themselves at one place of --hosts: each name of the list must be of one host alone, and the job be started once"
+            }
+            Engine::Hands => "give every host a rank of its own, and start the job once",
+        }
+    }
+
+    /// How each host gets one rank and no more.
+    pub fn one_a_host(self) -> &'static str {
+        match self {
+            Engine::Slurm => "srun --ntasks-per-node=1",
+            Engine::OpenMpi => "mpirun --map-by ppr:1:node",
+            Engine::Mpi => "mpiexec -ppn 1",
+            Engine::Kubernetes => {
+                "a podAntiAffinity by kubernetes.io/hostname, as mesh --template k8s has it"
+            }
+            Engine::List | Engine::Hands => "start one process on each",
+        }
+    }
+}
 
 /// A rank of so many.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +115,8 @@ pub struct Place {
     pub size: u32,
     /// Where rank 0 is, where the engine or a list says so.
     pub first_host: Option<String>,
+    /// Who started it.
+    pub engine: Engine,
 }
 
 /// What was typed.
@@ -53,14 +135,22 @@ pub struct Typed<'a> {
 impl Place {
     /// From what was typed, and the variables of the engine.
     pub fn find(typed: &Typed<'_>, variable: impl Fn(&str) -> Option<String>) -> Result<Place> {
-        let set = |names: &[&str]| -> Result<Option<u32>> {
-            let found = names.iter().find_map(|name| Some((name, variable(name).filter(|v| !v.is_empty())?)));
-            let Some((name, value)) = found else { return Ok(None) };
-            let number = value.parse().ok();
-            number.map(Some).with_context(|| format!("{name} is {value:?}, which is no number of a rank"))
+        let set = |name: &&str| variable(name).filter(|value| !value.is_empty());
+        let number = |name: &str, value: String| {
+            let number = value.parse::<u32>().ok();
+            number.with_context(|| format!("{name} is {value:?}, which is no number of a rank"))
         };
         let listed = typed.hosts.map(host_list).transpose()?;
-        let nodes = NODES.iter().find_map(|name| variable(name)).and_then(|list| host_list(&list).ok());
+        let said = RANK.iter().find_map(|(name, engine)| Some((*name, set(name)?, *engine)));
+        let engine = match (&listed, typed.rank, &said) {
+            (Some(_), ..) => Engine::List,
+            (None, None, Some((_, _, engine))) => *engine,
+            (None, ..) => Engine::Hands,
+        };
+        // Open MPI has Slurm start what it needs on the other nodes of its job by a step without the first.
+        let lists =
+            if engine == Engine::OpenMpi { &[NODES_OF_JOB][..] } else { &[NODES_OF_STEP, NODES_OF_JOB] };
+        let nodes = lists.iter().find_map(set).and_then(|list| host_list(&list).ok());
         let first_host = listed.as_ref().or(nodes.as_ref()).and_then(|hosts| hosts.first().cloned());
         if let Some(hosts) = &listed {
             let short = |name: &str| name.split('.').next().unwrap_or(name).to_owned();
@@ -79,21 +169,24 @@ impl Place {
                     )
                 })? as u32,
             };
-            return Place { rank, size: typed.size.unwrap_or(hosts.len() as u32), first_host }.sound();
+            let size = typed.size.unwrap_or(hosts.len() as u32);
+            return Place { rank, size, first_host, engine }.sound();
         }
-        let rank = match typed.rank {
-            Some(rank) => Some(rank),
-            None => set(&RANK)?,
+        let rank = match (typed.rank, said) {
+            (Some(rank), _) => Some(rank),
+            (None, Some((name, value, _))) => Some(number(name, value)?),
+            (None, None) => None,
         };
-        let size = match typed.size {
-            Some(size) => Some(size),
-            None => set(&SIZE)?,
+        let size = match (typed.size, SIZE.iter().find_map(|name| Some((*name, set(name)?)))) {
+            (Some(size), _) => Some(size),
+            (None, Some((name, value))) => Some(number(name, value)?),
+            (None, None) => None,
         };
         let how = "start it under srun, mpirun or a Kubernetes Indexed Job, or give --rank and --size, or --hosts \
                    (pathproof mesh --template NAME prints a ready file)";
         let Some(rank) = rank else { bail!("nobody says which rank this is; {how}") };
         let Some(size) = size else { bail!("nobody says how many ranks there are; {how}") };
-        Place { rank, size, first_host }.sound()
+        Place { rank, size, first_host, engine }.sound()
     }
 
     fn sound(self) -> Result<Place> {
@@ -119,25 +212,55 @@ mod tests {
 
     #[test]
     fn every_engine_is_understood() {
-        for set in [
-            &[("SLURM_PROCID", "3"), ("SLURM_STEP_NUM_TASKS", "8")][..],
-            &[("OMPI_COMM_WORLD_RANK", "3"), ("OMPI_COMM_WORLD_SIZE", "8")],
-            &[("PMI_RANK", "3"), ("PMI_SIZE", "8")],
-            // mpirun within an allocation of Slurm: the inner engine counts.
-            &[
-                ("SLURM_PROCID", "0"),
-                ("SLURM_NTASKS", "1"),
-                ("OMPI_COMM_WORLD_RANK", "3"),
-                ("OMPI_COMM_WORLD_SIZE", "8"),
-            ],
+        for (engine, set) in [
+            (Engine::Slurm, &[("SLURM_PROCID", "3"), ("SLURM_STEP_NUM_TASKS", "8")][..]),
+            (Engine::OpenMpi, &[("OMPI_COMM_WORLD_RANK", "3"), ("OMPI_COMM_WORLD_SIZE", "8")]),
+            (Engine::Mpi, &[("PMI_RANK", "3"), ("PMI_SIZE", "8"), ("SLURM_PROCID", "3")]),
         ] {
             let place = with(&Typed::default(), set).unwrap();
-            assert_eq!((place.rank, place.size), (3, 8), "{set:?}");
+            assert_eq!((place.rank, place.size, place.engine), (3, 8, engine), "{set:?}");
         }
         let job = Typed { size: Some(8), ..Typed::default() };
         assert_eq!(with(&job, &[("JOB_COMPLETION_INDEX", "3")]).unwrap().rank, 3);
         let nodes = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "2"), ("SLURM_STEP_NODELIST", "scl[1-2]")];
         assert_eq!(with(&Typed::default(), &nodes).unwrap().first_host.as_deref(), Some("scl1"));
+    }
+
+    /// As Slurm 22.05 and Open MPI 4.1 set them on the third of four nodes: mpirun is on the first and has a step for the other three.
+    #[test]
+    fn mpirun_within_a_job_of_slurm_counts_and_meets_at_the_first_node_of_the_job() {
+        let set = [
+            ("SLURM_PROCID", "1"),
+            ("SLURM_NTASKS", "3"),
+            ("SLURM_STEP_NUM_TASKS", "3"),
+            ("SLURM_STEP_NODELIST", "node[2-4]"),
+            ("SLURM_JOB_NODELIST", "node[1-4]"),
+            ("OMPI_COMM_WORLD_RANK", "2"),
+            ("OMPI_COMM_WORLD_SIZE", "4"),
+        ];
+        let place = with(&Typed::default(), &set).unwrap();
+        let first_host = Some("node1".to_owned());
+        assert_eq!(place, Place { rank: 2, size: 4, first_host, engine: Engine::OpenMpi });
+    }
+
+    #[test]
+    fn advice_is_of_the_engine_that_started_the_ranks() {
+        for (engine, missing, twice, once) in [
+            (Engine::Slurm, "srun -N 8", "--rendezvous", "--ntasks-per-node=1"),
+            (Engine::OpenMpi, "mpirun -n 8", "--rendezvous", "ppr:1:node"),
+            (Engine::Mpi, "mpiexec -n 8", "--rendezvous", "-ppn 1"),
+            (Engine::Kubernetes, "parallelism", "backoffLimitPerIndex", "podAntiAffinity"),
+            (Engine::List, "clush -f 8", "--hosts", "one process"),
+            (Engine::Hands, "ansible-playbook -f 8", "a rank of its own", "one process"),
+        ] {
+            let told = (engine.when_missing(8), engine.when_twice(), engine.one_a_host());
+            assert!(told.0.contains(missing) && told.1.contains(twice) && told.2.contains(once), "{told:?}");
+        }
+        let own = ["node2".to_owned()];
+        let listed = Typed { hosts: Some("node[1-2]"), own: &own, ..Typed::default() };
+        assert_eq!(with(&listed, &[("SLURM_PROCID", "0")]).unwrap().engine, Engine::List);
+        let typed = Typed { rank: Some(0), size: Some(2), ..Typed::default() };
+        assert_eq!(with(&typed, &[("SLURM_PROCID", "0")]).unwrap().engine, Engine::Hands);
     }
 
     #[test]

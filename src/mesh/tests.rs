@@ -10,6 +10,7 @@ use pathproof_model::Environment;
 use pathproof_model::mesh::{Cell, Pattern, RoundKind, SuspectKind, Who};
 
 use super::line::{self, Speaker};
+use super::place::Engine;
 use super::rendezvous::meet;
 use super::*;
 use crate::secure::Key;
@@ -53,7 +54,7 @@ const RANKS: u32 = 256;
 
 fn many(rank: u32, port: u16, clock: &RealClock, file: Option<DocumentFile>) -> Mesh {
     Mesh {
-        place: Place { rank, size: RANKS, first_host: None },
+        place: Place { rank, size: RANKS, first_host: None, engine: Engine::Hands },
         meeting: Meeting::Host { host: "127.0.0.1".into(), port },
         access: Access::Key(Key::new("of all ranks")),
         settings: MeshSettings {
