@@ -276,3 +276,56 @@ fn templates_are_ready_files_for_so_many_hosts() {
         }
     }
 }
+
+/// Holds documents of YAML against the schemas of Kubernetes' own API, which PyPI's kubernetes-validate carries, and prints them as JSON.
+const VALIDATE: &str = r#"
+import json, sys, yaml, kubernetes_validate
+documents = list(yaml.safe_load_all(sys.stdin))
+for version in ("1.29", "1.37"):
+    for document in documents:
+        kubernetes_validate.validate(document, version, strict=True)
+print(json.dumps(documents))
+"#;
+
+#[test]
+fn the_manifest_for_kubernetes_holds_against_the_schemas_of_its_api() {
+    let python = match python_with("kubernetes-validate==1.37.0", "kubernetes_validate") {
+        Ok(python) => python,
+        Err(why) => return skip(&format!("no schemas of Kubernetes: {why}")),
+    };
+    let validate = |text: &str| {
+        let mut command = Command::new(&python);
+        command.args(["-c", VALIDATE]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    };
+    let printed = run(&["mesh", "--template", "k8s", "--size", "32"]);
+    let text = String::from_utf8_lossy(&printed.stdout).into_owned();
+    let held = validate(&text);
+    assert!(held.status.success(), "{}", stderr(&held));
+    let documents: Vec<Value> = serde_json::from_slice(&held.stdout).unwrap();
+    let (service, job) = (&documents[0], &documents[1]["spec"]);
+    // What the schemas cannot say, and what the API server or the mesh would fail by.
+    assert!(
+        job["completions"] == 32 && job["parallelism"] == 32,
+        "a pod that waits for its turn never comes: {job}"
+    );
+    let pod = &job["template"]["spec"];
+    assert_eq!((&job["completionMode"], &pod["restartPolicy"]), (&"Indexed".into(), &"Never".into()));
+    let name = documents[1]["metadata"]["name"].as_str().unwrap();
+    assert_eq!(
+        (&service["spec"]["clusterIP"], &service["spec"]["selector"]["job-name"]),
+        (&"None".into(), &name.into())
+    );
+    assert_eq!(service["metadata"]["name"], pod["subdomain"]);
+    let command: Vec<&str> =
+        pod["containers"][0]["command"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let first = format!("{name}-0.{}", pod["subdomain"].as_str().unwrap());
+    assert!(command.windows(2).any(|words| words == ["--rendezvous", first.as_str()]), "{command:?}");
+    assert!(command.windows(2).any(|words| words == ["--size", "32"]), "{command:?}");
+    // The near misses that it must not let pass.
+    for (right, wrong) in [("completionMode:", "completionMod:"), ("completions: 32", "completions: many")] {
+        assert!(text.contains(right) && !validate(&text.replace(right, wrong)).status.success(), "{wrong}");
+    }
+}

@@ -1,13 +1,11 @@
 #!/bin/bash
-# mesh.sh 'node[1-@SIZE@]': every host of the list against every other, started by clush over ssh.
+# mesh.sh 'node[1-@SIZE@]': every host of the list against every other, started by clush over ssh. The document is mesh.json on the first host.
+# It ends with the verdict: 0 fit, 1 not fit, 3 cannot tell.
 set -eu
-nodes=$1
-size=$(nodeset -c "$nodes")
-# A key for this mesh alone, in a file that only its owner reads.
-key=$(mktemp)
-trap 'rm -f "$key"; clush -q -w "$nodes" rm -f "$key" || true' EXIT
-od -An -N16 -tx1 /dev/urandom | tr -d ' \n' >"$key"
-clush -w "$nodes" -p --copy "$key" --dest "$key"
-# All must be started at once: the fan-out is the number of hosts. Each finds its rank by its name in the list.
-clush -S -w "$nodes" -f "$size" \
-  pathproof mesh --hosts "$nodes" --key-file "$key" --pattern pairs,bisect,incast -o mesh.json
+# All names, for groups and folded lists are clush's own. Each host finds its rank by its name in the list.
+hosts=$(nodeset -e -S , "$1")
+# A key for this mesh alone. clush hands its standard input on to all hosts, so the key stands in no file and on no command line.
+# All must be started at once: the fan-out is the number of hosts.
+od -An -N16 -tx1 /dev/urandom | tr -d ' \n' |
+  clush -S -w "$1" -f "$(nodeset -c "$1")" \
+    pathproof mesh --hosts "$hosts" --key-file /dev/stdin --pattern pairs,bisect,incast -o mesh.json
