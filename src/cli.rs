@@ -12,6 +12,7 @@ mod channels;
 mod check;
 mod client;
 mod compare;
+mod completions;
 mod contend;
 mod criteria;
 mod devices;
@@ -42,7 +43,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 pub use crate::peer::Peer;
 pub use pathproof_model::verdict::EXIT_COULD_NOT_RUN;
@@ -237,13 +239,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
         Command::Criteria(args) => criteria::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::SupportBundle(args) => support_bundle::run(&args),
-        Command::Completions { shell } => {
-            let mut command = Cli::command();
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut command, "pathproof", &mut text);
-            terminal::print_own(&text)?;
-            Ok(0)
-        }
+        Command::Completions { shell } => completions::run(shell),
         Command::Man(args) => man::run(&args),
         Command::Version => {
             terminal::print_own(version::text().as_bytes())?;
@@ -270,17 +266,18 @@ fn add_options(
 
 fn start_logging(verbose: u8) {
     let level = match verbose {
-        0 => "warn",
-        1 => "info",
-        _ => "debug",
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PATHPROOF_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    terminal::start_logging(filter);
+    let wanted = std::env::var("PATHPROOF_LOG").ok().and_then(|typed| typed.parse::<Targets>().ok());
+    terminal::start_logging(wanted.unwrap_or_else(|| Targets::new().with_default(level)));
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]

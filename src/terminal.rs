@@ -10,9 +10,12 @@ use anyhow::{Context, Result};
 use pathproof_model::ResultDoc;
 use pathproof_report::page::Block;
 use pathproof_report::{Line, Look, Render, Shown, harmless_json};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Says one sentence on standard error. Where that is closed nobody listens, which is no reason to stop.
 pub fn say(sentence: impl Display) {
@@ -166,14 +169,10 @@ pub fn say_usage<P: clap::Parser>(error: &clap::Error, typed: &[OsString]) {
 }
 
 /// Sends the log to standard error, one line for each event, whatever stands in it.
-pub fn start_logging(filter: tracing_subscriber::EnvFilter) {
-    let format = OneLine(Format::default().with_target(false));
+pub fn start_logging(wanted: Targets) {
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).event_format(OneLine::default());
     // A second initialisation (tests in one process) keeps the first.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .event_format(format)
-        .try_init();
+    let _ = tracing_subscriber::registry().with(lines).with(wanted).try_init();
 }
 
 /// The usual form of a log line, made harmless.

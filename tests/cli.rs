@@ -57,6 +57,54 @@ fn man_page_and_completions_are_made_from_the_same_definition() {
     }
 }
 
+/// What bash offers for the last of these words.
+fn offered(words: &[&str]) -> Vec<String> {
+    let script = r#"
+source "$1"; shift
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE}
+_pathproof pathproof "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+printf '%s\n' "${COMPREPLY[@]}"
+"#;
+    let scratch = Scratch::new("completions");
+    let file = scratch.path("pathproof.bash");
+    std::fs::write(&file, run(&["completions", "bash"]).stdout).unwrap();
+    let mut bash = std::process::Command::new("bash");
+    // `complete` is of interactive shells in some builds of bash, and `compgen` of all.
+    bash.args(["--norc", "-c", script, "bash", &file]).args(words);
+    let output = run_within(bash, std::time::Duration::from_secs(30));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_shell_completes_values_and_not_names_of_options_alone() {
+    for (words, wanted) in [
+        (&["pathproof", "che"][..], &["check"][..]),
+        (&["pathproof", "check", "stor2", "--profile", "hy"], &["hyperv"]),
+        (&["pathproof", "check", "stor2", "--format", "ju"], &["junit"]),
+        (&["pathproof", "check", "stor2", "--over", "sm"], &["smbd"]),
+        (&["pathproof", "bench", "stream", "stor2", "--verb", "se"], &["send"]),
+        (&["pathproof", "migrate", "stor2", "--policy", "hyperv-"], &["hyperv-2008r2"]),
+        (&["pathproof", "explain", "MTU-BLACKH"], &["MTU-BLACKHOLE"]),
+        (&["pathproof", "man", "chec"], &["check"]),
+        // What there is not, and what a file is named for: that is the shell's own affair.
+        (&["pathproof", "explain", "MTU-NEVER"], &[]),
+        (&["pathproof", "report", "/nonexistent/resu"], &[]),
+    ] {
+        assert_eq!(offered(words), wanted, "{words:?}");
+    }
+    let codes = offered(&["pathproof", "explain", ""]);
+    assert!(codes.len() > 100 && codes.contains(&"goodput".to_owned()), "{codes:?}");
+    for shell in ["zsh", "fish"] {
+        let text = String::from_utf8(run(&["completions", shell]).stdout).unwrap();
+        for part in ["MTU-BLACKHOLE", "hyperv", "smbd", "openmetrics"] {
+            assert!(text.contains(part), "{part} is missing for {shell}");
+        }
+    }
+    // Choices of the completions bind nobody: the command itself knows the nearest right word.
+    assert!(stderr(&run(&["explain", "MTU-BLACKHOLD"])).contains("the nearest is MTU-BLACKHOLE"));
+}
+
 #[test]
 fn a_finding_is_explained_and_a_wrong_code_gets_the_nearest_right_one() {
     let all = run(&["explain"]);

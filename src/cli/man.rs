@@ -105,7 +105,7 @@ fn foot(see_also: &[String]) -> Roff {
                 ("PATHPROOF_KEY", "the key that both ends must have, where no option names one"),
                 (
                     "PATHPROOF_LOG",
-                    "what is logged to standard error, as tracing_subscriber's EnvFilter reads it (info, debug)",
+                    "what is logged to standard error: warn, info or debug, or a level for each part (pathproof=debug,pathproof_tcp=info)",
                 ),
                 ("NO_COLOR, CLICOLOR_FORCE, TERM, COLUMNS", "colours and width of the report"),
                 ("LC_ALL, LC_CTYPE, LANG", "whether the report may have letters beyond ASCII"),
