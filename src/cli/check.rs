@@ -78,7 +78,7 @@ pub struct CheckArgs {
     /// than the gate and its noise fails.
     #[arg(long, value_name = "FILE")]
     pub baseline: Option<Files>,
-    /// How much worse a figure may be than in the baseline.
+    /// How much worse a figure may be than in the baseline, in percent (10%, 0.5%).
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = gate, requires = "baseline")]
     pub gate: f64,
     /// Run the steps of this TOML file instead.

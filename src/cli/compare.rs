@@ -32,7 +32,7 @@ pub struct CompareArgs {
     /// Result documents to judge.
     #[arg(value_name = "B[,B2...]")]
     pub b: Files,
-    /// How much worse a figure may be.
+    /// How much worse a figure may be, in percent (10%, 0.5%).
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = gate)]
     pub gate: f64,
     /// Format on standard output.
@@ -73,17 +73,21 @@ impl FromStr for Files {
     }
 }
 
-/// `10%`, `10` or `0.1`.
+/// `10%`, or `10`. A number below 1 has to have its sign: half of all who type 0.5 mean 50 %.
 pub fn gate(text: &str) -> Result<f64, String> {
-    let (number, percent) = match text.trim().strip_suffix('%') {
-        Some(number) => (number.trim(), true),
-        None => (text.trim(), false),
+    let typed = text.trim();
+    let number = typed.strip_suffix('%').unwrap_or(typed).trim();
+    let Some(percent) = number.parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent)) else {
+        return Err(format!("{text} is no gate; give a percentage from 0% to 100%, like {}%", GATE * 100.0));
     };
-    let share = number.parse::<f64>().ok().map(|n| if percent || n >= 1.0 { n / 100.0 } else { n });
-    let fits = share.filter(|share| (0.0..=1.0).contains(share));
-    fits.ok_or_else(|| {
-        format!("{text} is no gate; give a percentage from 0% to 100%, like {}%", GATE * 100.0)
-    })
+    if percent > 0.0 && percent < 1.0 && !typed.ends_with('%') {
+        let part = format!("{:.4}", percent * 100.0);
+        let part = part.trim_end_matches('0').trim_end_matches('.');
+        return Err(format!(
+            "{typed} may be {part}% or {typed}%; write the one that is meant, with its sign"
+        ));
+    }
+    Ok(percent / 100.0)
 }
 
 fn read(files: &Files) -> Result<Vec<Run>> {
@@ -121,5 +125,33 @@ impl Baseline {
     pub fn verdict(&self, doc: &ResultDoc) -> Option<Verdict> {
         let own = Run { file: "this run".into(), doc: doc.clone() };
         as_verdict(&compare(&self.runs, &[own], self.gate))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gate_is_a_percentage_and_what_may_be_two_is_refused() {
+        for (typed, share) in [
+            ("10%", 0.1),
+            ("10", 0.1),
+            (" 2.5 % ", 0.025),
+            ("0.5%", 0.005),
+            ("0", 0.0),
+            ("1", 0.01),
+            ("100%", 1.0),
+        ] {
+            assert_eq!(gate(typed), Ok(share), "{typed}");
+        }
+        assert_eq!(
+            gate("0.5").unwrap_err(),
+            "0.5 may be 50% or 0.5%; write the one that is meant, with its sign"
+        );
+        assert!(gate("0.07").unwrap_err().contains("7% or 0.07%"));
+        for typed in ["-1%", "101", "ten", "", "%", "NaN", "inf"] {
+            assert!(gate(typed).unwrap_err().contains("from 0% to 100%, like 10%"), "{typed}");
+        }
     }
 }

@@ -53,14 +53,22 @@ struct Key {
 
 /// The figures of a document by what tells them apart, in its order.
 fn keyed(doc: &ResultDoc) -> Vec<(Key, Figure<'_>)> {
-    let occurrence =
-        |index: usize, name: &str| doc.steps[..index].iter().filter(|step| step.name == name).count();
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let occurrences: Vec<usize> = doc
+        .steps
+        .iter()
+        .map(|step| {
+            let times = seen.entry(step.name.as_str()).or_default();
+            *times += 1;
+            *times - 1
+        })
+        .collect();
     figures::all(doc)
         .into_iter()
         .map(|figure| {
             let key = Key {
                 step: figure.step.name.clone(),
-                occurrence: occurrence(figure.index, &figure.step.name),
+                occurrence: occurrences[figure.index],
                 flow: figure.flow.map(str::to_owned),
                 direction: figure.direction.map(Direction::name),
                 local_nic: figure.local_nic.map(str::to_owned),

@@ -156,3 +156,16 @@ fn four_runs_of_each_side_show_what_one_cannot() {
     let compared = compare(&[round_trips(10_000)], &[round_trips(15_000)], GATE);
     assert_eq!(median(&compared).verdict, FigureVerdict::Same);
 }
+
+#[test]
+fn steps_of_one_name_are_told_by_their_order() {
+    let mut run = stream(|_| 900, 9000);
+    let (first, other) = (run.doc.steps[0].clone(), Step::new(StepKind::Reach, "reach"));
+    run.doc.steps.extend([other, first.clone(), first]);
+    let found = super::keyed(&run.doc);
+    let of = |figure: &str| {
+        let own = found.iter().filter(|(key, _)| key.figure == figure && key.step.starts_with("tcp stream"));
+        own.map(|(key, of)| (key.occurrence, of.index)).collect::<Vec<_>>()
+    };
+    assert_eq!(of("goodput"), [(0, 0), (1, 2), (2, 3)]);
+}
