@@ -145,6 +145,18 @@ pub enum Outcome {
     Fail,
 }
 
+impl Outcome {
+    /// The one word that pages have for it; what failed is to be seen in a column of others.
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Pass => "pass",
+            Outcome::NotJudged => "not judged",
+            Outcome::Inconclusive => "cannot tell",
+            Outcome::Fail => "FAIL",
+        }
+    }
+}
+
 /// What a whole run comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -23,8 +23,6 @@ use pairs::Pair;
 
 /// Causes that are shown with what to do about them.
 const CAUSES_MAX: usize = 3;
-/// Lines that each of them has at least.
-const CAUSE_LEAST: usize = 3;
 /// Rows of figures that are shown beside causes, however many words those take.
 const ROWS_LEAST: usize = 3;
 /// The column of labels.
@@ -57,23 +55,32 @@ impl Screen {
         let answer = page::answer(doc);
         let causes = causes::all(doc);
         let head = self.head(doc, &answer, &causes);
-        let tail = self.tail(doc, &answer, &causes);
-        let told = &causes[..causes.len().min(CAUSES_MAX)];
-        let proof: Option<Line> = (!told.is_empty()).then(|| self.proof(doc, told));
+        let proof: Option<Line> = (!causes.is_empty()).then(|| self.proof(doc, &causes));
         let pairs = pairs::all(doc);
         let mut rows = figures::rows(doc, &pairs);
         // What the command is about has its place before what goes on about causes, where it is short enough to be seen whole.
         let own = self.of_its_own(doc);
-        // An empty line before each part.
-        let parts = 2 + usize::from(!told.is_empty());
-        let around = head.len() + tail.len() + usize::from(proof.is_some()) + parts;
-        let room = self.look.rows.saturating_sub(around);
         let short = (1..=self.look.rows / 2).contains(&own.len());
         let kept = if short { own.len() + 1 } else { 0 };
-        let room = room.saturating_sub(kept).max(room.min(told.len() * CAUSE_LEAST));
+        // An empty line before each part.
+        let parts = 2 + usize::from(!causes.is_empty());
+        let around = head.len() + usize::from(proof.is_some()) + parts;
+        let least_of = |told: usize| causes[..told].iter().map(|cause| self.least(cause)).sum::<usize>();
+        let figures = if rows.is_empty() { 0 } else { 1 + rows.len().min(ROWS_LEAST) };
+        // What to do is said whole: a cause for which there is no room is counted, and not cut off.
+        let mut told = causes.len().min(CAUSES_MAX);
+        let (tail, room) = loop {
+            let tail = self.tail(doc, &answer, &causes, told);
+            let room = self.look.rows.saturating_sub(around + tail.len());
+            let room = room.saturating_sub(kept).max(room.min(least_of(told)));
+            if told <= 1 || least_of(told) + figures <= room {
+                break (tail, room);
+            }
+            told -= 1;
+        };
+        let (least, told) = (least_of(told), &causes[..told]);
         // What is wrong comes before figures that are in order, and a few of them have their place beside it.
         let wanted: usize = told.iter().map(|cause| self.needed(cause)).sum();
-        let least = told.len() * CAUSE_LEAST;
         while rows.len() > ROWS_LEAST && self.table(&pairs, &rows).len() + wanted > room {
             drop_lightest(&mut rows);
         }
@@ -88,7 +95,7 @@ impl Screen {
             lines.push(Line::default());
         }
         for (at, cause) in told.iter().enumerate() {
-            let others: usize = told[at + 1..].iter().map(|other| self.needed(other).min(CAUSE_LEAST)).sum();
+            let others: usize = told[at + 1..].iter().map(|other| self.least(other)).sum();
             let cause = self.cause(cause, left.saturating_sub(others).max(2));
             left = left.saturating_sub(cause.len());
             lines.extend(cause);
@@ -152,40 +159,55 @@ impl Screen {
         self.cause(cause, usize::MAX).len()
     }
 
-    fn cause(&self, cause: &Cause, most: usize) -> Vec<Line> {
-        let columns = self.look.columns;
+    /// Lines that it has at least: something of what was seen, and the first thing to do.
+    fn least(&self, cause: &Cause) -> usize {
+        self.cause(cause, 0).len()
+    }
+
+    /// What was seen. What cannot be cut off stands before what can.
+    fn seen(&self, cause: &Cause, most: usize) -> Vec<Line> {
         let more = match cause.more {
             0 => String::new(),
             more => format!(" (and {more} more of this kind)"),
         };
-        let title = format!("{} ({})", cause.title, cause.word);
-        // Both what was seen and what to do about it are said, however little room there is.
-        let fixes: Vec<&str> = cause.fixes.iter().map(String::as_str).filter(|fix| !fix.is_empty()).collect();
-        let fix_lines: Vec<Vec<Line>> = fixes
-            .iter()
-            .enumerate()
-            .map(|(at, fix)| {
-                let label = if at == 0 { "    Fix: " } else { "     or: " };
-                folded(columns, label, "         ", fix, usize::MAX)
-            })
-            .collect();
-        let fix_needs: usize = fix_lines.iter().map(Vec::len).sum();
-        let seen_needs =
-            folded(columns, "", "    ", &format!("{title}: {}{more}", cause.evidence), usize::MAX).len();
-        let for_fix = fix_needs.min(most.saturating_sub(seen_needs).max(most / 2));
-        let for_seen = most.saturating_sub(for_fix).max(1);
-        // What cannot be cut off stands before what can.
-        let seen = format!("{title}{more}: {}", cause.evidence);
-        let mut lines = folded(columns, "", "    ", &seen, for_seen);
-        lines[0] = std::mem::take(&mut lines[0]).mark(cause.mark, &cause.title);
-        let mut left = most.saturating_sub(lines.len());
-        for (at, fix) in fixes.iter().enumerate() {
+        let seen = format!("{} ({}){more}: {}", cause.title, cause.word, cause.evidence);
+        folded(self.look.columns, "", "    ", &seen, most)
+    }
+
+    fn cause(&self, cause: &Cause, most: usize) -> Vec<Line> {
+        let columns = self.look.columns;
+        // Both what was seen and what to do about it are said, however little room there is; the latter in whole sentences.
+        let fixes: Vec<Vec<&str>> =
+            cause.fixes.iter().filter(|fix| !fix.is_empty()).map(|fix| sentences(fix)).collect();
+        let seen_needs = self.seen(cause, usize::MAX).len();
+        let for_fixes = most.saturating_sub(seen_needs).max(most / 2);
+        let said = |at: usize, most: usize| {
             let label = if at == 0 { "    Fix: " } else { "     or: " };
-            let later: usize = fix_lines.len() - at - 1;
-            let fix = folded(columns, label, "         ", fix, left.saturating_sub(later));
-            left = left.saturating_sub(fix.len());
-            lines.extend(fix);
+            let text = fixes[at][..most.min(fixes[at].len())].join(" ");
+            folded(columns, label, "         ", &text, usize::MAX)
+        };
+        let longest = fixes.iter().map(Vec::len).max().unwrap_or(0);
+        // All ways, with as many sentences as there is room for; else the first, and where the others stand.
+        let all_ways =
+            (1..=longest).rev().map(|most| (0..fixes.len()).flat_map(|at| said(at, most)).collect());
+        let place = match is_code(&cause.title) {
+            true => format!("pathproof explain {}", cause.title),
+            false => "--full".into(),
+        };
+        let first_way = || if fixes.is_empty() { vec![] } else { said(0, 1) };
+        let mut first_and_others = first_way();
+        if fixes.len() > 1 {
+            let others = format!("{} more: {place}", fixes.len() - 1);
+            first_and_others.extend(folded(columns, "     or: ", "         ", &others, usize::MAX));
         }
+        let shorter = [first_and_others].into_iter();
+        let what_to_do: Vec<Line> = all_ways
+            .chain(shorter)
+            .find(|lines: &Vec<Line>| lines.len() <= for_fixes)
+            .unwrap_or_else(first_way);
+        let mut lines = self.seen(cause, most.saturating_sub(what_to_do.len()).max(1));
+        lines[0] = std::mem::take(&mut lines[0]).mark(cause.mark, &cause.title);
+        lines.extend(what_to_do);
         lines
     }
 
@@ -286,7 +308,7 @@ impl Screen {
 
     /// Verdicts counted, those that did not pass by name, and where everything else stands. It begins with the word once more:
     /// it is what stands above the prompt.
-    fn tail(&self, doc: &ResultDoc, answer: &Answer, causes: &[Cause]) -> Vec<Line> {
+    fn tail(&self, doc: &ResultDoc, answer: &Answer, causes: &[Cause], told: usize) -> Vec<Line> {
         let word = answer.word.name();
         let mut said = vec![];
         if doc.outcome == RunOutcome::None || doc.verdicts.is_empty() {
@@ -294,11 +316,7 @@ impl Screen {
         } else {
             let of = |outcome| doc.verdicts.iter().filter(move |verdict| verdict.outcome == outcome);
             said.push(format!("{} of {} verdicts pass", of(Outcome::Pass).count(), doc.verdicts.len()));
-            for (outcome, verb) in [
-                (Outcome::Fail, "fail"),
-                (Outcome::Inconclusive, "cannot tell"),
-                (Outcome::NotJudged, "not judged"),
-            ] {
+            for outcome in [Outcome::Fail, Outcome::Inconclusive, Outcome::NotJudged] {
                 let many = of(outcome).count();
                 // Those about a finding are named after it, and stand above.
                 let named = of(outcome).filter(|verdict| !matches!(verdict.subject, Subject::Finding(_)));
@@ -308,13 +326,12 @@ impl Screen {
                     names.push(counted(findings, "finding"));
                 }
                 if many > 0 {
-                    said.push(format!("{many} {verb} ({})", names.join(", ")));
+                    said.push(format!("{many} {} ({})", outcome.word(), names.join(", ")));
                 }
             }
         }
-        let hidden = causes.len().saturating_sub(CAUSES_MAX);
-        if hidden > 0 {
-            let names: Vec<&str> = causes[CAUSES_MAX..].iter().map(|cause| cause.title.as_str()).collect();
+        if causes.len() > told {
+            let names: Vec<&str> = causes[told..].iter().map(|cause| cause.title.as_str()).collect();
             said.push(format!("not shown above: {}", names.join(", ")));
         }
         let notes = doc.findings.iter().filter(|finding| finding.severity == Severity::Info).count();
@@ -347,10 +364,23 @@ fn is_code(title: &str) -> bool {
     pathproof_model::finding::CATALOGUE.iter().any(|entry| entry.code == title)
 }
 
+/// The sentences of a text, in which a name or a number may have its own points.
+fn sentences(text: &str) -> Vec<&str> {
+    let mut sentences = vec![];
+    let mut from = 0;
+    for (at, _) in text.match_indices(". ") {
+        if text[at + 2..].starts_with(|next: char| next.is_uppercase()) {
+            sentences.push(text[from..=at].trim());
+            from = at + 2;
+        }
+    }
+    sentences.push(text[from..].trim());
+    sentences
+}
+
 fn judged(outcome: Option<Outcome>) -> &'static str {
     match outcome {
-        Some(Outcome::Fail) => "FAIL",
-        Some(Outcome::Inconclusive) => "cannot tell",
+        Some(outcome @ (Outcome::Fail | Outcome::Inconclusive)) => outcome.word(),
         _ => "",
     }
 }

@@ -169,11 +169,11 @@ fn verdict_lines(look: &Look, verdicts: &[Judged]) -> Vec<Line> {
     let columns = verdicts.iter().map(|v| v.subject.columns()).max().unwrap_or(0).min(SUBJECT_COLUMNS_MAX);
     let mut lines = Vec::new();
     for verdict in verdicts {
-        let (plain, mark) = match verdict.outcome {
-            Outcome::Pass => ("pass", Mark::Good),
-            Outcome::Fail => ("FAIL", Mark::Bad),
-            Outcome::Inconclusive => ("cannot tell", Mark::Doubtful),
-            Outcome::NotJudged => ("not judged", Mark::Doubtful),
+        let plain = verdict.outcome.word();
+        let mark = match verdict.outcome {
+            Outcome::Pass => Mark::Good,
+            Outcome::Fail => Mark::Bad,
+            Outcome::Inconclusive | Outcome::NotJudged => Mark::Doubtful,
         };
         let margin = format!("{plain:<11}  {}  ", padded(verdict.subject.as_str(), columns));
         let pad = " ".repeat(Shown::new(&margin).columns());

@@ -68,6 +68,24 @@ fn the_first_page_of_the_project_shows_one() {
 }
 
 #[test]
+fn what_to_do_is_said_in_whole_sentences_or_not_at_all() {
+    let mut seen = 0;
+    for (name, doc) in documents() {
+        for (columns, rows) in [(40, 12), (80, 10), (80, 23), (120, 40)] {
+            let page = screen(&doc, Look { columns, rows, ..Look::SCREEN });
+            let mut told = false;
+            for line in page.lines() {
+                let begins = line.starts_with("    Fix: ") || line.starts_with("     or: ");
+                told = begins || (told && line.starts_with("         "));
+                seen += usize::from(begins);
+                assert!(!(told && line.contains('…')), "{name} at {columns} x {rows}: {line}\n{page}");
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} things to do were looked at");
+}
+
+#[test]
 fn it_fits_the_terminal_and_begins_and_ends_with_the_answer() {
     for (name, doc) in documents() {
         for (columns, rows) in [(80, 23), (100, 30), (120, 40)] {

@@ -48,11 +48,12 @@ fn block(block: &Block) -> Markup {
         }
         Block::Verdicts(verdicts) => {
             let rows = verdicts.iter().map(|verdict| {
-                let (word, class) = match verdict.outcome {
-                    Outcome::Pass => ("pass", "class=\"good\""),
-                    Outcome::Fail => ("FAIL", "class=\"bad\""),
-                    Outcome::Inconclusive => ("cannot tell", "class=\"open\""),
-                    Outcome::NotJudged => ("not judged", "class=\"soft\""),
+                let word = verdict.outcome.word();
+                let class = match verdict.outcome {
+                    Outcome::Pass => "class=\"good\"",
+                    Outcome::Fail => "class=\"bad\"",
+                    Outcome::Inconclusive => "class=\"open\"",
+                    Outcome::NotJudged => "class=\"soft\"",
                 };
                 let mut inner = Markup::said("dt", class, format!("{word} {}", verdict.subject));
                 inner.push(verdict.reasons.iter().map(|reason| Markup::said("dd", "", reason)).collect());

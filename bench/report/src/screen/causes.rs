@@ -116,7 +116,7 @@ fn of_verdict(doc: &ResultDoc, verdict: &Verdict) -> Cause {
     Cause {
         mark: if fail { Mark::Bad } else { Mark::Doubtful },
         title: verdict.subject.to_string(),
-        word: if fail { "FAIL" } else { "cannot tell" },
+        word: verdict.outcome.word(),
         evidence: evidence.to_owned(),
         more: checks.count(),
         fixes: if fail { vec![page::advice(doc, &verdict.subject).to_owned()] } else { vec![] },

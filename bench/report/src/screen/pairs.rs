@@ -84,7 +84,7 @@ impl Pair {
         let Some(worst) = paths.iter().filter(limited).min_by_key(|path| path.ip_mtu_bytes) else {
             let bytes = first.ip_mtu_bytes.or(first.proven_ip_bytes)?;
             let ways = if first.direction == Direction::Both { "there and back" } else { "both ways" };
-            return Some((format!("{bytes} ok {ways}"), ""));
+            return Some((format!("{bytes} {ways}"), ""));
         };
         let set = worst.sender_ip_mtu_bytes().map(|set| format!(" of {set}")).unwrap_or_default();
         let bytes = worst.ip_mtu_bytes.map_or("?".into(), |bytes| bytes.to_string());
