@@ -1,6 +1,6 @@
 //! What is seen of a step while it runs: how far it is, and what went on in the last second.
 
-use pathproof_model::stream::FlowSample;
+use pathproof_model::stream::{Count, FlowSample};
 
 /// A look at a running step.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -9,10 +9,12 @@ pub struct Glance {
     pub share: Option<f64>,
     /// What its flows did in the last second, when one has just ended.
     pub second: Option<Vec<FlowSample>>,
+    /// What it counts, where it has no rate.
+    pub counts: Vec<Count>,
 }
 
 impl From<f64> for Glance {
     fn from(share: f64) -> Glance {
-        Glance { share: Some(share.min(1.0)), second: None }
+        Glance { share: Some(share.min(1.0)), ..Glance::default() }
     }
 }

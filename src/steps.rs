@@ -45,6 +45,7 @@ use pathproof_model::{
     StepRequest, StepSpec, TrafficKind, TrafficSpec,
 };
 
+use pathproof_model::stream::Count;
 use pathproof_model::units::Bytes;
 
 use crate::budget::out_of_time;
@@ -220,10 +221,10 @@ impl Context<'_> {
         self.evidence.as_mut().map_or(Tick(u64::MAX), |evidence| evidence.during(now))
     }
 
-    /// Shows how far the step is, where somebody looks.
-    pub fn show(&mut self, share: f64) {
+    /// Shows how far the step is and what it counts, where somebody looks.
+    pub fn show(&mut self, share: f64, counts: Vec<Count>) {
         if let Some(progress) = &mut self.progress {
-            progress(share.into());
+            progress(Glance { counts, ..share.into() });
         }
     }
 }

@@ -167,7 +167,7 @@ fn a_program_that_does_not_read_holds_up_nothing() {
 }
 
 /// What a command shows on a terminal of so many columns.
-fn on_terminal(args: &[&str], term: &str, columns: u32) -> String {
+pub fn on_terminal(args: &[&str], term: &str, columns: u32) -> String {
     let program = env!("CARGO_BIN_EXE_pathproof");
     let line = format!("stty cols {columns} rows 24; exec {program} {} >/dev/null", args.join(" "));
     let mut command = Command::new("script");
@@ -230,4 +230,25 @@ fn a_server_says_who_runs_what_and_how_it_ended() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(server.logged("ended early, after "), "{}", server.log());
+}
+
+#[test]
+fn what_has_no_rate_is_told_by_what_it_counts() {
+    let scratch = Scratch::new("counts");
+    let (plan, stream) = (scratch.path("plan.toml"), scratch.path("stream"));
+    std::fs::write(&plan, "[[steps]]\nkind = \"loss\"\ntime_ns = 3500000000\n").unwrap();
+    let output = run(&["check", "--self", "--plan", &plan, &format!("--json-stream={stream}")]);
+    let lines =
+        lines(&std::fs::read_to_string(&stream).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output))));
+    let told: Vec<&Value> =
+        of(&lines, "sample").into_iter().map(|s| &s["counts"][0]).filter(|count| count.is_object()).collect();
+    assert!(!told.is_empty(), "{lines:#?}");
+    let mut before = 0;
+    for count in told {
+        let done = count["done"].as_u64().unwrap();
+        assert_eq!(count["what"], "datagrams");
+        assert!(before <= done && Some(done) <= count["of"].as_u64(), "{before}, {count}");
+        before = done;
+    }
+    assert!(before > 0, "it was shown in the middle of it");
 }

@@ -271,3 +271,19 @@ fn a_sink_that_makes_no_sense_is_refused() {
         assert!(stderr(&output).contains(wanted), "{arguments:?}: {}", stderr(&output));
     }
 }
+
+#[test]
+fn a_terminal_shows_the_rate_of_a_file() {
+    let sink = Sink::start("sink-live", &[]);
+    let (share, password) = (format!("//127.0.0.1:{}/sink", sink.port), sink.dir.path("password"));
+    let args =
+        ["bench", "file", &share, "--user", "lab", "--password-file", &password, "--file-size", "64MiB"];
+    let shown =
+        |way: &str| crate::live::on_terminal(&[&args[..], &["--time", "3s", way]].concat(), "xterm", 120);
+    let rate_in = |text: &str, way: &str| {
+        text.split('\r').any(|line| line.contains(&format!("  {way} ")) && line.contains("bit/s"))
+    };
+    let (read, written) = (shown("--read"), shown("--write"));
+    assert!(rate_in(&written, "out") && !rate_in(&written, "in"), "{written}");
+    assert!(rate_in(&read, "in"), "{read}");
+}

@@ -10,7 +10,7 @@ use ratatui::backend::CrosstermBackend;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Style};
 use ratatui::text::Line;
-use ratatui::widgets::{Block, Borders, Paragraph, Sparkline};
+use ratatui::widgets::{Block, Borders, Paragraph, Sparkline, Wrap};
 use ratatui::{Frame, Terminal};
 
 use super::lines::summary;
@@ -132,7 +132,8 @@ fn picture(frame: &mut Frame<'_>, look: &Look, soak: &Soak, peer: &str, doing: &
         .collect();
     let all: u64 = soak.counts.values().sum();
     let block = Block::new().borders(Borders::TOP).title(shown(format!(" events: {all}, the latest first ")));
-    frame.render_widget(Paragraph::new(latest).block(block), events);
+    let latest = Paragraph::new(latest).wrap(Wrap { trim: true });
+    frame.render_widget(latest.block(block), events);
     frame.render_widget(Paragraph::new(shown(format!("{doing}; Ctrl-C ends it with a report"))), foot);
 }
 

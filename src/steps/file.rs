@@ -9,6 +9,7 @@ mod carrier;
 mod lane;
 mod lent;
 mod open;
+mod pace;
 mod rung;
 
 use std::convert::Infallible;
@@ -29,11 +30,13 @@ use pathproof_smb2::{Credentials, SmbError};
 
 use super::stage::SHOWN_NS;
 use super::{Alone, Kind, Lone, remaining};
+use crate::glance::Glance;
 use crate::interrupt;
 use absence::Maker;
 use account::Counted;
 use lane::{Channel, Job, Pool};
 use open::{Gone, Opened, put_away, sentence};
+use pace::Pace;
 
 /// The kind.
 pub struct File;
@@ -193,7 +196,8 @@ fn measure(
         .into_iter()
         .map(|channel| Channel::new(channel, spec.depth as usize, spec.size_bytes as usize))
         .collect();
-    let mut course = Course { lone, pool: &pool, channels: &mut channels, faults: vec![] };
+    let pace = Pace::new(lone.clock.now());
+    let mut course = Course { lone, pool: &pool, channels: &mut channels, faults: vec![], pace };
     let made = course.whole(spec);
     let mut findings = course.faults;
     findings.extend(limit);
@@ -239,6 +243,7 @@ struct Course<'a, 'b> {
     channels: &'a mut [Channel],
     /// What the server did wrong.
     faults: Vec<Finding>,
+    pace: Pace,
 }
 
 impl Course<'_, '_> {
@@ -342,15 +347,16 @@ impl Course<'_, '_> {
                     pool.stop.store(true, Ordering::Release);
                     hold = None;
                 }
-                let mut due = if hold.is_some() { lone.until } else { Tick(u64::MAX) };
-                if let Some(window) = job.window {
-                    if now >= shown {
-                        let whole = window.end.ns_since(begun).max(1);
-                        (lone.progress)((now.ns_since(begun) as f64 / whole as f64).into());
-                        shown = now.plus_ns(SHOWN_NS);
-                    }
-                    due = due.min(shown);
+                let due = if hold.is_some() { lone.until } else { Tick(u64::MAX) };
+                if now >= shown {
+                    // What fills the file, or checks it, takes as long as it takes.
+                    let whole = job.window.map(|window| window.end.ns_since(begun).max(1));
+                    let share = whole.map(|whole| (now.ns_since(begun) as f64 / whole as f64).min(1.0));
+                    let second = self.pace.look(now, pool);
+                    (lone.progress)(Glance { share, second, ..Glance::default() });
+                    shown = now.plus_ns(SHOWN_NS);
                 }
+                let due = due.min(shown);
                 let mut select = Select::new();
                 select.recv(&ended);
                 if hold.is_some() {

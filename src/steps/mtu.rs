@@ -370,13 +370,8 @@ fn search_all(
         }
     }
     let total = jobs.len();
-    let mut progress = context.progress.as_deref_mut();
-    let shown = |done| {
-        if let Some(progress) = &mut progress {
-            progress((done as f64 / total.max(1) as f64).into());
-        }
-    };
-    let cut = drive(&mut jobs, context.clock, EndedBy::Session(&mut *context.channel), shown);
+    let progress = context.progress.as_deref_mut();
+    let cut = drive(&mut jobs, context.clock, EndedBy::Session(&mut *context.channel), progress);
     if let Err(error) = &cut {
         half.error = Some(no_ending(error));
     }

@@ -4,6 +4,7 @@
 use pathproof_api::{Clock, Offer, Tick};
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::record::LatencyHistogram;
+use pathproof_model::stream::{Count, Counted};
 use pathproof_model::{
     End, ErrorKind, Finding, Half, HistogramName, ReachSpec, ResultDoc, Step, StepError, StepRequest,
     StepSpec,
@@ -135,7 +136,9 @@ fn ask(spec: &ReachSpec, context: &mut Context<'_>) -> Half {
                 break;
             }
         }
-        context.show(f64::from(n + 1) / f64::from(spec.count));
+        let (done, of) = (u64::from(n + 1), Some(u64::from(spec.count)));
+        let counts = vec![Count { what: Counted::RoundTrips, done, of }];
+        context.show(f64::from(n + 1) / f64::from(spec.count), counts);
     }
     half.histograms.push(rtt.to_record(HistogramName::Rtt, None));
     half

@@ -3,7 +3,7 @@
 //!
 //! It has no colour, so there is none to be switched off.
 
-use pathproof_model::stream::{FlowSample, RoundTripBy};
+use pathproof_model::stream::{Count, FlowSample, RoundTripBy};
 use pathproof_model::units::{BitsPerSecond, Nanoseconds};
 use pathproof_report::{Look, Shown, clipped};
 use pathproof_sys::clock::{Clock, RealClock, Tick};
@@ -41,6 +41,7 @@ struct State {
     share: Option<f64>,
     elapsed_ns: u64,
     flows: Vec<FlowSample>,
+    counts: Vec<Count>,
 }
 
 impl LiveLine {
@@ -84,6 +85,7 @@ impl Observer for LiveLine {
             }
             RunEvent::Progress { glance, .. } => {
                 self.state.share = glance.share;
+                self.state.counts.clone_from(&glance.counts);
                 if let Some(second) = &glance.second {
                     self.state.flows.clone_from(second);
                     self.drawn = now;
@@ -114,6 +116,7 @@ fn line(state: &State, look: &Look) -> String {
     if state.flows.len() > FLOWS_MAX {
         parts.push(format!("and {} more", state.flows.len() - FLOWS_MAX));
     }
+    parts.extend(state.counts.iter().map(counted));
     parts.push(how_far(state));
     let mut line = clipped(room, &look.letters(&head(state)));
     for part in parts.iter().filter(|part| !part.is_empty()) {
@@ -145,6 +148,12 @@ fn figures(flow: &FlowSample) -> String {
     words.join("  ")
 }
 
+/// `2 of 6 paths`, or `57 probes` of which nobody knows how many it takes.
+fn counted(count: &Count) -> String {
+    let of = count.of.map_or_else(String::new, |of| format!(" of {of}"));
+    format!("{}{of} {}", count.done, count.what.name())
+}
+
 /// A bar and the time left where the share is known, else the time since the step began.
 fn how_far(state: &State) -> String {
     let seconds = |ns: f64| (ns / 1e9).ceil() as u64;
@@ -172,7 +181,8 @@ mod tests {
             name: None,
         };
         let name = "tcp stream out, 4 lanes, 128 KiB".to_owned();
-        State { number: 2, of: 12, name, share: Some(0.5), elapsed_ns: 4_000_000_000, flows: vec![flow] }
+        let (flows, elapsed_ns) = (vec![flow], 4_000_000_000);
+        State { number: 2, of: 12, name, share: Some(0.5), elapsed_ns, flows, ..State::default() }
     }
 
     fn at(columns: usize) -> Look {
@@ -217,6 +227,15 @@ mod tests {
         // What is unknown is not said to stand still.
         state.flows[0] = FlowSample::default();
         assert!(!line(&state, &at(120)).contains("nothing"));
+    }
+
+    #[test]
+    fn what_has_no_rate_shows_what_it_counts() {
+        use pathproof_model::stream::Counted;
+        let count = |what, done, of| Count { what, done, of };
+        let counts = vec![count(Counted::Paths, 2, Some(6)), count(Counted::Probes, 57, None)];
+        let state = State { name: "path MTU".into(), of: 3, counts, ..State::default() };
+        assert_eq!(line(&state, &at(80)), "1/3  path MTU  2 of 6 paths  57 probes  0 s");
     }
 
     #[test]

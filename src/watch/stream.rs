@@ -145,7 +145,8 @@ impl Observer for JsonStream {
                 }
                 self.told = now;
                 let flows = glance.second.clone().unwrap_or_default();
-                let sample = StreamEvent::Sample { step: *number, share: glance.share, flows };
+                let counts = glance.counts.clone();
+                let sample = StreamEvent::Sample { step: *number, share: glance.share, flows, counts };
                 if !self.teller.tell_if_read(self.line(sample)) {
                     self.left_out.fetch_add(1, Ordering::Relaxed);
                 }

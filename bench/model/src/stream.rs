@@ -67,6 +67,9 @@ pub enum StreamEvent {
         share: Option<f64>,
         /// What went on in each of its flows that run; empty where the kind of step does not tell.
         flows: Vec<FlowSample>,
+        /// What it counts, where it has no rate that says how it goes.
+        #[serde(default)]
+        counts: Vec<Count>,
     },
     /// A step is over, and stands in the document.
     StepEnds {
@@ -125,6 +128,43 @@ pub struct FlowSample {
     pub round_trip_ns: Option<u64>,
     /// What told the round trip.
     pub round_trip_by: Option<RoundTripBy>,
+}
+
+/// So far of what a step counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Count {
+    /// What is counted.
+    pub what: Counted,
+    /// How many there were.
+    pub done: u64,
+    /// How many there are to be, where that is known.
+    pub of: Option<u64>,
+}
+
+/// What a step counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counted {
+    /// Paths whose MTU is found.
+    Paths,
+    /// Probes that were sent.
+    Probes,
+    /// Datagrams that were sent at their pace.
+    Datagrams,
+    /// Round trips over the control connection.
+    RoundTrips,
+}
+
+impl Counted {
+    /// The word for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Counted::Paths => "paths",
+            Counted::Probes => "probes",
+            Counted::Datagrams => "datagrams",
+            Counted::RoundTrips => "round trips",
+        }
+    }
 }
 
 /// What told a round trip.

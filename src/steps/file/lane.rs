@@ -67,6 +67,8 @@ pub struct Pool {
     /// How many they are, so that nobody takes the lock for nothing.
     orphaned: AtomicU32,
     pub replayed: AtomicU32,
+    /// What was read and what was written in all jobs, in bytes, for who looks on.
+    pub moved: [AtomicU64; 2],
     pub compared_bytes: AtomicU64,
     pub wrong_blocks: AtomicU64,
     /// First byte of the file that was wrong; `u64::MAX` where none was.
@@ -98,6 +100,7 @@ impl Pool {
             orphans: Mutex::new(Vec::with_capacity(room)),
             orphaned: AtomicU32::new(0),
             replayed: AtomicU32::new(0),
+            moved: [const { AtomicU64::new(0) }; 2],
             compared_bytes: AtomicU64::new(0),
             wrong_blocks: AtomicU64::new(0),
             first_wrong: AtomicU64::new(u64::MAX),
@@ -479,6 +482,7 @@ impl Channel {
             return Err(SmbError::Untrue { address: connection.address(), stage, what });
         }
         pool.pieces.give_back(piece);
+        pool.moved[usize::from(piece.write)].fetch_add(u64::from(done), Ordering::Relaxed);
         if self.lent.is_some() {
             self.tally.placed_bytes += u64::from(done);
         }

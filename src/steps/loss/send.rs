@@ -8,12 +8,14 @@ use pathproof_dgram::wire::{Paced, ProbeKey};
 use pathproof_dgram::{Outcome, ProbeSocket, UnprovenSocket};
 use pathproof_engine::loss::{MARKS, Schedule};
 use pathproof_model::SentFlow;
+use pathproof_model::stream::{Count, Counted};
 
 use super::echo::Echoes;
 use super::{Path, SMALL_IP_BYTES};
 use crate::steps::Context;
 use crate::steps::mtu::consent::{Asked, ask};
 use crate::steps::mtu::{device, probe_error};
+use crate::steps::stage::SHOWN_NS;
 
 /// Longest full-size packet: beyond jumbo frames only loopbacks go, and what they do says nothing.
 const FULL_IP_BYTES_MAX: u32 = 9216;
@@ -56,7 +58,8 @@ pub fn send(
         }
     }
     let (start, mut buffer) = (context.clock.now(), Vec::new());
-    let mut next = 0;
+    let (mut next, mut shown) = (0, start);
+    let of_all = paths.len() as u64;
     while next < schedule.total() && !context.channel.is_over() {
         let now = context.clock.now();
         // A host that cannot keep the pace sends less, not longer: the time of the step is kept.
@@ -98,7 +101,12 @@ pub fn send(
             }
         }
         next = next.max(due.end);
-        context.show(next as f64 / schedule.total() as f64);
+        if now >= shown {
+            let (done, of) = (next * of_all, Some(schedule.total() * of_all));
+            let counts = vec![Count { what: Counted::Datagrams, done, of }];
+            context.show(next as f64 / schedule.total() as f64, counts);
+            shown = now.plus_ns(SHOWN_NS);
+        }
         std::thread::sleep(BEAT);
     }
     sent

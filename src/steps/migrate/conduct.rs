@@ -223,7 +223,7 @@ impl Aside for Progress<'_> {
             return Tick(u64::MAX);
         };
         let second = self.second(now, shared.progress.load(Ordering::Relaxed));
-        progress(Glance { share: shared.share_copied(), second });
+        progress(Glance { share: shared.share_copied(), second, ..Glance::default() });
         now.plus_ns(SHOWN_NS)
     }
 

@@ -1,18 +1,24 @@
 //! Drives searches with real sockets: sends what they ask for, feeds back what came, waits no longer than they
 //! say. Decides nothing itself.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
 
-use crossbeam_channel::{Select, TryRecvError, unbounded};
+use crossbeam_channel::{Select, TryRecvError, bounded};
 use pathproof_api::{Clock, Tick};
 use pathproof_dgram::{DgramError, EchoSocket, Event, Outcome, ProbeSocket};
 use pathproof_engine::mtu::{Next, Search};
 
+use pathproof_model::stream::{Count, Counted};
+
+use crate::glance::Glance;
 use crate::interrupt::Interrupt;
 use crate::session::Channel;
+use crate::steps::stage::SHOWN_NS;
 use pathproof_sys::clock::RealClock;
 use pathproof_sys::ending::{self, Ending};
 use pathproof_sys::{AsDescriptor as _, Descriptor};
@@ -93,59 +99,82 @@ impl EndedBy<'_> {
     }
 }
 
-/// Runs all jobs to their end, or until `ends` come, on a thread that waits for its sockets; this one waits for news. `done` is told
-/// how many are finished. Whether they were ended early.
+/// How far the searches are.
+#[derive(Default)]
+struct Tally {
+    through: AtomicU64,
+    probes: AtomicU64,
+}
+
+/// Runs all jobs to their end, or until `ends` come, on a thread that waits for its sockets; this one waits for its end, and
+/// shows how it goes where somebody looks. Whether they were ended early.
 pub fn drive(
     jobs: &mut [Job],
     clock: &RealClock,
     mut ends: EndedBy<'_>,
-    mut done: impl FnMut(usize),
+    mut progress: Option<&mut (dyn FnMut(Glance) + '_)>,
 ) -> io::Result<bool> {
     let (ender, ending) = ending::pair()?;
-    let (tell, news) = unbounded();
+    let (through, over) = bounded::<Infallible>(0);
+    let (total, tally) = (jobs.len() as u64, &Tally::default());
     std::thread::scope(|scope| {
         let search = move || {
-            for start in (0..jobs.len()).step_by(AT_ONCE) {
-                let end = (start + AT_ONCE).min(jobs.len());
-                if !drive_some(&mut jobs[start..end], clock, &ending) {
+            let _ends_with_this_thread = through;
+            for some in jobs.chunks_mut(AT_ONCE) {
+                if !drive_some(some, clock, &ending, tally) {
                     break;
                 }
-                let _ = tell.send(end);
             }
         };
         Builder::new().name("searches".into()).spawn_scoped(scope, search)?;
         let mut ender = Some(ender);
-        loop {
-            match news.try_recv() {
-                Ok(finished) => {
-                    done(finished);
-                    continue;
-                }
-                Err(TryRecvError::Disconnected) => return Ok(ender.is_none()),
-                Err(TryRecvError::Empty) => {}
-            }
-            if ender.is_some() && ends.has_come(clock.now()) {
+        let mut shown = clock.now();
+        while over.try_recv() == Err(TryRecvError::Empty) {
+            let now = clock.now();
+            if ender.is_some() && ends.has_come(now) {
                 ender = None;
             }
+            if let Some(progress) = &mut progress
+                && now >= shown
+            {
+                progress(tally.glance(total));
+                shown = now.plus_ns(SHOWN_NS);
+            }
             let mut select = Select::new();
-            select.recv(&news);
+            select.recv(&over);
             let due = if ender.is_some() { ends.watch(&mut select) } else { Tick(u64::MAX) };
+            let due = if progress.is_some() { due.min(shown) } else { due };
             let _ = select.ready_timeout(due.since(clock.now()));
         }
+        Ok(ender.is_none())
     })
 }
 
+impl Tally {
+    fn glance(&self, total: u64) -> Glance {
+        let (paths, probes) = (self.through.load(Ordering::Relaxed), self.probes.load(Ordering::Relaxed));
+        let counts = vec![
+            Count { what: Counted::Paths, done: paths, of: Some(total) },
+            Count { what: Counted::Probes, done: probes, of: None },
+        ];
+        Glance { counts, ..(paths as f64 / total.max(1) as f64).into() }
+    }
+}
+
 /// Whether they are through; otherwise the end has come.
-fn drive_some(jobs: &mut [Job], clock: &RealClock, ending: &Ending) -> bool {
+fn drive_some(jobs: &mut [Job], clock: &RealClock, ending: &Ending, tally: &Tally) -> bool {
+    let mut told = 0;
     loop {
         let mut nap: Option<Duration> = None;
         let mut open: Vec<usize> = Vec::new();
         for (index, job) in jobs.iter_mut().enumerate() {
-            if let Some(wait) = turn(job, clock) {
+            if let Some(wait) = turn(job, clock, tally) {
                 nap = Some(nap.map_or(wait, |shortest| shortest.min(wait)));
                 open.push(index);
             }
         }
+        let through = (jobs.len() - open.len()) as u64;
+        tally.through.fetch_add(through - std::mem::replace(&mut told, through), Ordering::Relaxed);
         let Some(nap) = nap else { return true };
         let sockets: Vec<Descriptor<'_>> =
             open.iter().map(|index| jobs[*index].prober.descriptor()).collect();
@@ -157,7 +186,7 @@ fn drive_some(jobs: &mut [Job], clock: &RealClock, ending: &Ending) -> bool {
 }
 
 /// Moves one search on; returns how long it can wait, or `None` when it is finished.
-fn turn(job: &mut Job, clock: &RealClock) -> Option<Duration> {
+fn turn(job: &mut Job, clock: &RealClock, tally: &Tally) -> Option<Duration> {
     if job.error.is_some() {
         return None;
     }
@@ -172,7 +201,7 @@ fn turn(job: &mut Job, clock: &RealClock) -> Option<Duration> {
             Next::Done => return None,
             Next::WaitUntil(until) => return Some(until.since(now)),
             Next::Send(probe) => match job.prober.send(probe.seq, probe.ip_bytes) {
-                Ok(Outcome::Sent) => {}
+                Ok(Outcome::Sent) => _ = tally.probes.fetch_add(1, Ordering::Relaxed),
                 Ok(Outcome::TooBig { ip_mtu_bytes }) => {
                     job.search.on_local_refusal(clock.now(), probe.seq, ip_mtu_bytes);
                 }
@@ -249,7 +278,7 @@ mod tests {
             sleeps
         });
         let ends = EndedBy::User(&interrupt, Tick(u64::MAX));
-        assert!(drive(&mut [job], &clock, ends, |_| panic!("none is through")).unwrap(), "it was cut");
+        assert!(drive(&mut [job], &clock, ends, None).unwrap(), "it was cut");
         let sleeps = user.join().unwrap();
         assert!(sleeps <= 2, "{sleeps} times");
     }
@@ -260,7 +289,12 @@ mod tests {
         let (_silent, job) = unanswered(&clock);
         let until = clock.now() + Duration::from_millis(100);
         let ends = EndedBy::User(&Interrupt::never(), until);
-        assert!(drive(&mut [job], &clock, ends, |_| panic!("none is through")).unwrap(), "it was cut");
+        let mut seen = vec![];
+        let mut look = |glance: Glance| seen.push(glance);
+        assert!(drive(&mut [job], &clock, ends, Some(&mut look)).unwrap(), "it was cut");
         assert!(clock.now() >= until);
+        // Nothing is through, and that is what is shown.
+        let paths = Count { what: Counted::Paths, done: 0, of: Some(1) };
+        assert!(!seen.is_empty() && seen.iter().all(|glance| glance.counts[0] == paths), "{seen:?}");
     }
 }

@@ -68,9 +68,8 @@ impl Alone for Echo {
             .collect::<Result<Vec<_>, _>>()?
             .into_iter()
             .unzip();
-        let count = jobs.len().max(1) as f64;
         let ends = EndedBy::User(lone.interrupt, lone.until);
-        let cut = drive(&mut jobs, lone.clock, ends, |done| (lone.progress)((done as f64 / count).into()));
+        let cut = drive(&mut jobs, lone.clock, ends, Some(&mut *lone.progress));
         if cut.map_err(|error| no_ending(&error))? {
             step.error = stopped(lone.interrupt, lone.clock, lone.until);
         }
