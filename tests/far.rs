@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::netns::TwoHosts;
@@ -81,6 +81,15 @@ fn until(limit: Duration, mut true_now: impl FnMut() -> bool) -> bool {
     false
 }
 
+/// The two ends met and made their steps. How those are judged is not what is tested here: a host whose processors are wanted elsewhere may
+/// measure no round trip in 200 ms, and "cannot tell" is then the right answer.
+fn ran(output: &Output, log: &str) -> serde_json::Value {
+    assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{}\n{log}", stderr(output));
+    let doc = document(output);
+    assert!(doc["error"].is_null() && !doc["steps"].as_array().unwrap().is_empty(), "{:#}", doc["error"]);
+    doc
+}
+
 const PINGPONG: [&str; 7] = ["bench", "pingpong", "10.61.0.2", "--time", "200ms", "--format", "json"];
 
 #[test]
@@ -88,8 +97,7 @@ fn a_far_end_is_started_serves_and_leaves() {
     let (name, text) = installed();
     let Some(lab) = Lab::new("far", &[(name, &text)]) else { return };
     let output = run_within(lab.command(&PINGPONG), LIMIT);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    let doc = document(&output);
+    let doc = ran(&output, "");
     assert_eq!(doc["nodes"][1]["port"], 7797);
     assert!(doc["nodes"][1]["environment"]["nics"].as_array().is_some_and(|nics| nics.len() > 1));
     assert!(lab.is_quiet(), "still there: {}", lab.left_there());
@@ -157,7 +165,7 @@ fn where_there_is_no_pathproof_it_is_lent_and_gone_afterwards() {
     let mut args = PINGPONG.to_vec();
     args.push("--copy");
     let output = run_within(lab.command(&args), LIMIT);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    ran(&output, "");
     assert_eq!(listing(&lab.scratch), before, "what was lent is still there");
     assert!(lab.is_quiet(), "still there: {}", lab.left_there());
 }
@@ -363,8 +371,7 @@ fn over_a_real_ssh_the_far_end_runs_is_lent_and_leaves() {
     let mut args = OVER_SSH.to_vec();
     args.push("--copy");
     let lent = run_within(sshd.client(&args), LIMIT);
-    assert_eq!(lent.status.code(), Some(0), "{}\n{}", stderr(&lent), sshd.log());
-    assert_eq!(document(&lent)["nodes"][1]["name"], "root@127.0.0.1");
+    assert_eq!(ran(&lent, &sshd.log())["nodes"][1]["name"], "root@127.0.0.1");
     assert_eq!(
         std::fs::read_dir(sshd.scratch.path("tmp")).unwrap().count(),
         0,
@@ -373,7 +380,7 @@ fn over_a_real_ssh_the_far_end_runs_is_lent_and_leaves() {
 
     sshd.install();
     let installed = run_within(sshd.client(&OVER_SSH), LIMIT);
-    assert_eq!(installed.status.code(), Some(0), "{}\n{}", stderr(&installed), sshd.log());
+    ran(&installed, &sshd.log());
     assert!(until(Duration::from_secs(8), || sshd.sessions() == 0), "a session is left");
 }
 
