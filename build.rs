@@ -1,7 +1,7 @@
 //! Says which commit the binary is built from, for `tool.commit` in results, and with what, for `pathproof --version --verbose`.
 //!
-//! `PATHPROOF_COMMIT` counts before what git says, so that packages built from an archive can say it too. Without either
-//! it stays unknown; that never fails a build.
+//! `PATHPROOF_COMMIT` counts before what git says, so that packages built from an archive can say it too; then comes what cargo
+//! wrote into a published package. Without any it stays unknown; that never fails a build.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ fn main() {
     // Without a repository there is nothing to watch; the build script itself is watched by naming anything.
     println!("cargo::rerun-if-changed=build.rs");
     let given = std::env::var("PATHPROOF_COMMIT").ok().filter(|commit| !commit.trim().is_empty());
-    if let Some(commit) = given.or_else(from_git) {
+    if let Some(commit) = given.or_else(from_git).or_else(from_package) {
         println!("cargo::rustc-env=PATHPROOF_COMMIT={}", commit.trim());
     }
     // What a build is made with and for. Nothing here changes from one build of the same sources to the next.
@@ -53,6 +53,15 @@ fn from_git() -> Option<String> {
     }
     let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
     let dirty = if changed.is_none_or(|files| files.is_empty()) { "" } else { "-dirty" };
+    Some(format!("{commit}{dirty}"))
+}
+
+/// The commit that cargo wrote into a package of its own, from which `cargo install` builds.
+fn from_package() -> Option<String> {
+    let place = Path::new(&std::env::var("CARGO_MANIFEST_DIR").ok()?).join(".cargo_vcs_info.json");
+    let facts = std::fs::read_to_string(place).ok()?;
+    let commit = facts.split("\"sha1\": \"").nth(1)?.split('"').next()?;
+    let dirty = if facts.contains("\"dirty\": true") { "-dirty" } else { "" };
     Some(format!("{commit}{dirty}"))
 }
 

@@ -15,8 +15,19 @@ fn entries(folder: &str) -> Vec<String> {
     listed.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
 }
 
+/// Actions of others are named by their commit; ours is the one of this very checkout.
+fn pinned(name: &str, text: &str) {
+    for used in text.lines().filter_map(|line| line.split("uses: ").nth(1)).filter(|used| *used != "./") {
+        let (commit, version) = used.split_once('@').unwrap().1.split_once(" # v").unwrap_or_default();
+        let pinned = commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
+        assert!(pinned && !version.is_empty(), "{name}: {used} is not pinned by its commit");
+    }
+}
+
 #[test]
 fn workflows_are_pinned_and_have_no_rights() {
+    // What others run with their rights.
+    pinned("action.yml", &read("action.yml"));
     for name in entries(".github/workflows") {
         let text = read(format!(".github/workflows/{name}"));
         let rights =
@@ -24,11 +35,7 @@ fn workflows_are_pinned_and_have_no_rights() {
         assert_eq!(rights.lines().next(), Some("  contents: read"), "{name}");
         assert_eq!(text.matches("permissions:").count(), 1, "{name}: one set of rights for all jobs");
         assert!(!text.contains("pull_request_target") && !text.contains("secrets."), "{name}");
-        for used in text.lines().filter_map(|line| line.split("uses: ").nth(1)) {
-            let (commit, version) = used.split_once('@').unwrap().1.split_once(" # v").unwrap_or_default();
-            let pinned = commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit());
-            assert!(pinned && !version.is_empty(), "{name}: {used} is not pinned by its commit");
-        }
+        pinned(&name, &text);
         for image in text.lines().filter_map(|line| line.split("image: ").nth(1)) {
             assert!(image.split_once(':').is_some_and(|(_, tag)| tag != "latest"), "{name}: {image}");
         }

@@ -47,6 +47,7 @@ def main(home):
     unit()
     debian(next(first.glob("*.deb")), home)
     rpm(first, home)
+    crates()
 
 
 def portable(archive, home):
@@ -141,6 +142,35 @@ def rpm(first, home):
     run("sh", "-c", 'cd "$1" && rpm2cpio "$2" | cpio -id --quiet', "sh", place, packages[0])
     ran = run(place / "usr/bin/pathproof", "--version")
     check("its program runs", ran.returncode == 0, ran.stdout)
+
+
+def crates():
+    """What `cargo install` would build: the crates as they would be published, away from this tree and with nothing of it."""
+    # In one place, and with what the other builds have made already.
+    target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target").resolve()
+    place = target / "crates"
+    shutil.rmtree(place, ignore_errors=True)
+    made = run("cargo", "package", "--workspace", "--no-verify", "--offline", "--locked", "--allow-dirty", cwd=ROOT, env={**os.environ, "CARGO_TARGET_DIR": str(place)})
+    check("crates are packed", made.returncode == 0, made.stdout[-2000:])
+    found = re.findall(r"Packaging (pathproof\S*) v(\S+)", made.stdout)
+    check("all of them", len(found) >= 13 and len(found) == made.stdout.count(" Packaging "), found)
+    for name, version in found:
+        # Cargo gives all files one old time, by which it would take a later copy for this one.
+        run("tar", "-xzmf", place / "package" / f"{name}-{version}.crate", "-C", place)
+    licensed = [name for name, version in found if all((place / f"{name}-{version}" / f"LICENSE-{one}").is_file() for one in ("MIT", "APACHE"))]
+    check("each has its licences with it", len(licensed) == len(found), licensed)
+    root = place / f"pathproof-{dict(found)['pathproof']}"
+    names = {path.name for path in root.iterdir()}
+    wanted = {"src", "build.rs", "README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "Cargo.toml", "Cargo.toml.orig", "Cargo.lock", ".cargo_vcs_info.json"}
+    check("the program's holds what builds it, and nothing else", names == wanted, names ^ wanted)
+    with (root / "Cargo.toml").open("a") as manifest:
+        manifest.write("[workspace]\n[patch.crates-io]\n")
+        manifest.writelines(f'{name} = {{ path = "../{name}-{version}" }}\n' for name, version in found if name != "pathproof")
+    built = run("cargo", "check", "--offline", "--message-format", "json", cwd=root, env={**os.environ, "CARGO_TARGET_DIR": str(target), "CARGO_INCREMENTAL": "0", "PATHPROOF_COMMIT": ""})
+    check("they build", built.returncode == 0, built.stdout[-3000:])
+    told = [line for line in built.stdout.splitlines() if '"build-script-executed"' in line and "PATHPROOF_COMMIT" in line]
+    check("a program that is built from them knows its commit", any(re.search(r'"PATHPROOF_COMMIT","[0-9a-f]{40}', line) for line in told), told)
+    shutil.rmtree(place)
 
 
 with tempfile.TemporaryDirectory(prefix="pathproof-packages-") as scratch:
