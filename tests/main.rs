@@ -5,6 +5,7 @@
 
 mod answers;
 mod bad_input;
+mod browser;
 mod budget;
 mod bulk;
 mod cli;
@@ -42,6 +43,7 @@ mod networks;
 mod outside;
 mod overstay;
 mod promises;
+mod pty;
 mod shaped;
 mod signals;
 mod sink;

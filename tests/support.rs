@@ -188,9 +188,14 @@ impl Drop for Scratch {
 }
 
 /// Says why a test cannot run, and fails where it must.
-#[expect(clippy::print_stderr, reason = "a test run is read by people")]
 pub fn skip(reason: &str) {
-    assert!(std::env::var_os("PATHPROOF_REQUIRE_LAB").is_none(), "required, and cannot run: {reason}");
+    skip_unless("PATHPROOF_REQUIRE_LAB", reason);
+}
+
+/// The same of what has a requirement of its own.
+#[expect(clippy::print_stderr, reason = "a test run is read by people")]
+pub fn skip_unless(required: &str, reason: &str) {
+    assert!(std::env::var_os(required).is_none(), "required, and cannot run: {reason}");
     eprintln!("SKIPPED: {reason}");
     // Test runners hide what a passing test prints; the list at the end of scripts/test does not.
     let log = std::env::var_os("PATHPROOF_SKIP_LOG")

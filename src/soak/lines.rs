@@ -1,6 +1,6 @@
 //! A soak where there is no screen: a line for each event, and one a minute that says how things are.
 
-use pathproof_model::soak::Soak;
+use pathproof_model::soak::{Soak, SoakFigures};
 use pathproof_model::units::Nanoseconds;
 
 use crate::terminal;
@@ -36,20 +36,21 @@ impl Lines {
 
 /// How things are, on a line.
 pub fn summary(soak: &Soak) -> String {
-    let total = &soak.total;
-    let mut words = vec![format!("watched for {}", Nanoseconds(soak.elapsed_ns))];
-    if total.sent > 0 {
-        words.push(format!("{} of {} datagrams lost", total.lost, total.sent));
-    }
-    if let Some(times) = total.response_ns {
-        words.push(format!(
-            "response {} (99 of 100 within {})",
-            Nanoseconds(times.p50_max),
-            Nanoseconds(times.p99_max)
-        ));
-    }
-    if total.away_ns > 0 {
-        words.push(format!("away for {}", Nanoseconds(total.away_ns)));
-    }
-    words.join(", ")
+    let watched = format!("watched for {}", Nanoseconds(soak.elapsed_ns));
+    [vec![watched], answers(&soak.total), away(&soak.total)].concat().join(", ")
+}
+
+/// What was lost, and how long answers took.
+pub fn answers(total: &SoakFigures) -> Vec<String> {
+    let lost = (total.sent > 0).then(|| format!("{} of {} datagrams lost", total.lost, total.sent));
+    let response = total.response_ns.map(|times| {
+        let (median, most) = (Nanoseconds(times.p50_max), Nanoseconds(times.p99_max));
+        format!("response {median} (99 of 100 within {most})")
+    });
+    [lost, response].into_iter().flatten().collect()
+}
+
+/// How long the peer was away, where it was.
+pub fn away(total: &SoakFigures) -> Vec<String> {
+    (total.away_ns > 0).then(|| format!("away for {}", Nanoseconds(total.away_ns))).into_iter().collect()
 }

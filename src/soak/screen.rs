@@ -13,7 +13,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Paragraph, Sparkline, Wrap};
 use ratatui::{Frame, Terminal};
 
-use super::lines::summary;
+use super::lines::{answers, away};
 use crate::terminal::{self, Cursor};
 use crate::watch::{Teller, Telling};
 
@@ -142,14 +142,17 @@ fn now(soak: &Soak) -> Vec<String> {
     let rate = |way: &str, range: Option<pathproof_model::soak::SoakRange>| {
         range.map(|range| format!("{way} {} to {}", BitsPerSecond(range.min), BitsPerSecond(range.max)))
     };
-    let mut probed: Vec<String> =
+    let rates: Vec<String> =
         [rate("out", total.out_bits_per_s), rate("in", total.in_bits_per_s)].into_iter().flatten().collect();
-    probed.extend(total.ip_mtu_bytes.map(|mtu| match mtu.min == mtu.max {
+    // Each of the lines fits 80 columns.
+    let mut path: Vec<String> = vec![];
+    path.extend(total.ip_mtu_bytes.map(|mtu| match mtu.min == mtu.max {
         true => format!("path IP MTU {}", mtu.min),
         false => format!("path IP MTU {} to {}", mtu.min, mtu.max),
     }));
-    let carriers = format!("carriers came or went {} times", total.carrier_changes);
-    vec![summary(soak), probed.join(", "), carriers]
+    path.push(format!("carriers came or went {} times", total.carrier_changes));
+    path.extend(away(total));
+    [answers(total), rates, path].map(|words| words.join(", ")).into()
 }
 
 #[cfg(test)]

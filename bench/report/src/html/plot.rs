@@ -10,7 +10,7 @@ const HEIGHT: f64 = 220.0;
 const LEFT: f64 = 78.0;
 const BOTTOM: f64 = 26.0;
 const TOP: f64 = 8.0;
-const RIGHT: f64 = 10.0;
+const RIGHT: f64 = 30.0;
 /// Colours that the style sheet has.
 const COLOURS: [&str; 6] = ["s0", "s1", "s2", "s3", "s4", "s5"];
 /// Lines that a chart has at most: as many as there are colours.
@@ -121,6 +121,9 @@ pub(super) fn lines(caption: &str, note: &str, across: &Axis, up: &Axis, series:
 pub(super) fn bars(caption: &str, note: &str, bars: &[(String, f64, String)]) -> Markup {
     const ROW: f64 = 20.0;
     const NAMES: f64 = 240.0;
+    // Room for the longest, with letters of 11 pixels.
+    let letters = bars.iter().map(|bar| bar.2.chars().count()).max().unwrap_or(0);
+    let labels = 14.0 + 6.6 * letters as f64;
     let most = bars.iter().map(|bar| bar.1).fold(0.0, f64::max).max(f64::MIN_POSITIVE);
     let height = ROW * bars.len() as f64 + 4.0;
     let mut svg = Markup(format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\""));
@@ -128,7 +131,7 @@ pub(super) fn bars(caption: &str, note: &str, bars: &[(String, f64, String)]) ->
     svg.push(Markup("\">\n".into()));
     for (at, (name, value, label)) in bars.iter().enumerate() {
         let top = at as f64 * ROW;
-        let width = (value / most).clamp(0.0, 1.0) * (WIDTH - NAMES - 110.0);
+        let width = (value / most).clamp(0.0, 1.0) * (WIDTH - NAMES - labels);
         svg.push(label_at(NAMES - 8.0, top + 14.0, "end", name));
         svg.push(Markup(format!(
             "<rect class=\"bar\" x=\"{NAMES}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\"/>",
