@@ -66,22 +66,24 @@ fn attempt(attempt: &smb2::Attempt) -> SmbAttempt {
     SmbAttempt { way: obtained_by(attempt.way), outcome: sentence(&attempt.outcome) }
 }
 
-fn sentence(outcome: &smb2::Outcome) -> String {
+fn sentence(outcome: &smb2::AttemptOutcome) -> String {
     match outcome {
-        smb2::Outcome::Answered => "answered".into(),
-        smb2::Outcome::Refused(status) if status.means_not_offered() => {
+        smb2::AttemptOutcome::Answered => "answered".into(),
+        smb2::AttemptOutcome::Refused(status) if status.means_not_offered() => {
             format!("the server does not answer this query: {status}")
         }
-        smb2::Outcome::Refused(status) => format!("refused: {status}"),
-        smb2::Outcome::LogonRefused(status) => match status.logon_sentence() {
+        smb2::AttemptOutcome::Refused(status) => format!("refused: {status}"),
+        smb2::AttemptOutcome::LogonRefused(status) => match status.logon_sentence() {
             Some(why) => format!("logon refused: {why} ({status})"),
             None => format!("logon refused: {status}"),
         },
-        smb2::Outcome::OnlyGuest => "the server let the user in only as a guest, who may not ask".into(),
-        smb2::Outcome::NeedsEncryption => {
+        smb2::AttemptOutcome::OnlyGuest => {
+            "the server let the user in only as a guest, who may not ask".into()
+        }
+        smb2::AttemptOutcome::NeedsEncryption => {
             "the server demands an encrypted session, and no cipher was agreed".into()
         }
-        smb2::Outcome::Failed(error) => error.to_string(),
+        smb2::AttemptOutcome::Failed(error) => error.to_string(),
         _ => "unknown".into(),
     }
 }
@@ -109,9 +111,10 @@ pub fn findings(report: &smb2::ServerReport, server: &SmbServer, local_rdma: boo
     if let Some(logon) = report
         .attempts
         .iter()
-        .find(|a| a.way == smb2::AskedBy::Credentials && !matches!(a.outcome, smb2::Outcome::Answered))
+        .find(|a| a.way == smb2::AskedBy::Credentials && !matches!(a.outcome, smb2::AttemptOutcome::Answered))
     {
-        let refused = matches!(logon.outcome, smb2::Outcome::LogonRefused(_) | smb2::Outcome::OnlyGuest);
+        let refused =
+            matches!(logon.outcome, smb2::AttemptOutcome::LogonRefused(_) | smb2::AttemptOutcome::OnlyGuest);
         if refused {
             add(Finding::new("SMB-LOGON-REFUSED", sentence(&logon.outcome)));
         }

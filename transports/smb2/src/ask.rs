@@ -52,7 +52,7 @@ impl AskedBy {
 /// How one way of asking ended.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Outcome {
+pub enum AttemptOutcome {
     /// With a list.
     Answered,
     /// The server refused the query itself.
@@ -73,7 +73,7 @@ pub struct Attempt {
     /// How it was put.
     pub way: AskedBy,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: AttemptOutcome,
 }
 
 /// What to ask.
@@ -208,12 +208,12 @@ pub fn ask(question: &Question) -> Result<ServerReport, SmbError> {
         };
         let outcome = match result {
             // The first answer stands: it is what every client gets.
-            Ok(_) if report.obtained_by.is_some() => Outcome::Answered,
+            Ok(_) if report.obtained_by.is_some() => AttemptOutcome::Answered,
             Ok(list) => {
                 report.interfaces = list.interfaces;
                 report.unknown_families = list.unknown_families;
                 report.obtained_by = Some(way);
-                Outcome::Answered
+                AttemptOutcome::Answered
             }
             Err(outcome) => outcome,
         };
@@ -257,7 +257,7 @@ fn open(
     Ok((connection, answer, round_trip))
 }
 
-fn without_session(question: &Question, fresh: Option<Connection>) -> Result<InterfaceList, Outcome> {
+fn without_session(question: &Question, fresh: Option<Connection>) -> Result<InterfaceList, AttemptOutcome> {
     match fresh {
         Some(mut connection) => query(&mut connection),
         None => query(&mut open(question, &Dialect::ALL, false)?.0),
@@ -265,7 +265,7 @@ fn without_session(question: &Question, fresh: Option<Connection>) -> Result<Int
 }
 
 /// Put the interface query on a connection as it stands.
-fn query(connection: &mut Connection) -> Result<InterfaceList, Outcome> {
+fn query(connection: &mut Connection) -> Result<InterfaceList, AttemptOutcome> {
     connection.logging_on = false;
     let reply = connection.exchange(Command::Ioctl, &interfaces::encode_query())?;
     match reply.header.status {
@@ -273,7 +273,7 @@ fn query(connection: &mut Connection) -> Result<InterfaceList, Outcome> {
             let list = interfaces::decode_answer(connection.message());
             Ok(list.map_err(|source| connection.wire("the interface query", source))?)
         }
-        status => Err(Outcome::Refused(status)),
+        status => Err(AttemptOutcome::Refused(status)),
     }
 }
 
@@ -282,7 +282,7 @@ fn with_session(
     question: &Question,
     credentials: Option<&Credentials>,
     encryption_required: &mut Option<bool>,
-) -> Result<InterfaceList, Outcome> {
+) -> Result<InterfaceList, AttemptOutcome> {
     let (mut connection, answer, _) = open(question, &Dialect::ALL, true)?;
     let logged_on = log_on(&mut connection, &answer, credentials, Logon::new())?;
     if credentials.is_some() {
@@ -291,25 +291,25 @@ fn with_session(
     if logged_on.encryption_required {
         *encryption_required = Some(true);
         if connection.sealer.is_none() {
-            return Err(Outcome::NeedsEncryption);
+            return Err(AttemptOutcome::NeedsEncryption);
         }
         connection.protection = Protection::Sealed;
     } else if connection.signer.is_some() {
         connection.protection = Protection::Signed;
     }
     if credentials.is_some() && logged_on.guest {
-        return Err(Outcome::OnlyGuest);
+        return Err(AttemptOutcome::OnlyGuest);
     }
     let path = format!("\\\\{}\\IPC$", question.name);
     let reply = connection.exchange(Command::TreeConnect, &session::encode_tree_connect(&path))?;
     if reply.header.status != NtStatus::SUCCESS {
-        return Err(Outcome::Refused(reply.header.status));
+        return Err(AttemptOutcome::Refused(reply.header.status));
     }
     connection.tree_id = reply.header.tree_id;
     query(&mut connection)
 }
 
-impl From<SmbError> for Outcome {
+impl From<SmbError> for AttemptOutcome {
     fn from(error: SmbError) -> Self {
         match error {
             SmbError::LogonRefused { status, .. } => Self::LogonRefused(status),

@@ -29,7 +29,7 @@ pub mod status;
 pub mod validate;
 pub mod wire;
 
-pub use ask::{AskedBy, Attempt, Outcome, Question, ServerReport, ask};
+pub use ask::{AskedBy, Attempt, AttemptOutcome, Question, ServerReport, ask};
 pub use error::{SmbError, WireError};
 pub use interfaces::Interface;
 pub use negotiate::{Capabilities, Cipher, Dialect, RdmaTransform, SigningAlgorithm};

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use pathproof_smb2::status::NtStatus;
 use pathproof_smb2::wire::{Command, Header};
-use pathproof_smb2::{AskedBy, Credentials, Outcome, Question, ServerReport, SmbError, WireError, ask};
+use pathproof_smb2::{
+    AskedBy, AttemptOutcome, Credentials, Question, ServerReport, SmbError, WireError, ask,
+};
 use pathproof_sys::clock::RealClock;
 use support::{Step, answer, context, ioctl_body, negotiate_body, preauth, record, serve, v4};
 
@@ -80,7 +82,7 @@ fn closing_at_once_and_closing_after_negotiate_are_told_apart() {
     // After NEGOTIATE the report stands; only the list is missing.
     let report = ask_once(vec![hello(0x0302), Step::Close]).unwrap();
     assert_eq!(report.obtained_by, None);
-    assert!(matches!(report.attempts[0].outcome, Outcome::Failed(SmbError::Closed { .. })));
+    assert!(matches!(report.attempts[0].outcome, AttemptOutcome::Failed(SmbError::Closed { .. })));
 }
 
 #[test]
@@ -113,7 +115,7 @@ fn interim_and_foreign_messages_are_read_past_but_not_for_ever() {
 
     let endless: Vec<u8> = (0..20).flat_map(|_| pathproof_smb2::wire::frame(&pending)).collect();
     let report = ask_once(vec![hello(0x0302), Step::Raw(endless)]).unwrap();
-    assert!(matches!(report.attempts[0].outcome, Outcome::Failed(SmbError::Wire { .. })));
+    assert!(matches!(report.attempts[0].outcome, AttemptOutcome::Failed(SmbError::Wire { .. })));
 }
 
 #[test]
@@ -123,7 +125,7 @@ fn damaged_records_keep_the_rest_of_the_report() {
     let report = ask_once(vec![hello(0x0302), Step::Message(message)]).unwrap();
     assert!(report.multichannel());
     assert_eq!(report.max_read_bytes, 4 << 20);
-    assert!(matches!(report.attempts[0].outcome, Outcome::Failed(SmbError::Wire { .. })));
+    assert!(matches!(report.attempts[0].outcome, AttemptOutcome::Failed(SmbError::Wire { .. })));
 }
 
 /// The whole life of a wrong password: exactly one logon goes out, and the status comes back.
@@ -150,7 +152,7 @@ fn a_wrong_password_is_tried_once() {
     question.credentials =
         Some(Credentials { user: "u".into(), domain: String::new(), password: "wrong".into() });
     let report = ask(&question).unwrap();
-    let Outcome::LogonRefused(status) = report.attempts[0].outcome else { panic!("{report:?}") };
+    let AttemptOutcome::LogonRefused(status) = report.attempts[0].outcome else { panic!("{report:?}") };
     assert_eq!(status.logon_sentence(), Some("user name or password is wrong"));
     let received = server.join().unwrap();
     let logons = received
@@ -181,6 +183,6 @@ fn an_unsigned_last_answer_at_3_1_1_is_not_believed() {
     question.credentials =
         Some(Credentials { user: "u".into(), domain: String::new(), password: "p".into() });
     let report = ask(&question).unwrap();
-    assert!(matches!(report.attempts[0].outcome, Outcome::Failed(SmbError::BadSignature { .. })));
+    assert!(matches!(report.attempts[0].outcome, AttemptOutcome::Failed(SmbError::BadSignature { .. })));
     server.join().unwrap();
 }

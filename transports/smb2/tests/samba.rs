@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use pathproof_smb2::{AskedBy, Credentials, Dialect, NtStatus, Outcome, Question, ServerReport, ask};
+use pathproof_smb2::{AskedBy, AttemptOutcome, Credentials, Dialect, NtStatus, Question, ServerReport, ask};
 use pathproof_sys::clock::RealClock;
 use support::smbd::Samba;
 
@@ -82,7 +82,7 @@ fn multichannel_off_is_seen_in_the_bit_and_in_the_query() {
         assert_eq!(report.obtained_by, None, "{name}");
         assert!(report.interfaces.is_empty());
         let refused =
-            matches!(report.attempts[0].outcome, Outcome::Refused(NtStatus::INVALID_DEVICE_REQUEST));
+            matches!(report.attempts[0].outcome, AttemptOutcome::Refused(NtStatus::INVALID_DEVICE_REQUEST));
         assert!(refused, "{:?}", report.attempts);
     }
 }
@@ -120,7 +120,9 @@ fn credentials_get_the_list_signed_at_every_dialect() {
 fn a_wrong_password_is_one_clear_refusal() {
     let Some(samba) = Samba::start(&["--user", "daemon:Correct-horse-1"]) else { return };
     let report = samba.ask(&[AskedBy::Credentials], Some(("daemon", "wrong")));
-    let Outcome::LogonRefused(status) = report.attempts[0].outcome else { panic!("{:?}", report.attempts) };
+    let AttemptOutcome::LogonRefused(status) = report.attempts[0].outcome else {
+        panic!("{:?}", report.attempts)
+    };
     assert_eq!(status.logon_sentence(), Some("user name or password is wrong"));
     assert_eq!(report.attempts.len(), 1, "one attempt, no retry");
 }

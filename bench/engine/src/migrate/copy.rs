@@ -34,7 +34,7 @@ pub use error::CopyError;
 pub use guest_move::Order;
 pub use link::{LinkParts, Turn};
 pub use machine::Machine;
-pub use outcome::{Outcome, Stories, sum_up};
+pub use outcome::{CopyOutcome, Stories, sum_up};
 pub use place::Place;
 pub use round::{Compared, Copied, Job, Report, Round, Verify};
 pub use shared::Shared;

@@ -341,7 +341,7 @@ impl World {
     }
 
     /// Runs to the end, and sums up what all guests and the disk have to tell.
-    pub fn sum_up(mut self, meddle: impl FnMut(&mut World)) -> copy::Outcome {
+    pub fn sum_up(mut self, meddle: impl FnMut(&mut World)) -> copy::CopyOutcome {
         self.drive(meddle);
         let (spec, disk) = (self.shared.spec.clone(), self.disk_story());
         let places = self.slots.into_iter().map(|slot| slot.place.into_stories()).collect();

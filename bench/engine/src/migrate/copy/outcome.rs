@@ -29,14 +29,14 @@ pub struct Stories {
 
 /// What came of a step.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct CopyOutcome {
     /// In numbers.
     pub detail: MigrateDetail,
     /// Why it ended early: the error that tells most.
     pub error: Option<CopyError>,
 }
 
-impl Outcome {
+impl CopyOutcome {
     /// An error in words, with the phase in which the step ended.
     pub fn in_phase(&self, message: String) -> String {
         match &self.detail.stopped_in {
@@ -52,7 +52,7 @@ impl Outcome {
 }
 
 /// Sums the stories of a step up.
-pub fn sum_up(spec: &MigrateSpec, told: Stories) -> Outcome {
+pub fn sum_up(spec: &MigrateSpec, told: Stories) -> CopyOutcome {
     let Stories { places: stories, disk, packed, lane_errors } = told;
     // A guest that waits for another's end is not moving: the longest place decides.
     let total_ns = stories.iter().map(|s| s.iter().map(|s| s.guest.total_ns).sum()).max().unwrap_or(0);
@@ -106,7 +106,7 @@ pub fn sum_up(spec: &MigrateSpec, told: Stories) -> Outcome {
     }
     let (stopped_in, error) = why(all, disk, lane_errors);
     detail.stopped_in = stopped_in;
-    Outcome { detail, error }
+    CopyOutcome { detail, error }
 }
 
 /// The phase in which the step ended early, and the error that tells most: what broke first, before what follows from it.
