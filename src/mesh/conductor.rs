@@ -9,8 +9,8 @@ use crossbeam_channel::bounded;
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::mesh::message::{Order, Report, Row, ToRank};
 use pathproof_engine::mesh::{Errand, Ledger, Made};
-use pathproof_model::mesh::{MESH_SCHEMA, MeshDoc, MeshLoad, MeshSettings, Plane, RoundKind};
-use pathproof_model::{ErrorKind, RunOutcome, StepError};
+use pathproof_model::mesh::{MeshDoc, RoundKind};
+use pathproof_model::{ErrorKind, StepError};
 use pathproof_report::harmless_json;
 
 use super::links::{Came, Link, Links, News};
@@ -88,39 +88,14 @@ fn publish(mesh: &Mesh, port: u16) -> Result<()> {
     mesh.meeting.publish(&known)
 }
 
-/// A document in which nothing is known yet.
-pub(super) fn blank(size: u32, settings: MeshSettings, nets: &[String], started_at: String) -> MeshDoc {
-    let plane = |net: Option<&String>| Plane { net: net.cloned(), ..Plane::default() };
-    MeshDoc {
-        schema: MESH_SCHEMA.into(),
-        tool: crate::run::tool(),
-        started_at,
-        ended_at: None,
-        outcome: RunOutcome::None,
-        exit_code: None,
-        size,
-        settings,
-        load: MeshLoad::default(),
-        ranks: vec![],
-        dead: vec![],
-        differences: vec![],
-        planes: (0..nets.len().max(1)).map(|at| plane(nets.get(at))).collect(),
-        rounds: vec![],
-        bisection: vec![],
-        incast: vec![],
-        outcast: vec![],
-        suspects: vec![],
-        notes: vec![],
-        unclear: vec![],
-        error: None,
-    }
-}
-
 impl<'a> Conductor<'a> {
     fn new(mesh: &'a Mesh, interrupt: &'a Interrupt, links: Links) -> Conductor<'a> {
         let begun = mesh.clock.now();
-        let doc = blank(mesh.place.size, mesh.settings.clone(), &mesh.net_names, crate::wall::now_rfc3339());
-        let ledger = Ledger::new(doc);
+        let ledger = Ledger::new(MeshDoc {
+            tool: crate::run::tool(),
+            started_at: crate::wall::now_rfc3339(),
+            ..MeshDoc::new(mesh.place.size, mesh.settings.clone(), &mesh.net_names)
+        });
         Conductor { mesh, ledger, interrupt, links, begun, said: begun, told: begun, late: BTreeMap::new() }
     }
 

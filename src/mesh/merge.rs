@@ -7,7 +7,6 @@ use pathproof_engine::mesh::Ledger;
 use pathproof_engine::mesh::kept::{Part, put_together};
 use pathproof_model::mesh::MeshDoc;
 
-use super::conductor::blank;
 use super::kept::ENDING;
 use crate::input;
 
@@ -41,9 +40,11 @@ pub fn merge(folders: &[PathBuf]) -> Result<MeshDoc> {
             "no part of a mesh is there (rank-NNNN{ENDING}); name the folders that --details named, of all ranks"
         );
     };
-    let mut doc = blank(first.size, first.settings.clone(), &first.nets, first.started_at.clone());
-    doc.tool = first.tool.clone();
-    let mut ledger = Ledger::new(doc);
+    let mut ledger = Ledger::new(MeshDoc {
+        tool: first.tool.clone(),
+        started_at: first.started_at.clone(),
+        ..MeshDoc::new(first.size, first.settings.clone(), &first.nets)
+    });
     for rank in (0..first.size).filter(|rank| parts.iter().all(|part| part.head.rank != *rank)) {
         ledger.lose(rank, None, "nothing that it kept is there".into());
     }

@@ -298,6 +298,34 @@ pub fn read(json: &[u8]) -> Result<Option<MeshDoc>, ReadError> {
 }
 
 impl MeshDoc {
+    /// A mesh of so many ranks of which nothing is known yet, with a plane for each network that was named, or one.
+    pub fn new(size: u32, settings: MeshSettings, nets: &[String]) -> MeshDoc {
+        let plane = |at: usize| Plane { net: nets.get(at).cloned(), ..Plane::default() };
+        MeshDoc {
+            schema: MESH_SCHEMA.into(),
+            tool: Tool::default(),
+            started_at: String::new(),
+            ended_at: None,
+            outcome: RunOutcome::None,
+            exit_code: None,
+            size,
+            settings,
+            load: MeshLoad::default(),
+            ranks: vec![],
+            dead: vec![],
+            differences: vec![],
+            planes: (0..nets.len().max(1)).map(plane).collect(),
+            rounds: vec![],
+            bisection: vec![],
+            incast: vec![],
+            outcast: vec![],
+            suspects: vec![],
+            notes: vec![],
+            unclear: vec![],
+            error: None,
+        }
+    }
+
     /// The name of a rank, for people.
     pub fn name(&self, rank: u32) -> String {
         let host = self.ranks.iter().find(|known| known.rank == rank).map(|known| known.host.as_str());

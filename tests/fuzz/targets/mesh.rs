@@ -8,8 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use pathproof_engine::mesh::kept::{Part, put_together};
 use pathproof_engine::mesh::message::{FROM_RANK_BYTES_MAX, Frames, FromRank, Report, TO_RANK_BYTES_MAX, Task, ToRank};
 use pathproof_engine::mesh::{Again, Errand, Ledger, Made, Repeated, analyse};
-use pathproof_model::RunOutcome;
-use pathproof_model::mesh::{MESH_SCHEMA, MeshDoc, MeshLoad, MeshSettings, Plane, RoundKind};
+use pathproof_model::mesh::{MeshDoc, MeshSettings, RoundKind};
 use pathproof_report::{mesh, mesh_html, mesh_junit};
 
 /// Answers every question with what the fuzzer wants to hear.
@@ -22,29 +21,7 @@ impl Again for Same {
 }
 
 fn ledger() -> Ledger {
-    Ledger::new(MeshDoc {
-        schema: MESH_SCHEMA.into(),
-        tool: Default::default(),
-        started_at: String::new(),
-        ended_at: None,
-        outcome: RunOutcome::None,
-        exit_code: None,
-        size: 4,
-        settings: MeshSettings::default(),
-        load: MeshLoad::default(),
-        ranks: vec![],
-        dead: vec![],
-        differences: vec![],
-        planes: vec![Plane::default()],
-        rounds: vec![],
-        bisection: vec![],
-        incast: vec![],
-        outcast: vec![],
-        suspects: vec![],
-        notes: vec![],
-        unclear: vec![],
-        error: None,
-    })
+    Ledger::new(MeshDoc::new(4, MeshSettings::default(), &[]))
 }
 
 fn show(doc: &mut MeshDoc) {

@@ -1,29 +1,7 @@
 use super::*;
 
 fn doc(size: u32) -> MeshDoc {
-    MeshDoc {
-        schema: MESH_SCHEMA.into(),
-        tool: Tool::default(),
-        started_at: "2026-01-01T00:00:00Z".into(),
-        ended_at: None,
-        outcome: RunOutcome::None,
-        exit_code: None,
-        size,
-        settings: MeshSettings::default(),
-        load: MeshLoad::default(),
-        ranks: vec![],
-        dead: vec![],
-        differences: vec![],
-        planes: vec![Plane::default()],
-        rounds: vec![],
-        bisection: vec![],
-        incast: vec![],
-        outcast: vec![],
-        suspects: vec![],
-        notes: vec![],
-        unclear: vec![],
-        error: None,
-    }
+    MeshDoc::new(size, MeshSettings::default(), &[])
 }
 
 /// Every figure of every pair with as many digits as a fabric of 400 Gbit/s gives, and facts as long as they may be.

@@ -5,33 +5,11 @@ use crate::mesh::kept::{Head, Line, Part, put_together};
 use crate::mesh::message::Order;
 use crate::mesh::{Again, Repeated, SuspectKind, analyse};
 use pathproof_model::RunOutcome;
-use pathproof_model::mesh::{MESH_SCHEMA, MeshSettings, Plane};
+use pathproof_model::mesh::{MESH_SCHEMA, MeshSettings};
 
 fn ledger(size: u32) -> Ledger {
     let settings = MeshSettings { patterns: vec![Pattern::Pairs], ..MeshSettings::default() };
-    Ledger::new(MeshDoc {
-        schema: MESH_SCHEMA.into(),
-        tool: Default::default(),
-        started_at: String::new(),
-        ended_at: None,
-        outcome: RunOutcome::None,
-        exit_code: None,
-        size,
-        settings,
-        load: MeshLoad::default(),
-        ranks: vec![],
-        dead: vec![],
-        differences: vec![],
-        planes: vec![Plane::default()],
-        rounds: vec![],
-        bisection: vec![],
-        incast: vec![],
-        outcast: vec![],
-        suspects: vec![],
-        notes: vec![],
-        unclear: vec![],
-        error: None,
-    })
+    Ledger::new(MeshDoc::new(size, settings, &[]))
 }
 
 struct Never;
