@@ -218,6 +218,11 @@ impl SecureWriter {
         Ok(())
     }
 
+    /// From here on, gives up on an end that takes nothing for so long.
+    pub fn give_up_after(&self, patience: Duration) -> io::Result<()> {
+        self.stream.set_write_timeout(Some(patience))
+    }
+
     /// Whether the other host has acknowledged everything that was sent; `None` where the system does not say.
     pub fn is_acknowledged(&self) -> Option<bool> {
         send_queue_bytes(self.stream.descriptor()).map(|bytes| bytes == 0)
@@ -241,10 +246,26 @@ impl SecureReader {
         self.stream.read_exact(&mut head)?;
         let mut sealed = vec![0; usize::from(u16::from_be_bytes(head))];
         self.stream.read_exact(&mut sealed)?;
+        self.unseal(&sealed, into)
+    }
+
+    /// The same where all of the piece must be there by then, however it trickles in.
+    pub fn receive_by(&mut self, into: &mut Vec<u8>, until: &Deadline) -> Result<(), SecureError> {
+        const WHAT: &str = "a message";
+        let failed = |source| SecureError::Io { what: WHAT, source };
+        let mut head = [0; 2];
+        read_exact(&mut self.stream, &mut head, WHAT, until)?;
+        let mut sealed = vec![0; usize::from(u16::from_be_bytes(head))];
+        read_exact(&mut self.stream, &mut sealed, WHAT, until)?;
+        self.stream.set_read_timeout(None).map_err(failed)?;
+        self.unseal(&sealed, into).map_err(failed)
+    }
+
+    fn unseal(&mut self, sealed: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
         let mut plain = vec![0; sealed.len()];
         let len = self
             .cipher
-            .read_message(self.nonce, &sealed, &mut plain)
+            .read_message(self.nonce, sealed, &mut plain)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "a message did not decrypt"))?;
         self.nonce += 1;
         into.extend_from_slice(&plain[..len]);

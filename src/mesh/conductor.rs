@@ -20,7 +20,8 @@ use super::{Addresses, Mesh};
 use crate::interrupt::{self, Interrupt};
 use crate::terminal;
 
-/// How often rank 0 says that it is there.
+/// How often rank 0 says that it is there, at least; and six times within the limit of a round, so that who answers nothing for so long is
+/// missed.
 const STILL: Duration = Duration::from_secs(5);
 /// How often it looks whether the user wants to stop.
 const LOOK: Duration = Duration::from_millis(200);
@@ -112,7 +113,9 @@ impl<'a> Conductor<'a> {
                 Some(News::Came(came)) => self.welcome(*came),
                 // Before the mesh has begun it may come again.
                 Some(News::Lost { line, why }) => self.let_go(line, &why),
-                Some(News::Said { .. }) | None => {}
+                Some(News::Still { line }) => self.links.heard(line),
+                Some(News::Said { line, .. }) => self.let_go(line, "it reported before anything was asked"),
+                None => {}
             }
         }
         self.name_the_missing();
@@ -251,7 +254,7 @@ impl<'a> Conductor<'a> {
         for errand in &errands {
             let Errand { rank, task, peers } = errand.clone();
             let order = Order { number, plane: plane as u32, kind, task, peers };
-            if self.links.say(rank, &ToRank::Order(order)) {
+            if self.links.order(rank, order) {
                 awaited.insert(rank);
             } else {
                 self.lose(rank, "its line ended");
@@ -281,41 +284,63 @@ impl<'a> Conductor<'a> {
     fn reports(&mut self, number: u32, awaited: &mut BTreeSet<u32>) -> BTreeMap<u32, Report> {
         let until = self.mesh.clock.deadline(self.mesh.order_limit() + REPORT);
         let mut reports = BTreeMap::new();
-        while !awaited.is_empty() && !until.is_over() {
-            if self.interrupt.is_raised() {
-                self.ledger.doc.error.get_or_insert_with(interrupt::error);
-                break;
+        while !awaited.is_empty() && !until.is_over() && self.goes_on() {
+            // One of a round that is over is waited for by nobody any more.
+            let told = self.hear(LOOK.min(until.left())).filter(|(_, report)| report.number == number);
+            if let Some((rank, report)) = told
+                && awaited.remove(&rank)
+            {
+                self.late.remove(&rank);
+                reports.insert(rank, report);
             }
-            self.still();
-            match self.links.news(LOOK.min(until.left())) {
-                Some(News::Said { line, report }) if report.number == number => {
-                    let from = self.links.rank_of(line).filter(|rank| awaited.remove(rank));
-                    if let Some(rank) = from {
-                        self.late.remove(&rank);
-                        reports.insert(rank, report);
-                    }
-                }
-                // Of a round that is over: nobody waits for it any more.
-                Some(News::Said { .. }) | None => {}
-                Some(News::Lost { line, why }) => {
-                    if let Some(rank) = self.links.rank_of(line) {
-                        awaited.remove(&rank);
-                        self.lose(rank, &why);
-                    }
-                }
-                Some(News::Came(came)) => {
-                    let (host, rank) = (came.host(), came.hello.rank);
-                    // Late, or twice: in both cases the table is out.
-                    came.send_away(
-                        "the mesh has begun without this rank; start all ranks within --wait of each other, and each once",
-                    );
-                    self.note(format!(
-                        "{host} came as rank {rank} after the mesh had begun, and was sent away"
-                    ));
-                }
-            }
+            awaited.retain(|rank| self.links.ranks.contains_key(rank));
         }
         reports
+    }
+
+    /// Whether the user lets it go on; and all hear that rank 0 is there.
+    fn goes_on(&mut self) -> bool {
+        if self.interrupt.is_raised() {
+            self.ledger.doc.error.get_or_insert_with(interrupt::error);
+            return false;
+        }
+        self.still();
+        true
+    }
+
+    /// What happens next, within a time: a report, where it is one that was asked for.
+    fn hear(&mut self, within: Duration) -> Option<(u32, Report)> {
+        match self.links.news(within)? {
+            News::Said { line, report } => match self.links.reported(line)? {
+                (rank, true) => return Some((rank, report)),
+                (rank, false) => self.lose(rank, "it reported what nobody had asked it for"),
+            },
+            News::Still { line } => self.links.heard(line),
+            News::Lost { line, why } => {
+                if let Some(rank) = self.links.rank_of(line) {
+                    self.lose(rank, &why);
+                }
+            }
+            News::Came(came) => {
+                let (host, rank) = (came.host(), came.hello.rank);
+                // Late, or twice: in both cases the table is out.
+                came.send_away(
+                    "the mesh has begun without this rank; start all ranks within --wait of each other, and each once",
+                );
+                self.note(format!("{host} came as rank {rank} after the mesh had begun, and was sent away"));
+            }
+        }
+        None
+    }
+
+    /// Waits until all have said that they are there, or are taken for ones that hang: a rank that is only asked by others is missed by
+    /// nobody else, and what it did not answer would be held against those that asked.
+    pub fn call_the_roll(&mut self) {
+        self.say_still();
+        while self.goes_on() && !self.links.have_all_answered() {
+            // No order is out: whoever reports now was late.
+            let _ = self.hear(LOOK);
+        }
     }
 
     /// A rank that did not report in time.
@@ -329,13 +354,19 @@ impl<'a> Conductor<'a> {
     }
 
     fn still(&mut self) {
-        let now = self.mesh.clock.now();
-        if now < self.said + STILL {
-            return;
+        if self.mesh.clock.now() >= self.said + STILL.min(self.mesh.order_limit() / 6) {
+            self.say_still();
         }
-        self.said = now;
-        for rank in self.links.say_to_all(&ToRank::Still) {
+    }
+
+    fn say_still(&mut self) {
+        self.said = self.mesh.clock.now();
+        let (gone, silent) = self.links.still();
+        for rank in gone {
             self.lose(rank, "its line ended");
+        }
+        for rank in silent {
+            self.lose(rank, "it hangs: its connection stands, and it answers nothing");
         }
     }
 
@@ -348,8 +379,8 @@ impl<'a> Conductor<'a> {
         let rounds = self.ledger.doc.rounds.len();
         let passed_s = now.ns_since(self.begun) / 1_000_000_000;
         terminal::say(format!(
-            "{rounds} rounds in {passed_s} s; about {} s were foreseen for all that comes before repetitions",
-            self.ledger.doc.load.about_ns / 1_000_000_000
+            "{rounds} rounds in {passed_s} s; about {} s are left before suspects are measured again",
+            self.ledger.left_ns() / 1_000_000_000
         ));
     }
 

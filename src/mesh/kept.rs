@@ -9,6 +9,9 @@ use crate::document::write_small;
 /// How the name of a rank's part ends.
 pub const ENDING: &str = ".mesh-part";
 
+/// Largest part of a rank.
+pub const BYTES_MAX: u64 = 64 << 20;
+
 /// A file of a rank's own, which is complete whenever it is looked at.
 pub struct Kept {
     path: PathBuf,
@@ -30,7 +33,12 @@ impl Kept {
     }
 
     fn write(&mut self, line: serde_json::Result<String>) {
-        self.text += &line.unwrap_or_default();
+        let line = line.unwrap_or_default();
+        // More than could be read again is not kept, whatever rank 0 has measured without end.
+        if self.text.len() + line.len() >= BYTES_MAX as usize {
+            return;
+        }
+        self.text += &line;
         self.text.push('\n');
         // What cannot be kept here is still reported to rank 0.
         if let Err(error) = write_small(&self.path, self.text.as_bytes()) {

@@ -8,18 +8,24 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use pathproof_engine::mesh::message::{FROM_RANK_BYTES_MAX, FromRank, Hello, Report, ToRank};
+use pathproof_engine::mesh::message::{FROM_RANK_BYTES_MAX, FromRank, Hello, Order, Report, ToRank};
 use pathproof_model::Limits;
 
 use super::Mesh;
 use super::line::{self, Speaker};
 use crate::host;
+use crate::secure::SecureReader;
 use crate::serve::{Listening, Settings};
+use pathproof_sys::clock::Deadline;
 
 /// News that wait to be read, before lines are read no further.
 const NEWS: usize = 256;
 /// Connections beside those of the ranks: of ranks that come twice.
 const MORE: u32 = 16;
+/// Whoever has proved the key says within this who it is, or gives its place to somebody else.
+const HELLO: Duration = Duration::from_secs(10);
+/// Words of rank 0 in a row that a rank may leave without an answer.
+const UNANSWERED_MAX: u32 = 5;
 
 /// What happened on a line.
 pub enum News {
@@ -31,6 +37,11 @@ pub enum News {
         line: u64,
         /// What it says.
         report: Report,
+    },
+    /// A rank says that it is there.
+    Still {
+        /// The line.
+        line: u64,
     },
     /// A line ended.
     Lost {
@@ -78,6 +89,10 @@ pub struct Link {
     /// The address at which it found rank 0.
     pub local: SocketAddr,
     speaker: Speaker,
+    /// Orders on which it has not reported.
+    owed: u32,
+    /// Words of rank 0 since it was heard.
+    unanswered: u32,
 }
 
 impl Link {
@@ -105,9 +120,11 @@ impl Links {
     pub fn open(mesh: &Mesh) -> Result<Links> {
         let (sender, news) = bounded(NEWS);
         let lines = AtomicU64::new(0);
+        let clock = mesh.clock.clone();
         let instead = move |(writer, reader), local: SocketAddr, from: SocketAddr| {
             let line = lines.fetch_add(1, Ordering::Relaxed);
-            attend(line, Speaker::new(writer), reader, (local, from), &sender);
+            let hello_by = clock.deadline(HELLO);
+            attend(line, Speaker::new(writer), (reader, hello_by), (local, from), &sender);
         };
         let settings = Settings {
             access: mesh.access.clone(),
@@ -144,13 +161,52 @@ impl Links {
             return Err(why);
         }
         let rank = hello.rank;
-        self.ranks.insert(rank, Link { line, hello, from, local, speaker });
+        self.ranks.insert(rank, Link { line, hello, from, local, speaker, owed: 0, unanswered: 0 });
         Ok(rank)
     }
 
     /// Says something to a rank; whether it could be said.
     pub fn say(&mut self, rank: u32, message: &ToRank) -> bool {
         self.ranks.get_mut(&rank).is_some_and(|link| link.speaker.say(message).is_ok())
+    }
+
+    /// Gives an order to a rank; whether it could be said.
+    pub fn order(&mut self, rank: u32, order: Order) -> bool {
+        let said = self.say(rank, &ToRank::Order(order));
+        if let Some(link) = self.ranks.get_mut(&rank) {
+            link.owed += u32::from(said);
+        }
+        said
+    }
+
+    /// A report came: from whom, and whether one was asked for.
+    pub fn reported(&mut self, line: u64) -> Option<(u32, bool)> {
+        let (rank, link) = self.ranks.iter_mut().find(|(_, link)| link.line == line)?;
+        let asked = link.owed > 0;
+        link.owed = link.owed.saturating_sub(1);
+        link.unanswered = 0;
+        Some((*rank, asked))
+    }
+
+    /// A rank says that it is there.
+    pub fn heard(&mut self, line: u64) {
+        if let Some(link) = self.ranks.values_mut().find(|link| link.line == line) {
+            link.unanswered = 0;
+        }
+    }
+
+    /// Tells all that rank 0 is there: those to whom it could not be said, and those that leave it without an answer each time.
+    pub fn still(&mut self) -> (Vec<u32>, Vec<u32>) {
+        let silent = self.ranks.iter().filter(|(_, link)| link.unanswered >= UNANSWERED_MAX);
+        let silent: Vec<u32> = silent.map(|(rank, _)| *rank).collect();
+        let gone = self.say_to_all(&ToRank::Still);
+        self.ranks.values_mut().for_each(|link| link.unanswered += 1);
+        (gone, silent)
+    }
+
+    /// Whether all that are there have been heard since they were last told that rank 0 is.
+    pub fn have_all_answered(&self) -> bool {
+        self.ranks.values().all(|link| link.unanswered == 0)
     }
 
     /// Says something to all; those to whom it could not be said.
@@ -192,19 +248,20 @@ fn refusal(hello: &Hello, mesh: &Mesh, there: Option<&Link>) -> Option<String> {
 fn attend(
     line: u64,
     speaker: Speaker,
-    reader: crate::secure::SecureReader,
+    (reader, hello_by): (SecureReader, Deadline),
     (local, from): (SocketAddr, SocketAddr),
     sender: &Sender<News>,
 ) {
     let mut speaker = Some(speaker);
-    let why = line::read::<FromRank>(reader, FROM_RANK_BYTES_MAX, |message| {
+    let why = line::read::<FromRank>(reader, FROM_RANK_BYTES_MAX, Some(hello_by), |message| {
         let news = match (message, speaker.take()) {
             (FromRank::Hello(hello), Some(speaker)) => {
                 News::Came(Box::new(Came { line, hello: *hello, speaker, from, local }))
             }
             (FromRank::Report(report), None) => News::Said { line, report },
+            (FromRank::Still, None) => News::Still { line },
             // Out of turn: it is no rank of ours.
-            (FromRank::Hello(_) | FromRank::Report(_), _) => return false,
+            (FromRank::Hello(_) | FromRank::Report(_) | FromRank::Still, _) => return false,
         };
         sender.send(news).is_ok()
     });

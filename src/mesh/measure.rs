@@ -9,12 +9,14 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
-use pathproof_engine::mesh::message::{Task, Told};
+use pathproof_engine::mesh::message::{Paced, Task, Told};
 use pathproof_model::environment::Observed;
+use pathproof_model::judge::were_busy;
+use pathproof_model::loss::LossPath;
 use pathproof_model::mesh::Cell;
 use pathproof_model::{
-    CommandName, Direction, ErrorKind, MtuSpec, NodeId, NodeSpec, Plan, ReachSpec, ResultDoc, Series, Step,
-    StepKind, StepSpec, Summary, TrafficKind, TrafficSpec,
+    CommandName, Direction, ErrorKind, LossSpec, MtuSpec, NodeId, NodeSpec, Plan, ReachSpec, ResultDoc,
+    Series, Step, StepKind, StepSpec, Summary, TrafficKind, TrafficSpec,
 };
 
 use super::Mesh;
@@ -35,6 +37,8 @@ const WARM_UP_NS: u64 = 300_000_000;
 const COOL_DOWN_NS: u64 = 100_000_000;
 /// How much longer many at once run for each of them, before and after the window that is asked for.
 const EACH_NS: u64 = 4_000_000;
+/// How long datagrams are sent at a pace.
+const DRIP_NS: u64 = 3_000_000_000;
 /// How long one waits at the gate for the others.
 const GATE: Duration = Duration::from_secs(4);
 
@@ -146,6 +150,11 @@ impl Asked<'_> {
             Task::Send | Task::Spread => vec![stream(Direction::Out)],
             Task::Fetch | Task::Gather => vec![stream(Direction::In)],
             Task::Exchange => vec![stream(Direction::Both)],
+            // What the stream carries says how many datagrams load nothing.
+            Task::Drip => vec![
+                stream(Direction::Out),
+                StepSpec::Loss(LossSpec { time_ns: DRIP_NS, ..LossSpec::default() }),
+            ],
             Task::Latency => vec![TrafficKind::Pingpong.step(TrafficSpec {
                 over: own.over.clone(),
                 size_bytes: 64,
@@ -216,7 +225,19 @@ fn told(peer: &Peer, own: Option<IpAddr>, doc: &ResultDoc) -> Told {
                     }
                 }
             }
-            StepKind::Stream if step.error.is_none() => streams(step, &mut told),
+            StepKind::Stream if step.error.is_none() => {
+                told.starved |= were_busy(step);
+                streams(step, &mut told);
+            }
+            StepKind::Loss if step.error.is_none() => {
+                let paths = step.detail.loss.iter().flatten();
+                let mut of_plane = paths.filter(|path| {
+                    path.direction == Direction::Out
+                        && path.remote_address == peer.address
+                        && own.is_none_or(|own| own == path.local_address)
+                });
+                told.paced = of_plane.next().and_then(paced);
+            }
             StepKind::Stream
             | StepKind::Facts
             | StepKind::Loss
@@ -231,6 +252,16 @@ fn told(peer: &Peer, own: Option<IpAddr>, doc: &ResultDoc) -> Told {
         }
     }
     told
+}
+
+/// What became of datagrams of a path; what the other end had no room for is not the path's loss.
+fn paced(path: &LossPath) -> Option<Paced> {
+    let counts = path.flows.iter().flat_map(|flow| [&flow.small, &flow.full]);
+    let (sent, received) = counts.fold((0u64, 0u64), |sum, counts| {
+        (sum.0.saturating_add(counts.sent), sum.1.saturating_add(counts.received))
+    });
+    let lost = sent.saturating_sub(received).saturating_sub(path.overflowed);
+    (sent > 0 && !path.by_echo).then_some(Paced { sent, lost })
 }
 
 fn streams(step: &Step, told: &mut Told) {

@@ -7,17 +7,25 @@ use pathproof_engine::mesh::Ledger;
 use pathproof_engine::mesh::kept::{Part, put_together};
 use pathproof_model::mesh::MeshDoc;
 
-use super::kept::ENDING;
+use super::kept::{self, ENDING};
 use crate::input;
 
-/// Largest part of a rank that is read.
-const PART_BYTES_MAX: u64 = 64 << 20;
+/// All parts together that are read: those of 1024 ranks with all their rounds take a third of it.
+const BYTES_MAX: usize = 1 << 30;
 
 /// The document of a mesh, from the folders in which its ranks kept their parts.
 pub fn merge(folders: &[PathBuf]) -> Result<MeshDoc> {
     let mut parts: Vec<Part> = Vec::new();
+    let mut total = 0;
     for path in files(folders)? {
-        let bytes = input::read(&path, PART_BYTES_MAX);
+        let bytes = input::read(&path, kept::BYTES_MAX);
+        total += bytes.as_ref().map_or(0, Vec::len);
+        if total > BYTES_MAX {
+            bail!(
+                "the parts have more than {BYTES_MAX} bytes together; is {} one that grew?",
+                path.display()
+            );
+        }
         let text = bytes.and_then(|bytes| Ok(String::from_utf8(bytes)?));
         let part = text.and_then(|text| Ok(Part::read(&text)?));
         let part = part.with_context(|| format!("cannot read {}", path.display()))?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use pathproof_engine::mesh::message::Task;
+use pathproof_engine::mesh::message::{Paced, Task, Told};
 use pathproof_engine::mesh::schedule::{self, Pair};
 use pathproof_engine::mesh::{Again, Errand, Repeated, analyse};
 use pathproof_model::mesh::{Pattern, RoundKind};
@@ -34,6 +34,7 @@ impl Conductor<'_> {
                 }
             }
         }
+        self.call_the_roll();
         for plane in 0..planes {
             self.ledger.name_the_unmeasured(plane);
             if !self.is_stopped() {
@@ -131,23 +132,19 @@ struct InQuiet<'a, 'b> {
     plane: usize,
 }
 
-impl Again for InQuiet<'_, '_> {
-    fn measure(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
-        // Few at a time: of a small mesh one, of a large one as many as hardly meet.
-        let at_once = (self.conductor.ledger.hosts() / 16).max(1);
-        let mut answers = BTreeMap::<(usize, usize), Vec<Repeated>>::new();
+impl InQuiet<'_, '_> {
+    /// What each of some pairs tells of a task, in their order, so many at a time.
+    fn ask(&mut self, task: Task, pairs: &[(usize, usize)], at_once: usize) -> Vec<Option<Told>> {
+        let mut answers = BTreeMap::<(usize, usize), Vec<Option<Told>>>::new();
         for turn in schedule::turns(pairs, at_once) {
-            let errand = |(from, to): &(usize, usize)| Errand {
-                rank: *from as u32,
-                task: Task::Send,
-                peers: vec![*to as u32],
-            };
+            let errand =
+                |(from, to): &(usize, usize)| Errand { rank: *from as u32, task, peers: vec![*to as u32] };
             let reports =
                 self.conductor.round(RoundKind::Again, self.plane, turn.iter().map(errand).collect());
             for (from, to) in turn {
                 let told = reports.get(&(from as u32)).and_then(|report| report.told.first());
-                let cell = told.filter(|told| told.peer == to as u32).map(|told| &told.out);
-                answers.entry((from, to)).or_default().push(Repeated::of(cell));
+                let told = told.filter(|told| told.peer == to as u32).cloned();
+                answers.entry((from, to)).or_default().push(told);
             }
         }
         // A pair that was asked for twice has two answers, in their order.
@@ -157,8 +154,31 @@ impl Again for InQuiet<'_, '_> {
             .map(|pair| {
                 let at = taken.entry(*pair).or_default();
                 *at += 1;
-                answers.get(pair).and_then(|told| told.get(*at - 1)).copied().unwrap_or_default()
+                answers.get(pair).and_then(|told| told.get(*at - 1)).cloned().flatten()
             })
             .collect()
+    }
+
+    /// Few at a time: of a small mesh one, of a large one as many as hardly meet.
+    fn few(&self) -> usize {
+        (self.conductor.ledger.hosts() / 16).max(1)
+    }
+
+    fn streams(&mut self, pairs: &[(usize, usize)], at_once: usize) -> Vec<Repeated> {
+        self.ask(Task::Send, pairs, at_once).iter().map(|told| Repeated::of(told.as_ref())).collect()
+    }
+}
+
+impl Again for InQuiet<'_, '_> {
+    fn measure(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
+        self.streams(pairs, self.few())
+    }
+
+    fn together(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
+        self.streams(pairs, pairs.len())
+    }
+
+    fn drip(&mut self, pairs: &[(usize, usize)]) -> Vec<Option<Paced>> {
+        self.ask(Task::Drip, pairs, self.few()).into_iter().map(|told| told?.paced).collect()
     }
 }

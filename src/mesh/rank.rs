@@ -3,8 +3,9 @@
 //! It carries out nothing that its own user did not type: an order for a task that its patterns do not have, for a plane that it does not
 //! know, or with itself, is answered with a refusal.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -72,7 +73,15 @@ pub fn take_part(mesh: &Mesh, meeting: &Meeting, interrupt: &Interrupt) -> Resul
         environment: observed.environment.clone(),
     };
     speaker.say(&FromRank::Hello(Box::new(hello))).context("rank 0 was lost")?;
-    let inbox = read_aside::<ToRank>(reader, TO_RANK_BYTES_MAX)?;
+    // Rank 0 hears that this rank is there whatever it is busy with.
+    let speaker = Arc::new(Mutex::new(speaker));
+    let answers = speaker.clone();
+    let inbox = read_aside::<ToRank>(reader, TO_RANK_BYTES_MAX, move |message| {
+        if matches!(message, ToRank::Still) {
+            // Where it cannot be said the line has ended, and whoever reads it is told.
+            let _ = lock(&answers).say(&FromRank::Still);
+        }
+    })?;
     let registry = Registry::new(&mesh.clock);
     let mut part =
         Part { mesh, observed, registry, interrupt, knocks, rank_0: rank_0.ip(), rows: vec![], kept: None };
@@ -107,12 +116,17 @@ pub fn take_part(mesh: &Mesh, meeting: &Meeting, interrupt: &Interrupt) -> Resul
                 if let Some(kept) = &mut part.kept {
                     kept.add(&Line { order, report: report.clone() });
                 }
-                if speaker.say(&FromRank::Report(report)).is_err() {
+                if lock(&speaker).say(&FromRank::Report(report)).is_err() {
                     bail!("rank 0 was lost while this rank reported");
                 }
             }
         }
     }
+}
+
+/// A speaker is whole, whoever had it last.
+fn lock(speaker: &Mutex<Speaker>) -> MutexGuard<'_, Speaker> {
+    speaker.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens the agent, and ears for datagrams at the same port.
@@ -144,6 +158,18 @@ fn open_agent(mesh: &Mesh, token: &str) -> Result<(u16, Knocks)> {
         }
     }
     Err(why.unwrap_or_else(|| anyhow::anyhow!("no port is free")).context("cannot open this rank's agent"))
+}
+
+/// One peer for what is between two, several for what many do, and nobody twice.
+pub(super) fn has_peers_of_such_a_task(order: &Order, size: u32) -> bool {
+    let distinct: BTreeSet<u32> = order.peers.iter().copied().collect();
+    let once = distinct.len() == order.peers.len() && distinct.last().is_none_or(|last| *last < size);
+    let count = order.peers.len();
+    once && match order.task {
+        Task::Knock => count == 0,
+        Task::Survey | Task::Send | Task::Fetch | Task::Exchange | Task::Latency | Task::Drip => count == 1,
+        Task::Gather | Task::Spread => count > 0,
+    }
 }
 
 /// What the agent grants: what this rank's own user measures with, and room for all ranks at once.
@@ -196,6 +222,9 @@ impl Part<'_> {
         if order.plane as usize >= self.mesh.planes() {
             return refused("it is for a plane that is not known here");
         }
+        if !has_peers_of_such_a_task(order, self.mesh.place.size) {
+            return refused("no such task has these peers");
+        }
         if order.task == Task::Knock {
             self.knock(order.plane);
             return Report { heard: self.knocks.heard(order.plane), ..report };
@@ -230,7 +259,7 @@ impl Part<'_> {
     fn may(&self, task: Task) -> bool {
         let has = |pattern| self.mesh.settings.patterns.contains(&pattern);
         match task {
-            Task::Knock | Task::Survey | Task::Send | Task::Fetch => true,
+            Task::Knock | Task::Survey | Task::Send | Task::Fetch | Task::Drip => true,
             Task::Exchange => has(Pattern::Bisect),
             Task::Gather | Task::Latency => has(Pattern::Incast) || has(Pattern::Outcast),
             Task::Spread => has(Pattern::Outcast),

@@ -1,5 +1,7 @@
 //! What a mesh reads from words and refuses; and rank 0 with the lines of 255 others.
 
+mod hostile;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -52,9 +54,19 @@ fn rank_0_cannot_send_a_rank_to_loopback_groups_or_beyond_the_networks_that_its_
 
 const RANKS: u32 = 256;
 
+/// The clock of a mesh that is a test's own.
+fn clock() -> RealClock {
+    RealClock::new()
+}
+
 fn many(rank: u32, port: u16, clock: &RealClock, file: Option<DocumentFile>) -> Mesh {
+    Mesh { file, ..of_size((rank, RANKS), port, clock) }
+}
+
+/// A rank of so many, which are all on this host.
+fn of_size((rank, size): (u32, u32), port: u16, clock: &RealClock) -> Mesh {
     Mesh {
-        place: Place { rank, size: RANKS, first_host: None, engine: Engine::Hands },
+        place: Place { rank, size, first_host: None, engine: Engine::Hands },
         meeting: Meeting::Host { host: "127.0.0.1".into(), port },
         access: Access::Key(Key::new("of all ranks")),
         settings: MeshSettings {
@@ -72,35 +84,49 @@ fn many(rank: u32, port: u16, clock: &RealClock, file: Option<DocumentFile>) -> 
         groups: vec![],
         wait: Duration::from_secs(120),
         details: None,
-        file,
+        file: None,
         clock: clock.clone(),
     }
 }
 
 /// A rank that measures nothing, and tells at once what a healthy fabric shows.
 fn stub(mesh: &Mesh, environment: &Environment, interrupt: &Interrupt) {
+    play(mesh, environment, interrupt, |speaker, message| match message {
+        ToRank::Order(order) => {
+            let report = healthy((mesh.place.rank, mesh.place.size), &order);
+            speaker.say(&FromRank::Report(report)).is_ok()
+        }
+        ToRank::Still => speaker.say(&FromRank::Still).is_ok(),
+        ToRank::Table(_) => true,
+        ToRank::Bye | ToRank::Refused(_) => false,
+    });
+}
+
+/// A rank that says who it is, and then does what somebody thought of.
+fn play(
+    mesh: &Mesh,
+    environment: &Environment,
+    interrupt: &Interrupt,
+    mut hears: impl FnMut(&mut Speaker, ToRank) -> bool,
+) {
     let met = meet(&mesh.meeting, &mesh.access, mesh.wait, &mesh.clock, interrupt).unwrap();
     let mut speaker = Speaker::new(met.writer);
     let hello = Hello {
         version: VERSION,
         rank: mesh.place.rank,
-        size: RANKS,
+        size: mesh.place.size,
         settings: mesh.settings.clone(),
         port: 1,
         token: "nobody listens there".into(),
         environment: environment.clone(),
     };
     speaker.say(&FromRank::Hello(Box::new(hello))).unwrap();
-    line::read::<ToRank>(met.reader, TO_RANK_BYTES_MAX, |message| match message {
-        ToRank::Order(order) => speaker.say(&FromRank::Report(healthy(mesh.place.rank, &order))).is_ok(),
-        ToRank::Still | ToRank::Table(_) => true,
-        ToRank::Bye | ToRank::Refused(_) => false,
-    });
+    line::read::<ToRank>(met.reader, TO_RANK_BYTES_MAX, None, |message| hears(&mut speaker, message));
 }
 
-fn healthy(rank: u32, order: &Order) -> Report {
+fn healthy((rank, size): (u32, u32), order: &Order) -> Report {
     if order.task == Task::Knock {
-        return Report { number: order.number, heard: (0..RANKS).collect(), ..Report::default() };
+        return Report { number: order.number, heard: (0..size).collect(), ..Report::default() };
     }
     let told = order.peers.iter().map(|peer| {
         // A percent of noise.
@@ -113,7 +139,7 @@ fn healthy(rank: u32, order: &Order) -> Report {
             rtt_p99_ns: (order.task == Task::Survey).then_some(90_000),
             ..Cell::default()
         };
-        Told { peer: *peer, out: cell.clone(), back: cell, error: None }
+        Told { peer: *peer, out: cell.clone(), back: cell, ..Told::default() }
     });
     Report { number: order.number, told: told.collect(), ..Report::default() }
 }

@@ -315,6 +315,26 @@ def smb_direct_checks_and_migrates():
         assert done.returncode in JUDGED and "RDMA-NOT-USED" not in codes(document), (peer, done.returncode, codes(document))
 
 
+def a_mesh_of_three_runs_over_rdma_and_smb_direct():
+    for over in ("rdma", "smbd"):
+        # One fabric of the guest; the ranks share its one host, and every pair goes through the adapter.
+        words = [BINARY, "mesh", "--size", "3", "--rendezvous", RXE, "--net", "10.77.0.0/16", "--over", over, "--lanes", "1", "--time", "300ms", "--key", KEY]
+        ranks = [subprocess.Popen([*words, "--rank", str(rank), "--format", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                 for rank in range(3)]
+        try:
+            out, err = ranks[0].communicate(timeout=110)
+            codes = [rank.wait(timeout=20) for rank in ranks[1:]]
+        finally:
+            for rank in ranks:
+                rank.kill()
+        document = json.loads(out)
+        goodput = document["planes"][0]["matrices"]["goodput_bits_per_s"]
+        missing = [(a, b) for a in range(3) for b in range(3) if a != b and not goodput[a][b]]
+        assert not missing and not document["dead"], (over, missing, document["dead"], document["planes"][0]["matrices"]["reasons"], err)
+        assert codes == [0, 0] and ranks[0].returncode in JUDGED, (over, codes, ranks[0].returncode)
+        print(f"     mesh over {over}: {document['outcome']}")
+
+
 def no_device_is_told():
     # The server has served RoCE and iWARP by now and still runs: it must not hold the devices.
     code, doc, err, _ = bench("stream", "--time", "200ms", peer=SIW)
@@ -339,7 +359,7 @@ CASES = [contract, choices_come_with_reasons, bytes_are_verified_and_rdma_is_pro
          bytes_still_on_their_way_are_left_alone, sizes_lanes_and_verbs, devices_are_listed,
          check_of_itself_has_a_verdict, loss_is_named, a_small_hop_under_a_large_rdma_mtu_is_named,
          the_mtu_stage_and_the_rdma_mtu_are_held_against_each_other, memory_and_its_registration_are_shown,
-         smb_direct_carries_every_kind_of_bench, smb_direct_checks_and_migrates,
+         smb_direct_carries_every_kind_of_bench, smb_direct_checks_and_migrates, a_mesh_of_three_runs_over_rdma_and_smb_direct,
          wrong_names_and_limits_are_answered, locked_memory_too_low_is_told, a_killed_peer_is_told_in_time,
          a_device_that_is_removed_is_told_in_time, a_link_that_goes_down_is_told_in_time, no_device_is_told]
 

@@ -32,7 +32,7 @@ mod traffic;
 
 pub use answers::demand;
 pub use both_ways::{BothWays, both_ways, one_way_alone};
-pub use busy::{could_explain_median, could_explain_rate};
+pub use busy::{could_explain_median, could_explain_rate, were_busy};
 pub use growth::still_grew;
 pub use held::held_by_network;
 pub use link::{LinkSpeed, link_speed, nics_of};

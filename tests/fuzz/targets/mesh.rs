@@ -6,17 +6,25 @@ use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
 use pathproof_engine::mesh::kept::{Part, put_together};
-use pathproof_engine::mesh::message::{FROM_RANK_BYTES_MAX, Frames, FromRank, Report, TO_RANK_BYTES_MAX, Task, ToRank};
+use pathproof_engine::mesh::message::{FROM_RANK_BYTES_MAX, Frames, FromRank, Paced, Report, TO_RANK_BYTES_MAX, Task, ToRank};
 use pathproof_engine::mesh::{Again, Errand, Ledger, Made, Repeated, analyse};
 use pathproof_model::mesh::{MeshDoc, MeshSettings, RoundKind};
 use pathproof_report::{mesh, mesh_html, mesh_junit};
 
 /// Answers every question with what the fuzzer wants to hear.
-struct Same(Repeated);
+struct Same(Repeated, Option<Paced>);
 
 impl Again for Same {
     fn measure(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
         vec![self.0; pairs.len()]
+    }
+
+    fn together(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
+        self.measure(pairs)
+    }
+
+    fn drip(&mut self, pairs: &[(usize, usize)]) -> Vec<Option<Paced>> {
+        vec![self.1; pairs.len()]
     }
 }
 
@@ -31,7 +39,7 @@ fn show(doc: &mut MeshDoc) {
 
 fn lie(report: &Report) {
     let mut ledger = ledger();
-    let (honest, again) = (Report::default(), report.told.first().map(|told| &told.out));
+    let (honest, again) = (Report::default(), report.told.first());
     let kinds = [
         (RoundKind::Knock, Task::Knock),
         (RoundKind::Reach, Task::Survey),
@@ -50,7 +58,7 @@ fn lie(report: &Report) {
     ledger.lose(3, Some(4), "gone".into());
     ledger.name_the_unmeasured(0);
     let figures = ledger.figures(0);
-    let found = analyse(&figures.measured(), &mut Same(Repeated::of(again)));
+    let found = analyse(&figures.measured(), &mut Same(Repeated::of(again), again.and_then(|told| told.paced)));
     ledger.accuse(0, &figures, found);
     show(&mut ledger.doc);
 }

@@ -3,14 +3,19 @@
 //! First what is either so or not (reach, MTU), then loss, goodput of hosts, of pairs, and bottlenecks that many share. Nobody is named by
 //! a figure that was measured once: every suspect is measured again in quiet, and the first healthy repetition clears it. The thresholds
 //! are those of a simulation with faults of known size (`tests`), which also says how often somebody is named wrongly.
+//!
+//! A repetition that is slow while a thread of one of its two hosts stood in line for a processor says nothing about the path: it neither
+//! confirms nor clears, and that somebody could not be told is counted.
+
+mod bottleneck;
+mod loss;
 
 use pathproof_model::mesh::{Suspect, SuspectKind, Who};
 
 use super::Grid;
 use super::cover::cover;
-use super::cut::cut;
+use super::message::Paced;
 use super::polish::{Polished, median, normal_tail, polish, quantile, spread};
-use crate::migrate::Random;
 
 /// A host is suspected when its effect is so many standard deviations away ...
 const HOST_Z: f64 = 5.0;
@@ -26,18 +31,15 @@ const CHANCE: f64 = 0.05;
 const CELL_STILL_SLOW: f64 = -0.1;
 /// How often a cell must be slow again to be named.
 const REPETITIONS: u32 = 3;
-/// A cell is contended below this under load.
-const CONTENDED: f64 = -0.2;
+/// How often a stream is made again that a busy host was in the way of.
+const TRIES: u32 = 3;
 /// Partners that a slow host is measured with again.
 const PARTNERS: usize = 5;
-/// A lossy host sends again so much more, as a logarithm of one more than the count.
-const LOSS_EFFECT: f64 = 1.2;
-/// Segments sent again, both ways, below which a quiet exchange clears a host.
-const LOSS_MIN: f64 = 20.0;
-/// Contended cells that are measured alone.
-const ALONE: usize = 12;
 /// Above such an effect on a host's goodput that would not be seen, the answer is that it cannot be told.
 const BLIND_FROM: f64 = 0.1;
+/// A host whose figures are so much above the others', as sender and as receiver, as a logarithm, tells what no partner of it can have: no
+/// stream is faster than the slower of its two ends. What a healthy pair carries is not taken from it.
+const UNBELIEVABLE: f64 = 1.4;
 
 /// What was measured on one plane.
 pub struct Measured<'a> {
@@ -49,7 +51,9 @@ pub struct Measured<'a> {
     pub goodput_bits_per_s: &'a Grid<f64>,
     /// Segments sent again.
     pub retransmits: &'a Grid<f64>,
-    /// Speed of each host's link, in bit/s, where it is known: a cell is held against the slower of its two.
+    /// How long each stream was measured, in ns.
+    pub window_ns: u64,
+    /// Speed of each host's link, in bit/s: a cell is held against the slower of its two, where that of all hosts with figures is known.
     pub speed_bits_per_s: &'a [Option<u64>],
     /// Hosts that the user says belong together, by a number.
     pub groups: &'a [u32],
@@ -62,12 +66,20 @@ pub struct Repeated {
     pub goodput_bits_per_s: Option<f64>,
     /// Segments sent again.
     pub retransmits: Option<f64>,
+    /// Whether threads of it stood in line for a processor for so long that its figures are its hosts'.
+    pub starved: bool,
 }
 
-/// Measures ordered pairs again, in quiet: an answer for each, in their order.
+/// Measures ordered pairs again: an answer for each, in their order.
 pub trait Again {
-    /// Measures.
+    /// Streams, in quiet.
     fn measure(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated>;
+
+    /// Streams, all at once; nobody is in two of them.
+    fn together(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated>;
+
+    /// Datagrams at a pace at which no queue fills, in quiet; `None` where that cannot be measured.
+    fn drip(&mut self, pairs: &[(usize, usize)]) -> Vec<Option<Paced>>;
 }
 
 /// What would not have been seen, as a share of goodput.
@@ -94,6 +106,10 @@ pub struct Analysis {
     pub usual_goodput_bits_per_s: Option<f64>,
     /// Pairs that were measured again.
     pub repetitions: u32,
+    /// Those of them that were slow or lossy while a host was too busy for that to say anything.
+    pub starved: u32,
+    /// Hosts whose figures cannot be.
+    pub unbelievable: Vec<u32>,
 }
 
 /// Finds whom the figures accuse.
@@ -105,6 +121,10 @@ pub fn analyse(measured: &Measured<'_>, again: &mut dyn Again) -> Analysis {
     at_work.goodput();
     at_work.found
 }
+
+/// A figure that says nothing about the path.
+#[derive(Clone, Copy, Debug)]
+struct Starved;
 
 /// A host's effect as sender and as receiver, of the sides that are suspected.
 #[derive(Clone, Copy, Default)]
@@ -141,7 +161,9 @@ struct Work<'a> {
     /// How many cells a host has as sender, in the middle; of those that carried something, since reach is known of many more where
     /// rounds were drawn.
     observed: f64,
-    /// Hosts whose own packets get lost, not those alone that are sent to them.
+    /// Speed of each host's link, where it is known of all that have figures.
+    speeds: Option<Vec<u64>>,
+    /// Hosts that lose as senders, not those alone to which what is sent gets lost.
     loses_own: Vec<bool>,
     found: Analysis,
 }
@@ -152,7 +174,24 @@ impl<'a> Work<'a> {
         let mut counts: Vec<f64> =
             (0..hosts).map(|host| measured.goodput_bits_per_s.row(host).count() as f64).collect();
         let observed = median(&mut counts).unwrap_or(0.0).max(1.0);
-        Work { measured, again, hosts, observed, loses_own: vec![false; hosts], found: Analysis::default() }
+        let goodput = measured.goodput_bits_per_s;
+        let has_figures =
+            |host: usize| goodput.row(host).next().is_some() || goodput.column(host).next().is_some();
+        // Who never came says nothing of its link, and needs not.
+        let speed = |host: usize| match measured.speed_bits_per_s.get(host).copied().flatten() {
+            None if has_figures(host) => None,
+            speed => Some(speed.unwrap_or(1).max(1)),
+        };
+        let speeds = (0..hosts).map(speed).collect();
+        Work {
+            measured,
+            again,
+            hosts,
+            observed,
+            speeds,
+            loses_own: vec![false; hosts],
+            found: Analysis::default(),
+        }
     }
 
     fn repeat(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
@@ -209,66 +248,60 @@ impl<'a> Work<'a> {
         of.map(|(.., bytes)| *bytes).filter(|bytes| *bytes != usual).min()
     }
 
-    fn loss(&mut self) {
-        let polished = polish(&self.measured.retransmits.map(|_, _, count| Some(count.ln_1p())));
-        let rest = values(&polished.rest);
-        if rest.is_empty() {
-            return;
-        }
-        let of_rest = 1.25 * spread(&rest) / self.observed.sqrt();
-        let distance = |effects: &[f64]| spread(effects).max(of_rest).max(0.15);
-        let (sender, receiver) = (distance(&polished.sender), distance(&polished.receiver));
-        // What a healthy exchange of both ways sends again, and what is much more than that.
-        let much = (8.0 * polished.common.exp_m1().max(0.0)).max(LOSS_MIN);
-        for host in 0..self.hosts {
-            let (sends, receives) = (polished.sender[host], polished.receiver[host]);
-            let z = (sends / sender).max(receives / receiver);
-            if z <= HOST_Z || sends.max(receives) <= LOSS_EFFECT || self.hosts < 3 {
-                continue;
-            }
-            let partners = [1, self.hosts / 2, 3].map(|away| (host + away) % self.hosts);
-            let mut repetitions = 0;
-            let confirmed = partners.iter().filter(|partner| **partner != host).all(|partner| {
-                let told = self.repeat(&[(host, *partner), (*partner, host)]);
-                repetitions += 1;
-                let again: Vec<f64> = told.iter().filter_map(|told| told.retransmits).collect();
-                !again.is_empty() && again.iter().sum::<f64>() >= much
-            });
-            if confirmed && repetitions > 0 {
-                self.loses_own[host] = sends / sender > HOST_Z && sends > LOSS_EFFECT;
-                let effect = sends.max(receives);
-                let usual = polished.common.exp_m1();
-                let suspect =
-                    self.name(SuspectKind::Loss, Who::Host { rank: host as u32 }, 2 * self.observed as u32);
-                suspect.effect = Some(effect.exp());
-                suspect.z = Some(z);
-                suspect.repetitions = repetitions;
-                suspect.usual = Some(usual.max(0.0));
-                suspect.measured = Some((polished.common + effect).exp_m1());
-            }
-        }
-    }
-
     /// A figure as a share of the slower of the two links, where the speeds of all are known; else as it is.
     fn share(&self, from: usize, to: usize, bits_per_s: f64) -> Option<f64> {
-        let speeds = self.measured.speed_bits_per_s;
-        let all: Option<Vec<u64>> = (0..self.hosts).map(|host| speeds.get(host).copied().flatten()).collect();
-        let by = all.map_or(1.0, |all| all[from].min(all[to]).max(1) as f64);
+        let by = self.speeds.as_ref().map_or(1.0, |all| all[from].min(all[to]) as f64);
         (bits_per_s > 0.0).then_some(bits_per_s / by)
     }
 
-    fn quiet(&mut self, pairs: &[(usize, usize)]) -> Vec<Option<f64>> {
-        let told = self.repeat(pairs);
-        let shares = pairs.iter().zip(told);
-        shares.map(|(pair, told)| self.share(pair.0, pair.1, told.goodput_bits_per_s?)).collect()
+    /// What streams carry that are made again in quiet; `None` where that is not known, or below `enough` while a host was too busy each time.
+    fn quiet(&mut self, pairs: &[(usize, usize)], enough: f64) -> Vec<Option<f64>> {
+        let mut shares = vec![None; pairs.len()];
+        let mut open: Vec<usize> = (0..pairs.len()).collect();
+        for _ in 0..TRIES {
+            let asked: Vec<(usize, usize)> = open.iter().map(|at| pairs[*at]).collect();
+            let told = self.repeat(&asked);
+            let told = self.shares(&asked, &told, enough);
+            for (at, share) in open.iter().zip(&told) {
+                shares[*at] = share.ok().flatten();
+            }
+            open = open.into_iter().zip(told).filter(|(_, share)| share.is_err()).map(|(at, _)| at).collect();
+            if open.is_empty() {
+                break;
+            }
+        }
+        self.found.starved = self.found.starved.saturating_add(open.len() as u32);
+        shares
+    }
+
+    /// What streams carried, as far as that is known; `Err` where it was below `enough` while a host was too busy.
+    fn shares(
+        &self,
+        pairs: &[(usize, usize)],
+        told: &[Repeated],
+        enough: f64,
+    ) -> Vec<Result<Option<f64>, Starved>> {
+        let share = |(pair, told): (&(usize, usize), &Repeated)| {
+            let share = told.goodput_bits_per_s.and_then(|rate| self.share(pair.0, pair.1, rate));
+            let says_nothing = told.starved && share.is_some_and(|share| share < enough);
+            if says_nothing { Err(Starved) } else { Ok(share) }
+        };
+        pairs.iter().zip(told).map(share).collect()
     }
 
     fn goodput(&mut self) {
         let shares = self.measured.goodput_bits_per_s.map(|from, to, rate| self.share(from, to, *rate));
-        let Some(healthy) = quantile(values(&shares), 0.75) else { return };
-        self.found.usual_goodput_bits_per_s = quantile(values(self.measured.goodput_bits_per_s), 0.75);
         let Some(middle) = median(&mut values(&shares)) else { return };
         let polished = polish(&shares.map(|_, _, share| Some((share / middle).ln())));
+        let is_too_much = |host: &usize| polished.sender[*host].min(polished.receiver[*host]) > UNBELIEVABLE;
+        let liars: Vec<usize> = (0..self.hosts).filter(is_too_much).collect();
+        let believed = |grid: &Grid<f64>| {
+            grid.map(|from, to, x| (!liars.contains(&from) && !liars.contains(&to)).then_some(*x))
+        };
+        let Some(healthy) = quantile(values(&believed(&shares)), 0.75) else { return };
+        self.found.usual_goodput_bits_per_s =
+            quantile(values(&believed(self.measured.goodput_bits_per_s)), 0.75);
+        self.found.unbelievable = liars.iter().map(|host| *host as u32).collect();
         let of_rest = spread(&values(&polished.rest)).max(0.005);
         let cells = (self.hosts * self.hosts.saturating_sub(1)).max(2);
         let cell_z = normal_tail(CHANCE / cells as f64);
@@ -282,8 +315,7 @@ impl<'a> Work<'a> {
         let slow = self.slow_hosts(&polished, (sender, receiver), healthy);
         let named = self.slow_pairs(&polished.rest, &slow, (of_rest, cell_z), healthy);
         for (host, sides) in slow.iter().enumerate().filter(|(_, sides)| sides.any()) {
-            // Slow in the direction in which nothing is lost: it is slow by itself, and what is lost on its way there is what does not fit.
-            if sides.sends.is_some() && !self.loses_own[host] {
+            if self.is_named(host, &[SuspectKind::Loss]) && self.only_what_does_not_fit(host, sides) {
                 let who = Who::Host { rank: host as u32 };
                 self.found.suspects.retain(|known| known.kind != SuspectKind::Loss || known.who != who);
             }
@@ -333,9 +365,11 @@ impl<'a> Work<'a> {
                     .iter()
                     .map(|partner| if sends { (host, *partner) } else { (*partner, host) })
                     .collect();
-                let mut told: Vec<f64> = self.quiet(&pairs).into_iter().flatten().collect();
+                let told = self.quiet(&pairs, STILL_SLOW * healthy);
+                let mut told: Vec<f64> = told.into_iter().flatten().collect();
                 // What could not be measured again is not confirmed.
-                let still = median(&mut told).is_some_and(|share| share / healthy < STILL_SLOW);
+                let still = told.len() * 2 >= pairs.len()
+                    && median(&mut told).is_some_and(|share| share / healthy < STILL_SLOW);
                 if !still {
                     *side = None;
                 }
@@ -362,7 +396,8 @@ impl<'a> Work<'a> {
         // All of them once, then those that are left once more: most are cleared by the first healthy repetition.
         for _ in 0..REPETITIONS {
             let pairs: Vec<(usize, usize)> = suspected.iter().map(|(from, to, _)| (*from, *to)).collect();
-            let told = if pairs.is_empty() { vec![] } else { self.quiet(&pairs) };
+            let enough = healthy * CELL_STILL_SLOW.exp();
+            let told = if pairs.is_empty() { vec![] } else { self.quiet(&pairs, enough) };
             let mut told = told.into_iter();
             suspected.retain(|_| {
                 told.next().flatten().is_some_and(|share| (share / healthy).ln() < CELL_STILL_SLOW)
@@ -376,51 +411,6 @@ impl<'a> Work<'a> {
             suspect.repetitions = REPETITIONS;
         }
         suspected.into_iter().map(|(from, to, _)| (from, to)).collect()
-    }
-
-    /// Cells that are slow while others run and full when they are alone, across one cut.
-    fn bottleneck(&mut self, shares: &Grid<f64>, slow: &[Sides], named: &[(usize, usize)], healthy: f64) {
-        let contended = shares.map(|from, to, share| {
-            let explained = slow[from].any() || slow[to].any() || named.contains(&(from, to));
-            Some(!explained && (share / healthy).ln() < CONTENDED)
-        });
-        let cells: Vec<(usize, usize)> =
-            contended.known().filter(|(.., is)| **is).map(|(from, to, _)| (from, to)).collect();
-        let enough = (0.04 * shares.known().count() as f64).max(8.0);
-        if cells.len() as f64 <= enough {
-            return;
-        }
-        let every = (cells.len() / ALONE).max(1);
-        let asked: Vec<(usize, usize)> = cells.iter().step_by(every).take(ALONE).copied().collect();
-        // Really alone: one after the other.
-        let told: Vec<Option<f64>> = asked.iter().flat_map(|pair| self.quiet(&[*pair])).collect();
-        let full = told.iter().flatten().filter(|share| (**share / healthy).ln() > CELL_STILL_SLOW).count();
-        if (full as f64) < 0.8 * asked.len() as f64 {
-            return;
-        }
-        let Some(group) = cut(&contended, &self.beginnings()) else { return };
-        let ranks: Vec<u32> = group.into_iter().map(|host| host as u32).collect();
-        let mut under_load: Vec<f64> = cells
-            .iter()
-            .filter_map(|(from, to)| shares.at(*from, *to))
-            .map(|share| share / healthy)
-            .collect();
-        let effect = median(&mut under_load).map(|share| share - 1.0);
-        let suspect = self.name(SuspectKind::Contention, Who::Group { ranks }, cells.len() as u32);
-        suspect.effect = effect;
-        suspect.repetitions = asked.len() as u32;
-    }
-
-    /// Where the search for a cut begins beside its own idea: what the user said belongs together, and splits by chance.
-    fn beginnings(&self) -> Vec<Vec<bool>> {
-        let mut groups: Vec<u32> = self.measured.groups.to_vec();
-        groups.sort_unstable();
-        groups.dedup();
-        let by_group = groups.iter().map(|group| self.measured.groups.iter().map(|of| of == group).collect());
-        let mut random = Random::new(self.hosts as u64);
-        let by_chance: Vec<Vec<bool>> =
-            (0..6).map(|_| (0..self.hosts).map(|_| random.bits() & 1 == 1).collect()).collect();
-        by_group.take(64).chain(by_chance).collect()
     }
 }
 

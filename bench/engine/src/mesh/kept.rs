@@ -9,7 +9,9 @@ use pathproof_model::{Environment, Tool};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::message::{Bounded, MessageError, Order, PLANES_MAX, Report, bound_settings, cut};
+use super::message::{
+    Bounded, MessageError, Order, PLANES_MAX, Paced, Report, Task, Told, bound_settings, cut,
+};
 use super::{Again, Errand, Ledger, Made, Repeated, analyse};
 
 /// The first line: who it is.
@@ -122,7 +124,7 @@ pub fn put_together(ledger: &mut Ledger, parts: &[Part]) -> u32 {
             made.reports.insert(rank, report.clone());
         }
     }
-    let mut again = Kept { plane: 0, told: BTreeMap::new(), unanswered: 0 };
+    let mut again = Kept { plane: 0, told: BTreeMap::new(), paced: BTreeMap::new(), unanswered: 0 };
     for made in rounds.values() {
         ledger.take_in(made);
         again.keep(made);
@@ -137,10 +139,14 @@ pub fn put_together(ledger: &mut Ledger, parts: &[Part]) -> u32 {
     again.unanswered
 }
 
+/// A plane, who sends, who receives.
+type Place = (usize, usize, usize);
+
 /// What was measured again, by plane and pair, in order.
 struct Kept {
     plane: usize,
-    told: BTreeMap<(usize, usize, usize), VecDeque<Repeated>>,
+    told: BTreeMap<Place, VecDeque<Repeated>>,
+    paced: BTreeMap<Place, VecDeque<Option<Paced>>>,
     unanswered: u32,
 }
 
@@ -150,7 +156,12 @@ impl Kept {
             made.reports.iter().flat_map(|(from, report)| report.told.iter().map(|told| (*from, told)));
         for (from, told) in told.filter(|_| made.kind == RoundKind::Again) {
             let at = (made.plane, from as usize, told.peer as usize);
-            self.told.entry(at).or_default().push_back(Repeated::of(Some(&told.out)));
+            let is_drip = |errand: &Errand| errand.rank == from && errand.task == Task::Drip;
+            if made.errands.iter().any(is_drip) {
+                self.paced.entry(at).or_default().push_back(told.paced);
+            } else {
+                self.told.entry(at).or_default().push_back(Repeated::of(Some(told)));
+            }
         }
     }
 }
@@ -164,15 +175,27 @@ impl Again for Kept {
         };
         pairs.iter().map(answer).collect()
     }
+
+    fn together(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
+        self.measure(pairs)
+    }
+
+    fn drip(&mut self, pairs: &[(usize, usize)]) -> Vec<Option<Paced>> {
+        let answer =
+            |(from, to): &(usize, usize)| self.paced.get_mut(&(self.plane, *from, *to))?.pop_front()?;
+        pairs.iter().map(answer).collect()
+    }
 }
 
 impl Repeated {
     /// What a stream that was made again showed.
-    pub fn of(cell: Option<&Cell>) -> Repeated {
-        let figure = |figure: fn(&Cell) -> Option<u64>| cell.and_then(figure).map(|value| value as f64);
+    pub fn of(told: Option<&Told>) -> Repeated {
+        let figure =
+            |figure: fn(&Cell) -> Option<u64>| told.and_then(|told| figure(&told.out)).map(|x| x as f64);
         Repeated {
             goodput_bits_per_s: figure(|cell| cell.goodput_bits_per_s),
             retransmits: figure(|cell| cell.retransmits),
+            starved: told.is_some_and(|told| told.starved),
         }
     }
 }

@@ -3,11 +3,13 @@
 //!
 //! It takes from a report what the round was to measure and nothing else, so a rank that lies does so about its own cells.
 
+mod load;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use pathproof_model::mesh::{
-    Bisection, Cell, Dead, Incast, MeshDoc, MeshLoad, Noise, Pattern, Rank, Round, RoundKind, Who,
+    Bisection, Cell, Dead, Incast, MeshDoc, Noise, Pattern, Rank, Round, RoundKind, Who,
 };
 use pathproof_model::{Environment, ErrorKind};
 
@@ -15,10 +17,6 @@ use super::message::{Report, Task, Told};
 use super::schedule::{self, Pair, Rung};
 use super::{Analysis, Grid, Measured, below, differences, facts, tell};
 
-/// What an order costs beside its window, in ns: sessions are opened, and reports cross.
-const ASIDE_NS: u64 = 900_000_000;
-/// What a survey takes, in ns, where nothing swallows packets.
-const SURVEY_NS: u64 = 700_000_000;
 /// Sentences that are kept of a kind.
 const SENTENCES_MAX: usize = 64;
 
@@ -56,6 +54,7 @@ pub struct Figures {
     ip_mtu_bytes: Grid<u32>,
     goodput_bits_per_s: Grid<f64>,
     retransmits: Grid<f64>,
+    window_ns: u64,
     speed_bits_per_s: Vec<Option<u64>>,
     groups: Vec<u32>,
 }
@@ -68,6 +67,7 @@ impl Figures {
             ip_mtu_bytes: &self.ip_mtu_bytes,
             goodput_bits_per_s: &self.goodput_bits_per_s,
             retransmits: &self.retransmits,
+            window_ns: self.window_ns,
             speed_bits_per_s: &self.speed_bits_per_s,
             groups: &self.groups,
         }
@@ -82,6 +82,8 @@ pub struct Ledger {
     reached: Vec<Grid<bool>>,
     /// Planes on which a connection opened where no datagram was heard: there datagrams are swallowed, and their silence says nothing.
     filtered: Vec<bool>,
+    /// Rounds that are to be made.
+    planned: Vec<load::Planned>,
 }
 
 impl Ledger {
@@ -92,7 +94,12 @@ impl Ledger {
             plane.addresses = vec![None; hosts];
         }
         let planes = doc.planes.len();
-        Ledger { doc, reached: vec![Grid::new(hosts); planes], filtered: vec![false; planes] }
+        Ledger {
+            doc,
+            reached: vec![Grid::new(hosts); planes],
+            filtered: vec![false; planes],
+            planned: vec![],
+        }
     }
 
     /// A rank that came, with its address on each plane.
@@ -163,27 +170,6 @@ impl Ledger {
     /// The ladder of those that are there.
     pub fn ladder(&self, alive: usize) -> Vec<Rung> {
         schedule::ladder(alive, self.doc.settings.seed)
-    }
-
-    /// What is about to be put on the fabric, computed before it is.
-    pub fn foresee(&mut self, rounds: usize) -> MeshLoad {
-        let (hosts, planes) = (self.hosts(), self.doc.planes.len());
-        let window = self.doc.settings.time_ns.saturating_add(ASIDE_NS);
-        let per_round = SURVEY_NS.saturating_add(window.saturating_mul(2));
-        let bisect = usize::from(self.has(Pattern::Bisect));
-        let ladders =
-            [Pattern::Incast, Pattern::Outcast].into_iter().filter(|ladder| self.has(*ladder)).count();
-        let rungs = self.ladder(hosts).len() * ladders;
-        let others = window.saturating_mul((bisect + rungs) as u64);
-        let all = per_round.saturating_mul(rounds as u64).saturating_add(others);
-        let load = MeshLoad {
-            rounds: (rounds * planes) as u32,
-            pairs_at_once: (hosts / 2) as u32,
-            senders_at_once: if ladders > 0 { hosts as u32 - 1 } else { 1 },
-            about_ns: all.saturating_mul(planes as u64),
-        };
-        self.doc.load = load;
-        load
     }
 
     /// Whether the two of a pair are known to open connections to each other.
@@ -428,6 +414,7 @@ impl Ledger {
                 .map(|_, _, bytes| u32::try_from(*bytes).ok()),
             goodput_bits_per_s: figure(&matrices.goodput_bits_per_s),
             retransmits: figure(&matrices.retransmits),
+            window_ns: self.doc.settings.time_ns,
             speed_bits_per_s,
             groups,
         }
@@ -460,6 +447,20 @@ impl Ledger {
                 "goodput{on}: the figures vary so much that a host slower by less than {:.0} % would not be seen; measure longer (--time), \
                  or when the fabric is quiet",
                 100.0 * share
+            ));
+        }
+        if found.starved > 0 {
+            self.doc.unclear.push(format!(
+                "{} streams{on} were slow or lost much when they were made again, while a host was so busy that its threads waited for a \
+                 processor: nobody is named by them; measure again when the hosts have less to do",
+                found.starved
+            ));
+        }
+        if !found.unbelievable.is_empty() {
+            let names: Vec<String> = found.unbelievable.iter().map(|rank| self.doc.name(*rank)).collect();
+            self.doc.unclear.push(format!(
+                "{}: figures{on} that no partner of it can have, so they are believed by nobody; is the program there another build?",
+                names.join(", ")
             ));
         }
         let silent = self.unexplained(plane);

@@ -11,13 +11,23 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The version of what is said here. Ranks of one mesh are one build, so there is no range.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Longest message of a rank: its facts are in the first.
 pub const FROM_RANK_BYTES_MAX: usize = 512 << 10;
 /// Longest message of rank 0: the table of all ranks.
 pub const TO_RANK_BYTES_MAX: usize = 1 << 20;
 /// Planes of a mesh.
 pub const PLANES_MAX: usize = 16;
+/// No stream carries more, in bit/s.
+const RATE_MAX: u64 = 100_000_000_000_000;
+/// No round trip takes longer, in ns.
+const ROUND_TRIP_NS_MAX: u64 = 3_600_000_000_000;
+/// No stream sends more segments again.
+const SEGMENTS_MAX: u64 = 1 << 40;
+/// Nobody sends more datagrams at a pace.
+const DATAGRAMS_MAX: u64 = 1 << 32;
+/// IP packets that a path may carry: from the least that IPv4 demands to the largest payload and its header.
+const IP_MTU_BYTES: std::ops::RangeInclusive<u64> = 68..=65_575;
 /// Longest name of a host.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -29,6 +39,8 @@ pub enum FromRank {
     Hello(Box<Hello>),
     /// What an order came to.
     Report(Report),
+    /// It is there, too: the answer to rank 0's word that it is. A process that is stopped keeps its connections, and answers nothing.
+    Still,
 }
 
 /// What rank 0 says.
@@ -93,6 +105,8 @@ pub enum Task {
     Fetch,
     /// Both at once.
     Exchange,
+    /// A short stream to the peer, then datagrams at a pace at which no queue fills.
+    Drip,
     /// Round trips of small messages while others send.
     Latency,
     /// Streams from all peers at once, counted over one window.
@@ -140,8 +154,21 @@ pub struct Told {
     pub out: Cell,
     /// From the peer to this rank.
     pub back: Cell,
+    /// Datagrams at a pace, from this rank to the peer.
+    pub paced: Option<Paced>,
+    /// Whether threads of the two stood in line for a processor for so long that the figures are their hosts'.
+    pub starved: bool,
     /// What stopped it.
     pub error: Option<ErrorKind>,
+}
+
+/// What became of datagrams that were sent at a pace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paced {
+    /// Put on the wire.
+    pub sent: u64,
+    /// Those that did not arrive at the other host.
+    pub lost: u64,
 }
 
 /// Why a message is not taken in.
@@ -220,6 +247,7 @@ impl Bounded for FromRank {
                 Ok(())
             }
             FromRank::Report(report) => report.bound(),
+            FromRank::Still => Ok(()),
         }
     }
 }
@@ -228,10 +256,21 @@ impl Bounded for Report {
     fn bound(&mut self) -> Result<(), MessageError> {
         self.told.truncate(RANKS_MAX);
         self.heard.truncate(RANKS_MAX);
-        for cell in self.told.iter_mut().flat_map(|told| [&mut told.out, &mut told.back]) {
-            // Why something is not known rank 0 says in words of its own.
-            cell.reason = None;
+        for told in &mut self.told {
+            let cells = [&mut told.out, &mut told.back];
+            let can_be = cells.iter().all(|cell| can_be(cell))
+                && told.paced.is_none_or(|paced| paced.lost <= paced.sent && paced.sent <= DATAGRAMS_MAX);
+            if !can_be {
+                *told = Told { peer: told.peer, error: Some(ErrorKind::Protocol), ..Told::default() };
+                continue;
+            }
+            for cell in cells {
+                // Why something is not known rank 0 says in words of its own.
+                cell.reason = None;
+            }
         }
+        let rate = |(bytes, ns): (u64, u64)| u128::from(bytes) * 8_000_000_000 / u128::from(ns.max(1));
+        self.common = self.common.filter(|common| rate(*common) <= u128::from(RATE_MAX));
         Ok(())
     }
 }
@@ -265,6 +304,17 @@ impl Bounded for ToRank {
         }
         Ok(())
     }
+}
+
+/// Whether figures are such as something could have measured.
+fn can_be(cell: &Cell) -> bool {
+    let at_most = |figure: Option<u64>, most: u64| figure.is_none_or(|figure| figure <= most);
+    let rates = [cell.goodput_bits_per_s, cell.worst_second_bits_per_s];
+    let times = [cell.rtt_p50_ns, cell.rtt_p99_ns];
+    rates.into_iter().all(|rate| at_most(rate, RATE_MAX))
+        && times.into_iter().all(|time| at_most(time, ROUND_TRIP_NS_MAX))
+        && at_most(cell.retransmits, SEGMENTS_MAX)
+        && cell.ip_mtu_bytes.is_none_or(|bytes| IP_MTU_BYTES.contains(&bytes))
 }
 
 /// Settings are compared with those of rank 0, and shown nowhere; they are kept while the rank is there.
@@ -331,5 +381,43 @@ mod tests {
         let FromRank::Report(report) = report else { panic!() };
         assert_eq!(report.told.len(), RANKS_MAX);
         assert!(report.told.iter().all(|told| told.out.reason.is_none() && told.back.reason.is_none()));
+    }
+
+    /// Numbers that are none, or that no measurement gives, are no figures.
+    #[test]
+    fn figures_that_cannot_be_are_not_taken_in() {
+        for odd in ["NaN", "1e999", "-1", "0.5", "18446744073709551616"] {
+            let said = format!(
+                "{{\"report\":{{\"number\":1,\"told\":[{{\"peer\":1,\"out\":{{\"goodput_bits_per_s\":{odd}}}}}]}}}}"
+            );
+            let mut frames = Frames::new(1000);
+            frames.buffer().extend_from_slice(&(said.len() as u32).to_le_bytes());
+            frames.buffer().extend_from_slice(said.as_bytes());
+            assert!(matches!(frames.decode_next::<FromRank>(), Err(MessageError::Unreadable(_))), "{odd}");
+        }
+        let told = |cell: Cell| Told { peer: 1, back: cell, ..Told::default() };
+        let bounded = |told: Told| {
+            let mut report = Report { told: vec![told], ..Report::default() };
+            report.bound().unwrap();
+            report.told.remove(0)
+        };
+        for cell in [
+            Cell { goodput_bits_per_s: Some(u64::MAX), ..Cell::default() },
+            Cell { retransmits: Some(u64::MAX), ..Cell::default() },
+            Cell { ip_mtu_bytes: Some(0), ..Cell::default() },
+            Cell { ip_mtu_bytes: Some(1 << 20), ..Cell::default() },
+            Cell { rtt_p99_ns: Some(u64::MAX), ..Cell::default() },
+        ] {
+            let bounded = bounded(told(cell));
+            assert_eq!((bounded.back, bounded.error), (Cell::default(), Some(ErrorKind::Protocol)));
+        }
+        let paced = Some(Paced { sent: 1, lost: 2 });
+        assert_eq!(bounded(Told { paced, ..Told::default() }).paced, None);
+        let fast =
+            Cell { goodput_bits_per_s: Some(800_000_000_000), ip_mtu_bytes: Some(9000), ..Cell::default() };
+        assert_eq!(bounded(told(fast.clone())).back, fast);
+        let mut report = Report { common: Some((u64::MAX, 1)), ..Report::default() };
+        report.bound().unwrap();
+        assert_eq!(report.common, None);
     }
 }

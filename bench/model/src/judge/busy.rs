@@ -288,6 +288,11 @@ pub fn could_explain_rate(step: &Step, measured: f64, wanted: f64) -> bool {
     Hosts::of(step).explain_rate(measured, wanted)
 }
 
+/// Whether lanes of `step` stood in line for a processor for so long that nothing it measured is the path's alone.
+pub fn were_busy(step: &Step) -> bool {
+    Hosts::of(step).were_busy()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::mesh::kept::{Head, Line, Part, put_together};
-use crate::mesh::message::Order;
+use crate::mesh::message::{Order, Paced};
 use crate::mesh::{Again, Repeated, SuspectKind, analyse};
 use pathproof_model::RunOutcome;
 use pathproof_model::mesh::{MESH_SCHEMA, MeshSettings};
@@ -17,6 +17,14 @@ struct Never;
 impl Again for Never {
     fn measure(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
         vec![Repeated::default(); pairs.len()]
+    }
+
+    fn together(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
+        self.measure(pairs)
+    }
+
+    fn drip(&mut self, pairs: &[(usize, usize)]) -> Vec<Option<Paced>> {
+        vec![None; pairs.len()]
     }
 }
 
