@@ -9,8 +9,11 @@ use pathproof_model::{CommandName, ContendSpec, Direction, Plan, StepSpec};
 
 use super::client::ClientArgs;
 use super::run::ClientRun;
-use crate::registry::TRANSPORTS;
+use crate::registry::{TRANSPORTS, manners};
 use pathproof_sys::clock::RealClock;
+
+/// Most steps of a kind that are tried one after another: each takes its time.
+const RUNS_MAX: usize = 8;
 
 /// Shown below the help.
 pub const EXAMPLES: &str = "\
@@ -18,6 +21,7 @@ Examples:
   pathproof contend hv2                          does a migration starve storage on this path?
   pathproof contend hv2 --cap migration=500MB    and with that cap?
   pathproof contend hv2 --migrations 1,2,4       how many at once?
+  pathproof contend hv2 --over multi --cap migration=500MB --lose eth1    and when a NIC dies?
   pathproof contend hv2 --storage 4Gbit/s --migrations 2 --memory 64GiB";
 
 /// `contend`.
@@ -41,6 +45,10 @@ pub struct ContendArgs {
     /// Migrations at once, a connection each; several numbers, as 1,2,4, are tried one after another, and the best is told.
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', default_value = "1")]
     pub migrations: Vec<u32>,
+    /// Tries it once more without this NIC of this host, as after its failure: what is asked for and every cap stay, and the other NICs carry
+    /// it; needs --over multi, and may be repeated.
+    #[arg(long = "lose", value_name = "NIC")]
+    pub lost: Vec<String>,
     /// Backups that run whenever migrations do, a connection each.
     #[arg(long, default_value_t = 0)]
     pub backups: u32,
@@ -67,7 +75,7 @@ pub struct ContendArgs {
 
 /// Runs the command.
 pub fn run(args: ContendArgs, clock: &RealClock) -> Result<u8> {
-    let specs = sweep(resolve(&args)?, &args.migrations)?;
+    let specs = losses(sweep(resolve(&args)?, &args.migrations)?, &args.lost)?;
     let client = ClientRun::resolve(&args.client, clock)?;
     let steps = std::iter::once(StepSpec::Facts).chain(specs.into_iter().map(StepSpec::Contend)).collect();
     let plan = Plan { command: CommandName::Contend, seed: client.seed, nodes: vec![], steps };
@@ -99,15 +107,23 @@ fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
     Ok(spec)
 }
 
+/// A step more for each NIC that is lost: what each of them is measured against is the first.
+fn losses(mut specs: Vec<ContendSpec>, lost: &[String]) -> Result<Vec<ContendSpec>> {
+    let Some(whole) = specs.first().filter(|_| !lost.is_empty()).cloned() else { return Ok(specs) };
+    ensure!(specs.len() == 1, "--lose tries one number of migrations at once; say one with --migrations");
+    ensure!(manners(&whole.over).several_nics, "--lose is about several NICs; add --over multi");
+    ensure!(lost.len() <= RUNS_MAX, "--lose takes at most {RUNS_MAX} NICs, and these are {}", lost.len());
+    specs.extend(lost.iter().map(|nic| ContendSpec { lost_nic: Some(nic.clone()), ..whole.clone() }));
+    Ok(specs)
+}
+
 /// A step for each number of migrations at once, the least first: what starves storage comes after what does not.
 fn sweep(spec: ContendSpec, numbers: &[u32]) -> Result<Vec<ContendSpec>> {
-    /// Each takes its time.
-    const NUMBERS_MAX: usize = 8;
     let numbers: Vec<u32> =
         std::collections::BTreeSet::from_iter(numbers.iter().copied()).into_iter().collect();
     ensure!(
-        numbers.len() <= NUMBERS_MAX,
-        "--migrations tries at most {NUMBERS_MAX} numbers, and these are {}",
+        numbers.len() <= RUNS_MAX,
+        "--migrations tries at most {RUNS_MAX} numbers, and these are {}",
         numbers.len()
     );
     let sweep = if numbers.len() > 1 { numbers.clone() } else { vec![] };

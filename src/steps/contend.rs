@@ -11,11 +11,12 @@ use pathproof_engine::contend;
 use pathproof_engine::traffic::{GRACE_NS, nics};
 use pathproof_model::code;
 use pathproof_model::{
-    BeatsEnd, ContendSpec, Direction, ErrorKind, Finding, Half, ResultDoc, Step, StepError, StepKind,
+    BeatsEnd, ContendSpec, Direction, End, ErrorKind, Finding, Half, ResultDoc, Step, StepError, StepKind,
     StepRequest, StepSpec, TrafficSpec,
 };
 
 use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, traffic};
+use crate::lane_options::CONSTRAIN;
 
 /// What connecting, closing and telling take on a path where all is well.
 const AROUND_NS: u64 = 500_000_000;
@@ -55,8 +56,42 @@ fn carried(spec: &ContendSpec, doc: &ResultDoc) -> Option<u64> {
     same.filter_map(|step| step.summary.goodput_bits_per_s).max().filter(|rate| *rate > 0)
 }
 
+/// The step with every NIC, and what it was made of, that one without a NIC of its is held against.
+fn before_the_loss<'a>(spec: &ContendSpec, doc: &'a ResultDoc) -> Option<(&'a Step, &'a ContendSpec)> {
+    spec.lost_nic.as_ref()?;
+    let steps = doc.steps.iter().rev().filter(|step| step.error.is_none());
+    let mut whole = steps.filter_map(|step| Some((step, step.spec.as_ref()?.contend()?)));
+    whole.find(|(_, whole)| whole.lost_nic.is_none() && whole.over == spec.over)
+}
+
+/// The step over the NICs that are left, with what storage asked for when all were there. It stays as it is where the NIC was none of them.
+fn without_the_lost(spec: &ContendSpec, doc: &ResultDoc) -> ContendSpec {
+    let mut spec = spec.clone();
+    let Some((step, whole)) = before_the_loss(&spec, doc) else { return spec };
+    let used = step.lanes.iter().find(|lane| lane.end == End::Client).map(|lane| &lane.nics[..]);
+    let (lost, used) = (spec.lost_nic.as_ref(), used.unwrap_or_default());
+    let left: Vec<String> = used.iter().filter(|nic| Some(*nic) != lost).cloned().collect();
+    if left.len() < used.len() && !left.is_empty() {
+        CONSTRAIN.write(&mut spec.options, left);
+        spec.storage_requests_per_s = whole.storage_requests_per_s;
+    }
+    spec
+}
+
+/// What keeps a step without one of its NICs from being made: nothing is left, or nothing is missing.
+fn check_loss(spec: &ContendSpec) -> Result<(), StepError> {
+    match &spec.lost_nic {
+        Some(nic) if CONSTRAIN.typed(&spec.options).is_none() => Err(invalid(format!(
+            "{nic} was not one of several NICs that the step before went over; pathproof channels PEER lists those that are used"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The short stream that tells what the path carries, where no step before did.
 pub fn yardstick(spec: &ContendSpec, doc: &ResultDoc) -> Option<StepSpec> {
+    let spec = &without_the_lost(spec, doc);
+    check_loss(spec).ok()?;
     let stream = TrafficSpec {
         over: spec.over.clone(),
         direction: spec.direction,
@@ -71,11 +106,12 @@ pub fn yardstick(spec: &ContendSpec, doc: &ResultDoc) -> Option<StepSpec> {
 
 /// The step with what was measured before: storage asks for a part of the path where nobody says for how much.
 pub fn informed(spec: &ContendSpec, doc: &ResultDoc) -> ContendSpec {
-    let path_bits_per_s = spec.path_bits_per_s.or_else(|| carried(spec, doc));
+    let spec = without_the_lost(spec, doc);
+    let path_bits_per_s = spec.path_bits_per_s.or_else(|| carried(&spec, doc));
     let part = |path: u64| (path as f64 * STORAGE_SHARE / 8.0 / spec.storage_bytes.max(1) as f64) as u64;
     let storage_requests_per_s =
         spec.storage_requests_per_s.or(path_bits_per_s.map(|path| part(path).max(1)));
-    ContendSpec { path_bits_per_s, storage_requests_per_s, ..spec.clone() }
+    ContendSpec { path_bits_per_s, storage_requests_per_s, ..spec }
 }
 
 impl Kind for Contend {
@@ -87,7 +123,8 @@ impl Kind for Contend {
         };
         let capped = if spec.caps.migration.is_some() { ", capped" } else { "" };
         let way = if spec.direction == Direction::In { " from the peer" } else { "" };
-        format!("{} storage beside {migrations}{way}{capped}", spec.over)
+        let lost = spec.lost_nic.map_or_else(String::new, |nic| format!(", without {nic}"));
+        format!("{} storage beside {migrations}{way}{capped}{lost}", spec.over)
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {
@@ -115,6 +152,7 @@ impl Runner for Contend {
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
         let spec = spec_of(setup.spec);
         spec.check().map_err(invalid)?;
+        check_loss(&spec)?;
         let lanes = traffic::prepare(setup, &spec.whole(), spec.flows())?;
         let beats = heartbeat::Ready::open(setup, &spec)?;
         Ok(Box::new(Ready { lanes, beats }))
@@ -157,13 +195,15 @@ impl Runner for Contend {
         // A step that was broken off has phases that nobody measured.
         match (&step.detail.contend, &step.error) {
             (Some(detail), None) => {
+                let before =
+                    before_the_loss(&spec, doc).and_then(|(whole, _)| whole.detail.contend.as_ref());
                 // What became of a mark between the same hosts is told once.
                 let marks = [code!("DSCP-CHANGED"), code!("DSCP-DROPPED")];
                 let told = |one: &Finding| {
                     marks.iter().any(|mark| one.is(*mark))
                         && doc.findings.iter().any(|known| known.code == one.code)
                 };
-                contend::findings(&spec, detail).into_iter().filter(|one| !told(one)).collect()
+                contend::findings(&spec, detail, before).into_iter().filter(|one| !told(one)).collect()
             }
             _ => vec![],
         }

@@ -54,6 +54,9 @@ pub struct ContendSpec {
     /// All numbers of migrations at once of the sweep that the step is a part of, the least first; empty without one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sweep: Vec<u32>,
+    /// NIC of this host that is left out, of those that the step before it went over: what is asked for stays, and the others carry it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_nic: Option<String>,
     /// Backups at once, a connection each; they run whenever migrations do.
     pub backups: u32,
     /// Size of a message of migrations and backups, in bytes.
@@ -86,6 +89,7 @@ impl Default for ContendSpec {
             storage_requests_per_s: None,
             migrations: 1,
             sweep: vec![],
+            lost_nic: None,
             backups: 0,
             bulk_bytes: 64 << 10,
             caps: Caps::default(),

@@ -2,21 +2,26 @@
 
 use pathproof_model::contend::typed;
 use pathproof_model::units::{BitsPerSecond, Nanoseconds};
-use pathproof_model::{Class, ClassFigures, ContendDetail, ContendSpec, Criteria, Finding, PhaseName, Share};
+use pathproof_model::{Class, ClassFigures, ContendCost, ContendDetail, ContendSpec, Criteria, Finding, PhaseName, Share};
 
 /// A cap below this part of the advised one leaves the path idle.
 const LOW: f64 = 0.5;
+/// A cap that lets migrations have less than this part of the path while storage is silent leaves most of it to nobody.
+const USED: f64 = 0.4;
+/// Migrations that reach this part of their cap are held by it and by nothing else.
+const HELD: f64 = 0.9;
 /// From here on Microsoft advises SMB for migrations, below compression.
 const COMPRESSED_BELOW_BITS_PER_S: u64 = 10_000_000_000;
 
 /// The findings of a step. Those of a sweep before its last leave what storage lost to that, and where a number of migrations is best,
-/// the others need no advice.
-pub fn findings(spec: &ContendSpec, detail: &ContendDetail) -> Vec<Finding> {
+/// the others need no advice. A step without one of its NICs is held against the one `before`, with all of them.
+pub fn findings(spec: &ContendSpec, detail: &ContendDetail, before: Option<&ContendDetail>) -> Vec<Finding> {
     let no_room = no_room(detail);
     let is_over = spec.sweep.last().is_none_or(|last| *last == spec.migrations);
     let judged = is_over && detail.advice.migrations.is_none();
-    let starved = if no_room.is_some() || !judged { None } else { starved(spec, detail) };
-    let low = if starved.is_some() { None } else { cap_low(spec, detail) };
+    let starved = if no_room.is_some() || !judged { None } else { starved(spec, detail, before) };
+    // What a cap costs is asked where storage can bear it.
+    let low = if starved.is_some() { None } else { cap_low(spec, detail).or_else(|| cap_idle(spec, detail)) };
     let all = no_room.into_iter().chain(starved).chain(heartbeats(spec, detail)).chain(low);
     all.chain(super::sweep::finding(spec, detail)).chain(super::marks::findings(detail)).collect()
 }
@@ -39,11 +44,9 @@ fn no_room(detail: &ContendDetail) -> Option<Finding> {
 }
 
 /// Migrations took more of storage's throughput, or added more to its p99, than they may.
-fn starved(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
-    let limits = Criteria::default().contend;
+fn starved(spec: &ContendSpec, detail: &ContendDetail, before: Option<&ContendDetail>) -> Option<Finding> {
     let cost = &detail.cost;
-    let less = cost.storage_share.filter(|share| *share < limits.storage_share_min);
-    let later = cost.storage_p99_added_ns.filter(|added| *added > limits.storage_p99_added_max_ns);
+    let (less, later) = missed(cost);
     if less.is_none() && later.is_none() {
         return None;
     }
@@ -57,8 +60,15 @@ fn starved(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
     }
     let migration = rate(detail.figures(PhaseName::Both, Class::Migration)).map(BitsPerSecond);
     let took = migration.map(|rate| format!(" while migrations took {rate}")).unwrap_or_default();
-    let evidence = format!("{}{took}", told.join(", "));
-    let code = if spec.caps.migration.is_some() { "CONTEND-CAP-HIGH" } else { "CONTEND-STORAGE-STARVED" };
+    let without = spec.lost_nic.as_ref().map(|nic| format!("without {nic} ")).unwrap_or_default();
+    let evidence = format!("{without}{}{took}", told.join(", "));
+    // What all NICs together could bear.
+    let kept = before.is_some_and(|before| missed(&before.cost) == (None, None));
+    let code = match (spec.caps.migration, kept) {
+        (Some(_), true) => "CONTEND-CAP-NIC-LOST",
+        (Some(_), false) => "CONTEND-CAP-HIGH",
+        (None, _) => "CONTEND-STORAGE-STARVED",
+    };
     let mut finding = Finding::new(code, evidence).with_next(protect(spec, detail));
     if let Some(share) = cost.storage_share {
         finding = finding.with("storage_share", share);
@@ -70,6 +80,15 @@ fn starved(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
         finding = finding.with("cap_bytes_per_s", cap);
     }
     Some(finding)
+}
+
+/// Which of the built-in limits storage missed: the share that it kept, and what its p99 gained.
+fn missed(cost: &ContendCost) -> (Option<f64>, Option<u64>) {
+    let limits = Criteria::default().contend;
+    (
+        cost.storage_share.filter(|share| *share < limits.storage_share_min),
+        cost.storage_p99_added_ns.filter(|added| *added > limits.storage_p99_added_max_ns),
+    )
 }
 
 /// What to do, the figure first.
@@ -163,5 +182,26 @@ fn cap_low(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
         Finding::new("CONTEND-CAP-LOW", evidence)
             .with("cap_bytes_per_s", set)
             .with("room_bits_per_s", possible),
+    )
+}
+
+/// A cap that is right beside storage, and leaves most of the path to nobody while storage is silent.
+fn cap_idle(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
+    let set = spec.caps.migration?;
+    let path = detail.advice.path_bits_per_s?;
+    let carried = rate(detail.figures(PhaseName::Migration, Class::Migration))?;
+    let is_held = carried as f64 >= set.saturating_mul(8) as f64 * HELD;
+    if !is_held || carried as f64 >= path as f64 * USED {
+        return None;
+    }
+    let evidence = format!(
+        "while storage is silent migrations carry {} of the {} that the path has",
+        BitsPerSecond(carried),
+        BitsPerSecond(path)
+    );
+    Some(
+        Finding::new("CONTEND-CAP-IDLE", evidence)
+            .with("cap_bytes_per_s", set)
+            .with("path_bits_per_s", path),
     )
 }

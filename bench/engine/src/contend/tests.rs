@@ -64,7 +64,7 @@ fn all_beats(spec: &ContendSpec, arrives: impl Fn(u64) -> bool) -> BeatsEnd {
 }
 
 fn codes(spec: &ContendSpec, detail: &ContendDetail) -> Vec<String> {
-    findings(spec, detail).into_iter().map(|finding| finding.code).collect()
+    findings(spec, detail, None).into_iter().map(|finding| finding.code).collect()
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn starvation_is_named_with_the_figure_that_cures_it_and_not_below_the_limits() 
     for (storage, p99_ms) in [(359, 2), (400, 13), (100, 900)] {
         let detail = beside(&free, storage, 600, p99_ms);
         assert_eq!(codes(&free, &detail), ["CONTEND-STORAGE-STARVED"], "{storage} {p99_ms}");
-        let finding = &findings(&free, &detail)[0];
+        let finding = &findings(&free, &detail, None)[0];
         assert!(
             finding.next.contains("Set-SmbBandwidthLimit -Category LiveMigration -BytesPerSecond 59MB"),
             "{finding:?}"
@@ -148,10 +148,13 @@ fn a_cap_is_too_high_where_storage_still_starves_and_too_low_where_the_path_idle
         "the advice does not chase itself"
     );
     let low = capped(29);
-    let found = findings(&low, &beside(&low, 400, 243, 3));
+    let found = findings(&low, &beside(&low, 400, 243, 3), None);
     assert_eq!((found[0].code.as_str(), found[0].severity), ("CONTEND-CAP-LOW", Severity::Info));
     let near = capped(30);
-    assert_eq!(codes(&near, &beside(&near, 400, 251, 3)), Vec::<String>::new());
+    // Not too low beside storage; without it three quarters of the path are nobody's.
+    assert_eq!(codes(&near, &beside(&near, 400, 251, 3)), ["CONTEND-CAP-IDLE"]);
+    let more = capped(48);
+    assert_eq!(codes(&more, &beside(&more, 400, 402, 3)), Vec::<String>::new(), "40 % are used");
     // What a capped run carried says nothing about the path.
     let unknown = ContendSpec { path_bits_per_s: None, ..low };
     let detail = beside(&unknown, 400, 243, 3);
@@ -230,5 +233,24 @@ fn no_number_of_a_peer_is_too_large() {
     let full = BeatsEnd { sent: vec![u32::MAX; 600], received: vec![u32::MAX; 600], ..BeatsEnd::default() };
     let detail = reduce(&spec, &step, &full, &full);
     assert_eq!(detail.phases.len(), 4);
-    findings(&spec, &detail);
+    findings(&spec, &detail, None);
+}
+
+#[test]
+fn a_cap_that_was_right_with_every_nic_is_told_apart_from_one_that_never_was() {
+    let mut whole = spec();
+    whole.caps.migration = Some(59 << 20);
+    let (kept, starved) = (beside(&whole, 400, 494, 3), beside(&whole, 200, 494, 40));
+    let lost = ContendSpec { lost_nic: Some("eth1".into()), path_bits_per_s: Some(500 * MBIT), ..whole.clone() };
+    let detail = beside(&lost, 200, 300, 80);
+    let found = findings(&lost, &detail, Some(&kept));
+    assert_eq!(found[0].code, "CONTEND-CAP-NIC-LOST");
+    assert!(found[0].evidence.starts_with("without eth1 storage fell"), "{}", found[0].evidence);
+    let told = |before| findings(&lost, &detail, before)[0].code.clone();
+    assert_eq!(told(Some(&starved)), "CONTEND-CAP-HIGH");
+    assert_eq!(told(None), "CONTEND-CAP-HIGH");
+    // What storage still has without that NIC is no reason to lower anything.
+    assert!(findings(&lost, &beside(&lost, 400, 494, 3), Some(&kept)).is_empty());
+    let free = ContendSpec { caps: Default::default(), ..lost };
+    assert_eq!(findings(&free, &detail, Some(&kept))[0].code, "CONTEND-STORAGE-STARVED");
 }

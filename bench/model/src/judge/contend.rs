@@ -33,6 +33,10 @@ fn one(step: &Step, criteria: &Criteria) -> Vec<Check> {
     let mut checks = vec![share(step, detail, criteria), added(step, detail, criteria)];
     checks.extend(heartbeats(detail, criteria));
     checks.push(migration(detail, criteria));
+    // Of a run that has both, each says which it is.
+    if let Some(nic) = step.spec.as_ref().and_then(|spec| spec.contend()?.lost_nic.as_ref()) {
+        checks.iter_mut().for_each(|check| check.text = format!("without {nic} {}", check.text));
+    }
     checks
 }
 

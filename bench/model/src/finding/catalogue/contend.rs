@@ -22,6 +22,18 @@ pub(super) const CONTENTION: &[Entry] = &[
         "Raise the cap of live migrations to the advised figure, unless somebody else needs the path.",
     ),
     entry(
+        "CONTEND-CAP-NIC-LOST",
+        Warning,
+        "The cap of migrations leaves storage what it needs while all NICs work, and starves it when one of them is lost: the cap was computed for all of them.",
+        "Lower the cap to what is advised without that NIC: it is a figure in bytes per second and does not follow the links.",
+    ),
+    entry(
+        "CONTEND-CAP-IDLE",
+        Info,
+        "The cap of migrations is right beside storage, and while storage is silent it leaves most of the path to nobody.",
+        "Where NICs and switches have DCB, reserve storage's part of the link (ETS) instead: then migrations may have what storage does not use.",
+    ),
+    entry(
         "CONTEND-CONCURRENCY",
         Info,
         "Of the numbers of migrations at once that were tried, this one empties a host soonest and leaves storage what it needs.",
