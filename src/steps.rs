@@ -26,7 +26,7 @@ mod stage;
 mod traffic;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 pub use channels::check_names;
@@ -395,6 +395,27 @@ pub fn beside_ns(nics: u64) -> u64 {
 /// Puts what those steps came to, from `first` on, into the step at `at`.
 pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
     traffic::sum_up(doc, at, first);
+}
+
+/// The stream of a plan that rehearses the loss of networks; [`losses`] makes one of it for each.
+pub fn rehearsal() -> anyhow::Result<StepSpec> {
+    networks::rehearsal()
+}
+
+/// The steps that a `networks` step comes to which asks for losses, made of the stream after it. `control` is this end's address of the
+/// session. Each says which network it takes down.
+pub fn losses(
+    spec: &StepSpec,
+    stream: Option<&StepSpec>,
+    doc: &ResultDoc,
+    control: IpAddr,
+) -> Result<Vec<(StepSpec, Finding)>, StepError> {
+    match (spec, stream) {
+        (StepSpec::Networks(asked), Some(StepSpec::Stream(stream))) => {
+            networks::losses(asked, stream, doc, control)
+        }
+        _ => Ok(vec![]),
+    }
 }
 
 /// What most kinds of step are made with, and what starts it.

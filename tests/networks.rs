@@ -33,6 +33,7 @@ fn the_network_with_the_default_route_is_public_and_takes_migrations_first() {
             json!(["10.63.1.0/24", "public", 2, 1, "10.63.2.0/24"]),
         ]
     );
+    assert!(networks.iter().all(|network| network["rehearsed"].is_null()), "nobody asked for it");
     // A veth has one queue and no speed that is a fact.
     assert_eq!((&networks[0]["metric"], &networks[1]["metric"]), (&json!(40_000), &json!(80_000)));
     assert_eq!(networks[0]["metric_lacks"], json!(["speed"]));
@@ -48,6 +49,92 @@ fn the_network_with_the_default_route_is_public_and_takes_migrations_first() {
     assert!(codes.contains(&json!("NETWORK-ONLY-ONE")), "{codes:?}");
     let page = String::from_utf8(ask(&[]).stdout).unwrap();
     assert!(page.contains("10.63.1.0/24") && page.contains("public") && page.contains("down"), "{page}");
+}
+
+/// Whether a NIC of the first host is up.
+fn is_up(hosts: &TwoNics, nic: &str) -> bool {
+    let output = hosts.at(0, &["ip", "-o", "link", "show", nic]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.split(['<', '>']).nth(1).is_some_and(|flags| flags.split(',').any(|flag| flag == "UP"))
+}
+
+fn losing(hosts: &TwoNics, network: &str) -> std::process::Command {
+    hosts.at(
+        0,
+        &[BINARY, "networks", "10.63.1.2", "--key", KEY, "--fail", network, "--full", "--format", "json"],
+    )
+}
+
+#[test]
+fn each_network_that_is_taken_down_is_stood_in_for_by_the_others_and_carries_again() {
+    let Some(hosts) = TwoNics::new("lose", &[100, 100]) else { return };
+    let _server = hosts.serve();
+    let output = run_within(losing(&hosts, "all"), Duration::from_secs(90));
+    let doc = document(&output);
+    assert_eq!(output.status.code(), Some(0), "{:#} {}", doc["verdicts"], stderr(&output));
+    crate::documents::assert_valid(&doc, "networks that are lost");
+    for network in doc["networks"].as_array().unwrap() {
+        let loss = &network["rehearsed"];
+        assert_eq!(loss["reason"], json!(null), "{network:#}");
+        let other = if network["subnet"] == "10.63.1.0/24" { "10.63.2.0/24" } else { "10.63.1.0/24" };
+        assert_eq!((&loss["left"], &loss["lost_bytes"]), (&json!([other]), &json!(0)), "{network:#}");
+        // The order foretells the same.
+        assert_eq!(network["if_lost"]["csv"], other);
+        for figure in ["gap_ns", "noticed_after_ns", "returned_after_ns"] {
+            assert!(loss[figure].as_u64().is_some_and(|ns| ns < 5_000_000_000), "{figure}: {network:#}");
+        }
+    }
+    let taken: Vec<&str> = doc["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|one| one["code"] == "NETWORK-TAKEN-DOWN")
+        .map(|one| one["evidence"].as_str().unwrap())
+        .collect();
+    assert_eq!(taken.len(), 2, "{taken:?}");
+    assert!(taken.iter().all(|told| stderr(&output).contains(told)), "said before it is done");
+    let own = taken.iter().filter(|told| told.contains("this run's own connection")).collect::<Vec<_>>();
+    assert!(own.len() == 1 && own[0].starts_with("v1 (10.63.1.0/24)"), "{taken:?}");
+    assert!(is_up(&hosts, "v1") && is_up(&hosts, "v2"));
+}
+
+#[test]
+fn a_network_is_lost_only_where_it_is_meant_and_another_one_is_there() {
+    let Some(hosts) = TwoNics::new("keep", &[100, 100]) else { return };
+    let _server = hosts.serve();
+    let refused = |network: &str| {
+        let output = run_within(losing(&hosts, network), Duration::from_secs(30));
+        let doc = document(&output);
+        assert_eq!(output.status.code(), Some(2), "{:#}", doc["verdicts"]);
+        assert!(doc["networks"].as_array().unwrap().iter().all(|one| one["rehearsed"].is_null()));
+        doc["error"]["message"].as_str().unwrap().to_owned()
+    };
+    let why = refused("10.63.9.0/24");
+    assert!(why.contains("10.63.1.0/24 (v1)") && why.contains("10.63.2.0/24 (v2)"), "{why}");
+    hosts.ip(1, &["link", "set", "v2", "down"]);
+    let why = refused("v1");
+    assert!(why.contains("nothing would take over"), "{why}");
+    assert!(is_up(&hosts, "v1"));
+}
+
+#[test]
+fn a_network_comes_back_although_the_run_was_killed() {
+    let Some(hosts) = TwoNics::new("killed", &[100, 100]) else { return };
+    let _server = hosts.serve();
+    let mut command = losing(&hosts, "v2");
+    let null = || std::process::Stdio::null();
+    let mut child = command.stdout(null()).stderr(null()).spawn().unwrap();
+    let wait = |up: bool| {
+        let start = std::time::Instant::now();
+        while is_up(&hosts, "v2") != up {
+            assert!(start.elapsed() < Duration::from_secs(30), "v2 does not go {up}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    wait(false);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait(true);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use pathproof_model::{CommandName, NetworksSpec, Plan, StepSpec};
 
@@ -11,7 +11,11 @@ use super::format::Shape;
 use super::key::KeyArgs;
 use super::run::{ClientRun, Sink};
 use crate::peer::Peer;
+use crate::steps;
 use pathproof_sys::clock::RealClock;
+
+/// Most networks that are named: each takes its time.
+const FAIL_MAX: usize = 16;
 
 /// `networks`.
 #[derive(Debug, Args)]
@@ -25,6 +29,10 @@ pub struct NetworksArgs {
     /// The key.
     #[command(flatten)]
     pub key: KeyArgs,
+    /// Take this network down for three seconds while a stream goes over all that the hosts share, and tell how soon the others take over and it carries again:
+    /// its subnet, its NIC on this host, or all, one after another. Needs root; may be repeated.
+    #[arg(long, value_name = "NETWORK|all")]
+    pub fail: Vec<String>,
     /// Write the result document here.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -37,7 +45,13 @@ pub struct NetworksArgs {
 pub fn run(args: NetworksArgs, clock: &RealClock) -> Result<u8> {
     let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
     let party = args.far.party(&args.peer, &args.key)?;
-    let steps = vec![StepSpec::Facts, StepSpec::Networks(NetworksSpec::default())];
+    let fail = args.fail.clone();
+    let mut steps =
+        vec![StepSpec::Facts, StepSpec::Networks(NetworksSpec { fail, ..NetworksSpec::default() })];
+    if !args.fail.is_empty() {
+        ensure!(args.fail.len() <= FAIL_MAX, "--fail takes at most {FAIL_MAX} networks");
+        steps.push(steps::rehearsal()?);
+    }
     let plan = Plan { command: CommandName::Networks, steps, ..Plan::default() };
     ClientRun::with(party, sink, clock).run(plan)
 }

@@ -16,6 +16,7 @@ use crate::glance::Glance;
 use crate::interrupt::Interrupt;
 use crate::registry::{Registry, manners};
 use crate::steps::{self, Alone, Context, Kind, Lone, Play, Runner, Setup, StepPart};
+use crate::terminal::say;
 use crate::watch::RunEvent;
 
 /// Round trips of a step beside its window: a turn, connections, their consents, and their end.
@@ -86,9 +87,12 @@ impl<'a> Conductor<'a> {
             + steps::beside_ns(beside.len() as u64);
         let mut result = Ok(());
         let (mut number, mut first) = (0, 0);
+        // The next so many steps of the plan take a network down.
+        let mut losing = 0..0;
         while let Some(spec) = specs.get(number) {
             let later = &specs[number + 1..];
             let place = |nth: usize| Place { number: nth as u32, of: specs.len() + first, later };
+            self.purpose = losing.contains(&number).then_some(FollowUp::Loss);
             result = self.yardstick(spec, &place(number + first), record).and_then(|made| {
                 first += usize::from(made);
                 let place = Place { number: (number + first) as u32, of: specs.len() + first, later };
@@ -97,9 +101,23 @@ impl<'a> Conductor<'a> {
             if result.is_err() {
                 break;
             }
+            let lost = self.losses(spec, specs.get(number + 1), record);
             number += 1;
+            match lost {
+                Ok(lost) if lost.is_empty() => {}
+                // Each takes the place of the one that they are made of.
+                Ok(lost) => {
+                    losing = number..number + lost.len();
+                    specs.splice(number..=number, lost);
+                }
+                Err(why) => {
+                    result = Err(why);
+                    break;
+                }
+            }
             self.leave_out(&mut specs, number, record);
         }
+        self.purpose = None;
         // The last step's other half, also after an interruption: what was measured is kept.
         let collected = self.collect(record);
         result.and(collected)?;
@@ -126,6 +144,22 @@ impl<'a> Conductor<'a> {
         let found = steps::conclude(&record.doc, first);
         record.doc.findings.extend(found);
         Ok(())
+    }
+
+    /// The losses of networks that a step asks for, each announced before anything is touched.
+    fn losses(
+        &self,
+        spec: &StepSpec,
+        stream: Option<&StepSpec>,
+        record: &mut Record<'_>,
+    ) -> Result<Vec<StepSpec>, StepError> {
+        let Some(agent) = self.agent.as_ref() else { return Ok(vec![]) };
+        let control = agent.facts.local.ip().to_canonical();
+        let lost = steps::losses(spec, stream, &record.doc, control)?;
+        let (specs, findings): (Vec<StepSpec>, Vec<Finding>) = lost.into_iter().unzip();
+        findings.iter().for_each(|finding| say(&finding.evidence));
+        record.doc.findings.extend(findings);
+        Ok(specs)
     }
 
     /// The short step before a planned one that tells it what it must know, where it wants one. Whether there was one.

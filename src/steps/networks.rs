@@ -1,9 +1,29 @@
 //! The networks that this host shares with an agent's. Nobody is asked for it: both hosts' NICs are known since the greeting.
+//!
+//! The loss of a network is rehearsed by a stream that goes over all of them while a guardian takes its NIC on this host down and brings it
+//! back: that a link is touched is the user's word, and only the links of the user's own host are.
 
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::anyhow;
+use pathproof_api::PathSpec;
 use pathproof_engine::differences;
-use pathproof_model::{ErrorKind, Finding, NodeId, ResultDoc, Step, StepError, StepSpec};
+use pathproof_model::units::Nanoseconds;
+use pathproof_model::{
+    ErrorKind, Finding, Network, NetworkNic, NetworksSpec, NodeId, ResultDoc, Step, StepError, StepSpec,
+    TrafficSpec,
+};
 
+use super::traffic::multi::go_over;
 use super::{Alone, Kind, Lone, whole};
+use crate::registry::{TRANSPORTS, manners};
+
+/// The stream has flowed so long when the network is lost.
+const DOWN_NS: u64 = 2_000_000_000;
+/// When it is back: longer than connections take to be given up.
+const UP_NS: u64 = 5_000_000_000;
+/// The end: it has had the time to carry again.
+const END_NS: u64 = 9_000_000_000;
 
 /// The kind.
 pub struct Shared;
@@ -46,4 +66,69 @@ impl Alone for Shared {
         doc.networks = Some(networks);
         Ok(findings)
     }
+}
+
+/// See [`super::rehearsal`].
+pub fn rehearsal() -> anyhow::Result<StepSpec> {
+    let over = TRANSPORTS.iter().find(|over| manners(over).several_nics);
+    let over = over.ok_or_else(|| anyhow!("this build has no transport over several NICs"))?;
+    Ok(StepSpec::Stream(TrafficSpec {
+        over: (*over).into(),
+        time_ns: END_NS,
+        verify: true,
+        ..TrafficSpec::default()
+    }))
+}
+
+fn invalid(message: String) -> StepError {
+    StepError { kind: ErrorKind::Invalid, message }
+}
+
+/// See [`super::losses`].
+pub fn losses(
+    asked: &NetworksSpec,
+    stream: &TrafficSpec,
+    doc: &ResultDoc,
+    control: IpAddr,
+) -> Result<Vec<(StepSpec, Finding)>, StepError> {
+    let all = doc.networks.as_deref().unwrap_or_default();
+    let usable: Vec<&Network> = all.iter().filter(|network| network.up != Some(false)).collect();
+    let lost = pathproof_engine::networks::named(&usable, &asked.fail).map_err(invalid)?;
+    if usable.len() < 2 && !asked.fail.is_empty() {
+        return Err(invalid(
+            "the hosts share one usable network, so nothing would take over; --fail needs a second one".into(),
+        ));
+    }
+    let mut stream = stream.clone();
+    // Every network has its part, also one that SMB would leave idle.
+    go_over(usable.iter().filter_map(|network| path(network)).collect(), &mut stream.options);
+    let step = |network: &&Network| {
+        let nic = &own(network)?.nic;
+        let seconds = |ns: u64| Nanoseconds(ns).to_string().replace(' ', "");
+        let fail = vec![format!("{nic}@{}:{}", seconds(DOWN_NS), seconds(UP_NS))];
+        let of_session = network.nics.iter().any(|one| one.node == NodeId::CLIENT && one.address == control);
+        let more = if of_session { "; it carries this run's own connection, which goes on over another" } else { "" };
+        let evidence =
+            format!("{nic} ({}) is down for {}{more}", network.subnet, Nanoseconds(UP_NS - DOWN_NS));
+        let spec = StepSpec::Stream(TrafficSpec { fail, ..stream.clone() });
+        Some((spec, Finding::new("NETWORK-TAKEN-DOWN", evidence).with("nic", nic.clone())))
+    };
+    Ok(lost.iter().filter_map(step).collect())
+}
+
+/// This host's NIC in a network.
+fn own(network: &Network) -> Option<&NetworkNic> {
+    network.nics.iter().find(|nic| nic.node == NodeId::CLIENT)
+}
+
+/// The way over a network; the port is that of the session.
+fn path(network: &Network) -> Option<PathSpec> {
+    let own = own(network)?;
+    let same = |nic: &&NetworkNic| nic.node == NodeId::SERVER && nic.address.is_ipv4() == own.address.is_ipv4();
+    let other = network.nics.iter().find(same)?;
+    Some(PathSpec {
+        local: Some(own.address),
+        device: Some(own.nic.clone()),
+        remote: Some(SocketAddr::new(other.address, 0)),
+    })
 }

@@ -237,6 +237,10 @@ impl Runner for Traffic {
         if step.follows_up == Some(FollowUp::Yardstick) {
             return vec![];
         }
+        // What goes wrong while a network is down is what was asked for, but for bytes that are gone.
+        if step.follows_up == Some(FollowUp::Loss) {
+            return failover::findings(step).into_iter().collect();
+        }
         if step.follows_up == Some(FollowUp::Cause) {
             return proof::smaller_passes(step).into_iter().collect();
         }

@@ -7,6 +7,7 @@
 //! take the lowest metric; live migrations by default the second lowest first and the lowest last.
 
 mod findings;
+mod losses;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use pathproof_model::{Environment, IfLost, Network, NetworkNic, NetworkRole, Nic, NicAddress, NodeId};
 
 pub use findings::findings;
+pub use losses::{named, rehearsed};
 
 const PRIVATE: u32 = 40_000;
 const PUBLIC: u32 = 80_000;

@@ -94,7 +94,7 @@ pub use loss::{
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuMethod, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
-pub use networks::{IfLost, Network, NetworkNic, NetworkRole, NetworksSpec};
+pub use networks::{IfLost, Network, NetworkLoss, NetworkNic, NetworkRole, NetworksSpec};
 pub use node::{Node, NodeId, NodeSpec};
 pub use numbers::Numbers;
 pub use plan::{

@@ -13,11 +13,15 @@ use crate::node::NodeId;
 pub struct NetworksSpec {
     /// The other end.
     pub node: NodeId,
+    /// Networks that are lost one after another: by subnet or by a NIC of this host, or `all`. The stream after this step in the plan is made
+    /// once for each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fail: Vec<String>,
 }
 
 impl Default for NetworksSpec {
     fn default() -> Self {
-        NetworksSpec { node: NodeId::SERVER }
+        NetworksSpec { node: NodeId::SERVER, fail: vec![] }
     }
 }
 
@@ -49,6 +53,30 @@ pub struct Network {
     pub order_migration: Option<u32>,
     /// Who takes over when it is lost.
     pub if_lost: IfLost,
+    /// What its loss came to when it was rehearsed (`networks --fail`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rehearsed: Option<NetworkLoss>,
+}
+
+/// What it came to that a network was lost while a stream went over all of them; `null` where it is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NetworkLoss {
+    /// The NIC of this host that was taken down.
+    pub nic: String,
+    /// The other networks that the stream had.
+    pub left: Vec<String>,
+    /// From the loss until the connections over it were given up, in ns.
+    pub noticed_after_ns: Option<u64>,
+    /// The longest time in which nothing arrived, over whatever network, in ns.
+    pub gap_ns: Option<u64>,
+    /// From the NIC's return until the network carried again, in ns.
+    pub returned_after_ns: Option<u64>,
+    /// Bytes that were lost for good.
+    pub lost_bytes: Option<u64>,
+    /// Why there is nothing of this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What the network is for.

@@ -313,6 +313,8 @@ pub enum FollowUp {
     Cause,
     /// To know what the path carries, for a step after it.
     Yardstick,
+    /// To see what the loss of a network costs.
+    Loss,
 }
 
 /// Fields that only some kinds of step have; absent from the document where they do not apply.

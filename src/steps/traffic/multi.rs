@@ -87,6 +87,11 @@ pub fn plan(
     }
 }
 
+/// Has lanes go over these paths rather than over those that the rules choose. A port of 0 is that of the session.
+pub fn go_over(paths: Vec<PathSpec>, options: &mut BTreeMap<String, String>) {
+    PATHS.write(options, paths);
+}
+
 /// The paths that the client dials, by the rules of SMB from what both hosts have.
 fn dialled(own: &OptionValues, mut options: OptionValues, session: &SessionFacts) -> StripePlan {
     let policy = own.get(&POLICY);
@@ -97,9 +102,16 @@ fn dialled(own: &OptionValues, mut options: OptionValues, session: &SessionFacts
     let mut towards = Vec::new();
     let mut alone = None;
     if let Some(given) = options.given(&PATHS) {
-        nics = vec![String::new(); given.len()];
-        towards = vec![0; given.len()];
+        // What names its device is counted by it, as what the rules choose is.
+        nics = given.iter().map(|path| path.device.clone().unwrap_or_default()).collect();
+        let theirs = |path: &PathSpec| {
+            let remote = path.remote?.ip();
+            server.nics.iter().find(|nic| nic.addresses.iter().any(|own| own.address == remote))
+        };
+        towards = given.iter().map(|path| theirs(path).map_or(0, |nic| nic.index)).collect();
         paths = given;
+        let unsaid = paths.iter_mut().filter_map(|path| path.remote.as_mut()).filter(|to| to.port() == 0);
+        unsaid.for_each(|to| to.set_port(port));
     } else if session.local.ip().is_loopback() {
         // One machine against itself: two connections show the machinery, if not several NICs.
         paths = vec![PathSpec::default(); each.unwrap_or(1).max(2) as usize];

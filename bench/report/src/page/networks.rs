@@ -1,6 +1,7 @@
 //! The networks that both hosts share, in the order in which a cluster prefers them.
 
-use pathproof_model::{Network, NodeId, ResultDoc};
+use pathproof_model::units::Nanoseconds;
+use pathproof_model::{Network, NetworkLoss, NodeId, ResultDoc};
 
 use super::{Block, Cell, Column, Fact, Row, Table};
 
@@ -44,7 +45,23 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     if !lost.is_empty() {
         blocks.extend([Block::paragraph("If a network is lost, by the default order:"), Block::List(lost)]);
     }
+    blocks.extend(rehearsed(networks));
     blocks
+}
+
+/// What the losses came to that were rehearsed, beside what the order foretells.
+fn rehearsed(networks: &[Network]) -> Option<Block> {
+    let columns: [Column<(&Network, &NetworkLoss)>; 5] = [
+        Column::words("NETWORK LOST", |(network, loss)| {
+            Cell::of(format!("{} ({})", network.subnet, loss.nic))
+        }),
+        Column::words("STILL THERE", |(_, loss)| Cell::of(loss.left.join(", "))),
+        Column::figures("NOTHING FOR", |(_, loss)| Cell::known(loss.gap_ns.map(Nanoseconds))),
+        Column::figures("GIVEN UP AFTER", |(_, loss)| Cell::known(loss.noticed_after_ns.map(Nanoseconds))),
+        Column::figures("BACK AFTER", |(_, loss)| Cell::known(loss.returned_after_ns.map(Nanoseconds))),
+    ];
+    let lost = networks.iter().filter_map(|network| Some((network, network.rehearsed.as_ref()?)));
+    Table::new(&columns, lost.map(Row::One)).map(Block::Table)
 }
 
 fn nics(network: &Network, node: NodeId) -> String {

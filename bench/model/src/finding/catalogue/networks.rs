@@ -1,6 +1,6 @@
 //! The networks of a cluster.
 
-use super::Severity::Warning;
+use super::Severity::{Error, Info, Warning};
 use super::{Entry, entry};
 
 pub(super) const NETWORKS: &[Entry] = &[
@@ -9,6 +9,18 @@ pub(super) const NETWORKS: &[Entry] = &[
         Warning,
         "The hosts share one usable network only: when it is lost, heartbeat, storage traffic and migrations all stop, and the cluster takes the other host for dead.",
         "Connect a second pair of NICs in a subnet of its own, or bring up the one that is down.",
+    ),
+    entry(
+        "NETWORK-TAKEN-DOWN",
+        Info,
+        "A network was taken down on purpose, for three seconds, to see how soon the others take over.",
+        "Nothing; the NIC is up again. What the loss came to stands beside the network.",
+    ),
+    entry(
+        "NETWORK-REDIRECT-SLOW",
+        Error,
+        "When a network is lost, nothing arrives over the others for longer than a cluster waits for a host: it is given up and its guests move.",
+        "See over which network what waited had to come (pathproof check PEER on each): one that is slow to answer, or on which neighbours have to be found anew, holds the others up.",
     ),
     entry(
         "NETWORK-MIGRATION-PUBLIC",
