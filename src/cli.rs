@@ -30,6 +30,7 @@ mod mesh;
 mod migrate;
 mod mtu;
 mod networks;
+mod packets;
 mod report;
 mod run;
 mod serve;

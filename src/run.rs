@@ -17,6 +17,7 @@ use pathproof_engine::channels::hosts::of_check;
 use pathproof_engine::diagnose::{diagnose, settle};
 use pathproof_engine::differences::differences;
 use pathproof_engine::ladder::ladder;
+use pathproof_engine::loss;
 use pathproof_engine::networks;
 use pathproof_model::environment::Observed;
 use pathproof_model::{
@@ -93,6 +94,8 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
     let (channels, said) = of_check(&doc, &host::routed());
     doc.channels = channels.or(doc.channels);
     doc.findings.extend(said);
+    doc.packet_rates = loss::found(&doc);
+    doc.findings.extend(loss::rate_findings(&doc.packet_rates));
     doc.ladder = ladder(&doc);
     let slow = networks::rehearsed(&mut doc);
     doc.findings.extend(slow);

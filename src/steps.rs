@@ -41,7 +41,7 @@ pub use smb::check as check_smb;
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{
-    End, Environment, ErrorKind, Finding, Half, Limits, NodeSpec, Plan, ResultDoc, Step, StepError, StepKind,
+    End, Environment, ErrorKind, Finding, Half, Limits, LossProbe, NodeSpec, Plan, ResultDoc, Step, StepError, StepKind,
     StepRequest, StepSpec, TrafficKind, TrafficSpec,
 };
 
@@ -395,6 +395,12 @@ pub fn beside_ns(nics: u64) -> u64 {
 /// Puts what those steps came to, from `first` on, into the step at `at`.
 pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
     traffic::sum_up(doc, at, first);
+}
+
+/// The next step of the search that a step of a plan stands for: `None` where it stands for none, or that is at its end.
+pub fn search(spec: &StepSpec, doc: &ResultDoc) -> Option<StepSpec> {
+    let search = spec.loss().filter(|loss| loss.probe == LossProbe::Rate)?;
+    pathproof_engine::loss::next(search, doc).map(StepSpec::Loss)
 }
 
 /// The stream of a plan that rehearses the loss of networks; [`losses`] makes one of it for each.

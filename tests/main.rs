@@ -42,6 +42,7 @@ mod netns;
 mod networks;
 mod outside;
 mod overstay;
+mod packets;
 mod promises;
 mod pty;
 mod shaped;

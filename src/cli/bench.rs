@@ -21,6 +21,7 @@ Examples:
   pathproof bench stream stor2 --rate 2Gbit/s --verify
   pathproof bench pingpong stor2 --size 64 --busy-poll
   pathproof bench request stor2 --size 4KiB --rate 5000/s
+  pathproof bench packets stor2 --direction both
   pathproof bench file //stor2/vms --user lab --password-file ~/lab-password --write --verify
 
 iperf3's -t, -P, -R, -b, -l, -O, -J and --bidir mean the same here, and so does pathproof -c PEER; the other end runs
@@ -45,6 +46,8 @@ pub enum BenchCommand {
     Pingpong(TrafficArgs),
     /// Requests and replies: open loop with --rate N/s, closed loop without.
     Request(TrafficArgs),
+    /// The packet rate at which loss begins, and where: small datagrams, one rate after another.
+    Packets(super::packets::PacketsArgs),
     /// Files on a share of an SMB server, which runs nothing of ours.
     File(super::file::FileArgs),
 }
@@ -198,6 +201,7 @@ pub fn run(args: BenchArgs, clock: &RealClock) -> Result<u8> {
         BenchCommand::Stream(args) => (TrafficKind::Stream, args),
         BenchCommand::Pingpong(args) => (TrafficKind::Pingpong, args),
         BenchCommand::Request(args) => (TrafficKind::Request, args),
+        BenchCommand::Packets(args) => return super::packets::run(args, clock),
         BenchCommand::File(args) => return super::file::run(args, clock),
     };
     let spec = traffic(kind, &args)?;

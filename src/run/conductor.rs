@@ -90,6 +90,14 @@ impl<'a> Conductor<'a> {
         // The next so many steps of the plan take a network down.
         let mut losing = 0..0;
         while let Some(spec) = specs.get(number) {
+            if steps::search(spec, &record.doc).is_some() {
+                result = self.search(spec, record).map(|more| first += more);
+                if result.is_err() {
+                    break;
+                }
+                number += 1;
+                continue;
+            }
             let later = &specs[number + 1..];
             let place = |nth: usize| Place { number: nth as u32, of: specs.len() + first, later };
             self.purpose = losing.contains(&number).then_some(FollowUp::Loss);
@@ -144,6 +152,20 @@ impl<'a> Conductor<'a> {
         let found = steps::conclude(&record.doc, first);
         record.doc.findings.extend(found);
         Ok(())
+    }
+
+    /// Makes the steps of a search, each of which depends on those before it. Returns how many more steps there are than the plan has.
+    fn search(&mut self, search: &StepSpec, record: &mut Record<'_>) -> Result<usize, StepError> {
+        self.collect(record)?;
+        let before = record.doc.steps.len();
+        self.purpose = Some(FollowUp::Search);
+        while let Some(next) = steps::search(search, &record.doc) {
+            let number = record.doc.steps.len();
+            self.step(&Place { number: number as u32, of: number + 1, later: &[] }, &next, record)?;
+            self.collect(record)?;
+        }
+        self.purpose = None;
+        Ok(record.doc.steps.len().saturating_sub(before + 1))
     }
 
     /// The losses of networks that a step asks for, each announced before anything is touched.

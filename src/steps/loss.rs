@@ -17,7 +17,7 @@ use pathproof_dgram::wire::ProbeKey;
 use pathproof_engine::loss::{self, Schedule};
 use pathproof_model::code;
 use pathproof_model::{
-    Direction, End, ErrorKind, Finding, Half, LossEnd, LossSpec, MtuSpec, ResultDoc, Role, Severity, Step,
+    Direction, End, ErrorKind, Finding, Half, LossEnd, LossProbe, LossSpec, MtuSpec, ResultDoc, Role, Severity, Step,
     StepError, StepRequest, StepSpec,
 };
 
@@ -46,6 +46,7 @@ const PATHS_MAX: usize = 16;
 pub struct Loss;
 
 struct Ready {
+    end: End,
     spec: LossSpec,
     key: ProbeKey,
     control: (SocketAddr, SocketAddr),
@@ -86,6 +87,9 @@ pub fn informed(spec: &LossSpec, doc: &ResultDoc) -> LossSpec {
     const SHARE: f64 = 0.05;
     const SHARE_MAX: f64 = 0.1;
     const PACE_MIN: f64 = 50.0;
+    if spec.probe == LossProbe::Rate {
+        return spec.clone();
+    }
     let rates = doc.steps.iter().filter(|step| step.follows_up.is_none() && step.error.is_none());
     let least = rates.filter_map(|step| step.summary.goodput_bits_per_s).filter(|rate| *rate > 0).min();
     let Some(least) = least else { return spec.clone() };
@@ -100,14 +104,21 @@ pub fn informed(spec: &LossSpec, doc: &ResultDoc) -> LossSpec {
 
 /// The step as long as it takes to show something at its pace, where it may take `spare_ns` more.
 pub fn stretch(spec: &LossSpec, spare_ns: u64) -> LossSpec {
+    if spec.probe == LossProbe::Rate {
+        return spec.clone();
+    }
     let wanted_ns = SAMPLE.saturating_mul(1_000_000_000) / u64::from(spec.packets_per_s.max(1));
     let time_ns = wanted_ns.clamp(spec.time_ns, spec.time_ns.saturating_add(spare_ns));
     LossSpec { time_ns, ..spec.clone() }
 }
 
 impl Kind for Loss {
-    fn name(&self, _spec: &StepSpec) -> String {
-        "datagram loss".into()
+    fn name(&self, spec: &StepSpec) -> String {
+        let spec = spec_of(spec);
+        match spec.probe {
+            LossProbe::Sample => "datagram loss".into(),
+            LossProbe::Rate => format!("{} packets/s {}", spec.packets_per_s, spec.direction.name()),
+        }
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {
@@ -154,6 +165,7 @@ impl Runner for Loss {
             return Err(probe_error(&error));
         }
         Ok(Box::new(Ready {
+            end: session.end,
             spec: spec_of(setup.spec),
             key: key(session.end),
             control: (session.local, session.peer),
@@ -172,8 +184,11 @@ impl Runner for Loss {
         Cost { memory_bytes: paths * each, time_ns: spec.time_ns, ..Cost::default() }
     }
 
-    fn merge(&self, _spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
+    fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         let mut paths = loss::merge(&client.detail.loss, &server.detail.loss);
+        // Nothing was to go the other way.
+        let asked = spec_of(spec).direction;
+        paths.retain(|path| [Direction::Both, path.direction].contains(&asked));
         // A socket counts what its host throws away for a wrong checksum as what it had no room for.
         for (direction, end) in [(Direction::Out, End::Server), (Direction::In, End::Client)] {
             loss::damaged(&mut paths, direction, checksum::damaged_datagrams(step, end).unwrap_or(0));
@@ -182,6 +197,10 @@ impl Runner for Loss {
     }
 
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
+        // What a rate loses that was tried is what is searched for.
+        if step.spec.as_ref().is_some_and(|spec| spec_of(spec).probe == LossProbe::Rate) {
+            return vec![];
+        }
         let paths = step.detail.loss.as_deref().unwrap_or_default();
         // A step that was broken off counts as sent what nobody listened for any more. What arrived in what order it knows.
         let mut found = match step.error {
@@ -214,7 +233,7 @@ impl Prepared for Ready {
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-        let Ready { spec, key, control, endpoints, listeners } = *self;
+        let Ready { end, spec, key, control, endpoints, listeners } = *self;
         let theirs: Vec<Endpoint> = match peer.first().map(|offer| serde_json::from_slice(&offer.0)) {
             Some(Ok(theirs)) => theirs,
             _ => {
@@ -226,10 +245,14 @@ impl Prepared for Ready {
             }
         };
         let known = (control.0.ip().to_canonical(), control.1.ip().to_canonical());
+        let of_session = |here: &Endpoint, there: &Endpoint| (here.address, there.address) == known;
         // What shares no network is not expected to carry anything.
         let paths: Vec<Path<'_>> = pairs::pairs(&endpoints, &theirs, known)
             .into_iter()
-            .filter(|pair| pair.ought)
+            .filter(|pair| match spec.probe {
+                LossProbe::Sample => pair.ought,
+                LossProbe::Rate => of_session(&endpoints[pair.local], &theirs[pair.remote]),
+            })
             .take(PATHS_MAX)
             .map(|pair| Path {
                 here: &endpoints[pair.local],
@@ -245,8 +268,16 @@ impl Prepared for Ready {
             Err(error) => return failed(no_ending(&error)),
         };
         let counting = receive::spawn(listeners, addresses, schedule, context.clock, ending);
-        let sent = send::send(&paths, &key, known.1, &schedule, context);
-        let error = both_done(context, PATIENCE_NS, "its datagrams");
+        let sends = match spec.direction {
+            Direction::Both => true,
+            Direction::Out => end == End::Client,
+            Direction::In => end == End::Server,
+        };
+        let (sent, patience_ns) = match sends {
+            true => (send::send(&paths, &key, known.1, &schedule, context), PATIENCE_NS),
+            false => (send::nothing(&paths), spec.time_ns.saturating_add(PATIENCE_NS)),
+        };
+        let error = both_done(context, patience_ns, "its datagrams");
         if error.is_none() {
             std::thread::sleep(context.within(DRAIN));
         }

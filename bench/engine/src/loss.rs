@@ -2,10 +2,12 @@
 
 mod findings;
 mod merge;
+mod rate;
 mod schedule;
 mod tally;
 
 pub use findings::{damaged, findings, findings_of_arrivals};
 pub use merge::merge;
+pub use rate::{found, next, rate_findings};
 pub use schedule::{MARKS, Mark, Packet, Schedule};
 pub use tally::Tally;

@@ -87,10 +87,7 @@ pub use ladder::{Branch, Rung, RungName, RungProof};
 pub use lane::{LaneRole, Silence};
 pub use lldp::SwitchPort;
 pub use load::{HostLoad, Waited};
-pub use loss::{
-    ArrivedMark, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark, LossPath, LossSpec, ReceivedStrand,
-    SentFlow,
-};
+pub use loss::{ArrivedMark, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark, LossPath, LossPlace, LossProbe, LossSpec, PacketRate, RateTrial, ReceivedStrand, SentFlow};
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuMethod, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};

@@ -2,6 +2,7 @@
 //! mark. TCP hides most of it and RDMA forgives none.
 
 mod columns;
+mod rate;
 
 use std::net::IpAddr;
 
@@ -9,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Share};
+
+pub use rate::{LossPlace, PacketRate, RateTrial};
 
 /// Paced datagrams over every NIC pair.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,12 +23,48 @@ pub struct LossSpec {
     pub packets_per_s: u32,
     /// How long they are sent, in ns.
     pub time_ns: u64,
+    /// What is sent.
+    #[serde(skip_serializing_if = "is_default")]
+    pub probe: LossProbe,
+    /// Which way.
+    #[serde(skip_serializing_if = "is_both")]
+    pub direction: Direction,
 }
 
 impl Default for LossSpec {
     fn default() -> Self {
-        LossSpec { flows: 16, packets_per_s: 2500, time_ns: 4_000_000_000 }
+        LossSpec {
+            flows: 16,
+            packets_per_s: 2500,
+            time_ns: 4_000_000_000,
+            probe: LossProbe::Sample,
+            direction: Direction::Both,
+        }
     }
+}
+
+/// What a step sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LossProbe {
+    /// All sizes and marks, over every NIC pair, at a pace that loads nothing: what the path loses by itself.
+    #[default]
+    Sample,
+    /// Small packets without a mark, over the pair of the session alone: how many a second there may be. In a plan it stands for the
+    /// search, and its pace is the most that is tried; a step has one rate of it.
+    Rate,
+}
+
+pub(crate) fn is_default(probe: &LossProbe) -> bool {
+    *probe == LossProbe::default()
+}
+
+pub(crate) fn is_both(direction: &Direction) -> bool {
+    *direction == Direction::Both
+}
+
+pub(crate) fn both() -> Direction {
+    Direction::Both
 }
 
 /// What was counted of a group of datagrams. What crosses leaves counters other than `sent` and `received` out where they are 0.

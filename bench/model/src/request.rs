@@ -19,8 +19,8 @@ use crate::Verb;
 
 use crate::migrate::DiskSpec;
 use crate::{
-    Direction, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec, ReachSpec, RequestLoad, Role, StepKind,
-    StepSpec, TrafficSpec,
+    Direction, LossProbe, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec, ReachSpec, RequestLoad, Role,
+    StepKind, StepSpec, TrafficSpec,
 };
 
 /// A plan as the client announces it.
@@ -89,6 +89,12 @@ pub struct LossRequest {
     pub packets_per_s: u32,
     /// How long they are sent, in ns.
     pub time_ns: u64,
+    /// What is sent.
+    #[serde(default, skip_serializing_if = "crate::loss::is_default")]
+    pub probe: LossProbe,
+    /// Which way, as the client sees it.
+    #[serde(default = "crate::loss::both", skip_serializing_if = "crate::loss::is_both")]
+    pub direction: Direction,
 }
 
 /// See [`PortsSpec`]. No port and no address is in it: the list is closed.
@@ -322,8 +328,8 @@ impl StepRequest {
                 StepRequest::Mtu(MtuRequest { expect_ip_mtu_bytes, ipv4: wanted(4), ipv6: wanted(6) })
             }
             StepSpec::Loss(loss) => {
-                let LossSpec { flows, packets_per_s, time_ns } = *loss;
-                StepRequest::Loss(LossRequest { flows, packets_per_s, time_ns })
+                let LossSpec { flows, packets_per_s, time_ns, probe, direction } = *loss;
+                StepRequest::Loss(LossRequest { flows, packets_per_s, time_ns, probe, direction })
             }
             StepSpec::Ports(ports) => StepRequest::Ports(PortsRequest {
                 roles: ports.roles.clone(),
@@ -356,8 +362,8 @@ impl StepRequest {
                 ..MtuSpec::default()
             }),
             StepRequest::Loss(loss) => {
-                let LossRequest { flows, packets_per_s, time_ns } = *loss;
-                StepSpec::Loss(LossSpec { flows, packets_per_s, time_ns })
+                let LossRequest { flows, packets_per_s, time_ns, probe, direction } = *loss;
+                StepSpec::Loss(LossSpec { flows, packets_per_s, time_ns, probe, direction })
             }
             StepRequest::Ports(ports) => StepSpec::Ports(PortsSpec {
                 roles: ports.roles.clone(),

@@ -69,6 +69,9 @@ pub struct ResultDoc {
     /// The networks that both hosts share, as a cluster would use them (`pathproof networks`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub networks: Option<Vec<crate::Network>>,
+    /// The packet rates at which loss begins, way by way (`pathproof bench packets`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packet_rates: Vec<crate::PacketRate>,
     /// What both hosts are set to differently, what matters most first; absent where the facts of one are not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differences: Option<Vec<crate::HostDifference>>,
@@ -103,6 +106,7 @@ impl ResultDoc {
             smb: None,
             channels: None,
             networks: None,
+            packet_rates: Vec::new(),
             differences: None,
             ladder: Vec::new(),
             soak: None,
@@ -315,6 +319,8 @@ pub enum FollowUp {
     Yardstick,
     /// To see what the loss of a network costs.
     Loss,
+    /// To find a rate.
+    Search,
 }
 
 /// Fields that only some kinds of step have; absent from the document where they do not apply.

@@ -1,11 +1,13 @@
 //! What a plan may ask of an agent of an earlier build: requests are strict, so nothing is asked that it does not know.
 
-use crate::{Class, Finding, Plan, StepSpec};
+use crate::{Class, Finding, LossProbe, Plan, StepSpec};
 
 /// The revision of protocol 2 that knows flows beside a step's first, and steps about ports.
 pub const FLOWS_SINCE: u8 = 1;
 /// The revision that knows steps about contention.
 pub const CONTENTION_SINCE: u8 = 2;
+/// The revision that knows the search for a packet rate.
+pub const PACKET_RATES_SINCE: u8 = 3;
 
 impl Plan {
     /// This plan as an agent of `revision` of protocol 2 can be asked for it, and what it loses by that. What only looks on is
@@ -13,6 +15,13 @@ impl Plan {
     pub fn known_at(&self, revision: u8) -> Result<(Plan, Vec<Finding>), String> {
         let mut plan = self.clone();
         let mut left_out = 0;
+        let searches = |step: &StepSpec| step.loss().is_some_and(|loss| loss.probe != LossProbe::Sample);
+        if revision < PACKET_RATES_SINCE && plan.steps.iter().any(searches) {
+            return Err(format!(
+                "packet rates are searched for by builds of protocol 2.{PACKET_RATES_SINCE} and later, and the peer's speaks 2.{revision}; update \
+                 pathproof on the peer"
+            ));
+        }
         let contention = self.without_contention(&mut plan, revision)?;
         if revision >= FLOWS_SINCE {
             return Ok((plan, contention.into_iter().collect()));
@@ -68,7 +77,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ContendSpec, Direction, FlowSpec, PortsSpec, TrafficSpec};
+    use crate::{ContendSpec, Direction, FlowSpec, LossSpec, PortsSpec, TrafficSpec};
 
     #[test]
     fn an_agent_of_an_earlier_build_is_asked_only_for_what_it_knows() {
@@ -100,6 +109,16 @@ mod tests {
             let why = contend.known_at(revision).unwrap_err();
             assert!(why.contains("2.2") && why.ends_with("update pathproof on the peer"), "{why}");
         }
+        let loss = |probe| {
+            let loss = LossSpec { probe, ..LossSpec::default() };
+            Plan { steps: vec![StepSpec::Loss(loss)], ..Plan::default() }
+        };
+        assert!(loss(LossProbe::Sample).known_at(0).is_ok());
+        let asked = serde_json::to_string(&loss(LossProbe::Sample).request().unwrap()).unwrap();
+        assert!(!asked.contains("probe") && !asked.contains("direction"), "{asked}");
+        assert!(loss(LossProbe::Rate).known_at(PACKET_RATES_SINCE).is_ok());
+        let why = loss(LossProbe::Rate).known_at(CONTENTION_SINCE).unwrap_err();
+        assert!(why.contains("2.3") && why.ends_with("update pathproof on the peer"), "{why}");
         let why = plan(vec![FlowSpec::default()]).known_at(0).unwrap_err();
         assert!(why.contains("step 1") && why.ends_with("update pathproof on the peer"), "{why}");
     }

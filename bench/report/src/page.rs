@@ -23,6 +23,7 @@ mod mtu;
 mod networks;
 mod nics;
 mod ports;
+mod rates;
 mod rdma;
 mod smb;
 mod soak;
@@ -48,6 +49,7 @@ const SECTIONS: &[Section] = &[
     switches::section,
     mtu::section,
     loss::section,
+    rates::section,
     ports::section,
     ladder::section,
     file::section,
@@ -77,6 +79,7 @@ pub(crate) fn of_its_own(doc: &ResultDoc) -> Vec<Vec<Block>> {
         file::section(doc),
         networks::section(doc),
         contend::section(doc),
+        rates::section(doc),
         soak::section(doc),
     ];
     if doc.plan().is_some_and(|plan| plan.command == CommandName::Channels) {

@@ -1,7 +1,6 @@
 //! Sends paced datagrams over all paths at once.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use pathproof_api::Clock;
 use pathproof_dgram::wire::{Paced, ProbeKey};
@@ -21,8 +20,6 @@ use crate::steps::stage::SHOWN_NS;
 const FULL_IP_BYTES_MAX: u32 = 9216;
 /// Where the interfaces do not say what they carry.
 const FULL_IP_BYTES_DEFAULT: u32 = 1500;
-/// How often what is due is looked at: one or two datagrams at a time for each path.
-const BEAT: Duration = Duration::from_millis(1);
 
 /// What was sent over one path.
 pub struct Sent {
@@ -42,15 +39,7 @@ pub fn send(
     schedule: &Schedule,
     context: &mut Context<'_>,
 ) -> Vec<Sent> {
-    let mut sent: Vec<Sent> = paths
-        .iter()
-        .map(|path| {
-            let mtus = [path.here.ip_mtu_bytes, path.there.ip_mtu_bytes];
-            let full = mtus.into_iter().flatten().min().unwrap_or(FULL_IP_BYTES_DEFAULT);
-            let full_ip_bytes = full.clamp(SMALL_IP_BYTES, FULL_IP_BYTES_MAX);
-            Sent { full_ip_bytes, reason: None, flows: vec![], echoes: None }
-        })
-        .collect();
+    let mut sent = nothing(paths);
     let mut sockets = open(paths, key, known, schedule, &mut sent, context);
     for (path, sent) in paths.iter().zip(&mut sent) {
         if sent.flows.iter().all(|flow| !flow.answered) {
@@ -107,9 +96,20 @@ pub fn send(
             context.show(next as f64 / schedule.total() as f64, counts);
             shown = now.plus_ns(SHOWN_NS);
         }
-        std::thread::sleep(BEAT);
+        std::thread::sleep(schedule.beat());
     }
     sent
+}
+
+/// Of an end that has nothing to send.
+pub fn nothing(paths: &[Path<'_>]) -> Vec<Sent> {
+    let of_path = |path: &Path<'_>| {
+        let mtus = [path.here.ip_mtu_bytes, path.there.ip_mtu_bytes];
+        let full = mtus.into_iter().flatten().min().unwrap_or(FULL_IP_BYTES_DEFAULT);
+        let full_ip_bytes = full.clamp(SMALL_IP_BYTES, FULL_IP_BYTES_MAX);
+        Sent { full_ip_bytes, reason: None, flows: vec![], echoes: None }
+    };
+    paths.iter().map(of_path).collect()
 }
 
 /// A socket for each flow of each path that has consented.

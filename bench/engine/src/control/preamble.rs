@@ -24,7 +24,7 @@ pub const LOWEST_VERSION: u16 = 2;
 /// Highest control version that this build speaks.
 pub const HIGHEST_VERSION: u16 = 2;
 /// Revision of that version. 1: flows beside the first of a step. 2: steps about contention.
-pub const REVISION: u8 = 2;
+pub const REVISION: u8 = 3;
 
 const FLAG_KEYED: u8 = 1;
 

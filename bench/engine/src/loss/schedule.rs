@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pathproof_model::LossSpec;
+use pathproof_model::{LossProbe, LossSpec};
 
 /// A traffic class that datagrams are sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,7 @@ pub struct Schedule {
     flows: u32,
     packets_per_s: u32,
     total: u64,
+    probe: LossProbe,
 }
 
 impl Schedule {
@@ -84,6 +85,7 @@ impl Schedule {
             flows: spec.flows.clamp(1, Schedule::FLOWS_MAX),
             packets_per_s,
             total: (total as u64).clamp(1, Schedule::PACKETS_MAX),
+            probe: spec.probe,
         }
     }
 
@@ -104,7 +106,19 @@ impl Schedule {
 
     /// How many datagrams of each strand there can be.
     pub fn per_strand(&self) -> u64 {
-        self.total.div_ceil(u64::from(self.strands()))
+        self.total.div_ceil(u64::from(self.strands_used()))
+    }
+
+    /// Strands that carry anything: a search for a rate has one mark.
+    fn strands_used(&self) -> u32 {
+        self.flows * self.marks() as u32
+    }
+
+    fn marks(&self) -> usize {
+        match self.probe {
+            LossProbe::Sample => MARKS.len(),
+            LossProbe::Rate => 1,
+        }
     }
 
     /// How many datagrams are due `elapsed_ns` after the start.
@@ -116,6 +130,13 @@ impl Schedule {
     /// Most datagrams that may go out at once where some are overdue: what 10 ms are worth.
     pub fn burst(&self) -> u64 {
         u64::from(self.packets_per_s / 100).max(2)
+    }
+
+    /// How often what is due is looked at: a few datagrams at a time, because what comes in bursts is lost to queues that would hold the rate.
+    pub fn beat(&self) -> Duration {
+        const AT_ONCE: u64 = 4;
+        let apart_ns = AT_ONCE * 1_000_000_000 / u64::from(self.packets_per_s);
+        Duration::from_nanos(apart_ns).clamp(Duration::from_micros(50), Duration::from_millis(1))
     }
 
     /// How long sending all of it takes.
@@ -130,23 +151,18 @@ impl Schedule {
 
     /// The `number`-th datagram.
     pub fn packet(&self, number: u64) -> Packet {
-        let strands = u64::from(self.strands());
+        let strands = u64::from(self.strands_used());
         let seq = (number / strands) as u32;
         // Each round begins with another strand.
-        let strand = ((number % strands + mixed(u64::from(seq)) % strands) % strands) as u32;
-        let mark = strand as usize % MARKS.len();
-        Packet {
-            flow: strand / MARKS.len() as u32,
-            mark,
-            strand: strand as u16,
-            seq,
-            full: Schedule::is_full(strand as u16, seq),
-        }
+        let nth = ((number % strands + mixed(u64::from(seq)) % strands) % strands) as usize;
+        let (flow, mark) = (nth / self.marks(), nth % self.marks());
+        let strand = (flow * MARKS.len() + mark) as u16;
+        Packet { flow: flow as u32, mark, strand, seq, full: self.is_full(strand, seq) }
     }
 
     /// Whether a datagram of a strand is of full size.
-    pub fn is_full(strand: u16, seq: u32) -> bool {
-        mixed(u64::from(strand) << 32 | u64::from(seq)).is_multiple_of(FULL_IN)
+    pub fn is_full(&self, strand: u16, seq: u32) -> bool {
+        self.probe == LossProbe::Sample && mixed(u64::from(strand) << 32 | u64::from(seq)).is_multiple_of(FULL_IN)
     }
 }
 
@@ -156,7 +172,7 @@ mod tests {
 
     #[test]
     fn every_flow_and_mark_gets_its_share_of_both_sizes_at_the_asked_pace() {
-        let schedule = Schedule::new(&LossSpec { flows: 8, packets_per_s: 2500, time_ns: 4_000_000_000 });
+        let schedule = Schedule::new(&LossSpec { flows: 8, ..LossSpec::default() });
         assert_eq!((schedule.total(), schedule.strands(), schedule.per_strand()), (10_000, 40, 250));
         let mut counts = vec![[0u32; 2]; 40];
         for number in 0..schedule.total() {
@@ -177,7 +193,7 @@ mod tests {
 
     #[test]
     fn what_loses_by_counting_hits_sizes_flows_and_marks_alike() {
-        let schedule = Schedule::new(&LossSpec { flows: 8, packets_per_s: 2500, time_ns: 40_000_000_000 });
+        let schedule = Schedule::new(&LossSpec { flows: 8, time_ns: 40_000_000_000, ..LossSpec::default() });
         for every in [2u64, 5, 8, 10, 20, 25, 40, 100] {
             let hit: Vec<Packet> =
                 (0..schedule.total()).filter(|n| n % every == 0).map(|n| schedule.packet(n)).collect();
@@ -195,11 +211,34 @@ mod tests {
 
     #[test]
     fn no_specification_asks_for_more_than_the_bounds() {
-        let wild = LossSpec { flows: u32::MAX, packets_per_s: u32::MAX, time_ns: u64::MAX };
+        let wild = LossSpec { flows: u32::MAX, packets_per_s: u32::MAX, time_ns: u64::MAX, ..LossSpec::default() };
         let schedule = Schedule::new(&wild);
         assert_eq!((schedule.flows(), schedule.total()), (Schedule::FLOWS_MAX, Schedule::PACKETS_MAX));
-        let none = Schedule::new(&LossSpec { flows: 0, packets_per_s: 0, time_ns: 0 });
+        let none = Schedule::new(&LossSpec { flows: 0, packets_per_s: 0, time_ns: 0, ..LossSpec::default() });
         assert_eq!((none.flows(), none.total()), (1, 1));
+    }
+
+    #[test]
+    fn a_search_for_a_rate_has_small_packets_without_a_mark_evenly_over_its_flows() {
+        let spec = LossSpec {
+            flows: 4,
+            packets_per_s: 8000,
+            time_ns: 500_000_000,
+            probe: LossProbe::Rate,
+            ..LossSpec::default()
+        };
+        let schedule = Schedule::new(&spec);
+        assert_eq!((schedule.total(), schedule.per_strand()), (4000, 1000));
+        let mut by_flow = [0; 4];
+        for number in 0..schedule.total() {
+            let packet = schedule.packet(number);
+            assert!(!packet.full && packet.mark == 0 && u64::from(packet.seq) < schedule.per_strand());
+            assert_eq!(u32::from(packet.strand), packet.flow * MARKS.len() as u32);
+            by_flow[packet.flow as usize] += 1;
+        }
+        assert_eq!(by_flow, [1000; 4]);
+        assert_eq!(schedule.beat(), Duration::from_micros(500));
+        assert_eq!(Schedule::new(&LossSpec::default()).beat(), Duration::from_millis(1), "as it always was");
     }
 
     #[test]

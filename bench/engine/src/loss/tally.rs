@@ -11,6 +11,7 @@ const LATE_NS: i64 = 50_000_000;
 /// The counts of one path and direction.
 #[derive(Clone, Debug)]
 pub struct Tally {
+    schedule: Schedule,
     strands: Vec<Strand>,
     /// Arrival less departure, each on its own end's clock: only differences mean something.
     delays_ns: Vec<(i64, u16, bool)>,
@@ -31,12 +32,12 @@ impl Tally {
     pub fn new(schedule: &Schedule) -> Tally {
         let words = schedule.per_strand().div_ceil(64) as usize;
         let strand = Strand { seen: vec![0; words], ..Strand::default() };
-        Tally { strands: vec![strand; schedule.strands() as usize], delays_ns: Vec::new() }
+        Tally { schedule: *schedule, strands: vec![strand; schedule.strands() as usize], delays_ns: Vec::new() }
     }
 
     /// A datagram has arrived. What the schedule does not have is not counted.
     pub fn on_arrival(&mut self, strand: u16, seq: u32, class: Option<u8>, sent_ns: u64, now: Tick) {
-        let full = Schedule::is_full(strand, seq);
+        let full = self.schedule.is_full(strand, seq);
         let Some(one) = self.strands.get_mut(usize::from(strand)) else { return };
         let (word, bit) = ((seq / 64) as usize, 1u64 << (seq % 64));
         let Some(seen) = one.seen.get_mut(word) else { return };
@@ -93,7 +94,12 @@ mod tests {
     use pathproof_model::LossSpec;
 
     fn tally() -> Tally {
-        Tally::new(&Schedule::new(&LossSpec { flows: 2, packets_per_s: 1000, time_ns: 1_000_000_000 }))
+        Tally::new(&schedule())
+    }
+
+    fn schedule() -> Schedule {
+        let (packets_per_s, time_ns) = (1000, 1_000_000_000);
+        Schedule::new(&LossSpec { flows: 2, packets_per_s, time_ns, ..LossSpec::default() })
     }
 
     #[test]
@@ -123,7 +129,7 @@ mod tests {
         tally.on_arrival(7, u32::MAX, None, 0, Tick(10));
         let (received, _) = tally.ended();
         assert_eq!(received.len(), 1);
-        let full = (0..100).filter(|seq| Schedule::is_full(7, *seq)).count() as u64;
+        let full = (0..100).filter(|seq| schedule().is_full(7, *seq)).count() as u64;
         assert!(full > 0);
         assert_eq!((received[0].small.received, received[0].full.received), (100 - full, full));
         assert_eq!(received[0].classes, [(0x68, 90), (0, 10)]);

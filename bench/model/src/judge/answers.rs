@@ -1,6 +1,6 @@
 //! Judging what was answered rather than measured: an SMB server's own account, and a prediction of SMB's choice.
 
-use crate::{Channels, Check, Network, ObtainedBy, SmbServer, Subject, Unit, Verdict};
+use crate::{Channels, Check, Network, ObtainedBy, PacketRate, SmbServer, Subject, Unit, Verdict};
 
 /// Whether SMB would use any pair of NICs.
 pub(super) fn channels(channels: &Channels) -> Option<Verdict> {
@@ -31,6 +31,21 @@ pub(super) fn networks(networks: &[Network]) -> Option<Verdict> {
         Check::of("networks-shared", up > 0, text).numbers(up as f64, 1.0, Unit::Count)
     };
     Verdict::of(Subject::Networks, vec![check])
+}
+
+/// Packet rates that were searched for: nothing says how many a path should carry.
+pub(super) fn packet_rates(rates: &[PacketRate]) -> Option<Verdict> {
+    let told = rates.iter().map(|rate| {
+        let way = rate.direction.name();
+        match (rate.lossless_packets_per_s, rate.lossy_packets_per_s) {
+            (Some(held), Some(lossy)) => format!("{way}: {held} packets/s arrive, {lossy} do not"),
+            (Some(held), None) => format!("{way}: {held} packets/s arrive, and more was not tried"),
+            (None, Some(lossy)) => format!("{way}: packets are lost at {lossy}/s and at any rate above"),
+            (None, None) => format!("{way}: no rate was tried to its end"),
+        }
+    });
+    let checks = told.map(|text| Check::not_judged("packet-rate", text)).collect();
+    Verdict::of(Subject::Loss, checks)
 }
 
 /// A server as a Multichannel and SMB Direct target.

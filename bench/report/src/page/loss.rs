@@ -1,12 +1,14 @@
 //! What became of paced datagrams, pair by pair and direction by direction.
 
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{LossCounts, LossPath, ResultDoc};
+use pathproof_model::{FollowUp, LossCounts, LossPath, ResultDoc};
 
 use super::{Block, Cell, Column, Row, Table};
 
 pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
-    let paths = doc.steps.iter().filter_map(|step| step.detail.loss.as_ref()).flatten();
+    // What a search lost at the rates that it tried is no word about the path.
+    let steps = doc.steps.iter().filter(|step| step.follows_up != Some(FollowUp::Search));
+    let paths = steps.filter_map(|step| step.detail.loss.as_ref()).flatten();
     let columns: [Column<&LossPath>; 7] = [
         Column::words("DATAGRAMS", |path| Cell::of(path.name())),
         Column::figures("FLOWS", |path| {

@@ -34,6 +34,12 @@ pub(super) const CONTENTION: &[Entry] = &[
         "Where NICs and switches have DCB, reserve storage's part of the link (ETS) instead: then migrations may have what storage does not use.",
     ),
     entry(
+        "PACKET-RATE-LIMIT",
+        Warning,
+        "Above this many packets a second some are lost, however small they are: many small requests meet this limit long before the link is full.",
+        "See where they are lost, and give that more room; where it is nobody's queue, ask for the limit of the virtual switch or the cloud's allowance.",
+    ),
+    entry(
         "CONTEND-CONCURRENCY",
         Info,
         "Of the numbers of migrations at once that were tried, this one empties a host soonest and leaves storage what it needs.",
