@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use pathproof_engine::channels::hosts::of_check;
 use pathproof_engine::diagnose::{diagnose, settle};
-use pathproof_engine::differences::differences;
+use pathproof_engine::differences;
 use pathproof_engine::ladder::ladder;
 use pathproof_engine::loss;
 use pathproof_engine::networks;
@@ -52,7 +52,13 @@ pub fn document(plan: &Plan, parties: &[Party], here: Environment) -> ResultDoc 
     let mut nodes = vec![Node::here(Some(here))];
     for party in parties {
         let id = NodeId(nodes.len() as u16);
-        nodes.push(Node { id, name: party.name().into(), spec: party.spec(), environment: None });
+        nodes.push(Node {
+            id,
+            name: party.name().into(),
+            spec: party.spec(),
+            environment: None,
+            clock: None,
+        });
     }
     ResultDoc { nodes, requested: Some(plan.clone()), ..ResultDoc::new(tool(), crate::wall::now_rfc3339()) }
 }
@@ -108,8 +114,7 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
 
 /// What both hosts are set to differently, where both are known and two.
 fn host_differences(doc: &ResultDoc) -> Option<Vec<HostDifference>> {
-    let (here, there) = (doc.environment(NodeId::CLIENT)?, doc.environment(NodeId::SERVER)?);
-    (!doc.is_against_itself()).then(|| differences(here, there))
+    differences::of_document(doc, NodeId::SERVER).filter(|_| !doc.is_against_itself())
 }
 
 /// Whether the peer's process, its host or the path to it was lost: a new connection tells.

@@ -38,6 +38,7 @@ use crate::run::tool;
 use crate::secure::{self, Access, SecureReader, SecureWriter, is_loopback, random_bytes};
 use crate::session::{Fresh, Link, Revival, Session};
 use crate::steps::{self, Context, ReadyPart, SessionFacts, Setup, StepPart};
+use crate::wall;
 pub use deadline::Grace;
 use memory::{MemoryBudget, Reserved};
 use pathproof_sys::clock::RealClock;
@@ -198,6 +199,7 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
         }
         _ => return,
     };
+    let heard_ns = wall::now_ns();
     let limits = &shared.settings.limits;
     let Some(_place) = Place::take(&shared.clients, limits.clients) else {
         tracing::warn!(%from, "refused: {} clients are being served", limits.clients);
@@ -256,6 +258,7 @@ fn serve_client(mut session: Session<Server>, from: SocketAddr, shared: &Shared)
             environment: here,
             findings: observed.findings,
             session: hex(&secret),
+            clock: wall::stamps_since(heard_ns),
         },
     );
     let _expected = outlives.then(|| expect_back(&mut session, facts.resume_token(), shared));

@@ -74,7 +74,12 @@ impl Wish {
         let cycles = (left_ns / cycle_ns).max(1);
         let share = if left_ns < cycle_ns { left_ns as f64 / cycle_ns as f64 } else { 1.0 };
         let part = |ns: u64| ((ns as f64 * share) as u64).max(SHORTEST_NS);
-        let loss = LossSpec { flows: FLOWS, packets_per_s: DATAGRAMS_PER_S, time_ns: part(LOSS_NS), ..LossSpec::default() };
+        let loss = LossSpec {
+            flows: FLOWS,
+            packets_per_s: DATAGRAMS_PER_S,
+            time_ns: part(LOSS_NS),
+            ..LossSpec::default()
+        };
         let requests = TrafficSpec {
             size_bytes: 64,
             reply_bytes: Some(64),

@@ -26,7 +26,7 @@ mod stage;
 mod traffic;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use channels::check_names;
@@ -34,6 +34,7 @@ pub use cost::Cost;
 pub use file::check as check_file;
 pub use loss::check_spec as check_loss_spec;
 pub use mtu::check_spec as check_mtu_spec;
+pub use networks::{losses, rehearsal};
 pub use part::{ReadyPart, StepPart};
 pub use ports::check_spec as check_ports_spec;
 pub use smb::check as check_smb;
@@ -41,8 +42,8 @@ pub use smb::check as check_smb;
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{
-    End, Environment, ErrorKind, Finding, Half, Limits, LossProbe, NodeSpec, Plan, ResultDoc, Step, StepError, StepKind,
-    StepRequest, StepSpec, TrafficKind, TrafficSpec,
+    End, Environment, ErrorKind, Finding, Half, Limits, LossProbe, NodeSpec, Plan, ResultDoc, Step,
+    StepError, StepKind, StepRequest, StepSpec, TrafficKind, TrafficSpec,
 };
 
 use pathproof_model::stream::Count;
@@ -401,27 +402,6 @@ pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
 pub fn search(spec: &StepSpec, doc: &ResultDoc) -> Option<StepSpec> {
     let search = spec.loss().filter(|loss| loss.probe == LossProbe::Rate)?;
     pathproof_engine::loss::next(search, doc).map(StepSpec::Loss)
-}
-
-/// The stream of a plan that rehearses the loss of networks; [`losses`] makes one of it for each.
-pub fn rehearsal() -> anyhow::Result<StepSpec> {
-    networks::rehearsal()
-}
-
-/// The steps that a `networks` step comes to which asks for losses, made of the stream after it. `control` is this end's address of the
-/// session. Each says which network it takes down.
-pub fn losses(
-    spec: &StepSpec,
-    stream: Option<&StepSpec>,
-    doc: &ResultDoc,
-    control: IpAddr,
-) -> Result<Vec<(StepSpec, Finding)>, StepError> {
-    match (spec, stream) {
-        (StepSpec::Networks(asked), Some(StepSpec::Stream(stream))) => {
-            networks::losses(asked, stream, doc, control)
-        }
-        _ => Ok(vec![]),
-    }
 }
 
 /// What most kinds of step are made with, and what starts it.

@@ -1,6 +1,19 @@
-//! The wall clock, as a label only: no duration is ever computed from it.
+//! The wall clock, as a label, and as something that two hosts may differ in: no duration of a measurement is ever computed from it.
 
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use pathproof_model::WallStamps;
+
+/// Now, in ns since 1970; `None` where the clock is set to before that, or to after the year 2554.
+pub fn now_ns() -> Option<u64> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_nanos()).ok()
+}
+
+/// The stamps of an answer that is given now to what was heard at `heard_ns`.
+pub fn stamps_since(heard_ns: Option<u64>) -> Option<WallStamps> {
+    heard_ns.zip(now_ns()).map(|(heard_ns, answered_ns)| WallStamps { heard_ns, answered_ns })
+}
 
 /// Now, as RFC 3339 in UTC.
 pub fn now_rfc3339() -> String {

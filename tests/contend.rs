@@ -123,7 +123,8 @@ fn a_cap_that_two_nics_bear_is_too_high_for_the_one_that_is_left() {
     let Some(hosts) = TwoNics::new("caplost", &[200, 200]) else { return };
     let _server = hosts.serve();
     // 100 of storage and 168 of migrations: two links have 382 Mbit/s of payload, one has 191.
-    let words = "--over multi --storage 100Mbit/s --migrations 4 --cap migration=20MB --time 2s --lose v2 --lose v9";
+    let words =
+        "--over multi --storage 100Mbit/s --migrations 4 --cap migration=20MB --time 2s --lose v2 --lose v9";
     let asked: Vec<&str> = words.split(' ').collect();
     let args = [&[BINARY, "contend", "10.63.1.2", "--key", KEY, "--format", "json"], &asked[..]].concat();
     let doc = document(&run_within(hosts.at(0, &args), Duration::from_secs(150)));

@@ -151,6 +151,10 @@ fn what_two_hosts_are_set_to_differently_is_ranked_and_hosts_that_are_alike_diff
     let alike = ask();
     assert_eq!(alike["differences"], json!([]), "one kernel, one machine");
     assert!(!has(&alike));
+    // Both look at one clock: what the greeting makes of it is off by no more than it says.
+    let clock = &alike["nodes"][1]["clock"];
+    let (offset, uncertainty) = (clock["offset_ns"].as_i64(), clock["uncertainty_ns"].as_u64());
+    assert!(offset.zip(uncertainty).is_some_and(|(off, sure)| off.unsigned_abs() <= sure), "{clock}");
     drop(_server);
     hosts.ip(1, &["link", "set", "v1", "mtu", "1400"]);
     assert!(

@@ -64,7 +64,9 @@ fn the_rate_of_a_policer_is_found_within_a_twentieth_each_way_and_nobody_else_is
     let limits = found.iter().filter(|one| one["code"] == "PACKET-RATE-LIMIT").count();
     assert_eq!(limits, 2, "{found:#?}");
     let others = ["PATH-LOSS", "HOST-OVERFLOW", "FLOWS-DIFFER", "CHANNEL-DEAD"];
-    assert!(!doc["findings"].as_array().unwrap().iter().any(|one| others.iter().any(|code| one["code"] == *code)));
+    assert!(
+        !doc["findings"].as_array().unwrap().iter().any(|one| others.iter().any(|code| one["code"] == *code))
+    );
 }
 
 #[test]
@@ -81,7 +83,9 @@ fn a_path_without_a_limit_has_none_below_the_most_that_is_tried() {
 
 #[test]
 fn what_cannot_be_searched_for_is_refused_before_anybody_is_dialled() {
-    for (more, says) in [(["--time", "10s"], "2.5 s"), (["--most", "7"], "100..=100000"), (["--direction", "up"], "both")] {
+    for (more, says) in
+        [(["--time", "10s"], "2.5 s"), (["--most", "7"], "100..=100000"), (["--direction", "up"], "both")]
+    {
         let output = run(&[&["bench", "packets", "127.0.0.1:1"], &more[..]].concat());
         assert_eq!(output.status.code(), Some(2), "{more:?}");
         assert!(stderr(&output).contains(says), "{}", stderr(&output));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use pathproof_model::environment::{Dcb, DcbApplication, DcbEts, DcbPfc, DcbSelector};
-use pathproof_model::{Nic, NicAddress};
+use pathproof_model::{Nic, NicAddress, SrIov};
 use pathproof_sys::bridging;
 use pathproof_sys::ethtool::{Ethtool, Offload, is_not_told};
 use pathproof_sys::interfaces::{self, Interface};
@@ -176,6 +176,12 @@ fn add_driver(nic: &mut Nic, ethtool: &Ethtool, unreadable: &mut BTreeMap<String
         }
     }
     nic.numa_node = nic.bus.as_deref().and_then(interfaces::numa_node);
+    let functions = nic.bus.as_deref().and_then(interfaces::virtual_functions);
+    nic.sr_iov = functions.map(|(is_virtual, functions, functions_max)| SrIov {
+        is_virtual,
+        functions,
+        functions_max,
+    });
 }
 
 #[cfg(test)]

@@ -72,11 +72,12 @@ impl AgentLink {
                 format!("no key was used (--no-key at both ends) and {} is not this host", session.peer());
             doc.findings.push(Finding::new("SESSION-KEYLESS", evidence));
         }
-        let accept = open::greet(&mut session, request, here.clone())?;
+        let (accept, clock) = open::greet(&mut session, request, here.clone())?;
         let mut here = here.clone();
         peers::learn_routes(&mut here, &accept.environment, session.peer().ip());
         doc.learn(NodeId::CLIENT, here.clone());
         doc.learn(NodeId::SERVER, accept.environment.clone());
+        doc.nodes.iter_mut().filter(|node| node.id == NodeId::SERVER).for_each(|node| node.clock = clock);
         let (granted, reduced) =
             plan.granted(&accept.granted).map_err(|why| error(ErrorKind::Refused, why))?;
         doc.findings.extend(reduced);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{Accept, Client, ClientEvent, Hello, Patience};
-use pathproof_model::{Environment, ErrorKind, PlanRequest, StepError};
+use pathproof_model::{ClockOffset, Environment, ErrorKind, PlanRequest, StepError};
 
 use super::{Target, tool};
 use crate::budget::Budget;
@@ -13,6 +13,7 @@ use crate::dial::{self, Beside, CONNECT, Reached};
 use crate::interrupt::{self, Interrupt};
 use crate::secure::{self, Refusal, SecureError};
 use crate::session::{Link, Session};
+use crate::wall;
 
 /// Pause before a server whose door is crowded is asked again.
 const CROWDED: Duration = Duration::from_millis(200);
@@ -94,13 +95,16 @@ pub(super) fn greet(
     session: &mut Session<Client>,
     plan: PlanRequest,
     environment: Environment,
-) -> Result<Accept, StepError> {
+) -> Result<(Accept, Option<ClockOffset>), StepError> {
     let now = session.clock.now();
+    let asked_ns = wall::now_ns();
     session.machine.hello(now, Hello { tool: tool(), plan, environment });
     match session.event(Tick(u64::MAX)) {
         Some(ClientEvent::Accepted(accept)) => {
             session.allow_large_messages();
-            Ok(*accept)
+            let stamps = asked_ns.zip(wall::now_ns()).zip(accept.clock);
+            let clock = stamps.and_then(|((asked, had), there)| ClockOffset::of(asked, had, there));
+            Ok((*accept, clock))
         }
         Some(ClientEvent::Rejected(reject)) => {
             Err(error(ErrorKind::Refused, format!("the peer refused: {}", reject.reasons.join("; "))))

@@ -195,8 +195,7 @@ impl Runner for Contend {
         // A step that was broken off has phases that nobody measured.
         match (&step.detail.contend, &step.error) {
             (Some(detail), None) => {
-                let before =
-                    before_the_loss(&spec, doc).and_then(|(whole, _)| whole.detail.contend.as_ref());
+                let before = before_the_loss(&spec, doc).and_then(|(whole, _)| whole.detail.contend.as_ref());
                 // What became of a mark between the same hosts is told once.
                 let marks = [code!("DSCP-CHANGED"), code!("DSCP-DROPPED")];
                 let told = |one: &Finding| {

@@ -17,8 +17,8 @@ use pathproof_dgram::wire::ProbeKey;
 use pathproof_engine::loss::{self, Schedule};
 use pathproof_model::code;
 use pathproof_model::{
-    Direction, End, ErrorKind, Finding, Half, LossEnd, LossProbe, LossSpec, MtuSpec, ResultDoc, Role, Severity, Step,
-    StepError, StepRequest, StepSpec,
+    Direction, End, ErrorKind, Finding, Half, LossEnd, LossProbe, LossSpec, MtuSpec, ResultDoc, Role,
+    Severity, Step, StepError, StepRequest, StepSpec,
 };
 
 use super::mtu::pairs::{self, Endpoint};

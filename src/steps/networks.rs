@@ -10,8 +10,7 @@ use pathproof_api::PathSpec;
 use pathproof_engine::differences;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    ErrorKind, Finding, Network, NetworkNic, NetworksSpec, NodeId, ResultDoc, Step, StepError, StepSpec,
-    TrafficSpec,
+    ErrorKind, Finding, Network, NetworkNic, NodeId, ResultDoc, Step, StepError, StepSpec, TrafficSpec,
 };
 
 use super::traffic::multi::go_over;
@@ -62,13 +61,14 @@ impl Alone for Shared {
         let networks = pathproof_engine::networks::networks(here, there);
         let mut findings = pathproof_engine::networks::findings(&networks);
         // A check looks at what each of these does to the path; here nothing is sent that would show it.
-        findings.extend(differences::finding(&differences::differences(here, there)));
+        let differ = differences::of_document(doc, lone.spec.node()).unwrap_or_default();
+        findings.extend(differences::finding(&differ));
         doc.networks = Some(networks);
         Ok(findings)
     }
 }
 
-/// See [`super::rehearsal`].
+/// The stream of a plan that rehearses the loss of networks; [`losses`] makes one of it for each.
 pub fn rehearsal() -> anyhow::Result<StepSpec> {
     let over = TRANSPORTS.iter().find(|over| manners(over).several_nics);
     let over = over.ok_or_else(|| anyhow!("this build has no transport over several NICs"))?;
@@ -84,19 +84,24 @@ fn invalid(message: String) -> StepError {
     StepError { kind: ErrorKind::Invalid, message }
 }
 
-/// See [`super::losses`].
+/// The steps that a `networks` step comes to which asks for losses, made of the stream after it, each with what says which network it takes
+/// down. `control` is this end's address of the session.
 pub fn losses(
-    asked: &NetworksSpec,
-    stream: &TrafficSpec,
+    spec: &StepSpec,
+    stream: Option<&StepSpec>,
     doc: &ResultDoc,
     control: IpAddr,
 ) -> Result<Vec<(StepSpec, Finding)>, StepError> {
+    let (StepSpec::Networks(asked), Some(StepSpec::Stream(stream))) = (spec, stream) else {
+        return Ok(vec![]);
+    };
     let all = doc.networks.as_deref().unwrap_or_default();
     let usable: Vec<&Network> = all.iter().filter(|network| network.up != Some(false)).collect();
     let lost = pathproof_engine::networks::named(&usable, &asked.fail).map_err(invalid)?;
     if usable.len() < 2 && !asked.fail.is_empty() {
         return Err(invalid(
-            "the hosts share one usable network, so nothing would take over; --fail needs a second one".into(),
+            "the hosts share one usable network, so nothing would take over; --fail needs a second one"
+                .into(),
         ));
     }
     let mut stream = stream.clone();
@@ -107,7 +112,11 @@ pub fn losses(
         let seconds = |ns: u64| Nanoseconds(ns).to_string().replace(' ', "");
         let fail = vec![format!("{nic}@{}:{}", seconds(DOWN_NS), seconds(UP_NS))];
         let of_session = network.nics.iter().any(|one| one.node == NodeId::CLIENT && one.address == control);
-        let more = if of_session { "; it carries this run's own connection, which goes on over another" } else { "" };
+        let more = if of_session {
+            "; it carries this run's own connection, which goes on over another"
+        } else {
+            ""
+        };
         let evidence =
             format!("{nic} ({}) is down for {}{more}", network.subnet, Nanoseconds(UP_NS - DOWN_NS));
         let spec = StepSpec::Stream(TrafficSpec { fail, ..stream.clone() });
@@ -124,7 +133,8 @@ fn own(network: &Network) -> Option<&NetworkNic> {
 /// The way over a network; the port is that of the session.
 fn path(network: &Network) -> Option<PathSpec> {
     let own = own(network)?;
-    let same = |nic: &&NetworkNic| nic.node == NodeId::SERVER && nic.address.is_ipv4() == own.address.is_ipv4();
+    let same =
+        |nic: &&NetworkNic| nic.node == NodeId::SERVER && nic.address.is_ipv4() == own.address.is_ipv4();
     let other = network.nics.iter().find(same)?;
     Some(PathSpec {
         local: Some(own.address),

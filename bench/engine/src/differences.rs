@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 
 use pathproof_model::environment::Dcb;
-use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Environment, Finding, HostDifference, Nic, NodeId, Weight};
+use pathproof_model::units::{BitsPerSecond, Nanoseconds};
+use pathproof_model::{
+    ClockOffset, Environment, Finding, HostDifference, Nic, NodeId, ResultDoc, SrIov, Weight,
+};
 
 use crate::networks::networks;
 
@@ -103,6 +105,12 @@ const OF_NICS: &[OfNic] = &[
         value: |_, nic| nic.receive_queues.map(|queues| if queues > 1 { "yes" } else { "one queue" }.into()),
     },
     OfNic {
+        fact: "SR-IOV",
+        weight: Weight::Costly,
+        why: "packets pass a virtual switch at one end and not at the other",
+        value: |_, nic| nic.sr_iov.as_ref().map(SrIov::words),
+    },
+    OfNic {
         fact: "reverse path filter",
         weight: Weight::Costly,
         why: "the strict end drops what comes by another way than it would answer",
@@ -145,6 +153,33 @@ fn offload(nic: &Nic, name: &str) -> Option<String> {
 fn list(items: impl Iterator<Item = String>) -> String {
     let items: Vec<String> = items.collect();
     if items.is_empty() { "none".into() } else { items.join(" ") }
+}
+
+/// Further apart than this Kerberos takes no ticket (RFC 4120, section 5.5.1 leaves it to the server, and all say five minutes).
+const TICKETS_NS: u64 = 300_000_000_000;
+/// Further apart than this what both hosts write into their logs cannot be put in order.
+const LOGS_NS: u64 = 1_000_000_000;
+
+/// Those of this host and another node of a document, with their clocks; `None` where the facts of one are not known.
+pub fn of_document(doc: &ResultDoc, other: NodeId) -> Option<Vec<HostDifference>> {
+    let mut found = differences(doc.environment(NodeId::CLIENT)?, doc.environment(other)?);
+    let node = doc.nodes.iter().find(|node| node.id == other);
+    found.extend(node.and_then(|node| clocks(node.clock?)));
+    found.sort_by_key(|one| one.weight);
+    Some(found)
+}
+
+/// Clocks that are further apart than the round trip leaves open.
+fn clocks(clock: ClockOffset) -> Option<HostDifference> {
+    let (weight, why) = match clock.apart_ns() {
+        apart if apart > TICKETS_NS => (Weight::Grave, "Kerberos refuses the tickets of the other one"),
+        apart if apart > LOGS_NS => (Weight::Costly, "the logs of both hosts cannot be put in one order"),
+        _ => return None,
+    };
+    let way = if clock.offset_ns < 0 { "behind" } else { "ahead" };
+    let (by, more_or_less) = (Nanoseconds(clock.offset_ns.unsigned_abs()), Nanoseconds(clock.uncertainty_ns));
+    let there = format!("{by} {way} (give or take {more_or_less})");
+    differs("clock", weight, why, ("as it is".into(), there))
 }
 
 /// The differences, the gravest first.
@@ -300,6 +335,40 @@ mod tests {
             host.nics[0].receive_queues = None;
         });
         assert_eq!(unknown, []);
+    }
+
+    #[test]
+    fn clocks_differ_only_where_the_round_trip_leaves_no_doubt() {
+        let of = |offset_ms: i64, uncertainty_ms: u64| {
+            let clock =
+                ClockOffset { offset_ns: offset_ms * 1_000_000, uncertainty_ns: uncertainty_ms * 1_000_000 };
+            clocks(clock).map(|one| (one.weight, one.there))
+        };
+        assert_eq!(of(900, 1), None);
+        assert_eq!(of(1500, 600), None, "it may be 900 ms");
+        assert_eq!(of(-1500, 1), Some((Weight::Costly, "1.5 s behind (give or take 1 ms)".into())));
+        assert_eq!(of(400_000, 1).unwrap().0, Weight::Grave);
+    }
+
+    #[test]
+    fn a_virtual_function_at_one_end_and_a_whole_adapter_at_the_other_differ() {
+        let functions =
+            |count| Some(SrIov { is_virtual: false, functions: Some(count), functions_max: Some(8) });
+        let (mut here, mut there) = (host(1), host(2));
+        let differ = |here: &Environment, there: &Environment| {
+            differences(here, there)
+                .into_iter()
+                .find(|one| one.fact == "SR-IOV")
+                .map(|one| (one.here, one.there))
+        };
+        here.nics[0].sr_iov = functions(0);
+        assert_eq!(differ(&here, &there), None, "what one does not tell");
+        there.nics[0].sr_iov = functions(4);
+        assert_eq!(differ(&here, &there), Some(("off".into(), "4 virtual functions".into())));
+        there.nics[0].sr_iov = Some(SrIov { is_virtual: true, ..SrIov::default() });
+        assert_eq!(differ(&here, &there), Some(("off".into(), "a virtual function itself".into())));
+        here.nics[0].sr_iov = there.nics[0].sr_iov.clone();
+        assert_eq!(differ(&here, &there), None);
     }
 
     #[test]

@@ -91,6 +91,9 @@ pub struct Nic {
     pub bus: Option<String>,
     /// NUMA node.
     pub numa_node: Option<u32>,
+    /// Virtual functions of the adapter; absent for one that has none, and what sits on no bus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sr_iov: Option<SrIov>,
     /// Receive queues.
     pub receive_queues: Option<u32>,
     /// Transmit queues.
@@ -124,6 +127,30 @@ pub struct Nic {
     /// Why `dcb` is unknown.
     #[serde(default)]
     pub dcb_absent: Option<String>,
+}
+
+/// What an adapter shares of itself with virtual machines (SR-IOV).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SrIov {
+    /// It is a virtual function of another adapter: its packets pass no virtual switch of a host.
+    pub is_virtual: bool,
+    /// Virtual functions that it has lent out.
+    pub functions: Option<u32>,
+    /// How many it could.
+    pub functions_max: Option<u32>,
+}
+
+impl SrIov {
+    /// As people read it.
+    pub fn words(&self) -> String {
+        match (self.is_virtual, self.functions) {
+            (true, _) => "a virtual function itself".into(),
+            (false, Some(0)) => "off".into(),
+            (false, Some(count)) => format!("{count} virtual functions"),
+            (false, None) => "unknown".into(),
+        }
+    }
 }
 
 impl Environment {

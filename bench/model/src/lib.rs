@@ -71,7 +71,7 @@ pub use contend::{
 pub use criteria::Criteria;
 pub use differences::{HostDifference, Weight};
 pub use end::End;
-pub use environment::{Environment, Nic, NicAddress, RdmaDevice};
+pub use environment::{Environment, Nic, NicAddress, RdmaDevice, SrIov};
 pub use evidence::{Connection, ConnectionCounts, Evidence, NicActivity, NicCounts, TcpCounts, Unreadable};
 pub use expect::Expect;
 pub use file::{FileDetail, FileDirect, FileOrder, FileOver, FileRate, FileSpec};
@@ -87,12 +87,15 @@ pub use ladder::{Branch, Rung, RungName, RungProof};
 pub use lane::{LaneRole, Silence};
 pub use lldp::SwitchPort;
 pub use load::{HostLoad, Waited};
-pub use loss::{ArrivedMark, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark, LossPath, LossPlace, LossProbe, LossSpec, PacketRate, RateTrial, ReceivedStrand, SentFlow};
+pub use loss::{
+    ArrivedMark, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark, LossPath, LossPlace, LossProbe,
+    LossSpec, PacketRate, RateTrial, ReceivedStrand, SentFlow,
+};
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuMethod, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
 pub use networks::{IfLost, Network, NetworkLoss, NetworkNic, NetworkRole, NetworksSpec};
-pub use node::{Node, NodeId, NodeSpec};
+pub use node::{ClockOffset, Node, NodeId, NodeSpec, WallStamps};
 pub use numbers::Numbers;
 pub use plan::{
     Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficKind, TrafficSpec,

@@ -124,6 +124,7 @@ fn accept() -> Accept {
         environment: Default::default(),
         findings: vec![],
         session: String::new(),
+        clock: None,
     }
 }
 

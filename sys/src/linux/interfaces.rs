@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
@@ -45,6 +46,19 @@ pub fn numa_node(bus: &str) -> Option<u32> {
     let node = std::fs::read_to_string(format!("/sys/bus/pci/devices/{bus}/numa_node")).ok();
     // -1 is "no node known".
     node.and_then(|text| text.trim().parse().ok())
+}
+
+/// Whether the adapter at a bus address is a virtual function of another one, how many it has lent out and how many it could; `None` for one
+/// that knows nothing of that.
+pub fn virtual_functions(bus: &str) -> Option<(bool, Option<u32>, Option<u32>)> {
+    functions_in(Path::new("/sys/bus/pci/devices").join(bus).as_path())
+}
+
+fn functions_in(device: &Path) -> Option<(bool, Option<u32>, Option<u32>)> {
+    let number = |name: &str| std::fs::read_to_string(device.join(name)).ok()?.trim().parse().ok();
+    let is_virtual = device.join("physfn").exists();
+    let (lent, most) = (number("sriov_numvfs"), number("sriov_totalvfs"));
+    (is_virtual || most.is_some_and(|most: u32| most > 0)).then_some((is_virtual, lent, most))
 }
 
 /// An IPv4 setting of one interface, in the namespace of this process.
@@ -135,5 +149,28 @@ fn kind(info: &LinkInfo) -> Option<String> {
         LinkInfo::Kind(InfoKind::Ipoib) => Some("infiniband".into()),
         LinkInfo::Kind(kind) => Some(kind.to_string()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_adapter_tells_its_virtual_functions_and_one_of_them_what_it_is() {
+        let folder = std::env::temp_dir().join(format!("pathproof-functions-{}", std::process::id()));
+        let device = |name: &str, files: &[(&str, &str)]| {
+            let device = folder.join(name);
+            std::fs::create_dir_all(&device).unwrap();
+            files.iter().for_each(|(file, text)| std::fs::write(device.join(file), text).unwrap());
+            functions_in(&device)
+        };
+        assert_eq!(device("plain", &[("vendor", "0x8086")]), None);
+        assert_eq!(device("none", &[("sriov_totalvfs", "0\n"), ("sriov_numvfs", "0\n")]), None);
+        let lends = device("lends", &[("sriov_totalvfs", "64\n"), ("sriov_numvfs", "4\n")]);
+        assert_eq!(lends, Some((false, Some(4), Some(64))));
+        assert_eq!(device("lent", &[("physfn", "")]), Some((true, None, None)));
+        assert_eq!(functions_in(&folder.join("gone")), None);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -267,7 +267,13 @@ mod tests {
             doc.requested = Some(Plan { command, ..Plan::default() });
             doc.nodes = vec![
                 Node::here(Some(host("10.0.0.1", "one"))),
-                Node { id: NodeId::SERVER, name: "b".into(), spec, environment: Some(host(there, "two")) },
+                Node {
+                    id: NodeId::SERVER,
+                    name: "b".into(),
+                    spec,
+                    environment: Some(host(there, "two")),
+                    clock: None,
+                },
             ];
             doc
         };

@@ -2,7 +2,9 @@
 
 use pathproof_model::contend::typed;
 use pathproof_model::units::{BitsPerSecond, Nanoseconds};
-use pathproof_model::{Class, ClassFigures, ContendCost, ContendDetail, ContendSpec, Criteria, Finding, PhaseName, Share};
+use pathproof_model::{
+    Class, ClassFigures, ContendCost, ContendDetail, ContendSpec, Criteria, Finding, PhaseName, Share,
+};
 
 /// A cap below this part of the advised one leaves the path idle.
 const LOW: f64 = 0.5;
@@ -200,8 +202,6 @@ fn cap_idle(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
         BitsPerSecond(path)
     );
     Some(
-        Finding::new("CONTEND-CAP-IDLE", evidence)
-            .with("cap_bytes_per_s", set)
-            .with("path_bits_per_s", path),
+        Finding::new("CONTEND-CAP-IDLE", evidence).with("cap_bytes_per_s", set).with("path_bits_per_s", path),
     )
 }

@@ -241,7 +241,8 @@ fn a_cap_that_was_right_with_every_nic_is_told_apart_from_one_that_never_was() {
     let mut whole = spec();
     whole.caps.migration = Some(59 << 20);
     let (kept, starved) = (beside(&whole, 400, 494, 3), beside(&whole, 200, 494, 40));
-    let lost = ContendSpec { lost_nic: Some("eth1".into()), path_bits_per_s: Some(500 * MBIT), ..whole.clone() };
+    let lost =
+        ContendSpec { lost_nic: Some("eth1".into()), path_bits_per_s: Some(500 * MBIT), ..whole.clone() };
     let detail = beside(&lost, 200, 300, 80);
     let found = findings(&lost, &detail, Some(&kept));
     assert_eq!(found[0].code, "CONTEND-CAP-NIC-LOST");

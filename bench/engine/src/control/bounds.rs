@@ -264,6 +264,7 @@ mod tests {
             environment: Environment { hostname: Some(long()), ..Environment::default() },
             findings: vec![],
             session: "00".into(),
+            clock: None,
         });
         let (tag, body) = accept.encode().unwrap();
         let Ok(Message::Accept(read)) = Message::decode(tag, &body) else { panic!("an ACCEPT is an ACCEPT") };

@@ -1,7 +1,7 @@
 //! The messages of the control protocol: a tag byte and a JSON body each.
 
 use pathproof_model::{
-    Environment, ErrorKind, Finding, Grant, Limits, PlanRequest, StepError, StepRequest, Tool,
+    Environment, ErrorKind, Finding, Grant, Limits, PlanRequest, StepError, StepRequest, Tool, WallStamps,
 };
 use serde::{Deserialize, Serialize};
 
@@ -85,6 +85,9 @@ pub struct Accept {
     pub findings: Vec<Finding>,
     /// Secret of this session, hexadecimal; data lanes prove that they know it.
     pub session: String,
+    /// What the server's wall clock said when it heard the greeting and when it answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<WallStamps>,
 }
 
 /// Server's refusal.

@@ -114,6 +114,7 @@ fn accept() -> Accept {
         environment: Default::default(),
         findings: vec![],
         session: "00".into(),
+        clock: None,
     }
 }
 

@@ -68,6 +68,7 @@ fn alone(port: &Dcb) -> Vec<String> {
             said.push(format!("its ETS shares sum to {sum} %"));
         }
     }
+    said.extend(heartbeats(port));
     for (number, name) in LOSSLESS {
         let Some(own) = priority(port, number) else { continue };
         match &port.pfc {
@@ -81,6 +82,21 @@ fn alone(port: &Dcb) -> Vec<String> {
         }
     }
     said
+}
+
+/// A class that is for cluster heartbeats alone, and has more than they need: nobody else gets it when the link is full.
+fn heartbeats(port: &Dcb) -> Option<String> {
+    /// By convention those of a cluster.
+    const PRIORITY: usize = 7;
+    const PERCENT_MAX: u8 = 2;
+    let ets = port.ets.as_ref()?;
+    let class = *ets.class_of_priority.get(PRIORITY)?;
+    let own = ets.class_of_priority.iter().filter(|other| **other == class).count() == 1;
+    let shares_out = ets.algorithms.get(usize::from(class)).is_some_and(|algorithm| algorithm == "ets");
+    let share = *ets.bandwidth_percent.get(usize::from(class))?;
+    (own && shares_out && share > PERCENT_MAX).then(|| {
+        format!("priority {PRIORITY}, cluster heartbeats, has {share} % for itself; {PERCENT_MAX} are enough")
+    })
 }
 
 fn between(nic: &Dcb, port: &Dcb) -> Vec<String> {
@@ -174,6 +190,17 @@ mod tests {
         one(dcb(&[3], &[60, 40], 3), "ETS shares [50, 50] of the NIC and [60, 40] of the port");
         one(dcb(&[3], &[50, 50], 5), "priority 3 at the NIC and 5 at the port");
         one(dcb(&[3], &[50, 50], 5), "does not pause but drop");
+        // Of the class that priority 7 has to itself.
+        let beats = |share: u8, classes: [u8; 8]| {
+            let mut port = dcb(&[3], &[98 - share, 0, 0, 2, 0, 0, 0, share], 3);
+            port.ets.as_mut().unwrap().class_of_priority = classes.to_vec();
+            let mut own = nic().unwrap();
+            own.ets = port.ets.clone();
+            told(Some(own), Some(port), 9216).into_iter().map(|found| found.evidence).collect::<String>()
+        };
+        assert_eq!(beats(2, [0, 0, 0, 3, 0, 0, 0, 7]), "");
+        assert_eq!(beats(10, [7, 0, 0, 3, 0, 0, 0, 7]), "", "others have it too");
+        assert!(beats(10, [0, 0, 0, 3, 0, 0, 0, 7]).contains("priority 7, cluster heartbeats, has 10 %"));
         let short = told(nic(), nic(), 8999);
         assert!(short.len() == 1 && short[0].code == "SWITCH-FRAME-SHORT", "{short:?}");
     }

@@ -29,6 +29,7 @@ fn doc(steps: Vec<Step>) -> ResultDoc {
         name: "stor2".into(),
         spec: NodeSpec::Foreign { host: "stor2".into() },
         environment: None,
+        clock: None,
     });
     doc.requested = Some(Plan { command: CommandName::Check, ..Plan::default() });
     doc.steps = steps;

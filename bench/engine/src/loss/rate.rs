@@ -36,7 +36,9 @@ enum Came {
 /// The next step of the search that `search` stands for: one way after the other. `None` at its end.
 pub fn next(search: &LossSpec, doc: &ResultDoc) -> Option<LossSpec> {
     let ways = [Direction::Out, Direction::In];
-    let asked = ways.into_iter().filter(|way| matches!(search.direction, Direction::Both) || search.direction == *way);
+    let asked = ways
+        .into_iter()
+        .filter(|way| matches!(search.direction, Direction::Both) || search.direction == *way);
     asked.into_iter().find_map(|direction| {
         let steps: Vec<&Step> = steps(doc, direction).collect();
         // What could not be made once will not be the next time.
@@ -61,13 +63,16 @@ fn steps(doc: &ResultDoc, direction: Direction) -> impl Iterator<Item = &Step> {
 /// The one path of such a step that carried anything.
 fn path(step: &Step) -> Option<&LossPath> {
     let paths = step.detail.loss.as_deref()?;
-    paths.iter().find(|path| path.reason.is_none() && !path.by_echo && path.flows.iter().any(|flow| flow.answered))
+    paths
+        .iter()
+        .find(|path| path.reason.is_none() && !path.by_echo && path.flows.iter().any(|flow| flow.answered))
 }
 
 fn trial(step: &Step) -> Option<RateTrial> {
     let spec = step.spec.as_ref()?.loss()?;
     let flows = &path(step)?.flows;
-    let sum = |count: fn(&pathproof_model::LossFlow) -> u64| flows.iter().map(count).fold(0, u64::saturating_add);
+    let sum =
+        |count: fn(&pathproof_model::LossFlow) -> u64| flows.iter().map(count).fold(0, u64::saturating_add);
     Some(RateTrial {
         packets_per_s: spec.packets_per_s,
         asked: super::Schedule::new(spec).total(),
@@ -141,12 +146,17 @@ fn one(doc: &ResultDoc, direction: Direction) -> Option<PacketRate> {
     let lossy: Vec<&(&Step, RateTrial)> =
         steps.iter().filter(|(_, trial)| came(&trials, trial.packets_per_s) == Came::Lost).collect();
     let fastest = lossy.iter().max_by_key(|(_, trial)| trial.packets_per_s);
-    let lost = lossy.iter().map(|(_, trial)| trial.sent.saturating_sub(trial.received)).fold(0, u64::saturating_add);
+    let lost =
+        lossy.iter().map(|(_, trial)| trial.sent.saturating_sub(trial.received)).fold(0, u64::saturating_add);
     let (place, counted) = place(lossy.iter().map(|(step, _)| *step), direction, lost).unzip();
     let first = trials.first()?;
     let gave_up = upper.filter(|(_, came)| *came == Came::Unsent).map(|(rate, _)| rate);
     let most_sent = |rate: u32| {
-        trials.iter().filter(|trial| trial.packets_per_s == rate).filter_map(|trial| per_s(trial, trial.sent)).max()
+        trials
+            .iter()
+            .filter(|trial| trial.packets_per_s == rate)
+            .filter_map(|trial| per_s(trial, trial.sent))
+            .max()
     };
     Some(PacketRate {
         direction,
@@ -220,11 +230,12 @@ fn sent_nowhere(host: &Evidence, nic: &str) -> Option<u64> {
 fn ring(host: &Evidence, nic: &str) -> Option<u64> {
     let counts = host.nic(nic)?;
     // Drivers that have no ring do not count it.
-    let own = [counts.receive_missed, counts.receive_overruns].into_iter().flatten().fold(0, u64::saturating_add);
+    let own =
+        [counts.receive_missed, counts.receive_overruns].into_iter().flatten().fold(0, u64::saturating_add);
     let of_driver = host.drivers.iter().flatten().filter(|driver| driver.nic == nic);
-    let no_buffer = of_driver.flat_map(|driver| &driver.counters).filter(|counter| {
-        counter.meaning == pathproof_model::evidence::DriverMeaning::NoReceiveBuffer
-    });
+    let no_buffer = of_driver
+        .flat_map(|driver| &driver.counters)
+        .filter(|counter| counter.meaning == pathproof_model::evidence::DriverMeaning::NoReceiveBuffer);
     let told = no_buffer.map(|counter| counter.moved_by).max().unwrap_or(0);
     Some(own.max(told))
 }
@@ -241,10 +252,7 @@ fn finding(rate: &PacketRate) -> Option<Finding> {
         |held| format!("and not at {held}"),
     );
     let place = rate.place.map_or("at a place that no counter tells", LossPlace::words);
-    let evidence = format!(
-        "{}: packets are lost at {lossy} a second {held}, {place}",
-        rate.direction.name()
-    );
+    let evidence = format!("{}: packets are lost at {lossy} a second {held}, {place}", rate.direction.name());
     let finding = Finding::new("PACKET-RATE-LIMIT", evidence)
         .with("direction", rate.direction.name())
         .with("packets_per_s", lossy);
@@ -299,7 +307,8 @@ mod tests {
         let (held, gave_up) = sides(&searched(100_000, passes(u32::MAX, 30_000)));
         assert!(held.is_some_and(|held| (29_000..31_000).contains(&held)), "{held:?}");
         assert_eq!(gave_up.unwrap().1, Came::Unsent);
-        let (held, lost) = sides(&searched(100_000, |rate| RateTrial { received: 0, ..passes(0, rate)(rate) }));
+        let (held, lost) =
+            sides(&searched(100_000, |rate| RateTrial { received: 0, ..passes(0, rate)(rate) }));
         assert_eq!((held, lost), (None, Some((LEAST, Came::Lost))));
     }
 
@@ -318,8 +327,12 @@ mod tests {
 
     /// A document of a search over a path of 4000 packets a second.
     fn document(evidence: impl Fn(u64) -> Vec<Evidence>, overflowed: impl Fn(u64) -> u64) -> ResultDoc {
-        let search =
-            LossSpec { probe: LossProbe::Rate, packets_per_s: 10_000, time_ns: 1_000_000_000, ..LossSpec::default() };
+        let search = LossSpec {
+            probe: LossProbe::Rate,
+            packets_per_s: 10_000,
+            time_ns: 1_000_000_000,
+            ..LossSpec::default()
+        };
         let search = LossSpec { direction: Direction::Out, ..search };
         let mut doc = ResultDoc::new(Tool::default(), "");
         while let Some(spec) = next(&search, &doc) {
@@ -363,7 +376,10 @@ mod tests {
         }
     }
 
-    fn told(evidence: impl Fn(u64) -> Vec<Evidence>, overflowed: impl Fn(u64) -> u64) -> (Option<LossPlace>, String) {
+    fn told(
+        evidence: impl Fn(u64) -> Vec<Evidence>,
+        overflowed: impl Fn(u64) -> u64,
+    ) -> (Option<LossPlace>, String) {
         let rates = found(&document(evidence, overflowed));
         assert_eq!(rates.len(), 1, "the other way was not asked for");
         let lossy = rates[0].lossy_packets_per_s.unwrap();

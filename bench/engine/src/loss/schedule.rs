@@ -162,7 +162,8 @@ impl Schedule {
 
     /// Whether a datagram of a strand is of full size.
     pub fn is_full(&self, strand: u16, seq: u32) -> bool {
-        self.probe == LossProbe::Sample && mixed(u64::from(strand) << 32 | u64::from(seq)).is_multiple_of(FULL_IN)
+        self.probe == LossProbe::Sample
+            && mixed(u64::from(strand) << 32 | u64::from(seq)).is_multiple_of(FULL_IN)
     }
 }
 
@@ -211,7 +212,8 @@ mod tests {
 
     #[test]
     fn no_specification_asks_for_more_than_the_bounds() {
-        let wild = LossSpec { flows: u32::MAX, packets_per_s: u32::MAX, time_ns: u64::MAX, ..LossSpec::default() };
+        let wild =
+            LossSpec { flows: u32::MAX, packets_per_s: u32::MAX, time_ns: u64::MAX, ..LossSpec::default() };
         let schedule = Schedule::new(&wild);
         assert_eq!((schedule.flows(), schedule.total()), (Schedule::FLOWS_MAX, Schedule::PACKETS_MAX));
         let none = Schedule::new(&LossSpec { flows: 0, packets_per_s: 0, time_ns: 0, ..LossSpec::default() });

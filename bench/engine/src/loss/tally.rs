@@ -32,7 +32,11 @@ impl Tally {
     pub fn new(schedule: &Schedule) -> Tally {
         let words = schedule.per_strand().div_ceil(64) as usize;
         let strand = Strand { seen: vec![0; words], ..Strand::default() };
-        Tally { schedule: *schedule, strands: vec![strand; schedule.strands() as usize], delays_ns: Vec::new() }
+        Tally {
+            schedule: *schedule,
+            strands: vec![strand; schedule.strands() as usize],
+            delays_ns: Vec::new(),
+        }
     }
 
     /// A datagram has arrived. What the schedule does not have is not counted.

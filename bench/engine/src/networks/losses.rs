@@ -2,7 +2,8 @@
 
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    Criteria, End, Finding, FollowUp, Network, NetworkLoss, NetworkNic, NodeId, ResultDoc, Step, StepSpec, TrafficSpec,
+    Criteria, End, Finding, FollowUp, Network, NetworkLoss, NetworkNic, NodeId, ResultDoc, Step, StepSpec,
+    TrafficSpec,
 };
 
 /// The word for every network.
@@ -14,8 +15,7 @@ pub fn named<'a>(networks: &[&'a Network], names: &[String]) -> Result<Vec<&'a N
         let subnets = std::iter::once(&network.subnet).chain(&network.also);
         subnets.into_iter().any(|subnet| subnet == name) || own(network).any(|nic| nic.nic == name)
     };
-    if let Some(unknown) =
-        names.iter().find(|name| *name != ALL && !networks.iter().any(|one| is(one, name)))
+    if let Some(unknown) = names.iter().find(|name| *name != ALL && !networks.iter().any(|one| is(one, name)))
     {
         let told: Vec<String> = networks.iter().map(|one| words(one)).collect();
         return Err(format!(
@@ -75,9 +75,11 @@ fn failing(traffic: &TrafficSpec) -> Option<&str> {
 
 fn loss(step: &Step, nic: &str) -> NetworkLoss {
     let known = NetworkLoss { nic: nic.into(), ..NetworkLoss::default() };
-    let failed = step.detail.failover.as_ref().filter(|failover| {
-        failover.end == Some(End::Client) && failover.nic.as_deref() == Some(nic)
-    });
+    let failed = step
+        .detail
+        .failover
+        .as_ref()
+        .filter(|failover| failover.end == Some(End::Client) && failover.nic.as_deref() == Some(nic));
     match (&step.error, failed) {
         (Some(error), _) => NetworkLoss { reason: Some(error.message.clone()), ..known },
         (None, None) => NetworkLoss { reason: Some("it was not taken down".into()), ..known },

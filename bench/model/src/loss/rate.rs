@@ -78,10 +78,16 @@ impl LossPlace {
     /// What holds more there.
     pub fn knob(self) -> &'static str {
         match self {
-            LossPlace::SenderQueue => "ip link set NIC txqueuelen 10000 at the sender, and the shaper that tc -s qdisc show names",
-            LossPlace::ReceiverRing => "ethtool -G NIC rx N (a virtual machine of Hyper-V: the same sets the VMBus receive buffer)",
+            LossPlace::SenderQueue => {
+                "ip link set NIC txqueuelen 10000 at the sender, and the shaper that tc -s qdisc show names"
+            }
+            LossPlace::ReceiverRing => {
+                "ethtool -G NIC rx N (a virtual machine of Hyper-V: the same sets the VMBus receive buffer)"
+            }
             LossPlace::ReceiverBacklog => "sysctl net.core.netdev_max_backlog=N",
-            LossPlace::ReceiverSocket => "sysctl net.core.rmem_max=N, and the buffer that the application asks for",
+            LossPlace::ReceiverSocket => {
+                "sysctl net.core.rmem_max=N, and the buffer that the application asks for"
+            }
             LossPlace::Between | LossPlace::Other => {
                 "a limiter, a firewall's rule or a switch between the hosts; nothing of theirs"
             }

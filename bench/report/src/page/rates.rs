@@ -8,10 +8,12 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     let columns: [Column<&PacketRate>; 6] = [
         Column::words("PACKETS A SECOND", |rate| Cell::of(rate.direction.name())),
         Column::figures("HELD", |rate| Cell::known(rate.lossless_packets_per_s)),
-        Column::figures("LOST FROM", |rate| match (rate.lossy_packets_per_s, rate.sender_limit_packets_per_s) {
-            (Some(lossy), _) => Cell::of(lossy),
-            (None, Some(limit)) => Cell::of(format!("the sender sends {limit}")),
-            (None, None) => Cell::of("none tried"),
+        Column::figures("LOST FROM", |rate| {
+            match (rate.lossy_packets_per_s, rate.sender_limit_packets_per_s) {
+                (Some(lossy), _) => Cell::of(lossy),
+                (None, Some(limit)) => Cell::of(format!("the sender sends {limit}")),
+                (None, None) => Cell::of("none tried"),
+            }
         }),
         Column::figures("ARRIVE AT MOST", |rate| Cell::known(rate.ceiling_packets_per_s)),
         Column::words("LOST WHERE", |rate| match (rate.lost, rate.place) {
