@@ -15,6 +15,7 @@ use std::io;
 use pathproof_model::ResultDoc;
 
 mod comparison;
+mod courses;
 mod csv;
 mod hlog;
 mod html;

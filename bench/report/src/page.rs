@@ -59,6 +59,7 @@ const SECTIONS: &[Section] = &[
     rdma::section,
     migrate::section,
     contend::section,
+    contend::over_time,
     soak::section,
     findings::section,
     verdicts::section,

@@ -1,17 +1,22 @@
 //! Which charts a document has something for. What it does not hold is no chart.
 
+use pathproof_model::series::Slice;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{Direction, ResultDoc, Step, StepKind};
 
 use super::Markup;
 use super::plot::{Axis, LINES_MAX, Series, bars, lines};
+use crate::courses::{Course, bits_per_s, courses};
 use crate::{hlog, plain};
 
 /// Bars of one chart.
 const BARS_MAX: usize = 40;
 
 pub(super) fn all(doc: &ResultDoc) -> Markup {
-    [rates(doc), latencies(doc), mtu(doc), rounds(doc), ladder(doc)].into_iter().flatten().collect()
+    [rates(doc), contention(doc), latencies(doc), mtu(doc), rounds(doc), ladder(doc)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Charts of so many lines each as have colours.
@@ -48,6 +53,41 @@ fn rates(doc: &ResultDoc) -> Option<Markup> {
         let up = Axis::from_zero(most(|point| point.1), |at| BitsPerSecond(at as u64).to_string());
         lines("Throughput over time", "From zero; time since the start of each stream.", &across, &up, series)
     })
+}
+
+/// What classes that share a path carried, each step with its phases.
+fn contention(doc: &ResultDoc) -> Option<Markup> {
+    let all: Vec<Markup> = doc.steps.iter().filter_map(one_contention).collect();
+    (!all.is_empty()).then(|| all.into_iter().collect())
+}
+
+fn one_contention(step: &Step) -> Option<Markup> {
+    let courses = courses(step);
+    let phases = &step.detail.contend.as_ref()?.phases;
+    let end_ns = phases.iter().map(|phase| phase.start_ns.saturating_add(phase.length_ns)).max()?;
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let line = |course: &Course<'_>| {
+        let points = course.phases.iter().flat_map(|(phase, slices)| {
+            let middle = |slice: &Slice| phase.start_ns.saturating_add(slice.start_ns + slice.length_ns / 2);
+            let own = slices.iter().map(move |slice| (seconds(middle(slice)), bits_per_s(slice)));
+            // The line is broken where a phase ends.
+            own.chain([(f64::NAN, f64::NAN)])
+        });
+        Series { name: course.class.word().into(), points: points.collect() }
+    };
+    let series: Vec<Series> = courses.iter().map(line).collect();
+    let most = series.iter().flat_map(|series| &series.points).map(|point| point.1).fold(0.0, f64::max);
+    let up = Axis::from_zero(most, |at| BitsPerSecond(at as u64).to_string());
+    let ticks = phases.iter().map(|phase| {
+        (seconds(phase.start_ns.saturating_add(phase.length_ns / 2)), phase.name.words().to_owned())
+    });
+    let across = Axis { from: 0.0, to: seconds(end_ns), ticks: ticks.collect() };
+    let caption = format!("What each class carried: {}", step.name);
+    let note = format!(
+        "From zero, over {}; each phase stands below its part of the time, and between them nothing is measured.",
+        Nanoseconds(end_ns)
+    );
+    (!series.is_empty()).then(|| lines(&caption, &note, &across, &up, &series))
 }
 
 /// The shares below which latencies are drawn, with what stands at the axis.

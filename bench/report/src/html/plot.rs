@@ -99,13 +99,14 @@ pub(super) fn lines(caption: &str, note: &str, across: &Axis, up: &Axis, series:
     let mut inner = axes(across, up);
     let mut names = Markup::default();
     for (series, colour) in series.iter().zip(COLOURS) {
-        let points: Vec<String> = series
-            .points
-            .iter()
-            .filter(|(a, b)| a.is_finite() && b.is_finite())
-            .map(|(a, b)| format!("{:.1},{:.1}", x(across, *a), y(up, *b)))
-            .collect();
-        inner.push(Markup(format!("<polyline class=\"line {colour}\" points=\"{}\"/>\n", points.join(" "))));
+        // What is no number breaks the line.
+        let parts = series.points.split(|(a, b)| !a.is_finite() || !b.is_finite());
+        for part in parts.filter(|part| !part.is_empty()) {
+            let points: Vec<String> =
+                part.iter().map(|(a, b)| format!("{:.1},{:.1}", x(across, *a), y(up, *b))).collect();
+            let points = points.join(" ");
+            inner.push(Markup(format!("<polyline class=\"line {colour}\" points=\"{points}\"/>\n")));
+        }
         let mut entry = Markup(format!(
             "<svg width=\"22\" height=\"8\" aria-hidden=\"true\"><path class=\"line {colour}\" d=\"M0 4H20\"/></svg> "
         ));

@@ -1,10 +1,14 @@
 //! Classes that shared the path: phases as columns, classes as rows, what sharing cost, and what to set.
 
 use pathproof_model::contend::typed;
+use pathproof_model::series::Slice;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{Class, ClassFigures, ContendDetail, ContendTried, Direction, PhaseName, ResultDoc};
+use pathproof_model::{
+    Class, ClassFigures, ContendDetail, ContendPhase, ContendTried, Direction, PhaseName, ResultDoc, Step,
+};
 
-use super::{Block, Cell, Column, Fact, Row, Table};
+use super::{Block, Cell, Column, Fact, Row, Strip, Table};
+use crate::courses::{Course, bits_per_s, courses};
 
 /// A row: a figure of a class, phase by phase.
 struct Line<'a> {
@@ -26,6 +30,51 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     // The last step of a sweep knows all of it.
     parts.extend(all().max_by_key(|detail| detail.tried.len()).and_then(sweep));
     parts.join(&Block::Break)
+}
+
+/// What the classes carried over time: a row each, the phases beside each other.
+pub(super) fn over_time(doc: &ResultDoc) -> Vec<Block> {
+    doc.steps.iter().filter_map(strips).collect()
+}
+
+fn strips(step: &Step) -> Option<Block> {
+    /// Signs of a phase.
+    const SIGNS: u64 = 12;
+    let courses = courses(step);
+    let phases = &step.detail.contend.as_ref()?.phases;
+    let length_ns = phases.iter().map(|phase| phase.length_ns).max()?;
+    let slices = || courses.iter().flat_map(|course| &course.phases).flat_map(|(_, slices)| slices);
+    let most = slices().map(bits_per_s).fold(0.0, f64::max);
+    let sign = |slices: &[Slice], nth: u64| {
+        let part = |number: u64| length_ns.saturating_mul(number) / SIGNS;
+        let end_ns = |slice: &Slice| slice.start_ns.saturating_add(slice.length_ns);
+        let own = slices.iter().filter(|slice| slice.start_ns < part(nth + 1) && end_ns(slice) > part(nth));
+        let (bytes, ns) = own.fold((0u64, 0u64), |(bytes, ns), slice| {
+            (bytes.saturating_add(slice.bytes), ns.saturating_add(slice.length_ns))
+        });
+        match (bytes, ns) {
+            (_, 0) => ' ',
+            (0, _) => '.',
+            _ => super::soak::bar(bytes as f64 * 8e9 / ns as f64, most),
+        }
+    };
+    let row = |course: &Course<'_>| {
+        let phase = |(_, slices): &(&ContendPhase, Vec<Slice>)| {
+            (0..SIGNS).map(|nth| sign(slices, nth)).collect::<String>()
+        };
+        let phases: Vec<String> = course.phases.iter().map(phase).collect();
+        Strip { name: course.class.word().into(), symbols: format!("|{}|", phases.join("|")).into() }
+    };
+    let strips: Vec<Strip> = courses.iter().map(row).collect();
+    let names: Vec<&str> = phases.iter().map(|phase| phase.name.words()).collect();
+    let legend = format!(
+        "{}, over time: {}; a sign is {}, the highest {}, '.' nothing",
+        step.name,
+        names.join(" | "),
+        Nanoseconds(length_ns / SIGNS),
+        BitsPerSecond(most as u64)
+    );
+    (!strips.is_empty()).then(|| Block::Strips { legend: legend.into(), strips })
 }
 
 /// What each number of migrations at once came to.

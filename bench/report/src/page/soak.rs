@@ -105,7 +105,8 @@ fn strips(soak: &Soak) -> Block {
     Block::Strips { legend: legend.into(), strips }
 }
 
-fn bar(value: f64, most: f64) -> char {
+/// A bar of a height, of so much at most.
+pub(super) fn bar(value: f64, most: f64) -> char {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let eighths = (value / most.max(f64::MIN_POSITIVE) * 8.0).ceil().clamp(1.0, 8.0);
     BARS[eighths as usize - 1]
