@@ -97,21 +97,6 @@ fn a_migration_starves_storage_and_the_advised_cap_heals_it() {
 }
 
 #[test]
-fn the_delay_that_a_full_queue_adds_is_measured_within_a_tenth() {
-    // A queue that drops at its tail holds 150 ms of the link.
-    let (rate, queue_bytes) = (100e6, 1_875_000);
-    let Some(hosts) = shaped("delay", "100mbit", queue_bytes) else { return };
-    let _server = serve(&hosts);
-    // Connections that yield only to loss fill it, and eight of them fill it again soon.
-    let args = ["--migrations", "8", "--time", "4s", "--storage", "1Mbit/s", "--option", "congestion=reno"];
-    let doc = document(&run_within(contend(&hosts, &args), Duration::from_secs(120)));
-    let p99 = |phase| number(&class(&doc, phase, "heartbeat")["response_ns"]["p99"]);
-    let added = p99("migration") - p99("idle");
-    let full = f64::from(queue_bytes) * 8e9 / rate;
-    assert!((added / full - 1.0).abs() < 0.1, "{added} of {full}: {:#}", step(&doc, "contend")["phases"]);
-}
-
-#[test]
 fn every_capped_class_has_its_rate_within_a_hundredth_however_many_share_it() {
     let Some(hosts) = TwoHosts::new("capped") else { return };
     let _server = serve(&hosts);

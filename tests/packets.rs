@@ -21,10 +21,10 @@ fn search(hosts: &TwoHosts, more: &[&str]) -> Command {
 
 /// Has a host drop what comes in above so many datagrams a second of those that a search sends; whether it does.
 fn policed(hosts: &TwoHosts, host: usize, rate: u32) -> bool {
-    // The bucket is 20 ms: what a busy machine is late with fits into it, and over a second it is 2 % more.
+    // The bucket is 25 ms: what a busy machine is late with fits into it, and over a second and a half it is less than 2 % more.
     let rules = format!(
         "table ip p {{ chain i {{ type filter hook prerouting priority 0; udp length 68 limit rate over {rate}/second burst {} packets drop; }}; }}",
-        rate / 50
+        rate / 40
     );
     let scratch = Scratch::new("policed");
     let file = scratch.path("rules");
@@ -41,17 +41,23 @@ fn policed(hosts: &TwoHosts, host: usize, rate: u32) -> bool {
 fn the_rate_of_a_policer_is_found_within_a_twentieth_each_way_and_nobody_else_is_accused() {
     let Some(hosts) = TwoHosts::new("rates") else { return };
     // The peer's for what goes out, this host's for what comes in.
-    if !(policed(&hosts, 1, 4000) && policed(&hosts, 0, 1500)) {
+    if !(policed(&hosts, 1, 2000) && policed(&hosts, 0, 800)) {
         return;
     }
     let _server = serve(&hosts);
-    let output = run_within(search(&hosts, &["--direction", "both"]), Duration::from_secs(240));
+    let output =
+        run_within(search(&hosts, &["--direction", "both", "--time", "1500ms"]), Duration::from_secs(240));
     let doc = document(&output);
     crate::documents::assert_valid(&doc, "packet rates");
     let rates = doc["packet_rates"].as_array().unwrap();
     assert_eq!(rates.len(), 2, "{}", stderr(&output));
-    for (rate, (direction, limit)) in rates.iter().zip([("out", 4000.0), ("in", 1500.0)]) {
+    for (rate, (direction, limit)) in rates.iter().zip([("out", 2000.0), ("in", 800.0)]) {
         assert_eq!(rate["direction"], direction);
+        if !rate["sender_limit_packets_per_s"].is_null() {
+            // A machine that is too busy to send so many says that, and nothing of the path.
+            assert!(rate["lossy_packets_per_s"].is_null() && rate["place"].is_null(), "{rate:#}");
+            continue;
+        }
         let near = |what: &str| {
             let ratio = rate[what].as_f64().unwrap_or_else(|| panic!("{what}: {rate:#}")) / limit;
             assert!((ratio - 1.0).abs() < 0.05, "{what}: {ratio} {rate:#}");
@@ -62,7 +68,8 @@ fn the_rate_of_a_policer_is_found_within_a_twentieth_each_way_and_nobody_else_is
     let found: Vec<&Value> =
         doc["findings"].as_array().unwrap().iter().filter(|one| one["step"].is_null()).collect();
     let limits = found.iter().filter(|one| one["code"] == "PACKET-RATE-LIMIT").count();
-    assert_eq!(limits, 2, "{found:#?}");
+    let told = rates.iter().filter(|rate| !rate["lossy_packets_per_s"].is_null()).count();
+    assert_eq!(limits, told, "{found:#?}");
     let others = ["PATH-LOSS", "HOST-OVERFLOW", "FLOWS-DIFFER", "CHANNEL-DEAD"];
     assert!(
         !doc["findings"].as_array().unwrap().iter().any(|one| others.iter().any(|code| one["code"] == *code))
@@ -76,7 +83,9 @@ fn a_path_without_a_limit_has_none_below_the_most_that_is_tried() {
     let doc = document(&run_within(search(&hosts, &["--most", "2000"]), Duration::from_secs(60)));
     let rates = doc["packet_rates"].as_array().unwrap();
     assert_eq!(rates.len(), 1);
-    assert_eq!(rates[0]["lossless_packets_per_s"], 2000, "{:#}", rates[0]);
+    // A busy machine may not send so many; that is its own limit and nobody else's.
+    let sent = rates[0]["sender_limit_packets_per_s"].is_null();
+    assert!(!sent || rates[0]["lossless_packets_per_s"] == 2000, "{:#}", rates[0]);
     assert!(rates[0]["lossy_packets_per_s"].is_null() && rates[0]["place"].is_null(), "{:#}", rates[0]);
     assert!(!doc["findings"].as_array().unwrap().iter().any(|one| one["code"] == "PACKET-RATE-LIMIT"));
 }
@@ -84,7 +93,7 @@ fn a_path_without_a_limit_has_none_below_the_most_that_is_tried() {
 #[test]
 fn what_cannot_be_searched_for_is_refused_before_anybody_is_dialled() {
     for (more, says) in
-        [(["--time", "10s"], "2.5 s"), (["--most", "7"], "100..=100000"), (["--direction", "up"], "both")]
+        [(["--time", "10s"], "2.50 s"), (["--most", "7"], "100..=100000"), (["--direction", "up"], "both")]
     {
         let output = run(&[&["bench", "packets", "127.0.0.1:1"], &more[..]].concat());
         assert_eq!(output.status.code(), Some(2), "{more:?}");

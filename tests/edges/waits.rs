@@ -8,6 +8,8 @@ const TURN_NS: u64 = 50_000_000;
 /// Every short length of time that the program knows as a number, where it stands, and why nothing wakes who waits so long, or what else it
 /// is.
 const SHORT: &[(&str, &str, &str)] = &[
+    ("bench/engine/src/loss/schedule.rs", "from_micros(50)", "no turn: datagrams are sent at a pace"),
+    ("bench/engine/src/loss/schedule.rs", "from_millis(1)", "no turn: datagrams are sent at a pace"),
     ("src/dial.rs", "from_millis(1)", "no turn: the least that a socket takes for a timeout"),
     ("src/document.rs", "from_millis(1)", "a second signal waits for the document, and the process ends"),
     ("src/evidence/rdma.rs", "from_millis(10)", "an adapter counts late, and tells nobody"),
@@ -19,7 +21,6 @@ const SHORT: &[(&str, &str, &str)] = &[
         "from_millis(50)",
         "a connection could be woken by its end only, and it is needed to remove the file",
     ),
-    ("src/steps/loss/send.rs", "from_millis(1)", "no turn: datagrams are sent at a pace"),
     ("src/steps/migrate/dirtier.rs", "from_micros(500)", "no turn: pages are dirtied at a rate"),
     (
         "src/steps/migrate/lanes.rs",

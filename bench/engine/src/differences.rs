@@ -346,7 +346,7 @@ mod tests {
         };
         assert_eq!(of(900, 1), None);
         assert_eq!(of(1500, 600), None, "it may be 900 ms");
-        assert_eq!(of(-1500, 1), Some((Weight::Costly, "1.5 s behind (give or take 1 ms)".into())));
+        assert_eq!(of(-1500, 1), Some((Weight::Costly, "1.50 s behind (give or take 1.00 ms)".into())));
         assert_eq!(of(400_000, 1).unwrap().0, Weight::Grave);
     }
 

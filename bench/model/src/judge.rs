@@ -6,8 +6,8 @@
 use crate::units::Bytes;
 use crate::verdict::{EXIT_CANNOT_TELL, EXIT_COULD_NOT_RUN, EXIT_INTERRUPTED, EXIT_NOT_FIT, EXIT_TERMINATED};
 use crate::{
-    Check, CommandName, Conclusion, Criteria, End, ErrorKind, Outcome, ResultDoc, RunOutcome, Severity, Step,
-    StepError, StepKind, StepSpec, Subject, Unit, Verdict,
+    Check, CommandName, Conclusion, Criteria, End, ErrorKind, FollowUp, Outcome, ResultDoc, RunOutcome,
+    Severity, Step, StepError, StepKind, StepSpec, Subject, Unit, Verdict,
 };
 
 mod answers;
@@ -287,6 +287,9 @@ fn run(doc: &ResultDoc, busy: Option<&str>) -> Option<Verdict> {
     }
     let planned = doc.plan().map_or(0, |plan| plan.steps.len());
     let made = doc.steps.iter().filter(|step| step.follows_up.is_none()).count();
+    // However many were made of one planned step, they stand for it.
+    let stands = |why: &FollowUp| doc.steps.iter().any(|step| step.follows_up == Some(*why));
+    let made = made + [FollowUp::Loss, FollowUp::Search].iter().filter(|why| stands(why)).count();
     let missing = planned.saturating_sub(made);
     if missing > 0 {
         let text = format!("{missing} of {planned} planned steps were not made");

@@ -52,7 +52,7 @@ pub fn send(
     while next < schedule.total() && !context.channel.is_over() {
         let now = context.clock.now();
         // A host that cannot keep the pace sends less, not longer: the time of the step is kept.
-        if now >= context.until || now.since(start) > schedule.length() * 5 / 4 {
+        if now >= context.until || now.since(start) > schedule.longest() {
             break;
         }
         // After a stall of this host what is overdue goes out step by step: a burst would be lost in a queue of the path.

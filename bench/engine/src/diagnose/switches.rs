@@ -92,9 +92,8 @@ fn heartbeats(port: &Dcb) -> Option<String> {
     let ets = port.ets.as_ref()?;
     let class = *ets.class_of_priority.get(PRIORITY)?;
     let own = ets.class_of_priority.iter().filter(|other| **other == class).count() == 1;
-    let shares_out = ets.algorithms.get(usize::from(class)).is_some_and(|algorithm| algorithm == "ets");
     let share = *ets.bandwidth_percent.get(usize::from(class))?;
-    (own && shares_out && share > PERCENT_MAX).then(|| {
+    (own && share > PERCENT_MAX).then(|| {
         format!("priority {PRIORITY}, cluster heartbeats, has {share} % for itself; {PERCENT_MAX} are enough")
     })
 }

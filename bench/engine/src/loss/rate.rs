@@ -90,9 +90,8 @@ fn came(trials: &[RateTrial], rate: u32) -> Came {
     }
     match (own().filter(|trial| lost(trial)).count(), own().count()) {
         (2.., _) => Came::Lost,
-        // Slower and whole both times.
-        (0, 2..) => Came::Unsent,
-        (_, 3..) => Came::Lost,
+        // Slower, and not lost twice.
+        (_, 3..) => Came::Unsent,
         _ => Came::Open,
     }
 }
@@ -148,7 +147,10 @@ fn one(doc: &ResultDoc, direction: Direction) -> Option<PacketRate> {
     let fastest = lossy.iter().max_by_key(|(_, trial)| trial.packets_per_s);
     let lost =
         lossy.iter().map(|(_, trial)| trial.sent.saturating_sub(trial.received)).fold(0, u64::saturating_add);
-    let (place, counted) = place(lossy.iter().map(|(step, _)| *step), direction, lost).unzip();
+    // Where the sender gave up first, the edge was not found, and nobody is said to lose.
+    let edge = upper.filter(|(_, came)| *came == Came::Lost).map(|(rate, _)| rate);
+    let (place, counted) =
+        place(lossy.iter().map(|(step, _)| *step), direction, lost).filter(|_| edge.is_some()).unzip();
     let first = trials.first()?;
     let gave_up = upper.filter(|(_, came)| *came == Came::Unsent).map(|(rate, _)| rate);
     let most_sent = |rate: u32| {
@@ -161,7 +163,7 @@ fn one(doc: &ResultDoc, direction: Direction) -> Option<PacketRate> {
     Some(PacketRate {
         direction,
         lossless_packets_per_s: lower,
-        lossy_packets_per_s: upper.filter(|(_, came)| *came == Came::Lost).map(|(rate, _)| rate),
+        lossy_packets_per_s: edge,
         ceiling_packets_per_s: fastest.and_then(|(_, trial)| per_s(trial, trial.received)),
         sender_limit_packets_per_s: gave_up.and_then(most_sent),
         place,

@@ -139,6 +139,14 @@ impl Schedule {
         Duration::from_nanos(apart_ns).clamp(Duration::from_micros(50), Duration::from_millis(1))
     }
 
+    /// How long it may take at most on a host that is late: a rate that is searched for is that rate or is not sent.
+    pub fn longest(&self) -> Duration {
+        match self.probe {
+            LossProbe::Sample => self.length() * 5 / 4,
+            LossProbe::Rate => self.length() * 51 / 50,
+        }
+    }
+
     /// How long sending all of it takes.
     pub fn length(&self) -> Duration {
         Duration::from_nanos((u128::from(self.total) * 1_000_000_000 / u128::from(self.packets_per_s)) as u64)
