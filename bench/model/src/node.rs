@@ -112,35 +112,6 @@ impl ClockOffset {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_true_offset_is_within_its_uncertainty_however_the_way_is_shared() {
-        for (true_ns, out_ns, back_ns, work_ns) in
-            [(0i64, 500, 500, 100), (5_000_000, 10, 990, 0), (-300_000_000_000, 900, 0, 7), (77, 1, 2, 3)]
-        {
-            let asked = 1_700_000_000_000_000_000u64;
-            let there = |here: u64| here.saturating_add_signed(true_ns);
-            let (heard, answered) = (asked + out_ns, asked + out_ns + work_ns);
-            let stamps = WallStamps { heard_ns: there(heard), answered_ns: there(answered) };
-            let clock = ClockOffset::of(asked, answered + back_ns, stamps).unwrap();
-            assert_eq!(clock.uncertainty_ns, (out_ns + back_ns).div_ceil(2));
-            assert!(clock.offset_ns.abs_diff(true_ns) <= clock.uncertainty_ns, "{clock:?} {true_ns}");
-        }
-    }
-
-    #[test]
-    fn stamps_that_contradict_each_other_say_nothing() {
-        let of = |heard_ns, answered_ns| ClockOffset::of(100, 200, WallStamps { heard_ns, answered_ns });
-        assert!(of(120, 180).is_some());
-        assert_eq!(of(180, 120), None, "answered before it was asked");
-        assert_eq!(of(0, 101), None, "longer at it than it took");
-        assert_eq!(of(u64::MAX, u64::MAX), None, "further than a clock can be");
-    }
-}
-
 impl Node {
     /// The node where the command runs.
     pub fn here(environment: Option<Environment>) -> Node {
@@ -176,4 +147,33 @@ pub fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     let port = port.map(str::parse).transpose().ok()?;
     let nonsense = host.is_empty() || port == Some(0) || host.contains(char::is_whitespace);
     (!nonsense).then_some((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_true_offset_is_within_its_uncertainty_however_the_way_is_shared() {
+        for (true_ns, out_ns, back_ns, work_ns) in
+            [(0i64, 500, 500, 100), (5_000_000, 10, 990, 0), (-300_000_000_000, 900, 0, 7), (77, 1, 2, 3)]
+        {
+            let asked = 1_700_000_000_000_000_000u64;
+            let there = |here: u64| here.saturating_add_signed(true_ns);
+            let (heard, answered) = (asked + out_ns, asked + out_ns + work_ns);
+            let stamps = WallStamps { heard_ns: there(heard), answered_ns: there(answered) };
+            let clock = ClockOffset::of(asked, answered + back_ns, stamps).unwrap();
+            assert_eq!(clock.uncertainty_ns, (out_ns + back_ns).div_ceil(2));
+            assert!(clock.offset_ns.abs_diff(true_ns) <= clock.uncertainty_ns, "{clock:?} {true_ns}");
+        }
+    }
+
+    #[test]
+    fn stamps_that_contradict_each_other_say_nothing() {
+        let of = |heard_ns, answered_ns| ClockOffset::of(100, 200, WallStamps { heard_ns, answered_ns });
+        assert!(of(120, 180).is_some());
+        assert_eq!(of(180, 120), None, "answered before it was asked");
+        assert_eq!(of(0, 101), None, "longer at it than it took");
+        assert_eq!(of(u64::MAX, u64::MAX), None, "further than a clock can be");
+    }
 }
