@@ -16,6 +16,7 @@ fn waiting(room: HalfRoom) -> Client {
     let plan = PlanRequest { seed: 0, steps: vec![StepRequest::Facts] };
     client.hello(now, Hello { tool: Default::default(), plan, environment: Default::default() });
     let accept = Accept {
+        clock: None,
         tool: Default::default(),
         granted: vec![Grant::default()],
         limits: Default::default(),
