@@ -197,7 +197,7 @@ fn the_shares_of_marked_classes_are_those_that_the_link_gives_them() {
 }
 
 /// Loads rules into a host's firewall; whether it took them.
-fn filtered(hosts: &TwoHosts, host: usize, tag: &str, rules: &str) -> bool {
+pub fn filtered(hosts: &TwoHosts, host: usize, tag: &str, rules: &str) -> bool {
     let scratch = Scratch::new(tag);
     let file = scratch.path("rules");
     std::fs::write(&file, rules).unwrap();

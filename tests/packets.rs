@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::contend::filtered;
 use crate::netns::TwoHosts;
 use crate::support::*;
 
@@ -26,15 +27,7 @@ fn policed(hosts: &TwoHosts, host: usize, rate: u32) -> bool {
         "table ip p {{ chain i {{ type filter hook prerouting priority 0; udp length 68 limit rate over {rate}/second burst {} packets drop; }}; }}",
         rate / 40
     );
-    let scratch = Scratch::new("policed");
-    let file = scratch.path("rules");
-    std::fs::write(&file, rules).unwrap();
-    let made = hosts.at(host, &["nft", "-f", &file]).output();
-    let ok = made.as_ref().is_ok_and(|output| output.status.success());
-    if !ok {
-        skip(&format!("no nftables: {}", made.map(|output| stderr(&output)).unwrap_or_default()));
-    }
-    ok
+    filtered(hosts, host, "policed", &rules)
 }
 
 #[test]
