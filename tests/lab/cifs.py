@@ -8,9 +8,10 @@ import os
 import subprocess
 import sys
 import time
-import traceback
 
-BINARY = sys.argv[1]
+from guest import own_copy, run_cases
+
+BINARY = own_copy(sys.argv[1])
 IWARP = os.path.exists("/sys/class/infiniband/siw1")
 SERVER, DIRECT_PORT = ("10.78.0.2", 5445) if IWARP else ("10.77.0.2", 445)
 TCP_PORT = 4455
@@ -133,24 +134,17 @@ CASES = [
     a_wrong_password_is_refused,
 ]
 wanted = sys.argv[2:]
-unknown = set(wanted) - {case.__name__ for case in CASES}
 # TCP knows nothing of RDMA devices: what was seen in the other boot is not seen again in this one.
 OVER_TCP = [case for case in CASES if case.__name__.startswith("tcp_")] + [a_wrong_password_is_refused]
 CASES = [case for case in CASES if not IWARP or wanted or case not in OVER_TCP]
-assert not unknown, f"no such case: {unknown}"
+
+
+def as_it_was():
+    print(f"{kernel()}{log()}", flush=True)
+    run("umount", "-l", MOUNT)
+
 
 sink = start_sink()
-failed = 0
-for case in CASES:
-    if wanted and case.__name__ not in wanted:
-        continue
-    begun = time.time()
-    try:
-        case()
-        print(f"ok     {case.__name__} ({time.time() - begun:.1f} s)", flush=True)
-    except Exception:
-        failed += 1
-        print(f"FAILED {case.__name__}\n{traceback.format_exc()}{kernel()}{log()}", flush=True)
-        run("umount", "-l", MOUNT)
+failed = run_cases(CASES, wanted, after_failure=as_it_was)
 sink.terminate()
 sys.exit(failed)

@@ -8,12 +8,13 @@ stands beside it as a witness that netem does what it was told. Standard library
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
 
-BINARY = shutil.copy(sys.argv[1], "/tmp/pathproof")
+from guest import own_copy
+
+BINARY = own_copy(sys.argv[1])
 KEY = "lab-key-123"
 DELAYS_MS = (0.1, 1, 5)
 

@@ -11,9 +11,10 @@ import os
 import subprocess
 import sys
 import time
-import traceback
 
-BINARY, TOOLS, WALK = sys.argv[1:4]
+from guest import own_copy, run_cases
+
+BINARY, TOOLS, WALK = own_copy(sys.argv[1]), sys.argv[2], own_copy(sys.argv[3])
 IWARP = os.path.exists("/sys/class/infiniband/siw1")
 SERVER, DIRECT_PORT = ("10.78.0.2", 5445) if IWARP else ("10.77.0.2", 445)
 WORK = "/run/ksmbd-lab"
@@ -266,16 +267,7 @@ if IWARP:
 
 server = start_server()
 await_direct()
-failed = 0
-wanted = sys.argv[4:]
-for case in [case for case in CASES if not wanted or case.__name__ in wanted]:
-    begun = time.time()
-    try:
-        case()
-        print(f"ok     {case.__name__} ({time.time() - begun:.1f} s)", flush=True)
-    except Exception:
-        failed += 1
-        print(f"FAILED {case.__name__}\n{traceback.format_exc()}", flush=True)
+failed = run_cases(CASES, sys.argv[4:])
 if failed:
     print(subprocess.run("dmesg | grep -i ksmbd | tail -20", shell=True, capture_output=True, text=True).stdout, flush=True)
 server.terminate()

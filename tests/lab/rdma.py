@@ -10,9 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 
-BINARY, CONTRACT = sys.argv[1], sys.argv[2:]
+from guest import document_of, own_copy, run_cases
+
+BINARY, CONTRACT = own_copy(sys.argv[1]), [own_copy(test) for test in sys.argv[2:]]
 PORT, KEY = "7471", "lab-key-123"
 RXE, SIW = "10.77.0.2", "10.78.0.2"
 
@@ -155,8 +156,9 @@ def the_mtu_stage_and_the_rdma_mtu_are_held_against_each_other():
     done = subprocess.run([BINARY, "check", f"{RXE}:{PORT}", "--key", KEY, "--plan", "/tmp/plan.toml", "--format", "json"],
                           capture_output=True, text=True, timeout=90)
     small_hop(4500)
-    found = [f for f in json.loads(done.stdout)["findings"] if f["code"] == "RDMA-MTU-PATH"]
-    assert len(found) == 1 and found[0]["severity"] == "error", (done.stderr, [f["code"] for f in json.loads(done.stdout)["findings"]])
+    document = document_of(done)
+    found = [f for f in document["findings"] if f["code"] == "RDMA-MTU-PATH"]
+    assert len(found) == 1 and found[0]["severity"] == "error", (done.stderr, codes(document))
     values = found[0]["values"]
     # veth lets four bytes more pass, for a VLAN tag.
     assert values["path_ip_mtu_bytes"] in (1500, 1504) and values["needed_ip_mtu_bytes"] == 4192, values
@@ -266,7 +268,7 @@ def check_of_itself_has_a_verdict():
     for device in ("rxe0", "siw0"):
         done = subprocess.run([BINARY, "check", "--self", "--over", "rdma", "--quick", "--format", "json"], capture_output=True,
                               text=True, timeout=90)
-        document = json.loads(done.stdout)
+        document = document_of(done)
         assert done.returncode in JUDGED and document["verdicts"], (device, done.returncode, done.stderr)
         proofs = [s["proof"]["transport"] for s in document["steps"] if s.get("proof")]
         assert proofs and set(proofs) == {"rdma"}, proofs
@@ -303,12 +305,12 @@ def smb_direct_checks_and_migrates():
     for peer in (RXE, SIW):
         done = subprocess.run([BINARY, "migrate", f"{peer}:{PORT}", "--key", KEY, "--over", "smbd", "--memory", "64MiB", "--format", "json"],
                               capture_output=True, text=True, timeout=120)
-        document = json.loads(done.stdout)
+        document = document_of(done)
         assert done.returncode in JUDGED, (peer, done.returncode, done.stderr)
         print(f"     migrate to {peer}: {document['outcome']}")
         done = subprocess.run([BINARY, "check", f"{peer}:{PORT}", "--key", KEY, "--over", "smbd", "--quick", "--format", "json"],
                               capture_output=True, text=True, timeout=120)
-        document = json.loads(done.stdout)
+        document = document_of(done)
         proofs = {s["proof"]["transport"] for s in document["steps"] if s.get("proof")}
         # soft-iWARP has no counters of its own: where a busy machine moved too little, nothing is proved.
         assert "rdma" in proofs or (peer == SIW and proofs == {"unknown"}), (peer, done.returncode, done.stderr, proofs)
@@ -347,6 +349,12 @@ def no_device_is_told():
     assert code == 2 and "rdma link add" in err, (code, err)
 
 
+def as_it_was():
+    """What a case that failed half-way may have left behind."""
+    sh("lab-netem none")
+    small_hop(4500)
+
+
 def contract():
     for binary in CONTRACT:
         done = subprocess.run([binary, "--test-threads", "1"], timeout=240, text=True, capture_output=True,
@@ -363,21 +371,9 @@ CASES = [contract, choices_come_with_reasons, bytes_are_verified_and_rdma_is_pro
          wrong_names_and_limits_are_answered, locked_memory_too_low_is_told, a_killed_peer_is_told_in_time,
          a_device_that_is_removed_is_told_in_time, a_link_that_goes_down_is_told_in_time, no_device_is_told]
 
-only = os.environ.get("PATHPROOF_LAB_CASES", "").split()
-if unknown := set(only) - {case.__name__ for case in CASES}:
-    sys.exit(f"PATHPROOF_LAB_CASES names what is not there: {', '.join(sorted(unknown))}")
 server = start_server()
-failed = 0
-for case in CASES:
-    if only and case.__name__ not in only:
-        continue
-    begun = time.time()
-    try:
-        case()
-        print(f"ok   {case.__name__.replace('_', ' ')} ({time.time() - begun:.1f} s)", flush=True)
-    except Exception:
-        failed += 1
-        print(f"FAIL {case.__name__.replace('_', ' ')} ({time.time() - begun:.1f} s)\n{traceback.format_exc()[-2500:]}", flush=True)
-server.kill()
-print(f"{failed} cases failed")
+try:
+    failed = run_cases(CASES, os.environ.get("PATHPROOF_LAB_CASES", "").split(), after_failure=as_it_was)
+finally:
+    server.kill()
 sys.exit(min(failed, 99))
