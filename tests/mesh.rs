@@ -54,9 +54,7 @@ fn matrix(doc: &Value, name: &str) -> Vec<Vec<Option<f64>>> {
 
 #[test]
 fn a_healthy_cluster_is_fit_and_every_direction_has_its_figures() {
-    // What lay in the receiver's buffers when the window opened is counted in it: of half a second that was 5 to 7.5 %, of two seconds
-    // less than one.
-    let more = ["--pattern", "pairs,bisect,incast", "--time", "1500ms"];
+    let more = ["--pattern", "pairs,bisect,incast", "--time", "1s"];
     let Some((output, doc, _scratch)) = cluster("mesh-healthy", 6, &[], &more) else { return };
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(0), "{said}\n{}", stderr(&output));

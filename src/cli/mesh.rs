@@ -244,7 +244,7 @@ fn place(args: &MeshArgs, environment: &Environment) -> Result<Place> {
 
 /// Refuses what no rank could measure.
 fn check(settings: &MeshSettings, environment: &Environment, clock: &RealClock) -> Result<()> {
-    let least = settings.time_ns.saturating_mul(2).saturating_add(6_000_000_000);
+    let least = settings.time_ns.saturating_mul(3).saturating_add(6_000_000_000);
     if settings.time_ns == 0 || settings.round_limit_ns < least {
         bail!(
             "--round-limit {} leaves no room for a window of {}; give at least {}",

@@ -130,12 +130,13 @@ impl Asked<'_> {
     fn plan(&self, party: &Party) -> Plan {
         let own = &self.mesh.settings;
         let more = self.peers.len() as u64 * EACH_NS;
+        let time_ns = self.task.window_ns(own.time_ns);
         let stream = |direction| {
             StepSpec::Stream(TrafficSpec {
                 over: own.over.clone(),
                 direction,
                 lanes: own.lanes,
-                time_ns: own.time_ns,
+                time_ns,
                 warmup_ns: WARM_UP_NS + more,
                 cooldown_ns: COOL_DOWN_NS + more,
                 ..TrafficSpec::default()
@@ -159,7 +160,7 @@ impl Asked<'_> {
                 over: own.over.clone(),
                 size_bytes: 64,
                 depth: 1,
-                time_ns: own.time_ns,
+                time_ns,
                 warmup_ns: WARM_UP_NS,
                 ..TrafficSpec::default()
             })],

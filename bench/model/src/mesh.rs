@@ -78,7 +78,7 @@ pub struct MeshSettings {
     pub over: String,
     /// Lanes of each stream.
     pub lanes: u32,
-    /// Measured window of each stream, in ns.
+    /// Measured window of each stream, in ns; of many to one and one to many it is twice that.
     pub time_ns: u64,
     /// What was measured.
     pub patterns: Vec<Pattern>,

@@ -115,6 +115,18 @@ pub enum Task {
     Spread,
 }
 
+impl Task {
+    /// The window of its streams, where that of a pair is `pair_ns`: twice as long for many at once. They lose packets to each other,
+    /// and what came behind a lost one is counted when that has come again, so at both ends of a window some 30 ms of the link's rate
+    /// may be counted too many or too few: up to 6 % of half a second, 3 % of one (results/runs/2026-11-29-incast).
+    pub fn window_ns(self, pair_ns: u64) -> u64 {
+        match self {
+            Task::Gather | Task::Spread | Task::Latency => pair_ns.saturating_mul(2),
+            Task::Knock | Task::Survey | Task::Send | Task::Fetch | Task::Exchange | Task::Drip => pair_ns,
+        }
+    }
+}
+
 /// An order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {

@@ -3,6 +3,7 @@
 use pathproof_model::mesh::{MeshLoad, Pattern, RoundKind};
 
 use super::Ledger;
+use crate::mesh::message::Task;
 
 /// Words by datagram, three times, and the time in which late ones are waited for.
 const KNOCK_NS: u64 = 1_000_000_000;
@@ -37,7 +38,8 @@ impl Ledger {
         ];
         let rungs = self.ladder(hosts);
         let many: u64 = rungs.iter().map(|rung| rung.many.len() as u64).sum();
-        let each_ns = window_ns.saturating_add(EACH_NS * many / (rungs.len() as u64).max(1));
+        let each_ns = Task::Gather.window_ns(self.doc.settings.time_ns).saturating_add(ASIDE_NS);
+        let each_ns = each_ns.saturating_add(EACH_NS * many / (rungs.len() as u64).max(1));
         let ladders = [(Pattern::Incast, RoundKind::Incast), (Pattern::Outcast, RoundKind::Outcast)];
         let ladders: Vec<RoundKind> =
             ladders.into_iter().filter(|(pattern, _)| self.has(*pattern)).map(|(_, kind)| kind).collect();
