@@ -77,6 +77,19 @@ fn a_healthy_cluster_is_fit_and_every_direction_has_its_figures() {
 }
 
 #[test]
+fn channels_over_several_nics_fill_the_same_matrices() {
+    let Some((output, doc, _scratch)) = cluster("mesh-multi", 3, &[], &["--over", "multi"]) else { return };
+    assert_eq!(output.status.code(), Some(0), "{}\n{}", doc["planes"], stderr(&output));
+    assert_eq!(doc["settings"]["over"], "multi");
+    let goodput = matrix(&doc, "goodput_bits_per_s");
+    for (from, to) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
+        let rate = goodput[from][to].unwrap_or(0.0);
+        assert!((0.85 * FULL..1.1 * FULL).contains(&rate), "{from} to {to}: {rate}");
+    }
+    assert!(told(&doc).is_empty(), "{}", doc["suspects"]);
+}
+
+#[test]
 fn a_slow_nic_is_named_alone() {
     let Some((output, doc, _scratch)) = cluster("mesh-slow", 6, &["slow=3"], &[]) else { return };
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));

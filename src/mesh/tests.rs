@@ -91,7 +91,7 @@ fn of_size((rank, size): (u32, u32), port: u16, clock: &RealClock) -> Mesh {
 
 /// A rank that measures nothing, and tells at once what a healthy fabric shows.
 fn stub(mesh: &Mesh, environment: &Environment, interrupt: &Interrupt) {
-    play(mesh, environment, interrupt, |speaker, message| match message {
+    play(mesh, environment, interrupt, 1, |speaker, message| match message {
         ToRank::Order(order) => {
             let report = healthy((mesh.place.rank, mesh.place.size), &order);
             speaker.say(&FromRank::Report(report)).is_ok()
@@ -102,11 +102,12 @@ fn stub(mesh: &Mesh, environment: &Environment, interrupt: &Interrupt) {
     });
 }
 
-/// A rank that says who it is, and then does what somebody thought of.
+/// A rank that says who it is, with an agent at `port` as it says, and then does what somebody thought of.
 fn play(
     mesh: &Mesh,
     environment: &Environment,
     interrupt: &Interrupt,
+    port: u16,
     mut hears: impl FnMut(&mut Speaker, ToRank) -> bool,
 ) {
     let met = meet(&mesh.meeting, &mesh.access, mesh.wait, &mesh.clock, interrupt).unwrap();
@@ -116,7 +117,7 @@ fn play(
         rank: mesh.place.rank,
         size: mesh.place.size,
         settings: mesh.settings.clone(),
-        port: 1,
+        port,
         token: "nobody listens there".into(),
         environment: environment.clone(),
     };

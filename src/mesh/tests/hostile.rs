@@ -16,6 +16,11 @@ type Hears = fn(u32, &mut Speaker, &ToRank) -> Option<bool>;
 
 /// A mesh in which each stub does what `hears` says, and what a healthy one does where that says nothing.
 fn conducted(hears: Hears) -> MeshDoc {
+    conducted_with(1, hears)
+}
+
+/// The same with stubs whose agents are at a port of this host, as they say.
+fn conducted_with(agent: u16, hears: Hears) -> MeshDoc {
     let clock = clock();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let environment = Arc::new(crate::host::observe().environment);
@@ -29,7 +34,7 @@ fn conducted(hears: Hears) -> MeshDoc {
     for rank in 1..SIZE {
         let (mesh, environment, interrupt) = (mesh(rank), environment.clone(), interrupt.clone());
         std::thread::spawn(move || {
-            play(&mesh, &environment, &interrupt, |speaker, message| {
+            play(&mesh, &environment, &interrupt, agent, |speaker, message| {
                 if let Some(goes_on) = hears(rank, speaker, &message) {
                     return goes_on;
                 }
@@ -160,6 +165,37 @@ fn of_rank_1(who: &Who) -> bool {
     }
 }
 
+fn settings(access: &Access, clock: &RealClock) -> Settings {
+    Settings {
+        access: access.clone(),
+        limits: Limits::default(),
+        device: None,
+        observe: Arc::new(crate::host::observe),
+        clock: clock.clone(),
+        tells: false,
+        grace: Default::default(),
+    }
+}
+
+/// What a rank gives out as the key of its agent opens nothing there: its cells say so, and it counts for nobody's figure.
+#[test]
+fn a_rank_whose_token_opens_no_door_has_that_in_its_cells() {
+    let other = settings(&Access::Key(Key::new("not what it said")), &clock());
+    let agent = Listening::bind(&["127.0.0.1:0".parse().unwrap()], other).unwrap();
+    let port = agent.addresses()[0].port();
+    agent.run_in_background();
+    let doc = conducted_with(port, |_, _, _| None);
+    assert_eq!(reasons(&doc), []);
+    let matrices = &doc.planes[0].matrices;
+    for rank in 1..SIZE as usize {
+        assert_eq!(matrices.goodput_bits_per_s[0][rank], None);
+        let why = matrices.reason(0, rank).unwrap_or_default();
+        assert!(why.contains("refused"), "{rank}: {why:?}");
+    }
+    assert_eq!(unknown(&doc), []);
+    nobody_is_named(&doc);
+}
+
 /// Whoever has proved the key and says nothing, or says it a byte at a time, does not keep the place of a rank.
 #[test]
 fn who_does_not_say_in_time_who_it_is_is_sent_away() {
@@ -172,16 +208,7 @@ fn who_does_not_say_in_time_who_it_is_is_sent_away() {
         let _ = sender.send(why);
     };
     let access = Access::Key(Key::new("of all ranks"));
-    let settings = Settings {
-        access: access.clone(),
-        limits: Limits::default(),
-        device: None,
-        observe: Arc::new(crate::host::observe),
-        clock: clock.clone(),
-        tells: false,
-        grace: Default::default(),
-    };
-    let listening = Listening::for_another(0, settings, Arc::new(instead)).unwrap();
+    let listening = Listening::for_another(0, settings(&access, &clock), Arc::new(instead)).unwrap();
     let port = listening.addresses()[0].port();
     listening.run_in_background();
     let met = || {
