@@ -29,8 +29,9 @@ use super::verbs;
 
 /// Longest single wait in the kernel, so that a stop is seen in time.
 const WAIT: Duration = Duration::from_millis(20);
-/// How long the word of a peer whose lane has ended may need on the control connection.
-const LAST_WORD: Duration = Duration::from_millis(500);
+/// How long the word of a peer whose lane has ended may need on the control connection, on a host that has no processor for it. A peer that
+/// has died is known at once: that connection ends as well.
+const LAST_WORD: Duration = Duration::from_secs(3);
 /// Receives that a ping-pong keeps posted on fabrics that account for each: one account for half of them.
 const RECEIVES_AHEAD: u32 = 32;
 /// Fewest receives that a stream over RDMA keeps posted: a receiver that is late by a time slice must not stop the

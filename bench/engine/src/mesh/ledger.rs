@@ -456,6 +456,14 @@ impl Ledger {
                 found.starved
             ));
         }
+        if !found.undecided.is_empty() {
+            let names: Vec<String> = found.undecided.iter().map(|rank| self.doc.name(*rank)).collect();
+            self.doc.unclear.push(format!(
+                "{}: lost segments{on} in their rounds, and when measured again neither often enough to be named nor seldom enough to be cleared; \
+                 measure longer (--time)",
+                names.join(", ")
+            ));
+        }
         if !found.unbelievable.is_empty() {
             let names: Vec<String> = found.unbelievable.iter().map(|rank| self.doc.name(*rank)).collect();
             self.doc.unclear.push(format!(

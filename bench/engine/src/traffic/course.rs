@@ -233,11 +233,18 @@ impl Course {
                     self.actions.push_back(Action::Say(StepMessage::Ending));
                 }
             }
-            Event::Said(StepMessage::Done) => _ = peer_done.get_or_insert(now),
+            // It has left in order what it sent on, however early that is by this end's clock: the two may have begun far apart.
+            Event::Said(StepMessage::Done) => {
+                peer_done.get_or_insert(now);
+                if only_hears {
+                    self.actions.push_back(Action::MayBeLeft);
+                }
+            }
             // Nothing more will come.
             Event::PeerDone(_) => {
                 peer_done.get_or_insert(now);
                 self.deaf = true;
+                self.actions.push_back(Action::MayBeLeft);
             }
             // What was to be measured is; only what is still under way is left to the path.
             Event::OutOfTime(_) if now >= *finish => {
@@ -249,6 +256,7 @@ impl Course {
                 if only_hears
                     && peer_done.is_some_and(|at| now.ns_since(at) >= self.outline.last_bytes_ns) =>
             {
+                self.actions.push_back(Action::MayBeLeft);
                 self.stop();
             }
             Event::Said(_) | Event::Ready | Event::Time => {}

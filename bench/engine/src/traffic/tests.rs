@@ -293,3 +293,18 @@ fn what_only_has_to_be_made_ready_may_be_through_before_the_start() {
     let actions: Vec<_> = std::iter::from_fn(|| course.action()).collect();
     assert_eq!(actions, [Action::Say(StepMessage::Up), Action::Begin(Tick(3))]);
 }
+
+#[test]
+fn a_peer_that_has_said_all_may_be_left_by_who_only_listens_and_by_nobody_else() {
+    let course = |sending| {
+        let mut course = Course::new(outline(false, 1, sending));
+        course.handle(Tick(0), Event::Ready);
+        course.handle(Tick(1), Event::Said(StepMessage::Start));
+        // Long before the end by this end's clock: it began late.
+        course.handle(Tick(2), Event::Said(StepMessage::Done));
+        let actions: Vec<_> = std::iter::from_fn(|| course.action()).collect();
+        actions.contains(&Action::MayBeLeft)
+    };
+    assert!(course(0));
+    assert!(!course(1), "what it still sends must find somebody");
+}
