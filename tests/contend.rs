@@ -25,28 +25,28 @@ fn shaped(tag: &str, rate: &str, queue_bytes: u32) -> Option<TwoHosts> {
     Some(hosts)
 }
 
-fn serve(hosts: &TwoHosts) -> Server {
+pub fn serve(hosts: &TwoHosts) -> Server {
     Server::spawn(hosts.at(1, &[BINARY, "serve", "--listen", "10.61.0.2:7797", "--key", KEY]))
 }
 
-fn contend(hosts: &TwoHosts, more: &[&str]) -> Command {
+pub fn contend(hosts: &TwoHosts, more: &[&str]) -> Command {
     let args = [&[BINARY, "contend", "10.61.0.2", "--key", KEY, "--format", "json"], more].concat();
     hosts.at(0, &args)
 }
 
 /// A class in a phase of the one step.
-fn class<'a>(doc: &'a Value, phase: &str, class: &str) -> &'a Value {
+pub fn class<'a>(doc: &'a Value, phase: &str, class: &str) -> &'a Value {
     let named = |list: &'a Value, name: &str| {
         list.as_array().and_then(|all| all.iter().find(|one| one["name"] == name)).unwrap_or(&Value::Null)
     };
     named(&named(&step(doc, "contend")["phases"], phase)["classes"], class)
 }
 
-fn number(value: &Value) -> f64 {
+pub fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 
-fn codes(doc: &Value) -> Vec<String> {
+pub fn codes(doc: &Value) -> Vec<String> {
     let findings = doc["findings"].as_array().unwrap().iter();
     findings.map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
 }
@@ -150,50 +150,6 @@ fn a_cap_that_two_nics_bear_is_too_high_for_the_one_that_is_left() {
         doc["findings"].as_array().unwrap().iter().find(|one| one["code"] == "CONTEND-CAP-NIC-LOST").unwrap();
     assert!(finding["evidence"].as_str().unwrap().starts_with("without v2 "), "{finding:#}");
     assert!(finding["next"].as_str().unwrap().contains("Set-SmbBandwidthLimit"), "{finding:#}");
-}
-
-#[test]
-fn the_shares_of_marked_classes_are_those_that_the_link_gives_them() {
-    let Some(hosts) = TwoHosts::new("shares") else { return };
-    let tc = |words: &str| {
-        let words: Vec<&str> = std::iter::once("tc").chain(words.split(' ')).collect();
-        hosts.at(0, &words).output().is_ok_and(|output| output.status.success())
-    };
-    let made = tc("qdisc add dev eth0 root handle 1: htb default 20")
-        && tc("class add dev eth0 parent 1: classid 1:1 htb rate 100mbit")
-        && tc("class add dev eth0 parent 1:1 classid 1:10 htb rate 60mbit ceil 60mbit burst 64k cburst 64k")
-        && tc("class add dev eth0 parent 1:1 classid 1:20 htb rate 30mbit ceil 30mbit burst 64k cburst 64k")
-        && tc(
-            "class add dev eth0 parent 1:1 classid 1:30 htb rate 10mbit ceil 10mbit burst 64k cburst 64k prio 0",
-        )
-        && tc("qdisc add dev eth0 parent 1:10 pfifo limit 100")
-        && tc("qdisc add dev eth0 parent 1:20 pfifo limit 100")
-        && tc("filter add dev eth0 parent 1: protocol ip prio 1 u32 match ip tos 0x68 0xfc flowid 1:10")
-        && tc("filter add dev eth0 parent 1: protocol ip prio 2 u32 match ip tos 0x28 0xfc flowid 1:20")
-        && tc("filter add dev eth0 parent 1: protocol ip prio 3 u32 match u8 0 0 flowid 1:30");
-    if !made {
-        return skip("no htb with a filter by traffic class");
-    }
-    let _server = serve(&hosts);
-    // Both are offered more than the link has.
-    let args = [
-        "--storage",
-        "150Mbit/s",
-        "--migrations",
-        "2",
-        "--dscp",
-        "storage=26",
-        "--dscp",
-        "migration=10",
-        "--time",
-        "2s",
-    ];
-    let doc = document(&run_within(contend(&hosts, &args), Duration::from_secs(90)));
-    let share = |name| number(&class(&doc, "both", name)["share"]);
-    let phases = &step(&doc, "contend")["phases"][2];
-    assert!((share("storage") / (2.0 / 3.0) - 1.0).abs() < 0.05, "{phases:#}");
-    assert!((share("migration") / (1.0 / 3.0) - 1.0).abs() < 0.05, "{phases:#}");
-    assert!(!codes(&doc).iter().any(|code| code.starts_with("DSCP-")), "{:?}", codes(&doc));
 }
 
 /// Loads rules into a host's firewall; whether it took them.

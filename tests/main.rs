@@ -11,6 +11,7 @@ mod bulk;
 mod cli;
 mod compare;
 mod contend;
+mod contend_known;
 mod documents;
 mod door;
 mod edges;

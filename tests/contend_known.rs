@@ -1,0 +1,195 @@
+//! `pathproof contend` against what the kernel counts meanwhile: the shares of two classes, and the delay of a queue.
+//!
+//! The queues stand in a switch between the hosts. In a host of its own they would be another thing: TCP keeps no more than two small
+//! segments of a connection in queues of its own host (TCP small queues), so requests would wait in their socket as well.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::contend::{class, codes, contend, number, serve};
+use crate::netns::{TwoHosts, ip};
+use crate::support::*;
+
+/// Two hosts with a switch between them, removed with the test; `port1` leads to the second.
+struct Switched {
+    hosts: TwoHosts,
+    switch: String,
+}
+
+impl Switched {
+    /// Makes them with these settings of `port1`, each a command of `tc`; or says why not.
+    fn new(tag: &str, settings: &[&str]) -> Option<Switched> {
+        let hosts = TwoHosts::new(tag)?;
+        let switch = format!("pp{}-{tag}-s", std::process::id());
+        let switched = Switched { hosts, switch };
+        let switch = &switched.switch;
+        let port = |host: usize| {
+            let (name, port) = (switched.hosts.name(host), format!("port{host}"));
+            let address = format!("10.61.0.{}/24", host + 1);
+            ip(&["-n", name, "link", "add", "eth0", "type", "veth", "peer", "name", &port, "netns", switch])
+                && ip(&["-n", switch, "link", "set", &port, "master", "br0", "up"])
+                && ip(&["-n", name, "addr", "add", &address, "dev", "eth0"])
+                && ip(&["-n", name, "link", "set", "eth0", "up"])
+        };
+        let made = ip(&["netns", "add", switch])
+            && ip(&["-n", switch, "link", "add", "br0", "type", "bridge"])
+            && ip(&["-n", switch, "link", "set", "br0", "up"])
+            && ip(&["-n", switched.hosts.name(0), "link", "del", "eth0"])
+            && (0..2).all(port)
+            && settings.iter().all(|words| {
+                let words: Vec<&str> = words.split(' ').collect();
+                switched.at_switch(&words).output().is_ok_and(|output| output.status.success())
+            });
+        if !made {
+            skip("no bridge, or not the queues that are wanted");
+            return None;
+        }
+        Some(switched)
+    }
+
+    fn at_switch(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("tc");
+        command.args(["-n", &self.switch]).args(words);
+        command
+    }
+
+    /// A figure of the queue of `port1` with this parent, or of its root.
+    fn queue(&self, parent: Option<&str>, figure: &str) -> u64 {
+        let output = self.at_switch(&["-s", "-j", "qdisc", "show", "dev", "port1"]).output().unwrap();
+        let queues: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let found = queues.as_array().into_iter().flatten().find(|queue| queue["parent"].as_str() == parent);
+        found.and_then(|queue| queue[figure].as_u64()).unwrap_or_default()
+    }
+
+    /// Runs the rehearsal, and looks at the switch all the while.
+    fn watched<T: Send>(
+        &self,
+        asked: &[&str],
+        look: impl Fn(&Self) -> T + Sync,
+    ) -> (Value, Vec<(Instant, T)>) {
+        let _server = serve(&self.hosts);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let mut seen = vec![];
+                while !over.load(Ordering::Relaxed) {
+                    seen.push((Instant::now(), look(self)));
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                seen
+            });
+            let output =
+                std::panic::catch_unwind(|| run_within(contend(&self.hosts, asked), Duration::from_secs(90)));
+            over.store(true, Ordering::Relaxed);
+            let seen = watch.join().unwrap();
+            (document(&output.unwrap_or_else(|cause| std::panic::resume_unwind(cause))), seen)
+        })
+    }
+}
+
+impl Drop for Switched {
+    fn drop(&mut self) {
+        ip(&["netns", "del", &self.switch]);
+    }
+}
+
+/// What was seen while a phase of so long was measured. Its load was not seen yet in the one look and was in the next, at `next`: what may
+/// lie before or after is left out.
+fn measured<T>(seen: &[(Instant, T)], next: usize, phase: Duration) -> Vec<&T> {
+    const SETTLE: Duration = Duration::from_millis(400);
+    let (from, until) = (seen[next].0 + SETTLE, seen[next - 1].0 + SETTLE + phase);
+    let within: Vec<&(Instant, T)> = seen.iter().filter(|(at, _)| (from..=until).contains(at)).collect();
+    let span = |pair: [&(Instant, T); 2]| pair[1].0.duration_since(pair[0].0);
+    let spanned = within.first().zip(within.last()).map(|(first, last)| span([*first, *last]));
+    assert!(spanned > Some(phase / 3), "the switch was looked at {} times in {phase:?}", within.len());
+    within.into_iter().map(|(_, what)| what).collect()
+}
+
+/// The classes of a link of 100 Mbit/s: of storage (AF31), of migrations (AF11), and of everything else. Both ask for more than there is,
+/// what their queues counted is the witness of who got what. Returns the part of storage and what was counted of it.
+fn shares(tag: &str, storage: &str, migration: &str) -> Option<(f64, f64)> {
+    let class_of = |id: &str, rate: &str| {
+        format!("class add dev port1 parent 1:1 classid 1:{id} htb {rate} burst 64k cburst 64k quantum 20000")
+    };
+    let filter = |prio: u32, matches: &str, id: &str| {
+        format!("filter add dev port1 parent 1: protocol ip prio {prio} u32 match {matches} flowid 1:{id}")
+    };
+    let settings = [
+        "qdisc add dev port1 root handle 1: htb default 30".to_owned(),
+        "class add dev port1 parent 1: classid 1:1 htb rate 100mbit burst 64k cburst 64k quantum 20000"
+            .into(),
+        class_of("10", storage),
+        class_of("20", migration),
+        class_of("30", "rate 10mbit ceil 10mbit prio 0"),
+        "qdisc add dev port1 parent 1:10 pfifo limit 100".into(),
+        "qdisc add dev port1 parent 1:20 pfifo limit 100".into(),
+        filter(1, "ip tos 0x68 0xfc", "10"),
+        filter(2, "ip tos 0x28 0xfc", "20"),
+    ];
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let switched = Switched::new(tag, &settings)?;
+    let counted = |switched: &Switched| ["1:10", "1:20"].map(|class| switched.queue(Some(class), "bytes"));
+    let asked = "--storage 150Mbit/s --migrations 2 --dscp storage=26 --dscp migration=10 --time 3s";
+    let (doc, seen) = switched.watched(&asked.split(' ').collect::<Vec<_>>(), counted);
+
+    // Nothing else is marked as migrations are, and storage without them has the link for itself.
+    let next = seen.iter().position(|(_, bytes)| bytes[1] > 100_000).expect("migrations passed the switch");
+    let both = measured(&seen, next, Duration::from_secs(3));
+    let bytes = [0, 1].map(|class| (both[both.len() - 1][class] - both[0][class]) as f64);
+    let witness = bytes[0] / (bytes[0] + bytes[1]);
+    let share = |name| number(&class(&doc, "both", name)["share"]);
+    for (name, counted) in [("storage", witness), ("migration", 1.0 - witness)] {
+        let share = share(name);
+        assert!((share / counted - 1.0).abs() < 0.05, "{name}: {share}, and {counted} was counted");
+    }
+    assert!(!codes(&doc).iter().any(|code| code.starts_with("DSCP-")), "{:?}", codes(&doc));
+    Some((share("storage"), witness))
+}
+
+#[test]
+fn the_shares_of_marked_classes_are_those_that_the_link_gives_them() {
+    let told = shares("shares", "rate 60mbit ceil 60mbit", "rate 30mbit ceil 30mbit");
+    let Some((share, counted)) = told else { return };
+    for (part, of) in [(share, 2.0 / 3.0), (1.0 - share, 1.0 / 3.0)] {
+        assert!((part / of - 1.0).abs() < 0.05, "{part} of {of}; {counted} was counted of storage");
+    }
+}
+
+#[test]
+fn what_classes_borrow_is_part_of_their_shares() {
+    // How htb shares what is left depends on quanta and bursts, so only its counters say what it gave.
+    let told = shares("borrow", "rate 60mbit ceil 100mbit prio 1", "rate 30mbit ceil 100mbit prio 1");
+    let Some((share, counted)) = told else { return };
+    assert!(share > 0.5 && counted > 0.5, "{share}, {counted}");
+}
+
+#[test]
+fn what_a_queue_adds_to_storage_is_what_stands_in_it() {
+    const BITS_PER_S: f64 = 20e6;
+    // Longer than the windows of all migrations together: nothing is lost, and what stands there is all that waits.
+    let settings = ["qdisc add dev port1 root tbf rate 20mbit burst 32k limit 4000000"];
+    let Some(switched) = Switched::new("queue", &settings) else { return };
+    let windows = "echo 4096 131072 131072 > /proc/sys/net/ipv4/tcp_rmem";
+    if !switched.hosts.at(1, &["sh", "-c", windows]).status().is_ok_and(|status| status.success()) {
+        return skip("the receive windows of a namespace cannot be set");
+    }
+    // So few requests that the connections never wait for an answer before they ask again. BBR would empty the queue on purpose.
+    let asked = "--storage 400kbit/s --size 1KiB --migrations 4 --time 3s --option congestion=reno";
+    let backlog = |switched: &Switched| switched.queue(None, "backlog");
+    let (doc, seen) = switched.watched(&asked.split(' ').collect::<Vec<_>>(), backlog);
+
+    // The stream beforehand fills it as well; then it is empty for two phases.
+    let full: Vec<usize> = (0..seen.len()).filter(|look| seen[*look].1 > 50_000).collect();
+    let long = |pair: &&[usize]| seen[pair[1]].0.duration_since(seen[pair[0]].0) > Duration::from_secs(4);
+    let next = full.windows(2).find(long).expect("a queue that is empty and full again")[1];
+    let both = measured(&seen, next, Duration::from_secs(3));
+    let mean_bytes = both.iter().map(|bytes| **bytes as f64).sum::<f64>() / both.len() as f64;
+    let stood_ns = mean_bytes * 8.0 / BITS_PER_S * 1e9;
+    let p50 = |phase| number(&class(&doc, phase, "storage")["response_ns"]["p50"]);
+    let added_ns = p50("both") - p50("storage");
+    assert!(stood_ns > 100e6, "the queue was not full: {stood_ns} ns");
+    assert!((added_ns / stood_ns - 1.0).abs() < 0.1, "{added_ns} ns, and {stood_ns} ns stood in the queue");
+}
