@@ -3,6 +3,8 @@
 import hashlib, json, os, re, shutil, subprocess, sys, tarfile, tempfile
 from pathlib import Path
 
+from installed import SENTENCES, installed
+
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = sys.argv[1]
 failed = []
@@ -92,43 +94,13 @@ def unit():
 
 def debian(package, home):
     """In this system's own root, seen through an overlay: what is installed there is nowhere else."""
-    script = r'''
-set -e
-mount --make-rprivate /
-mount -t tmpfs tmpfs "$1"
-mkdir "$1/up" "$1/work" "$1/root"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$1/up,workdir=$1/work" "$1/root"
-mount -t proc proc "$1/root/proc"
-mount --bind /dev "$1/root/dev"
-cp "$2" "$1/root/pathproof.deb"
-chroot "$1/root" sh -e -c '
-  dpkg --install /pathproof.deb
-  pathproof --version
-  test -s /usr/share/man/man1/pathproof-check.1.gz
-  mkdir -p /etc/pathproof; echo key-of-this-test > /etc/pathproof/key
-  dpkg --install /pathproof.deb
-  test -s /etc/pathproof/key && echo "kept by an upgrade"
-  PATHPROOF_KEY=key-of-this-test pathproof serve --listen 127.0.0.1:7898 & server=$!
-  sleep 1
-  code=0; PATHPROOF_KEY=key-of-this-test pathproof bench pingpong 127.0.0.1:7898 --time 200ms || code=$?
-  # A busy host may be found unfit; what counts is that the two ends met.
-  case $code in 0|1|3) echo "the two ends met";; esac
-  kill $server
-  dpkg --remove pathproof
-  test ! -e /usr/bin/pathproof && test -s /etc/pathproof/key && echo "kept by a removal"
-  dpkg --purge pathproof
-  test ! -e /etc/pathproof && ! find / -xdev -path /proc -prune -o -name "pathproof*" -path "/usr/*" -print | grep . && echo "nothing left"
-'
-'''
     if os.getuid() != 0:
         return skip("the .deb", "installing needs root")
-    place = home / "root"
-    place.mkdir()
-    said = run("unshare", "--mount", "sh", "-c", script, "sh", place, package)
-    if "mount:" in said.stdout and "overlay" in said.stdout:
-        return skip("the .deb", said.stdout.strip())
-    for sentence in ["kept by an upgrade", "the two ends met", "kept by a removal", "nothing left"]:
-        check(f"the .deb: {sentence}", said.returncode == 0 and sentence in said.stdout, said.stdout[-3000:])
+    missing, said = installed(package, "/", home / "root")
+    if "mount:" in said and "overlay" in said:
+        return skip("the .deb", said.strip())
+    for sentence in SENTENCES:
+        check(f"the .deb: {sentence}", sentence not in missing, said[-3000:])
 
 
 def rpm(first, home):
@@ -137,11 +109,44 @@ def rpm(first, home):
         return skip("the .rpm", "no rpmbuild here (Debian: apt-get install rpm)")
     said = run("rpm", "-qp", "--nosignature", "--queryformat", "%{NAME} %{LICENSE}\n", "-l", packages[0])
     check("the .rpm lists program, unit and pages", all(part in said.stdout for part in ["/usr/bin/pathproof", "pathproof.service", "pathproof-check.1.gz"]), said.stdout)
+    owned = run("rpm", "-qp", "--nosignature", "--queryformat", "[%{FILEMODES:perms} %{FILENAMES}\n]", packages[0]).stdout.splitlines()
+    folders = [line for line in owned if line.startswith("d") and "pathproof" not in line]
+    check("no directory is its own that others have too", any(line.startswith("d") for line in owned) and not folders, folders)
     place = home / "rpm"
     place.mkdir()
     run("sh", "-c", 'cd "$1" && rpm2cpio "$2" | cpio -id --quiet', "sh", place, packages[0])
     ran = run(place / "usr/bin/pathproof", "--version")
     check("its program runs", ran.returncode == 0, ran.stdout)
+    # By rpm itself, into this system's root behind an overlay, where systemctl writes down what the scriptlets ask of it.
+    script = r'''
+set -e
+mount --make-rprivate /
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/up" "$1/work" "$1/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$1/up,workdir=$1/work" "$1/root"
+mkdir -p "$1/root/run/systemd/system"
+rm -f "$1/root/usr/bin/systemctl"
+printf '#!/bin/sh\necho "asked: $*"\n' > "$1/root/usr/bin/systemctl" && chmod +x "$1/root/usr/bin/systemctl"
+for act in "--install --nodeps $2" "--upgrade --nodeps --replacepkgs $2" "--erase pathproof"; do
+  echo "== ${act%% *}"
+  rpm --root "$1/root" $act
+  [ "${act%% *}" != --install ] || chroot "$1/root" pathproof --version
+done
+! find "$1/root/usr" "$1/root/etc" -xdev -name "pathproof*" | grep . && echo "nothing left"
+'''
+    if os.getuid() != 0:
+        return skip("the .rpm is installed", "installing needs root")
+    (home / "rpm-root").mkdir()
+    said = run("unshare", "--mount", "sh", "-c", script, "sh", home / "rpm-root", packages[0]).stdout
+    if "mount:" in said and "overlay" in said:
+        return skip("the .rpm is installed", said.strip())
+    acts = dict(part.split("\n", 1) for part in said.split("== ")[1:])
+    asked = {act: [line.removeprefix("asked: ") for line in lines.splitlines() if line.startswith("asked: ")] for act, lines in acts.items()}
+    renewed = ["daemon-reload", "try-restart pathproof.service"]
+    check("rpm installs it", asked.get("--install") == renewed and "pathproof 0" in acts["--install"], said[-3000:])
+    # What is replaced goes last: it may neither stop nor disable the service.
+    check("rpm upgrades it", asked.get("--upgrade") in (renewed, [*renewed, "daemon-reload"]), said[-3000:])
+    check("rpm erases it", asked.get("--erase") == ["disable --now pathproof.service", "daemon-reload"] and "nothing left" in said.splitlines(), said[-3000:])
 
 
 def crates():
