@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import time
 import traceback
 
@@ -23,6 +24,12 @@ def document_of(done):
         raise AssertionError(f"no document: exit code {done.returncode}, standard error: {done.stderr[-3000:]}") from None
 
 
+def last_words_of_the_kernel():
+    """A program that was killed, or that died of a fault, says nothing itself."""
+    said = subprocess.run(["dmesg"], capture_output=True, text=True).stdout.splitlines()
+    return "".join(f"     kernel: {line}\n" for line in said[-8:])
+
+
 def run_cases(cases, named=(), after_failure=lambda: None):
     """Runs all, or those that are named; a failed one is reported and the others go on. Returns how many failed."""
     if unknown := set(named) - {case.__name__ for case in cases}:
@@ -38,7 +45,7 @@ def run_cases(cases, named=(), after_failure=lambda: None):
                 print(f"{'ok   ' if attempt == 1 else 'FLAKY'} {name} ({time.time() - begun:.1f} s)", flush=True)
                 break
             except Exception:
-                print(f"FAIL  {name} ({time.time() - begun:.1f} s)\n{traceback.format_exc()[-4000:]}", flush=True)
+                print(f"FAIL  {name} ({time.time() - begun:.1f} s)\n{traceback.format_exc()[-4000:]}{last_words_of_the_kernel()}", flush=True)
                 after_failure()
         else:
             failed += 1
