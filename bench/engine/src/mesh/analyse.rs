@@ -338,14 +338,16 @@ impl<'a> Work<'a> {
 
     /// Hosts that are slow in their rounds and, with partners from all over the list, in quiet too.
     fn slow_hosts(&mut self, polished: &Polished, sigma: (f64, f64), healthy: f64) -> Vec<Sides> {
-        let side = |effect: f64, sigma: f64| {
-            let z = effect / sigma;
-            (z < -HOST_Z && effect < -HOST_EFFECT).then_some((effect, z))
-        };
+        let side = |effect: f64, sigma: f64| (effect, effect / sigma);
+        let is_far = |(effect, z): &(f64, f64)| *z < -HOST_Z && *effect < -HOST_EFFECT;
         let mut suspected: Vec<Sides> = (0..self.hosts)
-            .map(|host| Sides {
-                sends: side(polished.sender[host], sigma.0),
-                receives: side(polished.receiver[host], sigma.1),
+            .map(|host| {
+                let sends = side(polished.sender[host], sigma.0);
+                let receives = side(polished.receiver[host], sigma.1);
+                // A host with one side that is far off is suspected of the other, too, where that is as slow: a NIC has both.
+                let suspected = is_far(&sends) || is_far(&receives);
+                let of = |side: (f64, f64)| (suspected && side.0 < -HOST_EFFECT).then_some(side);
+                Sides { sends: of(sends), receives: of(receives) }
             })
             .collect();
         let others = |wanted: &dyn Fn(usize) -> bool, host: usize| -> Vec<usize> {

@@ -2,8 +2,8 @@
 //!
 //! A simulated world of hosts in leaves: a cell carries the smaller of what its two hosts do, with 1.5 % of noise, 1 % of the cells with a passing
 //! hiccup, healthy hosts 1 % apart, retransmits with a heavy tail. All pairs of a round send at once, and leaves share uplinks. The rates
-//! demanded are those that a prototype of the method reached on the same world, 40 meshes of 8 and of 32 hosts, 8 of 256; but of 8 hosts a NIC at
-//! 90 % (prototype: 39 of 40, one false) and an uplink (40 of 40) are named in 38 of 40 here.
+//! demanded are those that a prototype of the method reached on the same world, 40 meshes of 8 and of 32 hosts, 8 of 256, or better ones. Of 400
+//! meshes of 8 hosts a NIC at 90 % is named in all, a cable that loses in 398, an uplink in 385, and nobody else in any.
 
 mod doubts;
 
@@ -316,7 +316,7 @@ fn a_healthy_mesh_names_nobody() {
 
 #[test]
 fn a_nic_at_90_percent_is_named() {
-    demand(slow_nic, [(38, 2), (40, 0), (8, 0)]);
+    demand(slow_nic, [(40, 0), (40, 0), (8, 0)]);
 }
 
 #[test]
@@ -331,7 +331,7 @@ fn a_cable_that_loses_one_packet_in_ten_thousand_is_named() {
 
 #[test]
 fn an_uplink_of_half_the_width_is_named_by_the_hosts_behind_it() {
-    demand(narrow_uplink, [(38, 2), (40, 0), (8, 0)]);
+    demand(narrow_uplink, [(38, 0), (40, 0), (8, 0)]);
 }
 
 #[test]
