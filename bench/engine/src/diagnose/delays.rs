@@ -181,8 +181,11 @@ fn varies(doc: &ResultDoc) -> Option<Finding> {
     Some(Finding::new("PATH-JITTER", said).with("spread_ns", spread))
 }
 
-/// No host that is only busy lets a thread wait so long.
+/// No host that is only busy lets a thread wait so long ...
 const PAUSE_NS: u64 = 50_000_000;
+/// ... unless threads stand in line for such a part of the time: then turns are that long. Seen where compilers had precedence: half of it, and
+/// pauses of 90 ms.
+const IN_LINE: f64 = 0.2;
 
 /// A few round trips of a short path that take very long, all about as long: something holds everything back for that time.
 fn pauses(doc: &ResultDoc) -> Option<Finding> {
@@ -194,7 +197,8 @@ fn pauses(doc: &ResultDoc) -> Option<Finding> {
     // A hypervisor that took a processor for so long would have to take it for most of the time.
     let stolen =
         long.filter_map(|load| Some(load.steal_ns? / load.cpus.unwrap_or(1).max(1))).max().unwrap_or(0);
-    if !few || !alike || stolen >= step.elapsed_ns.max(1) / 2 {
+    let in_line = super::waited_share(step).is_some_and(|share| share >= IN_LINE);
+    if !few || !alike || in_line || stolen >= step.elapsed_ns.max(1) / 2 {
         return None;
     }
     let said = format!(
@@ -420,6 +424,13 @@ mod tests {
         assert_eq!(spiky(1203, 9.01, 27.8), [""; 0]);
         assert_eq!(spiky(20_159, 0.11, 120.0), [""; 0]);
         assert_eq!(spiky(1952, 60.0, 240.0), [""; 0]);
+        // As two hosts had it whose processors others had, on a cable on which nothing stands still.
+        let mut step = pingpong(1878, [0.03, 2.5, 7.0, 96.08]);
+        step.elapsed_ns = 900_000_000;
+        step.summary.rtt_ns.as_mut().unwrap().p999 = 89_850_000;
+        assert_eq!(codes(vec![step.clone()]), ["PATH-STALLS"]);
+        step.lanes[0].scheduled = Some(Waited { waited_ns: 392_790_000, of_ns: 790_130_000 });
+        assert_eq!(codes(vec![step]), [""; 0]);
     }
 
     #[test]
