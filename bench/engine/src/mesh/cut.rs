@@ -1,10 +1,14 @@
 //! A bottleneck that many share: cells that are slow under load and full alone lie across one cut through the hosts (what is behind the
-//! uplink and what is not), and hardly any within its sides. The largest cut is looked for by local search from a few beginnings.
+//! uplink and what is not), and hardly any within its sides. The largest cut is looked for by local search from a few beginnings,
+//! and of few hosts among all.
 
 use super::Grid;
 
 /// Of all contended pairs, so many must lie across the cut: else it is no one bottleneck.
 const ACROSS_MIN: f64 = 0.85;
+/// Of so many hosts each cut is tried: where few cells are contended, one more that is chance leaves the search on a level on which no single
+/// host is better elsewhere.
+const ALL_TRIED: usize = 16;
 /// Rounds of the power iteration; a beginning need not be exact.
 const ITERATIONS: usize = 60;
 
@@ -20,11 +24,14 @@ pub fn cut(contended: &Grid<bool>, beginnings: &[Vec<bool>]) -> Option<Vec<usize
         let ends = (0..hosts).flat_map(|a| neighbours[a].iter().map(move |b| (a, *b)));
         ends.filter(|(a, b)| side[*a] && !side[*b]).count()
     };
-    let own = std::iter::once(spectral(&neighbours));
-    let best = own
-        .chain(beginnings.iter().filter(|side| side.len() == hosts).cloned())
-        .map(|side| climb(side, &neighbours))
-        .max_by_key(|side| across(side))?;
+    let best = if hosts <= ALL_TRIED {
+        largest(&neighbours)
+    } else {
+        let own = std::iter::once(spectral(&neighbours));
+        own.chain(beginnings.iter().filter(|side| side.len() == hosts).cloned())
+            .map(|side| climb(side, &neighbours))
+            .max_by_key(|side| across(side))?
+    };
     if (across(&best) as f64) <= ACROSS_MIN * pairs as f64 {
         return None;
     }
@@ -41,6 +48,20 @@ pub fn cut(contended: &Grid<bool>, beginnings: &[Vec<bool>]) -> Option<Vec<usize
     };
     let members: Vec<usize> = members.into_iter().filter(belongs).collect();
     (!members.is_empty()).then_some(members)
+}
+
+/// The largest cut of few hosts; of several the first.
+fn largest(neighbours: &[Vec<usize>]) -> Vec<bool> {
+    let hosts = neighbours.len();
+    let near: Vec<u32> =
+        neighbours.iter().map(|all| all.iter().fold(0, |bits, host| bits | 1 << host)).collect();
+    let across = |side: u32| -> u32 {
+        (0..hosts).filter(|host| side >> host & 1 == 1).map(|host| (near[host] & !side).count_ones()).sum()
+    };
+    // The last host stays where it is: the other half of the cuts are the same ones.
+    let all = 0..1u32 << hosts.saturating_sub(1);
+    let best = all.rev().max_by_key(|side| across(*side)).unwrap_or(0);
+    (0..hosts).map(|host| best >> host & 1 == 1).collect()
 }
 
 /// Moves one host at a time to the other side while that lets more pairs lie across.
