@@ -6,6 +6,8 @@ use super::Grid;
 
 /// Of all contended pairs, so many must lie across the cut: else it is no one bottleneck.
 const ACROSS_MIN: f64 = 0.85;
+/// Of the few pairs of few hosts two that are chance are a fifth. What is one by chance does not hold when all behind it send together again.
+const ACROSS_MIN_OF_FEW: f64 = 0.75;
 /// Of so many hosts each cut is tried: where few cells are contended, one more that is chance leaves the search on a level on which no single
 /// host is better elsewhere.
 const ALL_TRIED: usize = 16;
@@ -32,7 +34,8 @@ pub fn cut(contended: &Grid<bool>, beginnings: &[Vec<bool>]) -> Option<Vec<usize
             .map(|side| climb(side, &neighbours))
             .max_by_key(|side| across(side))?
     };
-    if (across(&best) as f64) <= ACROSS_MIN * pairs as f64 {
+    let least = if hosts <= ALL_TRIED { ACROSS_MIN_OF_FEW } else { ACROSS_MIN };
+    if (across(&best) as f64) <= least * pairs as f64 {
         return None;
     }
     let smaller = best.iter().filter(|inside| **inside).count() * 2 <= hosts;
