@@ -1,8 +1,9 @@
 //! Whom the figures of a mesh accuse, and what they cannot tell.
 //!
 //! First what is either so or not (reach, MTU), then loss, goodput of hosts, of pairs, and bottlenecks that many share. Nobody is named by
-//! a figure that was measured once: every suspect is measured again in quiet, and the first healthy repetition clears it (of one that loses, as many as it takes
-//! where a lossy host often looks healthy). The thresholds are those of a simulation with faults of known size (`tests`), which also says how often somebody is named wrongly.
+//! a figure that was measured once: every suspect is measured again in quiet, and the first healthy repetition clears it (of one that loses, as
+//! many as it takes where a lossy host often looks healthy). The thresholds are those of a simulation with faults of known size (`tests`),
+//! which also says how often somebody is named wrongly.
 //!
 //! A repetition that is slow while a thread of one of its two hosts stood in line for a processor says nothing about the path: it neither
 //! confirms nor clears, and that somebody could not be told is counted.

@@ -205,3 +205,29 @@ fn a_lossy_host_whose_streams_often_show_nothing_is_named_and_one_that_was_lossy
     println!("{named} of {meshes} named, {silent} called healthy");
     assert!(100 * named >= 95 * meshes as usize && 100 * silent <= 2 * meshes as usize, "{named} {silent}");
 }
+
+/// Two streams of seven showed nothing in the rounds; in quiet one exchange loses and seven do not. That is neither.
+#[test]
+fn a_host_that_loses_once_in_quiet_is_neither_named_nor_called_healthy() {
+    struct Once(World, usize);
+    impl Again for Once {
+        fn measure(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
+            self.1 += 1;
+            let again = Some(if self.1 == 1 { 40.0 } else { 0.0 });
+            self.0.measure(pairs).into_iter().map(|told| Repeated { retransmits: again, ..told }).collect()
+        }
+        fn together(&mut self, pairs: &[(usize, usize)]) -> Vec<Repeated> {
+            self.0.together(pairs)
+        }
+        fn drip(&mut self, pairs: &[(usize, usize)]) -> Vec<Option<Paced>> {
+            self.0.drip(pairs)
+        }
+    }
+    let mut world = World::new(8, 3, NORMAL);
+    let mut figures = world.run(&tournament(8));
+    for (from, again) in (0..8).filter(|from| *from != 2).zip([0.0, 80.0, 40.0, 0.0, 80.0, 40.0, 80.0]) {
+        figures.retransmits.set(from, 2, Some(again));
+    }
+    let found = analyse(&figures.measured(), &mut Once(world, 0));
+    assert_eq!((found.suspects, found.undecided), (vec![], vec![2]));
+}
