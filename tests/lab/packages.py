@@ -109,6 +109,8 @@ def rpm(first, home):
         return skip("the .rpm", "no rpmbuild here (Debian: apt-get install rpm)")
     said = run("rpm", "-qp", "--nosignature", "--queryformat", "%{NAME} %{LICENSE}\n", "-l", packages[0])
     check("the .rpm lists program, unit and pages", all(part in said.stdout for part in ["/usr/bin/pathproof", "pathproof.service", "pathproof-check.1.gz"]), said.stdout)
+    listed = said.stdout.splitlines()
+    check("completions are where zsh looks on such systems, and there alone", [line for line in listed if line.endswith("/_pathproof")] == ["/usr/share/zsh/site-functions/_pathproof"], listed)
     owned = run("rpm", "-qp", "--nosignature", "--queryformat", "[%{FILEMODES:perms} %{FILENAMES}\n]", packages[0]).stdout.splitlines()
     folders = [line for line in owned if line.startswith("d") and "pathproof" not in line]
     check("no directory is its own that others have too", any(line.startswith("d") for line in owned) and not folders, folders)
