@@ -128,7 +128,8 @@ class Pipeline(Job):
         if inputs:
             raise ValueError(f"no inputs of the include: {inputs}")
         fill = lambda text: re.sub(r"\$\[\[ inputs\.([a-z]+) \]\]", lambda found: given[found[1]], text)
-        job = jobs["pathproof"]
+        [(name, job)] = jobs.items()
+        self.name = fill(name)
         place = lambda text: fill(text).replace("$CI_PROJECT_DIR", str(self.work))
         environment = {name: place(text) for name, text in job["variables"].items()} | {"CI_PROJECT_DIR": str(self.work)}
         [cached] = job["cache"]["paths"]
@@ -158,6 +159,25 @@ def documented():
     check("docs/CI.md has a row for each input", rows == set(action), rows ^ set(action))
 
 
+def asked_first(home):
+    """What docs/CI.md asks a runner's kernel before a job is to be skipped: a step that never fails, and that says yes only where the module loads."""
+    shown = [yaml.safe_load(one) for one in re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/CI.md").read_text(), re.S)]
+    [jobs] = [one["jobs"] for one in shown if "kernel" in one.get("jobs", {})]
+    [step], native = jobs["kernel"]["steps"], jobs["native"]
+    known = jobs["kernel"]["outputs"]["rxe"] == f"${{{{ steps.{step['id']}.outputs.rxe }}}}"
+    check("native: its job is skipped where nobody said yes", known and native["needs"] == "kernel" and native["if"] == "needs.kernel.outputs.rxe == 'yes'", native)
+    check("native: and asks for nothing else", [one.get("with", {}).get("rdma") for one in native["steps"]][-1] == "native", native)
+    for name, loads, answer in [("has", "exit 0", "rxe=yes\n"), ("has not", "exit 1", "")]:
+        job = Job(home, f"a-kernel-that-{name.replace(' ', '-')}", "")
+        for stub, does in [("sudo", 'exec "$@"'), ("modprobe", loads), ("apt-get", loads)]:
+            (job.place / "bin" / stub).write_text(f"#!/bin/sh\n{does}\n")
+            (job.place / "bin" / stub).chmod(0o755)
+        output = job.place / "output"
+        output.touch()
+        code = job.bash(step["run"], {"GITHUB_OUTPUT": str(output)}, ["-e"])
+        check(f"native: a kernel that {name} the module is told", (code, output.read_text()) == (0, answer), (code, output.read_text(), job.said))
+
+
 RAN = (0, 1, 3)
 
 
@@ -182,6 +202,9 @@ def main(home):
     check("a release", made.returncode == 0, made.stdout)
     url = f"file://{release}"
     documented()
+    asked_first(home)
+    helped = subprocess.run([ROOT / "packaging/ci/run", "--help"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    check("its help begins with what it is for", helped.startswith("What it is for: "), helped[:80])
     ping = "bench pingpong --self --time 300ms"
 
     job = Action(home, "check", "")
@@ -230,6 +253,7 @@ def main(home):
     job = Pipeline(home, "gitlab", "")
     code = job.run(releases=f"file://{release.parent}", version="0.1.0", command=ping)
     whole("GitLab", job, code, job.work / "pathproof-result")
+    check("GitLab: the job has the name that it is given", job.name == "pathproof", job.name)
     check("GitLab: the report of cases is kept", job.junit.name in job.kept, job.kept)
     guest(home, url)
 
@@ -245,6 +269,16 @@ def guest(home, url):
     # TCP alone would be green whatever becomes of RDMA.
     code = job.run(rdma="rxe", command="bench pingpong --self --time 300ms", criteria="lenient-ci")
     check("a command that leaves RDMA out is no success", code != 0 and "needs --over rdma" in job.said, f"{code}: {job.said[-2000:]}")
+    # A kernel that has Soft-RoCE, and a NIC with a route: the guest's own, with no device made before.
+    into, ci = job.place / "native", job.temp / "pathproof/usr/share/pathproof/ci/run"
+    into.mkdir()
+    script = f"""modprobe veth && ip link add nic0 type veth peer name nic1 && ip addr add 10.99.0.1/24 dev nic0 && ip link set nic0 up && ip link set nic1 up &&
+        ip route add default via 10.99.0.2 && {ci} --into {into} --rdma native --criteria lenient-ci --command 'bench pingpong --self --over rdma --time 1s'"""
+    ran = subprocess.run([ROOT / "scripts/lab/vm", "--boot-limit", "180", "--time-limit", "300", "--write", into, "--", "sh", "-c", script],
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400)
+    job.said = ran.stdout
+    document = whole("native", job, ran.returncode, into)
+    check("native: it was measured over RDMA", document and document["steps"][-1]["over"] == "rdma", ran.stdout[-2000:])
 
 
 # Not below /tmp, which a guest has for itself.
