@@ -335,7 +335,10 @@ impl<'a> Conductor<'a> {
             ..Step::new(spec.kind(), name.clone())
         };
         let open_ns = if place.later.is_empty() { self.open_ns(record)? } else { 0 };
-        let left_ns = self.left_ns(record).saturating_sub(self.reserved_ns.saturating_add(open_ns));
+        let whole_ns = self.left_ns(record).saturating_sub(self.reserved_ns);
+        // A question may come out of a step; what was planned is not cut for one that is open before it.
+        let own_ns = need_ns(record, spec).saturating_add(SLACK_NS);
+        let left_ns = whole_ns.saturating_sub(open_ns).max(whole_ns.min(own_ns));
         let Some(fitting) = kind.fit(spec, left_ns) else {
             self.collect(record)?;
             record.cut.push(format!("{name}: not run"));

@@ -2,8 +2,9 @@
 
 use pathproof_model::code;
 use pathproof_model::evidence::TcpCounts;
+use pathproof_model::judge::repeats::dropped_at_home;
 use pathproof_model::told;
-use pathproof_model::{End, ErrorKind, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
+use pathproof_model::{Direction, End, ErrorKind, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
 
 use super::{lost, planned, whose};
 
@@ -40,7 +41,10 @@ fn unanswered(doc: &ResultDoc) -> Option<Finding> {
     };
     let again = client(|tcp| tcp.syn_retransmits);
     let sent = client(|tcp| tcp.sent);
-    let others = client(|tcp| tcp.retransmitted).saturating_sub(again);
+    // What this host's own queue dropped nobody on the way held back.
+    let outward = steps().filter(|step| step.direction != Some(Direction::In));
+    let at_home = outward.map(dropped_at_home).fold(0u64, u64::saturating_add);
+    let others = client(|tcp| tcp.retransmitted).saturating_sub(again.saturating_add(at_home));
     // A listener that is out of room does the same, and says so.
     let refused = sum(|tcp| tcp.listen_drops).saturating_add(sum(|tcp| tcp.listen_overflows));
     // One in a hundred lost would have met data as well.
@@ -139,6 +143,7 @@ fn reset(doc: &ResultDoc) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pathproof_model::evidence::{QueueActivity, QueueCounts};
     use pathproof_model::{Evidence, LaneResult, StepError, Tool};
 
     fn evidence(node: NodeId, tcp: TcpCounts) -> Evidence {
@@ -170,7 +175,12 @@ mod tests {
         assert_eq!(codes(vec![stream(few, still(), None)]), [""; 0]);
         // Data is lost as well: it is the path.
         let lossy = TcpCounts { retransmitted: Some(900), ..held.clone() };
-        assert_eq!(codes(vec![stream(lossy, still(), None)]), [""; 0]);
+        assert_eq!(codes(vec![stream(lossy.clone(), still(), None)]), [""; 0]);
+        // It is lost in this host's own queue, behind which no SYN stands long.
+        let mut own = stream(lossy, still(), None);
+        let counts = QueueCounts { drops: Some(894), ..QueueCounts::default() };
+        own.evidence[0].queues = Some(vec![QueueActivity { counts, ..QueueActivity::default() }]);
+        assert_eq!(codes(vec![own]), ["CONNECT-PARTIAL"]);
         // The listener had no room.
         let full = TcpCounts { listen_drops: Some(6), ..still() };
         assert_eq!(codes(vec![stream(held.clone(), full, None)]), [""; 0]);

@@ -258,20 +258,23 @@ fn pressed_in(steps: &[&Step]) -> Option<String> {
     /// What a hypervisor gives to others no thread is seen to wait for.
     const STOLEN: f64 = 0.2;
     [(NodeId::CLIENT, "this host"), (NodeId::SERVER, "the peer")].into_iter().find_map(|(node, who)| {
-        let loads = steps.iter().filter_map(|step| step.evidence(node)?.host.as_ref());
-        let (pressed, all) = loads
-            .filter_map(|load| Some((load.pressure_some_ns?, load.elapsed_ns)))
-            .fold((0u64, 0u64), |sum, one| (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1)));
-        let share = pressed as f64 / all.max(1) as f64;
-        if share >= PRESSED {
-            return Some(format!("{who} was busy (PSI {:.0} %)", share * 100.0));
+        let share = |of: fn(&HostLoad) -> Option<u64>| {
+            let loads = steps.iter().filter_map(|step| step.evidence(node)?.host.as_ref());
+            let (part, all) = loads
+                .filter_map(|load| Some((of(load)?, load.elapsed_ns)))
+                .fold((0u64, 0u64), |sum, one| (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1)));
+            part as f64 / all.max(1) as f64
+        };
+        let waited = share(|load| load.pressure_some_ns);
+        let stolen = share(|load| Some(load.steal_ns? / load.cpus.unwrap_or(1).max(1)));
+        let (percent, taken) = (waited * 100.0, stolen * 100.0);
+        // Each is time in which somebody stood still, and a host may meet both.
+        match (waited >= PRESSED, stolen >= STOLEN, waited + stolen >= PRESSED) {
+            (true, ..) => Some(format!("{who} was busy (PSI {percent:.0} %)")),
+            (_, true, _) => Some(format!("{who} was busy ({taken:.0} % of it stolen)")),
+            (.., true) => Some(format!("{who} was busy (PSI {percent:.0} %, and {taken:.0} % of it stolen)")),
+            _ => None,
         }
-        let loads = steps.iter().filter_map(|step| step.evidence(node)?.host.as_ref());
-        let stolen = loads
-            .filter_map(|load| Some((load.steal_ns? / load.cpus.unwrap_or(1).max(1), load.elapsed_ns)))
-            .fold((0u64, 0u64), |sum, one| (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1)));
-        let share = stolen.0 as f64 / stolen.1.max(1) as f64;
-        (share >= STOLEN).then(|| format!("{who} was busy ({:.0} % of it stolen)", share * 100.0))
     })
 }
 
@@ -286,6 +289,11 @@ pub fn could_explain_median(step: &Step, times: &LatencySummary, excess_ns: u64)
 /// Whether the hosts were so busy during `step` that a path which carries `wanted` could have shown `measured`.
 pub fn could_explain_rate(step: &Step, measured: f64, wanted: f64) -> bool {
     Hosts::of(step).explain_rate(measured, wanted)
+}
+
+/// Whether lanes of `step` stood in line for half as long as nothing came in, or may have.
+pub(super) fn could_explain_gap(step: &Step, gap_ns: u64) -> bool {
+    step.lanes.iter().any(|lane| lane.scheduled.is_none()) || Hosts::of(step).waited(gap_ns as f64 / 2.0)
 }
 
 /// Whether lanes of `step` stood in line for a processor for so long that nothing it measured is the path's alone.
@@ -379,6 +387,10 @@ mod tests {
         let said = "this host was busy: lane threads waited 120.00 ms of 1.00 s for a CPU";
         assert_eq!(lanes(120).as_deref(), Some(said));
         assert_eq!(lanes(90), None);
+        // Some of both.
+        let mut both = doc(350);
+        both.steps[0].evidence[0].host.as_mut().unwrap().steal_ns = Some(2 * 160 * MS);
+        assert_eq!(pressed(&both).as_deref(), Some("this host was busy (PSI 35 %, and 16 % of it stolen)"));
         assert_eq!(pressed(&doc(300)), None);
     }
 

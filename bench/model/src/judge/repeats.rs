@@ -69,12 +69,47 @@ pub fn queue_stood(step: &Step) -> bool {
     })
 }
 
+/// Whether nearly all segments that a flow sent again follow one silence of all its lanes: something took everything for a while. A full queue
+/// goes on delivering, and datagrams at a low pace for a second or two meet such a gap only by chance, so they do not speak against it.
+pub fn lost_at_once(step: &Step) -> bool {
+    /// Longer slices show no gap.
+    const WIDTH_NS_MAX: u64 = 250_000_000;
+    /// Fewer can be one full queue, or the timer of a single lane.
+    const AGAIN_MIN: u64 = 20;
+    /// They go out when their timers run out, and in the round trips after that.
+    const AFTER: usize = 2;
+    let gap_ns = |carried: &[Option<u64>], again: &[Option<u64>], width_ns: u64| -> Option<u64> {
+        let all: u64 = again.iter().flatten().sum();
+        if again.len() != carried.len() || all < AGAIN_MIN {
+            return None;
+        }
+        let is_silent = |at: usize| carried[at] == Some(0);
+        let first = (1..carried.len()).find(|at| is_silent(*at) && carried[at - 1] > Some(0))?;
+        let past = (first..carried.len()).find(|at| !is_silent(*at))?;
+        let near: u64 = again[first - 1..(past + AFTER).min(again.len())].iter().flatten().sum();
+        (near.saturating_mul(5) >= all.saturating_mul(4)).then(|| width_ns * (past - first) as u64)
+    };
+    step.series.iter().filter(|one| one.role == LaneRole::Receive && one.width_ns <= WIDTH_NS_MAX).any(
+        |inward| {
+            let sender =
+                step.series.iter().find(|other| other.flow == inward.flow && other.role == LaneRole::Send);
+            let gap = sender
+                .and_then(|sender| gap_ns(&inward.received_bytes, &sender.retransmits, inward.width_ns));
+            // Threads that were not let on a processor hear nothing either, and what is behind them overflows.
+            gap.is_some_and(|gap_ns| !super::busy::could_explain_gap(step, gap_ns))
+        },
+    )
+}
+
 /// Why the segments that a step sent again say nothing about the path, where that is known.
 pub fn excused(doc: &ResultDoc, step: &Step) -> Option<String> {
     let repeats = Repeats::of(step).filter(|repeats| repeats.again > 0)?;
     let own = dropped_at_home(step);
     if own >= repeats.again.div_ceil(2) {
         return Some(format!("the queue of the sending host itself dropped {own} packets meanwhile"));
+    }
+    if lost_at_once(step) {
+        return None;
     }
     let lost = paced_loss(doc, step.direction)?;
     let (_, most) = lost.bounds();
@@ -90,7 +125,7 @@ pub fn excused(doc: &ResultDoc, step: &Step) -> Option<String> {
 mod tests {
     use super::*;
     use crate::evidence::{ConnectionCounts, QueueActivity, QueueCounts};
-    use crate::{Connection, Evidence, LaneResult, LossCounts, LossFlow, LossPath, StepKind, Tool};
+    use crate::{Connection, Evidence, LaneResult, LossCounts, LossFlow, LossPath, Series, StepKind, Tool};
 
     /// A stream out that sent `again` of 10 000 segments again.
     fn stream(again: u64) -> Step {
@@ -111,6 +146,38 @@ mod tests {
         };
         step.lanes = vec![lane];
         step
+    }
+
+    /// As a path that took everything for 100 ms every 2 s showed it: four lanes in, slices of 100 ms.
+    fn gap(carried: [u64; 11], again: [u64; 11], waited_ms: u64) -> Step {
+        let column = |values: [u64; 11]| values.map(Some).to_vec();
+        let one = |role| Series { role, width_ns: 100_000_000, end_ns: 1_100_000_000, ..Series::default() };
+        let mut step = stream(911);
+        step.series = vec![
+            Series { received_bytes: column(carried), ..one(LaneRole::Receive) },
+            Series { retransmits: column(again), ..one(LaneRole::Send) },
+        ];
+        step.lanes[0].scheduled =
+            Some(crate::Waited { waited_ns: waited_ms * 1_000_000, of_ns: 1_100_000_000 });
+        step
+    }
+
+    #[test]
+    fn what_was_lost_in_one_gap_is_not_excused_by_datagrams_that_did_not_meet_it() {
+        let sample = || paced(Direction::Out, 3900, 0);
+        let carried = [14, 47, 36, 15, 0, 0, 6, 32, 38, 31, 31];
+        let after = [0, 0, 0, 0, 0, 0, 457, 454, 0, 0, 0];
+        assert_eq!(told(&gap(carried, after, 5), Some(sample())), None);
+        // A full queue drops here and there, and never stops.
+        let flowing = [14, 47, 36, 15, 9, 9, 6, 32, 38, 31, 31];
+        assert!(told(&gap(flowing, after, 5), Some(sample())).is_some());
+        let spread = [100, 0, 200, 0, 50, 60, 70, 100, 0, 231, 100];
+        assert!(told(&gap(carried, spread, 5), Some(sample())).is_some());
+        // Threads that stood in line for as long.
+        assert!(told(&gap(carried, after, 150), Some(sample())).is_some());
+        // It never went on: that is a path that died, and another rule's.
+        let dead = [14, 47, 36, 15, 0, 0, 0, 0, 0, 0, 0];
+        assert!(told(&gap(dead, after, 5), Some(sample())).is_some());
     }
 
     fn paced(direction: Direction, sent: u64, lost: u64) -> Step {
