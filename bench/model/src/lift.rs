@@ -50,7 +50,12 @@ pub fn document(document: Value) -> Result<ResultDoc, ReadError> {
         Some(SCHEMA_1) => from_1(document)?,
         Some(other) => return Err(ReadError::OtherVersion(other.into())),
     };
-    Ok(serde_json::from_value(lifted)?)
+    Ok(typed(&lifted)?)
+}
+
+/// What a value says, read by the reader of documents: reading values as well would double the code for some hundreds of types.
+fn typed<T: DeserializeOwned>(value: &Value) -> serde_json::Result<T> {
+    serde_json::from_slice(&serde_json::to_vec(value)?)
 }
 
 /// A document of version 1 as one of version 2.
@@ -115,7 +120,7 @@ fn lanes_name_their_flow(step: &mut Map<String, Value>) -> serde_json::Result<()
 /// Each slice of each lane was an object of its own.
 fn intervals_become_series(step: &mut Map<String, Value>) -> serde_json::Result<()> {
     let Some(intervals) = step.remove("intervals") else { return Ok(()) };
-    let intervals: Vec<Interval> = serde_json::from_value(intervals)?;
+    let intervals: Vec<Interval> = typed(&intervals)?;
     let lanes: Vec<LaneResult> = part(step, "lanes")?.unwrap_or_default();
     step.insert("series".into(), serde_json::to_value(series::sum(&lanes, &intervals))?);
     Ok(())
@@ -163,7 +168,7 @@ fn directions_become_flows(step: &mut Map<String, Value>) -> serde_json::Result<
 /// A part of a step; `None` where it is absent or `null`.
 fn part<T: DeserializeOwned>(step: &Map<String, Value>, name: &str) -> serde_json::Result<Option<T>> {
     let value = step.get(name).filter(|value| !value.is_null());
-    value.cloned().map(serde_json::from_value).transpose()
+    value.map(typed).transpose()
 }
 
 #[cfg(test)]

@@ -126,7 +126,9 @@ fn trimmed_to<T: Serialize + DeserializeOwned>(value: &mut T, entries_max: usize
     let Ok(mut json) = serde_json::to_value(&*value) else { return };
     trim(&mut json, entries_max);
     // Shorter lists and smaller numbers of the same kinds: this can be read back.
-    if let Ok(within) = serde_json::from_value(json) {
+    // From text, by the reader that every message has already: one for values would be as much code again.
+    let read = serde_json::to_vec(&json).and_then(|text| serde_json::from_slice(&text));
+    if let Ok(within) = read {
         *value = within;
     }
 }
