@@ -7,6 +7,7 @@
 // What stands above an argument is its help, where `[:PORT]` is no link.
 #![allow(rustdoc::broken_intra_doc_links)]
 
+mod account;
 mod bench;
 mod channels;
 mod check;

@@ -127,6 +127,7 @@ fn a_server_that_demands_protection_gets_it() {
     for (options, protection) in [
         (["--signing", "mandatory"], "signed by AES-GMAC"),
         (["--encrypt", "required"], "encrypted by AES-128-GCM"),
+        (["--share-set", "server smb encrypt = required"], "encrypted by AES-128-GCM"),
     ] {
         let Some(smbd) = Smbd::start("file-protected", &options) else { return };
         let output = smbd.run(&["--mix", "1:1", "--verify"]);
@@ -136,6 +137,18 @@ fn a_server_that_demands_protection_gets_it() {
         assert_eq!(step["summary"]["verified"], true);
         let all = serde_json::to_string(&step).unwrap();
         assert!(!all.contains(PASSWORD), "the password stands nowhere");
+        let channels = ["--over", "multi", "--channels", "2", "--address", "127.0.0.1"];
+        let several = smbd.run(&[&["--mix", "1:1", "--verify"], &channels[..]].concat());
+        if options[0] == "--encrypt" {
+            // Samba refuses the logon of a further channel then, in an encrypted answer.
+            assert_eq!(several.status.code(), Some(2), "{}", stderr(&several));
+            assert!(stderr(&several).contains("takes no further channel"), "{}", stderr(&several));
+            continue;
+        }
+        let several = self::step(&several);
+        assert_eq!(several["file"]["protection"], protection);
+        assert_eq!(several["summary"]["verified"], true);
+        assert!(several["lanes"].as_array().unwrap().iter().all(|lane| lane["bytes"].as_u64() > Some(0)));
     }
 }
 

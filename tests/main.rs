@@ -29,6 +29,7 @@ mod habits;
 mod histograms;
 mod hostile;
 mod idle;
+mod kerberos;
 mod live;
 mod loopback;
 mod loss;

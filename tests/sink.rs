@@ -199,7 +199,7 @@ fn t28_guesses_of_the_sink_s_password_are_slowed_down() {
     let goal = |password: &str| Goal {
         server: "127.0.0.1".into(),
         share: "sink".into(),
-        credentials: Credentials { user: "lab".into(), domain: String::new(), password: password.into() },
+        identity: Credentials { user: "lab".into(), domain: String::new(), password: password.into() }.into(),
         timeout: Duration::from_secs(10),
         sizes: Sizes::QUESTIONS,
         dialects: DIALECTS.to_vec(),

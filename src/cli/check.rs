@@ -12,6 +12,7 @@ use pathproof_model::{
     ReachSpec, Role, StepSpec, TrafficSpec,
 };
 
+use super::account::AccountArgs;
 use super::client::ClientArgs;
 use super::compare::{Baseline, Files, gate};
 use super::run::ClientRun;
@@ -62,17 +63,11 @@ pub struct CheckArgs {
     /// is judged. Several with commas.
     #[arg(long, value_name = "ROLE", value_enum, value_delimiter = ',')]
     pub role: Vec<RoleName>,
-    /// With a share: the account on its server.
-    #[arg(long, requires = "password_file")]
-    pub user: Option<String>,
-    /// Domain of that account; empty for a local one.
-    #[arg(long, default_value = "", requires = "user")]
-    pub domain: String,
-    /// File with the account's password in its first line.
-    #[arg(long, value_name = "FILE", requires = "user")]
-    pub password_file: Option<PathBuf>,
+    /// With a share: as whom to log on at its server.
+    #[command(flatten)]
+    pub account: AccountArgs,
     /// With a share: the server runs pathproof serve as well, here; then what lies below files is measured too.
-    #[arg(long, value_name = "HOST[:PORT]", requires = "user")]
+    #[arg(long, value_name = "HOST[:PORT]")]
     pub agent: Option<Peer>,
     /// Hold the run against an earlier one, a result document; several of them with commas (A,A2). A figure that is worse by more
     /// than the gate and its noise fails.
@@ -162,8 +157,8 @@ impl Depth {
 
 /// Runs the command.
 pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
-    if args.user.is_some() {
-        bail!("--user, --password-file and --agent are for a share; name one as //SERVER/SHARE");
+    if args.account.is_given() || args.agent.is_some() {
+        bail!("--user, --password-file, --kerberos and --agent are for a share; name one as //SERVER/SHARE");
     }
     let mut client = ClientRun::resolve(&args.client, clock)?;
     client.baseline = args.against()?;

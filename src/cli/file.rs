@@ -10,6 +10,7 @@ use pathproof_model::units::{Bytes, Nanoseconds};
 use pathproof_model::{CommandName, FileOrder, FileOver, FileSpec, Plan, StepSpec};
 use pathproof_sys::clock::RealClock;
 
+use super::account::AccountArgs;
 use super::format::Shape;
 use super::run::{ClientRun, Sink};
 use super::smb::server;
@@ -39,15 +40,9 @@ pub struct FileArgs {
     /// The share, and a directory in it for the file: //SERVER[:PORT]/SHARE[/DIRECTORY].
     #[arg(value_name = "//SERVER/SHARE")]
     pub share: ShareName,
-    /// Account on the server.
-    #[arg(long)]
-    pub user: String,
-    /// Domain of the account; empty for a local one.
-    #[arg(long, default_value = "")]
-    pub domain: String,
-    /// File with the account's password in its first line.
-    #[arg(long, value_name = "FILE")]
-    pub password_file: PathBuf,
+    /// As whom.
+    #[command(flatten)]
+    pub account: AccountArgs,
     /// tcp: one connection. multi: several channels of one session (SMB Multichannel). smbd: SMB Direct.
     #[arg(long, default_value = FileOver::Tcp.name())]
     pub over: FileOver,
@@ -88,6 +83,12 @@ pub struct FileArgs {
     /// Warm-up before it [default: 200ms, at most the window].
     #[arg(long)]
     pub warmup: Option<Nanoseconds>,
+    /// With --over smbd: pieces of memory that a request names to the server, each by a buffer descriptor of its own (1 to 16).
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub descriptors: u32,
+    /// With --over smbd: register memory for each request, and end that with its answer [default: once, before the window].
+    #[arg(long)]
+    pub register_each: bool,
     /// Have the server answer a write only when it is on its disk.
     #[arg(long)]
     pub durable: bool,
@@ -122,6 +123,9 @@ fn spec(args: &FileArgs) -> Result<FileSpec> {
     if args.over == FileOver::Tcp && (args.channels.is_some() || !args.addresses.is_empty()) {
         bail!("--channels and --address are for --over multi and --over smbd; --over tcp is one connection");
     }
+    if !args.account.is_given() {
+        bail!("a share needs an account: --user NAME --password-file FILE, or --kerberos");
+    }
     let Mix { reads, writes } = match (args.mix, args.read) {
         (Some(mix), _) => mix,
         (None, true) => Mix { reads: 1, writes: 0 },
@@ -131,9 +135,10 @@ fn spec(args: &FileArgs) -> Result<FileSpec> {
         port: args.share.port,
         share: args.share.share.clone(),
         directory: args.share.directory.clone(),
-        user: args.user.clone(),
-        domain: args.domain.clone(),
-        password_file: args.password_file.clone(),
+        user: args.account.user.clone().unwrap_or_default(),
+        domain: args.account.domain.clone(),
+        password_file: args.account.password_file.clone().unwrap_or_default(),
+        kerberos: args.account.kerberos,
         over: args.over,
         channels: args.channels,
         addresses: args.addresses.clone(),
@@ -145,6 +150,8 @@ fn spec(args: &FileArgs) -> Result<FileSpec> {
         file_bytes: args.file_size.0,
         time_ns: args.time.0,
         warmup_ns: args.warmup.map_or(args.time.0.min(200_000_000), |warmup| warmup.0),
+        descriptors: args.descriptors,
+        register_each: args.register_each,
         durable: args.durable,
         verify: args.verify,
         wait_ns: args.wait.0,

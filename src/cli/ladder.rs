@@ -1,13 +1,12 @@
 //! `pathproof check //SERVER/SHARE`: the ladder from the wire to files on a share, as a plan.
 
-use std::path::PathBuf;
-
 use anyhow::{Result, bail};
 use pathproof_model::{
     CommandName, Direction, FileOver, FileSpec, NodeId, Plan, SmbSpec, StepSpec, TrafficSpec, Verb,
 };
 use pathproof_sys::clock::RealClock;
 
+use super::account::AccountArgs;
 use super::check::{CheckArgs, Depth};
 use super::run::{ClientRun, Sink};
 use super::smb::server;
@@ -21,26 +20,18 @@ const SIZE_BYTES: u64 = 1 << 20;
 const FILE_BYTES: u64 = 36 << 20;
 const MS: u64 = 1_000_000;
 
-/// Who logs on where.
-struct Account {
-    user: String,
-    domain: String,
-    password_file: PathBuf,
-}
-
 /// Runs the command.
 pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
     let Some(share) = args.share() else { bail!("name a share as //SERVER/SHARE") };
-    let (Some(user), Some(password_file)) = (args.user.clone(), args.password_file.clone()) else {
-        bail!("a share needs an account: --user NAME --password-file FILE");
-    };
+    if !args.account.is_given() {
+        bail!("a share needs an account: --user NAME --password-file FILE, or --kerberos");
+    }
     if args.plan.is_some() || !args.role.is_empty() || args.expect_mtu.is_some() || args.expect_rate.is_some()
     {
         bail!(
             "--plan, --role, --expect-mtu and --expect-rate are for a check against an agent; leave them out"
         );
     }
-    let account = Account { user, domain: args.domain.clone(), password_file };
     let sink = Sink::of(&args.client, clock)?;
     let foreign = server(&share.host);
     let mut client = match &args.agent {
@@ -56,12 +47,12 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
     client.budget = Some(args.depth().budget());
     // What this host cannot do is told by the rung, and not asked of an agent.
     let rdma = Registry::new(clock).get(pathproof_rdma::NAME).is_ok_and(|rdma| rdma.probe().is_ok());
-    let steps = steps(args.depth(), share, &account, args.agent.is_some().then_some(rdma));
+    let steps = steps(args.depth(), share, &args.account, args.agent.is_some().then_some(rdma));
     client.run(Plan { command: CommandName::Check, seed: args.client.seed, nodes: vec![], steps })
 }
 
 /// The rungs from the lowest. `agent`: there is one, and whether this host has RDMA to measure with it.
-fn steps(depth: Depth, share: &ShareName, account: &Account, agent: Option<bool>) -> Vec<StepSpec> {
+fn steps(depth: Depth, share: &ShareName, account: &AccountArgs, agent: Option<bool>) -> Vec<StepSpec> {
     let time_ns = MS
         * match depth {
             Depth::Quick => 500,
@@ -69,7 +60,7 @@ fn steps(depth: Depth, share: &ShareName, account: &Account, agent: Option<bool>
             Depth::Thorough => 10_000,
         };
     let node = NodeId(if agent.is_some() { 2 } else { 1 });
-    let Account { user, domain, password_file } = account;
+    let AccountArgs { user, domain, password_file, kerberos } = account;
     let mut steps = vec![];
     let stream = |over: &str, verb: Option<Verb>, direction| {
         StepSpec::Stream(TrafficSpec {
@@ -97,9 +88,10 @@ fn steps(depth: Depth, share: &ShareName, account: &Account, agent: Option<bool>
     steps.push(StepSpec::Smb(SmbSpec {
         node,
         port: share.port,
-        user: Some(user.clone()),
+        user: user.clone(),
         domain: domain.clone(),
-        password_file: Some(password_file.clone()),
+        password_file: password_file.clone(),
+        kerberos: *kerberos,
         wait_ns: FileSpec::default().wait_ns,
     }));
     for over in FileOver::ALL {
@@ -109,9 +101,10 @@ fn steps(depth: Depth, share: &ShareName, account: &Account, agent: Option<bool>
                 port: share.port,
                 share: share.share.clone(),
                 directory: share.directory.clone(),
-                user: user.clone(),
+                user: user.clone().unwrap_or_default(),
                 domain: domain.clone(),
-                password_file: password_file.clone(),
+                password_file: password_file.clone().unwrap_or_default(),
+                kerberos: *kerberos,
                 over,
                 size_bytes: SIZE_BYTES,
                 depth: DEPTH,

@@ -8,6 +8,7 @@ use pathproof_model::node::host_and_port;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{CommandName, Plan, SmbSpec, StepSpec};
 
+use super::account::AccountArgs;
 use super::format::Shape;
 use super::run::{ClientRun, Sink};
 use crate::run::Party;
@@ -35,16 +36,9 @@ pub struct AskArgs {
     /// Its port.
     #[arg(long, default_value_t = 445)]
     pub port: u16,
-    /// Account for what the server does not tell to anybody: its interface list, and whether it demands encryption.
-    /// Tried once.
-    #[arg(long, requires = "password_file")]
-    pub user: Option<String>,
-    /// Domain of the account; empty for a local one.
-    #[arg(long, default_value = "", requires = "user")]
-    pub domain: String,
-    /// File with the account's password in its first line.
-    #[arg(long, value_name = "FILE", requires = "user")]
-    pub password_file: Option<PathBuf>,
+    /// For what the server does not tell to anybody: its interface list, and whether it demands encryption. Tried once.
+    #[command(flatten)]
+    pub account: AccountArgs,
     /// Longest wait for a connection and for each answer.
     #[arg(long, value_name = "TIME", default_value = "5s")]
     pub wait: Nanoseconds,
@@ -55,9 +49,10 @@ impl AskArgs {
     pub fn spec(&self) -> SmbSpec {
         SmbSpec {
             port: self.port,
-            user: self.user.clone(),
-            domain: self.domain.clone(),
-            password_file: self.password_file.clone(),
+            user: self.account.user.clone(),
+            domain: self.account.domain.clone(),
+            password_file: self.account.password_file.clone(),
+            kerberos: self.account.kerberos,
             wait_ns: self.wait.0,
             ..SmbSpec::default()
         }

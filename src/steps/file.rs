@@ -25,8 +25,9 @@ use pathproof_model::units::Bytes;
 use pathproof_model::{
     ErrorKind, FileOrder, FileOver, FileSpec, Finding, NodeSpec, ResultDoc, Step, StepError, StepSpec,
 };
+use pathproof_smb2::SmbError;
 use pathproof_smb2::connection::Protection;
-use pathproof_smb2::{Credentials, SmbError};
+use pathproof_smb2::direct::DESCRIPTORS_MAX;
 
 use super::stage::SHOWN_NS;
 use super::{Alone, Kind, Lone, remaining};
@@ -98,6 +99,12 @@ pub fn check(spec: &FileSpec) -> Result<()> {
     if spec.channels.is_some_and(|channels| !(1..=CHANNELS_MAX).contains(&channels)) {
         bail!("--channels is not between 1 and {CHANNELS_MAX}");
     }
+    if !(1..=DESCRIPTORS_MAX as u32).contains(&spec.descriptors) {
+        bail!("--descriptors {} is not between 1 and {DESCRIPTORS_MAX}", spec.descriptors);
+    }
+    if spec.over != FileOver::Smbd && (spec.descriptors != 1 || spec.register_each) {
+        bail!("--descriptors and --register-each are about memory for RDMA: --over smbd");
+    }
     if spec.reads == 0 && spec.writes == 0 {
         bail!("neither reads nor writes are asked for");
     }
@@ -111,12 +118,14 @@ pub fn check(spec: &FileSpec) -> Result<()> {
             Bytes(spec.file_bytes)
         );
     }
-    for (name, text) in [("share", &spec.share), ("user", &spec.user)] {
-        if text.is_empty() {
-            bail!("no {name} is named");
-        }
+    if spec.share.is_empty() {
+        bail!("no share is named");
     }
-    Ok(())
+    match (spec.kerberos, spec.user.is_empty()) {
+        (false, true) => bail!("no user is named, and no --kerberos"),
+        (true, false) => bail!("--kerberos logs on with a ticket: leave --user and --password-file out"),
+        _ => Ok(()),
+    }
 }
 
 impl Alone for File {
@@ -136,15 +145,17 @@ impl Alone for File {
         let Some(NodeSpec::Foreign { host }) = doc.node(spec.node).map(|node| &node.spec) else {
             return Err(invalid(anyhow::anyhow!("no SMB server was named")));
         };
-        let password = super::smb::read_password(&spec.password_file).map_err(invalid)?;
-        let credentials = Credentials { user: spec.user.clone(), domain: spec.domain.clone(), password };
+        let identity = match spec.kerberos {
+            true => super::smb::ticket(host),
+            false => super::smb::account(&spec.user, &spec.domain, &spec.password_file).map_err(invalid)?,
+        };
         let name = unforeseen().map_err(invalid)?;
         let (host, patience, asked) = (host.clone(), remaining(lone), spec.clone());
         let (clock, rdma) = (lone.clock.clone(), lone.registry.rdma().clone());
         let before = Counted::before(spec.over);
         // A server that is slow, or a name that nobody knows, does not hold up a signal. Should it come while the file is made, the file goes with
         // this process.
-        let opening = move || open::open(&asked, &host, credentials, &name, (&clock, rdma));
+        let opening = move || open::open(&asked, &host, identity, &name, (&clock, rdma));
         let opened = match interrupt::unless(lone.interrupt, patience, opening)? {
             Ok(opened) => opened,
             Err(trouble) if trouble.no_direct && spec.rung => {
@@ -181,7 +192,7 @@ fn measure(
     let account = account::Account::of(&session, &channels, &path, (missing, in_messages.clone()), doc);
     let room = channels.len() * (spec.depth as usize + 1);
     let lends = channels.iter().any(|channel| channel.lent.is_some());
-    let lends = lends.then_some((spec.depth as usize, spec.size_bytes as u32));
+    let lends = lends.then(|| lent::Terms::of(&spec));
     let seed = lone.seed ^ session.id;
     let bypassed = in_messages.filter(|_| session.protection != Protection::Open);
     let maker = Maker::new(dialler, session, lends, channels.len());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use pathproof_model::{ErrorKind, Finding, NodeId, NodeSpec, ResultDoc, SmbSpec, Step, StepError, StepSpec};
-use pathproof_smb2::{Credentials, Question, ServerReport, SmbError};
+use pathproof_smb2::{Credentials, Identity, Question, ServerReport, SmbError};
 
 use super::{Alone, Kind, Lone, remaining, whole};
 use crate::interrupt;
@@ -54,11 +54,11 @@ impl Alone for Smb {
         let Some(NodeSpec::Foreign { host }) = doc.node(spec.node).map(|node| &node.spec) else {
             return Err(invalid(anyhow::anyhow!("no SMB server was named")));
         };
-        let credentials = credentials(&spec).map_err(invalid)?;
+        let identity = identity(&spec, &host).map_err(invalid)?;
         // A server that is slow, or a name that nobody knows, does not hold up a signal.
         let (host, patience) = (host.clone(), remaining(lone));
         let clock = lone.clock.clone();
-        let ask = move || ask(&host, &spec, credentials.as_ref(), &clock);
+        let ask = move || ask(&host, &spec, identity.as_ref(), &clock);
         let report = interrupt::unless(lone.interrupt, patience, ask)?
             .map_err(|error| StepError { kind: ErrorKind::Refused, message: format!("{error:#}") })?;
         let here = doc.environment(NodeId::CLIENT);
@@ -81,16 +81,32 @@ pub fn check(spec: &SmbSpec) -> Result<()> {
     if spec.user.is_some() != spec.password_file.is_some() {
         bail!("an account needs both --user and --password-file");
     }
+    if spec.kerberos && spec.user.is_some() {
+        bail!("--kerberos logs on with a ticket: leave --user and --password-file out");
+    }
     Ok(())
 }
 
-fn credentials(spec: &SmbSpec) -> Result<Option<Credentials>> {
-    let (Some(user), Some(file)) = (&spec.user, &spec.password_file) else { return Ok(None) };
-    let password = read_password(file)?;
-    Ok(Some(Credentials { user: user.clone(), domain: spec.domain.clone(), password }))
+fn identity(spec: &SmbSpec, host: &str) -> Result<Option<Identity>> {
+    match (&spec.user, &spec.password_file) {
+        _ if spec.kerberos => Ok(Some(ticket(host))),
+        (Some(user), Some(file)) => Ok(Some(account(user, &spec.domain, file)?)),
+        _ => Ok(None),
+    }
 }
 
-pub(super) fn read_password(file: &Path) -> Result<String> {
+/// With a ticket for a server of this name.
+pub(super) fn ticket(host: &str) -> Identity {
+    Identity::Ticket { server: bare_name(host).into() }
+}
+
+/// By the name of an account and the password in a file.
+pub(super) fn account(user: &str, domain: &str, file: &Path) -> Result<Identity> {
+    let password = read_password(file)?;
+    Ok(Credentials { user: user.into(), domain: domain.into(), password }.into())
+}
+
+fn read_password(file: &Path) -> Result<String> {
     let text = crate::input::read_text(file)
         .with_context(|| format!("cannot read --password-file {}", file.display()))?;
     let password = text.lines().next().unwrap_or_default();
@@ -101,17 +117,12 @@ pub(super) fn read_password(file: &Path) -> Result<String> {
 }
 
 /// Asks the server at the first address that answers.
-fn ask(
-    host: &str,
-    spec: &SmbSpec,
-    credentials: Option<&Credentials>,
-    clock: &RealClock,
-) -> Result<ServerReport> {
+fn ask(host: &str, spec: &SmbSpec, identity: Option<&Identity>, clock: &RealClock) -> Result<ServerReport> {
     let mut last = None;
     for address in resolve(host, spec.port)? {
         let mut question = Question::new(address, bare_name(host), clock);
         question.timeout = Duration::from_nanos(spec.wait_ns);
-        question.credentials = credentials.cloned();
+        question.identity = identity.cloned();
         match pathproof_smb2::ask(&question) {
             Ok(report) => return Ok(report),
             // Another address of the same name may answer, but only where nobody did on this one.

@@ -16,6 +16,7 @@ pub mod counters;
 pub mod diagnostics;
 pub mod host;
 pub mod interfaces;
+pub mod kerberos;
 pub mod limits;
 pub mod load;
 pub mod neighbours;

@@ -11,6 +11,7 @@ pub mod ethtool;
 pub mod files;
 pub mod host;
 pub mod interfaces;
+pub mod kerberos;
 pub mod limits;
 pub mod link_events;
 pub mod lldp;

@@ -118,6 +118,16 @@ def files_go_by_rdma_and_hold_what_was_written():
         print(f"       {mode} {size} depth {depth}: {mbit(step)}, {direct['placed_bytes']} B by RDMA, {direct['sent_bytes'] + direct['received_bytes']} B in messages", flush=True)
 
 
+def a_request_names_several_pieces_of_memory_and_may_have_keys_of_its_own():
+    for args in (["--write", "--descriptors", "4"], ["--read", "--descriptors", "3", "--register-each"], ["--mix=1:1", "--register-each", "--depth", "8"]):
+        code, step, said = bench(*args, "--verify", "--size", "256KiB", "--file-size", "16MiB", "--time", "1s")
+        assert code == 0 and step["summary"]["verified"] is True, (args, code, said, step)
+        direct = step["file"]["direct"]
+        # As many bytes as were answered for, in messages that hold none of them.
+        assert direct["placed_bytes"] > 0 and direct["sent_bytes"] + direct["received_bytes"] < direct["placed_bytes"] / 10, (args, direct)
+        print(f"       {' '.join(args)}: {mbit(step)}", flush=True)
+
+
 def small_requests_go_in_messages():
     code, step, said = bench("--mix=1:1", "--verify", "--size", "2KiB", "--file-size", "1MiB")
     assert code == 0 and step["summary"]["verified"] is True, (code, said, step)
@@ -253,7 +263,8 @@ def smb_direct_is_negotiated_and_carries_smb2():
 
 
 CASES = [smb_direct_is_negotiated_and_carries_smb2, with_an_account_it_tells_its_nics_and_which_have_rdma, without_an_account_it_tells_the_rest,
-         a_wrong_password_is_said_once, files_go_by_rdma_and_hold_what_was_written, small_requests_go_in_messages, several_channels_of_smb_direct,
+         a_wrong_password_is_said_once, files_go_by_rdma_and_hold_what_was_written,
+         a_request_names_several_pieces_of_memory_and_may_have_keys_of_its_own, small_requests_go_in_messages, several_channels_of_smb_direct,
          what_is_too_large_is_refused_with_its_limit, the_ladder_names_what_each_layer_carries_and_by_what, with_an_agent_every_rung_is_there,
          where_signing_is_required_data_goes_in_messages,
          where_encryption_is_required_it_is_given_up_in_time]

@@ -27,6 +27,9 @@ pub struct FileSpec {
     pub domain: String,
     /// File with the account's password in its first line. The password itself stands nowhere.
     pub password_file: PathBuf,
+    /// Instead of an account: the Kerberos ticket of whoever runs the client.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kerberos: bool,
     /// What carries the data.
     pub over: FileOver,
     /// Channels; `None` for one, and with `multi` for one to each address that the server lists, and at least two.
@@ -50,6 +53,12 @@ pub struct FileSpec {
     pub time_ns: u64,
     /// Before the window, in ns.
     pub warmup_ns: u64,
+    /// With `smbd`: pieces of memory that a request names to the server, each by a buffer descriptor of its own.
+    #[serde(skip_serializing_if = "is_one")]
+    pub descriptors: u32,
+    /// With `smbd`: memory is registered for each request and no longer than for that; otherwise once, before the window.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub register_each: bool,
     /// A write is answered only when it is on the disk (write-through), as far as the server keeps its word.
     pub durable: bool,
     /// Compare what is read with what was written, and read everything that was written once more in the end.
@@ -71,6 +80,7 @@ impl Default for FileSpec {
             user: String::new(),
             domain: String::new(),
             password_file: PathBuf::new(),
+            kerberos: false,
             over: FileOver::Tcp,
             channels: None,
             addresses: vec![],
@@ -82,12 +92,18 @@ impl Default for FileSpec {
             file_bytes: 128 << 20,
             time_ns: 5_000_000_000,
             warmup_ns: 200_000_000,
+            descriptors: 1,
+            register_each: false,
             durable: false,
             verify: false,
             wait_ns: 10_000_000_000,
             rung: false,
         }
     }
+}
+
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 impl FileSpec {

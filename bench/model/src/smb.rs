@@ -22,6 +22,9 @@ pub struct SmbSpec {
     pub domain: String,
     /// File with the account's password in its first line. The password itself stands nowhere.
     pub password_file: Option<PathBuf>,
+    /// Instead of an account: the Kerberos ticket of whoever runs the client.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kerberos: bool,
     /// Longest wait for a connection and for each answer, in ns.
     pub wait_ns: u64,
 }
@@ -34,6 +37,7 @@ impl Default for SmbSpec {
             user: None,
             domain: String::new(),
             password_file: None,
+            kerberos: false,
             wait_ns: 5_000_000_000,
         }
     }

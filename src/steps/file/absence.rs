@@ -13,7 +13,7 @@ use pathproof_smb2::share::Session;
 use pathproof_sys::clock::RealClock;
 
 use super::carrier::{Dialler, Kind};
-use super::lent::{Joined, Lent};
+use super::lent::{Joined, Lent, Terms};
 
 /// Attempts for one loss.
 const ATTEMPTS: u32 = 8;
@@ -29,15 +29,15 @@ pub struct Maker {
     pub dialler: Dialler,
     /// The session that they belong to.
     pub session: Session,
-    /// Room for the requests of a channel, where the server gets memory for them: how many, and of how many bytes.
-    pub lends: Option<(usize, u32)>,
+    /// How the server gets memory for the requests of a channel, where it does.
+    pub lends: Option<Terms>,
     /// The number that the next channel has: none has it twice, or encryption would use a nonce twice.
     numbers: AtomicU16,
 }
 
 impl Maker {
     /// Of a session whose first `channels` channels stand.
-    pub fn new(dialler: Dialler, session: Session, lends: Option<(usize, u32)>, channels: usize) -> Maker {
+    pub fn new(dialler: Dialler, session: Session, lends: Option<Terms>, channels: usize) -> Maker {
         Maker { dialler, session, lends, numbers: AtomicU16::new(channels as u16) }
     }
 
@@ -51,8 +51,8 @@ impl Maker {
         link.wait_for(whole);
         link.pipe_mut().wait_for(whole);
         let lent = match self.lends.filter(|_| kind == Kind::Direct) {
-            Some((depth, size)) => {
-                Some(Lent::new(&mut link, depth, size).map_err(|why| SmbError::NoDirect { address, why })?)
+            Some(terms) => {
+                Some(Lent::new(&mut link, terms).map_err(|why| SmbError::NoDirect { address, why })?)
             }
             None => None,
         };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use pathproof_api::{Clock, Tick, Wait};
+use pathproof_api::{Clock, Tick, TransportError, Wait};
 use pathproof_engine::drive::Meter;
 use pathproof_engine::files::{Content, Piece, Pieces, Work};
 use pathproof_engine::record::{LatencyHistogram, Window};
@@ -396,14 +396,18 @@ impl Channel {
             tag: slot as u64,
         };
         connection.channel_sequence = pool.lost.load(Ordering::Acquire);
-        let placement = self.lent.as_ref().and_then(|lent| {
-            let ready = match piece.write {
-                true => lent.put(slot, &self.outgoing),
-                // What the server does not put there must not be taken for what it put there before.
-                false => !pool.verify || lent.clear(slot),
-            };
-            lent.placement(slot).filter(|_| ready)
-        });
+        let placement = match &mut self.lent {
+            Some(lent) => {
+                let ready = match piece.write {
+                    true => lent.put(slot, &self.outgoing),
+                    // What the server does not put there must not be taken for what it put there before.
+                    false => !pool.verify || lent.clear(slot),
+                };
+                let lent = lent.placement(connection, slot);
+                lent.map_err(|error| no_memory(connection, &error))?.filter(|_| ready)
+            }
+            None => None,
+        };
         let went = match (&placement, piece.write) {
             (Some(placement), true) => {
                 let body = file::encode_write_from(pool.file, offset, placement, pool.durable);
@@ -441,6 +445,9 @@ impl Channel {
         let slot = answer.asked.tag as usize;
         let Some(piece) = self.under_way.get_mut(slot).and_then(Option::take) else { return Ok(()) };
         self.free.push(slot);
+        if let Some(lent) = &mut self.lent {
+            lent.answered(connection, slot).map_err(|error| no_memory(connection, &error))?;
+        }
         if answer.header.status == NtStatus::FILE_NOT_AVAILABLE && pool.lost.load(Ordering::Acquire) > 0 {
             // The server still works on what it was asked over the channel that is lost, or this request left with a ChannelSequence that
             // another channel's had overtaken on the way. Either way it did nothing, and is asked again.
@@ -495,6 +502,10 @@ impl Channel {
         }
         Ok(())
     }
+}
+
+fn no_memory(connection: &Link, error: &TransportError) -> SmbError {
+    SmbError::NoDirect { address: connection.address(), why: error.to_string() }
 }
 
 fn compare(pool: &Pool, piece: Piece, data: &[u8]) {

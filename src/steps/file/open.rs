@@ -13,12 +13,12 @@ use pathproof_smb2::connection::{Protection, Sizes};
 use pathproof_smb2::file::FileId;
 use pathproof_smb2::seal::TRANSFORM_BYTES;
 use pathproof_smb2::share::{DIALECTS, Goal, Session};
-use pathproof_smb2::{Capabilities, Credentials, Interface, NtStatus, SmbError};
+use pathproof_smb2::{Capabilities, Identity, Interface, NtStatus, SmbError};
 use pathproof_sys::clock::RealClock;
 
 use super::absence::Maker;
 use super::carrier::{Dialler, Kind, Link};
-use super::lent::{Joined, Lent};
+use super::lent::{Joined, Lent, Terms};
 use crate::steps::smb::{bare_name, resolve};
 
 /// Channels where nobody says how many, at most.
@@ -102,14 +102,14 @@ pub fn fault(error: &SmbError) -> Option<Finding> {
 pub fn open(
     spec: &FileSpec,
     host: &str,
-    credentials: Credentials,
+    identity: Identity,
     name: &str,
     (clock, rdma): (&RealClock, Arc<RdmaTransport>),
 ) -> Result<Opened, Trouble> {
     let goal = Goal {
         server: bare_name(host).into(),
         share: spec.share.clone(),
-        credentials,
+        identity,
         timeout: Duration::from_nanos(spec.wait_ns),
         sizes: Sizes { data_bytes: spec.size_bytes as usize, depth: spec.depth as usize },
         dialects: DIALECTS.to_vec(),
@@ -237,7 +237,7 @@ impl Opened {
     /// Takes a connection in, with memory for the server where it gets some.
     fn join(&mut self, mut link: Link, spec: &FileSpec) -> Result<()> {
         let placed = spec.over == FileOver::Smbd && self.in_messages.is_none();
-        let lent = placed.then(|| Lent::new(&mut link, spec.depth as usize, spec.size_bytes as u32));
+        let lent = placed.then(|| Lent::new(&mut link, Terms::of(spec)));
         let lent = lent.transpose().map_err(anyhow::Error::msg)?;
         self.channels.push(Joined { link, lent });
         Ok(())

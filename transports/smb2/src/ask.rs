@@ -15,11 +15,11 @@ use pathproof_sys::clock::RealClock;
 
 use crate::connection::{Connection, Protection, Sizes};
 use crate::error::SmbError;
+use crate::identity::Identity;
 use crate::interfaces::{self, Interface, InterfaceList};
 use crate::logon::{Logon, filetime_now, log_on, random};
 use crate::negotiate::{Capabilities, Cipher, Dialect, NegotiateRequest, NegotiateResponse};
 use crate::negotiate::{RdmaTransform, SigningAlgorithm};
-use crate::ntlm::Credentials;
 use crate::session;
 use crate::status::NtStatus;
 use crate::wire::Command;
@@ -84,7 +84,7 @@ pub struct Question {
     /// The name the user called it by; used for the share's path.
     pub name: String,
     /// For the last way, when the first two are refused.
-    pub credentials: Option<Credentials>,
+    pub identity: Option<Identity>,
     /// Longest wait for a connection and for each answer.
     pub timeout: Duration,
     /// Ways to try, in this order.
@@ -97,7 +97,7 @@ impl Question {
     /// Ask the usual way: all three, 5 s each.
     pub fn new(address: SocketAddr, name: impl Into<String>, clock: &RealClock) -> Self {
         let (timeout, ways, clock) = (Duration::from_secs(5), AskedBy::ALL.to_vec(), clock.clone());
-        Self { address, name: name.into(), credentials: None, timeout, ways, clock }
+        Self { address, name: name.into(), identity: None, timeout, ways, clock }
     }
 }
 
@@ -197,7 +197,7 @@ pub fn ask(question: &Question) -> Result<ServerReport, SmbError> {
     for &way in &question.ways {
         // Only the first way uses this connection, and no server need hold two of ours open.
         let fresh = first.take();
-        let result = match (way, &question.credentials) {
+        let result = match (way, &question.identity) {
             (AskedBy::Sessionless, _) => without_session(question, fresh),
             (AskedBy::Anonymous, _) if report.obtained_by.is_some() => continue,
             (AskedBy::Anonymous, _) => with_session(question, None, &mut report.encryption_required),
@@ -219,7 +219,7 @@ pub fn ask(question: &Question) -> Result<ServerReport, SmbError> {
         };
         report.attempts.push(Attempt { way, outcome });
         // With an account at hand it is also learned whether the server demands encryption, which only a logon shows.
-        let left_to_learn = question.credentials.is_some() && report.encryption_required.is_none();
+        let left_to_learn = question.identity.is_some() && report.encryption_required.is_none();
         if report.obtained_by.is_some() && !left_to_learn {
             break;
         }
@@ -280,12 +280,12 @@ fn query(connection: &mut Connection) -> Result<InterfaceList, AttemptOutcome> {
 /// Log on over a new connection, attach to IPC$ and put the query there.
 fn with_session(
     question: &Question,
-    credentials: Option<&Credentials>,
+    identity: Option<&Identity>,
     encryption_required: &mut Option<bool>,
 ) -> Result<InterfaceList, AttemptOutcome> {
     let (mut connection, answer, _) = open(question, &Dialect::ALL, true)?;
-    let logged_on = log_on(&mut connection, &answer, credentials, Logon::new())?;
-    if credentials.is_some() {
+    let logged_on = log_on(&mut connection, &answer, identity, Logon::new())?;
+    if identity.is_some() {
         *encryption_required = Some(logged_on.encryption_required);
     }
     if logged_on.encryption_required {
@@ -297,7 +297,7 @@ fn with_session(
     } else if connection.signer.is_some() {
         connection.protection = Protection::Signed;
     }
-    if credentials.is_some() && logged_on.guest {
+    if identity.is_some() && logged_on.guest {
         return Err(AttemptOutcome::OnlyGuest);
     }
     let path = format!("\\\\{}\\IPC$", question.name);

@@ -99,6 +99,8 @@ pub struct Answer {
     pub asked: Asked,
     /// When it was whole.
     pub at: Tick,
+    /// It came encrypted, with a key of the session.
+    pub is_sealed: bool,
 }
 
 impl Answer {
@@ -445,7 +447,7 @@ impl<P: MessagePipe> Connection<P> {
         if !sealed && !self.logging_on {
             self.check_signature(asked.command.name(), &header)?;
         }
-        Ok(Some(Answer { header, asked, at }))
+        Ok(Some(Answer { header, asked, at, is_sealed: sealed }))
     }
 
     /// Decrypts the message that came, where it is encrypted; whether it was.

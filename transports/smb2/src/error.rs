@@ -71,6 +71,24 @@ pub enum SmbError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A further channel of a session that must be encrypted: its logon cannot be, and is refused for that.
+    #[error(
+        "{address} demands that all of a session is encrypted, and takes no further channel of one (Samba does so); demand encryption of the shares instead (server smb encrypt in their sections), or use one connection"
+    )]
+    NoSealedChannel {
+        /// Whom we asked.
+        address: SocketAddr,
+    },
+    /// The system's Kerberos led to no logon.
+    #[error(
+        "no logon at {address} by Kerberos: {source}; name the server as its key does (cifs/NAME, seldom an address), have a ticket (kinit, klist), or give --user and --password-file instead"
+    )]
+    Kerberos {
+        /// Whom we asked.
+        address: SocketAddr,
+        /// What the system's library said.
+        source: pathproof_sys::kerberos::KerberosError,
+    },
     /// The deadline passed.
     #[error("{address} gave no answer to {stage} within {waited:?}; {}", silence(.stage))]
     Deadline {

@@ -4,7 +4,8 @@
 //!
 //! The codecs ([`wire`], [`negotiate`], [`interfaces`], [`session`], [`ntlm`], [`mod@file`], [`direct`]) are pure functions over bytes and never panic on any
 //! input; [`connection`] is a dialogue over any message pipe, of which [`direct_tcp`] is one; [`mod@ask`] decides what to ask a server about
-//! itself, [`share`] how to come to a file. It has no cache, no leases, no Kerberos, and speaks files from 3.0 on only.
+//! itself, [`share`] how to come to a file. It has no cache, no leases, and speaks files from 3.0 on only.
+//! Kerberos is the system's: [`identity`].
 //!
 //! Names follow MS-SMB2, MS-NLMP, MS-FSCC and MS-ERREF.
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ pub mod direct_tcp;
 pub mod error;
 pub mod file;
 pub mod flight;
+pub mod identity;
 pub mod interfaces;
 pub mod logon;
 pub mod negotiate;
@@ -31,6 +33,7 @@ pub mod wire;
 
 pub use ask::{AskedBy, Attempt, AttemptOutcome, Question, ServerReport, ask};
 pub use error::{SmbError, WireError};
+pub use identity::Identity;
 pub use interfaces::Interface;
 pub use negotiate::{Capabilities, Cipher, Dialect, RdmaTransform, SigningAlgorithm};
 pub use ntlm::Credentials;

@@ -1,15 +1,15 @@
-//! Logging on (MS-SMB2 3.2.4.2.3, 3.2.5.3): two rounds of SESSION_SETUP with NTLM, for a new session or for one more channel of it, and the
-//! keys that follow.
+//! Logging on (MS-SMB2 3.2.4.2.3, 3.2.5.3): rounds of SESSION_SETUP, for a new session or for one more channel of it, and the keys that
+//! follow.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pathproof_api::MessagePipe;
 
-use crate::connection::{Connection, Protection};
+use crate::connection::{Answer, Connection, Protection};
 use crate::crypto::Signer;
-use crate::error::SmbError;
+use crate::error::{SmbError, WireError};
+use crate::identity::{Identity, Proof, SessionKey};
 use crate::negotiate::{Capabilities, Cipher, Dialect, NegotiateResponse};
-use crate::ntlm::{self, Credentials};
 use crate::seal::Sealer;
 use crate::session::{self, Purpose, SetupAnswer};
 use crate::status::NtStatus;
@@ -44,12 +44,15 @@ impl Default for Logon<'_> {
     }
 }
 
+/// Rounds of a logon: NTLM has two, Kerberos one, or two where the server wants the clock of the client put right.
+const ROUNDS_MAX: usize = 4;
+
 /// Logs on. Leaves in the connection the session, and where the account leads to a key the signer and the sealer, of which nothing is used
 /// yet. The keys of a channel come from its own authentication, and those for encryption from the session's first.
 pub fn log_on<P: MessagePipe>(
     connection: &mut Connection<P>,
     agreed: &NegotiateResponse,
-    credentials: Option<&Credentials>,
+    identity: Option<&Identity>,
     logon: Logon<'_>,
 ) -> Result<SetupAnswer, SmbError> {
     const STAGE: &str = "SESSION_SETUP";
@@ -62,51 +65,69 @@ pub fn log_on<P: MessagePipe>(
             Purpose::Binding
         }
     };
-    let refused =
-        |connection: &Connection<P>, status| SmbError::LogonRefused { address: connection.address(), status };
-    let hello = ntlm::negotiate();
-    let reply = connection.exchange(Command::SessionSetup, &session::encode_setup(&hello, purpose))?;
-    if reply.header.status != NtStatus::MORE_PROCESSING_REQUIRED {
-        return Err(refused(connection, reply.header.status));
-    }
-    connection.hash_answer();
-    if purpose != Purpose::Binding {
-        connection.session_id = reply.header.session_id;
-    }
-    let token =
-        SetupAnswer::decode(connection.message()).map_err(|source| connection.wire(STAGE, source))?.token;
-    let challenge = ntlm::decode_challenge(&token).map_err(|source| connection.wire(STAGE, source))?;
-
-    let response = match credentials {
-        None => ntlm::anonymous(&challenge),
-        Some(who) => ntlm::ntlm_v2(who, &challenge, &hello, &token, random()?, filetime_now()),
-    };
-    let body = session::encode_setup(&response.message, purpose);
-    let reply = connection.exchange(Command::SessionSetup, &body)?;
-    if reply.header.status != NtStatus::SUCCESS {
-        return Err(refused(connection, reply.header.status));
-    }
-    let setup = SetupAnswer::decode(connection.message()).map_err(|source| connection.wire(STAGE, source))?;
-    connection.logging_on = false;
-    connection.protection = Protection::Open;
-    let (Some(key), false) = (response.session_key, setup.guest || setup.anonymous) else {
-        connection.signer = None;
+    let address = connection.address();
+    let (mut proof, mut token) = Proof::begin(identity).map_err(|error| error.at(address, STAGE))?;
+    for round in 0..ROUNDS_MAX {
+        let reply = connection.exchange(Command::SessionSetup, &session::encode_setup(&token, purpose))?;
+        let status = reply.header.status;
+        let refused = SmbError::LogonRefused { address, status };
+        if status != NtStatus::MORE_PROCESSING_REQUIRED && status != NtStatus::SUCCESS {
+            return Err(refused);
+        }
+        if round == 0 && purpose != Purpose::Binding {
+            connection.session_id = reply.header.session_id;
+        }
+        let setup =
+            SetupAnswer::decode(connection.message()).map_err(|source| connection.wire(STAGE, source))?;
+        if status == NtStatus::MORE_PROCESSING_REQUIRED {
+            connection.hash_answer();
+            token = proof.next(&setup.token).map_err(|error| error.at(address, STAGE))?;
+            continue;
+        }
+        // Who is let in as somebody else shares no key with the server.
+        let nobody = setup.guest || setup.anonymous;
+        let key = match nobody && matches!(proof, Proof::Kerberos { .. }) {
+            true => None,
+            false => {
+                proof.accepted(&setup.token).map_err(|error| error.at(address, STAGE))?.ok_or(refused)?
+            }
+        };
+        connection.logging_on = false;
+        connection.protection = Protection::Open;
+        let (Some(key), false) = (key, nobody) else {
+            connection.signer = None;
+            return Ok(setup);
+        };
+        keyed(connection, agreed, &key, &reply, purpose)?;
         return Ok(setup);
-    };
-    let signer = Signer::new(agreed.dialect, agreed.signing, key, &connection.preauth);
+    }
+    Err(connection.wire(STAGE, WireError::Malformed { what: "SESSION_SETUP answer", why: "it never ends" }))
+}
+
+/// What follows from the key, which the server's last answer must prove to know.
+fn keyed<P: MessagePipe>(
+    connection: &mut Connection<P>,
+    agreed: &NegotiateResponse,
+    key: &SessionKey,
+    last: &Answer,
+    purpose: Purpose,
+) -> Result<(), SmbError> {
+    let signer = Signer::new(agreed.dialect, agreed.signing, key.short(), &connection.preauth);
     // From 3.1.1 on the last answer is always signed: this is where a server proves that it knows
-    // the password too, and that nobody altered the negotiation (MS-SMB2 3.2.5.3.1). Before, servers mostly sign it, and what is signed must be right.
-    let signed = reply.header.flags & FLAG_SIGNED != 0;
-    if (signed || agreed.dialect == Dialect::V3_1_1) && !connection.is_signed_by(&signer) {
-        return Err(SmbError::BadSignature { address: connection.address(), stage: STAGE });
+    // the key too, and that nobody altered the negotiation (MS-SMB2 3.2.5.3.1). Before, servers mostly sign it, and what is signed must be right.
+    // One that is encrypted is proved by the session's key, which nobody else has.
+    let is_signed = last.header.flags & FLAG_SIGNED != 0;
+    let must = (is_signed || agreed.dialect == Dialect::V3_1_1) && !last.is_sealed;
+    if must && !connection.is_signed_by(&signer) {
+        return Err(SmbError::BadSignature { address: connection.address(), stage: "SESSION_SETUP" });
     }
     connection.signer = Some(signer);
     if purpose != Purpose::Binding {
         connection.sealer = cipher(agreed).and_then(|cipher| {
-            Sealer::new(agreed.dialect, cipher, key, &connection.preauth, connection.session_id)
+            Sealer::new(agreed.dialect, cipher, key.full(), &connection.preauth, connection.session_id)
         });
     }
-    Ok(setup)
+    Ok(())
 }
 
 /// The cipher that was agreed; before 3.1.1 there is one, and a bit that says whether the server has it.

@@ -85,6 +85,13 @@ pub fn negotiate() -> Vec<u8> {
     out
 }
 
+/// The NTLMSSP message inside a token. Ours are bare, without the SPNEGO wrapping, which Windows, Samba and ksmbd all take, and which saves a DER parser
+/// that would face the network. A server may wrap its challenge all the same: the inner message is then the tail that begins with the signature.
+pub(crate) fn token_within(token: &[u8]) -> &[u8] {
+    let start = token.windows(SIGNATURE.len()).position(|window| window == SIGNATURE).unwrap_or(0);
+    &token[start..]
+}
+
 /// Read the server's challenge.
 pub fn decode_challenge(token: &[u8]) -> Result<Challenge, WireError> {
     const WHAT: &str = "NTLM challenge";

@@ -30,8 +30,10 @@ enum Keyed {
 }
 
 impl Keyed {
-    fn new(cipher: Cipher, session_key: &[u8; 16], label: &[u8], context: &[u8]) -> Option<Keyed> {
-        let short = || derive::<16>(session_key, label, context).into();
+    fn new(cipher: Cipher, session_key: &[u8], label: &[u8], context: &[u8]) -> Option<Keyed> {
+        // The long ciphers take all of the key, the short ones its first 16 bytes (MS-SMB2 3.2.5.3.1).
+        let first = session_key.get(..16).unwrap_or(session_key);
+        let short = || derive::<16>(first, label, context).into();
         let long = || derive::<32>(session_key, label, context).into();
         Some(match cipher {
             Cipher::AES_128_GCM => Keyed::Gcm128(Box::new(Aes128Gcm::new(&short()))),
@@ -76,16 +78,16 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// The ciphers that the session key of a session leads to; `None` where the cipher is unknown or the dialect has none.
+    /// The ciphers that the session key of a session, all of it, leads to; `None` where the cipher is unknown or the dialect has none.
     /// The key and the hash are those of the session's first authentication, whatever the channel.
     pub fn new(
         dialect: Dialect,
         cipher: Cipher,
-        session_key: [u8; 16],
+        session_key: &[u8],
         preauth: &PreauthHash,
         session_id: u64,
     ) -> Option<Self> {
-        let keyed = |label: &[u8], context: &[u8]| Keyed::new(cipher, &session_key, label, context);
+        let keyed = |label: &[u8], context: &[u8]| Keyed::new(cipher, session_key, label, context);
         let (outward, inward) = match dialect {
             Dialect::V3_1_1 => {
                 (keyed(b"SMBC2SCipherKey\0", &preauth.0)?, keyed(b"SMBS2CCipherKey\0", &preauth.0)?)
@@ -147,7 +149,7 @@ mod tests {
         let hash = PreauthHash([9; 64]);
         let cases = [(Dialect::V3_0, 1), (Dialect::V3_0_2, 1), (Dialect::V3_1_1, 1), (Dialect::V3_1_1, 2)];
         for (dialect, cipher) in cases.into_iter().chain([(Dialect::V3_1_1, 3), (Dialect::V3_1_1, 4)]) {
-            let mut client = Sealer::new(dialect, Cipher(cipher), [7; 16], &hash, 5).unwrap();
+            let mut client = Sealer::new(dialect, Cipher(cipher), &[7; 16], &hash, 5).unwrap();
             let server = client.clone().turned();
             let plain = [&[0; TRANSFORM_BYTES], &b"a message"[..]].concat();
             let mut sealed = plain.clone();
@@ -176,7 +178,7 @@ mod tests {
             second.seal(&mut other);
             assert_ne!(other[20..36], sealed[20..36], "a nonce of its own on each channel");
         }
-        assert!(Sealer::new(Dialect::V3_1_1, Cipher(9), [7; 16], &hash, 5).is_none());
-        assert!(Sealer::new(Dialect::V2_1, Cipher(1), [7; 16], &hash, 5).is_none());
+        assert!(Sealer::new(Dialect::V3_1_1, Cipher(9), &[7; 16], &hash, 5).is_none());
+        assert!(Sealer::new(Dialect::V2_1, Cipher(1), &[7; 16], &hash, 5).is_none());
     }
 }

@@ -1,7 +1,4 @@
 //! SESSION_SETUP, TREE_CONNECT and their ends (MS-SMB2 2.2.5 to 2.2.12): enough to reach a share and to leave it.
-//!
-//! The security token is raw NTLMSSP, without the SPNEGO wrapping: Windows, Samba and ksmbd all take
-//! it, and it saves a DER parser that would face the network.
 
 use crate::error::WireError;
 use crate::wire::{HEADER_BYTES, slice_at, u16_at, u32_at, utf16};
@@ -65,16 +62,9 @@ impl SetupAnswer {
             guest: flags & 1 != 0,
             anonymous: flags & 2 != 0,
             encryption_required: flags & 4 != 0,
-            token: ntlm_token(token).to_vec(),
+            token: token.to_vec(),
         })
     }
-}
-
-/// The NTLMSSP message inside a token. A server may wrap its challenge in SPNEGO although ours was
-/// bare; the inner message is then the tail that begins with the signature.
-fn ntlm_token(token: &[u8]) -> &[u8] {
-    let start = token.windows(8).position(|window| window == b"NTLMSSP\0").unwrap_or(0);
-    &token[start..]
 }
 
 /// The body that attaches to a share, for example `\\server\IPC$`.

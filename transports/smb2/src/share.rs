@@ -14,10 +14,10 @@ use crate::crypto::Signer;
 use crate::direct_tcp::DirectTcp;
 use crate::error::SmbError;
 use crate::file::{self, Create, Created, Disposition, FileId};
+use crate::identity::Identity;
 use crate::interfaces::{self, InterfaceList};
 use crate::logon::{Logon, log_on, random};
 use crate::negotiate::{Capabilities, Dialect, NegotiateRequest, NegotiateResponse};
-use crate::ntlm::Credentials;
 use crate::seal::Sealer;
 use crate::session::{self, TreeAnswer};
 use crate::status::NtStatus;
@@ -31,8 +31,8 @@ pub struct Goal {
     pub server: String,
     /// The share.
     pub share: String,
-    /// The account.
-    pub credentials: Credentials,
+    /// As whom.
+    pub identity: Identity,
     /// Longest wait for a connection and for each answer.
     pub timeout: Duration,
     /// What its connections must carry.
@@ -56,6 +56,8 @@ pub struct Session {
     pub protection: Protection,
     /// The share.
     pub tree_id: u32,
+    /// The server demands encryption of all of the session, not of the share alone.
+    is_sealed: bool,
     client_guid: [u8; 16],
     signer: Signer,
     sealer: Option<Sealer>,
@@ -105,7 +107,7 @@ impl Goal {
         let address = connection.address();
         let client_guid = random()?;
         let agreed = self.negotiate(&mut connection, &self.dialects, client_guid)?;
-        let setup = log_on(&mut connection, &agreed, Some(&self.credentials), Logon::New(previous))?;
+        let setup = log_on(&mut connection, &agreed, Some(&self.identity), Logon::New(previous))?;
         let Some(signer) = connection.signer.clone() else { return Err(SmbError::OnlyGuest { address }) };
         // At 3.1.1 this one is signed whatever else is (MS-SMB2 3.2.4.1.1); it does no harm before.
         connection.protection = Protection::Signed;
@@ -136,6 +138,7 @@ impl Goal {
             id: connection.session_id,
             protection: connection.protection,
             tree_id: connection.tree_id,
+            is_sealed: setup.encryption_required,
             client_guid,
             signer,
             sealer: connection.sealer.clone(),
@@ -197,12 +200,18 @@ impl Goal {
         if agreed.server_guid != session.agreed.server_guid || agreed.cipher != session.agreed.cipher {
             return Err(SmbError::OtherServer { address });
         }
+        // A server that demands encryption may answer a further channel's logon encrypted already (Samba does).
+        connection.sealer = session.sealer.as_ref().map(|sealer| sealer.for_channel(number));
         let logon = Logon::Channel { session_id: session.id, signer: &session.signer };
-        log_on(&mut connection, &agreed, Some(&self.credentials), logon)?;
+        log_on(&mut connection, &agreed, Some(&self.identity), logon).map_err(|error| match error {
+            SmbError::LogonRefused { status: NtStatus::ACCESS_DENIED, .. } if session.is_sealed => {
+                SmbError::NoSealedChannel { address }
+            }
+            error => error,
+        })?;
         if connection.signer.is_none() {
             return Err(SmbError::OnlyGuest { address });
         }
-        connection.sealer = session.sealer.as_ref().map(|sealer| sealer.for_channel(number));
         connection.protection = session.protection;
         connection.tree_id = session.tree_id;
         Ok(connection)

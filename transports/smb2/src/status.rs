@@ -149,7 +149,7 @@ impl NtStatus {
             | "STATUS_INVALID_LOGON_HOURS"
             | "STATUS_INVALID_WORKSTATION"
             | "STATUS_LOGON_TYPE_NOT_GRANTED" => "the account may not log on from here",
-            "STATUS_NTLM_BLOCKED" => "the server does not accept NTLM, and this tool has no Kerberos",
+            "STATUS_NTLM_BLOCKED" => "the server does not accept NTLM: log on with --kerberos",
             _ => return None,
         })
     }

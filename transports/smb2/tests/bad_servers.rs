@@ -149,8 +149,8 @@ fn a_wrong_password_is_tried_once() {
     ];
     let (address, server) = serve(vec![vec![hello(0x0302)], script]);
     let mut question = question(address, &[AskedBy::Credentials]);
-    question.credentials =
-        Some(Credentials { user: "u".into(), domain: String::new(), password: "wrong".into() });
+    question.identity =
+        Some(Credentials { user: "u".into(), domain: String::new(), password: "wrong".into() }.into());
     let report = ask(&question).unwrap();
     let AttemptOutcome::LogonRefused(status) = report.attempts[0].outcome else { panic!("{report:?}") };
     assert_eq!(status.logon_sentence(), Some("user name or password is wrong"));
@@ -180,8 +180,8 @@ fn an_unsigned_last_answer_at_3_1_1_is_not_believed() {
     ];
     let (address, server) = serve(vec![vec![hello(0x0311)], script, vec![hello(0x0302)]]);
     let mut question = question(address, &[AskedBy::Credentials]);
-    question.credentials =
-        Some(Credentials { user: "u".into(), domain: String::new(), password: "p".into() });
+    question.identity =
+        Some(Credentials { user: "u".into(), domain: String::new(), password: "p".into() }.into());
     let report = ask(&question).unwrap();
     assert!(matches!(report.attempts[0].outcome, AttemptOutcome::Failed(SmbError::BadSignature { .. })));
     server.join().unwrap();

@@ -8,18 +8,21 @@ use pathproof_smb2::connection::{Connection, Request, Sizes};
 use pathproof_smb2::file;
 use pathproof_smb2::share::{DIALECTS, Goal};
 use pathproof_smb2::wire::Command;
-use pathproof_smb2::{Credentials, SmbError};
+use pathproof_smb2::{Credentials, Identity, SmbError};
 use pathproof_sys::clock::RealClock;
 use support::server::{ACCOUNT, Fault, serve};
 
 const SIZE: usize = 64 << 10;
 
+fn who(password: &str) -> Identity {
+    Credentials { user: ACCOUNT.0.into(), domain: String::new(), password: password.into() }.into()
+}
+
 fn goal() -> Goal {
-    let (user, password) = (ACCOUNT.0.into(), ACCOUNT.1.into());
     Goal {
         server: "server".into(),
         share: "share".into(),
-        credentials: Credentials { user, domain: String::new(), password },
+        identity: who(ACCOUNT.1),
         timeout: Duration::from_millis(400),
         sizes: Sizes { data_bytes: SIZE, depth: 4 },
         dialects: DIALECTS.to_vec(),
@@ -117,7 +120,7 @@ fn one_that_answers_what_it_has_not_read_and_reads_no_more_is_given_up() {
 fn a_wrong_password_is_named_and_tried_once() {
     let (address, _) = serve(Fault::None);
     let mut wrong = goal();
-    wrong.credentials.password = "wrong".into();
+    wrong.identity = who("wrong");
     let error = wrong.connect(address, 0).err().unwrap().to_string();
     assert!(error.contains("user name or password is wrong"), "{error}");
 }

@@ -9,22 +9,22 @@ use pathproof_smb2::connection::{Connection, Protection, Request, Sizes, Went};
 use pathproof_smb2::file::{self, FileId};
 use pathproof_smb2::share::{DIALECTS, Goal, Session};
 use pathproof_smb2::wire::{Command, FLAG_REPLAY};
-use pathproof_smb2::{Cipher, Credentials, Dialect, NtStatus, SigningAlgorithm};
+use pathproof_smb2::{Cipher, Credentials, Dialect, Identity, NtStatus, SigningAlgorithm};
 use pathproof_sys::clock::RealClock;
 use support::smbd::Samba;
 
 const USER: [&str; 2] = ["--user", "daemon:Correct-horse-1"];
 const SIZE: usize = 256 << 10;
 
+fn who(password: &str) -> Identity {
+    Credentials { user: "daemon".into(), domain: String::new(), password: password.into() }.into()
+}
+
 fn goal(depth: usize) -> Goal {
     Goal {
         server: "127.0.0.1".into(),
         share: "share".into(),
-        credentials: Credentials {
-            user: "daemon".into(),
-            domain: String::new(),
-            password: "Correct-horse-1".into(),
-        },
+        identity: who("Correct-horse-1"),
         timeout: Duration::from_secs(10),
         sizes: Sizes { data_bytes: SIZE, depth },
         dialects: DIALECTS.to_vec(),
@@ -109,7 +109,7 @@ fn what_is_wrong_is_named() {
     let Some(samba) = Samba::start(&USER) else { return };
     let refused = |goal: Goal| goal.connect(samba.address, 0).err().unwrap().to_string();
     let mut wrong = goal(1);
-    wrong.credentials.password = "wrong".into();
+    wrong.identity = who("wrong");
     assert!(refused(wrong).contains("user name or password is wrong"));
     assert!(refused(Goal { share: "nothing".into(), ..goal(1) }).contains("no such share"));
     let (mut connection, _) = connect(&samba, &goal(1));

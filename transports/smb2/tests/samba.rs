@@ -14,10 +14,8 @@ impl Samba {
         let mut question = Question::new(self.address, "127.0.0.1", &RealClock::new());
         question.timeout = Duration::from_secs(10);
         question.ways = ways.to_vec();
-        question.credentials = credentials.map(|(user, password)| Credentials {
-            user: user.into(),
-            domain: String::new(),
-            password: password.into(),
+        question.identity = credentials.map(|(user, password)| {
+            Credentials { user: user.into(), domain: String::new(), password: password.into() }.into()
         });
         ask(&question).unwrap()
     }

@@ -26,7 +26,9 @@ impl Adapter {
         region: &Arc<Region>,
         access: Access,
     ) -> Result<Exposed, TransportError> {
-        let id = u16::try_from(memory.len())
+        // The place of one that has ended is free again: a request may have a registration of its own.
+        let free = memory.iter().position(Option::is_none).unwrap_or(memory.len());
+        let id = u16::try_from(free)
             .map_err(|_| TransportError::invalid("a wire takes at most 65536 registrations"))?;
         let mut bits = k::IBV_ACCESS_LOCAL_WRITE;
         if matches!(access, Access::RemoteRead | Access::RemoteReadWrite) {
@@ -43,7 +45,10 @@ impl Adapter {
             key: registered.remote_key(),
             bytes: region.len(),
         };
-        memory.push(Some(registered));
+        match memory.get_mut(free) {
+            Some(place) => *place = Some(registered),
+            None => memory.push(Some(registered)),
+        }
         Ok(exposed)
     }
 

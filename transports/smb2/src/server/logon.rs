@@ -255,7 +255,7 @@ impl Logons {
             Purpose::New => {
                 self.has_room()?;
                 let sealer =
-                    agreed.cipher.and_then(|cipher| Sealer::new(agreed.dialect, cipher, key, &hash, id));
+                    agreed.cipher.and_then(|cipher| Sealer::new(agreed.dialect, cipher, &key, &hash, id));
                 let session = Arc::new(Session::new(Founding {
                     id,
                     dialect: agreed.dialect,

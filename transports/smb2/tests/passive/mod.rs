@@ -17,7 +17,7 @@ use pathproof_smb2::negotiate::{NegotiateRequest, NegotiateResponse};
 use pathproof_smb2::server::{Conversation, Descriptor, Reach, Server, Settings, Turn, Unreached, cut};
 use pathproof_smb2::session::encode_tree_connect;
 use pathproof_smb2::wire::{Command, FLAG_SIGNED, Header};
-use pathproof_smb2::{Credentials, Dialect, NtStatus, SmbError};
+use pathproof_smb2::{Credentials, Dialect, Identity, NtStatus, SmbError};
 use pathproof_sys::clock::RealClock;
 
 pub const MIB: usize = 1 << 20;
@@ -25,11 +25,15 @@ pub const SIZES: Sizes = Sizes { data_bytes: MIB, depth: 4 };
 pub const GUID: [u8; 16] = [7; 16];
 
 pub fn server(bytes: u64) -> Arc<Server> {
-    let account = who("lab", "Lab-Pass-1");
+    let account = account("lab", "Lab-Pass-1");
     Server::new(Settings { account, name: "SINK".into(), share: "sink".into(), bytes }).unwrap()
 }
 
-pub fn who(user: &str, password: &str) -> Credentials {
+pub fn who(user: &str, password: &str) -> Identity {
+    account(user, password).into()
+}
+
+fn account(user: &str, password: &str) -> Credentials {
     Credentials { user: user.into(), domain: "WORKGROUP".into(), password: password.into() }
 }
 
