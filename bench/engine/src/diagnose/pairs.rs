@@ -108,12 +108,17 @@ fn one_way(doc: &ResultDoc) -> Vec<Finding> {
             let (ours, theirs) = (path.local_nic.as_str(), path.remote_nic.as_deref().unwrap_or_default());
             let remote = path.remote_address;
             let told = found.iter().any(|one| one.told(told::REMOTE_ADDRESS) == Some(remote));
-            let Some((direction, left)) = strand(here, ours, there, theirs).filter(|_| !told) else {
+            let Some((direction, left, came)) = strand(here, ours, there, theirs).filter(|_| !told) else {
                 continue;
             };
             let (dead, fine) = if direction == Direction::Out { ("out", "in") } else { ("in", "out") };
+            // What a device between them says by itself comes in as well: a switch's own frames, a router's announcements.
+            let came = match came {
+                0 => "not one reached the other".into(),
+                some => format!("{some} came in at the other, from whomever"),
+            };
             let said = format!(
-                "{ours} ({}) and {theirs} ({}): {fine} passes and {dead} does not: {left} packets left one NIC and not one reached the other \
+                "{ours} ({}) and {theirs} ({}): {fine} passes and {dead} does not: {left} packets left one NIC and {came} \
                  ({dead}), while packets arrived the other way",
                 path.local_address, path.remote_address
             );
@@ -124,18 +129,25 @@ fn one_way(doc: &ResultDoc) -> Vec<Finding> {
     found
 }
 
-/// The direction in which nothing arrives, where something does in the other; and how many packets were sent that way.
-fn strand(here: &Evidence, ours: &str, there: &Evidence, theirs: &str) -> Option<(Direction, u64)> {
+/// The direction in which nothing arrives, where something does in the other; how many packets were sent that way, and how many came in that may
+/// be anybody's.
+fn strand(here: &Evidence, ours: &str, there: &Evidence, theirs: &str) -> Option<(Direction, u64, u64)> {
     let (here, there) = (here.nic(ours)?, there.nic(theirs)?);
     let (our_sent, our_heard) = (here.sent_packets?, here.received_packets?);
     let (their_sent, their_heard) = (there.sent_packets?, there.received_packets?);
     /// Fewer than these may all have been ours to drop.
     const SOME: u64 = 3;
-    if our_heard == 0 && their_sent >= SOME && our_sent > 0 && their_heard * 2 >= our_sent {
-        return Some((Direction::In, their_sent));
+    // One way next to nothing comes of what was sent, the other way at least half.
+    let dead = |sent: u64, heard: u64| sent >= SOME && heard.saturating_mul(4) <= sent;
+    let fine = |sent: u64, heard: u64| sent > 0 && heard.saturating_mul(2) >= sent;
+    if dead(their_sent, our_heard) && fine(our_sent, their_heard) {
+        return Some((Direction::In, their_sent, our_heard));
     }
-    let out = their_heard == 0 && our_sent >= SOME && their_sent > 0 && our_heard * 2 >= their_sent;
-    out.then_some((Direction::Out, our_sent))
+    (dead(our_sent, their_heard) && fine(their_sent, our_heard)).then_some((
+        Direction::Out,
+        our_sent,
+        their_heard,
+    ))
 }
 
 fn named<'a>(host: &'a Environment, name: &str) -> Option<&'a Nic> {
@@ -320,7 +332,7 @@ mod tests {
             };
             Evidence { nics: Some(vec![NicActivity { nic: nic.into(), counts }]), ..Evidence::default() }
         };
-        strand(&end("a", ours), "a", &end("b", theirs), "b").map(|(direction, _)| direction)
+        strand(&end("a", ours), "a", &end("b", theirs), "b").map(|(direction, ..)| direction)
     }
 
     #[test]
@@ -328,6 +340,9 @@ mod tests {
         // As counted over a wire that lost everything one way.
         assert_eq!(strand_of((3, 0), (7, 3)), Some(Direction::In));
         assert_eq!(strand_of((7, 3), (3, 0)), Some(Direction::Out));
+        // One frame came in there that is a third device's.
+        assert_eq!(strand_of((3, 1), (6, 4)), Some(Direction::In));
+        assert_eq!(strand_of((3, 1), (3, 3)), None, "too few to tell");
         // Nothing passes, or both hear and do not understand one another.
         assert_eq!(strand_of((3, 0), (3, 0)), None);
         assert_eq!(strand_of((2, 2), (2, 4)), None);
