@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use pathproof_model::json::value_of;
 use pathproof_sys::ethtool::{Ethtool, is_not_told};
 use pathproof_sys::{diagnostics, interfaces};
 use serde_json::Value;
@@ -55,7 +56,7 @@ pub fn collect(result: Option<&Path>, version: String) -> Result<Vec<Part>> {
     let text = |name: &str, text: String| Part { name: name.into(), content: Ok(Content::Text(text)) };
     let observed = host::observe();
     let mut parts = vec![text("version.txt", version)];
-    let facts = serde_json::to_value(&observed).map(Content::Json).map_err(|error| error.to_string());
+    let facts = value_of(&observed).map(Content::Json).map_err(|error| error.to_string());
     parts.push(Part { name: "facts.json".into(), content: facts });
     let lines = pathproof_report::lines(&devices::page(&observed));
     parts.push(text("devices.txt", lines.iter().map(|line| line.text().to_owned() + "\n").collect()));

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::{Context, Result};
 use pathproof_model::ResultDoc;
 use pathproof_report::page::Block;
-use pathproof_report::{Line, Look, Render, Shown, harmless_json};
+use pathproof_report::{Line, Look, Render, Shown, json_text};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -53,7 +53,7 @@ pub fn print_blocks(blocks: &[Block]) -> Result<()> {
 
 /// Prints a JSON value on standard output.
 pub fn print_json(value: &impl serde::Serialize) -> Result<()> {
-    print((harmless_json(&serde_json::to_string_pretty(value)?) + "\n").as_bytes())
+    print((json_text(value)? + "\n").as_bytes())
 }
 
 /// Prints what a renderer makes of a document.

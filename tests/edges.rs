@@ -467,7 +467,7 @@ fn nobody_fetches_a_clock() {
     const CLOCKS: [(&str, &str); 4] = [
         ("sys/src/linux/errqueue.rs", "when a datagram arrived the kernel tells by the wall clock"),
         ("src/wall.rs", "a label: no duration is computed from it"),
-        ("transports/smb2/src/logon.rs", "the wall clock is what a server's is compared with"),
+        ("transports/smb2/src/fresh.rs", "the wall clock is what a server's is compared with"),
         ("transports/api/src/contract.rs", "a test suite, which looks at lanes from outside"),
     ];
     for (name, code) in code_below(&["src", "sys/src", "bench", "transports"]) {

@@ -25,6 +25,7 @@ pub mod glossary;
 pub mod grant;
 pub mod half;
 pub mod histogram;
+pub mod json;
 pub mod judge;
 pub mod ladder;
 mod lane;

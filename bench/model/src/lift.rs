@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::json::{typed, value_of};
 use crate::node::{DEFAULT_PORT, host_and_port};
 use crate::plan::TrafficKind;
 use crate::result::SCHEMA;
@@ -51,11 +52,6 @@ pub fn document(document: Value) -> Result<ResultDoc, ReadError> {
         Some(other) => return Err(ReadError::OtherVersion(other.into())),
     };
     Ok(typed(&lifted)?)
-}
-
-/// What a value says, read by the reader of documents: reading values as well would double the code for some hundreds of types.
-fn typed<T: DeserializeOwned>(value: &Value) -> serde_json::Result<T> {
-    serde_json::from_slice(&serde_json::to_vec(value)?)
 }
 
 /// A document of version 1 as one of version 2.
@@ -122,7 +118,7 @@ fn intervals_become_series(step: &mut Map<String, Value>) -> serde_json::Result<
     let Some(intervals) = step.remove("intervals") else { return Ok(()) };
     let intervals: Vec<Interval> = typed(&intervals)?;
     let lanes: Vec<LaneResult> = part(step, "lanes")?.unwrap_or_default();
-    step.insert("series".into(), serde_json::to_value(series::sum(&lanes, &intervals))?);
+    step.insert("series".into(), value_of(&series::sum(&lanes, &intervals))?);
     Ok(())
 }
 
@@ -160,8 +156,8 @@ fn directions_become_flows(step: &mut Map<String, Value>) -> serde_json::Result<
             flows.truncate(1);
         }
     }
-    step.insert("summary".into(), serde_json::to_value(&flows[0].summary)?);
-    step.insert("flows".into(), serde_json::to_value(flows)?);
+    step.insert("summary".into(), value_of(&flows[0].summary)?);
+    step.insert("flows".into(), value_of(&flows)?);
     Ok(())
 }
 

@@ -2,14 +2,14 @@
 //!
 //! `UPDATE_GENERATED=1 cargo test -p pathproof-model --test generated` writes them anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
-use pathproof_model::ResultDoc;
 use pathproof_model::finding::{CATALOGUE, page};
 use pathproof_model::mesh::MeshDoc;
 use pathproof_model::stream::StreamLine;
+use pathproof_model::{Plan, ResultDoc};
 use serde_json::Value;
 
 fn must_be_current(file: &str, wanted: &str) {
@@ -34,6 +34,24 @@ fn schema() -> Value {
 #[test]
 fn the_schema_is_current() {
     must_be_current("results/schema/v2.json", &(serde_json::to_string_pretty(&schema()).unwrap() + "\n"));
+}
+
+#[test]
+fn the_names_in_a_plan_are_current() {
+    fn collect(schema: &Value, names: &mut BTreeSet<String>) {
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            names.extend(properties.keys().cloned());
+        }
+        match schema {
+            Value::Object(parts) => parts.values().for_each(|part| collect(part, names)),
+            Value::Array(parts) => parts.iter().for_each(|part| collect(part, names)),
+            _ => {}
+        }
+    }
+    let mut names = BTreeSet::new();
+    collect(schemars::schema_for!(Plan).as_value(), &mut names);
+    let lines: String = names.iter().map(|name| format!("{name}\n")).collect();
+    must_be_current("bench/model/src/plan/keys.txt", &lines);
 }
 
 #[test]

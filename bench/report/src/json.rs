@@ -15,9 +15,14 @@ const INDENTED: usize = 3;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
+/// Any value so.
+pub fn json_text(value: &impl serde::Serialize) -> serde_json::Result<String> {
+    Ok(harmless_json(&outline(&serde_json::to_string(value)?)))
+}
+
 impl Render for Json {
     fn render(&self, doc: &ResultDoc, out: &mut dyn io::Write) -> io::Result<()> {
-        out.write_all(harmless_json(&outline(&serde_json::to_string(doc)?)).as_bytes())?;
+        out.write_all(json_text(doc)?.as_bytes())?;
         out.write_all(b"\n")
     }
 }

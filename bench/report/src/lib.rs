@@ -35,7 +35,7 @@ pub use comparison::comparison;
 pub use csv::Csv;
 pub use hlog::Hlog;
 pub use html::{Html, mesh_html};
-pub use json::Json;
+pub use json::{Json, json_text};
 pub use junit::Junit;
 pub use layout::{Line, clipped};
 pub use look::Look;

@@ -15,9 +15,10 @@ use pathproof_sys::clock::RealClock;
 
 use crate::connection::{Connection, Protection, Sizes};
 use crate::error::SmbError;
+use crate::fresh::{filetime_now, random};
 use crate::identity::Identity;
 use crate::interfaces::{self, Interface, InterfaceList};
-use crate::logon::{Logon, filetime_now, log_on, random};
+use crate::logon::{Logon, log_on};
 use crate::negotiate::{Capabilities, Cipher, Dialect, NegotiateRequest, NegotiateResponse};
 use crate::negotiate::{RdmaTransform, SigningAlgorithm};
 use crate::session;
@@ -332,7 +333,7 @@ fn clock_skew_ns(server: u64, now: u64, round_trip: Duration) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logon::FILETIME_OF_UNIX_EPOCH;
+    use crate::fresh::FILETIME_OF_UNIX_EPOCH;
 
     #[test]
     fn skew_takes_half_the_round_trip_off() {

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use pathproof_sys::kerberos::{Dialogue, KerberosError, Round};
 
 use crate::error::{SmbError, WireError};
-use crate::logon::{filetime_now, random};
+use crate::fresh::{filetime_now, random};
 use crate::ntlm::{self, Credentials};
 
 /// As whom to log on.

@@ -18,6 +18,7 @@ pub mod direct_tcp;
 pub mod error;
 pub mod file;
 pub mod flight;
+mod fresh;
 pub mod identity;
 pub mod interfaces;
 pub mod logon;

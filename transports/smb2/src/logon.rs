@@ -1,8 +1,6 @@
 //! Logging on (MS-SMB2 3.2.4.2.3, 3.2.5.3): rounds of SESSION_SETUP, for a new session or for one more channel of it, and the keys that
 //! follow.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use pathproof_api::MessagePipe;
 
 use crate::connection::{Answer, Connection, Protection};
@@ -14,9 +12,6 @@ use crate::seal::Sealer;
 use crate::session::{self, Purpose, SetupAnswer};
 use crate::status::NtStatus;
 use crate::wire::{Command, FLAG_SIGNED};
-
-/// 100 ns units between 1601-01-01 and 1970-01-01.
-pub(crate) const FILETIME_OF_UNIX_EPOCH: u64 = 116_444_736_000_000_000;
 
 /// What a logon is for.
 pub enum Logon<'a> {
@@ -136,17 +131,4 @@ fn cipher(agreed: &NegotiateResponse) -> Option<Cipher> {
         Dialect::V3_1_1 => agreed.cipher,
         _ => agreed.capabilities.has(Capabilities::ENCRYPTION).then_some(Cipher::AES_128_CCM),
     }
-}
-
-/// Bytes that nobody can foresee.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], SmbError> {
-    let mut out = [0; N];
-    getrandom::fill(&mut out).map_err(|error| SmbError::Entropy { source: error.into() })?;
-    Ok(out)
-}
-
-/// This host's clock as SMB writes it.
-pub(crate) fn filetime_now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    FILETIME_OF_UNIX_EPOCH + (since.as_nanos() / 100) as u64
 }

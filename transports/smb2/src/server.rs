@@ -27,8 +27,8 @@ mod window;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::error::SmbError;
+use crate::fresh::random;
 use crate::interfaces::Interface;
-use crate::logon::random;
 use crate::ntlm::Credentials;
 pub use conversation::{Conversation, Turn};
 pub use reach::{Reach, Unreached, cut};

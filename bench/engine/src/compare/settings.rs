@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pathproof_model::compare::{ComparedFigure, FigureVerdict, SettingChange};
 use pathproof_model::figures::IP_MTU;
+use pathproof_model::json::value_of;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{NodeId, ResultDoc};
 use serde_json::Value;
@@ -62,7 +63,7 @@ fn flattened(name: &str, value: &Value, settings: &mut Settings) {
 
 fn of_host(doc: &ResultDoc, node: NodeId) -> Option<Settings> {
     let mut settings = Settings::new();
-    flattened("", &serde_json::to_value(doc.environment(node)?).ok()?, &mut settings);
+    flattened("", &value_of(doc.environment(node)?).ok()?, &mut settings);
     Some(settings)
 }
 

@@ -4,6 +4,7 @@
 //! It applies to what is read by people or computed with. What a protocol needs to the byte (offers, tokens) is checked
 //! where it is used.
 
+use pathproof_model::json::{typed, value_of};
 use pathproof_model::{End, Environment, Finding, Half, StepError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -123,12 +124,10 @@ fn trimmed<T: Serialize + DeserializeOwned>(value: &mut T) {
 }
 
 fn trimmed_to<T: Serialize + DeserializeOwned>(value: &mut T, entries_max: usize) {
-    let Ok(mut json) = serde_json::to_value(&*value) else { return };
+    let Ok(mut json) = value_of(&*value) else { return };
     trim(&mut json, entries_max);
     // Shorter lists and smaller numbers of the same kinds: this can be read back.
-    // From text, by the reader that every message has already: one for values would be as much code again.
-    let read = serde_json::to_vec(&json).and_then(|text| serde_json::from_slice(&text));
-    if let Ok(within) = read {
+    if let Ok(within) = typed(&json) {
         *value = within;
     }
 }

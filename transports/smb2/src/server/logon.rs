@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::crypto::{PreauthHash, Signer};
-use crate::logon::random;
+use crate::fresh::random;
 use crate::ntlm::Credentials;
 use crate::seal::Sealer;
 use crate::server::negotiate::Agreed;

@@ -1,6 +1,6 @@
 //! Answering NEGOTIATE (MS-SMB2 3.3.5.4): the highest dialect of both, and what is chosen with it.
 
-use crate::logon::{filetime_now, random};
+use crate::fresh::{filetime_now, random};
 use crate::negotiate::{Capabilities, Cipher, Dialect, ENCRYPTION, PREAUTH, SIGNING, SigningAlgorithm};
 use crate::server::IO_BYTES_MAX;
 use crate::server::put::Put;

@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::logon::filetime_now;
+use crate::fresh::filetime_now;
 use crate::status::NtStatus;
 
 /// Memory is taken in pieces of so many bytes.
