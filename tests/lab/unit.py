@@ -155,6 +155,17 @@ def measured(*words):
     return document_of(done)
 
 
+def carried(words):
+    """The last step of a run that carried something: once more, and longer, where the machine is so busy that nothing came."""
+    for time_ms in (300, 3000):
+        document = measured(*words(time_ms))
+        step = document["steps"][-1]
+        if step["summary"]["bytes"]:
+            break
+    assert step["summary"]["bytes"] and document["verdicts"], step
+    return step
+
+
 def installed_it_waits_for_a_key():
     must("dpkg", "--install", PACKAGE)
     must("systemctl", "start", "pathproof")
@@ -176,18 +187,15 @@ def by_the_documented_words_it_serves_without_rights():
 
 def a_check_with_the_key_comes_to_a_verdict():
     # A part of what it does: the whole would take a minute of an emulated processor.
-    Path("/tmp/plan.toml").write_text('[[steps]]\nkind = "mtu"\n[[steps]]\nkind = "stream"\nsize_bytes = 65536\ntime_ns = 300000000\n')
-    document = measured("check", f"{SERVER}:{PORT}", "--plan", "/tmp/plan.toml")
-    [_, step] = document["steps"]
-    assert step["over"] == "tcp" and step["summary"]["bytes"] and document["verdicts"], step
+    def words(time_ms):
+        Path("/tmp/plan.toml").write_text(f'[[steps]]\nkind = "mtu"\n[[steps]]\nkind = "stream"\nsize_bytes = 65536\ntime_ns = {time_ms}000000\n')
+        return "check", f"{SERVER}:{PORT}", "--plan", "/tmp/plan.toml"
+    assert carried(words)["over"] == "tcp"
 
 
 def rdma_carries_verified_bytes():
-    for time_ms in (300, 3000):  # once more, and longer, where the machine is so busy that nothing came
-        [step] = measured(*STREAM, "--expect-rate", "1kbit/s", "--time", f"{time_ms}ms")["steps"]
-        if step["summary"]["bytes"]:
-            break
-    assert step["summary"]["bytes"] and step["summary"]["verified"] is True and step["proof"]["transport"] == "rdma", (step["summary"], step["proof"])
+    step = carried(lambda time_ms: [*STREAM, "--expect-rate", "1kbit/s", "--time", f"{time_ms}ms"])
+    assert step["summary"]["verified"] is True and step["proof"]["transport"] == "rdma", (step["summary"], step["proof"])
 
 
 def another_key_is_refused():
