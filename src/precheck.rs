@@ -80,8 +80,11 @@ fn step(spec: &StepSpec, with: Option<&NodeSpec>, registry: &Registry, here: &En
         StepSpec::Contend(contend) => {
             lanes(&contend.over, &contend.options, registry, here)?;
             contend.check().map_err(anyhow::Error::msg)?;
-            if contend.dscp.any() && !manners(&contend.over).segments {
-                bail!("--dscp marks TCP; over {} use --option traffic_class=CLASS", contend.over);
+            let marked = [("--dscp", contend.dscp), ("--priority", contend.priority)];
+            if let Some((what, _)) = marked.iter().find(|(_, marks)| marks.any())
+                && !manners(&contend.over).segments
+            {
+                bail!("{what} marks TCP; over {} use --option traffic_class=CLASS", contend.over);
             }
             contend.flows().iter().try_for_each(|flow| self::traffic(flow.kind, &flow.traffic))?;
         }

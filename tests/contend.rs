@@ -169,11 +169,14 @@ pub fn filtered(hosts: &TwoHosts, host: usize, tag: &str, rules: &str) -> bool {
 fn a_mark_that_is_rewritten_on_the_way_is_told_for_its_class_and_its_direction() {
     let Some(hosts) = TwoHosts::new("marks") else { return };
     let rules = "table ip f { chain p { type filter hook prerouting priority -150; ip saddr 10.61.0.1 ip dscp af31 ip dscp set cs1; }; }";
-    if !filtered(&hosts, 1, "marks", rules) {
+    let counted = "table ip f { counter lanes { }\n counter marks { }\n chain o { type filter hook output priority 0; \
+                   meta priority 3 meta l4proto tcp counter name lanes; meta priority 3 meta l4proto udp counter name marks; }; }";
+    if !filtered(&hosts, 1, "marks", rules) || !filtered(&hosts, 0, "priorities", counted) {
         return;
     }
     let _server = serve(&hosts);
-    let marks = ["--dscp", "storage=26", "--dscp", "migration=10", "--time", "1s", "--storage", "20Mbit/s"];
+    let marks = "--dscp storage=26 --dscp migration=10 --priority storage=3 --time 1s --storage 20Mbit/s";
+    let marks: Vec<&str> = marks.split(' ').collect();
     let doc = document(&run_within(contend(&hosts, &marks), Duration::from_secs(90)));
     let all = step(&doc, "contend")["marks"].as_array().unwrap();
     let mark = |name: &str, direction: &str| {
@@ -196,6 +199,70 @@ fn a_mark_that_is_rewritten_on_the_way_is_told_for_its_class_and_its_direction()
         doc["findings"].as_array().unwrap().iter().filter(|one| one["code"] == "DSCP-CHANGED").collect();
     assert_eq!(changed.len(), 1, "{changed:#?}");
     assert_eq!(changed[0]["evidence"], "to the peer: marks arrive changed: storage (DSCP 26) as DSCP 8");
+
+    // Both what carries the class and what tells its mark leave with the priority, and nothing else does.
+    let listed = hosts.at(0, &["nft", "-j", "list", "counters"]).output().unwrap();
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let counters = listed["nftables"].as_array().unwrap().iter().map(|one| &one["counter"]);
+    let packets = |name: &str| {
+        let counter = counters.clone().find(|counter| counter["name"] == name).unwrap();
+        number(&counter["packets"])
+    };
+    assert!(packets("lanes") > 100.0, "{listed:#}");
+    assert_eq!(packets("marks"), number(&mark("storage", "out")["sent"]));
+    // No VLAN device makes a tag of it here, and the NIC of the receiving end sees that there is none.
+    for direction in ["out", "in"] {
+        let storage = mark("storage", direction);
+        assert_eq!(storage["priority"], 3, "{storage:#}");
+        let untagged = serde_json::json!([{ "priority": null, "count": storage["received"] }]);
+        assert_eq!(storage["arrived_priorities"], untagged, "{storage:#}");
+        assert!(mark("migration", direction)["priority"].is_null());
+    }
+    let findings = doc["findings"].as_array().unwrap().iter();
+    let told: Vec<&Value> =
+        findings.filter(|one| one["code"] == "PRIORITY-CHANGED").map(|one| &one["evidence"]).collect();
+    let said = "802.1p priorities arrive changed: storage (priority 3) without a tag";
+    assert_eq!(told, [&format!("to the peer: {said}"), &format!("from the peer: {said}")]);
+}
+
+#[test]
+fn what_priorities_take_rights_for_is_said_and_not_guessed_without_them() {
+    let Some(hosts) = TwoHosts::new("rights") else { return };
+    let _server = serve(&hosts);
+    // Where nobody may look into the folder that the program was built in.
+    let binary = std::env::temp_dir().join(format!("pathproof-rights-{}", std::process::id()));
+    std::fs::copy(BINARY, &binary).unwrap();
+    let as_nobody = |priority: &str| {
+        let mut command = hosts.at(0, &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command.arg(&binary).args([
+            "contend",
+            "10.61.0.2",
+            "--key",
+            KEY,
+            "--format",
+            "json",
+            "--time",
+            "500ms",
+        ]);
+        command.args(["--storage", "20Mbit/s", "--priority", priority]);
+        document(&run_within(command, Duration::from_secs(90)))
+    };
+    let (refused, told) = (as_nobody("storage=7"), as_nobody("storage=3"));
+    std::fs::remove_file(&binary).unwrap();
+    let why = refused["steps"].as_array().unwrap().last().unwrap()["error"]["message"].as_str().unwrap();
+    assert!(why.contains("priority 7") && why.contains("CAP_NET_ADMIN"), "{why}");
+    let step = step(&told, "contend");
+    assert!(step["error"].is_null(), "{:#}", step["error"]);
+    for mark in step["marks"].as_array().unwrap() {
+        // The peer may listen for tags and this end may not.
+        let unseen = mark["arrived_priorities"].is_null();
+        let reason = mark["priorities_reason"].as_str().unwrap_or_default();
+        assert_eq!(
+            (unseen, reason.contains("CAP_NET_RAW")),
+            [(true, true), (false, false)][usize::from(mark["direction"] == "out")],
+            "{mark:#}"
+        );
+    }
 }
 
 /// A host whose connections carry 40 Mbit/s each at most, before a link of 150 Mbit/s with a queue of 100 ms.
@@ -358,4 +425,6 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_dialled() {
     assert!(refused(&["--over", "multi", "--lose", "eth1", "--migrations", "1,2"]).contains("one number"));
     assert!(refused(&["--dscp", "storage=64"]).contains("0 to 63"));
     assert!(refused(&["--over", "rdma", "--dscp", "storage=26"]).contains("--dscp"));
+    assert!(refused(&["--priority", "storage=8"]).contains("0 to 7"));
+    assert!(refused(&["--over", "rdma", "--priority", "storage=3"]).contains("--priority"));
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use pathproof_model::contend::{Caps, Marks};
+use pathproof_model::contend::{Caps, MarkKind, Marks};
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{CommandName, ContendSpec, Direction, Plan, StepSpec};
@@ -65,6 +65,10 @@ pub struct ContendArgs {
     /// What a class is marked with, as CLASS=DSCP with storage, migration or backup, and a code point of 0 to 63; may be repeated.
     #[arg(long = "dscp", value_name = "CLASS=DSCP")]
     pub marks: Vec<String>,
+    /// The priority of a class's sockets, as CLASS=PRIORITY with storage, migration or backup, and 0 to 7 (7 takes CAP_NET_ADMIN); a VLAN
+    /// device puts it into the tag (802.1p) as its egress-qos-map says; may be repeated.
+    #[arg(long = "priority", value_name = "CLASS=PRIORITY")]
+    pub priorities: Vec<String>,
     /// Migrations come from the peer, and storage is written here.
     #[arg(long)]
     pub from_peer: bool,
@@ -88,7 +92,10 @@ fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
     let per_request = args.size.0.saturating_mul(8);
     let storage_requests_per_s = args.storage.map(|rate| (rate.0 / per_request).max(u64::from(rate.0 > 0)));
     let caps = args.caps.iter().try_fold(Caps::default(), |caps, text| caps.and(text))?;
-    let marks = args.marks.iter().try_fold(Marks::default(), |marks, text| marks.and(text));
+    let marks = |kind, typed: &[String]| {
+        let all = typed.iter().try_fold(Marks::default(), |marks, text| marks.and(kind, text));
+        all.map_err(anyhow::Error::msg)
+    };
     let mut spec = ContendSpec {
         over: args.over.clone(),
         direction: if args.from_peer { Direction::In } else { Direction::Out },
@@ -98,7 +105,8 @@ fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
         migrations: args.migrations.first().copied().unwrap_or_default(),
         backups: args.backups,
         caps,
-        dscp: marks.map_err(anyhow::Error::msg)?,
+        dscp: marks(MarkKind::Dscp, &args.marks)?,
+        priority: marks(MarkKind::Priority, &args.priorities)?,
         memory_bytes: args.memory.0,
         guests: args.guests,
         ..ContendSpec::default()

@@ -4,6 +4,7 @@
 //! decided by `pathproof_engine::contend`.
 
 mod heartbeat;
+mod tags;
 
 use crossbeam_channel::Receiver;
 use pathproof_api::Offer;
@@ -11,8 +12,8 @@ use pathproof_engine::contend;
 use pathproof_engine::traffic::{GRACE_NS, nics};
 use pathproof_model::code;
 use pathproof_model::{
-    BeatsEnd, ContendSpec, Direction, End, ErrorKind, Finding, Half, ResultDoc, Step, StepError, StepKind,
-    StepRequest, StepSpec, TrafficSpec,
+    BeatsEnd, Class, ContendSpec, Direction, End, ErrorKind, Finding, Half, ResultDoc, Step, StepError,
+    StepKind, StepRequest, StepSpec, TrafficSpec,
 };
 
 use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, traffic};
@@ -28,6 +29,11 @@ const PHASE_NS_MIN: u64 = 1_000_000_000;
 const STORAGE_SHARE: f64 = 0.35;
 /// How long the path is tried beforehand.
 const YARDSTICK_NS: u64 = 1_500_000_000;
+
+/// Messages of a lane in a phase below which its rate would be a coarse figure.
+const MESSAGES_MIN: u64 = 400;
+/// Their size is a multiple of this, a page.
+const BULK_BYTES_STEP: u64 = 4096;
 
 /// The runner.
 pub struct Contend;
@@ -111,7 +117,20 @@ pub fn informed(spec: &ContendSpec, doc: &ResultDoc) -> ContendSpec {
     let part = |path: u64| (path as f64 * STORAGE_SHARE / 8.0 / spec.storage_bytes.max(1) as f64) as u64;
     let storage_requests_per_s =
         spec.storage_requests_per_s.or(path_bits_per_s.map(|path| part(path).max(1)));
-    ContendSpec { path_bits_per_s, storage_requests_per_s, ..spec }
+    let bulk_bytes = countable(&spec, path_bits_per_s);
+    ContendSpec { path_bits_per_s, storage_requests_per_s, bulk_bytes, ..spec }
+}
+
+/// Messages of migrations and backups that are small enough for their number to be a figure. A message counts when it has come as a whole:
+/// where a phase has ten of them, the one that its edge lies in is a tenth of what a lane is said to have carried.
+fn countable(spec: &ContendSpec, path_bits_per_s: Option<u64>) -> u64 {
+    let caps = [Class::Migration, Class::Backup].map(|class| spec.caps.of(class));
+    let caps = caps.into_iter().flatten().map(|cap| cap.bytes_per_s.saturating_mul(8));
+    let Some(bits_per_s) = path_bits_per_s.into_iter().chain(caps).min() else { return spec.bulk_bytes };
+    let lanes = u64::from(spec.migrations.saturating_add(spec.backups).max(1));
+    let bytes = u128::from(bits_per_s) * u128::from(spec.phase_ns) / 8_000_000_000;
+    let each = u64::try_from(bytes).unwrap_or(u64::MAX) / lanes / MESSAGES_MIN;
+    spec.bulk_bytes.min((each / BULK_BYTES_STEP * BULK_BYTES_STEP).max(BULK_BYTES_STEP))
 }
 
 impl Kind for Contend {
@@ -197,7 +216,7 @@ impl Runner for Contend {
             (Some(detail), None) => {
                 let before = before_the_loss(&spec, doc).and_then(|(whole, _)| whole.detail.contend.as_ref());
                 // What became of a mark between the same hosts is told once.
-                let marks = [code!("DSCP-CHANGED"), code!("DSCP-DROPPED")];
+                let marks = [code!("DSCP-CHANGED"), code!("DSCP-DROPPED"), code!("PRIORITY-CHANGED")];
                 let told = |one: &Finding| {
                     marks.iter().any(|mark| one.is(*mark))
                         && doc.findings.iter().any(|known| known.code == one.code)
@@ -248,6 +267,8 @@ fn together(told: &Receiver<BeatsEnd>) -> BeatsEnd {
         beats.received = if part.received.is_empty() { beats.received } else { part.received };
         beats.marked_sent.extend(part.marked_sent);
         beats.marked_received.extend(part.marked_received);
+        beats.priorities_received.extend(part.priorities_received);
+        beats.priorities_reason = beats.priorities_reason.or(part.priorities_reason);
     }
     beats
 }
@@ -256,6 +277,7 @@ fn together(told: &Receiver<BeatsEnd>) -> BeatsEnd {
 mod tests {
     use super::*;
     use pathproof_model::Tool;
+    use pathproof_model::contend::Caps;
 
     fn doc(change: impl FnOnce(&mut TrafficSpec)) -> ResultDoc {
         let mut traffic = TrafficSpec::default();
@@ -289,6 +311,29 @@ mod tests {
         assert_eq!(
             (informed.storage_requests_per_s, informed.path_bits_per_s),
             (Some(7), Some(1_000_000_000))
+        );
+    }
+
+    #[test]
+    fn on_a_slow_path_messages_are_small_enough_to_be_counted() {
+        let bulk = |path_bits_per_s, migrations, phase_ns| {
+            let spec = ContendSpec { path_bits_per_s, migrations, phase_ns, ..ContendSpec::default() };
+            informed(&spec, &ResultDoc::new(Tool::default(), "")).bulk_bytes
+        };
+        assert_eq!(bulk(None, 1, 4_000_000_000), 64 << 10);
+        assert_eq!(bulk(Some(1_000_000_000), 4, 4_000_000_000), 64 << 10);
+        assert_eq!(bulk(Some(60_000_000), 2, 4_000_000_000), 36 << 10);
+        assert_eq!(bulk(Some(8_000_000), 2, 2_000_000_000), 4096);
+        assert_eq!(bulk(Some(1), 64, 2_000_000_000), 4096);
+        let caps = Caps { migration: Some(1 << 20), ..Caps::default() };
+        let capped = ContendSpec { caps, path_bits_per_s: Some(1_000_000_000), ..ContendSpec::default() };
+        assert_eq!(informed(&capped, &ResultDoc::new(Tool::default(), "")).bulk_bytes, 8192);
+        let small =
+            ContendSpec { bulk_bytes: 1000, path_bits_per_s: Some(8_000_000), ..ContendSpec::default() };
+        assert_eq!(
+            informed(&small, &ResultDoc::new(Tool::default(), "")).bulk_bytes,
+            1000,
+            "as it was asked for"
         );
     }
 

@@ -279,7 +279,7 @@ pub(super) fn prepare(
         let (kind, spec) = (lane.of.kind, &lane.of.traffic);
         let part = part(kind, session.end, lane.outward);
         let mut lane_spec = lane_spec(kind, spec, session, setup.step, index);
-        lane_spec.dscp = lane.of.dscp;
+        (lane_spec.dscp, lane_spec.priority) = (lane.of.dscp, lane.of.priority);
         if verbs::is_passive(part, spec) {
             lane_spec.wait_mode = WaitMode::Block;
         }

@@ -31,6 +31,8 @@ pub struct Interface {
     pub transmit_queues: Option<u32>,
     /// Number of the interface that it is a member of (bridge, bond).
     pub master: Option<u32>,
+    /// Number of the interface that it lies upon (VLAN), where that is in the same network namespace.
+    pub lower: Option<u32>,
     /// Its addresses, with the lengths of their prefixes.
     pub addresses: Vec<(IpAddr, u8)>,
     /// What it has counted.

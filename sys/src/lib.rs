@@ -26,4 +26,6 @@ pub mod region;
 pub mod routes;
 
 pub use system::descriptor::{AsDescriptor, Descriptor};
-pub use system::{ending, errqueue, ethtool, files, lldp, process, socket, tcp_info, thread, written_pages};
+pub use system::{
+    ending, errqueue, ethtool, files, lldp, process, socket, tags, tcp_info, thread, written_pages,
+};

@@ -26,6 +26,7 @@ pub mod queueing;
 pub mod routes;
 pub mod set_link;
 pub mod socket;
+pub mod tags;
 pub mod tcp_info;
 pub mod thread;
 mod transfer;

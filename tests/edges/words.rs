@@ -22,6 +22,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("src/cli/mesh.rs", "a number of rounds, or that it is all of them, as a user typed it"),
     ("src/far/shell.rs", "what the shell and the kernel of another machine say"),
     ("src/host/nics.rs", "kinds of links, as the kernel names them"),
+    ("src/steps/contend/tags.rs", "kinds of links, as the kernel names them"),
     ("src/terminal.rs", "a variable of the environment"),
 ];
 

@@ -16,7 +16,7 @@ use crate::over::DEFAULT_OVER;
 use crate::{Class, Direction, LatencySummary, OneFlow, RequestLoad, TrafficKind, TrafficSpec};
 
 pub use caps::{Cap, Caps, CapsError, typed};
-pub use marks::{BEAT_DSCP, ClassMark, Marks};
+pub use marks::{ArrivedPriority, BEAT_DSCP, ClassMark, MarkKind, Marks};
 
 /// Before each phase, in ns: connections find their pace.
 pub const SETTLE_NS: u64 = 400_000_000;
@@ -65,6 +65,9 @@ pub struct ContendSpec {
     pub caps: Caps,
     /// What each class is marked with.
     pub dscp: Marks,
+    /// The priority of each class's sockets, which a VLAN device puts into the tags of its frames (802.1p).
+    #[serde(skip_serializing_if = "Marks::none")]
+    pub priority: Marks,
     /// Memory of the guest whose migration is reckoned with, in bytes.
     pub memory_bytes: u64,
     /// Guests of the host that is emptied.
@@ -94,6 +97,7 @@ impl Default for ContendSpec {
             bulk_bytes: 64 << 10,
             caps: Caps::default(),
             dscp: Marks::default(),
+            priority: Marks::default(),
             memory_bytes: 16 << 30,
             guests: 8,
             path_bits_per_s: None,
@@ -177,10 +181,16 @@ impl ContendSpec {
         self.length_ns() / BEAT_NS
     }
 
-    /// The classes whose marks are followed, each with its mark: heartbeats first, which all steps have.
-    pub fn marked(&self) -> Vec<(Class, u8)> {
-        let given = CLASSES.into_iter().filter_map(|class| Some((class, self.dscp.of(class)?)));
-        std::iter::once((Class::Heartbeat, BEAT_DSCP)).chain(given).collect()
+    /// The classes whose marks are followed: heartbeats first, which all steps have.
+    pub fn marked(&self) -> Vec<MarkedClass> {
+        let given = CLASSES.into_iter().filter_map(|class| {
+            let (dscp, priority) = (self.dscp.of(class), self.priority.of(class));
+            // Without a code point of its own it has that of everybody.
+            let marked = MarkedClass { class, dscp: dscp.unwrap_or(0), priority };
+            (dscp.is_some() || priority.is_some()).then_some(marked)
+        });
+        let beats = MarkedClass { class: Class::Heartbeat, dscp: BEAT_DSCP, priority: None };
+        std::iter::once(beats).chain(given).collect()
     }
 
     /// The step as one stretch of traffic: what all of its flows have in common.
@@ -250,6 +260,7 @@ impl ContendSpec {
             start_ns: self.begins_ns(phase),
             cap: self.caps.of(class),
             dscp: self.dscp.of(class),
+            priority: self.priority.of(class),
         })
     }
 
@@ -288,9 +299,21 @@ impl ContendSpec {
         if self.storage_requests_per_s == Some(0) {
             return Err("storage that asks for nothing cannot lose anything; leave --storage out".into());
         }
-        self.dscp.check()?;
+        self.dscp.check(MarkKind::Dscp)?;
+        self.priority.check(MarkKind::Priority)?;
         self.caps.check()
     }
+}
+
+/// A class as its packets are marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MarkedClass {
+    /// The class.
+    pub class: Class,
+    /// Its code point.
+    pub dscp: u8,
+    /// The priority of its sockets; `None` for what the system gives them.
+    pub priority: Option<u8>,
 }
 
 /// What a step measured, and what follows from it.
@@ -422,6 +445,12 @@ pub struct BeatsEnd {
     /// Arrived here of those: traffic classes, each with its number.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub marked_received: Vec<Vec<(u8, u64)>>,
+    /// The priorities in the tags that those arrived with, each with its number; of what has no tag `null`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub priorities_received: Vec<Vec<(Option<u8>, u64)>>,
+    /// Why those were not seen, where that is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priorities_reason: Option<String>,
 }
 
 #[cfg(test)]

@@ -104,6 +104,8 @@ pub struct OneFlow {
     pub cap: Option<Cap>,
     /// The code point that its packets are marked with.
     pub dscp: Option<u8>,
+    /// The priority of its sockets, for the tags of its frames (802.1p).
+    pub priority: Option<u8>,
 }
 
 /// A lane of a step as planned.
@@ -172,6 +174,7 @@ impl TrafficSpec {
             start_ns: 0,
             cap: None,
             dscp: None,
+            priority: None,
         };
         let beside = (1..).zip(&self.beside).map(|(number, flow)| {
             let left_ns = self.time_ns.saturating_sub(flow.start_ns);
@@ -193,7 +196,17 @@ impl TrafficSpec {
                 name => name.to_owned(),
             };
             let FlowSpec { class, kind, start_ns, .. } = *flow;
-            OneFlow { beside: true, name, class, kind, traffic, start_ns, cap: None, dscp: None }
+            OneFlow {
+                beside: true,
+                name,
+                class,
+                kind,
+                traffic,
+                start_ns,
+                cap: None,
+                dscp: None,
+                priority: None,
+            }
         });
         std::iter::once(first).chain(beside).take(1 + BESIDE_MAX).collect()
     }

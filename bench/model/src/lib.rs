@@ -66,8 +66,8 @@ pub use channels::{Answer, ChannelPair, ChannelRule, Channels, ChannelsSpec, Sid
 pub use command::CommandName;
 pub use connections::Connections;
 pub use contend::{
-    BeatsEnd, ClassFigures, ClassMark, ContendAdvice, ContendCost, ContendDetail, ContendPhase, ContendSpec,
-    ContendTried, PhaseName,
+    ArrivedPriority, BeatsEnd, ClassFigures, ClassMark, ContendAdvice, ContendCost, ContendDetail,
+    ContendPhase, ContendSpec, ContendTried, PhaseName,
 };
 pub use criteria::Criteria;
 pub use differences::{HostDifference, Weight};

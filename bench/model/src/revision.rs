@@ -8,6 +8,8 @@ pub const FLOWS_SINCE: u8 = 1;
 pub const CONTENTION_SINCE: u8 = 2;
 /// The revision that knows the search for a packet rate.
 pub const PACKET_RATES_SINCE: u8 = 3;
+/// The revision that knows the priorities of classes.
+pub const PRIORITIES_SINCE: u8 = 4;
 
 impl Plan {
     /// This plan as an agent of `revision` of protocol 2 can be asked for it, and what it loses by that. What only looks on is
@@ -23,6 +25,13 @@ impl Plan {
             ));
         }
         let contention = self.without_contention(&mut plan, revision)?;
+        let prioritised = |step: &StepSpec| step.contend().is_some_and(|contend| contend.priority.any());
+        if revision < PRIORITIES_SINCE && plan.steps.iter().any(prioritised) {
+            return Err(format!(
+                "classes are given priorities by builds of protocol 2.{PRIORITIES_SINCE} and later, and the peer's speaks 2.{revision}; update \
+                 pathproof on the peer, or leave --priority out"
+            ));
+        }
         if revision >= FLOWS_SINCE {
             return Ok((plan, contention.into_iter().collect()));
         }
@@ -77,6 +86,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contend::Marks;
     use crate::{ContendSpec, Direction, FlowSpec, LossSpec, PortsSpec, TrafficSpec};
 
     #[test]
@@ -119,6 +129,16 @@ mod tests {
         assert!(loss(LossProbe::Rate).known_at(PACKET_RATES_SINCE).is_ok());
         let why = loss(LossProbe::Rate).known_at(CONTENTION_SINCE).unwrap_err();
         assert!(why.contains("2.3") && why.ends_with("update pathproof on the peer"), "{why}");
+        let with = |priority| {
+            let contend = ContendSpec { priority, ..ContendSpec::default() };
+            Plan { steps: vec![StepSpec::Contend(contend)], ..Plan::default() }
+        };
+        let asked = serde_json::to_string(&with(Marks::default()).request().unwrap()).unwrap();
+        assert!(!asked.contains("priority"), "an earlier build reads what it always read: {asked}");
+        let priority = Marks { storage: Some(3), ..Marks::default() };
+        assert!(with(priority).known_at(PRIORITIES_SINCE).is_ok());
+        let why = with(priority).known_at(PACKET_RATES_SINCE).unwrap_err();
+        assert!(why.contains("2.4") && why.contains("update pathproof on the peer"), "{why}");
         let why = plan(vec![FlowSpec::default()]).known_at(0).unwrap_err();
         assert!(why.contains("step 1") && why.ends_with("update pathproof on the peer"), "{why}");
     }

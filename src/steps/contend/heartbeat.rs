@@ -7,14 +7,17 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use pathproof_api::{Clock, Offer};
 use pathproof_dgram::wire::{Paced, ProbeKey};
-use pathproof_dgram::{Outcome, PacedListener, ProbeSocket, UnprovenSocket, wait_readable};
+use pathproof_dgram::{
+    Mark, Outcome, PacedListener, ProbeSocket, TagListener, UnprovenSocket, wait_readable,
+};
 use pathproof_engine::contend::{Beats, MarksHeard};
-use pathproof_model::contend::BEAT_NS;
+use pathproof_model::contend::{BEAT_NS, MarkedClass};
 use pathproof_model::{BeatsEnd, ContendSpec, StepError};
 use pathproof_sys::AsDescriptor as _;
 use pathproof_sys::clock::RealClock;
 use pathproof_sys::ending::{self, Ender, Ending};
 
+use super::tags;
 use crate::steps::mtu::consent::{Asked, ask};
 use crate::steps::mtu::probe_error;
 use crate::steps::stage::Cue;
@@ -35,13 +38,19 @@ const LAST: Duration = Duration::from_millis(300);
 struct Planned {
     /// Heartbeats.
     count: u64,
-    /// The traffic class of each strand: of heartbeats, then of each class that is marked.
-    classes: Vec<u8>,
+    /// The mark of each strand: of heartbeats, then of each class that is marked.
+    marks: Vec<Mark>,
+}
+
+/// What is listened to: the datagrams themselves, and the frames that they come in or why those are not seen.
+struct Ears {
+    datagrams: PacedListener,
+    tags: Result<TagListener, String>,
 }
 
 /// Where this end hears heartbeats, and what it sends them with.
 pub struct Ready {
-    listener: PacedListener,
+    ears: Ears,
     key: ProbeKey,
     local: IpAddr,
     peer: SocketAddr,
@@ -55,17 +64,20 @@ impl Ready {
         let session = setup.session;
         let key = |from| ProbeKey::new(session.probe_key(setup.step, from));
         let local = session.local.ip().to_canonical();
-        let listener =
+        let datagrams =
             PacedListener::open(local, None, key(session.end.other())).map_err(|e| probe_error(&e))?;
+        let tags = tags::listen(local, datagrams.port(), key(session.end.other()));
+        let ears = Ears { datagrams, tags };
         let end = ending::pair().map_err(|error| no_ending(&error))?;
-        let classes = spec.marked().into_iter().map(|(_, dscp)| dscp << 2).collect();
-        let planned = Planned { count: spec.beats(), classes };
-        Ok(Ready { listener, key: key(session.end), local, peer: session.peer, planned, end })
+        let mark = |marked: MarkedClass| Mark { class: marked.dscp << 2, priority: marked.priority };
+        let marks = spec.marked().into_iter().map(mark).collect();
+        let planned = Planned { count: spec.beats(), marks };
+        Ok(Ready { ears, key: key(session.end), local, peer: session.peer, planned, end })
     }
 
     /// The port.
     pub fn offer(&self) -> Offer {
-        Offer(self.listener.port().to_le_bytes().to_vec())
+        Offer(self.ears.datagrams.port().to_le_bytes().to_vec())
     }
 
     /// The two threads, with what the other end offers, and where they leave what they have counted. `None` for what is no offer.
@@ -75,7 +87,7 @@ impl Ready {
         clock: &RealClock,
     ) -> Option<([Companion; 2], Receiver<BeatsEnd>)> {
         let port = u16::from_le_bytes(theirs.0.as_slice().try_into().ok()?);
-        let Ready { listener, key, local, peer, planned, end: (ender, ending) } = self;
+        let Ready { ears, key, local, peer, planned, end: (ender, ending) } = self;
         let to = match peer.ip().to_canonical() {
             IpAddr::V6(_) => SocketAddr::new(peer.ip(), port).scoped_like(peer),
             v4 => SocketAddr::new(v4, port),
@@ -84,7 +96,7 @@ impl Ready {
         let (telling, clocks) = (tell.clone(), (clock.clone(), clock.clone()));
         let hears = planned.clone();
         let send = move |cue: Cue| send(&cue, (local, to), &key, &planned, &clocks.0, &tell);
-        let hear = move |_: Cue| hear(&ending, listener, to.ip(), &hears, &clocks.1, &telling);
+        let hear = move |_: Cue| hear(&ending, ears, to.ip(), &hears, &clocks.1, &telling);
         let companions = [
             Companion { name: "heartbeats out", work: Box::new(send), ender: None },
             Companion { name: "heartbeats in", work: Box::new(hear), ender: Some(ender) },
@@ -140,7 +152,7 @@ fn send(
         }
     };
     let (mut beats, mut buffer) = (Beats::of(planned.count), Vec::new());
-    let mut marked_sent = vec![0; planned.classes.len()];
+    let mut marked_sent = vec![0; planned.marks.len()];
     for number in 0..planned.count {
         let due = begin.plus_ns(number.saturating_mul(BEAT_NS));
         if clock.now() >= due.plus_ns(BEAT_NS) {
@@ -150,13 +162,13 @@ fn send(
             break;
         }
         let Ok(seq) = u32::try_from(number) else { break };
-        for (strand, class) in (STRAND..).zip(&planned.classes) {
+        for (strand, mark) in (STRAND..).zip(&planned.marks) {
             if strand != STRAND && number % MARKED_EVERY != 0 {
                 continue;
             }
             let paced = Paced { strand, seq, ip_bytes: IP_BYTES, sent_ns: clock.now().0 };
             // What this host's own queue refused was not sent.
-            if let Ok(Outcome::Sent) = socket.send_paced(paced, *class, &mut buffer) {
+            if let Ok(Outcome::Sent) = socket.send_paced(paced, *mark, &mut buffer) {
                 marked_sent[usize::from(strand)] += 1;
                 if strand == STRAND {
                     beats.mark(number);
@@ -169,38 +181,73 @@ fn send(
     let _ = tell.send(BeatsEnd { sent: beats.into_words(), marked_sent, ..BeatsEnd::default() });
 }
 
+/// What has come: heartbeats by their number, and of every strand how it was marked.
+struct Heard {
+    beats: Beats,
+    marks: MarksHeard<u8>,
+    priorities: MarksHeard<Option<u8>>,
+}
+
+impl Ears {
+    /// Takes what has come from there.
+    fn take(&mut self, from: IpAddr, heard: &mut Heard) {
+        // Bounded, so that a flood does not keep the end of the step from being seen.
+        for _ in 0..1024 {
+            let Some(arrival) = self.datagrams.next_arrival() else { break };
+            if arrival.from.ip().to_canonical() != from {
+                continue;
+            }
+            if let Some(class) = arrival.class {
+                heard.marks.count(arrival.paced.strand.into(), class);
+            }
+            if arrival.paced.strand == STRAND {
+                heard.beats.mark(arrival.paced.seq.into());
+            }
+        }
+        // The NIC sees each before its socket does, so nobody has to wait for these.
+        for _ in 0..1024 {
+            let Some(tagged) = self.tags.as_mut().ok().and_then(TagListener::next_arrival) else { break };
+            if tagged.from == from {
+                heard.priorities.count(tagged.strand.into(), tagged.priority);
+            }
+        }
+    }
+}
+
 /// Notes those that come until the step is over, and a little longer.
 fn hear(
     ending: &Ending,
-    mut listener: PacedListener,
+    mut ears: Ears,
     from: IpAddr,
     planned: &Planned,
     clock: &RealClock,
     tell: &Sender<BeatsEnd>,
 ) {
-    let (mut beats, mut marks) = (Beats::of(planned.count), MarksHeard::of(planned.classes.len()));
-    let mut take = |listener: &mut PacedListener| {
-        // Bounded, so that a flood does not keep the end of the step from being seen.
-        for _ in 0..1024 {
-            let Some(arrival) = listener.next_arrival() else { break };
-            if arrival.from.ip().to_canonical() != from {
-                continue;
-            }
-            marks.count(arrival.paced.strand.into(), arrival.class);
-            if arrival.paced.strand == STRAND {
-                beats.mark(arrival.paced.seq.into());
-            }
-        }
+    let strands = planned.marks.len();
+    let mut heard = Heard {
+        beats: Beats::of(planned.count),
+        marks: MarksHeard::of(strands),
+        priorities: MarksHeard::of(strands),
     };
-    while ending.wait_readable(&[listener.descriptor()], None).unwrap_or(false) {
-        take(&mut listener);
+    while ending.wait_readable(&[ears.datagrams.descriptor()], None).unwrap_or(false) {
+        ears.take(from, &mut heard);
     }
     let until = clock.deadline(LAST);
-    while !until.is_over() && wait_readable(&[listener.descriptor()], until.left()).is_ok() {
-        take(&mut listener);
+    while !until.is_over() && wait_readable(&[ears.datagrams.descriptor()], until.left()).is_ok() {
+        ears.take(from, &mut heard);
     }
-    let (received, marked_received) = (beats.into_words(), marks.into_counts());
-    let _ = tell.send(BeatsEnd { received, marked_received, ..BeatsEnd::default() });
+    let Heard { beats, marks, priorities } = heard;
+    let (priorities_received, priorities_reason) = match ears.tags {
+        Ok(_) => (priorities.into_counts(), None),
+        Err(why) => (vec![], Some(why)),
+    };
+    let _ = tell.send(BeatsEnd {
+        received: beats.into_words(),
+        marked_received: marks.into_counts(),
+        priorities_received,
+        priorities_reason,
+        ..BeatsEnd::default()
+    });
 }
 
 #[cfg(test)]
@@ -212,17 +259,20 @@ mod tests {
     #[test]
     fn who_hears_no_heartbeat_sleeps_until_the_step_is_over_and_then_waits_for_the_last_ones() {
         let (clock, here) = (RealClock::new(), IpAddr::from([127, 0, 0, 1]));
-        let listener = PacedListener::open(here, None, ProbeKey::new([3; 32])).unwrap();
+        let datagrams = PacedListener::open(here, None, ProbeKey::new([3; 32])).unwrap();
+        let ears = Ears { datagrams, tags: Err("loopback".into()) };
         let (ender, ending) = ending::pair().unwrap();
         let (tell, told) = unbounded();
         let hears = clock.clone();
-        let planned = Planned { count: 4, classes: vec![0] };
-        let hear = move || hear(&ending, listener, here, &planned, &hears, &tell);
+        let planned = Planned { count: 4, marks: vec![Mark::default()] };
+        let hear = move || hear(&ending, ears, here, &planned, &hears, &tell);
         let hearing = std::thread::Builder::new().name("hears".into()).spawn(hear).unwrap();
         assert!(thread::sleeps_within("hears", Duration::from_millis(300)) <= 2);
         let over = clock.now();
         drop(ender);
-        assert!(told.recv().unwrap().received.iter().all(|word| *word == 0));
+        let told = told.recv().unwrap();
+        assert!(told.received.iter().all(|word| *word == 0));
+        assert_eq!((told.priorities_received, told.priorities_reason), (vec![], Some("loopback".into())));
         assert!(clock.now().since(over) >= LAST, "what was sent last may still come");
         hearing.join().unwrap();
     }

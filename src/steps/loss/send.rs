@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use pathproof_api::Clock;
 use pathproof_dgram::wire::{Paced, ProbeKey};
-use pathproof_dgram::{Outcome, ProbeSocket, UnprovenSocket};
+use pathproof_dgram::{Mark, Outcome, ProbeSocket, UnprovenSocket};
 use pathproof_engine::loss::{MARKS, Schedule};
 use pathproof_model::SentFlow;
 use pathproof_model::stream::{Count, Counted};
@@ -76,7 +76,8 @@ pub fn send(
                     sent_ns: context.clock.now().0,
                 };
                 let group = if packet.full { &mut counts.full } else { &mut counts.small };
-                match socket.send_paced(paced, MARKS[packet.mark].class(), &mut buffer) {
+                let mark = Mark { class: MARKS[packet.mark].class(), priority: None };
+                match socket.send_paced(paced, mark, &mut buffer) {
                     Ok(Outcome::Sent) => group[packet.mark] += 1,
                     Ok(Outcome::TooBig { .. }) => counts.refused[packet.mark] += 1,
                     // This host's own queue: neither sent nor lost on the way.

@@ -97,6 +97,7 @@ fn from_link(link: &LinkMessage) -> Interface {
         is_up: link.header.flags.contains(LinkFlags::Up),
         ..Interface::default()
     };
+    let elsewhere = link.attributes.iter().any(|a| matches!(a, LinkAttribute::LinkNetNsId(_)));
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::Mtu(bytes) => interface.ip_mtu_bytes = Some(*bytes),
@@ -111,6 +112,7 @@ fn from_link(link: &LinkMessage) -> Interface {
             LinkAttribute::NumRxQueues(count) => interface.receive_queues = Some(*count),
             LinkAttribute::NumTxQueues(count) => interface.transmit_queues = Some(*count),
             LinkAttribute::Controller(index) => interface.master = Some(*index),
+            LinkAttribute::Link(index) if !elsewhere => interface.lower = Some(*index),
             LinkAttribute::LinkInfo(infos) => {
                 if let Some(kind) = infos.iter().find_map(kind) {
                     interface.kind = Some(kind);

@@ -154,6 +154,9 @@ pub struct LaneSpec {
     pub socket_buffer_bytes: Option<u32>,
     /// The code point (RFC 2474) that what this end sends in TCP segments is marked with; `None` leaves it to the system.
     pub dscp: Option<u8>,
+    /// The priority of what this end sends in TCP segments, within this host and in the tags (802.1Q) that a VLAN device makes of it; `None`
+    /// leaves it to the system.
+    pub priority: Option<u8>,
     /// The paths of a lane over several NICs, the same number at both ends; none where the lane goes where `remote` leads.
     pub paths: Vec<PathSpec>,
     /// What only this transport understands. One that it does not declare is an error.
@@ -178,6 +181,7 @@ impl Default for LaneSpec {
             max_segment_bytes: None,
             socket_buffer_bytes: None,
             dscp: None,
+            priority: None,
             paths: Vec::new(),
             options: OptionValues::default(),
         }

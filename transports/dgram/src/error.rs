@@ -37,6 +37,11 @@ pub enum DgramError {
         /// What the system said.
         source: io::Error,
     },
+    /// The tags of frames cannot be seen.
+    #[error(
+        "the tags of frames cannot be listened for: {0}; that takes the right to raw packets (CAP_NET_RAW): run as root"
+    )]
+    Tags(#[source] io::Error),
     /// Receiving failed.
     #[error("cannot receive answers: {0}")]
     Receive(#[source] io::Error),

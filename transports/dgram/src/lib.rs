@@ -12,6 +12,7 @@ mod echo;
 mod error;
 mod paced;
 mod respond;
+mod tags;
 mod udp;
 pub mod wire;
 
@@ -20,7 +21,8 @@ pub use echo::EchoSocket;
 pub use error::DgramError;
 pub use paced::{Arrival, PacedListener};
 pub use respond::Responder;
-pub use udp::{Event, Heard, Outcome, ProbeSocket, UnprovenSocket, wait_readable};
+pub use tags::{TagListener, Tagged};
+pub use udp::{Event, Heard, Mark, Outcome, ProbeSocket, UnprovenSocket, wait_readable};
 
 /// IP and UDP (or ICMP echo) headers in front of the payload.
 fn headers_bytes(family: pathproof_sys::errqueue::Family) -> usize {

@@ -8,23 +8,22 @@ use std::time::Duration;
 use pathproof_sys::errqueue::{self, Family};
 use socket2::Socket;
 
-use crate::udp::{Outcome, ProbeSocket, bound, socket_error};
+use crate::udp::{Mark, Outcome, ProbeSocket, bound, socket_error};
 use crate::wire::{self, Datagram, Paced, ProbeKey};
 use crate::{DgramError, headers_bytes};
 
 impl ProbeSocket {
-    /// Sends one paced datagram with the traffic class `class`: an IP packet of exactly `paced.ip_bytes` bytes, made in
-    /// `buffer`.
+    /// Sends one paced datagram, marked so: an IP packet of exactly `paced.ip_bytes` bytes, made in `buffer`.
     pub fn send_paced(
         &mut self,
         paced: Paced,
-        class: u8,
+        mark: Mark,
         buffer: &mut Vec<u8>,
     ) -> Result<Outcome, DgramError> {
         let payload = usize::from(paced.ip_bytes).saturating_sub(headers_bytes(self.family()));
         buffer.resize(payload.max(wire::HEADER_BYTES), 0);
         wire::write_paced(buffer, self.key(), paced);
-        self.send_with_class(buffer, class)
+        self.send_marked(buffer, mark)
     }
 }
 
@@ -135,7 +134,8 @@ mod tests {
             let mut buffer = Vec::new();
             for (seq, ip_bytes, class) in [(0, 88, 0u8), (1, 1500, 0x68 | 2), (2, 9000, 0xc0)] {
                 let paced = Paced { strand: 7, seq, ip_bytes, sent_ns: 5 };
-                assert_eq!(sender.send_paced(paced, class, &mut buffer).unwrap(), Outcome::Sent);
+                let mark = Mark { class, priority: (seq == 1).then_some(3) };
+                assert_eq!(sender.send_paced(paced, mark, &mut buffer).unwrap(), Outcome::Sent);
                 let arrival =
                     listener.next_arrival().unwrap_or_else(|| panic!("{local}: {seq} did not arrive"));
                 assert_eq!((arrival.from.ip(), arrival.paced, arrival.class), (local, paced, Some(class)));

@@ -57,6 +57,15 @@ pub enum Event {
     },
 }
 
+/// What a datagram travels with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// Its traffic class.
+    pub class: u8,
+    /// The priority of the socket, which a VLAN device puts into the tag of the frame; `None` leaves it to the system.
+    pub priority: Option<u8>,
+}
+
 /// A socket towards an address that somebody else named. All that it can send is a challenge, as small as any packet:
 /// only who receives that there, and has the key of the session, can make a [`ProbeSocket`] of it.
 #[derive(Debug)]
@@ -97,8 +106,15 @@ impl UnprovenSocket {
         // Not from the session: the other end knows everything of that, and must not answer for a third.
         let mut nonce = Nonce::default();
         getrandom::fill(&mut nonce).map_err(|error| fail("get random numbers")(error.into()))?;
-        let inner =
-            Inner { socket, family, to, key, class: 0, buffer: vec![0; 65_536], events: VecDeque::new() };
+        let inner = Inner {
+            socket,
+            family,
+            to,
+            key,
+            mark: Mark::default(),
+            buffer: vec![0; 65_536],
+            events: VecDeque::new(),
+        };
         Ok(UnprovenSocket { inner, nonce, consented: false })
     }
 
@@ -166,11 +182,9 @@ impl ProbeSocket {
         &self.0.key
     }
 
-    pub(crate) fn send_with_class(&mut self, datagram: &[u8], class: u8) -> Result<Outcome, DgramError> {
-        if self.0.class != class {
-            let set = errqueue::set_traffic_class(self.0.socket.as_fd(), self.0.family, class);
-            set.map_err(|source| DgramError::Send { to: self.0.to.ip(), source })?;
-            self.0.class = class;
+    pub(crate) fn send_marked(&mut self, datagram: &[u8], mark: Mark) -> Result<Outcome, DgramError> {
+        if self.0.mark != mark {
+            self.0.set_mark(mark).map_err(|source| DgramError::Send { to: self.0.to.ip(), source })?;
         }
         self.0.send(datagram)
     }
@@ -204,8 +218,8 @@ struct Inner {
     family: Family,
     to: SocketAddr,
     key: ProbeKey,
-    /// The traffic class that it sends with.
-    class: u8,
+    /// What it sends with.
+    mark: Mark,
     buffer: Vec<u8>,
     events: VecDeque<Event>,
 }
@@ -218,6 +232,21 @@ enum Came {
 }
 
 impl Inner {
+    /// Over IPv4 a traffic class that changes brings a priority of its own with it.
+    fn set_mark(&mut self, mark: Mark) -> io::Result<()> {
+        if self.mark.priority.is_some() && mark.priority.is_none() {
+            self.socket.set_priority(0)?;
+        }
+        if self.mark.class != mark.class {
+            errqueue::set_traffic_class(self.socket.as_fd(), self.family, mark.class)?;
+        }
+        if let Some(priority) = mark.priority {
+            self.socket.set_priority(priority.into())?;
+        }
+        self.mark = mark;
+        Ok(())
+    }
+
     fn send(&mut self, datagram: &[u8]) -> Result<Outcome, DgramError> {
         let key = &self.key;
         send_one(&self.socket, datagram, self.to, &mut self.buffer, &mut self.events, |quoted| {

@@ -26,6 +26,8 @@ use crate::proof;
 
 /// Unacknowledged data older than this means that the peer has gone silent (`TCP_USER_TIMEOUT`, RFC 5482).
 const SILENCE: Duration = Duration::from_secs(10);
+/// The highest priority of a socket that anybody may choose (socket(7)).
+const PRIORITY_FREE_MAX: u8 = 6;
 
 pub(crate) fn prepare(
     door: &Arc<LaneDoor>,
@@ -205,12 +207,19 @@ fn congestion(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportErro
     })
 }
 
-/// Marks what is sent. A socket of IPv6 has both settings, because it may carry IPv4.
+/// Marks what is sent. A socket of IPv6 has both settings of the code point, because it may carry IPv4.
 fn mark(socket: &SockRef<'_>, spec: &LaneSpec) -> Result<(), TransportError> {
-    let Some(dscp) = spec.dscp else { return Ok(()) };
-    let class = u32::from(dscp) << 2;
-    let (v4, v6) = (socket.set_tos_v4(class), socket.set_tclass_v6(class));
-    v4.or(v6).map_err(|e| TransportError::io(format!("marking what is sent with DSCP {dscp}"), e))
+    if let Some(dscp) = spec.dscp {
+        let class = u32::from(dscp) << 2;
+        let (v4, v6) = (socket.set_tos_v4(class), socket.set_tclass_v6(class));
+        v4.or(v6).map_err(|e| TransportError::io(format!("marking what is sent with DSCP {dscp}"), e))?;
+    }
+    // After the code point, which over IPv4 brings a priority of its own.
+    let Some(priority) = spec.priority else { return Ok(()) };
+    let why =
+        if priority > PRIORITY_FREE_MAX { " (above 6 that takes CAP_NET_ADMIN: run as root)" } else { "" };
+    let operation = || format!("giving what is sent priority {priority}{why}");
+    socket.set_priority(priority.into()).map_err(|e| TransportError::io(operation(), e))
 }
 
 /// Sends the preamble and waits for the acceptor's answer.

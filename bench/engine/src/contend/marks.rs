@@ -2,32 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use pathproof_model::{ArrivedMark, BeatsEnd, ClassMark, ContendDetail, ContendSpec, Direction, Finding};
+use pathproof_model::contend::MarkKind;
+use pathproof_model::{
+    ArrivedMark, ArrivedPriority, BeatsEnd, ClassMark, ContendDetail, ContendSpec, Direction, Finding,
+};
 
 use crate::loss::Mark;
 
 /// Fewer datagrams of which none arrives say nothing.
 const SENT_MIN: u64 = 20;
 
-/// Traffic classes that datagrams arrived with, by the class of traffic that they were marked as.
+/// What datagrams arrived with, by the class of traffic that they were marked as.
 #[derive(Clone, Debug)]
-pub struct MarksHeard(Vec<BTreeMap<u8, u64>>);
+pub struct MarksHeard<M>(Vec<BTreeMap<M, u64>>);
 
-impl MarksHeard {
+impl<M: Ord> MarksHeard<M> {
     /// For so many classes.
-    pub fn of(classes: usize) -> MarksHeard {
-        MarksHeard(vec![BTreeMap::new(); classes])
+    pub fn of(classes: usize) -> MarksHeard<M> {
+        MarksHeard((0..classes).map(|_| BTreeMap::new()).collect())
     }
 
-    /// Counts one. A class that the step does not have is ignored, and so is what the kernel does not tell.
-    pub fn count(&mut self, class: usize, arrived: Option<u8>) {
-        if let (Some(counts), Some(arrived)) = (self.0.get_mut(class), arrived) {
+    /// Counts one. A class that the step does not have is ignored.
+    pub fn count(&mut self, class: usize, arrived: M) {
+        if let Some(counts) = self.0.get_mut(class) {
             *counts.entry(arrived).or_default() += 1;
         }
     }
 
     /// As it crosses.
-    pub fn into_counts(self) -> Vec<Vec<(u8, u64)>> {
+    pub fn into_counts(self) -> Vec<Vec<(M, u64)>> {
         self.0.into_iter().map(|counts| counts.into_iter().collect()).collect()
     }
 }
@@ -36,9 +39,11 @@ impl MarksHeard {
 pub fn marks(spec: &ContendSpec, client: &BeatsEnd, server: &BeatsEnd) -> Vec<ClassMark> {
     let ways = [(Direction::Out, client, server), (Direction::In, server, client)];
     let all = spec.marked().into_iter().enumerate();
-    all.flat_map(|(at, (name, dscp))| {
+    all.flat_map(|(at, marked)| {
         ways.map(|(direction, from, to)| {
-            let mark = ClassMark { name, direction, dscp, ..ClassMark::default() };
+            let (name, dscp, priority) = (marked.class, marked.dscp, marked.priority);
+            let mark = ClassMark { name, direction, dscp, priority, ..ClassMark::default() };
+            let mark = prioritised(mark, to, at);
             match (from.marked_sent.get(at), to.marked_received.get(at)) {
                 (Some(sent), Some(received)) if *sent > 0 => arrived(mark, *sent, received),
                 _ => {
@@ -61,6 +66,25 @@ fn arrived(mark: ClassMark, sent: u64, received: &[(u8, u64)]) -> ClassMark {
     arrived.sort_by_key(|came| std::cmp::Reverse(came.count));
     let received = received.iter().map(|(_, count)| *count).fold(0, u64::saturating_add);
     ClassMark { sent: Some(sent), received: Some(received), arrived, ..mark }
+}
+
+/// The mark with what `to` saw of the priorities of the class at this place.
+fn prioritised(mark: ClassMark, to: &BeatsEnd, at: usize) -> ClassMark {
+    let Some(seen) = to.priorities_received.get(at) else {
+        let unknown =
+            || "the end that they arrive at does not tell, as builds before protocol 2.4 do not".to_owned();
+        return ClassMark {
+            priorities_reason: Some(to.priorities_reason.clone().unwrap_or_else(unknown)),
+            ..mark
+        };
+    };
+    let possible =
+        |priority: &Option<u8>| priority.is_none_or(|priority| priority <= MarkKind::Priority.most());
+    let seen = seen.iter().filter(|(priority, _)| possible(priority));
+    let mut arrived: Vec<ArrivedPriority> =
+        seen.map(|(priority, count)| ArrivedPriority { priority: *priority, count: *count }).collect();
+    arrived.sort_by_key(|came| std::cmp::Reverse(came.count));
+    ClassMark { arrived_priorities: Some(arrived), ..mark }
 }
 
 /// A mark of a class in the words of reports.
@@ -89,7 +113,20 @@ fn one_way(detail: &ContendDetail, direction: Direction) -> Vec<Finding> {
     let tell = |code: &'static str, evidence: String| {
         Finding::new(code, evidence).with("direction", direction.name())
     };
+    let prioritised = own.iter().filter_map(|mark| {
+        let became = match mark.priority_changed_to()?.priority {
+            Some(priority) => format!("as {priority}"),
+            None => "without a tag".into(),
+        };
+        Some(format!("{} (priority {}) {became}", mark.name.word(), mark.priority?))
+    });
+    let prioritised: Vec<String> = prioritised.collect();
     let mut found = vec![];
+    if !prioritised.is_empty() {
+        let evidence =
+            format!("{}: 802.1p priorities arrive changed: {}", way(direction), prioritised.join(", "));
+        found.push(tell("PRIORITY-CHANGED", evidence));
+    }
     if !changed.is_empty() {
         let evidence = format!("{}: marks arrive changed: {}", way(direction), changed.join(", "));
         found.push(tell("DSCP-CHANGED", evidence));
@@ -110,9 +147,10 @@ mod tests {
 
     /// What each strand arrives as: heartbeats, then storage.
     fn told(out: [&[(u8, u64)]; 2]) -> (Vec<ClassMark>, Vec<String>) {
-        let dscp = Marks::default().and("storage=26").unwrap();
+        let dscp = Marks { storage: Some(26), ..Marks::default() };
         let spec = ContendSpec { dscp, ..ContendSpec::default() };
-        assert_eq!(spec.marked(), [(Class::Heartbeat, 48), (Class::Storage, 26)]);
+        let marked: Vec<(Class, u8)> = spec.marked().iter().map(|one| (one.class, one.dscp)).collect();
+        assert_eq!(marked, [(Class::Heartbeat, 48), (Class::Storage, 26)]);
         let end = |received: Vec<Vec<(u8, u64)>>| BeatsEnd {
             marked_sent: vec![1000, 200],
             marked_received: received,
@@ -144,6 +182,64 @@ mod tests {
         assert_eq!(told([&[], &[]]).1, [""; 0]);
         let one = told([&[(48 << 2, 1000)], &[(26 << 2, 1)]]);
         assert_eq!(one.1, [""; 0], "what is lost under load is the heartbeats' affair");
+    }
+
+    /// What became of the priorities of storage (3) and migrations (1), whose frames arrive at the server with these.
+    fn prioritised(arrive: impl FnOnce(&mut BeatsEnd)) -> (Vec<ClassMark>, Vec<Finding>) {
+        let priority = Marks { storage: Some(3), migration: Some(1), ..Marks::default() };
+        let spec = ContendSpec { priority, ..ContendSpec::default() };
+        let as_sent = vec![vec![(Some(6), 1000)], vec![(Some(3), 200)], vec![(Some(1), 200)]];
+        let well = BeatsEnd {
+            marked_sent: vec![1000, 200, 200],
+            marked_received: vec![vec![(48 << 2, 1000)], vec![(0, 200)], vec![(0, 200)]],
+            priorities_received: as_sent,
+            ..BeatsEnd::default()
+        };
+        let mut server = well.clone();
+        arrive(&mut server);
+        let marks = marks(&spec, &well, &server);
+        let detail = ContendDetail { marks: marks.clone(), ..ContendDetail::default() };
+        (marks, findings(&detail))
+    }
+
+    #[test]
+    fn a_priority_that_arrives_as_another_or_without_its_tag_is_named_each_way() {
+        let (marks, found) = prioritised(|_| {});
+        assert!(found.is_empty(), "{found:?}");
+        let of = |name, direction| marks.iter().find(|m| (m.name, m.direction) == (name, direction)).unwrap();
+        let storage = of(Class::Storage, Direction::Out);
+        assert_eq!((storage.dscp, storage.priority), (0, Some(3)), "a priority needs no code point");
+        assert_eq!(of(Class::Heartbeat, Direction::In).priority, None, "the host's own rules gave it");
+
+        let (_, found) = prioritised(|server| {
+            server.priorities_received[1] = vec![(None, 150), (Some(3), 50)];
+            server.priorities_received[2] = vec![(Some(4), 200)];
+        });
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].code, "PRIORITY-CHANGED");
+        assert_eq!(
+            found[0].evidence,
+            "to the peer: 802.1p priorities arrive changed: storage (priority 3) without a tag, migration (priority 1) as 4"
+        );
+    }
+
+    #[test]
+    fn priorities_that_an_end_cannot_see_are_unknown_with_its_reason_and_accuse_nobody() {
+        let why = "eth0 is a bridge";
+        for told in [Some(why.to_owned()), None] {
+            let (marks, found) = prioritised(|server| {
+                server.priorities_received.clear();
+                server.priorities_reason = told.clone();
+            });
+            assert!(found.is_empty(), "{found:?}");
+            let out = marks.iter().find(|mark| mark.direction == Direction::Out).unwrap();
+            assert_eq!((&out.arrived_priorities, out.received), (&None, Some(1000)));
+            let reason = out.priorities_reason.as_deref().unwrap();
+            assert!(reason == told.as_deref().unwrap_or(reason) && !reason.is_empty(), "{reason}");
+        }
+        let (marks, _) =
+            prioritised(|server| server.priorities_received[0] = vec![(Some(200), 7), (None, 3)]);
+        assert_eq!(marks[0].arrived_priorities, Some(vec![ArrivedPriority { priority: None, count: 3 }]));
     }
 
     #[test]

@@ -436,6 +436,12 @@ const PATHS: &[Entry] = &[
         "Let every switch and router on the path trust DSCP on the ports of these hosts.",
     ),
     entry(
+        "PRIORITY-CHANGED",
+        Warning,
+        "Frames do not arrive with the 802.1p priority that their class was given, so a switch that queues, pauses or reserves by it treats them as another class.",
+        "On both hosts the classes go over a VLAN device whose egress-qos-map puts each priority into the tag; on every switch the ports of these hosts trust 802.1p (CoS) and keep the tag.",
+    ),
+    entry(
         "ECN-CLEARED",
         Warning,
         "The mark of ECN-capable packets is taken away on the way, so congestion shows only as loss, and DCQCN (RoCE) does not work.",

@@ -34,6 +34,9 @@ pub struct ContendRequest {
     pub caps: Caps,
     /// Code points by class.
     pub dscp: Marks,
+    /// Priorities of sockets by class.
+    #[serde(default, skip_serializing_if = "Marks::none")]
+    pub priority: Marks,
     /// What only the transport understands.
     pub lane: LaneOptions,
 }
@@ -53,6 +56,7 @@ impl ContendRequest {
             bulk_bytes: size("message", spec.bulk_bytes)?,
             caps: spec.caps,
             dscp: spec.dscp,
+            priority: spec.priority,
             lane: LaneOptions::of(&spec.options)?,
         })
     }
@@ -71,6 +75,7 @@ impl ContendRequest {
             bulk_bytes: self.bulk_bytes.into(),
             caps: self.caps,
             dscp: self.dscp,
+            priority: self.priority,
             options: self.lane.to_options(),
             ..ContendSpec::default()
         }

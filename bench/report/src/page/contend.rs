@@ -1,10 +1,13 @@
 //! Classes that shared the path: phases as columns, classes as rows, what sharing cost, and what to set.
 
+use std::collections::BTreeSet;
+
 use pathproof_model::contend::typed;
 use pathproof_model::series::Slice;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{
-    Class, ClassFigures, ContendDetail, ContendPhase, ContendTried, Direction, PhaseName, ResultDoc, Step,
+    ArrivedPriority, Class, ClassFigures, ClassMark, ContendDetail, ContendPhase, ContendTried, Direction,
+    PhaseName, ResultDoc, Step,
 };
 
 use super::{Block, Cell, Column, Fact, Row, Strip, Table};
@@ -149,19 +152,50 @@ fn rows(detail: &ContendDetail) -> Vec<Row<Line<'_>>> {
 /// How marks arrive, where somebody asked for some or one of them changes.
 fn marks(detail: &ContendDetail) -> Option<Fact> {
     let asked = detail.marks.iter().any(|mark| mark.name != Class::Heartbeat);
-    let told = |mark: &pathproof_model::ClassMark| {
-        let way = if mark.direction == Direction::In { "in" } else { "out" };
+    let told = |mark: &ClassMark| {
         let became = match (mark.received, mark.changed_to()) {
             (None, _) => "unknown".to_owned(),
             (Some(0), _) => "nothing arrives".into(),
             (_, None) => "as sent".into(),
             (_, Some(dscp)) => format!("as {dscp}"),
         };
-        format!("{} {} {way} {became}", mark.name.word(), mark.dscp)
+        format!("{} {} {} {became}", mark.name.word(), mark.dscp, way(mark))
     };
     let changed = detail.marks.iter().any(|mark| mark.changed_to().is_some());
     let all: Vec<String> = detail.marks.iter().map(told).collect();
     (asked || changed).then(|| Fact::new("marks (DSCP) arrive", all.join(", ")))
+}
+
+/// With which 802.1p priorities frames arrive, where somebody asked for some or some have a tag.
+fn priorities(detail: &ContendDetail) -> Option<Fact> {
+    let asked = detail.marks.iter().any(|mark| mark.priority.is_some());
+    let came = |mark: &ClassMark| mark.arrived_priorities.clone().unwrap_or_default();
+    let tagged = detail.marks.iter().any(|mark| came(mark).iter().any(|came| came.priority.is_some()));
+    let told = |mark: &ClassMark| {
+        let sent = mark.priority.map_or_else(String::new, |sent| format!(" {sent}"));
+        let became = match (mark.arrived_priorities.as_deref(), mark.priority_changed_to()) {
+            (None, _) => "unknown".to_owned(),
+            (Some([]), _) => "nothing arrives".into(),
+            (Some(_), Some(most)) => arrived(most),
+            // Nobody said with which it is sent.
+            (Some([most, ..]), None) if mark.priority.is_none() => arrived(*most),
+            (Some(_), None) => "as sent".into(),
+        };
+        format!("{}{sent} {} {became}", mark.name.word(), way(mark))
+    };
+    let reasons: BTreeSet<&str> =
+        detail.marks.iter().filter_map(|mark| mark.priorities_reason.as_deref()).collect();
+    let unknown = reasons.into_iter().map(|reason| format!("unknown: {reason}"));
+    let all: Vec<String> = detail.marks.iter().map(told).chain(unknown).collect();
+    (asked || tagged).then(|| Fact::new("priorities (802.1p) arrive", all.join(", ")))
+}
+
+fn arrived(most: ArrivedPriority) -> String {
+    most.priority.map_or_else(|| "without a tag".into(), |priority| format!("as {priority}"))
+}
+
+fn way(mark: &ClassMark) -> &'static str {
+    if mark.direction == Direction::In { "in" } else { "out" }
 }
 
 fn facts(detail: &ContendDetail) -> Vec<Fact> {
@@ -185,6 +219,7 @@ fn facts(detail: &ContendDetail) -> Vec<Fact> {
         ));
     }
     facts.extend(marks(detail));
+    facts.extend(priorities(detail));
     let cap = detail.advice.cap_bytes_per_s;
     let told = match cap {
         Some(cap) => format!("-BytesPerSecond {}: {}", typed(cap), detail.advice.reason),
@@ -192,4 +227,42 @@ fn facts(detail: &ContendDetail) -> Vec<Fact> {
     };
     facts.push(Fact::new("cap for migrations", told));
     facts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priorities_are_told_as_they_arrive_and_what_is_not_seen_with_its_reason() {
+        let mark = |name, priority, direction, arrived: Option<&[Option<u8>]>| {
+            let came = |priority: &Option<u8>| ArrivedPriority { priority: *priority, count: 9 };
+            let arrived_priorities = arrived.map(|all| all.iter().map(came).collect());
+            let why = arrived.is_none().then(|| "br0 is of the kind bridge".to_owned());
+            ClassMark {
+                name,
+                priority,
+                direction,
+                arrived_priorities,
+                priorities_reason: why,
+                ..ClassMark::default()
+            }
+        };
+        let told = |marks: Vec<ClassMark>| priorities(&ContendDetail { marks, ..ContendDetail::default() });
+        let (out, back) = (Direction::Out, Direction::In);
+        let all = vec![
+            mark(Class::Heartbeat, None, out, Some(&[Some(6)])),
+            mark(Class::Heartbeat, None, back, None),
+            mark(Class::Storage, Some(3), out, Some(&[Some(3)])),
+            mark(Class::Storage, Some(3), back, None),
+            mark(Class::Migration, Some(1), out, Some(&[Some(4)])),
+            mark(Class::Backup, Some(1), out, Some(&[None])),
+            mark(Class::Backup, Some(1), back, Some(&[])),
+        ];
+        let said = "heartbeat out as 6, heartbeat in unknown, storage 3 out as sent, storage 3 in unknown, migration 1 out as 4, \
+                    backup 1 out without a tag, backup 1 in nothing arrives, unknown: br0 is of the kind bridge";
+        assert_eq!(told(all), Some(Fact::new("priorities (802.1p) arrive", said)));
+        // Nobody asked, and there is no tag anywhere.
+        assert_eq!(told(vec![mark(Class::Heartbeat, None, out, Some(&[None]))]), None);
+    }
 }
