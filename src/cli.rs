@@ -31,6 +31,7 @@ mod mesh;
 mod migrate;
 mod mtu;
 mod networks;
+mod offloads;
 mod packets;
 mod report;
 mod run;
@@ -100,6 +101,9 @@ pub enum Command {
     /// Rehearse what shares a path: storage, migrations and heartbeats, alone and together, and the cap that protects storage.
     #[command(after_help = contend::EXAMPLES)]
     Contend(contend::ContendArgs),
+    /// Turn the offloads of a NIC off one at a time, tell which of them keeps segments from arriving, and turn each on again.
+    #[command(after_help = offloads::EXAMPLES)]
+    Offloads(offloads::OffloadsArgs),
     /// Measure many hosts against each other: started on each of them by Slurm, MPI, Ansible, clush or Kubernetes.
     #[command(after_help = mesh::EXAMPLES)]
     Mesh(mesh::MeshArgs),
@@ -231,6 +235,7 @@ fn dispatch(typed: Cli) -> anyhow::Result<u8> {
         Command::Channels(args) => channels::run(args, &clock),
         Command::Networks(args) => networks::run(args, &clock),
         Command::Contend(args) => contend::run(args, &clock),
+        Command::Offloads(args) => offloads::run(args, &clock),
         Command::Mesh(args) => mesh::run(&args, &clock),
         Command::Merge(args) => merge::run(&args),
         Command::Watch(args) => watch::run(args, &clock),

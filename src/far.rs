@@ -223,13 +223,14 @@ impl Start {
         tie.say(&shell::script(mark))?;
         let Word::Here { system, machine } = hear(tie, LOGIN)? else { return Err(Failed::Nonsense) };
         let port = self.port().map_or_else(|| "any".to_owned(), |port| port.to_string());
+        let more = if self.offloads() { " offloads" } else { "" };
         match program {
-            None => tie.say(&format!("run {port}\n"))?,
+            None => tie.say(&format!("run {port} 0{more}\n"))?,
             Some(program) => {
                 if (system.as_str(), machine.as_str()) != ("Linux", std::env::consts::ARCH) {
                     return Err(Failed::OtherMachine { system, machine });
                 }
-                tie.say(&format!("copy {port} {}\n", program.len()))?;
+                tie.say(&format!("copy {port} {}{more}\n", program.len()))?;
                 match hear(tie, ANSWER)? {
                     Word::Ready => send(tie, program, interrupt)?,
                     Word::Nowhere => return Err(Failed::Nowhere),

@@ -1,13 +1,15 @@
-//! The guardian: a small process that takes NICs down for `--fail`, and brings them back whatever becomes of the run.
+//! The guardian: a small process that takes NICs down for `--fail`, or offloads of them off for `offloads`, and gives back what it took
+//! whatever becomes of the run.
 //!
 //! Only it touches NICs. It is a process of its own, in a session of its own and deaf to SIGHUP, SIGINT and SIGTERM,
 //! because what ends the run (a kill, a panic, a lost ssh connection) must not end it. It obeys orders that come through
-//! a pipe; the end of the pipe is the end of the run, and the order to bring up all that is down. Every NIC also
+//! a pipe; the end of the pipe is the end of the run, and the order to bring up all that is down. Every ward also
 //! comes back at a time that is given when it goes down, so a run that merely hangs leaves nothing behind either.
 //!
-//! It refuses to start for a NIC that does not exist, is down, or may not be touched. Should the guardian itself be
-//! killed, the run brings the NICs up. Who kills both at once (a container that is destroyed, `kill -9` of both, the OOM killer twice)
-//! has to do so himself: `ip link set NIC up`. No process survives that, and a link has no timer of its own in the kernel.
+//! It refuses to start for a NIC that does not exist, is down, or may not be touched, and for an offload that is off or fixed. Should the
+//! guardian itself be killed, the run gives back what is down. Who kills both at once (a container that is destroyed, `kill -9` of both, the OOM
+//! killer twice) has to do so himself: `ip link set NIC up`, or the command that was printed before an offload was turned off. No process
+//! survives that, and neither has a timer of its own in the kernel.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,7 +21,8 @@ use std::time::Duration;
 
 use pathproof_sys::AsDescriptor as _;
 use pathproof_sys::clock::{Clock, RealClock, Tick};
-use pathproof_sys::interfaces::SettableLink;
+use pathproof_sys::ethtool::Offload;
+use pathproof_sys::interfaces::{SettableLink, SettableOffload};
 use pathproof_sys::process;
 use pathproof_sys::socket::wait_readable;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -28,13 +31,15 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGTERM, SIGUSR1, SI
 const ORDER: &str = "guard-links";
 /// What it says when it has done what it was told.
 const DONE: &str = "done";
-/// The word of an order to take a NIC down; any other brings it up.
+/// The word of an order to take a ward down; any other brings it up.
 const DOWN: &str = "down";
+/// Stands between a NIC and an offload of it: no name of a NIC has it.
+const OF: char = '/';
 /// Name of the process: who kills "pathproof" by name does not mean the guardian.
 const NAME: &str = "link-guardian";
 /// Longest wait for an answer; setting a link takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a NIC that does not come up is tried again.
+/// How long a ward that does not come up is tried again.
 const PERSISTENCE: Duration = Duration::from_secs(30);
 
 /// The run's end of the pipe. When it is dropped, every NIC is up again.
@@ -44,19 +49,62 @@ pub struct Guardian {
     /// `None` once the guardian was told that the run is over.
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
-    links: BTreeMap<String, SettableLink>,
+    wards: BTreeMap<String, Ward>,
+}
+
+/// What a guardian takes away for a while and gives back.
+enum Ward {
+    /// A NIC, which goes down.
+    Link(SettableLink),
+    /// An offload of a NIC, which is turned off.
+    Offload(SettableOffload),
+}
+
+impl Ward {
+    /// The ward of this name: a NIC, or an offload of it as [`ward_of`] names it.
+    fn find(name: &str) -> Result<Ward, String> {
+        match name.split_once(OF) {
+            None => SettableLink::find(name).map(Ward::Link),
+            Some((nic, word)) => {
+                let offload = Offload::ALL.into_iter().find(|offload| offload.name() == word);
+                let offload = offload.ok_or_else(|| format!("{nic} has no offload {word}"))?;
+                SettableOffload::find(nic, offload).map(Ward::Offload)
+            }
+        }
+    }
+
+    fn down(&self) -> Result<(), String> {
+        match self {
+            Ward::Link(link) => link.down(),
+            Ward::Offload(offload) => offload.off(),
+        }
+    }
+
+    fn up(&self) -> Result<(), String> {
+        match self {
+            Ward::Link(link) => link.up(),
+            Ward::Offload(offload) => offload.restore(),
+        }
+    }
+}
+
+/// The name of an offload of a NIC as a ward.
+pub fn ward_of(nic: &str, offload: Offload) -> String {
+    format!("{nic}{OF}{}", offload.name())
 }
 
 impl Guardian {
-    /// Puts a guardian in front of `nics`: it runs and has found all of them when this returns.
-    pub fn station(nics: &[String], clock: &RealClock) -> Result<Guardian, String> {
-        let links = find(nics)?;
-        let failed = |error: io::Error| format!("no guardian process for --fail could be started: {error}");
+    /// Puts a guardian in front of `wards`: it runs and has found all of them when this returns.
+    pub fn station(wards: &[String], clock: &RealClock) -> Result<Guardian, String> {
+        let found = find(wards)?;
+        let failed = |error: io::Error| {
+            format!("no guardian process for what is to be given back could be started: {error}")
+        };
         let mut command = Command::new(process::own_program());
         process::name(&mut command, NAME);
         let mut child = command
             .arg(ORDER)
-            .args(nics)
+            .args(wards)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -65,19 +113,19 @@ impl Guardian {
         let (orders, answers) = (child.stdin.take(), child.stdout.take());
         let Some(answers) = answers else { return Err(failed(io::ErrorKind::BrokenPipe.into())) };
         let mut guardian =
-            Guardian { clock: clock.clone(), child, orders, answers: BufReader::new(answers), links };
+            Guardian { clock: clock.clone(), child, orders, answers: BufReader::new(answers), wards: found };
         guardian.answer().map(|()| guardian)
     }
 
-    /// Takes a NIC down, for at most `at_most`. It is down when this returns `Ok`.
-    pub fn down(&mut self, nic: &str, at_most: Duration) -> Result<(), String> {
-        self.order(&format!("{DOWN} {} {nic}", at_most.as_millis()))
+    /// Takes a ward down, for at most `at_most`. It is down when this returns `Ok`.
+    pub fn down(&mut self, ward: &str, at_most: Duration) -> Result<(), String> {
+        self.order(&format!("{DOWN} {} {ward}", at_most.as_millis()))
     }
 
-    /// Brings a NIC up. It is up when this returns `Ok`.
-    pub fn up(&mut self, nic: &str) -> Result<(), String> {
-        self.order(&format!("up 0 {nic}")).or_else(|lost| match self.links.get(nic) {
-            Some(link) => link.up(),
+    /// Brings a ward up. It is up when this returns `Ok`.
+    pub fn up(&mut self, ward: &str) -> Result<(), String> {
+        self.order(&format!("up 0 {ward}")).or_else(|lost| match self.wards.get(ward) {
+            Some(ward) => ward.up(),
             None => Err(lost),
         })
     }
@@ -118,14 +166,14 @@ impl Drop for Guardian {
             }
         }
         // It was killed, or hangs: what it should have done is done here.
-        for link in self.links.values() {
-            let _ = link.up();
+        for ward in self.wards.values() {
+            let _ = ward.up();
         }
     }
 }
 
-fn find(nics: &[String]) -> Result<BTreeMap<String, SettableLink>, String> {
-    nics.iter().map(|nic| Ok((nic.clone(), SettableLink::find(nic)?))).collect()
+fn find(wards: &[String]) -> Result<BTreeMap<String, Ward>, String> {
+    wards.iter().map(|name| Ok((name.clone(), Ward::find(name)?))).collect()
 }
 
 /// Whether every NIC can fail: it exists, is up, and may be touched.
@@ -133,14 +181,14 @@ pub fn check(nics: &[String]) -> Result<(), String> {
     find(nics).map(drop)
 }
 
-/// The NICs to guard, where this process was started to do so.
+/// The wards, where this process was started to do so.
 pub fn ordered(args: &[OsString]) -> Option<Vec<String>> {
     let (order, nics) = args.get(1..)?.split_first()?;
     (order == ORDER).then(|| nics.iter().map(|nic| nic.to_string_lossy().into_owned()).collect())
 }
 
 /// The guardian's life.
-pub fn run(nics: &[String]) -> ExitCode {
+pub fn run(wards: &[String]) -> ExitCode {
     // This process is not the run's, and has a clock of its own.
     let clock = RealClock::new();
     // Neither the end of the terminal nor signals to the run's group concern it.
@@ -155,8 +203,8 @@ pub fn run(nics: &[String]) -> ExitCode {
         let mut out = io::stdout();
         let _ = out.write_all((text + "\n").as_bytes()).and_then(|()| out.flush());
     };
-    let links = match find(nics) {
-        Ok(links) => links,
+    let wards = match find(wards) {
+        Ok(wards) => wards,
         Err(why) => {
             answer(&Err(why));
             return ExitCode::FAILURE;
@@ -165,24 +213,24 @@ pub fn run(nics: &[String]) -> ExitCode {
     answer(&Ok(()));
     let (heard_in, heard) = mpsc::channel();
     std::thread::spawn(move || listen(io::stdin(), &heard_in));
-    match keep(&links, &heard, &answer, &clock) {
+    match keep(&wards, &heard, &answer, &clock) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
 }
 
-/// One order: a NIC, and how long it may be down, or that it is to be up.
+/// One order: a ward, and how long it may be down, or that it is to be up.
 struct Order {
-    nic: String,
+    ward: String,
     down: Option<Duration>,
 }
 
 fn listen(orders: impl Read, heard: &mpsc::Sender<Order>) {
     for line in BufReader::new(orders).lines().map_while(Result::ok) {
         let mut words = line.splitn(3, ' ');
-        let (Some(what), Some(ms), Some(nic)) = (words.next(), words.next(), words.next()) else { return };
+        let (Some(what), Some(ms), Some(ward)) = (words.next(), words.next(), words.next()) else { return };
         let Ok(ms) = ms.parse() else { return };
-        let order = Order { nic: nic.into(), down: (what == DOWN).then(|| Duration::from_millis(ms)) };
+        let order = Order { ward: ward.into(), down: (what == DOWN).then(|| Duration::from_millis(ms)) };
         if heard.send(order).is_err() {
             return;
         }
@@ -191,7 +239,7 @@ fn listen(orders: impl Read, heard: &mpsc::Sender<Order>) {
 
 /// Obeys until the orders end. Returns whether everything is up then.
 fn keep(
-    links: &BTreeMap<String, SettableLink>,
+    wards: &BTreeMap<String, Ward>,
     heard: &mpsc::Receiver<Order>,
     answer: &dyn Fn(&Result<(), String>),
     clock: &RealClock,
@@ -201,27 +249,27 @@ fn keep(
         let next = down.values().min().map_or(Duration::from_secs(3600), |at| at.since(clock.now()));
         match heard.recv_timeout(next) {
             Ok(order) => {
-                let Some((nic, link)) = links.get_key_value(&order.nic) else {
-                    answer(&Err(format!("{} is not guarded", order.nic)));
+                let Some((name, ward)) = wards.get_key_value(&order.ward) else {
+                    answer(&Err(format!("{} is not guarded", order.ward)));
                     continue;
                 };
                 let result = match order.down {
                     Some(at_most) => {
                         // Noted first: what is half done must be undone as well.
-                        down.insert(nic, clock.now() + at_most);
-                        link.down()
+                        down.insert(name, clock.now() + at_most);
+                        ward.down()
                     }
-                    None => link.up(),
+                    None => ward.up(),
                 };
                 if order.down.is_none() && result.is_ok() {
-                    down.remove(nic.as_str());
+                    down.remove(name.as_str());
                 }
                 answer(&result);
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 let now = clock.now();
-                down.retain(|nic, until| {
-                    *until > now || links.get(*nic).is_some_and(|link| link.up().is_err())
+                down.retain(|name, until| {
+                    *until > now || wards.get(*name).is_some_and(|ward| ward.up().is_err())
                 });
                 // One that does not come up is tried again, not incessantly.
                 down.values_mut()
@@ -233,7 +281,7 @@ fn keep(
     }
     let until = clock.deadline(PERSISTENCE);
     loop {
-        down.retain(|nic, _| links.get(*nic).is_some_and(|link| link.up().is_err()));
+        down.retain(|name, _| wards.get(*name).is_some_and(|ward| ward.up().is_err()));
         if down.is_empty() || until.is_over() {
             return down.is_empty();
         }

@@ -12,6 +12,7 @@ use pathproof_model::{
     Environment, ErrorKind, Limits, MigrateSpec, NodeSpec, Plan, RequestLoad, StepError, StepRequest,
     StepSpec, TrafficKind, TrafficSpec,
 };
+use pathproof_sys::interfaces::set_offload;
 
 use crate::lane_options::{self, CONSTRAIN};
 use crate::registry::{Registry, manners, those_that};
@@ -36,9 +37,13 @@ pub fn check(plan: &Plan, registry: &Registry, here: &Environment) -> Result<()>
     Ok(())
 }
 
-/// Whether the NICs that are to fail can: they are up, and may be taken down by this user. Asks the kernel.
+/// Whether the NICs that are to fail can (they are up, and may be taken down by this user), and whether offloads may be turned off where
+/// they are to be. Asks the kernel.
 pub fn touch(plan: &Plan) -> Result<()> {
     for traffic in plan.steps.iter().filter_map(StepSpec::traffic) {
+        if traffic.offload.is_some() {
+            set_offload::permitted().map_err(anyhow::Error::msg)?;
+        }
         if !traffic.fail.is_empty() {
             crate::guardian::check(&steps::failing_nics(traffic, traffic.time_ns)?)
                 .map_err(anyhow::Error::msg)?;

@@ -19,6 +19,7 @@ use pathproof_engine::differences;
 use pathproof_engine::ladder::ladder;
 use pathproof_engine::loss;
 use pathproof_engine::networks;
+use pathproof_engine::offloads;
 use pathproof_model::environment::Observed;
 use pathproof_model::{
     Environment, ErrorKind, Finding, HostDifference, Node, NodeId, Plan, ResultDoc, StepError, Tool,
@@ -102,6 +103,7 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
     doc.findings.extend(said);
     doc.packet_rates = loss::found(&doc);
     doc.findings.extend(loss::rate_findings(&doc.packet_rates));
+    offloads::conclude(&mut doc);
     doc.ladder = ladder(&doc);
     let slow = networks::rehearsed(&mut doc);
     doc.findings.extend(slow);

@@ -393,6 +393,7 @@ fn ready(go: &Go, facts: &SessionFacts, shared: &Shared) -> Result<(Vec<String>,
     let runner = steps::asked(&go.request);
     let cost = runner.cost(&spec, go.paths.len());
     grant::fits(&cost, &facts.limits).map_err(grant::refused)?;
+    grant::permitted(&spec, &facts.limits).map_err(grant::refused)?;
     let memory = shared.memory.reserve(cost.memory_bytes)?;
     let by_adapter = spec.over().is_some_and(|over| crate::registry::manners(over).adapter);
     if let (Some(device), true, Some(options)) = (&shared.settings.device, by_adapter, spec.options_mut()) {

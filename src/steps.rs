@@ -347,10 +347,9 @@ fn whole(spec: &StepSpec, need_ns: u64, left_ns: u64) -> Option<StepSpec> {
 /// What a merged step shows that somebody should be told, in the light of the document so far.
 pub fn findings(runner: &dyn Runner, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
     // First what explains the rest: a reader begins at the top.
-    let mut found = match step.follows_up {
-        None => checksum::findings(step, step.error.is_some() || traffic::stalled(step), doc),
-        Some(_) => vec![],
-    };
+    let asked = step.follows_up.is_none() || traffic::is_first_trial(step, doc);
+    let stopped = step.error.is_some() || traffic::stalled(step);
+    let mut found = if asked { checksum::findings(step, stopped, doc) } else { vec![] };
     found.extend(runner.findings(step, doc));
     found
 }
@@ -400,6 +399,9 @@ pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
 
 /// The next step of the search that a step of a plan stands for: `None` where it stands for none, or that is at its end.
 pub fn search(spec: &StepSpec, doc: &ResultDoc) -> Option<StepSpec> {
+    if let Some(search) = spec.traffic().filter(|traffic| traffic.offload.is_some()) {
+        return pathproof_engine::offloads::next(search, doc).map(StepSpec::Stream);
+    }
     let search = spec.loss().filter(|loss| loss.probe == LossProbe::Rate)?;
     pathproof_engine::loss::next(search, doc).map(StepSpec::Loss)
 }

@@ -114,6 +114,20 @@ fn a_far_end_is_started_serves_and_leaves() {
 }
 
 #[test]
+fn the_offloads_of_a_far_end_that_is_started_here_are_tried_as_well() {
+    let (name, text) = installed();
+    let Some(lab) = Lab::new("faroff", &[(name, &text)]) else { return };
+    let args = ["offloads", "10.61.0.2", "--time", "500ms", "--format", "json"];
+    let doc = ran(&run_within(lab.command(&args), 3 * LIMIT), "");
+    let rows = doc["offloads"].as_array().unwrap();
+    for end in ["client", "server"] {
+        let row = rows.iter().find(|row| row["end"] == end && row["off"] == "tx-checksumming");
+        assert!(row.is_some_and(|row| row["restored"] == true), "{end}: {rows:#?}");
+    }
+    assert!(lab.is_quiet(), "still there: {}", lab.left_there());
+}
+
+#[test]
 fn t31_a_client_that_is_killed_leaves_nothing_behind() {
     let (name, text) = installed();
     let Some(lab) = Lab::new("farkill", &[(name, &text)]) else { return };

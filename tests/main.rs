@@ -42,6 +42,7 @@ mod mtu;
 mod multi;
 mod netns;
 mod networks;
+mod offloads;
 mod outside;
 mod overstay;
 mod packets;

@@ -64,7 +64,7 @@ fn a_nic_that_is_not_there_is_named_with_those_that_are() {
 }
 
 /// This host as an ordinary user: no capability, and no way to get one.
-fn as_nobody<'a>(command: &[&'a str]) -> Vec<&'a str> {
+pub fn as_nobody<'a>(command: &[&'a str]) -> Vec<&'a str> {
     let nobody = [
         "setpriv",
         "--reuid",

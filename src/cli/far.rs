@@ -18,6 +18,9 @@ pub struct FarArgs {
     /// With USER@HOST or --via: lend this very program to the other host for the run; both must have the same architecture.
     #[arg(long)]
     pub copy: bool,
+    /// Whether the offloads of that host are to be tried, too: both ends are the same user's.
+    #[arg(skip)]
+    pub offloads: bool,
 }
 
 impl FarArgs {
@@ -30,7 +33,7 @@ impl FarArgs {
                     "a far end that is started from here has a key of its own; leave --key, --key-file and --no-key out"
                 )
             }
-            Some(start) => Ok(Party::to_start(peer, start)),
+            Some(start) => Ok(Party::to_start(peer, start.with_offloads(self.offloads))),
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::secure::{Access, Key};
 use crate::serve::{Settings, spoken};
 use crate::terminal;
 use pathproof_sys::clock::RealClock;
+use pathproof_sys::interfaces::set_offload;
 use place::{Place, Sockets};
 use sink::SinkArgs;
 
@@ -32,6 +33,7 @@ Examples:
   pathproof serve --listen 5000                      another port, of every address
   pathproof serve --listen 127.0.0.1                 loopback needs no key
   pathproof serve --limits time=5min,lanes=16,memory=4GiB
+  pathproof serve --allow-offloads                   pathproof offloads may try this host's
   pathproof serve --smb-sink 10.0.0.2:445            also a share in memory, for foreign SMB clients";
 
 /// `serve`.
@@ -55,6 +57,10 @@ pub struct ServeArgs {
     /// without a byte there. `check USER@HOST` starts the other host's end like this.
     #[arg(long, conflicts_with_all = ["key", "key_file", "no_key", "smb_sink"])]
     pub one_client: bool,
+    /// Let clients have the offloads of this host turned off for short streams, one at a time, and on again (`pathproof offloads`). Needs
+    /// root (CAP_NET_ADMIN).
+    #[arg(long)]
+    pub allow_offloads: bool,
     #[command(flatten)]
     sink: SinkArgs,
 }
@@ -65,9 +71,13 @@ const KEY_LENGTH_MIN: usize = 8;
 /// Runs the command; returns only when it cannot.
 pub fn run(args: ServeArgs, clock: &RealClock) -> Result<u8> {
     let limits = parse_limits(&args.limits)?;
+    let may = if args.allow_offloads { set_offload::permitted() } else { Ok(()) };
+    let limits = Limits { offloads: args.allow_offloads && may.is_ok(), ..limits };
     if args.one_client {
+        // Whoever started it learns that none was tried there.
         return one_client::run(&args, limits, clock);
     }
+    may.map_err(anyhow::Error::msg)?;
     let sockets = Sockets::of(&args.listen)?;
     let (access, how) = access(&args, &sockets)?;
     let settings = Settings {

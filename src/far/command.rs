@@ -19,6 +19,7 @@ pub struct Start {
     host: String,
     port: Option<u16>,
     copy: bool,
+    offloads: bool,
 }
 
 /// Stands for the host in a command.
@@ -53,7 +54,7 @@ impl Start {
             return Err(format!("{host:?} is no name or address of a host"));
         }
         let words = words.into_iter().chain(["sh".to_owned()]).collect();
-        Ok(Some(Start { way, words, host: host.clone(), port: peer.named_port, copy }))
+        Ok(Some(Start { way, words, host: host.clone(), port: peer.named_port, copy, offloads: false }))
     }
 
     /// What starts it.
@@ -79,6 +80,16 @@ impl Start {
     /// Whether it is lent this program.
     pub fn copy(&self) -> bool {
         self.copy
+    }
+
+    /// The same, where who starts it wants its offloads tried.
+    pub fn with_offloads(self, offloads: bool) -> Start {
+        Start { offloads, ..self }
+    }
+
+    /// Whether its offloads may be tried.
+    pub fn offloads(&self) -> bool {
+        self.offloads
     }
 
     /// For a message: what was run here, without the options that are always the same.

@@ -9,9 +9,10 @@ use std::fmt::Write as _;
 const SCRIPT: &str = r#"{
 say() { echo "@ $*"; }
 say here "$(uname -s)" "$(uname -m)"
-read -r order port size || exit 0
+read -r order port size more || exit 0
 set --
 if [ "$port" != any ]; then set -- --listen "[::]:$port"; fi
+if [ "$more" = offloads ]; then set -- "$@" --allow-offloads; fi
 case $order in
 run)
   for p in pathproof /usr/local/bin/pathproof "$HOME/.cargo/bin/pathproof"; do

@@ -45,6 +45,7 @@ fn step(request: &StepRequest, limits: &Limits) -> Result<Grant, String> {
     // A reduction to nothing is a refusal, which the cost of the smallest such step explains.
     let granted = grant.apply(asked).map_or_else(|_| asked.clone(), |(granted, _)| granted);
     fits(&runner.cost(&granted, 1), limits)?;
+    permitted(asked, limits)?;
     Ok(grant)
 }
 
@@ -100,6 +101,28 @@ fn most_memory(limits: &Limits) -> u64 {
     limits.memory_bytes.min(limits.total_memory_bytes.unwrap_or(u64::MAX))
 }
 
+/// Whether a step does to this host only what its own user permits; where it does not, why, to be read after "step N".
+pub fn permitted(asked: &StepSpec, limits: &Limits) -> Result<(), String> {
+    /// An offload is off for a short stream.
+    const OFF_NS_MAX: u64 = 10_000_000_000;
+    let Some(traffic) = asked.traffic().filter(|traffic| traffic.offload.is_some()) else { return Ok(()) };
+    if !limits.offloads {
+        return Err(
+            "has an offload of the peer turned off, which its user did not permit; start the peer with \
+                    --allow-offloads"
+                .into(),
+        );
+    }
+    match traffic.length_ns() > OFF_NS_MAX {
+        true => Err(format!(
+            "has an offload of the peer turned off for {}, and {} is the most",
+            Nanoseconds(traffic.length_ns()),
+            Nanoseconds(OFF_NS_MAX)
+        )),
+        false => Ok(()),
+    }
+}
+
 /// Whether a step of this cost is within the limits; where it is not, why, to be read after "step N".
 pub fn fits(cost: &Cost, limits: &Limits) -> Result<(), String> {
     if cost.message_bytes > limits.message_bytes {
@@ -145,7 +168,9 @@ pub fn refused(why: impl std::fmt::Display) -> StepError {
 #[cfg(test)]
 mod tests {
     use pathproof_model::migrate::DiskSpec;
-    use pathproof_model::{FlowSpec, MigrateSpec, ReachSpec, StepRequest, TrafficSpec};
+    use pathproof_model::{
+        End, FlowSpec, MigrateSpec, Offload, OffloadTrial, ReachSpec, StepRequest, TrafficSpec,
+    };
 
     use super::*;
 
@@ -213,6 +238,26 @@ mod tests {
                 Ok(_) => assert!(says.is_empty(), "{what} was granted"),
             }
         }
+    }
+
+    #[test]
+    fn t32_an_offload_is_turned_off_for_a_client_only_where_it_is_permitted_and_not_for_long() {
+        let trial = OffloadTrial { end: End::Server, off: Some(Offload::TransmitChecksum) };
+        let own = OffloadTrial { end: End::Client, ..trial };
+        let asked = |trial, time_ns, limits: &Limits| {
+            let spec = stream(|s| (s.offload, s.time_ns) = (Some(trial), time_ns));
+            let steps = vec![StepRequest::of(&spec).unwrap()];
+            plan(&PlanRequest { seed: 0, steps }, limits).map_err(|reasons| reasons.join("; "))
+        };
+        let long = Limits { step_ns: u64::MAX, ..limits() };
+        let open = Limits { offloads: true, ..long.clone() };
+        assert!(asked(trial, 1_000_000_000, &limits()).unwrap_err().contains("--allow-offloads"));
+        assert!(asked(trial, 1_000_000_000, &open).is_ok());
+        assert!(asked(trial, 60_000_000_000, &open).unwrap_err().contains("is the most"));
+        // What the client does to itself it does not even say.
+        let said =
+            serde_json::to_string(&StepRequest::of(&stream(|s| s.offload = Some(own))).unwrap()).unwrap();
+        assert!(asked(own, 60_000_000_000, &long).is_ok() && !said.contains("checksumming"), "{said}");
     }
 
     #[test]

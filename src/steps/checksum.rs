@@ -5,11 +5,9 @@
 //! 4022's `tcpInErrs`), and both ends have it in their evidence of each step.
 
 use pathproof_model::finding::Commands;
+use pathproof_model::offloads::ERRORS_MIN;
 use pathproof_model::told;
 use pathproof_model::{Direction, End, Environment, Finding, Nic, ResultDoc, Severity, Step};
-
-/// Fewer may be noise: the count is the host's, not the run's.
-const ERRORS_MIN: u64 = 3;
 
 /// How many segments `end` dropped for their checksum during a step, where that is worth a word.
 pub fn errors_at(step: &Step, end: End) -> Option<u64> {
@@ -66,7 +64,7 @@ pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
         let text = format!(
             "Turn the checksum offload of the sending NIC off: ethtool -K {nic} tx off {at_sender}, and run again. If that \
              heals it, the fault is the offload (driver, virtual switch or tunnel below it); if not, something on the path \
-             changes packets."
+             changes packets. pathproof offloads PEER tries this and every other offload for you, and turns each on again."
         );
         let commands =
             Commands::new().at(sender.node(), "ethtool -K {} tx off", &[known.unwrap_or_default()]);
@@ -74,7 +72,7 @@ pub fn findings(step: &Step, stalled: bool, doc: &ResultDoc) -> Vec<Finding> {
             .with_next(text.clone())
             .with_commands(&text, &commands)
             .with("errors", errors)
-            .with("end", end.name())
+            .tell(told::RECEIVER, end)
             .with("sending_nic", nic);
         found.push(if stalled { finding } else { finding.with_severity(Severity::Warning) });
     }

@@ -9,6 +9,7 @@ mod long;
 mod merge;
 pub(super) mod multi;
 mod notice;
+mod offload;
 pub(super) mod proof;
 #[cfg(test)]
 mod received;
@@ -43,6 +44,9 @@ const CONNECT: Duration = Duration::from_secs(8);
 /// What connecting, closing and telling take on a path where all is well.
 const AROUND_NS: u64 = 250_000_000;
 
+/// An offload that is off for a stream comes back so long after the stream must be over, where nothing of this process brings it back.
+const OFF_SLACK: Duration = Duration::from_secs(20);
+
 /// The next short step that would tell why one before `first` failed, given the answers from there on.
 pub fn follow_up(doc: &ResultDoc, first: usize) -> Option<StepSpec> {
     let (planned, answers) = doc.steps.split_at_checked(first)?;
@@ -58,6 +62,15 @@ pub fn conclude(doc: &ResultDoc, first: usize) -> Vec<Finding> {
 /// Whether a step stood and moved nothing for long.
 pub fn stalled(step: &Step) -> bool {
     notice::stall(step).is_some()
+}
+
+/// Whether a step is the first of those that try offloads: what the path is like with all as it is.
+pub fn is_first_trial(step: &Step, doc: &ResultDoc) -> bool {
+    let tries = |step: &Step| {
+        let traffic = step.spec.as_ref().and_then(StepSpec::traffic);
+        step.follows_up == Some(FollowUp::Search) && traffic.is_some_and(|traffic| traffic.offload.is_some())
+    };
+    tries(step) && !doc.steps.iter().any(tries)
 }
 
 /// The short steps that tell what the NICs of a striped step carry one by one, where it asked for them.
@@ -172,7 +185,8 @@ impl Kind for Traffic {
             1 => ", another flow beside it".into(),
             more => format!(", {more} flows beside it"),
         };
-        format!("{} {kind}{way}, {lanes}, {size}{nics}{beside}", traffic.over)
+        let trial = traffic.offload.map_or_else(String::new, |trial| format!(", {}", trial.words()));
+        format!("{} {kind}{way}, {lanes}, {size}{nics}{beside}{trial}", traffic.over)
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {
@@ -215,7 +229,14 @@ impl Runner for Traffic {
         let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
         let caps = transport.probe().map_err(|e| step_error(&e))?;
         verbs::check(kind, spec, &caps)?;
-        prepare(setup, spec, spec.flows(kind)).map(|lanes| Box::new(lanes) as Box<dyn Prepared>)
+        let at_most = Duration::from_nanos(self.duration_ns(setup.spec)).saturating_add(OFF_SLACK);
+        // Before there is a connection: it keeps to what its NIC could when it was made.
+        let off = offload::Off::turn(spec.offload, setup.session, at_most, setup.registry.clock())?;
+        let lanes: Box<dyn Prepared> = Box::new(prepare(setup, spec, spec.flows(kind))?);
+        Ok(match off {
+            Some(off) => Box::new(offload::Tried { off, lanes }),
+            None => lanes,
+        })
     }
 
     fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {
@@ -230,11 +251,16 @@ impl Runner for Traffic {
         }
         nics::merge(step, client, server);
         failover::merge(step, client, server);
+        step.detail.offload = client.detail.offload.clone().or_else(|| server.detail.offload.clone());
     }
 
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
         // A step that explains another one says what it shows about that one, and nothing of itself.
         if step.follows_up == Some(FollowUp::Yardstick) {
+            return vec![];
+        }
+        // What one offload came to is held against the others.
+        if step.follows_up == Some(FollowUp::Search) {
             return vec![];
         }
         // What goes wrong while a network is down is what was asked for, but for bytes that are gone.

@@ -1,10 +1,11 @@
-//! Network interfaces: what the system knows of each, what each has counted, and how one is taken down and up.
+//! Network interfaces: what the system knows of each, what each has counted, how one is taken down and up, and an offload of it off and on.
 
 use std::net::IpAddr;
 
 pub use crate::system::interfaces::{list, name_of, numa_node, setting, virtual_functions};
 pub use crate::system::link_events::LinkEvents;
 pub use crate::system::set_link::SettableLink;
+pub use crate::system::set_offload::{self, SettableOffload};
 
 /// An interface. What the system does not tell is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

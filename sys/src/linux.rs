@@ -25,6 +25,7 @@ pub mod process_memory;
 pub mod queueing;
 pub mod routes;
 pub mod set_link;
+pub mod set_offload;
 pub mod socket;
 pub mod tags;
 pub mod tcp_info;

@@ -19,6 +19,7 @@ pub mod mesh;
 pub mod migrate;
 pub mod mtu;
 pub mod networks;
+pub mod offloads;
 pub mod ports;
 pub mod record;
 pub mod run_error;

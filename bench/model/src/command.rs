@@ -28,6 +28,8 @@ pub enum CommandName {
     Channels,
     /// The networks that hosts share.
     Networks,
+    /// Offloads tried one by one.
+    Offloads,
     /// Many hosts measured against each other.
     Mesh,
     /// What somebody else called a plan of theirs; empty where nobody called it anything.
@@ -47,6 +49,7 @@ impl CommandName {
             CommandName::Smb => "smb",
             CommandName::Channels => "channels",
             CommandName::Networks => "networks",
+            CommandName::Offloads => "offloads",
             CommandName::Mesh => "mesh",
             CommandName::Other(name) => name,
         }
@@ -67,8 +70,10 @@ impl Display for CommandName {
 
 impl From<String> for CommandName {
     fn from(name: String) -> CommandName {
-        use CommandName::{Bench, Channels, Check, Contend, Mesh, Migrate, Mtu, Networks, Smb, Watch};
-        let known = [Check, Bench, Mtu, Migrate, Contend, Smb, Channels, Networks, Mesh, Watch];
+        use CommandName::{
+            Bench, Channels, Check, Contend, Mesh, Migrate, Mtu, Networks, Offloads, Smb, Watch,
+        };
+        let known = [Check, Bench, Mtu, Migrate, Contend, Smb, Channels, Networks, Offloads, Mesh, Watch];
         let found = known.into_iter().find(|command| command.word() == name);
         found.unwrap_or(CommandName::Other(name))
     }
@@ -89,9 +94,10 @@ mod tests {
 
     #[test]
     fn commands_read_back_and_other_names_are_kept() {
-        for name in
-            ["check", "bench", "mtu", "migrate", "contend", "smb", "channels", "networks", "mesh", "watch"]
-        {
+        for name in [
+            "check", "bench", "mtu", "migrate", "contend", "smb", "channels", "networks", "offloads", "mesh",
+            "watch",
+        ] {
             let command = CommandName::from(name.to_owned());
             assert!(!matches!(command, CommandName::Other(_)), "{name}");
             assert_eq!(String::from(command), name);

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BeatsEnd, LossEnd, MigrateDetail, MtuPath, NicShare, PortsEnd, RdmaEnd};
+use crate::{BeatsEnd, LossEnd, MigrateDetail, MtuPath, NicShare, OffloadEnd, PortsEnd, RdmaEnd};
 
 /// The parts that a step may have; absent where it has none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -34,6 +34,9 @@ pub struct HalfDetail {
     /// The paths that this end searched.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<SearchedPath>,
+    /// What this end did to an offload of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offload: Option<OffloadEnd>,
     /// Who answered on this end's wires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wires: Option<crate::Wires>,

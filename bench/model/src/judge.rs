@@ -98,6 +98,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     verdicts.extend(doc.smb.iter().flat_map(answers::smb));
     verdicts.extend(doc.networks.as_deref().and_then(answers::networks));
     verdicts.extend(answers::packet_rates(&doc.packet_rates));
+    verdicts.extend(answers::offloads(&doc.offloads));
     verdicts.extend(soak::verdict(doc, criteria));
     verdicts.extend(findings(doc));
     if verdicts.is_empty() {

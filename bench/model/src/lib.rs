@@ -40,6 +40,7 @@ pub mod multi;
 pub mod networks;
 pub mod node;
 pub mod numbers;
+pub mod offloads;
 pub mod over;
 pub mod plan;
 pub mod ports;
@@ -98,6 +99,7 @@ pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord
 pub use networks::{IfLost, Network, NetworkLoss, NetworkNic, NetworkRole, NetworksSpec};
 pub use node::{ClockOffset, Node, NodeId, NodeSpec, WallStamps};
 pub use numbers::Numbers;
+pub use offloads::{Offload, OffloadEnd, OffloadTrial, OffloadTried, OffloadWay};
 pub use plan::{
     Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficKind, TrafficSpec,
 };

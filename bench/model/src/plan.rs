@@ -15,7 +15,9 @@ use crate::migrate::MigrateSpec;
 use crate::node::{NodeId, NodeSpec};
 pub use crate::over::DEFAULT_OVER;
 use crate::ports::{PortsSpec, Role};
-use crate::{ChannelsSpec, CommandName, ContendSpec, Expect, FileSpec, NetworksSpec, SmbSpec, Verb};
+use crate::{
+    ChannelsSpec, CommandName, ContendSpec, Expect, FileSpec, NetworksSpec, OffloadTrial, SmbSpec, Verb,
+};
 
 /// A whole run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -456,6 +458,9 @@ pub struct TrafficSpec {
     /// The RDMA path MTU in bytes with which the step failed that this one follows up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follows_path_mtu: Option<u64>,
+    /// An offload that is off meanwhile; in a plan the step stands for a trial of each, one after the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offload: Option<OffloadTrial>,
     /// Further flows at the same time, over the same transport.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<FlowSpec>,
@@ -501,6 +506,7 @@ impl Default for TrafficSpec {
             singles: false,
             watch_links: false,
             follows_path_mtu: None,
+            offload: None,
             beside: vec![],
             expect: None,
             options: BTreeMap::new(),
@@ -559,6 +565,9 @@ pub struct Limits {
     /// available when the server starts.
     #[serde(default)]
     pub total_memory_bytes: Option<u64>,
+    /// Whether a client may have an offload of this host turned off for a trial; absent means no.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offloads: bool,
 }
 
 impl Default for Limits {
@@ -570,6 +579,7 @@ impl Default for Limits {
             message_bytes: 64 << 20,
             memory_bytes: 64 << 30,
             total_memory_bytes: None,
+            offloads: false,
         }
     }
 }

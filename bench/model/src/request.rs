@@ -15,7 +15,7 @@ pub use lane::{Congestion, Connect, LaneOptions, Registration, Share};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Verb;
+use crate::{End, Offload, OffloadTrial, Verb};
 
 use crate::migrate::DiskSpec;
 use crate::{
@@ -155,6 +155,9 @@ pub struct TrafficRequest {
     pub watch_links: bool,
     /// Verb, where the transport has a choice.
     pub verb: Option<Verb>,
+    /// An offload of the NIC at which the session arrived that is off meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub off: Option<Offload>,
     /// Further flows at the same time, few of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "flow::few")]
     pub beside: Vec<FlowRequest>,
@@ -248,6 +251,7 @@ impl TrafficRequest {
             watch_links: spec.watch_links,
             beside: spec.beside.iter().map(FlowRequest::of).collect::<Result<_, _>>()?,
             verb: spec.verb,
+            off: spec.offload.filter(|trial| trial.end == End::Server).and_then(|trial| trial.off),
             lane: LaneOptions::of(&spec.options)?,
         })
     }
@@ -281,6 +285,7 @@ impl TrafficRequest {
             watch_links: self.watch_links,
             beside: self.beside.iter().map(FlowRequest::to_spec).collect(),
             follows_path_mtu: None,
+            offload: self.off.map(|off| OffloadTrial { end: End::Server, off: Some(off) }),
             options: self.lane.to_options(),
         }
     }

@@ -72,6 +72,9 @@ pub struct ResultDoc {
     /// The packet rates at which loss begins, way by way (`pathproof bench packets`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packet_rates: Vec<crate::PacketRate>,
+    /// Offloads that were turned off one at a time, and what arrived meanwhile (`pathproof offloads`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offloads: Vec<crate::OffloadTried>,
     /// What both hosts are set to differently, what matters most first; absent where the facts of one are not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differences: Option<Vec<crate::HostDifference>>,
@@ -107,6 +110,7 @@ impl ResultDoc {
             channels: None,
             networks: None,
             packet_rates: Vec::new(),
+            offloads: Vec::new(),
             differences: None,
             ladder: Vec::new(),
             soak: None,
@@ -319,7 +323,7 @@ pub enum FollowUp {
     Yardstick,
     /// To see what the loss of a network costs.
     Loss,
-    /// To find a rate.
+    /// To find a rate, or an offload.
     Search,
 }
 
@@ -332,6 +336,9 @@ pub struct Detail {
     /// Classes that shared the path, phase by phase (`contend`).
     #[serde(flatten)]
     pub contend: Option<crate::ContendDetail>,
+    /// What an end did to an offload of its own (`offloads`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offload: Option<crate::OffloadEnd>,
     /// Path MTU of every NIC pair, family and direction (`mtu`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<Vec<MtuPath>>,

@@ -56,6 +56,8 @@ pub enum Subject {
     Networks,
     /// Classes of traffic that share a path, over a transport.
     Contend(String),
+    /// Offloads of the NICs.
+    Offloads,
     /// An SMB server.
     Smb,
     /// Whether it offers Multichannel.
@@ -99,6 +101,7 @@ impl Display for Subject {
             Subject::Channels => f.write_str("channels"),
             Subject::Networks => f.write_str("networks"),
             Subject::Contend(over) => write!(f, "contend/{over}"),
+            Subject::Offloads => f.write_str("offloads"),
             Subject::Smb => f.write_str("smb"),
             Subject::SmbMultichannel => f.write_str("smb/multichannel"),
             Subject::SmbInterfaces => f.write_str("smb/interfaces"),
@@ -124,6 +127,7 @@ impl From<&str> for Subject {
             ("ports", None) => Some(Subject::Ports),
             ("channels", None) => Some(Subject::Channels),
             ("networks", None) => Some(Subject::Networks),
+            ("offloads", None) => Some(Subject::Offloads),
             ("smb", None) => Some(Subject::Smb),
             ("smb", Some("multichannel")) => Some(Subject::SmbMultichannel),
             ("smb", Some("interfaces")) => Some(Subject::SmbInterfaces),
@@ -209,7 +213,8 @@ mod tests {
             Subject::File(_) => Subject::Channels,
             Subject::Channels => Subject::Networks,
             Subject::Networks => Subject::Contend(over()),
-            Subject::Contend(_) => Subject::Smb,
+            Subject::Contend(_) => Subject::Offloads,
+            Subject::Offloads => Subject::Smb,
             Subject::Smb => Subject::SmbMultichannel,
             Subject::SmbMultichannel => Subject::SmbInterfaces,
             Subject::SmbInterfaces => Subject::SmbDirectPlacement,

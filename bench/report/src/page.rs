@@ -22,6 +22,7 @@ mod migrate;
 mod mtu;
 mod networks;
 mod nics;
+mod offloads;
 mod ports;
 mod rates;
 mod rdma;
@@ -50,6 +51,7 @@ const SECTIONS: &[Section] = &[
     mtu::section,
     loss::section,
     rates::section,
+    offloads::section,
     ports::section,
     ladder::section,
     file::section,
@@ -81,6 +83,7 @@ pub(crate) fn of_its_own(doc: &ResultDoc) -> Vec<Vec<Block>> {
         networks::section(doc),
         contend::section(doc),
         rates::section(doc),
+        offloads::section(doc),
         soak::section(doc),
     ];
     if doc.plan().is_some_and(|plan| plan.command == CommandName::Channels) {

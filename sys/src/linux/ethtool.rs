@@ -1,7 +1,7 @@
 //! What a NIC's driver says of it through `SIOCETHTOOL`, one typed function for each question.
 //!
 //! The ioctl answers for the network namespace of its socket, where `/sys/class/net` may show another one's
-//! interfaces. Callers stay free of `unsafe`. Nothing here changes a setting.
+//! interfaces. Callers stay free of `unsafe`. Settings are changed by `set_offload.rs` alone, which gives them back.
 
 use std::io;
 use std::mem::size_of;
@@ -12,7 +12,10 @@ mod command {
     pub const DRIVER: u32 = 0x03;
     pub const STRINGS: u32 = 0x1b;
     pub const STATISTICS: u32 = 0x1d;
+    pub const FLAGS: u32 = 0x25;
     pub const SET_SIZES: u32 = 0x37;
+    pub const SWITCHES: u32 = 0x3a;
+    pub const SET_SWITCHES: u32 = 0x3b;
     pub const CHANNELS: u32 = 0x3c;
     pub const LINK_SETTINGS: u32 = 0x4c;
 }
@@ -69,17 +72,20 @@ pub enum Offload {
     GenericSegmentation,
     /// Generic receive (GRO).
     GenericReceive,
+    /// Large receive (LRO), by the NIC itself.
+    LargeReceive,
 }
 
 impl Offload {
     /// All of them.
-    pub const ALL: [Offload; 6] = [
+    pub const ALL: [Offload; 7] = [
         Offload::ReceiveChecksum,
         Offload::TransmitChecksum,
         Offload::ScatterGather,
         Offload::TcpSegmentation,
         Offload::GenericSegmentation,
         Offload::GenericReceive,
+        Offload::LargeReceive,
     ];
 
     /// The name that `ethtool -k` shows.
@@ -91,6 +97,20 @@ impl Offload {
             Offload::TcpSegmentation => "tcp-segmentation-offload",
             Offload::GenericSegmentation => "generic-segmentation-offload",
             Offload::GenericReceive => "generic-receive-offload",
+            Offload::LargeReceive => "large-receive-offload",
+        }
+    }
+
+    /// Whether a switch of the kernel is one of those that the offload is made of; `ethtool -K` takes them together too.
+    pub(super) fn has(self, switch: &str) -> bool {
+        match self {
+            Offload::ReceiveChecksum => switch == "rx-checksum",
+            Offload::TransmitChecksum => switch.starts_with("tx-checksum-"),
+            Offload::ScatterGather => switch.starts_with("tx-scatter-gather"),
+            Offload::TcpSegmentation => switch.starts_with("tx-tcp") && switch.ends_with("-segmentation"),
+            Offload::GenericSegmentation => switch == "tx-generic-segmentation",
+            Offload::GenericReceive => switch == "rx-gro",
+            Offload::LargeReceive => switch == "rx-lro",
         }
     }
 
@@ -102,8 +122,27 @@ impl Offload {
             Offload::TcpSegmentation => 0x1e,
             Offload::GenericSegmentation => 0x23,
             Offload::GenericReceive => 0x2b,
+            Offload::LargeReceive => command::FLAGS,
         }
     }
+
+    /// What of the answer is about it.
+    fn mask(self) -> u32 {
+        /// `ETH_FLAG_LRO`.
+        const LARGE_RECEIVE: u32 = 1 << 15;
+        if self == Offload::LargeReceive { LARGE_RECEIVE } else { u32::MAX }
+    }
+}
+
+/// Thirty-two switches of an interface, a bit each (`struct ethtool_get_features_block`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Switches {
+    /// Those that can be changed.
+    pub changeable: u32,
+    /// Those that somebody wants on.
+    pub wanted: u32,
+    /// Those that are on.
+    pub active: u32,
 }
 
 /// `struct ethtool_drvinfo` in 32-bit words: `cmd`, then texts of 32, 32, 32, 32, 32 and 12 bytes and five
@@ -118,6 +157,10 @@ const LINK_MASK_WORDS: usize = 127;
 
 /// `ETH_SS_STATS`, the set of a driver's own counters.
 const STATISTICS_SET: u32 = 1;
+/// `ETH_SS_FEATURES`, the names of the kernel's switches.
+const SWITCHES_SET: u32 = 4;
+/// More switches than any kernel has, in words.
+const SWITCHES_WORDS_MAX: usize = 16;
 /// `ETH_GSTRING_LEN` in 32-bit words.
 const STRING_WORDS: usize = 8;
 /// More counters than any driver has; one that says more is not asked.
@@ -189,16 +232,65 @@ impl Ethtool {
     pub fn offload(&self, nic: &str, offload: Offload) -> io::Result<bool> {
         let mut words = [0u32; 2];
         self.ask(nic, offload.command(), &mut words)?;
-        Ok(words[1] != 0)
+        Ok(words[1] & offload.mask() != 0)
+    }
+
+    /// The names of the switches, in the order of their bits.
+    pub(super) fn switch_names(&self, nic: &str) -> io::Result<Vec<Option<String>>> {
+        let count = self.set_size(nic, SWITCHES_SET)?;
+        if count > SWITCHES_WORDS_MAX * 32 {
+            return Err(io::Error::from(io::ErrorKind::InvalidData));
+        }
+        let (_, names) = self.names(nic, SWITCHES_SET, count, count)?;
+        Ok(names)
+    }
+
+    /// All switches, as many words as there are names for.
+    pub(super) fn switches(&self, nic: &str, names: usize) -> io::Result<Vec<Switches>> {
+        // `struct ethtool_gfeatures`: cmd, size, and blocks of available, requested, active and never changed.
+        let blocks = names.div_ceil(32);
+        let mut words = vec![0u32; 2 + 4 * blocks];
+        words[1] = blocks as u32;
+        self.ask(nic, command::SWITCHES, &mut words)?;
+        let block = |block: &[u32]| Switches { changeable: block[0], wanted: block[1], active: block[2] };
+        Ok(words[2..].chunks_exact(4).map(block).collect())
+    }
+
+    /// Wants of the switches in `valid` those on that are in `on`, word by word.
+    pub(super) fn want(&self, nic: &str, words: &[(u32, u32)]) -> io::Result<()> {
+        // `struct ethtool_sfeatures`: cmd, size, and blocks of valid and requested.
+        let blocks = words.iter().flat_map(|(valid, on)| [*valid, *on]);
+        let mut request: Vec<u32> = [0, words.len() as u32].into_iter().chain(blocks).collect();
+        self.ask(nic, command::SET_SWITCHES, &mut request)
+    }
+
+    /// How many strings a set has.
+    fn set_size(&self, nic: &str, set: u32) -> io::Result<usize> {
+        // `struct ethtool_sset_info`: cmd, reserved, a mask of 64 bits, and a size for each bit that stays set.
+        let mut sizes = [0u32, 0, 0, 0, 0];
+        put_wide(&mut sizes[2..4], 1 << set);
+        self.ask(nic, command::SET_SIZES, &mut sizes)?;
+        Ok(if get_wide(&sizes[2..4]) == 0 { 0 } else { sizes[4] as usize })
+    }
+
+    /// The strings of a set that had `count` a moment before, with room for more; and how many it has now.
+    fn names(
+        &self,
+        nic: &str,
+        set: u32,
+        count: usize,
+        room: usize,
+    ) -> io::Result<(u32, Vec<Option<String>>)> {
+        // `struct ethtool_gstrings`: cmd, set, count, and the names.
+        let mut names = vec![0u32; 3 + room * STRING_WORDS];
+        (names[1], names[2]) = (set, count as u32);
+        self.ask(nic, command::STRINGS, &mut names)?;
+        Ok((names[2], names[3..].chunks_exact(STRING_WORDS).map(text).collect()))
     }
 
     /// The driver's own counters by name, as `ethtool -S` shows them; empty where it has none.
     pub fn statistics(&self, nic: &str) -> io::Result<Vec<(String, u64)>> {
-        // `struct ethtool_sset_info`: cmd, reserved, a mask of 64 bits, and a size for each bit that stays set.
-        let mut sizes = [0u32, 0, 0, 0, 0];
-        put_wide(&mut sizes[2..4], 1 << STATISTICS_SET);
-        self.ask(nic, command::SET_SIZES, &mut sizes)?;
-        let count = if get_wide(&sizes[2..4]) == 0 { 0 } else { sizes[4] as usize };
+        let count = self.set_size(nic, STATISTICS_SET)?;
         if count == 0 {
             return Ok(Vec::new());
         }
@@ -206,21 +298,22 @@ impl Ethtool {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
         let room = count + STATISTICS_SPARE;
-        // `struct ethtool_gstrings`: cmd, set, count, and the names.
-        let mut names = vec![0u32; 3 + room * STRING_WORDS];
-        (names[1], names[2]) = (STATISTICS_SET, count as u32);
-        self.ask(nic, command::STRINGS, &mut names)?;
+        let (named, names) = self.names(nic, STATISTICS_SET, count, room)?;
         // `struct ethtool_stats`: cmd, count, and numbers of 64 bits.
         let mut numbers = vec![0u32; 2 + room * 2];
         numbers[1] = count as u32;
         self.ask(nic, command::STATISTICS, &mut numbers)?;
-        if names[2] != numbers[1] {
+        if named != numbers[1] {
             // The driver has changed its set in between: names and numbers do not belong together.
             return Err(io::Error::from(io::ErrorKind::Interrupted));
         }
-        let names = names[3..].chunks_exact(STRING_WORDS).map(text);
         let numbers = numbers[2..].chunks_exact(2).map(get_wide);
-        Ok(names.zip(numbers).take(count).filter_map(|(name, number)| Some((name?, number))).collect())
+        Ok(names
+            .into_iter()
+            .zip(numbers)
+            .take(count)
+            .filter_map(|(name, number)| Some((name?, number)))
+            .collect())
     }
 
     /// Puts `command` into the first word of `words` and lets the kernel answer there. Each caller allots the
@@ -243,7 +336,8 @@ impl Ethtool {
         // SAFETY: `request` has the layout of `struct ifreq` with `ifr_data` and at least its size; `data`
         // points to `words`, which has room for the structure of `command` (see above) and outlives the call.
         let failed =
-            unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCETHTOOL as _, &mut request) } != 0;
+            unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCETHTOOL as _, &mut request) } < 0;
+        // What is above zero says how far a wish was met.
         if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }

@@ -63,7 +63,8 @@ fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> BTreeMap<String, Best<
     let mut best: BTreeMap<String, Best<'_>> = BTreeMap::new();
     for step in doc.steps.iter().filter(|step| step.kind == StepKind::Stream && step.error.is_none()) {
         let asked = lanes_of(step) == Some(lanes) && !still_grew(step);
-        if !asked || matches!(step.follows_up, Some(FollowUp::Cause)) || step.detail.failover.is_some() {
+        let aside = matches!(step.follows_up, Some(FollowUp::Cause | FollowUp::Search));
+        if !asked || aside || step.detail.failover.is_some() {
             continue;
         }
         let free =

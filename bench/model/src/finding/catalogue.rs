@@ -156,10 +156,22 @@ const PATHS: &[Entry] = &[
         "Look for a path MTU fault first (pathproof mtu), then for loss or a paused link.",
     ),
     entry(
+        "OFFLOAD-FAULT",
+        Error,
+        "Segments do not arrive whole while this offload is on and do while it is off: who should do this part of the work, or the virtual switch or tunnel below, does it wrong. The path itself carries them.",
+        "Leave the offload off (ethtool -K NIC OFFLOAD off), and update or configure the driver, the virtual switch or the tunnel.",
+    ),
+    entry(
+        "OFFLOAD-NOT-RESTORED",
+        Error,
+        "An offload was turned off for a trial and could not be turned on again: the host is not as it was before the run.",
+        "Turn it on again (ethtool -K NIC OFFLOAD on) and hold ethtool -k NIC against what it was.",
+    ),
+    entry(
         "TCP-CHECKSUM",
         Error,
         "A host threw TCP segments away because their checksum was wrong: a NIC, virtual switch or tunnel that should have filled it in did not, or something changes packets on the way. It looks like a size limit, and is none.",
-        "Turn the checksum offload of the sending NIC off (ethtool -K IF tx off) and run again; if that heals it, update or configure that driver or virtual switch.",
+        "Let pathproof offloads PEER try which offload it is, or turn the checksum offload of the sending NIC off (ethtool -K IF tx off) and run again; if that heals it, update or configure that driver or virtual switch.",
     ),
     // Who and where the peer is.
     entry(

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Finding;
+use crate::End;
 use crate::node::NodeId;
 use crate::plan::Direction;
 
@@ -50,6 +51,8 @@ pub const ADDRESS: Told<IpAddr> = Told::named("address");
 pub const REMOTE_ADDRESS: Told<IpAddr> = Told::named("remote_address");
 /// Which way.
 pub const DIRECTION: Told<Direction> = Told::named("direction");
+/// The end that threw something away.
+pub const RECEIVER: Told<End> = Told::named("end");
 /// Which way is the slower one.
 pub const SLOWER: Told<Direction> = Told::named("slower");
 /// How many packets, or connections, were refused.

@@ -1,6 +1,9 @@
 //! Judging what was answered rather than measured: an SMB server's own account, and a prediction of SMB's choice.
 
-use crate::{Channels, Check, Network, ObtainedBy, PacketRate, SmbServer, Subject, Unit, Verdict};
+use crate::{
+    Channels, Check, Direction, Network, ObtainedBy, OffloadTried, PacketRate, SmbServer, Subject, Unit,
+    Verdict,
+};
 
 /// Whether SMB would use any pair of NICs.
 pub(super) fn channels(channels: &Channels) -> Option<Verdict> {
@@ -46,6 +49,32 @@ pub(super) fn packet_rates(rates: &[PacketRate]) -> Option<Verdict> {
     });
     let checks = told.map(|text| Check::not_judged("packet-rate", text)).collect();
     Verdict::of(Subject::Loss, checks)
+}
+
+/// Whether segments arrive each way with all offloads as they are: at the first trial and at the last.
+pub(super) fn offloads(rows: &[OffloadTried]) -> Option<Verdict> {
+    let as_is: Vec<&OffloadTried> = rows.iter().filter(|row| row.off.is_none()).collect();
+    let check = |direction: Direction| {
+        let arrives: Vec<Option<bool>> =
+            as_is.iter().filter_map(|row| row.way(direction)).map(|way| way.arrives()).collect();
+        let way = direction.name();
+        match (arrives.contains(&Some(false)), arrives.len() > 1 && !arrives.contains(&None)) {
+            (true, _) => Check::fail(
+                "segments-arrive",
+                format!("{way}: segments do not arrive whole with offloads as they are"),
+            ),
+            (false, true) => Check::pass(
+                "segments-arrive",
+                format!("{way}: segments arrive whole with offloads as they are"),
+            ),
+            (false, false) => Check::inconclusive(
+                "segments-arrive",
+                format!("{way}: the trials with offloads as they are did not come to their end"),
+            ),
+        }
+    };
+    let checks = if as_is.is_empty() { vec![] } else { vec![check(Direction::Out), check(Direction::In)] };
+    Verdict::of(Subject::Offloads, checks)
 }
 
 /// A server as a Multichannel and SMB Direct target.

@@ -26,6 +26,7 @@ pub(super) fn rates(doc: &ResultDoc) -> Vec<Block> {
         s.kind == StepKind::Stream
             && s.follows_up != Some(FollowUp::Cause)
             && s.follows_up != Some(FollowUp::Yardstick)
+            && s.follows_up != Some(FollowUp::Search)
     });
     let columns: [Column<Rate>; 6] = [
         Column::words("THROUGHPUT", |row| match &row.part {

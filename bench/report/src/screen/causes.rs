@@ -184,6 +184,7 @@ fn explains(doc: &ResultDoc, finding: &Finding, subject: &Subject) -> bool {
         Subject::Mtu => finding.code.starts_with("MTU-") && finding.severity == Severity::Error,
         Subject::Loss => finding.code.starts_with("PATH-LOSS"),
         Subject::Throughput { direction: Some(Direction::Both), .. } => finding.is(code!("PATH-SHARED")),
+        Subject::Offloads => finding.is(code!("OFFLOAD-FAULT")) || finding.is(code!("TCP-CHECKSUM")),
         Subject::Contend(_) => finding.code.starts_with("CONTEND-"),
         _ => false,
     };
