@@ -98,3 +98,5 @@ def travel_with_their_priorities(binary):
     both = next(phase for phase in step["phases"] if phase["name"] == "both")
     shares = {one["name"]: one["share"] for one in both["classes"] if one["name"] in QUANTA}
     print(f"     ETS {QUANTA}: {shares}; frames by priority: {tagged}")
+    seen = {f"{mark['name']} {mark['direction']}": mark["arrived_priorities"] for mark in step["marks"]}
+    print(f"     priorities as they arrive: {seen}")
