@@ -263,5 +263,5 @@ fn who_may_not_change_offloads_is_told_so_before_anybody_is_dialled() {
         assert!(said.len() == 1 && said[0].contains("CAP_NET_ADMIN"), "{said:?}");
     }
     let output = run(&["offloads", "127.0.0.1:1", "--time", "10s"]);
-    assert!(output.status.code() == Some(2) && stderr(&output).contains("5 s"), "{}", stderr(&output));
+    assert!(output.status.code() == Some(2) && stderr(&output).contains("5.00 s"), "{}", stderr(&output));
 }
