@@ -192,7 +192,7 @@ fn measure(
     let account = account::Account::of(&session, &channels, &path, (missing, in_messages.clone()), doc);
     let room = channels.len() * (spec.depth as usize + 1);
     let lends = channels.iter().any(|channel| channel.lent.is_some());
-    let lends = lends.then(|| lent::Terms::of(&spec));
+    let lends = lends.then(|| lent::Terms::of(spec));
     let seed = lone.seed ^ session.id;
     let bypassed = in_messages.filter(|_| session.protection != Protection::Open);
     let maker = Maker::new(dialler, session, lends, channels.len());

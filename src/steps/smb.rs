@@ -54,7 +54,7 @@ impl Alone for Smb {
         let Some(NodeSpec::Foreign { host }) = doc.node(spec.node).map(|node| &node.spec) else {
             return Err(invalid(anyhow::anyhow!("no SMB server was named")));
         };
-        let identity = identity(&spec, &host).map_err(invalid)?;
+        let identity = identity(&spec, host).map_err(invalid)?;
         // A server that is slow, or a name that nobody knows, does not hold up a signal.
         let (host, patience) = (host.clone(), remaining(lone));
         let clock = lone.clock.clone();

@@ -91,7 +91,6 @@ static SESSION_KEY: Oid = Oid::of(&[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x12, 0x01, 0x
 /// Declares the table of functions and its loader.
 macro_rules! functions {
     ($($name:ident: fn($($argument:ty),*);)*) => {
-        #[expect(clippy::struct_field_names, reason = "the names are the C header's")]
         struct Library {
             $($name: unsafe extern "C" fn($($argument),*) -> Status,)*
         }
