@@ -95,6 +95,8 @@ def travel_with_their_priorities(binary):
         # The tag changes nothing about the mark that it was made from.
         arrived = mark["arrived"]
         assert arrived and arrived[0]["dscp"] == mark["dscp"] == CLASSES[mark["name"]][0], mark
+        # Both ends look at the NIC below their VLAN device, where the tag still is.
+        assert [one["priority"] for one in mark["arrived_priorities"]] == [CLASSES[mark["name"]][1]], mark
     both = next(phase for phase in step["phases"] if phase["name"] == "both")
     shares = {one["name"]: one["share"] for one in both["classes"] if one["name"] in QUANTA}
     print(f"     ETS {QUANTA}: {shares}; frames by priority: {tagged}")
