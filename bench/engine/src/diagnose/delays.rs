@@ -28,7 +28,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     if !hosts::stands_still(doc) {
         let told =
             stalls(doc).into_iter().chain(varies(doc)).chain(pauses(doc)).chain(late(doc)).chain(uneven(doc));
-        found.extend(told.chain(timers(doc)).next());
+        found.extend(told.chain(timers(doc)).chain(stands(doc)).next());
     }
     found
 }
@@ -190,15 +190,11 @@ const IN_LINE: f64 = 0.2;
 /// A few round trips of a short path that take very long, all about as long: something holds everything back for that time.
 fn pauses(doc: &ResultDoc) -> Option<Finding> {
     let (step, rtt) = round_trips(doc)?;
-    // One in a thousand are two at least.
-    let few = rtt.count >= 1500 && rtt.p50 < FAR_NS && rtt.p999 >= rtt.p50.saturating_add(PAUSE_NS);
+    // One in a thousand are two at least of more than so many, by the definition of a percentile: the second longest.
+    let few = rtt.count > 1000 && rtt.p50 < FAR_NS && rtt.p999 >= rtt.p50.saturating_add(PAUSE_NS);
     let alike = rtt.max <= rtt.p999.saturating_add(rtt.p999 / 4);
-    let long = step.evidence.iter().filter_map(|one| one.host.as_ref());
     // A hypervisor that took a processor for so long would have to take it for most of the time.
-    let stolen =
-        long.filter_map(|load| Some(load.steal_ns? / load.cpus.unwrap_or(1).max(1))).max().unwrap_or(0);
-    let in_line = super::waited_share(step).is_some_and(|share| share >= IN_LINE);
-    if !few || !alike || in_line || stolen >= step.elapsed_ns.max(1) / 2 {
+    if !few || !alike || in_line(step) || stolen_ns(step) >= step.elapsed_ns.max(1) / 2 {
         return None;
     }
     let said = format!(
@@ -210,6 +206,59 @@ fn pauses(doc: &ResultDoc) -> Option<Finding> {
         Nanoseconds(rtt.max)
     );
     Some(Finding::new("PATH-STALLS", said).with("silence_ns", rtt.max))
+}
+
+fn in_line(step: &Step) -> bool {
+    super::waited_share(step).is_some_and(|share| share >= IN_LINE)
+}
+
+/// What a hypervisor took of each processor of a host, of the one that lost most.
+fn stolen_ns(step: &Step) -> u64 {
+    let loads = step.evidence.iter().filter_map(|one| one.host.as_ref());
+    loads.filter_map(|load| Some(load.steal_ns? / load.cpus.unwrap_or(1).max(1))).max().unwrap_or(0)
+}
+
+/// A round trip that took very long, and streams in which nothing came for as long although no timer of TCP ran out: each alone may be a
+/// moment of a host, and not all of them.
+fn stands(doc: &ResultDoc) -> Option<Finding> {
+    /// Streams beside the round trip.
+    const STREAMS: usize = 2;
+    /// In a tenth of a second so many messages come in, so that none is no chance.
+    const MESSAGES: u64 = 4;
+    const SLICE_NS: u64 = 100_000_000;
+    let (trips, rtt) = round_trips(doc).filter(|(_, rtt)| rtt.p50 < FAR_NS)?;
+    let long = rtt.max >= rtt.p50.saturating_add(PAUSE_NS);
+    if !long || in_line(trips) || stolen_ns(trips) >= PAUSE_NS {
+        return None;
+    }
+    let stood = |step: &Step| -> Option<u64> {
+        let spec = step.spec.as_ref()?.traffic()?;
+        let receivers = || step.lanes.iter().filter(|lane| lane.role == LaneRole::Receive);
+        let shortest = receivers().map(|lane| lane.longest_silence_ns).min()??;
+        let each = step.summary.goodput_bits_per_s? / 8 / 10 / receivers().count().max(1) as u64;
+        let waited = receivers().filter_map(|lane| Some(lane.scheduled?.waited_ns)).max()?;
+        let timers = |node| step.evidence(node)?.tcp.as_ref()?.timeouts;
+        let none = timers(NodeId::CLIENT)? + timers(NodeId::SERVER)? == 0;
+        let own = step.total(|flow| flow.retransmits)? == 0 && waited < shortest / 2;
+        let steady = each >= spec.size_bytes.saturating_mul(MESSAGES);
+        (shortest >= SLICE_NS && steady && none && own && stolen_ns(step) < SLICE_NS).then_some(shortest)
+    };
+    let streams = planned(doc).filter(|step| step.kind == StepKind::Stream && step.detail.failover.is_none());
+    let lengths: Vec<u64> = streams.filter_map(stood).collect();
+    let lost = pathproof_model::judge::repeats::paced_loss(doc, None)?;
+    if lengths.len() < STREAMS || lost.bounds().0 > LOST_SHARE {
+        return None;
+    }
+    let silence_ns = lengths.iter().copied().max().unwrap_or_default().max(rtt.max);
+    let said = format!(
+        "of {} idle round trips the longest took {}, where half take less than {}; and in {} streams nothing came in for a tenth of a second and \
+         more, although no segment was lost and no timer ran out: everything stood still for about so long",
+        rtt.count,
+        Nanoseconds(rtt.max),
+        Nanoseconds(rtt.p50),
+        lengths.len()
+    );
+    Some(Finding::new("PATH-STALLS", said).with("silence_ns", silence_ns))
 }
 
 fn share(path: &LossPath) -> Share {
@@ -333,7 +382,7 @@ mod tests {
         let mut step = Step::new(StepKind::Loss, "loss");
         let small = LossCounts { sent: received, received, late, ..LossCounts::default() };
         step.detail.loss = Some(vec![LossPath {
-            flows: vec![LossFlow { port: 1, answered: true, small, full: LossCounts::default() }],
+            flows: vec![LossFlow { port: 1, answered: true, small, ..LossFlow::default() }],
             ..super::super::tests::loss_path()
         }]);
         step
@@ -408,6 +457,32 @@ mod tests {
         assert_eq!(busy(1143, 300), ["PATH-JITTER"]);
         // As run over a wire that stood still for 900 ms.
         assert_eq!(busy(1143, 914), ["PATH-STALLS"]);
+    }
+
+    #[test]
+    fn a_long_round_trip_and_streams_that_stood_still_without_a_timer_are_a_pause_of_the_path() {
+        use pathproof_model::evidence::TcpCounts;
+        let stood = |silence_ms: u64, timeouts: u64, retransmits: u64| {
+            let mut step = stream(&[silence_ms], 16);
+            step.summary.goodput_bits_per_s = Some(110_000_000);
+            step.summary.retransmits = Some(retransmits);
+            let tcp = TcpCounts { timeouts: Some(timeouts), ..TcpCounts::still() };
+            let of = |node| pathproof_model::Evidence { node, tcp: Some(tcp.clone()), ..Default::default() };
+            step.evidence = vec![of(NodeId::CLIENT), of(NodeId::SERVER)];
+            step
+        };
+        let told = |longest_ms: f64, streams: [Step; 2]| {
+            let trips = pingpong(870, [0.03, 0.06, 0.2, longest_ms]);
+            codes([vec![trips, paced(3900, 0)], streams.to_vec()].concat())
+        };
+        let still = || stood(100, 0, 0);
+        // As run over a wire that held everything back for 120 ms once in two thousand packets.
+        assert_eq!(told(120.7, [still(), still()]), ["PATH-STALLS"]);
+        // A moment of one step, timers that explain a silence, and no round trip that was long.
+        assert_eq!(told(120.7, [still(), stood(0, 0, 0)]), [""; 0]);
+        assert_eq!(told(120.7, [still(), stood(100, 1, 0)]), [""; 0]);
+        assert_eq!(told(120.7, [still(), stood(100, 0, 9)]), [""; 0]);
+        assert_eq!(told(20.0, [still(), still()]), [""; 0]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Hosts that were held back themselves: what is measured then says little of a path.
 
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Finding, HostLoad, LaneResult, NodeId, ResultDoc, Step};
+use pathproof_model::{Finding, HostLoad, LaneResult, NodeId, ResultDoc, Step, Waited};
 
 use super::{planned, whose};
 
@@ -30,8 +30,11 @@ pub(super) fn stands_still(doc: &ResultDoc) -> bool {
 /// Threads that stood in line for nearly all of their time and got a small part of what the others in line leave them: a scheduler that is
 /// fair does not do that. For where the quota itself cannot be read.
 fn unfair(doc: &ResultDoc, node: NodeId) -> Option<Finding> {
-    /// All of the threads of an end, for so much of their time.
+    /// The threads of an end, for so much of their time together.
     const WAITED: f64 = 0.9;
+    /// The same where half of the processors' time was nobody's: who is let on one does not stand in line then.
+    const WAITED_BESIDE_IDLE: f64 = 0.75;
+    const IDLE: f64 = 0.5;
     /// Of a fair part.
     const PART: f64 = 0.1;
     /// One step may be a moment.
@@ -39,23 +42,25 @@ fn unfair(doc: &ResultDoc, node: NodeId) -> Option<Finding> {
     let of = |step: &Step| -> Option<(f64, f64)> {
         let load = step.evidence(node)?.host.as_ref().filter(|load| load.throttled_ns.is_none())?;
         let own: Vec<&LaneResult> = step.lanes.iter().filter(|lane| lane.end.node() == node).collect();
-        let in_line = |lane: &&LaneResult| {
-            lane.scheduled
-                .is_some_and(|one| one.of_ns > 0 && one.waited_ns as f64 >= one.of_ns as f64 * WAITED)
-        };
+        let lines = own.iter().map(|lane| lane.scheduled).collect::<Option<Vec<_>>>()?;
+        let sum = |of: fn(&Waited) -> u64| lines.iter().map(of).fold(0, u64::saturating_add) as f64;
+        let idle = load.busy_share.is_some_and(|busy| busy <= IDLE);
+        let least = if idle { WAITED_BESIDE_IDLE } else { WAITED };
+        let in_line =
+            sum(|line| line.of_ns) > 0.0 && sum(|line| line.waited_ns) >= sum(|line| line.of_ns) * least;
         let got: f64 = own
             .iter()
             .map(|lane| Some(lane.cpu_ns? as f64 / lane.window_ns.max(1) as f64))
             .sum::<Option<f64>>()?;
         let in_all = load.load_average?.max(load.cpus? as f64);
         let fair = (own.len() as f64 * load.cpus? as f64 / in_all).min(load.cpus? as f64);
-        (!own.is_empty() && own.iter().all(in_line) && got < fair * PART).then_some((got, fair))
+        (in_line && got < fair * PART).then_some((got, fair))
     };
     let held: Vec<(f64, f64)> = planned(doc).filter_map(of).collect();
     let (got, fair) =
         held.iter().copied().max_by(|a, b| a.0.total_cmp(&b.0)).filter(|_| held.len() >= STEPS)?;
     let said = format!(
-        "in {} steps all lane threads of {} stood in line for a processor for nine tenths of their time and more, and got at most {:.1} % of one, \
+        "in {} steps the lane threads of {} stood in line for a processor for most of their time, and got at most {:.1} % of one, \
          where {:.0} % would be their part beside the others: either a processor quota of its control group stopped them (cpu.stat cannot be read \
          there), or they have a low priority",
         held.len(),
@@ -124,7 +129,6 @@ mod tests {
 
     #[test]
     fn threads_that_get_next_to_nothing_are_held_where_the_quota_cannot_be_read() {
-        use pathproof_model::Waited;
         let step = |waited_ms: u64, cpu_ns: u64| {
             let load = HostLoad {
                 elapsed_ns: 1_740_000_000,
@@ -153,6 +157,13 @@ mod tests {
         let held = || step(1578, 3_283_000);
         assert_eq!(told(vec![held(), held()]), ["HOST-THROTTLED"]);
         assert_eq!(told(vec![held()]), [""; 0]);
+        // Four fifths of their time, where nobody wanted four fifths of the processors: as run on a quiet machine.
+        let beside = |busy: f64| {
+            let mut step = step(1328, 3_283_000);
+            step.evidence[0].host.as_mut().unwrap().busy_share = Some(busy);
+            told(vec![step.clone(), step])
+        };
+        assert_eq!((beside(0.2), beside(0.9)), (vec!["HOST-THROTTLED".to_owned()], vec![]));
         // The worst of the healthy pairs on that machine, and a quota that is known not to have been used up.
         assert_eq!(told(vec![step(1328, 100_000_000), step(1328, 100_000_000)]), [""; 0]);
         let mut known = held();
