@@ -112,3 +112,48 @@ fn a_migration_over_several_nics_proves_what_each_carried() {
         assert!(all >= MEMORY, "{all} bytes of {MEMORY}");
     }
 }
+
+/// What only one end's kernel knows to be over: the source would repeat itself for as long as its kernel likes.
+#[test]
+fn a_destination_that_loses_its_connection_tells_the_source_which_heard_nothing() {
+    let Some(hosts) = TwoHosts::new("miglost") else { return };
+    let rules =
+        "table ip q { chain o { type filter hook output priority 0; tcp flags & rst == rst drop; }; }";
+    assert!(hosts.at(1, &["nft", rules]).status().unwrap().success());
+    let _server = Server::spawn(hosts.at(1, &[BINARY, "serve", "--listen", "10.61.0.2:7797", "--key", KEY]));
+    let args = [&[BINARY, "migrate", "10.61.0.2", "--key", KEY, "--bandwidth", "8MB/s"], &RESTLESS[..]];
+    let mut lost = None;
+    let output = run_and_cut(hosts.at(0, &args.concat()), Duration::from_secs(4), || {
+        // Of the two connections the lane is that over which memory came.
+        let output =
+            hosts.at(1, &["ss", "-Htni", "state", "established", "( sport = :7797 )"]).output().unwrap();
+        let listed = String::from_utf8_lossy(&output.stdout).replace("\n\t", " ");
+        let received = |line: &str| {
+            let (_, after) = line.split_once("bytes_received:")?;
+            after.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        let lane = listed.lines().max_by_key(|line| received(line)).expect("connections are open");
+        let peer = lane.split_whitespace().nth(3).expect("the peer's address").to_owned();
+        let port = peer.rsplit_once(':').expect("a port").1;
+        let killed = hosts.at(1, &["ss", "-K", "-tn", &format!("( dport = :{port} )")]).output().unwrap();
+        lost = String::from_utf8_lossy(&killed.stdout).contains(port).then(Instant::now);
+    });
+    let Some(lost) = lost else {
+        skip("this kernel does not end connections for ss -K");
+        return;
+    };
+    assert!(lost.elapsed() < Duration::from_secs(4), "it ended {:?} after its connection", lost.elapsed());
+    let document = document(&output);
+    let step = step(&document, "migrate");
+    assert_eq!(step["error"]["kind"], "peer-lost", "{}", step["error"]);
+    let bytes = |end: &str| {
+        let lanes = step["lanes"].as_array().unwrap();
+        lanes.iter().filter(|lane| lane["end"] == end).filter_map(|lane| lane["bytes"].as_u64()).sum::<u64>()
+    };
+    assert!(
+        bytes("client") > 4 << 20 && bytes("server") > 4 << 20,
+        "{} and {}",
+        bytes("client"),
+        bytes("server")
+    );
+}

@@ -83,6 +83,12 @@ impl Cue {
         self.news = None;
     }
 
+    /// What this thread has to do cannot be done any more, and with it the step. The other end is told, which may see nothing of it.
+    pub fn lose(&mut self, error: StepError) {
+        self.tell(Event::Lost(error));
+        self.news = None;
+    }
+
     /// The other threads of this end may wait for a peer that will never answer: they end soon. What went wrong stands in
     /// what this thread leaves.
     pub fn give_up(&self) {

@@ -81,8 +81,14 @@ impl LaneEnd {
         LaneEnd { result: lane_result(index, end, Some(stats)), chunks: None, packed: None, error: None }
     }
 
+    /// Of a lane that never was.
     fn failed(index: u32, end: End, error: CopyError) -> LaneEnd {
-        LaneEnd { result: lane_result(index, end, None), chunks: None, packed: None, error: Some(error) }
+        LaneEnd::broken(index, end, None, error)
+    }
+
+    /// Of a lane that could not go on, with what it had counted until then.
+    fn broken(index: u32, end: End, stats: Option<LaneStats>, error: CopyError) -> LaneEnd {
+        LaneEnd { result: lane_result(index, end, stats), chunks: None, packed: None, error: Some(error) }
     }
 }
 
@@ -145,9 +151,9 @@ pub fn guest_lane(
             Ok(report) if reports.send(Ok(report)).is_ok() => {}
             Ok(_) => break,
             Err(error) => {
-                let end = LaneEnd::failed(index, End::Client, copy_of(&error));
+                let why = copy_of(&error);
                 let _ = reports.send(Err(error));
-                return end;
+                return LaneEnd::broken(index, End::Client, lane.abandon(), why);
             }
         }
     }
@@ -241,7 +247,13 @@ pub fn served_lane(
     let (waited, served) = (waiting.map(Waiting::end), lane.served());
     let mut end = match ended {
         Ok(()) => LaneEnd::of(index, End::Server, lane.close()),
-        Err(error) => LaneEnd::failed(index, End::Server, error),
+        Err(error) => {
+            // The source writes on until its own end of the lane fails, and that may take as long as its kernel repeats.
+            if !matches!(error, CopyError::GivenUp) {
+                cue.lose(in_words(&error));
+            }
+            LaneEnd::broken(index, End::Server, lane.abandon(), error)
+        }
     };
     end.result.scheduled = waited;
     (end, served)

@@ -4,7 +4,9 @@ use pathproof_model::code;
 use pathproof_model::evidence::TcpCounts;
 use pathproof_model::judge::repeats::dropped_at_home;
 use pathproof_model::told;
-use pathproof_model::{Direction, End, ErrorKind, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
+use pathproof_model::{
+    Direction, End, ErrorKind, Finding, FollowUp, LaneResult, NodeId, ResultDoc, Step, StepKind,
+};
 
 use super::{lost, planned, whose};
 
@@ -111,11 +113,16 @@ fn reset(doc: &ResultDoc) -> Option<Finding> {
     }
     let cut = |step: &Step| -> Option<(NodeId, u64)> {
         // An end that gave up for another reason, time or silence say, resets what it had: then nobody else did.
-        let errors = step.error.iter().chain(step.lanes.iter().filter_map(|lane| lane.error.as_ref()));
+        // A lane that was given up because another was reset says nothing more.
+        let of_lanes = step.lanes.iter().filter_map(|lane| lane.error.as_ref());
+        let errors = step.error.iter().chain(of_lanes.filter(|why| !why.kind.is_interruption()));
         let only = errors
             .into_iter()
             .all(|why| why.kind == ErrorKind::PeerLost && why.message.contains("reset by peer"));
-        let lane = step.lanes.iter().find(|lane| lane.error.is_some() && lane.bytes > 0)?;
+        let broken = |lane: &&LaneResult| {
+            lane.bytes > 0 && lane.error.as_ref().is_some_and(|why| !why.kind.is_interruption())
+        };
+        let lane = step.lanes.iter().find(broken)?;
         if !only || step.detail.failover.is_some() {
             return None;
         }
@@ -194,6 +201,14 @@ mod tests {
     fn a_reset_is_somebody_elses_where_both_ends_were_there_to_the_end() {
         let cut = || TcpCounts { connections_reset: Some(1), ..TcpCounts::still() };
         assert_eq!(codes(vec![stream(cut(), cut(), Some(ErrorKind::PeerLost))]), ["TCP-RESET"]);
+        // A migration whose destination was reset, and whose source heard nothing and was told.
+        let mut told = stream(TcpCounts::still(), cut(), Some(ErrorKind::PeerLost));
+        let lane = told.lanes[0].clone();
+        let why = StepError { kind: ErrorKind::Interrupted, message: "given up".into() };
+        told.error = lane.error.clone();
+        told.lanes =
+            vec![LaneResult { error: Some(why), ..lane.clone() }, LaneResult { end: End::Server, ..lane }];
+        assert_eq!(codes(vec![told]), ["TCP-RESET"]);
         // The other end gave up first.
         let mut given_up = stream(cut(), cut(), Some(ErrorKind::PeerLost));
         let message = "it has not answered for 10 s".into();
@@ -224,7 +239,7 @@ mod tests {
             alone.lanes = vec![lane.clone(), lane];
             alone.evidence = vec![Evidence { tcp: Some(tcp), ..Evidence::default() }];
             let small = pathproof_model::LossCounts { sent: 900, received, ..Default::default() };
-            let flow = pathproof_model::LossFlow { port: 1, answered: true, small, full: Default::default() };
+            let flow = pathproof_model::LossFlow { port: 1, answered: true, small, ..Default::default() };
             let mut loss = Step::new(StepKind::Loss, "datagram loss");
             let path = super::super::tests::loss_path();
             loss.detail.loss =

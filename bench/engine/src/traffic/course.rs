@@ -21,7 +21,7 @@ pub enum Event {
         /// Whether it was.
         sent: bool,
     },
-    /// A thread ended without a word: what it measured is lost, and with it the step.
+    /// A thread ended without a word, or its work cannot be done any more: what it measured is lost, and with it the step.
     Lost(StepError),
     /// A thread is done for, so that the others wait for nothing; it knows why.
     Abandoned,
@@ -85,6 +85,8 @@ pub struct Course {
     left: (usize, usize),
     phase: Phase,
     stopped: bool,
+    /// A thread of this end gave the step up, and knows why: what the other end says of it is the consequence.
+    abandoned: bool,
     /// Nothing that comes over the control connection matters any more.
     deaf: bool,
     error: Option<StepError>,
@@ -99,6 +101,7 @@ impl Course {
             outline,
             phase: Phase::Connecting { ready: 0, peer_ready: false },
             stopped: false,
+            abandoned: false,
             deaf: false,
             error: None,
             actions: VecDeque::new(),
@@ -223,7 +226,10 @@ impl Course {
                 self.actions.push_back(Action::Fail(error.clone()));
                 self.end_for(error);
             }
-            Event::Abandoned => self.stop(),
+            Event::Abandoned => {
+                self.abandoned = true;
+                self.stop();
+            }
             // The client ends before the time: the server lets its lanes go, and says so first.
             Event::Said(StepMessage::Ending) => {
                 self.actions.push_back(Action::MayBeLeft);
@@ -251,6 +257,7 @@ impl Course {
                 self.deaf = true;
                 self.stop();
             }
+            Event::GivenUp(_) if self.abandoned => self.deaf = true,
             Event::OutOfTime(error) | Event::GivenUp(error) => self.end_for(error),
             Event::Time
                 if only_hears

@@ -281,6 +281,22 @@ fn a_thread_that_is_lost_ends_the_step_at_both_ends_with_the_reason() {
 }
 
 #[test]
+fn what_the_other_end_says_of_a_step_that_was_given_up_here_is_not_why() {
+    let given_up = |first: Event| {
+        let mut course = Course::new(outline(true, 1, 1));
+        course.handle(Tick(0), Event::Ready);
+        course.handle(Tick(1), Event::Said(StepMessage::Up));
+        for event in [first, Event::GivenUp(error(ErrorKind::PeerLost)), Event::Done { sent: true }] {
+            course.handle(Tick(2), event);
+        }
+        assert!(course.is_over());
+        course.into_error().map(|error| error.kind)
+    };
+    assert_eq!(given_up(Event::Abandoned), None, "the thread has left its reason");
+    assert_eq!(given_up(Event::Time), Some(ErrorKind::PeerLost));
+}
+
+#[test]
 fn what_only_has_to_be_made_ready_may_be_through_before_the_start() {
     let mut course = Course::new(outline(false, 2, 0));
     course.handle(Tick(0), Event::Ready);

@@ -178,6 +178,11 @@ impl DestinationLane {
         self.lane.close().unwrap_or_default()
     }
 
+    /// Lets the lane go where it cannot go on; what it had counted, where that can still be read.
+    pub fn abandon(self) -> Option<LaneStats> {
+        self.lane.abandon().ok()
+    }
+
     fn take(&mut self, completion: Completion) -> Result<(), CopyError> {
         if completion.status != CompletionStatus::Ok {
             return Err(CopyError::new(

@@ -280,6 +280,11 @@ impl Link {
     pub fn close(self) -> Result<(LaneStats, LatencyHistogram), CopyError> {
         Ok((self.lane.close()?, self.chunks))
     }
+
+    /// Lets a lane go that cannot go on; what it had counted, where that can still be read.
+    pub fn abandon(self) -> Option<LaneStats> {
+        self.lane.abandon().ok()
+    }
 }
 
 /// A question that the peer answers once everything before it has been placed.

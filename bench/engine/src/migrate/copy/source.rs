@@ -175,6 +175,11 @@ impl SourceLane {
         self.link.close()
     }
 
+    /// Lets the lane go where it cannot go on; what it had counted, where that can still be read.
+    pub fn abandon(self) -> Option<LaneStats> {
+        self.link.abandon()
+    }
+
     fn advance(&mut self, work: &mut Work) -> Result<Progress, CopyError> {
         match work {
             Work::Idle => WAIT,
