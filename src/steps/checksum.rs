@@ -121,11 +121,13 @@ mod tests {
                 port: 1,
                 answered: true,
                 small: LossCounts { sent: 1775, received: 1775 - lost, ..LossCounts::default() },
-                full: LossCounts::default(),
+                ..LossFlow::default()
             }],
             marks: vec![],
             overflowed: 0,
             delay_variation_ns: None,
+            first_router: None,
+            last_router: None,
         };
         let mut step = Step::new(StepKind::Loss, "datagram loss");
         step.detail.loss = Some(vec![path("e0", 0), path("e1", 14)]);

@@ -315,6 +315,8 @@ fn ended(path: &Path<'_>, sent: send::Sent, counted: Counted) -> LossEnd {
         received: counted.strands,
         overflowed: counted.overflowed,
         delay_variation_ns: counted.delay_variation_ns,
+        first_router: sent.first_router,
+        last_router: counted.last_router,
     }
 }
 
@@ -368,10 +370,12 @@ mod tests {
             small_ip_bytes: 88,
             full_ip_bytes: 1500,
             reason: None,
-            flows: vec![LossFlow { port: 1, answered: true, small: counts, full: LossCounts::default() }],
+            flows: vec![LossFlow { port: 1, answered: true, small: counts, ..LossFlow::default() }],
             marks: vec![LossMark { counts, ..LossMark::default() }],
             overflowed: 0,
             delay_variation_ns: None,
+            first_router: None,
+            last_router: None,
         };
         let mut step = Step::new(StepKind::Loss, "datagram loss");
         step.detail.loss = Some(vec![path]);

@@ -23,6 +23,7 @@ mod netlink;
 pub mod process;
 pub mod process_memory;
 pub mod queueing;
+pub mod recorded_route;
 pub mod routes;
 pub mod set_link;
 pub mod set_offload;

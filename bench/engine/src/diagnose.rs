@@ -158,6 +158,8 @@ mod tests {
             marks: vec![],
             overflowed: 0,
             delay_variation_ns: None,
+            first_router: None,
+            last_router: None,
         }
     }
 }

@@ -9,5 +9,5 @@ mod tally;
 pub use findings::{damaged, findings, findings_of_arrivals};
 pub use merge::merge;
 pub use rate::{found, next, rate_findings};
-pub use schedule::{MARKS, Mark, Packet, Schedule};
+pub use schedule::{MARKS, Mark, Packet, STANDARD_IP_BYTES, Schedule};
 pub use tally::Tally;

@@ -166,6 +166,12 @@ pub struct LossPath {
     pub overflowed: u64,
     /// How much longer than the fastest datagram the median, 99 % and the slowest took, in ns; `null` where fewer than two arrived.
     pub delay_variation_ns: Option<DelayVariation>,
+    /// The first router on the way, as it says itself to the sender; left out where nobody did. IPv4 between networks only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_router: Option<IpAddr>,
+    /// The last one, as it wrote itself into what it handed over (RFC 791); left out where nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_router: Option<IpAddr>,
 }
 
 impl LossPath {
@@ -204,12 +210,20 @@ pub struct LossFlow {
     pub small: LossCounts,
     /// Full-size ones.
     pub full: LossCounts,
+    /// Those of the small ones that had the size of Ethernet's own MTU (1500 bytes), where full size is more. A flow that carries none of them
+    /// has them here alone, and not among its small ones.
+    pub standard: LossCounts,
 }
 
 impl LossFlow {
     /// It was silent altogether.
     pub fn is_dead(&self) -> bool {
         !self.answered || (self.small.is_dead() && self.full.received == 0)
+    }
+
+    /// Small datagrams pass, and those of Ethernet's own MTU do not.
+    pub fn lacks_standard_size(&self) -> bool {
+        self.standard.is_dead() && self.small.received > 0
     }
 
     /// Small datagrams pass and full-size ones do not.
@@ -270,6 +284,12 @@ pub struct LossEnd {
     pub overflowed: u64,
     /// How much the delay of what it received varied.
     pub delay_variation_ns: Option<DelayVariation>,
+    /// The first router on the way from this end, as it says itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_router: Option<IpAddr>,
+    /// The last one on the way to this end, as it wrote itself into what it handed over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_router: Option<IpAddr>,
 }
 
 /// What an end sent in one flow.
@@ -286,6 +306,9 @@ pub struct SentFlow {
     pub full: Vec<u64>,
     /// Full-size ones by mark that were refused as too large.
     pub refused: Vec<u64>,
+    /// By mark, those of the small ones that had the size of Ethernet's own MTU.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub standard: Vec<u64>,
 }
 
 /// What an end received of one strand: one flow, one mark.
@@ -298,6 +321,9 @@ pub struct ReceivedStrand {
     pub small: LossCounts,
     /// Full-size ones.
     pub full: LossCounts,
+    /// Those of the small ones that had the size of Ethernet's own MTU.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub standard: u64,
     /// Traffic classes that they came with, each with its number.
     pub classes: Vec<(u8, u64)>,
 }

@@ -17,6 +17,7 @@ pub struct Counted {
     pub strands: Vec<ReceivedStrand>,
     pub overflowed: u64,
     pub delay_variation_ns: Option<DelayVariation>,
+    pub last_router: Option<IpAddr>,
 }
 
 /// Counts until the end comes: for each of `paths`, the listener that belongs to it and the address that it comes from.
@@ -45,15 +46,18 @@ pub fn spawn(
                     if let Some(tally) = path.and_then(|path| tallies.get_mut(path)) {
                         let paced = arrival.paced;
                         let at = Tick(clock.now().0.saturating_sub(arrival.lay.as_nanos() as u64));
-                        tally.on_arrival(paced.strand, paced.seq, arrival.class, paced.sent_ns, at);
+                        let of = (paced.strand, paced.seq, u32::from(paced.ip_bytes));
+                        tally.on_arrival(of, arrival.class, paced.sent_ns, at);
                     }
                 }
             }
         }
-        let counted = tallies.into_iter().zip(&paths).map(|(tally, (listener, _))| {
+        let counted = tallies.into_iter().zip(&paths).map(|(tally, (listener, from))| {
             let (strands, delay_variation_ns) = tally.ended();
-            let overflowed = listeners.get(*listener).map_or(0, |listener| u64::from(listener.overflowed()));
-            Counted { strands, overflowed, delay_variation_ns }
+            let listener = listeners.get(*listener);
+            let overflowed = listener.map_or(0, |listener| u64::from(listener.overflowed()));
+            let last_router = listener.and_then(|listener| listener.last_router(*from));
+            Counted { strands, overflowed, delay_variation_ns, last_router }
         });
         counted.collect()
     };

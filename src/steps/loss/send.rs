@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use pathproof_api::Clock;
 use pathproof_dgram::wire::{Paced, ProbeKey};
-use pathproof_dgram::{Mark, Outcome, ProbeSocket, UnprovenSocket};
-use pathproof_engine::loss::{MARKS, Schedule};
+use pathproof_dgram::{HopProbe, Mark, Outcome, ProbeSocket, UnprovenSocket};
+use pathproof_engine::loss::{MARKS, STANDARD_IP_BYTES, Schedule};
 use pathproof_model::SentFlow;
 use pathproof_model::stream::{Count, Counted};
 
@@ -13,6 +13,7 @@ use super::echo::Echoes;
 use super::{Path, SMALL_IP_BYTES};
 use crate::steps::Context;
 use crate::steps::mtu::consent::{Asked, ask};
+use crate::steps::mtu::pairs::same_subnet;
 use crate::steps::mtu::{device, probe_error};
 use crate::steps::stage::SHOWN_NS;
 
@@ -24,10 +25,14 @@ const FULL_IP_BYTES_DEFAULT: u32 = 1500;
 /// What was sent over one path.
 pub struct Sent {
     pub full_ip_bytes: u32,
+    /// Some of the small ones have the size of Ethernet's own MTU, and the other end counts them.
+    pub has_standard: bool,
     pub reason: Option<String>,
     pub flows: Vec<SentFlow>,
     /// Sent where no flow was answered.
     pub echoes: Option<Echoes>,
+    /// The first router on the way, where it says so.
+    pub first_router: Option<IpAddr>,
 }
 
 /// Asks for consent flow by flow, and sends what the schedule says. The control connection's address is `known` to be the
@@ -46,6 +51,8 @@ pub fn send(
             sent.echoes = Echoes::open(path, key, known, sent.full_ip_bytes, schedule.packets_per_s());
         }
     }
+    let hops: Vec<Option<HopProbe>> =
+        paths.iter().zip(&sent).map(|(path, sent)| ask_routers(path, sent, key)).collect();
     let (start, mut buffer) = (context.clock.now(), Vec::new());
     let (mut next, mut shown) = (0, start);
     let of_all = paths.len() as u64;
@@ -68,7 +75,12 @@ pub fn send(
                 else {
                     continue;
                 };
-                let ip_bytes = if packet.full { sent.full_ip_bytes } else { SMALL_IP_BYTES };
+                let standard = packet.standard && sent.has_standard;
+                let ip_bytes = match () {
+                    () if packet.full => sent.full_ip_bytes,
+                    () if standard => STANDARD_IP_BYTES,
+                    () => SMALL_IP_BYTES,
+                };
                 let paced = Paced {
                     strand: packet.strand,
                     seq: packet.seq,
@@ -78,7 +90,13 @@ pub fn send(
                 let group = if packet.full { &mut counts.full } else { &mut counts.small };
                 let mark = Mark { class: MARKS[packet.mark].class(), priority: None };
                 match socket.send_paced(paced, mark, &mut buffer) {
-                    Ok(Outcome::Sent) => group[packet.mark] += 1,
+                    Ok(Outcome::Sent) => {
+                        group[packet.mark] += 1;
+                        if standard {
+                            counts.standard[packet.mark] += 1;
+                        }
+                    }
+                    Ok(Outcome::TooBig { .. }) if standard => {}
                     Ok(Outcome::TooBig { .. }) => counts.refused[packet.mark] += 1,
                     // This host's own queue: neither sent nor lost on the way.
                     Ok(Outcome::Dropped) => {}
@@ -99,7 +117,21 @@ pub fn send(
         }
         std::thread::sleep(schedule.beat());
     }
+    for (sent, hops) in sent.iter_mut().zip(hops) {
+        sent.first_router = hops.and_then(|hops| hops.first_router());
+    }
     sent
+}
+
+/// Asks the routers of a path for their names, where it has consented and leads through some.
+fn ask_routers(path: &Path<'_>, sent: &Sent, key: &ProbeKey) -> Option<HopProbe> {
+    let (here, there) = (path.here.address, path.there.address);
+    let known = path.here.prefix_len.is_some();
+    let routed = known && here.is_ipv4() && !same_subnet(here, there, path.here.prefix_len);
+    if !routed || !sent.flows.iter().any(|flow| flow.answered) {
+        return None;
+    }
+    HopProbe::send(here, device(path.here), SocketAddr::new(there, path.there.port), key).ok()
 }
 
 /// Of an end that has nothing to send.
@@ -108,7 +140,8 @@ pub fn nothing(paths: &[Path<'_>]) -> Vec<Sent> {
         let mtus = [path.here.ip_mtu_bytes, path.there.ip_mtu_bytes];
         let full = mtus.into_iter().flatten().min().unwrap_or(FULL_IP_BYTES_DEFAULT);
         let full_ip_bytes = full.clamp(SMALL_IP_BYTES, FULL_IP_BYTES_MAX);
-        Sent { full_ip_bytes, reason: None, flows: vec![], echoes: None }
+        let has_standard = path.there.counts_standard && full_ip_bytes > STANDARD_IP_BYTES;
+        Sent { full_ip_bytes, has_standard, reason: None, flows: vec![], echoes: None, first_router: None }
     };
     paths.iter().map(of_path).collect()
 }
@@ -127,7 +160,9 @@ fn open(
         let to = SocketAddr::new(path.there.address, path.there.port);
         for flow in 0..schedule.flows() as usize {
             let none = || vec![0; MARKS.len()];
-            let mut counts = SentFlow { small: none(), full: none(), refused: none(), ..SentFlow::default() };
+            let standard = if sent[number].has_standard { none() } else { vec![] };
+            let mut counts =
+                SentFlow { small: none(), full: none(), refused: none(), standard, ..SentFlow::default() };
             match UnprovenSocket::bind(path.here.address, device(path.here), to, key.clone()) {
                 Ok(socket) => {
                     counts.port = socket.port();

@@ -163,7 +163,9 @@ fn candidates(
             let Some(Route { interface: nic, source: address, .. }) = routes::to(to) else { continue };
             let known = environment.nics.iter().find(|n| n.name == nic);
             let ip_mtu_bytes = known.and_then(|n| n.ip_mtu_bytes);
-            found.push((Endpoint { nic, address, prefix_len: None, port: 0, ip_mtu_bytes }, to));
+            let endpoint =
+                Endpoint { nic, address, prefix_len: None, port: 0, ip_mtu_bytes, counts_standard: false };
+            found.push((endpoint, to));
             continue;
         }
         let of_family = MtuSpec { families: vec![family_of(to)], ..spec.clone() };

@@ -18,6 +18,9 @@ pub struct Endpoint {
     pub port: u16,
     /// MTU of the NIC.
     pub ip_mtu_bytes: Option<u32>,
+    /// This end counts paced datagrams of Ethernet's own MTU apart.
+    #[serde(default)]
+    pub counts_standard: bool,
 }
 
 /// Two endpoints to probe between.
@@ -76,6 +79,7 @@ pub fn endpoints(
                     prefix_len: Some(address.prefix_len),
                     port: 0,
                     ip_mtu_bytes: nic.ip_mtu_bytes,
+                    counts_standard: true,
                 });
             }
         }
@@ -89,6 +93,7 @@ pub fn endpoints(
             prefix_len: None,
             port: 0,
             ip_mtu_bytes: nic.and_then(|nic| nic.ip_mtu_bytes),
+            counts_standard: true,
         });
     }
     if found.is_empty() {
@@ -183,7 +188,8 @@ fn is_of_subnet(address: IpAddr, prefix_len: u8) -> bool {
     bits == host || bits == 0
 }
 
-fn same_subnet(a: IpAddr, b: IpAddr, prefix_len: Option<u8>) -> bool {
+/// Whether both lie in one network of this prefix length; not where nobody knows it.
+pub fn same_subnet(a: IpAddr, b: IpAddr, prefix_len: Option<u8>) -> bool {
     let Some(prefix_len) = prefix_len else { return false };
     match (a, b) {
         (IpAddr::V4(a), IpAddr::V4(b)) => {
@@ -273,6 +279,7 @@ mod tests {
             prefix_len: Some(if address.contains(':') { 64 } else { 24 }),
             port: 1,
             ip_mtu_bytes: None,
+            counts_standard: true,
         };
         addresses.iter().map(endpoint).collect()
     }

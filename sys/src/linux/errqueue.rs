@@ -10,6 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::recorded_route::last_sender;
+
 /// Address family of the socket a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -158,6 +160,9 @@ pub struct Received {
     pub traffic_class: Option<u8>,
     /// Hop limit that it arrived with, where that was asked for ([`report_hop_limit`]).
     pub hop_limit: Option<u8>,
+    /// Who sent it on to this host, where it recorded its route and that was asked for
+    /// ([`recorded_route`](super::recorded_route::report_route)).
+    pub last_sender: Option<Ipv4Addr>,
     /// The tag that its frame arrived with, where that was asked for ([`report_tags`]).
     pub tag: Option<u16>,
     /// Datagrams that the socket had no room for since it was opened, where that was asked for ([`report_overflow`]); the
@@ -211,6 +216,7 @@ struct Envelope {
     largest_fragment_bytes: Option<u32>,
     traffic_class: Option<u8>,
     hop_limit: Option<u8>,
+    last_sender: Option<Ipv4Addr>,
     tag: Option<u16>,
     overflowed: Option<u32>,
     arrived: Option<Duration>,
@@ -225,6 +231,7 @@ pub fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Option<Recei
         largest_fragment_bytes: envelope.largest_fragment_bytes,
         traffic_class: envelope.traffic_class,
         hop_limit: envelope.hop_limit,
+        last_sender: envelope.last_sender,
         tag: envelope.tag,
         overflowed: envelope.overflowed,
         // Of a clock that was set meanwhile nothing is known.
@@ -271,6 +278,7 @@ fn receive_any(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<
         largest_fragment_bytes: None,
         traffic_class: None,
         hop_limit: None,
+        last_sender: None,
         tag: None,
         overflowed: None,
         arrived: None,
@@ -304,6 +312,7 @@ fn receive_any(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: i32) -> io::Result<
             (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
                 envelope.hop_limit = number().and_then(|hops| u8::try_from(hops).ok());
             }
+            (libc::IPPROTO_IP, libc::IP_RECVOPTS) => envelope.last_sender = last_sender(data),
             (libc::SOL_PACKET, PACKET_AUXDATA) => envelope.tag = tag(data),
             (libc::SOL_SOCKET, SO_RXQ_OVFL) => envelope.overflowed = number(),
             (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => envelope.arrived = since_epoch(data),

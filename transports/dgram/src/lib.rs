@@ -10,6 +10,7 @@
 mod cached;
 mod echo;
 mod error;
+mod hops;
 mod paced;
 mod respond;
 mod tags;
@@ -19,6 +20,7 @@ pub mod wire;
 pub use cached::cached_path_mtu;
 pub use echo::EchoSocket;
 pub use error::DgramError;
+pub use hops::HopProbe;
 pub use paced::{Arrival, PacedListener};
 pub use respond::Responder;
 pub use tags::{TagListener, Tagged};

@@ -6,11 +6,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use pathproof_sys::errqueue::{self, Family};
+use pathproof_sys::recorded_route;
 use socket2::Socket;
 
 use crate::udp::{Mark, Outcome, ProbeSocket, bound, socket_error};
 use crate::wire::{self, Datagram, Paced, ProbeKey};
 use crate::{DgramError, headers_bytes};
+
+/// At most so many addresses' routers are remembered.
+const ROUTERS_MAX: usize = 64;
 
 impl ProbeSocket {
     /// Sends one paced datagram, marked so: an IP packet of exactly `paced.ip_bytes` bytes, made in `buffer`.
@@ -49,6 +53,8 @@ pub struct PacedListener {
     key: ProbeKey,
     port: u16,
     overflowed: u32,
+    /// Who handed over what came from whom, as the other end's challenges recorded it.
+    last_routers: Vec<(IpAddr, IpAddr)>,
     buffer: Vec<u8>,
 }
 
@@ -61,11 +67,23 @@ impl PacedListener {
         errqueue::report_traffic_class(socket.as_fd(), family).map_err(fail("ask for traffic classes"))?;
         errqueue::report_overflow(socket.as_fd()).map_err(fail("ask for overflows"))?;
         errqueue::report_arrival(socket.as_fd()).map_err(fail("ask for arrival times"))?;
+        if family == Family::V4 {
+            // Where it is refused nothing is told.
+            let _ = recorded_route::report_route(socket.as_fd());
+        }
         // What waits here for a processor must not be taken for lost on the way.
         let _ = socket.set_recv_buffer_size(8 << 20);
         let address = socket.local_addr().map_err(fail("read the port"))?;
         let port = address.as_socket().map_or(0, |address| address.port());
-        Ok(PacedListener { socket, family, key, port, overflowed: 0, buffer: vec![0; 65_536] })
+        Ok(PacedListener {
+            socket,
+            family,
+            key,
+            port,
+            overflowed: 0,
+            last_routers: vec![],
+            buffer: vec![0; 65_536],
+        })
     }
 
     /// The port that datagrams are to be sent to.
@@ -78,6 +96,11 @@ impl PacedListener {
         self.overflowed
     }
 
+    /// The last router on the way from `from`, where a challenge of that address recorded one.
+    pub fn last_router(&self, from: IpAddr) -> Option<IpAddr> {
+        self.last_routers.iter().find(|(known, _)| *known == from).map(|(_, router)| *router)
+    }
+
     /// The next arrival, without waiting. Challenges are answered on the way.
     pub fn next_arrival(&mut self) -> Option<Arrival> {
         // Bounded, so that a flood of something else cannot hold the caller.
@@ -88,6 +111,13 @@ impl PacedListener {
             let data = &self.buffer[..received.bytes];
             match (wire::read(data, &self.key), received.from) {
                 (Some(Datagram::Challenge(nonce)), Some(from)) => {
+                    let router = received.last_sender.map(IpAddr::V4).filter(|sender| *sender != from.ip());
+                    if let Some(router) = router
+                        && self.last_router(from.ip()).is_none()
+                        && self.last_routers.len() < ROUTERS_MAX
+                    {
+                        self.last_routers.push((from.ip(), router));
+                    }
                     let _ = self.socket.send_to(&wire::consent(&self.key, nonce), &from.into());
                 }
                 // Something on the way that changes the length must not pass for an arrival.

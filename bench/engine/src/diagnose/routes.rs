@@ -2,7 +2,7 @@
 
 use pathproof_model::finding::Commands;
 use pathproof_model::told;
-use pathproof_model::{Environment, Finding, Nic, NodeId, ResultDoc};
+use pathproof_model::{Direction, Environment, Finding, LossPath, Nic, NodeId, ResultDoc, Severity};
 
 use super::networks::{network, of_a_network};
 use super::whose;
@@ -12,12 +12,11 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         .into_iter()
         .filter_map(|node| Some((node, doc.environment(node)?)))
         .flat_map(|(node, host)| leaks(node, host))
-        .chain(asymmetric(doc))
+        .chain(asymmetric(doc).or_else(|| two_routers(doc)))
         .collect()
 }
 
-/// A way that leads through a router in one direction and to the neighbour itself in the other. Two routers are not told apart: their
-/// addresses differ at both sides of one.
+/// A way that leads through a router in one direction and to the neighbour itself in the other.
 fn asymmetric(doc: &ResultDoc) -> Option<Finding> {
     let (client, server) = (doc.environment(NodeId::CLIENT)?, doc.environment(NodeId::SERVER)?);
     let lanes = super::planned(doc)
@@ -45,6 +44,51 @@ fn asymmetric(doc: &ResultDoc) -> Option<Finding> {
                 .with("local_address", ours.to_string())
                 .tell(told::REMOTE_ADDRESS, theirs)
         })
+}
+
+/// A way that one router takes out of a host's network and another brings back into it: what the routers themselves say, since a gateway's
+/// address may be that of several, and those of one router differ at its two sides.
+fn two_routers(doc: &ResultDoc) -> Option<Finding> {
+    let paths: Vec<&LossPath> = planned_paths(doc).filter(|path| !path.by_echo).collect();
+    let back = |out: &LossPath| {
+        let same = |path: &&&LossPath| {
+            path.direction == Direction::In
+                && (path.local_address, path.remote_address) == (out.local_address, out.remote_address)
+        };
+        paths.iter().find(same).copied()
+    };
+    let outward = paths.iter().filter(|path| path.direction == Direction::Out);
+    outward.filter_map(|out| Some((*out, back(out)?))).find_map(|(out, back)| {
+        [
+            (NodeId::CLIENT, out.remote_address, out.first_router, back.last_router),
+            (NodeId::SERVER, out.local_address, back.first_router, out.last_router),
+        ]
+        .into_iter()
+        .find_map(|(node, other, takes, brings)| {
+            let (takes, brings) = (takes?, brings?);
+            // Two neighbours of one network: else one of them did not write itself down, and it was the one before it that did.
+            let nics = &doc.environment(node)?.nics;
+            let near = nics.iter().any(|nic| holds(nic, takes) && holds(nic, brings));
+            if !near || takes == brings {
+                return None;
+            }
+            let said = format!(
+                "at {} the router {takes} takes what goes to {other}, and {brings} hands over what comes from there; both pass what was \
+                 sent here",
+                whose(node)
+            );
+            let finding = Finding::new("ROUTE-ASYMMETRIC", said).with_severity(Severity::Info);
+            Some(
+                finding
+                    .with("local_address", out.local_address.to_string())
+                    .tell(told::REMOTE_ADDRESS, out.remote_address),
+            )
+        })
+    })
+}
+
+fn planned_paths(doc: &ResultDoc) -> impl Iterator<Item = &LossPath> {
+    super::planned(doc).filter_map(|step| step.detail.loss.as_deref()).flatten()
 }
 
 fn holds(nic: &Nic, address: std::net::IpAddr) -> bool {
@@ -132,6 +176,42 @@ mod tests {
         assert!(found[0].contains("straight") && found[0].contains("router 10.9.0.200"), "{found:?}");
         assert_eq!(told(None, None), [""; 0]);
         assert_eq!(told(Some("10.9.0.254"), Some("10.9.0.200")), [""; 0]);
+    }
+
+    #[test]
+    fn a_router_that_takes_and_another_that_brings_are_told_where_both_are_neighbours() {
+        use crate::diagnose::tests::loss_path;
+        use pathproof_model::{Step, StepKind};
+        let ip = |text: &str| Some(text.parse::<std::net::IpAddr>().unwrap());
+        let told = |takes: &str, brings: Option<&str>| {
+            let nic = |address: &str| Nic {
+                name: "e0".into(),
+                addresses: vec![NicAddress { address: address.parse().unwrap(), prefix_len: 24 }],
+                ..Nic::default()
+            };
+            let host = |address| Some(Environment { nics: vec![nic(address)], ..Environment::default() });
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.nodes = vec![Node::here(host("10.9.1.1")), Node::agent("b", host("10.9.2.1"))];
+            let path = |direction| LossPath {
+                local_address: ip("10.9.1.1").unwrap(),
+                remote_address: ip("10.9.2.1").unwrap(),
+                direction,
+                ..loss_path()
+            };
+            let out =
+                LossPath { first_router: ip(takes), last_router: ip("10.9.2.251"), ..path(Direction::Out) };
+            let back = LossPath { last_router: brings.and_then(ip), ..path(Direction::In) };
+            let mut step = Step::new(StepKind::Loss, "datagram loss");
+            step.detail.loss = Some(vec![out, back]);
+            doc.steps = vec![step];
+            findings(&doc).into_iter().map(|finding| finding.evidence).collect::<Vec<_>>()
+        };
+        let found = told("10.9.1.251", Some("10.9.1.252"));
+        assert!(found[0].contains("10.9.1.251 takes") && found[0].contains("10.9.1.252 hands"), "{found:?}");
+        assert_eq!(told("10.9.1.251", Some("10.9.1.251")), [""; 0]);
+        // One that does not record itself, after one that does; and nothing known.
+        assert_eq!(told("10.9.1.251", Some("10.9.7.1")), [""; 0]);
+        assert_eq!(told("10.9.1.251", None), [""; 0]);
     }
 
     #[test]

@@ -54,8 +54,13 @@ pub(super) fn complete(doc: &mut ResultDoc) {
         .filter_map(|(at, finding)| {
             let asked = question(finding)?;
             let Some(path) = met(doc, &asked) else {
-                let said = "; how much those carry is not known: no search for a path MTU met one";
-                return Some((at, said.to_owned(), None));
+                let said = match finding.told(told::CARRIED_IP_BYTES) {
+                    Some(bytes) => {
+                        format!("; how much more than {bytes} those carry is not known: no search for a path MTU met one")
+                    }
+                    None => "; how much those carry is not known: no search for a path MTU met one".to_owned(),
+                };
+                return Some((at, said, None));
             };
             let bytes = path.ip_mtu_bytes?;
             Some((

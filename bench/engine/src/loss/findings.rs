@@ -3,6 +3,8 @@
 use pathproof_model::told;
 use pathproof_model::{Direction, Finding, LossCounts, LossFlow, LossMark, LossPath, Severity, Share};
 
+use super::STANDARD_IP_BYTES;
+
 /// A share that a clean fabric does not reach: from here on it is worth a warning where the sample shows it.
 const NOTABLE: f64 = 0.0001;
 /// Full-size datagrams are lost so many times as often as small ones before size is called a part of the pattern.
@@ -105,9 +107,14 @@ fn silent(paths: &[&LossPath]) -> Vec<Finding> {
     let told = dead.iter().filter(|path| path.direction == Direction::Out || !way_back(path));
     let flows = |path: &LossPath| path.flows.len() as u64;
     told.map(|path| {
-        let how = if way_back(path) { "neither way" } else { path.direction.name() };
+        // A question that is lost and an answer that is lost look the same from here.
+        let who = match path.direction {
+            _ if way_back(path) => "either end",
+            Direction::In => "the peer",
+            _ => "this host",
+        };
         let evidence = format!(
-            "{} ({}) and {} ({}) share a network, and nothing passes between them, {how}; between {} and {} it does",
+            "{} ({}) and {} ({}) share a network, and nothing that {who} asked between them was answered; between {} and {} it was",
             path.local_nic, path.local_address, path.remote_nic, path.remote_address, other.local_nic, other.remote_nic
         );
         numbers(Finding::new("CHANNEL-DEAD", evidence), path, Share { part: flows(path), of: flows(path) })
@@ -138,18 +145,24 @@ fn sizes_by_flow(path: &LossPath) -> Option<Finding> {
     if lacking == 0 || able == 0 {
         return None;
     }
+    let of_standard = live(path).filter(|flow| flow.lacks_full_size() && flow.standard.received > 0).count();
+    let carry = match lacking - of_standard {
+        0 => format!("{lacking} such of {STANDARD_IP_BYTES} bytes and none of that size"),
+        small if of_standard == 0 => format!("{small} only small ones ({} bytes)", path.small_ip_bytes),
+        small => format!(
+            "{of_standard} such of {STANDARD_IP_BYTES} bytes, {small} only small ones ({} bytes)",
+            path.small_ip_bytes
+        ),
+    };
     let evidence = format!(
-        "{}: {able} flows carry packets of {} bytes and {lacking} only small ones ({} bytes); they differ in nothing but the \
-         source port",
+        "{}: {able} flows carry packets of {} bytes and {carry}; they differ in nothing but the source port",
         path.name(),
-        path.full_ip_bytes,
-        path.small_ip_bytes
+        path.full_ip_bytes
     );
     let share = Share { part: lacking as u64, of: (lacking + able) as u64 };
-    Some(
-        numbers(Finding::new("MTU-FLOWS-DIFFER", evidence), path, share)
-            .tell(told::IP_BYTES, path.full_ip_bytes),
-    )
+    let finding = numbers(Finding::new("MTU-FLOWS-DIFFER", evidence), path, share)
+        .tell(told::IP_BYTES, path.full_ip_bytes);
+    Some(if of_standard > 0 { finding.tell(told::CARRIED_IP_BYTES, STANDARD_IP_BYTES) } else { finding })
 }
 
 fn lost(path: &LossPath) -> Option<Finding> {
@@ -376,7 +389,7 @@ mod tests {
         let codes: Vec<&str> = found.iter().map(|finding| finding.code.as_str()).collect();
         assert_eq!(codes, ["CHANNEL-DEAD"]);
         assert!(
-            found[0].evidence.contains("eth9") && found[0].evidence.contains("neither way"),
+            found[0].evidence.contains("eth9") && found[0].evidence.contains("either end asked"),
             "{}",
             found[0].evidence
         );

@@ -81,6 +81,8 @@ fn path(sender: &LossEnd, receiver: Option<&LossEnd>, direction: Direction) -> L
         marks,
         overflowed: receiver.map_or(0, |end| end.overflowed),
         delay_variation_ns: receiver.and_then(|end| end.delay_variation_ns),
+        first_router: sender.first_router,
+        last_router: receiver.and_then(|end| end.last_router),
     }
 }
 
@@ -112,6 +114,12 @@ fn flow(number: usize, sent: &SentFlow, strands: &[ReceivedStrand]) -> LossFlow 
         let arrived = strand(strands, number, mark);
         flow.small += counts(at(&sent.small, mark), 0, arrived.map(|one| one.small));
         flow.full += counts(at(&sent.full, mark), at(&sent.refused, mark), arrived.map(|one| one.full));
+        let standard = arrived.map(|one| LossCounts { received: one.standard, ..LossCounts::default() });
+        flow.standard += counts(at(&sent.standard, mark), 0, standard);
+    }
+    // Where none of a size passes it is not lost: that is the path MTU's affair.
+    if flow.lacks_standard_size() {
+        flow.small.sent = flow.small.sent.saturating_sub(flow.standard.sent).max(flow.small.received);
     }
     flow
 }
@@ -124,7 +132,9 @@ fn mark_of(mark: usize, sender: &LossEnd, flows: &[LossFlow], strands: &[Receive
             continue;
         }
         let arrived = strand(strands, number, mark);
-        all.counts += counts(at(&sent.small, mark), 0, arrived.map(|one| one.small));
+        let of_standard = if flow.lacks_standard_size() { at(&sent.standard, mark) } else { 0 };
+        let small = at(&sent.small, mark).saturating_sub(of_standard);
+        all.counts += counts(small, 0, arrived.map(|one| one.small));
         if !flow.lacks_full_size() {
             all.counts += counts(at(&sent.full, mark), at(&sent.refused, mark), arrived.map(|one| one.full));
         }
@@ -167,6 +177,8 @@ pub(super) mod tests {
             received: vec![],
             overflowed: 0,
             delay_variation_ns: None,
+            first_router: None,
+            last_router: None,
         }
     }
 
@@ -181,6 +193,7 @@ pub(super) mod tests {
                 small: vec![0; 5],
                 full: vec![0; 5],
                 refused: vec![0; 5],
+                standard: vec![0; 5],
                 port: 1
             };
             schedule.flows() as usize
@@ -193,8 +206,11 @@ pub(super) mod tests {
             } else {
                 sent.small[packet.mark] += 1
             }
+            sent.standard[packet.mark] += u64::from(packet.standard);
             if let Some(class) = fate(number, &packet) {
-                tally.on_arrival(packet.strand, packet.seq, Some(class), number, Tick(number + 1000));
+                let ip_bytes = if packet.standard { 1500 } else { 88 };
+                let of = (packet.strand, packet.seq, ip_bytes);
+                tally.on_arrival(of, Some(class), number, Tick(number + 1000));
             }
         }
         (server.received, server.delay_variation_ns) = tally.ended();
@@ -215,6 +231,20 @@ pub(super) mod tests {
             assert_eq!((mark.counts.sent, mark.counts.lost().part), (2000, 0));
             assert_eq!(mark.arrived, [ArrivedMark { dscp: mark.dscp, ecn: mark.ecn, count: 2000 }]);
         }
+    }
+
+    #[test]
+    fn a_size_that_a_flow_does_not_carry_is_told_and_not_lost() {
+        let paths = run(|_, packet| {
+            let small_only = packet.flow < 4 && (packet.full || packet.standard);
+            (!small_only && (packet.flow < 8 || !packet.full)).then_some(MARKS[packet.mark].class())
+        });
+        let flows = &paths[0].flows;
+        let sizes = |flow: &LossFlow| (flow.lacks_standard_size(), flow.lacks_full_size());
+        assert_eq!((sizes(&flows[0]), sizes(&flows[5])), ((true, true), (false, false)));
+        assert_eq!(sizes(&flows[9]), (false, true));
+        assert!(flows.iter().all(|flow| flow.standard.sent > 20 && flow.small.lost().part == 0), "{flows:?}");
+        assert!(paths[0].marks.iter().all(|mark| mark.counts.lost().part == 0), "{:?}", paths[0].marks);
     }
 
     #[test]

@@ -355,6 +355,8 @@ mod tests {
                 marks: vec![],
                 overflowed: overflowed(trial.sent - trial.received),
                 delay_variation_ns: None,
+                first_router: None,
+                last_router: None,
             };
             let mut step = Step::new(StepKind::Loss, "packet rate");
             step.follows_up = Some(FollowUp::Search);

@@ -37,6 +37,12 @@ pub const MARKS: [Mark; 5] = [
 
 /// One in so many datagrams is of full size.
 const FULL_IN: u64 = 5;
+/// What Ethernet carries without further settings, and every switch on the way to more.
+pub const STANDARD_IP_BYTES: u32 = 1500;
+/// One in so many of the others has the size that Ethernet has without further settings, where full size is more.
+const STANDARD_IN: u64 = 8;
+/// So many of a strand go out one behind the other: what overtakes within a millisecond overtakes nobody that left long before.
+const TOGETHER: u64 = 2;
 
 /// A number that looks random and is the same at both ends (SplitMix64, Steele 2014). A schedule with a period of its own would beat
 /// with whatever loses by counting, and its pattern would pass for one of sizes or flows.
@@ -60,6 +66,8 @@ pub struct Packet {
     pub seq: u32,
     /// Whether it is of full size.
     pub full: bool,
+    /// Whether it has the size of Ethernet's own MTU where full size is more; small otherwise.
+    pub standard: bool,
 }
 
 /// What one direction of one path sends.
@@ -106,7 +114,7 @@ impl Schedule {
 
     /// How many datagrams of each strand there can be.
     pub fn per_strand(&self) -> u64 {
-        self.total.div_ceil(u64::from(self.strands_used()))
+        self.total.div_ceil(TOGETHER).div_ceil(u64::from(self.strands_used())) * TOGETHER
     }
 
     /// Strands that carry anything: a search for a rate has one mark.
@@ -160,18 +168,32 @@ impl Schedule {
     /// The `number`-th datagram.
     pub fn packet(&self, number: u64) -> Packet {
         let strands = u64::from(self.strands_used());
-        let seq = (number / strands) as u32;
+        let (turn, within) = (number / TOGETHER, number % TOGETHER);
+        let round = turn / strands;
+        let seq = (round * TOGETHER + within) as u32;
         // Each round begins with another strand.
-        let nth = ((number % strands + mixed(u64::from(seq)) % strands) % strands) as usize;
+        let nth = ((turn % strands + mixed(round) % strands) % strands) as usize;
         let (flow, mark) = (nth / self.marks(), nth % self.marks());
         let strand = (flow * MARKS.len() + mark) as u16;
-        Packet { flow: flow as u32, mark, strand, seq, full: self.is_full(strand, seq) }
+        let (full, standard) = (self.is_full(strand, seq), self.is_standard(strand, seq));
+        Packet { flow: flow as u32, mark, strand, seq, full, standard }
     }
 
     /// Whether a datagram of a strand is of full size.
     pub fn is_full(&self, strand: u16, seq: u32) -> bool {
+        self.probe == LossProbe::Sample && Schedule::drawn(strand, seq).is_multiple_of(FULL_IN)
+    }
+
+    /// Whether one that is not has the size of Ethernet's own MTU, where full size is more.
+    fn is_standard(&self, strand: u16, seq: u32) -> bool {
+        let drawn = Schedule::drawn(strand, seq);
         self.probe == LossProbe::Sample
-            && mixed(u64::from(strand) << 32 | u64::from(seq)).is_multiple_of(FULL_IN)
+            && !drawn.is_multiple_of(FULL_IN)
+            && (drawn / FULL_IN).is_multiple_of(STANDARD_IN)
+    }
+
+    fn drawn(strand: u16, seq: u32) -> u64 {
+        mixed(u64::from(strand) << 32 | u64::from(seq))
     }
 }
 
@@ -195,9 +217,25 @@ mod tests {
         );
         let full: u32 = counts.iter().map(|[_, full]| full).sum();
         assert!(full.abs_diff(2000) < 100, "{full}");
+        let standard =
+            (0..schedule.total()).map(|number| schedule.packet(number)).filter(|packet| packet.standard);
+        let standard: Vec<Packet> = standard.collect();
+        assert!(standard.len().abs_diff(1000) < 100 && standard.iter().all(|packet| !packet.full));
         assert_eq!(schedule.due(0), 1);
         assert_eq!(schedule.due(1_000_000_000), 2501);
         assert_eq!(schedule.due(u64::MAX), 10_000);
+    }
+
+    #[test]
+    fn two_of_a_strand_go_together_and_every_number_of_it_is_sent_once() {
+        let schedule = Schedule::new(&LossSpec { time_ns: 1_003_000_000, ..LossSpec::default() });
+        let packets: Vec<Packet> = (0..schedule.total()).map(|number| schedule.packet(number)).collect();
+        for pair in packets.chunks_exact(2) {
+            assert_eq!((pair[1].strand, pair[1].seq), (pair[0].strand, pair[0].seq + 1));
+        }
+        let known: std::collections::BTreeSet<_> = packets.iter().map(|one| (one.strand, one.seq)).collect();
+        assert_eq!(known.len(), packets.len());
+        assert!(packets.iter().all(|one| u64::from(one.seq) < schedule.per_strand()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use pathproof_api::Tick;
 use pathproof_model::{DelayVariation, LossCounts, ReceivedStrand};
 
-use super::Schedule;
+use super::{STANDARD_IP_BYTES, Schedule};
 
 /// A datagram that took so much longer than the fastest is late: longer than TCP waits before it sends again.
 const LATE_NS: i64 = 50_000_000;
@@ -24,6 +24,7 @@ struct Strand {
     next: u32,
     small: LossCounts,
     full: LossCounts,
+    standard: u64,
     classes: Vec<(u8, u64)>,
 }
 
@@ -39,8 +40,9 @@ impl Tally {
         }
     }
 
-    /// A datagram has arrived. What the schedule does not have is not counted.
-    pub fn on_arrival(&mut self, strand: u16, seq: u32, class: Option<u8>, sent_ns: u64, now: Tick) {
+    /// A datagram of `ip_bytes` has arrived. What the schedule does not have is not counted.
+    pub fn on_arrival(&mut self, of: (u16, u32, u32), class: Option<u8>, sent_ns: u64, now: Tick) {
+        let (strand, seq, ip_bytes) = of;
         let full = self.schedule.is_full(strand, seq);
         let Some(one) = self.strands.get_mut(usize::from(strand)) else { return };
         let (word, bit) = ((seq / 64) as usize, 1u64 << (seq % 64));
@@ -52,6 +54,8 @@ impl Tally {
         }
         *seen |= bit;
         counts.received += 1;
+        // Small ones are smaller, and not all are of this size where full ones are no larger.
+        one.standard += u64::from(!full && ip_bytes == STANDARD_IP_BYTES);
         if seq < one.next {
             counts.reordered += 1;
         }
@@ -86,6 +90,7 @@ impl Tally {
             strand: strand as u16,
             small: one.small,
             full: one.full,
+            standard: one.standard,
             classes: one.classes,
         });
         (received.collect(), variation)
@@ -110,7 +115,7 @@ mod tests {
     fn copies_gaps_and_overtaking_are_told_apart() {
         let mut tally = tally();
         for seq in [0, 1, 3, 2, 2, 7, 7, 7] {
-            tally.on_arrival(0, seq, Some(0), 0, Tick(10));
+            tally.on_arrival((0, seq, 88), Some(0), 0, Tick(10));
         }
         let (received, _) = tally.ended();
         let all = {
@@ -126,16 +131,21 @@ mod tests {
     fn sizes_and_classes_are_counted_where_they_belong_and_nonsense_is_not() {
         let mut tally = tally();
         for seq in 0..100 {
-            tally.on_arrival(7, seq, Some(if seq < 90 { 0x68 } else { 0 }), 0, Tick(10));
+            tally.on_arrival((7, seq, 1500), Some(if seq < 90 { 0x68 } else { 0 }), 0, Tick(10));
         }
-        tally.on_arrival(10, 0, None, 0, Tick(10));
-        tally.on_arrival(7, 128, None, 0, Tick(10));
-        tally.on_arrival(7, u32::MAX, None, 0, Tick(10));
+        tally.on_arrival((10, 0, 88), None, 0, Tick(10));
+        tally.on_arrival((7, 128, 88), None, 0, Tick(10));
+        tally.on_arrival((7, u32::MAX, 88), None, 0, Tick(10));
         let (received, _) = tally.ended();
         assert_eq!(received.len(), 1);
         let full = (0..100).filter(|seq| schedule().is_full(7, *seq)).count() as u64;
         assert!(full > 0);
         assert_eq!((received[0].small.received, received[0].full.received), (100 - full, full));
+        assert_eq!(
+            received[0].standard,
+            100 - full,
+            "of its size are all, and full ones are counted as those"
+        );
         assert_eq!(received[0].classes, [(0x68, 90), (0, 10)]);
     }
 
@@ -147,7 +157,7 @@ mod tests {
                 (0..100).map(|seq| (seq, if seq == 50 { 80_000_000 } else { 1_000_000 + u64::from(seq) }))
             {
                 let sent = u64::from(seq) * 1_000_000;
-                tally.on_arrival(0, seq, None, sent.wrapping_add(offset), Tick(sent + delay_ns));
+                tally.on_arrival((0, seq, 88), None, sent.wrapping_add(offset), Tick(sent + delay_ns));
             }
             let (received, variation) = tally.ended();
             let variation = variation.unwrap();

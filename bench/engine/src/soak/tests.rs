@@ -33,10 +33,12 @@ fn loss(answered: bool, sent: u64, received: u64) -> Step {
         small_ip_bytes: 88,
         full_ip_bytes: 1500,
         reason: None,
-        flows: vec![LossFlow { port: 1, answered, small: counts, full: LossCounts::default() }],
+        flows: vec![LossFlow { port: 1, answered, small: counts, ..LossFlow::default() }],
         marks: vec![],
         overflowed: 0,
         delay_variation_ns: None,
+        first_router: None,
+        last_router: None,
     };
     let mut step = Step::new(StepKind::Loss, "loss");
     step.detail.loss = Some(vec![path]);

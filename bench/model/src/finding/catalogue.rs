@@ -328,8 +328,8 @@ const PATHS: &[Entry] = &[
     entry(
         "ROUTE-ASYMMETRIC",
         Warning,
-        "One direction goes through a router and the other does not: a firewall that follows connections sees half of them and drops the rest, and the router carries what it need not.",
-        "Make both hosts agree on what is a neighbour: the same prefix length on both, or a route through the same router at both (ip route get PEER at each end).",
+        "One direction goes through a router and the other does not, or through another: a firewall that follows connections sees half of them and drops the rest. A note where two routers pass both halves, as those that share the work do.",
+        "Make both hosts agree on what is a neighbour: the same prefix length on both, or a route through the same router at both (ip route get PEER at each end). Routers that share the work must share what their firewalls know of connections, too.",
     ),
     entry(
         "ROUTE-LEAK",

@@ -59,6 +59,8 @@ pub const SLOWER: Told<Direction> = Told::named("slower");
 pub const REFUSED: Told<u64> = Told::named("refused");
 /// The size of IP packets that was tried, in bytes.
 pub const IP_BYTES: Told<u64> = Told::named("ip_bytes");
+/// A smaller size that is carried, in bytes; larger ones may be, too.
+pub const CARRIED_IP_BYTES: Told<u64> = Told::named("carried_ip_bytes");
 /// The smaller size that was met, in bytes.
 pub const SMALLER_IP_BYTES: Told<u64> = Told::named("smaller_ip_bytes");
 /// How many of [`OF`].

@@ -289,6 +289,7 @@ mod tests {
             answered: true,
             small: counts(*ss, *sr),
             full: counts(*fs, *fr),
+            ..LossFlow::default()
         };
         let mut path = LossPath {
             local_nic: "a".into(),
@@ -304,6 +305,8 @@ mod tests {
             marks: vec![LossMark::default()],
             overflowed: 0,
             delay_variation_ns: None,
+            first_router: None,
+            last_router: None,
         };
         change(&mut path);
         let mut step = Step::new(StepKind::Loss, "loss");

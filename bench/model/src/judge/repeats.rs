@@ -192,10 +192,12 @@ mod tests {
             small_ip_bytes: 88,
             full_ip_bytes: 1500,
             reason: None,
-            flows: vec![LossFlow { port: 1, answered: true, small, full: LossCounts::default() }],
+            flows: vec![LossFlow { port: 1, answered: true, small, ..LossFlow::default() }],
             marks: vec![],
             overflowed: 0,
             delay_variation_ns: None,
+            first_router: None,
+            last_router: None,
         };
         let mut step = Step::new(StepKind::Loss, "loss");
         step.detail.loss = Some(vec![path]);

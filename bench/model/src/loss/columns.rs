@@ -79,6 +79,10 @@ pub(super) struct FlowColumns {
     small: LossColumns,
     /// Full-size ones.
     full: LossColumns,
+    /// Those of the small ones that had the size of Ethernet's own MTU (1500 bytes), where full size is more: left out where there were none. A
+    /// flow that carries none of them has them here alone, and not among its small ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    standard: Option<LossColumns>,
 }
 
 impl FlowColumns {
@@ -88,6 +92,10 @@ impl FlowColumns {
             answered: flows.iter().map(|flow| flow.answered).collect(),
             small: LossColumns::of(flows.iter().map(|flow| &flow.small)),
             full: LossColumns::of(flows.iter().map(|flow| &flow.full)),
+            standard: flows
+                .iter()
+                .any(|flow| flow.standard.sent > 0)
+                .then(|| LossColumns::of(flows.iter().map(|flow| &flow.standard))),
         }
         .serialize(to)
     }
@@ -95,9 +103,21 @@ impl FlowColumns {
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<LossFlow>, D::Error> {
         let own = <FlowColumns as Deserialize>::deserialize(from)?;
         same_length::<D::Error>(own.port.len(), [own.answered.len()])?;
-        let (small, full) = (own.small.rows(own.port.len())?, own.full.rows(own.port.len())?);
-        let flows = own.port.into_iter().zip(own.answered).zip(small.into_iter().zip(full));
-        Ok(flows.map(|((port, answered), (small, full))| LossFlow { port, answered, small, full }).collect())
+        let length = own.port.len();
+        let (small, full) = (own.small.rows(length)?, own.full.rows(length)?);
+        let standard = match own.standard {
+            Some(columns) => columns.rows(length)?,
+            None => vec![LossCounts::default(); length],
+        };
+        let flows = own.port.into_iter().zip(own.answered).zip(small.into_iter().zip(full).zip(standard));
+        let flow = |((port, answered), ((small, full), standard))| LossFlow {
+            port,
+            answered,
+            small,
+            full,
+            standard,
+        };
+        Ok(flows.map(flow).collect())
     }
 }
 
@@ -165,6 +185,11 @@ mod tests {
         assert_eq!(value["flows"], flows);
         let read = |value: &Value| serde_json::from_value::<Both>(value.clone());
         assert_eq!(read(&value).unwrap(), both);
+        let mut jumbo = both;
+        jumbo.flows[1].standard = counts(3, 3, 0);
+        let value = serde_json::to_value(&jumbo).unwrap();
+        assert_eq!(value["flows"]["standard"], json!({ "sent": [0, 3], "received": [0, 3] }));
+        assert_eq!(read(&value).unwrap(), jumbo);
         for (part, column) in [("/flows/small", "late"), ("/flows/full", "sent"), ("/flows", "answered")] {
             let mut short = value.clone();
             short.pointer_mut(part).unwrap()[column].as_array_mut().unwrap().pop();
