@@ -228,6 +228,21 @@ fn directions_that_differ_by_a_factor_fail_unless_a_rate_is_expected_of_both() {
 }
 
 #[test]
+fn a_little_waiting_is_no_excuse_for_round_trips_half_of_which_are_long() {
+    let judged = |waited_ms: u64| {
+        let mut step = pingpong(165, 28_000_000, 37_000_000);
+        step.summary.rtt_ns.as_mut().unwrap().min = 11_000_000;
+        let scheduled = Some(crate::Waited { waited_ns: waited_ms * 1_000_000, of_ns: 911_000_000 });
+        step.lanes = vec![LaneResult { scheduled, window_ns: 600_000_000, ..LaneResult::default() }; 9];
+        one(&doc(vec![step]))
+    };
+    // As run over a wire whose delay varies, beside three compilers.
+    let (outcome, reason) = judged(21);
+    assert_eq!(outcome, Outcome::Fail, "{reason}");
+    assert_eq!(judged(400).0, Outcome::Inconclusive);
+}
+
+#[test]
 fn round_trips_are_judged_by_how_they_vary_and_by_their_length_where_one_is_expected() {
     let mut varies = pingpong(53, 24_000_000, 40_000_000);
     varies.summary.rtt_ns.as_mut().unwrap().min = 11_000_000;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::busy::{could_explain_rate, pressed_step, unless_busy};
+use super::busy::{could_explain_median, could_explain_rate, pressed_step, unless_busy};
 use super::names;
 use super::repeats::{Repeats, dropped_at_home, excused};
 use super::{LinkSpeed, growth, held_by_network, link_speed};
@@ -87,11 +87,15 @@ fn spread(label: &str, step: &Step, rtt: &LatencySummary, limits: &LatencyCriter
     const SOME: u64 = 20;
     let limit_ns = limits.jitter_max_ns;
     let median = Nanoseconds(rtt.p50);
+    let typical = rtt.p50.saturating_sub(rtt.min);
     if let Some((name, ns)) = highest_percentile(rtt, limits.samples_min) {
         let jitter = ns.saturating_sub(rtt.p50);
         let what = format!("{label}round trip {median} (median), jitter {name}-p50");
         let check = at_most(NAME, &what, jitter, limit_ns);
-        return unless_busy(check, step, |hosts| hosts.explain_jitter(rtt, jitter, limit_ns));
+        // Where half of them are above the fastest by more than that, a tenth of them is no question.
+        let half_ns = typical.saturating_sub(limit_ns);
+        let by_half = half_ns > 0 && !could_explain_median(step, rtt, half_ns);
+        return unless_busy(check, step, |hosts| !by_half && hosts.explain_jitter(rtt, jitter, limit_ns));
     }
     // Of a few all must be alike, of some nine in ten.
     let (name, high) = if rtt.count >= SOME { ("p90", rtt.p90) } else { ("slowest", rtt.max) };
@@ -101,7 +105,6 @@ fn spread(label: &str, step: &Step, rtt: &LatencySummary, limits: &LatencyCriter
         return at_most(NAME, &what, jitter, limit_ns);
     }
     // Half of them are above the fastest by more than the limit: no number of samples would make that less.
-    let typical = rtt.p50.saturating_sub(rtt.min);
     if rtt.count >= SOME && typical > limit_ns {
         let what = format!("{label}round trip {median} (median), above the fastest of {} by", rtt.count);
         let check = at_most(NAME, &what, typical, limit_ns);
