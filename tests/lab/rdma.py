@@ -342,6 +342,10 @@ def classes_travel_with_their_priorities():
     classes.travel_with_their_priorities(BINARY)
 
 
+def a_switch_that_loses_a_priority_is_told():
+    classes.lose_a_priority_at_a_switch(BINARY)
+
+
 def no_device_is_told():
     # The server has served RoCE and iWARP by now and still runs: it must not hold the devices.
     code, doc, err, _ = bench("stream", "--time", "200ms", peer=SIW)
@@ -373,7 +377,7 @@ CASES = [contract, choices_come_with_reasons, bytes_are_verified_and_rdma_is_pro
          check_of_itself_has_a_verdict, loss_is_named, a_small_hop_under_a_large_rdma_mtu_is_named,
          the_mtu_stage_and_the_rdma_mtu_are_held_against_each_other, memory_and_its_registration_are_shown,
          smb_direct_carries_every_kind_of_bench, smb_direct_checks_and_migrates, a_mesh_of_three_runs_over_rdma_and_smb_direct,
-         classes_travel_with_their_priorities,
+         classes_travel_with_their_priorities, a_switch_that_loses_a_priority_is_told,
          wrong_names_and_limits_are_answered, locked_memory_too_low_is_told, a_killed_peer_is_told_in_time,
          a_device_that_is_removed_is_told_in_time, a_link_that_goes_down_is_told_in_time, no_device_is_told]
 
