@@ -427,4 +427,6 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_dialled() {
     assert!(refused(&["--over", "rdma", "--dscp", "storage=26"]).contains("--dscp"));
     assert!(refused(&["--priority", "storage=8"]).contains("0 to 7"));
     assert!(refused(&["--over", "rdma", "--priority", "storage=3"]).contains("--priority"));
+    assert!(refused(&["--share", "storage"]).contains("CLASS=PERCENT"));
+    assert!(refused(&["--share", "storage=70", "--share", "migration=40"]).contains("110 %"));
 }

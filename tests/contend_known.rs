@@ -109,8 +109,9 @@ fn measured<T>(seen: &[(Instant, T)], next: usize, phase: Duration) -> Vec<&T> {
 }
 
 /// The classes of a link of 100 Mbit/s: of storage (AF31), of migrations (AF11), and of everything else. Both ask for more than there is,
-/// what their queues counted is the witness of who got what. Returns the part of storage and what was counted of it.
-fn shares(tag: &str, storage: &str, migration: &str) -> Option<(f64, f64)> {
+/// what their queues counted is the witness of who got what. Returns the part of storage, what was counted of it, and the document of a run
+/// with these options more.
+fn shares(tag: &str, storage: &str, migration: &str, more: &[&str]) -> Option<(f64, f64, Value)> {
     let class_of = |id: &str, rate: &str| {
         format!("class add dev port1 parent 1:1 classid 1:{id} htb {rate} burst 64k cburst 64k quantum 20000")
     };
@@ -133,7 +134,8 @@ fn shares(tag: &str, storage: &str, migration: &str) -> Option<(f64, f64)> {
     let switched = Switched::new(tag, &settings)?;
     let counted = |switched: &Switched| ["1:10", "1:20"].map(|class| switched.queue(Some(class), "bytes"));
     let asked = "--storage 150Mbit/s --migrations 2 --dscp storage=26 --dscp migration=10 --time 3s";
-    let (doc, seen) = switched.watched(&asked.split(' ').collect::<Vec<_>>(), counted);
+    let asked: Vec<&str> = asked.split(' ').chain(more.iter().copied()).collect();
+    let (doc, seen) = switched.watched(&asked, counted);
 
     // Nothing else is marked as migrations are, and storage without them has the link for itself.
     let next = seen.iter().position(|(_, bytes)| bytes[1] > 100_000).expect("migrations passed the switch");
@@ -146,23 +148,43 @@ fn shares(tag: &str, storage: &str, migration: &str) -> Option<(f64, f64)> {
         assert!((share / counted - 1.0).abs() < 0.05, "{name}: {share}, and {counted} was counted");
     }
     assert!(!codes(&doc).iter().any(|code| code.starts_with("DSCP-")), "{:?}", codes(&doc));
-    Some((share("storage"), witness))
+    let storage = share("storage");
+    Some((storage, witness, doc))
+}
+
+/// How the shares came out that somebody said are reserved.
+fn judged(doc: &Value) -> Vec<(f64, String)> {
+    let verdicts = doc["verdicts"].as_array().unwrap().iter();
+    let checks = verdicts.flat_map(|verdict| verdict["checks"].as_array().unwrap());
+    let own = checks.filter(|check| check["criterion"] == "reserved-share");
+    own.map(|check| (number(&check["limit"]), check["outcome"].as_str().unwrap().to_owned())).collect()
 }
 
 #[test]
 fn the_shares_of_marked_classes_are_those_that_the_link_gives_them() {
-    let told = shares("shares", "rate 60mbit ceil 60mbit", "rate 30mbit ceil 30mbit");
-    let Some((share, counted)) = told else { return };
+    let expected = ["--share", "storage=67", "--share", "migration=33"];
+    let told = shares("shares", "rate 60mbit ceil 60mbit", "rate 30mbit ceil 30mbit", &expected);
+    let Some((share, counted, doc)) = told else { return };
     for (part, of) in [(share, 2.0 / 3.0), (1.0 - share, 1.0 / 3.0)] {
         assert!((part / of - 1.0).abs() < 0.05, "{part} of {of}; {counted} was counted of storage");
     }
+    let pass = || "pass".to_owned();
+    assert_eq!(judged(&doc), [(0.67, pass()), (0.33, pass())], "{:#}", doc["verdicts"]);
+
+    // Whoever expects another share is told; a host that had no processor meanwhile may leave it open.
+    let scratch = Scratch::new("shares");
+    let (file, other) = (scratch.path("run.json"), scratch.path("other.toml"));
+    std::fs::write(&file, doc.to_string()).unwrap();
+    std::fs::write(&other, "[contend]\nstorage_reserved_share = 0.5\n").unwrap();
+    let told = judged(&document(&run(&["report", &file, "--criteria", &other, "--format", "json"])));
+    assert!(told.len() == 1 && told[0].0 == 0.5 && told[0].1 != "pass", "{told:?}");
 }
 
 #[test]
 fn what_classes_borrow_is_part_of_their_shares() {
     // How htb shares what is left depends on quanta and bursts, so only its counters say what it gave.
-    let told = shares("borrow", "rate 60mbit ceil 100mbit prio 1", "rate 30mbit ceil 100mbit prio 1");
-    let Some((share, counted)) = told else { return };
+    let told = shares("borrow", "rate 60mbit ceil 100mbit prio 1", "rate 30mbit ceil 100mbit prio 1", &[]);
+    let Some((share, counted, _)) = told else { return };
     assert!(share > 0.5 && counted > 0.5, "{share}, {counted}");
 }
 

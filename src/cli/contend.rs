@@ -22,7 +22,8 @@ Examples:
   pathproof contend hv2 --cap migration=500MB    and with that cap?
   pathproof contend hv2 --migrations 1,2,4       how many at once?
   pathproof contend hv2 --over multi --cap migration=500MB --lose eth1    and when a NIC dies?
-  pathproof contend hv2 --storage 4Gbit/s --migrations 2 --memory 64GiB";
+  pathproof contend hv2 --storage 4Gbit/s --migrations 2 --memory 64GiB
+  pathproof contend hv2 --storage 20Gbit/s --share storage=50    is what switches reserve kept?";
 
 /// `contend`.
 #[derive(Debug, Args)]
@@ -69,6 +70,10 @@ pub struct ContendArgs {
     /// device puts it into the tag (802.1p) as its egress-qos-map says; may be repeated.
     #[arg(long = "priority", value_name = "CLASS=PRIORITY")]
     pub priorities: Vec<String>,
+    /// What hosts and switches reserve for a class (ETS), as CLASS=PERCENT with storage, migration or backup: what it gets beside the
+    /// others, each of which has to ask for more (--storage), is held against that, to 5 % of it; may be repeated.
+    #[arg(long = "share", value_name = "CLASS=PERCENT")]
+    pub shares: Vec<String>,
     /// Migrations come from the peer, and storage is written here.
     #[arg(long)]
     pub from_peer: bool,
@@ -80,7 +85,10 @@ pub struct ContendArgs {
 /// Runs the command.
 pub fn run(args: ContendArgs, clock: &RealClock) -> Result<u8> {
     let specs = losses(sweep(resolve(&args)?, &args.migrations)?, &args.lost)?;
-    let client = ClientRun::resolve(&args.client, clock)?;
+    let mut client = ClientRun::resolve(&args.client, clock)?;
+    for share in &args.shares {
+        client.criteria.contend.reserve(share).map_err(anyhow::Error::msg)?;
+    }
     let steps = std::iter::once(StepSpec::Facts).chain(specs.into_iter().map(StepSpec::Contend)).collect();
     let plan = Plan { command: CommandName::Contend, seed: client.seed, nodes: vec![], steps };
     client.run(plan)

@@ -16,6 +16,7 @@ HOSTS, SWITCH = ("class-a", "class-b"), "class-s"
 # storage and migrations two to one.
 CLASSES = {"heartbeat": (48, 6, 1), "storage": (26, 3, 2), "migration": (10, 1, 3)}
 QUANTA = {"storage": 6056, "migration": 3028}
+RESERVED = {"storage": 67, "migration": 33}
 OFF = 0.05
 
 
@@ -144,7 +145,7 @@ def sent_between(pairs):
     return {name: count / sum(sent.values()) for name, count in sent.items()}
 
 
-def shares_are_those_of_the_bands(step, looks):
+def shares_are_those_of_the_bands(document, step, looks):
     both = of_both(step, looks)
     dropped = {name: both[-1][1][name]["drops"] - both[0][1][name]["drops"] for name in QUANTA}
     assert not any(dropped.values()), f"the bands dropped {dropped}, so what arrived is not what they sent"
@@ -158,6 +159,8 @@ def shares_are_those_of_the_bands(step, looks):
     for name, share in sent_between(full).items():
         due = QUANTA[name] / sum(QUANTA.values())
         assert abs(share / due - 1) < OFF, f"{name}: its band sent {share} while both were full, and its quantum is {due} of both"
+    checks = [check for verdict in document["verdicts"] for check in verdict["checks"] if check["criterion"] == "reserved-share"]
+    assert [(check["limit"], check["outcome"]) for check in checks] == [(percent / 100, "pass") for percent in RESERVED.values()], checks
 
 
 def travel_with_their_priorities(binary):
@@ -165,7 +168,8 @@ def travel_with_their_priorities(binary):
     try:
         made(by_mark=CLASSES)
         marks = [word for name in QUANTA for word in ("--dscp", f"{name}={CLASSES[name][0]}")]
-        _, step, looks = watched(binary, "--time", "6s", *marks)
+        expected = [word for name, percent in RESERVED.items() for word in ("--share", f"{name}={percent}")]
+        document, step, looks = watched(binary, "--time", "6s", *marks, *expected)
         listed = json.loads(inside(SWITCH, "nft -j list counters"))["nftables"]
         tagged = {one["counter"]["name"]: one["counter"]["packets"] for one in listed if "counter" in one}
     finally:
@@ -177,7 +181,7 @@ def travel_with_their_priorities(binary):
         assert arrived and arrived[0]["dscp"] == mark["dscp"] == CLASSES[mark["name"]][0], mark
         # Both ends look at the NIC below their VLAN device, where the tag still is.
         assert [one["priority"] for one in mark["arrived_priorities"]] == [CLASSES[mark["name"]][1]], mark
-    shares_are_those_of_the_bands(step, looks)
+    shares_are_those_of_the_bands(document, step, looks)
 
 
 def lose_a_priority_at_a_switch(binary):

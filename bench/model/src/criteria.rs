@@ -5,6 +5,7 @@
 
 mod print;
 mod profiles;
+mod reserved;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -154,6 +155,24 @@ pub struct ContendCriteria {
     /// How long one pass over the guest's memory may take beside storage, in ns; `None` for no expectation.
     #[serde(default)]
     pub migration_max_ns: Option<u64>,
+    /// What is reserved for storage, as a share of what storage, migrations and backups carry together while each asks for more than it
+    /// gets; `None` for no expectation (`--share`).
+    #[serde(default)]
+    pub storage_reserved_share: Option<f64>,
+    /// The same for migrations.
+    #[serde(default)]
+    pub migration_reserved_share: Option<f64>,
+    /// The same for backups.
+    #[serde(default)]
+    pub backup_reserved_share: Option<f64>,
+    /// How far a share may lie from what is reserved, as a share of that.
+    #[serde(default = "reserved_share_off_max")]
+    pub reserved_share_off_max: f64,
+}
+
+/// For criteria stored before this limit existed.
+fn reserved_share_off_max() -> f64 {
+    Criteria::default().contend.reserved_share_off_max
 }
 
 /// For criteria stored before these limits existed.
@@ -215,11 +234,13 @@ impl Criteria {
             ("loss.late_share_max", criteria.loss.late_share_max),
             ("contend.storage_share_min", criteria.contend.storage_share_min),
             ("contend.heartbeat_lost_share_max", criteria.contend.heartbeat_lost_share_max),
+            ("contend.reserved_share_off_max", criteria.contend.reserved_share_off_max),
         ] {
             if !(0.0..=1.0).contains(&share) {
                 return Err(CriteriaError { reason: format!("{name} is {share}, and a share lies in 0..1") });
             }
         }
+        criteria.contend.check_reserved().map_err(|reason| CriteriaError { reason })?;
         Ok(criteria)
     }
 }

@@ -30,7 +30,9 @@ fn one(step: &Step, criteria: &Criteria) -> Vec<Check> {
             format!("{}: there is no account of it", step.name),
         )];
     };
-    let mut checks = vec![share(step, detail, criteria), added(step, detail, criteria)];
+    // What somebody says should be is what the run was made for.
+    let mut checks = reserved(step, detail, criteria);
+    checks.extend([share(step, detail, criteria), added(step, detail, criteria)]);
     checks.extend(heartbeats(detail, criteria));
     checks.push(migration(detail, criteria));
     // Of a run that has both, each says which it is.
@@ -47,6 +49,72 @@ impl ContendDetail {
         phase.classes.iter().find(|one| one.name == class)
     }
 }
+
+/// The classes that have a part of what is carried.
+const CARRYING: [Class; 3] = [Class::Storage, Class::Migration, Class::Backup];
+
+/// Whether a class was short of what it wanted; `None` where nobody knows.
+fn is_short(class: &ClassFigures) -> Option<bool> {
+    /// Of what it wanted: who got so much was not held back by anybody.
+    const CONTENT: f64 = 0.95;
+    let carried = class.goodput_bits_per_s? as f64;
+    let cap = class.cap_bytes_per_s.map(|bytes| bytes.saturating_mul(8));
+    let wanted = class.asked_bits_per_s.into_iter().chain(cap).min();
+    Some(wanted.is_none_or(|wanted| carried < wanted as f64 * CONTENT))
+}
+
+/// The share of each class for which somebody says what is reserved.
+fn reserved(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Vec<Check> {
+    let limits = &criteria.contend;
+    let expected = CARRYING.into_iter().filter_map(|class| Some((class, limits.reserved_share(class)?)));
+    expected
+        .map(|(class, part)| of_reserved(step, detail, (class, part), limits.reserved_share_off_max))
+        .collect()
+}
+
+fn of_reserved(step: &Step, detail: &ContendDetail, (class, reserved): (Class, f64), off_max: f64) -> Check {
+    const NAME: &str = "reserved-share";
+    let word = class.word();
+    let figures = |class| detail.figures(PhaseName::Both, class);
+    let Some(share) = figures(class).and_then(|own| own.share) else {
+        let text = format!("what {word} has of all that is carried was not measured");
+        return Check::inconclusive(NAME, text).numbers(None, reserved, Unit::Share);
+    };
+    let text = format!(
+        "{word} has {:.1} % of all that is carried, and {:.1} % are reserved for it (at most {:.0} % off)",
+        share * 100.0,
+        reserved * 100.0,
+        off_max * 100.0
+    );
+    let numbers = |check: Check| check.numbers(share, reserved, Unit::Share);
+    // What one class leaves, the others take: that is no fault of the reservation.
+    let content = CARRYING.into_iter().find(|class| figures(*class).and_then(is_short) == Some(false));
+    if let Some(content) = content {
+        let text = format!(
+            "{text}: {} got all that it asked for, and a reservation shows only where each class asks for more; give --storage a higher rate, \
+             and take caps away",
+            content.word()
+        );
+        return numbers(Check::inconclusive(NAME, text));
+    }
+    let check = numbers(Check::of(NAME, (share / reserved - 1.0).abs() <= off_max, text));
+    // Whoever has less than is its own may have had no processor; and where it has more, the others.
+    let less = |other: &Class| (*other == class) == (share < reserved);
+    let (has, due) = if share < reserved { (share, reserved) } else { (1.0 - share, 1.0 - reserved) };
+    let flows = CARRYING.into_iter().filter(less).map(|class| flow(step, detail, PhaseName::Both, class));
+    flows.fold(check, |check, flow| unless_flow_busy(check, step, flow, |hosts| hosts.explain_rate(has, due)))
+}
+
+/// Whether storage was to show what is reserved: it asks for more than the path has, with or without migrations, so what those take from
+/// it says nothing.
+fn is_overload(detail: &ContendDetail, criteria: &Criteria) -> bool {
+    let expected = CARRYING.into_iter().any(|class| criteria.contend.reserved_share(class).is_some());
+    let alone = detail.figures(PhaseName::Storage, Class::Storage);
+    expected && alone.and_then(is_short) == Some(true)
+}
+
+const OVERLOAD: &str =
+    "not judged where storage by itself asks for more than the path has and its share is judged";
 
 fn share(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Check {
     const NAME: &str = "storage-share";
@@ -66,8 +134,11 @@ fn share(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Check {
         share * 100.0,
         limit * 100.0
     );
+    if is_overload(detail, criteria) {
+        return Check::not_judged(NAME, format!("{text}; {OVERLOAD}")).numbers(share, limit, Unit::Share);
+    }
     let check = Check::of(NAME, share >= limit, text).numbers(share, limit, Unit::Share);
-    unless_flow_busy(check, step, storage(step, detail, PhaseName::Both), |hosts| {
+    unless_flow_busy(check, step, flow(step, detail, PhaseName::Both, Class::Storage), |hosts| {
         hosts.explain_rate(share, limit)
     })
 }
@@ -75,6 +146,11 @@ fn share(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Check {
 fn added(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Check {
     const NAME: &str = "storage-p99-added";
     let limit_ns = criteria.contend.storage_p99_added_max_ns;
+    if is_overload(detail, criteria) {
+        let added_ns = detail.cost.storage_p99_added_ns.map(|ns| ns as f64);
+        let check = Check::not_judged(NAME, format!("what migrations add to storage's p99 is {OVERLOAD}"));
+        return check.numbers(added_ns, limit_ns as f64, Unit::Ns);
+    }
     let times = |phase| -> Option<LatencySummary> { detail.figures(phase, Class::Storage)?.response_ns };
     let (Some(added_ns), Some(alone), Some(both)) =
         (detail.cost.storage_p99_added_ns, times(PhaseName::Storage), times(PhaseName::Both))
@@ -90,7 +166,7 @@ fn added(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Check {
         Nanoseconds(limit_ns)
     );
     let numbers = |check: Check| check.numbers(added_ns as f64, limit_ns as f64, Unit::Ns);
-    let flow = |phase| storage(step, detail, phase);
+    let flow = |phase| flow(step, detail, phase, Class::Storage);
     if added_ns > limit_ns {
         let check = numbers(Check::fail(NAME, text));
         let limit_ns = alone.p99.saturating_add(limit_ns);
@@ -107,13 +183,13 @@ fn added(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Check {
     numbers(if hides { hidden } else { Check::pass(NAME, text) })
 }
 
-/// Number of storage's flow in a phase.
-fn storage(step: &Step, detail: &ContendDetail, phase: PhaseName) -> u16 {
+/// Number of a class's flow in a phase.
+fn flow(step: &Step, detail: &ContendDetail, phase: PhaseName, class: Class) -> u16 {
     let measured = detail.phases.iter().find(|one| one.name == phase);
     let begins = |flow: &&Flow| {
         measured.is_some_and(|one| flow.active.start_ns.saturating_add(SETTLE_NS) == one.start_ns)
     };
-    let number = step.flows.iter().position(|flow| flow.class == Class::Storage && begins(&flow));
+    let number = step.flows.iter().position(|flow| flow.class == class && begins(&flow));
     number.and_then(|number| u16::try_from(number).ok()).unwrap_or(u16::MAX)
 }
 
@@ -246,6 +322,92 @@ mod tests {
         assert_eq!(outcomes(&step(0.95, 0, 60, 0)), [Pass, Pass, Fail, Pass, NotJudged]);
         assert_eq!(outcomes(&step(0.95, 0, 14, 0)), [Pass, Pass, Inconclusive, Pass, NotJudged]);
         assert_eq!(outcomes(&step(0.95, 0, 0, 5000)), [Pass, Pass, Pass, Fail, NotJudged]);
+    }
+
+    /// Storage that asks for so much (Mbit/s) has this share of 100 beside migrations with this cap (bytes/s).
+    fn offered(asked: u64, share: f64, cap: Option<u64>) -> Step {
+        const MBIT: f64 = 1e6;
+        let mut step = step(share, 500, 0, 0);
+        let detail = step.detail.contend.as_mut().unwrap();
+        let class = |name, part: f64| ClassFigures {
+            name,
+            share: Some(part),
+            goodput_bits_per_s: Some((part * 100.0 * MBIT) as u64),
+            ..ClassFigures::default()
+        };
+        for phase in &mut detail.phases {
+            let part = if phase.name == PhaseName::Both { share } else { 1.0 };
+            for own in phase.classes.iter_mut().filter(|class| class.name == Class::Storage) {
+                let asked_bits_per_s = Some((asked as f64 * MBIT) as u64);
+                let rest = class(Class::Storage, part);
+                *own = ClassFigures { asked_bits_per_s, response_ns: own.response_ns, ..rest };
+            }
+        }
+        let migration = class(Class::Migration, 1.0 - share);
+        detail.phases[2].classes.push(ClassFigures { cap_bytes_per_s: cap, ..migration });
+        step
+    }
+
+    #[test]
+    fn a_share_is_held_against_what_is_reserved_where_every_class_asks_for_more() {
+        use Outcome::{Fail, Inconclusive, NotJudged, Pass};
+        let mut criteria = Criteria::default();
+        criteria.contend.reserve("storage=60").unwrap();
+        let first = |step: &Step, criteria: &Criteria| classes(&[step], criteria).remove(0);
+        let outcome = |step: &Step| first(step, &criteria).outcome;
+        let check = first(&offered(150, 0.62, None), &criteria);
+        assert_eq!((check.criterion.as_str(), check.outcome), ("reserved-share", Pass));
+        assert_eq!((check.measured, check.limit, check.unit), (Some(0.62), Some(0.6), Some(Unit::Share)));
+        // Five percent of it, either way, and no more.
+        assert_eq!(
+            [0.575, 0.565, 0.625, 0.635].map(|share| outcome(&offered(150, share, None))),
+            [Pass, Fail, Pass, Fail]
+        );
+        // What storage leaves, migrations take, and the other way round.
+        let little = first(&offered(45, 0.45, None), &criteria);
+        assert!(little.outcome == Inconclusive && little.text.contains("storage got all"), "{little:?}");
+        let capped = first(&offered(150, 0.8, Some(2_500_000)), &criteria);
+        assert!(capped.outcome == Inconclusive && capped.text.contains("migration got all"), "{capped:?}");
+        assert_eq!(outcome(&offered(150, 0.8, Some(25_000_000))), Fail, "a cap that nothing meets");
+        let mut unknown = offered(150, 0.6, None);
+        unknown.detail.contend.as_mut().unwrap().phases[2].classes[1].share = None;
+        assert_eq!(outcome(&unknown), Inconclusive);
+
+        // Storage that fills the path alone loses to migrations what was taken for it; its share is the answer.
+        let outcomes = |step: &Step, criteria: &Criteria| {
+            classes(&[step], criteria).iter().map(|check| check.outcome).collect::<Vec<_>>()
+        };
+        let (step, nobody) = (offered(150, 0.6, None), Criteria::default());
+        assert_eq!(outcomes(&step, &criteria), [Pass, NotJudged, NotJudged, Pass, Pass, NotJudged]);
+        assert_eq!(
+            outcomes(&step, &nobody),
+            [Fail, Fail, Pass, Pass, NotJudged],
+            "nobody said what is reserved"
+        );
+        assert_eq!(outcomes(&offered(45, 0.45, None), &criteria)[1], Fail, "what was asked for fits alone");
+        criteria.contend.reserve("migration=30").unwrap();
+        assert_eq!(outcomes(&step, &criteria)[..2], [Pass, Fail]);
+    }
+
+    #[test]
+    fn a_share_that_a_host_without_a_processor_may_have_shifted_is_open() {
+        use crate::{LaneResult, Span, Waited};
+        use Outcome::{Fail, Inconclusive};
+        let mut criteria = Criteria::default();
+        criteria.contend.reserve("storage=60").unwrap();
+        let waits = |lane_of: u16, share: f64| {
+            let mut step = offered(150, share, None);
+            step.detail.contend.as_mut().unwrap().phases[2].start_ns = SETTLE_NS;
+            let flow =
+                |class| Flow { class, active: Span { start_ns: 0, length_ns: None }, ..Flow::default() };
+            step.flows = vec![flow(Class::Storage), flow(Class::Migration)];
+            let scheduled = Some(Waited { waited_ns: 2_000_000_000, of_ns: 4_000_000_000 });
+            step.lanes = vec![LaneResult { flow: lane_of, scheduled, ..LaneResult::default() }];
+            classes(&[&step], &criteria).remove(0).outcome
+        };
+        // Whoever has too little may have waited; that the other did explains nothing.
+        assert_eq!([waits(0, 0.5), waits(1, 0.5)], [Inconclusive, Fail]);
+        assert_eq!([waits(0, 0.7), waits(1, 0.7)], [Fail, Inconclusive]);
     }
 
     #[test]
