@@ -89,6 +89,10 @@ pub struct FileArgs {
     /// With --over smbd: register memory for each request, and end that with its answer [default: once, before the window].
     #[arg(long)]
     pub register_each: bool,
+    /// With --over smbd: give each request a key of its own, which the server ends with its answer (SMB2_CHANNEL_RDMA_V1_INVALIDATE): of a
+    /// memory window, or on iWARP without windows of a registration.
+    #[arg(long, conflicts_with = "register_each")]
+    pub invalidate: bool,
     /// Have the server answer a write only when it is on its disk.
     #[arg(long)]
     pub durable: bool,
@@ -152,6 +156,7 @@ fn spec(args: &FileArgs) -> Result<FileSpec> {
         warmup_ns: args.warmup.map_or(args.time.0.min(200_000_000), |warmup| warmup.0),
         descriptors: args.descriptors,
         register_each: args.register_each,
+        invalidate: args.invalidate,
         durable: args.durable,
         verify: args.verify,
         wait_ns: args.wait.0,

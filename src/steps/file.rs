@@ -102,8 +102,11 @@ pub fn check(spec: &FileSpec) -> Result<()> {
     if !(1..=DESCRIPTORS_MAX as u32).contains(&spec.descriptors) {
         bail!("--descriptors {} is not between 1 and {DESCRIPTORS_MAX}", spec.descriptors);
     }
-    if spec.over != FileOver::Smbd && (spec.descriptors != 1 || spec.register_each) {
-        bail!("--descriptors and --register-each are about memory for RDMA: --over smbd");
+    if spec.over != FileOver::Smbd && (spec.descriptors != 1 || spec.register_each || spec.invalidate) {
+        bail!("--descriptors, --register-each and --invalidate are about memory for RDMA: --over smbd");
+    }
+    if spec.register_each && spec.invalidate {
+        bail!("--invalidate gives each request a key of its own already; leave --register-each out");
     }
     if spec.reads == 0 && spec.writes == 0 {
         bail!("neither reads nor writes are asked for");

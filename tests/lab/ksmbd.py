@@ -128,6 +128,26 @@ def a_request_names_several_pieces_of_memory_and_may_have_keys_of_its_own():
         print(f"       {' '.join(args)}: {mbit(step)}", flush=True)
 
 
+def keys_end_with_the_server_s_answers_as_far_as_the_adapter_tells():
+    for args in (["--write"], ["--read", "--depth", "3"], ["--mix=1:1", "--descriptors", "3", "--channels", "2"]):
+        code, step, said = bench(*args, "--invalidate", "--verify", "--size", "64KiB", "--file-size", "8MiB", "--time", "2s")
+        assert code == 0 and step["summary"]["verified"] is True and step["file"]["removed"] is True, (args, code, said, step)
+        direct = step["file"]["direct"]
+        assert direct["channel"] == "v1-invalidate" and direct["in_messages"] is None, (args, direct)
+        assert direct["sent_bytes"] + direct["received_bytes"] < direct["placed_bytes"] / 10, (args, direct)
+        # Every request of the step had a key of its own.
+        requests, keys = direct["placed_bytes"] // (64 << 10), direct["keys"]
+        if IWARP:
+            # It ends the key of a registration, and says nothing of it: that is no proof of anything.
+            assert keys == {"of": "registration", "ended_by_server": None, "not_reported": requests}, (args, keys, requests)
+        else:
+            assert keys == {"of": "window", "ended_by_server": requests, "not_reported": 0} and requests > 100, (args, keys, requests)
+        assert not {"SMB-KEYS-LEFT", "SMB-SERVER-FAULT"} & found, (args, found)
+        print(f"       {' '.join(args)}: {mbit(step)}, {step['chosen']['memory keys']}", flush=True)
+    code, step, said = bench("--write", "--size", "64KiB", "--file-size", "8MiB", "--time", "500ms")
+    assert code == 0 and step["file"]["direct"]["channel"] == "v1" and "keys" not in step["file"]["direct"], (code, said, step)
+
+
 def small_requests_go_in_messages():
     code, step, said = bench("--mix=1:1", "--verify", "--size", "2KiB", "--file-size", "1MiB")
     assert code == 0 and step["summary"]["verified"] is True, (code, said, step)
@@ -264,7 +284,8 @@ def smb_direct_is_negotiated_and_carries_smb2():
 
 CASES = [smb_direct_is_negotiated_and_carries_smb2, with_an_account_it_tells_its_nics_and_which_have_rdma, without_an_account_it_tells_the_rest,
          a_wrong_password_is_said_once, files_go_by_rdma_and_hold_what_was_written,
-         a_request_names_several_pieces_of_memory_and_may_have_keys_of_its_own, small_requests_go_in_messages, several_channels_of_smb_direct,
+         a_request_names_several_pieces_of_memory_and_may_have_keys_of_its_own, keys_end_with_the_server_s_answers_as_far_as_the_adapter_tells,
+         small_requests_go_in_messages, several_channels_of_smb_direct,
          what_is_too_large_is_refused_with_its_limit, the_ladder_names_what_each_layer_carries_and_by_what, with_an_agent_every_rung_is_there,
          where_signing_is_required_data_goes_in_messages,
          where_encryption_is_required_it_is_given_up_in_time]

@@ -59,6 +59,9 @@ pub struct FileSpec {
     /// With `smbd`: memory is registered for each request and no longer than for that; otherwise once, before the window.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub register_each: bool,
+    /// With `smbd`: each request has a key of its own, which the server ends with its answer (SMB2_CHANNEL_RDMA_V1_INVALIDATE).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub invalidate: bool,
     /// A write is answered only when it is on the disk (write-through), as far as the server keeps its word.
     pub durable: bool,
     /// Compare what is read with what was written, and read everything that was written once more in the end.
@@ -94,6 +97,7 @@ impl Default for FileSpec {
             warmup_ns: 200_000_000,
             descriptors: 1,
             register_each: false,
+            invalidate: false,
             durable: false,
             verify: false,
             wait_ns: 10_000_000_000,
@@ -221,6 +225,11 @@ pub struct FileDirect {
     pub fabric: Fabric,
     /// Why data went in messages; `null` where the server was given memory to fetch it from and to put it into.
     pub in_messages: Option<String>,
+    /// How requests named memory to the server; `null` where data went in messages.
+    pub channel: Option<DirectChannel>,
+    /// What became of the keys that the server was to end; `null` on another channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<DirectKeys>,
     /// Most bytes that a request may have the server move by RDMA: the smaller of both ends' MaxReadWriteSize.
     pub one_sided_bytes_max: u64,
     /// Largest message that the server takes, in bytes: its MaxFragmentedSize.
@@ -233,6 +242,45 @@ pub struct FileDirect {
     pub received_bytes: u64,
     /// Messages with payload that went and came, as fragments.
     pub fragments: u64,
+}
+
+/// How a READ or WRITE names memory to the server (MS-SMB2 2.2.19, 2.2.21).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DirectChannel {
+    /// SMB2_CHANNEL_RDMA_V1: keys live on.
+    V1,
+    /// SMB2_CHANNEL_RDMA_V1_INVALIDATE: the server ends a request's key with its answer.
+    V1Invalidate,
+    /// One that a later build names and this one does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// Keys that the server was to end with its answers, from the first request of the step to its last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct DirectKeys {
+    /// What they were of.
+    pub of: KeyOf,
+    /// Those that the server ended, as this end's adapter reports it; `null` where it reported none at all: it may not tell (soft-iWARP).
+    pub ended_by_server: Option<u64>,
+    /// Those of which nothing was reported: they were ended here.
+    pub not_reported: u64,
+}
+
+/// What a key is of that a server may end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyOf {
+    /// A memory window of type 2B.
+    #[default]
+    Window,
+    /// A registration made for one request: iWARP without windows.
+    Registration,
+    /// Something that a later build names and this one does not know.
+    #[serde(other)]
+    Other,
 }
 
 /// What moved one way.

@@ -76,7 +76,9 @@ pub use end::End;
 pub use environment::{Environment, Nic, NicAddress, RdmaDevice, SrIov};
 pub use evidence::{Connection, ConnectionCounts, Evidence, NicActivity, NicCounts, TcpCounts, Unreadable};
 pub use expect::Expect;
-pub use file::{FileDetail, FileDirect, FileOrder, FileOver, FileRate, FileSpec};
+pub use file::{
+    DirectChannel, DirectKeys, FileDetail, FileDirect, FileOrder, FileOver, FileRate, FileSpec, KeyOf,
+};
 pub use finding::{Finding, Severity, told};
 pub use flow::{Class, Flow, Pattern, Span};
 pub use flow_spec::{BESIDE_MAX, FlowSpec, OneFlow, PlannedLane};

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 
-use pathproof_api::MessagePipe;
+use pathproof_api::{LoanForm, MessagePipe};
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{
-    Direction, End, ErrorKind, FileDetail, FileDirect, FileOver, FileRate, FileSpec, Finding, HistogramName,
-    LaneResult, LaneRole, NicShare, NodeId, RdmaEnd, RdmaProof, ResultDoc, Step, StepError, Summary,
+    Direction, DirectChannel, DirectKeys, End, ErrorKind, FileDetail, FileDirect, FileOver, FileRate,
+    FileSpec, Finding, HistogramName, KeyOf, LaneResult, LaneRole, NicShare, NodeId, RdmaEnd, RdmaProof,
+    ResultDoc, Step, StepError, Summary,
 };
 use pathproof_rdma::Sysfs;
 use pathproof_rdma::proof::Snapshot;
@@ -16,7 +17,7 @@ use pathproof_smb2::share::Session;
 use pathproof_smb2::{Cipher, SigningAlgorithm};
 
 use super::Made;
-use super::lane::{Carried, Channel, Pool};
+use super::lane::{Carried, Channel, KeyEnds, Pool};
 use super::lent::Joined;
 use super::open::sentence;
 use crate::steps::lane_record;
@@ -100,11 +101,16 @@ impl Account {
             nic: link.pipe().local().and_then(nic),
         });
         let first = channels.first().map(|first| &first.link);
+        let lent = channels.first().and_then(|first| first.lent.as_ref());
         let adapter = first.and_then(|first| Some((first.pipe().limits(), first.pipe().adapter()?)));
         let direct = adapter.map(|(limits, adapter)| FileDirect {
             device: adapter.device.clone(),
             fabric: lane_record::fabric(adapter.fabric),
             in_messages,
+            channel: lent.map(|lent| match lent.form() {
+                Some(_) => DirectChannel::V1Invalidate,
+                None => DirectChannel::V1,
+            }),
             one_sided_bytes_max: limits.one_sided_bytes_max.unwrap_or(0),
             message_bytes_max: limits.send_bytes_max,
             ..FileDirect::default()
@@ -140,6 +146,7 @@ impl Account {
         let mut read = Carried::default();
         let mut write = Carried::default();
         let mut cpu_ns = Some(0);
+        let mut keys = KeyEnds::default();
         for (at, (channel, Ends { local, remote, nic })) in channels.into_iter().zip(&self.ends).enumerate() {
             let tally = channel.tally;
             if let (Some(direct), Some(messages)) = (&mut self.detail.direct, tally.messages) {
@@ -148,6 +155,7 @@ impl Account {
                 direct.received_bytes += messages.received_bytes;
                 direct.fragments += messages.fragments;
             }
+            keys.add(&tally.keys);
             let mut service = LatencyHistogram::new();
             for (way, whole) in [(&tally.read, &mut read), (&tally.write, &mut write)] {
                 service.merge(&way.service);
@@ -206,6 +214,12 @@ impl Account {
                 let evidence = format!("{}: channel {at} to {remote}: {}", step.name, error.message);
                 findings.push(Finding::new("SMB-CHANNEL-LOST", evidence));
             }
+        }
+        if let (Some(direct), Some(of)) = (&mut self.detail.direct, keys.of()) {
+            direct.keys = Some(of);
+            step.chosen.insert("memory keys".into(), told(&of));
+            let left = left(&of).map(|why| format!("{}: {}: {why}", step.name, self.detail.address));
+            findings.extend(left.map(|evidence| Finding::new("SMB-KEYS-LEFT", evidence)));
         }
         if let Some(direct) = &self.detail.direct {
             // In messages the payload holds the data; beside them there is only what the server moved by itself.
@@ -276,6 +290,57 @@ impl Account {
     }
 }
 
+impl KeyEnds {
+    fn add(&mut self, other: &KeyEnds) {
+        self.form = self.form.or(other.form);
+        self.by_server += other.by_server;
+        self.here += other.here;
+    }
+
+    fn of(&self) -> Option<DirectKeys> {
+        Some(DirectKeys {
+            of: match self.form? {
+                LoanForm::Window => KeyOf::Window,
+                LoanForm::Registration => KeyOf::Registration,
+            },
+            // None at all is as well an adapter that does not tell.
+            ended_by_server: (self.by_server > 0).then_some(self.by_server),
+            not_reported: self.here,
+        })
+    }
+}
+
+/// What became of keys, for people.
+fn told(keys: &DirectKeys) -> String {
+    let of = match keys.of {
+        KeyOf::Window => "memory windows",
+        KeyOf::Registration | KeyOf::Other => "registrations",
+    };
+    match (keys.ended_by_server, keys.not_reported) {
+        (Some(ended), 0) => format!("of {of}: {ended}, all ended by the server"),
+        (Some(ended), left) => format!("of {of}: {ended} ended by the server, {left} ended here"),
+        (None, left) => format!("of {of}: {left}, ended here: the adapter reports none that the server ended"),
+    }
+}
+
+/// What is wrong with the ends of keys. An adapter that has windows reports those that a peer ends, as far as any is known; soft-iWARP
+/// has none and reports nothing.
+fn left(keys: &DirectKeys) -> Option<String> {
+    let DirectKeys { of, ended_by_server, not_reported } = *keys;
+    match (ended_by_server, of) {
+        _ if not_reported == 0 => None,
+        (Some(ended), _) => Some(format!(
+            "{not_reported} of {} memory keys lived on that were to end with the answers; they were ended here",
+            ended.saturating_add(not_reported)
+        )),
+        (None, KeyOf::Window) => Some(format!(
+            "none of {not_reported} memory keys is reported to have ended with its answer: the server left them alive, or the adapter does not \
+             tell; they were ended here"
+        )),
+        (None, _) => None,
+    }
+}
+
 /// How often.
 struct Times(u32);
 
@@ -316,4 +381,27 @@ impl Carried {
 
 fn per_second(count: u64, ns: u64) -> u64 {
     u64::try_from(u128::from(count) * 1_000_000_000 / u128::from(ns.max(1))).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(form: LoanForm, by_server: u64, here: u64) -> DirectKeys {
+        KeyEnds { form: Some(form), by_server, here }.of().unwrap()
+    }
+
+    #[test]
+    fn keys_of_which_nothing_is_reported_are_not_taken_for_ended_by_the_server() {
+        let silent = keys(LoanForm::Registration, 0, 5);
+        assert_eq!((silent.ended_by_server, silent.not_reported), (None, 5), "unknown, not zero");
+        assert_eq!(left(&silent), None, "soft-iWARP tells nothing of any server");
+        assert!(told(&silent).contains("reports none"), "{}", told(&silent));
+        let none = left(&keys(LoanForm::Window, 0, 5)).unwrap();
+        assert!(none.contains("none of 5") && none.contains("does not tell"), "{none}");
+        let some = left(&keys(LoanForm::Window, 3, 2)).unwrap();
+        assert!(some.contains("2 of 5"), "{some}");
+        assert_eq!(left(&keys(LoanForm::Window, 5, 0)), None);
+        assert_eq!(KeyEnds::default().of(), None, "on another channel there are none");
+    }
 }

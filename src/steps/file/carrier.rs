@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, Arrival, Exposed, LaneStats, MessagePipe, PipeLimits, PrivateData, Queued, Region, RegionId,
-    Role, TransportError, Wait, WireSpec, Wires,
+    Access, Arrival, EndedBy, Exposed, LaneStats, Loan, LoanId, MessagePipe, PipeLimits, PrivateData, Queued,
+    Region, RegionId, Role, TransportError, Wait, WireSpec, Wires,
 };
 use pathproof_rdma::{Choice, Fabric, RdmaTransport, Wishes};
 use pathproof_smb2::SmbError;
@@ -156,6 +156,14 @@ impl MessagePipe for Carrier {
         self.pipe_mut().withdraw(id)
     }
 
+    fn lend(&mut self, region: &Arc<Region>, access: Access) -> Result<Loan, TransportError> {
+        self.pipe_mut().lend(region, access)
+    }
+
+    fn take_back(&mut self, id: LoanId, arrival: &Arrival) -> Result<EndedBy, TransportError> {
+        self.pipe_mut().take_back(id, arrival)
+    }
+
     fn close(self: Box<Self>) -> LaneStats {
         match *self {
             Carrier::Tcp(tcp) => tcp.close(),
@@ -180,6 +188,8 @@ pub struct Dialler {
     pub goal: Goal,
     /// The RDMA devices of this host.
     pub rdma: Arc<RdmaTransport>,
+    /// Memory that is opened for each request, beside messages: windows at once.
+    pub windows: usize,
 }
 
 impl Dialler {
@@ -211,7 +221,7 @@ impl Dialler {
             private_data: PrivateData::Depths,
             // A client reads nothing of a server's memory.
             reads_issued: 0,
-            sends: Places::SENDS as u32,
+            sends: (Places::SENDS + self.windows) as u32,
             receives: u32::from(settings.receive_credits),
             ..WireSpec::default()
         };
@@ -225,8 +235,9 @@ impl Dialler {
                 to.set_port(IWARP_PORT);
             }
             let clock = Arc::new(self.goal.clock.clone());
+            let patience = self.goal.timeout;
             let direct =
-                Direct::start(prepared, Role::Dial, Some(to), settings, clock, self.goal.timeout, 0)?;
+                Direct::start(prepared, Role::Dial, Some(to), settings, clock, patience, self.windows)?;
             Ok(DirectPipe { pipe: SmbdPipe::new(direct)?, adapter })
         })();
         made.map(|pipe| (pipe, to)).map_err(|error| (to, error))

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use pathproof_api::{Clock, Tick, TransportError, Wait};
+use pathproof_api::{Clock, EndedBy, LoanForm, Tick, TransportError, Wait};
 use pathproof_engine::drive::Meter;
 use pathproof_engine::files::{Content, Piece, Pieces, Work};
 use pathproof_engine::record::{LatencyHistogram, Window};
@@ -136,10 +136,23 @@ pub struct Tally {
     pub last: Tick,
     /// File data that the server fetched or put by itself (RDMA), in all jobs, as far as it says.
     pub placed_bytes: u64,
+    /// Keys that the server was to end, in all jobs.
+    pub keys: KeyEnds,
     /// What went in messages of SMB Direct, in all jobs.
     pub messages: Option<Messages>,
     /// The same of connections that have ended.
     before: Option<Messages>,
+}
+
+/// What became of keys that the server was to end with its answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyEnds {
+    /// What they were of; `None` where there were none.
+    pub form: Option<LoanForm>,
+    /// Those that the server ended, as is reported.
+    pub by_server: u64,
+    /// Those of which nothing is reported: ended here.
+    pub here: u64,
 }
 
 /// One way of it.
@@ -158,6 +171,7 @@ impl Tally {
             cpu_ns: None,
             last: Tick(0),
             placed_bytes: 0,
+            keys: KeyEnds::default(),
             messages: None,
             before: None,
         }
@@ -445,8 +459,12 @@ impl Channel {
         let slot = answer.asked.tag as usize;
         let Some(piece) = self.under_way.get_mut(slot).and_then(Option::take) else { return Ok(()) };
         self.free.push(slot);
+        let mut ended = None;
         if let Some(lent) = &mut self.lent {
-            lent.answered(connection, slot).map_err(|error| no_memory(connection, &error))?;
+            let stage = answer.asked.command.name();
+            let told = lent.answered(connection, slot, &answer.arrival);
+            ended = told.map_err(|error| unkept(connection, stage, error))?;
+            self.tally.keys.form = lent.form();
         }
         if answer.header.status == NtStatus::FILE_NOT_AVAILABLE && pool.lost.load(Ordering::Acquire) > 0 {
             // The server still works on what it was asked over the channel that is lost, or this request left with a ChannelSequence that
@@ -488,6 +506,12 @@ impl Channel {
             let what = format!("it moved {done} of {} bytes", pool.size);
             return Err(SmbError::Untrue { address: connection.address(), stage, what });
         }
+        match ended {
+            // An answer that refuses a request is not asked to end anything.
+            None => {}
+            Some(EndedBy::Peer) => self.tally.keys.by_server += 1,
+            Some(EndedBy::Here) => self.tally.keys.here += 1,
+        }
         pool.pieces.give_back(piece);
         pool.moved[usize::from(piece.write)].fetch_add(u64::from(done), Ordering::Relaxed);
         if self.lent.is_some() {
@@ -506,6 +530,16 @@ impl Channel {
 
 fn no_memory(connection: &Link, error: &TransportError) -> SmbError {
     SmbError::NoDirect { address: connection.address(), why: error.to_string() }
+}
+
+/// Memory that could not be had back as it was lent.
+fn unkept(connection: &Link, stage: &'static str, error: TransportError) -> SmbError {
+    match error {
+        TransportError::Protocol { detail, .. } => {
+            SmbError::WrongKey { address: connection.address(), stage, what: detail }
+        }
+        error => no_memory(connection, &error),
+    }
 }
 
 fn compare(pool: &Pool, piece: Piece, data: &[u8]) {

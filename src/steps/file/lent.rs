@@ -1,9 +1,11 @@
 //! Memory of this end that is lent to the server, which reaches it by itself: a place for each request under way, registered once, before anything
-//! is measured, or anew for each request.
+//! is measured, or anew for each request; or opened for each request by a key that the server ends with its answer.
 
 use std::sync::Arc;
 
-use pathproof_api::{Access, Exposed, MessagePipe, Pages, Region, TransportError};
+use pathproof_api::{
+    Access, Arrival, EndedBy, LoanForm, LoanId, MessagePipe, Pages, Region, RegionId, TransportError,
+};
 use pathproof_model::FileSpec;
 use pathproof_smb2::direct::{Channel, DESCRIPTORS_MAX, Descriptor, Placement};
 
@@ -27,15 +29,30 @@ pub struct Terms {
     size: u32,
     /// Pieces that a request names, each by a descriptor of its own.
     descriptors: u32,
-    /// Registered for each request, and no longer than for that.
-    each: bool,
+    keys: Keys,
+}
+
+/// How long the keys live by which the server reaches memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keys {
+    /// As long as their channel.
+    OfChannel,
+    /// As long as their request: registered for it, and ended here.
+    OfRequest,
+    /// As long as their request: the server ends them with its answer (SMB2_CHANNEL_RDMA_V1_INVALIDATE).
+    EndedByServer,
 }
 
 impl Terms {
     /// As a step asks for.
     pub fn of(spec: &FileSpec) -> Terms {
         let (depth, size) = (spec.depth as usize, spec.size_bytes as u32);
-        Terms { depth, size, descriptors: spec.descriptors, each: spec.register_each }
+        let keys = match (spec.invalidate, spec.register_each) {
+            (true, _) => Keys::EndedByServer,
+            (false, true) => Keys::OfRequest,
+            (false, false) => Keys::OfChannel,
+        };
+        Terms { depth, size, descriptors: spec.descriptors, keys }
     }
 }
 
@@ -43,28 +60,40 @@ impl Terms {
 struct Place {
     region: Arc<Region>,
     /// What lets the server in, while it does, and how a request says so.
-    open: Option<(Exposed, Placement)>,
+    open: Option<(Hold, Placement)>,
+}
+
+/// What is to be given back.
+#[derive(Clone, Copy)]
+enum Hold {
+    Exposed(RegionId),
+    Lent(LoanId),
 }
 
 /// The places of one channel.
 pub struct Lent {
     places: Vec<Place>,
     terms: Terms,
+    /// What keys are of that the server is to end.
+    form: Option<LoanForm>,
 }
 
 impl Lent {
     /// Places for all requests that may be under way.
     pub fn new(link: &mut Link, terms: Terms) -> Result<Lent, String> {
-        let mut places = Vec::with_capacity(terms.depth);
+        let mut lent = Lent { places: Vec::with_capacity(terms.depth), terms, form: None };
         for _ in 0..terms.depth {
             let region = Region::new(terms.size.into(), Pages::Default).map_err(|error| error.to_string())?;
-            let region = Arc::new(region);
-            let open = (!terms.each).then(|| open(link, &region, terms)).transpose();
-            let open =
-                open.map_err(|error| format!("memory cannot be registered with the adapter: {error}"))?;
-            places.push(Place { region, open });
+            let mut place = Place { region: Arc::new(region), open: None };
+            // What an adapter cannot do shows before anything is measured; the first requests use what was opened here.
+            if terms.keys != Keys::OfRequest {
+                let opened = open(link, &place.region, terms, &mut lent.form);
+                place.open =
+                    Some(opened.map_err(|error| format!("no memory can be lent to the server: {error}"))?);
+            }
+            lent.places.push(place);
         }
-        Ok(Lent { places, terms })
+        Ok(lent)
     }
 
     /// All of a place, for one request.
@@ -72,15 +101,35 @@ impl Lent {
         let Some(place) = self.places.get_mut(at) else { return Ok(None) };
         let (_, placement) = match place.open {
             Some(open) => open,
-            None => *place.open.insert(open(link, &place.region, self.terms)?),
+            None => *place.open.insert(open(link, &place.region, self.terms, &mut self.form)?),
         };
         Ok(Some(placement))
     }
 
-    /// The request of a place has its answer.
-    pub fn answered(&mut self, link: &mut Link, at: usize) -> Result<(), TransportError> {
-        let Some(place) = self.places.get_mut(at).filter(|_| self.terms.each) else { return Ok(()) };
-        place.open.take().map_or(Ok(()), |(exposed, _)| link.pipe_mut().withdraw(exposed.id))
+    /// The request of a place has its answer, which came as `arrival` says. Who has ended its key, where that is asked of the server.
+    pub fn answered(
+        &mut self,
+        link: &mut Link,
+        at: usize,
+        arrival: &Arrival,
+    ) -> Result<Option<EndedBy>, TransportError> {
+        if self.terms.keys != Keys::EndedByServer && arrival.endings > 0 {
+            let detail = "it ended one that it was not asked to end (channel V1)".into();
+            return Err(TransportError::Protocol { operation: "SMB Direct".into(), detail });
+        }
+        let Some(place) = self.places.get_mut(at).filter(|_| self.terms.keys != Keys::OfChannel) else {
+            return Ok(None);
+        };
+        match place.open.take() {
+            None => Ok(None),
+            Some((Hold::Exposed(id), _)) => link.pipe_mut().withdraw(id).map(|()| None),
+            Some((Hold::Lent(id), _)) => link.pipe_mut().take_back(id, arrival).map(Some),
+        }
+    }
+
+    /// What keys are of that the server is to end; `None` where they live on.
+    pub fn form(&self) -> Option<LoanForm> {
+        self.form
     }
 
     /// Puts data into a place, for the server to fetch.
@@ -99,12 +148,23 @@ impl Lent {
     }
 }
 
-fn open(link: &mut Link, region: &Arc<Region>, terms: Terms) -> Result<(Exposed, Placement), TransportError> {
-    let exposed = link.pipe_mut().expose(region, Access::RemoteReadWrite)?;
-    let pieces = cut(exposed.address, exposed.key, terms.size, terms.descriptors);
-    let placement = Placement::new(&pieces, Channel::Kept);
+fn open(
+    link: &mut Link,
+    region: &Arc<Region>,
+    terms: Terms,
+    form: &mut Option<LoanForm>,
+) -> Result<(Hold, Placement), TransportError> {
+    let (hold, address, key, channel) = if terms.keys == Keys::EndedByServer {
+        let loan = link.pipe_mut().lend(region, Access::RemoteReadWrite)?;
+        *form = Some(loan.form);
+        (Hold::Lent(loan.id), loan.address, loan.key, Channel::Ended)
+    } else {
+        let exposed = link.pipe_mut().expose(region, Access::RemoteReadWrite)?;
+        (Hold::Exposed(exposed.id), exposed.address, exposed.key, Channel::Kept)
+    };
+    let placement = Placement::new(&cut(address, key, terms.size, terms.descriptors), channel);
     let placement = placement.ok_or_else(|| TransportError::invalid("a request without memory"))?;
-    Ok((exposed, placement))
+    Ok((hold, placement))
 }
 
 /// Memory as so many pieces, as near to each other in length as can be; fewer where there are not as many bytes.

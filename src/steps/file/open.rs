@@ -13,7 +13,7 @@ use pathproof_smb2::connection::{Protection, Sizes};
 use pathproof_smb2::file::FileId;
 use pathproof_smb2::seal::TRANSFORM_BYTES;
 use pathproof_smb2::share::{DIALECTS, Goal, Session};
-use pathproof_smb2::{Capabilities, Identity, Interface, NtStatus, SmbError};
+use pathproof_smb2::{Capabilities, Dialect, Identity, Interface, NtStatus, SmbError};
 use pathproof_sys::clock::RealClock;
 
 use super::absence::Maker;
@@ -90,7 +90,7 @@ impl From<SmbError> for Trouble {
 /// What a server does wrong in a way that has a name.
 pub fn fault(error: &SmbError) -> Option<Finding> {
     let known = match error {
-        SmbError::SignedTooMuch { .. } => true,
+        SmbError::SignedTooMuch { .. } | SmbError::WrongKey { .. } => true,
         SmbError::Unfinished { header_only, .. } => *header_only,
         SmbError::Downgraded { .. } => return Some(Finding::new("SMB-DOWNGRADED", sentence(error))),
         _ => false,
@@ -115,7 +115,8 @@ pub fn open(
         dialects: DIALECTS.to_vec(),
         clock: clock.clone(),
     };
-    let dialler = Dialler { goal, rdma };
+    let windows = if spec.invalidate { spec.depth as usize } else { 0 };
+    let dialler = Dialler { goal, rdma, windows };
     let (mut link, session) = connect(&dialler, host, spec)?;
     let in_messages = (spec.over == FileOver::Smbd).then(|| in_messages(&session, spec)).flatten();
     let takes_bytes = link.pipe().limits().send_bytes_max;
@@ -207,6 +208,9 @@ fn takes(link: &Link, session: &Session, spec: &FileSpec, in_messages: Option<&s
     let most = most(agreed.max_read_bytes).min(most(agreed.max_write_bytes));
     if spec.size_bytes > most {
         bail!("the server takes at most {} in a request; ask for a smaller --size", Bytes(most));
+    }
+    if spec.invalidate && in_messages.is_none() && agreed.dialect == Dialect::V3_0 {
+        bail!("the server speaks SMB 3.0, which has no keys that it ends (from 3.0.2 on); leave --invalidate out");
     }
     let limits = link.pipe().limits();
     match (in_messages, limits.one_sided_bytes_max) {

@@ -40,9 +40,9 @@ pub use pathproof_sys::clock::{Clock, Tick};
 pub use pathproof_sys::region::{Pages, Region, RegionError};
 /// What a kernel tells of a connection, likewise.
 pub use pathproof_sys::tcp_info::TcpConnection;
-pub use pipe::{Arrival, MessagePipe, PipeLimits, Queued};
+pub use pipe::{Arrival, EndedBy, MessagePipe, PipeLimits, Queued};
 pub use stripe::{PathStats, StripeStats};
 pub use wire::{
-    Established, Exposed, Invalidated, Piece, PreparedWire, PrivateData, Wire, WireDone, WireOp, WireSpec,
-    WireVerb, Wires,
+    Established, Exposed, Invalidated, Loan, LoanForm, LoanId, Piece, PreparedWire, PrivateData, Wire,
+    WireDone, WireOp, WireSpec, WireVerb, Wires,
 };

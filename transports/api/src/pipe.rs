@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::wire::{Exposed, Invalidated};
+use crate::wire::{Exposed, Invalidated, Loan, LoanId};
 use crate::{Access, LaneStats, Region, RegionId, TransportError, Wait};
 
 /// A message pipe, driven by one thread. It makes progress only inside its methods.
@@ -27,8 +27,35 @@ pub trait MessagePipe: Send {
     fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError>;
     /// Ends a registration, whether or not the peer has ended its key before.
     fn withdraw(&mut self, id: RegionId) -> Result<(), TransportError>;
+    /// Lends all of `region` to the peer for one request, under a key of its own that the peer is to end with its answer.
+    fn lend(&mut self, _region: &Arc<Region>, _access: Access) -> Result<Loan, TransportError> {
+        Err(nothing_to_lend())
+    }
+    /// The request of a loan has its answer, which came as `arrival` says: the key is dead afterwards, whoever has ended it. An error is a
+    /// peer that ended what it should not have: the key of another request, one that had ended, or several.
+    fn take_back(&mut self, _id: LoanId, _arrival: &Arrival) -> Result<EndedBy, TransportError> {
+        Err(nothing_to_lend())
+    }
     /// Ends the connection and says what is known of it.
     fn close(self: Box<Self>) -> LaneStats;
+}
+
+fn nothing_to_lend() -> TransportError {
+    TransportError::Unsupported {
+        what: "lending memory to the peer".into(),
+        why: "this connection carries messages alone".into(),
+        fix: "use SMB Direct".into(),
+    }
+}
+
+/// Who has ended the key of a loan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum EndedBy {
+    /// The peer, as the device reports it.
+    Peer,
+    /// This end, because nothing was reported: the peer left it alive, or the device does not tell.
+    Here,
 }
 
 /// What became of a message that was handed over.
@@ -44,8 +71,10 @@ pub enum Queued {
 /// A message has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arrival {
-    /// What is known of a key that it ended.
+    /// What is known of a key that it ended; of the last one, should it have ended several.
     pub invalidated: Invalidated,
+    /// How many of its fragments are reported to have ended a key: one may.
+    pub endings: u32,
     /// Fragments that it came in; 1 where the pipe has none.
     pub fragments: u32,
 }

@@ -105,6 +105,11 @@ pub trait Wire: Send {
     fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError>;
     /// Ends a registration. Its key is dead afterwards, here and for the peer.
     fn withdraw(&mut self, id: RegionId) -> Result<(), TransportError>;
+    /// Lends all of `region` to the peer under a key of its own, which the peer may end by itself ([`WireVerb::SendInvalidate`]). A
+    /// [`LoanForm::Window`] opens with the [`WireVerb::Bind`] that the caller submits before any message that names the key.
+    fn lend(&mut self, region: &Arc<Region>, access: Access) -> Result<Loan, TransportError>;
+    /// Ends a loan: its key is dead afterwards. `by_peer`: it is reported that the peer has ended it, so nothing is left to be done.
+    fn take_back(&mut self, id: LoanId, by_peer: bool) -> Result<(), TransportError>;
     /// Accepts a prefix of `ops` and returns its length.
     fn submit(&mut self, ops: &[WireOp]) -> Result<usize, TransportError>;
     /// Collects completions into the *spare capacity* of `out`, waiting as `wait` says for the first one. An error is the
@@ -144,6 +149,32 @@ pub struct Exposed {
     pub bytes: u64,
 }
 
+/// Names a loan; valid on its wire only, until it is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LoanId(pub u16);
+
+/// Memory that is lent to the peer until it has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loan {
+    /// Its name for this end.
+    pub id: LoanId,
+    /// Address of its first byte, for the peer.
+    pub address: u64,
+    /// Key for the peer, which may end it.
+    pub key: u32,
+    /// What the key is of.
+    pub form: LoanForm,
+}
+
+/// What a key is of that the peer may end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoanForm {
+    /// A memory window of type 2B: the memory behind it stays registered.
+    Window,
+    /// A registration that is made for the loan alone: iWARP without windows.
+    Registration,
+}
+
 /// A piece of registered memory; none where `len` is zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Piece {
@@ -180,6 +211,11 @@ pub enum WireVerb {
         address: u64,
         /// A key of the peer that allows it.
         key: u32,
+    },
+    /// Opens a loan that is a window, before whatever is submitted after it; it has no pieces.
+    Bind {
+        /// Which.
+        loan: LoanId,
     },
 }
 

@@ -10,6 +10,7 @@ pub mod cm;
 mod credit;
 pub mod ffi;
 pub mod lane;
+mod loans;
 pub mod manners;
 mod memory_window;
 pub mod offer;

@@ -2,7 +2,7 @@
 //! itself takes back with its last message (SEND_WITH_INV), without a round trip of its own.
 //!
 //! It must go before the queue pair that it is bound to: whoever holds both declares the window first.
-//! It refuses to be bound twice: a lane that wants a fresh key makes a fresh window.
+//! It refuses to be bound while it is open: once the peer has ended its key it can be bound anew, under the next key.
 
 use std::io;
 use std::ptr::NonNull;
@@ -19,7 +19,7 @@ use crate::words;
 /// How long a bind, a local operation, may take.
 const BIND_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A window of type 2B, not bound or bound once.
+/// A window of type 2B, bound or not.
 pub(crate) struct MemoryWindow {
     raw: NonNull<IbvMw>,
     domain: Arc<ProtectionDomain>,
@@ -65,6 +65,33 @@ impl MemoryWindow {
         if self.bound { key } else { key & !0xff | key.wrapping_add(1) & 0xff }
     }
 
+    /// The work request that opens all of `region` to the peer. Whoever posts it says so afterwards ([`MemoryWindow::posted`]).
+    pub(crate) fn request(&self, region: &MemoryRegion, access: u32) -> IbvSendWr {
+        let mut request = IbvSendWr::empty();
+        request.opcode = k::IBV_WR_BIND_MW;
+        request.send_flags = k::IBV_SEND_SIGNALED;
+        request.bind_mw = self.raw.as_ptr();
+        request.bind_rkey = self.key();
+        request.bind_mr = region.as_ptr();
+        request.bind_addr = region.region().base_address() as u64;
+        request.bind_length = region.region().len();
+        request.bind_access = access;
+        request
+    }
+
+    /// A request to bind it was posted.
+    pub(crate) fn posted(&mut self) {
+        let key = self.key();
+        // SAFETY: allocated as long as `self`; the key is ours to keep current (ibv_post_send(3), IBV_WR_BIND_MW).
+        unsafe { (*self.raw.as_ptr()).rkey = key };
+        self.bound = true;
+    }
+
+    /// The peer has ended its key: it may be bound again.
+    pub(crate) fn freed(&mut self) {
+        self.bound = false;
+    }
+
     /// Opens all of `region` to the peer of `queue_pair`, which must be ready to send and have nothing posted.
     pub(crate) fn bind(
         &mut self,
@@ -80,17 +107,8 @@ impl MemoryWindow {
         let (Some(post_send), Some(poll_cq)) = (functions.post_send, functions.poll_cq) else {
             return Err(failed(io::ErrorKind::Unsupported.into()));
         };
-        let key = self.key();
-        let mut request = IbvSendWr::empty();
+        let mut request = self.request(region, access);
         request.wr_id = u64::MAX;
-        request.opcode = k::IBV_WR_BIND_MW;
-        request.send_flags = k::IBV_SEND_SIGNALED;
-        request.bind_mw = self.raw.as_ptr();
-        request.bind_rkey = key;
-        request.bind_mr = region.as_ptr();
-        request.bind_addr = region.region().base_address() as u64;
-        request.bind_length = region.region().len();
-        request.bind_access = access;
         let mut bad = std::ptr::null_mut();
         // SAFETY: one request without memory of its own; window, region and queue pair are alive.
         let code = unsafe { post_send(queue_pair.as_ptr(), &mut request, &mut bad) };
@@ -109,9 +127,7 @@ impl MemoryWindow {
         if done.status != k::IBV_WC_SUCCESS {
             return Err(failed(io::Error::other(words::status_sentence(done.status))));
         }
-        // SAFETY: as above; the key is ours to keep current (ibv_post_send(3), IBV_WR_BIND_MW).
-        unsafe { (*self.raw.as_ptr()).rkey = key };
-        self.bound = true;
+        self.posted();
         Ok(())
     }
 }

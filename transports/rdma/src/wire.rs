@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, AdapterStats, CompletionStatus, Established, Exposed, Invalidated, LaneStats, Region, RegionId,
-    TransportError, Wait, WaitMode, Wire, WireDone, WireOp,
+    Access, AdapterStats, CompletionStatus, Established, Exposed, Invalidated, LaneStats, Loan, LoanId,
+    Region, RegionId, TransportError, Wait, WaitMode, Wire, WireDone, WireOp,
 };
 use pathproof_sys::clock::{Clock as _, RealClock};
 
 use crate::cm;
 use crate::ffi::{IbvWc, k};
+use crate::loans::Loans;
 use crate::transport::adapter::{Adapter, Memory};
 use crate::verbs::QueuePair;
 use crate::words;
@@ -41,6 +42,7 @@ pub(crate) struct Parts {
     pub queues: Queues,
     pub connection: cm::Id,
     pub memory: Memory,
+    pub loans: Loans,
     pub adapter: Arc<Adapter>,
     pub established: Established,
     pub wait_mode: WaitMode,
@@ -57,7 +59,9 @@ enum Ending {
 
 /// A connected wire.
 pub(crate) struct BareWire {
-    // Fields drop in this order: the queue pair before its memory, that before the adapter.
+    // Fields drop in this order: windows before the queue pair that they are bound to (Soft-RoCE waits 50 s for them otherwise), that before its
+    // memory, that before the adapter.
+    loans: Loans,
     queue_pair: QueuePair,
     connection: cm::Id,
     queues: Queues,
@@ -82,6 +86,7 @@ impl BareWire {
             queue_pair: parts.queue_pair,
             connection: parts.connection,
             queues: parts.queues,
+            loans: parts.loans,
             memory: parts.memory,
             adapter: parts.adapter,
             clock: parts.clock,
@@ -194,8 +199,10 @@ impl BareWire {
             self.end(Ending::Closed("it closed the connection"));
             return CompletionStatus::Flushed;
         }
-        let what = if received { "a receive" } else { "an operation" };
-        self.end(Ending::Failed(format!("{what} failed: {}", words::status_sentence(wc.status))));
+        self.end(Ending::Failed(match received {
+            true => format!("a receive failed: {}", words::receive_sentence(wc.status)),
+            false => format!("an operation failed: {}", words::status_sentence(wc.status)),
+        }));
         CompletionStatus::Failed(wc.status)
     }
 
@@ -278,11 +285,19 @@ impl Wire for BareWire {
         place.and_then(Option::take).map(drop).ok_or_else(|| TransportError::invalid("no such registration"))
     }
 
+    fn lend(&mut self, region: &Arc<Region>, access: Access) -> Result<Loan, TransportError> {
+        self.loans.lend(&self.adapter.domain, self.established.iwarp, region, access)
+    }
+
+    fn take_back(&mut self, id: LoanId, by_peer: bool) -> Result<(), TransportError> {
+        self.loans.take_back(id, by_peer)
+    }
+
     fn submit(&mut self, ops: &[WireOp]) -> Result<usize, TransportError> {
         if self.ending.is_some() {
             return Err(self.tell());
         }
-        self.queues.submit(&self.queue_pair, &self.memory, ops).inspect_err(|error| {
+        self.queues.submit(&self.queue_pair, (&self.memory, &mut self.loans), ops).inspect_err(|error| {
             self.ending.get_or_insert(Ending::Failed(error.to_string()));
         })
     }

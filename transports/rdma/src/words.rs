@@ -65,6 +65,17 @@ pub fn status_sentence(status: u32) -> String {
     format!("{} (status {status}): {meaning}", status_name(status))
 }
 
+/// The same of a receive, which this end's own adapter judges.
+pub fn receive_sentence(status: u32) -> String {
+    let meaning = match status {
+        9 => {
+            "the peer sent what this end's adapter cannot take: a message longer than its receive, or one that ends a memory key which is not open to it"
+        }
+        _ => return status_sentence(status),
+    };
+    format!("{} (status {status}): {meaning}", status_name(status))
+}
+
 /// What an asynchronous event means; `None` for those that need no attention.
 pub fn event_sentence(event: u32) -> Option<String> {
     let words = match event {
@@ -208,6 +219,8 @@ mod tests {
         assert!(status_sentence(12).contains("MTU"), "retry exceeded points at the path");
         assert!(status_sentence(13).contains("no receive"), "RNR points at the receiver");
         assert!(status_sentence(10).contains("key"), "remote access points at the key");
+        assert!(status_sentence(9).contains("peer's adapter") && receive_sentence(9).contains("this end's"));
+        assert_eq!(receive_sentence(10), status_sentence(10));
         assert!(status_sentence(77).contains("status 77"), "an unknown code is shown");
     }
 

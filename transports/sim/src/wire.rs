@@ -1,6 +1,6 @@
 //! A bare RDMA wire in memory and in virtual time: two ends, a delay, and no mercy. A send that finds no receive posted, a
-//! key that is not one, a range outside its memory and an access that was not allowed each end the connection, as a
-//! reliable queue pair does without retries. It reads the memory of a send when it arrives, so that memory which is used
+//! key that is not one, a range outside its memory, an access that was not allowed and a window that is bound while it is open each
+//! end the connection, as a reliable queue pair does without retries. It reads the memory of a send when it arrives, so that memory which is used
 //! again too early is found out.
 //!
 //! It refuses more than two ends. Time passes only when an end waits.
@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, Clock, CompletionStatus, Established, Exposed, Invalidated, LaneStats, Piece, PreparedWire,
-    PrivateData, Region, RegionId, Role, Tick, TransportError, Wait, Wire, WireDone, WireOp, WireSpec,
-    WireVerb, Wires,
+    Access, Clock, CompletionStatus, Established, Exposed, Invalidated, LaneStats, Loan, LoanForm, LoanId,
+    Piece, PreparedWire, PrivateData, Region, RegionId, Role, Tick, TransportError, Wait, Wire, WireDone,
+    WireOp, WireSpec, WireVerb, Wires,
 };
 
 /// Two ends and the wire between them.
@@ -24,6 +24,10 @@ struct State {
     now: Tick,
     delay_ns: u64,
     report: Invalidated,
+    /// What is lent is a window; without, a registration.
+    windows: bool,
+    /// A key that has ended may be ended again.
+    lenient: bool,
     /// Why the connection is over.
     over: Option<String>,
     /// Nothing arrives any more, and nobody is told.
@@ -50,8 +54,20 @@ struct End {
 struct Memory {
     region: Arc<Region>,
     access: Access,
-    /// The peer has ended its key.
-    ended: bool,
+    key: u32,
+    reach: Reach,
+    /// A loan that was taken back, and is a window that may be lent again.
+    idle: bool,
+}
+
+/// Whether the peer gets in by a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// A window that is not bound yet.
+    Unbound,
+    Open,
+    /// The peer has ended it.
+    Ended,
 }
 
 struct UnderWay {
@@ -64,6 +80,16 @@ struct UnderWay {
 /// Keys carry a salt, so that a number that is no key is never taken for one.
 const KEY_SALT: u32 = 0x5a00_0000;
 
+/// The key of a place; as of a window, the last eight bits are new each time.
+fn key(place: usize, turn: u8) -> u32 {
+    KEY_SALT ^ (((place as u32) << 8) | u32::from(turn))
+}
+
+/// The place that a key would be of.
+fn place_of(key: u32) -> usize {
+    ((key ^ KEY_SALT) >> 8) as usize
+}
+
 impl SimWires {
     /// A wire on which everything takes `delay_ns` each way.
     pub fn new(delay_ns: u64) -> SimWires {
@@ -71,6 +97,8 @@ impl SimWires {
             now: Tick(0),
             delay_ns,
             report: Invalidated::Flagged(0),
+            windows: true,
+            lenient: false,
             over: None,
             silent: false,
             iwarp: false,
@@ -103,6 +131,21 @@ impl SimWires {
     /// The device says nothing of keys that end, as soft-iWARP.
     pub fn report_no_invalidation(&self) {
         self.lock().report = Invalidated::NotReported;
+    }
+
+    /// The device names keys that end without the flag, as Soft-RoCE.
+    pub fn report_without_flag(&self) {
+        self.lock().report = Invalidated::Unflagged(0);
+    }
+
+    /// There are no memory windows, as on soft-iWARP.
+    pub fn without_windows(&self) {
+        self.lock().windows = false;
+    }
+
+    /// A key that has ended may be ended once more, as Soft-RoCE lets happen.
+    pub fn end_keys_again(&self) {
+        self.lock().lenient = true;
     }
 
     /// Lets time pass while both ends are busy elsewhere.
@@ -218,21 +261,45 @@ impl State {
     }
 
     fn remote(&self, end: usize, key: u32, write: bool) -> Result<&Arc<Region>, &'static str> {
-        let index = (key ^ KEY_SALT) as usize;
-        let memory = self.ends[end].memory.get(index).and_then(Option::as_ref).ok_or("no such key")?;
+        let memory = self.ends[end].memory.get(place_of(key)).and_then(Option::as_ref);
+        let memory = memory.filter(|memory| memory.key == key).ok_or("no such key")?;
         let allowed = match memory.access {
             Access::Local => false,
             Access::RemoteRead => !write,
             Access::RemoteWrite => write,
             Access::RemoteReadWrite => true,
         };
-        if memory.ended {
-            Err("the key has ended")
-        } else if allowed {
-            Ok(&memory.region)
-        } else {
-            Err("access not allowed")
+        match memory.reach {
+            Reach::Unbound => Err("the window of the key is not bound"),
+            Reach::Ended => Err("the key has ended"),
+            Reach::Open if allowed => Ok(&memory.region),
+            Reach::Open => Err("access not allowed"),
         }
+    }
+
+    /// Ends a key of `end` because its peer says so.
+    fn invalidate(&mut self, end: usize, key: u32) -> Result<Invalidated, &'static str> {
+        let memory = self.ends[end].memory.get_mut(place_of(key)).and_then(Option::as_mut);
+        let memory = memory.filter(|memory| memory.key == key).ok_or("no such key")?;
+        if memory.reach != Reach::Open && !self.lenient {
+            return Err("the key has ended");
+        }
+        memory.reach = Reach::Ended;
+        Ok(match self.report {
+            Invalidated::NotReported => Invalidated::NotReported,
+            Invalidated::Unflagged(_) => Invalidated::Unflagged(key),
+            Invalidated::Flagged(_) => Invalidated::Flagged(key),
+        })
+    }
+
+    fn bind(&mut self, end: usize, loan: LoanId) -> Result<(), &'static str> {
+        let memory = self.ends[end].memory.get_mut(usize::from(loan.0)).and_then(Option::as_mut);
+        let memory = memory.ok_or("a window that is not there")?;
+        if memory.reach == Reach::Open {
+            return Err("a window that is bound while it is open");
+        }
+        memory.reach = Reach::Open;
+        Ok(())
     }
 
     fn place(&mut self, sender: usize, op: &WireOp) -> Result<(), &'static str> {
@@ -252,14 +319,7 @@ impl State {
                 self.local(peer, piece.region)?.copy_in(piece.offset, &bytes).map_err(|_| outside)?;
                 let mut invalidated = Invalidated::NotReported;
                 if let WireVerb::SendInvalidate { key } = op.verb {
-                    self.remote(peer, key, false).or_else(|_| self.remote(peer, key, true))?;
-                    let index = (key ^ KEY_SALT) as usize;
-                    if let Some(memory) = self.ends[peer].memory[index].as_mut() {
-                        memory.ended = true;
-                    }
-                    if let Invalidated::Flagged(_) = self.report {
-                        invalidated = Invalidated::Flagged(key);
-                    }
+                    invalidated = self.invalidate(peer, key)?;
                 }
                 self.ends[peer].done.push_back(WireDone {
                     tag,
@@ -270,6 +330,7 @@ impl State {
                 });
                 Ok(())
             }
+            WireVerb::Bind { loan } => self.bind(sender, loan),
             WireVerb::Write { address, key } => {
                 let bytes = self.gather(sender, op)?;
                 if bytes.is_empty() {
@@ -315,16 +376,38 @@ struct SimWire {
 impl SimWire {
     fn register(&self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError> {
         let mut state = self.wires.lock();
-        let memory = &mut state.ends[self.at].memory;
-        let id =
-            u16::try_from(memory.len()).map_err(|_| TransportError::invalid("too many registrations"))?;
-        memory.push(Some(Memory { region: region.clone(), access, ended: false }));
-        Ok(Exposed {
-            id: RegionId(id),
-            address: region.base_address() as u64,
-            key: u32::from(id) ^ KEY_SALT,
-            bytes: region.len(),
-        })
+        let (id, key) = state.ends[self.at].keep(region, access, Reach::Open)?;
+        Ok(Exposed { id: RegionId(id), address: region.base_address() as u64, key, bytes: region.len() })
+    }
+}
+
+impl End {
+    /// A new place for memory, and its key.
+    fn keep(
+        &mut self,
+        region: &Arc<Region>,
+        access: Access,
+        reach: Reach,
+    ) -> Result<(u16, u32), TransportError> {
+        let place = self.memory.len();
+        let id = u16::try_from(place).map_err(|_| TransportError::invalid("too many registrations"))?;
+        let key = key(place, 0);
+        self.memory.push(Some(Memory { region: region.clone(), access, key, reach, idle: false }));
+        Ok((id, key))
+    }
+
+    /// The window of this memory that may be lent again, under its next key.
+    fn idle_window(&mut self, region: &Arc<Region>) -> Option<(u16, u32)> {
+        let fits = |memory: &Memory| memory.idle && Arc::ptr_eq(&memory.region, region);
+        let place = self.memory.iter().position(|memory| memory.as_ref().is_some_and(fits))?;
+        let memory = self.memory.get_mut(place)?.as_mut()?;
+        memory.idle = false;
+        memory.key = key(place, (memory.key as u8).wrapping_add(1));
+        // One that is said to have ended and has not stays open, which its binding finds out.
+        if memory.reach == Reach::Ended {
+            memory.reach = Reach::Unbound;
+        }
+        Some((place as u16, memory.key))
     }
 }
 
@@ -377,9 +460,33 @@ impl Wire for SimWire {
         place.and_then(Option::take).map(drop).ok_or_else(|| TransportError::invalid("no such registration"))
     }
 
+    fn lend(&mut self, region: &Arc<Region>, access: Access) -> Result<Loan, TransportError> {
+        let mut state = self.wires.lock();
+        let form = if state.windows { LoanForm::Window } else { LoanForm::Registration };
+        let end = &mut state.ends[self.at];
+        let (id, key) = match (form, end.idle_window(region)) {
+            (LoanForm::Window, Some(again)) => again,
+            (LoanForm::Window, None) => end.keep(region, access, Reach::Unbound)?,
+            (LoanForm::Registration, _) => end.keep(region, access, Reach::Open)?,
+        };
+        Ok(Loan { id: LoanId(id), address: region.base_address() as u64, key, form })
+    }
+
+    fn take_back(&mut self, id: LoanId, by_peer: bool) -> Result<(), TransportError> {
+        let mut state = self.wires.lock();
+        let by_window = state.windows;
+        let place = state.ends[self.at].memory.get_mut(usize::from(id.0));
+        let place = place.ok_or_else(|| TransportError::invalid("no such loan"))?;
+        match place {
+            Some(memory) if by_window && by_peer => memory.idle = true,
+            place => *place = None,
+        }
+        Ok(())
+    }
+
     fn submit(&mut self, ops: &[WireOp]) -> Result<usize, TransportError> {
         let mut state = self.wires.lock();
-        let arrives = state.now.plus_ns(state.delay_ns);
+        let (now, arrives) = (state.now, state.now.plus_ns(state.delay_ns));
         let end = &mut state.ends[self.at];
         for (taken, op) in ops.iter().enumerate() {
             if op.verb == WireVerb::Receive {
@@ -391,6 +498,8 @@ impl Wire for SimWire {
                 if end.under_way.len() >= end.sends_max {
                     return Ok(taken);
                 }
+                // What is done here needs no way.
+                let arrives = if matches!(op.verb, WireVerb::Bind { .. }) { now } else { arrives };
                 end.under_way.push_back(UnderWay { op: *op, arrives, completes: None });
             }
         }

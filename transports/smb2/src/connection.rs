@@ -8,7 +8,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use pathproof_api::{Clock, LaneStats, MessagePipe, Queued, Tick, TransportError, Wait};
+use pathproof_api::{Arrival, Clock, LaneStats, MessagePipe, Queued, Tick, TransportError, Wait};
 use pathproof_sys::clock::RealClock;
 
 use crate::crypto::{PreauthHash, Signer};
@@ -101,6 +101,8 @@ pub struct Answer {
     pub at: Tick,
     /// It came encrypted, with a key of the session.
     pub is_sealed: bool,
+    /// What the pipe knows of it.
+    pub arrival: Arrival,
 }
 
 impl Answer {
@@ -377,8 +379,8 @@ impl<P: MessagePipe> Connection<P> {
             return Err(self.too_late(stage));
         }
         let came = self.pipe.poll(&mut self.incoming, Wait::AtMost(left));
-        if came.map_err(|error| self.broken(stage, error))?.is_some() {
-            self.take(stage)?;
+        if let Some(arrival) = came.map_err(|error| self.broken(stage, error))? {
+            self.take(stage, arrival)?;
         }
         Ok(())
     }
@@ -400,7 +402,7 @@ impl<P: MessagePipe> Connection<P> {
                 some => Wait::AtMost(some),
             };
             let came = self.pipe.poll(&mut self.incoming, wait).map_err(|error| self.broken(stage, error))?;
-            if came.is_none() {
+            let Some(arrival) = came else {
                 let now = self.clock.now();
                 if self.flight.patience(now, self.timeout).is_some_and(|patience| patience.is_zero()) {
                     return Err(self.too_late(stage));
@@ -409,8 +411,8 @@ impl<P: MessagePipe> Connection<P> {
                     return Ok(None);
                 }
                 continue;
-            }
-            if let Some(answer) = self.take(stage)? {
+            };
+            if let Some(answer) = self.take(stage, arrival)? {
                 return Ok(Some(answer));
             }
             // However much a server says, what it was asked must be answered in time.
@@ -422,11 +424,16 @@ impl<P: MessagePipe> Connection<P> {
     }
 
     /// Looks at the message that came; `None` when it answers nothing yet.
-    fn take(&mut self, stage: &'static str) -> Result<Option<Answer>, SmbError> {
+    fn take(&mut self, stage: &'static str, arrival: Arrival) -> Result<Option<Answer>, SmbError> {
         let at = self.clock.now();
         let sealed = self.unseal(stage)?;
         let header = Header::decode(self.message()).map_err(|source| self.wire(stage, source))?;
         let interim = header.status == NtStatus::PENDING;
+        // What is still to come needs its keys, and nothing but file data has any.
+        if arrival.endings > 0 && (interim || !matches!(header.command, Command::Read | Command::Write)) {
+            let what = "it ended one with a message that ends no request for data".into();
+            return Err(SmbError::WrongKey { address: self.address, stage, what });
+        }
         let asked = match self.flight.came(header.message_id, header.credits, interim) {
             Matched::Answer(asked) => asked,
             Matched::Interim => return Ok(None),
@@ -447,7 +454,7 @@ impl<P: MessagePipe> Connection<P> {
         if !sealed && !self.logging_on {
             self.check_signature(asked.command.name(), &header)?;
         }
-        Ok(Some(Answer { header, asked, at, is_sealed: sealed }))
+        Ok(Some(Answer { header, asked, at, is_sealed: sealed, arrival }))
     }
 
     /// Decrypts the message that came, where it is encrypted; whether it was.
@@ -526,7 +533,11 @@ impl<P: MessagePipe> Connection<P> {
             (TransportError::PeerGone { .. } | TransportError::Io { .. }, "READ" | "WRITE")
                 if self.pipe.limits().one_sided_bytes_max.is_some() =>
             {
-                SmbError::ClosedMoving { address: self.address, stage }
+                let said = match error {
+                    TransportError::Io { source, .. } => Some(source.to_string()),
+                    _ => None,
+                };
+                SmbError::ClosedMoving { address: self.address, stage, said }
             }
             _ => SmbError::of_pipe(self.address, stage, self.timeout, error),
         }

@@ -248,13 +248,28 @@ pub enum SmbError {
     /// server reached for more than that. Which, this end is not told.
     #[error(
         "the connection to {address} ended during {stage}, while data moved by RDMA: the path or the server died, or the server reached for \
-         more than it was given (its log then has a remote access error)"
+         more than it was given (its log then has a remote access error){}", word_of_the_adapter(.said.as_deref())
     )]
     ClosedMoving {
         /// Whom we asked.
         address: SocketAddr,
         /// What we had asked.
         stage: &'static str,
+        /// What this end's adapter says, where it does.
+        said: Option<String>,
+    },
+    /// The server ended a key of this end's memory that it should not have ended. Nothing that moves by RDMA is where it should be any more,
+    /// as far as anybody knows.
+    #[error(
+        "{address} breaks the rules of memory keys with its answer to {stage}: {what}; update it, or use it without --invalidate, or over TCP"
+    )]
+    WrongKey {
+        /// Whom we asked.
+        address: SocketAddr,
+        /// What we had asked.
+        stage: &'static str,
+        /// What it did.
+        what: String,
     },
     /// No randomness for the client's identifier and challenge.
     #[error("the system has no random numbers: {source}")]
@@ -262,6 +277,11 @@ pub enum SmbError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+/// What an adapter said, behind the rest.
+fn word_of_the_adapter(said: Option<&str>) -> String {
+    said.map_or_else(String::new, |said| format!("; this end's adapter says: {said}"))
 }
 
 /// What a deadline that passed may mean.

@@ -11,10 +11,21 @@ use pathproof_smb2::negotiate::{Capabilities, NegotiateRequest};
 use pathproof_smb2::server::Turn;
 use pathproof_smb2::session::{LEAVE, encode_tree_connect};
 use pathproof_smb2::wire::{Command, FLAG_RELATED, HEADER_BYTES};
-use pathproof_smb2::{Dialect, NtStatus};
+use pathproof_smb2::{Dialect, NtStatus, SmbError};
 use proptest::prelude::*;
 
 use passive::*;
+
+/// A key may end with the answer to the request that it was for; a client that is told of it at any other time goes no further.
+#[test]
+fn a_memory_key_that_ends_with_anything_but_data_ends_the_dialogue() {
+    let mut client = attached(&server(8 << 20), Dialect::V3_1_1);
+    let file = client.create("a file", false).unwrap();
+    client.pipe_mut().ends = Some(7);
+    client.write(file, 0, &pattern(100)).unwrap();
+    let error = client.flush(file).unwrap_err();
+    assert!(matches!(error, SmbError::WrongKey { stage: "FLUSH", .. }), "{error}");
+}
 
 #[test]
 fn files_come_back_as_they_were_in_every_dialect_and_protection() {

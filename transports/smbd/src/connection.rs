@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, Clock, CompletionStatus, Exposed, Invalidated, LaneStats, Pages, Piece, PreparedWire, Region,
-    RegionId, Role, Tick, TransportError, Wait, Wire, WireDone, WireOp, WireVerb,
+    Access, Clock, CompletionStatus, Invalidated, LaneStats, Pages, Piece, PreparedWire, Region, Role, Tick,
+    TransportError, Wait, Wire, WireDone, WireOp, WireVerb,
 };
 
 use crate::codec::{
@@ -45,6 +45,8 @@ const RECEIVE: u64 = 1 << 63;
 const MESSAGE: u64 = 1 << 62;
 /// The tag of the nudge: both marks, which no other has.
 const NUDGE: u64 = RECEIVE | MESSAGE;
+/// The tag of what opens a loan.
+const BIND: u64 = NUDGE | 1;
 
 /// A fragment that has come, with its payload still in its receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,16 +221,6 @@ impl Connection {
         &self.settings
     }
 
-    /// Registers memory of the caller's own.
-    pub fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError> {
-        self.wire.expose(region, access)
-    }
-
-    /// Ends a registration.
-    pub fn withdraw(&mut self, id: RegionId) -> Result<(), TransportError> {
-        self.wire.withdraw(id)
-    }
-
     /// Whether a fragment may be sent now.
     pub fn may_send(&self) -> bool {
         matches!(self.phase, Phase::Open(_)) && self.credits.may_send() && self.places.has_idle()
@@ -350,8 +342,8 @@ impl Connection {
         }
         for at in 0..self.done.len() {
             let done = self.done[at];
-            if done.tag == NUDGE {
-                // A peer that refuses it ends the connection; `explain` knows.
+            if matches!(done.tag, NUDGE | BIND) {
+                // A peer that refuses the one ends the connection; `explain` knows. A device that cannot do the other ends it and says so.
             } else if done.tag & RECEIVE != 0 {
                 self.received(&done)?;
             } else if done.tag & MESSAGE != 0 {
@@ -472,7 +464,7 @@ impl Connection {
     }
 
     #[cold]
-    fn protocol(&self, detail: impl Into<String>) -> TransportError {
+    pub(crate) fn protocol(&self, detail: impl Into<String>) -> TransportError {
         TransportError::Protocol { operation: self.operation(), detail: detail.into() }
     }
 

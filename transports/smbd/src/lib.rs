@@ -1,6 +1,6 @@
 //! SMB Direct (MS-SMBD): whole messages over a bare RDMA wire, cut into fragments that credits allow.
 //!
-//! The specification's rules are pure (`codec`, `credits`, `reassembly`, `keep_alive`, `settings`); `connection` applies them
+//! The specification's rules are pure (`codec`, `credits`, `reassembly`, `keep_alive`, `settings`, `loans`); `connection` applies them
 //! to a wire, `pipe` makes messages of it, and `lane` a lane between two ends of ours.
 //!
 //! What it refuses to do: know what travels in its messages, know which device carries them, and believe a peer.
@@ -12,6 +12,7 @@ pub mod connection;
 pub mod credits;
 pub mod keep_alive;
 pub mod lane;
+pub mod loans;
 pub mod pipe;
 pub mod reassembly;
 pub mod settings;

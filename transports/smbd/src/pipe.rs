@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use pathproof_api::{
-    Access, Arrival, CompletionStatus, Exposed, Invalidated, LaneStats, MessagePipe, Piece, PipeLimits,
-    Queued, Region, RegionId, TransportError, Wait, WireOp,
+    Access, Arrival, CompletionStatus, EndedBy, Exposed, Invalidated, LaneStats, Loan, LoanId, MessagePipe,
+    Piece, PipeLimits, Queued, Region, RegionId, TransportError, Wait, WireOp,
 };
 
 use crate::connection::{Connection, WHOLE_WITHIN};
+use crate::loans::Loans;
 use crate::settings::Agreed;
 
 /// A pipe over an SMB Direct connection that is negotiated.
@@ -26,6 +27,7 @@ pub struct SmbdPipe {
     arrival: Arrival,
     /// One-sided operations under way.
     moving: usize,
+    loans: Loans,
 }
 
 impl SmbdPipe {
@@ -49,6 +51,7 @@ impl SmbdPipe {
             incoming,
             arrival: Arrival::default(),
             moving: 0,
+            loans: Loans::default(),
             connection,
         })
     }
@@ -154,8 +157,10 @@ impl SmbdPipe {
                 .map_err(|error| TransportError::invalid(error.to_string()))?;
             self.connection.release(&fragment);
             self.arrival.fragments += 1;
-            if fragment.invalidated != Invalidated::NotReported {
-                self.arrival.invalidated = fragment.invalidated;
+            let invalidated = self.loans.credible(fragment.invalidated);
+            if invalidated != Invalidated::NotReported {
+                self.arrival.invalidated = invalidated;
+                self.arrival.endings += 1;
             }
             if fragment.remaining == 0 {
                 std::mem::swap(message, &mut self.incoming);
@@ -232,6 +237,20 @@ impl MessagePipe for SmbdPipe {
 
     fn withdraw(&mut self, id: RegionId) -> Result<(), TransportError> {
         self.connection.withdraw(id)
+    }
+
+    fn lend(&mut self, region: &Arc<Region>, access: Access) -> Result<Loan, TransportError> {
+        let loan = self.connection.lend(region, access)?;
+        self.loans.lent(loan.id, loan.key);
+        Ok(loan)
+    }
+
+    fn take_back(&mut self, id: LoanId, arrival: &Arrival) -> Result<EndedBy, TransportError> {
+        let verdict = self.loans.take_back(id, arrival);
+        let verdict = verdict.ok_or_else(|| TransportError::invalid("nothing of that name is lent"))?;
+        let by = verdict.map_err(|wrong| self.connection.protocol(wrong.to_string()))?;
+        self.connection.take_back(id, by == EndedBy::Peer)?;
+        Ok(by)
     }
 
     fn close(self: Box<Self>) -> LaneStats {

@@ -11,8 +11,9 @@ use std::time::Duration;
 use pathproof_api::contract::{self, Connect, Pair};
 use pathproof_api::manners::DEVICE;
 use pathproof_api::{
-    Access, CompletionStatus, LaneSpec, MessagePipe, Pages, Piece, PreparedWire, PrivateData, Queued, Region,
-    Role, Transport, TransportError, Wait, WaitMode, WireDone, WireOp, WireSpec, WireVerb, Wires,
+    Access, CompletionStatus, EndedBy, LaneSpec, LoanForm, MessagePipe, Pages, Piece, PreparedWire,
+    PrivateData, Queued, Region, Role, Transport, TransportError, Wait, WaitMode, WireDone, WireOp, WireSpec,
+    WireVerb, Wires,
 };
 use pathproof_rdma::{Fabric, RdmaTransport, Sysfs};
 use pathproof_smbd::{Connection, Places, Settings, SmbdPipe, SmbdTransport};
@@ -197,6 +198,91 @@ fn a_write_of_no_bytes_needs_no_key_and_disturbs_nothing() {
         assert_eq!(done.iter().map(|done| done.tag).collect::<Vec<_>>(), [2, 3], "{ends:?}");
         a.close();
         b.close();
+    }
+}
+
+/// Which key a server ends with its answer: of this request's and of the one before it.
+type Rule = fn(u32, Option<u32>) -> Option<u32>;
+
+/// Lends memory for `requests` requests of a server that fetches it and ends what `ends` says: who has ended each key, or why it went no
+/// further.
+fn lend(ends: &Ends, requests: usize, which: Rule, again: bool) -> Result<Vec<EndedBy>, TransportError> {
+    const BYTES: u32 = 4096;
+    let settings = Settings::default();
+    let b = prepared(Some(&ends.b), Role::Accept, &settings)?;
+    let address = b.listens_at();
+    let region = || Arc::new(Region::new(BYTES.into(), Pages::Default).expect("a small region"));
+    std::thread::scope(|scope| {
+        let server = scope.spawn(move || -> Result<(), TransportError> {
+            let mut b = pipe(b, Role::Accept, None, settings)?;
+            let target = region();
+            let target_id = b.expose(&target, Access::Local)?.id;
+            let (mut request, mut before) = (Vec::new(), None);
+            loop {
+                if b.poll(&mut request, Wait::AtMost(PATIENCE))?.is_none() {
+                    return Ok(());
+                }
+                let address = u64::from_le_bytes(request[..8].try_into().expect("eight bytes"));
+                let key = u32::from_le_bytes(request[8..12].try_into().expect("four bytes"));
+                let head = Piece { region: target_id, offset: 0, len: BYTES };
+                let verb = WireVerb::Read { address, key };
+                b.begin([WireOp { tag: 0, verb, head, body: Piece::default() }], 1)?;
+                b.settle()?;
+                let mut found = vec![0; BYTES as usize];
+                target.copy_out(0, &mut found).expect("inside");
+                assert_eq!(found, [request[12]; BYTES as usize], "what was lent");
+                assert_eq!(b.send(&[b"answer"], which(key, before.replace(key)))?, Queued::Yes);
+            }
+        });
+        let settings = Settings::default();
+        let a = RdmaTransport::new(&RealClock::new()).prepare_wire(&WireSpec {
+            device: Some(ends.a.clone()),
+            private_data: PrivateData::Depths,
+            sends: Places::SENDS as u32 + 2,
+            receives: u32::from(settings.receive_credits),
+            ..WireSpec::default()
+        })?;
+        let mut a = pipe(a, Role::Dial, address, settings)?;
+        // Two places in turn, or as many as there are requests: then no window is used again.
+        let places: Vec<_> = (0..if again { 2 } else { requests }).map(|_| region()).collect();
+        let (mut ended, mut answer, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        for at in 0..requests {
+            let place = &places[at % places.len()];
+            place.fill(0, BYTES.into(), at as u8).expect("inside");
+            let loan = a.lend(place, Access::RemoteReadWrite)?;
+            assert_ne!(keys.last(), Some(&loan.key), "a key of its own");
+            keys.push(loan.key);
+            let (base, key) = (loan.address.to_le_bytes(), loan.key.to_le_bytes());
+            assert_eq!(a.send(&[&base, &key, &[at as u8]], None)?, Queued::Yes);
+            let arrival = a.poll(&mut answer, Wait::AtMost(PATIENCE))?.expect("an answer in time");
+            ended.push(a.take_back(loan.id, &arrival)?);
+            assert_eq!(loan.form == LoanForm::Registration, a.connection().wire().established().iwarp);
+        }
+        Box::new(a).close();
+        let _ = server.join().expect("the server does not panic");
+        Ok(ended)
+    })
+}
+
+/// More requests than a window has keys. Soft-RoCE has windows and names each key; soft-iWARP ends the key of a registration and tells nothing.
+#[test]
+fn memory_that_is_lent_is_given_back_by_the_peer_as_far_as_the_device_tells() {
+    for ends in ends() {
+        let iwarp = ends.a.starts_with("siw");
+        let by = if iwarp { EndedBy::Here } else { EndedBy::Peer };
+        let ended = lend(&ends, 600, |own, _| Some(own), true).unwrap();
+        assert!(ended.iter().all(|ended| *ended == by), "{ends:?}: {ended:?}");
+        // A server that ends nothing: the keys are ended here, and nobody waits for it.
+        let ended = lend(&ends, 300, |_, _| None, true).unwrap();
+        assert!(ended.iter().all(|ended| *ended == EndedBy::Here), "{ends:?}: {ended:?}");
+        // One that ends a key twice: Soft-RoCE lets it, and names it.
+        let twice = lend(&ends, 2, |own, before| before.or(Some(own)), false);
+        eprintln!("{ends:?}: a key that is ended twice: {twice:?}");
+        assert!(twice.is_err_and(|error| iwarp || error.to_string().contains("a second time")), "{ends:?}");
+        // One that ends what was never lent: the adapter of this end breaks the connection over it.
+        let unknown = lend(&ends, 1, |own, _| Some(own ^ 0x00ff_ff00), true);
+        eprintln!("{ends:?}: a key that is none: {unknown:?}");
+        assert!(unknown.is_err(), "{ends:?}");
     }
 }
 

@@ -17,6 +17,19 @@ pub(crate) struct Adapter {
     pub(crate) regions: Mutex<Vec<(usize, u32, Weak<MemoryRegion>)>>,
 }
 
+/// What a registration for a wire allows (`IBV_ACCESS_*`).
+pub(crate) fn access_bits(access: Access, iwarp: bool) -> u32 {
+    let mut bits = k::IBV_ACCESS_LOCAL_WRITE;
+    if matches!(access, Access::RemoteRead | Access::RemoteReadWrite) {
+        bits |= k::IBV_ACCESS_REMOTE_READ;
+    }
+    // On iWARP the answer to a READ is a tagged write into its target (RFC 5040 §4.4).
+    if matches!(access, Access::RemoteWrite | Access::RemoteReadWrite) || iwarp {
+        bits |= k::IBV_ACCESS_REMOTE_WRITE;
+    }
+    bits
+}
+
 impl Adapter {
     /// Registers all of `region` for a wire, and for the peer as far as `access` says.
     pub(crate) fn expose(
@@ -30,15 +43,7 @@ impl Adapter {
         let free = memory.iter().position(Option::is_none).unwrap_or(memory.len());
         let id = u16::try_from(free)
             .map_err(|_| TransportError::invalid("a wire takes at most 65536 registrations"))?;
-        let mut bits = k::IBV_ACCESS_LOCAL_WRITE;
-        if matches!(access, Access::RemoteRead | Access::RemoteReadWrite) {
-            bits |= k::IBV_ACCESS_REMOTE_READ;
-        }
-        // On iWARP the answer to a READ is a tagged write into its target (RFC 5040 §4.4).
-        if matches!(access, Access::RemoteWrite | Access::RemoteReadWrite) || iwarp {
-            bits |= k::IBV_ACCESS_REMOTE_WRITE;
-        }
-        let registered = self.register(region, bits)?;
+        let registered = self.register(region, access_bits(access, iwarp))?;
         let exposed = Exposed {
             id: RegionId(id),
             address: region.base_address() as u64,

@@ -16,6 +16,7 @@ use super::{INLINE_BYTES, RdmaTransport};
 use crate::choose::{Choice, Wishes};
 use crate::cm;
 use crate::ffi::{ConnectionManagerLibrary, IbvQpCap};
+use crate::loans::Loans;
 use crate::sysfs::Fabric;
 use crate::timing::{ACK_TIMEOUT_EXPONENT, RETRY_COUNT};
 use crate::verbs::{CompletionChannel, CompletionQueue, QueuePair};
@@ -162,12 +163,13 @@ impl PreparedWire for PreparedBare {
                 .concat(),
             PrivateData::Depths | PrivateData::None => Vec::new(),
         };
+        let mut loans = Loans::default();
         let joining = cm::Joining {
             queue_pair: &queue_pair,
             private_data: &private_data,
             terms,
             bounded_by_peer: true,
-            post_receives: &mut || queues.submit(&queue_pair, &memory, receives).map(drop),
+            post_receives: &mut || queues.submit(&queue_pair, (&memory, &mut loans), receives).map(drop),
         };
         let remote = peer.or(spec.address);
         let connected = match (&listener, remote) {
@@ -194,6 +196,7 @@ impl PreparedWire for PreparedBare {
             queues,
             connection: connected.id,
             memory,
+            loans,
             adapter,
             established,
             wait_mode: spec.wait_mode,

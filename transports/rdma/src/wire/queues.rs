@@ -3,9 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
-use pathproof_api::{Piece, TransportError, WireDone, WireOp, WireVerb};
+use pathproof_api::{LoanId, Piece, TransportError, WireDone, WireOp, WireVerb};
 
 use crate::ffi::{IbvRecvWr, IbvSendWr, IbvSge, IbvWc, PollCq, PostRecv, PostSend, ReqNotifyCq, k};
+use crate::loans::Loans;
 use crate::transport::adapter::Memory;
 use crate::verbs::{Context, QueuePair};
 
@@ -90,7 +91,7 @@ impl Queues {
     pub(crate) fn submit(
         &mut self,
         queue_pair: &QueuePair,
-        memory: &Memory,
+        (memory, loans): (&Memory, &mut Loans),
         ops: &[WireOp],
     ) -> Result<usize, TransportError> {
         let (send_from, recv_from) = (self.sends_posted, self.recvs_posted);
@@ -106,13 +107,21 @@ impl Queues {
                 if send_to - self.sends_finished >= self.sends.len() as u64 {
                     break;
                 }
-                self.stage_send(memory, op, send_to)?;
+                match op.verb {
+                    WireVerb::Bind { loan } => self.stage_bind(loans, loan, op.tag, send_to)?,
+                    _ => self.stage_send(memory, op, send_to)?,
+                }
                 send_to += 1;
             }
             taken += 1;
         }
         self.post_recvs(queue_pair, recv_from, recv_to)?;
         self.post_sends(queue_pair, send_from, send_to)?;
+        for op in &ops[..taken] {
+            if let WireVerb::Bind { loan } = op.verb {
+                loans.posted(loan);
+            }
+        }
         Ok(taken)
     }
 
@@ -137,7 +146,7 @@ impl Queues {
     fn stage_send(&mut self, memory: &Memory, op: &WireOp, sequence: u64) -> Result<(), TransportError> {
         let pieces = [Queues::piece(memory, op.head)?, Queues::piece(memory, op.body)?];
         let (opcode, address, key) = match op.verb {
-            WireVerb::Receive | WireVerb::Send => (k::IBV_WR_SEND, 0, 0),
+            WireVerb::Receive | WireVerb::Bind { .. } | WireVerb::Send => (k::IBV_WR_SEND, 0, 0),
             WireVerb::SendInvalidate { key } => (k::IBV_WR_SEND_WITH_INV, 0, key),
             WireVerb::Write { address, key } => (k::IBV_WR_RDMA_WRITE, address, key),
             WireVerb::Read { address, key } => (k::IBV_WR_RDMA_READ, address, key),
@@ -160,6 +169,21 @@ impl Queues {
         // libsiw takes the key to invalidate from `wr.rdma.rkey`, all others from its own field.
         wr.rkey = key;
         wr.imm_data_or_rkey = if opcode == k::IBV_WR_SEND_WITH_INV { key } else { 0 };
+        Ok(())
+    }
+
+    fn stage_bind(
+        &mut self,
+        loans: &Loans,
+        loan: LoanId,
+        tag: u64,
+        sequence: u64,
+    ) -> Result<(), TransportError> {
+        let request = loans.request(loan);
+        let mut wr = request.ok_or_else(|| TransportError::invalid("a window that is not lent"))?;
+        let at = (sequence % self.sends.len() as u64) as usize;
+        wr.wr_id = sequence;
+        self.sends[at] = SendPlace { wr, pieces: [IbvSge::default(); 2], tag, len: 0, done: None };
         Ok(())
     }
 

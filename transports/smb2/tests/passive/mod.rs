@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use pathproof_api::wire::Exposed;
 use pathproof_api::{
-    Access, Arrival, LaneStats, MessagePipe, PipeLimits, Queued, Region, RegionId, TransportError, Wait,
+    Access, Arrival, Invalidated, LaneStats, MessagePipe, PipeLimits, Queued, Region, RegionId,
+    TransportError, Wait,
 };
 use pathproof_smb2::connection::{Connection, Protection, Request, Sizes};
 use pathproof_smb2::crypto::Signer;
@@ -75,6 +76,8 @@ pub struct Loop {
     pub conversation: Conversation,
     pub answers: VecDeque<(Vec<u8>, Option<u32>)>,
     pub ended: Option<u32>,
+    /// A key that the next messages are said to have ended, whatever the server meant.
+    pub ends: Option<u32>,
     pub memory: Option<Memory>,
     pub limits: PipeLimits,
 }
@@ -91,6 +94,7 @@ impl Loop {
             conversation: Conversation::new(server),
             answers: VecDeque::new(),
             ended: None,
+            ends: None,
             memory: None,
             limits,
         }
@@ -129,7 +133,10 @@ impl MessagePipe for Loop {
         let Some((answer, key)) = self.answers.pop_front() else { return Ok(None) };
         self.ended = key;
         *message = answer;
-        Ok(Some(Arrival::default()))
+        Ok(Some(match key.or(self.ends) {
+            Some(key) => Arrival { invalidated: Invalidated::Flagged(key), endings: 1, fragments: 1 },
+            None => Arrival { fragments: 1, ..Arrival::default() },
+        }))
     }
 
     fn expose(&mut self, _: &Arc<Region>, _: Access) -> Result<Exposed, TransportError> {

@@ -1,9 +1,12 @@
-//! The registered memory of a connection: a place for every receive and for every message under way.
+//! The memory of a connection: a place for every receive and for every message under way; and what its caller registers and lends.
 
 use std::sync::Arc;
 
-use pathproof_api::{Region, RegionId, TransportError};
+use pathproof_api::{
+    Access, Exposed, Loan, LoanForm, LoanId, Piece, Region, RegionId, TransportError, WireOp, WireVerb,
+};
 
+use super::{BIND, Connection};
 use crate::codec::NEGOTIATE_RESPONSE_BYTES;
 use crate::settings::Settings;
 
@@ -89,5 +92,32 @@ impl Places {
 
     pub(super) fn get(&self, offset: u64, bytes: &mut [u8]) -> Result<(), TransportError> {
         self.region.copy_out(offset, bytes).map_err(|error| TransportError::invalid(error.to_string()))
+    }
+}
+
+impl Connection {
+    /// Registers memory of the caller's own.
+    pub fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError> {
+        self.wire.expose(region, access)
+    }
+
+    /// Ends a registration.
+    pub fn withdraw(&mut self, id: RegionId) -> Result<(), TransportError> {
+        self.wire.withdraw(id)
+    }
+
+    /// Lends memory of the caller's own to the peer. It is open to the peer before anything that is sent from now on arrives there.
+    pub fn lend(&mut self, region: &Arc<Region>, access: Access) -> Result<Loan, TransportError> {
+        let loan = self.wire.lend(region, access)?;
+        if loan.form == LoanForm::Window {
+            let verb = WireVerb::Bind { loan: loan.id };
+            self.operate(WireOp { tag: BIND, verb, head: Piece::default(), body: Piece::default() });
+        }
+        Ok(loan)
+    }
+
+    /// Ends a loan, where the peer has not done that.
+    pub fn take_back(&mut self, id: LoanId, by_peer: bool) -> Result<(), TransportError> {
+        self.wire.take_back(id, by_peer)
     }
 }

@@ -105,11 +105,20 @@ impl Raw {
     }
 
     pub fn send(&mut self, bytes: &[u8]) {
+        self.post(bytes, WireVerb::Send);
+    }
+
+    /// The same, and a key of the other end ends with it.
+    pub fn send_ending(&mut self, bytes: &[u8], key: u32) {
+        self.post(bytes, WireVerb::SendInvalidate { key });
+    }
+
+    fn post(&mut self, bytes: &[u8], verb: WireVerb) {
         let offset = (RECEIVES + self.next_send % 64) * SLOT;
         self.next_send += 1;
         self.region.copy_in(offset, bytes).unwrap();
         let head = Piece { region: self.id, offset, len: bytes.len() as u32 };
-        let op = WireOp { tag: 1000, verb: WireVerb::Send, head, body: Piece::default() };
+        let op = WireOp { tag: 1000, verb, head, body: Piece::default() };
         assert_eq!(self.wire.submit(&[op]).unwrap(), 1);
     }
 

@@ -60,6 +60,12 @@ pub(super) const SERVERS_AND_CHANNELS: &[Entry] = &[
         "Let data go by RDMA (no signing, no encryption, requests of 4 KiB and more), or keep requests below the limit in the evidence.",
     ),
     entry(
+        "SMB-KEYS-LEFT",
+        Warning,
+        "The server was to end the memory keys of requests with its answers and did not, as far as the adapter tells: each cost this end a step of its own.",
+        "Update the server, or do not ask it for that (leave --invalidate out); no data is at risk, because the keys were ended here.",
+    ),
+    entry(
         "SMB-DOWNGRADED",
         Error,
         "What the server says it had agreed on is not what its answer said: somebody on the way changed the negotiation.",
