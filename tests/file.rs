@@ -234,6 +234,25 @@ fn a_signal_takes_the_file_along() {
     }
 }
 
+/// What stands between a session over TCP and its channels of SMB Direct is said in one sentence, and nothing is left on the share.
+#[test]
+fn a_session_that_begins_over_tcp_and_finds_no_smb_direct_says_why() {
+    let nic = |capability: &str| format!("127.0.0.1;speed=10000000000,capability={capability},if_index=1");
+    for (name, nic, multichannel, sentence) in [
+        ("file-no-rdma", nic("RSS"), "yes", "lists no NIC with RDMA"),
+        ("file-no-channels", nic("RDMA"), "no", "Multichannel switched off"),
+        // It says that it has RDMA, and this host has none.
+        ("file-rdma-there", nic("RDMA"), "yes", "began over TCP, has no channel of SMB Direct"),
+    ] {
+        let options = ["--interface", &nic, "--multichannel", multichannel];
+        let Some(smbd) = Smbd::start(name, &options) else { return };
+        let output = smbd.run(&["--over", "smbd", "--tcp-first"]);
+        assert_eq!(output.status.code(), Some(2), "{name}: {}", stderr(&output));
+        assert!(stderr(&output).contains(sentence), "{name}: {}", stderr(&output));
+        assert_eq!(smbd.files(), Vec::<String>::new(), "{name}");
+    }
+}
+
 #[test]
 fn a_share_without_room_is_refused_before_anything_is_written() {
     let Some(smbd) = Smbd::start("file-room", &["--share-size", "4m"]) else { return };
@@ -372,6 +391,7 @@ fn what_cannot_be_is_refused_before_anybody_is_asked() {
         (run(share, &password, &["--file-size", "4MiB"]), "--file-size"),
         (run(share, &password, &["--channels", "2"]), "--over tcp is one connection"),
         (run(share, &password, &["--invalidate"]), "memory for RDMA: --over smbd"),
+        (run(share, &password, &["--over", "multi", "--tcp-first"]), "channels of SMB Direct: --over smbd"),
         (run(share, &password, &["--over", "smbd", "--invalidate", "--register-each"]), "--register-each"),
         (run(share, &password, &["--mix", "0:0"]), "reads:writes"),
         (run(share, &scratch.path("nothing"), &[]), "--password-file"),

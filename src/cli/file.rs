@@ -93,6 +93,10 @@ pub struct FileArgs {
     /// memory window, or on iWARP without windows of a registration.
     #[arg(long, conflicts_with = "register_each")]
     pub invalidate: bool,
+    /// With --over smbd: begin the session over TCP, as Windows does, ask the server which of its NICs have RDMA, and bind channels of SMB
+    /// Direct to it; all data goes over those.
+    #[arg(long)]
+    pub tcp_first: bool,
     /// Have the server answer a write only when it is on its disk.
     #[arg(long)]
     pub durable: bool,
@@ -157,6 +161,7 @@ fn spec(args: &FileArgs) -> Result<FileSpec> {
         descriptors: args.descriptors,
         register_each: args.register_each,
         invalidate: args.invalidate,
+        tcp_first: args.tcp_first,
         durable: args.durable,
         verify: args.verify,
         wait_ns: args.wait.0,

@@ -35,6 +35,7 @@ use crate::glance::Glance;
 use crate::interrupt;
 use absence::Maker;
 use account::Counted;
+use carrier::Link;
 use lane::{Channel, Job, Pool};
 use open::{Gone, Opened, put_away, sentence};
 use pace::Pace;
@@ -66,7 +67,8 @@ impl Kind for File {
             (reads, writes) => format!("read and written {reads}:{writes}"),
         };
         let order = if spec.order == FileOrder::Random { ", random" } else { "" };
-        format!("file {what} over {}{order}", spec.over.name())
+        let begun = if spec.tcp_first { ", begun over tcp" } else { "" };
+        format!("file {what} over {}{begun}{order}", spec.over.name())
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {
@@ -104,6 +106,9 @@ pub fn check(spec: &FileSpec) -> Result<()> {
     }
     if spec.over != FileOver::Smbd && (spec.descriptors != 1 || spec.register_each || spec.invalidate) {
         bail!("--descriptors, --register-each and --invalidate are about memory for RDMA: --over smbd");
+    }
+    if spec.over != FileOver::Smbd && spec.tcp_first {
+        bail!("--tcp-first is about a session with channels of SMB Direct: --over smbd");
     }
     if spec.register_each && spec.invalidate {
         bail!("--invalidate gives each request a key of its own already; leave --register-each out");
@@ -190,15 +195,19 @@ fn measure(
     step: &mut Step,
     doc: &ResultDoc,
 ) -> Vec<Finding> {
-    let Opened { dialler, session, channels, in_messages, limit, file, path, missing } = opened;
-    let recall = (channels[0].link.address(), open::kind(spec.over));
-    let account = account::Account::of(&session, &channels, &path, (missing, in_messages.clone()), doc);
+    let Opened { dialler, session, mut anchor, channels, in_messages, limit, file, path, missing, .. } =
+        opened;
+    let begun = anchor.as_ref().unwrap_or(&channels[0].link);
+    let recall = (begun.address(), begun.pipe().kind());
+    let links: Vec<&Link> = anchor.iter().chain(channels.iter().map(|channel| &channel.link)).collect();
+    let lent = channels[0].lent.as_ref();
+    let account = account::Account::of(&session, &links, lent, &path, (missing, in_messages.clone()), doc);
     let room = channels.len() * (spec.depth as usize + 1);
     let lends = channels.iter().any(|channel| channel.lent.is_some());
     let lends = lends.then(|| lent::Terms::of(spec));
     let seed = lone.seed ^ session.id;
     let bypassed = in_messages.filter(|_| session.protection != Protection::Open);
-    let maker = Maker::new(dialler, session, lends, channels.len());
+    let maker = Maker::new(dialler, session, lends, channels.len() + usize::from(anchor.is_some()));
     let pool = Pool::new(
         (Pieces::new(spec.blocks(), lone.seed), Content { seed }),
         (file, spec.size_bytes as u32),
@@ -220,8 +229,10 @@ fn measure(
         findings.push(Finding::new("SMB-RDMA-BYPASSED", why));
     }
     let connection = channels.iter_mut().find_map(|channel| channel.connection.as_mut());
-    let gone = put_away(&pool.maker, connection, file, &path, recall);
-    findings.extend(account.fill(step, spec, &pool, channels, &made, before));
+    // Before the session ends: a server may end its connections with it.
+    let begun = anchor.as_ref().and_then(|anchor| anchor.pipe().counted());
+    let gone = put_away(&pool.maker, connection.or(anchor.as_mut()), file, &path, recall);
+    findings.extend(account.fill(step, spec, &pool, (begun, channels), &made, before));
     let detail = step.detail.file.get_or_insert_default();
     let Gone { gone: removed, takes_unsigned } = gone.as_ref().copied().unwrap_or_default();
     detail.removed = removed;

@@ -62,6 +62,9 @@ pub struct FileSpec {
     /// With `smbd`: each request has a key of its own, which the server ends with its answer (SMB2_CHANNEL_RDMA_V1_INVALIDATE).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub invalidate: bool,
+    /// With `smbd`: the session begins over TCP, and channels of SMB Direct, which carry all data, are bound to it, as Windows does.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tcp_first: bool,
     /// A write is answered only when it is on the disk (write-through), as far as the server keeps its word.
     pub durable: bool,
     /// Compare what is read with what was written, and read everything that was written once more in the end.
@@ -98,6 +101,7 @@ impl Default for FileSpec {
             descriptors: 1,
             register_each: false,
             invalidate: false,
+            tcp_first: false,
             durable: false,
             verify: false,
             wait_ns: 10_000_000_000,
@@ -175,7 +179,7 @@ pub enum FileOrder {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FileDetail {
-    /// Address and port of the first connection.
+    /// Address and port of the connection that the session began with.
     pub address: String,
     /// Dialect: `3.1.1` …
     pub dialect: String,

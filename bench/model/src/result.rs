@@ -455,6 +455,9 @@ pub struct LaneResult {
     pub flow: u16,
     /// What this end of it did.
     pub role: LaneRole,
+    /// What a channel of a session with an SMB server goes over: `tcp` or `smbd`; `null` for other lanes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over: Option<crate::FileOver>,
     /// Local address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local: Option<String>,

@@ -36,9 +36,9 @@ pub struct Maker {
 }
 
 impl Maker {
-    /// Of a session whose first `channels` channels stand.
-    pub fn new(dialler: Dialler, session: Session, lends: Option<Terms>, channels: usize) -> Maker {
-        Maker { dialler, session, lends, numbers: AtomicU16::new(channels as u16) }
+    /// Of a session that has had so many connections.
+    pub fn new(dialler: Dialler, session: Session, lends: Option<Terms>, connections: usize) -> Maker {
+        Maker { dialler, session, lends, numbers: AtomicU16::new(connections as u16) }
     }
 
     /// One more channel, to the address of the one that was lost.

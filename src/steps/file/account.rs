@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::Ordering;
 
-use pathproof_api::{LoanForm, MessagePipe};
+use pathproof_api::{LoanForm, MessagePipe, TcpConnection};
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{
-    Direction, DirectChannel, DirectKeys, End, ErrorKind, FileDetail, FileDirect, FileOver, FileRate,
+    DirectChannel, DirectKeys, Direction, End, ErrorKind, FileDetail, FileDirect, FileOver, FileRate,
     FileSpec, Finding, HistogramName, KeyOf, LaneResult, LaneRole, NicShare, NodeId, RdmaEnd, RdmaProof,
     ResultDoc, Step, StepError, Summary,
 };
@@ -17,8 +17,9 @@ use pathproof_smb2::share::Session;
 use pathproof_smb2::{Cipher, SigningAlgorithm};
 
 use super::Made;
+use super::carrier::Link;
 use super::lane::{Carried, Channel, KeyEnds, Pool};
-use super::lent::Joined;
+use super::lent::Lent;
 use super::open::sentence;
 use crate::steps::lane_record;
 
@@ -56,11 +57,28 @@ impl Counted {
     }
 }
 
-/// Both ends of a channel, and the NIC of this end.
+/// Both ends of a channel, what it goes over, and the NIC of this end.
 struct Ends {
+    over: FileOver,
     local: Option<String>,
     remote: SocketAddr,
     nic: Option<String>,
+}
+
+impl Ends {
+    /// The channel of this number, before anything is known of what it carried.
+    fn lane(&self, at: usize, spec: &FileSpec) -> LaneResult {
+        LaneResult {
+            lane: at as u32,
+            end: End::Client,
+            role: role(spec),
+            over: Some(self.over),
+            local: self.local.clone(),
+            remote: Some(self.remote.to_string()),
+            nics: self.nic.iter().cloned().collect(),
+            ..LaneResult::default()
+        }
+    }
 }
 
 /// What is known before anything moves.
@@ -73,9 +91,12 @@ pub struct Account {
 }
 
 impl Account {
+    /// `links` are all connections of the session, the one that it began with first, also where it carries no data; `lent` is the memory of one that
+    /// does.
     pub fn of(
         session: &Session,
-        channels: &[Joined],
+        links: &[&Link],
+        lent: Option<&Lent>,
         path: &str,
         (missing, in_messages): (Vec<(SocketAddr, String)>, Option<String>),
         doc: &ResultDoc,
@@ -95,14 +116,14 @@ impl Account {
             };
             here.nics.iter().find(of).map(|nic| nic.name.clone())
         };
-        let ends = channels.iter().map(|Joined { link, .. }| Ends {
+        let ends = links.iter().map(|link| Ends {
+            over: link.pipe().kind().over(),
             local: link.pipe().local_name(),
             remote: link.address(),
             nic: link.pipe().local().and_then(nic),
         });
-        let first = channels.first().map(|first| &first.link);
-        let lent = channels.first().and_then(|first| first.lent.as_ref());
-        let adapter = first.and_then(|first| Some((first.pipe().limits(), first.pipe().adapter()?)));
+        let first = links.first();
+        let adapter = links.iter().find_map(|link| Some((link.pipe().limits(), link.pipe().adapter()?)));
         let direct = adapter.map(|(limits, adapter)| FileDirect {
             device: adapter.device.clone(),
             fabric: lane_record::fabric(adapter.fabric),
@@ -132,12 +153,13 @@ impl Account {
         }
     }
 
+    /// `begun` is what the kernel counted of a connection that the session began with and that carried no data.
     pub fn fill(
         mut self,
         step: &mut Step,
         spec: &FileSpec,
         pool: &Pool,
-        channels: Vec<Channel>,
+        (begun, channels): (Option<TcpConnection>, Vec<Channel>),
         made: &Made,
         before: Counted,
     ) -> Vec<Finding> {
@@ -147,7 +169,18 @@ impl Account {
         let mut write = Carried::default();
         let mut cpu_ns = Some(0);
         let mut keys = KeyEnds::default();
-        for (at, (channel, Ends { local, remote, nic })) in channels.into_iter().zip(&self.ends).enumerate() {
+        let carry_nothing = self.ends.len().saturating_sub(channels.len());
+        for (at, ends) in self.ends.iter().enumerate().take(carry_nothing) {
+            Account::share(ends.nic.as_deref(), (0, 0), 0, step);
+            step.lanes.push(LaneResult {
+                connection: begun.map(lane_record::connection),
+                window_ns: window_ns.unwrap_or(0),
+                ..ends.lane(at, spec)
+            });
+        }
+        let ends = self.ends.iter().enumerate().skip(carry_nothing);
+        for (channel, (at, ends)) in channels.into_iter().zip(ends) {
+            let Ends { local, remote, nic, .. } = ends;
             let tally = channel.tally;
             if let (Some(direct), Some(messages)) = (&mut self.detail.direct, tally.messages) {
                 direct.placed_bytes += tally.placed_bytes;
@@ -177,14 +210,9 @@ impl Account {
                 StepError { kind: ErrorKind::PeerLost, message }
             });
             let bytes = tally.read.bytes + tally.write.bytes;
-            Account::share(nic.as_deref(), tally.write.bytes, tally.read.bytes, channel.losses, step);
+            Account::share(nic.as_deref(), (tally.write.bytes, tally.read.bytes), channel.losses, step);
             step.lanes.push(LaneResult {
-                lane: at as u32,
-                end: End::Client,
-                role: role(spec),
                 local,
-                remote: Some(remote.to_string()),
-                nics: nic.iter().cloned().collect(),
                 bytes,
                 messages: tally.read.operations + tally.write.operations,
                 window_ns: window_ns.unwrap_or(0),
@@ -192,7 +220,7 @@ impl Account {
                 connection: stats.connection.map(lane_record::connection),
                 service_ns: service.summary(),
                 error: error.clone(),
-                ..LaneResult::default()
+                ..ends.lane(at, spec)
             });
             let returned = channel.losses - u32::from(absence.is_some());
             self.detail.channels_lost += channel.losses;
@@ -276,7 +304,7 @@ impl Account {
     }
 
     /// Adds what a channel moved to what its NIC carried.
-    fn share(nic: Option<&str>, sent: u64, received: u64, losses: u32, step: &mut Step) {
+    fn share(nic: Option<&str>, (sent, received): (u64, u64), losses: u32, step: &mut Step) {
         let Some(nic) = nic else { return };
         let nics = step.detail.nics.get_or_insert_default();
         if !nics.iter().any(|share| share.nic == nic) {
@@ -319,7 +347,9 @@ fn told(keys: &DirectKeys) -> String {
     match (keys.ended_by_server, keys.not_reported) {
         (Some(ended), 0) => format!("of {of}: {ended}, all ended by the server"),
         (Some(ended), left) => format!("of {of}: {ended} ended by the server, {left} ended here"),
-        (None, left) => format!("of {of}: {left}, ended here: the adapter reports none that the server ended"),
+        (None, left) => {
+            format!("of {of}: {left}, ended here: the adapter reports none that the server ended")
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use pathproof_api::{
     Access, Arrival, EndedBy, Exposed, LaneStats, Loan, LoanId, MessagePipe, PipeLimits, PrivateData, Queued,
-    Region, RegionId, Role, TransportError, Wait, WireSpec, Wires,
+    Region, RegionId, Role, TcpConnection, TransportError, Wait, WireSpec, Wires,
 };
+use pathproof_model::FileOver;
 use pathproof_rdma::{Choice, Fabric, RdmaTransport, Wishes};
 use pathproof_smb2::SmbError;
 use pathproof_smb2::connection::Connection;
@@ -62,6 +63,16 @@ impl Messages {
     }
 }
 
+impl Kind {
+    /// As a document says it.
+    pub fn over(self) -> FileOver {
+        match self {
+            Kind::Tcp => FileOver::Tcp,
+            Kind::Direct => FileOver::Smbd,
+        }
+    }
+}
+
 impl Carrier {
     /// Which kind it is.
     pub fn kind(&self) -> Kind {
@@ -106,6 +117,14 @@ impl Carrier {
             received_bytes: counts.payload_received_bytes,
             fragments: counts.fragments_sent + counts.fragments_received,
         })
+    }
+
+    /// What the kernel counts of it, where it is TCP and stands.
+    pub fn counted(&self) -> Option<TcpConnection> {
+        match self {
+            Carrier::Tcp(tcp) => tcp.counted(),
+            Carrier::Direct(_) => None,
+        }
     }
 
     /// The RDMA adapter that it goes by.

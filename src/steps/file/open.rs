@@ -42,8 +42,12 @@ pub struct Opened {
     pub dialler: Dialler,
     /// The session.
     pub session: Session,
-    /// The channels; the first is the one that the session began with.
+    /// The connection that the session began with, where that is to carry no data. Some servers end a session with it (ksmbd of Linux 6.12).
+    pub anchor: Option<Link>,
+    /// The channels that carry data; the first is the one that the session began with, unless there is an anchor.
     pub channels: Vec<Joined>,
+    /// Where further channels of SMB Direct may go, as the server listed it; empty where it was not asked.
+    pub listed: Vec<SocketAddr>,
     /// Why SMB Direct carries data in messages, where it does.
     pub in_messages: Option<String>,
     /// A server that says that it takes more in a message than it does.
@@ -56,8 +60,8 @@ pub struct Opened {
     pub missing: Vec<(SocketAddr, String)>,
 }
 
-/// The kind of the session's connections.
-pub fn kind(over: FileOver) -> Kind {
+/// The kind of the channels that carry data.
+fn kind(over: FileOver) -> Kind {
     match over {
         FileOver::Tcp | FileOver::Multi => Kind::Tcp,
         FileOver::Smbd => Kind::Direct,
@@ -118,6 +122,12 @@ pub fn open(
     let windows = if spec.invalidate { spec.depth as usize } else { 0 };
     let dialler = Dialler { goal, rdma, windows };
     let (mut link, session) = connect(&dialler, host, spec)?;
+    let (mut anchor, mut listed) = (None, vec![]);
+    if spec.tcp_first {
+        listed = direct_addresses(&mut link, &session, spec)?;
+        let direct = bind_direct(&dialler, &session, &listed)?;
+        anchor = Some(std::mem::replace(&mut link, direct));
+    }
     let in_messages = (spec.over == FileOver::Smbd).then(|| in_messages(&session, spec)).flatten();
     let takes_bytes = link.pipe().limits().send_bytes_max;
     let limit = in_messages
@@ -138,8 +148,9 @@ pub fn open(
         );
         return Err(error.into());
     }
+    let (channels, missing) = (vec![], vec![]);
     let mut opened =
-        Opened { dialler, session, channels: vec![], in_messages, limit, file, path, missing: vec![] };
+        Opened { dialler, session, anchor, channels, listed, in_messages, limit, file, path, missing };
     opened.join(link, spec)?;
     if spec.over == FileOver::Multi || spec.channels.is_some_and(|channels| channels > 1) {
         opened.bind(spec)?;
@@ -148,7 +159,7 @@ pub fn open(
 }
 
 fn connect(dialler: &Dialler, host: &str, spec: &FileSpec) -> Result<(Link, Session), Trouble> {
-    let kind = kind(spec.over);
+    let kind = if spec.tcp_first { Kind::Tcp } else { kind(spec.over) };
     // Over RDMA the address decides which NIC is used, and a name may lead to another one.
     let addresses = match (kind, &spec.addresses[..]) {
         (Kind::Tcp, _) | (Kind::Direct, []) => resolve(host, spec.port)?,
@@ -164,6 +175,51 @@ fn connect(dialler: &Dialler, host: &str, spec: &FileSpec) -> Result<(Link, Sess
         }
     }
     Err(last.map_or_else(|| anyhow::anyhow!("{host} has no address").into(), Trouble::from))
+}
+
+/// Where the server has RDMA: the addresses that are named, or those of its list, the one first that it was called at.
+fn direct_addresses(first: &mut Link, session: &Session, spec: &FileSpec) -> Result<Vec<SocketAddr>> {
+    if !session.takes_channels() {
+        bail!(
+            "the server has Multichannel switched off, so a session takes no channel of SMB Direct; switch it on, or leave --tcp-first out"
+        );
+    }
+    let at = first.address();
+    if !spec.addresses.is_empty() {
+        return Ok(spec.addresses.iter().map(|address| SocketAddr::new(*address, at.port())).collect());
+    }
+    let list = first.interfaces().map_err(|error| {
+        anyhow::anyhow!(
+            "the server does not list its NICs ({}); name an address where it has RDMA (--address)",
+            sentence(&error)
+        )
+    })?;
+    let with_rdma: Vec<Interface> = list.interfaces.into_iter().filter(|nic| nic.rdma).collect();
+    let mut addresses = reachable(&with_rdma, at);
+    addresses.sort_by_key(|address| address.ip() != at.ip());
+    if addresses.is_empty() {
+        bail!("the server lists no NIC with RDMA; switch SMB Direct on there, or use --over multi");
+    }
+    Ok(addresses)
+}
+
+/// The first channel of SMB Direct of a session that began over TCP.
+fn bind_direct(dialler: &Dialler, session: &Session, addresses: &[SocketAddr]) -> Result<Link, Trouble> {
+    let mut last = None;
+    for address in addresses {
+        match dialler.bind(session, *address, Kind::Direct, 1) {
+            Ok(link) => return Ok(link),
+            Err(error) => last = Some(Trouble::from(error)),
+        }
+    }
+    let trouble = last.unwrap_or_else(|| anyhow::anyhow!("no address is known").into());
+    Err(Trouble {
+        message: format!(
+            "the session, which began over TCP, has no channel of SMB Direct: {}",
+            trouble.message
+        ),
+        ..trouble
+    })
 }
 
 /// What a client that sends data in messages of SMB Direct meets where the server says that it takes more than one holds.
@@ -210,7 +266,9 @@ fn takes(link: &Link, session: &Session, spec: &FileSpec, in_messages: Option<&s
         bail!("the server takes at most {} in a request; ask for a smaller --size", Bytes(most));
     }
     if spec.invalidate && in_messages.is_none() && agreed.dialect == Dialect::V3_0 {
-        bail!("the server speaks SMB 3.0, which has no keys that it ends (from 3.0.2 on); leave --invalidate out");
+        bail!(
+            "the server speaks SMB 3.0, which has no keys that it ends (from 3.0.2 on); leave --invalidate out"
+        );
     }
     let limits = link.pipe().limits();
     match (in_messages, limits.one_sided_bytes_max) {
@@ -255,8 +313,11 @@ impl Opened {
         let kind = kind(spec.over);
         let first = self.channels[0].link.address();
         let mut addresses = match &spec.addresses[..] {
-            // Over RDMA they go where the first one went.
-            [] if kind == Kind::Direct => vec![],
+            // Over RDMA they go where the first one went, or where the server says that it has RDMA.
+            [] if kind == Kind::Direct => {
+                let port = first.port();
+                self.listed.iter().map(|address| SocketAddr::new(address.ip(), port)).collect()
+            }
             [] => match self.channels[0].link.interfaces() {
                 Ok(list) => reachable(&list.interfaces, first),
                 Err(error) => {
@@ -275,7 +336,8 @@ impl Opened {
         let mut turn = 0;
         while self.channels.len() < count && !addresses.is_empty() {
             let at = turn % addresses.len();
-            match self.dialler.bind(&self.session, addresses[at], kind, self.channels.len() as u16) {
+            let number = self.channels.len() + usize::from(self.anchor.is_some());
+            match self.dialler.bind(&self.session, addresses[at], kind, number as u16) {
                 Ok(link) => {
                     self.join(link, spec)?;
                     turn = at + 1;

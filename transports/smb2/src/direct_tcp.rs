@@ -223,6 +223,13 @@ impl DirectTcp {
     }
 }
 
+impl DirectTcp {
+    /// What the kernel counts of it, while it stands.
+    pub fn counted(&self) -> Option<tcp_info::TcpConnection> {
+        tcp_info::tcp_connection(&self.stream).ok()
+    }
+}
+
 impl MessagePipe for DirectTcp {
     fn limits(&self) -> &PipeLimits {
         &self.limits
@@ -317,7 +324,7 @@ impl MessagePipe for DirectTcp {
         let stats = LaneStats {
             local: address(self.stream.local_addr()),
             remote: address(self.stream.peer_addr()),
-            connection: tcp_info::tcp_connection(&self.stream).ok(),
+            connection: self.counted(),
             ..LaneStats::default()
         };
         let _ = self.stream.shutdown(std::net::Shutdown::Both);

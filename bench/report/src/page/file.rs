@@ -1,7 +1,7 @@
 //! File data that moved to and from a share.
 
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{FileDetail, FileRate, LaneResult, ResultDoc, Step};
+use pathproof_model::{FileDetail, FileOver, FileRate, LaneResult, ResultDoc, Step};
 
 use super::{Block, Cell, Column, Row, Table, facts};
 
@@ -45,8 +45,9 @@ fn blocks(step: &Step, file: &FileDetail) -> Vec<Block> {
     ];
     out.extend(Table::new(&columns, rows).map(Block::Table));
     if step.lanes.len() > 1 {
-        let columns: [Column<&LaneResult>; 4] = [
+        let columns: [Column<&LaneResult>; 5] = [
             Column::words("CHANNEL", |lane| Cell::known(lane.local.as_ref())),
+            Column::words("OVER", |lane| Cell::known(lane.over.map(FileOver::name))),
             Column::words("TO", |lane| Cell::known(lane.remote.as_ref())),
             Column::figures("DATA", |lane| Cell::of(Bytes(lane.bytes))),
             Column::words("END", |lane| match &lane.error {
