@@ -201,12 +201,12 @@ fn a_write_of_no_bytes_needs_no_key_and_disturbs_nothing() {
     }
 }
 
-/// Which key a server ends with its answer: of this request's and of the one before it.
-type Rule = fn(u32, Option<u32>) -> Option<u32>;
+/// Which key a server ends with its answer, of its request's own.
+type Rule = fn(u32) -> Option<u32>;
 
 /// Lends memory for `requests` requests of a server that fetches it and ends what `ends` says: who has ended each key, or why it went no
 /// further.
-fn lend(ends: &Ends, requests: usize, which: Rule, again: bool) -> Result<Vec<EndedBy>, TransportError> {
+fn lend(ends: &Ends, requests: usize, which: Rule) -> Result<Vec<EndedBy>, TransportError> {
     const BYTES: u32 = 4096;
     let settings = Settings::default();
     let b = prepared(Some(&ends.b), Role::Accept, &settings)?;
@@ -217,7 +217,7 @@ fn lend(ends: &Ends, requests: usize, which: Rule, again: bool) -> Result<Vec<En
             let mut b = pipe(b, Role::Accept, None, settings)?;
             let target = region();
             let target_id = b.expose(&target, Access::Local)?.id;
-            let (mut request, mut before) = (Vec::new(), None);
+            let mut request = Vec::new();
             loop {
                 if b.poll(&mut request, Wait::AtMost(PATIENCE))?.is_none() {
                     return Ok(());
@@ -231,7 +231,7 @@ fn lend(ends: &Ends, requests: usize, which: Rule, again: bool) -> Result<Vec<En
                 let mut found = vec![0; BYTES as usize];
                 target.copy_out(0, &mut found).expect("inside");
                 assert_eq!(found, [request[12]; BYTES as usize], "what was lent");
-                assert_eq!(b.send(&[b"answer"], which(key, before.replace(key)))?, Queued::Yes);
+                assert_eq!(b.send(&[b"answer"], which(key))?, Queued::Yes);
             }
         });
         let settings = Settings::default();
@@ -243,8 +243,7 @@ fn lend(ends: &Ends, requests: usize, which: Rule, again: bool) -> Result<Vec<En
             ..WireSpec::default()
         })?;
         let mut a = pipe(a, Role::Dial, address, settings)?;
-        // Two places in turn, or as many as there are requests: then no window is used again.
-        let places: Vec<_> = (0..if again { 2 } else { requests }).map(|_| region()).collect();
+        let places = [region(), region()];
         let (mut ended, mut answer, mut keys) = (Vec::new(), Vec::new(), Vec::new());
         for at in 0..requests {
             let place = &places[at % places.len()];
@@ -270,19 +269,13 @@ fn memory_that_is_lent_is_given_back_by_the_peer_as_far_as_the_device_tells() {
     for ends in ends() {
         let iwarp = ends.a.starts_with("siw");
         let by = if iwarp { EndedBy::Here } else { EndedBy::Peer };
-        let ended = lend(&ends, 600, |own, _| Some(own), true).unwrap();
+        let ended = lend(&ends, 600, Some).unwrap();
         assert!(ended.iter().all(|ended| *ended == by), "{ends:?}: {ended:?}");
         // A server that ends nothing: the keys are ended here, and nobody waits for it.
-        let ended = lend(&ends, 300, |_, _| None, true).unwrap();
+        let ended = lend(&ends, 300, |_| None).unwrap();
         assert!(ended.iter().all(|ended| *ended == EndedBy::Here), "{ends:?}: {ended:?}");
-        // One that ends a key twice: Soft-RoCE lets it, and names it.
-        let twice = lend(&ends, 2, |own, before| before.or(Some(own)), false);
-        eprintln!("{ends:?}: a key that is ended twice: {twice:?}");
-        assert!(twice.is_err_and(|error| iwarp || error.to_string().contains("a second time")), "{ends:?}");
-        // One that ends what was never lent: the adapter of this end breaks the connection over it.
-        let unknown = lend(&ends, 1, |own, _| Some(own ^ 0x00ff_ff00), true);
-        eprintln!("{ends:?}: a key that is none: {unknown:?}");
-        assert!(unknown.is_err(), "{ends:?}");
+        // What a peer may not end is for virtual time (tests/loans.rs): Soft-RoCE of Linux 6.12 takes its whole kernel down over a key that is
+        // none.
     }
 }
 
