@@ -274,8 +274,8 @@ fn memory_that_is_lent_is_given_back_by_the_peer_as_far_as_the_device_tells() {
         // A server that ends nothing: the keys are ended here, and nobody waits for it.
         let ended = lend(&ends, 300, |_| None).unwrap();
         assert!(ended.iter().all(|ended| *ended == EndedBy::Here), "{ends:?}: {ended:?}");
-        // What a peer may not end is for virtual time (tests/loans.rs): Soft-RoCE of Linux 6.12 takes its whole kernel down over a key that is
-        // none.
+        // What a peer may not end is for virtual time (tests/loans.rs): a kernel 6.12 with Soft-RoCE panicked in a run that tried a key that is
+        // none and one that was ended before.
     }
 }
 
