@@ -238,7 +238,7 @@ fn stands(doc: &ResultDoc) -> Option<Finding> {
         let each = step.summary.goodput_bits_per_s? / 8 / 10 / receivers().count().max(1) as u64;
         let waited = receivers().filter_map(|lane| Some(lane.scheduled?.waited_ns)).max()?;
         let timers = |node| step.evidence(node)?.tcp.as_ref()?.timeouts;
-        let none = timers(NodeId::CLIENT)? + timers(NodeId::SERVER)? == 0;
+        let none = timers(NodeId::CLIENT)? == 0 && timers(NodeId::SERVER)? == 0;
         let own = step.total(|flow| flow.retransmits)? == 0 && waited < shortest / 2;
         let steady = each >= spec.size_bytes.saturating_mul(MESSAGES);
         (shortest >= SLICE_NS && steady && none && own && stolen_ns(step) < SLICE_NS).then_some(shortest)

@@ -369,6 +369,22 @@ mod tests {
             codes(|_, packet| as_sent(packet).filter(|_| packet.flow < 4 || !packet.full)),
             ["MTU-FLOWS-DIFFER"]
         );
+        // Some of those carry what Ethernet carries anyhow, or all, or none.
+        let said = |standard_from: u32| {
+            let large =
+                move |packet: &Packet| packet.full || (packet.standard && packet.flow < standard_from);
+            let found = findings(&run(move |_, packet| {
+                as_sent(packet).filter(|_| packet.flow >= 4 || !large(packet))
+            }));
+            found[0].evidence.clone()
+        };
+        assert!(
+            said(0).contains("12 flows carry packets of 9000 bytes and 4 such of 1500 bytes"),
+            "{}",
+            said(0)
+        );
+        assert!(said(2).contains("2 such of 1500 bytes, 2 only small ones"), "{}", said(2));
+        assert!(said(4).contains("4 only small ones (88 bytes)"), "{}", said(4));
         // Where no flow carries them, the size is the path's, and the search for its MTU says which.
         assert_eq!(codes(|_, packet| as_sent(packet).filter(|_| !packet.full)), [""; 0]);
         assert_eq!(codes(|_, _| None), [""; 0]);

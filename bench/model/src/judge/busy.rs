@@ -52,10 +52,11 @@ impl<'a> Hosts<'a> {
             let at_client = lane.end == End::Client;
             let own = scheduled.waited_ns.max(hosts.taken_ns(at_client, scheduled.of_ns));
             let line = Line { at_client, waited_ns: own.min(scheduled.of_ns), of_ns: scheduled.of_ns };
-            hosts.total_ns += line.waited_ns;
+            hosts.total_ns = hosts.total_ns.saturating_add(line.waited_ns);
             let window_ns = if lane.window_ns == 0 { scheduled.of_ns } else { lane.window_ns };
             let in_line = scheduled.waited_ns.min(scheduled.of_ns);
-            hosts.measured_ns += in_line + in_line.max(hosts.taken_ns(at_client, window_ns));
+            let own = in_line.saturating_add(in_line.max(hosts.taken_ns(at_client, window_ns)));
+            hosts.measured_ns = hosts.measured_ns.saturating_add(own);
             if line.share() > hosts.worst.share() {
                 hosts.worst = line;
             }
@@ -432,6 +433,8 @@ mod tests {
             could_explain_median(&step, &times(24, 22 * MS, 41 * MS), 7_240_000)
         };
         assert!(!taken(90) && taken(300));
+        // A peer may say anything.
+        assert!(median(u64::MAX / MS, 32, 17_100_000));
         let mut unknown = step(0);
         unknown.lanes[0].scheduled = None;
         assert!(could_explain_median(&unknown, &times(32, 23 * MS, 36 * MS), 17_100_000));
