@@ -1,6 +1,6 @@
 """Linux's SMB client (cifs.ko) against `pathproof serve --smb-sink` in the lab's guest. Standard library only.
 
-Run by scripts/test.d/cifs.guest in a boot of scripts/lab/vm with `--rdma rxe` (SMB Direct on port 445) and in one with `--rdma siw` (port
+Run by scripts/test.d/smb.guest in a boot of scripts/lab/vm with `--rdma rxe` (SMB Direct on port 445) and in one with `--rdma siw` (port
 5445). The exit code is the number of failed cases.
 """
 

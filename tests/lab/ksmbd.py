@@ -1,6 +1,6 @@
 """The kernel's SMB server in the lab's guest, asked by the real binary. Standard library only.
 
-Run by scripts/test.d/ksmbd.guest in a boot of scripts/lab/vm with `--rdma rxe` (two RoCE devices on lab0 and lab1, SMB Direct on port 445)
+Run by scripts/test.d/smb.guest in a boot of scripts/lab/vm with `--rdma rxe` (two RoCE devices on lab0 and lab1, SMB Direct on port 445)
 and in one with `--rdma siw` (two iWARP devices on lab2 and lab3, port 5445: ksmbd has one listener, and one kind of device decides
 its port). ksmbd.mountd comes from TOOLS, WALK is the test binary of `pathproof-smbd` that needs devices. Names of cases after these three run
 those alone. The exit code is the number of failed cases.
@@ -331,5 +331,6 @@ await_direct()
 failed = run_cases(CASES, sys.argv[4:])
 if failed:
     print(subprocess.run("dmesg | grep -i ksmbd | tail -20", shell=True, capture_output=True, text=True).stdout, flush=True)
-server.terminate()
+# What follows in this boot finds the ports free.
+stop_server()
 sys.exit(failed)

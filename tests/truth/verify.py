@@ -119,10 +119,15 @@ def run(lab, proof):
 
 
 def prove(lab, proofs):
-    """Runs every proof; raises Unproved for the first that does not hold."""
+    """Runs every proof; raises Unproved for the first that does not hold. What does not is looked at once more: a host drops packets of its own
+    while nobody has answered it yet which MAC they are for, and a processor may be taken away for a moment."""
     for proof in proofs:
+        way = next(f for f in (ping, iperf3, run) if f.__name__ in proof)
         try:
-            next(f for f in (ping, iperf3, run) if f.__name__ in proof)(lab, proof)
-        except Unproved as error:
-            title = proof.get("title")
-            raise Unproved(f"{title}: {error}" if title else str(error)) from error
+            way(lab, proof)
+        except Unproved:
+            try:
+                way(lab, proof)
+            except Unproved as error:
+                title = proof.get("title")
+                raise Unproved(f"{title}: {error}" if title else str(error)) from error

@@ -51,6 +51,11 @@
   KEY(only_tos, "... only packets with this DSCP") \
   KEY(above_bytes, "... only IP packets longer than this") \
   KEY(below_bytes, "... only IP packets shorter than this") \
+  KEY(only_port, "... only TCP and UDP from or to this port") \
+  KEY(only_openings, "1: ... only TCP packets with SYN") \
+  KEY(late_ms, "these are so much later than others") \
+  KEY(slow_mbit, "these share a rate of their own ...") \
+  KEY(slow_after_kb, "... once so much of them has gone by") \
   KEY(dead, "1: nothing passes") \
   KEY(from_s, "... from this second on") \
   KEY(loss, "share of IP packets that vanish") \
@@ -76,7 +81,7 @@ typedef struct {
 typedef struct {
   faults f;
   int in, out;
-  uint64_t free_at, last_leaves, police_at;
+  uint64_t free_at, last_leaves, slow_free_at, late_leaves, police_at, slow_bytes;
   double police_bytes;
   uint64_t frames, lost, queue_lost, policed, duplicated, reordered, corrupted, rewritten, forgotten, resets;
 } direction;
@@ -214,6 +219,10 @@ static flow *find_flow(uint64_t key, uint64_t now) {
   return &flows[key % FLOWS];
 }
 
+static int at_port(const uint8_t *f, const view *v, int port) {
+  return v->l4 && (v->protocol == 6 || v->protocol == 17) && v->first_fragment && (word(f + v->l4) == port || word(f + v->l4 + 2) == port);
+}
+
 /* A token bucket: whether a frame of so many bytes passes. */
 static int admits(double *held, uint64_t *at, double mbit, double burst_bytes, uint64_t now, int bytes) {
   *held += (double)(now - *at) * mbit / 8e3;
@@ -292,10 +301,10 @@ static void carry(direction *d, uint8_t *f, int bytes, uint64_t now) {
   }
   int hit = v.version && (!k->members || flow_key(f, &v, 0) / 7 % (uint64_t)k->members < (uint64_t)k->bad_members) &&
             (!k->only_proto || v.protocol == (int)k->only_proto) &&
-            (k->only_tos < 0 || v.tos >> 2 == (int)k->only_tos) &&
+            (k->only_tos < 0 || v.tos >> 2 == (int)k->only_tos) && (!k->only_openings || syn) && (!k->only_port || at_port(f, &v, (int)k->only_port)) &&
             (!k->above_bytes || v.ip_bytes > (int)k->above_bytes) &&
             (!k->below_bytes || v.ip_bytes < (int)k->below_bytes);
-  if (k->dead && (double)(now - started) >= k->from_s * 1e9 && (hit || (!v.version && !k->members && !k->only_proto && k->only_tos < 0 && !k->above_bytes && !k->below_bytes))) {
+  if (k->dead && (double)(now - started) >= k->from_s * 1e9 && (hit || (!v.version && !k->members && !k->only_proto && k->only_tos < 0 && !k->only_openings && !k->only_port && !k->above_bytes && !k->below_bytes))) {
     d->lost++;
     return;
   }
@@ -333,14 +342,26 @@ static void carry(direction *d, uint8_t *f, int bytes, uint64_t now) {
     *free_at = start + (k->rate_mbit ? (uint64_t)((bytes + 24) * 8e3 / k->rate_mbit) : 0);
     leaves = *free_at;
   }
+  /* A rate and a way of their own: what is not hit does not wait for it. */
+  uint64_t *last = &d->last_leaves;
+  if (hit && (k->slow_mbit || k->late_ms)) {
+    d->slow_bytes += (uint64_t)bytes;
+    if (k->slow_mbit && (double)d->slow_bytes > k->slow_after_kb * 1000) {
+      uint64_t start = d->slow_free_at > leaves ? d->slow_free_at : leaves;
+      if ((double)(start - leaves) > k->queue_ms * 1e6) { d->queue_lost++; return; }
+      leaves = d->slow_free_at = start + (uint64_t)((bytes + 24) * 8e3 / k->slow_mbit);
+    }
+    leaves += (uint64_t)(k->late_ms * 1e6);
+    last = &d->late_leaves;
+  }
   leaves += (uint64_t)(k->delay_ms * 1e6 + chance() * k->jitter_ms * 1e6);
   if (k->spike_share && chance() < k->spike_share) leaves += (uint64_t)(k->spike_ms * 1e6);
   if (hit && k->reorder > 0 && chance() < k->reorder) {
     leaves += (uint64_t)(k->reorder_ms * 1e6);
     d->reordered++;
   } else {
-    if (leaves < d->last_leaves) leaves = d->last_leaves;
-    d->last_leaves = leaves;
+    if (leaves < *last) leaves = *last;
+    *last = leaves;
   }
   enqueue(f, bytes, d->out, leaves);
   if (hit && k->duplicate > 0 && chance() < k->duplicate) {

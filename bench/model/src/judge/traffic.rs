@@ -88,8 +88,18 @@ fn spread(label: &str, step: &Step, rtt: &LatencySummary, limits: &LatencyCriter
     let limit_ns = limits.jitter_max_ns;
     let median = Nanoseconds(rtt.p50);
     let typical = rtt.p50.saturating_sub(rtt.min);
+    // Half of them are above the fastest by more than the limit: no number of samples would make that less, and where several that ask at
+    // once wait for the latest of them, what lies above the median says little.
+    let half_above_fastest = || {
+        let what = format!("{label}round trip {median} (median), above the fastest of {} by", rtt.count);
+        let check = at_most(NAME, &what, typical, limit_ns);
+        unless_busy(check, step, |hosts| hosts.explain_median(rtt, typical.saturating_sub(limit_ns)))
+    };
     if let Some((name, ns)) = highest_percentile(rtt, limits.samples_min) {
         let jitter = ns.saturating_sub(rtt.p50);
+        if jitter <= limit_ns && typical > limit_ns && rtt.count >= SOME {
+            return half_above_fastest();
+        }
         let what = format!("{label}round trip {median} (median), jitter {name}-p50");
         let check = at_most(NAME, &what, jitter, limit_ns);
         // Where half of them are above the fastest by more than that, a tenth of them is no question.
@@ -100,15 +110,12 @@ fn spread(label: &str, step: &Step, rtt: &LatencySummary, limits: &LatencyCriter
     // Of a few all must be alike, of some nine in ten.
     let (name, high) = if rtt.count >= SOME { ("p90", rtt.p90) } else { ("slowest", rtt.max) };
     let jitter = high.saturating_sub(rtt.p50);
-    if rtt.count >= FEW && jitter <= limit_ns {
+    if rtt.count >= FEW && jitter <= limit_ns && (rtt.count < SOME || typical <= limit_ns) {
         let what = format!("{label}round trip {median} (median), jitter {name}-p50 of {}", rtt.count);
         return at_most(NAME, &what, jitter, limit_ns);
     }
-    // Half of them are above the fastest by more than the limit: no number of samples would make that less.
     if rtt.count >= SOME && typical > limit_ns {
-        let what = format!("{label}round trip {median} (median), above the fastest of {} by", rtt.count);
-        let check = at_most(NAME, &what, typical, limit_ns);
-        return unless_busy(check, step, |hosts| hosts.explain_median(rtt, typical - limit_ns));
+        return half_above_fastest();
     }
     let text = format!(
         "{label}round trip {median} (median): {} samples are too few to tell how much it varies (at least {}); run longer",
