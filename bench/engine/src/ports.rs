@@ -160,7 +160,17 @@ fn within(said: OpenedAtOnce) -> OpenedAtOnce {
     let refused = said.refused.min(asked - opened);
     let silent = said.silent.min(asked - opened - refused);
     let again = said.again.min(silent);
-    OpenedAtOnce { asked, opened, refused, silent, again, again_opened: said.again_opened.min(again), ..said }
+    let median_ns = said.median_ns.filter(|_| opened > 0);
+    OpenedAtOnce {
+        asked,
+        opened,
+        refused,
+        silent,
+        again,
+        again_opened: said.again_opened.min(again),
+        median_ns,
+        ..said
+    }
 }
 
 #[cfg(test)]
@@ -214,6 +224,7 @@ mod tests {
                 silent: 9,
                 again: 9,
                 again_opened: 9,
+                median_ns: Some(7),
             }),
         };
         let spec = PortsSpec { roles: vec![Role::Cluster, Role::Smb], ..PortsSpec::default() };

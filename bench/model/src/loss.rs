@@ -213,6 +213,11 @@ pub struct LossFlow {
     /// Those of the small ones that had the size of Ethernet's own MTU (1500 bytes), where full size is more. A flow that carries none of them
     /// has them here alone, and not among its small ones.
     pub standard: LossCounts,
+    /// How much longer its own fastest datagram took than the fastest of the whole path, in ns; `null` where nothing of it arrived, or its
+    /// receiver does not say.
+    pub least_delay_ns: Option<u64>,
+    /// Datagrams that the sending host itself refused, as a rule of its own firewall does: neither sent nor lost.
+    pub failed: u64,
 }
 
 impl LossFlow {
@@ -309,6 +314,9 @@ pub struct SentFlow {
     /// By mark, those of the small ones that had the size of Ethernet's own MTU.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub standard: Vec<u64>,
+    /// Those that this host itself refused.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failed: u64,
 }
 
 /// What an end received of one strand: one flow, one mark.
@@ -326,4 +334,7 @@ pub struct ReceivedStrand {
     pub standard: u64,
     /// Traffic classes that they came with, each with its number.
     pub classes: Vec<(u8, u64)>,
+    /// How much longer the fastest of them took than the fastest of the path, in ns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub least_delay_ns: Option<u64>,
 }

@@ -193,6 +193,9 @@ pub struct OpenedAtOnce {
     pub again: u32,
     /// Of those, how many opened then.
     pub again_opened: u32,
+    /// Half of those that opened took no longer than this, in ns; absent where none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub median_ns: Option<u64>,
 }
 
 /// A connection that was left silent and then used.

@@ -101,6 +101,7 @@ pub fn send(
                     // This host's own queue: neither sent nor lost on the way.
                     Ok(Outcome::Dropped) => {}
                     Err(error) => {
+                        counts.failed += 1;
                         sent.reason.get_or_insert(probe_error(&error).message);
                     }
                 }

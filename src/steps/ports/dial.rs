@@ -44,7 +44,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const AGAIN_MAX: usize = 4;
 
 /// The longest that all of it takes.
-pub const LONGEST: Duration = Duration::from_millis(4 * 60 + 400 + 1300 + 700 + 4000 + 2 * 1400);
+pub const LONGEST: Duration = Duration::from_millis(4 * 60 + 400 + 2 * 1300 + 700 + 4000 + 2 * 1400);
 /// What it may take where some of it is silent, and the run has no more.
 pub const USUAL: Duration = Duration::from_millis(4 * 60 + 400 + 2 * 1400);
 /// What silent ports that a role needs may take beside that.
@@ -112,9 +112,15 @@ impl Dialler<'_> {
 
     /// Opens a connection to each of `to` (a port, and the source port or 0), all at once; with the source ports that were used.
     fn open(&self, to: &[(u16, u16)], wait: Duration) -> Vec<(u16, Opening)> {
+        self.open_timed(to, wait).into_iter().map(|(source, opening, _)| (source, opening)).collect()
+    }
+
+    /// The same, with the time after which each was known, in ns since all began.
+    fn open_timed(&self, to: &[(u16, u16)], wait: Duration) -> Vec<(u16, Opening, u64)> {
+        let began = self.clock.now();
         let deadline = self.clock.deadline(self.within(wait));
         let mut pending: Vec<Option<Socket>> = vec![];
-        let mut found: Vec<(u16, Opening)> = vec![];
+        let mut found: Vec<(u16, Opening, u64)> = vec![];
         for (port, source) in to {
             let (socket, source, opening) = match self.begin(*port, *source) {
                 Ok(socket) => {
@@ -124,7 +130,7 @@ impl Dialler<'_> {
                 Err(error) => (None, *source, ended(&error)),
             };
             pending.push(socket);
-            found.push((source, opening));
+            found.push((source, opening, 0));
         }
         while pending.iter().any(Option::is_some) && !deadline.is_over() {
             let waiting: Vec<usize> = (0..pending.len()).filter(|at| pending[*at].is_some()).collect();
@@ -132,6 +138,7 @@ impl Dialler<'_> {
             let Ok(ready) = wait_connected(&sockets, deadline.left()) else { break };
             for (at, _) in waiting.into_iter().zip(ready).filter(|(_, ready)| *ready) {
                 let Some(socket) = pending[at].take() else { continue };
+                found[at].2 = self.clock.now().ns_since(began);
                 found[at].1 = match socket.take_error() {
                     Ok(None) => Opening::Open(socket.into()),
                     Ok(Some(error)) | Err(error) => ended(&error),
@@ -156,6 +163,14 @@ impl Dialler<'_> {
         }
         let beside = quickest.map_or(BESIDE.1, |quickest| (quickest * 4).clamp(BESIDE.0, BESIDE.1));
         self.again(ports, &mut heard, beside, |_| true);
+        // Where not one opened, it may be that new connections take longer than that.
+        let agent = |asked: &Asked| asked.listens == Listens::Agent;
+        if ports.iter().any(agent)
+            && !heard.iter().any(|one| matches!(one, Heard::Token | Heard::Opened))
+            && self.within(LATER[0]) >= LATER[0]
+        {
+            self.again(ports, &mut heard, LATER[0], |asked| asked.listens == Listens::Agent);
+        }
         for wait in LATER {
             self.again(ports, &mut heard, wait, |asked| asked.needed);
         }
@@ -316,18 +331,22 @@ impl Dialler<'_> {
             return None;
         }
         let number = port.number();
-        let opened = self.open(&vec![(number, 0); asked as usize], BURST);
-        let count = |wanted: fn(&Opening) -> bool| opened.iter().filter(|(_, o)| wanted(o)).count() as u32;
+        let opened = self.open_timed(&vec![(number, 0); asked as usize], BURST);
+        let count = |wanted: fn(&Opening) -> bool| opened.iter().filter(|(_, o, _)| wanted(o)).count() as u32;
+        let open = opened.iter().filter(|(_, opening, _)| matches!(opening, Opening::Open(_)));
+        let mut took: Vec<u64> = open.map(|(.., ns)| *ns).collect();
+        took.sort_unstable();
         let mut burst = OpenedAtOnce {
             port: number,
             asked: asked - count(|opening| matches!(opening, Opening::Impossible(_))),
             opened: count(|opening| matches!(opening, Opening::Open(_))),
             refused: count(|opening| matches!(opening, Opening::Refused | Opening::Unreachable)),
             silent: count(|opening| matches!(opening, Opening::Silent)),
+            median_ns: took.get(took.len() / 2).copied(),
             ..OpenedAtOnce::default()
         };
-        let silent = opened.iter().filter(|(_, opening)| matches!(opening, Opening::Silent));
-        let again: Vec<(u16, u16)> = silent.take(AGAIN_MAX).map(|(source, _)| (number, *source)).collect();
+        let silent = opened.iter().filter(|(_, opening, _)| matches!(opening, Opening::Silent));
+        let again: Vec<(u16, u16)> = silent.take(AGAIN_MAX).map(|(source, ..)| (number, *source)).collect();
         drop(opened);
         if !again.is_empty() {
             let tried = self.open(&again, BURST);

@@ -14,7 +14,47 @@ use super::{lost, planned, whose};
 const SYNS: u64 = 4;
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    unanswered(doc).into_iter().chain(reset(doc)).chain(never_opened(doc)).collect()
+    unanswered(doc).into_iter().chain(reset(doc)).chain(never_opened(doc)).chain(slow_to_open(doc)).collect()
+}
+
+/// Connections of which half took far longer to open than what is open takes to answer: somebody looks at each new one.
+fn slow_to_open(doc: &ResultDoc) -> Vec<Finding> {
+    /// Beyond two round trips, so much is nothing that two kernels need.
+    const BEYOND_NS: u64 = 100_000_000;
+    /// The kernel sends a SYN again after a second: who is that late may have lost one.
+    const AGAIN_NS: u64 = 950_000_000;
+    /// Of fewer, half is no number.
+    const OPENED: u32 = 8;
+    // A host that stands still for a tenth of a second at a time is late by itself.
+    let known = doc.findings.iter().any(|finding| finding.is(code!("CONNECT-PARTIAL")))
+        || super::hosts::stands_still(doc);
+    let trips =
+        planned(doc).filter(|step| step.kind == StepKind::Pingpong).find_map(|step| step.summary.rtt_ns);
+    let Some(trips) = trips.filter(|trips| !known && trips.count >= 10 && !lost(doc, None)) else {
+        return vec![];
+    };
+    // What stands still or varies holds open connections up as well.
+    let usual_ns = trips.p90.saturating_mul(2);
+    let steps = planned(doc).filter(|step| step.kind == StepKind::Ports && !super::pressed(step));
+    let records = steps.filter_map(|step| step.detail.opened_at_once.as_ref()).flatten();
+    let slow = records.filter_map(|record| {
+        let median_ns = record.opened.median_ns.filter(|_| record.opened.opened >= OPENED)?;
+        let beyond_ns = median_ns.saturating_sub(usual_ns);
+        (beyond_ns > BEYOND_NS && median_ns < AGAIN_NS.saturating_add(usual_ns)).then(|| {
+            let way = match record.direction {
+                Direction::In => "from the server to this host (in)",
+                Direction::Out | Direction::Both => "from this host to the server (out)",
+            };
+            let said = format!(
+                "{way}: half of {} connections took {} and more to open, where an open connection answers in {}",
+                record.opened.opened,
+                pathproof_model::units::Nanoseconds(median_ns),
+                pathproof_model::units::Nanoseconds(trips.p90)
+            );
+            Finding::new("CONNECT-SLOW", said).with("opening_ns", median_ns).with("round_trip_ns", trips.p90)
+        })
+    });
+    slow.collect()
 }
 
 fn tcp(step: &Step, node: NodeId) -> Option<&TcpCounts> {
@@ -169,6 +209,32 @@ mod tests {
     fn codes(steps: Vec<Step>) -> Vec<String> {
         let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
         findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn connections_that_open_late_beside_quick_answers_are_told() {
+        use pathproof_model::{LatencySummary, OpenedAtOnce, OpenedRecord};
+        let told = |median_ms: u64, trip_ms: u64, opened: u32| {
+            let mut trips = Step::new(StepKind::Pingpong, "tcp ping-pong");
+            trips.summary.rtt_ns =
+                Some(LatencySummary { count: 900, p90: trip_ms * 1_000_000, ..LatencySummary::default() });
+            let mut ports = Step::new(StepKind::Ports, "ports");
+            let opened = OpenedAtOnce {
+                asked: 32,
+                opened,
+                median_ns: Some(median_ms * 1_000_000),
+                ..OpenedAtOnce::default()
+            };
+            ports.detail.opened_at_once = Some(vec![OpenedRecord { direction: Direction::Out, opened }]);
+            codes(vec![trips, ports])
+        };
+        assert_eq!(told(600, 1, 32), ["CONNECT-SLOW"]);
+        // A long path is long for both.
+        assert_eq!(told(300, 300, 32), [""; 0]);
+        assert_eq!(told(90, 1, 32), [""; 0]);
+        // Half of them sent a second SYN: they were lost.
+        assert_eq!(told(1040, 1, 32), [""; 0]);
+        assert_eq!(told(600, 1, 3), [""; 0]);
     }
 
     #[test]

@@ -193,6 +193,14 @@ fn pauses(doc: &ResultDoc) -> Option<Finding> {
     // One in a thousand are two at least of more than so many, by the definition of a percentile: the second longest.
     let few = rtt.count > 1000 && rtt.p50 < FAR_NS && rtt.p999 >= rtt.p50.saturating_add(PAUSE_NS);
     let alike = rtt.max <= rtt.p999.saturating_add(rtt.p999 / 4);
+    // Threads that stood in line for as long as two such round trips may have made them; and a question that was lost waits for its timer.
+    let waited =
+        step.lanes.iter().filter_map(|lane| Some(lane.scheduled?.waited_ns)).fold(0, u64::saturating_add);
+    let by_waiting = waited >= rtt.p999.saturating_sub(rtt.p50).saturating_mul(2);
+    if by_waiting || lost_a_question(step) || paced_loss(doc).is_some_and(|lost| lost.bounds().0 > LOST_SHARE)
+    {
+        return None;
+    }
     // A hypervisor that took a processor for so long would have to take it for most of the time.
     if !few || !alike || in_line(step) || stolen_ns(step) >= step.elapsed_ns.max(1) / 2 {
         return None;
@@ -206,6 +214,20 @@ fn pauses(doc: &ResultDoc) -> Option<Finding> {
         Nanoseconds(rtt.max)
     );
     Some(Finding::new("PATH-STALLS", said).with("silence_ns", rtt.max))
+}
+
+/// Whether one end sent something again that the other had not received before.
+fn lost_a_question(step: &Step) -> bool {
+    let counts = |node| step.evidence(node).and_then(|evidence| evidence.tcp.as_ref());
+    [(NodeId::CLIENT, NodeId::SERVER), (NodeId::SERVER, NodeId::CLIENT)].into_iter().any(|(node, other)| {
+        let again = counts(node).and_then(|tcp| tcp.retransmitted).unwrap_or(0);
+        let twice = counts(other).and_then(|tcp| tcp.duplicates_received).unwrap_or(0);
+        again > twice
+    })
+}
+
+fn paced_loss(doc: &ResultDoc) -> Option<Share> {
+    pathproof_model::judge::repeats::paced_loss(doc, None)
 }
 
 fn in_line(step: &Step) -> bool {
@@ -267,7 +289,9 @@ fn share(path: &LossPath) -> Share {
 }
 
 fn lost(path: &LossPath) -> u64 {
-    path.flows.iter().map(|flow| flow.small.lost().part + flow.full.lost().part).sum()
+    path.flows
+        .iter()
+        .fold(0, |sum, flow| sum.saturating_add(flow.small.lost().part).saturating_add(flow.full.lost().part))
 }
 
 /// Paced datagrams that came long after the others.

@@ -1,6 +1,7 @@
 //! What the counts of a `loss` step show. A cause is named only where the pattern leaves one kind of cause.
 
 use pathproof_model::told;
+use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Direction, Finding, LossCounts, LossFlow, LossMark, LossPath, Severity, Share};
 
 use super::STANDARD_IP_BYTES;
@@ -18,6 +19,7 @@ pub fn findings(paths: &[LossPath]) -> Vec<Finding> {
     let mut found = silent(&sent);
     for path in &sent {
         found.extend(dead_flows(path));
+        found.extend(longer_flows(path));
         found.extend(sizes_by_flow(path));
         found.extend(lost(path));
         found.extend(order(path));
@@ -25,6 +27,7 @@ pub fn findings(paths: &[LossPath]) -> Vec<Finding> {
         found.extend(path.marks.iter().filter_map(|mark| lost_mark(path, mark)));
         found.extend(changed_marks(path));
         found.extend(overflow(path));
+        found.extend(refused_here(path));
     }
     found
 }
@@ -137,6 +140,45 @@ fn dead_flows(path: &LossPath) -> Option<Finding> {
     );
     let share = Share { part: count as u64, of: of as u64 };
     Some(numbers(Finding::new("FLOWS-DIFFER", evidence), path, share))
+}
+
+/// Flows whose fastest datagram took longer than all of others: they go another way.
+fn longer_flows(path: &LossPath) -> Option<Finding> {
+    /// So much is no queue that is empty at times, and no thread that waits for its turn now and then.
+    const LONGER_NS: u64 = 3_000_000;
+    /// Beyond this it is no matter of taste.
+    const FAR_NS: u64 = 10_000_000;
+    /// The fastest of so many is no chance.
+    const ARRIVED: u64 = 16;
+    let arrived = |flow: &&LossFlow| flow.small.received.saturating_add(flow.full.received) >= ARRIVED;
+    let known = live(path).filter(arrived).filter_map(|flow| Some((flow.port, flow.least_delay_ns?)));
+    let (long, short): (Vec<_>, Vec<_>) = known.partition(|(_, least_ns)| *least_ns >= LONGER_NS);
+    let shortest_of_long = long.iter().map(|(_, ns)| *ns).min()?;
+    let longest_of_short = short.iter().map(|(_, ns)| *ns).max()?;
+    // Two ways, and not many that differ a little, nor one datagram that was faster than all others.
+    if short.len() < 2 || longest_of_short.saturating_mul(4) > shortest_of_long {
+        return None;
+    }
+    let ports: Vec<String> = long.iter().map(|(port, _)| port.to_string()).collect();
+    let (count, of) = (long.len(), long.len() + short.len());
+    let longer = Nanoseconds(shortest_of_long);
+    let evidence = format!(
+        "{}: of {of} UDP flows that differ in nothing but the source port {count} take {longer} longer than the fastest, each at its fastest, and the others do not \
+         (source ports {})",
+        path.name(),
+        ports.join(", ")
+    );
+    let share = Share { part: count as u64, of: of as u64 };
+    let mut finding =
+        numbers(Finding::new("FLOWS-DIFFER", evidence), path, share).with("longer_ns", shortest_of_long);
+    finding.meaning = "Some flows between the same two addresses go a longer way than others: one member of a bundle or one of several equal \
+                       routes leads elsewhere, and what is spread over several connections waits for the slowest."
+        .into();
+    let severity = if shortest_of_long >= FAR_NS { Severity::Error } else { Severity::Warning };
+    Some(finding.with_severity(severity).with_next(
+        "Find the longer way: behind routers traceroute -n -U -p 33434 --sport=PORT with a port of either kind shows where they part; in a bundle (LACP) \
+         take its members out one by one. Leave that member out, or give it the length of the others.",
+    ))
 }
 
 fn sizes_by_flow(path: &LossPath) -> Option<Finding> {
@@ -258,16 +300,17 @@ fn changed_marks(path: &LossPath) -> Vec<Finding> {
     let mut code_points = Vec::new();
     let mut ecn = None;
     for mark in &path.marks {
-        let arrived: u64 = mark.arrived.iter().map(|came| came.count).sum();
-        let other: u64 =
-            mark.arrived.iter().filter(|came| came.dscp != mark.dscp).map(|came| came.count).sum();
+        let sum = |counts: &mut dyn Iterator<Item = u64>| counts.fold(0u64, u64::saturating_add);
+        let arrived = sum(&mut mark.arrived.iter().map(|came| came.count));
+        let other =
+            sum(&mut mark.arrived.iter().filter(|came| came.dscp != mark.dscp).map(|came| came.count));
         if let Some(most) =
-            mark.arrived.iter().find(|came| came.dscp != mark.dscp).filter(|_| other * 2 > arrived)
+            mark.arrived.iter().find(|came| came.dscp != mark.dscp).filter(|_| other > arrived / 2)
         {
             code_points.push(format!("{} as DSCP {}", mark_name(mark.dscp, 0), most.dscp));
         }
-        let cleared: u64 = mark.arrived.iter().filter(|came| came.ecn == 0).map(|came| came.count).sum();
-        if mark.ecn != 0 && cleared * 2 > arrived {
+        let cleared = sum(&mut mark.arrived.iter().filter(|came| came.ecn == 0).map(|came| came.count));
+        if mark.ecn != 0 && cleared > arrived / 2 {
             ecn = Some(Share { part: cleared, of: arrived });
         }
     }
@@ -288,6 +331,19 @@ fn changed_marks(path: &LossPath) -> Vec<Finding> {
         found.push(numbers(Finding::new("ECN-CLEARED", evidence), path, share));
     }
     found
+}
+
+fn refused_here(path: &LossPath) -> Option<Finding> {
+    let failed = path.flows.iter().fold(0u64, |sum, flow| sum.saturating_add(flow.failed));
+    let sent = path
+        .flows
+        .iter()
+        .fold(failed, |sum, flow| sum.saturating_add(flow.small.sent).saturating_add(flow.full.sent));
+    let who = if path.direction == Direction::In { "the peer" } else { "this host" };
+    (failed > 0).then(|| {
+        let evidence = format!("{}: {who} itself refused to send {failed} of {sent} datagrams, as a rule of its own firewall does", path.name());
+        numbers(Finding::new("HOST-REFUSES", evidence), path, Share { part: failed, of: sent })
+    })
 }
 
 fn overflow(path: &LossPath) -> Option<Finding> {
@@ -360,6 +416,28 @@ mod tests {
         let fate =
             |number: u64, packet: &Packet| as_sent(packet).filter(|_| !packet.full || mixed(number) >= 200);
         assert_eq!(codes(fate), ["PATH-LOSS-LARGE"]);
+    }
+
+    #[test]
+    fn flows_that_go_a_longer_way_are_told_and_those_that_differ_a_little_are_not() {
+        use crate::loss::merge::tests::run_late;
+        let told = |late_ns: fn(&Packet) -> u64| {
+            let found = findings(&run_late(|_, packet| as_sent(packet), late_ns));
+            found.into_iter().map(|finding| (finding.code, finding.evidence)).collect::<Vec<_>>()
+        };
+        let found = told(|packet| if packet.flow % 4 == 1 { 20_000_000 } else { 0 });
+        assert_eq!((found.len(), &*found[0].0), (1, "FLOWS-DIFFER"), "{found:?}");
+        assert!(
+            found[0].1.contains("of 16 UDP flows")
+                && found[0].1.contains("4 take 20.00 ms longer than the fastest"),
+            "{found:?}"
+        );
+        // Late now and then, as behind a queue, and each a little later than the one before.
+        assert_eq!(
+            told(|packet| if packet.flow % 4 == 1 && packet.seq % 8 > 0 { 20_000_000 } else { 0 }),
+            []
+        );
+        assert_eq!(told(|packet| u64::from(packet.flow) * 400_000), []);
     }
 
     #[test]

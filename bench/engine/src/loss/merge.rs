@@ -60,9 +60,11 @@ fn path(sender: &LossEnd, receiver: Option<&LossEnd>, direction: Direction) -> L
     let (local_nic, remote_nic) =
         if outward { (&sender.nic, &sender.peer_nic) } else { (&sender.peer_nic, &sender.nic) };
     let strands = receiver.map_or(&[][..], |end| &end.received);
+    // Where a part could not be sent, the rest tells of the path, and the part stands by itself.
+    let counts = |sent: &SentFlow| sent.small.iter().chain(&sent.full).any(|count| *count > 0);
     let reason = match receiver {
         None => Some("the receiving end reported nothing about this path".to_owned()),
-        Some(_) => sender.reason.clone(),
+        Some(_) => sender.reason.clone().filter(|_| !sender.sent.iter().any(counts)),
     };
     let flows: Vec<LossFlow> =
         sender.sent.iter().enumerate().map(|(number, sent)| flow(number, sent, strands)).collect();
@@ -109,16 +111,19 @@ fn at(numbers: &[u64], mark: usize) -> u64 {
 }
 
 fn flow(number: usize, sent: &SentFlow, strands: &[ReceivedStrand]) -> LossFlow {
-    let mut flow = LossFlow { port: sent.port, answered: sent.answered, ..LossFlow::default() };
+    let mut flow =
+        LossFlow { port: sent.port, answered: sent.answered, failed: sent.failed, ..LossFlow::default() };
     for mark in 0..MARKS.len() {
         let arrived = strand(strands, number, mark);
         flow.small += counts(at(&sent.small, mark), 0, arrived.map(|one| one.small));
         flow.full += counts(at(&sent.full, mark), at(&sent.refused, mark), arrived.map(|one| one.full));
         let standard = arrived.map(|one| LossCounts { received: one.standard, ..LossCounts::default() });
         flow.standard += counts(at(&sent.standard, mark), 0, standard);
+        let least = [flow.least_delay_ns, arrived.and_then(|one| one.least_delay_ns)];
+        flow.least_delay_ns = least.into_iter().flatten().min();
     }
-    // Where none of a size passes it is not lost: that is the path MTU's affair.
-    if flow.lacks_standard_size() {
+    // Where none of a size nor of larger ones passes it is not lost: that is the path MTU's affair.
+    if flow.lacks_standard_size() && flow.lacks_full_size() {
         flow.small.sent = flow.small.sent.saturating_sub(flow.standard.sent).max(flow.small.received);
     }
     flow
@@ -132,7 +137,8 @@ fn mark_of(mark: usize, sender: &LossEnd, flows: &[LossFlow], strands: &[Receive
             continue;
         }
         let arrived = strand(strands, number, mark);
-        let of_standard = if flow.lacks_standard_size() { at(&sent.standard, mark) } else { 0 };
+        let of_standard =
+            if flow.lacks_standard_size() && flow.lacks_full_size() { at(&sent.standard, mark) } else { 0 };
         let small = at(&sent.small, mark).saturating_sub(of_standard);
         all.counts += counts(small, 0, arrived.map(|one| one.small));
         if !flow.lacks_full_size() {
@@ -184,6 +190,14 @@ pub(super) mod tests {
 
     /// Two hosts; what the client sends meets `fate`: the traffic class it arrives with, or `None` where it is lost.
     pub(crate) fn run(fate: impl Fn(u64, &crate::loss::Packet) -> Option<u8>) -> Vec<LossPath> {
+        run_late(fate, |_| 0)
+    }
+
+    /// The same, and some arrive later than others, in ns.
+    pub(crate) fn run_late(
+        fate: impl Fn(u64, &crate::loss::Packet) -> Option<u8>,
+        late_ns: impl Fn(&crate::loss::Packet) -> u64,
+    ) -> Vec<LossPath> {
         let schedule = Schedule::new(&LossSpec::default());
         let (mut client, mut server) = (end(1, 2), end(2, 1));
         let mut tally = Tally::new(&schedule);
@@ -194,7 +208,8 @@ pub(super) mod tests {
                 full: vec![0; 5],
                 refused: vec![0; 5],
                 standard: vec![0; 5],
-                port: 1
+                port: 1,
+                failed: 0,
             };
             schedule.flows() as usize
         ];
@@ -210,7 +225,7 @@ pub(super) mod tests {
             if let Some(class) = fate(number, &packet) {
                 let ip_bytes = if packet.standard { 1500 } else { 88 };
                 let of = (packet.strand, packet.seq, ip_bytes);
-                tally.on_arrival(of, Some(class), number, Tick(number + 1000));
+                tally.on_arrival(of, Some(class), number, Tick(number + 1000 + late_ns(&packet)));
             }
         }
         (server.received, server.delay_variation_ns) = tally.ended();

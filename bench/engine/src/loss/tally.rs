@@ -73,7 +73,11 @@ impl Tally {
     /// What arrived, and how much the delay varied.
     pub fn ended(mut self) -> (Vec<ReceivedStrand>, Option<DelayVariation>) {
         let least = self.delays_ns.iter().map(|(delay, ..)| *delay).min().unwrap_or(0);
+        let mut least_of: Vec<Option<u64>> = vec![None; self.strands.len()];
         for (delay, strand, full) in &self.delays_ns {
+            let over = delay.wrapping_sub(least) as u64;
+            let own = &mut least_of[usize::from(*strand)];
+            *own = Some(own.map_or(over, |known| known.min(over)));
             if delay.wrapping_sub(least) >= LATE_NS {
                 let one = &mut self.strands[usize::from(*strand)];
                 if *full { one.full.late += 1 } else { one.small.late += 1 }
@@ -92,6 +96,7 @@ impl Tally {
             full: one.full,
             standard: one.standard,
             classes: one.classes,
+            least_delay_ns: least_of[strand],
         });
         (received.collect(), variation)
     }

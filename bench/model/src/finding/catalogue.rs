@@ -460,6 +460,12 @@ const PATHS: &[Entry] = &[
         "Find the device that rewrites the whole traffic class byte instead of DSCP alone, and correct its policy.",
     ),
     entry(
+        "HOST-REFUSES",
+        Error,
+        "A host refuses a part of what its own programs send: connections that go the same way lose it, and nothing on the network is at fault.",
+        "Look for a rule on the way out of that host (nft list ruleset, chains with hook output; iptables -L OUTPUT -v; eBPF programs of its cgroups), and take it away for these addresses.",
+    ),
+    entry(
         "HOST-OVERFLOW",
         Warning,
         "Datagrams reached the receiving host and were dropped there because the program could not take them in time: they are not the path's loss.",

@@ -125,6 +125,7 @@ fn path_checks(
         return vec![Check::fail(names::LOSS_SHARE, text).numbers(1.0, share_max, Unit::Share)];
     }
     let mut checks = vec![lost(doc, &name, path, all, dropped, share_max)];
+    checks.extend(refused_here(&name, path, share_max));
     checks.extend(flows(&name, path, &live));
     for (criterion, what, share, max) in [
         ("reordered-share", "overtaken by later ones", all.out_of_order(), limits.reordered_share_max),
@@ -134,6 +135,19 @@ fn path_checks(
         checks.extend((check.outcome != Outcome::Pass).then_some(check));
     }
     checks
+}
+
+/// What the sending host itself refused is lost to whoever sends.
+fn refused_here(name: &str, path: &LossPath, share_max: f64) -> Option<Check> {
+    let flows = || path.flows.iter().filter(|flow| flow.failed > 0);
+    let failed = flows().fold(0u64, |sum, flow| sum.saturating_add(flow.failed));
+    let sent = path
+        .flows
+        .iter()
+        .fold(0u64, |sum, flow| sum.saturating_add(flow.small.sent).saturating_add(flow.full.sent));
+    let share = Share { part: failed, of: sent.saturating_add(failed) };
+    (failed > 0)
+        .then(|| at_most("refused-share", name, "refused by the sending host itself", share, share_max))
 }
 
 /// Echoes in the place of datagrams. Whoever limits them makes them look lost, so that much is no proof of loss.

@@ -79,7 +79,7 @@ pub fn lost_at_once(step: &Step) -> bool {
     /// They go out when their timers run out, and in the round trips after that.
     const AFTER: usize = 2;
     let gap_ns = |carried: &[Option<u64>], again: &[Option<u64>], width_ns: u64| -> Option<u64> {
-        let all: u64 = again.iter().flatten().sum();
+        let all = again.iter().flatten().fold(0u64, |sum, one| sum.saturating_add(*one));
         if again.len() != carried.len() || all < AGAIN_MIN {
             return None;
         }

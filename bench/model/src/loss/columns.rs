@@ -83,6 +83,12 @@ pub(super) struct FlowColumns {
     /// flow that carries none of them has them here alone, and not among its small ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     standard: Option<LossColumns>,
+    /// How much longer the fastest datagram of each took than the fastest of the path, in ns; left out where no receiver said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    least_delay_ns: Option<Vec<Option<u64>>>,
+    /// Datagrams that the sending host itself refused; left out where there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<Vec<u64>>,
 }
 
 impl FlowColumns {
@@ -96,6 +102,14 @@ impl FlowColumns {
                 .iter()
                 .any(|flow| flow.standard.sent > 0)
                 .then(|| LossColumns::of(flows.iter().map(|flow| &flow.standard))),
+            least_delay_ns: flows
+                .iter()
+                .any(|flow| flow.least_delay_ns.is_some())
+                .then(|| flows.iter().map(|flow| flow.least_delay_ns).collect()),
+            failed: flows
+                .iter()
+                .any(|flow| flow.failed > 0)
+                .then(|| flows.iter().map(|flow| flow.failed).collect()),
         }
         .serialize(to)
     }
@@ -109,13 +123,23 @@ impl FlowColumns {
             Some(columns) => columns.rows(length)?,
             None => vec![LossCounts::default(); length],
         };
-        let flows = own.port.into_iter().zip(own.answered).zip(small.into_iter().zip(full).zip(standard));
-        let flow = |((port, answered), ((small, full), standard))| LossFlow {
+        let least = own.least_delay_ns.unwrap_or_else(|| vec![None; length]);
+        let failed = own.failed.unwrap_or_else(|| vec![0; length]);
+        same_length::<D::Error>(length, [least.len(), failed.len()])?;
+        let flows = own
+            .port
+            .into_iter()
+            .zip(own.answered)
+            .zip(small.into_iter().zip(full).zip(standard))
+            .zip(least.into_iter().zip(failed));
+        let flow = |(((port, answered), ((small, full), standard)), (least_delay_ns, failed))| LossFlow {
             port,
             answered,
             small,
             full,
             standard,
+            least_delay_ns,
+            failed,
         };
         Ok(flows.map(flow).collect())
     }

@@ -1,6 +1,6 @@
 //! Ports, and connections as such.
 
-use super::Severity::Error;
+use super::Severity::{Error, Warning};
 use super::{Entry, entry};
 
 pub(super) const PORTS: &[Entry] = &[
@@ -27,6 +27,12 @@ pub(super) const PORTS: &[Entry] = &[
         Error,
         "Of several connections to one port some open and others do not: SMB Multichannel and migrations open many, and hang by chance.",
         "Look for a limit on connections or on new ones per second (firewall, connection tracking, SYN protection) between these hosts, and exempt them.",
+    ),
+    entry(
+        "CONNECT-SLOW",
+        Warning,
+        "Connections take far longer to open than an answer takes on those that are open: every mount, every channel of SMB Multichannel and every migration begins that much later, and what waits for it may give up.",
+        "Look for a device that looks at each new connection (firewall, inspection, SYN proxy, a network whose controller is asked for each flow) between these hosts, and exempt them; then run again.",
     ),
     entry(
         "TCP-IDLE-DROPPED",
