@@ -134,6 +134,7 @@ fn add_settings(nic: &mut Nic) {
     let read = |name| interfaces::setting(&nic.name, name);
     (nic.reverse_path_filter, nic.arp_ignore, nic.arp_announce) =
         (read("rp_filter"), read("arp_ignore"), read("arp_announce"));
+    nic.ipv6_mtu_bytes = interfaces::ipv6_mtu_bytes(&nic.name);
 }
 
 fn add_driver(nic: &mut Nic, ethtool: &Ethtool, unreadable: &mut BTreeMap<String, String>) {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-pub use crate::system::interfaces::{list, name_of, numa_node, setting, virtual_functions};
+pub use crate::system::interfaces::{ipv6_mtu_bytes, list, name_of, numa_node, setting, virtual_functions};
 pub use crate::system::link_events::LinkEvents;
 pub use crate::system::set_link::SettableLink;
 pub use crate::system::set_offload::{self, SettableOffload};

@@ -118,6 +118,10 @@ pub struct Nic {
     /// Which of its addresses the host asks from (`arp_announce`, likewise).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arp_announce: Option<u32>,
+    /// IPv6's own MTU on this interface, which router advertisements or somebody may have set below that of the interface
+    /// (`net.ipv6.conf.NIC.mtu`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipv6_mtu_bytes: Option<u32>,
     /// A default route leaves by it, through a router: the rest of the world is behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_route: Option<bool>,

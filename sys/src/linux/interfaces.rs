@@ -67,6 +67,11 @@ pub fn setting(interface: &str, name: &str) -> Option<u32> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
+/// The MTU that IPv6 keeps to on one interface, in the namespace of this process.
+pub fn ipv6_mtu_bytes(interface: &str) -> Option<u32> {
+    std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{interface}/mtu")).ok()?.trim().parse().ok()
+}
+
 fn links() -> io::Result<Vec<LinkMessage>> {
     let answers = netlink::dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
     let links = answers.into_iter().filter_map(|answer| match answer {

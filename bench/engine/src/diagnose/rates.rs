@@ -51,9 +51,16 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     if super::lost(doc, Some(way)) {
         return None;
     }
+    let changes = || unlike(way, alone, several);
     // Hosts that stood in line bound everything, unless the kernel says what the connection waited for.
     let starved = |step: &Step| waited_share(step).is_none_or(|share| share >= 0.3) && !is_steady(step);
     let (one, many) = (alone.1 as f64, several.1 as f64);
+    // One of several ways is slow, and the first connection met it.
+    if many >= one * SEVERAL && !starved(alone.0) && !starved(several.0) {
+        if let Some(found) = changes() {
+            return Some(found);
+        }
+    }
     if many >= one * SEVERAL {
         // Under a limit on each, several carry as many times as much as they are; where less, they share something else.
         let alike = many >= one * EACH * lanes(several.0) as f64 && is_shared_alike(several.0, one);
@@ -66,8 +73,61 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     if starved(alone.0) || starved(several.0) {
         return None;
     }
+    if let Some(found) = changes() {
+        return Some(found);
+    }
     // Where one connection carries as much as several, they meet one limit.
     (one >= many * 0.7).then(|| shared(doc, way, if one >= many { alone } else { several })).flatten()
+}
+
+/// One connection alone carried far less than each of several beside one another, or far more than all of them after it: no limit does the
+/// one, and no path that is the same all the time the other.
+fn unlike(way: Direction, alone: (&Step, u64), several: (&Step, u64)) -> Option<Finding> {
+    /// Between what is compared lies so much more than chance and a busy host make.
+    const UNLIKE: f64 = 0.35;
+    let (one, many, count) = (alone.1 as f64, several.1 as f64, lanes(several.0));
+    if held_by_window(alone.0)
+        || held_by_window(several.0)
+        || core(alone.0)
+        || core(several.0)
+        || super::pressed(alone.0)
+        || super::pressed(several.0)
+    {
+        return None;
+    }
+    let (alone_rate, many_rate) = (BitsPerSecond(alone.1), BitsPerSecond(several.1));
+    if one <= many / count as f64 * UNLIKE {
+        let said = format!(
+            "{}: one connection alone carried {alone_rate}, and {count} others beside one another {many_rate}, so each of them more than twice as much: \
+             connections that differ in nothing but the source port are not treated alike, or the path was slow while the one ran",
+            way.name()
+        );
+        let mut finding = Finding::new("FLOWS-DIFFER", said)
+            .with("one_bits_per_s", alone.1)
+            .with("several_bits_per_s", several.1);
+        finding.meaning = "Some connections between the same two addresses crawl while others run: one member of a bundle or one of several equal routes \
+                           is slow, and which connection meets it is chance."
+            .into();
+        return Some(finding.tell(told::DIRECTION, way).with_next(
+            "Look at the speed and the error counters of every member link of the bundles (LACP) and equal-cost routes between these hosts (a port that fell \
+             back to a lower speed, a member that drops). Which of the two it is tells another run: the same again is the path's own, \
+             pathproof bench stream PEER --lanes 16 shows more of its members.",
+        ));
+    }
+    // Several come after the one.
+    (many <= one * UNLIKE).then(|| {
+        let said = format!(
+            "{}: first one connection carried {alone_rate}, and {count} together only {many_rate} after it: the rate fell, as where a burst is let through \
+             and what follows is held back, or somebody else came to use the path",
+            way.name()
+        );
+        let mut finding = Finding::new("PATH-RATE-LIMIT", said).with_severity(Severity::Error).with("bits_per_s", several.1);
+        finding.meaning = "The path carries much for a moment and little after it: a short test shows the moment, a migration or a backup meets the rest.".into();
+        finding.tell(told::DIRECTION, way).with_next(
+            "Look for a limit that saves up credit (virtual machines' network credits, policers and shapers with a large burst) and for other load on the path; \
+             pathproof bench stream PEER --time 60s shows how the rate goes on.",
+        )
+    })
 }
 
 fn each_connection(way: Direction, alone: (&Step, u64), several: (&Step, u64)) -> Option<Finding> {
@@ -268,6 +328,23 @@ mod tests {
         assert_eq!(codes(vec![stream(94, 1, 1000), stream(94, 4, 1000)]), ["PATH-RATE-LIMIT"]);
         // Between the two it may be either.
         assert_eq!(codes(vec![stream(50, 1, 1000), stream(90, 4, 1000)]), [""; 0]);
+    }
+
+    #[test]
+    fn connections_that_are_not_treated_alike_and_a_rate_that_falls_are_told() {
+        // As run over a bundle of which one member carries 10 Mbit/s, and over a wire that lets 30 MB through first.
+        assert_eq!(codes(vec![stream(10, 1, 1000), stream(284, 4, 1000)]), ["FLOWS-DIFFER"]);
+        let falls = findings(&ResultDoc {
+            steps: vec![stream(152, 1, 300), stream(20, 4, 1000)],
+            ..ResultDoc::new(Tool::default(), "")
+        });
+        assert_eq!((&*falls[0].code, falls[0].severity), ("PATH-RATE-LIMIT", Severity::Error));
+        // Threads that stood in line, a processor that was full, and less of a difference.
+        let mut starved = stream(10, 1, 300);
+        starved.lanes[0].scheduled = Some(pathproof_model::Waited { waited_ns: 620, of_ns: 1000 });
+        assert_eq!(codes(vec![starved, stream(284, 4, 1000)]), [""; 0]);
+        assert_eq!(codes(vec![stream(60, 1, 300), stream(400, 4, 1000)]), [""; 0]);
+        assert_eq!(codes(vec![stream(100, 1, 300), stream(50, 4, 1000)]), [""; 0]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     [NodeId::CLIENT, NodeId::SERVER]
         .into_iter()
         .filter_map(|node| Some((node, doc.environment(node)?)))
-        .flat_map(|(node, host)| leaks(node, host))
+        .flat_map(|(node, host)| leaks(node, host).into_iter().chain(family_mtu(doc, node, host)))
         .chain(asymmetric(doc).or_else(|| two_routers(doc)))
         .collect()
 }
@@ -97,6 +97,38 @@ fn holds(nic: &Nic, address: std::net::IpAddr) -> bool {
 }
 
 /// Addresses of the peer that lie in the network of one NIC, and whose route leads out of another that does not.
+/// NICs of the run on which IPv6 keeps to a smaller MTU than the interface has.
+fn family_mtu(doc: &ResultDoc, node: NodeId, host: &Environment) -> Vec<Finding> {
+    let used = super::nics::used(doc);
+    let limited = host.nics.iter().filter(|nic| used.contains(&(node, nic.name.clone()))).filter_map(|nic| {
+        let own = nic.ipv6_mtu_bytes?;
+        let whole = nic.ip_mtu_bytes.filter(|whole| own < *whole)?;
+        let global = |address: &pathproof_model::NicAddress| matches!(address.address, std::net::IpAddr::V6(six) if !six.is_unicast_link_local());
+        nic.addresses.iter().any(global).then_some((nic, own, whole))
+    });
+    let finding = |(nic, own, whole): (&Nic, u32, u32)| {
+        let said = format!(
+            "{}: IPv6 on {} keeps to an MTU of {own}, and the interface has {whole}: its segments and datagrams are no larger, whatever the path carries",
+            whose(node),
+            nic.name
+        );
+        let commands =
+            Commands::new().at(node, "sysctl -w net.ipv6.conf.{}.mtu={}", &[&nic.name, &whole.to_string()]);
+        let text = "It comes back where a router advertises it (rdisc6 NIC; radvd's AdvLinkMTU): set it there, or let this host not take it \
+                    (net.ipv6.conf.NIC.accept_ra_mtu=0).";
+        let mut finding = Finding::new("MTU-ROUTE-LIMIT", said).with_severity(Severity::Error);
+        finding.meaning = "IPv6 has an MTU of its own on a host, below what its interface carries: what speaks IPv6 sends small packets, and IPv4 large ones.".into();
+        let told_of = if node == NodeId::CLIENT { told::LOCAL_NIC } else { told::REMOTE_NIC };
+        let next = commands.advice("MTU-ROUTE-LIMIT", text).unwrap_or_else(|| text.to_owned());
+        finding
+            .tell(told_of, nic.name.clone())
+            .with("ipv6_mtu_bytes", own)
+            .with("ip_mtu_bytes", whole)
+            .with_next(next)
+    };
+    limited.map(finding).collect()
+}
+
 fn leaks(node: NodeId, host: &Environment) -> Vec<Finding> {
     let leak = |peer: &pathproof_model::environment::PeerRoute| {
         let by = peer.nic.as_deref()?;
@@ -148,6 +180,33 @@ mod tests {
         let mut doc = ResultDoc::new(Tool::default(), "");
         doc.nodes = vec![Node::here(Some(host))];
         findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn an_mtu_that_ipv6_alone_has_is_told() {
+        let told = |own: Option<u32>, address: &str| {
+            let nic = Nic {
+                name: "e0".into(),
+                ip_mtu_bytes: Some(9000),
+                ipv6_mtu_bytes: own,
+                addresses: vec![NicAddress { address: address.parse().unwrap(), prefix_len: 64 }],
+                ..Nic::default()
+            };
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.nodes = vec![Node::here(Some(Environment { nics: vec![nic], ..Environment::default() }))];
+            let mut step = pathproof_model::Step::new(pathproof_model::StepKind::Stream, "tcp stream out");
+            step.lanes = vec![pathproof_model::LaneResult {
+                local: Some(format!("[{address}]:7797")),
+                bytes: 1,
+                ..Default::default()
+            }];
+            doc.steps = vec![step];
+            findings(&doc).into_iter().map(|finding| finding.code).collect::<Vec<_>>()
+        };
+        assert_eq!(told(Some(1280), "fd09::1"), ["MTU-ROUTE-LIMIT"]);
+        assert_eq!(told(Some(9000), "fd09::1"), [""; 0]);
+        assert_eq!(told(None, "fd09::1"), [""; 0]);
+        assert_eq!(told(Some(1280), "fe80::1"), [""; 0], "nothing of a run goes by it");
     }
 
     #[test]

@@ -33,7 +33,7 @@ const EXPLAINS: &[(&str, &[&str])] = &[
         ],
     ),
     // One end's route keeps the other's segments small as well: it announces no more.
-    ("MTU-ROUTE-LIMIT", &["TCP-MSS-CLAMPED"]),
+    ("MTU-ROUTE-LIMIT", &["TCP-MSS-CLAMPED", "MTU-STALE-CACHE"]),
     ("TCP-RESET", &["TCP-STALL"]),
     ("PATH-UDP-FILTERED", &["MTU-UNKNOWN"]),
 ];
