@@ -56,10 +56,12 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let starved = |step: &Step| waited_share(step).is_none_or(|share| share >= 0.3) && !is_steady(step);
     let (one, many) = (alone.1 as f64, several.1 as f64);
     // One of several ways is slow, and the first connection met it.
-    if many >= one * SEVERAL && !starved(alone.0) && !starved(several.0) {
-        if let Some(found) = changes() {
-            return Some(found);
-        }
+    if many >= one * SEVERAL
+        && !starved(alone.0)
+        && !starved(several.0)
+        && let Some(found) = changes()
+    {
+        return Some(found);
     }
     if many >= one * SEVERAL {
         // Under a limit on each, several carry as many times as much as they are; where less, they share something else.

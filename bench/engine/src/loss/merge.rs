@@ -263,6 +263,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_a_host_could_not_send_hides_nothing_of_what_it_could() {
+        let sent =
+            |small: u64| SentFlow { answered: true, small: vec![small], failed: 3, ..SentFlow::default() };
+        let reason = Some("Operation not permitted".to_owned());
+        let of = |small: u64| {
+            let client = LossEnd { reason: reason.clone(), sent: vec![sent(small)], ..end(1, 2) };
+            merge(&[client], &[end(2, 1)]).remove(0)
+        };
+        assert_eq!((of(9).reason, of(9).flows[0].failed, of(0).reason), (None, 3, reason.clone()));
+    }
+
+    #[test]
     fn a_peer_cannot_tell_of_more_than_was_sent() {
         let mut client = end(1, 2);
         client.sent = vec![SentFlow { answered: true, small: vec![3], ..SentFlow::default() }];

@@ -346,6 +346,17 @@ mod tests {
     }
 
     #[test]
+    fn what_a_host_refuses_to_send_is_not_hidden_and_a_few_are_no_matter() {
+        let of = |failed: u64| judged(&[(8000, 8000, 2000, 2000)], |path| path.flows[0].failed = failed);
+        let (outcome, reason) = of(500);
+        assert!(
+            outcome == Outcome::Fail && reason.contains("refused by the sending host itself"),
+            "{reason}"
+        );
+        assert_eq!(of(1).0, Outcome::Pass);
+    }
+
+    #[test]
     fn what_comes_late_fails_unless_a_host_was_busy() {
         let judged = |late: u64, pressure: Option<u64>| {
             let mut paths = vec![];

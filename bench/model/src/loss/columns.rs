@@ -214,7 +214,22 @@ mod tests {
         let value = serde_json::to_value(&jumbo).unwrap();
         assert_eq!(value["flows"]["standard"], json!({ "sent": [0, 3], "received": [0, 3] }));
         assert_eq!(read(&value).unwrap(), jumbo);
-        for (part, column) in [("/flows/small", "late"), ("/flows/full", "sent"), ("/flows", "answered")] {
+        jumbo.flows[1].least_delay_ns = Some(7);
+        jumbo.flows[0].failed = 2;
+        let value = serde_json::to_value(&jumbo).unwrap();
+        assert_eq!(
+            (&value["flows"]["least_delay_ns"], &value["flows"]["failed"]),
+            (&json!([null, 7]), &json!([2, 0]))
+        );
+        assert_eq!(read(&value).unwrap(), jumbo);
+        let columns = [
+            ("/flows/small", "late"),
+            ("/flows/full", "sent"),
+            ("/flows", "answered"),
+            ("/flows", "least_delay_ns"),
+            ("/flows", "failed"),
+        ];
+        for (part, column) in columns {
             let mut short = value.clone();
             short.pointer_mut(part).unwrap()[column].as_array_mut().unwrap().pop();
             assert!(
