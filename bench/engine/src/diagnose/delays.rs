@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use pathproof_model::evidence::TcpCounts;
 use pathproof_model::judge::could_explain_median;
+use pathproof_model::judge::repeats::paced_loss;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
@@ -145,7 +147,7 @@ fn timers(doc: &ResultDoc) -> Option<Finding> {
             }
         }
     }
-    let lost = pathproof_model::judge::repeats::paced_loss(doc, None)?;
+    let lost = paced_loss(doc, None)?;
     if times < TIMES || steps < STEPS || lost.bounds().0 > LOST_SHARE {
         return None;
     }
@@ -196,13 +198,11 @@ fn pauses(doc: &ResultDoc) -> Option<Finding> {
     // Threads that stood in line for as long as two such round trips may have made them; and a question that was lost waits for its timer.
     let waited =
         step.lanes.iter().filter_map(|lane| Some(lane.scheduled?.waited_ns)).fold(0, u64::saturating_add);
-    let by_waiting = waited >= rtt.p999.saturating_sub(rtt.p50).saturating_mul(2);
-    if by_waiting || lost_a_question(step) || paced_loss(doc).is_some_and(|lost| lost.bounds().0 > LOST_SHARE)
-    {
-        return None;
-    }
+    let lossy =
+        paced_loss(doc, None).is_some_and(|lost| lost.bounds().0 > LOST_SHARE) || lost_a_question(step);
+    let own = waited / 2 >= rtt.p999.saturating_sub(rtt.p50) || in_line(step);
     // A hypervisor that took a processor for so long would have to take it for most of the time.
-    if !few || !alike || in_line(step) || stolen_ns(step) >= step.elapsed_ns.max(1) / 2 {
+    if !few || !alike || lossy || own || stolen_ns(step) >= step.elapsed_ns.max(1) / 2 {
         return None;
     }
     let said = format!(
@@ -218,16 +218,12 @@ fn pauses(doc: &ResultDoc) -> Option<Finding> {
 
 /// Whether one end sent something again that the other had not received before.
 fn lost_a_question(step: &Step) -> bool {
-    let counts = |node| step.evidence(node).and_then(|evidence| evidence.tcp.as_ref());
-    [(NodeId::CLIENT, NodeId::SERVER), (NodeId::SERVER, NodeId::CLIENT)].into_iter().any(|(node, other)| {
-        let again = counts(node).and_then(|tcp| tcp.retransmitted).unwrap_or(0);
-        let twice = counts(other).and_then(|tcp| tcp.duplicates_received).unwrap_or(0);
-        again > twice
-    })
-}
-
-fn paced_loss(doc: &ResultDoc) -> Option<Share> {
-    pathproof_model::judge::repeats::paced_loss(doc, None)
+    let count = |node, of: fn(&TcpCounts) -> Option<u64>| {
+        step.evidence(node).and_then(|one| of(one.tcp.as_ref()?)).unwrap_or(0)
+    };
+    let lost =
+        |node, other| count(node, |tcp| tcp.retransmitted) > count(other, |tcp| tcp.duplicates_received);
+    lost(NodeId::CLIENT, NodeId::SERVER) || lost(NodeId::SERVER, NodeId::CLIENT)
 }
 
 fn in_line(step: &Step) -> bool {
@@ -267,7 +263,7 @@ fn stands(doc: &ResultDoc) -> Option<Finding> {
     };
     let streams = planned(doc).filter(|step| step.kind == StepKind::Stream && step.detail.failover.is_none());
     let lengths: Vec<u64> = streams.filter_map(stood).collect();
-    let lost = pathproof_model::judge::repeats::paced_loss(doc, None)?;
+    let lost = paced_loss(doc, None)?;
     if lengths.len() < STREAMS || lost.bounds().0 > LOST_SHARE {
         return None;
     }
@@ -485,7 +481,6 @@ mod tests {
 
     #[test]
     fn a_long_round_trip_and_streams_that_stood_still_without_a_timer_are_a_pause_of_the_path() {
-        use pathproof_model::evidence::TcpCounts;
         let stood = |silence_ms: u64, timeouts: u64, retransmits: u64| {
             let mut step = stream(&[silence_ms], 16);
             step.summary.goodput_bits_per_s = Some(110_000_000);
@@ -554,7 +549,6 @@ mod tests {
     #[test]
     fn timers_that_ran_out_for_nothing_are_a_path_that_stood() {
         use pathproof_model::Evidence;
-        use pathproof_model::evidence::TcpCounts;
         // What the two ends counted in a step: timers, sent again; and what the other end had already.
         let told = |steps: &[(u64, u64, Option<u64>)], lost: u64| {
             let step = |(timeouts, again, twice): &(u64, u64, Option<u64>)| {

@@ -176,8 +176,8 @@ fn longer_flows(path: &LossPath) -> Option<Finding> {
         .into();
     let severity = if shortest_of_long >= FAR_NS { Severity::Error } else { Severity::Warning };
     Some(finding.with_severity(severity).with_next(
-        "Find the longer way: behind routers traceroute -n -U -p 33434 --sport=PORT with a port of either kind shows where they part; in a bundle (LACP) \
-         take its members out one by one. Leave that member out, or give it the length of the others.",
+        "Find the longer way: behind routers a traceroute from a source port of either kind shows where they part (pathproof explain FLOWS-DIFFER has the \
+         command); in a bundle (LACP) take its members out one by one. Leave that member out, or give it the length of the others.",
     ))
 }
 
