@@ -1,5 +1,6 @@
 //! What bounds the rate where no window does: a limit on each connection, or one that all of them share.
 
+use pathproof_model::code;
 use pathproof_model::evidence::QueueActivity;
 use pathproof_model::finding::Commands;
 use pathproof_model::judge::repeats::{Repeats, dropped_at_home, paced_loss};
@@ -25,7 +26,14 @@ const CORE_SHARE: f64 = 0.8;
 const LINK_SHARE: f64 = 0.8;
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    [Direction::Out, Direction::In].into_iter().filter_map(|way| bounded(doc, way)).collect()
+    [Direction::Out, Direction::In]
+        .into_iter()
+        .flat_map(|way| {
+            let first = bounded(doc, way);
+            let told = first.as_ref().is_some_and(|finding| finding.is(code!("FLOWS-DIFFER")));
+            first.into_iter().chain(crawling(doc, way).filter(|_| !told))
+        })
+        .collect()
 }
 
 /// Streams over plain connections that ran as fast as they could.
@@ -82,6 +90,62 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     (one >= many * 0.7).then(|| shared(doc, way, if one >= many { alone } else { several })).flatten()
 }
 
+/// Of several connections that ran beside one another over the same two addresses some carried a fifth and less of what each of the others
+/// did, and the others are alike: no queue that all share treats them so.
+fn crawling(doc: &ResultDoc, way: Direction) -> Option<Finding> {
+    /// Of a fast one.
+    const CRAWLS: u64 = 5;
+    /// The fast ones carry at least this part of the fastest.
+    const ALIKE: f64 = 0.6;
+    /// Where a fast one moved fewer messages, one more or less is a part of the difference.
+    const MESSAGES: u64 = 32;
+    /// Who sends so much again waits for its timers.
+    const AGAIN: f64 = 0.01;
+    if super::lost(doc, Some(way)) {
+        return None;
+    }
+    let told = |step: &Step| -> Option<(Vec<u64>, usize)> {
+        let senders: Vec<_> = step.lanes.iter().filter(|lane| lane.role == LaneRole::Send).collect();
+        let ends =
+            |lane: &&pathproof_model::LaneResult| (super::ip_of(&lane.local), super::ip_of(&lane.remote));
+        let one_way = senders.iter().all(|lane| lane.stripe.is_none() && ends(lane) == ends(&senders[0]));
+        let mut bytes: Vec<u64> = senders.iter().map(|lane| lane.bytes).collect();
+        bytes.sort_unstable_by(|a, b| b.cmp(a));
+        let fast = (1..bytes.len()).find(|at| bytes[*at].saturating_mul(CRAWLS) <= bytes[*at - 1])?;
+        let size = step.spec.as_ref()?.traffic()?.size_bytes;
+        let (least, most, slow) = (bytes[fast - 1], bytes[0], bytes[fast]);
+        let clear = fast >= 2
+            && slow > 0
+            && least >= size.saturating_mul(MESSAGES)
+            && least as f64 >= most as f64 * ALIKE;
+        let quiet = Repeats::of(step).is_none_or(|repeats| repeats.share() < AGAIN) && !super::pressed(step);
+        (one_way && clear && quiet).then_some((bytes, fast))
+    };
+    let (step, (bytes, fast)) = streams(doc, way).find_map(|(step, _)| Some((step, told(step)?)))?;
+    let said = format!(
+        "{}: {fast} of {} connections, alike among themselves, carried {} and more, the others {} and less, although they differ in nothing but the \
+         source port and little was sent again",
+        step.name,
+        bytes.len(),
+        pathproof_model::units::Bytes(bytes[fast - 1]),
+        pathproof_model::units::Bytes(bytes[fast])
+    );
+    Some(unequal(Finding::new("FLOWS-DIFFER", said)).tell(told::DIRECTION, way))
+}
+
+/// What connections that are not treated alike mean, and what to do.
+fn unequal(finding: Finding) -> Finding {
+    let mut finding = finding.with_next(
+        "Look at the speed and the error counters of every member link of the bundles (LACP) and equal-cost routes between these hosts (a port that fell \
+         back to a lower speed, a member that drops). Run again: where it is the path's own it comes again, and \
+         pathproof bench stream PEER --lanes 16 shows more of its members.",
+    );
+    finding.meaning = "Some connections between the same two addresses crawl while others run: one member of a bundle or one of several equal routes \
+                       is slow, and which connection meets it is chance."
+        .into();
+    finding
+}
+
 /// One connection alone carried far less than each of several beside one another, or far more than all of them after it: no limit does the
 /// one, and no path that is the same all the time the other.
 fn unlike(way: Direction, alone: (&Step, u64), several: (&Step, u64)) -> Option<Finding> {
@@ -104,17 +168,10 @@ fn unlike(way: Direction, alone: (&Step, u64), several: (&Step, u64)) -> Option<
              connections that differ in nothing but the source port are not treated alike, or the path was slow while the one ran",
             way.name()
         );
-        let mut finding = Finding::new("FLOWS-DIFFER", said)
+        let finding = Finding::new("FLOWS-DIFFER", said)
             .with("one_bits_per_s", alone.1)
             .with("several_bits_per_s", several.1);
-        finding.meaning = "Some connections between the same two addresses crawl while others run: one member of a bundle or one of several equal routes \
-                           is slow, and which connection meets it is chance."
-            .into();
-        return Some(finding.tell(told::DIRECTION, way).with_next(
-            "Look at the speed and the error counters of every member link of the bundles (LACP) and equal-cost routes between these hosts (a port that fell \
-             back to a lower speed, a member that drops). Which of the two it is tells another run: the same again is the path's own, \
-             pathproof bench stream PEER --lanes 16 shows more of its members.",
-        ));
+        return Some(unequal(finding).tell(told::DIRECTION, way));
     }
     // Several come after the one.
     (many <= one * UNLIKE).then(|| {
@@ -347,6 +404,19 @@ mod tests {
         assert_eq!(codes(vec![starved, stream(284, 4, 1000)]), [""; 0]);
         assert_eq!(codes(vec![stream(60, 1, 300), stream(400, 4, 1000)]), [""; 0]);
         assert_eq!(codes(vec![stream(100, 1, 300), stream(50, 4, 1000)]), [""; 0]);
+    }
+
+    #[test]
+    fn a_connection_that_crawls_beside_others_is_told_and_turns_of_tcp_are_not() {
+        let of = |lanes: [u64; 4]| {
+            let mut step = stream(286, 4, 1000);
+            step.lanes.iter_mut().zip(lanes).for_each(|(lane, parts)| lane.bytes = parts * 1_310_720);
+            codes(vec![stream(286, 1, 1000), step]).contains(&"FLOWS-DIFFER".to_owned())
+        };
+        // As counted where one of four met the slow member; and two that share it.
+        assert!(of([10, 9, 1, 10]) && of([14, 1, 1, 14]));
+        // What TCP's own turns make of four, one that carried nothing, and too little to tell.
+        assert!(!of([10, 4, 3, 8]) && !of([10, 9, 0, 10]) && !of([23, 3, 3, 1]) && !of([1, 1, 1, 0]));
     }
 
     #[test]
