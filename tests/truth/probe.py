@@ -10,7 +10,6 @@
     each ADDRESS PORT FLOWS            round trips of UDP from FLOWS source ports, the median of each: fastest_ms, slowest_ms
     openings ADDRESS PORT COUNT        how long connections take to open, one after another: median_ms
     rates ADDRESS PORT COUNT SECONDS   COUNT connections push one after another: slowest_mbit, fastest_mbit, as acknowledged
-    falls ADDRESS PORT SECONDS         one connection pushes: first_mbit in the first 0.3 s, last_mbit in the last second
     loaded ADDRESS PORT SECONDS [IN]   round trips of UDP while TCP pushes (IN: pulls) as much as it can: idle_ms, loaded_ms
     options ADDRESS PORT               what SYN and SYN-ACK agreed on, from the kernel: mss, scaling, sack, timestamps, ecn
     spin SECONDS PROCESSES             keeps processors busy
@@ -190,20 +189,23 @@ def idle(address, port, seconds):
         return {"alive": 0}
 
 
+def trip(s, address, port, patience_s):
+    """A round trip of UDP in ms; as long as the patience where nothing came back."""
+    s.settimeout(patience_s)
+    sent = time.monotonic()
+    s.sendto(bytes(32), (address, port))
+    try:
+        s.recv(100)
+        return 1000 * (time.monotonic() - sent)
+    except OSError:
+        return 1000.0 * patience_s
+
+
 def each(address, port, flows):
     medians = []
     for _ in range(flows):
-        s, times = socket.socket(family(address), socket.SOCK_DGRAM), []
-        s.settimeout(1)
-        for _ in range(9):
-            sent = time.monotonic()
-            s.sendto(bytes(32), (address, port))
-            try:
-                s.recv(100)
-                times.append(1000 * (time.monotonic() - sent))
-            except OSError:
-                times.append(1000.0)
-        medians.append(sorted(times)[4])
+        s = socket.socket(family(address), socket.SOCK_DGRAM)
+        medians.append(sorted(trip(s, address, port, 1) for _ in range(9))[4])
     return {"fastest_ms": round(min(medians), 2), "slowest_ms": round(max(medians), 2)}
 
 
@@ -216,34 +218,27 @@ def openings(address, port, count):
     return {"median_ms": round(sorted(times)[count // 2], 2)}
 
 
-def pushed(address, port, seconds, marks=()):
-    """What a pushing connection had acknowledged at each of these moments and at the end, in bytes."""
+def pushed(address, port, seconds):
+    """What a pushing connection had acknowledged in so long, in bytes."""
     s = socket.create_connection((address, port), 3)
     s.setblocking(False)
-    block, told, began = bytes(65536), [], time.monotonic()
-    acknowledged = lambda: struct.unpack_from("Q", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232), 120)[0]  # noqa: E731
+    block, until = bytes(65536), time.monotonic() + seconds
     s.send(b"SINK")
-    for mark_s in (*marks, seconds):
-        while time.monotonic() < began + mark_s:
-            try:
-                s.send(block)
-            except BlockingIOError:
-                select.select([], [s], [], 0.01)
-        told.append(acknowledged())
+    while time.monotonic() < until:
+        try:
+            s.send(block)
+        except BlockingIOError:
+            select.select([], [s], [], 0.01)
+    acknowledged = struct.unpack_from("Q", s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232), 120)[0]
     # What still waits is not to be in the way of who comes next.
     s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     s.close()
-    return told
+    return acknowledged
 
 
 def rates(address, port, count, seconds):
-    all_of_them = [pushed(address, port, seconds)[0] * 8e-6 / seconds for _ in range(count)]
+    all_of_them = [pushed(address, port, seconds) * 8e-6 / seconds for _ in range(count)]
     return {"slowest_mbit": round(min(all_of_them), 2), "fastest_mbit": round(max(all_of_them), 2)}
-
-
-def falls(address, port, seconds):
-    first, before, whole = pushed(address, port, seconds, (0.3, seconds - 1))
-    return {"first_mbit": round(first * 8e-6 / 0.3, 2), "last_mbit": round((whole - before) * 8e-6, 2)}
 
 
 def loaded(address, port, seconds, pull=0):
@@ -251,15 +246,8 @@ def loaded(address, port, seconds, pull=0):
     SINK first and gets nothing back."""
     def trips(until):
         s, times = socket.socket(family(address), socket.SOCK_DGRAM), []
-        s.settimeout(2)
         while time.monotonic() < until:
-            sent = time.monotonic()
-            s.sendto(bytes(32), (address, port))
-            try:
-                s.recv(100)
-                times.append(1000 * (time.monotonic() - sent))
-            except OSError:
-                times.append(2000.0)
+            times.append(trip(s, address, port, 2))
             time.sleep(0.02)
         return sorted(times)
 
@@ -299,7 +287,7 @@ def spin(seconds, processes):
         pass
 
 
-VERBS = {f.__name__: f for f in (echo, connect, flows, mark, stream, idle, each, openings, rates, falls, loaded, options, spin)}
+VERBS = {f.__name__: f for f in (echo, connect, flows, mark, stream, idle, each, openings, rates, loaded, options, spin)}
 
 
 def number(word):

@@ -51,7 +51,6 @@
   KEY(only_tos, "... only packets with this DSCP") \
   KEY(above_bytes, "... only IP packets longer than this") \
   KEY(below_bytes, "... only IP packets shorter than this") \
-  KEY(only_port, "... only TCP and UDP from or to this port") \
   KEY(only_openings, "1: ... only TCP packets with SYN") \
   KEY(late_ms, "these are so much later than others") \
   KEY(slow_mbit, "these share a rate of their own ...") \
@@ -219,10 +218,6 @@ static flow *find_flow(uint64_t key, uint64_t now) {
   return &flows[key % FLOWS];
 }
 
-static int at_port(const uint8_t *f, const view *v, int port) {
-  return v->l4 && (v->protocol == 6 || v->protocol == 17) && v->first_fragment && (word(f + v->l4) == port || word(f + v->l4 + 2) == port);
-}
-
 /* A token bucket: whether a frame of so many bytes passes. */
 static int admits(double *held, uint64_t *at, double mbit, double burst_bytes, uint64_t now, int bytes) {
   *held += (double)(now - *at) * mbit / 8e3;
@@ -301,10 +296,10 @@ static void carry(direction *d, uint8_t *f, int bytes, uint64_t now) {
   }
   int hit = v.version && (!k->members || flow_key(f, &v, 0) / 7 % (uint64_t)k->members < (uint64_t)k->bad_members) &&
             (!k->only_proto || v.protocol == (int)k->only_proto) &&
-            (k->only_tos < 0 || v.tos >> 2 == (int)k->only_tos) && (!k->only_openings || syn) && (!k->only_port || at_port(f, &v, (int)k->only_port)) &&
+            (k->only_tos < 0 || v.tos >> 2 == (int)k->only_tos) && (!k->only_openings || syn) &&
             (!k->above_bytes || v.ip_bytes > (int)k->above_bytes) &&
             (!k->below_bytes || v.ip_bytes < (int)k->below_bytes);
-  if (k->dead && (double)(now - started) >= k->from_s * 1e9 && (hit || (!v.version && !k->members && !k->only_proto && k->only_tos < 0 && !k->only_openings && !k->only_port && !k->above_bytes && !k->below_bytes))) {
+  if (k->dead && (double)(now - started) >= k->from_s * 1e9 && (hit || (!v.version && !k->members && !k->only_proto && k->only_tos < 0 && !k->only_openings && !k->above_bytes && !k->below_bytes))) {
     d->lost++;
     return;
   }

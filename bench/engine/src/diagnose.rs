@@ -14,6 +14,7 @@ mod neighbours;
 mod networks;
 mod nics;
 mod pairs;
+mod pauses;
 mod queue;
 mod rates;
 mod repeats;
@@ -29,7 +30,7 @@ mod together;
 mod windows;
 mod wires;
 
-use pathproof_model::{Finding, NodeId, ResultDoc, Step};
+use pathproof_model::{Finding, LatencySummary, NodeId, ResultDoc, Step, StepKind};
 
 use rates::lost;
 pub use settled::settle;
@@ -68,6 +69,17 @@ pub fn diagnose(doc: &ResultDoc) -> Vec<Finding> {
 /// The steps that a plan asked for.
 fn planned(doc: &ResultDoc) -> impl Iterator<Item = &Step> {
     doc.steps.iter().filter(|step| step.follows_up.is_none())
+}
+
+/// Paced datagrams that are lost so often explain a silence by themselves.
+const LOST_SHARE: f64 = 0.001;
+/// A path that is longer than this spans more than a city.
+const FAR_NS: u64 = 5_000_000;
+
+/// The idle round trips, of which there are enough to say something.
+fn round_trips(doc: &ResultDoc) -> Option<(&Step, LatencySummary)> {
+    let steps = planned(doc).filter(|step| step.kind == StepKind::Pingpong);
+    steps.filter_map(|step| Some((step, step.summary.rtt_ns.filter(|rtt| rtt.count >= 10)?))).next()
 }
 
 /// An end in the words of a report.

@@ -3,7 +3,7 @@
 //!
 //! Refuses to say "filtered" where the other end could not have answered.
 
-mod findings;
+pub(crate) mod findings;
 
 pub use findings::{findings, forgotten};
 

@@ -180,6 +180,13 @@ impl LossPath {
         self.reason.is_none() && self.flows.iter().all(|flow| !flow.answered)
     }
 
+    /// What the sending host itself refused, of all that it was given.
+    pub fn refused_here(&self) -> Share {
+        let sum = |of: fn(&LossFlow) -> u64| self.flows.iter().map(of).fold(0, u64::saturating_add);
+        let part = sum(|flow| flow.failed);
+        Share { part, of: sum(|flow| flow.small.sent.saturating_add(flow.full.sent)).saturating_add(part) }
+    }
+
     /// In the words of reports: `eth1 to eth2 IPv4 out`.
     pub fn name(&self) -> String {
         let family = if self.local_address.is_ipv4() { 4 } else { 6 };
@@ -216,7 +223,7 @@ pub struct LossFlow {
     /// How much longer its own fastest datagram took than the fastest of the whole path, in ns; `null` where nothing of it arrived, or its
     /// receiver does not say.
     pub least_delay_ns: Option<u64>,
-    /// Datagrams that the sending host itself refused, as a rule of its own firewall does: neither sent nor lost.
+    /// Datagrams that the sending host itself did not permit, as a rule of its own firewall does: neither sent nor lost.
     pub failed: u64,
 }
 
@@ -314,7 +321,7 @@ pub struct SentFlow {
     /// By mark, those of the small ones that had the size of Ethernet's own MTU.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub standard: Vec<u64>,
-    /// Those that this host itself refused.
+    /// Those that this host itself did not permit (EPERM, EACCES). What could not be sent for another reason stands in none of these numbers.
     #[serde(skip_serializing_if = "is_zero")]
     pub failed: u64,
 }

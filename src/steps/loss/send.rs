@@ -1,10 +1,12 @@
 //! Sends paced datagrams over all paths at once.
 
+use std::error::Error as _;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use pathproof_api::Clock;
 use pathproof_dgram::wire::{Paced, ProbeKey};
-use pathproof_dgram::{HopProbe, Mark, Outcome, ProbeSocket, UnprovenSocket};
+use pathproof_dgram::{DgramError, HopProbe, Mark, Outcome, ProbeSocket, UnprovenSocket};
 use pathproof_engine::loss::{MARKS, STANDARD_IP_BYTES, Schedule};
 use pathproof_model::SentFlow;
 use pathproof_model::stream::{Count, Counted};
@@ -101,7 +103,7 @@ pub fn send(
                     // This host's own queue: neither sent nor lost on the way.
                     Ok(Outcome::Dropped) => {}
                     Err(error) => {
-                        counts.failed += 1;
+                        counts.failed += u64::from(is_not_permitted(&error));
                         sent.reason.get_or_insert(probe_error(&error).message);
                     }
                 }
@@ -122,6 +124,12 @@ pub fn send(
         sent.first_router = hops.and_then(|hops| hops.first_router());
     }
     sent
+}
+
+/// Whether the host itself did not let it out, rather than that there was no way for it.
+fn is_not_permitted(error: &DgramError) -> bool {
+    let system = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    system.is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
 }
 
 /// Asks the routers of a path for their names, where it has consented and leads through some.

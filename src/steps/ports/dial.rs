@@ -44,7 +44,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const AGAIN_MAX: usize = 4;
 
 /// The longest that all of it takes.
-pub const LONGEST: Duration = Duration::from_millis(4 * 60 + 400 + 2 * 1300 + 700 + 4000 + 2 * 1400);
+pub const LONGEST: Duration = Duration::from_millis(4 * 60 + 400 + 1300 + 700 + 4000 + 2 * 1400);
 /// What it may take where some of it is silent, and the run has no more.
 pub const USUAL: Duration = Duration::from_millis(4 * 60 + 400 + 2 * 1400);
 /// What silent ports that a role needs may take beside that.
@@ -163,22 +163,17 @@ impl Dialler<'_> {
         }
         let beside = quickest.map_or(BESIDE.1, |quickest| (quickest * 4).clamp(BESIDE.0, BESIDE.1));
         self.again(ports, &mut heard, beside, |_| true);
-        // Where not one opened, it may be that new connections take longer than that.
-        let agent = |asked: &Asked| asked.listens == Listens::Agent;
-        if ports.iter().any(agent)
-            && !heard.iter().any(|one| matches!(one, Heard::Token | Heard::Opened))
-            && self.within(LATER[0]) >= LATER[0]
-        {
-            self.again(ports, &mut heard, LATER[0], |asked| asked.listens == Listens::Agent);
-        }
-        for wait in LATER {
-            self.again(ports, &mut heard, wait, |asked| asked.needed);
-        }
+        // Where not one opened, it may be that new connections take longer than that: then the other end's own ports are asked patiently once.
+        let none = !heard.iter().any(|one| matches!(one, Heard::Token | Heard::Opened));
+        let slow = none && self.within(LATER[0]) >= LATER[0];
+        let worth = |asked: &Asked| asked.needed || (slow && asked.listens == Listens::Agent);
+        self.again(ports, &mut heard, LATER[0], worth);
+        self.again(ports, &mut heard, LATER[1], |asked| asked.needed);
         heard
     }
 
     /// One more attempt at those that were silent, of those that are worth it.
-    fn again(&self, ports: &[Asked], heard: &mut [Heard], wait: Duration, worth: fn(&Asked) -> bool) {
+    fn again(&self, ports: &[Asked], heard: &mut [Heard], wait: Duration, worth: impl Fn(&Asked) -> bool) {
         let silent: Vec<usize> =
             (0..ports.len()).filter(|at| heard[*at] == Heard::Nothing && worth(&ports[*at])).collect();
         if silent.is_empty() {

@@ -28,9 +28,7 @@ fn slow_to_open(doc: &ResultDoc) -> Vec<Finding> {
     // A host that stands still for a tenth of a second at a time is late by itself.
     let known = doc.findings.iter().any(|finding| finding.is(code!("CONNECT-PARTIAL")))
         || super::hosts::stands_still(doc);
-    let trips =
-        planned(doc).filter(|step| step.kind == StepKind::Pingpong).find_map(|step| step.summary.rtt_ns);
-    let Some(trips) = trips.filter(|trips| !known && trips.count >= 10 && !lost(doc, None)) else {
+    let Some((_, trips)) = super::round_trips(doc).filter(|_| !known && !lost(doc, None)) else {
         return vec![];
     };
     // What stands still or varies holds open connections up as well.
@@ -41,12 +39,9 @@ fn slow_to_open(doc: &ResultDoc) -> Vec<Finding> {
         let median_ns = record.opened.median_ns.filter(|_| record.opened.opened >= OPENED)?;
         let beyond_ns = median_ns.saturating_sub(usual_ns);
         (beyond_ns > BEYOND_NS && median_ns < AGAIN_NS.saturating_add(usual_ns)).then(|| {
-            let way = match record.direction {
-                Direction::In => "from the server to this host (in)",
-                Direction::Out | Direction::Both => "from this host to the server (out)",
-            };
             let said = format!(
-                "{way}: half of {} connections took {} and more to open, where an open connection answers in {}",
+                "{}: half of {} connections took {} and more to open, where an open connection answers in {}",
+                crate::ports::findings::way(record.direction),
                 record.opened.opened,
                 pathproof_model::units::Nanoseconds(median_ns),
                 pathproof_model::units::Nanoseconds(trips.p90)
@@ -235,6 +230,25 @@ mod tests {
         // Half of them sent a second SYN: they were lost.
         assert_eq!(told(1040, 1, 32), [""; 0]);
         assert_eq!(told(600, 1, 3), [""; 0]);
+    }
+
+    #[test]
+    fn who_opens_late_because_its_host_is_busy_or_stands_still_accuses_nobody() {
+        use pathproof_model::{HostLoad, LatencySummary, OpenedAtOnce, OpenedRecord};
+        let told = |load: HostLoad| {
+            let mut trips = Step::new(StepKind::Pingpong, "tcp ping-pong");
+            trips.summary.rtt_ns =
+                Some(LatencySummary { count: 900, p90: 1_000_000, ..LatencySummary::default() });
+            let mut ports = Step::new(StepKind::Ports, "ports");
+            let opened = OpenedAtOnce { opened: 32, median_ns: Some(600_000_000), ..OpenedAtOnce::default() };
+            ports.detail.opened_at_once = Some(vec![OpenedRecord { direction: Direction::In, opened }]);
+            ports.evidence = vec![Evidence { host: Some(load), ..Evidence::default() }];
+            codes(vec![trips, ports])
+        };
+        let idle = HostLoad { elapsed_ns: 1_000_000_000, ..HostLoad::default() };
+        assert_eq!(told(idle.clone()), ["CONNECT-SLOW"]);
+        assert_eq!(told(HostLoad { pressure_some_ns: Some(500_000_000), ..idle.clone() }), [""; 0]);
+        assert_eq!(told(HostLoad { throttled_ns: Some(100_000_000), ..idle }), [""; 0]);
     }
 
     #[test]

@@ -2,42 +2,34 @@
 
 use std::collections::BTreeMap;
 
-use pathproof_model::evidence::TcpCounts;
 use pathproof_model::judge::could_explain_median;
 use pathproof_model::judge::repeats::paced_loss;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{
-    Finding, LaneRole, LatencySummary, LossPath, NodeId, ResultDoc, Severity, Share, Step, StepKind,
-};
+use pathproof_model::{Finding, LaneRole, LossPath, NodeId, ResultDoc, Severity, Share, Step, StepKind};
 
-use super::{hosts, planned, pressed};
+use super::{FAR_NS, LOST_SHARE, hosts, pauses, planned, pressed, round_trips};
 
 /// Above this part of paced datagrams that come 50 ms after the fastest, something on the way holds packets back.
 const LATE_SHARE: f64 = 0.005;
 /// A silence of this length is no retransmission timer of a short path (200 ms), and no turn of a busy host.
 const SILENCE_NS: u64 = 400_000_000;
-/// Paced datagrams that are lost so often explain a silence by themselves.
-const LOST_SHARE: f64 = 0.001;
 /// As the built-in limit of jitter.
 const JITTER_NS: u64 = 5_000_000;
-/// A path that is longer than this spans more than a city.
-const FAR_NS: u64 = 5_000_000;
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found: Vec<Finding> = far(doc).into_iter().chain(far_nics(doc)).collect();
     // A host that stands still for a tenth of a second at a time delays everything itself.
     if !hosts::stands_still(doc) {
-        let told =
-            stalls(doc).into_iter().chain(varies(doc)).chain(pauses(doc)).chain(late(doc)).chain(uneven(doc));
-        found.extend(told.chain(timers(doc)).chain(stands(doc)).next());
+        let told = stalls(doc)
+            .into_iter()
+            .chain(varies(doc))
+            .chain(pauses::pauses(doc))
+            .chain(late(doc))
+            .chain(uneven(doc));
+        found.extend(told.chain(timers(doc)).chain(pauses::stands(doc)).next());
     }
     found
-}
-
-fn round_trips(doc: &ResultDoc) -> Option<(&Step, LatencySummary)> {
-    let steps = planned(doc).filter(|step| step.kind == StepKind::Pingpong);
-    steps.filter_map(|step| Some((step, step.summary.rtt_ns.filter(|rtt| rtt.count >= 10)?))).next()
 }
 
 /// The length of the path, as something to know.
@@ -183,102 +175,6 @@ fn varies(doc: &ResultDoc) -> Option<Finding> {
     Some(Finding::new("PATH-JITTER", said).with("spread_ns", spread))
 }
 
-/// No host that is only busy lets a thread wait so long ...
-const PAUSE_NS: u64 = 50_000_000;
-/// ... unless threads stand in line for such a part of the time: then turns are that long. Seen where compilers had precedence: half of it, and
-/// pauses of 90 ms.
-const IN_LINE: f64 = 0.2;
-
-/// A few round trips of a short path that take very long, all about as long: something holds everything back for that time.
-fn pauses(doc: &ResultDoc) -> Option<Finding> {
-    let (step, rtt) = round_trips(doc)?;
-    // One in a thousand are two at least of more than so many, by the definition of a percentile: the second longest.
-    let few = rtt.count > 1000 && rtt.p50 < FAR_NS && rtt.p999 >= rtt.p50.saturating_add(PAUSE_NS);
-    let alike = rtt.max <= rtt.p999.saturating_add(rtt.p999 / 4);
-    // Threads that stood in line for as long as two such round trips may have made them; and a question that was lost waits for its timer.
-    let waited =
-        step.lanes.iter().filter_map(|lane| Some(lane.scheduled?.waited_ns)).fold(0, u64::saturating_add);
-    let lossy =
-        paced_loss(doc, None).is_some_and(|lost| lost.bounds().0 > LOST_SHARE) || lost_a_question(step);
-    let own = waited / 2 >= rtt.p999.saturating_sub(rtt.p50) || in_line(step);
-    // A hypervisor that took a processor for so long would have to take it for most of the time.
-    if !few || !alike || lossy || own || stolen_ns(step) >= step.elapsed_ns.max(1) / 2 {
-        return None;
-    }
-    let said = format!(
-        "{}: of {} idle round trips half took less than {}, and at least one in a thousand {} to {}: everything stood still for about so long",
-        step.name,
-        rtt.count,
-        Nanoseconds(rtt.p50),
-        Nanoseconds(rtt.p999),
-        Nanoseconds(rtt.max)
-    );
-    Some(Finding::new("PATH-STALLS", said).with("silence_ns", rtt.max))
-}
-
-/// Whether one end sent something again that the other had not received before.
-fn lost_a_question(step: &Step) -> bool {
-    let count = |node, of: fn(&TcpCounts) -> Option<u64>| {
-        step.evidence(node).and_then(|one| of(one.tcp.as_ref()?)).unwrap_or(0)
-    };
-    let lost =
-        |node, other| count(node, |tcp| tcp.retransmitted) > count(other, |tcp| tcp.duplicates_received);
-    lost(NodeId::CLIENT, NodeId::SERVER) || lost(NodeId::SERVER, NodeId::CLIENT)
-}
-
-fn in_line(step: &Step) -> bool {
-    super::waited_share(step).is_some_and(|share| share >= IN_LINE)
-}
-
-/// What a hypervisor took of each processor of a host, of the one that lost most.
-fn stolen_ns(step: &Step) -> u64 {
-    let loads = step.evidence.iter().filter_map(|one| one.host.as_ref());
-    loads.filter_map(|load| Some(load.steal_ns? / load.cpus.unwrap_or(1).max(1))).max().unwrap_or(0)
-}
-
-/// A round trip that took very long, and streams in which nothing came for as long although no timer of TCP ran out: each alone may be a
-/// moment of a host, and not all of them.
-fn stands(doc: &ResultDoc) -> Option<Finding> {
-    /// Streams beside the round trip.
-    const STREAMS: usize = 2;
-    /// In a tenth of a second so many messages come in, so that none is no chance.
-    const MESSAGES: u64 = 4;
-    const SLICE_NS: u64 = 100_000_000;
-    let (trips, rtt) = round_trips(doc).filter(|(_, rtt)| rtt.p50 < FAR_NS)?;
-    let long = rtt.max >= rtt.p50.saturating_add(PAUSE_NS);
-    if !long || in_line(trips) || stolen_ns(trips) >= PAUSE_NS {
-        return None;
-    }
-    let stood = |step: &Step| -> Option<u64> {
-        let spec = step.spec.as_ref()?.traffic()?;
-        let receivers = || step.lanes.iter().filter(|lane| lane.role == LaneRole::Receive);
-        let shortest = receivers().map(|lane| lane.longest_silence_ns).min()??;
-        let each = step.summary.goodput_bits_per_s? / 8 / 10 / receivers().count().max(1) as u64;
-        let waited = receivers().filter_map(|lane| Some(lane.scheduled?.waited_ns)).max()?;
-        let timers = |node| step.evidence(node)?.tcp.as_ref()?.timeouts;
-        let none = timers(NodeId::CLIENT)? == 0 && timers(NodeId::SERVER)? == 0;
-        let own = step.total(|flow| flow.retransmits)? == 0 && waited < shortest / 2;
-        let steady = each >= spec.size_bytes.saturating_mul(MESSAGES);
-        (shortest >= SLICE_NS && steady && none && own && stolen_ns(step) < SLICE_NS).then_some(shortest)
-    };
-    let streams = planned(doc).filter(|step| step.kind == StepKind::Stream && step.detail.failover.is_none());
-    let lengths: Vec<u64> = streams.filter_map(stood).collect();
-    let lost = paced_loss(doc, None)?;
-    if lengths.len() < STREAMS || lost.bounds().0 > LOST_SHARE {
-        return None;
-    }
-    let silence_ns = lengths.iter().copied().max().unwrap_or_default().max(rtt.max);
-    let said = format!(
-        "of {} idle round trips the longest took {}, where half take less than {}; and in {} streams nothing came in for a tenth of a second and \
-         more, although no segment was lost and no timer ran out: everything stood still for about so long",
-        rtt.count,
-        Nanoseconds(rtt.max),
-        Nanoseconds(rtt.p50),
-        lengths.len()
-    );
-    Some(Finding::new("PATH-STALLS", said).with("silence_ns", silence_ns))
-}
-
 fn share(path: &LossPath) -> Share {
     let counts = path.flows.iter().flat_map(|flow| [flow.small, flow.full]);
     counts.fold(Share::default(), |sum, one| sum + Share { part: one.late, of: one.received })
@@ -358,6 +254,8 @@ fn uneven(doc: &ResultDoc) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pathproof_model::LatencySummary;
+    use pathproof_model::evidence::TcpCounts;
     use pathproof_model::{LaneResult, LossCounts, LossFlow, StepSpec, Tool, TrafficSpec, Waited};
 
     fn codes(steps: Vec<Step>) -> Vec<String> {
@@ -518,6 +416,29 @@ mod tests {
         assert_eq!(spiky(1203, 9.01, 27.8), [""; 0]);
         assert_eq!(spiky(20_159, 0.11, 120.0), [""; 0]);
         assert_eq!(spiky(1952, 60.0, 240.0), [""; 0]);
+        // A question that was lost and waited for its timer, in that step or at a low pace; and threads that stood in line for as long as two of those.
+        let mut step = pingpong(1952, [0.03, 0.06, 0.2, 204.0]);
+        step.summary.rtt_ns.as_mut().unwrap().p999 = 203_000_000;
+        step.elapsed_ns = 3_000_000_000;
+        assert_eq!(codes(vec![step.clone(), paced(3900, 0)]), ["PATH-STALLS"]);
+        let tcp = |node, again, twice| {
+            let counts = TcpCounts {
+                retransmitted: Some(again),
+                duplicates_received: Some(twice),
+                ..TcpCounts::still()
+            };
+            pathproof_model::Evidence { node, tcp: Some(counts), ..Default::default() }
+        };
+        let counted = |twice| {
+            let evidence = vec![tcp(NodeId::CLIENT, 2, 0), tcp(NodeId::SERVER, 0, twice)];
+            codes(vec![Step { evidence, ..step.clone() }])
+        };
+        assert_eq!((counted(2), counted(0)), (vec!["PATH-STALLS".to_owned()], vec![]));
+        let mut lossy = paced(3900, 0);
+        lossy.detail.loss.as_mut().unwrap()[0].flows[0].small.received -= 20;
+        assert_eq!(codes(vec![step.clone(), lossy]), [""; 0]);
+        step.lanes[0].scheduled = Some(Waited { waited_ns: 410_000_000, of_ns: 3_000_000_000 });
+        assert_eq!(codes(vec![step]), [""; 0]);
         // As two hosts had it whose processors others had, on a cable on which nothing stands still.
         let mut step = pingpong(1878, [0.03, 2.5, 7.0, 96.08]);
         step.elapsed_ns = 900_000_000;

@@ -1,5 +1,7 @@
 //! What bounds the rate where no window does: a limit on each connection, or one that all of them share.
 
+use std::net::IpAddr;
+
 use pathproof_model::code;
 use pathproof_model::evidence::QueueActivity;
 use pathproof_model::finding::Commands;
@@ -8,7 +10,9 @@ use pathproof_model::judge::{LinkSpeed, held_by_network, link_speed};
 use pathproof_model::series::Series;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Direction, Finding, LaneRole, NodeId, ResultDoc, Severity, Step, StepKind};
+use pathproof_model::{
+    Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step, StepKind,
+};
 
 use super::{planned, waited_share};
 
@@ -48,8 +52,19 @@ fn streams(doc: &ResultDoc, way: Direction) -> impl Iterator<Item = (&Step, u64)
     })
 }
 
+fn senders(step: &Step) -> impl Iterator<Item = &LaneResult> {
+    step.lanes.iter().filter(|lane| lane.role == LaneRole::Send)
+}
+
 fn lanes(step: &Step) -> usize {
-    step.lanes.iter().filter(|lane| lane.role == LaneRole::Send).count()
+    senders(step).count()
+}
+
+/// The two addresses that all connections of a step went between; `None` where they differ.
+fn between(step: &Step) -> Option<(Option<IpAddr>, Option<IpAddr>)> {
+    let ends = |lane: &LaneResult| (super::ip_of(&lane.local), super::ip_of(&lane.remote));
+    let first = senders(step).next().map(ends)?;
+    senders(step).all(|lane| lane.stripe.is_none() && ends(lane) == first).then_some(first)
 }
 
 fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
@@ -59,15 +74,12 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     if super::lost(doc, Some(way)) {
         return None;
     }
-    let changes = || unlike(way, alone, several);
     // Hosts that stood in line bound everything, unless the kernel says what the connection waited for.
     let starved = |step: &Step| waited_share(step).is_none_or(|share| share >= 0.3) && !is_steady(step);
     let (one, many) = (alone.1 as f64, several.1 as f64);
-    // One of several ways is slow, and the first connection met it.
-    if many >= one * SEVERAL
-        && !starved(alone.0)
+    if !starved(alone.0)
         && !starved(several.0)
-        && let Some(found) = changes()
+        && let Some(found) = unlike(way, alone, several)
     {
         return Some(found);
     }
@@ -82,9 +94,6 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     }
     if starved(alone.0) || starved(several.0) {
         return None;
-    }
-    if let Some(found) = changes() {
-        return Some(found);
     }
     // Where one connection carries as much as several, they meet one limit.
     (one >= many * 0.7).then(|| shared(doc, way, if one >= many { alone } else { several })).flatten()
@@ -105,11 +114,7 @@ fn crawling(doc: &ResultDoc, way: Direction) -> Option<Finding> {
         return None;
     }
     let told = |step: &Step| -> Option<(Vec<u64>, usize)> {
-        let senders: Vec<_> = step.lanes.iter().filter(|lane| lane.role == LaneRole::Send).collect();
-        let ends =
-            |lane: &&pathproof_model::LaneResult| (super::ip_of(&lane.local), super::ip_of(&lane.remote));
-        let one_way = senders.iter().all(|lane| lane.stripe.is_none() && ends(lane) == ends(&senders[0]));
-        let mut bytes: Vec<u64> = senders.iter().map(|lane| lane.bytes).collect();
+        let mut bytes: Vec<u64> = senders(step).map(|lane| lane.bytes).collect();
         bytes.sort_unstable_by(|a, b| b.cmp(a));
         let fast = (1..bytes.len()).find(|at| bytes[*at].saturating_mul(CRAWLS) <= bytes[*at - 1])?;
         let size = step.spec.as_ref()?.traffic()?.size_bytes;
@@ -119,7 +124,7 @@ fn crawling(doc: &ResultDoc, way: Direction) -> Option<Finding> {
             && least >= size.saturating_mul(MESSAGES)
             && least as f64 >= most as f64 * ALIKE;
         let quiet = Repeats::of(step).is_none_or(|repeats| repeats.share() < AGAIN) && !super::pressed(step);
-        (one_way && clear && quiet).then_some((bytes, fast))
+        (between(step).is_some() && clear && quiet).then_some((bytes, fast))
     };
     let (step, (bytes, fast)) = streams(doc, way).find_map(|(step, _)| Some((step, told(step)?)))?;
     let said = format!(
@@ -152,7 +157,10 @@ fn unlike(way: Direction, alone: (&Step, u64), several: (&Step, u64)) -> Option<
     /// Between what is compared lies so much more than chance and a busy host make.
     const UNLIKE: f64 = 0.35;
     let (one, many, count) = (alone.1 as f64, several.1 as f64, lanes(several.0));
-    if held_by_window(alone.0)
+    // Over another pair of NICs it is another path.
+    let other = between(alone.0).is_none() || between(alone.0) != between(several.0);
+    if other
+        || held_by_window(alone.0)
         || held_by_window(several.0)
         || core(alone.0)
         || core(several.0)
@@ -171,7 +179,11 @@ fn unlike(way: Direction, alone: (&Step, u64), several: (&Step, u64)) -> Option<
         let finding = Finding::new("FLOWS-DIFFER", said)
             .with("one_bits_per_s", alone.1)
             .with("several_bits_per_s", several.1);
-        return Some(unequal(finding).tell(told::DIRECTION, way));
+        let mut finding = unequal(finding);
+        finding.meaning = "Either some connections between the same two addresses crawl while others run, because one member of a bundle or one of several equal \
+                           routes is slow; or the path was slow for a while: bulk and migrations meet either by chance."
+            .into();
+        return Some(finding.tell(told::DIRECTION, way));
     }
     // Several come after the one.
     (many <= one * UNLIKE).then(|| {
@@ -181,7 +193,9 @@ fn unlike(way: Direction, alone: (&Step, u64), several: (&Step, u64)) -> Option<
             way.name()
         );
         let mut finding = Finding::new("PATH-RATE-LIMIT", said).with_severity(Severity::Error).with("bits_per_s", several.1);
-        finding.meaning = "The path carries much for a moment and little after it: a short test shows the moment, a migration or a backup meets the rest.".into();
+        finding.meaning = "Either the path carries much for a moment and little after it, so that a short test shows the moment and a migration the rest; or \
+                           somebody else used it meanwhile."
+            .into();
         finding.tell(told::DIRECTION, way).with_next(
             "Look for a limit that saves up credit (virtual machines' network credits, policers and shapers with a large burst) and for other load on the path; \
              pathproof bench stream PEER --time 60s shows how the rate goes on.",
@@ -398,7 +412,11 @@ mod tests {
             ..ResultDoc::new(Tool::default(), "")
         });
         assert_eq!((&*falls[0].code, falls[0].severity), ("PATH-RATE-LIMIT", Severity::Error));
-        // Threads that stood in line, a processor that was full, and less of a difference.
+        // Over another pair of NICs it is another path.
+        let mut elsewhere = stream(10, 1, 1000);
+        elsewhere.lanes[0].local = Some("10.9.1.1:7797".into());
+        assert!(!codes(vec![elsewhere, stream(284, 4, 1000)]).contains(&"FLOWS-DIFFER".to_owned()));
+        // Threads that stood in line, and less of a difference.
         let mut starved = stream(10, 1, 300);
         starved.lanes[0].scheduled = Some(pathproof_model::Waited { waited_ns: 620, of_ns: 1000 });
         assert_eq!(codes(vec![starved, stream(284, 4, 1000)]), [""; 0]);
@@ -415,6 +433,17 @@ mod tests {
         };
         // As counted where one of four met the slow member; and two that share it.
         assert!(of([10, 9, 1, 10]) && of([14, 1, 1, 14]));
+        // The same over two pairs of NICs, of which one is slower.
+        let pairs = |second: &str| {
+            let mut step = stream(286, 4, 1000);
+            let bytes = [10, 9, 1, 10].map(|parts: u64| parts * 1_310_720);
+            for (lane, bytes) in step.lanes.iter_mut().zip(bytes) {
+                (lane.bytes, lane.local) = (bytes, Some("10.9.0.1:7797".into()));
+            }
+            step.lanes[2].local = Some(second.into());
+            codes(vec![step.clone(), step]).len()
+        };
+        assert_eq!((pairs("10.9.0.1:7798"), pairs("10.9.1.1:7798")), (1, 0));
         // What TCP's own turns make of four, one that carried nothing, and too little to tell.
         assert!(!of([10, 4, 3, 8]) && !of([10, 9, 0, 10]) && !of([23, 3, 3, 1]) && !of([1, 1, 1, 0]));
     }

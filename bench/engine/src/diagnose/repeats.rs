@@ -160,7 +160,7 @@ impl Vain {
 
     /// Most of it had arrived.
     fn is_order(&self) -> bool {
-        self.again >= FEW && self.in_vain >= self.again / 2 && self.seen >= FEW
+        self.again >= FEW && self.in_vain.saturating_mul(2) >= self.again && self.seen >= FEW
     }
 }
 

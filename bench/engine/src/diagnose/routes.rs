@@ -113,7 +113,7 @@ fn family_mtu(doc: &ResultDoc, node: NodeId, host: &Environment) -> Vec<Finding>
             nic.name
         );
         let commands =
-            Commands::new().at(node, "sysctl -w net.ipv6.conf.{}.mtu={}", &[&nic.name, &whole.to_string()]);
+            Commands::new().at(node, "sysctl -w net/ipv6/conf/{}/mtu={}", &[&nic.name, &whole.to_string()]);
         let text = "It comes back where a router advertises it (rdisc6 NIC; radvd's AdvLinkMTU): set it there, or let this host not take it \
                     (net.ipv6.conf.NIC.accept_ra_mtu=0).";
         let mut finding = Finding::new("MTU-ROUTE-LIMIT", said).with_severity(Severity::Error);

@@ -334,15 +334,19 @@ fn changed_marks(path: &LossPath) -> Vec<Finding> {
 }
 
 fn refused_here(path: &LossPath) -> Option<Finding> {
-    let failed = path.flows.iter().fold(0u64, |sum, flow| sum.saturating_add(flow.failed));
-    let sent = path
-        .flows
-        .iter()
-        .fold(failed, |sum, flow| sum.saturating_add(flow.small.sent).saturating_add(flow.full.sent));
+    /// From here on it fails by the default criterion.
+    const UNFIT: f64 = 0.001;
+    let share = path.refused_here();
     let who = if path.direction == Direction::In { "the peer" } else { "this host" };
-    (failed > 0).then(|| {
-        let evidence = format!("{}: {who} itself refused to send {failed} of {sent} datagrams, as a rule of its own firewall does", path.name());
-        numbers(Finding::new("HOST-REFUSES", evidence), path, Share { part: failed, of: sent })
+    let severity = if share.bounds().0 > UNFIT { Severity::Error } else { Severity::Warning };
+    (share.part > 0).then(|| {
+        let evidence = format!(
+            "{}: {who} itself did not permit {} of {} datagrams, as a rule of its own firewall, its full table of connections or a prohibiting route does",
+            path.name(),
+            share.part,
+            share.of
+        );
+        numbers(Finding::new("HOST-REFUSES", evidence), path, share).with_severity(severity)
     })
 }
 
@@ -432,12 +436,36 @@ mod tests {
                 && found[0].1.contains("4 take 20.00 ms longer than the fastest"),
             "{found:?}"
         );
+        // Less of it is a matter of taste; and one flow that alone is faster than all others shows no second way.
+        let severity = |late_ns: fn(&Packet) -> u64| {
+            let found = findings(&run_late(|_, packet| as_sent(packet), late_ns));
+            found.first().map(|finding| finding.severity)
+        };
+        assert_eq!(
+            severity(|packet| if packet.flow % 4 == 1 { 4_000_000 } else { 0 }),
+            Some(Severity::Warning)
+        );
+        assert_eq!(severity(|packet| if packet.flow > 0 { 20_000_000 } else { 0 }), None);
         // Late now and then, as behind a queue, and each a little later than the one before.
         assert_eq!(
             told(|packet| if packet.flow % 4 == 1 && packet.seq % 8 > 0 { 20_000_000 } else { 0 }),
             []
         );
         assert_eq!(told(|packet| u64::from(packet.flow) * 400_000), []);
+    }
+
+    #[test]
+    fn what_a_host_refuses_itself_is_told_and_a_few_are_no_error() {
+        let told = |failed: u64| {
+            let mut paths = run(|_, packet| as_sent(packet));
+            paths[0].flows[2].failed = failed;
+            findings(&paths).into_iter().map(|finding| (finding.code, finding.severity)).collect::<Vec<_>>()
+        };
+        assert_eq!(told(0), []);
+        assert_eq!(told(1), [("HOST-REFUSES".to_owned(), Severity::Warning)]);
+        assert_eq!(told(500), [("HOST-REFUSES".to_owned(), Severity::Error)]);
+        // Whatever a peer says.
+        assert_eq!(told(u64::MAX), [("HOST-REFUSES".to_owned(), Severity::Error)]);
     }
 
     #[test]

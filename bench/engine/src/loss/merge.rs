@@ -61,10 +61,10 @@ fn path(sender: &LossEnd, receiver: Option<&LossEnd>, direction: Direction) -> L
         if outward { (&sender.nic, &sender.peer_nic) } else { (&sender.peer_nic, &sender.nic) };
     let strands = receiver.map_or(&[][..], |end| &end.received);
     // Where a part could not be sent, the rest tells of the path, and the part stands by itself.
-    let counts = |sent: &SentFlow| sent.small.iter().chain(&sent.full).any(|count| *count > 0);
+    let any_went = |sent: &SentFlow| sent.small.iter().chain(&sent.full).any(|count| *count > 0);
     let reason = match receiver {
         None => Some("the receiving end reported nothing about this path".to_owned()),
-        Some(_) => sender.reason.clone().filter(|_| !sender.sent.iter().any(counts)),
+        Some(_) => sender.reason.clone().filter(|_| !sender.sent.iter().any(any_went)),
     };
     let flows: Vec<LossFlow> =
         sender.sent.iter().enumerate().map(|(number, sent)| flow(number, sent, strands)).collect();

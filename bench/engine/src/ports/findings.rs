@@ -58,7 +58,7 @@ pub fn forgotten(records: &[SilentRecord]) -> Vec<Finding> {
 }
 
 /// From whom to whom, for people.
-fn way(direction: Direction) -> &'static str {
+pub(crate) fn way(direction: Direction) -> &'static str {
     match direction {
         Direction::In => "back from the server to this host (in)",
         Direction::Out | Direction::Both => "from this host to the server (out)",

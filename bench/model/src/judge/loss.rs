@@ -139,14 +139,8 @@ fn path_checks(
 
 /// What the sending host itself refused is lost to whoever sends.
 fn refused_here(name: &str, path: &LossPath, share_max: f64) -> Option<Check> {
-    let flows = || path.flows.iter().filter(|flow| flow.failed > 0);
-    let failed = flows().fold(0u64, |sum, flow| sum.saturating_add(flow.failed));
-    let sent = path
-        .flows
-        .iter()
-        .fold(0u64, |sum, flow| sum.saturating_add(flow.small.sent).saturating_add(flow.full.sent));
-    let share = Share { part: failed, of: sent.saturating_add(failed) };
-    (failed > 0)
+    let share = path.refused_here();
+    (share.part > 0)
         .then(|| at_most("refused-share", name, "refused by the sending host itself", share, share_max))
 }
 

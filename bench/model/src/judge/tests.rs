@@ -243,6 +243,20 @@ fn a_little_waiting_is_no_excuse_for_round_trips_half_of_which_are_long() {
 }
 
 #[test]
+fn half_that_is_late_on_a_host_of_which_nobody_knows_how_busy_it_was_is_left_open() {
+    let judged = |scheduled| {
+        let mut step = pingpong(184, 25_133_055, 29_556_735);
+        step.summary.rtt_ns.as_mut().unwrap().min = 4_599_808;
+        step.lanes = vec![LaneResult { scheduled, window_ns: 600_000_000, ..LaneResult::default() }; 14];
+        one(&doc(vec![step])).0
+    };
+    let waited = |waited_ns| Some(crate::Waited { waited_ns, of_ns: 600_000_000 });
+    assert_eq!(judged(None), Outcome::Inconclusive);
+    assert_eq!(judged(waited(1_000_000)), Outcome::Fail);
+    assert_eq!(judged(waited(300_000_000)), Outcome::Inconclusive);
+}
+
+#[test]
 fn round_trips_are_judged_by_how_they_vary_and_by_their_length_where_one_is_expected() {
     let mut varies = pingpong(53, 24_000_000, 40_000_000);
     varies.summary.rtt_ns.as_mut().unwrap().min = 11_000_000;
