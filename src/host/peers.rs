@@ -3,9 +3,10 @@
 
 use std::net::IpAddr;
 
-use pathproof_model::Environment;
-use pathproof_model::environment::PeerRoute;
-use pathproof_sys::{neighbours, routes};
+use pathproof_model::environment::{PeerRoute, RefusedSource};
+use pathproof_model::{Environment, Nic, NicAddress};
+use pathproof_sys::neighbours;
+use pathproof_sys::routes::{self, Refusal};
 
 /// Most addresses that are looked up; the other end says how many there are.
 const PEERS_MAX: usize = 64;
@@ -30,6 +31,9 @@ pub fn addresses(host: &Environment, spoken_to: IpAddr) -> Vec<IpAddr> {
 pub fn learn_routes(here: &mut Environment, peer: &Environment, spoken_to: IpAddr) {
     let addresses = addresses(peer, spoken_to);
     here.peers = addresses.into_iter().take(PEERS_MAX).map(way_to).collect();
+    for peer in &mut here.peers {
+        peer.refused = refusals(&here.nics, peer);
+    }
     let neighbours = match neighbours::list() {
         Ok(neighbours) => neighbours,
         Err(error) => {
@@ -60,10 +64,25 @@ fn way_to(address: IpAddr) -> PeerRoute {
     }
 }
 
+/// The addresses in the network of `peer` from which nothing goes there, whatever the NIC that holds them carries: connections are bound
+/// to addresses, and the kernel asks its rules for each.
+fn refusals(nics: &[Nic], peer: &PeerRoute) -> Vec<RefusedSource> {
+    let beside = nics.iter().filter(|nic| nic.carrier != Some(false));
+    let beside = beside.flat_map(|nic| nic.addresses.iter().map(move |own| (nic, own)));
+    let beside = beside.filter(|(_, own)| own.address != peer.address && own.shares_network(peer.address));
+    let refused = |(nic, own): (&Nic, &NicAddress)| {
+        let verdict = routes::refusal(own.address, peer.address)?;
+        // Where nothing leads there without that source either, the routes are elsewhere (in those of a VRF).
+        let leads = peer.nic.as_ref() == Some(&nic.name);
+        let told = RefusedSource { source: own.address, verdict: verdict.word().into() };
+        (verdict != Refusal::NoRoute || leads).then_some(told)
+    };
+    beside.take(PEERS_MAX).filter_map(refused).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Nic, NicAddress};
 
     #[test]
     fn a_peer_is_meant_by_its_addresses_but_not_by_its_loopback() {
@@ -90,5 +109,12 @@ mod tests {
         let [way] = &here.peers[..] else { panic!("{here:#?}") };
         assert_eq!((way.nic.as_deref(), way.router, &way.mac), (Some("lo"), None, &None));
         assert!(here.unreadable.is_empty(), "{here:#?}");
+    }
+
+    #[test]
+    fn what_goes_from_an_address_of_this_host_to_another_is_not_refused() {
+        let lo = NicAddress { address: [127, 0, 0, 1].into(), prefix_len: 8 };
+        let nics = [Nic { name: "lo".into(), addresses: vec![lo], ..Nic::default() }];
+        assert_eq!(refusals(&nics, &way_to([127, 0, 0, 2].into())), []);
     }
 }

@@ -335,6 +335,8 @@ impl<'a> Conductor<'a> {
             ..Step::new(spec.kind(), name.clone())
         };
         let open_ns = if place.later.is_empty() { self.open_ns(record)? } else { 0 };
+        // The other half of the step before may have been waited for: what is left counts from here.
+        let now = self.budget.clock().now();
         let whole_ns = self.left_ns(record).saturating_sub(self.reserved_ns);
         // A question may come out of a step; what was planned is not cut for one that is open before it.
         let own_ns = need_ns(record, spec).saturating_add(SLACK_NS);
@@ -354,7 +356,7 @@ impl<'a> Conductor<'a> {
         let slack_ns = if spec.reach().is_some() { REACH_SLACK_NS } else { SLACK_NS };
         let most_ns = need_ns.saturating_add(slack_ns).min(left_ns);
         let until = match self.budget.length_ns() {
-            Some(_) => started.plus_ns(left_ns.saturating_sub(later_ns).max(most_ns)),
+            Some(_) => now.plus_ns(left_ns.saturating_sub(later_ns).max(most_ns)),
             None => Tick(u64::MAX),
         };
         // What is needed is what is needed where all is well: a quarter of it is kept for where it is not quite. (A tenth left

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-pub use crate::system::routes::{configured_mtu, to, via_routers, with_default};
+pub use crate::system::routes::{configured_mtu, refusal, to, via_routers, with_default};
 
 /// How packets reach a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,31 @@ pub struct Route {
     pub router: Option<IpAddr>,
     /// The MTU that holds now, where routers have told one or the route sets one, in bytes.
     pub ip_mtu_bytes: Option<u32>,
+}
+
+/// What rules and routes answer that let nothing go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// `prohibit`.
+    Prohibit,
+    /// `unreachable`, as a route.
+    Unreachable,
+    /// `blackhole`.
+    Blackhole,
+    /// There is none, or a rule says `unreachable`.
+    NoRoute,
+}
+
+impl Refusal {
+    /// In the words of `ip rule` and `ip route`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Refusal::Prohibit => "prohibit",
+            Refusal::Unreachable => "unreachable",
+            Refusal::Blackhole => "blackhole",
+            Refusal::NoRoute => "no route",
+        }
+    }
 }
 
 /// A subnet that is reached through a router.

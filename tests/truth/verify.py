@@ -3,7 +3,7 @@
 A [[verify]] table is one proof. `in` is the host that runs it; what it says is compared with bounds [least, most]:
 
     ping = ADDRESS      count, interval_ms, size (IP bytes, DF set), and of the answers: loss_percent, rtt_ms
-    iperf3 = ADDRESS    at (the host that serves), time_s, reverse, parallel, udp_mbit, length, and: mbit, lost_percent,
+    iperf3 = ADDRESS    at (the host that serves), time_s, reverse, parallel, udp_mbit, tcp_mbit (paced), length, and: mbit, lost_percent,
                         retransmits, grew = { host, counter, by } (a counter of /proc/net/snmp or netstat meanwhile)
     run = COMMAND       exit, says (a pattern), number (of the pattern's first group), words = { KEY = [least, most] }
                         of the KEY=VALUE words it prints; `echo = HOST` runs probe.py's echo there on port 7000
@@ -69,6 +69,7 @@ def iperf3(lab, proof):
         command += " -R" if proof.get("reverse") else ""
         command += f" -l {proof['length']}" if "length" in proof else ""
         command += f" -u -b {proof['udp_mbit']}M" if "udp_mbit" in proof else ""
+        command += f" -b {proof['tcp_mbit']}M" if "tcp_mbit" in proof else ""
         grew = proof.get("grew")
         before = counter(lab, grew["host"], grew["counter"]) if grew else None
         said = output(lab, proof["in"], command)

@@ -204,6 +204,18 @@ pub struct PeerRoute {
     /// MTU that the kernel uses for this address now, where routers have told it one or the route sets it, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub learnt_ip_mtu_bytes: Option<u32>,
+    /// Addresses of this host in the peer's network from which its own rules and routes let nothing go there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedSource>,
+}
+
+/// An address from which a host sends nothing to a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RefusedSource {
+    /// The host's own address.
+    pub source: IpAddr,
+    /// What its rules and routes say: `prohibit`, `unreachable`, `blackhole`, or `no route` where there is one without that source.
+    pub verdict: String,
 }
 
 impl PeerRoute {
@@ -218,6 +230,7 @@ impl PeerRoute {
             route_ip_mtu_bytes: None,
             route_ip_mtu_locked: None,
             learnt_ip_mtu_bytes: None,
+            refused: vec![],
         }
     }
 }
@@ -350,6 +363,24 @@ pub struct NicAddress {
     pub address: IpAddr,
     /// Prefix length.
     pub prefix_len: u8,
+}
+
+impl NicAddress {
+    /// Whether `address` lies in the same network.
+    pub fn shares_network(&self, address: IpAddr) -> bool {
+        // A shift by the whole length is none at all: with a prefix of 0 everything is one network.
+        match (self.address, address) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => {
+                let shift = 32 - u32::from(self.prefix_len.min(32));
+                u32::from(a).checked_shr(shift) == u32::from(b).checked_shr(shift)
+            }
+            (IpAddr::V6(a), IpAddr::V6(b)) => {
+                let shift = 128 - u32::from(self.prefix_len.min(128));
+                u128::from(a).checked_shr(shift) == u128::from(b).checked_shr(shift)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// One RDMA device.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use pathproof_model::{Environment, ErrorKind, MtuSpec, Nic, StepError};
+use pathproof_model::{Environment, ErrorKind, MtuSpec, Nic, NicAddress, StepError};
 use serde::{Deserialize, Serialize};
 
 /// One address of one NIC, as offered to the peer.
@@ -190,24 +190,12 @@ fn is_of_subnet(address: IpAddr, prefix_len: u8) -> bool {
 
 /// Whether both lie in one network of this prefix length; not where nobody knows it.
 pub fn same_subnet(a: IpAddr, b: IpAddr, prefix_len: Option<u8>) -> bool {
-    let Some(prefix_len) = prefix_len else { return false };
-    match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            let shift = 32 - u32::from(prefix_len.min(32));
-            u32::from(a).checked_shr(shift) == u32::from(b).checked_shr(shift)
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            let shift = 128 - u32::from(prefix_len.min(128));
-            u128::from(a).checked_shr(shift) == u128::from(b).checked_shr(shift)
-        }
-        _ => false,
-    }
+    prefix_len.is_some_and(|prefix_len| NicAddress { address: a, prefix_len }.shares_network(b))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::NicAddress;
 
     fn nic(name: &str, addresses: &[(&str, u8)]) -> Nic {
         Nic {

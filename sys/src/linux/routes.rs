@@ -10,7 +10,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::interfaces::name_of;
 use super::netlink;
-use crate::routes::{ConfiguredMtu, Route, RoutedSubnet};
+use crate::routes::{ConfiguredMtu, Refusal, Route, RoutedSubnet};
 
 /// How packets reach `peer`; `None` when there is no route.
 pub fn to(peer: IpAddr) -> Option<Route> {
@@ -42,6 +42,28 @@ pub fn to(peer: IpAddr) -> Option<Route> {
         }
     }
     Some(Route { interface: name_of(index?)?, source: source?, router, ip_mtu_bytes })
+}
+
+/// Why the kernel sends nothing from its own address `source` to `peer`, where its rules and routes say so. Of a socket that is bound to an interface this tells nothing: where the rules refuse, the kernel takes the peer for a
+/// neighbour on that interface (ip_route_output_key_hash_rcu).
+pub fn refusal(source: IpAddr, peer: IpAddr) -> Option<Refusal> {
+    let mut question = RouteMessage::default();
+    let (family, bits) = match (source, peer) {
+        (IpAddr::V4(_), IpAddr::V4(_)) => (AddressFamily::Inet, 32),
+        (IpAddr::V6(_), IpAddr::V6(_)) => (AddressFamily::Inet6, 128),
+        _ => return None,
+    };
+    question.header.address_family = family;
+    (question.header.source_prefix_length, question.header.destination_prefix_length) = (bits, bits);
+    question.attributes.push(RouteAttribute::Source(RouteAddress::from(source)));
+    question.attributes.push(RouteAttribute::Destination(RouteAddress::from(peer)));
+    match netlink::one(RouteNetlinkMessage::GetRoute(question)).err()?.raw_os_error()? {
+        libc::EACCES => Some(Refusal::Prohibit),
+        libc::EHOSTUNREACH => Some(Refusal::Unreachable),
+        libc::EINVAL => Some(Refusal::Blackhole),
+        libc::ENETUNREACH => Some(Refusal::NoRoute),
+        _ => None,
+    }
 }
 
 /// The MTU that the route to `peer` out of `interface` is configured with, if it is: TCP sends no larger packets over it, whatever

@@ -1,10 +1,13 @@
 //! Segments that TCP sent again: lost, overtaken, or thrown away by a limit.
 
 use pathproof_model::evidence::ConnectionCounts;
-use pathproof_model::judge::repeats::{Repeats, dropped_at_home, excused, paced_loss, queue_stood};
+use pathproof_model::judge::repeats::{
+    Repeats, dropped_at_home, excused, loses_questions, lost_questions, lost_segments, paced_loss,
+    queue_stood,
+};
 use pathproof_model::told;
 use pathproof_model::{
-    Direction, End, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Share, Step, StepKind,
+    Direction, End, Finding, LaneRole, NodeId, ResultDoc, Severity, Share, Step, StepKind,
 };
 
 use super::planned;
@@ -36,8 +39,8 @@ const SEEPS: f64 = 0.0005;
 /// Paced datagrams of which surely so many are lost fail by the default criterion.
 const UNFIT: f64 = 0.001;
 
-/// A little is lost all the time: too little for the sample of paced datagrams to tell alone, and TCP's own count, which any full queue
-/// adds to, agrees with what was lost at a low pace.
+/// A little is lost all the time, too little for the sample of paced datagrams to tell alone, or none of those: TCP's own count, which any
+/// full queue adds to, agrees with what was lost at a low pace, or TCP loses questions that are asked one at a time.
 fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let word = way.name();
     // Where the paced sample suffices by itself nothing needs to be added to it.
@@ -51,47 +54,50 @@ fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     if doc.findings.iter().any(told) || !super::links::findings(doc).is_empty() {
         return None;
     }
-    let idle = paced_loss(doc, Some(way))?;
     let sender = if way == Direction::Out { NodeId::CLIENT } else { NodeId::SERVER };
-    // What arrived twice was not lost, and what the sender's own queue dropped is not the path's.
-    let net = |steps: &mut dyn Iterator<Item = &Step>| {
-        steps.fold(Share::default(), |sum, step| {
-            let vain = Vain::sent_by(step, sender);
-            let lost = vain.again.saturating_sub(vain.in_vain).saturating_sub(dropped_by(step, sender));
-            sum + Share { part: lost, of: vain.delivered.saturating_add(lost) }
-        })
-    };
-    let loaded = net(&mut planned(doc).filter(|step| {
+    let loads = planned(doc).filter(|step| {
         matches!(step.kind, StepKind::Stream | StepKind::Migrate)
             && step.direction.is_none_or(|one| one == way)
-    }));
-    // One question at a time fills no queue.
-    let asked = net(&mut planned(doc).filter(|step| step.kind == StepKind::Pingpong));
-    let low = Share { part: idle.part.saturating_add(asked.part), of: idle.of.saturating_add(asked.of) };
-    let steady = loaded.part >= FEW && loaded.bounds().0 >= SEEPS;
-    // So little that one in ten thousand makes it by chance agrees with nothing.
-    let enough = low.part >= 1 && low.point().is_some_and(|share| share >= SEEPS);
-    let agrees = enough && low.bounds().0 <= loaded.bounds().1 && low.bounds().1 >= loaded.bounds().0;
-    if !steady || !agrees {
+    });
+    let loaded = loads.fold(Share::default(), |sum, step| sum + lost_segments(step, sender));
+    if loaded.part < FEW || loaded.bounds().0 < SEEPS {
         return None;
     }
-    let said = format!(
-        "{word}: of {} segments of TCP {} were lost ({:.2} %), those not counted that arrived twice or that the sender's own queue dropped; and at a low \
-         pace, which fills no queue, {} of {} packets: it is lost whatever the load",
+    let segments = format!(
+        "{word}: of {} segments of TCP {} were lost ({:.2} %), those not counted that arrived twice or that the sender's own queue dropped",
         loaded.of,
         loaded.part,
-        loaded.point().unwrap_or(0.0) * 100.0,
-        low.part,
-        low.of
+        loaded.point().unwrap_or(0.0) * 100.0
     );
+    let asked = lost_questions(doc, way);
+    let idle = paced_loss(doc, Some(way));
+    let low = idle.map(|idle| idle + asked);
+    // So little that one in ten thousand makes it by chance agrees with nothing.
+    let agrees = |low: &Share| {
+        low.part >= 1
+            && low.point().is_some_and(|share| share >= SEEPS)
+            && low.bounds().0 <= loaded.bounds().1
+            && low.bounds().1 >= loaded.bounds().0
+    };
+    let said = if let Some(low) = low.filter(agrees) {
+        format!(
+            "{segments}; and at a low pace, which fills no queue, {} of {} packets: it is lost whatever the load",
+            low.part, low.of
+        )
+    } else if loses_questions(asked) {
+        let beside = idle.map_or_else(String::new, |idle| {
+            format!(", and of {} datagrams at a low pace {}", idle.of, idle.part)
+        });
+        format!(
+            "{segments}; and of {} that were sent one at a time, which fills no queue, {}{beside}: what handles TCP on the way loses it whatever \
+             the load",
+            asked.of, asked.part
+        )
+    } else {
+        return None;
+    };
     let finding = Finding::new("PATH-LOSS", said).with_severity(Severity::Error);
     Some(finding.tell(told::DIRECTION, way).tell(told::PART, loaded.part).tell(told::OF, loaded.of))
-}
-
-/// Packets that the queueing disciplines of one host dropped meanwhile.
-fn dropped_by(step: &Step, node: NodeId) -> u64 {
-    let queues = step.evidence(node).and_then(|evidence| evidence.queues.as_ref());
-    queues.into_iter().flatten().map(|queue| queue.counts.drops.unwrap_or(0)).fold(0, u64::saturating_add)
 }
 
 fn sent_again(doc: &ResultDoc, step: &Step, repeats: Repeats) -> Finding {
@@ -138,16 +144,7 @@ struct Vain {
 
 impl Vain {
     fn of(step: &Step) -> Vain {
-        Vain::over(step, |_| true)
-    }
-
-    fn sent_by(step: &Step, node: NodeId) -> Vain {
-        Vain::over(step, |lane| lane.end.node() == node)
-    }
-
-    fn over(step: &Step, wanted: impl Fn(&LaneResult) -> bool) -> Vain {
-        let lanes = || step.lanes.iter().filter(|lane| wanted(lane));
-        let counts = || lanes().filter_map(|lane| lane.connection.as_ref()).map(|c| &c.counts);
+        let counts = || step.lanes.iter().filter_map(|lane| lane.connection.as_ref()).map(|c| &c.counts);
         let sum =
             |of: fn(&ConnectionCounts) -> Option<u64>| counts().filter_map(of).fold(0, u64::saturating_add);
         Vain {
@@ -372,6 +369,36 @@ mod tests {
         // Two processors that overtake one another, and a stream that loses far more than an idle path does.
         assert_eq!(codes(vec![of(748, 1_133_066, 723), paced(2000, 1)]), [""; 0]);
         assert_eq!(codes(vec![of(1289, 40_000, 0), paced(2000, 1)]), ["TCP-RETRANSMITS", "PATH-POLICED"]);
+    }
+
+    #[test]
+    fn what_tcp_alone_loses_is_told_by_questions_that_are_asked_one_at_a_time() {
+        let counts = |again, vain, delivered| ConnectionCounts {
+            retransmitted_segments: Some(again),
+            delivered_segments: Some(delivered),
+            duplicates_reported: Some(vain),
+            ..ConnectionCounts::still()
+        };
+        let asked = |again, vain, delivered| {
+            let mut step = Step::new(StepKind::Pingpong, "ping-pong");
+            step.lanes = vec![sender(counts(again, vain, delivered))];
+            step
+        };
+        // As counted over a wire that lost one in two hundred segments of TCP out, and no datagram.
+        let load = || stream(258, 52_487, counts(258, 0, 52_229));
+        let codes = |steps| told(steps).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
+        let both = ["TCP-RETRANSMITS", "PATH-LOSS"];
+        assert_eq!(codes(vec![asked(4, 0, 152), load(), paced(3900, 0)]), both);
+        assert_eq!(codes(vec![asked(4, 0, 152), load()]), both, "where no datagram passes");
+        // A stream that fills a queue, over a path that loses nothing of what is asked, little of it, or what had arrived already.
+        for question in [asked(0, 0, 8000), asked(2, 0, 152), asked(4, 4, 152)] {
+            assert_eq!(codes(vec![question, load(), paced(3900, 0)]), ["TCP-RETRANSMITS"]);
+        }
+        // Questions alone: a stream that is whole speaks against it.
+        assert_eq!(
+            codes(vec![asked(4, 0, 152), stream(0, 52_487, counts(0, 0, 52_487)), paced(3900, 0)]),
+            [""; 0]
+        );
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Routes that send what belongs to one NIC over another, and those that lead back by another way than out.
 
+use std::net::IpAddr;
+
+use pathproof_model::environment::RefusedSource;
 use pathproof_model::finding::Commands;
 use pathproof_model::told;
 use pathproof_model::{Direction, Environment, Finding, LossPath, Nic, NodeId, ResultDoc, Severity};
@@ -11,7 +14,9 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     [NodeId::CLIENT, NodeId::SERVER]
         .into_iter()
         .filter_map(|node| Some((node, doc.environment(node)?)))
-        .flat_map(|(node, host)| leaks(node, host).into_iter().chain(family_mtu(doc, node, host)))
+        .flat_map(|(node, host)| {
+            refusals(node, host).into_iter().chain(leaks(node, host)).chain(family_mtu(doc, node, host))
+        })
         .chain(asymmetric(doc).or_else(|| two_routers(doc)))
         .collect()
 }
@@ -29,7 +34,7 @@ fn asymmetric(doc: &ResultDoc) -> Option<Finding> {
     ways.filter_map(|(ours, theirs)| Some((ours, theirs, route(client, theirs)?, route(server, ours)?)))
         .find(|(.., out, back)| out.router.is_some() != back.router.is_some())
         .map(|(ours, theirs, out, back)| {
-            let how = |router: Option<std::net::IpAddr>| {
+            let how = |router: Option<IpAddr>| {
                 router.map_or_else(
                     || "goes straight there".to_owned(),
                     |router| format!("goes through the router {router}"),
@@ -91,19 +96,18 @@ fn planned_paths(doc: &ResultDoc) -> impl Iterator<Item = &LossPath> {
     super::planned(doc).filter_map(|step| step.detail.loss.as_deref()).flatten()
 }
 
-fn holds(nic: &Nic, address: std::net::IpAddr) -> bool {
+fn holds(nic: &Nic, address: IpAddr) -> bool {
     of_a_network(nic)
         .any(|(own, len)| own.is_ipv4() == address.is_ipv4() && network(own, len) == network(address, len))
 }
 
-/// Addresses of the peer that lie in the network of one NIC, and whose route leads out of another that does not.
 /// NICs of the run on which IPv6 keeps to a smaller MTU than the interface has.
 fn family_mtu(doc: &ResultDoc, node: NodeId, host: &Environment) -> Vec<Finding> {
     let used = super::nics::used(doc);
     let limited = host.nics.iter().filter(|nic| used.contains(&(node, nic.name.clone()))).filter_map(|nic| {
         let own = nic.ipv6_mtu_bytes?;
         let whole = nic.ip_mtu_bytes.filter(|whole| own < *whole)?;
-        let global = |address: &pathproof_model::NicAddress| matches!(address.address, std::net::IpAddr::V6(six) if !six.is_unicast_link_local());
+        let global = |address: &pathproof_model::NicAddress| matches!(address.address, IpAddr::V6(six) if !six.is_unicast_link_local());
         nic.addresses.iter().any(global).then_some((nic, own, whole))
     });
     let finding = |(nic, own, whole): (&Nic, u32, u32)| {
@@ -129,6 +133,31 @@ fn family_mtu(doc: &ResultDoc, node: NodeId, host: &Environment) -> Vec<Finding>
     limited.map(finding).collect()
 }
 
+/// Addresses from which a host's own rules let nothing go to a neighbour.
+fn refusals(node: NodeId, host: &Environment) -> Vec<Finding> {
+    let pairs = host.peers.iter().flat_map(|peer| peer.refused.iter().map(move |one| (peer.address, one)));
+    let finding = |(peer, refused): (IpAddr, &RefusedSource)| {
+        let RefusedSource { source, verdict } = refused;
+        let said = format!(
+            "at {} nothing that comes from {source} may go to {peer} in the same network: its rules and routes answer \"{verdict}\"; what is \
+             bound to the NIC may pass all the same",
+            whose(node)
+        );
+        let rules = if source.is_ipv4() { "ip rule show" } else { "ip -6 rule show" };
+        let commands = Commands::new()
+            .at(node, "ip route get {} from {}", &[&peer.to_string(), &source.to_string()])
+            .at(node, rules, &[]);
+        let lead = "Find the rule or the route that says so, and delete it:";
+        let finding = Finding::new("ROUTE-PROHIBITED", said).with_commands(lead, &commands);
+        let finding = finding.with("source_address", source.to_string()).tell(told::ADDRESS, peer);
+        let holder = host.nics.iter().find(|nic| nic.addresses.iter().any(|own| own.address == *source));
+        let end = if node == NodeId::CLIENT { told::LOCAL_NIC } else { told::REMOTE_NIC };
+        holder.into_iter().fold(finding, |finding, nic| finding.tell(end, nic.name.clone()))
+    };
+    pairs.map(finding).collect()
+}
+
+/// Addresses of the peer that lie in the network of one NIC, and whose route leads out of another that does not.
 fn leaks(node: NodeId, host: &Environment) -> Vec<Finding> {
     let leak = |peer: &pathproof_model::environment::PeerRoute| {
         let by = peer.nic.as_deref()?;
@@ -180,6 +209,23 @@ mod tests {
         let mut doc = ResultDoc::new(Tool::default(), "");
         doc.nodes = vec![Node::here(Some(host))];
         findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn an_address_from_which_nothing_may_go_is_told_with_the_question_to_ask() {
+        let refused = RefusedSource { source: "10.9.1.1".parse().unwrap(), verdict: "prohibit".into() };
+        let peer = |refused| PeerRoute { refused, ..PeerRoute::to("10.9.1.2".parse().unwrap()) };
+        let told = |refused| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            let host = Environment { peers: vec![peer(refused)], ..Environment::default() };
+            doc.nodes = vec![Node::here(Some(host))];
+            findings(&doc)
+        };
+        let found = told(vec![refused]);
+        let [one] = &found[..] else { panic!("{found:#?}") };
+        assert_eq!((one.code.as_str(), one.severity), ("ROUTE-PROHIBITED", Severity::Error));
+        assert!(one.next.contains("ip route get 10.9.1.2 from 10.9.1.1"), "{}", one.next);
+        assert!(told(vec![]).is_empty());
     }
 
     #[test]
@@ -241,7 +287,7 @@ mod tests {
     fn a_router_that_takes_and_another_that_brings_are_told_where_both_are_neighbours() {
         use crate::diagnose::tests::loss_path;
         use pathproof_model::{Step, StepKind};
-        let ip = |text: &str| Some(text.parse::<std::net::IpAddr>().unwrap());
+        let ip = |text: &str| Some(text.parse::<IpAddr>().unwrap());
         let told = |takes: &str, brings: Option<&str>| {
             let nic = |address: &str| Nic {
                 name: "e0".into(),

@@ -20,6 +20,7 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     ("CHANNEL-DEAD", &["MTU-UNKNOWN"]),
     ("FABRIC-CROSSED", &["CHANNEL-DEAD", "CHANNEL-LOST", "MTU-UNKNOWN"]),
     ("PATH-ONE-WAY", &["MTU-UNKNOWN"]),
+    ("ROUTE-PROHIBITED", &["CHANNEL-DEAD", "MTU-UNKNOWN"]),
     // Behind a translation the two NICs are not the two ends of one path.
     (
         "PEER-NAT",

@@ -338,6 +338,12 @@ const PATHS: &[Entry] = &[
         "Remove or correct that route (ip route get ADDRESS shows it), so that each network is reached over the NIC that lies in it.",
     ),
     entry(
+        "ROUTE-PROHIBITED",
+        Error,
+        "A host's own rules and routes let nothing go from one of its addresses to a neighbour in the same network: connections that are bound to that address, as SMB Multichannel binds them, fail at once, and a ping over the interface passes.",
+        "Find the rule or the route that says so, and delete it (ip route get PEER from ADDRESS; ip rule show).",
+    ),
+    entry(
         "TCP-FLOW-LIMIT",
         Warning,
         "Each connection is held to a rate and several together get as many times that: a limit on each flow. What uses one connection, as a live migration over TCP does, gets no more.",
