@@ -23,6 +23,13 @@ pub fn pressure() -> Result<Pressure, String> {
     Ok(Pressure { some_ns: total_ns(&text, "some"), full_ns: total_ns(&text, "full") })
 }
 
+/// Where control groups are mounted. Who enters a network namespace by `ip netns exec` has a fresh /sys without them: then as the process
+/// sees them that started this one, or the first of all, where this one may look.
+fn mounts() -> impl Iterator<Item = String> {
+    let seen_by = [std::os::unix::process::parent_id(), 1].map(|process| format!("/proc/{process}/root"));
+    std::iter::once(String::new()).chain(seen_by).map(|root| root + "/sys/fs/cgroup")
+}
+
 /// How long the control group of this process was held back by its quota: version 2 counts microseconds, version 1
 /// nanoseconds.
 pub fn throttled_ns() -> Option<u64> {
@@ -34,12 +41,14 @@ pub fn throttled_ns() -> Option<u64> {
             wanted(controllers).then(|| path.to_owned())
         })
     };
-    let second = path(&|controllers| controllers.is_empty())
-        .and_then(|path| read(&format!("/sys/fs/cgroup{path}/cpu.stat")).ok())
-        .and_then(|stat| Some(field(&stat, "throttled_usec")? * 1000));
-    second.or_else(|| {
-        let path = path(&|controllers| controllers.split(',').any(|c| c == "cpu"))?;
-        field(&read(&format!("/sys/fs/cgroup/cpu{path}/cpu.stat")).ok()?, "throttled_time")
+    let (second, first) =
+        (path(&|controllers| controllers.is_empty()), path(&|all| all.split(',').any(|c| c == "cpu")));
+    mounts().find_map(|root| {
+        let of = |path: String, name| field(&read(&format!("{root}{path}/cpu.stat")).ok()?, name);
+        let microseconds = second.as_ref().and_then(|path| of(path.clone(), "throttled_usec"));
+        microseconds
+            .map(|us| us.saturating_mul(1000))
+            .or_else(|| of(format!("/cpu{}", first.as_ref()?), "throttled_time"))
     })
 }
 

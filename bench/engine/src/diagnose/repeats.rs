@@ -2,8 +2,8 @@
 
 use pathproof_model::evidence::ConnectionCounts;
 use pathproof_model::judge::repeats::{
-    Repeats, dropped_at_home, excused, loses_questions, lost_questions, lost_segments, paced_loss,
-    queue_stood,
+    Repeats, dropped_at_home, dropped_by, excused, loses_questions, lost_questions, lost_segments,
+    paced_loss, queue_stood,
 };
 use pathproof_model::told;
 use pathproof_model::{
@@ -59,7 +59,12 @@ fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
         matches!(step.kind, StepKind::Stream | StepKind::Migrate)
             && step.direction.is_none_or(|one| one == way)
     });
-    let loaded = loads.fold(Share::default(), |sum, step| sum + lost_segments(step, sender));
+    // Where most of it was dropped by the sender's own queue, nobody knows of the rest.
+    let tells = loads.filter(|step| {
+        let own = dropped_by(step, sender);
+        own == 0 || own < lost_segments(step, sender).part
+    });
+    let loaded = tells.fold(Share::default(), |sum, step| sum + lost_segments(step, sender));
     if loaded.part < FEW || loaded.bounds().0 < SEEPS {
         return None;
     }
@@ -369,6 +374,29 @@ mod tests {
         // Two processors that overtake one another, and a stream that loses far more than an idle path does.
         assert_eq!(codes(vec![of(748, 1_133_066, 723), paced(2000, 1)]), [""; 0]);
         assert_eq!(codes(vec![of(1289, 40_000, 0), paced(2000, 1)]), ["TCP-RETRANSMITS", "PATH-POLICED"]);
+    }
+
+    #[test]
+    fn a_stream_that_its_own_queue_cut_says_nothing_of_the_path_either_way() {
+        use pathproof_model::Evidence;
+        use pathproof_model::evidence::{QueueActivity, QueueCounts};
+        let of = |again, delivered, drops| {
+            let counts = ConnectionCounts {
+                retransmitted_segments: Some(again),
+                delivered_segments: Some(delivered),
+                ..ConnectionCounts::still()
+            };
+            let counted = QueueCounts { drops: Some(drops), ..QueueCounts::still() };
+            let queue = QueueActivity { counts: counted, ..QueueActivity::default() };
+            let mut step = stream(again, delivered, counts);
+            step.evidence = vec![Evidence { queues: Some(vec![queue]), ..Evidence::default() }];
+            step
+        };
+        let codes = |steps| told(steps).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
+        // As run over a path that loses 0.1 %: 89 again and 91 dropped at home, beside streams whose queue dropped nothing.
+        let found = codes(vec![of(30, 35_760, 0), of(89, 38_985, 91), of(38, 37_922, 0), paced(3900, 6)]);
+        assert!(found.contains(&"PATH-LOSS".to_owned()), "{found:?}");
+        assert_eq!(codes(vec![of(89, 38_985, 91), paced(3900, 6)]), ["TCP-RETRANSMITS"]);
     }
 
     #[test]
