@@ -70,7 +70,7 @@ impl KeyArgs {
     }
 }
 
-/// `--key` works, because scripts use it, but not without a word.
+/// `--key` works, because scripts use it, but not silently.
 fn warn() {
     terminal::say(
         "warning: --key can be read by everybody on this host (ps); use PATHPROOF_KEY=... or --key-file FILE",

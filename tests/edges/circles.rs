@@ -51,8 +51,8 @@ fn modules(source: &Path) -> BTreeMap<Module, String> {
         }
         if path.extension().is_some_and(|e| e == "rs") && !is_of_tests(&last) {
             let text = std::fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]").next().unwrap().lines();
-            let code: Vec<&str> = code.map(|line| line.split("//").next().unwrap()).collect();
+            let code = super::without_tests(&text);
+            let code: Vec<&str> = code.lines().map(|line| line.split("//").next().unwrap()).collect();
             found.entry(module).or_insert_with(String::new).push_str(&code.join("\n"));
         }
     }

@@ -65,7 +65,7 @@ pub struct MeshDoc {
     pub suspects: Vec<Suspect>,
     /// What happened besides, in sentences.
     pub notes: Vec<String>,
-    /// What could not be told, and why, in sentences.
+    /// What could not be determined, and why, in sentences.
     pub unclear: Vec<String>,
     /// What stopped it, if something did.
     pub error: Option<StepError>,
@@ -333,7 +333,7 @@ impl MeshDoc {
             .map_or_else(|| format!("rank {rank}"), |host| format!("{host} ({rank})"))
     }
 
-    /// What it comes to: not fit where somebody is named, or missing; open where something could not be told.
+    /// What it comes to: not fit where somebody is named, or missing; open where something could not be determined.
     pub fn conclude(&mut self) {
         let measured = self.planes.iter().any(|plane| !plane.matrices.is_empty());
         let interrupted = self.error.as_ref().is_some_and(|error| error.kind.is_interruption());

@@ -19,7 +19,7 @@ pub enum MtuLimit {
     Remote,
     /// A router that says so.
     Router,
-    /// Something that drops larger packets without a word.
+    /// Something that silently drops larger packets.
     Blackhole,
     /// Something that cuts packets up although they must not be.
     Fragmented,
@@ -118,7 +118,7 @@ impl MtuPath {
         if self.direction == Direction::In { self.remote_ip_mtu_bytes } else { self.local_ip_mtu_bytes }
     }
 
-    /// The receiving interface was seen to drop, without a word, what the sending one may send. By echo `remote` may mean
+    /// The receiving interface was seen to drop silently what the sending one may send. By echo `remote` may mean
     /// something else: the reply came in pieces, and replies may.
     pub fn is_swallowed_by_receiver(&self) -> bool {
         let in_pieces = self.method == MtuMethod::Echo && self.largest_fragment_bytes.is_some();

@@ -102,7 +102,7 @@ fn judged(doc: &ResultDoc, hosts: &[(&str, String)], families: &mut Families) {
                 // Unknown is neither.
                 Outcome::Inconclusive | Outcome::NotJudged => None,
             };
-            let help = "1 where a check passed, 0 where it failed; absent where it could not be told or had no yardstick.";
+            let help = "1 where a check passed, 0 where it failed; absent where it could not be determined or had no yardstick.";
             if let Some(passed) = passed {
                 add(families, "pathproof_check_passed", "", help, &of, passed);
             }

@@ -54,7 +54,7 @@ pub struct Pool {
     pub interrupt: Interrupt,
     /// Makes channels that were lost.
     pub maker: Maker,
-    /// All are to end: somebody met what no other channel can mend, or the time is up.
+    /// All are to end: somebody met what no other channel can repair, or the time is up.
     pub stop: AtomicBool,
     /// Channels that stand.
     pub living: AtomicU32,
@@ -234,7 +234,7 @@ impl Channel {
         }
     }
 
-    /// Does its part of a job; an error is one that no other channel can mend. The sender of `over` is dropped when there is nothing left
+    /// Does its part of a job; an error is one that no other channel can repair. The sender of `over` is dropped when there is nothing left
     /// to do for who has no connection.
     pub fn run(&mut self, pool: &Pool, job: Job, over: &Receiver<Infallible>) -> Result<(), SmbError> {
         let mut meter = ThreadMeter;
@@ -258,8 +258,8 @@ impl Channel {
                 // First the number, so that whoever adopts a request sends it with that.
                 pool.lost.fetch_add(1, Ordering::AcqRel);
                 self.leave_to_others(pool);
-                let mendable = others && error.is_of_the_connection();
-                if !mendable {
+                let repairable = others && error.is_of_the_connection();
+                if !repairable {
                     pool.stop.store(true, Ordering::Release);
                     // It may be needed to remove the file.
                     if !error.is_of_the_connection() {

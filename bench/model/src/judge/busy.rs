@@ -245,7 +245,7 @@ fn stood_in_line(doc: &ResultDoc) -> Option<String> {
     })
 }
 
-/// What could not be told, with the host that was busy meanwhile, where one was.
+/// What could not be determined, with the host that was busy meanwhile, where one was.
 pub(super) fn open_while_busy(step: &Step, check: Check) -> Check {
     match pressed_step(step) {
         Some(who) if check.outcome == Outcome::Inconclusive => {

@@ -32,7 +32,7 @@ pub(super) const SERVERS_AND_CHANNELS: &[Entry] = &[
     entry(
         "SMB-DIRECT-UNREACHABLE",
         Error,
-        "Both ends have RDMA, and SMB Direct cannot be reached: clients fall back to TCP without a word.",
+        "Both ends have RDMA, and SMB Direct cannot be reached: clients silently fall back to TCP.",
         "Let port 445 (RoCE, InfiniBand) or 5445 (iWARP) pass, and check that the RDMA NICs of both ends reach each other.",
     ),
     entry(
@@ -44,7 +44,7 @@ pub(super) const SERVERS_AND_CHANNELS: &[Entry] = &[
     entry(
         "SMB-CHANNEL-LOST",
         Error,
-        "A channel of a session was lost and could not be made again: what it carried went over the others, which clients do without a word.",
+        "A channel of a session was lost and could not be made again: what it carried went over the others, which clients do silently.",
         "Look at the NIC, cable and addresses of that channel at both ends, then run again with that address alone (//ADDRESS/SHARE).",
     ),
     entry(
