@@ -58,7 +58,7 @@ pub fn collect(result: Option<&Path>, version: String) -> Result<Vec<Part>> {
     let mut parts = vec![text("version.txt", version)];
     let facts = value_of(&observed).map(Content::Json).map_err(|error| error.to_string());
     parts.push(Part { name: "facts.json".into(), content: facts });
-    let lines = pathproof_report::lines(&devices::page(&observed));
+    let lines = pathproof_report::lines(&pathproof_report::Look::PAGE, &devices::page(&observed));
     parts.push(text("devices.txt", lines.iter().map(|line| line.text().to_owned() + "\n").collect()));
     parts.push(Part { name: "drivers.txt".into(), content: drivers().map(Content::Text) });
     parts.extend(

@@ -46,9 +46,12 @@ pub fn print_lines(lines: impl IntoIterator<Item = impl Into<Line>>) -> Result<(
     print(text.as_bytes())
 }
 
-/// Prints blocks on standard output.
+/// Prints blocks on standard output, as wide as that is and in the letters and colours that it has.
 pub fn print_blocks(blocks: &[Block]) -> Result<()> {
-    print_lines(pathproof_report::lines(blocks))
+    let look = look(Look::PAGE);
+    let lines = pathproof_report::lines(&look.with_room_for_letters(), blocks);
+    let text: String = lines.iter().map(|line| line.paint(&look) + "\n").collect();
+    print(text.as_bytes())
 }
 
 /// Prints a JSON value on standard output.

@@ -72,7 +72,7 @@ fn devices_show_unknown_as_a_dash_and_fit_the_page() {
         ..Nic::default()
     }];
     observed.environment.unreadable.insert("memory".into(), "permission denied".into());
-    let lines = pathproof_report::lines(&devices::page(&observed));
+    let lines = pathproof_report::lines(&pathproof_report::Look::PAGE, &devices::page(&observed));
     let text = lines.iter().map(|line| line.text()).collect::<Vec<_>>().join("\n");
     assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
     for part in

@@ -19,6 +19,12 @@ impl Look {
     /// A whole page, which people scroll through.
     pub const PAGE: Look = Look { columns: 100, ..Look::SCREEN };
 
+    /// Some letters are longer in ASCII (`...`, `<->`): lines are laid out so much narrower there.
+    pub fn with_room_for_letters(self) -> Look {
+        const LONGER: usize = 4;
+        Look { columns: if self.ascii { self.columns.saturating_sub(LONGER) } else { self.columns }, ..self }
+    }
+
     /// `text` in the letters that the terminal has.
     pub fn letters(&self, text: &str) -> String {
         if !self.ascii || text.is_ascii() {

@@ -43,7 +43,8 @@ pub struct Screen {
 
 impl Render for Screen {
     fn render(&self, doc: &ResultDoc, out: &mut dyn io::Write) -> io::Result<()> {
-        for line in self.lines(doc) {
+        let laid_out = Screen { look: self.look.with_room_for_letters(), ..self.clone() };
+        for line in laid_out.lines(doc) {
             writeln!(out, "{}", line.paint(&self.look))?;
         }
         Ok(())
@@ -297,7 +298,7 @@ impl Screen {
     fn of_its_own(&self, doc: &ResultDoc) -> Vec<Line> {
         let sections = page::of_its_own(doc).into_iter().filter(|section| !section.is_empty());
         let blocks: Vec<Block> = sections.collect::<Vec<_>>().join(&Block::Break);
-        let lines = crate::text::lines_of(&self.look, &blocks);
+        let lines = crate::text::lines(&self.look, &blocks);
         // A table is as wide as it is; its first columns say the most.
         let fits = |line: Line| match Shown::new(line.text()).columns() > self.look.columns {
             true => Line::from(clipped(self.look.columns, line.text())),

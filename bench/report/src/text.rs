@@ -43,11 +43,7 @@ impl Render for Text {
 }
 
 /// Blocks as lines, for what is printed beside result documents.
-pub fn lines(blocks: &[Block]) -> Vec<Line> {
-    lines_of(&Look::PAGE, blocks)
-}
-
-pub(crate) fn lines_of(look: &Look, blocks: &[Block]) -> Vec<Line> {
+pub fn lines(look: &Look, blocks: &[Block]) -> Vec<Line> {
     blocks.iter().flat_map(|block| block_lines(look, block)).collect()
 }
 

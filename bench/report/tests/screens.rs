@@ -134,7 +134,7 @@ fn nothing_that_is_wrong_is_left_out() {
 fn ascii_and_colour_are_as_asked() {
     for (name, doc) in documents() {
         let ascii = screen(&doc, Look { ascii: true, ..Look::SCREEN });
-        assert!(ascii.is_ascii() && ascii.lines().all(|line| line.len() <= 84), "{name}\n{ascii}");
+        assert!(ascii.is_ascii() && ascii.lines().all(|line| line.len() <= 80), "{name}\n{ascii}");
         let plain = screen(&doc, Look::SCREEN);
         assert!(!plain.contains('\u{1b}'), "{name}");
         let coloured = screen(&doc, Look { colour: true, ..Look::SCREEN });

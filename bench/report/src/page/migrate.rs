@@ -176,7 +176,11 @@ mod tests {
     }
 
     fn plain(blocks: &[Block]) -> String {
-        crate::text::lines(blocks).iter().map(|line| line.text().to_owned()).collect::<Vec<_>>().join("\n")
+        crate::text::lines(&crate::Look::PAGE, blocks)
+            .iter()
+            .map(|line| line.text().to_owned())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     #[test]
