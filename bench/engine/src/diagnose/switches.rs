@@ -1,7 +1,7 @@
-//! What switches say of their ports, held against the NICs that are connected to them.
+//! What switches say of their ports and NICs of themselves about priorities, held against each other and against what holds for any.
 
 use pathproof_model::environment::{Dcb, DcbSelector};
-use pathproof_model::{Finding, Nic, NodeId, ResultDoc, SwitchPort};
+use pathproof_model::{Finding, Nic, NodeId, ResultDoc, SwitchPort, told};
 
 use super::whose;
 
@@ -14,9 +14,22 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         let nic = doc.environment(*node)?.nics.iter().find(|nic| nic.name == port.nic)?;
         Some((*node, nic, port))
     });
-    connected
-        .flat_map(|(node, nic, port)| short(node, nic, port).into_iter().chain(differs(node, nic, port)))
-        .collect()
+    let switches = connected
+        .flat_map(|(node, nic, port)| short(node, nic, port).into_iter().chain(differs(node, nic, port)));
+    let hosts = [NodeId::CLIENT, NodeId::SERVER]
+        .into_iter()
+        .filter_map(|node| Some(doc.environment(node)?.nics.iter().filter_map(move |nic| odd(node, nic))));
+    switches.chain(hosts.flatten()).collect()
+}
+
+/// What a NIC should not do with priorities, whatever the port does. A NIC that nobody configured protects nothing and says nothing odd.
+fn odd(node: NodeId, nic: &Nic) -> Option<Finding> {
+    let said = alone(nic.dcb.as_ref()?);
+    let of = format!("{} of {}: ", nic.name, whose(node));
+    (!said.is_empty()).then(|| {
+        let finding = Finding::new("NIC-DCB-ODD", of + &said.join("; "));
+        finding.with("node", node.0).tell(told::NIC, nic.name.as_str())
+    })
 }
 
 fn about(finding: Finding, node: NodeId, port: &SwitchPort) -> Finding {
@@ -53,6 +66,7 @@ fn priority(dcb: &Dcb, number: u16) -> Option<u8> {
     table.find(|one| one.protocol == number && by_port.contains(&one.selector)).map(|one| one.priority)
 }
 
+/// What neither a port nor a NIC should do.
 fn alone(port: &Dcb) -> Vec<String> {
     let mut said = vec![];
     if let Some(pfc) = port.pfc.as_ref().filter(|pfc| pfc.enabled_priorities.len() > 1) {
@@ -173,6 +187,25 @@ mod tests {
         assert_eq!(told(None, well(), 9000), [], "what a driver does not tell is no difference");
         assert_eq!(told(well(), None, 9216), []);
         assert_eq!(told(well(), Some(Dcb::default()), 9216), []);
+    }
+
+    #[test]
+    fn a_nic_by_itself_is_held_against_what_holds_for_any() {
+        let said = |nic: Dcb| -> Vec<(String, String)> {
+            told(Some(nic), None, 9216).into_iter().map(|found| (found.code, found.evidence)).collect()
+        };
+        for (nic, says) in [
+            (dcb(&[3, 4], &[50, 50], 3), "PFC on 2 priorities"),
+            (dcb(&[3], &[60, 30], 3), "sum to 90 %"),
+            (dcb(&[3], &[50, 50], 5), "has priority 5, which it does not pause but drop"),
+            (dcb(&[5], &[50, 50], 5), "by convention it is 3 or 4"),
+        ] {
+            let found = said(nic);
+            assert!(found.len() == 1 && found[0].0 == "NIC-DCB-ODD", "{found:?}");
+            assert!(found[0].1.contains(says) && found[0].1.starts_with("e0 of this host"), "{found:?}");
+        }
+        assert_eq!(said(dcb(&[3], &[50, 50], 3)), []);
+        assert_eq!(said(Dcb::default()), [], "what nobody configured");
     }
 
     #[test]

@@ -53,6 +53,12 @@ pub(super) const NETWORKS: &[Entry] = &[
         "Set PFC, the ETS shares and the priorities of SMB Direct alike on the hosts and on every port of the path.",
     ),
     entry(
+        "NIC-DCB-ODD",
+        Warning,
+        "A NIC does with priorities what none should: more than one class is without loss, shares do not sum to 100, heartbeats hold more than they need, or SMB Direct has a priority that is dropped or that no switch expects.",
+        "Set PFC, the ETS shares and the priority of SMB Direct on this host as on every port of the path (mlnx_qos, dcb; Enable-NetQosFlowControl, New-NetQosTrafficClass).",
+    ),
+    entry(
         "NETWORK-TWO-NICS",
         Warning,
         "Several NICs of a host lie in one subnet: a cluster counts them as one network and uses one of the NICs.",
