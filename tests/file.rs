@@ -320,6 +320,34 @@ fn what_a_server_does_wrong_is_one_sentence_and_no_verdict() {
     }
 }
 
+/// Read back, half of what was asked for; and more credits than anybody needs, which is no fault.
+#[test]
+fn a_short_answer_is_a_fault_and_many_credits_are_none() {
+    let (output, said, left) = faulty(Fault::ShortRead, &["--read"]);
+    assert_eq!((output.status.code(), left), (Some(2), false), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    let (output, said, left) = faulty(Fault::Credits(65535), &["--write"]);
+    assert_eq!((output.status.code(), left), (Some(0), false), "{said}");
+}
+
+#[test]
+fn a_wrong_password_is_one_sentence_and_no_verdict() {
+    let Some(smbd) = Smbd::start("wrong-password", &[]) else { return };
+    std::fs::write(&smbd.password, "Not-This-One-2\n").unwrap();
+    let output = run_within(smbd.command(&["--write", "--time", "300ms"]), Duration::from_secs(30));
+    let said = stderr(&output);
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.contains("user name or password is wrong"), "{said}");
+    let missing = format!("//127.0.0.1:{}/nothing", smbd.port);
+    std::fs::write(&smbd.password, format!("{PASSWORD}\n")).unwrap();
+    let mut command = pathproof(&["bench", "file", &missing, "--user", USER, "--password-file"]);
+    command.args([&smbd.password, "--write", "--time", "300ms"]);
+    let output = run_within(command, Duration::from_secs(30));
+    let said = stderr(&output);
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.contains("there is no such share"), "{said}");
+}
+
 #[test]
 fn a_fault_of_a_server_that_is_known_has_its_finding() {
     let (output, _, left) = faulty(Fault::SignsALength(Smb::Write), &["--write"]);

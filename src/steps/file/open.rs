@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use pathproof_api::MessagePipe;
 use pathproof_model::units::Bytes;
-use pathproof_model::{FileOver, FileSpec, Finding};
+use pathproof_model::{FileOver, FileSpec, Finding, Severity};
 use pathproof_rdma::RdmaTransport;
 use pathproof_smb2::connection::{Protection, Sizes};
 use pathproof_smb2::file::FileId;
@@ -97,6 +97,10 @@ pub fn fault(error: &SmbError) -> Option<Finding> {
         SmbError::SignedTooMuch { .. } | SmbError::WrongKey { .. } => true,
         SmbError::Unfinished { header_only, .. } => *header_only,
         SmbError::Downgraded { .. } => return Some(Finding::new("SMB-DOWNGRADED", sentence(error))),
+        // Either the server or the path: this end is not told which.
+        SmbError::ClosedMoving { .. } => {
+            return Some(Finding::new("SMB-SERVER-FAULT", sentence(error)).with_severity(Severity::Warning));
+        }
         _ => false,
     };
     known.then(|| Finding::new("SMB-SERVER-FAULT", sentence(error)))
@@ -437,6 +441,25 @@ mod tests {
     fn interface(index: u32, address: &str) -> Interface {
         let address = address.parse().unwrap();
         Interface { index, rss: true, rdma: false, speed_bits_per_s: None, address, scope: None }
+    }
+
+    #[test]
+    fn what_a_server_does_wrong_has_a_finding_and_what_may_be_the_paths_is_a_warning() {
+        let address = "192.0.2.1:445".parse().unwrap();
+        let told = |error: SmbError| fault(&error).map(|found| (found.code, found.severity));
+        let server_fault = |severity| Some(("SMB-SERVER-FAULT".to_owned(), severity));
+        let moving = SmbError::ClosedMoving { address, stage: "READ", said: None };
+        assert_eq!(told(moving), server_fault(Severity::Warning));
+        let unfinished = |header_only| SmbError::Unfinished {
+            address,
+            stage: "READ",
+            missing: 52,
+            header_only,
+            waited: Duration::from_secs(1),
+        };
+        assert_eq!(told(unfinished(true)), server_fault(Severity::Error));
+        assert_eq!(told(unfinished(false)), None);
+        assert_eq!(told(SmbError::Closed { address, stage: "READ" }), None);
     }
 
     #[test]
