@@ -92,7 +92,8 @@ pub enum Command {
     Bench(bench::BenchArgs),
     /// Find the exact path MTU of every NIC pair, both directions, and what limits it.
     Mtu(mtu::MtuArgs),
-    /// List the NICs and RDMA devices of this machine.
+    /// List the NICs and RDMA devices of this machine, or hold them against what is expected.
+    #[command(after_help = devices::EXAMPLES)]
     Devices(devices::DevicesArgs),
     /// Predict which NIC pairs SMB Multichannel would use, and why not the others.
     Channels(channels::ChannelsArgs),

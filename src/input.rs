@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use pathproof_model::Plan;
 use pathproof_model::typed_units::{in_plain_numbers, line_of};
 use pathproof_model::units::Bytes;
+use pathproof_model::{ExpectedState, Plan};
 use pathproof_sys::files::{FileKind, open_at_once};
 use serde::de::DeserializeOwned;
 
@@ -98,6 +98,21 @@ pub fn read_text(path: &Path) -> Result<String> {
 /// The plan in a file of settings, whose quantities may have units.
 pub fn parse_plan(text: &str) -> Result<Plan> {
     parse_toml(&in_plain_numbers(text, Plan::has_key)?)
+}
+
+/// What hosts are to look like, from the file that `flag` names.
+pub fn read_state(path: &Path, flag: &str) -> Result<ExpectedState> {
+    let text = read_text(path).with_context(|| format!("cannot read {flag} {}", path.display()))?;
+    let parsed = in_plain_numbers(&text, ExpectedState::has_key)
+        .map_err(anyhow::Error::from)
+        .and_then(|plain| parse_toml::<ExpectedState>(&plain))
+        .and_then(|state| state.checked().map_err(anyhow::Error::msg));
+    parsed.with_context(|| {
+        format!(
+            "{flag} {} is no expected state (pathproof devices --write-state FILE makes one)",
+            path.display()
+        )
+    })
 }
 
 /// What a file of settings means. The reason of a mistake is one sentence with its line.

@@ -54,6 +54,7 @@ mod sink;
 mod skew;
 mod smb;
 mod soak;
+mod state;
 mod support;
 mod trust;
 mod watched;

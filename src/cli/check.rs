@@ -8,8 +8,8 @@ use clap::Args;
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
-    CommandName, ContendSpec, Direction, FlowSpec, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec,
-    ReachSpec, Role, StepSpec, TrafficSpec,
+    CommandName, ContendSpec, Direction, ExpectedState, FlowSpec, LossSpec, MigrateSpec, MtuSpec, Plan,
+    PortsSpec, ReachSpec, Role, StepSpec, TrafficSpec,
 };
 
 use super::account::AccountArgs;
@@ -32,6 +32,7 @@ Examples:
   pathproof check stor2 --key-file stor2.key -o stor2.json
   pathproof check stor2 --thorough --criteria strict.toml
   pathproof check stor2 --baseline monday.json --gate 15%
+  pathproof check stor2 --expect-state fabric.toml
   pathproof check stor2 --format json | jq '.verdicts[]'
   pathproof check //stor2/vms --user lab --password-file lab.pw
 
@@ -76,6 +77,10 @@ pub struct CheckArgs {
     /// How much worse a figure may be than in the baseline, in percent (10%, 0.5%).
     #[arg(long, value_name = "PERCENT", default_value = "10%", value_parser = gate, requires = "baseline")]
     pub gate: f64,
+    /// Hold both hosts against what this TOML file says of them: NICs, speeds, MTUs, addresses, RDMA devices, DCB. `devices --write-state`
+    /// makes it; files of several hosts stand one behind the other.
+    #[arg(long, value_name = "FILE")]
+    pub expect_state: Option<PathBuf>,
     /// Run the steps of this TOML file instead.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "thorough", "over", "role"])]
     pub plan: Option<PathBuf>,
@@ -90,6 +95,11 @@ impl CheckArgs {
     /// The run that it is held against.
     pub fn against(&self) -> Result<Option<Baseline>> {
         self.baseline.as_ref().map(|files| Baseline::read(files, self.gate)).transpose()
+    }
+
+    /// What the hosts are to look like.
+    pub fn state(&self) -> Result<Option<ExpectedState>> {
+        self.expect_state.as_deref().map(|file| input::read_state(file, "--expect-state")).transpose()
     }
 
     /// How thorough it is to be.
@@ -162,6 +172,7 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
     }
     let mut client = ClientRun::resolve(&args.client, clock)?;
     client.baseline = args.against()?;
+    client.expected_state = args.state()?;
     client.criteria.expect(args.expect_rate.map(|rate| rate.0), args.expect_mtu);
     let depth = args.depth();
     let plan = match &args.plan {
@@ -190,13 +201,12 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
 
 /// The steps of a check.
 pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Option<u32>, seed: u64) -> Plan {
-    // Who rehearses a sign-off for a cluster wants to know what its migrations take from its storage.
-    let shared =
-        depth == Depth::Thorough && roles.iter().any(|role| matches!(role, Role::Cluster | Role::Hyperv));
+    // A sign-off tells what migrations take from storage; whether that is judged is a question of the role.
+    let shared = depth == Depth::Thorough;
     let (latency_ms, stream_ms, round_trips) = match depth {
         Depth::Quick => (600, 1100, 10),
         Depth::Usual => (3000, 4000, 20),
-        Depth::Thorough => (20_000, 15_000, 100),
+        Depth::Thorough => (20_000, 10_000, 100),
     };
     let loss_ms = match depth {
         Depth::Quick => 800,
@@ -218,6 +228,8 @@ pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Opt
     let base = TrafficSpec { over: over.into(), ..TrafficSpec::default() };
     let manners = manners(over);
     let several = manners.several_nics;
+    // Each NIC runs alone as well.
+    let stream_ms = if several && depth == Depth::Thorough { stream_ms * 4 / 5 } else { stream_ms };
     let stream = |direction, lanes| {
         let mut spec = TrafficSpec { direction, lanes, time_ns: stream_ms * MS, ..base.clone() };
         spec.depth = manners.stream_depth;
@@ -276,4 +288,31 @@ pub fn plan(depth: Depth, over: &str, roles: Vec<Role>, expect_ip_mtu_bytes: Opt
         steps.push(StepSpec::Contend(ContendSpec { over: over.into(), ..ContendSpec::default() }));
     }
     Plan { command: CommandName::Check, seed, nodes: vec![], steps }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps;
+    use pathproof_model::NodeSpec;
+
+    #[test]
+    fn what_a_sign_off_makes_where_all_is_well_fits_into_its_time_with_contention() {
+        let peer = NodeSpec::Agent { host: "b".into(), port: 7797 };
+        let need = |spec: &StepSpec| {
+            let play = steps::play(spec, Some(&peer)).expect("a step of a check");
+            play.kind().need_ns(spec) + steps::one_by_one_ns(spec, 2)
+        };
+        for over in TRANSPORTS {
+            let plan = plan(Depth::Thorough, over, vec![], None, 1);
+            let needed = Duration::from_nanos(plan.steps.iter().map(need).sum());
+            assert!(needed < Depth::Thorough.budget().mul_f64(0.97), "over {over}: {needed:?}");
+            assert!(matches!(plan.steps.last(), Some(StepSpec::Contend(_))));
+        }
+        // Shorter ones have no time for it.
+        for depth in [Depth::Quick, Depth::Usual] {
+            let steps = plan(depth, DEFAULT_OVER, vec![Role::Cluster], None, 1).steps;
+            assert!(!steps.iter().any(|spec| matches!(spec, StepSpec::Contend(_))));
+        }
+    }
 }

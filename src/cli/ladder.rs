@@ -44,6 +44,7 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
     };
     client.criteria = args.client.limits.read()?;
     client.baseline = args.against()?;
+    client.expected_state = args.state()?;
     client.budget = Some(args.depth().budget());
     // What this host cannot do is told by the rung, and not asked of an agent.
     let rdma = Registry::new(clock).get(pathproof_rdma::NAME).is_ok_and(|rdma| rdma.probe().is_ok());

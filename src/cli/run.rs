@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use pathproof_model::environment::Observed;
-use pathproof_model::{Criteria, ErrorKind, NodeSpec, Plan, ResultDoc, RunOutcome, StepError, judge};
+use pathproof_model::{
+    Criteria, ErrorKind, ExpectedState, NodeSpec, Plan, ResultDoc, RunOutcome, StepError, judge,
+};
 
 use super::client::ClientArgs;
 use super::compare::Baseline;
@@ -138,6 +140,8 @@ pub struct ClientRun {
     pub seed: u64,
     /// The run that this one is held against.
     pub baseline: Option<Baseline>,
+    /// What its hosts are to look like.
+    pub expected_state: Option<ExpectedState>,
     /// How long the whole run may take, from the start of the program to its end.
     pub budget: Option<Duration>,
 }
@@ -179,6 +183,7 @@ impl ClientRun {
             clock: clock.clone(),
             seed: 0,
             baseline: None,
+            expected_state: None,
             budget: None,
         }
     }
@@ -270,6 +275,7 @@ impl ClientRun {
     pub fn finish(self, mut doc: ResultDoc) -> Result<u8> {
         let against = self.baseline.as_ref().filter(|_| doc.error.is_none());
         doc.verdicts.extend(against.and_then(|baseline| baseline.verdict(&doc)));
+        doc.expected_state = self.expected_state;
         self.sink.finish(doc, &self.criteria)
     }
 }

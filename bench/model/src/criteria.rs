@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::typed_units::in_plain_numbers;
 
+pub(crate) use print::rate;
 pub use print::{LimitText, limits};
 pub use profiles::{PROFILES, Profile};
 

@@ -28,11 +28,13 @@ mod ports;
 pub mod repeats;
 mod segments;
 mod soak;
+mod state;
 mod traffic;
 
 pub use answers::demand;
 pub use both_ways::{BothWays, both_ways, one_way_alone};
 pub use busy::{could_explain_median, could_explain_rate, were_busy};
+pub use contend::is_meant_to_be_shared;
 pub use growth::still_grew;
 pub use held::held_by_network;
 pub use link::{LinkSpeed, link_speed, nics_of};
@@ -72,7 +74,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                         .unwrap_or_else(|| traffic::throughput(doc, &whole, criteria)),
                 ),
                 StepKind::Migrate => checks.extend(migrate::migrate(&whole)),
-                StepKind::Contend => checks.extend(contend::classes(&whole, criteria)),
+                StepKind::Contend => checks.extend(contend::classes(doc, &whole, criteria)),
                 StepKind::Mtu => checks.extend(mtu::paths(doc, &whole, criteria)),
                 StepKind::Loss => checks.extend(loss::paths(doc, &whole, criteria)),
                 StepKind::Ports => checks.extend(ports::ports(&whole)),
@@ -100,6 +102,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     verdicts.extend(answers::packet_rates(&doc.packet_rates));
     verdicts.extend(answers::offloads(&doc.offloads));
     verdicts.extend(soak::verdict(doc, criteria));
+    verdicts.extend(state::verdict(doc));
     verdicts.extend(findings(doc));
     if verdicts.is_empty() {
         let nothing = Check::inconclusive("measured", "nothing was measured, so nothing is proved");

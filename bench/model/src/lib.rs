@@ -52,6 +52,7 @@ pub mod series;
 pub mod share;
 pub mod smb;
 pub mod soak;
+pub mod state;
 pub mod step_error;
 pub mod stream;
 pub mod subject;
@@ -117,6 +118,7 @@ pub use result::{
 pub use series::{Interval, Series};
 pub use share::Share;
 pub use smb::{ObtainedBy, SmbAttempt, SmbInterface, SmbServer, SmbSpec};
+pub use state::{ExpectedState, HostState};
 pub use subject::Subject;
 pub use verb::Verb;
 pub use verdict::{Check, Conclusion, Outcome, RunOutcome, Unit, Verdict};

@@ -84,6 +84,9 @@ pub struct ResultDoc {
     /// What a soak saw (`pathproof watch`), whose steps do not stand here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak: Option<crate::soak::Soak>,
+    /// What the hosts were to look like (`--expect-state`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_state: Option<crate::ExpectedState>,
 }
 
 impl ResultDoc {
@@ -114,6 +117,7 @@ impl ResultDoc {
             differences: None,
             ladder: Vec::new(),
             soak: None,
+            expected_state: None,
         }
     }
 

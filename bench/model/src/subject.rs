@@ -68,6 +68,8 @@ pub enum Subject {
     SmbDirectPlacement,
     /// A soak.
     Soak,
+    /// The hosts against what is expected of them.
+    State,
     /// The run against an earlier one.
     Baseline,
     /// A finding that is an error, by its code.
@@ -107,6 +109,7 @@ impl Display for Subject {
             Subject::SmbInterfaces => f.write_str("smb/interfaces"),
             Subject::SmbDirectPlacement => f.write_str("smb/direct-placement"),
             Subject::Soak => f.write_str("soak"),
+            Subject::State => f.write_str("state"),
             Subject::Baseline => f.write_str("baseline"),
             Subject::Finding(code) => write!(f, "finding/{code}"),
             Subject::Other(name) => f.write_str(name),
@@ -145,6 +148,7 @@ impl From<&str> for Subject {
                 way(rest).map(|(over, direction)| Subject::LatencyUnderLoad { over, direction })
             }
             ("soak", None) => Some(Subject::Soak),
+            ("state", None) => Some(Subject::State),
             ("baseline", None) => Some(Subject::Baseline),
             ("finding", Some(code)) => Some(Subject::Finding(code.into())),
             _ => None,
@@ -219,7 +223,8 @@ mod tests {
             Subject::SmbMultichannel => Subject::SmbInterfaces,
             Subject::SmbInterfaces => Subject::SmbDirectPlacement,
             Subject::SmbDirectPlacement => Subject::Soak,
-            Subject::Soak => Subject::Baseline,
+            Subject::Soak => Subject::State,
+            Subject::State => Subject::Baseline,
             Subject::Baseline => Subject::Finding("MTU-MIXED".into()),
             Subject::Finding(_) => Subject::Other("throughput/tcp/sideways".into()),
             Subject::Other(_) => return None,

@@ -114,6 +114,11 @@ fn written(key: &str, value: &toml::Value) -> String {
 }
 
 const TIMES: [(u64, &str); 4] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1000, "us"), (1, "ns")];
+/// A rate as it is typed, exactly.
+pub(crate) fn rate(bits_per_s: u64) -> String {
+    exact(bits_per_s, &RATES)
+}
+
 const RATES: [(u64, &str); 4] = [(1_000_000_000, "G"), (1_000_000, "M"), (1000, "k"), (1, "bit/s")];
 
 /// In the largest unit that says it without a fraction.

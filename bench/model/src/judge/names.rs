@@ -20,5 +20,7 @@ pub const LOSS_SHARE: &str = "loss-share";
 pub const ROUND_TRIP_JITTER: &str = "round-trip-jitter";
 /// Median of what a stream adds to the round trip.
 pub const ADDED_DELAY_P50: &str = "added-delay-p50";
+/// Hosts as they are expected to be.
+pub const EXPECTED_STATE: &str = "expected-state";
 /// How long a guest stands still.
 pub const DOWNTIME: &str = "downtime";

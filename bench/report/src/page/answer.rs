@@ -95,6 +95,9 @@ pub(crate) fn advice(doc: &ResultDoc, subject: &Subject) -> &'static str {
     if *subject == Subject::Baseline {
         return "Undo what was changed since, or take this run for a new baseline; pathproof compare lists figures and settings.";
     }
+    if *subject == Subject::State {
+        return "Set on each host what differs, or write down what is meant now (pathproof devices --write-state FILE, there).";
+    }
     let mut about = doc.steps.iter().filter(|step| judge::subject(step) == *subject).peekable();
     let kind = about.peek().map(|step| step.kind);
     if about.any(|step| step.error.is_some()) {
