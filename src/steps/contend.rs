@@ -11,9 +11,10 @@ use pathproof_api::Offer;
 use pathproof_engine::contend;
 use pathproof_engine::traffic::{GRACE_NS, nics};
 use pathproof_model::code;
+use pathproof_model::judge::is_meant_to_be_shared;
 use pathproof_model::{
-    BeatsEnd, Class, ContendSpec, Direction, End, ErrorKind, Finding, Half, ResultDoc, Step, StepError,
-    StepKind, StepRequest, StepSpec, TrafficSpec,
+    BeatsEnd, Class, ContendSpec, Direction, End, ErrorKind, Finding, Half, ResultDoc, Severity, Step,
+    StepError, StepKind, StepRequest, StepSpec, TrafficSpec,
 };
 
 use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, traffic};
@@ -221,7 +222,13 @@ impl Runner for Contend {
                     marks.iter().any(|mark| one.is(*mark))
                         && doc.findings.iter().any(|known| known.code == one.code)
                 };
-                contend::findings(&spec, detail, before).into_iter().filter(|one| !told(one)).collect()
+                let mut found = contend::findings(&spec, detail, before);
+                found.retain(|one| !told(one));
+                if !is_meant_to_be_shared(doc) {
+                    let what_they_take = |one: &&mut Finding| one.code.starts_with("CONTEND-");
+                    found.iter_mut().filter(what_they_take).for_each(|one| one.severity = Severity::Info);
+                }
+                found
             }
             _ => vec![],
         }

@@ -4,13 +4,30 @@ use super::busy::unless_flow_busy;
 use crate::contend::SETTLE_NS;
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
-    Check, Class, ClassFigures, ContendDetail, Criteria, Flow, LatencySummary, Outcome, PhaseName, Share,
-    Step, StepSpec, Unit,
+    Check, Class, ClassFigures, CommandName, ContendDetail, Criteria, Flow, LatencySummary, Outcome,
+    PhaseName, ResultDoc, Role, Share, Step, StepSpec, Unit,
 };
 
 /// The checks of all steps over one transport.
-pub(super) fn classes(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
-    steps.iter().filter(|step| speaks(step, steps)).flat_map(|step| one(step, criteria)).collect()
+pub(super) fn classes(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
+    let checks = steps.iter().filter(|step| speaks(step, steps)).flat_map(|step| one(step, criteria));
+    checks.map(|check| if is_meant_to_be_shared(doc) { check } else { told_alone(check) }).collect()
+}
+
+/// Whether storage and migrations are to share the path: who asks for contention says so, and so does the role of a check. A path that is for
+/// one of them alone is none the worse for what they would take from each other.
+pub fn is_meant_to_be_shared(doc: &ResultDoc) -> bool {
+    let Some(plan) = &doc.requested else { return true };
+    plan.command != CommandName::Check || plan.is_for(Role::Cluster) || plan.is_for(Role::Hyperv)
+}
+
+/// What is missed is told, and held against nothing.
+fn told_alone(check: Check) -> Check {
+    if check.outcome == Outcome::Pass {
+        return check;
+    }
+    let text = format!("{}; not judged: --role cluster or hyperv says that both share this path", check.text);
+    Check { outcome: Outcome::NotJudged, text, ..check }
 }
 
 /// Of a sweep one number of migrations at once is judged: the one that is advised, and where none is, the fewest.
@@ -196,20 +213,25 @@ fn flow(step: &Step, detail: &ContendDetail, phase: PhaseName, class: Class) -> 
 /// The phase that lost most, and the longest gap of any.
 fn heartbeats(detail: &ContendDetail, criteria: &Criteria) -> [Check; 2] {
     const NAMES: [&str; 2] = ["heartbeat-lost", "heartbeat-gap"];
+    /// A few beats at either edge of a phase.
+    const EDGES_NS: u64 = 100_000_000;
     let (share_max, gap_max_ns) =
         (criteria.contend.heartbeat_lost_share_max, criteria.contend.heartbeat_gap_max_ns);
     let beats =
         |class: &ClassFigures| Some(Share { part: class.lost?, of: class.sent.filter(|sent| *sent > 0)? });
     let all = detail.phases.iter().filter_map(|phase| {
         let class = phase.classes.iter().find(|class| class.name == Class::Heartbeat)?;
-        Some((phase.name, beats(class)?, class.longest_gap_ns?))
+        let gap_ns = class.longest_gap_ns?;
+        // As long as it was looked at: nobody knows how long it would have been.
+        let whole = phase.length_ns > 0 && gap_ns.saturating_add(EDGES_NS) >= phase.length_ns;
+        Some((phase.name, beats(class)?, (gap_ns, whole)))
     });
-    let all: Vec<(PhaseName, Share, u64)> = all.collect();
+    let all: Vec<(PhaseName, Share, (u64, bool))> = all.collect();
     let worst = all.iter().max_by(|one, other| {
         one.1.point().partial_cmp(&other.1.point()).unwrap_or(std::cmp::Ordering::Equal)
     });
-    let longest = all.iter().max_by_key(|(_, _, gap_ns)| *gap_ns);
-    let (Some((phase, lost, _)), Some((gap_phase, _, gap_ns))) = (worst, longest) else {
+    let longest = all.iter().max_by_key(|(_, _, (gap_ns, _))| *gap_ns);
+    let (Some((phase, lost, _)), Some((gap_phase, _, (gap_ns, whole)))) = (worst, longest) else {
         return NAMES.map(|name| {
             Check::inconclusive(name, "no heartbeat was answered as a datagram, so none could be counted")
         });
@@ -244,10 +266,14 @@ fn heartbeats(detail: &ContendDetail, criteria: &Criteria) -> [Check; 2] {
             gap_phase.words()
         ),
     };
-    [
-        lost.numbers(share, share_max, Unit::Share),
-        Check::of(NAMES[1], *gap_ns < gap_max_ns, text).numbers(*gap_ns as f64, gap_max_ns as f64, Unit::Ns),
-    ]
+    let gap = match *gap_ns < gap_max_ns {
+        true if *whole => Check::inconclusive(
+            NAMES[1],
+            format!("{text}, which is all of it: a longer phase tells (--time)"),
+        ),
+        kept => Check::of(NAMES[1], kept, text),
+    };
+    [lost.numbers(share, share_max, Unit::Share), gap.numbers(*gap_ns as f64, gap_max_ns as f64, Unit::Ns)]
 }
 
 fn migration(detail: &ContendDetail, criteria: &Criteria) -> Check {
@@ -309,8 +335,13 @@ mod tests {
         step
     }
 
+    /// As `pathproof contend` has them judged.
+    fn judged(steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
+        classes(&ResultDoc::new(crate::Tool::default(), ""), steps, criteria)
+    }
+
     fn outcomes(step: &Step) -> Vec<Outcome> {
-        classes(&[step], &Criteria::default()).iter().map(|check| check.outcome).collect()
+        judged(&[step], &Criteria::default()).iter().map(|check| check.outcome).collect()
     }
 
     #[test]
@@ -322,6 +353,43 @@ mod tests {
         assert_eq!(outcomes(&step(0.95, 0, 60, 0)), [Pass, Pass, Fail, Pass, NotJudged]);
         assert_eq!(outcomes(&step(0.95, 0, 14, 0)), [Pass, Pass, Inconclusive, Pass, NotJudged]);
         assert_eq!(outcomes(&step(0.95, 0, 0, 5000)), [Pass, Pass, Pass, Fail, NotJudged]);
+    }
+
+    #[test]
+    fn heartbeats_that_are_lost_for_a_whole_phase_are_lost_for_nobody_knows_how_long() {
+        let outcome = |gap_ms: u64, length_ms: u64| {
+            let mut step = step(0.95, 0, 0, gap_ms);
+            let detail = step.detail.contend.as_mut().unwrap();
+            for phase in &mut detail.phases {
+                phase.length_ns = length_ms * 1_000_000;
+            }
+            outcomes(&step)[3]
+        };
+        assert_eq!(outcome(3980, 4000), Outcome::Inconclusive);
+        assert_eq!(outcome(3800, 4000), Outcome::Pass);
+        assert_eq!(outcome(5980, 6000), Outcome::Fail);
+    }
+
+    #[test]
+    fn a_check_whose_path_nobody_said_to_be_shared_is_told_and_not_failed() {
+        let outcomes = |roles: Vec<Role>| {
+            let mut doc = ResultDoc::new(crate::Tool::default(), "");
+            let ports = StepSpec::Ports(crate::PortsSpec { roles, ..crate::PortsSpec::default() });
+            doc.requested = Some(crate::Plan {
+                command: CommandName::Check,
+                steps: vec![ports],
+                ..crate::Plan::default()
+            });
+            let step = step(0.5, 50, 0, 0);
+            let checks = classes(&doc, &[&step], &Criteria::default());
+            checks.iter().map(|check| check.outcome).collect::<Vec<_>>()
+        };
+        use Outcome::{Fail, NotJudged, Pass};
+        assert_eq!(outcomes(vec![]), [NotJudged, NotJudged, Pass, Pass, NotJudged]);
+        assert_eq!(outcomes(vec![Role::Smb])[0], NotJudged);
+        for role in [Role::Cluster, Role::Hyperv] {
+            assert_eq!(outcomes(vec![role]), [Fail, Fail, Pass, Pass, NotJudged]);
+        }
     }
 
     /// Storage that asks for so much (Mbit/s) has this share of 100 beside migrations with this cap (bytes/s).
@@ -353,7 +421,7 @@ mod tests {
         use Outcome::{Fail, Inconclusive, NotJudged, Pass};
         let mut criteria = Criteria::default();
         criteria.contend.reserve("storage=60").unwrap();
-        let first = |step: &Step, criteria: &Criteria| classes(&[step], criteria).remove(0);
+        let first = |step: &Step, criteria: &Criteria| judged(&[step], criteria).remove(0);
         let outcome = |step: &Step| first(step, &criteria).outcome;
         let check = first(&offered(150, 0.62, None), &criteria);
         assert_eq!((check.criterion.as_str(), check.outcome), ("reserved-share", Pass));
@@ -375,7 +443,7 @@ mod tests {
 
         // Storage that fills the path alone loses to migrations what was taken for it; its share is the answer.
         let outcomes = |step: &Step, criteria: &Criteria| {
-            classes(&[step], criteria).iter().map(|check| check.outcome).collect::<Vec<_>>()
+            judged(&[step], criteria).iter().map(|check| check.outcome).collect::<Vec<_>>()
         };
         let (step, nobody) = (offered(150, 0.6, None), Criteria::default());
         assert_eq!(outcomes(&step, &criteria), [Pass, NotJudged, NotJudged, Pass, Pass, NotJudged]);
@@ -403,7 +471,7 @@ mod tests {
             step.flows = vec![flow(Class::Storage), flow(Class::Migration)];
             let scheduled = Some(Waited { waited_ns: 2_000_000_000, of_ns: 4_000_000_000 });
             step.lanes = vec![LaneResult { flow: lane_of, scheduled, ..LaneResult::default() }];
-            classes(&[&step], &criteria).remove(0).outcome
+            judged(&[&step], &criteria).remove(0).outcome
         };
         // Whoever has too little may have waited; that the other did explains nothing.
         assert_eq!([waits(0, 0.5), waits(1, 0.5)], [Inconclusive, Fail]);
@@ -423,7 +491,7 @@ mod tests {
             let mut steps = [one(1, 0.97), one(2, 0.95), one(4, 0.5)];
             steps[2].detail.contend.as_mut().unwrap().advice.migrations = advised;
             let steps: Vec<&Step> = steps.iter().collect();
-            let checks = classes(&steps, &Criteria::default());
+            let checks = judged(&steps, &Criteria::default());
             checks
                 .iter()
                 .filter(|check| check.criterion == "storage-share")
@@ -449,7 +517,7 @@ mod tests {
         let mut late = step(0.95, 0, 0, 0);
         late.detail.contend.as_mut().unwrap().cost.migration_beside_ns = Some(61_000_000_000);
         let mut criteria = Criteria::default();
-        let migration = |criteria: &Criteria| classes(&[&late], criteria).pop().unwrap().outcome;
+        let migration = |criteria: &Criteria| judged(&[&late], criteria).pop().unwrap().outcome;
         assert_eq!(migration(&criteria), Outcome::NotJudged);
         criteria.contend.migration_max_ns = Some(60_000_000_000);
         assert_eq!(migration(&criteria), Outcome::Fail);
