@@ -154,8 +154,12 @@ fn refusals(node: NodeId, host: &Environment) -> Vec<Finding> {
         let end = if node == NodeId::CLIENT { told::LOCAL_NIC } else { told::REMOTE_NIC };
         holder.into_iter().fold(finding, |finding, nic| finding.tell(end, nic.name.clone()))
     };
-    pairs.map(finding).collect()
+    // A peer says what it likes of itself.
+    pairs.take(REFUSALS_MAX).map(finding).collect()
 }
+
+/// So many pairs of addresses are told of a host.
+const REFUSALS_MAX: usize = 16;
 
 /// Addresses of the peer that lie in the network of one NIC, and whose route leads out of another that does not.
 fn leaks(node: NodeId, host: &Environment) -> Vec<Finding> {
@@ -213,7 +217,8 @@ mod tests {
 
     #[test]
     fn an_address_from_which_nothing_may_go_is_told_with_the_question_to_ask() {
-        let refused = RefusedSource { source: "10.9.1.1".parse().unwrap(), verdict: "prohibit".into() };
+        let one_refused =
+            || RefusedSource { source: "10.9.1.1".parse().unwrap(), verdict: "prohibit".into() };
         let peer = |refused| PeerRoute { refused, ..PeerRoute::to("10.9.1.2".parse().unwrap()) };
         let told = |refused| {
             let mut doc = ResultDoc::new(Tool::default(), "");
@@ -221,11 +226,16 @@ mod tests {
             doc.nodes = vec![Node::here(Some(host))];
             findings(&doc)
         };
-        let found = told(vec![refused]);
+        let found = told(vec![one_refused()]);
         let [one] = &found[..] else { panic!("{found:#?}") };
         assert_eq!((one.code.as_str(), one.severity), ("ROUTE-PROHIBITED", Severity::Error));
         assert!(one.next.contains("ip route get 10.9.1.2 from 10.9.1.1"), "{}", one.next);
         assert!(told(vec![]).is_empty());
+        assert_eq!(
+            told(vec![one_refused(); 10_000]).len(),
+            REFUSALS_MAX,
+            "a peer may say as much as it likes"
+        );
     }
 
     #[test]
