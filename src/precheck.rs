@@ -140,7 +140,7 @@ fn lanes(
 /// What is to become of the links during a step, and of its NICs one by one.
 fn links(kind: TrafficKind, spec: &TrafficSpec, here: &Environment) -> Result<()> {
     // Only a stream goes on without a NIC, and only its goodput can be compared.
-    let possible = kind == TrafficKind::Stream && manners(&spec.over).several_nics;
+    let possible = kind.is_bulk() && manners(&spec.over).several_nics;
     let asked =
         [("--fail", !spec.fail.is_empty()), ("--singles", spec.singles), ("--watch-links", spec.watch_links)];
     if let Some((what, _)) = asked.iter().find(|(_, asked)| *asked && !possible) {
@@ -179,16 +179,15 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
     if !(1..=DEPTH_MAX).contains(&spec.depth) {
         bail!("a depth of {} is not between 1 and {DEPTH_MAX}", spec.depth);
     }
-    let only =
-        |given: bool, what: &str, kinds: &[TrafficKind], whose: &str| match given && !kinds.contains(&kind) {
-            true => Err(anyhow::anyhow!("{what} is for {whose}; leave it out")),
-            false => Ok(()),
-        };
+    let only = |given: bool, what: &str, fits: bool, whose: &str| match given && !fits {
+        true => Err(anyhow::anyhow!("{what} is for {whose}; leave it out")),
+        false => Ok(()),
+    };
     let open = spec.requests_per_s.is_some() || spec.load == RequestLoad::Open;
-    only(spec.reply_bytes.is_some(), "a reply size (--reply)", &[TrafficKind::Request], "request")?;
-    only(open, "a number of requests per second", &[TrafficKind::Request], "request")?;
-    only(spec.rate_bits_per_s.is_some(), "a payload rate", &[TrafficKind::Stream], "stream")?;
-    only(spec.verify, "--verify", &[TrafficKind::Stream], "stream")?;
+    only(spec.reply_bytes.is_some(), "a reply size (--reply)", kind.has_replies(), "request")?;
+    only(open, "a number of requests per second", kind.has_replies(), "request")?;
+    only(spec.rate_bits_per_s.is_some(), "a payload rate", kind.is_bulk(), "stream")?;
+    only(spec.verify, "--verify", kind.is_bulk(), "stream")?;
     if spec.rate_bits_per_s == Some(0) || spec.requests_per_s == Some(0) {
         bail!("a rate of 0 sends nothing; leave it out for as fast as it goes");
     }

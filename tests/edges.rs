@@ -1,6 +1,7 @@
 //! Who may know whom: the crate boundaries of docs/ARCHITECTURE.md, read from the manifests.
 
 mod circles;
+mod kinds;
 mod map;
 mod plain;
 mod waits;
@@ -301,61 +302,6 @@ fn code_below(folders: &[&str]) -> Vec<(String, String)> {
     found
 }
 
-/// What a transport's name would decide, its manners do (`transports/api/src/manners.rs`): a new transport answers each
-/// question, and none is answered for it by a comparison that does not know it.
-#[test]
-fn no_code_but_a_transports_own_knows_its_name() {
-    /// Where such a word stands for something else, or is the one list that there has to be.
-    const ELSEWHERE: [(&str, &str); 8] = [
-        ("bench/model/src/over.rs", "the default of --over"),
-        ("bench/model/src/environment.rs", "where a host says what of its devices cannot be read"),
-        ("bench/model/src/file.rs", "what carries the data of a file, which no lane does"),
-        ("bench/model/src/request", "the closed list of what may cross"),
-        ("bench/engine/src/channels/candidates.rs", "a class of NICs"),
-        ("bench/engine/src/networks.rs", "what one network lacks of another's metric"),
-        ("bench/report/src/page/channels.rs", "a class of NICs"),
-        ("src/steps/migrate", "a part of a half, by name"),
-    ];
-    for (name, code) in code_below(&["src", "bench"]) {
-        if ELSEWHERE.iter().any(|(known, _)| name.starts_with(known)) {
-            continue;
-        }
-        for transport in ["tcp", "multi", "rdma", "sim"] {
-            let literal = format!("\"{transport}\"");
-            assert!(!code.contains(&literal), "{name} has {literal}; ask for manners instead");
-        }
-    }
-}
-
-/// A kind that nobody thought of must not get another one's answer: whoever asks by kind names each, and the compiler asks
-/// for the next one.
-#[test]
-fn no_question_about_a_kind_has_an_answer_for_all_others() {
-    const KINDS: [&str; 4] = ["StepKind::", "StepSpec::", "StepRequest::", "TrafficKind::"];
-    let mut arms = 0;
-    for (name, code) in code_below(&["src", "bench"]) {
-        // Indentation of the arms that name a kind, while we are among them.
-        let mut among = None;
-        for (number, line) in code.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let (indent, said) = (line.len() - line.trim_start().len(), line.trim());
-            if among.is_some_and(|arm| indent < arm) {
-                among = None;
-            }
-            let Some((pattern, _)) = said.split_once("=>") else { continue };
-            if KINDS.iter().any(|kind| pattern.contains(kind)) {
-                among = Some(indent);
-                arms += 1;
-            } else if among == Some(indent) {
-                let pattern = pattern.split(" if ").next().unwrap().trim();
-                let all =
-                    pattern.starts_with("(_") || pattern.chars().all(|c| c == '_' || c.is_ascii_lowercase());
-                assert!(!all, "{name}:{}: {said} stands for kinds that are not named", number + 1);
-            }
-        }
-    }
-    assert!(arms > 60, "only {arms} arms were looked at");
-}
-
 /// Counters and choices by name are for people; what the program reads back has a field and a type of its own.
 #[test]
 fn the_program_reads_nothing_back_by_a_name() {
@@ -367,25 +313,6 @@ fn the_program_reads_nothing_back_by_a_name() {
             for read in [".get(", ".contains_key(", "[\"", "[&"] {
                 let reads = format!("{map}{read}");
                 assert!(adapter || !code.contains(&reads), "{name} reads {reads}; make it a field");
-            }
-        }
-    }
-}
-
-/// Kinds are values, and never compared by the words that they have in documents.
-#[test]
-fn no_kind_is_known_by_its_word() {
-    const WORDS: [&str; 9] =
-        ["facts", "reach", "mtu", "stream", "pingpong", "request", "migrate", "latency", "throughput"];
-    for (name, code) in code_below(&["src", "bench"]) {
-        for word in WORDS {
-            let literal = format!("\"{word}\"");
-            for (at, _) in code.match_indices(&literal) {
-                let (before, after) = (code[..at].trim_end(), code[at + literal.len()..].trim_start());
-                let asked = ["==", "!=", "starts_with(", "contains(", "strip_prefix("];
-                let compared = asked.iter().any(|asked| before.ends_with(asked))
-                    || ["==", "!=", "=>", "| \""].iter().any(|asks| after.starts_with(asks));
-                assert!(!compared, "{name} compares a kind with {literal}; ask for the kind itself");
             }
         }
     }

@@ -285,10 +285,10 @@ pub fn traffic(kind: TrafficKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         }
     }
     let manners = manners(&spec.over);
-    let several = kind == TrafficKind::Stream && manners.several_nics;
+    let several = kind.is_bulk() && manners.several_nics;
     let adapters = || those_that(|m| m.adapter);
     let stripes = || those_that(|m| m.several_nics);
-    let closed = kind == TrafficKind::Request && spec.load == RequestLoad::Closed;
+    let closed = kind.has_replies() && spec.load == RequestLoad::Closed;
     spec.depth = args.depth.unwrap_or(match kind {
         TrafficKind::Request if closed => 1,
         TrafficKind::Request => 64,
@@ -298,16 +298,16 @@ pub fn traffic(kind: TrafficKind, args: &TrafficArgs) -> Result<TrafficSpec> {
     if !(1..=4096).contains(&spec.depth) {
         bail!("--depth {} is not between 1 and 4096", spec.depth);
     }
-    if args.depth.is_some() && kind == TrafficKind::Pingpong {
+    if args.depth.is_some() && !kind.has_depth() {
         bail!("--depth has no meaning for pingpong, which has one message under way; use bench request");
     }
-    if args.reply.is_some() && kind != TrafficKind::Request {
+    if args.reply.is_some() && !kind.has_replies() {
         bail!("--reply is for request, whose answer can have a size of its own");
     }
-    if args.expect_rate.is_some() && kind != TrafficKind::Stream {
+    if args.expect_rate.is_some() && !kind.is_bulk() {
         bail!("--expect-rate is for stream, whose goodput is judged");
     }
-    if spec.verify && kind != TrafficKind::Stream {
+    if spec.verify && !kind.is_bulk() {
         bail!("--verify is for stream");
     }
     if args.singles {

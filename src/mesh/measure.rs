@@ -287,7 +287,7 @@ struct Carried {
 
 /// What the run of a task carried in its window, as this end counted it: of what comes in, and of what is sent.
 fn carried(task: Task, begun: Tick, doc: &ResultDoc) -> Option<Carried> {
-    let step = doc.steps.iter().find(|step| step.kind == StepKind::Stream && step.error.is_none())?;
+    let step = doc.steps.iter().find(|step| step.kind.traits().bulk && step.error.is_none())?;
     let spec = step.spec.as_ref()?.traffic()?;
     let own = step.own_series().find(|series| series.node == NodeId::CLIENT)?;
     let column = if task == Task::Spread { &own.sent_bytes } else { &own.received_bytes };

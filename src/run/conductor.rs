@@ -213,8 +213,8 @@ impl<'a> Conductor<'a> {
         while sum_ns(record, &specs[from..]) > left_ns {
             let rest = &specs[from..];
             // Streams of one connection first, the rehearsal of a migration last.
-            let spare = |migrates: bool| {
-                rest.iter().position(|s| is_spare(s, rest) && matches!(s, StepSpec::Migrate(_)) == migrates)
+            let spare = |whole: bool| {
+                rest.iter().position(|s| is_spare(s, rest) && s.kind().traits().spare == whole)
             };
             let Some(at) = spare(false).or_else(|| spare(true)) else { break };
             let spec = specs.remove(from + at);
@@ -491,7 +491,9 @@ fn sum_ns(record: &Record<'_>, specs: &[StepSpec]) -> u64 {
 /// Makes one stream both ways of two that go one way each, and says so: over a path so long that it takes longer to begin and end
 /// them than to measure.
 fn at_once(specs: &mut Vec<StepSpec>) -> Option<String> {
-    let several = |spec: &StepSpec, way: Direction| matches!(spec, StepSpec::Stream(one) if one.lanes > 1 && one.direction == way && !one.singles);
+    let several = |spec: &StepSpec, way: Direction| {
+        spec.bulk().is_some_and(|one| one.lanes > 1 && one.direction == way && !one.singles)
+    };
     let out = specs.iter().position(|spec| several(spec, Direction::Out))?;
     let inward = specs.iter().position(|spec| several(spec, Direction::In))?;
     if specs[out].over() != specs[inward].over() {
@@ -506,14 +508,15 @@ fn at_once(specs: &mut Vec<StepSpec>) -> Option<String> {
 
 /// Whether a run that has too little time for a long path can do without a step.
 fn is_spare(spec: &StepSpec, plan: &[StepSpec]) -> bool {
-    if let StepSpec::Stream(one) = spec {
+    if let Some(one) = spec.bulk() {
         // Several connections fill a long path sooner than one.
         let alone = one.lanes == 1 && !one.singles;
-        return alone && plan.iter().any(|other| {
-            matches!(other, StepSpec::Stream(many) if many.lanes > 1 && (many.direction, &many.over) == (one.direction, &one.over))
-        });
+        return alone
+            && plan.iter().filter_map(StepSpec::bulk).any(|many| {
+                many.lanes > 1 && (many.direction, &many.over) == (one.direction, &one.over)
+            });
     }
-    matches!(spec, StepSpec::Migrate(_))
+    spec.kind().traits().spare
 }
 
 fn begin(kind: &dyn Kind, place: &Place<'_>, spec: &StepSpec, name: &str, record: &mut Record<'_>) {

@@ -1,7 +1,7 @@
 //! The document while it is made: what is added to it is seen by the observers.
 
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Finding, ResultDoc, Step, StepKind};
+use pathproof_model::{Finding, ResultDoc, Step, Trips};
 
 use crate::budget::Budget;
 use crate::watch::{Observer, RunEvent};
@@ -33,7 +33,7 @@ impl Record<'_> {
 
     /// The round trip that was found before, in ns.
     pub fn round_trip_ns(&self) -> Option<u64> {
-        let reached = self.doc.steps.iter().filter(|step| step.kind == StepKind::Reach);
+        let reached = self.doc.steps.iter().filter(|step| step.kind.traits().trips == Trips::Control);
         reached.filter_map(|step| step.summary.rtt_ns).map(|rtt| rtt.p50).next_back()
     }
 

@@ -14,7 +14,7 @@ use pathproof_model::code;
 use pathproof_model::judge::is_meant_to_be_shared;
 use pathproof_model::{
     BeatsEnd, Class, ContendSpec, Direction, End, ErrorKind, Finding, Half, ResultDoc, Severity, Step,
-    StepError, StepKind, StepRequest, StepSpec, TrafficSpec,
+    StepError, StepRequest, StepSpec, TrafficSpec,
 };
 
 use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, traffic};
@@ -54,7 +54,7 @@ fn invalid(message: String) -> StepError {
 
 /// What a stream in the direction of the step carried, over the same transport.
 fn carried(spec: &ContendSpec, doc: &ResultDoc) -> Option<u64> {
-    let streams = doc.steps.iter().filter(|step| step.kind == StepKind::Stream && step.error.is_none());
+    let streams = doc.steps.iter().filter(|step| step.kind.traits().bulk && step.error.is_none());
     let same = streams.filter(|step| {
         let traffic = step.spec.as_ref().and_then(StepSpec::traffic);
         step.direction == Some(spec.direction)
@@ -283,7 +283,7 @@ fn together(told: &Receiver<BeatsEnd>) -> BeatsEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::Tool;
+    use pathproof_model::{StepKind, Tool};
     use pathproof_model::contend::Caps;
 
     fn doc(change: impl FnOnce(&mut TrafficSpec)) -> ResultDoc {

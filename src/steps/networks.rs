@@ -92,7 +92,7 @@ pub fn losses(
     doc: &ResultDoc,
     control: IpAddr,
 ) -> Result<Vec<(StepSpec, Finding)>, StepError> {
-    let (StepSpec::Networks(asked), Some(StepSpec::Stream(stream))) = (spec, stream) else {
+    let (StepSpec::Networks(asked), Some(stream)) = (spec, stream.and_then(StepSpec::bulk)) else {
         return Ok(vec![]);
     };
     let all = doc.networks.as_deref().unwrap_or_default();

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use pathproof_model::compare::{CompareOutcome, ComparedFigure, Comparison, FigureVerdict, Runs, SCHEMA};
 use pathproof_model::figures::{self, Figure, FigureUnit, GOODPUT, IP_MTU};
-use pathproof_model::{Check, Direction, NodeId, Outcome, ResultDoc, StepKind, Subject, Unit, Verdict};
+use pathproof_model::{Check, Direction, NodeId, Outcome, ResultDoc, Subject, Trips, Unit, Verdict};
 
 /// One run: where it was read, and its document.
 #[derive(Clone, Debug)]
@@ -150,7 +150,7 @@ fn pair(key: &Key, sides: &[Vec<Figure>; 2], runs: [usize; 2], gate: f64) -> Com
         .flatten()
         .any(|figure| figure.step.beside().any(|flow| Some(flow.name.as_str()) == figure.flow));
     // A few round trips of the control connection say whether anybody answers.
-    let asked_only = sides.iter().flatten().any(|figure| figure.step.kind == StepKind::Reach);
+    let asked_only = sides.iter().flatten().any(|figure| figure.step.kind.traits().trips == Trips::Control);
     let gated = more_is_better.is_some()
         && !asked_only
         && (GATED.contains(&key.figure) && (repeated || !beside)

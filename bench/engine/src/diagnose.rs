@@ -30,7 +30,7 @@ mod together;
 mod windows;
 mod wires;
 
-use pathproof_model::{Finding, LatencySummary, NodeId, ResultDoc, Step, StepKind};
+use pathproof_model::{Finding, LatencySummary, NodeId, ResultDoc, Step, Trips};
 
 use rates::lost;
 pub use settled::settle;
@@ -78,7 +78,7 @@ const FAR_NS: u64 = 5_000_000;
 
 /// The idle round trips, of which there are enough to say something.
 fn round_trips(doc: &ResultDoc) -> Option<(&Step, LatencySummary)> {
-    let steps = planned(doc).filter(|step| step.kind == StepKind::Pingpong);
+    let steps = planned(doc).filter(|step| step.kind.traits().trips == Trips::Idle);
     steps.filter_map(|step| Some((step, step.summary.rtt_ns.filter(|rtt| rtt.count >= 10)?))).next()
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use pathproof_model::judge::nics_of;
 use pathproof_model::{
     Branch, Carrier, CommandName, Direction, End, Fabric, FileDetail, FileOver, LaneResult, Nic, NodeId,
-    ResultDoc, Rung, RungName, RungProof, Step, StepKind, StepSpec, Verb,
+    ResultDoc, Rung, RungName, RungProof, Step, StepSpec, Verb,
 };
 
 /// Ethernet around an IP packet: header, check sum, preamble and gap.
@@ -21,7 +21,7 @@ const IWARP_BYTES: u64 = 14 + 2 + 4;
 
 /// The rungs of a document; none where it is not about a share.
 pub fn ladder(doc: &ResultDoc) -> Vec<Rung> {
-    let files: Vec<&Step> = doc.steps.iter().filter(|step| step.kind == StepKind::File).collect();
+    let files: Vec<&Step> = doc.steps.iter().filter(|step| step.kind.traits().files).collect();
     if files.is_empty() || doc.requested.as_ref().is_none_or(|plan| plan.command != CommandName::Check) {
         return vec![];
     }
@@ -108,7 +108,7 @@ fn measures(step: &Step, name: RungName, direction: Direction) -> bool {
         let spec = step.spec.as_ref().and_then(StepSpec::file);
         spec.is_some_and(|spec| spec.over == over && (spec.reads > 0) == (direction == Direction::In))
     };
-    let traffic = step.spec.as_ref().and_then(StepSpec::traffic).filter(|_| step.kind == StepKind::Stream);
+    let traffic = step.spec.as_ref().and_then(StepSpec::traffic).filter(|_| step.kind.traits().bulk);
     let stream =
         |over: &str| traffic.is_some_and(|s| s.over == over && s.verb.is_none() && s.direction == direction);
     // Only lanes by verbs have a verb.

@@ -23,7 +23,7 @@ pub struct Expect {
 impl Expect {
     /// Why a flow that does this can never be held against it, if so.
     pub fn check(&self, kind: TrafficKind) -> Result<(), String> {
-        let streams = kind == TrafficKind::Stream;
+        let streams = kind.is_bulk();
         if self.goodput_min_bits_per_s.is_some() && !streams {
             return Err("goodput is a stream's: expect p99_max_ns of round trips".into());
         }

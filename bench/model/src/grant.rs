@@ -145,7 +145,7 @@ impl Plan {
     pub fn is_reduced_to(&self, granted: &Plan) -> bool {
         let mut asked = self.clone();
         for (asked, granted) in asked.steps.iter_mut().zip(&granted.steps) {
-            if let (StepSpec::Migrate(asked), StepSpec::Migrate(granted)) = (asked, granted) {
+            if let (Some(asked), Some(granted)) = (asked.migrate_mut(), granted.migrate()) {
                 asked.time_limit_ns = asked.time_limit_ns.or(granted.time_limit_ns);
             }
         }

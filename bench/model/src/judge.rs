@@ -85,7 +85,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
                 StepKind::File => checks.extend(whole.iter().filter_map(|step| moved(step))),
             }
             // Their yardstick is not each other's company.
-            if step.kind != StepKind::Contend {
+            if !step.kind.traits().classes {
                 checks.extend(beside::flows(&whole, criteria));
             }
         }

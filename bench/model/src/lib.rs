@@ -27,6 +27,7 @@ pub mod half;
 pub mod histogram;
 pub mod json;
 pub mod judge;
+pub mod kind;
 pub mod ladder;
 mod lane;
 pub mod lift;
@@ -88,6 +89,7 @@ pub use half::{HalfDetail, NicEvidence, NicFailure, SearchedPath};
 pub use histogram::{HistogramName, HistogramRecord};
 pub use judge::{BothWays, LoadedDelay, both_ways, loaded_delays};
 pub use judge::{conclusion, judge, judge_into};
+pub use kind::{KindTraits, Probes, StepKind, TrafficKind, Trips};
 pub use ladder::{Branch, Rung, RungName, RungProof};
 pub use lane::{LaneRole, Silence};
 pub use lldp::SwitchPort;
@@ -103,9 +105,7 @@ pub use networks::{IfLost, Network, NetworkLoss, NetworkNic, NetworkRole, Networ
 pub use node::{ClockOffset, Node, NodeId, NodeSpec, WallStamps};
 pub use numbers::Numbers;
 pub use offloads::{Offload, OffloadEnd, OffloadTrial, OffloadTried, OffloadWay};
-pub use plan::{
-    Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepKind, StepSpec, TrafficKind, TrafficSpec,
-};
+pub use plan::{Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepSpec, TrafficSpec};
 pub use ports::{
     AnsweredBy, AskedPort, LeftSilent, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord, PortsEnd,
     PortsSpec, Role, SilentRecord,

@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 use crate::json::{typed, value_of};
 use crate::node::{DEFAULT_PORT, host_and_port};
-use crate::plan::TrafficKind;
 use crate::result::SCHEMA;
 use crate::{Direction, Flow, Interval, LaneResult, ResultDoc, StepSpec, Summary, series};
 
@@ -102,7 +101,7 @@ fn lanes_name_their_flow(step: &mut Map<String, Value>) -> serde_json::Result<()
     let both = spec
         .as_ref()
         .and_then(StepSpec::travels)
-        .filter(|(kind, traffic)| *kind == TrafficKind::Stream && traffic.direction == Direction::Both);
+        .filter(|(kind, traffic)| kind.is_bulk() && traffic.direction == Direction::Both);
     let outward = both.map_or(u32::MAX, |(_, traffic)| traffic.lanes);
     for lane in step.get_mut("lanes").and_then(Value::as_array_mut).into_iter().flatten() {
         let inward = lane["lane"].as_u64().is_some_and(|number| number >= u64::from(outward));
@@ -137,7 +136,7 @@ fn directions_become_flows(step: &mut Map<String, Value>) -> serde_json::Result<
     let summary: Summary = part(step, "summary")?.unwrap_or_default();
     let lanes: Vec<LaneResult> = part(step, "lanes")?.unwrap_or_default();
     let mut flows = Flow::of(&spec);
-    let streams = matches!(spec, StepSpec::Stream(_));
+    let streams = spec.kind().traits().bulk;
     match &mut flows[..] {
         [] => return Ok(()),
         [only] => only.summary = summary,

@@ -16,7 +16,8 @@ use crate::node::{NodeId, NodeSpec};
 pub use crate::over::DEFAULT_OVER;
 use crate::ports::{PortsSpec, Role};
 use crate::{
-    ChannelsSpec, CommandName, ContendSpec, Expect, FileSpec, NetworksSpec, OffloadTrial, SmbSpec, Verb,
+    ChannelsSpec, CommandName, ContendSpec, Expect, FileSpec, NetworksSpec, OffloadTrial, SmbSpec, StepKind,
+    TrafficKind, Verb,
 };
 
 /// A whole run.
@@ -52,11 +53,7 @@ impl Plan {
 
     /// Whether an agent has a part in a step; all others are made from here alone.
     pub fn is_shared(&self, step: &StepSpec) -> bool {
-        let alone = matches!(
-            step,
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::File(_) | StepSpec::Networks(_)
-        );
-        !alone && self.node(step.node()).is_none_or(NodeSpec::is_agent)
+        !step.kind().traits().alone && self.node(step.node()).is_none_or(NodeSpec::is_agent)
     }
 
     /// The steps in which an agent has a part.
@@ -99,62 +96,7 @@ pub enum StepSpec {
     Contend(ContendSpec),
 }
 
-/// The kinds of step, as they appear in results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum StepKind {
-    /// Host facts.
-    Facts,
-    /// Reachability.
-    Reach,
-    /// Path MTU.
-    Mtu,
-    /// Datagram loss.
-    Loss,
-    /// Ports of the real job.
-    Ports,
-    /// Bulk throughput.
-    Stream,
-    /// Ping-pong latency.
-    Pingpong,
-    /// Request and reply.
-    Request,
-    /// Migration rehearsal.
-    Migrate,
-    /// An SMB server's own account.
-    Smb,
-    /// Predicted channels.
-    Channels,
-    /// File data on a share.
-    File,
-    /// The networks of a cluster.
-    Networks,
-    /// Contention.
-    Contend,
-}
-
-/// What travels in a traffic step. Other kinds of step have none of it, so a question about traffic is asked of these three.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum TrafficKind {
-    /// Bulk, one way.
-    Stream,
-    /// One message at a time, back and forth.
-    Pingpong,
-    /// Requests and replies.
-    Request,
-}
-
 impl TrafficKind {
-    /// As it stands in plans and names.
-    pub fn word(self) -> &'static str {
-        match self {
-            TrafficKind::Stream => "stream",
-            TrafficKind::Pingpong => "pingpong",
-            TrafficKind::Request => "request",
-        }
-    }
-
     /// A step of this kind.
     pub fn step(self, spec: TrafficSpec) -> StepSpec {
         match self {
@@ -242,8 +184,24 @@ impl StepSpec {
         }
     }
 
+    /// The traffic of this step, where it is bulk and nothing else.
+    pub fn bulk(&self) -> Option<&TrafficSpec> {
+        self.traffic().filter(|_| self.kind().traits().bulk)
+    }
+
     /// The migration of this step, where it is one.
     pub fn migrate(&self) -> Option<&MigrateSpec> {
+        match self {
+            StepSpec::Migrate(migrate) => Some(migrate),
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub fn migrate_mut(&mut self) -> Option<&mut MigrateSpec> {
         match self {
             StepSpec::Migrate(migrate) => Some(migrate),
             StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,

@@ -48,7 +48,7 @@ impl Plan {
             traffic.beside.clear();
         }
         let steps = plan.steps.len();
-        plan.steps.retain(|step| !matches!(step, StepSpec::Ports(_)));
+        plan.steps.retain(|step| step.ports().is_none());
         let ports = (plan.steps.len() < steps).then(|| {
             let said = format!(
                 "the peer's build (protocol 2.{revision}) knows no steps about ports, so none was asked"
@@ -76,7 +76,7 @@ impl Plan {
         let said = format!(
             "classes that share a path are rehearsed by builds of protocol 2.{CONTENTION_SINCE} and later, and the peer's speaks 2.{revision}"
         );
-        match plan.steps.iter().all(|step| *step == StepSpec::Facts) {
+        match plan.steps.iter().all(|step| step.kind().traits().prepares) {
             true => Err(format!("{said}; update pathproof on the peer")),
             false => Ok(Some(Finding::new("PLAN-REDUCED", said).with_next("Update pathproof on the peer."))),
         }

@@ -13,8 +13,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use pathproof_model::{
-    Direction, End, ErrorKind, Finding, LaneResult, LaneRole, MtuPath, MtuSpec, ResultDoc, Step, StepKind,
-    StepSpec, TrafficSpec,
+    Direction, End, ErrorKind, Finding, LaneResult, LaneRole, MtuPath, MtuSpec, Probes, ResultDoc, Step,
+    StepKind, StepSpec, TrafficSpec,
 };
 
 use pathproof_tcp::CONGESTION;
@@ -211,7 +211,7 @@ fn weigh(doc: &ResultDoc, stall: &Stall<'_>, runs: &[Step]) -> Weighed {
     if let Probed::Carries(bytes) = probed {
         return Weighed::Is(Conclusion::Excluded(format!("probes found that the path carries {bytes}")));
     }
-    let asked = doc.steps.iter().any(|step| step.kind == StepKind::Mtu);
+    let asked = doc.steps.iter().any(|step| step.kind.traits().probes == Probes::Sized);
     if matches!(probed, Probed::Unknown) && !asked {
         let families = stall.between.map(|(client, _)| if client.is_ipv6() { 6 } else { 4 });
         let spec = MtuSpec { families: families.into_iter().collect(), ..MtuSpec::default() };

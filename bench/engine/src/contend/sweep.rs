@@ -1,9 +1,7 @@
 //! How many migrations at once: what each number cost storage, how long it would take to empty a host, and which of them is best.
 
 use pathproof_model::units::{Bytes, Nanoseconds};
-use pathproof_model::{
-    ContendDetail, ContendSpec, ContendTried, Criteria, Finding, ResultDoc, Step, StepKind, StepSpec,
-};
+use pathproof_model::{ContendDetail, ContendSpec, ContendTried, Criteria, Finding, ResultDoc, Step, StepSpec};
 
 /// More at once that saves less than this part of the time are not worth their queues.
 const WORTH: f64 = 0.05;
@@ -50,7 +48,7 @@ pub fn relate(spec: &ContendSpec, detail: &mut ContendDetail, doc: &ResultDoc) {
 
 fn is_of(step: &Step, sweep: &[u32]) -> bool {
     let spec = step.spec.as_ref().and_then(StepSpec::contend);
-    step.kind == StepKind::Contend && step.error.is_none() && spec.is_some_and(|spec| spec.sweep == sweep)
+    step.error.is_none() && spec.is_some_and(|spec| spec.sweep == sweep)
 }
 
 fn own(step: &Step) -> Option<ContendTried> {

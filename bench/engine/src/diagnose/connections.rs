@@ -4,9 +4,7 @@ use pathproof_model::code;
 use pathproof_model::evidence::TcpCounts;
 use pathproof_model::judge::repeats::dropped_at_home;
 use pathproof_model::told;
-use pathproof_model::{
-    Direction, End, ErrorKind, Finding, FollowUp, LaneResult, NodeId, ResultDoc, Step, StepKind,
-};
+use pathproof_model::{Direction, End, ErrorKind, Finding, FollowUp, LaneResult, NodeId, ResultDoc, Step};
 
 use super::{lost, planned, whose};
 
@@ -33,7 +31,7 @@ fn slow_to_open(doc: &ResultDoc) -> Vec<Finding> {
     };
     // What stands still or varies holds open connections up as well.
     let usual_ns = trips.p90.saturating_mul(2);
-    let steps = planned(doc).filter(|step| step.kind == StepKind::Ports && !super::pressed(step));
+    let steps = planned(doc).filter(|step| !super::pressed(step));
     let records = steps.filter_map(|step| step.detail.opened_at_once.as_ref()).flatten();
     let slow = records.filter_map(|record| {
         let median_ns = record.opened.median_ns.filter(|_| record.opened.opened >= OPENED)?;
@@ -67,7 +65,7 @@ fn unanswered(doc: &ResultDoc) -> Option<Finding> {
     // The step that asks for ports dials those that may be closed; lanes go to the port at which the session was accepted.
     let steps = || {
         planned(doc)
-            .filter(|step| matches!(step.kind, StepKind::Stream | StepKind::Migrate | StepKind::Pingpong))
+            .filter(|step| step.kind.traits().dials_lanes)
     };
     let sum = |of: fn(&TcpCounts) -> Option<u64>| {
         let ends = steps().flat_map(|step| [NodeId::CLIENT, NodeId::SERVER].map(|node| tcp(step, node)));
@@ -186,7 +184,7 @@ fn reset(doc: &ResultDoc) -> Option<Finding> {
 mod tests {
     use super::*;
     use pathproof_model::evidence::{QueueActivity, QueueCounts};
-    use pathproof_model::{Evidence, LaneResult, StepError, Tool};
+    use pathproof_model::{Evidence, LaneResult, StepError, StepKind, Tool};
 
     fn evidence(node: NodeId, tcp: TcpCounts) -> Evidence {
         Evidence { node, tcp: Some(tcp), ..Evidence::default() }

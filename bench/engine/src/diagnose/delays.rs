@@ -6,7 +6,7 @@ use pathproof_model::judge::could_explain_median;
 use pathproof_model::judge::repeats::paced_loss;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Finding, LaneRole, LossPath, NodeId, ResultDoc, Severity, Share, Step, StepKind};
+use pathproof_model::{Finding, LaneRole, LossPath, NodeId, ResultDoc, Severity, Share, Step};
 
 use super::{FAR_NS, LOST_SHARE, hosts, pauses, planned, pressed, round_trips};
 
@@ -82,7 +82,7 @@ const SEGMENT_BYTES: u64 = 1448;
 
 /// Times in which not one lane of a step received anything, although its connections stood and its threads ran.
 fn stalls(doc: &ResultDoc) -> Option<Finding> {
-    let streams = planned(doc).filter(|step| step.kind == StepKind::Stream && step.detail.failover.is_none());
+    let streams = planned(doc).filter(|step| step.kind.traits().bulk && step.detail.failover.is_none());
     let silent = |step: &Step| -> Option<u64> {
         // Where a tenth of the bytes had to go again, the connections waited for their timers.
         let again = step.total(|flow| flow.retransmits)?.saturating_mul(SEGMENT_BYTES);
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use pathproof_model::LatencySummary;
     use pathproof_model::evidence::TcpCounts;
-    use pathproof_model::{LaneResult, LossCounts, LossFlow, StepSpec, Tool, TrafficSpec, Waited};
+    use pathproof_model::{LaneResult, LossCounts, LossFlow, StepKind, StepSpec, Tool, TrafficSpec, Waited};
 
     fn codes(steps: Vec<Step>) -> Vec<String> {
         let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };

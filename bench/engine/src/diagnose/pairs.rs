@@ -6,8 +6,8 @@ use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
-    ChannelPair, Direction, Environment, Evidence, Finding, MtuMethod, MtuPath, Nic, NodeId, ResultDoc, Step,
-    StepKind,
+    ChannelPair, Direction, Environment, Evidence, Finding, MtuMethod, MtuPath, Nic, NodeId, Probes,
+    ResultDoc, Step,
 };
 
 use super::networks::{network, of_a_network};
@@ -100,7 +100,7 @@ fn dead(doc: &ResultDoc) -> Vec<Finding> {
 /// Of a pair that is silent both ways, what left one end and what reached the other, by the counters of both NICs.
 fn one_way(doc: &ResultDoc) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
-    for step in planned(doc).filter(|step| matches!(step.kind, StepKind::Loss | StepKind::Mtu)) {
+    for step in planned(doc).filter(|step| step.kind.traits().probes != Probes::None) {
         let (Some(here), Some(there)) = (step.evidence(NodeId::CLIENT), step.evidence(NodeId::SERVER)) else {
             continue;
         };
@@ -255,7 +255,7 @@ mod tests {
     use super::*;
     use pathproof_model::evidence::NeighbourActivity;
     use pathproof_model::evidence::{NicActivity, NicCounts};
-    use pathproof_model::{NicAddress, Node, Step, Tool};
+    use pathproof_model::{NicAddress, Node, Step, StepKind, Tool};
 
     fn nic(name: &str, address: &str, carrier: bool, speed: Option<u64>) -> Nic {
         Nic {

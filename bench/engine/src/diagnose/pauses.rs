@@ -4,7 +4,7 @@
 use pathproof_model::evidence::TcpCounts;
 use pathproof_model::judge::repeats::paced_loss;
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Finding, LaneRole, NodeId, ResultDoc, Step, StepKind};
+use pathproof_model::{Finding, LaneRole, NodeId, ResultDoc, Step};
 
 use super::{FAR_NS, LOST_SHARE, planned, round_trips};
 
@@ -86,7 +86,7 @@ pub(super) fn stands(doc: &ResultDoc) -> Option<Finding> {
         let steady = each >= spec.size_bytes.saturating_mul(MESSAGES);
         (shortest >= SLICE_NS && steady && none && own && stolen_ns(step) < SLICE_NS).then_some(shortest)
     };
-    let streams = planned(doc).filter(|step| step.kind == StepKind::Stream && step.detail.failover.is_none());
+    let streams = planned(doc).filter(|step| step.kind.traits().bulk && step.detail.failover.is_none());
     let lengths: Vec<u64> = streams.filter_map(stood).collect();
     let lost = paced_loss(doc, None)?;
     if lengths.len() < STREAMS || lost.bounds().0 > LOST_SHARE {

@@ -10,9 +10,7 @@ use pathproof_model::judge::{LinkSpeed, held_by_network, link_speed};
 use pathproof_model::series::Series;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{
-    Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step, StepKind,
-};
+use pathproof_model::{Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step};
 
 use super::{planned, waited_share};
 
@@ -46,7 +44,7 @@ fn streams(doc: &ResultDoc, way: Direction) -> impl Iterator<Item = (&Step, u64)
         let traffic = step.spec.as_ref().and_then(|spec| spec.traffic())?;
         let free = traffic.is_free() && traffic.max_segment_bytes.is_none();
         let connections = step.lanes.iter().any(|lane| lane.connection.is_some());
-        let counts = step.kind == StepKind::Stream && step.direction == Some(way) && free && connections;
+        let counts = step.kind.traits().bulk && step.direction == Some(way) && free && connections;
         let rate = step.summary.goodput_bits_per_s.filter(|rate| *rate > 0)?;
         (counts && step.error.is_none()).then_some((step, rate))
     })
@@ -367,7 +365,7 @@ mod tests {
     use super::super::tests::sender;
     use super::*;
     use pathproof_model::evidence::ConnectionCounts;
-    use pathproof_model::{LaneResult, StepSpec, Tool, TrafficSpec};
+    use pathproof_model::{LaneResult, StepKind, StepSpec, Tool, TrafficSpec};
 
     fn stream(mbit: u64, lanes: usize, second_half: u64) -> Step {
         let mut step = Step::new(StepKind::Stream, "tcp stream out");

@@ -6,9 +6,7 @@ use pathproof_model::judge::repeats::{
     paced_loss, queue_stood,
 };
 use pathproof_model::told;
-use pathproof_model::{
-    Direction, End, Finding, LaneRole, NodeId, ResultDoc, Severity, Share, Step, StepKind,
-};
+use pathproof_model::{Direction, End, Finding, LaneRole, NodeId, ResultDoc, Severity, Share, Step, Trips};
 
 use super::planned;
 
@@ -56,7 +54,7 @@ fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     }
     let sender = if way == Direction::Out { NodeId::CLIENT } else { NodeId::SERVER };
     let loads = planned(doc).filter(|step| {
-        matches!(step.kind, StepKind::Stream | StepKind::Migrate)
+        step.kind.traits().one_load
             && step.direction.is_none_or(|one| one == way)
     });
     // Where most of it was dropped by the sender's own queue, nobody knows of the rest.
@@ -205,7 +203,7 @@ fn in_order_the_other_way(doc: &ResultDoc, step: &Step) -> bool {
     };
     let lanes = |step: &Step| step.lanes.iter().filter(|lane| lane.role == LaneRole::Send).count();
     let alike = planned(doc).filter(|one| {
-        one.kind == StepKind::Stream
+        one.kind.traits().bulk
             && one.direction == Some(other)
             && one.error.is_none()
             && lanes(one) == lanes(step)
@@ -230,7 +228,7 @@ fn above_idle(doc: &ResultDoc, step: &Step) -> bool {
     /// What hosts that are busy add.
     const ADDED_NS: u64 = 5_000_000;
     let idle = planned(doc)
-        .filter(|step| step.kind == StepKind::Pingpong)
+        .filter(|step| step.kind.traits().trips == Trips::Idle)
         .filter_map(|step| Some(step.summary.rtt_ns?.p50))
         .min();
     let lanes = step.lanes.iter().filter(|lane| lane.role == LaneRole::Send);
@@ -241,7 +239,7 @@ fn above_idle(doc: &ResultDoc, step: &Step) -> bool {
 /// Above a rate packets are thrown away and not queued.
 fn policed(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let lost = paced_loss(doc, Some(way))?;
-    let streams = planned(doc).filter(|step| step.kind == StepKind::Stream && step.direction == Some(way));
+    let streams = planned(doc).filter(|step| step.kind.traits().bulk && step.direction == Some(way));
     let tried: Vec<(&Step, Repeats)> = streams.filter_map(|step| Some((step, Repeats::of(step)?))).collect();
     let (step, repeats) = *tried.iter().max_by(|a, b| a.1.share().total_cmp(&b.1.share()))?;
     let at_home = dropped_at_home(step).saturating_mul(10) >= repeats.again.saturating_mul(3);
@@ -268,7 +266,7 @@ fn policed(doc: &ResultDoc, way: Direction) -> Option<Finding> {
 mod tests {
     use super::super::tests::{loss_path, sender};
     use super::*;
-    use pathproof_model::{LaneResult, LossCounts, LossFlow, StepSpec, Tool, TrafficSpec};
+    use pathproof_model::{LaneResult, LossCounts, LossFlow, StepKind, StepSpec, Tool, TrafficSpec};
 
     fn stream(again: u64, of: u64, counts: ConnectionCounts) -> Step {
         let mut step = Step::new(StepKind::Stream, "tcp stream out, 1 lane");

@@ -6,7 +6,7 @@ use pathproof_model::code;
 use pathproof_model::judge::{could_explain_rate, nics_of, still_grew};
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Direction, End, Finding, FollowUp, NodeId, ResultDoc, Step, StepKind};
+use pathproof_model::{Direction, End, Finding, FollowUp, NodeId, ResultDoc, Step};
 
 use super::rates::{is_flat, is_steady};
 
@@ -61,7 +61,7 @@ fn lanes_of(step: &Step) -> Option<u32> {
 
 fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> BTreeMap<String, Best<'_>> {
     let mut best: BTreeMap<String, Best<'_>> = BTreeMap::new();
-    for step in doc.steps.iter().filter(|step| step.kind == StepKind::Stream && step.error.is_none()) {
+    for step in doc.steps.iter().filter(|step| step.kind.traits().bulk && step.error.is_none()) {
         let asked = lanes_of(step) == Some(lanes) && !still_grew(step);
         let aside = matches!(step.follows_up, Some(FollowUp::Cause | FollowUp::Search));
         if !asked || aside || step.detail.failover.is_some() {
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use pathproof_model::evidence::ConnectionCounts;
     use pathproof_model::{
-        Connection, Environment, LaneResult, Nic, Node, StepSpec, Tool, TrafficSpec, Waited,
+        Connection, Environment, LaneResult, Nic, Node, StepKind, StepSpec, Tool, TrafficSpec, Waited,
     };
 
     fn stream(nic: &str, mbit: u64, waited_ms: u64) -> Step {

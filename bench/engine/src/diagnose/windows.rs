@@ -4,9 +4,7 @@ use pathproof_model::evidence::ConnectionCounts;
 use pathproof_model::finding::Commands;
 use pathproof_model::told;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{
-    Connection, Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Step, StepKind,
-};
+use pathproof_model::{Connection, Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Step};
 
 use super::{planned, waited_share, whose};
 
@@ -54,7 +52,7 @@ fn limited(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let streams = planned(doc).filter(|step| {
         let paced =
             step.spec.as_ref().and_then(|spec| spec.traffic()).is_none_or(|t| t.rate_bits_per_s.is_some());
-        step.kind == StepKind::Stream && step.direction == Some(way) && !paced
+        step.kind.traits().bulk && step.direction == Some(way) && !paced
     });
     let lanes = streams.flat_map(|step| step.lanes.iter().map(move |lane| (step, lane)));
     let of_sender = lanes.filter(|(_, lane)| lane.role == LaneRole::Send);
@@ -64,7 +62,7 @@ fn limited(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     let counts = &held.connection.counts;
     let rate = goodput(held.lane)?;
     // Whatever else went over the path: several connections this way, or one the other way.
-    let most = planned(doc).filter(|step| step.kind == StepKind::Stream).filter_map(carried).max()?;
+    let most = planned(doc).filter(|step| step.kind.traits().bulk).filter_map(carried).max()?;
     if (most as f64) < rate as f64 * MORE || waited_share(held.step).is_none_or(|share| share >= 0.3) {
         return None;
     }
@@ -188,7 +186,7 @@ fn setting(doc: &ResultDoc, node: NodeId, name: &str) -> String {
 mod tests {
     use super::super::tests::sender;
     use super::*;
-    use pathproof_model::{Environment, Node, StepSpec, Tool, TrafficSpec};
+    use pathproof_model::{Environment, Node, StepKind, StepSpec, Tool, TrafficSpec};
 
     /// One connection out that carried `mbit`, with what the kernel counted of it, and one in that carried 281 Mbit/s, as
     /// measured over a wire of 20 ms.

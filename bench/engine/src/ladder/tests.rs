@@ -1,7 +1,7 @@
 use super::*;
 use pathproof_model::{
     CommandName, End, Environment, Fabric, FileDirect, FileSpec, NicAddress, Node, NodeSpec, Plan, RdmaProof,
-    SmbInterface, SmbServer, StepError, Summary, Tool, TrafficSpec,
+    SmbInterface, SmbServer, StepError, StepKind, Summary, Tool, TrafficSpec,
 };
 
 fn nic(name: &str, address: &str, speed: Option<u64>, ip_mtu_bytes: u32) -> Nic {

@@ -4,7 +4,7 @@ use super::busy::unless_busy;
 use super::names;
 use super::traffic::looped;
 use crate::units::BitsPerSecond;
-use crate::{Check, Criteria, Direction, FollowUp, NodeId, ResultDoc, Step, StepKind, StepSpec, Unit};
+use crate::{Check, Criteria, Direction, FollowUp, NodeId, ResultDoc, Step, StepSpec, Unit};
 
 const NAME: &str = names::BOTH_WAYS_SHARE;
 /// From so many cores on, the lanes of an end can be what a host has.
@@ -96,7 +96,7 @@ fn cores(step: &Step, node: NodeId) -> Option<f64> {
 
 /// What a stream was asked for that could take what the path has: one of the plan, or one that followed it up for `why`.
 fn free(step: &Step, why: Option<FollowUp>) -> Option<&crate::TrafficSpec> {
-    let whole = step.kind == StepKind::Stream
+    let whole = step.kind.traits().bulk
         && step.follows_up == why
         && step.error.is_none()
         && step.detail.failover.is_none();
@@ -219,7 +219,7 @@ pub(super) fn checks(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{End, Evidence, Flow, HostLoad, LaneResult, Outcome, Summary, TrafficSpec, Waited};
+    use crate::{End, Evidence, Flow, HostLoad, LaneResult, Outcome, StepKind, Summary, TrafficSpec, Waited};
 
     const GBIT: u64 = 1_000_000_000;
 

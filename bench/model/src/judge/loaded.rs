@@ -4,9 +4,7 @@ use super::busy::{open_while_busy, unless_flow_waited};
 use super::names;
 use super::traffic::looped;
 use crate::units::Nanoseconds;
-use crate::{
-    Check, Class, Criteria, Flow, LatencySummary, ResultDoc, Step, StepKind, Subject, Unit, Verdict,
-};
+use crate::{Check, Class, Criteria, Flow, LatencySummary, ResultDoc, Step, Subject, Trips, Unit, Verdict};
 
 /// Fewest answers that a median may rest on: a far path answers no more of them in a short window.
 const ANSWERS_MIN: u64 = 3;
@@ -83,7 +81,7 @@ impl LoadedDelay<'_> {
 /// The streams that a plan asked for and that were whole.
 fn streams(doc: &ResultDoc) -> impl Iterator<Item = &Step> {
     let whole = |step: &&Step| step.follows_up.is_none() && step.error.is_none();
-    doc.steps.iter().filter(whole).filter(|step| step.kind == StepKind::Stream)
+    doc.steps.iter().filter(whole).filter(|step| step.kind.traits().bulk)
 }
 
 fn probes(step: &Step) -> impl Iterator<Item = (u16, &Flow)> {
@@ -94,7 +92,7 @@ fn probes(step: &Step) -> impl Iterator<Item = (u16, &Flow)> {
 fn idle(doc: &ResultDoc, step: &Step) -> Option<LatencySummary> {
     let alone = doc.steps.iter().filter(|other| {
         let whole = other.follows_up.is_none() && other.error.is_none();
-        whole && other.kind == StepKind::Pingpong && other.over == step.over
+        whole && other.kind.traits().trips == Trips::Idle && other.over == step.over
     });
     alone.filter_map(|other| other.summary.rtt_ns).find(|times| times.count > 0)
 }
@@ -145,7 +143,7 @@ fn subject(step: &Step) -> Subject {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Direction, End, LaneResult, Outcome, Summary, Waited};
+    use crate::{Direction, End, LaneResult, Outcome, StepKind, Summary, Waited};
 
     const MS: u64 = 1_000_000;
 

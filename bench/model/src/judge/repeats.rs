@@ -2,7 +2,7 @@
 //! TCP makes every queue overflow; datagrams at a low pace tell what the path loses in any case.
 
 use crate::evidence::ConnectionCounts;
-use crate::{Direction, LaneRole, NodeId, ResultDoc, Share, Step, StepKind};
+use crate::{Direction, LaneRole, NodeId, ResultDoc, Share, Step, Trips};
 
 /// Segments of a step that were sent again.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,7 +64,8 @@ pub fn lost_segments(step: &Step, sender: NodeId) -> Share {
 /// The same of questions that are asked one at a time, which fill no queue.
 pub fn lost_questions(doc: &ResultDoc, way: Direction) -> Share {
     let sender = if way == Direction::Out { NodeId::CLIENT } else { NodeId::SERVER };
-    let steps = doc.steps.iter().filter(|step| step.kind == StepKind::Pingpong && step.follows_up.is_none());
+    let planned = doc.steps.iter().filter(|step| step.follows_up.is_none());
+    let steps = planned.filter(|step| step.kind.traits().trips == Trips::Idle);
     steps.fold(Share::default(), |sum, step| sum + lost_segments(step, sender))
 }
 
@@ -162,7 +163,7 @@ pub fn excused(doc: &ResultDoc, step: &Step) -> Option<String> {
 mod tests {
     use super::*;
     use crate::evidence::{QueueActivity, QueueCounts};
-    use crate::{Connection, Evidence, LaneResult, LossCounts, LossFlow, LossPath, Series, Tool};
+    use crate::{Connection, Evidence, LaneResult, LossCounts, LossFlow, LossPath, Series, StepKind, Tool};
 
     /// A stream out that sent `again` of 10 000 segments again.
     fn stream(again: u64) -> Step {

@@ -9,8 +9,8 @@ use super::{LinkSpeed, growth, held_by_network, link_speed};
 use crate::criteria::{LatencyCriteria, ThroughputCriteria};
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
-    AloneSum, Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, StepKind, Subject,
-    Summary, Unit, Verdict,
+    AloneSum, Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, Subject, Summary,
+    Unit, Verdict,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -239,7 +239,7 @@ pub(super) fn symmetry(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     }
     let usable = |step: &&Step| {
         let traffic = step.spec.as_ref().and_then(|spec| spec.traffic());
-        step.kind == StepKind::Stream
+        step.kind.traits().bulk
             && step.follows_up.is_none()
             && step.error.is_none()
             && !sabotaged(step)

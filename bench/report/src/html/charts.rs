@@ -2,7 +2,7 @@
 
 use pathproof_model::series::Slice;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{Direction, ResultDoc, Step, StepKind};
+use pathproof_model::{Direction, ResultDoc, Step};
 
 use super::Markup;
 use super::plot::{Axis, LINES_MAX, Series, bars, lines};
@@ -28,7 +28,7 @@ fn in_parts(mut all: Vec<Series>, chart: impl Fn(&[Series]) -> Markup) -> Option
 /// Throughput over time, stream by stream.
 fn rates(doc: &ResultDoc) -> Option<Markup> {
     let mut all = Vec::new();
-    for step in doc.steps.iter().filter(|step| step.kind == StepKind::Stream) {
+    for step in doc.steps.iter().filter(|step| step.kind.traits().bulk) {
         let own: Vec<_> = step.own_series().collect();
         for series in &own {
             let points: Vec<(f64, f64)> = series

@@ -23,7 +23,7 @@ struct Part {
 pub(super) fn rates(doc: &ResultDoc) -> Vec<Block> {
     // A run that was made to explain another one has no figure of its own.
     let streams = doc.steps.iter().filter(|s| {
-        s.kind == StepKind::Stream
+        s.kind.traits().bulk
             && s.follows_up != Some(FollowUp::Cause)
             && s.follows_up != Some(FollowUp::Yardstick)
             && s.follows_up != Some(FollowUp::Search)
@@ -157,7 +157,7 @@ impl Times {
 fn latency_rows(step: &Step) -> Vec<Row<Times>> {
     let own = step.parts().into_iter().flat_map(|(flow, summary)| flow_rows(step, flow, summary));
     // Of classes that share a path the table of their phases tells all.
-    if step.kind == StepKind::Contend {
+    if step.kind.traits().classes {
         return Vec::new();
     }
     // Round trips beside others: of those who ask, the service time.

@@ -2,7 +2,7 @@
 
 use pathproof_model::judge::names;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
-use pathproof_model::{Check, Direction, FollowUp, Outcome, ResultDoc, Step, StepKind, Subject, Unit, judge};
+use pathproof_model::{Check, Direction, FollowUp, Outcome, ResultDoc, Step, Subject, Trips, Unit, judge};
 
 use super::pairs::{Pair, of_step, short};
 
@@ -74,8 +74,8 @@ pub(super) fn rows(doc: &ResultDoc, pairs: &[Pair]) -> Vec<Row> {
     rows
 }
 
-fn planned(doc: &ResultDoc, kind: StepKind) -> impl Iterator<Item = &Step> {
-    doc.steps.iter().filter(move |step| step.kind == kind && step.follows_up.is_none())
+fn planned(doc: &ResultDoc) -> impl Iterator<Item = &Step> {
+    doc.steps.iter().filter(|step| step.follows_up.is_none())
 }
 
 fn checks<'a>(
@@ -111,8 +111,8 @@ fn rate(doc: &ResultDoc, pairs: &[Pair], direction: Direction) -> Option<Row> {
         names::BOTH_WAYS_SHARE,
         names::PACED_SHARE,
     ];
-    let steps: Vec<&Step> =
-        planned(doc, StepKind::Stream).filter(|step| step.direction == Some(direction)).collect();
+    let streams = planned(doc).filter(|step| step.kind.traits().bulk);
+    let steps: Vec<&Step> = streams.filter(|step| step.direction == Some(direction)).collect();
     let goodput = |step: &&Step| step.total(|flow| flow.goodput_bits_per_s);
     let best =
         steps.iter().copied().filter(|step| goodput(step).is_some()).max_by_key(|step| goodput(step))?;
@@ -138,7 +138,7 @@ fn rate(doc: &ResultDoc, pairs: &[Pair], direction: Direction) -> Option<Row> {
     }
     // A NIC that stood aside in the plan, or was slow in company, ran by itself afterwards, both ways at once.
     let alone = doc.steps.iter().filter(|step| {
-        step.kind == StepKind::Stream && !matches!(step.follows_up, None | Some(FollowUp::Search))
+        step.kind.traits().bulk && !matches!(step.follows_up, None | Some(FollowUp::Search))
     });
     let way = |step: &Step| match step.direction == Some(direction) {
         true => goodput(&step),
@@ -237,8 +237,13 @@ fn lost(doc: &ResultDoc, pairs: &[Pair]) -> Option<Row> {
 }
 
 fn round_trip(doc: &ResultDoc) -> Option<Row> {
-    let steps = planned(doc, StepKind::Pingpong).chain(planned(doc, StepKind::Request));
-    let step = steps.chain(planned(doc, StepKind::Reach)).find(|step| step.summary.rtt_ns.is_some())?;
+    // Those of an idle path say most of it, those of the control connection least.
+    let by_worth = [Trips::Idle, Trips::Requests, Trips::Control];
+    let first = |trips: Trips| {
+        let mut steps = planned(doc).filter(|step| step.kind.traits().trips == trips);
+        steps.find(|step| step.summary.rtt_ns.is_some())
+    };
+    let step = by_worth.into_iter().find_map(first)?;
     let rtt = step.summary.rtt_ns?;
     let samples_min = doc.criteria.clone().unwrap_or_default().latency.samples_min;
     let mut text = format!("median {}", Nanoseconds(rtt.p50));
@@ -305,7 +310,7 @@ fn ports(doc: &ResultDoc) -> Option<Row> {
 }
 
 fn migration(doc: &ResultDoc) -> Option<Row> {
-    let step = planned(doc, StepKind::Migrate).find(|step| step.detail.migrate.is_some())?;
+    let step = planned(doc).find(|step| step.detail.migrate.is_some())?;
     let detail = step.detail.migrate.as_ref()?;
     let about = |subject: &Subject| matches!(subject, Subject::Migrate(_));
     let limit = checks(doc, about, &[names::DOWNTIME]).find_map(|check| check.limit);
@@ -331,7 +336,7 @@ fn migration(doc: &ResultDoc) -> Option<Row> {
 
 fn share(doc: &ResultDoc) -> Option<Row> {
     let step = doc.steps.iter().find(|step| {
-        step.kind == StepKind::File && step.follows_up != Some(FollowUp::Cause) && doc.ladder.is_empty()
+        step.kind.traits().files && step.follows_up != Some(FollowUp::Cause) && doc.ladder.is_empty()
     })?;
     let rate = step.summary.goodput_bits_per_s?;
     let requests = step.summary.iops.map(|iops| format!(", {iops} requests a second")).unwrap_or_default();
