@@ -235,14 +235,13 @@ pub trait Prepared {
     /// What the other end needs to know, one for each lane.
     fn offers(&self) -> Vec<Offer>;
     /// At the client: for each path of a lane over several NICs the index of the server's interface that it leads to.
-    fn paths(&self) -> Vec<u32> {
-        vec![]
-    }
+    fn paths(&self) -> Vec<u32>;
     /// Runs this half. Never fails as a whole: what stopped it stands in the half, beside what was measured.
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half;
 }
 
-/// What every kind of step says of itself.
+/// What every kind of step says of itself. Neither this trait nor those below have an answer of their own: a kind that comes later would get it
+/// without a word (`tests/edges/kinds.rs`).
 pub trait Kind: Sync {
     /// Short name for people.
     fn name(&self, spec: &StepSpec) -> String;
@@ -267,7 +266,7 @@ pub trait Runner: Kind {
     /// halves are already in place.
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half);
     /// Puts in what the step comes to beside those before it.
-    fn relate(&self, _step: &mut Step, _doc: &ResultDoc) {}
+    fn relate(&self, step: &mut Step, doc: &ResultDoc);
     /// What the merged step shows that somebody should be told, in the light of the document so far.
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding>;
 }

@@ -66,6 +66,10 @@ impl Runner for Facts {
         step.detail.wires.clone_from(&client.detail.wires);
     }
 
+    fn relate(&self, _step: &mut Step, _doc: &ResultDoc) {
+        // It stands by itself.
+    }
+
     fn findings(&self, _step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
         // What hosts have is judged where it matters, and before the first step.
         vec![]
@@ -74,6 +78,11 @@ impl Runner for Facts {
 
 impl Prepared for Taken {
     fn offers(&self) -> Vec<Offer> {
+        vec![]
+    }
+
+    fn paths(&self) -> Vec<u32> {
+        // It has no lanes.
         vec![]
     }
 

@@ -196,6 +196,10 @@ impl Runner for Loss {
         step.detail.loss = Some(paths);
     }
 
+    fn relate(&self, _step: &mut Step, _doc: &ResultDoc) {
+        // It stands by itself.
+    }
+
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
         // What a rate loses that was tried is what is searched for.
         if step.spec.as_ref().is_some_and(|spec| spec_of(spec).probe == LossProbe::Rate) {
@@ -230,6 +234,11 @@ impl Prepared for Ready {
     fn offers(&self) -> Vec<Offer> {
         // An offer that cannot be written would be a fault in this file; an empty one is refused by the peer.
         vec![Offer(serde_json::to_vec(&self.endpoints).unwrap_or_default())]
+    }
+
+    fn paths(&self) -> Vec<u32> {
+        // It has no lanes.
+        vec![]
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {

@@ -89,6 +89,10 @@ impl Runner for Migrate {
         }
     }
 
+    fn relate(&self, _step: &mut Step, _doc: &ResultDoc) {
+        // It stands by itself.
+    }
+
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
         let mut found = proof::findings(step, doc);
         found.extend(nics::findings(step));

@@ -151,6 +151,10 @@ impl Runner for Mtu {
         step.detail.paths = Some(worth_reporting(found));
     }
 
+    fn relate(&self, _step: &mut Step, _doc: &ResultDoc) {
+        // It stands by itself.
+    }
+
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
         let context = mtu::Context {
             expect_ip_mtu_bytes: step.spec.as_ref().and_then(|spec| spec_of(spec).expect_ip_mtu_bytes),
@@ -190,6 +194,11 @@ impl Prepared for Ready {
     fn offers(&self) -> Vec<Offer> {
         // An offer that cannot be written would be a fault in this file; an empty one is refused by the peer.
         vec![Offer(serde_json::to_vec(&self.endpoints).unwrap_or_default())]
+    }
+
+    fn paths(&self) -> Vec<u32> {
+        // It has no lanes.
+        vec![]
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {

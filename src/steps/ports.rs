@@ -153,6 +153,10 @@ impl Runner for Ports {
         step.detail.opened_at_once = Some(bursts);
     }
 
+    fn relate(&self, _step: &mut Step, _doc: &ResultDoc) {
+        // It stands by itself.
+    }
+
     fn findings(&self, step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
         let records = step.detail.ports.as_deref().unwrap_or_default();
         let mut found = ports::findings(records, step.detail.opened_at_once.as_deref().unwrap_or_default());
@@ -165,6 +169,11 @@ impl Prepared for Ready {
     fn offers(&self) -> Vec<Offer> {
         // An offer that cannot be written would be a fault in this file; an empty one is refused by the peer.
         vec![Offer(serde_json::to_vec(&self.listeners.offered).unwrap_or_default())]
+    }
+
+    fn paths(&self) -> Vec<u32> {
+        // It has no lanes.
+        vec![]
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {

@@ -79,6 +79,10 @@ impl Runner for Reach {
         step.summary.messages = rtt.map(|r| r.count);
     }
 
+    fn relate(&self, _step: &mut Step, _doc: &ResultDoc) {
+        // It stands by itself.
+    }
+
     fn findings(&self, _step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
         // A peer that does not answer is the step's error, and its round trips are judged.
         vec![]
@@ -87,6 +91,11 @@ impl Runner for Reach {
 
 impl Prepared for Ready {
     fn offers(&self) -> Vec<Offer> {
+        vec![]
+    }
+
+    fn paths(&self) -> Vec<u32> {
+        // It has no lanes.
         vec![]
     }
 

@@ -254,6 +254,10 @@ impl Runner for Traffic {
         step.detail.offload = client.detail.offload.clone().or_else(|| server.detail.offload.clone());
     }
 
+    fn relate(&self, _step: &mut Step, _doc: &ResultDoc) {
+        // It stands by itself.
+    }
+
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
         // A step that explains another one says what it shows about that one, and nothing of itself.
         if step.follows_up == Some(FollowUp::Yardstick) {

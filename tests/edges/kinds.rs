@@ -263,3 +263,26 @@ fn no_kind_is_known_by_its_word() {
         }
     }
 }
+
+/// What is asked of a kind it answers itself: a default would answer for one that comes later, without a word.
+#[test]
+fn a_kind_has_no_answer_that_it_did_not_give() {
+    const TRAITS: [(&str, &str); 6] = [
+        ("src/steps.rs", "Prepared"),
+        ("src/steps.rs", "Kind"),
+        ("src/steps.rs", "Runner"),
+        ("src/steps.rs", "Alone"),
+        ("src/steps/stage.rs", "Aside"),
+        ("src/evidence.rs", "Evidence"),
+    ];
+    let sources = code_below(&["src"]);
+    for (file, name) in TRAITS {
+        let (_, code) = sources.iter().find(|(other, _)| other == file).expect("the file stands there");
+        let code = uncommented(code);
+        let (_, rest) = code.split_once(&format!("trait {name}")).expect("the trait stands there");
+        let (_, body) = rest.split_once('{').expect("a trait has a body");
+        let (body, _) = body.split_once("\n}").expect("it has an end");
+        assert!(body.contains("fn "), "{file}: {name} asks nothing");
+        assert!(!body.contains('{'), "{file}: {name} answers a question for those who do not");
+    }
+}
