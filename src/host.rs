@@ -71,7 +71,9 @@ fn findings(environment: &Environment) -> Vec<Finding> {
 
 /// A RoCE device whose packets are not protected from loss although its driver could.
 fn unprotected(device: &RdmaDevice, environment: &Environment) -> Option<Finding> {
-    device.transport.as_ref().filter(|t| t.starts_with("RoCE"))?;
+    if !device.is_roce() {
+        return None;
+    }
     let nic = environment.nics.iter().find(|n| Some(&n.name) == device.netdev.as_ref())?;
     let dcb = nic.dcb.as_ref()?;
     let why = dcb.roce_unprotected(rdma::dscp(device))?;

@@ -55,8 +55,8 @@ pub(super) fn devices(nics: &mut [Nic], unreadable: &mut BTreeMap<String, String
 
 fn transport(port: &PortInfo) -> String {
     match port.fabric {
-        Fabric::Roce if port.gids.iter().any(|g| g.is_roce_v2()) => "RoCE v2".into(),
-        Fabric::Roce => "RoCE v1".into(),
+        Fabric::Roce if port.gids.iter().any(|g| g.is_roce_v2()) => RdmaDevice::ROCE_V2.into(),
+        Fabric::Roce => RdmaDevice::ROCE_V1.into(),
         other => other.name().into(),
     }
 }

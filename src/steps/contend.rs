@@ -11,6 +11,7 @@ use pathproof_api::Offer;
 use pathproof_engine::contend;
 use pathproof_engine::traffic::{GRACE_NS, nics};
 use pathproof_model::code;
+use pathproof_model::finding::Topic;
 use pathproof_model::judge::is_meant_to_be_shared;
 use pathproof_model::{
     BeatsEnd, Class, ContendSpec, Direction, End, ErrorKind, Finding, Half, ResultDoc, Severity, Step,
@@ -225,7 +226,7 @@ impl Runner for Contend {
                 let mut found = contend::findings(&spec, detail, before);
                 found.retain(|one| !told(one));
                 if !is_meant_to_be_shared(doc) {
-                    let what_they_take = |one: &&mut Finding| one.code.starts_with("CONTEND-");
+                    let what_they_take = |one: &&mut Finding| one.is_about(Topic::Contention);
                     found.iter_mut().filter(what_they_take).for_each(|one| one.severity = Severity::Info);
                 }
                 found

@@ -13,8 +13,8 @@ use pathproof_api::Offer;
 use pathproof_engine::ports::{self, CONNECTIONS_MAX, Heard, IDLE_NS_MAX, Offered};
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    AskedPort, Direction, End, ErrorKind, Finding, Half, Port, PortsEnd, PortsSpec, ResultDoc, Role, Step,
-    StepError, StepRequest, StepSpec,
+    AskedPort, Direction, End, ErrorKind, Finding, Half, Port, PortsEnd, PortsSpec, RdmaDevice, ResultDoc,
+    Role, Step, StepError, StepRequest, StepSpec,
 };
 
 use super::{
@@ -127,9 +127,7 @@ impl Runner for Ports {
             },
             told_there: session.port_word(setup.step, there, false),
             asks_here: session.port_word(setup.step, here, true),
-            adapter_there: devices
-                .iter()
-                .any(|device| device.transport.as_ref().is_some_and(|t| t.starts_with("RoCE"))),
+            adapter_there: devices.iter().any(RdmaDevice::is_roce),
         }))
     }
 

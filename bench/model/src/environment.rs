@@ -411,6 +411,18 @@ pub struct RdmaDevice {
     pub smb_direct: Option<String>,
 }
 
+impl RdmaDevice {
+    /// [`RdmaDevice::transport`] of a device whose packets no router takes.
+    pub const ROCE_V1: &str = "RoCE v1";
+    /// [`RdmaDevice::transport`] of a device whose packets are UDP.
+    pub const ROCE_V2: &str = "RoCE v2";
+
+    /// Whether its packets are Ethernet's, which may drop them.
+    pub fn is_roce(&self) -> bool {
+        self.transport.as_deref().is_some_and(|said| [Self::ROCE_V1, Self::ROCE_V2].contains(&said))
+    }
+}
+
 /// An environment with the findings made while observing it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Observed {

@@ -10,12 +10,14 @@ mod code;
 mod commands;
 mod pages;
 pub mod told;
+mod topic;
 
 pub use catalogue::{CATALOGUE, Entry};
 pub use code::Code;
 pub use commands::{Commands, Piece, pieces};
 pub(crate) use pages::wrapped;
 pub use pages::{Page, Section, page};
+pub use topic::Topic;
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]

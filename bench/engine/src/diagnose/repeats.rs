@@ -1,6 +1,7 @@
 //! Segments that TCP sent again: lost, overtaken, or thrown away by a limit.
 
 use pathproof_model::evidence::ConnectionCounts;
+use pathproof_model::finding::Topic;
 use pathproof_model::judge::repeats::{
     Repeats, dropped_at_home, dropped_by, excused, loses_questions, lost_questions, lost_segments,
     paced_loss, queue_stood,
@@ -44,7 +45,7 @@ fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     // Where the paced sample suffices by itself nothing needs to be added to it.
     let told = |finding: &Finding| {
         let share = finding.told(told::PART).zip(finding.told(told::OF)).map(|(part, of)| Share { part, of });
-        finding.code.starts_with("PATH-LOSS")
+        finding.is_about(Topic::Loss)
             && finding.told(told::DIRECTION) == Some(way)
             && share.is_none_or(|share| share.bounds().0 >= UNFIT)
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pathproof_model::code;
+use pathproof_model::finding::Topic;
 use pathproof_model::judge::{could_explain_rate, nics_of, still_grew};
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
@@ -110,7 +111,7 @@ fn slow(
     };
     // What is known of it: the first that applies.
     let lossy = doc.findings.iter().any(|finding| {
-        finding.code.starts_with("PATH-LOSS") && finding.told(told::LOCAL_NIC).as_deref() == Some(nic)
+        finding.is_about(Topic::Loss) && finding.told(told::LOCAL_NIC).as_deref() == Some(nic)
     });
     let why = match (speed(nic), speed(like)) {
         (Some(own), Some(other)) if own * 2 <= other => {

@@ -3,13 +3,15 @@
 
 use std::net::IpAddr;
 
-use pathproof_model::finding::Commands;
+use pathproof_model::code;
+use pathproof_model::finding::{Code, Commands};
 use pathproof_model::{Environment, Finding, NodeId, ResultDoc};
 
 use super::networks::{network, of_a_network};
 
 /// What is healed by it.
-const HEALED: [&str; 4] = ["RP-FILTER", "CHANNEL-LEAK", "CHANNEL-ONE-ROUTE", "ARP-FLUX"];
+const HEALED: [Code; 4] =
+    [code!("RP-FILTER"), code!("CHANNEL-LEAK"), code!("CHANNEL-ONE-ROUTE"), code!("ARP-FLUX")];
 /// The first of the tables; what hosts use themselves lies below.
 const FIRST_TABLE: u32 = 7701;
 const LEAD: &str = "Best, give each NIC a network (VLAN and subnet) of its own. Where they must share one, a routing table and a rule for each \
@@ -29,7 +31,7 @@ pub(super) fn advise(doc: &mut ResultDoc) {
 }
 
 fn is_healed(finding: &Finding) -> bool {
-    HEALED.contains(&finding.code.as_str())
+    HEALED.iter().any(|code| finding.is(*code))
 }
 
 fn own_tables(mut commands: Commands, node: NodeId, host: &Environment) -> Commands {

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use pathproof_model::code;
+use pathproof_model::finding::Topic;
 use pathproof_model::{
     Direction, ErrorKind, Finding, Outcome, ResultDoc, RunOutcome, Severity, Step, Subject, Verdict, judge,
     told,
@@ -10,9 +11,6 @@ use pathproof_model::{
 
 use crate::layout::Mark;
 use crate::page;
-
-/// What did not fit into the time of the run.
-const RUN_CUT: &str = "RUN-CUT";
 
 /// One thing that is wrong, or open.
 pub(super) struct Cause {
@@ -46,7 +44,7 @@ pub(super) fn all(doc: &ResultDoc) -> Vec<Cause> {
             Severity::Error => 1,
             Severity::Warning if explains => 2,
             // What was left out matters to who asked for it, and is no fault of the path.
-            Severity::Warning if group[0].code == RUN_CUT => 6,
+            Severity::Warning if group[0].is(code!("RUN-CUT")) => 6,
             Severity::Warning => 5,
             Severity::Info => continue,
         };
@@ -143,7 +141,7 @@ fn unfinished(doc: &ResultDoc) -> Option<Cause> {
 fn was_cut(doc: &ResultDoc, verdict: &Verdict) -> bool {
     let mut steps = doc.steps.iter().filter(|step| judge::subject(step) == verdict.subject).peekable();
     let no_time = |step: &Step| step.error.as_ref().is_some_and(|error| error.kind == ErrorKind::OutOfTime);
-    doc.findings.iter().any(|finding| finding.code == RUN_CUT)
+    doc.findings.iter().any(|finding| finding.is(code!("RUN-CUT")))
         && verdict.outcome == Outcome::Inconclusive
         && steps.peek().is_some()
         && steps.all(no_time)
@@ -181,11 +179,11 @@ fn explains(doc: &ResultDoc, finding: &Finding, subject: &Subject) -> bool {
             (finding.is(code!("PATH-QUEUE")) || finding.is(code!("HOST-QUEUE"))) && same_way(*direction)
         }
         Subject::Symmetry(_) => finding.is(code!("PATH-ASYMMETRIC")),
-        Subject::Mtu => finding.code.starts_with("MTU-") && finding.severity == Severity::Error,
-        Subject::Loss => finding.code.starts_with("PATH-LOSS"),
+        Subject::Mtu => finding.is_about(Topic::Mtu) && finding.severity == Severity::Error,
+        Subject::Loss => finding.is_about(Topic::Loss),
         Subject::Throughput { direction: Some(Direction::Both), .. } => finding.is(code!("PATH-SHARED")),
         Subject::Offloads => finding.is(code!("OFFLOAD-FAULT")) || finding.is(code!("TCP-CHECKSUM")),
-        Subject::Contend(_) => finding.code.starts_with("CONTEND-"),
+        Subject::Contend(_) => finding.is_about(Topic::Contention),
         _ => false,
     };
     about || (finding.severity == Severity::Error && own.as_ref() == Some(subject))
@@ -193,8 +191,7 @@ fn explains(doc: &ResultDoc, finding: &Finding, subject: &Subject) -> bool {
 
 /// What a finding is about.
 fn about(doc: &ResultDoc, finding: &Finding) -> Option<Subject> {
-    let code = finding.code.as_str();
-    if code.starts_with("MTU-") {
+    if finding.is_about(Topic::Mtu) {
         return Some(Subject::Mtu);
     }
     finding.step.and_then(|step| doc.steps.get(step)).map(judge::subject).or_else(|| {
