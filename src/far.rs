@@ -26,7 +26,7 @@ use pathproof_sys::process;
 use crate::encoding::hex;
 use crate::interrupt::{self, Interrupt};
 use crate::secure::{Key, random_bytes};
-pub use command::{Start, Way};
+pub use command::{Launch, Start};
 pub use lines::HELLO;
 use shell::Word;
 
@@ -260,12 +260,12 @@ impl Start {
         let by_hand = self.by_hand();
         let program = self.words().0;
         let message = match (why.kind(), self.way()) {
-            (io::ErrorKind::NotFound, Way::Ssh) => {
+            (io::ErrorKind::NotFound, Launch::Ssh) => {
                 format!(
                     "there is no ssh here to start the far end with; install an OpenSSH client, or {by_hand}"
                 )
             }
-            (io::ErrorKind::NotFound, Way::Command) => {
+            (io::ErrorKind::NotFound, Launch::Command) => {
                 format!(
                     "there is no program {program:?} here, which --via names; check its spelling, or {by_hand}"
                 )

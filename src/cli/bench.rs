@@ -80,8 +80,8 @@ pub struct TrafficArgs {
     #[arg(long)]
     pub depth: Option<u32>,
     /// Which way payload (or the question) goes.
-    #[arg(long, value_enum, default_value_t = Way::Out)]
-    pub direction: Way,
+    #[arg(long, value_enum, default_value_t = DirectionArg::Out)]
+    pub direction: DirectionArg,
     /// As --direction in, for who knows iperf3.
     #[arg(short = 'R', long, hide = true, conflicts_with = "direction")]
     pub reverse: bool,
@@ -144,10 +144,10 @@ pub struct TrafficArgs {
 }
 
 impl TrafficArgs {
-    fn direction(&self) -> Way {
+    fn direction(&self) -> DirectionArg {
         match (self.reverse, self.bidir) {
-            (true, _) => Way::In,
-            (_, true) => Way::Both,
+            (true, _) => DirectionArg::In,
+            (_, true) => DirectionArg::Both,
             _ => self.direction,
         }
     }
@@ -176,7 +176,7 @@ impl From<Registration> for Registered {
 
 /// Directions as typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Way {
+pub enum DirectionArg {
     /// From here to the peer.
     Out,
     /// From the peer to here.
@@ -185,12 +185,12 @@ pub enum Way {
     Both,
 }
 
-impl From<Way> for Direction {
-    fn from(way: Way) -> Direction {
+impl From<DirectionArg> for Direction {
+    fn from(way: DirectionArg) -> Direction {
         match way {
-            Way::Out => Direction::Out,
-            Way::In => Direction::In,
-            Way::Both => Direction::Both,
+            DirectionArg::Out => Direction::Out,
+            DirectionArg::In => Direction::In,
+            DirectionArg::Both => Direction::Both,
         }
     }
 }

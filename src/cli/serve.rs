@@ -97,7 +97,7 @@ pub fn run(args: ServeArgs, clock: &RealClock) -> Result<u8> {
 }
 
 /// How clients come in, for the announcement.
-enum Way {
+enum Admission {
     /// With the key that the user knows.
     Given,
     /// With the code made here.
@@ -108,7 +108,7 @@ enum Way {
     Open,
 }
 
-fn access(args: &ServeArgs, sockets: &Sockets) -> Result<(Access, Way)> {
+fn access(args: &ServeArgs, sockets: &Sockets) -> Result<(Access, Admission)> {
     let given = args.key.read()?;
     if let Some(short) = given.as_deref().filter(|key| key.chars().count() < KEY_LENGTH_MIN) {
         bail!(
@@ -117,17 +117,17 @@ fn access(args: &ServeArgs, sockets: &Sockets) -> Result<(Access, Way)> {
         );
     }
     Ok(match given {
-        Some(key) => (Access::Key(Key::new(&key)), Way::Given),
-        None if args.key.no_key => (Access::Anybody, Way::Open),
-        None if sockets.all_loopback() => (Access::Loopback, Way::Loopback),
+        Some(key) => (Access::Key(Key::new(&key)), Admission::Given),
+        None if args.key.no_key => (Access::Anybody, Admission::Open),
+        None if sockets.all_loopback() => (Access::Loopback, Admission::Loopback),
         None => {
             let code = spoken::code().context("cannot make a one-time code")?;
-            (Access::Key(Key::new(&code)), Way::Made(code))
+            (Access::Key(Key::new(&code)), Admission::Made(code))
         }
     })
 }
 
-fn announce(addresses: &[SocketAddr], way: &Way, limits: &Limits) {
+fn announce(addresses: &[SocketAddr], way: &Admission, limits: &Limits) {
     let mut lines = Vec::new();
     for address in addresses {
         lines.push(format!("pathproof: listening on {address}"));
@@ -140,19 +140,19 @@ fn announce(addresses: &[SocketAddr], way: &Way, limits: &Limits) {
         Bytes(limits.memory_bytes)
     ));
     let (before, after) = match way {
-        Way::Made(code) => (format!("{VARIABLE}={code} "), ""),
-        Way::Given => (String::new(), " --key-file FILE    (with the same key, or set PATHPROOF_KEY)"),
-        Way::Loopback => (String::new(), ""),
-        Way::Open => (String::new(), " --no-key"),
+        Admission::Made(code) => (format!("{VARIABLE}={code} "), ""),
+        Admission::Given => (String::new(), " --key-file FILE    (with the same key, or set PATHPROOF_KEY)"),
+        Admission::Loopback => (String::new(), ""),
+        Admission::Open => (String::new(), " --no-key"),
     };
     match way {
-        Way::Made(_) => {
+        Admission::Made(_) => {
             lines.push("pathproof: no key was given, so this one-time code was made for as long as this process runs".into());
         }
-        Way::Open => {
+        Admission::Open => {
             lines.push("pathproof: warning: --no-key: anyone who reaches this port can run measurements here; every result records it".into());
         }
-        Way::Given | Way::Loopback => {}
+        Admission::Given | Admission::Loopback => {}
     }
     lines.push("pathproof: on the other machine run".into());
     let mut hosts: Vec<String> = addresses.iter().flat_map(|address| hosts_of(address, addresses)).collect();
@@ -162,7 +162,7 @@ fn announce(addresses: &[SocketAddr], way: &Way, limits: &Limits) {
     for host in hosts {
         lines.push(format!("    {before}pathproof check {host}{after}"));
     }
-    if matches!(way, Way::Made(_)) {
+    if matches!(way, Admission::Made(_)) {
         lines.push("pathproof: or put the code into a file there and add --key-file FILE".into());
     }
     terminal::say_lines(lines);

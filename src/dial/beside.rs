@@ -114,7 +114,7 @@ impl Beside {
         let tried: Vec<Tried> = self
             .attempts
             .iter()
-            .map(|one| Tried { address: one.address, end: End::of(&one.outcome, now.ns_since(one.begun)) })
+            .map(|one| Tried { address: one.address, end: DialEnd::of(&one.outcome, now.ns_since(one.begun)) })
             .collect();
         self.reached.map_or_else(Vec::new, |reached| conclude(&self.host, reached, &tried))
     }
@@ -123,11 +123,11 @@ impl Beside {
 /// An attempt as it stands at the end.
 struct Tried {
     address: SocketAddr,
-    end: End,
+    end: DialEnd,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum End {
+enum DialEnd {
     /// Nothing came, for so long.
     Silent(u64),
     /// The network or the host before it said that nobody is there.
@@ -136,18 +136,18 @@ enum End {
     Other,
 }
 
-impl End {
-    fn of(outcome: &Outcome, age_ns: u64) -> End {
+impl DialEnd {
+    fn of(outcome: &Outcome, age_ns: u64) -> DialEnd {
         match outcome {
-            Outcome::UnderWay if age_ns >= SILENT_NS => End::Silent(age_ns),
+            Outcome::UnderWay if age_ns >= SILENT_NS => DialEnd::Silent(age_ns),
             Outcome::Failed(why) => match why.kind() {
                 io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
-                    End::Silent(age_ns.min(super::CONNECT.as_nanos() as u64))
+                    DialEnd::Silent(age_ns.min(super::CONNECT.as_nanos() as u64))
                 }
-                io::ErrorKind::HostUnreachable => End::Nobody,
-                _ => End::Other,
+                io::ErrorKind::HostUnreachable => DialEnd::Nobody,
+                _ => DialEnd::Other,
             },
-            Outcome::UnderWay | Outcome::Opened => End::Other,
+            Outcome::UnderWay | Outcome::Opened => DialEnd::Other,
         }
     }
 }
@@ -166,12 +166,12 @@ fn conclude(host: &str, reached: SocketAddr, tried: &[Tried]) -> Vec<Finding> {
     };
     let mut found = vec![];
     for address in addresses.iter().copied().filter(|address| *address != reached) {
-        if at(address).any(|one| one.end == End::Other) {
+        if at(address).any(|one| one.end == DialEnd::Other) {
             continue;
         }
         let why = at(address).find_map(|one| match one.end {
-            End::Silent(ns) => Some(format!("gave no answer for {}", Nanoseconds(ns))),
-            End::Nobody | End::Other => None,
+            DialEnd::Silent(ns) => Some(format!("gave no answer for {}", Nanoseconds(ns))),
+            DialEnd::Nobody | DialEnd::Other => None,
         });
         let why = why.unwrap_or_else(|| "cannot be reached: nobody has that address on its network".into());
         let place = if before(address) { "stands before" } else { "stands beside" };
@@ -180,7 +180,7 @@ fn conclude(host: &str, reached: SocketAddr, tried: &[Tried]) -> Vec<Finding> {
         // Who begins with the address that answers does not notice.
         found.push(if before(address) { finding } else { finding.with_severity(Severity::Info) });
     }
-    let silent = at(reached).filter(|one| matches!(one.end, End::Silent(_))).count();
+    let silent = at(reached).filter(|one| matches!(one.end, DialEnd::Silent(_))).count();
     if silent > 0 {
         let (asked, opened) = (at(reached).count(), at(reached).count() - silent);
         let said = format!(
@@ -199,7 +199,7 @@ fn conclude(host: &str, reached: SocketAddr, tried: &[Tried]) -> Vec<Finding> {
 mod tests {
     use super::*;
 
-    fn told(reached: &str, tried: &[(&str, End)]) -> Vec<(String, Severity)> {
+    fn told(reached: &str, tried: &[(&str, DialEnd)]) -> Vec<(String, Severity)> {
         let at = |text: &str| format!("{text}:7797").parse::<SocketAddr>().unwrap();
         let tried: Vec<Tried> =
             tried.iter().map(|(address, end)| Tried { address: at(address), end: *end }).collect();
@@ -208,40 +208,40 @@ mod tests {
 
     #[test]
     fn a_dead_address_of_a_name_is_told_and_one_that_refuses_is_not() {
-        let silent = End::Silent(5_000_000_000);
+        let silent = DialEnd::Silent(5_000_000_000);
         let dead = |severity| vec![("NAME-DEAD-ADDRESS".to_owned(), severity)];
         assert_eq!(
-            told("10.0.0.2", &[("10.0.0.3", silent), ("10.0.0.2", End::Other)]),
+            told("10.0.0.2", &[("10.0.0.3", silent), ("10.0.0.2", DialEnd::Other)]),
             dead(Severity::Warning)
         );
         assert_eq!(
-            told("10.0.0.2", &[("10.0.0.3", End::Nobody), ("10.0.0.2", End::Other)]),
+            told("10.0.0.2", &[("10.0.0.3", DialEnd::Nobody), ("10.0.0.2", DialEnd::Other)]),
             dead(Severity::Warning)
         );
-        assert_eq!(told("10.0.0.2", &[("10.0.0.2", End::Other), ("10.0.0.3", silent)]), dead(Severity::Info));
-        assert_eq!(told("10.0.0.2", &[("10.0.0.3", End::Other), ("10.0.0.2", End::Other)]), []);
+        assert_eq!(told("10.0.0.2", &[("10.0.0.2", DialEnd::Other), ("10.0.0.3", silent)]), dead(Severity::Info));
+        assert_eq!(told("10.0.0.2", &[("10.0.0.3", DialEnd::Other), ("10.0.0.2", DialEnd::Other)]), []);
         // It was slow once, and answered from another port or later.
         assert_eq!(
-            told("10.0.0.2", &[("10.0.0.3", silent), ("10.0.0.3", End::Other), ("10.0.0.2", End::Other)]),
+            told("10.0.0.2", &[("10.0.0.3", silent), ("10.0.0.3", DialEnd::Other), ("10.0.0.2", DialEnd::Other)]),
             []
         );
     }
 
     #[test]
     fn a_flow_that_stays_silent_beside_one_that_opens_is_a_dead_member() {
-        let silent = End::Silent(5_000_000_000);
+        let silent = DialEnd::Silent(5_000_000_000);
         let partial = vec![("CONNECT-PARTIAL".to_owned(), Severity::Error)];
-        assert_eq!(told("10.0.0.2", &[("10.0.0.2", silent), ("10.0.0.2", End::Other)]), partial);
-        assert_eq!(told("10.0.0.2", &[("10.0.0.2", End::Other), ("10.0.0.2", End::Other)]), []);
+        assert_eq!(told("10.0.0.2", &[("10.0.0.2", silent), ("10.0.0.2", DialEnd::Other)]), partial);
+        assert_eq!(told("10.0.0.2", &[("10.0.0.2", DialEnd::Other), ("10.0.0.2", DialEnd::Other)]), []);
     }
 
     #[test]
     fn what_is_young_or_refused_says_nothing() {
-        assert!(End::of(&Outcome::UnderWay, 500_000_000) == End::Other);
-        assert!(End::of(&Outcome::UnderWay, SILENT_NS) == End::Silent(SILENT_NS));
-        let failed = |kind: io::ErrorKind| End::of(&Outcome::Failed(kind.into()), 1);
-        assert!(failed(io::ErrorKind::ConnectionRefused) == End::Other);
-        assert!(failed(io::ErrorKind::NetworkUnreachable) == End::Other);
-        assert!(failed(io::ErrorKind::HostUnreachable) == End::Nobody);
+        assert!(DialEnd::of(&Outcome::UnderWay, 500_000_000) == DialEnd::Other);
+        assert!(DialEnd::of(&Outcome::UnderWay, SILENT_NS) == DialEnd::Silent(SILENT_NS));
+        let failed = |kind: io::ErrorKind| DialEnd::of(&Outcome::Failed(kind.into()), 1);
+        assert!(failed(io::ErrorKind::ConnectionRefused) == DialEnd::Other);
+        assert!(failed(io::ErrorKind::NetworkUnreachable) == DialEnd::Other);
+        assert!(failed(io::ErrorKind::HostUnreachable) == DialEnd::Nobody);
     }
 }

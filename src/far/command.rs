@@ -4,7 +4,7 @@ use crate::peer::Peer;
 
 /// What starts a far end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Launch {
     /// The user's ssh.
     Ssh,
     /// A command that the user named.
@@ -14,7 +14,7 @@ pub enum Way {
 /// How a far end is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
-    way: Way,
+    way: Launch,
     words: Vec<String>,
     host: String,
     port: Option<u16>,
@@ -46,9 +46,9 @@ impl Start {
                 // What a user has set up for terminals, agents and forwarded ports has no place here.
                 let options = ["-T", "-a", "-x", "-o", "ClearAllForwardings=yes", "-o", "ConnectTimeout=15"];
                 let words = ["ssh"].into_iter().chain(options).chain(["-l", user, "--", host]);
-                (Way::Ssh, words.map(str::to_owned).collect())
+                (Launch::Ssh, words.map(str::to_owned).collect())
             }
-            (Some(command), None) => (Way::Command, split(command, host)?),
+            (Some(command), None) => (Launch::Command, split(command, host)?),
         };
         if !is_harmless(host) {
             return Err(format!("{host:?} is no name or address of a host"));
@@ -58,7 +58,7 @@ impl Start {
     }
 
     /// What starts it.
-    pub fn way(&self) -> Way {
+    pub fn way(&self) -> Launch {
         self.way
     }
 
@@ -95,11 +95,11 @@ impl Start {
     /// For a message: what was run here, without the options that are always the same.
     pub fn shown(&self) -> String {
         match self.way {
-            Way::Ssh => {
+            Launch::Ssh => {
                 let user = self.words.iter().skip_while(|word| *word != "-l").nth(1);
                 format!("ssh -l {} {} sh", user.map_or("", String::as_str), self.host)
             }
-            Way::Command => self.words.join(" "),
+            Launch::Command => self.words.join(" "),
         }
     }
 
@@ -109,8 +109,8 @@ impl Start {
             "start `pathproof serve` on {} yourself and check it without {}",
             self.host,
             match self.way {
-                Way::Ssh => "USER@",
-                Way::Command => "--via",
+                Launch::Ssh => "USER@",
+                Launch::Command => "--via",
             }
         )
     }
@@ -143,7 +143,7 @@ mod tests {
     fn a_user_means_ssh_and_the_host_stands_behind_the_end_of_options() {
         let ssh = start("lab@stor2:7000", None).unwrap();
         let (program, args) = ssh.words();
-        assert_eq!((program, ssh.port(), ssh.way()), ("ssh", Some(7000), Way::Ssh));
+        assert_eq!((program, ssh.port(), ssh.way()), ("ssh", Some(7000), Launch::Ssh));
         assert_eq!(args[args.len() - 5..], ["-l", "lab", "--", "stor2", "sh"]);
         assert_eq!(ssh.shown(), "ssh -l lab stor2 sh");
         let six = start("lab@[fe80::2%eth1]", None).unwrap();

@@ -62,9 +62,9 @@ fn transport(port: &PortInfo) -> String {
 }
 
 /// Limits by name, and the active RDMA MTU of each port.
-type Limits = (BTreeMap<String, u64>, BTreeMap<u8, u32>);
+type DeviceLimits = (BTreeMap<String, u64>, BTreeMap<u8, u32>);
 
-fn limits(device: &DeviceInfo) -> Result<Limits, String> {
+fn limits(device: &DeviceInfo) -> Result<DeviceLimits, String> {
     let library = pathproof_rdma::ffi::VerbsLibrary::system()
         .map_err(|e| pathproof_rdma::words::missing_library(&e).to_string())?;
     let context = Context::open(&library, &device.name).map_err(|e| e.to_string())?;

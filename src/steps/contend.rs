@@ -40,9 +40,9 @@ const BULK_BYTES_STEP: u64 = 4096;
 /// The runner.
 pub struct Contend;
 
-struct Ready {
+struct ReadyContend {
     lanes: traffic::Lanes,
-    beats: heartbeat::Ready,
+    beats: heartbeat::ReadyBeats,
 }
 
 fn spec_of(spec: &StepSpec) -> ContendSpec {
@@ -175,8 +175,8 @@ impl Runner for Contend {
         spec.check().map_err(invalid)?;
         check_loss(&spec)?;
         let lanes = traffic::prepare(setup, &spec.whole(), spec.flows())?;
-        let beats = heartbeat::Ready::open(setup, &spec)?;
-        Ok(Box::new(Ready { lanes, beats }))
+        let beats = heartbeat::ReadyBeats::open(setup, &spec)?;
+        Ok(Box::new(ReadyContend { lanes, beats }))
     }
 
     fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {
@@ -236,7 +236,7 @@ impl Runner for Contend {
     }
 }
 
-impl Prepared for Ready {
+impl Prepared for ReadyContend {
     fn offers(&self) -> Vec<Offer> {
         let mut offers = self.lanes.offers();
         offers.push(self.beats.offer());
@@ -248,7 +248,7 @@ impl Prepared for Ready {
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, mut peer: Vec<Offer>) -> Half {
-        let Ready { mut lanes, beats } = *self;
+        let ReadyContend { mut lanes, beats } = *self;
         let Some((companions, told)) = peer.pop().and_then(|offer| beats.companions(&offer, context.clock))
         else {
             let error = StepError {

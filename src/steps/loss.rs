@@ -45,7 +45,7 @@ const PATHS_MAX: usize = 16;
 /// The runner.
 pub struct Loss;
 
-struct Ready {
+struct ReadyLoss {
     end: End,
     spec: LossSpec,
     key: ProbeKey,
@@ -164,7 +164,7 @@ impl Runner for Loss {
         if let (true, Some(error)) = (endpoints.is_empty(), problem) {
             return Err(probe_error(&error));
         }
-        Ok(Box::new(Ready {
+        Ok(Box::new(ReadyLoss {
             end: session.end,
             spec: spec_of(setup.spec),
             key: key(session.end),
@@ -230,7 +230,7 @@ struct Path<'a> {
     listener: usize,
 }
 
-impl Prepared for Ready {
+impl Prepared for ReadyLoss {
     fn offers(&self) -> Vec<Offer> {
         // An offer that cannot be written would be a fault in this file; an empty one is refused by the peer.
         vec![Offer(serde_json::to_vec(&self.endpoints).unwrap_or_default())]
@@ -242,7 +242,7 @@ impl Prepared for Ready {
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-        let Ready { end, spec, key, control, endpoints, listeners } = *self;
+        let ReadyLoss { end, spec, key, control, endpoints, listeners } = *self;
         let theirs: Vec<Endpoint> = match peer.first().map(|offer| serde_json::from_slice(&offer.0)) {
             Some(Ok(theirs)) => theirs,
             _ => {

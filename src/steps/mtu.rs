@@ -46,7 +46,7 @@ pub const EXPECT_BYTES: std::ops::RangeInclusive<u32> = 68..=65_535;
 /// The runner.
 pub struct Mtu;
 
-struct Ready {
+struct ReadyMtu {
     end: End,
     spec: MtuSpec,
     seed: u64,
@@ -127,7 +127,7 @@ impl Runner for Mtu {
         if let (true, Some(error)) = (endpoints.is_empty(), problem) {
             return Err(probe_error(&error));
         }
-        Ok(Box::new(Ready {
+        Ok(Box::new(ReadyMtu {
             end: session.end,
             spec,
             seed: session.seed,
@@ -190,7 +190,7 @@ pub(super) fn device(endpoint: &Endpoint) -> Option<&str> {
     (!endpoint.address.is_loopback() && endpoint.nic != pairs::UNNAMED).then_some(endpoint.nic.as_str())
 }
 
-impl Prepared for Ready {
+impl Prepared for ReadyMtu {
     fn offers(&self) -> Vec<Offer> {
         // An offer that cannot be written would be a fault in this file; an empty one is refused by the peer.
         vec![Offer(serde_json::to_vec(&self.endpoints).unwrap_or_default())]
@@ -202,7 +202,7 @@ impl Prepared for Ready {
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-        let Ready { end, spec, seed, key, control, endpoints, responder } = *self;
+        let ReadyMtu { end, spec, seed, key, control, endpoints, responder } = *self;
         let theirs: Vec<Endpoint> = match peer.first().map(|offer| serde_json::from_slice(&offer.0)) {
             Some(Ok(theirs)) => theirs,
             _ => {

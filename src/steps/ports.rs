@@ -34,7 +34,7 @@ const LEAST_NS: u64 = 500_000_000;
 /// The runner.
 pub struct Ports;
 
-struct Ready {
+struct ReadyPorts {
     spec: PortsSpec,
     local: SocketAddr,
     peer: SocketAddr,
@@ -114,7 +114,7 @@ impl Runner for Ports {
         };
         let needs = |port: &Port| spec.roles.iter().any(|role| role.needs(*port, direction));
         let needed = Port::ALL.into_iter().filter(needs).collect();
-        Ok(Box::new(Ready {
+        Ok(Box::new(ReadyPorts {
             spec,
             needed,
             local: session.local,
@@ -163,7 +163,7 @@ impl Runner for Ports {
     }
 }
 
-impl Prepared for Ready {
+impl Prepared for ReadyPorts {
     fn offers(&self) -> Vec<Offer> {
         // An offer that cannot be written would be a fault in this file; an empty one is refused by the peer.
         vec![Offer(serde_json::to_vec(&self.listeners.offered).unwrap_or_default())]

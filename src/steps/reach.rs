@@ -23,7 +23,7 @@ const EACH_NS: u64 = 70_000_000;
 /// The runner.
 pub struct Reach;
 
-struct Ready {
+struct ReadyReach {
     end: End,
     spec: ReachSpec,
 }
@@ -64,7 +64,7 @@ impl Runner for Reach {
                 message: format!("{} round trips; ask for 1 to 100000", spec.count),
             });
         }
-        Ok(Box::new(Ready { end: setup.session.end, spec }))
+        Ok(Box::new(ReadyReach { end: setup.session.end, spec }))
     }
 
     fn cost(&self, spec: &StepSpec, _paths: usize) -> Cost {
@@ -89,7 +89,7 @@ impl Runner for Reach {
     }
 }
 
-impl Prepared for Ready {
+impl Prepared for ReadyReach {
     fn offers(&self) -> Vec<Offer> {
         vec![]
     }

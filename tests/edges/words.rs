@@ -150,3 +150,26 @@ fn a_look_into_a_sentence_is_known_when_it_is_seen() {
         assert!(!reads_prose(line), "{line}");
     }
 }
+
+/// Words that the whole project goes by: whoever reads one need not ask which is meant. The list may grow.
+const ONE_MEANING: [&str; 7] = ["End", "Kind", "Limits", "Plan", "Prepared", "Ready", "Way"];
+
+#[test]
+fn a_word_of_the_project_names_one_type() {
+    let mut declared: Vec<(String, String)> = vec![];
+    for (file, code) in code_below(&["src", "sys", "bench", "transports"]) {
+        for line in code.lines() {
+            let line = line.split("//").next().unwrap_or_default();
+            let mut words = line.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            if words.any(|word| ["struct", "enum", "trait", "type"].contains(&word)) {
+                let name = words.next().unwrap_or_default();
+                declared.push((name.to_owned(), file.clone()));
+            }
+        }
+    }
+    for word in ONE_MEANING {
+        let files: Vec<&str> =
+            declared.iter().filter(|(name, _)| name == word).map(|(_, file)| file.as_str()).collect();
+        assert_eq!(files.len(), 1, "{word} is declared in {files:?}");
+    }
+}

@@ -35,7 +35,7 @@ mod verdicts;
 
 pub(crate) use answer::advice;
 pub use block::{Answer, Block, Fact, Judged, Noticed, Strip, Word, facts};
-pub use table::{Cell, Column, Kind, Row, Table};
+pub use table::{Cell, Column, ColumnKind, Row, Table};
 
 /// Makes the blocks of one part of the page; none when the document has nothing for it.
 type Section = fn(&ResultDoc) -> Vec<Block>;

@@ -5,7 +5,7 @@ use std::io;
 use pathproof_model::{Outcome, ResultDoc, Severity};
 
 use crate::layout::{Line, Mark, hanging, heading, padded, sparkline, table, wrapped};
-use crate::page::{self, Answer, Block, Cell, Fact, Judged, Kind, Noticed, Row, Strip, Table, Word};
+use crate::page::{self, Answer, Block, Cell, ColumnKind, Fact, Judged, Noticed, Row, Strip, Table, Word};
 use crate::{Look, Render, Shown};
 
 /// Widest row of bars.
@@ -97,7 +97,7 @@ fn sentence(look: &Look, margin: &str, fact: &Fact) -> Vec<Line> {
 
 fn table_lines(look: &Look, content: &Table) -> Vec<Line> {
     let heads: Vec<&str> = content.heads.iter().map(|(head, _)| head.as_str()).collect();
-    let words = content.heads.iter().enumerate().filter(|(_, (_, kind))| *kind == Kind::Words);
+    let words = content.heads.iter().enumerate().filter(|(_, (_, kind))| *kind == ColumnKind::Words);
     let words: Vec<usize> = words.map(|(column, _)| column).collect();
     let rows = content.rows.iter().map(|row| match row {
         Row::One(cells) => cells.iter().map(|content| cell(look, content)).collect(),

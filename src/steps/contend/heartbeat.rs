@@ -49,7 +49,7 @@ struct Ears {
 }
 
 /// Where this end hears heartbeats, and what it sends them with.
-pub struct Ready {
+pub struct ReadyBeats {
     ears: Ears,
     key: ProbeKey,
     local: IpAddr,
@@ -58,9 +58,9 @@ pub struct Ready {
     end: (Ender, Ending),
 }
 
-impl Ready {
+impl ReadyBeats {
     /// For those of a step.
-    pub fn open(setup: &Setup<'_>, spec: &ContendSpec) -> Result<Ready, StepError> {
+    pub fn open(setup: &Setup<'_>, spec: &ContendSpec) -> Result<ReadyBeats, StepError> {
         let session = setup.session;
         let key = |from| ProbeKey::new(session.probe_key(setup.step, from));
         let local = session.local.ip().to_canonical();
@@ -72,7 +72,7 @@ impl Ready {
         let mark = |marked: MarkedClass| Mark { class: marked.dscp << 2, priority: marked.priority };
         let marks = spec.marked().into_iter().map(mark).collect();
         let planned = Planned { count: spec.beats(), marks };
-        Ok(Ready { ears, key: key(session.end), local, peer: session.peer, planned, end })
+        Ok(ReadyBeats { ears, key: key(session.end), local, peer: session.peer, planned, end })
     }
 
     /// The port.
@@ -87,7 +87,7 @@ impl Ready {
         clock: &RealClock,
     ) -> Option<([Companion; 2], Receiver<BeatsEnd>)> {
         let port = u16::from_le_bytes(theirs.0.as_slice().try_into().ok()?);
-        let Ready { ears, key, local, peer, planned, end: (ender, ending) } = self;
+        let ReadyBeats { ears, key, local, peer, planned, end: (ender, ending) } = self;
         let to = match peer.ip().to_canonical() {
             IpAddr::V6(_) => SocketAddr::new(peer.ip(), port).scoped_like(peer),
             v4 => SocketAddr::new(v4, port),

@@ -12,7 +12,7 @@ use pathproof_smb2::SmbError;
 use pathproof_smb2::share::Session;
 use pathproof_sys::clock::RealClock;
 
-use super::carrier::{Dialler, Kind};
+use super::carrier::{CarrierKind, Dialler};
 use super::lent::{Joined, Lent, Terms};
 
 /// Attempts for one loss.
@@ -42,7 +42,7 @@ impl Maker {
     }
 
     /// One more channel, to the address of the one that was lost.
-    fn make(&self, (address, kind): (SocketAddr, Kind)) -> Result<Joined, SmbError> {
+    fn make(&self, (address, kind): (SocketAddr, CarrierKind)) -> Result<Joined, SmbError> {
         let number = self.numbers.fetch_add(1, Ordering::AcqRel);
         let whole = self.dialler.goal.timeout;
         let mut hasty = self.dialler.clone();
@@ -50,7 +50,7 @@ impl Maker {
         let mut link = hasty.bind(&self.session, address, kind, number)?;
         link.wait_for(whole);
         link.pipe_mut().wait_for(whole);
-        let lent = match self.lends.filter(|_| kind == Kind::Direct) {
+        let lent = match self.lends.filter(|_| kind == CarrierKind::Direct) {
             Some(terms) => {
                 Some(Lent::new(&mut link, terms).map_err(|why| SmbError::NoDirect { address, why })?)
             }
@@ -93,7 +93,7 @@ impl Absence {
     pub fn try_again(
         &mut self,
         maker: &Maker,
-        home: (SocketAddr, Kind),
+        home: (SocketAddr, CarrierKind),
         clock: &RealClock,
     ) -> Option<Joined> {
         match maker.make(home) {

@@ -63,22 +63,22 @@ impl Messages {
     }
 }
 
-impl Kind {
+impl CarrierKind {
     /// As a document says it.
     pub fn over(self) -> FileOver {
         match self {
-            Kind::Tcp => FileOver::Tcp,
-            Kind::Direct => FileOver::Smbd,
+            CarrierKind::Tcp => FileOver::Tcp,
+            CarrierKind::Direct => FileOver::Smbd,
         }
     }
 }
 
 impl Carrier {
     /// Which kind it is.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> CarrierKind {
         match self {
-            Carrier::Tcp(_) => Kind::Tcp,
-            Carrier::Direct(_) => Kind::Direct,
+            Carrier::Tcp(_) => CarrierKind::Tcp,
+            Carrier::Direct(_) => CarrierKind::Direct,
         }
     }
 
@@ -193,7 +193,7 @@ impl MessagePipe for Carrier {
 
 /// Which kind of connection is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CarrierKind {
     /// TCP.
     Tcp,
     /// SMB Direct.
@@ -212,14 +212,14 @@ pub struct Dialler {
 }
 
 impl Dialler {
-    fn dial(&self, address: SocketAddr, kind: Kind) -> Result<Link, SmbError> {
+    fn dial(&self, address: SocketAddr, kind: CarrierKind) -> Result<Link, SmbError> {
         let Goal { timeout, sizes, clock, .. } = &self.goal;
         let (carrier, address) = match kind {
-            Kind::Tcp => {
+            CarrierKind::Tcp => {
                 let tcp = DirectTcp::connect(address, *timeout, sizes.message_bytes(), clock)?;
                 (Carrier::Tcp(Box::new(tcp)), address)
             }
-            Kind::Direct => {
+            CarrierKind::Direct => {
                 let (direct, address) = self
                     .direct(address)
                     .map_err(|(address, error)| SmbError::NoDirect { address, why: error.to_string() })?;
@@ -266,7 +266,7 @@ impl Dialler {
     pub fn connect(
         &self,
         address: SocketAddr,
-        kind: Kind,
+        kind: CarrierKind,
         previous: u64,
     ) -> Result<(Link, Session), SmbError> {
         self.goal.connect_over(self.dial(address, kind)?, previous)
@@ -277,7 +277,7 @@ impl Dialler {
         &self,
         session: &Session,
         address: SocketAddr,
-        kind: Kind,
+        kind: CarrierKind,
         number: u16,
     ) -> Result<Link, SmbError> {
         self.goal.bind_over(self.dial(address, kind)?, session, number)

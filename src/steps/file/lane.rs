@@ -21,7 +21,7 @@ use pathproof_smb2::{NtStatus, SmbError};
 use pathproof_sys::clock::RealClock;
 
 use super::absence::{Absence, Maker};
-use super::carrier::{Kind, Link, Messages};
+use super::carrier::{CarrierKind, Link, Messages};
 use super::lent::{Joined, Lent};
 use crate::interrupt::Interrupt;
 use crate::steps::meter::ThreadMeter;
@@ -193,7 +193,7 @@ pub struct Channel {
     lent: Option<Lent>,
     pub tally: Tally,
     /// Where it leads, and what it is.
-    home: (SocketAddr, Kind),
+    home: (SocketAddr, CarrierKind),
     /// It was lost and is not there again.
     pub absence: Option<Absence>,
     /// How often it was lost, and how long it was away at most.

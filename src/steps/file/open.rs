@@ -17,7 +17,7 @@ use pathproof_smb2::{Capabilities, Dialect, Identity, Interface, NtStatus, SmbEr
 use pathproof_sys::clock::RealClock;
 
 use super::absence::Maker;
-use super::carrier::{Dialler, Kind, Link};
+use super::carrier::{CarrierKind, Dialler, Link};
 use super::lent::{Joined, Lent, Terms};
 use crate::steps::smb::{bare_name, resolve};
 
@@ -61,10 +61,10 @@ pub struct Opened {
 }
 
 /// The kind of the channels that carry data.
-fn kind(over: FileOver) -> Kind {
+fn kind(over: FileOver) -> CarrierKind {
     match over {
-        FileOver::Tcp | FileOver::Multi => Kind::Tcp,
-        FileOver::Smbd => Kind::Direct,
+        FileOver::Tcp | FileOver::Multi => CarrierKind::Tcp,
+        FileOver::Smbd => CarrierKind::Direct,
     }
 }
 
@@ -163,11 +163,11 @@ pub fn open(
 }
 
 fn connect(dialler: &Dialler, host: &str, spec: &FileSpec) -> Result<(Link, Session), Trouble> {
-    let kind = if spec.tcp_first { Kind::Tcp } else { kind(spec.over) };
+    let kind = if spec.tcp_first { CarrierKind::Tcp } else { kind(spec.over) };
     // Over RDMA the address decides which NIC is used, and a name may lead to another one.
     let addresses = match (kind, &spec.addresses[..]) {
-        (Kind::Tcp, _) | (Kind::Direct, []) => resolve(host, spec.port)?,
-        (Kind::Direct, named) => named.iter().map(|address| SocketAddr::new(*address, spec.port)).collect(),
+        (CarrierKind::Tcp, _) | (CarrierKind::Direct, []) => resolve(host, spec.port)?,
+        (CarrierKind::Direct, named) => named.iter().map(|address| SocketAddr::new(*address, spec.port)).collect(),
     };
     let mut last = None;
     for address in addresses {
@@ -211,7 +211,7 @@ fn direct_addresses(first: &mut Link, session: &Session, spec: &FileSpec) -> Res
 fn bind_direct(dialler: &Dialler, session: &Session, addresses: &[SocketAddr]) -> Result<Link, Trouble> {
     let mut last = None;
     for address in addresses {
-        match dialler.bind(session, *address, Kind::Direct, 1) {
+        match dialler.bind(session, *address, CarrierKind::Direct, 1) {
             Ok(link) => return Ok(link),
             Err(error) => last = Some(Trouble::from(error)),
         }
@@ -318,7 +318,7 @@ impl Opened {
         let first = self.channels[0].link.address();
         let mut addresses = match &spec.addresses[..] {
             // Over RDMA they go where the first one went, or where the server says that it has RDMA.
-            [] if kind == Kind::Direct => {
+            [] if kind == CarrierKind::Direct => {
                 let port = first.port();
                 self.listed.iter().map(|address| SocketAddr::new(address.ip(), port)).collect()
             }
@@ -398,7 +398,7 @@ pub fn put_away(
     connection: Option<&mut Link>,
     file: FileId,
     path: &str,
-    (address, kind): (SocketAddr, Kind),
+    (address, kind): (SocketAddr, CarrierKind),
 ) -> Result<Gone> {
     let mut connection = connection;
     if let Some(connection) = &mut connection {

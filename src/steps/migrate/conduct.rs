@@ -17,7 +17,7 @@ use pathproof_model::{End, ErrorKind, Half, StepError};
 use super::lanes::{self, Around, CONNECT, LaneEnd, SourceSide};
 use super::machine::Host;
 use super::places::{self, Gates, Standing, Worker};
-use super::prepare::Ready;
+use super::prepare::ReadyMigrate;
 use super::{memory, merge};
 use crate::glance::Glance;
 use crate::steps::stage::{Aside, Hand, SHOWN_NS, Stage, StageLimits};
@@ -29,7 +29,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// How long the destination's lanes may need to end once the client has ended the step, in ns.
 const LAST_BYTES_NS: u64 = 2_000_000_000;
 
-impl Prepared for Ready {
+impl Prepared for ReadyMigrate {
     fn offers(&self) -> Vec<Offer> {
         self.slots.iter().flat_map(|s| &s.lanes).chain(&self.disk_lane).map(|l| l.prepared.offer()).collect()
     }
@@ -59,9 +59,9 @@ impl Prepared for Ready {
 }
 
 /// The source's half.
-fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+fn run_source(ready: ReadyMigrate, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
     let began = context.clock.now();
-    let Ready { spec, policy, pattern, slots, disk_lane, disk, overhead_bytes, prepared_ns, .. } = ready;
+    let ReadyMigrate { spec, policy, pattern, slots, disk_lane, disk, overhead_bytes, prepared_ns, .. } = ready;
     let limits = limits(spec.memory_bytes, slots.len());
     let around = Around { clock: context.clock.clone(), patience: context.within(CONNECT) };
     let pacer = Arc::new(Pacer::new(spec.bandwidth_bytes_per_s));
@@ -127,8 +127,8 @@ fn run_source(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half
 }
 
 /// The destination's half.
-fn run_destination(ready: Ready, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-    let Ready { spec, slots, disk_lane, overhead_bytes, .. } = ready;
+fn run_destination(ready: ReadyMigrate, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+    let ReadyMigrate { spec, slots, disk_lane, overhead_bytes, .. } = ready;
     let limits = limits(spec.memory_bytes, slots.len());
     let pages = spec.memory_bytes / PAGE_BYTES;
     let around = Around { clock: context.clock.clone(), patience: CONNECT };

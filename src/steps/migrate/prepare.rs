@@ -26,7 +26,7 @@ pub struct SlotParts {
 }
 
 /// One end's half of a migration, ready to run.
-pub struct Ready {
+pub struct ReadyMigrate {
     /// Which end this is.
     pub end: End,
     /// The step, with its memory settled.
@@ -59,7 +59,7 @@ pub fn memory_bytes(setup: &Setup<'_>) -> Result<u64, StepError> {
 }
 
 /// Makes this end's half ready.
-pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
+pub fn prepare(setup: &Setup<'_>) -> Result<ReadyMigrate, StepError> {
     let clock = setup.registry.clock();
     let began = clock.now();
     let mut spec = spec_of(setup.spec)?.clone();
@@ -139,7 +139,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<Ready, StepError> {
         _ => None,
     };
     let disk_lane = spec.disk.as_ref().map(|_| make_lane(slots * spec.lanes, None)).transpose()?;
-    Ok(Ready {
+    Ok(ReadyMigrate {
         end: session.end,
         spec: spec.clone(),
         policy,

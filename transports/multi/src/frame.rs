@@ -18,7 +18,7 @@ const MAGIC: u16 = 0x5053;
 
 /// What a header announces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FrameKind {
     /// A message for the peer's next receive.
     Send,
     /// Bytes for a place in the peer's region.
@@ -33,9 +33,9 @@ pub(crate) enum Kind {
     Bye,
 }
 
-impl Kind {
+impl FrameKind {
     pub(crate) fn takes_receive(self) -> bool {
-        matches!(self, Kind::Send | Kind::WriteImmediate)
+        matches!(self, FrameKind::Send | FrameKind::WriteImmediate)
     }
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Arrived {
 /// A header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FrameKind,
     pub(crate) len: u32,
     pub(crate) sequence: u64,
     pub(crate) offset: u64,
@@ -62,7 +62,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// A header without a message.
-    pub(crate) fn bare(kind: Kind, arrived: Arrived) -> Head {
+    pub(crate) fn bare(kind: FrameKind, arrived: Arrived) -> Head {
         Head { kind, len: 0, sequence: 0, offset: 0, immediate: 0, index: 0, arrived }
     }
 
@@ -70,12 +70,12 @@ impl Head {
         let mut bytes = [0; HEAD_BYTES as usize];
         bytes[0..2].copy_from_slice(&MAGIC.to_le_bytes());
         bytes[2] = match self.kind {
-            Kind::Send => 1,
-            Kind::Write => 2,
-            Kind::WriteImmediate => 3,
-            Kind::Ack => 4,
-            Kind::Lost => 5,
-            Kind::Bye => 6,
+            FrameKind::Send => 1,
+            FrameKind::Write => 2,
+            FrameKind::WriteImmediate => 3,
+            FrameKind::Ack => 4,
+            FrameKind::Lost => 5,
+            FrameKind::Bye => 6,
         };
         bytes[4..8].copy_from_slice(&self.len.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.sequence.to_le_bytes());
@@ -98,12 +98,12 @@ impl Head {
             return None;
         }
         let kind = match bytes[2] {
-            1 => Kind::Send,
-            2 => Kind::Write,
-            3 => Kind::WriteImmediate,
-            4 => Kind::Ack,
-            5 => Kind::Lost,
-            6 => Kind::Bye,
+            1 => FrameKind::Send,
+            2 => FrameKind::Write,
+            3 => FrameKind::WriteImmediate,
+            4 => FrameKind::Ack,
+            5 => FrameKind::Lost,
+            6 => FrameKind::Bye,
             _ => return None,
         };
         Some(Head {
@@ -126,8 +126,8 @@ mod tests {
     proptest! {
         #[test]
         fn headers_survive_the_wire(
-            kind in prop_oneof![Just(Kind::Send), Just(Kind::Write), Just(Kind::WriteImmediate), Just(Kind::Ack),
-                Just(Kind::Lost), Just(Kind::Bye)],
+            kind in prop_oneof![Just(FrameKind::Send), Just(FrameKind::Write), Just(FrameKind::WriteImmediate), Just(FrameKind::Ack),
+                Just(FrameKind::Lost), Just(FrameKind::Bye)],
             numbers in any::<(u32, u64, u64, u32, u32, u64, [u64; 3])>(),
         ) {
             let (len, sequence, offset, immediate, index, below, beyond) = numbers;

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use pathproof_api::{Completion, CompletionStatus, Op, TransportError, Verb};
 
-use crate::frame::{Arrived, Head, Kind};
+use crate::frame::{Arrived, FrameKind, Head};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -131,7 +131,7 @@ impl Incoming {
             return Ok(Place::Nowhere);
         }
         let place = match (head.kind, self.receive(head.index)) {
-            (Kind::Write | Kind::WriteImmediate, _) => Place::Target(head.offset),
+            (FrameKind::Write | FrameKind::WriteImmediate, _) => Place::Target(head.offset),
             (_, Some(op)) if head.len > op.len => {
                 let detail = format!("a message of {} bytes for a receive of {} bytes", head.len, op.len);
                 return Err(protocol(detail));
@@ -224,7 +224,7 @@ impl Incoming {
                 tag: op.tag,
                 verb: Verb::Recv,
                 len: head.len,
-                immediate: (head.kind == Kind::WriteImmediate).then_some(head.immediate),
+                immediate: (head.kind == FrameKind::WriteImmediate).then_some(head.immediate),
                 status: CompletionStatus::Ok,
             });
         }
@@ -239,7 +239,7 @@ mod tests {
 
     fn head(sequence: u64) -> Head {
         let arrived = Arrived::default();
-        Head { kind: Kind::Send, len: 10, sequence, offset: 0, immediate: 0, index: sequence as u32, arrived }
+        Head { kind: FrameKind::Send, len: 10, sequence, offset: 0, immediate: 0, index: sequence as u32, arrived }
     }
 
     fn posted(count: u64) -> Incoming {
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn writes_take_no_receive_and_keep_their_place_in_the_order() {
         let mut incoming = posted(1);
-        let write = Head { kind: Kind::Write, offset: 77, index: 0, ..head(0) };
+        let write = Head { kind: FrameKind::Write, offset: 77, index: 0, ..head(0) };
         let send = Head { index: 0, ..head(1) };
         incoming.admit(&send, 0).unwrap();
         incoming.complete(1);

@@ -8,11 +8,11 @@ use pathproof_api::{
     Tick, TransportError, Verb, Wait, WaitMode,
 };
 
-use crate::frame::{Head, Kind};
+use crate::frame::{FrameKind, Head};
 use crate::incoming::Incoming;
 use crate::outgoing::Outgoing;
 use crate::path::{Ids, Path};
-use crate::plan::{Plan, Share};
+use crate::plan::{Share, StripePlan};
 use crate::rejoin::{Maker, Rejoiner};
 
 mod arriving;
@@ -76,7 +76,7 @@ struct Figures {
 
 impl StripedLane {
     pub(crate) fn new(
-        plan: Plan,
+        plan: StripePlan,
         spec: &LaneSpec,
         clock: Arc<dyn Clock>,
         makers: Vec<Maker>,
@@ -345,7 +345,7 @@ impl StripedLane {
             }
         }
         // The last word carries the last acknowledgements, so the peer can finish too.
-        let bye = Head::bare(Kind::Bye, self.incoming.arrived());
+        let bye = Head::bare(FrameKind::Bye, self.incoming.arrived());
         self.rejoiner = None;
         let live: Vec<u16> = self.live().collect();
         for index in live {

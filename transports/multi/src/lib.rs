@@ -34,7 +34,7 @@ use pathproof_api::{
     Clock, LaneCaps, LaneSpec, Manners, OptionDoc, PreparedLane, Role, Transport, TransportError, Verb,
 };
 
-pub use plan::{PATHS, PATHS_MAX, Plan, REJOIN, SHARE, STALL, Share, options};
+pub use plan::{PATHS, PATHS_MAX, REJOIN, SHARE, STALL, Share, StripePlan, options};
 
 /// What `--over` takes.
 pub const NAME: &str = "multi";

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use pathproof_api::{Completion, CompletionStatus, Op, TransportError, Verb};
 
-use crate::frame::{Arrived, Kind};
+use crate::frame::{Arrived, FrameKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -42,7 +42,7 @@ pub(crate) struct Outgoing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) sequence: u64,
-    pub(crate) kind: Kind,
+    pub(crate) kind: FrameKind,
     pub(crate) index: u32,
     pub(crate) op: Op,
 }
@@ -184,11 +184,11 @@ impl Outgoing {
     }
 }
 
-fn kind(verb: Verb) -> Kind {
+fn kind(verb: Verb) -> FrameKind {
     match verb {
-        Verb::Write => Kind::Write,
-        Verb::WriteImmediate => Kind::WriteImmediate,
-        _ => Kind::Send,
+        Verb::Write => FrameKind::Write,
+        Verb::WriteImmediate => FrameKind::WriteImmediate,
+        _ => FrameKind::Send,
     }
 }
 

@@ -65,14 +65,14 @@ pub const REJOIN: LaneOption<Fixed<bool>> = LaneOption {
     help: "whether a dead path is reconnected",
 };
 
-/// What [`Plan::take`] reads.
+/// What [`StripePlan::take`] reads.
 pub fn options() -> Vec<OptionDoc> {
     vec![PATHS.declared(), SHARE.declared(), STALL.declared(), REJOIN.declared()]
 }
 
 /// What a lane's specification asks of a stripe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct StripePlan {
     /// The paths.
     pub paths: Vec<PathSpec>,
     /// How work is shared out.
@@ -83,9 +83,9 @@ pub struct Plan {
     pub rejoin: bool,
 }
 
-impl Plan {
+impl StripePlan {
     /// Takes what is a stripe's out of `spec`, leaving what is the inner transport's.
-    pub fn take(spec: &mut LaneSpec) -> Result<Plan, TransportError> {
+    pub fn take(spec: &mut LaneSpec) -> Result<StripePlan, TransportError> {
         let own = spec.options.take(&options());
         let named = own.given(&PATHS).unwrap_or_default();
         let mut paths = if spec.paths.is_empty() { named } else { std::mem::take(&mut spec.paths) };
@@ -98,7 +98,7 @@ impl Plan {
                 paths.len()
             )));
         }
-        Ok(Plan {
+        Ok(StripePlan {
             paths,
             share: own.given(&SHARE).unwrap_or(Share::Weighted),
             stall: Duration::from_millis(own.get(&STALL).into()),
@@ -124,7 +124,7 @@ mod tests {
         spec.options.set(&SHARE, Share::Fewest);
         spec.options.set(&PATHS, vec![PathSpec::default(); 3]);
         spec.options.set(&INNER, "reno".into());
-        let plan = Plan::take(&mut spec).unwrap();
+        let plan = StripePlan::take(&mut spec).unwrap();
         assert!(spec.options.only("tcp", &[INNER.declared()]).is_ok());
         assert_eq!(spec.options.given(&INNER).as_deref(), Some("reno"));
         assert_eq!((plan.paths.len(), plan.share, plan.rejoin), (3, Share::Fewest, true));
@@ -135,9 +135,9 @@ mod tests {
     fn whoever_prepares_a_lane_has_the_last_word_on_its_paths_and_not_too_many() {
         let mut spec = LaneSpec { paths: vec![PathSpec::default(); 2], ..LaneSpec::default() };
         spec.options.set(&PATHS, vec![PathSpec::default(); 3]);
-        assert_eq!(Plan::take(&mut spec).unwrap().paths.len(), 2);
-        assert_eq!(Plan::take(&mut LaneSpec::default()).unwrap().paths.len(), 1);
+        assert_eq!(StripePlan::take(&mut spec).unwrap().paths.len(), 2);
+        assert_eq!(StripePlan::take(&mut LaneSpec::default()).unwrap().paths.len(), 1);
         let mut many = LaneSpec { paths: vec![PathSpec::default(); 33], ..LaneSpec::default() };
-        assert!(Plan::take(&mut many).is_err());
+        assert!(StripePlan::take(&mut many).is_err());
     }
 }

@@ -11,7 +11,7 @@ use pathproof_api::{
 use crate::frame::{HEAD_BYTES, WINDOW_MAX};
 use crate::lane::{Made, StripedLane};
 use crate::path::{Ids, control_bytes};
-use crate::plan::Plan;
+use crate::plan::StripePlan;
 use crate::rejoin::Maker;
 use crate::secret::derived;
 
@@ -22,7 +22,7 @@ pub(crate) fn prepare(
     spec: &LaneSpec,
 ) -> Result<Box<dyn PreparedLane>, TransportError> {
     let mut spec = spec.clone();
-    let plan = Plan::take(&mut spec)?;
+    let plan = StripePlan::take(&mut spec)?;
     if let [only] = plan.paths.as_slice() {
         if role == Role::Dial {
             (spec.local, spec.device) = (only.local.or(spec.local), only.device.clone().or(spec.device));
@@ -66,7 +66,7 @@ pub(crate) fn prepare(
     }
     // An acceptor expects its connections from here on: the peer may dial before `connect` is called.
     let lanes = makers.iter().map(|maker| maker.prepare(0)).collect::<Result<_, _>>()?;
-    Ok(Box::new(Prepared { plan, spec, clock: clock.clone(), makers, lanes }))
+    Ok(Box::new(PreparedStripe { plan, spec, clock: clock.clone(), makers, lanes }))
 }
 
 fn check(inner: &Arc<dyn Transport>, spec: &LaneSpec) -> Result<(), TransportError> {
@@ -91,15 +91,15 @@ fn check(inner: &Arc<dyn Transport>, spec: &LaneSpec) -> Result<(), TransportErr
     Ok(())
 }
 
-struct Prepared {
-    plan: Plan,
+struct PreparedStripe {
+    plan: StripePlan,
     spec: LaneSpec,
     clock: Arc<dyn Clock>,
     makers: Vec<Maker>,
     lanes: Vec<(Box<dyn PreparedLane>, Ids)>,
 }
 
-impl PreparedLane for Prepared {
+impl PreparedLane for PreparedStripe {
     fn attach(&mut self, region: &Arc<Region>, access: Access) -> Result<RegionId, TransportError> {
         let attached = self.makers.first().map_or(0, |maker| maker.user.len());
         let id = u16::try_from(attached)
@@ -118,7 +118,7 @@ impl PreparedLane for Prepared {
     }
 
     fn connect(self: Box<Self>, _peer: &Offer, deadline: Duration) -> Result<Box<dyn Lane>, TransportError> {
-        let Prepared { plan, spec, clock, makers, lanes } = *self;
+        let PreparedStripe { plan, spec, clock, makers, lanes } = *self;
         // A path that does not come up must leave time for the step: it is tried again in the background.
         let within = deadline / 2;
         let made: Vec<Made> = std::thread::scope(|scope| {

@@ -1,6 +1,6 @@
 //! Connects dead paths anew in the background, so that the lane's own thread never waits for one.
 //!
-//! Both ends agree on the generation of a path (see [`Kind::Lost`](crate::frame::Kind)), and each generation has
+//! Both ends agree on the generation of a path (see [`FrameKind::Lost`](crate::frame::FrameKind)), and each generation has
 //! a token of its own. The dialler tries until it succeeds or the stripe ends; the acceptor expects it as long.
 
 use std::sync::Arc;

@@ -27,7 +27,7 @@ mod prepared;
 
 use adapter::Adapter;
 use options::{options, signal_every};
-use prepared::{Manager, Prepared};
+use prepared::{Manager, PreparedRdma};
 
 /// Inline size asked for in bytes; devices may grant less.
 const INLINE_BYTES: u32 = 256;
@@ -264,7 +264,7 @@ impl Transport for RdmaTransport {
             window_readable: false,
             window_revocable: false,
         };
-        Ok(Box::new(Prepared {
+        Ok(Box::new(PreparedRdma {
             clock: self.clock.clone(),
             queue_pair,
             manager,

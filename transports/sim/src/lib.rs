@@ -99,7 +99,7 @@ impl Transport for SimTransport {
         }
         spec.options.only(NAME, &self.options())?;
         let end = self.network.register(spec.token, role, spec.depth as usize)?;
-        Ok(Box::new(Prepared {
+        Ok(Box::new(PreparedSim {
             network: self.network.clone(),
             end: Some(end),
             spec: spec.clone(),
@@ -109,7 +109,7 @@ impl Transport for SimTransport {
     }
 }
 
-struct Prepared {
+struct PreparedSim {
     network: Arc<SimNetwork>,
     /// Taken by `connect`; what is left here is withdrawn on drop.
     end: Option<EndId>,
@@ -118,7 +118,7 @@ struct Prepared {
     target: Option<(RegionId, Access)>,
 }
 
-impl PreparedLane for Prepared {
+impl PreparedLane for PreparedSim {
     fn attach(&mut self, region: &Arc<Region>, access: Access) -> Result<RegionId, TransportError> {
         let id = u16::try_from(self.regions.len())
             .map(RegionId)
@@ -150,7 +150,7 @@ impl PreparedLane for Prepared {
     }
 }
 
-impl Drop for Prepared {
+impl Drop for PreparedSim {
     fn drop(&mut self) {
         if let Some(end) = self.end.take() {
             self.network.leave(end);

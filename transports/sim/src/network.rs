@@ -72,10 +72,10 @@ struct State {
     /// Set by [`SimNetwork::cut`]: nothing arrives that had not arrived by then.
     cut_at: Option<Tick>,
     silence_ns: u64,
-    ends: Vec<Option<End>>,
+    ends: Vec<Option<SimEnd>>,
 }
 
-struct End {
+struct SimEnd {
     token: [u8; 32],
     role: Role,
     depth: usize,
@@ -184,7 +184,7 @@ impl SimNetwork {
         if state.ends.iter().flatten().any(|end| end.token == token && end.role == role) {
             return Err(TransportError::invalid("this lane token is in use; each lane needs its own"));
         }
-        let end = End {
+        let end = SimEnd {
             token,
             role,
             depth,
@@ -338,14 +338,14 @@ impl SimNetwork {
 
 impl State {
     /// An end that its lane still holds.
-    fn end(&mut self, id: EndId) -> &mut End {
+    fn end(&mut self, id: EndId) -> &mut SimEnd {
         self.ends[id.0].as_mut().expect("an end lives until both lanes have left")
     }
 
     fn peer(&self, id: EndId) -> Option<EndId> {
         let (token, role) = self.ends[id.0].as_ref().map(|end| (end.token, end.role))?;
         let is_peer =
-            |end: &Option<End>| end.as_ref().is_some_and(|end| end.token == token && end.role != role);
+            |end: &Option<SimEnd>| end.as_ref().is_some_and(|end| end.token == token && end.role != role);
         self.ends.iter().position(is_peer).map(EndId)
     }
 
@@ -518,7 +518,7 @@ impl State {
     }
 }
 
-fn place_message(source: &Region, op: &Op, end: &End, receive: &Op, flip: Option<u64>) -> Result<(), u32> {
+fn place_message(source: &Region, op: &Op, end: &SimEnd, receive: &Op, flip: Option<u64>) -> Result<(), u32> {
     if op.len > receive.len {
         return Err(TOO_LONG);
     }
@@ -526,7 +526,7 @@ fn place_message(source: &Region, op: &Op, end: &End, receive: &Op, flip: Option
     copy(source, op.offset, target, receive.offset, op.len, flip)
 }
 
-fn place_write(source: &Region, op: &Op, end: &End, flip: Option<u64>) -> Result<(), u32> {
+fn place_write(source: &Region, op: &Op, end: &SimEnd, flip: Option<u64>) -> Result<(), u32> {
     match &end.target {
         Some((target, Access::RemoteWrite | Access::RemoteReadWrite)) => {
             copy(source, op.offset, target, op.remote_offset, op.len, flip)

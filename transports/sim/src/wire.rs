@@ -36,11 +36,11 @@ struct State {
     iwarp: bool,
     /// What the dialling end sends first is not read until it sends something else.
     deaf: bool,
-    ends: [End; 2],
+    ends: [WireEnd; 2],
 }
 
 #[derive(Default)]
-struct End {
+struct WireEnd {
     connected: bool,
     private_data: Vec<u8>,
     sends_max: usize,
@@ -354,14 +354,14 @@ impl Wires for SimWires {
     fn prepare_wire(&self, spec: &WireSpec) -> Result<Box<dyn PreparedWire>, TransportError> {
         let at = index(spec.role);
         let mut state = self.lock();
-        state.ends[at] = End {
+        state.ends[at] = WireEnd {
             private_data: match &spec.private_data {
                 PrivateData::Bytes(bytes) => bytes.clone(),
                 _ => Vec::new(),
             },
             sends_max: spec.sends as usize,
             receives_max: spec.receives as usize,
-            ..End::default()
+            ..WireEnd::default()
         };
         Ok(Box::new(SimWire { wires: self.clone(), at, established: Established::default() }))
     }
@@ -381,7 +381,7 @@ impl SimWire {
     }
 }
 
-impl End {
+impl WireEnd {
     /// A new place for memory, and its key.
     fn keep(
         &mut self,

@@ -36,11 +36,11 @@ pub(crate) fn prepare(
 ) -> Result<Box<dyn PreparedLane>, TransportError> {
     check(spec)?;
     let end = match (role, spec.remote) {
-        (Role::Accept, _) => End::Accept(door.register(proof::opening(&spec.token))?),
-        (Role::Dial, Some(remote)) => End::Dial(remote),
+        (Role::Accept, _) => TcpEnd::Accept(door.register(proof::opening(&spec.token))?),
+        (Role::Dial, Some(remote)) => TcpEnd::Dial(remote),
         (Role::Dial, None) => return Err(TransportError::invalid("a dialling lane needs a remote address")),
     };
-    Ok(Box::new(Prepared {
+    Ok(Box::new(PreparedTcp {
         clock: door.clock().clone(),
         end,
         spec: spec.clone(),
@@ -71,20 +71,20 @@ fn check(spec: &LaneSpec) -> Result<(), TransportError> {
     spec.options.only(crate::NAME, &crate::options())
 }
 
-enum End {
+enum TcpEnd {
     Dial(SocketAddr),
     Accept(Expected),
 }
 
-struct Prepared {
+struct PreparedTcp {
     clock: RealClock,
-    end: End,
+    end: TcpEnd,
     spec: LaneSpec,
     regions: Vec<Arc<Region>>,
     target: Option<RegionId>,
 }
 
-impl PreparedLane for Prepared {
+impl PreparedLane for PreparedTcp {
     fn attach(&mut self, region: &Arc<Region>, access: Access) -> Result<RegionId, TransportError> {
         let id = u16::try_from(self.regions.len())
             .map(RegionId)
@@ -103,15 +103,15 @@ impl PreparedLane for Prepared {
     }
 
     fn connect(self: Box<Self>, _peer: &Offer, deadline: Duration) -> Result<Box<dyn Lane>, TransportError> {
-        let Prepared { clock, end, spec, regions, target } = *self;
+        let PreparedTcp { clock, end, spec, regions, target } = *self;
         let until = clock.deadline(deadline);
         let stream = match end {
-            End::Dial(remote) => {
+            TcpEnd::Dial(remote) => {
                 let stream = dial(remote, &spec, deadline, &until)?;
                 ask(&stream, &spec, &until)?;
                 stream
             }
-            End::Accept(expected) => {
+            TcpEnd::Accept(expected) => {
                 let stream = expected.wait(deadline)?;
                 buffers(&SockRef::from(&stream), &spec)?;
                 stream

@@ -14,7 +14,7 @@ const MAGIC: u8 = b'P';
 
 /// What a frame asks of its receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FrameKind {
     Send,
     Write,
     WriteImmediate,
@@ -23,7 +23,7 @@ pub(crate) enum Kind {
 /// A header, read or to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
-    pub(crate) kind: Kind,
+    pub(crate) kind: FrameKind,
     pub(crate) len: u32,
     pub(crate) remote_offset: u64,
     pub(crate) immediate: u32,
@@ -33,9 +33,9 @@ impl Frame {
     /// The header for `op`. `submit` lets no verb through that has none.
     pub(crate) fn of(op: &Op) -> Frame {
         let kind = match op.verb {
-            Verb::Write => Kind::Write,
-            Verb::WriteImmediate => Kind::WriteImmediate,
-            _ => Kind::Send,
+            Verb::Write => FrameKind::Write,
+            Verb::WriteImmediate => FrameKind::WriteImmediate,
+            _ => FrameKind::Send,
         };
         Frame { kind, len: op.len, remote_offset: op.remote_offset, immediate: op.immediate }
     }
@@ -44,9 +44,9 @@ impl Frame {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0] = MAGIC;
         bytes[1] = match self.kind {
-            Kind::Send => 1,
-            Kind::Write => 2,
-            Kind::WriteImmediate => 3,
+            FrameKind::Send => 1,
+            FrameKind::Write => 2,
+            FrameKind::WriteImmediate => 3,
         };
         bytes[4..8].copy_from_slice(&self.len.to_le_bytes());
         bytes[8..16].copy_from_slice(&self.remote_offset.to_le_bytes());
@@ -57,9 +57,9 @@ impl Frame {
     /// `None` when the bytes are no header of ours.
     pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Option<Frame> {
         let kind = match bytes[1] {
-            1 => Kind::Send,
-            2 => Kind::Write,
-            3 => Kind::WriteImmediate,
+            1 => FrameKind::Send,
+            2 => FrameKind::Write,
+            3 => FrameKind::WriteImmediate,
             _ => return None,
         };
         if bytes[0] != MAGIC || bytes[2..4] != [0, 0] {
@@ -84,7 +84,7 @@ mod tests {
         let back = Frame::decode(&bytes).unwrap();
         assert_eq!(
             (back.kind, back.len, back.remote_offset, back.immediate),
-            (Kind::WriteImmediate, 4096, 1 << 40, 9)
+            (FrameKind::WriteImmediate, 4096, 1 << 40, 9)
         );
         for spoiled in 0..4 {
             let mut bytes = bytes;

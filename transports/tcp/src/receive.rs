@@ -11,7 +11,7 @@ use pathproof_api::{
 use pathproof_sys::clock::RealClock;
 use rustix::net::RecvFlags;
 
-use crate::frame::{Frame, HEADER_BYTES, Kind};
+use crate::frame::{Frame, FrameKind, HEADER_BYTES};
 use crate::link::{Link, Step, is_retry};
 use crate::wake::Wake;
 
@@ -209,12 +209,12 @@ fn start(frame: Frame, queue: &VecDeque<Op>, link: &Link) -> Result<State, Trans
             frame.len, link.message_bytes_max
         )));
     }
-    if frame.kind != Kind::Write && queue.is_empty() {
+    if frame.kind != FrameKind::Write && queue.is_empty() {
         return Ok(State::Held(frame));
     }
     let (region, offset) = match (frame.kind, queue.front(), link.target) {
-        (Kind::Send, Some(op), _) if op.len >= frame.len => (op.region, op.offset),
-        (Kind::Send, Some(op), _) => {
+        (FrameKind::Send, Some(op), _) if op.len >= frame.len => (op.region, op.offset),
+        (FrameKind::Send, Some(op), _) => {
             return Err(protocol(format!(
                 "a message of {} bytes for a receive of {} bytes",
                 frame.len, op.len
@@ -231,10 +231,10 @@ fn start(frame: Frame, queue: &VecDeque<Op>, link: &Link) -> Result<State, Trans
 
 /// A frame's payload is in its place. A frame that needs a receive was not started without one.
 fn finish(frame: Frame, queue: &mut VecDeque<Op>) -> Step {
-    let immediate = (frame.kind == Kind::WriteImmediate).then_some(frame.immediate);
+    let immediate = (frame.kind == FrameKind::WriteImmediate).then_some(frame.immediate);
     match frame.kind {
-        Kind::Write => Step::Moved(frame.len as usize),
-        Kind::Send | Kind::WriteImmediate => match queue.pop_front() {
+        FrameKind::Write => Step::Moved(frame.len as usize),
+        FrameKind::Send | FrameKind::WriteImmediate => match queue.pop_front() {
             Some(op) => Step::Completed(completion(&op, frame.len, immediate)),
             None => Step::Moved(frame.len as usize),
         },

@@ -28,14 +28,14 @@ impl Class {
 
 /// One end of a pair.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct End<'a> {
+pub(super) struct PairEnd<'a> {
     /// Position of the NIC in its sorted list: its identity.
     pub(super) at: usize,
     pub(super) nic: &'a ChannelNic,
     pub(super) address: ChannelAddress,
 }
 
-impl End<'_> {
+impl PairEnd<'_> {
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.nic.name == name || self.address.address.to_string() == name
     }
@@ -44,8 +44,8 @@ impl End<'_> {
 /// One pair of addresses and what has been decided about it. `rule` is `None` while undecided.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate<'a> {
-    pub(super) local: End<'a>,
-    pub(super) remote: End<'a>,
+    pub(super) local: PairEnd<'a>,
+    pub(super) remote: PairEnd<'a>,
     /// Reached through a router rather than on the link.
     routed: bool,
     pub(super) rule: Option<Rule>,
@@ -146,8 +146,8 @@ pub(super) fn all<'a>(
                     if l.is_ipv4() != r.is_ipv4() || (l.is_loopback() && !r.is_loopback()) {
                         continue;
                     }
-                    let local = End { at: local_at, nic: local_nic, address: local_address };
-                    let remote = End { at: remote_at, nic: remote_nic, address: remote_address };
+                    let local = PairEnd { at: local_at, nic: local_nic, address: local_address };
+                    let remote = PairEnd { at: remote_at, nic: remote_nic, address: remote_address };
                     let reach = reach(&local, &remote);
                     let rule = first_exclusion(&local, &remote, reach, question);
                     let routed = reach == Reach::Routed;
@@ -160,7 +160,12 @@ pub(super) fn all<'a>(
     out
 }
 
-fn first_exclusion(local: &End<'_>, remote: &End<'_>, reach: Reach, question: &Question) -> Option<Rule> {
+fn first_exclusion(
+    local: &PairEnd<'_>,
+    remote: &PairEnd<'_>,
+    reach: Reach,
+    question: &Question,
+) -> Option<Rule> {
     let constrain = &question.constrain;
     if !constrain.is_empty() && !constrain.iter().any(|name| local.is_called(name)) {
         return Some(Rule::Constrained);
@@ -198,7 +203,7 @@ enum Reach {
 }
 
 /// Whether packets from one address get to the other, as far as subnets and routes tell.
-fn reach(local: &End<'_>, remote: &End<'_>) -> Reach {
+fn reach(local: &PairEnd<'_>, remote: &PairEnd<'_>) -> Reach {
     let (from, to) = (local.address.address, remote.address.address);
     if from.is_loopback() != to.is_loopback() {
         return Reach::No;

@@ -9,29 +9,29 @@ use pathproof_model::told;
 use pathproof_model::{Finding, NodeId, ResultDoc};
 
 /// A code, and what is said of a number of packets.
-struct Kind {
+struct Complaint {
     code: &'static str,
     said: &'static str,
     meaning: DriverMeaning,
 }
 
-const KINDS: &[Kind] = &[
-    Kind {
+const COMPLAINTS: &[Complaint] = &[
+    Complaint {
         code: "NIC-LINK-ERRORS",
         said: "received damaged frames and threw them away",
         meaning: DriverMeaning::LinkError,
     },
-    Kind {
+    Complaint {
         code: "NIC-OVERRUN",
         said: "had no buffer for packets that it had received",
         meaning: DriverMeaning::NoReceiveBuffer,
     },
-    Kind {
+    Complaint {
         code: "NIC-PAUSED",
         said: "was asked to stop sending by the other end of its cable",
         meaning: DriverMeaning::PauseReceived,
     },
-    Kind {
+    Complaint {
         code: "NIC-POLICED",
         said: "was held to an allowance by the platform under it",
         meaning: DriverMeaning::Policed,
@@ -41,15 +41,15 @@ const KINDS: &[Kind] = &[
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let used = used(doc);
     let mut found = Vec::new();
-    for kind in KINDS {
-        let all = counted(doc, kind.meaning);
+    for complaint in COMPLAINTS {
+        let all = counted(doc, complaint.meaning);
         // Drivers count for the whole host: what an interface without part in the run counted is no finding of this run.
         for ((node, nic), counters) in all.into_iter().filter(|(place, _)| used.contains(place)) {
             let whose = if node == NodeId::CLIENT { "this host's" } else { "the peer's" };
             let most = counters.values().copied().max().unwrap_or(0);
             let names: Vec<String> = counters.iter().map(|(name, by)| format!("{name} +{by}")).collect();
-            let said = format!("{whose} {nic} {} during the run ({})", kind.said, names.join(", "));
-            found.push(Finding::new(kind.code, said).tell(told::NIC, nic).with("moved_by", most));
+            let said = format!("{whose} {nic} {} during the run ({})", complaint.said, names.join(", "));
+            found.push(Finding::new(complaint.code, said).tell(told::NIC, nic).with("moved_by", most));
         }
     }
     found

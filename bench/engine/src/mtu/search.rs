@@ -76,7 +76,7 @@ struct Sent {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum SearchRound {
     Scout,
     Verify(u32),
     Narrow,
@@ -98,7 +98,7 @@ pub struct Search {
     ended: Option<(Tick, Ending)>,
     probes: Vec<Sent>,
     queue: Vec<u32>,
-    kind: Kind,
+    kind: SearchRound,
     round_first: usize,
     rounds: u32,
     scouts: u32,
@@ -133,7 +133,7 @@ impl Search {
             ended: None,
             probes: Vec::new(),
             queue: Vec::new(),
-            kind: Kind::Scout,
+            kind: SearchRound::Scout,
             round_first: 0,
             rounds: 0,
             scouts: 0,
@@ -185,7 +185,7 @@ impl Search {
             if let Some(claim) = self.pending_claim.take() {
                 self.verify(claim);
             }
-            if self.kind == Kind::Scout && self.queue.is_empty() && self.bound == Bound::Local {
+            if self.kind == SearchRound::Scout && self.queue.is_empty() && self.bound == Bound::Local {
                 // The local interface just lowered the ceiling: scout what it does accept.
                 let top = self.smallest_refused - 1;
                 if !self.in_round().any(|p| p.ip_bytes == top) {
@@ -447,13 +447,13 @@ impl Search {
         let settled = |p: &Sent| p.fate != Fate::Waiting || p.ip_bytes >= self.smallest_refused;
         let last = self.in_round().filter(|p| !settled(p)).map(|p| p.at).max();
         let Some(last) = last else {
-            if self.in_round().any(|p| p.fate == Fate::Lost) && self.kind != Kind::Scout {
+            if self.in_round().any(|p| p.fate == Fate::Lost) && self.kind != SearchRound::Scout {
                 self.loss_rounds += 1;
             }
             return None;
         };
         match self.kind {
-            Kind::Scout => {
+            SearchRound::Scout => {
                 // The small probe is back, so an answer about the large one (from the peer or from a router) is
                 // due as well. Waiting out the loss timer would cost a round for nothing.
                 let grace = (2 * self.longest_rtt_ns).clamp(GRACE_NS.0, GRACE_NS.1);
@@ -462,19 +462,19 @@ impl Search {
                     return (until > now).then_some(until);
                 }
             }
-            Kind::Verify(claim) => {
+            SearchRound::Verify(claim) => {
                 // More than the claim passes: the claim is wrong, search on at once.
                 if self.largest_whole.is_some_and(|largest| largest > claim) {
                     return None;
                 }
             }
-            Kind::Narrow => {}
+            SearchRound::Narrow => {}
         }
         Some(last.plus_ns(self.loss_timer_ns()))
     }
 
-    fn begin(&mut self, kind: Kind, mut ip_bytes: Vec<u32>) {
-        if kind == Kind::Narrow {
+    fn begin(&mut self, kind: SearchRound, mut ip_bytes: Vec<u32>) {
+        if kind == SearchRound::Narrow {
             self.shuffle(&mut ip_bytes);
         }
         self.kind = kind;
@@ -492,7 +492,7 @@ impl Search {
         let small = [1, 3, 6][self.scouts.min(SCOUTS) as usize - 1];
         let mut sizes = vec![self.config.floor_bytes; small];
         sizes.push(top);
-        self.begin(Kind::Scout, sizes);
+        self.begin(SearchRound::Scout, sizes);
     }
 
     /// Tests a named value: it and the byte above, twice and thrice in case one gets lost, which stays within
@@ -500,7 +500,7 @@ impl Search {
     fn verify(&mut self, claim: u32) {
         self.verified.push(claim);
         let above = claim + 1;
-        self.begin(Kind::Verify(claim), vec![claim, above, claim, above, above]);
+        self.begin(SearchRound::Verify(claim), vec![claim, above, claim, above, above]);
     }
 
     /// The round is over without certainty: decide whether silence is proof by now, or what to ask next.
@@ -539,7 +539,7 @@ impl Search {
         let favour = if self.is_known(largest) { f64::from(self.config.ceiling_bytes) / 40.0 } else { 0.0 };
         let belief = Belief::new(largest, self.smallest_refused, &lost, loss.rate, favour);
         let sizes = self.choose(&belief, &lost, &loss, left);
-        self.begin(Kind::Narrow, sizes);
+        self.begin(SearchRound::Narrow, sizes);
     }
 
     /// The sizes of the next round.
@@ -566,7 +566,7 @@ impl Search {
         if sizes.is_empty() || sizes.len() as u32 > dense {
             sizes.clear();
             let work = f64::from(likely) * f64::from(copies);
-            if self.probes.len() == self.epoch || self.kind == Kind::Scout || self.rounds_narrow() == 0 {
+            if self.probes.len() == self.epoch || self.kind == SearchRound::Scout || self.rounds_narrow() == 0 {
                 // First look: two rounds follow, so a third of the work (on a logarithmic scale) is due now.
                 let work = f64::from(likely) * f64::from(MIN_COPIES);
                 let grid = if paced { PACED_CUTS } else { work.cbrt().ceil() as u32 };

@@ -3,7 +3,7 @@
 use pathproof_model::{Outcome, Severity};
 
 use super::Markup;
-use crate::page::{Block, Cell, Fact, Kind, Row, Table};
+use crate::page::{Block, Cell, ColumnKind, Fact, Row, Table};
 
 pub(super) fn all(blocks: &[Block]) -> Markup {
     blocks.iter().map(block).collect()
@@ -76,7 +76,7 @@ fn list(facts: &[Fact]) -> Markup {
 }
 
 fn table(table: &Table) -> Markup {
-    let class = |kind: Kind| if kind == Kind::Figures { "class=\"n\"" } else { "" };
+    let class = |kind: ColumnKind| if kind == ColumnKind::Figures { "class=\"n\"" } else { "" };
     let heads = table.heads.iter().map(|(head, kind)| Markup::said("th", class(*kind), head)).collect();
     let cells = |cells: &[Cell]| {
         let kinds = table.heads.iter().map(|(_, kind)| *kind);

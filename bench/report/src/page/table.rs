@@ -8,14 +8,14 @@ use crate::Shown;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     /// The columns.
-    pub heads: Vec<(Shown, Kind)>,
+    pub heads: Vec<(Shown, ColumnKind)>,
     /// The rows from top to bottom.
     pub rows: Vec<Row<Vec<Cell>>>,
 }
 
 /// What a column holds, which decides how it is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnKind {
     /// Names and words.
     Words,
     /// Figures, which people compare by their length.
@@ -38,19 +38,19 @@ pub enum Row<R> {
 /// A column of rows made of `R`.
 pub struct Column<R> {
     head: Shown,
-    kind: Kind,
+    kind: ColumnKind,
     cell: fn(&R) -> Cell,
 }
 
 impl<R> Column<R> {
     /// Names and words.
     pub fn words(head: impl AsRef<str>, cell: fn(&R) -> Cell) -> Column<R> {
-        Column { head: head.into(), kind: Kind::Words, cell }
+        Column { head: head.into(), kind: ColumnKind::Words, cell }
     }
 
     /// Figures.
     pub fn figures(head: impl AsRef<str>, cell: fn(&R) -> Cell) -> Column<R> {
-        Column { head: head.into(), kind: Kind::Figures, cell }
+        Column { head: head.into(), kind: ColumnKind::Figures, cell }
     }
 }
 

@@ -3,7 +3,7 @@
 use pathproof_api::{CompletionStatus, Op, Tick, TransportError, Wait};
 
 use super::StripedLane;
-use crate::frame::{Head, Kind};
+use crate::frame::{FrameKind, Head};
 use crate::incoming::Place;
 use crate::path::{Reading, TAG_HEAD, TAG_READ};
 
@@ -66,12 +66,12 @@ impl StripedLane {
             }
         })?;
         match head.kind {
-            Kind::Ack => Ok(()),
-            Kind::Bye => {
+            FrameKind::Ack => Ok(()),
+            FrameKind::Bye => {
                 self.peer_left = true;
                 Ok(())
             }
-            Kind::Lost => {
+            FrameKind::Lost => {
                 let known = usize::try_from(head.sequence).ok().and_then(|at| self.paths.get_mut(at));
                 if let Some(path) = known.filter(|path| path.generation < head.index) {
                     let lost = head.sequence as u16;
@@ -86,7 +86,7 @@ impl StripedLane {
                 }
                 Ok(())
             }
-            Kind::Send | Kind::Write | Kind::WriteImmediate => self.message(index, head),
+            FrameKind::Send | FrameKind::Write | FrameKind::WriteImmediate => self.message(index, head),
         }
     }
 

@@ -3,7 +3,7 @@
 use pathproof_api::{Op, Tick};
 
 use super::StripedLane;
-use crate::frame::{Head, Kind};
+use crate::frame::{FrameKind, Head};
 use crate::plan::Share;
 
 impl StripedLane {
@@ -46,7 +46,7 @@ impl StripedLane {
                 let path = &self.paths[index];
                 if !path.is_live() {
                     let (sequence, generation) = (index as u64, path.generation);
-                    let lost = Head { sequence, index: generation, ..Head::bare(Kind::Lost, arrived) };
+                    let lost = Head { sequence, index: generation, ..Head::bare(FrameKind::Lost, arrived) };
                     self.send(over, &lost, None);
                 }
             }
@@ -57,7 +57,7 @@ impl StripedLane {
         for index in 0..self.paths.len() as u16 {
             if self.confirm & (1 << index) != 0 && self.paths[usize::from(index)].has_room() {
                 self.confirm &= !(1 << index);
-                self.send(index, &Head::bare(Kind::Ack, arrived), None);
+                self.send(index, &Head::bare(FrameKind::Ack, arrived), None);
             }
         }
     }

@@ -53,7 +53,7 @@ impl Manager {
     }
 }
 
-pub(super) struct Prepared {
+pub(super) struct PreparedRdma {
     pub(super) clock: RealClock,
     // The window goes before the queue pair that it is bound to, that before the memory, and the memory before the
     // adapter: fields drop in this order.
@@ -88,7 +88,7 @@ pub(super) struct Prepared {
     pub(super) events_before: usize,
 }
 
-impl Prepared {
+impl PreparedRdma {
     /// INIT → ready to receive → ready to send, from the peer's offer (IBTA vol. 1, ch. 10.3.1).
     fn connect_queue_pairs(&self, peer: &Address, mtu_code: u8) -> Result<(), TransportError> {
         let port = self.choice.port;
@@ -214,7 +214,7 @@ impl Prepared {
     }
 }
 
-impl PreparedLane for Prepared {
+impl PreparedLane for PreparedRdma {
     fn attach(&mut self, region: &Arc<Region>, access: Access) -> Result<RegionId, TransportError> {
         let (readable, writable) = match access {
             Access::Local => (false, false),
@@ -362,7 +362,7 @@ impl PreparedLane for Prepared {
                 detail: "it names no place for receive credits".into(),
             });
         }
-        let Prepared { clock, queue_pair, regions, adapter, cell, .. } = *self;
+        let PreparedRdma { clock, queue_pair, regions, adapter, cell, .. } = *self;
         let credit = Credit::new(cell, peer.credit_base, peer.credit_key);
         let lane = RdmaLane::new(Parts {
             clock,

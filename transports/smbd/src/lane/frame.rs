@@ -13,7 +13,7 @@ pub const LARGE_BYTES: usize = HEAD_BYTES + DESCRIPTOR_BYTES;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FrameKind {
     /// Nothing but its counts.
     News,
     /// Its bytes follow.
@@ -29,7 +29,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// What it is.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// Receives posted since the lane began, modulo 2^32.
     pub receives: u32,
     /// Large messages fetched since then, modulo 2^32.
@@ -41,15 +41,15 @@ impl Head {
     pub fn encode(&self) -> ([u8; LARGE_BYTES], usize) {
         let mut out = [0; LARGE_BYTES];
         let (kind, bytes, length) = match self.kind {
-            Kind::News => (1, 0, HEAD_BYTES),
-            Kind::Small { bytes } => (2, bytes, HEAD_BYTES),
-            Kind::Large(descriptor) => (3, descriptor.bytes, LARGE_BYTES),
+            FrameKind::News => (1, 0, HEAD_BYTES),
+            FrameKind::Small { bytes } => (2, bytes, HEAD_BYTES),
+            FrameKind::Large(descriptor) => (3, descriptor.bytes, LARGE_BYTES),
         };
         out[0] = kind;
         out[4..8].copy_from_slice(&self.receives.to_le_bytes());
         out[8..12].copy_from_slice(&self.fetched.to_le_bytes());
         out[12..16].copy_from_slice(&bytes.to_le_bytes());
-        if let Kind::Large(descriptor) = self.kind {
+        if let FrameKind::Large(descriptor) = self.kind {
             out[HEAD_BYTES..].copy_from_slice(&descriptor.encode());
         }
         (out, length)
@@ -60,11 +60,11 @@ impl Head {
         let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
         let (&kind, receives, fetched, length) = (bytes.first()?, word(4)?, word(8)?, word(12)?);
         let (kind, whole) = match kind {
-            1 => (Kind::News, HEAD_BYTES as u64),
-            2 => (Kind::Small { bytes: length }, HEAD_BYTES as u64 + u64::from(length)),
+            1 => (FrameKind::News, HEAD_BYTES as u64),
+            2 => (FrameKind::Small { bytes: length }, HEAD_BYTES as u64 + u64::from(length)),
             3 => {
                 let descriptor = BufferDescriptor::decode(bytes.get(HEAD_BYTES..LARGE_BYTES)?).ok()?;
-                (Kind::Large(descriptor), LARGE_BYTES as u64)
+                (FrameKind::Large(descriptor), LARGE_BYTES as u64)
             }
             _ => return None,
         };
@@ -80,11 +80,16 @@ mod tests {
     fn heads_are_read_as_they_are_written_and_nothing_else_is() {
         let descriptor = BufferDescriptor { address: 0x7f00_1234_5678, token: 9, bytes: 65_536 };
         for kind in
-            [Kind::News, Kind::Small { bytes: 0 }, Kind::Small { bytes: 4096 }, Kind::Large(descriptor)]
+            [
+                FrameKind::News,
+                FrameKind::Small { bytes: 0 },
+                FrameKind::Small { bytes: 4096 },
+                FrameKind::Large(descriptor),
+            ]
         {
             let head = Head { kind, receives: 7, fetched: u32::MAX };
             let (bytes, length) = head.encode();
-            let whole = length as u64 + if let Kind::Small { bytes } = kind { u64::from(bytes) } else { 0 };
+            let whole = length as u64 + if let FrameKind::Small { bytes } = kind { u64::from(bytes) } else { 0 };
             assert_eq!(Head::decode(&bytes[..length], whole), Some(head));
             assert_eq!(Head::decode(&bytes[..length], whole + 1), None);
             assert_eq!(Head::decode(&bytes[..length - 1], whole), None);

@@ -3,7 +3,7 @@
 
 use pathproof_api::{CompletionStatus, Piece, TransportError, WireOp, WireVerb};
 
-use super::frame::{HEAD_BYTES, Head, Kind, LARGE_BYTES};
+use super::frame::{FrameKind, HEAD_BYTES, Head, LARGE_BYTES};
 use super::{BufferDescriptor, FETCH, Fragment, SmbdLane, State};
 
 impl SmbdLane {
@@ -30,13 +30,13 @@ impl SmbdLane {
             Head::decode(&bytes[..have], whole).ok_or_else(|| self.broken("a message of no known kind"))?;
         self.hear(&head)?;
         match head.kind {
-            Kind::News => Ok(()),
-            Kind::Small { bytes } => {
+            FrameKind::News => Ok(()),
+            FrameKind::Small { bytes } => {
                 let number = self.match_receive(bytes)?;
                 self.coming = Some((number, 0));
                 self.more(fragment, HEAD_BYTES as u32)
             }
-            Kind::Large(descriptor) => self.fetch(&descriptor),
+            FrameKind::Large(descriptor) => self.fetch(&descriptor),
         }
     }
 

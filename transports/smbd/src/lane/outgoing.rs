@@ -2,11 +2,11 @@
 
 use pathproof_api::{Op, Piece, TransportError, Verb, WireOp, WireVerb};
 
-use super::frame::{HEAD_BYTES, Head, Kind};
+use super::frame::{FrameKind, HEAD_BYTES, Head};
 use super::{BufferDescriptor, SENT_BYTES_MAX, SmbdLane, State};
 
 impl SmbdLane {
-    fn head(&mut self, kind: Kind) -> Head {
+    fn head(&mut self, kind: FrameKind) -> Head {
         self.told_receives = self.receives.end();
         self.told_fetched = self.fetched;
         Head { kind, receives: self.told_receives as u32, fetched: self.fetched as u32 }
@@ -69,7 +69,7 @@ impl SmbdLane {
     }
 
     fn head_of(&mut self, first: bool, bytes: u32) -> ([u8; super::frame::LARGE_BYTES], usize) {
-        if first { self.head(Kind::Small { bytes }).encode() } else { ([0; super::frame::LARGE_BYTES], 0) }
+        if first { self.head(FrameKind::Small { bytes }).encode() } else { ([0; super::frame::LARGE_BYTES], 0) }
     }
 
     /// Tells the peer where a large message lies.
@@ -87,7 +87,7 @@ impl SmbdLane {
             token: exposed.key,
             bytes: piece.len,
         };
-        let (head, length) = self.head(Kind::Large(descriptor)).encode();
+        let (head, length) = self.head(FrameKind::Large(descriptor)).encode();
         self.connection.send_fragment(&head[..length], Piece::default(), 0, None, None)?;
         self.used = self.used.wrapping_add(1);
         self.offered.push_back(self.next);
@@ -117,7 +117,7 @@ impl SmbdLane {
         if !due || self.next_sent > 0 || !self.connection.may_send() {
             return Ok(());
         }
-        let (head, length) = self.head(Kind::News).encode();
+        let (head, length) = self.head(FrameKind::News).encode();
         self.counts.news += 1;
         self.connection.send_fragment(&head[..length], Piece::default(), 0, None, None)
     }

@@ -113,7 +113,7 @@ impl Transport for SmbdTransport {
             wait_mode: spec.wait_mode,
             ..WireSpec::default()
         })?;
-        Ok(Box::new(Prepared {
+        Ok(Box::new(PreparedSmbd {
             wire,
             clock: self.clock.clone(),
             settings: self.settings,
@@ -126,7 +126,7 @@ impl Transport for SmbdTransport {
     }
 }
 
-struct Prepared {
+struct PreparedSmbd {
     wire: Box<dyn PreparedWire>,
     clock: Arc<dyn Clock>,
     settings: Settings,
@@ -137,7 +137,7 @@ struct Prepared {
     window: Window,
 }
 
-impl PreparedLane for Prepared {
+impl PreparedLane for PreparedSmbd {
     fn attach(&mut self, region: &Arc<Region>, access: Access) -> Result<RegionId, TransportError> {
         let id = u16::try_from(self.memory.len())
             .map(RegionId)
