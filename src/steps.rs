@@ -139,6 +139,13 @@ impl SessionFacts {
         nics
     }
 
+    /// This host's NIC that has the address which the session began on.
+    pub fn own_nic(&self) -> Option<String> {
+        let own = self.local.ip().to_canonical();
+        let has = |nic: &&pathproof_model::Nic| nic.addresses.iter().any(|one| one.address == own);
+        self.environment.nics.iter().find(has).map(|nic| nic.name.clone())
+    }
+
     /// The ways between the hosts other than the one that the session began on.
     pub fn other_ways(&self) -> Vec<Way> {
         let (client, server, own) = match self.end {
@@ -384,6 +391,16 @@ pub fn each_way(doc: &ResultDoc) -> Option<StepSpec> {
 /// The short steps over NICs that no stream of a check went over.
 pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
     traffic::beside(doc, nics)
+}
+
+/// The next short step that tells what all those NICs carry together, with the one called `own`.
+pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
+    traffic::together(doc, own, nics)
+}
+
+/// Holds what they carried together against what each carried by itself.
+pub fn sum_up_together(doc: &mut ResultDoc) {
+    traffic::sum_up_together(doc);
 }
 
 /// What so many of those steps take.

@@ -31,6 +31,9 @@ const FAR_NS: u64 = 30_000_000;
 /// From such a round trip on the streams of the two directions may have to run at once.
 const VERY_FAR_NS: u64 = 150_000_000;
 
+/// A run that has less time than this is to be quick.
+const UNHURRIED_NS: u64 = 30_000_000_000;
+
 /// Where a step stands in its run.
 struct Place<'a> {
     number: u32,
@@ -83,8 +86,10 @@ impl<'a> Conductor<'a> {
         let mut specs = plan.steps.clone();
         let nics = self.agent.as_ref().map_or(1, |agent| agent.facts.other_ways().len() as u64 + 1);
         let beside = self.beside(plan);
+        // The one that the session began on, and all together.
+        let more = if beside.is_empty() || self.budget.length_ns() < Some(UNHURRIED_NS) { 0 } else { 2 };
         self.reserved_ns = specs.iter().map(|spec| steps::one_by_one_ns(spec, nics)).sum::<u64>()
-            + steps::beside_ns(beside.len() as u64);
+            + steps::beside_ns(beside.len() as u64 + more);
         let mut result = Ok(());
         let (mut number, mut first) = (0, 0);
         // The next so many steps of the plan take a network down.
@@ -294,6 +299,23 @@ impl<'a> Conductor<'a> {
             self.step(&Place { number: number as u32, of: number + 1, later: &[] }, &spec, record)?;
             self.collect(record)?;
         }
+        self.all_together(&nics, record)
+    }
+
+    /// What those NICs carry together with the one that the session began on. A check that is to be quick leaves it out by plan.
+    fn all_together(&mut self, nics: &[String], record: &mut Record<'_>) -> Result<(), StepError> {
+        let own = self.agent.as_ref().and_then(|agent| agent.facts.own_nic());
+        let Some(own) = own.filter(|_| self.budget.length_ns() >= Some(UNHURRIED_NS)) else { return Ok(()) };
+        while let Some(spec) = steps::together(&record.doc, &own, nics) {
+            if need_ns(record, &spec) > self.left_ns(record) {
+                record.cut.push("what all NICs carry together: not measured".into());
+                break;
+            }
+            let number = record.doc.steps.len();
+            self.step(&Place { number: number as u32, of: number + 1, later: &[] }, &spec, record)?;
+            self.collect(record)?;
+        }
+        steps::sum_up_together(&mut record.doc);
         Ok(())
     }
 

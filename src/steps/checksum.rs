@@ -128,6 +128,7 @@ mod tests {
             delay_variation_ns: None,
             first_router: None,
             last_router: None,
+            questions_heard: None,
         };
         let mut step = Step::new(StepKind::Loss, "datagram loss");
         step.detail.loss = Some(vec![path("e0", 0), path("e1", 14)]);

@@ -326,6 +326,7 @@ fn ended(path: &Path<'_>, sent: send::Sent, counted: Counted) -> LossEnd {
         delay_variation_ns: counted.delay_variation_ns,
         first_router: sent.first_router,
         last_router: counted.last_router,
+        questions_heard: counted.questions,
     }
 }
 
@@ -385,6 +386,7 @@ mod tests {
             delay_variation_ns: None,
             first_router: None,
             last_router: None,
+            questions_heard: None,
         };
         let mut step = Step::new(StepKind::Loss, "datagram loss");
         step.detail.loss = Some(vec![path]);

@@ -33,7 +33,6 @@ use pathproof_model::{
 use super::cost::{HUGE_PAGE_BYTES, LANE_BYTES, OPERATION_BYTES, rounded_up};
 use super::stage::Cue;
 use super::{Cost, Kind, Prepared, Runner, Setup, step_error};
-use crate::lane_options::CONSTRAIN;
 use crate::registry::manners;
 use job::{LaneJob, Part};
 use pathproof_sys::ending::Ender;
@@ -92,6 +91,17 @@ pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
 /// The next short step over one of those NICs one way alone, where both ways at once carried little.
 pub fn each_way(doc: &ResultDoc) -> Option<StepSpec> {
     singles::each_way(doc)
+}
+
+/// The next short step that tells what all those NICs carry together, with the one called `own`.
+pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
+    singles::together(doc, own, nics)
+}
+
+/// Holds what they carried together against what each carried by itself.
+pub fn sum_up_together(doc: &mut ResultDoc) {
+    let found = singles::sum_up_together(doc);
+    doc.findings.extend(found);
 }
 
 /// What so many of those steps take.
@@ -178,7 +188,11 @@ impl Kind for Traffic {
         };
         let lanes = if traffic.lanes == 1 { "1 lane".into() } else { format!("{} lanes", traffic.lanes) };
         let size = pathproof_model::units::Bytes(traffic.size_bytes);
-        let nics = CONSTRAIN.typed(&traffic.options).map_or(String::new(), |nics| format!(", {nics} alone"));
+        let nics = match &singles::held_to(traffic)[..] {
+            [] => String::new(),
+            [nic] => format!(", {nic} alone"),
+            nics => format!(", {} together", nics.join(" and ")),
+        };
         // What only looks is no part of what the step is about.
         let beside = match traffic.beside.iter().filter(|flow| flow.class != Class::Probe).count() {
             0 => String::new(),

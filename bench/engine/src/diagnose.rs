@@ -172,6 +172,7 @@ mod tests {
             delay_variation_ns: None,
             first_router: None,
             last_router: None,
+            questions_heard: None,
         }
     }
 }

@@ -60,6 +60,8 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
         let mut checks: Vec<Check> = planned.iter().flat_map(|s| stops(s, busy.as_deref())).collect();
         checks.extend(group.iter().flat_map(|s| corruption(s)));
         checks.extend(both_ways::nics(doc, &group, criteria));
+        let together: Vec<&Step> = group.iter().copied().filter(|s| s.follows_up.is_some()).collect();
+        checks.extend(traffic::nics_sum(&together, criteria.throughput.nics_sum_share_min));
         // What a failed step measured is shown in the report but is not evidence of fitness.
         let whole: Vec<&Step> = planned.into_iter().filter(|s| s.error.is_none()).collect();
         if !whole.is_empty() {

@@ -172,6 +172,10 @@ pub struct LossPath {
     /// The last one, as it wrote itself into what it handed over (RFC 791); left out where nobody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_router: Option<IpAddr>,
+    /// Questions of the sending end, asked before anything else is sent, that reached the other, as that one says over the control connection. A path
+    /// over which some were heard and none was answered is dead on the way back. Left out where nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub questions_heard: Option<u64>,
 }
 
 impl LossPath {
@@ -302,6 +306,9 @@ pub struct LossEnd {
     /// The last one on the way to this end, as it wrote itself into what it handed over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_router: Option<IpAddr>,
+    /// Questions of the other end that reached this one; `null` where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub questions_heard: Option<u64>,
 }
 
 /// What an end sent in one flow.

@@ -18,6 +18,8 @@ pub struct Counted {
     pub overflowed: u64,
     pub delay_variation_ns: Option<DelayVariation>,
     pub last_router: Option<IpAddr>,
+    /// Questions of the other end that came over it.
+    pub questions: Option<u64>,
 }
 
 /// Counts until the end comes: for each of `paths`, the listener that belongs to it and the address that it comes from.
@@ -57,7 +59,8 @@ pub fn spawn(
             let listener = listeners.get(*listener);
             let overflowed = listener.map_or(0, |listener| u64::from(listener.overflowed()));
             let last_router = listener.and_then(|listener| listener.last_router(*from));
-            Counted { strands, overflowed, delay_variation_ns, last_router }
+            let questions = listener.map(|listener| listener.challenges(*from));
+            Counted { strands, overflowed, delay_variation_ns, last_router, questions }
         });
         counted.collect()
     };

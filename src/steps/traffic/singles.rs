@@ -1,13 +1,14 @@
 //! What several NICs carry together, against what each carries alone: the short steps that find out, and their sum.
 
 use pathproof_model::{
-    AloneNic, AloneSum, Direction, End, Finding, NicShare, ResultDoc, Step, StepKind, StepSpec, TrafficSpec,
+    AloneNic, AloneSum, Direction, End, Finding, FollowUp, NicShare, ResultDoc, Step, StepKind, StepSpec,
+    TrafficSpec,
 };
 
 use pathproof_model::judge::one_way_alone;
 use pathproof_model::units::BitsPerSecond;
 
-use crate::lane_options::CONSTRAIN;
+use crate::lane_options::{self, CONSTRAIN};
 use crate::registry::{TRANSPORTS, manners};
 
 /// A NIC whose part of the bytes differs by more than this from its part of the sum did not share as it could.
@@ -54,21 +55,87 @@ pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
     if !carried || doc.is_against_itself() || !streams.clone().all(plain) {
         return vec![];
     }
-    // The transport whose lanes can be held to one NIC.
-    let Some(over) = TRANSPORTS.iter().find(|over| manners(over).several_nics) else { return vec![] };
-    let alone = |nic: &String| {
-        let mut traffic = TrafficSpec {
-            over: (*over).into(),
-            direction: Direction::Both,
-            time_ns: PAIR_NS,
-            warmup_ns: AROUND_PAIR_NS,
-            cooldown_ns: AROUND_PAIR_NS / 2,
-            ..TrafficSpec::default()
-        };
-        CONSTRAIN.write(&mut traffic.options, vec![nic.clone()]);
-        StepSpec::Stream(traffic)
+    nics.iter().filter_map(|nic| both_ways_over(vec![nic.clone()])).collect()
+}
+
+/// One short step both ways held to these NICs, by the transport whose lanes can be.
+fn both_ways_over(nics: Vec<String>) -> Option<StepSpec> {
+    let over = TRANSPORTS.iter().find(|over| manners(over).several_nics)?;
+    let mut traffic = TrafficSpec {
+        over: (*over).into(),
+        direction: Direction::Both,
+        time_ns: PAIR_NS,
+        warmup_ns: AROUND_PAIR_NS,
+        cooldown_ns: AROUND_PAIR_NS / 2,
+        ..TrafficSpec::default()
     };
-    nics.iter().map(alone).collect()
+    CONSTRAIN.write(&mut traffic.options, nics);
+    Some(StepSpec::Stream(traffic))
+}
+
+/// The NICs that a stream is held to; none where it may use all.
+pub fn held_to(traffic: &TrafficSpec) -> Vec<String> {
+    let read = lane_options::read(&traffic.over, &traffic.options);
+    read.ok().and_then(|options| options.given(&CONSTRAIN)).unwrap_or_default()
+}
+
+/// The step like that which was made with exactly these NICs, whatever became of it.
+fn made_over(doc: &ResultDoc, nics: &[String]) -> Option<usize> {
+    let Some(StepSpec::Stream(asked)) = both_ways_over(nics.to_vec()) else { return None };
+    doc.steps.iter().position(|step| {
+        let made = step.spec.as_ref().and_then(StepSpec::traffic);
+        step.follows_up == Some(FollowUp::Alone)
+            && made.is_some_and(|made| {
+                (&made.over, &made.options, made.direction) == (&asked.over, &asked.options, asked.direction)
+            })
+    })
+}
+
+/// What a step carried in both directions, where each carried something.
+fn carried(step: &Step) -> Option<u64> {
+    let each: Vec<u64> =
+        step.parts().iter().map(|(_, part)| part.goodput_bits_per_s).collect::<Option<_>>()?;
+    (step.error.is_none() && each.iter().all(|rate| *rate > 0)).then(|| each.iter().sum())
+}
+
+/// The NICs of a check that carry something, the one called `own` first: those are what can be held against one another.
+fn that_carry(doc: &ResultDoc, own: &str, nics: &[String]) -> Vec<String> {
+    let alone = |nic: &&String| {
+        let at = made_over(doc, std::slice::from_ref(*nic))?;
+        carried(&doc.steps[at])
+    };
+    let mut all = vec![own.to_owned()];
+    all.extend(nics.iter().filter(|nic| alone(nic).is_some()).cloned());
+    all
+}
+
+/// The next short step that tells what the NICs which [`beside`] tried carry together with the one called `own`: that one alone in the
+/// same way, then all of them.
+pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
+    let all = that_carry(doc, own, nics);
+    if all.len() < 2 {
+        return None;
+    }
+    let next = [vec![own.to_owned()], all];
+    next.into_iter().find(|nics| made_over(doc, nics).is_none()).and_then(both_ways_over)
+}
+
+/// Puts what each carried by itself into the step in which all carried together, and says what that shows.
+pub fn sum_up_together(doc: &mut ResultDoc) -> Vec<Finding> {
+    let nics = |step: &Step| step.spec.as_ref().and_then(StepSpec::traffic).map(held_to).unwrap_or_default();
+    let ours = |step: &Step| step.follows_up == Some(FollowUp::Alone) && step.detail.alone.is_none();
+    let Some(at) = doc.steps.iter().position(|step| ours(step) && nics(step).len() > 1) else {
+        return vec![];
+    };
+    let nics = nics(&doc.steps[at]);
+    let alone: Vec<Step> = nics
+        .iter()
+        .filter_map(|nic| Some(doc.steps[made_over(doc, std::slice::from_ref(nic))?].clone()))
+        .collect();
+    if alone.len() == nics.len() && doc.steps[at].error.is_none() {
+        sum_up(&mut doc.steps[at], &alone);
+    }
+    findings(doc, at)
 }
 
 /// The next of the short steps that tell why such a NIC carries little both ways at once: one way alone.
@@ -204,5 +271,41 @@ mod tests {
         let unknown = doc([1000, 500], [Some(1000), None]);
         let alone = unknown.steps[0].detail.alone.as_ref().unwrap();
         assert_eq!((alone.sum_bits_per_s, alone.share_of_sum, alone.imbalance), (None, None, None));
+    }
+
+    fn both_ways(nics: &[&str], rates: [u64; 2]) -> Step {
+        let nics: Vec<String> = nics.iter().map(|nic| (*nic).to_owned()).collect();
+        let mut step = Step::new(StepKind::Stream, nics.join(" and "));
+        (step.follows_up, step.spec) = (Some(FollowUp::Alone), both_ways_over(nics));
+        let flow = |rate| pathproof_model::Flow {
+            summary: pathproof_model::Summary { goodput_bits_per_s: Some(rate), ..Default::default() },
+            ..Default::default()
+        };
+        step.with_flows(rates.map(flow).into());
+        step
+    }
+
+    #[test]
+    fn nics_that_carry_something_run_together_after_the_one_of_the_plan_ran_alike() {
+        let nics = ["e1", "e2"].map(String::from);
+        let mut doc = ResultDoc::new(pathproof_model::Tool::default(), "");
+        let next = |doc: &ResultDoc| {
+            let spec = together(doc, "e0", &nics)?;
+            CONSTRAIN.typed(&spec.traffic()?.options).map(str::to_owned)
+        };
+        assert_eq!(next(&doc), None, "nothing is known of the others");
+        // One way of the second carries nothing: it is left out.
+        doc.steps = vec![both_ways(&["e1"], [500, 500]), both_ways(&["e2"], [500, 0])];
+        assert_eq!(next(&doc).as_deref(), Some("e0"));
+        doc.steps.push(both_ways(&["e0"], [500, 400]));
+        assert_eq!(next(&doc).as_deref(), Some("e0+e1"));
+        doc.steps.push(both_ways(&["e0", "e1"], [500, 450]));
+        assert_eq!(next(&doc), None);
+        sum_up_together(&mut doc);
+        let alone = doc.steps[3].detail.alone.clone().expect("it was held against each alone");
+        assert_eq!((alone.sum_bits_per_s, alone.share_of_sum), (Some(1900), Some(0.5)));
+        // What is short by itself accuses no path: nothing here shows that the path was the limit.
+        let check = pathproof_model::judge::nics_together(&doc.steps[3], 0.8).expect("it is told");
+        assert_eq!(check.outcome, pathproof_model::Outcome::NotJudged);
     }
 }

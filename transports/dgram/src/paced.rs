@@ -13,8 +13,8 @@ use crate::udp::{Mark, Outcome, ProbeSocket, bound, socket_error};
 use crate::wire::{self, Datagram, Paced, ProbeKey};
 use crate::{DgramError, headers_bytes};
 
-/// At most so many addresses' routers are remembered.
-const ROUTERS_MAX: usize = 64;
+/// At most so many addresses are remembered, with their routers and how often they asked.
+const ADDRESSES_MAX: usize = 64;
 
 impl ProbeSocket {
     /// Sends one paced datagram, marked so: an IP packet of exactly `paced.ip_bytes` bytes, made in `buffer`.
@@ -55,6 +55,8 @@ pub struct PacedListener {
     overflowed: u32,
     /// Who handed over what came from whom, as the other end's challenges recorded it.
     last_routers: Vec<(IpAddr, IpAddr)>,
+    /// How many challenges came from whom.
+    challenges: Vec<(IpAddr, u64)>,
     buffer: Vec<u8>,
 }
 
@@ -82,6 +84,7 @@ impl PacedListener {
             port,
             overflowed: 0,
             last_routers: vec![],
+            challenges: vec![],
             buffer: vec![0; 65_536],
         })
     }
@@ -101,6 +104,19 @@ impl PacedListener {
         self.last_routers.iter().find(|(known, _)| *known == from).map(|(_, router)| *router)
     }
 
+    /// Challenges that came from `from`: its questions arrive here, whatever becomes of the answers.
+    pub fn challenges(&self, from: IpAddr) -> u64 {
+        self.challenges.iter().find(|(known, _)| *known == from).map_or(0, |(_, count)| *count)
+    }
+
+    fn count_challenge(&mut self, from: IpAddr) {
+        if let Some((_, count)) = self.challenges.iter_mut().find(|(known, _)| *known == from) {
+            *count += 1;
+        } else if self.challenges.len() < ADDRESSES_MAX {
+            self.challenges.push((from, 1));
+        }
+    }
+
     /// The next arrival, without waiting. Challenges are answered on the way.
     pub fn next_arrival(&mut self) -> Option<Arrival> {
         // Bounded, so that a flood of something else cannot hold the caller.
@@ -114,10 +130,11 @@ impl PacedListener {
                     let router = received.last_sender.map(IpAddr::V4).filter(|sender| *sender != from.ip());
                     if let Some(router) = router
                         && self.last_router(from.ip()).is_none()
-                        && self.last_routers.len() < ROUTERS_MAX
+                        && self.last_routers.len() < ADDRESSES_MAX
                     {
                         self.last_routers.push((from.ip(), router));
                     }
+                    self.count_challenge(from.ip().to_canonical());
                     let _ = self.socket.send_to(&wire::consent(&self.key, nonce), &from.into());
                 }
                 // Something on the way that changes the length must not pass for an arrival.
@@ -158,6 +175,7 @@ mod tests {
             let mut asking = UnprovenSocket::bind(local, None, to, key()).unwrap();
             asking.challenge().unwrap();
             assert_eq!(listener.next_arrival(), None, "a challenge is no arrival");
+            assert_eq!((listener.challenges(local), listener.challenges([10, 0, 0, 9].into())), (1, 0));
             wait_readable(&[asking.as_fd()], Duration::from_secs(5)).unwrap();
             assert_eq!(asking.next_event().unwrap(), Some(Heard::Consent));
             let mut sender = asking.proven().expect("it consented");

@@ -4,7 +4,6 @@ use pathproof_model::judge::nics_together;
 use pathproof_model::told;
 use pathproof_model::{Finding, Outcome, ResultDoc, both_ways};
 
-use super::planned;
 use super::slow::only_nic;
 
 /// Below this share of the sum it is a finding; the built-in limit of the verdict is the same.
@@ -35,7 +34,7 @@ fn nics_share(doc: &ResultDoc) -> Option<Finding> {
     const SUM_SHARE_MIN: f64 = 0.8;
     /// All together are no more than the best alone and a little.
     const MORE: f64 = 1.3;
-    let told = planned(doc).find_map(|step| {
+    let told = doc.steps.iter().find_map(|step| {
         let check = nics_together(step, SUM_SHARE_MIN).filter(|check| check.outcome == Outcome::Fail)?;
         let alone = step.detail.alone.as_ref()?;
         let rates: Option<Vec<u64>> = alone.each.iter().map(|nic| nic.goodput_bits_per_s).collect();

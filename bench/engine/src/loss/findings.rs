@@ -107,22 +107,51 @@ fn silent(paths: &[&LossPath]) -> Vec<Finding> {
                 && (back.local_address, back.remote_address) == (path.local_address, path.remote_address)
         })
     };
-    let told = dead.iter().filter(|path| path.direction == Direction::Out || !way_back(path));
+    let told: Vec<&LossPath> =
+        dead.iter().copied().filter(|path| path.direction == Direction::Out || !way_back(path)).collect();
     let flows = |path: &LossPath| path.flows.len() as u64;
-    told.map(|path| {
-        // A question that is lost and an answer that is lost look the same from here.
-        let who = match path.direction {
-            _ if way_back(path) => "either end",
-            Direction::In => "the peer",
-            _ => "this host",
-        };
-        let evidence = format!(
-            "{} ({}) and {} ({}) share a network, and nothing that {who} asked between them was answered; between {} and {} it was",
-            path.local_nic, path.local_address, path.remote_nic, path.remote_address, other.local_nic, other.remote_nic
-        );
-        numbers(Finding::new("CHANNEL-DEAD", evidence), path, Share { part: flows(path), of: flows(path) })
-    })
-    .collect()
+    told.into_iter()
+        .map(|path| {
+            let who = match path.direction {
+                _ if way_back(path) => "either end",
+                Direction::In => "the peer",
+                _ => "this host",
+            };
+            let of = |direction| dead.iter().copied().find(|one| ends(one) == ends(path) && one.direction == direction);
+            let evidence = format!(
+                "{} ({}) and {} ({}) share a network, and nothing that {who} asked between them was answered{}; between {} and {} it was",
+                path.local_nic,
+                path.local_address,
+                path.remote_nic,
+                path.remote_address,
+                heard(of(Direction::Out), of(Direction::In)),
+                other.local_nic,
+                other.remote_nic
+            );
+            let all = Share { part: flows(path), of: flows(path) };
+            numbers(Finding::new("CHANNEL-DEAD", evidence), path, all)
+        })
+        .collect()
+}
+
+/// A question that is lost and an answer that is lost look the same to who asks; so each end says, over the control connection, whether
+/// the other's questions came. Where they came one way only, that way passes: the other is dead, or filtered at its end.
+fn heard(out: Option<&LossPath>, inward: Option<&LossPath>) -> String {
+    let questions = |path: Option<&LossPath>| path.and_then(|path| path.questions_heard);
+    match (questions(out), questions(inward)) {
+        (Some(0), Some(0)) => " (neither end heard a question of the other)".into(),
+        (Some(0), Some(some)) => {
+            format!(
+                " (in passes and out does not: {some} questions of the peer arrived here, and none from here there)"
+            )
+        }
+        (Some(some), Some(0)) => {
+            format!(
+                " (out passes and in does not: {some} questions from here arrived there, and none of the peer here)"
+            )
+        }
+        _ => String::new(),
+    }
 }
 
 fn dead_flows(path: &LossPath) -> Option<Finding> {
@@ -515,6 +544,16 @@ mod tests {
             "{}",
             found[0].evidence
         );
+        // What each end heard tells which way is dead.
+        let told = |out: Option<u64>, inward: Option<u64>| {
+            let mut paths = paths.clone();
+            (paths[1].questions_heard, paths[2].questions_heard) = (out, inward);
+            findings(&paths)[0].evidence.clone()
+        };
+        assert!(told(Some(8), Some(0)).contains("out passes and in does not: 8 questions from here"));
+        assert!(told(Some(0), Some(3)).contains("in passes and out does not: 3 questions of the peer"));
+        assert!(told(Some(0), Some(0)).contains("neither end heard"));
+        assert!(!told(None, Some(3)).contains("passes") && !told(Some(2), Some(3)).contains("passes"));
         // Where nothing answers, datagrams may be filtered as such.
         assert_eq!(findings(&paths[1..]), vec![]);
         // Where one end may begin and the other may not, nothing is dead.

@@ -85,6 +85,7 @@ fn path(sender: &LossEnd, receiver: Option<&LossEnd>, direction: Direction) -> L
         delay_variation_ns: receiver.and_then(|end| end.delay_variation_ns),
         first_router: sender.first_router,
         last_router: receiver.and_then(|end| end.last_router),
+        questions_heard: receiver.and_then(|end| end.questions_heard),
     }
 }
 
@@ -185,6 +186,7 @@ pub(super) mod tests {
             delay_variation_ns: None,
             first_router: None,
             last_router: None,
+            questions_heard: None,
         }
     }
 

@@ -357,6 +357,7 @@ mod tests {
                 delay_variation_ns: None,
                 first_router: None,
                 last_router: None,
+                questions_heard: None,
             };
             let mut step = Step::new(StepKind::Loss, "packet rate");
             step.follows_up = Some(FollowUp::Search);

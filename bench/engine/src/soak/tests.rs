@@ -39,6 +39,7 @@ fn loss(answered: bool, sent: u64, received: u64) -> Step {
         delay_variation_ns: None,
         first_router: None,
         last_router: None,
+        questions_heard: None,
     };
     let mut step = Step::new(StepKind::Loss, "loss");
     step.detail.loss = Some(vec![path]);

@@ -1,10 +1,11 @@
 //! Both directions at once against what each carries alone.
 
 use super::busy::unless_busy;
+use super::link::nics_of;
 use super::names;
 use super::traffic::looped;
 use crate::units::BitsPerSecond;
-use crate::{Check, Criteria, Direction, FollowUp, NodeId, ResultDoc, Step, StepSpec, Unit};
+use crate::{Check, Criteria, Direction, End, FollowUp, NodeId, ResultDoc, Step, StepKind, StepSpec, Unit};
 
 const NAME: &str = names::BOTH_WAYS_SHARE;
 /// From so many cores on, the lanes of an end can be what a host has.
@@ -142,6 +143,19 @@ pub fn both_ways(doc: &ResultDoc) -> Vec<BothWays<'_>> {
     doc.steps.iter().filter_map(|step| of(doc, step)).collect()
 }
 
+/// The client's NICs that the lanes of a stream went over, as far as that is known.
+fn client_nics(doc: &ResultDoc, step: &Step) -> Vec<String> {
+    let Some(host) = doc.environment(NodeId::CLIENT).filter(|_| step.kind == StepKind::Stream) else {
+        return vec![];
+    };
+    let lanes = step.lanes.iter().filter(|lane| lane.end == End::Client);
+    let mut nics: Vec<String> =
+        lanes.filter_map(|lane| nics_of(host, lane)).flatten().map(|nic| nic.name.clone()).collect();
+    nics.sort_unstable();
+    nics.dedup();
+    nics
+}
+
 /// Streams both ways over a NIC that no stream of the plan went over, which carried less than `share_min` of what those did out
 /// and in, each alone. That is a slower link, or one that both ways share: each way alone tells.
 fn doubtful(doc: &ResultDoc, share_min: f64) -> Vec<&Step> {
@@ -149,9 +163,21 @@ fn doubtful(doc: &ResultDoc, share_min: f64) -> Vec<&Step> {
     // What NICs carry that were striped together is held against their sum.
     let striped =
         doc.steps.iter().filter_map(|step| step.spec.as_ref()?.traffic()).any(|traffic| traffic.singles);
+    let planned: Vec<String> = doc
+        .steps
+        .iter()
+        .filter(|step| step.follows_up.is_none())
+        .flat_map(|step| client_nics(doc, step))
+        .collect();
+    // A NIC that the plan's streams went over is judged by those, and several at once by what each carries alone.
+    let aside = |step: &Step| match &client_nics(doc, step)[..] {
+        [] => true,
+        [nic] => !planned.contains(nic),
+        _ => false,
+    };
     let slow = |step: &&Step| {
         let traffic = free(step, Some(FollowUp::Alone))
-            .filter(|_| step.direction == Some(Direction::Both) && !striped)?;
+            .filter(|_| step.direction == Some(Direction::Both) && !striped && aside(step))?;
         let like = || {
             doc.steps.iter().filter(|other| free(other, None).is_some_and(|own| own.lanes == traffic.lanes))
         };
@@ -219,7 +245,7 @@ pub(super) fn checks(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{End, Evidence, Flow, HostLoad, LaneResult, Outcome, StepKind, Summary, TrafficSpec, Waited};
+    use crate::{Evidence, Flow, HostLoad, LaneResult, Outcome, Summary, TrafficSpec, Waited};
 
     const GBIT: u64 = 1_000_000_000;
 

@@ -5,13 +5,15 @@ use super::repeats::Repeats;
 use super::segments;
 use crate::criteria::LossCriteria;
 use crate::{
-    Check, Criteria, Direction, LossCounts, LossFlow, LossPath, NodeId, Outcome, ResultDoc, Share, Step, Unit,
+    Check, Criteria, Direction, LossCounts, LossFlow, LossPath, NodeId, Outcome, ResultDoc, Role, Share,
+    Step, Unit,
 };
 
 /// For each path and direction: whether all flows carry, and what is lost; reordering and copies where there are too many.
 pub(super) fn paths<'a>(doc: &ResultDoc, steps: &[&'a Step], criteria: &Criteria) -> Vec<Check> {
-    // RDMA sends everything again from a gap on.
-    let over_rdma = doc.steps.iter().any(|step| step.detail.proof.is_some());
+    // RDMA sends everything again from a gap on; who says that RoCE is what the path is for is to know before it carries any.
+    let over_rdma = doc.steps.iter().any(|step| step.detail.proof.is_some())
+        || doc.requested.as_ref().is_some_and(|plan| plan.is_for(Role::Roce));
     let limits = &criteria.loss;
     let share_max = if over_rdma { limits.rdma_share_max } else { limits.share_max };
     let of = |step: &&'a Step| {
@@ -291,6 +293,14 @@ mod tests {
     use crate::{Evidence, LossMark, StepKind, Tool};
 
     fn judged(flows: &[(u64, u64, u64, u64)], change: impl FnOnce(&mut LossPath)) -> (Outcome, String) {
+        judged_for(flows, change, vec![])
+    }
+
+    fn judged_for(
+        flows: &[(u64, u64, u64, u64)],
+        change: impl FnOnce(&mut LossPath),
+        roles: Vec<Role>,
+    ) -> (Outcome, String) {
         let counts = |sent, received| LossCounts { sent, received, ..LossCounts::default() };
         let flow = |(number, (ss, sr, fs, fr)): (usize, &(u64, u64, u64, u64))| LossFlow {
             port: number as u16,
@@ -315,13 +325,27 @@ mod tests {
             delay_variation_ns: None,
             first_router: None,
             last_router: None,
+            questions_heard: None,
         };
         change(&mut path);
         let mut step = Step::new(StepKind::Loss, "loss");
         step.detail.loss = Some(vec![path]);
-        let doc = ResultDoc { steps: vec![step], ..ResultDoc::new(Tool::default(), "") };
-        let verdict = crate::judge(&doc, &Criteria::default()).remove(0);
-        (verdict.outcome, verdict.reason)
+        let mut doc = ResultDoc { steps: vec![step], ..ResultDoc::new(Tool::default(), "") };
+        let steps = vec![crate::StepSpec::Ports(crate::PortsSpec { roles, ..crate::PortsSpec::default() })];
+        doc.requested = Some(crate::Plan { steps, ..crate::Plan::default() });
+        let verdicts = crate::judge(&doc, &Criteria::default());
+        let verdict =
+            verdicts.iter().find(|verdict| verdict.subject == crate::Subject::Loss).expect("judged");
+        (verdict.outcome, verdict.reason.clone())
+    }
+
+    #[test]
+    fn what_is_meant_for_roce_is_held_to_its_limit_before_it_carries_any() {
+        // Nine of ten thousand: TCP lives with it, and RoCE sends everything again from each on.
+        let of = |roles: Vec<Role>| judged_for(&[(80_000, 79_928, 20_000, 19_982)], |_| {}, roles);
+        assert_eq!(of(vec![Role::Smb]).0, Outcome::Pass);
+        let (outcome, reason) = of(vec![Role::Roce]);
+        assert!(outcome == Outcome::Fail && reason.contains("limit of 0.050 %"), "{reason}");
     }
 
     #[test]

@@ -236,6 +236,7 @@ mod tests {
             delay_variation_ns: None,
             first_router: None,
             last_router: None,
+            questions_heard: None,
         };
         let mut step = Step::new(StepKind::Loss, "loss");
         step.detail.loss = Some(vec![path]);

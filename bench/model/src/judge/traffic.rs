@@ -373,7 +373,7 @@ fn pace_kept(steps: &[&Step], step: &Step, share_min: f64) -> Check {
 }
 
 /// Several NICs together against the sum of what each carries alone.
-fn nics_sum(steps: &[&Step], share_min: f64) -> Vec<Check> {
+pub(super) fn nics_sum(steps: &[&Step], share_min: f64) -> Vec<Check> {
     steps.iter().filter_map(|step| nics_together(step, share_min)).collect()
 }
 
@@ -393,6 +393,11 @@ pub fn nics_together(step: &Step, share_min: f64) -> Option<Check> {
         share * 100.0,
         BitsPerSecond(sum)
     );
+    // What a short step that no plan asked for carried is held against the path only where the path shows that it was the limit.
+    if step.follows_up.is_some() && share < share_min && !met_one_link(step, alone, together) {
+        let text = format!("{text}; not judged: nothing shows that a link behind them was the limit");
+        return Some(Check::not_judged(NAME, text).numbers(share, share_min, Unit::Share));
+    }
     let check = share_at_least(NAME, &text, share, share_min);
     Some(unless_busy(check, step, |hosts| {
         together > 0 && !met_one_link(step, alone, together) && hosts.explain_rate(share, share_min)
