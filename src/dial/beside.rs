@@ -114,7 +114,10 @@ impl Beside {
         let tried: Vec<Tried> = self
             .attempts
             .iter()
-            .map(|one| Tried { address: one.address, end: DialEnd::of(&one.outcome, now.ns_since(one.begun)) })
+            .map(|one| Tried {
+                address: one.address,
+                end: DialEnd::of(&one.outcome, now.ns_since(one.begun)),
+            })
             .collect();
         self.reached.map_or_else(Vec::new, |reached| conclude(&self.host, reached, &tried))
     }
@@ -218,11 +221,17 @@ mod tests {
             told("10.0.0.2", &[("10.0.0.3", DialEnd::Nobody), ("10.0.0.2", DialEnd::Other)]),
             dead(Severity::Warning)
         );
-        assert_eq!(told("10.0.0.2", &[("10.0.0.2", DialEnd::Other), ("10.0.0.3", silent)]), dead(Severity::Info));
+        assert_eq!(
+            told("10.0.0.2", &[("10.0.0.2", DialEnd::Other), ("10.0.0.3", silent)]),
+            dead(Severity::Info)
+        );
         assert_eq!(told("10.0.0.2", &[("10.0.0.3", DialEnd::Other), ("10.0.0.2", DialEnd::Other)]), []);
         // It was slow once, and answered from another port or later.
         assert_eq!(
-            told("10.0.0.2", &[("10.0.0.3", silent), ("10.0.0.3", DialEnd::Other), ("10.0.0.2", DialEnd::Other)]),
+            told(
+                "10.0.0.2",
+                &[("10.0.0.3", silent), ("10.0.0.3", DialEnd::Other), ("10.0.0.2", DialEnd::Other)]
+            ),
             []
         );
     }

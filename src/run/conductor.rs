@@ -218,9 +218,8 @@ impl<'a> Conductor<'a> {
         while sum_ns(record, &specs[from..]) > left_ns {
             let rest = &specs[from..];
             // Streams of one connection first, the rehearsal of a migration last.
-            let spare = |whole: bool| {
-                rest.iter().position(|s| is_spare(s, rest) && s.kind().traits().spare == whole)
-            };
+            let spare =
+                |whole: bool| rest.iter().position(|s| is_spare(s, rest) && s.kind().traits().spare == whole);
             let Some(at) = spare(false).or_else(|| spare(true)) else { break };
             let spec = specs.remove(from + at);
             left_out.push(
@@ -534,9 +533,10 @@ fn is_spare(spec: &StepSpec, plan: &[StepSpec]) -> bool {
         // Several connections fill a long path sooner than one.
         let alone = one.lanes == 1 && !one.singles;
         return alone
-            && plan.iter().filter_map(StepSpec::bulk).any(|many| {
-                many.lanes > 1 && (many.direction, &many.over) == (one.direction, &one.over)
-            });
+            && plan
+                .iter()
+                .filter_map(StepSpec::bulk)
+                .any(|many| many.lanes > 1 && (many.direction, &many.over) == (one.direction, &one.over));
     }
     spec.kind().traits().spare
 }

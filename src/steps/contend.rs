@@ -284,8 +284,8 @@ fn together(told: &Receiver<BeatsEnd>) -> BeatsEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{StepKind, Tool};
     use pathproof_model::contend::Caps;
+    use pathproof_model::{StepKind, Tool};
 
     fn doc(change: impl FnOnce(&mut TrafficSpec)) -> ResultDoc {
         let mut traffic = TrafficSpec::default();

@@ -205,7 +205,10 @@ fn only_the_registry_compares_transports() {
             });
             seen += usize::from(code.contains(&constant));
             let registry = name == "src/registry.rs";
-            assert!(registry || !asked && !equated, "{name} compares with {constant}; ask for manners instead");
+            assert!(
+                registry || !asked && !equated,
+                "{name} compares with {constant}; ask for manners instead"
+            );
         }
     }
     assert!(seen > 3, "names of transports were seen {seen} times: do they still stand there?");

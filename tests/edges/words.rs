@@ -99,7 +99,10 @@ fn values_of_findings_are_read_by_names_with_a_type() {
 /// Where the program still looks into a sentence that was written for people, once each, and for what. It may only become less: what
 /// is to be read back is a value of its own.
 const PROSE: &[(&str, &str)] = &[
-    ("bench/engine/src/diagnose/connections.rs", "that it was a reset, which the sort of an error does not say"),
+    (
+        "bench/engine/src/diagnose/connections.rs",
+        "that it was a reset, which the sort of an error does not say",
+    ),
     ("bench/engine/src/diagnose/sizes.rs", "whether the sentence stands there already"),
     ("bench/report/src/screen/causes.rs", "a beginning that the screen says by its mark"),
     ("src/steps/traffic/proof.rs", "that retries were spent, which the sort of an error does not say"),

@@ -167,7 +167,9 @@ fn connect(dialler: &Dialler, host: &str, spec: &FileSpec) -> Result<(Link, Sess
     // Over RDMA the address decides which NIC is used, and a name may lead to another one.
     let addresses = match (kind, &spec.addresses[..]) {
         (CarrierKind::Tcp, _) | (CarrierKind::Direct, []) => resolve(host, spec.port)?,
-        (CarrierKind::Direct, named) => named.iter().map(|address| SocketAddr::new(*address, spec.port)).collect(),
+        (CarrierKind::Direct, named) => {
+            named.iter().map(|address| SocketAddr::new(*address, spec.port)).collect()
+        }
     };
     let mut last = None;
     for address in addresses {

@@ -61,7 +61,8 @@ impl Prepared for ReadyMigrate {
 /// The source's half.
 fn run_source(ready: ReadyMigrate, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
     let began = context.clock.now();
-    let ReadyMigrate { spec, policy, pattern, slots, disk_lane, disk, overhead_bytes, prepared_ns, .. } = ready;
+    let ReadyMigrate { spec, policy, pattern, slots, disk_lane, disk, overhead_bytes, prepared_ns, .. } =
+        ready;
     let limits = limits(spec.memory_bytes, slots.len());
     let around = Around { clock: context.clock.clone(), patience: context.within(CONNECT) };
     let pacer = Arc::new(Pacer::new(spec.bandwidth_bytes_per_s));

@@ -239,7 +239,15 @@ mod tests {
 
     fn head(sequence: u64) -> Head {
         let arrived = Arrived::default();
-        Head { kind: FrameKind::Send, len: 10, sequence, offset: 0, immediate: 0, index: sequence as u32, arrived }
+        Head {
+            kind: FrameKind::Send,
+            len: 10,
+            sequence,
+            offset: 0,
+            immediate: 0,
+            index: sequence as u32,
+            arrived,
+        }
     }
 
     fn posted(count: u64) -> Incoming {

@@ -1,7 +1,9 @@
 //! How many migrations at once: what each number cost storage, how long it would take to empty a host, and which of them is best.
 
 use pathproof_model::units::{Bytes, Nanoseconds};
-use pathproof_model::{ContendDetail, ContendSpec, ContendTried, Criteria, Finding, ResultDoc, Step, StepSpec};
+use pathproof_model::{
+    ContendDetail, ContendSpec, ContendTried, Criteria, Finding, ResultDoc, Step, StepSpec,
+};
 
 /// More at once that saves less than this part of the time are not worth their queues.
 const WORTH: f64 = 0.05;

@@ -57,17 +57,13 @@ fn tcp(step: &Step, node: NodeId) -> Option<&TcpCounts> {
 /// SYNs of data lanes that had to be sent again, while what is open loses nothing: new connections are held back, not packets.
 fn unanswered(doc: &ResultDoc) -> Option<Finding> {
     // A pair of NICs over which nothing passes answers no SYN either.
-    let told =
-        [code!("CONNECT-PARTIAL"), code!("CHANNEL-LOST"), code!("CHANNEL-DEAD"), code!("MTU-UNKNOWN")];
+    let told = [code!("CONNECT-PARTIAL"), code!("CHANNEL-LOST"), code!("CHANNEL-DEAD"), code!("MTU-UNKNOWN")];
     let known = doc.findings.iter().any(|finding| told.iter().any(|code| finding.is(*code)));
     if known || lost(doc, None) || !super::subnets::strict(doc).is_empty() {
         return None;
     }
     // The step that asks for ports dials those that may be closed; lanes go to the port at which the session was accepted.
-    let steps = || {
-        planned(doc)
-            .filter(|step| step.kind.traits().dials_lanes)
-    };
+    let steps = || planned(doc).filter(|step| step.kind.traits().dials_lanes);
     let sum = |of: fn(&TcpCounts) -> Option<u64>| {
         let ends = steps().flat_map(|step| [NodeId::CLIENT, NodeId::SERVER].map(|node| tcp(step, node)));
         ends.flatten().filter_map(of).fold(0u64, u64::saturating_add)

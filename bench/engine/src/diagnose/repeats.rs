@@ -54,10 +54,8 @@ fn seeps(doc: &ResultDoc, way: Direction) -> Option<Finding> {
         return None;
     }
     let sender = if way == Direction::Out { NodeId::CLIENT } else { NodeId::SERVER };
-    let loads = planned(doc).filter(|step| {
-        step.kind.traits().one_load
-            && step.direction.is_none_or(|one| one == way)
-    });
+    let loads = planned(doc)
+        .filter(|step| step.kind.traits().one_load && step.direction.is_none_or(|one| one == way));
     // Where most of it was dropped by the sender's own queue, nobody knows of the rest.
     let tells = loads.filter(|step| {
         let own = dropped_by(step, sender);

@@ -566,7 +566,8 @@ impl Search {
         if sizes.is_empty() || sizes.len() as u32 > dense {
             sizes.clear();
             let work = f64::from(likely) * f64::from(copies);
-            if self.probes.len() == self.epoch || self.kind == SearchRound::Scout || self.rounds_narrow() == 0 {
+            if self.probes.len() == self.epoch || self.kind == SearchRound::Scout || self.rounds_narrow() == 0
+            {
                 // First look: two rounds follow, so a third of the work (on a logarithmic scale) is due now.
                 let work = f64::from(likely) * f64::from(MIN_COPIES);
                 let grid = if paced { PACED_CUTS } else { work.cbrt().ceil() as u32 };

@@ -9,8 +9,8 @@ use super::{LinkSpeed, growth, held_by_network, link_speed};
 use crate::criteria::{LatencyCriteria, ThroughputCriteria};
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
-    AloneSum, Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, Subject, Summary,
-    Unit, Verdict,
+    AloneSum, Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, Subject, Summary, Unit,
+    Verdict,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;

@@ -79,17 +79,16 @@ mod tests {
     #[test]
     fn heads_are_read_as_they_are_written_and_nothing_else_is() {
         let descriptor = BufferDescriptor { address: 0x7f00_1234_5678, token: 9, bytes: 65_536 };
-        for kind in
-            [
-                FrameKind::News,
-                FrameKind::Small { bytes: 0 },
-                FrameKind::Small { bytes: 4096 },
-                FrameKind::Large(descriptor),
-            ]
-        {
+        for kind in [
+            FrameKind::News,
+            FrameKind::Small { bytes: 0 },
+            FrameKind::Small { bytes: 4096 },
+            FrameKind::Large(descriptor),
+        ] {
             let head = Head { kind, receives: 7, fetched: u32::MAX };
             let (bytes, length) = head.encode();
-            let whole = length as u64 + if let FrameKind::Small { bytes } = kind { u64::from(bytes) } else { 0 };
+            let whole =
+                length as u64 + if let FrameKind::Small { bytes } = kind { u64::from(bytes) } else { 0 };
             assert_eq!(Head::decode(&bytes[..length], whole), Some(head));
             assert_eq!(Head::decode(&bytes[..length], whole + 1), None);
             assert_eq!(Head::decode(&bytes[..length - 1], whole), None);

@@ -69,7 +69,11 @@ impl SmbdLane {
     }
 
     fn head_of(&mut self, first: bool, bytes: u32) -> ([u8; super::frame::LARGE_BYTES], usize) {
-        if first { self.head(FrameKind::Small { bytes }).encode() } else { ([0; super::frame::LARGE_BYTES], 0) }
+        if first {
+            self.head(FrameKind::Small { bytes }).encode()
+        } else {
+            ([0; super::frame::LARGE_BYTES], 0)
+        }
     }
 
     /// Tells the peer where a large message lies.
