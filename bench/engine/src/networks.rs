@@ -8,6 +8,7 @@
 
 mod findings;
 mod losses;
+mod separation;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,8 @@ const PUBLIC: u32 = 80_000;
 const RDMA: u32 = 19_200;
 const RSS: u32 = 9_600;
 const PER_GBIT_S: u64 = 16;
+/// Most interfaces that lie on one another; a VLAN of a VLAN of a bridge is rare already.
+const PARENTS_MAX: usize = 8;
 /// Above this the speed would outweigh what RSS counts for; nobody has published what the rule does there.
 const SPEED_MAX: u64 = 9_599;
 
@@ -75,6 +78,7 @@ fn network(subnet: String, members: &[Member<'_>]) -> Network {
         node: member.node,
         nic: member.nic.name.clone(),
         address: member.address,
+        parent: parent(member.host, member.nic),
     });
     Network {
         subnet,
@@ -104,6 +108,28 @@ fn subnet(address: &NicAddress) -> Option<(IpAddr, u8)> {
             Some((Ipv6Addr::from_bits(ip.to_bits() & mask).into(), length))
         }
     }
+}
+
+/// The NIC at the bottom of one that is a part of another.
+fn parent(host: &Environment, nic: &Nic) -> Option<String> {
+    let mut bottom = below(host, nic)?;
+    // A host that tells of a circle is not followed for ever.
+    for _ in 0..PARENTS_MAX {
+        let next = host.nics.iter().find(|one| one.name == bottom).and_then(|one| below(host, one));
+        let Some(next) = next else { break };
+        bottom = next;
+    }
+    Some(bottom.to_owned())
+}
+
+/// The NIC that one is a part of; a bridge whose members are VLANs of one NIC alone leads out by that.
+fn below<'a>(host: &'a Environment, nic: &'a Nic) -> Option<&'a str> {
+    let members = host.nics.iter().filter(|one| one.master.as_ref() == Some(&nic.name));
+    let mut parents = members.filter_map(|one| one.parent.as_deref());
+    nic.parent.as_deref().or_else(|| {
+        let first = parents.next()?;
+        parents.all(|other| other == first).then_some(first)
+    })
 }
 
 fn nics_of(members: &[Member<'_>]) -> BTreeSet<(NodeId, String)> {
@@ -136,6 +162,11 @@ fn both(members: &[Member<'_>], holds: fn(&Member<'_>) -> Option<bool>) -> Optio
         (Some(true), Some(true)) => Some(true),
         _ => None,
     }
+}
+
+/// Whose a NIC is, for people.
+fn whose(node: NodeId) -> &'static str {
+    if node == NodeId::CLIENT { "this host" } else { "the other host" }
 }
 
 fn is_up(member: &Member<'_>) -> Option<bool> {

@@ -108,6 +108,10 @@ pub struct Nic {
     pub rdma_device: Option<String>,
     /// Master interface (bridge, bond), by name.
     pub master: Option<String>,
+    /// The interface that it is a part of, by name, where it is a VLAN or another sub-interface (`macvlan`, `ipvlan` …) of one in the same
+    /// network namespace; absent for what is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
     /// Source addresses whose way back leads elsewhere are refused: 0 no, 1 strictly, 2 loosely (`rp_filter`); the larger of
     /// this and `net.ipv4.conf.all.rp_filter` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -117,6 +117,10 @@ pub struct NetworkNic {
     pub nic: String,
     /// Its address in the network.
     pub address: IpAddr,
+    /// The NIC that carries it, where it is a VLAN or another part of one, or a bridge that leads out by one; absent for what stands by
+    /// itself, as far as its host tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
 }
 
 /// What the loss of a network leads to, by the same order.

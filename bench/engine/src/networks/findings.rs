@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use pathproof_model::{Finding, Network, NetworkRole, NodeId};
 
+use super::{separation, whose};
+
 /// Findings about `networks`, in their order.
 pub fn findings(networks: &[Network]) -> Vec<Finding> {
     let usable: Vec<&Network> = networks.iter().filter(|network| network.up != Some(false)).collect();
@@ -19,6 +21,7 @@ pub fn findings(networks: &[Network]) -> Vec<Finding> {
     }
     out.extend(migration_goes_public(&usable));
     out.extend(shared_nic(&usable));
+    out.extend(separation::vlans_share_nic(&usable));
     out.extend(usable.iter().filter_map(|network| two_nics(network)));
     out
 }
@@ -66,8 +69,4 @@ fn two_nics(network: &Network) -> Option<Finding> {
         let evidence = format!("{} of {} lie in {}", names.join(" and "), whose(node), network.subnet);
         (names.len() > 1).then(|| Finding::new("NETWORK-TWO-NICS", evidence))
     })
-}
-
-fn whose(node: NodeId) -> &'static str {
-    if node == NodeId::CLIENT { "this host" } else { "the other host" }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A NIC by `NAME ADDRESS/PREFIX[,…] WORDS`: `out` for a default route, `rdma`, `rss`, `down`, `10G`.
+/// A NIC by `NAME ADDRESS/PREFIX[,…] WORDS`: `out` for a default route, `rdma`, `rss`, `down`, `10G`, `on:PARENT`, `in:MASTER`.
 fn nic(text: &str) -> Nic {
     let mut words = text.split_whitespace();
     let name = words.next().unwrap().to_owned();
@@ -25,6 +25,8 @@ fn nic(text: &str) -> Nic {
             "rdma" => nic.rdma_device = Some("mlx5_0".into()),
             "rss" => nic.receive_queues = Some(16),
             "down" => nic.carrier = Some(false),
+            on if on.starts_with("on:") => nic.parent = Some(on[3..].to_owned()),
+            within if within.starts_with("in:") => nic.master = Some(within[3..].to_owned()),
             speed => {
                 let gbit: u64 = speed.trim_end_matches('G').parse().unwrap();
                 nic.speed_bits_per_s = Some(gbit * 1_000_000_000);
@@ -159,4 +161,42 @@ fn one_nic_with_two_networks_and_one_network_with_two_nics_are_told() {
         &host(&["a 10.0.0.2/24", "c 10.0.1.2/24"]),
     );
     assert_eq!(codes(&found), ["NETWORK-TWO-NICS"]);
+}
+
+#[test]
+fn vlans_of_one_nic_are_told_with_the_roles_that_meet_in_it() {
+    let here = host(&["eth0 192.0.2.1/32", "eth0.10 10.0.0.1/24 out on:eth0", "eth0.20 10.0.1.1/24 on:eth0"]);
+    let there = host(&["a 10.0.0.2/24", "b 10.0.1.2/24"]);
+    let found = networks(&here, &there);
+    let parents: Vec<Option<&str>> =
+        found.iter().flat_map(|network| &network.nics).map(|nic| nic.parent.as_deref()).collect();
+    assert_eq!(parents, [Some("eth0"), None, Some("eth0"), None]);
+    let told = findings(&found).into_iter().find(|one| one.code == "NETWORK-VLANS-SHARE-NIC").unwrap();
+    let evidence =
+        "eth0 of this host carries 10.0.1.0/24 (private, as eth0.20) and 10.0.0.0/24 (public, as eth0.10)";
+    assert_eq!(told.evidence, evidence);
+    // The untagged network of the NIC shares it, too; and at both hosts it is told of both.
+    let own = host(&["p 10.0.0.2/24", "p.20 10.0.1.2/24 on:p"]);
+    let told = findings(&networks(&here, &own));
+    let told = told.iter().find(|one| one.code == "NETWORK-VLANS-SHARE-NIC").unwrap();
+    assert!(told.evidence.contains("; p of the other host carries"), "{}", told.evidence);
+    // A NIC for each is what it should be.
+    let apart = host(&["eth0.10 10.0.0.1/24 on:eth0", "eth1.20 10.0.1.1/24 on:eth1"]);
+    assert!(!codes(&networks(&apart, &there)).contains(&"NETWORK-VLANS-SHARE-NIC".to_owned()));
+}
+
+#[test]
+fn a_bridge_over_a_vlan_and_a_vlan_of_a_vlan_lead_to_the_nic_at_the_bottom() {
+    let here = host(&[
+        "eth0 192.0.2.1/32",
+        "eth0.10 192.0.2.2/32 on:eth0 in:br10",
+        "br10 10.0.0.1/24",
+        "eth0.20 192.0.2.3/32 on:eth0",
+        "eth0.20.7 10.0.1.1/24 on:eth0.20",
+    ]);
+    let there = host(&["a 10.0.0.2/24", "b 10.0.1.2/24"]);
+    assert!(codes(&networks(&here, &there)).contains(&"NETWORK-VLANS-SHARE-NIC".to_owned()));
+    // A host that says that two lie on each other is not followed for ever.
+    let circle = host(&["x 10.0.0.1/24 on:y", "y 10.0.1.1/24 on:x"]);
+    assert_eq!(networks(&circle, &there).len(), 2);
 }

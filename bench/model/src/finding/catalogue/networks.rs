@@ -35,6 +35,12 @@ pub(super) const NETWORKS: &[Entry] = &[
         "Move one of them to a NIC of its own, or count them as one when redundancy is planned.",
     ),
     entry(
+        "NETWORK-VLANS-SHARE-NIC",
+        Warning,
+        "Networks that are meant to be apart are VLANs of one NIC of a host: what one of them sends takes the link from the others, and they die together.",
+        "Give one of the roles a NIC of its own. Where they have to share it, give each a share of the link (ETS, a bandwidth limit for migrations) and count them as one when redundancy is planned; pathproof contend PEER shows what sharing costs.",
+    ),
+    entry(
         "HOSTS-DIFFER",
         Warning,
         "The two hosts are set differently in something that must agree: packets are lost in one direction, or one end pauses what the other drops.",
