@@ -15,7 +15,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use pathproof_model::{Environment, IfLost, Network, NetworkNic, NetworkRole, Nic, NicAddress, NodeId};
+use pathproof_model::{
+    Environment, IfLost, Network, NetworkIscsi, NetworkNic, NetworkRole, Nic, NicAddress, NodeId,
+};
 
 pub use findings::findings;
 pub use losses::{named, rehearsed};
@@ -62,6 +64,9 @@ pub fn networks(here: &Environment, there: &Environment) -> Vec<Network> {
         let same = |one: &&mut Network| address.is_ipv6() && is_v4(one) && nics_of_network(one) == nics;
         if let Some(one) = found.iter_mut().find(same) {
             one.also.push(name);
+            if let Some(more) = iscsi(members) {
+                one.iscsi.get_or_insert_with(Vec::new).extend(more);
+            }
             continue;
         }
         found.push(network(name, members));
@@ -85,6 +90,7 @@ fn network(subnet: String, members: &[Member<'_>]) -> Network {
         role,
         role_reason,
         nics: nics.collect(),
+        iscsi: iscsi(members),
         up: both(members, is_up),
         metric,
         metric_lacks,
@@ -108,6 +114,21 @@ fn subnet(address: &NicAddress) -> Option<(IpAddr, u8)> {
             Some((Ipv6Addr::from_bits(ip.to_bits() & mask).into(), length))
         }
     }
+}
+
+/// iSCSI at the addresses of both hosts; unknown where none was seen and one of them does not tell.
+fn iscsi(members: &[Member<'_>]) -> Option<Vec<NetworkIscsi>> {
+    let mut seen = vec![];
+    for member in members {
+        let ends = member.host.iscsi.iter().flatten().filter(|end| end.address == member.address);
+        seen.extend(ends.map(|end| NetworkIscsi {
+            node: member.node,
+            address: end.address,
+            other: end.other,
+        }));
+    }
+    let told = members.iter().all(|member| member.host.iscsi.is_some());
+    (told || !seen.is_empty()).then_some(seen)
 }
 
 /// The NIC at the bottom of one that is a part of another.
@@ -202,6 +223,9 @@ fn role(members: &[Member<'_>]) -> (NetworkRole, String) {
         }
         (None, None) if members.iter().any(|member| member.nic.default_route.is_none()) => {
             (NetworkRole::Unknown, "a host does not tell where its default route leads".into())
+        }
+        (None, None) if iscsi(members).is_some_and(|seen| !seen.is_empty()) => {
+            (NetworkRole::Storage, "no default route leads through it, and iSCSI goes over it".into())
         }
         (None, None) if both(members, has_rdma) == Some(true) => {
             (NetworkRole::Storage, "no default route leads through it, and NICs of both hosts do RDMA".into())

@@ -39,6 +39,8 @@ pub struct Network {
     pub role_reason: String,
     /// The NICs that lie in it, those of this host first.
     pub nics: Vec<NetworkNic>,
+    /// iSCSI that was seen in it; `null` where none was and a host does not tell.
+    pub iscsi: Option<Vec<NetworkIscsi>>,
     /// Whether a NIC of each host is up in it; `null` where a host does not tell.
     pub up: Option<bool>,
     /// The metric that the automatic rule of Windows Server 2012 and later comes to. Lower is preferred.
@@ -88,7 +90,7 @@ pub enum NetworkRole {
     Public,
     /// No default route: between the hosts alone.
     Private,
-    /// No default route, and NICs of both hosts do RDMA.
+    /// No default route, and NICs of both hosts do RDMA or iSCSI goes over it.
     Storage,
     /// The hosts do not tell where their default routes lead.
     #[default]
@@ -121,6 +123,18 @@ pub struct NetworkNic {
     /// itself, as far as its host tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+}
+
+/// iSCSI at an address of a host in a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NetworkIscsi {
+    /// Whose the address is.
+    pub node: NodeId,
+    /// The address.
+    pub address: IpAddr,
+    /// The other end of a connection; absent for a target that listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<IpAddr>,
 }
 
 /// What the loss of a network leads to, by the same order.

@@ -20,6 +20,7 @@ pub fn findings(networks: &[Network]) -> Vec<Finding> {
         ));
     }
     out.extend(migration_goes_public(&usable));
+    out.extend(usable.iter().filter_map(|network| separation::migration_on_iscsi(network)));
     out.extend(shared_nic(&usable));
     out.extend(separation::vlans_share_nic(&usable));
     out.extend(usable.iter().filter_map(|network| two_nics(network)));
@@ -31,7 +32,11 @@ fn migration_goes_public(usable: &[&Network]) -> Option<Finding> {
     let first = usable.iter().find(|network| network.order_migration == Some(1))?;
     let better = usable
         .iter()
-        .find(|network| matches!(network.role, NetworkRole::Private | NetworkRole::Storage))
+        .find(|network| {
+            // Where iSCSI goes is no better place.
+            let apart = network.iscsi.as_ref().is_none_or(Vec::is_empty);
+            apart && matches!(network.role, NetworkRole::Private | NetworkRole::Storage)
+        })
         .filter(|_| first.role == NetworkRole::Public)?;
     let evidence = format!(
         "live migrations go over {} first ({}); {} ({}) has place {}",

@@ -1,10 +1,39 @@
-//! Networks that look apart and are not: what is meant to be separated meets in one NIC.
+//! Networks that are not as separate as they should be: what is meant to be apart meets in one NIC, or in one subnet.
 
 use std::collections::BTreeMap;
 
 use pathproof_model::{Finding, Network, NodeId};
 
 use super::whose;
+
+/// Most ends of iSCSI that are named.
+const NAMED_MAX: usize = 3;
+
+/// A network over which iSCSI goes, and which nothing keeps live migrations from: a cluster uses every network that it has.
+pub(super) fn migration_on_iscsi(network: &Network) -> Option<Finding> {
+    let seen = network.iscsi.as_deref().filter(|seen| !seen.is_empty())?;
+    let mut told: Vec<String> = seen
+        .iter()
+        .take(NAMED_MAX)
+        .map(|one| match one.other {
+            Some(other) => format!("{} of {} is connected with {other}", one.address, whose(one.node)),
+            None => format!("a target listens at {} of {}", one.address, whose(one.node)),
+        })
+        .collect();
+    if seen.len() > NAMED_MAX {
+        told.push(format!("{} more", seen.len() - NAMED_MAX));
+    }
+    let place = match network.order_migration {
+        Some(place) => format!("live migrations have it in place {place} of their default order"),
+        None => "a cluster may take it for live migrations".into(),
+    };
+    let evidence = format!(
+        "iSCSI (TCP port 3260) goes over {}: {}; {place}",
+        network.subnet,
+        told.join(", ")
+    );
+    Some(Finding::new("NETWORK-MIGRATION-ISCSI", evidence).with("subnet", network.subnet.clone()))
+}
 
 /// Several networks that a host has on VLANs of one NIC: they share its link and die with it, although each has a NIC of its own by name.
 pub(super) fn vlans_share_nic(usable: &[&Network]) -> Option<Finding> {

@@ -1,5 +1,7 @@
 //! Networks of hosts as facts tell them.
 
+use pathproof_model::environment::IscsiEnd;
+
 use super::*;
 
 /// A NIC by `NAME ADDRESS/PREFIX[,…] WORDS`: `out` for a default route, `rdma`, `rss`, `down`, `10G`, `on:PARENT`, `in:MASTER`.
@@ -199,4 +201,46 @@ fn a_bridge_over_a_vlan_and_a_vlan_of_a_vlan_lead_to_the_nic_at_the_bottom() {
     // A host that says that two lie on each other is not followed for ever.
     let circle = host(&["x 10.0.0.1/24 on:y", "y 10.0.1.1/24 on:x"]);
     assert_eq!(networks(&circle, &there).len(), 2);
+}
+
+/// The same host, with iSCSI from one of its addresses to another host, or a target that listens at it.
+fn with_iscsi(host: &Environment, address: &str, other: Option<&str>) -> Environment {
+    let (address, other) = (address.parse().unwrap(), other.map(|other| other.parse().unwrap()));
+    Environment { iscsi: Some(vec![IscsiEnd { address, other }]), ..host.clone() }
+}
+
+#[test]
+fn a_network_over_which_iscsi_goes_is_for_storage_and_no_place_for_migrations() {
+    let here = host(&["a 10.0.0.1/24 out", "b 10.0.1.1/24"]);
+    let there = host(&["a 10.0.0.2/24 out", "b 10.0.1.2/24"]);
+    assert_eq!(networks(&here, &there)[0].iscsi, None, "neither host tells");
+    let speaks = with_iscsi(&here, "10.0.1.1", Some("10.0.1.9"));
+    let found = networks(&speaks, &there);
+    assert_eq!((found[0].subnet.as_str(), found[0].role), ("10.0.1.0/24", NetworkRole::Storage));
+    assert_eq!(found[1].iscsi, None, "nothing was seen there, and the other host does not tell");
+    // Of the two the public one is no worse a place for migrations than that of iSCSI.
+    let [told] = &findings(&found)[..] else { panic!("{:?}", findings(&found)) };
+    assert_eq!(told.code, "NETWORK-MIGRATION-ISCSI");
+    let evidence = "iSCSI (TCP port 3260) goes over 10.0.1.0/24: 10.0.1.1 of this host is connected with 10.0.1.9; \
+                    live migrations have it in place 2 of their default order";
+    assert_eq!(told.evidence, evidence);
+    let listens = with_iscsi(&there, "10.0.1.2", None);
+    let told = findings(&networks(&here, &listens));
+    assert!(told[0].evidence.contains("a target listens at 10.0.1.2 of the other host"), "{told:?}");
+    // Over a network that the hosts do not share it is nobody's business.
+    let elsewhere = with_iscsi(&here, "10.0.7.1", Some("10.0.7.9"));
+    assert_eq!(codes(&networks(&elsewhere, &there)), ["NETWORK-MIGRATION-PUBLIC"]);
+    // Both tell, and there is none.
+    let none = |host: &Environment| Environment { iscsi: Some(vec![]), ..host.clone() };
+    let found = networks(&none(&here), &none(&there));
+    assert_eq!(found[0].iscsi, Some(vec![]));
+    assert_eq!(codes(&found), ["NETWORK-MIGRATION-PUBLIC"]);
+}
+
+#[test]
+fn iscsi_over_the_second_family_of_a_network_is_seen_too() {
+    let here = with_iscsi(&host(&["a 10.0.0.1/24,fd00::1/64"]), "fd00::1", Some("fd00::9"));
+    let found = networks(&here, &host(&["a 10.0.0.2/24,fd00::2/64"]));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].iscsi.as_ref().map(Vec::len), Some(1));
 }

@@ -29,6 +29,12 @@ pub(super) const NETWORKS: &[Entry] = &[
         "Choose the migration networks and their order in Failover Cluster Manager (Networks, Live Migration Settings), or exclude the public one: Get-ClusterResourceType \"Virtual Machine\" | Set-ClusterParameter MigrationExcludeNetworks ID.",
     ),
     entry(
+        "NETWORK-MIGRATION-ISCSI",
+        Warning,
+        "iSCSI goes over a network that both hosts share, and a cluster uses every network that it has: a live migration there takes the link from the storage of all guests.",
+        "Take the network out of the cluster's hands (its role \"None\") and out of the migration networks, and keep its NICs for iSCSI alone: (Get-ClusterNetwork NAME).Role = 0.",
+    ),
+    entry(
         "NETWORK-SHARES-NIC",
         Warning,
         "Two networks of the cluster go over one NIC of a host: they look like two ways between the hosts, and die together.",
