@@ -21,6 +21,7 @@ use pathproof_model::{
 
 pub use findings::findings;
 pub use losses::{named, rehearsed};
+pub use separation::routed;
 
 const PRIVATE: u32 = 40_000;
 const PUBLIC: u32 = 80_000;

@@ -1,13 +1,81 @@
 //! Networks that are not as separate as they should be: what is meant to be apart meets in one NIC, or in one subnet.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use pathproof_model::{Finding, Network, NodeId};
+use pathproof_model::environment::PeerRoute;
+use pathproof_model::{Environment, Finding, Network, NodeId};
 
-use super::whose;
+use super::{subnet, whose};
 
-/// Most ends of iSCSI that are named.
+/// Most ends of iSCSI, and most pairs of routed NICs, that are named.
 const NAMED_MAX: usize = 3;
+
+/// One end of a pair of NICs that reach one another over routers.
+struct RoutedEnd<'a> {
+    nic: &'a str,
+    subnet: String,
+    router: IpAddr,
+}
+
+/// NICs of both hosts that lie in different subnets and reach one another over routers, as the routes of both kernels have it. A cluster
+/// takes each subnet for a network of its own, which one of the hosts lacks. `shared` are the networks in which both have an address:
+/// NICs that meet in one of them do not need a router.
+pub fn routed(here: &Environment, there: &Environment, shared: &[Network]) -> Option<Finding> {
+    let mut found: Vec<(RoutedEnd<'_>, RoutedEnd<'_>)> = vec![];
+    for way in &here.peers {
+        let Some((own, their)) = routed_pair(here, there, way) else { continue };
+        // A second family between the same NICs is the same network to a cluster.
+        let known = found.iter().any(|(a, b)| (a.nic, b.nic) == (own.nic, their.nic));
+        if !known && !meet(shared, own.nic, their.nic) {
+            found.push((own, their));
+        }
+    }
+    let mut told: Vec<String> = found
+        .iter()
+        .take(NAMED_MAX)
+        .map(|(own, their)| {
+            format!(
+                "{} ({} of this host) and {} ({} of the other host) reach one another over gateways, {} from here and {} from there",
+                own.subnet, own.nic, their.subnet, their.nic, own.router, their.router
+            )
+        })
+        .collect();
+    if found.len() > NAMED_MAX {
+        told.push(format!("{} pairs of NICs more", found.len() - NAMED_MAX));
+    }
+    let subnets: Vec<String> =
+        found.iter().flat_map(|(own, their)| [own.subnet.clone(), their.subnet.clone()]).collect();
+    (!told.is_empty()).then(|| Finding::new("NETWORK-ROUTED", told.join("; ")).with("subnets", subnets))
+}
+
+/// Both ends of a way that goes over routers there and back between the same two NICs. Where the way back leaves by another NIC, the address
+/// is merely one of many that a default route leads to (a bridge for containers, a network that this host is no part of).
+fn routed_pair<'a>(
+    here: &'a Environment,
+    there: &'a Environment,
+    way: &'a PeerRoute,
+) -> Option<(RoutedEnd<'a>, RoutedEnd<'a>)> {
+    let source = way.source?;
+    let back = there.peers.iter().find(|back| back.address == source)?;
+    Some((routed_end(here, way, source)?, routed_end(there, back, way.address)?))
+}
+
+fn routed_end<'a>(host: &'a Environment, way: &'a PeerRoute, address: IpAddr) -> Option<RoutedEnd<'a>> {
+    let (nic, router) = (way.nic.as_deref()?, way.router?);
+    let leads = host.nics.iter().find(|one| one.name == nic)?;
+    let own = leads.addresses.iter().find(|one| one.address == address)?;
+    let (network, prefix_len) = subnet(own)?;
+    Some(RoutedEnd { nic, subnet: format!("{network}/{prefix_len}"), router })
+}
+
+/// Whether two NICs have addresses in one network.
+fn meet(shared: &[Network], own: &str, their: &str) -> bool {
+    let has = |network: &Network, node: NodeId, name: &str| {
+        network.nics.iter().any(|nic| nic.node == node && nic.nic == name)
+    };
+    shared.iter().any(|network| has(network, NodeId::CLIENT, own) && has(network, NodeId::SERVER, their))
+}
 
 /// A network over which iSCSI goes, and which nothing keeps live migrations from: a cluster uses every network that it has.
 pub(super) fn migration_on_iscsi(network: &Network) -> Option<Finding> {

@@ -1,6 +1,6 @@
 //! Networks of hosts as facts tell them.
 
-use pathproof_model::environment::IscsiEnd;
+use pathproof_model::environment::{IscsiEnd, PeerRoute};
 
 use super::*;
 
@@ -243,4 +243,53 @@ fn iscsi_over_the_second_family_of_a_network_is_seen_too() {
     let found = networks(&here, &host(&["a 10.0.0.2/24,fd00::2/64"]));
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].iscsi.as_ref().map(Vec::len), Some(1));
+}
+
+/// The same host, with ways to addresses of the other one: `ADDRESS NIC SOURCE [ROUTER]`.
+fn with_ways(host: &Environment, ways: &[&str]) -> Environment {
+    let way = |text: &&str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        PeerRoute {
+            nic: Some(words[1].to_owned()),
+            source: Some(words[2].parse().unwrap()),
+            router: words.get(3).map(|router| router.parse().unwrap()),
+            ..PeerRoute::to(words[0].parse().unwrap())
+        }
+    };
+    Environment { peers: ways.iter().map(way).collect(), ..host.clone() }
+}
+
+#[test]
+fn hosts_that_reach_one_another_over_gateways_are_told_with_both_subnets_and_gateways() {
+    let here = host(&["eth0 10.1.0.5/24,fd01::5/64 out", "eth1 10.9.0.5/24"]);
+    let there = host(&["p0 10.2.0.6/24,fd02::6/64 out", "p1 10.9.0.6/24"]);
+    let out = [
+        "10.2.0.6 eth0 10.1.0.5 10.1.0.254",
+        "10.9.0.6 eth1 10.9.0.5",
+        "fd02::6 eth0 fd01::5 fd01::fe",
+        // A bridge for containers there, to which the default route leads.
+        "172.17.0.1 eth0 10.1.0.5 10.1.0.254",
+    ];
+    let back = ["10.1.0.5 p0 10.2.0.6 10.2.0.254", "10.9.0.5 p1 10.9.0.6", "fd01::5 p0 fd02::6 fd02::fe"];
+    let (here, there) = (with_ways(&here, &out), with_ways(&there, &back));
+    let shared = networks(&here, &there);
+    assert_eq!(shared.len(), 1);
+    let told = routed(&here, &there, &shared).unwrap();
+    assert_eq!(told.code, "NETWORK-ROUTED");
+    let evidence = "10.1.0.0/24 (eth0 of this host) and 10.2.0.0/24 (p0 of the other host) reach one another over gateways, \
+                    10.1.0.254 from here and 10.2.0.254 from there";
+    assert_eq!(told.evidence, evidence, "once, whatever families they speak");
+    // Where the other host does not tell its ways nothing is known.
+    assert_eq!(routed(&here, &with_ways(&there, &[]), &shared), None);
+    // One way alone over a gateway is another thing (ROUTE-ASYMMETRIC).
+    let straight = with_ways(&there, &["10.1.0.5 p0 10.2.0.6"]);
+    assert_eq!(routed(&here, &straight, &shared), None);
+}
+
+#[test]
+fn nics_that_meet_in_a_subnet_need_no_gateway_for_their_other_addresses() {
+    let here = with_ways(&host(&["a 10.0.0.1/24,10.1.0.1/24"]), &["10.2.0.2 a 10.1.0.1 10.1.0.254"]);
+    let there = with_ways(&host(&["a 10.0.0.2/24,10.2.0.2/24"]), &["10.1.0.1 a 10.2.0.2 10.2.0.254"]);
+    assert_eq!(routed(&here, &there, &networks(&here, &there)), None);
+    assert!(routed(&here, &there, &[]).is_some(), "without that subnet they do");
 }

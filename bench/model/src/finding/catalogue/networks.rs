@@ -29,6 +29,12 @@ pub(super) const NETWORKS: &[Entry] = &[
         "Choose the migration networks and their order in Failover Cluster Manager (Networks, Live Migration Settings), or exclude the public one: Get-ClusterResourceType \"Virtual Machine\" | Set-ClusterParameter MigrationExcludeNetworks ID.",
     ),
     entry(
+        "NETWORK-ROUTED",
+        Warning,
+        "The hosts reach one another over gateways instead of in one subnet: a cluster takes each of the two subnets for a network of its own that one host alone has, and heartbeats, storage traffic and migrations hang on the routers.",
+        "Give the NICs of both hosts addresses in one subnet, in one VLAN. Where sites have to be apart, give the cluster the patience for it (CrossSubnetDelay, CrossSubnetThreshold) and measure the way: pathproof check PEER.",
+    ),
+    entry(
         "NETWORK-MIGRATION-ISCSI",
         Warning,
         "iSCSI goes over a network that both hosts share, and a cluster uses every network that it has: a live migration there takes the link from the storage of all guests.",
