@@ -115,11 +115,11 @@ impl Runner for Ports {
         let needs = |port: &Port| spec.roles.iter().any(|role| role.needs(*port, direction));
         let needed = Port::ALL.into_iter().filter(needs).collect();
         Ok(Box::new(Ready {
-            spec,
             needed,
             local: session.local,
             peer: session.peer,
-            listeners: Listeners::open(session.local),
+            listeners: Listeners::open(session.local, spec.list.ports()),
+            spec,
             words: Words {
                 peer: session.peer.ip().to_canonical(),
                 told: session.port_word(setup.step, here, false),

@@ -108,7 +108,7 @@ pub use plan::{
 };
 pub use ports::{
     AnsweredBy, AskedPort, LeftSilent, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord, PortsEnd,
-    PortsSpec, Role, SilentRecord,
+    PortsList, PortsSpec, Role, SilentRecord,
 };
 pub use rdma::{AdapterRecord, Carrier, Fabric, RdmaEnd, RdmaProof};
 pub use request::{PlanRequest, StepRequest};

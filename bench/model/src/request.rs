@@ -19,8 +19,8 @@ use crate::{End, Offload, OffloadTrial, Verb};
 
 use crate::migrate::DiskSpec;
 use crate::{
-    Direction, LossProbe, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec, ReachSpec, RequestLoad, Role,
-    StepKind, StepSpec, TrafficSpec,
+    Direction, LossProbe, LossSpec, MigrateSpec, MtuSpec, Plan, PortsList, PortsSpec, ReachSpec, RequestLoad,
+    Role, StepKind, StepSpec, TrafficSpec,
 };
 
 /// A plan as the client announces it.
@@ -107,6 +107,9 @@ pub struct PortsRequest {
     pub connections: u32,
     /// Longest time for which connections are left silent, in ns.
     pub idle_ns: u64,
+    /// Which ports of the list are asked.
+    #[serde(default = "PortsList::first", skip_serializing_if = "PortsList::is_first")]
+    pub list: PortsList,
 }
 
 /// See [`TrafficSpec`].
@@ -340,6 +343,7 @@ impl StepRequest {
                 roles: ports.roles.clone(),
                 connections: ports.connections,
                 idle_ns: ports.idle_ns,
+                list: ports.list,
             }),
             StepSpec::Stream(traffic) => StepRequest::Stream(TrafficRequest::of(traffic)?),
             StepSpec::Pingpong(traffic) => StepRequest::Pingpong(TrafficRequest::of(traffic)?),
@@ -374,6 +378,7 @@ impl StepRequest {
                 roles: ports.roles.clone(),
                 connections: ports.connections,
                 idle_ns: ports.idle_ns,
+                list: ports.list,
             }),
             StepRequest::Stream(traffic) => StepSpec::Stream(traffic.to_spec()),
             StepRequest::Pingpong(traffic) => StepSpec::Pingpong(traffic.to_spec()),

@@ -37,10 +37,10 @@ pub struct Words {
 }
 
 impl Listeners {
-    /// Listens at `address`, whose port does not matter, on every port that is free there.
-    pub fn open(address: SocketAddr) -> Listeners {
+    /// Listens at `address`, whose port does not matter, on every port of `list` that is free there.
+    pub fn open(address: SocketAddr, list: &[Port]) -> Listeners {
         let mut all = Listeners { tcp: vec![], udp: vec![], offered: vec![] };
-        for port in Port::ALL {
+        for &port in list {
             let mut at = address;
             at.set_port(port.number());
             let opened = if port.is_udp() {
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn ports_that_nobody_asks_sleep_until_the_end_of_the_step() {
         let here = IpAddr::from([127, 77, 0, 1]);
-        let listeners = Listeners::open((here, 0).into());
+        let listeners = Listeners::open((here, 0).into(), &Port::ALL);
         assert!(listeners.tcp.len() + listeners.udp.len() > 0, "{:?}", listeners.offered);
         let (ender, ending) = ending::pair().unwrap();
         let words = Words { peer: here, told: [1; 32], asked: [2; 32] };
