@@ -106,6 +106,47 @@ fn a_network_at_whose_address_an_iscsi_target_listens_is_no_place_for_migrations
     assert_eq!(network["iscsi"], json!([{"node": 0, "address": "10.63.2.1"}]));
 }
 
+#[test]
+fn the_ports_of_a_cluster_are_asked_on_every_network_and_a_closed_one_is_told_of_its_own() {
+    let Some(hosts) = TwoNics::new("doors", &[200, 200]) else { return };
+    let rules = "table inet f { chain i { type filter hook input priority 0; iifname \"v2\" udp dport 3343 drop; }; }";
+    let filters = hosts.at(1, &["nft", rules]).output().is_ok_and(|output| output.status.success());
+    if !filters {
+        return skip("no nftables");
+    }
+    let _server = hosts.serve();
+    let ask = |more: &[&str]| {
+        let args = [&[BINARY, "networks", "10.63.1.2", "--key", KEY], more].concat();
+        run_within(hosts.at(0, &args), Duration::from_secs(60))
+    };
+    let output = ask(&["--format", "json"]);
+    let doc = document(&output);
+    assert_eq!(output.status.code(), Some(0), "{:#} {}", doc["verdicts"], stderr(&output));
+    crate::documents::assert_valid(&doc, "ports of networks");
+    let of = |subnet: &str| {
+        let network = doc["networks"].as_array().unwrap().iter().find(|one| one["subnet"] == subnet).unwrap();
+        let ports = network["ports"].as_array().expect("the ports were asked");
+        ports.iter().map(|one| json!([one["name"], one["answer"]])).collect::<Vec<_>>()
+    };
+    let all = |heartbeat: &str| {
+        [
+            json!(["445/tcp", "answered"]),
+            json!(["6600/tcp", "answered"]),
+            json!(["3343/tcp", "answered"]),
+            json!(["3343/udp", heartbeat]),
+            json!(["135/tcp", "answered"]),
+            json!(["5985/tcp", "answered"]),
+        ]
+    };
+    assert_eq!(of("10.63.1.0/24"), all("answered"));
+    assert_eq!(of("10.63.2.0/24"), all("filtered"));
+    let told = evidence(&doc, "NETWORK-PORT-CLOSED").unwrap_or_else(|| panic!("{:#}", doc["findings"]));
+    assert!(told.contains("over 10.63.2.0/24: nothing came back from 3343/udp"), "{told}");
+    assert!(!told.contains("10.63.1.0/24"), "{told}");
+    let page = String::from_utf8(ask(&[]).stdout).unwrap();
+    assert!(page.contains("PORTS OF EACH NETWORK") && page.contains("3343/udp filtered"), "{page}");
+}
+
 /// Whether a NIC of the first host is up.
 fn is_up(hosts: &TwoNics, nic: &str) -> bool {
     let output = hosts.at(0, &["ip", "-o", "link", "show", nic]).output().unwrap();

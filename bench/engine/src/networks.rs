@@ -11,6 +11,7 @@ mod losses;
 mod separation;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -22,6 +23,7 @@ use pathproof_model::{
 pub use findings::findings;
 pub use losses::{named, rehearsed};
 pub use separation::routed;
+pub use ways::{NetworkWay, WAYS_MAX, closed, ways, with_ports};
 
 const PRIVATE: u32 = 40_000;
 const PUBLIC: u32 = 80_000;

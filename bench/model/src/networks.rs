@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::node::NodeId;
+use crate::ports::PortRecord;
 
 /// A question to be answered from the facts of both hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +56,8 @@ pub struct Network {
     pub order_migration: Option<u32>,
     /// Who takes over when it is lost.
     pub if_lost: IfLost,
+    /// The ports of a cluster and of live migrations at the other host's address in it, asked from this host's (`out`); `null` where they were not.
+    pub ports: Option<Vec<PortRecord>>,
     /// What its loss came to when it was rehearsed (`networks --fail`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rehearsed: Option<NetworkLoss>,

@@ -157,6 +157,24 @@ impl PortsList {
     }
 }
 
+/// Where ports are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PortsWhere {
+    /// At the addresses of the session, both ways.
+    #[default]
+    Session,
+    /// On every network that both hosts share, those that the roles need, from the client to the server.
+    Networks,
+}
+
+impl PortsWhere {
+    /// Whether it is at the addresses of the session.
+    pub fn is_session(&self) -> bool {
+        *self == PortsWhere::Session
+    }
+}
+
 /// The ports of the real job, both ways.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -169,12 +187,28 @@ pub struct PortsSpec {
     pub idle_ns: u64,
     /// Which ports are asked.
     pub list: PortsList,
+    /// Where they are.
+    pub at: PortsWhere,
 }
 
 impl Default for PortsSpec {
     fn default() -> Self {
         // As many as SMB Multichannel opens to one server.
-        PortsSpec { roles: vec![], connections: 32, idle_ns: 0, list: PortsList::All }
+        PortsSpec {
+            roles: vec![],
+            connections: 32,
+            idle_ns: 0,
+            list: PortsList::All,
+            at: PortsWhere::Session,
+        }
+    }
+}
+
+impl PortsSpec {
+    /// The ports of the list that its roles need in a direction.
+    pub fn needed(&self, direction: Direction) -> Vec<Port> {
+        let needs = |port: &Port| self.roles.iter().any(|role| role.needs(*port, direction));
+        self.list.ports().iter().copied().filter(needs).collect()
     }
 }
 
@@ -275,6 +309,19 @@ pub struct PortsEnd {
     pub connections: Option<OpenedAtOnce>,
     /// Connections that were left silent, the shortest time first.
     pub silent: Vec<LeftSilent>,
+    /// What the client found on each network, where it was asked there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<NetworkPorts>,
+}
+
+/// Ports on one network that both hosts share: those of the server's address in it, asked from the client's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NetworkPorts {
+    /// Its subnet, as `ADDRESS/PREFIX`.
+    pub subnet: String,
+    /// Each of the ports.
+    pub ports: Vec<PortRecord>,
 }
 
 /// One port in one direction.

@@ -41,6 +41,12 @@ pub(super) const NETWORKS: &[Entry] = &[
         "Take the network out of the cluster's hands (its role \"None\") and out of the migration networks, and keep its NICs for iSCSI alone: (Get-ClusterNetwork NAME).Role = 0.",
     ),
     entry(
+        "NETWORK-PORT-CLOSED",
+        Warning,
+        "A port that a cluster or a live migration needs does not pass on one of the networks that the hosts share: what goes over that network stops there, and where another one fails it takes nothing over.",
+        "Let the port pass in the firewalls of both hosts, which may have another profile for each network (nft list ruleset; Get-NetConnectionProfile, Get-NetFirewallRule), or keep the cluster from that network.",
+    ),
+    entry(
         "NETWORK-SHARES-NIC",
         Warning,
         "Two networks of the cluster go over one NIC of a host: they look like two ways between the hosts, and die together.",
