@@ -14,6 +14,7 @@ pub mod devices;
 mod nics;
 pub mod peers;
 mod rdma;
+mod storage;
 mod system;
 pub mod wires;
 
@@ -29,6 +30,12 @@ pub fn observe() -> Observed {
         }
     }
     environment.rdma = rdma::devices(&mut environment.nics, &mut environment.unreadable);
+    match storage::iscsi() {
+        Ok(ends) => environment.iscsi = Some(ends),
+        Err(error) => {
+            environment.unreadable.insert("iscsi".into(), error.to_string());
+        }
+    }
     for nic in environment.nics.iter_mut().filter(|n| n.bus.is_some() || n.rdma_device.is_some()) {
         match nics::bridging(&nic.name) {
             Ok(known) => nic.dcb = Some(known),

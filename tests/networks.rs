@@ -51,6 +51,102 @@ fn the_network_with_the_default_route_is_public_and_takes_migrations_first() {
     assert!(page.contains("10.63.1.0/24") && page.contains("public") && page.contains("down"), "{page}");
 }
 
+/// The evidence of a finding, where the document has it.
+fn evidence(doc: &serde_json::Value, code: &str) -> Option<String> {
+    let finding = doc["findings"].as_array()?.iter().find(|one| one["code"] == code)?;
+    finding["evidence"].as_str().map(str::to_owned)
+}
+
+#[test]
+fn nics_that_reach_one_another_over_gateways_are_told_from_those_that_share_a_subnet() {
+    let Some(hosts) = TwoNics::new("routed", &[200, 200]) else { return };
+    for (host, own, other) in [(0, 1, 2), (1, 2, 1)] {
+        hosts.ip(host, &["addr", "flush", "dev", "v2"]);
+        hosts.ip(host, &["addr", "add", &format!("10.71.{own}.1/24"), "dev", "v2"]);
+        let (to, gateway) = (format!("10.71.{other}.0/24"), format!("10.71.{own}.254"));
+        hosts.ip(host, &["route", "add", &to, "via", &gateway]);
+    }
+    let _server = hosts.serve();
+    let args = [BINARY, "networks", "10.63.1.2", "--key", KEY, "--format", "json"];
+    let doc = document(&run_within(hosts.at(0, &args), Duration::from_secs(30)));
+    crate::documents::assert_valid(&doc, "routed networks");
+    let told = evidence(&doc, "NETWORK-ROUTED").unwrap_or_else(|| panic!("{:#}", doc["findings"]));
+    for part in ["10.71.1.0/24 (v2 of this host)", "10.71.2.0/24 (v2 of the other host)", "10.71.2.254 from there"]
+    {
+        assert!(told.contains(part), "{told}");
+    }
+    assert!(!told.contains("v1"), "those share a subnet: {told}");
+}
+
+#[test]
+fn a_network_at_whose_address_an_iscsi_target_listens_is_no_place_for_migrations() {
+    const TARGET: &str = "import socket, time\ntarget = socket.create_server(('10.63.2.1', 3260))\ntime.sleep(60)";
+    let Some(hosts) = TwoNics::new("iscsi", &[200, 200]) else { return };
+    let _server = hosts.serve();
+    let ask = || {
+        let args = [BINARY, "networks", "10.63.1.2", "--key", KEY, "--format", "json"];
+        document(&run_within(hosts.at(0, &args), Duration::from_secs(30)))
+    };
+    let doc = ask();
+    assert_eq!(evidence(&doc, "NETWORK-MIGRATION-ISCSI"), None);
+    assert!(doc["networks"].as_array().unwrap().iter().all(|one| one["iscsi"] == json!([])), "both hosts tell");
+    let _target = Speaker::of(hosts.at(0, &["python3", "-c", TARGET]));
+    let start = std::time::Instant::now();
+    let (doc, told) = loop {
+        let doc = ask();
+        if let Some(told) = evidence(&doc, "NETWORK-MIGRATION-ISCSI") {
+            break (doc, told);
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "{:#}", doc["networks"]);
+    };
+    crate::documents::assert_valid(&doc, "a network of iSCSI");
+    assert!(told.contains("10.63.2.0/24: a target listens at 10.63.2.1 of this host"), "{told}");
+    let network = doc["networks"].as_array().unwrap().iter().find(|one| one["subnet"] == "10.63.2.0/24").unwrap();
+    assert_eq!(network["role"], "storage");
+    assert_eq!(network["iscsi"], json!([{"node": 0, "address": "10.63.2.1"}]));
+}
+
+#[test]
+fn the_ports_of_a_cluster_are_asked_on_every_network_and_a_closed_one_is_told_of_its_own() {
+    let Some(hosts) = TwoNics::new("doors", &[200, 200]) else { return };
+    let rules = "table inet f { chain i { type filter hook input priority 0; iifname \"v2\" udp dport 3343 drop; }; }";
+    let filters = hosts.at(1, &["nft", rules]).output().is_ok_and(|output| output.status.success());
+    if !filters {
+        return skip("no nftables");
+    }
+    let _server = hosts.serve();
+    let ask = |more: &[&str]| {
+        let args = [&[BINARY, "networks", "10.63.1.2", "--key", KEY], more].concat();
+        run_within(hosts.at(0, &args), Duration::from_secs(60))
+    };
+    let output = ask(&["--format", "json"]);
+    let doc = document(&output);
+    assert_eq!(output.status.code(), Some(0), "{:#} {}", doc["verdicts"], stderr(&output));
+    crate::documents::assert_valid(&doc, "ports of networks");
+    let of = |subnet: &str| {
+        let network = doc["networks"].as_array().unwrap().iter().find(|one| one["subnet"] == subnet).unwrap();
+        let ports = network["ports"].as_array().expect("the ports were asked");
+        ports.iter().map(|one| json!([one["name"], one["answer"]])).collect::<Vec<_>>()
+    };
+    let all = |heartbeat: &str| {
+        [
+            json!(["445/tcp", "answered"]),
+            json!(["6600/tcp", "answered"]),
+            json!(["3343/tcp", "answered"]),
+            json!(["3343/udp", heartbeat]),
+            json!(["135/tcp", "answered"]),
+            json!(["5985/tcp", "answered"]),
+        ]
+    };
+    assert_eq!(of("10.63.1.0/24"), all("answered"));
+    assert_eq!(of("10.63.2.0/24"), all("filtered"));
+    let told = evidence(&doc, "NETWORK-PORT-CLOSED").unwrap_or_else(|| panic!("{:#}", doc["findings"]));
+    assert!(told.contains("over 10.63.2.0/24: nothing came back from 3343/udp"), "{told}");
+    assert!(!told.contains("10.63.1.0/24"), "{told}");
+    let page = String::from_utf8(ask(&[]).stdout).unwrap();
+    assert!(page.contains("PORTS OF EACH NETWORK") && page.contains("3343/udp filtered"), "{page}");
+}
+
 /// Whether a NIC of the first host is up.
 fn is_up(hosts: &TwoNics, nic: &str) -> bool {
     let output = hosts.at(0, &["ip", "-o", "link", "show", nic]).output().unwrap();

@@ -119,7 +119,7 @@ pub enum RoleName {
     Smb,
     /// Hyper-V hosts that move guests: 6600/tcp both ways.
     Hyperv,
-    /// Nodes of a failover cluster: 3343/tcp, 3343/udp and 445/tcp both ways.
+    /// Nodes of a failover cluster: 445, 3343, 135, 5985/tcp and 3343/udp both ways.
     Cluster,
     /// RoCE v2: 4791/udp both ways, and its marks arrive as they were sent.
     Roce,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use pathproof_model::{CommandName, NetworksSpec, Plan, StepSpec};
+use pathproof_model::{CommandName, NetworksSpec, Plan, PortsSpec, PortsWhere, Role, StepSpec};
 
 use super::far::FarArgs;
 use super::format::Shape;
@@ -46,8 +46,18 @@ pub fn run(args: NetworksArgs, clock: &RealClock) -> Result<u8> {
     let sink = Sink::prepare(args.output.as_deref(), args.shape)?;
     let party = args.far.party(&args.peer, &args.key)?;
     let fail = args.fail.clone();
-    let mut steps =
-        vec![StepSpec::Facts, StepSpec::Networks(NetworksSpec { fail, ..NetworksSpec::default() })];
+    // The ports of a cluster's nodes that move guests to each other: the step after it puts them beside the networks.
+    let ports = PortsSpec {
+        roles: vec![Role::Hyperv, Role::Cluster],
+        connections: 0,
+        at: PortsWhere::Networks,
+        ..PortsSpec::default()
+    };
+    let mut steps = vec![
+        StepSpec::Facts,
+        StepSpec::Ports(ports),
+        StepSpec::Networks(NetworksSpec { fail, ..NetworksSpec::default() }),
+    ];
     if !args.fail.is_empty() {
         ensure!(args.fail.len() <= FAIL_MAX, "--fail takes at most {FAIL_MAX} networks");
         steps.push(steps::rehearsal()?);

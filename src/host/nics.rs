@@ -37,6 +37,8 @@ pub(super) fn nics(unreadable: &mut BTreeMap<String, String>) -> io::Result<Vec<
 
 fn from(interface: Interface, names: &BTreeMap<u32, String>) -> Nic {
     let addresses = interface.addresses.into_iter();
+    // What lies below another kind is no parent: of a veth it is the other end.
+    let shares = interface.kind.as_deref().is_some_and(|kind| SUB_INTERFACES.contains(&kind));
     Nic {
         name: interface.name,
         index: interface.index,
@@ -50,6 +52,7 @@ fn from(interface: Interface, names: &BTreeMap<u32, String>) -> Nic {
         transmit_queues: interface.transmit_queues,
         addresses: addresses.map(|(address, prefix_len)| NicAddress { address, prefix_len }).collect(),
         master: interface.master.and_then(|index| names.get(&index).cloned()),
+        parent: interface.lower.filter(|_| shares).and_then(|index| names.get(&index).cloned()),
         ..Nic::default()
     }
 }
@@ -85,6 +88,9 @@ pub(super) fn bridging(interface: &str) -> Result<Dcb, String> {
         applications: known.applications.map(|all| all.into_iter().map(application).collect()),
     })
 }
+
+/// Kinds that are a part of the interface that they lie upon: it carries what they send and receive.
+const SUB_INTERFACES: [&str; 5] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"];
 
 /// Kinds whose driver invents a speed (veth and vxlan always say 10 Gbit/s), so that it is no fact.
 const NO_REAL_SPEED: [&str; 24] = [
@@ -188,6 +194,20 @@ fn add_driver(nic: &mut Nic, ethtool: &Ethtool, unreadable: &mut BTreeMap<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vlan_is_a_part_of_the_nic_below_it_and_a_veth_of_none() {
+        let names = BTreeMap::from([(2, "eth0".to_owned())]);
+        let parent = |kind: &str, lower| {
+            let interface = Interface { kind: Some(kind.into()), lower, ..Interface::default() };
+            from(interface, &names).parent
+        };
+        assert_eq!(parent("vlan", Some(2)).as_deref(), Some("eth0"));
+        assert_eq!(parent("macvlan", Some(2)).as_deref(), Some("eth0"));
+        assert_eq!(parent("veth", Some(2)), None, "that is its other end");
+        assert_eq!(parent("vlan", Some(77)), None, "nobody knows its name");
+        assert_eq!(parent("vlan", None), None, "it is in another namespace");
+    }
 
     #[test]
     fn a_bridge_is_as_fast_as_its_real_members() {

@@ -1,4 +1,5 @@
-//! The networks that this host shares with an agent's. Nobody is asked for it: both hosts' NICs are known since the greeting.
+//! The networks that this host shares with an agent's. Nobody is asked for it: both hosts' NICs are known since the greeting, and what passes at
+//! the ports on each was found by a step `ports` before.
 //!
 //! The loss of a network is rehearsed by a stream that goes over all of them while a guardian takes its NIC on this host down and brings it
 //! back: that a link is touched is the user's word, and only the links of the user's own host are.
@@ -60,9 +61,15 @@ impl Alone for Shared {
         let there = doc.environment(lone.spec.node()).ok_or_else(|| unknown("the peer's"))?;
         let networks = pathproof_engine::networks::networks(here, there);
         let mut findings = pathproof_engine::networks::findings(&networks);
+        findings.extend(pathproof_engine::networks::routed(here, there, &networks));
         // A check looks at what each of these does to the path; here nothing is sent that would show it.
         let differ = differences::of_document(doc, lone.spec.node()).unwrap_or_default();
         findings.extend(differences::finding(&differ));
+        // What the step before found at the ports has its place beside the networks.
+        let asked = doc.steps.iter_mut().rev().find_map(|step| step.detail.network_ports.take());
+        let mut networks = networks;
+        pathproof_engine::networks::with_ports(&mut networks, &asked.unwrap_or_default());
+        findings.extend(pathproof_engine::networks::closed(&networks));
         doc.networks = Some(networks);
         Ok(findings)
     }

@@ -2,19 +2,23 @@
 //!
 //! Each end listens for the length of the step on those ports of the list that are free at the session's address, offers how it stands
 //! to each, and speaks to the other's. It refuses to speak to anybody but the session's peer and to any port off the list: neither an
-//! address nor a port is in what crosses. The pure half is `pathproof_engine::ports`.
+//! address nor a port is in what crosses. The same on every network that the hosts share is `ports/networks.rs`. The pure half is
+//! `pathproof_engine::ports`.
 
 mod dial;
 mod listen;
+mod networks;
 
 use std::net::SocketAddr;
+use std::thread::JoinHandle;
 
 use pathproof_api::Offer;
-use pathproof_engine::ports::{self, CONNECTIONS_MAX, Heard, IDLE_NS_MAX, Offered};
+use pathproof_engine::networks::WAYS_MAX;
+use pathproof_engine::ports::{self, CONNECTIONS_MAX, Heard, IDLE_NS_MAX, Listens, Offered};
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    AskedPort, Direction, End, ErrorKind, Finding, Half, Port, PortsEnd, PortsSpec, RdmaDevice, ResultDoc,
-    Role, Step, StepError, StepRequest, StepSpec,
+    AskedPort, Direction, End, ErrorKind, Finding, Half, Port, PortsEnd, PortsSpec, PortsWhere, RdmaDevice,
+    ResultDoc, Role, Step, StepError, StepRequest, StepSpec,
 };
 
 use super::{
@@ -22,7 +26,7 @@ use super::{
 };
 use dial::{Asked, Dialler};
 use listen::{Listeners, Words};
-use pathproof_sys::ending;
+use pathproof_sys::ending::{self, Ender};
 
 /// How long an end waits for the other to have asked all, beyond its own time.
 const PATIENCE_NS: u64 = 10_000_000_000;
@@ -39,6 +43,8 @@ struct ReadyPorts {
     local: SocketAddr,
     peer: SocketAddr,
     listeners: Listeners,
+    /// How this end stands to each port.
+    offered: Vec<Offered>,
     words: Words,
     told_there: [u8; 32],
     asks_here: [u8; 32],
@@ -75,8 +81,11 @@ pub fn check_spec(spec: &PortsSpec) -> Result<(), StepError> {
 }
 
 impl Kind for Ports {
-    fn name(&self, _spec: &StepSpec) -> String {
-        "ports and connections".into()
+    fn name(&self, spec: &StepSpec) -> String {
+        match spec_of(spec).at {
+            PortsWhere::Session => "ports and connections".into(),
+            PortsWhere::Networks => "ports of every network".into(),
+        }
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {
@@ -105,6 +114,9 @@ impl Runner for Ports {
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
         let spec = spec_of(setup.spec);
         check_spec(&spec)?;
+        if spec.at == PortsWhere::Networks {
+            return Ok(Box::new(networks::Ready::prepare(spec, setup)));
+        }
         let session = setup.session;
         let (here, there) = (session.end, session.end.other());
         let devices = &session.peer_environment.rdma;
@@ -112,16 +124,17 @@ impl Runner for Ports {
             End::Client => Direction::Out,
             End::Server => Direction::In,
         };
-        let needs = |port: &Port| spec.roles.iter().any(|role| role.needs(*port, direction));
-        let needed = Port::ALL.into_iter().filter(needs).collect();
+        let mut listeners = Listeners::default();
+        let offered = listeners.open(session.local, spec.list.ports());
         Ok(Box::new(ReadyPorts {
-            spec,
-            needed,
+            needed: spec.needed(direction),
             local: session.local,
             peer: session.peer,
-            listeners: Listeners::open(session.local),
+            listeners,
+            offered,
+            spec,
             words: Words {
-                peer: session.peer.ip().to_canonical(),
+                peers: vec![session.peer.ip().to_canonical()],
                 told: session.port_word(setup.step, here, false),
                 asked: session.port_word(setup.step, there, true),
             },
@@ -134,7 +147,11 @@ impl Runner for Ports {
     fn cost(&self, spec: &StepSpec, _paths: usize) -> Cost {
         // Both ends of every connection, with what the kernel keeps for each.
         const CONNECTION_BYTES: u64 = 64 << 10;
-        let connections = u64::from(spec_of(spec).connections) + Port::ALL.len() as u64;
+        let places = match spec_of(spec).at {
+            PortsWhere::Session => 1,
+            PortsWhere::Networks => WAYS_MAX as u64,
+        };
+        let connections = u64::from(spec_of(spec).connections) + places * Port::ALL.len() as u64;
         let memory_bytes = (2 * connections).saturating_mul(CONNECTION_BYTES);
         Cost {
             memory_bytes,
@@ -145,6 +162,11 @@ impl Runner for Ports {
 
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         let (client, server) = (client.detail.ports.as_ref(), server.detail.ports.as_ref());
+        if spec_of(spec).at == PortsWhere::Networks {
+            // What the server could say of them it would say of itself.
+            step.detail.network_ports = client.map(|end| end.networks.clone());
+            return;
+        }
         let (records, bursts) = ports::merge(&spec_of(spec), client, server);
         step.detail.left_silent = Some(ports::left_silent(client, server)).filter(|all| !all.is_empty());
         step.detail.ports = Some(records);
@@ -166,7 +188,7 @@ impl Runner for Ports {
 impl Prepared for ReadyPorts {
     fn offers(&self) -> Vec<Offer> {
         // An offer that cannot be written would be a fault in this file; an empty one is refused by the peer.
-        vec![Offer(serde_json::to_vec(&self.listeners.offered).unwrap_or_default())]
+        vec![Offer(serde_json::to_vec(&self.offered).unwrap_or_default())]
     }
 
     fn paths(&self) -> Vec<u32> {
@@ -176,21 +198,10 @@ impl Prepared for ReadyPorts {
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
         let offered = peer.first().map(|offer| serde_json::from_slice::<Vec<Offered>>(&offer.0));
-        let Some(Ok(offered)) = offered else {
-            let message =
-                "the peer's list of ports cannot be read; are both ends of the same version?".to_owned();
-            return failed(StepError { kind: ErrorKind::Protocol, message });
-        };
-        let (ender, ending) = match ending::pair() {
-            Ok(pair) => pair,
-            Err(error) => return failed(no_ending(&error)),
-        };
-        let answering = match self.listeners.answer(self.words, ending) {
-            Ok(thread) => thread,
-            Err(error) => {
-                let message = format!("the thread that answers at ports could not be started: {error}");
-                return failed(StepError { kind: ErrorKind::System, message });
-            }
+        let Some(Ok(offered)) = offered else { return failed(unreadable()) };
+        let answering = match Answering::begin(self.listeners, self.words) {
+            Ok(answering) => answering,
+            Err(error) => return failed(error),
         };
         let dialler = Dialler {
             local: self.local,
@@ -211,30 +222,77 @@ impl Prepared for ReadyPorts {
             None => vec![],
         };
         let patience_ns = PATIENCE_NS.saturating_add(silence_ns(&self.spec));
+        let mut half = answering.end(context, patience_ns);
+        half.detail.ports =
+            Some(PortsEnd { ports: found, connections: burst, silent, ..PortsEnd::default() });
+        half
+    }
+}
+
+/// Why nothing can be made of what the other end offers.
+fn unreadable() -> StepError {
+    let message = "the peer's list of ports cannot be read; are both ends of the same version?".to_owned();
+    StepError { kind: ErrorKind::Protocol, message }
+}
+
+/// The thread that answers at this end's ports, and who ends it.
+struct Answering {
+    ender: Ender,
+    thread: JoinHandle<()>,
+}
+
+impl Answering {
+    fn begin(listeners: Listeners, words: Words) -> Result<Answering, StepError> {
+        let (ender, ending) = ending::pair().map_err(|error| no_ending(&error))?;
+        let thread = listeners.answer(words, ending).map_err(|error| StepError {
+            kind: ErrorKind::System,
+            message: format!("the thread that answers at ports could not be started: {error}"),
+        })?;
+        Ok(Answering { ender, thread })
+    }
+
+    /// Waits until the other end has asked all, too. The half has nothing yet but what stopped it.
+    fn end(self, context: &mut Context<'_>, patience_ns: u64) -> Half {
         let error = both_done(context, patience_ns, "its questions");
-        drop(ender);
+        drop(self.ender);
         let mut half = Half { error, ..Half::default() };
-        if answering.join().is_err() {
+        if self.thread.join().is_err() {
             half.error.get_or_insert(StepError {
                 kind: ErrorKind::System,
                 message: "the thread that answers at ports ended unexpectedly".into(),
             });
         }
-        half.detail.ports = Some(PortsEnd { ports: found, connections: burst, silent });
         half
     }
 }
 
+/// How the other end stands to a port, where it offers it.
+fn listens(offered: &[Offered], port: Port) -> Option<Listens> {
+    offered.iter().find(|offered| offered.port == port).map(|offered| offered.listens)
+}
+
+/// The ports that are worth speaking to: those of datagrams, and those of connections.
+fn worth_asking(offered: &[Offered], needed: &[Port]) -> (Vec<Asked>, Vec<Asked>) {
+    let asked = |port: Port| {
+        Some(Asked { port, listens: listens(offered, port)?, needed: needed.contains(&port) })
+    };
+    let all = Port::ALL.into_iter().filter_map(asked);
+    all.filter(|asked| ports::is_asked(asked.port, asked.listens)).partition(|asked| asked.port.is_udp())
+}
+
+/// What was heard at the ports that the other end offers, as it means.
+fn answers(offered: &[Offered], heard: &[(Port, Heard)], adapter_there: bool) -> Vec<AskedPort> {
+    let of = |port: Port| {
+        let listens = listens(offered, port)?;
+        let heard = heard.iter().find(|(known, _)| *known == port).map(|(_, heard)| heard.clone());
+        Some(ports::answer(port, listens, heard.unwrap_or(Heard::Nothing), adapter_there))
+    };
+    Port::ALL.into_iter().filter_map(of).collect()
+}
+
 /// Speaks to every port of the list, datagrams beside connections.
 fn ask(dialler: &Dialler<'_>, offered: &[Offered], needed: &[Port], adapter_there: bool) -> Vec<AskedPort> {
-    let listens =
-        |port: Port| offered.iter().find(|offered| offered.port == port).map(|offered| offered.listens);
-    let all: Vec<Asked> = Port::ALL
-        .into_iter()
-        .filter_map(|port| Some(Asked { port, listens: listens(port)?, needed: needed.contains(&port) }))
-        .filter(|asked| ports::is_asked(asked.port, asked.listens))
-        .collect();
-    let (udp, tcp): (Vec<Asked>, Vec<Asked>) = all.into_iter().partition(|asked| asked.port.is_udp());
+    let (udp, tcp) = worth_asking(offered, needed);
     let (heard_tcp, heard_udp) = std::thread::scope(|scope| {
         let beside = std::thread::Builder::new().spawn_scoped(scope, || dialler.ask_udp(&udp));
         let heard_tcp = dialler.ask_tcp(&tcp);
@@ -246,10 +304,5 @@ fn ask(dialler: &Dialler<'_>, offered: &[Offered], needed: &[Port], adapter_ther
         .chain(udp.iter().zip(heard_udp.unwrap_or_else(no_thread)))
         .map(|(asked, heard)| (asked.port, heard))
         .collect();
-    let of = |port: Port| {
-        let listens = listens(port)?;
-        let heard = heard.iter().find(|(known, _)| *known == port).map(|(_, heard)| heard.clone());
-        Some(ports::answer(port, listens, heard.unwrap_or(Heard::Nothing), adapter_there))
-    };
-    Port::ALL.into_iter().filter_map(of).collect()
+    answers(offered, &heard, adapter_there)
 }

@@ -12,6 +12,7 @@ use linux as system;
 
 pub mod bridging;
 pub mod clock;
+pub mod connections;
 pub mod counters;
 pub mod diagnostics;
 pub mod host;

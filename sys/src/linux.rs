@@ -2,6 +2,7 @@
 
 pub mod arp;
 pub mod bridging;
+pub mod connections;
 pub mod counters;
 pub mod descriptor;
 pub mod diagnostics;

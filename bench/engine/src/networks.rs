@@ -8,22 +8,30 @@
 
 mod findings;
 mod losses;
+mod separation;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use pathproof_model::{Environment, IfLost, Network, NetworkNic, NetworkRole, Nic, NicAddress, NodeId};
+use pathproof_model::{
+    Environment, IfLost, Network, NetworkIscsi, NetworkNic, NetworkRole, Nic, NicAddress, NodeId,
+};
 
 pub use findings::findings;
 pub use losses::{named, rehearsed};
+pub use separation::routed;
+pub use ways::{NetworkWay, WAYS_MAX, closed, ways, with_ports};
 
 const PRIVATE: u32 = 40_000;
 const PUBLIC: u32 = 80_000;
 const RDMA: u32 = 19_200;
 const RSS: u32 = 9_600;
 const PER_GBIT_S: u64 = 16;
+/// Most interfaces that lie on one another; a VLAN of a VLAN of a bridge is rare already.
+const PARENTS_MAX: usize = 8;
 /// Above this the speed would outweigh what RSS counts for; nobody has published what the rule does there.
 const SPEED_MAX: u64 = 9_599;
 
@@ -59,6 +67,9 @@ pub fn networks(here: &Environment, there: &Environment) -> Vec<Network> {
         let same = |one: &&mut Network| address.is_ipv6() && is_v4(one) && nics_of_network(one) == nics;
         if let Some(one) = found.iter_mut().find(same) {
             one.also.push(name);
+            if let Some(more) = iscsi(members) {
+                one.iscsi.get_or_insert_with(Vec::new).extend(more);
+            }
             continue;
         }
         found.push(network(name, members));
@@ -75,12 +86,14 @@ fn network(subnet: String, members: &[Member<'_>]) -> Network {
         node: member.node,
         nic: member.nic.name.clone(),
         address: member.address,
+        parent: parent(member.host, member.nic),
     });
     Network {
         subnet,
         role,
         role_reason,
         nics: nics.collect(),
+        iscsi: iscsi(members),
         up: both(members, is_up),
         metric,
         metric_lacks,
@@ -104,6 +117,43 @@ fn subnet(address: &NicAddress) -> Option<(IpAddr, u8)> {
             Some((Ipv6Addr::from_bits(ip.to_bits() & mask).into(), length))
         }
     }
+}
+
+/// iSCSI at the addresses of both hosts; unknown where none was seen and one of them does not tell.
+fn iscsi(members: &[Member<'_>]) -> Option<Vec<NetworkIscsi>> {
+    let mut seen = vec![];
+    for member in members {
+        let ends = member.host.iscsi.iter().flatten().filter(|end| end.address == member.address);
+        seen.extend(ends.map(|end| NetworkIscsi {
+            node: member.node,
+            address: end.address,
+            other: end.other,
+        }));
+    }
+    let told = members.iter().all(|member| member.host.iscsi.is_some());
+    (told || !seen.is_empty()).then_some(seen)
+}
+
+/// The NIC at the bottom of one that is a part of another.
+fn parent(host: &Environment, nic: &Nic) -> Option<String> {
+    let mut bottom = below(host, nic)?;
+    // A host that tells of a circle is not followed for ever.
+    for _ in 0..PARENTS_MAX {
+        let next = host.nics.iter().find(|one| one.name == bottom).and_then(|one| below(host, one));
+        let Some(next) = next else { break };
+        bottom = next;
+    }
+    Some(bottom.to_owned())
+}
+
+/// The NIC that one is a part of; a bridge whose members are VLANs of one NIC alone leads out by that.
+fn below<'a>(host: &'a Environment, nic: &'a Nic) -> Option<&'a str> {
+    let members = host.nics.iter().filter(|one| one.master.as_ref() == Some(&nic.name));
+    let mut parents = members.filter_map(|one| one.parent.as_deref());
+    nic.parent.as_deref().or_else(|| {
+        let first = parents.next()?;
+        parents.all(|other| other == first).then_some(first)
+    })
 }
 
 fn nics_of(members: &[Member<'_>]) -> BTreeSet<(NodeId, String)> {
@@ -136,6 +186,11 @@ fn both(members: &[Member<'_>], holds: fn(&Member<'_>) -> Option<bool>) -> Optio
         (Some(true), Some(true)) => Some(true),
         _ => None,
     }
+}
+
+/// Whose a NIC is, for people.
+fn whose(node: NodeId) -> &'static str {
+    if node == NodeId::CLIENT { "this host" } else { "the other host" }
 }
 
 fn is_up(member: &Member<'_>) -> Option<bool> {
@@ -171,6 +226,9 @@ fn role(members: &[Member<'_>]) -> (NetworkRole, String) {
         }
         (None, None) if members.iter().any(|member| member.nic.default_route.is_none()) => {
             (NetworkRole::Unknown, "a host does not tell where its default route leads".into())
+        }
+        (None, None) if iscsi(members).is_some_and(|seen| !seen.is_empty()) => {
+            (NetworkRole::Storage, "no default route leads through it, and iSCSI goes over it".into())
         }
         (None, None) if both(members, has_rdma) == Some(true) => {
             (NetworkRole::Storage, "no default route leads through it, and NICs of both hosts do RDMA".into())

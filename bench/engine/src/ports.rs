@@ -40,6 +40,16 @@ pub struct Offered {
     pub listens: Listens,
 }
 
+/// The ports of one network that both hosts share, as the server offers them at its own address there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfferedOn {
+    /// Its subnet: looked for among those that the client itself knows of, and nothing else.
+    pub subnet: String,
+    /// Each of the ports.
+    pub ports: Vec<Offered>,
+}
+
 /// What came of all attempts to speak to a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
@@ -137,20 +147,25 @@ pub fn merge(
         let Some(end) = end else { continue };
         for port in Port::ALL {
             let Some(asked) = end.ports.iter().find(|asked| asked.port == port) else { continue };
-            let needs = spec.roles.iter().copied().filter(|role| role.needs(port, direction));
-            records.push(PortRecord {
-                port,
-                name: port.name(),
-                direction,
-                answer: asked.answer,
-                by: asked.by,
-                reason: asked.reason.clone(),
-                needed_by: needs.collect(),
-            });
+            records.push(record(spec, asked, direction));
         }
         bursts.extend(end.connections.map(|opened| OpenedRecord { direction, opened: within(opened) }));
     }
     (records, bursts)
+}
+
+/// What an end found at one port, with the roles that are lost without it.
+pub fn record(spec: &PortsSpec, asked: &AskedPort, direction: Direction) -> PortRecord {
+    let needs = spec.roles.iter().copied().filter(|role| role.needs(asked.port, direction));
+    PortRecord {
+        port: asked.port,
+        name: asked.port.name(),
+        direction,
+        answer: asked.answer,
+        by: asked.by,
+        reason: asked.reason.clone(),
+        needed_by: needs.collect(),
+    }
 }
 
 /// Counts that can be true together.
@@ -216,6 +231,7 @@ mod tests {
         let server = PortsEnd {
             ports: vec![asked(PortAnswer::Answered), asked(PortAnswer::Filtered)],
             silent: vec![],
+            networks: vec![],
             connections: Some(OpenedAtOnce {
                 port: 1,
                 asked: u32::MAX,

@@ -53,6 +53,10 @@ pub struct Environment {
     /// How this host reaches the addresses of the other one, as things were when the session began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerRoute>,
+    /// Where iSCSI goes over this host's network, by its TCP port (3260): open connections, and targets that listen at an address of their own.
+    /// What RDMA carries (iSER) is not seen so. `null` or absent where it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iscsi: Option<Vec<IscsiEnd>>,
     /// Why a part of the above could not be read.
     #[serde(default)]
     pub unreadable: BTreeMap<String, String>,
@@ -108,6 +112,10 @@ pub struct Nic {
     pub rdma_device: Option<String>,
     /// Master interface (bridge, bond), by name.
     pub master: Option<String>,
+    /// The interface that it is a part of, by name, where it is a VLAN or another sub-interface (`macvlan`, `ipvlan` …) of one in the same
+    /// network namespace; absent for what is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
     /// Source addresses whose way back leads elsewhere are refused: 0 no, 1 strictly, 2 loosely (`rp_filter`); the larger of
     /// this and `net.ipv4.conf.all.rp_filter` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -178,6 +186,16 @@ impl Nic {
     pub fn is_of_kind(&self, kind: &str) -> bool {
         self.kind.as_deref() == Some(kind)
     }
+}
+
+/// An address of a host over which iSCSI goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct IscsiEnd {
+    /// The host's own address.
+    pub address: IpAddr,
+    /// The other end of a connection; `null` or absent for a target that listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<IpAddr>,
 }
 
 /// How a host reaches one address of the other end.

@@ -101,14 +101,14 @@ pub use loss::{
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuMethod, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
-pub use networks::{IfLost, Network, NetworkLoss, NetworkNic, NetworkRole, NetworksSpec};
+pub use networks::{IfLost, Network, NetworkIscsi, NetworkLoss, NetworkNic, NetworkRole, NetworksSpec};
 pub use node::{ClockOffset, Node, NodeId, NodeSpec, WallStamps};
 pub use numbers::Numbers;
 pub use offloads::{Offload, OffloadEnd, OffloadTrial, OffloadTried, OffloadWay};
 pub use plan::{Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepSpec, TrafficSpec};
 pub use ports::{
-    AnsweredBy, AskedPort, LeftSilent, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord, PortsEnd,
-    PortsSpec, Role, SilentRecord,
+    AnsweredBy, AskedPort, LeftSilent, NetworkPorts, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord,
+    PortsEnd, PortsList, PortsSpec, PortsWhere, Role, SilentRecord,
 };
 pub use rdma::{AdapterRecord, Carrier, Fabric, RdmaEnd, RdmaProof};
 pub use request::{PlanRequest, StepRequest};

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::node::NodeId;
+use crate::ports::PortRecord;
 
 /// A question to be answered from the facts of both hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +40,8 @@ pub struct Network {
     pub role_reason: String,
     /// The NICs that lie in it, those of this host first.
     pub nics: Vec<NetworkNic>,
+    /// iSCSI that was seen in it; `null` where none was and a host does not tell.
+    pub iscsi: Option<Vec<NetworkIscsi>>,
     /// Whether a NIC of each host is up in it; `null` where a host does not tell.
     pub up: Option<bool>,
     /// The metric that the automatic rule of Windows Server 2012 and later comes to. Lower is preferred.
@@ -53,6 +56,8 @@ pub struct Network {
     pub order_migration: Option<u32>,
     /// Who takes over when it is lost.
     pub if_lost: IfLost,
+    /// The ports of a cluster and of live migrations at the other host's address in it, asked from this host's (`out`); `null` where they were not.
+    pub ports: Option<Vec<PortRecord>>,
     /// What its loss came to when it was rehearsed (`networks --fail`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rehearsed: Option<NetworkLoss>,
@@ -88,7 +93,7 @@ pub enum NetworkRole {
     Public,
     /// No default route: between the hosts alone.
     Private,
-    /// No default route, and NICs of both hosts do RDMA.
+    /// No default route, and NICs of both hosts do RDMA or iSCSI goes over it.
     Storage,
     /// The hosts do not tell where their default routes lead.
     #[default]
@@ -117,6 +122,22 @@ pub struct NetworkNic {
     pub nic: String,
     /// Its address in the network.
     pub address: IpAddr,
+    /// The NIC that carries it, where it is a VLAN or another part of one, or a bridge that leads out by one; absent for what stands by
+    /// itself, as far as its host tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+}
+
+/// iSCSI at an address of a host in a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NetworkIscsi {
+    /// Whose the address is.
+    pub node: NodeId,
+    /// The address.
+    pub address: IpAddr,
+    /// The other end of a connection; absent for a target that listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other: Option<IpAddr>,
 }
 
 /// What the loss of a network leads to, by the same order.

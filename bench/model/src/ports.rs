@@ -39,7 +39,11 @@ impl Role {
         match self {
             Role::Smb => port == Port::Smb && direction == Direction::Out,
             Role::Hyperv => port == Port::LiveMigration,
-            Role::Cluster => [Port::Smb, Port::Cluster, Port::Heartbeat].contains(&port),
+            // What Microsoft's list of service ports and its notes on failover clusters name: SMB (CSV), joining and heartbeats, the RPC
+            // endpoint mapper (the cluster's own calls begin there), and remote management, which validation and updates use.
+            Role::Cluster => {
+                [Port::Smb, Port::Cluster, Port::Heartbeat, Port::Rpc, Port::Management].contains(&port)
+            }
             Role::Roce => port == Port::Roce,
         }
     }
@@ -59,13 +63,29 @@ pub enum Port {
     Cluster,
     /// 3343/udp: cluster heartbeats.
     Heartbeat,
+    /// 135/tcp: the endpoint mapper of RPC.
+    Rpc,
+    /// 5985/tcp: Windows Remote Management.
+    Management,
     /// 4791/udp: RoCE v2.
     Roce,
 }
 
 impl Port {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Port; 6] =
+    pub const ALL: [Port; 8] = [
+        Port::Smb,
+        Port::SmbDirect,
+        Port::LiveMigration,
+        Port::Cluster,
+        Port::Heartbeat,
+        Port::Rpc,
+        Port::Management,
+        Port::Roce,
+    ];
+
+    /// Those that builds before protocol 2.5 know; a list with another one they cannot read.
+    pub const FIRST: [Port; 6] =
         [Port::Smb, Port::SmbDirect, Port::LiveMigration, Port::Cluster, Port::Heartbeat, Port::Roce];
 
     /// Its number.
@@ -75,6 +95,8 @@ impl Port {
             Port::SmbDirect => 5445,
             Port::LiveMigration => 6600,
             Port::Cluster | Port::Heartbeat => 3343,
+            Port::Rpc => 135,
+            Port::Management => 5985,
             Port::Roce => 4791,
         }
     }
@@ -97,8 +119,59 @@ impl Port {
             Port::LiveMigration => "Hyper-V live migration",
             Port::Cluster => "cluster",
             Port::Heartbeat => "cluster heartbeat",
+            Port::Rpc => "RPC endpoint mapper",
+            Port::Management => "Windows remote management",
             Port::Roce => "RoCE v2",
         }
+    }
+}
+
+/// Which ports a step asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PortsList {
+    /// Those that every build knows: all but 135 and 5985.
+    First,
+    /// All of them.
+    #[default]
+    All,
+}
+
+impl PortsList {
+    /// What a request means that does not say: it comes from a build that knows no other.
+    pub fn first() -> PortsList {
+        PortsList::First
+    }
+
+    /// Whether it is that.
+    pub fn is_first(&self) -> bool {
+        *self == PortsList::First
+    }
+
+    /// The ports, in the order in which they are shown.
+    pub fn ports(self) -> &'static [Port] {
+        match self {
+            PortsList::First => &Port::FIRST,
+            PortsList::All => &Port::ALL,
+        }
+    }
+}
+
+/// Where ports are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PortsWhere {
+    /// At the addresses of the session, both ways.
+    #[default]
+    Session,
+    /// On every network that both hosts share, those that the roles need, from the client to the server.
+    Networks,
+}
+
+impl PortsWhere {
+    /// Whether it is at the addresses of the session.
+    pub fn is_session(&self) -> bool {
+        *self == PortsWhere::Session
     }
 }
 
@@ -112,12 +185,30 @@ pub struct PortsSpec {
     pub connections: u32,
     /// Longest time for which connections are left silent, in ns; others are for half of it, a quarter and an eighth.
     pub idle_ns: u64,
+    /// Which ports are asked.
+    pub list: PortsList,
+    /// Where they are.
+    pub at: PortsWhere,
 }
 
 impl Default for PortsSpec {
     fn default() -> Self {
         // As many as SMB Multichannel opens to one server.
-        PortsSpec { roles: vec![], connections: 32, idle_ns: 0 }
+        PortsSpec {
+            roles: vec![],
+            connections: 32,
+            idle_ns: 0,
+            list: PortsList::All,
+            at: PortsWhere::Session,
+        }
+    }
+}
+
+impl PortsSpec {
+    /// The ports of the list that its roles need in a direction.
+    pub fn needed(&self, direction: Direction) -> Vec<Port> {
+        let needs = |port: &Port| self.roles.iter().any(|role| role.needs(*port, direction));
+        self.list.ports().iter().copied().filter(needs).collect()
     }
 }
 
@@ -218,6 +309,19 @@ pub struct PortsEnd {
     pub connections: Option<OpenedAtOnce>,
     /// Connections that were left silent, the shortest time first.
     pub silent: Vec<LeftSilent>,
+    /// What the client found on each network, where it was asked there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<NetworkPorts>,
+}
+
+/// Ports on one network that both hosts share: those of the server's address in it, asked from the client's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NetworkPorts {
+    /// Its subnet, as `ADDRESS/PREFIX`.
+    pub subnet: String,
+    /// Each of the ports.
+    pub ports: Vec<PortRecord>,
 }
 
 /// One port in one direction.
@@ -276,4 +380,29 @@ pub struct OpenedRecord {
     /// What became of them.
     #[serde(flatten)]
     pub opened: OpenedAtOnce,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_needs_its_own_ports_and_those_of_its_administration_both_ways() {
+        let needed = |role: Role, direction| {
+            let ports = Port::ALL.into_iter().filter(|port| role.needs(*port, direction));
+            ports.map(Port::name).collect::<Vec<_>>()
+        };
+        let cluster = ["445/tcp", "3343/tcp", "3343/udp", "135/tcp", "5985/tcp"];
+        assert_eq!(needed(Role::Cluster, Direction::Out), cluster);
+        assert_eq!(needed(Role::Cluster, Direction::In), cluster);
+        assert_eq!(needed(Role::Hyperv, Direction::In), ["6600/tcp"]);
+        assert_eq!(needed(Role::Smb, Direction::In), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_list_of_earlier_builds_is_a_part_of_the_whole_one() {
+        assert!(Port::FIRST.iter().all(|port| Port::ALL.contains(port)));
+        assert!(!Port::FIRST.contains(&Port::Rpc) && !Port::FIRST.contains(&Port::Management));
+        assert_eq!(PortsSpec::default().list.ports().len(), 8);
+    }
 }

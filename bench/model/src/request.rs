@@ -19,8 +19,8 @@ use crate::{End, Offload, OffloadTrial, Verb};
 
 use crate::migrate::DiskSpec;
 use crate::{
-    Direction, LossProbe, LossSpec, MigrateSpec, MtuSpec, Plan, PortsSpec, ReachSpec, RequestLoad, Role,
-    StepKind, StepSpec, TrafficSpec,
+    Direction, LossProbe, LossSpec, MigrateSpec, MtuSpec, Plan, PortsList, PortsSpec, PortsWhere, ReachSpec,
+    RequestLoad, Role, StepKind, StepSpec, TrafficSpec,
 };
 
 /// A plan as the client announces it.
@@ -107,6 +107,12 @@ pub struct PortsRequest {
     pub connections: u32,
     /// Longest time for which connections are left silent, in ns.
     pub idle_ns: u64,
+    /// Which ports of the list are asked.
+    #[serde(default = "PortsList::first", skip_serializing_if = "PortsList::is_first")]
+    pub list: PortsList,
+    /// Where they are asked.
+    #[serde(default, skip_serializing_if = "PortsWhere::is_session")]
+    pub at: PortsWhere,
 }
 
 /// See [`TrafficSpec`].
@@ -340,6 +346,8 @@ impl StepRequest {
                 roles: ports.roles.clone(),
                 connections: ports.connections,
                 idle_ns: ports.idle_ns,
+                list: ports.list,
+                at: ports.at,
             }),
             StepSpec::Stream(traffic) => StepRequest::Stream(TrafficRequest::of(traffic)?),
             StepSpec::Pingpong(traffic) => StepRequest::Pingpong(TrafficRequest::of(traffic)?),
@@ -374,6 +382,8 @@ impl StepRequest {
                 roles: ports.roles.clone(),
                 connections: ports.connections,
                 idle_ns: ports.idle_ns,
+                list: ports.list,
+                at: ports.at,
             }),
             StepRequest::Stream(traffic) => StepSpec::Stream(traffic.to_spec()),
             StepRequest::Pingpong(traffic) => StepSpec::Pingpong(traffic.to_spec()),

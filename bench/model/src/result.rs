@@ -355,6 +355,9 @@ pub struct Detail {
     /// The ports of the real job, port by port and way by way (`ports`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<crate::PortRecord>>,
+    /// The ports on every network that the hosts share (`ports`), until a step `networks` puts them beside the networks of the document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_ports: Option<Vec<crate::NetworkPorts>>,
     /// Connections that were opened at once, way by way (`ports`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opened_at_once: Option<Vec<crate::OpenedRecord>>,

@@ -1,6 +1,6 @@
 //! What a plan may ask of an agent of an earlier build: requests are strict, so nothing is asked that it does not know.
 
-use crate::{Class, Finding, LossProbe, Plan, StepSpec};
+use crate::{Class, Finding, LossProbe, Plan, PortsList, PortsWhere, Role, StepSpec};
 
 /// The revision of protocol 2 that knows flows beside a step's first, and steps about ports.
 pub const FLOWS_SINCE: u8 = 1;
@@ -10,6 +10,10 @@ pub const CONTENTION_SINCE: u8 = 2;
 pub const PACKET_RATES_SINCE: u8 = 3;
 /// The revision that knows the priorities of classes.
 pub const PRIORITIES_SINCE: u8 = 4;
+/// The revision that knows the ports of a cluster's administration.
+pub const ADMINISTRATION_SINCE: u8 = 5;
+/// The revision that asks for ports on every network.
+pub const NETWORK_PORTS_SINCE: u8 = 5;
 
 impl Plan {
     /// This plan as an agent of `revision` of protocol 2 can be asked for it, and what it loses by that. What only looks on is
@@ -32,8 +36,11 @@ impl Plan {
                  pathproof on the peer, or leave --priority out"
             ));
         }
+        let networks = without_network_ports(&mut plan, revision);
+        let administration = first_ports(&mut plan, revision);
+        let left = contention.into_iter().chain(networks).chain(administration);
         if revision >= FLOWS_SINCE {
-            return Ok((plan, contention.into_iter().collect()));
+            return Ok((plan, left.collect()));
         }
         for (number, traffic) in
             plan.steps.iter_mut().enumerate().filter_map(|(n, s)| Some((n, s.traffic_mut()?)))
@@ -64,7 +71,7 @@ impl Plan {
                 .with("granted", 0u64)
                 .with_next("Update pathproof on the peer.")
         });
-        Ok((plan, contention.into_iter().chain(finding).chain(ports).collect()))
+        Ok((plan, left.chain(finding).chain(ports).collect()))
     }
 
     /// Leaves out of `plan` what an agent of `revision` does not know of contention; an error where nothing else was asked for.
@@ -81,6 +88,39 @@ impl Plan {
             false => Ok(Some(Finding::new("PLAN-REDUCED", said).with_next("Update pathproof on the peer."))),
         }
     }
+}
+
+/// Leaves out of `plan` the ports on every network, where an agent of `revision` cannot be asked for those: it would answer for the
+/// addresses of the session.
+fn without_network_ports(plan: &mut Plan, revision: u8) -> Option<Finding> {
+    if revision >= NETWORK_PORTS_SINCE {
+        return None;
+    }
+    let steps = plan.steps.len();
+    plan.steps.retain(|step| step.ports().is_none_or(|ports| ports.at == PortsWhere::Session));
+    (plan.steps.len() < steps).then(|| {
+        let said = format!("the peer's build (protocol 2.{revision}) cannot be asked for its ports on every network");
+        Finding::new("PLAN-REDUCED", said).with_next("Update pathproof on the peer.")
+    })
+}
+
+/// Leaves the ports out of `plan` that an agent of `revision` does not know; told where a role needs them.
+fn first_ports(plan: &mut Plan, revision: u8) -> Option<Finding> {
+    if revision >= ADMINISTRATION_SINCE {
+        return None;
+    }
+    let mut needed = false;
+    for step in &mut plan.steps {
+        if let StepSpec::Ports(ports) = step {
+            ports.list = PortsList::First;
+            needed |= ports.roles.contains(&Role::Cluster);
+        }
+    }
+    // An agent that knows no steps about ports loses them altogether, which is told as that.
+    (needed && revision >= FLOWS_SINCE).then(|| {
+        let said = format!("the peer's build (protocol 2.{revision}) does not know 135/tcp and 5985/tcp, so these were not asked");
+        Finding::new("PLAN-REDUCED", said).with_next("Update pathproof on the peer.")
+    })
 }
 
 #[cfg(test)]
@@ -106,6 +146,23 @@ mod tests {
             Plan { steps: vec![StepSpec::Facts, StepSpec::Ports(PortsSpec::default())], ..Plan::default() };
         let (less, found) = ports.known_at(0).unwrap();
         assert_eq!((less.steps, found.len()), (vec![StepSpec::Facts], 1));
+        assert_eq!(ports.known_at(ADMINISTRATION_SINCE), Ok((ports.clone(), vec![])));
+        let (less, found) = ports.known_at(PRIORITIES_SINCE).unwrap();
+        assert_eq!((less.steps[1].ports().unwrap().list, found), (PortsList::First, vec![]));
+        let asked = serde_json::to_string(&less.request().unwrap()).unwrap();
+        assert!(!asked.contains("list"), "an earlier build reads what it always read: {asked}");
+        let cluster = PortsSpec { roles: vec![Role::Cluster], ..PortsSpec::default() };
+        let cluster = Plan { steps: vec![StepSpec::Ports(cluster)], ..Plan::default() };
+        let (_, found) = cluster.known_at(PRIORITIES_SINCE).unwrap();
+        assert!(found.len() == 1 && found[0].evidence.contains("135/tcp"), "{found:?}");
+        let everywhere = PortsSpec { at: PortsWhere::Networks, ..PortsSpec::default() };
+        let everywhere =
+            Plan { steps: vec![StepSpec::Facts, StepSpec::Ports(everywhere)], ..Plan::default() };
+        assert_eq!(everywhere.known_at(NETWORK_PORTS_SINCE), Ok((everywhere.clone(), vec![])));
+        for revision in 0..NETWORK_PORTS_SINCE {
+            let (less, found) = everywhere.known_at(revision).unwrap();
+            assert_eq!((less.steps, found.len()), (vec![StepSpec::Facts], 1), "2.{revision}");
+        }
         let step = || StepSpec::Contend(ContendSpec::default());
         let contend = Plan { steps: vec![StepSpec::Facts, step()], ..Plan::default() };
         assert_eq!(contend.known_at(CONTENTION_SINCE), Ok((contend.clone(), vec![])));

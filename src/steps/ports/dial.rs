@@ -44,9 +44,9 @@ const LOOK: Duration = Duration::from_millis(200);
 const AGAIN_MAX: usize = 4;
 
 /// The longest that all of it takes.
-pub const LONGEST: Duration = Duration::from_millis(4 * 60 + 400 + 1300 + 700 + 4000 + 2 * 1400);
+pub const LONGEST: Duration = Duration::from_millis(6 * 60 + 400 + 1300 + 700 + 6000 + 2 * 1400);
 /// What it may take where some of it is silent, and the run has no more.
-pub const USUAL: Duration = Duration::from_millis(4 * 60 + 400 + 2 * 1400);
+pub const USUAL: Duration = Duration::from_millis(6 * 60 + 400 + 2 * 1400);
 /// What silent ports that a role needs may take beside that.
 pub const CERTAIN: Duration = Duration::from_millis(1300 + 700);
 

@@ -1,5 +1,5 @@
-//! Listens on the ports of the list for the length of a step, at the session's own address, where nothing else does: so that an
-//! attempt of the other end is answered, and a silence means something.
+//! Listens on the ports of the list for the length of a step, at the session's own address or at those that this end has on every shared
+//! network, where nothing else does: so that an attempt of the other end is answered, and a silence means something.
 //!
 //! It says one word of the session to the other end and hears nothing: what anybody sends is thrown away, and who is not the session's
 //! peer is let go at once.
@@ -19,17 +19,16 @@ const HELD_MAX: usize = 128;
 const TURN_MAX: usize = 64;
 
 /// The ports of the list at which this end listens.
+#[derive(Default)]
 pub struct Listeners {
     tcp: Vec<TcpListener>,
     udp: Vec<UdpSocket>,
-    /// How this end stands to each port.
-    pub offered: Vec<Offered>,
 }
 
 /// What is said at the ports, and to whom.
 pub struct Words {
-    /// The session's peer.
-    pub peer: IpAddr,
+    /// The session's peer, by the addresses from which it may ask.
+    pub peers: Vec<IpAddr>,
     /// This end's word.
     pub told: [u8; 32],
     /// With what the peer asks.
@@ -37,18 +36,18 @@ pub struct Words {
 }
 
 impl Listeners {
-    /// Listens at `address`, whose port does not matter, on every port that is free there.
-    pub fn open(address: SocketAddr) -> Listeners {
-        let mut all = Listeners { tcp: vec![], udp: vec![], offered: vec![] };
-        for port in Port::ALL {
+    /// Listens at `address`, whose port does not matter, on every port of `list` that is free there. How this end stands to each.
+    pub fn open(&mut self, address: SocketAddr, list: &[Port]) -> Vec<Offered> {
+        let mut offered = vec![];
+        for &port in list {
             let mut at = address;
             at.set_port(port.number());
             let opened = if port.is_udp() {
                 UdpSocket::bind(at)
-                    .and_then(|socket| socket.set_nonblocking(true).map(|()| all.udp.push(socket)))
+                    .and_then(|socket| socket.set_nonblocking(true).map(|()| self.udp.push(socket)))
             } else {
                 TcpListener::bind(at)
-                    .and_then(|listener| listener.set_nonblocking(true).map(|()| all.tcp.push(listener)))
+                    .and_then(|listener| listener.set_nonblocking(true).map(|()| self.tcp.push(listener)))
             };
             let listens = match opened {
                 Ok(()) => Listens::Agent,
@@ -58,9 +57,9 @@ impl Listeners {
                     _ => Listens::Failed,
                 },
             };
-            all.offered.push(Offered { port, listens });
+            offered.push(Offered { port, listens });
         }
-        all
+        offered
     }
 
     /// Answers until the end comes, on a thread of its own.
@@ -92,7 +91,7 @@ impl Listeners {
 fn accept(listener: &TcpListener, words: &Words, held: &mut Vec<TcpStream>) {
     for _ in 0..TURN_MAX {
         let Ok((mut stream, from)) = listener.accept() else { return };
-        let ready = from.ip().to_canonical() == words.peer && held.len() < HELD_MAX;
+        let ready = words.peers.contains(&from.ip().to_canonical()) && held.len() < HELD_MAX;
         // A word of a few bytes fits into an empty buffer, so this does not wait.
         if ready && stream.set_nonblocking(true).is_ok() && stream.write_all(&words.told).is_ok() {
             held.push(stream);
@@ -105,7 +104,7 @@ fn echo(socket: &UdpSocket, words: &Words) {
     let mut asked = [0; 64];
     for _ in 0..TURN_MAX {
         let Ok((bytes, from)) = socket.recv_from(&mut asked) else { return };
-        if asked[..bytes] == words.asked && from.ip().to_canonical() == words.peer {
+        if asked[..bytes] == words.asked && words.peers.contains(&from.ip().to_canonical()) {
             let _ = socket.send_to(&words.told, from);
         }
     }
@@ -132,10 +131,11 @@ mod tests {
     #[test]
     fn ports_that_nobody_asks_sleep_until_the_end_of_the_step() {
         let here = IpAddr::from([127, 77, 0, 1]);
-        let listeners = Listeners::open((here, 0).into());
-        assert!(listeners.tcp.len() + listeners.udp.len() > 0, "{:?}", listeners.offered);
+        let mut listeners = Listeners::default();
+        let offered = listeners.open((here, 0).into(), &Port::ALL);
+        assert!(listeners.tcp.len() + listeners.udp.len() > 0, "{offered:?}");
         let (ender, ending) = ending::pair().unwrap();
-        let words = Words { peer: here, told: [1; 32], asked: [2; 32] };
+        let words = Words { peers: vec![here], told: [1; 32], asked: [2; 32] };
         let answering = listeners.answer(words, ending).unwrap();
         assert!(thread::sleeps_within("ports", Duration::from_millis(300)) <= 2);
         drop(ender);

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::Run;
 
 /// Facts of a host that differ from run to run, or only name it.
-const NOT_SETTINGS: [&str; 12] = [
+const NOT_SETTINGS: [&str; 13] = [
     "hostname",
     "boot_id",
     "network_namespace",
@@ -24,6 +24,7 @@ const NOT_SETTINGS: [&str; 12] = [
     "mac",
     "addresses",
     "peers",
+    "iscsi",
     "gids",
     "unreadable",
     "dcb_absent",

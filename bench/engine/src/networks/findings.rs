@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use pathproof_model::{Finding, Network, NetworkRole, NodeId};
 
+use super::{separation, whose};
+
 /// Findings about `networks`, in their order.
 pub fn findings(networks: &[Network]) -> Vec<Finding> {
     let usable: Vec<&Network> = networks.iter().filter(|network| network.up != Some(false)).collect();
@@ -18,7 +20,9 @@ pub fn findings(networks: &[Network]) -> Vec<Finding> {
         ));
     }
     out.extend(migration_goes_public(&usable));
+    out.extend(usable.iter().filter_map(|network| separation::migration_on_iscsi(network)));
     out.extend(shared_nic(&usable));
+    out.extend(separation::vlans_share_nic(&usable));
     out.extend(usable.iter().filter_map(|network| two_nics(network)));
     out
 }
@@ -28,7 +32,11 @@ fn migration_goes_public(usable: &[&Network]) -> Option<Finding> {
     let first = usable.iter().find(|network| network.order_migration == Some(1))?;
     let better = usable
         .iter()
-        .find(|network| matches!(network.role, NetworkRole::Private | NetworkRole::Storage))
+        .find(|network| {
+            // Where iSCSI goes is no better place.
+            let apart = network.iscsi.as_ref().is_none_or(Vec::is_empty);
+            apart && matches!(network.role, NetworkRole::Private | NetworkRole::Storage)
+        })
         .filter(|_| first.role == NetworkRole::Public)?;
     let evidence = format!(
         "live migrations go over {} first ({}); {} ({}) has place {}",
@@ -66,8 +74,4 @@ fn two_nics(network: &Network) -> Option<Finding> {
         let evidence = format!("{} of {} lie in {}", names.join(" and "), whose(node), network.subnet);
         (names.len() > 1).then(|| Finding::new("NETWORK-TWO-NICS", evidence))
     })
-}
-
-fn whose(node: NodeId) -> &'static str {
-    if node == NodeId::CLIENT { "this host" } else { "the other host" }
 }

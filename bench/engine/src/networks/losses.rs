@@ -101,7 +101,7 @@ mod tests {
 
     fn network(subnet: &str, nic: &str) -> Network {
         let address = "10.0.0.1".parse().unwrap();
-        let nics = vec![NetworkNic { node: NodeId::CLIENT, nic: nic.into(), address }];
+        let nics = vec![NetworkNic { node: NodeId::CLIENT, nic: nic.into(), address, parent: None }];
         Network { subnet: subnet.into(), nics, ..Network::default() }
     }
 

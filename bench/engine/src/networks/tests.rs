@@ -1,8 +1,10 @@
 //! Networks of hosts as facts tell them.
 
+use pathproof_model::environment::{IscsiEnd, PeerRoute};
+
 use super::*;
 
-/// A NIC by `NAME ADDRESS/PREFIX[,…] WORDS`: `out` for a default route, `rdma`, `rss`, `down`, `10G`.
+/// A NIC by `NAME ADDRESS/PREFIX[,…] WORDS`: `out` for a default route, `rdma`, `rss`, `down`, `10G`, `on:PARENT`, `in:MASTER`.
 fn nic(text: &str) -> Nic {
     let mut words = text.split_whitespace();
     let name = words.next().unwrap().to_owned();
@@ -25,6 +27,8 @@ fn nic(text: &str) -> Nic {
             "rdma" => nic.rdma_device = Some("mlx5_0".into()),
             "rss" => nic.receive_queues = Some(16),
             "down" => nic.carrier = Some(false),
+            on if on.starts_with("on:") => nic.parent = Some(on[3..].to_owned()),
+            within if within.starts_with("in:") => nic.master = Some(within[3..].to_owned()),
             speed => {
                 let gbit: u64 = speed.trim_end_matches('G').parse().unwrap();
                 nic.speed_bits_per_s = Some(gbit * 1_000_000_000);
@@ -159,4 +163,133 @@ fn one_nic_with_two_networks_and_one_network_with_two_nics_are_told() {
         &host(&["a 10.0.0.2/24", "c 10.0.1.2/24"]),
     );
     assert_eq!(codes(&found), ["NETWORK-TWO-NICS"]);
+}
+
+#[test]
+fn vlans_of_one_nic_are_told_with_the_roles_that_meet_in_it() {
+    let here = host(&["eth0 192.0.2.1/32", "eth0.10 10.0.0.1/24 out on:eth0", "eth0.20 10.0.1.1/24 on:eth0"]);
+    let there = host(&["a 10.0.0.2/24", "b 10.0.1.2/24"]);
+    let found = networks(&here, &there);
+    let parents: Vec<Option<&str>> =
+        found.iter().flat_map(|network| &network.nics).map(|nic| nic.parent.as_deref()).collect();
+    assert_eq!(parents, [Some("eth0"), None, Some("eth0"), None]);
+    let told = findings(&found).into_iter().find(|one| one.code == "NETWORK-VLANS-SHARE-NIC").unwrap();
+    let evidence =
+        "eth0 of this host carries 10.0.1.0/24 (private, as eth0.20) and 10.0.0.0/24 (public, as eth0.10)";
+    assert_eq!(told.evidence, evidence);
+    // The untagged network of the NIC shares it, too; and at both hosts it is told of both.
+    let own = host(&["p 10.0.0.2/24", "p.20 10.0.1.2/24 on:p"]);
+    let told = findings(&networks(&here, &own));
+    let told = told.iter().find(|one| one.code == "NETWORK-VLANS-SHARE-NIC").unwrap();
+    assert!(told.evidence.contains("; p of the other host carries"), "{}", told.evidence);
+    // A NIC for each is what it should be.
+    let apart = host(&["eth0.10 10.0.0.1/24 on:eth0", "eth1.20 10.0.1.1/24 on:eth1"]);
+    assert!(!codes(&networks(&apart, &there)).contains(&"NETWORK-VLANS-SHARE-NIC".to_owned()));
+}
+
+#[test]
+fn a_bridge_over_a_vlan_and_a_vlan_of_a_vlan_lead_to_the_nic_at_the_bottom() {
+    let here = host(&[
+        "eth0 192.0.2.1/32",
+        "eth0.10 192.0.2.2/32 on:eth0 in:br10",
+        "br10 10.0.0.1/24",
+        "eth0.20 192.0.2.3/32 on:eth0",
+        "eth0.20.7 10.0.1.1/24 on:eth0.20",
+    ]);
+    let there = host(&["a 10.0.0.2/24", "b 10.0.1.2/24"]);
+    assert!(codes(&networks(&here, &there)).contains(&"NETWORK-VLANS-SHARE-NIC".to_owned()));
+    // A host that says that two lie on each other is not followed for ever.
+    let circle = host(&["x 10.0.0.1/24 on:y", "y 10.0.1.1/24 on:x"]);
+    assert_eq!(networks(&circle, &there).len(), 2);
+}
+
+/// The same host, with iSCSI from one of its addresses to another host, or a target that listens at it.
+fn with_iscsi(host: &Environment, address: &str, other: Option<&str>) -> Environment {
+    let (address, other) = (address.parse().unwrap(), other.map(|other| other.parse().unwrap()));
+    Environment { iscsi: Some(vec![IscsiEnd { address, other }]), ..host.clone() }
+}
+
+#[test]
+fn a_network_over_which_iscsi_goes_is_for_storage_and_no_place_for_migrations() {
+    let here = host(&["a 10.0.0.1/24 out", "b 10.0.1.1/24"]);
+    let there = host(&["a 10.0.0.2/24 out", "b 10.0.1.2/24"]);
+    assert_eq!(networks(&here, &there)[0].iscsi, None, "neither host tells");
+    let speaks = with_iscsi(&here, "10.0.1.1", Some("10.0.1.9"));
+    let found = networks(&speaks, &there);
+    assert_eq!((found[0].subnet.as_str(), found[0].role), ("10.0.1.0/24", NetworkRole::Storage));
+    assert_eq!(found[1].iscsi, None, "nothing was seen there, and the other host does not tell");
+    // Of the two the public one is no worse a place for migrations than that of iSCSI.
+    let [told] = &findings(&found)[..] else { panic!("{:?}", findings(&found)) };
+    assert_eq!(told.code, "NETWORK-MIGRATION-ISCSI");
+    let evidence = "iSCSI (TCP port 3260) goes over 10.0.1.0/24: 10.0.1.1 of this host is connected with 10.0.1.9; \
+                    live migrations have it in place 2 of their default order";
+    assert_eq!(told.evidence, evidence);
+    let listens = with_iscsi(&there, "10.0.1.2", None);
+    let told = findings(&networks(&here, &listens));
+    assert!(told[0].evidence.contains("a target listens at 10.0.1.2 of the other host"), "{told:?}");
+    // Over a network that the hosts do not share it is nobody's business.
+    let elsewhere = with_iscsi(&here, "10.0.7.1", Some("10.0.7.9"));
+    assert_eq!(codes(&networks(&elsewhere, &there)), ["NETWORK-MIGRATION-PUBLIC"]);
+    // Both tell, and there is none.
+    let none = |host: &Environment| Environment { iscsi: Some(vec![]), ..host.clone() };
+    let found = networks(&none(&here), &none(&there));
+    assert_eq!(found[0].iscsi, Some(vec![]));
+    assert_eq!(codes(&found), ["NETWORK-MIGRATION-PUBLIC"]);
+}
+
+#[test]
+fn iscsi_over_the_second_family_of_a_network_is_seen_too() {
+    let here = with_iscsi(&host(&["a 10.0.0.1/24,fd00::1/64"]), "fd00::1", Some("fd00::9"));
+    let found = networks(&here, &host(&["a 10.0.0.2/24,fd00::2/64"]));
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].iscsi.as_ref().map(Vec::len), Some(1));
+}
+
+/// The same host, with ways to addresses of the other one: `ADDRESS NIC SOURCE [ROUTER]`.
+fn with_ways(host: &Environment, ways: &[&str]) -> Environment {
+    let way = |text: &&str| {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        PeerRoute {
+            nic: Some(words[1].to_owned()),
+            source: Some(words[2].parse().unwrap()),
+            router: words.get(3).map(|router| router.parse().unwrap()),
+            ..PeerRoute::to(words[0].parse().unwrap())
+        }
+    };
+    Environment { peers: ways.iter().map(way).collect(), ..host.clone() }
+}
+
+#[test]
+fn hosts_that_reach_one_another_over_gateways_are_told_with_both_subnets_and_gateways() {
+    let here = host(&["eth0 10.1.0.5/24,fd01::5/64 out", "eth1 10.9.0.5/24"]);
+    let there = host(&["p0 10.2.0.6/24,fd02::6/64 out", "p1 10.9.0.6/24"]);
+    let out = [
+        "10.2.0.6 eth0 10.1.0.5 10.1.0.254",
+        "10.9.0.6 eth1 10.9.0.5",
+        "fd02::6 eth0 fd01::5 fd01::fe",
+        // A bridge for containers there, to which the default route leads.
+        "172.17.0.1 eth0 10.1.0.5 10.1.0.254",
+    ];
+    let back = ["10.1.0.5 p0 10.2.0.6 10.2.0.254", "10.9.0.5 p1 10.9.0.6", "fd01::5 p0 fd02::6 fd02::fe"];
+    let (here, there) = (with_ways(&here, &out), with_ways(&there, &back));
+    let shared = networks(&here, &there);
+    assert_eq!(shared.len(), 1);
+    let told = routed(&here, &there, &shared).unwrap();
+    assert_eq!(told.code, "NETWORK-ROUTED");
+    let evidence = "10.1.0.0/24 (eth0 of this host) and 10.2.0.0/24 (p0 of the other host) reach one another over gateways, \
+                    10.1.0.254 from here and 10.2.0.254 from there";
+    assert_eq!(told.evidence, evidence, "once, whatever families they speak");
+    // Where the other host does not tell its ways nothing is known.
+    assert_eq!(routed(&here, &with_ways(&there, &[]), &shared), None);
+    // One way alone over a gateway is another thing (ROUTE-ASYMMETRIC).
+    let straight = with_ways(&there, &["10.1.0.5 p0 10.2.0.6"]);
+    assert_eq!(routed(&here, &straight, &shared), None);
+}
+
+#[test]
+fn nics_that_meet_in_a_subnet_need_no_gateway_for_their_other_addresses() {
+    let here = with_ways(&host(&["a 10.0.0.1/24,10.1.0.1/24"]), &["10.2.0.2 a 10.1.0.1 10.1.0.254"]);
+    let there = with_ways(&host(&["a 10.0.0.2/24,10.2.0.2/24"]), &["10.1.0.1 a 10.2.0.2 10.2.0.254"]);
+    assert_eq!(routed(&here, &there, &networks(&here, &there)), None);
+    assert!(routed(&here, &there, &[]).is_some(), "without that subnet they do");
 }

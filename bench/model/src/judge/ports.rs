@@ -1,10 +1,19 @@
 //! Whether the ports pass that the declared role needs, and whether as many connections open as are asked for.
 
 use crate::units::Nanoseconds;
-use crate::{Check, OpenedRecord, PortAnswer, PortRecord, SilentRecord, Step, Unit};
+use crate::{
+    Check, OpenedRecord, PortAnswer, PortRecord, PortsWhere, SilentRecord, Step, StepSpec, Unit,
+};
 
 /// What no role needs is told and not judged.
 pub(super) fn ports(steps: &[&Step]) -> Vec<Check> {
+    // What each network lets through is told beside it: another one may carry what one does not.
+    let on_networks = |step: &&Step| {
+        step.spec.as_ref().and_then(StepSpec::ports).is_some_and(|ports| ports.at == PortsWhere::Networks)
+    };
+    if steps.iter().all(on_networks) {
+        return vec![];
+    }
     let records = steps.iter().filter_map(|step| step.detail.ports.as_ref()).flatten();
     let bursts = steps.iter().filter_map(|step| step.detail.opened_at_once.as_ref()).flatten();
     let mut checks: Vec<Check> = records.filter(|record| !record.needed_by.is_empty()).map(port).collect();
@@ -95,6 +104,15 @@ mod tests {
         ] {
             assert_eq!(judged(answer, needed, None), outcome, "{answer:?}, needed: {needed}");
         }
+    }
+
+    #[test]
+    fn ports_of_networks_are_told_beside_those_and_not_judged() {
+        let mut step = Step::new(StepKind::Ports, "ports");
+        assert_eq!(ports(&[&step]).len(), 1, "nothing was asked for, and that is said");
+        let spec = crate::PortsSpec { at: PortsWhere::Networks, ..crate::PortsSpec::default() };
+        step.spec = Some(StepSpec::Ports(spec));
+        assert!(ports(&[&step]).is_empty());
     }
 
     #[test]

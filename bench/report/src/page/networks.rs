@@ -1,7 +1,7 @@
 //! The networks that both hosts share, in the order in which a cluster prefers them.
 
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Network, NetworkLoss, NodeId, ResultDoc};
+use pathproof_model::{Network, NetworkLoss, NodeId, PortAnswer, PortRecord, ResultDoc};
 
 use super::{Block, Cell, Column, Fact, Row, Table};
 
@@ -45,8 +45,58 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     if !lost.is_empty() {
         blocks.extend([Block::paragraph("If a network is lost, by the default order:"), Block::List(lost)]);
     }
+    blocks.extend(ports(networks));
     blocks.extend(rehearsed(networks));
     blocks
+}
+
+/// What passes at the other host's ports on each network, from this host.
+fn ports(networks: &[Network]) -> Vec<Block> {
+    let columns: [Column<(&Network, &[PortRecord])>; 4] = [
+        Column::words("PORTS OF EACH NETWORK", |(network, _)| Cell::of(&network.subnet)),
+        Column::words("LET THROUGH", |(_, records)| {
+            Cell::of(names(records, |answer| answer == PortAnswer::Answered).join(", "))
+        }),
+        Column::words("CLOSED", |(_, records)| {
+            let closed = records.iter().filter(|one| is_closed(one.answer));
+            let told: Vec<String> =
+                closed.map(|one| format!("{} {}", one.name, one.answer.name())).collect();
+            Cell::of(told.join(", "))
+        }),
+        Column::words("NOT KNOWN", |(_, records)| {
+            Cell::of(names(records, |answer| answer == PortAnswer::Unknown).join(", "))
+        }),
+    ];
+    let asked: Vec<(&Network, &[PortRecord])> =
+        networks.iter().filter_map(|network| Some((network, network.ports.as_deref()?))).collect();
+    let Some(table) = Table::new(&columns, asked.iter().copied().map(Row::One)) else { return vec![] };
+    // Most reasons are the same on every network.
+    let mut reasons: Vec<String> = vec![];
+    for record in asked.iter().flat_map(|(_, records)| records.iter()) {
+        let Some(why) = record.reason.as_ref().filter(|_| record.answer == PortAnswer::Unknown) else {
+            continue;
+        };
+        let told = format!("{} is not known: {why}.", record.name);
+        if !reasons.contains(&told) {
+            reasons.push(told);
+        }
+    }
+    let mut blocks = vec![Block::Table(table)];
+    if !reasons.is_empty() {
+        blocks.push(Block::paragraph(reasons.join(" ")));
+    }
+    blocks
+}
+
+fn is_closed(answer: PortAnswer) -> bool {
+    match answer {
+        PortAnswer::Refused | PortAnswer::Unreachable | PortAnswer::Filtered => true,
+        PortAnswer::Answered | PortAnswer::Unknown => false,
+    }
+}
+
+fn names(records: &[PortRecord], wanted: fn(PortAnswer) -> bool) -> Vec<String> {
+    records.iter().filter(|one| wanted(one.answer)).map(|one| one.name.clone()).collect()
 }
 
 /// What the losses came to that were rehearsed, beside what the order foretells.

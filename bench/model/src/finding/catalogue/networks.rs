@@ -29,10 +29,34 @@ pub(super) const NETWORKS: &[Entry] = &[
         "Choose the migration networks and their order in Failover Cluster Manager (Networks, Live Migration Settings), or exclude the public one: Get-ClusterResourceType \"Virtual Machine\" | Set-ClusterParameter MigrationExcludeNetworks ID.",
     ),
     entry(
+        "NETWORK-ROUTED",
+        Warning,
+        "The hosts reach one another over gateways instead of in one subnet: a cluster takes each of the two subnets for a network of its own that one host alone has, and heartbeats, storage traffic and migrations hang on the routers.",
+        "Give the NICs of both hosts addresses in one subnet, in one VLAN. Where sites have to be apart, give the cluster the patience for it (CrossSubnetDelay, CrossSubnetThreshold) and measure the way: pathproof check PEER.",
+    ),
+    entry(
+        "NETWORK-MIGRATION-ISCSI",
+        Warning,
+        "iSCSI goes over a network that both hosts share, and a cluster uses every network that it has: a live migration there takes the link from the storage of all guests.",
+        "Take the network out of the cluster's hands (its role \"None\") and out of the migration networks, and keep its NICs for iSCSI alone: (Get-ClusterNetwork NAME).Role = 0.",
+    ),
+    entry(
+        "NETWORK-PORT-CLOSED",
+        Warning,
+        "A port that a cluster or a live migration needs does not pass on one of the networks that the hosts share: what goes over that network stops there, and where another one fails it takes nothing over.",
+        "Let the port pass in the firewalls of both hosts, which may have another profile for each network (nft list ruleset; Get-NetConnectionProfile, Get-NetFirewallRule), or keep the cluster from that network.",
+    ),
+    entry(
         "NETWORK-SHARES-NIC",
         Warning,
         "Two networks of the cluster go over one NIC of a host: they look like two ways between the hosts, and die together.",
         "Move one of them to a NIC of its own, or count them as one when redundancy is planned.",
+    ),
+    entry(
+        "NETWORK-VLANS-SHARE-NIC",
+        Warning,
+        "Networks that are meant to be apart are VLANs of one NIC of a host: what one of them sends takes the link from the others, and they die together.",
+        "Give one of the roles a NIC of its own. Where they have to share it, give each a share of the link (ETS, a bandwidth limit for migrations) and count them as one when redundancy is planned; pathproof contend PEER shows what sharing costs.",
     ),
     entry(
         "HOSTS-DIFFER",

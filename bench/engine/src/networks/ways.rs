@@ -1,0 +1,151 @@
+//! The ways over the networks that two hosts share, and which ports pass on each.
+//!
+//! It refuses to take what one network lets through for what another one does.
+
+use std::net::IpAddr;
+
+use pathproof_model::{Environment, Finding, Network, NetworkPorts, NodeId, PortAnswer, PortRecord};
+
+/// Most networks whose ports are asked.
+pub const WAYS_MAX: usize = 8;
+
+/// A network, with an address of each host in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkWay {
+    /// Its subnet, as `ADDRESS/PREFIX`.
+    pub subnet: String,
+    /// The client's address.
+    pub client: IpAddr,
+    /// The server's address.
+    pub server: IpAddr,
+}
+
+/// The ways over the networks that both hosts have up, those that a cluster prefers first. Both ends come to the same answer, because each
+/// knows what both hosts say of themselves.
+pub fn ways(client: &Environment, server: &Environment) -> Vec<NetworkWay> {
+    let all = super::networks(client, server);
+    all.iter().filter(|network| network.up != Some(false)).filter_map(way).take(WAYS_MAX).collect()
+}
+
+fn way(network: &Network) -> Option<NetworkWay> {
+    let of = |node: NodeId| network.nics.iter().find(|nic| nic.node == node).map(|nic| nic.address);
+    let (client, server) = (of(NodeId::CLIENT)?, of(NodeId::SERVER)?);
+    // With one address at both ends nothing leaves the host.
+    (client != server).then(|| NetworkWay { subnet: network.subnet.clone(), client, server })
+}
+
+/// Puts what was found at the ports of each network beside it.
+pub fn with_ports(networks: &mut [Network], asked: &[NetworkPorts]) {
+    for network in networks {
+        let own = asked.iter().find(|one| one.subnet == network.subnet);
+        network.ports = own.map(|one| one.ports.clone());
+    }
+}
+
+/// Networks on which a port does not pass that a cluster or a live migration needs, one finding for all of them.
+pub fn closed(networks: &[Network]) -> Option<Finding> {
+    let told: Vec<String> = networks.iter().filter_map(closed_on).collect();
+    let subnets: Vec<String> = networks
+        .iter()
+        .filter(|network| closed_on(network).is_some())
+        .map(|network| network.subnet.clone())
+        .collect();
+    (!told.is_empty()).then(|| {
+        let evidence = format!("from this host to the other one, {}", told.join("; "));
+        Finding::new("NETWORK-PORT-CLOSED", evidence).with("subnets", subnets)
+    })
+}
+
+fn closed_on(network: &Network) -> Option<String> {
+    let records = network.ports.as_deref().unwrap_or_default();
+    let of = |answer: PortAnswer, said: &str| {
+        let those = records.iter().filter(|one| one.answer == answer && !one.needed_by.is_empty());
+        let names: Vec<String> = those.map(named).collect();
+        (!names.is_empty()).then(|| format!("{said} {}", names.join(", ")))
+    };
+    let told = [
+        of(PortAnswer::Filtered, "nothing came back from"),
+        of(PortAnswer::Unreachable, "a router or a firewall says that it is unreachable or prohibited:"),
+        of(PortAnswer::Refused, "somebody listens and it is refused at"),
+    ];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    (!told.is_empty()).then(|| format!("over {}: {}", network.subnet, told.join(", ")))
+}
+
+fn named(record: &PortRecord) -> String {
+    format!("{} ({})", record.name, record.port.service())
+}
+
+#[cfg(test)]
+mod tests {
+    use pathproof_model::{Direction, NetworkNic, Port, Role};
+
+    use super::*;
+
+    fn network(subnet: &str, up: Option<bool>, client: &str, server: &str) -> Network {
+        let nic = |node, address: &str| NetworkNic {
+            node,
+            nic: "eth0".into(),
+            address: address.parse().unwrap(),
+            parent: None,
+        };
+        let nics = vec![nic(NodeId::CLIENT, client), nic(NodeId::SERVER, server)];
+        Network { subnet: subnet.into(), up, nics, ..Network::default() }
+    }
+
+    fn record(port: Port, answer: PortAnswer, needed: bool) -> PortRecord {
+        PortRecord {
+            port,
+            name: port.name(),
+            direction: Direction::Out,
+            answer,
+            by: None,
+            reason: None,
+            needed_by: if needed { vec![Role::Cluster] } else { vec![] },
+        }
+    }
+
+    #[test]
+    fn a_way_has_an_address_of_each_host_and_none_leads_to_oneself() {
+        let found = way(&network("10.0.1.0/24", Some(true), "10.0.1.1", "10.0.1.2")).unwrap();
+        assert_eq!(found.client, IpAddr::from([10, 0, 1, 1]));
+        assert_eq!(found.server, IpAddr::from([10, 0, 1, 2]));
+        assert_eq!(way(&network("10.0.1.0/24", Some(true), "10.0.1.1", "10.0.1.1")), None);
+    }
+
+    #[test]
+    fn what_was_found_stands_beside_its_own_network_and_what_was_not_asked_is_unknown() {
+        let mut both = [
+            network("10.0.1.0/24", Some(true), "10.0.1.1", "10.0.1.2"),
+            network("10.0.2.0/24", Some(true), "10.0.2.1", "10.0.2.2"),
+        ];
+        let asked = |subnet: &str| NetworkPorts {
+            subnet: subnet.into(),
+            ports: vec![record(Port::Smb, PortAnswer::Answered, true)],
+        };
+        with_ports(&mut both, &[asked("10.0.2.0/24"), asked("10.0.9.0/24")]);
+        assert_eq!(both[0].ports, None);
+        assert_eq!(both[1].ports.as_ref().map(Vec::len), Some(1));
+        assert_eq!(closed(&both), None);
+    }
+
+    #[test]
+    fn a_needed_port_that_does_not_pass_is_told_of_its_network() {
+        let mut both = [
+            network("10.0.1.0/24", Some(true), "10.0.1.1", "10.0.1.2"),
+            network("10.0.2.0/24", Some(true), "10.0.2.1", "10.0.2.2"),
+        ];
+        both[0].ports = Some(vec![record(Port::Heartbeat, PortAnswer::Answered, true)]);
+        both[1].ports = Some(vec![
+            record(Port::Heartbeat, PortAnswer::Filtered, true),
+            record(Port::Smb, PortAnswer::Refused, true),
+            record(Port::Rpc, PortAnswer::Unknown, true),
+            record(Port::Roce, PortAnswer::Filtered, false),
+        ]);
+        let told = closed(&both).unwrap();
+        assert_eq!(told.code, "NETWORK-PORT-CLOSED");
+        let evidence = "from this host to the other one, over 10.0.2.0/24: nothing came back from 3343/udp (cluster heartbeat), \
+                        somebody listens and it is refused at 445/tcp (SMB)";
+        assert_eq!(told.evidence, evidence);
+    }
+}

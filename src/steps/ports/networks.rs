@@ -1,0 +1,246 @@
+//! The ports that the roles need on every network that both hosts share: the server listens at its address in each, the client asks from its
+//! own, on all networks at once, so that a network on which nothing answers costs no more time than another.
+//!
+//! The client alone asks, because the server could be made to look at ports of third hosts: what a client says of its addresses is only its word.
+//! The server's word is not believed either: the client opens connections to the address that the server names in a network that both have an
+//! address in, and sends datagrams there only when the session's own word came from it.
+
+use std::net::SocketAddr;
+
+use pathproof_api::{Offer, Tick};
+use pathproof_engine::networks::{NetworkWay, ways};
+use pathproof_engine::ports::{self, Heard, Offered, OfferedOn};
+use pathproof_model::{
+    AskedPort, Direction, End, Half, NetworkPorts, Port, PortAnswer, PortsEnd, PortsSpec,
+};
+use pathproof_sys::clock::RealClock;
+
+use super::dial::{Asked, Dialler, LONGEST};
+use super::listen::{Listeners, Words};
+use super::{Answering, PATIENCE_NS, answers, unreadable, worth_asking};
+use crate::steps::{Context, Prepared, Setup, failed};
+
+/// One end, ready.
+pub struct Ready {
+    end: End,
+    spec: PortsSpec,
+    ways: Vec<NetworkWay>,
+    listeners: Listeners,
+    offered: Vec<OfferedOn>,
+    words: Words,
+    told_there: [u8; 32],
+    asks_here: [u8; 32],
+}
+
+impl Ready {
+    /// Listens, at the server.
+    pub fn prepare(spec: PortsSpec, setup: &Setup<'_>) -> Ready {
+        let session = setup.session;
+        let (here, there) = (session.end, session.end.other());
+        let ways = match here {
+            End::Client => ways(&session.environment, &session.peer_environment),
+            End::Server => ways(&session.peer_environment, &session.environment),
+        };
+        let mut listeners = Listeners::default();
+        let mut offered = vec![];
+        if here == End::Server {
+            let needed = spec.needed(Direction::Out);
+            for way in &ways {
+                let ports = listeners.open(SocketAddr::new(way.server, 0), &needed);
+                offered.push(OfferedOn { subnet: way.subnet.clone(), ports });
+            }
+        }
+        Ready {
+            end: here,
+            listeners,
+            offered,
+            words: Words {
+                peers: ways.iter().map(|way| way.client).collect(),
+                told: session.port_word(setup.step, here, false),
+                asked: session.port_word(setup.step, there, true),
+            },
+            told_there: session.port_word(setup.step, there, false),
+            asks_here: session.port_word(setup.step, here, true),
+            ways,
+            spec,
+        }
+    }
+}
+
+impl Prepared for Ready {
+    fn offers(&self) -> Vec<Offer> {
+        // An offer that cannot be written would be a fault in this file; an empty one is refused by the peer.
+        vec![Offer(serde_json::to_vec(&self.offered).unwrap_or_default())]
+    }
+
+    fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
+        let theirs = peer.first().map(|offer| serde_json::from_slice::<Vec<OfferedOn>>(&offer.0));
+        let Some(Ok(theirs)) = theirs else { return failed(unreadable()) };
+        let Ready { end, spec, ways, listeners, words, told_there, asks_here, .. } = *self;
+        let answering = match Answering::begin(listeners, words) {
+            Ok(answering) => answering,
+            Err(error) => return failed(error),
+        };
+        let asking = Asking {
+            needed: spec.needed(Direction::Out),
+            spec: &spec,
+            told: told_there,
+            asks: asks_here,
+            until: context.until,
+            clock: context.clock,
+        };
+        let networks = match end {
+            End::Client => asking.all(&ways, &theirs),
+            End::Server => vec![],
+        };
+        // The server waits for as long as the client may ask.
+        let patience_ns = PATIENCE_NS.saturating_add(LONGEST.as_nanos() as u64);
+        let mut half = answering.end(context, patience_ns);
+        half.detail.ports = Some(PortsEnd { networks, ..PortsEnd::default() });
+        half
+    }
+}
+
+/// What the client asks with.
+struct Asking<'a> {
+    spec: &'a PortsSpec,
+    needed: Vec<Port>,
+    told: [u8; 32],
+    asks: [u8; 32],
+    until: Tick,
+    clock: &'a RealClock,
+}
+
+impl Asking<'_> {
+    /// All networks at once, in their order.
+    fn all(&self, ways: &[NetworkWay], theirs: &[OfferedOn]) -> Vec<NetworkPorts> {
+        std::thread::scope(|scope| {
+            let mut asked = vec![];
+            for way in ways {
+                let offered = theirs.iter().find(|one| one.subnet == way.subnet).map(|one| &one.ports[..]);
+                let thread = std::thread::Builder::new()
+                    .name("network-ports".into())
+                    .spawn_scoped(scope, move || self.on(way, offered));
+                asked.push((way, thread));
+            }
+            let found = asked.into_iter().map(|(way, thread)| {
+                let found = thread.ok().and_then(|thread| thread.join().ok());
+                found.unwrap_or_else(|| self.unknown(way, "no thread could be had"))
+            });
+            found.collect()
+        })
+    }
+
+    fn on(&self, way: &NetworkWay, offered: Option<&[Offered]>) -> NetworkPorts {
+        let Some(offered) = offered else {
+            return self.unknown(way, "the other end does not know of this network");
+        };
+        let dialler = Dialler {
+            local: SocketAddr::new(way.client, 0),
+            peer: SocketAddr::new(way.server, 0),
+            told: self.told,
+            asks: self.asks,
+            until: self.until,
+            clock: self.clock,
+        };
+        let (udp, tcp) = worth_asking(offered, &self.needed);
+        let heard_tcp = dialler.ask_tcp(&tcp);
+        let heard_udp = if heard_tcp.contains(&Heard::Token) {
+            dialler.ask_udp(&udp)
+        } else {
+            let why = "no connection showed that this is the other end, and datagrams are sent to nobody else";
+            vec![Heard::NotAsked(why.into()); udp.len()]
+        };
+        let port = |(asked, heard): (&Asked, Heard)| (asked.port, heard);
+        let heard: Vec<(Port, Heard)> =
+            tcp.iter().zip(heard_tcp).chain(udp.iter().zip(heard_udp)).map(port).collect();
+        // The list has no port of RoCE unless a role needs it, and then an adapter is not asked for here: silence there stays one.
+        let found = answers(offered, &heard, false);
+        let found = found.into_iter().filter(|asked| self.needed.contains(&asked.port));
+        self.told(way, &found.collect::<Vec<_>>())
+    }
+
+    /// Nothing is known of any port.
+    fn unknown(&self, way: &NetworkWay, why: &str) -> NetworkPorts {
+        let asked = |port: &Port| AskedPort {
+            port: *port,
+            answer: PortAnswer::Unknown,
+            by: None,
+            reason: Some(why.to_owned()),
+        };
+        self.told(way, &self.needed.iter().map(asked).collect::<Vec<_>>())
+    }
+
+    fn told(&self, way: &NetworkWay, found: &[AskedPort]) -> NetworkPorts {
+        let records = found.iter().map(|asked| ports::record(self.spec, asked, Direction::Out));
+        NetworkPorts { subnet: way.subnet.clone(), ports: records.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use pathproof_api::Clock;
+    use pathproof_engine::ports::Listens;
+    use pathproof_model::Role;
+
+    use super::*;
+
+    /// A client of a way over the loopback, whose ports nobody else has.
+    fn asked(client: [u8; 4], server: [u8; 4], offered: Option<Vec<Offered>>) -> Vec<(String, PortAnswer)> {
+        let spec = PortsSpec { roles: vec![Role::Hyperv, Role::Cluster], ..PortsSpec::default() };
+        let clock = RealClock::new();
+        let asking = Asking {
+            needed: spec.needed(Direction::Out),
+            spec: &spec,
+            told: [1; 32],
+            asks: [2; 32],
+            until: clock.now() + Duration::from_secs(20),
+            clock: &clock,
+        };
+        let subnet = "127.78.0.0/24".to_owned();
+        let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
+        let theirs: Vec<OfferedOn> =
+            offered.map(|ports| OfferedOn { subnet, ports }).into_iter().collect();
+        let found = asking.all(&[way], &theirs);
+        assert_eq!(found.len(), 1);
+        found[0].ports.iter().map(|record| (record.name.clone(), record.answer)).collect()
+    }
+
+    #[test]
+    fn a_network_is_asked_at_its_own_addresses_and_answers_there() {
+        let (client, server) = ([127, 78, 0, 1], [127, 78, 0, 2]);
+        let mut listeners = Listeners::default();
+        let list = [Port::LiveMigration, Port::Cluster, Port::Heartbeat];
+        let offered = listeners.open((server, 0).into(), &list);
+        assert!(offered.iter().all(|one| one.listens == Listens::Agent), "{offered:?}");
+        let words = Words { peers: vec![client.into()], told: [1; 32], asked: [2; 32] };
+        let answering = Answering::begin(listeners, words).unwrap();
+        let found = asked(client, server, Some(offered));
+        let names = ["6600/tcp", "3343/tcp", "3343/udp"];
+        let expected: Vec<_> = names.map(|name| (name.to_owned(), PortAnswer::Answered)).into();
+        assert_eq!(found, expected);
+        drop(answering.ender);
+        answering.thread.join().unwrap();
+    }
+
+    #[test]
+    fn t22_who_has_not_said_the_sessions_word_gets_no_datagram() {
+        let server = [127, 78, 0, 3];
+        let quiet = std::net::UdpSocket::bind((std::net::IpAddr::from(server), 3343)).unwrap();
+        quiet.set_nonblocking(true).unwrap();
+        let offered = [Port::LiveMigration, Port::Heartbeat].map(|port| Offered { port, listens: Listens::Agent });
+        let found = asked([127, 78, 0, 1], server, Some(offered.into()));
+        let heartbeat = found.iter().find(|(name, _)| name == "3343/udp").unwrap();
+        assert_eq!(heartbeat.1, PortAnswer::Unknown, "{found:?}");
+        assert!(quiet.recv(&mut [0; 64]).is_err(), "a datagram came");
+    }
+
+    #[test]
+    fn a_network_that_the_other_end_does_not_know_is_unknown_and_nobody_is_dialled() {
+        let found = asked([127, 78, 0, 1], [127, 78, 0, 4], None);
+        assert_eq!(found.len(), 6);
+        assert!(found.iter().all(|(_, answer)| *answer == PortAnswer::Unknown), "{found:?}");
+    }
+}
