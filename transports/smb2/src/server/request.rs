@@ -491,3 +491,6 @@ impl<'a> Ioctl<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
