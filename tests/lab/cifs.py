@@ -5,6 +5,7 @@ Run by scripts/test.d/smb.guest in a boot of scripts/lab/vm with `--rdma rxe` (S
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from guest import own_copy, run_cases
 BINARY = own_copy(sys.argv[1])
 IWARP = os.path.exists("/sys/class/infiniband/siw1")
 SERVER, DIRECT_PORT = ("10.78.0.2", 5445) if IWARP else ("10.77.0.2", 445)
+NETDEV = "lab2" if IWARP else "lab0"
 TCP_PORT = 4455
 WORK, MOUNT = "/run/cifs-lab", "/mnt/sink"
 BYTES = 8 << 20
@@ -104,16 +106,71 @@ def cases_of(name, *options, size=BYTES):
     return case
 
 
-def direct_moves_data_by_rdma():
-    """Counted by the client itself: memory that it registered for the server to read and write."""
-    mount("vers=3.1.1", "rdma", f"port={DIRECT_PORT}")
-    try:
-        there_and_back(1 << 20)
-        with open("/proc/fs/cifs/DebugData") as file:
-            debug = file.read()
-        assert "SMBDirect" in debug or "RDMA" in debug.upper(), debug
-    finally:
-        unmount()
+def number(path):
+    with open(path) as file:
+        return int(file.read())
+
+
+def counted():
+    """What others than the two ends have counted so far: the network interface, TCP, and where it counts the RDMA device."""
+    time.sleep(0.1)  # A device's counters are fetched every 10 ms at most.
+    carried = f"/sys/class/net/{NETDEV}/statistics"
+    counts = {"wire_bytes": number(f"{carried}/tx_bytes") + number(f"{carried}/rx_bytes")}
+    with open("/proc/net/snmp") as file:
+        names, values = (line.split() for line in file if line.startswith("Tcp:"))
+    counts["tcp_segments"] = int(values[names.index("OutSegs")])
+    if not IWARP:  # soft-iWARP has no counters of its own, and goes over TCP.
+        for name in ("sent_pkts", "rdma_sends"):
+            counts[name] = sum(number(f"/sys/class/infiniband/rxe{at}/ports/1/hw_counters/{name}") for at in (0, 1))
+    return counts
+
+
+def told_by_the_sink(since):
+    """What the sink says of its connections by SMB Direct that ended after it had logged so many bytes: all of them together."""
+    for _ in range(200):
+        with open(f"{WORK}/log", "rb") as file:
+            file.seek(since)
+            lines = file.read().decode(errors="replace").splitlines()
+        ended = [line for line in lines if "connection by SMB Direct over" in line and "fetched_bytes=" in line]
+        # A mount that is refused is tried once more over another connection: each that logged on must have ended.
+        if len(ended) >= max(1, sum("logged on by SMB Direct" in line for line in lines)):
+            return {name: sum(map(int, re.findall(rf"\b{name}=(\d+)", "\n".join(ended))))
+                    for name in ("fetched_bytes", "placed_bytes", "received_bytes", "sent_bytes")}
+        time.sleep(0.1)
+    raise AssertionError("the sink does not say that the connection is over: " + log())
+
+
+def direct(name, *options, size=BYTES, by_rdma=True):
+    """A file there and back over SMB Direct, and how it went: by RDMA, or in messages, where every byte is signed."""
+    def case():
+        said, before = os.path.getsize(f"{WORK}/log"), counted()
+        mount("rdma", f"port={DIRECT_PORT}", *options)
+        try:
+            there_and_back(1 << 20, size)
+            over_tcp = run("ss", "-tnH", "state", "established", f"( sport = :{TCP_PORT} or dport = :{TCP_PORT} )")[1].strip()
+            assert not over_tcp, f"a connection by TCP: {over_tcp}"
+        finally:
+            unmount()
+        told = told_by_the_sink(said)
+        grown = {name: count - before[name] for name, count in counted().items()}
+        print(f"       {told} {grown}", flush=True)
+        assert grown["wire_bytes"] >= 2 * size, "less went over the wire than was moved"
+        if by_rdma:
+            # What compared equal at both ends, and was not in messages, can only have gone by RDMA.
+            assert min(told["fetched_bytes"], told["placed_bytes"]) >= size, told
+            assert told["received_bytes"] + told["sent_bytes"] < size / 8, told
+        else:
+            assert told["fetched_bytes"] == told["placed_bytes"] == 0, told
+            assert min(told["received_bytes"], told["sent_bytes"]) >= size, told
+        if IWARP:
+            return
+        # The device says the same: as many packets as the data needs, and how many of them were messages, of 1364 bytes at most.
+        assert grown["sent_pkts"] * 4096 >= 2 * size, "fewer packets than the data needs"
+        assert grown["tcp_segments"] * number(f"/sys/class/net/{NETDEV}/mtu") < size, "TCP carried as much as the file"
+        in_messages = grown["rdma_sends"] * 1364
+        assert in_messages < size / 4 if by_rdma else in_messages >= size, in_messages
+    case.__name__ = name
+    return case
 
 
 def a_wrong_password_is_refused():
@@ -128,9 +185,9 @@ CASES = [
     cases_of("tcp_3_0_2", "vers=3.02", TCP),
     cases_of("tcp_signed", "vers=3.1.1", "sec=ntlmsspi", TCP, size=FEW),
     cases_of("tcp_sealed", "vers=3.1.1", "seal", TCP, size=FEW),
-    direct_moves_data_by_rdma,
-    cases_of("direct_3_0", "vers=3.0", "rdma", f"port={DIRECT_PORT}"),
-    cases_of("direct_signed", "vers=3.1.1", "sec=ntlmsspi", "rdma", f"port={DIRECT_PORT}", size=FEW),
+    direct("direct_moves_data_by_rdma", "vers=3.1.1"),
+    direct("direct_3_0", "vers=3.0"),
+    direct("direct_signed", "vers=3.1.1", "sec=ntlmsspi", size=FEW, by_rdma=False),
     a_wrong_password_is_refused,
 ]
 wanted = sys.argv[2:]

@@ -108,11 +108,21 @@ fn accept(rdma: &RdmaTransport, address: SocketAddr, shared: &Shared) -> Result<
     Connection::start(prepared, Role::Accept, None, offer, clock, LISTENS_FOR, MOVES)
 }
 
+/// File data that went by RDMA.
+#[derive(Clone, Copy, Debug, Default)]
+struct Moved {
+    /// Fetched from the client, by RDMA READ.
+    fetched_bytes: u64,
+    /// Placed in the client's memory, by RDMA WRITE.
+    placed_bytes: u64,
+}
+
 /// The client's memory, reached through memory of this connection alone.
 struct ByRdma<'a> {
     pipe: &'a mut SmbdPipe,
     region: &'a Region,
     id: RegionId,
+    moved: &'a mut Moved,
 }
 
 impl ByRdma<'_> {
@@ -147,7 +157,9 @@ impl Reach for ByRdma<'_> {
         self.pipe.settle().map_err(|_| Unreached)?;
         self.move_all(ops)?;
         self.pipe.settle().map_err(|_| Unreached)?;
-        self.region.copy_out(0, into).map_err(|_| Unreached)
+        self.region.copy_out(0, into).map_err(|_| Unreached)?;
+        self.moved.fetched_bytes += into.len() as u64;
+        Ok(())
     }
 
     fn place(&mut self, bytes: &[u8], to: &[Descriptor]) -> Result<(), Unreached> {
@@ -156,22 +168,45 @@ impl Reach for ByRdma<'_> {
         self.pipe.settle().map_err(|_| Unreached)?;
         self.region.copy_in(0, bytes).map_err(|_| Unreached)?;
         // Writes reach the client before a message that is sent after them (IBTA 9.5, RFC 5040 5.5).
-        self.move_all(ops)
+        self.move_all(ops)?;
+        self.moved.placed_bytes += bytes.len() as u64;
+        Ok(())
     }
 }
 
 fn converse(connection: Connection, mut ticket: Ticket, at: SocketAddr, shared: &Shared) {
-    let why = match serve(connection, &mut ticket, shared) {
+    let mut moved = Moved::default();
+    let came = shared.clock.now();
+    let mut pipe = match SmbdPipe::new(connection) {
+        Ok(pipe) => pipe,
+        Err(error) => {
+            tracing::info!(%at, "sink: connection by SMB Direct over: {error}");
+            return;
+        }
+    };
+    let why = match serve(&mut pipe, &mut moved, came, &mut ticket, shared) {
         Ok(why) => why,
         Err(error) => error.to_string(),
     };
-    tracing::info!(%at, "sink: connection by SMB Direct over: {why}");
+    let counts = pipe.connection().counts();
+    tracing::info!(
+        %at,
+        fetched_bytes = moved.fetched_bytes,
+        placed_bytes = moved.placed_bytes,
+        received_bytes = counts.payload_received_bytes,
+        sent_bytes = counts.payload_sent_bytes,
+        "sink: connection by SMB Direct over: {why}"
+    );
 }
 
-fn serve(connection: Connection, ticket: &mut Ticket, shared: &Shared) -> Result<String, TransportError> {
+fn serve(
+    pipe: &mut SmbdPipe,
+    moved: &mut Moved,
+    came: Tick,
+    ticket: &mut Ticket,
+    shared: &Shared,
+) -> Result<String, TransportError> {
     let clock = &shared.clock;
-    let came = clock.now();
-    let mut pipe = SmbdPipe::new(connection)?;
     let mut conversation = Conversation::new(&shared.server);
     conversation.answer_bytes_max = MESSAGE_BYTES_MAX.min(pipe.limits().send_bytes_max as usize);
     // The manager does not tell whose connection this is: wrong passwords of all of them count together.
@@ -189,14 +224,14 @@ fn serve(connection: Connection, ticket: &mut Ticket, shared: &Shared) -> Result
         let turn = match &memory {
             None => shared.answer(&mut conversation, from, &mut message, None, &mut answer),
             Some((region, id)) => {
-                let mut reach = ByRdma { pipe: &mut pipe, region, id: *id };
+                let mut reach = ByRdma { pipe: &mut *pipe, region, id: *id, moved: &mut *moved };
                 shared.answer(&mut conversation, from, &mut message, Some(&mut reach), &mut answer)
             }
         };
         match turn {
             Turn::HangUp(why) => return Ok(format!("it broke the protocol: {why}")),
             Turn::Silence => {}
-            Turn::Answer(ends) => deliver(&mut pipe, &answer, ends)?,
+            Turn::Answer(ends) => deliver(pipe, &answer, ends)?,
         }
         if !conversation.is_proven() && conversation.refused_logons() > 0 {
             return Ok("wrong user or password".into());

@@ -5,7 +5,7 @@
 //! client could gather, and strict where Windows is (numbers of messages, charges, signatures, sums of descriptors), which keeps
 //! this crate's own client honest. It owns no socket: a [`Conversation`] takes whole messages and makes whole answers, over whatever pipe.
 //!
-//! It refuses: SMB 1 and 2, guests, subdirectories, renaming, locks, leases and oplocks, notices, durable handles, compression.
+//! It refuses: SMB 1 and 2, guests, subdirectories, renaming, locks, notices, durable handles, compression. Oplocks and leases are passed over.
 
 mod control;
 mod conversation;

@@ -70,6 +70,8 @@ impl NtStatus {
     pub const NOT_A_DIRECTORY: Self = Self(0xC000_0103);
     /// There is no such handle.
     pub const FILE_CLOSED: Self = Self(0xC000_0128);
+    /// Nothing is under way that this would be an answer to.
+    pub const INVALID_DEVICE_STATE: Self = Self(0xC000_0184);
     /// No guess is looked at for a while.
     pub const ACCOUNT_LOCKED_OUT: Self = Self(0xC000_0234);
     /// None of the ways to hash the logon is known here.
@@ -123,6 +125,7 @@ impl NtStatus {
             0xC000_0103 => "STATUS_NOT_A_DIRECTORY",
             0xC000_0128 => "STATUS_FILE_CLOSED",
             0xC000_015B => "STATUS_LOGON_TYPE_NOT_GRANTED",
+            0xC000_0184 => "STATUS_INVALID_DEVICE_STATE",
             0xC000_0193 => "STATUS_ACCOUNT_EXPIRED",
             0xC000_019C => "STATUS_FS_DRIVER_REQUIRED",
             0xC000_0203 => "STATUS_USER_SESSION_DELETED",

@@ -65,6 +65,8 @@ pub enum Command {
     QueryInfo,
     /// Change what is known of a file.
     SetInfo,
+    /// Agree to cache less of a file (the acknowledgment of an oplock or lease break).
+    OplockBreak,
     /// Anything else.
     Other(u16),
 }
@@ -90,6 +92,7 @@ impl Command {
             Self::ChangeNotify => 15,
             Self::QueryInfo => 16,
             Self::SetInfo => 17,
+            Self::OplockBreak => 18,
             Self::Other(code) => code,
         }
     }
@@ -115,6 +118,7 @@ impl Command {
             Self::ChangeNotify => "CHANGE_NOTIFY",
             Self::QueryInfo => "QUERY_INFO",
             Self::SetInfo => "SET_INFO",
+            Self::OplockBreak => "OPLOCK_BREAK",
             Self::Other(_) => "a request",
         }
     }
@@ -139,6 +143,7 @@ impl Command {
             15 => Self::ChangeNotify,
             16 => Self::QueryInfo,
             17 => Self::SetInfo,
+            18 => Self::OplockBreak,
             other => Self::Other(other),
         }
     }

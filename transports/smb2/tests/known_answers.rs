@@ -1,39 +1,23 @@
 //! A logon and the binding of a second channel, captured byte by byte between another client and Samba 4.17: the same keys come
 //! out here.
 
+mod captured;
+
+use captured::blocks;
 use pathproof_smb2::crypto::{PreauthHash, Signer};
 use pathproof_smb2::session::SetupAnswer;
 use pathproof_smb2::{Credentials, Dialect, ntlm};
 
-/// The blocks of the capture: name and bytes.
-fn blocks() -> Vec<(String, Vec<u8>)> {
-    let mut blocks: Vec<(String, Vec<u8>)> = vec![];
-    let mut open = false;
-    for line in include_str!("fixtures/binding.txt").lines() {
-        if let Some(name) = line.strip_prefix("HEX ") {
-            blocks.push((name.rsplit_once(" (").unwrap().0.into(), vec![]));
-            open = true;
-        } else if let (true, Some(hex)) = (open, line.strip_prefix("  ")) {
-            let hex: String = hex.split_whitespace().collect();
-            let bytes = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap());
-            blocks.last_mut().unwrap().1.extend(bytes);
-        } else {
-            open = false;
-        }
-    }
-    blocks
-}
-
 #[test]
 fn the_keys_of_a_captured_session_and_of_its_second_channel_come_out() {
-    let blocks = blocks();
+    let blocks = blocks(include_str!("fixtures/binding.txt"));
     let mut from = 0;
     let mut session_signer = None;
     for (connection, signing) in ["KEY signing key", "KEY channel signing key"].into_iter().enumerate() {
         let mut next = |name: &str| {
-            let at = from + blocks[from..].iter().position(|(found, _)| found.starts_with(name)).unwrap();
+            let at = from + blocks[from..].iter().position(|found| found.name.starts_with(name)).unwrap();
             from = at + 1;
-            blocks[at].1.clone()
+            blocks[at].bytes.clone()
         };
         let hello = next("SMB2 NEGOTIATE request");
         let agreed = next("SMB2 NEGOTIATE response");
@@ -58,6 +42,7 @@ fn the_keys_of_a_captured_session_and_of_its_second_channel_come_out() {
         let who = Credentials { user: "root".into(), domain: String::new(), password: "secret".into() };
         let answer = ntlm::ntlm_v2(&who, &read, &ask[64 + 24..], &token, client_nonce, 0);
         assert_eq!(answer.session_key.unwrap().to_vec(), session_key, "connection {connection}");
+        assert_eq!(answer.message, proof[64 + 24..], "byte for byte, the integrity code too");
 
         let signer = Signer::new(Dialect::V3_1_1, None, answer.session_key.unwrap(), &hash);
         let Signer::AesCmac(key) = &signer else { panic!("3.1.1 without a word about it signs by CMAC") };

@@ -3,68 +3,13 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::contract::{self, Connect, Pair};
-use pathproof_api::{
-    Access, CompletionStatus, LaneSpec, Op, Pages, Region, RegionId, Role, TransportError, Verb, Wait,
-    WireSpec, Wires,
-};
-use pathproof_sim::SimWires;
-use pathproof_smbd::lane::offer::Window;
-use pathproof_smbd::lane::transport::caps;
-use pathproof_smbd::lane::{Parts, SmbdLane};
-use pathproof_smbd::{Connection, Places, Settings};
+use pathproof_api::{CompletionStatus, LaneSpec, Op, RegionId, Verb, Wait};
+use pathproof_smbd::Settings;
 
-use support::{DELAY_NS, MOMENT};
-
-struct Simulated(Settings);
-
-impl Connect for Simulated {
-    fn connect(&mut self, spec: &LaneSpec, region_bytes: u64) -> Result<Pair, TransportError> {
-        let wires = SimWires::new(DELAY_NS);
-        let receives = 128.max(2 * spec.depth);
-        let moves = spec.depth + receives;
-        let region = || Arc::new(Region::new(region_bytes, Pages::Default).unwrap());
-        let mut ends: Vec<_> = [Role::Dial, Role::Accept]
-            .into_iter()
-            .map(|role| {
-                let region = region();
-                let mut prepared = wires
-                    .prepare_wire(&WireSpec {
-                        role,
-                        sends: Places::SENDS as u32 + moves,
-                        receives: u32::from(self.0.receive_credits),
-                        ..WireSpec::default()
-                    })
-                    .unwrap();
-                let exposed = prepared.expose(&region, Access::RemoteReadWrite).unwrap();
-                let clock = Arc::new(wires.clone());
-                let connection =
-                    Connection::start(prepared, role, None, self.0, clock, MOMENT, moves as usize).unwrap();
-                (connection, region, exposed)
-            })
-            .collect();
-        while ends.iter().any(|(connection, ..)| connection.agreed().is_none()) {
-            for (connection, ..) in &mut ends {
-                connection.turn(Wait::AtMost(Duration::from_micros(10)))?;
-            }
-        }
-        let windows: Vec<_> =
-            ends.iter().map(|(.., exposed)| Window::of(exposed, Access::RemoteReadWrite)).collect();
-        let mut lanes =
-            ends.into_iter().zip(windows.into_iter().rev()).map(|((connection, region, exposed), window)| {
-                let agreed = *connection.agreed().unwrap();
-                let memory = vec![(region.clone(), exposed)];
-                let depth = spec.depth;
-                let parts = Parts { connection, agreed, memory, window, caps: caps(depth), depth, receives };
-                (Box::new(SmbdLane::new(parts)), region)
-            });
-        let ((a, region_a), (b, region_b)) = (lanes.next().unwrap(), lanes.next().unwrap());
-        Ok(Pair { a, b, region_a, region_b, id_a: RegionId(0), id_b: RegionId(0) })
-    }
-}
+use support::lanes::Simulated;
 
 fn with_credits(receive_credits: u16) -> Settings {
     Settings { receive_credits, ..Settings::default() }
@@ -73,7 +18,7 @@ fn with_credits(receive_credits: u16) -> Settings {
 #[test]
 fn the_lane_contract_holds_with_many_credits_and_with_few() {
     for credits in [255, 10, 4, 3, 2, 1] {
-        contract::check(&mut Simulated(with_credits(credits)), &LaneSpec::default())
+        contract::check(&mut Simulated::with(with_credits(credits)), &LaneSpec::default())
             .unwrap_or_else(|broken| panic!("{credits} credits: {broken}"));
     }
 }
@@ -82,7 +27,7 @@ fn the_lane_contract_holds_with_many_credits_and_with_few() {
 fn the_lane_contract_holds_in_fragments_of_every_size() {
     for send_bytes in [128, 512, 8136] {
         let settings = Settings { send_bytes, receive_bytes: 8192, ..Settings::default() };
-        contract::check(&mut Simulated(settings), &LaneSpec::default())
+        contract::check(&mut Simulated::with(settings), &LaneSpec::default())
             .unwrap_or_else(|broken| panic!("fragments of {send_bytes}: {broken}"));
     }
 }
@@ -104,7 +49,7 @@ fn run(pair: &mut Pair, ops_a: &[Op], ops_b: &[Op]) -> [Vec<pathproof_api::Compl
 
 #[test]
 fn small_messages_are_sent_and_large_ones_fetched() {
-    let mut pair = Simulated(Settings::default()).connect(&LaneSpec::default(), 1 << 20).unwrap();
+    let mut pair = Simulated::with(Settings::default()).connect(&LaneSpec::default(), 1 << 20).unwrap();
     let sizes = [0, 1, 4096, 4097, 65_536];
     let id = RegionId(0);
     let sends: Vec<Op> =
@@ -121,7 +66,7 @@ fn small_messages_are_sent_and_large_ones_fetched() {
 
 #[test]
 fn reads_fetch_and_what_is_not_open_is_refused_before_it_leaves() {
-    let mut pair = Simulated(Settings::default()).connect(&LaneSpec::default(), 8192).unwrap();
+    let mut pair = Simulated::with(Settings::default()).connect(&LaneSpec::default(), 8192).unwrap();
     pair.region_b.fill(1000, 500, 0x77).unwrap();
     let [read, _] = run(&mut pair, &[Op::read(1, RegionId(0), 0, 500, 1000)], &[]);
     assert_eq!((read[0].status, read[0].len), (CompletionStatus::Ok, 500));
@@ -141,7 +86,7 @@ fn reads_fetch_and_what_is_not_open_is_refused_before_it_leaves() {
 /// A stream of messages for which receives come late costs the sender a wait and nobody a byte.
 #[test]
 fn a_message_waits_for_its_receive() {
-    let mut pair = Simulated(with_credits(4)).connect(&LaneSpec::default(), 65_536).unwrap();
+    let mut pair = Simulated::with(with_credits(4)).connect(&LaneSpec::default(), 65_536).unwrap();
     let sends: Vec<Op> = (0..8).map(|at| Op::send(at, RegionId(0), 0, 4000)).collect();
     assert_eq!(pair.a.submit(&sends).unwrap(), 8);
     let mut done = Vec::with_capacity(64);

@@ -499,6 +499,7 @@ fn on_share(
             let asked = QueryDirectory { file, ..QueryDirectory::decode(request)? };
             listing::list(request, asked, session, out).map(done)
         }
+        Command::OplockBreak => Err(files::acknowledge(request, session)),
         Command::Other(_) => Err(NtStatus::INVALID_PARAMETER),
         // Locks and notices would have to be kept, and nobody would use them here.
         _ => Err(NtStatus::NOT_SUPPORTED),

@@ -7,7 +7,7 @@ use crate::file::{FileId, READ_DATA_AT};
 use crate::server::IO_BYTES_MAX;
 use crate::server::put::Put;
 use crate::server::reach::Reach;
-use crate::server::request::{self, Create, Data, Request, Transfer};
+use crate::server::request::{self, Acknowledged, Create, Data, Request, Transfer};
 use crate::server::session::{Handle, Opened, Session, Target, Tree, spelled_out};
 use crate::server::share::{ATTRIBUTE_NORMAL, Did, Facts, Opening, Share, access};
 use crate::server::window::pays;
@@ -84,7 +84,9 @@ pub fn create(
     let id = session.keep(share, opened)?;
     let facts = session.handle(id)?.facts();
     out.word(89);
-    out.zeros(2); // no oplock
+    // No oplock, whichever was asked for: it would have to be asked back before another client may look. A lease that is asked for by a context
+    // is passed over, as by any server that does not say in NEGOTIATE that it has leases (3.3.5.9).
+    out.zeros(2);
     out.double(did as u32);
     times_and_sizes(&facts, out);
     out.double(facts.attributes);
@@ -123,6 +125,17 @@ pub fn close(
         false => out.zeros(52),
     }
     Ok(())
+}
+
+/// OPLOCK_BREAK (3.3.5.22): the refusal. No oplock or lease is ever granted here, so nobody was asked to give one back.
+pub fn acknowledge(request: &Request<'_>, session: &Session) -> NtStatus {
+    match request::acknowledged(request) {
+        Err(status) => status,
+        Ok(Acknowledged::Oplock(file)) => {
+            session.handle(file).err().unwrap_or(NtStatus::INVALID_DEVICE_STATE)
+        }
+        Ok(Acknowledged::Lease) => NtStatus::OBJECT_NAME_NOT_FOUND,
+    }
 }
 
 /// FLUSH: memory has nothing to be flushed to.

@@ -259,6 +259,24 @@ pub fn close(request: &Request<'_>) -> Result<(FileId, bool), NtStatus> {
     Ok((request.file(8)?, request.word(2)? & 1 != 0))
 }
 
+/// What a client says that it caches no more of (2.2.24).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledged {
+    /// An oplock of this handle.
+    Oplock(FileId),
+    /// A lease, by its key and not by a handle.
+    Lease,
+}
+
+/// OPLOCK_BREAK: the two kinds are told apart by their size.
+pub fn acknowledged(request: &Request<'_>) -> Result<Acknowledged, NtStatus> {
+    if request.word(0)? == 36 {
+        return request.structure(36, 36).map(|()| Acknowledged::Lease);
+    }
+    request.structure(24, 24)?;
+    request.file(8).map(Acknowledged::Oplock)
+}
+
 /// FLUSH: the handle.
 pub fn flush(request: &Request<'_>) -> Result<FileId, NtStatus> {
     request.structure(24, 24)?;
@@ -491,3 +509,6 @@ impl<'a> Ioctl<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
