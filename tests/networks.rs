@@ -71,7 +71,8 @@ fn nics_that_reach_one_another_over_gateways_are_told_from_those_that_share_a_su
     let doc = document(&run_within(hosts.at(0, &args), Duration::from_secs(30)));
     crate::documents::assert_valid(&doc, "routed networks");
     let told = evidence(&doc, "NETWORK-ROUTED").unwrap_or_else(|| panic!("{:#}", doc["findings"]));
-    for part in ["10.71.1.0/24 (v2 of this host)", "10.71.2.0/24 (v2 of the other host)", "10.71.2.254 from there"]
+    for part in
+        ["10.71.1.0/24 (v2 of this host)", "10.71.2.0/24 (v2 of the other host)", "10.71.2.254 from there"]
     {
         assert!(told.contains(part), "{told}");
     }
@@ -80,7 +81,8 @@ fn nics_that_reach_one_another_over_gateways_are_told_from_those_that_share_a_su
 
 #[test]
 fn a_network_at_whose_address_an_iscsi_target_listens_is_no_place_for_migrations() {
-    const TARGET: &str = "import socket, time\ntarget = socket.create_server(('10.63.2.1', 3260))\ntime.sleep(60)";
+    const TARGET: &str =
+        "import socket, time\ntarget = socket.create_server(('10.63.2.1', 3260))\ntime.sleep(60)";
     let Some(hosts) = TwoNics::new("iscsi", &[200, 200]) else { return };
     let _server = hosts.serve();
     let ask = || {
@@ -89,7 +91,10 @@ fn a_network_at_whose_address_an_iscsi_target_listens_is_no_place_for_migrations
     };
     let doc = ask();
     assert_eq!(evidence(&doc, "NETWORK-MIGRATION-ISCSI"), None);
-    assert!(doc["networks"].as_array().unwrap().iter().all(|one| one["iscsi"] == json!([])), "both hosts tell");
+    assert!(
+        doc["networks"].as_array().unwrap().iter().all(|one| one["iscsi"] == json!([])),
+        "both hosts tell"
+    );
     let _target = Speaker::of(hosts.at(0, &["python3", "-c", TARGET]));
     let start = std::time::Instant::now();
     let (doc, told) = loop {
@@ -101,7 +106,8 @@ fn a_network_at_whose_address_an_iscsi_target_listens_is_no_place_for_migrations
     };
     crate::documents::assert_valid(&doc, "a network of iSCSI");
     assert!(told.contains("10.63.2.0/24: a target listens at 10.63.2.1 of this host"), "{told}");
-    let network = doc["networks"].as_array().unwrap().iter().find(|one| one["subnet"] == "10.63.2.0/24").unwrap();
+    let network =
+        doc["networks"].as_array().unwrap().iter().find(|one| one["subnet"] == "10.63.2.0/24").unwrap();
     assert_eq!(network["role"], "storage");
     assert_eq!(network["iscsi"], json!([{"node": 0, "address": "10.63.2.1"}]));
 }

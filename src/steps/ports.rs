@@ -115,7 +115,7 @@ impl Runner for Ports {
         let spec = spec_of(setup.spec);
         check_spec(&spec)?;
         if spec.at == PortsWhere::Networks {
-            return Ok(Box::new(networks::Ready::prepare(spec, setup)));
+            return Ok(Box::new(networks::ReadyNetworks::prepare(spec, setup)));
         }
         let session = setup.session;
         let (here, there) = (session.end, session.end.other());
@@ -273,9 +273,8 @@ fn listens(offered: &[Offered], port: Port) -> Option<Listens> {
 
 /// The ports that are worth speaking to: those of datagrams, and those of connections.
 fn worth_asking(offered: &[Offered], needed: &[Port]) -> (Vec<Asked>, Vec<Asked>) {
-    let asked = |port: Port| {
-        Some(Asked { port, listens: listens(offered, port)?, needed: needed.contains(&port) })
-    };
+    let asked =
+        |port: Port| Some(Asked { port, listens: listens(offered, port)?, needed: needed.contains(&port) });
     let all = Port::ALL.into_iter().filter_map(asked);
     all.filter(|asked| ports::is_asked(asked.port, asked.listens)).partition(|asked| asked.port.is_udp())
 }

@@ -99,7 +99,9 @@ fn without_network_ports(plan: &mut Plan, revision: u8) -> Option<Finding> {
     let steps = plan.steps.len();
     plan.steps.retain(|step| step.ports().is_none_or(|ports| ports.at == PortsWhere::Session));
     (plan.steps.len() < steps).then(|| {
-        let said = format!("the peer's build (protocol 2.{revision}) cannot be asked for its ports on every network");
+        let said = format!(
+            "the peer's build (protocol 2.{revision}) cannot be asked for its ports on every network"
+        );
         Finding::new("PLAN-REDUCED", said).with_next("Update pathproof on the peer.")
     })
 }

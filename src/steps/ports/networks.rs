@@ -10,9 +10,7 @@ use std::net::SocketAddr;
 use pathproof_api::{Offer, Tick};
 use pathproof_engine::networks::{NetworkWay, ways};
 use pathproof_engine::ports::{self, Heard, Offered, OfferedOn};
-use pathproof_model::{
-    AskedPort, Direction, End, Half, NetworkPorts, Port, PortAnswer, PortsEnd, PortsSpec,
-};
+use pathproof_model::{AskedPort, Direction, End, Half, NetworkPorts, Port, PortAnswer, PortsEnd, PortsSpec};
 use pathproof_sys::clock::RealClock;
 
 use super::dial::{Asked, Dialler, LONGEST};
@@ -21,7 +19,7 @@ use super::{Answering, PATIENCE_NS, answers, unreadable, worth_asking};
 use crate::steps::{Context, Prepared, Setup, failed};
 
 /// One end, ready.
-pub struct Ready {
+pub struct ReadyNetworks {
     end: End,
     spec: PortsSpec,
     ways: Vec<NetworkWay>,
@@ -32,9 +30,9 @@ pub struct Ready {
     asks_here: [u8; 32],
 }
 
-impl Ready {
+impl ReadyNetworks {
     /// Listens, at the server.
-    pub fn prepare(spec: PortsSpec, setup: &Setup<'_>) -> Ready {
+    pub fn prepare(spec: PortsSpec, setup: &Setup<'_>) -> ReadyNetworks {
         let session = setup.session;
         let (here, there) = (session.end, session.end.other());
         let ways = match here {
@@ -50,7 +48,7 @@ impl Ready {
                 offered.push(OfferedOn { subnet: way.subnet.clone(), ports });
             }
         }
-        Ready {
+        ReadyNetworks {
             end: here,
             listeners,
             offered,
@@ -67,16 +65,21 @@ impl Ready {
     }
 }
 
-impl Prepared for Ready {
+impl Prepared for ReadyNetworks {
     fn offers(&self) -> Vec<Offer> {
         // An offer that cannot be written would be a fault in this file; an empty one is refused by the peer.
         vec![Offer(serde_json::to_vec(&self.offered).unwrap_or_default())]
     }
 
+    fn paths(&self) -> Vec<u32> {
+        // It has no lanes.
+        vec![]
+    }
+
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
         let theirs = peer.first().map(|offer| serde_json::from_slice::<Vec<OfferedOn>>(&offer.0));
         let Some(Ok(theirs)) = theirs else { return failed(unreadable()) };
-        let Ready { end, spec, ways, listeners, words, told_there, asks_here, .. } = *self;
+        let ReadyNetworks { end, spec, ways, listeners, words, told_there, asks_here, .. } = *self;
         let answering = match Answering::begin(listeners, words) {
             Ok(answering) => answering,
             Err(error) => return failed(error),
@@ -148,7 +151,8 @@ impl Asking<'_> {
         let heard_udp = if heard_tcp.contains(&Heard::Token) {
             dialler.ask_udp(&udp)
         } else {
-            let why = "no connection showed that this is the other end, and datagrams are sent to nobody else";
+            let why =
+                "no connection showed that this is the other end, and datagrams are sent to nobody else";
             vec![Heard::NotAsked(why.into()); udp.len()]
         };
         let port = |(asked, heard): (&Asked, Heard)| (asked.port, heard);
@@ -201,8 +205,7 @@ mod tests {
         };
         let subnet = "127.78.0.0/24".to_owned();
         let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
-        let theirs: Vec<OfferedOn> =
-            offered.map(|ports| OfferedOn { subnet, ports }).into_iter().collect();
+        let theirs: Vec<OfferedOn> = offered.map(|ports| OfferedOn { subnet, ports }).into_iter().collect();
         let found = asking.all(&[way], &theirs);
         assert_eq!(found.len(), 1);
         found[0].ports.iter().map(|record| (record.name.clone(), record.answer)).collect()
@@ -230,7 +233,8 @@ mod tests {
         let server = [127, 78, 0, 3];
         let quiet = std::net::UdpSocket::bind((std::net::IpAddr::from(server), 3343)).unwrap();
         quiet.set_nonblocking(true).unwrap();
-        let offered = [Port::LiveMigration, Port::Heartbeat].map(|port| Offered { port, listens: Listens::Agent });
+        let offered =
+            [Port::LiveMigration, Port::Heartbeat].map(|port| Offered { port, listens: Listens::Agent });
         let found = asked([127, 78, 0, 1], server, Some(offered.into()));
         let heartbeat = found.iter().find(|(name, _)| name == "3343/udp").unwrap();
         assert_eq!(heartbeat.1, PortAnswer::Unknown, "{found:?}");

@@ -65,7 +65,11 @@ fn no_oplock_and_no_lease_is_granted_and_the_file_is_there_all_the_same() {
         for oplock in [0, 1, 8, 9, 0xFF] {
             for (which, contexts) in contexts.iter().enumerate() {
                 let body = create(&format!("f{which}"), oplock, contexts);
-                assert_eq!(status(&mut client, Command::Create, &body), NtStatus::SUCCESS, "{oplock} {which}");
+                assert_eq!(
+                    status(&mut client, Command::Create, &body),
+                    NtStatus::SUCCESS,
+                    "{oplock} {which}"
+                );
                 let message = client.message();
                 assert_eq!(message.len(), HEADER_BYTES + 88, "nothing behind the fixed part");
                 assert_eq!(message[HEADER_BYTES + 2], 0, "no oplock");

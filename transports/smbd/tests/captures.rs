@@ -6,7 +6,9 @@ mod captured;
 
 use captured::{Block, blocks};
 use pathproof_smbd::Settings;
-use pathproof_smbd::codec::{BufferDescriptor, DataHeader, NegotiateRequest, NegotiateResponse, PAYLOAD_OFFSET};
+use pathproof_smbd::codec::{
+    BufferDescriptor, DataHeader, NegotiateRequest, NegotiateResponse, PAYLOAD_OFFSET,
+};
 
 const TO_KSMBD: [&str; 4] = [
     include_str!("../../smb2/tests/fixtures/walk-rxe.txt"),
@@ -126,7 +128,11 @@ fn the_dialogue_that_is_played_back_is_what_was_on_the_wire() {
         if at >= 2 {
             let header = DataHeader::decode(packet.body, packet.body.len(), 1 << 20).unwrap();
             let (bytes, length) = header.encode();
-            assert_eq!((length, &bytes[..]), (PAYLOAD_OFFSET, &packet.body[..PAYLOAD_OFFSET]), "message {at}");
+            assert_eq!(
+                (length, &bytes[..]),
+                (PAYLOAD_OFFSET, &packet.body[..PAYLOAD_OFFSET]),
+                "message {at}"
+            );
             assert_eq!(header.payload_bytes as usize, packet.body.len() - PAYLOAD_OFFSET);
             assert_eq!(header.remaining_bytes, 0);
         }

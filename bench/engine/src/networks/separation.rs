@@ -95,11 +95,8 @@ pub(super) fn migration_on_iscsi(network: &Network) -> Option<Finding> {
         Some(place) => format!("live migrations have it in place {place} of their default order"),
         None => "a cluster may take it for live migrations".into(),
     };
-    let evidence = format!(
-        "iSCSI (TCP port 3260) goes over {}: {}; {place}",
-        network.subnet,
-        told.join(", ")
-    );
+    let evidence =
+        format!("iSCSI (TCP port 3260) goes over {}: {}; {place}", network.subnet, told.join(", "));
     Some(Finding::new("NETWORK-MIGRATION-ISCSI", evidence).with("subnet", network.subnet.clone()))
 }
 

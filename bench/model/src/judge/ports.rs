@@ -1,9 +1,7 @@
 //! Whether the ports pass that the declared role needs, and whether as many connections open as are asked for.
 
 use crate::units::Nanoseconds;
-use crate::{
-    Check, OpenedRecord, PortAnswer, PortRecord, PortsWhere, SilentRecord, Step, StepSpec, Unit,
-};
+use crate::{Check, OpenedRecord, PortAnswer, PortRecord, PortsWhere, SilentRecord, Step, StepSpec, Unit};
 
 /// What no role needs is told and not judged.
 pub(super) fn ports(steps: &[&Step]) -> Vec<Check> {

@@ -59,8 +59,7 @@ fn ports(networks: &[Network]) -> Vec<Block> {
         }),
         Column::words("CLOSED", |(_, records)| {
             let closed = records.iter().filter(|one| is_closed(one.answer));
-            let told: Vec<String> =
-                closed.map(|one| format!("{} {}", one.name, one.answer.name())).collect();
+            let told: Vec<String> = closed.map(|one| format!("{} {}", one.name, one.answer.name())).collect();
             Cell::of(told.join(", "))
         }),
         Column::words("NOT KNOWN", |(_, records)| {
