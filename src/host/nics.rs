@@ -37,6 +37,8 @@ pub(super) fn nics(unreadable: &mut BTreeMap<String, String>) -> io::Result<Vec<
 
 fn from(interface: Interface, names: &BTreeMap<u32, String>) -> Nic {
     let addresses = interface.addresses.into_iter();
+    // What other kinds are linked to (a veth to its other end, a tunnel to a NIC) does not carry their frames as they are.
+    let below = interface.lower.filter(|_| interface.kind.as_deref() == Some("vlan"));
     Nic {
         name: interface.name,
         index: interface.index,
@@ -50,6 +52,7 @@ fn from(interface: Interface, names: &BTreeMap<u32, String>) -> Nic {
         transmit_queues: interface.transmit_queues,
         addresses: addresses.map(|(address, prefix_len)| NicAddress { address, prefix_len }).collect(),
         master: interface.master.and_then(|index| names.get(&index).cloned()),
+        lower: below.and_then(|index| names.get(&index).cloned()),
         ..Nic::default()
     }
 }
@@ -188,6 +191,18 @@ fn add_driver(nic: &mut Nic, ethtool: &Ethtool, unreadable: &mut BTreeMap<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_vlan_lies_upon_another_interface() {
+        let names = BTreeMap::from([(2, "eth0".to_owned())]);
+        let lower = |kind: &str, index| {
+            let kind = Some(kind.to_owned());
+            from(Interface { kind, lower: Some(index), ..Interface::default() }, &names).lower
+        };
+        assert_eq!(lower("vlan", 2).as_deref(), Some("eth0"));
+        assert_eq!(lower("vlan", 9), None, "what is not here");
+        assert_eq!(lower("veth", 2), None, "the number is that of its other end");
+    }
 
     #[test]
     fn a_bridge_is_as_fast_as_its_real_members() {

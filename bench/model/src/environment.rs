@@ -1,6 +1,6 @@
 //! What is known of a machine: the facts that both ends put into the result. `None` means unknown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
@@ -108,6 +108,9 @@ pub struct Nic {
     pub rdma_device: Option<String>,
     /// Master interface (bridge, bond), by name.
     pub master: Option<String>,
+    /// The interface that a VLAN device lies upon, by name, where that is in the same network namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower: Option<String>,
     /// Source addresses whose way back leads elsewhere are refused: 0 no, 1 strictly, 2 loosely (`rp_filter`); the larger of
     /// this and `net.ipv4.conf.all.rp_filter` holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -317,6 +320,8 @@ pub struct DcbApplication {
 
 /// UDP port of RoCE v2.
 const ROCE_PORT: u16 = 4791;
+/// Port of SMB, by which SMB Direct is told apart over iWARP, and by convention over RoCE too.
+const SMB_PORT: u16 = 445;
 
 impl Dcb {
     /// The priority of RoCE packets, as far as the table decides it, and by which entry: that of the DSCP in use before
@@ -332,6 +337,15 @@ impl Dcb {
             return Some((entry.priority, format!("DSCP {}", entry.protocol)));
         }
         table.iter().find(by_port).map(|entry| (entry.priority, format!("UDP port {ROCE_PORT}")))
+    }
+
+    /// The priorities that the table gives SMB Direct, by the port of SMB or by that of RoCE below it; none where it says nothing of either.
+    pub fn smb_direct_priorities(&self) -> BTreeSet<u8> {
+        let by_port = |a: &&DcbApplication| {
+            matches!(a.selector, DcbSelector::StreamPort | DcbSelector::DgramPort | DcbSelector::Port)
+                && matches!(a.protocol, SMB_PORT | ROCE_PORT)
+        };
+        self.applications.iter().flatten().filter(by_port).map(|a| a.priority).collect()
     }
 
     /// Why RoCE packets may be dropped under load here, if they may; `None` when protected or unknown.
@@ -435,6 +449,18 @@ mod tests {
             .collect();
         let pfc = DcbPfc { enabled_priorities: enabled.to_vec(), classes_max: Some(8) };
         Dcb { pfc: Some(pfc), ets: None, applications: Some(applications) }
+    }
+
+    #[test]
+    fn smb_direct_has_the_priorities_of_its_ports_and_of_no_other_table() {
+        let of = |entries: &[(DcbSelector, u16, u8)]| {
+            dcb(&[3], entries).smb_direct_priorities().into_iter().collect::<Vec<u8>>()
+        };
+        let (stream, datagram) = (DcbSelector::StreamPort, DcbSelector::DgramPort);
+        assert_eq!(of(&[(stream, 445, 3), (datagram, 4791, 3), (stream, 3343, 7)]), [3]);
+        assert_eq!(of(&[(DcbSelector::Port, 4791, 4), (stream, 445, 3)]), [3, 4]);
+        assert_eq!(of(&[(DcbSelector::Ethertype, 445, 3), (DcbSelector::Dscp, 4791, 3)]), [0u8; 0]);
+        assert!(Dcb::default().smb_direct_priorities().is_empty());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Judging classes that share a path: what migrations took from storage, and whether the hosts of a cluster still heard each other.
 
+mod priorities;
+
 use super::busy::unless_flow_busy;
 use crate::contend::SETTLE_NS;
 use crate::units::{BitsPerSecond, Nanoseconds};
@@ -10,8 +12,19 @@ use crate::{
 
 /// The checks of all steps over one transport.
 pub(super) fn classes(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
-    let checks = steps.iter().filter(|step| speaks(step, steps)).flat_map(|step| one(step, criteria));
-    checks.map(|check| if is_meant_to_be_shared(doc) { check } else { told_alone(check) }).collect()
+    let is_shared = is_meant_to_be_shared(doc);
+    let of = |step: &Step| {
+        let own = one(step, criteria).into_iter();
+        let own = own.map(|check| if is_shared { check } else { told_alone(check) });
+        // What is to lose nothing is to lose nothing whoever the path is for.
+        let mut checks: Vec<Check> = own.chain(priorities::checks(doc, step)).collect();
+        // Of a run that has both, each says which it is.
+        if let Some(nic) = step.spec.as_ref().and_then(|spec| spec.contend()?.lost_nic.as_ref()) {
+            checks.iter_mut().for_each(|check| check.text = format!("without {nic} {}", check.text));
+        }
+        checks
+    };
+    steps.iter().filter(|step| speaks(step, steps)).flat_map(|step| of(step)).collect()
 }
 
 /// Whether storage and migrations are to share the path: who asks for contention says so, and so does the role of a check. A path that is for
@@ -52,10 +65,6 @@ fn one(step: &Step, criteria: &Criteria) -> Vec<Check> {
     checks.extend([share(step, detail, criteria), added(step, detail, criteria)]);
     checks.extend(heartbeats(detail, criteria));
     checks.push(migration(detail, criteria));
-    // Of a run that has both, each says which it is.
-    if let Some(nic) = step.spec.as_ref().and_then(|spec| spec.contend()?.lost_nic.as_ref()) {
-        checks.iter_mut().for_each(|check| check.text = format!("without {nic} {}", check.text));
-    }
     checks
 }
 
