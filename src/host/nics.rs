@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use pathproof_model::environment::{Dcb, DcbApplication, DcbEts, DcbPfc, DcbSelector};
+use pathproof_model::environment::{Dcb, DcbAlgorithm, DcbApplication, DcbEts, DcbPfc, DcbSelector};
 use pathproof_model::{Nic, NicAddress, SrIov};
 use pathproof_sys::bridging;
 use pathproof_sys::ethtool::{Ethtool, Offload, is_not_told};
@@ -82,7 +82,7 @@ pub(super) fn bridging(interface: &str) -> Result<Dcb, String> {
             .map(|pfc| DcbPfc { enabled_priorities: pfc.enabled_priorities, classes_max: pfc.classes_max }),
         ets: known.selection.map(|ets| DcbEts {
             bandwidth_percent: ets.bandwidth_percent,
-            algorithms: ets.algorithms,
+            algorithms: ets.algorithms.into_iter().map(DcbAlgorithm::of).collect(),
             class_of_priority: ets.class_of_priority,
         }),
         applications: known.applications.map(|all| all.into_iter().map(application).collect()),

@@ -1,6 +1,7 @@
 //! What is known of a machine: the facts that both ends put into the result. `None` means unknown.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
@@ -266,10 +267,54 @@ pub struct DcbPfc {
 pub struct DcbEts {
     /// Share of each traffic class in percent, for classes whose algorithm is `ets`.
     pub bandwidth_percent: Vec<u8>,
-    /// Algorithm of each traffic class: `strict`, `ets`, `vendor` …
-    pub algorithms: Vec<String>,
+    /// Algorithm of each traffic class.
+    pub algorithms: Vec<DcbAlgorithm>,
     /// Traffic class of each priority.
     pub class_of_priority: Vec<u8>,
+}
+
+/// How a traffic class is served (IEEE 802.1Q, transmission selection algorithms).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DcbAlgorithm {
+    /// Before all others, by priority.
+    Strict,
+    /// At a rate of its own.
+    #[serde(rename = "credit-based shaper")]
+    CreditBasedShaper,
+    /// By its percent of the link.
+    Ets,
+    /// As the vendor has it.
+    Vendor,
+    /// Something else, or nobody knows how.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl DcbAlgorithm {
+    /// By its number in 802.1Q.
+    pub fn of(number: u8) -> DcbAlgorithm {
+        match number {
+            0 => DcbAlgorithm::Strict,
+            1 => DcbAlgorithm::CreditBasedShaper,
+            2 => DcbAlgorithm::Ets,
+            255 => DcbAlgorithm::Vendor,
+            _ => DcbAlgorithm::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for DcbAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            DcbAlgorithm::Strict => "strict",
+            DcbAlgorithm::CreditBasedShaper => "credit-based shaper",
+            DcbAlgorithm::Ets => "ets",
+            DcbAlgorithm::Vendor => "vendor",
+            DcbAlgorithm::Unknown => "unknown",
+        })
+    }
 }
 
 /// What the application priority table knows traffic by.
@@ -449,6 +494,18 @@ mod tests {
             .collect();
         let pfc = DcbPfc { enabled_priorities: enabled.to_vec(), classes_max: Some(8) };
         Dcb { pfc: Some(pfc), ets: None, applications: Some(applications) }
+    }
+
+    #[test]
+    fn an_algorithm_is_written_as_it_is_shown_and_one_that_is_not_known_is_read() {
+        for number in [0, 1, 2, 255, 9] {
+            let algorithm = DcbAlgorithm::of(number);
+            assert_eq!(serde_json::to_value(algorithm).unwrap(), algorithm.to_string());
+        }
+        // Builds before wrote the number of what they did not know.
+        let read: Vec<DcbAlgorithm> = serde_json::from_str(r#"["ets", "9", "credit-based shaper"]"#).unwrap();
+        let known = [DcbAlgorithm::Ets, DcbAlgorithm::Unknown, DcbAlgorithm::CreditBasedShaper];
+        assert_eq!(read, known);
     }
 
     #[test]

@@ -73,7 +73,7 @@ pub fn lossless(doc: &ResultDoc, step: &Step) -> Lossless {
 }
 
 /// The NICs that an end's lanes went over, with those that they are made of and those that they lie upon.
-fn used<'a>(host: &'a Environment, step: &Step, end: End) -> Vec<&'a Nic> {
+pub(super) fn used<'a>(host: &'a Environment, step: &Step, end: End) -> Vec<&'a Nic> {
     let lanes = step.lanes.iter().filter(|lane| lane.end == end);
     let mut open: Vec<&Nic> = lanes.flat_map(|lane| under(host, lane)).collect();
     let mut used: Vec<&Nic> = vec![];
