@@ -417,6 +417,10 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_dialled() {
     assert!(refused(&["--cap", "migration=5MiB"]).contains("PowerShell"));
     assert!(refused(&["--cap", "csv=5MB"]).contains("storage, migration and backup"));
     assert!(refused(&["--cap", "migration=100KB"]).contains("1 MiB/s"));
+    assert!(refused(&["--cap", "vm=100KB"]).contains("1 MiB/s"));
+    assert!(refused(&["--cap", "migration=5MB,burst=0"]).contains("at least a byte"));
+    assert!(refused(&["--cap", "migration=5MB,bursts=1MB"]).contains("burst=1MiB"));
+    assert!(refused(&["--cap", "default=5MB"]).contains("--backups 1"));
     assert!(refused(&["--time", "10ms"]).contains("500 ms"));
     assert!(refused(&["--migrations", "65"]).contains("1 to 64"));
     assert!(refused(&["--storage", "0"]).contains("--storage"));
