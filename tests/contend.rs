@@ -51,6 +51,12 @@ pub fn codes(doc: &Value) -> Vec<String> {
     findings.map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
 }
 
+fn check<'a>(doc: &'a Value, criterion: &str) -> &'a Value {
+    let verdicts = doc["verdicts"].as_array().unwrap().iter();
+    let mut checks = verdicts.flat_map(|verdict| verdict["checks"].as_array().unwrap());
+    checks.find(|check| check["criterion"] == criterion).unwrap_or_else(|| panic!("no check {criterion}"))
+}
+
 #[test]
 fn a_migration_starves_storage_and_the_advised_cap_heals_it() {
     // A queue of 100 ms, as cheap switches have it.
@@ -67,6 +73,16 @@ fn a_migration_starves_storage_and_the_advised_cap_heals_it() {
     assert!(p99(&doc, "both") > p99(&doc, "storage") + 10e6, "{:#}", step(&doc, "contend")["phases"]);
     assert!(class(&doc, "idle", "storage").is_null() && class(&doc, "storage", "migration").is_null());
     assert_eq!(class(&doc, "migration", "migration")["lost"], Value::Null, "TCP sends again what was lost");
+    // Virtual NICs pause no priority and count none: that is unknown with its reason, and no pass.
+    let discards = check(&doc, "lossless-discards");
+    assert_eq!((&discards["outcome"], &discards["measured"]), (&"not-judged".into(), &Value::Null));
+    assert!(discards["text"].as_str().unwrap().contains("has DCB"), "{discards:#}");
+    assert!(check(&doc, "congestion-marks")["measured"].is_number(), "{:#}", doc["verdicts"]);
+    for evidence in step(&doc, "contend")["evidence"].as_array().unwrap() {
+        let unreadable = evidence["unreadable"].as_array().unwrap();
+        assert!(evidence["priorities"].is_null(), "{evidence:#}");
+        assert!(unreadable.iter().any(|one| one["what"] == "priorities"), "{unreadable:#?}");
+    }
 
     // Nine tenths of the link's payload rate, less the 35 % of it that storage asks for.
     let advice = &step(&doc, "contend")["advice"];
@@ -417,6 +433,10 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_dialled() {
     assert!(refused(&["--cap", "migration=5MiB"]).contains("PowerShell"));
     assert!(refused(&["--cap", "csv=5MB"]).contains("storage, migration and backup"));
     assert!(refused(&["--cap", "migration=100KB"]).contains("1 MiB/s"));
+    assert!(refused(&["--cap", "vm=100KB"]).contains("1 MiB/s"));
+    assert!(refused(&["--cap", "migration=5MB,burst=0"]).contains("at least a byte"));
+    assert!(refused(&["--cap", "migration=5MB,bursts=1MB"]).contains("burst=1MiB"));
+    assert!(refused(&["--cap", "default=5MB"]).contains("--backups 1"));
     assert!(refused(&["--time", "10ms"]).contains("500 ms"));
     assert!(refused(&["--migrations", "65"]).contains("1 to 64"));
     assert!(refused(&["--storage", "0"]).contains("--storage"));

@@ -20,6 +20,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   pathproof contend hv2                          does a migration starve storage on this path?
   pathproof contend hv2 --cap migration=500MB    and with that cap?
+  pathproof contend hv2 --backups 1 --cap default=100MB --cap live-migration=500MB,burst=1MiB
   pathproof contend hv2 --migrations 1,2,4       how many at once?
   pathproof contend hv2 --over multi --cap migration=500MB --lose eth1    and when a NIC dies?
   pathproof contend hv2 --storage 4Gbit/s --migrations 2 --memory 64GiB
@@ -59,9 +60,10 @@ pub struct ContendArgs {
     /// Guests of the host that is emptied, each with that memory.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub guests: u32,
-    /// What a class may send at most, as CLASS=BYTES with storage, migration or backup, and bytes per second as PowerShell writes
-    /// them (500MB is 500 MiB); may be repeated.
-    #[arg(long = "cap", value_name = "CLASS=BYTES")]
+    /// What a class may send at most, as CLASS=BYTES with storage, migration or backup (or Windows' virtual-machine, live-migration or
+    /// default, which are these), and bytes per second as PowerShell writes them (500MB is 500 MiB); with what it may catch up with at once, as
+    /// migration=500MB,burst=1MiB [default: as much as the cap lets through in 10 ms]; may be repeated.
+    #[arg(long = "cap", value_name = "CLASS=BYTES[,burst=BYTES]")]
     pub caps: Vec<String>,
     /// What a class is marked with, as CLASS=DSCP with storage, migration or backup, and a code point of 0 to 63; may be repeated.
     #[arg(long = "dscp", value_name = "CLASS=DSCP")]
@@ -100,6 +102,10 @@ fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
     let per_request = args.size.0.saturating_mul(8);
     let storage_requests_per_s = args.storage.map(|rate| (rate.0 / per_request).max(u64::from(rate.0 > 0)));
     let caps = args.caps.iter().try_fold(Caps::default(), |caps, text| caps.and(text))?;
+    ensure!(
+        caps.backup.is_none() || args.backups > 0,
+        "--cap of backup (default) caps nothing while no backup runs; add --backups 1"
+    );
     let marks = |kind, typed: &[String]| {
         let all = typed.iter().try_fold(Marks::default(), |marks, text| marks.and(kind, text));
         all.map_err(anyhow::Error::msg)

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use pathproof_model::evidence::{DriverActivity, DriverCounter, DriverMeaning};
+use pathproof_model::evidence::{
+    DriverActivity, DriverCounter, DriverMeaning, PriorityActivity, PriorityCounts,
+};
 use pathproof_model::{Evidence as Record, Half};
 use pathproof_sys::ethtool::{Ethtool, is_not_told};
 use pathproof_sys::interfaces;
@@ -15,9 +17,12 @@ const COUNTERS_MAX: usize = 32;
 /// Most interfaces that are asked, which costs three calls each.
 const NICS_MAX: usize = 64;
 
-/// Counters with a meaning by interface and name at one moment, and what could not be read.
+/// Counters by interface and name.
+type Known = BTreeMap<String, BTreeMap<String, u64>>;
+
+/// Counters with a meaning at one moment, and what could not be read.
 pub struct Drivers {
-    known: BTreeMap<String, BTreeMap<String, u64>>,
+    known: Known,
     unreadable: Vec<(String, String)>,
 }
 
@@ -40,6 +45,11 @@ impl Evidence for Drivers {
             record.cannot_tell("drivers", "no driver of this host's interfaces tells its counters");
         }
         record.drivers = asked.then(|| moved(&self.known, &now.known));
+        let priorities = by_priority(&self.known, &now.known);
+        if asked && priorities.is_empty() {
+            record.cannot_tell("priorities", "no driver of this host's interfaces counts by priority");
+        }
+        record.priorities = (!priorities.is_empty()).then_some(priorities);
     }
 }
 
@@ -70,10 +80,7 @@ fn read() -> Drivers {
 }
 
 /// The counters that moved; one that was not there before counts for nothing, and one that was set back neither.
-fn moved(
-    then: &BTreeMap<String, BTreeMap<String, u64>>,
-    now: &BTreeMap<String, BTreeMap<String, u64>>,
-) -> Vec<DriverActivity> {
+fn moved(then: &Known, now: &Known) -> Vec<DriverActivity> {
     let each = now.iter().filter_map(|(nic, now)| {
         let then = then.get(nic)?;
         let mut counters: Vec<DriverCounter> = now
@@ -88,6 +95,19 @@ fn moved(
         Some(DriverActivity { nic: nic.clone(), counters })
     });
     each.filter(|nic| !nic.counters.is_empty()).collect()
+}
+
+/// What each driver counts by priority, moved or not; an interface of which it counts nothing is left out.
+fn by_priority(then: &Known, now: &Known) -> Vec<PriorityActivity> {
+    let each = now.iter().filter_map(|(nic, now)| {
+        let then = then.get(nic)?;
+        let moved =
+            now.iter().filter_map(|(name, now)| Some((name.as_str(), now.checked_sub(*then.get(name)?))));
+        let all = PriorityCounts::of_driver(moved).into_iter();
+        let activity = move |(priority, counts)| PriorityActivity { nic: nic.clone(), priority, counts };
+        Some(all.map(activity).collect::<Vec<_>>())
+    });
+    each.flatten().collect()
 }
 
 #[cfg(test)]
@@ -117,6 +137,29 @@ mod tests {
         assert_eq!(told, expected);
         assert_eq!(moved(&now, &now), []);
         assert_eq!(moved(&BTreeMap::new(), &now), [], "an interface that is new tells no difference");
+    }
+
+    #[test]
+    fn a_priority_that_is_counted_is_listed_though_it_did_not_move_and_no_other_is() {
+        let all = |list: &[(&str, u64)]| list.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+        let counted = [("rx_prio3_discards", 4), ("rx_prio3_pause", 9), ("rx_prio4_discards", 1)];
+        let then: Known = BTreeMap::from([
+            ("e0".to_owned(), all(&counted)),
+            ("e1".to_owned(), all(&[("rx_drops", 4)])),
+        ]);
+        let mut now = then.clone();
+        now.get_mut("e0").unwrap().insert("rx_prio3_discards".into(), 6);
+        now.get_mut("e0").unwrap().insert("rx_prio3_pause".into(), 2);
+        let told = by_priority(&then, &now);
+        let told: Vec<_> = told
+            .iter()
+            .map(|one| {
+                let counts = &one.counts;
+                (one.nic.as_str(), one.priority, counts.receive_discards, counts.pauses_received)
+            })
+            .collect();
+        // A counter that was set back is unknown, and so is one that the driver does not have.
+        assert_eq!(told, [("e0", 3, Some(2), None), ("e0", 4, Some(0), None)]);
     }
 
     #[test]

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use pathproof_model::environment::{Dcb, DcbApplication, DcbEts, DcbPfc, DcbSelector};
+use pathproof_model::environment::{
+    Dcb, DcbAlgorithm, DcbApplication, DcbEts, DcbPfc, DcbSelector, PauseSettings, RingSizes,
+};
 use pathproof_model::{Nic, NicAddress, SrIov};
 use pathproof_sys::bridging;
-use pathproof_sys::ethtool::{Ethtool, Offload, is_not_told};
+use pathproof_sys::ethtool::{Ethtool, Offload, Rings, is_not_told};
 use pathproof_sys::interfaces::{self, Interface};
 use pathproof_sys::routes;
 
@@ -82,7 +84,7 @@ pub(super) fn bridging(interface: &str) -> Result<Dcb, String> {
             .map(|pfc| DcbPfc { enabled_priorities: pfc.enabled_priorities, classes_max: pfc.classes_max }),
         ets: known.selection.map(|ets| DcbEts {
             bandwidth_percent: ets.bandwidth_percent,
-            algorithms: ets.algorithms,
+            algorithms: ets.algorithms.into_iter().map(DcbAlgorithm::of).collect(),
             class_of_priority: ets.class_of_priority,
         }),
         applications: known.applications.map(|all| all.into_iter().map(application).collect()),
@@ -174,6 +176,17 @@ fn add_driver(nic: &mut Nic, ethtool: &Ethtool, unreadable: &mut BTreeMap<String
         Ok(_) => {}
         Err(error) => note("queues", error),
     }
+    match ethtool.rings(&nic.name) {
+        Ok(rings) => nic.rings = told(rings),
+        Err(error) => note("rings", error),
+    }
+    match ethtool.pause(&nic.name) {
+        Ok(pause) => {
+            let (receive, transmit) = (pause.receive, pause.transmit);
+            nic.pause = Some(PauseSettings { receive, transmit, negotiated: pause.negotiated });
+        }
+        Err(error) => note("pause", error),
+    }
     for offload in Offload::ALL {
         match ethtool.offload(&nic.name, offload) {
             Ok(on) => {
@@ -189,6 +202,16 @@ fn add_driver(nic: &mut Nic, ethtool: &Ethtool, unreadable: &mut BTreeMap<String
         functions,
         functions_max,
     });
+}
+
+/// The sizes of rings; of a driver that knows of none nothing.
+fn told(rings: Rings) -> Option<RingSizes> {
+    (rings != Rings::default()).then_some(RingSizes {
+        receive: rings.receive,
+        receive_max: rings.receive_max,
+        transmit: rings.transmit,
+        transmit_max: rings.transmit_max,
+    })
 }
 
 #[cfg(test)]

@@ -225,6 +225,7 @@ impl Runner for Contend {
                 };
                 let mut found = contend::findings(&spec, detail, before);
                 found.retain(|one| !told(one));
+                found.extend(contend::discards(step, doc));
                 if !is_meant_to_be_shared(doc) {
                     let what_they_take = |one: &&mut Finding| one.is_about(Topic::Contention);
                     found.iter_mut().filter(what_they_take).for_each(|one| one.severity = Severity::Info);

@@ -28,8 +28,8 @@ pub struct FlowControl {
 pub struct Selection {
     /// Share of the link, by class.
     pub bandwidth_percent: Vec<u8>,
-    /// How a class is served, by class: `strict`, `ets` …
-    pub algorithms: Vec<String>,
+    /// How a class is served, by class, as IEEE 802.1Q numbers it: 0 before all others, 2 by its share …
+    pub algorithms: Vec<u8>,
     /// The class of each priority.
     pub class_of_priority: Vec<u8>,
 }

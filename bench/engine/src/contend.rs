@@ -2,6 +2,7 @@
 
 mod advice;
 mod beats;
+mod discards;
 mod findings;
 mod marks;
 mod sweep;
@@ -15,6 +16,7 @@ use pathproof_model::{
 
 pub use advice::advice;
 pub use beats::{Beats, Counted, count, count_within};
+pub use discards::discards;
 pub use findings::findings;
 pub use marks::{MarksHeard, marks};
 pub use sweep::{best, relate, tried};

@@ -81,6 +81,12 @@ const OF_NICS: &[OfNic] = &[
         value: |_, nic| offload(nic, "tcp-segmentation-offload"),
     },
     OfNic {
+        fact: "segmentation by the kernel (GSO)",
+        weight: Weight::Costly,
+        why: "the end without it needs more processor to send",
+        value: |_, nic| offload(nic, "generic-segmentation-offload"),
+    },
+    OfNic {
         fact: "receive offload",
         weight: Weight::Costly,
         why: "the end without it needs more processor to receive",
@@ -99,6 +105,12 @@ const OF_NICS: &[OfNic] = &[
         value: |_, nic| offload(nic, "tx-checksumming"),
     },
     OfNic {
+        fact: "pause frames",
+        weight: Weight::Costly,
+        why: "one end waits where the other loses what there is no buffer for",
+        value: |_, nic| nic.pause.as_ref().map(|pause| pause.words().into()),
+    },
+    OfNic {
         fact: "receive side scaling",
         weight: Weight::Costly,
         why: "SMB Multichannel uses such a pair only where no other has it at both ends",
@@ -115,6 +127,12 @@ const OF_NICS: &[OfNic] = &[
         weight: Weight::Costly,
         why: "the strict end drops what comes by another way than it would answer",
         value: |_, nic| nic.reverse_path_filter.map(|filter| filter.to_string()),
+    },
+    OfNic {
+        fact: "receive offload of the NIC (LRO)",
+        weight: Weight::Harmless,
+        why: "",
+        value: |_, nic| offload(nic, "large-receive-offload"),
     },
     OfNic { fact: "driver", weight: Weight::Harmless, why: "", value: |_, nic| nic.driver.clone() },
     OfNic {
@@ -235,7 +253,22 @@ fn of_pair(own: (&Environment, &Nic), other: (&Environment, &Nic)) -> Vec<HostDi
         let weight = if same { Weight::Costly } else { Weight::Harmless };
         differs(fact, weight, if same { why } else { "" }, values?)
     });
-    facts.chain(versions).map(|one| HostDifference { nics: nics.clone(), ..one }).collect()
+    let found = facts.chain(versions).chain(rings(here, there, same));
+    found.map(|one| HostDifference { nics: nics.clone(), ..one }).collect()
+}
+
+/// Sizes of rings: a descriptor of one make may hold a packet where that of another holds many.
+fn rings(here: &Nic, there: &Nic, same: bool) -> impl Iterator<Item = HostDifference> {
+    let sizes = here.rings.as_ref().zip(there.rings.as_ref());
+    let both = |own: Option<u32>, other: Option<u32>| Some((own?.to_string(), other?.to_string()));
+    let why = "the end with fewer buffers loses what comes in bursts";
+    let received = sizes.and_then(|(own, other)| both(own.receive, other.receive)).and_then(|values| {
+        let weight = if same { Weight::Costly } else { Weight::Harmless };
+        differs("receive ring", weight, if same { why } else { "" }, values)
+    });
+    let sent = sizes.and_then(|(own, other)| both(own.transmit, other.transmit));
+    let sent = sent.and_then(|values| differs("transmit ring", Weight::Harmless, "", values));
+    received.into_iter().chain(sent)
 }
 
 fn of_hosts(here: &Environment, there: &Environment) -> Vec<HostDifference> {
@@ -290,7 +323,7 @@ pub fn finding(found: &[HostDifference]) -> Option<Finding> {
 mod tests {
     use super::*;
     use pathproof_model::NicAddress;
-    use pathproof_model::environment::DcbPfc;
+    use pathproof_model::environment::{DcbPfc, PauseSettings, RingSizes};
 
     fn host(last: u8) -> Environment {
         let nic = Nic {
@@ -381,6 +414,60 @@ mod tests {
         assert!(other.len() == 3 && other.iter().all(|(weight, _)| *weight == Weight::Harmless), "{other:?}");
         let one_queue = told(|host| host.nics[0].receive_queues = Some(1));
         assert_eq!(one_queue[0], (Weight::Costly, "receive side scaling".into()));
+    }
+
+    #[test]
+    fn fewer_receive_buffers_cost_and_what_two_makes_count_differently_is_harmless() {
+        let rings = |receive, transmit| {
+            Some(RingSizes { receive: Some(receive), transmit: Some(transmit), ..RingSizes::default() })
+        };
+        let (mut here, mut there) = (host(1), host(2));
+        let differ = |here: &Environment, there: &Environment| {
+            let found = differences(here, there).into_iter().filter(|one| one.fact.ends_with(" ring"));
+            found.map(|one| (one.weight, one.fact, one.here, one.there)).collect::<Vec<_>>()
+        };
+        here.nics[0].rings = rings(1024, 512);
+        assert_eq!(differ(&here, &there), [], "what one does not tell");
+        there.nics[0].rings = rings(1024, 512);
+        assert_eq!(differ(&here, &there), []);
+        there.nics[0].rings = rings(8192, 1024);
+        let receive = |weight| (weight, "receive ring".to_owned(), "1024".to_owned(), "8192".to_owned());
+        let transmit =
+            (Weight::Harmless, "transmit ring".to_owned(), "512".to_owned(), "1024".to_owned());
+        assert_eq!(differ(&here, &there), [receive(Weight::Costly), transmit.clone()]);
+        there.nics[0].driver = Some("ice".into());
+        assert_eq!(differ(&here, &there), [receive(Weight::Harmless), transmit]);
+        there.nics[0].rings = Some(RingSizes { receive_max: Some(9), ..RingSizes::default() });
+        assert_eq!(differ(&here, &there), [], "how many there could be is no setting");
+    }
+
+    #[test]
+    fn pauses_and_segmentation_at_one_end_alone_cost_something() {
+        let paused = |receive, transmit| {
+            let mut other = host(2);
+            other.nics[0].pause = Some(PauseSettings { receive, transmit, negotiated: true });
+            let mut own = host(1);
+            own.nics[0].pause =
+                Some(PauseSettings { receive: true, transmit: true, ..PauseSettings::default() });
+            let found = differences(&own, &other).into_iter().find(|one| one.fact == "pause frames");
+            found.map(|one| (one.weight, one.here, one.there))
+        };
+        assert_eq!(paused(true, true), None, "how they came about is no difference");
+        let differs = (Weight::Costly, "obeyed and sent".to_owned(), "off".to_owned());
+        assert_eq!(paused(false, false), Some(differs));
+        let segmented = |name: &str| {
+            let with = |last, on| {
+                let mut host = host(last);
+                host.nics[0].offloads.insert(name.into(), on);
+                host
+            };
+            let found = differences(&with(1, true), &with(2, false));
+            found.into_iter().filter(|one| one.fact != "name").map(|one| one.weight).collect::<Vec<_>>()
+        };
+        for name in ["tcp-segmentation-offload", "generic-segmentation-offload", "generic-receive-offload"] {
+            assert_eq!(segmented(name), [Weight::Costly], "{name}");
+        }
+        assert_eq!(segmented("large-receive-offload"), [Weight::Harmless]);
     }
 
     #[test]

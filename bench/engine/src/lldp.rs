@@ -2,7 +2,7 @@
 //! bridging (IEEE 802.1Q annex D). Pure, and made for frames that anybody on the wire may have sent: what is cut short is left out.
 
 use pathproof_model::SwitchPort;
-use pathproof_model::environment::{Dcb, DcbApplication, DcbEts, DcbPfc, DcbSelector};
+use pathproof_model::environment::{Dcb, DcbAlgorithm, DcbApplication, DcbEts, DcbPfc, DcbSelector};
 
 /// Longest text that is kept.
 const TEXT_BYTES_MAX: usize = 255;
@@ -128,13 +128,7 @@ fn dcb(said: &mut SwitchPort) -> &mut Dcb {
 /// Behind its first byte: the class of each priority, half a byte each; the share of each class; the algorithm of each class.
 fn ets(value: &[u8]) -> Option<DcbEts> {
     let classes = value.get(1..5)?.iter().flat_map(|two| [two >> 4, two & 0x0f]);
-    let algorithms = value.get(13..21)?.iter().map(|algorithm| match algorithm {
-        0 => "strict".to_owned(),
-        1 => "credit-based shaper".to_owned(),
-        2 => "ets".to_owned(),
-        255 => "vendor".to_owned(),
-        other => other.to_string(),
-    });
+    let algorithms = value.get(13..21)?.iter().map(|number| DcbAlgorithm::of(*number));
     Some(DcbEts {
         bandwidth_percent: value.get(5..13)?.to_vec(),
         algorithms: algorithms.collect(),
@@ -208,7 +202,7 @@ mod tests {
         let ets = dcb.ets.unwrap();
         assert_eq!(ets.bandwidth_percent, [50, 0, 0, 48, 0, 0, 0, 2]);
         assert_eq!(ets.class_of_priority, [0, 0, 0, 3, 0, 0, 0, 7]);
-        assert_eq!((ets.algorithms[0].as_str(), ets.algorithms[1].as_str()), ("ets", "strict"));
+        assert_eq!((ets.algorithms[0], ets.algorithms[1]), (DcbAlgorithm::Ets, DcbAlgorithm::Strict));
         let table: Vec<_> =
             dcb.applications.unwrap().iter().map(|a| (a.selector, a.protocol, a.priority)).collect();
         assert_eq!(

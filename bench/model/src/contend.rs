@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::over::DEFAULT_OVER;
 use crate::{Class, Direction, LatencySummary, OneFlow, RequestLoad, TrafficKind, TrafficSpec};
 
-pub use caps::{Cap, Caps, CapsError, typed};
+pub use caps::{Bursts, Cap, Caps, CapsError, typed};
 pub use marks::{ArrivedPriority, BEAT_DSCP, ClassMark, MarkKind, Marks};
 
 /// Before each phase, in ns: connections find their pace.

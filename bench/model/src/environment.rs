@@ -1,10 +1,14 @@
 //! What is known of a machine: the facts that both ends put into the result. `None` means unknown.
 
+mod dcb;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use dcb::{Dcb, DcbAlgorithm, DcbApplication, DcbEts, DcbPfc, DcbSelector};
 
 use crate::Finding;
 
@@ -102,6 +106,12 @@ pub struct Nic {
     pub receive_queues: Option<u32>,
     /// Transmit queues.
     pub transmit_queues: Option<u32>,
+    /// How many packets its rings hold; absent where the driver does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rings: Option<RingSizes>,
+    /// Pause frames for all of its traffic (IEEE 802.3 annex 31B); absent where the driver does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<PauseSettings>,
     /// Offloads by ethtool name (`tcp-segmentation-offload` …).
     #[serde(default)]
     pub offloads: BTreeMap<String, bool>,
@@ -139,6 +149,44 @@ pub struct Nic {
     /// Why `dcb` is unknown.
     #[serde(default)]
     pub dcb_absent: Option<String>,
+}
+
+/// How many packets the rings of an adapter hold (`ethtool -g`), each as the driver counts them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct RingSizes {
+    /// Received packets that wait for the host.
+    pub receive: Option<u32>,
+    /// How many that could be.
+    pub receive_max: Option<u32>,
+    /// Packets that wait to be sent.
+    pub transmit: Option<u32>,
+    /// How many that could be.
+    pub transmit_max: Option<u32>,
+}
+
+/// Whether an adapter and its link partner may ask each other to stop for a moment (`ethtool -a`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PauseSettings {
+    /// It stops where it is asked to.
+    pub receive: bool,
+    /// It asks where it is behind.
+    pub transmit: bool,
+    /// What both do in fact is negotiated with the link partner.
+    pub negotiated: bool,
+}
+
+impl PauseSettings {
+    /// As people read it.
+    pub fn words(&self) -> &'static str {
+        match (self.receive, self.transmit) {
+            (true, true) => "obeyed and sent",
+            (true, false) => "obeyed",
+            (false, true) => "sent",
+            (false, false) => "off",
+        }
+    }
 }
 
 /// What an adapter shares of itself with virtual machines (SR-IOV).
@@ -253,127 +301,6 @@ impl PeerRoute {
     }
 }
 
-/// Data center bridging of an interface (IEEE 802.1Qaz). `None` is what the driver does not tell.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Dcb {
-    /// Priority flow control.
-    pub pfc: Option<DcbPfc>,
-    /// Enhanced transmission selection.
-    pub ets: Option<DcbEts>,
-    /// Which traffic gets which priority.
-    pub applications: Option<Vec<DcbApplication>>,
-}
-
-/// Priority flow control (IEEE 802.1Qbb).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct DcbPfc {
-    /// Priorities that are paused instead of dropped.
-    pub enabled_priorities: Vec<u8>,
-    /// How many the adapter can protect at once.
-    pub classes_max: Option<u8>,
-}
-
-/// Enhanced transmission selection (IEEE 802.1Qaz): how traffic classes share the link.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct DcbEts {
-    /// Share of each traffic class in percent, for classes whose algorithm is `ets`.
-    pub bandwidth_percent: Vec<u8>,
-    /// Algorithm of each traffic class: `strict`, `ets`, `vendor` …
-    pub algorithms: Vec<String>,
-    /// Traffic class of each priority.
-    pub class_of_priority: Vec<u8>,
-}
-
-/// What the application priority table knows traffic by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum DcbSelector {
-    /// The type in an Ethernet header.
-    Ethertype,
-    /// A port of TCP.
-    StreamPort,
-    /// A port of UDP.
-    DgramPort,
-    /// A port of TCP or UDP.
-    Port,
-    /// The mark in an IP header.
-    Dscp,
-    /// Something else, or nobody knows what.
-    #[default]
-    #[serde(other)]
-    Unknown,
-}
-
-impl DcbSelector {
-    /// The word that stands in documents.
-    pub fn word(self) -> &'static str {
-        match self {
-            DcbSelector::Ethertype => "ethertype",
-            DcbSelector::StreamPort => "stream-port",
-            DcbSelector::DgramPort => "dgram-port",
-            DcbSelector::Port => "port",
-            DcbSelector::Dscp => "dscp",
-            DcbSelector::Unknown => "unknown",
-        }
-    }
-}
-
-/// One entry of the application priority table.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct DcbApplication {
-    /// What `protocol` is.
-    pub selector: DcbSelector,
-    /// The number that traffic is known by.
-    pub protocol: u16,
-    /// Its priority.
-    pub priority: u8,
-}
-
-/// UDP port of RoCE v2.
-const ROCE_PORT: u16 = 4791;
-
-impl Dcb {
-    /// The priority of RoCE packets, as far as the table decides it, and by which entry: that of the DSCP in use before
-    /// that of the UDP port.
-    pub fn roce_priority(&self, dscp: Option<u8>) -> Option<(u8, String)> {
-        let table = self.applications.as_deref()?;
-        let by_dscp =
-            |a: &&DcbApplication| a.selector == DcbSelector::Dscp && Some(a.protocol) == dscp.map(u16::from);
-        let by_port = |a: &&DcbApplication| {
-            a.protocol == ROCE_PORT && matches!(a.selector, DcbSelector::DgramPort | DcbSelector::Port)
-        };
-        if let Some(entry) = table.iter().find(by_dscp) {
-            return Some((entry.priority, format!("DSCP {}", entry.protocol)));
-        }
-        table.iter().find(by_port).map(|entry| (entry.priority, format!("UDP port {ROCE_PORT}")))
-    }
-
-    /// Why RoCE packets may be dropped under load here, if they may; `None` when protected or unknown.
-    pub fn roce_unprotected(&self, dscp: Option<u8>) -> Option<String> {
-        let enabled = &self.pfc.as_ref()?.enabled_priorities;
-        if enabled.is_empty() {
-            return Some("PFC is enabled on no priority".into());
-        }
-        let on = enabled.iter().map(u8::to_string).collect::<Vec<_>>().join(", ");
-        match self.roce_priority(dscp) {
-            Some((priority, _)) if enabled.contains(&priority) => None,
-            Some((priority, by)) => {
-                Some(format!("{by} has priority {priority}, and PFC is enabled on priority {on} only"))
-            }
-            // Without an entry packets have the priority of their VLAN tag, which is not known here.
-            None if self.applications.is_some() => Some(format!(
-                "PFC is enabled on priority {on}, and no application entry gives RoCE (UDP port {ROCE_PORT}{}) a priority",
-                dscp.map_or_else(String::new, |d| format!(" or DSCP {d}"))
-            )),
-            None => None,
-        }
-    }
-}
-
 /// One address of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NicAddress {
@@ -448,41 +375,4 @@ pub struct Observed {
     pub environment: Environment,
     /// What is wrong with it at first sight.
     pub findings: Vec<Finding>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn dcb(enabled: &[u8], entries: &[(DcbSelector, u16, u8)]) -> Dcb {
-        let applications = entries
-            .iter()
-            .map(|(selector, protocol, priority)| DcbApplication {
-                selector: *selector,
-                protocol: *protocol,
-                priority: *priority,
-            })
-            .collect();
-        let pfc = DcbPfc { enabled_priorities: enabled.to_vec(), classes_max: Some(8) };
-        Dcb { pfc: Some(pfc), ets: None, applications: Some(applications) }
-    }
-
-    #[test]
-    fn the_dscp_in_use_decides_before_the_port() {
-        let both = dcb(&[3], &[(DcbSelector::Port, 4791, 3), (DcbSelector::Dscp, 26, 4)]);
-        assert_eq!(both.roce_priority(Some(26)).unwrap().0, 4);
-        assert_eq!(both.roce_priority(Some(10)).unwrap().0, 3);
-        assert_eq!(both.roce_unprotected(None), None);
-        assert!(both.roce_unprotected(Some(26)).unwrap().contains("DSCP 26 has priority 4"));
-    }
-
-    #[test]
-    fn a_priority_without_pfc_is_unprotected_and_unknown_is_no_verdict() {
-        assert!(dcb(&[], &[]).roce_unprotected(None).unwrap().contains("no priority"));
-        assert!(dcb(&[3], &[]).roce_unprotected(None).unwrap().contains("no application entry"));
-        assert!(dcb(&[3], &[(DcbSelector::StreamPort, 4791, 3)]).roce_unprotected(None).is_some());
-        assert_eq!(Dcb::default().roce_unprotected(None), None);
-        let silent = Dcb { applications: None, ..dcb(&[3], &[]) };
-        assert_eq!(silent.roce_unprotected(None), None);
-    }
 }

@@ -8,6 +8,7 @@
 
 mod counters;
 mod driver;
+mod priority;
 
 use std::net::IpAddr;
 
@@ -15,8 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use counters::{
-    ConnectionColumns, ConnectionCounts, ConntrackCounts, IcmpCounts, IpCounts, NicCounts, QueueCounts,
-    SoftnetCounts, TcpCounts, UdpCounts,
+    ConnectionColumns, ConnectionCounts, ConntrackCounts, IcmpCounts, IpCounts, NicCounts, PriorityCounts,
+    QueueCounts, SoftnetCounts, TcpCounts, UdpCounts,
 };
 pub(crate) use counters::{is_still, of_row, shortest, still};
 pub use driver::{DriverActivity, DriverCounter, DriverMeaning};
@@ -66,6 +67,10 @@ pub struct Evidence {
     /// Drivers name them as they like; one that is not listed did not move, or its name means nothing here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drivers: Option<Vec<DriverActivity>>,
+    /// What adapters count by priority, as far as their drivers tell it: every priority of every interface of which something is counted,
+    /// whether it moved or not. One that is not listed is not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priorities: Option<Vec<PriorityActivity>>,
     /// Connection tracking, where the kernel tracks connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conntrack: Option<ConntrackCounts>,
@@ -111,6 +116,19 @@ pub struct NicActivity {
     /// What it counted.
     #[serde(flatten)]
     pub counts: NicCounts,
+}
+
+/// One priority at one interface during a step.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PriorityActivity {
+    /// The interface.
+    pub nic: String,
+    /// The priority, 0 to 7.
+    pub priority: u8,
+    /// What was counted of it.
+    #[serde(flatten)]
+    pub counts: PriorityCounts,
 }
 
 /// One queueing discipline during a step.

@@ -14,6 +14,8 @@ pub const PRIORITIES_SINCE: u8 = 4;
 pub const ADMINISTRATION_SINCE: u8 = 5;
 /// The revision that asks for ports on every network.
 pub const NETWORK_PORTS_SINCE: u8 = 5;
+/// The revision that knows the bursts of caps.
+pub const BURSTS_SINCE: u8 = 5;
 
 impl Plan {
     /// This plan as an agent of `revision` of protocol 2 can be asked for it, and what it loses by that. What only looks on is
@@ -34,6 +36,13 @@ impl Plan {
             return Err(format!(
                 "classes are given priorities by builds of protocol 2.{PRIORITIES_SINCE} and later, and the peer's speaks 2.{revision}; update \
                  pathproof on the peer, or leave --priority out"
+            ));
+        }
+        let bursts = |step: &StepSpec| step.contend().is_some_and(|contend| contend.caps.burst_bytes.any());
+        if revision < BURSTS_SINCE && plan.steps.iter().any(bursts) {
+            return Err(format!(
+                "caps have bursts of their own in builds of protocol 2.{BURSTS_SINCE} and later, and the peer's speaks 2.{revision}; update \
+                 pathproof on the peer, or leave burst= out"
             ));
         }
         let networks = without_network_ports(&mut plan, revision);
@@ -128,7 +137,7 @@ fn first_ports(plan: &mut Plan, revision: u8) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contend::Marks;
+    use crate::contend::{Caps, Marks};
     use crate::{ContendSpec, Direction, FlowSpec, LossSpec, PortsSpec, TrafficSpec};
 
     #[test]
@@ -198,6 +207,17 @@ mod tests {
         assert!(with(priority).known_at(PRIORITIES_SINCE).is_ok());
         let why = with(priority).known_at(PACKET_RATES_SINCE).unwrap_err();
         assert!(why.contains("2.4") && why.contains("update pathproof on the peer"), "{why}");
+        let capped = |text: &str| {
+            let caps = Caps::default().and(text).unwrap();
+            let contend = ContendSpec { caps, ..ContendSpec::default() };
+            Plan { steps: vec![StepSpec::Contend(contend)], ..Plan::default() }
+        };
+        let asked = serde_json::to_string(&capped("migration=5MB").request().unwrap()).unwrap();
+        assert!(!asked.contains("burst"), "an earlier build reads what it always read: {asked}");
+        assert!(capped("migration=5MB").known_at(PRIORITIES_SINCE).is_ok());
+        assert!(capped("migration=5MB,burst=1MB").known_at(BURSTS_SINCE).is_ok());
+        let why = capped("migration=5MB,burst=1MB").known_at(PRIORITIES_SINCE).unwrap_err();
+        assert!(why.contains("2.5") && why.contains("burst="), "{why}");
         let why = plan(vec![FlowSpec::default()]).known_at(0).unwrap_err();
         assert!(why.contains("step 1") && why.ends_with("update pathproof on the peer"), "{why}");
     }

@@ -95,16 +95,9 @@ fn pfc(bytes: &[u8]) -> Option<FlowControl> {
 /// `struct ieee_ets`: three bytes, then arrays of one byte per class or priority.
 fn ets(bytes: &[u8]) -> Option<Selection> {
     let array = |number: usize| bytes.get(3 + CLASSES * number..3 + CLASSES * (number + 1));
-    let algorithms = array(2)?.iter().map(|tsa| match tsa {
-        0 => "strict".to_owned(),
-        1 => "credit-based shaper".to_owned(),
-        2 => "ets".to_owned(),
-        255 => "vendor".to_owned(),
-        other => other.to_string(),
-    });
     Some(Selection {
         bandwidth_percent: array(0)?.to_vec(),
-        algorithms: algorithms.collect(),
+        algorithms: array(2)?.to_vec(),
         class_of_priority: array(3)?.to_vec(),
     })
 }
@@ -174,7 +167,7 @@ mod tests {
         let ets = dcb.selection.unwrap();
         assert_eq!(ets.bandwidth_percent, [50, 0, 0, 50, 0, 0, 0, 0]);
         assert_eq!(ets.class_of_priority, [0, 0, 0, 3, 0, 0, 0, 7]);
-        assert_eq!((ets.algorithms[0].as_str(), ets.algorithms[7].as_str()), ("ets", "vendor"));
+        assert_eq!((ets.algorithms[0], ets.algorithms[7]), (2, 255));
         let apps = dcb.applications.unwrap();
         assert_eq!((apps[0].selector, apps[0].protocol, apps[0].priority), (Selector::Port, 4791, 3));
         assert_eq!((apps[1].selector, apps[1].protocol), (Selector::Dscp, 26));

@@ -10,6 +10,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// Commands of `linux/ethtool.h`.
 mod command {
     pub const DRIVER: u32 = 0x03;
+    pub const RINGS: u32 = 0x10;
+    pub const PAUSE: u32 = 0x12;
     pub const STRINGS: u32 = 0x1b;
     pub const STATISTICS: u32 = 0x1d;
     pub const FLAGS: u32 = 0x25;
@@ -55,6 +57,44 @@ pub struct Queues {
     pub receive: u32,
     /// Transmit queues, combined ones included.
     pub transmit: u32,
+}
+
+/// Descriptors of the rings, the most of one queue. What a driver says is none is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rings {
+    /// Receive descriptors in use.
+    pub receive: Option<u32>,
+    /// How many there could be.
+    pub receive_max: Option<u32>,
+    /// Transmit descriptors in use.
+    pub transmit: Option<u32>,
+    /// How many there could be.
+    pub transmit_max: Option<u32>,
+}
+
+impl Rings {
+    /// From `struct ethtool_ringparam`: cmd; the most of receive, mini, jumbo and transmit rings; and what is in use of them.
+    fn of(words: [u32; RINGS_WORDS]) -> Rings {
+        let [_, receive_max, _, _, transmit_max, receive, _, _, transmit] = words;
+        let known = |descriptors: u32| (descriptors > 0).then_some(descriptors);
+        Rings {
+            receive: known(receive),
+            receive_max: known(receive_max),
+            transmit: known(transmit),
+            transmit_max: known(transmit_max),
+        }
+    }
+}
+
+/// Pause frames for all traffic of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pause {
+    /// Received ones are obeyed.
+    pub receive: bool,
+    /// They are sent.
+    pub transmit: bool,
+    /// Both as negotiated with the link partner.
+    pub negotiated: bool,
 }
 
 /// Offloads that one number answers for.
@@ -150,6 +190,10 @@ pub(super) struct Switches {
 const DRIVER_WORDS: usize = 1 + (5 * 32 + 12) / 4 + 5;
 /// `struct ethtool_channels` in 32-bit words.
 const CHANNELS_WORDS: usize = 9;
+/// `struct ethtool_ringparam` in 32-bit words.
+const RINGS_WORDS: usize = 9;
+/// `struct ethtool_pauseparam` in 32-bit words: `cmd`, negotiation, received, sent.
+const PAUSE_WORDS: usize = 4;
 /// `struct ethtool_link_settings` in 32-bit words, without its masks.
 const LINK_WORDS: usize = 12;
 /// The kernel allows at most 127 words in each of the three masks.
@@ -226,6 +270,21 @@ impl Ethtool {
         self.ask(nic, command::CHANNELS, &mut words)?;
         let [.., receive, transmit, _other, combined] = words;
         Ok(Queues { receive: receive + combined, transmit: transmit + combined })
+    }
+
+    /// How many descriptors its rings have.
+    pub fn rings(&self, nic: &str) -> io::Result<Rings> {
+        let mut words = [0u32; RINGS_WORDS];
+        self.ask(nic, command::RINGS, &mut words)?;
+        Ok(Rings::of(words))
+    }
+
+    /// Whether pause frames are obeyed and sent.
+    pub fn pause(&self, nic: &str) -> io::Result<Pause> {
+        let mut words = [0u32; PAUSE_WORDS];
+        self.ask(nic, command::PAUSE, &mut words)?;
+        let [_, negotiated, receive, transmit] = words;
+        Ok(Pause { receive: receive != 0, transmit: transmit != 0, negotiated: negotiated != 0 })
     }
 
     /// Whether an offload is on.
@@ -380,6 +439,7 @@ mod tests {
             assert!(ethtool.driver(name).is_err());
             assert!(ethtool.link(name).is_err());
             assert!(ethtool.queues(name).is_err());
+            assert!(ethtool.rings(name).is_err() && ethtool.pause(name).is_err());
             assert!(ethtool.offload(name, Offload::TcpSegmentation).is_err());
             assert!(ethtool.statistics(name).is_err());
         }
@@ -394,6 +454,23 @@ mod tests {
                     assert!(all.iter().all(|(name, _)| !name.trim().is_empty()), "{}: {all:?}", nic.name)
                 }
                 Err(error) => assert!(is_not_told(&error), "{}: {error}", nic.name),
+            }
+        }
+    }
+
+    #[test]
+    fn rings_are_read_from_their_places_and_none_is_not_known() {
+        let rings = Rings::of([command::RINGS, 8192, 1, 2, 4096, 1024, 3, 4, 0]);
+        assert_eq!((rings.receive, rings.receive_max), (Some(1024), Some(8192)));
+        assert_eq!((rings.transmit, rings.transmit_max), (None, Some(4096)));
+    }
+
+    #[test]
+    fn every_interface_of_this_machine_tells_its_rings_and_pauses_or_that_it_has_none() {
+        let ethtool = Ethtool::open().unwrap();
+        for nic in crate::interfaces::list().unwrap() {
+            for error in [ethtool.rings(&nic.name).err(), ethtool.pause(&nic.name).err()].into_iter().flatten() {
+                assert!(is_not_told(&error), "{}: {error}", nic.name);
             }
         }
     }

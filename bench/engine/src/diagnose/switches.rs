@@ -140,7 +140,7 @@ fn between(nic: &Dcb, port: &Dcb) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::environment::{DcbApplication, DcbEts, DcbPfc};
+    use pathproof_model::environment::{DcbAlgorithm, DcbApplication, DcbEts, DcbPfc};
     use pathproof_model::{Environment, Evidence, Node, Step, StepKind, Tool};
 
     fn dcb(pfc: &[u8], shares: &[u8], smb: u8) -> Dcb {
@@ -148,7 +148,7 @@ mod tests {
             pfc: Some(DcbPfc { enabled_priorities: pfc.to_vec(), classes_max: None }),
             ets: Some(DcbEts {
                 bandwidth_percent: shares.to_vec(),
-                algorithms: vec!["ets".into(); 8],
+                algorithms: vec![DcbAlgorithm::Ets; 8],
                 class_of_priority: vec![],
             }),
             applications: Some(vec![DcbApplication {

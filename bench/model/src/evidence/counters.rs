@@ -363,6 +363,22 @@ counters! {
 }
 
 counters! {
+    /// What an adapter counts of one priority (802.1p); `null` where its driver has no counter for that.
+    PriorityCounts {
+        /// Packets received and thrown away.
+        receive_discards,
+        /// Packets thrown away on the way out.
+        send_discards,
+        /// Pause frames of the link partner, which asked for this priority to be held back (802.1Qbb).
+        pauses_received,
+        /// Pause frames that the adapter sent because it was behind.
+        pauses_sent,
+        /// Packets that the adapter marked as congested.
+        congestion_marks,
+    }
+}
+
+counters! {
     /// Connection tracking (`/proc/net/stat/nf_conntrack`), in packets.
     ConntrackCounts {
         /// Dropped because a new connection could not be taken in: the table was full.

@@ -78,7 +78,7 @@ impl DriverMeaning {
         if has(&["allowance_exceeded", "rate_limit_drop"]) {
             return Some(Policed);
         }
-        if has(&["ecn_mark", "cnp_sent", "cnp_handled", "ecn_marked"]) {
+        if has(&["ecn_mark", "cnp_sent", "cnp_handled", "_marked"]) {
             return Some(CongestionMark);
         }
         if has(&[
@@ -140,6 +140,7 @@ mod tests {
             ("rx_crc_errors_phy", Some(LinkError)),
             ("rx_symbol_err_phy", Some(LinkError)),
             ("rx_ecn_mark", Some(CongestionMark)),
+            ("rx_prio3_marked", Some(CongestionMark)),
             ("rx_csum_none", None),
             ("rx_vport_unicast_bytes", None),
             ("rx_packets", None),

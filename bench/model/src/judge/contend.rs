@@ -1,5 +1,11 @@
 //! Judging classes that share a path: what migrations took from storage, and whether the hosts of a cluster still heard each other.
 
+mod ets;
+mod priorities;
+mod reserved;
+
+use reserved::Reserved;
+
 use super::busy::unless_flow_busy;
 use crate::contend::SETTLE_NS;
 use crate::units::{BitsPerSecond, Nanoseconds};
@@ -10,8 +16,19 @@ use crate::{
 
 /// The checks of all steps over one transport.
 pub(super) fn classes(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> Vec<Check> {
-    let checks = steps.iter().filter(|step| speaks(step, steps)).flat_map(|step| one(step, criteria));
-    checks.map(|check| if is_meant_to_be_shared(doc) { check } else { told_alone(check) }).collect()
+    let is_shared = is_meant_to_be_shared(doc);
+    let of = |step: &Step| {
+        let own = one(doc, step, criteria).into_iter();
+        let own = own.map(|check| if is_shared { check } else { told_alone(check) });
+        // What is to lose nothing is to lose nothing whoever the path is for.
+        let mut checks: Vec<Check> = own.chain(priorities::checks(doc, step)).collect();
+        // Of a run that has both, each says which it is.
+        if let Some(nic) = step.spec.as_ref().and_then(|spec| spec.contend()?.lost_nic.as_ref()) {
+            checks.iter_mut().for_each(|check| check.text = format!("without {nic} {}", check.text));
+        }
+        checks
+    };
+    steps.iter().filter(|step| speaks(step, steps)).flat_map(|step| of(step)).collect()
 }
 
 /// Whether storage and migrations are to share the path: who asks for contention says so, and so does the role of a check. A path that is for
@@ -40,23 +57,24 @@ fn speaks(step: &Step, steps: &[&Step]) -> bool {
     last.and_then(|detail| detail.advice.migrations).or_else(fewest) == Some(own.migrations)
 }
 
-fn one(step: &Step, criteria: &Criteria) -> Vec<Check> {
+fn one(doc: &ResultDoc, step: &Step, criteria: &Criteria) -> Vec<Check> {
     let Some(detail) = &step.detail.contend else {
         return vec![Check::inconclusive(
             "storage-share",
             format!("{}: there is no account of it", step.name),
         )];
     };
-    // What somebody says should be is what the run was made for.
-    let mut checks = reserved(step, detail, criteria);
-    checks.extend([share(step, detail, criteria), added(step, detail, criteria)]);
+    let reserved = Reserved::of(doc, step, detail, criteria);
+    let is_overload = reserved.is_overload(detail);
+    let mut checks =
+        vec![share(step, detail, criteria, is_overload), added(step, detail, criteria, is_overload)];
     checks.extend(heartbeats(detail, criteria));
     checks.push(migration(detail, criteria));
-    // Of a run that has both, each says which it is.
-    if let Some(nic) = step.spec.as_ref().and_then(|spec| spec.contend()?.lost_nic.as_ref()) {
-        checks.iter_mut().for_each(|check| check.text = format!("without {nic} {}", check.text));
-    }
-    checks
+    let held = reserved.checks(step, detail, criteria);
+    // What somebody says should be, or asks enough for, is what the run was made for.
+    let (first, last) =
+        if reserved.is_expected() || is_overload { (held, checks) } else { (checks, held) };
+    first.into_iter().chain(last).collect()
 }
 
 impl ContendDetail {
@@ -67,73 +85,10 @@ impl ContendDetail {
     }
 }
 
-/// The classes that have a part of what is carried.
-const CARRYING: [Class; 3] = [Class::Storage, Class::Migration, Class::Backup];
-
-/// Whether a class was short of what it wanted; `None` where nobody knows.
-fn is_short(class: &ClassFigures) -> Option<bool> {
-    /// Of what it wanted: who got so much was not held back by anybody.
-    const CONTENT: f64 = 0.95;
-    let carried = class.goodput_bits_per_s? as f64;
-    let cap = class.cap_bytes_per_s.map(|bytes| bytes.saturating_mul(8));
-    let wanted = class.asked_bits_per_s.into_iter().chain(cap).min();
-    Some(wanted.is_none_or(|wanted| carried < wanted as f64 * CONTENT))
-}
-
-/// The share of each class for which somebody says what is reserved.
-fn reserved(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Vec<Check> {
-    let limits = &criteria.contend;
-    let expected = CARRYING.into_iter().filter_map(|class| Some((class, limits.reserved_share(class)?)));
-    expected
-        .map(|(class, part)| of_reserved(step, detail, (class, part), limits.reserved_share_off_max))
-        .collect()
-}
-
-fn of_reserved(step: &Step, detail: &ContendDetail, (class, reserved): (Class, f64), off_max: f64) -> Check {
-    const NAME: &str = "reserved-share";
-    let word = class.word();
-    let figures = |class| detail.figures(PhaseName::Both, class);
-    let Some(share) = figures(class).and_then(|own| own.share) else {
-        let text = format!("what {word} has of all that is carried was not measured");
-        return Check::inconclusive(NAME, text).numbers(None, reserved, Unit::Share);
-    };
-    let text = format!(
-        "{word} has {:.1} % of all that is carried, and {:.1} % are reserved for it (at most {:.0} % off)",
-        share * 100.0,
-        reserved * 100.0,
-        off_max * 100.0
-    );
-    let numbers = |check: Check| check.numbers(share, reserved, Unit::Share);
-    // What one class leaves, the others take: that is no fault of the reservation.
-    let content = CARRYING.into_iter().find(|class| figures(*class).and_then(is_short) == Some(false));
-    if let Some(content) = content {
-        let text = format!(
-            "{text}: {} got all that it asked for, and a reservation shows only where each class asks for more; give --storage a higher rate, \
-             and take caps away",
-            content.word()
-        );
-        return numbers(Check::inconclusive(NAME, text));
-    }
-    let check = numbers(Check::of(NAME, (share / reserved - 1.0).abs() <= off_max, text));
-    // Whoever has less than is its own may have had no processor; and where it has more, the others.
-    let less = |other: &Class| (*other == class) == (share < reserved);
-    let (has, due) = if share < reserved { (share, reserved) } else { (1.0 - share, 1.0 - reserved) };
-    let flows = CARRYING.into_iter().filter(less).map(|class| flow(step, detail, PhaseName::Both, class));
-    flows.fold(check, |check, flow| unless_flow_busy(check, step, flow, |hosts| hosts.explain_rate(has, due)))
-}
-
-/// Whether storage was to show what is reserved: it asks for more than the path has, with or without migrations, so what those take from
-/// it says nothing.
-fn is_overload(detail: &ContendDetail, criteria: &Criteria) -> bool {
-    let expected = CARRYING.into_iter().any(|class| criteria.contend.reserved_share(class).is_some());
-    let alone = detail.figures(PhaseName::Storage, Class::Storage);
-    expected && alone.and_then(is_short) == Some(true)
-}
-
 const OVERLOAD: &str =
     "not judged where storage by itself asks for more than the path has and its share is judged";
 
-fn share(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Check {
+fn share(step: &Step, detail: &ContendDetail, criteria: &Criteria, is_overload: bool) -> Check {
     const NAME: &str = "storage-share";
     let limit = criteria.contend.storage_share_min;
     let Some(share) = detail.cost.storage_share else {
@@ -151,7 +106,7 @@ fn share(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Check {
         share * 100.0,
         limit * 100.0
     );
-    if is_overload(detail, criteria) {
+    if is_overload {
         return Check::not_judged(NAME, format!("{text}; {OVERLOAD}")).numbers(share, limit, Unit::Share);
     }
     let check = Check::of(NAME, share >= limit, text).numbers(share, limit, Unit::Share);
@@ -160,10 +115,10 @@ fn share(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Check {
     })
 }
 
-fn added(step: &Step, detail: &ContendDetail, criteria: &Criteria) -> Check {
+fn added(step: &Step, detail: &ContendDetail, criteria: &Criteria, is_overload: bool) -> Check {
     const NAME: &str = "storage-p99-added";
     let limit_ns = criteria.contend.storage_p99_added_max_ns;
-    if is_overload(detail, criteria) {
+    if is_overload {
         let added_ns = detail.cost.storage_p99_added_ns.map(|ns| ns as f64);
         let check = Check::not_judged(NAME, format!("what migrations add to storage's p99 is {OVERLOAD}"));
         return check.numbers(added_ns, limit_ns as f64, Unit::Ns);
@@ -455,6 +410,55 @@ mod tests {
         assert_eq!(outcomes(&offered(45, 0.45, None), &criteria)[1], Fail, "what was asked for fits alone");
         criteria.contend.reserve("migration=30").unwrap();
         assert_eq!(outcomes(&step, &criteria)[..2], [Pass, Fail]);
+    }
+
+    /// What the table of the NIC that sends reserves: 60 % for storage, which has priority 3, and 40 % for the rest.
+    fn judged_by_the_nic(mut step: Step, criteria: &Criteria) -> Vec<Check> {
+        use crate::environment::{Dcb, DcbAlgorithm, DcbEts};
+        use crate::{ContendSpec, Environment, LaneResult, Nic, Node};
+        let ets = DcbEts {
+            bandwidth_percent: vec![40, 60],
+            algorithms: vec![DcbAlgorithm::Ets; 2],
+            class_of_priority: vec![0, 0, 0, 1, 0, 0, 0, 0],
+        };
+        let dcb = Some(Dcb { ets: Some(ets), ..Dcb::default() });
+        let nic = Nic { name: "e0".into(), dcb, ..Nic::default() };
+        let mut spec = ContendSpec::default();
+        spec.priority.storage = Some(3);
+        step.spec = Some(StepSpec::Contend(spec));
+        step.lanes = vec![LaneResult { nics: vec!["e0".into()], flow: 9, ..LaneResult::default() }];
+        let mut doc = ResultDoc::new(crate::Tool::default(), "");
+        doc.nodes = vec![Node::here(Some(Environment { nics: vec![nic], ..Environment::default() }))];
+        classes(&doc, &[&step], criteria)
+    }
+
+    #[test]
+    fn where_nobody_names_a_share_that_of_the_nic_that_sends_is_expected_with_its_source() {
+        use Outcome::{Fail, NotJudged, Pass};
+        let shares = |step: Step, criteria: &Criteria| {
+            let all = judged_by_the_nic(step, criteria);
+            let own = all.into_iter().enumerate().filter(|(_, check)| check.criterion == "reserved-share");
+            own.collect::<Vec<_>>()
+        };
+        let nobody = Criteria::default();
+        // Storage asks for more than there is: its share is what the run is about.
+        let kept = shares(offered(150, 0.61, None), &nobody);
+        let [(0, storage), (1, migration)] = &kept[..] else { panic!("{kept:?}") };
+        assert_eq!((storage.outcome, storage.measured, storage.limit), (Pass, Some(0.61), Some(0.6)));
+        assert!(storage.text.contains("by the ETS table of e0 of the client (storage, priority 3: 60 %"));
+        assert_eq!((migration.outcome, migration.limit), (Pass, Some(0.4)));
+        let off = shares(offered(150, 0.5, None), &nobody);
+        assert!(off.iter().all(|(_, check)| check.outcome == Fail), "{off:?}");
+        // What fits alone says nothing of the rest, and nobody asked.
+        let little = shares(offered(45, 0.45, None), &nobody);
+        assert!(little.iter().all(|(_, check)| check.outcome == NotJudged), "{little:?}");
+        assert!(little.iter().all(|(at, _)| *at >= 5), "behind what was asked: {little:?}");
+        // The word of the user counts.
+        let mut criteria = Criteria::default();
+        criteria.contend.reserve("storage=50").unwrap();
+        let own = shares(offered(150, 0.5, None), &criteria);
+        assert_eq!(own.len(), 1);
+        assert!(own[0].1.outcome == Pass && !own[0].1.text.contains("ETS table"), "{own:?}");
     }
 
     #[test]

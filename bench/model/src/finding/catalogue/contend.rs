@@ -57,4 +57,10 @@ pub(super) const CONTENTION: &[Entry] = &[
         "Heartbeats between the hosts are lost under load: after five in a row a cluster takes a healthy host for dead and moves its guests.",
         "Give heartbeats a network, or a traffic class of their own (priority 7, 1 or 2 % of the link), and cap what fills the path.",
     ),
+    entry(
+        "LOSSLESS-DISCARDS",
+        Warning,
+        "While the classes shared the path an adapter threw packets away of a priority that is to be paused instead (SMB Direct, PFC): RDMA sends everything again from there on, and storage waits for that.",
+        "Let NICs and every switch port of the path pause the same priority, and give that class headroom for what is on the wire when a pause is asked for; then run again.",
+    ),
 ];
