@@ -143,10 +143,8 @@ mod tests {
     fn a_priority_that_is_counted_is_listed_though_it_did_not_move_and_no_other_is() {
         let all = |list: &[(&str, u64)]| list.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
         let counted = [("rx_prio3_discards", 4), ("rx_prio3_pause", 9), ("rx_prio4_discards", 1)];
-        let then: Known = BTreeMap::from([
-            ("e0".to_owned(), all(&counted)),
-            ("e1".to_owned(), all(&[("rx_drops", 4)])),
-        ]);
+        let then: Known =
+            BTreeMap::from([("e0".to_owned(), all(&counted)), ("e1".to_owned(), all(&[("rx_drops", 4)]))]);
         let mut now = then.clone();
         now.get_mut("e0").unwrap().insert("rx_prio3_discards".into(), 6);
         now.get_mut("e0").unwrap().insert("rx_prio3_pause".into(), 2);

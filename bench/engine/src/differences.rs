@@ -432,8 +432,7 @@ mod tests {
         assert_eq!(differ(&here, &there), []);
         there.nics[0].rings = rings(8192, 1024);
         let receive = |weight| (weight, "receive ring".to_owned(), "1024".to_owned(), "8192".to_owned());
-        let transmit =
-            (Weight::Harmless, "transmit ring".to_owned(), "512".to_owned(), "1024".to_owned());
+        let transmit = (Weight::Harmless, "transmit ring".to_owned(), "512".to_owned(), "1024".to_owned());
         assert_eq!(differ(&here, &there), [receive(Weight::Costly), transmit.clone()]);
         there.nics[0].driver = Some("ice".into());
         assert_eq!(differ(&here, &there), [receive(Weight::Harmless), transmit]);

@@ -469,7 +469,9 @@ mod tests {
     fn every_interface_of_this_machine_tells_its_rings_and_pauses_or_that_it_has_none() {
         let ethtool = Ethtool::open().unwrap();
         for nic in crate::interfaces::list().unwrap() {
-            for error in [ethtool.rings(&nic.name).err(), ethtool.pause(&nic.name).err()].into_iter().flatten() {
+            for error in
+                [ethtool.rings(&nic.name).err(), ethtool.pause(&nic.name).err()].into_iter().flatten()
+            {
                 assert!(is_not_told(&error), "{}: {error}", nic.name);
             }
         }

@@ -43,8 +43,7 @@ mod tests {
         let pfc = Some(DcbPfc { enabled_priorities: vec![3], classes_max: None });
         let nic = Nic { name: "e0".into(), dcb: Some(Dcb { pfc, ..Dcb::default() }), ..Nic::default() };
         let host = Environment { nics: vec![nic], ..Environment::default() };
-        let doc =
-            ResultDoc { nodes: vec![Node::here(Some(host))], ..ResultDoc::new(Tool::default(), "") };
+        let doc = ResultDoc { nodes: vec![Node::here(Some(host))], ..ResultDoc::new(Tool::default(), "") };
         let mut step = Step::new(StepKind::Contend, "tcp storage beside a migration");
         step.lanes = vec![LaneResult { nics: vec!["e0".into()], ..LaneResult::default() }];
         let activity = |(priority, receive_discards, send_discards): &(u8, Option<u64>, Option<u64>)| {

@@ -138,7 +138,9 @@ impl Caps {
         if all.iter().any(|(_, cap, _)| cap.is_some_and(|cap| cap < LEAST_BYTES_PER_S)) {
             return Err("a cap of less than 1 MiB/s is not one that Windows takes".into());
         }
-        for (class, cap, burst) in all.into_iter().filter_map(|(class, cap, burst)| Some((class, cap, burst?))) {
+        for (class, cap, burst) in
+            all.into_iter().filter_map(|(class, cap, burst)| Some((class, cap, burst?)))
+        {
             match cap {
                 None => return Err(format!("a burst is a part of a cap, and {class} has none")),
                 Some(cap) if !is_burst(burst, cap) => return Err(format!("of {class}: {BURST_RANGE}")),
@@ -233,7 +235,11 @@ mod tests {
         let all = (Some(1 << 20), Some(2 << 20), Some(3 << 20));
         assert_eq!(caps(&["virtual-machine=1MB", "live-migration=2MB", "default=3MB"]), all);
         assert_eq!(caps(&["VirtualMachine=1MB", "LiveMigration=2MB", "Default=3MB"]), all);
-        assert_eq!(caps(&["vm=9MB", "storage=1MB", "migration=2MB", "backup=3MB"]), all, "the last word counts");
+        assert_eq!(
+            caps(&["vm=9MB", "storage=1MB", "migration=2MB", "backup=3MB"]),
+            all,
+            "the last word counts"
+        );
     }
 
     #[test]

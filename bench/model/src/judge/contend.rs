@@ -72,8 +72,7 @@ fn one(doc: &ResultDoc, step: &Step, criteria: &Criteria) -> Vec<Check> {
     checks.push(migration(detail, criteria));
     let held = reserved.checks(step, detail, criteria);
     // What somebody says should be, or asks enough for, is what the run was made for.
-    let (first, last) =
-        if reserved.is_expected() || is_overload { (held, checks) } else { (checks, held) };
+    let (first, last) = if reserved.is_expected() || is_overload { (held, checks) } else { (checks, held) };
     first.into_iter().chain(last).collect()
 }
 

@@ -134,11 +134,9 @@ mod tests {
     }
 
     fn found(client: Vec<Nic>, lane: LaneResult, counted: Option<Vec<PriorityActivity>>) -> Lossless {
-        let rdma =
-            RdmaDevice { name: "mlx5_0".into(), netdev: Some("e1".into()), ..RdmaDevice::default() };
+        let rdma = RdmaDevice { name: "mlx5_0".into(), netdev: Some("e1".into()), ..RdmaDevice::default() };
         let host = Environment { nics: client, rdma: vec![rdma], ..Environment::default() };
-        let doc =
-            ResultDoc { nodes: vec![Node::here(Some(host))], ..ResultDoc::new(Tool::default(), "") };
+        let doc = ResultDoc { nodes: vec![Node::here(Some(host))], ..ResultDoc::new(Tool::default(), "") };
         let mut step = Step::new(StepKind::Contend, "contention");
         step.lanes = vec![lane];
         step.evidence = vec![Evidence { priorities: counted, ..Evidence::default() }];

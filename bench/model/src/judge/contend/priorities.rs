@@ -33,7 +33,8 @@ fn places<'a>(all: impl Iterator<Item = &'a LosslessPriority>) -> String {
 /// Whether a priority that is to lose nothing lost something. That nobody counts it is no loss and no pass either.
 fn discards(found: &Lossless, is_by_rdma: bool) -> Check {
     const NAME: &str = "lossless-discards";
-    let lost = found.priorities.iter().filter_map(|one| Some((one, one.discards().filter(|lost| *lost > 0)?)));
+    let lost =
+        found.priorities.iter().filter_map(|one| Some((one, one.discards().filter(|lost| *lost > 0)?)));
     let lost: Vec<(&LosslessPriority, u64)> = lost.collect();
     if !lost.is_empty() {
         let sum = lost.iter().map(|(_, lost)| *lost).fold(0, u64::saturating_add);
@@ -73,8 +74,7 @@ fn discards(found: &Lossless, is_by_rdma: bool) -> Check {
 fn pauses(found: &Lossless) -> Option<Check> {
     const NAME: &str = "lossless-pauses";
     let counted = |counts: &PriorityCounts| counts.pauses_received.is_some() || counts.pauses_sent.is_some();
-    let known: Vec<&LosslessPriority> =
-        found.priorities.iter().filter(|one| counted(&one.counts)).collect();
+    let known: Vec<&LosslessPriority> = found.priorities.iter().filter(|one| counted(&one.counts)).collect();
     if found.priorities.is_empty() {
         return None;
     }
@@ -175,8 +175,7 @@ mod tests {
 
     #[test]
     fn what_no_driver_counts_is_null_with_its_reason_and_no_pass() {
-        let pauses_alone =
-            Some(PriorityCounts { pauses_received: Some(0), ..PriorityCounts::default() });
+        let pauses_alone = Some(PriorityCounts { pauses_received: Some(0), ..PriorityCounts::default() });
         for unknown in [[None, None], [counts(0, 0), None], [counts(0, 0), pauses_alone]] {
             let both = hosts(unknown);
             let check = told(&both, "lossless-discards");
