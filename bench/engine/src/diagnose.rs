@@ -32,9 +32,11 @@ mod wires;
 
 use pathproof_model::{Finding, LatencySummary, NodeId, ResultDoc, Step, StepKind};
 
+pub use rates::another_stream;
 use rates::lost;
 pub use settled::settle;
 pub use sizes::another_search;
+pub use slow::slow_once;
 
 /// Every family.
 const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[

@@ -375,6 +375,12 @@ const PATHS: &[Entry] = &[
         "Give the virtual machine processors of its own, or move it, and run again.",
     ),
     entry(
+        "HOST-CORE-BOUND",
+        Info,
+        "One connection carries what one processor core of a host can serve, and several carry more: the path has room that one connection does not use. What uses one, as a live migration over TCP does, gets no more than that.",
+        "Use several connections (SMB Multichannel, parallel migrations). For more with one let each packet cost less: jumbo frames, offloads (ethtool -k NIC), RDMA; and let another core than that of the thread serve the NIC's queue.",
+    ),
+    entry(
         "LINK-DOWN",
         Warning,
         "A NIC is set up for a network that it shares with the other end, and its link is down: that path is missing.",
