@@ -10,6 +10,7 @@ mod filtered;
 mod hosts;
 mod identity;
 mod links;
+mod marks;
 mod neighbours;
 mod networks;
 mod nics;
@@ -48,6 +49,7 @@ const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
     routes::findings,
     links::findings,
     nics::findings,
+    marks::findings,
     switches::findings,
     pairs::findings,
     filtered::findings,
