@@ -105,14 +105,21 @@ fn about<'a>(
     found
 }
 
-/// The host whose connection tracking could not take in so many connections; the one that refused most.
-fn tracked(counted: &[Evidence]) -> Option<(&'static str, u64)> {
-    let refused = counted.iter().filter_map(|one| {
-        let counts = one.conntrack.as_ref()?;
-        let refused = counts.dropped.unwrap_or(0).saturating_add(counts.insert_failed.unwrap_or(0));
-        Some((if one.node == NodeId::CLIENT { "this host" } else { "the peer" }, refused))
-    });
-    refused.max_by_key(|(_, refused)| *refused).filter(|(_, refused)| *refused > 0)
+/// What to do about a table of connections that has no room.
+pub(crate) const FULL_TABLE: &str = "Enlarge the table of connection tracking at that host (net.netfilter.nf_conntrack_max; nf_conntrack_count says how full it is), or let these \
+                                     addresses pass untracked (nft: notrack in a raw chain).";
+
+/// The host whose connection tracking could not take in packets of new connections, and how many; the one with more of them.
+pub(crate) fn tracked<'a>(
+    counted: impl Iterator<Item = &'a Evidence> + Clone,
+) -> Option<(&'static str, u64)> {
+    let refused = |node: NodeId| {
+        let own = counted.clone().filter(|one| one.node == node).filter_map(|one| one.conntrack.as_ref());
+        own.map(|counts| counts.dropped.unwrap_or(0).saturating_add(counts.insert_failed.unwrap_or(0)))
+            .fold(0, u64::saturating_add)
+    };
+    let all = [("this host", refused(NodeId::CLIENT)), ("the peer", refused(NodeId::SERVER))];
+    all.into_iter().max_by_key(|(_, refused)| *refused).filter(|(_, refused)| *refused > 0)
 }
 
 /// Some connections of a burst opened, and others did not.
@@ -124,7 +131,7 @@ fn partial(record: &OpenedRecord, counted: &[Evidence]) -> Option<Finding> {
         return None;
     }
     // It counts for the whole host: fewer than were silent do not explain those.
-    let table = tracked(counted).filter(|(_, refused)| silent > 0 && *refused >= u64::from(silent));
+    let table = tracked(counted.iter()).filter(|(_, refused)| silent > 0 && *refused >= u64::from(silent));
     let by_flow = again > 0 && again_opened == 0 && opened > 0 && table.is_none();
     let by_chance = again > 0 && !by_flow && silent <= FEW && table.is_none();
     let why = match (again, by_flow) {
@@ -163,10 +170,7 @@ fn partial(record: &OpenedRecord, counted: &[Evidence]) -> Option<Finding> {
              these hosts, and take it out until it is repaired.",
         )
     } else if table.is_some() {
-        finding.with_next(
-            "Enlarge the table of connection tracking at that host (net.netfilter.nf_conntrack_max; nf_conntrack_count says how full it is), or let these \
-             addresses pass untracked (nft: notrack in a raw chain).",
-        )
+        finding.with_next(FULL_TABLE)
     } else if by_chance {
         finding.open(&[code!("PATH-LOSS")])
     } else {
