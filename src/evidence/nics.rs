@@ -104,7 +104,8 @@ mod tests {
             carrier_changes: changes,
             ..NicCounts::still()
         };
-        let then = [("eth0".to_owned(), counts(5, Some(3))), ("eth1".to_owned(), counts(7, Some(1)))].into();
+        let then = [("eth0".to_owned(), counts(5, Some(3))), ("eth1".to_owned(), counts(7, Some(1)))];
+        let then = BTreeMap::from(then);
         let now = [
             ("eth0".to_owned(), counts(9, Some(4))),
             ("eth1".to_owned(), counts(7, Some(1))),
