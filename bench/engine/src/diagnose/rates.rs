@@ -18,7 +18,7 @@ use pathproof_model::{
 };
 
 use super::{planned, waited_share};
-pub use again::another_stream;
+pub(super) use again::{another_stream, short, short_streams_tell};
 pub(super) use cores::full_core;
 
 /// So many times as much do several connections carry before one of them counts as held.

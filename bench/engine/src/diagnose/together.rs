@@ -3,9 +3,12 @@
 use pathproof_model::code;
 use pathproof_model::judge::nics_together;
 use pathproof_model::told;
-use pathproof_model::{Finding, NodeId, Outcome, ResultDoc, Step, both_ways};
+use pathproof_model::{
+    Direction, Finding, FollowUp, NodeId, Outcome, ResultDoc, Step, StepKind, TrafficSpec, both_ways,
+};
 
 use super::nics;
+use super::rates::{short, short_streams_tell};
 use super::slow::only_nic;
 use super::{planned, whose};
 
@@ -40,6 +43,22 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             .with("in_alone_bits_per_s", in_alone)
     };
     short.map(finding).chain(nics_share(doc)).collect()
+}
+
+/// The stream both ways at once that asks again, where the first carried little of what each way does alone: somebody else may have used the
+/// path just then.
+pub(super) fn another_stream(doc: &ResultDoc) -> Option<TrafficSpec> {
+    let asked = doc.steps.iter().any(|step| {
+        step.follows_up == Some(FollowUp::Cause)
+            && step.kind == StepKind::Stream
+            && step.direction == Some(Direction::Both)
+    });
+    if asked || !short_streams_tell(doc) {
+        return None;
+    }
+    let planned = both_ways(doc).into_iter().filter(|both| both.step.follows_up.is_none());
+    let both = planned.into_iter().find(|both| both.falls_short(SHARE_MIN))?;
+    short((both.step, both.together.into_iter().min()?))
 }
 
 /// The NICs in use that counted collisions during a step, in words; `None` where that is not known of both hosts.
@@ -93,7 +112,7 @@ fn nics_share(doc: &ResultDoc) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Direction, Flow, StepKind, StepSpec, Summary, Tool, TrafficSpec};
+    use pathproof_model::{Flow, StepSpec, Summary, Tool};
 
     fn stream(direction: Direction, rates: &[u64]) -> Step {
         let flow = |rate: &u64| Flow {
@@ -146,6 +165,27 @@ mod tests {
         assert!(shared[0].evidence.contains("50 % of 100.0 Mbit/s and 90.0 Mbit/s alone"), "{shared:?}");
         assert_eq!(found([90_000_000, 60_000_000]), []);
         assert_eq!(shared[0].open, ["NIC-HALF-DUPLEX"], "nobody counted collisions");
+    }
+
+    #[test]
+    fn a_stream_both_ways_that_carried_little_is_asked_again_once_and_the_better_counts() {
+        let document = |together: [u64; 2], again: Option<[u64; 2]>| {
+            let alone = [stream(Direction::Out, &[100_000_000]), stream(Direction::In, &[90_000_000])];
+            let again = again.map(|rates| {
+                let asked = stream(Direction::Both, &rates);
+                Step { follows_up: Some(FollowUp::Cause), ..asked }
+            });
+            let steps = alone.into_iter().chain([stream(Direction::Both, &together)]).chain(again).collect();
+            ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") }
+        };
+        let low = [50_000_000, 45_000_000];
+        let next = another_stream(&document(low, None)).unwrap();
+        assert!(next.direction == Direction::Both && next.time_ns <= 600_000_000, "{next:?}");
+        assert_eq!(another_stream(&document([95_000_000, 85_000_000], None)), None);
+        assert_eq!(another_stream(&document(low, Some(low))), None);
+        let found = |again| findings(&document(low, Some(again)));
+        assert!(found([40_000_000; 2])[0].evidence.contains("the better of 2 tries"));
+        assert_eq!(found([95_000_000, 85_000_000]), []);
     }
 
     #[test]

@@ -30,14 +30,18 @@ const ALONE_MAX: usize = 3;
 
 /// The next short stream that would tell what two streams that disagree mean, where there are such.
 pub fn another_stream(doc: &ResultDoc) -> Option<TrafficSpec> {
-    let far = round_trips(doc).is_some_and(|(_, rtt)| rtt.p50 > FAR_NS);
-    // What stood still is asked by streams of full and of small segments, which look like these.
-    let stood = planned(doc).flat_map(|step| &step.lanes).any(stays_silent);
-    if far || stood {
+    if !short_streams_tell(doc) {
         return None;
     }
     let ways = [Direction::Out, Direction::In].into_iter();
     ways.filter_map(|way| Disagreement::of(doc, way)).find_map(|one| one.next(doc))
+}
+
+/// Whether short streams say something of the path of a document: not where it is so long that their connections only grow, and not where
+/// one stood still. That is asked by streams of full and of small segments, which look like these.
+pub fn short_streams_tell(doc: &ResultDoc) -> bool {
+    let far = round_trips(doc).is_some_and(|(_, rtt)| rtt.p50 > FAR_NS);
+    !far && !planned(doc).flat_map(|step| &step.lanes).any(stays_silent)
 }
 
 /// What such streams come to, with what asking again has told.
@@ -237,7 +241,7 @@ fn crawls(one: u64, several: Carried<'_>) -> bool {
 }
 
 /// A stream once more, for a short time and with nothing beside it.
-fn short((step, rate): Carried<'_>) -> Option<TrafficSpec> {
+pub fn short((step, rate): Carried<'_>) -> Option<TrafficSpec> {
     let mut spec = step.spec.as_ref()?.traffic()?.clone();
     (spec.warmup_ns, spec.time_ns, spec.cooldown_ns) = (WARMUP_NS, WINDOW_NS, COOLDOWN_NS);
     if rate < SLOW_BITS_PER_S {
