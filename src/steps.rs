@@ -360,12 +360,13 @@ pub fn findings(runner: &dyn Runner, step: &Step, doc: &ResultDoc) -> Vec<Findin
     found
 }
 
-/// The next short step that would tell why one before `first` failed, where there is such a one; the steps from `first` on
-/// are those made so far.
+/// The next short step that would tell why one before `first` failed, or what two of them mean that disagree, where there is such a one; the steps
+/// from `first` on are those made so far.
 pub fn follow_up(doc: &ResultDoc, first: usize) -> Option<StepSpec> {
     let search = || pathproof_engine::diagnose::another_search(doc).map(StepSpec::Mtu);
+    let stream = || pathproof_engine::diagnose::another_stream(doc).map(StepSpec::Stream);
     // What takes least time first.
-    facts::follow_up(doc).or_else(search).or_else(|| traffic::follow_up(doc, first))
+    facts::follow_up(doc).or_else(search).or_else(|| traffic::follow_up(doc, first)).or_else(stream)
 }
 
 /// What the steps before `first` and those that followed them up come to.

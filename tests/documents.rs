@@ -183,6 +183,10 @@ mod contract {
         pub _step: Option<usize>,
         #[serde(rename = "values")]
         pub _values: serde_json::Map<String, Value>,
+        #[serde(rename = "against", default)]
+        pub _against: String,
+        #[serde(rename = "open", default)]
+        pub _open: Vec<String>,
     }
 }
 

@@ -36,8 +36,15 @@ impl Evidence for Nics {
             moved.sort_by_key(|nic| std::cmp::Reverse(nic.counts.sent_bytes.max(nic.counts.received_bytes)));
             moved.truncate(NICS_MAX);
         }
+        record.carrier_changes_in_all = Some(carriers(&moved, &now));
         record.nics = Some(moved);
     }
+}
+
+/// What the kernel has counted of the carrier of those that are listed, as far as it is known.
+fn carriers(listed: &[NicActivity], now: &BTreeMap<String, NicCounts>) -> BTreeMap<String, u64> {
+    let known = listed.iter().filter_map(|nic| Some((nic.nic.clone(), now.get(&nic.nic)?.carrier_changes?)));
+    known.collect()
 }
 
 /// Those that counted anything; one that was not there before counts from zero.
@@ -88,6 +95,24 @@ mod tests {
             moved(&then, &now).into_iter().map(|nic| (nic.nic, nic.counts.sent_bytes)).collect();
         let expected = [("eth0", Some(4)), ("new", Some(3)), ("gone", None)];
         assert_eq!(told, expected.map(|(nic, bytes)| (nic.to_owned(), bytes)));
+    }
+
+    #[test]
+    fn the_carriers_of_what_is_listed_are_told_as_they_stand() {
+        let counts = |sent, changes| NicCounts {
+            sent_bytes: Some(sent),
+            carrier_changes: changes,
+            ..NicCounts::still()
+        };
+        let then = [("eth0".to_owned(), counts(5, Some(3))), ("eth1".to_owned(), counts(7, Some(1)))];
+        let then = BTreeMap::from(then);
+        let now = [
+            ("eth0".to_owned(), counts(9, Some(4))),
+            ("eth1".to_owned(), counts(7, Some(1))),
+            ("eth2".to_owned(), counts(1, None)),
+        ];
+        let now = BTreeMap::from(now);
+        assert_eq!(carriers(&moved(&then, &now), &now), BTreeMap::from([("eth0".to_owned(), 4)]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How this host reaches the addresses of the other one: over which NIC, from which address, by which router, with which
 //! MTU, and who answers there. Known only once the other one has named its addresses.
 
+use std::io;
 use std::net::IpAddr;
 
 use pathproof_model::environment::{PeerRoute, RefusedSource};
@@ -30,7 +31,15 @@ pub fn addresses(host: &Environment, spoken_to: IpAddr) -> Vec<IpAddr> {
 /// Puts into `here` how it reaches `peer`.
 pub fn learn_routes(here: &mut Environment, peer: &Environment, spoken_to: IpAddr) {
     let addresses = addresses(peer, spoken_to);
-    here.peers = addresses.into_iter().take(PEERS_MAX).map(way_to).collect();
+    let unreadable = &mut here.unreadable;
+    let ways = addresses.into_iter().take(PEERS_MAX).map(|address| {
+        way_to(address).unwrap_or_else(|error| {
+            // Not known is not the same as none.
+            unreadable.insert("peers".into(), format!("netlink: {error}"));
+            PeerRoute::to(address)
+        })
+    });
+    here.peers = ways.collect();
     for peer in &mut here.peers {
         peer.refused = refusals(&here.nics, peer);
     }
@@ -49,11 +58,11 @@ pub fn learn_routes(here: &mut Environment, peer: &Environment, spoken_to: IpAdd
     }
 }
 
-fn way_to(address: IpAddr) -> PeerRoute {
+fn way_to(address: IpAddr) -> io::Result<PeerRoute> {
     let told = PeerRoute::to(address);
-    let Some(route) = routes::to(address) else { return told };
+    let Some(route) = routes::to(address)? else { return Ok(told) };
     let set = routes::configured_mtu(address, &route.interface);
-    PeerRoute {
+    Ok(PeerRoute {
         source: Some(route.source),
         router: route.router,
         route_ip_mtu_bytes: set.as_ref().map(|set| set.ip_mtu_bytes),
@@ -61,7 +70,7 @@ fn way_to(address: IpAddr) -> PeerRoute {
         learnt_ip_mtu_bytes: route.ip_mtu_bytes,
         nic: Some(route.interface),
         ..told
-    }
+    })
 }
 
 /// The addresses in the network of `peer` from which nothing goes there, whatever the NIC that holds them carries: connections are bound
@@ -115,6 +124,6 @@ mod tests {
     fn what_goes_from_an_address_of_this_host_to_another_is_not_refused() {
         let lo = NicAddress { address: [127, 0, 0, 1].into(), prefix_len: 8 };
         let nics = [Nic { name: "lo".into(), addresses: vec![lo], ..Nic::default() }];
-        assert_eq!(refusals(&nics, &way_to([127, 0, 0, 2].into())), []);
+        assert_eq!(refusals(&nics, &way_to([127, 0, 0, 2].into()).expect("the kernel tells")), []);
     }
 }

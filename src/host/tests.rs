@@ -26,11 +26,11 @@ fn the_loopback_is_seen_as_it_is() {
 fn a_route_names_nic_and_source() {
     let lo: IpAddr = [127, 0, 0, 1].into();
     // What it has learnt of the path is a matter of what ran here before.
-    let route = to(lo).map(|route| Route { ip_mtu_bytes: None, ..route });
+    let route = to(lo).unwrap().map(|route| Route { ip_mtu_bytes: None, ..route });
     assert_eq!(route, Some(Route { interface: "lo".into(), source: lo, router: None, ip_mtu_bytes: None }));
     let routes = observe().environment.nics.iter().flat_map(|n| n.addresses.clone()).collect::<Vec<_>>();
     for own in routes.iter().map(|a| a.address).filter(|a| a.is_ipv4()) {
-        let route = to(own).expect("a host reaches its own address");
+        let route = to(own).unwrap().expect("a host reaches its own address");
         assert_eq!((route.interface.as_str(), route.source), ("lo", own));
     }
 }

@@ -109,7 +109,7 @@ pub struct Disputed {
 /// what the host that has it said of itself, where it did.
 pub fn disputed(address: IpAddr, peer: Option<&Environment>) -> Option<Disputed> {
     let IpAddr::V4(wanted) = address.to_canonical() else { return None };
-    let route = routes::to(address).filter(|route| route.router.is_none())?;
+    let route = routes::to(address).ok().flatten().filter(|route| route.router.is_none())?;
     let nic = interfaces::list().ok()?.into_iter().find(|one| one.name == route.interface)?;
     if nic.is_loopback() {
         return None;

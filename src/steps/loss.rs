@@ -211,6 +211,7 @@ impl Runner for Loss {
             Some(_) => loss::findings_of_arrivals(paths),
             None => loss::findings(paths),
         };
+        loss::settle_by_host(&mut found, step);
         found.extend(checksum::datagrams(step));
         // Who said that RoCE is what the path is for needs the marks that PFC and ECN go by.
         if doc.requested.as_ref().is_some_and(|plan| plan.is_for(Role::Roce)) {

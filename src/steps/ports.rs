@@ -179,7 +179,8 @@ impl Runner for Ports {
 
     fn findings(&self, step: &Step, _doc: &ResultDoc) -> Vec<Finding> {
         let records = step.detail.ports.as_deref().unwrap_or_default();
-        let mut found = ports::findings(records, step.detail.opened_at_once.as_deref().unwrap_or_default());
+        let bursts = step.detail.opened_at_once.as_deref().unwrap_or_default();
+        let mut found = ports::findings(records, bursts, &step.evidence);
         found.extend(ports::forgotten(step.detail.left_silent.as_deref().unwrap_or_default()));
         found
     }

@@ -88,9 +88,9 @@ pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
     singles::beside(doc, nics)
 }
 
-/// The next short step over one of those NICs one way alone, where both ways at once carried little.
+/// The next short step over one of those NICs one way alone, where both ways at once, or one of them, carried little.
 pub fn each_way(doc: &ResultDoc) -> Option<StepSpec> {
-    singles::each_way(doc)
+    singles::each_way(doc).or_else(|| pathproof_engine::diagnose::slow_once(doc).map(StepSpec::Stream))
 }
 
 /// The next short step that tells what all those NICs carry together, with the one called `own`.

@@ -10,6 +10,7 @@ mod filtered;
 mod hosts;
 mod identity;
 mod links;
+mod marks;
 mod neighbours;
 mod networks;
 mod nics;
@@ -30,11 +31,12 @@ mod together;
 mod windows;
 mod wires;
 
-use pathproof_model::{Finding, LatencySummary, NodeId, ResultDoc, Step, Trips};
+use pathproof_model::{Finding, LatencySummary, NodeId, ResultDoc, Step, TrafficSpec, Trips};
 
 use rates::lost;
 pub use settled::settle;
 pub use sizes::another_search;
+pub use slow::slow_once;
 
 /// Every family.
 const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
@@ -46,6 +48,7 @@ const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
     routes::findings,
     links::findings,
     nics::findings,
+    marks::findings,
     switches::findings,
     pairs::findings,
     filtered::findings,
@@ -64,6 +67,12 @@ const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
 /// What the document as a whole shows beyond its steps.
 pub fn diagnose(doc: &ResultDoc) -> Vec<Finding> {
     FAMILIES.iter().flat_map(|family| family(doc)).collect()
+}
+
+/// The next short stream that asks again where streams disagree in a way that may have been a moment of the path: `None` where there are none,
+/// or no stream can tell more.
+pub fn another_stream(doc: &ResultDoc) -> Option<TrafficSpec> {
+    rates::another_stream(doc).or_else(|| together::another_stream(doc))
 }
 
 /// The steps that a plan asked for.

@@ -6,7 +6,7 @@ mod rate;
 mod schedule;
 mod tally;
 
-pub use findings::{damaged, findings, findings_of_arrivals};
+pub use findings::{damaged, findings, findings_of_arrivals, settle_by_host};
 pub use merge::merge;
 pub use rate::{found, next, rate_findings};
 pub use schedule::{MARKS, Mark, Packet, STANDARD_IP_BYTES, Schedule};

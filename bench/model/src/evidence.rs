@@ -10,6 +10,7 @@ mod counters;
 mod driver;
 mod priority;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use schemars::JsonSchema;
@@ -63,6 +64,10 @@ pub struct Evidence {
     /// Interfaces that counted anything; those that are not listed did not move.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nics: Option<Vec<NicActivity>>,
+    /// How often the carrier of each of those came or went since the interface exists, at the end of the step: what lies between two steps
+    /// shows in the difference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub carrier_changes_in_all: Option<BTreeMap<String, u64>>,
     /// What drivers count for themselves (`ethtool -S`): of each interface the counters that moved and whose meaning this build knows.
     /// Drivers name them as they like; one that is not listed did not move, or its name means nothing here.
     #[serde(skip_serializing_if = "Option::is_none")]

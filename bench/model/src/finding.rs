@@ -61,6 +61,12 @@ pub struct Finding {
     /// The numbers of the evidence by name, units in the names.
     #[serde(default)]
     pub values: BTreeMap<String, serde_json::Value>,
+    /// What speaks against it, in words with numbers and units; absent where nothing is known that does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub against: String,
+    /// Codes of what it could be as well, because no evidence excluded it; absent where nothing is left open.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub open: Vec<String>,
 }
 
 impl Finding {
@@ -81,6 +87,8 @@ impl Finding {
             next: entry.next.into(),
             step: None,
             values: BTreeMap::new(),
+            against: String::new(),
+            open: vec![],
         }
     }
 
@@ -94,7 +102,15 @@ impl Finding {
     pub fn from_peer(self) -> Finding {
         match CATALOGUE.iter().find(|entry| entry.code == self.code) {
             Some(entry) => {
-                Finding { values: self.values, step: self.step, ..Finding::new(entry.code, self.evidence) }
+                // What it could be as well is named by this build's codes only.
+                let is_known = |code: &String| CATALOGUE.iter().any(|entry| entry.code == code);
+                Finding {
+                    values: self.values,
+                    step: self.step,
+                    against: self.against,
+                    open: self.open.into_iter().filter(is_known).collect(),
+                    ..Finding::new(entry.code, self.evidence)
+                }
             }
             None => {
                 let evidence = format!("{}: {}", self.code, self.evidence);
@@ -123,9 +139,50 @@ impl Finding {
         self
     }
 
+    /// Says what speaks against it.
+    pub fn against(mut self, what: impl Into<String>) -> Finding {
+        self.against = what.into();
+        self
+    }
+
+    /// Says what it could be as well.
+    pub fn open(mut self, others: &[Code]) -> Finding {
+        self.open = others.iter().map(|code| code.word().to_owned()).collect();
+        self
+    }
+
     /// Adds one number (or text) of the evidence under a name with its unit.
     pub fn with(mut self, name: &str, value: impl Into<serde_json::Value>) -> Finding {
         self.values.insert(name.into(), value.into());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_speaks_against_it_and_what_is_open_stand_in_a_document_only_where_there_is_any() {
+        let plain = Finding::new("NIC-SLOW", "e1 carries little");
+        let text = serde_json::to_value(&plain).unwrap();
+        assert!(text.get("against").is_none() && text.get("open").is_none());
+        // As builds wrote it that knew neither.
+        assert_eq!(serde_json::from_value::<Finding>(text).unwrap(), plain);
+        let doubtful = plain.against("it did not come again").open(&[crate::code!("PATH-LOSS")]);
+        let text = serde_json::to_value(&doubtful).unwrap();
+        assert_eq!(
+            (&text["against"], &text["open"][0]),
+            (&"it did not come again".into(), &"PATH-LOSS".into())
+        );
+        assert_eq!(serde_json::from_value::<Finding>(text).unwrap(), doubtful);
+    }
+
+    #[test]
+    fn a_peer_names_no_alternatives_that_this_build_does_not_know() {
+        let mut theirs = Finding::new("NIC-SLOW", "seen").against("said");
+        theirs.open = ["PATH-LOSS", "YOU-MUST"].map(str::to_owned).into();
+        let read = theirs.from_peer();
+        assert_eq!((read.against.as_str(), read.open), ("said", vec!["PATH-LOSS".to_owned()]));
     }
 }

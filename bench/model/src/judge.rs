@@ -40,6 +40,7 @@ pub use growth::still_grew;
 pub use held::held_by_network;
 pub use link::{LinkSpeed, link_speed, nics_of};
 pub use loaded::{LoadedDelay, loaded_delays};
+pub use loss::dropped_by_receiver;
 pub use lossless::{Lossless, LosslessPriority, lossless};
 pub use segments::{Segments, segments};
 pub use traffic::{ROUND_TRIPS_MIN, nics_together};

@@ -321,7 +321,7 @@ pub struct Step {
 pub enum FollowUp {
     /// To see what one NIC of a striped step carries alone.
     Alone,
-    /// To see why a step before it failed.
+    /// To see why a step before it failed, or what two of them mean that disagree.
     Cause,
     /// To know what the path carries, for a step after it.
     Yardstick,

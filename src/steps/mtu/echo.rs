@@ -160,7 +160,11 @@ fn candidates(
     let mut found = Vec::new();
     for to in targets {
         if spec.nics.is_empty() {
-            let Some(Route { interface: nic, source: address, .. }) = routes::to(to) else { continue };
+            let route = routes::to(to).map_err(|error| StepError {
+                kind: ErrorKind::System,
+                message: format!("the kernel does not say how it reaches {to} (netlink: {error}); run again"),
+            })?;
+            let Some(Route { interface: nic, source: address, .. }) = route else { continue };
             let known = environment.nics.iter().find(|n| n.name == nic);
             let ip_mtu_bytes = known.and_then(|n| n.ip_mtu_bytes);
             let endpoint =

@@ -12,16 +12,19 @@ use super::interfaces::name_of;
 use super::netlink;
 use crate::routes::{ConfiguredMtu, Refusal, Route, RoutedSubnet};
 
-/// How packets reach `peer`; `None` when there is no route.
-pub fn to(peer: IpAddr) -> Option<Route> {
+/// How packets reach `peer`; `None` when there is no route, or a rule refuses them. Anything else that the kernel cannot answer is an error.
+pub fn to(peer: IpAddr) -> io::Result<Option<Route>> {
     let mut question = RouteMessage::default();
     (question.header.address_family, question.header.destination_prefix_length) = match peer {
         IpAddr::V4(_) => (AddressFamily::Inet, 32),
         IpAddr::V6(_) => (AddressFamily::Inet6, 128),
     };
     question.attributes.push(RouteAttribute::Destination(RouteAddress::from(peer)));
-    let answer = netlink::one(RouteNetlinkMessage::GetRoute(question)).ok()??;
-    let RouteNetlinkMessage::NewRoute(route) = answer else { return None };
+    let answer = match netlink::one(RouteNetlinkMessage::GetRoute(question)) {
+        Err(error) if refused(&error).is_some() || is_foreign(&error) => return Ok(None),
+        answer => answer?,
+    };
+    let Some(RouteNetlinkMessage::NewRoute(route)) = answer else { return Ok(None) };
     let mut index = None;
     let mut source = None;
     let (mut router, mut ip_mtu_bytes) = (None, None);
@@ -41,7 +44,24 @@ pub fn to(peer: IpAddr) -> Option<Route> {
             _ => {}
         }
     }
-    Some(Route { interface: name_of(index?)?, source: source?, router, ip_mtu_bytes })
+    let (interface, source) = (index.and_then(name_of), source);
+    Ok(interface.zip(source).map(|(interface, source)| Route { interface, source, router, ip_mtu_bytes }))
+}
+
+/// Whether the kernel does not speak the family of the address at all: then nothing leads there.
+fn is_foreign(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP))
+}
+
+/// What an error says of the way that was asked for, where it says anything of that.
+fn refused(error: &io::Error) -> Option<Refusal> {
+    match error.raw_os_error()? {
+        libc::EACCES => Some(Refusal::Prohibit),
+        libc::EHOSTUNREACH => Some(Refusal::Unreachable),
+        libc::EINVAL => Some(Refusal::Blackhole),
+        libc::ENETUNREACH => Some(Refusal::NoRoute),
+        _ => None,
+    }
 }
 
 /// Why the kernel sends nothing from its own address `source` to `peer`, where its rules and routes say so. Of a socket that is bound to an interface this tells nothing: where the rules refuse, the kernel takes the peer for a
@@ -57,13 +77,7 @@ pub fn refusal(source: IpAddr, peer: IpAddr) -> Option<Refusal> {
     (question.header.source_prefix_length, question.header.destination_prefix_length) = (bits, bits);
     question.attributes.push(RouteAttribute::Source(RouteAddress::from(source)));
     question.attributes.push(RouteAttribute::Destination(RouteAddress::from(peer)));
-    match netlink::one(RouteNetlinkMessage::GetRoute(question)).err()?.raw_os_error()? {
-        libc::EACCES => Some(Refusal::Prohibit),
-        libc::EHOSTUNREACH => Some(Refusal::Unreachable),
-        libc::EINVAL => Some(Refusal::Blackhole),
-        libc::ENETUNREACH => Some(Refusal::NoRoute),
-        _ => None,
-    }
+    refused(&netlink::one(RouteNetlinkMessage::GetRoute(question)).err()?)
 }
 
 /// The MTU that the route to `peer` out of `interface` is configured with, if it is: TCP sends no larger packets over it, whatever

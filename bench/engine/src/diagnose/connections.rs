@@ -4,7 +4,9 @@ use pathproof_model::code;
 use pathproof_model::evidence::TcpCounts;
 use pathproof_model::judge::repeats::dropped_at_home;
 use pathproof_model::told;
-use pathproof_model::{Direction, End, ErrorKind, Finding, FollowUp, LaneResult, NodeId, ResultDoc, Step};
+use pathproof_model::{
+    Direction, End, ErrorKind, Evidence, Finding, FollowUp, LaneResult, NodeId, ResultDoc, Step,
+};
 
 use super::{lost, planned, whose};
 
@@ -91,7 +93,20 @@ fn unanswered(doc: &ResultDoc) -> Option<Finding> {
         "from this host to the server (out): {again} SYNs of data lanes were not answered and had to be sent again ({opened} lanes opened, \
          {never} did not), while of {sent} other segments {others} were: new connections are held back, and packets are not"
     );
-    Some(Finding::new("CONNECT-PARTIAL", said).with("syn_retransmits", again).with("opened", opened))
+    // A host that counts as many of them as it had no room for names the place.
+    let counted: Vec<&Evidence> = planned(doc).flat_map(|step| &step.evidence).collect();
+    let table = crate::ports::findings::tracked(counted.iter().copied());
+    let table = table.filter(|(_, refused)| *refused >= again);
+    let finding = match table {
+        Some((who, refused)) => {
+            let said = format!(
+                "{said}; connection tracking of {who} could not take in {refused} packets of new connections during the run"
+            );
+            Finding::new("CONNECT-PARTIAL", said).with_next(crate::ports::findings::FULL_TABLE)
+        }
+        None => Finding::new("CONNECT-PARTIAL", said),
+    };
+    Some(finding.with("syn_retransmits", again).with("opened", opened))
 }
 
 /// NICs tried by themselves over which not one connection opened, while datagrams pass between the same two: a pair that never carried a
@@ -266,6 +281,19 @@ mod tests {
         // The listener had no room.
         let full = TcpCounts { listen_drops: Some(6), ..still() };
         assert_eq!(codes(vec![stream(held.clone(), full, None)]), [""; 0]);
+        // A table of connections that had no room is named.
+        let table = |refused| {
+            let mut step = stream(held.clone(), still(), None);
+            let counts = pathproof_model::evidence::ConntrackCounts {
+                dropped: Some(refused),
+                ..pathproof_model::evidence::ConntrackCounts::still()
+            };
+            step.evidence[1].conntrack = Some(counts);
+            let doc = ResultDoc { steps: vec![step], ..ResultDoc::new(Tool::default(), "") };
+            findings(&doc).remove(0).evidence
+        };
+        assert!(table(6).contains("tracking of the peer could not take in 6 packets"));
+        assert!(!table(5).contains("tracking"));
         // Ports that nobody listens at are asked in vain.
         let mut ports = stream(held, still(), None);
         ports.kind = StepKind::Ports;

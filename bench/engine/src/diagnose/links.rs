@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pathproof_model::told;
-use pathproof_model::{Finding, NodeId, ResultDoc, Severity};
+use pathproof_model::{Finding, FollowUp, NodeId, ResultDoc, Severity, Step};
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut changes: BTreeMap<(NodeId, String), u64> = BTreeMap::new();
@@ -15,6 +15,9 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
                 *changes.entry((evidence.node, nic.nic.clone())).or_default() += changed;
             }
         }
+    }
+    for (place, changed) in between_steps(doc) {
+        *changes.entry(place).or_default() += changed;
     }
     let part = part(doc);
     let flapped =
@@ -33,6 +36,35 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             if aside { finding.with_severity(Severity::Info) } else { finding }
         })
         .collect()
+}
+
+/// Changes of carrier that no step saw, because they fell between two of them. A run that takes links down itself, or has a NIC start anew
+/// because it turns an offload off, makes such changes as well: then nothing is said of them.
+fn between_steps(doc: &ResultDoc) -> BTreeMap<(NodeId, String), u64> {
+    let touches = |step: &Step| {
+        let traffic = step.spec.as_ref().and_then(|spec| spec.traffic());
+        step.detail.failover.is_some()
+            || step.follows_up == Some(FollowUp::Loss)
+            || traffic.is_some_and(|traffic| !traffic.fail.is_empty() || traffic.offload.is_some())
+    };
+    if doc.steps.iter().any(touches) {
+        return BTreeMap::new();
+    }
+    let mut last: BTreeMap<(NodeId, &str), u64> = BTreeMap::new();
+    let mut found: BTreeMap<(NodeId, String), u64> = BTreeMap::new();
+    for evidence in doc.steps.iter().flat_map(|step| &step.evidence) {
+        for (nic, now) in evidence.carrier_changes_in_all.iter().flatten() {
+            let moved = evidence.nic(nic).and_then(|counts| counts.carrier_changes).unwrap_or(0);
+            let before = last.insert((evidence.node, nic.as_str()), *now);
+            // An interface that was made anew counts from zero.
+            let gap = before.and_then(|before| now.saturating_sub(moved).checked_sub(before)).unwrap_or(0);
+            if gap > 0 {
+                let sum = found.entry((evidence.node, nic.clone())).or_default();
+                *sum = sum.saturating_add(gap);
+            }
+        }
+    }
+    found
 }
 
 /// Whether an interface was there before the run. One that is made meanwhile has no link that it could have lost.
@@ -65,7 +97,9 @@ fn part(doc: &ResultDoc) -> BTreeSet<(NodeId, String)> {
 mod tests {
     use super::*;
     use pathproof_model::environment::PeerRoute;
-    use pathproof_model::{Environment, Evidence, Nic, NicActivity, NicCounts, Node, Step, StepKind, Tool};
+    use pathproof_model::{
+        Environment, Evidence, Nic, NicActivity, NicCounts, Node, StepKind, StepSpec, Tool, TrafficSpec,
+    };
 
     #[test]
     fn changes_of_carrier_are_summed_over_the_steps() {
@@ -82,6 +116,35 @@ mod tests {
         assert!(found[0].evidence.contains("the peer's e0 lost its link 3 times"), "{}", found[0].evidence);
         doc.steps.truncate(1);
         assert_eq!(findings(&doc), vec![]);
+    }
+
+    #[test]
+    fn what_fell_between_two_steps_counts_unless_the_run_itself_touches_links() {
+        let document = |steps: &[(u64, u64)]| {
+            let step = |(moved, in_all): &(u64, u64)| {
+                let counts = NicCounts { carrier_changes: Some(*moved), ..NicCounts::still() };
+                let mut step = Step::new(StepKind::Stream, "s");
+                step.evidence = vec![Evidence {
+                    node: NodeId::SERVER,
+                    nics: Some(vec![NicActivity { nic: "e0".into(), counts }]),
+                    carrier_changes_in_all: Some([("e0".to_owned(), *in_all)].into()),
+                    ..Evidence::default()
+                }];
+                step
+            };
+            let steps = steps.iter().map(step).collect();
+            ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") }
+        };
+        let told = |doc: &ResultDoc| findings(doc).first().map(|one| one.values["carrier_changes"].clone());
+        // What was counted before the run is none of it.
+        assert_eq!(told(&document(&[(0, 7), (0, 7)])), None);
+        assert_eq!(told(&document(&[(0, 7), (2, 9), (0, 13)])), Some(6.into()));
+        // Made anew, and counting from zero.
+        assert_eq!(told(&document(&[(0, 7), (0, 1)])), None);
+        let mut own = document(&[(0, 7), (0, 9)]);
+        let spec = TrafficSpec { fail: vec!["e0@1s".into()], ..TrafficSpec::default() };
+        own.steps[0].spec = Some(StepSpec::Stream(spec));
+        assert_eq!(told(&own), None);
     }
 
     #[test]

@@ -13,28 +13,49 @@ struct Complaint {
     code: &'static str,
     said: &'static str,
     meaning: DriverMeaning,
+    /// Fewer are not told.
+    least: u64,
 }
+
+/// Drivers count here what nobody asked for as well: a few say nothing.
+const UNSORTED: u64 = 10;
 
 const COMPLAINTS: &[Complaint] = &[
     Complaint {
         code: "NIC-LINK-ERRORS",
         said: "received damaged frames and threw them away",
         meaning: DriverMeaning::LinkError,
+        least: 1,
     },
     Complaint {
         code: "NIC-OVERRUN",
         said: "had no buffer for packets that it had received",
         meaning: DriverMeaning::NoReceiveBuffer,
+        least: 1,
     },
     Complaint {
         code: "NIC-PAUSED",
         said: "was asked to stop sending by the other end of its cable",
         meaning: DriverMeaning::PauseReceived,
+        least: 1,
+    },
+    Complaint {
+        code: "NIC-PAUSES",
+        said: "asked the other end of its cable to stop sending",
+        meaning: DriverMeaning::PauseSent,
+        least: 1,
     },
     Complaint {
         code: "NIC-POLICED",
         said: "was held to an allowance by the platform under it",
         meaning: DriverMeaning::Policed,
+        least: 1,
+    },
+    Complaint {
+        code: "NIC-DISCARDS",
+        said: "threw packets away and does not say why",
+        meaning: DriverMeaning::Discard,
+        least: UNSORTED,
     },
 ];
 
@@ -47,6 +68,9 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         for ((node, nic), counters) in all.into_iter().filter(|(place, _)| used.contains(place)) {
             let whose = if node == NodeId::CLIENT { "this host's" } else { "the peer's" };
             let most = counters.values().copied().max().unwrap_or(0);
+            if most < complaint.least {
+                continue;
+            }
             let names: Vec<String> = counters.iter().map(|(name, by)| format!("{name} +{by}")).collect();
             let said = format!("{whose} {nic} {} during the run ({})", complaint.said, names.join(", "));
             found.push(Finding::new(complaint.code, said).tell(told::NIC, nic).with("moved_by", most));
@@ -80,7 +104,10 @@ pub(super) fn used(doc: &ResultDoc) -> BTreeSet<(NodeId, String)> {
 }
 
 /// By node and interface: each counter of one meaning and by how much it moved over all steps.
-fn counted(doc: &ResultDoc, meaning: DriverMeaning) -> BTreeMap<(NodeId, String), BTreeMap<String, u64>> {
+pub(super) fn counted(
+    doc: &ResultDoc,
+    meaning: DriverMeaning,
+) -> BTreeMap<(NodeId, String), BTreeMap<String, u64>> {
     let mut all: BTreeMap<(NodeId, String), BTreeMap<String, u64>> = BTreeMap::new();
     for evidence in doc.steps.iter().flat_map(|step| &step.evidence) {
         let mut moved: BTreeMap<(&str, &str), u64> = BTreeMap::new();
@@ -174,10 +201,16 @@ mod tests {
     #[test]
     fn nothing_moved_and_harmless_counters_are_no_finding() {
         assert_eq!(findings(&document(&[], 0)), vec![]);
-        // What a NIC itself asked of others, marks and unsorted drops name no place.
-        assert_eq!(
-            findings(&document(&[("tx_prio3_pause", 2), ("rx_ecn_mark", 9), ("rx_drops", 3)], 0)),
-            vec![]
-        );
+        // Marks are the path's (another family), and a few unsorted drops name no place.
+        assert_eq!(findings(&document(&[("rx_ecn_mark", 9), ("rx_drops", 3)], 0)), vec![]);
+    }
+
+    #[test]
+    fn what_a_nic_asked_of_others_and_unsorted_drops_are_notes() {
+        use pathproof_model::Severity;
+        let found = findings(&document(&[("tx_prio3_pause", 2), ("tx_discards_phy", 40)], 0));
+        let told: Vec<_> = found.iter().map(|f| (f.code.as_str(), f.severity)).collect();
+        assert_eq!(told, [("NIC-PAUSES", Severity::Info), ("NIC-DISCARDS", Severity::Info)]);
+        assert!(found[0].evidence.contains("asked the other end of its cable to stop sending"), "{found:?}");
     }
 }

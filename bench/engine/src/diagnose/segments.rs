@@ -68,9 +68,12 @@ fn lacking(both: &impl Fn(&str) -> bool, connections: &[&Connection]) -> Vec<&'s
 fn clamped(doc: &ResultDoc) -> Option<Finding> {
     /// IP and TCP headers with time stamps, IPv6, and room for one tunnel header more.
     const HEADERS_BYTES: u64 = 40 + 20 + 12 + 28;
+    /// What options take of a segment that was announced (RFC 6691).
+    const OPTIONS_BYTES: u64 = 40;
     let paths: Vec<_> = doc.steps.iter().filter_map(|step| step.detail.paths.as_ref()).flatten().collect();
-    let lanes = measured(doc).filter(|step| !limited(step)).flat_map(|step| &step.lanes);
-    for lane in lanes.filter(|lane| lane.error.is_none()) {
+    let steps = measured(doc).filter(|step| !limited(step));
+    let lanes = steps.flat_map(|step| step.lanes.iter().map(move |lane| (step, lane)));
+    for (step, lane) in lanes.filter(|(_, lane)| lane.error.is_none()) {
         let (Some(local), Some(remote)) = (super::ip_of(&lane.local), super::ip_of(&lane.remote)) else {
             continue;
         };
@@ -95,15 +98,37 @@ fn clamped(doc: &ResultDoc) -> Option<Finding> {
             // Half of what the path carries, and less: jumbo frames are paid for and not used.
             let wasted = segment * 2 < u64::from(carried);
             let severity = if wasted { Severity::Error } else { Severity::Warning };
+            let own = announced(step, lane).filter(|announced| *announced <= segment + OPTIONS_BYTES);
+            let finding = match own {
+                Some(announced) => announced_small(said, super::whose(lane.end.other().node()), announced),
+                None => Finding::new("TCP-MSS-CLAMPED", said),
+            };
             return Some(
-                Finding::new("TCP-MSS-CLAMPED", said)
-                    .with_severity(severity)
-                    .with("segment_bytes", segment)
-                    .with("ip_mtu_bytes", carried),
+                finding.with_severity(severity).with("segment_bytes", segment).with("ip_mtu_bytes", carried),
             );
         }
     }
     None
+}
+
+/// The largest segment that the other end of a lane announced when the connection opened, by its own kernel's word: what changes it on the
+/// way does not change that.
+fn announced(step: &Step, lane: &LaneResult) -> Option<u64> {
+    let theirs = step.lanes.iter().find(|one| one.lane == lane.lane && one.end == lane.end.other())?;
+    theirs.connection.as_ref()?.counts.announced_segment_bytes.filter(|bytes| *bytes > 0)
+}
+
+/// Nobody on the way has lowered what the receiving host itself asks for.
+fn announced_small(said: String, who: &str, announced: u64) -> Finding {
+    let said =
+        format!("{said}; {who} itself announces no more than {announced}, so nothing on the way lowers it");
+    let mut finding = Finding::new("TCP-MSS-CLAMPED", said);
+    finding.meaning = "TCP sends smaller segments than the path carries, because the host that receives them asks for no larger ones: jumbo frames are of no use \
+                       to TCP towards it."
+        .into();
+    finding.with_next(format!(
+        "Look at the routes of {who} for advmss (ip route get ADDRESS, ip route show table all), and take it out there; a program that sets TCP_MAXSEG does the same."
+    ))
 }
 
 /// The segment size of a lane that sent enough for it to mean something.
@@ -177,6 +202,14 @@ mod tests {
 
     /// Segments of so many bytes out, where packets of `carried` bytes pass; what is told of them.
     fn clamp(segment: u64, carried: u32, change: impl FnOnce(&mut Step, &mut MtuPath)) -> Option<Severity> {
+        clamp_told(segment, carried, change).map(|finding| finding.severity)
+    }
+
+    fn clamp_told(
+        segment: u64,
+        carried: u32,
+        change: impl FnOnce(&mut Step, &mut MtuPath),
+    ) -> Option<Finding> {
         let lane = LaneResult {
             end: End::Client,
             role: LaneRole::Send,
@@ -218,7 +251,7 @@ mod tests {
         let mut probed = Step::new(StepKind::Mtu, "path MTU");
         probed.detail.paths = Some(vec![path]);
         doc.steps.push(probed);
-        clamped(&doc).map(|finding| finding.severity)
+        clamped(&doc)
     }
 
     #[test]
@@ -236,5 +269,25 @@ mod tests {
         assert_eq!(clamp(536, 1500, |step, _| step.spec = Some(StepSpec::Stream(small))), None);
         assert_eq!(clamp(536, 1500, |step, _| step.lanes[0].bytes = 4000), None);
         assert_eq!(clamp(536, 1500, |_, path| path.remote_address = [10, 0, 0, 3].into()), None);
+    }
+
+    #[test]
+    fn what_the_receiving_host_asks_for_itself_is_not_clamped_on_the_way() {
+        let told = |announced: u64| {
+            let counts = pathproof_model::evidence::ConnectionCounts {
+                announced_segment_bytes: Some(announced),
+                ..pathproof_model::evidence::ConnectionCounts::still()
+            };
+            let connection = Some(Connection { counts, ..Connection::default() });
+            let receiver =
+                LaneResult { end: End::Server, role: LaneRole::Receive, connection, ..LaneResult::default() };
+            clamp_told(1448, 9000, |step, _| step.lanes.push(receiver)).unwrap()
+        };
+        let own = told(1460);
+        assert!(own.evidence.contains("the peer itself announces no more than 1460"), "{}", own.evidence);
+        assert!(own.next.contains("advmss"), "{}", own.next);
+        // It asked for more than it gets.
+        assert!(!told(8960).evidence.contains("announces"));
+        assert!(!told(0).evidence.contains("announces"), "not known");
     }
 }

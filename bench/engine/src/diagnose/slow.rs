@@ -7,9 +7,9 @@ use pathproof_model::finding::Topic;
 use pathproof_model::judge::{could_explain_rate, nics_of, still_grew};
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Direction, End, Finding, FollowUp, NodeId, ResultDoc, Step};
+use pathproof_model::{Direction, End, Finding, FollowUp, NodeId, ResultDoc, Step, TrafficSpec};
 
-use super::rates::{is_flat, is_steady};
+use super::rates::{full_core, is_flat, is_steady};
 
 /// So many times as much must the best of them carry.
 const FACTOR: f64 = 2.5;
@@ -22,12 +22,7 @@ struct Best<'a> {
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found = Vec::new();
-    // One lane may be bound by a limit that several are not, so like is held against like.
-    let mut lanes: Vec<u32> = doc.steps.iter().filter_map(lanes_of).collect();
-    lanes.sort_unstable();
-    lanes.dedup();
-    let questions = lanes.iter().flat_map(|lanes| [(Direction::Out, *lanes), (Direction::In, *lanes)]);
-    for (way, lanes) in questions {
+    for (way, lanes) in questions(doc) {
         let alone = by_nic(doc, way, lanes);
         let Some((best_nic, best)) = alone.iter().max_by_key(|(_, best)| best.rate) else { continue };
         let like = (best_nic.as_str(), best);
@@ -42,6 +37,50 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         }
     }
     told
+}
+
+/// One lane may be bound by a limit that several are not, so like is held against like: each way, and each number of lanes.
+fn questions(doc: &ResultDoc) -> Vec<(Direction, u32)> {
+    let mut lanes: Vec<u32> = doc.steps.iter().filter_map(lanes_of).collect();
+    lanes.sort_unstable();
+    lanes.dedup();
+    lanes.iter().flat_map(|lanes| [(Direction::Out, *lanes), (Direction::In, *lanes)]).collect()
+}
+
+/// The next stream that asks again where a NIC was slow one way in a single stream, both ways at once: that way alone. Where its link is a
+/// slower one, there is no question.
+pub fn slow_once(doc: &ResultDoc) -> Option<TrafficSpec> {
+    for (way, lanes) in questions(doc) {
+        let alone = by_nic(doc, way, lanes);
+        let Some((best_nic, best)) = alone.iter().max_by_key(|(_, best)| best.rate) else { continue };
+        for (nic, own) in &alone {
+            let Some(traffic) = own.step.spec.as_ref().and_then(|spec| spec.traffic()) else { continue };
+            let both =
+                own.step.follows_up == Some(FollowUp::Alone) && own.step.direction == Some(Direction::Both);
+            let asked = doc.steps.iter().any(|step| {
+                let options =
+                    step.spec.as_ref().and_then(|spec| spec.traffic()).map(|traffic| &traffic.options);
+                step.follows_up == Some(FollowUp::Alone)
+                    && step.direction == Some(way)
+                    && options == Some(&traffic.options)
+            });
+            let open = both && !asked && slower_link(doc, nic, best_nic).is_none();
+            if open && slow(doc, way, nic, own, (best_nic.as_str(), best)).is_some() {
+                return Some(TrafficSpec { direction: way, ..traffic.clone() });
+            }
+        }
+    }
+    None
+}
+
+/// The speeds of a NIC and of another, where the first has half of it and less.
+fn slower_link(doc: &ResultDoc, nic: &str, like: &str) -> Option<(u64, u64)> {
+    let speed = |name: &str| {
+        let nic = doc.environment(NodeId::CLIENT)?.nics.iter().find(|nic| nic.name == name)?;
+        nic.speed_bits_per_s
+    };
+    let (own, other) = (speed(nic)?, speed(like)?);
+    (own.saturating_mul(2) <= other).then_some((own, other))
 }
 
 /// The NIC that all of a step's lanes at the client went over, where it was one.
@@ -105,23 +144,31 @@ fn slow(
     if nic == like || factor < FACTOR || starved() || own.rate == 0 && swallowed(doc, nic) {
         return None;
     }
-    let speed = |name: &str| {
-        let nic = doc.environment(NodeId::CLIENT)?.nics.iter().find(|nic| nic.name == name)?;
-        nic.speed_bits_per_s
-    };
     // What is known of it: the first that applies.
     let lossy = doc.findings.iter().any(|finding| {
         finding.is_about(Topic::Loss) && finding.told(told::LOCAL_NIC).as_deref() == Some(nic)
     });
-    let why = match (speed(nic), speed(like)) {
-        (Some(own), Some(other)) if own * 2 <= other => {
+    // A processor that is as full over both is no difference between them.
+    let core = full_core(own.step).filter(|_| full_core(best.step).is_none());
+    let mut open = vec![];
+    let why = match slower_link(doc, nic, like) {
+        Some((own, other)) => {
             format!("its link has {}, that of {like} {}", BitsPerSecond(own), BitsPerSecond(other))
         }
-        _ if lossy => "packets of this pair are lost even at a low pace".into(),
-        _ if own.rate > 0 && is_flat(own.step) => {
-            "its rate is flat, so a limit or a slower link lies on its way".into()
-        }
-        _ => "either packets are lost at full rate or a host is slow there: the rate is not flat".into(),
+        None if lossy => "packets of this pair are lost even at a low pace".into(),
+        None => match core {
+            Some(core) => format!(
+                "{}, and over {like} none was as full, so it is a processor that bounds it",
+                core.said
+            ),
+            None if own.rate > 0 && is_flat(own.step) => {
+                "its rate is flat, so a limit or a slower link lies on its way".into()
+            }
+            None => {
+                open = vec![code!("TCP-RETRANSMITS"), code!("PATH-POLICED"), code!("HOST-STARVED")];
+                "either packets are lost at full rate or a host is slow there: the rate is not flat".into()
+            }
+        },
     };
     // Of nothing there is no multiple.
     let (carries, times) = match own.rate {
@@ -133,7 +180,7 @@ fn slow(
         way.name(),
         BitsPerSecond(best.rate)
     );
-    Some(Finding::new("NIC-SLOW", said).tell(told::NIC, nic).with("factor", factor))
+    Some(Finding::new("NIC-SLOW", said).tell(told::NIC, nic).with("factor", factor).open(&open))
 }
 
 #[cfg(test)]
@@ -141,7 +188,7 @@ mod tests {
     use super::*;
     use pathproof_model::evidence::ConnectionCounts;
     use pathproof_model::{
-        Connection, Environment, LaneResult, Nic, Node, StepKind, StepSpec, Tool, TrafficSpec, Waited,
+        Connection, Environment, Flow, LaneResult, Nic, Node, StepKind, StepSpec, Summary, Tool, Waited,
     };
 
     fn stream(nic: &str, mbit: u64, waited_ms: u64) -> Step {
@@ -171,6 +218,20 @@ mod tests {
     }
 
     #[test]
+    fn a_processor_that_only_the_slow_one_fills_is_its_cause() {
+        let filled = |nic: &str, mbit| {
+            let mut step = stream(nic, mbit, 5);
+            step.lanes[0].window_ns = 1_000_000_000;
+            step.lanes[0].cpu_ns = Some(960_000_000);
+            step
+        };
+        let found = told(vec![stream("e0", 190, 5), filled("e1", 19)]);
+        assert!(found[0].ends_with("so it is a processor that bounds it"), "{found:?}");
+        let both = told(vec![filled("e0", 190), filled("e1", 19)]);
+        assert!(both[0].ends_with("the rate is not flat"), "{both:?}");
+    }
+
+    #[test]
     fn a_nic_that_carries_nothing_is_told_without_a_multiple_and_not_beside_a_black_hole() {
         let found = told(vec![stream("e0", 190, 5), stream("e1", 0, 5)]);
         assert!(found[0].starts_with("e1 carries nothing out by itself, e0 190.0 Mbit/s: "), "{found:?}");
@@ -194,6 +255,51 @@ mod tests {
         assert_eq!(told(vec![stream("e0", 190, 5), stream("e1", 90, 5)]), [""; 0]);
         assert_eq!(told(vec![stream("e0", 190, 5), stream("e1", 50, 600)]), [""; 0]);
         assert_eq!(told(vec![stream("e0", 190, 5), stream("e0", 19, 5)]), [""; 0]);
+    }
+
+    #[test]
+    fn a_nic_that_was_slow_once_one_way_is_asked_that_way_alone_and_the_better_of_the_two_counts() {
+        let document = |again: Option<u64>, speeds: [u64; 2]| {
+            // Out as slow as it says, in as fast as the other.
+            let mut both = stream("e1", 0, 5);
+            let flow = |name: &str, mbit: u64| Flow {
+                name: name.into(),
+                summary: Summary { goodput_bits_per_s: Some(mbit * 1_000_000), ..Summary::default() },
+                ..Flow::default()
+            };
+            (both.follows_up, both.direction) = (Some(FollowUp::Alone), Some(Direction::Both));
+            let spec = TrafficSpec { direction: Direction::Both, ..TrafficSpec::default() };
+            both.spec = Some(StepSpec::Stream(spec));
+            both.flows = vec![flow("out", 19), flow("in", 180)];
+            let mut steps = vec![stream("e0", 190, 5), both];
+            steps.extend(again.map(|mbit| {
+                let mut step = stream("e1", mbit, 5);
+                step.follows_up = Some(FollowUp::Alone);
+                step
+            }));
+            let nics = ["e0", "e1"].into_iter().zip(speeds).map(|(name, speed)| Nic {
+                name: name.into(),
+                speed_bits_per_s: Some(speed),
+                ..Nic::default()
+            });
+            let host = Environment { nics: nics.collect(), ..Environment::default() };
+            let mut doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+            doc.nodes = vec![Node::here(Some(host))];
+            doc
+        };
+        let alike = [1_000_000_000; 2];
+        let next = slow_once(&document(None, alike)).unwrap();
+        assert_eq!(next.direction, Direction::Out);
+        let told = |again: u64| {
+            let doc = document(Some(again), alike);
+            (slow_once(&doc), findings(&doc).len())
+        };
+        assert_eq!((told(20), told(12), told(185)), ((None, 1), (None, 1), (None, 0)));
+        assert_eq!(
+            slow_once(&document(None, [1_000_000_000, 100_000_000])),
+            None,
+            "a slower link is no question"
+        );
     }
 
     #[test]

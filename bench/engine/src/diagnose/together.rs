@@ -1,10 +1,16 @@
 //! Both directions at once, and all NICs at once, against each of them alone.
 
+use pathproof_model::code;
 use pathproof_model::judge::nics_together;
 use pathproof_model::told;
-use pathproof_model::{Finding, Outcome, ResultDoc, both_ways};
+use pathproof_model::{
+    Direction, Finding, FollowUp, NodeId, Outcome, ResultDoc, Step, TrafficSpec, both_ways,
+};
 
+use super::nics;
+use super::rates::{short, short_streams_tell};
 use super::slow::only_nic;
+use super::whose;
 
 /// Below this share of the sum it is a finding; the built-in limit of the verdict is the same.
 const SHARE_MIN: f64 = 0.65;
@@ -13,7 +19,18 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let short = both_ways(doc).into_iter().filter(|both| both.falls_short(SHARE_MIN));
     let finding = |both: pathproof_model::BothWays<'_>| {
         let ([out, inward], [out_alone, in_alone]) = (both.together, both.alone);
-        let found = Finding::new("PATH-SHARED", format!("{}: {}", both.step.name, both.words()));
+        let said = format!("{}: {}", both.step.name, both.words());
+        // Whether it is a link in half duplex: a port in half duplex counts what collides there.
+        let found = match collisions(doc, both.step) {
+            Some(counted) if !counted.is_empty() => {
+                let said = format!("{said}; meanwhile {}, so that link is in half duplex", counted.join(" and "));
+                Finding::new("PATH-SHARED", said)
+            }
+            Some(_) => Finding::new("PATH-SHARED", said).against(
+                "the NICs of both hosts counted no collision: if a link is in half duplex, only a port at its other end sees it",
+            ),
+            None => Finding::new("PATH-SHARED", said).open(&[code!("NIC-HALF-DUPLEX")]),
+        };
         let found = match only_nic(doc, both.step) {
             Some(nic) => found.tell(told::NIC, nic),
             None => found,
@@ -26,6 +43,44 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             .with("in_alone_bits_per_s", in_alone)
     };
     short.map(finding).chain(nics_share(doc)).collect()
+}
+
+/// The stream both ways at once that asks again, where the first carried little of what each way does alone: somebody else may have used the
+/// path just then.
+pub(super) fn another_stream(doc: &ResultDoc) -> Option<TrafficSpec> {
+    let asked = doc.steps.iter().any(|step| {
+        step.follows_up == Some(FollowUp::Cause)
+            && step.kind.traits().bulk
+            && step.direction == Some(Direction::Both)
+    });
+    if asked || !short_streams_tell(doc) {
+        return None;
+    }
+    let planned = both_ways(doc).into_iter().filter(|both| both.step.follows_up.is_none());
+    let both = planned.into_iter().find(|both| both.falls_short(SHARE_MIN))?;
+    short((both.step, both.together.into_iter().min()?))
+}
+
+/// The NICs in use that counted collisions during a step, in words; `None` where that is not known of both hosts.
+fn collisions(doc: &ResultDoc, step: &Step) -> Option<Vec<String>> {
+    /// Fewer are chance, or a driver that counts something else there.
+    const FEW: u64 = 10;
+    let used = nics::used(doc);
+    let mut found = Vec::new();
+    for node in [NodeId::CLIENT, NodeId::SERVER] {
+        let evidence = step.evidence(node)?;
+        let own: Vec<&String> = used.iter().filter(|(owner, _)| *owner == node).map(|(_, nic)| nic).collect();
+        if own.is_empty() {
+            return None;
+        }
+        for nic in own {
+            let collided = evidence.nic(nic)?.collisions?;
+            if collided >= FEW {
+                found.push(format!("{nic} of {} counted {collided} collisions", whose(node)));
+            }
+        }
+    }
+    Some(found)
 }
 
 /// NICs that carry alone what all of them carry together: behind them lies one link, one port or one bus.
@@ -57,7 +112,7 @@ fn nics_share(doc: &ResultDoc) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Direction, Flow, Step, StepKind, StepSpec, Summary, Tool, TrafficSpec};
+    use pathproof_model::{Flow, StepKind, StepSpec, Summary, Tool};
 
     fn stream(direction: Direction, rates: &[u64]) -> Step {
         let flow = |rate: &u64| Flow {
@@ -109,5 +164,64 @@ mod tests {
         assert_eq!(shared[0].code, "PATH-SHARED");
         assert!(shared[0].evidence.contains("50 % of 100.0 Mbit/s and 90.0 Mbit/s alone"), "{shared:?}");
         assert_eq!(found([90_000_000, 60_000_000]), []);
+        assert_eq!(shared[0].open, ["NIC-HALF-DUPLEX"], "nobody counted collisions");
+    }
+
+    #[test]
+    fn a_stream_both_ways_that_carried_little_is_asked_again_once_and_the_better_counts() {
+        let document = |together: [u64; 2], again: Option<[u64; 2]>| {
+            let alone = [stream(Direction::Out, &[100_000_000]), stream(Direction::In, &[90_000_000])];
+            let again = again.map(|rates| {
+                let asked = stream(Direction::Both, &rates);
+                Step { follows_up: Some(FollowUp::Cause), ..asked }
+            });
+            let steps = alone.into_iter().chain([stream(Direction::Both, &together)]).chain(again).collect();
+            ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") }
+        };
+        let low = [50_000_000, 45_000_000];
+        let next = another_stream(&document(low, None)).unwrap();
+        assert!(next.direction == Direction::Both && next.time_ns <= 600_000_000, "{next:?}");
+        assert_eq!(another_stream(&document([95_000_000, 85_000_000], None)), None);
+        assert_eq!(another_stream(&document(low, Some(low))), None);
+        let found = |again| findings(&document(low, Some(again)));
+        assert!(found([40_000_000; 2])[0].evidence.contains("the better of 2 tries"));
+        assert_eq!(found([95_000_000, 85_000_000]), []);
+    }
+
+    #[test]
+    fn what_collided_says_that_the_link_is_in_half_duplex_and_nothing_that_did_speaks_against_it() {
+        use pathproof_model::{
+            Environment, Evidence, LaneResult, Nic, NicActivity, NicAddress, NicCounts, Node, Waited,
+        };
+        let host = |address: &str| {
+            let address = NicAddress { address: address.parse().unwrap(), prefix_len: 24 };
+            let nic = Nic { name: "e0".into(), addresses: vec![address], ..Nic::default() };
+            Some(Environment { nics: vec![nic], ..Environment::default() })
+        };
+        let found = |collided: Option<u64>| {
+            let alone = [stream(Direction::Out, &[100_000_000]), stream(Direction::In, &[90_000_000])];
+            let mut both = stream(Direction::Both, &[50_000_000, 45_000_000]);
+            both.lanes = vec![LaneResult {
+                local: Some("192.0.2.1:5".into()),
+                remote: Some("192.0.2.2:7797".into()),
+                scheduled: Some(Waited { waited_ns: 0, of_ns: 1_000_000_000 }),
+                ..LaneResult::default()
+            }];
+            let counts = NicCounts { collisions: collided, ..NicCounts::still() };
+            let nics = Some(vec![NicActivity { nic: "e0".into(), counts }]);
+            both.evidence = [NodeId::CLIENT, NodeId::SERVER]
+                .map(|node| Evidence { node, nics: nics.clone(), ..Evidence::default() })
+                .into();
+            let steps = alone.into_iter().chain([both]).collect();
+            let mut doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+            doc.nodes = vec![Node::here(host("192.0.2.1")), Node::agent("b", host("192.0.2.2"))];
+            findings(&doc).remove(0)
+        };
+        let half = found(Some(4000));
+        let says = "meanwhile e0 of this host counted 4000 collisions and e0 of the peer counted 4000 collisions, so that link is in half duplex";
+        assert!(half.evidence.ends_with(says), "{half:?}");
+        assert!(half.against.is_empty() && half.open.is_empty());
+        assert!(found(Some(0)).against.contains("no collision"));
+        assert_eq!(found(None).open, ["NIC-HALF-DUPLEX"]);
     }
 }

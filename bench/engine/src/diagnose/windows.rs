@@ -1,11 +1,13 @@
 //! Connections that could carry more if an end let them: windows and buffers over the round trip.
 
+use pathproof_model::code;
 use pathproof_model::evidence::ConnectionCounts;
 use pathproof_model::finding::Commands;
 use pathproof_model::told;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{Connection, Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Step};
 
+use super::rates::full_core;
 use super::{planned, waited_share, whose};
 
 /// Held back for less than this part of its time, a connection is not limited by it.
@@ -123,6 +125,7 @@ fn limited(doc: &ResultDoc, way: Direction) -> Option<Finding> {
         };
         let commands = off.iter().fold(Commands::new(), on);
         let found = finding("TCP-WINDOW", said, &held, culprit).with_next(text.clone());
+        let found = if off.is_empty() { found.open(&[code!("TCP-OPTIONS")]) } else { found };
         return Some(found.with_commands(&text, &commands));
     }
     let setting = setting(doc, receiver, "net.ipv4.tcp_rmem");
@@ -142,6 +145,12 @@ fn limited(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     );
     let commands = raise(doc, receiver, "net.ipv4.tcp_rmem", wanted.0.max(RECEIVE_BUFFER_USUAL));
     let found = finding("TCP-WINDOW", said, &held, receiver).with_next(text.clone());
+    let found = match full_core(held.step).filter(|core| core.node == receiver) {
+        Some(core) => found
+            .against(format!("{}: a receiver that has no time left closes its window", core.said))
+            .open(&[code!("HOST-CORE-BOUND")]),
+        None => found,
+    };
     Some(found.with_commands(&text, &commands))
 }
 
@@ -234,6 +243,22 @@ mod tests {
             "{said}"
         );
         assert!(found[0].next.contains("tcp_rmem at the peer"), "{}", found[0].next);
+        assert!(found[0].against.is_empty());
+    }
+
+    #[test]
+    fn a_receiver_that_had_no_time_left_speaks_against_its_window() {
+        let full = |end| {
+            let change = |lane: &mut LaneResult| {
+                counts(lane).receive_window_limited_ns = Some(536_000_000);
+                (lane.end, lane.cpu_ns) = (end, Some(970_000_000));
+            };
+            found(32, change, ["1", "1"]).remove(0)
+        };
+        let doubtful = full(pathproof_model::End::Server);
+        assert!(doubtful.against.starts_with("at the peer the thread"), "{}", doubtful.against);
+        assert_eq!(doubtful.open, ["HOST-CORE-BOUND"]);
+        assert!(full(pathproof_model::End::Client).against.is_empty());
     }
 
     #[test]

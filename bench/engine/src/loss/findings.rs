@@ -1,8 +1,10 @@
 //! What the counts of a `loss` step show. A cause is named only where the pattern leaves one kind of cause.
 
+use pathproof_model::code;
+use pathproof_model::judge::dropped_by_receiver;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Direction, Finding, LossCounts, LossFlow, LossMark, LossPath, Severity, Share};
+use pathproof_model::{Direction, Finding, LossCounts, LossFlow, LossMark, LossPath, Severity, Share, Step};
 
 use super::STANDARD_IP_BYTES;
 
@@ -38,6 +40,27 @@ pub fn findings_of_arrivals(paths: &[LossPath]) -> Vec<Finding> {
     by_datagram
         .flat_map(|path| order(path).into_iter().chain(copies(path)).chain(changed_marks(path)))
         .collect()
+}
+
+/// Turns loss that the receiving host may have made, because it threw as many packets away itself meanwhile, into a word about that host.
+pub fn settle_by_host(found: &mut [Finding], step: &Step) {
+    for finding in found {
+        let is_loss = finding.is(code!("PATH-LOSS")) || finding.is(code!("PATH-LOSS-LARGE"));
+        let told = finding.told(told::DIRECTION).zip(finding.told(told::PART)).filter(|_| is_loss);
+        let Some((direction, lost)) = told else { continue };
+        let dropped = dropped_by_receiver(step, direction);
+        if dropped == 0 || dropped < lost {
+            continue;
+        }
+        let said = format!(
+            "{}; the receiving host itself threw {dropped} packets of all sorts away meanwhile, before its sockets or at sockets without room, \
+             and these may be among them",
+            finding.evidence
+        );
+        let values = std::mem::take(&mut finding.values);
+        let own = Finding { values, step: finding.step, ..Finding::new("HOST-OVERFLOW", said) };
+        *finding = own.open(&[code!("PATH-LOSS")]);
+    }
 }
 
 /// Takes from what sockets of a direction are said to have had no room for what their host threw away for a wrong checksum.
@@ -560,6 +583,25 @@ mod tests {
         let mut begins_there = paths[2].clone();
         begins_there.flows = whole[0].flows.clone();
         assert_eq!(findings(&[paths[0].clone(), paths[1].clone(), begins_there]), vec![]);
+    }
+
+    #[test]
+    fn loss_that_the_receiving_host_may_have_made_is_not_told_as_the_paths() {
+        use pathproof_model::evidence::UdpCounts;
+        use pathproof_model::{Evidence, NodeId, StepKind};
+        let told = |node, drops| {
+            let lost = Finding::new("PATH-LOSS", "12 of 100 datagrams lost");
+            let lost = lost.tell(told::DIRECTION, Direction::Out).tell(told::PART, 12u64);
+            let udp = UdpCounts { receive_buffer_drops: Some(drops), ..UdpCounts::still() };
+            let mut step = Step::new(StepKind::Loss, "loss");
+            step.evidence = vec![Evidence { node, udp: Some(udp), ..Evidence::default() }];
+            let mut found = [lost];
+            settle_by_host(&mut found, &step);
+            (found[0].code.clone(), found[0].open.len())
+        };
+        assert_eq!(told(NodeId::SERVER, 12), ("HOST-OVERFLOW".into(), 1));
+        assert_eq!(told(NodeId::SERVER, 11), ("PATH-LOSS".into(), 0));
+        assert_eq!(told(NodeId::CLIENT, 12), ("PATH-LOSS".into(), 0), "it only sent");
     }
 
     #[test]

@@ -3,15 +3,17 @@
 //! A port that no declared role needs is a fact, never an accusation. Where connections open by chance, a silent port may be one of
 //! those, and is not said to be filtered.
 
+use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    Direction, Finding, OpenedAtOnce, OpenedRecord, PortAnswer, PortRecord, Severity, SilentRecord,
+    Direction, Evidence, Finding, NodeId, OpenedAtOnce, OpenedRecord, PortAnswer, PortRecord, Severity,
+    SilentRecord,
 };
 
-/// The findings of one step.
-pub fn findings(records: &[PortRecord], bursts: &[OpenedRecord]) -> Vec<Finding> {
-    let mut found: Vec<Finding> = bursts.iter().filter_map(partial).collect();
+/// The findings of one step, with what the two hosts counted meanwhile.
+pub fn findings(records: &[PortRecord], bursts: &[OpenedRecord], counted: &[Evidence]) -> Vec<Finding> {
+    let mut found: Vec<Finding> = bursts.iter().filter_map(|burst| partial(burst, counted)).collect();
     for direction in [Direction::Out, Direction::In] {
         let chance = bursts.iter().any(|burst| burst.direction == direction && burst.opened.silent > 0);
         let here: Vec<&PortRecord> = records.iter().filter(|record| record.direction == direction).collect();
@@ -103,16 +105,41 @@ fn about<'a>(
     found
 }
 
+/// What to do about a table of connections that has no room.
+pub(crate) const FULL_TABLE: &str = "Enlarge the table of connection tracking at that host (net.netfilter.nf_conntrack_max; nf_conntrack_count says how full it is), or let these \
+                                     addresses pass untracked (nft: notrack in a raw chain).";
+
+/// The host whose connection tracking could not take in packets of new connections, and how many; the one with more of them.
+pub(crate) fn tracked<'a>(
+    counted: impl Iterator<Item = &'a Evidence> + Clone,
+) -> Option<(&'static str, u64)> {
+    let refused = |node: NodeId| {
+        let own = counted.clone().filter(|one| one.node == node).filter_map(|one| one.conntrack.as_ref());
+        own.map(|counts| counts.dropped.unwrap_or(0).saturating_add(counts.insert_failed.unwrap_or(0)))
+            .fold(0, u64::saturating_add)
+    };
+    let all = [("this host", refused(NodeId::CLIENT)), ("the peer", refused(NodeId::SERVER))];
+    all.into_iter().max_by_key(|(_, refused)| *refused).filter(|(_, refused)| *refused > 0)
+}
+
 /// Some connections of a burst opened, and others did not.
-fn partial(record: &OpenedRecord) -> Option<Finding> {
+fn partial(record: &OpenedRecord, counted: &[Evidence]) -> Option<Finding> {
     /// So few may be chance.
     const FEW: u32 = 2;
     let OpenedAtOnce { port, asked, opened, refused, silent, again, again_opened, .. } = record.opened;
     if opened >= asked {
         return None;
     }
-    let by_flow = again > 0 && again_opened == 0 && opened > 0;
+    // It counts for the whole host: fewer than were silent do not explain those.
+    let table = tracked(counted.iter()).filter(|(_, refused)| silent > 0 && *refused >= u64::from(silent));
+    let by_flow = again > 0 && again_opened == 0 && opened > 0 && table.is_none();
+    let by_chance = again > 0 && !by_flow && silent <= FEW && table.is_none();
     let why = match (again, by_flow) {
+        _ if table.is_some() => table.map_or_else(String::new, |(who, refused)| {
+            format!(
+                ". Connection tracking of {who} could not take in {refused} packets of new connections meanwhile: its table had no room for them"
+            )
+        }),
         (0, _) => String::new(),
         (_, true) => format!(
             ". Tried again alone from the same source ports {again} of {again} stayed silent, so it depends on the flow: one member of a \
@@ -142,6 +169,10 @@ fn partial(record: &OpenedRecord) -> Option<Finding> {
             "Find the dead member: look at the state and counters of every member link of the bundles (LACP) and equal-cost routes between \
              these hosts, and take it out until it is repaired.",
         )
+    } else if table.is_some() {
+        finding.with_next(FULL_TABLE)
+    } else if by_chance {
+        finding.open(&[code!("PATH-LOSS")])
     } else {
         finding
     })
@@ -179,7 +210,7 @@ mod tests {
     }
 
     fn told(records: &[PortRecord], bursts: &[OpenedRecord]) -> Vec<(String, Severity)> {
-        findings(records, bursts).into_iter().map(|finding| (finding.code, finding.severity)).collect()
+        findings(records, bursts, &[]).into_iter().map(|finding| (finding.code, finding.severity)).collect()
     }
 
     #[test]
@@ -223,7 +254,7 @@ mod tests {
 
     #[test]
     fn some_connections_of_many_are_told_with_what_it_depends_on() {
-        assert_eq!(findings(&[], &[burst(32, 0, 0)]), []);
+        assert_eq!(findings(&[], &[burst(32, 0, 0)], &[]), []);
         for (record, says) in [
             (burst(27, 4, 0), "depends on the flow"),
             (burst(4, 4, 3), "limits how many"),
@@ -231,7 +262,7 @@ mod tests {
             (burst(31, 1, 1), "either something limits how many"),
             (burst(0, 4, 0), "limits how"),
         ] {
-            let found = findings(&[], &[record]);
+            let found = findings(&[], &[record], &[]);
             assert_eq!((found[0].code.as_str(), found[0].severity), ("CONNECT-PARTIAL", Severity::Error));
             assert!(found[0].evidence.contains(says), "{}", found[0].evidence);
         }
@@ -241,5 +272,27 @@ mod tests {
             codes.iter().all(|(code, _)| code != "PORT-FILTERED"),
             "a silent port may be one of those: {codes:?}"
         );
+    }
+
+    #[test]
+    fn a_full_table_of_connections_is_named_where_it_refused_as_many_as_were_silent() {
+        use pathproof_model::evidence::ConntrackCounts;
+        let told = |node, dropped, insert_failed, burst: OpenedRecord| {
+            let counts = ConntrackCounts {
+                dropped: Some(dropped),
+                insert_failed: Some(insert_failed),
+                ..ConntrackCounts::still()
+            };
+            let counted = Evidence { node, conntrack: Some(counts), ..Evidence::default() };
+            findings(&[], &[burst], &[counted]).remove(0)
+        };
+        let named = told(NodeId::SERVER, 20, 8, burst(4, 4, 3));
+        assert!(named.evidence.contains("tracking of the peer could not take in 28"), "{}", named.evidence);
+        assert!(named.next.contains("nf_conntrack_max") && named.open.is_empty());
+        // Fewer than were silent.
+        let others = told(NodeId::SERVER, 20, 7, burst(4, 4, 3));
+        assert!(others.evidence.contains("limits how many") && others.open.is_empty(), "{}", others.evidence);
+        let chance = told(NodeId::CLIENT, 0, 0, burst(31, 1, 1));
+        assert_eq!(chance.open, ["PATH-LOSS"]);
     }
 }

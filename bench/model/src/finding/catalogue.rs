@@ -137,6 +137,18 @@ const PATHS: &[Entry] = &[
         "Find where the pauses begin: the host or port that sends them is the slow one. For RDMA let only its own priority be paused (PFC), and leave global pause off.",
     ),
     entry(
+        "NIC-PAUSES",
+        Info,
+        "This NIC asked the other end of its cable to stop sending, because packets came faster than the host took them: the other end holds back every flow of that class.",
+        "Enlarge the receive ring (ethtool -G NIC rx N; ethtool -g NIC shows the most) and spread the load over more queues (ethtool -L NIC combined N), where rates are lower than they should be.",
+    ),
+    entry(
+        "NIC-DISCARDS",
+        Info,
+        "The NIC or its driver threw packets away and does not say why. Packets that nobody asked for count there as well.",
+        "Look which of these counters grows with a stream (ethtool -S NIC before and after one); one that does is loss in this host or at its port, and not further on.",
+    ),
+    entry(
         "NIC-POLICED",
         Warning,
         "The platform under this machine held back or dropped packets because the machine was over its allowance of bandwidth or packets: the limit is that of the rented size, not the path's.",
@@ -375,6 +387,12 @@ const PATHS: &[Entry] = &[
         "Give the virtual machine processors of its own, or move it, and run again.",
     ),
     entry(
+        "HOST-CORE-BOUND",
+        Info,
+        "One connection carries what one processor core of a host can serve, and several carry more: the path has room that one connection does not use. What uses one, as a live migration over TCP does, gets no more than that.",
+        "Use several connections (SMB Multichannel, parallel migrations). For more with one let each packet cost less: jumbo frames, offloads (ethtool -k NIC), RDMA; and let another core than that of the thread serve the NIC's queue.",
+    ),
+    entry(
         "LINK-DOWN",
         Warning,
         "A NIC is set up for a network that it shares with the other end, and its link is down: that path is missing.",
@@ -470,6 +488,12 @@ const PATHS: &[Entry] = &[
         Error,
         "A host refuses a part of what its own programs send: connections that go the same way lose it, and nothing on the network is at fault.",
         "Look for a rule on the way out of that host (nft list ruleset, chains with hook output; iptables -L OUTPUT -v; eBPF programs of its cgroups), and take it away for these addresses.",
+    ),
+    entry(
+        "PATH-MARKS",
+        Info,
+        "Something on the way marks packets when its queue grows (ECN, CE) instead of only dropping them: congestion is told, not lost. It shows where a queue stood, and no fault.",
+        "Nothing needs repair. Where rates are lower than they should be, find the queue that marks and hold its thresholds against what the class needs.",
     ),
     entry(
         "HOST-OVERFLOW",

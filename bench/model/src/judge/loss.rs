@@ -19,7 +19,7 @@ pub(super) fn paths<'a>(doc: &ResultDoc, steps: &[&'a Step], criteria: &Criteria
     let of = |step: &&'a Step| {
         let step: &'a Step = step;
         let paths = step.detail.loss.as_deref().unwrap_or_default();
-        paths.iter().map(move |path| (path, dropped_by_receiver(step, path), busy_host(step)))
+        paths.iter().map(move |path| (path, dropped_by_receiver(step, path.direction), busy_host(step)))
     };
     let all: Vec<(&LossPath, u64, Option<String>)> = steps.iter().flat_map(of).collect();
     // Where no pair answers, datagrams may be filtered as such; where others do, this one is dead. Who answers the other way, or an
@@ -47,12 +47,17 @@ pub(super) fn paths<'a>(doc: &ResultDoc, steps: &[&'a Step], criteria: &Criteria
     checks
 }
 
-/// Packets that the receiving host threw away before any socket, because a processor could not keep up. They are counted for the whole
-/// host, so they may be others'.
-fn dropped_by_receiver(step: &Step, path: &LossPath) -> u64 {
-    let node = if path.direction == Direction::Out { NodeId::SERVER } else { NodeId::CLIENT };
-    let softnet = step.evidence(node).and_then(|evidence| evidence.softnet.as_ref());
-    softnet.and_then(|softnet| softnet.dropped).unwrap_or(0)
+/// Packets that the receiving host of a direction threw away itself while a step ran: before any socket, because a processor could not keep
+/// up, and at UDP sockets without room that are not known to be the step's own. They are counted for the whole host, so they may be others'.
+pub fn dropped_by_receiver(step: &Step, direction: Direction) -> u64 {
+    let node = if direction == Direction::Out { NodeId::SERVER } else { NodeId::CLIENT };
+    let Some(evidence) = step.evidence(node) else { return 0 };
+    let before = evidence.softnet.as_ref().and_then(|softnet| softnet.dropped).unwrap_or(0);
+    let udp = [&evidence.udp, &evidence.udp6].into_iter().flatten();
+    let at_sockets = udp.filter_map(|udp| udp.receive_buffer_drops).fold(0, u64::saturating_add);
+    let paths = step.detail.loss.iter().flatten().filter(|path| path.direction == direction);
+    let own = paths.map(|path| path.overflowed).fold(0, u64::saturating_add);
+    before.saturating_add(at_sockets.saturating_sub(own))
 }
 
 /// Which host had so little time for its threads that it may have sent or read datagrams late itself.
@@ -193,7 +198,7 @@ fn sent_again(doc: &ResultDoc, path: &LossPath) -> Option<Share> {
 }
 
 /// What was lost on the way; what found no room at the receiving socket is not the path's, and where the host threw as many away
-/// before its sockets nobody can tell.
+/// itself nobody can tell.
 fn lost(
     doc: &ResultDoc,
     name: &str,
@@ -210,7 +215,7 @@ fn lost(
         return check;
     }
     let text = format!(
-        "cannot tell: the receiving host was busy and dropped {dropped} packets of all sorts before its sockets: {}",
+        "cannot tell: the receiving host itself dropped {dropped} packets of all sorts before its sockets, or at sockets without room: {}",
         check.text
     );
     Check { outcome: Outcome::Inconclusive, text, ..check }
@@ -290,6 +295,7 @@ fn flows(name: &str, path: &LossPath, live: &[&LossFlow]) -> Option<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::UdpCounts;
     use crate::{Evidence, LossMark, StepKind, Tool};
 
     fn judged(flows: &[(u64, u64, u64, u64)], change: impl FnOnce(&mut LossPath)) -> (Outcome, String) {
@@ -434,6 +440,28 @@ mod tests {
             crate::judge(&doc, &Criteria::default()).remove(0).outcome
         };
         assert_eq!((judged(99), judged(100)), (Outcome::Fail, Outcome::Inconclusive));
+    }
+
+    #[test]
+    fn what_sockets_of_the_receiving_host_had_no_room_for_counts_beside_what_is_known_to_be_the_steps_own() {
+        let mut step = Step::new(StepKind::Loss, "loss");
+        let mut paths = vec![];
+        judged(&[(8000, 7900, 2000, 2000)], |path| paths.push(path.clone()));
+        let direction = paths[0].direction;
+        paths[0].overflowed = 30;
+        step.detail.loss = Some(paths);
+        let full = |drops| UdpCounts { receive_buffer_drops: Some(drops), ..UdpCounts::still() };
+        let evidence =
+            |node| Evidence { node, udp: Some(full(90)), udp6: Some(full(10)), ..Evidence::default() };
+        let (receiver, sender) = match direction {
+            Direction::Out => (NodeId::SERVER, NodeId::CLIENT),
+            Direction::In | Direction::Both => (NodeId::CLIENT, NodeId::SERVER),
+        };
+        step.evidence = vec![evidence(receiver)];
+        assert_eq!(dropped_by_receiver(&step, direction), 70);
+        // Those of the sender are not.
+        step.evidence = vec![evidence(sender)];
+        assert_eq!(dropped_by_receiver(&step, direction), 0);
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub fn paced_loss(doc: &ResultDoc, direction: Option<Direction>) -> Option<Share
 }
 
 /// Segments that `sender` lost of a step's connections, of those that arrived or were lost: sent again, not in vain (a duplicate was
-/// reported) and not dropped by its own queue.
+/// reported), not dropped by its own queue, and not thrown away by the host that they reached.
 pub fn lost_segments(step: &Step, sender: NodeId) -> Share {
     let own = step.lanes.iter().filter(|lane| lane.end.node() == sender);
     let counts: Vec<&ConnectionCounts> =
@@ -56,7 +56,9 @@ pub fn lost_segments(step: &Step, sender: NodeId) -> Share {
     let sum = |of: fn(&ConnectionCounts) -> Option<u64>| {
         counts.iter().filter_map(|one| of(one)).fold(0, u64::saturating_add)
     };
-    let vain = sum(|c| c.duplicates_reported).saturating_add(dropped_by(step, sender));
+    let receiver = if sender == NodeId::CLIENT { NodeId::SERVER } else { NodeId::CLIENT };
+    let at_hosts = dropped_by(step, sender).saturating_add(thrown_away_by(step, receiver));
+    let vain = sum(|c| c.duplicates_reported).saturating_add(at_hosts);
     let lost = sum(|c| c.retransmitted_segments).saturating_sub(vain);
     Share { part: lost, of: sum(|c| c.delivered_segments).saturating_add(lost) }
 }
@@ -81,6 +83,12 @@ pub fn loses_questions(lost: Share) -> bool {
 pub fn dropped_by(step: &Step, node: NodeId) -> u64 {
     let queues = step.evidence(node).and_then(|evidence| evidence.queues.as_ref());
     queues.into_iter().flatten().map(|queue| queue.counts.drops.unwrap_or(0)).fold(0, u64::saturating_add)
+}
+
+/// Segments of TCP that arrived at a host meanwhile, and that it threw away because a receive queue was full.
+pub fn thrown_away_by(step: &Step, node: NodeId) -> u64 {
+    let tcp = step.evidence(node).and_then(|evidence| evidence.tcp.as_ref());
+    tcp.and_then(|tcp| tcp.receive_queue_drops).unwrap_or(0)
 }
 
 /// Packets that the queueing disciplines of the sending hosts dropped meanwhile.
@@ -144,6 +152,17 @@ pub fn excused(doc: &ResultDoc, step: &Step) -> Option<String> {
     if own >= repeats.again.div_ceil(2) {
         return Some(format!("the queue of the sending host itself dropped {own} packets meanwhile"));
     }
+    let receivers: &[NodeId] = match step.direction {
+        Some(Direction::Out) => &[NodeId::SERVER],
+        Some(Direction::In) => &[NodeId::CLIENT],
+        Some(Direction::Both) | None => &[NodeId::CLIENT, NodeId::SERVER],
+    };
+    let thrown = receivers.iter().map(|node| thrown_away_by(step, *node)).fold(0, u64::saturating_add);
+    if thrown >= repeats.again.div_ceil(2) {
+        return Some(format!(
+            "the receiving host threw {thrown} segments away meanwhile because a receive queue was full"
+        ));
+    }
     let ways = [Direction::Out, Direction::In].into_iter();
     let mut own_ways = ways.filter(|way| [None, Some(Direction::Both), Some(*way)].contains(&step.direction));
     if lost_at_once(step) || own_ways.any(|way| loses_questions(lost_questions(doc, way))) {
@@ -162,7 +181,7 @@ pub fn excused(doc: &ResultDoc, step: &Step) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::{QueueActivity, QueueCounts};
+    use crate::evidence::{QueueActivity, QueueCounts, TcpCounts};
     use crate::{Connection, Evidence, LaneResult, LossCounts, LossFlow, LossPath, Series, StepKind, Tool};
 
     /// A stream out that sent `again` of 10 000 segments again.
@@ -323,5 +342,21 @@ mod tests {
         assert_eq!(told(&own, None), None);
         own.evidence = vec![queues(NodeId::CLIENT)];
         assert!(told(&own, None).unwrap().contains("dropped 200"));
+    }
+
+    #[test]
+    fn what_the_receiving_host_threw_away_is_not_the_paths() {
+        let thrown = |node, segments| {
+            let tcp = TcpCounts { receive_queue_drops: Some(segments), ..TcpCounts::still() };
+            let mut step = stream(400);
+            step.evidence = vec![Evidence { node, tcp: Some(tcp), ..Evidence::default() }];
+            step
+        };
+        assert!(told(&thrown(NodeId::SERVER, 200), None).unwrap().contains("threw 200 segments away"));
+        assert_eq!(told(&thrown(NodeId::SERVER, 199), None), None);
+        assert_eq!(told(&thrown(NodeId::CLIENT, 200), None), None, "it only sent");
+        let mut counted = thrown(NodeId::SERVER, 300);
+        counted.lanes[0].connection.as_mut().unwrap().counts.retransmitted_segments = Some(400);
+        assert_eq!(lost_segments(&counted, NodeId::CLIENT).part, 100);
     }
 }

@@ -3,7 +3,7 @@
 use pathproof_model::finding::{Piece, pieces};
 use pathproof_model::{Finding, NodeId, ResultDoc};
 
-use super::{Block, Noticed, facts};
+use super::{Block, Fact, Noticed, facts};
 
 /// Advice with each command on a line of its own, at the host where it is typed.
 fn advice(next: &str) -> Vec<(&'static str, &str)> {
@@ -13,6 +13,13 @@ fn advice(next: &str) -> Vec<(&'static str, &str)> {
         Piece::Command(_, command) => ("peer", command),
     });
     named.collect()
+}
+
+/// What speaks against it, and what it could be as well.
+fn doubts(finding: &Finding) -> Vec<Fact> {
+    let against = (!finding.against.is_empty()).then(|| ("but", finding.against.clone()));
+    let open = (!finding.open.is_empty()).then(|| ("or", finding.open.join(", ")));
+    facts(against.into_iter().chain(open))
 }
 
 pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
@@ -25,6 +32,7 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     let mut explained: Vec<(&str, &str, &str)> = Vec::new();
     for finding in findings {
         let mut said = facts([("seen", &finding.evidence)]);
+        said.extend(doubts(finding));
         // The same code with the same explanation once is enough.
         let explanation = (finding.code.as_str(), finding.meaning.as_str(), finding.next.as_str());
         if !explained.contains(&explanation) {
@@ -54,5 +62,13 @@ mod tests {
             [("next", "Do it."), ("here", "ip a"), ("here", "ip b"), ("peer", "ip c"), ("then", "It lasts.")];
         assert_eq!(lines, wanted);
         assert_eq!(advice("Look."), [("next", "Look.")]);
+    }
+
+    #[test]
+    fn doubts_stand_below_what_was_seen_and_only_where_there_are_any() {
+        let certain = Finding::new("NIC-SLOW", "e1 carries little");
+        assert_eq!(doubts(&certain), []);
+        let doubtful = certain.against("it did not come again").open(&[pathproof_model::code!("PATH-LOSS")]);
+        assert_eq!(doubts(&doubtful), facts([("but", "it did not come again"), ("or", "PATH-LOSS")]));
     }
 }
