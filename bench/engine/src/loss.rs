@@ -2,8 +2,10 @@
 
 mod findings;
 mod merge;
+mod path_numbers;
 mod rate;
 mod schedule;
+mod silent;
 mod tally;
 
 pub use findings::{damaged, findings, findings_of_arrivals, settle_by_host};

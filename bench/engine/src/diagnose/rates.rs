@@ -380,8 +380,8 @@ mod tests {
             steps: vec![stream(152, 1, 300), stream(20, 4, 1000)],
             ..ResultDoc::new(Tool::default(), "")
         });
-        // Once it may have been somebody else.
-        assert_eq!((&*falls[0].code, falls[0].severity), ("PATH-RATE-LIMIT", Severity::Warning));
+        // It may have been somebody else, and nothing says so.
+        assert_eq!((&*falls[0].code, falls[0].severity), ("PATH-RATE-LIMIT", Severity::Error));
         // Over another pair of NICs it is another path.
         let mut elsewhere = stream(10, 1, 1000);
         elsewhere.lanes[0].local = Some("10.9.1.1:7797".into());

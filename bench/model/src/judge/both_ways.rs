@@ -5,7 +5,7 @@ use super::link::nics_of;
 use super::names;
 use super::traffic::looped;
 use crate::units::BitsPerSecond;
-use crate::{Check, Criteria, Direction, End, FollowUp, NodeId, ResultDoc, Step, StepKind, StepSpec, Unit};
+use crate::{Check, Criteria, Direction, End, FollowUp, NodeId, ResultDoc, Step, StepSpec, Unit};
 
 const NAME: &str = names::BOTH_WAYS_SHARE;
 /// From so many cores on, the lanes of an end can be what a host has.
@@ -157,7 +157,7 @@ pub fn both_ways(doc: &ResultDoc) -> Vec<BothWays<'_>> {
 
 /// The client's NICs that the lanes of a stream went over, as far as that is known.
 fn client_nics(doc: &ResultDoc, step: &Step) -> Vec<String> {
-    let Some(host) = doc.environment(NodeId::CLIENT).filter(|_| step.kind == StepKind::Stream) else {
+    let Some(host) = doc.environment(NodeId::CLIENT).filter(|_| step.kind.traits().bulk) else {
         return vec![];
     };
     let lanes = step.lanes.iter().filter(|lane| lane.end == End::Client);
@@ -257,7 +257,7 @@ pub(super) fn checks(doc: &ResultDoc, steps: &[&Step], criteria: &Criteria) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Evidence, Flow, HostLoad, LaneResult, Outcome, Summary, TrafficSpec, Waited};
+    use crate::{Evidence, Flow, HostLoad, LaneResult, Outcome, StepKind, Summary, TrafficSpec, Waited};
 
     const GBIT: u64 = 1_000_000_000;
 

@@ -154,20 +154,20 @@ impl<'a> Disagreement<'a> {
             Unlike::OneCrawls => self.crawling(again.is_some()),
             Unlike::RateFell => self.fallen(again.is_some()),
         };
-        let finding = finding.tell(told::DIRECTION, self.way).with_severity(Severity::Warning);
+        // As long as nothing speaks against it, it is what was measured: a path that may be broken is not called fit.
+        let finding = finding.tell(told::DIRECTION, self.way).with_severity(Severity::Error);
         match (again, tried) {
             (Some((one, many)), Some(tried)) => {
                 let finding = Finding { evidence: format!("{}; {tried}", finding.evidence), ..finding };
-                finding
-                    .with_severity(Severity::Error)
-                    .with("again_one_bits_per_s", one.1)
-                    .with("again_several_bits_per_s", many.1)
+                finding.with("again_one_bits_per_s", one.1).with("again_several_bits_per_s", many.1)
             }
             (_, Some(tried)) if ones.is_empty() || several.is_empty() => Finding {
                 evidence: format!("{}; {tried}, which alone tells nothing", finding.evidence),
                 ..finding
             },
-            (_, Some(tried)) => finding.against(format!("it did not come again: {tried}")),
+            (_, Some(tried)) => {
+                finding.with_severity(Severity::Warning).against(format!("it did not come again: {tried}"))
+            }
             (_, None) => finding,
         }
     }
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(asked(10, 284, |nth, lanes| if lanes == 4 || nth == 0 { 280 } else { 10 }), [1, 1, 4]);
         assert_eq!(asked(10, 284, |_, _| 280), [1, 1, 1, 4]);
         let differ = |severity, no_doubt| ("FLOWS-DIFFER".to_owned(), severity, no_doubt);
-        assert_eq!(told(&document(10, 284, &[])), differ(Severity::Warning, true));
+        assert_eq!(told(&document(10, 284, &[])), differ(Severity::Error, true));
         assert_eq!(told(&document(10, 284, &[(280, 1), (10, 1), (281, 4)])), differ(Severity::Error, true));
         // It was the moment: none crawls any more, or all do.
         assert_eq!(told(&document(10, 284, &[(280, 1), (281, 4)])), differ(Severity::Warning, false));
@@ -319,7 +319,7 @@ mod tests {
     fn a_rate_that_fell_is_the_paths_where_it_stays_low_for_one_as_for_several_or_falls_again() {
         assert_eq!(asked(152, 20, |_, _| 20), [1, 4]);
         let limit = |severity, no_doubt| ("PATH-RATE-LIMIT".to_owned(), severity, no_doubt);
-        assert_eq!(told(&document(152, 20, &[])), limit(Severity::Warning, true));
+        assert_eq!(told(&document(152, 20, &[])), limit(Severity::Error, true));
         // A burst that is used up, and one that was saved up anew.
         assert_eq!(told(&document(152, 20, &[(20, 1), (20, 4)])), limit(Severity::Error, true));
         assert_eq!(told(&document(152, 20, &[(150, 1), (21, 4)])), limit(Severity::Error, true));
@@ -333,7 +333,7 @@ mod tests {
         let mut doc = document(152, 20, &[(20, 1), (20, 4)]);
         doc.steps[3].lanes[0].cpu_ns = Some(950_000_000);
         let found = finding(&doc, Direction::Out).unwrap();
-        assert_eq!(found.severity, Severity::Warning);
+        assert_eq!(found.severity, Severity::Error);
         let says = "tried again, one connection carried 20.0 Mbit/s, which alone tells nothing";
         assert!(found.evidence.ends_with(says) && found.against.is_empty(), "{}", found.evidence);
         assert_eq!(another_stream(&doc), None, "it was asked");
