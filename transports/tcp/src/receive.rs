@@ -9,7 +9,8 @@ use pathproof_api::{
     Completion, CompletionStatus, Framing, LaneSpec, Op, ReceiveMode, RegionId, TransportError, Verb,
 };
 use pathproof_sys::clock::RealClock;
-use rustix::net::RecvFlags;
+use pathproof_sys::socket;
+use pathproof_sys::transfer::TransferFlags;
 
 use crate::frame::{Frame, FrameKind, HEADER_BYTES};
 use crate::link::{Link, Step, is_retry};
@@ -24,7 +25,7 @@ pub(crate) struct Receiver {
 
 enum Form {
     /// Bytes of the first receive that are there, and the flags that place or discard them.
-    Raw { done: u32, flags: i32 },
+    Raw { done: u32, flags: TransferFlags },
     Framed {
         header: [u8; HEADER_BYTES],
         state: State,
@@ -49,7 +50,8 @@ impl Receiver {
         let form = match spec.framing {
             Framing::Raw => {
                 let discard = spec.receive_mode == ReceiveMode::Discard;
-                Form::Raw { done: 0, flags: if discard { libc::MSG_TRUNC } else { 0 } }
+                let flags = if discard { TransferFlags::DISCARD } else { TransferFlags::USUAL };
+                Form::Raw { done: 0, flags }
             }
             Framing::Framed => Form::Framed { header: [0; HEADER_BYTES], state: State::Head(0), open },
         };
@@ -93,19 +95,19 @@ impl Receiver {
         &mut self.wake
     }
 
-    /// One `recv` call. `flags` is 0 (wait as the socket's timeout says) or `MSG_DONTWAIT`.
-    pub(crate) fn step(&mut self, link: &mut Link, flags: i32) -> Result<Step, TransportError> {
+    /// One `recv` call. `flags`: wait as the socket's timeout says, or not at all.
+    pub(crate) fn step(&mut self, link: &mut Link, flags: TransferFlags) -> Result<Step, TransportError> {
         match &mut self.form {
             Form::Raw { done, flags: mode } => {
                 let Some(op) = self.queue.front().copied() else { return Ok(Step::Blocked) };
                 let left = op.len - *done;
                 // One call per message: a waiting receive returns when the message is whole or time is up.
-                let whole = if flags & libc::MSG_DONTWAIT == 0 { libc::MSG_WAITALL } else { 0 };
+                let whole = if flags.waits() { TransferFlags::WHOLE } else { TransferFlags::USUAL };
                 let at = op.offset + u64::from(*done);
                 let result =
                     link.region(op.region)?.recv(link.fd(), at, u64::from(left), flags | whole | *mode);
                 let Some(n) = link.received(result)? else {
-                    if flags & libc::MSG_DONTWAIT == 0 {
+                    if flags.waits() {
                         self.wake.waited_in_vain(link.fd());
                     }
                     return Ok(Step::Blocked);
@@ -134,7 +136,7 @@ fn framed(
     state: &mut State,
     wake: &mut Wake,
     link: &mut Link,
-    flags: i32,
+    flags: TransferFlags,
 ) -> Result<Step, TransportError> {
     loop {
         // Nobody waits for half a body, so its receiver may be woken late; anything else is awaited at once.
@@ -148,8 +150,7 @@ fn framed(
         match state {
             State::Head(have) if *have < HEADER_BYTES => {
                 let rest = &mut header[*have..];
-                let got = rustix::net::recv(link.fd(), rest, RecvFlags::from_bits_retain(flags as u32));
-                let Some(n) = link.received(got.map(|(n, _)| n).map_err(Into::into))? else {
+                let Some(n) = link.received(socket::receive(link.fd(), rest, flags))? else {
                     return Ok(Step::Blocked);
                 };
                 *have += n;
@@ -177,7 +178,7 @@ fn framed(
                     let memory = link.region(*region)?;
                     let got = memory.recv_with_tail(link.fd(), at, u64::from(left), header, flags);
                     let Some(n) = link.received(got)? else {
-                        if flags & libc::MSG_DONTWAIT == 0 {
+                        if flags.waits() {
                             wake.waited_in_vain(link.fd());
                         }
                         return Ok(Step::Blocked);

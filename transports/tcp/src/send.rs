@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use pathproof_api::{Completion, CompletionStatus, Framing, LaneSpec, Op, SendMode, TransportError};
 use pathproof_sys::socket;
+use pathproof_sys::transfer::TransferFlags;
 
 use crate::frame::{Frame, HEADER_BYTES};
 use crate::link::{Link, Step, is_retry};
@@ -65,7 +66,7 @@ impl Sender {
     }
 
     /// One `send` call for the first operation.
-    pub(crate) fn step(&mut self, link: &mut Link, flags: i32) -> Result<Step, TransportError> {
+    pub(crate) fn step(&mut self, link: &mut Link, flags: TransferFlags) -> Result<Step, TransportError> {
         let Some(op) = self.queue.front().copied() else { return Ok(Step::Blocked) };
         let head_bytes = if self.framed { HEADER_BYTES } else { 0 };
         let total = head_bytes + op.len as usize;
@@ -76,19 +77,20 @@ impl Sender {
             if zero_copy {
                 // The header lives on this stack; only what lies in the region may be sent from its place.
                 zero_copy = false;
-                region.send_with_head(link.fd(), &head[self.done..], op.offset, 0, flags | libc::MSG_MORE)
+                let flags = flags | TransferFlags::MORE_FOLLOWS;
+                region.send_with_head(link.fd(), &head[self.done..], op.offset, 0, flags)
             } else {
                 region.send_with_head(link.fd(), &head[self.done..], op.offset, u64::from(op.len), flags)
             }
         } else {
             let sent = (self.done - head_bytes) as u64;
-            let flags = if zero_copy { flags | libc::MSG_ZEROCOPY } else { flags };
+            let flags = if zero_copy { flags | TransferFlags::ZERO_COPY } else { flags };
             region.send(link.fd(), op.offset + sent, u64::from(op.len) - sent, flags)
         };
         let n = match result {
             Ok(n) => n,
             // A zero-copy call may also meet the limit on locked memory; it passes when notifications come.
-            Err(e) if is_retry(&e) || e.raw_os_error() == Some(libc::ENOBUFS) => return Ok(Step::Blocked),
+            Err(e) if is_retry(&e) || socket::lacks_room(&e) => return Ok(Step::Blocked),
             Err(e) => return Err(link.error("sending", e)),
         };
         let payload_before = self.done.saturating_sub(head_bytes);
