@@ -23,7 +23,7 @@ use pathproof_sys::transfer::TransferFlags;
 use pathproof_sys::{socket, tcp_info};
 use socket2::SockRef;
 
-use crate::link::{Link, Step, is_retry};
+use crate::link::{Link, OneTry, is_retry};
 use crate::receive::Receiver;
 use crate::send::Sender;
 
@@ -136,26 +136,26 @@ impl TcpLane {
     /// Runs one direction until nothing more is done without waiting. Only the first try may wait.
     fn run(
         &mut self,
-        direction: Direction,
+        direction: OneWay,
         out: &mut Vec<Completion>,
         flags: TransferFlags,
     ) -> Result<(), TransportError> {
         let (mut flags, mut bytes) = (flags, 0);
         while out.len() < out.capacity() && bytes < TURN_BYTES {
             let step = match direction {
-                Direction::Send if self.sender.pending() => self.sender.step(&mut self.link, flags)?,
-                Direction::Receive if self.receiver.wants() => self.receiver.step(&mut self.link, flags)?,
+                OneWay::Send if self.sender.pending() => self.sender.step(&mut self.link, flags)?,
+                OneWay::Receive if self.receiver.wants() => self.receiver.step(&mut self.link, flags)?,
                 _ => return Ok(()),
             };
             match step {
-                Step::Completed(completion) => {
+                OneTry::Completed(completion) => {
                     bytes += u64::from(completion.len);
                     out.push(completion);
                     // The other direction's turn: an answer leaves before the next question is looked for.
-                    self.receive_first = direction == Direction::Send;
+                    self.receive_first = direction == OneWay::Send;
                 }
-                Step::Moved(n) => bytes += n.max(1) as u64,
-                Step::Blocked => return Ok(()),
+                OneTry::Moved(n) => bytes += n.max(1) as u64,
+                OneTry::Blocked => return Ok(()),
             }
             flags |= TransferFlags::AT_ONCE;
         }
@@ -177,9 +177,9 @@ impl TcpLane {
         let before = out.len();
         self.reap(out)?;
         let order = if self.receive_first {
-            [Direction::Receive, Direction::Send]
+            [OneWay::Receive, OneWay::Send]
         } else {
-            [Direction::Send, Direction::Receive]
+            [OneWay::Send, OneWay::Receive]
         };
         for direction in order {
             self.run(direction, out, TransferFlags::AT_ONCE)?;
@@ -197,7 +197,7 @@ impl TcpLane {
         let mut before = out.len();
         let Wait::AtMost(wait) = wait else { return self.try_all(out) };
         if self.lazy_sends && self.sender.pending() && self.receiver.wants() {
-            self.run(Direction::Send, out, TransferFlags::AT_ONCE)?;
+            self.run(OneWay::Send, out, TransferFlags::AT_ONCE)?;
             if out.len() == out.capacity() {
                 return Ok(());
             }
@@ -209,12 +209,12 @@ impl TcpLane {
         if !self.spin && wait >= TICKS && self.sender.awaited() == 0 {
             match (self.sender.pending(), self.receiver.wants()) {
                 (true, _) if !self.receiver.awaits() => {
-                    self.limit_sleep(Direction::Send, wait)?;
-                    return self.run(Direction::Send, out, TransferFlags::USUAL);
+                    self.limit_sleep(OneWay::Send, wait)?;
+                    return self.run(OneWay::Send, out, TransferFlags::USUAL);
                 }
                 (false, true) => {
-                    self.limit_sleep(Direction::Receive, wait)?;
-                    return self.run(Direction::Receive, out, TransferFlags::USUAL);
+                    self.limit_sleep(OneWay::Receive, wait)?;
+                    return self.run(OneWay::Receive, out, TransferFlags::USUAL);
                 }
                 _ => {}
             }
@@ -253,7 +253,7 @@ impl TcpLane {
         for _ in 0..TRIES_PER_CLOCK {
             if !only_receives {
                 self.try_all(out)?;
-            } else if let Step::Completed(completion) =
+            } else if let OneTry::Completed(completion) =
                 self.receiver.step(&mut self.link, TransferFlags::AT_ONCE)?
             {
                 out.push(completion);
@@ -268,16 +268,16 @@ impl TcpLane {
 
     /// Makes blocking calls of one direction return within `wait`. Costs a system call only when the rounded
     /// time differs from the one in force.
-    fn limit_sleep(&mut self, direction: Direction, wait: Duration) -> Result<(), TransportError> {
+    fn limit_sleep(&mut self, direction: OneWay, wait: Duration) -> Result<(), TransportError> {
         let ms = u64::try_from((wait - TICKS / 2).as_millis()).unwrap_or(u64::MAX).min(SLEEP_MS_MAX);
         // Rounded down to a power of two, so that a wait that shrinks as a step ends changes it rarely.
         let timeout = (wait < Duration::MAX).then(|| Duration::from_millis(1 << ms.max(1).ilog2()));
         let (in_force, set) = match direction {
-            Direction::Send => (
+            OneWay::Send => (
                 &mut self.send_timeout,
                 TcpStream::set_write_timeout as fn(&TcpStream, Option<Duration>) -> io::Result<()>,
             ),
-            Direction::Receive => (&mut self.receive_timeout, TcpStream::set_read_timeout as _),
+            OneWay::Receive => (&mut self.receive_timeout, TcpStream::set_read_timeout as _),
         };
         if *in_force != timeout {
             set(&self.link.stream, timeout)
@@ -310,7 +310,7 @@ impl TcpLane {
         let mut out = Vec::with_capacity(1);
         while self.failed.is_none() && !until.is_over() && self.sender.pending() {
             out.clear();
-            let sent = self.run(Direction::Send, &mut out, TransferFlags::AT_ONCE).and_then(|()| {
+            let sent = self.run(OneWay::Send, &mut out, TransferFlags::AT_ONCE).and_then(|()| {
                 out.clear();
                 self.reap(&mut out)?;
                 if self.sender.pending() { self.sleep(Some(until.left())) } else { Ok(()) }
@@ -339,7 +339,7 @@ impl TcpLane {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
+enum OneWay {
     Send,
     Receive,
 }

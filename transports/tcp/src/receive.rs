@@ -13,7 +13,7 @@ use pathproof_sys::socket;
 use pathproof_sys::transfer::TransferFlags;
 
 use crate::frame::{Frame, FrameKind, HEADER_BYTES};
-use crate::link::{Link, Step, is_retry};
+use crate::link::{Link, OneTry, is_retry};
 use crate::wake::Wake;
 
 pub(crate) struct Receiver {
@@ -96,10 +96,10 @@ impl Receiver {
     }
 
     /// One `recv` call. `flags`: wait as the socket's timeout says, or not at all.
-    pub(crate) fn step(&mut self, link: &mut Link, flags: TransferFlags) -> Result<Step, TransportError> {
+    pub(crate) fn step(&mut self, link: &mut Link, flags: TransferFlags) -> Result<OneTry, TransportError> {
         match &mut self.form {
             Form::Raw { done, flags: mode } => {
-                let Some(op) = self.queue.front().copied() else { return Ok(Step::Blocked) };
+                let Some(op) = self.queue.front().copied() else { return Ok(OneTry::Blocked) };
                 let left = op.len - *done;
                 // One call per message: a waiting receive returns when the message is whole or time is up.
                 let whole = if flags.waits() { TransferFlags::WHOLE } else { TransferFlags::USUAL };
@@ -110,18 +110,18 @@ impl Receiver {
                     if flags.waits() {
                         self.wake.waited_in_vain(link.fd());
                     }
-                    return Ok(Step::Blocked);
+                    return Ok(OneTry::Blocked);
                 };
                 link.bytes_received += n as u64;
                 let queue = &self.queue;
                 self.wake.received(link.fd(), n, || queue.iter().map(|op| u64::from(op.len)).sum());
                 if (n as u32) < left {
                     *done += n as u32;
-                    return Ok(Step::Moved(n));
+                    return Ok(OneTry::Moved(n));
                 }
                 *done = 0;
                 self.queue.pop_front();
-                Ok(Step::Completed(completion(&op, op.len, None)))
+                Ok(OneTry::Completed(completion(&op, op.len, None)))
             }
             Form::Framed { header, state, .. } => {
                 framed(&mut self.queue, header, state, &mut self.wake, link, flags)
@@ -137,7 +137,7 @@ fn framed(
     wake: &mut Wake,
     link: &mut Link,
     flags: TransferFlags,
-) -> Result<Step, TransportError> {
+) -> Result<OneTry, TransportError> {
     loop {
         // Nobody waits for half a body, so its receiver may be woken late; anything else is awaited at once.
         wake.until(
@@ -151,11 +151,11 @@ fn framed(
             State::Head(have) if *have < HEADER_BYTES => {
                 let rest = &mut header[*have..];
                 let Some(n) = link.received(socket::receive(link.fd(), rest, flags))? else {
-                    return Ok(Step::Blocked);
+                    return Ok(OneTry::Blocked);
                 };
                 *have += n;
                 if *have < HEADER_BYTES {
-                    return Ok(Step::Moved(n));
+                    return Ok(OneTry::Moved(n));
                 }
             }
             State::Head(_) => {
@@ -166,7 +166,7 @@ fn framed(
             }
             State::Held(frame) => {
                 if queue.is_empty() {
-                    return Ok(Step::Blocked);
+                    return Ok(OneTry::Blocked);
                 }
                 *state = start(*frame, queue, link)?;
             }
@@ -181,14 +181,14 @@ fn framed(
                         if flags.waits() {
                             wake.waited_in_vain(link.fd());
                         }
-                        return Ok(Step::Blocked);
+                        return Ok(OneTry::Blocked);
                     };
                     let payload = n.min(left as usize);
                     wake.received(link.fd(), n, || u64::MAX);
                     link.bytes_received += payload as u64;
                     *done += payload as u32;
                     if *done < frame.len {
-                        return Ok(Step::Moved(n));
+                        return Ok(OneTry::Moved(n));
                     }
                     let frame = *frame;
                     *state = State::Head(n - payload);
@@ -231,13 +231,13 @@ fn start(frame: Frame, queue: &VecDeque<Op>, link: &Link) -> Result<State, Trans
 }
 
 /// A frame's payload is in its place. A frame that needs a receive was not started without one.
-fn finish(frame: Frame, queue: &mut VecDeque<Op>) -> Step {
+fn finish(frame: Frame, queue: &mut VecDeque<Op>) -> OneTry {
     let immediate = (frame.kind == FrameKind::WriteImmediate).then_some(frame.immediate);
     match frame.kind {
-        FrameKind::Write => Step::Moved(frame.len as usize),
+        FrameKind::Write => OneTry::Moved(frame.len as usize),
         FrameKind::Send | FrameKind::WriteImmediate => match queue.pop_front() {
-            Some(op) => Step::Completed(completion(&op, frame.len, immediate)),
-            None => Step::Moved(frame.len as usize),
+            Some(op) => OneTry::Completed(completion(&op, frame.len, immediate)),
+            None => OneTry::Moved(frame.len as usize),
         },
     }
 }
