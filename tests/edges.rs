@@ -21,7 +21,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("pathproof-report", &["pathproof-model"]),
     ("pathproof-sim", &["pathproof-api"]),
     ("pathproof-tcp", &["pathproof-api", "pathproof-sys"]),
-    ("pathproof-multi", &["pathproof-api"]),
+    ("pathproof-multi", &["pathproof-api", "pathproof-sys"]),
     ("pathproof-dgram", &["pathproof-api", "pathproof-sys"]),
     ("pathproof-rdma", &["pathproof-api", "pathproof-sys"]),
     ("pathproof-smbd", &["pathproof-api"]),
@@ -367,6 +367,37 @@ fn the_contract_and_the_core_know_no_operating_system() {
                 let system = ["libc", "rustix", "socket2", "nix", "netlink-sys", "windows-sys"];
                 assert!(!system.contains(&on), "{manifest} depends on {on}");
             }
+        }
+    }
+}
+
+/// What calls the system by the names and numbers of one of them is `sys`, and `transports/rdma`, whose verbs are made of such calls. All others
+/// ask `sys`, or a crate that is the same everywhere.
+#[test]
+fn system_calls_stand_in_sys_and_verbs() {
+    let mut seen = 0;
+    for (name, text) in sources(&["src", "bench", "benches", "transports"]) {
+        if name.starts_with("transports/rdma/") {
+            continue;
+        }
+        seen += 1;
+        for word in ["libc::", "rustix::", "nix::", "windows_sys::", "netlink_packet", "std::arch::asm"] {
+            // `std::os::unix::` is no crate.
+            let found = text.match_indices(word).any(|(at, _)| !text[..at].ends_with('u'));
+            assert!(!found, "{name} has {word}, which belongs in sys");
+        }
+    }
+    assert!(seen > 400, "only {seen} files were looked at");
+    let metadata = metadata(&["--no-deps"]);
+    for package in metadata["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        if ["pathproof-sys", "pathproof-rdma"].contains(&name) {
+            continue;
+        }
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let on = dependency["name"].as_str().unwrap();
+            let calls = ["libc", "rustix", "nix", "netlink-sys", "windows-sys"];
+            assert!(!calls.contains(&on), "{name} depends on {on}: ask sys");
         }
     }
 }

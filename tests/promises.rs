@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory;
+use clap::{CommandFactory, Parser};
 use pathproof_model::finding::CATALOGUE;
 
 use crate::support::*;
@@ -143,6 +143,90 @@ fn every_flag_that_a_text_names_exists() {
         }
     }
     assert!(unknown.is_empty(), "flags that do not exist are named:\n{}", unknown.join("\n"));
+}
+
+/// The words of our own command on a line that shows what to type: without variables before it, what a shell does with it, and what is said
+/// of it behind. `None` for a line about something else.
+fn typed(line: &str) -> Option<Vec<String>> {
+    // What is said of a command stands apart from it.
+    let said = line.trim().split("  ").next()?;
+    let words = shlex::split(said)?;
+    let at = words.iter().position(|word| word == "pathproof" || word.ends_with("/pathproof"))?;
+    let variable = |word: &String| {
+        let name = word.split_once('=').map_or("", |(name, _)| name);
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+    };
+    let own = |word: &&String| !["|", ">", ";", "&", "&&"].contains(&word.as_str());
+    words[..at].iter().all(variable).then(|| words[at..].iter().take_while(own).cloned().collect())
+}
+
+/// The lines of a document that show what to type: blocks of a shell or of no language, and what is set in by four spaces.
+fn shown(text: &str) -> Vec<&str> {
+    let mut found = vec![];
+    // The language of the block that we are in.
+    let mut block: Option<&str> = None;
+    for line in text.lines() {
+        match (line.trim_start().strip_prefix("```"), block) {
+            (Some(_), Some(_)) => block = None,
+            (Some(language), None) => block = Some(language.trim()),
+            (None, Some("sh" | "")) => found.push(line),
+            (None, None) if line.starts_with("    ") => found.push(line),
+            _ => {}
+        }
+    }
+    found
+}
+
+/// The examples below the help of a command and of those below it.
+fn examples(command: &clap::Command, into: &mut Vec<String>) {
+    let below = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    into.extend(below.lines().filter(|line| line.starts_with("  pathproof ")).map(String::from));
+    command.get_subcommands().for_each(|sub| examples(sub, into));
+}
+
+#[test]
+fn every_command_that_a_text_shows_can_be_typed() {
+    let (mut tried, mut wrong) = (0, vec![]);
+    let mut try_line = |place: &str, line: &str| {
+        let Some(words) = typed(line) else { return };
+        tried += 1;
+        if let Err(error) = pathproof::cli::Cli::try_parse_from(&words) {
+            wrong.push(format!("{place}: {}\n{error}", line.trim()));
+        }
+    };
+    for path in documents() {
+        for line in shown(&read(&path)) {
+            try_line(&path.display().to_string(), line);
+        }
+    }
+    let mut of_help = vec![];
+    examples(&pathproof::cli::Cli::command(), &mut of_help);
+    for line in &of_help {
+        try_line("the help", line);
+    }
+    assert!(tried > 80 && of_help.len() > 30, "{tried} commands were tried, {} of the help", of_help.len());
+    assert!(wrong.is_empty(), "commands that cannot be typed are shown:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_command_is_known_when_it_is_seen() {
+    let words = |line: &str| typed(line).map(|words| words.join(" "));
+    let check = Some("pathproof check stor2".to_owned());
+    for line in [
+        "pathproof check stor2",
+        "PATHPROOF_KEY=copper-lantern pathproof check stor2      # on the other: what it's for",
+        "    pathproof check stor2 | jq '.verdicts[]'",
+        "pathproof check stor2 ; pathproof mtu stor2",
+        "  pathproof check stor2     this host's path",
+    ] {
+        assert_eq!(words(line), check, "{line}");
+    }
+    assert_eq!(words("target/release/pathproof serve &").as_deref(), Some("target/release/pathproof serve"));
+    for line in ["systemctl start pathproof", "scripts/lab/vm -- pathproof check --self", "pathproof: began"]
+    {
+        assert_eq!(words(line), None, "{line}");
+    }
+    assert_eq!(shown("a\n```sh\nb\n```\n    c\n```toml\nd\n```\n```\ne\n```\n"), ["b", "    c", "e"]);
 }
 
 #[test]

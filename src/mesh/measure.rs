@@ -43,7 +43,7 @@ const DRIP_NS: u64 = 3_000_000_000;
 const GATE: Duration = Duration::from_secs(4);
 
 /// Another rank, and what opens its agent's door.
-pub struct Peer {
+pub struct Partner {
     /// Its number.
     pub rank: u32,
     /// Where it is on the plane.
@@ -63,7 +63,7 @@ pub struct Asked<'a> {
     /// This rank's address on the plane.
     pub own: Option<IpAddr>,
     /// With whom.
-    pub peers: Vec<Peer>,
+    pub peers: Vec<Partner>,
     /// What was typed.
     pub mesh: &'a Mesh,
     /// This host.
@@ -96,7 +96,7 @@ impl Asked<'_> {
         (made.into_iter().map(|(told, _)| told).collect(), common)
     }
 
-    fn one(&self, peer: &Peer, gate: &Gate) -> (Told, Option<Carried>) {
+    fn one(&self, peer: &Partner, gate: &Gate) -> (Told, Option<Carried>) {
         let target = Target {
             host: peer.address.to_string(),
             port: peer.port,
@@ -182,7 +182,7 @@ impl Asked<'_> {
         MtuSpec { nics: nics.unwrap_or_default(), families: family, ..MtuSpec::default() }
     }
 
-    fn keep(&self, folder: &Path, peer: &Peer, doc: &ResultDoc) {
+    fn keep(&self, folder: &Path, peer: &Partner, doc: &ResultDoc) {
         let name = format!("r{:04}-{:05}-p{:04}.json", self.mesh.place.rank, self.number, peer.rank);
         let mut doc = doc.clone();
         doc.finish(crate::wall::now_rfc3339());
@@ -199,7 +199,7 @@ fn length_ns(plan: &Plan) -> u64 {
 }
 
 /// What a document says of the two directions.
-fn told(peer: &Peer, own: Option<IpAddr>, doc: &ResultDoc) -> Told {
+fn told(peer: &Partner, own: Option<IpAddr>, doc: &ResultDoc) -> Told {
     let mut told = Told { peer: peer.rank, ..Told::default() };
     told.error = doc.error.as_ref().map(|error| error.kind);
     for step in &doc.steps {

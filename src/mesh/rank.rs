@@ -21,7 +21,7 @@ use pathproof_model::{ErrorKind, Limits};
 use super::kept::Kept;
 use super::knock::Knocks;
 use super::line::{Speaker, read_aside};
-use super::measure::{self, Peer};
+use super::measure::{self, Partner};
 use super::rendezvous::{Meeting, Met, meet};
 use super::{Mesh, at, may_be_dialled, stopped};
 use crate::encoding::hex;
@@ -271,10 +271,10 @@ impl Part<'_> {
     }
 
     /// Another rank, where it may be dialled.
-    fn peer(&self, rank: u32, plane: u32) -> Option<Peer> {
+    fn peer(&self, rank: u32, plane: u32) -> Option<Partner> {
         let row = self.row(rank).filter(|_| rank != self.mesh.place.rank)?;
         let address = row.addresses.get(plane as usize).copied()??;
-        may_be_dialled(address, self.rank_0, &self.mesh.nets).then(|| Peer {
+        may_be_dialled(address, self.rank_0, &self.mesh.nets).then(|| Partner {
             rank,
             address,
             port: row.port,
@@ -284,7 +284,7 @@ impl Part<'_> {
 
     fn knock(&self, plane: u32) {
         let others = self.rows.iter().filter_map(|row| self.peer(row.rank, plane));
-        let others: Vec<Peer> = others.collect();
+        let others: Vec<Partner> = others.collect();
         for _ in 0..WORDS.0 {
             for peer in &others {
                 self.knocks.say(at(peer.address, peer.port), &peer.token, plane, self.mesh.place.rank);

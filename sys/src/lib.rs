@@ -29,5 +29,5 @@ pub mod routes;
 pub use system::descriptor::{AsDescriptor, Descriptor};
 pub use system::{
     ending, errqueue, ethtool, files, lldp, process, recorded_route, socket, tags, tcp_info, thread,
-    written_pages,
+    transfer, written_pages,
 };

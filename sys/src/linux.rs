@@ -32,5 +32,5 @@ pub mod socket;
 pub mod tags;
 pub mod tcp_info;
 pub mod thread;
-mod transfer;
+pub mod transfer;
 pub mod written_pages;

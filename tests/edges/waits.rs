@@ -78,7 +78,7 @@ const SHORT: &[(&str, &str, &str)] = &[
         "from_millis(16)",
         "no turn: what the ticks of the kernel's timers come to",
     ),
-    ("transports/tcp/src/lane.rs", "tv_nsec: 1000000", "no kernel tells that all is acknowledged"),
+    ("transports/tcp/src/lane.rs", "from_millis(1)", "no kernel tells that all is acknowledged"),
 ];
 
 #[test]

@@ -133,22 +133,22 @@ enum Size {
 }
 
 /// What one run showed.
-enum Flow {
+enum ShortRun {
     Flowed,
     Stalled,
     /// It did not come about.
     Unknown(String),
 }
 
-impl Flow {
-    fn of(run: &Step) -> Flow {
+impl ShortRun {
+    fn of(run: &Step) -> ShortRun {
         let ran = receivers(run).any(|lane| lane.window_ns > 0);
         match (ran, run.total(|flow| flow.bytes)) {
-            (true, Some(bytes)) if bytes > 0 => Flow::Flowed,
-            (true, _) => Flow::Stalled,
+            (true, Some(bytes)) if bytes > 0 => ShortRun::Flowed,
+            (true, _) => ShortRun::Stalled,
             (false, _) => {
                 let why = run.error.as_ref().map_or("it did not start", |error| &error.message);
-                Flow::Unknown(format!("a short run to compare with could not be made: {why}"))
+                ShortRun::Unknown(format!("a short run to compare with could not be made: {why}"))
             }
         }
     }
@@ -220,19 +220,19 @@ fn weigh(doc: &ResultDoc, stall: &Stall<'_>, runs: &[Step]) -> Weighed {
     let mut turn = Size::Full;
     let streams = runs.iter().filter(|run| run.kind == StepKind::Stream);
     for run in streams.clone() {
-        match (turn, Flow::of(run)) {
-            (_, Flow::Unknown(why)) => return Weighed::Is(Conclusion::Unknown(why)),
-            (Size::Full, Flow::Flowed) => {
+        match (turn, ShortRun::of(run)) {
+            (_, ShortRun::Unknown(why)) => return Weighed::Is(Conclusion::Unknown(why)),
+            (Size::Full, ShortRun::Flowed) => {
                 return Weighed::Is(Conclusion::Excluded(
                     "full segments flowed when they were tried again".into(),
                 ));
             }
-            (Size::Small, Flow::Stalled) => {
+            (Size::Small, ShortRun::Stalled) => {
                 let small = format!("segments of {SMALL_SEGMENT_BYTES} bytes stalled as well");
                 return Weighed::Is(Conclusion::Excluded(small));
             }
-            (Size::Full, Flow::Stalled) => turn = Size::Small,
-            (Size::Small, Flow::Flowed) => turn = Size::Full,
+            (Size::Full, ShortRun::Stalled) => turn = Size::Small,
+            (Size::Small, ShortRun::Flowed) => turn = Size::Full,
         }
     }
     if streams.count() < RUNS {

@@ -189,7 +189,7 @@ pub enum Origin {
 /// One entry of the error queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QueuedError {
-    /// `errno`.
+    /// What it is, by the number that the system has for it.
     pub errno: i32,
     /// Where it comes from.
     pub origin: Origin,
@@ -203,6 +203,37 @@ pub struct QueuedError {
     pub offender: Option<IpAddr>,
     /// Bytes of the datagram at fault that were quoted and are now in the buffer.
     pub bytes: usize,
+}
+
+impl QueuedError {
+    /// Whether a datagram was too long for where it was to go.
+    pub fn is_too_long(&self) -> bool {
+        self.errno == libc::EMSGSIZE
+    }
+}
+
+/// Whether a datagram was too long for any packet.
+pub fn is_too_long(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EMSGSIZE)
+}
+
+/// Whether an error is one that a datagram socket reports on behalf of ICMP messages about earlier datagrams.
+pub fn is_about_earlier(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EMSGSIZE
+                | libc::ECONNREFUSED
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EACCES
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::ENOPROTOOPT
+                | libc::EPROTO
+                | libc::EOPNOTSUPP
+        )
+    )
 }
 
 /// Room for the control messages of one datagram, aligned as `cmsghdr` asks.
@@ -493,6 +524,12 @@ mod tests {
     fn short_control_data_is_no_error() {
         assert_eq!(extended_error(&[0; 15]).map(|e| e.info), Some(0));
         assert_eq!(extended_error(&[0; 11]), None);
+        let too_long = (libc::EMSGSIZE as u32).to_ne_bytes();
+        let entry = |number: [u8; 4]| extended_error(&[&number[..], &[0; 12]].concat()).unwrap();
+        assert!(entry(too_long).is_too_long() && !entry([0; 4]).is_too_long());
+        assert!(is_too_long(&io::Error::from_raw_os_error(libc::EMSGSIZE)));
+        assert!(is_about_earlier(&io::Error::from_raw_os_error(libc::ENETUNREACH)));
+        assert!(!is_about_earlier(&io::Error::from_raw_os_error(libc::EBADF)));
         assert_eq!((tag(&[0xff; 17]), tag(&[0; 20]), tag(&[0xff; 20])), (None, None, Some(0xffff)));
         assert_eq!(socket_address(&[2, 0, 1]), None);
         assert_eq!(socket_address(&[0; 32]), None);

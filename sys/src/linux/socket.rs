@@ -8,6 +8,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::RecvFlags;
+
+use super::transfer::TransferFlags;
 
 /// Bytes that must be waiting before a sleeping receiver is woken (`SO_RCVLOWAT`). End of stream, errors and
 /// memory pressure wake it regardless.
@@ -39,6 +42,13 @@ pub fn is_family_off(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
+/// Whether a send found no room for what the system has to keep with it: the queue of a device is full, or the limit on locked memory is
+/// reached. It passes.
+#[inline]
+pub fn lacks_room(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOBUFS)
+}
+
 /// Names of the congestion controls that this kernel has loaded, with spaces between; empty where it does not tell.
 pub fn congestion_controls() -> String {
     std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control").unwrap_or_default()
@@ -50,11 +60,84 @@ pub fn wait_readable(all: &[BorrowedFd<'_>], patience: Option<Duration>) -> io::
     wait(all, PollFlags::IN, patience)
 }
 
-fn wait(all: &[BorrowedFd<'_>], what: PollFlags, patience: Option<Duration>) -> io::Result<Vec<bool>> {
-    let timeout = patience.map(|left| Timespec {
-        tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(left.subsec_nanos()),
+/// What a socket is waited for. With neither, only its failure and its end are seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interest {
+    /// That it can be read.
+    pub read: bool,
+    /// That it takes more.
+    pub write: bool,
+}
+
+impl Interest {
+    #[inline]
+    fn events(self) -> PollFlags {
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, self.read);
+        events.set(PollFlags::OUT, self.write);
+        events
+    }
+}
+
+/// Sleeps until a connection can do what it is waited for, has failed or is at its end, at most for `patience`. Whether it has
+/// failed or is at its end. A signal ends the sleep early.
+#[inline]
+pub fn wait_for(
+    connection: BorrowedFd<'_>,
+    interest: Interest,
+    patience: Option<Duration>,
+) -> io::Result<bool> {
+    let timeout = patience.map(timespec);
+    let mut polled = [PollFd::from_borrowed_fd(connection, interest.events())];
+    match rustix::event::poll(&mut polled, timeout.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(polled[0].revents().intersects(PollFlags::ERR | PollFlags::HUP))
+}
+
+/// Sleeps until one of `all`, of which the first `MOST` are looked at, can do what it is waited for, has failed or is at its end, at most
+/// for `patience`; not at all for none. A signal ends the sleep early. Allocates nothing.
+#[inline]
+pub fn wait_any<'a, const MOST: usize>(
+    all: impl Iterator<Item = (BorrowedFd<'a>, Interest)>,
+    patience: Duration,
+) -> io::Result<()> {
+    let mut all = all.take(MOST);
+    let Some(first) = all.next() else { return Ok(()) };
+    let mut count = 0;
+    let mut rest = std::iter::once(first).chain(all);
+    let mut polled: [PollFd<'a>; MOST] = std::array::from_fn(|_| match rest.next() {
+        Some((fd, interest)) => {
+            count += 1;
+            PollFd::from_borrowed_fd(fd, interest.events())
+        }
+        None => PollFd::from_borrowed_fd(first.0, PollFlags::empty()),
     });
+    match rustix::event::poll(&mut polled[..count], Some(&timespec(patience))) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes what a connected socket has received, at most as much as `buffer` holds; 0 at its end.
+#[inline]
+pub fn receive(connection: BorrowedFd<'_>, buffer: &mut [u8], flags: TransferFlags) -> io::Result<usize> {
+    let flags = RecvFlags::from_bits_retain(flags.bits() as u32);
+    let (bytes, _) = rustix::net::recv(connection, buffer, flags)?;
+    Ok(bytes)
+}
+
+#[inline]
+fn timespec(patience: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(patience.subsec_nanos()),
+    }
+}
+
+fn wait(all: &[BorrowedFd<'_>], what: PollFlags, patience: Option<Duration>) -> io::Result<Vec<bool>> {
+    let timeout = patience.map(timespec);
     let mut polled: Vec<PollFd<'_>> = all.iter().map(|fd| PollFd::from_borrowed_fd(*fd, what)).collect();
     match rustix::event::poll(&mut polled, timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}

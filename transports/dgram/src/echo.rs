@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use pathproof_sys::errqueue::{self, Family};
+use pathproof_sys::errqueue::{self, Family, is_about_earlier};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::udp::{Event, Outcome, bind_to, drain_errors, is_soft, send_one, socket_error};
+use crate::udp::{Event, Outcome, bind_to, drain_errors, send_one, socket_error};
 use crate::wire::{self, ProbeKey};
 use crate::{DgramError, headers_bytes};
 
@@ -99,7 +99,7 @@ impl EchoSocket {
                 Ok(Some(received)) => received,
                 Ok(None) => return Ok(None),
                 // The error of an ICMP message; its entry is read from the queue in the next turn.
-                Err(error) if is_soft(&error) => continue,
+                Err(error) if is_about_earlier(&error) => continue,
                 Err(error) => return Err(DgramError::Receive(error)),
             };
             let data = &self.buffer[..received.bytes];

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use pathproof_sys::errqueue::{self, Family, Origin, QueuedError};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use pathproof_sys::errqueue::{self, Family, Origin, QueuedError, is_about_earlier};
+use pathproof_sys::socket;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::wire::{self, Datagram, Nonce, ProbeKey};
@@ -276,7 +276,7 @@ impl Inner {
                     }
                 }
                 // The error of an ICMP message that arrived meanwhile; its entry is in the queue.
-                Err(error) if is_soft(&error) => {}
+                Err(error) if is_about_earlier(&error) => {}
                 Err(error) => return Err(DgramError::Receive(error)),
             }
         }
@@ -341,12 +341,14 @@ pub(crate) fn send_one(
         if events.len() > before {
             continue;
         }
-        return match error.raw_os_error() {
-            // Too long for any IP packet: the kernel does not even ask the interface.
-            Some(libc::EMSGSIZE) => Ok(Outcome::TooBig { ip_mtu_bytes: None }),
-            Some(libc::ENOBUFS | libc::EAGAIN) => Ok(Outcome::Dropped),
-            _ => Err(DgramError::Send { to: to.ip(), source: error }),
-        };
+        // Too long for any IP packet: the kernel does not even ask the interface.
+        if errqueue::is_too_long(&error) {
+            return Ok(Outcome::TooBig { ip_mtu_bytes: None });
+        }
+        if socket::lacks_room(&error) || error.kind() == io::ErrorKind::WouldBlock {
+            return Ok(Outcome::Dropped);
+        }
+        return Err(DgramError::Send { to: to.ip(), source: error });
     }
     Ok(Outcome::Dropped)
 }
@@ -364,11 +366,11 @@ pub(crate) fn drain_errors(
         let entry = match errqueue::next_error(socket.as_fd(), buffer) {
             Ok(Some(entry)) => entry,
             Ok(None) => break,
-            Err(error) if is_soft(&error) => continue,
+            Err(error) if is_about_earlier(&error) => continue,
             Err(error) => return Err(DgramError::Receive(error)),
         };
         if entry.origin == Origin::Local {
-            if entry.errno == libc::EMSGSIZE {
+            if entry.is_too_long() {
                 local = Some(entry.info);
             }
             continue;
@@ -390,35 +392,7 @@ fn event_of(entry: QueuedError, seq: Option<u32>) -> Option<Event> {
     }
 }
 
-/// Errors that a datagram socket reports on behalf of ICMP messages about earlier datagrams.
-pub(crate) fn is_soft(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(
-            libc::EMSGSIZE
-                | libc::ECONNREFUSED
-                | libc::EHOSTUNREACH
-                | libc::ENETUNREACH
-                | libc::EACCES
-                | libc::EHOSTDOWN
-                | libc::ENONET
-                | libc::ENOPROTOOPT
-                | libc::EPROTO
-                | libc::EOPNOTSUPP
-        )
-    )
-}
-
 /// Waits until one of `sockets` has something to read or an error queued, at most for `patience`.
 pub fn wait_readable(sockets: &[BorrowedFd<'_>], patience: Duration) -> io::Result<()> {
-    let mut polled: Vec<PollFd<'_>> =
-        sockets.iter().map(|socket| PollFd::from_borrowed_fd(*socket, PollFlags::IN)).collect();
-    let timeout = Timespec {
-        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(patience.subsec_nanos()),
-    };
-    match rustix::event::poll(&mut polled, Some(&timeout)) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    socket::wait_readable(sockets, Some(patience)).map(drop)
 }

@@ -13,6 +13,8 @@
 
 #![forbid(unsafe_code)]
 
+mod chance;
+mod cut;
 mod lane;
 mod network;
 mod wire;
@@ -98,7 +100,9 @@ impl Transport for SimTransport {
             )));
         }
         spec.options.only(NAME, &self.options())?;
-        let end = self.network.register(spec.token, role, spec.depth as usize)?;
+        // The end that dials says from which NIC, as a socket would be bound.
+        let nic = spec.local.filter(|_| role == Role::Dial);
+        let end = self.network.register(spec.token, role, spec.depth as usize, nic)?;
         Ok(Box::new(PreparedSim {
             network: self.network.clone(),
             end: Some(end),

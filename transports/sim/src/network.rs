@@ -4,13 +4,17 @@
 //! link is free, takes its serialisation time and the path's delay, and is placed when it has arrived *and* its
 //! receive is posted. The sender's operation completes one path delay later, when it would learn of it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pathproof_api::{
     Access, Completion, CompletionStatus, LaneSample, Op, Region, Role, Tick, TransportError, Verb,
 };
+
+use crate::chance::SplitMix;
+use crate::cut::Cut;
 
 /// What a path does to messages. The same for both directions.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,8 +74,9 @@ struct State {
     path: SimPath,
     random: SplitMix,
     /// Set by [`SimNetwork::cut`]: nothing arrives that had not arrived by then.
-    cut_at: Option<Tick>,
-    silence_ns: u64,
+    cut: Option<Cut>,
+    /// Set by [`SimNetwork::cut_nic`].
+    nics_cut: BTreeMap<IpAddr, Cut>,
     ends: Vec<Option<SimEnd>>,
 }
 
@@ -79,6 +84,8 @@ struct SimEnd {
     token: [u8; 32],
     role: Role,
     depth: usize,
+    /// Where its lane was dialled from.
+    nic: Option<IpAddr>,
     phase: Phase,
     regions: Vec<Arc<Region>>,
     target: Option<(Arc<Region>, Access)>,
@@ -122,8 +129,8 @@ impl SimNetwork {
             now: Tick(0),
             path,
             random: SplitMix(seed),
-            cut_at: None,
-            silence_ns: 10_000_000_000,
+            cut: None,
+            nics_cut: BTreeMap::new(),
             ends: Vec::new(),
         };
         Arc::new(SimNetwork { state: Mutex::new(state) })
@@ -166,8 +173,15 @@ impl SimNetwork {
     /// Cuts every path: what has not arrived never will, and lanes learn of it after `silence`.
     pub fn cut(&self, silence: Duration) {
         let mut state = self.lock();
-        state.silence_ns = u64::try_from(silence.as_nanos()).unwrap_or(u64::MAX);
-        state.cut_at = Some(state.now);
+        state.cut = Some(state.cut_now(silence));
+    }
+
+    /// As [`SimNetwork::cut`], but for lanes that were dialled from `nic` alone. That an end closes such a lane is not heard at the other
+    /// one.
+    pub fn cut_nic(&self, nic: IpAddr, silence: Duration) {
+        let mut state = self.lock();
+        let cut = state.cut_now(silence);
+        state.nics_cut.insert(nic, cut);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -179,15 +193,23 @@ impl SimNetwork {
         token: [u8; 32],
         role: Role,
         depth: usize,
+        nic: Option<IpAddr>,
     ) -> Result<EndId, TransportError> {
         let mut state = self.lock();
         if state.ends.iter().flatten().any(|end| end.token == token && end.role == role) {
             return Err(TransportError::invalid("this lane token is in use; each lane needs its own"));
         }
+        // Either end of a lane may be the first.
+        let other = state.ends.iter_mut().flatten().find(|end| end.token == token);
+        let nic = nic.or(other.as_ref().and_then(|other| other.nic));
+        if let Some(other) = other {
+            other.nic = nic;
+        }
         let end = SimEnd {
             token,
             role,
             depth,
+            nic,
             phase: Phase::Prepared,
             regions: vec![],
             target: None,
@@ -342,6 +364,16 @@ impl State {
         self.ends[id.0].as_mut().expect("an end lives until both lanes have left")
     }
 
+    fn cut_now(&self, silence: Duration) -> Cut {
+        Cut { at: self.now, silence_ns: u64::try_from(silence.as_nanos()).unwrap_or(u64::MAX) }
+    }
+
+    /// Since when nothing comes from an end, or to it.
+    fn cut_of(&self, end: &SimEnd) -> Option<Cut> {
+        let of_nic = end.nic.and_then(|nic| self.nics_cut.get(&nic).copied());
+        Cut::first(self.cut, of_nic)
+    }
+
     fn peer(&self, id: EndId) -> Option<EndId> {
         let (token, role) = self.ends[id.0].as_ref().map(|end| (end.token, end.role))?;
         let is_peer =
@@ -392,7 +424,7 @@ impl State {
             // in the past and wait for somebody else.
             if let Some(message) = end.under_way.iter().find(|message| message.acknowledged.is_none())
                 && message.arrives > self.now
-                && self.cut_at.is_none_or(|cut| message.arrives <= cut)
+                && self.cut_of(end).is_none_or(|cut| message.arrives <= cut.at)
             {
                 see(message.arrives);
             }
@@ -402,10 +434,9 @@ impl State {
                 see(at);
             }
         }
-        if let Some(cut) = self.cut_at {
-            let known = cut.plus_ns(self.silence_ns);
-            if known > self.now {
-                see(known);
+        for cut in self.cut.iter().chain(self.nics_cut.values()) {
+            if cut.noticed() > self.now {
+                see(cut.noticed());
             }
         }
         next
@@ -420,7 +451,7 @@ impl State {
 
     /// Places the first message of `sender` that is not placed yet; whether there was one to place.
     fn deliver_first(&mut self, sender: EndId) -> bool {
-        let (now, delay_ns, cut) = (self.now, self.path.delay_ns, self.cut_at);
+        let (now, delay_ns) = (self.now, self.path.delay_ns);
         let Some(peer) = self.peer(sender) else { return false };
         let Some(from) = self.ends[sender.0].as_ref().filter(|end| end.phase == Phase::Open) else {
             return false;
@@ -429,7 +460,7 @@ impl State {
             return false;
         };
         let message = &from.under_way[at];
-        if message.arrives > now || cut.is_some_and(|cut| message.arrives > cut) {
+        if message.arrives > now || self.cut_of(from).is_some_and(|cut| message.arrives > cut.at) {
             return false;
         }
         let (op, flip) = (message.op, message.flip);
@@ -508,11 +539,14 @@ impl State {
         let gone = |detail: &str| {
             Err(TransportError::PeerGone { operation: "polling a sim lane".into(), detail: detail.into() })
         };
-        if self.peer(id).is_none_or(|peer| self.end(peer).phase == Phase::Closed) {
+        let nic = self.end(id).nic;
+        let unheard = nic.is_some_and(|nic| self.nics_cut.contains_key(&nic));
+        if !unheard && self.peer(id).is_none_or(|peer| self.end(peer).phase == Phase::Closed) {
             return gone("it closed the lane");
         }
-        match self.cut_at {
-            Some(cut) if self.now >= cut.plus_ns(self.silence_ns) => gone("nothing was heard from it"),
+        let cut = self.ends[id.0].as_ref().and_then(|end| self.cut_of(end));
+        match cut {
+            Some(cut) if self.now >= cut.noticed() => gone("nothing was heard from it"),
             _ => Ok(()),
         }
     }
@@ -561,26 +595,4 @@ fn copy(
         done += now;
     }
     Ok(())
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): small, seedable, good enough to decide the fate of packets.
-struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// Evenly in `0..bound`.
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
-    }
-
-    fn chance(&mut self, ppm: u32) -> bool {
-        ppm > 0 && self.below(1_000_000) < u64::from(ppm)
-    }
 }

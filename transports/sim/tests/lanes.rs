@@ -1,5 +1,6 @@
 //! The simulated lane keeps the contract, and does what its path says to the nanosecond.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,6 +137,25 @@ fn a_cut_path_is_noticed_after_the_silence_and_not_before() {
     };
     assert!(matches!(error, TransportError::PeerGone { .. }), "{error}");
     assert_eq!(net.network.now(), cut + Duration::from_secs(3));
+}
+
+#[test]
+fn a_nic_that_is_cut_leaves_the_lanes_of_others_and_hides_that_its_own_are_closed() {
+    let nics: [IpAddr; 2] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+    let mut net = Net::new(SimPath::default(), 11);
+    let mut from = |nic| net.connect(&LaneSpec { local: Some(nic), ..LaneSpec::default() }, 4096).unwrap();
+    let (mut cut, mut whole) = (from(nics[0]), from(nics[1]));
+    net.network.cut_nic(nics[0], Duration::from_secs(3));
+    let at = net.network.now();
+    // 64 bytes at 10 Gbit/s are 51 ns.
+    assert_eq!(round_trip(&net, &mut whole, 64), 2 * (10_000 + 51));
+    drop(cut.b);
+    let mut out = Vec::with_capacity(4);
+    assert_eq!(cut.a.poll(&mut out, Wait::No).unwrap(), 0, "nobody told it");
+    net.network.advance(Duration::from_secs(3));
+    assert!(net.network.now() > at + Duration::from_secs(3));
+    let error = cut.a.poll(&mut out, Wait::No).unwrap_err();
+    assert!(matches!(error, TransportError::PeerGone { .. }), "{error}");
 }
 
 #[test]

@@ -18,11 +18,12 @@ use pathproof_api::{
     ReceiveMode, Region, RegionId, SendMode, SendReports, Stopper, TransportError, Verb, Wait, WaitMode,
 };
 use pathproof_sys::clock::RealClock;
+use pathproof_sys::socket::Interest;
+use pathproof_sys::transfer::TransferFlags;
 use pathproof_sys::{socket, tcp_info};
-use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::SockRef;
 
-use crate::link::{Link, Step};
+use crate::link::{Link, OneTry, is_retry};
 use crate::receive::Receiver;
 use crate::send::Sender;
 
@@ -135,28 +136,28 @@ impl TcpLane {
     /// Runs one direction until nothing more is done without waiting. Only the first try may wait.
     fn run(
         &mut self,
-        direction: Direction,
+        direction: OneWay,
         out: &mut Vec<Completion>,
-        flags: i32,
+        flags: TransferFlags,
     ) -> Result<(), TransportError> {
         let (mut flags, mut bytes) = (flags, 0);
         while out.len() < out.capacity() && bytes < TURN_BYTES {
             let step = match direction {
-                Direction::Send if self.sender.pending() => self.sender.step(&mut self.link, flags)?,
-                Direction::Receive if self.receiver.wants() => self.receiver.step(&mut self.link, flags)?,
+                OneWay::Send if self.sender.pending() => self.sender.step(&mut self.link, flags)?,
+                OneWay::Receive if self.receiver.wants() => self.receiver.step(&mut self.link, flags)?,
                 _ => return Ok(()),
             };
             match step {
-                Step::Completed(completion) => {
+                OneTry::Completed(completion) => {
                     bytes += u64::from(completion.len);
                     out.push(completion);
                     // The other direction's turn: an answer leaves before the next question is looked for.
-                    self.receive_first = direction == Direction::Send;
+                    self.receive_first = direction == OneWay::Send;
                 }
-                Step::Moved(n) => bytes += n.max(1) as u64,
-                Step::Blocked => return Ok(()),
+                OneTry::Moved(n) => bytes += n.max(1) as u64,
+                OneTry::Blocked => return Ok(()),
             }
-            flags |= libc::MSG_DONTWAIT;
+            flags |= TransferFlags::AT_ONCE;
         }
         Ok(())
     }
@@ -176,12 +177,12 @@ impl TcpLane {
         let before = out.len();
         self.reap(out)?;
         let order = if self.receive_first {
-            [Direction::Receive, Direction::Send]
+            [OneWay::Receive, OneWay::Send]
         } else {
-            [Direction::Send, Direction::Receive]
+            [OneWay::Send, OneWay::Receive]
         };
         for direction in order {
-            self.run(direction, out, libc::MSG_DONTWAIT)?;
+            self.run(direction, out, TransferFlags::AT_ONCE)?;
             if out.len() > before {
                 break;
             }
@@ -196,7 +197,7 @@ impl TcpLane {
         let mut before = out.len();
         let Wait::AtMost(wait) = wait else { return self.try_all(out) };
         if self.lazy_sends && self.sender.pending() && self.receiver.wants() {
-            self.run(Direction::Send, out, libc::MSG_DONTWAIT)?;
+            self.run(OneWay::Send, out, TransferFlags::AT_ONCE)?;
             if out.len() == out.capacity() {
                 return Ok(());
             }
@@ -208,12 +209,12 @@ impl TcpLane {
         if !self.spin && wait >= TICKS && self.sender.awaited() == 0 {
             match (self.sender.pending(), self.receiver.wants()) {
                 (true, _) if !self.receiver.awaits() => {
-                    self.limit_sleep(Direction::Send, wait)?;
-                    return self.run(Direction::Send, out, 0);
+                    self.limit_sleep(OneWay::Send, wait)?;
+                    return self.run(OneWay::Send, out, TransferFlags::USUAL);
                 }
                 (false, true) => {
-                    self.limit_sleep(Direction::Receive, wait)?;
-                    return self.run(Direction::Receive, out, 0);
+                    self.limit_sleep(OneWay::Receive, wait)?;
+                    return self.run(OneWay::Receive, out, TransferFlags::USUAL);
                 }
                 _ => {}
             }
@@ -252,8 +253,8 @@ impl TcpLane {
         for _ in 0..TRIES_PER_CLOCK {
             if !only_receives {
                 self.try_all(out)?;
-            } else if let Step::Completed(completion) =
-                self.receiver.step(&mut self.link, libc::MSG_DONTWAIT)?
+            } else if let OneTry::Completed(completion) =
+                self.receiver.step(&mut self.link, TransferFlags::AT_ONCE)?
             {
                 out.push(completion);
                 self.receive_first = false;
@@ -267,16 +268,16 @@ impl TcpLane {
 
     /// Makes blocking calls of one direction return within `wait`. Costs a system call only when the rounded
     /// time differs from the one in force.
-    fn limit_sleep(&mut self, direction: Direction, wait: Duration) -> Result<(), TransportError> {
+    fn limit_sleep(&mut self, direction: OneWay, wait: Duration) -> Result<(), TransportError> {
         let ms = u64::try_from((wait - TICKS / 2).as_millis()).unwrap_or(u64::MAX).min(SLEEP_MS_MAX);
         // Rounded down to a power of two, so that a wait that shrinks as a step ends changes it rarely.
         let timeout = (wait < Duration::MAX).then(|| Duration::from_millis(1 << ms.max(1).ilog2()));
         let (in_force, set) = match direction {
-            Direction::Send => (
+            OneWay::Send => (
                 &mut self.send_timeout,
                 TcpStream::set_write_timeout as fn(&TcpStream, Option<Duration>) -> io::Result<()>,
             ),
-            Direction::Receive => (&mut self.receive_timeout, TcpStream::set_read_timeout as _),
+            OneWay::Receive => (&mut self.receive_timeout, TcpStream::set_read_timeout as _),
         };
         if *in_force != timeout {
             set(&self.link.stream, timeout)
@@ -288,24 +289,13 @@ impl TcpLane {
 
     /// Sleeps until something pending can be done, an error is there, or `left` is over.
     fn sleep(&mut self, left: Option<Duration>) -> Result<(), TransportError> {
-        let mut events = PollFlags::empty();
-        if self.sender.pending() {
-            events |= PollFlags::OUT;
-        }
-        if self.receiver.wants() {
-            events |= PollFlags::IN;
-        }
-        let timeout = left.map(|left| Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(left.subsec_nanos()),
-        });
-        let mut fds = [PollFd::new(&self.link.stream, events)];
-        match rustix::event::poll(&mut fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(self.link.error("waiting", e.into())),
-        }
-        let idle = events.is_empty() && self.sender.awaited() == 0;
-        if idle && fds[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) {
+        let interest = Interest { read: self.receiver.wants(), write: self.sender.pending() };
+        let ended = match socket::wait_for(self.link.fd(), interest, left) {
+            Ok(ended) => ended,
+            Err(e) => return Err(self.link.error("waiting", e)),
+        };
+        let idle = interest == Interest::default() && self.sender.awaited() == 0;
+        if idle && ended {
             // Nobody else would look, and the next sleep would end at once.
             let source = self.link.stream.take_error().ok().flatten();
             let source = source.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
@@ -320,7 +310,7 @@ impl TcpLane {
         let mut out = Vec::with_capacity(1);
         while self.failed.is_none() && !until.is_over() && self.sender.pending() {
             out.clear();
-            let sent = self.run(Direction::Send, &mut out, libc::MSG_DONTWAIT).and_then(|()| {
+            let sent = self.run(OneWay::Send, &mut out, TransferFlags::AT_ONCE).and_then(|()| {
                 out.clear();
                 self.reap(&mut out)?;
                 if self.sender.pending() { self.sleep(Some(until.left())) } else { Ok(()) }
@@ -337,20 +327,19 @@ impl TcpLane {
         let fd = self.link.fd();
         let mut scrap = [0u8; 4096];
         while !until.is_over() && socket::send_queue_bytes(fd).is_some_and(|bytes| bytes > 0) {
-            let got = rustix::net::recv(fd, &mut scrap, rustix::net::RecvFlags::DONTWAIT);
-            match got {
-                Ok((1.., _)) => continue,
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) | Ok(_) => {}
+            match socket::receive(fd, &mut scrap, TransferFlags::AT_ONCE) {
+                Ok(1..) => continue,
+                Ok(0) => {}
+                Err(e) if is_retry(&e) => {}
                 Err(_) => return,
             }
-            let timeout = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-            let _ = rustix::event::poll(&mut [PollFd::new(&fd, PollFlags::empty())], Some(&timeout));
+            let _ = socket::wait_for(fd, Interest::default(), Some(Duration::from_millis(1)));
         }
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
+enum OneWay {
     Send,
     Receive,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pathproof_api::{Completion, Region, RegionId, TransportError};
 
 /// One try of one direction.
-pub(crate) enum Step {
+pub(crate) enum OneTry {
     /// An operation is done.
     Completed(Completion),
     /// So many bytes moved, and no operation of ours is done by it.

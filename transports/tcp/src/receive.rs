@@ -9,10 +9,11 @@ use pathproof_api::{
     Completion, CompletionStatus, Framing, LaneSpec, Op, ReceiveMode, RegionId, TransportError, Verb,
 };
 use pathproof_sys::clock::RealClock;
-use rustix::net::RecvFlags;
+use pathproof_sys::socket;
+use pathproof_sys::transfer::TransferFlags;
 
 use crate::frame::{Frame, FrameKind, HEADER_BYTES};
-use crate::link::{Link, Step, is_retry};
+use crate::link::{Link, OneTry, is_retry};
 use crate::wake::Wake;
 
 pub(crate) struct Receiver {
@@ -24,7 +25,7 @@ pub(crate) struct Receiver {
 
 enum Form {
     /// Bytes of the first receive that are there, and the flags that place or discard them.
-    Raw { done: u32, flags: i32 },
+    Raw { done: u32, flags: TransferFlags },
     Framed {
         header: [u8; HEADER_BYTES],
         state: State,
@@ -49,7 +50,8 @@ impl Receiver {
         let form = match spec.framing {
             Framing::Raw => {
                 let discard = spec.receive_mode == ReceiveMode::Discard;
-                Form::Raw { done: 0, flags: if discard { libc::MSG_TRUNC } else { 0 } }
+                let flags = if discard { TransferFlags::DISCARD } else { TransferFlags::USUAL };
+                Form::Raw { done: 0, flags }
             }
             Framing::Framed => Form::Framed { header: [0; HEADER_BYTES], state: State::Head(0), open },
         };
@@ -93,33 +95,33 @@ impl Receiver {
         &mut self.wake
     }
 
-    /// One `recv` call. `flags` is 0 (wait as the socket's timeout says) or `MSG_DONTWAIT`.
-    pub(crate) fn step(&mut self, link: &mut Link, flags: i32) -> Result<Step, TransportError> {
+    /// One `recv` call. `flags`: wait as the socket's timeout says, or not at all.
+    pub(crate) fn step(&mut self, link: &mut Link, flags: TransferFlags) -> Result<OneTry, TransportError> {
         match &mut self.form {
             Form::Raw { done, flags: mode } => {
-                let Some(op) = self.queue.front().copied() else { return Ok(Step::Blocked) };
+                let Some(op) = self.queue.front().copied() else { return Ok(OneTry::Blocked) };
                 let left = op.len - *done;
                 // One call per message: a waiting receive returns when the message is whole or time is up.
-                let whole = if flags & libc::MSG_DONTWAIT == 0 { libc::MSG_WAITALL } else { 0 };
+                let whole = if flags.waits() { TransferFlags::WHOLE } else { TransferFlags::USUAL };
                 let at = op.offset + u64::from(*done);
                 let result =
                     link.region(op.region)?.recv(link.fd(), at, u64::from(left), flags | whole | *mode);
                 let Some(n) = link.received(result)? else {
-                    if flags & libc::MSG_DONTWAIT == 0 {
+                    if flags.waits() {
                         self.wake.waited_in_vain(link.fd());
                     }
-                    return Ok(Step::Blocked);
+                    return Ok(OneTry::Blocked);
                 };
                 link.bytes_received += n as u64;
                 let queue = &self.queue;
                 self.wake.received(link.fd(), n, || queue.iter().map(|op| u64::from(op.len)).sum());
                 if (n as u32) < left {
                     *done += n as u32;
-                    return Ok(Step::Moved(n));
+                    return Ok(OneTry::Moved(n));
                 }
                 *done = 0;
                 self.queue.pop_front();
-                Ok(Step::Completed(completion(&op, op.len, None)))
+                Ok(OneTry::Completed(completion(&op, op.len, None)))
             }
             Form::Framed { header, state, .. } => {
                 framed(&mut self.queue, header, state, &mut self.wake, link, flags)
@@ -134,8 +136,8 @@ fn framed(
     state: &mut State,
     wake: &mut Wake,
     link: &mut Link,
-    flags: i32,
-) -> Result<Step, TransportError> {
+    flags: TransferFlags,
+) -> Result<OneTry, TransportError> {
     loop {
         // Nobody waits for half a body, so its receiver may be woken late; anything else is awaited at once.
         wake.until(
@@ -148,13 +150,12 @@ fn framed(
         match state {
             State::Head(have) if *have < HEADER_BYTES => {
                 let rest = &mut header[*have..];
-                let got = rustix::net::recv(link.fd(), rest, RecvFlags::from_bits_retain(flags as u32));
-                let Some(n) = link.received(got.map(|(n, _)| n).map_err(Into::into))? else {
-                    return Ok(Step::Blocked);
+                let Some(n) = link.received(socket::receive(link.fd(), rest, flags))? else {
+                    return Ok(OneTry::Blocked);
                 };
                 *have += n;
                 if *have < HEADER_BYTES {
-                    return Ok(Step::Moved(n));
+                    return Ok(OneTry::Moved(n));
                 }
             }
             State::Head(_) => {
@@ -165,7 +166,7 @@ fn framed(
             }
             State::Held(frame) => {
                 if queue.is_empty() {
-                    return Ok(Step::Blocked);
+                    return Ok(OneTry::Blocked);
                 }
                 *state = start(*frame, queue, link)?;
             }
@@ -177,17 +178,17 @@ fn framed(
                     let memory = link.region(*region)?;
                     let got = memory.recv_with_tail(link.fd(), at, u64::from(left), header, flags);
                     let Some(n) = link.received(got)? else {
-                        if flags & libc::MSG_DONTWAIT == 0 {
+                        if flags.waits() {
                             wake.waited_in_vain(link.fd());
                         }
-                        return Ok(Step::Blocked);
+                        return Ok(OneTry::Blocked);
                     };
                     let payload = n.min(left as usize);
                     wake.received(link.fd(), n, || u64::MAX);
                     link.bytes_received += payload as u64;
                     *done += payload as u32;
                     if *done < frame.len {
-                        return Ok(Step::Moved(n));
+                        return Ok(OneTry::Moved(n));
                     }
                     let frame = *frame;
                     *state = State::Head(n - payload);
@@ -230,13 +231,13 @@ fn start(frame: Frame, queue: &VecDeque<Op>, link: &Link) -> Result<State, Trans
 }
 
 /// A frame's payload is in its place. A frame that needs a receive was not started without one.
-fn finish(frame: Frame, queue: &mut VecDeque<Op>) -> Step {
+fn finish(frame: Frame, queue: &mut VecDeque<Op>) -> OneTry {
     let immediate = (frame.kind == FrameKind::WriteImmediate).then_some(frame.immediate);
     match frame.kind {
-        FrameKind::Write => Step::Moved(frame.len as usize),
+        FrameKind::Write => OneTry::Moved(frame.len as usize),
         FrameKind::Send | FrameKind::WriteImmediate => match queue.pop_front() {
-            Some(op) => Step::Completed(completion(&op, frame.len, immediate)),
-            None => Step::Moved(frame.len as usize),
+            Some(op) => OneTry::Completed(completion(&op, frame.len, immediate)),
+            None => OneTry::Moved(frame.len as usize),
         },
     }
 }

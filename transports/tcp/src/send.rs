@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use pathproof_api::{Completion, CompletionStatus, Framing, LaneSpec, Op, SendMode, TransportError};
 use pathproof_sys::socket;
+use pathproof_sys::transfer::TransferFlags;
 
 use crate::frame::{Frame, HEADER_BYTES};
-use crate::link::{Link, Step, is_retry};
+use crate::link::{Link, OneTry, is_retry};
 use crate::zero_copy::InFlight;
 
 /// Zero-copy calls that may await their notification, per operation of depth: a call may send part of one.
@@ -65,8 +66,8 @@ impl Sender {
     }
 
     /// One `send` call for the first operation.
-    pub(crate) fn step(&mut self, link: &mut Link, flags: i32) -> Result<Step, TransportError> {
-        let Some(op) = self.queue.front().copied() else { return Ok(Step::Blocked) };
+    pub(crate) fn step(&mut self, link: &mut Link, flags: TransferFlags) -> Result<OneTry, TransportError> {
+        let Some(op) = self.queue.front().copied() else { return Ok(OneTry::Blocked) };
         let head_bytes = if self.framed { HEADER_BYTES } else { 0 };
         let total = head_bytes + op.len as usize;
         let mut zero_copy = self.in_flight.as_ref().is_some_and(InFlight::has_room);
@@ -76,19 +77,20 @@ impl Sender {
             if zero_copy {
                 // The header lives on this stack; only what lies in the region may be sent from its place.
                 zero_copy = false;
-                region.send_with_head(link.fd(), &head[self.done..], op.offset, 0, flags | libc::MSG_MORE)
+                let flags = flags | TransferFlags::MORE_FOLLOWS;
+                region.send_with_head(link.fd(), &head[self.done..], op.offset, 0, flags)
             } else {
                 region.send_with_head(link.fd(), &head[self.done..], op.offset, u64::from(op.len), flags)
             }
         } else {
             let sent = (self.done - head_bytes) as u64;
-            let flags = if zero_copy { flags | libc::MSG_ZEROCOPY } else { flags };
+            let flags = if zero_copy { flags | TransferFlags::ZERO_COPY } else { flags };
             region.send(link.fd(), op.offset + sent, u64::from(op.len) - sent, flags)
         };
         let n = match result {
             Ok(n) => n,
             // A zero-copy call may also meet the limit on locked memory; it passes when notifications come.
-            Err(e) if is_retry(&e) || e.raw_os_error() == Some(libc::ENOBUFS) => return Ok(Step::Blocked),
+            Err(e) if is_retry(&e) || socket::lacks_room(&e) => return Ok(OneTry::Blocked),
             Err(e) => return Err(link.error("sending", e)),
         };
         let payload_before = self.done.saturating_sub(head_bytes);
@@ -102,15 +104,15 @@ impl Sender {
         match &mut self.in_flight {
             Some(flight) if zero_copy => {
                 flight.called(finished.then_some(op));
-                Ok(Step::Moved(n))
+                Ok(OneTry::Moved(n))
             }
             // Sent by copy, and yet its turn to complete comes after those still in flight.
             Some(flight) if finished && flight.operations() > 0 => {
                 flight.copied_op(op);
-                Ok(Step::Moved(n))
+                Ok(OneTry::Moved(n))
             }
-            _ if finished => Ok(Step::Completed(completion(&op))),
-            _ => Ok(Step::Moved(n)),
+            _ if finished => Ok(OneTry::Completed(completion(&op))),
+            _ => Ok(OneTry::Moved(n)),
         }
     }
 

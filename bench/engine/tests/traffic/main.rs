@@ -3,4 +3,5 @@
 
 mod beside;
 mod seeds;
+mod striped;
 mod world;

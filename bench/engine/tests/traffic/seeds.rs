@@ -12,28 +12,28 @@ use crate::world::{LaneLeft, MS, SILENCE_NS, World, ending, interrupt};
 const KINDS: [TrafficKind; 3] = [TrafficKind::Stream, TrafficKind::Pingpong, TrafficKind::Request];
 const WAYS: [Direction; 3] = [Direction::Out, Direction::In, Direction::Both];
 /// What was handed to a lane before its end is placed as it is closed: eight messages of a slow path each.
-const CLOSING_NS: u64 = 150 * MS;
+pub const CLOSING_NS: u64 = 150 * MS;
 /// Nothing takes longer than to be ready, to run, to drain and to be silent.
-const LIMIT: Tick = Tick(30_000 * MS);
+pub const LIMIT: Tick = Tick(30_000 * MS);
 
-struct Draw(Random);
+pub struct Draw(Random);
 
 impl Draw {
-    fn new(seed: u64) -> Draw {
+    pub fn new(seed: u64) -> Draw {
         Draw(Random::new(seed ^ 0x57A6E))
     }
 
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.0.below(choices.len() as u64) as usize]
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0.below(bound)
     }
 }
 
 /// A step that may be of any kind, and a clean path for it.
-fn any(draw: &mut Draw) -> (TrafficKind, TrafficSpec, SimPath, [u64; 2]) {
+pub fn any(draw: &mut Draw) -> (TrafficKind, TrafficSpec, SimPath, [u64; 2]) {
     let spec = TrafficSpec {
         direction: draw.of(&WAYS),
         lanes: draw.of(&[1, 2, 3]),

@@ -1,13 +1,14 @@
 //! Two ends of a traffic step, their lanes and the control connection between them.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, Lane, LaneSpec, LaneStats, Offer, Pages, PreparedLane, Region, RegionId, Role, Tick, Transport,
-    Verb,
+    Access, Lane, LaneSpec, LaneStats, Offer, Pages, PathSpec, PreparedLane, Region, RegionId, Role, Tick,
+    Transport, Verb,
 };
 use pathproof_engine::control::StepMessage;
 use pathproof_engine::drive::{Driver, NoMeter, Turn};
@@ -17,6 +18,7 @@ use pathproof_engine::workload::{
     Echo, PingPong, Reply, Request, RequestPlan, Slots, StreamReceive, StreamSend, Workload,
 };
 use pathproof_model::{ErrorKind, OneFlow, PlannedLane, RequestLoad, StepError, TrafficKind, TrafficSpec};
+use pathproof_multi::{REJOIN, STALL, Striped};
 use pathproof_sim::{SimClock, SimNetwork, SimPath, SimTransport};
 
 pub const MS: u64 = 1_000_000;
@@ -25,6 +27,21 @@ const READY_NS: u64 = 10_000 * MS;
 const LAST_BYTES_NS: u64 = 200 * MS;
 /// How long a connection that is cut stays silent before that is noticed.
 pub const SILENCE_NS: u64 = 5_000 * MS;
+/// How often a lane over several NICs looks though nothing happens: it confirms, and judges silence, when it is asked.
+const LOOK_NS: u64 = 2 * MS;
+
+/// Lanes over several NICs, the way `multi` makes them. A NIC that is dead stays so: what brings one back has threads and sleeps of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Stripe {
+    pub nics: u8,
+    /// How long silence is tolerated.
+    pub stall_ms: u16,
+}
+
+/// The address of a client's NIC.
+pub fn nic(index: u8) -> IpAddr {
+    IpAddr::from([192, 0, 2, 1 + index])
+}
 
 pub fn error(kind: ErrorKind) -> StepError {
     StepError { kind, message: "in the test".into() }
@@ -96,6 +113,8 @@ pub struct World {
     pub ends: [EndOf; 2],
     pub control_ns: u64,
     pub turns: u64,
+    /// How often lanes are asked though nothing happens, in ns.
+    look_ns: u64,
 }
 
 /// Room of one message.
@@ -111,9 +130,30 @@ impl World {
         seed: u64,
         connect_ns: [u64; 2],
     ) -> World {
+        World::over(kind, spec, path, seed, connect_ns, None)
+    }
+
+    /// The same, where lanes may be made of several paths that are each like `path`.
+    pub fn over(
+        kind: TrafficKind,
+        spec: TrafficSpec,
+        path: SimPath,
+        seed: u64,
+        connect_ns: [u64; 2],
+        stripe: Option<Stripe>,
+    ) -> World {
         let control_ns = path.delay_ns;
         let network = SimNetwork::new(path, seed);
-        let transport = SimTransport::new(network.clone());
+        let mut transport: Arc<dyn Transport> = Arc::new(SimTransport::new(network.clone()));
+        let mut like = LaneSpec { depth: 32, message_bytes_max: SLOT as u32, ..LaneSpec::default() };
+        if let Some(stripe) = stripe {
+            let from = |index| PathSpec { local: Some(nic(index)), ..PathSpec::default() };
+            like.paths = (0..stripe.nics).map(from).collect();
+            like.options.set(&STALL, stripe.stall_ms);
+            like.options.set(&REJOIN, false);
+            transport = Arc::new(Striped::new(transport, Arc::new(network.clock())));
+        }
+        let look_ns = if stripe.is_some() { LOOK_NS } else { u64::MAX };
         let planned = spec.planned_lanes(kind);
         let ends = [true, false].map(|client| {
             let role = if client { Role::Dial } else { Role::Accept };
@@ -123,8 +163,7 @@ impl World {
                 .map(|(index, lane)| {
                     let mut token = [0; 32];
                     token[0] = index as u8;
-                    let lane_spec =
-                        LaneSpec { depth: 32, message_bytes_max: SLOT as u32, token, ..LaneSpec::default() };
+                    let lane_spec = LaneSpec { token, ..like.clone() };
                     let mut prepared = transport.prepare(role, &lane_spec).unwrap();
                     let region = Arc::new(Region::new(2 * SLOTS * SLOT, Pages::Default).unwrap());
                     let id = prepared.attach(&region, Access::RemoteReadWrite).unwrap();
@@ -154,7 +193,7 @@ impl World {
                 may_be_left: Box::leak(Box::default()),
             }
         });
-        World { network, ends, control_ns, turns: 0 }
+        World { network, ends, control_ns, turns: 0, look_ns }
     }
 
     pub fn now(&self) -> Tick {
@@ -208,6 +247,7 @@ impl World {
             }
             if !worked {
                 assert!(next < Tick(u64::MAX), "an end waits for nothing at {now}");
+                let next = next.min(now.plus_ns(self.look_ns));
                 self.network.advance_to_event(next.max(now.plus_ns(1)));
             }
         }

@@ -23,13 +23,13 @@ pub(super) struct Series {
 }
 
 /// A mark on an axis.
-pub(super) type Tick = (f64, String);
+pub(super) type AxisTick = (f64, String);
 
 /// An axis: from where to where, and what stands beside it.
 pub(super) struct Axis {
     pub from: f64,
     pub to: f64,
-    pub ticks: Vec<Tick>,
+    pub ticks: Vec<AxisTick>,
 }
 
 impl Axis {

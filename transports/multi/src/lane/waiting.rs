@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pathproof_api::TransportError;
-use rustix::event::{PollFd, PollFlags, Timespec};
+use pathproof_sys::socket::{self, Interest};
 
 use super::StripedLane;
 use crate::plan::PATHS_MAX;
@@ -15,31 +15,10 @@ impl StripedLane {
     /// Sleeps until any path has something to do.
     pub(super) fn sleep(&self, left: Duration) -> Result<(), TransportError> {
         let ready = |index: usize| self.paths.get(index)?.lane.as_ref()?.readiness();
-        let mut live = (0..self.paths.len()).filter_map(ready);
-        let Some(first) = live.next() else { return Ok(()) };
-        let events = |ready: &pathproof_api::Readiness<'_>| {
-            let mut events = PollFlags::empty();
-            events.set(PollFlags::IN, ready.read);
-            events.set(PollFlags::OUT, ready.write);
-            events
-        };
-        let mut count = 0;
-        let mut rest = std::iter::once(first).chain(live);
-        let mut fds: [PollFd<'_>; PATHS_MAX] = std::array::from_fn(|_| match rest.next() {
-            Some(ready) => {
-                count += 1;
-                PollFd::from_borrowed_fd(ready.fd, events(&ready))
-            }
-            None => PollFd::from_borrowed_fd(first.fd, PollFlags::empty()),
-        });
-        let timeout = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(left.subsec_nanos()),
-        };
-        match rustix::event::poll(&mut fds[..count], Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(e) => Err(TransportError::io("waiting on the paths of a stripe", e.into())),
-        }
+        let live = (0..self.paths.len()).filter_map(ready);
+        let waited = live.map(|ready| (ready.fd, Interest { read: ready.read, write: ready.write }));
+        socket::wait_any::<PATHS_MAX>(waited, left)
+            .map_err(|e| TransportError::io("waiting on the paths of a stripe", e))
     }
 
     /// How the next turn may wait: on descriptors, or inside one path's poll.
