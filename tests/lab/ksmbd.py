@@ -13,75 +13,18 @@ import sys
 import time
 
 from guest import own_copy, run_cases
+from ksmbd_server import PASSWORD, WORK, Ksmbd, await_direct, write
 
 BINARY, TOOLS, WALK = own_copy(sys.argv[1]), sys.argv[2], own_copy(sys.argv[3])
 IWARP = os.path.exists("/sys/class/infiniband/siw1")
 SERVER, DIRECT_PORT = ("10.78.0.2", 5445) if IWARP else ("10.77.0.2", 445)
-WORK = "/run/ksmbd-lab"
-CONF, USERS, PASSWORD = f"{WORK}/ksmbd.conf", f"{WORK}/ksmbdpwd.db", f"{WORK}/password"
 
 
-def write(path, text):
-    with open(path, "w") as file:
-        file.write(text)
-
-
-def start_server(*settings):
-    for folder in (WORK, f"{WORK}/share", "/run/ksmbd"):
-        os.makedirs(folder, exist_ok=True)
-    os.chmod(f"{WORK}/share", 0o777)  # the account is nobody on this system
-    # Without `restrict anonymous` it tells its NICs to anonymous sessions too, and nobody would need the account.
-    # Of two lines for one setting the first holds.
-    if not any(setting.startswith("server multi channel") for setting in settings):
-        settings = ("server multi channel support = yes", *settings)
-    more = "".join(f"\t{setting}\n" for setting in settings)
-    write(CONF, f"[global]\n\tnetbios name = LAB\n\trestrict anonymous = 2\n{more}"
-                f"[share]\n\tpath = {WORK}/share\n\tread only = no\n")
-    write(PASSWORD, "secret\n")
-    if os.path.exists(USERS):
-        os.unlink(USERS)
-    # A cipher that is loaded when it is first used takes ten seconds of somebody's patience.
-    for module in ("ksmbd", "gcm", "ccm", "cmac", "aes_generic"):
-        subprocess.run(["modprobe", module], check=module == "ksmbd", timeout=120, stderr=subprocess.DEVNULL)
-    mountd = f"{TOOLS}/usr/sbin/ksmbd.mountd"
-    said = subprocess.run([mountd, "--help"], capture_output=True, text=True, timeout=30)
-    # 3.5 renamed the options: -C config, -P users; before, -c and -u (and -i for ksmbd.adduser).
-    new = "--config" in said.stdout + said.stderr and "-C" in said.stdout + said.stderr
-    config, users, add = ("-C", "-P", "-P") if new else ("-c", "-u", "-i")
-    subprocess.run([f"{TOOLS}/usr/sbin/ksmbd.adduser", "-a", "tester", "-p", "secret", add, USERS], check=True,
-                   stdout=subprocess.DEVNULL, timeout=30)
-    log = open(f"{WORK}/mountd.log", "w")
-    server = subprocess.Popen([mountd, "-n", "-p", "445", config, CONF, users, USERS], stdout=log, stderr=log)
-    for _ in range(600):
-        if ":445 " in subprocess.run(["ss", "-ltn"], capture_output=True, text=True, timeout=30).stdout:
-            return server
-        if server.poll() is not None:
-            break
-        time.sleep(0.1)
-    raise AssertionError("ksmbd does not listen: " + open(f"{WORK}/mountd.log").read()[-500:])
-
-
-def stop_server():
-    global server
-    with open("/sys/class/ksmbd-control/kill_server", "w") as file:
-        file.write("hard")
-    server.terminate()
-    server.wait(timeout=30)
-
-
-def with_settings(*settings):
-    """The server once more, with other settings."""
-    global server
-    stop_server()
-    server = start_server(*settings)
+def with_settings(*settings, port=445):
+    """The server once more, with other settings, its TCP side on another port."""
+    server.stop()
+    server.start(*settings, port=port)
     await_direct()
-
-
-def await_direct():
-    for _ in range(100):  # it listens for SMB Direct a moment later than for TCP
-        if "LISTEN" in subprocess.run(["rdma", "resource", "show", "cm_id"], capture_output=True, text=True, timeout=30).stdout:
-            return
-        time.sleep(0.1)
 
 
 # Codes of the findings of the last bench.
@@ -326,11 +269,12 @@ if IWARP:
     CASES.remove(without_an_account_it_tells_the_rest)
     CASES.remove(a_wrong_password_is_said_once)
 
-server = start_server()
+server = Ksmbd(TOOLS)
+server.start()
 await_direct()
 failed = run_cases(CASES, sys.argv[4:])
 if failed:
     print(subprocess.run("dmesg | grep -i ksmbd | tail -20", shell=True, capture_output=True, text=True).stdout, flush=True)
 # What follows in this boot finds the ports free.
-stop_server()
+server.stop()
 sys.exit(failed)
