@@ -173,6 +173,35 @@ def direct(name, *options, size=BYTES, by_rdma=True):
     return case
 
 
+def our_own_client_that_is_killed_leaves_nothing():
+    said = os.path.getsize(f"{WORK}/log")
+    client = subprocess.Popen([BINARY, "bench", "file", f"//{SERVER}/sink", "--over", "smbd", "--user", "tester", "--password-file", f"{WORK}/password",
+                               "--write", "--size", "256KiB", "--file-size", "16MiB", "--time", "60s", "--wait", "20s"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            with open(f"{WORK}/log", "rb") as file:
+                file.seek(said)
+                if b"logged on by SMB Direct" in file.read():
+                    break
+            assert client.poll() is None, f"exit {client.returncode}: {log()}"
+            time.sleep(0.1)
+        time.sleep(2)
+        assert client.poll() is None, f"exit {client.returncode}: {log()}"
+    finally:
+        client.kill()
+        client.wait(timeout=20)
+    # The sink says itself that the connection is over, in time, and what it had fetched until then.
+    told = told_by_the_sink(said)
+    assert told["fetched_bytes"] > 0, told
+    # Its session took the file along.
+    mount("rdma", f"port={DIRECT_PORT}", "vers=3.1.1")
+    try:
+        assert os.listdir(MOUNT) == [], os.listdir(MOUNT)
+    finally:
+        unmount()
+
+
 def a_wrong_password_is_refused():
     code, said = run("mount", "-i", "-t", "cifs", f"//{SERVER}/sink", MOUNT, "-o",
                      f"ip={SERVER},username=tester,password=wrong,vers=3.1.1,port={TCP_PORT}", limit=60)
@@ -188,6 +217,7 @@ CASES = [
     direct("direct_moves_data_by_rdma", "vers=3.1.1"),
     direct("direct_3_0", "vers=3.0"),
     direct("direct_signed", "vers=3.1.1", "sec=ntlmsspi", size=FEW, by_rdma=False),
+    our_own_client_that_is_killed_leaves_nothing,
     a_wrong_password_is_refused,
 ]
 wanted = sys.argv[2:]
