@@ -302,6 +302,7 @@ fn what_a_server_does_wrong_is_one_sentence_and_no_verdict() {
         (Fault::Close(Smb::Write), "closed the connection during WRITE"),
         (Fault::Stall(Smb::Write), "no answer to WRITE within 700ms"),
         (Fault::Oversize(Smb::Write), "16777215 bytes is announced"),
+        (Fault::FourGib(Smb::Write), "begins with [ff, ff, ff, ff], which is not SMB"),
         (Fault::Status(Smb::Write, 0xC000_007F), "the disk under the share is full"),
         (Fault::Status(Smb::Write, 0xC000_0054), "somebody else has locked the file"),
         (Fault::Status(Smb::TreeConnect, 0xC000_00CC), "there is no such share"),

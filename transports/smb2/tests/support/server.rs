@@ -26,6 +26,8 @@ pub enum Fault {
     Pending(Command),
     /// It announces more than anybody sends.
     Oversize(Command),
+    /// It announces 4 GiB, which no length of a message can be (MS-SMB2 2.1: its first byte is zero).
+    FourGib(Command),
     /// It announces a message, and sends a byte of it now and then.
     Drip(Command),
     /// It refuses.
@@ -146,6 +148,10 @@ impl Server {
             }
             Fault::Oversize(when) if when == command => {
                 let _ = self.stream.write_all(&[0, 0xFF, 0xFF, 0xFF]);
+                return Some(());
+            }
+            Fault::FourGib(when) if when == command => {
+                let _ = self.stream.write_all(&[0xFF; 4]);
                 return Some(());
             }
             Fault::Drip(when) if when == command => {
