@@ -396,6 +396,15 @@ fn a_file_that_is_kept_is_not_told_as_removed() {
     }
 }
 
+/// A server that is gone in the middle and does not come back: nobody can delete the file, so its name is told.
+#[test]
+fn a_file_that_cannot_be_removed_is_named() {
+    let (output, said, _) = faulty(Fault::Vanishes(Smb::Write), &["--write"]);
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.contains("closed the connection during WRITE"), "{said}");
+    assert!(said.contains("pathproof-") && said.contains(".tmp may still be on //127.0.0.1/share"), "{said}");
+}
+
 #[test]
 fn what_cannot_be_is_refused_before_anybody_is_asked() {
     let scratch = Scratch::new("file-input");
