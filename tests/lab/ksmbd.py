@@ -346,6 +346,7 @@ ip rule add pref 10 to 10.79.0.2 lookup 401
 ip rule add pref 10 to 10.79.0.1 lookup 402""")
         if with_rdma:
             sh(f"rdma link add {kind}2 type {kind} netdev lab4 && rdma link add {kind}3 type {kind} netdev lab5")
+            time.sleep(0.5)  # its GID table is filled a moment later, and so is the server's list of devices
         yield
     finally:
         # As far as it came; whoever still holds a device must not hold up the rest.
