@@ -302,6 +302,7 @@ fn what_a_server_does_wrong_is_one_sentence_and_no_verdict() {
         (Fault::Close(Smb::Write), "closed the connection during WRITE"),
         (Fault::Stall(Smb::Write), "no answer to WRITE within 700ms"),
         (Fault::Oversize(Smb::Write), "16777215 bytes is announced"),
+        (Fault::FourGib(Smb::Write), "begins with [ff, ff, ff, ff], which is not SMB"),
         (Fault::Status(Smb::Write, 0xC000_007F), "the disk under the share is full"),
         (Fault::Status(Smb::Write, 0xC000_0054), "somebody else has locked the file"),
         (Fault::Status(Smb::TreeConnect, 0xC000_00CC), "there is no such share"),
@@ -393,6 +394,15 @@ fn a_file_that_is_kept_is_not_told_as_removed() {
         let step = document(&output)["steps"][0].clone();
         assert_eq!(step["file"]["removed"], removed, "{status:#x}: {step:#}");
     }
+}
+
+/// A server that is gone in the middle and does not come back: nobody can delete the file, so its name is told.
+#[test]
+fn a_file_that_cannot_be_removed_is_named() {
+    let (output, said, _) = faulty(Fault::Vanishes(Smb::Write), &["--write"]);
+    assert_eq!((output.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    assert!(said.contains("closed the connection during WRITE"), "{said}");
+    assert!(said.contains("pathproof-") && said.contains(".tmp may still be on //127.0.0.1/share"), "{said}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from guest import own_copy, run_cases
+from guest import document_of, own_copy, run_cases
 
 BINARY = own_copy(sys.argv[1])
 IWARP = os.path.exists("/sys/class/infiniband/siw1")
@@ -173,6 +173,58 @@ def direct(name, *options, size=BYTES, by_rdma=True):
     return case
 
 
+def own_client(*args):
+    """`bench file` over SMB Direct to the sink, as a command."""
+    return [BINARY, "bench", "file", f"//{SERVER}/sink", "--over", "smbd", "--user", "tester", "--password-file", f"{WORK}/password", "--wait", "20s", *args]
+
+
+def keys_of_our_own_client_end_with_the_answers_of_our_own_sink():
+    size = 64 << 10
+    done = subprocess.run(own_client("--mix=1:1", "--invalidate", "--verify", "--size", str(size), "--file-size", "8MiB", "--time", "1s", "--format", "json"),
+                          capture_output=True, text=True, timeout=90)
+    if IWARP and done.returncode != 0:
+        # Between two ends of ours soft-iWARP has lost the connection over such an end of a key, and why is not known (transports/smbd/tests/guest.rs).
+        # Then that is said in a sentence, and nothing hangs.
+        assert done.returncode in (1, 2) and "the connection to" in done.stderr and "ended during" in done.stderr, (done.returncode, done.stderr)
+        print(f"       {done.stderr.strip()[:200]}", flush=True)
+        return
+    step = document_of(done)["steps"][0]
+    assert done.returncode == 0 and step["summary"]["verified"] is True and step["file"]["removed"] is True, (done.returncode, done.stderr, step)
+    direct = step["file"]["direct"]
+    requests = direct["placed_bytes"] // size
+    # Soft-RoCE names each key; soft-iWARP says nothing, and that is no proof of anything.
+    wanted = {"of": "registration", "ended_by_server": None, "not_reported": requests} if IWARP else {"of": "window", "ended_by_server": requests, "not_reported": 0}
+    assert direct["channel"] == "v1-invalidate" and direct["keys"] == wanted and requests > 10, (direct, wanted)
+
+
+def our_own_client_that_is_killed_leaves_nothing():
+    said = os.path.getsize(f"{WORK}/log")
+    client = subprocess.Popen(own_client("--write", "--size", "256KiB", "--file-size", "16MiB", "--time", "60s"),
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            with open(f"{WORK}/log", "rb") as file:
+                file.seek(said)
+                if b"logged on by SMB Direct" in file.read():
+                    break
+            assert client.poll() is None, f"exit {client.returncode}: {log()}"
+            time.sleep(0.1)
+        time.sleep(2)
+        assert client.poll() is None, f"exit {client.returncode}: {log()}"
+    finally:
+        client.kill()
+        client.wait(timeout=20)
+    # The sink says itself that the connection is over, in time, and what it had fetched until then.
+    told = told_by_the_sink(said)
+    assert told["fetched_bytes"] > 0, told
+    # Its session took the file along.
+    mount("rdma", f"port={DIRECT_PORT}", "vers=3.1.1")
+    try:
+        assert os.listdir(MOUNT) == [], os.listdir(MOUNT)
+    finally:
+        unmount()
+
+
 def a_wrong_password_is_refused():
     code, said = run("mount", "-i", "-t", "cifs", f"//{SERVER}/sink", MOUNT, "-o",
                      f"ip={SERVER},username=tester,password=wrong,vers=3.1.1,port={TCP_PORT}", limit=60)
@@ -188,6 +240,8 @@ CASES = [
     direct("direct_moves_data_by_rdma", "vers=3.1.1"),
     direct("direct_3_0", "vers=3.0"),
     direct("direct_signed", "vers=3.1.1", "sec=ntlmsspi", size=FEW, by_rdma=False),
+    keys_of_our_own_client_end_with_the_answers_of_our_own_sink,
+    our_own_client_that_is_killed_leaves_nothing,
     a_wrong_password_is_refused,
 ]
 wanted = sys.argv[2:]

@@ -98,7 +98,7 @@ pub fn fault(error: &SmbError) -> Option<Finding> {
         SmbError::Unfinished { header_only, .. } => *header_only,
         SmbError::Downgraded { .. } => return Some(Finding::new("SMB-DOWNGRADED", sentence(error))),
         // Either the server or the path: this end is not told which.
-        SmbError::ClosedMoving { .. } => {
+        SmbError::ClosedMoving { .. } | SmbError::SilentSealed { .. } => {
             return Some(Finding::new("SMB-SERVER-FAULT", sentence(error)).with_severity(Severity::Warning));
         }
         _ => false,
@@ -452,6 +452,9 @@ mod tests {
         let server_fault = |severity| Some(("SMB-SERVER-FAULT".to_owned(), severity));
         let moving = SmbError::ClosedMoving { address, stage: "READ", said: None };
         assert_eq!(told(moving), server_fault(Severity::Warning));
+        let silent =
+            SmbError::SilentSealed { address, stage: "TREE_CONNECT", waited: Duration::from_secs(1) };
+        assert_eq!(told(silent), server_fault(Severity::Warning));
         let unfinished = |header_only| SmbError::Unfinished {
             address,
             stage: "READ",

@@ -17,6 +17,10 @@ use crate::ffi::{CmConnParam, CmEvent, CmEventChannel, CmId, ConnectionManagerLi
 use crate::verbs::{QueuePair, set_nonblocking};
 use crate::words;
 
+mod depths;
+
+use depths::Depths;
+
 /// Where connection events arrive.
 pub struct EventChannel {
     library: Arc<ConnectionManagerLibrary>,
@@ -156,10 +160,21 @@ pub struct Joining<'a> {
     pub private_data: &'a [u8],
     /// What it asks for.
     pub terms: Terms,
-    /// Whether the peer's depths bound ours: those of a foreign peer come by the connection manager alone.
-    pub bounded_by_peer: bool,
+    /// What bounds its depths.
+    pub bound: Bound,
     /// Posts the first receives, once the queue pair takes them and before the peer can send.
     pub post_receives: &'a mut dyn FnMut() -> Result<(), TransportError>,
+}
+
+/// What bounds the depths of this end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// The offers, which have told both ends' depths before.
+    Offers,
+    /// What the connection manager shows of a foreign peer's.
+    Manager,
+    /// That, and what a foreign peer on iWARP says in its private data.
+    ManagerAndPeer,
 }
 
 /// A connection that was made.
@@ -176,15 +191,15 @@ pub struct Connected {
 
 impl Joining<'_> {
     fn terms_with(&self, event: &Event) -> Terms {
-        // Zero in a request is no wish: software devices serve reads all the same.
-        let least = |ours: u8, theirs: u8| if theirs == 0 { ours } else { ours.min(theirs) };
-        if !self.bounded_by_peer {
+        if self.bound == Bound::Offers {
             return self.terms;
         }
-        Terms {
-            responder_depth: least(self.terms.responder_depth, event.responder_resources),
-            initiator_depth: least(self.terms.initiator_depth, event.initiator_depth),
-            ..self.terms
+        // An event has this end's own view already: nothing is to be turned round.
+        let shown = Depths { serves: event.initiator_depth, issues: event.responder_resources };
+        let terms = shown.bound(self.terms);
+        match (self.bound, Depths::said_in(&event.private_data)) {
+            (Bound::ManagerAndPeer, Some(said)) => said.bound(terms),
+            _ => terms,
         }
     }
 }

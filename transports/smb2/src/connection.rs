@@ -515,12 +515,20 @@ impl<P: MessagePipe> Connection<P> {
         SmbError::Wire { address: self.address, stage, source }
     }
 
+    /// Whether the server can reach memory of this end (RDMA).
+    fn reaches_memory(&self) -> bool {
+        self.pipe.limits().one_sided_bytes_max.is_some()
+    }
+
     fn too_late(&self, stage: &'static str) -> SmbError {
         let (address, waited) = (self.address, self.timeout);
         match self.pipe.unfinished() {
             Some(missing) => {
                 let header_only = missing == TRANSFORM_BYTES as u64;
                 SmbError::Unfinished { address, stage, missing, header_only, waited }
+            }
+            None if self.protection == Protection::Sealed && self.reaches_memory() => {
+                SmbError::SilentSealed { address, stage, waited }
             }
             None => SmbError::Deadline { address, stage, waited },
         }
@@ -531,7 +539,7 @@ impl<P: MessagePipe> Connection<P> {
             (TransportError::Timeout { .. }, _) => self.too_late(stage),
             // A wire that breaks says so as it likes; what matters is who was at work.
             (TransportError::PeerGone { .. } | TransportError::Io { .. }, "READ" | "WRITE")
-                if self.pipe.limits().one_sided_bytes_max.is_some() =>
+                if self.reaches_memory() =>
             {
                 let said = match error {
                     TransportError::Io { source, .. } => Some(source.to_string()),

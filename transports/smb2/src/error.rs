@@ -226,6 +226,19 @@ pub enum SmbError {
         /// How long we waited.
         waited: Duration,
     },
+    /// An encrypted request over SMB Direct that has no answer at all.
+    #[error(
+        "{address} gave no answer to {stage}, which was encrypted and went over SMB Direct, within {waited:?}: ksmbd up to Linux 6.12 completes none there; \
+         do not require encryption there, or use TCP (a path that died looks the same)"
+    )]
+    SilentSealed {
+        /// Whom we asked.
+        address: SocketAddr,
+        /// What we had asked.
+        stage: &'static str,
+        /// How long we waited.
+        waited: Duration,
+    },
     /// The negotiation was changed on its way.
     #[error(
         "{address} did not agree on what its answer to NEGOTIATE said: {what}; somebody between the two ends changed the negotiation"
@@ -352,6 +365,7 @@ impl SmbError {
                 | SmbError::Io { .. }
                 | SmbError::Deadline { .. }
                 | SmbError::Unfinished { .. }
+                | SmbError::SilentSealed { .. }
         )
     }
 }

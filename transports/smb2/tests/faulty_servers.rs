@@ -72,6 +72,8 @@ fn each_fault_has_its_sentence_and_none_takes_long() {
         (Fault::Pending(Flush), "no answer to FLUSH within 400ms"),
         (Fault::Drip(Read), "no answer to READ within 400ms"),
         (Fault::Oversize(Read), "a message of 16777215 bytes is announced"),
+        (Fault::FourGib(Negotiate), "begins with [ff, ff, ff, ff], which is not SMB"),
+        (Fault::FourGib(Read), "answered READ with bytes that are not valid SMB2"),
         (Fault::Status(TreeConnect, 0xC000_00CC), "there is no such share"),
         (Fault::Status(Create, 0xC000_0022), "the account may not do that"),
         (Fault::Status(Write, 0xC000_007F), "the disk under the share is full"),

@@ -279,6 +279,24 @@ fn memory_that_is_lent_is_given_back_by_the_peer_as_far_as_the_device_tells() {
     }
 }
 
+/// soft-iWARP tells of no key that a peer ended: each loan is a registration that is ended here, and never taken for one that the peer has ended.
+#[test]
+fn on_soft_iwarp_no_key_is_said_to_be_ended_by_the_peer() {
+    for ends in ends().into_iter().filter(|ends| ends.a.starts_with("siw")) {
+        let ended = lend(&ends, 60, |_| None).unwrap();
+        assert!(ended.iter().all(|ended| *ended == EndedBy::Here), "{ends:?}: {ended:?}");
+        // A peer that ends each may lose the connection (above): that is told, and nobody waits for it.
+        match lend(&ends, 20, Some) {
+            Ok(ended) => assert!(ended.iter().all(|ended| *ended == EndedBy::Here), "{ends:?}: {ended:?}"),
+            Err(error) => {
+                let is_told = matches!(error, TransportError::PeerGone { .. } | TransportError::Io { .. });
+                assert!(is_told, "{ends:?}: {error}");
+                eprintln!("{ends:?}: lost over keys that the peer ends: {error}");
+            }
+        }
+    }
+}
+
 /// An SMB2 NEGOTIATE of dialect 3.1.1, as a client sent it to ksmbd once.
 fn smb2_negotiate() -> Vec<u8> {
     let line = include_str!("ksmbd-rxe.txt").lines().filter(|line| line.starts_with('C')).nth(1).unwrap();

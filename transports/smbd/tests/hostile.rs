@@ -4,12 +4,12 @@ mod support;
 
 use std::time::Duration;
 
-use pathproof_api::{MessagePipe, Role, TransportError, Wait};
+use pathproof_api::{Clock, MessagePipe, Queued, Role, TransportError, Wait};
 use pathproof_sim::SimWires;
 use pathproof_smbd::{Settings, SmbdPipe};
 use proptest::prelude::*;
 
-use support::{DELAY_NS, Raw, connection, hex};
+use support::{DELAY_NS, Raw, connection, hex, message};
 
 const RESPONSE: &str = "00010001 00010000 ff00fe00 00000000 00008000 54050000 54050000 56a70200";
 
@@ -77,6 +77,46 @@ fn a_message_that_is_longer_than_was_agreed_ends_the_connection_although_it_woul
     assert!(error.contains("MaxReceiveSize"), "{error}");
 }
 
+/// More credits than there can be are no fault, and a message that grants none is none: the next may.
+#[test]
+fn grants_of_65535_and_of_nothing_are_taken_as_they_are() {
+    let most = data("ff00 ffff 0000 0000 00000000 18000000 05000000 00000000", 5);
+    let none = data("ff00 0000 0000 0000 00000000 18000000 05000000 00000000", 5);
+    let came = against(&[most.clone(), most.clone(), none, most]).unwrap();
+    assert_eq!(came, vec![vec![9; 5]; 4]);
+}
+
+/// CreditsGranted of the negotiation.
+#[test]
+fn an_acceptor_that_grants_nothing_is_named() {
+    let wires = SimWires::new(DELAY_NS);
+    let mut raw = Raw::new(&wires, Role::Accept);
+    let mut a = connection(&wires, Role::Dial, Settings::default());
+    raw.send(&hex("00010001 00010000 ff000000 00000000 00008000 54050000 54050000 56a70200"));
+    let error = a.negotiated().unwrap_err().to_string();
+    assert!(error.contains("CreditsGranted 0"), "{error}");
+}
+
+/// The rest of a message waits for a credit that never comes: whoever waits for it is told, in time.
+#[test]
+fn a_peer_that_grants_nothing_more_is_given_up() {
+    let wires = SimWires::new(DELAY_NS);
+    let mut raw = Raw::new(&wires, Role::Accept);
+    let mut a = connection(&wires, Role::Dial, Settings::default());
+    // Two credits, for a message that takes fifteen.
+    raw.send(&hex("00010001 00010000 ff000200 00000000 00008000 54050000 54050000 56a70200"));
+    a.negotiated().unwrap();
+    let mut pipe = SmbdPipe::new(a).unwrap();
+    assert_eq!(pipe.send(&[&message(20_000, 1)], None).unwrap(), Queued::Yes);
+    let begun = wires.now();
+    let error = pipe.drain().unwrap_err();
+    let is_it = matches!(&error, TransportError::Timeout { operation, .. } if operation.contains("to grant"));
+    assert!(is_it, "{error}");
+    assert!(wires.now().since(begun) <= Duration::from_secs(16));
+    // It takes no second one meanwhile.
+    assert_eq!(pipe.send(&[b"more"], None).unwrap(), Queued::Full);
+}
+
 /// It was granted eight, and a ninth receive is not there: the wire ends, as a reliable queue pair does.
 #[test]
 fn a_peer_that_ignores_credits_ends_the_connection() {
@@ -86,7 +126,7 @@ fn a_peer_that_ignores_credits_ends_the_connection() {
     raw.send(&hex(RESPONSE));
     a.negotiated().unwrap();
     let mut pipe = SmbdPipe::new(a).unwrap();
-    assert_eq!(pipe.send(&[b"hello"], None).unwrap(), pathproof_api::Queued::Yes);
+    assert_eq!(pipe.send(&[b"hello"], None).unwrap(), Queued::Yes);
     for _ in 0..9 {
         raw.send(&hex("ff00 0000 0000 0000 00000000 00000000 00000000"));
     }

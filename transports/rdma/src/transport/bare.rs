@@ -168,7 +168,7 @@ impl PreparedWire for PreparedBare {
             queue_pair: &queue_pair,
             private_data: &private_data,
             terms,
-            bounded_by_peer: true,
+            bound: if iwarp { cm::Bound::ManagerAndPeer } else { cm::Bound::Manager },
             post_receives: &mut || queues.submit(&queue_pair, (&memory, &mut loans), receives).map(drop),
         };
         let remote = peer.or(spec.address);

@@ -192,8 +192,7 @@ impl PreparedRdma {
             queue_pair: &self.queue_pair,
             private_data: if dials { &self.token } else { &[] },
             terms,
-            // The offers have told both ends' depths.
-            bounded_by_peer: false,
+            bound: cm::Bound::Offers,
             post_receives: &mut || Ok(()),
         };
         let connected = match (&manager.listener, self.role) {

@@ -71,6 +71,20 @@ pub fn place(piece: &Descriptor) -> Result<usize, Unreached> {
     }
 }
 
+/// How the server of a pipe stops.
+#[allow(dead_code, reason = "each test binary uses a part of it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It says nothing more.
+    Silence,
+    /// It has begun an answer, of which so many bytes do not come.
+    Missing(u64),
+    /// The same, and the pipe is the one that gives it up.
+    GivenUp(u64),
+    /// The connection ends; this is the adapter's word for it, where there is one.
+    Ends(Option<&'static str>),
+}
+
 /// A pipe whose other end is a server, at once.
 pub struct Loop {
     pub conversation: Conversation,
@@ -80,6 +94,8 @@ pub struct Loop {
     pub ends: Option<u32>,
     pub memory: Option<Memory>,
     pub limits: PipeLimits,
+    /// From now on nobody answers.
+    pub stops: Option<Stop>,
 }
 
 impl Loop {
@@ -97,6 +113,7 @@ impl Loop {
             ends: None,
             memory: None,
             limits,
+            stops: None,
         }
     }
 
@@ -121,6 +138,9 @@ impl MessagePipe for Loop {
     }
 
     fn send(&mut self, parts: &[&[u8]], _: Option<u32>) -> Result<Queued, TransportError> {
+        if self.stops.is_some() {
+            return Ok(Queued::Yes);
+        }
         match self.say(&parts.concat()) {
             Turn::HangUp(why) => {
                 Err(TransportError::PeerGone { operation: "test".into(), detail: why.into() })
@@ -129,7 +149,10 @@ impl MessagePipe for Loop {
         }
     }
 
-    fn poll(&mut self, message: &mut Vec<u8>, _: Wait) -> Result<Option<Arrival>, TransportError> {
+    fn poll(&mut self, message: &mut Vec<u8>, wait: Wait) -> Result<Option<Arrival>, TransportError> {
+        if let Some(stop) = self.stops {
+            return stopped(stop, wait);
+        }
         let Some((answer, key)) = self.answers.pop_front() else { return Ok(None) };
         self.ended = key;
         *message = answer;
@@ -137,6 +160,13 @@ impl MessagePipe for Loop {
             Some(key) => Arrival { invalidated: Invalidated::Flagged(key), endings: 1, fragments: 1 },
             None => Arrival { fragments: 1, ..Arrival::default() },
         }))
+    }
+
+    fn unfinished(&self) -> Option<u64> {
+        match self.stops {
+            Some(Stop::Missing(bytes) | Stop::GivenUp(bytes)) => Some(bytes),
+            _ => None,
+        }
     }
 
     fn expose(&mut self, _: &Arc<Region>, _: Access) -> Result<Exposed, TransportError> {
@@ -149,6 +179,21 @@ impl MessagePipe for Loop {
 
     fn close(self: Box<Self>) -> LaneStats {
         LaneStats::default()
+    }
+}
+
+fn stopped(stop: Stop, wait: Wait) -> Result<Option<Arrival>, TransportError> {
+    let operation = "test".to_owned();
+    match stop {
+        Stop::Silence | Stop::Missing(_) => {
+            if let Wait::AtMost(within) = wait {
+                std::thread::sleep(within.min(Duration::from_millis(5)));
+            }
+            Ok(None)
+        }
+        Stop::GivenUp(_) => Err(TransportError::Timeout { operation, after: Duration::from_secs(15) }),
+        Stop::Ends(Some(word)) => Err(TransportError::Io { operation, source: std::io::Error::other(word) }),
+        Stop::Ends(None) => Err(TransportError::PeerGone { operation, detail: "it is gone".into() }),
     }
 }
 

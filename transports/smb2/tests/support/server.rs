@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,12 +21,16 @@ pub enum Fault {
     None,
     /// It hangs up.
     Close(Command),
+    /// It hangs up, and on whoever comes after that.
+    Vanishes(Command),
     /// It says nothing more.
     Stall(Command),
     /// It says that it works on it, and nothing more.
     Pending(Command),
     /// It announces more than anybody sends.
     Oversize(Command),
+    /// It announces 4 GiB, which no length of a message can be (MS-SMB2 2.1: its first byte is zero).
+    FourGib(Command),
     /// It announces a message, and sends a byte of it now and then.
     Drip(Command),
     /// It refuses.
@@ -70,11 +75,16 @@ pub fn serve(fault: Fault) -> (SocketAddr, Arc<Mutex<Option<Vec<u8>>>>) {
     let address = listener.local_addr().unwrap();
     let file = Arc::new(Mutex::new(None));
     let shared = file.clone();
+    let gone = Arc::new(AtomicBool::new(false));
     std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
-            let file = shared.clone();
+            if gone.load(Ordering::SeqCst) {
+                continue;
+            }
+            let (file, gone) = (shared.clone(), gone.clone());
             std::thread::spawn(move || {
-                let mut server = Server { stream, fault, file, signer: None, hello: vec![], token: vec![] };
+                let (signer, hello, token) = (None, vec![], vec![]);
+                let mut server = Server { stream, fault, file, gone, signer, hello, token };
                 while server.turn().is_some() {}
                 // Whoever goes takes the file along.
                 *server.file.lock().unwrap() = None;
@@ -88,6 +98,8 @@ struct Server {
     stream: TcpStream,
     fault: Fault,
     file: Arc<Mutex<Option<Vec<u8>>>>,
+    /// It has vanished.
+    gone: Arc<AtomicBool>,
     signer: Option<Signer>,
     hello: Vec<u8>,
     token: Vec<u8>,
@@ -139,6 +151,10 @@ impl Server {
         let command = header.command;
         match self.fault {
             Fault::Close(when) if when == command => return None,
+            Fault::Vanishes(when) if when == command => {
+                self.gone.store(true, Ordering::SeqCst);
+                return None;
+            }
             Fault::Stall(when) if when == command => {
                 // Until the client leaves.
                 let _ = std::io::copy(&mut self.stream, &mut std::io::sink());
@@ -146,6 +162,10 @@ impl Server {
             }
             Fault::Oversize(when) if when == command => {
                 let _ = self.stream.write_all(&[0, 0xFF, 0xFF, 0xFF]);
+                return Some(());
+            }
+            Fault::FourGib(when) if when == command => {
+                let _ = self.stream.write_all(&[0xFF; 4]);
                 return Some(());
             }
             Fault::Drip(when) if when == command => {
