@@ -122,14 +122,21 @@ fn every_capped_class_has_its_rate_within_a_hundredth_however_many_share_it() {
     // What a busy machine kept a sender from is lost to it beyond the burst; its lanes say so.
     let lanes = step(&doc, "contend")["lanes"].as_array().unwrap();
     let waited = |lane: &Value| lane["scheduled"]["waited_ns"].as_u64().unwrap_or(0);
-    let was_free = lanes.iter().map(waited).sum::<u64>() < 20_000_000;
+    let waited_ns: u64 = lanes.iter().map(waited).sum();
+    let mut short = vec![];
     for phase in ["both", "migration"] {
         for (name, cap) in [("migration", 20 << 20), ("backup", 5 << 20)] {
             let cap = f64::from(cap);
             let rate = number(&class(&doc, phase, name)["goodput_bits_per_s"]) / 8.0;
             assert!(rate <= 1.01 * cap, "{name}, {phase}: {rate} of {cap}");
-            assert!(!was_free || rate >= 0.99 * cap, "{name}, {phase}: {rate} of {cap}");
+            if rate < 0.99 * cap {
+                short.push(format!("{name}, {phase}: {rate} of {cap}"));
+            }
         }
+    }
+    if !short.is_empty() {
+        assert!(waited_ns >= 20_000_000, "{short:?}, and the lanes waited for a processor for {waited_ns} ns only");
+        skip(&format!("the lanes waited for a processor for {waited_ns} ns, so they fell short of their caps: {short:?}"));
     }
 }
 
