@@ -140,11 +140,23 @@ fn every_capped_class_has_its_rate_within_a_hundredth_however_many_share_it() {
     }
 }
 
+/// Whether a NIC of the first host is up, and how often its carrier came or went.
+fn link(hosts: &crate::multi::TwoNics, nic: &str) -> (bool, u64) {
+    let output = hosts.at(0, &["ip", "-j", "link", "show", nic]).output().unwrap();
+    let links: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let flags = links[0]["flags"].as_array().unwrap();
+    let changes = format!("/sys/class/net/{nic}/carrier_changes");
+    let changes = hosts.at(0, &["cat", &changes]).output().unwrap();
+    let changes = String::from_utf8_lossy(&changes.stdout).trim().parse().unwrap();
+    (flags.iter().any(|flag| flag == "UP"), changes)
+}
+
 #[test]
 fn a_cap_that_two_nics_bear_is_too_high_for_the_one_that_is_left() {
     use crate::multi::{KEY, TwoNics};
     let Some(hosts) = TwoNics::new("caplost", &[200, 200]) else { return };
     let _server = hosts.serve();
+    let (_, before) = link(&hosts, "v2");
     // 100 of storage and 168 of migrations: two links have 382 Mbit/s of payload, one has 191.
     let words =
         "--over multi --storage 100Mbit/s --migrations 4 --cap migration=20MB --time 2s --lose v2 --lose v9";
@@ -158,6 +170,11 @@ fn a_cap_that_two_nics_bear_is_too_high_for_the_one_that_is_left() {
     let (whole, left) = (steps[0], steps[1]);
     assert!(whole["error"].is_null() && left["error"].is_null(), "{} {}", whole["error"], left["error"]);
     assert_eq!(left["lanes"][0]["nics"], serde_json::json!(["v1"]));
+    // Its link was down, and is up again as it was.
+    assert_eq!(left["lost_nic"], serde_json::json!({ "nic": "v2", "taken_down": true }));
+    assert!(whole["lost_nic"].is_null());
+    let (is_up, after) = link(&hosts, "v2");
+    assert!(is_up && after > before, "up: {is_up}; its carrier changed {after} times, {before} before");
     assert_eq!(whole["spec"]["storage_requests_per_s"], left["spec"]["storage_requests_per_s"]);
     let cap = |step: &Value| number(&step["advice"]["cap_bytes_per_s"]);
     assert!(cap(left) < cap(whole) / 2.0, "{} {}", whole["advice"], left["advice"]);

@@ -48,7 +48,8 @@ pub struct ContendArgs {
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', default_value = "1")]
     pub migrations: Vec<u32>,
     /// Tries it once more without this NIC of this host, as after its failure: what is asked for and every cap stay, and the other NICs carry
-    /// it; needs --over multi, and may be repeated.
+    /// it. Its link is down meanwhile, and up again whatever happens, where this user may do that (root) and the run's own connection does not go
+    /// over it; else it is left out only. Needs --over multi, and may be repeated.
     #[arg(long = "lose", value_name = "NIC")]
     pub lost: Vec<String>,
     /// Backups that run whenever migrations do, a connection each.

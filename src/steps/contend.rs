@@ -4,7 +4,10 @@
 //! decided by `pathproof_engine::contend`.
 
 mod heartbeat;
+mod lost;
 mod tags;
+
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use pathproof_api::Offer;
@@ -25,6 +28,8 @@ use crate::lane_options::CONSTRAIN;
 const AROUND_NS: u64 = 500_000_000;
 /// How long lanes may take to connect.
 const CONNECT_NS: u64 = 8_000_000_000;
+/// A link that is down comes back so long after the step must be over, where nothing of this process brings it back.
+const DOWN_SLACK: Duration = Duration::from_secs(20);
 /// Shortest phase that is worth anything.
 const PHASE_NS_MIN: u64 = 1_000_000_000;
 /// What storage asks for where nobody says: Microsoft's guides give half of a converged link to SMB, and 70 % of that to volumes.
@@ -43,6 +48,8 @@ pub struct Contend;
 struct ReadyContend {
     lanes: traffic::Lanes,
     beats: heartbeat::ReadyBeats,
+    /// What the step is made without, where it is.
+    lost: Option<lost::Lost>,
 }
 
 fn spec_of(spec: &StepSpec) -> ContendSpec {
@@ -176,7 +183,11 @@ impl Runner for Contend {
         check_loss(&spec)?;
         let lanes = traffic::prepare(setup, &spec.whole(), spec.flows())?;
         let beats = heartbeat::ReadyBeats::open(setup, &spec)?;
-        Ok(Box::new(ReadyContend { lanes, beats }))
+        // Before there is a connection: those that are made go where they go without it.
+        let at_most = Duration::from_nanos(self.duration_ns(setup.spec)).saturating_add(DOWN_SLACK);
+        let clock = setup.registry.clock();
+        let lost = spec.lost_nic.as_ref().map(|nic| lost::Lost::take(nic, setup.session, at_most, clock));
+        Ok(Box::new(ReadyContend { lanes, beats, lost }))
     }
 
     fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {
@@ -190,7 +201,10 @@ impl Runner for Contend {
         let beats = |half: &Half| half.detail.beats.clone().unwrap_or_default();
         let contend = spec_of(spec);
         let (here, there) = (beats(client), beats(server));
-        step.detail.contend = Some(contend::reduce(&contend, step, &here, &there));
+        let mut detail = contend::reduce(&contend, step, &here, &there);
+        // A link of this host is touched by this end alone.
+        detail.lost_nic.clone_from(&client.detail.lost_nic);
+        step.detail.contend = Some(detail);
         // Those between the phases as well, as whoever counts them on the way does.
         let whole = (0, contend.length_ns());
         for (way, counted) in [
@@ -249,7 +263,7 @@ impl Prepared for ReadyContend {
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, mut peer: Vec<Offer>) -> Half {
-        let ReadyContend { mut lanes, beats } = *self;
+        let ReadyContend { mut lanes, beats, lost } = *self;
         let Some((companions, told)) = peer.pop().and_then(|offer| beats.companions(&offer, context.clock))
         else {
             let error = StepError {
@@ -263,6 +277,9 @@ impl Prepared for ReadyContend {
         lanes.beside(companions);
         let mut half = Box::new(lanes).run(context, peer);
         half.detail.beats = Some(together(&told));
+        if let Some(lost) = lost {
+            lost.restore(&mut half);
+        }
         half
     }
 }

@@ -5,6 +5,7 @@
 //! in it. Heartbeats are datagrams beside the flows, because what retransmits loses nothing.
 
 mod caps;
+mod lost;
 mod marks;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::over::DEFAULT_OVER;
 use crate::{Class, Direction, LatencySummary, OneFlow, RequestLoad, TrafficKind, TrafficSpec};
 
 pub use caps::{Bursts, Cap, Caps, CapsError, typed};
+pub use lost::LostNic;
 pub use marks::{ArrivedPriority, BEAT_DSCP, ClassMark, MarkKind, Marks};
 
 /// Before each phase, in ns: connections find their pace.
@@ -54,7 +56,8 @@ pub struct ContendSpec {
     /// All numbers of migrations at once of the sweep that the step is a part of, the least first; empty without one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sweep: Vec<u32>,
-    /// NIC of this host that is left out, of those that the step before it went over: what is asked for stays, and the others carry it.
+    /// NIC of this host that is lost, of those that the step before it went over: what is asked for stays, and the others carry it. Its link is down
+    /// meanwhile where this host permits that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_nic: Option<String>,
     /// Backups at once, a connection each; they run whenever migrations do.
@@ -331,6 +334,9 @@ pub struct ContendDetail {
     /// Of a step of a sweep: what each number of migrations at once came to, up to this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<ContendTried>,
+    /// Of a step without one of the NICs: what became of that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_nic: Option<LostNic>,
 }
 
 /// What a number of migrations at once came to; `null` where it is not known.
