@@ -69,18 +69,35 @@ fn upon<'a>(nic: &str, host: &'a Environment) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::Nic;
+    use pathproof_model::{End, Limits, Nic, NicAddress};
 
     #[test]
-    fn what_lies_upon_a_nic_is_seen() {
-        let nic = |name: &str, parent: Option<&str>| Nic {
+    fn a_link_that_the_run_itself_needs_stays_up() {
+        let nic = |name: &str, last: u8, parent: Option<&str>| Nic {
             name: name.into(),
-            parent: parent.map(Into::into),
+            addresses: vec![NicAddress { address: [10, 0, 0, last].into(), prefix_len: 24 }],
+            parent: parent.map(str::to_owned),
             ..Nic::default()
         };
-        let nics = vec![nic("eth0", None), nic("eth1", None), nic("eth1.5", Some("eth1"))];
-        let host = Environment { nics, ..Environment::default() };
-        assert_eq!((upon("eth0", &host), upon("eth1", &host)), (None, Some("eth1.5")));
+        let nics =
+            vec![nic("eth0", 1, None), nic("eth1", 2, None), nic("eth1.5", 3, Some("eth1")), nic("eth2", 4, None)];
+        let needed = |lost: &str, local: &str| {
+            let session = SessionFacts {
+                end: End::Client,
+                secret: [0; 32],
+                local: local.parse().unwrap(),
+                peer: "10.0.0.9:7797".parse().unwrap(),
+                limits: Limits::default(),
+                seed: 0,
+                environment: Environment { nics: nics.clone(), ..Environment::default() },
+                peer_environment: Environment::default(),
+            };
+            needed(lost, &session).unwrap_or_default()
+        };
+        assert!(needed("eth0", "10.0.0.1:5").contains("own connection"));
+        assert!(needed("eth1", "10.0.0.1:5").contains("eth1.5 lies upon it"));
+        assert!(needed("eth2", "10.0.0.77:5").contains("not known"));
+        assert_eq!(needed("eth2", "10.0.0.1:5"), "");
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl ContendSpec {
     /// The classes that carry something, and run at all.
     pub fn carrying(&self) -> impl Iterator<Item = Class> + '_ {
         let all = [Class::Storage, Class::Migration, Class::Backup].into_iter();
-        all.filter(|class| *class != Class::Backup || self.backups > 0)
+        all.filter(move |class| *class != Class::Backup || self.backups > 0)
     }
 
     /// Every transport that the step goes over, each once, that of the step first.
