@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use pathproof_api::manners::DEVICE;
 use pathproof_model::units::Bytes;
 use pathproof_model::{
-    Environment, ErrorKind, Limits, MigrateSpec, NodeSpec, Plan, RequestLoad, StepError, StepRequest,
+    ContendSpec, Environment, ErrorKind, Limits, MigrateSpec, NodeSpec, Plan, RequestLoad, StepError, StepRequest,
     StepSpec, TrafficKind, TrafficSpec,
 };
 use pathproof_sys::interfaces::set_offload;
@@ -54,7 +54,7 @@ pub fn touch(plan: &Plan) -> Result<()> {
 
 /// What this host lacks for `plan`, if it lacks something.
 pub fn missing(plan: &Plan, registry: &Registry) -> Option<StepError> {
-    let transports = plan.steps.iter().filter_map(StepSpec::over).filter_map(|over| registry.get(over).ok());
+    let transports = plan.steps.iter().flat_map(StepSpec::overs).filter_map(|over| registry.get(over).ok());
     let errors = transports.filter_map(|transport| transport.probe().err());
     errors.map(|error| steps::step_error(&error)).find(|error| error.kind == ErrorKind::Unsupported)
 }
@@ -85,12 +85,7 @@ fn step(spec: &StepSpec, with: Option<&NodeSpec>, registry: &Registry, here: &En
         StepSpec::Contend(contend) => {
             lanes(&contend.over, &contend.options, registry, here)?;
             contend.check().map_err(anyhow::Error::msg)?;
-            let marked = [("--dscp", contend.dscp), ("--priority", contend.priority)];
-            if let Some((what, _)) = marked.iter().find(|(_, marks)| marks.any())
-                && !manners(&contend.over).segments
-            {
-                bail!("{what} marks TCP; over {} use --option traffic_class=CLASS", contend.over);
-            }
+            classes(contend, registry, here)?;
             contend.flows().iter().try_for_each(|flow| self::traffic(flow.kind, &flow.traffic))?;
         }
     }
@@ -135,6 +130,22 @@ fn lanes(
         }
     }
     Ok(())
+}
+
+/// The classes one by one: where each goes, and how it is marked.
+fn classes(spec: &ContendSpec, registry: &Registry, here: &Environment) -> Result<()> {
+    for class in spec.carrying() {
+        let over = spec.over_of(class);
+        lanes(over, &spec.options_of(class), registry, here).with_context(|| class.word())?;
+        spec.nics_of(class).iter().try_for_each(|nic| has_nic(here, nic)).with_context(|| class.word())?;
+        let marked = [("--dscp", spec.dscp), ("--priority", spec.priority)];
+        if let Some((what, _)) = marked.iter().find(|(_, marks)| marks.of(class).is_some())
+            && !manners(over).segments
+        {
+            bail!("{what} marks TCP; over {over} use --option traffic_class=CLASS");
+        }
+    }
+    steps::check_ways(spec).map_err(|e| anyhow::anyhow!(e.message))
 }
 
 /// What is to become of the links during a step, and of its NICs one by one.
@@ -277,6 +288,39 @@ mod tests {
         ] {
             assert_eq!(refusal(good.clone()), None, "{good:?}");
         }
+    }
+
+    #[test]
+    fn a_class_goes_where_this_host_can_send_it() {
+        let contend = |change: &dyn Fn(&mut ContendSpec)| {
+            let mut spec = ContendSpec::default();
+            change(&mut spec);
+            refusal(StepSpec::Contend(spec)).unwrap_or_default()
+        };
+        let on = |spec: &mut ContendSpec, over: &str, nic: &str| {
+            spec.ways.migration.over = Some(over.into());
+            spec.ways.migration.nics = vec![nic.into()];
+        };
+        assert_eq!(contend(&|spec| on(spec, "multi", "eth1")), "");
+        for (over, nic, says) in [
+            ("multi", "eth9", "migration: there is no NIC eth9 here"),
+            ("tcp", "eth1", "--over migration=multi"),
+            ("pigeon", "eth1", "no transport \"pigeon\""),
+        ] {
+            let why = contend(&|spec| on(spec, over, nic));
+            assert!(why.contains(says), "{why}");
+        }
+        // A mark is that of a class, and so is the transport that takes it.
+        let marked = |spec: &mut ContendSpec| {
+            spec.ways.storage.over = Some("smbd".into());
+            spec.dscp.migration = Some(10);
+        };
+        assert_eq!(contend(&marked), "");
+        let storage = |spec: &mut ContendSpec| {
+            spec.ways.storage.over = Some("smbd".into());
+            spec.dscp.storage = Some(26);
+        };
+        assert!(contend(&storage).contains("--dscp marks TCP; over smbd"));
     }
 
     #[test]

@@ -30,6 +30,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use channels::check_names;
+pub use contend::check_ways;
 pub use cost::Cost;
 pub use file::check as check_file;
 pub use loss::check_spec as check_loss_spec;
@@ -116,7 +117,7 @@ impl SessionFacts {
     /// Whether the session outlives the path of its connection: it is about several NICs, and there is another
     /// way between the hosts. Both ends come to the same answer.
     pub fn outlives_its_path(&self, steps: &[StepSpec]) -> bool {
-        steps.iter().filter_map(StepSpec::over).any(|over| manners(over).several_nics)
+        steps.iter().flat_map(StepSpec::overs).any(|over| manners(over).several_nics)
             && !self.other_ways().is_empty()
     }
 
@@ -198,7 +199,7 @@ impl Setup<'_> {
     pub fn about(&self) -> About {
         About {
             end: self.session.end,
-            adapter: self.spec.over().is_some_and(|over| manners(over).adapter),
+            adapter: self.spec.overs().into_iter().any(|over| manners(over).adapter),
             peers: crate::host::peers::addresses(&self.session.peer_environment, self.session.peer.ip()),
         }
     }

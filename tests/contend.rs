@@ -122,15 +122,33 @@ fn every_capped_class_has_its_rate_within_a_hundredth_however_many_share_it() {
     // What a busy machine kept a sender from is lost to it beyond the burst; its lanes say so.
     let lanes = step(&doc, "contend")["lanes"].as_array().unwrap();
     let waited = |lane: &Value| lane["scheduled"]["waited_ns"].as_u64().unwrap_or(0);
-    let was_free = lanes.iter().map(waited).sum::<u64>() < 20_000_000;
+    let waited_ns: u64 = lanes.iter().map(waited).sum();
+    let mut short = vec![];
     for phase in ["both", "migration"] {
         for (name, cap) in [("migration", 20 << 20), ("backup", 5 << 20)] {
             let cap = f64::from(cap);
             let rate = number(&class(&doc, phase, name)["goodput_bits_per_s"]) / 8.0;
             assert!(rate <= 1.01 * cap, "{name}, {phase}: {rate} of {cap}");
-            assert!(!was_free || rate >= 0.99 * cap, "{name}, {phase}: {rate} of {cap}");
+            if rate < 0.99 * cap {
+                short.push(format!("{name}, {phase}: {rate} of {cap}"));
+            }
         }
     }
+    if !short.is_empty() {
+        assert!(waited_ns >= 20_000_000, "{short:?}, and the lanes waited for a processor for {waited_ns} ns only");
+        skip(&format!("the lanes waited for a processor for {waited_ns} ns, so they fell short of their caps: {short:?}"));
+    }
+}
+
+/// Whether a NIC of the first host is up, and how often its carrier came or went.
+fn link(hosts: &crate::multi::TwoNics, nic: &str) -> (bool, u64) {
+    let output = hosts.at(0, &["ip", "-j", "link", "show", nic]).output().unwrap();
+    let links: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let flags = links[0]["flags"].as_array().unwrap();
+    let changes = format!("/sys/class/net/{nic}/carrier_changes");
+    let changes = hosts.at(0, &["cat", &changes]).output().unwrap();
+    let changes = String::from_utf8_lossy(&changes.stdout).trim().parse().unwrap();
+    (flags.iter().any(|flag| flag == "UP"), changes)
 }
 
 #[test]
@@ -138,6 +156,7 @@ fn a_cap_that_two_nics_bear_is_too_high_for_the_one_that_is_left() {
     use crate::multi::{KEY, TwoNics};
     let Some(hosts) = TwoNics::new("caplost", &[200, 200]) else { return };
     let _server = hosts.serve();
+    let (_, before) = link(&hosts, "v2");
     // 100 of storage and 168 of migrations: two links have 382 Mbit/s of payload, one has 191.
     let words =
         "--over multi --storage 100Mbit/s --migrations 4 --cap migration=20MB --time 2s --lose v2 --lose v9";
@@ -151,6 +170,11 @@ fn a_cap_that_two_nics_bear_is_too_high_for_the_one_that_is_left() {
     let (whole, left) = (steps[0], steps[1]);
     assert!(whole["error"].is_null() && left["error"].is_null(), "{} {}", whole["error"], left["error"]);
     assert_eq!(left["lanes"][0]["nics"], serde_json::json!(["v1"]));
+    // Its link was down, and is up again as it was.
+    assert_eq!(left["lost_nic"], serde_json::json!({ "nic": "v2", "taken_down": true }));
+    assert!(whole["lost_nic"].is_null());
+    let (is_up, after) = link(&hosts, "v2");
+    assert!(is_up && after > before, "up: {is_up}; its carrier changed {after} times, {before} before");
     assert_eq!(whole["spec"]["storage_requests_per_s"], left["spec"]["storage_requests_per_s"]);
     let cap = |step: &Value| number(&step["advice"]["cap_bytes_per_s"]);
     assert!(cap(left) < cap(whole) / 2.0, "{} {}", whole["advice"], left["advice"]);
@@ -166,6 +190,67 @@ fn a_cap_that_two_nics_bear_is_too_high_for_the_one_that_is_left() {
         doc["findings"].as_array().unwrap().iter().find(|one| one["code"] == "CONTEND-CAP-NIC-LOST").unwrap();
     assert!(finding["evidence"].as_str().unwrap().starts_with("without v2 "), "{finding:#}");
     assert!(finding["next"].as_str().unwrap().contains("Set-SmbBandwidthLimit"), "{finding:#}");
+}
+
+#[test]
+fn each_class_goes_over_the_nics_that_it_is_given() {
+    use crate::multi::{KEY, TwoNics};
+    let Some(hosts) = TwoNics::new("apart", &[200, 200]) else { return };
+    let _server = hosts.serve();
+    // 100 of storage and all that migrations can: one link of 200 has 191 Mbit/s of payload.
+    let words =
+        "--over multi --nic storage=v1 --nic migration=v2 --storage 100Mbit/s --migrations 4 --time 2s";
+    let asked: Vec<&str> = words.split(' ').collect();
+    let args = [&[BINARY, "contend", "10.63.1.2", "--key", KEY, "--format", "json"], &asked[..]].concat();
+    let doc = document(&run_within(hosts.at(0, &args), Duration::from_secs(90)));
+    let step = step(&doc, "contend");
+    assert!(step["error"].is_null(), "{:#}", step["error"]);
+    assert_eq!(step["name"], "multi storage on v1 beside 4 migrations on v2");
+    let flows = step["flows"].as_array().unwrap();
+    for lane in step["lanes"].as_array().unwrap() {
+        let class = flows[lane["flow"].as_u64().unwrap_or(0) as usize]["class"].as_str().unwrap();
+        let nics = match class {
+            "storage" => serde_json::json!(["v1"]),
+            "migration" => serde_json::json!(["v2"]),
+            _ => serde_json::json!(["v1", "v2"]),
+        };
+        assert_eq!(lane["nics"], nics, "{class}: {lane:#}");
+    }
+    let advice = &step["advice"];
+    assert!(advice["cap_bytes_per_s"].is_null(), "{advice:#}");
+    assert!(advice["reason"].as_str().unwrap().contains("NICs of their own"), "{advice:#}");
+    if doc["verdicts"].to_string().contains("was busy") {
+        return skip("this machine was too busy to carry both over links of their own");
+    }
+    // Over one link there would be 91 Mbit/s for them.
+    let rate = number(&class(&doc, "both", "migration")["goodput_bits_per_s"]);
+    assert!(rate > 120e6, "{rate}: {:#}", step["phases"]);
+    assert!(number(&step["cost"]["storage_share"]) > 0.9, "{:#}", step["cost"]);
+    assert!(!codes(&doc).iter().any(|code| code.starts_with("CONTEND-")), "{:#}", doc["findings"]);
+}
+
+#[test]
+fn each_class_goes_over_the_transport_that_it_is_given() {
+    let server = Server::start(&[]);
+    let words = "--over tcp,storage=multi --storage 20Mbit/s --time 500ms --format json";
+    let asked: Vec<&str> = words.split(' ').collect();
+    let args = [&["contend", server.address.as_str()][..], &asked].concat();
+    let doc = document(&run_within(pathproof(&args), Duration::from_secs(90)));
+    let step = step(&doc, "contend");
+    assert!(step["error"].is_null(), "{:#}", step["error"]);
+    assert_eq!(step["name"], "multi storage beside a migration over tcp");
+    let flows = step["flows"].as_array().unwrap();
+    for flow in flows {
+        let over = if flow["class"] == "storage" { "multi" } else { "tcp" };
+        assert_eq!(flow["over"], over, "{flow:#}");
+    }
+    for lane in step["lanes"].as_array().unwrap() {
+        let flow = &flows[lane["flow"].as_u64().unwrap_or(0) as usize];
+        // Only what goes over several NICs says which.
+        assert_eq!(lane["nics"].is_array(), flow["class"] == "storage", "{lane:#}");
+    }
+    assert!(number(&class(&doc, "storage", "storage")["goodput_bits_per_s"]) > 0.0);
+    assert!(number(&class(&doc, "both", "migration")["goodput_bits_per_s"]) > 0.0);
 }
 
 /// Loads rules into a host's firewall; whether it took them.
@@ -443,6 +528,15 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_dialled() {
     assert!(refused(&["--size", "0"]).contains("--size"));
     assert!(refused(&["--lose", "eth1"]).contains("--over multi"));
     assert!(refused(&["--over", "multi", "--lose", "eth1", "--migrations", "1,2"]).contains("one number"));
+    assert!(refused(&["--over", "tpc"]).contains("no transport"));
+    assert!(refused(&["--over", "tcp,storage=tpc"]).contains("no transport"));
+    assert!(refused(&["--over", "csv=tcp"]).contains("storage, migration and backup"));
+    assert!(refused(&["--over", "tcp,multi"]).contains("two transports"));
+    assert!(refused(&["--nic", "storage=lo"]).contains("--over storage=multi"));
+    assert!(refused(&["--over", "multi", "--nic", "heartbeat=lo"]).contains("storage, migration and backup"));
+    assert!(refused(&["--over", "multi", "--nic", "storage=nope9"]).contains("no NIC nope9"));
+    assert!(refused(&["--over", "multi", "--nic", "backup=lo"]).contains("--backups 1"));
+    assert!(refused(&["--over", "multi", "--nic", "storage=lo", "--lose", "lo"]).contains("leave --nic"));
     assert!(refused(&["--dscp", "storage=64"]).contains("0 to 63"));
     assert!(refused(&["--over", "rdma", "--dscp", "storage=26"]).contains("--dscp"));
     assert!(refused(&["--priority", "storage=8"]).contains("0 to 7"));

@@ -44,11 +44,13 @@ fn the_rate_of_a_policer_is_found_within_a_twentieth_each_way_and_nobody_else_is
     crate::documents::assert_valid(&doc, "packet rates");
     let rates = doc["packet_rates"].as_array().unwrap();
     assert_eq!(rates.len(), 2, "{}", stderr(&output));
+    let mut busy = vec![];
     for (rate, (direction, limit)) in rates.iter().zip([("out", 2000.0), ("in", 800.0)]) {
         assert_eq!(rate["direction"], direction);
         if !rate["sender_limit_packets_per_s"].is_null() {
             // A machine that is too busy to send so many says that, and nothing of the path.
             assert!(rate["lossy_packets_per_s"].is_null() && rate["place"].is_null(), "{rate:#}");
+            busy.push(direction);
             continue;
         }
         let near = |what: &str| {
@@ -67,6 +69,9 @@ fn the_rate_of_a_policer_is_found_within_a_twentieth_each_way_and_nobody_else_is
     assert!(
         !doc["findings"].as_array().unwrap().iter().any(|one| others.iter().any(|code| one["code"] == *code))
     );
+    if !busy.is_empty() {
+        skip(&format!("this machine was too busy to send as many packets as the policer lets through: {busy:?}"));
+    }
 }
 
 #[test]
@@ -76,11 +81,13 @@ fn a_path_without_a_limit_has_none_below_the_most_that_is_tried() {
     let doc = document(&run_within(search(&hosts, &["--most", "2000"]), Duration::from_secs(60)));
     let rates = doc["packet_rates"].as_array().unwrap();
     assert_eq!(rates.len(), 1);
-    // A busy machine may not send so many; that is its own limit and nobody else's.
-    let sent = rates[0]["sender_limit_packets_per_s"].is_null();
-    assert!(!sent || rates[0]["lossless_packets_per_s"] == 2000, "{:#}", rates[0]);
     assert!(rates[0]["lossy_packets_per_s"].is_null() && rates[0]["place"].is_null(), "{:#}", rates[0]);
     assert!(!doc["findings"].as_array().unwrap().iter().any(|one| one["code"] == "PACKET-RATE-LIMIT"));
+    // A busy machine may not send so many; that is its own limit and nobody else's.
+    if !rates[0]["sender_limit_packets_per_s"].is_null() {
+        return skip("this machine was too busy to send 2000 packets a second");
+    }
+    assert_eq!(rates[0]["lossless_packets_per_s"], 2000, "{:#}", rates[0]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! `pathproof contend`: storage, migrations and heartbeats on one path, alone and together.
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
-use pathproof_model::contend::{Caps, MarkKind, Marks};
+use pathproof_model::contend::{Caps, ClassWays, MarkKind, Marks};
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{CommandName, ContendSpec, Direction, Plan, StepSpec};
@@ -23,6 +23,8 @@ Examples:
   pathproof contend hv2 --backups 1 --cap default=100MB --cap live-migration=500MB,burst=1MiB
   pathproof contend hv2 --migrations 1,2,4       how many at once?
   pathproof contend hv2 --over multi --cap migration=500MB --lose eth1    and when a NIC dies?
+  pathproof contend hv2 --over multi --nic storage=eth0 --nic migration=eth1    and over NICs of their own?
+  pathproof contend hv2 --over multi,storage=smbd    storage over SMB Direct, migrations over TCP?
   pathproof contend hv2 --storage 4Gbit/s --migrations 2 --memory 64GiB
   pathproof contend hv2 --storage 20Gbit/s --share storage=50    is what switches reserve kept?";
 
@@ -32,9 +34,14 @@ pub struct ContendArgs {
     /// Peer and output.
     #[command(flatten)]
     pub client: ClientArgs,
-    /// Transport.
-    #[arg(long, default_value = DEFAULT_OVER, value_parser = TRANSPORTS)]
-    pub over: String,
+    /// Transport of all classes (tcp, multi, rdma or smbd), and as CLASS=TRANSPORT with storage, migration or backup that of one; several behind
+    /// commas, as multi,storage=smbd; may be repeated.
+    #[arg(long, value_name = "TRANSPORT|CLASS=TRANSPORT", value_delimiter = ',', default_value = DEFAULT_OVER)]
+    pub over: Vec<String>,
+    /// A NIC of this host that a class goes over, as CLASS=NIC with storage, migration or backup, several as CLASS=NIC+NIC; over multi, which over
+    /// one NIC is plain TCP; may be repeated.
+    #[arg(long = "nic", value_name = "CLASS=NIC")]
+    pub nics: Vec<String>,
     /// Length of each of the four phases: idle, storage alone, both, migration alone.
     #[arg(long, default_value = "4s")]
     pub time: Nanoseconds,
@@ -48,7 +55,8 @@ pub struct ContendArgs {
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', default_value = "1")]
     pub migrations: Vec<u32>,
     /// Tries it once more without this NIC of this host, as after its failure: what is asked for and every cap stay, and the other NICs carry
-    /// it; needs --over multi, and may be repeated.
+    /// it. Its link is down meanwhile, and up again whatever happens, where this user may do that (root) and the run's own connection does not go
+    /// over it; else it is left out only. Needs --over multi, and may be repeated.
     #[arg(long = "lose", value_name = "NIC")]
     pub lost: Vec<String>,
     /// Backups that run whenever migrations do, a connection each.
@@ -110,8 +118,14 @@ fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
         let all = typed.iter().try_fold(Marks::default(), |marks, text| marks.and(kind, text));
         all.map_err(anyhow::Error::msg)
     };
+    let (over, ways) = ways(&args.over, &args.nics)?;
+    ensure!(
+        args.backups > 0 || ways.backup.is_common(),
+        "no backup runs that could go a way of its own; add --backups 1"
+    );
     let mut spec = ContendSpec {
-        over: args.over.clone(),
+        over,
+        ways,
         direction: if args.from_peer { Direction::In } else { Direction::Out },
         phase_ns: args.time.0,
         storage_bytes: args.size.0,
@@ -127,6 +141,26 @@ fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
     };
     super::add_options(&mut spec.options, &args.options)?;
     Ok(spec)
+}
+
+/// The transport of all classes, and where single ones go.
+fn ways(overs: &[String], nics: &[String]) -> Result<(String, ClassWays)> {
+    let (mut common, mut ways) = (None, ClassWays::default());
+    for text in overs {
+        let over = text.split_once('=').map_or(text.as_str(), |(_, over)| over);
+        ensure!(
+            TRANSPORTS.contains(&over),
+            "there is no transport {over:?}; --over takes {}, and CLASS=TRANSPORT for one class",
+            TRANSPORTS.join(", ")
+        );
+        if text.contains('=') {
+            ways = ways.with_over(text).map_err(anyhow::Error::msg)?;
+        } else if common.replace(over.to_owned()).is_some() {
+            bail!("--over has two transports for all classes; write CLASS=TRANSPORT for that of one");
+        }
+    }
+    let ways = nics.iter().try_fold(ways, |ways, text| ways.with_nics(text)).map_err(anyhow::Error::msg)?;
+    Ok((common.unwrap_or_else(|| DEFAULT_OVER.into()), ways))
 }
 
 /// A step more for each NIC that is lost: what each of them is measured against is the first.
@@ -157,4 +191,32 @@ fn sweep(spec: ContendSpec, numbers: &[u32]) -> Result<Vec<ContendSpec>> {
     let specs: Vec<ContendSpec> = specs.collect();
     specs.iter().try_for_each(ContendSpec::check).map_err(anyhow::Error::msg)?;
     Ok(specs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transport_is_that_of_all_or_of_a_class() {
+        let said = |overs: &[&str], nics: &[&str]| {
+            let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+            ways(&owned(overs), &owned(nics)).map_err(|why| why.to_string())
+        };
+        assert_eq!(said(&["tcp"], &[]), Ok(("tcp".into(), ClassWays::default())));
+        let (over, all) = said(&["storage=smbd", "multi"], &["migration=eth1"]).unwrap();
+        assert_eq!((over.as_str(), all.storage.over.as_deref()), ("multi", Some("smbd")));
+        assert_eq!(all.migration.nics, ["eth1"]);
+        assert_eq!(said(&["storage=smbd"], &[]).unwrap().0, DEFAULT_OVER);
+        for (overs, nics, says) in [
+            (&["tpc"][..], &[][..], "no transport"),
+            (&["storage=tpc"], &[], "no transport"),
+            (&["tcp", "multi"], &[], "two transports"),
+            (&["csv=tcp"], &[], "storage, migration and backup"),
+            (&["tcp"], &["storage"], "CLASS=NIC"),
+        ] {
+            let why = said(overs, nics).unwrap_err();
+            assert!(why.contains(says), "{why}");
+        }
+    }
 }

@@ -4,7 +4,11 @@
 //! decided by `pathproof_engine::contend`.
 
 mod heartbeat;
+mod lost;
 mod tags;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use pathproof_api::Offer;
@@ -14,17 +18,22 @@ use pathproof_model::code;
 use pathproof_model::finding::Topic;
 use pathproof_model::judge::is_meant_to_be_shared;
 use pathproof_model::{
-    BeatsEnd, Class, ContendSpec, Direction, End, ErrorKind, Finding, Half, ResultDoc, Severity, Step,
-    StepError, StepRequest, StepSpec, TrafficSpec,
+    BeatsEnd, Class, ContendSpec, Direction, End, ErrorKind, Finding, Half, OneFlow, ResultDoc, Severity,
+    Step, StepError, StepRequest, StepSpec, TrafficSpec,
 };
+use pathproof_multi::{PATHS, PATHS_MAX};
 
+use super::traffic::stripes::Lists;
 use super::{Context, Cost, Kind, Prepared, Runner, Setup, as_specified, failed, traffic};
 use crate::lane_options::CONSTRAIN;
+use crate::registry::{manners, those_that};
 
 /// What connecting, closing and telling take on a path where all is well.
 const AROUND_NS: u64 = 500_000_000;
 /// How long lanes may take to connect.
 const CONNECT_NS: u64 = 8_000_000_000;
+/// A link that is down comes back so long after the step must be over, where nothing of this process brings it back.
+const DOWN_SLACK: Duration = Duration::from_secs(20);
 /// Shortest phase that is worth anything.
 const PHASE_NS_MIN: u64 = 1_000_000_000;
 /// What storage asks for where nobody says: Microsoft's guides give half of a converged link to SMB, and 70 % of that to volumes.
@@ -43,6 +52,8 @@ pub struct Contend;
 struct ReadyContend {
     lanes: traffic::Lanes,
     beats: heartbeat::ReadyBeats,
+    /// What the step is made without, where it is.
+    lost: Option<lost::Lost>,
 }
 
 fn spec_of(spec: &StepSpec) -> ContendSpec {
@@ -53,13 +64,52 @@ fn invalid(message: String) -> StepError {
     StepError { kind: ErrorKind::Invalid, message }
 }
 
-/// What a stream in the direction of the step carried, over the same transport.
+/// The options of a class's lanes: those of its transport, and its NICs.
+fn options_of(spec: &ContendSpec, class: Class) -> BTreeMap<String, String> {
+    let mut options = spec.options_of(class);
+    let nics = spec.nics_of(class);
+    if !nics.is_empty() {
+        // Paths that somebody lists are those of all.
+        options.remove(PATHS.name);
+        CONSTRAIN.write(&mut options, nics.to_vec());
+    }
+    options
+}
+
+/// The flows of the step, each with the options of its class.
+fn flows(spec: &ContendSpec) -> Vec<OneFlow> {
+    let mut flows = spec.flows();
+    flows.iter_mut().for_each(|flow| flow.traffic.options = options_of(spec, flow.class));
+    flows
+}
+
+/// Which paths lanes have: of all classes the same, unless one of them goes its own way. Both ends see that alike.
+fn lists(spec: &ContendSpec) -> Lists {
+    if spec.ways.any() { Lists::OfFlows } else { Lists::OfStep }
+}
+
+/// Refuses, before anybody is dialled, a class that cannot go as it is to.
+pub fn check_ways(spec: &ContendSpec) -> Result<(), StepError> {
+    for class in spec.carrying() {
+        let (over, nics) = (spec.over_of(class), spec.nics_of(class));
+        if !nics.is_empty() && !manners(over).several_nics {
+            let (word, several) = (class.word(), those_that(|m| m.several_nics));
+            return Err(invalid(format!(
+                "{word} goes over {over}, which takes the NIC of the route; name NICs over {several} only (--over {word}={several})"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What a stream in the direction of the step carried, as storage goes.
 fn carried(spec: &ContendSpec, doc: &ResultDoc) -> Option<u64> {
     let streams = doc.steps.iter().filter(|step| step.kind.traits().bulk && step.error.is_none());
+    let (over, options) = (spec.over_of(Class::Storage), options_of(spec, Class::Storage));
     let same = streams.filter(|step| {
         let traffic = step.spec.as_ref().and_then(StepSpec::traffic);
         step.direction == Some(spec.direction)
-            && traffic.is_some_and(|t| t.over == spec.over && t.options == spec.options && t.is_free())
+            && traffic.is_some_and(|t| t.over == over && t.options == options && t.is_free())
     });
     same.filter_map(|step| step.summary.goodput_bits_per_s).max().filter(|rate| *rate > 0)
 }
@@ -101,12 +151,12 @@ pub fn yardstick(spec: &ContendSpec, doc: &ResultDoc) -> Option<StepSpec> {
     let spec = &without_the_lost(spec, doc);
     check_loss(spec).ok()?;
     let stream = TrafficSpec {
-        over: spec.over.clone(),
+        over: spec.over_of(Class::Storage).into(),
         direction: spec.direction,
         lanes: spec.storage_lanes.max(spec.migrations),
         time_ns: YARDSTICK_NS,
         warmup_ns: YARDSTICK_NS / 3,
-        options: spec.options.clone(),
+        options: options_of(spec, Class::Storage),
         ..TrafficSpec::default()
     };
     (spec.path_bits_per_s.is_none() && carried(spec, doc).is_none()).then_some(StepSpec::Stream(stream))
@@ -142,10 +192,17 @@ impl Kind for Contend {
             1 => "a migration".to_owned(),
             more => format!("{more} migrations"),
         };
+        let of = |class| {
+            let nics = spec.nics_of(class);
+            let on = if nics.is_empty() { String::new() } else { format!(" on {}", nics.join(" and ")) };
+            (spec.over_of(class), on)
+        };
+        let ((over, storage), (other, migration)) = (of(Class::Storage), of(Class::Migration));
+        let by = if over == other { String::new() } else { format!(" over {other}") };
         let capped = if spec.caps.migration.is_some() { ", capped" } else { "" };
         let way = if spec.direction == Direction::In { " from the peer" } else { "" };
-        let lost = spec.lost_nic.map_or_else(String::new, |nic| format!(", without {nic}"));
-        format!("{} storage beside {migrations}{way}{capped}{lost}", spec.over)
+        let lost = spec.lost_nic.as_ref().map_or_else(String::new, |nic| format!(", without {nic}"));
+        format!("{over} storage{storage} beside {migrations}{by}{migration}{way}{capped}{lost}")
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {
@@ -174,13 +231,19 @@ impl Runner for Contend {
         let spec = spec_of(setup.spec);
         spec.check().map_err(invalid)?;
         check_loss(&spec)?;
-        let lanes = traffic::prepare(setup, &spec.whole(), spec.flows())?;
+        let lanes = traffic::prepare(setup, &spec.whole(), flows(&spec), lists(&spec))?;
         let beats = heartbeat::ReadyBeats::open(setup, &spec)?;
-        Ok(Box::new(ReadyContend { lanes, beats }))
+        // Before there is a connection: those that are made go where they go without it.
+        let at_most = Duration::from_nanos(self.duration_ns(setup.spec)).saturating_add(DOWN_SLACK);
+        let clock = setup.registry.clock();
+        let lost = spec.lost_nic.as_ref().map(|nic| lost::Lost::take(nic, setup.session, at_most, clock));
+        Ok(Box::new(ReadyContend { lanes, beats, lost }))
     }
 
     fn cost(&self, spec: &StepSpec, paths: usize) -> Cost {
         let spec = spec_of(spec);
+        // Of lists for each flow their sum is told, and none is longer than a lane can have paths.
+        let paths = if spec.ways.any() { paths.min(PATHS_MAX) } else { paths };
         Cost { time_ns: spec.length_ns(), ..traffic::cost(&spec.flows(), paths) }
     }
 
@@ -190,7 +253,10 @@ impl Runner for Contend {
         let beats = |half: &Half| half.detail.beats.clone().unwrap_or_default();
         let contend = spec_of(spec);
         let (here, there) = (beats(client), beats(server));
-        step.detail.contend = Some(contend::reduce(&contend, step, &here, &there));
+        let mut detail = contend::reduce(&contend, step, &here, &there);
+        // A link of this host is touched by this end alone.
+        detail.lost_nic.clone_from(&client.detail.lost_nic);
+        step.detail.contend = Some(detail);
         // Those between the phases as well, as whoever counts them on the way does.
         let whole = (0, contend.length_ns());
         for (way, counted) in [
@@ -249,7 +315,7 @@ impl Prepared for ReadyContend {
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, mut peer: Vec<Offer>) -> Half {
-        let ReadyContend { mut lanes, beats } = *self;
+        let ReadyContend { mut lanes, beats, lost } = *self;
         let Some((companions, told)) = peer.pop().and_then(|offer| beats.companions(&offer, context.clock))
         else {
             let error = StepError {
@@ -263,6 +329,9 @@ impl Prepared for ReadyContend {
         lanes.beside(companions);
         let mut half = Box::new(lanes).run(context, peer);
         half.detail.beats = Some(together(&told));
+        if let Some(lost) = lost {
+            lost.restore(&mut half);
+        }
         half
     }
 }
@@ -321,6 +390,46 @@ mod tests {
             (informed.storage_requests_per_s, informed.path_bits_per_s),
             (Some(7), Some(1_000_000_000))
         );
+    }
+
+    #[test]
+    fn what_the_path_carries_is_asked_as_storage_goes() {
+        let mut spec = ContendSpec { over: "multi".into(), ..ContendSpec::default() };
+        spec.options.insert("policy".into(), "linux".into());
+        spec.ways.storage.nics = vec!["e0".into(), "e1".into()];
+        spec.ways.migration.over = Some("tcp".into());
+        let stream = yardstick(&spec, &ResultDoc::new(Tool::default(), "")).unwrap();
+        let stream = stream.traffic().unwrap();
+        let options = [("constrain", "e0+e1"), ("policy", "linux")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!((stream.over.as_str(), &stream.options), ("multi", &options.into()));
+        // The same answers for what comes after it, and that of another way does not.
+        let known = doc(|t| (t.over, t.options) = (stream.over.clone(), stream.options.clone()));
+        assert_eq!(informed(&spec, &known).path_bits_per_s, Some(1_000_000_000));
+        assert_eq!(informed(&spec, &doc(|t| t.over = "multi".into())).path_bits_per_s, None);
+        // Each class has its own, and who looks on has those of the step.
+        for flow in flows(&spec) {
+            let own = flow.traffic.options.get("constrain").map(String::as_str);
+            let (nics, policy) = match flow.class {
+                Class::Storage => (Some("e0+e1"), true),
+                Class::Migration => (None, false),
+                _ => (None, true),
+            };
+            assert_eq!((own, flow.traffic.options.contains_key("policy")), (nics, policy), "{}", flow.name);
+        }
+        let name = Contend.name(&StepSpec::Contend(spec));
+        assert_eq!(name, "multi storage on e0 and e1 beside a migration over tcp");
+    }
+
+    #[test]
+    fn nics_are_named_where_the_transport_takes_them() {
+        let mut spec = ContendSpec::default();
+        spec.ways.migration.nics = vec!["e1".into()];
+        let why = check_ways(&spec).unwrap_err().message;
+        assert!(why.contains("migration goes over tcp") && why.contains("--over migration=multi"), "{why}");
+        spec.ways.migration.over = Some("multi".into());
+        assert!(check_ways(&spec).is_ok());
+        spec.ways.backup.nics = vec!["e1".into()];
+        assert!(check_ways(&spec).is_ok(), "no backup runs");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod received;
 mod run;
 mod singles;
 mod stretch;
+pub(super) mod stripes;
 pub(super) mod verbs;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use crate::registry::manners;
 use job::{LaneJob, Part};
 use pathproof_sys::ending::Ender;
 pub use stretch::stretch;
+use stripes::{Lists, Means, Stripes};
 
 /// How long a lane may take to connect.
 const CONNECT: Duration = Duration::from_secs(8);
@@ -127,7 +129,7 @@ pub(super) struct Lanes {
     spec: TrafficSpec,
     seed: u64,
     lanes: Vec<(LaneJob, Box<dyn PreparedLane>)>,
-    multi: Option<multi::StripePlan>,
+    stripes: Stripes,
     saboteur: Option<multi::Saboteur>,
     /// What other kinds of step have beside their lanes.
     companions: Vec<Companion>,
@@ -246,7 +248,7 @@ impl Runner for Traffic {
         let at_most = Duration::from_nanos(self.duration_ns(setup.spec)).saturating_add(OFF_SLACK);
         // Before there is a connection: it keeps to what its NIC could when it was made.
         let off = offload::Off::turn(spec.offload, setup.session, at_most, setup.registry.clock())?;
-        let lanes: Box<dyn Prepared> = Box::new(prepare(setup, spec, spec.flows(kind))?);
+        let lanes: Box<dyn Prepared> = Box::new(prepare(setup, spec, spec.flows(kind), Lists::OfStep)?);
         Ok(match off {
             Some(off) => Box::new(offload::Tried { off, lanes }),
             None => lanes,
@@ -296,40 +298,44 @@ impl Runner for Traffic {
     }
 }
 
-/// Lanes for all of `flows`, which have the transport and the options of `spec`, the step as a whole.
+/// Lanes for all of `flows`, which have the transport and the options of `spec`, the step as a whole; or by their `lists` each its own.
 pub(super) fn prepare(
     setup: &Setup<'_>,
     spec: &TrafficSpec,
     flows: Vec<OneFlow>,
+    lists: Lists,
 ) -> Result<Lanes, StepError> {
     flows.iter().try_for_each(|flow| check(&flow.traffic))?;
     let session = setup.session;
-    let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
-    let options = crate::lane_options::read(&spec.over, &spec.options)?;
-    verbs::check_congestion(session.end, &options)?;
-    let multi = multi::plan(&spec.over, &options, session, setup.paths)?;
-    let saboteur = match &multi {
-        Some(over) if !spec.fail.is_empty() && session.end == End::Client => {
-            Some(multi::Saboteur::station(spec, over, setup.registry.clock())?)
+    let means = match lists {
+        Lists::OfStep => {
+            let options = crate::lane_options::read(&spec.over, &spec.options)?;
+            vec![Means::of_step(setup, &spec.over, options)?]
         }
-        _ => None,
+        Lists::OfFlows => Means::of_flows(setup, &flows)?,
     };
+    // Where all have the same there is one.
+    let of_flow = |flow: u16| means.get(usize::from(flow)).or(means.first());
     let planned = PlannedLane::all(flows);
-    let sockets = planned.len() * multi.as_ref().map_or(1, multi::StripePlan::paths);
-    crate::descriptors::check(sockets as u64)?;
+    let paths = |lane: &PlannedLane| {
+        of_flow(lane.flow).and_then(|own| own.stripe.as_ref()).map_or(1, multi::StripePlan::paths)
+    };
+    crate::descriptors::check(planned.iter().map(paths).sum::<usize>() as u64)?;
     let mut lanes = Vec::with_capacity(planned.len());
     for (index, lane) in planned.into_iter().enumerate() {
         let index = index as u32;
         let (kind, spec) = (lane.of.kind, &lane.of.traffic);
+        let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
+        let own = of_flow(lane.flow).ok_or_else(|| invalid("a step without flows has no lanes".into()))?;
         let part = part(kind, session.end, lane.outward);
         let mut lane_spec = lane_spec(kind, spec, session, setup.step, index);
         (lane_spec.dscp, lane_spec.priority) = (lane.of.dscp, lane.of.priority);
         if verbs::is_passive(part, spec) {
             lane_spec.wait_mode = WaitMode::Block;
         }
-        match &multi {
-            Some(multi) => multi.shape(&mut lane_spec),
-            None => lane_spec.options = options.clone(),
+        match &own.stripe {
+            Some(stripe) => stripe.shape(&mut lane_spec),
+            None => lane_spec.options = own.options.clone(),
         }
         let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
         let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
@@ -345,9 +351,20 @@ pub(super) fn prepare(
         verbs::fill(&job, spec, session.seed);
         lanes.push((job, prepared));
     }
+    let mut stripes = means.into_iter().map(|own| own.stripe);
+    let stripes = match lists {
+        Lists::OfStep => Stripes::OfStep(stripes.next().flatten()),
+        Lists::OfFlows => Stripes::OfFlows(stripes.collect()),
+    };
+    let saboteur = match stripes.common() {
+        Some(over) if !spec.fail.is_empty() && session.end == End::Client => {
+            Some(multi::Saboteur::station(spec, over, setup.registry.clock())?)
+        }
+        _ => None,
+    };
     let (end, seed) = (session.end, session.seed);
     let companions = vec![];
-    Ok(Lanes { end, spec: spec.clone(), seed, lanes, multi, saboteur, companions })
+    Ok(Lanes { end, spec: spec.clone(), seed, lanes, stripes, saboteur, companions })
 }
 
 /// Fills the flows of a step from both halves.

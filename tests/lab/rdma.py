@@ -342,6 +342,37 @@ def a_mesh_of_three_runs_over_rdma_and_smb_direct():
         print(f"     mesh over {over}: {document['outcome']}")
 
 
+def classes_share_an_adapter_over_rdma_and_smb_direct():
+    """Held to what was there and how often: an emulated adapter on a busy machine says nothing about rates. Phases of half a second are some 12 s
+    for each transport, most of them the waits for what storage still has to send."""
+    expected = {"idle": ["heartbeat"], "storage": ["heartbeat", "storage"], "both": ["heartbeat", "storage", "migration"],
+                "migration": ["heartbeat", "migration"]}
+    for over in ("rdma", "smbd"):
+        done = subprocess.run([BINARY, "contend", f"{RXE}:{PORT}", "--key", KEY, "--over", over, "--storage", "4Mbit/s", "--time", "500ms",
+                               "--format", "json"], capture_output=True, text=True, timeout=100)
+        document = document_of(done)
+        step = next(step for step in document["steps"] if step["kind"] == "contend")
+        assert done.returncode in JUDGED and step["error"] is None, (over, done.returncode, step["error"], done.stderr)
+        phases = {phase["name"]: {one["name"]: one for one in phase["classes"]} for phase in step["phases"]}
+        assert {name: list(classes) for name, classes in phases.items()} == expected, (over, phases)
+        assert {flow["over"] for flow in step["flows"]} == {over}, [flow["over"] for flow in step["flows"]]
+        beats = {name: classes["heartbeat"] for name, classes in phases.items()}
+        for name, beat in beats.items():
+            # Each end sends one every 20 ms; what it was late with it left out.
+            assert 0 < beat["sent"] <= 2 * 25 and 0 <= beat["lost_out"] <= beat["lost"] <= beat["sent"], (over, name, beat)
+        assert beats["idle"]["lost"] == 0, (over, beats["idle"])
+        counters = step["counters"]
+        for count, whole in (("sent", "sent_out"), ("lost", "lost_out")):
+            of_phases = sum(beat[count] for beat in beats.values())
+            both_ways = counters[f"heartbeats_{whole}"] + counters[f"heartbeats_{whole.replace('out', 'in')}"]
+            assert of_phases <= both_ways, (over, count, of_phases, counters)
+        assert phases["storage"]["storage"]["goodput_bits_per_s"] > 0, (over, phases["storage"])
+        assert phases["migration"]["migration"]["goodput_bits_per_s"] > 0, (over, phases["migration"])
+        told = ", ".join(f"{name} {beat['lost']} of {beat['sent']}" for name, beat in beats.items())
+        print(f"     {over}: heartbeats lost: {told}; storage {step['cost']['storage_share']} of what it carries alone")
+        no_leak()
+
+
 def classes_travel_with_their_priorities():
     classes.travel_with_their_priorities(BINARY)
 
@@ -381,6 +412,7 @@ CASES = [contract, choices_come_with_reasons, bytes_are_verified_and_rdma_is_pro
          check_of_itself_has_a_verdict, loss_is_named, a_small_hop_under_a_large_rdma_mtu_is_named,
          the_mtu_stage_and_the_rdma_mtu_are_held_against_each_other, memory_and_its_registration_are_shown,
          smb_direct_carries_every_kind_of_bench, smb_direct_checks_and_migrates, a_mesh_of_three_runs_over_rdma_and_smb_direct,
+         classes_share_an_adapter_over_rdma_and_smb_direct,
          classes_travel_with_their_priorities, a_switch_that_loses_a_priority_is_told,
          wrong_names_and_limits_are_answered, locked_memory_too_low_is_told, a_killed_peer_is_told_in_time,
          a_device_that_is_removed_is_told_in_time, a_link_that_goes_down_is_told_in_time, no_device_is_told]

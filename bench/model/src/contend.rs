@@ -5,7 +5,9 @@
 //! in it. Heartbeats are datagrams beside the flows, because what retransmits loses nothing.
 
 mod caps;
+mod lost;
 mod marks;
+mod ways;
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,9 @@ use crate::over::DEFAULT_OVER;
 use crate::{Class, Direction, LatencySummary, OneFlow, RequestLoad, TrafficKind, TrafficSpec};
 
 pub use caps::{Bursts, Cap, Caps, CapsError, typed};
+pub use lost::LostNic;
 pub use marks::{ArrivedPriority, BEAT_DSCP, ClassMark, MarkKind, Marks};
+pub use ways::{ClassWay, ClassWays};
 
 /// Before each phase, in ns: connections find their pace.
 pub const SETTLE_NS: u64 = 400_000_000;
@@ -35,8 +39,11 @@ pub const LANES_MAX: u32 = 64;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ContendSpec {
-    /// Transport of storage, migrations and backups.
+    /// Transport of all classes that have none of their own.
     pub over: String,
+    /// Classes that go over a transport or NICs of their own.
+    #[serde(skip_serializing_if = "ClassWays::none")]
+    pub ways: ClassWays,
     /// Which way migrations, backups and the data of storage go: `out` or `in`.
     pub direction: Direction,
     /// How long each phase is measured, in ns.
@@ -54,7 +61,8 @@ pub struct ContendSpec {
     /// All numbers of migrations at once of the sweep that the step is a part of, the least first; empty without one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sweep: Vec<u32>,
-    /// NIC of this host that is left out, of those that the step before it went over: what is asked for stays, and the others carry it.
+    /// NIC of this host that is lost, of those that the step before it went over: what is asked for stays, and the others carry it. Its link is down
+    /// meanwhile where this host permits that.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lost_nic: Option<String>,
     /// Backups at once, a connection each; they run whenever migrations do.
@@ -84,6 +92,7 @@ impl Default for ContendSpec {
     fn default() -> Self {
         ContendSpec {
             over: DEFAULT_OVER.into(),
+            ways: ClassWays::default(),
             direction: Direction::Out,
             phase_ns: 4_000_000_000,
             storage_lanes: 4,
@@ -215,6 +224,8 @@ impl ContendSpec {
 
     fn flow(&self, phase: PhaseName, class: Class) -> Option<OneFlow> {
         let common = TrafficSpec {
+            over: self.over_of(class).into(),
+            options: self.options_of(class),
             time_ns: self.phase_ns,
             warmup_ns: SETTLE_NS,
             cooldown_ns: TAIL_NS,
@@ -299,6 +310,10 @@ impl ContendSpec {
         if self.storage_requests_per_s == Some(0) {
             return Err("storage that asks for nothing cannot lose anything; leave --storage out".into());
         }
+        if self.lost_nic.is_some() && self.ways.any() {
+            return Err("--lose is about NICs that all classes share; leave --nic and the transports of single classes out".into());
+        }
+        self.ways.check()?;
         self.dscp.check(MarkKind::Dscp)?;
         self.priority.check(MarkKind::Priority)?;
         self.caps.check()
@@ -331,6 +346,9 @@ pub struct ContendDetail {
     /// Of a step of a sweep: what each number of migrations at once came to, up to this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<ContendTried>,
+    /// Of a step without one of the NICs: what became of that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_nic: Option<LostNic>,
 }
 
 /// What a number of migrations at once came to; `null` where it is not known.
@@ -506,6 +524,12 @@ mod tests {
         assert!(why(|s| s.backups = 65).contains("at most 64"));
         assert!(why(|s| s.storage_requests_per_s = Some(0)).contains("--storage"));
         assert!(why(|s| s.caps.migration = Some(1000)).contains("1 MiB/s"));
+        assert!(why(|s| s.ways.storage.nics = vec![String::new()]).contains("no name"));
+        let lost = |s: &mut ContendSpec| {
+            s.lost_nic = Some("e0".into());
+            s.ways.storage.nics = vec!["e1".into()];
+        };
+        assert!(why(lost).contains("--lose"));
         let longest = ContendSpec { phase_ns: PHASE_NS_MAX, ..ContendSpec::default() };
         assert!(longest.beats().div_ceil(32) <= 512, "a half's lists end there: {}", longest.beats());
         let absurd = ContendSpec { phase_ns: u64::MAX, ..ContendSpec::default() };

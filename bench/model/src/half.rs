@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{BeatsEnd, LossEnd, MigrateDetail, MtuPath, NicShare, OffloadEnd, PortsEnd, RdmaEnd};
+use crate::{BeatsEnd, LossEnd, LostNic, MigrateDetail, MtuPath, NicShare, OffloadEnd, PortsEnd, RdmaEnd};
 
 /// The parts that a step may have; absent where it has none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +37,9 @@ pub struct HalfDetail {
     /// What this end did to an offload of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offload: Option<OffloadEnd>,
+    /// What this end did to the NIC that a step about contention is made without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lost_nic: Option<LostNic>,
     /// Who answered on this end's wires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wires: Option<crate::Wires>,

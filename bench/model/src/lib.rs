@@ -70,7 +70,7 @@ pub use command::CommandName;
 pub use connections::Connections;
 pub use contend::{
     ArrivedPriority, BeatsEnd, ClassFigures, ClassMark, ContendAdvice, ContendCost, ContendDetail,
-    ContendPhase, ContendSpec, ContendTried, PhaseName,
+    ContendPhase, ContendSpec, ContendTried, LostNic, PhaseName,
 };
 pub use criteria::Criteria;
 pub use differences::{HostDifference, Weight};

@@ -311,6 +311,11 @@ impl StepSpec {
         }
     }
 
+    /// Every transport of its lanes, each once, [`over`](StepSpec::over) first.
+    pub fn overs(&self) -> Vec<&str> {
+        self.contend().map_or_else(|| self.over().into_iter().collect(), ContendSpec::overs)
+    }
+
     /// The transport of its lanes, where it has lanes.
     pub fn over(&self) -> Option<&str> {
         match self {

@@ -9,7 +9,7 @@ mod contend;
 mod flow;
 mod lane;
 
-pub use contend::ContendRequest;
+pub use contend::{ContendRequest, WaysRequest};
 pub use flow::FlowRequest;
 pub use lane::{Congestion, Connect, LaneOptions, Registration, Share};
 

@@ -16,6 +16,8 @@ pub const ADMINISTRATION_SINCE: u8 = 5;
 pub const NETWORK_PORTS_SINCE: u8 = 5;
 /// The revision that knows the bursts of caps.
 pub const BURSTS_SINCE: u8 = 5;
+/// The revision that knows classes which go a way of their own.
+pub const CLASS_WAYS_SINCE: u8 = 5;
 
 impl Plan {
     /// This plan as an agent of `revision` of protocol 2 can be asked for it, and what it loses by that. What only looks on is
@@ -43,6 +45,13 @@ impl Plan {
             return Err(format!(
                 "caps have bursts of their own in builds of protocol 2.{BURSTS_SINCE} and later, and the peer's speaks 2.{revision}; update \
                  pathproof on the peer, or leave burst= out"
+            ));
+        }
+        let apart = |step: &StepSpec| step.contend().is_some_and(|contend| contend.ways.any());
+        if revision < CLASS_WAYS_SINCE && plan.steps.iter().any(apart) {
+            return Err(format!(
+                "classes have transports and NICs of their own in builds of protocol 2.{CLASS_WAYS_SINCE} and later, and the peer's speaks \
+                 2.{revision}; update pathproof on the peer, or leave --nic and the transports of single classes out"
             ));
         }
         let networks = without_network_ports(&mut plan, revision);
@@ -137,7 +146,7 @@ fn first_ports(plan: &mut Plan, revision: u8) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contend::{Caps, Marks};
+    use crate::contend::{Caps, ClassWay, ClassWays, Marks};
     use crate::{ContendSpec, Direction, FlowSpec, LossSpec, PortsSpec, TrafficSpec};
 
     #[test]
@@ -218,6 +227,17 @@ mod tests {
         assert!(capped("migration=5MB,burst=1MB").known_at(BURSTS_SINCE).is_ok());
         let why = capped("migration=5MB,burst=1MB").known_at(PRIORITIES_SINCE).unwrap_err();
         assert!(why.contains("2.5") && why.contains("burst="), "{why}");
+        let way = ClassWay { nics: vec!["SECRET".into()], ..ClassWay::default() };
+        let ways = ClassWays { storage: way, ..ClassWays::default() };
+        let contend = ContendSpec { over: "multi".into(), ways, ..ContendSpec::default() };
+        let apart = Plan { steps: vec![StepSpec::Contend(contend)], ..Plan::default() };
+        assert!(apart.known_at(CLASS_WAYS_SINCE).is_ok());
+        let why = apart.known_at(PRIORITIES_SINCE).unwrap_err();
+        assert!(why.contains("2.5") && why.contains("--nic"), "{why}");
+        let asked = serde_json::to_string(&apart.request().unwrap()).unwrap();
+        assert!(asked.contains(r#""ways":{"storage":"multi""#) && !asked.contains("SECRET"), "{asked}");
+        let asked = serde_json::to_string(&with(Marks::default()).request().unwrap()).unwrap();
+        assert!(!asked.contains("ways"), "an earlier build reads what it always read: {asked}");
         let why = plan(vec![FlowSpec::default()]).known_at(0).unwrap_err();
         assert!(why.contains("step 1") && why.ends_with("update pathproof on the peer"), "{why}");
     }

@@ -57,6 +57,11 @@ impl StripePlan {
         self.nics.len().max(1)
     }
 
+    /// Whether no two NICs of both hosts are for it, so that its one path is that of the route.
+    pub(super) fn is_alone(&self) -> bool {
+        self.alone.is_some()
+    }
+
     /// This end's NICs, each once.
     pub fn nics(&self) -> Vec<String> {
         let named = self.nics.iter().filter(|nic| !nic.is_empty());
@@ -189,22 +194,33 @@ fn expected(
 impl StripePlan {
     /// Adds to `half` what its lanes moved over each NIC; what the NICs counted themselves is evidence.
     pub fn tell(self, end: End, failures: Vec<Failure>, half: &mut Half) {
+        let told = self.told(end, half, &|_| true);
+        half.detail.nics = Some(NicEvidence { failures, ..told });
+    }
+
+    /// What those lanes of `half` moved over each NIC that have these paths. Notes the NICs in the lanes.
+    pub(super) fn told(
+        &self,
+        end: End,
+        half: &mut Half,
+        has: &dyn Fn(&LaneResult) -> bool,
+    ) -> NicEvidence {
         let mut shares: BTreeMap<String, NicShare> = BTreeMap::new();
         let named = self.nics.iter().enumerate().filter(|(_, nic)| !nic.is_empty());
         let used = self.nics();
-        half.lanes.iter_mut().for_each(|lane| lane.nics.clone_from(&used));
+        let mut lanes: Vec<&mut LaneResult> = half.lanes.iter_mut().filter(|lane| has(lane)).collect();
+        lanes.iter_mut().for_each(|lane| lane.nics.clone_from(&used));
         for (path, nic) in named {
             let own = shares.entry(nic.clone()).or_insert_with(|| NicShare::of(end, nic));
-            own.connections += half.lanes.len() as u32;
-            let of_path = |lane: &LaneResult| lane.stripe.as_ref()?.paths.get(path).cloned();
-            for record in half.lanes.iter().filter_map(of_path) {
+            own.connections += lanes.len() as u32;
+            for record in lanes.iter().filter_map(|lane| lane.stripe.as_ref()?.paths.get(path)) {
                 own.lane_sent_bytes += record.sent_bytes;
                 own.lane_received_bytes += record.received_bytes;
                 own.deaths += record.deaths;
             }
         }
         let nics = shares.into_values().collect();
-        half.detail.nics = Some(NicEvidence { nics, alone: self.alone, failures });
+        NicEvidence { nics, alone: self.alone.clone(), failures: vec![] }
     }
 }
 

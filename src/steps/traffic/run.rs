@@ -30,11 +30,11 @@ impl Prepared for Lanes {
     }
 
     fn paths(&self) -> Vec<u32> {
-        self.multi.as_ref().map(multi::StripePlan::leads_to).unwrap_or_default()
+        self.stripes.leads_to()
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-        let Lanes { end, spec, seed, lanes, multi, saboteur, companions } = *self;
+        let Lanes { end, spec, seed, lanes, stripes, saboteur, companions } = *self;
         if peer.len() != lanes.len() {
             let message = format!("the peer offered {} lanes and {} were planned", peer.len(), lanes.len());
             let error = StepError { kind: ErrorKind::Protocol, message };
@@ -51,7 +51,7 @@ impl Prepared for Lanes {
         let mut shown: VecDeque<LivePlace> = shown.unwrap_or_default();
         let (patience, clock) = (context.within(CONNECT), context.clock);
         let around = Around { end, lanes: lanes.len(), seed, clock, until: context.until };
-        let nics = multi.as_ref().filter(|_| spec.watch_links).map(multi::StripePlan::nics);
+        let nics = stripes.common().filter(|_| spec.watch_links).map(multi::StripePlan::nics);
         let mut beside = Beside {
             end,
             spec: &spec,
@@ -113,9 +113,7 @@ impl Prepared for Lanes {
         failures.extend(seen);
         let mut half = assemble(outcomes, error);
         half.worst_second_bytes = worst.finish();
-        if let Some(multi) = multi {
-            multi.tell(end, failures, &mut half);
-        }
+        stripes.tell(end, failures, &mut half);
         half
     }
 }

@@ -23,6 +23,11 @@ pub fn advice(spec: &ContendSpec, detail: &ContendDetail) -> ContendAdvice {
     let alone = detail.figures(PhaseName::Storage, Class::Storage);
     let need = alone.and_then(|storage| storage.goodput_bits_per_s).filter(|rate| *rate > 0);
     let unknown = |reason: &str| ContendAdvice { reason: reason.into(), ..ContendAdvice::default() };
+    if spec.is_apart() {
+        return unknown(
+            "storage and migrations have NICs of their own, so there is no path that a cap would divide",
+        );
+    }
     let (Some(path), Some(need)) = (path, need) else {
         return unknown("what the path or storage carries alone was not measured");
     };

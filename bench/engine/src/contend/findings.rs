@@ -97,6 +97,13 @@ fn missed(cost: &ContendCost) -> (Option<f64>, Option<u64>) {
 fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
     let advice = &detail.advice;
     let mut ways = vec![];
+    if spec.is_apart() {
+        ways.push(
+            "Their NICs are not what they share: look at what lies behind both (an uplink, a switch, the peer's NIC), and at the processors of \
+             both hosts."
+                .to_owned(),
+        );
+    }
     if let Some(cap) = advice.cap_bytes_per_s {
         let cap = typed(cap);
         ways.push(format!(

@@ -132,6 +132,19 @@ fn starvation_is_named_with_the_figure_that_cures_it_and_not_below_the_limits() 
 }
 
 #[test]
+fn where_each_has_nics_of_its_own_no_cap_is_advised_and_what_they_share_is_sought_elsewhere() {
+    let mut spec = spec();
+    spec.ways.storage.nics = vec!["e0".into()];
+    spec.ways.migration.nics = vec!["e1".into()];
+    let kept = beside(&spec, 400, 1000, 2);
+    assert_eq!((kept.advice.cap_bytes_per_s, codes(&spec, &kept)), (None, vec![]));
+    assert!(kept.advice.reason.contains("NICs of their own"), "{}", kept.advice.reason);
+    let starved = findings(&spec, &beside(&spec, 100, 1000, 80), None);
+    assert_eq!(starved[0].code, "CONTEND-STORAGE-STARVED");
+    assert!(starved[0].next.contains("behind both") && !starved[0].next.contains("-BytesPerSecond"), "{starved:?}");
+}
+
+#[test]
 fn a_cap_is_too_high_where_storage_still_starves_and_too_low_where_the_path_idles() {
     let capped = |mib: u64| {
         let mut spec = spec();

@@ -83,6 +83,7 @@ pub fn half(half: &mut Half, end: End) {
     trimmed(&mut half.detail.loss);
     trimmed(&mut half.detail.beats);
     trimmed(&mut half.detail.ports);
+    trimmed(&mut half.detail.lost_nic);
 }
 
 /// Facts of a host as they came from it.

@@ -8,7 +8,7 @@ use pathproof_model::{Finding, FollowUp, NodeId, ResultDoc, Severity, Step};
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut changes: BTreeMap<(NodeId, String), u64> = BTreeMap::new();
     // A NIC that the run itself takes down is no news.
-    for step in doc.steps.iter().filter(|step| step.detail.failover.is_none()) {
+    for step in doc.steps.iter().filter(|step| !takes_down(step)) {
         for evidence in &step.evidence {
             for nic in evidence.nics.iter().flatten() {
                 let changed = nic.counts.carrier_changes.unwrap_or(0);
@@ -38,12 +38,19 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         .collect()
 }
 
+/// Whether a step took a link down, or was to and did not say that it could not.
+fn takes_down(step: &Step) -> bool {
+    let loses = step.spec.as_ref().and_then(|spec| spec.contend()?.lost_nic.as_ref()).is_some();
+    let lost = step.detail.contend.as_ref().and_then(|detail| detail.lost_nic.as_ref());
+    step.detail.failover.is_some() || loses && lost.is_none_or(|lost| lost.taken_down)
+}
+
 /// Changes of carrier that no step saw, because they fell between two of them. A run that takes links down itself, or has a NIC start anew
 /// because it turns an offload off, makes such changes as well: then nothing is said of them.
 fn between_steps(doc: &ResultDoc) -> BTreeMap<(NodeId, String), u64> {
     let touches = |step: &Step| {
         let traffic = step.spec.as_ref().and_then(|spec| spec.traffic());
-        step.detail.failover.is_some()
+        takes_down(step)
             || step.follows_up == Some(FollowUp::Loss)
             || traffic.is_some_and(|traffic| !traffic.fail.is_empty() || traffic.offload.is_some())
     };
@@ -98,7 +105,8 @@ mod tests {
     use super::*;
     use pathproof_model::environment::PeerRoute;
     use pathproof_model::{
-        Environment, Evidence, Nic, NicActivity, NicCounts, Node, StepKind, StepSpec, Tool, TrafficSpec,
+        ContendDetail, ContendSpec, Environment, Evidence, LostNic, Nic, NicActivity, NicCounts, Node, StepKind,
+        StepSpec, Tool, TrafficSpec,
     };
 
     #[test]
@@ -145,6 +153,24 @@ mod tests {
         let spec = TrafficSpec { fail: vec!["e0@1s".into()], ..TrafficSpec::default() };
         own.steps[0].spec = Some(StepSpec::Stream(spec));
         assert_eq!(told(&own), None);
+    }
+
+    #[test]
+    fn a_link_that_a_rehearsal_takes_down_is_no_news_and_one_that_it_left_alone_is() {
+        let told = |taken_down| {
+            let spec = ContendSpec { lost_nic: Some("e0".into()), ..ContendSpec::default() };
+            let lost = LostNic { nic: "e0".into(), taken_down, reason: None };
+            let mut step = Step::new(StepKind::Contend, "c");
+            step.spec = Some(StepSpec::Contend(spec));
+            step.detail.contend =
+                Some(ContendDetail { lost_nic: Some(lost), ..ContendDetail::default() });
+            let counts = NicCounts { carrier_changes: Some(2), ..NicCounts::still() };
+            let nics = Some(vec![NicActivity { nic: "e0".into(), counts }]);
+            step.evidence = vec![Evidence { nics, ..Evidence::default() }];
+            let doc = ResultDoc { steps: vec![step], ..ResultDoc::new(Tool::default(), "") };
+            findings(&doc).len()
+        };
+        assert_eq!((told(true), told(false)), (0, 1));
     }
 
     #[test]

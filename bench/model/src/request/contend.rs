@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LaneOptions, Over, size};
-use crate::contend::{Caps, Marks};
-use crate::{ContendSpec, Direction};
+use crate::contend::{Caps, ClassWay, ClassWays, Marks};
+use crate::{Class, ContendSpec, Direction};
 
 /// See [`ContendSpec`]. Which guest is reckoned with is the client's affair alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,6 +12,9 @@ use crate::{ContendSpec, Direction};
 pub struct ContendRequest {
     /// Transport.
     pub over: Over,
+    /// Those of the classes, where one of them has a transport or NICs of its own. Then every flow has a list of paths of its own, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ways: Option<WaysRequest>,
     /// Which way the bulk goes, as the client sees it.
     pub direction: Direction,
     /// Length of each phase in ns.
@@ -41,10 +44,40 @@ pub struct ContendRequest {
     pub lane: LaneOptions,
 }
 
+/// The transport of each class. Which NICs of the client's they go over is its own affair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaysRequest {
+    /// Of storage.
+    pub storage: Over,
+    /// Of migrations.
+    pub migration: Over,
+    /// Of backups.
+    pub backup: Over,
+}
+
+impl WaysRequest {
+    fn of(spec: &ContendSpec) -> Result<Option<WaysRequest>, String> {
+        let named = |class| Over::named(spec.over_of(class));
+        let ways = WaysRequest {
+            storage: named(Class::Storage)?,
+            migration: named(Class::Migration)?,
+            backup: named(Class::Backup)?,
+        };
+        Ok(spec.ways.any().then_some(ways))
+    }
+
+    fn to_ways(self) -> ClassWays {
+        let way = |over: Over| ClassWay { over: Some(over.name().into()), nics: vec![] };
+        ClassWays { storage: way(self.storage), migration: way(self.migration), backup: way(self.backup) }
+    }
+}
+
 impl ContendRequest {
     pub(super) fn of(spec: &ContendSpec) -> Result<ContendRequest, String> {
         Ok(ContendRequest {
             over: Over::named(&spec.over)?,
+            ways: WaysRequest::of(spec)?,
             direction: spec.direction,
             phase_ns: spec.phase_ns,
             storage_lanes: spec.storage_lanes,
@@ -64,6 +97,7 @@ impl ContendRequest {
     pub(super) fn to_spec(&self) -> ContendSpec {
         ContendSpec {
             over: self.over.name().into(),
+            ways: self.ways.map(WaysRequest::to_ways).unwrap_or_default(),
             direction: self.direction,
             phase_ns: self.phase_ns,
             storage_lanes: self.storage_lanes,

@@ -218,6 +218,7 @@ fn facts(detail: &ContendDetail) -> Vec<Fact> {
             Nanoseconds(drain_ns).to_string(),
         ));
     }
+    facts.extend(detail.lost_nic.as_ref().map(|lost| Fact::new("NIC that is lost", lost.words())));
     facts.extend(marks(detail));
     facts.extend(priorities(detail));
     let cap = detail.advice.cap_bytes_per_s;

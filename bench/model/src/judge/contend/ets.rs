@@ -24,6 +24,10 @@ pub(super) struct Shares {
 /// By the NIC of the end that sends the bulk: the adapters of one end agree, or nothing is said.
 pub(super) fn of_sender(doc: &ResultDoc, step: &Step, detail: &ContendDetail) -> Option<Shares> {
     let spec = step.spec.as_ref().and_then(StepSpec::contend)?;
+    // Nothing is shared by a table where a class goes over other NICs or by another adapter.
+    if spec.ways.any() {
+        return None;
+    }
     let end = if spec.direction == Direction::In { End::Server } else { End::Client };
     let nics = used(doc.environment(end.node())?, step, end);
     let mut adapters = nics.into_iter().filter_map(|nic| Some((nic, nic.dcb.as_ref()?)));
