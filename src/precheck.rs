@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use pathproof_api::manners::DEVICE;
 use pathproof_model::units::Bytes;
 use pathproof_model::{
-    ContendSpec, Environment, ErrorKind, Limits, MigrateSpec, NodeSpec, Plan, RequestLoad, StepError, StepRequest,
-    StepSpec, TrafficKind, TrafficSpec,
+    ContendSpec, Environment, ErrorKind, Limits, MigrateSpec, NodeSpec, Plan, RequestLoad, StepError,
+    StepRequest, StepSpec, TrafficKind, TrafficSpec,
 };
 use pathproof_sys::interfaces::set_offload;
 

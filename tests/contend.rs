@@ -135,8 +135,13 @@ fn every_capped_class_has_its_rate_within_a_hundredth_however_many_share_it() {
         }
     }
     if !short.is_empty() {
-        assert!(waited_ns >= 20_000_000, "{short:?}, and the lanes waited for a processor for {waited_ns} ns only");
-        skip(&format!("the lanes waited for a processor for {waited_ns} ns, so they fell short of their caps: {short:?}"));
+        assert!(
+            waited_ns >= 20_000_000,
+            "{short:?}, and the lanes waited for a processor for {waited_ns} ns only"
+        );
+        skip(&format!(
+            "the lanes waited for a processor for {waited_ns} ns, so they fell short of their caps: {short:?}"
+        ));
     }
 }
 

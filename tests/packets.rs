@@ -70,7 +70,9 @@ fn the_rate_of_a_policer_is_found_within_a_twentieth_each_way_and_nobody_else_is
         !doc["findings"].as_array().unwrap().iter().any(|one| others.iter().any(|code| one["code"] == *code))
     );
     if !busy.is_empty() {
-        skip(&format!("this machine was too busy to send as many packets as the policer lets through: {busy:?}"));
+        skip(&format!(
+            "this machine was too busy to send as many packets as the policer lets through: {busy:?}"
+        ));
     }
 }
 

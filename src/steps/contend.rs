@@ -400,7 +400,8 @@ mod tests {
         spec.ways.migration.over = Some("tcp".into());
         let stream = yardstick(&spec, &ResultDoc::new(Tool::default(), "")).unwrap();
         let stream = stream.traffic().unwrap();
-        let options = [("constrain", "e0+e1"), ("policy", "linux")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let options =
+            [("constrain", "e0+e1"), ("policy", "linux")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!((stream.over.as_str(), &stream.options), ("multi", &options.into()));
         // The same answers for what comes after it, and that of another way does not.
         let known = doc(|t| (t.over, t.options) = (stream.over.clone(), stream.options.clone()));

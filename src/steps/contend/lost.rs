@@ -79,8 +79,12 @@ mod tests {
             parent: parent.map(str::to_owned),
             ..Nic::default()
         };
-        let nics =
-            vec![nic("eth0", 1, None), nic("eth1", 2, None), nic("eth1.5", 3, Some("eth1")), nic("eth2", 4, None)];
+        let nics = vec![
+            nic("eth0", 1, None),
+            nic("eth1", 2, None),
+            nic("eth1.5", 3, Some("eth1")),
+            nic("eth2", 4, None),
+        ];
         let needed = |lost: &str, local: &str| {
             let session = SessionFacts {
                 end: End::Client,

@@ -199,12 +199,7 @@ impl StripePlan {
     }
 
     /// What those lanes of `half` moved over each NIC that have these paths. Notes the NICs in the lanes.
-    pub(super) fn told(
-        &self,
-        end: End,
-        half: &mut Half,
-        has: &dyn Fn(&LaneResult) -> bool,
-    ) -> NicEvidence {
+    pub(super) fn told(&self, end: End, half: &mut Half, has: &dyn Fn(&LaneResult) -> bool) -> NicEvidence {
         let mut shares: BTreeMap<String, NicShare> = BTreeMap::new();
         let named = self.nics.iter().enumerate().filter(|(_, nic)| !nic.is_empty());
         let used = self.nics();

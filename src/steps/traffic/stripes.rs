@@ -80,7 +80,8 @@ fn nowhere(flow: &str, nics: &[String]) -> StepError {
 }
 
 fn mistold() -> StepError {
-    let message = "the paths of the flows are not told as they should be; use the same build at both ends".into();
+    let message =
+        "the paths of the flows are not told as they should be; use the same build at both ends".into();
     StepError { kind: ErrorKind::Protocol, message }
 }
 

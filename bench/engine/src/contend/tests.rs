@@ -141,7 +141,10 @@ fn where_each_has_nics_of_its_own_no_cap_is_advised_and_what_they_share_is_sough
     assert!(kept.advice.reason.contains("NICs of their own"), "{}", kept.advice.reason);
     let starved = findings(&spec, &beside(&spec, 100, 1000, 80), None);
     assert_eq!(starved[0].code, "CONTEND-STORAGE-STARVED");
-    assert!(starved[0].next.contains("behind both") && !starved[0].next.contains("-BytesPerSecond"), "{starved:?}");
+    assert!(
+        starved[0].next.contains("behind both") && !starved[0].next.contains("-BytesPerSecond"),
+        "{starved:?}"
+    );
 }
 
 #[test]

@@ -105,8 +105,8 @@ mod tests {
     use super::*;
     use pathproof_model::environment::PeerRoute;
     use pathproof_model::{
-        ContendDetail, ContendSpec, Environment, Evidence, LostNic, Nic, NicActivity, NicCounts, Node, StepKind,
-        StepSpec, Tool, TrafficSpec,
+        ContendDetail, ContendSpec, Environment, Evidence, LostNic, Nic, NicActivity, NicCounts, Node,
+        StepKind, StepSpec, Tool, TrafficSpec,
     };
 
     #[test]
@@ -162,8 +162,7 @@ mod tests {
             let lost = LostNic { nic: "e0".into(), taken_down, reason: None };
             let mut step = Step::new(StepKind::Contend, "c");
             step.spec = Some(StepSpec::Contend(spec));
-            step.detail.contend =
-                Some(ContendDetail { lost_nic: Some(lost), ..ContendDetail::default() });
+            step.detail.contend = Some(ContendDetail { lost_nic: Some(lost), ..ContendDetail::default() });
             let counts = NicCounts { carrier_changes: Some(2), ..NicCounts::still() };
             let nics = Some(vec![NicActivity { nic: "e0".into(), counts }]);
             step.evidence = vec![Evidence { nics, ..Evidence::default() }];

@@ -20,7 +20,9 @@ impl LostNic {
     /// As people read it.
     pub fn words(&self) -> String {
         match &self.reason {
-            Some(why) if !self.taken_down => format!("{} is left out, and its link stays up: {why}", self.nic),
+            Some(why) if !self.taken_down => {
+                format!("{} is left out, and its link stays up: {why}", self.nic)
+            }
             _ => format!("the link of {} is down meanwhile", self.nic),
         }
     }

@@ -68,16 +68,18 @@ impl ClassWays {
 
     /// These, and the transport that `text` gives a class: `storage=smbd`. Whether there is such a one is not asked here.
     pub fn with_over(mut self, text: &str) -> Result<ClassWays, String> {
-        let (class, over) = text
-            .split_once('=')
-            .ok_or_else(|| format!("cannot read {text:?}; write CLASS=TRANSPORT, for example storage=smbd"))?;
+        let (class, over) = text.split_once('=').ok_or_else(|| {
+            format!("cannot read {text:?}; write CLASS=TRANSPORT, for example storage=smbd")
+        })?;
         self.place(class)?.over = Some(over.into());
         Ok(self)
     }
 
     /// These, and the NICs that `text` gives a class: `storage=eth0` or `storage=eth0+eth1`. What is said of a class again adds to them.
     pub fn with_nics(mut self, text: &str) -> Result<ClassWays, String> {
-        let wrong = || format!("cannot read {text:?}; write CLASS=NIC, for example storage=eth0 or storage=eth0+eth1");
+        let wrong = || {
+            format!("cannot read {text:?}; write CLASS=NIC, for example storage=eth0 or storage=eth0+eth1")
+        };
         let (class, nics) = text.split_once('=').ok_or_else(wrong)?;
         let nics: Vec<&str> = nics.split('+').collect();
         if nics.contains(&"") {
@@ -165,7 +167,8 @@ mod tests {
     #[test]
     fn a_class_has_its_transport_and_its_nics_and_another_word_is_refused() {
         let ways = ClassWays::default().with_over("storage=smbd").unwrap();
-        let ways = ways.with_nics("migration=eth1+eth2").and_then(|ways| ways.with_nics("migration=eth2+eth3"));
+        let ways =
+            ways.with_nics("migration=eth1+eth2").and_then(|ways| ways.with_nics("migration=eth2+eth3"));
         let ways = ways.unwrap();
         assert_eq!(ways.of(Class::Storage).unwrap().over.as_deref(), Some("smbd"));
         assert_eq!(ways.of(Class::Migration).unwrap().nics, ["eth1", "eth2", "eth3"]);
