@@ -132,7 +132,7 @@ fn unfinished(doc: &ResultDoc) -> Option<Cause> {
         word: "did not run to its end",
         evidence: error.message.clone(),
         more: 0,
-        fixes: vec![],
+        fixes: error.kind.next().map(str::to_owned).into_iter().collect(),
         about: None,
     })
 }
