@@ -79,7 +79,7 @@ fn open(doc: &ResultDoc) -> String {
     if open.is_empty() {
         return yardstick(&subjects(doc, Outcome::NotJudged));
     }
-    format!("{open} could not be judged; the reasons above say what is missing.")
+    format!("{open}; the reasons above say what is missing.")
 }
 
 fn subjects(doc: &ResultDoc, outcome: Outcome) -> String {
