@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::*;
 
 /// Documents of real runs, one of each outcome.
-fn documents() -> Vec<PathBuf> {
+pub fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["bench/report/tests/screens", "results/golden/v2"];
     let entries = folders.iter().flat_map(|folder| std::fs::read_dir(root.join(folder)).unwrap());
