@@ -288,7 +288,8 @@ impl Screen {
             let text = self.look.letters(&text);
             (Shown::new(&text).columns() <= columns).then_some(text)
         };
-        fits(&[&cell.text, &cell.note, judged]).or_else(|| fits(&[&cell.text, judged])).unwrap_or_else(|| {
+        let noted = cell.notes.iter().find_map(|note| fits(&[&cell.text, note, judged]));
+        noted.or_else(|| fits(&[&cell.text, judged])).unwrap_or_else(|| {
             let room = columns.saturating_sub(judged.len() + 1);
             format!("{} {judged}", clipped(room, &cell.text)).trim_end().to_owned()
         })
