@@ -194,7 +194,7 @@ fn a_nic_alone_is_held_against_the_pair_of_the_plan() {
 fn an_expected_mtu_is_what_a_path_is_held_against() {
     let documents = documents();
     let (_, healthy) = documents.iter().find(|(name, _)| name == "screens/healthy").unwrap();
-    let expecting = |bytes: f64, outcome| {
+    let expecting = |bytes: f64, outcome: Outcome| {
         let mut doc = healthy.clone();
         for verdict in doc.verdicts.iter_mut().filter(|verdict| verdict.subject == Subject::Mtu) {
             verdict.outcome = outcome;
@@ -205,4 +205,24 @@ fn an_expected_mtu_is_what_a_path_is_held_against() {
     assert!(expecting(1500.0, Outcome::Pass).contains("1500 both ways (min 1500)"));
     let missed = expecting(9000.0, Outcome::Fail);
     assert!(missed.contains("1500 both ways (min 9000) FAIL"), "{missed}");
+}
+
+/// What makes a cause doubtful stands below what was seen, in one line, and the screen is as high as before.
+#[test]
+fn a_doubtful_cause_says_what_speaks_against_it_and_what_else_it_could_be() {
+    let documents = documents();
+    let (_, doc) = documents.iter().find(|(name, _)| name == "screens/slow-nic").unwrap();
+    assert!(!screen(doc, Look::SCREEN).contains("But: "), "nothing is known against it");
+    let mut doubtful = doc.clone();
+    for finding in doubtful.findings.iter_mut().filter(|finding| finding.severity == Severity::Error) {
+        finding.against = "its rate was as low as that before it was loaded, ".repeat(4);
+        finding.open = vec!["PATH-LOSS".into(), "NIC-ERRORS".into()];
+    }
+    let page = screen(&doubtful, Look::SCREEN);
+    let said: Vec<&str> = page.lines().filter(|line| line.starts_with("    But: ")).collect();
+    let [said] = said[..] else { panic!("one line of it\n{page}") };
+    assert!(said.starts_with("    But: could be PATH-LOSS or NIC-ERRORS as well; its rate was"), "{page}");
+    assert!(said.ends_with('…') && page.lines().count() <= Look::SCREEN.rows, "{page}");
+    let at = |line: &str| page.lines().position(|other| other.starts_with(line)).unwrap();
+    assert!(at("NIC-SLOW") < at("    But: ") && at("    But: ") < at("    Fix: "), "{page}");
 }
