@@ -144,7 +144,7 @@ fn a_natural_mistake_is_answered_with_what_to_type() {
         (&["bench", "10.91.1.2"], "pathproof bench stream 10.91.1.2"),
         (&["bench", "stream", NOBODY, "-w", "4M"], "pathproof check PEER"),
         (&["check", NOBODY, "--duration", "5"], "pathproof bench stream --help"),
-        (&["check", NOBODY, "-p", "5000"], "pathproof check 127.0.0.1:5000"),
+        (&["check", "127.0.0.1", "-p", "5000"], "pathproof check 127.0.0.1:5000"),
         (&["check", NOBODY], "`pathproof serve`"),
         (&["check", "no-such-host.invalid"], "getent hosts"),
         (&["check", "fe80::1"], "fe80::1%NIC"),
