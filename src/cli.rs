@@ -266,7 +266,7 @@ fn add_options(
             anyhow::bail!("--option {text:?} is not NAME=VALUE");
         };
         if options.insert(name.into(), value.into()).is_some() {
-            anyhow::bail!("option {name} is given twice; give it once");
+            anyhow::bail!("--option {name} is given twice; give it once");
         }
     }
     Ok(())

@@ -57,7 +57,7 @@ pub fn reach(
         .map_err(|e| {
             error(
                 ErrorKind::Invalid,
-                format!("cannot resolve {host:?}: {e}; check the spelling or give an IP address"),
+                format!("cannot resolve {host:?}: {e}; check the spelling (getent hosts NAME) or give an IP address"),
             )
         })?
         .collect();

@@ -361,7 +361,7 @@ pub fn read_any(path: &Path) -> Result<Stored> {
             None => Stored::Run(Box::new(pathproof_model::lift::read(&bytes)?)),
         })
     };
-    read().with_context(|| format!("cannot read {}", path.display()))
+    read().with_context(|| format!("cannot read {} (a run writes its document with -o FILE)", path.display()))
 }
 
 #[cfg(test)]

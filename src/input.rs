@@ -54,7 +54,8 @@ pub fn open(path: &Path, source: Source) -> Result<File> {
 /// The whole of a file of at most `bytes_max`.
 pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
     let mut file = open(path, Source::File)?;
-    let too_large = || format!("it is larger than the {} that are read", Bytes(bytes_max));
+    let too_large =
+        || format!("it is larger than the {} that are read; name the file that is meant", Bytes(bytes_max));
     let size = file.metadata()?;
     if size.len() > bytes_max {
         bail!(too_large());
@@ -92,7 +93,7 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
 /// The text of a file of settings.
 pub fn read_text(path: &Path) -> Result<String> {
     let bytes = read(path, SETTINGS_BYTES_MAX)?;
-    String::from_utf8(bytes).context("it is not text in UTF-8")
+    String::from_utf8(bytes).context("it is not text in UTF-8; save it as such (iconv -t UTF-8)")
 }
 
 /// The plan in a file of settings, whose quantities may have units.

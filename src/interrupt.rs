@@ -166,7 +166,7 @@ pub fn unless<T: Send + 'static>(
     let (kind, message) = select! {
         recv(result) -> value => match value {
             Ok(value) => return Ok(value),
-            Err(_) => (ErrorKind::System, "an internal thread ended early; this is a fault of pathproof"),
+            Err(_) => (ErrorKind::System, "an internal thread ended early; this is a fault of pathproof: run again with -v, and report what it says"),
         },
         recv(interrupt.0) -> _ => return Err(error()),
         recv(late) -> _ => (ErrorKind::Timeout, timeout),

@@ -123,21 +123,27 @@ pub fn host_list(text: &str) -> Result<Vec<String>> {
         let end = rest.find([',', '[']).unwrap_or(rest.len());
         let (name, after) = rest.split_at(end);
         if let Some(bracket) = after.strip_prefix('[') {
-            let (inside, after) =
-                bracket.split_once(']').with_context(|| format!("{text}: a bracket is not closed"))?;
+            let (inside, after) = bracket
+                .split_once(']')
+                .with_context(|| format!("{text}: a bracket is not closed; write host[1-8]"))?;
             let tail_end = after.find(',').unwrap_or(after.len());
             let (tail, after) = after.split_at(tail_end);
             if tail.contains(['[', ']']) {
-                bail!("{text}: one pair of brackets in a name, please");
+                bail!("{text}: a name has one pair of brackets; write host[1-8],other[1-8]");
             }
             for range in inside.split(',') {
                 let (low, high) = range.split_once('-').unwrap_or((range, range));
                 let number = |text: &str| {
-                    text.parse::<u32>().with_context(|| format!("{range:?} in {text} is no range of numbers"))
+                    text.parse::<u32>().with_context(|| {
+                        format!("{range:?} in {text} is no range of numbers; write host[1-8]")
+                    })
                 };
                 let (first, last) = (number(low)?, number(high)?);
                 if last < first || last - first >= pathproof_model::mesh::RANKS_MAX as u32 {
-                    bail!("{range} is no range of at most {} hosts", pathproof_model::mesh::RANKS_MAX);
+                    bail!(
+                        "{range} is no range of at most {} hosts; write host[1-8]",
+                        pathproof_model::mesh::RANKS_MAX
+                    );
                 }
                 let width = low.len();
                 hosts.extend((first..=last).map(|n| format!("{name}{n:0width$}{tail}")));
@@ -151,7 +157,7 @@ pub fn host_list(text: &str) -> Result<Vec<String>> {
             rest = after.strip_prefix(',').unwrap_or(after);
         }
         if hosts.len() > pathproof_model::mesh::RANKS_MAX {
-            bail!("{text}: more than {} hosts", pathproof_model::mesh::RANKS_MAX);
+            bail!("{text}: more than {} hosts; name fewer with --hosts", pathproof_model::mesh::RANKS_MAX);
         }
     }
     Ok(hosts)

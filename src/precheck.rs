@@ -63,7 +63,9 @@ fn step(spec: &StepSpec, with: Option<&NodeSpec>, registry: &Registry, here: &En
     let play = steps::play(spec, with).map_err(|e| anyhow::anyhow!(e.message))?;
     match spec {
         StepSpec::Facts => {}
-        StepSpec::Reach(reach) if reach.count == 0 => bail!("a count of 0 round trips measures nothing"),
+        StepSpec::Reach(reach) if reach.count == 0 => {
+            bail!("a count of 0 round trips measures nothing; give count = 1 at least")
+        }
         StepSpec::Reach(_) => {}
         StepSpec::Mtu(mtu) => {
             steps::check_mtu_spec(mtu).map_err(|e| anyhow::anyhow!(e.message))?;
@@ -109,7 +111,7 @@ fn has_nic(here: &Environment, name: &str) -> Result<()> {
         return Ok(());
     }
     let names: Vec<&str> = here.nics.iter().map(|nic| nic.name.as_str()).collect();
-    bail!("there is no NIC {name} here; this host has {}", names.join(", "))
+    bail!("there is no NIC {name} here; this host has {} (pathproof devices)", names.join(", "))
 }
 
 /// The transport, its options, and what they name of this host.
@@ -126,7 +128,10 @@ fn lanes(
     if let Some(device) = options.given(&DEVICE) {
         let names: Vec<&str> = here.rdma.iter().map(|device| device.name.as_str()).collect();
         if !names.is_empty() && !names.contains(&device.as_str()) {
-            bail!("there is no RDMA device {device} here; this host has {}", names.join(", "));
+            bail!(
+                "there is no RDMA device {device} here; this host has {} (pathproof devices)",
+                names.join(", ")
+            );
         }
     }
     Ok(())
@@ -173,22 +178,29 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
     let limits = Limits::default();
     for (what, value) in [("time", spec.time_ns), ("lanes", spec.lanes.into()), ("size", spec.size_bytes)] {
         if value == 0 {
-            bail!("a {what} of 0 measures nothing");
+            bail!("a {what} of 0 measures nothing; give more, or leave --{what} out");
         }
     }
     if let Some(expect) = spec.expect {
         expect.check(kind).map_err(anyhow::Error::msg).context("expect")?;
     }
     if spec.lanes > limits.lanes {
-        bail!("{} lanes are more than the {} that a step can have", spec.lanes, limits.lanes);
+        bail!(
+            "{} lanes are more than the {} that a step can have; give fewer --lanes",
+            spec.lanes,
+            limits.lanes
+        );
     }
     for size in [Some(spec.size_bytes), spec.reply_bytes].into_iter().flatten() {
         if !(1..=limits.message_bytes).contains(&size) {
-            bail!("a message of {size} bytes is not between 1 B and {}", Bytes(limits.message_bytes));
+            bail!(
+                "a message of {size} bytes is not between 1 B and {} (--size, --reply)",
+                Bytes(limits.message_bytes)
+            );
         }
     }
     if !(1..=DEPTH_MAX).contains(&spec.depth) {
-        bail!("a depth of {} is not between 1 and {DEPTH_MAX}", spec.depth);
+        bail!("a depth of {} is not between 1 and {DEPTH_MAX} (--depth)", spec.depth);
     }
     let only = |given: bool, what: &str, fits: bool, whose: &str| match given && !fits {
         true => Err(anyhow::anyhow!("{what} is for {whose}; leave it out")),
@@ -203,7 +215,7 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
         bail!("a rate of 0 sends nothing; leave it out for as fast as it goes");
     }
     if spec.requests_per_s.is_some() != (spec.load == RequestLoad::Open) {
-        bail!("an open loop has a number of requests per second, and a closed one has none");
+        bail!("an open loop has a number of requests per second (--rate 5000/s), and a closed one has none");
     }
     if spec.verify && spec.discard {
         bail!("--discard throws away the bytes that --verify is to look at; leave one of them out");
@@ -222,7 +234,7 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
         }
         if !SEGMENT_BYTES.contains(&segment) {
             let (least, most) = (SEGMENT_BYTES.start(), SEGMENT_BYTES.end());
-            bail!("a segment size of {segment} bytes is not between {least} and {most}");
+            bail!("a segment size of {segment} bytes is not between {least} and {most} (--max-segment)");
         }
     }
     steps::check_verb(kind, spec).map_err(|e| anyhow::anyhow!(e.message))
@@ -233,7 +245,9 @@ fn migrate(spec: &MigrateSpec) -> Result<()> {
     let lanes = spec.lanes.saturating_mul(spec.parallel.min(spec.guests));
     let most = Limits::default().lanes;
     if lanes > most {
-        bail!("{lanes} lanes at once are more than the {most} that a step can have");
+        bail!(
+            "{lanes} lanes at once are more than the {most} that a step can have; give fewer --lanes or --parallel"
+        );
     }
     Ok(())
 }

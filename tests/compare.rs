@@ -48,12 +48,19 @@ fn changed(scratch: &Scratch, name: &str, factor: f64, ip_mtu_bytes: u64) -> Str
     path
 }
 
+/// What it says to programs, which must keep to the schema.
 fn compared(args: &[&str]) -> (Option<i32>, Value) {
     let output = run(&[&["compare"], args, &["--format", "json"]].concat());
-    (
-        output.status.code(),
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output))),
-    )
+    let said: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", stderr(&output)));
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/results/schema/compare-v1.json");
+    let schema: Value = serde_json::from_slice(&std::fs::read(schema).unwrap()).unwrap();
+    let validator = jsonschema::validator_for(&schema).expect("the schema is a schema");
+    let wrong: Vec<String> =
+        validator.iter_errors(&said).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    assert!(wrong.is_empty(), "{args:?} departs from the schema:\n{}", wrong.join("\n"));
+    assert_eq!(said["schema"], "pathproof-compare/1");
+    (output.status.code(), said)
 }
 
 #[test]

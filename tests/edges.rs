@@ -1,6 +1,7 @@
 //! Who may know whom: the crate boundaries of docs/ARCHITECTURE.md, read from the manifests.
 
 mod circles;
+mod errors;
 mod kinds;
 mod map;
 mod plain;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::*;
 
 /// Documents of real runs, one of each outcome.
-fn documents() -> Vec<PathBuf> {
+pub fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = ["bench/report/tests/screens", "results/golden/v2"];
     let entries = folders.iter().flat_map(|folder| std::fs::read_dir(root.join(folder)).unwrap());
@@ -47,24 +47,41 @@ fn hostile(file: &Path, scratch: &Scratch) -> String {
     path
 }
 
-/// Runs `script` on the document and on what it was made into; what it finds wrong it says by an assertion.
-fn read_by(python: &Path, format: &str, script: &str) {
-    let scratch = Scratch::new(&format!("formats-{format}"));
+/// Every document, as it is and with hostile text: its name, its JSON, and what was made of it.
+fn made(format: &str, scratch: &Scratch) -> Vec<(String, [String; 2])> {
+    let mut made = Vec::new();
     for file in documents() {
-        for file in [file.display().to_string(), hostile(&file, &scratch)] {
-            let made = run(&["report", &file, "--format", format]);
+        for file in [file.display().to_string(), hostile(&file, scratch)] {
+            let output = run(&["report", &file, "--format", format]);
             let plain = run(&["report", &file]);
-            assert_eq!(made.status.code(), plain.status.code(), "{file}: {}", stderr(&made));
-            let output = scratch.path("made");
-            std::fs::write(&output, &made.stdout).unwrap();
-            let doc = scratch.path("document.json");
-            std::fs::write(&doc, run(&["report", &file, "--format", "json"]).stdout).unwrap();
-            let mut reader = Command::new(python);
-            reader.args(["-c", script, &doc, &output]);
-            let read = run_within(reader, Duration::from_secs(60));
-            assert!(read.status.success(), "{file} as {format}: {}", stderr(&read));
+            assert_eq!(output.status.code(), plain.status.code(), "{file}: {}", stderr(&output));
+            let paths = ["json", format].map(|name| scratch.path(&format!("{}.{name}", made.len())));
+            std::fs::write(&paths[0], run(&["report", &file, "--format", "json"]).stdout).unwrap();
+            std::fs::write(&paths[1], &output.stdout).unwrap();
+            made.push((file, paths));
         }
     }
+    made
+}
+
+/// Runs `script` on each document and on what it was made into; what it finds wrong it says by an assertion.
+fn read_by(python: &Path, format: &str, script: &str) {
+    let scratch = Scratch::new(&format!("formats-{format}"));
+    for (file, paths) in made(format, &scratch) {
+        let mut reader = Command::new(python);
+        reader.args(["-c", script]).args(&paths);
+        let read = run_within(reader, Duration::from_secs(60));
+        assert!(read.status.success(), "{file} as {format}: {}", stderr(&read));
+    }
+}
+
+/// Runs `script` once, on all of them in turn: for what takes long to start.
+fn read_at_once_by(python: &Path, made: &[(String, [String; 2])], script: &str) {
+    let mut reader = Command::new(python);
+    reader.args(["-c", script]).args(made.iter().flat_map(|(_, paths)| paths));
+    let read = run_within(reader, Duration::from_secs(120));
+    let files: Vec<&String> = made.iter().map(|(file, _)| file).collect();
+    assert!(read.status.success(), "{}\nin this order: {files:?}", stderr(&read));
 }
 
 #[test]
@@ -108,6 +125,78 @@ else:
     assert total["failures"] + total["errors"] > 0, "a build is not green by what is not fit"
 "#;
     read_by(Path::new("python3"), "junit", READER);
+}
+
+#[test]
+fn junit_keeps_to_a_schema_of_what_ci_systems_have_in_common() {
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/junit.xsd");
+    let held = |files: &[String]| {
+        let mut xmllint = Command::new("xmllint");
+        xmllint.args(["--nonet", "--noout", "--schema"]).arg(&schema).args(files);
+        run_within(xmllint, Duration::from_secs(60))
+    };
+    if Command::new("xmllint").arg("--version").output().is_err() {
+        skip("JUnit against its schema: there is no xmllint (Debian: apt-get install libxml2-utils)");
+        return;
+    }
+    let scratch = Scratch::new("formats-junit-schema");
+    let files: Vec<String> = made("junit", &scratch).into_iter().map(|(_, [_, output])| output).collect();
+    let read = held(&files);
+    assert!(read.status.success(), "{}", stderr(&read));
+    // A yardstick that takes everything proves nothing.
+    let failing = files
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .find(|text| text.contains("<failure type=") && text.contains("<properties>"))
+        .expect("a run that is not fit is among them");
+    for (from, to) in [
+        (" classname=\"", " class=\""),
+        (" time=\"0.000\">", " time=\"0e0\">"),
+        (" failures=\"", " failed=\""),
+        (" message=\"", " text=\""),
+        ("\" timestamp=\"", "\" timestamp=\"on "),
+        ("<properties>", "<properties/><properties>"),
+    ] {
+        let broken = scratch.path("broken.junit");
+        let text = failing.replacen(from, to, 1);
+        assert_ne!(text, failing, "{from} is in what we write");
+        std::fs::write(&broken, text).unwrap();
+        assert!(!held(&[broken]).status.success(), "{from} -> {to} is refused");
+    }
+}
+
+#[test]
+fn junit_is_read_by_junitparser() {
+    const READER: &str = r#"
+import json, sys
+from junitparser import Error, Failure, JUnitXml, Properties, Skipped
+WORDS = {"pass": None, "fail": Failure, "inconclusive": Error, "not-judged": Skipped}
+for doc, made in zip(sys.argv[1::2], sys.argv[2::2]):
+    doc, told = json.load(open(doc)), JUnitXml.fromfile(made)
+    before = [told.tests, told.failures, told.errors, told.skipped]
+    suites = list(told)
+    for suite, verdict in zip(suites, doc["verdicts"]):
+        assert suite.name == verdict["subject"], (made, suite.name)
+        checks, cases = verdict["checks"], list(suite)
+        assert not checks or len(cases) == len(checks), (made, suite.name)
+        for case, check in zip(cases, checks):
+            ends, wanted = case.result, WORDS[check["outcome"]]
+            assert [type(end) for end in ends] == ([wanted] if wanted else []), (made, case.name)
+            assert case.is_passed == (wanted is None) and case.is_skipped == (wanted is Skipped)
+            figures = {one.name: one.value for one in case.child(Properties) or []}
+            if check.get("measured") is not None:
+                assert float(figures["measured"]) == check["measured"], (made, figures)
+    assert {one.name: one.value for one in suites[0].properties()}["outcome"] == doc["outcome"] if doc["verdicts"] else True
+    told.update_statistics()
+    assert [told.tests, told.failures, told.errors, told.skipped] == before, (made, before)
+"#;
+    match python_with("junitparser==5.0.3", "junitparser") {
+        Ok(python) => {
+            let scratch = Scratch::new("formats-junitparser");
+            read_at_once_by(&python, &made("junit", &scratch), READER);
+        }
+        Err(reason) => skip(&reason),
+    }
 }
 
 #[test]
@@ -184,6 +273,55 @@ for number, step in enumerate(doc["steps"]):
         assert any(row["figure"] == "round_trip_p50" and abs(float(row["value"]) - rtt["p50"] / 1e9) < 1e-12 for row in of)
 "#;
     read_by(Path::new("python3"), "csv", READER);
+}
+
+#[test]
+fn csv_is_a_table_to_pandas() {
+    const READER: &str = r#"
+import json, sys
+import pandas
+UNITS = {"bits_per_second", "seconds", "bytes", "ratio", "count"}
+APART = ["step", "flow", "direction", "local_nic", "remote_nic", "family", "figure"]
+for doc, made in zip(sys.argv[1::2], sys.argv[2::2]):
+    doc, table = json.load(open(doc)), pandas.read_csv(made, dtype={"step": "Int64", "family": "Int64"})
+    figures, checks = table[table["kind"] != "check"], table[table["kind"] == "check"]
+    for column in ("value", "limit"):
+        assert table[column].dtype.kind in "fi" or table[column].isna().all(), (made, column, table[column].dtype)
+    assert figures["value"].notna().all() and set(figures["unit"]) <= UNITS, made
+    assert figures["step"].notna().all() and checks["step"].isna().all(), made
+    twice = figures[figures.duplicated(APART, keep=False)]
+    assert twice.empty, (made, twice[APART + ["value"]].to_string())
+    # Grouped by step and figure it says what the document says.
+    of = figures[figures["flow"].isna()].groupby(["step", "figure"])["value"].max()
+    for number, step in enumerate(doc["steps"]):
+        if step["flows"]:
+            continue
+        said = step["summary"]
+        wanted = {"messages": said.get("messages"), "payload": said.get("bytes"), "goodput": said.get("goodput_bits_per_s")}
+        for name in ("p50", "p99", "max"):
+            if said.get("rtt_ns"):
+                wanted["round_trip_" + name] = said["rtt_ns"][name] / 1e9
+        for figure, value in wanted.items():
+            if value is not None:
+                assert abs(of[number, figure] - value) <= 1e-9 * max(1, value), (made, number, figure, value)
+    outcomes = [(verdict["subject"], check["criterion"], check["outcome"])
+                for verdict in doc["verdicts"] for check in verdict["checks"]]
+    told = list(checks[["name", "figure", "outcome"]].itertuples(index=False, name=None))
+    assert told == outcomes, (made, told)
+"#;
+    // That of the system, which takes seconds to install; else PyPI's, whose wheels are fifty megabytes.
+    let of_the_system = Command::new("python3").args(["-c", "import pandas"]).output();
+    let python = match of_the_system {
+        Ok(output) if output.status.success() => Ok(PathBuf::from("python3")),
+        _ => python_with("pandas==3.1.1", "pandas"),
+    };
+    match python {
+        Ok(python) => {
+            let scratch = Scratch::new("formats-pandas");
+            read_at_once_by(&python, &made("csv", &scratch), READER);
+        }
+        Err(reason) => skip(&format!("{reason} (Debian: apt-get install python3-pandas)")),
+    }
 }
 
 #[test]

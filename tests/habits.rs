@@ -132,6 +132,66 @@ fn what_is_typed_wrong_is_refused_before_anybody_is_called() {
     }
 }
 
+/// What newcomers typed, and got an answer to that led nowhere: each is told what to type.
+#[test]
+fn a_natural_mistake_is_answered_with_what_to_type() {
+    const NOBODY: &str = "127.0.0.1:1";
+    let scratch = Scratch::new("mistakes");
+    let empty = scratch.path("empty.json");
+    std::fs::write(&empty, "{}").unwrap();
+    for (args, types) in [
+        (&["chekc", "10.91.1.2"][..], "check"),
+        (&["bench", "10.91.1.2"], "pathproof bench stream 10.91.1.2"),
+        (&["bench", "stream", NOBODY, "-w", "4M"], "pathproof check PEER"),
+        (&["check", NOBODY, "--duration", "5"], "pathproof bench stream --help"),
+        (&["check", "127.0.0.1", "-p", "5000"], "pathproof check 127.0.0.1:5000"),
+        (&["check", NOBODY], "`pathproof serve`"),
+        (&["check", "no-such-host.invalid"], "getent hosts"),
+        (&["check", "fe80::1"], "fe80::1%NIC"),
+        (&["check", "203.0.113.1"], "--key-file FILE"),
+        (&["bench", "stream", NOBODY, "--size", "1X"], "KiB"),
+        (&["bench", "stream", NOBODY, "--rate", "fast"], "Mbit"),
+        (&["bench", "stream", NOBODY, "--time", "1m30"], "1h30m"),
+        (&["bench", "stream", NOBODY, "--time", "0"], "5s"),
+        (&["mtu", NOBODY, "--expect", "9K"], "9000"),
+        (&["mtu", NOBODY, "--nic", "eth99"], "pathproof devices"),
+        (&["devices", "eth99"], "pathproof devices"),
+        (&["bench", "stream", NOBODY, "--over", "roce"], "tcp, multi, rdma"),
+        (&["bench", "stream", NOBODY, "--device", "mlx5_0"], "--over rdma"),
+        (&["bench", "stream", NOBODY, "--over", "multi", "--fail", "eth99@1s"], "pathproof devices"),
+        (&["bench", "stream", NOBODY, "--option", "foo"], "NAME=VALUE"),
+        (&["serve", "10.91.1.1"], "pathproof serve --listen 10.91.1.1"),
+        (&["serve", "--listen", "eht0"], "--listen"),
+        (&["serve", "--port", "70000"], "give a port"),
+        (&["serve", "--limits", "lanes"], "lanes=N"),
+        (&["check", NOBODY, "-o", "/nowhere/x.json"], "choose a file in a folder"),
+        (&["check", NOBODY, "-o", "x.html"], "--format html > x.html"),
+        (&["check", NOBODY, "--format", "yaml"], "openmetrics"),
+        (&["check", NOBODY, "--criteria", "/nowhere"], "pathproof criteria > FILE"),
+        (&["check", NOBODY, "--profile", "hyperw"], "hyperv"),
+        (&["check", NOBODY, "--key-file", "/nowhere"], "pathproof serve printed"),
+        (&["check", NOBODY, "--baseline", "/nowhere"], "-o FILE"),
+        (&["check", NOBODY, "--user", "lab"], "//SERVER/SHARE"),
+        (&["check", "--self", "--copy"], "--self"),
+        (&["report", "/nowhere"], "-o FILE"),
+        (&["report", &empty], "-o FILE"),
+        (&["report", &empty, &empty], "pathproof compare"),
+        (&["compare", &empty, &empty], "-o FILE"),
+        (&["compare", &empty, &empty, "--gate", "0.5"], "50% or 0.5%"),
+        (&["explain", "NOSUCHTHING"], "pathproof explain"),
+        (&["man", "chekc"], "pathproof man check"),
+        (&["channels", NOBODY, "--pair", "eth0"], "--policy manual"),
+        (&["bench", "file", "//127.0.0.1:1/vms"], "--user NAME --password-file FILE"),
+        (&["migrate", NOBODY, "--policy", "vmware"], "hyperv"),
+        (&["migrate", NOBODY, "--disk-writes", "1MB/s"], "--disk SIZE"),
+        (&["mesh"], "--rank"),
+        (&["merge", "/nowhere"], "/nowhere"),
+        (&["completions", "csh"], "bash"),
+    ] {
+        told(args, types);
+    }
+}
+
 #[test]
 fn plans_and_criteria_are_typed_with_the_same_units() {
     let scratch = Scratch::new("units");

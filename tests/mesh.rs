@@ -145,7 +145,7 @@ fn a_rank_that_dies_costs_its_own_cells_and_the_rest_is_measured() {
 }
 
 /// A rank of a mesh on loopback.
-fn rank(rank: u32, size: u32, port: u16, more: &[&str]) -> Child {
+pub fn rank(rank: u32, size: u32, port: u16, more: &[&str]) -> Child {
     let (number, size, place) = (rank.to_string(), size.to_string(), format!("127.0.0.1:{port}"));
     let mut command = pathproof(&["mesh", "--rank", &number, "--size", &size, "--rendezvous", &place]);
     command.args(["--time", "200ms", "--wait", "6s"]).args(more);
@@ -153,11 +153,11 @@ fn rank(rank: u32, size: u32, port: u16, more: &[&str]) -> Child {
 }
 
 /// A port that nobody has now.
-fn port() -> u16 {
+pub fn port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn ended(mut child: Child) -> (Option<i32>, String, String) {
+pub fn ended(mut child: Child) -> (Option<i32>, String, String) {
     wait_within(&mut child, Duration::from_secs(60));
     let output = child.wait_with_output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

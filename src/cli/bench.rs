@@ -240,7 +240,7 @@ pub fn traffic(kind: TrafficKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         if let Some(size) = size
             && !(1..=size_max).contains(&size.0)
         {
-            bail!("{name} {} is not between 1 B and {}", size.0, Bytes(size_max));
+            bail!("{name} {} is not between 1 B and {}; give one such as 64KiB", size.0, Bytes(size_max));
         }
     }
     let mut spec = TrafficSpec {
@@ -302,13 +302,13 @@ pub fn traffic(kind: TrafficKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         bail!("--depth has no meaning for pingpong, which has one message under way; use bench request");
     }
     if args.reply.is_some() && !kind.has_replies() {
-        bail!("--reply is for request, whose answer can have a size of its own");
+        bail!("--reply is for request, whose answer can have a size of its own; use bench request");
     }
     if args.expect_rate.is_some() && !kind.is_bulk() {
-        bail!("--expect-rate is for stream, whose goodput is judged");
+        bail!("--expect-rate is for stream, whose goodput is judged; use bench stream");
     }
     if spec.verify && !kind.is_bulk() {
-        bail!("--verify is for stream");
+        bail!("--verify is for stream; use bench stream");
     }
     if args.singles {
         if !several {

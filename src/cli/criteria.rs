@@ -52,8 +52,9 @@ impl LimitArgs {
     /// The limits in force.
     pub fn read(&self) -> Result<Criteria> {
         let Some(file) = &self.criteria else { return Ok(Criteria::read(self.profile, "")?) };
-        let text =
-            input::read_text(file).with_context(|| format!("cannot read --criteria {}", file.display()))?;
+        let text = input::read_text(file).with_context(|| {
+            format!("cannot read --criteria {} (pathproof criteria > FILE writes one)", file.display())
+        })?;
         Criteria::read(self.profile, &text).with_context(|| format!("in --criteria {}", file.display()))
     }
 }

@@ -67,7 +67,10 @@ fn only(here: &mut Environment, names: &[String]) -> Result<()> {
         nics.chain(here.rdma.iter().map(|device| device.name.as_str()))
     };
     if let Some(unknown) = names.iter().find(|name| known().all(|own| own != name.as_str())) {
-        bail!("there is no device {unknown} here; there are {}", known().collect::<Vec<_>>().join(", "));
+        bail!(
+            "there is no device {unknown} here; there are {} (pathproof devices)",
+            known().collect::<Vec<_>>().join(", ")
+        );
     }
     if !names.is_empty() {
         here.nics.retain(|nic| names.contains(&nic.name));

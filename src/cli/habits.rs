@@ -21,6 +21,7 @@ pub fn hint(error: &clap::Error, args: &[OsString]) -> Option<String> {
                 format!("{word} is no kind of measurement; for a host, type: {}", line(&["bench"], again))
             })
         }
+        (ErrorKind::UnknownArgument, word) if !word.starts_with('-') => one_too_many(&commands, &rest, word),
         (ErrorKind::UnknownArgument, word) => unknown(&root, &commands, &rest, word),
         _ => None,
     }
@@ -49,6 +50,19 @@ fn commands<'a>(root: &Command, typed: &[&'a str]) -> (Vec<&'a str>, Vec<&'a str
         }
     }
     (named, rest)
+}
+
+/// A word more than the command takes.
+fn one_too_many(commands: &[&str], rest: &[&str], word: &str) -> Option<String> {
+    let plain = || rest.iter().copied().filter(|typed| !typed.starts_with('-'));
+    match commands {
+        ["report"] => Some(format!(
+            "one run is reported at a time; to hold two against each other, type: {}",
+            line(&["compare"], plain())
+        )),
+        ["serve"] => Some(format!("where to listen is an option. Type: pathproof serve --listen {word}")),
+        _ => None,
+    }
 }
 
 fn line<'a>(commands: &[&'a str], rest: impl IntoIterator<Item = &'a str>) -> String {
@@ -144,6 +158,8 @@ mod tests {
             ("pathproof check -c hv2", "Type: pathproof check hv2"),
             ("pathproof check hv2 --lanes 4", "--lanes is an option of pathproof bench stream"),
             ("pathproof check hv2 -P 4", "-P is an option of pathproof bench stream"),
+            ("pathproof report a.json b.json", "type: pathproof compare a.json b.json"),
+            ("pathproof serve 10.91.1.1", "Type: pathproof serve --listen 10.91.1.1"),
         ] {
             let told = told(typed).unwrap_or_default();
             assert!(told.contains(is), "{typed}: {told}");

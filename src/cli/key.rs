@@ -43,18 +43,25 @@ impl KeyArgs {
                 key.clone()
             }
             (None, Some(file)) => input::read_text(file)
-                .with_context(|| format!("cannot read --key-file {}", file.display()))?
+                .with_context(|| {
+                    format!(
+                        "cannot read --key-file {} (the key that pathproof serve printed belongs into it)",
+                        file.display()
+                    )
+                })?
                 .trim()
                 .to_string(),
             (None, None) => match std::env::var_os(VARIABLE) {
-                Some(key) => {
-                    key.into_string().ok().with_context(|| format!("{VARIABLE} is not UTF-8 text"))?
-                }
+                Some(key) => key.into_string().ok().with_context(|| {
+                    format!("{VARIABLE} is not UTF-8 text; put the key into a file and give --key-file FILE")
+                })?,
                 None => return Ok(None),
             },
         };
         if key.is_empty() {
-            bail!("the key is empty; give one with at least 8 characters");
+            bail!(
+                "the key is empty; give one with at least 8 characters, by {VARIABLE}=KEY or --key-file FILE"
+            );
         }
         Ok(Some(key))
     }

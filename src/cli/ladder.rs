@@ -22,7 +22,7 @@ const MS: u64 = 1_000_000;
 
 /// Runs the command.
 pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
-    let Some(share) = args.share() else { bail!("name a share as //SERVER/SHARE") };
+    let Some(share) = args.share() else { bail!("name a share: pathproof check //SERVER/SHARE") };
     if !args.account.is_given() {
         bail!("a share needs an account: --user NAME --password-file FILE, or --kerberos");
     }

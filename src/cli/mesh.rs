@@ -173,7 +173,7 @@ fn resolve(args: &MeshArgs, environment: &Environment, clock: &RealClock) -> Res
     let nets: Vec<Prefix> =
         args.net.iter().map(|net| mesh::net(net).map_err(anyhow::Error::msg)).collect::<Result<_>>()?;
     if nets.len() > PLANES_MAX {
-        bail!("{} networks; a mesh has at most {PLANES_MAX} planes", nets.len());
+        bail!("{} networks; a mesh has at most {PLANES_MAX} planes: give fewer --net", nets.len());
     }
     let mut patterns: Vec<Pattern> = args.pattern.iter().map(|pattern| pattern.meant()).collect();
     patterns.sort();

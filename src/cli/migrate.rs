@@ -177,7 +177,7 @@ fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
     }
     for (name, value) in [("--lanes", args.lanes), ("--guests", args.guests), ("--parallel", args.parallel)] {
         if value == 0 {
-            bail!("{name} must be at least 1");
+            bail!("{name} must be at least 1; give more, or leave it out");
         }
     }
     if args.lanes.saturating_mul(args.parallel.min(args.guests)) > 256 {

@@ -120,7 +120,14 @@ impl<'a> Conductor<'a> {
         }
         self.name_the_missing();
         if self.links.ranks.len() < 2 {
-            bail!("{}", self.ledger.doc.dead.first().map_or("nobody came", |dead| &dead.reason));
+            bail!(
+                "{}",
+                self.ledger
+                    .doc
+                    .dead
+                    .first()
+                    .map_or("nobody came; see what the other ranks printed", |dead| &dead.reason)
+            );
         }
         self.introduce();
         Ok(())

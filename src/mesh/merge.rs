@@ -83,7 +83,11 @@ fn files(folders: &[PathBuf]) -> Result<Vec<PathBuf>> {
         }
     }
     if found.len() > pathproof_model::mesh::RANKS_MAX {
-        bail!("{} parts, and a mesh has at most {}", found.len(), pathproof_model::mesh::RANKS_MAX);
+        bail!(
+            "{} parts, and a mesh has at most {}; name the folders of one mesh",
+            found.len(),
+            pathproof_model::mesh::RANKS_MAX
+        );
     }
     found.sort();
     Ok(found)

@@ -192,10 +192,15 @@ impl Place {
     fn sound(self) -> Result<Place> {
         let Place { rank, size, .. } = &self;
         if !(2..=RANKS_MAX as u32).contains(size) {
-            bail!("a mesh has 2 to {RANKS_MAX} ranks, and this one is to have {size}");
+            bail!(
+                "a mesh has 2 to {RANKS_MAX} ranks, and this one is to have {size}; start more hosts, or give --size"
+            );
         }
         if rank >= size {
-            bail!("rank {rank} of {size}: ranks count from 0 to {}", size - 1);
+            bail!(
+                "rank {rank} of {size}: ranks count from 0 to {}; give --rank and --size that fit",
+                size - 1
+            );
         }
         Ok(self)
     }

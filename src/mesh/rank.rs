@@ -94,7 +94,10 @@ pub fn take_part(mesh: &Mesh, meeting: &Meeting, interrupt: &Interrupt) -> Resul
             recv(look) -> _ => {
                 stopped(interrupt)?;
                 if heard.is_over() {
-                    bail!("rank 0 has said nothing for {} s; it hangs, or the network to it does", SILENCE.as_secs());
+                    bail!(
+                        "rank 0 has said nothing for {} s; it hangs, or the network to it does: see what it printed, and start the mesh again",
+                        SILENCE.as_secs()
+                    );
                 }
                 continue;
             }
@@ -102,7 +105,7 @@ pub fn take_part(mesh: &Mesh, meeting: &Meeting, interrupt: &Interrupt) -> Resul
         heard = mesh.clock.deadline(SILENCE);
         match message {
             Err(why) => bail!(
-                "rank 0 was lost: {why}; what this rank measured is with --details, where that was given"
+                "rank 0 was lost: {why}; what the ranks kept with --details is put together by pathproof merge FOLDER"
             ),
             Ok(ToRank::Refused(why)) => bail!("{why}"),
             Ok(ToRank::Bye) => return Ok(()),
@@ -117,7 +120,9 @@ pub fn take_part(mesh: &Mesh, meeting: &Meeting, interrupt: &Interrupt) -> Resul
                     kept.add(&Line { order, report: report.clone() });
                 }
                 if lock(&speaker).say(&FromRank::Report(report)).is_err() {
-                    bail!("rank 0 was lost while this rank reported");
+                    bail!(
+                        "rank 0 was lost while this rank reported; what the ranks kept with --details is put together by pathproof merge FOLDER"
+                    );
                 }
             }
         }
@@ -157,7 +162,9 @@ fn open_agent(mesh: &Mesh, token: &str) -> Result<(u16, Knocks)> {
             Err(error) => why = Some(error),
         }
     }
-    Err(why.unwrap_or_else(|| anyhow::anyhow!("no port is free")).context("cannot open this rank's agent"))
+    Err(why
+        .unwrap_or_else(|| anyhow::anyhow!("no port is free; see which are taken (ss -tlnp)"))
+        .context("cannot open this rank's agent"))
 }
 
 /// One peer for what is between two, several for what many do, and nobody twice.

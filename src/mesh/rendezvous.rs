@@ -117,7 +117,8 @@ pub fn meet(
     interrupt: &Interrupt,
 ) -> Result<Met> {
     let until = clock.deadline(patience);
-    let mut last = anyhow!("rank 0 has not written where it is");
+    let mut last =
+        anyhow!("rank 0 has not written where it is; see whether it runs, and with the same --rendezvous");
     loop {
         match meeting.candidates() {
             Ok(candidates) => {

@@ -432,7 +432,7 @@ impl<'a> Conductor<'a> {
                 return Ok(());
             }
             Answer::Nothing => {
-                let message = "the peer did not answer the step".into();
+                let message = "the peer did not answer the step; read the log of `pathproof serve` there, and run again".into();
                 return Err(StepError { kind: ErrorKind::Protocol, message });
             }
         };

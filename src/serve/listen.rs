@@ -47,7 +47,10 @@ pub fn everywhere(port: u16) -> anyhow::Result<Vec<TcpListener>> {
             }
         }
     }
-    anyhow::ensure!(!listeners.is_empty(), "this host has neither IPv4 nor IPv6 to listen on");
+    anyhow::ensure!(
+        !listeners.is_empty(),
+        "this host has neither IPv4 nor IPv6 to listen on; give a NIC an address (ip addr add)"
+    );
     Ok(listeners)
 }
 
@@ -67,7 +70,8 @@ fn free_everywhere() -> anyhow::Result<Vec<TcpListener>> {
             Err(error) => last = Some(error),
         }
     }
-    Err(last.unwrap_or_else(|| anyhow::anyhow!("no port is free in both families")))
+    Err(last
+        .unwrap_or_else(|| anyhow::anyhow!("no port is free in both families; name one with --listen PORT")))
 }
 
 fn listen(address: SocketAddr, only_ipv6: bool) -> io::Result<TcpListener> {

@@ -114,7 +114,7 @@ pub fn check(spec: &FileSpec) -> Result<()> {
         bail!("--invalidate gives each request a key of its own already; leave --register-each out");
     }
     if spec.reads == 0 && spec.writes == 0 {
-        bail!("neither reads nor writes are asked for");
+        bail!("neither reads nor writes are asked for; leave --mix out, or give one such as 7:3");
     }
     let at_once = u64::from(spec.depth)
         * u64::from(spec.channels.unwrap_or(if spec.over == FileOver::Multi { 8 } else { 1 }));
@@ -127,7 +127,7 @@ pub fn check(spec: &FileSpec) -> Result<()> {
         );
     }
     if spec.share.is_empty() {
-        bail!("no share is named");
+        bail!("no share is named; write //SERVER/SHARE");
     }
     match (spec.kerberos, spec.user.is_empty()) {
         (false, true) => bail!("no user is named, and no --kerberos"),
@@ -151,7 +151,7 @@ impl Alone for File {
         let invalid =
             |error: anyhow::Error| StepError { kind: ErrorKind::Invalid, message: format!("{error:#}") };
         let Some(NodeSpec::Foreign { host }) = doc.node(spec.node).map(|node| &node.spec) else {
-            return Err(invalid(anyhow::anyhow!("no SMB server was named")));
+            return Err(invalid(anyhow::anyhow!("no SMB server was named; write //SERVER/SHARE")));
         };
         let identity = match spec.kerberos {
             true => super::smb::ticket(host),

@@ -249,7 +249,7 @@ impl Prepared for ReadyLoss {
             _ => {
                 return failed(StepError {
                     kind: ErrorKind::Protocol,
-                    message: "the peer's list of NICs cannot be read; are both ends of the same version?"
+                    message: "the peer's list of NICs cannot be read; are both ends of the same version? Compare pathproof --version"
                         .into(),
                 });
             }
@@ -297,7 +297,7 @@ impl Prepared for ReadyLoss {
         let Some(counted) = counted else {
             half.error.get_or_insert(StepError {
                 kind: ErrorKind::System,
-                message: "the thread that counts datagrams could not be started or ended unexpectedly".into(),
+                message: "the thread that counts datagrams could not be started or ended unexpectedly; run again with -v, and report what it says".into(),
             });
             return half;
         };

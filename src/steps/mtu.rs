@@ -208,7 +208,7 @@ impl Prepared for ReadyMtu {
             _ => {
                 return failed(StepError {
                     kind: ErrorKind::Protocol,
-                    message: "the peer's list of NICs cannot be read; are both ends of the same version?"
+                    message: "the peer's list of NICs cannot be read; are both ends of the same version? Compare pathproof --version"
                         .into(),
                 });
             }
@@ -235,7 +235,7 @@ impl Prepared for ReadyMtu {
             Err(_) => {
                 half.error.get_or_insert(StepError {
                     kind: ErrorKind::System,
-                    message: "the thread that answers probes ended unexpectedly".into(),
+                    message: "the thread that answers probes ended unexpectedly; run again with -v, and report what it says".into(),
                 });
             }
         }
@@ -254,7 +254,7 @@ fn await_peer(context: &mut Context<'_>) -> Option<StepError> {
         Received::OutOfTime => Some(out_of_time("the peer's half of the path-MTU search was not awaited")),
         Received::Nothing => Some(StepError {
             kind: ErrorKind::Timeout,
-            message: "the peer did not finish its half of the path-MTU search".into(),
+            message: "the peer did not finish its half of the path-MTU search; read the log of `pathproof serve` there, and run again".into(),
         }),
     }
 }

@@ -78,7 +78,9 @@ impl Alone for Shared {
 /// The stream of a plan that rehearses the loss of networks; [`losses`] makes one of it for each.
 pub fn rehearsal() -> anyhow::Result<StepSpec> {
     let over = TRANSPORTS.iter().find(|over| manners(over).several_nics);
-    let over = over.ok_or_else(|| anyhow!("this build has no transport over several NICs"))?;
+    let over = over.ok_or_else(|| {
+        anyhow!("this build has no transport over several NICs; pathproof version names those that it has")
+    })?;
     Ok(StepSpec::Stream(TrafficSpec {
         over: (*over).into(),
         time_ns: END_NS,

@@ -247,7 +247,9 @@ impl Answering {
         let (ender, ending) = ending::pair().map_err(|error| no_ending(&error))?;
         let thread = listeners.answer(words, ending).map_err(|error| StepError {
             kind: ErrorKind::System,
-            message: format!("the thread that answers at ports could not be started: {error}"),
+            message: format!(
+                "the thread that answers at ports could not be started: {error}; raise the limit (ulimit -u)"
+            ),
         })?;
         Ok(Answering { ender, thread })
     }
@@ -260,7 +262,7 @@ impl Answering {
         if self.thread.join().is_err() {
             half.error.get_or_insert(StepError {
                 kind: ErrorKind::System,
-                message: "the thread that answers at ports ended unexpectedly".into(),
+                message: "the thread that answers at ports ended unexpectedly; run again with -v, and report what it says".into(),
             });
         }
         half

@@ -52,7 +52,7 @@ impl Alone for Smb {
         let invalid =
             |error: anyhow::Error| StepError { kind: ErrorKind::Invalid, message: format!("{error:#}") };
         let Some(NodeSpec::Foreign { host }) = doc.node(spec.node).map(|node| &node.spec) else {
-            return Err(invalid(anyhow::anyhow!("no SMB server was named")));
+            return Err(invalid(anyhow::anyhow!("no SMB server was named; type pathproof smb SERVER")));
         };
         let identity = identity(&spec, host).map_err(invalid)?;
         // A server that is slow, or a name that nobody knows, does not hold up a signal.
@@ -132,7 +132,7 @@ fn ask(host: &str, spec: &SmbSpec, identity: Option<&Identity>, clock: &RealCloc
     }
     match last {
         Some(error) => Err(error.into()),
-        None => bail!("{host} has no address"),
+        None => bail!("{host} has no address; give an IP address"),
     }
 }
 
@@ -144,7 +144,7 @@ pub(super) fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     // The resolver takes a scope by name or number in an IPv6 literal.
     let addresses = (bare, port).to_socket_addrs().with_context(|| {
-        format!("cannot find {host}; give an address, or a name that this host can resolve")
+        format!("cannot find {host}; give an address, or a name that this host resolves (getent hosts NAME)")
     })?;
     Ok(addresses.collect())
 }

@@ -19,7 +19,7 @@ pub const SCHEMA_1: &str = "pathproof-result/1";
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// It is none.
-    #[error("it is not a pathproof result document: {0}")]
+    #[error("it is not a pathproof result document")]
     NoDocument(#[from] serde_json::Error),
     /// It is one of another version.
     #[error(

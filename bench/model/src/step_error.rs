@@ -45,6 +45,28 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// What to do after an error of this sort, where it does not depend on what was asked for: messages of the others say it themselves.
+    pub fn next(self) -> Option<&'static str> {
+        match self {
+            ErrorKind::Timeout => {
+                Some("See whether the other end answers (ping, its log), then run this again.")
+            }
+            ErrorKind::PeerLost => {
+                Some("Read the log there, start `pathproof serve` again, then run this again.")
+            }
+            ErrorKind::Protocol => Some("Compare pathproof --version at both ends, then run this again."),
+            ErrorKind::System => Some("Run this again with -v: the log has the system's own words."),
+            ErrorKind::Other => Some("Update this build: the other end is newer (pathproof --version)."),
+            ErrorKind::Unsupported
+            | ErrorKind::Invalid
+            | ErrorKind::Refused
+            | ErrorKind::Resource
+            | ErrorKind::Interrupted
+            | ErrorKind::Terminated
+            | ErrorKind::OutOfTime => None,
+        }
+    }
+
     /// Whether the run was ended from outside; that says nothing about the path.
     pub fn is_interruption(self) -> bool {
         matches!(self, ErrorKind::Interrupted | ErrorKind::Terminated)

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
+use pathproof_model::compare::Comparison;
 use pathproof_model::finding::{CATALOGUE, page};
 use pathproof_model::mesh::MeshDoc;
 use pathproof_model::stream::StreamLine;
@@ -67,6 +68,16 @@ fn the_schema_of_a_stream_is_current() {
     schema["title"] = "a line of a pathproof stream, version 1".into();
     must_be_current(
         "results/schema/stream-v1.json",
+        &(serde_json::to_string_pretty(&schema).unwrap() + "\n"),
+    );
+}
+
+#[test]
+fn the_schema_of_a_comparison_is_current() {
+    let mut schema = serde_json::to_value(schemars::schema_for!(Comparison)).unwrap();
+    schema["title"] = "pathproof comparison, version 1".into();
+    must_be_current(
+        "results/schema/compare-v1.json",
         &(serde_json::to_string_pretty(&schema).unwrap() + "\n"),
     );
 }

@@ -95,11 +95,20 @@ impl Screen {
         if !told.is_empty() {
             lines.push(Line::default());
         }
+        let mut said = vec![];
         for (at, cause) in told.iter().enumerate() {
             let others: usize = told[at + 1..].iter().map(|other| self.least(other)).sum();
-            let cause = self.cause(cause, left.saturating_sub(others).max(2));
-            left = left.saturating_sub(cause.len());
-            lines.extend(cause);
+            let of_cause = self.cause(cause, left.saturating_sub(others).max(2));
+            left = left.saturating_sub(of_cause.iter().map(Vec::len).sum());
+            said.push(of_cause);
+        }
+        // What makes a cause doubtful has what nothing else needs.
+        for (cause, [seen, what_to_do]) in told.iter().zip(said) {
+            lines.extend(seen);
+            let doubt = self.doubt(cause).filter(|_| left > 0);
+            left = left.saturating_sub(usize::from(doubt.is_some()));
+            lines.extend(doubt);
+            lines.extend(what_to_do);
         }
         lines.extend(proof);
         for part in [table, own] {
@@ -157,12 +166,20 @@ impl Screen {
 
     /// Lines that a cause takes where there is room.
     fn needed(&self, cause: &Cause) -> usize {
-        self.cause(cause, usize::MAX).len()
+        let [seen, what_to_do] = self.cause(cause, usize::MAX);
+        seen.len() + what_to_do.len() + usize::from(!cause.doubt.is_empty())
     }
 
     /// Lines that it has at least: something of what was seen, and the first thing to do.
     fn least(&self, cause: &Cause) -> usize {
-        self.cause(cause, 0).len()
+        let [seen, what_to_do] = self.cause(cause, 0);
+        seen.len() + what_to_do.len()
+    }
+
+    /// What speaks against a cause, and what it could be as well, in a line.
+    fn doubt(&self, cause: &Cause) -> Option<Line> {
+        let line = || Line::from(clipped(self.look.columns, &format!("    But: {}", cause.doubt)));
+        (!cause.doubt.is_empty()).then(line)
     }
 
     /// What was seen. What cannot be cut off stands before what can.
@@ -175,7 +192,8 @@ impl Screen {
         folded(self.look.columns, "", "    ", &seen, most)
     }
 
-    fn cause(&self, cause: &Cause, most: usize) -> Vec<Line> {
+    /// What was seen of a cause, and what to do about it.
+    fn cause(&self, cause: &Cause, most: usize) -> [Vec<Line>; 2] {
         let columns = self.look.columns;
         // Both what was seen and what to do about it are said, however little room there is; the latter in whole sentences.
         let fixes: Vec<Vec<&str>> =
@@ -208,8 +226,7 @@ impl Screen {
             .unwrap_or_else(first_way);
         let mut lines = self.seen(cause, most.saturating_sub(what_to_do.len()).max(1));
         lines[0] = std::mem::take(&mut lines[0]).mark(cause.mark, &cause.title);
-        lines.extend(what_to_do);
-        lines
+        [lines, what_to_do]
     }
 
     /// The command that proves the first fix; the same run again proves that nothing else is left.
@@ -288,7 +305,8 @@ impl Screen {
             let text = self.look.letters(&text);
             (Shown::new(&text).columns() <= columns).then_some(text)
         };
-        fits(&[&cell.text, &cell.note, judged]).or_else(|| fits(&[&cell.text, judged])).unwrap_or_else(|| {
+        let noted = cell.notes.iter().find_map(|note| fits(&[&cell.text, note, judged]));
+        noted.or_else(|| fits(&[&cell.text, judged])).unwrap_or_else(|| {
             let room = columns.saturating_sub(judged.len() + 1);
             format!("{} {judged}", clipped(room, &cell.text)).trim_end().to_owned()
         })

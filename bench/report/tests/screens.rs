@@ -163,3 +163,66 @@ fn a_request_that_took_too_long_is_shown_with_its_limit() {
         assert!(page.contains("slowest 9.00 ms (max 5.00 ms)"), "{page}");
     }
 }
+
+#[test]
+fn every_figure_of_a_pair_has_a_yardstick_or_says_that_it_has_none() {
+    const LABELS: [&str; 4] = ["IP MTU  ", "out  ", "in  ", "both at once  "];
+    // A limit, a share of something, what is wrong with it, or that nothing is held against it.
+    const HELD: [&str; 7] = ["(", " %", " of ", "FAIL", "cannot tell", "not measured", "not judged"];
+    let mut seen = 0;
+    for (name, doc) in documents() {
+        let page = screen(&doc, Look { columns: 200, rows: 60, ..Look::SCREEN });
+        for line in page.lines().filter(|line| LABELS.iter().any(|label| line.starts_with(label))) {
+            for cell in line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).skip(1) {
+                seen += 1;
+                assert!(HELD.iter().any(|held| cell.contains(held)), "{name}: {cell}\n{page}");
+            }
+        }
+    }
+    assert!(seen > 40, "only {seen} figures were looked at");
+}
+
+/// What a NIC carries by itself is nothing to judge; beside what the others carry it says something.
+#[test]
+fn a_nic_alone_is_held_against_the_pair_of_the_plan() {
+    let documents = documents();
+    let (_, doc) = documents.iter().find(|(name, _)| name == "screens/slow-nic").unwrap();
+    assert!(screen(doc, Look::SCREEN).contains("26.2 Mbit/s alone 9 % of e0"));
+}
+
+#[test]
+fn an_expected_mtu_is_what_a_path_is_held_against() {
+    let documents = documents();
+    let (_, healthy) = documents.iter().find(|(name, _)| name == "screens/healthy").unwrap();
+    let expecting = |bytes: f64, outcome: Outcome| {
+        let mut doc = healthy.clone();
+        for verdict in doc.verdicts.iter_mut().filter(|verdict| verdict.subject == Subject::Mtu) {
+            verdict.outcome = outcome;
+            verdict.checks.iter_mut().for_each(|check| (check.limit, check.outcome) = (Some(bytes), outcome));
+        }
+        screen(&doc, Look::SCREEN)
+    };
+    assert!(expecting(1500.0, Outcome::Pass).contains("1500 both ways (min 1500)"));
+    let missed = expecting(9000.0, Outcome::Fail);
+    assert!(missed.contains("1500 both ways (min 9000) FAIL"), "{missed}");
+}
+
+/// What makes a cause doubtful stands below what was seen, in one line, and the screen is as high as before.
+#[test]
+fn a_doubtful_cause_says_what_speaks_against_it_and_what_else_it_could_be() {
+    let documents = documents();
+    let (_, doc) = documents.iter().find(|(name, _)| name == "screens/slow-nic").unwrap();
+    assert!(!screen(doc, Look::SCREEN).contains("But: "), "nothing is known against it");
+    let mut doubtful = doc.clone();
+    for finding in doubtful.findings.iter_mut().filter(|finding| finding.severity == Severity::Error) {
+        finding.against = "its rate was as low as that before it was loaded, ".repeat(4);
+        finding.open = vec!["PATH-LOSS".into(), "NIC-ERRORS".into()];
+    }
+    let page = screen(&doubtful, Look::SCREEN);
+    let said: Vec<&str> = page.lines().filter(|line| line.starts_with("    But: ")).collect();
+    let [said] = said[..] else { panic!("one line of it\n{page}") };
+    assert!(said.starts_with("    But: could be PATH-LOSS or NIC-ERRORS as well; its rate was"), "{page}");
+    assert!(said.ends_with('…') && page.lines().count() <= Look::SCREEN.rows, "{page}");
+    let at = |line: &str| page.lines().position(|other| other.starts_with(line)).unwrap();
+    assert!(at("NIC-SLOW") < at("    But: ") && at("    But: ") < at("    Fix: "), "{page}");
+}

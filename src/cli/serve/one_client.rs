@@ -55,7 +55,10 @@ pub(super) fn run(args: &ServeArgs, limits: Limits, clock: &RealClock) -> Result
 /// The key, which is the first line.
 fn key(input: &io::Stdin) -> Result<String> {
     if !wait_readable(&[input.descriptor()], Some(KEY_PATIENCE)).is_ok_and(|ready| ready[0]) {
-        bail!("no key came on standard input within {} s", KEY_PATIENCE.as_secs());
+        bail!(
+            "no key came on standard input within {} s; this is how another pathproof starts it: by hand, type pathproof serve",
+            KEY_PATIENCE.as_secs()
+        );
     }
     let mut line = String::new();
     input.lock().take(KEY_MAX).read_line(&mut line).context("cannot read a key from standard input")?;

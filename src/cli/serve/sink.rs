@@ -52,13 +52,16 @@ pub fn start(args: &SinkArgs, clock: &RealClock) -> Result<Vec<String>> {
     }
     let named = |text: &str| !text.is_empty() && text.len() <= 80 && !text.contains(['\\', '/']);
     if !named(&args.smb_sink_share) || args.smb_sink_share.eq_ignore_ascii_case("IPC$") {
-        bail!("--smb-sink-share {:?} is no name of a share", args.smb_sink_share);
+        bail!("--smb-sink-share {:?} is no name of a share; give one such as vms", args.smb_sink_share);
     }
     if !named(&args.smb_sink_user) {
-        bail!("--smb-sink-user {:?} is no name of an account", args.smb_sink_user);
+        bail!("--smb-sink-user {:?} is no name of an account; give one such as lab", args.smb_sink_user);
     }
     if args.smb_sink_size.0 < 1 << 20 {
-        bail!("--smb-sink-size {}: a share needs 1 MiB at least", args.smb_sink_size);
+        bail!(
+            "--smb-sink-size {}: a share needs 1 MiB at least; give more, such as 1GiB",
+            args.smb_sink_size
+        );
     }
     let (password, made) = password(args)?;
     let environment = host::observe().environment;

@@ -180,7 +180,8 @@ fn connect(dialler: &Dialler, host: &str, spec: &FileSpec) -> Result<(Link, Sess
             Err(error) => return Err(error.into()),
         }
     }
-    Err(last.map_or_else(|| anyhow::anyhow!("{host} has no address").into(), Trouble::from))
+    Err(last
+        .map_or_else(|| anyhow::anyhow!("{host} has no address; give an IP address").into(), Trouble::from))
 }
 
 /// Where the server has RDMA: the addresses that are named, or those of its list, the one first that it was called at.
@@ -218,7 +219,8 @@ fn bind_direct(dialler: &Dialler, session: &Session, addresses: &[SocketAddr]) -
             Err(error) => last = Some(Trouble::from(error)),
         }
     }
-    let trouble = last.unwrap_or_else(|| anyhow::anyhow!("no address is known").into());
+    let trouble =
+        last.unwrap_or_else(|| anyhow::anyhow!("no address is known; name one with --address").into());
     Err(Trouble {
         message: format!(
             "the session, which began over TCP, has no channel of SMB Direct: {}",
@@ -357,7 +359,7 @@ impl Opened {
         }
         if self.channels.len() < 2 && count > 1 {
             let why = self.missing.last().map_or_else(String::new, |(_, why)| format!(": {why}"));
-            bail!("no second channel could be made{why}");
+            bail!("no second channel could be made{why}; use --over tcp, or --channels 1");
         }
         Ok(())
     }
@@ -417,7 +419,7 @@ pub fn put_away(
     let left = |error: SmbError| {
         let Goal { server, share, .. } = &dialler.goal;
         anyhow::anyhow!(
-            "{path} may still be on //{server}/{share}, look there and delete it: {}",
+            "{path} may still be on //{server}/{share}; look there and delete it: {}",
             sentence(&error)
         )
     };

@@ -7,6 +7,7 @@ mod reserved;
 use reserved::Reserved;
 
 use super::busy::unless_flow_busy;
+use super::names;
 use crate::contend::SETTLE_NS;
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
@@ -60,7 +61,7 @@ fn speaks(step: &Step, steps: &[&Step]) -> bool {
 fn one(doc: &ResultDoc, step: &Step, criteria: &Criteria) -> Vec<Check> {
     let Some(detail) = &step.detail.contend else {
         return vec![Check::inconclusive(
-            "storage-share",
+            names::STORAGE_SHARE,
             format!("{}: there is no account of it", step.name),
         )];
     };
@@ -88,7 +89,7 @@ const OVERLOAD: &str =
     "not judged where storage by itself asks for more than the path has and its share is judged";
 
 fn share(step: &Step, detail: &ContendDetail, criteria: &Criteria, is_overload: bool) -> Check {
-    const NAME: &str = "storage-share";
+    const NAME: &str = names::STORAGE_SHARE;
     let limit = criteria.contend.storage_share_min;
     let Some(share) = detail.cost.storage_share else {
         let text = "what storage carries alone and beside migrations was not both measured";
@@ -115,7 +116,7 @@ fn share(step: &Step, detail: &ContendDetail, criteria: &Criteria, is_overload: 
 }
 
 fn added(step: &Step, detail: &ContendDetail, criteria: &Criteria, is_overload: bool) -> Check {
-    const NAME: &str = "storage-p99-added";
+    const NAME: &str = names::STORAGE_P99_ADDED;
     let limit_ns = criteria.contend.storage_p99_added_max_ns;
     if is_overload {
         let added_ns = detail.cost.storage_p99_added_ns.map(|ns| ns as f64);

@@ -1,10 +1,10 @@
 //! Whether paths carry the packets that their interfaces send, or what was expected of them.
 
-use super::segments;
+use super::{names, segments};
 use crate::units::Bytes;
 use crate::{Check, Criteria, Direction, MtuLimit, MtuPath, ResultDoc, Step, Unit};
 
-const NAME: &str = "ip-mtu";
+const NAME: &str = names::IP_MTU;
 
 /// One check for each path. A path fails when it silently loses or cuts what the interfaces send, on the way or at the
 /// receiving interface, and when it carries less than was expected; an honest router or the sending interface's own
@@ -20,7 +20,7 @@ fn of_step(doc: &ResultDoc, step: &Step, criteria: &Criteria) -> Vec<Check> {
     let paths = step.detail.paths.as_deref().unwrap_or_default();
     if paths.is_empty() {
         let text = "no pair of NICs reaches each other, so no path MTU is known";
-        return vec![Check::inconclusive("ip-mtu", text)];
+        return vec![Check::inconclusive(NAME, text)];
     }
     paths
         .iter()

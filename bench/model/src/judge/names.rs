@@ -22,5 +22,11 @@ pub const ROUND_TRIP_JITTER: &str = "round-trip-jitter";
 pub const ADDED_DELAY_P50: &str = "added-delay-p50";
 /// Hosts as they are expected to be.
 pub const EXPECTED_STATE: &str = "expected-state";
+/// What storage carries beside migrations as a share of what it carries alone.
+pub const STORAGE_SHARE: &str = "storage-share";
+/// What migrations add to the p99 of storage.
+pub const STORAGE_P99_ADDED: &str = "storage-p99-added";
+/// The largest IP packet that a path carries.
+pub const IP_MTU: &str = "ip-mtu";
 /// How long a guest stands still.
 pub const DOWNTIME: &str = "downtime";

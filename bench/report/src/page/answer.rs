@@ -79,7 +79,7 @@ fn open(doc: &ResultDoc) -> String {
     if open.is_empty() {
         return yardstick(&subjects(doc, Outcome::NotJudged));
     }
-    format!("{open} could not be judged; the reasons above say what is missing.")
+    format!("{open}; the reasons above say what is missing.")
 }
 
 fn subjects(doc: &ResultDoc, outcome: Outcome) -> String {
@@ -100,8 +100,11 @@ pub(crate) fn advice(doc: &ResultDoc, subject: &Subject) -> &'static str {
     }
     let mut about = doc.steps.iter().filter(|step| judge::subject(step) == *subject).peekable();
     let kind = about.peek().map(|step| step.kind);
-    if about.any(|step| step.error.is_some()) {
-        return "A step was stopped: fix what its reason names, then run again.";
+    if let Some(error) = about.find_map(|step| step.error.as_ref()) {
+        return error
+            .kind
+            .next()
+            .unwrap_or("A step was stopped: do what its reason says, then run this again.");
     }
     match kind {
         Some(StepKind::Reach) => "Check address, routes and firewalls on both hosts, then run again.",

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use pathproof_model::contend::typed;
+use pathproof_model::judge::names;
 use pathproof_model::series::Slice;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{
     ArrivedPriority, Class, ClassFigures, ClassMark, ContendDetail, ContendPhase, ContendTried, Direction,
-    PhaseName, ResultDoc, Step,
+    PhaseName, ResultDoc, Step, Subject,
 };
 
 use super::{Block, Cell, Column, Fact, Row, Strip, Table};
@@ -29,7 +30,7 @@ impl Line<'_> {
 
 pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     let all = || doc.steps.iter().filter_map(|step| step.detail.contend.as_ref());
-    let mut parts: Vec<Vec<Block>> = all().map(one).collect();
+    let mut parts: Vec<Vec<Block>> = all().map(|detail| one(doc, detail)).collect();
     // The last step of a sweep knows all of it.
     parts.extend(all().max_by_key(|detail| detail.tried.len()).and_then(sweep));
     parts.join(&Block::Break)
@@ -101,7 +102,7 @@ fn sweep(detail: &ContendDetail) -> Option<Vec<Block>> {
     Some(vec![Block::Table(table), Block::List(vec![Fact::new("best number of migrations at once", best)])])
 }
 
-fn one(detail: &ContendDetail) -> Vec<Block> {
+fn one(doc: &ResultDoc, detail: &ContendDetail) -> Vec<Block> {
     let columns: [Column<Line<'_>>; 5] = [
         Column::words("CONTENTION", |line| Cell::of(&line.label)),
         Column::figures("IDLE", |line| line.at(PhaseName::Idle)),
@@ -111,7 +112,7 @@ fn one(detail: &ContendDetail) -> Vec<Block> {
     ];
     let table = Table::new(&columns, rows(detail)).map(Block::Table);
     let mut blocks: Vec<Block> = table.into_iter().collect();
-    blocks.push(Block::List(facts(detail)));
+    blocks.push(Block::List(facts(doc, detail)));
     blocks
 }
 
@@ -198,11 +199,23 @@ fn way(mark: &ClassMark) -> &'static str {
     if mark.direction == Direction::In { "in" } else { "out" }
 }
 
-fn facts(detail: &ContendDetail) -> Vec<Fact> {
+/// What a criterion of contention is held against in this run.
+fn limit(doc: &ResultDoc, criterion: &str) -> Option<f64> {
+    let own = doc.verdicts.iter().filter(|verdict| matches!(verdict.subject, Subject::Contend(_)));
+    own.flat_map(|verdict| &verdict.checks).find(|check| check.criterion == criterion)?.limit
+}
+
+fn facts(doc: &ResultDoc, detail: &ContendDetail) -> Vec<Fact> {
     let cost = &detail.cost;
     let mut facts = vec![];
-    let share = cost.storage_share.map(|share| format!("{:.0} % of its throughput alone", share * 100.0));
-    let added = cost.storage_p99_added_ns.map(|added| format!("{} more at p99", Nanoseconds(added)));
+    let share_min = limit(doc, names::STORAGE_SHARE).map(|limit| format!(" (min {:.0} %)", limit * 100.0));
+    let added_max =
+        limit(doc, names::STORAGE_P99_ADDED).map(|limit| format!(" (max {})", Nanoseconds(limit as u64)));
+    let (share_min, added_max) = (share_min.unwrap_or_default(), added_max.unwrap_or_default());
+    let share =
+        cost.storage_share.map(|share| format!("{:.0} % of its throughput alone{share_min}", share * 100.0));
+    let added =
+        cost.storage_p99_added_ns.map(|added| format!("{} more at p99{added_max}", Nanoseconds(added)));
     let lost: Vec<String> = share.into_iter().chain(added).collect();
     if !lost.is_empty() {
         facts.push(Fact::new("storage beside migrations", lost.join(", ")));

@@ -23,6 +23,8 @@ pub(super) struct Cause {
     pub evidence: String,
     /// So many more of the same kind were noticed elsewhere.
     pub more: usize,
+    /// What speaks against it, and what it could be as well; empty where nothing does.
+    pub doubt: String,
     /// What to do, one of these.
     pub fixes: Vec<String>,
     /// What it is about, for the command that proves the fix.
@@ -100,9 +102,17 @@ fn of_findings(doc: &ResultDoc, group: &[&Finding]) -> Cause {
         word: if error { "error" } else { "warning" },
         evidence: first.evidence.clone(),
         more: group.len() - 1,
+        doubt: doubt(first),
         fixes: choices(&first.next),
         about: about(doc, first),
     }
+}
+
+/// The codes first: what stands behind them is cut off where a line ends.
+fn doubt(finding: &Finding) -> String {
+    let open = (!finding.open.is_empty()).then(|| format!("could be {} as well", finding.open.join(" or ")));
+    let against = (!finding.against.is_empty()).then(|| finding.against.clone());
+    open.into_iter().chain(against).collect::<Vec<_>>().join("; ")
 }
 
 fn of_verdict(doc: &ResultDoc, verdict: &Verdict) -> Cause {
@@ -117,6 +127,7 @@ fn of_verdict(doc: &ResultDoc, verdict: &Verdict) -> Cause {
         word: verdict.outcome.word(),
         evidence: evidence.to_owned(),
         more: checks.count(),
+        doubt: String::new(),
         fixes: if fail { vec![page::advice(doc, &verdict.subject).to_owned()] } else { vec![] },
         about: Some(verdict.subject.clone()),
     }
@@ -132,7 +143,8 @@ fn unfinished(doc: &ResultDoc) -> Option<Cause> {
         word: "did not run to its end",
         evidence: error.message.clone(),
         more: 0,
-        fixes: vec![],
+        doubt: String::new(),
+        fixes: error.kind.next().map(str::to_owned).into_iter().collect(),
         about: None,
     })
 }

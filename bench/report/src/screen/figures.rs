@@ -11,8 +11,8 @@ use super::pairs::{Pair, of_step, short};
 pub(super) struct Cell {
     /// The figure.
     pub text: String,
-    /// What it is held against, where there is room.
-    pub note: String,
+    /// What it is held against: the longest of these that there is room for.
+    pub notes: Vec<String>,
     /// How it was judged.
     pub outcome: Option<Outcome>,
 }
@@ -21,6 +21,17 @@ impl Cell {
     fn of(text: impl Into<String>, outcome: Option<Outcome>) -> Cell {
         Cell { text: text.into(), outcome, ..Cell::default() }
     }
+
+    /// A figure that nothing says how large it should be.
+    fn not_judged(text: impl Into<String>, why: &str) -> Cell {
+        Cell { text: text.into(), notes: not_judged(why), outcome: None }
+    }
+}
+
+/// Why nothing is held against a figure, and that alone.
+fn not_judged(why: &str) -> Vec<String> {
+    let word = Outcome::NotJudged.word();
+    vec![format!("({word}: {why})"), format!("({word})")]
 }
 
 /// A row of figures.
@@ -51,12 +62,16 @@ pub(super) fn rows(doc: &ResultDoc, pairs: &[Pair]) -> Vec<Row> {
     };
     pairwise("link", 2, None, &|pair| pair.link(doc).map(|text| Cell::of(text, None)));
     let mtu = worst(doc, |subject| *subject == Subject::Mtu);
+    let expected =
+        checks(doc, |subject| *subject == Subject::Mtu, &[names::IP_MTU]).find_map(|check| check.limit);
+    // What both NICs are set to is what is wanted of the path, where nobody says more.
+    let wanted = expected.map_or_else(|| "(as set)".to_owned(), |bytes| format!("(min {bytes})"));
     pairwise("IP MTU", 11, mtu, &|pair| {
-        pair.ip_mtu(doc).map(|(text, note)| Cell {
-            text,
-            note: note.into(),
-            outcome: mtu.filter(|_| !note.is_empty()),
-        })
+        let (text, bytes, why) = pair.ip_mtu(doc)?;
+        let too_small = expected.zip(bytes).is_some_and(|(expected, bytes)| f64::from(bytes) < expected);
+        let note = if why.is_empty() { wanted.clone() } else { why.to_owned() };
+        let outcome = mtu.filter(|_| too_small || !why.is_empty());
+        Some(Cell { text, notes: vec![note], outcome })
     });
     for direction in [Direction::Out, Direction::In, Direction::Both] {
         rows.extend(rate(doc, pairs, direction));
@@ -119,7 +134,7 @@ fn rate(doc: &ResultDoc, pairs: &[Pair], direction: Direction) -> Option<Row> {
     let carried = goodput(&best)?;
     let judged: Vec<&Check> = checks(doc, goes(direction), &JUDGED).collect();
     let outcome = worst_of(judged.iter().copied());
-    let figure = Cell { text: BitsPerSecond(carried).to_string(), note: yardstick(&judged), outcome };
+    let figure = Cell { text: BitsPerSecond(carried).to_string(), notes: yardsticks(&judged), outcome };
     let own = of_step(doc, best);
     let mut cells: Vec<Option<Cell>> =
         pairs.iter().map(|pair| (own.as_ref() == Some(pair)).then(|| figure.clone())).collect();
@@ -129,8 +144,8 @@ fn rate(doc: &ResultDoc, pairs: &[Pair], direction: Direction) -> Option<Row> {
         for one in alone {
             for (cell, pair) in cells.iter_mut().zip(pairs) {
                 if pair.local == one.nic {
-                    *cell =
-                        one.goodput_bits_per_s.map(|bits| Cell::of(BitsPerSecond(bits).to_string(), None));
+                    let text = one.goodput_bits_per_s.map(|bits| BitsPerSecond(bits).to_string());
+                    *cell = text.map(|text| Cell::not_judged(text, "for comparison"));
                 }
             }
         }
@@ -153,7 +168,12 @@ fn rate(doc: &ResultDoc, pairs: &[Pair], direction: Direction) -> Option<Row> {
             continue;
         };
         let text = format!("{} alone", BitsPerSecond(bits));
-        cells[at].get_or_insert(Cell::of(text, None));
+        // What the pair of the plan carries says how much that is.
+        let beside = own.as_ref().filter(|_| carried > 0);
+        let share =
+            beside.map(|own| format!("{:.0} % of {}", bits as f64 / carried as f64 * 100.0, own.local));
+        let notes = share.into_iter().chain(not_judged("for comparison")).collect();
+        cells[at].get_or_insert(Cell { text, notes, outcome: None });
     }
     let label = match direction {
         Direction::Out => "out",
@@ -168,29 +188,27 @@ fn rate(doc: &ResultDoc, pairs: &[Pair], direction: Direction) -> Option<Row> {
     })
 }
 
-/// What a rate is held against.
-fn yardstick(judged: &[&Check]) -> String {
-    let share = |of: f64| format!("{:.0} %", of * 100.0);
+/// What a rate is held against, in as many words as there may be room for.
+fn yardsticks(judged: &[&Check]) -> Vec<String> {
+    let shares = |part: f64, of: &str, limit: f64| {
+        let [part, limit] = [part, limit].map(|share| format!("{:.0} %", share * 100.0));
+        vec![format!("{part} {of} (min {limit})"), format!("{part} (min {limit})"), format!("{part} {of}")]
+    };
     let told =
         judged.iter().find_map(|check| match (check.criterion.as_str(), check.measured, check.limit) {
-            (names::GOODPUT, _, None) => Some(String::new()),
-            (names::GOODPUT, _, Some(limit)) => Some(format!("of {} wanted", short(limit as u64))),
-            (names::LINK_SHARE, Some(part), Some(limit)) => {
-                Some(format!("{} of the link (min {})", share(part), share(limit)))
+            (names::GOODPUT, _, None) => Some(vec![]),
+            (names::GOODPUT, _, Some(limit)) => {
+                let wanted = short(limit as u64);
+                Some(vec![format!("of {wanted} wanted"), format!("of {wanted}")])
             }
-            (names::NICS_SUM_SHARE, Some(part), Some(limit)) => {
-                Some(format!("{} of the sum (min {})", share(part), share(limit)))
-            }
-            (names::BOTH_WAYS_SHARE, Some(part), Some(limit)) => {
-                Some(format!("{} of each alone (min {})", share(part), share(limit)))
-            }
-            (names::PACED_SHARE, Some(part), Some(limit)) => {
-                Some(format!("{} of its pace (min {})", share(part), share(limit)))
-            }
+            (names::LINK_SHARE, Some(part), Some(limit)) => Some(shares(part, "of the link", limit)),
+            (names::NICS_SUM_SHARE, Some(part), Some(limit)) => Some(shares(part, "of the sum", limit)),
+            (names::BOTH_WAYS_SHARE, Some(part), Some(limit)) => Some(shares(part, "of each alone", limit)),
+            (names::PACED_SHARE, Some(part), Some(limit)) => Some(shares(part, "of its pace", limit)),
             _ => None,
         });
     let unknown = judged.iter().any(|check| check.criterion == names::LINK_SHARE);
-    told.unwrap_or_else(|| if unknown { "(link speed unknown)" } else { "(no yardstick)" }.into())
+    told.unwrap_or_else(|| not_judged(if unknown { "link speed unknown" } else { "no yardstick" }))
 }
 
 /// The lowest share of a mean, of all directions.
@@ -231,7 +249,7 @@ fn lost(doc: &ResultDoc, pairs: &[Pair]) -> Option<Row> {
     cells.iter().find(|cell| cell.is_some())?;
     let outcome = worst(doc, |subject| *subject == Subject::Loss);
     let told = |cell: Option<(String, bool)>| {
-        cell.map(|(text, some)| Cell { text, note: limit.clone(), outcome: outcome.filter(|_| some) })
+        cell.map(|(text, some)| Cell { text, notes: vec![limit.clone()], outcome: outcome.filter(|_| some) })
     };
     let cells = cells.into_iter().map(told).collect();
     Some(Row { label: "lost", content: Content::Pairs(cells, None), outcome, weight: 6 })
@@ -315,7 +333,7 @@ fn migration(doc: &ResultDoc) -> Option<Row> {
     let detail = step.detail.migrate.as_ref()?;
     let about = |subject: &Subject| matches!(subject, Subject::Migrate(_));
     let limit = checks(doc, about, &[names::DOWNTIME]).find_map(|check| check.limit);
-    let limit = limit.map_or(String::new(), |limit| format!(" (max {})", Nanoseconds(limit as u64)));
+    let limit = limit.map_or(" (not judged)".into(), |limit| format!(" (max {})", Nanoseconds(limit as u64)));
     let correct = match (detail.verified, &detail.mismatch) {
         (true, _) => ", verified",
         (false, Some(_)) => ", PAGES DIFFER",

@@ -75,8 +75,8 @@ impl Pair {
         }
     }
 
-    /// What arrives whole, of what the NICs are set to, and what limits it on the way, if anything does.
-    pub(super) fn ip_mtu(&self, doc: &ResultDoc) -> Option<(String, &'static str)> {
+    /// What arrives whole, of what the NICs are set to, how many bytes that is, and what limits it on the way, if anything does.
+    pub(super) fn ip_mtu(&self, doc: &ResultDoc) -> Option<(String, Option<u32>, &'static str)> {
         let paths: Vec<&MtuPath> =
             mtu_paths(doc).filter(|path| self.has(&path.local_nic, path.remote_nic.as_deref())).collect();
         let first = paths.first()?;
@@ -84,7 +84,7 @@ impl Pair {
         let Some(worst) = paths.iter().filter(limited).min_by_key(|path| path.ip_mtu_bytes) else {
             let bytes = first.ip_mtu_bytes.or(first.proven_ip_bytes)?;
             let ways = if first.direction == Direction::Both { "there and back" } else { "both ways" };
-            return Some((format!("{bytes} {ways}"), ""));
+            return Some((format!("{bytes} {ways}"), Some(bytes), ""));
         };
         let set = worst.sender_ip_mtu_bytes().map(|set| format!(" of {set}")).unwrap_or_default();
         let bytes = worst.ip_mtu_bytes.map_or("?".into(), |bytes| bytes.to_string());
@@ -103,7 +103,7 @@ impl Pair {
             MtuLimit::Unknown => "(not known)",
             MtuLimit::None | MtuLimit::Local => "",
         };
-        Some((format!("{bytes}{set}{way}"), why))
+        Some((format!("{bytes}{set}{way}"), worst.ip_mtu_bytes, why))
     }
 
     /// Datagrams lost, of those sent, and whether there were any.
