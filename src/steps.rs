@@ -34,7 +34,7 @@ pub use cost::Cost;
 pub use file::check as check_file;
 pub use loss::check_spec as check_loss_spec;
 pub use mtu::check_spec as check_mtu_spec;
-pub use networks::{losses, rehearsal};
+pub use networks::{LostNetwork, losses, rehearsal};
 pub use part::{ReadyPart, StepPart};
 pub use ports::check_spec as check_ports_spec;
 pub use smb::check as check_smb;

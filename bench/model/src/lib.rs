@@ -101,7 +101,9 @@ pub use loss::{
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuMethod, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
-pub use networks::{IfLost, Network, NetworkIscsi, NetworkLoss, NetworkNic, NetworkRole, NetworksSpec};
+pub use networks::{
+    IfLost, MigrationLoss, Network, NetworkIscsi, NetworkLoss, NetworkNic, NetworkRole, NetworksSpec,
+};
 pub use node::{ClockOffset, Node, NodeId, NodeSpec, WallStamps};
 pub use numbers::Numbers;
 pub use offloads::{Offload, OffloadEnd, OffloadTrial, OffloadTried, OffloadWay};

@@ -327,6 +327,8 @@ pub enum FollowUp {
     Yardstick,
     /// To see what the loss of a network costs.
     Loss,
+    /// To see how a migration goes on over the next network while the one that it uses is lost.
+    Migration,
     /// To find a rate, or an offload.
     Search,
 }

@@ -1,5 +1,6 @@
 //! What a plan may ask of an agent of an earlier build: requests are strict, so nothing is asked that it does not know.
 
+use crate::request::{LaneOptions, Share};
 use crate::{Class, Finding, LossProbe, Plan, PortsList, PortsWhere, Role, StepSpec};
 
 /// The revision of protocol 2 that knows flows beside a step's first, and steps about ports.
@@ -16,6 +17,8 @@ pub const ADMINISTRATION_SINCE: u8 = 5;
 pub const NETWORK_PORTS_SINCE: u8 = 5;
 /// The revision that knows the bursts of caps.
 pub const BURSTS_SINCE: u8 = 5;
+/// The revision that knows lanes which go over their paths one at a time, in order.
+pub const ORDERED_SINCE: u8 = 5;
 
 impl Plan {
     /// This plan as an agent of `revision` of protocol 2 can be asked for it, and what it loses by that. What only looks on is
@@ -43,6 +46,12 @@ impl Plan {
             return Err(format!(
                 "caps have bursts of their own in builds of protocol 2.{BURSTS_SINCE} and later, and the peer's speaks 2.{revision}; update \
                  pathproof on the peer, or leave burst= out"
+            ));
+        }
+        if revision < ORDERED_SINCE && plan.steps.iter().any(goes_in_order) {
+            return Err(format!(
+                "lanes go over their paths in order in builds of protocol 2.{ORDERED_SINCE} and later, and the peer's speaks 2.{revision}; update \
+                 pathproof on the peer, or leave share=ordered out"
             ));
         }
         let networks = without_network_ports(&mut plan, revision);
@@ -97,6 +106,12 @@ impl Plan {
             false => Ok(Some(Finding::new("PLAN-REDUCED", said).with_next("Update pathproof on the peer."))),
         }
     }
+}
+
+/// Whether the lanes of a step go over their paths one at a time.
+fn goes_in_order(step: &StepSpec) -> bool {
+    let options = step.options().map(LaneOptions::of);
+    options.is_some_and(|lane| lane.is_ok_and(|lane| lane.share == Some(Share::Ordered)))
 }
 
 /// Leaves out of `plan` the ports on every network, where an agent of `revision` cannot be asked for those: it would answer for the
@@ -218,6 +233,15 @@ mod tests {
         assert!(capped("migration=5MB,burst=1MB").known_at(BURSTS_SINCE).is_ok());
         let why = capped("migration=5MB,burst=1MB").known_at(PRIORITIES_SINCE).unwrap_err();
         assert!(why.contains("2.5") && why.contains("burst="), "{why}");
+        let shared = |share: &str| {
+            let options = [("share".to_owned(), share.to_owned())].into();
+            let stream = TrafficSpec { over: "multi".into(), options, ..TrafficSpec::default() };
+            Plan { steps: vec![StepSpec::Stream(stream)], ..Plan::default() }
+        };
+        assert!(shared("fewest").known_at(PRIORITIES_SINCE).is_ok());
+        assert!(shared("ordered").known_at(ORDERED_SINCE).is_ok());
+        let why = shared("ordered").known_at(PRIORITIES_SINCE).unwrap_err();
+        assert!(why.contains("2.5") && why.contains("share=ordered"), "{why}");
         let why = plan(vec![FlowSpec::default()]).known_at(0).unwrap_err();
         assert!(why.contains("step 1") && why.ends_with("update pathproof on the peer"), "{why}");
     }
