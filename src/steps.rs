@@ -419,8 +419,13 @@ pub fn search(spec: &StepSpec, doc: &ResultDoc) -> Option<StepSpec> {
     if let Some(search) = spec.traffic().filter(|traffic| traffic.offload.is_some()) {
         return pathproof_engine::offloads::next(search, doc).map(StepSpec::Stream);
     }
-    let search = spec.loss().filter(|loss| loss.probe == LossProbe::Rate)?;
-    pathproof_engine::loss::next(search, doc).map(StepSpec::Loss)
+    let search = spec.loss()?;
+    let next = match search.probe {
+        LossProbe::Sample => None,
+        LossProbe::Rate => pathproof_engine::loss::next(search, doc),
+        LossProbe::Buffer => pathproof_engine::loss::next_buffer(search, doc),
+    };
+    next.map(StepSpec::Loss)
 }
 
 /// What most kinds of step are made with, and what starts it.

@@ -1,7 +1,7 @@
 //! What a plan may ask of an agent of an earlier build: requests are strict, so nothing is asked that it does not know.
 
 use crate::request::{LaneOptions, Share};
-use crate::{Class, Finding, LossProbe, Plan, PortsList, PortsWhere, Role, StepSpec};
+use crate::{Class, Finding, LossProbe, LossSpec, Plan, PortsList, PortsWhere, Role, StepSpec};
 
 /// The revision of protocol 2 that knows flows beside a step's first, and steps about ports.
 pub const FLOWS_SINCE: u8 = 1;
@@ -17,6 +17,8 @@ pub const ADMINISTRATION_SINCE: u8 = 5;
 pub const NETWORK_PORTS_SINCE: u8 = 5;
 /// The revision that knows the bursts of caps.
 pub const BURSTS_SINCE: u8 = 5;
+/// The revision that knows receivers which sleep, and their buffers.
+pub const SLEEPERS_SINCE: u8 = 5;
 /// The revision that knows lanes which go over their paths one at a time, in order.
 pub const ORDERED_SINCE: u8 = 5;
 
@@ -46,6 +48,12 @@ impl Plan {
             return Err(format!(
                 "caps have bursts of their own in builds of protocol 2.{BURSTS_SINCE} and later, and the peer's speaks 2.{revision}; update \
                  pathproof on the peer, or leave burst= out"
+            ));
+        }
+        if revision < SLEEPERS_SINCE && plan.steps.iter().filter_map(StepSpec::loss).any(is_of_a_sleeper) {
+            return Err(format!(
+                "receivers sleep, and have buffers of their own, in builds of protocol 2.{SLEEPERS_SINCE} and later, and the peer's speaks \
+                 2.{revision}; update pathproof on the peer, or search for the packet rate alone"
             ));
         }
         if revision < ORDERED_SINCE && plan.steps.iter().any(goes_in_order) {
@@ -108,6 +116,13 @@ impl Plan {
     }
 }
 
+/// Whether a step asks its receiver for more than to read what comes.
+fn is_of_a_sleeper(loss: &LossSpec) -> bool {
+    loss.probe == LossProbe::Buffer
+        || loss.receiver_sleeps_ns.is_some()
+        || loss.receive_buffer_bytes.is_some()
+}
+
 /// Whether the lanes of a step go over their paths one at a time.
 fn goes_in_order(step: &StepSpec) -> bool {
     let options = step.options().map(LaneOptions::of);
@@ -153,7 +168,7 @@ fn first_ports(plan: &mut Plan, revision: u8) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::contend::{Caps, Marks};
-    use crate::{ContendSpec, Direction, FlowSpec, LossSpec, PortsSpec, TrafficSpec};
+    use crate::{ContendSpec, Direction, FlowSpec, PortsSpec, TrafficSpec};
 
     #[test]
     fn an_agent_of_an_earlier_build_is_asked_only_for_what_it_knows() {
@@ -209,6 +224,18 @@ mod tests {
         assert!(loss(LossProbe::Sample).known_at(0).is_ok());
         let asked = serde_json::to_string(&loss(LossProbe::Sample).request().unwrap()).unwrap();
         assert!(!asked.contains("probe") && !asked.contains("direction"), "{asked}");
+        assert!(!asked.contains("receive"), "an earlier build reads what it always read: {asked}");
+        let sleepy = LossSpec {
+            probe: LossProbe::Rate,
+            receiver_sleeps_ns: Some(10_000_000),
+            ..LossSpec::default()
+        };
+        let sleepy = Plan { steps: vec![StepSpec::Loss(sleepy)], ..Plan::default() };
+        assert!(sleepy.known_at(SLEEPERS_SINCE).is_ok());
+        for plan in [sleepy, loss(LossProbe::Buffer)] {
+            let why = plan.known_at(PRIORITIES_SINCE).unwrap_err();
+            assert!(why.contains("2.5") && why.contains("update pathproof on the peer"), "{why}");
+        }
         assert!(loss(LossProbe::Rate).known_at(PACKET_RATES_SINCE).is_ok());
         let why = loss(LossProbe::Rate).known_at(CONTENTION_SINCE).unwrap_err();
         assert!(why.contains("2.3") && why.ends_with("update pathproof on the peer"), "{why}");
