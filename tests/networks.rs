@@ -418,3 +418,28 @@ fn a_real_speaker_of_lldp_is_understood() {
     assert!(port["dcb"].is_null(), "what it does not say is unknown: {port:#}");
     assert!(!codes.iter().any(|code| code.starts_with("SWITCH-")), "{codes:?}");
 }
+
+#[test]
+fn each_pair_of_nics_tells_by_which_path_its_packets_go() {
+    let Some(hosts) = TwoNics::new("paths", &[200]) else { return };
+    // The first host's address lies on a bridge over its NIC, as on a hypervisor.
+    hosts.ip(0, &["link", "add", "name", "vbr0", "type", "bridge"]);
+    hosts.ip(0, &["addr", "flush", "dev", "v1"]);
+    hosts.ip(0, &["link", "set", "v1", "master", "vbr0"]);
+    hosts.ip(0, &["addr", "add", "10.63.1.1/24", "dev", "vbr0"]);
+    hosts.ip(0, &["link", "set", "vbr0", "up"]);
+    let _server = hosts.serve();
+    let ask = |more: &[&str]| {
+        let args = [&[BINARY, "channels", "10.63.1.2", "--key", KEY], more].concat();
+        run_within(hosts.at(0, &args), Duration::from_secs(30))
+    };
+    let doc = document(&ask(&["--format", "json"]));
+    crate::documents::assert_valid(&doc, "paths of packets");
+    let paths = doc["channels"]["packet_paths"].as_array().unwrap();
+    let path = paths.iter().find(|path| path["local_nic"] == "vbr0" && path["remote_nic"] == "v1");
+    let path = path.unwrap_or_else(|| panic!("{:#}", doc["channels"]));
+    assert_eq!(path["local"]["kind"], "bridge", "{path:#}");
+    assert_eq!((&path["remote"]["kind"], &path["remote"]["through"]), (&json!("veth"), &json!(["v1"])));
+    let page = String::from_utf8(ask(&[]).stdout).unwrap();
+    assert!(page.contains("PATH OF PACKETS") && page.contains("bridge of the host"), "{page}");
+}

@@ -65,7 +65,10 @@ pub mod verdict;
 pub mod wires;
 mod words;
 
-pub use channels::{Answer, ChannelPair, ChannelRule, Channels, ChannelsSpec, Side, UnusedNic};
+pub use channels::{
+    Answer, ChannelPair, ChannelRule, Channels, ChannelsSpec, PacketPath, PacketPathKind, PairPath, Side,
+    UnusedNic,
+};
 pub use command::CommandName;
 pub use connections::Connections;
 pub use contend::{
