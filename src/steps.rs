@@ -42,8 +42,8 @@ pub use smb::check as check_smb;
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{
-    End, Environment, ErrorKind, Finding, Half, Limits, LossProbe, NodeSpec, Plan, ResultDoc, Step,
-    StepError, StepKind, StepRequest, StepSpec, TrafficKind, TrafficSpec,
+    End, Environment, ErrorKind, Finding, Half, Limits, NodeSpec, Plan, ResultDoc, Step, StepError, StepKind,
+    StepRequest, StepSpec, TrafficKind, TrafficSpec,
 };
 
 use pathproof_model::stream::Count;
@@ -419,13 +419,7 @@ pub fn search(spec: &StepSpec, doc: &ResultDoc) -> Option<StepSpec> {
     if let Some(search) = spec.traffic().filter(|traffic| traffic.offload.is_some()) {
         return pathproof_engine::offloads::next(search, doc).map(StepSpec::Stream);
     }
-    let search = spec.loss()?;
-    let next = match search.probe {
-        LossProbe::Sample => None,
-        LossProbe::Rate => pathproof_engine::loss::next(search, doc),
-        LossProbe::Buffer => pathproof_engine::loss::next_buffer(search, doc),
-    };
-    next.map(StepSpec::Loss)
+    pathproof_engine::loss::next(spec.loss()?, doc).map(StepSpec::Loss)
 }
 
 /// What most kinds of step are made with, and what starts it.

@@ -18,7 +18,7 @@ const NEAR: f64 = 1.1;
 const TRIALS_MAX: usize = 40;
 
 /// The next step of the search that `search` stands for: one way after the other. `None` at its end.
-pub fn next_buffer(search: &LossSpec, doc: &ResultDoc) -> Option<LossSpec> {
+pub fn next(search: &LossSpec, doc: &ResultDoc) -> Option<LossSpec> {
     ways(search).find_map(|direction| {
         let steps: Vec<&Step> = steps(doc, LossProbe::Buffer, direction).collect();
         let trials: Vec<BufferTrial> = steps.iter().filter_map(|step| tried(step)).collect();
