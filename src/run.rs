@@ -103,6 +103,8 @@ pub fn run(order: &Order<'_>, observed: Observed, observer: &mut dyn Observer) -
     doc.findings.extend(said);
     doc.packet_rates = loss::found(&doc);
     doc.findings.extend(loss::rate_findings(&doc.packet_rates));
+    doc.packet_buffers = loss::found_buffers(&doc);
+    doc.findings.extend(loss::buffer_findings(&doc.packet_buffers));
     offloads::conclude(&mut doc);
     doc.ladder = ladder(&doc);
     let slow = networks::rehearsed(&mut doc);

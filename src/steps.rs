@@ -35,7 +35,7 @@ pub use cost::Cost;
 pub use file::check as check_file;
 pub use loss::check_spec as check_loss_spec;
 pub use mtu::check_spec as check_mtu_spec;
-pub use networks::{losses, rehearsal};
+pub use networks::{LostNetwork, losses, rehearsal};
 pub use part::{ReadyPart, StepPart};
 pub use ports::check_spec as check_ports_spec;
 pub use smb::check as check_smb;
@@ -43,8 +43,8 @@ pub use smb::check as check_smb;
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{
-    End, Environment, ErrorKind, Finding, Half, Limits, LossProbe, NodeSpec, Plan, ResultDoc, Step,
-    StepError, StepKind, StepRequest, StepSpec, TrafficKind, TrafficSpec,
+    End, Environment, ErrorKind, Finding, Half, Limits, NodeSpec, Plan, ResultDoc, Step, StepError, StepKind,
+    StepRequest, StepSpec, TrafficKind, TrafficSpec,
 };
 
 use pathproof_model::stream::Count;
@@ -420,8 +420,7 @@ pub fn search(spec: &StepSpec, doc: &ResultDoc) -> Option<StepSpec> {
     if let Some(search) = spec.traffic().filter(|traffic| traffic.offload.is_some()) {
         return pathproof_engine::offloads::next(search, doc).map(StepSpec::Stream);
     }
-    let search = spec.loss().filter(|loss| loss.probe == LossProbe::Rate)?;
-    pathproof_engine::loss::next(search, doc).map(StepSpec::Loss)
+    pathproof_engine::loss::next(spec.loss()?, doc).map(StepSpec::Loss)
 }
 
 /// What most kinds of step are made with, and what starts it.

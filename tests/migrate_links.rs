@@ -157,3 +157,41 @@ fn a_destination_that_loses_its_connection_tells_the_source_which_heard_nothing(
         bytes("server")
     );
 }
+
+#[test]
+fn the_drain_of_a_host_is_rehearsed_small_and_held_against_its_plan() {
+    let Some(hosts) = TwoNics::new("drain", &[200]) else { return };
+    let _server = hosts.serve();
+    let file = std::env::temp_dir().join(format!("pathproof-drain-{}.toml", std::process::id()));
+    let plan = "[path]\ngoodput = \"190Mbit/s\"\nparallel = 2\n[[host]]\nname = \"hv1\"\n\
+                [[host.guest]]\nname = \"web\"\nmemory = \"8GB\"\ncount = 15\n";
+    std::fs::write(&file, plan).unwrap();
+    let name = file.to_string_lossy().into_owned();
+    let args = [BINARY, "migrate", "10.63.1.2:7797", "--key", KEY, "--plan", &name, "--drain-time", "4s"];
+    let ask = |more: &[&str]| run_within(hosts.at(0, &[&args[..], more].concat()), Duration::from_secs(90));
+    let document = document(&ask(&["--format", "json"]));
+    crate::documents::assert_valid(&document, "a rehearsed drain");
+    let step = step(&document, "migrate");
+    assert!(step["error"].is_null() && step["verified"] == true, "{}", step["error"]);
+    // Three for each of the two that move at once.
+    assert_eq!(step["guests"].as_array().unwrap().len(), 6);
+    let drain = &step["drain"];
+    assert_eq!((&drain["host"], &drain["guests"]), (&"hv1".into(), &15.into()));
+    let number = |name: &str| drain[name].as_f64().unwrap_or_else(|| panic!("{name}: {drain:#}"));
+    // 15 x 8 GB at 190 Mbit/s, and the six small ones in the time that was asked for.
+    assert!((number("planned_ns") / 1e9 - 5052.6).abs() < 1.0, "{drain:#}");
+    assert!((number("predicted_ns") / 1e9 - 4.0).abs() < 0.1, "{drain:#}");
+    // The link is shaped to what the plan says of it; a busy machine is slower, and nothing makes it faster.
+    let ratio = number("of_predicted");
+    assert!((0.8..2.0).contains(&ratio), "{drain:#}");
+    assert!((number("measured_ns") / number("predicted_ns") - ratio).abs() < 0.001);
+    assert!((number("expected_ns") / number("planned_ns") - ratio).abs() < 0.001);
+    let checks = document["verdicts"].as_array().unwrap().iter().flat_map(|verdict| {
+        verdict["checks"].as_array().unwrap().iter().filter(|check| check["criterion"] == "drain-time")
+    });
+    let outcomes: Vec<&serde_json::Value> = checks.map(|check| &check["outcome"]).collect();
+    assert_eq!(outcomes, ["not-judged"]);
+    let page = String::from_utf8(ask(&["--full"]).stdout).unwrap();
+    assert!(page.contains("Drain of hv1"), "{page}");
+    std::fs::remove_file(&file).unwrap();
+}

@@ -171,7 +171,7 @@ fn losing(hosts: &TwoNics, network: &str) -> std::process::Command {
 fn each_network_that_is_taken_down_is_stood_in_for_by_the_others_and_carries_again() {
     let Some(hosts) = TwoNics::new("lose", &[100, 100]) else { return };
     let _server = hosts.serve();
-    let output = run_within(losing(&hosts, "all"), Duration::from_secs(90));
+    let output = run_within(losing(&hosts, "all"), Duration::from_secs(120));
     let doc = document(&output);
     assert_eq!(output.status.code(), Some(0), "{:#} {}", doc["verdicts"], stderr(&output));
     crate::documents::assert_valid(&doc, "networks that are lost");
@@ -186,6 +186,28 @@ fn each_network_that_is_taken_down_is_stood_in_for_by_the_others_and_carries_aga
             assert!(loss[figure].as_u64().is_some_and(|ns| ns < 5_000_000_000), "{figure}: {network:#}");
         }
     }
+    // By default migrations take the second first and the first last: the loss of the second alone is one to them.
+    let of = |subnet: &str| {
+        doc["networks"].as_array().unwrap().iter().find(|one| one["subnet"] == subnet).unwrap().clone()
+    };
+    assert!(of("10.63.1.0/24")["rehearsed_migration"].is_null());
+    let migration = &of("10.63.2.0/24")["rehearsed_migration"];
+    assert_eq!(migration["order"], json!(["10.63.2.0/24", "10.63.1.0/24"]), "{migration:#}");
+    assert_eq!((&migration["nic"], &migration["went_on_over"]), (&json!("v2"), &json!("10.63.1.0/24")));
+    assert_eq!((&migration["reason"], &migration["lost_bytes"]), (&json!(null), &json!(0)), "{migration:#}");
+    for figure in ["redirect_ns", "noticed_after_ns", "returned_after_ns"] {
+        assert!(migration[figure].as_u64().is_some_and(|ns| ns < 5_000_000_000), "{figure}: {migration:#}");
+    }
+    let went: Vec<&serde_json::Value> =
+        doc["steps"].as_array().unwrap().iter().filter(|step| step["follows_up"] == "migration").collect();
+    assert_eq!(went.len(), 1);
+    let sent = |nic: &str| {
+        let own = went[0]["nics"].as_array().unwrap().iter().find(|one| one["end"] == "client" && one["nic"] == nic);
+        own.and_then(|one| one["lane_sent_bytes"].as_u64()).unwrap()
+    };
+    // One at a time carry what one link of 100 Mbit/s does in nine seconds, and not twice that.
+    let (first, second) = (sent("v2"), sent("v1"));
+    assert!(first > 0 && second > 0 && first + second < 130_000_000, "{first} {second}");
     let taken: Vec<&str> = doc["findings"]
         .as_array()
         .unwrap()
@@ -193,7 +215,8 @@ fn each_network_that_is_taken_down_is_stood_in_for_by_the_others_and_carries_aga
         .filter(|one| one["code"] == "NETWORK-TAKEN-DOWN")
         .map(|one| one["evidence"].as_str().unwrap())
         .collect();
-    assert_eq!(taken.len(), 2, "{taken:?}");
+    assert_eq!(taken.len(), 3, "{taken:?}");
+    assert!(taken[2].starts_with("v2 (10.63.2.0/24)") && taken[2].contains("while a migration"), "{taken:?}");
     assert!(taken.iter().all(|told| stderr(&output).contains(told)), "said before it is done");
     let own = taken.iter().filter(|told| told.contains("this run's own connection")).collect::<Vec<_>>();
     assert!(own.len() == 1 && own[0].starts_with("v1 (10.63.1.0/24)"), "{taken:?}");
@@ -394,4 +417,29 @@ fn a_real_speaker_of_lldp_is_understood() {
     );
     assert!(port["dcb"].is_null(), "what it does not say is unknown: {port:#}");
     assert!(!codes.iter().any(|code| code.starts_with("SWITCH-")), "{codes:?}");
+}
+
+#[test]
+fn each_pair_of_nics_tells_by_which_path_its_packets_go() {
+    let Some(hosts) = TwoNics::new("paths", &[200]) else { return };
+    // The first host's address lies on a bridge over its NIC, as on a hypervisor.
+    hosts.ip(0, &["link", "add", "name", "vbr0", "type", "bridge"]);
+    hosts.ip(0, &["addr", "flush", "dev", "v1"]);
+    hosts.ip(0, &["link", "set", "v1", "master", "vbr0"]);
+    hosts.ip(0, &["addr", "add", "10.63.1.1/24", "dev", "vbr0"]);
+    hosts.ip(0, &["link", "set", "vbr0", "up"]);
+    let _server = hosts.serve();
+    let ask = |more: &[&str]| {
+        let args = [&[BINARY, "channels", "10.63.1.2", "--key", KEY], more].concat();
+        run_within(hosts.at(0, &args), Duration::from_secs(30))
+    };
+    let doc = document(&ask(&["--format", "json"]));
+    crate::documents::assert_valid(&doc, "paths of packets");
+    let paths = doc["channels"]["packet_paths"].as_array().unwrap();
+    let path = paths.iter().find(|path| path["local_nic"] == "vbr0" && path["remote_nic"] == "v1");
+    let path = path.unwrap_or_else(|| panic!("{:#}", doc["channels"]));
+    assert_eq!(path["local"]["kind"], "bridge", "{path:#}");
+    assert_eq!((&path["remote"]["kind"], &path["remote"]["through"]), (&json!("veth"), &json!(["v1"])));
+    let page = String::from_utf8(ask(&[]).stdout).unwrap();
+    assert!(page.contains("PATH OF PACKETS") && page.contains("bridge of the host"), "{page}");
 }

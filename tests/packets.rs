@@ -93,9 +93,65 @@ fn a_path_without_a_limit_has_none_below_the_most_that_is_tried() {
 }
 
 #[test]
+fn a_receiver_that_sleeps_longer_needs_a_larger_buffer_and_loses_in_its_socket() {
+    let Some(hosts) = TwoHosts::new("sleeps") else { return };
+    let _server = serve(&hosts);
+    let search = |sleeps: &str| {
+        let more = ["--receiver-sleeps", sleeps, "--buffer-for", "3000", "--time", "500ms"];
+        let output = run_within(search(&hosts, &more), Duration::from_secs(120));
+        let doc = document(&output);
+        crate::documents::assert_valid(&doc, "packet buffers");
+        let buffers = doc["packet_buffers"].as_array().unwrap_or_else(|| panic!("{}", stderr(&output)));
+        assert_eq!((buffers.len(), &buffers[0]["direction"]), (1, &"out".into()));
+        buffers[0].clone()
+    };
+    let (short, long) = (search("20ms"), search("80ms"));
+    assert_eq!(short["receiver_sleeps_ns"], 20_000_000, "{short:#}");
+    if [&short, &long].iter().any(|one| one["sender_fell_short"] == true) {
+        // A machine that is too busy to send so many says that.
+        return;
+    }
+    let holds = |one: &Value| one["holds_bytes"].as_f64().unwrap_or_else(|| panic!("{one:#}"));
+    // Four times as many packets come in one sleep.
+    let ratio = holds(&long) / holds(&short);
+    assert!((2.0..7.0).contains(&ratio), "{ratio}: {short:#} {long:#}");
+    for one in [&short, &long] {
+        assert!(one["loses_bytes"].as_f64().is_some_and(|loses| loses < holds(one)), "{one:#}");
+        assert_eq!(one["place"], "receiver-socket", "{one:#}");
+    }
+}
+
+#[test]
+fn a_sleeping_receiver_with_a_small_buffer_has_its_own_limit_and_is_named_with_its_knob() {
+    let Some(hosts) = TwoHosts::new("dozes") else { return };
+    let _server = serve(&hosts);
+    let more =
+        ["--receiver-sleeps", "50ms", "--buffer", "16KiB", "--most", "20000", "--time", "500ms"];
+    let doc = document(&run_within(search(&hosts, &more), Duration::from_secs(180)));
+    let rate = &doc["packet_rates"][0];
+    if !rate["sender_limit_packets_per_s"].is_null() {
+        return;
+    }
+    // Some forty small packets fit, twenty times a second; how many bytes the kernel counts for each is its own affair.
+    let lossy = rate["lossy_packets_per_s"].as_u64().unwrap_or_else(|| panic!("{rate:#}"));
+    assert!((200..5000).contains(&lossy), "{rate:#}");
+    assert_eq!(rate["place"], "receiver-socket", "{rate:#}");
+    let limit = doc["findings"].as_array().unwrap().iter().find(|one| one["code"] == "PACKET-RATE-LIMIT");
+    assert!(limit.unwrap()["next"].as_str().unwrap().contains("net.core.rmem_max"), "{limit:?}");
+}
+
+#[test]
 fn what_cannot_be_searched_for_is_refused_before_anybody_is_dialled() {
     for (more, says) in
-        [(["--time", "10s"], "2.50 s"), (["--most", "7"], "100..=100000"), (["--direction", "up"], "both")]
+        [
+            (["--time", "10s"], "2.50 s"),
+            (["--most", "7"], "100..=100000"),
+            (["--direction", "up"], "both"),
+            (["--receiver-sleeps", "1s"], "100.00 ms"),
+            (["--buffer", "1KiB"], "4 KiB to 8 MiB"),
+            (["--buffer", "1TiB"], "8 MiB"),
+            (["--buffer-for", "7"], "100..=100000"),
+        ]
     {
         let output = run(&[&["bench", "packets", "127.0.0.1:1"], &more[..]].concat());
         assert_eq!(output.status.code(), Some(2), "{more:?}");

@@ -99,9 +99,13 @@ pub struct MigrateArgs {
     /// only measure.
     #[arg(long, value_name = "PID")]
     pub pid: Option<u32>,
-    /// Answer a fleet plan instead (TOML): how long does it take to drain these hosts?
-    #[arg(long, value_name = "FILE")]
+    /// Answer a fleet plan instead (TOML): how long does it take to drain these hosts? With a PEER, the drain of its first host is rehearsed on
+    /// a small scale and held against that: guests, memory, rate, policy and cap are the plan's.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pid", "disk", "disk_file", "disk_writes"])]
     pub plan: Option<PathBuf>,
+    /// How long the rehearsed drain should take by the plan; memory is chosen for it, up to 1 GiB of guests at once.
+    #[arg(long, value_name = "TIME", default_value = "10s")]
+    pub drain_time: Nanoseconds,
 }
 
 /// Hyper-V's performance options for live migration.
@@ -117,16 +121,36 @@ pub enum Performance {
 }
 
 /// Runs the command.
-pub fn run(args: MigrateArgs, clock: &RealClock) -> Result<u8> {
+pub fn run(mut args: MigrateArgs, clock: &RealClock) -> Result<u8> {
     let as_json = args.client.shape.format() == Format::Json;
-    if let Some(file) = &args.plan {
-        fleet::answer(file, as_json)?;
-        return Ok(0);
+    let alone = args.client.peer.is_none() && !args.client.self_test;
+    let drained = match &args.plan {
+        Some(file) if alone => {
+            fleet::answer(file, as_json)?;
+            return Ok(0);
+        }
+        Some(file) => Some(fleet::small_drain(file, args.drain_time)?),
+        None => None,
+    };
+    if let Some(drained) = &drained {
+        (args.policy, args.guests, args.parallel) = (drained.policy, drained.guests, drained.parallel);
     }
     let mut spec = resolve(&args)?;
+    if let Some(drained) = drained {
+        spec = MigrateSpec {
+            memory_bytes: drained.memory_bytes,
+            dirty_bytes_per_s: drained.dirty_bytes_per_s,
+            pattern: drained.pattern,
+            downtime_limit_ns: drained.downtime_limit_ns,
+            bandwidth_bytes_per_s: drained.bandwidth_bytes_per_s,
+            drain: drained.drain,
+            ..spec
+        };
+        crate::steps::check_migrate(&spec)?;
+    }
     if let Some(pid) = args.pid {
         let measured = process::measure(pid, Duration::from_secs(1), clock)?;
-        if args.client.peer.is_none() && !args.client.self_test {
+        if alone {
             match as_json {
                 true => terminal::print_json(&measured)?,
                 false => terminal::print_lines(process::words(&measured))?,

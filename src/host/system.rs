@@ -20,6 +20,7 @@ pub(super) fn facts() -> Environment {
         memory_available_bytes: facts.memory_available_bytes,
         locked_memory_limit_bytes: limits::locked_memory_max_bytes(),
         virtualization: facts.virtualization,
+        is_guest: facts.is_guest,
         clock_source: facts.clock_source,
         // A clock of its own: what a reading costs is the same for each, and no tick of it leaves this line.
         clock_stamp_ns: Some(RealClock::new().stamp_cost_ns()),

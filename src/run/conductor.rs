@@ -3,6 +3,7 @@
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::Go;
+use pathproof_model::revision::ORDERED_SINCE;
 use pathproof_model::{
     CommandName, Direction, Environment, ErrorKind, Finding, FollowUp, NodeSpec, Plan, ResultDoc, Step,
     StepError, StepSpec, units::Nanoseconds,
@@ -15,7 +16,7 @@ use crate::budget::{Budget, out_of_time};
 use crate::glance::Glance;
 use crate::interrupt::Interrupt;
 use crate::registry::{Registry, manners};
-use crate::steps::{self, Alone, Context, Kind, Lone, Play, Runner, Setup, StepPart};
+use crate::steps::{self, Alone, Context, Kind, Lone, LostNetwork, Play, Runner, Setup, StepPart};
 use crate::terminal::say;
 use crate::watch::RunEvent;
 
@@ -92,8 +93,8 @@ impl<'a> Conductor<'a> {
             + steps::beside_ns(beside.len() as u64 + more);
         let mut result = Ok(());
         let (mut number, mut first) = (0, 0);
-        // The next so many steps of the plan take a network down.
-        let mut losing = 0..0;
+        // The steps of the plan from this one on take a network down, for these purposes.
+        let (mut losing_from, mut losing): (usize, Vec<FollowUp>) = (0, vec![]);
         while let Some(spec) = specs.get(number) {
             if steps::search(spec, &record.doc).is_some() {
                 result = self.search(spec, record).map(|more| first += more);
@@ -105,7 +106,7 @@ impl<'a> Conductor<'a> {
             }
             let later = &specs[number + 1..];
             let place = |nth: usize| Place { number: nth as u32, of: specs.len() + first, later };
-            self.purpose = losing.contains(&number).then_some(FollowUp::Loss);
+            self.purpose = number.checked_sub(losing_from).and_then(|nth| losing.get(nth)).copied();
             result = self.yardstick(spec, &place(number + first), record).and_then(|made| {
                 first += usize::from(made);
                 let place = Place { number: (number + first) as u32, of: specs.len() + first, later };
@@ -120,8 +121,9 @@ impl<'a> Conductor<'a> {
                 Ok(lost) if lost.is_empty() => {}
                 // Each takes the place of the one that they are made of.
                 Ok(lost) => {
-                    losing = number..number + lost.len();
-                    specs.splice(number..=number, lost);
+                    losing_from = number;
+                    losing = lost.iter().map(|one| one.purpose).collect();
+                    specs.splice(number..=number, lost.into_iter().map(|one| one.spec));
                 }
                 Err(why) => {
                     result = Err(why);
@@ -179,14 +181,14 @@ impl<'a> Conductor<'a> {
         spec: &StepSpec,
         stream: Option<&StepSpec>,
         record: &mut Record<'_>,
-    ) -> Result<Vec<StepSpec>, StepError> {
+    ) -> Result<Vec<LostNetwork>, StepError> {
         let Some(agent) = self.agent.as_ref() else { return Ok(vec![]) };
         let control = agent.facts.local.ip().to_canonical();
-        let lost = steps::losses(spec, stream, &record.doc, control)?;
-        let (specs, findings): (Vec<StepSpec>, Vec<Finding>) = lost.into_iter().unzip();
-        findings.iter().for_each(|finding| say(&finding.evidence));
-        record.doc.findings.extend(findings);
-        Ok(specs)
+        let in_order = agent.session.revision().unwrap_or(0) >= ORDERED_SINCE;
+        let lost = steps::losses(spec, stream, &record.doc, control, in_order)?;
+        lost.iter().for_each(|one| say(&one.told.evidence));
+        record.doc.findings.extend(lost.iter().map(|one| one.told.clone()));
+        Ok(lost)
     }
 
     /// The short step before a planned one that tells it what it must know, where it wants one. Whether there was one.

@@ -2,7 +2,7 @@
 //! known since its greeting, an SMB server's since the step that asked it.
 
 use pathproof_engine::channels::hosts::{add_routes, between, local_nics, of_both, of_both_ends};
-use pathproof_engine::channels::{ChannelNic, Question, Rules, predict};
+use pathproof_engine::channels::{ChannelNic, Question, Rules, packet_path, predict};
 use pathproof_model::{
     ChannelsSpec, Environment, ErrorKind, Finding, NodeId, NodeSpec, ResultDoc, Step, StepError, StepSpec,
 };
@@ -54,7 +54,7 @@ impl Alone for Prediction {
         let here = doc.environment(NodeId::CLIENT).ok_or_else(|| unknown("this host's"))?;
         let foreign = matches!(doc.node(spec.node).map(|node| &node.spec), Some(NodeSpec::Foreign { .. }));
         let mut shared = None;
-        let channels = if foreign {
+        let mut channels = if foreign {
             let server = doc.smb.as_ref().ok_or_else(|| unknown("the server's"))?;
             // Without its list there is nothing to predict from; the verdict about the list says so.
             if server.interfaces.is_empty() {
@@ -75,6 +75,8 @@ impl Alone for Prediction {
             shared = of_both_ends(here, remote);
             between(&ours, &theirs, &question(&spec))
         };
+        let there = if foreign { None } else { doc.environment(spec.node) };
+        channels.packet_paths = packet_path::of_pairs(&channels, here, there);
         let mut findings = pathproof_engine::channels::findings(&channels);
         findings.extend(shared);
         doc.channels = Some(channels);

@@ -16,6 +16,7 @@ use pathproof_dgram::PacedListener;
 use pathproof_dgram::wire::ProbeKey;
 use pathproof_engine::loss::{self, Schedule};
 use pathproof_model::code;
+use pathproof_model::units::{Bytes, Nanoseconds};
 use pathproof_model::{
     Direction, End, ErrorKind, Finding, Half, LossEnd, LossProbe, LossSpec, MtuSpec, ResultDoc, Role,
     Severity, Step, StepError, StepRequest, StepSpec,
@@ -52,10 +53,21 @@ struct ReadyLoss {
     control: (SocketAddr, SocketAddr),
     endpoints: Vec<Endpoint>,
     listeners: Vec<PacedListener>,
+    /// What the kernel gave them, where they asked for a buffer.
+    buffer_bytes: Option<u64>,
 }
 
 fn spec_of(spec: &StepSpec) -> LossSpec {
     spec.loss().cloned().unwrap_or_default()
+}
+
+/// Whether an end sends in a step that goes this way, and whether it receives.
+fn part(direction: Direction, end: End) -> (bool, bool) {
+    match (direction, end) {
+        (Direction::Both, _) => (true, true),
+        (Direction::Out, End::Client) | (Direction::In, End::Server) => (true, false),
+        (Direction::Out, End::Server) | (Direction::In, End::Client) => (false, true),
+    }
 }
 
 /// Refuses what cannot be meant.
@@ -74,6 +86,24 @@ pub fn check_spec(spec: &LossSpec) -> Result<(), StepError> {
             Schedule::PACKETS_MAX
         ));
     }
+    let naps = LossSpec::SLEEP_NS_MIN..=LossSpec::SLEEP_NS_MAX;
+    if let Some(sleep) = spec.receiver_sleeps_ns.filter(|sleep| !naps.contains(sleep)) {
+        return invalid(format!(
+            "a receiver that sleeps {}; ask for {} to {}",
+            Nanoseconds(sleep),
+            Nanoseconds(LossSpec::SLEEP_NS_MIN),
+            Nanoseconds(LossSpec::SLEEP_NS_MAX)
+        ));
+    }
+    let buffers = LossSpec::BUFFER_BYTES_MIN..=LossSpec::BUFFER_BYTES_MAX;
+    if let Some(buffer) = spec.receive_buffer_bytes.filter(|bytes| !buffers.contains(bytes)) {
+        return invalid(format!(
+            "a receive buffer of {}; ask for {} to {}",
+            Bytes(buffer.into()),
+            Bytes(LossSpec::BUFFER_BYTES_MIN.into()),
+            Bytes(LossSpec::BUFFER_BYTES_MAX.into())
+        ));
+    }
     Ok(())
 }
 
@@ -87,7 +117,7 @@ pub fn informed(spec: &LossSpec, doc: &ResultDoc) -> LossSpec {
     const SHARE: f64 = 0.05;
     const SHARE_MAX: f64 = 0.1;
     const PACE_MIN: f64 = 50.0;
-    if spec.probe == LossProbe::Rate {
+    if spec.probe != LossProbe::Sample {
         return spec.clone();
     }
     let rates = doc.steps.iter().filter(|step| step.follows_up.is_none() && step.error.is_none());
@@ -104,7 +134,7 @@ pub fn informed(spec: &LossSpec, doc: &ResultDoc) -> LossSpec {
 
 /// The step as long as it takes to show something at its pace, where it may take `spare_ns` more.
 pub fn stretch(spec: &LossSpec, spare_ns: u64) -> LossSpec {
-    if spec.probe == LossProbe::Rate {
+    if spec.probe != LossProbe::Sample {
         return spec.clone();
     }
     let wanted_ns = SAMPLE.saturating_mul(1_000_000_000) / u64::from(spec.packets_per_s.max(1));
@@ -118,6 +148,10 @@ impl Kind for Loss {
         match spec.probe {
             LossProbe::Sample => "datagram loss".into(),
             LossProbe::Rate => format!("{} packets/s {}", spec.packets_per_s, spec.direction.name()),
+            LossProbe::Buffer => {
+                let buffer = Bytes(spec.receive_buffer_bytes.unwrap_or(LossSpec::BUFFER_BYTES_MAX).into());
+                format!("{} packets/s {} into {buffer}", spec.packets_per_s, spec.direction.name())
+            }
         }
     }
 
@@ -146,11 +180,19 @@ impl Runner for Loss {
         let session = setup.session;
         let mut endpoints = pairs::endpoints(&session.environment, &MtuSpec::default(), session.local.ip())?;
         let key = |from| ProbeKey::new(session.probe_key(setup.step, from));
+        let spec = spec_of(setup.spec);
+        // What the other end asks for is bounded here, too.
+        let (_, receives) = part(spec.direction, session.end);
+        let buffer = spec.receive_buffer_bytes.filter(|_| receives);
+        let buffer =
+            buffer.map(|bytes| bytes.clamp(LossSpec::BUFFER_BYTES_MIN, LossSpec::BUFFER_BYTES_MAX));
+        let mut buffer_bytes = None;
         let (mut listeners, mut problem) = (Vec::new(), None);
         endpoints.retain_mut(|endpoint| {
             match PacedListener::open(endpoint.address, device(endpoint), key(session.end.other())) {
                 Ok(listener) => {
                     endpoint.port = listener.port();
+                    buffer_bytes = buffer.and_then(|bytes| listener.ask_for_buffer(bytes)).or(buffer_bytes);
                     listeners.push(listener);
                     true
                 }
@@ -166,11 +208,12 @@ impl Runner for Loss {
         }
         Ok(Box::new(ReadyLoss {
             end: session.end,
-            spec: spec_of(setup.spec),
+            spec,
             key: key(session.end),
             control: (session.local, session.peer),
             endpoints,
             listeners,
+            buffer_bytes,
         }))
     }
 
@@ -194,6 +237,9 @@ impl Runner for Loss {
             loss::damaged(&mut paths, direction, checksum::damaged_datagrams(step, end).unwrap_or(0));
         }
         step.detail.loss = Some(paths);
+        let receiver = if asked == Direction::In { client } else { server };
+        let given = receiver.detail.receive_buffer_bytes;
+        step.detail.receive_buffer_bytes = given.map(|bytes| bytes.min(u32::MAX.into()));
     }
 
     fn relate(&self, _step: &mut Step, _doc: &ResultDoc) {
@@ -202,7 +248,7 @@ impl Runner for Loss {
 
     fn findings(&self, step: &Step, doc: &ResultDoc) -> Vec<Finding> {
         // What a rate loses that was tried is what is searched for.
-        if step.spec.as_ref().is_some_and(|spec| spec_of(spec).probe == LossProbe::Rate) {
+        if step.spec.as_ref().is_some_and(|spec| spec_of(spec).probe != LossProbe::Sample) {
             return vec![];
         }
         let paths = step.detail.loss.as_deref().unwrap_or_default();
@@ -243,7 +289,7 @@ impl Prepared for ReadyLoss {
     }
 
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
-        let ReadyLoss { end, spec, key, control, endpoints, listeners } = *self;
+        let ReadyLoss { end, spec, key, control, endpoints, listeners, buffer_bytes } = *self;
         let theirs: Vec<Endpoint> = match peer.first().map(|offer| serde_json::from_slice(&offer.0)) {
             Some(Ok(theirs)) => theirs,
             _ => {
@@ -261,7 +307,9 @@ impl Prepared for ReadyLoss {
             .into_iter()
             .filter(|pair| match spec.probe {
                 LossProbe::Sample => pair.ought,
-                LossProbe::Rate => of_session(&endpoints[pair.local], &theirs[pair.remote]),
+                LossProbe::Rate | LossProbe::Buffer => {
+                    of_session(&endpoints[pair.local], &theirs[pair.remote])
+                }
             })
             .take(PATHS_MAX)
             .map(|pair| Path {
@@ -277,12 +325,12 @@ impl Prepared for ReadyLoss {
             Ok(pair) => pair,
             Err(error) => return failed(no_ending(&error)),
         };
-        let counting = receive::spawn(listeners, addresses, schedule, context.clock, ending);
-        let sends = match spec.direction {
-            Direction::Both => true,
-            Direction::Out => end == End::Client,
-            Direction::In => end == End::Server,
-        };
+        let (sends, receives) = part(spec.direction, end);
+        let sleeps = spec.receiver_sleeps_ns.filter(|_| receives);
+        let sleeps = sleeps.map(|ns| {
+            Duration::from_nanos(ns.clamp(LossSpec::SLEEP_NS_MIN, LossSpec::SLEEP_NS_MAX))
+        });
+        let counting = receive::spawn(listeners, addresses, schedule, context.clock, ending, sleeps);
         let (sent, patience_ns) = match sends {
             true => (send::send(&paths, &key, known.1, &schedule, context), PATIENCE_NS),
             false => (send::nothing(&paths), spec.time_ns.saturating_add(PATIENCE_NS)),
@@ -301,6 +349,7 @@ impl Prepared for ReadyLoss {
             });
             return half;
         };
+        half.detail.receive_buffer_bytes = buffer_bytes;
         half.detail.loss = paths
             .iter()
             .zip(sent)

@@ -2,7 +2,8 @@
 //! the ports on each was found by a step `ports` before.
 //!
 //! The loss of a network is rehearsed by a stream that goes over all of them while a guardian takes its NIC on this host down and brings it
-//! back: that a link is touched is the user's word, and only the links of the user's own host are.
+//! back: that a link is touched is the user's word, and only the links of the user's own host are. That of the network which migrations take
+//! first is rehearsed once more, by a stream that goes over one network at a time, as a migration does.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,10 +12,11 @@ use pathproof_api::PathSpec;
 use pathproof_engine::differences;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    ErrorKind, Finding, Network, NetworkNic, NodeId, ResultDoc, Step, StepError, StepSpec, TrafficSpec,
+    ErrorKind, Finding, FollowUp, Network, NetworkNic, NodeId, ResultDoc, Step, StepError, StepSpec,
+    TrafficSpec,
 };
 
-use super::traffic::multi::go_over;
+use super::traffic::multi::{go_over, go_over_in_order};
 use super::{Alone, Kind, Lone, whole};
 use crate::registry::{TRANSPORTS, manners};
 
@@ -93,14 +95,25 @@ fn invalid(message: String) -> StepError {
     StepError { kind: ErrorKind::Invalid, message }
 }
 
-/// The steps that a `networks` step comes to which asks for losses, made of the stream after it, each with what says which network it takes
-/// down. `control` is this end's address of the session.
+/// A step that takes a network down.
+pub struct LostNetwork {
+    /// The step.
+    pub spec: StepSpec,
+    /// What it shows.
+    pub purpose: FollowUp,
+    /// What is said before anything is touched.
+    pub told: Finding,
+}
+
+/// The steps that a `networks` step comes to which asks for losses, made of the stream after it. `control` is this end's address of the
+/// session; `in_order` whether the other end knows lanes that go over one network at a time.
 pub fn losses(
     spec: &StepSpec,
     stream: Option<&StepSpec>,
     doc: &ResultDoc,
     control: IpAddr,
-) -> Result<Vec<(StepSpec, Finding)>, StepError> {
+    in_order: bool,
+) -> Result<Vec<LostNetwork>, StepError> {
     let (StepSpec::Networks(asked), Some(stream)) = (spec, stream.and_then(StepSpec::bulk)) else {
         return Ok(vec![]);
     };
@@ -113,25 +126,42 @@ pub fn losses(
                 .into(),
         ));
     }
-    let mut stream = stream.clone();
     // Every network has its part, also one that SMB would leave idle.
-    go_over(usable.iter().filter_map(|network| path(network)).collect(), &mut stream.options);
-    let step = |network: &&Network| {
+    let mut at_once = stream.clone();
+    go_over(usable.iter().filter_map(|network| path(network)).collect(), &mut at_once.options);
+    let step = |network: &Network, stream: &TrafficSpec, purpose: FollowUp| {
         let nic = &own(network)?.nic;
         let seconds = |ns: u64| Nanoseconds(ns).to_string().replace(' ', "");
         let fail = vec![format!("{nic}@{}:{}", seconds(DOWN_NS), seconds(UP_NS))];
+        let carries =
+            if purpose == FollowUp::Migration { " while a migration goes over it" } else { "" };
         let of_session = network.nics.iter().any(|one| one.node == NodeId::CLIENT && one.address == control);
         let more = if of_session {
             "; it carries this run's own connection, which goes on over another"
         } else {
             ""
         };
-        let evidence =
-            format!("{nic} ({}) is down for {}{more}", network.subnet, Nanoseconds(UP_NS - DOWN_NS));
+        let evidence = format!(
+            "{nic} ({}) is down for {}{carries}{more}",
+            network.subnet,
+            Nanoseconds(UP_NS - DOWN_NS)
+        );
         let spec = StepSpec::Stream(TrafficSpec { fail, ..stream.clone() });
-        Some((spec, Finding::new("NETWORK-TAKEN-DOWN", evidence).with("nic", nic.clone())))
+        let told = Finding::new("NETWORK-TAKEN-DOWN", evidence).with("nic", nic.clone());
+        Some(LostNetwork { spec, purpose, told })
     };
-    Ok(lost.iter().filter_map(step).collect())
+    let mut steps: Vec<LostNetwork> =
+        lost.iter().copied().filter_map(|network| step(network, &at_once, FollowUp::Loss)).collect();
+    // A migration under way uses one network, and the loss of another is nothing to it.
+    let order = pathproof_engine::networks::migration_order(all);
+    let first = order.first().copied().filter(|first| lost.iter().any(|one| one.subnet == first.subnet));
+    if let Some(first) = first.filter(|_| in_order && order.len() > 1) {
+        let mut one_by_one = stream.clone();
+        let paths = order.iter().filter_map(|network| path(network)).collect();
+        go_over_in_order(paths, &mut one_by_one.options);
+        steps.extend(step(first, &one_by_one, FollowUp::Migration));
+    }
+    Ok(steps)
 }
 
 /// This host's NIC in a network.

@@ -284,7 +284,7 @@ impl Runner for Traffic {
             return vec![];
         }
         // What goes wrong while a network is down is what was asked for, but for bytes that are gone.
-        if step.follows_up == Some(FollowUp::Loss) {
+        if matches!(step.follows_up, Some(FollowUp::Loss | FollowUp::Migration)) {
             return failover::findings(step).into_iter().collect();
         }
         if step.follows_up == Some(FollowUp::Cause) {

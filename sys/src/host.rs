@@ -27,6 +27,8 @@ pub struct Facts {
     pub memory_available_bytes: Option<u64>,
     /// The virtual machine or container that this is.
     pub virtualization: Option<String>,
+    /// Whether this is a virtual machine, where the processor tells.
+    pub is_guest: Option<bool>,
     /// What the system's own clock reads.
     pub clock_source: Option<String>,
     /// Settings that bear on a path, by name.

@@ -18,7 +18,7 @@ mod simulate;
 
 pub use bitmap::{BitmapError, PAGE_BYTES, PageBitmap};
 pub use disk::{BLOCK_BYTES, DiskMove, disk_copy_s};
-pub use fleet::{Drain, FleetError, GuestMove, HostDrain, drain};
+pub use fleet::{Drain, FleetError, GuestMove, HostDrain, drain, held, rehearsal};
 pub use guest::{Guest, Pattern, PatternError};
 pub use policy::{AutoConverge, Decision, Phase, PhaseError, Phases, Policy, RoundFacts, StopReason};
 pub use predict::{

@@ -21,7 +21,7 @@ use pathproof_model::{
 };
 
 pub use findings::findings;
-pub use losses::{named, rehearsed};
+pub use losses::{migration_order, named, rehearsed};
 pub use separation::routed;
 pub use ways::{NetworkWay, WAYS_MAX, closed, ways, with_ports};
 

@@ -79,6 +79,97 @@ pub struct Channels {
     pub unused: Vec<UnusedNic>,
     /// The questions that people ask about such a table, answered for this one.
     pub answers: Vec<Answer>,
+    /// By which path the packets of each pair of NICs go at both ends, as far as the facts of the hosts tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packet_paths: Vec<PairPath>,
+}
+
+/// By which path packets go between two NICs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PairPath {
+    /// NIC of this host.
+    pub local_nic: String,
+    /// NIC of the other one.
+    pub remote_nic: String,
+    /// At this host.
+    pub local: PacketPath,
+    /// At the other one; `null` where its facts are not known.
+    pub remote: Option<PacketPath>,
+}
+
+/// By which path the packets of a NIC go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PacketPath {
+    /// The sort of path.
+    pub kind: PacketPathKind,
+    /// The interfaces that they go through, from the one with the address down.
+    pub through: Vec<String>,
+    /// What shows it, in words.
+    pub why: String,
+}
+
+/// The sorts of paths of packets within a host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PacketPathKind {
+    /// An adapter of this machine.
+    Physical,
+    /// A virtual function of an adapter (SR-IOV): past the virtual switch.
+    VirtualFunction,
+    /// An adapter, or a function of one, that the hypervisor gave to this virtual machine: past its virtual switch.
+    PassedThrough,
+    /// A NIC of the hypervisor with a virtual function below it, which takes nearly all packets; the first of a connection, and what the
+    /// function does not take, go over the virtual switch.
+    Accelerated,
+    /// Hyper-V's NIC (netvsc): over the VMBus to the virtual switch.
+    Synthetic,
+    /// A NIC of virtio: to the hypervisor's switch.
+    Virtio,
+    /// Another NIC that is made for its hypervisor (vmxnet3, Xen, those of clouds).
+    Paravirtual,
+    /// An adapter that the hypervisor imitates.
+    Emulated,
+    /// A bridge or virtual switch of this host.
+    Bridge,
+    /// A tap: to a program of this host, a virtual machine as a rule.
+    Tap,
+    /// A pair of virtual NICs within this machine, as containers have.
+    Veth,
+    /// A tunnel over another NIC.
+    Tunnel,
+    /// A bond of NICs whose paths differ.
+    Several,
+    /// To this host itself.
+    Loopback,
+    /// The facts do not tell, or a later build knows.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl PacketPathKind {
+    /// As people read it.
+    pub fn words(self) -> &'static str {
+        match self {
+            PacketPathKind::Physical => "physical adapter",
+            PacketPathKind::VirtualFunction => "SR-IOV virtual function",
+            PacketPathKind::PassedThrough => "passed-through adapter",
+            PacketPathKind::Accelerated => "virtual function below a virtual NIC",
+            PacketPathKind::Synthetic => "VMBus to the virtual switch",
+            PacketPathKind::Virtio => "virtio to the hypervisor's switch",
+            PacketPathKind::Paravirtual => "paravirtual NIC",
+            PacketPathKind::Emulated => "emulated adapter",
+            PacketPathKind::Bridge => "bridge of the host",
+            PacketPathKind::Tap => "tap",
+            PacketPathKind::Veth => "veth",
+            PacketPathKind::Tunnel => "tunnel",
+            PacketPathKind::Several => "several that differ",
+            PacketPathKind::Loopback => "loopback",
+            PacketPathKind::Unknown => "unknown",
+        }
+    }
 }
 
 /// One pair of addresses.

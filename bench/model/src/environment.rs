@@ -41,6 +41,9 @@ pub struct Environment {
     pub locked_memory_limit_bytes: Option<u64>,
     /// Hypervisor or container, where the system tells.
     pub virtualization: Option<String>,
+    /// Whether it is a virtual machine, as its processor says; absent where that does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub is_guest: Option<bool>,
     /// The kernel's clock source.
     pub clock_source: Option<String>,
     /// Measured cost of one time stamp of the clock in use, in ns.

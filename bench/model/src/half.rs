@@ -25,6 +25,9 @@ pub struct HalfDetail {
     /// What this end sent and received of paced datagrams, path by path.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub loss: Vec<LossEnd>,
+    /// What the kernel gave the socket for them, where that asked for a buffer: by its own count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receive_buffer_bytes: Option<u64>,
     /// What this end found at the other's ports.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortsEnd>,

@@ -105,6 +105,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     verdicts.extend(doc.smb.iter().flat_map(answers::smb));
     verdicts.extend(doc.networks.as_deref().and_then(answers::networks));
     verdicts.extend(answers::packet_rates(&doc.packet_rates));
+    verdicts.extend(answers::packet_buffers(&doc.packet_buffers));
     verdicts.extend(answers::offloads(&doc.offloads));
     verdicts.extend(soak::verdict(doc, criteria));
     verdicts.extend(state::verdict(doc));

@@ -65,7 +65,10 @@ pub mod verdict;
 pub mod wires;
 mod words;
 
-pub use channels::{Answer, ChannelPair, ChannelRule, Channels, ChannelsSpec, Side, UnusedNic};
+pub use channels::{
+    Answer, ChannelPair, ChannelRule, Channels, ChannelsSpec, PacketPath, PacketPathKind, PairPath, Side,
+    UnusedNic,
+};
 pub use command::CommandName;
 pub use connections::Connections;
 pub use contend::{
@@ -95,13 +98,15 @@ pub use lane::{LaneRole, Silence};
 pub use lldp::SwitchPort;
 pub use load::{HostLoad, Waited};
 pub use loss::{
-    ArrivedMark, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark, LossPath, LossPlace, LossProbe,
-    LossSpec, PacketRate, RateTrial, ReceivedStrand, SentFlow,
+    ArrivedMark, BufferTrial, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark, LossPath, LossPlace, LossProbe,
+    LossSpec, PacketBuffer, PacketRate, RateTrial, ReceivedStrand, SentFlow,
 };
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{MtuLimit, MtuMethod, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
-pub use networks::{IfLost, Network, NetworkIscsi, NetworkLoss, NetworkNic, NetworkRole, NetworksSpec};
+pub use networks::{
+    IfLost, MigrationLoss, Network, NetworkIscsi, NetworkLoss, NetworkNic, NetworkRole, NetworksSpec,
+};
 pub use node::{ClockOffset, Node, NodeId, NodeSpec, WallStamps};
 pub use numbers::Numbers;
 pub use offloads::{Offload, OffloadEnd, OffloadTrial, OffloadTried, OffloadWay};

@@ -1,6 +1,7 @@
 //! What a `loss` step measures: what becomes of paced datagrams between two hosts, flow by flow, size by size and mark by
 //! mark. TCP hides most of it and RDMA forgives none.
 
+mod buffer;
 mod columns;
 mod rate;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Direction, Share};
 
+pub use buffer::{BufferTrial, PacketBuffer};
 pub use rate::{LossPlace, PacketRate, RateTrial};
 
 /// Paced datagrams over every NIC pair.
@@ -29,6 +31,23 @@ pub struct LossSpec {
     /// Which way.
     #[serde(skip_serializing_if = "is_both")]
     pub direction: Direction,
+    /// The receiving end reads only every so often, in ns: as a virtual machine that waits for its processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receiver_sleeps_ns: Option<u64>,
+    /// What the receiving socket asks for as its buffer (`SO_RCVBUF`), in bytes; as much as 8 MiB where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receive_buffer_bytes: Option<u32>,
+}
+
+impl LossSpec {
+    /// Longest sleep of a receiver, in ns: less than what is waited for after the last datagram.
+    pub const SLEEP_NS_MAX: u64 = 100_000_000;
+    /// Shortest, in ns.
+    pub const SLEEP_NS_MIN: u64 = 1_000_000;
+    /// Largest buffer that is asked for.
+    pub const BUFFER_BYTES_MAX: u32 = 8 << 20;
+    /// Smallest.
+    pub const BUFFER_BYTES_MIN: u32 = 4 << 10;
 }
 
 impl Default for LossSpec {
@@ -39,6 +58,8 @@ impl Default for LossSpec {
             time_ns: 4_000_000_000,
             probe: LossProbe::Sample,
             direction: Direction::Both,
+            receiver_sleeps_ns: None,
+            receive_buffer_bytes: None,
         }
     }
 }
@@ -53,6 +74,9 @@ pub enum LossProbe {
     /// Small packets without a mark, over the pair of the session alone: how many a second there may be. In a plan it stands for the
     /// search, and its pace is the most that is tried; a step has one rate of it.
     Rate,
+    /// The same at one pace, with one buffer of the receiving socket after another: which is the smallest that holds. In a plan it stands for
+    /// the search; a step has one buffer of it.
+    Buffer,
 }
 
 pub(crate) fn is_default(probe: &LossProbe) -> bool {

@@ -61,6 +61,9 @@ pub struct MigrateSpec {
     /// the free memory of either end wants it, and a guest that dirties a fifth of what the path copies. What
     /// was used stands in the result.
     pub budget_ns: Option<u64>,
+    /// The drain of a host that this rehearses on a small scale; the client's affair alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain: Option<DrainSpec>,
     /// Seed of memory contents and dirtying.
     pub seed: u64,
     /// Transport-specific options by name.
@@ -92,6 +95,7 @@ impl Default for MigrateSpec {
             fault: None,
             time_limit_ns: None,
             budget_ns: None,
+            drain: None,
             seed: 1,
             options: BTreeMap::new(),
         }
@@ -110,6 +114,20 @@ pub struct DiskSpec {
     /// Bytes that the guest writes to it per second, a block of 64 KiB at a time anywhere, while it moves.
     #[serde(default)]
     pub writes_bytes_per_s: u64,
+}
+
+/// What the plan of a fleet says of the drain of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrainSpec {
+    /// The host.
+    pub host: String,
+    /// Its guests.
+    pub guests: u32,
+    /// How long its drain takes by the plan, in ns.
+    pub planned_ns: u64,
+    /// How long the one that is rehearsed takes by the same arithmetic, in ns; without the fixed time of each guest.
+    pub predicted_ns: u64,
 }
 
 /// What a `migrate` step has beyond other steps; `rounds` tell the first guest's story, `guests` the others'.
@@ -198,6 +216,29 @@ pub struct MigrateDetail {
     /// What compressing pages came to.
     #[serde(default)]
     pub compression: Option<MigrateCompression>,
+    /// The drain of a host that was rehearsed, held against the plan (`migrate PEER --plan`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<MigrateDrain>,
+}
+
+/// The drain of a host on a small scale, held against what the arithmetic of its plan says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct MigrateDrain {
+    /// The host of the plan.
+    pub host: String,
+    /// Its guests; how many were moved in their place the step's `guests` tell.
+    pub guests: u32,
+    /// How long its drain takes by the plan, in ns.
+    pub planned_ns: u64,
+    /// How long the rehearsed one should have taken, in ns.
+    pub predicted_ns: u64,
+    /// How long it took, in ns: what the busiest place copied, setup and verification excluded.
+    pub measured_ns: u64,
+    /// Measured as a part of predicted: 1 as the plan says, 1.2 a fifth longer.
+    pub of_predicted: f64,
+    /// The plan's time multiplied by that, in ns.
+    pub expected_ns: u64,
 }
 
 /// Storage that moved.

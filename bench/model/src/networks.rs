@@ -61,6 +61,9 @@ pub struct Network {
     /// What its loss came to when it was rehearsed (`networks --fail`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rehearsed: Option<NetworkLoss>,
+    /// What its loss came to for a migration over the networks in their order, which uses this one first (`networks --fail`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rehearsed_migration: Option<MigrationLoss>,
 }
 
 /// What it came to that a network was lost while a stream went over all of them; `null` where it is not known.
@@ -76,6 +79,30 @@ pub struct NetworkLoss {
     /// The longest time in which nothing arrived, over whatever network, in ns.
     pub gap_ns: Option<u64>,
     /// From the NIC's return until the network carried again, in ns.
+    pub returned_after_ns: Option<u64>,
+    /// Bytes that were lost for good.
+    pub lost_bytes: Option<u64>,
+    /// Why there is nothing of this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// What it came to that the network was lost over which a migration went: one connection, over one network at a time, in the order of
+/// migrations; `null` where it is not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct MigrationLoss {
+    /// The NIC of this host that was taken down.
+    pub nic: String,
+    /// The networks that it had, by subnet, in the order of migrations: the lost one first.
+    pub order: Vec<String>,
+    /// The network that it went on over; `null` where it went on over none.
+    pub went_on_over: Option<String>,
+    /// From the loss until its connection was given up, in ns.
+    pub noticed_after_ns: Option<u64>,
+    /// The longest time in which nothing of it arrived, until it went on over the next network, in ns.
+    pub redirect_ns: Option<u64>,
+    /// From the NIC's return until the lost network carried it again, in ns: from then on the next migration would use it.
     pub returned_after_ns: Option<u64>,
     /// Bytes that were lost for good.
     pub lost_bytes: Option<u64>,

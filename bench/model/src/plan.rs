@@ -316,6 +316,18 @@ impl StepSpec {
         self.contend().map_or_else(|| self.over().into_iter().collect(), ContendSpec::overs)
     }
 
+    /// The options of its lanes, where it has lanes.
+    pub fn options(&self) -> Option<&BTreeMap<String, String>> {
+        match self {
+            StepSpec::Migrate(migrate) => Some(&migrate.options),
+            StepSpec::Contend(contend) => Some(&contend.options),
+            StepSpec::Stream(t) | StepSpec::Pingpong(t) | StepSpec::Request(t) => Some(&t.options),
+            StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) | StepSpec::Loss(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) => None,
+        }
+    }
+
     /// The transport of its lanes, where it has lanes.
     pub fn over(&self) -> Option<&str> {
         match self {

@@ -95,6 +95,12 @@ pub struct LossRequest {
     /// Which way, as the client sees it.
     #[serde(default = "crate::loss::both", skip_serializing_if = "crate::loss::is_both")]
     pub direction: Direction,
+    /// How long the receiving end sleeps between two looks, in ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receiver_sleeps_ns: Option<u64>,
+    /// The buffer that the receiving socket asks for, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive_buffer_bytes: Option<u32>,
 }
 
 /// See [`PortsSpec`]. No port and no address is in it: the list is closed.
@@ -339,8 +345,17 @@ impl StepRequest {
                 StepRequest::Mtu(MtuRequest { expect_ip_mtu_bytes, ipv4: wanted(4), ipv6: wanted(6) })
             }
             StepSpec::Loss(loss) => {
-                let LossSpec { flows, packets_per_s, time_ns, probe, direction } = *loss;
-                StepRequest::Loss(LossRequest { flows, packets_per_s, time_ns, probe, direction })
+                let LossSpec { flows, packets_per_s, time_ns, probe, direction, .. } = *loss;
+                let LossSpec { receiver_sleeps_ns, receive_buffer_bytes, .. } = *loss;
+                StepRequest::Loss(LossRequest {
+                    flows,
+                    packets_per_s,
+                    time_ns,
+                    probe,
+                    direction,
+                    receiver_sleeps_ns,
+                    receive_buffer_bytes,
+                })
             }
             StepSpec::Ports(ports) => StepRequest::Ports(PortsRequest {
                 roles: ports.roles.clone(),
@@ -375,8 +390,17 @@ impl StepRequest {
                 ..MtuSpec::default()
             }),
             StepRequest::Loss(loss) => {
-                let LossRequest { flows, packets_per_s, time_ns, probe, direction } = *loss;
-                StepSpec::Loss(LossSpec { flows, packets_per_s, time_ns, probe, direction })
+                let LossRequest { flows, packets_per_s, time_ns, probe, direction, .. } = *loss;
+                let LossRequest { receiver_sleeps_ns, receive_buffer_bytes, .. } = *loss;
+                StepSpec::Loss(LossSpec {
+                    flows,
+                    packets_per_s,
+                    time_ns,
+                    probe,
+                    direction,
+                    receiver_sleeps_ns,
+                    receive_buffer_bytes,
+                })
             }
             StepRequest::Ports(ports) => StepSpec::Ports(PortsSpec {
                 roles: ports.roles.clone(),

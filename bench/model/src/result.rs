@@ -72,6 +72,9 @@ pub struct ResultDoc {
     /// The packet rates at which loss begins, way by way (`pathproof bench packets`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packet_rates: Vec<crate::PacketRate>,
+    /// The receive buffers with which a packet rate holds, way by way (`pathproof bench packets --buffer-for`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packet_buffers: Vec<crate::PacketBuffer>,
     /// Offloads that were turned off one at a time, and what arrived meanwhile (`pathproof offloads`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub offloads: Vec<crate::OffloadTried>,
@@ -113,6 +116,7 @@ impl ResultDoc {
             channels: None,
             networks: None,
             packet_rates: Vec::new(),
+            packet_buffers: Vec::new(),
             offloads: Vec::new(),
             differences: None,
             ladder: Vec::new(),
@@ -327,6 +331,8 @@ pub enum FollowUp {
     Yardstick,
     /// To see what the loss of a network costs.
     Loss,
+    /// To see how a migration goes on over the next network while the one that it uses is lost.
+    Migration,
     /// To find a rate, or an offload.
     Search,
 }
@@ -352,6 +358,9 @@ pub struct Detail {
     /// What became of paced datagrams on every NIC pair and direction (`loss`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Vec<crate::LossPath>>,
+    /// What the kernel gave the receiving socket that asked for a buffer (`loss`), by its own count: twice what was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive_buffer_bytes: Option<u64>,
     /// The ports of the real job, port by port and way by way (`ports`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<crate::PortRecord>>,

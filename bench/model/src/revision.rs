@@ -1,6 +1,7 @@
 //! What a plan may ask of an agent of an earlier build: requests are strict, so nothing is asked that it does not know.
 
-use crate::{Class, Finding, LossProbe, Plan, PortsList, PortsWhere, Role, StepSpec};
+use crate::request::{LaneOptions, Share};
+use crate::{Class, Finding, LossProbe, LossSpec, Plan, PortsList, PortsWhere, Role, StepSpec};
 
 /// The revision of protocol 2 that knows flows beside a step's first, and steps about ports.
 pub const FLOWS_SINCE: u8 = 1;
@@ -18,6 +19,10 @@ pub const NETWORK_PORTS_SINCE: u8 = 5;
 pub const BURSTS_SINCE: u8 = 5;
 /// The revision that knows classes which go a way of their own.
 pub const CLASS_WAYS_SINCE: u8 = 5;
+/// The revision that knows receivers which sleep, and their buffers.
+pub const SLEEPERS_SINCE: u8 = 5;
+/// The revision that knows lanes which go over their paths one at a time, in order.
+pub const ORDERED_SINCE: u8 = 5;
 
 impl Plan {
     /// This plan as an agent of `revision` of protocol 2 can be asked for it, and what it loses by that. What only looks on is
@@ -52,6 +57,18 @@ impl Plan {
             return Err(format!(
                 "classes have transports and NICs of their own in builds of protocol 2.{CLASS_WAYS_SINCE} and later, and the peer's speaks \
                  2.{revision}; update pathproof on the peer, or leave --nic and the transports of single classes out"
+            ));
+        }
+        if revision < SLEEPERS_SINCE && plan.steps.iter().filter_map(StepSpec::loss).any(is_of_a_sleeper) {
+            return Err(format!(
+                "receivers sleep, and have buffers of their own, in builds of protocol 2.{SLEEPERS_SINCE} and later, and the peer's speaks \
+                 2.{revision}; update pathproof on the peer, or search for the packet rate alone"
+            ));
+        }
+        if revision < ORDERED_SINCE && plan.steps.iter().any(goes_in_order) {
+            return Err(format!(
+                "lanes go over their paths in order in builds of protocol 2.{ORDERED_SINCE} and later, and the peer's speaks 2.{revision}; update \
+                 pathproof on the peer, or leave share=ordered out"
             ));
         }
         let networks = without_network_ports(&mut plan, revision);
@@ -106,6 +123,19 @@ impl Plan {
             false => Ok(Some(Finding::new("PLAN-REDUCED", said).with_next("Update pathproof on the peer."))),
         }
     }
+}
+
+/// Whether a step asks its receiver for more than to read what comes.
+fn is_of_a_sleeper(loss: &LossSpec) -> bool {
+    loss.probe == LossProbe::Buffer
+        || loss.receiver_sleeps_ns.is_some()
+        || loss.receive_buffer_bytes.is_some()
+}
+
+/// Whether the lanes of a step go over their paths one at a time.
+fn goes_in_order(step: &StepSpec) -> bool {
+    let options = step.options().map(LaneOptions::of);
+    options.is_some_and(|lane| lane.is_ok_and(|lane| lane.share == Some(Share::Ordered)))
 }
 
 /// Leaves out of `plan` the ports on every network, where an agent of `revision` cannot be asked for those: it would answer for the
@@ -203,6 +233,18 @@ mod tests {
         assert!(loss(LossProbe::Sample).known_at(0).is_ok());
         let asked = serde_json::to_string(&loss(LossProbe::Sample).request().unwrap()).unwrap();
         assert!(!asked.contains("probe") && !asked.contains("direction"), "{asked}");
+        assert!(!asked.contains("receive"), "an earlier build reads what it always read: {asked}");
+        let sleepy = LossSpec {
+            probe: LossProbe::Rate,
+            receiver_sleeps_ns: Some(10_000_000),
+            ..LossSpec::default()
+        };
+        let sleepy = Plan { steps: vec![StepSpec::Loss(sleepy)], ..Plan::default() };
+        assert!(sleepy.known_at(SLEEPERS_SINCE).is_ok());
+        for plan in [sleepy, loss(LossProbe::Buffer)] {
+            let why = plan.known_at(PRIORITIES_SINCE).unwrap_err();
+            assert!(why.contains("2.5") && why.contains("update pathproof on the peer"), "{why}");
+        }
         assert!(loss(LossProbe::Rate).known_at(PACKET_RATES_SINCE).is_ok());
         let why = loss(LossProbe::Rate).known_at(CONTENTION_SINCE).unwrap_err();
         assert!(why.contains("2.3") && why.ends_with("update pathproof on the peer"), "{why}");
@@ -238,6 +280,17 @@ mod tests {
         assert!(asked.contains(r#""ways":{"storage":"multi""#) && !asked.contains("SECRET"), "{asked}");
         let asked = serde_json::to_string(&with(Marks::default()).request().unwrap()).unwrap();
         assert!(!asked.contains("ways"), "an earlier build reads what it always read: {asked}");
+            ));
+        }
+        let shared = |share: &str| {
+            let options = [("share".to_owned(), share.to_owned())].into();
+            let stream = TrafficSpec { over: "multi".into(), options, ..TrafficSpec::default() };
+            Plan { steps: vec![StepSpec::Stream(stream)], ..Plan::default() }
+        };
+        assert!(shared("fewest").known_at(PRIORITIES_SINCE).is_ok());
+        assert!(shared("ordered").known_at(ORDERED_SINCE).is_ok());
+        let why = shared("ordered").known_at(PRIORITIES_SINCE).unwrap_err();
+        assert!(why.contains("2.5") && why.contains("share=ordered"), "{why}");
         let why = plan(vec![FlowSpec::default()]).known_at(0).unwrap_err();
         assert!(why.contains("step 1") && why.ends_with("update pathproof on the peer"), "{why}");
     }

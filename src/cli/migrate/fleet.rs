@@ -1,9 +1,10 @@
-//! `pathproof migrate --plan`: how long it takes to drain hosts, computed and not run.
+//! `pathproof migrate --plan`: how long it takes to drain hosts, computed and not run; and what is run on a small scale where a peer is named.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use pathproof_engine::migrate::{Drain, StopReason, drain};
+use pathproof_engine::migrate::{Drain, StopReason, drain, rehearsal};
+use pathproof_model::MigrateSpec;
 use pathproof_model::migrate::FleetPlan;
 use pathproof_model::units::{Bytes, Nanoseconds};
 use serde_json::json;
@@ -14,6 +15,11 @@ use crate::{input, terminal};
 pub fn answer(file: &Path, as_json: bool) -> Result<()> {
     let drain = drain(&read(file)?)?;
     if as_json { terminal::print_json(&json(&drain)) } else { terminal::print_lines(table(&drain)) }
+}
+
+/// The drain of the first host of the plan in `file`, so small that it takes about `time`.
+pub fn small_drain(file: &Path, time: Nanoseconds) -> Result<MigrateSpec> {
+    Ok(rehearsal(&read(file)?, time.0)?)
 }
 
 fn read(file: &Path) -> Result<FleetPlan> {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
 use pathproof_dgram::PacedListener;
@@ -22,26 +23,35 @@ pub struct Counted {
     pub questions: Option<u64>,
 }
 
-/// Counts until the end comes: for each of `paths`, the listener that belongs to it and the address that it comes from.
-/// `None` where no thread can be had.
+/// Reads of one socket before the others have theirs: bounded, so that a flood on one starves neither the others nor the end.
+const READS: usize = 1024;
+/// The same of a receiver that has slept, with which a good deal waits.
+const READS_AFTER_SLEEP: usize = 1 << 16;
+
+/// Counts until the end comes: for each of `paths`, the listener that belongs to it and the address that it comes from. With `sleeps` it
+/// looks only every so often, whatever has come. `None` where no thread can be had.
 pub fn spawn(
     mut listeners: Vec<PacedListener>,
     paths: Vec<(usize, IpAddr)>,
     schedule: Schedule,
     clock: &RealClock,
     ending: Ending,
+    sleeps: Option<Duration>,
 ) -> Option<JoinHandle<Vec<Counted>>> {
     let clock = clock.clone();
     let count = move || {
         let mut tallies: Vec<Tally> = paths.iter().map(|_| Tally::new(&schedule)).collect();
         loop {
-            let descriptors: Vec<_> = listeners.iter().map(|listener| listener.descriptor()).collect();
-            if !ending.wait_readable(&descriptors, None).unwrap_or(false) {
+            // Who sleeps is woken by the end alone.
+            let (descriptors, reads): (Vec<_>, usize) = match sleeps {
+                None => (listeners.iter().map(|listener| listener.descriptor()).collect(), READS),
+                Some(_) => (vec![], READS_AFTER_SLEEP),
+            };
+            if !ending.wait_readable(&descriptors, sleeps).unwrap_or(false) {
                 break;
             }
             for (number, listener) in listeners.iter_mut().enumerate() {
-                // Bounded, so that a flood on one socket starves neither the others nor the end.
-                for _ in 0..1024 {
+                for _ in 0..reads {
                     let Some(arrival) = listener.next_arrival() else { break };
                     let from = arrival.from.ip().to_canonical();
                     let path = paths.iter().position(|path| *path == (number, from));
@@ -69,8 +79,6 @@ pub fn spawn(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use pathproof_dgram::wire::ProbeKey;
     use pathproof_model::LossSpec;
     use pathproof_sys::{ending, thread};
@@ -83,7 +91,7 @@ mod tests {
         let listener = PacedListener::open(here, None, key).unwrap();
         let (ender, ending) = ending::pair().unwrap();
         let schedule = Schedule::new(&LossSpec::default());
-        let counting = spawn(vec![listener], vec![(0, here)], schedule, &RealClock::new(), ending).unwrap();
+        let counting = spawn(vec![listener], vec![(0, here)], schedule, &RealClock::new(), ending, None).unwrap();
         assert!(thread::sleeps_within("datagrams", Duration::from_millis(300)) <= 2);
         drop(ender);
         assert_eq!(counting.join().unwrap().len(), 1);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use pathproof_engine::migrate::copy::{DiskStory, Served, Stories, Story, sum_up};
+use pathproof_engine::migrate::held;
 use pathproof_engine::record::LatencyHistogram;
 use pathproof_model::{
     Direction, Flow, Half, HistogramName, MigrateSpec, Step, StepError, StepSpec, Summary,
@@ -77,6 +78,7 @@ pub fn merge(spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
     if let Some(compression) = &mut detail.compression {
         compression.decompress_cpu_ns = server.detail.decompress_cpu_ns;
     }
+    detail.drain = held(migrate, &detail);
     let live_bytes: u64 = detail.rounds.iter().map(|r| r.bytes).sum();
     let live_ns: u64 = detail.rounds.iter().map(|r| r.elapsed_ns).sum();
     let goodput =

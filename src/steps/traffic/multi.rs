@@ -97,6 +97,12 @@ pub fn go_over(paths: Vec<PathSpec>, options: &mut BTreeMap<String, String>) {
     PATHS.write(options, paths);
 }
 
+/// Has lanes go over these paths one at a time: over the first that lives.
+pub fn go_over_in_order(paths: Vec<PathSpec>, options: &mut BTreeMap<String, String>) {
+    go_over(paths, options);
+    SHARE.write(options, Share::Ordered);
+}
+
 /// The paths that the client dials, by the rules of SMB from what both hosts have.
 fn dialled(own: &OptionValues, mut options: OptionValues, session: &SessionFacts) -> StripePlan {
     let policy = own.get(&POLICY);

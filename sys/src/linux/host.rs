@@ -31,6 +31,7 @@ pub fn facts() -> Facts {
         memory_bytes: kib(&memory, "MemTotal"),
         memory_available_bytes: kib(&memory, "MemAvailable"),
         virtualization: virtualization(&cpu),
+        is_guest: is_guest(&cpu),
         clock_source: read(
             "clock_source",
             "/sys/devices/system/clocksource/clocksource0/current_clocksource",
@@ -121,14 +122,18 @@ fn numa_nodes() -> Option<u32> {
     u32::try_from(nodes.count()).ok().filter(|count| *count > 0)
 }
 
+/// Whether the processor is one of a virtual machine; processors that have no such flag at all tell nothing.
+fn is_guest(cpu: &str) -> Option<bool> {
+    after_colon(cpu, "flags").map(|flags| flags.split(' ').any(|flag| flag == "hypervisor"))
+}
+
 fn virtualization(cpu: &str) -> Option<String> {
     let container = fs::read_to_string("/run/systemd/container").ok().map(|name| name.trim().to_owned());
     let container = container.filter(|name| !name.is_empty()).or_else(|| {
         let known = [("/.dockerenv", "docker"), ("/run/.containerenv", "podman")];
         known.iter().find(|(path, _)| Path::new(path).exists()).map(|(_, name)| (*name).to_owned())
     });
-    let guest = after_colon(cpu, "flags").is_some_and(|f| f.split(' ').any(|flag| flag == "hypervisor"));
-    let machine = guest.then(|| {
+    let machine = is_guest(cpu).unwrap_or(false).then(|| {
         let product = fs::read_to_string("/sys/class/dmi/id/product_name").ok();
         match product.as_deref().map(str::trim).filter(|name| !name.is_empty()) {
             Some(product) => format!("virtual machine ({product})"),
@@ -153,5 +158,8 @@ mod tests {
         assert_eq!(kib(text, "SwapTotal"), None);
         assert_eq!(os_name("ID=x\nPRETTY_NAME=\"Debian 13\"\n").as_deref(), Some("Debian 13"));
         assert_eq!(os_name("ID=x\n"), None);
+        assert_eq!(is_guest("flags\t\t: fpu vme hypervisor lahf_lm\n"), Some(true));
+        assert_eq!(is_guest("flags\t\t: fpu vme lahf_lm\n"), Some(false));
+        assert_eq!(is_guest("Features\t: fp asimd\n"), None, "ARM has no such flag");
     }
 }

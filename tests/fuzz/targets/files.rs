@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pathproof_engine::migrate::drain;
+use pathproof_engine::migrate::{drain, rehearsal};
 use pathproof_model::migrate::FleetPlan;
 use pathproof_model::{Criteria, Plan};
 
@@ -11,5 +11,6 @@ fuzz_target!(|text: &str| {
     let _ = toml::from_str::<Plan>(text);
     if let Ok(fleet) = toml::from_str::<FleetPlan>(text) {
         let _ = drain(&fleet);
+        let _ = rehearsal(&fleet, 1_000_000_000);
     }
 });

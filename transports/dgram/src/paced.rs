@@ -89,6 +89,13 @@ impl PacedListener {
         })
     }
 
+    /// Asks the kernel for a buffer of so many bytes in the place of the large one. What it gave, by its own count: twice what it allows, its
+    /// share of each packet included; `None` where it does not tell.
+    pub fn ask_for_buffer(&self, bytes: u32) -> Option<u64> {
+        let _ = self.socket.set_recv_buffer_size(bytes as usize);
+        self.socket.recv_buffer_size().ok().map(|given| given as u64)
+    }
+
     /// The port that datagrams are to be sent to.
     pub fn port(&self) -> u16 {
         self.port
@@ -194,6 +201,8 @@ mod tests {
             std::net::UdpSocket::bind((local, 0)).unwrap().send_to(&stranger, to).unwrap();
             assert_eq!(listener.next_arrival(), None);
             assert_eq!(listener.overflowed(), 0);
+            let given = listener.ask_for_buffer(16 << 10).expect("the kernel tells");
+            assert_eq!(given, 32 << 10, "what every kernel allows, and its own share");
         }
     }
 }

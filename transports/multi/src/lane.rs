@@ -418,6 +418,7 @@ impl Lane for StripedLane {
         let share = match self.share {
             Share::Fewest => "to the path with the fewest outstanding messages (SMB's rule)",
             Share::Weighted => "to the path that would be done first at the rate it has shown",
+            Share::Ordered => "to the first of the paths that lives, in their order",
         };
         stats.chosen.insert("share".into(), share.into());
         let mut stripe = StripeStats {

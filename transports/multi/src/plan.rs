@@ -25,10 +25,13 @@ pub enum Share {
     Fewest,
     /// To the path that would be done first at the rate it has shown.
     Weighted,
+    /// To the first of the paths that lives, in their order: one at a time, as a cluster takes its migration networks.
+    Ordered,
 }
 
 impl Choice for Share {
-    const ALL: &'static [(&'static str, Share)] = &[("fewest", Share::Fewest), ("weighted", Share::Weighted)];
+    const ALL: &'static [(&'static str, Share)] =
+        &[("fewest", Share::Fewest), ("weighted", Share::Weighted), ("ordered", Share::Ordered)];
 }
 
 /// The paths, where they are not chosen by whoever prepares the lane.
@@ -45,7 +48,7 @@ pub const SHARE: LaneOption<Open<Share>> = LaneOption {
     takes: Takes::OneOf(words::<Share>),
     whose: Whose::Both,
     default: open("fewest by the rules of Windows, else weighted"),
-    help: "how work is shared out: to the path with the fewest messages under way, or by the rate shown",
+    help: "how work is shared out: to the path with the fewest messages under way, by the rate shown, or all to the first that lives",
 };
 /// How long silence is tolerated.
 pub const STALL: LaneOption<Fixed<u16>> = LaneOption {

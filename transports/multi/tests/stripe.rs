@@ -82,7 +82,13 @@ fn relayed(spec: &LaneSpec, region_bytes: u64) -> (Pair, [Relay; 2]) {
 /// Sends numbered messages over two paths for `ms` milliseconds while `fault`, told the time, plays with them;
 /// every one must arrive once, whole and in order.
 fn transfer(ms: u64, fault: impl Fn(u64, &[Relay; 2])) -> (LaneStats, LaneStats) {
-    let spec = LaneSpec { depth: SLOTS as u32, message_bytes_max: SIZE, ..LaneSpec::default() };
+    transfer_by(Share::Weighted, ms, fault)
+}
+
+/// The same, with the work shared out like this.
+fn transfer_by(share: Share, ms: u64, fault: impl Fn(u64, &[Relay; 2])) -> (LaneStats, LaneStats) {
+    let mut spec = LaneSpec { depth: SLOTS as u32, message_bytes_max: SIZE, ..LaneSpec::default() };
+    spec.options.set(&SHARE, share);
     let (pair, relays) = relayed(&spec, u64::from(SIZE) * SLOTS);
     let Pair { mut a, mut b, region_a, region_b, id_a, id_b } = pair;
     let offset = |n: u64| n % SLOTS * u64::from(SIZE);
@@ -186,6 +192,19 @@ fn a_path_comes_back_and_carries_again() {
         transfer(2_500, |ms, relays| relays[1].set(if (200..700).contains(&ms) { CUT } else { PASS }));
     assert!(a.counters["rejoined"] >= 1, "{:?}", a.counters);
     assert!(a.counters.contains_key("path1_carried_again_at_tick_ns"), "{:?}", a.counters);
+}
+
+#[test]
+fn in_order_one_path_carries_alone_the_next_one_while_it_is_dead_and_the_first_again() {
+    let (a, _) = transfer_by(Share::Ordered, 400, |_, _| {});
+    assert!(a.counters["path0_sent_bytes"] > 0 && a.counters["path1_sent_bytes"] == 0, "{:?}", a.counters);
+    let (a, _) = transfer_by(Share::Ordered, 3_000, |ms, relays| {
+        relays[0].set(if (200..900).contains(&ms) { CUT } else { PASS });
+    });
+    assert!(a.counters["path0_deaths"] >= 1 && a.counters["path1_deaths"] == 0, "{:?}", a.counters);
+    assert!(a.counters["path1_sent_bytes"] > 0, "{:?}", a.counters);
+    assert!(a.counters.contains_key("path0_carried_again_at_tick_ns"), "{:?}", a.counters);
+    assert!(a.chosen["share"].contains("in their order"), "{:?}", a.chosen);
 }
 
 #[test]

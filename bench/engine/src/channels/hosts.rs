@@ -7,7 +7,7 @@ use pathproof_model::{
     ChannelPair, ChannelRule, Channels, CommandName, Environment, Finding, Nic, NicAddress, NodeId, ResultDoc,
 };
 
-use super::{ChannelNic, Prefix, Question, Rules, findings, predict};
+use super::{ChannelNic, Prefix, Question, Rules, findings, packet_path, predict};
 
 /// A subnet that a router of this host's leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +198,8 @@ pub fn of_check(doc: &ResultDoc, routed: &[Routed]) -> (Option<Channels>, Vec<Fi
     }
     let (mut ours, theirs) = of_both(local, remote);
     add_routes(&mut ours, routed);
-    let channels = between(&ours, &theirs, &Question::new(Rules::Windows));
+    let mut channels = between(&ours, &theirs, &Question::new(Rules::Windows));
+    channels.packet_paths = packet_path::of_pairs(&channels, local, Some(remote));
     let mut said: Vec<Finding> = of_both_ends(local, remote).into_iter().collect();
     if !channels.pairs.iter().any(|pair| pair.chosen) {
         return (None, said);

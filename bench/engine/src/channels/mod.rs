@@ -14,6 +14,7 @@ mod findings;
 pub mod hosts;
 mod linux;
 mod nic;
+pub mod packet_path;
 mod rule;
 mod windows;
 
@@ -71,6 +72,7 @@ pub fn predict(local: &[ChannelNic], remote: &[ChannelNic], question: &Question)
         reverse_pairs: Vec::new(),
         unused: unused(Side::Local, &local, &candidates, |c| c.local.nic),
         answers: Vec::new(),
+        packet_paths: Vec::new(),
     };
     channels.unused.extend(unused(Side::Remote, &remote, &candidates, |c| c.remote.nic));
     channels.answers = answers::answer(&local, &remote, &candidates, question, &channels);

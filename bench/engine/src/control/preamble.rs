@@ -24,7 +24,8 @@ pub const LOWEST_VERSION: u16 = 2;
 /// Highest control version that this build speaks.
 pub const HIGHEST_VERSION: u16 = 2;
 /// Revision of that version. 1: flows beside the first of a step. 2: steps about contention. 3: searches for a packet rate. 4: priorities of
-/// classes. 5: the ports of a cluster's administration, ports on every network, bursts of caps, classes that go ways of their own.
+/// classes. 5: the ports of a cluster's administration, ports on every network, bursts of caps, classes that go ways of their own, lanes in
+/// order, receivers that sleep.
 pub const REVISION: u8 = 5;
 
 const FLAG_KEYED: u8 = 1;

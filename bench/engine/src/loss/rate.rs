@@ -22,9 +22,9 @@ const TRIALS_MAX: usize = 40;
 /// A counter that accounts for this part of what was lost names the place.
 const ACCOUNTS: f64 = 0.5;
 
-/// What a rate came to, as often as it was tried.
+/// What a rate, or a buffer, came to, as often as it was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Came {
+pub(super) enum Came {
     Held,
     Lost,
     /// The sender could not send so many.
@@ -35,12 +35,8 @@ enum Came {
 
 /// The next step of the search that `search` stands for: one way after the other. `None` at its end.
 pub fn next(search: &LossSpec, doc: &ResultDoc) -> Option<LossSpec> {
-    let ways = [Direction::Out, Direction::In];
-    let asked = ways
-        .into_iter()
-        .filter(|way| matches!(search.direction, Direction::Both) || search.direction == *way);
-    asked.into_iter().find_map(|direction| {
-        let steps: Vec<&Step> = steps(doc, direction).collect();
+    ways(search).find_map(|direction| {
+        let steps: Vec<&Step> = steps(doc, LossProbe::Rate, direction).collect();
         // What could not be made once will not be the next time.
         if steps.iter().any(|step| step.error.is_some() || trial(step).is_none()) {
             return None;
@@ -51,12 +47,23 @@ pub fn next(search: &LossSpec, doc: &ResultDoc) -> Option<LossSpec> {
     })
 }
 
-/// The steps of the search one way.
-fn steps(doc: &ResultDoc, direction: Direction) -> impl Iterator<Item = &Step> {
+/// Which ways are searched, one after the other.
+pub(super) fn ways(search: &LossSpec) -> impl Iterator<Item = Direction> {
+    let asked = search.direction;
+    let ways = [Direction::Out, Direction::In];
+    ways.into_iter().filter(move |way| matches!(asked, Direction::Both) || asked == *way)
+}
+
+/// The steps of a search one way.
+pub(super) fn steps(
+    doc: &ResultDoc,
+    probe: LossProbe,
+    direction: Direction,
+) -> impl Iterator<Item = &Step> {
     let of_search = doc.steps.iter().filter(|step| step.follows_up == Some(FollowUp::Search));
     of_search.filter(move |step| {
         let spec = step.spec.as_ref().and_then(StepSpec::loss);
-        spec.is_some_and(|spec| spec.probe == LossProbe::Rate && spec.direction == direction)
+        spec.is_some_and(|spec| spec.probe == probe && spec.direction == direction)
     })
 }
 
@@ -68,7 +75,8 @@ fn path(step: &Step) -> Option<&LossPath> {
         .find(|path| path.reason.is_none() && !path.by_echo && path.flows.iter().any(|flow| flow.answered))
 }
 
-fn trial(step: &Step) -> Option<RateTrial> {
+/// What a step of a search came to.
+pub(super) fn trial(step: &Step) -> Option<RateTrial> {
     let spec = step.spec.as_ref()?.loss()?;
     let flows = &path(step)?.flows;
     let sum =
@@ -82,13 +90,18 @@ fn trial(step: &Step) -> Option<RateTrial> {
 }
 
 fn came(trials: &[RateTrial], rate: u32) -> Came {
-    let own = || trials.iter().filter(|trial| trial.packets_per_s == rate);
+    let own: Vec<RateTrial> = trials.iter().filter(|trial| trial.packets_per_s == rate).copied().collect();
+    came_of(&own)
+}
+
+/// What the trials of one rate, or of one buffer, come to.
+pub(super) fn came_of(own: &[RateTrial]) -> Came {
     let unsent = |trial: &RateTrial| (trial.sent as f64) < trial.asked as f64 * KEPT_UP;
-    let lost = |trial: &RateTrial| trial.sent.saturating_sub(trial.received) > trial.sent / LOST_IN;
-    if own().any(|trial| !unsent(trial) && !lost(trial)) {
+    let lost = |trial: &&RateTrial| trial.sent.saturating_sub(trial.received) > trial.sent / LOST_IN;
+    if own.iter().any(|trial| !unsent(trial) && !lost(&trial)) {
         return Came::Held;
     }
-    match (own().filter(|trial| lost(trial)).count(), own().count()) {
+    match (own.iter().filter(lost).count(), own.len()) {
         (2.., _) => Came::Lost,
         // Slower, and not lost twice.
         (_, 3..) => Came::Unsent,
@@ -135,7 +148,7 @@ pub fn found(doc: &ResultDoc) -> Vec<PacketRate> {
 
 fn one(doc: &ResultDoc, direction: Direction) -> Option<PacketRate> {
     let steps: Vec<(&Step, RateTrial)> =
-        steps(doc, direction).filter_map(|step| Some((step, trial(step)?))).collect();
+        steps(doc, LossProbe::Rate, direction).filter_map(|step| Some((step, trial(step)?))).collect();
     let trials: Vec<RateTrial> = steps.iter().map(|(_, trial)| *trial).collect();
     let per_s = |trial: &RateTrial, count: u64| {
         let rate = u128::from(count) * u128::from(trial.packets_per_s) / u128::from(trial.asked.max(1));
@@ -175,7 +188,7 @@ fn one(doc: &ResultDoc, direction: Direction) -> Option<PacketRate> {
 
 /// Where the steps lost their packets, and how many of them its counters account for; `None` where a counter that would have told could
 /// not be read, or nothing was lost.
-fn place<'a>(
+pub(super) fn place<'a>(
     steps: impl Iterator<Item = &'a Step>,
     direction: Direction,
     lost: u64,

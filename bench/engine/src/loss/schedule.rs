@@ -125,7 +125,7 @@ impl Schedule {
     fn marks(&self) -> usize {
         match self.probe {
             LossProbe::Sample => MARKS.len(),
-            LossProbe::Rate => 1,
+            LossProbe::Rate | LossProbe::Buffer => 1,
         }
     }
 
@@ -151,7 +151,7 @@ impl Schedule {
     pub fn longest(&self) -> Duration {
         match self.probe {
             LossProbe::Sample => self.length() * 5 / 4,
-            LossProbe::Rate => self.length() * 51 / 50,
+            LossProbe::Rate | LossProbe::Buffer => self.length() * 51 / 50,
         }
     }
 

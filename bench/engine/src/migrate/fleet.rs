@@ -3,7 +3,11 @@
 //! Between two events (a round ends, a guest starts) every moving guest has an equal share of the path, at most
 //! its own limit; so the whole is a fluid simulation whose only steps are those events. Hosts are independent.
 
+mod rehearse;
+
 use std::collections::VecDeque;
+
+pub use rehearse::{held, rehearsal};
 
 use pathproof_model::migrate::{FleetGuest, FleetHost, FleetPlan, bytes, bytes_per_s, nanoseconds};
 
@@ -164,7 +168,10 @@ fn read_guests(host: &FleetHost) -> Result<VecDeque<Waiting>, FleetError> {
 }
 
 fn drain_host(host: &FleetHost, path: &PathFacts) -> Result<HostDrain, FleetError> {
-    let mut waiting = read_guests(host)?;
+    Ok(drain_guests(&host.name, read_guests(host)?, path))
+}
+
+fn drain_guests(name: &str, mut waiting: VecDeque<Waiting>, path: &PathFacts) -> HostDrain {
     let mut moving: Vec<Moving> = vec![];
     let mut done = vec![];
     let mut now_ns = 0f64;
@@ -205,7 +212,7 @@ fn drain_host(host: &FleetHost, path: &PathFacts) -> Result<HostDrain, FleetErro
         }
     }
     let bytes = done.iter().map(|g| g.bytes).sum();
-    Ok(HostDrain { name: host.name.clone(), drain_ns: now_ns as u64, bytes, guests: done })
+    HostDrain { name: name.to_owned(), drain_ns: now_ns as u64, bytes, guests: done }
 }
 
 impl Moving {

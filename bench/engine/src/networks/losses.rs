@@ -2,8 +2,8 @@
 
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    Criteria, End, Finding, FollowUp, Network, NetworkLoss, NetworkNic, NodeId, ResultDoc, Step, StepSpec,
-    TrafficSpec,
+    Criteria, End, Failover, Finding, FollowUp, MigrationLoss, Network, NetworkLoss, NetworkNic, NodeId,
+    ResultDoc, Step, StepSpec, TrafficSpec,
 };
 
 /// The word for every network.
@@ -41,11 +41,17 @@ pub fn rehearsed(doc: &mut ResultDoc) -> Vec<Finding> {
     let Some(mut networks) = doc.networks.take() else { return vec![] };
     let usable: Vec<String> =
         networks.iter().filter(|one| one.up != Some(false)).map(|one| one.subnet.clone()).collect();
-    for step in doc.steps.iter().filter(|step| step.follows_up == Some(FollowUp::Loss)) {
+    let order: Vec<Network> = migration_order(&networks).into_iter().cloned().collect();
+    for step in &doc.steps {
+        let Some(why @ (FollowUp::Loss | FollowUp::Migration)) = step.follows_up else { continue };
         let Some(nic) = step.spec.as_ref().and_then(StepSpec::traffic).and_then(failing) else { continue };
         let Some(network) = networks.iter_mut().find(|one| own(one).any(|own| own.nic == nic)) else {
             continue;
         };
+        if why == FollowUp::Migration {
+            network.rehearsed_migration = Some(migration(step, nic, &order));
+            continue;
+        }
         let left = usable.iter().filter(|subnet| **subnet != network.subnet).cloned().collect();
         network.rehearsed = Some(NetworkLoss { left, ..loss(step, nic) });
     }
@@ -73,17 +79,22 @@ fn failing(traffic: &TrafficSpec) -> Option<&str> {
     traffic.fail.first()?.split('@').next()
 }
 
+/// What became of the step when this host's `nic` was taken down, or why that is not known.
+fn failed<'a>(step: &'a Step, nic: &str) -> Result<&'a Failover, String> {
+    if let Some(error) = &step.error {
+        return Err(error.message.clone());
+    }
+    let own = |failover: &&Failover| {
+        failover.end == Some(End::Client) && failover.nic.as_deref() == Some(nic)
+    };
+    step.detail.failover.as_ref().filter(own).ok_or_else(|| "it was not taken down".into())
+}
+
 fn loss(step: &Step, nic: &str) -> NetworkLoss {
     let known = NetworkLoss { nic: nic.into(), ..NetworkLoss::default() };
-    let failed = step
-        .detail
-        .failover
-        .as_ref()
-        .filter(|failover| failover.end == Some(End::Client) && failover.nic.as_deref() == Some(nic));
-    match (&step.error, failed) {
-        (Some(error), _) => NetworkLoss { reason: Some(error.message.clone()), ..known },
-        (None, None) => NetworkLoss { reason: Some("it was not taken down".into()), ..known },
-        (None, Some(failover)) => NetworkLoss {
+    match failed(step, nic) {
+        Err(reason) => NetworkLoss { reason: Some(reason), ..known },
+        Ok(failover) => NetworkLoss {
             noticed_after_ns: failover.noticed_after_ns,
             gap_ns: failover.gap_ns,
             returned_after_ns: failover.carried_again_after_ns,
@@ -93,9 +104,39 @@ fn loss(step: &Step, nic: &str) -> NetworkLoss {
     }
 }
 
+/// The networks that migrations take, in their order.
+pub fn migration_order(networks: &[Network]) -> Vec<&Network> {
+    let mut order: Vec<&Network> = networks.iter().filter(|one| one.order_migration.is_some()).collect();
+    order.sort_by_key(|one| one.order_migration);
+    order
+}
+
+/// What a migration over the networks in their `order` came to when the first of them was lost.
+fn migration(step: &Step, nic: &str, order: &[Network]) -> MigrationLoss {
+    let subnets = order.iter().map(|one| one.subnet.clone()).collect();
+    let known = MigrationLoss { nic: nic.into(), order: subnets, ..MigrationLoss::default() };
+    let failover = match failed(step, nic) {
+        Err(reason) => return MigrationLoss { reason: Some(reason), ..known },
+        Ok(failover) => failover,
+    };
+    // By what really went over each NIC, not by what the order says.
+    let carried = step.detail.nics.iter().flatten();
+    let others = carried.filter(|one| one.end == End::Client && one.nic != nic && one.lane_sent_bytes > 0);
+    let most = others.max_by_key(|one| one.lane_sent_bytes);
+    let of_nic = |name: &str| order.iter().find(|network| own(network).any(|one| one.nic == name));
+    MigrationLoss {
+        went_on_over: most.and_then(|one| of_nic(&one.nic)).map(|network| network.subnet.clone()),
+        noticed_after_ns: failover.noticed_after_ns,
+        redirect_ns: failover.gap_ns,
+        returned_after_ns: failover.carried_again_after_ns,
+        lost_bytes: failover.lost_bytes,
+        ..known
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use pathproof_model::{ErrorKind, Failover, StepError, StepKind, Tool};
+    use pathproof_model::{ErrorKind, NicShare, StepError, StepKind, Tool};
 
     use super::*;
 
@@ -157,5 +198,46 @@ mod tests {
         };
         assert_eq!(slow(4_500, &mut doc), Vec::<String>::new());
         assert_eq!(slow(5_000, &mut doc), ["NETWORK-REDIRECT-SLOW"]);
+    }
+
+    #[test]
+    fn a_migration_is_told_by_what_its_networks_carried() {
+        let place = |place, subnet: &str, nic: &str| Network {
+            order_migration: Some(place),
+            ..network(subnet, nic)
+        };
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        doc.networks = Some(vec![
+            place(3, "10.0.1.0/24", "eth0"),
+            place(1, "10.0.2.0/24", "eth1"),
+            place(2, "10.0.3.0/24", "eth2"),
+            network("10.0.4.0/24", "eth3"),
+        ]);
+        let traffic = TrafficSpec { fail: vec!["eth1@2s:5s".into()], ..TrafficSpec::default() };
+        let mut step = Step::new(StepKind::Stream, "stream");
+        (step.follows_up, step.spec) = (Some(FollowUp::Migration), Some(StepSpec::Stream(traffic)));
+        let share = |nic: &str, lane_sent_bytes| NicShare { lane_sent_bytes, ..NicShare::of(End::Client, nic) };
+        step.detail.nics = Some(vec![share("eth0", 0), share("eth1", 900), share("eth2", 300)]);
+        step.detail.failover = Some(Failover {
+            nic: Some("eth1".into()),
+            end: Some(End::Client),
+            gap_ns: Some(7),
+            noticed_after_ns: Some(5),
+            carried_again_after_ns: Some(3),
+            ..Failover::default()
+        });
+        doc.steps = vec![step];
+        assert_eq!(rehearsed(&mut doc), []);
+        let lost = &doc.networks.as_ref().unwrap()[1];
+        assert_eq!(lost.rehearsed, None, "a stream over all of them is another step");
+        let told = lost.rehearsed_migration.clone().unwrap();
+        assert_eq!(told.order, ["10.0.2.0/24", "10.0.3.0/24", "10.0.1.0/24"]);
+        assert_eq!(told.went_on_over.as_deref(), Some("10.0.3.0/24"));
+        assert_eq!((told.redirect_ns, told.noticed_after_ns, told.returned_after_ns), (Some(7), Some(5), Some(3)));
+        // What went nowhere is said to have gone nowhere.
+        doc.steps[0].detail.nics = Some(vec![share("eth1", 900), share("eth2", 0)]);
+        rehearsed(&mut doc);
+        let told = doc.networks.unwrap()[1].rehearsed_migration.clone().unwrap();
+        assert_eq!(told.went_on_over, None);
     }
 }

@@ -1,8 +1,9 @@
 //! Judging what was answered rather than measured: an SMB server's own account, and a prediction of SMB's choice.
 
+use crate::units::Bytes;
 use crate::{
-    Channels, Check, Direction, Network, ObtainedBy, OffloadTried, PacketRate, SmbServer, Subject, Unit,
-    Verdict,
+    Channels, Check, Direction, Network, ObtainedBy, OffloadTried, PacketBuffer, PacketRate, SmbServer,
+    Subject, Unit, Verdict,
 };
 
 /// Whether SMB would use any pair of NICs.
@@ -49,6 +50,28 @@ pub(super) fn packet_rates(rates: &[PacketRate]) -> Option<Verdict> {
     });
     let checks = told.map(|text| Check::not_judged("packet-rate", text)).collect();
     Verdict::of(Subject::Loss, checks)
+}
+
+/// Receive buffers that were searched for: how many packets have to be held is for the application to say.
+pub(super) fn packet_buffers(buffers: &[PacketBuffer]) -> Option<Verdict> {
+    let told = buffers.iter().map(|buffer| {
+        let way = format!("{}: {} packets/s", buffer.direction.name(), buffer.packets_per_s);
+        match (buffer.holds_bytes, buffer.loses_bytes) {
+            _ if buffer.sender_fell_short => format!("{way} are more than the sender can send"),
+            (Some(holds), Some(loses)) => {
+                format!("{way} arrive with a receive buffer of {}, and not with {}", bytes(holds), bytes(loses))
+            }
+            (Some(holds), None) => format!("{way} arrive with a receive buffer of {}", bytes(holds)),
+            (None, Some(loses)) => format!("{way} do not arrive with {}, the largest there is", bytes(loses)),
+            (None, None) => format!("{way}: no buffer was tried to its end"),
+        }
+    });
+    let checks = told.map(|text| Check::not_judged("packet-buffer", text)).collect();
+    Verdict::of(Subject::Loss, checks)
+}
+
+fn bytes(count: u32) -> Bytes {
+    Bytes(count.into())
 }
 
 /// Whether segments arrive each way with all offloads as they are: at the first trial and at the last.

@@ -2,6 +2,7 @@
 
 use super::busy::{open_while_busy, unless_busy};
 use super::names;
+use crate::migrate::MigrateDrain;
 use crate::units::Nanoseconds;
 use crate::{Check, MigrateDetail, Step, StepSpec, Unit};
 
@@ -44,7 +45,23 @@ fn one(step: &Step) -> Vec<Check> {
         unless_busy(check, step, |hosts| hosts.were_busy())
     });
     checks.extend(black_out(step, detail));
+    checks.extend(detail.drain.as_ref().map(drain));
     checks
+}
+
+/// A rehearsed drain beside what its plan foretells: whoever wrote the plan knows what it has to hold, so it is told and not judged.
+fn drain(drain: &MigrateDrain) -> Check {
+    let text = format!(
+        "the drain of {} on a small scale took {}, {:.0} % of the {} that the plan's arithmetic foretells; the whole would take {} instead of {}",
+        drain.host,
+        Nanoseconds(drain.measured_ns),
+        drain.of_predicted * 100.0,
+        Nanoseconds(drain.predicted_ns),
+        Nanoseconds(drain.expected_ns),
+        Nanoseconds(drain.planned_ns)
+    );
+    let (measured, predicted) = (drain.measured_ns as f64, drain.predicted_ns as f64);
+    Check::not_judged("drain-time", text).numbers(measured, predicted, Unit::Ns)
 }
 
 /// Whether the time of the rehearsal was the check's, not the user's.
@@ -104,6 +121,28 @@ mod tests {
         assert_eq!(judged(false, true, None).0, Outcome::Inconclusive);
         let (outcome, reason) = judged(false, true, Some("page 7 differs"));
         assert!(outcome == Outcome::Fail && reason.contains("page 7"), "{reason}");
+    }
+
+    #[test]
+    fn a_drain_that_takes_longer_than_planned_is_told_and_fails_nothing() {
+        let mut step = step(StepKind::Migrate, "rehearsal");
+        step.detail.migrate = Some(MigrateDetail {
+            verified: true,
+            converged: true,
+            drain: Some(MigrateDrain {
+                host: "hv1".into(),
+                planned_ns: 100_000_000_000,
+                predicted_ns: 10_000_000_000,
+                measured_ns: 25_000_000_000,
+                of_predicted: 2.5,
+                expected_ns: 250_000_000_000,
+                ..MigrateDrain::default()
+            }),
+            ..MigrateDetail::default()
+        });
+        let (outcome, reason) = one(&doc(vec![step]));
+        assert_eq!(outcome, Outcome::Pass, "{reason}");
+        assert!(reason.contains("hv1") && reason.contains("250 % of the 10.00 s"), "{reason}");
     }
 
     #[test]

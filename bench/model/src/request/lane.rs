@@ -12,6 +12,8 @@ pub enum Share {
     Fewest,
     /// By the rate that each path has shown.
     Weighted,
+    /// All to the first that lives.
+    Ordered,
 }
 
 /// How queue pairs find each other.
@@ -181,7 +183,8 @@ impl LaneOptions {
     }
 }
 
-const SHARES: [(&str, Share); 2] = [("fewest", Share::Fewest), ("weighted", Share::Weighted)];
+const SHARES: [(&str, Share); 3] =
+    [("fewest", Share::Fewest), ("weighted", Share::Weighted), ("ordered", Share::Ordered)];
 const CONNECTS: [(&str, Connect); 2] = [("qp", Connect::Qp), ("cm", Connect::Cm)];
 const REGISTRATIONS: [(&str, Registration); 3] = [
     ("up-front", Registration::UpFront),

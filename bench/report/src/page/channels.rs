@@ -1,7 +1,7 @@
 //! The NIC pairs that SMB Multichannel would use, those it would not and why, and the usual questions.
 
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{ChannelPair, Channels, ResultDoc};
+use pathproof_model::{ChannelPair, Channels, PacketPath, PairPath, ResultDoc};
 
 use super::{Block, Cell, Column, Fact, Row, Table};
 
@@ -17,12 +17,50 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     } else if !channels.reverse_pairs.is_empty() {
         blocks.push(Block::paragraph("With the peer as client the same pairs are used the other way round."));
     }
+    blocks.extend(packet_paths(channels));
     for answer in &channels.answers {
         blocks.push(Block::Break);
         let (question, answer) = (answer.question.as_str().into(), answer.answer.as_str().into());
         blocks.push(Block::Question { question, answer });
     }
     blocks
+}
+
+/// By which path the packets of the chosen pairs go at both ends, and what shows it.
+fn packet_paths(channels: &Channels) -> Vec<Block> {
+    let is_chosen = |path: &&PairPath| {
+        chosen(&channels.pairs)
+            .any(|pair| pair.local_nic == path.local_nic && pair.remote_nic == path.remote_nic)
+    };
+    let paths: Vec<&PairPath> = channels.packet_paths.iter().filter(is_chosen).collect();
+    let columns: [Column<&PairPath>; 3] = [
+        Column::words("PATH OF PACKETS", |path| {
+            Cell::of(format!("{} - {}", path.local_nic, path.remote_nic))
+        }),
+        Column::words("HERE BY", |path| Cell::of(by(&path.local))),
+        Column::words("THERE BY", |path| Cell::known(path.remote.as_ref().map(by))),
+    ];
+    let Some(table) = Table::new(&columns, paths.iter().copied().map(Row::One)) else { return vec![] };
+    let mut why: Vec<Fact> = vec![];
+    let mut told: Vec<(&str, &PacketPath)> = vec![];
+    let ends = paths.iter().flat_map(|path| {
+        [("here", Some(&path.local)), ("at the peer", path.remote.as_ref())]
+    });
+    for (place, path) in ends.filter_map(|(place, path)| Some((place, path?))) {
+        if !told.contains(&(place, path)) {
+            told.push((place, path));
+            let nic = path.through.first().map_or("", String::as_str);
+            why.push(Fact::new(format!("{nic} {place}"), &path.why));
+        }
+    }
+    vec![Block::Break, Block::Table(table), Block::List(why)]
+}
+
+fn by(path: &PacketPath) -> String {
+    match &path.through[..] {
+        [] | [_] => path.kind.words().to_owned(),
+        through => format!("{} ({})", path.kind.words(), through.join(" over ")),
+    }
 }
 
 fn chosen(pairs: &[ChannelPair]) -> impl Iterator<Item = &ChannelPair> {

@@ -1,6 +1,8 @@
 //! Migration rehearsals: round by round, what was expected and what came.
 
-use pathproof_model::migrate::{MigrateCompression, MigrateDisk, MigrateRound, RoundPhase};
+use pathproof_model::migrate::{
+    MigrateCompression, MigrateDisk, MigrateDrain, MigrateRound, RoundPhase,
+};
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{MigrateDetail, ResultDoc, Step};
 
@@ -82,7 +84,9 @@ fn one(step: &Step, detail: &MigrateDetail) -> Vec<Block> {
     blocks.extend(detail.disk.as_ref().map(storage).map(Block::paragraph));
     let compression = detail.compression.as_ref();
     blocks.extend(compression.map(|c| Block::paragraph(compressed(c, detail.total_ns))));
-    if detail.guests.len() > 1 {
+    let moved = detail.guests.len();
+    blocks.extend(detail.drain.as_ref().map(|drain| Block::paragraph(drained(drain, moved))));
+    if moved > 1 {
         let worst = detail.guests.iter().max_by_key(|g| g.downtime_ns);
         let text = format!(
             "{} guests moved; the rounds are those of the first. Longest downtime: guest {} with {}.",
@@ -93,6 +97,20 @@ fn one(step: &Step, detail: &MigrateDetail) -> Vec<Block> {
         blocks.push(Block::paragraph(text));
     }
     blocks
+}
+
+/// A rehearsed drain beside its plan.
+fn drained(drain: &MigrateDrain, moved: usize) -> String {
+    format!(
+        "Drain of {}, with {moved} small guests in the place of {}: {} (predicted {}, {:.0} % of it). The plan says {} for the whole, and at what was measured that would be {}.",
+        drain.host,
+        drain.guests,
+        Nanoseconds(drain.measured_ns),
+        Nanoseconds(drain.predicted_ns),
+        drain.of_predicted * 100.0,
+        Nanoseconds(drain.planned_ns),
+        Nanoseconds(drain.expected_ns)
+    )
 }
 
 fn storage(disk: &MigrateDisk) -> String {
@@ -201,6 +219,17 @@ mod tests {
         assert!(text.contains(&("█".repeat(12) + &"░".repeat(12))), "{text}");
         assert!(text.contains("Converged: the rest fits") && text.contains("Every page of every"), "{text}");
         assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
+        detail.drain = Some(MigrateDrain {
+            host: "hv1".into(),
+            guests: 15,
+            measured_ns: 12_000_000_000,
+            predicted_ns: 10_000_000_000,
+            of_predicted: 1.2,
+            ..MigrateDrain::default()
+        });
+        let text = plain(&one(&step, &detail)).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("in the place of 15: 12.00 s (predicted 10.00 s, 120 % of it)"), "{text}");
+        detail.drain = None;
         detail.mismatch = Some("guest 0: page 7 differs, and 1 pages in all".into());
         detail.verified = false;
         detail.rounds = (0..40).map(|_| round(RoundPhase::Round, 10, 1, 10)).collect();

@@ -1,7 +1,7 @@
 //! The networks that both hosts share, in the order in which a cluster prefers them.
 
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{Network, NetworkLoss, NodeId, PortAnswer, PortRecord, ResultDoc};
+use pathproof_model::{MigrationLoss, Network, NetworkLoss, NodeId, PortAnswer, PortRecord, ResultDoc};
 
 use super::{Block, Cell, Column, Fact, Row, Table};
 
@@ -47,6 +47,7 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     }
     blocks.extend(ports(networks));
     blocks.extend(rehearsed(networks));
+    blocks.extend(migrations(networks));
     blocks
 }
 
@@ -110,6 +111,25 @@ fn rehearsed(networks: &[Network]) -> Option<Block> {
         Column::figures("BACK AFTER", |(_, loss)| Cell::known(loss.returned_after_ns.map(Nanoseconds))),
     ];
     let lost = networks.iter().filter_map(|network| Some((network, network.rehearsed.as_ref()?)));
+    Table::new(&columns, lost.map(Row::One)).map(Block::Table)
+}
+
+/// What the loss came to of the network over which a migration went.
+fn migrations(networks: &[Network]) -> Option<Block> {
+    let columns: [Column<(&Network, &MigrationLoss)>; 5] = [
+        Column::words("MIGRATION LOSES", |(network, loss)| {
+            Cell::of(format!("{} ({})", network.subnet, loss.nic))
+        }),
+        Column::words("GOES ON OVER", |(_, loss)| match (&loss.went_on_over, &loss.reason) {
+            (Some(subnet), _) => Cell::of(subnet),
+            (None, Some(reason)) => Cell::of(format!("unknown: {reason}")),
+            (None, None) => Cell::of("nothing"),
+        }),
+        Column::figures("NOTHING FOR", |(_, loss)| Cell::known(loss.redirect_ns.map(Nanoseconds))),
+        Column::figures("GIVEN UP AFTER", |(_, loss)| Cell::known(loss.noticed_after_ns.map(Nanoseconds))),
+        Column::figures("BACK AFTER", |(_, loss)| Cell::known(loss.returned_after_ns.map(Nanoseconds))),
+    ];
+    let lost = networks.iter().filter_map(|network| Some((network, network.rehearsed_migration.as_ref()?)));
     Table::new(&columns, lost.map(Row::One)).map(Block::Table)
 }
 

@@ -1,6 +1,7 @@
-//! The packet rates at which loss begins, way by way.
+//! The packet rates at which loss begins, and the receive buffers with which one holds, way by way.
 
-use pathproof_model::{LossPlace, PacketRate, ResultDoc};
+use pathproof_model::units::{Bytes, Nanoseconds};
+use pathproof_model::{LossPlace, PacketBuffer, PacketRate, ResultDoc};
 
 use super::{Block, Cell, Column, Row, Table};
 
@@ -22,5 +23,44 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
         }),
         Column::figures("TRIALS", |rate| Cell::of(rate.trials.len())),
     ];
-    Table::new(&columns, doc.packet_rates.iter().map(Row::One)).map(Block::Table).into_iter().collect()
+    let rates = Table::new(&columns, doc.packet_rates.iter().map(Row::One)).map(Block::Table);
+    rates.into_iter().chain(buffers(doc)).collect()
+}
+
+/// The buffers with which a rate holds, and what has to allow them.
+fn buffers(doc: &ResultDoc) -> Vec<Block> {
+    let columns: [Column<&PacketBuffer>; 6] = [
+        Column::words("BUFFER FOR", |buffer| {
+            Cell::of(format!("{} packets/s {}", buffer.packets_per_s, buffer.direction.name()))
+        }),
+        Column::figures("RECEIVER SLEEPS", |buffer| {
+            buffer.receiver_sleeps_ns.map_or(Cell::of("never"), |ns| Cell::of(Nanoseconds(ns)))
+        }),
+        Column::figures("HOLDS WITH", |buffer| match (buffer.holds_bytes, buffer.sender_fell_short) {
+            (_, true) => Cell::of("the sender sends less"),
+            (Some(holds), _) => Cell::of(size(holds)),
+            (None, _) => Cell::of("none there is"),
+        }),
+        Column::figures("LOSES WITH", |buffer| {
+            buffer.loses_bytes.map_or(Cell::of("none tried"), |loses| Cell::of(size(loses)))
+        }),
+        Column::words("LOST WHERE", |buffer| match (buffer.lost, buffer.place) {
+            (0, _) => Cell::Empty,
+            (_, place) => Cell::known(place.map(LossPlace::words)),
+        }),
+        Column::figures("TRIALS", |buffer| Cell::of(buffer.trials.len())),
+    ];
+    let Some(table) = Table::new(&columns, doc.packet_buffers.iter().map(Row::One)) else { return vec![] };
+    let mut blocks = vec![Block::Table(table)];
+    if let Some(most) = doc.packet_buffers.iter().filter_map(|buffer| buffer.holds_bytes).max() {
+        blocks.push(Block::paragraph(format!(
+            "The receiving application asks for that buffer (SO_RCVBUF), and sysctl net.core.rmem_max has to allow {most} bytes. What is lost elsewhere, no buffer of \
+             a socket holds: ethtool -G NIC rx N (in a virtual machine of Hyper-V the VMBus receive buffer), net.core.netdev_max_backlog."
+        )));
+    }
+    blocks
+}
+
+fn size(bytes: u32) -> Bytes {
+    Bytes(bytes.into())
 }

@@ -28,8 +28,13 @@ impl StripedLane {
     }
 
     pub(super) fn choose(&self, len: u32) -> Option<u16> {
-        let open = self.paths.iter().enumerate().filter(|(_, path)| path.has_room());
+        let mut open = self.paths.iter().enumerate().filter(|(_, path)| path.has_room());
         let chosen = match self.share {
+            // The one in use may have no room at the moment: what comes next waits for it, and goes over no other.
+            Share::Ordered => {
+                let first = self.any_live();
+                open.find(|(index, _)| first == Some(*index as u16))
+            }
             Share::Fewest => open.min_by_key(|(_, path)| (path.outstanding, path.tally.sent_bytes)),
             Share::Weighted => open.min_by(|(_, a), (_, b)| a.done_in(len).total_cmp(&b.done_in(len))),
         };

@@ -40,6 +40,12 @@ pub(super) const CONTENTION: &[Entry] = &[
         "See where they are lost, and give that more room; where it is nobody's queue, ask for the limit of the virtual switch or the cloud's allowance.",
     ),
     entry(
+        "PACKET-BUFFER-SHORT",
+        Warning,
+        "At this packet rate some packets are lost with the largest receive buffer that the receiver's kernel gives, at the length of sleep that was rehearsed.",
+        "Give more room where they are lost: net.core.rmem_max for the socket, netdev_max_backlog, the ring of the NIC or the VMBus receive buffer before it.",
+    ),
+    entry(
         "CONTEND-CONCURRENCY",
         Info,
         "Of the numbers of migrations at once that were tried, this one empties a host soonest and leaves storage what it needs.",
