@@ -202,7 +202,11 @@ fn each_network_that_is_taken_down_is_stood_in_for_by_the_others_and_carries_aga
         doc["steps"].as_array().unwrap().iter().filter(|step| step["follows_up"] == "migration").collect();
     assert_eq!(went.len(), 1);
     let sent = |nic: &str| {
-        let own = went[0]["nics"].as_array().unwrap().iter().find(|one| one["end"] == "client" && one["nic"] == nic);
+        let own = went[0]["nics"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["end"] == "client" && one["nic"] == nic);
         own.and_then(|one| one["lane_sent_bytes"].as_u64()).unwrap()
     };
     // One at a time carry what one link of 100 Mbit/s does in nine seconds, and not twice that.

@@ -125,8 +125,7 @@ fn a_receiver_that_sleeps_longer_needs_a_larger_buffer_and_loses_in_its_socket()
 fn a_sleeping_receiver_with_a_small_buffer_has_its_own_limit_and_is_named_with_its_knob() {
     let Some(hosts) = TwoHosts::new("dozes") else { return };
     let _server = serve(&hosts);
-    let more =
-        ["--receiver-sleeps", "50ms", "--buffer", "16KiB", "--most", "20000", "--time", "500ms"];
+    let more = ["--receiver-sleeps", "50ms", "--buffer", "16KiB", "--most", "20000", "--time", "500ms"];
     let doc = document(&run_within(search(&hosts, &more), Duration::from_secs(180)));
     let rate = &doc["packet_rates"][0];
     if !rate["sender_limit_packets_per_s"].is_null() {
@@ -142,17 +141,15 @@ fn a_sleeping_receiver_with_a_small_buffer_has_its_own_limit_and_is_named_with_i
 
 #[test]
 fn what_cannot_be_searched_for_is_refused_before_anybody_is_dialled() {
-    for (more, says) in
-        [
-            (["--time", "10s"], "2.50 s"),
-            (["--most", "7"], "100..=100000"),
-            (["--direction", "up"], "both"),
-            (["--receiver-sleeps", "1s"], "100.00 ms"),
-            (["--buffer", "1KiB"], "4 KiB to 8 MiB"),
-            (["--buffer", "1TiB"], "8 MiB"),
-            (["--buffer-for", "7"], "100..=100000"),
-        ]
-    {
+    for (more, says) in [
+        (["--time", "10s"], "2.50 s"),
+        (["--most", "7"], "100..=100000"),
+        (["--direction", "up"], "both"),
+        (["--receiver-sleeps", "1s"], "100.00 ms"),
+        (["--buffer", "1KiB"], "4 KiB to 8 MiB"),
+        (["--buffer", "1TiB"], "8 MiB"),
+        (["--buffer-for", "7"], "100..=100000"),
+    ] {
         let output = run(&[&["bench", "packets", "127.0.0.1:1"], &more[..]].concat());
         assert_eq!(output.status.code(), Some(2), "{more:?}");
         assert!(stderr(&output).contains(says), "{}", stderr(&output));

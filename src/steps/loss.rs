@@ -184,8 +184,7 @@ impl Runner for Loss {
         // What the other end asks for is bounded here, too.
         let (_, receives) = part(spec.direction, session.end);
         let buffer = spec.receive_buffer_bytes.filter(|_| receives);
-        let buffer =
-            buffer.map(|bytes| bytes.clamp(LossSpec::BUFFER_BYTES_MIN, LossSpec::BUFFER_BYTES_MAX));
+        let buffer = buffer.map(|bytes| bytes.clamp(LossSpec::BUFFER_BYTES_MIN, LossSpec::BUFFER_BYTES_MAX));
         let mut buffer_bytes = None;
         let (mut listeners, mut problem) = (Vec::new(), None);
         endpoints.retain_mut(|endpoint| {
@@ -327,9 +326,8 @@ impl Prepared for ReadyLoss {
         };
         let (sends, receives) = part(spec.direction, end);
         let sleeps = spec.receiver_sleeps_ns.filter(|_| receives);
-        let sleeps = sleeps.map(|ns| {
-            Duration::from_nanos(ns.clamp(LossSpec::SLEEP_NS_MIN, LossSpec::SLEEP_NS_MAX))
-        });
+        let sleeps =
+            sleeps.map(|ns| Duration::from_nanos(ns.clamp(LossSpec::SLEEP_NS_MIN, LossSpec::SLEEP_NS_MAX)));
         let counting = receive::spawn(listeners, addresses, schedule, context.clock, ending, sleeps);
         let (sent, patience_ns) = match sends {
             true => (send::send(&paths, &key, known.1, &schedule, context), PATIENCE_NS),

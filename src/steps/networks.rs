@@ -133,19 +133,15 @@ pub fn losses(
         let nic = &own(network)?.nic;
         let seconds = |ns: u64| Nanoseconds(ns).to_string().replace(' ', "");
         let fail = vec![format!("{nic}@{}:{}", seconds(DOWN_NS), seconds(UP_NS))];
-        let carries =
-            if purpose == FollowUp::Migration { " while a migration goes over it" } else { "" };
+        let carries = if purpose == FollowUp::Migration { " while a migration goes over it" } else { "" };
         let of_session = network.nics.iter().any(|one| one.node == NodeId::CLIENT && one.address == control);
         let more = if of_session {
             "; it carries this run's own connection, which goes on over another"
         } else {
             ""
         };
-        let evidence = format!(
-            "{nic} ({}) is down for {}{carries}{more}",
-            network.subnet,
-            Nanoseconds(UP_NS - DOWN_NS)
-        );
+        let evidence =
+            format!("{nic} ({}) is down for {}{carries}{more}", network.subnet, Nanoseconds(UP_NS - DOWN_NS));
         let spec = StepSpec::Stream(TrafficSpec { fail, ..stream.clone() });
         let told = Finding::new("NETWORK-TAKEN-DOWN", evidence).with("nic", nic.clone());
         Some(LostNetwork { spec, purpose, told })

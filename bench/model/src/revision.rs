@@ -234,11 +234,8 @@ mod tests {
         let asked = serde_json::to_string(&loss(LossProbe::Sample).request().unwrap()).unwrap();
         assert!(!asked.contains("probe") && !asked.contains("direction"), "{asked}");
         assert!(!asked.contains("receive"), "an earlier build reads what it always read: {asked}");
-        let sleepy = LossSpec {
-            probe: LossProbe::Rate,
-            receiver_sleeps_ns: Some(10_000_000),
-            ..LossSpec::default()
-        };
+        let sleepy =
+            LossSpec { probe: LossProbe::Rate, receiver_sleeps_ns: Some(10_000_000), ..LossSpec::default() };
         let sleepy = Plan { steps: vec![StepSpec::Loss(sleepy)], ..Plan::default() };
         assert!(sleepy.known_at(SLEEPERS_SINCE).is_ok());
         for plan in [sleepy, loss(LossProbe::Buffer)] {
@@ -280,8 +277,6 @@ mod tests {
         assert!(asked.contains(r#""ways":{"storage":"multi""#) && !asked.contains("SECRET"), "{asked}");
         let asked = serde_json::to_string(&with(Marks::default()).request().unwrap()).unwrap();
         assert!(!asked.contains("ways"), "an earlier build reads what it always read: {asked}");
-            ));
-        }
         let shared = |share: &str| {
             let options = [("share".to_owned(), share.to_owned())].into();
             let stream = TrafficSpec { over: "multi".into(), options, ..TrafficSpec::default() };

@@ -91,7 +91,8 @@ mod tests {
         let listener = PacedListener::open(here, None, key).unwrap();
         let (ender, ending) = ending::pair().unwrap();
         let schedule = Schedule::new(&LossSpec::default());
-        let counting = spawn(vec![listener], vec![(0, here)], schedule, &RealClock::new(), ending, None).unwrap();
+        let counting =
+            spawn(vec![listener], vec![(0, here)], schedule, &RealClock::new(), ending, None).unwrap();
         assert!(thread::sleeps_within("datagrams", Duration::from_millis(300)) <= 2);
         drop(ender);
         assert_eq!(counting.join().unwrap().len(), 1);

@@ -101,7 +101,9 @@ fn followed(host: &Environment, nic: &Nic, deep: usize) -> PacketPath {
 
 /// A NIC that has nothing below it.
 fn by_itself(host: &Environment, nic: &Nic) -> PacketPath {
-    use PacketPathKind::{Emulated, Paravirtual, PassedThrough, Physical, Tap, Tunnel, Unknown, Veth, Virtio};
+    use PacketPathKind::{
+        Emulated, Paravirtual, PassedThrough, Physical, Tap, Tunnel, Unknown, Veth, Virtio,
+    };
     let driver = nic.driver.as_deref().unwrap_or("unknown");
     if nic.sr_iov.as_ref().is_some_and(|sr_iov| sr_iov.is_virtual) || has_driver(nic, &FUNCTIONS) {
         let why = format!("it is a virtual function of an adapter (driver {driver})");
@@ -140,15 +142,18 @@ fn over_vmbus(host: &Environment, nic: &Nic, members: &[&Nic]) -> PacketPath {
     if let Some(function) = members.iter().find(|one| carries(one)) {
         return accelerated(nic, function);
     }
-    let has_its_address = |one: &&Nic| {
-        one.name != nic.name && one.mac.is_some() && one.mac == nic.mac && is_adapter(one)
-    };
+    let has_its_address =
+        |one: &&Nic| one.name != nic.name && one.mac.is_some() && one.mac == nic.mac && is_adapter(one);
     let why = match (members.first(), host.nics.iter().find(has_its_address)) {
         (Some(down), _) => format!("its virtual function {} is down", down.name),
         (None, Some(other)) => format!("{} has its hardware address and does not belong to it", other.name),
         (None, None) => "it has no virtual function".to_owned(),
     };
-    alone(nic, PacketPathKind::Synthetic, format!("{why}, so its packets go over the VMBus to the virtual switch"))
+    alone(
+        nic,
+        PacketPathKind::Synthetic,
+        format!("{why}, so its packets go over the VMBus to the virtual switch"),
+    )
 }
 
 /// A virtual function and a NIC of virtio that stands in for it.
@@ -181,7 +186,8 @@ fn bridge(host: &Environment, nic: &Nic, members: &[&Nic], deep: usize) -> Packe
     match members.iter().find(leads_out) {
         Some(out) => {
             let below = followed(host, out, deep - 1);
-            let why = format!("a bridge of the host, out of which {} leads ({})", out.name, below.kind.words());
+            let why =
+                format!("a bridge of the host, out of which {} leads ({})", out.name, below.kind.words());
             upon(nic, PacketPath { kind: PacketPathKind::Bridge, why, ..below })
         }
         None => alone(nic, PacketPathKind::Bridge, "a bridge of the host, no member of which is an adapter"),
@@ -196,8 +202,11 @@ fn team(host: &Environment, nic: &Nic, members: &[&Nic], deep: usize) -> PacketP
     };
     let alike = below.iter().all(|one| one.kind == first.kind);
     let kind = if alike { first.kind } else { PacketPathKind::Several };
-    let why: Vec<String> =
-        members.iter().zip(&below).map(|(one, path)| format!("{}: {}", one.name, path.kind.words())).collect();
+    let why: Vec<String> = members
+        .iter()
+        .zip(&below)
+        .map(|(one, path)| format!("{}: {}", one.name, path.kind.words()))
+        .collect();
     let through = below.iter().flat_map(|one| one.through.clone()).collect();
     upon(nic, PacketPath { kind, through, why: format!("its members are {}", why.join(", ")) })
 }
@@ -299,7 +308,8 @@ mod tests {
 
     #[test]
     fn netvsc_goes_by_the_virtual_function_that_belongs_to_it_and_else_by_the_switch() {
-        let upper = || Nic { mac: Some("00:15:5d:00:00:01".into()), ..nic("eth0", "ethernet", "hv_netvsc", "guid") };
+        let upper =
+            || Nic { mac: Some("00:15:5d:00:00:01".into()), ..nic("eth0", "ethernet", "hv_netvsc", "guid") };
         let function = || Nic { mac: upper().mac, ..nic("enP1", "ethernet", "mlx5_core", "0001:00:02.0") };
         let (kind, through, why) = first(Some(true), vec![upper(), of("eth0", function())]);
         assert_eq!((kind, through), (PacketPathKind::Accelerated, vec!["eth0".into(), "enP1".into()]));
@@ -350,7 +360,8 @@ mod tests {
 
     #[test]
     fn a_host_that_tells_of_a_circle_is_not_followed_for_ever() {
-        let ring = |name: &str, parent: &str| Nic { parent: Some(parent.into()), ..nic(name, "vlan", "", "") };
+        let ring =
+            |name: &str, parent: &str| Nic { parent: Some(parent.into()), ..nic(name, "vlan", "", "") };
         let (kind, through, _) = first(Some(false), vec![ring("a", "b"), ring("b", "a")]);
         assert!(kind == PacketPathKind::Unknown && through.len() == DEEP + 1, "{through:?}");
         let bonds = vec![of("b", nic("a", "bond", "", "")), of("a", nic("b", "bond", "", ""))];

@@ -6,8 +6,8 @@
 
 use pathproof_model::units::{Bytes, Nanoseconds};
 use pathproof_model::{
-    BufferTrial, Direction, Finding, LossPlace, LossProbe, LossSpec, PacketBuffer, RateTrial, ResultDoc, Step,
-    StepSpec,
+    BufferTrial, Direction, Finding, LossPlace, LossProbe, LossSpec, PacketBuffer, RateTrial, ResultDoc,
+    Step, StepSpec,
 };
 
 use super::rate::{Came, came_of, place, steps, trial, ways};
@@ -101,10 +101,8 @@ pub fn found_buffers(doc: &ResultDoc) -> Vec<PacketBuffer> {
                 .collect();
             let first = steps.first()?.0.spec.as_ref()?.loss()?;
             let trials: Vec<BufferTrial> = steps.iter().map(|(_, trial)| *trial).collect();
-            let lossy: Vec<&(&Step, BufferTrial)> = steps
-                .iter()
-                .filter(|(_, trial)| came(&trials, trial.asked_bytes) == Came::Lost)
-                .collect();
+            let lossy: Vec<&(&Step, BufferTrial)> =
+                steps.iter().filter(|(_, trial)| came(&trials, trial.asked_bytes) == Came::Lost).collect();
             let lost = lossy
                 .iter()
                 .map(|(_, trial)| trial.sent.saturating_sub(trial.received))
@@ -135,9 +133,8 @@ pub fn buffer_findings(buffers: &[PacketBuffer]) -> Vec<Finding> {
 
 fn finding(buffer: &PacketBuffer) -> Option<Finding> {
     let most = buffer.loses_bytes.filter(|_| buffer.holds_bytes.is_none() && !buffer.sender_fell_short)?;
-    let sleeps = buffer
-        .receiver_sleeps_ns
-        .map_or_else(String::new, |ns| format!(", read every {}", Nanoseconds(ns)));
+    let sleeps =
+        buffer.receiver_sleeps_ns.map_or_else(String::new, |ns| format!(", read every {}", Nanoseconds(ns)));
     let place = buffer.place.map_or("at a place that no counter tells", LossPlace::words);
     let evidence = format!(
         "{}: at {} packets a second{sleeps}, packets are lost with a receive buffer of {}, which is the largest that the kernel gives, {place}",

@@ -55,11 +55,7 @@ pub(super) fn ways(search: &LossSpec) -> impl Iterator<Item = Direction> {
 }
 
 /// The steps of a search one way.
-pub(super) fn steps(
-    doc: &ResultDoc,
-    probe: LossProbe,
-    direction: Direction,
-) -> impl Iterator<Item = &Step> {
+pub(super) fn steps(doc: &ResultDoc, probe: LossProbe, direction: Direction) -> impl Iterator<Item = &Step> {
     let of_search = doc.steps.iter().filter(|step| step.follows_up == Some(FollowUp::Search));
     of_search.filter(move |step| {
         let spec = step.spec.as_ref().and_then(StepSpec::loss);

@@ -84,9 +84,8 @@ fn failed<'a>(step: &'a Step, nic: &str) -> Result<&'a Failover, String> {
     if let Some(error) = &step.error {
         return Err(error.message.clone());
     }
-    let own = |failover: &&Failover| {
-        failover.end == Some(End::Client) && failover.nic.as_deref() == Some(nic)
-    };
+    let own =
+        |failover: &&Failover| failover.end == Some(End::Client) && failover.nic.as_deref() == Some(nic);
     step.detail.failover.as_ref().filter(own).ok_or_else(|| "it was not taken down".into())
 }
 
@@ -202,10 +201,8 @@ mod tests {
 
     #[test]
     fn a_migration_is_told_by_what_its_networks_carried() {
-        let place = |place, subnet: &str, nic: &str| Network {
-            order_migration: Some(place),
-            ..network(subnet, nic)
-        };
+        let place =
+            |place, subnet: &str, nic: &str| Network { order_migration: Some(place), ..network(subnet, nic) };
         let mut doc = ResultDoc::new(Tool::default(), "");
         doc.networks = Some(vec![
             place(3, "10.0.1.0/24", "eth0"),
@@ -216,7 +213,8 @@ mod tests {
         let traffic = TrafficSpec { fail: vec!["eth1@2s:5s".into()], ..TrafficSpec::default() };
         let mut step = Step::new(StepKind::Stream, "stream");
         (step.follows_up, step.spec) = (Some(FollowUp::Migration), Some(StepSpec::Stream(traffic)));
-        let share = |nic: &str, lane_sent_bytes| NicShare { lane_sent_bytes, ..NicShare::of(End::Client, nic) };
+        let share =
+            |nic: &str, lane_sent_bytes| NicShare { lane_sent_bytes, ..NicShare::of(End::Client, nic) };
         step.detail.nics = Some(vec![share("eth0", 0), share("eth1", 900), share("eth2", 300)]);
         step.detail.failover = Some(Failover {
             nic: Some("eth1".into()),
@@ -233,7 +231,10 @@ mod tests {
         let told = lost.rehearsed_migration.clone().unwrap();
         assert_eq!(told.order, ["10.0.2.0/24", "10.0.3.0/24", "10.0.1.0/24"]);
         assert_eq!(told.went_on_over.as_deref(), Some("10.0.3.0/24"));
-        assert_eq!((told.redirect_ns, told.noticed_after_ns, told.returned_after_ns), (Some(7), Some(5), Some(3)));
+        assert_eq!(
+            (told.redirect_ns, told.noticed_after_ns, told.returned_after_ns),
+            (Some(7), Some(5), Some(3))
+        );
         // What went nowhere is said to have gone nowhere.
         doc.steps[0].detail.nics = Some(vec![share("eth1", 900), share("eth2", 0)]);
         rehearsed(&mut doc);

@@ -59,7 +59,11 @@ pub(super) fn packet_buffers(buffers: &[PacketBuffer]) -> Option<Verdict> {
         match (buffer.holds_bytes, buffer.loses_bytes) {
             _ if buffer.sender_fell_short => format!("{way} are more than the sender can send"),
             (Some(holds), Some(loses)) => {
-                format!("{way} arrive with a receive buffer of {}, and not with {}", bytes(holds), bytes(loses))
+                format!(
+                    "{way} arrive with a receive buffer of {}, and not with {}",
+                    bytes(holds),
+                    bytes(loses)
+                )
             }
             (Some(holds), None) => format!("{way} arrive with a receive buffer of {}", bytes(holds)),
             (None, Some(loses)) => format!("{way} do not arrive with {}, the largest there is", bytes(loses)),

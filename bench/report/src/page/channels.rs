@@ -43,9 +43,8 @@ fn packet_paths(channels: &Channels) -> Vec<Block> {
     let Some(table) = Table::new(&columns, paths.iter().copied().map(Row::One)) else { return vec![] };
     let mut why: Vec<Fact> = vec![];
     let mut told: Vec<(&str, &PacketPath)> = vec![];
-    let ends = paths.iter().flat_map(|path| {
-        [("here", Some(&path.local)), ("at the peer", path.remote.as_ref())]
-    });
+    let ends =
+        paths.iter().flat_map(|path| [("here", Some(&path.local)), ("at the peer", path.remote.as_ref())]);
     for (place, path) in ends.filter_map(|(place, path)| Some((place, path?))) {
         if !told.contains(&(place, path)) {
             told.push((place, path));

@@ -1,8 +1,6 @@
 //! Migration rehearsals: round by round, what was expected and what came.
 
-use pathproof_model::migrate::{
-    MigrateCompression, MigrateDisk, MigrateDrain, MigrateRound, RoundPhase,
-};
+use pathproof_model::migrate::{MigrateCompression, MigrateDisk, MigrateDrain, MigrateRound, RoundPhase};
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{MigrateDetail, ResultDoc, Step};
 
