@@ -230,6 +230,27 @@ fn a_command_is_known_when_it_is_seen() {
 }
 
 #[test]
+fn the_first_page_fits_three_screens_and_shows_the_picture() {
+    let text = read(&project("README.md"));
+    let lines = text.lines().count();
+    // A browser shows some forty lines at once.
+    assert!(lines <= 120, "{lines} lines");
+    assert!(text.contains("](docs/pictures/report.png)\n") && text.contains("\n!["), "no picture");
+    let mut code = false;
+    for line in text.lines() {
+        code ^= line.starts_with("```");
+        let wide = line.chars().count();
+        assert!(code || line.starts_with('|') || line.starts_with('!') || wide <= 130, "{wide} columns: {line}");
+    }
+    // Each command of the page that has them all exists, and none is missing there.
+    let all = read(&project("docs/COMMANDS.md"));
+    for command in pathproof::cli::Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
+        let name = command.get_name();
+        assert!(all.contains(&format!("`pathproof {name}")) || name == "help", "docs/COMMANDS.md lacks {name}");
+    }
+}
+
+#[test]
 fn every_finding_of_the_catalogue_is_raised_somewhere() {
     let code: String = sources()
         .into_iter()

@@ -39,6 +39,7 @@ until ip netns exec two ss -Hltn "sport = :7797" | grep -q .; do sleep 0.1; done
 told on one pathproof check 10.99.0.2 --quick
 took=$((($(date +%s%N) - began) / 1000000))
 echo "from two installations to the verdict: $((took / 1000)).$((took % 1000 / 100)) s"
+[ $took -ge 120000 ] || echo "in under two minutes"
 echo "two hosts met"
 told on one pathproof check --self --quick
 echo "checked itself"
@@ -54,7 +55,7 @@ on one sh -e -c '
   ! find / -xdev -path /proc -prune -o -name "pathproof*" -path "/usr/*" -print | grep . && echo "nothing left"
 '
 '''
-SENTENCES = ["two hosts met", "checked itself", "kept by an upgrade", "kept by a removal", "nothing left"]
+SENTENCES = ["in under two minutes", "two hosts met", "checked itself", "kept by an upgrade", "kept by a removal", "nothing left"]
 
 
 def installed(package, root, place):
