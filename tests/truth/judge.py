@@ -80,7 +80,7 @@ def advises(findings, words):
 
 
 def score(label, answer):
-    """Holds an answer against [expect]: outcome, cause, says, advice, never, allowed."""
+    """Holds an answer against [expect]: outcome, cause, says, advice, never, never_says, allowed."""
     s = Score()
     outcomes = label["outcome"] if isinstance(label["outcome"], list) else [label["outcome"]]
     healthy = outcomes == [FIT] and "cause" not in label
@@ -107,6 +107,8 @@ def score(label, answer):
     present = [f for f in answer.findings if f["code"] not in OF_THE_RUN + label.get("allowed", []) + codes]
     forbidden = label.get("never", [])
     s.accused = [f["code"] for f in present if f["code"] in forbidden]
+    s.accused += [f"{f['code']} says {words!r}" for f in answer.findings for words in label.get("never_says", [])
+                  if re.search(words, text_of(f), re.I)]
     if healthy:
         s.accused += [f["code"] for f in present if f["severity"] != "info" and f["code"] not in forbidden]
         if answer.outcome == NOT_FIT:

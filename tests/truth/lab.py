@@ -49,6 +49,7 @@ class Lab(netlab.Lab):
         self.prefix = f"tr-{os.getpid()}x{netlab.Lab.made}-"
         self.directory = Path(directory)
         self.quotas, self.name_files, self.wires = [], [], []
+        self.servers, self.places = {}, {}
         Lab.active.add(self)
 
     def build(self):
@@ -77,8 +78,9 @@ class Lab(netlab.Lab):
 
     def words(self, command):
         """A command of a scenario as words. `probe` is probe.py, a leading `$ ` asks for a shell; @HOST is the name of a
-        namespace, @dir a directory for files, @probe probe.py inside a shell line."""
-        places = {"probe": f"{sys.executable} {HERE / 'probe.py'}", "dir": str(self.directory)}
+        namespace, @dir a directory for files, @probe probe.py inside a shell line, @serve_HOST the server's process."""
+        places = {"probe": f"{sys.executable} {HERE / 'probe.py'}", "dir": str(self.directory)} | self.places
+        places |= {f"serve_{host}": str(server.pid) for host, server in self.servers.items()}
         places |= {host: self.ns(host) for host in self.scenario["hosts"]}
         command = re.sub(r"@(\w+)", lambda m: places.get(m[1], m[0]), command)
         if command.startswith("$ "):
@@ -97,15 +99,15 @@ class Lab(netlab.Lab):
                 return
             time.sleep(0.05)
 
-    def repair_wires(self):
-        """The wires without their faults: what is between the hosts has been repaired."""
+    def repair_wires(self, faults=()):
+        """The wires without their faults: what is between the hosts has been repaired. `faults` are those that the advice means to leave."""
         running, self.wires = self.wires, []
         for process, wire in running:
             if any(not end.startswith("packet:") for end in wire["ends"]):
                 raise LabError("a wire between TAP devices takes them away with it")
             process.terminate()
             process.wait(timeout=5)
-            self.wire({**wire, "faults": []})
+            self.wire({**wire, "faults": list(faults)})
 
     def wire(self, wire):
         ends = []
@@ -137,6 +139,10 @@ class Lab(netlab.Lab):
         except OSError as error:
             raise LabError(f"no processor quotas here: {error}") from error
 
+    def unthrottle(self, host):
+        """The quota is taken away, from what runs there already as well."""
+        (QUOTAS / self.ns(host) / "cpu.cfs_quota_us").write_text("-1")
+
     def command(self, host, command):
         words = super().command(host, command)
         group = QUOTAS / self.ns(host)
@@ -150,11 +156,17 @@ class Lab(netlab.Lab):
                             env={**os.environ, "PATHPROOF_KEY": KEY})
         for _ in range(200):
             if netlab.run(*super().command(host, "ss -Hltn sport = :7797")).stdout.strip():
+                self.servers[host] = server
                 return server
             if server.poll() is not None:
                 break
             time.sleep(0.025)
         raise LabError(f"pathproof serve in {host} does not listen")
+
+    def stop_serving(self, host):
+        server = self.servers.pop(host)
+        server.terminate()
+        server.wait(timeout=10)
 
     def close(self):
         Lab.active.discard(self)

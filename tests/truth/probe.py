@@ -12,6 +12,7 @@
     rates ADDRESS PORT COUNT SECONDS   COUNT connections push one after another: slowest_mbit, fastest_mbit, as acknowledged
     loaded ADDRESS PORT SECONDS [IN]   round trips of UDP while TCP pushes (IN: pulls) as much as it can: idle_ms, loaded_ms
     options ADDRESS PORT               what SYN and SYN-ACK agreed on, from the kernel: mss, scaling, sack, timestamps, ecn
+    proxy PORT                         what TPROXY hands over is accepted first and dialled then, in the client's name, from its port
     spin SECONDS PROCESSES             keeps processors busy
 """
 
@@ -278,6 +279,44 @@ def options(address, port):
             "mss": struct.unpack_from("I", info, 16)[0]}
 
 
+def proxy(port):
+    ip_transparent = 19
+
+    def pour(source, sink):
+        try:
+            while data := source.recv(262144):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            for one in (source, sink):
+                one.close()
+
+    def carry(near):
+        far = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        far.setsockopt(socket.SOL_IP, ip_transparent, 1)
+        far.settimeout(3)
+        try:
+            far.bind(near.getpeername())
+            far.connect(near.getsockname())
+        except OSError:
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            near.close()
+            return
+        far.settimeout(None)
+        threading.Thread(target=pour, args=(far, near), daemon=True).start()
+        pour(near, far)
+
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_IP, ip_transparent, 1)
+    listener.bind(("0.0.0.0", port))
+    listener.listen(256)
+    while True:
+        near, _ = listener.accept()
+        threading.Thread(target=carry, args=(near,), daemon=True).start()
+
+
 def spin(seconds, processes):
     for _ in range(processes - 1):
         if os.fork() == 0:
@@ -287,7 +326,7 @@ def spin(seconds, processes):
         pass
 
 
-VERBS = {f.__name__: f for f in (echo, connect, flows, mark, stream, idle, each, openings, rates, loaded, options, spin)}
+VERBS = {f.__name__: f for f in (echo, connect, flows, mark, stream, idle, each, openings, rates, loaded, options, proxy, spin)}
 
 
 def number(word):

@@ -40,6 +40,8 @@ class Row:
     verdicts: list = field(default_factory=list)
     error: str | None = None
     elapsed_s: float = 0.0
+    round: int = 1
+    """Of which round it is, where everything was run several times."""
 
     @classmethod
     def of(cls, name, scenario):
@@ -110,18 +112,28 @@ class Total:
         self.advice, self.advice_of = sum(row.advice for row in with_advice), len(with_advice)
         tried = [row for row in self.judged if row.healed is not None]
         self.healed, self.healed_of = sum(row.healed for row in tried), len(tried)
+        self.not_healed = [row.name for row in tried if not row.healed]
         self.false_fits = [row.name for row in self.judged if row.false_fit]
         self.accused = [row.name for row in self.judged if row.healthy and row.accused]
         self.false_findings = [row.name for row in self.judged if not row.healthy and row.accused]
         self.heals_open = [row.name for row in self.judged if row.heal_open]
         self.states = Counter(row.state for row in rows)
 
-    def holds(self):
-        """Whether all of it was counted, and every threshold is kept."""
-        return (self.states["unproved"] == 0 and bool(self.judged) and not self.false_fits and not self.accused
-                and self.verdicts >= VERDICTS_SHARE * len(self.judged) and self.causes >= CAUSES_SHARE * self.causes_of)
+    def failings(self, required):
+        """What is below the thresholds or must not be at all, as phrases. `required`: what was skipped has failed (PATHPROOF_REQUIRE_LAB)."""
+        none_of = [("label did not hold", self.states["unproved"]), ("skipped", self.states["skipped"] if required else 0),
+                   ("false fit", len(self.false_fits)), ("accused", len(self.accused)), ("wrong cause", len(self.false_findings)),
+                   ("not healed", len(self.not_healed))]
+        found = [f"{name}: {count}" for name, count in none_of if count]
+        shares = [("verdicts", self.verdicts, len(self.judged), VERDICTS_SHARE), ("causes", self.causes, self.causes_of, CAUSES_SHARE)]
+        found += [f"{name}: {part} of {whole}" for name, part, whole, share in shares if part < share * whole]
+        return found if self.judged else ["nothing was judged", *found]
 
-    def text(self):
+    def holds(self, required):
+        """Whether all of it was counted, every threshold is kept, and every advice that was carried out heals."""
+        return not self.failings(required)
+
+    def text(self, required):
         def share(part, whole):
             return f"{part} of {whole} ({100 * part / whole:.0f} %)" if whole else "none"
 
@@ -138,13 +150,25 @@ class Total:
             f"  faulty      {share(self.verdicts - sum(row.verdict for row in healthy), len(self.judged) - len(healthy))}",
             f"causes        {share(self.causes, self.causes_of)}, at least 90 %",
             f"advice        {share(self.advice, self.advice_of)}",
-            f"healed        {share(self.healed, self.healed_of)} by carrying out the advice, "
+            f"healed        {share(self.healed, self.healed_of)} by carrying out the advice, all of them{names(self.not_healed)}, "
             f"{len(self.heals_open)} not tried: busy{names(self.heals_open)}",
             f"false fits    {len(self.false_fits)}, none allowed{names(self.false_fits)}",
             f"accusations   {len(self.accused)} healthy accused, none allowed{names(self.accused)}",
-            f"wrong causes  {len(self.false_findings)} faults with a finding that is not true{names(self.false_findings)}",
-            "right" if self.holds() else "NOT RIGHT ENOUGH",
+            f"wrong causes  {len(self.false_findings)} faults with a finding that is not true, none allowed{names(self.false_findings)}",
+            f"NOT RIGHT ENOUGH: {'; '.join(self.failings(required))}" if self.failings(required) else "right",
         ])
+
+
+def rounds(rows):
+    """What each round by itself comes to: one that is right makes up for no other."""
+    return {number: Total([row for row in rows if row.round == number]) for number in sorted({row.round for row in rows})}
+
+
+def summary(rows, required):
+    """The totals, each round by itself."""
+    totals = rounds(rows)
+    heads = {number: f"round {number} of {len(totals)}\n" if len(totals) > 1 else "" for number in totals}
+    return "\n\n".join(heads[number] + total.text(required) for number, total in totals.items())
 
 
 def kept(directory, rows):
@@ -157,15 +181,15 @@ def kept(directory, rows):
     return [row for row in before if row.name not in now]
 
 
-def write(directory, rows, binary=None):
+def write(directory, rows, required=False, binary=None):
     """table.json, and with a binary README.md; scenarios that were not run now keep the row that they have."""
-    rows = sorted(rows + kept(directory, rows), key=lambda row: row.name)
+    rows = sorted(rows + kept(directory, rows), key=lambda row: (row.name, row.round))
     (directory / "table.json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     if binary:
-        (directory / "README.md").write_text(page(rows, binary))
+        (directory / "README.md").write_text(page(rows, required, binary))
 
 
-def page(rows, binary):
+def page(rows, required, binary):
     """A table as a Markdown page."""
     version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout.strip()
     digest = subprocess.run(["sha256sum", binary], capture_output=True, text=True, check=False).stdout[:16]
@@ -173,7 +197,7 @@ def page(rows, binary):
              f"`scripts/truth --all` on {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}: {version} (sha256 {digest}), "
              f"Linux {os.uname().release}, {os.cpu_count()} CPUs, "
              f"load average {os.getloadavg()[2]:.1f} over the last fifteen minutes.", "",
-             "```", Total(rows).text(), "```", "",
+             "```", summary(rows, required), "```", "",
              "| scenario | about | expected | said | verdict | cause | advice | false findings |",
              "|---|---|---|---|---|---|---|---|"]
     lines += [f"| {row.name} | {row.title} | " + " | ".join(row.cells()) + " |" for row in rows]

@@ -39,6 +39,7 @@
   KEY(stall_every_ms, "... once in such a time") \
   KEY(gap_ms, "loses everything for so long ...") \
   KEY(gap_every_ms, "... once in such a time") \
+  KEY(sleeps_ms, "what comes first after so long a silence is lost") \
   KEY(rate_mbit, "carries no more than this") \
   KEY(queue_ms, "frames that would wait longer are lost (default 50)") \
   KEY(shared, "1: one rate for both directions together") \
@@ -80,7 +81,7 @@ typedef struct {
 typedef struct {
   faults f;
   int in, out;
-  uint64_t free_at, last_leaves, slow_free_at, late_leaves, police_at, slow_bytes;
+  uint64_t free_at, last_leaves, last_came, slow_free_at, late_leaves, police_at, slow_bytes;
   double police_bytes;
   uint64_t frames, lost, queue_lost, policed, duplicated, reordered, corrupted, rewritten, forgotten, resets;
 } direction;
@@ -276,6 +277,9 @@ static void carry(direction *d, uint8_t *f, int bytes, uint64_t now) {
   int syn = tcp && (f[v.l4 + 13] & 2);
 
   if (within(now, k->gap_ms, k->gap_every_ms)) { d->lost++; return; }
+  uint64_t silent = now - d->last_came;
+  d->last_came = now;
+  if (k->sleeps_ms && v.version && (double)silent > k->sleeps_ms * 1e6) { d->lost++; return; }
   if (tcp && (k->idle_s || k->flow_police_mbit || k->reset_after_kb)) {
     flow *w = find_flow(flow_key(f, &v, k->flow_police_mbit == 0), now);
     if (syn) w->dead = 0, w->payload = 0;
