@@ -129,14 +129,14 @@ pub struct Nic {
     /// network namespace; absent for what is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// Source addresses whose way back leads elsewhere are refused: 0 no, 1 strictly, 2 loosely (`rp_filter`); the larger of
-    /// this and `net.ipv4.conf.all.rp_filter` holds.
+    /// Source addresses whose way back leads elsewhere are refused: 0 no, 1 strictly, 2 loosely (`rp_filter`). As it holds: the larger of
+    /// the NIC's own and that of `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverse_path_filter: Option<u32>,
-    /// For which of its addresses the host answers over this NIC (`arp_ignore`; the larger of this and that of `all` holds).
+    /// For which of its addresses the host answers over this NIC (`arp_ignore`, as it holds).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arp_ignore: Option<u32>,
-    /// Which of its addresses the host asks from (`arp_announce`, likewise).
+    /// Which of its addresses the host asks from (`arp_announce`, as it holds).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arp_announce: Option<u32>,
     /// IPv6's own MTU on this interface, which router advertisements or somebody may have set below that of the interface

@@ -20,7 +20,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
 pub(super) fn strict(doc: &ResultDoc) -> Vec<Finding> {
     let ends =
         [NodeId::CLIENT, NodeId::SERVER].into_iter().filter_map(|node| Some((node, doc.environment(node)?)));
-    ends.flat_map(|(node, host)| filters(doc, node, host)).collect()
+    ends.filter_map(|(node, host)| filters(doc, node, host)).collect()
 }
 
 /// Two addresses of one network with two opinions of how large it is.
@@ -49,52 +49,54 @@ fn prefixes(client: &Environment, server: &Environment) -> Option<Finding> {
     None
 }
 
+/// The reverse path filter that refuses what arrives at a NIC which the route back does not name.
+const STRICT: Option<u32> = Some(1);
+
 /// Strict reverse path filters on several NICs of one network: what arrives on the one that the route does not name is dropped.
-fn filters(doc: &ResultDoc, node: NodeId, host: &Environment) -> Vec<Finding> {
-    let strict: Vec<&Nic> = host.nics.iter().filter(|nic| nic.reverse_path_filter == Some(1)).collect();
-    let mut found = Vec::new();
-    for (at, nic) in strict.iter().enumerate() {
-        let Some((ip, len)) = of_a_network(nic).find(|(ip, _)| ip.is_ipv4()) else { continue };
-        let other = host.nics.iter().find(|other| {
+fn filters(doc: &ResultDoc, node: NodeId, host: &Environment) -> Option<Finding> {
+    // One that is strict for all NICs is strict on those without a network, too.
+    let (nic, other, ip, len) = shared(host).next()?;
+    // Whether it did any harm: packets that the kernel counted as refused for it, and a pair of these NICs that was silent.
+    let counts = doc.steps.iter().filter_map(|step| step.evidence(node)?.ip.as_ref()?.reverse_path_drops);
+    let refused = counts.fold(0, u64::saturating_add);
+    let names = [nic.name.as_str(), other.name.as_str()];
+    let own = |path: &MtuPath| match node {
+        NodeId::CLIENT => Some(path.local_nic.clone()),
+        _ => path.remote_nic.clone(),
+    };
+    let ours = |path: &MtuPath| own(path).is_some_and(|nic| names.contains(&nic.as_str()));
+    let silent = super::pairs::silent(doc).iter().any(|(path, _)| ours(path));
+    let mut said = format!(
+        "{} has {} and {} in one network ({ip}/{len}) and filters strictly by the route back (rp_filter=1) on {}",
+        super::whose(node),
+        nic.name,
+        other.name,
+        if other.reverse_path_filter == STRICT { "both" } else { &nic.name }
+    );
+    if refused > 0 {
+        said.push_str(&format!("; the kernel refused {refused} packets for that during the run"));
+    }
+    // A session or a step that fell silent between such hosts is what it does once a packet takes the other NIC.
+    let lost = doc.error.as_ref().into_iter().chain(doc.steps.iter().filter_map(|step| step.error.as_ref()));
+    let mut lost = lost.filter(|error| matches!(error.kind, ErrorKind::PeerLost | ErrorKind::Timeout));
+    let harmed = silent && refused > 0 || lost.next().is_some();
+    let severity = if harmed { Severity::Error } else { Severity::Warning };
+    let finding = Finding::new("RP-FILTER", said).with_severity(severity).tell(told::REFUSED, refused);
+    Some(finding.tell(told::NODE, node).tell(told::NICS, names.map(str::to_owned)))
+}
+
+/// NICs that filter strictly, each with another one in its network, and the address by which they are.
+fn shared(host: &Environment) -> impl Iterator<Item = (&Nic, &Nic, IpAddr, u8)> {
+    let strict = host.nics.iter().filter(|nic| nic.reverse_path_filter == STRICT);
+    strict.filter_map(move |nic| {
+        let (ip, len) = of_a_network(nic).find(|(ip, _)| ip.is_ipv4())?;
+        let is_beside = |other: &&Nic| {
             other.name != nic.name
                 && of_a_network(other)
                     .any(|(second, _)| second.is_ipv4() && network(second, len) == network(ip, len))
-        });
-        let Some(other) = other.filter(|_| at == 0) else { continue };
-        // Whether it did any harm: packets that the kernel counted as refused for it, and a pair of these NICs that was silent.
-        let counts = doc.steps.iter().filter_map(|step| step.evidence(node)?.ip.as_ref()?.reverse_path_drops);
-        let refused = counts.fold(0, u64::saturating_add);
-        let names = [nic.name.as_str(), other.name.as_str()];
-        let own = |path: &MtuPath| match node {
-            NodeId::CLIENT => Some(path.local_nic.clone()),
-            _ => path.remote_nic.clone(),
         };
-        let ours = |path: &MtuPath| own(path).is_some_and(|nic| names.contains(&nic.as_str()));
-        let silent = super::pairs::silent(doc).iter().any(|(path, _)| ours(path));
-        let mut said = format!(
-            "{} has {} and {} in one network ({ip}/{len}) and filters strictly by the route back (rp_filter=1) on {}",
-            super::whose(node),
-            nic.name,
-            other.name,
-            if other.reverse_path_filter == Some(1) { "both" } else { &nic.name }
-        );
-        if refused > 0 {
-            said.push_str(&format!("; the kernel refused {refused} packets for that during the run"));
-        }
-        // A session or a step that fell silent between such hosts is what it does once a packet takes the other NIC.
-        let lost =
-            doc.error.as_ref().into_iter().chain(doc.steps.iter().filter_map(|step| step.error.as_ref()));
-        let mut lost = lost.filter(|error| matches!(error.kind, ErrorKind::PeerLost | ErrorKind::Timeout));
-        let harmed = silent && refused > 0 || lost.next().is_some();
-        let severity = if harmed { Severity::Error } else { Severity::Warning };
-        let finding = Finding::new("RP-FILTER", said).with_severity(severity).tell(told::REFUSED, refused);
-        found.push(
-            finding
-                .tell(told::NODE, node)
-                .tell(told::NICS, names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()),
-        );
-    }
-    found
+        Some((nic, host.nics.iter().find(is_beside)?, ip, len))
+    })
 }
 
 #[cfg(test)]
@@ -136,6 +138,11 @@ mod tests {
         assert_eq!(codes(two(1), peer()), ["RP-FILTER"]);
         assert_eq!(codes(two(2), peer()), [""; 0]);
         assert_eq!(codes(vec![nic("a", "10.0.1.1", 24, 1), nic("b", "10.0.2.1", 24, 1)], peer()), [""; 0]);
+        // A setting for all NICs makes those strict that come first and lie in no network, or in another one.
+        for first in [nic("lo", "127.0.0.1", 8, 1), nic("mgmt", "192.168.9.1", 24, 1)] {
+            let all: Vec<Nic> = std::iter::once(first).chain(two(1)).collect();
+            assert_eq!(codes(all, peer()), ["RP-FILTER"]);
+        }
     }
 
     #[test]
