@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-pub use crate::system::routes::{configured_mtu, refusal, to, via_routers, with_default};
+pub use crate::system::routes::{configured_mtu, from, to, via_routers, with_default};
 
 /// How packets reach a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -276,6 +276,19 @@ pub struct PeerRoute {
     /// Addresses of this host in the peer's network from which its own rules and routes let nothing go there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedSource>,
+    /// Where several NICs of this host lie in the peer's network: by which of them its rules and routes send what comes from each of their
+    /// addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceRoute>,
+}
+
+/// The NIC by which a host sends to a peer from one of its addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SourceRoute {
+    /// The host's own address.
+    pub source: IpAddr,
+    /// The interface that packets leave by.
+    pub nic: String,
 }
 
 /// An address from which a host sends nothing to a peer.
@@ -300,6 +313,7 @@ impl PeerRoute {
             route_ip_mtu_locked: None,
             learnt_ip_mtu_bytes: None,
             refused: vec![],
+            sources: vec![],
         }
     }
 }

@@ -64,9 +64,11 @@ fn refused(error: &io::Error) -> Option<Refusal> {
     }
 }
 
-/// Why the kernel sends nothing from its own address `source` to `peer`, where its rules and routes say so. Of a socket that is bound to an interface this tells nothing: where the rules refuse, the kernel takes the peer for a
-/// neighbour on that interface (ip_route_output_key_hash_rcu).
-pub fn refusal(source: IpAddr, peer: IpAddr) -> Option<Refusal> {
+/// By which interface, by its number, the kernel sends from its own address `source` to `peer`, or why nothing goes there; `None` where its rules
+/// and routes say neither. A strict reverse path filter asks the same of what comes from `peer` to `source` (__fib_validate_source). Of a socket
+/// that is bound to an interface this tells nothing: where the rules refuse, the kernel takes the peer for a neighbour on that interface
+/// (ip_route_output_key_hash_rcu).
+pub fn from(source: IpAddr, peer: IpAddr) -> Option<Result<u32, Refusal>> {
     let mut question = RouteMessage::default();
     let (family, bits) = match (source, peer) {
         (IpAddr::V4(_), IpAddr::V4(_)) => (AddressFamily::Inet, 32),
@@ -77,7 +79,17 @@ pub fn refusal(source: IpAddr, peer: IpAddr) -> Option<Refusal> {
     (question.header.source_prefix_length, question.header.destination_prefix_length) = (bits, bits);
     question.attributes.push(RouteAttribute::Source(RouteAddress::from(source)));
     question.attributes.push(RouteAttribute::Destination(RouteAddress::from(peer)));
-    refused(&netlink::one(RouteNetlinkMessage::GetRoute(question)).err()?)
+    match netlink::one(RouteNetlinkMessage::GetRoute(question)) {
+        Ok(Some(RouteNetlinkMessage::NewRoute(route))) => {
+            let out = route.attributes.iter().find_map(|one| match one {
+                RouteAttribute::Oif(index) => Some(*index),
+                _ => None,
+            });
+            out.map(Ok)
+        }
+        Ok(_) => None,
+        Err(error) => refused(&error).map(Err),
+    }
 }
 
 /// The MTU that the route to `peer` out of `interface` is configured with, if it is: TCP sends no larger packets over it, whatever
