@@ -60,6 +60,9 @@ pub struct Environment {
     /// How this host reaches the addresses of the other one, as things were when the session began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerRoute>,
+    /// What is taken of its policy routing (IPv4), beside which advice adds tables and rules. `null` or absent where it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_routing: Option<PolicyRouting>,
     /// Where iSCSI goes over this host's network, by its TCP port (3260): open connections, and targets that listen at an address of their own.
     /// What RDMA carries (iSER) is not seen so. `null` or absent where it could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +70,16 @@ pub struct Environment {
     /// Why a part of the above could not be read.
     #[serde(default)]
     pub unreadable: BTreeMap<String, String>,
+}
+
+/// Routing tables and rules of IPv4 that a host has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PolicyRouting {
+    /// Numbers of the tables in which routes lie or that rules name.
+    pub tables: Vec<u32>,
+    /// Priorities of the rules; the least is asked first.
+    pub priorities: Vec<u32>,
 }
 
 /// One network interface.
