@@ -43,7 +43,8 @@ pub(super) fn facts() -> Environment {
 }
 
 fn policy_routing() -> Result<PolicyRouting, String> {
-    let routes::Taken { tables, priorities } = routes::taken().map_err(|error| format!("netlink: {error}"))?;
+    let routes::Taken { tables, priorities } =
+        routes::taken().map_err(|error| format!("netlink: {error}"))?;
     if tables.len().max(priorities.len()) > TAKEN_MAX {
         return Err(format!("more than {TAKEN_MAX} routing tables or rules"));
     }

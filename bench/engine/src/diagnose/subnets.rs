@@ -124,8 +124,7 @@ fn leaves_by_its_own(host: &Environment, ip: IpAddr, len: u8) -> bool {
     let leaves = |peer: &PeerRoute, nic: &str, source: IpAddr| {
         peer.sources.iter().any(|one| one.source == source && one.nic == nic)
     };
-    !peers.is_empty()
-        && peers.iter().all(|peer| own.iter().all(|(nic, source)| leaves(peer, nic, *source)))
+    !peers.is_empty() && peers.iter().all(|peer| own.iter().all(|(nic, source)| leaves(peer, nic, *source)))
 }
 
 #[cfg(test)]

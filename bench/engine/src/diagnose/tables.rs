@@ -138,8 +138,7 @@ mod tests {
             |nics, policy_routing| Some(Environment { nics, policy_routing, ..Environment::default() });
         let mut doc = ResultDoc::new(Tool::default(), "");
         let client = vec![nic("e0", "10.9.0.1"), nic("e1.7", "10.9.0.2"), nic("mgmt", "192.168.9.1")];
-        doc.nodes =
-            vec![Node::here(host(client, policy_routing)), Node::agent("b", host(server, plain()))];
+        doc.nodes = vec![Node::here(host(client, policy_routing)), Node::agent("b", host(server, plain()))];
         doc.findings = vec![Finding::new("RP-FILTER", "seen"), Finding::new("PATH-FAR", "seen")];
         advise(&mut doc);
         assert!(!doc.findings[1].next.contains("ip rule"), "only what is healed by it");
