@@ -10,7 +10,7 @@ mod record;
 mod way_back;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use pathproof_engine::channels::hosts::of_check;
