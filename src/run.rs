@@ -10,7 +10,7 @@ mod record;
 mod way_back;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use pathproof_engine::channels::hosts::of_check;
@@ -20,6 +20,7 @@ use pathproof_engine::ladder::ladder;
 use pathproof_engine::loss;
 use pathproof_engine::networks;
 use pathproof_engine::offloads;
+use pathproof_model::code;
 use pathproof_model::environment::Observed;
 use pathproof_model::{
     Environment, ErrorKind, Finding, HostDifference, Node, NodeId, Plan, ResultDoc, StepError, Tool,
@@ -121,20 +122,47 @@ fn host_differences(doc: &ResultDoc) -> Option<Vec<HostDifference>> {
     differences::of_document(doc, NodeId::SERVER).filter(|_| !doc.is_against_itself())
 }
 
+/// So long a new connection to a peer that was lost may take: two attempts of the kernel fit.
+const WAIT: Duration = Duration::from_millis(1200);
+
+/// Who answers for the address of a peer that was lost.
+enum Answering {
+    /// As far as is known, the peer.
+    Peer,
+    /// More than one device; which of them gets a connection is chance.
+    Several,
+    /// A device with this hardware address, which the peer has not, and which did not answer when the run began.
+    Other(String),
+}
+
 /// Whether the peer's process, its host or the path to it was lost: a new connection tells.
-fn dial_again(peer: SocketAddr) -> String {
-    /// Two attempts of the kernel fit.
-    const WAIT: Duration = Duration::from_millis(1200);
-    match dial::once(peer, WAIT, None) {
-        Ok(_) => "a new connection opened at once, so the host and its port are there: what was lost is that connection".into(),
-        Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => {
-            "a new connection was refused, so the host is there and the process that listened is not".into()
-        }
+fn words(again: io::Result<()>, answering: Answering) -> String {
+    match again {
+        Ok(()) => "a new connection opened at once, so the host and its port are there: what was lost is that connection".into(),
+        Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => match answering {
+            Answering::Peer => {
+                "a new connection was refused, so the host is there and the process that listened is not".into()
+            }
+            Answering::Several => {
+                "a new connection was refused; several devices answer for that address, so it may have been another than the peer that did".into()
+            }
+            Answering::Other(mac) => {
+                format!("a new connection was refused by another device, which answers for that address now: no NIC of the peer's has {mac}")
+            }
+        },
         Err(why) if matches!(why.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => {
             format!("a new connection was not answered within {} ms either", WAIT.as_millis())
         }
         Err(why) => format!("a new connection failed as well ({why})"),
     }
+}
+
+/// The hardware address to which this host sends what is meant for the peer, where that is another device's by now. One that answered from the
+/// beginning answers in the peer's place, as a gateway of a cloud does.
+fn newcomer(doc: &ResultDoc, peer: IpAddr) -> Option<String> {
+    let (here, there) = (doc.environment(NodeId::CLIENT)?, doc.environment(NodeId::SERVER)?);
+    let then = here.peers.iter().find(|one| one.address == peer.to_canonical())?.mac.as_ref()?;
+    wires::stranger(peer, there).filter(|now| !now.eq_ignore_ascii_case(then))
 }
 
 fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Result<(), StepError> {
@@ -155,14 +183,45 @@ fn conduct(order: &Order<'_>, here: &Environment, record: &mut Record<'_>) -> Re
     record.tell_what_was_cut(budget);
     let lost = ended.as_ref().is_err_and(|why| why.kind == ErrorKind::PeerLost);
     if let Some(agent) = conductor.agent.as_ref().filter(|_| lost) {
-        record.dialled_again = Some(dial_again(agent.session.peer()));
+        let peer = agent.session.peer();
+        let again = dial::once(peer, WAIT, None).map(drop);
+        // Who was dialled is read before anybody else is asked: what the kernel hears then may change it.
+        let newcomer = newcomer(&record.doc, peer.ip());
         // Connections that end in the middle are what an address with a second owner looks like.
-        let there = record.doc.environment(NodeId::SERVER);
-        let claims = wires::disputed(agent.session.peer().ip(), there);
-        record.doc.findings.extend(claims.map(|claim| Finding::new(claim.code, claim.said)));
+        let claim = wires::disputed(peer.ip(), record.doc.environment(NodeId::SERVER));
+        let claim = claim.map(|claim| Finding::new(claim.code, claim.said));
+        let several = claim.as_ref().is_some_and(|claim| claim.is(code!("ADDRESS-DUPLICATE")));
+        let answering = match newcomer {
+            Some(mac) => Answering::Other(mac),
+            None if several => Answering::Several,
+            None => Answering::Peer,
+        };
+        record.dialled_again = Some(words(again, answering));
+        record.doc.findings.extend(claim);
     }
     if let Some(agent) = conductor.agent {
         agent.leave(ended.as_ref().err(), &mut record.doc);
     }
     ended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_refuses_is_the_peer_only_where_nobody_else_answers_for_its_address() {
+        let refused = |answering| words(Err(io::ErrorKind::ConnectionRefused.into()), answering);
+        assert!(refused(Answering::Peer).contains("the process that listened is not"));
+        let mac = "02:00:00:00:00:99".to_owned();
+        for (answering, says) in
+            [(Answering::Several, "another than the peer"), (Answering::Other(mac.clone()), mac.as_str())]
+        {
+            let said = refused(answering);
+            assert!(said.contains(says) && !said.contains("the process that listened is not"), "{said}");
+        }
+        // Silence is silence, whoever it is that is silent.
+        let silent = words(Err(io::ErrorKind::TimedOut.into()), Answering::Several);
+        assert!(silent.contains("was not answered within 1200 ms"), "{silent}");
+    }
 }

@@ -137,7 +137,7 @@ fn derive_speeds(nics: &mut [Nic]) {
     }
 }
 
-/// Settings of this interface alone.
+/// Settings as they hold for this interface.
 fn add_settings(nic: &mut Nic) {
     let read = |name| interfaces::setting(&nic.name, name);
     (nic.reverse_path_filter, nic.arp_ignore, nic.arp_announce) =

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::IpAddr;
 
-use pathproof_model::environment::{PeerRoute, RefusedSource};
+use pathproof_model::environment::{PeerRoute, RefusedSource, SourceRoute};
 use pathproof_model::{Environment, Nic, NicAddress};
 use pathproof_sys::neighbours;
 use pathproof_sys::routes::{self, Refusal};
@@ -41,7 +41,7 @@ pub fn learn_routes(here: &mut Environment, peer: &Environment, spoken_to: IpAdd
     });
     here.peers = ways.collect();
     for peer in &mut here.peers {
-        peer.refused = refusals(&here.nics, peer);
+        (peer.sources, peer.refused) = from_own(&here.nics, peer);
     }
     let neighbours = match neighbours::list() {
         Ok(neighbours) => neighbours,
@@ -73,20 +73,30 @@ fn way_to(address: IpAddr) -> io::Result<PeerRoute> {
     })
 }
 
-/// The addresses in the network of `peer` from which nothing goes there, whatever the NIC that holds them carries: connections are bound
-/// to addresses, and the kernel asks its rules for each.
-fn refusals(nics: &[Nic], peer: &PeerRoute) -> Vec<RefusedSource> {
+/// Of the addresses in the network of `peer`: by which NIC the kernel sends from each, where several NICs hold them; and those from which
+/// nothing goes there, whatever the NIC that holds them carries. Connections are bound to addresses, and the kernel asks its rules for each.
+fn from_own(nics: &[Nic], peer: &PeerRoute) -> (Vec<SourceRoute>, Vec<RefusedSource>) {
     let beside = nics.iter().filter(|nic| nic.carrier != Some(false));
     let beside = beside.flat_map(|nic| nic.addresses.iter().map(move |own| (nic, own)));
     let beside = beside.filter(|(_, own)| own.address != peer.address && own.shares_network(peer.address));
-    let refused = |(nic, own): (&Nic, &NicAddress)| {
-        let verdict = routes::refusal(own.address, peer.address)?;
-        // Where nothing leads there without that source either, the routes are elsewhere (in those of a VRF).
-        let leads = peer.nic.as_ref() == Some(&nic.name);
-        let told = RefusedSource { source: own.address, verdict: verdict.word().into() };
-        (verdict != Refusal::NoRoute || leads).then_some(told)
-    };
-    beside.take(PEERS_MAX).filter_map(refused).collect()
+    let beside: Vec<(&Nic, &NicAddress)> = beside.take(PEERS_MAX).collect();
+    let several = beside.windows(2).any(|two| two[0].0.name != two[1].0.name);
+    let (mut sources, mut refused) = (vec![], vec![]);
+    for (nic, own) in beside {
+        let source = own.address;
+        match routes::from(source, peer.address) {
+            Some(Ok(index)) if several => {
+                let by = nics.iter().find(|one| one.index == index);
+                sources.extend(by.map(|by| SourceRoute { source, nic: by.name.clone() }));
+            }
+            // Where nothing leads there without that source either, the routes are elsewhere (in those of a VRF).
+            Some(Err(verdict)) if verdict != Refusal::NoRoute || peer.nic.as_ref() == Some(&nic.name) => {
+                refused.push(RefusedSource { source, verdict: verdict.word().into() });
+            }
+            _ => {}
+        }
+    }
+    (sources, refused)
 }
 
 #[cfg(test)]
@@ -122,8 +132,17 @@ mod tests {
 
     #[test]
     fn what_goes_from_an_address_of_this_host_to_another_is_not_refused() {
-        let lo = NicAddress { address: [127, 0, 0, 1].into(), prefix_len: 8 };
-        let nics = [Nic { name: "lo".into(), addresses: vec![lo], ..Nic::default() }];
-        assert_eq!(refusals(&nics, &way_to([127, 0, 0, 2].into()).expect("the kernel tells")), []);
+        let own = |last| NicAddress { address: [127, 0, 0, last].into(), prefix_len: 8 };
+        let index = pathproof_sys::interfaces::list().expect("the kernel tells");
+        let index = index.iter().find(|one| one.is_loopback()).expect("every host has one").index;
+        let lo = Nic { name: "lo".into(), index, addresses: vec![own(1)], ..Nic::default() };
+        let peer = way_to([127, 0, 0, 2].into()).expect("the kernel tells");
+        assert_eq!(from_own(std::slice::from_ref(&lo), &peer), (vec![], vec![]));
+        // Of several NICs in one network it is told by which of them each address sends.
+        let other = Nic { name: "other".into(), addresses: vec![own(3)], ..Nic::default() };
+        let (sources, refused) = from_own(&[lo, other], &peer);
+        let by: Vec<_> = sources.iter().map(|one| (one.source, one.nic.as_str())).collect();
+        assert_eq!(by, [own(1), own(3)].map(|own| (own.address, "lo")));
+        assert_eq!(refused, []);
     }
 }

@@ -1,12 +1,23 @@
-//! Processor, memory, kernel, clock and settings.
+//! Processor, memory, kernel, clock, settings and policy routing.
 
 use pathproof_model::Environment;
+use pathproof_model::environment::PolicyRouting;
 use pathproof_sys::clock::RealClock;
-use pathproof_sys::{host, limits};
+use pathproof_sys::{host, limits, routes};
+
+/// Most tables, and most rules, that are told: a part of them would make the rest look free.
+const TAKEN_MAX: usize = 256;
 
 /// Everything but the interfaces.
 pub(super) fn facts() -> Environment {
-    let facts = host::facts();
+    let mut facts = host::facts();
+    let policy_routing = match policy_routing() {
+        Ok(taken) => Some(taken),
+        Err(why) => {
+            facts.unreadable.insert("policy_routing".into(), why);
+            None
+        }
+    };
     Environment {
         hostname: facts.hostname,
         operating_system: facts.operating_system,
@@ -25,7 +36,17 @@ pub(super) fn facts() -> Environment {
         // A clock of its own: what a reading costs is the same for each, and no tick of it leaves this line.
         clock_stamp_ns: Some(RealClock::new().stamp_cost_ns()),
         settings: facts.settings,
+        policy_routing,
         unreadable: facts.unreadable,
         ..Environment::default()
     }
+}
+
+fn policy_routing() -> Result<PolicyRouting, String> {
+    let routes::Taken { tables, priorities } =
+        routes::taken().map_err(|error| format!("netlink: {error}"))?;
+    if tables.len().max(priorities.len()) > TAKEN_MAX {
+        return Err(format!("more than {TAKEN_MAX} routing tables or rules"));
+    }
+    Ok(PolicyRouting { tables, priorities })
 }

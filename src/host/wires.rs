@@ -124,6 +124,21 @@ pub fn disputed(address: IpAddr, peer: Option<&Environment>) -> Option<Disputed>
     dispute(wanted, &nic.name, &asked.unwrap_or_default(), &known, peer)
 }
 
+/// The hardware address to which this host sends what is meant for `address` now, where that is none of a NIC of `peer`, whose address it is. `None`
+/// behind a router, where nothing is known, and of a peer that tells of no hardware address.
+pub fn stranger(address: IpAddr, peer: &Environment) -> Option<String> {
+    let address = address.to_canonical();
+    let route = routes::to(address).ok().flatten().filter(|route| route.router.is_none())?;
+    let known = neighbours::list().ok()?.into_iter();
+    let mut known = known.filter(|one| one.interface == route.interface && one.address == address);
+    known.find_map(|one| one.mac).filter(|mac| is_strange(mac, peer))
+}
+
+fn is_strange(mac: &str, peer: &Environment) -> bool {
+    let own: Vec<&str> = peer.nics.iter().filter_map(|nic| nic.mac.as_deref()).collect();
+    !own.is_empty() && !own.iter().any(|own| own.eq_ignore_ascii_case(mac))
+}
+
 /// What the claims on a wire, and what the kernel remembers of it, say about an address.
 fn dispute(
     wanted: Ipv4Addr,
@@ -277,6 +292,15 @@ mod tests {
         assert_eq!(told(&[one, two], &[], None), Some(("ADDRESS-DUPLICATE", true)));
         assert_eq!(told(&[one], &[("10.9.0.2", two)], None), None, "the address has moved");
         assert_eq!(told(&[], &[("10.9.0.2", two)], None), None);
+    }
+
+    #[test]
+    fn a_stranger_has_an_address_that_no_nic_of_the_peer_has() {
+        let peer = Environment { nics: vec![nic("e0", "10.9.0.2", 24)], ..Environment::default() };
+        assert!(is_strange("02:00:00:00:00:99", &peer));
+        assert!(!is_strange("02:00:00:00:00:01", &peer));
+        assert!(!is_strange("02:00:00:00:00:99", &Environment::default()), "nothing is known of its NICs");
+        assert_eq!(stranger([127, 0, 0, 1].into(), &peer), None, "nobody is asked for it");
     }
 
     #[test]

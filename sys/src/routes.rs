@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-pub use crate::system::routes::{configured_mtu, refusal, to, via_routers, with_default};
+pub use crate::system::routes::{configured_mtu, from, taken, to, via_routers, with_default};
 
 /// How packets reach a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,15 @@ impl Refusal {
             Refusal::NoRoute => "no route",
         }
     }
+}
+
+/// What policy routing of IPv4 has taken, each number once and the least first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Numbers of routing tables.
+    pub tables: Vec<u32>,
+    /// Priorities of rules.
+    pub priorities: Vec<u32>,
 }
 
 /// A subnet that is reached through a router.

@@ -60,6 +60,9 @@ pub struct Environment {
     /// How this host reaches the addresses of the other one, as things were when the session began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerRoute>,
+    /// What is taken of its policy routing (IPv4), beside which advice adds tables and rules. `null` or absent where it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_routing: Option<PolicyRouting>,
     /// Where iSCSI goes over this host's network, by its TCP port (3260): open connections, and targets that listen at an address of their own.
     /// What RDMA carries (iSER) is not seen so. `null` or absent where it could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +70,16 @@ pub struct Environment {
     /// Why a part of the above could not be read.
     #[serde(default)]
     pub unreadable: BTreeMap<String, String>,
+}
+
+/// Routing tables and rules of IPv4 that a host has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct PolicyRouting {
+    /// Numbers of the tables in which routes lie or that rules name.
+    pub tables: Vec<u32>,
+    /// Priorities of the rules; the least is asked first.
+    pub priorities: Vec<u32>,
 }
 
 /// One network interface.
@@ -129,14 +142,14 @@ pub struct Nic {
     /// network namespace; absent for what is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// Source addresses whose way back leads elsewhere are refused: 0 no, 1 strictly, 2 loosely (`rp_filter`); the larger of
-    /// this and `net.ipv4.conf.all.rp_filter` holds.
+    /// Source addresses whose way back leads elsewhere are refused: 0 no, 1 strictly, 2 loosely (`rp_filter`). As it holds: the larger of
+    /// the NIC's own and that of `all`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverse_path_filter: Option<u32>,
-    /// For which of its addresses the host answers over this NIC (`arp_ignore`; the larger of this and that of `all` holds).
+    /// For which of its addresses the host answers over this NIC (`arp_ignore`, as it holds).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arp_ignore: Option<u32>,
-    /// Which of its addresses the host asks from (`arp_announce`, likewise).
+    /// Which of its addresses the host asks from (`arp_announce`, as it holds).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arp_announce: Option<u32>,
     /// IPv6's own MTU on this interface, which router advertisements or somebody may have set below that of the interface
@@ -276,6 +289,19 @@ pub struct PeerRoute {
     /// Addresses of this host in the peer's network from which its own rules and routes let nothing go there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedSource>,
+    /// Where several NICs of this host lie in the peer's network: by which of them its rules and routes send what comes from each of their
+    /// addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourceRoute>,
+}
+
+/// The NIC by which a host sends to a peer from one of its addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SourceRoute {
+    /// The host's own address.
+    pub source: IpAddr,
+    /// The interface that packets leave by.
+    pub nic: String,
 }
 
 /// An address from which a host sends nothing to a peer.
@@ -300,6 +326,7 @@ impl PeerRoute {
             route_ip_mtu_locked: None,
             learnt_ip_mtu_bytes: None,
             refused: vec![],
+            sources: vec![],
         }
     }
 }

@@ -61,10 +61,19 @@ fn functions_in(device: &Path) -> Option<(bool, Option<u32>, Option<u32>)> {
     (is_virtual || most.is_some_and(|most: u32| most > 0)).then_some((is_virtual, lent, most))
 }
 
-/// An IPv4 setting of one interface, in the namespace of this process.
+/// An IPv4 setting as it holds for one interface, in the namespace of this process: the larger of its own and that of `all`. Only for those that
+/// the kernel takes so (`IN_DEV_MAXCONF` in linux/inetdevice.h): `rp_filter`, `arp_ignore`, `arp_announce`. Of others either one or both
+/// together switch something on.
 pub fn setting(interface: &str, name: &str) -> Option<u32> {
-    let path = format!("/proc/sys/net/ipv4/conf/{interface}/{name}");
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    larger_in(Path::new("/proc/sys/net/ipv4/conf"), interface, name)
+}
+
+fn larger_in(folder: &Path, interface: &str, name: &str) -> Option<u32> {
+    let read = |of: &str| -> Option<u32> {
+        std::fs::read_to_string(folder.join(of).join(name)).ok()?.trim().parse().ok()
+    };
+    // Half of it says nothing.
+    Some(read(interface)?.max(read("all")?))
 }
 
 /// The MTU that IPv6 keeps to on one interface, in the namespace of this process.
@@ -178,6 +187,21 @@ mod tests {
         assert_eq!(lends, Some((false, Some(4), Some(64))));
         assert_eq!(device("lent", &[("physfn", "")]), Some((true, None, None)));
         assert_eq!(functions_in(&folder.join("gone")), None);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_larger_of_what_a_nic_and_all_are_set_to_holds() {
+        let folder = std::env::temp_dir().join(format!("pathproof-settings-{}", std::process::id()));
+        for (of, value) in [("all", "1\n"), ("e0", "0\n"), ("e1", "2\n")] {
+            std::fs::create_dir_all(folder.join(of)).unwrap();
+            std::fs::write(folder.join(of).join("rp_filter"), value).unwrap();
+        }
+        let holds = |nic: &str, name: &str| larger_in(&folder, nic, name);
+        assert_eq!((holds("e0", "rp_filter"), holds("e1", "rp_filter")), (Some(1), Some(2)));
+        assert_eq!((holds("gone", "rp_filter"), holds("e0", "arp_ignore")), (None, None));
+        std::fs::remove_file(folder.join("all/rp_filter")).unwrap();
+        assert_eq!(holds("e1", "rp_filter"), None, "what holds for all is not known");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,16 +1,18 @@
 //! Which NIC and which source address the kernel would use for a peer.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteType,
 };
+use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
 use super::interfaces::name_of;
 use super::netlink;
-use crate::routes::{ConfiguredMtu, Refusal, Route, RoutedSubnet};
+use crate::routes::{ConfiguredMtu, Refusal, Route, RoutedSubnet, Taken};
 
 /// How packets reach `peer`; `None` when there is no route, or a rule refuses them. Anything else that the kernel cannot answer is an error.
 pub fn to(peer: IpAddr) -> io::Result<Option<Route>> {
@@ -64,9 +66,11 @@ fn refused(error: &io::Error) -> Option<Refusal> {
     }
 }
 
-/// Why the kernel sends nothing from its own address `source` to `peer`, where its rules and routes say so. Of a socket that is bound to an interface this tells nothing: where the rules refuse, the kernel takes the peer for a
-/// neighbour on that interface (ip_route_output_key_hash_rcu).
-pub fn refusal(source: IpAddr, peer: IpAddr) -> Option<Refusal> {
+/// By which interface, by its number, the kernel sends from its own address `source` to `peer`, or why nothing goes there; `None` where its rules
+/// and routes say neither. A strict reverse path filter asks the same of what comes from `peer` to `source` (__fib_validate_source). Of a socket
+/// that is bound to an interface this tells nothing: where the rules refuse, the kernel takes the peer for a neighbour on that interface
+/// (ip_route_output_key_hash_rcu).
+pub fn from(source: IpAddr, peer: IpAddr) -> Option<Result<u32, Refusal>> {
     let mut question = RouteMessage::default();
     let (family, bits) = match (source, peer) {
         (IpAddr::V4(_), IpAddr::V4(_)) => (AddressFamily::Inet, 32),
@@ -77,7 +81,17 @@ pub fn refusal(source: IpAddr, peer: IpAddr) -> Option<Refusal> {
     (question.header.source_prefix_length, question.header.destination_prefix_length) = (bits, bits);
     question.attributes.push(RouteAttribute::Source(RouteAddress::from(source)));
     question.attributes.push(RouteAttribute::Destination(RouteAddress::from(peer)));
-    refused(&netlink::one(RouteNetlinkMessage::GetRoute(question)).err()?)
+    match netlink::one(RouteNetlinkMessage::GetRoute(question)) {
+        Ok(Some(RouteNetlinkMessage::NewRoute(route))) => {
+            let out = route.attributes.iter().find_map(|one| match one {
+                RouteAttribute::Oif(index) => Some(*index),
+                _ => None,
+            });
+            out.map(Ok)
+        }
+        Ok(_) => None,
+        Err(error) => refused(&error).map(Err),
+    }
 }
 
 /// The MTU that the route to `peer` out of `interface` is configured with, if it is: TCP sends no larger packets over it, whatever
@@ -119,6 +133,41 @@ pub fn configured_mtu(peer: IpAddr, interface: &str) -> Option<ConfiguredMtu> {
 
 /// Number of the MTU among a route's metrics (linux/rtnetlink.h).
 const RTAX_MTU: u32 = 2;
+
+/// Which routing tables and priorities of rules of IPv4 are taken. A table is in use where a route lies in it or a rule names it: a rule may wait
+/// for routes that a program adds later.
+pub fn taken() -> io::Result<Taken> {
+    let (mut tables, mut priorities) = (BTreeSet::new(), BTreeSet::new());
+    let mut question = RouteMessage::default();
+    question.header.address_family = AddressFamily::Inet;
+    for answer in netlink::dump(RouteNetlinkMessage::GetRoute(question))? {
+        let RouteNetlinkMessage::NewRoute(route) = answer else { continue };
+        // The header has room for numbers below 256 alone.
+        let table = route.attributes.iter().find_map(|one| match one {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
+        });
+        tables.insert(table.unwrap_or(u32::from(route.header.table)));
+    }
+    let mut question = RuleMessage::default();
+    question.header.family = AddressFamily::Inet;
+    for answer in netlink::dump(RouteNetlinkMessage::GetRule(question))? {
+        let RouteNetlinkMessage::NewRule(rule) = answer else { continue };
+        let (mut table, mut priority) = (u32::from(rule.header.table), 0);
+        for attribute in &rule.attributes {
+            match attribute {
+                RuleAttribute::Table(number) => table = *number,
+                RuleAttribute::Priority(number) => priority = *number,
+                _ => {}
+            }
+        }
+        tables.insert(table);
+        priorities.insert(priority);
+    }
+    // A rule that refuses or leads to another rule names none.
+    tables.remove(&0);
+    Ok(Taken { tables: tables.into_iter().collect(), priorities: priorities.into_iter().collect() })
+}
 
 /// Every subnet that the main table sends through a router.
 pub fn via_routers() -> Vec<RoutedSubnet> {
@@ -165,4 +214,17 @@ fn via_router(answer: &RouteNetlinkMessage, family: AddressFamily) -> Option<Rou
     let prefix_len = route.header.destination_prefix_length;
     let subnet = RoutedSubnet { interface: index?, address: destination, prefix_len };
     (routed && route.header.kind == RouteType::Unicast).then_some(subnet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tables_and_rules_that_every_host_has_are_taken() {
+        let taken = taken().expect("the kernel tells");
+        // The main table, and the rule that leads to it (linux/rtnetlink.h, fib_default_rules_init).
+        assert!(taken.tables.contains(&254) && taken.priorities.contains(&32766), "{taken:?}");
+        assert!(!taken.tables.contains(&0), "{taken:?}");
+    }
 }

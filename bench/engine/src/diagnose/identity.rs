@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use pathproof_model::{End, Environment, Finding, NodeId, NodeSpec, ResultDoc, Severity};
 
-use super::{ip_of, planned};
+use super::networks::of_a_network;
+use super::{ip_of, planned, whose};
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let (Some(client), Some(server)) = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER))
@@ -74,7 +75,33 @@ fn translated(doc: &ResultDoc, client: &Environment, server: &Environment) -> Op
         }
         (None, None) => return None,
     };
-    Some(Finding::new("PEER-NAT", said))
+    // Each end's own account of where its lanes end.
+    let at = |end: End| lanes().filter(|lane| lane.end == end).find_map(|lane| ip_of(&lane.local));
+    let theirs = far.map(|far| own_addresses(NodeId::SERVER, server, at(End::Server), far));
+    let ours = || near.map(|near| own_addresses(NodeId::CLIENT, client, at(End::Client), near));
+    Some(Finding::new("PEER-NAT", said + &theirs.or_else(ours).unwrap_or_default()))
+}
+
+/// The address by which an end knows itself in place of one that is not its own: `at`, where a connection told it, or else those of the same family
+/// that it may have been.
+fn own_addresses(node: NodeId, host: &Environment, at: Option<IpAddr>, in_place_of: IpAddr) -> String {
+    /// Containers and hypervisors have many.
+    const NAMED_MAX: usize = 4;
+    let of_family = |ip: &IpAddr| ip.is_ipv4() == in_place_of.is_ipv4();
+    let its = host.nics.iter().flat_map(of_a_network).map(|(ip, _)| ip.to_canonical());
+    let all: BTreeSet<IpAddr> = match at {
+        Some(ip) => BTreeSet::from([ip]),
+        None => its.filter(of_family).collect(),
+    };
+    let mut named: Vec<String> = all.iter().take(NAMED_MAX).map(IpAddr::to_string).collect();
+    if all.len() > NAMED_MAX {
+        named.push(format!("{} more", all.len() - NAMED_MAX));
+    }
+    match &named[..] {
+        [] => String::new(),
+        [one] => format!("; {}'s own address is {one}", whose(node)),
+        several => format!("; {}'s own addresses are {}", whose(node), several.join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -132,5 +159,28 @@ mod tests {
     fn an_address_that_neither_host_owns_is_a_translation() {
         assert_eq!(codes("10.9.9.9", "two", "10.9.9.9", "10.0.0.1"), ["PEER-NAT"]);
         assert_eq!(codes("10.0.0.2", "two", "10.0.0.2", "192.0.2.7"), ["PEER-NAT"]);
+    }
+
+    #[test]
+    fn a_translation_is_told_with_the_address_that_stands_behind_it() {
+        let said = |dialled, seen| found("stor2", "two", dialled, seen).remove(0).evidence;
+        assert_eq!(
+            said("10.9.9.9", "10.0.0.1"),
+            "10.9.9.9, which was dialled, is no address of the peer's; the peer's own address is 10.0.0.2"
+        );
+        assert!(said("10.0.0.2", "192.0.2.7").ends_with("; this host's own address is 10.0.0.1"));
+        let own = |at: Option<&str>, for_it: &str| {
+            let mut there = host("172.18.0.2", "two");
+            let more = ["10.1.0.1", "10.2.0.1", "10.3.0.1", "10.4.0.1", "fd00::2", "fe80::1"];
+            let more = more.map(|ip| NicAddress { address: ip.parse().unwrap(), prefix_len: 24 });
+            there.nics[0].addresses.extend(more);
+            let at = at.map(|at| at.parse().unwrap());
+            own_addresses(NodeId::SERVER, &there, at, for_it.parse().unwrap())
+        };
+        assert_eq!(own(Some("172.18.0.2"), "10.9.0.2"), "; the peer's own address is 172.18.0.2");
+        let listed = "; the peer's own addresses are 10.1.0.1, 10.2.0.1, 10.3.0.1, 10.4.0.1, 1 more";
+        assert_eq!(own(None, "10.9.0.2"), listed);
+        assert_eq!(own(None, "fd09::2"), "; the peer's own address is fd00::2");
+        assert_eq!(own_addresses(NodeId::SERVER, &Environment::default(), None, [10, 9, 0, 2].into()), "");
     }
 }

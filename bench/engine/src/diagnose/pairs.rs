@@ -97,6 +97,16 @@ fn dead(doc: &ResultDoc) -> Vec<Finding> {
         .collect()
 }
 
+/// Whether a pair that carries has a NIC of this one. Then their counters are not this pair's alone: what left the NIC was meant for another,
+/// as a rule, and that it did not come in here says nothing.
+fn is_shared(doc: &ResultDoc, pair: &MtuPath) -> bool {
+    let has_its_nic = |path: &MtuPath| {
+        path.local_nic == pair.local_nic || path.remote_nic.is_some() && path.remote_nic == pair.remote_nic
+    };
+    let mut paths = doc.steps.iter().filter_map(|step| step.detail.paths.as_deref()).flatten();
+    paths.any(|path| !is_silent(path) && has_its_nic(path))
+}
+
 /// Of a pair that is silent both ways, what left one end and what reached the other, by the counters of both NICs.
 fn one_way(doc: &ResultDoc) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
@@ -104,7 +114,7 @@ fn one_way(doc: &ResultDoc) -> Vec<Finding> {
         let (Some(here), Some(there)) = (step.evidence(NodeId::CLIENT), step.evidence(NodeId::SERVER)) else {
             continue;
         };
-        for (path, _) in silent(doc) {
+        for (path, _) in silent(doc).into_iter().filter(|(path, _)| !is_shared(doc, path)) {
             let (ours, theirs) = (path.local_nic.as_str(), path.remote_nic.as_deref().unwrap_or_default());
             let remote = path.remote_address;
             let told = found.iter().any(|one| one.told(told::REMOTE_ADDRESS) == Some(remote));
@@ -123,7 +133,8 @@ fn one_way(doc: &ResultDoc) -> Vec<Finding> {
                 path.local_address, path.remote_address
             );
             let finding = Finding::new("PATH-ONE-WAY", said).tell(told::DIRECTION, direction);
-            found.push(finding.tell(told::LOCAL_NIC, ours).tell(told::REMOTE_ADDRESS, remote));
+            let finding = finding.tell(told::LOCAL_NIC, ours).tell(told::REMOTE_NIC, theirs);
+            found.push(finding.tell(told::REMOTE_ADDRESS, remote));
         }
     }
     found
@@ -349,5 +360,38 @@ mod tests {
         let mut lone = doc(vec![], vec![]);
         lone.steps.push(Step::new(StepKind::Loss, "loss"));
         assert_eq!(codes(&lone), [""; 0]);
+    }
+
+    #[test]
+    fn what_left_a_nic_that_carries_for_another_pair_was_not_meant_for_this_one() {
+        let told = |theirs: &str| {
+            let path = super::super::tests::mtu_path;
+            let carries = MtuPath { ip_mtu_bytes: Some(1500), proven_ip_bytes: Some(1500), ..path() };
+            let silent = MtuPath {
+                local_nic: "e1".into(),
+                remote_nic: Some(theirs.into()),
+                local_address: [10, 0, 0, 11].into(),
+                remote_address: [10, 0, 0, 12].into(),
+                ..path()
+            };
+            let end = |node, nic: &str, (sent, received): (u64, u64)| {
+                let counts = NicCounts {
+                    sent_packets: Some(sent),
+                    received_packets: Some(received),
+                    ..NicCounts::still()
+                };
+                let nics = Some(vec![NicActivity { nic: nic.into(), counts }]);
+                Evidence { node, nics, ..Evidence::default() }
+            };
+            let mut step = Step::new(StepKind::Mtu, "path MTU");
+            // As counted in a network that both NICs of both hosts lie in, where a filter refuses what comes to the second.
+            step.evidence = vec![end(NodeId::CLIENT, "e1", (40, 9)), end(NodeId::SERVER, theirs, (36, 40))];
+            step.detail.paths = Some(vec![carries, silent]);
+            let mut doc = doc(vec![], vec![]);
+            doc.steps.push(step);
+            codes(&doc)
+        };
+        assert_eq!(told("e1"), ["PATH-ONE-WAY"]);
+        assert_eq!(told("e0"), [""; 0], "most of it went to the NIC that it does reach");
     }
 }

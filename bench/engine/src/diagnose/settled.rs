@@ -3,7 +3,7 @@
 use pathproof_model::code;
 use pathproof_model::finding::CATALOGUE;
 use pathproof_model::told;
-use pathproof_model::{Finding, NodeId, ResultDoc, Severity};
+use pathproof_model::{Direction, Finding, NodeId, ResultDoc, Severity};
 
 /// Where the first was found, the others are what it looks like.
 const EXPLAINS: &[(&str, &[&str])] = &[
@@ -72,17 +72,20 @@ fn explain(doc: &mut ResultDoc) {
         finding.is(code!("PATH-ASYMMETRIC"))
             && policed.iter().any(|one| slower.is_some() && one.told(told::DIRECTION) == slower)
     };
-    // A host that refuses by its filter what arrives at a NIC is why that NIC's pairs are silent.
+    // A host that refuses by its filter what arrives at a NIC is why that NIC's pairs are silent. It does not answer there either who has an
+    // address (arp_process looks the way back up first), so next to nothing is sent to it: that looks like one dead strand, at the end that hears
+    // nothing.
     let refusing: Vec<_> = doc.findings.iter().filter(|one| is_refusal(one)).cloned().collect();
     let refused = |finding: &Finding| {
         let silent = [code!("CHANNEL-DEAD"), code!("MTU-UNKNOWN")].iter().any(|code| finding.is(*code));
-        silent
-            && refusing.iter().any(|one| {
-                let client = one.told(told::NODE) == Some(NodeId::CLIENT);
-                let end = if client { told::LOCAL_NIC } else { told::REMOTE_NIC };
-                let nics = one.told(told::NICS).unwrap_or_default();
-                finding.told(end).is_some_and(|nic| nics.contains(&nic))
-            })
+        let dead = finding.told(told::DIRECTION).filter(|_| finding.is(code!("PATH-ONE-WAY")));
+        let hears_nothing = |client: bool| dead == Some(if client { Direction::In } else { Direction::Out });
+        refusing.iter().any(|one| {
+            let client = one.told(told::NODE) == Some(NodeId::CLIENT);
+            let end = if client { told::LOCAL_NIC } else { told::REMOTE_NIC };
+            let nics = one.told(told::NICS).unwrap_or_default();
+            (silent || hears_nothing(client)) && finding.told(end).is_some_and(|nic| nics.contains(&nic))
+        })
     };
     doc.findings.retain(|finding| !explained(finding) && !policed_way(finding) && !refused(finding));
 }
@@ -102,7 +105,7 @@ fn is_about_the_same(one: &Finding, other: &Finding) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::{Direction, Severity, Tool};
+    use pathproof_model::Tool;
 
     #[test]
     fn a_finding_about_one_pair_explains_nothing_about_another() {
@@ -157,6 +160,29 @@ mod tests {
                 && left(Severity::Error, 0, "e0")
                 && left(Severity::Error, 1, "e1")
         );
+    }
+
+    #[test]
+    fn a_way_that_ends_at_a_nic_which_refuses_packets_is_no_dead_strand() {
+        let left = |node: u16, dead: Direction| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.findings = vec![
+                Finding::new("PATH-ONE-WAY", "seen")
+                    .tell(told::DIRECTION, dead)
+                    .tell(told::LOCAL_NIC, "e1")
+                    .tell(told::REMOTE_NIC, "x1"),
+                Finding::new("RP-FILTER", "seen")
+                    .with_severity(Severity::Error)
+                    .tell(told::REFUSED, 8u64)
+                    .tell(told::NODE, NodeId(node))
+                    .tell(told::NICS, ["e1", "x1"].map(str::to_owned)),
+            ];
+            settle(&mut doc);
+            doc.findings.iter().any(|finding| finding.code == "PATH-ONE-WAY")
+        };
+        assert!(!left(0, Direction::In) && !left(1, Direction::Out));
+        // The end that hears everything refuses nothing that the other one sent.
+        assert!(left(0, Direction::Out) && left(1, Direction::In));
     }
 
     #[test]
