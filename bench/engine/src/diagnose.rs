@@ -7,6 +7,7 @@ mod connections;
 mod delays;
 mod direction;
 mod filtered;
+mod held;
 mod hosts;
 mod identity;
 mod links;
