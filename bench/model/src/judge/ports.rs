@@ -117,10 +117,11 @@ mod tests {
     fn a_silence_that_kills_must_kill_every_longer_one_too() {
         use crate::LeftSilent;
         let record = |alive: &[bool]| {
-            let tried = alive
-                .iter()
-                .enumerate()
-                .map(|(at, alive)| LeftSilent { silent_ns: 1_000_000_000 << at, alive: *alive });
+            let tried = alive.iter().enumerate().map(|(at, alive)| LeftSilent {
+                silent_ns: 1_000_000_000 << at,
+                alive: *alive,
+                ..LeftSilent::default()
+            });
             SilentRecord { direction: Direction::Out, tried: tried.collect() }
         };
         for (alive, outcome) in [
