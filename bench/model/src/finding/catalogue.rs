@@ -317,7 +317,7 @@ const PATHS: &[Entry] = &[
         "PATH-SLEEPS",
         Error,
         "What comes first after a silence is lost, and passes only when it is sent again: heartbeats, leases and the first request after each pause take a fifth of a second and more, again and again.",
-        "Look for what goes to sleep or forgets while nothing moves: power saving of NICs, links and radios (ethtool --show-eee NIC), a table of neighbours or flows with short times on a router, virtual switch or controller; then run again.",
+        "Look for what goes to sleep or forgets while nothing moves: power saving of NICs, links and radios, a table of neighbours or flows with short times on a router, virtual switch or controller; then run again.",
     ),
     entry(
         "PATH-UDP-FILTERED",
