@@ -181,7 +181,8 @@ impl Runner for Ports {
         let records = step.detail.ports.as_deref().unwrap_or_default();
         let bursts = step.detail.opened_at_once.as_deref().unwrap_or_default();
         let mut found = ports::findings(records, bursts, &step.evidence);
-        found.extend(ports::forgotten(step.detail.left_silent.as_deref().unwrap_or_default()));
+        let silent = step.detail.left_silent.as_deref().unwrap_or_default();
+        found.extend(ports::forgotten(silent, step.error.as_ref()));
         found
     }
 }

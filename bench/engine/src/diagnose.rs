@@ -7,6 +7,7 @@ mod connections;
 mod delays;
 mod direction;
 mod filtered;
+mod held;
 mod hosts;
 mod identity;
 mod links;
@@ -23,6 +24,7 @@ mod routes;
 mod segments;
 mod settled;
 mod sizes;
+mod sleeps;
 mod slow;
 mod subnets;
 mod switches;
@@ -57,6 +59,7 @@ const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
     segments::findings,
     connections::findings,
     delays::findings,
+    sleeps::findings,
     repeats::findings,
     windows::findings,
     rates::findings,

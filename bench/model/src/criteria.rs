@@ -47,6 +47,9 @@ pub struct LatencyCriteria {
     pub p99_max_ns: Option<u64>,
     /// p99 - p50 of the idle round trip, in ns.
     pub jitter_max_ns: u64,
+    /// Share of idle round trips that lie above the median by more than that, where they are too few for a p99.
+    #[serde(default = "slow_share_max")]
+    pub slow_share_max: f64,
     /// 99th percentile of requests under load, in ns.
     pub loaded_p99_max_ns: u64,
     /// What a stream in full flow may add to the median round trip of a probe beside it, in ns.
@@ -54,6 +57,11 @@ pub struct LatencyCriteria {
     pub added_p50_max_ns: u64,
     /// Fewest samples that a p99 may rest on.
     pub samples_min: u64,
+}
+
+/// For criteria stored before this limit existed.
+fn slow_share_max() -> f64 {
+    Criteria::default().latency.slow_share_max
 }
 
 /// For criteria stored before this limit existed.
@@ -223,6 +231,7 @@ impl Criteria {
         }
         let criteria: Criteria = merged.try_into().map_err(fail)?;
         for (name, share) in [
+            ("latency.slow_share_max", criteria.latency.slow_share_max),
             ("throughput.link_share_min", criteria.throughput.link_share_min),
             ("throughput.paced_share_min", criteria.throughput.paced_share_min),
             ("throughput.nics_sum_share_min", criteria.throughput.nics_sum_share_min),

@@ -30,6 +30,7 @@ pub mod repeats;
 mod segments;
 mod soak;
 mod state;
+mod tail;
 mod traffic;
 
 pub use answers::demand;

@@ -297,6 +297,9 @@ pub struct LeftSilent {
     pub silent_ns: u64,
     /// It carried a question and its answer afterwards.
     pub alive: bool,
+    /// How long that answer took, in ns; absent where none came, and in documents older than the field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered_after_ns: Option<u64>,
 }
 
 /// What an end tells of a `ports` step.

@@ -309,12 +309,14 @@ impl Dialler<'_> {
             if is_over() {
                 break;
             }
-            let silent_ns = self.clock.now().ns_since(silent_since);
+            let asked_at = self.clock.now();
+            let silent_ns = asked_at.ns_since(silent_since);
             let asked = stream.write_all(&self.asks).is_ok();
             let patient = stream.set_read_timeout(Some(REVIVAL)).is_ok();
             let mut word = [0; 32];
             let alive = asked && patient && stream.read_exact(&mut word).is_ok() && word == self.told;
-            tried.push(LeftSilent { silent_ns, alive });
+            let answered_after_ns = alive.then(|| self.clock.now().ns_since(asked_at));
+            tried.push(LeftSilent { silent_ns, alive, answered_after_ns });
         }
         tried
     }

@@ -4,8 +4,9 @@ use pathproof_model::code;
 use pathproof_model::evidence::TcpCounts;
 use pathproof_model::judge::repeats::dropped_at_home;
 use pathproof_model::told;
+use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    Direction, End, ErrorKind, Evidence, Finding, FollowUp, LaneResult, NodeId, ResultDoc, Step,
+    Direction, End, ErrorKind, Evidence, Finding, FollowUp, LaneResult, NodeId, ResultDoc, Step, StepError,
 };
 
 use super::{lost, planned, whose};
@@ -14,7 +15,8 @@ use super::{lost, planned, whose};
 const SYNS: u64 = 4;
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    unanswered(doc).into_iter().chain(reset(doc)).chain(never_opened(doc)).chain(slow_to_open(doc)).collect()
+    let ended = reset(doc).into_iter().chain(aged(doc));
+    unanswered(doc).into_iter().chain(ended).chain(never_opened(doc)).chain(slow_to_open(doc)).collect()
 }
 
 /// Connections of which half took far longer to open than what is open takes to answer: somebody looks at each new one.
@@ -43,8 +45,8 @@ fn slow_to_open(doc: &ResultDoc) -> Vec<Finding> {
                 "{}: half of {} connections took {} and more to open, where an open connection answers in {}",
                 crate::ports::findings::way(record.direction),
                 record.opened.opened,
-                pathproof_model::units::Nanoseconds(median_ns),
-                pathproof_model::units::Nanoseconds(trips.p90)
+                Nanoseconds(median_ns),
+                Nanoseconds(trips.p90)
             );
             Finding::new("CONNECT-SLOW", said).with("opening_ns", median_ns).with("round_trip_ns", trips.p90)
         })
@@ -150,6 +152,34 @@ fn never_opened(doc: &ResultDoc) -> Vec<Finding> {
     told.map(finding).collect()
 }
 
+/// Whether a connection was reset, by whomever.
+fn was_reset(why: &StepError) -> bool {
+    why.kind == ErrorKind::PeerLost && why.message.contains("reset by peer")
+}
+
+/// Connections left silent of which the longer silence is dead, in a step in which the session's own was reset, which is never silent: what they have
+/// in common is their age. A peer that went away resets the session as well, and closes what was left silent with it.
+fn aged(doc: &ResultDoc) -> Option<Finding> {
+    let mut reset = planned(doc).filter(|step| step.error.as_ref().is_some_and(was_reset));
+    let (step, (direction, (alive_ns, dead_ns))) = reset.find_map(|step| {
+        let records = step.detail.left_silent.as_deref()?;
+        let cut = records.iter().find_map(|record| Some((record.direction, record.forgotten()?)));
+        // None that was alive tells no age.
+        cut.filter(|(_, (alive_ns, _))| *alive_ns > 0).map(|cut| (step, cut))
+    })?;
+    let age_ns = step.started_ns.saturating_add(step.elapsed_ns);
+    let said = format!(
+        "{}: the session's own connection, which is never silent, was reset {} after the run began, and of connections left silent one was alive \
+         after {} and one was dead after {}: none was seen to live longer, silent or not",
+        crate::ports::findings::way(direction),
+        Nanoseconds(age_ns),
+        Nanoseconds(alive_ns),
+        Nanoseconds(dead_ns)
+    );
+    let finding = Finding::new("TCP-RESET", said).with("age_ns", age_ns).open(&[code!("PEER-LOST")]);
+    Some(finding.with("survived_ns", alive_ns).with("dead_after_ns", dead_ns))
+}
+
 /// A lane that was reset although both programs were there to the end: somebody between them did it.
 fn reset(doc: &ResultDoc) -> Option<Finding> {
     // A peer that went away resets what it had.
@@ -161,9 +191,7 @@ fn reset(doc: &ResultDoc) -> Option<Finding> {
         // A lane that was given up because another was reset says nothing more.
         let of_lanes = step.lanes.iter().filter_map(|lane| lane.error.as_ref());
         let errors = step.error.iter().chain(of_lanes.filter(|why| !why.kind.is_interruption()));
-        let only = errors
-            .into_iter()
-            .all(|why| why.kind == ErrorKind::PeerLost && why.message.contains("reset by peer"));
+        let only = errors.into_iter().all(was_reset);
         let broken = |lane: &&LaneResult| {
             lane.bytes > 0 && lane.error.as_ref().is_some_and(|why| !why.kind.is_interruption())
         };
@@ -196,7 +224,7 @@ fn reset(doc: &ResultDoc) -> Option<Finding> {
 mod tests {
     use super::*;
     use pathproof_model::evidence::{QueueActivity, QueueCounts};
-    use pathproof_model::{Evidence, LaneResult, StepError, StepKind, Tool};
+    use pathproof_model::{StepKind, Tool};
 
     fn evidence(node: NodeId, tcp: TcpCounts) -> Evidence {
         Evidence { node, tcp: Some(tcp), ..Evidence::default() }
@@ -323,6 +351,40 @@ mod tests {
         let mut half = stream(cut(), cut(), Some(ErrorKind::PeerLost));
         half.evidence.truncate(1);
         assert_eq!(codes(vec![half]), [""; 0]);
+    }
+
+    #[test]
+    fn connections_that_are_cut_when_they_are_so_old_are_told_so_and_not_that_they_were_silent() {
+        use pathproof_model::{LeftSilent, SilentRecord};
+        let ports = |alive: [bool; 4], kind, message: &str| {
+            let mut step = Step::new(StepKind::Ports, "ports and connections");
+            let times = [1_005_727_899, 2_005_876_327, 4_005_865_164, 8_006_049_990];
+            let tried = times.into_iter().zip(alive).map(|(silent_ns, alive)| LeftSilent {
+                silent_ns,
+                alive,
+                ..LeftSilent::default()
+            });
+            let tried = tried.collect();
+            step.detail.left_silent = Some(vec![SilentRecord { direction: Direction::Out, tried }]);
+            (step.started_ns, step.elapsed_ns) = (225_174_703, 8_064_344_084);
+            step.error = Some(StepError { kind, message: message.into() });
+            step
+        };
+        let reset = "the control connection to the peer ended: Connection reset by peer (os error 104)";
+        let cut = [true, true, true, false];
+        let doc = ResultDoc {
+            steps: vec![ports(cut, ErrorKind::PeerLost, reset)],
+            ..ResultDoc::new(Tool::default(), "")
+        };
+        let found = findings(&doc);
+        assert_eq!((found.len(), &*found[0].code, &*found[0].open[0]), (1, "TCP-RESET", "PEER-LOST"));
+        for part in ["reset 8.29 s after the run", "alive after 4.01 s", "dead after 8.01 s", "silent or not"] {
+            assert!(found[0].evidence.contains(part), "{part} is missing in {}", found[0].evidence);
+        }
+        // All that was left silent lived, nothing of it did, and a session that ended otherwise.
+        assert_eq!(codes(vec![ports([true; 4], ErrorKind::PeerLost, reset)]), [""; 0]);
+        assert_eq!(codes(vec![ports([false; 4], ErrorKind::PeerLost, reset)]), [""; 0]);
+        assert_eq!(codes(vec![ports(cut, ErrorKind::PeerLost, "it has not answered for 10 s")]), [""; 0]);
     }
 
     #[test]

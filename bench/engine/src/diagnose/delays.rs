@@ -8,7 +8,7 @@ use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Finding, LaneRole, LossPath, NodeId, ResultDoc, Severity, Share, Step};
 
-use super::{FAR_NS, LOST_SHARE, hosts, pauses, planned, pressed, round_trips};
+use super::{FAR_NS, LOST_SHARE, held, hosts, pauses, planned, pressed, round_trips};
 
 /// Above this part of paced datagrams that come 50 ms after the fastest, something on the way holds packets back.
 const LATE_SHARE: f64 = 0.005;
@@ -27,7 +27,8 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             .chain(pauses::pauses(doc))
             .chain(late(doc))
             .chain(uneven(doc));
-        found.extend(told.chain(timers(doc)).chain(pauses::stands(doc)).next());
+        let told = told.chain(timers(doc)).chain(pauses::stands(doc)).chain(held::held(doc));
+        found.extend(told.take(1));
     }
     found
 }

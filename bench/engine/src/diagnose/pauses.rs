@@ -42,7 +42,7 @@ pub(super) fn pauses(doc: &ResultDoc) -> Option<Finding> {
 }
 
 /// Whether one end sent something again that the other had not received before.
-fn lost_a_question(step: &Step) -> bool {
+pub(super) fn lost_a_question(step: &Step) -> bool {
     let count = |node, of: fn(&TcpCounts) -> Option<u64>| {
         step.evidence(node).and_then(|one| of(one.tcp.as_ref()?)).unwrap_or(0)
     };
@@ -56,7 +56,7 @@ fn in_line(step: &Step) -> bool {
 }
 
 /// What a hypervisor took of each processor of a host, of the one that lost most.
-fn stolen_ns(step: &Step) -> u64 {
+pub(super) fn stolen_ns(step: &Step) -> u64 {
     let loads = step.evidence.iter().filter_map(|one| one.host.as_ref());
     loads.filter_map(|load| Some(load.steal_ns? / load.cpus.unwrap_or(1).max(1))).max().unwrap_or(0)
 }

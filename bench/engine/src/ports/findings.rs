@@ -7,8 +7,8 @@ use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    Direction, Evidence, Finding, NodeId, OpenedAtOnce, OpenedRecord, PortAnswer, PortRecord, Severity,
-    SilentRecord,
+    Direction, ErrorKind, Evidence, Finding, NodeId, OpenedAtOnce, OpenedRecord, PortAnswer, PortRecord,
+    Severity, SilentRecord, StepError,
 };
 
 /// The findings of one step, with what the two hosts counted meanwhile.
@@ -40,8 +40,12 @@ pub fn findings(records: &[PortRecord], bursts: &[OpenedRecord], counted: &[Evid
     found
 }
 
-/// Connections that were forgotten while they were silent.
-pub fn forgotten(records: &[SilentRecord]) -> Vec<Finding> {
+/// Connections that were forgotten while they were silent, in a step that ended with `error`. Where the session's own connection was lost as well,
+/// which is never silent, it was not their silence; and who loses the session closes what the other end left open.
+pub fn forgotten(records: &[SilentRecord], error: Option<&StepError>) -> Vec<Finding> {
+    if error.is_some_and(|why| why.kind == ErrorKind::PeerLost) {
+        return vec![];
+    }
     let dead = records.iter().filter_map(|record| Some((record.direction, record.forgotten()?)));
     dead.map(|(direction, (survived_ns, dead_ns))| {
         let alive = match survived_ns {
@@ -242,14 +246,22 @@ mod tests {
     fn what_forgets_silent_connections_is_told_with_the_times_between_which_it_does() {
         use pathproof_model::LeftSilent;
         let tried = [(1, true), (2, true), (4, false), (8, false)]
-            .map(|(s, alive)| LeftSilent { silent_ns: s * 1_000_000_000, alive });
+            .map(|(s, alive)| LeftSilent {
+                silent_ns: s * 1_000_000_000,
+                alive,
+                ..LeftSilent::default()
+            });
         let record = SilentRecord { direction: Direction::Out, tried: tried.to_vec() };
-        let found = forgotten(std::slice::from_ref(&record));
+        let found = forgotten(std::slice::from_ref(&record), None);
         assert_eq!(found[0].code, "TCP-IDLE-DROPPED");
         assert_eq!(found[0].values["survived_ns"], 2_000_000_000u64);
         assert_eq!(found[0].values["dead_after_ns"], 4_000_000_000u64);
         let alive = record.tried.iter().map(|t| LeftSilent { alive: true, ..*t }).collect();
-        assert!(forgotten(&[SilentRecord { tried: alive, ..record }]).is_empty());
+        assert!(forgotten(&[SilentRecord { tried: alive, ..record.clone() }], None).is_empty());
+        // As run where every connection was reset that was 8 s old: the session's own as well.
+        let error = |kind| StepError { kind, message: "the control connection to the peer ended".into() };
+        let told = |kind| forgotten(std::slice::from_ref(&record), Some(&error(kind))).len();
+        assert_eq!((told(ErrorKind::PeerLost), told(ErrorKind::OutOfTime)), (0, 1));
     }
 
     #[test]

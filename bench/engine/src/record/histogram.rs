@@ -58,6 +58,12 @@ impl LatencyHistogram {
         (self.count() > 0).then(|| self.histogram.value_at_quantile(quantile))
     }
 
+    /// Those that are larger than `ns`, the smallest first: each value, and how many had it.
+    pub fn larger_than(&self, ns: u64) -> Vec<(u64, u64)> {
+        let all = self.histogram.iter_recorded().map(|one| (one.value_iterated_to(), one.count_at_value()));
+        all.filter(|(value, _)| *value > ns).collect()
+    }
+
     /// In a few numbers; `None` when empty.
     pub fn summary(&self) -> Option<LatencySummary> {
         let at = |q| self.histogram.value_at_quantile(q);
@@ -119,6 +125,14 @@ mod tests {
         histogram.record(5);
         let summary = histogram.summary().unwrap();
         assert_eq!((summary.count, summary.saturated, summary.min), (2, 1, 5));
+    }
+
+    #[test]
+    fn the_largest_are_listed_with_how_many_there_are() {
+        let mut histogram = LatencyHistogram::new();
+        [50, 60, 1500, 900, 1500].into_iter().for_each(|ns| histogram.record(ns));
+        assert_eq!(histogram.larger_than(60), [(900, 1), (1500, 2)]);
+        assert_eq!(histogram.larger_than(1500), []);
     }
 
     #[test]

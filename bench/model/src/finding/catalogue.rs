@@ -314,6 +314,12 @@ const PATHS: &[Entry] = &[
         "Look for pause frames (ethtool -S NIC: rx_pause, PFC), a switch that holds packets back, a spanning tree or wireless roaming, and a virtual switch or host in between that stands still.",
     ),
     entry(
+        "PATH-SLEEPS",
+        Error,
+        "What comes first after a silence is lost, and passes only when it is sent again: heartbeats, leases and the first request after each pause take a fifth of a second and more, again and again.",
+        "Look for what goes to sleep or forgets while nothing moves: power saving of NICs, links and radios, a table of neighbours or flows with short times on a router, virtual switch or controller; then run again.",
+    ),
+    entry(
         "PATH-UDP-FILTERED",
         Warning,
         "UDP is filtered between the ends, and other packets are not. RoCE v2, cluster heartbeats and QUIC are UDP; what was measured of size and loss rests on what was let through instead.",

@@ -1,7 +1,10 @@
 //! Whether the ports pass that the declared role needs, and whether as many connections open as are asked for.
 
 use crate::units::Nanoseconds;
-use crate::{Check, OpenedRecord, PortAnswer, PortRecord, PortsWhere, SilentRecord, Step, StepSpec, Unit};
+use crate::{
+    Check, ErrorKind, OpenedRecord, Outcome, PortAnswer, PortRecord, PortsWhere, SilentRecord, Step, StepSpec,
+    Unit,
+};
 
 /// What no role needs is told and not judged.
 pub(super) fn ports(steps: &[&Step]) -> Vec<Check> {
@@ -16,8 +19,7 @@ pub(super) fn ports(steps: &[&Step]) -> Vec<Check> {
     let bursts = steps.iter().filter_map(|step| step.detail.opened_at_once.as_ref()).flatten();
     let mut checks: Vec<Check> = records.filter(|record| !record.needed_by.is_empty()).map(port).collect();
     checks.extend(bursts.map(opened));
-    let silent = steps.iter().filter_map(|step| step.detail.left_silent.as_ref()).flatten();
-    checks.extend(silent.filter_map(survives));
+    checks.extend(steps.iter().flat_map(|step| silences(step)));
     if checks.is_empty() {
         let text = "no --role says which ports matter, and there was none for a burst of connections";
         checks.push(Check::not_judged("port-open", text));
@@ -49,6 +51,18 @@ fn opened(record: &OpenedRecord) -> Check {
     check.numbers(f64::from(burst.opened), f64::from(burst.asked), Unit::Count)
 }
 
+/// What silence did to connections. In a step that lost the session's own, which is never silent, dead ones say nothing of it.
+fn silences(step: &Step) -> Vec<Check> {
+    let records = step.detail.left_silent.as_deref().unwrap_or_default();
+    let lost = step.error.as_ref().is_some_and(|why| why.kind == ErrorKind::PeerLost);
+    let mut checks: Vec<Check> = records.iter().filter_map(survives).collect();
+    for check in checks.iter_mut().filter(|check| lost && check.outcome == Outcome::Fail) {
+        check.outcome = Outcome::Inconclusive;
+        check.text.push_str(", and so is the session's own, which was never silent: it may be their age");
+    }
+    checks
+}
+
 fn survives(record: &SilentRecord) -> Option<Check> {
     let (way, longest) = (record.direction.name(), record.tried.last()?);
     Some(match record.forgotten() {
@@ -67,7 +81,7 @@ fn survives(record: &SilentRecord) -> Option<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Direction, OpenedAtOnce, Outcome, Port, Role, StepKind, Verdict};
+    use crate::{Direction, LeftSilent, OpenedAtOnce, Port, Role, StepError, StepKind, Verdict};
 
     fn judged(answer: PortAnswer, needed: bool, opened: Option<u32>) -> Outcome {
         let mut step = Step::new(StepKind::Ports, "ports");
@@ -115,12 +129,12 @@ mod tests {
 
     #[test]
     fn a_silence_that_kills_must_kill_every_longer_one_too() {
-        use crate::LeftSilent;
         let record = |alive: &[bool]| {
-            let tried = alive
-                .iter()
-                .enumerate()
-                .map(|(at, alive)| LeftSilent { silent_ns: 1_000_000_000 << at, alive: *alive });
+            let tried = alive.iter().enumerate().map(|(at, alive)| LeftSilent {
+                silent_ns: 1_000_000_000 << at,
+                alive: *alive,
+                ..LeftSilent::default()
+            });
             SilentRecord { direction: Direction::Out, tried: tried.collect() }
         };
         for (alive, outcome) in [
@@ -135,6 +149,28 @@ mod tests {
         }
         assert_eq!(record(&[true, false, false]).forgotten(), Some((1_000_000_000, 2_000_000_000)));
         assert!(survives(&record(&[])).is_none());
+    }
+
+    #[test]
+    fn connections_that_died_with_the_session_do_not_tell_of_silence() {
+        // As run where every connection was reset that was 8 s old.
+        let judged = |kind: Option<ErrorKind>| {
+            let tried = [(1005, true), (2006, true), (4006, true), (8006, false)].map(|(ms, alive)| LeftSilent {
+                silent_ns: ms * 1_000_000,
+                alive,
+                ..LeftSilent::default()
+            });
+            let mut step = Step::new(StepKind::Ports, "ports");
+            step.detail.left_silent =
+                Some(vec![SilentRecord { direction: Direction::Out, tried: tried.to_vec() }]);
+            let message = "Connection reset by peer (os error 104)".to_owned();
+            step.error = kind.map(|kind| StepError { kind, message });
+            let check = silences(&step).remove(0);
+            (check.outcome, check.text.contains("may be their age"))
+        };
+        assert_eq!(judged(Some(ErrorKind::PeerLost)), (Outcome::Inconclusive, true));
+        assert_eq!(judged(Some(ErrorKind::OutOfTime)), (Outcome::Fail, false));
+        assert_eq!(judged(None), (Outcome::Fail, false));
     }
 
     #[test]

@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use super::busy::{could_explain_median, could_explain_rate, pressed_step, unless_busy};
 use super::names;
 use super::repeats::{Repeats, dropped_at_home, excused};
+use super::tail::tail;
 use super::{LinkSpeed, growth, held_by_network, link_speed};
 use crate::criteria::{LatencyCriteria, ThroughputCriteria};
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
-    AloneSum, Carrier, Check, Criteria, Direction, LatencySummary, ResultDoc, Step, Subject, Summary, Unit,
-    Verdict,
+    AloneSum, Carrier, Check, Criteria, Direction, LatencySummary, Outcome, ResultDoc, Step, Subject, Summary,
+    Unit, Verdict,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -98,6 +99,18 @@ fn spread(label: &str, step: &Step, rtt: &LatencySummary, limits: &LatencyCriter
             unknown || hosts.explain_median(rtt, typical.saturating_sub(limit_ns))
         })
     };
+    // The slowest hundredth of fewer than a p99 wants. Where hosts may have made it, what all of them carry is judged.
+    let few = rtt.count < limits.samples_min;
+    if let Some(slow) = tail(rtt, limit_ns, limits.slow_share_max).filter(|_| few) {
+        let jitter = slow.ns.saturating_sub(rtt.p50);
+        let slowest = format!("the slowest {} of {}", slow.share.part, slow.share.of);
+        let what = format!("{label}round trip {median} (median), jitter p99-p50 ({slowest})");
+        let check = at_most(NAME, &what, jitter, limit_ns);
+        let check = unless_busy(check, step, |hosts| hosts.explain_jitter(rtt, jitter, limit_ns));
+        if check.outcome == Outcome::Fail {
+            return check;
+        }
+    }
     if let Some((name, ns)) = highest_percentile(rtt, limits.samples_min) {
         let jitter = ns.saturating_sub(rtt.p50);
         if jitter <= limit_ns && typical > limit_ns && rtt.count >= SOME {

@@ -48,7 +48,11 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
             Some((_, dead_ns)) => {
                 format!(" Silent connections {way} are dead after {}.", Nanoseconds(dead_ns))
             }
-            None => format!(" Silent connections {way} were tried up to {}.", Nanoseconds(longest.silent_ns)),
+            None => {
+                let slowest = record.tried.iter().filter_map(|tried| tried.answered_after_ns).max();
+                let took = slowest.map_or_else(String::new, |ns| format!(", and answered within {}", Nanoseconds(ns)));
+                format!(" Silent connections {way} were tried up to {}{took}.", Nanoseconds(longest.silent_ns))
+            }
         })
     }));
     let unknown = records.iter().filter_map(|record| {

@@ -1,0 +1,138 @@
+//! Connections that answer after a silence, and take a retransmission timer for it: what comes first is lost, and what is sent again passes.
+//!
+//! Refuses to say so where no kernel sent anything again: then it was a host that was late.
+
+use pathproof_model::told;
+use pathproof_model::units::Nanoseconds;
+use pathproof_model::{Finding, NodeId, ResultDoc, Step};
+
+use super::{hosts, lost, planned, pressed, round_trips};
+
+/// The shortest retransmission timer of a kernel on a short path is 200 ms, of Linux as of Windows, and a loss probe of a single segment waits
+/// for as long.
+const TIMER_NS: u64 = 150_000_000;
+/// One or two may be chance.
+const SEVERAL: usize = 3;
+
+pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+    sleeps(doc).into_iter().collect()
+}
+
+fn sleeps(doc: &ResultDoc) -> Option<Finding> {
+    // What a path loses in any case takes timers as well, and a host that stands still is late by itself.
+    let (_, trips) = round_trips(doc).filter(|_| !lost(doc, None) && !hosts::stands_still(doc))?;
+    let usual_ns = trips.p90;
+    planned(doc).find_map(|step| {
+        let records = step.detail.left_silent.as_deref()?;
+        let tried = records.iter().flat_map(|record| &record.tried);
+        let answered: Vec<(u64, u64)> =
+            tried.filter_map(|one| Some((one.answered_after_ns?, one.silent_ns))).collect();
+        let is_late = |(after_ns, _): &&(u64, u64)| *after_ns >= usual_ns.saturating_add(TIMER_NS);
+        let late: Vec<&(u64, u64)> = answered.iter().filter(is_late).collect();
+        if late.len() < SEVERAL || late.len() * 2 < answered.len() {
+            return None;
+        }
+        let again = sent_again(step);
+        // Whether a host was late by itself nobody can say where its kernel does not.
+        if again.map_or_else(|| pressed(step), |again| again < late.len() as u64) {
+            return None;
+        }
+        let after_ns = late.iter().map(|(after_ns, _)| *after_ns).min()?;
+        let silent_ns = late.iter().map(|(_, silent_ns)| *silent_ns).min()?;
+        let counted =
+            again.map_or_else(String::new, |again| format!(" and {again} segments had to be sent again"));
+        let said = format!(
+            "after a silence of {} and more {} of {} connections took {} and more to answer{counted}, where idle round trips take {}; what is \
+             sent all the time is not lost",
+            Nanoseconds(silent_ns),
+            late.len(),
+            answered.len(),
+            Nanoseconds(after_ns),
+            Nanoseconds(usual_ns)
+        );
+        let finding = Finding::new("PATH-SLEEPS", said).with("silent_ns", silent_ns);
+        let finding = finding.with("answered_after_ns", after_ns);
+        Some(finding.tell(told::PART, late.len() as u64).tell(told::OF, answered.len() as u64))
+    })
+}
+
+/// Segments that both hosts sent again during a step, where both say.
+fn sent_again(step: &Step) -> Option<u64> {
+    let of = |node| step.evidence(node).and_then(|one| one.tcp.as_ref()?.retransmitted);
+    Some(of(NodeId::CLIENT)?.saturating_add(of(NodeId::SERVER)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::evidence::TcpCounts;
+    use pathproof_model::{
+        Direction, Evidence, HostLoad, LatencySummary, LeftSilent, SilentRecord, StepKind, Tool,
+    };
+
+    const MS: u64 = 1_000_000;
+
+    fn trips(p90_us: u64) -> Step {
+        let mut step = Step::new(StepKind::Pingpong, "tcp ping-pong");
+        step.summary.rtt_ns =
+            Some(LatencySummary { count: 9000, p90: p90_us * 1000, ..LatencySummary::default() });
+        step
+    }
+
+    fn silent(after_ms: [&[u64]; 2], again: Option<[u64; 2]>, pressed: bool) -> Step {
+        let mut step = Step::new(StepKind::Ports, "ports");
+        let record = |(direction, after): (Direction, &[u64])| SilentRecord {
+            direction,
+            tried: (after.iter().enumerate())
+                .map(|(at, ms)| LeftSilent {
+                    silent_ns: 1000 * MS << at,
+                    alive: true,
+                    answered_after_ns: Some(ms * MS),
+                })
+                .collect(),
+        };
+        let ways = [Direction::Out, Direction::In].into_iter().zip(after_ms);
+        step.detail.left_silent = Some(ways.map(record).collect());
+        let counted = |(node, again): (NodeId, Option<u64>)| {
+            let counts = TcpCounts { retransmitted: again, ..TcpCounts::still() };
+            let pressure_some_ns = Some(if pressed { 900 } else { 10 });
+            let host = HostLoad { elapsed_ns: 1000, pressure_some_ns, ..HostLoad::default() };
+            Evidence { node, tcp: Some(counts), host: Some(host), ..Evidence::default() }
+        };
+        let again = again.map_or([None, None], |counts| counts.map(Some));
+        step.evidence = [NodeId::CLIENT, NodeId::SERVER].into_iter().zip(again).map(counted).collect();
+        step
+    }
+
+    fn told(steps: Vec<Step>) -> Vec<Finding> {
+        findings(&ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") })
+    }
+
+    #[test]
+    fn what_wakes_up_by_a_timer_is_told_with_what_the_kernels_sent_again() {
+        // As counted over a wire that loses what comes first after 300 ms: four and three sent again.
+        let late: [&[u64]; 2] = [&[203, 204, 203, 207], &[204, 1, 203, 204]];
+        let found = told(vec![silent(late, Some([4, 3]), false), trips(60)]);
+        assert_eq!((found.len(), &*found[0].code), (1, "PATH-SLEEPS"));
+        for part in ["silence of 1.00 s and more 7 of 8", "took 203.00 ms", "7 segments", "round trips take 60.0"] {
+            assert!(found[0].evidence.contains(part), "{part} is missing in {}", found[0].evidence);
+        }
+        // The hosts were late, as no kernel sent anything again; or nobody counted and a host was pressed.
+        assert_eq!(told(vec![silent(late, Some([4, 2]), false), trips(60)]), []);
+        assert_eq!(told(vec![silent(late, None, true), trips(60)]), []);
+        assert_eq!(told(vec![silent(late, None, false), trips(60)]).len(), 1);
+        // A path that is that long, and nothing to hold it against.
+        assert_eq!(told(vec![silent(late, Some([4, 3]), false), trips(205_000)]), []);
+        assert_eq!(told(vec![silent(late, Some([4, 3]), false)]), []);
+    }
+
+    #[test]
+    fn a_few_that_are_late_are_chance() {
+        let some = |late: [&[u64]; 2]| told(vec![silent(late, Some([9, 9]), false), trips(60)]).len();
+        assert_eq!(some([&[1, 1, 203, 204], &[1, 1, 1, 1]]), 0);
+        assert_eq!(some([&[1, 1, 203, 204], &[1, 1, 1, 203]]), 0);
+        // What sleeps after three seconds.
+        assert_eq!(some([&[1, 1, 203, 204], &[1, 1, 204, 203]]), 1);
+        assert_eq!(some([&[1, 1, 1, 1], &[2, 1, 1, 60]]), 0);
+    }
+}
