@@ -39,7 +39,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         let known = differ.entry(over).or_default();
         *known = [better(known[0], out), better(known[1], inward)];
     }
-    differ.into_iter().filter_map(|(over, [out, inward])| asymmetric(over, out?, inward?)).collect()
+    differ.into_iter().filter_map(|(over, [out, inward])| asymmetric(doc, over, out?, inward?)).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ fn better<'a>(one: Option<Rate<'a>>, other: Option<Rate<'a>>) -> Option<Rate<'a>
     one.into_iter().chain(other).max_by_key(|rate| rate.bits_per_s)
 }
 
-fn asymmetric(over: &str, out: Rate<'_>, inward: Rate<'_>) -> Option<Finding> {
+fn asymmetric(doc: &ResultDoc, over: &str, out: Rate<'_>, inward: Rate<'_>) -> Option<Finding> {
     let (way, slow, fast) = if out.bits_per_s < inward.bits_per_s {
         (Direction::Out, out, inward)
     } else {
@@ -65,7 +65,7 @@ fn asymmetric(over: &str, out: Rate<'_>, inward: Rate<'_>) -> Option<Finding> {
     if factor < FACTOR || could_explain_rate(slow.step, least, most / FACTOR) {
         return None;
     }
-    let own = own_shaper(slow.step, way);
+    let own = own_shaper(doc, slow.step, way);
     let said = format!(
         "{over}: {name} is {factor:.1} times slower than the other way ({} out, {} in){}",
         BitsPerSecond(out.bits_per_s),
