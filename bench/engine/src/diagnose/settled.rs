@@ -195,8 +195,7 @@ mod tests {
             doc.steps =
                 vec![Step { direction: Some(stood), ..Step::new(StepKind::Stream, "tcp stream, 4 lanes") }];
             let stall = Finding { step: Some(0), ..Finding::new("TCP-STALL", "seen") };
-            doc.findings =
-                vec![stall, Finding::new("PATH-POLICED", "seen").tell(told::DIRECTION, policed)];
+            doc.findings = vec![stall, Finding::new("PATH-POLICED", "seen").tell(told::DIRECTION, policed)];
             settle(&mut doc);
             doc.findings.len()
         };
