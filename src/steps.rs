@@ -39,6 +39,9 @@ pub use networks::{LostNetwork, losses, rehearsal};
 pub use part::{ReadyPart, StepPart};
 pub use ports::check_spec as check_ports_spec;
 pub use smb::check as check_smb;
+pub use traffic::{
+    beside, beside_ns, each_way, one_by_one, one_by_one_ns, sum_up, sum_up_together, together,
+};
 
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
 use pathproof_engine::control::StepMessage;
@@ -373,46 +376,6 @@ pub fn follow_up(doc: &ResultDoc, first: usize) -> Option<StepSpec> {
 /// What the steps before `first` and those that followed them up come to.
 pub fn conclude(doc: &ResultDoc, first: usize) -> Vec<Finding> {
     traffic::conclude(doc, first)
-}
-
-/// The short steps that tell what the NICs of a striped step carry one by one, where it asked for them.
-pub fn one_by_one(striped: &Step) -> Vec<StepSpec> {
-    traffic::one_by_one(striped)
-}
-
-/// What those steps take, over so many NICs.
-pub fn one_by_one_ns(spec: &StepSpec, nics: u64) -> u64 {
-    traffic::one_by_one_ns(spec, nics)
-}
-
-/// The next short step one way alone over one of those NICs that carried little both ways at once.
-pub fn each_way(doc: &ResultDoc) -> Option<StepSpec> {
-    traffic::each_way(doc)
-}
-
-/// The short steps over NICs that no stream of a check went over.
-pub fn beside(doc: &ResultDoc, nics: &[String]) -> Vec<StepSpec> {
-    traffic::beside(doc, nics)
-}
-
-/// The next short step that tells what all those NICs carry together, with the one called `own`.
-pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
-    traffic::together(doc, own, nics)
-}
-
-/// Holds what they carried together against what each carried by itself.
-pub fn sum_up_together(doc: &mut ResultDoc) {
-    traffic::sum_up_together(doc);
-}
-
-/// What so many of those steps take.
-pub fn beside_ns(nics: u64) -> u64 {
-    traffic::beside_ns(nics)
-}
-
-/// Puts what those steps came to, from `first` on, into the step at `at`.
-pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
-    traffic::sum_up(doc, at, first);
 }
 
 /// The next step of the search that a step of a plan stands for: `None` where it stands for none, or that is at its end.

@@ -240,13 +240,19 @@ fn the_first_page_fits_three_screens_and_shows_the_picture() {
     for line in text.lines() {
         code ^= line.starts_with("```");
         let wide = line.chars().count();
-        assert!(code || line.starts_with('|') || line.starts_with('!') || wide <= 130, "{wide} columns: {line}");
+        assert!(
+            code || line.starts_with('|') || line.starts_with('!') || wide <= 130,
+            "{wide} columns: {line}"
+        );
     }
     // Each command of the page that has them all exists, and none is missing there.
     let all = read(&project("docs/COMMANDS.md"));
     for command in pathproof::cli::Cli::command().get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = command.get_name();
-        assert!(all.contains(&format!("`pathproof {name}")) || name == "help", "docs/COMMANDS.md lacks {name}");
+        assert!(
+            all.contains(&format!("`pathproof {name}")) || name == "help",
+            "docs/COMMANDS.md lacks {name}"
+        );
     }
 }
 

@@ -255,6 +255,17 @@ impl StepSpec {
         }
     }
 
+    /// The same, to be changed.
+    pub fn ports_mut(&mut self) -> Option<&mut PortsSpec> {
+        match self {
+            StepSpec::Ports(ports) => Some(ports),
+            StepSpec::Stream(_) | StepSpec::Pingpong(_) | StepSpec::Request(_) => None,
+            StepSpec::Facts | StepSpec::Migrate(_) | StepSpec::Reach(_) | StepSpec::Mtu(_) => None,
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Loss(_) | StepSpec::File(_) => None,
+            StepSpec::Networks(_) | StepSpec::Contend(_) => None,
+        }
+    }
+
     /// The questions of this step, where it asks an SMB server.
     pub fn smb(&self) -> Option<&SmbSpec> {
         match self {

@@ -160,11 +160,9 @@ fn first_ports(plan: &mut Plan, revision: u8) -> Option<Finding> {
         return None;
     }
     let mut needed = false;
-    for step in &mut plan.steps {
-        if let StepSpec::Ports(ports) = step {
-            ports.list = PortsList::First;
-            needed |= ports.roles.contains(&Role::Cluster);
-        }
+    for ports in plan.steps.iter_mut().filter_map(StepSpec::ports_mut) {
+        ports.list = PortsList::First;
+        needed |= ports.roles.contains(&Role::Cluster);
     }
     // An agent that knows no steps about ports loses them altogether, which is told as that.
     (needed && revision >= FLOWS_SINCE).then(|| {

@@ -378,7 +378,8 @@ mod tests {
         };
         let found = findings(&doc);
         assert_eq!((found.len(), &*found[0].code, &*found[0].open[0]), (1, "TCP-RESET", "PEER-LOST"));
-        for part in ["reset 8.29 s after the run", "alive after 4.01 s", "dead after 8.01 s", "silent or not"] {
+        for part in ["reset 8.29 s after the run", "alive after 4.01 s", "dead after 8.01 s", "silent or not"]
+        {
             assert!(found[0].evidence.contains(part), "{part} is missing in {}", found[0].evidence);
         }
         // All that was left silent lived, nothing of it did, and a session that ended otherwise.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use pathproof_model::judge::could_explain_rate;
+use pathproof_model::judge::{could_explain_rate, held_by_end};
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Direction, Finding, ResultDoc, Step};
+use pathproof_model::{Direction, Finding, NodeId, ResultDoc, Step};
 
-use super::planned;
 use super::rates::{Shaper, own_shaper};
+use super::{planned, whose};
 
 /// From this factor on the two directions are not the same path; hosts that are busy with other things stay below it.
 const FACTOR: f64 = 4.0;
@@ -39,7 +39,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         let known = differ.entry(over).or_default();
         *known = [better(known[0], out), better(known[1], inward)];
     }
-    differ.into_iter().filter_map(|(over, [out, inward])| asymmetric(over, out?, inward?)).collect()
+    differ.into_iter().filter_map(|(over, [out, inward])| asymmetric(doc, over, out?, inward?)).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -52,7 +52,7 @@ fn better<'a>(one: Option<Rate<'a>>, other: Option<Rate<'a>>) -> Option<Rate<'a>
     one.into_iter().chain(other).max_by_key(|rate| rate.bits_per_s)
 }
 
-fn asymmetric(over: &str, out: Rate<'_>, inward: Rate<'_>) -> Option<Finding> {
+fn asymmetric(doc: &ResultDoc, over: &str, out: Rate<'_>, inward: Rate<'_>) -> Option<Finding> {
     let (way, slow, fast) = if out.bits_per_s < inward.bits_per_s {
         (Direction::Out, out, inward)
     } else {
@@ -65,18 +65,35 @@ fn asymmetric(over: &str, out: Rate<'_>, inward: Rate<'_>) -> Option<Finding> {
     if factor < FACTOR || could_explain_rate(slow.step, least, most / FACTOR) {
         return None;
     }
-    let own = own_shaper(slow.step, way);
+    let own = own_shaper(doc, slow.step, way);
+    let held = held_by_end(slow.step).filter(|_| own.is_none());
+    let why = own.as_ref().map(|own| own.said.clone()).or_else(|| Some(held?.words()));
     let said = format!(
         "{over}: {name} is {factor:.1} times slower than the other way ({} out, {} in){}",
         BitsPerSecond(out.bits_per_s),
         BitsPerSecond(inward.bits_per_s),
-        own.as_ref().map_or_else(String::new, |own| format!("; {}", own.said))
+        why.map_or_else(String::new, |why| format!("; {why}"))
     );
     let finding = Finding::new("PATH-ASYMMETRIC", said).with("factor", factor).tell(told::SLOWER, way);
-    Some(match &own {
-        Some(own) => finding.with_commands(Shaper::LEAD, &own.removal),
-        None => finding,
+    Some(match (&own, held) {
+        (Some(own), _) => finding.with_commands(Shaper::LEAD, &own.removal),
+        (None, Some(held)) => by_end(finding.tell(told::HELD_BY_END, true), way, held.by_window),
+        (None, None) => finding,
     })
+}
+
+/// What it means that an end holds the slower way, and what to do.
+fn by_end(finding: Finding, way: Direction, by_window: bool) -> Finding {
+    let at_receiver = by_window == (way == Direction::Out);
+    let at = whose(if at_receiver { NodeId::SERVER } else { NodeId::CLIENT });
+    let setting = if by_window { "net.ipv4.tcp_rmem" } else { "net.ipv4.tcp_wmem" };
+    let mut finding = finding.with_next(format!(
+        "Raise the last number of {setting} at {at} to at least twice the rate of the other way times the round trip (where windows do not \
+         scale, mend that first: TCP-OPTIONS), and measure again: what the path carries that way is not known yet.",
+    ));
+    finding.meaning =
+        "One direction carries a small part of what the other does, because an end lets too little of it be on the way.".into();
+    finding
 }
 
 #[cfg(test)]
@@ -129,6 +146,32 @@ mod tests {
             ..TrafficSpec::default()
         }));
         assert_eq!(findings(&paced), vec![]);
+    }
+
+    #[test]
+    fn a_window_that_holds_the_slower_way_is_named_and_no_policer_is_looked_for() {
+        use super::super::tests::sender;
+        use pathproof_model::evidence::ConnectionCounts;
+        // As counted over a path of 20 ms whose receiver takes 80 512 bytes.
+        let found = |held_ms: u64| {
+            let mut doc = document(&[(Direction::Out, 127_700_000), (Direction::In, 2_280_000_000)]);
+            let counts = ConnectionCounts {
+                busy_ns: Some(1_472_000_000),
+                rtt_min_ns: Some(20_032_000),
+                receive_window_limited_ns: Some(held_ms * 1_000_000),
+                ..ConnectionCounts::still()
+            };
+            doc.steps[0].lanes = vec![sender(counts); 4];
+            findings(&doc).remove(0)
+        };
+        let window = found(476);
+        assert!(window.evidence.contains("waited for the receive window of the other end"), "{window:?}");
+        assert!(window.next.contains("net.ipv4.tcp_rmem at the peer"), "{}", window.next);
+        assert!(!window.next.contains("policer") && !window.next.contains("duplex"), "{}", window.next);
+        assert_eq!(window.told(told::HELD_BY_END), Some(true));
+        let open = found(50);
+        assert!(open.next.contains("rate limit or policer"), "{}", open.next);
+        assert_eq!(open.told(told::HELD_BY_END), None);
     }
 
     #[test]

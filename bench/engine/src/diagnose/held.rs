@@ -191,7 +191,9 @@ mod tests {
         let steps = vec![five_of_many(), paced(14_115, 30_024)];
         let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
         let said = held(&doc).unwrap().evidence;
-        for part in ["5 of 8340 idle round trips took 30.", "in 25 % of the time", "one in a hundred came 14."] {
+        for part in
+            ["5 of 8340 idle round trips took 30.", "in 25 % of the time", "one in a hundred came 14."]
+        {
             assert!(said.contains(part), "{part} is missing in {said}");
         }
     }

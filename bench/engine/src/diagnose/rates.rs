@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use pathproof_model::code;
 use pathproof_model::evidence::QueueActivity;
 use pathproof_model::finding::Commands;
-use pathproof_model::judge::repeats::{Repeats, dropped_at_home, paced_loss};
+use pathproof_model::judge::repeats::{
+    Repeats, THROWN_SHARE, dropped_at_home, is_thrown_away, lost_segments, paced_loss,
+};
 use pathproof_model::judge::{LinkSpeed, held_by_network, link_speed};
 use pathproof_model::series::Series;
 use pathproof_model::told;
@@ -27,8 +29,6 @@ const SEVERAL: f64 = 2.0;
 const EACH: f64 = 0.7;
 /// The weaker half of a window carries at least so much of the other where a rate is flat.
 const FLAT: f64 = 0.85;
-/// So much of its segments a connection sends again that a policer holds.
-const THROWN_SHARE: f64 = 0.05;
 /// A thread that is on a processor for so much of its time may be what bounds the rate.
 const CORE_SHARE: f64 = 0.8;
 /// A link that carries less of what it says than this is held by something else.
@@ -205,11 +205,11 @@ fn each_connection(way: Direction, alone: (&Step, u64), several: (&Step, u64)) -
 /// One rate for all connections: told as a fact, and as a warning where the link says that it could do more.
 fn shared(doc: &ResultDoc, way: Direction, best: (&Step, u64)) -> Option<Finding> {
     let (step, rate) = best;
-    // A loopback has no rate that anybody set.
-    if is_looped(step) || !is_flat(step) || held_by_window(step) || core(step) {
+    // A loopback has no rate that anybody set, and what throws away has a finding of its own.
+    if is_looped(step) || !is_flat(step) || held_by_window(step) || core(step) || is_thrown_away(doc, step) {
         return None;
     }
-    let own = own_shaper(step, way);
+    let own = own_shaper(doc, step, way);
     let speed = match link_speed(doc, step) {
         LinkSpeed::Known(speed) => Some(speed),
         LinkSpeed::Unknown(_) => None,
@@ -220,9 +220,10 @@ fn shared(doc: &ResultDoc, way: Direction, best: (&Step, u64)) -> Option<Finding
         |speed| format!("the links say {}", BitsPerSecond(speed)),
     );
     let said = format!(
-        "{}: flat at {}, one connection like several, with nothing lost and no processor busy: a limit of rate; {beside}{}",
+        "{}: flat at {}, one connection like several, with {} and no processor busy: a limit of rate; {beside}{}",
         way.name(),
         BitsPerSecond(rate),
+        lost_words(step),
         own.as_ref().map_or_else(String::new, |own| format!("; {}", own.said))
     );
     let severity = if short { Severity::Warning } else { Severity::Info };
@@ -233,6 +234,17 @@ fn shared(doc: &ResultDoc, way: Direction, best: (&Step, u64)) -> Option<Finding
     };
     // A link that carries what it says needs no finding.
     (speed.is_none() || short).then(|| finding.tell(told::DIRECTION, way))
+}
+
+/// What became of a stream's segments, in words.
+fn lost_words(step: &Step) -> String {
+    /// Less is what filling a queue costs everywhere.
+    const SOME: f64 = 0.01;
+    let some = Repeats::of(step).map(Repeats::share).filter(|share| *share >= SOME);
+    some.map_or_else(
+        || "nothing lost".into(),
+        |share| format!("{:.1} % of its segments sent again", share * 100.0),
+    )
 }
 
 /// A shaper of the sending host that held packets back.
@@ -247,16 +259,41 @@ impl Shaper {
     pub(super) const LEAD: &str = "The limit is that host's own. Where nobody wants it (a line that is slower behind it may be why it is there):";
 }
 
-/// The shaper at the sending end that held packets of a step back.
-pub(super) fn own_shaper(step: &Step, way: Direction) -> Option<Shaper> {
+/// The shaper at the sending end that bounds a step. One that lets more through than the path carries holds the odd burst back as well: what
+/// bounds a stream has its packets standing in it, and what it loses is lost there.
+pub(super) fn own_shaper(doc: &ResultDoc, step: &Step, way: Direction) -> Option<Shaper> {
+    /// More than the packet or two that are on their way out.
+    const STOOD_BYTES: u64 = 6000;
+    /// So much is lost on the way, and less than one in so many of that at home: then the limit lies on the way.
+    const LOST_SHARE: f64 = 0.01;
+    const AT_HOME: u64 = 20;
     let node = if way == Direction::Out { NodeId::CLIENT } else { NodeId::SERVER };
+    let lost = lost_segments(step, node);
+    let beyond = lost.point().is_some_and(|share| share >= LOST_SHARE)
+        && dropped_at_home(step).saturating_mul(AT_HOME) < lost.part;
+    if beyond || is_thrown_away(doc, step) {
+        return None;
+    }
     let shapes = |kind: &str| ["tbf", "htb", "hfsc", "cbq", "netem"].contains(&kind);
-    let queues = step.evidence(node)?.queues.as_ref()?;
     let held = |queue: &&QueueActivity| shapes(&queue.kind) && queue.counts.held_back.is_some_and(|n| n > 0);
-    let queue = queues.iter().find(held)?;
+    let queue = queues(step, node).find(held)?;
+    // It is looked at once a second, so that one look of a short stream may find it empty.
+    let stood = |other: &QueueActivity| {
+        (&other.nic, &other.handle) == (&queue.nic, &queue.handle)
+            && other.backlog_highest_bytes.is_some_and(|bytes| bytes >= STOOD_BYTES)
+    };
+    let others = streams(doc, way).filter(|(other, _)| !is_thrown_away(doc, other));
+    if !queues(step, node).chain(others.flat_map(|(other, _)| queues(other, node))).any(stood) {
+        return None;
+    }
     let said = format!("{} itself holds it back ({} on {})", super::whose(node), queue.kind, queue.nic);
     let removal = Commands::new().at(node, "tc qdisc del dev {} root", &[&queue.nic]);
     Some(Shaper { said, removal })
+}
+
+/// The queueing disciplines of a host that counted something during a step.
+fn queues(step: &Step, node: NodeId) -> impl Iterator<Item = &QueueActivity> {
+    step.evidence(node).and_then(|evidence| evidence.queues.as_ref()).into_iter().flatten()
 }
 
 /// Whether both halves of the window carried alike. A receiver counts whole messages, so one of each lane more or less is alike.
@@ -416,6 +453,65 @@ mod tests {
         assert_eq!((pairs("10.9.0.1:7798"), pairs("10.9.1.1:7798")), (1, 0));
         // What TCP's own turns make of four, one that carried nothing, and too little to tell.
         assert!(!of([10, 4, 3, 8]) && !of([10, 9, 0, 10]) && !of([23, 3, 3, 1]) && !of([1, 1, 1, 0]));
+    }
+
+    /// A stream that a shaper of its host held back, of which so much stood in it and was dropped there.
+    fn shaped(mbit: u64, lanes: usize, again: u64, stood: u64, drops: u64) -> Step {
+        use pathproof_model::evidence::QueueCounts;
+        use pathproof_model::{Evidence, HostLoad};
+        let mut step = stream(mbit, lanes, 1000);
+        step.summary.bytes = Some(mbit * 137_500);
+        step.summary.retransmits = Some(again);
+        for lane in &mut step.lanes {
+            lane.send_segment_bytes = Some(1448);
+            let counts = &mut lane.connection.as_mut().unwrap().counts;
+            counts.retransmitted_segments = Some(again / lanes as u64);
+            counts.delivered_segments = Some(mbit * 95 / lanes as u64);
+        }
+        let counts = QueueCounts { held_back: Some(4004), drops: Some(drops), ..QueueCounts::still() };
+        let queue = QueueActivity {
+            nic: "e0".into(),
+            kind: "tbf".into(),
+            backlog_highest_bytes: Some(stood),
+            counts,
+            ..QueueActivity::default()
+        };
+        let host = Some(HostLoad { busiest_cpu_softirq_share: Some(0.3), ..HostLoad::default() });
+        step.evidence = vec![Evidence { host, queues: Some(vec![queue]), ..Evidence::default() }];
+        step
+    }
+
+    #[test]
+    fn a_shaper_is_the_limit_where_packets_stood_in_it_and_not_where_it_held_the_odd_burst_back() {
+        let of = |one: Step, four: Step| {
+            let doc = ResultDoc { steps: vec![one, four], ..ResultDoc::new(Tool::default(), "") };
+            let own = own_shaper(&doc, &doc.steps[0], Direction::Out);
+            let told = findings(&doc).into_iter().find(|finding| finding.code == "PATH-RATE-LIMIT");
+            let removed = told.is_some_and(|told| told.next.contains("tc qdisc del dev e0 root"));
+            assert_eq!(own.is_some(), removed);
+            own.map(|own| own.said)
+        };
+        // As counted of a tbf of 50 Mbit/s: 30 280 and 238 674 bytes stood in it, and what was lost was dropped there.
+        let said = of(shaped(50, 1, 26, 30_280, 244), shaped(49, 4, 3000, 238_674, 2045)).unwrap();
+        assert_eq!(said, "this host itself holds it back (tbf on e0)");
+        // It is looked at once a second: one of the two may find it empty.
+        assert!(of(shaped(280, 1, 0, 0, 0), shaped(280, 4, 0, 312_034, 69)).is_some());
+        // As counted of one of 300 Mbit/s of which 16 to 18 were carried: it held back 4004 times, and nothing ever stood in it.
+        assert_eq!(of(shaped(18, 1, 612, 0, 0), shaped(16, 4, 1064, 0, 0)), None);
+        assert_eq!(of(shaped(18, 1, 0, 0, 0), shaped(18, 4, 0, 0, 0)), None);
+        // A burst was seen in it, and what is lost is lost behind it.
+        assert_eq!(of(shaped(10, 1, 500, 18_168, 0), shaped(9, 4, 500, 0, 0)), None);
+    }
+
+    #[test]
+    fn what_is_sent_again_is_not_called_nothing_lost() {
+        let said = |again: u64| {
+            let steps = vec![shaped(50, 1, again, 30_280, again), shaped(49, 4, again, 30_280, again)];
+            let found = findings(&ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") });
+            found[0].evidence.clone()
+        };
+        assert!(said(0).contains("with nothing lost and no processor busy"), "{}", said(0));
+        assert!(said(3000).contains("with 38.7 % of its segments sent again and no"), "{}", said(3000));
     }
 
     #[test]

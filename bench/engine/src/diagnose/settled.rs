@@ -64,13 +64,43 @@ fn explain(doc: &mut ResultDoc) {
         };
         known.iter().filter(explains).any(|one| is_about_the_same(one, finding))
     };
-    // The way that a policer holds back is the slower one.
-    let policed: Vec<_> =
-        doc.findings.iter().filter(|finding| finding.is(code!("PATH-POLICED"))).cloned().collect();
-    let policed_way = |finding: &Finding| {
+    // What holds one way back says why that is the slower one, and takes that over: the way that a policer holds back, and the way of
+    // connections that an end lets too little be on the way of.
+    let slower: Vec<(Direction, bool)> = doc
+        .findings
+        .iter()
+        .filter(|finding| finding.is(code!("PATH-ASYMMETRIC")))
+        .filter_map(|one| Some((one.told(told::SLOWER)?, one.told(told::HELD_BY_END) == Some(true))))
+        .collect();
+    let mut known_ways = vec![];
+    for finding in &mut doc.findings {
+        let policed = finding.is(code!("PATH-POLICED"));
+        let window = finding.is(code!("TCP-WINDOW")) || finding.is(code!("TCP-SEND-BUFFER"));
+        let way = finding.told(told::DIRECTION);
+        let explains =
+            |(slow, by_end): &&(Direction, bool)| way == Some(*slow) && (policed || (window && *by_end));
+        if let Some((slow, _)) = slower.iter().find(explains) {
+            *finding = finding.clone().tell(told::SLOWER, *slow);
+            known_ways.push(*slow);
+        }
+    }
+    let slower_way = |finding: &Finding| {
         let slower = finding.told(told::SLOWER);
-        finding.is(code!("PATH-ASYMMETRIC"))
-            && policed.iter().any(|one| slower.is_some() && one.told(told::DIRECTION) == slower)
+        finding.is(code!("PATH-ASYMMETRIC")) && slower.is_some_and(|slower| known_ways.contains(&slower))
+    };
+    // Connections under a policer stand until their timers run out.
+    let policed: Vec<Direction> = doc
+        .findings
+        .iter()
+        .filter(|finding| finding.is(code!("PATH-POLICED")))
+        .filter_map(|finding| finding.told(told::DIRECTION))
+        .collect();
+    let ways: Vec<Option<Direction>> = doc.steps.iter().map(|step| step.direction).collect();
+    let policed_stall = |finding: &Finding| {
+        let way = finding.step.and_then(|at| ways.get(at).copied()).flatten();
+        finding.is(code!("TCP-STALL"))
+            && way
+                .is_some_and(|way| policed.contains(&way) || (way == Direction::Both && !policed.is_empty()))
     };
     // A host that refuses by its filter what arrives at a NIC is why that NIC's pairs are silent. It does not answer there either who has an
     // address (arp_process looks the way back up first), so next to nothing is sent to it: that looks like one dead strand, at the end that hears
@@ -87,7 +117,9 @@ fn explain(doc: &mut ResultDoc) {
             (silent || hears_nothing(client)) && finding.told(end).is_some_and(|nic| nics.contains(&nic))
         })
     };
-    doc.findings.retain(|finding| !explained(finding) && !policed_way(finding) && !refused(finding));
+    doc.findings.retain(|finding| {
+        !explained(finding) && !slower_way(finding) && !policed_stall(finding) && !refused(finding)
+    });
 }
 
 /// The NICs that a finding names, at either end, where it names any.
@@ -105,7 +137,7 @@ fn is_about_the_same(one: &Finding, other: &Finding) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::Tool;
+    use pathproof_model::{Step, StepKind, Tool};
 
     #[test]
     fn a_finding_about_one_pair_explains_nothing_about_another() {
@@ -136,6 +168,40 @@ mod tests {
             doc.findings.len()
         };
         assert_eq!((left(Direction::Out), left(Direction::In)), (1, 2));
+    }
+
+    #[test]
+    fn a_window_that_holds_the_slower_way_explains_it_and_says_so() {
+        let left = |window: Direction, by_end: bool| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            let slower = Finding::new("PATH-ASYMMETRIC", "seen").tell(told::SLOWER, Direction::Out);
+            let slower = if by_end { slower.tell(told::HELD_BY_END, true) } else { slower };
+            let window = Finding::new("TCP-WINDOW", "seen").tell(told::DIRECTION, window);
+            doc.findings = vec![slower, window];
+            settle(&mut doc);
+            doc.findings
+        };
+        let explained = left(Direction::Out, true);
+        assert_eq!((explained.len(), &*explained[0].code), (1, "TCP-WINDOW"));
+        assert_eq!(explained[0].told(told::SLOWER), Some(Direction::Out));
+        // The window of one connection that several together do not have, and one of the other way.
+        let open = [left(Direction::Out, false), left(Direction::In, true)];
+        assert!(open.iter().all(|left| left.len() == 2 && left[1].told(told::SLOWER).is_none()), "{open:?}");
+    }
+
+    #[test]
+    fn connections_that_stand_under_a_policer_are_told_as_that() {
+        let left = |policed: Direction, stood: Direction| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.steps =
+                vec![Step { direction: Some(stood), ..Step::new(StepKind::Stream, "tcp stream, 4 lanes") }];
+            let stall = Finding { step: Some(0), ..Finding::new("TCP-STALL", "seen") };
+            doc.findings = vec![stall, Finding::new("PATH-POLICED", "seen").tell(told::DIRECTION, policed)];
+            settle(&mut doc);
+            doc.findings.len()
+        };
+        assert_eq!((left(Direction::In, Direction::In), left(Direction::In, Direction::Both)), (1, 1));
+        assert_eq!(left(Direction::In, Direction::Out), 2);
     }
 
     #[test]

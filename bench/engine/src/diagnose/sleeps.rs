@@ -114,7 +114,9 @@ mod tests {
         let late: [&[u64]; 2] = [&[203, 204, 203, 207], &[204, 1, 203, 204]];
         let found = told(vec![silent(late, Some([4, 3]), false), trips(60)]);
         assert_eq!((found.len(), &*found[0].code), (1, "PATH-SLEEPS"));
-        for part in ["silence of 1.00 s and more 7 of 8", "took 203.00 ms", "7 segments", "round trips take 60.0"] {
+        for part in
+            ["silence of 1.00 s and more 7 of 8", "took 203.00 ms", "7 segments", "round trips take 60.0"]
+        {
             assert!(found[0].evidence.contains(part), "{part} is missing in {}", found[0].evidence);
         }
         // The hosts were late, as no kernel sent anything again; or nobody counted and a host was pressed.

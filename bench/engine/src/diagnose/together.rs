@@ -2,6 +2,7 @@
 
 use pathproof_model::code;
 use pathproof_model::judge::nics_together;
+use pathproof_model::judge::repeats::is_thrown_away;
 use pathproof_model::told;
 use pathproof_model::{
     Direction, Finding, FollowUp, NodeId, Outcome, ResultDoc, Step, TrafficSpec, both_ways,
@@ -16,7 +17,10 @@ use super::whose;
 const SHARE_MIN: f64 = 0.65;
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let short = both_ways(doc).into_iter().filter(|both| both.falls_short(SHARE_MIN));
+    // What throws away above a rate leaves TCP more or less of it each time, one way or both.
+    let short = both_ways(doc)
+        .into_iter()
+        .filter(|both| both.falls_short(SHARE_MIN) && !is_thrown_away(doc, both.step));
     let finding = |both: pathproof_model::BothWays<'_>| {
         let ([out, inward], [out_alone, in_alone]) = (both.together, both.alone);
         let said = format!("{}: {}", both.step.name, both.words());

@@ -168,11 +168,15 @@ fn raise(doc: &ResultDoc, node: NodeId, name: &str, last: u64) -> Commands {
 
 fn finding(code: &'static str, said: String, held: &Held<'_>, at: NodeId) -> Finding {
     let counts: &ConnectionCounts = &held.connection.counts;
-    Finding::new(code, said)
+    let finding = Finding::new(code, said)
         .with("held_share", held.share)
         .with("window_bytes", counts.send_window_bytes)
         .with("round_trip_ns", counts.rtt_min_ns)
-        .tell(told::NODE, at)
+        .tell(told::NODE, at);
+    match held.step.direction {
+        Some(way) => finding.tell(told::DIRECTION, way),
+        None => finding,
+    }
 }
 
 fn goodput(lane: &LaneResult) -> Option<u64> {
@@ -244,6 +248,7 @@ mod tests {
         );
         assert!(found[0].next.contains("tcp_rmem at the peer"), "{}", found[0].next);
         assert!(found[0].against.is_empty());
+        assert_eq!(found[0].told(told::DIRECTION), Some(Direction::Out));
     }
 
     #[test]

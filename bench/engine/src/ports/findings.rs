@@ -245,12 +245,11 @@ mod tests {
     #[test]
     fn what_forgets_silent_connections_is_told_with_the_times_between_which_it_does() {
         use pathproof_model::LeftSilent;
-        let tried = [(1, true), (2, true), (4, false), (8, false)]
-            .map(|(s, alive)| LeftSilent {
-                silent_ns: s * 1_000_000_000,
-                alive,
-                ..LeftSilent::default()
-            });
+        let tried = [(1, true), (2, true), (4, false), (8, false)].map(|(s, alive)| LeftSilent {
+            silent_ns: s * 1_000_000_000,
+            alive,
+            ..LeftSilent::default()
+        });
         let record = SilentRecord { direction: Direction::Out, tried: tried.to_vec() };
         let found = forgotten(std::slice::from_ref(&record), None);
         assert_eq!(found[0].code, "TCP-IDLE-DROPPED");

@@ -55,6 +55,8 @@ pub const DIRECTION: Told<Direction> = Told::named("direction");
 pub const RECEIVER: Told<End> = Told::named("end");
 /// Which way is the slower one.
 pub const SLOWER: Told<Direction> = Told::named("slower");
+/// That an end's window or buffer holds it back, and not the path.
+pub const HELD_BY_END: Told<bool> = Told::named("held_by_end");
 /// How many packets, or connections, were refused.
 pub const REFUSED: Told<u64> = Told::named("refused");
 /// The size of IP packets that was tried, in bytes.

@@ -1,5 +1,6 @@
-//! Whether what held a stream lies between the hosts, by what the kernel knows of its connections.
+//! Whether what held a stream lies between the hosts or at one of them, by what the kernel knows of its connections.
 
+use crate::units::Nanoseconds;
 use crate::{LaneResult, LaneRole, Step};
 
 /// Whether every sender had data under way for nearly all of the window, and hardly waited for the receiver's window or for its own
@@ -27,13 +28,68 @@ pub fn held_by_network(step: &Step) -> bool {
     senders.peek().is_some() && senders.all(|lane| held(lane).is_some())
 }
 
+/// What an end lets the connections of a stream have on the way, where that held most of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeldByEnd {
+    /// The receiver's window; otherwise the sender's buffer.
+    pub by_window: bool,
+    /// The least part of its time for which it held one of them.
+    pub share: f64,
+    /// Their least round trip, which each such window takes.
+    pub round_trip_ns: u64,
+}
+
+impl HeldByEnd {
+    /// In words, for a verdict and a finding.
+    pub fn words(&self) -> String {
+        let what = if self.by_window {
+            "the receive window of the other end"
+        } else {
+            "room in the send buffer of their own end"
+        };
+        format!(
+            "its connections waited for {what} for {:.0} % of their time and more, and a round trip takes {}: that holds them, and not the path",
+            self.share * 100.0,
+            Nanoseconds(self.round_trip_ns)
+        )
+    }
+}
+
+/// Whether an end held most of a stream's connections back by what it lets them have on the way.
+pub fn held_by_end(step: &Step) -> Option<HeldByEnd> {
+    /// Held for less than this part of its time, a connection is not limited by it.
+    const HELD_SHARE: f64 = 0.2;
+    /// On a shorter path a window is no limit, and a receiver that is woken late looks like one.
+    const TRIP_NS: u64 = 1_000_000;
+    let senders = step.own_lanes().filter(|lane| lane.role == LaneRole::Send);
+    let all: Vec<_> = senders.flat_map(|lane| lane.connections()).collect();
+    let held = all.iter().filter_map(|connection| {
+        let counts = &connection.counts;
+        let busy = counts.busy_ns.filter(|busy| *busy > 0)? as f64;
+        let part = |ns: Option<u64>| ns.unwrap_or(0) as f64 / busy;
+        let window = part(counts.receive_window_limited_ns);
+        let share = window.max(part(counts.send_buffer_limited_ns));
+        let round_trip_ns = counts.rtt_min_ns.filter(|trip| *trip >= TRIP_NS)?;
+        (share >= HELD_SHARE).then_some(HeldByEnd { by_window: window >= share, share, round_trip_ns })
+    });
+    let held: Vec<HeldByEnd> = held.collect();
+    let windows = held.iter().filter(|one| one.by_window).count();
+    let first = *held.first()?;
+    (held.len() * 2 > all.len()).then(|| HeldByEnd {
+        by_window: windows * 2 >= held.len(),
+        share: held.iter().map(|one| one.share).fold(first.share, f64::min),
+        round_trip_ns: held.iter().map(|one| one.round_trip_ns).fold(first.round_trip_ns, u64::min),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::nics_together;
+    use super::held_by_end;
     use crate::evidence::{ConnectionCounts, QueueActivity, QueueCounts};
     use crate::{
-        AloneNic, AloneSum, Connection, Direction, End, Evidence, LaneResult, LaneRole, Outcome, Step,
-        StepKind, Summary, Waited,
+        AloneNic, AloneSum, Connection, Criteria, Direction, End, Evidence, LaneResult, LaneRole, Outcome,
+        ResultDoc, Step, StepKind, StepSpec, Subject, Summary, Tool, TrafficSpec, Waited, judge,
     };
 
     /// Two NICs that carry 94 Mbit/s each by themselves, on hosts that stood in line for a quarter of the time.
@@ -80,5 +136,61 @@ mod tests {
         assert_eq!(judged(95, 2, 4550, 0), Outcome::Inconclusive);
         assert_eq!(judged(95, 205, 3000, 0), Outcome::Inconclusive);
         assert_eq!(judged(95, 205, 4550, 180), Outcome::Inconclusive);
+    }
+
+    /// A lane that waited for so long for the peer's window, and for its own buffer.
+    fn lane(window_ms: u64, buffer_ms: u64, trip_us: u64) -> LaneResult {
+        let counts = ConnectionCounts {
+            busy_ns: Some(1_472_000_000),
+            rtt_min_ns: Some(trip_us * 1000),
+            receive_window_limited_ns: Some(window_ms * 1_000_000),
+            send_buffer_limited_ns: Some(buffer_ms * 1_000_000),
+            ..ConnectionCounts::still()
+        };
+        let connection = Some(Connection { counts, ..Connection::default() });
+        LaneResult { role: LaneRole::Send, connection, ..LaneResult::default() }
+    }
+
+    #[test]
+    fn an_end_that_holds_most_connections_back_is_told_from_the_path() {
+        // As counted over a path of 20 ms whose receiver takes 80 512 bytes: four lanes of 32 Mbit/s.
+        let held = |lanes: Vec<LaneResult>| {
+            held_by_end(&Step { lanes, ..Step::new(StepKind::Stream, "tcp stream out") })
+        };
+        let window = held(vec![lane(476, 0, 20_032); 4]).unwrap();
+        assert!(window.by_window && window.words().contains("the receive window"), "{}", window.words());
+        assert!(window.words().contains("for 32 % of their time"), "{}", window.words());
+        assert!(!held(vec![lane(0, 1000, 20_032)]).unwrap().by_window);
+        // Hardly, over a path that is short, half of them, and none at all.
+        assert_eq!(held(vec![lane(52, 0, 20_032); 4]), None);
+        assert_eq!(held(vec![lane(476, 0, 90); 4]), None);
+        assert_eq!(held(vec![lane(476, 0, 20_032), lane(0, 0, 20_032)]), None);
+        assert_eq!(held(vec![]), None);
+    }
+
+    #[test]
+    fn the_verdict_about_symmetry_names_the_end_that_holds_the_slower_way() {
+        let way = |direction, mbit: u64, lane: LaneResult| {
+            let mut step = Step::new(StepKind::Stream, "tcp stream");
+            (step.over, step.direction) = (Some("tcp".into()), Some(direction));
+            step.spec = Some(StepSpec::Stream(TrafficSpec::default()));
+            step.summary.goodput_bits_per_s = Some(mbit * 1_000_000);
+            step.lanes = vec![lane];
+            step
+        };
+        let said = |window_ms| {
+            let slow = way(Direction::Out, 128, lane(window_ms, 0, 20_032));
+            let steps = vec![slow, way(Direction::In, 2280, lane(0, 0, 20_032))];
+            let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+            let verdicts = judge(&doc, &Criteria::default());
+            let symmetry = |verdict: &&crate::Verdict| verdict.subject == Subject::from("symmetry/tcp");
+            verdicts.iter().find(symmetry).unwrap().reason.clone()
+        };
+        assert!(
+            said(476).contains("waited for the receive window of the other end for 32 %"),
+            "{}",
+            said(476)
+        );
+        assert!(said(0).ends_with("(limit 4)"), "{}", said(0));
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::units::Nanoseconds;
 use crate::{
-    Check, ErrorKind, OpenedRecord, Outcome, PortAnswer, PortRecord, PortsWhere, SilentRecord, Step, StepSpec,
-    Unit,
+    Check, ErrorKind, OpenedRecord, Outcome, PortAnswer, PortRecord, PortsWhere, SilentRecord, Step,
+    StepSpec, Unit,
 };
 
 /// What no role needs is told and not judged.
@@ -155,11 +155,8 @@ mod tests {
     fn connections_that_died_with_the_session_do_not_tell_of_silence() {
         // As run where every connection was reset that was 8 s old.
         let judged = |kind: Option<ErrorKind>| {
-            let tried = [(1005, true), (2006, true), (4006, true), (8006, false)].map(|(ms, alive)| LeftSilent {
-                silent_ns: ms * 1_000_000,
-                alive,
-                ..LeftSilent::default()
-            });
+            let tried = [(1005, true), (2006, true), (4006, true), (8006, false)]
+                .map(|(ms, alive)| LeftSilent { silent_ns: ms * 1_000_000, alive, ..LeftSilent::default() });
             let mut step = Step::new(StepKind::Ports, "ports");
             step.detail.left_silent =
                 Some(vec![SilentRecord { direction: Direction::Out, tried: tried.to_vec() }]);

@@ -1,6 +1,10 @@
 //! Whether segments that TCP sent again are the path's loss, or only a queue that was filled by the load of the step itself. At full rate
 //! TCP makes every queue overflow; datagrams at a low pace tell what the path loses in any case.
 
+mod thrown;
+
+pub use thrown::{THROWN_SHARE, is_thrown_away};
+
 use crate::evidence::ConnectionCounts;
 use crate::{Direction, LaneRole, NodeId, ResultDoc, Share, Step, Trips};
 
@@ -101,6 +105,15 @@ pub fn dropped_at_home(step: &Step) -> u64 {
     senders.iter().map(|node| dropped_by(step, *node)).fold(0, u64::saturating_add)
 }
 
+/// The hosts that a step's payload reaches.
+fn receivers(step: &Step) -> &'static [NodeId] {
+    match step.direction {
+        Some(Direction::Out) => &[NodeId::SERVER],
+        Some(Direction::In) => &[NodeId::CLIENT],
+        Some(Direction::Both) | None => &[NodeId::CLIENT, NodeId::SERVER],
+    }
+}
+
 /// Whether a queue stood on the way of a step's lanes: their round trips were much longer than the shortest.
 pub fn queue_stood(step: &Step) -> bool {
     /// Less than this a busy host adds as well.
@@ -152,12 +165,7 @@ pub fn excused(doc: &ResultDoc, step: &Step) -> Option<String> {
     if own >= repeats.again.div_ceil(2) {
         return Some(format!("the queue of the sending host itself dropped {own} packets meanwhile"));
     }
-    let receivers: &[NodeId] = match step.direction {
-        Some(Direction::Out) => &[NodeId::SERVER],
-        Some(Direction::In) => &[NodeId::CLIENT],
-        Some(Direction::Both) | None => &[NodeId::CLIENT, NodeId::SERVER],
-    };
-    let thrown = receivers.iter().map(|node| thrown_away_by(step, *node)).fold(0, u64::saturating_add);
+    let thrown = receivers(step).iter().map(|node| thrown_away_by(step, *node)).fold(0, u64::saturating_add);
     if thrown >= repeats.again.div_ceil(2) {
         return Some(format!(
             "the receiving host threw {thrown} segments away meanwhile because a receive queue was full"
@@ -169,6 +177,10 @@ pub fn excused(doc: &ResultDoc, step: &Step) -> Option<String> {
         return None;
     }
     let lost = paced_loss(doc, step.direction)?;
+    // No queue makes that: what is above a limit is thrown away, and such a path is not fit.
+    if is_thrown_away(doc, step) {
+        return None;
+    }
     let (_, most) = lost.bounds();
     let idle = format!("of {} datagrams at a low pace {} were lost", lost.of, lost.part);
     if most < repeats.share() {
@@ -216,6 +228,7 @@ mod tests {
         ];
         step.lanes[0].scheduled =
             Some(crate::Waited { waited_ns: waited_ms * 1_000_000, of_ns: 1_100_000_000 });
+        step.lanes[0].connection.as_mut().unwrap().counts.rtt_ns = Some(20_000_000);
         step
     }
 
@@ -275,6 +288,16 @@ mod tests {
         assert_eq!(told(&stream(400), Some(paced(Direction::In, 2000, 0))), None);
         // The path loses as much when it is idle.
         assert_eq!(told(&stream(100), Some(paced(Direction::Out, 2000, 20))), None);
+    }
+
+    #[test]
+    fn much_that_is_sent_again_without_a_queue_is_not_excused_by_datagrams_below_the_limit() {
+        // One in ten, and in twenty-five: as much the queue of a healthy hop drops.
+        assert_eq!(told(&stream(1000), Some(paced(Direction::Out, 2000, 0))), None);
+        assert!(told(&stream(400), Some(paced(Direction::Out, 2000, 0))).is_some());
+        let mut queued = stream(1000);
+        queued.lanes[0].connection.as_mut().unwrap().counts.rtt_ns = Some(20_000_000);
+        assert!(told(&queued, Some(paced(Direction::Out, 2000, 0))).is_some());
     }
 
     /// One question at a time: so many of its segments were sent again, and so many of those in vain.

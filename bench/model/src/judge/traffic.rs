@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::busy::{could_explain_median, could_explain_rate, pressed_step, unless_busy};
+use super::held::held_by_end;
 use super::names;
 use super::repeats::{Repeats, dropped_at_home, excused};
 use super::tail::tail;
@@ -10,8 +11,8 @@ use super::{LinkSpeed, growth, held_by_network, link_speed};
 use crate::criteria::{LatencyCriteria, ThroughputCriteria};
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
-    AloneSum, Carrier, Check, Criteria, Direction, LatencySummary, Outcome, ResultDoc, Step, Subject, Summary,
-    Unit, Verdict,
+    AloneSum, Carrier, Check, Criteria, Direction, LatencySummary, Outcome, ResultDoc, Step, Subject,
+    Summary, Unit, Verdict,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -286,8 +287,9 @@ pub(super) fn symmetry(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
         if factor <= limits.direction_factor_max {
             return None;
         }
+        let held = held_by_end(slow.1).map_or_else(String::new, |held| format!("; {}", held.words()));
         let text = format!(
-            "{way} carries {} and the other way {}, {factor:.1} times as much (limit {:.0})",
+            "{way} carries {} and the other way {}, {factor:.1} times as much (limit {:.0}){held}",
             BitsPerSecond(slow.0),
             BitsPerSecond(fast.0),
             limits.direction_factor_max

@@ -50,8 +50,12 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
             }
             None => {
                 let slowest = record.tried.iter().filter_map(|tried| tried.answered_after_ns).max();
-                let took = slowest.map_or_else(String::new, |ns| format!(", and answered within {}", Nanoseconds(ns)));
-                format!(" Silent connections {way} were tried up to {}{took}.", Nanoseconds(longest.silent_ns))
+                let took = slowest
+                    .map_or_else(String::new, |ns| format!(", and answered within {}", Nanoseconds(ns)));
+                format!(
+                    " Silent connections {way} were tried up to {}{took}.",
+                    Nanoseconds(longest.silent_ns)
+                )
             }
         })
     }));

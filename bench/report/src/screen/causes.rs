@@ -190,10 +190,14 @@ fn explains(doc: &ResultDoc, finding: &Finding, subject: &Subject) -> bool {
         Subject::LatencyUnderLoad { direction, .. } => {
             (finding.is(code!("PATH-QUEUE")) || finding.is(code!("HOST-QUEUE"))) && same_way(*direction)
         }
-        Subject::Symmetry(_) => finding.is(code!("PATH-ASYMMETRIC")),
+        // What explains that one way is slower says which.
+        Subject::Symmetry(_) => finding.is(code!("PATH-ASYMMETRIC")) || finding.told(told::SLOWER).is_some(),
         Subject::Mtu => finding.is_about(Topic::Mtu) && finding.severity == Severity::Error,
         Subject::Loss => finding.is_about(Topic::Loss),
-        Subject::Throughput { direction: Some(Direction::Both), .. } => finding.is(code!("PATH-SHARED")),
+        Subject::Throughput { direction: Some(Direction::Both), .. } => {
+            finding.is(code!("PATH-SHARED")) || finding.is(code!("PATH-POLICED"))
+        }
+        Subject::Throughput { direction, .. } => finding.is(code!("PATH-POLICED")) && same_way(*direction),
         Subject::Offloads => finding.is(code!("OFFLOAD-FAULT")) || finding.is(code!("TCP-CHECKSUM")),
         Subject::Contend(_) => finding.is_about(Topic::Contention),
         _ => false,
