@@ -214,11 +214,11 @@ impl Prepared for ReadyPorts {
         };
         let found = ask(&dialler, &offered, &self.needed, self.adapter_there);
         let burst = (self.spec.connections > 0 && !context.channel.is_over())
-            .then(|| ports::burst_port(&found))
+            .then(|| ports::burst_port(&found, &self.needed))
             .flatten()
             .and_then(|port| dialler.burst(port, self.spec.connections));
         let silences = ports::silences(self.spec.idle_ns);
-        let silent = match ports::burst_port(&found).filter(|_| !silences.is_empty()) {
+        let silent = match ports::burst_port(&found, &self.needed).filter(|_| !silences.is_empty()) {
             Some(port) => dialler.leave_silent(port, &silences, &mut || context.channel.is_over()),
             None => vec![],
         };
