@@ -37,6 +37,7 @@ pub use loss::check_spec as check_loss_spec;
 pub use mtu::check_spec as check_mtu_spec;
 pub use networks::{LostNetwork, losses, rehearsal};
 pub use part::{ReadyPart, StepPart};
+pub use ports::beside as ports_beside;
 pub use ports::check_spec as check_ports_spec;
 pub use session_facts::SessionFacts;
 pub use smb::check as check_smb;

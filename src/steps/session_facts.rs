@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use pathproof_engine::channels::hosts::Way;
+use pathproof_engine::networks::{self, NetworkWay};
 use pathproof_model::{End, Environment, Limits, StepSpec};
 
 use crate::registry::manners;
@@ -105,5 +106,11 @@ impl SessionFacts {
         let mut ways = pathproof_engine::channels::hosts::ways(client, server);
         ways.retain(|way| (way.local, way.remote) != own);
         ways
+    }
+
+    /// The networks that SMB would use beside the one of the session, with an address of each host; at the client.
+    pub fn networks_beside(&self) -> Vec<NetworkWay> {
+        let own = (self.local.ip().to_canonical(), self.peer.ip().to_canonical());
+        networks::beside(&self.environment, &self.peer_environment, own)
     }
 }

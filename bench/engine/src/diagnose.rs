@@ -16,6 +16,7 @@ mod networks;
 mod nics;
 mod pairs;
 mod pauses;
+mod ports;
 mod queue;
 mod rates;
 mod repeats;
@@ -51,6 +52,7 @@ const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
     marks::findings,
     switches::findings,
     pairs::findings,
+    ports::findings,
     filtered::findings,
     slow::findings,
     direction::findings,

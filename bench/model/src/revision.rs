@@ -205,13 +205,15 @@ mod tests {
         let cluster = Plan { steps: vec![StepSpec::Ports(cluster)], ..Plan::default() };
         let (_, found) = cluster.known_at(PRIORITIES_SINCE).unwrap();
         assert!(found.len() == 1 && found[0].evidence.contains("135/tcp"), "{found:?}");
-        let everywhere = PortsSpec { at: PortsWhere::Networks, ..PortsSpec::default() };
-        let everywhere =
-            Plan { steps: vec![StepSpec::Facts, StepSpec::Ports(everywhere)], ..Plan::default() };
-        assert_eq!(everywhere.known_at(NETWORK_PORTS_SINCE), Ok((everywhere.clone(), vec![])));
-        for revision in 0..NETWORK_PORTS_SINCE {
-            let (less, found) = everywhere.known_at(revision).unwrap();
-            assert_eq!((less.steps, found.len()), (vec![StepSpec::Facts], 1), "2.{revision}");
+        for at in [PortsWhere::Networks, PortsWhere::Beside] {
+            let everywhere = PortsSpec { at, ..PortsSpec::default() };
+            let everywhere =
+                Plan { steps: vec![StepSpec::Facts, StepSpec::Ports(everywhere)], ..Plan::default() };
+            assert_eq!(everywhere.known_at(NETWORK_PORTS_SINCE), Ok((everywhere.clone(), vec![])));
+            for revision in 0..NETWORK_PORTS_SINCE {
+                let (less, found) = everywhere.known_at(revision).unwrap();
+                assert_eq!((less.steps, found.len()), (vec![StepSpec::Facts], 1), "2.{revision}");
+            }
         }
         let step = || StepSpec::Contend(ContendSpec::default());
         let contend = Plan { steps: vec![StepSpec::Facts, step()], ..Plan::default() };

@@ -308,8 +308,9 @@ fn under_load(doc: &ResultDoc) -> Option<Row> {
 
 fn ports(doc: &ResultDoc) -> Option<Row> {
     let records = doc.steps.iter().filter_map(|step| step.detail.ports.as_ref()).flatten();
+    let networks = doc.steps.iter().filter_map(|step| step.detail.network_ports.as_ref()).flatten();
     let (mut open, mut all) = (0, 0);
-    for record in records {
+    for record in records.chain(networks.flat_map(|network| &network.ports)) {
         all += 1;
         open += usize::from(record.answer == pathproof_model::PortAnswer::Answered);
     }
