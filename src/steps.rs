@@ -458,10 +458,13 @@ pub fn step_error(error: &TransportError) -> StepError {
         _ => ErrorKind::System,
     };
     let (kind, message) = match error {
-        TransportError::Io { operation, source } => match crate::descriptors::advice(source) {
-            Some(advice) => (ErrorKind::Resource, format!("{operation}: {advice}")),
-            None => (kind, error.to_string()),
-        },
+        TransportError::Io { operation, source } => {
+            let lacks = crate::descriptors::advice(source).or_else(|| crate::local_ports::advice(source));
+            match lacks {
+                Some(advice) => (ErrorKind::Resource, format!("{operation}: {advice}")),
+                None => (kind, error.to_string()),
+            }
+        }
         _ => (kind, error.to_string()),
     };
     StepError { kind, message }

@@ -291,6 +291,7 @@ impl Runner for Traffic {
             return proof::smaller_passes(step).into_iter().collect();
         }
         let mut found = notice::findings(step, doc.environment(NodeId::CLIENT));
+        found.extend(crate::local_ports::finding(step.error.as_ref()));
         found.extend(proof::findings(step, doc));
         found.extend(nics::findings(step));
         found.extend(failover::findings(step));
