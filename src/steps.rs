@@ -310,6 +310,11 @@ pub fn beside_ns(nics: u64) -> u64 {
     traffic::beside_ns(nics)
 }
 
+/// The next short stream that tells whether the port which a role needs carries what the session's own does.
+pub fn over_port(doc: &ResultDoc) -> Option<StepSpec> {
+    pathproof_engine::diagnose::over_port(doc).map(StepSpec::Stream)
+}
+
 /// Puts what those steps came to, from `first` on, into the step at `at`.
 pub fn sum_up(doc: &mut ResultDoc, at: usize, first: usize) {
     traffic::sum_up(doc, at, first);

@@ -3,7 +3,7 @@
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::Go;
-use pathproof_model::revision::ORDERED_SINCE;
+use pathproof_model::revision::{ORDERED_SINCE, PORT_STREAMS_SINCE};
 use pathproof_model::{
     CommandName, Environment, ErrorKind, Finding, FollowUp, NodeSpec, Plan, ResultDoc, Step, StepError,
     StepSpec, units::Nanoseconds,
@@ -35,6 +35,8 @@ const VERY_FAR_NS: u64 = 150_000_000;
 
 /// A run that has less time than this is to be quick.
 const UNHURRIED_NS: u64 = 30_000_000_000;
+/// What the streams over the port of a role take where all is well, one each way.
+const OVER_PORT_NS: u64 = 2_200_000_000;
 
 /// Where a step stands in its run.
 struct Place<'a> {
@@ -90,7 +92,9 @@ impl<'a> Conductor<'a> {
         let beside = self.beside(plan);
         // The one that the session began on, and all together.
         let more = if beside.is_empty() || self.budget.length_ns() < Some(UNHURRIED_NS) { 0 } else { 2 };
-        self.reserved_ns = specs.iter().map(|spec| steps::one_by_one_ns(spec, nics)).sum::<u64>()
+        let over_port_ns = if self.has_time_for_a_port(plan) { OVER_PORT_NS } else { 0 };
+        self.reserved_ns = over_port_ns
+            + specs.iter().map(|spec| steps::one_by_one_ns(spec, nics)).sum::<u64>()
             + steps::beside_ns(beside.len() as u64 + more);
         let mut result = Ok(());
         let (mut number, mut first) = (0, 0);
@@ -150,6 +154,7 @@ impl<'a> Conductor<'a> {
         self.reserved_ns = 0;
         self.one_by_one(record)?;
         self.by_themselves(&beside, record)?;
+        self.over_port(plan, record)?;
         // Questions more where a step failed in a way that short steps can explain; each depends on the answers so far.
         let first = record.doc.steps.len();
         self.purpose = Some(FollowUp::Cause);
@@ -330,6 +335,30 @@ impl<'a> Conductor<'a> {
             self.further(&spec, record)?;
         }
         steps::sum_up_together(&mut record.doc);
+        Ok(())
+    }
+
+    /// Whether what the port of a role carries is to be asked: the agent knows such streams, and a run that is to be quick leaves it out by plan.
+    fn has_time_for_a_port(&self, plan: &Plan) -> bool {
+        let agent = self.agent.as_ref();
+        let known = agent.is_some_and(|one| one.session.revision().unwrap_or(0) >= PORT_STREAMS_SINCE);
+        let roles = plan.steps.iter().filter_map(StepSpec::ports).any(|ports| !ports.roles.is_empty());
+        known && roles && self.budget.length_ns().is_none_or(|length_ns| length_ns >= UNHURRIED_NS)
+    }
+
+    /// What the port of a role carries, against what the session's own does.
+    fn over_port(&mut self, plan: &Plan, record: &mut Record<'_>) -> Result<(), StepError> {
+        if !self.has_time_for_a_port(plan) {
+            return Ok(());
+        }
+        self.purpose = Some(FollowUp::Port);
+        while let Some(spec) = steps::over_port(&record.doc) {
+            if need_ns(record, &spec) > self.left_ns(record) {
+                record.cut.push("what the port of the role carries: not measured".into());
+                break;
+            }
+            self.further(&spec, record)?;
+        }
         Ok(())
     }
 

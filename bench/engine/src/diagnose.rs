@@ -77,6 +77,12 @@ pub fn another_stream(doc: &ResultDoc) -> Option<TrafficSpec> {
     rates::another_stream(doc).or_else(|| together::another_stream(doc))
 }
 
+/// The next short stream that tells whether the port which a role needs carries what the session's own does: over that port, and where it carried
+/// little over the session's own and over that port once more. `None` where nothing more is to be asked.
+pub fn over_port(doc: &ResultDoc) -> Option<TrafficSpec> {
+    rates::over_port(doc)
+}
+
 /// The steps that a plan asked for.
 fn planned(doc: &ResultDoc) -> impl Iterator<Item = &Step> {
     doc.steps.iter().filter(|step| step.follows_up.is_none())

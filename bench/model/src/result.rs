@@ -335,6 +335,8 @@ pub enum FollowUp {
     Migration,
     /// To find a rate, or an offload.
     Search,
+    /// To see what a port that a role needs carries.
+    Port,
 }
 
 /// Fields that only some kinds of step have; absent from the document where they do not apply.

@@ -152,10 +152,10 @@ fn rate(doc: &ResultDoc, pairs: &[Pair], direction: Direction) -> Option<Row> {
         together = Some(figure);
     }
     // A NIC that stood aside in the plan, or was slow in company, ran by itself afterwards, both ways at once.
-    let alone = doc
-        .steps
-        .iter()
-        .filter(|step| step.kind.traits().bulk && !matches!(step.follows_up, None | Some(FollowUp::Search)));
+    let alone = doc.steps.iter().filter(|step| {
+        let aside = matches!(step.follows_up, None | Some(FollowUp::Search | FollowUp::Port));
+        step.kind.traits().bulk && !aside
+    });
     let way = |step: &Step| match step.direction == Some(direction) {
         true => goodput(&step),
         false => {
