@@ -164,6 +164,10 @@ fn unreachable(address: SocketAddr, patience: Duration, cause: &std::io::Error) 
                 "{address} did not answer within {seconds} s; check the address, the route and any firewall on the way"
             ),
         ),
+        Io::AddrNotAvailable if crate::local_ports::are_few() => error(
+            ErrorKind::Resource,
+            format!("cannot connect to {address}: {}", crate::local_ports::advice(cause).unwrap_or_default()),
+        ),
         // Linux says so, rather than "unreachable", when the family is switched off.
         Io::AddrNotAvailable => error(
             ErrorKind::System,

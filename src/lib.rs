@@ -17,6 +17,7 @@ pub mod host;
 pub mod input;
 pub mod interrupt;
 pub mod lane_options;
+pub mod local_ports;
 pub mod mesh;
 pub mod offers;
 pub mod peer;

@@ -7,6 +7,7 @@ mod merge;
 mod open;
 mod party;
 mod record;
+mod spare;
 mod way_back;
 
 use std::io;

@@ -21,12 +21,12 @@ mod networks;
 mod part;
 mod ports;
 mod reach;
+mod session_facts;
 mod smb;
 mod stage;
 mod traffic;
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 pub use channels::check_names;
@@ -37,7 +37,9 @@ pub use loss::check_spec as check_loss_spec;
 pub use mtu::check_spec as check_mtu_spec;
 pub use networks::{LostNetwork, losses, rehearsal};
 pub use part::{ReadyPart, StepPart};
+pub use ports::beside as ports_beside;
 pub use ports::check_spec as check_ports_spec;
+pub use session_facts::SessionFacts;
 pub use smb::check as check_smb;
 pub use traffic::{
     beside, beside_ns, each_way, one_by_one, one_by_one_ns, sum_up, sum_up_together, together,
@@ -46,8 +48,8 @@ pub use traffic::{
 use pathproof_api::{Clock, Offer, OptionValues, Tick, TransportError};
 use pathproof_engine::control::StepMessage;
 use pathproof_model::{
-    End, Environment, ErrorKind, Finding, Half, Limits, NodeSpec, Plan, ResultDoc, Step, StepError, StepKind,
-    StepRequest, StepSpec, TrafficKind, TrafficSpec,
+    Environment, ErrorKind, Finding, Half, NodeSpec, Plan, ResultDoc, Step, StepError, StepKind, StepRequest,
+    StepSpec, TrafficKind, TrafficSpec,
 };
 
 use pathproof_model::stream::Count;
@@ -59,109 +61,7 @@ use crate::glance::Glance;
 use crate::interrupt::Interrupt;
 use crate::registry::{Registry, manners};
 use crate::session::{Channel, Received};
-use pathproof_engine::channels::hosts::Way;
 use pathproof_sys::clock::RealClock;
-
-/// What is known of the session while it lasts.
-#[derive(Clone, Debug)]
-pub struct SessionFacts {
-    /// Which end this is.
-    pub end: End,
-    /// Secret of the session; data lanes derive their tokens from it.
-    pub secret: [u8; 32],
-    /// Address of this end of the control connection.
-    pub local: SocketAddr,
-    /// Address of the other end: for the client where lanes dial to.
-    pub peer: SocketAddr,
-    /// The server's limits.
-    pub limits: Limits,
-    /// Seed of everything random.
-    pub seed: u64,
-    /// This host.
-    pub environment: Environment,
-    /// The other host.
-    pub peer_environment: Environment,
-}
-
-impl SessionFacts {
-    /// The one-time token of a lane: secret to the session, different for every step and lane.
-    pub fn token(&self, step: u32, lane: u32) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
-        hasher.update(b"pathproof lane");
-        hasher.update(&step.to_le_bytes());
-        hasher.update(&lane.to_le_bytes());
-        *hasher.finalize().as_bytes()
-    }
-
-    /// The key of the path-MTU probes that `from` sends in a step, and of the answers to them.
-    pub fn probe_key(&self, step: u32, from: End) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
-        hasher.update(b"pathproof mtu probe");
-        hasher.update(&step.to_le_bytes());
-        hasher.update(from.name().as_bytes());
-        *hasher.finalize().as_bytes()
-    }
-
-    /// What `from` says at its ports in a step, to show that it is the one that answers, or `asks` there.
-    pub fn port_word(&self, step: u32, from: End, asks: bool) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.secret);
-        hasher.update(if asks { b"pathproof port asks" } else { b"pathproof port told" });
-        hasher.update(&step.to_le_bytes());
-        hasher.update(from.name().as_bytes());
-        *hasher.finalize().as_bytes()
-    }
-
-    /// What lets a client whose connection was lost come back to this session, hexadecimal.
-    pub fn resume_token(&self) -> String {
-        let hash = blake3::keyed_hash(&self.secret, b"pathproof resume");
-        hash.to_hex().to_string()
-    }
-
-    /// Whether the session outlives the path of its connection: it is about several NICs, and there is another
-    /// way between the hosts. Both ends come to the same answer.
-    pub fn outlives_its_path(&self, steps: &[StepSpec]) -> bool {
-        steps.iter().flat_map(StepSpec::overs).any(|over| manners(over).several_nics)
-            && !self.other_ways().is_empty()
-    }
-
-    /// This host's NICs that SMB would use beside the one that the session began on; at the client.
-    pub fn other_nics(&self) -> Vec<String> {
-        let own = self.local.ip().to_canonical();
-        let mut nics: Vec<String> = vec![];
-        for (nic, local) in
-            pathproof_engine::channels::hosts::chosen(&self.environment, &self.peer_environment)
-        {
-            let is_own = self
-                .environment
-                .nics
-                .iter()
-                .any(|n| n.name == nic && n.addresses.iter().any(|a| a.address == own));
-            if local != own && !is_own && !nics.contains(&nic) {
-                nics.push(nic);
-            }
-        }
-        nics
-    }
-
-    /// This host's NIC that has the address which the session began on.
-    pub fn own_nic(&self) -> Option<String> {
-        let own = self.local.ip().to_canonical();
-        let has = |nic: &&pathproof_model::Nic| nic.addresses.iter().any(|one| one.address == own);
-        self.environment.nics.iter().find(has).map(|nic| nic.name.clone())
-    }
-
-    /// The ways between the hosts other than the one that the session began on.
-    pub fn other_ways(&self) -> Vec<Way> {
-        let (client, server, own) = match self.end {
-            End::Client => (&self.environment, &self.peer_environment, (self.local, self.peer)),
-            End::Server => (&self.peer_environment, &self.environment, (self.peer, self.local)),
-        };
-        let own = (own.0.ip().to_canonical(), own.1.ip().to_canonical());
-        let mut ways = pathproof_engine::channels::hosts::ways(client, server);
-        ways.retain(|way| (way.local, way.remote) != own);
-        ways
-    }
-}
 
 /// A step that may take `spare_ns` more than it asks for, where a path with this round trip, or this rate, wants that.
 pub fn stretch(spec: &StepSpec, spare_ns: u64, rtt_ns: u64) -> StepSpec {
@@ -378,6 +278,11 @@ pub fn conclude(doc: &ResultDoc, first: usize) -> Vec<Finding> {
     traffic::conclude(doc, first)
 }
 
+/// The next short stream that tells whether the port which a role needs carries what the session's own does.
+pub fn over_port(doc: &ResultDoc) -> Option<StepSpec> {
+    pathproof_engine::diagnose::over_port(doc).map(StepSpec::Stream)
+}
+
 /// The next step of the search that a step of a plan stands for: `None` where it stands for none, or that is at its end.
 pub fn search(spec: &StepSpec, doc: &ResultDoc) -> Option<StepSpec> {
     if let Some(search) = spec.traffic().filter(|traffic| traffic.offload.is_some()) {
@@ -521,10 +426,13 @@ pub fn step_error(error: &TransportError) -> StepError {
         _ => ErrorKind::System,
     };
     let (kind, message) = match error {
-        TransportError::Io { operation, source } => match crate::descriptors::advice(source) {
-            Some(advice) => (ErrorKind::Resource, format!("{operation}: {advice}")),
-            None => (kind, error.to_string()),
-        },
+        TransportError::Io { operation, source } => {
+            let lacks = crate::descriptors::advice(source).or_else(|| crate::local_ports::advice(source));
+            match lacks {
+                Some(advice) => (ErrorKind::Resource, format!("{operation}: {advice}")),
+                None => (kind, error.to_string()),
+            }
+        }
         _ => (kind, error.to_string()),
     };
     StepError { kind, message }

@@ -3,15 +3,16 @@
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::Go;
-use pathproof_model::revision::ORDERED_SINCE;
+use pathproof_model::revision::{ORDERED_SINCE, PORT_STREAMS_SINCE};
 use pathproof_model::{
-    CommandName, Direction, Environment, ErrorKind, Finding, FollowUp, NodeSpec, Plan, ResultDoc, Step,
-    StepError, StepSpec, units::Nanoseconds,
+    CommandName, Environment, ErrorKind, Finding, FollowUp, NodeSpec, Plan, ResultDoc, Step, StepError,
+    StepSpec, units::Nanoseconds,
 };
 
 use super::agent::{AgentLink, Answer};
 use super::merge::Pending;
 use super::record::Record;
+use super::spare::{at_once, is_spare};
 use crate::budget::{Budget, out_of_time};
 use crate::glance::Glance;
 use crate::interrupt::Interrupt;
@@ -34,6 +35,8 @@ const VERY_FAR_NS: u64 = 150_000_000;
 
 /// A run that has less time than this is to be quick.
 const UNHURRIED_NS: u64 = 30_000_000_000;
+/// What the streams over the port of a role take where all is well, one each way.
+const OVER_PORT_NS: u64 = 2_200_000_000;
 
 /// Where a step stands in its run.
 struct Place<'a> {
@@ -89,7 +92,9 @@ impl<'a> Conductor<'a> {
         let beside = self.beside(plan);
         // The one that the session began on, and all together.
         let more = if beside.is_empty() || self.budget.length_ns() < Some(UNHURRIED_NS) { 0 } else { 2 };
-        self.reserved_ns = specs.iter().map(|spec| steps::one_by_one_ns(spec, nics)).sum::<u64>()
+        let over_port_ns = if self.has_time_for_a_port(plan) { OVER_PORT_NS } else { 0 };
+        self.reserved_ns = over_port_ns
+            + specs.iter().map(|spec| steps::one_by_one_ns(spec, nics)).sum::<u64>()
             + steps::beside_ns(beside.len() as u64 + more);
         let mut result = Ok(());
         let (mut number, mut first) = (0, 0);
@@ -116,7 +121,12 @@ impl<'a> Conductor<'a> {
                 break;
             }
             let lost = self.losses(spec, specs.get(number + 1), record);
+            let more = self.ports_beside(spec, record);
             number += 1;
+            if let Some(more) = more {
+                specs.insert(number, more);
+                runs_as(&specs, record);
+            }
             match lost {
                 Ok(lost) if lost.is_empty() => {}
                 // Each takes the place of the one that they are made of.
@@ -144,6 +154,7 @@ impl<'a> Conductor<'a> {
         self.reserved_ns = 0;
         self.one_by_one(record)?;
         self.by_themselves(&beside, record)?;
+        self.over_port(plan, record)?;
         // Questions more where a step failed in a way that short steps can explain; each depends on the answers so far.
         let first = record.doc.steps.len();
         self.purpose = Some(FollowUp::Cause);
@@ -152,13 +163,18 @@ impl<'a> Conductor<'a> {
                 record.cut.push("a control run that would have shown more: not run".into());
                 break;
             }
-            let number = record.doc.steps.len();
-            self.step(&Place { number: number as u32, of: number + 1, later: &[] }, &spec, record)?;
-            self.collect(record)?;
+            self.further(&spec, record)?;
         }
         let found = steps::conclude(&record.doc, first);
         record.doc.findings.extend(found);
         Ok(())
+    }
+
+    /// Makes a step that is in no plan, and keeps it.
+    fn further(&mut self, spec: &StepSpec, record: &mut Record<'_>) -> Result<(), StepError> {
+        let number = record.doc.steps.len();
+        self.step(&Place { number: number as u32, of: number + 1, later: &[] }, spec, record)?;
+        self.collect(record)
     }
 
     /// Makes the steps of a search, each of which depends on those before it. Returns how many more steps there are than the plan has.
@@ -167,9 +183,7 @@ impl<'a> Conductor<'a> {
         let before = record.doc.steps.len();
         self.purpose = Some(FollowUp::Search);
         while let Some(next) = steps::search(search, &record.doc) {
-            let number = record.doc.steps.len();
-            self.step(&Place { number: number as u32, of: number + 1, later: &[] }, &next, record)?;
-            self.collect(record)?;
+            self.further(&next, record)?;
         }
         self.purpose = None;
         Ok(record.doc.steps.len().saturating_sub(before + 1))
@@ -189,6 +203,15 @@ impl<'a> Conductor<'a> {
         lost.iter().for_each(|one| say(&one.told.evidence));
         record.doc.findings.extend(lost.iter().map(|one| one.told.clone()));
         Ok(lost)
+    }
+
+    /// The step about the same ports on the other networks of the two hosts, where there are such and the agent can be asked.
+    fn ports_beside(&self, spec: &StepSpec, record: &mut Record<'_>) -> Option<StepSpec> {
+        let agent = self.agent.as_ref()?;
+        let more = Plan { steps: vec![steps::ports_beside(spec, &agent.facts)?], ..Plan::default() };
+        let (known, left_out) = more.known_at(agent.session.revision().unwrap_or(0)).ok()?;
+        record.doc.findings.extend(left_out);
+        known.steps.into_iter().next()
     }
 
     /// The short step before a planned one that tells it what it must know, where it wants one. Whether there was one.
@@ -235,8 +258,7 @@ impl<'a> Conductor<'a> {
         if left_out.is_empty() {
             return;
         }
-        let plan = record.doc.plan().cloned().unwrap_or_default();
-        record.doc.granted = Some(Plan { steps: specs.clone(), ..plan });
+        runs_as(specs, record);
         let evidence = format!(
             "round trips take {}, and in {} there is no time for: {}",
             Nanoseconds(round_trip_ns),
@@ -296,9 +318,7 @@ impl<'a> Conductor<'a> {
                 record.cut.push("what a NIC carries one way alone: not measured".into());
                 break;
             }
-            let number = record.doc.steps.len();
-            self.step(&Place { number: number as u32, of: number + 1, later: &[] }, &spec, record)?;
-            self.collect(record)?;
+            self.further(&spec, record)?;
         }
         self.all_together(&nics, record)
     }
@@ -312,11 +332,33 @@ impl<'a> Conductor<'a> {
                 record.cut.push("what all NICs carry together: not measured".into());
                 break;
             }
-            let number = record.doc.steps.len();
-            self.step(&Place { number: number as u32, of: number + 1, later: &[] }, &spec, record)?;
-            self.collect(record)?;
+            self.further(&spec, record)?;
         }
         steps::sum_up_together(&mut record.doc);
+        Ok(())
+    }
+
+    /// Whether what the port of a role carries is to be asked: the agent knows such streams, and a run that is to be quick leaves it out by plan.
+    fn has_time_for_a_port(&self, plan: &Plan) -> bool {
+        let agent = self.agent.as_ref();
+        let known = agent.is_some_and(|one| one.session.revision().unwrap_or(0) >= PORT_STREAMS_SINCE);
+        let roles = plan.steps.iter().filter_map(StepSpec::ports).any(|ports| !ports.roles.is_empty());
+        known && roles && self.budget.length_ns().is_none_or(|length_ns| length_ns >= UNHURRIED_NS)
+    }
+
+    /// What the port of a role carries, against what the session's own does.
+    fn over_port(&mut self, plan: &Plan, record: &mut Record<'_>) -> Result<(), StepError> {
+        if !self.has_time_for_a_port(plan) {
+            return Ok(());
+        }
+        self.purpose = Some(FollowUp::Port);
+        while let Some(spec) = steps::over_port(&record.doc) {
+            if need_ns(record, &spec) > self.left_ns(record) {
+                record.cut.push("what the port of the role carries: not measured".into());
+                break;
+            }
+            self.further(&spec, record)?;
+        }
         Ok(())
     }
 
@@ -495,6 +537,12 @@ impl<'a> Conductor<'a> {
     }
 }
 
+/// Keeps what runs of the plan, where that is not what was asked for.
+fn runs_as(specs: &[StepSpec], record: &mut Record<'_>) {
+    let plan = record.doc.plan().cloned().unwrap_or_default();
+    record.doc.granted = Some(Plan { steps: specs.to_vec(), ..plan });
+}
+
 /// The node of a run that a step is made with.
 fn node<'a>(doc: &'a ResultDoc, spec: &StepSpec) -> Option<&'a NodeSpec> {
     doc.node(spec.node()).map(|node| &node.spec)
@@ -509,38 +557,6 @@ fn need_ns(record: &Record<'_>, spec: &StepSpec) -> u64 {
 /// What so many steps take.
 fn sum_ns(record: &Record<'_>, specs: &[StepSpec]) -> u64 {
     specs.iter().fold(0, |sum, spec| sum.saturating_add(need_ns(record, spec)))
-}
-
-/// Makes one stream both ways of two that go one way each, and says so: over a path so long that it takes longer to begin and end
-/// them than to measure.
-fn at_once(specs: &mut Vec<StepSpec>) -> Option<String> {
-    let several = |spec: &StepSpec, way: Direction| {
-        spec.bulk().is_some_and(|one| one.lanes > 1 && one.direction == way && !one.singles)
-    };
-    let out = specs.iter().position(|spec| several(spec, Direction::Out))?;
-    let inward = specs.iter().position(|spec| several(spec, Direction::In))?;
-    if specs[out].over() != specs[inward].over() {
-        return None;
-    }
-    if let Some(traffic) = specs[out].traffic_mut() {
-        traffic.direction = Direction::Both;
-    }
-    specs.remove(inward);
-    Some("streams one way after the other (both ways at once instead)".into())
-}
-
-/// Whether a run that has too little time for a long path can do without a step.
-fn is_spare(spec: &StepSpec, plan: &[StepSpec]) -> bool {
-    if let Some(one) = spec.bulk() {
-        // Several connections fill a long path sooner than one.
-        let alone = one.lanes == 1 && !one.singles;
-        return alone
-            && plan
-                .iter()
-                .filter_map(StepSpec::bulk)
-                .any(|many| many.lanes > 1 && (many.direction, &many.over) == (one.direction, &one.over));
-    }
-    spec.kind().traits().spare
 }
 
 fn begin(kind: &dyn Kind, place: &Place<'_>, spec: &StepSpec, name: &str, record: &mut Record<'_>) {
@@ -562,23 +578,5 @@ fn ended(
             Ok(())
         }
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use pathproof_model::TrafficSpec;
-
-    #[test]
-    fn two_streams_of_several_lanes_become_one_and_those_of_one_lane_stay() {
-        let stream =
-            |direction, lanes| StepSpec::Stream(TrafficSpec { direction, lanes, ..TrafficSpec::default() });
-        let mut specs = vec![stream(Direction::Out, 4), stream(Direction::In, 4), StepSpec::Facts];
-        assert!(at_once(&mut specs).is_some());
-        assert_eq!(specs, [stream(Direction::Both, 4), StepSpec::Facts]);
-        assert!(at_once(&mut specs).is_none());
-        let mut single = vec![stream(Direction::Out, 1), stream(Direction::In, 1)];
-        assert!(at_once(&mut single).is_none() && single.len() == 2);
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Each end listens for the length of the step on those ports of the list that are free at the session's address, offers how it stands
 //! to each, and speaks to the other's. It refuses to speak to anybody but the session's peer and to any port off the list: neither an
-//! address nor a port is in what crosses. The same on every network that the hosts share is `ports/networks.rs`. The pure half is
-//! `pathproof_engine::ports`.
+//! address nor a port is in what crosses. The same on every network that the hosts share, or on those that SMB would use beside the one of the
+//! session, is `ports/networks.rs`. The pure half is `pathproof_engine::ports`.
 
 mod dial;
 mod listen;
@@ -22,7 +22,8 @@ use pathproof_model::{
 };
 
 use super::{
-    Context, Cost, Kind, Prepared, Runner, Setup, as_specified, both_done, failed, no_ending, whole,
+    Context, Cost, Kind, Prepared, Runner, SessionFacts, Setup, as_specified, both_done, failed, no_ending,
+    whole,
 };
 use dial::{Asked, Dialler};
 use listen::{Listeners, Words};
@@ -59,6 +60,17 @@ fn silence_ns(spec: &PortsSpec) -> u64 {
     if spec.idle_ns == 0 { 0 } else { spec.idle_ns.min(IDLE_NS_MAX) + AFTER_SILENCE_NS }
 }
 
+/// The step that asks for the ports of another one's roles on the networks that SMB would use beside the one of the session, where there are such
+/// networks: what a firewall lets through on one NIC it may drop on another.
+pub fn beside(spec: &StepSpec, session: &SessionFacts) -> Option<StepSpec> {
+    let asked = spec.ports().filter(|ports| ports.at.is_session())?;
+    // Datagrams go to nobody who has not said the session's word over a connection.
+    let connects = asked.needed(Direction::Out).iter().any(|port| !port.is_udp());
+    let more =
+        PortsSpec { connections: 0, idle_ns: 0, at: PortsWhere::Beside, ..asked.clone() };
+    (connects && !session.networks_beside().is_empty()).then_some(StepSpec::Ports(more))
+}
+
 fn spec_of(spec: &StepSpec) -> PortsSpec {
     spec.ports().cloned().unwrap_or_default()
 }
@@ -85,6 +97,7 @@ impl Kind for Ports {
         match spec_of(spec).at {
             PortsWhere::Session => "ports and connections".into(),
             PortsWhere::Networks => "ports of every network".into(),
+            PortsWhere::Beside => "ports of the other networks".into(),
         }
     }
 
@@ -93,6 +106,9 @@ impl Kind for Ports {
     }
 
     fn need_ns(&self, spec: &StepSpec) -> u64 {
+        if !spec_of(spec).at.is_session() {
+            return dial::NEEDED_ALONE.as_nanos() as u64;
+        }
         let usual = if spec_of(spec).roles.is_empty() { dial::USUAL } else { dial::USUAL + dial::CERTAIN };
         (usual.as_nanos() as u64).saturating_add(silence_ns(&spec_of(spec)))
     }
@@ -114,7 +130,7 @@ impl Runner for Ports {
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
         let spec = spec_of(setup.spec);
         check_spec(&spec)?;
-        if spec.at == PortsWhere::Networks {
+        if !spec.at.is_session() {
             return Ok(Box::new(networks::ReadyNetworks::prepare(spec, setup)));
         }
         let session = setup.session;
@@ -149,7 +165,7 @@ impl Runner for Ports {
         const CONNECTION_BYTES: u64 = 64 << 10;
         let places = match spec_of(spec).at {
             PortsWhere::Session => 1,
-            PortsWhere::Networks => WAYS_MAX as u64,
+            PortsWhere::Networks | PortsWhere::Beside => WAYS_MAX as u64,
         };
         let connections = u64::from(spec_of(spec).connections) + places * Port::ALL.len() as u64;
         let memory_bytes = (2 * connections).saturating_mul(CONNECTION_BYTES);
@@ -162,7 +178,7 @@ impl Runner for Ports {
 
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         let (client, server) = (client.detail.ports.as_ref(), server.detail.ports.as_ref());
-        if spec_of(spec).at == PortsWhere::Networks {
+        if !spec_of(spec).at.is_session() {
             // What the server could say of them it would say of itself.
             step.detail.network_ports = client.map(|end| end.networks.clone());
             return;
@@ -215,11 +231,11 @@ impl Prepared for ReadyPorts {
         };
         let found = ask(&dialler, &offered, &self.needed, self.adapter_there);
         let burst = (self.spec.connections > 0 && !context.channel.is_over())
-            .then(|| ports::burst_port(&found))
+            .then(|| ports::burst_port(&found, &self.needed))
             .flatten()
             .and_then(|port| dialler.burst(port, self.spec.connections));
         let silences = ports::silences(self.spec.idle_ns);
-        let silent = match ports::burst_port(&found).filter(|_| !silences.is_empty()) {
+        let silent = match ports::burst_port(&found, &self.needed).filter(|_| !silences.is_empty()) {
             Some(port) => dialler.leave_silent(port, &silences, &mut || context.channel.is_over()),
             None => vec![],
         };

@@ -10,6 +10,7 @@ mod merge;
 pub(super) mod multi;
 mod notice;
 mod offload;
+mod port;
 pub(super) mod proof;
 #[cfg(test)]
 mod received;
@@ -201,8 +202,9 @@ impl Kind for Traffic {
             1 => ", another flow beside it".into(),
             more => format!(", {more} flows beside it"),
         };
+        let to = traffic.port.map_or_else(String::new, |port| format!(", over {}", port.name()));
         let trial = traffic.offload.map_or_else(String::new, |trial| format!(", {}", trial.words()));
-        format!("{} {kind}{way}, {lanes}, {size}{nics}{beside}{trial}", traffic.over)
+        format!("{} {kind}{way}, {lanes}, {size}{to}{nics}{beside}{trial}", traffic.over)
     }
 
     fn duration_ns(&self, spec: &StepSpec) -> u64 {
@@ -245,10 +247,15 @@ impl Runner for Traffic {
         let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
         let caps = transport.probe().map_err(|e| step_error(&e))?;
         verbs::check(kind, spec, &caps)?;
+        port::check(kind, spec)?;
         let at_most = Duration::from_nanos(self.duration_ns(setup.spec)).saturating_add(OFF_SLACK);
         // Before there is a connection: it keeps to what its NIC could when it was made.
         let off = offload::Off::turn(spec.offload, setup.session, at_most, setup.registry.clock())?;
         let lanes: Box<dyn Prepared> = Box::new(prepare(setup, spec, spec.flows(kind), Lists::OfStep)?);
+        let lanes: Box<dyn Prepared> = match port::Listener::open(spec, setup)? {
+            Some(listener) => Box::new(port::OverPort { listener, lanes }),
+            None => lanes,
+        };
         Ok(match off {
             Some(off) => Box::new(offload::Tried { off, lanes }),
             None => lanes,
@@ -279,8 +286,8 @@ impl Runner for Traffic {
         if step.follows_up == Some(FollowUp::Yardstick) {
             return vec![];
         }
-        // What one offload came to is held against the others.
-        if step.follows_up == Some(FollowUp::Search) {
+        // What one offload, or one port, came to is held against the others.
+        if matches!(step.follows_up, Some(FollowUp::Search | FollowUp::Port)) {
             return vec![];
         }
         // What goes wrong while a network is down is what was asked for, but for bytes that are gone.
@@ -291,6 +298,7 @@ impl Runner for Traffic {
             return proof::smaller_passes(step).into_iter().collect();
         }
         let mut found = notice::findings(step, doc.environment(NodeId::CLIENT));
+        found.extend(crate::local_ports::finding(step.error.as_ref()));
         found.extend(proof::findings(step, doc));
         found.extend(nics::findings(step));
         found.extend(failover::findings(step));
@@ -430,7 +438,7 @@ fn lane_spec(
     LaneSpec {
         lane: index,
         token: session.token(step, index),
-        remote: (session.end == End::Client).then_some(session.peer),
+        remote: (session.end == End::Client).then(|| port::at(session.peer, spec.port)),
         // The address that the client reached is the one whose RDMA device it means.
         local: (session.end == End::Server && manners(&spec.over).adapter).then(|| session.local.ip()),
         framing: Framing::Raw,

@@ -1,7 +1,8 @@
-//! What this process may have: descriptors and locked memory.
+//! What this process may have: descriptors, locked memory and local ports.
 
 pub use crate::system::limits::{
-    locked_memory_max_bytes, open_files, open_files_max, out_of_files, raise_open_files_max,
+    local_ports, locked_memory_max_bytes, open_files, open_files_max, out_of_files, raise_open_files_max,
+    tcp_sockets,
 };
 
 /// Who has no descriptor left.

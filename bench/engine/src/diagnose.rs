@@ -17,6 +17,7 @@ mod networks;
 mod nics;
 mod pairs;
 mod pauses;
+mod ports;
 mod queue;
 mod rates;
 mod repeats;
@@ -53,6 +54,7 @@ const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
     marks::findings,
     switches::findings,
     pairs::findings,
+    ports::findings,
     filtered::findings,
     slow::findings,
     direction::findings,
@@ -76,6 +78,12 @@ pub fn diagnose(doc: &ResultDoc) -> Vec<Finding> {
 /// or no stream can tell more.
 pub fn another_stream(doc: &ResultDoc) -> Option<TrafficSpec> {
     rates::another_stream(doc).or_else(|| together::another_stream(doc))
+}
+
+/// The next short stream that tells whether the port which a role needs carries what the session's own does: over that port, and where it carried
+/// little over the session's own and over that port once more. `None` where nothing more is to be asked.
+pub fn over_port(doc: &ResultDoc) -> Option<TrafficSpec> {
+    rates::over_port(doc)
 }
 
 /// The steps that a plan asked for.

@@ -105,12 +105,14 @@ pub fn answer(port: Port, listens: Listens, heard: Heard, by_adapter: bool) -> A
     }
 }
 
-/// The port that a burst of connections goes to: one where the other end itself answered.
-pub fn burst_port(found: &[AskedPort]) -> Option<Port> {
+/// The port that a burst of connections goes to: one where the other end itself answered, and before all others one that is `needed` in this
+/// direction, because what limits connections may look at their port.
+pub fn burst_port(found: &[AskedPort], needed: &[Port]) -> Option<Port> {
     let answered = |port: &Port| {
         found.iter().any(|asked| asked.port == *port && asked.by == Some(AnsweredBy::Agent) && !port.is_udp())
     };
-    [Port::SmbDirect, Port::LiveMigration, Port::Cluster, Port::Smb].into_iter().find(answered)
+    let others = [Port::SmbDirect, Port::LiveMigration, Port::Cluster, Port::Smb];
+    needed.iter().copied().chain(others).find(answered)
 }
 
 /// Longest time for which connections are left silent.
@@ -254,8 +256,30 @@ mod tests {
     #[test]
     fn a_burst_goes_to_the_other_end_itself_alone() {
         let found = |by| vec![AskedPort { port: Port::Smb, answer: PortAnswer::Answered, by, reason: None }];
-        assert_eq!(burst_port(&found(Some(AnsweredBy::Agent))), Some(Port::Smb));
-        assert_eq!(burst_port(&found(Some(AnsweredBy::Service))), None);
-        assert_eq!(burst_port(&[]), None);
+        assert_eq!(burst_port(&found(Some(AnsweredBy::Agent)), &[]), Some(Port::Smb));
+        assert_eq!(burst_port(&found(Some(AnsweredBy::Service)), &[Port::Smb]), None);
+        assert_eq!(burst_port(&[], &[Port::Smb]), None);
+    }
+
+    #[test]
+    fn a_burst_goes_to_the_port_that_the_role_needs_where_the_other_end_answers_there() {
+        let asked = |port, by| AskedPort { port, answer: PortAnswer::Answered, by: Some(by), reason: None };
+        let all = Port::ALL.map(|port| asked(port, AnsweredBy::Agent));
+        let needed = |role| {
+            let spec = PortsSpec { roles: vec![role], ..PortsSpec::default() };
+            spec.needed(Direction::Out)
+        };
+        assert_eq!(burst_port(&all, &needed(Role::Smb)), Some(Port::Smb));
+        assert_eq!(burst_port(&all, &needed(Role::Cluster)), Some(Port::Smb));
+        assert_eq!(burst_port(&all, &needed(Role::Hyperv)), Some(Port::LiveMigration));
+        // Datagrams open no connections, and what nobody needs is asked as before.
+        assert_eq!(burst_port(&all, &needed(Role::Roce)), Some(Port::SmbDirect));
+        assert_eq!(burst_port(&all, &[]), Some(Port::SmbDirect));
+        // A service is not flooded: the next one of the role's.
+        let taken = Port::ALL.map(|port| {
+            asked(port, if port == Port::Smb { AnsweredBy::Service } else { AnsweredBy::Agent })
+        });
+        assert_eq!(burst_port(&taken, &needed(Role::Cluster)), Some(Port::Cluster));
+        assert_eq!(burst_port(&taken, &needed(Role::Smb)), Some(Port::SmbDirect));
     }
 }

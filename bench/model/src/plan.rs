@@ -14,7 +14,7 @@ use crate::loss::LossSpec;
 use crate::migrate::MigrateSpec;
 use crate::node::{NodeId, NodeSpec};
 pub use crate::over::DEFAULT_OVER;
-use crate::ports::{PortsSpec, Role};
+use crate::ports::{Port, PortsSpec, Role};
 use crate::{
     ChannelsSpec, CommandName, ContendSpec, Expect, FileSpec, NetworksSpec, OffloadTrial, SmbSpec, StepKind,
     TrafficKind, Verb,
@@ -447,6 +447,9 @@ pub struct TrafficSpec {
     /// An offload that is off meanwhile; in a plan the step stands for a trial of each, one after the other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offload: Option<OffloadTrial>,
+    /// A port of the real job that its lanes go to at the other end, in the place of the session's own; over TCP alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
     /// Further flows at the same time, over the same transport.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub beside: Vec<FlowSpec>,
@@ -493,6 +496,7 @@ impl Default for TrafficSpec {
             watch_links: false,
             follows_path_mtu: None,
             offload: None,
+            port: None,
             beside: vec![],
             expect: None,
             options: BTreeMap::new(),

@@ -166,6 +166,8 @@ pub enum PortsWhere {
     Session,
     /// On every network that both hosts share, those that the roles need, from the client to the server.
     Networks,
+    /// The same on those that SMB would use beside the one of the session: there the ports have to pass as well.
+    Beside,
 }
 
 impl PortsWhere {

@@ -15,7 +15,7 @@ pub use lane::{Congestion, Connect, LaneOptions, Registration, Share};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{End, Offload, OffloadTrial, Verb};
+use crate::{End, Offload, OffloadTrial, Port, Verb};
 
 use crate::migrate::DiskSpec;
 use crate::{
@@ -170,6 +170,9 @@ pub struct TrafficRequest {
     /// An offload of the NIC at which the session arrived that is off meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub off: Option<Offload>,
+    /// A port of the closed list that the lanes are dialled at, in the place of the session's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
     /// Further flows at the same time, few of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "flow::few")]
     pub beside: Vec<FlowRequest>,
@@ -264,6 +267,7 @@ impl TrafficRequest {
             beside: spec.beside.iter().map(FlowRequest::of).collect::<Result<_, _>>()?,
             verb: spec.verb,
             off: spec.offload.filter(|trial| trial.end == End::Server).and_then(|trial| trial.off),
+            port: spec.port,
             lane: LaneOptions::of(&spec.options)?,
         })
     }
@@ -298,6 +302,7 @@ impl TrafficRequest {
             beside: self.beside.iter().map(FlowRequest::to_spec).collect(),
             follows_path_mtu: None,
             offload: self.off.map(|off| OffloadTrial { end: End::Server, off: Some(off) }),
+            port: self.port,
             options: self.lane.to_options(),
         }
     }

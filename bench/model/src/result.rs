@@ -41,7 +41,7 @@ pub struct ResultDoc {
     pub nodes: Vec<Node>,
     /// The plan as asked.
     pub requested: Option<Plan>,
-    /// The plan as granted, where that is less than was asked; `null` where it is the same, or nothing was granted.
+    /// The plan as granted, where that is not what was asked; `null` where it is the same, or nothing was granted.
     pub granted: Option<Plan>,
     /// The peer's limits.
     pub limits: Option<Limits>,
@@ -335,6 +335,8 @@ pub enum FollowUp {
     Migration,
     /// To find a rate, or an offload.
     Search,
+    /// To see what a port that a role needs carries.
+    Port,
 }
 
 /// Fields that only some kinds of step have; absent from the document where they do not apply.
@@ -364,7 +366,7 @@ pub struct Detail {
     /// The ports of the real job, port by port and way by way (`ports`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<crate::PortRecord>>,
-    /// The ports on every network that the hosts share (`ports`), until a step `networks` puts them beside the networks of the document.
+    /// The ports on every network that was asked (`ports`), until a step `networks` puts them beside the networks of the document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network_ports: Option<Vec<crate::NetworkPorts>>,
     /// Connections that were opened at once, way by way (`ports`).

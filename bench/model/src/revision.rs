@@ -24,6 +24,9 @@ pub const SLEEPERS_SINCE: u8 = 5;
 /// The revision that knows lanes which go over their paths one at a time, in order.
 pub const ORDERED_SINCE: u8 = 5;
 
+/// The revision that knows lanes which go to a port of the real job.
+pub const PORT_STREAMS_SINCE: u8 = 5;
+
 impl Plan {
     /// This plan as an agent of `revision` of protocol 2 can be asked for it, and what it loses by that. What only looks on is
     /// left out; without anything else it would be a measurement of something else, and that is an error.
@@ -69,6 +72,13 @@ impl Plan {
             return Err(format!(
                 "lanes go over their paths in order in builds of protocol 2.{ORDERED_SINCE} and later, and the peer's speaks 2.{revision}; update \
                  pathproof on the peer, or leave share=ordered out"
+            ));
+        }
+        let to_a_port = |step: &StepSpec| step.traffic().is_some_and(|traffic| traffic.port.is_some());
+        if revision < PORT_STREAMS_SINCE && plan.steps.iter().any(to_a_port) {
+            return Err(format!(
+                "streams go to ports of the real job in builds of protocol 2.{PORT_STREAMS_SINCE} and later, and the peer's speaks 2.{revision}; update \
+                 pathproof on the peer, or leave port out"
             ));
         }
         let networks = without_network_ports(&mut plan, revision);
@@ -203,13 +213,15 @@ mod tests {
         let cluster = Plan { steps: vec![StepSpec::Ports(cluster)], ..Plan::default() };
         let (_, found) = cluster.known_at(PRIORITIES_SINCE).unwrap();
         assert!(found.len() == 1 && found[0].evidence.contains("135/tcp"), "{found:?}");
-        let everywhere = PortsSpec { at: PortsWhere::Networks, ..PortsSpec::default() };
-        let everywhere =
-            Plan { steps: vec![StepSpec::Facts, StepSpec::Ports(everywhere)], ..Plan::default() };
-        assert_eq!(everywhere.known_at(NETWORK_PORTS_SINCE), Ok((everywhere.clone(), vec![])));
-        for revision in 0..NETWORK_PORTS_SINCE {
-            let (less, found) = everywhere.known_at(revision).unwrap();
-            assert_eq!((less.steps, found.len()), (vec![StepSpec::Facts], 1), "2.{revision}");
+        for at in [PortsWhere::Networks, PortsWhere::Beside] {
+            let everywhere = PortsSpec { at, ..PortsSpec::default() };
+            let everywhere =
+                Plan { steps: vec![StepSpec::Facts, StepSpec::Ports(everywhere)], ..Plan::default() };
+            assert_eq!(everywhere.known_at(NETWORK_PORTS_SINCE), Ok((everywhere.clone(), vec![])));
+            for revision in 0..NETWORK_PORTS_SINCE {
+                let (less, found) = everywhere.known_at(revision).unwrap();
+                assert_eq!((less.steps, found.len()), (vec![StepSpec::Facts], 1), "2.{revision}");
+            }
         }
         let step = || StepSpec::Contend(ContendSpec::default());
         let contend = Plan { steps: vec![StepSpec::Facts, step()], ..Plan::default() };
@@ -284,6 +296,13 @@ mod tests {
         assert!(shared("ordered").known_at(ORDERED_SINCE).is_ok());
         let why = shared("ordered").known_at(PRIORITIES_SINCE).unwrap_err();
         assert!(why.contains("2.5") && why.contains("share=ordered"), "{why}");
+        let over_smb = TrafficSpec { port: Some(crate::Port::Smb), ..TrafficSpec::default() };
+        let over_smb = Plan { steps: vec![StepSpec::Stream(over_smb)], ..Plan::default() };
+        assert!(over_smb.known_at(PORT_STREAMS_SINCE).is_ok());
+        let why = over_smb.known_at(PRIORITIES_SINCE).unwrap_err();
+        assert!(why.contains("2.5") && why.contains("leave port out"), "{why}");
+        let asked = serde_json::to_string(&plan(vec![]).request().unwrap()).unwrap();
+        assert!(!asked.contains("port"), "an earlier build reads what it always read: {asked}");
         let why = plan(vec![FlowSpec::default()]).known_at(0).unwrap_err();
         assert!(why.contains("step 1") && why.ends_with("update pathproof on the peer"), "{why}");
     }

@@ -49,6 +49,8 @@ pub const LONGEST: Duration = Duration::from_millis(6 * 60 + 400 + 1300 + 700 + 
 pub const USUAL: Duration = Duration::from_millis(6 * 60 + 400 + 2 * 1400);
 /// What silent ports that a role needs may take beside that.
 pub const CERTAIN: Duration = Duration::from_millis(1300 + 700);
+/// What the ports that a role needs may take where some of them are silent, and nothing else is asked.
+pub const NEEDED_ALONE: Duration = Duration::from_millis(6 * 60 + 400 + 1300 + 700);
 
 /// A port that is spoken to.
 #[derive(Clone, Copy)]

@@ -1,5 +1,6 @@
 //! The ports that the roles need on every network that both hosts share: the server listens at its address in each, the client asks from its
-//! own, on all networks at once, so that a network on which nothing answers costs no more time than another.
+//! own, on all networks at once, so that a network on which nothing answers costs no more time than another. Which of them are asked is the
+//! client's affair: all, or those that SMB would use beside the one of the session.
 //!
 //! The client alone asks, because the server could be made to look at ports of third hosts: what a client says of its addresses is only its word.
 //! The server's word is not believed either: the client opens connections to the address that the server names in a network that both have an
@@ -10,7 +11,10 @@ use std::net::SocketAddr;
 use pathproof_api::{Offer, Tick};
 use pathproof_engine::networks::{NetworkWay, ways};
 use pathproof_engine::ports::{self, Heard, Offered, OfferedOn};
-use pathproof_model::{AskedPort, Direction, End, Half, NetworkPorts, Port, PortAnswer, PortsEnd, PortsSpec};
+use pathproof_model::{
+    AskedPort, Direction, End, Half, NetworkPorts, Port, PortAnswer, PortsEnd, PortsSpec, PortsWhere,
+    RdmaDevice,
+};
 use pathproof_sys::clock::RealClock;
 
 use super::dial::{Asked, Dialler, LONGEST};
@@ -28,6 +32,8 @@ pub struct ReadyNetworks {
     words: Words,
     told_there: [u8; 32],
     asks_here: [u8; 32],
+    /// The peer has an adapter that takes RoCE packets for itself.
+    adapter_there: bool,
 }
 
 impl ReadyNetworks {
@@ -36,6 +42,7 @@ impl ReadyNetworks {
         let session = setup.session;
         let (here, there) = (session.end, session.end.other());
         let ways = match here {
+            End::Client if spec.at == PortsWhere::Beside => session.networks_beside(),
             End::Client => ways(&session.environment, &session.peer_environment),
             End::Server => ways(&session.peer_environment, &session.environment),
         };
@@ -59,6 +66,7 @@ impl ReadyNetworks {
             },
             told_there: session.port_word(setup.step, there, false),
             asks_here: session.port_word(setup.step, here, true),
+            adapter_there: session.peer_environment.rdma.iter().any(RdmaDevice::is_roce),
             ways,
             spec,
         }
@@ -79,7 +87,8 @@ impl Prepared for ReadyNetworks {
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
         let theirs = peer.first().map(|offer| serde_json::from_slice::<Vec<OfferedOn>>(&offer.0));
         let Some(Ok(theirs)) = theirs else { return failed(unreadable()) };
-        let ReadyNetworks { end, spec, ways, listeners, words, told_there, asks_here, .. } = *self;
+        let ReadyNetworks { end, spec, ways, listeners, words, told_there, asks_here, adapter_there, .. } =
+            *self;
         let answering = match Answering::begin(listeners, words) {
             Ok(answering) => answering,
             Err(error) => return failed(error),
@@ -89,6 +98,7 @@ impl Prepared for ReadyNetworks {
             spec: &spec,
             told: told_there,
             asks: asks_here,
+            adapter_there,
             until: context.until,
             clock: context.clock,
         };
@@ -110,6 +120,7 @@ struct Asking<'a> {
     needed: Vec<Port>,
     told: [u8; 32],
     asks: [u8; 32],
+    adapter_there: bool,
     until: Tick,
     clock: &'a RealClock,
 }
@@ -158,8 +169,7 @@ impl Asking<'_> {
         let port = |(asked, heard): (&Asked, Heard)| (asked.port, heard);
         let heard: Vec<(Port, Heard)> =
             tcp.iter().zip(heard_tcp).chain(udp.iter().zip(heard_udp)).map(port).collect();
-        // The list has no port of RoCE unless a role needs it, and then an adapter is not asked for here: silence there stays one.
-        let found = answers(offered, &heard, false);
+        let found = answers(offered, &heard, self.adapter_there);
         let found = found.into_iter().filter(|asked| self.needed.contains(&asked.port));
         self.told(way, &found.collect::<Vec<_>>())
     }
@@ -200,6 +210,7 @@ mod tests {
             spec: &spec,
             told: [1; 32],
             asks: [2; 32],
+            adapter_there: false,
             until: clock.now() + Duration::from_secs(20),
             clock: &clock,
         };

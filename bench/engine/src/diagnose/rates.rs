@@ -2,6 +2,7 @@
 
 mod again;
 mod cores;
+mod over_port;
 
 use std::net::IpAddr;
 
@@ -22,6 +23,7 @@ use pathproof_model::{
 use super::{planned, waited_share};
 pub(super) use again::{another_stream, short, short_streams_tell};
 pub(super) use cores::full_core;
+pub(super) use over_port::next as over_port;
 
 /// So many times as much do several connections carry before one of them counts as held.
 const SEVERAL: f64 = 2.0;
@@ -44,7 +46,8 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         let differs = |finding: &Finding| finding.is(code!("FLOWS-DIFFER"));
         let sure = first.as_ref().is_some_and(|one| differs(one) && one.severity == Severity::Error);
         let first = first.filter(|one| sure || !differs(one) || crawls.is_none());
-        first.into_iter().chain(crawls.filter(|_| !sure)).chain(cores::finding(doc, way))
+        let rest = cores::finding(doc, way).into_iter().chain(over_port::finding(doc, way));
+        first.into_iter().chain(crawls.filter(|_| !sure)).chain(rest)
     };
     [Direction::Out, Direction::In].into_iter().flat_map(of).collect()
 }

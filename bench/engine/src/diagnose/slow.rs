@@ -103,7 +103,7 @@ fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> BTreeMap<String, Best<
     let mut best: BTreeMap<String, Best<'_>> = BTreeMap::new();
     for step in doc.steps.iter().filter(|step| step.kind.traits().bulk && step.error.is_none()) {
         let asked = lanes_of(step) == Some(lanes) && !still_grew(step);
-        let aside = matches!(step.follows_up, Some(FollowUp::Cause | FollowUp::Search));
+        let aside = matches!(step.follows_up, Some(FollowUp::Cause | FollowUp::Search | FollowUp::Port));
         if !asked || aside || step.detail.failover.is_some() {
             continue;
         }

@@ -293,3 +293,25 @@ fn nics_that_meet_in_a_subnet_need_no_gateway_for_their_other_addresses() {
     assert_eq!(routed(&here, &there, &networks(&here, &there)), None);
     assert!(routed(&here, &there, &[]).is_some(), "without that subnet they do");
 }
+
+#[test]
+fn beside_the_session_are_the_networks_of_nics_that_smb_would_use() {
+    let numbered = |nics: &[&str], boot: &str| {
+        let mut host = host(nics);
+        host.boot_id = Some(boot.into());
+        (1..).zip(&mut host.nics).for_each(|(index, nic)| nic.index = index);
+        host
+    };
+    let here = numbered(&["e0 10.0.1.1/24 10G", "e1 10.0.2.1/24 10G", "lan 10.0.9.1/24 1G"], "one");
+    let there = numbered(&["x0 10.0.1.2/24 10G", "x1 10.0.2.2/24 10G", "lan 10.0.9.2/24 1G"], "two");
+    let of = |client: [u8; 4], server: [u8; 4]| {
+        let found = beside(&here, &there, (client.into(), server.into()));
+        let mut subnets: Vec<String> = found.into_iter().map(|way| way.subnet).collect();
+        subnets.sort();
+        subnets
+    };
+    assert_eq!(of([10, 0, 1, 1], [10, 0, 1, 2]), ["10.0.2.0/24"]);
+    assert_eq!(of([10, 0, 9, 1], [10, 0, 9, 2]), ["10.0.1.0/24", "10.0.2.0/24"]);
+    let one = numbered(&["e0 10.0.1.1/24 10G"], "one");
+    assert!(beside(&one, &there, ([10, 0, 1, 1].into(), [10, 0, 1, 2].into())).is_empty());
+}

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 
 use pathproof_model::{Environment, Finding, Network, NetworkPorts, NodeId, PortAnswer, PortRecord};
 
+use crate::channels::hosts::chosen;
+
 /// Most networks whose ports are asked.
 pub const WAYS_MAX: usize = 8;
 
@@ -32,6 +34,19 @@ fn way(network: &Network) -> Option<NetworkWay> {
     let (client, server) = (of(NodeId::CLIENT)?, of(NodeId::SERVER)?);
     // With one address at both ends nothing leaves the host.
     (client != server).then(|| NetworkWay { subnet: network.subnet.clone(), client, server })
+}
+
+/// The ways that SMB would use beside that between the `session`'s addresses, the client's and the server's: those from NICs of the client that it
+/// would choose. A network that nobody means to use may be closed.
+pub fn beside(client: &Environment, server: &Environment, session: (IpAddr, IpAddr)) -> Vec<NetworkWay> {
+    let chosen = chosen(client, server);
+    let is_chosen = |address: IpAddr| {
+        let owns = |nic: &&pathproof_model::Nic| nic.addresses.iter().any(|one| one.address == address);
+        client.nics.iter().filter(owns).any(|nic| chosen.iter().any(|(name, _)| *name == nic.name))
+    };
+    let mut found = ways(client, server);
+    found.retain(|way| (way.client, way.server) != session && is_chosen(way.client));
+    found
 }
 
 /// Puts what was found at the ports of each network beside it.

@@ -89,7 +89,7 @@ fn closed_way(direction: Direction, records: &[&PortRecord]) -> Option<Finding> 
 }
 
 /// One finding for the needed ports of a kind, and one for those that nothing needs.
-fn about<'a>(
+pub(crate) fn about<'a>(
     code: &'static str,
     direction: Direction,
     records: impl Iterator<Item = &'a PortRecord>,

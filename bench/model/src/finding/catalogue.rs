@@ -393,6 +393,12 @@ const PATHS: &[Entry] = &[
         "Give the virtual machine processors of its own, or move it, and run again.",
     ),
     entry(
+        "HOST-PORTS",
+        Warning,
+        "A host has few local ports for connections out, and one found none: it fails before a packet leaves the host, and nothing on the network is at fault.",
+        "See what uses them (ss -s; ss -tan), and allow more: sysctl -w net.ipv4.ip_local_port_range='32768 60999' (Windows: netsh int ipv4 set dynamicport tcp start=49152 num=16384); then run again.",
+    ),
+    entry(
         "HOST-CORE-BOUND",
         Info,
         "One connection carries what one processor core of a host can serve, and several carry more: the path has room that one connection does not use. What uses one, as a live migration over TCP does, gets no more than that.",

@@ -8,16 +8,23 @@ use crate::{
 
 /// What no role needs is told and not judged.
 pub(super) fn ports(steps: &[&Step]) -> Vec<Check> {
-    // What each network lets through is told beside it: another one may carry what one does not.
-    let on_networks = |step: &&Step| {
-        step.spec.as_ref().and_then(StepSpec::ports).is_some_and(|ports| ports.at == PortsWhere::Networks)
+    let asked = |step: &Step, at: PortsWhere| {
+        step.spec.as_ref().and_then(StepSpec::ports).is_some_and(|ports| ports.at == at)
     };
-    if steps.iter().all(on_networks) {
+    // What each network lets through is told beside it: another one may carry what one does not.
+    if steps.iter().all(|step| asked(step, PortsWhere::Networks)) {
         return vec![];
     }
     let records = steps.iter().filter_map(|step| step.detail.ports.as_ref()).flatten();
     let bursts = steps.iter().filter_map(|step| step.detail.opened_at_once.as_ref()).flatten();
-    let mut checks: Vec<Check> = records.filter(|record| !record.needed_by.is_empty()).map(port).collect();
+    let needed = |record: &&PortRecord| !record.needed_by.is_empty();
+    let mut checks: Vec<Check> = records.filter(needed).map(|record| port(record, None)).collect();
+    // Those that SMB would use are each to carry it; what is not known of one stands beside it.
+    let beside = steps.iter().filter(|step| asked(step, PortsWhere::Beside));
+    for network in beside.filter_map(|step| step.detail.network_ports.as_ref()).flatten() {
+        let known = network.ports.iter().filter(|record| record.answer != PortAnswer::Unknown);
+        checks.extend(known.filter(needed).map(|record| port(record, Some(&network.subnet))));
+    }
     checks.extend(bursts.map(opened));
     checks.extend(steps.iter().flat_map(|step| silences(step)));
     if checks.is_empty() {
@@ -27,9 +34,11 @@ pub(super) fn ports(steps: &[&Step]) -> Vec<Check> {
     checks
 }
 
-fn port(record: &PortRecord) -> Check {
+fn port(record: &PortRecord, subnet: Option<&str>) -> Check {
     let roles: Vec<&str> = record.needed_by.iter().map(|role| role.name()).collect();
-    let text = format!("{}, needed by {}: {}", record.words(), roles.join(" and "), record.answer.name());
+    let over = subnet.map_or_else(String::new, |subnet| format!(" over {subnet}"));
+    let answer = record.answer.name();
+    let text = format!("{}{over}, needed by {}: {answer}", record.words(), roles.join(" and "));
     match (record.answer, &record.reason) {
         (PortAnswer::Answered, _) => Check::pass("port-open", text),
         (PortAnswer::Refused | PortAnswer::Unreachable | PortAnswer::Filtered, _) => {
@@ -125,6 +134,37 @@ mod tests {
         let spec = crate::PortsSpec { at: PortsWhere::Networks, ..crate::PortsSpec::default() };
         step.spec = Some(StepSpec::Ports(spec));
         assert!(ports(&[&step]).is_empty());
+    }
+
+    #[test]
+    fn a_network_that_smb_would_use_is_judged_by_what_the_role_needs_there() {
+        let on = |answer: PortAnswer, needed: bool| {
+            let record = PortRecord {
+                port: Port::Smb,
+                name: Port::Smb.name(),
+                direction: Direction::Out,
+                answer,
+                by: None,
+                reason: None,
+                needed_by: if needed { vec![Role::Smb] } else { vec![] },
+            };
+            let mut first = Step::new(StepKind::Ports, "ports");
+            first.detail.ports =
+                Some(vec![PortRecord { answer: PortAnswer::Answered, ..record.clone() }]);
+            let mut beside = Step::new(StepKind::Ports, "ports of the other networks");
+            let spec = crate::PortsSpec { at: PortsWhere::Beside, ..crate::PortsSpec::default() };
+            beside.spec = Some(StepSpec::Ports(spec));
+            let network = crate::NetworkPorts { subnet: "10.0.2.0/24".into(), ports: vec![record] };
+            beside.detail.network_ports = Some(vec![network]);
+            Verdict::of("ports", ports(&[&first, &beside])).unwrap()
+        };
+        let closed = on(PortAnswer::Filtered, true);
+        assert_eq!(closed.outcome, Outcome::Fail);
+        assert!(closed.reason.contains("445/tcp (SMB) out over 10.0.2.0/24"), "{}", closed.reason);
+        assert_eq!(on(PortAnswer::Answered, true).outcome, Outcome::Pass);
+        let unknown = on(PortAnswer::Unknown, true);
+        assert_eq!((unknown.outcome, unknown.checks.len()), (Outcome::Pass, 1), "it is told, and not judged");
+        assert_eq!(on(PortAnswer::Filtered, false).outcome, Outcome::NotJudged);
     }
 
     #[test]

@@ -88,12 +88,14 @@ fn t10_a_word_that_is_not_listed_cannot_be_read() {
         value[at] = serde_json::from_str(what).unwrap();
         serde_json::from_value::<StepRequest>(value)
     };
-    assert!(json("depth=9").is_ok());
+    assert!(json("depth=9").is_ok() && json(r#"port="smb""#).is_ok());
     for hostile in [
         r#"options={"fail":"eth0@1s"}"#,
         r#"file="/etc/shadow""#,
         r#"over="sim""#,
         r#"verb="/dev/zero""#,
+        r#"port="ssh""#,
+        r#"port=22"#,
         r#"size_bytes=3221225472000"#,
         r#"lanes=-1"#,
         r#"beside=[{"file":"/etc/shadow"}]"#,

@@ -59,6 +59,12 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
             }
         })
     }));
+    // On every network of a cluster they stand beside the networks.
+    let networks = doc.steps.iter().filter_map(|step| step.detail.network_ports.as_ref()).flatten();
+    legend.extend(networks.map(|network| {
+        let each = network.ports.iter().map(|record| format!("{} {}", record.name, record.answer.name()));
+        format!(" Over {}, from here: {}.", network.subnet, each.collect::<Vec<_>>().join(", "))
+    }));
     let unknown = records.iter().filter_map(|record| {
         let why = record.reason.as_ref().filter(|_| record.answer == PortAnswer::Unknown)?;
         Some(format!(" {} {} is not known: {why}.", record.name, record.direction.name()))

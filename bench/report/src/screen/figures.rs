@@ -152,10 +152,10 @@ fn rate(doc: &ResultDoc, pairs: &[Pair], direction: Direction) -> Option<Row> {
         together = Some(figure);
     }
     // A NIC that stood aside in the plan, or was slow in company, ran by itself afterwards, both ways at once.
-    let alone = doc
-        .steps
-        .iter()
-        .filter(|step| step.kind.traits().bulk && !matches!(step.follows_up, None | Some(FollowUp::Search)));
+    let alone = doc.steps.iter().filter(|step| {
+        let aside = matches!(step.follows_up, None | Some(FollowUp::Search | FollowUp::Port));
+        step.kind.traits().bulk && !aside
+    });
     let way = |step: &Step| match step.direction == Some(direction) {
         true => goodput(&step),
         false => {
@@ -308,8 +308,9 @@ fn under_load(doc: &ResultDoc) -> Option<Row> {
 
 fn ports(doc: &ResultDoc) -> Option<Row> {
     let records = doc.steps.iter().filter_map(|step| step.detail.ports.as_ref()).flatten();
+    let networks = doc.steps.iter().filter_map(|step| step.detail.network_ports.as_ref()).flatten();
     let (mut open, mut all) = (0, 0);
-    for record in records {
+    for record in records.chain(networks.flat_map(|network| &network.ports)) {
         all += 1;
         open += usize::from(record.answer == pathproof_model::PortAnswer::Answered);
     }

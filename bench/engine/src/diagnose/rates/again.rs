@@ -230,7 +230,7 @@ impl<'a> Disagreement<'a> {
 }
 
 /// Whether neither a host nor a window bounded a stream, as far as is known.
-fn is_sound(step: &Step) -> bool {
+pub fn is_sound(step: &Step) -> bool {
     !starved(step) && !held_by_window(step) && !core(step) && !pressed(step)
 }
 

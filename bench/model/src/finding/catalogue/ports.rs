@@ -23,6 +23,12 @@ pub(super) const PORTS: &[Entry] = &[
         "Let connections in at this host's firewall, and in every firewall between, for both directions.",
     ),
     entry(
+        "PORT-SLOW",
+        Error,
+        "The port that the declared role needs carries far less than another port between the same two addresses: every test of the line is fast, and the job is not.",
+        "Look for a limit by port or by application on the way (policer, application control and inspection of a firewall, quality of service by port) and take it away for these hosts, then run again.",
+    ),
+    entry(
         "CONNECT-PARTIAL",
         Error,
         "Of several connections to one port some open and others do not: SMB Multichannel and migrations open many, and hang by chance.",
