@@ -66,8 +66,7 @@ pub fn beside(spec: &StepSpec, session: &SessionFacts) -> Option<StepSpec> {
     let asked = spec.ports().filter(|ports| ports.at.is_session())?;
     // Datagrams go to nobody who has not said the session's word over a connection.
     let connects = asked.needed(Direction::Out).iter().any(|port| !port.is_udp());
-    let more =
-        PortsSpec { connections: 0, idle_ns: 0, at: PortsWhere::Beside, ..asked.clone() };
+    let more = PortsSpec { connections: 0, idle_ns: 0, at: PortsWhere::Beside, ..asked.clone() };
     (connects && !session.networks_beside().is_empty()).then_some(StepSpec::Ports(more))
 }
 

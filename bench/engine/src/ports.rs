@@ -276,9 +276,8 @@ mod tests {
         assert_eq!(burst_port(&all, &needed(Role::Roce)), Some(Port::SmbDirect));
         assert_eq!(burst_port(&all, &[]), Some(Port::SmbDirect));
         // A service is not flooded: the next one of the role's.
-        let taken = Port::ALL.map(|port| {
-            asked(port, if port == Port::Smb { AnsweredBy::Service } else { AnsweredBy::Agent })
-        });
+        let taken = Port::ALL
+            .map(|port| asked(port, if port == Port::Smb { AnsweredBy::Service } else { AnsweredBy::Agent }));
         assert_eq!(burst_port(&taken, &needed(Role::Cluster)), Some(Port::Cluster));
         assert_eq!(burst_port(&taken, &needed(Role::Smb)), Some(Port::SmbDirect));
     }

@@ -22,8 +22,11 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         let ports = step.spec.as_ref().and_then(StepSpec::ports);
         ports.is_some_and(|ports| ports.at == PortsWhere::Beside)
     };
-    let asked: Vec<&NetworkPorts> =
-        planned(doc).filter(is_beside).filter_map(|step| step.detail.network_ports.as_ref()).flatten().collect();
+    let asked: Vec<&NetworkPorts> = planned(doc)
+        .filter(is_beside)
+        .filter_map(|step| step.detail.network_ports.as_ref())
+        .flatten()
+        .collect();
     if asked.is_empty() {
         return vec![];
     }
@@ -65,9 +68,7 @@ fn closed(network: &NetworkPorts, way: &NetworkWay, nic: &str, chance: bool) -> 
     let found = told.into_iter().flat_map(|(code, records, said)| {
         about(code, Direction::Out, records.into_iter(), &format!("{over} {said}"))
     });
-    found
-        .map(|finding| finding.tell(told::LOCAL_NIC, nic).with("subnet", network.subnet.as_str()))
-        .collect()
+    found.map(|finding| finding.tell(told::LOCAL_NIC, nic).with("subnet", network.subnet.as_str())).collect()
 }
 
 #[cfg(test)]

@@ -149,8 +149,7 @@ mod tests {
                 needed_by: if needed { vec![Role::Smb] } else { vec![] },
             };
             let mut first = Step::new(StepKind::Ports, "ports");
-            first.detail.ports =
-                Some(vec![PortRecord { answer: PortAnswer::Answered, ..record.clone() }]);
+            first.detail.ports = Some(vec![PortRecord { answer: PortAnswer::Answered, ..record.clone() }]);
             let mut beside = Step::new(StepKind::Ports, "ports of the other networks");
             let spec = crate::PortsSpec { at: PortsWhere::Beside, ..crate::PortsSpec::default() };
             beside.spec = Some(StepSpec::Ports(spec));

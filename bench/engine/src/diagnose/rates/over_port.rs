@@ -92,7 +92,10 @@ impl<'a> Asked<'a> {
         let most = one.max(two);
         let thrown = Repeats::of(again).map(Repeats::share).filter(|share| *share >= THROWN_SHARE);
         let how = thrown.map_or_else(String::new, |share| {
-            format!(", and {:.0} % of what it sent was sent again: what is above some rate is thrown away", share * 100.0)
+            format!(
+                ", and {:.0} % of what it sent was sent again: what is above some rate is thrown away",
+                share * 100.0
+            )
         });
         let said = format!(
             "{}: over {} ({}) one connection carried {} and, tried again, {}, and over the session's own port in between {}, between the same two \
@@ -152,10 +155,7 @@ mod tests {
             }
             step
         });
-        ResultDoc {
-            steps: planned.into_iter().chain(asked).collect(),
-            ..ResultDoc::new(Tool::default(), "")
-        }
+        ResultDoc { steps: planned.into_iter().chain(asked).collect(), ..ResultDoc::new(Tool::default(), "") }
     }
 
     fn asked(short: &[(bool, u64)]) -> Option<(u32, Option<Port>)> {
@@ -176,7 +176,8 @@ mod tests {
         assert_eq!(asked(&[(true, 12)]), Some((1, None)));
         assert_eq!(asked(&[(true, 12), (false, 280)]), Some((1, Some(Port::Smb))));
         assert_eq!(asked(&[(true, 12), (false, 280), (true, 14)]), None);
-        let found = finding(&document(AnsweredBy::Agent, &[(true, 12), (false, 280), (true, 14)]), Direction::Out);
+        let found =
+            finding(&document(AnsweredBy::Agent, &[(true, 12), (false, 280), (true, 14)]), Direction::Out);
         let found = found.unwrap();
         assert_eq!((found.code.as_str(), found.severity), ("PORT-SLOW", Severity::Error));
         assert!(found.evidence.contains("445/tcp (SMB)"), "{}", found.evidence);
