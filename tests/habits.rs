@@ -264,9 +264,9 @@ fn a_support_bundle_names_nobody_and_says_what_it_lacks() {
     assert!(run(&["bench", "pingpong", "--self", "--time", "100ms", "-o", &result]).status.code().is_some());
     let mut doc: serde_json::Value = serde_json::from_slice(&std::fs::read(&result).unwrap()).unwrap();
     for node in doc["nodes"].as_array_mut().unwrap() {
-        node["environment"]["hostname"] = "hv1.corp.example".into();
+        node["environment"]["hostname"] = "hypervisor-one.corp.example".into();
     }
-    doc["nodes"][1]["name"] = "hv1:7797".into();
+    doc["nodes"][1]["name"] = "hypervisor-one:7797".into();
     std::fs::write(&result, serde_json::to_vec(&doc).unwrap()).unwrap();
     let [plain, raw] = ["plain", "raw"].map(|name| scratch.path(name) + "/");
     let said = out(&["support-bundle", "--result", &result, "-o", &plain]);
@@ -276,9 +276,9 @@ fn a_support_bundle_names_nobody_and_says_what_it_lacks() {
     for name in ["version.txt", "facts.json", "devices.txt", "drivers.txt", "settings.txt", "result.json"] {
         assert!(read(&plain, "README.txt").contains(name) && !read(&plain, name).is_empty(), "{name}");
     }
-    assert!(read(&raw, "result.json").contains("hv1.corp.example"));
+    assert!(read(&raw, "result.json").contains("hypervisor-one.corp.example"));
     let facts: serde_json::Value = serde_json::from_str(&read(&raw, "facts.json")).unwrap();
-    let mut secret = vec!["hv1".to_owned(), "corp".into()];
+    let mut secret = vec!["hypervisor-one".to_owned(), "corp".into()];
     secret
         .extend(facts["environment"]["hostname"].as_str().filter(|name| name.len() >= 4).map(str::to_owned));
     for nic in facts["environment"]["nics"].as_array().unwrap() {

@@ -89,7 +89,7 @@ fn by_end(finding: Finding, way: Direction, by_window: bool) -> Finding {
     let setting = if by_window { "net.ipv4.tcp_rmem" } else { "net.ipv4.tcp_wmem" };
     let mut finding = finding.with_next(format!(
         "Raise the last number of {setting} at {at} to at least twice the rate of the other way times the round trip (where windows do not \
-         scale, mend that first: TCP-OPTIONS), and measure again: what the path carries that way is not known yet.",
+         scale, fix that first: TCP-OPTIONS), and measure again: what the path carries that way is not known yet.",
     ));
     finding.meaning =
         "One direction carries a small part of what the other does, because an end lets too little of it be on the way.".into();
