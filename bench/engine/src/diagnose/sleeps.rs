@@ -11,7 +11,8 @@ use super::{hosts, lost, planned, pressed, round_trips};
 /// The shortest retransmission timer of a kernel on a short path is 200 ms, of Linux as of Windows, and a loss probe of a single segment waits
 /// for as long.
 const TIMER_NS: u64 = 150_000_000;
-/// One or two may be chance.
+/// One or two may be chance. Of all it is a third at least: whatever else crosses meanwhile (a keep-alive of the session's own connection, once a
+/// second) wakes the path for the others.
 const SEVERAL: usize = 3;
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
@@ -29,7 +30,7 @@ fn sleeps(doc: &ResultDoc) -> Option<Finding> {
             tried.filter_map(|one| Some((one.answered_after_ns?, one.silent_ns))).collect();
         let is_late = |(after_ns, _): &&(u64, u64)| *after_ns >= usual_ns.saturating_add(TIMER_NS);
         let late: Vec<&(u64, u64)> = answered.iter().filter(is_late).collect();
-        if late.len() < SEVERAL || late.len() * 2 < answered.len() {
+        if late.len() < SEVERAL || late.len() * 3 < answered.len() {
             return None;
         }
         let again = sent_again(step);
@@ -132,7 +133,8 @@ mod tests {
     fn a_few_that_are_late_are_chance() {
         let some = |late: [&[u64]; 2]| told(vec![silent(late, Some([9, 9]), false), trips(60)]).len();
         assert_eq!(some([&[1, 1, 203, 204], &[1, 1, 1, 1]]), 0);
-        assert_eq!(some([&[1, 1, 203, 204], &[1, 1, 1, 203]]), 0);
+        // As run: what the session's own connection woke answered at once.
+        assert_eq!(some([&[3, 212, 1, 206], &[1, 1, 1, 201]]), 1);
         // What sleeps after three seconds.
         assert_eq!(some([&[1, 1, 203, 204], &[1, 1, 204, 203]]), 1);
         assert_eq!(some([&[1, 1, 1, 1], &[2, 1, 1, 60]]), 0);
