@@ -149,7 +149,7 @@ fn the_ports_of_a_cluster_are_asked_on_every_network_and_a_closed_one_is_told_of
     let told = evidence(&doc, "NETWORK-PORT-CLOSED").unwrap_or_else(|| panic!("{:#}", doc["findings"]));
     assert!(told.contains("over 10.63.2.0/24: nothing came back from 3343/udp"), "{told}");
     assert!(!told.contains("10.63.1.0/24"), "{told}");
-    let page = String::from_utf8(ask(&[]).stdout).unwrap();
+    let page = String::from_utf8(ask(&["--full"]).stdout).unwrap();
     assert!(page.contains("PORTS OF EACH NETWORK") && page.contains("3343/udp filtered"), "{page}");
 }
 
