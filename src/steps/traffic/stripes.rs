@@ -87,7 +87,7 @@ fn mistold() -> StepError {
 
 /// Takes the next list off what the client told.
 fn next_list<'a>(told: &mut &'a [u32]) -> Result<&'a [u32], StepError> {
-    let all: &'a [u32] = *told;
+    let all: &'a [u32] = told;
     let (count, rest) = all.split_first().ok_or_else(mistold)?;
     let (own, rest) = rest.split_at_checked(*count as usize).ok_or_else(mistold)?;
     *told = rest;

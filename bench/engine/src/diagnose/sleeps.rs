@@ -86,7 +86,7 @@ mod tests {
             direction,
             tried: (after.iter().enumerate())
                 .map(|(at, ms)| LeftSilent {
-                    silent_ns: 1000 * MS << at,
+                    silent_ns: (1000 * MS) << at,
                     alive: true,
                     answered_after_ns: Some(ms * MS),
                 })

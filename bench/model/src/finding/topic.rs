@@ -39,7 +39,7 @@ mod tests {
     #[test]
     fn every_topic_has_its_codes() {
         for topic in [Topic::Mtu, Topic::Loss, Topic::Contention] {
-            let about = |code: &&'static str| Finding::new(*code, "").is_about(topic);
+            let about = |code: &&'static str| Finding::new(code, "").is_about(topic);
             let codes: Vec<&'static str> = CATALOGUE.iter().map(|entry| entry.code).filter(about).collect();
             assert!(codes.len() >= 2, "{topic:?}: {codes:?}");
         }
