@@ -145,6 +145,7 @@ fn add(value: &mut Value) {
         "settings",
         "unreadable",
         "options",
+        "carrier_changes_in_all",
     ];
     match value {
         Value::Array(items) => items.iter_mut().for_each(add),
