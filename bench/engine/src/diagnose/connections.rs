@@ -9,15 +9,18 @@ use pathproof_model::{
     Direction, End, ErrorKind, Evidence, Finding, FollowUp, LaneResult, NodeId, ResultDoc, Step, StepError,
 };
 
-use super::{lost, planned, whose};
+use super::{Rule, lost, planned, whose};
 
 /// So many SYNs must have been sent again.
 const SYNS: u64 = 4;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let ended = reset(doc).into_iter().chain(aged(doc));
-    unanswered(doc).into_iter().chain(ended).chain(never_opened(doc)).chain(slow_to_open(doc)).collect()
-}
+pub(super) const RULES: &[Rule] = &[
+    Rule { codes: &[code!("CONNECT-PARTIAL")], find: |doc| unanswered(doc).into_iter().collect() },
+    Rule { codes: &[code!("TCP-RESET")], find: |doc| reset(doc).into_iter().collect() },
+    Rule { codes: &[code!("TCP-RESET")], find: |doc| aged(doc).into_iter().collect() },
+    Rule { codes: &[code!("CONNECT-PARTIAL")], find: never_opened },
+    Rule { codes: &[code!("CONNECT-SLOW")], find: slow_to_open },
+];
 
 /// Connections of which half took far longer to open than what is open takes to answer: somebody looks at each new one.
 fn slow_to_open(doc: &ResultDoc) -> Vec<Finding> {
@@ -222,9 +225,14 @@ fn reset(doc: &ResultDoc) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pathproof_model::evidence::{QueueActivity, QueueCounts};
     use pathproof_model::{StepKind, Tool};
+
+    fn findings(doc: &ResultDoc) -> Vec<Finding> {
+        all(RULES, doc)
+    }
 
     fn evidence(node: NodeId, tcp: TcpCounts) -> Evidence {
         Evidence { node, tcp: Some(tcp), ..Evidence::default() }

@@ -3,10 +3,10 @@
 mod again;
 mod cores;
 mod over_port;
+mod rules;
 
 use std::net::IpAddr;
 
-use pathproof_model::code;
 use pathproof_model::evidence::QueueActivity;
 use pathproof_model::finding::Commands;
 use pathproof_model::judge::repeats::{
@@ -24,6 +24,7 @@ use super::{planned, waited_share};
 pub(super) use again::{another_stream, short, short_streams_tell};
 pub(super) use cores::full_core;
 pub(super) use over_port::next as over_port;
+pub(super) use rules::RULES;
 
 /// So many times as much do several connections carry before one of them counts as held.
 const SEVERAL: f64 = 2.0;
@@ -38,19 +39,6 @@ const LINK_SHARE: f64 = 0.8;
 
 /// A stream and its rate, in bit/s.
 type Carried<'a> = (&'a Step, u64);
-
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let of = |way: Direction| {
-        let (first, crawls) = (bounded(doc, way), crawling(doc, way));
-        // What one step shows by itself is told rather than what two of them may have met at different moments, and no fault is told twice.
-        let differs = |finding: &Finding| finding.is(code!("FLOWS-DIFFER"));
-        let sure = first.as_ref().is_some_and(|one| differs(one) && one.severity == Severity::Error);
-        let first = first.filter(|one| sure || !differs(one) || crawls.is_none());
-        let rest = cores::finding(doc, way).into_iter().chain(over_port::finding(doc, way));
-        first.into_iter().chain(crawls.filter(|_| !sure)).chain(rest)
-    };
-    [Direction::Out, Direction::In].into_iter().flat_map(of).collect()
-}
 
 /// A stream over plain connections that ran as fast as it could.
 fn free(step: &Step, way: Direction) -> Option<Carried<'_>> {
@@ -374,6 +362,7 @@ pub(super) fn lost(doc: &ResultDoc, way: Option<Direction>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::tests::sender;
+    use super::rules::findings;
     use super::*;
     use pathproof_model::evidence::ConnectionCounts;
     use pathproof_model::{LaneResult, StepKind, StepSpec, Tool, TrafficSpec};

@@ -2,11 +2,12 @@
 //!
 //! Refuses to say so where no kernel sent anything again: then it was a host that was late.
 
+use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Finding, NodeId, ResultDoc, Step};
 
-use super::{hosts, lost, planned, pressed, round_trips};
+use super::{Rule, hosts, lost, planned, pressed, round_trips};
 
 /// The shortest retransmission timer of a kernel on a short path is 200 ms, of Linux as of Windows, and a loss probe of a single segment waits
 /// for as long.
@@ -15,7 +16,9 @@ const TIMER_NS: u64 = 150_000_000;
 /// second) wakes the path for the others.
 const SEVERAL: usize = 3;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("PATH-SLEEPS")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     sleeps(doc).into_iter().collect()
 }
 

@@ -9,6 +9,7 @@ use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, End, Finding, FollowUp, NodeId, ResultDoc, Step, TrafficSpec};
 
+use super::Rule;
 use super::rates::{full_core, is_flat, is_steady};
 
 /// So many times as much must the best of them carry.
@@ -20,7 +21,9 @@ struct Best<'a> {
     step: &'a Step,
 }
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("NIC-SLOW")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found = Vec::new();
     for (way, lanes) in questions(doc) {
         let alone = by_nic(doc, way, lanes);

@@ -2,20 +2,23 @@
 
 use std::net::IpAddr;
 
-use super::networks::{network, of_a_network};
+use pathproof_model::code;
 use pathproof_model::environment::PeerRoute;
 use pathproof_model::told;
 use pathproof_model::{Environment, ErrorKind, Finding, MtuPath, Nic, NodeId, ResultDoc, Severity};
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let (Some(client), Some(server)) = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER))
-    else {
-        return vec![];
-    };
-    let mut found: Vec<Finding> = prefixes(client, server).into_iter().collect();
-    found.extend(strict(doc));
-    found
-}
+use super::networks::{network, of_a_network};
+use super::{Rule, both_hosts};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        codes: &[code!("PREFIX-DIFFERS")],
+        find: |doc| {
+            both_hosts(doc).and_then(|(client, server)| prefixes(client, server)).into_iter().collect()
+        },
+    },
+    Rule { codes: &[code!("RP-FILTER")], find: |doc| both_hosts(doc).map_or_else(Vec::new, |_| strict(doc)) },
+];
 
 /// Ends whose second NIC of a network may be dropped by a filter.
 pub(super) fn strict(doc: &ResultDoc) -> Vec<Finding> {
@@ -129,8 +132,13 @@ fn leaves_by_its_own(host: &Environment, ip: IpAddr, len: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pathproof_model::{NicAddress, Node, Tool};
+
+    fn findings(doc: &ResultDoc) -> Vec<Finding> {
+        all(RULES, doc)
+    }
 
     fn nic(name: &str, address: &str, prefix_len: u8, filter: u32) -> Nic {
         let address = NicAddress { address: address.parse().unwrap(), prefix_len };
