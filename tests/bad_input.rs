@@ -84,6 +84,8 @@ fn typing_errors_are_no_verdict_and_are_refused_before_anybody_is_called() {
         (&["mtu", NOBODY, "--nic", "no-such-nic"], "no NIC no-such-nic"),
         (&["mtu", NOBODY, "--expect", "9K"], "is no IP MTU"),
         (&["check", NOBODY, "--expect-mtu", "7"], "is no IP MTU"),
+        (&["check", NOBODY, "--idle-time", "6m"], "at most 5m"),
+        (&["check", NOBODY, "--idle-time", "5s", "--quick"], "--quick"),
         (&["check", NOBODY, "--over", "pigeon"], "tcp, multi, rdma, smbd"),
         (&["migrate", NOBODY, "--option", "foo=1"], "tcp has no option \"foo\""),
         (&["migrate", NOBODY, "--over", "pigeon"], "tcp, multi, rdma, smbd"),

@@ -89,6 +89,12 @@ const PATHS: &[Entry] = &[
         "Check without --quick, or with --thorough, where what was left out matters.",
     ),
     entry(
+        "RUN-LEFT-OUT",
+        Info,
+        "The check is to be short, so some kinds of check are not in its plan: what they would have shown is not known, and nothing here says that it is in order.",
+        "Check without --quick, and with an --idle-time, before the path is signed off; --thorough has every kind.",
+    ),
+    entry(
         "CLOCK-COARSE",
         Info,
         "Reading the clock costs more than 1 % of the median latency, so small latencies are overstated.",
