@@ -180,7 +180,7 @@ impl<M: Machine> Session<M> {
                     now,
                     match kind {
                         ErrorKind::PeerLost => Input::Closed(how),
-                        kind => Input::Broken(StepError { kind, message: how }),
+                        kind => Input::Broken(StepError::new(kind, how)),
                     },
                 );
             }
@@ -245,7 +245,7 @@ impl<M: Machine> Session<M> {
                 // One that comes back speaks for another session's counts.
                 if !matches!(*message, Message::Resume(_)) && !self.journal.hear(seen) {
                     let message = "the peer confirmed more messages than it was sent".into();
-                    let error = StepError { kind: ErrorKind::Protocol, message };
+                    let error = StepError::new(ErrorKind::Protocol, message);
                     return self.machine.handle(now, Input::Broken(error));
                 }
                 self.machine.handle(now, Input::Message(message));
@@ -401,10 +401,10 @@ pub trait Channel {
 }
 
 fn unexpected(what: &str) -> Received {
-    Received::Lost(StepError {
-        kind: ErrorKind::Protocol,
-        message: format!("{what} came during a step; the session is out of step"),
-    })
+    Received::Lost(StepError::new(
+        ErrorKind::Protocol,
+        format!("{what} came during a step; the session is out of step"),
+    ))
 }
 
 impl Channel for Session<Client> {
@@ -463,12 +463,7 @@ impl Channel for Session<Server> {
             }
             Some(ServerEvent::Over(error)) => {
                 self.put_back(ServerEvent::Over(error.clone()));
-                Received::Lost(
-                    error.unwrap_or(StepError {
-                        kind: ErrorKind::PeerLost,
-                        message: "the client left".into(),
-                    }),
-                )
+                Received::Lost(error.unwrap_or(StepError::new(ErrorKind::PeerLost, "the client left".into())))
             }
             Some(ServerEvent::Hello(_) | ServerEvent::Resume(_)) => unexpected("a greeting"),
             Some(ServerEvent::Delivered) => unexpected("the end of a turn"),

@@ -38,7 +38,7 @@ pub(super) enum Answer {
 }
 
 fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
-    StepError { kind, message: message.into() }
+    StepError::new(kind, message.into())
 }
 
 /// A session with an agent.

@@ -19,7 +19,7 @@ use crate::wall;
 const CROWDED: Duration = Duration::from_millis(200);
 
 fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
-    StepError { kind, message: message.into() }
+    StepError::new(kind, message.into())
 }
 
 /// Connects, trying every address of the name, and completes the key handshake. A server whose door is crowded is asked again

@@ -219,6 +219,6 @@ impl Client {
     }
     fn over(&mut self, kind: ErrorKind, message: String) {
         self.state = State::Over;
-        self.event(ClientEvent::Over(StepError { kind, message }));
+        self.event(ClientEvent::Over(StepError::new(kind, message)));
     }
 }

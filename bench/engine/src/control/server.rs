@@ -230,9 +230,11 @@ impl Server {
             (_, Message::Step { .. } | Message::Fail { .. } | Message::HalfTaken { .. }) => {}
             (_, Message::Bye { reason, kind }) => {
                 self.state = State::Over;
-                let error = (!reason.is_empty()).then(|| StepError {
-                    kind: kind.unwrap_or(ErrorKind::PeerLost),
-                    message: format!("the client ended the session: {reason}"),
+                let error = (!reason.is_empty()).then(|| {
+                    StepError::new(
+                        kind.unwrap_or(ErrorKind::PeerLost),
+                        format!("the client ended the session: {reason}"),
+                    )
                 });
                 self.event(ServerEvent::Over(error));
             }
@@ -260,6 +262,6 @@ impl Server {
     }
     fn over(&mut self, kind: ErrorKind, message: String) {
         self.state = State::Over;
-        self.event(ServerEvent::Over(Some(StepError { kind, message })));
+        self.event(ServerEvent::Over(Some(StepError::new(kind, message))));
     }
 }

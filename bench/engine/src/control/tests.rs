@@ -267,7 +267,7 @@ fn a_step_that_the_server_cannot_do_leaves_the_session_alive() {
     wire.greet();
     wire.client.turn(wire.now, Some(go(0)), room(), 0);
     wire.settle();
-    let error = StepError { kind: ErrorKind::Unsupported, message: "no device".into() };
+    let error = StepError::new(ErrorKind::Unsupported, "no device".into());
     wire.server.turned(wire.now, None, Some(Ready { error: Some(error), ..ready(0) }));
     wire.settle();
     wire.client.turn(wire.now, Some(go(1)), room(), 0);
@@ -479,7 +479,7 @@ fn a_half_beyond_the_plan_is_a_limit_of_ours_and_no_lost_peer() {
 fn a_peer_that_says_why_it_leaves_is_not_lost() {
     let mut wire = Wire::new();
     wire.greet();
-    let error = StepError { kind: ErrorKind::Resource, message: "too large to cross".into() };
+    let error = StepError::new(ErrorKind::Resource, "too large to cross".into());
     wire.server.handle(wire.now, Input::Broken(error));
     wire.settle();
     assert_eq!(wire.over().kind, ErrorKind::Resource);

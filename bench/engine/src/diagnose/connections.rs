@@ -233,8 +233,7 @@ mod tests {
     fn stream(here: TcpCounts, there: TcpCounts, error: Option<ErrorKind>) -> Step {
         let mut step = Step::new(StepKind::Stream, "tcp stream out");
         step.evidence = vec![evidence(NodeId::CLIENT, here), evidence(NodeId::SERVER, there)];
-        let error =
-            error.map(|kind| StepError { kind, message: "Connection reset by peer (os error 104)".into() });
+        let error = error.map(|kind| StepError::new(kind, "Connection reset by peer (os error 104)".into()));
         step.lanes = vec![LaneResult { end: End::Client, bytes: 30 << 20, error, ..LaneResult::default() }];
         step
     }
@@ -335,7 +334,7 @@ mod tests {
         // A migration whose destination was reset, and whose source heard nothing and was told.
         let mut told = stream(TcpCounts::still(), cut(), Some(ErrorKind::PeerLost));
         let lane = told.lanes[0].clone();
-        let why = StepError { kind: ErrorKind::Interrupted, message: "given up".into() };
+        let why = StepError::new(ErrorKind::Interrupted, "given up".into());
         told.error = lane.error.clone();
         told.lanes =
             vec![LaneResult { error: Some(why), ..lane.clone() }, LaneResult { end: End::Server, ..lane }];
@@ -343,7 +342,7 @@ mod tests {
         // The other end gave up first.
         let mut given_up = stream(cut(), cut(), Some(ErrorKind::PeerLost));
         let message = "it has not answered for 10 s".into();
-        given_up.error = Some(StepError { kind: ErrorKind::PeerLost, message });
+        given_up.error = Some(StepError::new(ErrorKind::PeerLost, message));
         assert_eq!(codes(vec![given_up]), [""; 0]);
         // Silence, a lane that ended well, and a half that never came.
         assert_eq!(codes(vec![stream(TcpCounts::still(), cut(), Some(ErrorKind::PeerLost))]), [""; 0]);
@@ -367,7 +366,7 @@ mod tests {
             let tried = tried.collect();
             step.detail.left_silent = Some(vec![SilentRecord { direction: Direction::Out, tried }]);
             (step.started_ns, step.elapsed_ns) = (225_174_703, 8_064_344_084);
-            step.error = Some(StepError { kind, message: message.into() });
+            step.error = Some(StepError::new(kind, message.into()));
             step
         };
         let reset = "the control connection to the peer ended: Connection reset by peer (os error 104)";
@@ -392,7 +391,7 @@ mod tests {
     fn a_nic_over_which_nothing_opens_is_told_where_datagrams_pass_and_not_where_nobody_waited() {
         let told = |again: u64, received: u64, bytes: u64, kind: ErrorKind| {
             let tcp = TcpCounts { syn_retransmits: Some(again), ..TcpCounts::still() };
-            let error = Some(StepError { kind, message: "no answer within 8000 ms".into() });
+            let error = Some(StepError::new(kind, "no answer within 8000 ms".into()));
             let lane = LaneResult {
                 end: End::Client,
                 nics: vec!["e1".into()],
