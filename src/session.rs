@@ -175,11 +175,11 @@ impl<M: Machine> Session<M> {
             }
             _ => {
                 self.ended = true;
-                let Loss { how, kind, .. } = loss;
+                let Loss { how, kind, cause, silent: _ } = loss;
                 self.machine.handle(
                     now,
                     match kind {
-                        ErrorKind::PeerLost => Input::Closed(how),
+                        ErrorKind::PeerLost => Input::Closed { how, cause },
                         kind => Input::Broken(StepError::new(kind, how)),
                     },
                 );
@@ -199,9 +199,11 @@ impl<M: Machine> Session<M> {
             (Err(_), Some(_)) => "no other way to the peer was found".into(),
             (Err(_), None) => return,
         };
-        let how = self.lost.take().map_or(String::new(), |(_, loss)| loss.how + ", and ");
+        let (how, cause) =
+            self.lost.take().map_or((String::new(), None), |(_, loss)| (loss.how + ", and ", loss.cause));
         self.revival = None;
-        self.lose(Loss::given_up(ErrorKind::PeerLost, how + &why));
+        // It is as gone as it was: what was met on the way back says nothing of that.
+        self.lose(Loss { cause, ..Loss::given_up(ErrorKind::PeerLost, how + &why) });
     }
 
     fn adopt(&mut self, Fresh { link, seen }: Fresh) {

@@ -58,6 +58,7 @@ use pathproof_model::units::Bytes;
 use crate::budget::out_of_time;
 use crate::evidence::{About, Taken};
 use crate::glance::Glance;
+use crate::gone;
 use crate::interrupt::Interrupt;
 use crate::registry::{Registry, manners};
 use crate::session::{Channel, Received};
@@ -435,7 +436,7 @@ pub fn step_error(error: &TransportError) -> StepError {
         }
         _ => (kind, error.to_string()),
     };
-    StepError::new(kind, message)
+    StepError::new(kind, message).caused_by(error.how().map(gone::cause))
 }
 
 /// Why a lane did not connect. Silence proves something only where it lasted: `hurried` means that the time of the run

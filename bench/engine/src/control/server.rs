@@ -165,10 +165,12 @@ impl Server {
             return;
         }
         match input {
-            Input::Closed(how) => {
-                self.over(ErrorKind::PeerLost, format!("the connection of the client ended: {how}"));
+            Input::Closed { how, cause } => {
+                let message = format!("the connection of the client ended: {how}");
+                self.end(StepError::new(ErrorKind::PeerLost, message).caused_by(cause));
             }
-            Input::Broken(StepError { kind, message }) => {
+            // What this end gives up for is no way in which the client went.
+            Input::Broken(StepError { kind, message, cause: _ }) => {
                 self.leave(kind, message);
             }
             Input::Timer => match self.state {
@@ -261,7 +263,10 @@ impl Server {
         self.over(kind, message);
     }
     fn over(&mut self, kind: ErrorKind, message: String) {
+        self.end(StepError::new(kind, message));
+    }
+    fn end(&mut self, error: StepError) {
         self.state = State::Over;
-        self.event(ServerEvent::Over(Some(StepError::new(kind, message))));
+        self.event(ServerEvent::Over(Some(error)));
     }
 }

@@ -3,8 +3,8 @@
 use super::*;
 use pathproof_api::Tick;
 use pathproof_model::{
-    End, ErrorKind, Half, Interval, LaneResult, Limits, PlanRequest, StepError, StepRequest, StepSpec,
-    TrafficSpec,
+    End, ErrorCause, ErrorKind, Half, Interval, LaneResult, Limits, PlanRequest, StepError, StepRequest,
+    StepSpec, TrafficSpec,
 };
 
 /// A client, a server and a clock that only the test moves.
@@ -283,10 +283,12 @@ fn what_comes_late_for_a_step_is_ignored_and_a_lost_peer_is_named() {
     wire.greet();
     let late = Message::Step { step: 7, body: StepMessage::Done };
     wire.client.handle(wire.now, Input::Message(Box::new(late)));
-    wire.client.handle(wire.now, Input::Closed("reset by peer".into()));
+    let cause = Some(ErrorCause::Reset);
+    wire.client.handle(wire.now, Input::Closed { how: "reset by peer".into(), cause });
     wire.settle();
     assert_eq!(wire.over().kind, ErrorKind::PeerLost);
     assert!(wire.over().message.contains("reset by peer"));
+    assert_eq!(wire.over().cause, cause);
     let count = wire.client_events.len();
     wire.client.handle(wire.now, Input::Timer);
     wire.settle();
