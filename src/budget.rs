@@ -78,10 +78,10 @@ fn report(length: Duration) -> Duration {
 
 /// What stops a step when the time of the run is up.
 pub fn out_of_time(what: &str) -> StepError {
-    StepError {
-        kind: ErrorKind::OutOfTime,
-        message: format!("{what}: the time of the whole run was up; run this step alone, or with more time"),
-    }
+    StepError::new(
+        ErrorKind::OutOfTime,
+        format!("{what}: the time of the whole run was up; run this step alone, or with more time"),
+    )
 }
 
 #[cfg(test)]

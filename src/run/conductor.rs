@@ -465,7 +465,7 @@ impl<'a> Conductor<'a> {
     ) -> Result<(), StepError> {
         let Some(agent) = &mut self.agent else {
             let message = format!("{} needs an agent, and the run has none", blank.name);
-            return Err(StepError { kind: ErrorKind::Invalid, message });
+            return Err(StepError::new(ErrorKind::Invalid, message));
         };
         let number = place.number;
         let setup = Setup { step: number, spec, paths: &[], session: &agent.facts, registry: self.registry };
@@ -490,7 +490,7 @@ impl<'a> Conductor<'a> {
             }
             Answer::Nothing => {
                 let message = "the peer did not answer the step; read the log of `pathproof serve` there, and run again".into();
-                return Err(StepError { kind: ErrorKind::Protocol, message });
+                return Err(StepError::new(ErrorKind::Protocol, message));
             }
         };
         begin(runner, place, spec, &blank.name, record);

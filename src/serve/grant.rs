@@ -170,7 +170,7 @@ pub fn fits(cost: &Cost, limits: &Limits) -> Result<(), String> {
 
 /// The error of a step that is not granted when its turn comes.
 pub fn refused(why: impl std::fmt::Display) -> StepError {
-    StepError { kind: ErrorKind::Refused, message: format!("the peer refused: the step {why}") }
+    StepError::new(ErrorKind::Refused, format!("the peer refused: the step {why}"))
 }
 
 #[cfg(test)]

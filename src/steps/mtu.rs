@@ -62,7 +62,7 @@ pub(super) fn spec_of(spec: &StepSpec) -> MtuSpec {
 
 /// Refuses what cannot be meant.
 pub fn check_spec(spec: &MtuSpec) -> Result<(), StepError> {
-    let invalid = |message: String| Err(StepError { kind: ErrorKind::Invalid, message });
+    let invalid = |message: String| Err(StepError::new(ErrorKind::Invalid, message));
     if let Some(expect) = spec.expect_ip_mtu_bytes.filter(|expect| !EXPECT_BYTES.contains(expect)) {
         let (least, most) = (EXPECT_BYTES.start(), EXPECT_BYTES.end());
         return invalid(format!("--expect {expect} is no IP MTU; give {least} to {most} bytes"));
@@ -206,11 +206,11 @@ impl Prepared for ReadyMtu {
         let theirs: Vec<Endpoint> = match peer.first().map(|offer| serde_json::from_slice(&offer.0)) {
             Some(Ok(theirs)) => theirs,
             _ => {
-                return failed(StepError {
-                    kind: ErrorKind::Protocol,
-                    message: "the peer's list of NICs cannot be read; are both ends of the same version? Compare pathproof --version"
+                return failed(StepError::new(
+                    ErrorKind::Protocol,
+                    "the peer's list of NICs cannot be read; are both ends of the same version? Compare pathproof --version"
                         .into(),
-                });
+                ));
             }
         };
         let (ender, ending) = match ending::pair() {
@@ -233,10 +233,10 @@ impl Prepared for ReadyMtu {
                 half.error.get_or_insert(probe_error(&error));
             }
             Err(_) => {
-                half.error.get_or_insert(StepError {
-                    kind: ErrorKind::System,
-                    message: "the thread that answers probes ended unexpectedly; run again with -v, and report what it says".into(),
-                });
+                half.error.get_or_insert(StepError::new(
+                    ErrorKind::System,
+                    "the thread that answers probes ended unexpectedly; run again with -v, and report what it says".into(),
+                ));
             }
         }
         half
@@ -252,10 +252,10 @@ fn await_peer(context: &mut Context<'_>) -> Option<StepError> {
         Received::Lost(error) | Received::PeerFailed(error) => Some(error),
         Received::Interrupted => Some(interrupted()),
         Received::OutOfTime => Some(out_of_time("the peer's half of the path-MTU search was not awaited")),
-        Received::Nothing => Some(StepError {
-            kind: ErrorKind::Timeout,
-            message: "the peer did not finish its half of the path-MTU search; read the log of `pathproof serve` there, and run again".into(),
-        }),
+        Received::Nothing => Some(StepError::new(
+            ErrorKind::Timeout,
+            "the peer did not finish its half of the path-MTU search; read the log of `pathproof serve` there, and run again".into(),
+        )),
     }
 }
 
@@ -273,7 +273,7 @@ pub(super) fn probe_error(error: &DgramError) -> StepError {
         },
         _ => (ErrorKind::System, error.to_string()),
     };
-    StepError { kind, message }
+    StepError::new(kind, message)
 }
 
 /// What to probe between.

@@ -118,7 +118,8 @@ pub use ports::{
 pub use rdma::{AdapterRecord, Carrier, Fabric, RdmaEnd, RdmaProof};
 pub use request::{PlanRequest, StepRequest};
 pub use result::{
-    ErrorKind, FollowUp, Half, LaneResult, LatencySummary, ResultDoc, Step, StepError, Summary, Tool,
+    ErrorCause, ErrorKind, FollowUp, Half, LaneResult, LatencySummary, ResultDoc, Step, StepError, Summary,
+    Tool,
 };
 pub use series::{Interval, Series};
 pub use share::Share;

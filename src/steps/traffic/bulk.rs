@@ -361,7 +361,7 @@ mod tests {
                 (_, None) => {
                     let mut failed = stream(&[]);
                     let message = "no answer".into();
-                    failed.error = Some(StepError { kind: ErrorKind::Timeout, message });
+                    failed.error = Some(StepError::new(ErrorKind::Timeout, message));
                     failed
                 }
             };

@@ -141,7 +141,7 @@ mod tests {
             vec![FlowSpec::default()];
         assert_eq!(findings(&beside), vec![], "another flow had its part of the path");
         let mut failed = document(&[(Direction::Out, 8_000_000), (Direction::In, 1_000_000)]);
-        failed.steps[1].error = Some(StepError { kind: ErrorKind::Unsupported, message: "lost".into() });
+        failed.steps[1].error = Some(StepError::new(ErrorKind::Unsupported, "lost".into()));
         assert_eq!(findings(&failed), vec![]);
         let mut paced = document(&[(Direction::Out, 8_000_000), (Direction::In, 1_000_000)]);
         paced.steps[1].spec = Some(StepSpec::Stream(TrafficSpec {

@@ -204,7 +204,7 @@ mod tests {
             let ip = Some(IpCounts { reverse_path_drops: Some(refused), ..IpCounts::still() });
             step.evidence = vec![Evidence { ip, ..Evidence::default() }];
             doc.steps = vec![step];
-            let error = StepError { kind: ErrorKind::PeerLost, message: "timed out".into() };
+            let error = StepError::new(ErrorKind::PeerLost, "timed out".into());
             doc.error = Some(error).filter(|_| lost);
             findings(&doc).into_iter().map(|finding| finding.severity).collect()
         };
@@ -227,7 +227,7 @@ mod tests {
         let two = vec![nic("a", "10.0.1.1", 24, 1), nic("b", "10.0.1.2", 24, 1)];
         doc.nodes = vec![Node::here(host(two)), Node::agent("b", host(vec![nic("x", "10.0.1.9", 24, 0)]))];
         assert_eq!(findings(&doc)[0].severity, Severity::Warning);
-        doc.error = Some(StepError { kind: ErrorKind::PeerLost, message: "timed out".into() });
+        doc.error = Some(StepError::new(ErrorKind::PeerLost, "timed out".into()));
         assert_eq!(findings(&doc)[0].severity, Severity::Error);
     }
 }

@@ -467,8 +467,7 @@ mod tests {
     fn an_end_that_left_after_its_window_is_no_lost_path_where_a_host_was_busy() {
         use crate::{Criteria, End, ErrorKind, StepError, StepSpec, TrafficSpec};
         // As run on a machine where all processors were wanted: the client was through, and the server still sent.
-        let lost =
-            || StepError { kind: ErrorKind::PeerLost, message: "the peer is gone (Broken pipe)".into() };
+        let lost = || StepError::new(ErrorKind::PeerLost, "the peer is gone (Broken pipe)".into());
         let judged = |window_ns: u64, pressure_ns: u64, client: Option<StepError>| {
             let traffic = TrafficSpec { time_ns: 1_100_000_000, ..TrafficSpec::default() };
             let mut step = Step::new(StepKind::Stream, "tcp stream in, 4 lanes");
