@@ -18,7 +18,7 @@ use pathproof_api::{Clock, Offer};
 use pathproof_dgram::wire::ProbeKey;
 use pathproof_dgram::{DgramError, Responder, UnprovenSocket, cached_path_mtu, floor_bytes};
 use pathproof_engine::control::StepMessage;
-use pathproof_engine::mtu::{self, Ends, Report, Search, SearchConfig};
+use pathproof_engine::mtu::{self, Ends, Fragments, Report, Search, SearchConfig};
 use pathproof_model::{
     Direction, End, ErrorKind, Finding, Half, MtuMethod, MtuPath, MtuRoute, MtuSpec, NodeId, Numbers,
     ResultDoc, SearchedPath, Step, StepError, StepRequest, StepSpec,
@@ -359,7 +359,8 @@ fn search_all(
         let unanswered = match asked {
             Asked::Consented(socket) => {
                 let search = Search::new(look.config.clone());
-                jobs.push(Job { prober: Prober::Udp(socket), search, error: None });
+                let (here, _) = chosen.ends(look.pair);
+                jobs.push(Job::new(Prober::Udp(socket), search).and_fragments_above(here.ip_mtu_bytes));
                 searched.push(look);
                 continue;
             }
@@ -394,7 +395,11 @@ fn search_all(
     for (job, look) in jobs.iter().zip(&searched) {
         let (report, by_search) = (job.search.report(), job.error.as_ref());
         found.push(match &look.unanswered {
-            None => path(end, chosen, look, &report, by_search),
+            None => {
+                let mut told = path(end, chosen, look, &report, by_search);
+                told.path.fragments = job.fragments.as_ref().map(Fragments::tried);
+                told
+            }
             Some(_) if report.proven_ip_bytes.is_some() => {
                 let SearchedPath { path, ought } = path(end, chosen, look, &report, by_search);
                 SearchedPath { path: fallback::by_echo(path), ought }
@@ -480,6 +485,7 @@ fn measured(
         probes: report.probes,
         loss_rounds: report.loss_rounds,
         elapsed_ns: report.elapsed_ns,
+        fragments: None,
         tried: report.tried_for_document(),
     }
 }

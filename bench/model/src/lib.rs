@@ -102,7 +102,7 @@ pub use loss::{
     LossProbe, LossSpec, PacketBuffer, PacketRate, RateTrial, ReceivedStrand, SentFlow,
 };
 pub use migrate::{MigrateDetail, MigrateSpec};
-pub use mtu::{MtuLimit, MtuMethod, MtuPath, MtuRoute, MtuRouter, MtuTried};
+pub use mtu::{FragmentsTried, MtuLimit, MtuMethod, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
 pub use networks::{
     IfLost, MigrationLoss, Network, NetworkIscsi, NetworkLoss, NetworkNic, NetworkRole, NetworksSpec,

@@ -110,7 +110,7 @@ fn job(
     let socket = EchoSocket::open(here.address, device(&here), ProbeKey::new(key))
         .map_err(|error| probe_error(&error))?;
     let cached = cached.filter(|cached| local_mtu.is_some_and(|mtu| *cached < mtu));
-    let job = Job { prober: Prober::Echo(socket, to), search: Search::new(config), error: None };
+    let job = Job::new(Prober::Echo(socket, to), Search::new(config));
     Ok((job, (here, to, cached)))
 }
 

@@ -336,6 +336,7 @@ mod tests {
             fitting_lost: 0,
             probes: 20,
             loss_rounds: 1,
+            fragments: None,
             elapsed_ns: 1,
             tried: vec![],
         }]);

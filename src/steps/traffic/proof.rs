@@ -298,6 +298,7 @@ mod tests {
             throttled: false,
             fitting_sent: 0,
             fitting_lost: 0,
+            fragments: None,
             probes: 0,
             loss_rounds: 0,
             elapsed_ns: 0,

@@ -575,6 +575,12 @@ const PATHS: &[Entry] = &[
         "Find the middlebox or tunnel that clears the DF bit and turn that off.",
     ),
     entry(
+        "PATH-FRAGMENTS-DROPPED",
+        Warning,
+        "Datagrams that are longer than the MTU vanish, although the sending host cuts them up and every packet that fits arrives: something drops fragments. TCP, and with it SMB and live migration, never makes any; long datagrams do (Kerberos and DNS over UDP, tunnels, cluster traffic).",
+        "Let fragments pass in the firewalls between the hosts, or keep what sends long datagrams below the MTU.",
+    ),
+    entry(
         "MTU-STALE-CACHE",
         Warning,
         "The host remembers a smaller path MTU than the path now carries; TCP uses it until it expires (600 s on Linux).",

@@ -556,6 +556,7 @@ fn a_path_below_the_expected_mtu_fails_whoever_expects_it() {
         fitting_lost: 0,
         probes: 6,
         loss_rounds: 0,
+        fragments: None,
         elapsed_ns: 1,
         tried: vec![],
     };

@@ -250,6 +250,7 @@ fn a_black_hole_stands_out_in_its_direction() {
         fitting_lost: 1,
         probes: 60,
         loss_rounds: 2,
+        fragments: None,
         elapsed_ns: 120_000_000,
         tried: vec![],
     };
