@@ -3,6 +3,7 @@
 //! One file a family. A rule names a cause only where what both hosts counted excludes the others it could be; what only might be so
 //! is said as that.
 
+mod busy;
 mod connections;
 mod delays;
 mod direction;

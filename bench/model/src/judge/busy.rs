@@ -285,6 +285,14 @@ fn pressed_in(steps: &[&Step]) -> Option<String> {
     })
 }
 
+/// Which host was busy while a step ran, with the numbers, for what its waiting leaves open.
+pub fn busy_words(step: &Step) -> String {
+    let hosts = Hosts::of(step);
+    // Where the lanes themselves hardly waited, it is the host as a whole that was pressed.
+    let pressed = if hosts.were_busy() { None } else { pressed_step(step) };
+    pressed.unwrap_or_else(|| hosts.words())
+}
+
 /// Whether the threads of `step` may have waited for so long that half of its round trips are longer by `excess_ns`; also where nobody
 /// knows how long they waited.
 pub fn could_explain_median(step: &Step, times: &LatencySummary, excess_ns: u64) -> bool {

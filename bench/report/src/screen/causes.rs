@@ -48,6 +48,7 @@ pub(super) fn all(doc: &ResultDoc) -> Vec<Cause> {
             // What was left out matters to who asked for it, and is no fault of the path.
             Severity::Warning if group[0].is(code!("RUN-CUT")) => 6,
             Severity::Warning => 5,
+            Severity::Info if is_left_open(doc, group[0]) => 4,
             Severity::Info => continue,
         };
         causes.push((rank, of_findings(doc, &group)));
@@ -71,6 +72,14 @@ pub(super) fn all(doc: &ResultDoc) -> Vec<Cause> {
     }
     causes.sort_by_key(|(rank, _)| *rank);
     causes.into_iter().map(|(_, cause)| cause).collect()
+}
+
+/// Whether a note leaves the answer open, as what a busy host may have made does.
+fn is_left_open(doc: &ResultDoc, finding: &Finding) -> bool {
+    doc.verdicts.iter().any(|verdict| {
+        let own = matches!(&verdict.subject, Subject::Finding(code) if *code == finding.code);
+        own && verdict.outcome == Outcome::Inconclusive
+    })
 }
 
 fn failed(doc: &ResultDoc) -> impl Iterator<Item = &Verdict> {
@@ -99,7 +108,11 @@ fn of_findings(doc: &ResultDoc, group: &[&Finding]) -> Cause {
     Cause {
         mark: if error { Mark::Bad } else { Mark::Doubtful },
         title: first.code.clone(),
-        word: if error { "error" } else { "warning" },
+        word: match first.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => Outcome::Inconclusive.word(),
+        },
         evidence: first.evidence.clone(),
         more: group.len() - 1,
         doubt: doubt(first),
