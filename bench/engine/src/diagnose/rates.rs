@@ -429,7 +429,7 @@ mod tests {
         // Threads that stood in line, and less of a difference.
         let mut starved = stream(10, 1, 300);
         starved.lanes[0].scheduled = Some(pathproof_model::Waited { waited_ns: 620, of_ns: 1000 });
-        assert_eq!(codes(vec![starved, stream(284, 4, 1000)]), [""; 0]);
+        assert_eq!(codes(vec![starved, stream(284, 4, 1000)]), ["HOST-BUSY"]);
         assert_eq!(codes(vec![stream(60, 1, 300), stream(400, 4, 1000)]), [""; 0]);
         assert_eq!(codes(vec![stream(100, 1, 300), stream(50, 4, 1000)]), [""; 0]);
     }
