@@ -78,7 +78,8 @@ pub fn diagnose(doc: &ResultDoc) -> Vec<Finding> {
 /// The next short stream that asks again where streams disagree in a way that may have been a moment of the path: `None` where there are none,
 /// or no stream can tell more.
 pub fn another_stream(doc: &ResultDoc) -> Option<TrafficSpec> {
-    rates::another_stream(doc).or_else(|| together::another_stream(doc))
+    let members = || rates::members_again(doc);
+    rates::another_stream(doc).or_else(members).or_else(|| together::another_stream(doc))
 }
 
 /// The next short stream that tells whether the port which a role needs carries what the session's own does: over that port, and where it carried
