@@ -227,3 +227,25 @@ fn about(doc: &ResultDoc, finding: &Finding) -> Option<Subject> {
         failed(doc).map(|verdict| &verdict.subject).find(|subject| explains(doc, finding, subject)).cloned()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{Criteria, Tool};
+
+    #[test]
+    fn what_a_busy_host_left_open_is_shown_and_other_notes_are_not() {
+        let shown = |code: &'static str| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.findings = vec![Finding::new(code, "this host was busy: e1 carries little")];
+            judge::judge_into(&mut doc, &Criteria::default());
+            doc.outcome = judge::conclusion(&doc).outcome;
+            let causes = all(&doc).into_iter().map(|cause| (cause.title, cause.word, cause.fixes.len()));
+            (doc.outcome, causes.collect::<Vec<_>>())
+        };
+        let (outcome, causes) = shown("HOST-BUSY");
+        assert_eq!(outcome, RunOutcome::CannotTell);
+        assert_eq!(causes, [("HOST-BUSY".to_owned(), "cannot tell", 1)]);
+        assert!(shown("HOST-STARVED").1.iter().all(|(title, ..)| title != "HOST-STARVED"));
+    }
+}
