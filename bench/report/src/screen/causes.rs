@@ -246,6 +246,6 @@ mod tests {
         let (outcome, causes) = shown("HOST-BUSY");
         assert_eq!(outcome, RunOutcome::CannotTell);
         assert_eq!(causes, [("HOST-BUSY".to_owned(), "cannot tell", 1)]);
-        assert!(shown("HOST-STARVED").1.iter().all(|(title, ..)| title != "HOST-STARVED"));
+        assert!(shown("HOST-STARVED").1.iter().all(|(title, ..)| !title.contains("STARVED")));
     }
 }
