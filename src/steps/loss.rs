@@ -235,6 +235,10 @@ impl Runner for Loss {
         for (direction, end) in [(Direction::Out, End::Server), (Direction::In, End::Client)] {
             loss::damaged(&mut paths, direction, checksum::damaged_datagrams(step, end).unwrap_or(0));
         }
+        loss::tell_shares(&mut paths, |direction, ipv4| {
+            let receiver = if direction == Direction::Out { End::Server } else { End::Client };
+            checksum::damaged_of_family(step, receiver, ipv4)
+        });
         step.detail.loss = Some(paths);
         let receiver = if asked == Direction::In { client } else { server };
         let given = receiver.detail.receive_buffer_bytes;
@@ -435,6 +439,7 @@ mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            shares: None,
         };
         let mut step = Step::new(StepKind::Loss, "datagram loss");
         step.detail.loss = Some(vec![path]);

@@ -3,6 +3,7 @@
 //! One file a family: a table of rules, each with the codes that it may tell and the function that finds them. A rule names a cause only
 //! where what both hosts counted excludes the others it could be; what only might be so is said as that.
 
+mod busy;
 mod connections;
 mod delays;
 mod direction;
@@ -104,7 +105,8 @@ fn all(rules: &[Rule], doc: &ResultDoc) -> Vec<Finding> {
 /// The next short stream that asks again where streams disagree in a way that may have been a moment of the path: `None` where there are none,
 /// or no stream can tell more.
 pub fn another_stream(doc: &ResultDoc) -> Option<TrafficSpec> {
-    rates::another_stream(doc).or_else(|| together::another_stream(doc))
+    let members = || rates::members_again(doc);
+    rates::another_stream(doc).or_else(members).or_else(|| together::another_stream(doc))
 }
 
 /// The next short stream that tells whether the port which a role needs carries what the session's own does: over that port, and where it carried
@@ -277,6 +279,7 @@ mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            shares: None,
         }
     }
 }

@@ -98,8 +98,9 @@ pub use lane::{LaneRole, Silence};
 pub use lldp::SwitchPort;
 pub use load::{HostLoad, Waited};
 pub use loss::{
-    ArrivedMark, BufferTrial, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark, LossPath, LossPlace,
-    LossProbe, LossSpec, PacketBuffer, PacketRate, RateTrial, ReceivedStrand, SentFlow,
+    ArrivedMark, BoundedShare, BufferTrial, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark,
+    LossPath, LossPlace, LossProbe, LossShares, LossSpec, PacketBuffer, PacketRate, RateTrial,
+    ReceivedStrand, SentFlow,
 };
 pub use migrate::{MigrateDetail, MigrateSpec};
 pub use mtu::{FragmentsTried, MtuLimit, MtuMethod, MtuPath, MtuRoute, MtuRouter, MtuTried};

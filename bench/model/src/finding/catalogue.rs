@@ -399,6 +399,12 @@ const PATHS: &[Entry] = &[
         "Give the virtual machine processors of its own, or move it, and run again.",
     ),
     entry(
+        "HOST-BUSY",
+        Info,
+        "A host had so little time for the program that what a stream showed may be its doing: whether the path is at fault there is open, and the answer as a whole with it.",
+        "Run again when that host is idle, or give it processors to spare.",
+    ),
+    entry(
         "HOST-PORTS",
         Warning,
         "A host has few local ports for connections out, and one found none: it fails before a packet leaves the host, and nothing on the network is at fault.",

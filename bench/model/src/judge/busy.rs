@@ -285,6 +285,29 @@ fn pressed_in(steps: &[&Step]) -> Option<String> {
     })
 }
 
+/// Which host was busy while a step ran, with the numbers, for what its waiting leaves open.
+pub fn busy_words(step: &Step) -> String {
+    let hosts = Hosts::of(step);
+    // Where the lanes themselves hardly waited, it is the host as a whole that was pressed.
+    let pressed = if hosts.were_busy() { None } else { pressed_step(step).or_else(|| most_pressed(step)) };
+    pressed.unwrap_or_else(|| hosts.words())
+}
+
+/// The host on which somebody waited for a processor for the larger part of a step, where that was a good deal of it.
+fn most_pressed(step: &Step) -> Option<String> {
+    /// From so much on no rule accuses.
+    const GOOD_DEAL: f64 = 0.4;
+    let share = |node: NodeId| {
+        let load = step.evidence(node)?.host.as_ref().filter(|load| load.elapsed_ns > 0)?;
+        Some(load.pressure_some_ns? as f64 / load.elapsed_ns as f64)
+    };
+    [(NodeId::CLIENT, "this host"), (NodeId::SERVER, "the peer")]
+        .into_iter()
+        .filter_map(|(node, who)| Some((share(node).filter(|share| *share >= GOOD_DEAL)?, who)))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(share, who)| format!("{who} was busy (PSI {:.0} %)", share * 100.0))
+}
+
 /// Whether the threads of `step` may have waited for so long that half of its round trips are longer by `excess_ns`; also where nobody
 /// knows how long they waited.
 pub fn could_explain_median(step: &Step, times: &LatencySummary, excess_ns: u64) -> bool {
@@ -399,6 +422,20 @@ mod tests {
         both.steps[0].evidence[0].host.as_mut().unwrap().steal_ns = Some(2 * 160 * MS);
         assert_eq!(pressed(&both).as_deref(), Some("this host was busy (PSI 35 %, and 16 % of it stolen)"));
         assert_eq!(pressed(&doc(300)), None);
+    }
+
+    #[test]
+    fn who_was_busy_is_the_host_whose_lanes_waited_or_on_which_somebody_did() {
+        assert!(
+            busy_words(&step(700)).starts_with("this host was busy: lane threads waited 700.00 ms of 1.00 s")
+        );
+        // The lanes of this host waited a little, and somebody on the other for long.
+        let mut other = step(20);
+        other.evidence[0].host.as_mut().unwrap().pressure_some_ns = Some(10 * MS);
+        let mut peer = Evidence { node: NodeId::SERVER, ..other.evidence[0].clone() };
+        peer.host.as_mut().unwrap().pressure_some_ns = Some(450 * MS);
+        other.evidence.push(peer);
+        assert_eq!(busy_words(&other), "the peer was busy (PSI 45 %)");
     }
 
     #[test]

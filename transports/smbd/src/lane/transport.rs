@@ -27,7 +27,9 @@ const RECEIVES_MIN: u32 = 128;
 /// file requests, and cut 4 KiB into four.
 pub const LANE_SETTINGS: Settings =
     Settings { send_bytes: SENT_BYTES_MAX + (HEAD_BYTES + PAYLOAD_OFFSET) as u32, ..Settings::WINDOWS };
-const _: () = assert!(LANE_SETTINGS.send_bytes <= SEND_BYTES_MAX && LANE_SETTINGS.send_bytes <= LANE_SETTINGS.receive_bytes);
+const _: () = assert!(
+    LANE_SETTINGS.send_bytes <= SEND_BYTES_MAX && LANE_SETTINGS.send_bytes <= LANE_SETTINGS.receive_bytes
+);
 
 /// How its lanes behave.
 pub static MANNERS: Manners = Manners { memory_bytes, ..manners::OF_ADAPTERS };

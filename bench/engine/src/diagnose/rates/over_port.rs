@@ -1,15 +1,18 @@
 //! Whether the port that a role needs carries what other ports carry: what limits a rate may look at the port.
 //!
 //! A stream over that port that carried little is held against one like it over the session's own port, and tried once more: only what comes again
-//! beside that is said to be the port's. It refuses to speak where hosts were busy, or packets are lost on the path as it is.
+//! beside that is said to be the port's. It accuses none where hosts were busy, and says that it is open then; it refuses to speak where packets
+//! are lost on the path as it is.
 
+use pathproof_model::code;
 use pathproof_model::judge::repeats::Repeats;
 use pathproof_model::judge::still_grew;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{AnsweredBy, Direction, Finding, FollowUp, Port, ResultDoc, Step, TrafficSpec};
 
-use super::again::{is_sound, short, short_streams_tell};
+use super::super::busy;
+use super::again::{is_unbounded, short, short_streams_tell, was_busy};
 use super::{Carried, between, is_looped, lanes, lost, streams};
 
 /// Of what the other port carried: less is no chance between two streams that are alike.
@@ -58,7 +61,7 @@ impl<'a> Asked<'a> {
     fn of(doc: &'a ResultDoc, way: Direction) -> Option<Asked<'a>> {
         let port = port(doc)?;
         let plain = streams(doc, way)
-            .filter(|(step, _)| between(step).is_some() && !is_looped(step) && is_sound(step));
+            .filter(|(step, _)| between(step).is_some() && !is_looped(step) && is_unbounded(step));
         let planned = plain.min_by_key(|(step, _)| lanes(step))?;
         if lost(doc, Some(way)) {
             return None;
@@ -107,6 +110,11 @@ impl<'a> Asked<'a> {
             BitsPerSecond(two),
             BitsPerSecond(beside)
         );
+        if let Some(step) = [first, again, own].into_iter().find(|step| was_busy(step)) {
+            let what = format!("whether {} is slow", self.port.name());
+            let open = busy::left_open(step, &said, &what, &[code!("PORT-SLOW")]);
+            return Some(open.tell(told::DIRECTION, self.way));
+        }
         let known = doc.steps.iter().filter_map(|step| step.detail.ports.as_ref()).flatten();
         let needed: Vec<&str> = known
             .filter(|record| record.port == self.port && record.direction == Direction::Out)
@@ -118,10 +126,10 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// What a short stream carried, where that says something of its way.
+/// What a short stream carried, where that says something of its way or of busy hosts.
 fn rate(step: &Step) -> Option<u64> {
-    let sound = step.error.is_none() && is_sound(step) && !still_grew(step);
-    step.summary.goodput_bits_per_s.filter(|_| sound)
+    let whole = step.error.is_none() && is_unbounded(step) && !still_grew(step);
+    step.summary.goodput_bits_per_s.filter(|_| whole)
 }
 
 fn crawls(one: u64, other: u64) -> bool {
@@ -181,6 +189,24 @@ mod tests {
         let found = found.unwrap();
         assert_eq!((found.code.as_str(), found.severity), ("PORT-SLOW", Severity::Error));
         assert!(found.evidence.contains("445/tcp (SMB)"), "{}", found.evidence);
+    }
+
+    #[test]
+    fn a_port_that_was_slow_while_a_host_was_busy_is_open() {
+        let mut doc = document(AnsweredBy::Agent, &[(true, 12), (false, 280), (true, 14)]);
+        let scheduled = Some(pathproof_model::Waited { waited_ns: 620, of_ns: 1000 });
+        for step in doc.steps.iter_mut().skip(3) {
+            step.lanes[0].scheduled = scheduled;
+            step.series[0].received_bytes[4] = Some(10_000);
+        }
+        let found = finding(&doc, Direction::Out).unwrap();
+        assert_eq!((found.code.as_str(), found.severity), ("HOST-BUSY", Severity::Info));
+        assert!(found.evidence.contains("445/tcp") && found.open == ["PORT-SLOW"], "{found:?}");
+        // It is tried again all the same: a port that carries enough then is not slow.
+        doc.steps.truncate(5);
+        assert_eq!(next(&doc).map(|spec| spec.port), Some(Some(Port::Smb)));
+        doc.steps[4].summary.goodput_bits_per_s = Some(14_000_000);
+        assert_eq!((next(&doc), finding(&doc, Direction::Out)), (None, None));
     }
 
     #[test]
