@@ -246,6 +246,12 @@ impl Nic {
         self.is_of_kind("loopback")
     }
 
+    /// Whether no packet leaves the host by it, whatever addresses it has: those are the host's own, and reached by way of its other NICs, as where
+    /// a host takes part in routing.
+    pub fn leads_nowhere(&self) -> bool {
+        self.is_loopback() || self.is_of_kind("dummy")
+    }
+
     /// Whether it is of a kind, by the kernel's name.
     pub fn is_of_kind(&self, kind: &str) -> bool {
         self.kind.as_deref() == Some(kind)
