@@ -192,7 +192,10 @@ fn reset_of_a_nic(doc: &ResultDoc) -> Option<Finding> {
     let steps = doc.steps.iter().filter(|step| {
         let traffic = step.spec.as_ref().and_then(|spec| spec.traffic());
         let fails = traffic.is_some_and(|traffic| !traffic.fail.is_empty());
-        step.error.is_none() && step.detail.failover.is_none() && step.detail.contend.is_none() && !fails
+        // A path that died by itself has no NIC that was taken down, and no moment at which that was.
+        let failover = step.detail.failover.as_ref();
+        let asked = failover.is_some_and(|one| one.nic.is_some() || one.failed_at_ns.is_some());
+        step.error.is_none() && step.detail.contend.is_none() && !(fails || asked)
     });
     let quick =
         |path: &PathRecord| path.deaths > 0 && path.noticed_after_ns.is_some_and(|ns| ns < NOTICED_NS);
@@ -279,7 +282,7 @@ fn reset(doc: &ResultDoc) -> Option<Finding> {
 mod tests {
     use super::*;
     use pathproof_model::evidence::{QueueActivity, QueueCounts};
-    use pathproof_model::{StepKind, Tool};
+    use pathproof_model::{Failover, StepKind, Tool};
 
     fn evidence(node: NodeId, tcp: TcpCounts) -> Evidence {
         Evidence { node, tcp: Some(tcp), ..Evidence::default() }
@@ -326,6 +329,7 @@ mod tests {
             ..LaneResult::default()
         };
         step.lanes = vec![lane(End::Client, noticed_ns), lane(End::Server, 0)];
+        step.detail.failover = Some(Failover::default());
         step
     }
 
@@ -345,7 +349,7 @@ mod tests {
         assert_eq!(told(stripe(1_823_520, 1, 0, 0)), None);
         // It was the run that took the NIC down.
         let mut asked = stripe(1_823_520, 1, 0, 1);
-        asked.detail.failover = Some(Default::default());
+        asked.detail.failover = Some(Failover { nic: Some("e1".into()), ..Failover::default() });
         assert_eq!(told(asked), None);
     }
 
