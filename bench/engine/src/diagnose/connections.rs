@@ -163,8 +163,9 @@ fn was_reset(why: &StepError) -> bool {
 fn aged(doc: &ResultDoc) -> Option<Finding> {
     let mut reset = planned(doc).filter(|step| step.error.as_ref().is_some_and(was_reset));
     let (step, (direction, (alive_ns, dead_ns))) = reset.find_map(|step| {
-        let records = step.detail.left_silent.as_deref()?;
-        let cut = records.iter().find_map(|record| Some((record.direction, record.forgotten()?)));
+        // Those of another network tell nothing of the session's own.
+        let mut records = step.detail.left_silent.iter().flatten().filter(|record| record.subnet.is_none());
+        let cut = records.find_map(|record| Some((record.direction, record.forgotten()?)));
         // None that was alive tells no age.
         cut.filter(|(_, (alive_ns, _))| *alive_ns > 0).map(|cut| (step, cut))
     })?;
@@ -474,7 +475,8 @@ mod tests {
                 ..LeftSilent::default()
             });
             let tried = tried.collect();
-            step.detail.left_silent = Some(vec![SilentRecord { direction: Direction::Out, tried }]);
+            step.detail.left_silent =
+                Some(vec![SilentRecord { direction: Direction::Out, subnet: None, tried }]);
             (step.started_ns, step.elapsed_ns) = (225_174_703, 8_064_344_084);
             step.error = Some(StepError { kind, message: message.into() });
             step
