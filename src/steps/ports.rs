@@ -82,15 +82,15 @@ fn spec_of(spec: &StepSpec) -> PortsSpec {
 pub fn check_spec(spec: &PortsSpec) -> Result<(), StepError> {
     if spec.roles.len() > Role::COUNT {
         let message = format!("{} roles; there are {}", spec.roles.len(), Role::COUNT);
-        return Err(StepError { kind: ErrorKind::Invalid, message });
+        return Err(StepError::new(ErrorKind::Invalid, message));
     }
     if spec.idle_ns > IDLE_NS_MAX {
         let message = format!("{} of silence; ask for at most 5 minutes", Nanoseconds(spec.idle_ns));
-        return Err(StepError { kind: ErrorKind::Invalid, message });
+        return Err(StepError::new(ErrorKind::Invalid, message));
     }
     if spec.connections > CONNECTIONS_MAX {
         let message = format!("{} connections at once; ask for 0 to {CONNECTIONS_MAX}", spec.connections);
-        return Err(StepError { kind: ErrorKind::Invalid, message });
+        return Err(StepError::new(ErrorKind::Invalid, message));
     }
     Ok(())
 }
@@ -257,7 +257,7 @@ impl Prepared for ReadyPorts {
 /// Why nothing can be made of what the other end offers.
 fn unreadable() -> StepError {
     let message = "the peer's list of ports cannot be read; are both ends of the same version?".to_owned();
-    StepError { kind: ErrorKind::Protocol, message }
+    StepError::new(ErrorKind::Protocol, message)
 }
 
 /// The thread that answers at this end's ports, and who ends it.
@@ -269,12 +269,12 @@ struct Answering {
 impl Answering {
     fn begin(listeners: Listeners, words: Words) -> Result<Answering, StepError> {
         let (ender, ending) = ending::pair().map_err(|error| no_ending(&error))?;
-        let thread = listeners.answer(words, ending).map_err(|error| StepError {
-            kind: ErrorKind::System,
-            message: format!(
+        let thread = listeners.answer(words, ending).map_err(|error| StepError::new(
+            ErrorKind::System,
+            format!(
                 "the thread that answers at ports could not be started: {error}; raise the limit (ulimit -u)"
             ),
-        })?;
+        ))?;
         Ok(Answering { ender, thread })
     }
 
@@ -284,10 +284,10 @@ impl Answering {
         drop(self.ender);
         let mut half = Half { error, ..Half::default() };
         if self.thread.join().is_err() {
-            half.error.get_or_insert(StepError {
-                kind: ErrorKind::System,
-                message: "the thread that answers at ports ended unexpectedly; run again with -v, and report what it says".into(),
-            });
+            half.error.get_or_insert(StepError::new(
+                ErrorKind::System,
+                "the thread that answers at ports ended unexpectedly; run again with -v, and report what it says".into(),
+            ));
         }
         half
     }

@@ -51,7 +51,7 @@ pub fn endpoints(
     spec: &MtuSpec,
     control: IpAddr,
 ) -> Result<Vec<Endpoint>, StepError> {
-    let invalid = |message: String| StepError { kind: ErrorKind::Invalid, message };
+    let invalid = |message: String| StepError::new(ErrorKind::Invalid, message);
     for name in &spec.nics {
         let Some(nic) = environment.nics.iter().find(|nic| nic.name == *name) else {
             let names: Vec<&str> = environment.nics.iter().map(|nic| nic.name.as_str()).collect();
@@ -107,12 +107,12 @@ pub fn endpoints(
     if found.is_empty() {
         let families: Vec<String> = spec.families.iter().map(|family| format!("IPv{family}")).collect();
         let families = if families.is_empty() { "IP".into() } else { families.join(" or ") };
-        return Err(StepError {
-            kind: ErrorKind::Unsupported,
-            message: format!(
+        return Err(StepError::new(
+            ErrorKind::Unsupported,
+            format!(
                 "no NIC of this host has a usable {families} address; add one, or try the other --family"
             ),
-        });
+        ));
     }
     Ok(found)
 }

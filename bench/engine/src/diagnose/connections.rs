@@ -6,19 +6,25 @@ use pathproof_model::judge::repeats::dropped_at_home;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    Direction, End, ErrorKind, Evidence, Finding, FollowUp, LaneResult, NodeId, PathRecord, ResultDoc, Step,
-    StepError,
+    Direction, End, ErrorCause, ErrorKind, Evidence, Finding, FollowUp, LaneResult, NodeId, PathRecord,
+    ResultDoc, Step, StepError,
 };
 
-use super::{lost, planned, whose};
+use super::{Rule, lost, planned, whose};
 
 /// So many SYNs must have been sent again.
 const SYNS: u64 = 4;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let ended = reset(doc).or_else(|| reset_of_a_nic(doc)).into_iter().chain(aged(doc));
-    unanswered(doc).into_iter().chain(ended).chain(never_opened(doc)).chain(slow_to_open(doc)).collect()
-}
+pub(super) const RULES: &[Rule] = &[
+    Rule { codes: &[code!("CONNECT-PARTIAL")], find: |doc| unanswered(doc).into_iter().collect() },
+    Rule {
+        codes: &[code!("TCP-RESET")],
+        find: |doc| reset(doc).or_else(|| reset_of_a_nic(doc)).into_iter().collect(),
+    },
+    Rule { codes: &[code!("TCP-RESET")], find: |doc| aged(doc).into_iter().collect() },
+    Rule { codes: &[code!("CONNECT-PARTIAL")], find: never_opened },
+    Rule { codes: &[code!("CONNECT-SLOW")], find: slow_to_open },
+];
 
 /// Connections of which half took far longer to open than what is open takes to answer: somebody looks at each new one.
 fn slow_to_open(doc: &ResultDoc) -> Vec<Finding> {
@@ -153,9 +159,9 @@ fn never_opened(doc: &ResultDoc) -> Vec<Finding> {
     told.map(finding).collect()
 }
 
-/// Whether a connection was reset, by whomever.
+/// Whether a connection was reset, by whomever. An end that does not say how it was lost (an older build) is no witness of a reset.
 fn was_reset(why: &StepError) -> bool {
-    why.kind == ErrorKind::PeerLost && why.message.contains("reset by peer")
+    why.kind == ErrorKind::PeerLost && why.cause == Some(ErrorCause::Reset)
 }
 
 /// Connections left silent of which the longer silence is dead, in a step in which the session's own was reset, which is never silent: what they have
@@ -281,9 +287,14 @@ fn reset(doc: &ResultDoc) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pathproof_model::evidence::{QueueActivity, QueueCounts};
     use pathproof_model::{Failover, StepKind, Tool};
+
+    fn findings(doc: &ResultDoc) -> Vec<Finding> {
+        all(RULES, doc)
+    }
 
     fn evidence(node: NodeId, tcp: TcpCounts) -> Evidence {
         Evidence { node, tcp: Some(tcp), ..Evidence::default() }
@@ -292,8 +303,8 @@ mod tests {
     fn stream(here: TcpCounts, there: TcpCounts, error: Option<ErrorKind>) -> Step {
         let mut step = Step::new(StepKind::Stream, "tcp stream out");
         step.evidence = vec![evidence(NodeId::CLIENT, here), evidence(NodeId::SERVER, there)];
-        let error =
-            error.map(|kind| StepError { kind, message: "Connection reset by peer (os error 104)".into() });
+        let words = "Connection reset by peer (os error 104)";
+        let error = error.map(|kind| StepError::new(kind, words.into()).caused_by(ErrorCause::Reset));
         step.lanes = vec![LaneResult { end: End::Client, bytes: 30 << 20, error, ..LaneResult::default() }];
         step
     }
@@ -445,7 +456,7 @@ mod tests {
         // A migration whose destination was reset, and whose source heard nothing and was told.
         let mut told = stream(TcpCounts::still(), cut(), Some(ErrorKind::PeerLost));
         let lane = told.lanes[0].clone();
-        let why = StepError { kind: ErrorKind::Interrupted, message: "given up".into() };
+        let why = StepError::new(ErrorKind::Interrupted, "given up".into());
         told.error = lane.error.clone();
         told.lanes =
             vec![LaneResult { error: Some(why), ..lane.clone() }, LaneResult { end: End::Server, ..lane }];
@@ -453,8 +464,12 @@ mod tests {
         // The other end gave up first.
         let mut given_up = stream(cut(), cut(), Some(ErrorKind::PeerLost));
         let message = "it has not answered for 10 s".into();
-        given_up.error = Some(StepError { kind: ErrorKind::PeerLost, message });
+        given_up.error = Some(StepError::new(ErrorKind::PeerLost, message).caused_by(ErrorCause::Silent));
         assert_eq!(codes(vec![given_up]), [""; 0]);
+        // The same words without a cause, as an older build says them, decide nothing.
+        let mut older = stream(cut(), cut(), Some(ErrorKind::PeerLost));
+        older.lanes[0].error.as_mut().unwrap().cause = None;
+        assert_eq!(codes(vec![older]), [""; 0]);
         // Silence, a lane that ended well, and a half that never came.
         assert_eq!(codes(vec![stream(TcpCounts::still(), cut(), Some(ErrorKind::PeerLost))]), [""; 0]);
         assert_eq!(codes(vec![stream(cut(), cut(), None)]), [""; 0]);
@@ -466,7 +481,7 @@ mod tests {
     #[test]
     fn connections_that_are_cut_when_they_are_so_old_are_told_so_and_not_that_they_were_silent() {
         use pathproof_model::{LeftSilent, SilentRecord};
-        let ports = |alive: [bool; 4], kind, message: &str| {
+        let ports = |alive: [bool; 4], cause: ErrorCause| {
             let mut step = Step::new(StepKind::Ports, "ports and connections");
             let times = [1_005_727_899, 2_005_876_327, 4_005_865_164, 8_006_049_990];
             let tried = times.into_iter().zip(alive).map(|(silent_ns, alive)| LeftSilent {
@@ -478,15 +493,12 @@ mod tests {
             step.detail.left_silent =
                 Some(vec![SilentRecord { direction: Direction::Out, subnet: None, tried }]);
             (step.started_ns, step.elapsed_ns) = (225_174_703, 8_064_344_084);
-            step.error = Some(StepError { kind, message: message.into() });
+            step.error = Some(StepError::new(ErrorKind::PeerLost, "in words".into()).caused_by(cause));
             step
         };
-        let reset = "the control connection to the peer ended: Connection reset by peer (os error 104)";
+        let reset = ErrorCause::Reset;
         let cut = [true, true, true, false];
-        let doc = ResultDoc {
-            steps: vec![ports(cut, ErrorKind::PeerLost, reset)],
-            ..ResultDoc::new(Tool::default(), "")
-        };
+        let doc = ResultDoc { steps: vec![ports(cut, reset)], ..ResultDoc::new(Tool::default(), "") };
         let found = findings(&doc);
         assert_eq!((found.len(), &*found[0].code, &*found[0].open[0]), (1, "TCP-RESET", "PEER-LOST"));
         for part in ["reset 8.29 s after the run", "alive after 4.01 s", "dead after 8.01 s", "silent or not"]
@@ -494,16 +506,16 @@ mod tests {
             assert!(found[0].evidence.contains(part), "{part} is missing in {}", found[0].evidence);
         }
         // All that was left silent lived, nothing of it did, and a session that ended otherwise.
-        assert_eq!(codes(vec![ports([true; 4], ErrorKind::PeerLost, reset)]), [""; 0]);
-        assert_eq!(codes(vec![ports([false; 4], ErrorKind::PeerLost, reset)]), [""; 0]);
-        assert_eq!(codes(vec![ports(cut, ErrorKind::PeerLost, "it has not answered for 10 s")]), [""; 0]);
+        assert_eq!(codes(vec![ports([true; 4], reset)]), [""; 0]);
+        assert_eq!(codes(vec![ports([false; 4], reset)]), [""; 0]);
+        assert_eq!(codes(vec![ports(cut, ErrorCause::Silent)]), [""; 0]);
     }
 
     #[test]
     fn a_nic_over_which_nothing_opens_is_told_where_datagrams_pass_and_not_where_nobody_waited() {
         let told = |again: u64, received: u64, bytes: u64, kind: ErrorKind| {
             let tcp = TcpCounts { syn_retransmits: Some(again), ..TcpCounts::still() };
-            let error = Some(StepError { kind, message: "no answer within 8000 ms".into() });
+            let error = Some(StepError::new(kind, "no answer within 8000 ms".into()));
             let lane = LaneResult {
                 end: End::Client,
                 nics: vec!["e1".into()],

@@ -8,7 +8,7 @@ use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{Connection, Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Step};
 
 use super::rates::full_core;
-use super::{planned, waited_share, whose};
+use super::{Rule, planned, waited_share, whose};
 
 /// Held back for less than this part of its time, a connection is not limited by it.
 const HELD_SHARE: f64 = 0.2;
@@ -17,7 +17,10 @@ const TRIP_NS: u64 = 1_000_000;
 /// So many times as much must have gone over the path, or the path is the limit.
 const MORE: f64 = 1.5;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] =
+    &[Rule { codes: &[code!("TCP-WINDOW"), code!("TCP-SEND-BUFFER")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     [Direction::Out, Direction::In].into_iter().filter_map(|way| limited(doc, way)).collect()
 }
 

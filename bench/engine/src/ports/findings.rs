@@ -271,7 +271,7 @@ mod tests {
         let alive = record.tried.iter().map(|t| LeftSilent { alive: true, ..*t }).collect();
         assert!(forgotten(&[SilentRecord { tried: alive, ..record.clone() }], None).is_empty());
         // As run where every connection was reset that was 8 s old: the session's own as well.
-        let error = |kind| StepError { kind, message: "the control connection to the peer ended".into() };
+        let error = |kind| StepError::new(kind, "the control connection to the peer ended".into());
         let told = |kind| forgotten(std::slice::from_ref(&record), Some(&error(kind))).len();
         assert_eq!((told(ErrorKind::PeerLost), told(ErrorKind::OutOfTime)), (0, 1));
     }

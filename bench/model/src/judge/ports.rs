@@ -200,7 +200,7 @@ mod tests {
             step.detail.left_silent =
                 Some(vec![SilentRecord { direction: Direction::Out, subnet: None, tried: tried.to_vec() }]);
             let message = "Connection reset by peer (os error 104)".to_owned();
-            step.error = kind.map(|kind| StepError { kind, message });
+            step.error = kind.map(|kind| StepError::new(kind, message));
             let check = silences(&step).remove(0);
             (check.outcome, check.text.contains("may be their age"))
         };

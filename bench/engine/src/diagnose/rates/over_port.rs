@@ -1,9 +1,10 @@
 //! Whether the port that a role needs carries what other ports carry: what limits a rate may look at the port.
 //!
 //! A stream over that port that carried little is held against one like it over the session's own port, and tried once more: only what comes again
-//! beside that is said to be the port's. It refuses to speak where hosts were busy, or packets are lost on the path as it is. What is lost over that
-//! port alone is told as well, and a busy host does not lose segments on the way.
+//! beside that is said to be the port's. It accuses none where hosts were busy, and says that it is open then; it refuses to speak where packets
+//! are lost on the path as it is. What is lost over that port alone is told as well, and a busy host does not lose segments on the way.
 
+use pathproof_model::code;
 use pathproof_model::judge::repeats::{Repeats, lost_segments};
 use pathproof_model::judge::still_grew;
 use pathproof_model::told;
@@ -12,7 +13,8 @@ use pathproof_model::{
     AnsweredBy, Direction, Finding, FollowUp, LaneRole, NodeId, Port, ResultDoc, Share, Step, TrafficSpec,
 };
 
-use super::again::{is_sound, short, short_streams_tell};
+use super::super::busy;
+use super::again::{is_unbounded, short, short_streams_tell, was_busy};
 use super::{Carried, between, is_looped, lanes, lost, streams};
 
 /// Of what the other port carried: less is no chance between two streams that are alike.
@@ -64,9 +66,9 @@ struct Asked<'a> {
 impl<'a> Asked<'a> {
     fn of(doc: &'a ResultDoc, way: Direction) -> Option<Asked<'a>> {
         let port = port(doc)?;
-        // What a busy host held back says too little of the path, and never too much: it is worse, and good enough to ask by.
-        let plain = streams(doc, way).filter(|(step, _)| between(step).is_some() && !is_looped(step));
-        let planned = plain.min_by_key(|(step, _)| (!is_sound(step), lanes(step)))?;
+        let plain = streams(doc, way)
+            .filter(|(step, _)| between(step).is_some() && !is_looped(step) && is_unbounded(step));
+        let planned = plain.min_by_key(|(step, _)| lanes(step))?;
         if lost(doc, Some(way)) {
             return None;
         }
@@ -92,7 +94,10 @@ impl<'a> Asked<'a> {
 
     fn finding(&self, doc: &ResultDoc) -> Option<Finding> {
         let ([first, again], [own]) = (&self.over[..], &self.beside[..]) else { return None };
-        self.slow(doc, first, again, own).or_else(|| self.lossy(doc, first, again, own))
+        // What a busy host leaves open of a rate it does not of what is lost.
+        let slow = self.slow(doc, first, again, own);
+        let sure = slow.as_ref().is_some_and(|finding| finding.is(code!("PORT-SLOW")));
+        if sure { slow } else { self.lossy(doc, first, again, own).or(slow) }
     }
 
     fn slow(&self, doc: &ResultDoc, first: &Step, again: &Step, own: &Step) -> Option<Finding> {
@@ -118,6 +123,11 @@ impl<'a> Asked<'a> {
             BitsPerSecond(two),
             BitsPerSecond(beside)
         );
+        if let Some(step) = [first, again, own].into_iter().find(|step| was_busy(step)) {
+            let what = format!("whether {} is slow", self.port.name());
+            let open = busy::left_open(step, &said, &what, &[code!("PORT-SLOW")]);
+            return Some(open.tell(told::DIRECTION, self.way));
+        }
         let finding = self.told(doc, Finding::new("PORT-SLOW", said));
         Some(finding.with("bits_per_s", most).with("beside_bits_per_s", beside))
     }
@@ -183,10 +193,10 @@ fn is_lost_all_along(step: &Step) -> bool {
     })
 }
 
-/// What a short stream carried, where that says something of its way.
+/// What a short stream carried, where that says something of its way or of busy hosts.
 fn rate(step: &Step) -> Option<u64> {
-    let sound = step.error.is_none() && is_sound(step) && !still_grew(step);
-    step.summary.goodput_bits_per_s.filter(|_| sound)
+    let whole = step.error.is_none() && is_unbounded(step) && !still_grew(step);
+    step.summary.goodput_bits_per_s.filter(|_| whole)
 }
 
 /// Whether a stream carried far less than that, where both are known.
@@ -252,6 +262,24 @@ mod tests {
         let found = found.unwrap();
         assert_eq!((found.code.as_str(), found.severity), ("PORT-SLOW", Severity::Error));
         assert!(found.evidence.contains("445/tcp (SMB)"), "{}", found.evidence);
+    }
+
+    #[test]
+    fn a_port_that_was_slow_while_a_host_was_busy_is_open() {
+        let mut doc = document(AnsweredBy::Agent, &[(true, 12), (false, 280), (true, 14)]);
+        let scheduled = Some(pathproof_model::Waited { waited_ns: 620, of_ns: 1000 });
+        for step in doc.steps.iter_mut().skip(3) {
+            step.lanes[0].scheduled = scheduled;
+            step.series[0].received_bytes[4] = Some(10_000);
+        }
+        let found = finding(&doc, Direction::Out).unwrap();
+        assert_eq!((found.code.as_str(), found.severity), ("HOST-BUSY", Severity::Info));
+        assert!(found.evidence.contains("445/tcp") && found.open == ["PORT-SLOW"], "{found:?}");
+        // It is tried again all the same: a port that carries enough then is not slow.
+        doc.steps.truncate(5);
+        assert_eq!(next(&doc).map(|spec| spec.port), Some(Some(Port::Smb)));
+        doc.steps[4].summary.goodput_bits_per_s = Some(14_000_000);
+        assert_eq!((next(&doc), finding(&doc, Direction::Out)), (None, None));
     }
 
     #[test]
