@@ -185,9 +185,11 @@ fn worth_reporting(found: Vec<SearchedPath>) -> Vec<MtuPath> {
     paths
 }
 
-/// The device to bind to. Loopback and unknown NICs are left to the routes.
+/// The device to bind to. Loopback, unknown NICs and those by which nothing leaves the host are left to the routes.
 pub(super) fn device(endpoint: &Endpoint) -> Option<&str> {
-    (!endpoint.address.is_loopback() && endpoint.nic != pairs::UNNAMED).then_some(endpoint.nic.as_str())
+    let by_routes =
+        endpoint.goes_by_routes || endpoint.address.is_loopback() || endpoint.nic == pairs::UNNAMED;
+    (!by_routes).then_some(endpoint.nic.as_str())
 }
 
 impl Prepared for ReadyMtu {

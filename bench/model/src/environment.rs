@@ -252,6 +252,12 @@ impl Nic {
         self.is_of_kind("loopback")
     }
 
+    /// Whether no packet leaves the host by it, whatever addresses it has: those are the host's own, and reached by way of its other NICs, as where
+    /// a host takes part in routing.
+    pub fn leads_nowhere(&self) -> bool {
+        self.is_loopback() || self.is_of_kind("dummy")
+    }
+
     /// Why one of its facts is not known, by the name of the field; `None` where nobody said.
     pub fn why_unknown(&self, fact: &str) -> Option<&str> {
         let names = |one: &&UnknownFacts| one.facts.iter().any(|name| name == fact);

@@ -169,8 +169,17 @@ fn candidates(
             let Some(Route { interface: nic, source: address, .. }) = route else { continue };
             let known = environment.nics.iter().find(|n| n.name == nic);
             let ip_mtu_bytes = known.and_then(|n| n.ip_mtu_bytes);
-            let endpoint =
-                Endpoint { nic, address, prefix_len: None, port: 0, ip_mtu_bytes, counts_standard: false };
+            // The routes chose this NIC.
+            let goes_by_routes = false;
+            let endpoint = Endpoint {
+                nic,
+                address,
+                prefix_len: None,
+                port: 0,
+                ip_mtu_bytes,
+                counts_standard: false,
+                goes_by_routes,
+            };
             found.push((endpoint, to));
             continue;
         }

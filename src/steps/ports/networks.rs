@@ -7,19 +7,20 @@
 //! address in, and sends datagrams there only when the session's own word came from it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use pathproof_api::{Offer, Tick};
 use pathproof_engine::networks::{NetworkWay, ways};
-use pathproof_engine::ports::{self, Heard, Offered, OfferedOn};
+use pathproof_engine::ports::{self, Heard, Offered, OfferedOn, SILENT_PORTS};
 use pathproof_model::{
-    AskedPort, Direction, End, Half, NetworkPorts, Port, PortAnswer, PortsEnd, PortsSpec, PortsWhere,
-    RdmaDevice,
+    AskedPort, Direction, End, Half, LeftSilent, NetworkPorts, Port, PortAnswer, PortsEnd, PortsSpec,
+    PortsWhere, RdmaDevice, SilentRecord,
 };
 use pathproof_sys::clock::RealClock;
 
 use super::dial::{Asked, Dialler, LONGEST};
 use super::listen::{Listeners, Words};
-use super::{Answering, PATIENCE_NS, answers, unreadable, worth_asking};
+use super::{Answering, PATIENCE_NS, answers, silence_ns, unreadable, worth_asking};
 use crate::steps::{Context, Prepared, Setup, failed};
 
 /// One end, ready.
@@ -49,9 +50,13 @@ impl ReadyNetworks {
         let mut listeners = Listeners::default();
         let mut offered = vec![];
         if here == End::Server {
-            let needed = spec.needed(Direction::Out);
+            let mut list = spec.needed(Direction::Out);
+            if spec.idle_ns > 0 {
+                let more: Vec<Port> = SILENT_PORTS.into_iter().filter(|port| !list.contains(port)).collect();
+                list.extend(more);
+            }
             for way in &ways {
-                let ports = listeners.open(SocketAddr::new(way.server, 0), &needed);
+                let ports = listeners.open(SocketAddr::new(way.server, 0), &list);
                 offered.push(OfferedOn { subnet: way.subnet.clone(), ports });
             }
         }
@@ -102,14 +107,16 @@ impl Prepared for ReadyNetworks {
             until: context.until,
             clock: context.clock,
         };
-        let networks = match end {
-            End::Client => asking.all(&ways, &theirs),
+        let found = match end {
+            End::Client => asking.all(&ways, &theirs, &mut || context.channel.is_over()),
             End::Server => vec![],
         };
         // The server waits for as long as the client may ask.
-        let patience_ns = PATIENCE_NS.saturating_add(LONGEST.as_nanos() as u64);
-        let mut half = answering.end(context, patience_ns);
-        half.detail.ports = Some(PortsEnd { networks, ..PortsEnd::default() });
+        let longest_ns = (LONGEST.as_nanos() as u64).saturating_add(silence_ns(&spec));
+        let mut half = answering.end(context, PATIENCE_NS.saturating_add(longest_ns));
+        let (networks, silent): (Vec<NetworkPorts>, Vec<SilentRecord>) = found.into_iter().unzip();
+        let silent_beside = silent.into_iter().filter(|record| !record.tried.is_empty()).collect();
+        half.detail.ports = Some(PortsEnd { networks, silent_beside, ..PortsEnd::default() });
         half
     }
 }
@@ -126,26 +133,46 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// All networks at once, in their order.
-    fn all(&self, ways: &[NetworkWay], theirs: &[OfferedOn]) -> Vec<NetworkPorts> {
+    /// All networks at once, in their order. Whether it is over is asked by the thread that calls, which has the first of them for itself.
+    fn all(
+        &self,
+        ways: &[NetworkWay],
+        theirs: &[OfferedOn],
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> Vec<(NetworkPorts, SilentRecord)> {
+        let Some((first, others)) = ways.split_first() else { return vec![] };
+        let offered_on =
+            |way: &NetworkWay| theirs.iter().find(|one| one.subnet == way.subnet).map(|one| &one.ports[..]);
+        let over = AtomicBool::new(false);
+        let told = &over;
         std::thread::scope(|scope| {
             let mut asked = vec![];
-            for way in ways {
-                let offered = theirs.iter().find(|one| one.subnet == way.subnet).map(|one| &one.ports[..]);
+            for way in others {
+                let offered = offered_on(way);
                 let thread = std::thread::Builder::new()
                     .name("network-ports".into())
-                    .spawn_scoped(scope, move || self.on(way, offered));
+                    .spawn_scoped(scope, move || self.on(way, offered, &mut || told.load(Ordering::Relaxed)));
                 asked.push((way, thread));
             }
-            let found = asked.into_iter().map(|(way, thread)| {
+            let mut found = vec![self.on(first, offered_on(first), &mut || {
+                let now = is_over();
+                told.fetch_or(now, Ordering::Relaxed);
+                now
+            })];
+            found.extend(asked.into_iter().map(|(way, thread)| {
                 let found = thread.ok().and_then(|thread| thread.join().ok());
                 found.unwrap_or_else(|| self.unknown(way, "no thread could be had"))
-            });
-            found.collect()
+            }));
+            found
         })
     }
 
-    fn on(&self, way: &NetworkWay, offered: Option<&[Offered]>) -> NetworkPorts {
+    fn on(
+        &self,
+        way: &NetworkWay,
+        offered: Option<&[Offered]>,
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> (NetworkPorts, SilentRecord) {
         let Some(offered) = offered else {
             return self.unknown(way, "the other end does not know of this network");
         };
@@ -170,24 +197,37 @@ impl Asking<'_> {
         let heard: Vec<(Port, Heard)> =
             tcp.iter().zip(heard_tcp).chain(udp.iter().zip(heard_udp)).map(port).collect();
         let found = answers(offered, &heard, self.adapter_there);
+        let silences = ports::silences(self.spec.idle_ns);
+        let silent = match ports::burst_port(&found, &self.needed).filter(|_| !silences.is_empty()) {
+            Some(port) => dialler.leave_silent_beside_one(port, &silences, is_over),
+            None => vec![],
+        };
         let found = found.into_iter().filter(|asked| self.needed.contains(&asked.port));
-        self.told(way, &found.collect::<Vec<_>>())
+        self.told(way, &found.collect::<Vec<_>>(), silent)
     }
 
     /// Nothing is known of any port.
-    fn unknown(&self, way: &NetworkWay, why: &str) -> NetworkPorts {
+    fn unknown(&self, way: &NetworkWay, why: &str) -> (NetworkPorts, SilentRecord) {
         let asked = |port: &Port| AskedPort {
             port: *port,
             answer: PortAnswer::Unknown,
             by: None,
             reason: Some(why.to_owned()),
         };
-        self.told(way, &self.needed.iter().map(asked).collect::<Vec<_>>())
+        self.told(way, &self.needed.iter().map(asked).collect::<Vec<_>>(), vec![])
     }
 
-    fn told(&self, way: &NetworkWay, found: &[AskedPort]) -> NetworkPorts {
+    fn told(
+        &self,
+        way: &NetworkWay,
+        found: &[AskedPort],
+        mut tried: Vec<LeftSilent>,
+    ) -> (NetworkPorts, SilentRecord) {
         let records = found.iter().map(|asked| ports::record(self.spec, asked, Direction::Out));
-        NetworkPorts { subnet: way.subnet.clone(), ports: records.collect() }
+        tried.sort_by_key(|tried| tried.silent_ns);
+        let subnet = way.subnet.clone();
+        let silent = SilentRecord { direction: Direction::Out, subnet: Some(subnet.clone()), tried };
+        (NetworkPorts { subnet, ports: records.collect() }, silent)
     }
 }
 
@@ -217,9 +257,9 @@ mod tests {
         let subnet = "127.78.0.0/24".to_owned();
         let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
         let theirs: Vec<OfferedOn> = offered.map(|ports| OfferedOn { subnet, ports }).into_iter().collect();
-        let found = asking.all(&[way], &theirs);
+        let found = asking.all(&[way], &theirs, &mut || false);
         assert_eq!(found.len(), 1);
-        found[0].ports.iter().map(|record| (record.name.clone(), record.answer)).collect()
+        found[0].0.ports.iter().map(|record| (record.name.clone(), record.answer)).collect()
     }
 
     #[test]

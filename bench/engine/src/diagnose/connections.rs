@@ -6,8 +6,8 @@ use pathproof_model::judge::repeats::dropped_at_home;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    Direction, End, ErrorCause, ErrorKind, Evidence, Finding, FollowUp, LaneResult, NodeId, ResultDoc, Step,
-    StepError,
+    Direction, End, ErrorCause, ErrorKind, Evidence, Finding, FollowUp, LaneResult, NodeId, PathRecord,
+    ResultDoc, Step, StepError,
 };
 
 use super::{Rule, lost, planned, whose};
@@ -17,7 +17,10 @@ const SYNS: u64 = 4;
 
 pub(super) const RULES: &[Rule] = &[
     Rule { codes: &[code!("CONNECT-PARTIAL")], find: |doc| unanswered(doc).into_iter().collect() },
-    Rule { codes: &[code!("TCP-RESET")], find: |doc| reset(doc).into_iter().collect() },
+    Rule {
+        codes: &[code!("TCP-RESET")],
+        find: |doc| reset(doc).or_else(|| reset_of_a_nic(doc)).into_iter().collect(),
+    },
     Rule { codes: &[code!("TCP-RESET")], find: |doc| aged(doc).into_iter().collect() },
     Rule { codes: &[code!("CONNECT-PARTIAL")], find: never_opened },
     Rule { codes: &[code!("CONNECT-SLOW")], find: slow_to_open },
@@ -166,8 +169,9 @@ fn was_reset(why: &StepError) -> bool {
 fn aged(doc: &ResultDoc) -> Option<Finding> {
     let mut reset = planned(doc).filter(|step| step.error.as_ref().is_some_and(was_reset));
     let (step, (direction, (alive_ns, dead_ns))) = reset.find_map(|step| {
-        let records = step.detail.left_silent.as_deref()?;
-        let cut = records.iter().find_map(|record| Some((record.direction, record.forgotten()?)));
+        // Those of another network tell nothing of the session's own.
+        let mut records = step.detail.left_silent.iter().flatten().filter(|record| record.subnet.is_none());
+        let cut = records.find_map(|record| Some((record.direction, record.forgotten()?)));
         // None that was alive tells no age.
         cut.filter(|(_, (alive_ns, _))| *alive_ns > 0).map(|cut| (step, cut))
     })?;
@@ -182,6 +186,63 @@ fn aged(doc: &ResultDoc) -> Option<Finding> {
     );
     let finding = Finding::new("TCP-RESET", said).with("age_ns", age_ns).open(&[code!("PEER-LOST")]);
     Some(finding.with("survived_ns", alive_ns).with("dead_after_ns", dead_ns))
+}
+
+/// A connection of a stripe that was reset while the others of it went on, and that opened anew at once: no link was down, neither program had ended,
+/// and neither end had given it up for its silence.
+fn reset_of_a_nic(doc: &ResultDoc) -> Option<Finding> {
+    /// Who gives a connection up for its silence has waited for longer, and the other end is then reset by that.
+    const NOTICED_NS: u64 = 100_000_000;
+    if doc.error.is_some() || doc.findings.iter().any(|finding| finding.is(code!("ADDRESS-DUPLICATE"))) {
+        return None;
+    }
+    let steps = doc.steps.iter().filter(|step| {
+        let traffic = step.spec.as_ref().and_then(|spec| spec.traffic());
+        let fails = traffic.is_some_and(|traffic| !traffic.fail.is_empty());
+        // A path that died by itself has no NIC that was taken down, and no moment at which that was.
+        let failover = step.detail.failover.as_ref();
+        let asked = failover.is_some_and(|one| one.nic.is_some() || one.failed_at_ns.is_some());
+        step.error.is_none() && step.detail.contend.is_none() && !(fails || asked)
+    });
+    let quick =
+        |path: &PathRecord| path.deaths > 0 && path.noticed_after_ns.is_some_and(|ns| ns < NOTICED_NS);
+    let told = steps.filter_map(|step| {
+        // The kernel of one end at least was sent a reset.
+        let ends = [NodeId::CLIENT, NodeId::SERVER];
+        let resets: Option<u64> = ends.iter().map(|node| tcp(step, *node)?.connections_reset).sum();
+        resets.filter(|resets| *resets > 0)?;
+        step.lanes.iter().filter(|lane| lane.end == End::Client).find_map(|lane| {
+            let far = step.lanes.iter().find(|one| one.lane == lane.lane && one.end == End::Server)?;
+            let (near, far) = (lane.stripe.as_ref()?, far.stripe.as_ref()?);
+            // With several connections a NIC it is not known whose each is.
+            if near.paths.len() != lane.nics.len() {
+                return None;
+            }
+            let paths = near.paths.iter().zip(&far.paths).zip(&lane.nics);
+            let mut died = paths.filter(|((near, far), _)| quick(near) && quick(far));
+            let ((path, _), nic) = died.next()?;
+            let steady = ends.iter().all(|node| no_link_changed(step, *node));
+            let back = near.rejoined.saturating_add(far.rejoined) > 0;
+            (steady && back).then_some((step, nic, path.sent_bytes.max(path.received_bytes)))
+        })
+    });
+    let all: Vec<(&Step, &String, u64)> = told.collect();
+    let (step, nic, carried) = all.first()?;
+    let said = format!(
+        "{}: a connection over {nic} was reset after some {}, while its NIC kept its link, both programs and the other connections went on, and it opened \
+         anew at once; {} steps met it",
+        step.name,
+        pathproof_model::units::Bytes(*carried),
+        all.len()
+    );
+    let finding = Finding::new("TCP-RESET", said).tell(told::LOCAL_NIC, (*nic).clone());
+    Some(finding.with("bytes", *carried).with("steps", all.len() as u64))
+}
+
+/// Whether every link of a host surely stayed as it was during a step.
+fn no_link_changed(step: &Step, node: NodeId) -> bool {
+    let nics = step.evidence(node).and_then(|evidence| evidence.nics.as_ref());
+    nics.is_some_and(|nics| nics.iter().all(|nic| nic.counts.carrier_changes == Some(0)))
 }
 
 /// A lane that was reset although both programs were there to the end: somebody between them did it.
@@ -229,7 +290,7 @@ mod tests {
     use super::super::all;
     use super::*;
     use pathproof_model::evidence::{QueueActivity, QueueCounts};
-    use pathproof_model::{StepKind, Tool};
+    use pathproof_model::{Failover, StepKind, Tool};
 
     fn findings(doc: &ResultDoc) -> Vec<Finding> {
         all(RULES, doc)
@@ -251,6 +312,57 @@ mod tests {
     fn codes(steps: Vec<Step>) -> Vec<String> {
         let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
         findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    /// Two connections of a stripe of which the second died after 11 MB, as it was measured through something that resets connections.
+    fn stripe(noticed_ns: u64, resets: u64, carrier_changes: u64, rejoined: u64) -> Step {
+        use pathproof_model::StripeRecord;
+        use pathproof_model::evidence::{NicActivity, NicCounts};
+        let reset = TcpCounts { connections_reset: Some(resets), ..TcpCounts::still() };
+        let mut step = stream(TcpCounts::still(), reset, None);
+        for evidence in &mut step.evidence {
+            let counts = NicCounts { carrier_changes: Some(carrier_changes), ..NicCounts::still() };
+            evidence.nics = Some(vec![NicActivity { nic: "e1".into(), counts }]);
+        }
+        let path = |deaths: u64, noticed_ns: u64| PathRecord {
+            sent_bytes: 11_665_408,
+            deaths,
+            noticed_after_ns: (deaths > 0).then_some(noticed_ns),
+            ..PathRecord::default()
+        };
+        let lane = |end: End, noticed_ns: u64| LaneResult {
+            end,
+            nics: vec!["e0".into(), "e1".into()],
+            stripe: Some(StripeRecord {
+                paths: vec![path(0, 0), path(1, noticed_ns)],
+                rejoined,
+                ..StripeRecord::default()
+            }),
+            ..LaneResult::default()
+        };
+        step.lanes = vec![lane(End::Client, noticed_ns), lane(End::Server, 0)];
+        step.detail.failover = Some(Failover::default());
+        step
+    }
+
+    #[test]
+    fn a_connection_of_a_stripe_that_somebody_reset_is_told_with_its_nic() {
+        let told = |step: Step| {
+            let doc = ResultDoc { steps: vec![step], ..ResultDoc::new(Tool::default(), "") };
+            findings(&doc).into_iter().map(|finding| (finding.code, finding.evidence)).next()
+        };
+        let (code, said) = told(stripe(1_823_520, 1, 0, 1)).unwrap();
+        assert_eq!(code, "TCP-RESET");
+        assert!(said.contains("over e1"), "{said}");
+        // An end gave it up for its silence; nobody was sent a reset; a link went down; and it never opened again.
+        assert_eq!(told(stripe(500_000_000, 1, 0, 1)), None);
+        assert_eq!(told(stripe(1_823_520, 0, 0, 1)), None);
+        assert_eq!(told(stripe(1_823_520, 1, 2, 1)), None);
+        assert_eq!(told(stripe(1_823_520, 1, 0, 0)), None);
+        // It was the run that took the NIC down.
+        let mut asked = stripe(1_823_520, 1, 0, 1);
+        asked.detail.failover = Some(Failover { nic: Some("e1".into()), ..Failover::default() });
+        assert_eq!(told(asked), None);
     }
 
     #[test]
@@ -378,7 +490,8 @@ mod tests {
                 ..LeftSilent::default()
             });
             let tried = tried.collect();
-            step.detail.left_silent = Some(vec![SilentRecord { direction: Direction::Out, tried }]);
+            step.detail.left_silent =
+                Some(vec![SilentRecord { direction: Direction::Out, subnet: None, tried }]);
             (step.started_ns, step.elapsed_ns) = (225_174_703, 8_064_344_084);
             step.error = Some(StepError::new(ErrorKind::PeerLost, "in words".into()).caused_by(cause));
             step

@@ -29,7 +29,8 @@ fn sleeps(doc: &ResultDoc) -> Option<Finding> {
     let usual_ns = trips.p90;
     planned(doc).find_map(|step| {
         let records = step.detail.left_silent.as_deref()?;
-        let tried = records.iter().flat_map(|record| &record.tried);
+        // On other networks a connection in use keeps the path awake.
+        let tried = records.iter().filter(|record| record.subnet.is_none()).flat_map(|record| &record.tried);
         let answered: Vec<(u64, u64)> =
             tried.filter_map(|one| Some((one.answered_after_ns?, one.silent_ns))).collect();
         let is_late = |(after_ns, _): &&(u64, u64)| *after_ns >= usual_ns.saturating_add(TIMER_NS);
@@ -91,6 +92,7 @@ mod tests {
         let mut step = Step::new(StepKind::Ports, "ports");
         let record = |(direction, after): (Direction, &[u64])| SilentRecord {
             direction,
+            subnet: None,
             tried: (after.iter().enumerate())
                 .map(|(at, ms)| LeftSilent {
                     silent_ns: (1000 * MS) << at,

@@ -215,7 +215,12 @@ fn slow(
                 "its rate is flat, so a limit or a slower link lies on its way".into()
             }
             None => {
-                open = vec![code!("TCP-RETRANSMITS"), code!("PATH-POLICED"), code!("HOST-STARVED")];
+                open = vec![
+                    code!("TCP-RETRANSMITS"),
+                    code!("PATH-POLICED"),
+                    code!("HOST-STARVED"),
+                    code!("TCP-RESET"),
+                ];
                 "either packets are lost at full rate or a host is slow there: the rate is not flat".into()
             }
         },

@@ -13,6 +13,7 @@ pub(in crate::diagnose) const RULES: &[Rule] = &[Rule {
         code!("PATH-RATE-LIMIT"),
         code!("HOST-CORE-BOUND"),
         code!("PORT-SLOW"),
+        code!("PORT-LOSSY"),
         code!("HOST-BUSY"),
     ],
     find: findings,
