@@ -348,7 +348,12 @@ mod tests {
     fn a_host_that_was_busy_during_the_plan_does_not_keep_the_port_from_being_asked() {
         let mut doc = document(AnsweredBy::Agent, &[]);
         for step in &mut doc.steps {
-            let host = HostLoad { elapsed_ns: 1000, pressure_some_ns: Some(900), ..HostLoad::default() };
+            let host = HostLoad {
+                elapsed_ns: 1000,
+                pressure_some_ns: Some(900),
+                busiest_cpu_softirq_share: Some(0.1),
+                ..HostLoad::default()
+            };
             step.evidence = vec![Evidence { host: Some(host), ..Evidence::default() }];
         }
         assert!(next(&doc).is_some_and(|spec| spec.port == Some(Port::Smb)));
