@@ -165,6 +165,12 @@ impl Pieces {
         })
     }
 
+    /// The request never left, so the piece holds what it held.
+    pub fn put_back(&self, piece: Piece) {
+        let held = piece.generation - u32::from(piece.write && piece.generation > 0);
+        self.records[piece.block as usize].store(held, Ordering::Release);
+    }
+
     /// The request has been answered, and the piece holds what it says.
     pub fn give_back(&self, piece: Piece) {
         self.records[piece.block as usize].store(piece.generation, Ordering::Release);
@@ -208,6 +214,19 @@ mod tests {
         pieces.give_back(taken[0]);
         let again = pieces.take(work).unwrap();
         assert_eq!((again.block, again.generation), (taken[0].block, 2));
+    }
+
+    #[test]
+    fn a_request_that_never_left_changes_nothing() {
+        let pieces = Pieces::new(1, 1);
+        let writes = Work::Mix { reads: 0, writes: 1, random: false };
+        pieces.put_back(pieces.take(writes).unwrap());
+        assert_eq!(pieces.take(Work::Check), None, "nothing was ever written there");
+        pieces.give_back(pieces.take(writes).unwrap());
+        pieces.put_back(pieces.take(writes).unwrap());
+        pieces.put_back(pieces.take(Work::Mix { reads: 1, writes: 0, random: false }).unwrap());
+        pieces.rewind();
+        assert_eq!(pieces.take(Work::Check).map(|piece| piece.generation), Some(1));
     }
 
     #[test]

@@ -210,7 +210,7 @@ pub struct Channel {
     free: Vec<usize>,
     /// Since when the server says that the file is not available, where it said nothing else.
     unavailable_since: Option<Tick>,
-    /// The next one, where it could not go out at once; its data stands in `outgoing`.
+    /// The next one, before it goes out; its data stands in `outgoing`.
     next: Option<Piece>,
 }
 
@@ -356,11 +356,17 @@ impl Channel {
                 }
             }
             if self.free.len() == self.under_way.len() {
-                // What could not go out, although nothing is under way, goes with the next job or to others.
-                if let Some(piece) = self.next.take() {
-                    pool.abandon(piece);
+                // What could not go out, although nothing is under way, goes with the next job or to others; what was only made ready is undone.
+                match self.next.take() {
+                    Some(piece) if over && !piece.again => pool.pieces.put_back(piece),
+                    Some(piece) => pool.abandon(piece),
+                    None => {}
                 }
                 return Ok(());
+            }
+            if !over {
+                // While the server works: what is written next is made, so that no request waits for its own data.
+                self.take(pool, job);
             }
             if stopped {
                 // Whatever is still under way is of no interest, and its end is not waited for.
