@@ -152,6 +152,7 @@ impl Runner for Ports {
                 peers: vec![session.peer.ip().to_canonical()],
                 told: session.port_word(setup.step, here, false),
                 asked: session.port_word(setup.step, there, true),
+                shown: None,
             },
             told_there: session.port_word(setup.step, there, false),
             asks_here: session.port_word(setup.step, here, true),
@@ -178,8 +179,7 @@ impl Runner for Ports {
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         let (client, server) = (client.detail.ports.as_ref(), server.detail.ports.as_ref());
         if !spec_of(spec).at.is_session() {
-            // What the server could say of them it would say of itself.
-            step.detail.network_ports = client.map(|end| end.networks.clone());
+            step.detail.network_ports = client.map(|end| ports::on_networks(&spec_of(spec), end, server));
             return;
         }
         let (records, bursts) = ports::merge(&spec_of(spec), client, server);
@@ -225,6 +225,7 @@ impl Prepared for ReadyPorts {
             peer: self.peer,
             told: self.told_there,
             asks: self.asks_here,
+            shows: false,
             until: context.until,
             clock: context.clock,
         };

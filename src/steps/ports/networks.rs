@@ -1,14 +1,15 @@
-//! The ports that the roles need on every network that both hosts share: the server listens at its address in each, the client asks from its
+//! The ports that the roles need on every network that both hosts share: each end listens at its address in each, the other asks from its
 //! own, on all networks at once, so that a network on which nothing answers costs no more time than another. Which of them are asked is the
 //! client's affair: all, or those that SMB would use beside the one of the session.
 //!
-//! The client alone asks, because the server could be made to look at ports of third hosts: what a client says of its addresses is only its word.
-//! The server's word is not believed either: the client opens connections to the address that the server names in a network that both have an
-//! address in, and sends datagrams there only when the session's own word came from it.
+//! Neither end's word about its addresses is believed, because an end could be made to look at ports of third hosts. The client opens connections
+//! to the address that the server names in a network that both have an address in, and sends datagrams there only when the session's own word
+//! came from it. The server speaks to an address of the client's only when the client has said its word from there over a connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use pathproof_api::{Offer, Tick};
+use crossbeam_channel::{Receiver, bounded};
+use pathproof_api::{Clock, Offer, Tick};
 use pathproof_engine::networks::{NetworkWay, ways};
 use pathproof_engine::ports::{self, Heard, Offered, OfferedOn};
 use pathproof_model::{
@@ -17,10 +18,17 @@ use pathproof_model::{
 };
 use pathproof_sys::clock::RealClock;
 
-use super::dial::{Asked, Dialler, LONGEST};
+use super::dial::{Asked, Dialler, LONGEST, NEEDED_ALONE};
 use super::listen::{Listeners, Words};
 use super::{Answering, PATIENCE_NS, answers, unreadable, worth_asking};
 use crate::steps::{Context, Prepared, Setup, failed};
+
+/// Addresses shown that wait for the server to look at them; each of the client's connections shows one.
+const SHOWN_MAX: usize = 128;
+/// Why a network was not asked.
+const NO_THREAD: &str = "no thread could be had";
+/// Why the server did not speak to an address.
+const NOT_SHOWN: &str = "no connection from there showed the other end that this address is the session's, and it speaks to nobody else";
 
 /// One end, ready.
 pub struct ReadyNetworks {
@@ -30,6 +38,8 @@ pub struct ReadyNetworks {
     listeners: Listeners,
     offered: Vec<OfferedOn>,
     words: Words,
+    /// Addresses from which the peer has said its word.
+    shown: Receiver<IpAddr>,
     told_there: [u8; 32],
     asks_here: [u8; 32],
     /// The peer has an adapter that takes RoCE packets for itself.
@@ -37,7 +47,7 @@ pub struct ReadyNetworks {
 }
 
 impl ReadyNetworks {
-    /// Listens, at the server.
+    /// Listens.
     pub fn prepare(spec: PortsSpec, setup: &Setup<'_>) -> ReadyNetworks {
         let session = setup.session;
         let (here, there) = (session.end, session.end.other());
@@ -48,28 +58,46 @@ impl ReadyNetworks {
         };
         let mut listeners = Listeners::default();
         let mut offered = vec![];
-        if here == End::Server {
-            let needed = spec.needed(Direction::Out);
-            for way in &ways {
-                let ports = listeners.open(SocketAddr::new(way.server, 0), &needed);
-                offered.push(OfferedOn { subnet: way.subnet.clone(), ports });
-            }
+        // What the other end asks for here.
+        let needed = spec.needed(asks(there));
+        for way in ways.iter().filter(|_| !needed.is_empty()) {
+            let ports = listeners.open(SocketAddr::new(address(way, here), 0), &needed);
+            offered.push(OfferedOn { subnet: way.subnet.clone(), ports });
         }
+        let (tell, shown) = bounded(SHOWN_MAX);
         ReadyNetworks {
             end: here,
             listeners,
             offered,
             words: Words {
-                peers: ways.iter().map(|way| way.client).collect(),
+                peers: ways.iter().map(|way| address(way, there)).collect(),
                 told: session.port_word(setup.step, here, false),
                 asked: session.port_word(setup.step, there, true),
+                shown: Some(tell),
             },
+            shown,
             told_there: session.port_word(setup.step, there, false),
             asks_here: session.port_word(setup.step, here, true),
             adapter_there: session.peer_environment.rdma.iter().any(RdmaDevice::is_roce),
             ways,
             spec,
         }
+    }
+}
+
+/// In which direction an end asks.
+fn asks(end: End) -> Direction {
+    match end {
+        End::Client => Direction::Out,
+        End::Server => Direction::In,
+    }
+}
+
+/// An end's address in a network.
+fn address(way: &NetworkWay, end: End) -> IpAddr {
+    match end {
+        End::Client => way.client,
+        End::Server => way.server,
     }
 }
 
@@ -87,14 +115,25 @@ impl Prepared for ReadyNetworks {
     fn run(self: Box<Self>, context: &mut Context<'_>, peer: Vec<Offer>) -> Half {
         let theirs = peer.first().map(|offer| serde_json::from_slice::<Vec<OfferedOn>>(&offer.0));
         let Some(Ok(theirs)) = theirs else { return failed(unreadable()) };
-        let ReadyNetworks { end, spec, ways, listeners, words, told_there, asks_here, adapter_there, .. } =
-            *self;
+        let ReadyNetworks {
+            end,
+            spec,
+            ways,
+            listeners,
+            words,
+            shown,
+            told_there,
+            asks_here,
+            adapter_there,
+            ..
+        } = *self;
         let answering = match Answering::begin(listeners, words) {
             Ok(answering) => answering,
             Err(error) => return failed(error),
         };
         let asking = Asking {
-            needed: spec.needed(Direction::Out),
+            end,
+            needed: spec.needed(asks(end)),
             spec: &spec,
             told: told_there,
             asks: asks_here,
@@ -104,9 +143,9 @@ impl Prepared for ReadyNetworks {
         };
         let networks = match end {
             End::Client => asking.all(&ways, &theirs),
-            End::Server => vec![],
+            End::Server => asking.back(&ways, &theirs, &shown),
         };
-        // The server waits for as long as the client may ask.
+        // Each end waits for as long as the other may ask.
         let patience_ns = PATIENCE_NS.saturating_add(LONGEST.as_nanos() as u64);
         let mut half = answering.end(context, patience_ns);
         half.detail.ports = Some(PortsEnd { networks, ..PortsEnd::default() });
@@ -114,8 +153,9 @@ impl Prepared for ReadyNetworks {
     }
 }
 
-/// What the client asks with.
+/// What an end asks with.
 struct Asking<'a> {
+    end: End,
     spec: &'a PortsSpec,
     needed: Vec<Port>,
     told: [u8; 32],
@@ -126,12 +166,12 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// All networks at once, in their order.
+    /// At the client: all networks at once, in their order.
     fn all(&self, ways: &[NetworkWay], theirs: &[OfferedOn]) -> Vec<NetworkPorts> {
         std::thread::scope(|scope| {
             let mut asked = vec![];
             for way in ways {
-                let offered = theirs.iter().find(|one| one.subnet == way.subnet).map(|one| &one.ports[..]);
+                let offered = offered_on(way, theirs);
                 let thread = std::thread::Builder::new()
                     .name("network-ports".into())
                     .spawn_scoped(scope, move || self.on(way, offered));
@@ -139,9 +179,40 @@ impl Asking<'_> {
             }
             let found = asked.into_iter().map(|(way, thread)| {
                 let found = thread.ok().and_then(|thread| thread.join().ok());
-                found.unwrap_or_else(|| self.unknown(way, "no thread could be had"))
+                found.unwrap_or_else(|| self.unknown(way, NO_THREAD))
             });
             found.collect()
+        })
+    }
+
+    /// At the server: each network that the client asks about, from when on it has shown its address there.
+    fn back(&self, ways: &[NetworkWay], theirs: &[OfferedOn], shown: &Receiver<IpAddr>) -> Vec<NetworkPorts> {
+        let of_client = |way: &&NetworkWay| offered_on(way, theirs).is_some();
+        let mut waiting: Vec<&NetworkWay> = ways.iter().filter(of_client).collect();
+        // Later than that none of the client's connections opens.
+        let deadline = self.clock.deadline(NEEDED_ALONE.min(self.until.since(self.clock.now())));
+        std::thread::scope(|scope| {
+            let mut asked = vec![];
+            while !waiting.is_empty() && !deadline.is_over() {
+                let Ok(from) = shown.recv_timeout(deadline.left()) else { break };
+                let (now, later): (Vec<&NetworkWay>, Vec<&NetworkWay>) =
+                    waiting.into_iter().partition(|way| way.client == from);
+                waiting = later;
+                for way in now {
+                    let offered = offered_on(way, theirs);
+                    let thread = std::thread::Builder::new()
+                        .name("network-ports".into())
+                        .spawn_scoped(scope, move || self.on(way, offered));
+                    asked.push((way, thread));
+                }
+            }
+            let found = asked.into_iter().map(|(way, thread)| {
+                let found = thread.ok().and_then(|thread| thread.join().ok());
+                found.unwrap_or_else(|| self.unknown(way, NO_THREAD))
+            });
+            let found: Vec<NetworkPorts> = found.collect();
+            let not_shown = waiting.into_iter().map(|way| self.unknown(way, NOT_SHOWN));
+            found.into_iter().chain(not_shown).collect()
         })
     }
 
@@ -150,16 +221,21 @@ impl Asking<'_> {
             return self.unknown(way, "the other end does not know of this network");
         };
         let dialler = Dialler {
-            local: SocketAddr::new(way.client, 0),
-            peer: SocketAddr::new(way.server, 0),
+            local: SocketAddr::new(address(way, self.end), 0),
+            peer: SocketAddr::new(address(way, self.end.other()), 0),
             told: self.told,
             asks: self.asks,
+            shows: self.end == End::Client,
             until: self.until,
             clock: self.clock,
         };
-        let (udp, tcp) = worth_asking(offered, &self.needed);
+        // Whatever else is offered is nobody's to ask for here.
+        let needed = |one: &Offered| self.needed.contains(&one.port);
+        let offered: Vec<Offered> = offered.iter().copied().filter(needed).collect();
+        let (udp, tcp) = worth_asking(&offered, &self.needed);
         let heard_tcp = dialler.ask_tcp(&tcp);
-        let heard_udp = if heard_tcp.contains(&Heard::Token) {
+        // Of the client's address the server knows it already.
+        let heard_udp = if self.end == End::Server || heard_tcp.contains(&Heard::Token) {
             dialler.ask_udp(&udp)
         } else {
             let why =
@@ -169,9 +245,7 @@ impl Asking<'_> {
         let port = |(asked, heard): (&Asked, Heard)| (asked.port, heard);
         let heard: Vec<(Port, Heard)> =
             tcp.iter().zip(heard_tcp).chain(udp.iter().zip(heard_udp)).map(port).collect();
-        let found = answers(offered, &heard, self.adapter_there);
-        let found = found.into_iter().filter(|asked| self.needed.contains(&asked.port));
-        self.told(way, &found.collect::<Vec<_>>())
+        self.told(way, &answers(&offered, &heard, self.adapter_there))
     }
 
     /// Nothing is known of any port.
@@ -186,34 +260,43 @@ impl Asking<'_> {
     }
 
     fn told(&self, way: &NetworkWay, found: &[AskedPort]) -> NetworkPorts {
-        let records = found.iter().map(|asked| ports::record(self.spec, asked, Direction::Out));
+        let records = found.iter().map(|asked| ports::record(self.spec, asked, asks(self.end)));
         NetworkPorts { subnet: way.subnet.clone(), ports: records.collect() }
     }
+}
+
+/// The ports of a network as the other end offers them.
+fn offered_on<'a>(way: &NetworkWay, theirs: &'a [OfferedOn]) -> Option<&'a [Offered]> {
+    theirs.iter().find(|one| one.subnet == way.subnet).map(|one| &one.ports[..])
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use pathproof_api::Clock;
     use pathproof_engine::ports::Listens;
     use pathproof_model::Role;
 
     use super::*;
 
-    /// A client of a way over the loopback, whose ports nobody else has.
-    fn asked(client: [u8; 4], server: [u8; 4], offered: Option<Vec<Offered>>) -> Vec<(String, PortAnswer)> {
-        let spec = PortsSpec { roles: vec![Role::Hyperv, Role::Cluster], ..PortsSpec::default() };
-        let clock = RealClock::new();
-        let asking = Asking {
-            needed: spec.needed(Direction::Out),
-            spec: &spec,
+    fn asking<'a>(end: End, spec: &'a PortsSpec, clock: &'a RealClock) -> Asking<'a> {
+        Asking {
+            end,
+            needed: spec.needed(asks(end)),
+            spec,
             told: [1; 32],
             asks: [2; 32],
             adapter_there: false,
             until: clock.now() + Duration::from_secs(20),
-            clock: &clock,
-        };
+            clock,
+        }
+    }
+
+    /// A client of a way over the loopback, whose ports nobody else has.
+    fn asked(client: [u8; 4], server: [u8; 4], offered: Option<Vec<Offered>>) -> Vec<(String, PortAnswer)> {
+        let spec = PortsSpec { roles: vec![Role::Hyperv, Role::Cluster], ..PortsSpec::default() };
+        let clock = RealClock::new();
+        let asking = asking(End::Client, &spec, &clock);
         let subnet = "127.78.0.0/24".to_owned();
         let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
         let theirs: Vec<OfferedOn> = offered.map(|ports| OfferedOn { subnet, ports }).into_iter().collect();
@@ -229,14 +312,68 @@ mod tests {
         let list = [Port::LiveMigration, Port::Cluster, Port::Heartbeat];
         let offered = listeners.open((server, 0).into(), &list);
         assert!(offered.iter().all(|one| one.listens == Listens::Agent), "{offered:?}");
-        let words = Words { peers: vec![client.into()], told: [1; 32], asked: [2; 32] };
+        let (tell, shown) = bounded(SHOWN_MAX);
+        let words = Words { peers: vec![client.into()], told: [1; 32], asked: [2; 32], shown: Some(tell) };
         let answering = Answering::begin(listeners, words).unwrap();
         let found = asked(client, server, Some(offered));
         let names = ["6600/tcp", "3343/tcp", "3343/udp"];
         let expected: Vec<_> = names.map(|name| (name.to_owned(), PortAnswer::Answered)).into();
         assert_eq!(found, expected);
+        let shown: Vec<IpAddr> = shown.recv_timeout(Duration::from_secs(5)).into_iter().collect();
+        assert_eq!(shown, [IpAddr::from(client)], "the client has shown its address by asking");
         drop(answering.ender);
         answering.thread.join().unwrap();
+    }
+
+    /// The server of a way over the loopback whose client offers `ports` there, with the addresses that have shown themselves.
+    fn asked_back(
+        client: [u8; 4],
+        server: [u8; 4],
+        ports: Vec<Offered>,
+        from: &[[u8; 4]],
+    ) -> Vec<NetworkPorts> {
+        let spec = PortsSpec { roles: vec![Role::Hyperv], ..PortsSpec::default() };
+        let clock = RealClock::new();
+        let subnet = "127.78.1.0/24".to_owned();
+        let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
+        let (tell, shown) = bounded(SHOWN_MAX);
+        from.iter().for_each(|address| tell.send(IpAddr::from(*address)).unwrap());
+        drop(tell);
+        let theirs = if ports.is_empty() { vec![] } else { vec![OfferedOn { subnet, ports }] };
+        asking(End::Server, &spec, &clock).back(&[way], &theirs, &shown)
+    }
+
+    #[test]
+    fn the_way_back_is_asked_at_the_address_that_has_shown_itself() {
+        let (client, server) = ([127, 78, 1, 1], [127, 78, 1, 2]);
+        let mut listeners = Listeners::default();
+        let offered = listeners.open((client, 0).into(), &[Port::LiveMigration]);
+        let words = Words { peers: vec![server.into()], told: [1; 32], asked: [2; 32], shown: None };
+        let answering = Answering::begin(listeners, words).unwrap();
+        let found = asked_back(client, server, offered, &[client]);
+        assert_eq!(found.len(), 1);
+        let record = &found[0].ports[0];
+        assert_eq!((record.port, record.direction), (Port::LiveMigration, Direction::In));
+        assert_eq!((record.answer, record.needed_by.as_slice()), (PortAnswer::Answered, &[Role::Hyperv][..]));
+        drop(answering.ender);
+        answering.thread.join().unwrap();
+    }
+
+    #[test]
+    fn t22_the_server_speaks_to_no_address_that_has_not_shown_itself() {
+        let (client, server) = ([127, 78, 1, 3], [127, 78, 1, 4]);
+        let third = std::net::TcpListener::bind((IpAddr::from(client), 6600)).unwrap();
+        third.set_nonblocking(true).unwrap();
+        let offered = vec![Offered { port: Port::LiveMigration, listens: Listens::Agent }];
+        // Somebody else did, and so did nobody.
+        for from in [&[[127, 78, 1, 9]][..], &[]] {
+            let found = asked_back(client, server, offered.clone(), from);
+            assert_eq!(found[0].ports[0].answer, PortAnswer::Unknown, "{found:?}");
+            assert_eq!(found[0].ports[0].reason.as_deref(), Some(NOT_SHOWN));
+            assert!(third.accept().is_err(), "it was dialled");
+        }
+        assert!(asked_back(client, server, vec![], &[client]).is_empty(), "the client asks for nothing");
+        assert!(third.accept().is_err(), "it was dialled");
     }
 
     #[test]
