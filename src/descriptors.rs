@@ -25,7 +25,7 @@ pub fn check(needed: u64) -> Result<(), StepError> {
          lanes, or raise the limit before the start (ulimit -n {})",
         open.saturating_add(wanted).next_power_of_two().max(1024)
     );
-    Err(StepError { kind: ErrorKind::Resource, message })
+    Err(StepError::new(ErrorKind::Resource, message))
 }
 
 /// What an error of the system means, where it is about too few descriptors.

@@ -32,7 +32,7 @@ const NEXT_PORT: Duration = Duration::from_millis(1300);
 const ATTEMPTS_MAX: usize = 3;
 
 fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
-    StepError { kind, message: message.into() }
+    StepError::new(kind, message.into())
 }
 
 /// A connection, and what becomes of the attempts beside it.

@@ -123,6 +123,15 @@ mod tests {
         let record = half.evidence.unwrap();
         assert_eq!(record.host.as_ref().map(|host| host.elapsed_ns), Some(3_000_000_000));
         assert!(record.tcp.is_some() && record.ip.is_some() && record.nics.is_some(), "{record:#?}");
+        let host = record.host.as_ref().unwrap();
+        for (what, known) in [
+            ("host.slowed_by_heat", host.slowed_by_heat.is_some()),
+            ("host.governors", host.governors.is_some()),
+            ("udp, ip, icmp", record.fragments.is_some()),
+        ] {
+            let has_reason = record.unreadable.iter().any(|one| one.what.contains(what));
+            assert_ne!(known, has_reason, "{what}: {record:#?}");
+        }
         let unknown = record.tcp.as_ref().unwrap().unknown();
         assert!(
             unknown.iter().all(|name| record.unreadable.iter().any(|one| one.what.contains(name))),

@@ -49,7 +49,7 @@ const LAST_BREATH: Duration = Duration::from_millis(500);
 const LAST_WORDS: usize = 3;
 
 fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
-    StepError { kind, message: message.into() }
+    StepError::new(kind, message.into())
 }
 
 /// A far end that runs. It leaves when this is dropped.

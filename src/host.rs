@@ -16,6 +16,7 @@ pub mod peers;
 mod rdma;
 mod storage;
 mod system;
+mod unknown;
 pub mod wires;
 
 pub use pathproof_sys::host::memory_available_bytes;

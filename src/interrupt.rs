@@ -93,7 +93,7 @@ pub fn error() -> StepError {
     };
     let message = format!("interrupted {by}; what was measured before stands in the document");
     let kind = if exit_code() == 143 { ErrorKind::Terminated } else { ErrorKind::Interrupted };
-    StepError { kind, message }
+    StepError::new(kind, message)
 }
 
 fn signals() -> io::Result<Signals> {
@@ -157,7 +157,7 @@ pub fn unless<T: Send + 'static>(
     let spawned = std::thread::Builder::new().name("waiting".into()).spawn(move || drop(done.send(work())));
     if let Err(error) = spawned {
         let message = format!("no thread can be started: {error}; raise the limit (ulimit -u)");
-        return Err(StepError { kind: ErrorKind::Resource, message });
+        return Err(StepError::new(ErrorKind::Resource, message));
     }
     // A wait without a limit is longer than any moment that the system's clock can name.
     let late = if within == Duration::MAX { never() } else { crossbeam_channel::after(within) };
@@ -171,7 +171,7 @@ pub fn unless<T: Send + 'static>(
         recv(interrupt.0) -> _ => return Err(error()),
         recv(late) -> _ => (ErrorKind::Timeout, timeout),
     };
-    Err(StepError { kind, message: message.into() })
+    Err(StepError::new(kind, message.into()))
 }
 
 #[cfg(test)]

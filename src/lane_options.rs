@@ -61,7 +61,7 @@ fn in_units_of(unit: NumberUnit, text: &str) -> Option<String> {
 pub fn read(over: &str, typed: &BTreeMap<String, String>) -> Result<OptionValues, StepError> {
     let pairs = typed.iter().map(|(name, text)| (name.as_str(), text.as_str()));
     OptionValues::read(over, &declared(over), pairs)
-        .map_err(|message| StepError { kind: ErrorKind::Invalid, message })
+        .map_err(|message| StepError::new(ErrorKind::Invalid, message))
 }
 
 /// What `--help` says of `--option`.

@@ -12,6 +12,7 @@ pub mod encoding;
 pub mod evidence;
 pub mod far;
 pub mod glance;
+pub mod gone;
 pub mod guardian;
 pub mod host;
 pub mod input;

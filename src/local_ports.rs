@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn only_a_step_that_lacked_something_is_said_to_have_found_no_port() {
-        let stopped = |kind| StepError { kind, message: "connecting".into() };
+        let stopped = |kind| StepError::new(kind, "connecting".into());
         assert_eq!(finding(None), None);
         assert_eq!(finding(Some(&stopped(ErrorKind::PeerLost))), None);
         let found = finding(Some(&stopped(ErrorKind::Resource)));

@@ -18,7 +18,7 @@ pub fn to_texts(offers: &[Offer]) -> Vec<String> {
 
 /// As they came, where `planned` are awaited.
 pub fn from_texts(texts: &[String], planned: usize) -> Result<Vec<Offer>, StepError> {
-    let fault = |message: String| Err(StepError { kind: ErrorKind::Protocol, message });
+    let fault = |message: String| Err(StepError::new(ErrorKind::Protocol, message));
     if texts.len() != planned {
         return fault(format!("the peer offered {} lanes and {planned} were planned", texts.len()));
     }

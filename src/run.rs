@@ -3,6 +3,7 @@
 
 mod agent;
 mod conductor;
+mod left_out;
 mod merge;
 mod open;
 mod party;

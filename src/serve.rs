@@ -325,7 +325,7 @@ fn turns(
                 let message = "the client did not end its step in time".to_owned();
                 session.machine.bye(&message);
                 session.flush();
-                return Some(StepError { kind: ErrorKind::Timeout, message });
+                return Some(StepError::new(ErrorKind::Timeout, message));
             }
             _ => return None,
         };
@@ -377,10 +377,10 @@ struct Underway {
 /// The answer to a step that is to go on, and the step where it does. Numbers below `numbers` have been used.
 fn prepare(go: &Go, numbers: u32, facts: &SessionFacts, shared: &Shared) -> (Ready, Option<Underway>) {
     let blank = Ready { step: go.step, offers: vec![], error: None, findings: vec![] };
-    let used = StepError {
-        kind: ErrorKind::Protocol,
-        message: format!("step {} has been there before; each step has a number of its own", go.step),
-    };
+    let used = StepError::new(
+        ErrorKind::Protocol,
+        format!("step {} has been there before; each step has a number of its own", go.step),
+    );
     let made = if go.step < numbers { Err(used) } else { ready(go, facts, shared) };
     match made {
         Ok((offers, underway)) => (Ready { offers, ..blank }, Some(underway)),

@@ -175,12 +175,12 @@ impl<M: Machine> Session<M> {
             }
             _ => {
                 self.ended = true;
-                let Loss { how, kind, .. } = loss;
+                let Loss { how, kind, cause, silent: _ } = loss;
                 self.machine.handle(
                     now,
                     match kind {
-                        ErrorKind::PeerLost => Input::Closed(how),
-                        kind => Input::Broken(StepError { kind, message: how }),
+                        ErrorKind::PeerLost => Input::Closed { how, cause },
+                        kind => Input::Broken(StepError::new(kind, how)),
                     },
                 );
             }
@@ -199,9 +199,11 @@ impl<M: Machine> Session<M> {
             (Err(_), Some(_)) => "no other way to the peer was found".into(),
             (Err(_), None) => return,
         };
-        let how = self.lost.take().map_or(String::new(), |(_, loss)| loss.how + ", and ");
+        let (how, cause) =
+            self.lost.take().map_or((String::new(), None), |(_, loss)| (loss.how + ", and ", loss.cause));
         self.revival = None;
-        self.lose(Loss::given_up(ErrorKind::PeerLost, how + &why));
+        // It is as gone as it was: what was met on the way back says nothing of that.
+        self.lose(Loss { cause, ..Loss::given_up(ErrorKind::PeerLost, how + &why) });
     }
 
     fn adopt(&mut self, Fresh { link, seen }: Fresh) {
@@ -245,7 +247,7 @@ impl<M: Machine> Session<M> {
                 // One that comes back speaks for another session's counts.
                 if !matches!(*message, Message::Resume(_)) && !self.journal.hear(seen) {
                     let message = "the peer confirmed more messages than it was sent".into();
-                    let error = StepError { kind: ErrorKind::Protocol, message };
+                    let error = StepError::new(ErrorKind::Protocol, message);
                     return self.machine.handle(now, Input::Broken(error));
                 }
                 self.machine.handle(now, Input::Message(message));
@@ -401,10 +403,10 @@ pub trait Channel {
 }
 
 fn unexpected(what: &str) -> Received {
-    Received::Lost(StepError {
-        kind: ErrorKind::Protocol,
-        message: format!("{what} came during a step; the session is out of step"),
-    })
+    Received::Lost(StepError::new(
+        ErrorKind::Protocol,
+        format!("{what} came during a step; the session is out of step"),
+    ))
 }
 
 impl Channel for Session<Client> {
@@ -463,12 +465,7 @@ impl Channel for Session<Server> {
             }
             Some(ServerEvent::Over(error)) => {
                 self.put_back(ServerEvent::Over(error.clone()));
-                Received::Lost(
-                    error.unwrap_or(StepError {
-                        kind: ErrorKind::PeerLost,
-                        message: "the client left".into(),
-                    }),
-                )
+                Received::Lost(error.unwrap_or(StepError::new(ErrorKind::PeerLost, "the client left".into())))
             }
             Some(ServerEvent::Hello(_) | ServerEvent::Resume(_)) => unexpected("a greeting"),
             Some(ServerEvent::Delivered) => unexpected("the end of a turn"),

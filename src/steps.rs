@@ -58,6 +58,7 @@ use pathproof_model::units::Bytes;
 use crate::budget::out_of_time;
 use crate::evidence::{About, Taken};
 use crate::glance::Glance;
+use crate::gone;
 use crate::interrupt::Interrupt;
 use crate::registry::{Registry, manners};
 use crate::session::{Channel, Received};
@@ -246,7 +247,7 @@ impl Play {
 
 /// What a step needs of the server where its specification says all of it.
 fn as_specified(setup: &Setup<'_>) -> Result<StepRequest, StepError> {
-    StepRequest::of(setup.spec).map_err(|message| StepError { kind: ErrorKind::Invalid, message })
+    StepRequest::of(setup.spec).map_err(|message| StepError::new(ErrorKind::Invalid, message))
 }
 
 /// A step that takes what it takes: whole, or not at all.
@@ -325,7 +326,7 @@ pub fn play(spec: &StepSpec, with: Option<&NodeSpec>) -> Result<Play, StepError>
             StepSpec::Networks(_) | StepSpec::Contend(_) => AGENT,
         };
         let message = format!("a step of kind {} is made with {node}; use {what}", word(spec.kind()));
-        StepError { kind: ErrorKind::Invalid, message }
+        StepError::new(ErrorKind::Invalid, message)
     })
 }
 
@@ -352,7 +353,7 @@ pub fn asked(request: &StepRequest) -> &'static dyn Runner {
 pub fn check_size(plan: &Plan) -> Result<(), StepError> {
     const STEPS_MAX: usize = 1000;
     const LANES_MAX: u64 = 2 * 256;
-    let invalid = |message| Err(StepError { kind: ErrorKind::Invalid, message });
+    let invalid = |message| Err(StepError::new(ErrorKind::Invalid, message));
     if plan.steps.len() > STEPS_MAX {
         return invalid(format!("{} steps are planned and {STEPS_MAX} is the limit", plan.steps.len()));
     }
@@ -375,14 +376,14 @@ pub fn affordable(runner: &dyn Runner, spec: &StepSpec, here: &Environment) -> R
     let need = runner.cost(spec, 1).memory_bytes;
     match here.memory_available_bytes {
         // A migration knows how much its budget leaves of its memory, and looks for itself.
-        Some(available) if need > available && spec.traffic().is_some() => Err(StepError {
-            kind: ErrorKind::Resource,
-            message: format!(
+        Some(available) if need > available && spec.traffic().is_some() => Err(StepError::new(
+            ErrorKind::Resource,
+            format!(
                 "this step needs {} here and {} are available; ask for fewer --lanes, a smaller --depth or --size",
                 Bytes(need),
                 Bytes(available)
             ),
-        }),
+        )),
         _ => Ok(()),
     }
 }
@@ -435,7 +436,7 @@ pub fn step_error(error: &TransportError) -> StepError {
         }
         _ => (kind, error.to_string()),
     };
-    StepError { kind, message }
+    StepError::new(kind, message).caused_by(error.how().map(gone::cause))
 }
 
 /// Why a lane did not connect. Silence proves something only where it lasted: `hurried` means that the time of the run
@@ -451,7 +452,7 @@ pub fn not_connected(error: &TransportError, hurried: bool) -> StepError {
 pub fn misplaced(said: &StepMessage) -> StepError {
     let message =
         format!("the peer said {said:?}, which has no place in this step; use the same build at both ends");
-    StepError { kind: ErrorKind::Protocol, message }
+    StepError::new(ErrorKind::Protocol, message)
 }
 
 /// Says that this end's part is done, and waits until the peer says so too; `what` of the peer's is waited for.
@@ -465,7 +466,7 @@ fn both_done(context: &mut Context<'_>, patience_ns: u64, what: &str) -> Option<
         Received::OutOfTime => Some(out_of_time(&format!("the peer was not awaited with {what}"))),
         Received::Nothing => {
             let message = format!("the peer did not come to an end with {what}");
-            Some(StepError { kind: ErrorKind::Timeout, message })
+            Some(StepError::new(ErrorKind::Timeout, message))
         }
     }
 }
@@ -475,7 +476,7 @@ fn no_ending(error: &io::Error) -> StepError {
     let message = crate::descriptors::advice(error).unwrap_or_else(|| {
         format!("no pipe can be made: {error}; run again, and look at what this host lacks")
     });
-    StepError { kind: ErrorKind::Resource, message }
+    StepError::new(ErrorKind::Resource, message)
 }
 
 /// A half that has nothing but an error.

@@ -84,6 +84,8 @@ fn typing_errors_are_no_verdict_and_are_refused_before_anybody_is_called() {
         (&["mtu", NOBODY, "--nic", "no-such-nic"], "no NIC no-such-nic"),
         (&["mtu", NOBODY, "--expect", "9K"], "is no IP MTU"),
         (&["check", NOBODY, "--expect-mtu", "7"], "is no IP MTU"),
+        (&["check", NOBODY, "--idle-time", "6m"], "at most 5m"),
+        (&["check", NOBODY, "--idle-time", "5s", "--quick"], "--quick"),
         (&["check", NOBODY, "--over", "pigeon"], "tcp, multi, rdma, smbd"),
         (&["migrate", NOBODY, "--option", "foo=1"], "tcp has no option \"foo\""),
         (&["migrate", NOBODY, "--over", "pigeon"], "tcp, multi, rdma, smbd"),
@@ -273,6 +275,12 @@ fn a_peer_killed_half_way_loses_nothing_that_was_measured() {
     assert_eq!(steps.len(), 2);
     assert!(steps[0]["error"].is_null() && steps[0]["summary"]["goodput_bits_per_s"].as_u64().unwrap() > 0);
     assert_eq!(steps[1]["error"]["kind"], "peer-lost", "{:#}", steps[1]["error"]);
+    // What a dead process had open is closed by its kernel, with a reset where something had not been read.
+    assert!(
+        ["closed", "reset"].map(Value::from).contains(&steps[1]["error"]["cause"]),
+        "{:#}",
+        steps[1]["error"]
+    );
     assert!(steps[1]["lanes"][0]["bytes"].as_u64().unwrap() > 0, "this end's half is kept");
     assert!(doc["findings"].as_array().unwrap().iter().any(|f| f["code"] == "PEER-LOST"));
 }

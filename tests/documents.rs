@@ -94,6 +94,20 @@ fn a_check_with_its_defaults_is_a_document_of_bounded_size() {
     assert!(bytes <= 100_000, "{bytes} bytes");
 }
 
+/// Silence is the part of a check that takes longest: who asks for less has a shorter check, and who asks for none is told what is not known.
+#[test]
+fn a_check_without_silent_connections_is_shorter_and_says_so() {
+    let doc = document(&run(&["check", "--self", "--idle-time", "0s", "--format", "json"]));
+    assert_valid(&doc, "a check without silence");
+    assert_eq!(doc["budget_ns"], 52_000_000_000_u64);
+    let steps = doc["requested"]["steps"].as_array().unwrap();
+    let silences: Vec<u64> = steps.iter().filter_map(|step| step["idle_ns"].as_u64()).collect();
+    assert_eq!(silences, [0]);
+    let findings = doc["findings"].as_array().unwrap();
+    let told = findings.iter().find(|finding| finding["code"] == "RUN-LEFT-OUT").unwrap();
+    assert_eq!(told["values"]["left_out"], serde_json::json!(["whether connections survive silence"]));
+}
+
 #[test]
 fn both_directions_are_two_flows_and_the_summary_is_of_the_first() {
     let output =

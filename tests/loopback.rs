@@ -36,10 +36,23 @@ fn a_quick_self_check_is_fit_and_complete() {
         assert!(String::from_utf8_lossy(&again.stdout).contains(sign), "{format}");
     }
     let whole = run(&["report", &file, "--full"]);
-    assert!(
-        String::from_utf8_lossy(&whole.stdout).contains("\nVERDICTS\n"),
-        "everything else is behind --full"
-    );
+    let whole = String::from_utf8_lossy(&whole.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(whole.contains(" VERDICTS "), "everything else is behind --full");
+    // What a quick check does not try is said in the document and on the page.
+    let findings = doc["findings"].as_array().unwrap();
+    let left_out = findings.iter().find(|finding| finding["code"] == "RUN-LEFT-OUT").unwrap();
+    let kinds: Vec<&str> =
+        left_out["values"]["left_out"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    for kind in ["silence", "both ways", "classes of traffic"] {
+        assert!(kinds.iter().any(|told| told.contains(kind)), "{kind}: {kinds:?}");
+    }
+    for kind in kinds {
+        assert!(whole.contains(kind), "{kind} is not on the page");
+    }
+    let planned = &doc["requested"]["steps"];
+    let steps = planned.as_array().unwrap();
+    assert!(steps.iter().all(|step| step["kind"] != "contend" && step["direction"] != "both"), "{planned:#}");
+    assert!(steps.iter().any(|step| step["kind"] == "ports" && step["idle_ns"] == 0), "{planned:#}");
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn frames(mut from: SecureReader, mut to: SecureWriter) {
 /// Puts a field that nobody knows into every object, but for requests (what is asked is strict), what only the running step
 /// understands, and maps, whose entries are data.
 fn add(value: &mut Value) {
-    const NOT: [&str; 12] = [
+    const NOT: [&str; 13] = [
         "plan",
         "request",
         "granted",
@@ -146,6 +146,7 @@ fn add(value: &mut Value) {
         "unreadable",
         "options",
         "carrier_changes_in_all",
+        "governors",
     ];
     match value {
         Value::Array(items) => items.iter_mut().for_each(add),

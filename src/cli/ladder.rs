@@ -1,5 +1,7 @@
 //! `pathproof check //SERVER/SHARE`: the ladder from the wire to files on a share, as a plan.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use pathproof_model::{
     CommandName, Direction, FileOver, FileSpec, NodeId, Plan, SmbSpec, StepSpec, TrafficSpec, Verb,
@@ -26,10 +28,10 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
     if !args.account.is_given() {
         bail!("a share needs an account: --user NAME --password-file FILE, or --kerberos");
     }
-    if args.plan.is_some() || !args.role.is_empty() || args.expect_mtu.is_some() || args.expect_rate.is_some()
-    {
+    let expected = args.expect_mtu.is_some() || args.expect_rate.is_some();
+    if args.plan.is_some() || !args.role.is_empty() || expected || args.idle_time.is_some() {
         bail!(
-            "--plan, --role, --expect-mtu and --expect-rate are for a check against an agent; leave them out"
+            "--plan, --role, --idle-time, --expect-mtu and --expect-rate are for a check against an agent; leave them out"
         );
     }
     let sink = Sink::of(&args.client, clock)?;
@@ -45,11 +47,19 @@ pub fn run(args: CheckArgs, clock: &RealClock) -> Result<u8> {
     client.criteria = args.client.limits.read()?;
     client.baseline = args.against()?;
     client.expected_state = args.state()?;
-    client.budget = Some(args.depth().budget());
+    client.budget = Some(budget(args.depth()));
     // What this host cannot do is told by the rung, and not asked of an agent.
     let rdma = Registry::new(clock).get(pathproof_rdma::NAME).is_ok_and(|rdma| rdma.probe().is_ok());
     let steps = steps(args.depth(), share, &args.account, args.agent.is_some().then_some(rdma));
     client.run(Plan { command: CommandName::Check, seed: args.client.seed, nodes: vec![], steps })
+}
+
+/// What a check of a share takes at most: nothing lies silent in it, which takes most of a sign-off's time elsewhere.
+fn budget(depth: Depth) -> Duration {
+    match depth {
+        Depth::Quick | Depth::Usual => depth.budget(),
+        Depth::Thorough => Duration::from_secs(240),
+    }
 }
 
 /// The rungs from the lowest. `agent`: there is one, and whether this host has RDMA to measure with it.

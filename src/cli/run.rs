@@ -83,7 +83,7 @@ impl Sink {
         if let Some(Err(error)) = self.file.as_ref().map(|file| file.write(&doc)) {
             // What is printed must say the same as the exit code.
             let message = format!("{error:#}");
-            doc.error.get_or_insert(StepError { kind: ErrorKind::System, message });
+            doc.error.get_or_insert(StepError::new(ErrorKind::System, message));
             doc.conclude();
         }
         let taken = self.stream.as_ref().is_some_and(Streaming::is_on_stdout);

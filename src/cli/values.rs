@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use pathproof_model::units::BitsPerSecond;
+use pathproof_engine::ports::IDLE_NS_MAX;
+use pathproof_model::units::{BitsPerSecond, Nanoseconds};
 
 /// A rate that a path should have.
 pub fn expected_rate(text: &str) -> Result<BitsPerSecond, String> {
@@ -22,6 +23,15 @@ pub fn ip_mtu(text: &str) -> Result<u32, String> {
     bytes.ok_or_else(|| {
         format!("{text} is no IP MTU; give a number of bytes from 68 to 65535, such as 9000 (9K could be 9000 or 9216)")
     })
+}
+
+/// How long connections are left silent.
+pub fn silence(text: &str) -> Result<Nanoseconds, String> {
+    let time = text.parse::<Nanoseconds>().map_err(|why| why.to_string())?;
+    match time.0 > IDLE_NS_MAX {
+        true => Err(format!("{time} of silence is more than a check tries; ask for at most 5m")),
+        false => Ok(time),
+    }
 }
 
 /// One of a closed list of words, which help shows.

@@ -69,7 +69,7 @@ impl Beside {
         };
         if let Err(why) = std::thread::Builder::new().name("dial".into()).spawn(attempt) {
             let message = format!("no thread can be started: {why}; raise the limit (ulimit -u)");
-            return Err(StepError { kind: ErrorKind::Resource, message });
+            return Err(StepError::new(ErrorKind::Resource, message));
         }
         self.attempts.push(Attempt { address, begun: self.clock.now(), outcome: Outcome::UnderWay });
         Ok(())

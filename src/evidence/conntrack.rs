@@ -1,6 +1,6 @@
 //! What connection tracking threw away, where the kernel tracks connections.
 
-use pathproof_model::evidence::ConntrackCounts;
+use pathproof_model::evidence::{ConntrackCounts, ConntrackTable};
 use pathproof_model::{Evidence as Record, Half};
 use pathproof_sys::counters::{self, ConnectionTracking};
 
@@ -26,6 +26,13 @@ impl Evidence for Conntrack {
         match (self.0, Conntrack::before(&About::default()).0) {
             (Ok(then), Ok(now)) => record.conntrack = then.zip(now).map(|(then, now)| now.since(&then)),
             (Err(why), _) | (_, Err(why)) => record.cannot_tell("conntrack", why),
+        }
+        match counters::connection_table() {
+            Ok(table) => {
+                record.conntrack_table =
+                    table.map(|(entries, entries_max)| ConntrackTable { entries, entries_max });
+            }
+            Err(why) => record.cannot_tell("conntrack_table", why),
         }
     }
 }

@@ -11,11 +11,17 @@ pub struct Host {
     busy: Result<Busy, String>,
     pressure: Result<Pressure, String>,
     throttled_ns: Option<u64>,
+    slowed_by_heat: Result<u64, String>,
 }
 
 impl Evidence for Host {
     fn before(_about: &About) -> Host {
-        Host { busy: load::busy(), pressure: load::pressure(), throttled_ns: load::throttled_ns() }
+        Host {
+            busy: load::busy(),
+            pressure: load::pressure(),
+            throttled_ns: load::throttled_ns(),
+            slowed_by_heat: load::slowed_by_heat(),
+        }
     }
 
     fn during(&mut self) {}
@@ -48,6 +54,20 @@ impl Evidence for Host {
         }
         if load.throttled_ns.is_none() {
             record.cannot_tell("host.throttled_ns", "no cpu.stat of this control group tells it");
+        }
+        let heat = match (self.slowed_by_heat, now.slowed_by_heat) {
+            (Ok(then), Ok(now)) => now.checked_sub(then).ok_or("it was set back meanwhile".to_owned()),
+            (Err(why), _) | (_, Err(why)) => Err(why),
+        };
+        match (heat, load::governors()) {
+            // Once for both: it stands in every step.
+            (Err(why), Err(same)) if why == same => {
+                record.cannot_tell("host.slowed_by_heat, host.governors", why);
+            }
+            (heat, governors) => {
+                load.slowed_by_heat = heat.map_err(|why| record.cannot_tell("host.slowed_by_heat", why)).ok();
+                load.governors = governors.map_err(|why| record.cannot_tell("host.governors", why)).ok();
+            }
         }
         record.host = Some(load);
     }

@@ -1,6 +1,6 @@
 //! What TCP, UDP, IP and ICMP count in the network namespace of this process, by the names of the MIBs and of Linux.
 
-use pathproof_model::evidence::{IcmpCounts, IpCounts, TcpCounts, UdpCounts};
+use pathproof_model::evidence::{FragmentCounts, IcmpCounts, IpCounts, TcpCounts, UdpCounts};
 use pathproof_model::{Evidence as Record, Half};
 use pathproof_sys::counters::{self, Counters};
 
@@ -18,12 +18,14 @@ struct Four {
     tcp: TcpCounts,
     udp: UdpCounts,
     ip: IpCounts,
+    fragments: FragmentCounts,
     icmp: IcmpCounts,
 }
 
 struct Six {
     udp: UdpCounts,
     ip: IpCounts,
+    fragments: FragmentCounts,
     icmp: IcmpCounts,
 }
 
@@ -49,10 +51,13 @@ impl Evidence for Protocols {
                 unknown(record, "udp.", &udp.unknown());
                 unknown(record, "ip.", &ip.unknown());
                 unknown(record, "icmp.", &icmp.unknown());
+                let fragments = now.fragments.since(&then.fragments);
+                unknown(record, "fragments.", &fragments.unknown());
+                record.fragments = Some(fragments);
                 (record.tcp, record.udp, record.ip, record.icmp) =
                     (Some(tcp), Some(udp), Some(ip), Some(icmp));
             }
-            (Err(why), _) | (_, Err(why)) => record.cannot_tell("tcp, udp, ip, icmp", why),
+            (Err(why), _) | (_, Err(why)) => record.cannot_tell("tcp, udp, ip, icmp, fragments", why),
         }
         match (self.six, now.six) {
             (Ok(then), Ok(now)) => {
@@ -62,9 +67,12 @@ impl Evidence for Protocols {
                 unknown(record, "udp6.", &udp.unknown());
                 unknown(record, "ip6.", &ip.unknown());
                 unknown(record, "icmp6.", &icmp.unknown());
+                let fragments = now.fragments.since(&then.fragments);
+                unknown(record, "fragments6.", &fragments.unknown());
+                record.fragments6 = Some(fragments);
                 (record.udp6, record.ip6, record.icmp6) = (Some(udp), Some(ip), Some(icmp));
             }
-            (Err(why), _) | (_, Err(why)) => record.cannot_tell("udp6, ip6, icmp6", why),
+            (Err(why), _) | (_, Err(why)) => record.cannot_tell("udp6, ip6, icmp6, fragments6", why),
         }
     }
 }
@@ -144,6 +152,12 @@ impl Four {
                 congestion_capable: sum([ip_more("InECT0Pkts"), ip_more("InECT1Pkts")]),
                 reverse_path_drops: more("IPReversePathFilter"),
             },
+            fragments: FragmentCounts {
+                received: ip("ReasmReqds"),
+                made_whole: ip("ReasmOKs"),
+                timed_out: ip("ReasmTimeout"),
+                cut: ip("FragOKs"),
+            },
             icmp: IcmpCounts {
                 unreachable_received: icmp("InDestUnreachs"),
                 unreachable_sent: icmp("OutDestUnreachs"),
@@ -187,6 +201,12 @@ impl Six {
                 congestion_capable: sum([six("Ip6InECT0Pkts"), six("Ip6InECT1Pkts")]),
                 // There is no such filter for IPv6.
                 reverse_path_drops: Some(0),
+            },
+            fragments: FragmentCounts {
+                received: six("Ip6ReasmReqds"),
+                made_whole: six("Ip6ReasmOKs"),
+                timed_out: six("Ip6ReasmTimeout"),
+                cut: six("Ip6FragOKs"),
             },
             icmp: IcmpCounts {
                 unreachable_received: six("Icmp6InDestUnreachs"),
@@ -243,5 +263,16 @@ mod tests {
         let four = Four::of(&counters::protocols_as_written(text));
         assert_eq!((four.tcp.sent, four.tcp.received, four.tcp.duplicates_received), (Some(7), None, None));
         assert_eq!(four.ip.received, None);
+    }
+
+    #[test]
+    fn fragments_are_counted_apart() {
+        let text = "Ip: ReasmTimeout ReasmReqds ReasmOKs FragOKs\nIp: 1 7 3 2\n";
+        let told = Four::of(&counters::protocols_as_written(text)).fragments;
+        let expected =
+            FragmentCounts { received: Some(7), made_whole: Some(3), timed_out: Some(1), cut: Some(2) };
+        assert_eq!(told, expected);
+        let idle = Four::of(&counters::protocols_as_written(SENDER[0])).fragments;
+        assert!(idle.unknown().is_empty(), "{idle:?}");
     }
 }

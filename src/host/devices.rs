@@ -78,9 +78,18 @@ fn details(nic: &Nic) -> Option<Fact> {
             .as_ref()
             .filter(|_| nic.rdma_device.is_some())
             .map(|why| format!("DCB unknown: {why}")),
+        // Of what is software alone nobody misses a ring.
+        nic.bus.as_ref().and_then(|_| unknown(nic)),
     ];
     let text = parts.into_iter().flatten().collect::<Vec<_>>().join("; ");
     (!text.is_empty()).then(|| Fact::new(&nic.name, text))
+}
+
+/// What is not known of an adapter, and why.
+fn unknown(nic: &Nic) -> Option<String> {
+    let each = nic.unreadable.iter().map(|one| format!("{} ({})", one.facts.join(", "), one.why));
+    let each: Vec<String> = each.collect();
+    (!each.is_empty()).then(|| format!("unknown: {}", each.join(", ")))
 }
 
 fn dcb(dcb: &Dcb) -> String {

@@ -8,24 +8,30 @@ use pathproof_model::environment::{
 };
 use pathproof_model::{Nic, NicAddress, SrIov};
 use pathproof_sys::bridging;
-use pathproof_sys::ethtool::{Ethtool, Offload, Rings, is_not_told};
+use pathproof_sys::ethtool::{Ethtool, Offload, Rings};
 use pathproof_sys::interfaces::{self, Interface};
 use pathproof_sys::routes;
 
-/// All interfaces of this network namespace. What could not be read of one goes to `unreadable` under
-/// `nics.NAME.…`.
+use super::unknown::{self, Refused, why};
+
+/// All interfaces of this network namespace. Why something of one is not known stands in its own `unreadable`; what could not be read of
+/// any goes to that of the host.
 pub(super) fn nics(unreadable: &mut BTreeMap<String, String>) -> io::Result<Vec<Nic>> {
     let interfaces = interfaces::list()?;
     let names: BTreeMap<u32, String> = interfaces.iter().map(|one| (one.index, one.name.clone())).collect();
     let mut nics: Vec<Nic> = interfaces.into_iter().map(|one| from(one, &names)).collect();
+    let mut refused = vec![Refused::new(); nics.len()];
     match Ethtool::open() {
-        Ok(ethtool) => nics.iter_mut().for_each(|nic| add_driver(nic, &ethtool, unreadable)),
+        Ok(ethtool) => {
+            nics.iter_mut().zip(&mut refused).for_each(|(nic, refused)| add_driver(nic, &ethtool, refused));
+        }
         Err(error) => {
+            refused.iter_mut().for_each(|refused| unknown::nobody_asked(refused, &why(&error)));
             unreadable.insert("nics.ethtool".into(), error.to_string());
         }
     }
     derive_speeds(&mut nics);
-    nics.iter_mut().for_each(add_settings);
+    nics.iter_mut().zip(&mut refused).for_each(|(nic, refused)| add_settings(nic, refused));
     match routes::with_default() {
         Ok(defaults) => {
             nics.iter_mut().for_each(|nic| nic.default_route = Some(defaults.contains(&nic.index)));
@@ -34,6 +40,7 @@ pub(super) fn nics(unreadable: &mut BTreeMap<String, String>) -> io::Result<Vec<
             unreadable.insert("nics.default_route".into(), format!("netlink: {error}"));
         }
     }
+    unknown::tell(&mut nics, &refused, unreadable);
     Ok(nics)
 }
 
@@ -94,34 +101,6 @@ pub(super) fn bridging(interface: &str) -> Result<Dcb, String> {
 /// Kinds that are a part of the interface that they lie upon: it carries what they send and receive.
 const SUB_INTERFACES: [&str; 5] = ["vlan", "macvlan", "macvtap", "ipvlan", "ipvtap"];
 
-/// Kinds whose driver invents a speed (veth and vxlan always say 10 Gbit/s), so that it is no fact.
-const NO_REAL_SPEED: [&str; 24] = [
-    "loopback",
-    "veth",
-    "tun",
-    "dummy",
-    "ifb",
-    "macvtap",
-    "netkit",
-    "wireguard",
-    "vxlan",
-    "geneve",
-    "bareudp",
-    "gre",
-    "gretap",
-    "ip6gre",
-    "ip6gretap",
-    "erspan",
-    "ip6erspan",
-    "ipip",
-    "sit",
-    "ip6tnl",
-    "vti",
-    "vti6",
-    "xfrm",
-    "gtp",
-];
-
 /// Bridges and bonds show what their members claim; of that only members with a real speed count.
 fn derive_speeds(nics: &mut [Nic]) {
     let members: Vec<(String, Option<u64>)> =
@@ -138,35 +117,33 @@ fn derive_speeds(nics: &mut [Nic]) {
 }
 
 /// Settings as they hold for this interface.
-fn add_settings(nic: &mut Nic) {
-    let read = |name| interfaces::setting(&nic.name, name);
-    (nic.reverse_path_filter, nic.arp_ignore, nic.arp_announce) =
-        (read("rp_filter"), read("arp_ignore"), read("arp_announce"));
-    nic.ipv6_mtu_bytes = interfaces::ipv6_mtu_bytes(&nic.name);
+fn add_settings(nic: &mut Nic, refused: &mut Refused) {
+    let mut read = |fact, setting: Result<u32, String>| setting.map_err(|why| refused.insert(fact, why)).ok();
+    nic.reverse_path_filter = read("reverse_path_filter", interfaces::setting(&nic.name, "rp_filter"));
+    nic.arp_ignore = read("arp_ignore", interfaces::setting(&nic.name, "arp_ignore"));
+    nic.arp_announce = read("arp_announce", interfaces::setting(&nic.name, "arp_announce"));
+    nic.ipv6_mtu_bytes = read("ipv6_mtu_bytes", interfaces::ipv6_mtu_bytes(&nic.name));
 }
 
-fn add_driver(nic: &mut Nic, ethtool: &Ethtool, unreadable: &mut BTreeMap<String, String>) {
-    // "Not supported" is the normal answer of software interfaces: there is nothing to know, hence nothing to
-    // report as unreadable.
-    let mut note = |what: &str, error: io::Error| {
-        if !is_not_told(&error) {
-            unreadable.insert(format!("nics.{}.{what}", nic.name), error.to_string());
-        }
+/// What the driver tells; what it does not goes to `refused`, by the names of the facts.
+fn add_driver(nic: &mut Nic, ethtool: &Ethtool, refused: &mut Refused) {
+    let mut note = |facts: &[&'static str], error: io::Error| {
+        refused.extend(facts.iter().map(|fact| (*fact, why(&error))));
     };
     match ethtool.driver(&nic.name) {
         Ok(info) => {
             (nic.driver, nic.driver_version) = (info.driver, info.version);
             (nic.firmware, nic.bus) = (info.firmware, info.bus);
         }
-        Err(error) => note("driver", error),
+        Err(error) => note(&unknown::OF_DRIVER, error),
     }
     match ethtool.link(&nic.name) {
-        Ok(_) if nic.kind.as_deref().is_some_and(|kind| NO_REAL_SPEED.contains(&kind)) => {}
+        Ok(_) if unknown::has_no_speed(nic) => {}
         Ok(link) => {
             nic.speed_bits_per_s = link.speed_bits_per_s;
             nic.full_duplex = link.full_duplex;
         }
-        Err(error) => note("speed", error),
+        Err(error) => note(&unknown::OF_LINK, error),
     }
     // Netlink tells how many queues were allocated, the driver how many are in use.
     match ethtool.queues(&nic.name) {
@@ -174,25 +151,25 @@ fn add_driver(nic: &mut Nic, ethtool: &Ethtool, unreadable: &mut BTreeMap<String
             (nic.receive_queues, nic.transmit_queues) = (Some(queues.receive), Some(queues.transmit));
         }
         Ok(_) => {}
-        Err(error) => note("queues", error),
+        Err(error) => note(&unknown::OF_QUEUES, error),
     }
     match ethtool.rings(&nic.name) {
         Ok(rings) => nic.rings = told(rings),
-        Err(error) => note("rings", error),
+        Err(error) => note(&["rings"], error),
     }
     match ethtool.pause(&nic.name) {
         Ok(pause) => {
             let (receive, transmit) = (pause.receive, pause.transmit);
             nic.pause = Some(PauseSettings { receive, transmit, negotiated: pause.negotiated });
         }
-        Err(error) => note("pause", error),
+        Err(error) => note(&["pause"], error),
     }
     for offload in Offload::ALL {
         match ethtool.offload(&nic.name, offload) {
             Ok(on) => {
                 nic.offloads.insert(offload.name().into(), on);
             }
-            Err(error) => note(offload.name(), error),
+            Err(error) => note(&[offload.name()], error),
         }
     }
     nic.numa_node = nic.bus.as_deref().and_then(interfaces::numa_node);

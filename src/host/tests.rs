@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use pathproof_model::environment::UnknownFacts;
 use pathproof_model::{Environment, Nic, NicAddress};
 
 use super::*;
@@ -68,6 +69,11 @@ fn devices_show_unknown_as_a_dash_and_fit_the_page() {
         speed_bits_per_s: Some(100_000_000_000),
         ip_mtu_bytes: Some(9000),
         driver: Some("mlx5_core".into()),
+        bus: Some("0000:01:00.0".into()),
+        unreadable: vec![UnknownFacts {
+            facts: vec!["rings".into(), "pause".into()],
+            why: "not permitted".into(),
+        }],
         addresses: vec![NicAddress { address: "2001:db8::1".parse().unwrap(), prefix_len: 64 }],
         ..Nic::default()
     }];
@@ -75,9 +81,15 @@ fn devices_show_unknown_as_a_dash_and_fit_the_page() {
     let lines = pathproof_report::lines(&pathproof_report::Look::PAGE, &devices::page(&observed));
     let text = lines.iter().map(|line| line.text()).collect::<Vec<_>>().join("\n");
     assert!(text.lines().all(|l| l.chars().count() <= 100), "{text}");
-    for part in
-        ["100.00 Gbit/s", "9000", "-/-", "2001:db8::1/64", "memory: permission denied", "devices: none"]
-    {
+    for part in [
+        "100.00 Gbit/s",
+        "9000",
+        "-/-",
+        "2001:db8::1/64",
+        "memory: permission denied",
+        "devices: none",
+        "unknown: rings, pause",
+    ] {
         assert!(text.contains(part), "{part:?} is missing:\n{text}");
     }
     let json = serde_json::to_string(&observed).unwrap();

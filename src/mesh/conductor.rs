@@ -424,7 +424,7 @@ impl<'a> Conductor<'a> {
         }
         let written = self.mesh.file.as_ref().map_or(Ok(()), |file| file.write_json(json(&doc).as_bytes()));
         if let Err(error) = written {
-            doc.error.get_or_insert(StepError { kind: ErrorKind::System, message: format!("{error:#}") });
+            doc.error.get_or_insert(StepError::new(ErrorKind::System, format!("{error:#}")));
             doc.conclude();
         }
         doc

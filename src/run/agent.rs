@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{Client, ClientEvent, Go, HalfRoom, bound_half};
-use pathproof_model::{End, Environment, ErrorKind, Finding, Half, NodeId, Plan, ResultDoc, StepError};
+use pathproof_model::{
+    End, Environment, ErrorCause, ErrorKind, Finding, Half, NodeId, Plan, ResultDoc, StepError,
+};
 
 use super::merge::{self, Pending};
 use super::record::Record;
@@ -38,7 +40,7 @@ pub(super) enum Answer {
 }
 
 fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
-    StepError { kind, message: message.into() }
+    StepError::new(kind, message.into())
 }
 
 /// A session with an agent.
@@ -163,7 +165,7 @@ impl AgentLink {
                         continue;
                     }
                     let words = "the peer was silent after the data path was lost; check that it runs, and the link to it";
-                    break Some(error(ErrorKind::PeerLost, words));
+                    break Some(error(ErrorKind::PeerLost, words).caused_by(ErrorCause::Silent));
                 }
                 None => break Some(error(ErrorKind::Timeout, "the peer did not end the step in time")),
             }

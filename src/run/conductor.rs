@@ -10,6 +10,7 @@ use pathproof_model::{
 };
 
 use super::agent::{AgentLink, Answer};
+use super::left_out::{self, BesidePlan};
 use super::merge::Pending;
 use super::record::Record;
 use super::spare::{at_once, is_spare};
@@ -96,6 +97,13 @@ impl<'a> Conductor<'a> {
         self.reserved_ns = over_port_ns
             + specs.iter().map(|spec| steps::one_by_one_ns(spec, nics)).sum::<u64>()
             + steps::beside_ns(beside.len() as u64 + more);
+        // Said before the first step: however the run ends, nobody is to take what was left out for what was found in order.
+        let quick = BesidePlan { nics_together: !beside.is_empty(), port_of_role: self.knows_ports(plan) };
+        let length_ns = self.budget.length_ns();
+        let quick = length_ns.is_some_and(|length_ns| length_ns < UNHURRIED_NS).then_some(quick);
+        let asked = record.doc.requested.as_ref().unwrap_or(plan);
+        let left_out = left_out::by_plan(asked, length_ns, quick);
+        record.doc.findings.extend(left_out);
         let mut result = Ok(());
         let (mut number, mut first) = (0, 0);
         // The steps of the plan from this one on take a network down, for these purposes.
@@ -338,12 +346,17 @@ impl<'a> Conductor<'a> {
         Ok(())
     }
 
-    /// Whether what the port of a role carries is to be asked: the agent knows such streams, and a run that is to be quick leaves it out by plan.
+    /// Whether what the port of a role carries is to be asked: a run that is to be quick leaves it out by plan.
     fn has_time_for_a_port(&self, plan: &Plan) -> bool {
+        self.knows_ports(plan) && self.budget.length_ns().is_none_or(|length_ns| length_ns >= UNHURRIED_NS)
+    }
+
+    /// Whether it could be asked: there is a role, and the agent knows such streams.
+    fn knows_ports(&self, plan: &Plan) -> bool {
         let agent = self.agent.as_ref();
         let known = agent.is_some_and(|one| one.session.revision().unwrap_or(0) >= PORT_STREAMS_SINCE);
         let roles = plan.steps.iter().filter_map(StepSpec::ports).any(|ports| !ports.roles.is_empty());
-        known && roles && self.budget.length_ns().is_none_or(|length_ns| length_ns >= UNHURRIED_NS)
+        known && roles
     }
 
     /// What the port of a role carries, against what the session's own does.
@@ -452,7 +465,7 @@ impl<'a> Conductor<'a> {
     ) -> Result<(), StepError> {
         let Some(agent) = &mut self.agent else {
             let message = format!("{} needs an agent, and the run has none", blank.name);
-            return Err(StepError { kind: ErrorKind::Invalid, message });
+            return Err(StepError::new(ErrorKind::Invalid, message));
         };
         let number = place.number;
         let setup = Setup { step: number, spec, paths: &[], session: &agent.facts, registry: self.registry };
@@ -477,7 +490,7 @@ impl<'a> Conductor<'a> {
             }
             Answer::Nothing => {
                 let message = "the peer did not answer the step; read the log of `pathproof serve` there, and run again".into();
-                return Err(StepError { kind: ErrorKind::Protocol, message });
+                return Err(StepError::new(ErrorKind::Protocol, message));
             }
         };
         begin(runner, place, spec, &blank.name, record);

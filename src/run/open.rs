@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use pathproof_api::{Clock, Tick};
 use pathproof_engine::control::{Accept, Client, ClientEvent, Hello, Patience};
-use pathproof_model::{ClockOffset, Environment, ErrorKind, PlanRequest, StepError};
+use pathproof_model::{ClockOffset, Environment, ErrorCause, ErrorKind, PlanRequest, StepError};
 
 use super::{Target, tool};
 use crate::budget::Budget;
 use crate::dial::{self, Beside, CONNECT, Reached};
+use crate::gone;
 use crate::interrupt::{self, Interrupt};
 use crate::secure::{self, Refusal, SecureError};
 use crate::session::{Link, Session};
@@ -19,7 +20,7 @@ use crate::wall;
 const CROWDED: Duration = Duration::from_millis(200);
 
 fn error(kind: ErrorKind, message: impl Into<String>) -> StepError {
-    StepError { kind, message: message.into() }
+    StepError::new(kind, message.into())
 }
 
 /// Connects, trying every address of the name, and completes the key handshake. A server whose door is crowded is asked again
@@ -76,7 +77,12 @@ fn not_let_in(Target { host, port, .. }: &Target, why: &SecureError) -> StepErro
         SecureError::Io { .. } | SecureError::ClosedInHandshake => ErrorKind::PeerLost,
         _ => ErrorKind::Refused,
     };
-    error(kind, format!("{host}:{port}: {why}"))
+    let cause = match why {
+        SecureError::Io { source, .. } => gone::of(source),
+        SecureError::ClosedInHandshake => Some(ErrorCause::Closed),
+        _ => None,
+    };
+    error(kind, format!("{host}:{port}: {why}")).caused_by(cause)
 }
 
 /// Makes a dead peer noticeable within seconds: keep-alive probes while idle, a user timeout while sending.

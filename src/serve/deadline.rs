@@ -80,12 +80,12 @@ impl Channel for Timed<'_> {
 }
 
 fn up() -> Received {
-    Received::Lost(StepError {
-        kind: ErrorKind::Timeout,
-        message: "the step took longer than the peer had granted it; ask for less, or start the peer with a higher --limits \
+    Received::Lost(StepError::new(
+        ErrorKind::Timeout,
+        "the step took longer than the peer had granted it; ask for less, or start the peer with a higher --limits \
                   time=T"
             .into(),
-    })
+    ))
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //! because a turn may ask for a step that no greeting named.
 
 use pathproof_model::units::{Bytes, Nanoseconds};
-use pathproof_model::{Direction, ErrorKind, Grant, Limits, PlanRequest, StepError, StepRequest, StepSpec};
+use pathproof_model::{
+    Direction, ErrorKind, Grant, Limits, PlanRequest, PortsSpec, StepError, StepRequest, StepSpec,
+};
 
 use crate::steps::{self, Cost, Runner};
 
@@ -72,8 +74,14 @@ fn reduction(runner: &dyn Runner, asked: &StepSpec, limits: &Limits) -> Grant {
             grant.memory_bytes = guest_memory(runner, asked, grant, places, limits);
         }
         StepSpec::Loss(loss) => grant.time_ns = (loss.time_ns > limits.step_ns).then_some(limits.step_ns),
+        StepSpec::Ports(ports) => {
+            // Without silence it is worth something too, and takes what it takes.
+            let heard = StepSpec::Ports(PortsSpec { idle_ns: 0, ..ports.clone() });
+            let room_ns = limits.step_ns.saturating_sub(runner.cost(&heard, 1).time_ns);
+            grant.time_ns = (ports.idle_ns > room_ns).then_some(room_ns);
+        }
         StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => {}
-        StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => {}
+        StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::File(_) => {}
         StepSpec::Networks(_) | StepSpec::Contend(_) => {}
     }
     grant
@@ -162,7 +170,7 @@ pub fn fits(cost: &Cost, limits: &Limits) -> Result<(), String> {
 
 /// The error of a step that is not granted when its turn comes.
 pub fn refused(why: impl std::fmt::Display) -> StepError {
-    StepError { kind: ErrorKind::Refused, message: format!("the peer refused: the step {why}") }
+    StepError::new(ErrorKind::Refused, format!("the peer refused: the step {why}"))
 }
 
 #[cfg(test)]
@@ -290,6 +298,25 @@ mod tests {
             panic!("another kind of step")
         };
         assert_eq!((wide.lanes, wide.time_limit_ns), (4, Some(2_000_000_000)));
+    }
+
+    #[test]
+    fn t13_connections_are_silent_for_as_long_as_a_step_may_take_and_a_step_without_that_room_is_refused() {
+        let of_five_minutes =
+            || StepSpec::Ports(PortsSpec { idle_ns: 300_000_000_000, ..PortsSpec::default() });
+        let granted = |step_ns| -> Result<(u64, usize), String> {
+            let steps = vec![StepRequest::of(&of_five_minutes()).unwrap()];
+            let limits = Limits { step_ns, ..Limits::default() };
+            let grants = plan(&PlanRequest { seed: 0, steps }, &limits).map_err(|r| r.join("; "))?;
+            let (granted, reduced) = grants[0].apply(&of_five_minutes())?;
+            assert!(cost(&granted).time_ns <= step_ns);
+            Ok((granted.ports().map_or(0, |ports| ports.idle_ns), reduced.len()))
+        };
+        assert_eq!(granted(Limits::default().step_ns), Ok((300_000_000_000, 0)));
+        let (idle_ns, reduced) = granted(120_000_000_000).unwrap();
+        assert!((100_000_000_000..120_000_000_000).contains(&idle_ns) && reduced == 1, "{idle_ns}");
+        let why = granted(2_000_000_000).unwrap_err();
+        assert!(why.contains("--limits time"), "{why}");
     }
 
     #[test]

@@ -31,16 +31,16 @@ impl MemoryBudget {
         let within = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= self.total_bytes);
         match self.taken_bytes.fetch_update(Ordering::AcqRel, Ordering::Acquire, within) {
             Ok(_) => Ok(Reserved { budget: self.clone(), bytes }),
-            Err(taken) => Err(StepError {
-                kind: ErrorKind::Resource,
-                message: format!(
+            Err(taken) => Err(StepError::new(
+                ErrorKind::Resource,
+                format!(
                     "the peer has {} for all its clients together, of which {} are in use, and this step needs {}; try again when \
                      the others are done, or start it with a higher --limits total=BYTES",
                     Bytes(self.total_bytes),
                     Bytes(taken),
                     Bytes(bytes)
                 ),
-            }),
+            )),
         }
     }
 }

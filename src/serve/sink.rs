@@ -117,7 +117,7 @@ fn send(pipe: &mut dyn MessagePipe, answer: &[u8], ends: Option<u32>) -> Result<
         Queued::Yes => Ok(()),
         Queued::Full => {
             let detail = "it asks for more than it takes".into();
-            Err(TransportError::PeerGone { operation: "answering a client".into(), detail })
+            Err(TransportError::PeerGone { operation: "answering a client".into(), how: None, detail })
         }
     }
 }

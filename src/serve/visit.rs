@@ -105,7 +105,7 @@ mod tests {
         let now = Tick(33_100_000_000);
         assert_eq!(visit.outcome(None, now), "complete: 6 steps in 33.10 s (2 x facts, 3 x stream)");
         visit.steps = 1;
-        let lost = StepError { kind: ErrorKind::PeerLost, message: "the connection was lost".into() };
+        let lost = StepError::new(ErrorKind::PeerLost, "the connection was lost".into());
         assert_eq!(
             visit.outcome(Some(&lost), now),
             "ended early, after 1 step and 33.10 s (2 x facts, 3 x stream): the connection was lost"

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Select, Sender, bounded, never};
 use pathproof_engine::control::{FRAME_BYTES_MAX, FrameDecoder, HELLO_BYTES_MAX, Message};
-use pathproof_model::ErrorKind;
+use pathproof_model::{ErrorCause, ErrorKind};
 
+use crate::gone;
 use crate::secure::{SecureReader, SecureWriter};
 
 /// Messages that a connection holds before its reader stops reading.
@@ -37,6 +38,8 @@ pub struct Loss {
     pub silent: bool,
     /// What it counts as when no other connection takes over. Only what the connection itself did is a lost peer.
     pub kind: ErrorKind,
+    /// How the other end went, where that is known.
+    pub cause: Option<ErrorCause>,
 }
 
 impl Loss {
@@ -54,12 +57,12 @@ impl Loss {
             error.kind(),
             TimedOut | WouldBlock | HostUnreachable | NetworkUnreachable | NetworkDown | AddrNotAvailable
         );
-        Loss { how, silent, kind: ErrorKind::PeerLost }
+        Loss { how, silent, kind: ErrorKind::PeerLost, cause: gone::of(error) }
     }
 
     /// This end gives the connection up, for a reason that is not the path's.
     pub fn given_up(kind: ErrorKind, how: String) -> Loss {
-        Loss { how, silent: false, kind }
+        Loss { how, silent: false, kind, cause: None }
     }
 }
 

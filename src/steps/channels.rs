@@ -47,9 +47,11 @@ impl Alone for Prediction {
         doc: &mut ResultDoc,
     ) -> Result<Vec<Finding>, StepError> {
         let spec = spec_of(lone.spec);
-        let unknown = |whose: &str| StepError {
-            kind: ErrorKind::Unsupported,
-            message: format!("{whose} NICs are not known, so there is nothing to predict from"),
+        let unknown = |whose: &str| {
+            StepError::new(
+                ErrorKind::Unsupported,
+                format!("{whose} NICs are not known, so there is nothing to predict from"),
+            )
         };
         let here = doc.environment(NodeId::CLIENT).ok_or_else(|| unknown("this host's"))?;
         let foreign = matches!(doc.node(spec.node).map(|node| &node.spec), Some(NodeSpec::Foreign { .. }));

@@ -7,7 +7,7 @@
 use pathproof_model::finding::Commands;
 use pathproof_model::offloads::ERRORS_MIN;
 use pathproof_model::told;
-use pathproof_model::{Direction, End, Environment, Finding, Nic, ResultDoc, Severity, Step};
+use pathproof_model::{Direction, End, Environment, Finding, Nic, ResultDoc, Severity, Share, Step};
 
 /// How many segments `end` dropped for their checksum during a step, where that is worth a word.
 pub fn errors_at(step: &Step, end: End) -> Option<u64> {
@@ -22,6 +22,13 @@ pub fn damaged_datagrams(step: &Step, end: End) -> Option<u64> {
     families.into_iter().flatten().reduce(u64::saturating_add)
 }
 
+/// The same of one family.
+pub fn damaged_of_family(step: &Step, end: End, ipv4: bool) -> Option<u64> {
+    let evidence = step.evidence(end.node())?;
+    let counts = if ipv4 { &evidence.udp } else { &evidence.udp6 };
+    counts.as_ref()?.checksum_errors
+}
+
 /// Paced datagrams that arrived with other bits than they were sent with. They are whole when they leave, whatever segments an adapter
 /// fills in, so it happened on the way.
 pub fn datagrams(step: &Step) -> Vec<Finding> {
@@ -31,12 +38,15 @@ pub fn datagrams(step: &Step) -> Vec<Finding> {
         let errors = damaged_datagrams(step, end).filter(|errors| *errors >= ERRORS_MIN)?;
         let way = || paths.iter().filter(|path| path.direction == direction && !path.is_silent());
         let received: u64 = way().flat_map(|path| &path.flows).map(|flow| flow.small.received + flow.full.received).sum();
+        let (low, high) = Share { part: errors, of: received.saturating_add(errors) }.bounds();
         // Which pair it is can be told where only one lost anything.
         let mut lossy = way().filter(|path| path.flows.iter().any(|flow| (flow.small.lost() + flow.full.lost()).part > 0));
         let pair = lossy.next().filter(|_| lossy.next().is_none());
         let over = pair.map_or_else(|| format!("{} {direction}", step.name, direction = direction.name()), |path| path.name());
         let said = format!(
-            "{over}: {errors} datagrams were dropped by {receiver} for a wrong checksum (Udp InCsumErrors), {received} arrived whole"
+            "{over}: {errors} datagrams were dropped by {receiver} for a wrong checksum (Udp InCsumErrors), {received} arrived whole (95 % interval {:.3} % to {:.3} %)",
+            low * 100.0,
+            high * 100.0
         );
         let finding = Finding::new("PATH-CORRUPTS", said).with("errors", errors).tell(told::DIRECTION, direction);
         Some(match pair {
@@ -129,6 +139,7 @@ mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            shares: None,
         };
         let mut step = Step::new(StepKind::Loss, "datagram loss");
         step.detail.loss = Some(vec![path("e0", 0), path("e1", 14)]);
@@ -141,6 +152,7 @@ mod tests {
         let found = told(&step, 14);
         assert_eq!((found[0].code.as_str(), &found[0].values["local_nic"]), ("PATH-CORRUPTS", &"e1".into()));
         assert!(found[0].evidence.contains("e1 to e1 IPv4 out: 14 datagrams"), "{}", found[0].evidence);
+        assert!(found[0].evidence.ends_with("(95 % interval 0.235 % to 0.661 %)"), "{}", found[0].evidence);
         assert!(told(&step, 2).is_empty(), "two may be anybody's");
         step.detail.loss = Some(vec![path("e0", 3), path("e1", 14)]);
         assert!(!told(&step, 17)[0].values.contains_key("local_nic"));

@@ -61,7 +61,7 @@ fn spec_of(spec: &StepSpec) -> ContendSpec {
 }
 
 fn invalid(message: String) -> StepError {
-    StepError { kind: ErrorKind::Invalid, message }
+    StepError::new(ErrorKind::Invalid, message)
 }
 
 /// The options of a class's lanes: those of its transport, and its NICs.
@@ -323,11 +323,10 @@ impl Prepared for ReadyContend {
         let ReadyContend { mut lanes, beats, lost } = *self;
         let Some((companions, told)) = peer.pop().and_then(|offer| beats.companions(&offer, context.clock))
         else {
-            let error = StepError {
-                kind: ErrorKind::Protocol,
-                message: "the peer does not say where it hears heartbeats; it is broken, or no pathproof"
-                    .into(),
-            };
+            let error = StepError::new(
+                ErrorKind::Protocol,
+                "the peer does not say where it hears heartbeats; it is broken, or no pathproof".into(),
+            );
             context.channel.fail(&error);
             return failed(error);
         };

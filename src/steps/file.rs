@@ -148,8 +148,7 @@ impl Alone for File {
         if let Some(impossible) = rung::impossible(&spec, doc) {
             return Ok(rung::left_out(impossible, step, doc));
         }
-        let invalid =
-            |error: anyhow::Error| StepError { kind: ErrorKind::Invalid, message: format!("{error:#}") };
+        let invalid = |error: anyhow::Error| StepError::new(ErrorKind::Invalid, format!("{error:#}"));
         let Some(NodeSpec::Foreign { host }) = doc.node(spec.node).map(|node| &node.spec) else {
             return Err(invalid(anyhow::anyhow!("no SMB server was named; write //SERVER/SHARE")));
         };
@@ -171,7 +170,7 @@ impl Alone for File {
             }
             Err(trouble) => {
                 doc.findings.extend(trouble.fault.map(|fault| *fault));
-                return Err(StepError { kind: ErrorKind::Refused, message: trouble.message });
+                return Err(StepError::new(ErrorKind::Refused, trouble.message));
             }
         };
         Ok(measure(lone, &spec, opened, before, step, doc))
@@ -245,7 +244,7 @@ fn measure(
         let left = format!("{error:#}");
         match &mut step.error {
             Some(why) => why.message = format!("{}; and {left}", why.message),
-            None => step.error = Some(StepError { kind: ErrorKind::Refused, message: left }),
+            None => step.error = Some(StepError::new(ErrorKind::Refused, left)),
         }
     }
     findings
@@ -275,7 +274,7 @@ impl Course<'_, '_> {
     /// An error of the server or of the way to it.
     fn refused(&mut self, error: &SmbError) -> StepError {
         self.faults.extend(open::fault(error));
-        StepError { kind: ErrorKind::Refused, message: sentence(error) }
+        StepError::new(ErrorKind::Refused, sentence(error))
     }
 
     fn whole(&mut self, spec: &FileSpec) -> Made {
@@ -398,7 +397,7 @@ impl Course<'_, '_> {
         }
         if lost {
             let message = "no thread can be started for a channel; raise the limit (ulimit -u)".into();
-            return Err(StepError { kind: ErrorKind::Resource, message });
+            return Err(StepError::new(ErrorKind::Resource, message));
         }
         match super::stopped(lone.interrupt, lone.clock, lone.until) {
             Some(why) => Err(why),
@@ -411,7 +410,7 @@ impl Course<'_, '_> {
         loop {
             let Some(channel) = self.channels.iter_mut().find(|channel| channel.connection.is_some()) else {
                 let message = "no channel is left".into();
-                return Err(StepError { kind: ErrorKind::Refused, message });
+                return Err(StepError::new(ErrorKind::Refused, message));
             };
             let Some(connection) = &mut channel.connection else { continue };
             connection.channel_sequence = self.pool.lost.load(Ordering::Acquire);

@@ -1,6 +1,7 @@
 //! What a lane says of itself at its end, as it stands in results.
 
 use pathproof_api::{AdapterStats, LaneSample, StripeStats, TcpConnection};
+use pathproof_model::evidence::ConnectionFigures;
 use pathproof_model::{AdapterRecord, Connection, ConnectionCounts, Fabric, PathRecord, StripeRecord};
 
 /// The record of the adapter that a lane went by.
@@ -108,6 +109,15 @@ pub fn connection(of: TcpConnection) -> Connection {
             receive_window_limited_ns: of.receive_window_limited_ns,
             send_buffer_limited_ns: of.send_buffer_limited_ns,
             delivery_bits_per_s: of.delivery_bits_per_s,
+        },
+        figures: ConnectionFigures {
+            rtt_variation_ns: of.rtt_variation_ns,
+            receive_rtt_ns: of.receive_rtt_ns,
+            slow_start_threshold_segments: of.slow_start_threshold_segments,
+            reordering_segments: of.reordering_segments,
+            sent_segments: of.sent_segments,
+            received_segments: of.received_segments,
+            pacing_bits_per_s: of.pacing_bits_per_s,
         },
     }
 }

@@ -72,7 +72,7 @@ fn part(direction: Direction, end: End) -> (bool, bool) {
 
 /// Refuses what cannot be meant.
 pub fn check_spec(spec: &LossSpec) -> Result<(), StepError> {
-    let invalid = |message: String| Err(StepError { kind: ErrorKind::Invalid, message });
+    let invalid = |message: String| Err(StepError::new(ErrorKind::Invalid, message));
     if !(1..=Schedule::FLOWS_MAX).contains(&spec.flows) {
         return invalid(format!("{} flows; ask for 1 to {}", spec.flows, Schedule::FLOWS_MAX));
     }
@@ -235,6 +235,10 @@ impl Runner for Loss {
         for (direction, end) in [(Direction::Out, End::Server), (Direction::In, End::Client)] {
             loss::damaged(&mut paths, direction, checksum::damaged_datagrams(step, end).unwrap_or(0));
         }
+        loss::tell_shares(&mut paths, |direction, ipv4| {
+            let receiver = if direction == Direction::Out { End::Server } else { End::Client };
+            checksum::damaged_of_family(step, receiver, ipv4)
+        });
         step.detail.loss = Some(paths);
         let receiver = if asked == Direction::In { client } else { server };
         let given = receiver.detail.receive_buffer_bytes;
@@ -292,11 +296,11 @@ impl Prepared for ReadyLoss {
         let theirs: Vec<Endpoint> = match peer.first().map(|offer| serde_json::from_slice(&offer.0)) {
             Some(Ok(theirs)) => theirs,
             _ => {
-                return failed(StepError {
-                    kind: ErrorKind::Protocol,
-                    message: "the peer's list of NICs cannot be read; are both ends of the same version? Compare pathproof --version"
+                return failed(StepError::new(
+                    ErrorKind::Protocol,
+                    "the peer's list of NICs cannot be read; are both ends of the same version? Compare pathproof --version"
                         .into(),
-                });
+                ));
             }
         };
         let known = (control.0.ip().to_canonical(), control.1.ip().to_canonical());
@@ -341,10 +345,10 @@ impl Prepared for ReadyLoss {
         let counted = counting.and_then(|thread| thread.join().ok());
         let mut half = Half { error, ..Half::default() };
         let Some(counted) = counted else {
-            half.error.get_or_insert(StepError {
-                kind: ErrorKind::System,
-                message: "the thread that counts datagrams could not be started or ended unexpectedly; run again with -v, and report what it says".into(),
-            });
+            half.error.get_or_insert(StepError::new(
+                ErrorKind::System,
+                "the thread that counts datagrams could not be started or ended unexpectedly; run again with -v, and report what it says".into(),
+            ));
             return half;
         };
         half.detail.receive_buffer_bytes = buffer_bytes;
@@ -435,12 +439,13 @@ mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            shares: None,
         };
         let mut step = Step::new(StepKind::Loss, "datagram loss");
         step.detail.loss = Some(vec![path]);
         let doc = ResultDoc::new(Tool::default(), "");
         assert_eq!(Loss.findings(&step, &doc).len(), 1);
-        step.error = Some(StepError { kind: ErrorKind::OutOfTime, message: "the time was up".into() });
+        step.error = Some(StepError::new(ErrorKind::OutOfTime, "the time was up".into()));
         assert_eq!(Loss.findings(&step, &doc), vec![]);
     }
 }

@@ -18,7 +18,7 @@ use pathproof_api::{Clock, Offer};
 use pathproof_dgram::wire::ProbeKey;
 use pathproof_dgram::{DgramError, Responder, UnprovenSocket, cached_path_mtu, floor_bytes};
 use pathproof_engine::control::StepMessage;
-use pathproof_engine::mtu::{self, Ends, Report, Search, SearchConfig};
+use pathproof_engine::mtu::{self, Ends, Fragments, Report, Search, SearchConfig};
 use pathproof_model::{
     Direction, End, ErrorKind, Finding, Half, MtuMethod, MtuPath, MtuRoute, MtuSpec, NodeId, Numbers,
     ResultDoc, SearchedPath, Step, StepError, StepRequest, StepSpec,
@@ -62,7 +62,7 @@ pub(super) fn spec_of(spec: &StepSpec) -> MtuSpec {
 
 /// Refuses what cannot be meant.
 pub fn check_spec(spec: &MtuSpec) -> Result<(), StepError> {
-    let invalid = |message: String| Err(StepError { kind: ErrorKind::Invalid, message });
+    let invalid = |message: String| Err(StepError::new(ErrorKind::Invalid, message));
     if let Some(expect) = spec.expect_ip_mtu_bytes.filter(|expect| !EXPECT_BYTES.contains(expect)) {
         let (least, most) = (EXPECT_BYTES.start(), EXPECT_BYTES.end());
         return invalid(format!("--expect {expect} is no IP MTU; give {least} to {most} bytes"));
@@ -185,9 +185,11 @@ fn worth_reporting(found: Vec<SearchedPath>) -> Vec<MtuPath> {
     paths
 }
 
-/// The device to bind to. Loopback and unknown NICs are left to the routes.
+/// The device to bind to. Loopback, unknown NICs and those by which nothing leaves the host are left to the routes.
 pub(super) fn device(endpoint: &Endpoint) -> Option<&str> {
-    (!endpoint.address.is_loopback() && endpoint.nic != pairs::UNNAMED).then_some(endpoint.nic.as_str())
+    let by_routes =
+        endpoint.goes_by_routes || endpoint.address.is_loopback() || endpoint.nic == pairs::UNNAMED;
+    (!by_routes).then_some(endpoint.nic.as_str())
 }
 
 impl Prepared for ReadyMtu {
@@ -206,11 +208,11 @@ impl Prepared for ReadyMtu {
         let theirs: Vec<Endpoint> = match peer.first().map(|offer| serde_json::from_slice(&offer.0)) {
             Some(Ok(theirs)) => theirs,
             _ => {
-                return failed(StepError {
-                    kind: ErrorKind::Protocol,
-                    message: "the peer's list of NICs cannot be read; are both ends of the same version? Compare pathproof --version"
+                return failed(StepError::new(
+                    ErrorKind::Protocol,
+                    "the peer's list of NICs cannot be read; are both ends of the same version? Compare pathproof --version"
                         .into(),
-                });
+                ));
             }
         };
         let (ender, ending) = match ending::pair() {
@@ -233,10 +235,10 @@ impl Prepared for ReadyMtu {
                 half.error.get_or_insert(probe_error(&error));
             }
             Err(_) => {
-                half.error.get_or_insert(StepError {
-                    kind: ErrorKind::System,
-                    message: "the thread that answers probes ended unexpectedly; run again with -v, and report what it says".into(),
-                });
+                half.error.get_or_insert(StepError::new(
+                    ErrorKind::System,
+                    "the thread that answers probes ended unexpectedly; run again with -v, and report what it says".into(),
+                ));
             }
         }
         half
@@ -252,10 +254,10 @@ fn await_peer(context: &mut Context<'_>) -> Option<StepError> {
         Received::Lost(error) | Received::PeerFailed(error) => Some(error),
         Received::Interrupted => Some(interrupted()),
         Received::OutOfTime => Some(out_of_time("the peer's half of the path-MTU search was not awaited")),
-        Received::Nothing => Some(StepError {
-            kind: ErrorKind::Timeout,
-            message: "the peer did not finish its half of the path-MTU search; read the log of `pathproof serve` there, and run again".into(),
-        }),
+        Received::Nothing => Some(StepError::new(
+            ErrorKind::Timeout,
+            "the peer did not finish its half of the path-MTU search; read the log of `pathproof serve` there, and run again".into(),
+        )),
     }
 }
 
@@ -273,7 +275,7 @@ pub(super) fn probe_error(error: &DgramError) -> StepError {
         },
         _ => (ErrorKind::System, error.to_string()),
     };
-    StepError { kind, message }
+    StepError::new(kind, message)
 }
 
 /// What to probe between.
@@ -359,7 +361,8 @@ fn search_all(
         let unanswered = match asked {
             Asked::Consented(socket) => {
                 let search = Search::new(look.config.clone());
-                jobs.push(Job { prober: Prober::Udp(socket), search, error: None });
+                let (here, _) = chosen.ends(look.pair);
+                jobs.push(Job::new(Prober::Udp(socket), search).and_fragments_above(here.ip_mtu_bytes));
                 searched.push(look);
                 continue;
             }
@@ -394,7 +397,11 @@ fn search_all(
     for (job, look) in jobs.iter().zip(&searched) {
         let (report, by_search) = (job.search.report(), job.error.as_ref());
         found.push(match &look.unanswered {
-            None => path(end, chosen, look, &report, by_search),
+            None => {
+                let mut told = path(end, chosen, look, &report, by_search);
+                told.path.fragments = job.fragments.as_ref().map(Fragments::tried);
+                told
+            }
             Some(_) if report.proven_ip_bytes.is_some() => {
                 let SearchedPath { path, ought } = path(end, chosen, look, &report, by_search);
                 SearchedPath { path: fallback::by_echo(path), ought }
@@ -480,6 +487,7 @@ fn measured(
         probes: report.probes,
         loss_rounds: report.loss_rounds,
         elapsed_ns: report.elapsed_ns,
+        fragments: None,
         tried: report.tried_for_document(),
     }
 }

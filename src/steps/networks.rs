@@ -55,9 +55,11 @@ impl Alone for Shared {
         _step: &mut Step,
         doc: &mut ResultDoc,
     ) -> Result<Vec<Finding>, StepError> {
-        let unknown = |whose: &str| StepError {
-            kind: ErrorKind::Unsupported,
-            message: format!("{whose} NICs are not known, so there are no networks to tell"),
+        let unknown = |whose: &str| {
+            StepError::new(
+                ErrorKind::Unsupported,
+                format!("{whose} NICs are not known, so there are no networks to tell"),
+            )
         };
         let here = doc.environment(NodeId::CLIENT).ok_or_else(|| unknown("this host's"))?;
         let there = doc.environment(lone.spec.node()).ok_or_else(|| unknown("the peer's"))?;
@@ -92,7 +94,7 @@ pub fn rehearsal() -> anyhow::Result<StepSpec> {
 }
 
 fn invalid(message: String) -> StepError {
-    StepError { kind: ErrorKind::Invalid, message }
+    StepError::new(ErrorKind::Invalid, message)
 }
 
 /// A step that takes a network down.

@@ -33,6 +33,9 @@ use pathproof_sys::ending::{self, Ender};
 const PATIENCE_NS: u64 = 10_000_000_000;
 /// What silent connections may take after their time, where some of them are dead.
 const AFTER_SILENCE_NS: u64 = 3_000_000_000;
+/// Longest time for which connections on the networks beside the session's are left silent: half of that on its own, and no more than this, because
+/// it comes on top of it.
+const BESIDE_IDLE_NS_MAX: u64 = 15_000_000_000;
 /// It is not begun with less.
 const LEAST_NS: u64 = 500_000_000;
 
@@ -61,13 +64,14 @@ fn silence_ns(spec: &PortsSpec) -> u64 {
 }
 
 /// The step that asks for the ports of another one's roles on the networks that SMB would use beside the one of the session, where there are such
-/// networks: what a firewall lets through on one NIC it may drop on another.
+/// networks, and leaves connections silent there: what a firewall lets through or remembers on one NIC it may drop or forget on another.
 pub fn beside(spec: &StepSpec, session: &SessionFacts) -> Option<StepSpec> {
     let asked = spec.ports().filter(|ports| ports.at.is_session())?;
     // Datagrams go to nobody who has not said the session's word over a connection.
     let connects = asked.needed(Direction::Out).iter().any(|port| !port.is_udp());
-    let more = PortsSpec { connections: 0, idle_ns: 0, at: PortsWhere::Beside, ..asked.clone() };
-    (connects && !session.networks_beside().is_empty()).then_some(StepSpec::Ports(more))
+    let idle_ns = (asked.idle_ns / 2).min(BESIDE_IDLE_NS_MAX);
+    let more = PortsSpec { connections: 0, idle_ns, at: PortsWhere::Beside, ..asked.clone() };
+    ((connects || idle_ns > 0) && !session.networks_beside().is_empty()).then_some(StepSpec::Ports(more))
 }
 
 fn spec_of(spec: &StepSpec) -> PortsSpec {
@@ -78,15 +82,15 @@ fn spec_of(spec: &StepSpec) -> PortsSpec {
 pub fn check_spec(spec: &PortsSpec) -> Result<(), StepError> {
     if spec.roles.len() > Role::COUNT {
         let message = format!("{} roles; there are {}", spec.roles.len(), Role::COUNT);
-        return Err(StepError { kind: ErrorKind::Invalid, message });
+        return Err(StepError::new(ErrorKind::Invalid, message));
     }
     if spec.idle_ns > IDLE_NS_MAX {
         let message = format!("{} of silence; ask for at most 5 minutes", Nanoseconds(spec.idle_ns));
-        return Err(StepError { kind: ErrorKind::Invalid, message });
+        return Err(StepError::new(ErrorKind::Invalid, message));
     }
     if spec.connections > CONNECTIONS_MAX {
         let message = format!("{} connections at once; ask for 0 to {CONNECTIONS_MAX}", spec.connections);
-        return Err(StepError { kind: ErrorKind::Invalid, message });
+        return Err(StepError::new(ErrorKind::Invalid, message));
     }
     Ok(())
 }
@@ -106,7 +110,7 @@ impl Kind for Ports {
 
     fn need_ns(&self, spec: &StepSpec) -> u64 {
         if !spec_of(spec).at.is_session() {
-            return dial::NEEDED_ALONE.as_nanos() as u64;
+            return (dial::NEEDED_ALONE.as_nanos() as u64).saturating_add(silence_ns(&spec_of(spec)));
         }
         let usual = if spec_of(spec).roles.is_empty() { dial::USUAL } else { dial::USUAL + dial::CERTAIN };
         (usual.as_nanos() as u64).saturating_add(silence_ns(&spec_of(spec)))
@@ -179,7 +183,13 @@ impl Runner for Ports {
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         let (client, server) = (client.detail.ports.as_ref(), server.detail.ports.as_ref());
         if !spec_of(spec).at.is_session() {
-            step.detail.network_ports = client.map(|end| ports::on_networks(&spec_of(spec), end, server));
+            // Without a role no port is asked for, and connections are only left silent.
+            let spec = spec_of(spec);
+            let asked = spec.at == PortsWhere::Networks || !spec.roles.is_empty();
+            step.detail.network_ports =
+                client.filter(|_| asked).map(|end| ports::on_networks(&spec, end, server));
+            step.detail.left_silent =
+                client.map(|end| end.silent_beside.clone()).filter(|all| !all.is_empty());
             return;
         }
         let (records, bursts) = ports::merge(&spec_of(spec), client, server);
@@ -250,7 +260,7 @@ impl Prepared for ReadyPorts {
 /// Why nothing can be made of what the other end offers.
 fn unreadable() -> StepError {
     let message = "the peer's list of ports cannot be read; are both ends of the same version?".to_owned();
-    StepError { kind: ErrorKind::Protocol, message }
+    StepError::new(ErrorKind::Protocol, message)
 }
 
 /// The thread that answers at this end's ports, and who ends it.
@@ -262,12 +272,12 @@ struct Answering {
 impl Answering {
     fn begin(listeners: Listeners, words: Words) -> Result<Answering, StepError> {
         let (ender, ending) = ending::pair().map_err(|error| no_ending(&error))?;
-        let thread = listeners.answer(words, ending).map_err(|error| StepError {
-            kind: ErrorKind::System,
-            message: format!(
+        let thread = listeners.answer(words, ending).map_err(|error| StepError::new(
+            ErrorKind::System,
+            format!(
                 "the thread that answers at ports could not be started: {error}; raise the limit (ulimit -u)"
             ),
-        })?;
+        ))?;
         Ok(Answering { ender, thread })
     }
 
@@ -277,10 +287,10 @@ impl Answering {
         drop(self.ender);
         let mut half = Half { error, ..Half::default() };
         if self.thread.join().is_err() {
-            half.error.get_or_insert(StepError {
-                kind: ErrorKind::System,
-                message: "the thread that answers at ports ended unexpectedly; run again with -v, and report what it says".into(),
-            });
+            half.error.get_or_insert(StepError::new(
+                ErrorKind::System,
+                "the thread that answers at ports ended unexpectedly; run again with -v, and report what it says".into(),
+            ));
         }
         half
     }

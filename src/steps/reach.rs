@@ -59,10 +59,10 @@ impl Runner for Reach {
     fn prepare(&self, setup: &Setup<'_>) -> Result<Box<dyn Prepared>, StepError> {
         let spec = spec_of(setup.spec);
         if !(1..=100_000).contains(&spec.count) {
-            return Err(StepError {
-                kind: ErrorKind::Invalid,
-                message: format!("{} round trips; ask for 1 to 100000", spec.count),
-            });
+            return Err(StepError::new(
+                ErrorKind::Invalid,
+                format!("{} round trips; ask for 1 to 100000", spec.count),
+            ));
         }
         Ok(Box::new(ReadyReach { end: setup.session.end, spec }))
     }
@@ -136,12 +136,10 @@ fn ask(spec: &ReachSpec, context: &mut Context<'_>) -> Half {
                 break;
             }
             Received::Nothing | Received::PeerDone => {
-                half.error = Some(StepError {
-                    kind: ErrorKind::Timeout,
-                    message: format!(
-                        "the peer stopped answering after {n} round trips; is it overloaded or stopped?"
-                    ),
-                });
+                half.error = Some(StepError::new(
+                    ErrorKind::Timeout,
+                    format!("the peer stopped answering after {n} round trips; is it overloaded or stopped?"),
+                ));
                 break;
             }
         }
@@ -162,10 +160,10 @@ fn answer(context: &mut Context<'_>) -> Half {
             Received::Lost(error) => return failed(error),
             Received::PeerDone | Received::PeerFailed(_) | Received::Interrupted => return Half::default(),
             Received::Nothing | Received::OutOfTime => {
-                return failed(StepError {
-                    kind: ErrorKind::Timeout,
-                    message: "the client stopped asking in the middle of a step".into(),
-                });
+                return failed(StepError::new(
+                    ErrorKind::Timeout,
+                    "the client stopped asking in the middle of a step".into(),
+                ));
             }
         }
     }

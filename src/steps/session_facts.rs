@@ -89,11 +89,11 @@ impl SessionFacts {
         nics
     }
 
-    /// This host's NIC that has the address which the session began on.
+    /// This host's NIC that has the address which the session began on. Where that NIC leads nowhere, the routes choose one for each packet.
     pub fn own_nic(&self) -> Option<String> {
         let own = self.local.ip().to_canonical();
         let has = |nic: &&pathproof_model::Nic| nic.addresses.iter().any(|one| one.address == own);
-        self.environment.nics.iter().find(has).map(|nic| nic.name.clone())
+        self.environment.nics.iter().find(has).filter(|nic| !nic.leads_nowhere()).map(|nic| nic.name.clone())
     }
 
     /// The ways between the hosts other than the one that the session began on.

@@ -49,8 +49,7 @@ impl Alone for Smb {
         doc: &mut ResultDoc,
     ) -> Result<Vec<Finding>, StepError> {
         let spec = spec_of(lone.spec);
-        let invalid =
-            |error: anyhow::Error| StepError { kind: ErrorKind::Invalid, message: format!("{error:#}") };
+        let invalid = |error: anyhow::Error| StepError::new(ErrorKind::Invalid, format!("{error:#}"));
         let Some(NodeSpec::Foreign { host }) = doc.node(spec.node).map(|node| &node.spec) else {
             return Err(invalid(anyhow::anyhow!("no SMB server was named; type pathproof smb SERVER")));
         };
@@ -60,7 +59,7 @@ impl Alone for Smb {
         let clock = lone.clock.clone();
         let ask = move || ask(&host, &spec, identity.as_ref(), &clock);
         let report = interrupt::unless(lone.interrupt, patience, ask)?
-            .map_err(|error| StepError { kind: ErrorKind::Refused, message: format!("{error:#}") })?;
+            .map_err(|error| StepError::new(ErrorKind::Refused, format!("{error:#}")))?;
         let here = doc.environment(NodeId::CLIENT);
         let local_rdma = here.is_some_and(|here| here.rdma.iter().any(|device| device.netdev.is_some()));
         let server = account::describe(&report);

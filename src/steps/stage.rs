@@ -155,7 +155,7 @@ fn ended_early(name: &str) -> StepError {
     let message = format!(
         "the thread {name:?} ended early; this is a fault of pathproof, please report it with its log"
     );
-    StepError { kind: ErrorKind::System, message }
+    StepError::new(ErrorKind::System, message)
 }
 
 /// A thread of a step, and what it leaves behind.
@@ -253,7 +253,7 @@ impl<'scope, 'env> Stage<'scope, 'env> {
         let spawned = Builder::new().name(name.clone()).spawn_scoped(self.scope, move || work(cue));
         if let Err(error) = &spawned {
             let message = format!("cannot start the thread {name:?}: {error}; ask for fewer --lanes");
-            self.refused.get_or_insert(StepError { kind: ErrorKind::Resource, message });
+            self.refused.get_or_insert(StepError::new(ErrorKind::Resource, message));
         }
         Hand(spawned.ok())
     }
@@ -358,10 +358,10 @@ fn event_of(received: Received, when: &str) -> Option<Event> {
         Received::Lost(error) | Received::PeerFailed(error) => Event::GivenUp(error),
         Received::Interrupted => Event::GivenUp(interrupt::error()),
         Received::OutOfTime => Event::OutOfTime(out_of_time(&format!("it was cut short {when}"))),
-        Received::PeerDone => Event::PeerDone(StepError {
-            kind: ErrorKind::PeerLost,
-            message: format!("the client gave the step up {when}"),
-        }),
+        Received::PeerDone => Event::PeerDone(StepError::new(
+            ErrorKind::PeerLost,
+            format!("the client gave the step up {when}"),
+        )),
     })
 }
 

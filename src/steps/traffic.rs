@@ -160,7 +160,7 @@ fn part(kind: TrafficKind, end: End, outward: bool) -> Part {
 }
 
 fn invalid(message: String) -> StepError {
-    StepError { kind: ErrorKind::Invalid, message }
+    StepError::new(ErrorKind::Invalid, message)
 }
 
 fn check(spec: &TrafficSpec) -> Result<(), StepError> {
@@ -349,7 +349,7 @@ pub(super) fn prepare(
         let mut prepared = transport.prepare(role, &lane_spec).map_err(|e| step_error(&e))?;
         let layout = job::Layout::of(kind, spec);
         let (region, memory) = memory(layout.region_bytes, spec.huge_pages)
-            .map_err(|e| StepError { kind: ErrorKind::Resource, message: e.to_string() })?;
+            .map_err(|e| StepError::new(ErrorKind::Resource, e.to_string()))?;
         let region = Arc::new(region);
         // Pages are touched before the run, or the first pass would measure page faults.
         region.fill(0, layout.region_bytes, verbs::FILL).map_err(|e| invalid(e.to_string()))?;

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 pub use crate::system::counters::{
-    backlog, connection_tracking, protocols, protocols_as_written, protocols_v6,
+    backlog, connection_table, connection_tracking, protocols, protocols_as_written, protocols_v6,
 };
 
 /// Counters of protocols by the group and the name that the system gives them: those of the MIBs (RFC 4022, 4113, 4293), and its

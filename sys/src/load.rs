@@ -1,6 +1,6 @@
 //! How busy the machine is.
 
-pub use crate::system::load::{average, busy, pressure, throttled_ns};
+pub use crate::system::load::{average, busy, governors, pressure, slowed_by_heat, throttled_ns};
 
 /// What the processors did until a moment: all together, and each of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -57,14 +57,16 @@
   KEY(slow_mbit, "these share a rate of their own ...") \
   KEY(slow_after_kb, "... once so much of them has gone by") \
   KEY(dead, "1: nothing passes") \
-  KEY(from_s, "... from this second on") \
+  KEY(from_s, "... from this second on; the loss, too") \
   KEY(loss, "share of IP packets that vanish") \
   KEY(reorder, "share that is overtaken ...") \
   KEY(reorder_ms, "... by what comes within this time") \
   KEY(duplicate, "share that arrives twice") \
   KEY(corrupt, "share with a bit turned, checksum as it was") \
+  KEY(falsify, "share with a bit turned, checksum made to fit") \
   KEY(set_dscp, "every DSCP becomes this one (-1: as it is)") \
   KEY(clear_ecn, "1: ECN marks are wiped") \
+  KEY(set_ce, "1: whoever can hear of congestion hears of it, always") \
   KEY(clamp_mss, "MSS of SYNs is at most this") \
   KEY(strip_scaling, "1: SYNs lose window scaling") \
   KEY(strip_sack, "1: ... and SACK") \
@@ -307,11 +309,12 @@ static void carry(direction *d, uint8_t *f, int bytes, uint64_t now) {
     d->lost++;
     return;
   }
-  if (hit && k->loss > 0 && chance() < k->loss) { d->lost++; return; }
+  if (hit && k->loss > 0 && (double)(now - started) >= k->from_s * 1e9 && chance() < k->loss) { d->lost++; return; }
 
   int tos = v.tos;
   if (v.version && k->set_dscp >= 0) tos = (tos & 3) | (int)k->set_dscp << 2;
   if (v.version && k->clear_ecn) tos &= ~3;
+  if (v.version && k->set_ce && (tos & 3)) tos |= 3;
   if (tos != v.tos) {
     uint8_t *ip = f + v.ip;
     if (v.version == 4) ip[1] = (uint8_t)tos, checksum_ip(f, &v);
@@ -321,6 +324,11 @@ static void carry(direction *d, uint8_t *f, int bytes, uint64_t now) {
   if (syn && strip_options(k, f, &v)) checksum_tcp(f, &v), d->rewritten++;
   if (hit && v.l4 && v.l4_bytes > 64 && k->corrupt > 0 && chance() < k->corrupt) {
     f[v.l4 + 40 + (int)(chance() * (v.l4_bytes - 41))] ^= 1;
+    d->corrupted++;
+  }
+  if (hit && tcp && v.l4_bytes > 200 && k->falsify > 0 && chance() < k->falsify) {
+    f[v.l4 + 60 + (int)(chance() * (v.l4_bytes - 61))] ^= 1;
+    checksum_tcp(f, &v);
     d->corrupted++;
   }
   if (k->police_mbit && !admits(&d->police_bytes, &d->police_at, k->police_mbit, k->burst_kb * 1000, now, bytes)) {

@@ -47,8 +47,13 @@ pub enum Input {
     Message(Box<Message>),
     /// The armed time has come.
     Timer,
-    /// The connection ended; the text says how it showed.
-    Closed(String),
+    /// The connection ended.
+    Closed {
+        /// How it showed, in words.
+        how: String,
+        /// The same for programs, where it is known.
+        cause: Option<pathproof_model::ErrorCause>,
+    },
     /// This end gives the session up for a reason that is not the connection's.
     Broken(pathproof_model::StepError),
 }

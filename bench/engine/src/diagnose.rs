@@ -1,8 +1,9 @@
 //! From the facts, the evidence and the measurements of both ends to causes: pure, and run once over a whole document.
 //!
-//! One file a family. A rule names a cause only where what both hosts counted excludes the others it could be; what only might be so
-//! is said as that.
+//! One file a family: a table of rules, each with the codes that it may tell and the function that finds them. A rule names a cause only
+//! where what both hosts counted excludes the others it could be; what only might be so is said as that.
 
+mod busy;
 mod connections;
 mod delays;
 mod direction;
@@ -34,50 +35,78 @@ mod together;
 mod windows;
 mod wires;
 
-use pathproof_model::{Finding, LatencySummary, NodeId, ResultDoc, Step, TrafficSpec, Trips};
+use pathproof_model::finding::Code;
+use pathproof_model::{Environment, Finding, LatencySummary, NodeId, ResultDoc, Step, TrafficSpec, Trips};
 
 use rates::lost;
 pub use settled::settle;
 pub use sizes::another_search;
 pub use slow::slow_once;
 
-/// Every family.
-const FAMILIES: &[fn(&ResultDoc) -> Vec<Finding>] = &[
-    identity::findings,
-    hosts::findings,
-    neighbours::findings,
-    wires::findings,
-    subnets::findings,
-    routes::findings,
-    links::findings,
-    nics::findings,
-    marks::findings,
-    switches::findings,
-    pairs::findings,
-    ports::findings,
-    filtered::findings,
-    slow::findings,
-    direction::findings,
-    segments::findings,
-    connections::findings,
-    delays::findings,
-    sleeps::findings,
-    repeats::findings,
-    windows::findings,
-    rates::findings,
-    queue::findings,
-    together::findings,
+/// What finds one cause, or several that share the work of telling them apart.
+struct Rule {
+    /// All that it may tell.
+    codes: &'static [Code],
+    find: fn(&ResultDoc) -> Vec<Finding>,
+}
+
+/// Every family, in the order in which its findings stand in a document. A rule sees what the steps told, and nothing of other rules.
+const FAMILIES: &[&[Rule]] = &[
+    identity::RULES,
+    hosts::RULES,
+    neighbours::RULES,
+    wires::RULES,
+    subnets::RULES,
+    routes::RULES,
+    links::RULES,
+    nics::RULES,
+    marks::RULES,
+    switches::RULES,
+    pairs::RULES,
+    ports::RULES,
+    filtered::RULES,
+    slow::RULES,
+    direction::RULES,
+    segments::RULES,
+    connections::RULES,
+    delays::RULES,
+    sleeps::RULES,
+    repeats::RULES,
+    windows::RULES,
+    rates::RULES,
+    queue::RULES,
+    together::RULES,
 ];
 
 /// What the document as a whole shows beyond its steps.
 pub fn diagnose(doc: &ResultDoc) -> Vec<Finding> {
-    FAMILIES.iter().flat_map(|family| family(doc)).collect()
+    FAMILIES.iter().flat_map(|rules| all(rules, doc)).collect()
+}
+
+/// What each rule may tell, rule by rule, in the order in which they are asked.
+pub fn rules() -> impl Iterator<Item = &'static [Code]> {
+    FAMILIES.iter().flat_map(|rules| rules.iter()).map(|rule| rule.codes)
+}
+
+fn all(rules: &[Rule], doc: &ResultDoc) -> Vec<Finding> {
+    let of = |rule: &Rule| {
+        let found = (rule.find)(doc);
+        let is_its_own = |finding: &Finding| rule.codes.iter().any(|code| finding.is(*code));
+        debug_assert!(
+            found.iter().all(is_its_own),
+            "a rule of {:?} tells another code: {found:?}",
+            rule.codes
+        );
+        found
+    };
+    rules.iter().flat_map(of).collect()
 }
 
 /// The next short stream that asks again where streams disagree in a way that may have been a moment of the path: `None` where there are none,
 /// or no stream can tell more.
 pub fn another_stream(doc: &ResultDoc) -> Option<TrafficSpec> {
-    rates::another_stream(doc).or_else(|| together::another_stream(doc))
+    let members = || rates::members_again(doc);
+    rates::another_stream(doc).or_else(members).or_else(|| together::another_stream(doc))
 }
 
 /// The next short stream that tells whether the port which a role needs carries what the session's own does: over that port, and where it carried
@@ -89,6 +118,11 @@ pub fn over_port(doc: &ResultDoc) -> Option<TrafficSpec> {
 /// The steps that a plan asked for.
 fn planned(doc: &ResultDoc) -> impl Iterator<Item = &Step> {
     doc.steps.iter().filter(|step| step.follows_up.is_none())
+}
+
+/// The facts of both hosts, where both are known.
+fn both_hosts(doc: &ResultDoc) -> Option<(&Environment, &Environment)> {
+    doc.environment(NodeId::CLIENT).zip(doc.environment(NodeId::SERVER))
 }
 
 /// Paced datagrams that are lost so often explain a silence by themselves.
@@ -133,8 +167,59 @@ fn ip_of(address: &Option<String>) -> Option<std::net::IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use pathproof_model::evidence::ConnectionCounts;
+    use pathproof_model::finding::CATALOGUE;
     use pathproof_model::{Connection, Direction, End, LaneResult, LaneRole, LossPath};
+
+    /// These take findings out and complete them; they tell none.
+    const NO_RULES: [&str; 3] = ["settled.rs", "sizes.rs", "tables.rs"];
+
+    /// The code of all families, without their tests and comments.
+    fn sources() -> Vec<String> {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/diagnose");
+        let (mut open, mut texts) = (vec![here], vec![]);
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            } else if !NO_RULES.iter().any(|name| path.ends_with(name)) {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+                texts.push(
+                    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<String>(),
+                );
+            }
+        }
+        texts
+    }
+
+    /// The catalogue is what `Code` is looked up in by the compiler; this is the other half.
+    #[test]
+    fn what_is_told_of_a_document_is_on_the_list_of_a_rule_and_nothing_else() {
+        let sources = sources();
+        assert!(sources.len() > 25, "only {} files were looked at", sources.len());
+        // Between quotes and not looked up: a code that is asked for, or on a list, is.
+        let is_told = |code: &str| {
+            sources.iter().any(|text| {
+                let quoted = text.matches(&format!("\"{code}\"")).count();
+                quoted > text.matches(&format!("code!(\"{code}\")")).count()
+            })
+        };
+        let told: BTreeSet<&str> =
+            CATALOGUE.iter().map(|entry| entry.code).filter(|code| is_told(code)).collect();
+        let listed: BTreeSet<&str> = super::rules().flatten().map(|code| code.word()).collect();
+        assert_eq!(told, listed);
+    }
+
+    #[test]
+    fn every_rule_tells_something_and_no_code_twice() {
+        for codes in super::rules() {
+            let different: BTreeSet<&str> = codes.iter().map(|code| code.word()).collect();
+            assert!(!codes.is_empty() && different.len() == codes.len(), "{codes:?}");
+        }
+    }
 
     /// A lane that sent, with what the kernel counted of its connection.
     pub(super) fn sender(counts: ConnectionCounts) -> LaneResult {
@@ -169,6 +254,7 @@ mod tests {
             fitting_lost: 0,
             probes: 0,
             loss_rounds: 0,
+            fragments: None,
             elapsed_ns: 0,
             tried: vec![],
         }
@@ -193,6 +279,7 @@ mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            shares: None,
         }
     }
 }

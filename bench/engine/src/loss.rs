@@ -6,6 +6,7 @@ mod merge;
 mod path_numbers;
 mod rate;
 mod schedule;
+mod shares;
 mod silent;
 mod tally;
 
@@ -14,6 +15,7 @@ pub use findings::{damaged, findings, findings_of_arrivals, settle_by_host};
 pub use merge::merge;
 pub use rate::{found, rate_findings};
 pub use schedule::{MARKS, Mark, Packet, STANDARD_IP_BYTES, Schedule};
+pub use shares::tell_shares;
 pub use tally::Tally;
 
 use pathproof_model::{LossProbe, LossSpec, ResultDoc};

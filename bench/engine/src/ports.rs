@@ -124,6 +124,9 @@ pub fn silences(idle_ns: u64) -> Vec<u64> {
     if idle_ns == 0 { vec![] } else { [8, 4, 2, 1].map(|part| idle_ns / part).to_vec() }
 }
 
+/// Ports at which connections can be left silent on a network where no role needs one: whoever serves there has a right to listen at them.
+pub const SILENT_PORTS: [Port; 3] = [Port::SmbDirect, Port::LiveMigration, Port::Cluster];
+
 /// What became of silent connections, way by way, in the order of time.
 pub fn left_silent(client: Option<&PortsEnd>, server: Option<&PortsEnd>) -> Vec<SilentRecord> {
     let mut records = vec![];
@@ -131,7 +134,7 @@ pub fn left_silent(client: Option<&PortsEnd>, server: Option<&PortsEnd>) -> Vec<
         let mut tried = end.map_or_else(Vec::new, |end| end.silent.clone());
         tried.sort_by_key(|tried| tried.silent_ns);
         if !tried.is_empty() {
-            records.push(SilentRecord { direction, tried });
+            records.push(SilentRecord { direction, subnet: None, tried });
         }
     }
     records

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::evidence::{ConnectionColumns, of_row, shortest};
+use crate::evidence::{ConnectionColumns, ConnectionFigureColumns, of_row, shortest};
 use crate::{Connection, LaneResult, NodeId};
 
 /// What the kernel knew of the TCP connections of a step when the lanes over them ended (`TCP_INFO`): a row for each
@@ -33,6 +33,9 @@ pub struct Connections {
     /// Numbers.
     #[serde(flatten)]
     pub counts: ConnectionColumns,
+    /// More numbers; a column that is absent is unknown in every row.
+    #[serde(flatten)]
+    pub figures: ConnectionFigureColumns,
 }
 
 /// A connection's place: lane, node, path.
@@ -54,6 +57,7 @@ impl Connections {
             congestion_marks: each(|row| row.congestion_marks),
             application_limited: each(|row| row.application_limited),
             counts: ConnectionColumns::of(rows.iter().map(|(_, row)| &row.counts)),
+            figures: ConnectionFigureColumns::of(rows.iter().map(|(_, row)| &row.figures)),
         }
     }
 
@@ -66,6 +70,7 @@ impl Connections {
                 congestion_marks: of_row(&self.congestion_marks, row),
                 application_limited: of_row(&self.application_limited, row),
                 counts: self.counts.row(row),
+                figures: self.figures.row(row),
             };
             ((*lane, *node, self.path.get(row).copied().flatten()), connection)
         })
@@ -125,6 +130,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::evidence::ConnectionFigures;
     use crate::{ConnectionCounts, End, PathRecord, Step, StepKind, StripeRecord};
 
     fn connection(rtt_ns: Option<u64>, timeouts: u64) -> Option<Connection> {
@@ -160,6 +166,17 @@ mod tests {
         assert_eq!(value["connections"], table);
         assert!(value["lanes"].as_array().unwrap().iter().all(|lane| lane.get("connection").is_none()));
         assert_eq!(serde_json::from_value::<Step>(value).unwrap(), step());
+    }
+
+    #[test]
+    fn figures_that_no_row_has_are_absent_and_unknown_and_others_come_back() {
+        let mut step = step();
+        let known = ConnectionFigures { pacing_bits_per_s: Some(7), ..ConnectionFigures::default() };
+        step.lanes[0].connection.as_mut().unwrap().figures = known;
+        let value = serde_json::to_value(&step).unwrap();
+        assert_eq!(value["connections"]["pacing_bits_per_s"], json!([7, null, null]));
+        assert!(value["connections"].get("rtt_variation_ns").is_none());
+        assert_eq!(serde_json::from_value::<Step>(value).unwrap(), step);
     }
 
     #[test]

@@ -137,11 +137,19 @@ pub struct LossCriteria {
     /// Arrived 50 ms after the fastest and later.
     #[serde(default = "late_share_max")]
     pub late_share_max: f64,
+    /// Thrown away by the receiving host for a wrong checksum.
+    #[serde(default = "corrupted_share_max")]
+    pub corrupted_share_max: f64,
 }
 
 /// For criteria stored before this limit existed.
 fn late_share_max() -> f64 {
     Criteria::default().loss.late_share_max
+}
+
+/// For criteria stored before this limit existed.
+fn corrupted_share_max() -> f64 {
+    Criteria::default().loss.corrupted_share_max
 }
 
 /// For criteria stored before these limits existed.
@@ -242,6 +250,7 @@ impl Criteria {
             ("loss.reordered_share_max", criteria.loss.reordered_share_max),
             ("loss.duplicated_share_max", criteria.loss.duplicated_share_max),
             ("loss.late_share_max", criteria.loss.late_share_max),
+            ("loss.corrupted_share_max", criteria.loss.corrupted_share_max),
             ("contend.storage_share_min", criteria.contend.storage_share_min),
             ("contend.heartbeat_lost_share_max", criteria.contend.heartbeat_lost_share_max),
             ("contend.reserved_share_off_max", criteria.contend.reserved_share_off_max),

@@ -1,6 +1,7 @@
 //! What is known of a machine: the facts that both ends put into the result. `None` means unknown.
 
 mod dcb;
+mod unknown;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use dcb::{Dcb, DcbAlgorithm, DcbApplication, DcbEts, DcbPfc, DcbSelector};
+pub use unknown::UnknownFacts;
 
 use crate::Finding;
 
@@ -165,6 +167,10 @@ pub struct Nic {
     /// Why `dcb` is unknown.
     #[serde(default)]
     pub dcb_absent: Option<String>,
+    /// Why others of these facts are `null` or absent, a reason once for all that share it. Told of 64 interfaces, those on a bus and those with
+    /// addresses first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<UnknownFacts>,
 }
 
 /// How many packets the rings of an adapter hold (`ethtool -g`), each as the driver counts them.
@@ -244,6 +250,18 @@ impl Nic {
     /// Whether it leads to this host alone.
     pub fn is_loopback(&self) -> bool {
         self.is_of_kind("loopback")
+    }
+
+    /// Whether no packet leaves the host by it, whatever addresses it has: those are the host's own, and reached by way of its other NICs, as where
+    /// a host takes part in routing.
+    pub fn leads_nowhere(&self) -> bool {
+        self.is_loopback() || self.is_of_kind("dummy")
+    }
+
+    /// Why one of its facts is not known, by the name of the field; `None` where nobody said.
+    pub fn why_unknown(&self, fact: &str) -> Option<&str> {
+        let names = |one: &&UnknownFacts| one.facts.iter().any(|name| name == fact);
+        self.unreadable.iter().find(names).map(|one| one.why.as_str())
     }
 
     /// Whether it is of a kind, by the kernel's name.

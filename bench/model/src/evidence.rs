@@ -17,8 +17,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use counters::{
-    ConnectionColumns, ConnectionCounts, ConntrackCounts, IcmpCounts, IpCounts, NicCounts, PriorityCounts,
-    QueueCounts, SoftnetCounts, TcpCounts, UdpCounts,
+    ConnectionColumns, ConnectionCounts, ConnectionFigureColumns, ConnectionFigures, ConntrackCounts,
+    FragmentCounts, IcmpCounts, IpCounts, NicCounts, PriorityCounts, QueueCounts, SoftnetCounts, TcpCounts,
+    UdpCounts,
 };
 pub(crate) use counters::{is_still, of_row, shortest, still};
 pub use driver::{DriverActivity, DriverCounter, DriverMeaning};
@@ -52,6 +53,12 @@ pub struct Evidence {
     /// IPv6.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip6: Option<IpCounts>,
+    /// Fragments over IPv4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fragments: Option<FragmentCounts>,
+    /// Fragments over IPv6.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fragments6: Option<FragmentCounts>,
     /// ICMP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub icmp: Option<IcmpCounts>,
@@ -79,6 +86,9 @@ pub struct Evidence {
     /// Connection tracking, where the kernel tracks connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conntrack: Option<ConntrackCounts>,
+    /// How full its table was at the end of the step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conntrack_table: Option<ConntrackTable>,
     /// Queueing disciplines that dropped or held back anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queues: Option<Vec<QueueActivity>>,
@@ -136,6 +146,16 @@ pub struct PriorityActivity {
     pub counts: PriorityCounts,
 }
 
+/// The connections that a kernel follows, at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct ConntrackTable {
+    /// Entries in it.
+    pub entries: u64,
+    /// How many there can be; beyond that new connections are dropped.
+    pub entries_max: u64,
+}
+
 /// One queueing discipline during a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -185,6 +205,9 @@ pub struct Connection {
     /// Numbers; one that is absent is zero.
     #[serde(flatten)]
     pub counts: ConnectionCounts,
+    /// More numbers; one that is absent is unknown.
+    #[serde(flatten)]
+    pub figures: ConnectionFigures,
 }
 
 /// Something that a host could not read.

@@ -15,7 +15,7 @@ pub struct Grant {
     /// Lanes: for each direction, or for each guest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lanes: Option<u32>,
-    /// The measured window, or the time of a migration's live rounds, in ns.
+    /// The measured window, the time of a migration's live rounds, or that of silent connections, in ns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_ns: Option<u64>,
     /// Memory of each guest of a migration, in bytes.
@@ -47,8 +47,13 @@ impl Grant {
                 least("time", &mut loss.time_ns, self.time_ns)?;
                 less_time(asked, loss.time_ns).into_iter().collect()
             }
+            StepSpec::Ports(ports) => {
+                let asked = ports.idle_ns;
+                least("time", &mut ports.idle_ns, self.time_ns)?;
+                less_time(asked, ports.idle_ns).into_iter().collect()
+            }
             StepSpec::Facts | StepSpec::Reach(_) | StepSpec::Mtu(_) => vec![],
-            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::Ports(_) | StepSpec::File(_) => vec![],
+            StepSpec::Smb(_) | StepSpec::Channels(_) | StepSpec::File(_) => vec![],
             StepSpec::Networks(_) | StepSpec::Contend(_) => vec![],
         };
         Ok((granted, reduced))
@@ -194,6 +199,20 @@ mod tests {
         assert!(reduced.iter().all(|f| f.code == "PLAN-REDUCED"));
         let own = Plan { steps: plan().steps, ..granted };
         assert_eq!(own, plan(), "command and seed are this end's own");
+    }
+
+    #[test]
+    fn t11_silence_is_granted_as_other_time_is() {
+        let ports = crate::PortsSpec { idle_ns: 300_000_000_000, ..crate::PortsSpec::default() };
+        let plan = Plan { steps: vec![StepSpec::Ports(ports)], ..plan() };
+        let idle_ns = |time_ns| {
+            let (granted, reduced) = plan.granted(&[Grant { time_ns, ..Grant::default() }]).unwrap();
+            assert_eq!(plan.is_reduced_to(&granted), !reduced.is_empty());
+            (granted.steps[0].ports().unwrap().idle_ns, reduced.len())
+        };
+        assert_eq!(idle_ns(None), (300_000_000_000, 0));
+        assert_eq!(idle_ns(Some(u64::MAX)), (300_000_000_000, 0));
+        assert_eq!(idle_ns(Some(60_000_000_000)), (60_000_000_000, 1));
     }
 
     #[test]

@@ -3,11 +3,12 @@
 //! Pure, so an old document can be judged again with other criteria. It refuses to pass what was not measured:
 //! what no data tells cannot be told, what has no yardstick is not judged, and a step that failed is a failure.
 
+use crate::code;
 use crate::units::Bytes;
 use crate::verdict::{EXIT_CANNOT_TELL, EXIT_COULD_NOT_RUN, EXIT_INTERRUPTED, EXIT_NOT_FIT, EXIT_TERMINATED};
 use crate::{
-    Check, CommandName, Conclusion, Criteria, End, ErrorKind, FollowUp, Outcome, ResultDoc, RunOutcome,
-    Severity, Step, StepError, StepKind, StepSpec, Subject, Unit, Verdict,
+    Check, CommandName, Conclusion, Criteria, End, ErrorKind, Finding, FollowUp, Outcome, ResultDoc,
+    RunOutcome, Severity, Step, StepError, StepKind, StepSpec, Subject, Unit, Verdict,
 };
 
 mod answers;
@@ -35,7 +36,7 @@ mod traffic;
 
 pub use answers::demand;
 pub use both_ways::{BothWays, both_ways, one_way_alone};
-pub use busy::{could_explain_median, could_explain_rate, were_busy};
+pub use busy::{busy_words, could_explain_median, could_explain_rate, were_busy};
 pub use contend::is_meant_to_be_shared;
 pub use growth::still_grew;
 pub use held::{HeldByEnd, held_by_end, held_by_network};
@@ -111,6 +112,7 @@ pub fn judge(doc: &ResultDoc, criteria: &Criteria) -> Vec<Verdict> {
     verdicts.extend(soak::verdict(doc, criteria));
     verdicts.extend(state::verdict(doc));
     verdicts.extend(findings(doc));
+    verdicts.extend(left_open(doc));
     if verdicts.is_empty() {
         let nothing = Check::inconclusive("measured", "nothing was measured, so nothing is proved");
         verdicts.extend(Verdict::of(Subject::Run, vec![nothing]));
@@ -327,6 +329,14 @@ fn findings(doc: &ResultDoc) -> Vec<Verdict> {
         verdicts.extend(Verdict::of(subject, vec![Check::fail(&finding.code, reason)]));
     }
     verdicts
+}
+
+/// What busy hosts left open, whichever rule would have named a fault: nobody is accused of it, and it is no pass either.
+fn left_open(doc: &ResultDoc) -> Option<Verdict> {
+    let open = doc.findings.iter().filter(|finding| finding.is(code!("HOST-BUSY")));
+    let check =
+        |finding: &Finding| Check::inconclusive(&finding.code, format!("cannot tell: {}", finding.evidence));
+    Verdict::of(Subject::Finding(code!("HOST-BUSY").word().into()), open.map(check).collect())
 }
 
 #[cfg(test)]

@@ -98,11 +98,12 @@ pub use lane::{LaneRole, Silence};
 pub use lldp::SwitchPort;
 pub use load::{HostLoad, Waited};
 pub use loss::{
-    ArrivedMark, BufferTrial, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark, LossPath, LossPlace,
-    LossProbe, LossSpec, PacketBuffer, PacketRate, RateTrial, ReceivedStrand, SentFlow,
+    ArrivedMark, BoundedShare, BufferTrial, DelayVariation, LossCounts, LossEnd, LossFlow, LossMark,
+    LossPath, LossPlace, LossProbe, LossShares, LossSpec, PacketBuffer, PacketRate, RateTrial,
+    ReceivedStrand, SentFlow,
 };
 pub use migrate::{MigrateDetail, MigrateSpec};
-pub use mtu::{MtuLimit, MtuMethod, MtuPath, MtuRoute, MtuRouter, MtuTried};
+pub use mtu::{FragmentsTried, MtuLimit, MtuMethod, MtuPath, MtuRoute, MtuRouter, MtuTried};
 pub use multi::{AloneNic, AloneSum, Failover, NicShare, PathRecord, StripeRecord};
 pub use networks::{
     IfLost, MigrationLoss, Network, NetworkIscsi, NetworkLoss, NetworkNic, NetworkRole, NetworksSpec,
@@ -118,7 +119,8 @@ pub use ports::{
 pub use rdma::{AdapterRecord, Carrier, Fabric, RdmaEnd, RdmaProof};
 pub use request::{PlanRequest, StepRequest};
 pub use result::{
-    ErrorKind, FollowUp, Half, LaneResult, LatencySummary, ResultDoc, Step, StepError, Summary, Tool,
+    ErrorCause, ErrorKind, FollowUp, Half, LaneResult, LatencySummary, ResultDoc, Step, StepError, Summary,
+    Tool,
 };
 pub use series::{Interval, Series};
 pub use share::Share;

@@ -1,5 +1,7 @@
 //! How busy the hosts were while a step ran: what tells a slow path from a host that could not keep up.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +35,13 @@ pub struct HostLoad {
     /// Time for which the control group of this process was held back by its quota, in ns.
     #[serde(default = "still", skip_serializing_if = "is_still")]
     pub throttled_ns: Option<u64>,
+    /// How often processors were slowed down for their heat (`thermal_throttle`), as all of them count it together: those that share a core or a package
+    /// count the same. Absent where the host does not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slowed_by_heat: Option<u64>,
+    /// How many processors each governor has the speed of, at the end of the step (`scaling_governor`). Absent where the host does not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub governors: Option<BTreeMap<String, u64>>,
 }
 
 /// What a lane's thread waited for a processor although it could have run (`/proc/thread-self/schedstat`).

@@ -4,6 +4,7 @@
 mod buffer;
 mod columns;
 mod rate;
+mod shares;
 
 use std::net::IpAddr;
 
@@ -14,6 +15,7 @@ use crate::{Direction, Share};
 
 pub use buffer::{BufferTrial, PacketBuffer};
 pub use rate::{LossPlace, PacketRate, RateTrial};
+pub use shares::{BoundedShare, LossShares};
 
 /// Paced datagrams over every NIC pair.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -200,6 +202,9 @@ pub struct LossPath {
     /// over which some were heard and none was answered is dead on the way back. Left out where nobody says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub questions_heard: Option<u64>,
+    /// What became of its datagrams, as shares with what their sample speaks for; left out where none were sent, or echoes in their place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<LossShares>,
 }
 
 impl LossPath {

@@ -108,6 +108,10 @@ pub struct MtuPath {
     pub loss_rounds: u32,
     /// Length of the search, in ns.
     pub elapsed_ns: u64,
+    /// Datagrams that are longer than the MTU; absent where none were tried: the path carries less than the sending interface takes, nobody
+    /// answered, no datagram can be that long, or a build that knew none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fragments: Option<FragmentsTried>,
     /// Every size tried, ascending.
     pub tried: Vec<MtuTried>,
 }
@@ -128,6 +132,30 @@ impl MtuPath {
     /// MTU of the interface that receives in this direction.
     pub fn receiver_ip_mtu_bytes(&self) -> Option<u32> {
         if self.direction == Direction::In { self.local_ip_mtu_bytes } else { self.remote_ip_mtu_bytes }
+    }
+}
+
+/// Datagrams that are longer than the MTU of the path, sent without DF and cut into fragments by the sending host, beside packets that fit. They
+/// end with the first that arrives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct FragmentsTried {
+    /// Size of such a datagram as one IP packet, before it is cut.
+    pub ip_bytes: u32,
+    /// Sent.
+    pub sent: u32,
+    /// Arrived.
+    pub arrived: u32,
+    /// Packets of the largest size that fits, each sent just before one of them: how many were sent ...
+    pub fitting_sent: u32,
+    /// ... and how many of them arrived.
+    pub fitting_arrived: u32,
+}
+
+impl FragmentsTried {
+    /// Several were sent and none arrived, while what fits did: it is fragments that are dropped, and not packets.
+    pub fn are_dropped(&self) -> bool {
+        self.sent >= 5 && self.arrived == 0 && self.fitting_arrived >= 5
     }
 }
 

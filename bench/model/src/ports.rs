@@ -317,6 +317,9 @@ pub struct PortsEnd {
     /// What this end found on each network, where it was asked there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<NetworkPorts>,
+    /// Connections that the client left silent on each of those networks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub silent_beside: Vec<SilentRecord>,
 }
 
 /// Ports on one network that both hosts share, each end's at its address in it, asked from the other's.
@@ -363,11 +366,19 @@ impl PortRecord {
 pub struct SilentRecord {
     /// `out` where the client opened and used them, `in` where the server did.
     pub direction: Direction,
+    /// The network that they went over; absent where that is the session's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<String>,
     /// What became of them, the shortest time first.
     pub tried: Vec<LeftSilent>,
 }
 
 impl SilentRecord {
+    /// The network, as the end of "from this host to the server"; nothing for the session's own.
+    pub fn over(&self) -> String {
+        self.subnet.as_ref().map_or_else(String::new, |subnet| format!(" over {subnet}"))
+    }
+
     /// The longest time that was survived, and the shortest that was not, where all longer ones were not either.
     pub fn forgotten(&self) -> Option<(u64, u64)> {
         let first = self.tried.iter().position(|tried| !tried.alive)?;

@@ -13,7 +13,7 @@ use crate::{
     Plan, RunOutcome, Series, Silence, SmbServer, StepKind, StepSpec, Verdict, Waited,
 };
 
-pub use crate::step_error::{ErrorKind, StepError};
+pub use crate::step_error::{ErrorCause, ErrorKind, StepError};
 
 /// Name of the schema that documents of this version carry.
 pub const SCHEMA: &str = "pathproof-result/2";

@@ -10,6 +10,44 @@ pub struct StepError {
     pub kind: ErrorKind,
     /// One sentence, with what to do next.
     pub message: String,
+    /// How the other end went, where `kind` is `peer-lost` and that is known; absent elsewhere, and from builds that did not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<ErrorCause>,
+}
+
+impl StepError {
+    /// An error of which no more is known than its sort and its words.
+    pub fn new(kind: ErrorKind, message: String) -> StepError {
+        StepError { kind, message, cause: None }
+    }
+
+    /// The same, with what is known of its cause.
+    #[must_use]
+    pub fn caused_by(self, cause: impl Into<Option<ErrorCause>>) -> StepError {
+        StepError { cause: cause.into(), ..self }
+    }
+}
+
+/// How the other end of a connection went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ErrorCause {
+    /// It said goodbye, or its end of the connection was closed.
+    Closed,
+    /// The connection was reset, by the other end or by somebody in its name.
+    Reset,
+    /// The system of the host that says so gave the connection up.
+    Aborted,
+    /// Nothing was heard for as long as is waited.
+    Silent,
+    /// Nothing led to it any more.
+    Unreachable,
+    /// An RDMA adapter sent again as often as it may, and nothing took it in.
+    RetriesSpent,
+    /// A cause that a later build names and this one does not know.
+    #[serde(other)]
+    Other,
 }
 
 /// Sorts of error, for programs.
@@ -83,5 +121,23 @@ impl ErrorKind {
                 | ErrorKind::System
                 | ErrorKind::Other
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_left_out_where_none_is_known_and_read_where_a_later_build_names_one() {
+        let bare = r#"{"kind":"peer-lost","message":"Connection reset by peer"}"#;
+        let read = |text: &str| serde_json::from_str::<StepError>(text).unwrap();
+        assert_eq!(read(bare), StepError::new(ErrorKind::PeerLost, "Connection reset by peer".into()));
+        assert_eq!(serde_json::to_string(&read(bare)).unwrap(), bare, "words decide nothing");
+        let reset = read(bare).caused_by(ErrorCause::Reset);
+        let told = r#"{"kind":"peer-lost","message":"Connection reset by peer","cause":"reset"}"#;
+        assert_eq!((serde_json::to_string(&reset).unwrap().as_str(), read(told)), (told, reset));
+        let later = r#"{"kind":"peer-lost","message":"gone","cause":"evaporated"}"#;
+        assert_eq!(read(later).cause, Some(ErrorCause::Other));
     }
 }

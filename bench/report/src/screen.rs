@@ -5,6 +5,7 @@
 
 use std::io;
 
+use pathproof_model::code;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{NodeSpec, Outcome, ResultDoc, RunOutcome, Severity, Subject};
 
@@ -356,6 +357,9 @@ impl Screen {
         let notes = doc.findings.iter().filter(|finding| finding.severity == Severity::Info).count();
         if notes > 0 {
             said.push(counted(notes, "note"));
+        }
+        if doc.findings.iter().any(|finding| finding.is(code!("RUN-LEFT-OUT"))) {
+            said.push("a short check, which does not try everything".to_owned());
         }
         let said = said.iter().map(|part| part.trim_end_matches('.')).collect::<Vec<_>>().join("; ");
         let mut hints = vec![];

@@ -5,7 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use pathproof_model::{Check, Outcome, ResultDoc, RunOutcome, Severity, StepKind, Subject, Unit, Verdict};
+use pathproof_model::{
+    Check, Finding, Outcome, ResultDoc, RunOutcome, Severity, StepKind, Subject, Unit, Verdict,
+};
 use pathproof_report::{Look, Render, Screen};
 
 fn documents() -> Vec<(String, ResultDoc)> {
@@ -57,6 +59,20 @@ fn of_every_outcome_as_it_is_seen() {
     for outcome in [RunOutcome::Fit, RunOutcome::NotFit, RunOutcome::CannotTell, RunOutcome::None] {
         assert!(outcomes.contains(&outcome), "{outcome:?} is not shown by any document");
     }
+}
+
+#[test]
+fn a_short_check_says_that_it_is_one_and_still_fits() {
+    let (_, mut doc) = documents().into_iter().find(|(name, _)| name == "screens/many-causes").unwrap();
+    assert!(!flat(&screen(&doc, Look::SCREEN)).contains("a short check"));
+    doc.findings.push(Finding::new("RUN-LEFT-OUT", "a check that takes 15.00 s at most"));
+    let page = screen(&doc, Look::SCREEN);
+    assert!(page.lines().count() <= Look::SCREEN.rows, "{page}");
+    let (_, mut fit) = documents().into_iter().find(|(name, _)| name == "screens/healthy").unwrap();
+    fit.findings.push(Finding::new("RUN-LEFT-OUT", "a check that takes 15.00 s at most"));
+    let page = screen(&fit, Look::SCREEN);
+    assert!(flat(&page).contains("a short check, which does not try everything"), "{page}");
+    assert!(page.lines().count() <= Look::SCREEN.rows, "{page}");
 }
 
 #[test]

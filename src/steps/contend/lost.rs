@@ -34,7 +34,7 @@ impl Lost {
         let up = self.guardian.as_mut().map_or(Ok(()), |guardian| guardian.up(&self.told.nic));
         if let Err(why) = up {
             say(&why);
-            half.error = Some(StepError { kind: ErrorKind::System, message: why });
+            half.error = Some(StepError::new(ErrorKind::System, why));
         }
         half.detail.lost_nic = Some(self.told);
     }

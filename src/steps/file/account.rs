@@ -207,7 +207,7 @@ impl Account {
                     }
                     None => sentence(&absence.error),
                 };
-                StepError { kind: ErrorKind::PeerLost, message }
+                StepError::new(ErrorKind::PeerLost, message)
             });
             let bytes = tally.read.bytes + tally.write.bytes;
             Account::share(nic.as_deref(), (tally.write.bytes, tally.read.bytes), channel.losses, step);

@@ -42,7 +42,7 @@ impl Prepared for ReadyMigrate {
         let count = self.slots.iter().flat_map(|s| &s.lanes).chain(&self.disk_lane).count();
         if peer.len() != count {
             let message = format!("the peer offered {} lanes and {count} were planned", peer.len());
-            let error = StepError { kind: ErrorKind::Protocol, message };
+            let error = StepError::new(ErrorKind::Protocol, message);
             context.channel.fail(&error);
             return failed(error);
         }
@@ -143,13 +143,13 @@ fn run_destination(ready: ReadyMigrate, context: &mut Context<'_>, peer: Vec<Off
             memories.push(stage.spawn(format!("memory {number}"), false, move |mut cue| {
                 match memory::populate(&region, region.len() / PAGE_BYTES, cue.stop()) {
                     Ok(()) => cue.ready(),
-                    Err(error) => cue.fail(StepError {
-                        kind: ErrorKind::Resource,
-                        message: format!(
+                    Err(error) => cue.fail(StepError::new(
+                        ErrorKind::Resource,
+                        format!(
                             "the destination has no room for {} of guest memory: {error}; ask for less --memory",
                             Bytes(region.len())
                         ),
-                    }),
+                    )),
                 }
             }));
             subjects.extend(

@@ -12,11 +12,13 @@ use pathproof_sys::files::read_exact_at;
 
 /// Opens `file` for reading and says how large it is.
 pub fn open(file: &str) -> Result<(File, u64), StepError> {
-    let fail = |e: io::Error| StepError {
-        kind: ErrorKind::Invalid,
-        message: format!(
-            "the disk file {file} cannot be read: {e}; name a disk image or a block device that you may read"
-        ),
+    let fail = |e: io::Error| {
+        StepError::new(
+            ErrorKind::Invalid,
+            format!(
+                "the disk file {file} cannot be read: {e}; name a disk image or a block device that you may read"
+            ),
+        )
     };
     let mut opened = crate::input::open(file.as_ref(), crate::input::Source::Disk)
         .map_err(|why| fail(io::Error::other(format!("{why:#}"))))?;
@@ -44,13 +46,13 @@ impl Disk {
             Some(name) => {
                 let (file, bytes) = open(name)?;
                 if bytes != spec.bytes {
-                    return Err(StepError {
-                        kind: ErrorKind::Invalid,
-                        message: format!(
+                    return Err(StepError::new(
+                        ErrorKind::Invalid,
+                        format!(
                             "the disk file {name} had {} bytes and has {bytes} now; it must not change while it moves",
                             spec.bytes
                         ),
-                    });
+                    ));
                 }
                 Some(file)
             }

@@ -96,7 +96,7 @@ impl LaneEnd {
 pub fn in_words(error: &CopyError) -> StepError {
     match error {
         CopyError::Lane(error) => step_error(error),
-        CopyError::GivenUp => StepError { kind: ErrorKind::Interrupted, message: error.to_string() },
+        CopyError::GivenUp => StepError::new(ErrorKind::Interrupted, error.to_string()),
         CopyError::Step(error) => error.clone(),
     }
 }

@@ -80,9 +80,9 @@ pub fn check_room(
         return Ok(());
     }
     let say = |free: Option<u64>| free.map_or("an unknown amount".into(), |free| Bytes(free).to_string());
-    Err(StepError {
-        kind: ErrorKind::Resource,
-        message: format!(
+    Err(StepError::new(
+        ErrorKind::Resource,
+        format!(
             "the rehearsal needs {} at each end{}; this host has {} available and the peer {}, of which {} must stay free: ask for less --memory or --parallel",
             Bytes(bytes),
             if same_host { ", and both ends are this host" } else { "" },
@@ -90,7 +90,7 @@ pub fn check_room(
             say(there.memory_available_bytes),
             Bytes(RESERVE_BYTES),
         ),
-    })
+    ))
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<ReadyMigrate, StepError> {
     check_memory(setup, spec)?;
     if spec.tracker == Tracker::PagemapScan && session.end == End::Client {
         pathproof_sys::written_pages::WrittenPages::self_test()
-            .map_err(|message| StepError { kind: ErrorKind::Unsupported, message })?;
+            .map_err(|message| StepError::new(ErrorKind::Unsupported, message))?;
     }
     // One for each lane, over each of its paths, and one more for a disk.
     let lanes =
@@ -88,7 +88,7 @@ pub fn prepare(setup: &Setup<'_>) -> Result<ReadyMigrate, StepError> {
     crate::descriptors::check(lanes * stripe.as_ref().map_or(1, multi::StripePlan::paths) as u64)?;
     let transport = setup.registry.get(&spec.over).map_err(|e| step_error(&e))?;
     let role = if session.end == End::Client { Role::Dial } else { Role::Accept };
-    let resource = |e: RegionError| StepError { kind: ErrorKind::Resource, message: e.to_string() };
+    let resource = |e: RegionError| StepError::new(ErrorKind::Resource, e.to_string());
     let make_lane = |index: u32, guest: Option<&Arc<Region>>| {
         let mut lane_spec = LaneSpec {
             lane: index,
@@ -164,12 +164,12 @@ fn check_memory(setup: &Setup<'_>, spec: &MigrateSpec) -> Result<(), StepError> 
     if needed <= limit {
         return Ok(());
     }
-    Err(StepError {
-        kind: ErrorKind::Refused,
-        message: format!(
+    Err(StepError::new(
+        ErrorKind::Refused,
+        format!(
             "the rehearsal needs {} at the peer, whose limit is {}; start it with --limits memory=SIZE or ask for less",
             Bytes(needed),
             Bytes(limit)
         ),
-    })
+    ))
 }

@@ -42,5 +42,5 @@ pub fn as_traffic(spec: &MigrateSpec) -> TrafficSpec {
 
 /// What makes no sense, in words.
 pub fn invalid(message: impl Into<String>) -> StepError {
-    StepError { kind: ErrorKind::Invalid, message: message.into() }
+    StepError::new(ErrorKind::Invalid, message.into())
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crossbeam_channel::{Select, TryRecvError, bounded};
 use pathproof_api::{Clock, Tick};
 use pathproof_dgram::{DgramError, EchoSocket, Event, Outcome, ProbeSocket};
-use pathproof_engine::mtu::{Next, Search};
+use pathproof_engine::mtu::{Fragments, Next, Probe, Search};
 
 use pathproof_model::stream::{Count, Counted};
 
@@ -44,6 +44,14 @@ impl Prober {
         }
     }
 
+    /// Where the host cuts it up; echoes are not asked to be that long.
+    fn send_without_df(&mut self, probe: Probe) -> Result<Outcome, DgramError> {
+        match self {
+            Prober::Udp(socket) => socket.send_without_df(probe.seq, probe.ip_bytes),
+            Prober::Echo(..) => Ok(Outcome::TooBig { ip_mtu_bytes: None }),
+        }
+    }
+
     fn next_event(&mut self) -> Result<Option<Event>, DgramError> {
         match self {
             Prober::Udp(socket) => socket.next_event(),
@@ -65,8 +73,24 @@ pub struct Job {
     pub prober: Prober,
     /// The search.
     pub search: Search,
+    /// The MTU of the interface that sends, where datagrams above it are to be tried after the search.
+    fragments_above: Option<u32>,
+    /// Those datagrams, once the search is over.
+    pub fragments: Option<Fragments>,
     /// What stopped it before its end.
     pub error: Option<DgramError>,
+}
+
+impl Job {
+    /// A search alone.
+    pub fn new(prober: Prober, search: Search) -> Job {
+        Job { prober, search, fragments_above: None, fragments: None, error: None }
+    }
+
+    /// After it datagrams that the interface, whose MTU this is, has to cut up.
+    pub fn and_fragments_above(self, sender_ip_mtu_bytes: Option<u32>) -> Job {
+        Job { fragments_above: sender_ip_mtu_bytes, ..self }
+    }
 }
 
 /// Who may end the searches before they are through.
@@ -198,7 +222,7 @@ fn turn(job: &mut Job, clock: &RealClock, tally: &Tally) -> Option<Duration> {
     loop {
         let now = clock.now();
         match job.search.poll(now) {
-            Next::Done => return None,
+            Next::Done => return turn_fragments(job, clock, tally),
             Next::WaitUntil(until) => return Some(until.since(now)),
             Next::Send(probe) => match job.prober.send(probe.seq, probe.ip_bytes) {
                 Ok(Outcome::Sent) => _ = tally.probes.fetch_add(1, Ordering::Relaxed),
@@ -215,11 +239,38 @@ fn turn(job: &mut Job, clock: &RealClock, tally: &Tally) -> Option<Duration> {
     }
 }
 
+/// Moves on what comes after a search. A fault here ends it without a word about fragments: what was searched for is found.
+fn turn_fragments(job: &mut Job, clock: &RealClock, tally: &Tally) -> Option<Duration> {
+    if let Some(above) = job.fragments_above.take() {
+        job.fragments = Fragments::after(&job.search.report(), Some(above));
+    }
+    let fragments = job.fragments.as_mut()?;
+    loop {
+        let now = clock.now();
+        let probe = match fragments.poll(now) {
+            Next::Done => return None,
+            Next::WaitUntil(until) => return Some(until.since(now)),
+            Next::Send(probe) => probe,
+        };
+        let sent = match Fragments::goes_without_df(probe) {
+            true => job.prober.send_without_df(probe),
+            false => job.prober.send(probe.seq, probe.ip_bytes),
+        };
+        match sent {
+            Ok(Outcome::Sent) => _ = tally.probes.fetch_add(1, Ordering::Relaxed),
+            Ok(Outcome::TooBig { .. } | Outcome::Dropped) | Err(_) => fragments.on_not_sent(probe.seq),
+        }
+    }
+}
+
 fn take_events(job: &mut Job, clock: &RealClock) -> Result<(), DgramError> {
     while let Some(event) = job.prober.next_event()? {
         let now = clock.now();
         match event {
             Event::Arrived { seq, largest_fragment_bytes, recent } => {
+                if let Some(fragments) = &mut job.fragments {
+                    std::iter::once(&seq).chain(&recent).for_each(|seq| fragments.on_arrival(*seq));
+                }
                 match largest_fragment_bytes {
                     Some(fragment) => job.search.on_fragmented(now, seq, fragment),
                     None => job.search.on_whole(now, seq, true),
@@ -262,7 +313,7 @@ mod tests {
         let Some(Asked::Consented(socket)) = asked else { panic!("nobody consented") };
         let config =
             SearchConfig { loss_timer_ns: HOUR_NS, time_budget_ns: HOUR_NS, ..SearchConfig::new(68, 1500) };
-        (responder, Job { prober: Prober::Udp(socket), search: Search::new(config), error: None })
+        (responder, Job::new(Prober::Udp(socket), Search::new(config)))
     }
 
     #[test]

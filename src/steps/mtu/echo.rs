@@ -55,7 +55,7 @@ impl Alone for Echo {
         let here = doc.environment(NodeId::CLIENT).cloned().unwrap_or_default();
         let Some(NodeSpec::Foreign { host }) = doc.node(spec.node).map(|node| &node.spec) else {
             let message = "no host was named to send echo requests to".into();
-            return Err(StepError { kind: ErrorKind::Invalid, message });
+            return Err(StepError::new(ErrorKind::Invalid, message));
         };
         // A name server that is slow does not hold up a signal.
         let patience = remaining(lone);
@@ -110,7 +110,7 @@ fn job(
     let socket = EchoSocket::open(here.address, device(&here), ProbeKey::new(key))
         .map_err(|error| probe_error(&error))?;
     let cached = cached.filter(|cached| local_mtu.is_some_and(|mtu| *cached < mtu));
-    let job = Job { prober: Prober::Echo(socket, to), search: Search::new(config), error: None };
+    let job = Job::new(Prober::Echo(socket, to), Search::new(config));
     Ok((job, (here, to, cached)))
 }
 
@@ -140,7 +140,7 @@ fn candidates(
     spec: &MtuSpec,
     environment: &Environment,
 ) -> Result<Vec<(Endpoint, IpAddr)>, StepError> {
-    let invalid = |message: String| StepError { kind: ErrorKind::Invalid, message };
+    let invalid = |message: String| StepError::new(ErrorKind::Invalid, message);
     let resolved: Vec<IpAddr> = (host, 0)
         .to_socket_addrs()
         .map_err(|e| {
@@ -160,15 +160,26 @@ fn candidates(
     let mut found = Vec::new();
     for to in targets {
         if spec.nics.is_empty() {
-            let route = routes::to(to).map_err(|error| StepError {
-                kind: ErrorKind::System,
-                message: format!("the kernel does not say how it reaches {to} (netlink: {error}); run again"),
+            let route = routes::to(to).map_err(|error| {
+                StepError::new(
+                    ErrorKind::System,
+                    format!("the kernel does not say how it reaches {to} (netlink: {error}); run again"),
+                )
             })?;
             let Some(Route { interface: nic, source: address, .. }) = route else { continue };
             let known = environment.nics.iter().find(|n| n.name == nic);
             let ip_mtu_bytes = known.and_then(|n| n.ip_mtu_bytes);
-            let endpoint =
-                Endpoint { nic, address, prefix_len: None, port: 0, ip_mtu_bytes, counts_standard: false };
+            // The routes chose this NIC.
+            let goes_by_routes = false;
+            let endpoint = Endpoint {
+                nic,
+                address,
+                prefix_len: None,
+                port: 0,
+                ip_mtu_bytes,
+                counts_standard: false,
+                goes_by_routes,
+            };
             found.push((endpoint, to));
             continue;
         }
@@ -184,12 +195,10 @@ fn candidates(
         }
     }
     if found.is_empty() {
-        return Err(StepError {
-            kind: ErrorKind::System,
-            message: format!(
-                "there is no route to {host}; check addresses and links, or name a NIC with --nic"
-            ),
-        });
+        return Err(StepError::new(
+            ErrorKind::System,
+            format!("there is no route to {host}; check addresses and links, or name a NIC with --nic"),
+        ));
     }
     Ok(found)
 }

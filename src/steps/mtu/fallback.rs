@@ -27,7 +27,7 @@ pub fn job(
     }
     let socket = EchoSocket::open(here.address, device(here), key.clone()).ok()?;
     let search = Search::new(SearchConfig { loss_timer_ns: ECHO_LOSS_TIMER_NS, ..config.clone() });
-    Some(Job { prober: Prober::Echo(socket, there.address), search, error: None })
+    Some(Job::new(Prober::Echo(socket, there.address), search))
 }
 
 /// A path that echoes have shown.

@@ -21,6 +21,9 @@ pub struct Endpoint {
     /// This end counts paced datagrams of Ethernet's own MTU apart.
     #[serde(default)]
     pub counts_standard: bool,
+    /// The address is the host's own and its NIC leads nowhere: the routes say by which NIC its packets go. Known of this end's alone.
+    #[serde(skip)]
+    pub goes_by_routes: bool,
 }
 
 /// Two endpoints to probe between.
@@ -48,7 +51,7 @@ pub fn endpoints(
     spec: &MtuSpec,
     control: IpAddr,
 ) -> Result<Vec<Endpoint>, StepError> {
-    let invalid = |message: String| StepError { kind: ErrorKind::Invalid, message };
+    let invalid = |message: String| StepError::new(ErrorKind::Invalid, message);
     for name in &spec.nics {
         let Some(nic) = environment.nics.iter().find(|nic| nic.name == *name) else {
             let names: Vec<&str> = environment.nics.iter().map(|nic| nic.name.as_str()).collect();
@@ -67,6 +70,8 @@ pub fn endpoints(
         if !wanted || usable(nic).is_err() {
             continue;
         }
+        // Loopback leads to this very host, where that is the peer.
+        let goes_by_routes = nic.leads_nowhere() && !control.is_loopback();
         for address in &nic.addresses {
             // Loopback talks to itself only, so it is probed exactly when the peer is this very host.
             let fits = address.address.is_loopback() == control.is_loopback()
@@ -78,8 +83,10 @@ pub fn endpoints(
                     address: address.address,
                     prefix_len: Some(address.prefix_len),
                     port: 0,
-                    ip_mtu_bytes: nic.ip_mtu_bytes,
+                    // That of a NIC by which nothing goes is no limit of the way.
+                    ip_mtu_bytes: nic.ip_mtu_bytes.filter(|_| !goes_by_routes),
                     counts_standard: true,
+                    goes_by_routes,
                 });
             }
         }
@@ -94,17 +101,18 @@ pub fn endpoints(
             port: 0,
             ip_mtu_bytes: nic.and_then(|nic| nic.ip_mtu_bytes),
             counts_standard: true,
+            goes_by_routes: false,
         });
     }
     if found.is_empty() {
         let families: Vec<String> = spec.families.iter().map(|family| format!("IPv{family}")).collect();
         let families = if families.is_empty() { "IP".into() } else { families.join(" or ") };
-        return Err(StepError {
-            kind: ErrorKind::Unsupported,
-            message: format!(
+        return Err(StepError::new(
+            ErrorKind::Unsupported,
+            format!(
                 "no NIC of this host has a usable {families} address; add one, or try the other --family"
             ),
-        });
+        ));
     }
     Ok(found)
 }
@@ -236,6 +244,18 @@ mod tests {
     }
 
     #[test]
+    fn an_address_on_the_loopback_goes_by_the_routes_and_has_no_mtu_of_its_own() {
+        let mut lo = nic("lo", &[("127.0.0.1", 8), ("10.9.100.1", 32)]);
+        lo.kind = Some("loopback".into());
+        let host = host(vec![lo, nic("a", &[("10.0.1.1", 24)])]);
+        let found = endpoints(&host, &MtuSpec::default(), "10.9.100.1".parse().unwrap()).unwrap();
+        let told: Vec<_> = found.iter().map(|e| (e.nic.as_str(), e.goes_by_routes, e.ip_mtu_bytes)).collect();
+        assert_eq!(told, [("lo", true, None), ("a", false, Some(9000))]);
+        assert_eq!(crate::steps::mtu::device(&found[0]), None);
+        assert_eq!(crate::steps::mtu::device(&found[1]), Some("a"));
+    }
+
+    #[test]
     fn what_was_asked_for_and_cannot_be_is_an_error_that_helps() {
         let mut down = nic("down", &[("10.0.2.1", 24)]);
         down.up = Some(false);
@@ -268,6 +288,7 @@ mod tests {
             port: 1,
             ip_mtu_bytes: None,
             counts_standard: true,
+            goes_by_routes: false,
         };
         addresses.iter().map(endpoint).collect()
     }

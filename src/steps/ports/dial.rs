@@ -40,6 +40,8 @@ const BURST: Duration = Duration::from_millis(1400);
 const REVIVAL: Duration = Duration::from_secs(2);
 /// How often a silent end looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(200);
+/// How often a connection is used beside silent ones.
+const USED_EVERY: Duration = Duration::from_millis(500);
 /// Silent connections that are tried again.
 const AGAIN_MAX: usize = 4;
 
@@ -320,14 +322,44 @@ impl Dialler<'_> {
             }
             let asked_at = self.clock.now();
             let silent_ns = asked_at.ns_since(silent_since);
-            let asked = stream.write_all(&self.asks).is_ok();
-            let patient = stream.set_read_timeout(Some(REVIVAL)).is_ok();
-            let mut word = [0; 32];
-            let alive = asked && patient && stream.read_exact(&mut word).is_ok() && word == self.told;
+            let alive = self.is_answered(&mut stream, REVIVAL);
             let answered_after_ns = alive.then(|| self.clock.now().ns_since(asked_at));
             tried.push(LeftSilent { silent_ns, alive, answered_after_ns });
         }
         tried
+    }
+
+    /// The same beside a connection that is used all the time. Where that is dead in the end it was not the silence, and nothing is told.
+    pub fn leave_silent_beside_one(
+        &self,
+        port: Port,
+        silences_ns: &[u64],
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> Vec<LeftSilent> {
+        let Some((_, Opening::Open(mut used))) = self.open(&[(port.number(), 0)], WORD).pop() else {
+            return vec![];
+        };
+        let mut lives = self.has_word(&mut used);
+        if !lives {
+            return vec![];
+        }
+        let mut used_at = self.clock.now();
+        let tried = self.leave_silent(port, silences_ns, &mut || {
+            if lives && self.clock.now().since(used_at) >= USED_EVERY {
+                lives = self.is_answered(&mut used, WORD);
+                used_at = self.clock.now();
+            }
+            is_over()
+        });
+        if lives && self.is_answered(&mut used, WORD) { tried } else { vec![] }
+    }
+
+    /// Whether a question over an open connection is answered by the other end's word.
+    fn is_answered(&self, stream: &mut TcpStream, within: Duration) -> bool {
+        let asked = stream.write_all(&self.asks).is_ok();
+        let patient = stream.set_read_timeout(Some(within)).is_ok();
+        let mut word = [0; 32];
+        asked && patient && stream.read_exact(&mut word).is_ok() && word == self.told
     }
 
     /// Opens `asked` connections to one port at once and holds them until all had their time; some of the silent ones are tried

@@ -7,20 +7,21 @@
 //! came from it. The server speaks to an address of the client's only when the client has said its word from there over a connection.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
 use pathproof_api::{Clock, Offer, Tick};
 use pathproof_engine::networks::{NetworkWay, ways};
-use pathproof_engine::ports::{self, Heard, Offered, OfferedOn};
+use pathproof_engine::ports::{self, Heard, Offered, OfferedOn, SILENT_PORTS};
 use pathproof_model::{
-    AskedPort, Direction, End, Half, NetworkPorts, Port, PortAnswer, PortsEnd, PortsSpec, PortsWhere,
-    RdmaDevice,
+    AskedPort, Direction, End, Half, LeftSilent, NetworkPorts, Port, PortAnswer, PortsEnd, PortsSpec,
+    PortsWhere, RdmaDevice, SilentRecord,
 };
 use pathproof_sys::clock::RealClock;
 
 use super::dial::{Asked, Dialler, LONGEST, NEEDED_ALONE};
 use super::listen::{Listeners, Words};
-use super::{Answering, PATIENCE_NS, answers, unreadable, worth_asking};
+use super::{Answering, PATIENCE_NS, answers, silence_ns, unreadable, worth_asking};
 use crate::steps::{Context, Prepared, Setup, failed};
 
 /// Addresses shown that wait for the server to look at them; each of the client's connections shows one.
@@ -59,9 +60,12 @@ impl ReadyNetworks {
         let mut listeners = Listeners::default();
         let mut offered = vec![];
         // What the other end asks for here.
-        let needed = spec.needed(asks(there));
-        for way in ways.iter().filter(|_| !needed.is_empty()) {
-            let ports = listeners.open(SocketAddr::new(address(way, here), 0), &needed);
+        let mut list = spec.needed(asks(there));
+        if here == End::Server {
+            list.extend(silent_ports(&spec).filter(|port| !list.contains(port)).collect::<Vec<Port>>());
+        }
+        for way in ways.iter().filter(|_| !list.is_empty()) {
+            let ports = listeners.open(SocketAddr::new(address(way, here), 0), &list);
             offered.push(OfferedOn { subnet: way.subnet.clone(), ports });
         }
         let (tell, shown) = bounded(SHOWN_MAX);
@@ -141,14 +145,15 @@ impl Prepared for ReadyNetworks {
             until: context.until,
             clock: context.clock,
         };
-        let networks = match end {
-            End::Client => asking.all(&ways, &theirs),
-            End::Server => asking.back(&ways, &theirs, &shown),
+        let (networks, silent): (Vec<NetworkPorts>, Vec<SilentRecord>) = match end {
+            End::Client => asking.all(&ways, &theirs, &mut || context.channel.is_over()).into_iter().unzip(),
+            End::Server => (asking.back(&ways, &theirs, &shown), vec![]),
         };
-        // Each end waits for as long as the other may ask.
-        let patience_ns = PATIENCE_NS.saturating_add(LONGEST.as_nanos() as u64);
-        let mut half = answering.end(context, patience_ns);
-        half.detail.ports = Some(PortsEnd { networks, ..PortsEnd::default() });
+        // Each end waits for as long as the other may ask, and the client asks for longer where connections are left silent.
+        let longest_ns = (LONGEST.as_nanos() as u64).saturating_add(silence_ns(&spec));
+        let mut half = answering.end(context, PATIENCE_NS.saturating_add(longest_ns));
+        let silent_beside = silent.into_iter().filter(|record| !record.tried.is_empty()).collect();
+        half.detail.ports = Some(PortsEnd { networks, silent_beside, ..PortsEnd::default() });
         half
     }
 }
@@ -166,22 +171,36 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// At the client: all networks at once, in their order.
-    fn all(&self, ways: &[NetworkWay], theirs: &[OfferedOn]) -> Vec<NetworkPorts> {
+    /// At the client: all networks at once, in their order. Whether it is over is asked by the thread that calls, which has the first of them for
+    /// itself.
+    fn all(
+        &self,
+        ways: &[NetworkWay],
+        theirs: &[OfferedOn],
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> Vec<(NetworkPorts, SilentRecord)> {
+        let Some((first, others)) = ways.split_first() else { return vec![] };
+        let over = AtomicBool::new(false);
+        let told = &over;
         std::thread::scope(|scope| {
             let mut asked = vec![];
-            for way in ways {
+            for way in others {
                 let offered = offered_on(way, theirs);
                 let thread = std::thread::Builder::new()
                     .name("network-ports".into())
-                    .spawn_scoped(scope, move || self.on(way, offered));
+                    .spawn_scoped(scope, move || self.on(way, offered, &mut || told.load(Ordering::Relaxed)));
                 asked.push((way, thread));
             }
-            let found = asked.into_iter().map(|(way, thread)| {
+            let mut found = vec![self.on(first, offered_on(first, theirs), &mut || {
+                let now = is_over();
+                told.fetch_or(now, Ordering::Relaxed);
+                now
+            })];
+            found.extend(asked.into_iter().map(|(way, thread)| {
                 let found = thread.ok().and_then(|thread| thread.join().ok());
                 found.unwrap_or_else(|| self.unknown(way, NO_THREAD))
-            });
-            found.collect()
+            }));
+            found
         })
     }
 
@@ -200,23 +219,29 @@ impl Asking<'_> {
                 waiting = later;
                 for way in now {
                     let offered = offered_on(way, theirs);
+                    // It leaves nothing silent that would have to be ended.
                     let thread = std::thread::Builder::new()
                         .name("network-ports".into())
-                        .spawn_scoped(scope, move || self.on(way, offered));
+                        .spawn_scoped(scope, move || self.on(way, offered, &mut || false));
                     asked.push((way, thread));
                 }
             }
             let found = asked.into_iter().map(|(way, thread)| {
                 let found = thread.ok().and_then(|thread| thread.join().ok());
-                found.unwrap_or_else(|| self.unknown(way, NO_THREAD))
+                found.unwrap_or_else(|| self.unknown(way, NO_THREAD)).0
             });
             let found: Vec<NetworkPorts> = found.collect();
-            let not_shown = waiting.into_iter().map(|way| self.unknown(way, NOT_SHOWN));
+            let not_shown = waiting.into_iter().map(|way| self.unknown(way, NOT_SHOWN).0);
             found.into_iter().chain(not_shown).collect()
         })
     }
 
-    fn on(&self, way: &NetworkWay, offered: Option<&[Offered]>) -> NetworkPorts {
+    fn on(
+        &self,
+        way: &NetworkWay,
+        offered: Option<&[Offered]>,
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> (NetworkPorts, SilentRecord) {
         let Some(offered) = offered else {
             return self.unknown(way, "the other end does not know of this network");
         };
@@ -229,9 +254,14 @@ impl Asking<'_> {
             until: self.until,
             clock: self.clock,
         };
+        // The client alone leaves connections silent.
+        let silent: Vec<Port> = match self.end {
+            End::Client => silent_ports(self.spec).collect(),
+            End::Server => vec![],
+        };
         // Whatever else is offered is nobody's to ask for here.
-        let needed = |one: &Offered| self.needed.contains(&one.port);
-        let offered: Vec<Offered> = offered.iter().copied().filter(needed).collect();
+        let is_meant = |one: &Offered| self.needed.contains(&one.port) || silent.contains(&one.port);
+        let offered: Vec<Offered> = offered.iter().copied().filter(is_meant).collect();
         let (udp, tcp) = worth_asking(&offered, &self.needed);
         let heard_tcp = dialler.ask_tcp(&tcp);
         // Of the client's address the server knows it already.
@@ -245,24 +275,45 @@ impl Asking<'_> {
         let port = |(asked, heard): (&Asked, Heard)| (asked.port, heard);
         let heard: Vec<(Port, Heard)> =
             tcp.iter().zip(heard_tcp).chain(udp.iter().zip(heard_udp)).map(port).collect();
-        self.told(way, &answers(&offered, &heard, self.adapter_there))
+        let found = answers(&offered, &heard, self.adapter_there);
+        let tried = match ports::burst_port(&found, &self.needed).filter(|_| !silent.is_empty()) {
+            Some(port) => dialler.leave_silent_beside_one(port, &ports::silences(self.spec.idle_ns), is_over),
+            None => vec![],
+        };
+        let found = found.into_iter().filter(|asked| self.needed.contains(&asked.port));
+        self.told(way, &found.collect::<Vec<_>>(), tried)
     }
 
     /// Nothing is known of any port.
-    fn unknown(&self, way: &NetworkWay, why: &str) -> NetworkPorts {
+    fn unknown(&self, way: &NetworkWay, why: &str) -> (NetworkPorts, SilentRecord) {
         let asked = |port: &Port| AskedPort {
             port: *port,
             answer: PortAnswer::Unknown,
             by: None,
             reason: Some(why.to_owned()),
         };
-        self.told(way, &self.needed.iter().map(asked).collect::<Vec<_>>())
+        self.told(way, &self.needed.iter().map(asked).collect::<Vec<_>>(), vec![])
     }
 
-    fn told(&self, way: &NetworkWay, found: &[AskedPort]) -> NetworkPorts {
-        let records = found.iter().map(|asked| ports::record(self.spec, asked, asks(self.end)));
-        NetworkPorts { subnet: way.subnet.clone(), ports: records.collect() }
+    fn told(
+        &self,
+        way: &NetworkWay,
+        found: &[AskedPort],
+        mut tried: Vec<LeftSilent>,
+    ) -> (NetworkPorts, SilentRecord) {
+        let direction = asks(self.end);
+        let records = found.iter().map(|asked| ports::record(self.spec, asked, direction));
+        tried.sort_by_key(|tried| tried.silent_ns);
+        let subnet = way.subnet.clone();
+        let silent = SilentRecord { direction, subnet: Some(subnet.clone()), tried };
+        (NetworkPorts { subnet, ports: records.collect() }, silent)
     }
+}
+
+/// Ports at the server that a role need not need: connections may be left silent there.
+fn silent_ports(spec: &PortsSpec) -> impl Iterator<Item = Port> + use<> {
+    let silent = spec.idle_ns > 0;
+    SILENT_PORTS.into_iter().filter(move |_| silent)
 }
 
 /// The ports of a network as the other end offers them.
@@ -300,9 +351,9 @@ mod tests {
         let subnet = "127.78.0.0/24".to_owned();
         let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
         let theirs: Vec<OfferedOn> = offered.map(|ports| OfferedOn { subnet, ports }).into_iter().collect();
-        let found = asking.all(&[way], &theirs);
+        let found = asking.all(&[way], &theirs, &mut || false);
         assert_eq!(found.len(), 1);
-        found[0].ports.iter().map(|record| (record.name.clone(), record.answer)).collect()
+        found[0].0.ports.iter().map(|record| (record.name.clone(), record.answer)).collect()
     }
 
     #[test]
@@ -321,6 +372,31 @@ mod tests {
         assert_eq!(found, expected);
         let shown: Vec<IpAddr> = shown.recv_timeout(Duration::from_secs(5)).into_iter().collect();
         assert_eq!(shown, [IpAddr::from(client)], "the client has shown its address by asking");
+        drop(answering.ender);
+        answering.thread.join().unwrap();
+    }
+
+    #[test]
+    fn connections_are_left_silent_where_no_role_needs_a_port_and_by_the_client_alone() {
+        let (client, server) = ([127, 78, 2, 1], [127, 78, 2, 2]);
+        let mut listeners = Listeners::default();
+        let ports = listeners.open((server, 0).into(), &SILENT_PORTS);
+        let words = Words { peers: vec![client.into()], told: [1; 32], asked: [2; 32], shown: None };
+        let answering = Answering::begin(listeners, words).unwrap();
+        let (spec, clock) = (PortsSpec { idle_ns: 80_000_000, ..PortsSpec::default() }, RealClock::new());
+        let subnet = "127.78.2.0/24".to_owned();
+        let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
+        let theirs = [OfferedOn { subnet: subnet.clone(), ports }];
+        let found = asking(End::Client, &spec, &clock).all(&[way], &theirs, &mut || false);
+        let (asked, silent) = &found[0];
+        assert!(asked.ports.is_empty(), "{asked:?}");
+        assert_eq!((silent.direction, silent.subnet.as_ref()), (Direction::Out, Some(&subnet)));
+        assert_eq!(silent.tried.iter().map(|one| one.alive).collect::<Vec<_>>(), [true; 4], "{silent:?}");
+        // The other way round nobody is asked: no role needs a way back.
+        let way = NetworkWay { subnet, client: server.into(), server: client.into() };
+        let (asked, silent) =
+            asking(End::Server, &spec, &clock).on(&way, Some(&theirs[0].ports), &mut || false);
+        assert!(asked.ports.is_empty() && silent.tried.is_empty(), "{asked:?} {silent:?}");
         drop(answering.ender);
         answering.thread.join().unwrap();
     }

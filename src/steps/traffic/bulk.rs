@@ -336,6 +336,7 @@ mod tests {
             fitting_lost: 0,
             probes: 20,
             loss_rounds: 1,
+            fragments: None,
             elapsed_ns: 1,
             tried: vec![],
         }]);
@@ -361,7 +362,7 @@ mod tests {
                 (_, None) => {
                     let mut failed = stream(&[]);
                     let message = "no answer".into();
-                    failed.error = Some(StepError { kind: ErrorKind::Timeout, message });
+                    failed.error = Some(StepError::new(ErrorKind::Timeout, message));
                     failed
                 }
             };

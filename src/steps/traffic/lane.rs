@@ -308,7 +308,7 @@ pub fn run(
     }
     result.error = error.map(|e| match &e {
         RunError::Lane(lane_error) => step_error(lane_error),
-        _ => StepError { kind: ErrorKind::System, message: e.to_string() },
+        _ => StepError::new(ErrorKind::System, e.to_string()),
     });
     result.service_ns = recorder.service().summary().filter(|times| times.count > 0);
     result.response_ns = recorder.response().summary().filter(|times| times.count > 0);

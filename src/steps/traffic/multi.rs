@@ -70,7 +70,7 @@ impl StripePlan {
 }
 
 fn invalid(message: String) -> StepError {
-    StepError { kind: ErrorKind::Invalid, message }
+    StepError::new(ErrorKind::Invalid, message)
 }
 
 /// The paths between both hosts of the session; `None` for other transports. `towards` is the client's word for where
@@ -296,7 +296,7 @@ impl Saboteur {
             )));
         }
         let guardian = Guardian::station(&failing, clock)
-            .map_err(|message| StepError { kind: ErrorKind::Unsupported, message })?;
+            .map_err(|message| StepError::new(ErrorKind::Unsupported, message))?;
         Ok(Saboteur { plan, guardian })
     }
 
@@ -335,7 +335,7 @@ impl Saboteur {
             let at_ns = clock.now().ns_since(window);
             if let Err(why) = done {
                 let message = format!("the failure of {nic} could not be played: {why}");
-                error = Some(StepError { kind: ErrorKind::Unsupported, message });
+                error = Some(StepError::new(ErrorKind::Unsupported, message));
                 break;
             }
             if !up {

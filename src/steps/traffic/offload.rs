@@ -29,7 +29,7 @@ pub(super) struct Tried {
 }
 
 fn unsupported(message: String) -> StepError {
-    StepError { kind: ErrorKind::Unsupported, message }
+    StepError::new(ErrorKind::Unsupported, message)
 }
 
 impl Off {
@@ -66,7 +66,7 @@ impl Off {
         let restored = self.guardian.up(&self.ward);
         if let Err(why) = &restored {
             say(why);
-            half.error = Some(StepError { kind: ErrorKind::System, message: why.clone() });
+            half.error = Some(StepError::new(ErrorKind::System, why.clone()));
         }
         half.detail.offload = Some(OffloadEnd { restored: restored.is_ok(), ..self.end });
     }

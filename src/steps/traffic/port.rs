@@ -33,7 +33,7 @@ pub(super) fn check(kind: TrafficKind, spec: &TrafficSpec) -> Result<(), StepErr
         "{} has no stream of its own; a port of the real job is for streams over plain TCP, and one of TCP's",
         port.name()
     );
-    Err(StepError { kind: ErrorKind::Invalid, message })
+    Err(StepError::new(ErrorKind::Invalid, message))
 }
 
 /// Where lanes are dialled at the other end.
@@ -69,13 +69,13 @@ impl Listener {
     ) -> Result<Listener, StepError> {
         let opened = TcpListener::bind(at(session.local, Some(port)));
         let opened = opened.and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
-        let socket = opened.map_err(|error| StepError {
-            kind: ErrorKind::Unsupported,
-            message: format!(
+        let socket = opened.map_err(|error| StepError::new(
+            ErrorKind::Unsupported,
+            format!(
                 "nobody can listen on {} here: {error}; stop what holds it, or run pathproof serve as root",
                 port.name()
             ),
-        })?;
+        ))?;
         Ok(Listener { socket, peer: session.peer.ip().to_canonical(), door, clock })
     }
 
@@ -126,7 +126,7 @@ impl Prepared for OverPort {
                 let message = format!(
                     "the thread that listens at a port could not be started: {error}; raise the limit (ulimit -u)"
                 );
-                return failed(StepError { kind: ErrorKind::System, message });
+                return failed(StepError::new(ErrorKind::System, message));
             }
         };
         let half = lanes.run(context, peer);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use pathproof_model::numbers::{ip_mtu_for_rdma, largest_rdma_mtu};
 use pathproof_model::{
-    End, ErrorKind, Fabric, Finding, Half, Nic, RdmaEnd, RdmaProof, ResultDoc, Severity, Step, StepSpec,
-    TrafficSpec,
+    End, ErrorCause, ErrorKind, Fabric, Finding, Half, Nic, RdmaEnd, RdmaProof, ResultDoc, Severity, Step,
+    StepSpec, TrafficSpec,
 };
 use pathproof_rdma::proof::{Trouble, trouble};
 use pathproof_rdma::transport::options::{PATH_MTU, PathMtu};
@@ -154,7 +154,7 @@ fn pfc_differs(proof: &RdmaProof, doc: &ResultDoc) -> Option<Finding> {
 /// A step whose packets went unanswered until all retries were spent.
 fn dead(step: &Step) -> Option<Finding> {
     let lost = |e: &pathproof_model::StepError| {
-        e.kind == ErrorKind::PeerLost && e.message.contains("retry counter exceeded")
+        e.kind == ErrorKind::PeerLost && e.cause == Some(ErrorCause::RetriesSpent)
     };
     let error = step.lanes.iter().filter_map(|l| l.error.as_ref()).chain(&step.error).find(|e| lost(e))?;
     Some(Finding::new("RDMA-RETRY-EXCEEDED", format!("{}: {}", step.name, error.message)))
@@ -298,6 +298,7 @@ mod tests {
             throttled: false,
             fitting_sent: 0,
             fitting_lost: 0,
+            fragments: None,
             probes: 0,
             loss_rounds: 0,
             elapsed_ns: 0,
@@ -324,6 +325,23 @@ mod tests {
         assert_eq!(found[0].severity, Severity::Error);
         small.findings.extend(found);
         assert_eq!(codes(&small), [], "once");
+    }
+
+    #[test]
+    fn retries_that_were_spent_are_known_by_their_cause_and_not_by_words() {
+        let found = |cause: Option<ErrorCause>| {
+            let mut step = rdma_step();
+            let words = "Send of 4096 bytes: the peer is gone (transport retry counter exceeded)";
+            let error = pathproof_model::StepError::new(ErrorKind::PeerLost, words.into()).caused_by(cause);
+            step.lanes = vec![pathproof_model::LaneResult {
+                error: Some(error),
+                ..pathproof_model::LaneResult::default()
+            }];
+            findings(&step, &doc(None, [None, None])).into_iter().map(|f| f.code).collect::<Vec<_>>()
+        };
+        assert_eq!(found(Some(ErrorCause::RetriesSpent)), ["RDMA-RETRY-EXCEEDED"]);
+        assert_eq!(found(Some(ErrorCause::Closed)), [""; 0]);
+        assert_eq!(found(None), [""; 0]);
     }
 
     #[test]

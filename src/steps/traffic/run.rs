@@ -37,7 +37,7 @@ impl Prepared for Lanes {
         let Lanes { end, spec, seed, lanes, stripes, saboteur, companions } = *self;
         if peer.len() != lanes.len() {
             let message = format!("the peer offered {} lanes and {} were planned", peer.len(), lanes.len());
-            let error = StepError { kind: ErrorKind::Protocol, message };
+            let error = StepError::new(ErrorKind::Protocol, message);
             context.channel.fail(&error);
             return failed(error);
         }

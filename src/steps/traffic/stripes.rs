@@ -76,13 +76,13 @@ fn nowhere(flow: &str, nics: &[String]) -> StepError {
         "{flow}: nothing leads from {} to the peer; pathproof networks PEER lists the networks that both hosts share",
         nics.join(" or ")
     );
-    StepError { kind: ErrorKind::Invalid, message }
+    StepError::new(ErrorKind::Invalid, message)
 }
 
 fn mistold() -> StepError {
     let message =
         "the paths of the flows are not told as they should be; use the same build at both ends".into();
-    StepError { kind: ErrorKind::Protocol, message }
+    StepError::new(ErrorKind::Protocol, message)
 }
 
 /// Takes the next list off what the client told.

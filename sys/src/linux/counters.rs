@@ -40,6 +40,23 @@ pub fn connection_tracking() -> Result<Option<ConnectionTracking>, String> {
     }
 }
 
+/// How many connections are followed now, and how many can be; `None` where none are.
+pub fn connection_table() -> Result<Option<(u64, u64)>, String> {
+    connection_table_in("/proc/sys/net/netfilter")
+}
+
+fn connection_table_in(folder: &str) -> Result<Option<(u64, u64)>, String> {
+    let number = |name: &str| {
+        let path = format!("{folder}/{name}");
+        match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse::<u64>().map(Some).map_err(|_| format!("{path}: no number")),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(format!("{path}: {error}")),
+        }
+    };
+    Ok(number("nf_conntrack_count")?.zip(number("nf_conntrack_max")?))
+}
+
 fn read(path: &str) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
 }
@@ -122,6 +139,21 @@ mod tests {
         };
         assert_eq!(connection_tracking_of(text), expected);
         assert_eq!(connection_tracking_of(""), ConnectionTracking::default());
+    }
+
+    #[test]
+    fn the_table_of_connections_is_absent_where_none_are_followed() {
+        let folder = std::env::temp_dir().join(format!("pathproof-connections-{}", std::process::id()));
+        let of = folder.to_str().unwrap();
+        assert_eq!(connection_table_in(of), Ok(None));
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("nf_conntrack_count"), "17\n").unwrap();
+        assert_eq!(connection_table_in(of), Ok(None), "half of it says nothing");
+        fs::write(folder.join("nf_conntrack_max"), "262144\n").unwrap();
+        assert_eq!(connection_table_in(of), Ok(Some((17, 262_144))));
+        fs::write(folder.join("nf_conntrack_max"), "many\n").unwrap();
+        assert!(connection_table_in(of).unwrap_err().contains("no number"));
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

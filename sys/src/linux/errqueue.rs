@@ -39,6 +39,7 @@ const PACKET_IGNORE_OUTGOING: i32 = 23;
 const TP_STATUS_VLAN_VALID: u32 = 1 << 4;
 // asm-generic/socket.h.
 const SO_RXQ_OVFL: i32 = 40;
+const IP_PMTUDISC_DONT: i32 = 0;
 const IP_PMTUDISC_DO: i32 = 2;
 const IP_PMTUDISC_PROBE: i32 = 3;
 
@@ -51,6 +52,11 @@ pub fn probe_path_mtu(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
 /// Sets DF and obeys the cache (`IP_PMTUDISC_DO`), which makes [`path_mtu`] tell what the cache holds.
 pub fn obey_path_mtu(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
     set_discovery(fd, family, IP_PMTUDISC_DO)
+}
+
+/// Leaves DF off: a datagram that is longer than the interface's MTU leaves in fragments (`IP_PMTUDISC_DONT`).
+pub fn allow_fragments(fd: BorrowedFd<'_>, family: Family) -> io::Result<()> {
+    set_discovery(fd, family, IP_PMTUDISC_DONT)
 }
 
 fn set_discovery(fd: BorrowedFd<'_>, family: Family, value: i32) -> io::Result<()> {

@@ -39,8 +39,24 @@ pub fn facts() -> Facts {
         ..Facts::default()
     };
     facts.settings = settings(&mut unreadable);
+    silent(&facts, &mut unreadable);
     facts.unreadable = unreadable;
     facts
+}
+
+/// Reasons for what is not known although no file refused to be read: processors of some makes have no name, and no flags.
+fn silent(facts: &Facts, unreadable: &mut BTreeMap<String, String>) {
+    let reasons = [
+        ("network_namespace", facts.network_namespace.is_none(), "/proc/self/ns/net: cannot be read"),
+        ("cpu_model", facts.cpu_model.is_none(), "/proc/cpuinfo: no model name"),
+        ("is_guest", facts.is_guest.is_none(), "/proc/cpuinfo: no flags"),
+        ("numa_nodes", facts.numa_nodes.is_none(), "/sys/devices/system/node: no node"),
+        ("memory_bytes", facts.memory_bytes.is_none(), "/proc/meminfo: no MemTotal"),
+        ("memory_available_bytes", facts.memory_available_bytes.is_none(), "/proc/meminfo: no MemAvailable"),
+    ];
+    for (what, _, why) in reasons.into_iter().filter(|(_, is_unknown, _)| *is_unknown) {
+        unreadable.entry(what.into()).or_insert_with(|| why.into());
+    }
 }
 
 /// Memory available without swapping at this moment, in bytes.
@@ -149,6 +165,18 @@ fn virtualization(cpu: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_file_tells_has_its_reason_and_a_refusal_keeps_its_own() {
+        let refused = ("cpu_model".to_owned(), "/proc/cpuinfo: Permission denied".to_owned());
+        let mut unreadable = BTreeMap::from([refused.clone()]);
+        silent(&Facts { numa_nodes: Some(2), ..Facts::default() }, &mut unreadable);
+        assert_eq!(unreadable["cpu_model"], refused.1);
+        assert_eq!(unreadable["is_guest"], "/proc/cpuinfo: no flags");
+        assert!(unreadable.contains_key("memory_bytes") && !unreadable.contains_key("numa_nodes"));
+        let here = facts();
+        assert_eq!(here.is_guest.is_none(), here.unreadable.contains_key("is_guest"), "{here:?}");
+    }
 
     #[test]
     fn proc_files_are_read_with_their_units() {

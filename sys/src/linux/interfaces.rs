@@ -61,24 +61,27 @@ fn functions_in(device: &Path) -> Option<(bool, Option<u32>, Option<u32>)> {
     (is_virtual || most.is_some_and(|most: u32| most > 0)).then_some((is_virtual, lent, most))
 }
 
-/// An IPv4 setting as it holds for one interface, in the namespace of this process: the larger of its own and that of `all`. Only for those that
-/// the kernel takes so (`IN_DEV_MAXCONF` in linux/inetdevice.h): `rp_filter`, `arp_ignore`, `arp_announce`. Of others either one or both
-/// together switch something on.
-pub fn setting(interface: &str, name: &str) -> Option<u32> {
+/// An IPv4 setting as it holds for one interface, in the namespace of this process: the larger of its own and that of `all`; or why it cannot
+/// be read. Only for those that the kernel takes so (`IN_DEV_MAXCONF` in linux/inetdevice.h): `rp_filter`, `arp_ignore`, `arp_announce`. Of
+/// others either one or both together switch something on.
+pub fn setting(interface: &str, name: &str) -> Result<u32, String> {
     larger_in(Path::new("/proc/sys/net/ipv4/conf"), interface, name)
 }
 
-fn larger_in(folder: &Path, interface: &str, name: &str) -> Option<u32> {
-    let read = |of: &str| -> Option<u32> {
-        std::fs::read_to_string(folder.join(of).join(name)).ok()?.trim().parse().ok()
-    };
+fn larger_in(folder: &Path, interface: &str, name: &str) -> Result<u32, String> {
     // Half of it says nothing.
-    Some(read(interface)?.max(read("all")?))
+    Ok(number_in(&folder.join(interface).join(name))?.max(number_in(&folder.join("all").join(name))?))
 }
 
-/// The MTU that IPv6 keeps to on one interface, in the namespace of this process.
-pub fn ipv6_mtu_bytes(interface: &str) -> Option<u32> {
-    std::fs::read_to_string(format!("/proc/sys/net/ipv6/conf/{interface}/mtu")).ok()?.trim().parse().ok()
+/// The MTU that IPv6 keeps to on one interface, in the namespace of this process; or why it cannot be read.
+pub fn ipv6_mtu_bytes(interface: &str) -> Result<u32, String> {
+    number_in(&Path::new("/proc/sys/net/ipv6/conf").join(interface).join("mtu"))
+}
+
+/// The reason leaves out which interface it was, so that it is the same for all settings that are missing.
+fn number_in(path: &Path) -> Result<u32, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    text.trim().parse().map_err(|_| "no number".into())
 }
 
 fn links() -> io::Result<Vec<LinkMessage>> {
@@ -198,10 +201,14 @@ mod tests {
             std::fs::write(folder.join(of).join("rp_filter"), value).unwrap();
         }
         let holds = |nic: &str, name: &str| larger_in(&folder, nic, name);
-        assert_eq!((holds("e0", "rp_filter"), holds("e1", "rp_filter")), (Some(1), Some(2)));
-        assert_eq!((holds("gone", "rp_filter"), holds("e0", "arp_ignore")), (None, None));
+        assert_eq!((holds("e0", "rp_filter"), holds("e1", "rp_filter")), (Ok(1), Ok(2)));
+        let gone = "No such file";
+        assert!(holds("gone", "rp_filter").unwrap_err().contains(gone));
+        assert!(holds("e0", "arp_ignore").unwrap_err().contains(gone));
+        std::fs::write(folder.join("e1/rp_filter"), "strict\n").unwrap();
+        assert_eq!(holds("e1", "rp_filter"), Err("no number".into()));
         std::fs::remove_file(folder.join("all/rp_filter")).unwrap();
-        assert_eq!(holds("e1", "rp_filter"), None, "what holds for all is not known");
+        assert!(holds("e0", "rp_filter").is_err(), "what holds for all is not known");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,6 +1,8 @@
 //! Processors, pressure and quotas, from `/proc` and the control groups.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 
 use crate::load::{Busy, Pressure, Processor};
 
@@ -52,6 +54,59 @@ pub fn throttled_ns() -> Option<u64> {
     })
 }
 
+/// Where the processors are.
+const PROCESSORS: &str = "/sys/devices/system/cpu";
+
+/// How many processors each governor has the speed of, or why nobody knows.
+pub fn governors() -> Result<BTreeMap<String, u64>, String> {
+    let mut governors = BTreeMap::new();
+    for governor in of_processors(PROCESSORS, "cpufreq/scaling_governor")? {
+        *governors.entry(governor).or_default() += 1;
+    }
+    Ok(governors)
+}
+
+/// How often processors were slowed down for their heat since the system started, as all of them count it together (those that share a core or a
+/// package count the same), or why nobody knows.
+pub fn slowed_by_heat() -> Result<u64, String> {
+    sum_of_processors(
+        PROCESSORS,
+        ["thermal_throttle/core_throttle_count", "thermal_throttle/package_throttle_count"],
+    )
+}
+
+/// The sum of several files of all processors; unknown where one says no number.
+fn sum_of_processors<const N: usize>(folder: &str, files: [&str; N]) -> Result<u64, String> {
+    let mut sum = 0u64;
+    for file in files {
+        for text in of_processors(folder, file)? {
+            let count: u64 = text.parse().map_err(|_| format!("{folder}/…/{file}: no number"))?;
+            sum = sum.saturating_add(count);
+        }
+    }
+    Ok(sum)
+}
+
+/// What a file of each processor says that has it; where none has, why not.
+fn of_processors(folder: &str, file: &str) -> Result<Vec<String>, String> {
+    let entries = fs::read_dir(folder).map_err(|error| format!("{folder}: {error}"))?;
+    let number = |name: &str| name.strip_prefix("cpu")?.parse::<u32>().ok();
+    let mut numbers: Vec<u32> =
+        entries.flatten().filter_map(|entry| number(entry.file_name().to_str()?)).collect();
+    numbers.sort_unstable();
+    // Most virtual machines have none of these files; the same short reason for all of them.
+    let (mut told, mut why) = (Vec::new(), "the processors of this system do not tell it".to_owned());
+    for number in numbers {
+        let path = format!("{folder}/cpu{number}/{file}");
+        match fs::read_to_string(&path) {
+            Ok(text) => told.push(text.trim().to_owned()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => why = format!("{path}: {error}"),
+        }
+    }
+    if told.is_empty() { Err(why) } else { Ok(told) }
+}
+
 fn read(path: &str) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))
 }
@@ -84,6 +139,27 @@ fn field(stat: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_processors_tell_is_added_up_and_what_none_tells_has_a_reason() {
+        let folder = std::env::temp_dir().join(format!("pathproof-processors-{}", std::process::id()));
+        let write = |processor: &str, file: &str, text: &str| {
+            fs::create_dir_all(folder.join(processor)).unwrap();
+            fs::write(folder.join(processor).join(file), text).unwrap();
+        };
+        write("cpu0", "slowed", "3\n");
+        write("cpu11", "slowed", "4\n");
+        write("cpu2", "odd", "x\n");
+        // That is no processor.
+        write("cpufreq", "slowed", "100\n");
+        let of = folder.to_str().unwrap();
+        assert_eq!(of_processors(of, "slowed"), Ok(vec!["3".to_owned(), "4".to_owned()]));
+        assert_eq!(sum_of_processors(of, ["slowed", "slowed"]), Ok(14));
+        assert!(sum_of_processors(of, ["slowed", "odd"]).unwrap_err().contains("no number"));
+        assert!(sum_of_processors(of, ["none"]).unwrap_err().contains("do not tell it"));
+        fs::remove_dir_all(&folder).unwrap();
+        assert!(of_processors(of, "slowed").is_err());
+    }
 
     #[test]
     fn counters_are_read_as_the_kernel_writes_them() {

@@ -99,7 +99,24 @@ pub struct TcpConnection {
     pub send_buffer_limited_ns: Option<u64>,
     /// Rate of the last delivery, in bit/s.
     pub delivery_bits_per_s: Option<u64>,
+    /// Round trip variation, in ns.
+    pub rtt_variation_ns: Option<u64>,
+    /// Round trip as the receiver sees it, in ns.
+    pub receive_rtt_ns: Option<u64>,
+    /// Congestion window at which growth slows down, in segments; `None` as long as nothing was taken for lost.
+    pub slow_start_threshold_segments: Option<u64>,
+    /// By how many segments the path may reorder before that is taken for loss.
+    pub reordering_segments: Option<u64>,
+    /// Segments sent, with and without payload.
+    pub sent_segments: Option<u64>,
+    /// Segments received, with and without payload.
+    pub received_segments: Option<u64>,
+    /// The pace of the kernel, in bit/s; `None` where it has none.
+    pub pacing_bits_per_s: Option<u64>,
 }
+
+/// `TCP_INFINITE_SSTHRESH`.
+const NO_THRESHOLD: u64 = 0x7fff_ffff;
 
 /// The structure as the kernel of this machine fills it.
 struct Raw {
@@ -218,6 +235,14 @@ fn connection(raw: &Raw) -> TcpConnection {
         receive_window_limited_ns: nanoseconds(raw.long(176)),
         send_buffer_limited_ns: nanoseconds(raw.long(184)),
         delivery_bits_per_s: raw.long(160).map(|bytes_per_s| bytes_per_s.saturating_mul(8)),
+        rtt_variation_ns: nanoseconds(raw.word(72)),
+        receive_rtt_ns: nanoseconds(raw.word(92)),
+        slow_start_threshold_segments: raw.word(76).filter(|threshold| *threshold < NO_THRESHOLD),
+        reordering_segments: raw.word(88),
+        sent_segments: raw.word(136),
+        received_segments: raw.word(140),
+        // All ones is no pace.
+        pacing_bits_per_s: raw.long(104).filter(|pace| *pace != u64::MAX).map(|pace| pace.saturating_mul(8)),
     }
 }
 
@@ -244,6 +269,7 @@ mod tests {
         // The loopback's segments are as long as its MTU allows, less the headers of IP and TCP.
         let (mtu, segment) = (told.path_ip_mtu_bytes.unwrap(), told.send_segment_bytes.unwrap());
         assert!(segment + 40 <= mtu && segment > 500, "{told:?}");
+        assert!(told.sent_segments > Some(1) && told.rtt_variation_ns.is_some(), "{told:?}");
         let short = tcp_info(near.as_fd()).unwrap();
         assert_eq!((short.send_segment_bytes, short.path_ip_mtu_bytes), (Some(segment), Some(mtu)));
     }
@@ -257,5 +283,20 @@ mod tests {
         let old = connection(&Raw { length: 104, ..raw });
         assert_eq!((old.retransmitted_segments, old.retransmitted_bytes, old.busy_ns), (Some(0), None, None));
         assert_eq!(connection(&Raw { bytes: [0; ROOM], length: 0 }), TcpConnection::default());
+    }
+
+    #[test]
+    fn a_threshold_and_a_pace_that_nobody_set_are_none() {
+        let mut bytes = [0; ROOM];
+        bytes[76..80].copy_from_slice(&0x7fff_ffff_u32.to_ne_bytes());
+        bytes[104..112].copy_from_slice(&u64::MAX.to_ne_bytes());
+        let none = connection(&Raw { bytes, length: ROOM });
+        assert_eq!((none.slow_start_threshold_segments, none.pacing_bits_per_s), (None, None));
+        bytes[76..80].copy_from_slice(&10_u32.to_ne_bytes());
+        bytes[104..112].copy_from_slice(&1000_u64.to_ne_bytes());
+        bytes[136..140].copy_from_slice(&7_u32.to_ne_bytes());
+        let set = connection(&Raw { bytes, length: ROOM });
+        assert_eq!((set.slow_start_threshold_segments, set.pacing_bits_per_s), (Some(10), Some(8000)));
+        assert_eq!((set.sent_segments, set.received_segments), (Some(7), Some(0)));
     }
 }

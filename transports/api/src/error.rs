@@ -3,6 +3,41 @@
 use std::io;
 use std::time::Duration;
 
+/// How a peer went, where that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// It said goodbye, or its end of the connection was closed.
+    Closed,
+    /// The connection was reset, by the peer or by somebody in its name.
+    Reset,
+    /// The system of this host gave the connection up.
+    Aborted,
+    /// Nothing was heard for as long as is waited.
+    Silent,
+    /// Nothing here leads to it any more.
+    Unreachable,
+    /// The adapter sent again as often as it may, and nothing took it in.
+    RetriesSpent,
+}
+
+impl Gone {
+    /// What an error of the system says of the peer; `None` where it says something else.
+    pub fn of(kind: io::ErrorKind) -> Option<Gone> {
+        match kind {
+            io::ErrorKind::ConnectionReset => Some(Gone::Reset),
+            io::ErrorKind::ConnectionAborted => Some(Gone::Aborted),
+            io::ErrorKind::BrokenPipe | io::ErrorKind::NotConnected | io::ErrorKind::UnexpectedEof => {
+                Some(Gone::Closed)
+            }
+            io::ErrorKind::TimedOut => Some(Gone::Silent),
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown => Some(Gone::Unreachable),
+            _ => None,
+        }
+    }
+}
+
 /// What stopped a transport or one of its lanes.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -36,7 +71,9 @@ pub enum TransportError {
     PeerGone {
         /// What was under way.
         operation: String,
-        /// How it showed (reset, end of stream, retry exceeded).
+        /// How it went, for programs; `None` where only `detail` tells.
+        how: Option<Gone>,
+        /// How it showed (reset, end of stream, retry exceeded), for people.
         detail: String,
     },
     /// The peer broke the rules of the lane protocol.
@@ -71,24 +108,49 @@ impl TransportError {
     /// Wraps an I/O error with the operation that met it, recognising the ways in which a peer disappears.
     pub fn io(operation: impl Into<String>, source: io::Error) -> Self {
         let operation = operation.into();
-        match source.kind() {
-            io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::NotConnected
-            | io::ErrorKind::TimedOut
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::UnexpectedEof => {
-                TransportError::PeerGone { operation, detail: source.to_string() }
-            }
-            _ => TransportError::Io { operation, source },
+        match Gone::of(source.kind()) {
+            Some(how) => TransportError::PeerGone { operation, how: Some(how), detail: source.to_string() },
+            None => TransportError::Io { operation, source },
+        }
+    }
+
+    /// How the peer went, where this says that it did and how: what a lane that tells its end again keeps beside the words.
+    pub fn how(&self) -> Option<Gone> {
+        match self {
+            TransportError::PeerGone { how, .. } => *how,
+            TransportError::Unsupported { .. }
+            | TransportError::Invalid { .. }
+            | TransportError::Timeout { .. }
+            | TransportError::Protocol { .. }
+            | TransportError::Resource { .. }
+            | TransportError::Io { .. } => None,
         }
     }
 
     /// Shorthand for [`TransportError::Invalid`].
     pub fn invalid(what: impl Into<String>) -> Self {
         TransportError::Invalid { what: what.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_peer_went_is_told_beside_the_words_of_the_system() {
+        let told = |code: i32| {
+            let error = TransportError::io("sending", io::Error::from_raw_os_error(code));
+            (error.how(), error.to_string())
+        };
+        // ECONNRESET, EPIPE, ETIMEDOUT, EHOSTUNREACH and ENOMEM of Linux.
+        let (how, words) = told(104);
+        assert_eq!(how, Some(Gone::Reset));
+        assert_eq!(words, "sending: the peer is gone (Connection reset by peer (os error 104))");
+        assert_eq!(told(32).0, Some(Gone::Closed));
+        assert_eq!(told(110).0, Some(Gone::Silent));
+        assert_eq!(told(113).0, Some(Gone::Unreachable));
+        assert_eq!(told(12).0, None, "what the system refuses is nothing that the peer did");
+        assert_eq!(TransportError::invalid("reset by peer").how(), None, "words decide nothing");
     }
 }

@@ -23,7 +23,7 @@ pub mod stripe;
 pub mod wire;
 
 pub use dirty_tracker::{DirtyLog, DirtyTracker};
-pub use error::TransportError;
+pub use error::{Gone, TransportError};
 pub use fabric::Fabric;
 pub use lane::{
     Access, AdapterStats, Completion, CompletionStatus, Framing, Lane, LaneCaps, LaneSample, LaneSpec,

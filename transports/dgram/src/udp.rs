@@ -174,6 +174,18 @@ impl ProbeSocket {
         self.0.send(&datagram)
     }
 
+    /// Sends one probe without DF: an IP packet of `ip_bytes` bytes that leaves in fragments where the interface takes none so long. The
+    /// next one by [`send`](ProbeSocket::send) has DF again.
+    pub fn send_without_df(&mut self, seq: u32, ip_bytes: u32) -> Result<Outcome, DgramError> {
+        let to = self.0.to.ip();
+        let fail = |source| DgramError::Send { to, source };
+        let family = self.0.family;
+        errqueue::allow_fragments(self.0.socket.as_fd(), family).map_err(fail)?;
+        let sent = self.send(seq, ip_bytes);
+        errqueue::probe_path_mtu(self.0.socket.as_fd(), family).map_err(fail)?;
+        sent
+    }
+
     pub(crate) fn family(&self) -> Family {
         self.0.family
     }

@@ -96,6 +96,26 @@ fn sizes_arrive_up_to_what_ip_can_carry() {
 }
 
 #[test]
+fn a_probe_without_df_is_answered_as_others_are_and_numbers_may_be_far_apart() {
+    for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        if UnprovenSocket::bind(address, None, SocketAddr::new(address, 9), key()).is_err() {
+            println!("SKIPPED: no {address} here");
+            continue;
+        }
+        with_responder(address, |to| {
+            let mut socket = proven(address, None, to);
+            for (seq, df) in [(0, true), (65_537, false), (65_538, true)] {
+                let sent = if df { socket.send(seq, 3000) } else { socket.send_without_df(seq, 3000) };
+                assert_eq!(sent.unwrap(), Outcome::Sent);
+                let event = next_event(&mut socket, PATIENCE);
+                assert!(matches!(event, Some(Event::Arrived { seq: got, .. }) if got == seq), "{event:?}");
+            }
+            assert_eq!(socket.send_without_df(1, 65_536).unwrap(), Outcome::TooBig { ip_mtu_bytes: None });
+        });
+    }
+}
+
+#[test]
 fn the_same_over_ipv6() {
     let address = IpAddr::V6(Ipv6Addr::LOCALHOST);
     if UnprovenSocket::bind(address, None, SocketAddr::new(address, 9), key()).is_err() {

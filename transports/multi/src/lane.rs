@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Clock, Completion, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Op, PathStats, Region, StripeStats,
-    Tick, TransportError, Verb, Wait, WaitMode,
+    Clock, Completion, Gone, Lane, LaneCaps, LaneSample, LaneSpec, LaneStats, Op, PathStats, Region,
+    StripeStats, Tick, TransportError, Verb, Wait, WaitMode,
 };
 
 use crate::frame::{FrameKind, Head};
@@ -54,7 +54,8 @@ pub(crate) struct StripedLane {
     /// Deaths are to be told to the peer.
     announce: bool,
     peer_left: bool,
-    failed: Option<String>,
+    /// What it failed by, for those who ask again.
+    failed: Option<(Option<Gone>, String)>,
     /// Room to move staged messages through.
     bounce: Vec<u8>,
     watched_at: Tick,
@@ -139,17 +140,17 @@ impl StripedLane {
             return Err(error);
         }
         for (index, error) in dead {
-            lane.fall(index, error.to_string(), 1);
+            lane.fall(index, error.to_string(), error.how(), 1);
         }
         Ok(lane)
     }
 
     /// A path is dead: its work goes to the others, and `generation` of it is connected.
-    fn fall(&mut self, index: u16, reason: String, generation: u32) {
+    fn fall(&mut self, index: u16, reason: String, how: Option<Gone>, generation: u32) {
         let now = self.clock.now();
         let path = &mut self.paths[usize::from(index)];
         tracing::info!(path = %path.name, %reason, "a path of a stripe is lost");
-        path.bury(reason, now);
+        path.bury(reason, how, now);
         path.generation = generation;
         let (messages, bytes) = self.outgoing.lost(index);
         self.figures.replayed_messages += messages;
@@ -166,10 +167,10 @@ impl StripedLane {
         }
     }
 
-    fn die(&mut self, index: u16, reason: String) {
+    fn die(&mut self, index: u16, reason: String, how: Option<Gone>) {
         if self.paths[usize::from(index)].is_live() {
             let generation = self.paths[usize::from(index)].generation + 1;
-            self.fall(index, reason, generation);
+            self.fall(index, reason, how, generation);
         }
     }
 
@@ -241,7 +242,8 @@ impl StripedLane {
         }
         // Without another path that is well the peer itself may be slow, and there is nothing to gain.
         if let Some((index, silence)) = silent.filter(|_| well) {
-            self.die(index, format!("no byte was acknowledged for {} ms", silence.as_millis()));
+            let reason = format!("no byte was acknowledged for {} ms", silence.as_millis());
+            self.die(index, reason, Some(Gone::Silent));
         }
     }
 
@@ -273,6 +275,13 @@ impl StripedLane {
             |path: &Path| format!("{}: {}", path.name, path.tally.reason.as_deref().unwrap_or("closed"));
         TransportError::PeerGone {
             operation: format!("striping over {} paths", self.paths.len()),
+            // Paths that went in different ways say nothing together.
+            how: self
+                .paths
+                .iter()
+                .map(|path| path.tally.how)
+                .reduce(|a, b| if a == b { a } else { None })
+                .flatten(),
             detail: format!(
                 "all are lost ({})",
                 self.paths.iter().map(reason).collect::<Vec<_>>().join("; ")
@@ -313,6 +322,7 @@ impl StripedLane {
             if self.peer_left {
                 return Err(TransportError::PeerGone {
                     operation: "receiving from a stripe".into(),
+                    how: Some(Gone::Closed),
                     detail: "the peer has closed it".into(),
                 });
             }
@@ -388,14 +398,14 @@ impl Lane for StripedLane {
     }
 
     fn poll(&mut self, out: &mut Vec<Completion>, wait: Wait) -> Result<usize, TransportError> {
-        if let Some(detail) = &self.failed {
+        if let Some((how, detail)) = &self.failed {
             let operation = "polling a stripe that has failed".into();
-            return Err(TransportError::PeerGone { operation, detail: detail.clone() });
+            return Err(TransportError::PeerGone { operation, how: *how, detail: detail.clone() });
         }
         if out.len() == out.capacity() {
             return Ok(0);
         }
-        self.drive(out, wait).inspect_err(|error| self.failed = Some(error.to_string()))
+        self.drive(out, wait).inspect_err(|error| self.failed = Some((error.how(), error.to_string())))
     }
 
     fn sample(&mut self, out: &mut LaneSample) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Completion, Lane, LaneSample, LaneStats, Op, Region, RegionId, Tick, TransportError, Wait,
+    Completion, Gone, Lane, LaneSample, LaneStats, Op, Region, RegionId, Tick, TransportError, Wait,
 };
 
 use crate::frame::{HEAD_BYTES, Head};
@@ -79,6 +79,8 @@ pub(crate) struct Tally {
     pub(crate) received_bytes: u64,
     pub(crate) deaths: u64,
     pub(crate) reason: Option<String>,
+    /// How the peer was gone there the last time, where that is known.
+    pub(crate) how: Option<Gone>,
     /// From the last sign of life to the decision that it is dead, longest.
     pub(crate) noticed_after_ns: u64,
     pub(crate) lost_at: Option<Tick>,
@@ -133,7 +135,7 @@ impl Path {
     }
 
     /// Takes the lane away. Nothing of it touches memory afterwards.
-    pub(crate) fn bury(&mut self, reason: String, now: Tick) {
+    pub(crate) fn bury(&mut self, reason: String, how: Option<Gone>, now: Tick) {
         if let Some(mut lane) = self.lane.take() {
             let mut last = LaneSample::default();
             lane.sample(&mut last);
@@ -143,6 +145,7 @@ impl Path {
         self.tally.noticed_after_ns = self.tally.noticed_after_ns.max(silent);
         self.tally.deaths += 1;
         self.tally.reason = Some(reason);
+        self.tally.how = how;
         self.tally.lost_at = Some(now);
         self.tally.carried_again_at = None;
         (self.outstanding, self.outstanding_bytes) = (0, 0);

@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pathproof_api::TransportError;
+use pathproof_api::{Gone, TransportError};
 use pathproof_sys::clock::{Clock as _, Deadline, Tick};
 
 use crate::ffi::{CmConnParam, CmEvent, CmEventChannel, CmId, ConnectionManagerLibrary, IbvQpAttr, k};
@@ -394,6 +394,7 @@ impl Id {
                 let why = if text.is_empty() { format!("reason {}", event.status) } else { text };
                 Err(TransportError::PeerGone {
                     operation: what,
+                    how: None,
                     detail: format!("it rejected the connection: {why}"),
                 })
             }
@@ -493,6 +494,7 @@ fn unexpected(what: &str, event: &Event) -> TransportError {
     }
     TransportError::PeerGone {
         operation: what.to_owned(),
+        how: None,
         detail: format!(
             "{name}, status {}; check that the peer's address is on its RDMA interface",
             event.status
@@ -521,13 +523,15 @@ pub fn event_name(kind: u32) -> &'static str {
     }
 }
 
-/// Whether an event ends a connection; then the sentence for it.
-pub fn ending(kind: u32) -> Option<&'static str> {
-    matches!(
-        kind,
-        k::RDMA_CM_EVENT_DISCONNECTED | k::RDMA_CM_EVENT_DEVICE_REMOVAL | k::RDMA_CM_EVENT_TIMEWAIT_EXIT
-    )
-    .then(|| event_name(kind))
+/// Whether an event ends a connection; then how the peer went, where that is what it says, and the sentence for it.
+pub fn ending(kind: u32) -> Option<(Option<Gone>, &'static str)> {
+    let how = match kind {
+        k::RDMA_CM_EVENT_DISCONNECTED => Some(Gone::Closed),
+        // Of this host's device, and of a connection whose end was told before.
+        k::RDMA_CM_EVENT_DEVICE_REMOVAL | k::RDMA_CM_EVENT_TIMEWAIT_EXIT => None,
+        _ => return None,
+    };
+    Some((how, event_name(kind)))
 }
 
 /// Most that route resolution may take.

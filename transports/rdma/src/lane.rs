@@ -358,7 +358,7 @@ impl Lane for RdmaLane {
         if let Some(connection) = &self.connection {
             connection.disconnect();
         }
-        let orderly = matches!(self.ending, None | Some(Ending::PeerClosed(_)));
+        let orderly = matches!(self.ending, None | Some(Ending::PeerClosed(..)));
         if !orderly && !self.ending_told {
             return Err(self.tell());
         }

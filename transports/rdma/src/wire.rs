@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, AdapterStats, CompletionStatus, Established, Exposed, Invalidated, LaneStats, Loan, LoanId,
+    Access, AdapterStats, CompletionStatus, Established, Exposed, Gone, Invalidated, LaneStats, Loan, LoanId,
     Region, RegionId, TransportError, Wait, WaitMode, Wire, WireDone, WireOp,
 };
 use pathproof_sys::clock::{Clock as _, RealClock};
@@ -53,7 +53,7 @@ pub(crate) struct Parts {
 
 /// Why it is over.
 enum Ending {
-    Closed(&'static str),
+    Closed(Option<Gone>, &'static str),
     Failed(String),
 }
 
@@ -115,8 +115,9 @@ impl BareWire {
             Some(Ending::Failed(detail)) => {
                 TransportError::Io { operation: self.operation(), source: io::Error::other(detail.clone()) }
             }
-            Some(Ending::Closed(how)) => {
-                TransportError::PeerGone { operation: self.operation(), detail: (*how).to_owned() }
+            Some(Ending::Closed(how, detail)) => {
+                let detail = (*detail).to_owned();
+                TransportError::PeerGone { operation: self.operation(), how: *how, detail }
             }
             None => TransportError::invalid("the wire has not ended"),
         }
@@ -196,7 +197,7 @@ impl BareWire {
             self.look_at_events();
         }
         if wc.status == k::IBV_WC_WR_FLUSH_ERR {
-            self.end(Ending::Closed("it closed the connection"));
+            self.end(Ending::Closed(Some(Gone::Closed), "it closed the connection"));
             return CompletionStatus::Flushed;
         }
         self.end(Ending::Failed(match received {
@@ -216,7 +217,7 @@ impl BareWire {
             if let Some(trouble) = context.trouble(self.queue_pair.number(), self.events_before) {
                 // On iWARP the queue pair is a TCP connection, and it breaks with the peer.
                 self.end(if trouble.event == k::IBV_EVENT_QP_FATAL && self.established.iwarp {
-                    Ending::Closed("the connection under the queue pair broke")
+                    Ending::Closed(None, "the connection under the queue pair broke")
                 } else {
                     let words = words::event_sentence(trouble.event);
                     Ending::Failed(words.unwrap_or_else(|| format!("event {}", trouble.event)))
@@ -224,8 +225,8 @@ impl BareWire {
             }
         }
         while let Some(event) = self.connection.channel().try_next() {
-            if let Some(how) = cm::ending(event.kind) {
-                self.end(Ending::Closed(how));
+            if let Some((how, words)) = cm::ending(event.kind) {
+                self.end(Ending::Closed(how, words));
                 // The manager has stopped the queue pair on RoCE; on iWARP it flushes by itself.
                 self.queue_pair.fail();
             }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, Completion, CompletionStatus, LaneSample, Op, Region, Role, Tick, TransportError, Verb,
+    Access, Completion, CompletionStatus, Gone, LaneSample, Op, Region, Role, Tick, TransportError, Verb,
 };
 
 use crate::chance::SplitMix;
@@ -536,17 +536,18 @@ impl State {
 
     /// Tells a lane that its peer is gone, or has been silent for too long.
     fn check_alive(&mut self, id: EndId) -> Result<(), TransportError> {
-        let gone = |detail: &str| {
-            Err(TransportError::PeerGone { operation: "polling a sim lane".into(), detail: detail.into() })
+        let gone = |how: Gone, detail: &str| {
+            let operation = "polling a sim lane".into();
+            Err(TransportError::PeerGone { operation, how: Some(how), detail: detail.into() })
         };
         let nic = self.end(id).nic;
         let unheard = nic.is_some_and(|nic| self.nics_cut.contains_key(&nic));
         if !unheard && self.peer(id).is_none_or(|peer| self.end(peer).phase == Phase::Closed) {
-            return gone("it closed the lane");
+            return gone(Gone::Closed, "it closed the lane");
         }
         let cut = self.ends[id.0].as_ref().and_then(|end| self.cut_of(end));
         match cut {
-            Some(cut) if self.now >= cut.noticed() => gone("nothing was heard from it"),
+            Some(cut) if self.now >= cut.noticed() => gone(Gone::Silent, "nothing was heard from it"),
             _ => Ok(()),
         }
     }

@@ -522,7 +522,8 @@ impl Wire for SimWire {
         out.extend(end.done.drain(..count));
         match &state.over {
             Some(why) if count == 0 => {
-                Err(TransportError::PeerGone { operation: "simulated wire".into(), detail: why.clone() })
+                let operation = "simulated wire".into();
+                Err(TransportError::PeerGone { operation, how: None, detail: why.clone() })
             }
             _ => Ok(count),
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pathproof_api::wire::Exposed;
 use pathproof_api::{
-    Access, Arrival, Clock, LaneStats, MessagePipe, PipeLimits, Queued, Region, RegionId, Tick,
+    Access, Arrival, Clock, Gone, LaneStats, MessagePipe, PipeLimits, Queued, Region, RegionId, Tick,
     TransportError, Wait,
 };
 use pathproof_sys::clock::RealClock;
@@ -161,7 +161,8 @@ impl DirectTcp {
         let count = match self.stream.read(room) {
             Ok(0) => {
                 let detail = "it closed the connection".into();
-                return Err(TransportError::PeerGone { operation: "reading from the server".into(), detail });
+                let operation = "reading from the server".into();
+                return Err(TransportError::PeerGone { operation, how: Some(Gone::Closed), detail });
             }
             Ok(count) => count,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
@@ -209,7 +210,8 @@ impl DirectTcp {
         match self.stream.read(&mut self.staged[kept..]) {
             Ok(0) => {
                 let detail = "it closed the connection".into();
-                Err(TransportError::PeerGone { operation: "reading from the server".into(), detail })
+                let operation = "reading from the server".into();
+                Err(TransportError::PeerGone { operation, how: Some(Gone::Closed), detail })
             }
             Ok(count) => {
                 self.staged_to += count;

@@ -490,10 +490,15 @@ impl Connection {
     fn explain(&self, error: TransportError) -> TransportError {
         match (error, &self.phase) {
             (_, Phase::AwaitsResponse) if self.nudged => self.unanswered(NUDGE_AFTER),
-            (TransportError::PeerGone { detail, .. }, Phase::AwaitsResponse) => TransportError::PeerGone {
-                operation: self.operation(),
-                detail: format!("it dropped the connection instead of answering the negotiation: {detail}"),
-            },
+            (TransportError::PeerGone { how, detail, .. }, Phase::AwaitsResponse) => {
+                TransportError::PeerGone {
+                    operation: self.operation(),
+                    how,
+                    detail: format!(
+                        "it dropped the connection instead of answering the negotiation: {detail}"
+                    ),
+                }
+            }
             (error, _) => error,
         }
     }

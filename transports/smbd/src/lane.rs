@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use pathproof_api::{
-    Completion, CompletionStatus, Exposed, Lane, LaneCaps, LaneSample, LaneStats, Op, Piece, Region,
+    Completion, CompletionStatus, Exposed, Gone, Lane, LaneCaps, LaneSample, LaneStats, Op, Piece, Region,
     TransportError, Verb, Wait,
 };
 use std::sync::Arc;
@@ -126,7 +126,19 @@ pub struct SmbdLane {
     scratch: Vec<u8>,
     sample: LaneSample,
     counts: Counts,
-    ended: Option<String>,
+    ended: Option<Ended>,
+}
+
+/// Why the lane is over, for those who ask again.
+struct Ended {
+    how: Option<Gone>,
+    words: String,
+}
+
+impl Ended {
+    fn by(error: &TransportError) -> Ended {
+        Ended { how: error.how(), words: error.to_string() }
+    }
 }
 
 #[derive(Default)]
@@ -264,7 +276,8 @@ impl SmbdLane {
     fn tell(&self) -> TransportError {
         TransportError::PeerGone {
             operation: format!("SMB Direct lane to {}", self.connection.wire().established().remote),
-            detail: self.ended.clone().unwrap_or_default(),
+            how: self.ended.as_ref().and_then(|ended| ended.how),
+            detail: self.ended.as_ref().map(|ended| ended.words.clone()).unwrap_or_default(),
         }
     }
 
@@ -298,7 +311,7 @@ impl Lane for SmbdLane {
             }
             taken += 1;
         }
-        self.advance().inspect_err(|error| self.ended = Some(error.to_string()))?;
+        self.advance().inspect_err(|error| self.ended = Some(Ended::by(error)))?;
         Ok(taken)
     }
 
@@ -316,7 +329,7 @@ impl Lane for SmbdLane {
         loop {
             let count = self.report(out);
             if let Err(error) = turned {
-                self.ended = Some(error.to_string());
+                self.ended = Some(Ended::by(&error));
                 return if count > 0 { Ok(count) } else { Err(error) };
             }
             let (Wait::AtMost(limit), Some(began)) = (wait, began) else { return Ok(count) };

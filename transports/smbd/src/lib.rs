@@ -19,6 +19,6 @@ pub mod settings;
 
 pub use codec::{BufferDescriptor, Fault};
 pub use connection::{Connection, Finished, Fragment, Places};
-pub use lane::transport::{MANNERS, NAME, SmbdTransport, options};
+pub use lane::transport::{LANE_SETTINGS, MANNERS, NAME, SmbdTransport, options};
 pub use pipe::SmbdPipe;
 pub use settings::{Agreed, Settings};

@@ -116,7 +116,8 @@ impl SmbdPipe {
             self.moving = self.moving.saturating_sub(1);
             if finished.status != CompletionStatus::Ok {
                 let detail = "its memory could not be reached by the keys that it gave".into();
-                return Err(TransportError::PeerGone { operation: "moving data by RDMA".into(), detail });
+                let operation = "moving data by RDMA".into();
+                return Err(TransportError::PeerGone { operation, how: None, detail });
             }
         }
         Ok(())

@@ -26,18 +26,21 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings {
-            receive_credits: 255,
-            send_credits: 255,
-            send_bytes: 1364,
-            receive_bytes: 8192,
-            fragmented_bytes: 1 << 20,
-            read_write_bytes: 8 << 20,
-        }
+        Settings::WINDOWS
     }
 }
 
 impl Settings {
+    /// What Windows offers.
+    pub const WINDOWS: Settings = Settings {
+        receive_credits: 255,
+        send_credits: 255,
+        send_bytes: 1364,
+        receive_bytes: 8192,
+        fragmented_bytes: 1 << 20,
+        read_write_bytes: 8 << 20,
+    };
+
     /// These settings, where the specification allows them.
     pub fn checked(self) -> Result<Settings, String> {
         let wrong = |what: &str, value: u32, most: &str| Err(format!("SMB Direct {what} of {value}: {most}"));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pathproof_api::contract::{self, Connect, Pair};
 use pathproof_api::{CompletionStatus, LaneSpec, Op, RegionId, Verb, Wait};
-use pathproof_smbd::Settings;
+use pathproof_smbd::{LANE_SETTINGS, Settings};
 
 use support::lanes::Simulated;
 
@@ -62,6 +62,18 @@ fn small_messages_are_sent_and_large_ones_fetched() {
     assert_eq!(stats.last.bytes_sent, 4097 + 4097 + 65_536);
     // What was fetched did not go by the lane's messages.
     assert!(stats.counters["smbd_payload_sent_bytes"] < 6000, "{stats:?}");
+}
+
+#[test]
+fn by_a_lanes_own_settings_the_largest_message_that_is_sent_is_one_fragment() {
+    let fragments = |settings| {
+        let mut pair = Simulated::with(settings).connect(&LaneSpec::default(), 65_536).unwrap();
+        let sends: Vec<Op> = (0..8).map(|at| Op::send(at, RegionId(0), 0, 4096)).collect();
+        let recvs: Vec<Op> = (0..8).map(|at| Op::recv(at, RegionId(0), 4096 * at, 4096)).collect();
+        run(&mut pair, &sends, &recvs);
+        pair.a.close().unwrap().counters["smbd_fragments_sent"]
+    };
+    assert_eq!((fragments(LANE_SETTINGS), fragments(Settings::WINDOWS)), (8, 32));
 }
 
 #[test]

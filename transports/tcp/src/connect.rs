@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, Framing, Lane, LaneSpec, Offer, PreparedLane, ReceiveMode, Region, RegionId, Role, SendMode,
-    TransportError,
+    Access, Framing, Gone, Lane, LaneSpec, Offer, PreparedLane, ReceiveMode, Region, RegionId, Role,
+    SendMode, TransportError,
 };
 use pathproof_sys::clock::{Clock, Deadline, RealClock};
 use pathproof_sys::socket;
@@ -245,6 +245,7 @@ fn ask(stream: &TcpStream, spec: &LaneSpec, until: &Deadline) -> Result<(), Tran
             Ok(0) => {
                 return Err(TransportError::PeerGone {
                     operation: WHAT.into(),
+                    how: Some(Gone::Closed),
                     detail: "the server closed the connection: it does not expect this lane (any more)"
                         .into(),
                 });

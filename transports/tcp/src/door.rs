@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pathproof_api::TransportError;
+use pathproof_api::{Gone, TransportError};
 use pathproof_sys::clock::{Deadline, RealClock};
 
 /// First bytes of a data-lane connection. A control connection opens with another magic on the same port.
@@ -89,6 +89,7 @@ impl LanePreamble {
                 Ok(0) => {
                     return Err(TransportError::PeerGone {
                         operation: WHAT.into(),
+                        how: Some(Gone::Closed),
                         detail: "end of stream".into(),
                     });
                 }

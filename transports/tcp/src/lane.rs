@@ -297,9 +297,15 @@ impl TcpLane {
         let idle = interest == Interest::default() && self.sender.awaited() == 0;
         if idle && ended {
             // Nobody else would look, and the next sleep would end at once.
-            let source = self.link.stream.take_error().ok().flatten();
-            let source = source.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into());
-            return Err(self.link.error("waiting", source));
+            return Err(match self.link.stream.take_error().ok().flatten() {
+                Some(source) => self.link.error("waiting", source),
+                // It is over, and the kernel does not say how.
+                None => TransportError::PeerGone {
+                    operation: format!("waiting ({})", self.link.peer_text()),
+                    how: None,
+                    detail: io::Error::from(io::ErrorKind::ConnectionReset).to_string(),
+                },
+            });
         }
         Ok(())
     }
@@ -377,6 +383,7 @@ impl Lane for TcpLane {
         if let Some(failed) = &self.failed {
             return Err(TransportError::PeerGone {
                 operation: "polling a tcp lane that has failed".into(),
+                how: failed.how(),
                 detail: failed.to_string(),
             });
         }
@@ -392,8 +399,11 @@ impl Lane for TcpLane {
                     self.failed = Some(e);
                     return Ok(added);
                 }
-                self.failed =
-                    Some(TransportError::PeerGone { operation: "tcp lane".into(), detail: e.to_string() });
+                self.failed = Some(TransportError::PeerGone {
+                    operation: "tcp lane".into(),
+                    how: e.how(),
+                    detail: e.to_string(),
+                });
                 Err(e)
             }
         }

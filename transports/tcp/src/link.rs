@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-use pathproof_api::{Completion, Region, RegionId, TransportError};
+use pathproof_api::{Completion, Gone, Region, RegionId, TransportError};
 
 /// One try of one direction.
 pub(crate) enum OneTry {
@@ -52,11 +52,9 @@ impl Link {
         match source.kind() {
             io::ErrorKind::TimedOut => TransportError::PeerGone {
                 operation,
+                how: Some(Gone::Silent),
                 detail: "it has not answered for 10 s; is the path still up?".into(),
             },
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                TransportError::PeerGone { operation, detail: source.to_string() }
-            }
             _ => TransportError::io(operation, source),
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use pathproof_api::{
-    Completion, CompletionStatus, Framing, LaneSpec, Op, ReceiveMode, RegionId, TransportError, Verb,
+    Completion, CompletionStatus, Framing, Gone, LaneSpec, Op, ReceiveMode, RegionId, TransportError, Verb,
 };
 use pathproof_sys::clock::RealClock;
 use pathproof_sys::socket;
@@ -256,6 +256,7 @@ impl Link {
         match result {
             Ok(0) => Err(TransportError::PeerGone {
                 operation: format!("receiving from {}", self.peer_text()),
+                how: Some(Gone::Closed),
                 detail: "it closed the connection".into(),
             }),
             Ok(n) => Ok(Some(n)),

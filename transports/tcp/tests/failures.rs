@@ -146,9 +146,9 @@ fn a_failed_lane_stays_failed_and_keeps_the_reason() {
     let mut pair = pair(&LaneSpec::default());
     pair.b.submit(&[Op::recv(1, pair.id_b, 0, 64)]).unwrap();
     drop(pair.a);
-    let first = error_of(&mut *pair.b).to_string();
-    let again = error_of(&mut *pair.b).to_string();
-    assert!(again.contains(&first), "{again:?} does not say {first:?}");
+    let (first, again) = (error_of(&mut *pair.b), error_of(&mut *pair.b));
+    assert!(again.to_string().contains(&first.to_string()), "{again:?} does not say {first:?}");
+    assert!(first.how().is_some() && again.how() == first.how(), "{first:?}, then {again:?}");
 }
 
 #[test]

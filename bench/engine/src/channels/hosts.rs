@@ -18,7 +18,8 @@ pub struct Routed {
     pub subnet: Prefix,
 }
 
-/// The NICs of a host that may lead to another one. Not loopback, although both have its addresses; not the port of a bridge or
+/// The NICs of a host that may lead to another one. Not loopback, although both have its addresses, nor any other by which no packet leaves the
+/// host: what is reached at its addresses is reached over the others; not the port of a bridge or
 /// bond, which carries its master's traffic; not a virtual NIC that has nothing but the address of its own link, as the host's ends
 /// of guests' NICs. A host may say anything of itself, so an address that no other host can have is none.
 pub fn nics(environment: &Environment) -> Vec<ChannelNic> {
@@ -26,7 +27,7 @@ pub fn nics(environment: &Environment) -> Vec<ChannelNic> {
         environment.nics.iter().any(|nic| !is_loopback(nic) && nic.addresses.iter().any(is_routable));
     let own = environment.nics.iter().filter(|nic| {
         let bare = is_virtual(nic) && !nic.addresses.iter().any(is_routable);
-        !(is_port(environment, nic) || set_up && bare)
+        !(nic.leads_nowhere() || is_port(environment, nic) || set_up && bare)
     });
     let mut nics: Vec<_> = own.map(ChannelNic::from_observed).collect();
     nics.retain(|nic| !nic.is_loopback());
@@ -252,6 +253,30 @@ mod tests {
         assert_eq!(of_both_ends(&host(1, "one"), &host(1, "one")), None);
         // A machine that talks to itself owns all of them at both ends.
         assert_eq!(names(&host(1, "one"), &host(1, "one")), ["e0", "virbr0"]);
+    }
+
+    #[test]
+    fn an_address_on_the_loopback_is_no_nic_of_its_own() {
+        let host = |last: u8| {
+            let nic = |(index, name, kind): (u32, &str, &str), address: String, prefix_len: u8| Nic {
+                index,
+                name: name.into(),
+                kind: Some(kind.into()),
+                addresses: vec![NicAddress { address: address.parse().unwrap(), prefix_len }],
+                up: Some(true),
+                carrier: Some(true),
+                ..Nic::default()
+            };
+            let nics = vec![
+                nic((1, "lo", "loopback"), format!("10.9.100.{last}"), 32),
+                nic((2, "e0", "veth"), format!("10.9.0.{last}"), 24),
+                nic((3, "d0", "dummy"), format!("10.9.101.{last}"), 32),
+            ];
+            Environment { nics, ..Environment::default() }
+        };
+        let names: Vec<String> = nics(&host(1)).into_iter().map(|nic| nic.name).collect();
+        assert_eq!(names, ["e0"]);
+        assert!(ways(&host(1), &host(2)).iter().all(|way| way.local.to_string().starts_with("10.9.0.")));
     }
 
     #[test]

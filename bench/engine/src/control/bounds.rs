@@ -215,7 +215,7 @@ mod tests {
         let mut theirs = Half {
             lanes: vec![lane; 300],
             intervals: vec![slice; 1000],
-            error: Some(StepError { kind: ErrorKind::System, message: long() }),
+            error: Some(StepError::new(ErrorKind::System, long())),
             detail: HalfDetail {
                 nics: Some(NicEvidence {
                     nics: vec![NicShare { deaths: u64::MAX, ..NicShare::default() }; 10_000],

@@ -119,10 +119,11 @@ impl Client {
             return;
         }
         match input {
-            Input::Closed(how) => {
-                self.over(ErrorKind::PeerLost, format!("the control connection to the peer ended: {how}"))
+            Input::Closed { how, cause } => {
+                let message = format!("the control connection to the peer ended: {how}");
+                self.end(StepError::new(ErrorKind::PeerLost, message).caused_by(cause));
             }
-            Input::Broken(StepError { kind, message }) => self.over(kind, message),
+            Input::Broken(error) => self.end(error),
             Input::Timer => self.timer(now),
             Input::Message(message) => self.message(now, *message),
         }
@@ -168,7 +169,7 @@ impl Client {
                         self.send(Message::HalfTaken { step, taken });
                         self.event(ClientEvent::Piece);
                     }
-                    Err(StepError { kind, message }) => self.over(kind, message),
+                    Err(error) => self.end(error),
                 }
             }
             (State::Turning { ended, go, .. }, Message::Turned(Turned { half, ready })) => {
@@ -180,7 +181,7 @@ impl Client {
                     let step = incoming.step();
                     match incoming.finish(count) {
                         Ok(half) => self.event(ClientEvent::Half { step, half: Box::new(half) }),
-                        Err(StepError { kind, message }) => return self.over(kind, message),
+                        Err(error) => return self.end(error),
                     }
                 }
                 self.state = State::Idle;
@@ -218,7 +219,10 @@ impl Client {
         self.out.push_back(Output::Event(event));
     }
     fn over(&mut self, kind: ErrorKind, message: String) {
+        self.end(StepError::new(kind, message));
+    }
+    fn end(&mut self, error: StepError) {
         self.state = State::Over;
-        self.event(ClientEvent::Over(StepError { kind, message }));
+        self.event(ClientEvent::Over(error));
     }
 }

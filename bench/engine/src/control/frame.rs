@@ -161,6 +161,26 @@ mod tests {
     }
 
     #[test]
+    fn an_error_crosses_with_its_cause_and_one_of_another_build_is_read() {
+        use pathproof_model::{ErrorCause, ErrorKind, StepError};
+        let error = StepError::new(ErrorKind::PeerLost, "it is gone".into()).caused_by(ErrorCause::Reset);
+        let message = Message::Fail { step: 2, error };
+        let mut decoder = FrameDecoder::new(FRAME_BYTES_MAX);
+        decoder.push(&encode(&message, 0).unwrap());
+        assert_eq!(decoder.next_message().unwrap(), Some((0, message)));
+        let cause = |error: &str| {
+            let body = format!(r#"{{"step":2,"error":{error}}}"#);
+            match Message::decode(7, body.as_bytes()) {
+                Ok(Message::Fail { error, .. }) => error.cause,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(cause(r#"{"kind":"peer-lost","message":"reset by peer"}"#), None, "of an older build");
+        let later = r#"{"kind":"peer-lost","message":"gone","cause":"evaporated"}"#;
+        assert_eq!(cause(later), Some(ErrorCause::Other));
+    }
+
+    #[test]
     fn garbage_is_an_error_in_words() {
         for (tag, body) in [(0u8, &b"{}"[..]), (99, b"{}"), (1, b"not json"), (4, b"{\"ended\":\"x\"}")] {
             let mut decoder = FrameDecoder::new(HELLO_BYTES_MAX);

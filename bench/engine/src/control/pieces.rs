@@ -242,13 +242,13 @@ fn split(mut half: Half) -> VecDeque<PieceContent> {
         lost += 1;
     }
     if lost > 0 {
-        half.error.get_or_insert_with(|| StepError {
-            kind: ErrorKind::Resource,
-            message: format!(
+        half.error.get_or_insert_with(|| StepError::new(
+            ErrorKind::Resource,
+            format!(
                 "{lost} part(s) of the result were too large to cross and are missing; that is a limit of pathproof and \
                  says nothing about the path: run a shorter step, or one with fewer lanes"
             ),
-        });
+        ));
     }
     parts.push_back(PieceContent::Rest(Box::new(half)));
     parts
@@ -358,16 +358,16 @@ impl Incoming {
 
 fn disorder(what: String) -> StepError {
     let message = format!("the peer's half of the result cannot be put together: {what}");
-    StepError { kind: ErrorKind::Protocol, message }
+    StepError::new(ErrorKind::Protocol, message)
 }
 
 fn too_much() -> StepError {
-    StepError {
-        kind: ErrorKind::Resource,
-        message: "the peer's half of the result is larger than a step of this plan can make it, and was not kept; this \
+    StepError::new(
+        ErrorKind::Resource,
+        "the peer's half of the result is larger than a step of this plan can make it, and was not kept; this \
                   says nothing about the path: use the same build at both ends"
             .into(),
-    }
+    )
 }
 
 #[cfg(test)]

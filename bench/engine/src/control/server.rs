@@ -165,10 +165,12 @@ impl Server {
             return;
         }
         match input {
-            Input::Closed(how) => {
-                self.over(ErrorKind::PeerLost, format!("the connection of the client ended: {how}"));
+            Input::Closed { how, cause } => {
+                let message = format!("the connection of the client ended: {how}");
+                self.end(StepError::new(ErrorKind::PeerLost, message).caused_by(cause));
             }
-            Input::Broken(StepError { kind, message }) => {
+            // What this end gives up for is no way in which the client went.
+            Input::Broken(StepError { kind, message, cause: _ }) => {
                 self.leave(kind, message);
             }
             Input::Timer => match self.state {
@@ -230,9 +232,11 @@ impl Server {
             (_, Message::Step { .. } | Message::Fail { .. } | Message::HalfTaken { .. }) => {}
             (_, Message::Bye { reason, kind }) => {
                 self.state = State::Over;
-                let error = (!reason.is_empty()).then(|| StepError {
-                    kind: kind.unwrap_or(ErrorKind::PeerLost),
-                    message: format!("the client ended the session: {reason}"),
+                let error = (!reason.is_empty()).then(|| {
+                    StepError::new(
+                        kind.unwrap_or(ErrorKind::PeerLost),
+                        format!("the client ended the session: {reason}"),
+                    )
                 });
                 self.event(ServerEvent::Over(error));
             }
@@ -259,7 +263,10 @@ impl Server {
         self.over(kind, message);
     }
     fn over(&mut self, kind: ErrorKind, message: String) {
+        self.end(StepError::new(kind, message));
+    }
+    fn end(&mut self, error: StepError) {
         self.state = State::Over;
-        self.event(ServerEvent::Over(Some(StepError { kind, message })));
+        self.event(ServerEvent::Over(Some(error)));
     }
 }

@@ -3,8 +3,8 @@
 use super::*;
 use pathproof_api::Tick;
 use pathproof_model::{
-    End, ErrorKind, Half, Interval, LaneResult, Limits, PlanRequest, StepError, StepRequest, StepSpec,
-    TrafficSpec,
+    End, ErrorCause, ErrorKind, Half, Interval, LaneResult, Limits, PlanRequest, StepError, StepRequest,
+    StepSpec, TrafficSpec,
 };
 
 /// A client, a server and a clock that only the test moves.
@@ -267,7 +267,7 @@ fn a_step_that_the_server_cannot_do_leaves_the_session_alive() {
     wire.greet();
     wire.client.turn(wire.now, Some(go(0)), room(), 0);
     wire.settle();
-    let error = StepError { kind: ErrorKind::Unsupported, message: "no device".into() };
+    let error = StepError::new(ErrorKind::Unsupported, "no device".into());
     wire.server.turned(wire.now, None, Some(Ready { error: Some(error), ..ready(0) }));
     wire.settle();
     wire.client.turn(wire.now, Some(go(1)), room(), 0);
@@ -283,10 +283,12 @@ fn what_comes_late_for_a_step_is_ignored_and_a_lost_peer_is_named() {
     wire.greet();
     let late = Message::Step { step: 7, body: StepMessage::Done };
     wire.client.handle(wire.now, Input::Message(Box::new(late)));
-    wire.client.handle(wire.now, Input::Closed("reset by peer".into()));
+    let cause = Some(ErrorCause::Reset);
+    wire.client.handle(wire.now, Input::Closed { how: "reset by peer".into(), cause });
     wire.settle();
     assert_eq!(wire.over().kind, ErrorKind::PeerLost);
     assert!(wire.over().message.contains("reset by peer"));
+    assert_eq!(wire.over().cause, cause);
     let count = wire.client_events.len();
     wire.client.handle(wire.now, Input::Timer);
     wire.settle();
@@ -479,7 +481,7 @@ fn a_half_beyond_the_plan_is_a_limit_of_ours_and_no_lost_peer() {
 fn a_peer_that_says_why_it_leaves_is_not_lost() {
     let mut wire = Wire::new();
     wire.greet();
-    let error = StepError { kind: ErrorKind::Resource, message: "too large to cross".into() };
+    let error = StepError::new(ErrorKind::Resource, "too large to cross".into());
     wire.server.handle(wire.now, Input::Broken(error));
     wire.settle();
     assert_eq!(wire.over().kind, ErrorKind::Resource);

@@ -6,18 +6,25 @@ use pathproof_model::judge::repeats::dropped_at_home;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{
-    Direction, End, ErrorKind, Evidence, Finding, FollowUp, LaneResult, NodeId, ResultDoc, Step, StepError,
+    Direction, End, ErrorCause, ErrorKind, Evidence, Finding, FollowUp, LaneResult, NodeId, PathRecord,
+    ResultDoc, Step, StepError,
 };
 
-use super::{lost, planned, whose};
+use super::{Rule, lost, planned, whose};
 
 /// So many SYNs must have been sent again.
 const SYNS: u64 = 4;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let ended = reset(doc).into_iter().chain(aged(doc));
-    unanswered(doc).into_iter().chain(ended).chain(never_opened(doc)).chain(slow_to_open(doc)).collect()
-}
+pub(super) const RULES: &[Rule] = &[
+    Rule { codes: &[code!("CONNECT-PARTIAL")], find: |doc| unanswered(doc).into_iter().collect() },
+    Rule {
+        codes: &[code!("TCP-RESET")],
+        find: |doc| reset(doc).or_else(|| reset_of_a_nic(doc)).into_iter().collect(),
+    },
+    Rule { codes: &[code!("TCP-RESET")], find: |doc| aged(doc).into_iter().collect() },
+    Rule { codes: &[code!("CONNECT-PARTIAL")], find: never_opened },
+    Rule { codes: &[code!("CONNECT-SLOW")], find: slow_to_open },
+];
 
 /// Connections of which half took far longer to open than what is open takes to answer: somebody looks at each new one.
 fn slow_to_open(doc: &ResultDoc) -> Vec<Finding> {
@@ -152,9 +159,9 @@ fn never_opened(doc: &ResultDoc) -> Vec<Finding> {
     told.map(finding).collect()
 }
 
-/// Whether a connection was reset, by whomever.
+/// Whether a connection was reset, by whomever. An end that does not say how it was lost (an older build) is no witness of a reset.
 fn was_reset(why: &StepError) -> bool {
-    why.kind == ErrorKind::PeerLost && why.message.contains("reset by peer")
+    why.kind == ErrorKind::PeerLost && why.cause == Some(ErrorCause::Reset)
 }
 
 /// Connections left silent of which the longer silence is dead, in a step in which the session's own was reset, which is never silent: what they have
@@ -162,8 +169,9 @@ fn was_reset(why: &StepError) -> bool {
 fn aged(doc: &ResultDoc) -> Option<Finding> {
     let mut reset = planned(doc).filter(|step| step.error.as_ref().is_some_and(was_reset));
     let (step, (direction, (alive_ns, dead_ns))) = reset.find_map(|step| {
-        let records = step.detail.left_silent.as_deref()?;
-        let cut = records.iter().find_map(|record| Some((record.direction, record.forgotten()?)));
+        // Those of another network tell nothing of the session's own.
+        let mut records = step.detail.left_silent.iter().flatten().filter(|record| record.subnet.is_none());
+        let cut = records.find_map(|record| Some((record.direction, record.forgotten()?)));
         // None that was alive tells no age.
         cut.filter(|(_, (alive_ns, _))| *alive_ns > 0).map(|cut| (step, cut))
     })?;
@@ -178,6 +186,63 @@ fn aged(doc: &ResultDoc) -> Option<Finding> {
     );
     let finding = Finding::new("TCP-RESET", said).with("age_ns", age_ns).open(&[code!("PEER-LOST")]);
     Some(finding.with("survived_ns", alive_ns).with("dead_after_ns", dead_ns))
+}
+
+/// A connection of a stripe that was reset while the others of it went on, and that opened anew at once: no link was down, neither program had ended,
+/// and neither end had given it up for its silence.
+fn reset_of_a_nic(doc: &ResultDoc) -> Option<Finding> {
+    /// Who gives a connection up for its silence has waited for longer, and the other end is then reset by that.
+    const NOTICED_NS: u64 = 100_000_000;
+    if doc.error.is_some() || doc.findings.iter().any(|finding| finding.is(code!("ADDRESS-DUPLICATE"))) {
+        return None;
+    }
+    let steps = doc.steps.iter().filter(|step| {
+        let traffic = step.spec.as_ref().and_then(|spec| spec.traffic());
+        let fails = traffic.is_some_and(|traffic| !traffic.fail.is_empty());
+        // A path that died by itself has no NIC that was taken down, and no moment at which that was.
+        let failover = step.detail.failover.as_ref();
+        let asked = failover.is_some_and(|one| one.nic.is_some() || one.failed_at_ns.is_some());
+        step.error.is_none() && step.detail.contend.is_none() && !(fails || asked)
+    });
+    let quick =
+        |path: &PathRecord| path.deaths > 0 && path.noticed_after_ns.is_some_and(|ns| ns < NOTICED_NS);
+    let told = steps.filter_map(|step| {
+        // The kernel of one end at least was sent a reset.
+        let ends = [NodeId::CLIENT, NodeId::SERVER];
+        let resets: Option<u64> = ends.iter().map(|node| tcp(step, *node)?.connections_reset).sum();
+        resets.filter(|resets| *resets > 0)?;
+        step.lanes.iter().filter(|lane| lane.end == End::Client).find_map(|lane| {
+            let far = step.lanes.iter().find(|one| one.lane == lane.lane && one.end == End::Server)?;
+            let (near, far) = (lane.stripe.as_ref()?, far.stripe.as_ref()?);
+            // With several connections a NIC it is not known whose each is.
+            if near.paths.len() != lane.nics.len() {
+                return None;
+            }
+            let paths = near.paths.iter().zip(&far.paths).zip(&lane.nics);
+            let mut died = paths.filter(|((near, far), _)| quick(near) && quick(far));
+            let ((path, _), nic) = died.next()?;
+            let steady = ends.iter().all(|node| no_link_changed(step, *node));
+            let back = near.rejoined.saturating_add(far.rejoined) > 0;
+            (steady && back).then_some((step, nic, path.sent_bytes.max(path.received_bytes)))
+        })
+    });
+    let all: Vec<(&Step, &String, u64)> = told.collect();
+    let (step, nic, carried) = all.first()?;
+    let said = format!(
+        "{}: a connection over {nic} was reset after some {}, while its NIC kept its link, both programs and the other connections went on, and it opened \
+         anew at once; {} steps met it",
+        step.name,
+        pathproof_model::units::Bytes(*carried),
+        all.len()
+    );
+    let finding = Finding::new("TCP-RESET", said).tell(told::LOCAL_NIC, (*nic).clone());
+    Some(finding.with("bytes", *carried).with("steps", all.len() as u64))
+}
+
+/// Whether every link of a host surely stayed as it was during a step.
+fn no_link_changed(step: &Step, node: NodeId) -> bool {
+    let nics = step.evidence(node).and_then(|evidence| evidence.nics.as_ref());
+    nics.is_some_and(|nics| nics.iter().all(|nic| nic.counts.carrier_changes == Some(0)))
 }
 
 /// A lane that was reset although both programs were there to the end: somebody between them did it.
@@ -222,9 +287,14 @@ fn reset(doc: &ResultDoc) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pathproof_model::evidence::{QueueActivity, QueueCounts};
-    use pathproof_model::{StepKind, Tool};
+    use pathproof_model::{Failover, StepKind, Tool};
+
+    fn findings(doc: &ResultDoc) -> Vec<Finding> {
+        all(RULES, doc)
+    }
 
     fn evidence(node: NodeId, tcp: TcpCounts) -> Evidence {
         Evidence { node, tcp: Some(tcp), ..Evidence::default() }
@@ -233,8 +303,8 @@ mod tests {
     fn stream(here: TcpCounts, there: TcpCounts, error: Option<ErrorKind>) -> Step {
         let mut step = Step::new(StepKind::Stream, "tcp stream out");
         step.evidence = vec![evidence(NodeId::CLIENT, here), evidence(NodeId::SERVER, there)];
-        let error =
-            error.map(|kind| StepError { kind, message: "Connection reset by peer (os error 104)".into() });
+        let words = "Connection reset by peer (os error 104)";
+        let error = error.map(|kind| StepError::new(kind, words.into()).caused_by(ErrorCause::Reset));
         step.lanes = vec![LaneResult { end: End::Client, bytes: 30 << 20, error, ..LaneResult::default() }];
         step
     }
@@ -242,6 +312,57 @@ mod tests {
     fn codes(steps: Vec<Step>) -> Vec<String> {
         let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
         findings(&doc).into_iter().map(|finding| finding.code).collect()
+    }
+
+    /// Two connections of a stripe of which the second died after 11 MB, as it was measured through something that resets connections.
+    fn stripe(noticed_ns: u64, resets: u64, carrier_changes: u64, rejoined: u64) -> Step {
+        use pathproof_model::StripeRecord;
+        use pathproof_model::evidence::{NicActivity, NicCounts};
+        let reset = TcpCounts { connections_reset: Some(resets), ..TcpCounts::still() };
+        let mut step = stream(TcpCounts::still(), reset, None);
+        for evidence in &mut step.evidence {
+            let counts = NicCounts { carrier_changes: Some(carrier_changes), ..NicCounts::still() };
+            evidence.nics = Some(vec![NicActivity { nic: "e1".into(), counts }]);
+        }
+        let path = |deaths: u64, noticed_ns: u64| PathRecord {
+            sent_bytes: 11_665_408,
+            deaths,
+            noticed_after_ns: (deaths > 0).then_some(noticed_ns),
+            ..PathRecord::default()
+        };
+        let lane = |end: End, noticed_ns: u64| LaneResult {
+            end,
+            nics: vec!["e0".into(), "e1".into()],
+            stripe: Some(StripeRecord {
+                paths: vec![path(0, 0), path(1, noticed_ns)],
+                rejoined,
+                ..StripeRecord::default()
+            }),
+            ..LaneResult::default()
+        };
+        step.lanes = vec![lane(End::Client, noticed_ns), lane(End::Server, 0)];
+        step.detail.failover = Some(Failover::default());
+        step
+    }
+
+    #[test]
+    fn a_connection_of_a_stripe_that_somebody_reset_is_told_with_its_nic() {
+        let told = |step: Step| {
+            let doc = ResultDoc { steps: vec![step], ..ResultDoc::new(Tool::default(), "") };
+            findings(&doc).into_iter().map(|finding| (finding.code, finding.evidence)).next()
+        };
+        let (code, said) = told(stripe(1_823_520, 1, 0, 1)).unwrap();
+        assert_eq!(code, "TCP-RESET");
+        assert!(said.contains("over e1"), "{said}");
+        // An end gave it up for its silence; nobody was sent a reset; a link went down; and it never opened again.
+        assert_eq!(told(stripe(500_000_000, 1, 0, 1)), None);
+        assert_eq!(told(stripe(1_823_520, 0, 0, 1)), None);
+        assert_eq!(told(stripe(1_823_520, 1, 2, 1)), None);
+        assert_eq!(told(stripe(1_823_520, 1, 0, 0)), None);
+        // It was the run that took the NIC down.
+        let mut asked = stripe(1_823_520, 1, 0, 1);
+        asked.detail.failover = Some(Failover { nic: Some("e1".into()), ..Failover::default() });
+        assert_eq!(told(asked), None);
     }
 
     #[test]
@@ -335,7 +456,7 @@ mod tests {
         // A migration whose destination was reset, and whose source heard nothing and was told.
         let mut told = stream(TcpCounts::still(), cut(), Some(ErrorKind::PeerLost));
         let lane = told.lanes[0].clone();
-        let why = StepError { kind: ErrorKind::Interrupted, message: "given up".into() };
+        let why = StepError::new(ErrorKind::Interrupted, "given up".into());
         told.error = lane.error.clone();
         told.lanes =
             vec![LaneResult { error: Some(why), ..lane.clone() }, LaneResult { end: End::Server, ..lane }];
@@ -343,8 +464,12 @@ mod tests {
         // The other end gave up first.
         let mut given_up = stream(cut(), cut(), Some(ErrorKind::PeerLost));
         let message = "it has not answered for 10 s".into();
-        given_up.error = Some(StepError { kind: ErrorKind::PeerLost, message });
+        given_up.error = Some(StepError::new(ErrorKind::PeerLost, message).caused_by(ErrorCause::Silent));
         assert_eq!(codes(vec![given_up]), [""; 0]);
+        // The same words without a cause, as an older build says them, decide nothing.
+        let mut older = stream(cut(), cut(), Some(ErrorKind::PeerLost));
+        older.lanes[0].error.as_mut().unwrap().cause = None;
+        assert_eq!(codes(vec![older]), [""; 0]);
         // Silence, a lane that ended well, and a half that never came.
         assert_eq!(codes(vec![stream(TcpCounts::still(), cut(), Some(ErrorKind::PeerLost))]), [""; 0]);
         assert_eq!(codes(vec![stream(cut(), cut(), None)]), [""; 0]);
@@ -356,7 +481,7 @@ mod tests {
     #[test]
     fn connections_that_are_cut_when_they_are_so_old_are_told_so_and_not_that_they_were_silent() {
         use pathproof_model::{LeftSilent, SilentRecord};
-        let ports = |alive: [bool; 4], kind, message: &str| {
+        let ports = |alive: [bool; 4], cause: ErrorCause| {
             let mut step = Step::new(StepKind::Ports, "ports and connections");
             let times = [1_005_727_899, 2_005_876_327, 4_005_865_164, 8_006_049_990];
             let tried = times.into_iter().zip(alive).map(|(silent_ns, alive)| LeftSilent {
@@ -365,17 +490,15 @@ mod tests {
                 ..LeftSilent::default()
             });
             let tried = tried.collect();
-            step.detail.left_silent = Some(vec![SilentRecord { direction: Direction::Out, tried }]);
+            step.detail.left_silent =
+                Some(vec![SilentRecord { direction: Direction::Out, subnet: None, tried }]);
             (step.started_ns, step.elapsed_ns) = (225_174_703, 8_064_344_084);
-            step.error = Some(StepError { kind, message: message.into() });
+            step.error = Some(StepError::new(ErrorKind::PeerLost, "in words".into()).caused_by(cause));
             step
         };
-        let reset = "the control connection to the peer ended: Connection reset by peer (os error 104)";
+        let reset = ErrorCause::Reset;
         let cut = [true, true, true, false];
-        let doc = ResultDoc {
-            steps: vec![ports(cut, ErrorKind::PeerLost, reset)],
-            ..ResultDoc::new(Tool::default(), "")
-        };
+        let doc = ResultDoc { steps: vec![ports(cut, reset)], ..ResultDoc::new(Tool::default(), "") };
         let found = findings(&doc);
         assert_eq!((found.len(), &*found[0].code, &*found[0].open[0]), (1, "TCP-RESET", "PEER-LOST"));
         for part in ["reset 8.29 s after the run", "alive after 4.01 s", "dead after 8.01 s", "silent or not"]
@@ -383,16 +506,16 @@ mod tests {
             assert!(found[0].evidence.contains(part), "{part} is missing in {}", found[0].evidence);
         }
         // All that was left silent lived, nothing of it did, and a session that ended otherwise.
-        assert_eq!(codes(vec![ports([true; 4], ErrorKind::PeerLost, reset)]), [""; 0]);
-        assert_eq!(codes(vec![ports([false; 4], ErrorKind::PeerLost, reset)]), [""; 0]);
-        assert_eq!(codes(vec![ports(cut, ErrorKind::PeerLost, "it has not answered for 10 s")]), [""; 0]);
+        assert_eq!(codes(vec![ports([true; 4], reset)]), [""; 0]);
+        assert_eq!(codes(vec![ports([false; 4], reset)]), [""; 0]);
+        assert_eq!(codes(vec![ports(cut, ErrorCause::Silent)]), [""; 0]);
     }
 
     #[test]
     fn a_nic_over_which_nothing_opens_is_told_where_datagrams_pass_and_not_where_nobody_waited() {
         let told = |again: u64, received: u64, bytes: u64, kind: ErrorKind| {
             let tcp = TcpCounts { syn_retransmits: Some(again), ..TcpCounts::still() };
-            let error = Some(StepError { kind, message: "no answer within 8000 ms".into() });
+            let error = Some(StepError::new(kind, "no answer within 8000 ms".into()));
             let lane = LaneResult {
                 end: End::Client,
                 nics: vec!["e1".into()],

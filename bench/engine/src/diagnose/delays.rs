@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use pathproof_model::code;
 use pathproof_model::judge::could_explain_median;
 use pathproof_model::judge::repeats::paced_loss;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Finding, LaneRole, LossPath, NodeId, ResultDoc, Severity, Share, Step};
 
-use super::{FAR_NS, LOST_SHARE, held, hosts, pauses, planned, pressed, round_trips};
+use super::{FAR_NS, LOST_SHARE, Rule, held, hosts, pauses, planned, pressed, round_trips};
 
 /// Above this part of paced datagrams that come 50 ms after the fastest, something on the way holds packets back.
 const LATE_SHARE: f64 = 0.005;
@@ -17,20 +18,25 @@ const SILENCE_NS: u64 = 400_000_000;
 /// As the built-in limit of jitter.
 const JITTER_NS: u64 = 5_000_000;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let mut found: Vec<Finding> = far(doc).into_iter().chain(far_nics(doc)).collect();
+pub(super) const RULES: &[Rule] = &[
+    Rule { codes: &[code!("PATH-FAR")], find: |doc| far(doc).into_iter().chain(far_nics(doc)).collect() },
+    Rule { codes: &[code!("PATH-STALLS"), code!("PATH-JITTER")], find: comes_and_goes },
+];
+
+/// The first of these that is so: the others would be the same delay, seen from elsewhere.
+fn comes_and_goes(doc: &ResultDoc) -> Vec<Finding> {
     // A host that stands still for a tenth of a second at a time delays everything itself.
-    if !hosts::stands_still(doc) {
-        let told = stalls(doc)
-            .into_iter()
-            .chain(varies(doc))
-            .chain(pauses::pauses(doc))
-            .chain(late(doc))
-            .chain(uneven(doc));
-        let told = told.chain(timers(doc)).chain(pauses::stands(doc)).chain(held::held(doc));
-        found.extend(told.take(1));
+    if hosts::stands_still(doc) {
+        return vec![];
     }
-    found
+    let told = stalls(doc)
+        .into_iter()
+        .chain(varies(doc))
+        .chain(pauses::pauses(doc))
+        .chain(late(doc))
+        .chain(uneven(doc));
+    let told = told.chain(timers(doc)).chain(pauses::stands(doc)).chain(held::held(doc));
+    told.take(1).collect()
 }
 
 /// The length of the path, as something to know.
@@ -254,10 +260,15 @@ fn uneven(doc: &ResultDoc) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pathproof_model::LatencySummary;
     use pathproof_model::evidence::TcpCounts;
     use pathproof_model::{LaneResult, LossCounts, LossFlow, StepKind, StepSpec, Tool, TrafficSpec, Waited};
+
+    fn findings(doc: &ResultDoc) -> Vec<Finding> {
+        all(RULES, doc)
+    }
 
     fn codes(steps: Vec<Step>) -> Vec<String> {
         let doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };

@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use pathproof_model::code;
 use pathproof_model::judge::{could_explain_rate, held_by_end};
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, Finding, NodeId, ResultDoc, Step};
 
 use super::rates::{Shaper, own_shaper};
-use super::{planned, whose};
+use super::{Rule, planned, whose};
 
 /// From this factor on the two directions are not the same path; hosts that are busy with other things stay below it.
 const FACTOR: f64 = 4.0;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("PATH-ASYMMETRIC")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     // The best of each direction, by transport and lanes: a stream alone, unpaced, with no NIC taken down. One lane may be bound by a
     // limit that several are not.
     let mut best: BTreeMap<(&str, u32), [Option<Rate<'_>>; 2]> = BTreeMap::new();
@@ -138,7 +141,7 @@ mod tests {
             vec![FlowSpec::default()];
         assert_eq!(findings(&beside), vec![], "another flow had its part of the path");
         let mut failed = document(&[(Direction::Out, 8_000_000), (Direction::In, 1_000_000)]);
-        failed.steps[1].error = Some(StepError { kind: ErrorKind::Unsupported, message: "lost".into() });
+        failed.steps[1].error = Some(StepError::new(ErrorKind::Unsupported, "lost".into()));
         assert_eq!(findings(&failed), vec![]);
         let mut paced = document(&[(Direction::Out, 8_000_000), (Direction::In, 1_000_000)]);
         paced.steps[1].spec = Some(StepSpec::Stream(TrafficSpec {

@@ -2,13 +2,16 @@
 
 use std::net::IpAddr;
 
+use pathproof_model::code;
 use pathproof_model::judge::segments;
 use pathproof_model::told;
 use pathproof_model::{Direction, Finding, LossPath, MtuMethod, MtuPath, ResultDoc};
 
-use super::planned;
+use super::{Rule, planned};
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("PATH-UDP-FILTERED")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut pairs: Vec<Pair> = Vec::new();
     for step in planned(doc).filter(|step| step.error.is_none()) {
         let paths = step.detail.paths.iter().flatten().filter(|path| path.remote_nic.is_some());

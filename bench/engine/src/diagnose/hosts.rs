@@ -1,16 +1,20 @@
 //! Hosts that were held back themselves: what is measured then says little of a path.
 
+use pathproof_model::code;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Finding, HostLoad, LaneResult, NodeId, ResultDoc, Step, Waited};
 
-use super::{planned, whose};
+use super::{Rule, planned, whose};
 
 /// From such a part of a step's time on a host is not one that anything else should run on.
 const HELD_SHARE: f64 = 0.2;
 /// Shorter steps say little.
 const STEP_NS: u64 = 500_000_000;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] =
+    &[Rule { codes: &[code!("HOST-THROTTLED"), code!("HOST-STARVED")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     [NodeId::CLIENT, NodeId::SERVER]
         .iter()
         .flat_map(|node| held(doc, *node).into_iter().chain(unfair(doc, *node)))

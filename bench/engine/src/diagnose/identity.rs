@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use pathproof_model::code;
 use pathproof_model::{End, Environment, Finding, NodeId, NodeSpec, ResultDoc, Severity};
 
 use super::networks::of_a_network;
-use super::{ip_of, planned, whose};
+use super::{Rule, ip_of, planned, whose};
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] =
+    &[Rule { codes: &[code!("PEER-IS-SELF"), code!("PEER-NAT")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let (Some(client), Some(server)) = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER))
     else {
         return vec![];

@@ -2,8 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::{Finding, FollowUp, NodeId, ResultDoc, Severity, Step};
+
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("LINK-FLAPS")], find: findings }];
 
 pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut changes: BTreeMap<(NodeId, String), u64> = BTreeMap::new();

@@ -1,16 +1,19 @@
 //! Marks of congestion (RFC 3168) that packets arrived with: a note of where a queue stood, and never a fault.
 
+use pathproof_model::code;
 use pathproof_model::evidence::DriverMeaning;
 use pathproof_model::told;
 use pathproof_model::{Direction, Finding, NodeId, ResultDoc};
 
 use super::nics::{counted, used};
-use super::whose;
+use super::{Rule, whose};
 
 /// So few may be somebody else's.
 const FEW: u64 = 10;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("PATH-MARKS")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     [Direction::Out, Direction::In].into_iter().filter_map(|way| marked(doc, way)).collect()
 }
 

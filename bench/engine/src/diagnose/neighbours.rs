@@ -2,10 +2,15 @@
 
 use std::net::IpAddr;
 
+use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::{Finding, NodeId, ResultDoc};
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("ADDRESS-DUPLICATE")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     for (node, other) in [(NodeId::CLIENT, NodeId::SERVER), (NodeId::SERVER, NodeId::CLIENT)] {
         let (Some(here), Some(there)) = (doc.environment(node), doc.environment(other)) else { continue };

@@ -4,9 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use pathproof_model::code;
 use pathproof_model::evidence::DriverMeaning;
 use pathproof_model::told;
 use pathproof_model::{Finding, NodeId, ResultDoc};
+
+use super::Rule;
 
 /// A code, and what is said of a number of packets.
 struct Complaint {
@@ -59,7 +62,19 @@ const COMPLAINTS: &[Complaint] = &[
     },
 ];
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] = &[Rule {
+    codes: &[
+        code!("NIC-LINK-ERRORS"),
+        code!("NIC-OVERRUN"),
+        code!("NIC-PAUSED"),
+        code!("NIC-PAUSES"),
+        code!("NIC-POLICED"),
+        code!("NIC-DISCARDS"),
+    ],
+    find: findings,
+}];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let used = used(doc);
     let mut found = Vec::new();
     for complaint in COMPLAINTS {

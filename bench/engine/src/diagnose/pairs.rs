@@ -11,20 +11,24 @@ use pathproof_model::{
 };
 
 use super::networks::{network, of_a_network};
-use super::{planned, whose};
+use super::{Rule, both_hosts, planned, whose};
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let mut found = dead(doc);
-    found.extend(one_way(doc));
-    let (Some(client), Some(server)) = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER))
-    else {
-        return found;
-    };
-    found.extend(speeds(doc, client, server));
-    found.extend(without_carrier(client, server));
-    found.extend(left_over(doc, client, server));
-    found
-}
+pub(super) const RULES: &[Rule] = &[
+    Rule { codes: &[code!("CHANNEL-DEAD")], find: dead },
+    Rule { codes: &[code!("PATH-ONE-WAY")], find: one_way },
+    Rule {
+        codes: &[code!("NIC-SPEED-DIFFERS")],
+        find: |doc| both_hosts(doc).map_or_else(Vec::new, |(client, server)| speeds(doc, client, server)),
+    },
+    Rule {
+        codes: &[code!("LINK-DOWN")],
+        find: |doc| both_hosts(doc).map_or_else(Vec::new, |(client, server)| without_carrier(client, server)),
+    },
+    Rule {
+        codes: &[code!("CHANNEL-NIC-IDLE")],
+        find: |doc| both_hosts(doc).map_or_else(Vec::new, |(client, server)| left_over(doc, client, server)),
+    },
+];
 
 fn chosen(doc: &ResultDoc) -> impl Iterator<Item = &ChannelPair> {
     doc.channels.iter().flat_map(|channels| &channels.pairs).filter(|pair| pair.chosen)
@@ -263,10 +267,15 @@ fn left_over(doc: &ResultDoc, client: &Environment, server: &Environment) -> Vec
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pathproof_model::evidence::NeighbourActivity;
     use pathproof_model::evidence::{NicActivity, NicCounts};
     use pathproof_model::{NicAddress, Node, Step, StepKind, Tool};
+
+    fn findings(doc: &ResultDoc) -> Vec<Finding> {
+        all(RULES, doc)
+    }
 
     fn nic(name: &str, address: &str, carrier: bool, speed: Option<u64>) -> Nic {
         Nic {

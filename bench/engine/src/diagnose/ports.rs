@@ -11,11 +11,14 @@ use pathproof_model::{
 };
 
 use super::pairs::silent;
-use super::planned;
+use super::{Rule, planned};
 use crate::networks::{NetworkWay, ways};
 use crate::ports::findings::about;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] =
+    &[Rule { codes: &[code!("PORT-FILTERED"), code!("PORT-REFUSED")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let (Some(client), Some(server)) = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER))
     else {
         return vec![];

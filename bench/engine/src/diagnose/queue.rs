@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use pathproof_model::code;
 use pathproof_model::evidence::QueueActivity;
 use pathproof_model::told;
 use pathproof_model::units::{Bytes, Nanoseconds};
 use pathproof_model::{Direction, Finding, LoadedDelay, NodeId, ResultDoc, loaded_delays};
 
+use super::Rule;
+
 /// From here on the delay is a finding; the built-in limit of the verdict is the same.
 const ADDED_NS: u64 = 100_000_000;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] =
+    &[Rule { codes: &[code!("HOST-QUEUE"), code!("PATH-QUEUE")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     // The worst of each transport and direction.
     let mut worst: BTreeMap<(Option<&str>, Option<Direction>), LoadedDelay<'_>> = BTreeMap::new();
     for delay in loaded_delays(doc) {

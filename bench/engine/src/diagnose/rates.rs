@@ -2,11 +2,12 @@
 
 mod again;
 mod cores;
+mod members;
 mod over_port;
+mod rules;
 
 use std::net::IpAddr;
 
-use pathproof_model::code;
 use pathproof_model::evidence::QueueActivity;
 use pathproof_model::finding::Commands;
 use pathproof_model::judge::repeats::{
@@ -16,14 +17,15 @@ use pathproof_model::judge::{LinkSpeed, held_by_network, link_speed};
 use pathproof_model::series::Series;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{
-    Direction, Finding, FollowUp, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step,
-};
+use pathproof_model::{Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Severity, Step};
 
 use super::{planned, waited_share};
 pub(super) use again::{another_stream, short, short_streams_tell};
 pub(super) use cores::full_core;
+pub(super) use members::another_stream as members_again;
+use members::crawling;
 pub(super) use over_port::next as over_port;
+pub(super) use rules::RULES;
 
 /// So many times as much do several connections carry before one of them counts as held.
 const SEVERAL: f64 = 2.0;
@@ -38,19 +40,6 @@ const LINK_SHARE: f64 = 0.8;
 
 /// A stream and its rate, in bit/s.
 type Carried<'a> = (&'a Step, u64);
-
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let of = |way: Direction| {
-        let (first, crawls) = (bounded(doc, way), crawling(doc, way));
-        // What one step shows by itself is told rather than what two of them may have met at different moments, and no fault is told twice.
-        let differs = |finding: &Finding| finding.is(code!("FLOWS-DIFFER"));
-        let sure = first.as_ref().is_some_and(|one| differs(one) && one.severity == Severity::Error);
-        let first = first.filter(|one| sure || !differs(one) || crawls.is_none());
-        let rest = cores::finding(doc, way).into_iter().chain(over_port::finding(doc, way));
-        first.into_iter().chain(crawls.filter(|_| !sure)).chain(rest)
-    };
-    [Direction::Out, Direction::In].into_iter().flat_map(of).collect()
-}
 
 /// A stream over plain connections that ran as fast as it could.
 fn free(step: &Step, way: Direction) -> Option<Carried<'_>> {
@@ -119,48 +108,6 @@ fn bounded(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     }
     // Where one connection carries as much as several, they meet one limit.
     (one >= many * 0.7).then(|| shared(doc, way, if one >= many { alone } else { several })).flatten()
-}
-
-/// Of several connections that ran beside one another over the same two addresses some carried a fifth and less of what each of the others
-/// did, and the others are alike: no queue that all share treats them so.
-fn crawling(doc: &ResultDoc, way: Direction) -> Option<Finding> {
-    /// Of a fast one.
-    const CRAWLS: u64 = 5;
-    /// The fast ones carry at least this part of the fastest.
-    const ALIKE: f64 = 0.6;
-    /// Where a fast one moved fewer messages, one more or less is a part of the difference.
-    const MESSAGES: u64 = 32;
-    /// Who sends so much again waits for its timers.
-    const AGAIN: f64 = 0.01;
-    if lost(doc, Some(way)) {
-        return None;
-    }
-    let told = |step: &Step| -> Option<(Vec<u64>, usize)> {
-        let mut bytes: Vec<u64> = senders(step).map(|lane| lane.bytes).collect();
-        bytes.sort_unstable_by(|a, b| b.cmp(a));
-        let fast = (1..bytes.len()).find(|at| bytes[*at].saturating_mul(CRAWLS) <= bytes[*at - 1])?;
-        let size = step.spec.as_ref()?.traffic()?.size_bytes;
-        let (least, most, slow) = (bytes[fast - 1], bytes[0], bytes[fast]);
-        let clear = fast >= 2
-            && slow > 0
-            && least >= size.saturating_mul(MESSAGES)
-            && least as f64 >= most as f64 * ALIKE;
-        let quiet = Repeats::of(step).is_none_or(|repeats| repeats.share() < AGAIN) && !super::pressed(step);
-        (between(step).is_some() && clear && quiet).then_some((bytes, fast))
-    };
-    // Those that asked again count as well: each has source ports of its own.
-    let asked = doc.steps.iter().filter(|step| matches!(step.follows_up, None | Some(FollowUp::Cause)));
-    let (step, (bytes, fast)) =
-        asked.filter_map(|step| free(step, way)).find_map(|(step, _)| Some((step, told(step)?)))?;
-    let said = format!(
-        "{}: {fast} of {} connections, alike among themselves, carried {} and more, the others {} and less, although they differ in nothing but the \
-         source port and little was sent again",
-        step.name,
-        bytes.len(),
-        pathproof_model::units::Bytes(bytes[fast - 1]),
-        pathproof_model::units::Bytes(bytes[fast])
-    );
-    Some(unequal(Finding::new("FLOWS-DIFFER", said)).tell(told::DIRECTION, way))
 }
 
 /// What connections that are not treated alike mean, and what to do.
@@ -374,6 +321,7 @@ pub(super) fn lost(doc: &ResultDoc, way: Option<Direction>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::tests::sender;
+    use super::rules::findings;
     use super::*;
     use pathproof_model::evidence::ConnectionCounts;
     use pathproof_model::{LaneResult, StepKind, StepSpec, Tool, TrafficSpec};
@@ -429,7 +377,7 @@ mod tests {
         // Threads that stood in line, and less of a difference.
         let mut starved = stream(10, 1, 300);
         starved.lanes[0].scheduled = Some(pathproof_model::Waited { waited_ns: 620, of_ns: 1000 });
-        assert_eq!(codes(vec![starved, stream(284, 4, 1000)]), [""; 0]);
+        assert_eq!(codes(vec![starved, stream(284, 4, 1000)]), ["HOST-BUSY"]);
         assert_eq!(codes(vec![stream(60, 1, 300), stream(400, 4, 1000)]), [""; 0]);
         assert_eq!(codes(vec![stream(100, 1, 300), stream(50, 4, 1000)]), [""; 0]);
     }

@@ -1,5 +1,6 @@
 //! Segments that TCP sent again: lost, overtaken, or thrown away by a limit.
 
+use pathproof_model::code;
 use pathproof_model::evidence::ConnectionCounts;
 use pathproof_model::finding::Topic;
 use pathproof_model::judge::repeats::{
@@ -9,7 +10,7 @@ use pathproof_model::judge::repeats::{
 use pathproof_model::told;
 use pathproof_model::{Direction, End, Finding, LaneRole, NodeId, ResultDoc, Severity, Share, Step, Trips};
 
-use super::planned;
+use super::{Rule, planned};
 
 /// Segments sent again, as a part of all, from which on a path is worth a look.
 const NOTABLE: f64 = 0.001;
@@ -18,7 +19,20 @@ const FEW: u64 = 10;
 /// A limit that throws away what is above it costs TCP so much and more.
 const POLICED: f64 = 0.02;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] = &[
+    Rule { codes: &[code!("PATH-REORDERED"), code!("TCP-RETRANSMITS")], find: of_each_step },
+    Rule {
+        codes: &[code!("PATH-POLICED")],
+        find: |doc| WAYS.into_iter().filter_map(|way| policed(doc, way)).collect(),
+    },
+    Rule {
+        codes: &[code!("PATH-LOSS")],
+        find: |doc| WAYS.into_iter().filter_map(|way| seeps(doc, way)).collect(),
+    },
+];
+const WAYS: [Direction; 2] = [Direction::Out, Direction::In];
+
+fn of_each_step(doc: &ResultDoc) -> Vec<Finding> {
     let mut found = Vec::new();
     for (at, step) in doc.steps.iter().enumerate().filter(|(_, step)| step.follows_up.is_none()) {
         let Some(repeats) = Repeats::of(step).filter(|r| r.again >= FEW && r.share() >= NOTABLE) else {
@@ -27,9 +41,6 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
         let finding = overtaken(doc, step).unwrap_or_else(|| sent_again(doc, step, repeats));
         found.push(Finding { step: Some(at), ..finding });
     }
-    let ways = [Direction::Out, Direction::In];
-    found.extend(ways.into_iter().filter_map(|way| policed(doc, way)));
-    found.extend(ways.into_iter().filter_map(|way| seeps(doc, way)));
     found
 }
 
@@ -276,9 +287,14 @@ fn is_a_little(doc: &ResultDoc, step: &Step, repeats: Repeats, lost: Share) -> b
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::super::tests::{loss_path, sender};
     use super::*;
     use pathproof_model::{LaneResult, LossCounts, LossFlow, StepKind, StepSpec, Tool, TrafficSpec};
+
+    fn findings(doc: &ResultDoc) -> Vec<Finding> {
+        all(RULES, doc)
+    }
 
     fn stream(again: u64, of: u64, counts: ConnectionCounts) -> Step {
         let mut step = Step::new(StepKind::Stream, "tcp stream out, 1 lane");

@@ -2,22 +2,33 @@
 
 use std::net::IpAddr;
 
+use pathproof_model::code;
 use pathproof_model::environment::RefusedSource;
 use pathproof_model::finding::Commands;
 use pathproof_model::told;
 use pathproof_model::{Direction, Environment, Finding, LossPath, Nic, NodeId, ResultDoc, Severity};
 
 use super::networks::{network, of_a_network};
-use super::whose;
+use super::{Rule, whose};
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        codes: &[code!("ROUTE-PROHIBITED"), code!("ROUTE-LEAK"), code!("MTU-ROUTE-LIMIT")],
+        find: of_each_host,
+    },
+    Rule {
+        codes: &[code!("ROUTE-ASYMMETRIC")],
+        find: |doc| asymmetric(doc).or_else(|| two_routers(doc)).into_iter().collect(),
+    },
+];
+
+fn of_each_host(doc: &ResultDoc) -> Vec<Finding> {
     [NodeId::CLIENT, NodeId::SERVER]
         .into_iter()
         .filter_map(|node| Some((node, doc.environment(node)?)))
         .flat_map(|(node, host)| {
             refusals(node, host).into_iter().chain(leaks(node, host)).chain(family_mtu(doc, node, host))
         })
-        .chain(asymmetric(doc).or_else(|| two_routers(doc)))
         .collect()
 }
 
@@ -194,9 +205,14 @@ fn leaks(node: NodeId, host: &Environment) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pathproof_model::environment::PeerRoute;
     use pathproof_model::{NicAddress, Node, Tool};
+
+    fn findings(doc: &ResultDoc) -> Vec<Finding> {
+        all(RULES, doc)
+    }
 
     fn codes(second: &str, route: &str) -> Vec<String> {
         let nic = |name: &str, address: &str| Nic {

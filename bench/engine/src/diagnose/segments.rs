@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use pathproof_model::code;
 use pathproof_model::{
     Connection, Direction, End, Environment, Finding, FollowUp, LaneResult, LaneRole, NodeId, ResultDoc,
     Severity, Step,
 };
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let mut found: Vec<Finding> = stripped(doc).into_iter().collect();
-    found.extend(clamped(doc));
-    found
-}
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule { codes: &[code!("TCP-OPTIONS")], find: |doc| stripped(doc).into_iter().collect() },
+    Rule { codes: &[code!("TCP-MSS-CLAMPED")], find: |doc| clamped(doc).into_iter().collect() },
+];
 
 fn on(host: Option<&Environment>, name: &str) -> bool {
     // Time stamps have two ways of being on.
@@ -244,6 +246,7 @@ mod tests {
             fitting_lost: 0,
             probes: 2,
             loss_rounds: 0,
+            fragments: None,
             elapsed_ns: 0,
             tried: vec![],
         };

@@ -35,7 +35,8 @@ const EXPLAINS: &[(&str, &[&str])] = &[
     ),
     // One end's route keeps the other's segments small as well: it announces no more.
     ("MTU-ROUTE-LIMIT", &["TCP-MSS-CLAMPED", "MTU-STALE-CACHE"]),
-    ("TCP-RESET", &["TCP-STALL"]),
+    // A connection of a stripe that somebody reset says nothing of a link.
+    ("TCP-RESET", &["TCP-STALL", "CHANNEL-LOST"]),
     // What is thrown away above a rate leaves both ways at once less than each alone, without anything that they share.
     ("PATH-POLICED", &["PATH-SHARED"]),
     ("PATH-UDP-FILTERED", &["MTU-UNKNOWN"]),

@@ -75,13 +75,19 @@ pub(super) fn complete(doc: &mut ResultDoc) {
         .collect();
     for (at, said, bytes) in told {
         let finding = &mut doc.findings[at];
-        if finding.told(told::SMALLER_IP_BYTES).is_some() || finding.evidence.ends_with(&said) {
+        // That none was met is said once; a search that was made since may have met one.
+        let said_so = bytes.is_none() && finding.told(told::NONE_MET) == Some(true);
+        if said_so || finding.told(told::SMALLER_IP_BYTES).is_some() {
             continue;
         }
         finding.evidence.push_str(&said);
-        if let Some(bytes) = bytes {
-            *finding = finding.clone().tell(told::SMALLER_IP_BYTES, bytes);
-        }
+        *finding = match bytes {
+            Some(bytes) => {
+                finding.values.remove(told::NONE_MET.name());
+                finding.clone().tell(told::SMALLER_IP_BYTES, bytes)
+            }
+            None => finding.clone().tell(told::NONE_MET, true),
+        };
     }
 }
 
@@ -137,6 +143,16 @@ mod tests {
         assert_eq!(another_search(&open), None);
         complete(&mut open);
         assert!(open.findings[0].evidence.contains("is not known"), "{:?}", open.findings[0]);
+        // It is said once, whatever was added to the sentence since; and a search that met one after all says so.
+        open.findings[0].evidence.push_str("; and more");
+        let once = open.findings[0].evidence.clone();
+        complete(&mut open);
+        assert_eq!(open.findings[0].evidence, once);
+        open.steps.push(search(Direction::Out, 1500, Some(FollowUp::Cause)));
+        complete(&mut open);
+        let told = &open.findings[0];
+        assert_eq!((told.told(told::SMALLER_IP_BYTES), told.told(told::NONE_MET)), (Some(1500), None));
+        open.steps.pop();
         // Another finding, and a run that searches for no path MTU.
         open.findings[0].code = "FLOWS-DIFFER".into();
         assert_eq!(another_search(&open), None);

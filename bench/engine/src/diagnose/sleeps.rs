@@ -2,11 +2,12 @@
 //!
 //! Refuses to say so where no kernel sent anything again: then it was a host that was late.
 
+use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::units::Nanoseconds;
 use pathproof_model::{Finding, NodeId, ResultDoc, Step};
 
-use super::{hosts, lost, planned, pressed, round_trips};
+use super::{Rule, busy, hosts, lost, planned, pressed, round_trips};
 
 /// The shortest retransmission timer of a kernel on a short path is 200 ms, of Linux as of Windows, and a loss probe of a single segment waits
 /// for as long.
@@ -15,7 +16,10 @@ const TIMER_NS: u64 = 150_000_000;
 /// second) wakes the path for the others.
 const SEVERAL: usize = 3;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] =
+    &[Rule { codes: &[code!("PATH-SLEEPS"), code!("HOST-BUSY")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     sleeps(doc).into_iter().collect()
 }
 
@@ -25,7 +29,8 @@ fn sleeps(doc: &ResultDoc) -> Option<Finding> {
     let usual_ns = trips.p90;
     planned(doc).find_map(|step| {
         let records = step.detail.left_silent.as_deref()?;
-        let tried = records.iter().flat_map(|record| &record.tried);
+        // On other networks a connection in use keeps the path awake.
+        let tried = records.iter().filter(|record| record.subnet.is_none()).flat_map(|record| &record.tried);
         let answered: Vec<(u64, u64)> =
             tried.filter_map(|one| Some((one.answered_after_ns?, one.silent_ns))).collect();
         let is_late = |(after_ns, _): &&(u64, u64)| *after_ns >= usual_ns.saturating_add(TIMER_NS);
@@ -34,8 +39,7 @@ fn sleeps(doc: &ResultDoc) -> Option<Finding> {
             return None;
         }
         let again = sent_again(step);
-        // Whether a host was late by itself nobody can say where its kernel does not.
-        if again.map_or_else(|| pressed(step), |again| again < late.len() as u64) {
+        if again.is_some_and(|again| again < late.len() as u64) {
             return None;
         }
         let after_ns = late.iter().map(|(after_ns, _)| *after_ns).min()?;
@@ -51,6 +55,10 @@ fn sleeps(doc: &ResultDoc) -> Option<Finding> {
             Nanoseconds(after_ns),
             Nanoseconds(usual_ns)
         );
+        // Whether a host was late by itself nobody can say where its kernel does not.
+        if again.is_none() && pressed(step) {
+            return Some(busy::left_open(step, &said, "whether the path sleeps", &[code!("PATH-SLEEPS")]));
+        }
         let finding = Finding::new("PATH-SLEEPS", said).with("silent_ns", silent_ns);
         let finding = finding.with("answered_after_ns", after_ns);
         Some(finding.tell(told::PART, late.len() as u64).tell(told::OF, answered.len() as u64))
@@ -84,6 +92,7 @@ mod tests {
         let mut step = Step::new(StepKind::Ports, "ports");
         let record = |(direction, after): (Direction, &[u64])| SilentRecord {
             direction,
+            subnet: None,
             tried: (after.iter().enumerate())
                 .map(|(at, ms)| LeftSilent {
                     silent_ns: (1000 * MS) << at,
@@ -122,7 +131,9 @@ mod tests {
         }
         // The hosts were late, as no kernel sent anything again; or nobody counted and a host was pressed.
         assert_eq!(told(vec![silent(late, Some([4, 2]), false), trips(60)]), []);
-        assert_eq!(told(vec![silent(late, None, true), trips(60)]), []);
+        let open = told(vec![silent(late, None, true), trips(60)]);
+        assert_eq!((open.len(), open[0].code.as_str()), (1, "HOST-BUSY"));
+        assert!(open[0].evidence.starts_with("this host was busy (PSI 90 %): after a silence"), "{open:?}");
         assert_eq!(told(vec![silent(late, None, false), trips(60)]).len(), 1);
         // A path that is that long, and nothing to hold it against.
         assert_eq!(told(vec![silent(late, Some([4, 3]), false), trips(205_000)]), []);

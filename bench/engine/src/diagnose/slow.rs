@@ -1,5 +1,9 @@
 //! NICs against one another: one of several that carries a small part of what its like do.
+//!
+//! Refuses to accuse one whose streams all waited so long for a processor that this could be why: that is asked once more, and is open where it
+//! stays so.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use pathproof_model::code;
@@ -10,17 +14,38 @@ use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, End, Finding, FollowUp, NodeId, ResultDoc, Step, TrafficSpec};
 
 use super::rates::{full_core, is_flat, is_steady};
+use super::{Rule, busy};
 
 /// So many times as much must the best of them carry.
 const FACTOR: f64 = 2.5;
 
-/// What a NIC carried by itself in one direction, at its best.
+/// What a NIC carried by itself in one direction.
 struct Best<'a> {
+    /// At its best.
     rate: u64,
-    step: &'a Step,
+    /// Every stream that tried, the best first.
+    tries: Vec<(u64, &'a Step)>,
 }
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+impl<'a> Best<'a> {
+    /// The best try of those whose threads did not wait for so long that a NIC like one which carries `best` could have shown this rate: one such
+    /// is enough to know that it is slow.
+    fn calm(&self, best: u64) -> Option<&'a Step> {
+        let starved = |step: &Step| {
+            !is_steady(step) && could_explain_rate(step, self.rate as f64, best as f64 / FACTOR)
+        };
+        self.tries.iter().map(|(_, step)| *step).find(|step| !starved(step))
+    }
+
+    /// The best try.
+    fn step(&self) -> Option<&'a Step> {
+        self.tries.first().map(|(_, step)| *step)
+    }
+}
+
+pub(super) const RULES: &[Rule] = &[Rule { codes: &[code!("NIC-SLOW"), code!("HOST-BUSY")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found = Vec::new();
     for (way, lanes) in questions(doc) {
         let alone = by_nic(doc, way, lanes);
@@ -31,11 +56,17 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
     // One finding for a NIC that is slow both ways.
     let mut told: Vec<Finding> = Vec::new();
     for finding in found {
-        match told.iter_mut().find(|one| one.told(told::NIC) == finding.told(told::NIC)) {
+        let same =
+            |one: &&mut Finding| one.code == finding.code && one.told(told::NIC) == finding.told(told::NIC);
+        match told.iter_mut().find(same) {
             Some(one) => one.evidence = format!("{}; {}", one.evidence, finding.evidence),
             None => told.push(finding),
         }
     }
+    // Of one that is known to be slow nothing is open.
+    let slow = told.iter().filter(|one| one.is(code!("NIC-SLOW")));
+    let known: Vec<Option<String>> = slow.map(|one| one.told(told::NIC)).collect();
+    told.retain(|one| one.is(code!("NIC-SLOW")) || !known.contains(&one.told(told::NIC)));
     told
 }
 
@@ -47,24 +78,28 @@ fn questions(doc: &ResultDoc) -> Vec<(Direction, u32)> {
     lanes.iter().flat_map(|lanes| [(Direction::Out, *lanes), (Direction::In, *lanes)]).collect()
 }
 
-/// The next stream that asks again where a NIC was slow one way in a single stream, both ways at once: that way alone. Where its link is a
-/// slower one, there is no question.
+/// The next stream that asks again where a NIC was slow one way in a single stream, both ways at once: that way alone, and where hosts were so busy
+/// in both that it is still open, once more. Where its link is a slower one, there is no question.
 pub fn slow_once(doc: &ResultDoc) -> Option<TrafficSpec> {
+    let both =
+        |step: &&Step| step.follows_up == Some(FollowUp::Alone) && step.direction == Some(Direction::Both);
     for (way, lanes) in questions(doc) {
         let alone = by_nic(doc, way, lanes);
         let Some((best_nic, best)) = alone.iter().max_by_key(|(_, best)| best.rate) else { continue };
         for (nic, own) in &alone {
-            let Some(traffic) = own.step.spec.as_ref().and_then(|spec| spec.traffic()) else { continue };
-            let both =
-                own.step.follows_up == Some(FollowUp::Alone) && own.step.direction == Some(Direction::Both);
-            let asked = doc.steps.iter().any(|step| {
+            let (tried, most) = match own.calm(best.rate) {
+                Some(_) => (own.step().filter(both), 1),
+                None => (own.tries.iter().map(|(_, step)| *step).find(both), 2),
+            };
+            let Some(traffic) = tried.and_then(|step| step.spec.as_ref()?.traffic()) else { continue };
+            let again = doc.steps.iter().filter(|step| {
                 let options =
                     step.spec.as_ref().and_then(|spec| spec.traffic()).map(|traffic| &traffic.options);
                 step.follows_up == Some(FollowUp::Alone)
                     && step.direction == Some(way)
                     && options == Some(&traffic.options)
             });
-            let open = both && !asked && slower_link(doc, nic, best_nic).is_none();
+            let open = again.count() < most && slower_link(doc, nic, best_nic).is_none();
             if open && slow(doc, way, nic, own, (best_nic.as_str(), best)).is_some() {
                 return Some(TrafficSpec { direction: way, ..traffic.clone() });
             }
@@ -100,7 +135,7 @@ fn lanes_of(step: &Step) -> Option<u32> {
 }
 
 fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> BTreeMap<String, Best<'_>> {
-    let mut best: BTreeMap<String, Best<'_>> = BTreeMap::new();
+    let mut all: BTreeMap<String, Best<'_>> = BTreeMap::new();
     for step in doc.steps.iter().filter(|step| step.kind.traits().bulk && step.error.is_none()) {
         let asked = lanes_of(step) == Some(lanes) && !still_grew(step);
         let aside = matches!(step.follows_up, Some(FollowUp::Cause | FollowUp::Search | FollowUp::Port));
@@ -117,11 +152,12 @@ fn by_nic(doc: &ResultDoc, way: Direction, lanes: u32) -> BTreeMap<String, Best<
             direction => step.summary.goodput_bits_per_s.filter(|_| direction == Some(way)),
         };
         let (Some(rate), Some(nic), true) = (rate, only_nic(doc, step), free) else { continue };
-        if best.get(&nic).is_none_or(|known| known.rate < rate) {
-            best.insert(nic, Best { rate, step });
-        }
+        let own = all.entry(nic).or_insert(Best { rate, tries: vec![] });
+        own.rate = own.rate.max(rate);
+        own.tries.push((rate, step));
     }
-    best
+    all.values_mut().for_each(|own| own.tries.sort_by_key(|(rate, _)| Reverse(*rate)));
+    all
 }
 
 /// Whether packets as large as its own vanish on the way of a NIC: a stream over it stands still then, and is not slow.
@@ -139,17 +175,31 @@ fn slow(
     (like, best): (&str, &Best<'_>),
 ) -> Option<Finding> {
     let factor = best.rate as f64 / own.rate.max(1) as f64;
-    let starved =
-        || !is_steady(own.step) && could_explain_rate(own.step, own.rate as f64, best.rate as f64 / FACTOR);
-    if nic == like || factor < FACTOR || starved() || own.rate == 0 && swallowed(doc, nic) {
+    if nic == like || factor < FACTOR || own.rate == 0 && swallowed(doc, nic) {
         return None;
     }
+    // Of nothing there is no multiple.
+    let (carries, times) = match own.rate {
+        0 => ("nothing".into(), String::new()),
+        rate => (BitsPerSecond(rate).to_string(), format!(" ({factor:.1} times as much)")),
+    };
+    let said = format!(
+        "{nic} carries {carries} {} by itself, {like} {}{times}",
+        way.name(),
+        BitsPerSecond(best.rate)
+    );
+    let Some(step) = own.calm(best.rate) else {
+        let open =
+            busy::left_open(own.step()?, &said, &format!("whether {nic} is slow"), &[code!("NIC-SLOW")]);
+        return Some(open.tell(told::NIC, nic).with("factor", factor));
+    };
     // What is known of it: the first that applies.
     let lossy = doc.findings.iter().any(|finding| {
         finding.is_about(Topic::Loss) && finding.told(told::LOCAL_NIC).as_deref() == Some(nic)
     });
     // A processor that is as full over both is no difference between them.
-    let core = full_core(own.step).filter(|_| full_core(best.step).is_none());
+    let like_core = best.step().and_then(full_core);
+    let core = full_core(step).filter(|_| like_core.is_none());
     let mut open = vec![];
     let why = match slower_link(doc, nic, like) {
         Some((own, other)) => {
@@ -161,25 +211,21 @@ fn slow(
                 "{}, and over {like} none was as full, so it is a processor that bounds it",
                 core.said
             ),
-            None if own.rate > 0 && is_flat(own.step) => {
+            None if own.rate > 0 && is_flat(step) => {
                 "its rate is flat, so a limit or a slower link lies on its way".into()
             }
             None => {
-                open = vec![code!("TCP-RETRANSMITS"), code!("PATH-POLICED"), code!("HOST-STARVED")];
+                open = vec![
+                    code!("TCP-RETRANSMITS"),
+                    code!("PATH-POLICED"),
+                    code!("HOST-STARVED"),
+                    code!("TCP-RESET"),
+                ];
                 "either packets are lost at full rate or a host is slow there: the rate is not flat".into()
             }
         },
     };
-    // Of nothing there is no multiple.
-    let (carries, times) = match own.rate {
-        0 => ("nothing".into(), String::new()),
-        rate => (BitsPerSecond(rate).to_string(), format!(" ({factor:.1} times as much)")),
-    };
-    let said = format!(
-        "{nic} carries {carries} {} by itself, {like} {}{times}: {why}",
-        way.name(),
-        BitsPerSecond(best.rate)
-    );
+    let said = format!("{said}: {why}");
     Some(Finding::new("NIC-SLOW", said).tell(told::NIC, nic).with("factor", factor).open(&open))
 }
 
@@ -253,8 +299,51 @@ mod tests {
     #[test]
     fn a_little_less_a_busy_host_and_one_nic_alone_are_nothing() {
         assert_eq!(told(vec![stream("e0", 190, 5), stream("e1", 90, 5)]), [""; 0]);
-        assert_eq!(told(vec![stream("e0", 190, 5), stream("e1", 50, 600)]), [""; 0]);
         assert_eq!(told(vec![stream("e0", 190, 5), stream("e0", 19, 5)]), [""; 0]);
+    }
+
+    #[test]
+    fn one_that_was_slow_while_its_host_was_busy_is_open_until_a_stream_had_a_processor() {
+        let open = told(vec![stream("e0", 190, 5), stream("e1", 50, 600)]);
+        let says = "this host was busy: lane threads waited 600.00 ms of 1.00 s for a CPU: e1 carries 50.0 Mbit/s out by itself, e0 190.0 Mbit/s \
+                    (3.8 times as much), so it is open whether e1 is slow";
+        assert_eq!(open, [says]);
+        // No waiting makes so little of it.
+        assert!(
+            told(vec![stream("e0", 190, 5), stream("e1", 5, 600)])[0].starts_with("e1 carries 5.0 Mbit/s")
+        );
+        // One that had a processor tells, whether the other carried more or less; and busy twice is busy.
+        let tried = |again: u64, waited_ms: u64| {
+            told(vec![stream("e0", 190, 5), stream("e1", 50, 600), stream("e1", again, waited_ms)])
+        };
+        for again in [40, 60] {
+            assert!(tried(again, 5)[0].starts_with("e1 carries "), "{:?}", tried(again, 5));
+        }
+        assert_eq!(tried(150, 600), [""; 0]);
+        assert_eq!(tried(150, 5), [""; 0]);
+        assert_eq!(tried(20, 600), open, "what the other carried this one could have as well");
+    }
+
+    #[test]
+    fn what_a_busy_host_left_open_is_no_pass() {
+        use pathproof_model::{Criteria, Outcome, Severity, Subject, judge};
+        let judged = |waited_ms: u64| {
+            let nic = |name: &str| Nic { name: name.into(), ..Nic::default() };
+            let host = Environment { nics: vec![nic("e0"), nic("e1")], ..Environment::default() };
+            let steps = vec![stream("e0", 190, 5), stream("e1", 50, waited_ms)];
+            let mut doc = ResultDoc { steps, ..ResultDoc::new(Tool::default(), "") };
+            doc.nodes = vec![Node::here(Some(host))];
+            doc.findings = findings(&doc);
+            assert_eq!(doc.findings.len(), 1);
+            let subject = Subject::Finding(doc.findings[0].code.clone());
+            let verdicts = judge::judge(&doc, &Criteria::default());
+            let own = verdicts.into_iter().find(|verdict| verdict.subject == subject).unwrap();
+            (doc.findings[0].severity, own.outcome, own.reason)
+        };
+        let (severity, outcome, reason) = judged(600);
+        assert_eq!((severity, outcome), (Severity::Info, Outcome::Inconclusive));
+        assert!(reason.starts_with("cannot tell: this host was busy: "), "{reason}");
+        assert_eq!(judged(5).1, Outcome::Fail);
     }
 
     #[test]
@@ -300,6 +389,22 @@ mod tests {
             None,
             "a slower link is no question"
         );
+        // Where hosts were busy, it is asked once more, and then it is open.
+        let busy = |again: usize| {
+            let mut doc = document(None, alike);
+            let own = doc.steps[1].flows[0].summary.goodput_bits_per_s.as_mut().unwrap();
+            *own = 50_000_000;
+            let mut step = stream("e1", 50, 600);
+            step.follows_up = Some(FollowUp::Alone);
+            doc.steps[1].lanes = step.lanes.clone();
+            doc.steps.extend(vec![step; again]);
+            let codes: Vec<String> = findings(&doc).into_iter().map(|finding| finding.code).collect();
+            (slow_once(&doc).map(|spec| spec.direction), codes)
+        };
+        let open = || vec!["HOST-BUSY".to_owned()];
+        assert_eq!(busy(0), (Some(Direction::Out), open()));
+        assert_eq!(busy(1), (Some(Direction::Out), open()));
+        assert_eq!(busy(2), (None, open()));
     }
 
     #[test]

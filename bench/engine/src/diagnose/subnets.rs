@@ -2,20 +2,23 @@
 
 use std::net::IpAddr;
 
-use super::networks::{network, of_a_network};
+use pathproof_model::code;
 use pathproof_model::environment::PeerRoute;
 use pathproof_model::told;
 use pathproof_model::{Environment, ErrorKind, Finding, MtuPath, Nic, NodeId, ResultDoc, Severity};
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let (Some(client), Some(server)) = (doc.environment(NodeId::CLIENT), doc.environment(NodeId::SERVER))
-    else {
-        return vec![];
-    };
-    let mut found: Vec<Finding> = prefixes(client, server).into_iter().collect();
-    found.extend(strict(doc));
-    found
-}
+use super::networks::{network, of_a_network};
+use super::{Rule, both_hosts};
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        codes: &[code!("PREFIX-DIFFERS")],
+        find: |doc| {
+            both_hosts(doc).and_then(|(client, server)| prefixes(client, server)).into_iter().collect()
+        },
+    },
+    Rule { codes: &[code!("RP-FILTER")], find: |doc| both_hosts(doc).map_or_else(Vec::new, |_| strict(doc)) },
+];
 
 /// Ends whose second NIC of a network may be dropped by a filter.
 pub(super) fn strict(doc: &ResultDoc) -> Vec<Finding> {
@@ -129,8 +132,13 @@ fn leaves_by_its_own(host: &Environment, ip: IpAddr, len: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pathproof_model::{NicAddress, Node, Tool};
+
+    fn findings(doc: &ResultDoc) -> Vec<Finding> {
+        all(RULES, doc)
+    }
 
     fn nic(name: &str, address: &str, prefix_len: u8, filter: u32) -> Nic {
         let address = NicAddress { address: address.parse().unwrap(), prefix_len };
@@ -196,7 +204,7 @@ mod tests {
             let ip = Some(IpCounts { reverse_path_drops: Some(refused), ..IpCounts::still() });
             step.evidence = vec![Evidence { ip, ..Evidence::default() }];
             doc.steps = vec![step];
-            let error = StepError { kind: ErrorKind::PeerLost, message: "timed out".into() };
+            let error = StepError::new(ErrorKind::PeerLost, "timed out".into());
             doc.error = Some(error).filter(|_| lost);
             findings(&doc).into_iter().map(|finding| finding.severity).collect()
         };
@@ -219,7 +227,7 @@ mod tests {
         let two = vec![nic("a", "10.0.1.1", 24, 1), nic("b", "10.0.1.2", 24, 1)];
         doc.nodes = vec![Node::here(host(two)), Node::agent("b", host(vec![nic("x", "10.0.1.9", 24, 0)]))];
         assert_eq!(findings(&doc)[0].severity, Severity::Warning);
-        doc.error = Some(StepError { kind: ErrorKind::PeerLost, message: "timed out".into() });
+        doc.error = Some(StepError::new(ErrorKind::PeerLost, "timed out".into()));
         assert_eq!(findings(&doc)[0].severity, Severity::Error);
     }
 }

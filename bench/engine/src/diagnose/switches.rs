@@ -1,25 +1,36 @@
 //! What switches say of their ports and NICs of themselves about priorities, held against each other and against what holds for any.
 
+use pathproof_model::code;
 use pathproof_model::environment::{Dcb, DcbSelector};
 use pathproof_model::{Finding, Nic, NodeId, ResultDoc, SwitchPort, told};
 
-use super::whose;
+use super::{Rule, whose};
 
 /// Ports of SMB and of RoCE v2.
 const LOSSLESS: [(u16, &str); 2] = [(445, "SMB Direct (port 445)"), (4791, "RoCE (port 4791)")];
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] = &[
+    Rule { codes: &[code!("SWITCH-FRAME-SHORT"), code!("SWITCH-DCB-DIFFERS")], find: of_ports },
+    Rule { codes: &[code!("NIC-DCB-ODD")], find: of_nics },
+];
+
+/// What each port says, held against the NIC that it is connected to.
+fn of_ports(doc: &ResultDoc) -> Vec<Finding> {
     let ports = doc.switch_ports();
     let connected = ports.iter().filter_map(|(node, port)| {
         let nic = doc.environment(*node)?.nics.iter().find(|nic| nic.name == port.nic)?;
         Some((*node, nic, port))
     });
-    let switches = connected
-        .flat_map(|(node, nic, port)| short(node, nic, port).into_iter().chain(differs(node, nic, port)));
+    connected
+        .flat_map(|(node, nic, port)| short(node, nic, port).into_iter().chain(differs(node, nic, port)))
+        .collect()
+}
+
+fn of_nics(doc: &ResultDoc) -> Vec<Finding> {
     let hosts = [NodeId::CLIENT, NodeId::SERVER]
         .into_iter()
         .filter_map(|node| Some(doc.environment(node)?.nics.iter().filter_map(move |nic| odd(node, nic))));
-    switches.chain(hosts.flatten()).collect()
+    hosts.flatten().collect()
 }
 
 /// What a NIC should not do with priorities, whatever the port does. A NIC that nobody configured protects nothing and says nothing odd.
@@ -139,9 +150,14 @@ fn between(nic: &Dcb, port: &Dcb) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pathproof_model::environment::{DcbAlgorithm, DcbApplication, DcbEts, DcbPfc};
     use pathproof_model::{Environment, Evidence, Node, Step, StepKind, Tool};
+
+    fn findings(doc: &ResultDoc) -> Vec<Finding> {
+        all(RULES, doc)
+    }
 
     fn dcb(pfc: &[u8], shares: &[u8], smb: u8) -> Dcb {
         Dcb {

@@ -11,12 +11,18 @@ use pathproof_model::{
 use super::nics;
 use super::rates::{short, short_streams_tell};
 use super::slow::only_nic;
-use super::whose;
+use super::{Rule, whose};
 
 /// Below this share of the sum it is a finding; the built-in limit of the verdict is the same.
 const SHARE_MIN: f64 = 0.65;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] = &[
+    Rule { codes: &[code!("PATH-SHARED")], find: ways_share },
+    Rule { codes: &[code!("PATH-SHARED")], find: |doc| nics_share(doc).into_iter().collect() },
+];
+
+/// Both ways at once carry little of what each of them does alone.
+fn ways_share(doc: &ResultDoc) -> Vec<Finding> {
     // What throws away above a rate leaves TCP more or less of it each time, one way or both.
     let short = both_ways(doc)
         .into_iter()
@@ -46,7 +52,7 @@ pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
             .with("out_alone_bits_per_s", out_alone)
             .with("in_alone_bits_per_s", in_alone)
     };
-    short.map(finding).chain(nics_share(doc)).collect()
+    short.map(finding).collect()
 }
 
 /// The stream both ways at once that asks again, where the first carried little of what each way does alone: somebody else may have used the
@@ -115,8 +121,13 @@ fn nics_share(doc: &ResultDoc) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pathproof_model::{Flow, StepKind, StepSpec, Summary, Tool};
+
+    fn findings(doc: &ResultDoc) -> Vec<Finding> {
+        all(RULES, doc)
+    }
 
     fn stream(direction: Direction, rates: &[u64]) -> Step {
         let flow = |rate: &u64| Flow {

@@ -8,7 +8,7 @@ use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{Connection, Direction, Finding, LaneResult, LaneRole, NodeId, ResultDoc, Step};
 
 use super::rates::full_core;
-use super::{planned, waited_share, whose};
+use super::{Rule, planned, waited_share, whose};
 
 /// Held back for less than this part of its time, a connection is not limited by it.
 const HELD_SHARE: f64 = 0.2;
@@ -17,7 +17,10 @@ const TRIP_NS: u64 = 1_000_000;
 /// So many times as much must have gone over the path, or the path is the limit.
 const MORE: f64 = 1.5;
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
+pub(super) const RULES: &[Rule] =
+    &[Rule { codes: &[code!("TCP-WINDOW"), code!("TCP-SEND-BUFFER")], find: findings }];
+
+fn findings(doc: &ResultDoc) -> Vec<Finding> {
     [Direction::Out, Direction::In].into_iter().filter_map(|way| limited(doc, way)).collect()
 }
 
@@ -137,6 +140,22 @@ fn limited(doc: &ResultDoc, way: Direction) -> Option<Finding> {
         "{words} it waited for the receive window of {}: {window} for each round trip of {trip}{makes} ({setting})",
         whose(receiver)
     );
+    let starved = full_core(held.step).filter(|core| core.node == receiver);
+    // A setting that allows several times that window, and all that is wanted, is not what holds it.
+    let allowed = last(doc, receiver, "net.ipv4.tcp_rmem");
+    let elsewhere = allowed.zip(counts.send_window_bytes).filter(|(allowed, window)| {
+        starved.is_none() && *allowed >= wanted.0 && *allowed >= window.saturating_mul(ALLOWED_TIMES)
+    });
+    if let Some((allowed, _)) = elsewhere {
+        let said =
+            format!("{said}; that setting allows {}, so something else holds the window", Bytes(allowed));
+        let text = format!(
+            "Leave net.ipv4.tcp_rmem at {} as it is. Look there for a window at a route (ip route show table all) and take it out (ip route change, the same \
+             without it), for net.ipv4.tcp_moderate_rcvbuf=0, and for a program that sets SO_RCVBUF.",
+            whose(receiver)
+        );
+        return Some(finding("TCP-WINDOW", said, &held, receiver).with_next(text));
+    }
     let text = format!(
         "Raise the last number of net.ipv4.tcp_rmem at {} (and net.core.rmem_max, where a program sets its buffers) to at least {}, twice the rate \
          times the round trip.",
@@ -145,13 +164,21 @@ fn limited(doc: &ResultDoc, way: Direction) -> Option<Finding> {
     );
     let commands = raise(doc, receiver, "net.ipv4.tcp_rmem", wanted.0.max(RECEIVE_BUFFER_USUAL));
     let found = finding("TCP-WINDOW", said, &held, receiver).with_next(text.clone());
-    let found = match full_core(held.step).filter(|core| core.node == receiver) {
+    let found = match starved {
         Some(core) => found
             .against(format!("{}: a receiver that has no time left closes its window", core.said))
             .open(&[code!("HOST-CORE-BOUND")]),
         None => found,
     };
     Some(found.with_commands(&text, &commands))
+}
+
+/// What a setting allows is memory, of which a window is half or less, and a connection is still growing into it for a while.
+const ALLOWED_TIMES: u64 = 16;
+
+/// The last of a setting's numbers.
+fn last(doc: &ResultDoc, node: NodeId, name: &str) -> Option<u64> {
+    value(doc, node, name)?.split_whitespace().next_back()?.parse().ok()
 }
 
 /// What the last numbers of `tcp_rmem` and `tcp_wmem` are where nobody changed them: less is no advice.
@@ -204,6 +231,16 @@ mod tests {
     /// One connection out that carried `mbit`, with what the kernel counted of it, and one in that carried 281 Mbit/s, as
     /// measured over a wire of 20 ms.
     fn found(mbit: u64, change: impl FnOnce(&mut LaneResult), scaling: [&str; 2]) -> Vec<Finding> {
+        found_with("4096 65536 131072", mbit, change, scaling)
+    }
+
+    /// The same where both hosts have these receive buffers.
+    fn found_with(
+        receive: &str,
+        mbit: u64,
+        change: impl FnOnce(&mut LaneResult),
+        scaling: [&str; 2],
+    ) -> Vec<Finding> {
         let counts = ConnectionCounts {
             busy_ns: Some(1_472_000_000),
             rtt_min_ns: Some(20_091_000),
@@ -224,7 +261,7 @@ mod tests {
         let host = |scaling: &str| {
             let mut host = Environment::default();
             host.settings.insert("net.ipv4.tcp_window_scaling".into(), scaling.into());
-            host.settings.insert("net.ipv4.tcp_rmem".into(), "4096 65536 131072".into());
+            host.settings.insert("net.ipv4.tcp_rmem".into(), receive.into());
             Some(host)
         };
         let mut doc = ResultDoc::new(Tool::default(), "");
@@ -249,6 +286,28 @@ mod tests {
         assert!(found[0].next.contains("tcp_rmem at the peer"), "{}", found[0].next);
         assert!(found[0].against.is_empty());
         assert_eq!(found[0].told(told::DIRECTION), Some(Direction::Out));
+    }
+
+    #[test]
+    fn a_window_far_below_what_the_setting_allows_is_not_the_settings() {
+        let told = |receive: &str, window: u64| {
+            let change = |lane: &mut LaneResult| {
+                counts(lane).receive_window_limited_ns = Some(536_000_000);
+                counts(lane).send_window_bytes = Some(window);
+            };
+            found_with(receive, 32, change, ["1", "1"]).remove(0)
+        };
+        // As run where a route of the receiver had a window.
+        let route = told("4096 131072 33554432", 65_535);
+        assert!(
+            route.next.contains("ip route show table all") && !route.next.contains("Raise"),
+            "{}",
+            route.next
+        );
+        assert!(route.evidence.contains("something else holds the window"), "{}", route.evidence);
+        // A connection that still grows into its buffer, and a buffer that is too small for what is wanted.
+        assert!(told("4096 131072 33554432", 4 << 20).next.contains("Raise"));
+        assert!(told("4096 131072 1300000", 65_535).next.contains("Raise"));
     }
 
     #[test]

@@ -3,14 +3,28 @@
 
 use std::collections::BTreeMap;
 
+use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::{Environment, Finding, NodeId, ResultDoc, WireAnswer, Wires};
 
-pub(super) fn findings(doc: &ResultDoc) -> Vec<Finding> {
-    let Some((wires, there)) = told(doc).zip(doc.environment(NodeId::SERVER)) else { return vec![] };
-    let mut found = crossed(wires, there);
-    found.extend(flux(wires, there));
-    found
+use super::Rule;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule { codes: &[code!("FABRIC-CROSSED")], find: crossed_wires },
+    Rule { codes: &[code!("ARP-FLUX")], find: one_for_another },
+];
+
+fn crossed_wires(doc: &ResultDoc) -> Vec<Finding> {
+    heard(doc).map_or_else(Vec::new, |(wires, there)| crossed(wires, there))
+}
+
+fn one_for_another(doc: &ResultDoc) -> Vec<Finding> {
+    heard(doc).and_then(|(wires, there)| flux(wires, there)).into_iter().collect()
+}
+
+/// What was heard on the wires, with the host that answered.
+fn heard(doc: &ResultDoc) -> Option<(&Wires, &Environment)> {
+    told(doc).zip(doc.environment(NodeId::SERVER))
 }
 
 /// What the run was told on its wires.
@@ -92,8 +106,13 @@ fn flux(wires: &Wires, there: &Environment) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::all;
     use super::*;
     use pathproof_model::{Nic, NicAddress, Node, Step, StepKind, Tool};
+
+    fn findings(doc: &ResultDoc) -> Vec<Finding> {
+        all(RULES, doc)
+    }
 
     /// The peer's `sto1` (…:01, 10.9.1.2) and `sto2` (…:02, 10.9.2.2); `heard`: NIC here, address, last octets that answered.
     fn codes(heard: &[(&str, &str, bool, &[&str])]) -> Vec<String> {

@@ -157,7 +157,7 @@ fn counters_that_say_otherwise_outweigh_the_account() {
 fn what_could_not_be_is_there_with_its_reason() {
     let detail = FileDetail { not_possible: Some("no RDMA here".into()), ..FileDetail::default() };
     let mut failed = file(FileOver::Multi, None, vec![], FileDetail::default());
-    failed.error = Some(StepError { kind: pathproof_model::ErrorKind::Refused, message: "refused".into() });
+    failed.error = Some(StepError::new(pathproof_model::ErrorKind::Refused, "refused".into()));
     let rungs = ladder(&doc(vec![tcp(1), failed, file(FileOver::Smbd, None, vec![], detail)]));
     let reason = |name, branch| find(&rungs, name, branch).reason.clone().unwrap();
     assert_eq!(reason(RungName::SmbDirect, Branch::Rdma), "no RDMA here");

@@ -86,6 +86,7 @@ fn path(sender: &LossEnd, receiver: Option<&LossEnd>, direction: Direction) -> L
         first_router: sender.first_router,
         last_router: receiver.and_then(|end| end.last_router),
         questions_heard: receiver.and_then(|end| end.questions_heard),
+        shares: None,
     }
 }
 

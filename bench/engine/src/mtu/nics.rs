@@ -127,6 +127,7 @@ mod tests {
             fitting_lost: 0,
             probes: 2,
             loss_rounds: 0,
+            fragments: None,
             elapsed_ns: 1,
             tried: Vec::new(),
         };

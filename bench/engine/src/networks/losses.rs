@@ -181,7 +181,7 @@ mod tests {
             ..Failover::default()
         });
         let mut refused = step("eth0");
-        refused.error = Some(StepError { kind: ErrorKind::Unsupported, message: "run as root".into() });
+        refused.error = Some(StepError::new(ErrorKind::Unsupported, "run as root".into()));
         doc.steps = vec![lost, refused];
         assert_eq!(rehearsed(&mut doc), []);
         let networks = doc.networks.clone().unwrap();

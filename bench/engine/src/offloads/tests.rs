@@ -225,7 +225,7 @@ fn what_was_not_given_back_ends_the_trials_and_is_an_error_with_what_to_type() {
     doc.steps.truncate(2);
     doc.steps[1].detail.offload.as_mut().unwrap().restored = false;
     let message = "the offloads of eth0 could not be given back".to_owned();
-    doc.steps[1].error = Some(StepError { kind: ErrorKind::System, message });
+    doc.steps[1].error = Some(StepError::new(ErrorKind::System, message));
     let search = TrafficSpec { offload: Some(OffloadTrial::default()), ..TrafficSpec::default() };
     assert_eq!(next(&search, &doc), None);
     doc.offloads = found(&doc);

@@ -46,18 +46,28 @@ pub fn forgotten(records: &[SilentRecord], error: Option<&StepError>) -> Vec<Fin
     if error.is_some_and(|why| why.kind == ErrorKind::PeerLost) {
         return vec![];
     }
-    let dead = records.iter().filter_map(|record| Some((record.direction, record.forgotten()?)));
-    dead.map(|(direction, (survived_ns, dead_ns))| {
+    let dead = records.iter().filter_map(|record| Some((record, record.forgotten()?)));
+    dead.map(|(record, (survived_ns, dead_ns))| {
         let alive = match survived_ns {
             0 => String::new(),
             survived => format!("after {} of silence a connection was alive, ", Nanoseconds(survived)),
         };
+        // On a network beside the session's another connection is kept in use meanwhile, and nothing is known where that died.
+        let witness = match record.subnet {
+            None => "the session's own connection, which is never silent,",
+            Some(_) => "another connection there, which was used all the time,",
+        };
         let evidence = format!(
-            "{}: {alive}after {} nothing of it came through any more, while the session's own connection, which is never silent, went on",
-            way(direction),
+            "{}{}: {alive}after {} nothing of it came through any more, while {witness} went on",
+            way(record.direction),
+            record.over(),
             Nanoseconds(dead_ns)
         );
         let finding = Finding::new("TCP-IDLE-DROPPED", evidence);
+        let finding = match record.subnet.as_deref() {
+            Some(subnet) => finding.with("subnet", subnet),
+            None => finding,
+        };
         finding.with("survived_ns", survived_ns).with("dead_after_ns", dead_ns)
     })
     .collect()
@@ -250,15 +260,18 @@ mod tests {
             alive,
             ..LeftSilent::default()
         });
-        let record = SilentRecord { direction: Direction::Out, tried: tried.to_vec() };
+        let record = SilentRecord { direction: Direction::Out, subnet: None, tried: tried.to_vec() };
         let found = forgotten(std::slice::from_ref(&record), None);
         assert_eq!(found[0].code, "TCP-IDLE-DROPPED");
         assert_eq!(found[0].values["survived_ns"], 2_000_000_000u64);
         assert_eq!(found[0].values["dead_after_ns"], 4_000_000_000u64);
+        let beside = SilentRecord { subnet: Some("10.9.1.0/24".into()), ..record.clone() };
+        let said = forgotten(&[beside], None).remove(0).evidence;
+        assert!(said.contains("over 10.9.1.0/24") && said.contains("another connection there"), "{said}");
         let alive = record.tried.iter().map(|t| LeftSilent { alive: true, ..*t }).collect();
         assert!(forgotten(&[SilentRecord { tried: alive, ..record.clone() }], None).is_empty());
         // As run where every connection was reset that was 8 s old: the session's own as well.
-        let error = |kind| StepError { kind, message: "the control connection to the peer ended".into() };
+        let error = |kind| StepError::new(kind, "the control connection to the peer ended".into());
         let told = |kind| forgotten(std::slice::from_ref(&record), Some(&error(kind))).len();
         assert_eq!((told(ErrorKind::PeerLost), told(ErrorKind::OutOfTime)), (0, 1));
     }

@@ -40,6 +40,7 @@ fn loss(answered: bool, sent: u64, received: u64) -> Step {
         first_router: None,
         last_router: None,
         questions_heard: None,
+        shares: None,
     };
     let mut step = Step::new(StepKind::Loss, "loss");
     step.detail.loss = Some(vec![path]);
@@ -92,7 +93,7 @@ fn a_path_that_falls_silent_is_an_event_and_one_that_always_was_is_none() {
 #[test]
 fn a_peer_that_goes_away_and_comes_back_is_two_events_and_its_absence_stands_in_the_time_line() {
     let mut line = line();
-    let why = StepError { kind: ErrorKind::PeerLost, message: "the connection was reset".into() };
+    let why = StepError::new(ErrorKind::PeerLost, "the connection was reset".into());
     line.reached(&at(0));
     line.lost(&at(15), &why);
     line.lost(&at(20), &why);
@@ -109,7 +110,7 @@ fn a_peer_that_goes_away_and_comes_back_is_two_events_and_its_absence_stands_in_
 fn a_step_that_was_broken_off_accuses_nobody_but_its_carriers_count() {
     let mut line = line();
     let mut step = loss(true, 300, 100);
-    step.error = Some(StepError { kind: ErrorKind::PeerLost, message: "gone".into() });
+    step.error = Some(StepError::new(ErrorKind::PeerLost, "gone".into()));
     let counts = NicCounts { carrier_changes: Some(2), ..NicCounts::default() };
     let nics = Some(vec![NicActivity { nic: "e0".into(), counts }]);
     step.evidence =
@@ -168,7 +169,7 @@ fn a_month_has_as_many_slots_as_two_hours_and_loses_nothing() {
         line.step(&at(seconds), &loss(true, 100, 100));
         line.step(&at(seconds + 5), &request(if seconds == 777_600 { 90_000_000 } else { 1_000_000 }));
         if seconds % 600 == 0 {
-            let why = StepError { kind: ErrorKind::PeerLost, message: "x".repeat(10_000) };
+            let why = StepError::new(ErrorKind::PeerLost, "x".repeat(10_000));
             line.lost(&at(seconds + 10), &why);
             line.reached(&at(seconds + 20));
         }

@@ -180,7 +180,7 @@ impl Course {
             ) => return self.give_up(error),
             (Event::Time, _) if now >= self.outline.deadline => {
                 let message = format!("the peer was silent {}; run again, and look at its log", self.when());
-                return self.give_up(StepError { kind: ErrorKind::Timeout, message });
+                return self.give_up(StepError::new(ErrorKind::Timeout, message));
             }
             _ => return,
         }

@@ -18,7 +18,7 @@ fn outline(leads: bool, threads: usize, sending: usize) -> Outline {
 }
 
 fn error(kind: ErrorKind) -> StepError {
-    StepError { kind, message: "in the test".into() }
+    StepError::new(kind, "in the test".into())
 }
 
 /// One end with what happened to its lanes.

@@ -44,7 +44,7 @@ pub fn nic(index: u8) -> IpAddr {
 }
 
 pub fn error(kind: ErrorKind) -> StepError {
-    StepError { kind, message: "in the test".into() }
+    StepError::new(kind, "in the test".into())
 }
 
 /// What a lane left behind.

@@ -68,6 +68,41 @@ macro_rules! counters_in_columns {
     };
 }
 
+/// Figures of which a document holds many, where one that is absent is unknown: what is added later reads so in what earlier builds wrote.
+macro_rules! figures_in_columns {
+    ($(#[$doc:meta])* $name:ident, $columns:ident { $($(#[$about:meta])* $field:ident,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default)]
+        pub struct $name {
+            $($(#[$about])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<u64>,)+
+        }
+
+        #[doc = concat!("[`", stringify!($name), "`] of many, a column for each figure. One that is absent is unknown in every row, and a single number holds for all rows.")]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+        #[serde(default)]
+        pub struct $columns {
+            $($(#[$about])* #[serde(skip_serializing_if = "Vec::is_empty")] pub $field: Vec<Option<u64>>,)+
+        }
+
+        impl $columns {
+            /// The columns of `rows`.
+            pub fn of<'a>(rows: impl Iterator<Item = &'a $name> + Clone) -> $columns {
+                $columns { $($field: known_column(rows.clone().map(|row| row.$field)),)+ }
+            }
+
+            /// A row of them.
+            pub fn row(&self, row: usize) -> $name {
+                $name { $($field: of_row(&self.$field, row),)+ }
+            }
+        }
+    };
+}
+
+fn known_column(cells: impl Iterator<Item = Option<u64>> + Clone) -> Vec<Option<u64>> {
+    if cells.clone().all(|cell| cell.is_none()) { vec![] } else { shortest(cells.collect()) }
+}
+
 fn column(cells: impl Iterator<Item = Option<u64>> + Clone) -> Vec<Option<u64>> {
     if cells.clone().all(|cell| is_still(&cell)) { vec![] } else { shortest(cells.collect()) }
 }
@@ -225,6 +260,20 @@ counters! {
 }
 
 counters! {
+    /// Fragments of IP packets (RFC 4293).
+    FragmentCounts {
+        /// Fragments received (`ReasmReqds`).
+        received,
+        /// Packets that became whole of them (`ReasmOKs`).
+        made_whole,
+        /// Packets of which a fragment did not come in time (`ReasmTimeout`).
+        timed_out,
+        /// Packets that this host cut into fragments (`FragOKs`).
+        cut,
+    }
+}
+
+counters! {
     /// ICMP and ICMPv6, in messages.
     IcmpCounts {
         /// Received: destination unreachable, which for IPv4 includes "fragmentation needed".
@@ -347,6 +396,26 @@ counters_in_columns! {
         send_buffer_limited_ns,
         /// Rate of the last delivery, in bit/s.
         delivery_bits_per_s,
+    }
+}
+
+figures_in_columns! {
+    /// More of what the kernel knew of one connection in the end.
+    ConnectionFigures, ConnectionFigureColumns {
+        /// How much round trips vary, in ns.
+        rtt_variation_ns,
+        /// Round trip as the receiver sees it, in ns.
+        receive_rtt_ns,
+        /// The congestion window at which growth slows down, in segments; absent where nothing was taken for lost yet.
+        slow_start_threshold_segments,
+        /// By how many segments the path may reorder before the kernel takes that for loss.
+        reordering_segments,
+        /// Segments sent, with and without payload.
+        sent_segments,
+        /// Segments received, with and without payload.
+        received_segments,
+        /// The pace at which the kernel sent, in bit/s; absent where it had none.
+        pacing_bits_per_s,
     }
 }
 

@@ -89,6 +89,12 @@ const PATHS: &[Entry] = &[
         "Check without --quick, or with --thorough, where what was left out matters.",
     ),
     entry(
+        "RUN-LEFT-OUT",
+        Info,
+        "The check is to be short, so some kinds of check are not in its plan: what they would have shown is not known, and nothing here says that it is in order.",
+        "Check without --quick, and with an --idle-time, before the path is signed off; --thorough has every kind.",
+    ),
+    entry(
         "CLOCK-COARSE",
         Info,
         "Reading the clock costs more than 1 % of the median latency, so small latencies are overstated.",
@@ -393,6 +399,12 @@ const PATHS: &[Entry] = &[
         "Give the virtual machine processors of its own, or move it, and run again.",
     ),
     entry(
+        "HOST-BUSY",
+        Info,
+        "A host had so little time for the program that what a stream showed may be its doing: whether the path is at fault there is open, and the answer as a whole with it.",
+        "Run again when that host is idle, or give it processors to spare.",
+    ),
+    entry(
         "HOST-PORTS",
         Warning,
         "A host has few local ports for connections out, and one found none: it fails before a packet leaves the host, and nothing on the network is at fault.",
@@ -567,6 +579,12 @@ const PATHS: &[Entry] = &[
         Error,
         "Something cuts packets into fragments although they say not to be: RoCE does not survive that, and TCP slows down.",
         "Find the middlebox or tunnel that clears the DF bit and turn that off.",
+    ),
+    entry(
+        "PATH-FRAGMENTS-DROPPED",
+        Warning,
+        "Datagrams that are longer than the MTU vanish, although the sending host cuts them up and every packet that fits arrives: something drops fragments. TCP, and with it SMB and live migration, never makes any; long datagrams do (Kerberos and DNS over UDP, tunnels, cluster traffic).",
+        "Let fragments pass in the firewalls between the hosts, or keep what sends long datagrams below the MTU.",
     ),
     entry(
         "MTU-STALE-CACHE",

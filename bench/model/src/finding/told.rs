@@ -65,6 +65,8 @@ pub const IP_BYTES: Told<u64> = Told::named("ip_bytes");
 pub const CARRIED_IP_BYTES: Told<u64> = Told::named("carried_ip_bytes");
 /// The smaller size that was met, in bytes.
 pub const SMALLER_IP_BYTES: Told<u64> = Told::named("smaller_ip_bytes");
+/// That no search has met a smaller size.
+pub const NONE_MET: Told<bool> = Told::named("none_met");
 /// How many of [`OF`].
 pub const PART: Told<u64> = Told::named("part");
 /// Of how many.

@@ -285,6 +285,29 @@ fn pressed_in(steps: &[&Step]) -> Option<String> {
     })
 }
 
+/// Which host was busy while a step ran, with the numbers, for what its waiting leaves open.
+pub fn busy_words(step: &Step) -> String {
+    let hosts = Hosts::of(step);
+    // Where the lanes themselves hardly waited, it is the host as a whole that was pressed.
+    let pressed = if hosts.were_busy() { None } else { pressed_step(step).or_else(|| most_pressed(step)) };
+    pressed.unwrap_or_else(|| hosts.words())
+}
+
+/// The host on which somebody waited for a processor for the larger part of a step, where that was a good deal of it.
+fn most_pressed(step: &Step) -> Option<String> {
+    /// From so much on no rule accuses.
+    const GOOD_DEAL: f64 = 0.4;
+    let share = |node: NodeId| {
+        let load = step.evidence(node)?.host.as_ref().filter(|load| load.elapsed_ns > 0)?;
+        Some(load.pressure_some_ns? as f64 / load.elapsed_ns as f64)
+    };
+    [(NodeId::CLIENT, "this host"), (NodeId::SERVER, "the peer")]
+        .into_iter()
+        .filter_map(|(node, who)| Some((share(node).filter(|share| *share >= GOOD_DEAL)?, who)))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(share, who)| format!("{who} was busy (PSI {:.0} %)", share * 100.0))
+}
+
 /// Whether the threads of `step` may have waited for so long that half of its round trips are longer by `excess_ns`; also where nobody
 /// knows how long they waited.
 pub fn could_explain_median(step: &Step, times: &LatencySummary, excess_ns: u64) -> bool {
@@ -402,6 +425,20 @@ mod tests {
     }
 
     #[test]
+    fn who_was_busy_is_the_host_whose_lanes_waited_or_on_which_somebody_did() {
+        assert!(
+            busy_words(&step(700)).starts_with("this host was busy: lane threads waited 700.00 ms of 1.00 s")
+        );
+        // The lanes of this host waited a little, and somebody on the other for long.
+        let mut other = step(20);
+        other.evidence[0].host.as_mut().unwrap().pressure_some_ns = Some(10 * MS);
+        let mut peer = Evidence { node: NodeId::SERVER, ..other.evidence[0].clone() };
+        peer.host.as_mut().unwrap().pressure_some_ns = Some(450 * MS);
+        other.evidence.push(peer);
+        assert_eq!(busy_words(&other), "the peer was busy (PSI 45 %)");
+    }
+
+    #[test]
     fn little_waiting_explains_little() {
         // Ten samples of 1000 are 2 ms too slow: 20 ms in line could do that, 4 ms not.
         let near = times(1000, 9 * MS, 12 * MS);
@@ -467,8 +504,7 @@ mod tests {
     fn an_end_that_left_after_its_window_is_no_lost_path_where_a_host_was_busy() {
         use crate::{Criteria, End, ErrorKind, StepError, StepSpec, TrafficSpec};
         // As run on a machine where all processors were wanted: the client was through, and the server still sent.
-        let lost =
-            || StepError { kind: ErrorKind::PeerLost, message: "the peer is gone (Broken pipe)".into() };
+        let lost = || StepError::new(ErrorKind::PeerLost, "the peer is gone (Broken pipe)".into());
         let judged = |window_ns: u64, pressure_ns: u64, client: Option<StepError>| {
             let traffic = TrafficSpec { time_ns: 1_100_000_000, ..TrafficSpec::default() };
             let mut step = Step::new(StepKind::Stream, "tcp stream in, 4 lanes");

@@ -4,6 +4,7 @@ use super::names;
 use super::repeats::Repeats;
 use super::segments;
 use crate::criteria::LossCriteria;
+use crate::offloads::ERRORS_MIN;
 use crate::{
     Check, Criteria, Direction, LossCounts, LossFlow, LossPath, NodeId, Outcome, ResultDoc, Role, Share,
     Step, Unit,
@@ -141,7 +142,15 @@ fn path_checks(
         let check = at_most(criterion, &name, what, share, max);
         checks.extend((check.outcome != Outcome::Pass).then_some(check));
     }
+    checks.extend(corrupted(&name, path, limits.corrupted_share_max));
     checks
+}
+
+/// What arrived with other bits than it was sent with, where that is too much. One or two may be anybody's: the count is the host's.
+fn corrupted(name: &str, path: &LossPath, share_max: f64) -> Option<Check> {
+    let share = path.shares.as_ref()?.corrupted?.counted();
+    let check = at_most("corrupted-share", name, "damaged on the way", share, share_max);
+    (share.part >= ERRORS_MIN && check.outcome != Outcome::Pass).then_some(check)
 }
 
 /// What the sending host itself refused is lost to whoever sends.
@@ -295,6 +304,21 @@ fn flows(name: &str, path: &LossPath, live: &[&LossFlow]) -> Option<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_damaged_fails_from_three_on_where_its_share_is_too_much() {
+        let of = |part: u64, of: u64| {
+            let change = |path: &mut LossPath| {
+                let corrupted = Some(Share { part, of }.into());
+                path.shares = Some(crate::LossShares { corrupted, ..crate::LossShares::default() });
+            };
+            judged(&[(4000, 4000, 1000, 1000)], change)
+        };
+        assert_eq!((of(2, 5000).0, of(3, 40_000).0), (Outcome::Pass, Outcome::Pass));
+        let (outcome, reason) = of(3, 5000);
+        assert!(outcome == Outcome::Fail && reason.contains("3 of 5000 datagrams damaged"), "{reason}");
+    }
+
     use crate::evidence::UdpCounts;
     use crate::{Evidence, LossMark, StepKind, Tool};
 
@@ -332,6 +356,7 @@ mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            shares: None,
         };
         change(&mut path);
         let mut step = Step::new(StepKind::Loss, "loss");

@@ -125,6 +125,7 @@ mod tests {
             fitting_lost: 0,
             probes: 60,
             loss_rounds: 2,
+            fragments: None,
             elapsed_ns: 1,
             tried: vec![],
         };

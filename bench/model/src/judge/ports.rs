@@ -73,7 +73,7 @@ fn silences(step: &Step) -> Vec<Check> {
 }
 
 fn survives(record: &SilentRecord) -> Option<Check> {
-    let (way, longest) = (record.direction.name(), record.tried.last()?);
+    let (way, longest) = (format!("{}{}", record.direction.name(), record.over()), record.tried.last()?);
     Some(match record.forgotten() {
         Some((_, dead_ns)) => {
             let text = format!("a connection that was silent for {} is dead {way}", Nanoseconds(dead_ns));
@@ -174,7 +174,7 @@ mod tests {
                 alive: *alive,
                 ..LeftSilent::default()
             });
-            SilentRecord { direction: Direction::Out, tried: tried.collect() }
+            SilentRecord { direction: Direction::Out, subnet: None, tried: tried.collect() }
         };
         for (alive, outcome) in [
             (&[true, true, true][..], Outcome::Pass),
@@ -198,9 +198,9 @@ mod tests {
                 .map(|(ms, alive)| LeftSilent { silent_ns: ms * 1_000_000, alive, ..LeftSilent::default() });
             let mut step = Step::new(StepKind::Ports, "ports");
             step.detail.left_silent =
-                Some(vec![SilentRecord { direction: Direction::Out, tried: tried.to_vec() }]);
+                Some(vec![SilentRecord { direction: Direction::Out, subnet: None, tried: tried.to_vec() }]);
             let message = "Connection reset by peer (os error 104)".to_owned();
-            step.error = kind.map(|kind| StepError { kind, message });
+            step.error = kind.map(|kind| StepError::new(kind, message));
             let check = silences(&step).remove(0);
             (check.outcome, check.text.contains("may be their age"))
         };

@@ -95,7 +95,7 @@ pub(super) mod tests {
         assert_eq!(segments(&document(8948, 500_000).steps, here, there, Direction::Out), None);
         let mut failed = doc.clone();
         failed.steps[0].lanes[0].error =
-            Some(crate::StepError { kind: crate::ErrorKind::Timeout, message: "stalled".into() });
+            Some(crate::StepError::new(crate::ErrorKind::Timeout, "stalled".into()));
         assert_eq!(segments(&failed.steps, here, there, Direction::Out), None);
     }
 }

@@ -309,7 +309,7 @@ fn no_data_is_never_a_pass() {
 
 #[test]
 fn errors_of_steps_lanes_and_findings_fail() {
-    let error = StepError { kind: ErrorKind::PeerLost, message: "the peer closed the connection".into() };
+    let error = StepError::new(ErrorKind::PeerLost, "the peer closed the connection".into());
     for kind in [StepKind::Facts, StepKind::Reach, StepKind::Mtu, StepKind::Stream, StepKind::Migrate] {
         let failed = Step { error: Some(error.clone()), ..step(kind, "x") };
         let (outcome, reason) = one(&doc(vec![failed]));
@@ -345,7 +345,7 @@ fn a_run_that_ended_early_is_not_fit() {
     assert!(verdicts[0].reason.contains("1 of 2 planned steps"), "{}", verdicts[0].reason);
 
     cut.requested = None;
-    cut.error = Some(StepError { kind: ErrorKind::Interrupted, message: "interrupted".into() });
+    cut.error = Some(StepError::new(ErrorKind::Interrupted, "interrupted".into()));
     cut.verdicts = judge(&cut, &Criteria::default());
     assert_eq!(conclusion(&cut), Conclusion { outcome: RunOutcome::None, exit_code: 130 });
 }
@@ -357,7 +357,7 @@ fn the_answer_and_the_exit_code_follow_from_the_document() {
         doc.nodes[1].environment.as_mut().unwrap().nics[0].speed_bits_per_s = None;
         doc
     };
-    let error = |kind| StepError { kind, message: "why".into() };
+    let error = |kind| StepError::new(kind, "why".into());
     let stopped = |kind| Step { error: Some(error(kind)), ..step(StepKind::Stream, "x") };
     let good = || stream(9.4, 9.0, 0);
     let ended = |kind| ResultDoc { error: Some(error(kind)), ..doc(vec![good()]) };
@@ -410,7 +410,7 @@ fn the_answer_and_the_exit_code_follow_from_the_document() {
 
 #[test]
 fn what_a_host_cannot_do_says_nothing_about_the_path() {
-    let error = StepError { kind: ErrorKind::Unsupported, message: "RDMA is not available".into() };
+    let error = StepError::new(ErrorKind::Unsupported, "RDMA is not available".into());
     let (outcome, reason) = one(&doc(vec![Step { error: Some(error), ..step(StepKind::Stream, "rdma") }]));
     assert_eq!(outcome, Outcome::Inconclusive, "{reason}");
 }
@@ -556,6 +556,7 @@ fn a_path_below_the_expected_mtu_fails_whoever_expects_it() {
         fitting_lost: 0,
         probes: 6,
         loss_rounds: 0,
+        fragments: None,
         elapsed_ns: 1,
         tried: vec![],
     };

@@ -40,7 +40,7 @@ fn yardstick(unjudged: &str) -> String {
 fn unfinished(doc: &ResultDoc) -> (Word, String) {
     let whole = doc.error.as_ref().map(|error| (None, error));
     let of_step = || judge::impossible(doc).map(|(step, error)| (Some(step), error));
-    let Some((step, StepError { kind, message })) = whole.or_else(of_step) else {
+    let Some((step, StepError { kind, message, .. })) = whole.or_else(of_step) else {
         return (Word::CannotTell, "the run did not come to its end. Run it again.".into());
     };
     if kind.is_interruption() {

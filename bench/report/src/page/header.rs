@@ -62,7 +62,11 @@ fn nics(doc: &ResultDoc, end: End, environment: &Environment) -> Vec<Fact> {
 }
 
 fn describe(nic: &Nic) -> String {
-    let speed = nic.speed_bits_per_s.map_or("speed unknown".into(), |s| BitsPerSecond(s).to_string());
+    let speed = match (nic.speed_bits_per_s, nic.why_unknown("speed_bits_per_s")) {
+        (Some(speed), _) => BitsPerSecond(speed).to_string(),
+        (None, Some(why)) => format!("speed unknown ({why})"),
+        (None, None) => "speed unknown".into(),
+    };
     let parts = [
         Some(speed),
         nic.ip_mtu_bytes.map(|n| format!("ip_mtu {n}")),

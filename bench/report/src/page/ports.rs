@@ -43,7 +43,7 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     }
     let silent = doc.steps.iter().filter_map(|step| step.detail.left_silent.as_ref()).flatten();
     legend.extend(silent.filter_map(|record| {
-        let (way, longest) = (record.direction.name(), record.tried.last()?);
+        let (way, longest) = (format!("{}{}", record.direction.name(), record.over()), record.tried.last()?);
         Some(match record.forgotten() {
             Some((_, dead_ns)) => {
                 format!(" Silent connections {way} are dead after {}.", Nanoseconds(dead_ns))

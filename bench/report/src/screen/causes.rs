@@ -48,6 +48,7 @@ pub(super) fn all(doc: &ResultDoc) -> Vec<Cause> {
             // What was left out matters to who asked for it, and is no fault of the path.
             Severity::Warning if group[0].is(code!("RUN-CUT")) => 6,
             Severity::Warning => 5,
+            Severity::Info if is_left_open(doc, group[0]) => 4,
             Severity::Info => continue,
         };
         causes.push((rank, of_findings(doc, &group)));
@@ -71,6 +72,14 @@ pub(super) fn all(doc: &ResultDoc) -> Vec<Cause> {
     }
     causes.sort_by_key(|(rank, _)| *rank);
     causes.into_iter().map(|(_, cause)| cause).collect()
+}
+
+/// Whether a note leaves the answer open, as what a busy host may have made does.
+fn is_left_open(doc: &ResultDoc, finding: &Finding) -> bool {
+    doc.verdicts.iter().any(|verdict| {
+        let own = matches!(&verdict.subject, Subject::Finding(code) if *code == finding.code);
+        own && verdict.outcome == Outcome::Inconclusive
+    })
 }
 
 fn failed(doc: &ResultDoc) -> impl Iterator<Item = &Verdict> {
@@ -99,7 +108,11 @@ fn of_findings(doc: &ResultDoc, group: &[&Finding]) -> Cause {
     Cause {
         mark: if error { Mark::Bad } else { Mark::Doubtful },
         title: first.code.clone(),
-        word: if error { "error" } else { "warning" },
+        word: match first.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Info => Outcome::Inconclusive.word(),
+        },
         evidence: first.evidence.clone(),
         more: group.len() - 1,
         doubt: doubt(first),
@@ -213,4 +226,26 @@ fn about(doc: &ResultDoc, finding: &Finding) -> Option<Subject> {
     finding.step.and_then(|step| doc.steps.get(step)).map(judge::subject).or_else(|| {
         failed(doc).map(|verdict| &verdict.subject).find(|subject| explains(doc, finding, subject)).cloned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::{Criteria, Tool};
+
+    #[test]
+    fn what_a_busy_host_left_open_is_shown_and_other_notes_are_not() {
+        let shown = |code: &'static str| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.findings = vec![Finding::new(code, "this host was busy: e1 carries little")];
+            judge::judge_into(&mut doc, &Criteria::default());
+            doc.outcome = judge::conclusion(&doc).outcome;
+            let causes = all(&doc).into_iter().map(|cause| (cause.title, cause.word, cause.fixes.len()));
+            (doc.outcome, causes.collect::<Vec<_>>())
+        };
+        let (outcome, causes) = shown("HOST-BUSY");
+        assert_eq!(outcome, RunOutcome::CannotTell);
+        assert_eq!(causes, [("HOST-BUSY".to_owned(), "cannot tell", 1)]);
+        assert!(shown("HOST-STARVED").1.iter().all(|(title, ..)| !title.contains("STARVED")));
+    }
 }

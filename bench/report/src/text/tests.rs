@@ -154,8 +154,7 @@ fn a_fit_path_is_called_fit() {
 #[test]
 fn a_document_cut_short_is_shown_as_far_as_it_goes() {
     let mut doc = page();
-    doc.steps[1].error =
-        Some(StepError { kind: ErrorKind::PeerLost, message: "the peer closed the connection".into() });
+    doc.steps[1].error = Some(StepError::new(ErrorKind::PeerLost, "the peer closed the connection".into()));
     let page = text(&doc);
     assert!(page.contains("▂▃▄_▅▆▇█ stopped"), "{page}");
     assert!(page.lines().last().unwrap().starts_with("CANNOT TELL"), "{page}");
@@ -251,6 +250,7 @@ fn a_black_hole_stands_out_in_its_direction() {
         fitting_lost: 1,
         probes: 60,
         loss_rounds: 2,
+        fragments: None,
         elapsed_ns: 120_000_000,
         tried: vec![],
     };

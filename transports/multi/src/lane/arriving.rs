@@ -17,7 +17,7 @@ impl StripedLane {
         let mut result = Ok(!inner.is_empty());
         for done in &inner {
             if done.status != CompletionStatus::Ok {
-                self.die(index, format!("an operation ended as {:?}", done.status));
+                self.die(index, format!("an operation ended as {:?}", done.status), None);
             } else if done.tag == TAG_HEAD {
                 self.paths[at].head_sent();
             } else if done.tag == TAG_READ
@@ -35,7 +35,7 @@ impl StripedLane {
                 // It said so before it closed; what comes after is the end of the stream.
                 self.paths[at].close(false);
             } else {
-                self.die(index, error.to_string());
+                self.die(index, error.to_string(), error.how());
             }
         }
         result
@@ -76,7 +76,7 @@ impl StripedLane {
                 if let Some(path) = known.filter(|path| path.generation < head.index) {
                     let lost = head.sequence as u16;
                     if path.is_live() {
-                        self.fall(lost, "the peer has lost it".into(), head.index);
+                        self.fall(lost, "the peer has lost it".into(), None, head.index);
                     } else {
                         path.generation = head.index;
                         if let Some(rejoiner) = &self.rejoiner {
@@ -100,7 +100,7 @@ impl StripedLane {
             return Err(protocol(format!("a message of {} bytes is longer than agreed", head.len)));
         }
         if let Some(other) = self.incoming.busy_with(head.sequence).filter(|other| *other != index) {
-            self.die(other, "a message it was in the middle of came over another path".into());
+            self.die(other, "a message it was in the middle of came over another path".into(), None);
         }
         let place = self.incoming.admit(head, index)?;
         let path = &mut self.paths[usize::from(index)];

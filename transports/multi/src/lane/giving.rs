@@ -75,7 +75,7 @@ impl StripedLane {
     /// Sends over a path; a failure is that path's death and nobody else's.
     pub(super) fn send(&mut self, index: u16, head: &Head, message: Option<Op>) {
         if let Err(error) = self.paths[usize::from(index)].send(head, message) {
-            self.die(index, error.to_string());
+            self.die(index, error.to_string(), error.how());
         }
     }
 }

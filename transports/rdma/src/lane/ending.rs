@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use pathproof_api::{CompletionStatus, TransportError, Verb};
+use pathproof_api::{CompletionStatus, Gone, TransportError, Verb};
 
 use super::{BATCH, RdmaLane, Sent};
 use crate::cm;
@@ -13,8 +13,8 @@ use crate::words;
 /// Why the lane is over.
 #[derive(Clone, Debug)]
 pub(super) enum Ending {
-    /// The peer said goodbye.
-    PeerClosed(&'static str),
+    /// The peer said goodbye, or whoever speaks for it; how, where that is known, and in words.
+    PeerClosed(Option<Gone>, &'static str),
     /// An operation failed.
     Status { status: u32, vendor: u32, verb: Option<Verb>, len: u32 },
     /// The device, port or queue pair reported trouble.
@@ -47,8 +47,9 @@ impl RdmaLane {
         let device = self.context.device();
         let peer = &self.remote;
         match self.ending.clone() {
-            Some(Ending::PeerClosed(how)) => {
-                TransportError::PeerGone { operation: format!("RDMA lane to {peer}"), detail: how.into() }
+            Some(Ending::PeerClosed(how, detail)) => {
+                let operation = format!("RDMA lane to {peer}");
+                TransportError::PeerGone { operation, how, detail: detail.into() }
             }
             Some(Ending::Status { status, vendor, verb, len }) => {
                 let verb =
@@ -57,7 +58,7 @@ impl RdmaLane {
                 let operation = format!("{verb} to {peer} over {device}");
                 let detail = format!("{}{vendor}; {}", words::status_sentence(status), self.retry_words);
                 match status {
-                    12 | 13 => TransportError::PeerGone { operation, detail },
+                    12 | 13 => TransportError::PeerGone { operation, how: Some(Gone::RetriesSpent), detail },
                     _ => TransportError::Io { operation, source: io::Error::other(detail) },
                 }
             }
@@ -65,7 +66,8 @@ impl RdmaLane {
             Some(Ending::Event(event)) if event == k::IBV_EVENT_QP_FATAL && self.iwarp => {
                 let detail = "the connection under the queue pair broke: the peer left without a goodbye, or the path \
                               was lost";
-                TransportError::PeerGone { operation: format!("RDMA lane to {peer}"), detail: detail.into() }
+                let operation = format!("RDMA lane to {peer}");
+                TransportError::PeerGone { operation, how: None, detail: detail.into() }
             }
             Some(Ending::Event(event)) => {
                 let words = words::event_sentence(event).unwrap_or_else(|| format!("event {event}"));
@@ -97,7 +99,7 @@ impl RdmaLane {
         }
         self.end(if wc.status == k::IBV_WC_WR_FLUSH_ERR {
             // Nothing of ours failed before: the other end has stopped the queue pair.
-            Ending::PeerClosed("it closed the connection")
+            Ending::PeerClosed(Some(Gone::Closed), "it closed the connection")
         } else {
             Ending::Status { status: wc.status, vendor: wc.vendor_err, verb, len }
         });
@@ -115,9 +117,9 @@ impl RdmaLane {
         }
         if let Some(connection) = &self.connection {
             while let Some(event) = connection.channel().try_next() {
-                if let Some(how) = cm::ending(event.kind) {
+                if let Some((how, words)) = cm::ending(event.kind) {
                     if self.ending.is_none() {
-                        self.ending = Some(Ending::PeerClosed(how));
+                        self.ending = Some(Ending::PeerClosed(how, words));
                     }
                     // The manager has stopped the queue pair on RoCE; on iWARP it flushes by itself.
                     self.queue_pair.fail();

@@ -1,6 +1,6 @@
 //! The rings of work requests, and the completions that empty them.
 
-use pathproof_api::{Clock as _, Completion, CompletionStatus, Op, TransportError, Verb};
+use pathproof_api::{Clock as _, Completion, CompletionStatus, Gone, Op, TransportError, Verb};
 
 use super::ending::Ending;
 use super::{BATCH, RdmaLane, Sent};
@@ -362,7 +362,7 @@ impl RdmaLane {
         } else if wc.wc_flags & k::IBV_WC_WITH_IMM != 0 && wc.opcode == k::IBV_WC_RECV {
             // Only our own goodbye sends an immediate without a write.
             completion.status = CompletionStatus::Flushed;
-            self.end(Ending::PeerClosed("it closed the connection"));
+            self.end(Ending::PeerClosed(Some(Gone::Closed), "it closed the connection"));
         } else {
             // For a write with immediate the length is that of the write.
             completion.len = wc.byte_len;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, AdapterStats, Lane, LaneCaps, Offer, PreparedLane, Region, RegionId, Role, SendReports,
+    Access, AdapterStats, Gone, Lane, LaneCaps, Offer, PreparedLane, Region, RegionId, Role, SendReports,
     TransportError, WaitMode,
 };
 use pathproof_sys::clock::{Clock as _, Deadline, RealClock};
@@ -162,6 +162,7 @@ impl PreparedRdma {
             Some(libc::ETIMEDOUT | libc::EHOSTUNREACH | libc::ENETUNREACH | libc::EINVAL | libc::ENODATA) => {
                 TransportError::PeerGone {
                     operation,
+                    how: Some(Gone::Unreachable),
                     detail: format!(
                         "{source}: {to} cannot be reached from {from} on {}; both RDMA interfaces must be in one \
                          subnet or routed, and the GIDs of one type: check `ping -I {} {to}` and choose with --option gid=INDEX",

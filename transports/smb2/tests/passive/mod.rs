@@ -143,7 +143,7 @@ impl MessagePipe for Loop {
         }
         match self.say(&parts.concat()) {
             Turn::HangUp(why) => {
-                Err(TransportError::PeerGone { operation: "test".into(), detail: why.into() })
+                Err(TransportError::PeerGone { operation: "test".into(), how: None, detail: why.into() })
             }
             _ => Ok(Queued::Yes),
         }
@@ -193,7 +193,9 @@ fn stopped(stop: Stop, wait: Wait) -> Result<Option<Arrival>, TransportError> {
         }
         Stop::GivenUp(_) => Err(TransportError::Timeout { operation, after: Duration::from_secs(15) }),
         Stop::Ends(Some(word)) => Err(TransportError::Io { operation, source: std::io::Error::other(word) }),
-        Stop::Ends(None) => Err(TransportError::PeerGone { operation, detail: "it is gone".into() }),
+        Stop::Ends(None) => {
+            Err(TransportError::PeerGone { operation, how: None, detail: "it is gone".into() })
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is due when nothing comes.
 
-use pathproof_api::{Piece, Tick, TransportError, WireOp, WireVerb};
+use pathproof_api::{Gone, Piece, Tick, TransportError, WireOp, WireVerb};
 
 use super::{Connection, NEGOTIATION, NUDGE, NUDGE_AFTER, Phase, WHOLE_WITHIN};
 use crate::keep_alive::{ANSWER, Due, IDLE};
@@ -60,6 +60,7 @@ impl Connection {
             Due::Dead => {
                 return Err(TransportError::PeerGone {
                     operation: self.operation(),
+                    how: Some(Gone::Silent),
                     detail: format!(
                         "it said nothing for {} s and did not answer a keep-alive within {} s",
                         IDLE.as_secs(),

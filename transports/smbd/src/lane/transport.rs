@@ -10,10 +10,12 @@ use pathproof_api::{
     PrivateData, Region, RegionId, Role, Transport, TransportError, Verb, WireSpec, Wires,
 };
 
+use super::frame::HEAD_BYTES;
 use super::offer::{OfferedEnd, Window};
-use super::{Parts, SmbdLane};
+use super::{Parts, SENT_BYTES_MAX, SmbdLane};
+use crate::codec::PAYLOAD_OFFSET;
 use crate::connection::{Connection, Places};
-use crate::settings::Settings;
+use crate::settings::{SEND_BYTES_MAX, Settings};
 
 /// What `--over` takes.
 pub const NAME: &str = "smbd";
@@ -21,13 +23,20 @@ pub const NAME: &str = "smbd";
 const DEPTH_MAX: u32 = 1024;
 /// Smallest number of receives, so that a burst does not find none.
 const RECEIVES_MIN: u32 = 128;
+/// What two lanes of ours ask for: that the largest message which is sent at all goes in one. The 1364 bytes that Windows prefers are for
+/// file requests, and cut 4 KiB into four.
+pub const LANE_SETTINGS: Settings =
+    Settings { send_bytes: SENT_BYTES_MAX + (HEAD_BYTES + PAYLOAD_OFFSET) as u32, ..Settings::WINDOWS };
+const _: () = assert!(
+    LANE_SETTINGS.send_bytes <= SEND_BYTES_MAX && LANE_SETTINGS.send_bytes <= LANE_SETTINGS.receive_bytes
+);
 
 /// How its lanes behave.
 pub static MANNERS: Manners = Manners { memory_bytes, ..manners::OF_ADAPTERS };
 
 fn memory_bytes(operations: u32, _message_bytes: u64, _paths: usize) -> u64 {
     // Places for messages, and the accounts of operations.
-    Places::bytes(&Settings::default()).saturating_add(u64::from(operations).saturating_mul(512))
+    Places::bytes(&LANE_SETTINGS).saturating_add(u64::from(operations).saturating_mul(512))
 }
 
 /// The options that its lanes take.
@@ -51,10 +60,10 @@ impl SmbdTransport {
         clock: Arc<dyn Clock>,
         probe: impl Fn() -> Result<LaneCaps, TransportError> + Send + Sync + 'static,
     ) -> SmbdTransport {
-        SmbdTransport { wires, clock, probe: Box::new(probe), settings: Settings::default() }
+        SmbdTransport { wires, clock, probe: Box::new(probe), settings: LANE_SETTINGS }
     }
 
-    /// With other settings than the default.
+    /// With other settings than those by which the largest message that is sent goes in one.
     pub fn with_settings(self, settings: Settings) -> SmbdTransport {
         SmbdTransport { settings, ..self }
     }

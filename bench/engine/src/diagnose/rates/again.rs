@@ -1,12 +1,14 @@
 //! Streams that disagree in a way that no limit makes: one connection alone, and several of the same two addresses after it. Once it may be a
-//! moment of the path, or of somebody else who used it; so short streams ask again, and only what comes again is said to be the path's own.
+//! moment of the path, or of somebody else who used it; so short streams ask again, and only what comes again is said to be the path's own. Where
+//! hosts were busy it is asked again as well, and accuses nobody as long as they are.
 
+use pathproof_model::code;
 use pathproof_model::judge::still_grew;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Direction, Finding, FollowUp, LaneResult, ResultDoc, Severity, Step, TrafficSpec};
 
-use super::super::{planned, pressed, round_trips};
+use super::super::{busy, planned, pressed, round_trips, waited_share};
 use super::{Carried, between, core, held_by_window, is_flat, is_looped, lanes, pair, starved, unequal};
 
 /// Between what is compared lies so much more than chance and a busy host make.
@@ -44,7 +46,7 @@ pub fn short_streams_tell(doc: &ResultDoc) -> bool {
 
 /// What such streams come to, with what asking again has told.
 pub(super) fn finding(doc: &ResultDoc, way: Direction) -> Option<Finding> {
-    Some(Disagreement::of(doc, way)?.finding(doc))
+    Disagreement::of(doc, way)?.finding(doc)
 }
 
 fn stays_silent(lane: &LaneResult) -> bool {
@@ -66,6 +68,8 @@ struct Disagreement<'a> {
     alone: Carried<'a>,
     several: Carried<'a>,
     unlike: Unlike,
+    /// The one of them that a busy host may have made.
+    busy: Option<&'a Step>,
 }
 
 impl<'a> Disagreement<'a> {
@@ -73,9 +77,10 @@ impl<'a> Disagreement<'a> {
         let (alone, several) = pair(doc, way)?;
         // Over another pair of NICs it is another path.
         let other = between(alone.0).is_none() || between(alone.0) != between(several.0);
-        if other || is_looped(alone.0) || !is_sound(alone.0) || !is_sound(several.0) {
+        if other || is_looped(alone.0) || !is_unbounded(alone.0) || !is_unbounded(several.0) {
             return None;
         }
+        let busy = [alone.0, several.0].into_iter().find(|step| was_busy(step));
         let unlike = if crawls(alone.1, several) {
             Unlike::OneCrawls
         } else if several.1 as f64 <= alone.1 as f64 * UNLIKE {
@@ -83,7 +88,7 @@ impl<'a> Disagreement<'a> {
         } else {
             return None;
         };
-        Some(Disagreement { way, alone, several, unlike })
+        Some(Disagreement { way, alone, several, unlike, busy })
     }
 
     /// The streams that asked again as `like` did, also those of which nothing came.
@@ -144,19 +149,24 @@ impl<'a> Disagreement<'a> {
         }
     }
 
-    fn finding(&self, doc: &'a ResultDoc) -> Finding {
+    fn finding(&self, doc: &'a ResultDoc) -> Option<Finding> {
         let ones = self.carried(doc, self.alone.0);
         let several = self.carried(doc, self.several.0);
         let both = several.iter().flat_map(|many| ones.iter().map(move |one| (*one, *many)));
         let again = both.into_iter().find(|(one, many)| self.comes_again(*one, *many));
         let tried = self.tried(&ones, &several);
+        if let (Some(step), None) = (self.busy, &again) {
+            // What asking again has answered was the host.
+            let open = ones.is_empty() || several.is_empty();
+            return open.then(|| self.left_open(step, tried.as_deref()));
+        }
         let finding = match self.unlike {
             Unlike::OneCrawls => self.crawling(again.is_some()),
             Unlike::RateFell => self.fallen(again.is_some()),
         };
         // As long as nothing speaks against it, it is what was measured: a path that may be broken is not called fit.
         let finding = finding.tell(told::DIRECTION, self.way).with_severity(Severity::Error);
-        match (again, tried) {
+        Some(match (again, tried) {
             (Some((one, many)), Some(tried)) => {
                 let finding = Finding { evidence: format!("{}; {tried}", finding.evidence), ..finding };
                 finding.with("again_one_bits_per_s", one.1).with("again_several_bits_per_s", many.1)
@@ -169,7 +179,26 @@ impl<'a> Disagreement<'a> {
                 finding.with_severity(Severity::Warning).against(format!("it did not come again: {tried}"))
             }
             (_, None) => finding,
-        }
+        })
+    }
+
+    /// What it is where hosts were busy in `step`, and in what asked again as well.
+    fn left_open(&self, step: &Step, tried: Option<&str>) -> Finding {
+        let tried = tried.map_or_else(String::new, |tried| format!(" ({tried})"));
+        let said = format!(
+            "{}: one connection alone carried {}, and {} others together {}{tried}",
+            self.way.name(),
+            BitsPerSecond(self.alone.1),
+            lanes(self.several.0),
+            BitsPerSecond(self.several.1)
+        );
+        let (what, fault) = match self.unlike {
+            Unlike::OneCrawls => ("whether connections are treated alike", code!("FLOWS-DIFFER")),
+            Unlike::RateFell => {
+                ("whether the path holds back what is more than a burst", code!("PATH-RATE-LIMIT"))
+            }
+        };
+        busy::left_open(step, &said, what, &[fault]).tell(told::DIRECTION, self.way)
     }
 
     /// What asking again came to, in words.
@@ -231,7 +260,18 @@ impl<'a> Disagreement<'a> {
 
 /// Whether neither a host nor a window bounded a stream, as far as is known.
 pub fn is_sound(step: &Step) -> bool {
-    !starved(step) && !held_by_window(step) && !core(step) && !pressed(step)
+    is_unbounded(step) && !was_busy(step)
+}
+
+/// Whether neither a window nor a full processor bounded a stream, as far as is known, and it is known how long its threads waited.
+pub fn is_unbounded(step: &Step) -> bool {
+    let known = waited_share(step).is_some() || !starved(step);
+    known && !held_by_window(step) && !core(step)
+}
+
+/// Whether the hosts of such a stream were so busy that it says nothing of the path.
+pub fn was_busy(step: &Step) -> bool {
+    starved(step) || pressed(step)
 }
 
 /// Whether one connection carried far less than each of several did.
@@ -326,6 +366,35 @@ mod tests {
         // Somebody else is gone, or still takes a part of what several connections get more of.
         assert_eq!(told(&document(152, 20, &[(150, 1), (151, 4)])), limit(Severity::Warning, false));
         assert_eq!(told(&document(152, 20, &[(8, 1), (20, 4)])), limit(Severity::Warning, false));
+    }
+
+    #[test]
+    fn what_may_be_a_busy_hosts_is_asked_again_and_open_as_long_as_it_is_busy() {
+        use pathproof_model::Waited;
+        let busy = |step: &mut Step| {
+            step.lanes[0].scheduled = Some(Waited { waited_ns: 620_000_000, of_ns: 1_000_000_000 });
+            step.series[0].received_bytes[4] = Some(10_000);
+        };
+        let document = |again: &[(u64, usize)], busy_again: bool| {
+            let mut doc = document(10, 284, again);
+            busy(&mut doc.steps[0]);
+            doc.steps.iter_mut().skip(2).filter(|_| busy_again).for_each(busy);
+            doc
+        };
+        let open = finding(&document(&[], false), Direction::Out).unwrap();
+        assert_eq!((open.code.as_str(), open.severity), ("HOST-BUSY", Severity::Info));
+        assert!(open.evidence.starts_with("this host was busy: lane threads waited 620.00 ms"), "{open:?}");
+        assert!(open.evidence.contains("one connection alone carried 10.0 Mbit/s, and 4 others"), "{open:?}");
+        assert_eq!(another_stream(&document(&[], false)).unwrap().lanes, 1);
+        // It comes again with a host that has time, or does not; or the host never has.
+        assert_eq!(told(&document(&[(10, 1), (281, 4)], false)).0, "FLOWS-DIFFER");
+        assert_eq!(finding(&document(&[(280, 1), (281, 4)], false), Direction::Out), None);
+        let never = document(&[(10, 1), (10, 1), (10, 1), (281, 4)], true);
+        assert_eq!((told(&never).0.as_str(), another_stream(&never)), ("HOST-BUSY", None));
+        // Nobody says how long the threads waited.
+        let mut unknown = document(&[], false);
+        unknown.steps[0].lanes[0].scheduled = None;
+        assert_eq!((finding(&unknown, Direction::Out), another_stream(&unknown)), (None, None));
     }
 
     #[test]

@@ -1,21 +1,30 @@
 //! Whether the port that a role needs carries what other ports carry: what limits a rate may look at the port.
 //!
 //! A stream over that port that carried little is held against one like it over the session's own port, and tried once more: only what comes again
-//! beside that is said to be the port's. It refuses to speak where hosts were busy, or packets are lost on the path as it is.
+//! beside that is said to be the port's. It accuses none where hosts were busy, and says that it is open then; it refuses to speak where packets
+//! are lost on the path as it is. What is lost over that port alone is told as well, and a busy host does not lose segments on the way.
 
-use pathproof_model::judge::repeats::Repeats;
+use pathproof_model::code;
+use pathproof_model::judge::repeats::{Repeats, lost_segments};
 use pathproof_model::judge::still_grew;
 use pathproof_model::told;
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{AnsweredBy, Direction, Finding, FollowUp, Port, ResultDoc, Step, TrafficSpec};
+use pathproof_model::{
+    AnsweredBy, Direction, Finding, FollowUp, LaneRole, NodeId, Port, ResultDoc, Share, Step, TrafficSpec,
+};
 
-use super::again::{is_sound, short, short_streams_tell};
+use super::super::busy;
+use super::again::{is_unbounded, short, short_streams_tell, was_busy};
 use super::{Carried, between, is_looped, lanes, lost, streams};
 
 /// Of what the other port carried: less is no chance between two streams that are alike.
 const UNLIKE: f64 = 0.35;
 /// Who sends so much again is thrown away rather than queued.
 const THROWN_SHARE: f64 = 0.05;
+/// Of what goes over a port at least so much must be lost, ...
+const LOSSY_SHARE: f64 = 0.005;
+/// ... and so many times as much as over the session's own.
+const LOSSY_TIMES: f64 = 5.0;
 
 /// The next short stream, where there is one to be asked.
 pub fn next(doc: &ResultDoc) -> Option<TrafficSpec> {
@@ -58,7 +67,7 @@ impl<'a> Asked<'a> {
     fn of(doc: &'a ResultDoc, way: Direction) -> Option<Asked<'a>> {
         let port = port(doc)?;
         let plain = streams(doc, way)
-            .filter(|(step, _)| between(step).is_some() && !is_looped(step) && is_sound(step));
+            .filter(|(step, _)| between(step).is_some() && !is_looped(step) && is_unbounded(step));
         let planned = plain.min_by_key(|(step, _)| lanes(step))?;
         if lost(doc, Some(way)) {
             return None;
@@ -76,8 +85,8 @@ impl<'a> Asked<'a> {
     fn next(&self) -> Option<TrafficSpec> {
         let to = match (&self.over[..], &self.beside[..]) {
             ([], []) => Some(self.port),
-            ([first], []) if crawls(rate(first)?, self.planned.1) => None,
-            ([first], [own]) if crawls(rate(first)?, rate(own)?) => Some(self.port),
+            ([first], []) if is_slower(first, Some(self.planned.1)) || self.loses(first) => None,
+            ([first], [own]) if is_slower(first, rate(own)) || self.loses_more(first, own) => Some(self.port),
             _ => return None,
         };
         Some(TrafficSpec { lanes: 1, port: to, ..short(self.planned)? })
@@ -85,6 +94,13 @@ impl<'a> Asked<'a> {
 
     fn finding(&self, doc: &ResultDoc) -> Option<Finding> {
         let ([first, again], [own]) = (&self.over[..], &self.beside[..]) else { return None };
+        // What a busy host leaves open of a rate it does not of what is lost.
+        let slow = self.slow(doc, first, again, own);
+        let sure = slow.as_ref().is_some_and(|finding| finding.is(code!("PORT-SLOW")));
+        if sure { slow } else { self.lossy(doc, first, again, own).or(slow) }
+    }
+
+    fn slow(&self, doc: &ResultDoc, first: &Step, again: &Step, own: &Step) -> Option<Finding> {
         let (one, two, beside) = (rate(first)?, rate(again)?, rate(own)?);
         if !crawls(one, beside) || !crawls(two, beside) {
             return None;
@@ -107,21 +123,85 @@ impl<'a> Asked<'a> {
             BitsPerSecond(two),
             BitsPerSecond(beside)
         );
+        if let Some(step) = [first, again, own].into_iter().find(|step| was_busy(step)) {
+            let what = format!("whether {} is slow", self.port.name());
+            let open = busy::left_open(step, &said, &what, &[code!("PORT-SLOW")]);
+            return Some(open.tell(told::DIRECTION, self.way));
+        }
+        let finding = self.told(doc, Finding::new("PORT-SLOW", said));
+        Some(finding.with("bits_per_s", most).with("beside_bits_per_s", beside))
+    }
+
+    /// Over the port segments are lost all the time, and over the session's own between the same two addresses next to none are.
+    fn lossy(&self, doc: &ResultDoc, first: &Step, again: &Step, own: &Step) -> Option<Finding> {
+        if !self.loses_more(first, own) || !self.loses_more(again, own) {
+            return None;
+        }
+        let (one, two, beside) = (self.lost_of(first), self.lost_of(again), self.lost_of(own));
+        let said = format!(
+            "{}: over {} ({}) {} of {} segments of one connection were lost and, tried again, {} of {}, and over the session's own port in between \
+             {} of {}, between the same two addresses",
+            self.way.name(),
+            self.port.name(),
+            self.port.service(),
+            one.part,
+            one.of,
+            two.part,
+            two.of,
+            beside.part,
+            beside.of
+        );
+        let finding = self.told(doc, Finding::new("PORT-LOSSY", said));
+        let lost = one + two;
+        Some(finding.with("lost", lost.part).with("of", lost.of).with("beside_lost", beside.part))
+    }
+
+    /// With what a program reads of either: the port, who needs it, and the direction.
+    fn told(&self, doc: &ResultDoc, finding: Finding) -> Finding {
         let known = doc.steps.iter().filter_map(|step| step.detail.ports.as_ref()).flatten();
         let needed: Vec<&str> = known
             .filter(|record| record.port == self.port && record.direction == Direction::Out)
             .flat_map(|record| record.needed_by.iter().map(|role| role.name()))
             .collect();
-        let finding = Finding::new("PORT-SLOW", said).with("port", self.port.name()).with("roles", needed);
-        let finding = finding.with("bits_per_s", most).with("beside_bits_per_s", beside);
-        Some(finding.tell(told::DIRECTION, self.way))
+        let finding = finding.with("port", self.port.name()).with("roles", needed);
+        finding.tell(told::DIRECTION, self.way)
+    }
+
+    fn lost_of(&self, step: &Step) -> Share {
+        lost_segments(step, if self.way == Direction::Out { NodeId::CLIENT } else { NodeId::SERVER })
+    }
+
+    /// Whether a stream surely lost segments, and not in one moment in which it filled a queue.
+    fn loses(&self, step: &Step) -> bool {
+        step.error.is_none() && self.lost_of(step).bounds().0 >= LOSSY_SHARE && is_lost_all_along(step)
+    }
+
+    /// Whether it did, and lost surely many times as much as the one beside it.
+    fn loses_more(&self, step: &Step, own: &Step) -> bool {
+        own.error.is_none()
+            && self.loses(step)
+            && self.lost_of(step).bounds().0 >= self.lost_of(own).bounds().1 * LOSSY_TIMES
     }
 }
 
-/// What a short stream carried, where that says something of its way.
+/// Whether segments were sent again in at least half of the slices of a stream: a queue that it filled once is a slice or two.
+fn is_lost_all_along(step: &Step) -> bool {
+    let mut sending = step.series.iter().filter(|series| series.role == LaneRole::Send);
+    sending.any(|series| {
+        let again = series.retransmits.iter().filter(|count| count.is_some_and(|count| count > 0)).count();
+        again > 0 && again * 2 >= series.retransmits.len()
+    })
+}
+
+/// What a short stream carried, where that says something of its way or of busy hosts.
 fn rate(step: &Step) -> Option<u64> {
-    let sound = step.error.is_none() && is_sound(step) && !still_grew(step);
-    step.summary.goodput_bits_per_s.filter(|_| sound)
+    let whole = step.error.is_none() && is_unbounded(step) && !still_grew(step);
+    step.summary.goodput_bits_per_s.filter(|_| whole)
+}
+
+/// Whether a stream carried far less than that, where both are known.
+fn is_slower(one: &Step, other: Option<u64>) -> bool {
+    rate(one).zip(other).is_some_and(|(one, other)| crawls(one, other))
 }
 
 fn crawls(one: u64, other: u64) -> bool {
@@ -132,7 +212,8 @@ fn crawls(one: u64, other: u64) -> bool {
 mod tests {
     use super::super::tests::stream;
     use super::*;
-    use pathproof_model::{PortAnswer, PortRecord, Role, Severity, StepKind, Tool};
+    use pathproof_model::series::Series;
+    use pathproof_model::{Evidence, HostLoad, PortAnswer, PortRecord, Role, Severity, StepKind, Tool};
 
     /// Streams of a plan of 286 Mbit/s, and those of which the port (`true`) and the session's own port are asked after them.
     fn document(by: AnsweredBy, short: &[(bool, u64)]) -> ResultDoc {
@@ -184,11 +265,92 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_was_slow_while_a_host_was_busy_is_open() {
+        let mut doc = document(AnsweredBy::Agent, &[(true, 12), (false, 280), (true, 14)]);
+        let scheduled = Some(pathproof_model::Waited { waited_ns: 620, of_ns: 1000 });
+        for step in doc.steps.iter_mut().skip(3) {
+            step.lanes[0].scheduled = scheduled;
+            step.series[0].received_bytes[4] = Some(10_000);
+        }
+        let found = finding(&doc, Direction::Out).unwrap();
+        assert_eq!((found.code.as_str(), found.severity), ("HOST-BUSY", Severity::Info));
+        assert!(found.evidence.contains("445/tcp") && found.open == ["PORT-SLOW"], "{found:?}");
+        // It is tried again all the same: a port that carries enough then is not slow.
+        doc.steps.truncate(5);
+        assert_eq!(next(&doc).map(|spec| spec.port), Some(Some(Port::Smb)));
+        doc.steps[4].summary.goodput_bits_per_s = Some(14_000_000);
+        assert_eq!((next(&doc), finding(&doc, Direction::Out)), (None, None));
+    }
+
+    #[test]
     fn what_was_slow_for_a_moment_or_everywhere_is_not_the_ports() {
         let told = |short: &[(bool, u64)]| finding(&document(AnsweredBy::Agent, short), Direction::Out);
         assert_eq!(told(&[(true, 12), (false, 280), (true, 250)]), None);
         assert_eq!(asked(&[(true, 12), (false, 14)]), None);
         assert_eq!(told(&[(true, 12), (false, 14)]), None);
         assert_eq!(told(&[(true, 12), (false, 280)]), None);
+    }
+
+    /// Short streams that carry what the others do: over the port of the role or not, segments that were lost of 17000, and whether all along.
+    fn lossy(short: &[(bool, u64, bool)]) -> ResultDoc {
+        let mut doc = document(AnsweredBy::Agent, &[]);
+        doc.steps.extend(short.iter().map(|(over, lost, all_along)| {
+            let mut step = stream(270, 1, 1000);
+            step.follows_up = Some(FollowUp::Port);
+            if let Some(traffic) = step.spec.as_mut().and_then(|spec| spec.traffic_mut()) {
+                traffic.port = over.then_some(Port::Smb);
+            }
+            for counts in step.lanes.iter_mut().filter_map(|lane| Some(&mut lane.connection.as_mut()?.counts))
+            {
+                counts.retransmitted_segments = Some(*lost);
+                counts.delivered_segments = Some(17_000 - lost);
+            }
+            let retransmits = (0..6).map(|slice| Some(if *all_along || slice == 0 { *lost / 6 } else { 0 }));
+            step.series.push(Series {
+                role: LaneRole::Send,
+                retransmits: retransmits.collect(),
+                ..Series::default()
+            });
+            step
+        }));
+        doc
+    }
+
+    #[test]
+    fn a_port_that_loses_what_the_sessions_own_does_not_is_told_though_it_is_quick() {
+        let next_of = |short: &[(bool, u64, bool)]| next(&lossy(short)).map(|spec| spec.port);
+        assert_eq!(next_of(&[(true, 340, true)]), Some(None));
+        assert_eq!(next_of(&[(true, 340, true), (false, 2, false)]), Some(Some(Port::Smb)));
+        let all = [(true, 340, true), (false, 2, false), (true, 310, true)];
+        assert_eq!(next_of(&all), None);
+        let found = finding(&lossy(&all), Direction::Out).unwrap();
+        assert_eq!((found.code.as_str(), found.severity), ("PORT-LOSSY", Severity::Error));
+        assert!(
+            found.evidence.contains("340 of 17000") && found.evidence.contains("445/tcp"),
+            "{}",
+            found.evidence
+        );
+    }
+
+    #[test]
+    fn what_is_lost_everywhere_at_once_or_seldom_is_not_the_ports() {
+        // A queue that was filled once, however much it dropped.
+        assert_eq!(next(&lossy(&[(true, 500, false)])), None);
+        assert_eq!(next(&lossy(&[(true, 12, true)])), None);
+        // The session's own port loses as well.
+        assert_eq!(next(&lossy(&[(true, 340, true), (false, 300, true)])), None);
+        // It did not come again.
+        let once = [(true, 340, true), (false, 2, false), (true, 3, false)];
+        assert_eq!(finding(&lossy(&once), Direction::Out), None);
+    }
+
+    #[test]
+    fn a_host_that_was_busy_during_the_plan_does_not_keep_the_port_from_being_asked() {
+        let mut doc = document(AnsweredBy::Agent, &[]);
+        for step in &mut doc.steps {
+            let host = HostLoad { elapsed_ns: 1000, pressure_some_ns: Some(900), ..HostLoad::default() };
+            step.evidence = vec![Evidence { host: Some(host), ..Evidence::default() }];
+        }
+        assert!(next(&doc).is_some_and(|spec| spec.port == Some(Port::Smb)));
     }
 }

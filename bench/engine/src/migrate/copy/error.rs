@@ -20,7 +20,7 @@ pub enum CopyError {
 impl CopyError {
     /// An error in words.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> CopyError {
-        CopyError::Step(StepError { kind, message: message.into() })
+        CopyError::Step(StepError::new(kind, message.into()))
     }
 
     /// Whether this only follows from another error, which tells more.

@@ -69,7 +69,7 @@ pub fn policy_of(spec: &MigrateSpec) -> Result<Policy, StepError> {
 }
 
 fn invalid(message: impl Into<String>) -> StepError {
-    StepError { kind: ErrorKind::Invalid, message: message.into() }
+    StepError::new(ErrorKind::Invalid, message.into())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What each shape of a path is said to be, and what it is not.
 
 use super::*;
-use pathproof_model::MtuRoute;
+use pathproof_model::{FragmentsTried, MtuRoute};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 fn path(family: u8, direction: Direction, edge: u32, limit: MtuLimit) -> MtuPath {
@@ -31,6 +31,7 @@ fn path(family: u8, direction: Direction, edge: u32, limit: MtuLimit) -> MtuPath
         probes: 100,
         loss_rounds: 2,
         elapsed_ns: 1,
+        fragments: None,
         tried: Vec::new(),
     }
 }
@@ -150,4 +151,24 @@ fn cannot_tell_is_no_size() {
 fn a_healthy_path_has_no_findings() {
     let paths = [path(4, Direction::Out, 9614, MtuLimit::None), path(4, Direction::In, 9614, MtuLimit::None)];
     assert!(findings(&paths, Context::default()).is_empty());
+}
+
+#[test]
+fn dropped_fragments_are_told_once_for_both_ways_and_never_where_one_arrived() {
+    let tried = |arrived| {
+        Some(FragmentsTried { ip_bytes: 2500, sent: 6, arrived, fitting_sent: 6, fitting_arrived: 6 })
+    };
+    let way = |direction, fragments| MtuPath { fragments, ..path(4, direction, 1500, MtuLimit::None) };
+    let told = |out, back| {
+        let found = findings(&[way(Direction::Out, out), way(Direction::In, back)], Context::default());
+        assert!(found.iter().all(|finding| finding.code == "PATH-FRAGMENTS-DROPPED"), "{found:#?}");
+        found.into_iter().map(|finding| finding.values["direction"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(tried(0), tried(0)), ["both"]);
+    assert_eq!(told(tried(0), tried(1)), ["out"]);
+    assert_eq!(told(tried(0), None), ["out"]);
+    assert!(told(tried(1), tried(6)).is_empty() && told(None, None).is_empty());
+    let found = findings(&[way(Direction::Out, tried(0))], Context::default());
+    assert!(found[0].evidence.contains("none of 6 datagrams of 2500 bytes"), "{}", found[0].evidence);
+    assert_eq!(found[0].severity, Severity::Warning);
 }

@@ -29,6 +29,12 @@ pub(super) const PORTS: &[Entry] = &[
         "Look for a limit by port or by application on the way (policer, application control and inspection of a firewall, quality of service by port) and take it away for these hosts, then run again.",
     ),
     entry(
+        "PORT-LOSSY",
+        Error,
+        "Packets of the port that the declared role needs are lost, and those of another port between the same two addresses are not: every test of the line is clean, and the job stalls.",
+        "Look for what treats this port apart on the way (inspection and application control of a firewall, a queue or class chosen by port), take these hosts out of it, then run again.",
+    ),
+    entry(
         "CONNECT-PARTIAL",
         Error,
         "Of several connections to one port some open and others do not: SMB Multichannel and migrations open many, and hang by chance.",

@@ -1,0 +1,209 @@
+//! Why facts of an interface are not known. Each `null` gets one reason: what the driver or the system answered where it was asked, or why
+//! there is nothing to ask for.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use pathproof_model::Nic;
+use pathproof_model::environment::UnknownFacts;
+use pathproof_sys::ethtool::{Offload, is_not_told};
+
+/// Facts that somebody was asked for and did not tell, with the answer.
+pub(super) type Refused = BTreeMap<&'static str, String>;
+
+/// What a driver says of itself.
+pub(super) const OF_DRIVER: [&str; 4] = ["driver", "driver_version", "firmware", "bus"];
+/// What it says of its link.
+pub(super) const OF_LINK: [&str; 2] = [SPEED, "full_duplex"];
+/// What it says of its queues.
+pub(super) const OF_QUEUES: [&str; 2] = ["receive_queues", "transmit_queues"];
+const SPEED: &str = "speed_bits_per_s";
+
+/// Most interfaces of which reasons are told: a greeting has an end, and hosts of virtual machines have hundreds.
+const NICS_MAX: usize = 64;
+
+/// Kinds whose driver invents a speed (veth and vxlan always say 10 Gbit/s), so that it is no fact.
+const NO_REAL_SPEED: [&str; 24] = [
+    "loopback",
+    "veth",
+    "tun",
+    "dummy",
+    "ifb",
+    "macvtap",
+    "netkit",
+    "wireguard",
+    "vxlan",
+    "geneve",
+    "bareudp",
+    "gre",
+    "gretap",
+    "ip6gre",
+    "ip6gretap",
+    "erspan",
+    "ip6erspan",
+    "ipip",
+    "sit",
+    "ip6tnl",
+    "vti",
+    "vti6",
+    "xfrm",
+    "gtp",
+];
+
+/// Whether an interface is of a kind that has no speed of its own.
+pub(super) fn has_no_speed(nic: &Nic) -> bool {
+    nic.kind.as_deref().is_some_and(|kind| NO_REAL_SPEED.contains(&kind))
+}
+
+/// What an answer means, in the same words for all drivers.
+pub(super) fn why(error: &io::Error) -> String {
+    if is_not_told(error) {
+        "not supported by the driver".into()
+    } else if error.kind() == io::ErrorKind::PermissionDenied {
+        "not permitted to this user".into()
+    } else {
+        error.to_string()
+    }
+}
+
+/// Of an interface whose driver could not be asked at all.
+pub(super) fn nobody_asked(refused: &mut Refused, why: &str) {
+    let offloads = Offload::ALL.map(Offload::name);
+    let each = OF_DRIVER.iter().chain(&OF_LINK).chain(&["rings", "pause"]).chain(&offloads);
+    refused.extend(each.map(|fact| (*fact, why.to_owned())));
+}
+
+/// Gives the interfaces the reasons of what is not known of them: those on a bus and those with addresses first, for the others are taps
+/// and bridges of guests.
+pub(super) fn tell(nics: &mut [Nic], refused: &[Refused], unreadable: &mut BTreeMap<String, String>) {
+    let mut order: Vec<usize> = (0..nics.len()).collect();
+    order.sort_by_key(|at| (nics[*at].bus.is_none(), nics[*at].addresses.is_empty()));
+    if nics.len() > NICS_MAX {
+        let why = format!("{} interfaces; reasons are told of {NICS_MAX} of them", nics.len());
+        unreadable.insert("nics.unreadable".into(), why);
+    }
+    for (at, refused) in order.into_iter().take(NICS_MAX).filter_map(|at| Some((at, refused.get(at)?))) {
+        nics[at].unreadable = reasons(&nics[at], refused);
+    }
+}
+
+/// What is not known of an interface, by reason; one that everything is known of has none.
+fn reasons(nic: &Nic, refused: &Refused) -> Vec<UnknownFacts> {
+    let silent = "the system does not tell it";
+    let blank = "the driver leaves it blank";
+    let link = match (nic.kind.as_deref(), nic.carrier) {
+        (Some(kind), _) if has_no_speed(nic) => {
+            format!("an interface of kind {kind} has no speed of its own")
+        }
+        (Some("bridge" | "bond" | "team"), _) => "that of its members is not known".into(),
+        (_, Some(true)) => "the driver says that it does not know".into(),
+        (_, _) => "there is no link".into(),
+    };
+    let carrier = if nic.up == Some(false) { "it is down" } else { silent };
+    let node = if nic.bus.is_none() { "it sits on no bus" } else { "the system names no node of its bus" };
+    let facts = [
+        ("kind", nic.kind.is_none(), "its link layer is of no kind that this build knows"),
+        ("mac", nic.mac.is_none(), "it has no hardware address"),
+        ("carrier", nic.carrier.is_none(), carrier),
+        ("ip_mtu_bytes", nic.ip_mtu_bytes.is_none(), silent),
+        ("ip_mtu_max_bytes", nic.ip_mtu_max_bytes.is_none(), "the driver names no limit"),
+        (SPEED, nic.speed_bits_per_s.is_none(), link.as_str()),
+        ("full_duplex", nic.full_duplex.is_none(), link.as_str()),
+        ("driver", nic.driver.is_none(), blank),
+        ("driver_version", nic.driver_version.is_none(), blank),
+        ("firmware", nic.firmware.is_none(), blank),
+        ("bus", nic.bus.is_none(), blank),
+        ("numa_node", nic.numa_node.is_none(), node),
+        ("receive_queues", nic.receive_queues.is_none(), silent),
+        ("transmit_queues", nic.transmit_queues.is_none(), silent),
+        ("rings", nic.rings.is_none(), "the driver says that it has none"),
+        ("pause", nic.pause.is_none(), silent),
+        ("reverse_path_filter", nic.reverse_path_filter.is_none(), silent),
+        ("arp_ignore", nic.arp_ignore.is_none(), silent),
+        ("arp_announce", nic.arp_announce.is_none(), silent),
+        ("ipv6_mtu_bytes", nic.ipv6_mtu_bytes.is_none(), silent),
+    ];
+    let offloads =
+        Offload::ALL.map(Offload::name).map(|name| (name, !nic.offloads.contains_key(name), silent));
+    let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (fact, _, otherwise) in facts.into_iter().chain(offloads).filter(|(_, is_unknown, _)| *is_unknown) {
+        let why = refused.get(fact).map_or(otherwise, String::as_str);
+        by_reason.entry(why).or_default().push(fact.into());
+    }
+    by_reason.into_iter().map(|(why, facts)| UnknownFacts { facts, why: why.into() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_unknown_fact_has_one_reason_and_known_ones_have_none() {
+        let veth = Nic { name: "v0".into(), kind: Some("veth".into()), ..Nic::default() };
+        let refused = Refused::from([
+            ("rings", "not supported by the driver".to_owned()),
+            ("pause", "not permitted to this user".to_owned()),
+            // A value that came by another way is known, whatever the driver said.
+            ("receive_queues", "not supported by the driver".to_owned()),
+        ]);
+        let told = |nic: Nic| Nic { unreadable: reasons(&nic, &refused), ..nic };
+        let nic = told(Nic { receive_queues: Some(4), ..veth.clone() });
+        assert_eq!(
+            nic.why_unknown("speed_bits_per_s"),
+            Some("an interface of kind veth has no speed of its own")
+        );
+        assert_eq!(nic.why_unknown("rings"), Some("not supported by the driver"));
+        assert_eq!(nic.why_unknown("pause"), Some("not permitted to this user"));
+        assert_eq!(nic.why_unknown("numa_node"), Some("it sits on no bus"));
+        assert_eq!((nic.why_unknown("receive_queues"), nic.why_unknown("kind")), (None, None));
+        let mut all: Vec<&String> = nic.unreadable.iter().flat_map(|one| &one.facts).collect();
+        let count = all.len();
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), count, "one reason each: {:?}", nic.unreadable);
+        let down = told(Nic { kind: Some("ethernet".into()), up: Some(false), ..veth });
+        assert_eq!(down.why_unknown("carrier"), Some("it is down"));
+        assert_eq!(down.why_unknown("full_duplex"), Some("there is no link"));
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let said = |code| why(&io::Error::from_raw_os_error(code));
+        // EOPNOTSUPP, EPERM, ENODEV.
+        assert_eq!(
+            (said(95).as_str(), said(1).as_str()),
+            ("not supported by the driver", "not permitted to this user")
+        );
+        assert!(said(19).contains("No such device"), "{}", said(19));
+    }
+
+    #[test]
+    fn of_hundreds_of_interfaces_those_that_carry_have_reasons() {
+        let mut nics: Vec<Nic> =
+            (0..200).map(|n| Nic { name: format!("tap{n}"), ..Nic::default() }).collect();
+        nics.push(Nic { name: "e0".into(), bus: Some("0000:01:00.0".into()), ..Nic::default() });
+        let (refused, mut unreadable) = (vec![Refused::new(); nics.len()], BTreeMap::new());
+        tell(&mut nics, &refused, &mut unreadable);
+        assert_eq!(nics.iter().filter(|nic| !nic.unreadable.is_empty()).count(), NICS_MAX);
+        assert!(nics.last().is_some_and(|nic| nic.why_unknown("rings").is_some()));
+        assert!(unreadable["nics.unreadable"].starts_with("201 interfaces"), "{unreadable:?}");
+    }
+
+    #[test]
+    fn of_this_machine_nothing_is_unknown_without_a_reason() {
+        let mut unreadable = BTreeMap::new();
+        for nic in super::super::nics::nics(&mut unreadable).unwrap().into_iter().take(NICS_MAX) {
+            for (fact, known) in [
+                ("speed_bits_per_s", nic.speed_bits_per_s.is_some()),
+                ("full_duplex", nic.full_duplex.is_some()),
+                ("driver", nic.driver.is_some()),
+                ("firmware", nic.firmware.is_some()),
+                ("rings", nic.rings.is_some()),
+                ("pause", nic.pause.is_some()),
+                ("ipv6_mtu_bytes", nic.ipv6_mtu_bytes.is_some()),
+            ] {
+                assert_eq!(nic.why_unknown(fact).is_none(), known, "{fact}: {nic:#?}");
+            }
+        }
+    }
+}
