@@ -299,6 +299,7 @@ mod tests {
     fn a_peer_cannot_add_ports_and_its_counts_are_made_possible() {
         let asked = |answer| AskedPort { port: Port::Smb, answer, by: None, reason: None };
         let server = PortsEnd {
+            silent_beside: vec![],
             ports: vec![asked(PortAnswer::Answered), asked(PortAnswer::Filtered)],
             silent: vec![],
             networks: vec![],
