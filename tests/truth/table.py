@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 
+import judge
+
 VERDICTS_SHARE, CAUSES_SHARE = 0.95, 0.90
 
 
@@ -49,7 +51,7 @@ class Row:
         outcome = expect["outcome"]
         expected = outcome if isinstance(outcome, str) else "/".join(outcome)
         return cls(name, scenario["title"], scenario["kind"], scenario.get("told_by", ""), expected,
-                   expect.get("cause", []), expected == "fit" and "cause" not in expect)
+                   expect.get("cause", []), judge.is_healthy(expect))
 
     def judged(self, score, answer, elapsed_s):
         self.state, self.elapsed_s = "judged", round(elapsed_s, 1)
