@@ -40,6 +40,8 @@ class Score:
     false_fit: bool = False
     accused: list = field(default_factory=list)
     """What a healthy network was accused of, and findings that the label forbids."""
+    beside: list = field(default_factory=list)
+    """Errors about a fault that its label neither names nor forbids: nobody said whether they are true."""
     why: list = field(default_factory=list)
 
 
@@ -118,5 +120,7 @@ def score(label, answer):
         s.accused += [f["code"] for f in present if f["severity"] != "info" and f["code"] not in forbidden]
         if answer.outcome == NOT_FIT:
             s.accused += ["not-fit"]
+    else:
+        s.beside = sorted({f["code"] for f in present if f["severity"] == "error"} - set(forbidden))
     s.accused = sorted(set(s.accused))
     return s

@@ -55,7 +55,7 @@ class Problems(unittest.TestCase):
             self.assertEqual(len(problems(fit, **others)), 1, others)
 
 
-class Healthy(unittest.TestCase):
+class Scores(unittest.TestCase):
     def accused(self, outcome, finding):
         answer = judge.Answer(outcome="fit", findings=[{"code": "MTU-NICS-DIFFER", "severity": "warning", "evidence": "", **finding}])
         return judge.score({"outcome": outcome, "allowed": ["PATH-LOSS"]}, answer).accused
@@ -67,6 +67,16 @@ class Healthy(unittest.TestCase):
             self.assertEqual(self.accused(outcome, {"code": "PATH-LOSS"}), [])
         # One that may be not fit as well is a fault, whose findings are its own.
         self.assertEqual(self.accused(["fit", "not-fit"], {}), [])
+
+    def test_errors_that_the_label_of_a_fault_does_not_speak_of(self):
+        label = {"outcome": "not-fit", "cause": ["LINK-FLAPS"], "never": ["MTU-BLACKHOLE"], "allowed": ["TCP-STALL"]}
+        found = [{"code": code, "severity": severity, "evidence": ""}
+                 for code, severity in (("LINK-FLAPS", "error"), ("MTU-BLACKHOLE", "error"), ("TCP-STALL", "error"), ("RUN-CUT", "error"),
+                                        ("PATH-RATE-LIMIT", "error"), ("PATH-QUEUE", "warning"))]
+        score = judge.score(label, judge.Answer(outcome="not-fit", findings=found))
+        self.assertEqual((score.beside, score.accused, score.cause), (["PATH-RATE-LIMIT"], ["MTU-BLACKHOLE"], True))
+        healthy = judge.score({"outcome": "fit"}, judge.Answer(outcome="fit", findings=found))
+        self.assertEqual(healthy.beside, [])
 
 
 if __name__ == "__main__":
