@@ -127,6 +127,9 @@ mod tests {
         for (what, known) in [
             ("host.slowed_by_heat", host.slowed_by_heat.is_some()),
             ("host.governors", host.governors.is_some()),
+            ("host.pressure_some_ns", host.pressure_some_ns.is_some()),
+            ("host.pressure_memory_some_ns", host.pressure_memory_some_ns.is_some()),
+            ("host.pressure_io_some_ns", host.pressure_io_some_ns.is_some()),
             ("udp, ip, icmp", record.fragments.is_some()),
         ] {
             let has_reason = record.unreadable.iter().any(|one| one.what.contains(what));

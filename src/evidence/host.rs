@@ -49,8 +49,21 @@ impl Evidence for Host {
             (Ok(then), Ok(now)) => {
                 load.pressure_some_ns = since(then.some_ns, now.some_ns);
                 load.pressure_full_ns = since(then.full_ns, now.full_ns);
+                load.pressure_memory_some_ns = since(then.memory_some_ns, now.memory_some_ns);
+                load.pressure_io_some_ns = since(then.io_some_ns, now.io_some_ns);
+                for (name, known) in [
+                    ("host.pressure_memory_some_ns", load.pressure_memory_some_ns),
+                    ("host.pressure_io_some_ns", load.pressure_io_some_ns),
+                ] {
+                    if known.is_none() {
+                        record.cannot_tell(name, "this kernel does not tell it, or it was set back meanwhile");
+                    }
+                }
             }
-            (Err(why), _) | (_, Err(why)) => record.cannot_tell("host.pressure_some_ns", why),
+            (Err(why), _) | (_, Err(why)) => record.cannot_tell(
+                "host.pressure_some_ns, host.pressure_full_ns, host.pressure_memory_some_ns, host.pressure_io_some_ns",
+                why,
+            ),
         }
         if load.throttled_ns.is_none() {
             record.cannot_tell("host.throttled_ns", "no cpu.stat of this control group tells it");

@@ -24,11 +24,15 @@ pub struct Processor {
     pub all_ns: u64,
 }
 
-/// What tasks lost because others had the processors.
+/// What tasks lost because others had what they wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pressure {
-    /// Time in which some task waited, in ns.
+    /// Time in which some task waited for a processor, in ns.
     pub some_ns: Option<u64>,
-    /// Time in which all tasks waited, in ns.
+    /// Time in which all tasks did, in ns.
     pub full_ns: Option<u64>,
+    /// Time in which some task waited for memory, in ns.
+    pub memory_some_ns: Option<u64>,
+    /// Time in which some task waited for a disk, in ns.
+    pub io_some_ns: Option<u64>,
 }

@@ -40,6 +40,8 @@ class Score:
     false_fit: bool = False
     accused: list = field(default_factory=list)
     """What a healthy network was accused of, and findings that the label forbids."""
+    beside: list = field(default_factory=list)
+    """Errors about a fault that its label neither names nor forbids: nobody said whether they are true."""
     why: list = field(default_factory=list)
 
 
@@ -79,11 +81,16 @@ def advises(findings, words):
     return any(re.search(words, finding["next"], re.I) for finding in findings)
 
 
+def is_healthy(label):
+    """Whether a label says that nothing is wrong with the network: what a busy or an odd host leaves open accuses nobody either."""
+    outcomes = label["outcome"] if isinstance(label["outcome"], list) else [label["outcome"]]
+    return FIT in outcomes and NOT_FIT not in outcomes and "cause" not in label
+
+
 def score(label, answer):
     """Holds an answer against [expect]: outcome, cause, says, advice, never, never_says, allowed."""
     s = Score()
     outcomes = label["outcome"] if isinstance(label["outcome"], list) else [label["outcome"]]
-    healthy = outcomes == [FIT] and "cause" not in label
     s.verdict = answer.outcome in outcomes or (FIT in outcomes and answer.busy)
     if not s.verdict:
         s.why.append(f"{answer.outcome} instead of {' or '.join(outcomes)}")
@@ -109,9 +116,11 @@ def score(label, answer):
     s.accused = [f["code"] for f in present if f["code"] in forbidden]
     s.accused += [f"{f['code']} says {words!r}" for f in answer.findings for words in label.get("never_says", [])
                   if re.search(words, text_of(f), re.I)]
-    if healthy:
+    if is_healthy(label):
         s.accused += [f["code"] for f in present if f["severity"] != "info" and f["code"] not in forbidden]
         if answer.outcome == NOT_FIT:
             s.accused += ["not-fit"]
+    else:
+        s.beside = sorted({f["code"] for f in present if f["severity"] == "error"} - set(forbidden))
     s.accused = sorted(set(s.accused))
     return s

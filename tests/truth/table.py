@@ -7,6 +7,8 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 
+import judge
+
 VERDICTS_SHARE, CAUSES_SHARE = 0.95, 0.90
 
 
@@ -35,6 +37,8 @@ class Row:
     """Why it is not known, where it was tried."""
     false_fit: bool = False
     accused: list = field(default_factory=list)
+    beside: list = field(default_factory=list)
+    """Errors that the label of a fault neither names nor forbids."""
     why: list = field(default_factory=list)
     findings: list = field(default_factory=list)
     verdicts: list = field(default_factory=list)
@@ -49,13 +53,13 @@ class Row:
         outcome = expect["outcome"]
         expected = outcome if isinstance(outcome, str) else "/".join(outcome)
         return cls(name, scenario["title"], scenario["kind"], scenario.get("told_by", ""), expected,
-                   expect.get("cause", []), expected == "fit" and "cause" not in expect)
+                   expect.get("cause", []), judge.is_healthy(expect))
 
     def judged(self, score, answer, elapsed_s):
         self.state, self.elapsed_s = "judged", round(elapsed_s, 1)
         self.said = answer.outcome + (" (busy)" if answer.busy else "")
         self.verdict, self.cause, self.cause_code, self.advice = score.verdict, score.cause, score.cause_code, score.advice
-        self.false_fit, self.accused = score.false_fit, score.accused
+        self.false_fit, self.accused, self.beside = score.false_fit, score.accused, score.beside
         self.why = score.why + ([f"accused of {', '.join(score.accused)}"] if score.accused else [])
         self.findings = [{k: f[k] for k in ("code", "severity", "evidence")} for f in answer.findings]
         self.verdicts, self.error = answer.failed, answer.error
@@ -116,6 +120,7 @@ class Total:
         self.false_fits = [row.name for row in self.judged if row.false_fit]
         self.accused = [row.name for row in self.judged if row.healthy and row.accused]
         self.false_findings = [row.name for row in self.judged if not row.healthy and row.accused]
+        self.beside = [f"{row.name} ({', '.join(row.beside)})" for row in self.judged if row.beside]
         self.heals_open = [row.name for row in self.judged if row.heal_open]
         self.states = Counter(row.state for row in rows)
 
@@ -155,6 +160,7 @@ class Total:
             f"false fits    {len(self.false_fits)}, none allowed{names(self.false_fits)}",
             f"accusations   {len(self.accused)} healthy accused, none allowed{names(self.accused)}",
             f"wrong causes  {len(self.false_findings)} faults with a finding that is not true, none allowed{names(self.false_findings)}",
+            f"beside        {len(self.beside)} faults with an error that the label neither names nor forbids, for somebody to read{names(self.beside)}",
             f"NOT RIGHT ENOUGH: {'; '.join(self.failings(required))}" if self.failings(required) else "right",
         ])
 

@@ -46,6 +46,11 @@ class Holds(unittest.TestCase):
         self.assertEqual(self.failings(*[row()] * 90, *[row(cause=False)] * 10), [])
         self.assertEqual(self.failings(*[row()] * 89, *[row(cause=False)] * 11), ["causes: 89 of 100"])
 
+    def test_what_no_label_speaks_of_is_named_and_fails_nothing(self):
+        rows = [row("flaps", beside=["PATH-RATE-LIMIT"])]
+        self.assertEqual(self.failings(*rows), [])
+        self.assertIn("flaps (PATH-RATE-LIMIT)", table.summary(rows, False))
+
     def test_each_round_by_itself(self):
         # 96 of 100 over all, and 92 in the second.
         rows = [row(round=1) for _ in range(50)] + [row(round=2, verdict=number > 3) for number in range(50)]

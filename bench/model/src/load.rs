@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::{is_still, still};
 
-/// One host during a step. Every figure is `null` where the host does not tell it; a time that is absent is 0.
+/// One host during a step. Every figure is `null` where the host does not tell it; a time that is absent is 0, where nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HostLoad {
@@ -32,6 +32,12 @@ pub struct HostLoad {
     /// Time in which all tasks did (full), in ns.
     #[serde(default = "still", skip_serializing_if = "is_still")]
     pub pressure_full_ns: Option<u64>,
+    /// Time in which at least one task waited for memory (`/proc/pressure/memory`, some), in ns. Absent where the host does not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure_memory_some_ns: Option<u64>,
+    /// Time in which at least one task waited for a disk (`/proc/pressure/io`, some), in ns. Absent where the host does not tell it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pressure_io_some_ns: Option<u64>,
     /// Time for which the control group of this process was held back by its quota, in ns.
     #[serde(default = "still", skip_serializing_if = "is_still")]
     pub throttled_ns: Option<u64>,

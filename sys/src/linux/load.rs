@@ -19,10 +19,22 @@ pub fn average() -> Option<f64> {
     read("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
 }
 
-/// Totals of the pressure on the processors, or why nobody knows.
+/// Totals of the pressure on the processors, on memory and on disks, or why nobody knows.
 pub fn pressure() -> Result<Pressure, String> {
-    let text = read("/proc/pressure/cpu")?;
-    Ok(Pressure { some_ns: total_ns(&text, "some"), full_ns: total_ns(&text, "full") })
+    pressure_in("/proc/pressure")
+}
+
+/// As files of that folder say.
+fn pressure_in(folder: &str) -> Result<Pressure, String> {
+    let text = read(&format!("{folder}/cpu"))?;
+    // A kernel that tells the one and not the others is none that exists; if it does, they are unknown.
+    let some_of = |file: &str| total_ns(&read(&format!("{folder}/{file}")).ok()?, "some");
+    Ok(Pressure {
+        some_ns: total_ns(&text, "some"),
+        full_ns: total_ns(&text, "full"),
+        memory_some_ns: some_of("memory"),
+        io_some_ns: some_of("io"),
+    })
 }
 
 /// Where control groups are mounted. Who enters a network namespace by `ip netns exec` has a fresh /sys without them: then as the process
@@ -159,6 +171,30 @@ mod tests {
         assert!(sum_of_processors(of, ["none"]).unwrap_err().contains("do not tell it"));
         fs::remove_dir_all(&folder).unwrap();
         assert!(of_processors(of, "slowed").is_err());
+    }
+
+    #[test]
+    fn pressure_on_memory_and_disks_is_told_apart_and_unknown_where_no_file_tells_it() {
+        let folder = std::env::temp_dir().join(format!("pathproof-pressure-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let of = folder.to_str().unwrap();
+        assert!(pressure_in(of).unwrap_err().contains("/cpu: "));
+        let write = |file: &str, total: u64| {
+            let line = |kind| format!("{kind} avg10=0.00 avg60=0.00 avg300=0.00 total={total}\n");
+            fs::write(folder.join(file), line("some") + &line("full")).unwrap();
+        };
+        write("cpu", 3);
+        write("memory", 5);
+        let known = Pressure {
+            some_ns: Some(3000),
+            full_ns: Some(3000),
+            memory_some_ns: Some(5000),
+            io_some_ns: None,
+        };
+        assert_eq!(pressure_in(of), Ok(known));
+        write("io", 0);
+        assert_eq!(pressure_in(of), Ok(Pressure { io_some_ns: Some(0), ..known }));
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]
