@@ -18,7 +18,9 @@ use crate::channels::{ChannelNic, Question, Rules, predict};
 pub(super) fn differ(paths: &[MtuPath], context: Context<'_>) -> Option<Finding> {
     let (client, server) = (context.client?, context.server?);
     let nics = |host: &Environment| -> Vec<ChannelNic> {
-        host.nics.iter().map(ChannelNic::from_observed).filter(|nic| !nic.is_loopback()).collect()
+        // By one that leads nowhere no packet goes, whatever it is set to: its addresses are reached over the others.
+        let leading = host.nics.iter().filter(|nic| !nic.leads_nowhere()).map(ChannelNic::from_observed);
+        leading.filter(|nic| !nic.is_loopback()).collect()
     };
     let chosen = predict(&nics(client), &nics(server), &Question::new(Rules::Windows)).pairs;
     let reached = |local: &str, remote: &str| {
@@ -156,5 +158,21 @@ mod tests {
         assert_eq!(found(&host(1, &equal), &host(2, &equal)), None);
         let managed = [("mgmt", 1500, Some(1_000_000_000)), ("sto1", 9000, Some(25_000_000_000))];
         assert_eq!(found(&host(1, &managed), &host(2, &managed)), None);
+    }
+
+    #[test]
+    fn an_address_on_loopback_or_on_a_dummy_makes_no_nic_of_it() {
+        // As hosts that take part in routing have it: the paths to and from that address were measured, over the other NICs.
+        for kind in ["loopback", "dummy"] {
+            let routing = |end| {
+                let mut host = host(end, &[("e0", 1500, None), ("own", 65536, None)]);
+                host.nics[1].kind = Some(kind.into());
+                host
+            };
+            assert_eq!(found(&routing(1), &routing(2)), None, "{kind}");
+        }
+        // A NIC that is set so is another thing.
+        let nics = [("e0", 1500, None), ("e1", 65536, None)];
+        assert!(found(&host(1, &nics), &host(2, &nics)).is_some());
     }
 }
