@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::{is_still, still};
 
-/// One host during a step. Every figure is `null` where the host does not tell it; a time that is absent is 0.
+/// One host during a step. Every figure is `null` where the host does not tell it; a time that is absent is 0, where nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HostLoad {
