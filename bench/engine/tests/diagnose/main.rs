@@ -24,9 +24,6 @@ const OF_NO_RUN: &[(Code, &str)] = &[
     (code!("NIC-PAUSED"), "hardware: pause frames"),
     (code!("NIC-PAUSES"), "hardware: pause frames"),
     (code!("NIC-POLICED"), "a cloud's platform"),
-    (code!("PATH-MARKS"), "marks-congestion-always has it, and no round with it was kept yet"),
-    (code!("PATH-SLEEPS"), "idle-first-packet-lost has it, and no round with it was kept yet"),
-    (code!("PORT-LOSSY"), "ports-smb-lossy has it, and no round with it was kept yet"),
     (
         code!("PORT-REFUSED"),
         "networks refuse a port on the session's NIC, which the step of ports tells itself",
