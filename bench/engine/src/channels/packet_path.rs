@@ -67,6 +67,11 @@ pub fn of_pairs(channels: &Channels, here: &Environment, there: Option<&Environm
     pairs
 }
 
+/// Whether what goes by it is packed into packets that go by another NIC: its MTU is that one's less a header.
+pub fn is_tunnel(nic: &Nic) -> bool {
+    is_kind(nic, &TUNNELS)
+}
+
 /// The path of a NIC's packets.
 pub fn of_nic(host: &Environment, nic: &Nic) -> PacketPath {
     followed(host, nic, DEEP)

@@ -72,7 +72,17 @@ fn is_unresolved(doc: &ResultDoc, path: &MtuPath, alive: &MtuPath) -> bool {
     same_nics && path.family != alive.family && doc.steps.iter().any(asked)
 }
 
-/// Pairs that SMB would use and over which not one probe of the path MTU was answered, where no later step said so; and a family of
+/// Whether the other end answered to paced datagrams between two addresses: then a search for their path MTU that heard nothing met a silence, and
+/// no pair that is dead.
+fn answered_later(doc: &ResultDoc, path: &MtuPath) -> bool {
+    let paced = doc.steps.iter().filter_map(|step| step.detail.loss.as_deref()).flatten();
+    let ends = (path.local_address, path.remote_address);
+    paced
+        .filter(|one| (one.local_address, one.remote_address) == ends)
+        .any(|one| one.flows.iter().any(|flow| flow.answered))
+}
+
+/// Pairs that SMB would use and over which not one probe of the path MTU was answered, where no later step said so or was answered; and a family of
 /// addresses that nobody answers for on a wire that carries the other.
 fn dead(doc: &ResultDoc) -> Vec<Finding> {
     if doc.findings.iter().any(|finding| finding.is(code!("CHANNEL-DEAD"))) {
@@ -84,6 +94,7 @@ fn dead(doc: &ResultDoc) -> Vec<Finding> {
     let pairs =
         silent(doc).into_iter().filter(|(path, alive)| wanted(path) || is_unresolved(doc, path, alive));
     pairs
+        .filter(|(path, _)| !answered_later(doc, path))
         .map(|(path, alive)| {
             let remote = path.remote_nic.as_deref().unwrap_or("the peer");
             let said = format!(
@@ -271,7 +282,9 @@ mod tests {
     use super::*;
     use pathproof_model::evidence::NeighbourActivity;
     use pathproof_model::evidence::{NicActivity, NicCounts};
-    use pathproof_model::{NicAddress, Node, Step, StepKind, Tool};
+    use pathproof_model::{
+        ChannelRule, Channels, LossFlow, LossPath, NicAddress, Node, Step, StepKind, Tool,
+    };
 
     fn findings(doc: &ResultDoc) -> Vec<Finding> {
         all(RULES, doc)
@@ -341,6 +354,55 @@ mod tests {
         assert_eq!(told(true, &["02:00:00:00:00:02"], "e0"), [""; 0]);
         assert_eq!(told(false, &[], "e0"), [""; 0]);
         assert_eq!(told(true, &[], "e1"), [""; 0]);
+    }
+
+    #[test]
+    fn a_pair_that_answers_to_paced_datagrams_is_not_dead_although_its_path_mtu_was_not_found() {
+        let told = |local: [u8; 4], answered: bool| {
+            let path = super::super::tests::mtu_path;
+            let carries = MtuPath { ip_mtu_bytes: Some(1500), proven_ip_bytes: Some(1500), ..path() };
+            let silent = MtuPath {
+                local_nic: "e1".into(),
+                remote_nic: Some("e1".into()),
+                local_address: [10, 9, 1, 1].into(),
+                remote_address: [10, 9, 1, 2].into(),
+                ..path()
+            };
+            let mut doc = doc(vec![], vec![]);
+            let pair = ChannelPair {
+                local: silent.local_address,
+                remote: silent.remote_address,
+                local_nic: "e1".into(),
+                remote_nic: "e1".into(),
+                speed_bits_per_s: None,
+                rss: false,
+                rdma: false,
+                chosen: true,
+                connections: 1,
+                rule: ChannelRule::Best,
+                reason: String::new(),
+            };
+            doc.channels = Some(Channels { pairs: vec![pair], ..Channels::default() });
+            let mut search = Step::new(StepKind::Mtu, "path MTU");
+            search.detail.paths = Some(vec![carries, silent]);
+            let mut paced = Step::new(StepKind::Loss, "datagram loss");
+            paced.detail.loss = Some(vec![LossPath {
+                local_address: local.into(),
+                remote_address: [10, 9, 1, 2].into(),
+                flows: vec![LossFlow { answered, ..LossFlow::default() }],
+                ..super::super::tests::loss_path()
+            }]);
+            doc.steps = vec![search, paced];
+            codes(&doc)
+        };
+        // As over a wire that stands still for a second now and then.
+        assert_eq!(told([10, 9, 1, 1], true), [""; 0]);
+        assert_eq!(told([10, 9, 1, 1], false), ["CHANNEL-DEAD"]);
+        assert_eq!(
+            told([10, 9, 0, 1], true),
+            ["CHANNEL-DEAD"],
+            "another pair's answers say nothing of this one"
+        );
     }
 
     fn strand_of(ours: (u64, u64), theirs: (u64, u64)) -> Option<Direction> {

@@ -12,13 +12,17 @@ use pathproof_model::{Environment, Finding, MtuPath, NodeId, Numbers};
 use serde_json::json;
 
 use super::context::Context;
+use crate::channels::packet_path::is_tunnel;
 use crate::channels::{ChannelNic, Question, Rules, predict};
 
 /// The finding, if there is one.
 pub(super) fn differ(paths: &[MtuPath], context: Context<'_>) -> Option<Finding> {
     let (client, server) = (context.client?, context.server?);
     let nics = |host: &Environment| -> Vec<ChannelNic> {
-        host.nics.iter().map(ChannelNic::from_observed).filter(|nic| !nic.is_loopback()).collect()
+        // By one that leads nowhere no packet goes, whatever it is set to: its addresses are reached over the others. A tunnel must be smaller than
+        // what carries it.
+        let own = host.nics.iter().filter(|nic| !nic.leads_nowhere() && !is_tunnel(nic));
+        own.map(ChannelNic::from_observed).filter(|nic| !nic.is_loopback()).collect()
     };
     let chosen = predict(&nics(client), &nics(server), &Question::new(Rules::Windows)).pairs;
     let reached = |local: &str, remote: &str| {
@@ -156,5 +160,22 @@ mod tests {
         assert_eq!(found(&host(1, &equal), &host(2, &equal)), None);
         let managed = [("mgmt", 1500, Some(1_000_000_000)), ("sto1", 9000, Some(25_000_000_000))];
         assert_eq!(found(&host(1, &managed), &host(2, &managed)), None);
+    }
+
+    #[test]
+    fn what_leads_nowhere_and_what_another_nic_carries_is_not_set_like_the_nics() {
+        // As hosts that take part in routing have it: the paths to and from the address of loopback were measured, over the other NICs. And an overlay,
+        // which has room for less by what its header takes.
+        for (kind, ip_mtu_bytes) in [("loopback", 65536), ("dummy", 9000), ("vxlan", 1450), ("gre", 1476)] {
+            let with_own = |end| {
+                let mut host = host(end, &[("e0", 1500, None), ("own", ip_mtu_bytes, None)]);
+                host.nics[1].kind = Some(kind.into());
+                host
+            };
+            assert_eq!(found(&with_own(1), &with_own(2)), None, "{kind}");
+        }
+        // A NIC that is set so is another thing.
+        let nics = [("e0", 1500, None), ("e1", 65536, None)];
+        assert!(found(&host(1, &nics), &host(2, &nics)).is_some());
     }
 }

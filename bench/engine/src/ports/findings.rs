@@ -41,9 +41,9 @@ pub fn findings(records: &[PortRecord], bursts: &[OpenedRecord], counted: &[Evid
 }
 
 /// Connections that were forgotten while they were silent, in a step that ended with `error`. Where the session's own connection was lost as well,
-/// which is never silent, it was not their silence; and who loses the session closes what the other end left open.
+/// which is never silent, it was not their silence; and who loses the session, or is stopped by somebody, closes what the other end left open.
 pub fn forgotten(records: &[SilentRecord], error: Option<&StepError>) -> Vec<Finding> {
-    if error.is_some_and(|why| why.kind == ErrorKind::PeerLost) {
+    if error.is_some_and(|why| why.kind == ErrorKind::PeerLost || why.kind.is_interruption()) {
         return vec![];
     }
     let dead = records.iter().filter_map(|record| Some((record, record.forgotten()?)));
@@ -274,6 +274,8 @@ mod tests {
         let error = |kind| StepError::new(kind, "the control connection to the peer ended".into());
         let told = |kind| forgotten(std::slice::from_ref(&record), Some(&error(kind))).len();
         assert_eq!((told(ErrorKind::PeerLost), told(ErrorKind::OutOfTime)), (0, 1));
+        // As run where somebody stopped the check while connections were silent: the end that was stopped closed them.
+        assert_eq!((told(ErrorKind::Interrupted), told(ErrorKind::Terminated)), (0, 0));
     }
 
     #[test]
