@@ -11,7 +11,7 @@ use crate::support::*;
 const KEY: &str = "c-o-n-t-e-n-d";
 
 /// Two hosts, the first of which sends through a token bucket of `rate` with a queue of `queue_bytes`.
-fn shaped(tag: &str, rate: &str, queue_bytes: u32) -> Option<TwoHosts> {
+pub fn shaped(tag: &str, rate: &str, queue_bytes: u32) -> Option<TwoHosts> {
     let hosts = TwoHosts::new(tag)?;
     let queue = queue_bytes.to_string();
     let args =

@@ -434,6 +434,10 @@ pub struct ContendCost {
 pub struct ContendAdvice {
     /// The cap for live migrations, in bytes per second, whole MiB; `null` where the path leaves no room for one.
     pub cap_bytes_per_s: Option<u64>,
+    /// The cap for backups that goes with it, in bytes per second, whole MiB: without it they would take what migrations are held back from. Absent
+    /// where none run on storage's NICs, and where they keep a cap that leaves migrations something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_cap_bytes_per_s: Option<u64>,
     /// Payload that the path carried at best, in bit/s.
     pub path_bits_per_s: Option<u64>,
     /// How many migrations at once empty a host soonest and leave storage what it needs; `null` without a sweep, and where none does.

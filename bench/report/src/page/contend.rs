@@ -240,6 +240,8 @@ fn facts(doc: &ResultDoc, detail: &ContendDetail) -> Vec<Fact> {
         None => format!("none: {}", detail.advice.reason),
     };
     facts.push(Fact::new("cap for migrations", told));
+    let beside = detail.advice.backup_cap_bytes_per_s;
+    facts.extend(beside.map(|cap| Fact::new("cap for backups", format!("-BytesPerSecond {}", typed(cap)))));
     facts
 }
 
