@@ -225,6 +225,9 @@ fn facts(doc: &ResultDoc, detail: &ContendDetail) -> Vec<Fact> {
         let pass = format!("{} beside storage{}", Nanoseconds(beside), alone.unwrap_or_default());
         facts.push(Fact::new(format!("one pass over {}", Bytes(cost.memory_bytes)), pass));
     }
+    if let Some(fairness) = cost.migration_fairness {
+        facts.push(Fact::new("fairness among migrations", format!("{fairness:.2} of 1 (Jain's index)")));
+    }
     if let Some(drain_ns) = cost.drain_ns {
         facts.push(Fact::new(
             format!("all {} guests of that size", cost.guests),
@@ -280,5 +283,16 @@ mod tests {
         assert_eq!(told(all), Some(Fact::new("priorities (802.1p) arrive", said)));
         // Nobody asked, and there is no tag anywhere.
         assert_eq!(told(vec![mark(Class::Heartbeat, None, out, Some(&[None]))]), None);
+    }
+
+    #[test]
+    fn how_fairly_several_migrations_share_is_told_and_one_by_itself_shares_with_nobody() {
+        let told = |migration_fairness| {
+            let cost = pathproof_model::ContendCost { migration_fairness, ..Default::default() };
+            let detail = ContendDetail { cost, ..ContendDetail::default() };
+            let doc = ResultDoc::new(pathproof_model::Tool::default(), "");
+            facts(&doc, &detail).contains(&Fact::new("fairness among migrations", "0.25 of 1 (Jain's index)"))
+        };
+        assert!(told(Some(0.25)) && !told(None));
     }
 }
