@@ -35,6 +35,8 @@ const DONE: &str = "done";
 const DOWN: &str = "down";
 /// Stands between a NIC and an offload of it: no name of a NIC has it.
 const OF: char = '/';
+/// Stands between offloads that go off together: no name of one has it.
+const AND: char = '+';
 /// Name of the process: who kills "pathproof" by name does not mean the guardian.
 const NAME: &str = "link-guardian";
 /// Longest wait for an answer; setting a link takes milliseconds.
@@ -56,19 +58,22 @@ pub struct Guardian {
 enum Ward {
     /// A NIC, which goes down.
     Link(SettableLink),
-    /// An offload of a NIC, which is turned off.
+    /// Offloads of a NIC, which are turned off at once.
     Offload(SettableOffload),
 }
 
 impl Ward {
-    /// The ward of this name: a NIC, or an offload of it as [`ward_of`] names it.
+    /// The ward of this name: a NIC, or offloads of it as [`ward_of`] names it.
     fn find(name: &str) -> Result<Ward, String> {
         match name.split_once(OF) {
             None => SettableLink::find(name).map(Ward::Link),
-            Some((nic, word)) => {
-                let offload = Offload::ALL.into_iter().find(|offload| offload.name() == word);
-                let offload = offload.ok_or_else(|| format!("{nic} has no offload {word}"))?;
-                SettableOffload::find(nic, offload).map(Ward::Offload)
+            Some((nic, words)) => {
+                let named = |word: &str| {
+                    let offload = Offload::ALL.into_iter().find(|offload| offload.name() == word);
+                    offload.ok_or_else(|| format!("{nic} has no offload {word}"))
+                };
+                let offloads = words.split(AND).map(named).collect::<Result<Vec<_>, String>>()?;
+                SettableOffload::find(nic, &offloads).map(Ward::Offload)
             }
         }
     }
@@ -88,9 +93,10 @@ impl Ward {
     }
 }
 
-/// The name of an offload of a NIC as a ward.
-pub fn ward_of(nic: &str, offload: Offload) -> String {
-    format!("{nic}{OF}{}", offload.name())
+/// The name of offloads of a NIC as one ward.
+pub fn ward_of(nic: &str, offloads: &[Offload]) -> String {
+    let names: Vec<&str> = offloads.iter().map(|offload| offload.name()).collect();
+    format!("{nic}{OF}{}", names.join(&AND.to_string()))
 }
 
 impl Guardian {

@@ -483,6 +483,43 @@ fn heartbeats_that_a_firewall_drops_are_counted_to_the_last_one() {
 }
 
 #[test]
+fn a_backup_that_begins_in_the_middle_of_a_migration_takes_from_it_then_and_not_before() {
+    let Some(hosts) = shaped("spans", "200mbit", 1 << 20) else { return };
+    let _server = serve(&hosts);
+    let words = "--storage 10Mbit/s --time 4s --backups 1 --span backup=1s..3s";
+    let asked: Vec<&str> = words.split(' ').collect();
+    let doc = document(&run_within(contend(&hosts, &asked), Duration::from_secs(120)));
+    let step = step(&doc, "contend");
+    assert!(step["error"].is_null(), "{:#}", step["error"]);
+    let span = serde_json::json!({"backup": {"start_ns": 1_000_000_000u64, "end_ns": 3_000_000_000u64}});
+    assert_eq!(step["spec"]["spans"], span);
+    let phase = step["phases"].as_array().unwrap().iter().find(|phase| phase["name"] == "migration").unwrap();
+    let backup = class(&doc, "migration", "backup");
+    let late_ns = number(&backup["start_ns"]) - number(&phase["start_ns"]);
+    assert_eq!((late_ns, number(&backup["length_ns"])), (1.4e9, 1.5e9));
+    assert!(backup["share"].is_null(), "{backup:#}");
+    if doc["verdicts"].to_string().contains("was busy") {
+        return skip("this machine was too busy to fill the link");
+    }
+    // Over its own time: about half of the link, and not the part of it that four seconds would make of that.
+    assert!(number(&backup["goodput_bits_per_s"]) > 45e6, "{:#}", step["phases"]);
+    let flows = step["flows"].as_array().unwrap();
+    let number_of = |name: &str| flows.iter().position(|flow| flow["name"] == name).unwrap();
+    let migration = number_of("migration, migration alone");
+    let series = step["series"].as_array().unwrap().iter();
+    let mut received = series.filter(|series| series["flow"] == migration && series["role"] == "receive");
+    let received = received.next().unwrap();
+    let carried = |from_ms: u64, to_ms: u64| {
+        let width_ms = received["width_ns"].as_u64().unwrap() / 1_000_000;
+        let slices = (from_ms / width_ms) as usize..(to_ms / width_ms) as usize;
+        let bytes: f64 = received["received_bytes"].as_array().unwrap()[slices].iter().map(number).sum();
+        bytes * 8e3 / (to_ms - from_ms) as f64
+    };
+    let (before, beside) = (carried(200, 800), carried(1600, 2800));
+    assert!(beside < before * 0.8, "{before} {beside}: {:#}", received["received_bytes"]);
+}
+
+#[test]
 fn a_peer_that_dies_in_any_phase_leaves_what_was_measured_and_no_advice_is_believed() {
     // Connecting takes a moment; then 2.5 s for the stream, and 1 s for each phase.
     let dies = |after_ms: u64| {
@@ -528,6 +565,12 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_dialled() {
     assert!(refused(&["--cap", "migration=5MB,bursts=1MB"]).contains("burst=1MiB"));
     assert!(refused(&["--cap", "default=5MB"]).contains("--backups 1"));
     assert!(refused(&["--time", "10ms"]).contains("500 ms"));
+    assert!(refused(&["--span", "backup=1s..2s"]).contains("--backups 1"));
+    assert!(refused(&["--span", "csv=1s..2s"]).contains("storage, migration and backup"));
+    assert!(refused(&["--span", "migration=1s"]).contains("CLASS=START..END"));
+    assert!(refused(&["--span", "migration=3s..1s"]).contains("write the start first"));
+    assert!(refused(&["--span", "migration=1s..5s"]).contains("of a phase of 4.00 s"));
+    assert!(refused(&["--span", "storage=..2s", "--span", "migration=2s.."]).contains("overlap"));
     assert!(refused(&["--migrations", "65"]).contains("1 to 64"));
     assert!(refused(&["--storage", "0"]).contains("--storage"));
     assert!(refused(&["--size", "0"]).contains("--size"));

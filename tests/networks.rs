@@ -129,11 +129,13 @@ fn the_ports_of_a_cluster_are_asked_on_every_network_and_a_closed_one_is_told_of
     let doc = document(&output);
     assert_eq!(output.status.code(), Some(0), "{:#} {}", doc["verdicts"], stderr(&output));
     crate::documents::assert_valid(&doc, "ports of networks");
-    let of = |subnet: &str| {
+    let toward = |subnet: &str, direction: &str| {
         let network = doc["networks"].as_array().unwrap().iter().find(|one| one["subnet"] == subnet).unwrap();
         let ports = network["ports"].as_array().expect("the ports were asked");
-        ports.iter().map(|one| json!([one["name"], one["answer"]])).collect::<Vec<_>>()
+        let own = ports.iter().filter(|one| one["direction"] == direction);
+        own.map(|one| json!([one["name"], one["answer"]])).collect::<Vec<_>>()
     };
+    let of = |subnet: &str| toward(subnet, "out");
     let all = |heartbeat: &str| {
         [
             json!(["445/tcp", "answered"]),
@@ -146,11 +148,36 @@ fn the_ports_of_a_cluster_are_asked_on_every_network_and_a_closed_one_is_told_of
     };
     assert_eq!(of("10.63.1.0/24"), all("answered"));
     assert_eq!(of("10.63.2.0/24"), all("filtered"));
+    // The way back has no firewall on it.
+    assert_eq!(toward("10.63.1.0/24", "in"), all("answered"));
+    assert_eq!(toward("10.63.2.0/24", "in"), all("answered"));
     let told = evidence(&doc, "NETWORK-PORT-CLOSED").unwrap_or_else(|| panic!("{:#}", doc["findings"]));
     assert!(told.contains("over 10.63.2.0/24: nothing came back from 3343/udp"), "{told}");
     assert!(!told.contains("10.63.1.0/24"), "{told}");
     let page = String::from_utf8(ask(&["--full"]).stdout).unwrap();
     assert!(page.contains("PORTS OF EACH NETWORK") && page.contains("3343/udp filtered"), "{page}");
+}
+
+#[test]
+fn a_port_that_this_host_drops_on_one_network_is_closed_on_the_way_back_alone() {
+    let Some(hosts) = TwoNics::new("doors-in", &[200, 200]) else { return };
+    let rules = "table inet f { chain i { type filter hook input priority 0; iifname \"v2\" tcp dport 6600 drop; }; }";
+    let filters = hosts.at(0, &["nft", rules]).output().is_ok_and(|output| output.status.success());
+    if !filters {
+        return skip("no nftables");
+    }
+    let _server = hosts.serve();
+    let args = [BINARY, "networks", "10.63.1.2", "--key", KEY, "--format", "json"];
+    let output = run_within(hosts.at(0, &args), Duration::from_secs(60));
+    let doc = document(&output);
+    let told = evidence(&doc, "NETWORK-PORT-CLOSED").unwrap_or_else(|| panic!("{:#}", doc["networks"]));
+    assert!(
+        told.starts_with(
+            "from the other one to this host, over 10.63.2.0/24: nothing came back from 6600/tcp"
+        ),
+        "{told}"
+    );
+    assert!(!told.contains("10.63.1.0/24"), "{told}");
 }
 
 /// Whether a NIC of the first host is up.

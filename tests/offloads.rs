@@ -188,6 +188,27 @@ fn a_healthy_path_accuses_no_offload_and_what_hangs_on_another_comes_back_with_i
 }
 
 #[test]
+fn where_nothing_heals_several_are_tried_at_once_and_every_one_comes_back() {
+    let Some(hosts) = hosts("pairs") else { return };
+    // Whatever the NIC does: the queue in front of it changes a bit of one packet in a hundred.
+    let corrupt = ["tc", "qdisc", "add", "dev", "eth0", "root", "netem", "corrupt", "1%"];
+    if !hosts.at(0, &corrupt).output().is_ok_and(|output| output.status.success()) {
+        return skip("no netem");
+    }
+    let before = [0, 1].map(|host| settings(&hosts, host, "eth0"));
+    let _server = serve(&hosts, &["--allow-offloads"]);
+    let output = run_within(offloads(&hosts, &["--time", "500ms"]), LIMIT);
+    let doc = document(&output);
+    let rows = doc["offloads"].as_array().unwrap();
+    let several: Vec<&Value> = rows.iter().filter(|row| row["with"].is_array()).collect();
+    assert!((1..=14).contains(&several.len()), "{rows:#?}");
+    assert!(several.iter().all(|row| row["restored"] == true), "{several:#?}");
+    assert!(rows.last().unwrap()["off"].is_null(), "{rows:#?}");
+    assert!(!codes(&doc).iter().any(|code| code.starts_with("OFFLOAD-")), "{:?}", codes(&doc));
+    assert_eq!([0, 1].map(|host| settings(&hosts, host, "eth0")), before);
+}
+
+#[test]
 fn however_a_run_ends_every_offload_is_as_it_was() {
     let Some(hosts) = hosts("ends") else { return };
     let before = [0, 1].map(|host| settings(&hosts, host, "eth0"));
@@ -234,7 +255,7 @@ fn however_a_run_ends_every_offload_is_as_it_was() {
 
 #[test]
 fn t32_who_asks_for_an_offload_that_nobody_permitted_is_refused_in_the_greeting_and_in_a_turn() {
-    let trial = OffloadTrial { end: End::Server, off: Some(Offload::TcpSegmentation) };
+    let trial = OffloadTrial::of(End::Server, Offload::TcpSegmentation);
     let asked = hostile::traffic(|stream| stream.offload = Some(trial));
     let server = Server::start(&[]);
     let (_channel, tag, answer) = hostile::client(&server.address, json!([asked]));

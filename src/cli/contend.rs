@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use pathproof_model::contend::{Caps, ClassWays, MarkKind, Marks};
+use pathproof_model::contend::{Caps, ClassSpans, ClassWays, MarkKind, Marks};
 use pathproof_model::plan::DEFAULT_OVER;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
 use pathproof_model::{CommandName, ContendSpec, Direction, Plan, StepSpec};
@@ -21,6 +21,7 @@ Examples:
   pathproof contend hv2                          does a migration starve storage on this path?
   pathproof contend hv2 --cap migration=500MB    and with that cap?
   pathproof contend hv2 --backups 1 --cap default=100MB --cap live-migration=500MB,burst=1MiB
+  pathproof contend hv2 --backups 1 --time 10s --span backup=2s..8s    and when a backup starts meanwhile?
   pathproof contend hv2 --migrations 1,2,4       how many at once?
   pathproof contend hv2 --over multi --cap migration=500MB --lose eth1    and when a NIC dies?
   pathproof contend hv2 --over multi --nic storage=eth0 --nic migration=eth1    and over NICs of their own?
@@ -45,6 +46,10 @@ pub struct ContendArgs {
     /// Length of each of the four phases: idle, storage alone, both, migration alone.
     #[arg(long, default_value = "4s")]
     pub time: Nanoseconds,
+    /// When a class begins and ends in each phase that it runs in, as CLASS=START..END with storage, migration or backup, and times since the start
+    /// of the phase, which --time is the length of; either may be left out (backup=2s..); may be repeated.
+    #[arg(long = "span", value_name = "CLASS=START..END")]
+    pub spans: Vec<String>,
     /// What storage asks for, as a payload rate [default: 35 % of what the path carries].
     #[arg(long, value_name = "RATE")]
     pub storage: Option<BitsPerSecond>,
@@ -114,6 +119,12 @@ fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
         caps.backup.is_none() || args.backups > 0,
         "--cap of backup (default) caps nothing while no backup runs; add --backups 1"
     );
+    let spans = args.spans.iter().try_fold(ClassSpans::default(), |spans, text| spans.and(text));
+    let spans = spans.map_err(anyhow::Error::msg)?;
+    ensure!(
+        args.backups > 0 || spans.backup.is_whole(),
+        "no backup runs that could begin or end within a phase; add --backups 1"
+    );
     let marks = |kind, typed: &[String]| {
         let all = typed.iter().try_fold(Marks::default(), |marks, text| marks.and(kind, text));
         all.map_err(anyhow::Error::msg)
@@ -128,6 +139,7 @@ fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
         ways,
         direction: if args.from_peer { Direction::In } else { Direction::Out },
         phase_ns: args.time.0,
+        spans,
         storage_bytes: args.size.0,
         storage_requests_per_s,
         migrations: args.migrations.first().copied().unwrap_or_default(),

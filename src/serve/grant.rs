@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn t32_an_offload_is_turned_off_for_a_client_only_where_it_is_permitted_and_not_for_long() {
-        let trial = OffloadTrial { end: End::Server, off: Some(Offload::TransmitChecksum) };
+        let trial = OffloadTrial::of(End::Server, Offload::TransmitChecksum);
         let own = OffloadTrial { end: End::Client, ..trial };
         let asked = |trial, time_ns, limits: &Limits| {
             let spec = stream(|s| (s.offload, s.time_ns) = (Some(trial), time_ns));
@@ -262,6 +262,11 @@ mod tests {
         assert!(asked(trial, 1_000_000_000, &limits()).unwrap_err().contains("--allow-offloads"));
         assert!(asked(trial, 1_000_000_000, &open).is_ok());
         assert!(asked(trial, 60_000_000_000, &open).unwrap_err().contains("is the most"));
+        let pair = OffloadTrial { with: [Offload::TcpSegmentation].into_iter().collect(), ..trial };
+        assert!(asked(pair, 1_000_000_000, &limits()).unwrap_err().contains("--allow-offloads"));
+        assert!(asked(pair, 1_000_000_000, &open).is_ok());
+        let crossed = StepRequest::of(&stream(|s| s.offload = Some(pair))).unwrap().to_spec();
+        assert_eq!(crossed.traffic().unwrap().offload, Some(pair));
         // What the client does to itself it does not even say.
         let said =
             serde_json::to_string(&StepRequest::of(&stream(|s| s.offload = Some(own))).unwrap()).unwrap();

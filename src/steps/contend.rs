@@ -180,7 +180,10 @@ fn countable(spec: &ContendSpec, path_bits_per_s: Option<u64>) -> u64 {
     let caps = caps.into_iter().flatten().map(|cap| cap.bytes_per_s.saturating_mul(8));
     let Some(bits_per_s) = path_bits_per_s.into_iter().chain(caps).min() else { return spec.bulk_bytes };
     let lanes = u64::from(spec.migrations.saturating_add(spec.backups).max(1));
-    let bytes = u128::from(bits_per_s) * u128::from(spec.phase_ns) / 8_000_000_000;
+    let flows = spec.flows();
+    let bulk = flows.iter().filter(|flow| matches!(flow.class, Class::Migration | Class::Backup));
+    let measured_ns = bulk.map(|flow| flow.traffic.time_ns).min().unwrap_or(spec.phase_ns);
+    let bytes = u128::from(bits_per_s) * u128::from(measured_ns) / 8_000_000_000;
     let each = u64::try_from(bytes).unwrap_or(u64::MAX) / lanes / MESSAGES_MIN;
     spec.bulk_bytes.min((each / BULK_BYTES_STEP * BULK_BYTES_STEP).max(BULK_BYTES_STEP))
 }
@@ -217,8 +220,10 @@ impl Kind for Contend {
     fn fit(&self, spec: &StepSpec, left_ns: u64) -> Option<StepSpec> {
         let mut contend = spec_of(spec);
         let excess_ns = self.need_ns(spec).saturating_sub(left_ns);
-        contend.phase_ns = contend.phase_ns.saturating_sub(excess_ns.div_ceil(4));
-        (excess_ns == 0 || contend.phase_ns >= PHASE_NS_MIN).then_some(StepSpec::Contend(contend))
+        contend.shorten(contend.phase_ns.saturating_sub(excess_ns.div_ceil(4)));
+        // A class that begins and ends within its phases may have nothing left of them.
+        let is_worth_it = contend.phase_ns >= PHASE_NS_MIN && contend.check().is_ok();
+        (excess_ns == 0 || is_worth_it).then_some(StepSpec::Contend(contend))
     }
 }
 
@@ -353,7 +358,7 @@ fn together(told: &Receiver<BeatsEnd>) -> BeatsEnd {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pathproof_model::contend::Caps;
+    use pathproof_model::contend::{Caps, ClassSpans};
     use pathproof_model::{StepKind, Tool};
 
     fn doc(change: impl FnOnce(&mut TrafficSpec)) -> ResultDoc {
@@ -464,5 +469,11 @@ mod tests {
         assert_eq!(less.contend().unwrap().phase_ns, 2_000_000_000);
         assert!(Contend.need_ns(&less) <= need_ns - 8_000_000_000);
         assert_eq!(Contend.fit(&spec, need_ns - 13_000_000_000), None);
+        let spans = ClassSpans::default().and("backup=1s..3s").unwrap();
+        let timed = StepSpec::Contend(ContendSpec { spans, backups: 1, ..ContendSpec::default() });
+        assert_eq!(Contend.need_ns(&timed), need_ns, "no phase is longer for it");
+        let less = Contend.fit(&timed, need_ns - 8_000_000_000).unwrap();
+        assert_eq!(less.contend().unwrap().spans.backup.end_ns, Some(1_500_000_000));
+        assert_eq!(Contend.fit(&timed, need_ns - 10_000_000_000), None, "a backup of 750 ms");
     }
 }

@@ -156,6 +156,7 @@ impl Runner for Ports {
                 peers: vec![session.peer.ip().to_canonical()],
                 told: session.port_word(setup.step, here, false),
                 asked: session.port_word(setup.step, there, true),
+                shown: None,
             },
             told_there: session.port_word(setup.step, there, false),
             asks_here: session.port_word(setup.step, here, true),
@@ -182,10 +183,11 @@ impl Runner for Ports {
     fn merge(&self, spec: &StepSpec, step: &mut Step, client: &Half, server: &Half) {
         let (client, server) = (client.detail.ports.as_ref(), server.detail.ports.as_ref());
         if !spec_of(spec).at.is_session() {
-            // What the server could say of them it would say of itself.
             // Without a role no port is asked for, and connections are only left silent.
-            let asked = spec_of(spec).at == PortsWhere::Networks || !spec_of(spec).roles.is_empty();
-            step.detail.network_ports = client.filter(|_| asked).map(|end| end.networks.clone());
+            let spec = spec_of(spec);
+            let asked = spec.at == PortsWhere::Networks || !spec.roles.is_empty();
+            step.detail.network_ports =
+                client.filter(|_| asked).map(|end| ports::on_networks(&spec, end, server));
             step.detail.left_silent =
                 client.map(|end| end.silent_beside.clone()).filter(|all| !all.is_empty());
             return;
@@ -233,6 +235,7 @@ impl Prepared for ReadyPorts {
             peer: self.peer,
             told: self.told_there,
             asks: self.asks_here,
+            shows: false,
             until: context.until,
             clock: context.clock,
         };

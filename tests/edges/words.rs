@@ -11,6 +11,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("bench/engine/src/migrate/guest.rs", "a pattern, as a user typed it"),
     ("bench/model/src/contend/caps.rs", "a class and a unit, as a user typed them"),
     ("bench/model/src/contend/marks.rs", "a class, as a user typed it"),
+    ("bench/model/src/contend/spans.rs", "a class, as a user typed it"),
     ("bench/model/src/contend/ways.rs", "a class, as a user typed it"),
     ("bench/model/src/criteria/reserved.rs", "a class, as a user typed it"),
     ("bench/model/src/finding.rs", "a severity of a document, which a later build may have written"),

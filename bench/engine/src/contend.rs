@@ -31,7 +31,7 @@ pub fn reduce(spec: &ContendSpec, step: &Step, client: &BeatsEnd, server: &Beats
         .map(|name| {
             let (start_ns, end_ns) = spec.measured(*name);
             let flows = step.flows.iter().filter(|flow| spec.phase_of(flow.active.start_ns) == Some(*name));
-            let classes = flows.map(|flow| figures(spec, flow)).collect();
+            let classes = flows.map(|flow| figures(spec, *name, flow)).collect();
             ContendPhase { name: *name, start_ns, length_ns: end_ns - start_ns, classes }
         })
         .collect();
@@ -49,7 +49,8 @@ pub fn reduce(spec: &ContendSpec, step: &Step, client: &BeatsEnd, server: &Beats
     detail
 }
 
-fn figures(spec: &ContendSpec, flow: &Flow) -> ClassFigures {
+fn figures(spec: &ContendSpec, phase: PhaseName, flow: &Flow) -> ClassFigures {
+    let (start_ns, end_ns) = spec.measured_of(phase, flow.class);
     let (figures, window_ns) = (&flow.summary, flow.summary.window_ns.filter(|ns| *ns > 0));
     // Storage is what was asked and answered for: its answers are short, and its data lies in the questions.
     let answered = || {
@@ -63,6 +64,8 @@ fn figures(spec: &ContendSpec, flow: &Flow) -> ClassFigures {
     };
     ClassFigures {
         name: flow.class,
+        start_ns: Some(start_ns),
+        length_ns: Some(end_ns - start_ns),
         goodput_bits_per_s,
         asked_bits_per_s,
         cap_bytes_per_s: spec.caps.of(flow.class).map(|cap| cap.bytes_per_s),
@@ -77,9 +80,24 @@ fn asked(pattern: &Pattern, bytes: u64) -> Option<u64> {
     Some(requests_per_s.as_ref()?.saturating_mul(bytes).saturating_mul(8))
 }
 
+/// Whether what a class carries is part of what the path carries.
+fn carrying(class: &ClassFigures) -> bool {
+    class.name != Class::Heartbeat
+}
+
+/// Whether all that carry something were measured at the same time: only then do their rates add up to one of the path.
+fn at_once(classes: &[ClassFigures]) -> bool {
+    let mut spans =
+        classes.iter().filter(|class| carrying(class)).map(|class| (class.start_ns, class.length_ns));
+    let first = spans.next();
+    spans.all(|span| Some(span) == first)
+}
+
 /// Each class's part of what all of them carried, where that is known of all.
 fn shares(classes: &mut [ClassFigures]) {
-    let carrying = |class: &ClassFigures| class.name != Class::Heartbeat;
+    if !at_once(classes) {
+        return;
+    }
     let rates: Option<Vec<u64>> =
         classes.iter().filter(|class| carrying(class)).map(|class| class.goodput_bits_per_s).collect();
     let sum = rates.unwrap_or_default().into_iter().fold(0, u64::saturating_add);

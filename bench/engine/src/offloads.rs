@@ -1,5 +1,9 @@
 //! Offloads tried one by one: which is turned off next, what the trials come to, and which of them heals the path. Pure.
 //!
+//! Where no single one heals a way that is ill, pairs are tried, and then all of an end: what each does may be made good by another. Only what an end
+//! sends is touched by what it does to segments on their way out, and only what it receives by what it does to those that arrive, so pairs are of
+//! one sort at one end: three at most for each end of a way. What heals first is named, and nothing larger is tried.
+//!
 //! The first trial and the last leave all as it is. An offload heals a way where segments do not arrive whole in either of these two and do
 //! while it is off: what came and went by itself is nobody's doing.
 
@@ -8,7 +12,7 @@ use pathproof_model::finding::Commands;
 use pathproof_model::judge::nics_of;
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{
-    Direction, End, Finding, FollowUp, LaneRole, Nic, NodeId, Offload, OffloadEnd, OffloadTrial,
+    Direction, End, Finding, FollowUp, LaneRole, Nic, NodeId, Offload, OffloadEnd, OffloadSet, OffloadTrial,
     OffloadTried, OffloadWay, ResultDoc, Step, StepSpec, TrafficSpec, told,
 };
 
@@ -32,20 +36,89 @@ fn trials(doc: &ResultDoc) -> impl Iterator<Item = (&Step, OffloadTrial)> {
 
 /// The next step of the trials that `search` stands for; `None` at their end, and where something was not given back.
 pub fn next(search: &TrafficSpec, doc: &ResultDoc) -> Option<TrafficSpec> {
-    let made: Vec<&Step> = trials(doc).map(|(step, _)| step).collect();
-    if made.iter().any(|step| step.detail.offload.as_ref().is_some_and(|end| !end.restored)) {
+    let made: Vec<(&Step, OffloadTrial)> = trials(doc).collect();
+    if made.iter().any(|(step, _)| step.detail.offload.as_ref().is_some_and(|end| !end.restored)) {
         return None;
     }
-    let offload = planned(doc, made.first().copied()).get(made.len()).copied()?;
-    Some(TrafficSpec { offload: Some(offload), ..search.clone() })
+    let is_new = |trial: &OffloadTrial| made.iter().all(|(_, known)| known != trial);
+    let trial = match made.first() {
+        None => OffloadTrial::default(),
+        // The last one leaves all as it is, as the first one does.
+        Some(_) if made.iter().filter(|(_, trial)| trial.off.is_none()).count() > 1 => return None,
+        Some((first, _)) => {
+            let rows: Vec<OffloadTried> = made.iter().map(|(step, trial)| row(step, *trial)).collect();
+            let alone = permitted(doc).flat_map(|end| on(doc, first, end)).find(is_new);
+            let together = || together(doc, first, &rows).into_iter().find(is_new);
+            alone.or_else(together).unwrap_or_default()
+        }
+    };
+    Some(TrafficSpec { offload: Some(trial), ..search.clone() })
 }
 
-/// All trials, as far as they are known: what is on at the NICs that `first` went over, at the ends that permit it.
-fn planned(doc: &ResultDoc, first: Option<&Step>) -> Vec<OffloadTrial> {
-    let ends = End::BOTH.into_iter().filter(|end| *end == End::Client || is_permitted(doc));
-    let tried = first.map_or_else(Vec::new, |first| ends.flat_map(|end| on(doc, first, end)).collect());
-    let as_is = OffloadTrial::default();
-    [as_is].into_iter().chain(tried).chain([as_is]).collect()
+/// The ends at which offloads may be turned off.
+fn permitted(doc: &ResultDoc) -> impl Iterator<Item = End> {
+    End::BOTH.into_iter().filter(move |end| *end == End::Client || is_permitted(doc))
+}
+
+/// What is tried together, for each way that is ill and that nothing tried so far heals.
+fn together(doc: &ResultDoc, first: &Step, rows: &[OffloadTried]) -> Vec<OffloadTrial> {
+    let open = WAYS.into_iter().filter(|way| is_open(rows, *way));
+    open.flat_map(|way| sets(doc, first, rows, way)).collect()
+}
+
+/// Whether a way is ill with all as it is, and no trial so far heals it.
+fn is_open(rows: &[OffloadTried], direction: Direction) -> bool {
+    let Some(sick) = rows.first().and_then(|row| row.way(direction)) else { return false };
+    let is_ill = sick.arrives() == Some(false) || sick.sent_again_share.is_some_and(|share| share >= LOSES);
+    let heals = |row: &OffloadTried| {
+        row.off.is_some() && row.way(direction).is_some_and(|well| is_healed(sick, well))
+    };
+    is_ill && !rows.iter().any(heals)
+}
+
+/// What may be tried together for a way: pairs of one sort, its sender's and then its receiver's, and after them all of an end.
+fn sets(doc: &ResultDoc, first: &Step, rows: &[OffloadTried], way: Direction) -> Vec<OffloadTrial> {
+    let receiver = receiver(way);
+    let may = |end: &End| permitted(doc).any(|permitted| permitted == *end);
+    let ends: Vec<End> = [receiver.other(), receiver].into_iter().filter(may).collect();
+    let mut sets = vec![];
+    for &end in &ends {
+        let own = switchable(doc, first, rows, end);
+        let own: Vec<Offload> = own.into_iter().filter(|off| off.sends() == (end != receiver)).collect();
+        for (nth, one) in own.iter().enumerate() {
+            let others = own[nth + 1..].iter().filter(|other| !went_off(rows, end, &[*one, **other]));
+            sets.extend(others.map(|other| OffloadTrial {
+                with: OffloadSet::from_iter([*other]),
+                ..OffloadTrial::of(end, *one)
+            }));
+        }
+    }
+    for end in ends {
+        let own = switchable(doc, first, rows, end);
+        if let [one, others @ ..] = &own[..]
+            && !others.is_empty()
+            && !went_off(rows, end, &own)
+        {
+            let with = others.iter().copied().collect();
+            sets.push(OffloadTrial { with, ..OffloadTrial::of(end, *one) });
+        }
+    }
+    sets
+}
+
+/// What is on at an end and can be turned off there: by itself it was.
+fn switchable(doc: &ResultDoc, first: &Step, rows: &[OffloadTried], end: End) -> Vec<Offload> {
+    let own = on(doc, first, end).into_iter().filter_map(|trial| trial.off);
+    let failed = |off: &Offload| {
+        rows.iter().any(|row| row.end == Some(end) && row.all() == [*off] && row.restored.is_none())
+    };
+    own.filter(|off| !failed(off)).collect()
+}
+
+/// Whether all of these were off already in one trial: what hangs on an offload goes off with it.
+fn went_off(rows: &[OffloadTried], end: End, offloads: &[Offload]) -> bool {
+    let has = |row: &OffloadTried, off: &Offload| row.all().contains(off) || row.also_off.contains(off);
+    rows.iter().any(|row| row.end == Some(end) && offloads.iter().all(|off| has(row, off)))
 }
 
 /// Whether the peer's user permits it there.
@@ -57,7 +130,7 @@ fn is_permitted(doc: &ResultDoc) -> bool {
 fn on(doc: &ResultDoc, step: &Step, end: End) -> Vec<OffloadTrial> {
     let Some(nic) = nic(doc, step, end) else { return vec![] };
     let is_on = |offload: &Offload| nic.offloads.get(offload.name()) == Some(&true);
-    Offload::ALL.into_iter().filter(is_on).map(|off| OffloadTrial { end, off: Some(off) }).collect()
+    Offload::ALL.into_iter().filter(is_on).map(|off| OffloadTrial::of(end, off)).collect()
 }
 
 /// The NIC that the lanes of a step used at an end.
@@ -91,6 +164,7 @@ fn row(step: &Step, trial: OffloadTrial) -> OffloadTried {
     OffloadTried {
         end: trial.off.map(|_| trial.end),
         off: trial.off,
+        with: trial.all().into_iter().skip(1).collect(),
         nic: end.map(|end| end.nic.clone()),
         also_off: end.map_or_else(Vec::new, |end| end.also_off.clone()),
         restored: end.map(|end| end.restored),
@@ -141,7 +215,8 @@ fn as_is(rows: &[OffloadTried]) -> Option<(&OffloadTried, &OffloadTried)> {
     Some((as_is.next()?, as_is.next()?))
 }
 
-/// The offloads that heal a way, without those that do so only because another goes off with them.
+/// The offloads that heal a way, without those that do so only because another goes off with them. Of those that do so together the fewest
+/// are named, and only where none does alone.
 fn healing(rows: &[OffloadTried], direction: Direction) -> Vec<&OffloadTried> {
     let Some((first, last)) = as_is(rows) else { return vec![] };
     let heals = |row: &&OffloadTried| {
@@ -153,15 +228,18 @@ fn healing(rows: &[OffloadTried], direction: Direction) -> Vec<&OffloadTried> {
     };
     let all: Vec<&OffloadTried> = rows.iter().filter(heals).collect();
     let smaller = |row: &OffloadTried| {
-        all.iter()
-            .any(|other| other.end == row.end && other.off.is_some_and(|off| row.also_off.contains(&off)))
+        let own = row.all();
+        let has = |off: &Offload| own.contains(off) || row.also_off.contains(off);
+        all.iter().any(|other| other.end == row.end && other.all() != own && other.all().iter().all(has))
     };
-    all.iter().copied().filter(|row| !smaller(row)).collect()
+    let least = || all.iter().copied().filter(|row| !smaller(row));
+    let alone: Vec<&OffloadTried> = least().filter(|row| row.with.is_empty()).collect();
+    if alone.is_empty() { least().min_by_key(|row| row.with.len()).into_iter().collect() } else { alone }
 }
 
 /// Puts what trials came to into the document, and what it means.
 pub fn conclude(doc: &mut ResultDoc) {
-    const UNHEALED: &str = "No offload that was tried heals it, so something on the way changes packets: look at the tunnels, virtual switches and \
+    const UNHEALED: &str = "No offload that was tried heals it, alone or with others, so something on the way changes packets: look at the tunnels, virtual switches and \
                             devices that inspect traffic between the hosts. Those of the peer are tried where it was started with --allow-offloads.";
     doc.offloads = found(doc);
     if doc.offloads.is_empty() {
@@ -190,13 +268,14 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     for row in rows.iter().filter(|row| row.restored == Some(false)) {
         let (Some(off), Some(end), Some(nic)) = (row.off, row.end, &row.nic) else { continue };
+        let all = row.all();
         let evidence = format!(
             "{} of {nic} at {} was turned off and could not be given back: {}",
-            off.name(),
+            names(&all),
             whose(end),
             row.reason.as_deref().unwrap_or("no reason was told")
         );
-        let commands = Commands::new().at(end.node(), "ethtool -K {} {} on", &[nic, off.word()]);
+        let commands = typed(end, nic, &all, "ethtool -K {} {} on");
         found.push(
             Finding::new("OFFLOAD-NOT-RESTORED", evidence)
                 .with_commands("Turn it on again.", &commands)
@@ -212,27 +291,45 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
 }
 
 fn fault(rows: &[OffloadTried], row: &OffloadTried, direction: Direction) -> Option<Finding> {
-    let (off, end, nic) = (row.off?, row.end?, row.nic.as_ref()?);
+    let (off, end, nic, all) = (row.off?, row.end?, row.nic.as_ref()?, row.all());
+    let (on, nor) = match all.len() > 1 {
+        false => ("it", ""),
+        true => ("them", ", nor with one of them off alone"),
+    };
     let (first, _) = as_is(rows)?;
     let (sick, well) = (first.way(direction)?, row.way(direction)?);
     let evidence = format!(
-        "with {} of {nic} off at {} segments arrive {} ({}); with it on they do not ({})",
-        off.name(),
+        "with {} of {nic} off at {} segments arrive {} ({}); with {on} on they do not ({}){nor}",
+        names(&all),
         whose(end),
         direction.name(),
         in_figures(well),
         in_figures(sick)
     );
-    let commands = Commands::new().at(end.node(), "ethtool -K {} {} off", &[nic, off.word()]);
-    let lead = "Leave it off until the driver, the virtual switch or the tunnel below it is healed.";
-    Some(
-        Finding::new("OFFLOAD-FAULT", evidence)
-            .with_commands(lead, &commands)
-            .tell(told::NIC, nic.clone())
-            .tell(told::NODE, end.node())
-            .tell(told::DIRECTION, direction)
-            .with("offload", off.name()),
-    )
+    let commands = typed(end, nic, &all, "ethtool -K {} {} off");
+    let lead = match all.len() > 1 {
+        false => "Leave it off until the driver, the virtual switch or the tunnel below it is healed.",
+        true => "Leave them off until the driver, the virtual switch or the tunnel below them is healed.",
+    };
+    let finding = Finding::new("OFFLOAD-FAULT", evidence)
+        .with_commands(lead, &commands)
+        .tell(told::NIC, nic.clone())
+        .tell(told::NODE, end.node())
+        .tell(told::DIRECTION, direction)
+        .with("offload", off.name());
+    let with: Vec<&str> = row.with.iter().map(|off| off.name()).collect();
+    Some(if with.is_empty() { finding } else { finding.with("with", with) })
+}
+
+/// The names of offloads, for people.
+fn names(offloads: &[Offload]) -> String {
+    offloads.iter().map(|off| off.name()).collect::<Vec<_>>().join(" and ")
+}
+
+/// A command for each offload.
+fn typed(end: End, nic: &str, offloads: &[Offload], form: &str) -> Commands {
+    let each = offloads.iter().map(|off| off.word());
+    each.fold(Commands::new(), |commands, word| commands.at(end.node(), form, &[nic, word]))
 }
 
 fn whose(end: End) -> &'static str {

@@ -8,8 +8,8 @@ pub(crate) mod findings;
 pub use findings::{findings, forgotten};
 
 use pathproof_model::{
-    AnsweredBy, AskedPort, Direction, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord, PortsEnd,
-    PortsSpec, SilentRecord,
+    AnsweredBy, AskedPort, Direction, NetworkPorts, OpenedAtOnce, OpenedRecord, Port, PortAnswer, PortRecord,
+    PortsEnd, PortsSpec, SilentRecord,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,11 +40,11 @@ pub struct Offered {
     pub listens: Listens,
 }
 
-/// The ports of one network that both hosts share, as the server offers them at its own address there.
+/// The ports of one network that both hosts share, as an end offers them at its own address there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OfferedOn {
-    /// Its subnet: looked for among those that the client itself knows of, and nothing else.
+    /// Its subnet: looked for among those that the other end itself knows of, and nothing else.
     pub subnet: String,
     /// Each of the ports.
     pub ports: Vec<Offered>,
@@ -159,6 +159,31 @@ pub fn merge(
     (records, bursts)
 }
 
+/// What both ends found on the networks that the client asked about. What the server says can only be about those, and about ports that the roles
+/// need on the way back, once each.
+pub fn on_networks(spec: &PortsSpec, client: &PortsEnd, server: Option<&PortsEnd>) -> Vec<NetworkPorts> {
+    let mut found = client.networks.clone();
+    for network in &mut found {
+        let theirs = server.and_then(|end| end.networks.iter().find(|one| one.subnet == network.subnet));
+        for port in spec.needed(Direction::In) {
+            let said = theirs.and_then(|own| own.ports.iter().find(|record| record.port == port));
+            let asked = match said {
+                Some(said) => {
+                    AskedPort { port, answer: said.answer, by: said.by, reason: said.reason.clone() }
+                }
+                None => AskedPort {
+                    port,
+                    answer: PortAnswer::Unknown,
+                    by: None,
+                    reason: Some("the other end did not ask on this network; is it of this version?".into()),
+                },
+            };
+            network.ports.push(record(spec, &asked, Direction::In));
+        }
+    }
+    found
+}
+
 /// What an end found at one port, with the roles that are lost without it.
 pub fn record(spec: &PortsSpec, asked: &AskedPort, direction: Direction) -> PortRecord {
     let needs = spec.roles.iter().copied().filter(|role| role.needs(asked.port, direction));
@@ -197,6 +222,46 @@ fn within(said: OpenedAtOnce) -> OpenedAtOnce {
 mod tests {
     use super::*;
     use pathproof_model::Role;
+
+    #[test]
+    fn what_the_server_found_on_the_way_back_stands_beside_what_the_client_asked_and_nowhere_else() {
+        let spec = PortsSpec { roles: vec![Role::Hyperv], ..PortsSpec::default() };
+        let asked = |port, answer| AskedPort { port, answer, by: None, reason: None };
+        let on = |subnet: &str, direction, all: &[AskedPort]| NetworkPorts {
+            subnet: subnet.into(),
+            ports: all.iter().map(|one| record(&spec, one, direction)).collect(),
+        };
+        let end = |networks| PortsEnd { networks, ..PortsEnd::default() };
+        let out = [asked(Port::LiveMigration, PortAnswer::Answered)];
+        let client =
+            end(vec![on("10.0.1.0/24", Direction::Out, &out), on("10.0.2.0/24", Direction::Out, &out)]);
+        let back = [
+            asked(Port::LiveMigration, PortAnswer::Filtered),
+            asked(Port::LiveMigration, PortAnswer::Answered),
+            asked(Port::Smb, PortAnswer::Filtered),
+        ];
+        let server =
+            end(vec![on("10.0.2.0/24", Direction::Out, &back), on("10.0.9.0/24", Direction::In, &back)]);
+        let told = |server: Option<&PortsEnd>| {
+            let found = on_networks(&spec, &client, server);
+            let records =
+                found.iter().flat_map(|one| one.ports.iter().map(|record| (one.subnet.as_str(), record)));
+            let told = records.map(|(subnet, record)| (subnet.to_owned(), record.direction, record.answer));
+            told.collect::<Vec<_>>()
+        };
+        let all = |second| {
+            [
+                ("10.0.1.0/24".to_owned(), Direction::Out, PortAnswer::Answered),
+                ("10.0.1.0/24".to_owned(), Direction::In, PortAnswer::Unknown),
+                ("10.0.2.0/24".to_owned(), Direction::Out, PortAnswer::Answered),
+                ("10.0.2.0/24".to_owned(), Direction::In, second),
+            ]
+        };
+        assert_eq!(told(Some(&server)), all(PortAnswer::Filtered));
+        assert_eq!(told(None), all(PortAnswer::Unknown), "an earlier build asks nobody");
+        let smb = PortsSpec { roles: vec![Role::Smb], ..PortsSpec::default() };
+        assert_eq!(on_networks(&smb, &client, Some(&server)), client.networks, "SMB needs no way back");
+    }
 
     #[test]
     fn silence_is_a_filter_only_where_somebody_could_have_answered() {

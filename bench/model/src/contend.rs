@@ -7,6 +7,7 @@
 mod caps;
 mod lost;
 mod marks;
+mod spans;
 mod ways;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::{Class, Direction, LatencySummary, OneFlow, RequestLoad, TrafficKind,
 pub use caps::{Bursts, Cap, Caps, CapsError, typed};
 pub use lost::LostNic;
 pub use marks::{ArrivedPriority, BEAT_DSCP, ClassMark, MarkKind, Marks};
+pub use spans::{ClassSpan, ClassSpans};
 pub use ways::{ClassWay, ClassWays};
 
 /// Before each phase, in ns: connections find their pace.
@@ -48,6 +50,9 @@ pub struct ContendSpec {
     pub direction: Direction,
     /// How long each phase is measured, in ns.
     pub phase_ns: u64,
+    /// Classes that begin or end in the middle of the phases that they run in.
+    #[serde(skip_serializing_if = "ClassSpans::none")]
+    pub spans: ClassSpans,
     /// Lanes of storage.
     pub storage_lanes: u32,
     /// Size of a storage request, in bytes; its answer is short.
@@ -95,6 +100,7 @@ impl Default for ContendSpec {
             ways: ClassWays::default(),
             direction: Direction::Out,
             phase_ns: 4_000_000_000,
+            spans: ClassSpans::default(),
             storage_lanes: 4,
             storage_bytes: 16 << 10,
             storage_depth: 8,
@@ -223,12 +229,13 @@ impl ContendSpec {
     }
 
     fn flow(&self, phase: PhaseName, class: Class) -> Option<OneFlow> {
+        let times = self.times(phase, class);
         let common = TrafficSpec {
             over: self.over_of(class).into(),
             options: self.options_of(class),
-            time_ns: self.phase_ns,
-            warmup_ns: SETTLE_NS,
-            cooldown_ns: TAIL_NS,
+            time_ns: times.time_ns,
+            warmup_ns: times.warmup_ns,
+            cooldown_ns: times.cooldown_ns,
             ..self.whole()
         };
         let open = |requests_per_s| (Some(requests_per_s), RequestLoad::Open);
@@ -268,16 +275,11 @@ impl ContendSpec {
             class,
             kind,
             traffic,
-            start_ns: self.begins_ns(phase),
+            start_ns: times.start_ns,
             cap: self.caps.of(class),
             dscp: self.dscp.of(class),
             priority: self.priority.of(class),
         })
-    }
-
-    /// Which phase a flow that begins so late is part of.
-    pub fn phase_of(&self, start_ns: u64) -> Option<PhaseName> {
-        PhaseName::ALL.into_iter().find(|phase| self.begins_ns(*phase) == start_ns)
     }
 
     /// What storage asks for, as a payload rate, in bit/s.
@@ -314,6 +316,7 @@ impl ContendSpec {
             return Err("--lose is about NICs that all classes share; leave --nic and the transports of single classes out".into());
         }
         self.ways.check()?;
+        self.check_spans()?;
         self.dscp.check(MarkKind::Dscp)?;
         self.priority.check(MarkKind::Priority)?;
         self.caps.check()
@@ -384,13 +387,21 @@ pub struct ContendPhase {
 pub struct ClassFigures {
     /// Which.
     pub name: Class,
+    /// When its figures begin, in ns since the start of the step; `null` in documents older than the field. Those of storage and migrations beside
+    /// each other are about the time in which both run.
+    #[serde(default)]
+    pub start_ns: Option<u64>,
+    /// For how long it was measured, in ns.
+    #[serde(default)]
+    pub length_ns: Option<u64>,
     /// Payload that arrived (of storage: that was asked and answered for), in bit/s.
     pub goodput_bits_per_s: Option<u64>,
     /// What it was to send, in bit/s: the rate of storage; `null` for as much as it could.
     pub asked_bits_per_s: Option<u64>,
     /// What it was allowed to send, in bytes per second.
     pub cap_bytes_per_s: Option<u64>,
-    /// Its part of everything that storage, migrations and backups carried in the phase, from 0 to 1.
+    /// Its part of everything that storage, migrations and backups carried in the phase, from 0 to 1; `null` where they were not measured at
+    /// the same time.
     pub share: Option<f64>,
     /// Response times, from when a request was due; of a heartbeat those of small questions over the same transport.
     pub response_ns: Option<LatencySummary>,

@@ -110,7 +110,7 @@ pub use networks::{
 };
 pub use node::{ClockOffset, Node, NodeId, NodeSpec, WallStamps};
 pub use numbers::Numbers;
-pub use offloads::{Offload, OffloadEnd, OffloadTrial, OffloadTried, OffloadWay};
+pub use offloads::{Offload, OffloadEnd, OffloadSet, OffloadTrial, OffloadTried, OffloadWay};
 pub use plan::{Direction, Limits, MtuSpec, Plan, ReachSpec, RequestLoad, StepSpec, TrafficSpec};
 pub use ports::{
     AnsweredBy, AskedPort, LeftSilent, NetworkPorts, OpenedAtOnce, OpenedRecord, Port, PortAnswer,

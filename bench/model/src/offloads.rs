@@ -1,4 +1,5 @@
-//! Offloads of a NIC, turned off one at a time: which, at which end, and what a stream came to meanwhile.
+//! Offloads of a NIC, turned off one at a time, or together where no single one heals the path: which, at which end, and what a stream came to
+//! meanwhile.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,14 @@ impl Offload {
         Offload::LargeReceive,
     ];
 
+    /// Whether it is about what is sent; the others are about what arrives.
+    pub fn sends(self) -> bool {
+        match self {
+            Offload::TransmitChecksum | Offload::TcpSegmentation | Offload::GenericSegmentation => true,
+            Offload::ReceiveChecksum | Offload::GenericReceive | Offload::LargeReceive => false,
+        }
+    }
+
     /// As facts, plans and results name it, and `ethtool -k`.
     pub fn name(self) -> &'static str {
         match self {
@@ -65,6 +74,46 @@ impl Offload {
     }
 }
 
+/// Offloads, each once at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "Vec<Offload>", into = "Vec<Offload>")]
+#[schemars(with = "Vec<Offload>")]
+pub struct OffloadSet(u8);
+
+impl OffloadSet {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0 == 0
+    }
+
+    /// Each of them, in the order in which they are tried.
+    pub fn all(self) -> impl Iterator<Item = Offload> {
+        Offload::ALL.into_iter().filter(move |one| self.0 & bit(*one) != 0)
+    }
+}
+
+fn bit(offload: Offload) -> u8 {
+    1 << offload as u8
+}
+
+impl FromIterator<Offload> for OffloadSet {
+    fn from_iter<I: IntoIterator<Item = Offload>>(offloads: I) -> OffloadSet {
+        OffloadSet(offloads.into_iter().fold(0, |set, one| set | bit(one)))
+    }
+}
+
+impl From<Vec<Offload>> for OffloadSet {
+    fn from(offloads: Vec<Offload>) -> OffloadSet {
+        offloads.into_iter().collect()
+    }
+}
+
+impl From<OffloadSet> for Vec<Offload> {
+    fn from(set: OffloadSet) -> Vec<Offload> {
+        set.all().collect()
+    }
+}
+
 /// What a stream tries. In a plan it stands for all trials, one after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -74,13 +123,31 @@ pub struct OffloadTrial {
     /// What is off meanwhile; without it all is as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off: Option<Offload>,
+    /// What is off beside it.
+    #[serde(skip_serializing_if = "OffloadSet::is_empty")]
+    pub with: OffloadSet,
 }
 
 impl OffloadTrial {
+    /// One alone.
+    pub fn of(end: End, off: Offload) -> OffloadTrial {
+        OffloadTrial { end, off: Some(off), with: OffloadSet::default() }
+    }
+
+    /// All that is off, the first one first.
+    pub fn all(self) -> Vec<Offload> {
+        let Some(off) = self.off else { return vec![] };
+        std::iter::once(off).chain(self.with.all().filter(|with| *with != off)).collect()
+    }
+
     /// What is off, in words for a name.
     pub fn words(self) -> String {
         let where_ = if self.end == End::Client { "here" } else { "at the peer" };
-        self.off.map_or_else(|| "offloads as they are".into(), |off| format!("{} off {where_}", off.name()))
+        let all: Vec<&str> = self.all().into_iter().map(Offload::name).collect();
+        match &all[..] {
+            [] => "offloads as they are".into(),
+            all => format!("{} off {where_}", all.join(" and ")),
+        }
     }
 }
 
@@ -105,6 +172,9 @@ pub struct OffloadTried {
     pub end: Option<End>,
     /// What was off; `null` where all was as it is.
     pub off: Option<Offload>,
+    /// What was turned off beside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<Offload>,
     /// Of this NIC.
     pub nic: Option<String>,
     /// What went off with it, because it depends on it.
@@ -122,6 +192,11 @@ pub struct OffloadTried {
 }
 
 impl OffloadTried {
+    /// All that was turned off, the first one first.
+    pub fn all(&self) -> Vec<Offload> {
+        self.off.into_iter().chain(self.with.iter().copied()).collect()
+    }
+
     /// One way.
     pub fn way(&self, direction: Direction) -> Option<&OffloadWay> {
         match direction {
@@ -168,8 +243,20 @@ mod tests {
         for offload in Offload::ALL {
             assert_eq!(serde_json::to_value(offload).unwrap(), offload.name());
         }
-        let trial = OffloadTrial { end: End::Server, off: Some(Offload::TcpSegmentation) };
+        let trial = OffloadTrial::of(End::Server, Offload::TcpSegmentation);
         assert_eq!(trial.words(), "tcp-segmentation-offload off at the peer");
+        let with = OffloadSet::from_iter([Offload::LargeReceive, Offload::GenericReceive]);
+        let all = OffloadTrial { with, ..trial };
+        assert_eq!(
+            all.words(),
+            "tcp-segmentation-offload and generic-receive-offload and large-receive-offload off at the peer"
+        );
+        let said = serde_json::to_value(all).unwrap();
+        assert_eq!(said["with"], serde_json::json!(["generic-receive-offload", "large-receive-offload"]));
+        assert_eq!(serde_json::from_value::<OffloadTrial>(said).unwrap(), all);
+        assert!(!serde_json::to_string(&trial).unwrap().contains("with"), "as it always was written");
+        let every = OffloadSet::from_iter(Offload::ALL);
+        assert_eq!(every.all().collect::<Vec<_>>(), Offload::ALL);
         assert_eq!(OffloadTrial::default().words(), "offloads as they are");
     }
 

@@ -164,7 +164,7 @@ pub enum PortsWhere {
     /// At the addresses of the session, both ways.
     #[default]
     Session,
-    /// On every network that both hosts share, those that the roles need, from the client to the server.
+    /// On every network that both hosts share, those that the roles need, each way.
     Networks,
     /// The same on those that SMB would use beside the one of the session: there the ports have to pass as well.
     Beside,
@@ -314,7 +314,7 @@ pub struct PortsEnd {
     pub connections: Option<OpenedAtOnce>,
     /// Connections that were left silent, the shortest time first.
     pub silent: Vec<LeftSilent>,
-    /// What the client found on each network, where it was asked there.
+    /// What this end found on each network, where it was asked there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<NetworkPorts>,
     /// Connections that the client left silent on each of those networks.
@@ -322,7 +322,7 @@ pub struct PortsEnd {
     pub silent_beside: Vec<SilentRecord>,
 }
 
-/// Ports on one network that both hosts share: those of the server's address in it, asked from the client's.
+/// Ports on one network that both hosts share, each end's at its address in it, asked from the other's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NetworkPorts {

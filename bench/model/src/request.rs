@@ -15,7 +15,7 @@ pub use lane::{Congestion, Connect, LaneOptions, Registration, Share};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{End, Offload, OffloadTrial, Port, Verb};
+use crate::{End, Offload, OffloadSet, OffloadTrial, Port, Verb};
 
 use crate::migrate::DiskSpec;
 use crate::{
@@ -170,6 +170,9 @@ pub struct TrafficRequest {
     /// An offload of the NIC at which the session arrived that is off meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub off: Option<Offload>,
+    /// What is off beside it.
+    #[serde(default, skip_serializing_if = "OffloadSet::is_empty")]
+    pub off_with: OffloadSet,
     /// A port of the closed list that the lanes are dialled at, in the place of the session's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<Port>,
@@ -243,6 +246,8 @@ fn size(name: &str, bytes: u64) -> Result<u32, String> {
 
 impl TrafficRequest {
     fn of(spec: &TrafficSpec) -> Result<TrafficRequest, String> {
+        // What the client does to itself it does not even say.
+        let theirs = spec.offload.filter(|trial| trial.end == End::Server).unwrap_or_default();
         Ok(TrafficRequest {
             over: Over::named(&spec.over)?,
             direction: spec.direction,
@@ -266,7 +271,8 @@ impl TrafficRequest {
             watch_links: spec.watch_links,
             beside: spec.beside.iter().map(FlowRequest::of).collect::<Result<_, _>>()?,
             verb: spec.verb,
-            off: spec.offload.filter(|trial| trial.end == End::Server).and_then(|trial| trial.off),
+            off: theirs.off,
+            off_with: theirs.with,
             port: spec.port,
             lane: LaneOptions::of(&spec.options)?,
         })
@@ -301,7 +307,9 @@ impl TrafficRequest {
             watch_links: self.watch_links,
             beside: self.beside.iter().map(FlowRequest::to_spec).collect(),
             follows_path_mtu: None,
-            offload: self.off.map(|off| OffloadTrial { end: End::Server, off: Some(off) }),
+            offload: self
+                .off
+                .map(|off| OffloadTrial { with: self.off_with, ..OffloadTrial::of(End::Server, off) }),
             port: self.port,
             options: self.lane.to_options(),
         }

@@ -19,6 +19,8 @@ pub const NETWORK_PORTS_SINCE: u8 = 5;
 pub const BURSTS_SINCE: u8 = 5;
 /// The revision that knows classes which go a way of their own.
 pub const CLASS_WAYS_SINCE: u8 = 5;
+/// The revision that knows classes which begin and end within their phases.
+pub const CLASS_SPANS_SINCE: u8 = 5;
 /// The revision that knows receivers which sleep, and their buffers.
 pub const SLEEPERS_SINCE: u8 = 5;
 /// The revision that knows lanes which go over their paths one at a time, in order.
@@ -60,6 +62,13 @@ impl Plan {
             return Err(format!(
                 "classes have transports and NICs of their own in builds of protocol 2.{CLASS_WAYS_SINCE} and later, and the peer's speaks \
                  2.{revision}; update pathproof on the peer, or leave --nic and the transports of single classes out"
+            ));
+        }
+        let timed = |step: &StepSpec| step.contend().is_some_and(|contend| contend.spans.any());
+        if revision < CLASS_SPANS_SINCE && plan.steps.iter().any(timed) {
+            return Err(format!(
+                "classes begin and end within their phases in builds of protocol 2.{CLASS_SPANS_SINCE} and later, and the peer's speaks \
+                 2.{revision}; update pathproof on the peer, or leave --span out"
             ));
         }
         if revision < SLEEPERS_SINCE && plan.steps.iter().filter_map(StepSpec::loss).any(is_of_a_sleeper) {
@@ -184,8 +193,8 @@ fn first_ports(plan: &mut Plan, revision: u8) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contend::{Caps, ClassWay, ClassWays, Marks};
-    use crate::{ContendSpec, Direction, FlowSpec, LossSpec, PortsSpec, TrafficSpec};
+    use crate::contend::{Caps, ClassSpans, ClassWay, ClassWays, Marks};
+    use crate::{ContendSpec, Direction, FlowSpec, LossSpec, PortsSpec, StepRequest, TrafficSpec};
 
     #[test]
     fn an_agent_of_an_earlier_build_is_asked_only_for_what_it_knows() {
@@ -287,6 +296,17 @@ mod tests {
         assert!(asked.contains(r#""ways":{"storage":"multi""#) && !asked.contains("SECRET"), "{asked}");
         let asked = serde_json::to_string(&with(Marks::default()).request().unwrap()).unwrap();
         assert!(!asked.contains("ways"), "an earlier build reads what it always read: {asked}");
+        let spans = ClassSpans::default().and("backup=1s..3s").unwrap();
+        let contend = ContendSpec { spans, backups: 1, ..ContendSpec::default() };
+        let timed = Plan { steps: vec![StepSpec::Contend(contend)], ..Plan::default() };
+        assert!(timed.known_at(CLASS_SPANS_SINCE).is_ok());
+        let why = timed.known_at(PRIORITIES_SINCE).unwrap_err();
+        assert!(why.contains("2.5") && why.contains("leave --span out"), "{why}");
+        let asked = timed.request().unwrap();
+        let StepRequest::Contend(contend) = &asked.steps[0] else { panic!("{asked:?}") };
+        assert_eq!(contend.spans, spans, "what crosses are numbers");
+        let asked = serde_json::to_string(&with(Marks::default()).request().unwrap()).unwrap();
+        assert!(!asked.contains("spans"), "an earlier build reads what it always read: {asked}");
         let shared = |share: &str| {
             let options = [("share".to_owned(), share.to_owned())].into();
             let stream = TrafficSpec { over: "multi".into(), options, ..TrafficSpec::default() };

@@ -1,8 +1,7 @@
 //! What the classes that share a path carried over time, phase by phase. Between the phases nothing was measured, and nothing is said.
 
-use pathproof_model::contend::SETTLE_NS;
 use pathproof_model::series::Slice;
-use pathproof_model::{Class, ContendPhase, Direction, NodeId, Step};
+use pathproof_model::{Class, ContendPhase, Direction, Flow, NodeId, Step};
 
 /// The classes that carry something, in the order in which they are told.
 const CLASSES: [Class; 3] = [Class::Storage, Class::Migration, Class::Backup];
@@ -24,12 +23,16 @@ pub(crate) fn courses(step: &Step) -> Vec<Course<'_>> {
         _ => NodeId::SERVER,
     };
     let carried = |phase: &ContendPhase, class: Class| -> Vec<Slice> {
-        let flow = step.flows.iter().position(|flow| {
-            flow.class == class && flow.active.start_ns.saturating_add(SETTLE_NS) == phase.start_ns
-        });
+        let is_part = |flow: &Flow| detail.phase_of(flow).is_some_and(|own| own.name == phase.name);
+        let flow = step.flows.iter().position(|flow| flow.class == class && is_part(flow));
+        let figures = phase.classes.iter().find(|figures| figures.name == class);
+        let begins_ns = figures.and_then(|figures| figures.start_ns).unwrap_or(phase.start_ns);
+        let late_ns = begins_ns.saturating_sub(phase.start_ns);
+        let within = |slice: Slice| Slice { start_ns: slice.start_ns.saturating_add(late_ns), ..slice };
         let own =
             step.series.iter().find(|series| flow == Some(series.flow.into()) && series.node == receiver);
-        own.map(|series| series.carried().filter(|slice| slice.length_ns > 0).collect()).unwrap_or_default()
+        own.map(|series| series.carried().filter(|slice| slice.length_ns > 0).map(within).collect())
+            .unwrap_or_default()
     };
     let all = CLASSES.into_iter().map(|class| Course {
         class,
@@ -45,20 +48,31 @@ pub(crate) fn bits_per_s(slice: &Slice) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use pathproof_model::contend::ClassSpans;
     use pathproof_model::{
-        ContendDetail, ContendSpec, Flow, LaneRole, PhaseName, Series, StepKind, StepSpec,
+        ClassFigures, ContendDetail, ContendSpec, LaneRole, PhaseName, Series, StepKind, StepSpec,
     };
 
     use super::*;
 
     /// A step in which every flow carries as many bytes a slice as its number says, and its sender counts something else.
     pub(crate) fn step(direction: Direction) -> Step {
-        let spec = ContendSpec { direction, ..ContendSpec::default() };
+        timed(ContendSpec { direction, ..ContendSpec::default() })
+    }
+
+    fn timed(spec: ContendSpec) -> Step {
+        let direction = spec.direction;
         let mut step = Step::new(StepKind::Contend, "contention");
         step.flows = Flow::of(&StepSpec::Contend(spec.clone()));
         let phases = PhaseName::ALL.into_iter().map(|name| {
             let (start_ns, end_ns) = spec.measured(name);
-            ContendPhase { name, start_ns, length_ns: end_ns - start_ns, classes: vec![] }
+            let figures = |class| {
+                let (start_ns, end_ns) = spec.measured_of(name, class);
+                let length_ns = Some(end_ns - start_ns);
+                ClassFigures { name: class, start_ns: Some(start_ns), length_ns, ..ClassFigures::default() }
+            };
+            let classes = CLASSES.into_iter().map(figures).collect();
+            ContendPhase { name, start_ns, length_ns: end_ns - start_ns, classes }
         });
         step.detail.contend = Some(ContendDetail { phases: phases.collect(), ..ContendDetail::default() });
         let series = |flow: usize, node, bytes| Series {
@@ -107,5 +121,20 @@ mod tests {
             assert_eq!(told, want);
         }
         assert!(courses(&Step::new(StepKind::Stream, "stream")).is_empty());
+    }
+
+    #[test]
+    fn a_class_that_begins_in_the_middle_of_a_phase_stands_there() {
+        let spans = ClassSpans::default().and("backup=1s..3s").unwrap();
+        let step = timed(ContendSpec { spans, backups: 1, ..ContendSpec::default() });
+        let begins = |class: Class| {
+            let all = courses(&step);
+            let course = all.iter().find(|course| course.class == class).unwrap();
+            let first = course.phases.iter().map(|(_, slices)| Some(slices.first()?.start_ns));
+            first.collect::<Vec<_>>()
+        };
+        let late = Some(1_400_000_000);
+        assert_eq!(begins(Class::Backup), [None, None, late, late]);
+        assert_eq!(begins(Class::Migration), [None, None, Some(0), Some(0)]);
     }
 }

@@ -75,6 +75,8 @@ pub struct Dialler<'a> {
     pub told: [u8; 32],
     /// With what this end asks.
     pub asks: [u8; 32],
+    /// Whether it asks over connections as well, so that the peer knows this end's address and may speak to it.
+    pub shows: bool,
     /// When it must be over.
     pub until: Tick,
     /// The clock.
@@ -198,9 +200,14 @@ impl Dialler<'_> {
         let opened = self.open(&to, wait);
         let heard = opened.into_iter().zip(ports).map(|((_, opening), asked)| match opening {
             Opening::Open(mut stream) => {
-                match asked.listens == Listens::Agent && self.has_word(&mut stream) {
-                    true => Heard::Token,
-                    false => Heard::Opened,
+                if asked.listens == Listens::Agent && self.has_word(&mut stream) {
+                    if self.shows {
+                        // What comes of it is the other end's affair.
+                        let _ = stream.write_all(&self.asks);
+                    }
+                    Heard::Token
+                } else {
+                    Heard::Opened
                 }
             }
             Opening::Refused => Heard::Refused,

@@ -8,6 +8,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::thread::JoinHandle;
 
+use crossbeam_channel::Sender;
 use pathproof_engine::ports::{Listens, Offered};
 use pathproof_model::Port;
 use pathproof_sys::AsDescriptor;
@@ -33,6 +34,9 @@ pub struct Words {
     pub told: [u8; 32],
     /// With what the peer asks.
     pub asked: [u8; 32],
+    /// Who is to know from which of those addresses the peer asked over a connection. Nobody else can: it takes the session's secret, and
+    /// packets that come back to the address.
+    pub shown: Option<Sender<IpAddr>>,
 }
 
 impl Listeners {
@@ -114,7 +118,13 @@ fn echo(socket: &UdpSocket, words: &Words) {
 fn is_open(stream: &mut TcpStream, words: &Words) -> bool {
     let mut asked = [0; 256];
     match stream.read(&mut asked) {
-        Ok(bytes) if asked[..bytes] == words.asked => stream.write_all(&words.told).is_ok(),
+        Ok(bytes) if asked[..bytes] == words.asked => {
+            if let (Some(shown), Ok(from)) = (&words.shown, stream.peer_addr()) {
+                // Whoever asks more often than is kept has shown it before.
+                let _ = shown.try_send(from.ip().to_canonical());
+            }
+            stream.write_all(&words.told).is_ok()
+        }
         Ok(bytes) => bytes > 0,
         Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
     }
@@ -135,7 +145,7 @@ mod tests {
         let offered = listeners.open((here, 0).into(), &Port::ALL);
         assert!(listeners.tcp.len() + listeners.udp.len() > 0, "{offered:?}");
         let (ender, ending) = ending::pair().unwrap();
-        let words = Words { peers: vec![here], told: [1; 32], asked: [2; 32] };
+        let words = Words { peers: vec![here], told: [1; 32], asked: [2; 32], shown: None };
         let answering = listeners.answer(words, ending).unwrap();
         assert!(thread::sleeps_within("ports", Duration::from_millis(300)) <= 2);
         drop(ender);

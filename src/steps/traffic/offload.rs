@@ -1,4 +1,4 @@
-//! A stream while an offload of a NIC of this end is off. It is on again when the stream is over, whatever became of it.
+//! A stream while an offload of a NIC of this end is off, or several at once. It is on again when the stream is over, whatever became of it.
 //!
 //! Only a guardian changes it ([`crate::guardian`]): its end, this process's and that of the session all give it back. What gives it back by
 //! hand is printed before anything is changed.
@@ -15,7 +15,7 @@ use crate::guardian::{self, Guardian};
 use crate::steps::{Context, Prepared, SessionFacts};
 use crate::terminal::say;
 
-/// An offload that is off.
+/// What is off.
 pub(super) struct Off {
     guardian: Guardian,
     ward: String,
@@ -41,14 +41,18 @@ impl Off {
         clock: &RealClock,
     ) -> Result<Option<Off>, StepError> {
         let own = trial.filter(|trial| trial.end == session.end);
-        let Some(offload) = own.and_then(|trial| trial.off).map(of_system) else { return Ok(None) };
+        let all = own.map(OffloadTrial::all).unwrap_or_default();
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let offloads: Vec<ethtool::Offload> = all.iter().copied().map(of_system).collect();
         let nic = nic(session)?;
-        let found = SettableOffload::find(&nic, offload).map_err(unsupported)?;
-        let ward = guardian::ward_of(&nic, offload);
+        let found = SettableOffload::find(&nic, &offloads).map_err(unsupported)?;
+        let ward = guardian::ward_of(&nic, &offloads);
         let mut guardian = Guardian::station(std::slice::from_ref(&ward), clock).map_err(unsupported)?;
         say(format_args!(
-            "{} of {nic} goes off for a trial and comes back by itself; should it ever not: {}",
-            offload.name(),
+            "{} of {nic}: off for a trial, and on again by itself; should it ever not be: {}",
+            all.iter().map(|offload| offload.name()).collect::<Vec<_>>().join(" and "),
             found.by_hand()
         ));
         guardian.down(&ward, at_most).map_err(unsupported)?;

@@ -1,4 +1,4 @@
-//! Turns an offload of an interface off and gives back all that went with it; believes neither before the kernel says so.
+//! Turns offloads of an interface off, one or several at once, and gives back all that went with them; believes neither before the kernel says so.
 //!
 //! Offloads hang on one another: without transmit checksums there is no segmentation by the NIC either. The kernel keeps what is *wanted*
 //! apart from what is *active*, and lets go of what depends on the other by itself. Both are kept here as they were, so nothing is given back
@@ -8,11 +8,11 @@ use std::io;
 
 use super::ethtool::{Ethtool, Offload, Switches};
 
-/// An offload that may be turned off for a while.
+/// Offloads that may be turned off for a while.
 #[derive(Debug)]
 pub struct SettableOffload {
     nic: String,
-    offload: Offload,
+    offloads: Vec<Offload>,
     ethtool: Ethtool,
     /// The kernel's switches, in the order of their bits.
     names: Vec<Option<String>>,
@@ -41,9 +41,8 @@ fn is_refused(error: &io::Error) -> bool {
 }
 
 impl SettableOffload {
-    /// Finds an offload that is on, and that this process may turn off. Nothing is changed; one sentence says why not.
-    pub fn find(nic: &str, offload: Offload) -> Result<SettableOffload, String> {
-        let what = offload.name();
+    /// Finds offloads that are on, each of them, and that this process may turn off. Nothing is changed; one sentence says why not.
+    pub fn find(nic: &str, offloads: &[Offload]) -> Result<SettableOffload, String> {
         let failed = |error: io::Error| match error.raw_os_error() {
             Some(libc::ENODEV) => format!("this host has no NIC {nic}; pathproof devices lists them"),
             _ => format!("the offloads of {nic} cannot be read: {error}"),
@@ -51,16 +50,19 @@ impl SettableOffload {
         let ethtool = Ethtool::open().map_err(failed)?;
         let names = ethtool.switch_names(nic).map_err(failed)?;
         let before = ethtool.switches(nic, names.len()).map_err(failed)?;
-        let found = SettableOffload { nic: nic.into(), offload, ethtool, names, before };
-        let own = found.bits(offload);
-        let any =
-            |of: fn(&Switches) -> u32| own.iter().zip(&found.before).any(|(bits, at)| bits & of(at) != 0);
-        if !any(|at| at.active) {
-            return Err(format!("{what} of {nic} is off"));
+        let found = SettableOffload { nic: nic.into(), offloads: offloads.into(), ethtool, names, before };
+        for offload in offloads {
+            let (what, own) = (offload.name(), found.bits(*offload));
+            let any =
+                |of: fn(&Switches) -> u32| own.iter().zip(&found.before).any(|(bits, at)| bits & of(at) != 0);
+            if !any(|at| at.active) {
+                return Err(format!("{what} of {nic} is off"));
+            }
+            if !any(|at| at.active & at.changeable) {
+                return Err(format!("{what} of {nic} is fixed: its driver has no switch for it"));
+            }
         }
-        if !any(|at| at.active & at.changeable) {
-            return Err(format!("{what} of {nic} is fixed: its driver has no switch for it"));
-        }
+        let what = found.what();
         found.want(&vec![(0, 0); found.before.len()]).map_err(|error| match is_refused(&error) {
             true => format!("{what} of {nic} may not be changed by this user; run as root (CAP_NET_ADMIN)"),
             false => format!("{what} of {nic} cannot be changed: {error}"),
@@ -68,10 +70,10 @@ impl SettableOffload {
         Ok(found)
     }
 
-    /// Turns it off. It is off when this returns `Ok`, as far as it can be.
+    /// Turns them off. They are off when this returns `Ok`, as far as they can be.
     pub fn off(&self) -> Result<(), String> {
-        let (nic, what) = (&self.nic, self.offload.name());
-        let own = self.bits(self.offload);
+        let (nic, what) = (&self.nic, self.what());
+        let own = self.own_bits();
         let valid: Vec<(u32, u32)> =
             own.iter().zip(&self.before).map(|(bits, at)| (bits & at.changeable, 0)).collect();
         self.want(&valid).map_err(|error| format!("{what} of {nic} could not be turned off: {error}"))?;
@@ -82,8 +84,9 @@ impl SettableOffload {
     /// Gives back what was on. All is as it was when this returns `Ok`.
     pub fn restore(&self) -> Result<(), String> {
         let nic = &self.nic;
-        // What hangs on it is still wanted, and comes back by itself.
-        let own = self.bits(self.offload);
+        // What hangs on them is still wanted, and comes back by itself. All are wanted at once: what is held against how it was before is the NIC
+        // as a whole.
+        let own = self.own_bits();
         let wanted: Vec<(u32, u32)> =
             own.iter().zip(&self.before).map(|(bits, at)| (bits & at.changeable, at.wanted & bits)).collect();
         let failed = |why: String| format!("{why}; type: {}", self.by_hand());
@@ -95,22 +98,37 @@ impl SettableOffload {
         }
     }
 
-    /// The other offloads that are off now and were on: they depend on this one.
+    /// The other offloads that are off now and were on: they depend on these.
     pub fn also_off(&self) -> Result<Vec<Offload>, String> {
         let now = self.now()?;
         // Not every switch of one has to: kernels from 6.17 on leave a new one of segmentation on, without checksums.
         let gone = |offload: &Offload| {
             let bits = self.bits(*offload);
             let went = bits.iter().zip(self.before.iter().zip(&now));
-            *offload != self.offload
+            !self.offloads.contains(offload)
                 && went.into_iter().any(|(bits, (was, is))| bits & was.active & !is.active != 0)
         };
         Ok(Offload::ALL.into_iter().filter(gone).collect())
     }
 
-    /// What gives it back where nothing of this program is left to do it.
+    /// What gives them back where nothing of this program is left to do it.
     pub fn by_hand(&self) -> String {
-        format!("ethtool -K {} {} on", self.nic, self.offload.name())
+        let each = self.offloads.iter().map(|offload| format!(" {} on", offload.name()));
+        format!("ethtool -K {}{}", self.nic, each.collect::<String>())
+    }
+
+    /// Their names.
+    fn what(&self) -> String {
+        self.offloads.iter().map(|offload| offload.name()).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// The bits of all of them, word by word.
+    fn own_bits(&self) -> Vec<u32> {
+        let mut own = vec![0; self.names.chunks(32).len()];
+        for offload in &self.offloads {
+            own.iter_mut().zip(self.bits(*offload)).for_each(|(own, bits)| *own |= bits);
+        }
+        own
     }
 
     /// The bits of an offload, word by word.
@@ -138,11 +156,16 @@ mod tests {
 
     #[test]
     fn what_is_off_fixed_or_not_there_is_refused_in_one_sentence() {
-        let refused = |nic, offload| SettableOffload::find(nic, offload).unwrap_err();
+        let refused = |nic, offload| SettableOffload::find(nic, &[offload]).unwrap_err();
         assert!(refused("nosuchnic", Offload::TransmitChecksum).contains("no NIC nosuchnic"));
         // The loopback fills in no checksum that anybody could ask it to leave, and receives nothing large.
         assert!(refused("lo", Offload::TransmitChecksum).contains("fixed"));
         assert!(refused("lo", Offload::LargeReceive).contains("is off"));
+        // Of several each has to be there.
+        let both = [Offload::TcpSegmentation, Offload::LargeReceive];
+        assert!(
+            SettableOffload::find("lo", &both).unwrap_err().contains("large-receive-offload of lo is off")
+        );
     }
 
     #[test]

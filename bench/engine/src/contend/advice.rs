@@ -1,5 +1,6 @@
 //! What to set: a cap that leaves storage its part of the path, and a tenth of it to nobody, so that no queue stands.
 
+use super::{at_once, carrying};
 use pathproof_model::units::BitsPerSecond;
 use pathproof_model::{Class, ContendAdvice, ContendDetail, ContendSpec, PhaseName};
 
@@ -13,8 +14,10 @@ const PERCENT_STEP: f64 = 5.0;
 /// The advice for what was measured.
 pub fn advice(spec: &ContendSpec, detail: &ContendDetail) -> ContendAdvice {
     let sum = |phase: &pathproof_model::ContendPhase| -> Option<u64> {
-        let rates = phase.classes.iter().filter(|class| class.name != Class::Heartbeat);
-        rates.filter_map(|class| class.goodput_bits_per_s).reduce(u64::saturating_add)
+        let rates = phase.classes.iter().filter(|class| carrying(class));
+        let rates = rates.filter_map(|class| class.goodput_bits_per_s);
+        // What was carried at different times does not add up, and any of it alone was carried.
+        if at_once(&phase.classes) { rates.reduce(u64::saturating_add) } else { rates.max() }
     };
     let measured = detail.phases.iter().filter_map(sum).max().filter(|rate| *rate > 0);
     // A migration that is held back does not show what the path carries; what went over it before does.

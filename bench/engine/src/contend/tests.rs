@@ -1,4 +1,4 @@
-use pathproof_model::contend::BEAT_NS;
+use pathproof_model::contend::{BEAT_NS, ClassSpans};
 use pathproof_model::{LaneRole, LatencySummary, Severity, StepKind, StepSpec, Summary};
 
 use super::*;
@@ -14,8 +14,9 @@ fn step(spec: &ContendSpec, carried: impl Fn(PhaseName, Class) -> (u64, u64)) ->
         let phase = spec.phase_of(flow.active.start_ns).expect("a phase");
         let (rate, p99_ms) = carried(phase, flow.class);
         let times = LatencySummary { count: 1000, p99: p99_ms * MS, ..LatencySummary::default() };
-        let bits = rate * MBIT * spec.phase_ns / 1_000_000_000;
-        flow.summary = Summary { window_ns: Some(spec.phase_ns), ..Summary::default() };
+        let (start_ns, end_ns) = spec.measured_of(phase, flow.class);
+        let bits = rate * MBIT * (end_ns - start_ns) / 1_000_000_000;
+        flow.summary = Summary { window_ns: Some(end_ns - start_ns), ..Summary::default() };
         match flow.class {
             Class::Storage => {
                 flow.summary.messages = Some(bits / 8 / spec.storage_bytes);
@@ -94,6 +95,38 @@ fn every_figure_of_a_phase_is_that_phases_own() {
     // 900 - 400 Mbit/s in whole MiB.
     assert_eq!(detail.advice.cap_bytes_per_s, Some(59 << 20));
     assert_eq!((detail.advice.path_bits_per_s, detail.advice.storage_percent), (Some(1000 * MBIT), Some(40)));
+}
+
+#[test]
+fn what_was_measured_at_different_times_has_its_own_time_and_is_no_share_of_the_path() {
+    let spans = ClassSpans::default().and("backup=1s..3s").unwrap();
+    let spec = ContendSpec { spans, backups: 1, path_bits_per_s: None, ..spec() };
+    assert_eq!(spec.check(), Ok(()));
+    let step = step(&spec, |_, class| match class {
+        Class::Storage => (400, 2),
+        Class::Migration => (600, 0),
+        Class::Backup => (300, 0),
+        _ => (0, 1),
+    });
+    let all = all_beats(&spec, |_| true);
+    let detail = reduce(&spec, &step, &all, &all);
+    let of = |phase, class| detail.figures(phase, class).unwrap();
+    let (begin_ns, backup) = (spec.measured(PhaseName::Both).0, of(PhaseName::Both, Class::Backup));
+    assert_eq!((backup.start_ns, backup.length_ns), (Some(begin_ns + 1400 * MS), Some(1500 * MS)));
+    assert_eq!(backup.goodput_bits_per_s, Some(300 * MBIT), "over its own time");
+    let migration = of(PhaseName::Both, Class::Migration);
+    assert_eq!((migration.start_ns, migration.length_ns), (Some(begin_ns), Some(spec.phase_ns)));
+    for class in [Class::Storage, Class::Migration, Class::Backup] {
+        assert_eq!(of(PhaseName::Both, class).share, None, "{class:?}");
+    }
+    assert_eq!(of(PhaseName::Storage, Class::Storage).share, Some(1.0));
+    assert_eq!(detail.advice.path_bits_per_s, Some(600 * MBIT), "not 1300, which nobody saw at once");
+    // Storage and migrations that run side by side for a part of the phase share that part.
+    let spans = ClassSpans::default().and("migration=1s..3s").unwrap();
+    let detail = beside(&ContendSpec { spans, ..self::spec() }, 100, 900, 52);
+    let both = detail.figures(PhaseName::Both, Class::Storage).unwrap();
+    assert_eq!((both.share, both.length_ns), (Some(0.1), Some(1500 * MS)));
+    assert_eq!(detail.cost.storage_share, Some(0.25));
 }
 
 #[test]

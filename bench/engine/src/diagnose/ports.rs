@@ -2,6 +2,8 @@
 //!
 //! Refuses to blame a port where nothing at all passes between the two addresses.
 
+use std::net::IpAddr;
+
 use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::{
@@ -51,26 +53,33 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
     found
 }
 
-/// What is closed on one network; ports that nothing needs are not asked there.
+/// What is closed on one network, each way; ports that nothing needs are not asked there.
 fn closed(network: &NetworkPorts, way: &NetworkWay, nic: &str, chance: bool) -> Vec<Finding> {
-    let over = format!("over {} ({nic}, from {} to {})", way.subnet, way.client, way.server);
-    let of = |answer: PortAnswer| {
-        let those = network.ports.iter().filter(move |one| one.answer == answer && !one.needed_by.is_empty());
-        those.collect::<Vec<&PortRecord>>()
+    let toward = |(direction, from, to): (Direction, IpAddr, IpAddr)| {
+        let over = format!("over {} ({nic}, from {from} to {to})", way.subnet);
+        let of = |answer: PortAnswer| {
+            let needed = network.ports.iter().filter(|one| !one.needed_by.is_empty());
+            let those = needed.filter(|one| one.direction == direction && one.answer == answer);
+            those.collect::<Vec<&PortRecord>>()
+        };
+        let silent = if chance { vec![] } else { of(PortAnswer::Filtered) };
+        let told = [
+            ("PORT-FILTERED", silent, "nothing came back from"),
+            (
+                "PORT-FILTERED",
+                of(PortAnswer::Unreachable),
+                "a router or a firewall answers that it is unreachable or prohibited:",
+            ),
+            ("PORT-REFUSED", of(PortAnswer::Refused), "somebody listens and connections are refused at"),
+        ];
+        let found = told.into_iter().flat_map(|(code, records, said)| {
+            about(code, direction, records.into_iter(), &format!("{over} {said}"))
+        });
+        found.collect::<Vec<Finding>>()
     };
-    let silent = if chance { vec![] } else { of(PortAnswer::Filtered) };
-    let told = [
-        ("PORT-FILTERED", silent, "nothing came back from"),
-        (
-            "PORT-FILTERED",
-            of(PortAnswer::Unreachable),
-            "a router or a firewall answers that it is unreachable or prohibited:",
-        ),
-        ("PORT-REFUSED", of(PortAnswer::Refused), "somebody listens and connections are refused at"),
-    ];
-    let found = told.into_iter().flat_map(|(code, records, said)| {
-        about(code, Direction::Out, records.into_iter(), &format!("{over} {said}"))
-    });
+    let (client, server) = (way.client, way.server);
+    let ways = [(Direction::Out, client, server), (Direction::In, server, client)];
+    let found = ways.into_iter().flat_map(toward);
     found.map(|finding| finding.tell(told::LOCAL_NIC, nic).with("subnet", network.subnet.as_str())).collect()
 }
 
@@ -96,11 +105,15 @@ mod tests {
 
     /// The port of SMB on the second network, beside a path that is dead or not.
     fn told(answer: PortAnswer, dead: bool) -> Vec<Finding> {
+        toward(Direction::Out, answer, dead)
+    }
+
+    fn toward(direction: Direction, answer: PortAnswer, dead: bool) -> Vec<Finding> {
         let spec = PortsSpec { roles: vec![Role::Smb], at: PortsWhere::Beside, ..PortsSpec::default() };
         let record = PortRecord {
             port: Port::Smb,
             name: Port::Smb.name(),
-            direction: Direction::Out,
+            direction,
             answer,
             by: None,
             reason: None,
@@ -144,6 +157,16 @@ mod tests {
         assert_eq!(told(PortAnswer::Refused, false)[0].code, "PORT-REFUSED");
         assert_eq!(told(PortAnswer::Answered, false), []);
         assert_eq!(told(PortAnswer::Unknown, false), []);
+    }
+
+    #[test]
+    fn a_port_that_one_network_drops_on_the_way_back_is_told_as_that() {
+        let found = toward(Direction::In, PortAnswer::Filtered, false);
+        assert_eq!((found.len(), found[0].code.as_str()), (1, "PORT-FILTERED"));
+        let evidence = "back from the server to this host (in): over 10.0.2.0/24 (e1, from 10.0.2.2 to 10.0.2.1) nothing came back from \
+                        445/tcp (SMB)";
+        assert_eq!(found[0].evidence, evidence);
+        assert_eq!(toward(Direction::In, PortAnswer::Unknown, false), []);
     }
 
     #[test]

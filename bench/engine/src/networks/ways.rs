@@ -4,7 +4,9 @@
 
 use std::net::IpAddr;
 
-use pathproof_model::{Environment, Finding, Network, NetworkPorts, NodeId, PortAnswer, PortRecord};
+use pathproof_model::{
+    Direction, Environment, Finding, Network, NetworkPorts, NodeId, PortAnswer, PortRecord,
+};
 
 use crate::channels::hosts::chosen;
 
@@ -57,25 +59,31 @@ pub fn with_ports(networks: &mut [Network], asked: &[NetworkPorts]) {
     }
 }
 
-/// Networks on which a port does not pass that a cluster or a live migration needs, one finding for all of them.
+/// Networks on which a port does not pass that a cluster or a live migration needs, one finding for all of them and both ways.
 pub fn closed(networks: &[Network]) -> Option<Finding> {
-    let told: Vec<String> = networks.iter().filter_map(closed_on).collect();
-    let subnets: Vec<String> = networks
-        .iter()
-        .filter(|network| closed_on(network).is_some())
-        .map(|network| network.subnet.clone())
-        .collect();
-    (!told.is_empty()).then(|| {
-        let evidence = format!("from this host to the other one, {}", told.join("; "));
-        Finding::new("NETWORK-PORT-CLOSED", evidence).with("subnets", subnets)
-    })
+    let toward = |direction: Direction, said: &str| {
+        let told: Vec<String> = networks.iter().filter_map(|network| closed_on(network, direction)).collect();
+        (!told.is_empty()).then(|| format!("{said}, {}", told.join("; ")))
+    };
+    let ways = [
+        toward(Direction::Out, "from this host to the other one"),
+        toward(Direction::In, "from the other one to this host"),
+    ];
+    let told: Vec<String> = ways.into_iter().flatten().collect();
+    let is_closed = |network: &&Network| {
+        [Direction::Out, Direction::In].iter().any(|way| closed_on(network, *way).is_some())
+    };
+    let subnets: Vec<String> =
+        networks.iter().filter(is_closed).map(|network| network.subnet.clone()).collect();
+    (!told.is_empty())
+        .then(|| Finding::new("NETWORK-PORT-CLOSED", told.join("; and ")).with("subnets", subnets))
 }
 
-fn closed_on(network: &Network) -> Option<String> {
+fn closed_on(network: &Network, direction: Direction) -> Option<String> {
     let records = network.ports.as_deref().unwrap_or_default();
     let of = |answer: PortAnswer, said: &str| {
-        let those = records.iter().filter(|one| one.answer == answer && !one.needed_by.is_empty());
-        let names: Vec<String> = those.map(named).collect();
+        let needed = records.iter().filter(|one| one.direction == direction && !one.needed_by.is_empty());
+        let names: Vec<String> = needed.filter(|one| one.answer == answer).map(named).collect();
         (!names.is_empty()).then(|| format!("{said} {}", names.join(", ")))
     };
     let told = [
@@ -93,7 +101,7 @@ fn named(record: &PortRecord) -> String {
 
 #[cfg(test)]
 mod tests {
-    use pathproof_model::{Direction, NetworkNic, Port, Role};
+    use pathproof_model::{NetworkNic, Port, Role};
 
     use super::*;
 
@@ -162,5 +170,12 @@ mod tests {
         let evidence = "from this host to the other one, over 10.0.2.0/24: nothing came back from 3343/udp (cluster heartbeat), \
                         somebody listens and it is refused at 445/tcp (SMB)";
         assert_eq!(told.evidence, evidence);
+        // The way back has its own firewall.
+        let back = |port, answer| PortRecord { direction: Direction::In, ..record(port, answer, true) };
+        both[0].ports = Some(vec![back(Port::LiveMigration, PortAnswer::Filtered)]);
+        let told = closed(&both).unwrap();
+        let more = "; and from the other one to this host, over 10.0.1.0/24: nothing came back from 6600/tcp (Hyper-V live migration)";
+        assert_eq!(told.evidence, format!("{evidence}{more}"));
+        assert_eq!(told.values["subnets"], serde_json::json!(["10.0.1.0/24", "10.0.2.0/24"]));
     }
 }

@@ -21,16 +21,27 @@ fn host(end: End, offloads: &[Offload]) -> Environment {
     Environment { nics: vec![nic], ..Environment::default() }
 }
 
+const ON: [Offload; 3] = [Offload::TransmitChecksum, Offload::TcpSegmentation, Offload::GenericReceive];
+
 /// A path on which each way arrives what `path` says of a trial: bytes in a second, wrong checksums, and bytes sent again.
 fn swept(
     permitted: bool,
     also_off: &[(Offload, Offload)],
     path: impl Fn(OffloadTrial, usize) -> [(u64, u64, u64); 2],
 ) -> ResultDoc {
+    swept_with([&ON, &ON[..1]], permitted, also_off, path)
+}
+
+/// The same with what is on at the client and at the server.
+fn swept_with(
+    on: [&[Offload]; 2],
+    permitted: bool,
+    also_off: &[(Offload, Offload)],
+    path: impl Fn(OffloadTrial, usize) -> [(u64, u64, u64); 2],
+) -> ResultDoc {
     let mut doc = ResultDoc::new(Tool::default(), "");
-    let on = [Offload::TransmitChecksum, Offload::TcpSegmentation, Offload::GenericReceive];
-    let here = Node::here(Some(host(End::Client, &on)));
-    doc.nodes = vec![here, Node::agent("stor2", Some(host(End::Server, &on[..1])))];
+    let here = Node::here(Some(host(End::Client, on[0])));
+    doc.nodes = vec![here, Node::agent("stor2", Some(host(End::Server, on[1])))];
     doc.limits = Some(Limits { offloads: permitted, ..Limits::default() });
     let search = TrafficSpec { offload: Some(OffloadTrial::default()), ..TrafficSpec::default() };
     while let Some(spec) = next(&search, &doc) {
@@ -65,7 +76,7 @@ fn swept(
             restored: true,
         });
         doc.steps.push(step);
-        assert!(doc.steps.len() < 20, "it has no end");
+        assert!(doc.steps.len() < 40, "it has no end");
     }
     doc.offloads = found(&doc);
     doc
@@ -146,6 +157,55 @@ fn what_heals_only_because_another_goes_off_with_it_is_not_named() {
     let lossy = (2_000_000, 0, 400_000);
     let doc = swept(true, HANGS, |trial, _| [if segments(trial) { WELL } else { lossy }, WELL]);
     assert_eq!(told(&doc), ["OFFLOAD-FAULT tcp-segmentation-offload out"]);
+}
+
+/// Sick out, unless all of these are off at the client.
+fn healed_by(all: &[Offload]) -> impl Fn(OffloadTrial, usize) -> [(u64, u64, u64); 2] {
+    move |trial, _| {
+        let heals = trial.end == End::Client && all.iter().all(|off| trial.all().contains(off));
+        [if heals { WELL } else { SICK }, WELL]
+    }
+}
+
+fn together(doc: &ResultDoc) -> Vec<Vec<Offload>> {
+    doc.offloads.iter().map(OffloadTried::all).filter(|all| all.len() > 1).collect()
+}
+
+#[test]
+fn where_no_single_one_heals_the_pair_that_does_is_named_and_nothing_larger_is_tried() {
+    let pair = [Offload::TransmitChecksum, Offload::TcpSegmentation];
+    let doc = swept(true, &[], healed_by(&pair));
+    assert_eq!(together(&doc), [pair.to_vec()]);
+    assert_eq!(doc.offloads.last().unwrap().off, None, "all as it is comes last");
+    assert_eq!(told(&doc), ["OFFLOAD-FAULT tx-checksumming out"]);
+    let finding = &findings(&doc)[0];
+    assert_eq!(finding.values["with"], serde_json::json!(["tcp-segmentation-offload"]));
+    let said =
+        "with tx-checksumming and tcp-segmentation-offload of eth0 off at this end segments arrive out";
+    assert!(finding.evidence.starts_with(said), "{}", finding.evidence);
+    for command in ["ethtool -K eth0 tx off", "ethtool -K eth0 tso off"] {
+        assert!(finding.next.contains(command), "{}", finding.next);
+    }
+    // What goes off with another was off together with it already.
+    let hanging = swept(true, HANGS, healed_by(&[Offload::TransmitChecksum, Offload::GenericReceive]));
+    assert_eq!(together(&hanging), [ON.to_vec()], "the pair was a trial of one");
+}
+
+#[test]
+fn where_no_pair_heals_all_of_an_end_are_tried_and_where_those_do_not_nobody_is_named() {
+    let doc = swept(true, &[], healed_by(&ON));
+    assert_eq!(together(&doc), [ON[..2].to_vec(), ON.to_vec()]);
+    assert_eq!(told(&doc), ["OFFLOAD-FAULT tx-checksumming out"]);
+    let with = serde_json::json!(["tcp-segmentation-offload", "generic-receive-offload"]);
+    assert_eq!(findings(&doc)[0].values["with"], with);
+    // Two ways that nothing heals, with all that there is on at both ends: the trials are bounded.
+    let sick = swept_with([&Offload::ALL; 2], true, &[], |_, _| [SICK; 2]);
+    assert_eq!((sick.steps.len(), together(&sick).len()), (2 + 12 + 14, 14));
+    assert_eq!(told(&sick), [""; 0]);
+    // Whose user permits nothing is not asked for more.
+    let own = swept_with([&Offload::ALL; 2], false, &[], |_, _| [SICK; 2]);
+    assert_eq!(together(&own).len(), 7);
+    assert!(own.offloads.iter().all(|row| row.end != Some(End::Server) || row.reason.is_some()));
 }
 
 #[test]

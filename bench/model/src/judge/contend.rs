@@ -8,7 +8,6 @@ use reserved::Reserved;
 
 use super::busy::unless_flow_busy;
 use super::names;
-use crate::contend::SETTLE_NS;
 use crate::units::{BitsPerSecond, Nanoseconds};
 use crate::{
     Check, Class, ClassFigures, CommandName, ContendDetail, Criteria, Flow, LatencySummary, Outcome,
@@ -157,11 +156,8 @@ fn added(step: &Step, detail: &ContendDetail, criteria: &Criteria, is_overload: 
 
 /// Number of a class's flow in a phase.
 fn flow(step: &Step, detail: &ContendDetail, phase: PhaseName, class: Class) -> u16 {
-    let measured = detail.phases.iter().find(|one| one.name == phase);
-    let begins = |flow: &&Flow| {
-        measured.is_some_and(|one| flow.active.start_ns.saturating_add(SETTLE_NS) == one.start_ns)
-    };
-    let number = step.flows.iter().position(|flow| flow.class == class && begins(&flow));
+    let is_part = |flow: &Flow| detail.phase_of(flow).is_some_and(|own| own.name == phase);
+    let number = step.flows.iter().position(|flow| flow.class == class && is_part(flow));
     number.and_then(|number| u16::try_from(number).ok()).unwrap_or(u16::MAX)
 }
 
@@ -251,6 +247,7 @@ fn migration(detail: &ContendDetail, criteria: &Criteria) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::contend::SETTLE_NS;
     use crate::{ContendCost, ContendPhase, StepKind};
 
     fn step(share: f64, added_ms: u64, lost: u64, gap_ms: u64) -> Step {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LaneOptions, Over, size};
-use crate::contend::{Caps, ClassWay, ClassWays, Marks};
+use crate::contend::{Caps, ClassSpans, ClassWay, ClassWays, Marks};
 use crate::{Class, ContendSpec, Direction};
 
 /// See [`ContendSpec`]. Which guest is reckoned with is the client's affair alone.
@@ -19,6 +19,9 @@ pub struct ContendRequest {
     pub direction: Direction,
     /// Length of each phase in ns.
     pub phase_ns: u64,
+    /// When classes begin and end within it.
+    #[serde(default, skip_serializing_if = "ClassSpans::none")]
+    pub spans: ClassSpans,
     /// Lanes of storage.
     pub storage_lanes: u32,
     /// Size of a storage request in bytes.
@@ -80,6 +83,7 @@ impl ContendRequest {
             ways: WaysRequest::of(spec)?,
             direction: spec.direction,
             phase_ns: spec.phase_ns,
+            spans: spec.spans,
             storage_lanes: spec.storage_lanes,
             storage_bytes: size("request", spec.storage_bytes)?,
             storage_depth: spec.storage_depth,
@@ -100,6 +104,7 @@ impl ContendRequest {
             ways: self.ways.map(WaysRequest::to_ways).unwrap_or_default(),
             direction: self.direction,
             phase_ns: self.phase_ns,
+            spans: self.spans,
             storage_lanes: self.storage_lanes,
             storage_bytes: self.storage_bytes.into(),
             storage_depth: self.storage_depth,

@@ -68,7 +68,9 @@ fn one_contention(step: &Step) -> Option<Markup> {
     let seconds = |ns: u64| ns as f64 / 1e9;
     let line = |course: &Course<'_>| {
         let points = course.phases.iter().flat_map(|(phase, slices)| {
-            let middle = |slice: &Slice| phase.start_ns.saturating_add(slice.start_ns + slice.length_ns / 2);
+            let middle = |slice: &Slice| {
+                phase.start_ns.saturating_add(slice.start_ns).saturating_add(slice.length_ns / 2)
+            };
             let own = slices.iter().map(move |slice| (seconds(middle(slice)), bits_per_s(slice)));
             // The line is broken where a phase ends.
             own.chain([(f64::NAN, f64::NAN)])

@@ -29,10 +29,10 @@ impl Line<'_> {
 }
 
 pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
-    let all = || doc.steps.iter().filter_map(|step| step.detail.contend.as_ref());
-    let mut parts: Vec<Vec<Block>> = all().map(|detail| one(doc, detail)).collect();
+    let all = || doc.steps.iter().filter_map(|step| Some((step, step.detail.contend.as_ref()?)));
+    let mut parts: Vec<Vec<Block>> = all().map(|(step, detail)| one(doc, step, detail)).collect();
     // The last step of a sweep knows all of it.
-    parts.extend(all().max_by_key(|detail| detail.tried.len()).and_then(sweep));
+    parts.extend(all().map(|(_, detail)| detail).max_by_key(|detail| detail.tried.len()).and_then(sweep));
     parts.join(&Block::Break)
 }
 
@@ -102,7 +102,7 @@ fn sweep(detail: &ContendDetail) -> Option<Vec<Block>> {
     Some(vec![Block::Table(table), Block::List(vec![Fact::new("best number of migrations at once", best)])])
 }
 
-fn one(doc: &ResultDoc, detail: &ContendDetail) -> Vec<Block> {
+fn one(doc: &ResultDoc, step: &Step, detail: &ContendDetail) -> Vec<Block> {
     let columns: [Column<Line<'_>>; 5] = [
         Column::words("CONTENTION", |line| Cell::of(&line.label)),
         Column::figures("IDLE", |line| line.at(PhaseName::Idle)),
@@ -112,7 +112,8 @@ fn one(doc: &ResultDoc, detail: &ContendDetail) -> Vec<Block> {
     ];
     let table = Table::new(&columns, rows(detail)).map(Block::Table);
     let mut blocks: Vec<Block> = table.into_iter().collect();
-    blocks.push(Block::List(facts(doc, detail)));
+    let told = facts(doc, detail);
+    blocks.push(Block::List(spans_of(step).into_iter().chain(told).collect()));
     blocks
 }
 
@@ -148,6 +149,17 @@ fn rows(detail: &ContendDetail) -> Vec<Row<Line<'_>>> {
         Cell::known(class.response_ns.map(|times| Nanoseconds(times.p99)))
     })));
     rows
+}
+
+/// Which classes begin or end in the middle of their phases.
+fn spans_of(step: &Step) -> Option<Fact> {
+    let spec = step.spec.as_ref()?.contend()?;
+    let own = [Class::Storage, Class::Migration, Class::Backup].into_iter().filter_map(|class| {
+        let span = spec.spans.of(class);
+        (!span.is_whole()).then(|| format!("{} {}", class.word(), span.words()))
+    });
+    let own: Vec<String> = own.collect();
+    (!own.is_empty()).then(|| Fact::new("within each phase", own.join(", ")))
 }
 
 /// How marks arrive, where somebody asked for some or one of them changes.
@@ -250,7 +262,24 @@ fn facts(doc: &ResultDoc, detail: &ContendDetail) -> Vec<Fact> {
 
 #[cfg(test)]
 mod tests {
+    use pathproof_model::contend::ClassSpans;
+    use pathproof_model::{ContendSpec, StepKind, StepSpec};
+
     use super::*;
+
+    #[test]
+    fn a_class_that_begins_or_ends_within_its_phases_is_told_with_its_times() {
+        let told = |all: &[&str]| {
+            let spans = all.iter().try_fold(ClassSpans::default(), |spans, text| spans.and(text)).unwrap();
+            let mut step = Step::new(StepKind::Contend, "contention");
+            step.spec = Some(StepSpec::Contend(ContendSpec { spans, ..ContendSpec::default() }));
+            spans_of(&step)
+        };
+        assert_eq!(told(&[]), None);
+        let said = "migration from 500.00 ms on, backup from 1.00 s to 3.00 s";
+        let asked = ["backup=1s..3s", "migration=500ms.."];
+        assert_eq!(told(&asked), Some(Fact::new("within each phase", said)));
+    }
 
     #[test]
     fn priorities_are_told_as_they_arrive_and_what_is_not_seen_with_its_reason() {

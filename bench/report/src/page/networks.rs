@@ -1,7 +1,9 @@
 //! The networks that both hosts share, in the order in which a cluster prefers them.
 
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{MigrationLoss, Network, NetworkLoss, NodeId, PortAnswer, PortRecord, ResultDoc};
+use pathproof_model::{
+    Direction, MigrationLoss, Network, NetworkLoss, NodeId, PortAnswer, PortRecord, ResultDoc,
+};
 
 use super::{Block, Cell, Column, Fact, Row, Table};
 
@@ -51,7 +53,7 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     blocks
 }
 
-/// What passes at the other host's ports on each network, from this host.
+/// What passes at the ports on each network: at the other host's from this one, and back at this one's.
 fn ports(networks: &[Network]) -> Vec<Block> {
     let columns: [Column<(&Network, &[PortRecord])>; 4] = [
         Column::words("PORTS OF EACH NETWORK", |(network, _)| Cell::of(&network.subnet)),
@@ -60,7 +62,8 @@ fn ports(networks: &[Network]) -> Vec<Block> {
         }),
         Column::words("CLOSED", |(_, records)| {
             let closed = records.iter().filter(|one| is_closed(one.answer));
-            let told: Vec<String> = closed.map(|one| format!("{} {}", one.name, one.answer.name())).collect();
+            let told: Vec<String> =
+                closed.map(|one| format!("{} {}", name(one), one.answer.name())).collect();
             Cell::of(told.join(", "))
         }),
         Column::words("NOT KNOWN", |(_, records)| {
@@ -76,7 +79,7 @@ fn ports(networks: &[Network]) -> Vec<Block> {
         let Some(why) = record.reason.as_ref().filter(|_| record.answer == PortAnswer::Unknown) else {
             continue;
         };
-        let told = format!("{} is not known: {why}.", record.name);
+        let told = format!("{} is not known: {why}.", name(record));
         if !reasons.contains(&told) {
             reasons.push(told);
         }
@@ -96,7 +99,15 @@ fn is_closed(answer: PortAnswer) -> bool {
 }
 
 fn names(records: &[PortRecord], wanted: fn(PortAnswer) -> bool) -> Vec<String> {
-    records.iter().filter(|one| wanted(one.answer)).map(|one| one.name.clone()).collect()
+    records.iter().filter(|one| wanted(one.answer)).map(name).collect()
+}
+
+/// A port, and that it is asked on the way back where it is.
+fn name(record: &PortRecord) -> String {
+    match record.direction {
+        Direction::In => format!("{} in", record.name),
+        Direction::Out | Direction::Both => record.name.clone(),
+    }
 }
 
 /// What the losses came to that were rehearsed, beside what the order foretells.

@@ -1,7 +1,7 @@
-//! Offloads that were turned off one at a time, and what arrived meanwhile.
+//! Offloads that were turned off one at a time or together, and what arrived meanwhile.
 
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{End, OffloadTried, OffloadWay, ResultDoc};
+use pathproof_model::{End, Offload, OffloadTried, OffloadWay, ResultDoc};
 
 use super::{Block, Cell, Column, Row, Table};
 
@@ -35,11 +35,12 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
 
 /// What was off, where, and what went with it.
 fn name(row: &OffloadTried) -> String {
-    let (Some(off), Some(end)) = (row.off, row.end) else { return "nothing".into() };
+    let (Some(_), Some(end)) = (row.off, row.end) else { return "nothing".into() };
+    let off: Vec<&str> = row.all().into_iter().map(Offload::word).collect();
     let at = if end == End::Client { "here" } else { "at the peer" };
     let also: String = row.also_off.iter().map(|also| format!("+{}", also.word())).collect();
     let stopped = if row.reason.is_some() && row.restored.is_some() { " (stopped)" } else { "" };
-    format!("{}{also} {at}{stopped}", off.word())
+    format!("{}{also} {at}{stopped}", off.join(" and "))
 }
 
 fn rate(way: &OffloadWay) -> Cell {

@@ -1,7 +1,7 @@
 //! The ports of the real job, way by way, and the connections that were opened at once.
 
 use pathproof_model::units::Nanoseconds;
-use pathproof_model::{AnsweredBy, Direction, Port, PortAnswer, PortRecord, ResultDoc, Role};
+use pathproof_model::{AnsweredBy, Direction, NetworkPorts, Port, PortAnswer, PortRecord, ResultDoc, Role};
 
 use super::{Block, Cell, Column, Row, Table};
 
@@ -61,9 +61,16 @@ pub(super) fn section(doc: &ResultDoc) -> Vec<Block> {
     }));
     // On every network of a cluster they stand beside the networks.
     let networks = doc.steps.iter().filter_map(|step| step.detail.network_ports.as_ref()).flatten();
-    legend.extend(networks.map(|network| {
-        let each = network.ports.iter().map(|record| format!("{} {}", record.name, record.answer.name()));
-        format!(" Over {}, from here: {}.", network.subnet, each.collect::<Vec<_>>().join(", "))
+    let toward = |network: &NetworkPorts, direction: Direction, said: &str| {
+        let own = network.ports.iter().filter(|record| record.direction == direction);
+        let each: Vec<String> =
+            own.map(|record| format!("{} {}", record.name, record.answer.name())).collect();
+        (!each.is_empty()).then(|| format!(" Over {}, {said}: {}.", network.subnet, each.join(", ")))
+    };
+    legend.extend(networks.flat_map(|network| {
+        [toward(network, Direction::Out, "from here"), toward(network, Direction::In, "back to here")]
+            .into_iter()
+            .flatten()
     }));
     let unknown = records.iter().filter_map(|record| {
         let why = record.reason.as_ref().filter(|_| record.answer == PortAnswer::Unknown)?;
