@@ -2,7 +2,7 @@
 
 use super::{at_once, carrying};
 use pathproof_model::units::BitsPerSecond;
-use pathproof_model::{Class, ContendAdvice, ContendDetail, ContendSpec, PhaseName};
+use pathproof_model::{Class, ClassFigures, ContendAdvice, ContendDetail, ContendSpec, PhaseName};
 
 /// Of what the path carries that is given to anybody.
 const GIVEN: f64 = 0.9;
@@ -14,7 +14,9 @@ const PERCENT_STEP: f64 = 5.0;
 /// The advice for what was measured.
 pub fn advice(spec: &ContendSpec, detail: &ContendDetail) -> ContendAdvice {
     let sum = |phase: &pathproof_model::ContendPhase| -> Option<u64> {
-        let rates = phase.classes.iter().filter(|class| carrying(class));
+        // What goes over other NICs is no part of the path that storage has.
+        let meets = |class: &&ClassFigures| class.name != Class::Backup || is_beside_backups(spec);
+        let rates = phase.classes.iter().filter(|class| carrying(class)).filter(meets);
         let rates = rates.filter_map(|class| class.goodput_bits_per_s);
         // What was carried at different times does not add up, and any of it alone was carried.
         if at_once(&phase.classes) { rates.reduce(u64::saturating_add) } else { rates.max() }
@@ -61,7 +63,7 @@ pub fn advice(spec: &ContendSpec, detail: &ContendDetail) -> ContendAdvice {
 }
 
 /// Whether backups run, on the NICs that storage goes over.
-fn is_beside_backups(spec: &ContendSpec) -> bool {
+pub(super) fn is_beside_backups(spec: &ContendSpec) -> bool {
     let (own, storage) = (spec.nics_of(Class::Backup), spec.nics_of(Class::Storage));
     // Without NICs that are named a class may go over any.
     let meets = own.is_empty() || storage.is_empty() || own.iter().any(|nic| storage.contains(nic));

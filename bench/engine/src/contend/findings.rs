@@ -212,7 +212,8 @@ fn cap_idle(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
     let set = spec.caps.migration?;
     let path = detail.advice.path_bits_per_s?;
     let of = |class| rate(detail.figures(PhaseName::Migration, class));
-    let (carried, backup) = (of(Class::Migration)?, of(Class::Backup));
+    let carried = of(Class::Migration)?;
+    let backup = of(Class::Backup).filter(|_| super::advice::is_beside_backups(spec));
     let is_held = carried as f64 >= set.saturating_mul(8) as f64 * HELD;
     // What backups carry meanwhile does not lie idle.
     let used = carried.saturating_add(backup.unwrap_or_default());

@@ -354,6 +354,9 @@ fn backups_have_their_part_of_what_storage_leaves_and_a_cap_that_goes_with_the_o
     apart.ways.storage.nics = vec!["e0".into()];
     apart.ways.backup.nics = vec!["e1".into()];
     assert_eq!(caps(&beside_backups(&apart, 200, 80)), (Some(59 << 20), None));
+    // Nine tenths of the 500 Mbit/s that storage and migrations carried together, less 400.
+    apart.path_bits_per_s = None;
+    assert_eq!(caps(&beside_backups(&apart, 200, 80)), (Some(5 << 20), None), "not of 800");
 }
 
 #[test]
