@@ -184,7 +184,8 @@ const TICKETS_NS: u64 = 300_000_000_000;
 /// Further apart than this what both hosts write into their logs cannot be put in order.
 const LOGS_NS: u64 = 1_000_000_000;
 
-/// Those of this host and another node of a document, with their clocks and the ports of switches that they are at; `None` where the facts of one are not known.
+/// Those of this host and another node of a document, with their clocks and the ports of switches that they are at; `None` where the facts of
+/// one are not known.
 pub fn of_document(doc: &ResultDoc, other: NodeId) -> Option<Vec<HostDifference>> {
     let hosts = (doc.environment(NodeId::CLIENT)?, doc.environment(other)?);
     let mut found = differences(hosts.0, hosts.1);
