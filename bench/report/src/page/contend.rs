@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pathproof_model::contend::typed;
+use pathproof_model::contend::{BEAT_DSCP, typed};
 use pathproof_model::judge::names;
 use pathproof_model::series::Slice;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
@@ -164,7 +164,7 @@ fn spans_of(step: &Step) -> Option<Fact> {
 
 /// How marks arrive, where somebody asked for some or one of them changes.
 fn marks(detail: &ContendDetail) -> Option<Fact> {
-    let asked = detail.marks.iter().any(|mark| mark.name != Class::Heartbeat);
+    let asked = detail.marks.iter().any(|mark| mark.name != Class::Heartbeat || mark.dscp != BEAT_DSCP);
     let told = |mark: &ClassMark| {
         let became = match (mark.received, mark.changed_to()) {
             (None, _) => "unknown".to_owned(),
