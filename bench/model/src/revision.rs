@@ -17,6 +17,8 @@ pub const ADMINISTRATION_SINCE: u8 = 5;
 pub const NETWORK_PORTS_SINCE: u8 = 5;
 /// The revision that knows marks of heartbeats.
 pub const BEAT_MARKS_SINCE: u8 = 5;
+/// The revision that marks what goes by adapters.
+pub const ADAPTER_MARKS_SINCE: u8 = 5;
 /// The revision that knows the bursts of caps.
 pub const BURSTS_SINCE: u8 = 5;
 /// The revision that knows classes which go a way of their own.
