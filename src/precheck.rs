@@ -143,11 +143,17 @@ fn classes(spec: &ContendSpec, registry: &Registry, here: &Environment) -> Resul
         let over = spec.over_of(class);
         lanes(over, &spec.options_of(class), registry, here).with_context(|| class.word())?;
         spec.nics_of(class).iter().try_for_each(|nic| has_nic(here, nic)).with_context(|| class.word())?;
-        let marked = [("--dscp", spec.dscp), ("--priority", spec.priority)];
-        if let Some((what, _)) = marked.iter().find(|(_, marks)| marks.of(class).is_some())
-            && !manners(over).segments
-        {
-            bail!("{what} marks TCP; over {over} use --option traffic_class=CLASS");
+        if spec.dscp.of(class).is_some() && !manners(over).marks {
+            let marked = those_that(|m| m.marks);
+            bail!(
+                "--dscp marks what goes over {marked}; over {over} the adapter says how packets are marked: leave it out"
+            );
+        }
+        if spec.priority.of(class).is_some() && !manners(over).segments {
+            let sockets = those_that(|m| m.segments);
+            bail!(
+                "--priority is that of the sockets of {sockets}; over {over} leave it out, and mark with --dscp where that is taken"
+            );
         }
     }
     steps::check_ways(spec).map_err(|e| anyhow::anyhow!(e.message))
@@ -334,7 +340,21 @@ mod tests {
             spec.ways.storage.over = Some("smbd".into());
             spec.dscp.storage = Some(26);
         };
-        assert!(contend(&storage).contains("--dscp marks TCP; over smbd"));
+        let why = contend(&storage);
+        assert!(
+            why.contains("--dscp marks what goes over") && why.contains("over smbd the adapter"),
+            "{why}"
+        );
+        let with = |over: &'static str, priority: Option<u8>| {
+            let change = move |spec: &mut ContendSpec| {
+                spec.ways.storage.over = Some(over.into());
+                (spec.dscp.storage, spec.priority.storage) = (Some(26), priority);
+            };
+            contend(&change)
+        };
+        assert_eq!(with("rdma", None), "", "RoCE has traffic classes");
+        assert!(with("rdma", Some(3)).contains("--priority is that of the sockets"));
+        assert_eq!(with("multi", Some(3)), "");
     }
 
     #[test]

@@ -30,7 +30,7 @@ use std::io;
 use std::time::Duration;
 
 pub use channels::check_names;
-pub use contend::check_ways;
+pub use contend::{check_adapter_marks, check_ways};
 pub use cost::Cost;
 pub use file::check as check_file;
 pub use loss::check_spec as check_loss_spec;

@@ -11,7 +11,7 @@ use crate::support::*;
 const KEY: &str = "c-o-n-t-e-n-d";
 
 /// Two hosts, the first of which sends through a token bucket of `rate` with a queue of `queue_bytes`.
-fn shaped(tag: &str, rate: &str, queue_bytes: u32) -> Option<TwoHosts> {
+pub fn shaped(tag: &str, rate: &str, queue_bytes: u32) -> Option<TwoHosts> {
     let hosts = TwoHosts::new(tag)?;
     let queue = queue_bytes.to_string();
     let args =
@@ -281,7 +281,7 @@ fn a_mark_that_is_rewritten_on_the_way_is_told_for_its_class_and_its_direction()
         return;
     }
     let _server = serve(&hosts);
-    let marks = "--dscp storage=26 --dscp migration=10 --priority storage=3 --time 1s --storage 20Mbit/s";
+    let marks = "--dscp heartbeat=56 --dscp storage=26 --dscp migration=10 --priority storage=3 --time 1s --storage 20Mbit/s";
     let marks: Vec<&str> = marks.split(' ').collect();
     let doc = document(&run_within(contend(&hosts, &marks), Duration::from_secs(90)));
     let all = step(&doc, "contend")["marks"].as_array().unwrap();
@@ -293,8 +293,8 @@ fn a_mark_that_is_rewritten_on_the_way_is_told_for_its_class_and_its_direction()
         ("storage", "in", 26),
         ("migration", "out", 10),
         ("migration", "in", 10),
-        ("heartbeat", "out", 48),
-        ("heartbeat", "in", 48),
+        ("heartbeat", "out", 56),
+        ("heartbeat", "in", 56),
     ] {
         let mark = mark(name, direction);
         let arrived = mark["arrived"].as_array().unwrap();
@@ -585,8 +585,8 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_dialled() {
     assert!(refused(&["--over", "multi", "--nic", "storage=nope9"]).contains("no NIC nope9"));
     assert!(refused(&["--over", "multi", "--nic", "backup=lo"]).contains("--backups 1"));
     assert!(refused(&["--over", "multi", "--nic", "storage=lo", "--lose", "lo"]).contains("leave --nic"));
-    assert!(refused(&["--dscp", "storage=64"]).contains("0 to 63"));
-    assert!(refused(&["--over", "rdma", "--dscp", "storage=26"]).contains("--dscp"));
+    assert!(refused(&["--dscp", "heartbeat=64"]).contains("0 to 63"));
+    assert!(refused(&["--over", "smbd", "--dscp", "storage=26"]).contains("--dscp"));
     assert!(refused(&["--priority", "storage=8"]).contains("0 to 7"));
     assert!(refused(&["--over", "rdma", "--priority", "storage=3"]).contains("--priority"));
     assert!(refused(&["--share", "storage"]).contains("CLASS=PERCENT"));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::contend::{class, codes, contend, number, serve};
+use crate::contend::{class, codes, contend, number, serve, shaped};
 use crate::netns::{TwoHosts, ip};
 use crate::support::*;
 
@@ -214,4 +214,38 @@ fn what_a_queue_adds_to_storage_is_what_stands_in_it() {
     let added_ns = p50("both") - p50("storage");
     assert!(stood_ns > 100e6, "the queue was not full: {stood_ns} ns");
     assert!((added_ns / stood_ns - 1.0).abs() < 0.1, "{added_ns} ns, and {stood_ns} ns stood in the queue");
+}
+
+#[test]
+fn backups_beside_migrations_have_a_cap_of_their_own_and_both_together_leave_storage_alone() {
+    let Some(hosts) = shaped("backups", "200mbit", 2_500_000) else { return };
+    let _server = serve(&hosts);
+    let asked = ["--migrations", "2", "--backups", "2", "--time", "2s"];
+    let doc = document(&run_within(contend(&hosts, &asked), Duration::from_secs(90)));
+    assert!(codes(&doc).contains(&"CONTEND-STORAGE-STARVED".into()), "{:#}", doc["findings"]);
+    let advice = &step(&doc, "contend")["advice"];
+    let caps = [number(&advice["cap_bytes_per_s"]), number(&advice["backup_cap_bytes_per_s"])];
+    // Two connections each: the same for both, and together nine tenths of the link's payload less the 35 % of storage.
+    let room = 200e6 * 1448.0 / 1514.0 / 8.0 * 0.55;
+    assert_eq!(caps[0], caps[1], "{advice:#}");
+    assert!(((caps[0] + caps[1]) / room - 1.0).abs() < 0.2, "{caps:?} of {room}: {advice:#}");
+
+    let [migration, backup] = caps.map(|cap| cap as u64 >> 20);
+    let held = [format!("migration={migration}MB"), format!("default={backup}MB")];
+    let more = ["--cap", &held[0], "--cap", &held[1]];
+    let output = run_within(contend(&hosts, &[&asked[..], &more].concat()), Duration::from_secs(90));
+    let healed = document(&output);
+    for (name, cap) in ["migration", "backup"].into_iter().zip(caps) {
+        let rate = number(&class(&healed, "both", name)["goodput_bits_per_s"]) / 8.0;
+        assert!(rate < 1.01 * cap, "{name}: {rate} of {cap}");
+    }
+    let p99 = |doc: &Value| number(&class(doc, "both", "storage")["response_ns"]["p99"]);
+    assert!(p99(&healed) < p99(&doc), "{:#}", step(&healed, "contend")["phases"]);
+    if healed["verdicts"].to_string().contains("was busy") {
+        return skip("this machine was too busy to leave storage alone under both caps");
+    }
+    assert_eq!(output.status.code(), Some(0), "{:#}\n{}", healed["verdicts"], stderr(&output));
+    assert!(!codes(&healed).iter().any(|code| code.starts_with("CONTEND-")), "{:#}", healed["findings"]);
+    let left = &step(&healed, "contend")["advice"];
+    assert!(left["backup_cap_bytes_per_s"].is_null(), "backups are held already: {left:#}");
 }

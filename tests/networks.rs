@@ -420,6 +420,26 @@ fn what_the_switch_says_of_its_port_is_heard_and_judged() {
 }
 
 #[test]
+fn what_the_ports_of_both_ends_say_differently_is_told_of_the_pair_of_nics() {
+    let Some(hosts) = TwoHosts::new("lldptwo") else { return };
+    // Each host hears the one that speaks at the other end: VLAN 711 here and 712 there, and nothing else that differs.
+    let other = SPEAKER.replace(r"\x02\xc7", r"\x02\xc8");
+    assert_ne!(other, SPEAKER);
+    let _near = Speaker::of(hosts.at(1, &["python3", "-c", SPEAKER]));
+    let _far = Speaker::of(hosts.at(0, &["python3", "-c", &other]));
+    let _server = Server::spawn(hosts.at(1, &[BINARY, "serve", "--listen", "10.61.0.2:7797", "--key", KEY]));
+    let args = [BINARY, "bench", "pingpong", "10.61.0.2", "--key", KEY, "--time", "3s", "--format", "json"];
+    let doc = document(&run_within(hosts.at(0, &args), Duration::from_secs(60)));
+    crate::documents::assert_valid(&doc, "switch ports of both ends");
+    let differences = doc["differences"].as_array().unwrap().iter();
+    let told: Vec<_> = differences
+        .filter(|one| one["fact"].as_str().unwrap().ends_with("of the switch port"))
+        .map(|one| json!([one["weight"], one["nics"], one["fact"], one["here"], one["there"]]))
+        .collect();
+    assert_eq!(told, [json!(["costly", ["eth0", "eth0"], "VLAN of the switch port", "711", "712"])]);
+}
+
+#[test]
 fn a_real_speaker_of_lldp_is_understood() {
     let Some(hosts) = TwoHosts::new("lldpd") else { return };
     let scratch = Scratch::new("lldpd");

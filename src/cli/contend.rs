@@ -78,10 +78,10 @@ pub struct ContendArgs {
     /// migration=500MB,burst=1MiB [default: as much as the cap lets through in 10 ms]; may be repeated.
     #[arg(long = "cap", value_name = "CLASS=BYTES[,burst=BYTES]")]
     pub caps: Vec<String>,
-    /// What a class is marked with, as CLASS=DSCP with storage, migration or backup, and a code point of 0 to 63; may be repeated.
+    /// What a class is marked with, as CLASS=DSCP with heartbeat, storage, migration or backup, and a code point of 0 to 63; may be repeated.
     #[arg(long = "dscp", value_name = "CLASS=DSCP")]
     pub marks: Vec<String>,
-    /// The priority of a class's sockets, as CLASS=PRIORITY with storage, migration or backup, and 0 to 7 (7 takes CAP_NET_ADMIN); a VLAN
+    /// The priority of a class's sockets, as CLASS=PRIORITY with heartbeat, storage, migration or backup, and 0 to 7 (7 takes CAP_NET_ADMIN); a VLAN
     /// device puts it into the tag (802.1p) as its egress-qos-map says; may be repeated.
     #[arg(long = "priority", value_name = "CLASS=PRIORITY")]
     pub priorities: Vec<String>,

@@ -17,7 +17,7 @@ use crate::encoding::unhex;
 use crate::host::peers;
 use crate::interrupt::Interrupt;
 use crate::session::Session;
-use crate::steps::SessionFacts;
+use crate::steps::{self, SessionFacts};
 use pathproof_sys::clock::RealClock;
 
 /// How long the peer's half is waited for when the data path to it was lost: it is probably lost as well, and the user
@@ -64,7 +64,9 @@ impl AgentLink {
         record: &mut Record<'_>,
     ) -> Result<(AgentLink, Plan), StepError> {
         let (mut session, beside) = open::open(target, budget, interrupt)?;
-        let known = plan.known_at(session.revision().unwrap_or(0));
+        let revision = session.revision().unwrap_or(0);
+        steps::check_adapter_marks(plan, revision)?;
+        let known = plan.known_at(revision);
         let (plan, left_out) = known.map_err(|why| error(ErrorKind::Refused, why))?;
         let request = plan.request().map_err(|why| error(ErrorKind::Invalid, why))?;
         let doc = &mut record.doc;

@@ -17,9 +17,10 @@ use pathproof_engine::traffic::{GRACE_NS, nics};
 use pathproof_model::code;
 use pathproof_model::finding::Topic;
 use pathproof_model::judge::is_meant_to_be_shared;
+use pathproof_model::revision::ADAPTER_MARKS_SINCE;
 use pathproof_model::{
-    BeatsEnd, Class, ContendSpec, Direction, End, ErrorKind, Finding, Half, OneFlow, ResultDoc, Severity,
-    Step, StepError, StepRequest, StepSpec, TrafficSpec,
+    BeatsEnd, Class, ContendSpec, Direction, End, ErrorKind, Finding, Half, OneFlow, Plan, ResultDoc,
+    Severity, Step, StepError, StepRequest, StepSpec, TrafficSpec,
 };
 use pathproof_multi::{PATHS, PATHS_MAX};
 
@@ -100,6 +101,24 @@ pub fn check_ways(spec: &ContendSpec) -> Result<(), StepError> {
         }
     }
     Ok(())
+}
+
+/// Refuses to mark a class that goes by an adapter where the agent's build takes such a mark and does nothing with it: half of the class would
+/// go unmarked, and nobody would say so.
+pub fn check_adapter_marks(plan: &Plan, revision: u8) -> Result<(), StepError> {
+    let by_adapter = |spec: &ContendSpec| {
+        let marked = |class: &Class| spec.dscp.of(*class).is_some();
+        spec.carrying().filter(marked).any(|class| !manners(spec.over_of(class)).segments)
+    };
+    let asked = plan.steps.iter().filter_map(StepSpec::contend).any(by_adapter);
+    if revision >= ADAPTER_MARKS_SINCE || !asked {
+        return Ok(());
+    }
+    let why = format!(
+        "classes over RDMA are marked by builds of protocol 2.{ADAPTER_MARKS_SINCE} and later, and the peer's speaks 2.{revision}; update pathproof on \
+         the peer, or leave --dscp of that class out"
+    );
+    Err(StepError::new(ErrorKind::Refused, why))
 }
 
 /// What a stream in the direction of the step carried, as storage goes.
@@ -435,6 +454,20 @@ mod tests {
         assert!(check_ways(&spec).is_ok());
         spec.ways.backup.nics = vec!["e1".into()];
         assert!(check_ways(&spec).is_ok(), "no backup runs");
+    }
+
+    #[test]
+    fn an_agent_that_would_leave_a_class_over_rdma_unmarked_is_not_asked_to_mark_it() {
+        let known = |over: &str, revision| {
+            let mut spec = ContendSpec::default();
+            spec.ways.storage.over = Some(over.into());
+            spec.dscp.storage = Some(26);
+            let plan = Plan { steps: vec![StepSpec::Contend(spec)], ..Plan::default() };
+            check_adapter_marks(&plan, revision).map_err(|why| why.message)
+        };
+        assert_eq!((known("rdma", ADAPTER_MARKS_SINCE), known("multi", 0)), (Ok(()), Ok(())));
+        let why = known("rdma", ADAPTER_MARKS_SINCE - 1).unwrap_err();
+        assert!(why.contains("2.5") && why.contains("leave --dscp"), "{why}");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What two hosts are set to differently, from the facts that they exchange: what loses packets first, then what costs speed, harmless
 //! ones last. What a host does not tell is no difference.
 
+mod ports;
+
 use std::collections::BTreeSet;
 
 use pathproof_model::environment::Dcb;
@@ -147,6 +149,10 @@ const OF_NICS: &[OfNic] = &[
 
 /// Settings of the kernel that bear on what passes between the hosts, each with what a difference leads to; all others are harmless.
 const SETTINGS: &[(&str, &str)] = &[
+    ("net.core.default_qdisc", "each end queues what it sends in another way"),
+    ("net.core.netdev_max_backlog", "the end with less room loses what comes in bursts"),
+    ("net.core.rmem_max", "a program that sets its receive buffer gets another one at each end"),
+    ("net.core.wmem_max", "a program that sets its send buffer gets another one at each end"),
     ("net.ipv4.tcp_congestion_control", "each direction shares a full link in another way"),
     ("net.ipv4.tcp_ecn", "congestion is marked one way and dropped the other"),
     ("net.ipv4.tcp_mtu_probing", "one end finds its way out of an MTU black hole, the other does not"),
@@ -178,9 +184,12 @@ const TICKETS_NS: u64 = 300_000_000_000;
 /// Further apart than this what both hosts write into their logs cannot be put in order.
 const LOGS_NS: u64 = 1_000_000_000;
 
-/// Those of this host and another node of a document, with their clocks; `None` where the facts of one are not known.
+/// Those of this host and another node of a document, with their clocks and the ports of switches that they are at; `None` where the facts of
+/// one are not known.
 pub fn of_document(doc: &ResultDoc, other: NodeId) -> Option<Vec<HostDifference>> {
-    let mut found = differences(doc.environment(NodeId::CLIENT)?, doc.environment(other)?);
+    let hosts = (doc.environment(NodeId::CLIENT)?, doc.environment(other)?);
+    let mut found = differences(hosts.0, hosts.1);
+    found.extend(ports::of_ports(hosts, other, &doc.switch_ports()));
     let node = doc.nodes.iter().find(|node| node.id == other);
     found.extend(node.and_then(|node| clocks(node.clock?)));
     found.sort_by_key(|one| one.weight);

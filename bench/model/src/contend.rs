@@ -198,13 +198,15 @@ impl ContendSpec {
 
     /// The classes whose marks are followed: heartbeats first, which all steps have.
     pub fn marked(&self) -> Vec<MarkedClass> {
-        let given = CLASSES.into_iter().filter_map(|class| {
+        let carrying = CLASSES.into_iter().filter(|class| *class != Class::Heartbeat);
+        let given = carrying.filter_map(|class| {
             let (dscp, priority) = (self.dscp.of(class), self.priority.of(class));
             // Without a code point of its own it has that of everybody.
             let marked = MarkedClass { class, dscp: dscp.unwrap_or(0), priority };
             (dscp.is_some() || priority.is_some()).then_some(marked)
         });
-        let beats = MarkedClass { class: Class::Heartbeat, dscp: BEAT_DSCP, priority: None };
+        let dscp = self.dscp.heartbeat.unwrap_or(BEAT_DSCP);
+        let beats = MarkedClass { class: Class::Heartbeat, dscp, priority: self.priority.heartbeat };
         std::iter::once(beats).chain(given).collect()
     }
 
@@ -269,6 +271,8 @@ impl ContendSpec {
             Class::Backup => bulk(self.backups)?,
             Class::Default | Class::Probe | Class::Other => return None,
         };
+        // The marks of heartbeats are those of their datagrams: the questions beside them go as the transport of all sends what nobody marks.
+        let marked = |marks: &Marks| marks.of(class).filter(|_| class != Class::Heartbeat);
         Some(OneFlow {
             beside: true,
             name: format!("{}, {}", class.word(), phase.words()),
@@ -277,8 +281,8 @@ impl ContendSpec {
             traffic,
             start_ns: times.start_ns,
             cap: self.caps.of(class),
-            dscp: self.dscp.of(class),
-            priority: self.priority.of(class),
+            dscp: marked(&self.dscp),
+            priority: marked(&self.priority),
         })
     }
 
@@ -445,6 +449,10 @@ pub struct ContendCost {
 pub struct ContendAdvice {
     /// The cap for live migrations, in bytes per second, whole MiB; `null` where the path leaves no room for one.
     pub cap_bytes_per_s: Option<u64>,
+    /// The cap for backups that goes with it, in bytes per second, whole MiB: without it they would take what migrations are held back from. Absent
+    /// where none run on storage's NICs, and where they keep a cap that leaves migrations something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_cap_bytes_per_s: Option<u64>,
     /// Payload that the path carried at best, in bit/s.
     pub path_bits_per_s: Option<u64>,
     /// How many migrations at once empty a host soonest and leave storage what it needs; `null` without a sweep, and where none does.
@@ -518,6 +526,23 @@ mod tests {
                 "backup, migration alone",
             ]
         );
+    }
+
+    #[test]
+    fn heartbeats_have_the_mark_that_they_are_given_and_the_questions_beside_them_have_none() {
+        let of = |spec: &ContendSpec| {
+            let first = spec.marked().remove(0);
+            assert_eq!(first.class, Class::Heartbeat);
+            (first.dscp, first.priority, spec.marked().len())
+        };
+        let mut spec = ContendSpec::default();
+        assert_eq!(of(&spec), (BEAT_DSCP, None, 1));
+        (spec.dscp.heartbeat, spec.priority.heartbeat, spec.dscp.storage) = (Some(56), Some(7), Some(26));
+        assert_eq!((of(&spec), spec.check()), ((56, Some(7), 2), Ok(())));
+        for flow in spec.flows() {
+            let own = if flow.class == Class::Storage { Some(26) } else { None };
+            assert_eq!((flow.dscp, flow.priority), (own, None), "{}", flow.name);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a plan may ask of an agent of an earlier build: requests are strict, so nothing is asked that it does not know.
 
 use crate::request::{LaneOptions, Share};
-use crate::{Class, Finding, LossProbe, LossSpec, Plan, PortsList, PortsWhere, Role, StepSpec};
+use crate::{Class, ContendSpec, Finding, LossProbe, LossSpec, Plan, PortsList, PortsWhere, Role, StepSpec};
 
 /// The revision of protocol 2 that knows flows beside a step's first, and steps about ports.
 pub const FLOWS_SINCE: u8 = 1;
@@ -15,6 +15,10 @@ pub const PRIORITIES_SINCE: u8 = 4;
 pub const ADMINISTRATION_SINCE: u8 = 5;
 /// The revision that asks for ports on every network.
 pub const NETWORK_PORTS_SINCE: u8 = 5;
+/// The revision that knows marks of heartbeats.
+pub const BEAT_MARKS_SINCE: u8 = 5;
+/// The revision that marks what goes by adapters.
+pub const ADAPTER_MARKS_SINCE: u8 = 5;
 /// The revision that knows the bursts of caps.
 pub const BURSTS_SINCE: u8 = 5;
 /// The revision that knows classes which go a way of their own.
@@ -48,6 +52,13 @@ impl Plan {
             return Err(format!(
                 "classes are given priorities by builds of protocol 2.{PRIORITIES_SINCE} and later, and the peer's speaks 2.{revision}; update \
                  pathproof on the peer, or leave --priority out"
+            ));
+        }
+        let beats = |contend: &ContendSpec| contend.dscp.heartbeat.or(contend.priority.heartbeat).is_some();
+        if revision < BEAT_MARKS_SINCE && plan.steps.iter().filter_map(StepSpec::contend).any(beats) {
+            return Err(format!(
+                "heartbeats have marks of their own in builds of protocol 2.{BEAT_MARKS_SINCE} and later, and the peer's speaks 2.{revision}; update \
+                 pathproof on the peer, or leave heartbeat= out"
             ));
         }
         let bursts = |step: &StepSpec| step.contend().is_some_and(|contend| contend.caps.burst_bytes.any());
@@ -194,7 +205,7 @@ fn first_ports(plan: &mut Plan, revision: u8) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::contend::{Caps, ClassSpans, ClassWay, ClassWays, Marks};
-    use crate::{ContendSpec, Direction, FlowSpec, LossSpec, PortsSpec, StepRequest, TrafficSpec};
+    use crate::{Direction, FlowSpec, LossSpec, PortsSpec, StepRequest, TrafficSpec};
 
     #[test]
     fn an_agent_of_an_earlier_build_is_asked_only_for_what_it_knows() {
@@ -274,6 +285,12 @@ mod tests {
         assert!(with(priority).known_at(PRIORITIES_SINCE).is_ok());
         let why = with(priority).known_at(PACKET_RATES_SINCE).unwrap_err();
         assert!(why.contains("2.4") && why.contains("update pathproof on the peer"), "{why}");
+        let beats = Marks { heartbeat: Some(7), ..Marks::default() };
+        assert!(with(beats).known_at(BEAT_MARKS_SINCE).is_ok());
+        let why = with(beats).known_at(PRIORITIES_SINCE).unwrap_err();
+        assert!(why.contains("2.5") && why.contains("heartbeat="), "{why}");
+        let asked = serde_json::to_string(&with(priority).request().unwrap()).unwrap();
+        assert!(!asked.contains("heartbeat"), "an earlier build reads what it always read: {asked}");
         let capped = |text: &str| {
             let caps = Caps::default().and(text).unwrap();
             let contend = ContendSpec { caps, ..ContendSpec::default() };

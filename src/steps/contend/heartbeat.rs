@@ -152,7 +152,7 @@ fn send(
         }
     };
     let (mut beats, mut buffer) = (Beats::of(planned.count), Vec::new());
-    let mut marked_sent = vec![0; planned.marks.len()];
+    let (mut marked_sent, mut refused) = (vec![0; planned.marks.len()], None);
     for number in 0..planned.count {
         let due = begin.plus_ns(number.saturating_mul(BEAT_NS));
         if clock.now() >= due.plus_ns(BEAT_NS) {
@@ -168,17 +168,23 @@ fn send(
             }
             let paced = Paced { strand, seq, ip_bytes: IP_BYTES, sent_ns: clock.now().0 };
             // What this host's own queue refused was not sent.
-            if let Ok(Outcome::Sent) = socket.send_paced(paced, *mark, &mut buffer) {
-                marked_sent[usize::from(strand)] += 1;
-                if strand == STRAND {
-                    beats.mark(number);
+            match socket.send_paced(paced, *mark, &mut buffer) {
+                Ok(Outcome::Sent) => {
+                    marked_sent[usize::from(strand)] += 1;
+                    if strand == STRAND {
+                        beats.mark(number);
+                    }
                 }
+                Err(error) if strand == STRAND => refused = Some(probe_error(&error).message),
+                Ok(Outcome::TooBig { .. } | Outcome::Dropped) | Err(_) => {}
             }
         }
         // What came back by ICMP is taken off the queue.
         let _ = socket.next_event();
     }
-    let _ = tell.send(BeatsEnd { sent: beats.into_words(), marked_sent, ..BeatsEnd::default() });
+    // A priority that takes rights, for example: then none went out at all.
+    let reason = refused.filter(|_| marked_sent[usize::from(STRAND)] == 0);
+    let _ = tell.send(BeatsEnd { reason, sent: beats.into_words(), marked_sent, ..BeatsEnd::default() });
 }
 
 /// What has come: heartbeats by their number, and of every strand how it was marked.

@@ -65,9 +65,10 @@ pub fn memory_available_bytes() -> Option<u64> {
 }
 
 /// Settings that bear on a path, by the names that `sysctl` uses.
-const SYSCTLS: [&str; 19] = [
+const SYSCTLS: [&str; 20] = [
     "net.core.busy_poll",
     "net.core.default_qdisc",
+    "net.core.netdev_max_backlog",
     "net.core.rmem_max",
     "net.core.wmem_max",
     "net.ipv4.conf.all.arp_announce",

@@ -176,6 +176,15 @@ impl Transport for RdmaTransport {
             (Fabric::Iwarp, _) => Rendezvous::ConnectionManager,
             (_, asked) => asked.unwrap_or(Rendezvous::QueuePair),
         };
+        // A mark that nothing carries would be believed.
+        if spec.dscp.is_some()
+            && !matches!((choice.fabric, rendezvous), (Fabric::Roce, Rendezvous::QueuePair))
+        {
+            return Err(TransportError::invalid(
+                "only RoCE packets are marked with a code point here, and not where the connection manager connects queue pairs; leave the mark \
+                 out, or connect=cm",
+            ));
+        }
         let mut chosen = BTreeMap::new();
         chosen.insert(
             "device".into(),

@@ -60,16 +60,22 @@ fn starved(spec: &ContendSpec, detail: &ContendDetail, before: Option<&ContendDe
     if let Some(added) = later {
         told.push(format!("its p99 rose by {}", Nanoseconds(added)));
     }
-    let migration = rate(detail.figures(PhaseName::Both, Class::Migration)).map(BitsPerSecond);
-    let took = migration.map(|rate| format!(" while migrations took {rate}")).unwrap_or_default();
+    let beside = |class| rate(detail.figures(PhaseName::Both, class)).map(BitsPerSecond);
+    let took = match (beside(Class::Migration), beside(Class::Backup)) {
+        (Some(migration), Some(backup)) => format!(" while migrations took {migration} and backups {backup}"),
+        (Some(migration), None) => format!(" while migrations took {migration}"),
+        (None, _) => String::new(),
+    };
     let without = spec.lost_nic.as_ref().map(|nic| format!("without {nic} ")).unwrap_or_default();
     let evidence = format!("{without}{}{took}", told.join(", "));
     // What all NICs together could bear.
     let kept = before.is_some_and(|before| missed(&before.cost) == (None, None));
-    let code = match (spec.caps.migration, kept) {
-        (Some(_), true) => "CONTEND-CAP-NIC-LOST",
-        (Some(_), false) => "CONTEND-CAP-HIGH",
-        (None, _) => "CONTEND-STORAGE-STARVED",
+    // A cap of migrations may be right and holds no backup.
+    let is_held = spec.caps.backup.is_some() || detail.advice.backup_cap_bytes_per_s.is_none();
+    let code = match (spec.caps.migration, kept, is_held) {
+        (Some(_), true, _) => "CONTEND-CAP-NIC-LOST",
+        (Some(_), false, true) => "CONTEND-CAP-HIGH",
+        (Some(_), false, false) | (None, _, _) => "CONTEND-STORAGE-STARVED",
     };
     let mut finding = Finding::new(code, evidence).with_next(protect(spec, detail));
     if let Some(share) = cost.storage_share {
@@ -80,6 +86,9 @@ fn starved(spec: &ContendSpec, detail: &ContendDetail, before: Option<&ContendDe
     }
     if let Some(cap) = detail.advice.cap_bytes_per_s {
         finding = finding.with("cap_bytes_per_s", cap);
+    }
+    if let Some(cap) = detail.advice.backup_cap_bytes_per_s {
+        finding = finding.with("backup_cap_bytes_per_s", cap);
     }
     Some(finding)
 }
@@ -110,6 +119,13 @@ fn protect(spec: &ContendSpec, detail: &ContendDetail) -> String {
             "Cap migrations at {cap}: Set-SmbBandwidthLimit -Category LiveMigration -BytesPerSecond {cap} on every host; --cap migration={cap} shows it \
              here. It is {}.",
             advice.reason
+        ));
+    }
+    if let Some(cap) = advice.backup_cap_bytes_per_s {
+        let cap = typed(cap);
+        ways.push(format!(
+            "Cap what goes beside them as well: Set-SmbBandwidthLimit -Category Default -BytesPerSecond {cap}; --cap default={cap} with the other one \
+             shows both."
         ));
     }
     if let Some(percent) = advice.storage_percent {
@@ -175,10 +191,7 @@ fn heartbeats(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
 fn cap_low(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
     let set = spec.caps.migration?;
     let bits = set.saturating_mul(8);
-    let storage = rate(detail.figures(PhaseName::Storage, Class::Storage))?;
-    let known = detail.advice.path_bits_per_s?;
-    let room = (known as f64 * 0.9) as u64;
-    let possible = room.saturating_sub(storage);
+    let possible = detail.advice.cap_bytes_per_s?.saturating_mul(8);
     if bits as f64 >= possible as f64 * LOW {
         return None;
     }
@@ -198,13 +211,18 @@ fn cap_low(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
 fn cap_idle(spec: &ContendSpec, detail: &ContendDetail) -> Option<Finding> {
     let set = spec.caps.migration?;
     let path = detail.advice.path_bits_per_s?;
-    let carried = rate(detail.figures(PhaseName::Migration, Class::Migration))?;
+    let of = |class| rate(detail.figures(PhaseName::Migration, class));
+    let carried = of(Class::Migration)?;
+    let backup = of(Class::Backup).filter(|_| super::advice::is_beside_backups(spec));
     let is_held = carried as f64 >= set.saturating_mul(8) as f64 * HELD;
-    if !is_held || carried as f64 >= path as f64 * USED {
+    // What backups carry meanwhile does not lie idle.
+    let used = carried.saturating_add(backup.unwrap_or_default());
+    if !is_held || used as f64 >= path as f64 * USED {
         return None;
     }
+    let backups = backup.map(|rate| format!(" and backups {}", BitsPerSecond(rate))).unwrap_or_default();
     let evidence = format!(
-        "while storage is silent migrations carry {} of the {} that the path has",
+        "while storage is silent migrations carry {}{backups} of the {} that the path has",
         BitsPerSecond(carried),
         BitsPerSecond(path)
     );

@@ -304,3 +304,70 @@ fn a_cap_that_was_right_with_every_nic_is_told_apart_from_one_that_never_was() {
     let free = ContendSpec { caps: Default::default(), ..lost };
     assert_eq!(findings(&free, &detail, Some(&kept))[0].code, "CONTEND-STORAGE-STARVED");
 }
+
+/// What storage, migrations and backups carry side by side.
+fn beside_backups(spec: &ContendSpec, storage: u64, p99_ms: u64) -> ContendDetail {
+    let step = step(spec, |phase, class| match (phase, class) {
+        (PhaseName::Both, Class::Storage) => (storage, p99_ms),
+        (_, Class::Storage) => (400, 2),
+        (_, Class::Migration | Class::Backup) => (300, 0),
+        _ => (0, 1),
+    });
+    reduce(spec, &step, &BeatsEnd::default(), &BeatsEnd::default())
+}
+
+#[test]
+fn backups_have_their_part_of_what_storage_leaves_and_a_cap_that_goes_with_the_other_one() {
+    // Of 900 Mbit/s storage takes 400: 59.6 MiB/s are left.
+    let free = ContendSpec { backups: 1, ..spec() };
+    let detail = beside_backups(&free, 200, 80);
+    let caps = |detail: &ContendDetail| (detail.advice.cap_bytes_per_s, detail.advice.backup_cap_bytes_per_s);
+    assert_eq!(caps(&detail), (Some(29 << 20), Some(29 << 20)), "{}", detail.advice.reason);
+    let found = findings(&free, &detail, None);
+    assert_eq!(found[0].code, "CONTEND-STORAGE-STARVED");
+    assert!(
+        found[0].evidence.ends_with("migrations took 300.0 Mbit/s and backups 300.0 Mbit/s"),
+        "{found:?}"
+    );
+    for typed in ["-Category LiveMigration -BytesPerSecond 29MB", "-Category Default -BytesPerSecond 29MB"] {
+        assert!(found[0].next.contains(typed), "{found:?}");
+    }
+    assert_eq!(found[0].values["backup_cap_bytes_per_s"], 29 << 20);
+    let more = ContendSpec { migrations: 3, ..free.clone() };
+    assert_eq!(caps(&beside_backups(&more, 200, 80)), (Some(44 << 20), Some(14 << 20)), "by connections");
+
+    // The cap of migrations is what was advised, and backups are held by nothing.
+    let mut half = free.clone();
+    half.caps.migration = Some(29 << 20);
+    assert_eq!(codes(&half, &beside_backups(&half, 200, 80)), ["CONTEND-STORAGE-STARVED"]);
+    let mut held = half.clone();
+    held.caps.backup = Some(9 << 20);
+    let detail = beside_backups(&held, 200, 80);
+    assert_eq!(caps(&detail), (Some(50 << 20), None), "{}", detail.advice.reason);
+    assert!(detail.advice.reason.ends_with("that backups may take"), "{}", detail.advice.reason);
+    assert_eq!(codes(&held, &detail), ["CONTEND-CAP-HIGH"]);
+    // A cap that leaves migrations nothing is lowered.
+    held.caps.backup = Some(59 << 20);
+    assert_eq!(caps(&beside_backups(&held, 200, 80)), (Some(29 << 20), Some(29 << 20)));
+    // Over a NIC where storage is not they take nothing from it.
+    let mut apart = free;
+    apart.ways.storage.nics = vec!["e0".into()];
+    apart.ways.backup.nics = vec!["e1".into()];
+    assert_eq!(caps(&beside_backups(&apart, 200, 80)), (Some(59 << 20), None));
+    // Nine tenths of the 500 Mbit/s that storage and migrations carried together, less 400.
+    apart.path_bits_per_s = None;
+    assert_eq!(caps(&beside_backups(&apart, 200, 80)), (Some(5 << 20), None), "not of 800");
+}
+
+#[test]
+fn what_backups_carry_while_storage_is_silent_does_not_lie_idle() {
+    let idle = |backups: u32| {
+        let mut spec = ContendSpec { backups, ..spec() };
+        spec.caps.migration = Some(36 << 20);
+        let detail = beside_backups(&spec, 400, 2);
+        codes(&spec, &detail)
+    };
+    // 302 Mbit/s are the cap and three tenths of the path; twice as much are not too little.
+    assert_eq!(idle(0), ["CONTEND-CAP-IDLE"]);
+    assert_eq!(idle(1), Vec::<String>::new());
+}

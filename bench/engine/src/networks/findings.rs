@@ -60,18 +60,23 @@ fn shared_nic(usable: &[&Network]) -> Option<Finding> {
             }
         }
     }
-    let ((node, nic), subnets) = of_nic.into_iter().find(|(_, subnets)| subnets.len() > 1)?;
-    let evidence = format!("{nic} of {} carries {}", whose(node), subnets.join(" and "));
-    Some(Finding::new("NETWORK-SHARES-NIC", evidence))
+    of_nic.retain(|_, subnets| subnets.len() > 1);
+    let each = of_nic
+        .iter()
+        .map(|((node, nic), subnets)| format!("{nic} of {} carries {}", whose(*node), subnets.join(" and ")));
+    let told: Vec<String> = each.collect();
+    (!told.is_empty()).then(|| Finding::new("NETWORK-SHARES-NIC", told.join("; ")))
 }
 
 /// Two NICs of a host in one subnet are one network, of which one NIC is used.
 fn two_nics(network: &Network) -> Option<Finding> {
-    [NodeId::CLIENT, NodeId::SERVER].into_iter().find_map(|node| {
+    let of = |node: NodeId| {
         let mut names: Vec<&str> =
             network.nics.iter().filter(|nic| nic.node == node).map(|nic| nic.nic.as_str()).collect();
         names.dedup();
-        let evidence = format!("{} of {} lie in {}", names.join(" and "), whose(node), network.subnet);
-        (names.len() > 1).then(|| Finding::new("NETWORK-TWO-NICS", evidence))
-    })
+        (names.len() > 1)
+            .then(|| format!("{} of {} lie in {}", names.join(" and "), whose(node), network.subnet))
+    };
+    let told: Vec<String> = [NodeId::CLIENT, NodeId::SERVER].into_iter().filter_map(of).collect();
+    (!told.is_empty()).then(|| Finding::new("NETWORK-TWO-NICS", told.join("; ")))
 }

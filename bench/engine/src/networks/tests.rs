@@ -163,6 +163,17 @@ fn one_nic_with_two_networks_and_one_network_with_two_nics_are_told() {
         &host(&["a 10.0.0.2/24", "c 10.0.1.2/24"]),
     );
     assert_eq!(codes(&found), ["NETWORK-TWO-NICS"]);
+    // What both hosts have is told of both.
+    let told = |here: &[&str], there: &[&str]| {
+        let found = findings(&networks(&host(here), &host(there)));
+        found.into_iter().map(|one| one.evidence).collect::<Vec<_>>()
+    };
+    let shared = told(&["a 10.0.0.1/24,10.0.1.1/24"], &["p 10.0.0.2/24,10.0.1.2/24"]);
+    let both = "a of this host carries 10.0.0.0/24 and 10.0.1.0/24; p of the other host carries 10.0.0.0/24 and 10.0.1.0/24";
+    assert_eq!(shared, [both]);
+    let double = told(&["a 10.0.0.1/24", "b 10.0.0.3/24"], &["p 10.0.0.2/24", "q 10.0.0.4/24"]);
+    let both = "a and b of this host lie in 10.0.0.0/24; p and q of the other host lie in 10.0.0.0/24";
+    assert_eq!(double.last().map(String::as_str), Some(both), "{double:?}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ impl MarkKind {
     }
 }
 
-/// That of heartbeats: CS6, as cluster traffic is marked.
+/// That of heartbeats to which nobody gives another: CS6, as what keeps networks running is marked.
 pub const BEAT_DSCP: u8 = 48;
 
 /// What became of a class's mark on its way: of datagrams that are marked as the class is and go over the same pair of addresses as the
@@ -102,6 +102,9 @@ impl ClassMark {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Marks {
+    /// Of heartbeats.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<u8>,
     /// Of storage.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage: Option<u8>,
@@ -120,7 +123,8 @@ impl Marks {
             Class::Storage => self.storage,
             Class::Migration => self.migration,
             Class::Backup => self.backup,
-            Class::Heartbeat | Class::Default | Class::Probe | Class::Other => None,
+            Class::Heartbeat => self.heartbeat,
+            Class::Default | Class::Probe | Class::Other => None,
         }
     }
 
@@ -145,12 +149,13 @@ impl Marks {
             format!("cannot read {text:?} as a mark; write {form} with {what} of 0 to {most}")
         })?;
         let place = match class {
+            "heartbeat" => &mut self.heartbeat,
             "storage" => &mut self.storage,
             "migration" => &mut self.migration,
             "backup" => &mut self.backup,
             _ => {
                 return Err(format!(
-                    "{class:?} is no class that can be marked; those are storage, migration and backup"
+                    "{class:?} is no class that can be marked; those are heartbeat, storage, migration and backup"
                 ));
             }
         };
@@ -159,7 +164,7 @@ impl Marks {
     }
 
     pub(super) fn check(&self, kind: MarkKind) -> Result<(), String> {
-        let (all, most) = ([self.storage, self.migration, self.backup], kind.most());
+        let (all, most) = ([self.heartbeat, self.storage, self.migration, self.backup], kind.most());
         match all.into_iter().flatten().find(|mark| *mark > most) {
             Some(mark) => Err(format!("{mark} is not {}; those are 0 to {most}", kind.words().1)),
             None => Ok(()),
@@ -180,6 +185,8 @@ mod tests {
             (Some(26), Some(0), None)
         );
         assert!(marks.any() && Marks::default().none());
+        let beats = and(Marks::default(), "heartbeat=56").unwrap();
+        assert_eq!((beats.of(Class::Heartbeat), beats.any()), (Some(56), true));
         for (text, says) in [
             ("storage=64", "0 to 63"),
             ("storage", "CLASS=DSCP"),
@@ -191,6 +198,8 @@ mod tests {
         }
         let why = Marks::default().and(MarkKind::Priority, "storage=8").unwrap_err();
         assert!(why.contains("CLASS=PRIORITY with a priority of 0 to 7"), "{why}");
+        let beats = |heartbeat| Marks { heartbeat: Some(heartbeat), ..Marks::default() };
+        assert!(beats(64).check(MarkKind::Dscp).is_err() && beats(8).check(MarkKind::Priority).is_err());
         let of = |backup| Marks { backup: Some(backup), ..Marks::default() };
         assert!(of(64).check(MarkKind::Dscp).is_err() && of(63).check(MarkKind::Dscp).is_ok());
         assert!(of(8).check(MarkKind::Priority).is_err() && of(7).check(MarkKind::Priority).is_ok());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pathproof_model::contend::typed;
+use pathproof_model::contend::{BEAT_DSCP, typed};
 use pathproof_model::judge::names;
 use pathproof_model::series::Slice;
 use pathproof_model::units::{BitsPerSecond, Bytes, Nanoseconds};
@@ -164,7 +164,7 @@ fn spans_of(step: &Step) -> Option<Fact> {
 
 /// How marks arrive, where somebody asked for some or one of them changes.
 fn marks(detail: &ContendDetail) -> Option<Fact> {
-    let asked = detail.marks.iter().any(|mark| mark.name != Class::Heartbeat);
+    let asked = detail.marks.iter().any(|mark| mark.name != Class::Heartbeat || mark.dscp != BEAT_DSCP);
     let told = |mark: &ClassMark| {
         let became = match (mark.received, mark.changed_to()) {
             (None, _) => "unknown".to_owned(),
@@ -237,6 +237,9 @@ fn facts(doc: &ResultDoc, detail: &ContendDetail) -> Vec<Fact> {
         let pass = format!("{} beside storage{}", Nanoseconds(beside), alone.unwrap_or_default());
         facts.push(Fact::new(format!("one pass over {}", Bytes(cost.memory_bytes)), pass));
     }
+    if let Some(fairness) = cost.migration_fairness {
+        facts.push(Fact::new("fairness among migrations", format!("{fairness:.2} of 1 (Jain's index)")));
+    }
     if let Some(drain_ns) = cost.drain_ns {
         facts.push(Fact::new(
             format!("all {} guests of that size", cost.guests),
@@ -252,6 +255,8 @@ fn facts(doc: &ResultDoc, detail: &ContendDetail) -> Vec<Fact> {
         None => format!("none: {}", detail.advice.reason),
     };
     facts.push(Fact::new("cap for migrations", told));
+    let beside = detail.advice.backup_cap_bytes_per_s;
+    facts.extend(beside.map(|cap| Fact::new("cap for backups", format!("-BytesPerSecond {}", typed(cap)))));
     facts
 }
 
@@ -307,5 +312,16 @@ mod tests {
         assert_eq!(told(all), Some(Fact::new("priorities (802.1p) arrive", said)));
         // Nobody asked, and there is no tag anywhere.
         assert_eq!(told(vec![mark(Class::Heartbeat, None, out, Some(&[None]))]), None);
+    }
+
+    #[test]
+    fn how_fairly_several_migrations_share_is_told_and_one_by_itself_shares_with_nobody() {
+        let told = |migration_fairness| {
+            let cost = pathproof_model::ContendCost { migration_fairness, ..Default::default() };
+            let detail = ContendDetail { cost, ..ContendDetail::default() };
+            let doc = ResultDoc::new(pathproof_model::Tool::default(), "");
+            facts(&doc, &detail).contains(&Fact::new("fairness among migrations", "0.25 of 1 (Jain's index)"))
+        };
+        assert!(told(Some(0.25)) && !told(None));
     }
 }

@@ -202,7 +202,8 @@ pub(super) fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
             remote: spec.remote.map(|r| r.ip()),
         },
         rendezvous: given.given(&CONNECT),
-        traffic_class: given.get(&TRAFFIC_CLASS),
+        // The six upper bits of a traffic class are the code point (RFC 2474 §3); what is said of one lane goes before what all have in common.
+        traffic_class: spec.dscp.map_or_else(|| given.get(&TRAFFIC_CLASS), |dscp| dscp << 2),
         signal_every: given.given(&SIGNAL_EVERY).map(|every| every.max(1)),
         inline_bytes: given.get(&INLINE),
         path_mtu_code: given.get(&PATH_MTU) as u8,
@@ -237,6 +238,12 @@ pub(super) fn signal_every(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lane_that_is_marked_has_the_traffic_class_of_its_code_point() {
+        let class = |dscp| options(&LaneSpec { dscp, ..LaneSpec::default() }).unwrap().traffic_class;
+        assert_eq!((class(Some(26)), class(Some(63)), class(None)), (104, 252, 0));
+    }
 
     #[test]
     fn on_iwarp_every_send_asks_for_its_completion() {

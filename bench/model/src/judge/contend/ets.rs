@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn marks(storage: Option<u8>, migration: Option<u8>) -> Marks {
-        Marks { storage, migration, backup: None }
+        Marks { storage, migration, ..Marks::default() }
     }
 
     fn told(spec: ContendSpec, detail: &ContendDetail, nics: Vec<Nic>) -> Option<Shares> {
