@@ -22,6 +22,8 @@ const BLOCKS_P: f64 = 0.01;
 const BLOCKS_MIN: usize = 5;
 /// 99 % of a normal distribution lie within so many deviations.
 const Z_99: f64 = 2.576;
+/// A median that moves by more than this from run to run is no habit of clocks, schedulers and processors asleep: something lies on the way.
+const PLAIN_S: f64 = 1e-3;
 /// Round trips one after the other are alike; only one in so many counts as a sample.
 const SAMPLES_ALIKE: f64 = 10.0;
 
@@ -78,9 +80,11 @@ pub(super) fn of(sides: &[Vec<Figure>; 2], values: &[Vec<f64>; 2]) -> Noise {
         if let [Some(a), Some(b)] = ranges {
             let apart = a.1 < b.0 || b.1 < a.0;
             // What lies within the other's range is noise; what does not may be what the next run shows again, or not: one run
-            // knows nothing of that.
+            // knows nothing of that, unless it is plain.
             let repeated = values.iter().all(|values| values.len() > 1);
-            let significant = (repeated || !apart).then_some(apart);
+            let moved = median(&values[0]).zip(median(&values[1])).map(|(a, b)| (b - a).abs());
+            let is_plain = q <= 0.5 && moved.is_some_and(|moved| moved > PLAIN_S);
+            let significant = (repeated || !apart || is_plain).then_some(apart);
             return Noise { significant, basis: Basis::Distribution, p_value: None };
         }
     }

@@ -178,6 +178,11 @@ fn four_runs_of_each_side_show_what_one_cannot() {
     // One of each: the distributions have nothing in common, and the next run may be as this one was.
     let compared = compare(&[round_trips(30_000)], &[round_trips(50_000)], GATE);
     assert_eq!((median(&compared).significant, compared.outcome), (None, CompareOutcome::CannotTell));
+    // One of each again, by as much as no host makes of itself.
+    let compared = compare(&[round_trips(30_000)], &[round_trips(3_000_000)], GATE);
+    assert_eq!(median(&compared).verdict, FigureVerdict::Regressed);
+    let compared = compare(&[round_trips(3_000_000)], &[round_trips(30_000)], GATE);
+    assert_eq!(median(&compared).verdict, FigureVerdict::Improved);
     // As far apart as runs of one side: the same.
     let compared =
         compare(&runs([30_000, 50_000, 70_000, 90_000]), &runs([35_000, 55_000, 75_000, 95_000]), GATE);
