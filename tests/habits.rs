@@ -141,6 +141,8 @@ fn a_natural_mistake_is_answered_with_what_to_type() {
     std::fs::write(&empty, "{}").unwrap();
     for (args, types) in [
         (&["chekc", "10.91.1.2"][..], "check"),
+        (&["ping", "10.91.1.2"], "pathproof check 10.91.1.2"),
+        (&["check", "10.91.1.2", "10.91.1.3"], "pathproof mesh"),
         (&["bench", "10.91.1.2"], "pathproof bench stream 10.91.1.2"),
         (&["bench", "stream", NOBODY, "-w", "4M"], "pathproof check PEER"),
         (&["check", NOBODY, "--duration", "5"], "pathproof bench stream --help"),

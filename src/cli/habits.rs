@@ -60,6 +60,10 @@ fn one_too_many(commands: &[&str], rest: &[&str], word: &str) -> Option<String> 
             "one run is reported at a time; to hold two against each other, type: {}",
             line(&["compare"], plain())
         )),
+        // Of another program's word that host was taken for, too (`pathproof ping HOST`).
+        ["check"] => Some(format!(
+            "a check is of one host. Type: pathproof check {word}; for many hosts pathproof mesh --help says more, and pathproof --help lists all commands"
+        )),
         ["serve"] => Some(format!("where to listen is an option. Type: pathproof serve --listen {word}")),
         _ => None,
     }
@@ -160,6 +164,7 @@ mod tests {
             ("pathproof check hv2 -P 4", "-P is an option of pathproof bench stream"),
             ("pathproof report a.json b.json", "type: pathproof compare a.json b.json"),
             ("pathproof serve 10.91.1.1", "Type: pathproof serve --listen 10.91.1.1"),
+            ("pathproof check ping hv2", "Type: pathproof check hv2; "),
         ] {
             let told = told(typed).unwrap_or_default();
             assert!(told.contains(is), "{typed}: {told}");

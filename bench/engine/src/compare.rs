@@ -1,7 +1,7 @@
 //! Two runs, or two sets of runs, side by side: which figures changed by more than a gate and by more than noise, and what
 //! else is not the same.
 //!
-//! Noise is read from what the documents hold: several runs where there are enough of them, else half seconds within a run, else the
+//! Noise is read from what the documents hold: several runs where there are enough of them, else half or fifths of seconds within a run, else the
 //! stored distribution. What none of them tells is `null`, and a figure that may have regressed is then never a pass.
 
 mod noise;

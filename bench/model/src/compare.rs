@@ -93,7 +93,8 @@ pub struct ComparedFigure {
 pub enum Basis {
     /// Mann-Whitney over the runs, four of each side or more.
     Runs,
-    /// Mann-Whitney over half seconds within the runs, and no run of one side within the range of the other's.
+    /// Mann-Whitney over half seconds within the runs, and no run of one side within the range of the other's. Of windows below 2.5 s fifths of a
+    /// second, without a test: the sides are farther apart than both are wide, or the middle of each lies within the other.
     Intervals,
     /// Confidence intervals (99 %) of a quantile of the stored distributions, and no run within the range of the other's.
     Distribution,

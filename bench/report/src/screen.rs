@@ -30,6 +30,8 @@ const ROWS_LEAST: usize = 3;
 const LABEL: usize = 14;
 /// Narrowest column of a pair.
 const CELL_MIN: usize = 20;
+/// Narrowest column of all pairs together: what they carry is judged, so its yardstick has its place before room between columns.
+const TOGETHER_MIN: usize = 28;
 /// Longest name of a host.
 const HOST_MAX: usize = 24;
 
@@ -251,7 +253,11 @@ impl Screen {
         let fits = (room / CELL_MIN).max(1).saturating_sub(usize::from(together && pairs.len() > 1)).max(1);
         let shown = pairs.len().min(fits);
         let several = shown + usize::from(together);
-        let cell = room.checked_div(several).unwrap_or(room);
+        let even = room.checked_div(several).unwrap_or(room);
+        let cell = match together {
+            true => even.min((room.saturating_sub(TOGETHER_MIN) / shown.max(1)).max(CELL_MIN)),
+            false => even,
+        };
         let mut head = " ".repeat(LABEL);
         for pair in &pairs[..shown] {
             head += &padded(&clipped(cell.saturating_sub(2), &pair.name()), cell);

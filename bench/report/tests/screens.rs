@@ -198,6 +198,20 @@ fn every_figure_of_a_pair_has_a_yardstick_or_says_that_it_has_none() {
     assert!(seen > 40, "only {seen} figures were looked at");
 }
 
+/// On the usual terminal too: what all carry together is judged, and stands beside what each carried alone.
+#[test]
+fn the_sum_of_several_nics_keeps_its_yardstick_in_80_columns() {
+    let documents = documents();
+    let (_, doc) = documents.iter().find(|(name, _)| name == "screens/striped").unwrap();
+    let page = screen(doc, Look::SCREEN);
+    for figure in ["190.7 Mbit/s alone  ", "381.3 Mbit/s 99 % (min 85)", "189.7 Mbit/s (not judged)"] {
+        assert!(page.contains(figure), "{figure}\n{page}");
+    }
+    assert!(page.lines().all(|line| line.chars().count() <= 80), "{page}");
+    let wide = screen(doc, Look { columns: 240, ..Look::SCREEN });
+    assert!(wide.contains("381.3 Mbit/s 99 % of the sum (min 85 %)"), "{wide}");
+}
+
 /// What a NIC carries by itself is nothing to judge; beside what the others carry it says something.
 #[test]
 fn a_nic_alone_is_held_against_the_pair_of_the_plan() {

@@ -124,8 +124,7 @@ fn what_is_missing_or_too_short_is_never_a_pass() {
     assert_eq!(compared.outcome, CompareOutcome::CannotTell);
     assert!(compared.reason.contains("was not measured in B"), "{}", compared.reason);
 
-    let mut short = stream(noisy(4000), 9000);
-    short.doc.steps[0].series[0].received_bytes.truncate(12);
+    let short = shortened(stream(noisy(4000), 9000), 8);
     let compared = compare(std::slice::from_ref(&a), &[short], GATE);
     assert_eq!((compared.outcome, goodput(&compared).significant), (CompareOutcome::CannotTell, None));
 
@@ -134,6 +133,37 @@ fn what_is_missing_or_too_short_is_never_a_pass() {
     assert_eq!(compared.outcome, CompareOutcome::CannotTell);
     let verdict = as_verdict(&compared).unwrap();
     assert_eq!(verdict.outcome, pathproof_model::Outcome::Inconclusive);
+}
+
+/// A run of which so many tenths of a second are stored.
+fn shortened(mut run: Run, tenths: usize) -> Run {
+    run.doc.steps[0].series[0].received_bytes.truncate(tenths);
+    run
+}
+
+/// The streams of a check last a second: eleven tenths are five blocks.
+#[test]
+fn short_runs_show_what_is_plain_and_nothing_else() {
+    let held = |a: Run, b: Run| {
+        let compared = compare(&[shortened(a, 11)], &[shortened(b, 11)], GATE);
+        let pair = goodput(&compared);
+        assert_eq!((pair.basis, pair.p_value), (Basis::Intervals, None), "{pair:?}");
+        (pair.significant, compared.outcome)
+    };
+    // Slower by a fifth, and steady.
+    let (fast, slow) = (|| stream(noisy(5000), 9000), || stream(noisy(4000), 9000));
+    assert_eq!(held(fast(), slow()), (Some(true), CompareOutcome::Regression));
+    assert_eq!(held(slow(), fast()), (Some(true), CompareOutcome::NoRegression));
+    assert_eq!(held(fast(), fast()), (Some(false), CompareOutcome::NoRegression));
+    // Slower by a quarter, and each wider than that: nobody knows.
+    let wide = |mean: u64, step: u64| stream(move |at| mean + at % 4 * step, 9000);
+    assert_eq!(held(wide(5000, 500), wide(4000, 200)), (None, CompareOutcome::CannotTell));
+    // One dip of the faster one does not make the slower one the same.
+    let dips = stream(|at| if at < 2 { 500 } else { 5000 }, 9000);
+    assert_eq!(held(dips, stream(|_| 1500, 9000)), (None, CompareOutcome::CannotTell));
+    // Next to a long run both are cut alike.
+    let compared = compare(&[fast()], &[shortened(slow(), 11)], GATE);
+    assert_eq!(goodput(&compared).significant, Some(true));
 }
 
 #[test]
@@ -148,6 +178,11 @@ fn four_runs_of_each_side_show_what_one_cannot() {
     // One of each: the distributions have nothing in common, and the next run may be as this one was.
     let compared = compare(&[round_trips(30_000)], &[round_trips(50_000)], GATE);
     assert_eq!((median(&compared).significant, compared.outcome), (None, CompareOutcome::CannotTell));
+    // One of each again, by as much as no host makes of itself.
+    let compared = compare(&[round_trips(30_000)], &[round_trips(3_000_000)], GATE);
+    assert_eq!(median(&compared).verdict, FigureVerdict::Regressed);
+    let compared = compare(&[round_trips(3_000_000)], &[round_trips(30_000)], GATE);
+    assert_eq!(median(&compared).verdict, FigureVerdict::Improved);
     // As far apart as runs of one side: the same.
     let compared =
         compare(&runs([30_000, 50_000, 70_000, 90_000]), &runs([35_000, 55_000, 75_000, 95_000]), GATE);

@@ -94,8 +94,9 @@ impl Part {
 }
 
 fn read<T: DeserializeOwned + Bounded>(line: &str) -> Result<T, MessageError> {
-    let mut read: T =
-        serde_json::from_str(line).map_err(|error| MessageError::Unreadable(error.to_string()))?;
+    // As bytes, like every other document: a reader of text would be a copy of all their types in the program.
+    let mut read: T = serde_json::from_slice(line.as_bytes())
+        .map_err(|error| MessageError::Unreadable(error.to_string()))?;
     read.bound()?;
     Ok(read)
 }

@@ -144,7 +144,7 @@ fn rate(doc: &ResultDoc, pairs: &[Pair], direction: Direction) -> Option<Row> {
         for one in alone {
             for (cell, pair) in cells.iter_mut().zip(pairs) {
                 if pair.local == one.nic {
-                    let text = one.goodput_bits_per_s.map(|bits| BitsPerSecond(bits).to_string());
+                    let text = one.goodput_bits_per_s.map(|bits| format!("{} alone", BitsPerSecond(bits)));
                     *cell = text.map(|text| Cell::not_judged(text, "for comparison"));
                 }
             }
@@ -191,8 +191,13 @@ fn rate(doc: &ResultDoc, pairs: &[Pair], direction: Direction) -> Option<Row> {
 /// What a rate is held against, in as many words as there may be room for.
 fn yardsticks(judged: &[&Check]) -> Vec<String> {
     let shares = |part: f64, of: &str, limit: f64| {
-        let [part, limit] = [part, limit].map(|share| format!("{:.0} %", share * 100.0));
-        vec![format!("{part} {of} (min {limit})"), format!("{part} (min {limit})"), format!("{part} {of}")]
+        let [part, limit] = [part, limit].map(|share| format!("{:.0}", share * 100.0));
+        vec![
+            format!("{part} % {of} (min {limit} %)"),
+            format!("{part} % (min {limit} %)"),
+            format!("{part} % (min {limit})"),
+            format!("{part} %"),
+        ]
     };
     let told =
         judged.iter().find_map(|check| match (check.criterion.as_str(), check.measured, check.limit) {
