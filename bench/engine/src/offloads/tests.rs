@@ -198,13 +198,14 @@ fn where_no_pair_heals_all_of_an_end_are_tried_and_where_those_do_not_nobody_is_
     assert_eq!(told(&doc), ["OFFLOAD-FAULT tx-checksumming out"]);
     let with = serde_json::json!(["tcp-segmentation-offload", "generic-receive-offload"]);
     assert_eq!(findings(&doc)[0].values["with"], with);
-    // Two ways that nothing heals, with all that there is on at both ends: the trials are bounded.
+    // Two ways that nothing heals, with all that there is on at both ends: three pairs of the sender's and three of the receiver's of one way, and
+    // all of either end, after which no fewer need be tried for the other way.
     let sick = swept_with([&Offload::ALL; 2], true, &[], |_, _| [SICK; 2]);
-    assert_eq!((sick.steps.len(), together(&sick).len()), (2 + 12 + 14, 14));
+    assert_eq!((sick.steps.len(), together(&sick).len()), (2 + 12 + 8, 8));
     assert_eq!(told(&sick), [""; 0]);
     // Whose user permits nothing is not asked for more.
     let own = swept_with([&Offload::ALL; 2], false, &[], |_, _| [SICK; 2]);
-    assert_eq!(together(&own).len(), 7);
+    assert_eq!(together(&own).len(), 4);
     assert!(own.offloads.iter().all(|row| row.end != Some(End::Server) || row.reason.is_some()));
 }
 
