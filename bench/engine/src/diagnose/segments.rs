@@ -92,6 +92,11 @@ fn clamped(doc: &ResultDoc) -> Option<Finding> {
             continue;
         };
         let Some(segment) = sends(lane) else { continue };
+        // A path MTU that the sender remembers is told as that (MTU-STALE-CACHE).
+        let remembered = path.and_then(|path| path.cached_ip_mtu_bytes);
+        if remembered.is_some_and(|bytes| u64::from(bytes) <= segment + HEADERS_BYTES) {
+            continue;
+        }
         if segment > 0 && segment + HEADERS_BYTES < u64::from(carried) {
             let said = format!(
                 "segments from {local} to {remote} hold {segment} bytes, and packets of {carried} bytes pass between these \
@@ -272,6 +277,9 @@ mod tests {
         assert_eq!(clamp(536, 1500, |step, _| step.spec = Some(StepSpec::Stream(small))), None);
         assert_eq!(clamp(536, 1500, |step, _| step.lanes[0].bytes = 4000), None);
         assert_eq!(clamp(536, 1500, |_, path| path.remote_address = [10, 0, 0, 3].into()), None);
+        // What the sender remembers of the path is not clamped on the way, where it is as small as that.
+        assert_eq!(clamp(536, 1500, |_, path| path.cached_ip_mtu_bytes = Some(576)), None);
+        assert_eq!(clamp(536, 1500, |_, path| path.cached_ip_mtu_bytes = Some(1400)), Some(Severity::Error));
     }
 
     #[test]

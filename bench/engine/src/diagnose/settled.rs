@@ -120,8 +120,23 @@ fn explain(doc: &mut ResultDoc) {
             (silent || hears_nothing(client)) && finding.told(end).is_some_and(|nic| nics.contains(&nic))
         })
     };
+    // A stream of which a link was gone for a part carried less than the one before it. A limit by which a rate is flat stands by itself.
+    let flaps = known.iter().any(|one| one.is(code!("LINK-FLAPS")));
+    let fell = |finding: &Finding| {
+        flaps && finding.is(code!("PATH-RATE-LIMIT")) && finding.severity == Severity::Error
+    };
+    // A connection of a NIC that begins anew again and again carries little over it.
+    let reset: Vec<String> = known
+        .iter()
+        .filter(|one| one.is(code!("TCP-RESET")))
+        .filter_map(|one| one.told(told::LOCAL_NIC))
+        .collect();
+    let reset_slow = |finding: &Finding| {
+        finding.is(code!("NIC-SLOW")) && finding.told(told::NIC).is_some_and(|nic| reset.contains(&nic))
+    };
     doc.findings.retain(|finding| {
-        !explained(finding) && !slower_way(finding) && !policed_stall(finding) && !refused(finding)
+        let held = fell(finding) || reset_slow(finding);
+        !held && !explained(finding) && !slower_way(finding) && !policed_stall(finding) && !refused(finding)
     });
 }
 
@@ -252,6 +267,34 @@ mod tests {
         assert!(!left(0, Direction::In) && !left(1, Direction::Out));
         // The end that hears everything refuses nothing that the other one sent.
         assert!(left(0, Direction::Out) && left(1, Direction::In));
+    }
+
+    #[test]
+    fn a_link_that_flaps_explains_a_rate_that_fell_and_no_flat_one() {
+        let left = |severity| {
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            let limit = Finding::new("PATH-RATE-LIMIT", "seen").with_severity(severity);
+            doc.findings = vec![Finding::new("LINK-FLAPS", "seen").tell(told::NIC, "e0"), limit];
+            settle(&mut doc);
+            doc.findings.len()
+        };
+        assert_eq!((left(Severity::Error), left(Severity::Info)), (1, 2));
+    }
+
+    #[test]
+    fn connections_of_a_nic_that_are_reset_are_why_that_nic_carries_little() {
+        let left = |nic: Option<&str>| {
+            let reset = Finding::new("TCP-RESET", "seen");
+            let reset = match nic {
+                Some(nic) => reset.tell(told::LOCAL_NIC, nic),
+                None => reset,
+            };
+            let mut doc = ResultDoc::new(Tool::default(), "");
+            doc.findings = vec![Finding::new("NIC-SLOW", "seen").tell(told::NIC, "e1"), reset];
+            settle(&mut doc);
+            doc.findings.len()
+        };
+        assert_eq!((left(Some("e1")), left(Some("e0")), left(None)), (1, 2, 2));
     }
 
     #[test]
