@@ -20,7 +20,8 @@ pub(super) struct Record<'a> {
 
 impl Record<'_> {
     /// A step is over.
-    pub fn keep(&mut self, step: Step) {
+    pub fn keep(&mut self, mut step: Step) {
+        say_once(&self.doc, &mut step);
         self.doc.steps.push(step);
         self.observer.event(&RunEvent::StepEnded { doc: &self.doc });
     }
@@ -45,5 +46,48 @@ impl Record<'_> {
         let cut = std::mem::take(&mut self.cut);
         let finding = Finding::new("RUN-CUT", evidence).with("budget_ns", length_ns).with("cut", cut);
         self.doc.findings.push(finding);
+    }
+}
+
+/// What a host cannot read, and why, it cannot read in any step: the first that looked says it for all of them.
+fn say_once(doc: &ResultDoc, step: &mut Step) {
+    for evidence in &mut step.evidence {
+        let mut known = doc.steps.iter().flat_map(|step| &step.evidence);
+        if let Some(first) = known.find(|one| one.node == evidence.node) {
+            evidence.unreadable.retain(|one| !first.unreadable.contains(one));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pathproof_model::evidence::Evidence;
+    use pathproof_model::{NodeId, StepKind, Tool};
+
+    #[test]
+    fn what_cannot_be_read_is_said_by_the_first_step_of_each_host_and_what_is_new_by_its_own() {
+        let step = |of: &[(u16, &[&str])]| {
+            let mut step = Step::new(StepKind::Stream, "a step");
+            step.evidence = of
+                .iter()
+                .map(|(node, whats)| {
+                    let mut evidence = Evidence { node: NodeId(*node), ..Evidence::default() };
+                    whats.iter().for_each(|what| evidence.cannot_tell(*what, "no such file"));
+                    evidence
+                })
+                .collect();
+            step
+        };
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        let mut first = step(&[(0, &["softnet"]), (1, &[])]);
+        say_once(&doc, &mut first);
+        assert_eq!(first.evidence[0].unreadable.len(), 1);
+        doc.steps = vec![Step::new(StepKind::Facts, "nobody looked"), first];
+        let mut later = step(&[(0, &["softnet", "queues"]), (1, &["softnet"])]);
+        say_once(&doc, &mut later);
+        let left =
+            |at: usize| later.evidence[at].unreadable.iter().map(|one| one.what.as_str()).collect::<Vec<_>>();
+        assert_eq!((left(0), left(1)), (vec!["queues"], vec!["softnet"]));
     }
 }

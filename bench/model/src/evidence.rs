@@ -99,7 +99,7 @@ pub struct Evidence {
     /// says little: they speak every half minute.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub switch_ports: Option<Vec<crate::SwitchPort>>,
-    /// What could not be read.
+    /// What could not be read, and why. What the first step with evidence of this host says holds for all later ones, which say only what is new.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<Unreadable>,
 }
