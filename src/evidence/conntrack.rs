@@ -29,6 +29,7 @@ impl Evidence for Conntrack {
         }
         match counters::connection_table() {
             Ok(table) => {
+                let table = table.filter(|(entries, _)| *entries > 0);
                 record.conntrack_table =
                     table.map(|(entries, entries_max)| ConntrackTable { entries, entries_max });
             }

@@ -82,6 +82,8 @@ pub(super) fn tell(nics: &mut [Nic], refused: &[Refused], unreadable: &mut BTree
         let why = format!("{} interfaces; reasons are told of {NICS_MAX} of them", nics.len());
         unreadable.insert("nics.unreadable".into(), why);
     }
+    // The loopback is no adapter: nobody looks for its driver.
+    order.retain(|at| nics[*at].kind.as_deref() != Some("loopback"));
     for (at, refused) in order.into_iter().take(NICS_MAX).filter_map(|at| Some((at, refused.get(at)?))) {
         nics[at].unreadable = reasons(&nics[at], refused);
     }

@@ -57,13 +57,21 @@ fn say_once(doc: &ResultDoc, step: &mut Step) {
             evidence.unreadable.retain(|one| !first.unreadable.contains(one));
         }
     }
+    // And what the lanes of an end chose alike, the first of them.
+    for at in (1..step.lanes.len()).rev() {
+        let (before, rest) = step.lanes.split_at_mut(at);
+        let Some(lane) = rest.first_mut() else { break };
+        if before.iter().find(|one| one.end == lane.end).is_some_and(|one| one.chosen == lane.chosen) {
+            lane.chosen.clear();
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use pathproof_model::evidence::Evidence;
-    use pathproof_model::{NodeId, StepKind, Tool};
+    use pathproof_model::{End, LaneResult, NodeId, StepKind, Tool};
 
     #[test]
     fn what_cannot_be_read_is_said_by_the_first_step_of_each_host_and_what_is_new_by_its_own() {
@@ -89,5 +97,15 @@ mod tests {
         let left =
             |at: usize| later.evidence[at].unreadable.iter().map(|one| one.what.as_str()).collect::<Vec<_>>();
         assert_eq!((left(0), left(1)), (vec!["queues"], vec!["softnet"]));
+        later.lanes =
+            [(End::Client, "bbr"), (End::Server, "bbr"), (End::Client, "bbr"), (End::Client, "cubic")]
+                .map(|(end, control)| LaneResult {
+                    end,
+                    chosen: [("congestion_control".to_owned(), control.to_owned())].into(),
+                    ..LaneResult::default()
+                })
+                .into();
+        say_once(&doc, &mut later);
+        assert_eq!(later.lanes.iter().map(|lane| lane.chosen.len()).collect::<Vec<_>>(), [1, 1, 0, 1]);
     }
 }

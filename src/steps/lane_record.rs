@@ -112,11 +112,7 @@ pub fn connection(of: TcpConnection) -> Connection {
         },
         figures: ConnectionFigures {
             rtt_variation_ns: of.rtt_variation_ns,
-            receive_rtt_ns: of.receive_rtt_ns,
             slow_start_threshold_segments: of.slow_start_threshold_segments,
-            reordering_segments: of.reordering_segments,
-            sent_segments: of.sent_segments,
-            received_segments: of.received_segments,
             pacing_bits_per_s: of.pacing_bits_per_s,
         },
     }

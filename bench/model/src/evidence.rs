@@ -86,7 +86,7 @@ pub struct Evidence {
     /// Connection tracking, where the kernel tracks connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conntrack: Option<ConntrackCounts>,
-    /// How full its table was at the end of the step.
+    /// How full its table was at the end of the step; absent where nothing was in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub conntrack_table: Option<ConntrackTable>,
     /// Queueing disciplines that dropped or held back anything.

@@ -524,7 +524,7 @@ pub struct LaneResult {
     /// What the kernel knew of its connection in the end, where it is one of TCP.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<crate::Connection>,
-    /// Choices the lane made, with reasons.
+    /// Choices the lane made, with reasons; absent where they are those of the first lane of its end.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub chosen: BTreeMap<String, String>,
     /// Which adapter it went by, where it went by one.

@@ -404,16 +404,8 @@ figures_in_columns! {
     ConnectionFigures, ConnectionFigureColumns {
         /// How much round trips vary, in ns.
         rtt_variation_ns,
-        /// Round trip as the receiver sees it, in ns.
-        receive_rtt_ns,
         /// The congestion window at which growth slows down, in segments; absent where nothing was taken for lost yet.
         slow_start_threshold_segments,
-        /// By how many segments the path may reorder before the kernel takes that for loss.
-        reordering_segments,
-        /// Segments sent, with and without payload.
-        sent_segments,
-        /// Segments received, with and without payload.
-        received_segments,
         /// The pace at which the kernel sent, in bit/s; absent where it had none.
         pacing_bits_per_s,
     }
