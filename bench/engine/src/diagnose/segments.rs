@@ -92,9 +92,12 @@ fn clamped(doc: &ResultDoc) -> Option<Finding> {
             continue;
         };
         let Some(segment) = sends(lane) else { continue };
-        // A path MTU that the sender remembers is told as that (MTU-STALE-CACHE).
-        let remembered = path.and_then(|path| path.cached_ip_mtu_bytes);
-        if remembered.is_some_and(|bytes| u64::from(bytes) <= segment + HEADERS_BYTES) {
+        // A path MTU that either end remembers is told as that (MTU-STALE-CACHE): the sender keeps to it, and the receiver announces no more.
+        let small = |bytes: u32| u64::from(bytes) <= segment + HEADERS_BYTES;
+        let remembered = paths.iter().any(|path| {
+            (path.local_address, path.remote_address) == ends && path.cached_ip_mtu_bytes.is_some_and(small)
+        });
+        if remembered {
             continue;
         }
         if segment > 0 && segment + HEADERS_BYTES < u64::from(carried) {
@@ -280,6 +283,12 @@ mod tests {
         // What the sender remembers of the path is not clamped on the way, where it is as small as that.
         assert_eq!(clamp(536, 1500, |_, path| path.cached_ip_mtu_bytes = Some(576)), None);
         assert_eq!(clamp(536, 1500, |_, path| path.cached_ip_mtu_bytes = Some(1400)), Some(Severity::Error));
+        // What the receiver remembers of the way back it announces.
+        let back = |step: &mut Step, path: &mut MtuPath| {
+            let back = MtuPath { direction: Direction::In, cached_ip_mtu_bytes: Some(576), ..path.clone() };
+            step.detail.paths = Some(vec![back]);
+        };
+        assert_eq!(clamp(536, 1500, back), None);
     }
 
     #[test]
