@@ -83,7 +83,7 @@ pub(super) fn tell(nics: &mut [Nic], refused: &[Refused], unreadable: &mut BTree
         unreadable.insert("nics.unreadable".into(), why);
     }
     // The loopback is no adapter: nobody looks for its driver.
-    order.retain(|at| nics[*at].kind.as_deref() != Some("loopback"));
+    order.retain(|at| !nics[*at].is_loopback());
     for (at, refused) in order.into_iter().take(NICS_MAX).filter_map(|at| Some((at, refused.get(at)?))) {
         nics[at].unreadable = reasons(&nics[at], refused);
     }
@@ -195,7 +195,7 @@ mod tests {
     fn of_this_machine_nothing_is_unknown_without_a_reason() {
         let mut unreadable = BTreeMap::new();
         let adapters = super::super::nics::nics(&mut unreadable).unwrap().into_iter();
-        let adapters = adapters.filter(|nic| nic.kind.as_deref() != Some("loopback"));
+        let adapters = adapters.filter(|nic| !nic.is_loopback());
         for nic in adapters.take(NICS_MAX) {
             for (fact, known) in [
                 ("speed_bits_per_s", nic.speed_bits_per_s.is_some()),
