@@ -65,6 +65,7 @@ impl Plan {
 /// One step. The tag `kind` is what `.steps[].kind` in the result shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
+#[expect(clippy::large_enum_variant, reason = "a plan has a few dozen steps, and each is read all the time")]
 pub enum StepSpec {
     /// Collect the facts of both hosts.
     Facts,
