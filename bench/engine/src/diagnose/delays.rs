@@ -35,7 +35,8 @@ fn comes_and_goes(doc: &ResultDoc) -> Vec<Finding> {
         .chain(pauses::pauses(doc))
         .chain(late(doc))
         .chain(uneven(doc));
-    let told = told.chain(timers(doc)).chain(pauses::stands(doc)).chain(held::held(doc));
+    let told = told.chain(timers(doc)).chain(pauses::stands(doc));
+    let told = told.chain(held::held(doc)).chain(held::in_turns(doc));
     told.take(1).collect()
 }
 
