@@ -12,8 +12,8 @@ use pathproof_model::{
 
 use crate::record::LatencyHistogram;
 
-use super::pauses::{lost_a_question, stolen_ns};
-use super::{LOST_SHARE, planned, pressed, round_trips};
+use super::pauses::lost_a_question;
+use super::{LOST_SHARE, planned, pressed, round_trips, stolen_ns};
 
 /// So much above the median is held up: twice the built-in limit of jitter, and above the turns of up to 8 ms that threads of a busy host
 /// were seen to wait for each other.
