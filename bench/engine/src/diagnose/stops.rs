@@ -14,6 +14,8 @@ use super::{LOST_SHARE, Rule, planned, stolen_ns, whose};
 
 /// Two of the shortest retransmission timers, and more than any turn of a busy host.
 const SILENCE_NS: u64 = 400_000_000;
+/// In such a silence so many messages of each connection come in at its own mean rate: then none is no chance.
+const MESSAGES: f64 = 4.0;
 /// A full segment of an MTU of 1500, with time stamps.
 const SEGMENT_BYTES: u64 = 1448;
 
@@ -60,7 +62,7 @@ enum Shown {
 impl Stop {
     /// Of a stream of plain connections, all of which were silent for long.
     fn of(doc: &ResultDoc, step: &Step) -> Option<Stop> {
-        let free = step.spec.as_ref()?.traffic()?.is_free();
+        let spec = step.spec.as_ref()?.traffic()?;
         let counts = step.kind.traits().bulk && step.detail.failover.is_none() && step.error.is_none();
         let way = step.direction?;
         let (sender, receiver) = match way {
@@ -71,15 +73,19 @@ impl Stop {
         let lossy = paced_loss(doc, Some(way)).is_some_and(|lost| lost.bounds().0 > LOST_SHARE);
         // What is lost keeps what came after it from the program, too.
         let again = step.total(|flow| flow.retransmits)?.saturating_mul(SEGMENT_BYTES);
-        if !free || !counts || lossy || again.saturating_mul(10) >= step.total(|flow| flow.bytes)? {
+        if !spec.is_free() || !counts || lossy || again.saturating_mul(10) >= step.total(|flow| flow.bytes)? {
             return None;
         }
         let of = |role: LaneRole| step.own_lanes().filter(move |lane| lane.role == role);
-        if of(LaneRole::Receive).any(|lane| lane.bytes == 0) {
-            return None;
-        }
         let silences: Option<Vec<u64>> = of(LaneRole::Receive).map(|lane| lane.longest_silence_ns).collect();
         let silence_ns = silences?.into_iter().min()?;
+        // A receiver counts whole messages: where few come in such a time, none is no silence.
+        let expected =
+            |lane: &LaneResult| lane.bytes as f64 * silence_ns as f64 / lane.window_ns.max(1) as f64;
+        let seldom = |lane: &LaneResult| expected(lane) < spec.size_bytes as f64 * MESSAGES;
+        if of(LaneRole::Receive).any(seldom) {
+            return None;
+        }
         let timer_ns = timer_that_held(step, silence_ns)?;
         // Who waited for a processor, or was kept from one, for half of it may have been silent by that.
         let waited = |lane: &LaneResult| lane.scheduled.is_none_or(|line| line.waited_ns >= silence_ns / 2);
@@ -167,7 +173,8 @@ pub(super) mod tests {
         let receive = LaneResult {
             end: ends[1],
             role: LaneRole::Receive,
-            bytes: 1 << 20,
+            bytes: 20 << 20,
+            window_ns: 1100 * MS,
             longest_silence_ns: Some(silence_ms * MS),
             scheduled,
             ..LaneResult::default()
@@ -257,9 +264,10 @@ pub(super) mod tests {
         let quota = load(HostLoad { throttled_ns: Some(400 * MS), ..HostLoad::default() });
         let mut lossy = still();
         lossy.summary.retransmits = Some(1600);
-        let mut deaf = still();
-        deaf.lanes[1].bytes = 0;
-        for step in [waited, unknown, stolen, quota, lossy, deaf] {
+        // A message or two in such a time, as over a path of 1 Mbit/s.
+        let mut slow = still();
+        slow.lanes[1].bytes = slow.spec.as_ref().unwrap().traffic().unwrap().size_bytes * 5;
+        for step in [waited, unknown, stolen, quota, lossy, slow] {
             assert_eq!(told(vec![step]), None);
         }
         let mut loss = Step::new(StepKind::Loss, "loss");
