@@ -4,6 +4,7 @@
 //! where what both hosts counted excludes the others it could be; what only might be so is said as that.
 
 mod busy;
+mod collisions;
 mod connections;
 mod delays;
 mod direction;
