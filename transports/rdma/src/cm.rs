@@ -141,7 +141,7 @@ pub struct Id {
 // SAFETY: used by one thread at a time.
 unsafe impl Send for Id {}
 
-/// What both ends agree on beside the queue pair.
+/// What an end asks for beside the queue pair.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     /// Reads the peer may have outstanding towards us.
@@ -154,6 +154,8 @@ pub struct Terms {
     pub retry_count: u8,
     /// Receiver-not-ready retries.
     pub rnr_retry_count: u8,
+    /// Traffic class of what this end sends; `None` leaves it to the system at the end that dials, and to the request of the peer at the other.
+    pub traffic_class: Option<u8>,
 }
 
 /// What one end brings to a connection.
@@ -226,13 +228,39 @@ impl Id {
         }
     }
 
-    /// Listens at `address`; port 0 is one of the kernel's choice.
-    pub fn listen(channel: &Arc<EventChannel>, address: SocketAddr) -> Result<(Id, u16), TransportError> {
+    /// Asks for a traffic class, before the route is resolved or the identifier listens: on RoCE it becomes that of the path, which the peer is
+    /// asked to answer by; on iWARP the driver gets it for its TCP connection.
+    fn mark(&self, traffic_class: Option<u8>) -> Result<(), TransportError> {
+        let Some(mut class) = traffic_class else { return Ok(()) };
+        // SAFETY: an identifier that exists, and one byte, which is copied during the call.
+        let code = unsafe {
+            (self.channel.library.rdma_set_option)(
+                self.raw.as_ptr(),
+                k::RDMA_OPTION_ID,
+                k::RDMA_OPTION_ID_TOS,
+                std::ptr::from_mut(&mut class).cast(),
+                size_of::<u8>(),
+            )
+        };
+        if code != 0 {
+            let operation = format!("asking the connection manager for traffic class {class}");
+            return Err(TransportError::io(operation, io::Error::last_os_error()));
+        }
+        Ok(())
+    }
+
+    /// Listens at `address`; port 0 is one of the kernel's choice. Connections of iWARP that are accepted have the traffic class.
+    pub fn listen(
+        channel: &Arc<EventChannel>,
+        address: SocketAddr,
+        traffic_class: Option<u8>,
+    ) -> Result<(Id, u16), TransportError> {
         let asked = address;
         let mut last = io::Error::from(io::ErrorKind::AddrInUse);
         // The manager's port space is not TCP's: soft-iWARP then finds a port taken by an ordinary socket.
         for _ in 0..8 {
             let id = Id::new(channel)?;
+            id.mark(traffic_class)?;
             let mut address = RawAddress::new(asked);
             // SAFETY: an identifier and a socket address of the right length, alive during the calls.
             let bound = unsafe { (channel.library.rdma_bind_addr)(id.raw.as_ptr(), address.as_mut_ptr()) } == 0
@@ -332,6 +360,7 @@ impl Id {
         // A neighbour that is not known yet can cost a whole attempt: several short ones instead of one long.
         let id = loop {
             let id = Id::new(channel)?;
+            id.mark(terms.traffic_class)?;
             let mut source = local.map(|ip| RawAddress::new(SocketAddr::new(ip, 0)));
             let source_ptr = source.as_mut().map_or(std::ptr::null_mut(), RawAddress::as_mut_ptr);
             let mut target = RawAddress::new(remote);
@@ -428,6 +457,13 @@ impl Id {
         }
         if state == k::IBV_QPS_INIT {
             attributes.qp_access_flags |= k::IBV_ACCESS_REMOTE_READ | k::IBV_ACCESS_REMOTE_WRITE;
+        }
+        // Where this end has accepted, the manager knows the class of the peer's request alone.
+        if let Some(class) = terms.traffic_class
+            && mask & k::IBV_QP_AV != 0
+            && attributes.ah_attr.is_global != 0
+        {
+            attributes.ah_attr.grh.traffic_class = class;
         }
         // The manager asks for the longest pause after "receiver not ready" (code 0 is 655 ms) and takes the
         // acknowledgement timeout from the subnet's packet lifetime: ours are those that the result shows.
