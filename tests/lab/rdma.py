@@ -444,6 +444,12 @@ def classes_share_an_adapter_over_rdma_and_smb_direct():
         assert phases["storage"]["storage"]["goodput_bits_per_s"] > 0, (over, phases["storage"])
         assert phases["migration"]["migration"]["goodput_bits_per_s"] > 0, (over, phases["migration"])
         classes_are_marked_on_the_wire(phases, counted)
+        # What each end says that it saw of them: a part, of a kernel that sees what Soft-RoCE receives.
+        for way in step["rdma_marks"]:
+            assert set(MARKS.values()) <= {one["dscp"] for one in way["arrived"]}, (over, way)
+            assert way["classes"] == list(MARKS), (over, way)
+        assert [way["direction"] for way in step["rdma_marks"]] == ["out", "in"], (over, step["rdma_marks"])
+        assert "DSCP-CHANGED" not in codes(document), (over, step["rdma_marks"])
         told = ", ".join(f"{name} {beat['lost']} of {beat['sent']}" for name, beat in beats.items())
         print(f"     {over}: heartbeats lost: {told}; storage {step['cost']['storage_share']} of what it carries alone")
         no_leak()
