@@ -401,7 +401,7 @@ def a_traffic_class_is_on_the_wire():
     done = subprocess.run([BINARY, "contend", f"{SIW}:{PORT}", "--key", KEY, "--over", "smbd", "--storage", "4Mbit/s", "--time", "500ms",
                            "--dscp", "storage=26", "--format", "json"], capture_output=True, text=True, timeout=100)
     told = done.stdout + done.stderr
-    assert done.returncode == 2 and "soft-iWARP does not give" in told and "leave the mark (--dscp)" in told, (done.returncode, told)
+    assert done.returncode not in JUDGED and "soft-iWARP does not give" in told and "leave the mark (--dscp)" in told, (done.returncode, told)
     no_leak()
 
 
