@@ -45,7 +45,7 @@ impl RdmaEar {
         end.rdma_reason = match self.listener {
             Err(why) => Some(why),
             Ok(_) if self.seen.is_empty() => Some(format!(
-                "no packet of RoCE v2 was seen at {nic}: adapters take theirs off the wire before the kernel sees them, and iWARP has none"
+                "no packet of RoCE v2 was seen at {nic}: adapters take theirs off the wire before the kernel sees them, and iWARP has none; what a driver counts by priority stands in the evidence"
             )),
             Ok(_) => None,
         };
