@@ -143,16 +143,10 @@ fn classes(spec: &ContendSpec, registry: &Registry, here: &Environment) -> Resul
         let over = spec.over_of(class);
         lanes(over, &spec.options_of(class), registry, here).with_context(|| class.word())?;
         spec.nics_of(class).iter().try_for_each(|nic| has_nic(here, nic)).with_context(|| class.word())?;
-        if spec.dscp.of(class).is_some() && !manners(over).marks {
-            let marked = those_that(|m| m.marks);
-            bail!(
-                "--dscp marks what goes over {marked}; over {over} the adapter says how packets are marked: leave it out"
-            );
-        }
         if spec.priority.of(class).is_some() && !manners(over).segments {
             let sockets = those_that(|m| m.segments);
             bail!(
-                "--priority is that of the sockets of {sockets}; over {over} leave it out, and mark with --dscp where that is taken"
+                "--priority is that of the sockets of {sockets}; over {over} leave it out, and mark with --dscp"
             );
         }
     }
@@ -330,21 +324,7 @@ mod tests {
             let why = contend(&|spec| on(spec, over, nic));
             assert!(why.contains(says), "{why}");
         }
-        // A mark is that of a class, and so is the transport that takes it.
-        let marked = |spec: &mut ContendSpec| {
-            spec.ways.storage.over = Some("smbd".into());
-            spec.dscp.migration = Some(10);
-        };
-        assert_eq!(contend(&marked), "");
-        let storage = |spec: &mut ContendSpec| {
-            spec.ways.storage.over = Some("smbd".into());
-            spec.dscp.storage = Some(26);
-        };
-        let why = contend(&storage);
-        assert!(
-            why.contains("--dscp marks what goes over") && why.contains("over smbd the adapter"),
-            "{why}"
-        );
+        // Every transport takes a mark; a priority is that of a socket, and the transport is that of the class.
         let with = |over: &'static str, priority: Option<u8>| {
             let change = move |spec: &mut ContendSpec| {
                 spec.ways.storage.over = Some(over.into());
@@ -352,8 +332,10 @@ mod tests {
             };
             contend(&change)
         };
-        assert_eq!(with("rdma", None), "", "RoCE has traffic classes");
-        assert!(with("rdma", Some(3)).contains("--priority is that of the sockets"));
+        for over in ["rdma", "smbd"] {
+            assert_eq!(with(over, None), "", "{over}: its packets have traffic classes");
+            assert!(with(over, Some(3)).contains("--priority is that of the sockets"), "{over}");
+        }
         assert_eq!(with("multi", Some(3)), "");
     }
 

@@ -40,7 +40,6 @@ pub fn manners(name: &str) -> &'static Manners {
         several_nics: false,
         adapter: false,
         segments: false,
-        marks: false,
         one_sided: false,
         zero_copy_send: false,
         discard_receive: false,

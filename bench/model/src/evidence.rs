@@ -23,6 +23,7 @@ pub use counters::{
 };
 pub(crate) use counters::{is_still, of_row, shortest, still};
 pub use driver::{DriverActivity, DriverCounter, DriverMeaning};
+pub use priority::{PriorityPackets, counts_packets};
 
 use crate::{HostLoad, NodeId};
 
@@ -144,6 +145,9 @@ pub struct PriorityActivity {
     /// What was counted of it.
     #[serde(flatten)]
     pub counts: PriorityCounts,
+    /// Packets of it that arrived and that were sent.
+    #[serde(flatten)]
+    pub packets: PriorityPackets,
 }
 
 /// The connections that a kernel follows, at one moment.

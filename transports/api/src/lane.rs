@@ -152,8 +152,8 @@ pub struct LaneSpec {
     pub max_segment_bytes: Option<u32>,
     /// Socket buffer size in bytes; `None` leaves it to the transport.
     pub socket_buffer_bytes: Option<u32>,
-    /// The code point (RFC 2474) that what this end sends in TCP segments or RoCE packets is marked with; `None` leaves it to the system, and
-    /// where the transport has an option for it, to that.
+    /// The code point (RFC 2474) that what this end sends in TCP segments or packets of RDMA is marked with; `None` leaves it to the system, and
+    /// where the transport has an option for it, to that. Where nothing would carry it, preparing the lane is an error.
     pub dscp: Option<u8>,
     /// The priority of what this end sends in TCP segments, within this host and in the tags (802.1Q) that a VLAN device makes of it; `None`
     /// leaves it to the system.

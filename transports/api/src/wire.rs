@@ -48,6 +48,8 @@ pub struct WireSpec {
     pub receives: u32,
     /// How `poll` waits.
     pub wait_mode: WaitMode,
+    /// The code point (RFC 2474) that what this end sends is marked with; `None` leaves it to the system and the adapter.
+    pub dscp: Option<u8>,
 }
 
 /// What a connection request or answer carries.
@@ -77,6 +79,7 @@ impl Default for WireSpec {
             sends: 128,
             receives: 256,
             wait_mode: WaitMode::Block,
+            dscp: None,
         }
     }
 }

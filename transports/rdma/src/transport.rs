@@ -22,6 +22,7 @@ use crate::words;
 
 pub(crate) mod adapter;
 mod bare;
+mod marks;
 pub mod options;
 mod prepared;
 
@@ -176,14 +177,8 @@ impl Transport for RdmaTransport {
             (Fabric::Iwarp, _) => Rendezvous::ConnectionManager,
             (_, asked) => asked.unwrap_or(Rendezvous::QueuePair),
         };
-        // A mark that nothing carries would be believed.
-        if spec.dscp.is_some()
-            && !matches!((choice.fabric, rendezvous), (Fabric::Roce, Rendezvous::QueuePair))
-        {
-            return Err(TransportError::invalid(
-                "only RoCE packets are marked with a code point here, and not where the connection manager connects queue pairs; leave the mark \
-                 out, or connect=cm",
-            ));
+        if let Some(dscp) = spec.dscp {
+            marks::check(dscp, &choice, device.vendor_id, &self.sysfs)?;
         }
         let mut chosen = BTreeMap::new();
         chosen.insert(
@@ -202,6 +197,11 @@ impl Transport for RdmaTransport {
             "connect".into(),
             connect_reason(rendezvous, choice.fabric, options.rendezvous.is_some()).into(),
         );
+        if let Some(class) = options.traffic_class {
+            let by_manager = rendezvous == Rendezvous::ConnectionManager;
+            let words = marks::words(class, by_manager, choice.fabric == Fabric::Iwarp);
+            chosen.insert("traffic_class".into(), words);
+        }
 
         let limit = depth_max(&device);
         let send_depth = spec.depth.min(limit);
@@ -250,7 +250,7 @@ impl Transport for RdmaTransport {
             Rendezvous::ConnectionManager => {
                 let library =
                     ConnectionManagerLibrary::system().map_err(|error| words::missing_library(&error))?;
-                Some(Manager::new(&library, role, &choice)?)
+                Some(Manager::new(&library, role, &choice, options.traffic_class)?)
             }
         };
         let address = Address {

@@ -3,12 +3,19 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pathproof_api::contract::{self, Connect, Pair};
-use pathproof_api::{CompletionStatus, LaneSpec, Op, RegionId, Verb, Wait};
-use pathproof_smbd::{LANE_SETTINGS, Settings};
+use pathproof_api::{
+    CompletionStatus, LaneSpec, Op, PreparedWire, RegionId, Role, Transport as _, TransportError, Verb, Wait,
+    WireSpec, Wires,
+};
+use pathproof_sim::SimWires;
+use pathproof_smbd::lane::transport::caps;
+use pathproof_smbd::{LANE_SETTINGS, Settings, SmbdTransport};
 
+use support::DELAY_NS;
 use support::lanes::Simulated;
 
 fn with_credits(receive_credits: u16) -> Settings {
@@ -45,6 +52,31 @@ fn run(pair: &mut Pair, ops_a: &[Op], ops_b: &[Op]) -> [Vec<pathproof_api::Compl
         }
     }
     panic!("stuck: {done:?}");
+}
+
+/// Wires that note which marks they are asked for.
+struct Noted {
+    wires: SimWires,
+    asked: Mutex<Vec<Option<u8>>>,
+}
+
+impl Wires for Noted {
+    fn prepare_wire(&self, spec: &WireSpec) -> Result<Box<dyn PreparedWire>, TransportError> {
+        self.asked.lock().unwrap().push(spec.dscp);
+        self.wires.prepare_wire(spec)
+    }
+}
+
+#[test]
+fn the_mark_of_a_lane_is_that_of_its_wire_at_both_ends() {
+    let wires = SimWires::new(DELAY_NS);
+    let noted = Arc::new(Noted { wires: wires.clone(), asked: Mutex::default() });
+    let transport = SmbdTransport::new(noted.clone(), Arc::new(wires), || Ok(caps(16)));
+    for (role, dscp) in [(Role::Dial, None), (Role::Dial, Some(26)), (Role::Accept, Some(10))] {
+        let marked = LaneSpec { dscp, ..LaneSpec::default() };
+        assert!(transport.prepare(role, &marked).is_ok(), "{role:?}, {dscp:?}");
+    }
+    assert_eq!(*noted.asked.lock().unwrap(), [None, Some(26), Some(10)]);
 }
 
 #[test]

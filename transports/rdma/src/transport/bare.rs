@@ -12,6 +12,8 @@ use pathproof_api::{
 use pathproof_sys::clock::RealClock;
 
 use super::adapter::{Adapter, Memory};
+use super::marks;
+use super::options::class_of;
 use super::{INLINE_BYTES, RdmaTransport};
 use crate::choose::{Choice, Wishes};
 use crate::cm;
@@ -44,6 +46,9 @@ impl Wires for RdmaTransport {
         let adapter = self.adapter(&choice.device)?;
         let events_before = adapter.context.events_so_far();
         let device = adapter.context.attributes()?;
+        if let Some(dscp) = spec.dscp {
+            marks::check(dscp, &choice, device.vendor_id, &self.sysfs)?;
+        }
         let least = |asked: u8, allowed: i32| asked.min(u8::try_from(allowed).unwrap_or(u8::MAX));
         let terms = cm::Terms {
             responder_depth: least(spec.reads_served, device.max_qp_rd_atom),
@@ -52,6 +57,7 @@ impl Wires for RdmaTransport {
             retry_count: RETRY_COUNT,
             // Whoever speaks over a bare wire has credits: a receiver that is not ready is a fault, not a wait.
             rnr_retry_count: 0,
+            traffic_class: spec.dscp.map(class_of),
         };
         let channel = match spec.wait_mode {
             WaitMode::Block => Some(CompletionChannel::new(&adapter.context)?),
@@ -72,7 +78,7 @@ impl Wires for RdmaTransport {
             Role::Dial => None,
             Role::Accept => {
                 let port = spec.address.map_or(0, |address| address.port());
-                Some(cm::Id::listen(&channel, SocketAddr::new(local, port))?)
+                Some(cm::Id::listen(&channel, SocketAddr::new(local, port), terms.traffic_class)?)
             }
         };
         Ok(Box::new(PreparedBare {
@@ -154,6 +160,9 @@ impl PreparedWire for PreparedBare {
         chosen.insert("device".into(), device);
         chosen.insert("gid".into(), choice.gid_reason.clone());
         chosen.insert("connect".into(), "by the RDMA connection manager, as SMB Direct does".into());
+        if let Some(class) = terms.traffic_class {
+            chosen.insert("traffic_class".into(), marks::words(class, true, iwarp));
+        }
         let mut queues = Queues::new(&adapter.context, spec.sends, spec.receives, self.inline_bytes)?;
         let private_data = match &spec.private_data {
             PrivateData::Bytes(bytes) => bytes.clone(),

@@ -39,11 +39,11 @@ pub const PATH_MTU: LaneOption<Fixed<PathMtu>> = LaneOption {
     help: "RDMA path MTU in bytes, at most",
 };
 /// Traffic class of the packets.
-pub const TRAFFIC_CLASS: LaneOption<Fixed<u8>> = LaneOption {
+pub const TRAFFIC_CLASS: LaneOption<Open<u8>> = LaneOption {
     name: "traffic_class",
     takes: Takes::Number { least: 0, most: 255, unit: NumberUnit::None },
     whose: Whose::Both,
-    default: Fixed(0),
+    default: open("0, and with connect=cm that of the system"),
     help: "traffic class of the packets",
 };
 /// How queue pairs find each other.
@@ -175,11 +175,17 @@ impl Registration {
     }
 }
 
+/// The traffic class whose six upper bits are this code point (RFC 2474 §3).
+pub(super) fn class_of(dscp: u8) -> u8 {
+    dscp << 2
+}
+
 /// What a lane's specification asks of this transport.
 pub(super) struct Options {
     pub(super) wishes: Wishes,
     pub(super) rendezvous: Option<Rendezvous>,
-    pub(super) traffic_class: u8,
+    /// `None` where nobody asked for one.
+    pub(super) traffic_class: Option<u8>,
     pub(super) signal_every: Option<u32>,
     pub(super) inline_bytes: u32,
     /// Upper limit of the path MTU, as the verbs code.
@@ -202,8 +208,8 @@ pub(super) fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
             remote: spec.remote.map(|r| r.ip()),
         },
         rendezvous: given.given(&CONNECT),
-        // The six upper bits of a traffic class are the code point (RFC 2474 §3); what is said of one lane goes before what all have in common.
-        traffic_class: spec.dscp.map_or_else(|| given.get(&TRAFFIC_CLASS), |dscp| dscp << 2),
+        // What is said of one lane goes before what all have in common.
+        traffic_class: spec.dscp.map(class_of).or_else(|| given.given(&TRAFFIC_CLASS)),
         signal_every: given.given(&SIGNAL_EVERY).map(|every| every.max(1)),
         inline_bytes: given.get(&INLINE),
         path_mtu_code: given.get(&PATH_MTU) as u8,
@@ -241,8 +247,16 @@ mod tests {
 
     #[test]
     fn a_lane_that_is_marked_has_the_traffic_class_of_its_code_point() {
-        let class = |dscp| options(&LaneSpec { dscp, ..LaneSpec::default() }).unwrap().traffic_class;
-        assert_eq!((class(Some(26)), class(Some(63)), class(None)), (104, 252, 0));
+        let spec = |dscp| LaneSpec { dscp, ..LaneSpec::default() };
+        let class = |spec: &LaneSpec| options(spec).unwrap().traffic_class;
+        assert_eq!([Some(26), Some(63)].map(|dscp| class(&spec(dscp))), [Some(104), Some(252)]);
+        // Left out is not zero: the connection manager has a class of the system's for whom nobody gives one.
+        assert_eq!(class(&spec(None)), None);
+        for (dscp, expected) in [(None, 12), (Some(26), 104)] {
+            let mut both = spec(dscp);
+            both.options.set(&TRAFFIC_CLASS, 12);
+            assert_eq!(class(&both), Some(expected), "the mark of a lane goes before the option of all");
+        }
     }
 
     #[test]

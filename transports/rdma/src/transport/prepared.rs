@@ -35,6 +35,7 @@ impl Manager {
         library: &Arc<ConnectionManagerLibrary>,
         role: Role,
         choice: &Choice,
+        traffic_class: Option<u8>,
     ) -> Result<Manager, TransportError> {
         let local = choice.local.ok_or_else(|| TransportError::Unsupported {
             what: format!("the RDMA connection manager on {}", choice.device),
@@ -46,7 +47,7 @@ impl Manager {
         })?;
         let channel = cm::EventChannel::new(library)?;
         let listener = match role {
-            Role::Accept => Some(cm::Id::listen(&channel, SocketAddr::new(local, 0))?),
+            Role::Accept => Some(cm::Id::listen(&channel, SocketAddr::new(local, 0), traffic_class)?),
             Role::Dial => None,
         };
         Ok(Manager { listener, channel })
@@ -69,7 +70,8 @@ pub(super) struct PreparedRdma {
     pub(super) address: Address,
     pub(super) caps: LaneCaps,
     pub(super) initiator_depth: u8,
-    pub(super) traffic_class: u8,
+    /// `None` where nobody asked for one.
+    pub(super) traffic_class: Option<u8>,
     pub(super) path_mtu_code: u8,
     pub(super) ack_timeout_exponent: u8,
     pub(super) retry_count: u8,
@@ -116,7 +118,7 @@ impl PreparedRdma {
                     flow_label: 0,
                     sgid_index: self.choice.gid.as_ref().map_or(0, |g| g.index),
                     hop_limit: 64,
-                    traffic_class: self.traffic_class,
+                    traffic_class: self.traffic_class.unwrap_or(0),
                 },
                 dlid: peer.lid,
                 is_global: u8::from(global),
@@ -187,6 +189,7 @@ impl PreparedRdma {
             ack_timeout_exponent: self.ack_timeout_exponent,
             retry_count: self.retry_count,
             rnr_retry_count: RNR_RETRY_COUNT,
+            traffic_class: self.traffic_class,
         };
         let dials = manager.listener.is_none();
         let joining = cm::Joining {

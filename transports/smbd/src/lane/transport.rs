@@ -120,6 +120,7 @@ impl Transport for SmbdTransport {
             sends: Places::SENDS as u32 + moves,
             receives: u32::from(self.settings.receive_credits),
             wait_mode: spec.wait_mode,
+            dscp: spec.dscp,
             ..WireSpec::default()
         })?;
         Ok(Box::new(PreparedSmbd {
