@@ -273,7 +273,7 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
             "{} of {nic} at {} was turned off and could not be given back: {}",
             names(&all),
             whose(end),
-            row.reason.as_deref().unwrap_or("no reason was told")
+            row.reason.as_deref().unwrap_or("no reason was given")
         );
         let commands = typed(end, nic, &all, "ethtool -K {} {} on");
         found.push(

@@ -213,7 +213,7 @@ const PATHS: &[Entry] = &[
     entry(
         "NAME-DEAD-ADDRESS",
         Warning,
-        "One of the addresses of the peer's name does not answer: whoever tries it first waits for it, each time anew.",
+        "One of the addresses of the peer's name does not answer: whoever tries it first waits for it, every time.",
         "Take the dead address out of name service or /etc/hosts (getent ahosts NAME), or bring it to life.",
     ),
     entry(
