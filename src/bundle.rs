@@ -1,6 +1,6 @@
-//! What somebody who helps from afar has to see: facts of this host, its counters and settings, the end of its log, and a result. Names and
+//! What somebody who helps remotely has to see: facts of this host, its counters and settings, the end of its log, and a result. Names and
 //! addresses are replaced (`pseudonyms`) unless the user says otherwise; what cannot be read is listed with its reason, never missing
-//! without a word.
+//! silently.
 
 mod pseudonyms;
 

@@ -128,7 +128,7 @@ pub enum Command {
     Criteria(criteria::CriteriaArgs),
     /// Explain a finding: how it is recognised, what looks like it, how to prove it and how to heal it.
     Explain(explain::ExplainArgs),
-    /// Collect what somebody who helps from afar has to see: facts, counters, settings, the kernel's log, a result.
+    /// Collect what somebody who helps remotely has to see: facts, counters, settings, the kernel's log, a result.
     #[command(after_help = support_bundle::EXAMPLES)]
     SupportBundle(support_bundle::BundleArgs),
     /// Print completions for a shell.

@@ -49,7 +49,7 @@ pub enum SecureError {
     /// The server had no place at its door, and said so before this end had shown anything of its key: it may be asked again.
     #[error("{}", Refusal::Busy)]
     Crowded,
-    /// The other end closed during the handshake without a word.
+    /// The other end closed during the handshake without a message.
     #[error(
         "the peer closed the connection during the key handshake without saying why; is it overloaded or just being \
          stopped? Look at the log of `pathproof serve` there, and try again"

@@ -77,6 +77,14 @@ fn every_check_and_every_limit_is_explained() {
     let known = |check: &&str| !meanings(check).is_empty() || !meanings(&format!("{check}-p99")).is_empty();
     let unknown: Vec<&&str> = checks.iter().filter(|check| !known(check)).collect();
     assert!(unknown.is_empty(), "bench/model/src/glossary/words.txt does not explain {unknown:?}");
+    // The table that the result format sends programs to.
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/MEASUREMENT.md"));
+    let page = page.unwrap();
+    let (_, table) = page.split_once("| criterion | of | limit |").expect("the table stands there");
+    let (table, _) = table.split_once("\n\n").expect("it has an end");
+    let named: BTreeSet<&str> = table.split('`').skip(1).step_by(2).collect();
+    let missing: Vec<&&str> = checks.iter().filter(|check| !is_in(&named, check)).collect();
+    assert!(missing.is_empty(), "the table of docs/MEASUREMENT.md has no {missing:?}");
     for limit in limits() {
         assert!(
             !meanings(&limit.name()).is_empty() && !meanings(limit.bare()).is_empty(),
@@ -85,6 +93,11 @@ fn every_check_and_every_limit_is_explained() {
         );
         assert!(limit.about.len() > 20, "{} has no reason in criteria.toml", limit.name());
     }
+}
+
+/// Whether a table names a check, or the percentile that is put behind it.
+fn is_in(named: &BTreeSet<&str>, check: &str) -> bool {
+    named.contains(check) || named.contains(format!("{check}-p99").as_str())
 }
 
 /// What really stands on screens, as the snapshots have it: the words before the figures.

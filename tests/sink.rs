@@ -180,7 +180,7 @@ fn t27_strangers_at_the_sink_are_gone_after_ten_seconds_and_keep_nobody_out() {
     long.write_all(&[0, 0xFF, 0xFF, 0xFF]).unwrap();
     for mut wrong in [garbage, long] {
         wrong.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        assert!(matches!(wrong.read(&mut [0; 64]), Ok(0) | Err(_)), "closed without a word");
+        assert!(matches!(wrong.read(&mut [0; 64]), Ok(0) | Err(_)), "closed silently");
     }
     let output = sink.bench(&["--write"]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));

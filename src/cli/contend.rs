@@ -56,7 +56,7 @@ pub struct ContendArgs {
     /// Size of a storage request.
     #[arg(long, default_value = "16KiB")]
     pub size: Bytes,
-    /// Migrations at once, a connection each; several numbers, as 1,2,4, are tried one after another, and the best is told.
+    /// Migrations at once, a connection each; several numbers, as 1,2,4, are tried one after another, and the best is reported.
     #[arg(long, value_name = "N[,N…]", value_delimiter = ',', default_value = "1")]
     pub migrations: Vec<u32>,
     /// Tries it once more without this NIC of this host, as after its failure: what is asked for and every cap stay, and the other NICs carry
@@ -67,7 +67,7 @@ pub struct ContendArgs {
     /// Backups that run whenever migrations do, a connection each.
     #[arg(long, default_value_t = 0)]
     pub backups: u32,
-    /// Memory of the guest whose migration is reckoned with.
+    /// Memory of the guest whose migration is assumed.
     #[arg(long, default_value = "16GiB")]
     pub memory: Bytes,
     /// Guests of the host that is emptied, each with that memory.

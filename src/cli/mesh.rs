@@ -100,7 +100,7 @@ pub struct MeshArgs {
     /// The key that all ranks share.
     #[command(flatten)]
     pub key: KeyArgs,
-    /// On rank 0: write the document here, anew after every round.
+    /// On rank 0: write the document here, again after every round.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// On rank 0: what is printed.

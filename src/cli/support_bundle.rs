@@ -1,4 +1,4 @@
-//! `pathproof support-bundle`: what somebody who helps from afar has to see, in one file.
+//! `pathproof support-bundle`: what somebody who helps remotely has to see, in one file.
 
 use std::path::{Path, PathBuf};
 

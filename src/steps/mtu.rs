@@ -83,7 +83,7 @@ impl Kind for Mtu {
     }
 
     fn need_ns(&self, spec: &StepSpec) -> u64 {
-        // Three waits for the loss timer on a path that drops without a word, at both ends at once; a single NIC was searched before.
+        // Three waits for the loss timer on a path that drops silently, at both ends at once; a single NIC was searched before.
         if spec_of(spec).nics.len() == 1 { 600_000_000 } else { 1_500_000_000 }
     }
 

@@ -81,7 +81,7 @@ pub struct ContendSpec {
     /// The priority of each class's sockets, which a VLAN device puts into the tags of its frames (802.1p).
     #[serde(skip_serializing_if = "Marks::none")]
     pub priority: Marks,
-    /// Memory of the guest whose migration is reckoned with, in bytes.
+    /// Memory of the guest whose migration is assumed, in bytes.
     pub memory_bytes: u64,
     /// Guests of the host that is emptied.
     pub guests: u32,

@@ -1,7 +1,7 @@
 //! From what was measured to whether the path is fit: one verdict for each thing that people ask about.
 //!
 //! Pure, so an old document can be judged again with other criteria. It refuses to pass what was not measured:
-//! what no data tells cannot be told, what has no yardstick is not judged, and a step that failed is a failure.
+//! what no data tells cannot be determined, what has no yardstick is not judged, and a step that failed is a failure.
 
 use crate::code;
 use crate::units::Bytes;

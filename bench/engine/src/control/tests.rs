@@ -1,5 +1,6 @@
 //! Whole sessions in virtual time: two machines and a wire that carries, delays or loses messages.
 
+use super::preamble::REVISION;
 use super::*;
 use pathproof_api::Tick;
 use pathproof_model::{
@@ -486,4 +487,36 @@ fn a_peer_that_says_why_it_leaves_is_not_lost() {
     wire.settle();
     assert_eq!(wire.over().kind, ErrorKind::Resource);
     assert!(wire.over().message.contains("too large to cross"));
+}
+
+/// What another program would be written by.
+const PAGE: &str = include_str!("../../../../docs/PROTOCOL.md");
+
+#[test]
+fn the_page_on_the_protocol_has_every_message_and_no_other() {
+    for tag in 0..=u8::MAX {
+        let why = Message::decode(tag, b"").unwrap_err();
+        let name = why.strip_prefix("a ").and_then(|why| why.split_once(" message cannot be read"));
+        // Other tables begin with a number as well.
+        let from = |line: &&str| {
+            ["client", "server", "either"].iter().any(|end| line.contains(&format!(" | {end} | ")))
+        };
+        let row = PAGE.lines().filter(from).find(|line| line.starts_with(&format!("| {tag} | ")));
+        match name {
+            Some((name, _)) => {
+                let begin = format!("| {tag} | {name} | ");
+                assert!(row.is_some_and(|row| row.starts_with(&begin)), "docs/PROTOCOL.md has no {begin}");
+            }
+            None => assert_eq!(row, None, "there is no message {tag}"),
+        }
+    }
+}
+
+#[test]
+fn the_page_on_the_protocol_has_every_revision_and_the_highest() {
+    assert!(PAGE.contains(&format!("this build: {REVISION} |")), "2.{REVISION} is spoken");
+    for revision in 1..=u8::MAX {
+        let told = PAGE.lines().any(|line| line.starts_with(&format!("| 2.{revision} | ")));
+        assert_eq!(told, revision <= REVISION, "2.{revision}");
+    }
 }

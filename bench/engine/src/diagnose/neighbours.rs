@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(findings(&document(&["02:00:00:00:00:02"], None)), vec![]);
         assert_eq!(findings(&document(&["02:00:00:00:00:99"], Some("192.0.2.1"))), vec![]);
         assert_eq!(findings(&document(&[], None)), vec![]);
-        // A peer whose hardware addresses are unknown cannot be told from a stranger.
+        // A peer whose hardware addresses are unknown cannot be distinguished from a stranger.
         let mut unknown = document(&["02:00:00:00:00:99"], None);
         unknown.nodes[1].environment.as_mut().unwrap().nics[0].mac = None;
         assert_eq!(findings(&unknown), vec![]);

@@ -189,7 +189,7 @@ const PATHS: &[Entry] = &[
         "TCP-CHECKSUM",
         Error,
         "A host threw TCP segments away because their checksum was wrong: a NIC, virtual switch or tunnel that should have filled it in did not, or something changes packets on the way. It looks like a size limit, and is none.",
-        "Let pathproof offloads PEER try which offload it is, or turn the checksum offload of the sending NIC off (ethtool -K IF tx off) and run again; if that heals it, update or configure that driver or virtual switch.",
+        "Let pathproof offloads PEER try which offload it is, or turn the checksum offload of the sending NIC off (ethtool -K IF tx off) and run again; if that fixes it, update or configure that driver or virtual switch.",
     ),
     // Who and where the peer is.
     entry(
@@ -213,7 +213,7 @@ const PATHS: &[Entry] = &[
     entry(
         "NAME-DEAD-ADDRESS",
         Warning,
-        "One of the addresses of the peer's name does not answer: whoever tries it first waits for it, each time anew.",
+        "One of the addresses of the peer's name does not answer: whoever tries it first waits for it, every time.",
         "Take the dead address out of name service or /etc/hosts (getent ahosts NAME), or bring it to life.",
     ),
     entry(
