@@ -456,8 +456,10 @@ if IWARP:
     CASES.remove(a_wrong_password_is_said_once)
     # Its greeting would go to the server's TCP listener.
     CASES.remove(where_both_ends_have_rdma_and_smb_direct_does_not_answer_it_is_a_finding)
-    # Its packets are TCP's, which sends all that was lost again when the wire is back; run once, what was expected of the channel did not hold.
-    CASES.remove(a_channel_of_smb_direct_that_falls_silent_loses_no_byte)
+    # Its packets are TCP's, which sends all that was lost again when the wire is back; run once, what was expected of the channel did not hold. Dialling
+    # has had a deadline since then, and the case was not run again: it is, by its name.
+    if a_channel_of_smb_direct_that_falls_silent_loses_no_byte.__name__ not in sys.argv[4:]:
+        CASES.remove(a_channel_of_smb_direct_that_falls_silent_loses_no_byte)
 
 server = Ksmbd(TOOLS)
 server.start()
