@@ -412,6 +412,22 @@ fn a_server_that_says_it_wrote_and_did_not_is_found_out() {
     assert_eq!(output.status.code(), Some(0), "its word is all there is");
 }
 
+/// What a channel that is lost still carries must not undo what was written since: a server tells it by its ChannelSequence, or is found out.
+#[test]
+fn a_late_write_of_a_channel_that_was_lost_is_named() {
+    let several = ["--over", "multi", "--channels", "2", "--address", "127.0.0.1"];
+    let (output, said, _) = faulty(Fault::LateWrite, &[&["--write", "--verify"], &several[..]].concat());
+    let document = document(&output);
+    let step = &document["steps"][0];
+    assert_eq!(output.status.code(), Some(1), "{said}\n{:#}\n{step:#}", document["verdicts"]);
+    assert_eq!(step["file"]["channels_lost"], 1, "{step:#}");
+    assert_eq!((&step["file"]["wrong_blocks"], &step["file"]["stale_blocks"]), (&1.into(), &1.into()));
+    let findings = document["findings"].as_array().unwrap();
+    let found = findings.iter().find(|finding| finding["code"] == "SMB-LATE-WRITE");
+    let evidence = found.unwrap_or_else(|| panic!("{findings:#?}"))["evidence"].as_str().unwrap();
+    assert!(evidence.contains("1 of 1 pieces") && evidence.contains("lost once"), "{evidence}");
+}
+
 /// A scanner that has it open, and a server that does not say.
 #[test]
 fn a_file_that_is_kept_is_not_told_as_removed() {

@@ -261,7 +261,17 @@ impl Account {
             step.chosen.insert(format!("no channel {}", at + 1), format!("{address}: {why}"));
         }
         let wrong = pool.wrong_blocks.load(Ordering::Acquire);
+        let stale = pool.stale_blocks.load(Ordering::Acquire);
         let first_wrong = pool.first_wrong.load(Ordering::Acquire);
+        if stale > 0 && self.detail.channels_lost > 0 {
+            let evidence = format!(
+                "{}: {}: {stale} of {wrong} pieces that are wrong hold what had been written there before, and a channel was lost {}",
+                step.name,
+                self.detail.address,
+                Times(self.detail.channels_lost)
+            );
+            findings.push(Finding::new("SMB-LATE-WRITE", evidence));
+        }
         let mut service = LatencyHistogram::new();
         for (name, way) in [(HistogramName::Read, &read), (HistogramName::Write, &write)] {
             service.merge(&way.service);
@@ -295,6 +305,7 @@ impl Account {
             write: write.rate(window_ns),
             compared_bytes: pool.compared_bytes.load(Ordering::Acquire),
             wrong_blocks: wrong,
+            stale_blocks: stale,
             first_wrong_byte: (first_wrong != u64::MAX).then_some(first_wrong),
             flush_ns: made.flush_ns,
             replayed_requests: pool.replayed.load(Ordering::Acquire).into(),

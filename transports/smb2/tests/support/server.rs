@@ -77,6 +77,8 @@ pub enum Fault {
     NoRelated,
     /// It refuses all that stands in a compound.
     NoCompounds,
+    /// It ends a connection at its twentieth WRITE, and carries that out when a flush is asked for over another one.
+    LateWrite,
     /// It answers what was not compounded in a compound.
     AnswersTwice(Command),
 }
@@ -88,18 +90,21 @@ pub fn serve(fault: Fault) -> (SocketAddr, Arc<Mutex<Option<Vec<u8>>>>) {
     let file = Arc::new(Mutex::new(None));
     let shared = file.clone();
     let gone = Arc::new(AtomicBool::new(false));
+    let late = Arc::new(Mutex::new(None));
     std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
             if gone.load(Ordering::SeqCst) {
                 continue;
             }
-            let (file, gone) = (shared.clone(), gone.clone());
+            let (file, gone, late) = (shared.clone(), gone.clone(), late.clone());
             std::thread::spawn(move || {
-                let (signer, hello, token) = (None, vec![], vec![]);
-                let mut server = Server { stream, fault, file, gone, signer, hello, token };
+                let (signer, hello, token, writes) = (None, vec![], vec![], 0);
+                let mut server = Server { stream, fault, file, gone, late, writes, signer, hello, token };
                 while server.turn().is_some() {}
-                // Whoever goes takes the file along.
-                *server.file.lock().unwrap() = None;
+                // Whoever goes takes the file along, unless other channels hold it.
+                if fault != Fault::LateWrite {
+                    *server.file.lock().unwrap() = None;
+                }
             });
         }
     });
@@ -112,6 +117,9 @@ struct Server {
     file: Arc<Mutex<Option<Vec<u8>>>>,
     /// It has vanished.
     gone: Arc<AtomicBool>,
+    /// The WRITE that it has not carried out yet: where, and what.
+    late: Arc<Mutex<Option<(usize, Vec<u8>)>>>,
+    writes: u32,
     signer: Option<Signer>,
     hello: Vec<u8>,
     token: Vec<u8>,
@@ -202,6 +210,23 @@ impl Server {
             Fault::Vanishes(when) if when == command => {
                 self.gone.store(true, Ordering::SeqCst);
                 return None;
+            }
+            Fault::LateWrite if command == Command::Write => {
+                self.writes += 1;
+                let mut late = self.late.lock().unwrap();
+                if self.writes == 20 && late.is_none() {
+                    let (length, offset) =
+                        (number::<4>(request, 68) as usize, number::<8>(request, 72) as usize);
+                    *late = Some((offset, request[112..112 + length].to_vec()));
+                    return None;
+                }
+            }
+            Fault::LateWrite if command == Command::Flush => {
+                if let (Some((offset, data)), Some(file)) =
+                    (self.late.lock().unwrap().take(), self.file.lock().unwrap().as_mut())
+                {
+                    file[offset..offset + data.len()].copy_from_slice(&data);
+                }
             }
             Fault::Stall(when) if when == command => {
                 // Until the client leaves.
