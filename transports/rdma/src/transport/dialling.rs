@@ -30,7 +30,7 @@ pub(super) fn in_time<T: Send + 'static>(
             Err(TransportError::Timeout { operation, after: deadline })
         }
         Err(RecvTimeoutError::Disconnected) => {
-            Err(TransportError::invalid("the thread that dials by iWARP ended without a word"))
+            Err(TransportError::invalid("the thread that dials by iWARP ended without a result"))
         }
     }
 }
@@ -78,6 +78,6 @@ mod tests {
     fn a_dial_that_panics_is_an_error() {
         let ended =
             in_time(Duration::from_secs(60), || -> Result<(), TransportError> { panic!("on purpose") });
-        assert!(ended.unwrap_err().to_string().contains("without a word"));
+        assert!(ended.unwrap_err().to_string().contains("without a result"));
     }
 }
