@@ -510,6 +510,13 @@ fn a_check_of_a_share_is_a_ladder_whose_rungs_are_proved() {
     let output = check(&smbd, &[]);
     let document = document(&output);
     assert_eq!(document["error"], Value::Null, "{document:#}");
+    for rung in document["ladder"].as_array().unwrap() {
+        // What is not known is there, and null.
+        let missing = ["rung", "goodput_bits_per_s", "share_of_below", "proof", "reason"]
+            .into_iter()
+            .filter(|field| rung.get(field).is_none());
+        assert_eq!(missing.count(), 0, "{rung:#}");
+    }
     for direction in ["out", "in"] {
         for name in ["smb-tcp", "smb-multichannel"] {
             let rung = rung(&document, name, direction);
