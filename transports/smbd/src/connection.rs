@@ -328,9 +328,7 @@ impl Connection {
             let (count, largest) = begun.fold((0, 0), |(count, largest), op| {
                 (count + 1, op.head.len.saturating_add(op.body.len).max(largest))
             });
-            if count > 0 {
-                self.progress.began(count, largest, self.clock.now());
-            }
+            self.progress.began(count, largest, || self.clock.now());
             self.batch.drain(..taken);
         }
         Ok(())
@@ -350,10 +348,8 @@ impl Connection {
         if let Err(error) = self.wire.poll(&mut self.done, wait) {
             return Err(self.explain(error));
         }
-        if !self.done.is_empty() {
-            let ended = self.done.iter().filter(|done| !done.received).count() as u64;
-            self.progress.moved(ended, self.clock.now());
-        }
+        let ended = self.done.iter().filter(|done| !done.received).count() as u64;
+        let ended = (!self.done.is_empty()).then_some(ended);
         for at in 0..self.done.len() {
             let done = self.done[at];
             if matches!(done.tag, NUDGE | BIND) {
@@ -368,7 +364,7 @@ impl Connection {
                 self.finished.push_back(Finished { token: done.tag, status: done.status });
             }
         }
-        self.timers()?;
+        self.timers(ended)?;
         self.flush()
     }
 

@@ -23,13 +23,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Operations were handed to the wire, the largest of which has so many bytes.
-    pub fn began(&mut self, operations: u64, largest_bytes: u32, now: Tick) {
+    /// Operations were handed to the wire, the largest of which has so many bytes. The time is asked where nothing was under way.
+    pub fn began(&mut self, operations: u64, largest_bytes: u32, now: impl FnOnce() -> Tick) {
         if operations == 0 {
             return;
         }
         if self.under_way == 0 {
-            (self.moved, self.largest_bytes) = (now, 0);
+            (self.moved, self.largest_bytes) = (now(), 0);
         }
         self.under_way += operations;
         self.largest_bytes = self.largest_bytes.max(largest_bytes);
@@ -64,11 +64,11 @@ mod tests {
     #[test]
     fn a_wire_is_judged_while_something_is_under_way_and_by_what_moved_last() {
         let mut progress = Progress::default();
-        progress.began(0, 0, at(5));
+        progress.began(0, 0, || at(5));
         assert_eq!(progress.due(), None, "nothing is asked of it");
-        progress.began(2, 100, at(10));
+        progress.began(2, 100, || at(10));
         assert_eq!(progress.due(), Some(at(25)));
-        progress.began(1, 100, at(20));
+        progress.began(1, 100, || at(20));
         assert_eq!(progress.due(), Some(at(25)), "what is added makes nothing move");
         progress.moved(0, at(21));
         assert_eq!(progress.due(), Some(at(36)), "the peer lives: something came");
@@ -76,19 +76,19 @@ mod tests {
         assert_eq!(progress.due(), Some(at(37)));
         progress.moved(2, at(23));
         assert_eq!(progress.due(), None);
-        progress.began(1, 100, at(100));
+        progress.began(1, 100, || at(100));
         assert_eq!(progress.due(), Some(at(115)), "how long nobody asked anything does not count");
     }
 
     #[test]
     fn a_large_operation_has_as_long_as_a_slow_line_needs() {
         let mut progress = Progress::default();
-        progress.began(1, 64 << 20, at(0));
+        progress.began(1, 64 << 20, || at(0));
         assert_eq!(progress.due(), Some(at(15 + 64)));
         progress.moved(1, at(70));
-        progress.began(1, 4096, at(80));
+        progress.began(1, 4096, || at(80));
         assert!(progress.due().is_some_and(|due| due < at(96)), "the large one is done with");
-        progress.began(1, u32::MAX, at(81));
+        progress.began(1, u32::MAX, || at(81));
         assert!(progress.due().is_some_and(|due| due > at(80 + 4000)), "no number overflows");
     }
 }

@@ -39,8 +39,12 @@ impl Connection {
         });
     }
 
-    pub(super) fn timers(&mut self) -> Result<(), TransportError> {
+    /// Does what is due. `ended`: so many operations have, where anything has or has come.
+    pub(super) fn timers(&mut self, ended: Option<u64>) -> Result<(), TransportError> {
         let now = self.clock.now();
+        if let Some(ended) = ended {
+            self.progress.moved(ended, now);
+        }
         if !matches!(self.phase, Phase::Open(_)) {
             if now >= self.began + NEGOTIATION {
                 return Err(self.unanswered(NEGOTIATION));
