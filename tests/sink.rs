@@ -229,6 +229,7 @@ const TORTURE: &[(&str, &[&str])] = &[
     ("smb2.rw", &["rw1", "rw2", "invalid"]),
     ("smb2.compound", &["related1", "related2", "related3", "related5", "related6", "related8", "related9"]),
     ("smb2.compound", &["unrelated1", "invalid1", "invalid2", "invalid3", "invalid4", "create-write-close"]),
+    ("smb2.compound", &["compound-break"]),
 ];
 
 #[test]

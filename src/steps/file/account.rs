@@ -183,13 +183,23 @@ impl Account {
         for (at, (address, why)) in self.missing.iter().enumerate() {
             step.chosen.insert(format!("no channel {}", at + 1), format!("{address}: {why}"));
         }
+        let wrong = pool.wrong_blocks.load(Ordering::Acquire);
+        let stale = pool.stale_blocks.load(Ordering::Acquire);
+        let first_wrong = pool.first_wrong.load(Ordering::Acquire);
+        if stale > 0 && self.detail.channels_lost > 0 {
+            let evidence = format!(
+                "{}: {}: {stale} of {wrong} pieces that are wrong hold what had been written there before, and a channel was lost {}",
+                step.name,
+                self.detail.address,
+                Times(self.detail.channels_lost)
+            );
+            findings.push(Finding::new("SMB-LATE-WRITE", evidence));
+        }
         for (name, way) in [(HistogramName::Read, &whole.read), (HistogramName::Write, &whole.write)] {
             if way.service.count() > 0 {
                 step.histograms.push(way.service.to_record(name, None));
             }
         }
-        let wrong = pool.wrong_blocks.load(Ordering::Acquire);
-        let first_wrong = pool.first_wrong.load(Ordering::Acquire);
         let verified = match wrong {
             0 if !made.checked => None,
             wrong => Some(wrong == 0),
@@ -205,6 +215,7 @@ impl Account {
             write: whole.write.rate(window_ns),
             compared_bytes: pool.compared_bytes.load(Ordering::Acquire),
             wrong_blocks: wrong,
+            stale_blocks: stale,
             first_wrong_byte: (first_wrong != u64::MAX).then_some(first_wrong),
             flush_ns: made.flush_ns,
             replayed_requests: pool.replayed.load(Ordering::Acquire).into(),

@@ -22,6 +22,7 @@ use crate::words;
 
 pub(crate) mod adapter;
 mod bare;
+mod dialling;
 mod marks;
 pub mod options;
 mod prepared;

@@ -1,5 +1,5 @@
-//! One SMB Direct connection over a wire: places for messages, the negotiation, fragments out and in, and the three timers
-//! (negotiation, a message that never becomes whole, a silent peer).
+//! One SMB Direct connection over a wire: places for messages, the negotiation, fragments out and in, and the four timers
+//! (negotiation, a message that never becomes whole, a wire that takes nothing, a silent peer).
 //!
 //! It moves only in [`Connection::turn`], and allocates nothing once it is made. A fragment keeps its receive until it is
 //! released, so a caller that takes nothing is felt by the peer as a lack of credits and by nobody as a lack of memory.
@@ -19,6 +19,7 @@ use crate::codec::{
 };
 use crate::credits::Credits;
 use crate::keep_alive::KeepAlive;
+use crate::progress::Progress;
 use crate::reassembly::Reassembly;
 use crate::settings::{Agreed, Settings};
 
@@ -112,6 +113,7 @@ pub struct Connection {
     credits: Credits,
     reassembly: Reassembly,
     alive: KeepAlive,
+    progress: Progress,
     /// An answer to the peer's question is owed.
     owes_answer: bool,
     /// The peer, which was silent, was nudged.
@@ -157,6 +159,7 @@ impl Connection {
             credits: Credits::new(0, settings.send_credits, 0, 1, 0, now),
             reassembly: Reassembly::default(),
             alive: KeepAlive::new(now),
+            progress: Progress::default(),
             owes_answer: false,
             nudged: false,
             batch: VecDeque::with_capacity(count + Places::SENDS + moves),
@@ -321,6 +324,11 @@ impl Connection {
             if taken == 0 {
                 return Ok(());
             }
+            let begun = front[..taken].iter().filter(|op| op.verb != WireVerb::Receive);
+            let (count, largest) = begun.fold((0, 0), |(count, largest), op| {
+                (count + 1, op.head.len.saturating_add(op.body.len).max(largest))
+            });
+            self.progress.began(count, largest, || self.clock.now());
             self.batch.drain(..taken);
         }
         Ok(())
@@ -340,6 +348,8 @@ impl Connection {
         if let Err(error) = self.wire.poll(&mut self.done, wait) {
             return Err(self.explain(error));
         }
+        let ended = self.done.iter().filter(|done| !done.received).count() as u64;
+        let ended = (!self.done.is_empty()).then_some(ended);
         for at in 0..self.done.len() {
             let done = self.done[at];
             if matches!(done.tag, NUDGE | BIND) {
@@ -354,7 +364,7 @@ impl Connection {
                 self.finished.push_back(Finished { token: done.tag, status: done.status });
             }
         }
-        self.timers()?;
+        self.timers(ended)?;
         self.flush()
     }
 

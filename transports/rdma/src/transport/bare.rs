@@ -12,6 +12,7 @@ use pathproof_api::{
 use pathproof_sys::clock::RealClock;
 
 use super::adapter::{Adapter, Memory};
+use super::dialling;
 use super::marks;
 use super::options::class_of;
 use super::{INLINE_BYTES, RdmaTransport};
@@ -123,20 +124,9 @@ impl PreparedBare {
     fn iwarp(&self) -> bool {
         self.choice.fabric == Fabric::Iwarp
     }
-}
 
-impl PreparedWire for PreparedBare {
-    fn listens_at(&self) -> Option<SocketAddr> {
-        let (_, port) = self.listener.as_ref()?;
-        Some(SocketAddr::new(self.choice.local?, *port))
-    }
-
-    fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError> {
-        let iwarp = self.iwarp();
-        self.adapter.expose(&mut self.memory, iwarp, region, access)
-    }
-
-    fn connect(
+    /// Connects, or is connected to.
+    fn join(
         self: Box<Self>,
         peer: Option<SocketAddr>,
         receives: &[WireOp],
@@ -213,5 +203,30 @@ impl PreparedWire for PreparedBare {
             adapter_used,
             events_before: self.events_before,
         })))
+    }
+}
+
+impl PreparedWire for PreparedBare {
+    fn listens_at(&self) -> Option<SocketAddr> {
+        let (_, port) = self.listener.as_ref()?;
+        Some(SocketAddr::new(self.choice.local?, *port))
+    }
+
+    fn expose(&mut self, region: &Arc<Region>, access: Access) -> Result<Exposed, TransportError> {
+        let iwarp = self.iwarp();
+        self.adapter.expose(&mut self.memory, iwarp, region, access)
+    }
+
+    fn connect(
+        self: Box<Self>,
+        peer: Option<SocketAddr>,
+        receives: &[WireOp],
+        deadline: Duration,
+    ) -> Result<Box<dyn Wire>, TransportError> {
+        if !self.iwarp() || self.spec.role == Role::Accept {
+            return self.join(peer, receives, deadline);
+        }
+        let receives = receives.to_vec();
+        dialling::in_time(deadline, move || self.join(peer, &receives, deadline))
     }
 }

@@ -12,6 +12,7 @@ use pathproof_api::{
 use pathproof_sys::clock::{Clock as _, Deadline, RealClock};
 
 use super::adapter::Adapter;
+use super::dialling;
 use super::options::Registration;
 use crate::choose::Choice;
 use crate::cm;
@@ -215,60 +216,9 @@ impl PreparedRdma {
         }?;
         Ok(connected.id)
     }
-}
 
-impl PreparedLane for PreparedRdma {
-    fn attach(&mut self, region: &Arc<Region>, access: Access) -> Result<RegionId, TransportError> {
-        let (readable, writable) = match access {
-            Access::Local => (false, false),
-            Access::RemoteRead => (true, false),
-            Access::RemoteWrite => (false, true),
-            Access::RemoteReadWrite => (true, true),
-        };
-        let mut bits = k::IBV_ACCESS_LOCAL_WRITE;
-        if readable {
-            bits |= k::IBV_ACCESS_REMOTE_READ;
-        }
-        // On iWARP the answer to a READ is a tagged write, so its target must allow remote writes (RFC 5040 §4.4).
-        if writable || self.choice.fabric == Fabric::Iwarp {
-            bits |= k::IBV_ACCESS_REMOTE_WRITE;
-        }
-        let id = u16::try_from(self.regions.len())
-            .map_err(|_| TransportError::invalid("a lane takes at most 65536 regions"))?;
-        let begin = self.clock.now();
-        let exposes = (readable || writable) && self.address.window_bytes == 0;
-        let by_window = exposes && self.registration == Registration::Window;
-        // What a window opens is not open otherwise.
-        let whole = if by_window { k::IBV_ACCESS_LOCAL_WRITE | k::IBV_ACCESS_MW_BIND } else { bits };
-        let registered = self.adapter.register(region, whole)?;
-        let mut remote_key = registered.remote_key();
-        if by_window {
-            let window = MemoryWindow::new(&self.adapter.domain)?;
-            remote_key = window.key();
-            self.exposed = Some((window, RegionId(id), bits & !k::IBV_ACCESS_LOCAL_WRITE));
-        }
-        self.registration_ns += self.clock.now().ns_since(begin);
-        if exposes {
-            self.address.window_base = region.base_address() as u64;
-            self.address.window_bytes = region.len();
-            self.address.window_key = remote_key;
-            self.address.window_revocable = by_window;
-            self.address.window_readable = readable;
-            self.address.window_writable = writable;
-        }
-        self.regions.push(registered);
-        Ok(RegionId(id))
-    }
-
-    fn offer(&self) -> Offer {
-        Offer(self.address.encode())
-    }
-
-    fn connect(
-        mut self: Box<Self>,
-        peer: &Offer,
-        deadline: Duration,
-    ) -> Result<Box<dyn Lane>, TransportError> {
+    /// Connects, or is connected to, and makes the lane.
+    fn join(mut self: Box<Self>, peer: &Offer, deadline: Duration) -> Result<Box<dyn Lane>, TransportError> {
         let until = self.clock.deadline(deadline);
         let peer = Address::decode(&peer.0).map_err(|detail| TransportError::Protocol {
             operation: "reading the peer's RDMA offer".into(),
@@ -407,5 +357,61 @@ impl PreparedLane for PreparedRdma {
             shared: adapter,
         })?;
         Ok(Box::new(lane))
+    }
+}
+
+impl PreparedLane for PreparedRdma {
+    fn attach(&mut self, region: &Arc<Region>, access: Access) -> Result<RegionId, TransportError> {
+        let (readable, writable) = match access {
+            Access::Local => (false, false),
+            Access::RemoteRead => (true, false),
+            Access::RemoteWrite => (false, true),
+            Access::RemoteReadWrite => (true, true),
+        };
+        let mut bits = k::IBV_ACCESS_LOCAL_WRITE;
+        if readable {
+            bits |= k::IBV_ACCESS_REMOTE_READ;
+        }
+        // On iWARP the answer to a READ is a tagged write, so its target must allow remote writes (RFC 5040 §4.4).
+        if writable || self.choice.fabric == Fabric::Iwarp {
+            bits |= k::IBV_ACCESS_REMOTE_WRITE;
+        }
+        let id = u16::try_from(self.regions.len())
+            .map_err(|_| TransportError::invalid("a lane takes at most 65536 regions"))?;
+        let begin = self.clock.now();
+        let exposes = (readable || writable) && self.address.window_bytes == 0;
+        let by_window = exposes && self.registration == Registration::Window;
+        // What a window opens is not open otherwise.
+        let whole = if by_window { k::IBV_ACCESS_LOCAL_WRITE | k::IBV_ACCESS_MW_BIND } else { bits };
+        let registered = self.adapter.register(region, whole)?;
+        let mut remote_key = registered.remote_key();
+        if by_window {
+            let window = MemoryWindow::new(&self.adapter.domain)?;
+            remote_key = window.key();
+            self.exposed = Some((window, RegionId(id), bits & !k::IBV_ACCESS_LOCAL_WRITE));
+        }
+        self.registration_ns += self.clock.now().ns_since(begin);
+        if exposes {
+            self.address.window_base = region.base_address() as u64;
+            self.address.window_bytes = region.len();
+            self.address.window_key = remote_key;
+            self.address.window_revocable = by_window;
+            self.address.window_readable = readable;
+            self.address.window_writable = writable;
+        }
+        self.regions.push(registered);
+        Ok(RegionId(id))
+    }
+
+    fn offer(&self) -> Offer {
+        Offer(self.address.encode())
+    }
+
+    fn connect(self: Box<Self>, peer: &Offer, deadline: Duration) -> Result<Box<dyn Lane>, TransportError> {
+        if self.choice.fabric != Fabric::Iwarp || self.role == Role::Accept {
+            return self.join(peer, deadline);
+        }
+        let peer = peer.clone();
+        dialling::in_time(deadline, move || self.join(&peer, deadline))
     }
 }
