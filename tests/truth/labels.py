@@ -33,6 +33,22 @@ def not_yet():
     return {code for row in rows for code in re.findall(r"`([A-Z0-9-]+)`", row)}
 
 
+# A fault of a wire: which way, what, and how much.
+FAULT = re.compile(r"(?:out|in|both)\.(\w+)=-?[\d.]+")
+
+
+def faults():
+    """What a wire can be asked for."""
+    return set(re.findall(r'^ +KEY\((\w+), "', (HERE / "wire.c").read_text(), re.M))
+
+
+def faults_of(scenario):
+    """What its wires are asked for, one after the other."""
+    topology, repaired = scenario.get("topology", {}), scenario.get("heal", {}).get("repair_wires", [])
+    wires = [topology.get("faults", []), *topology.get("wires", []), *(wire.get("faults", []) for wire in scenario.get("wire", []))]
+    return [fault for wire in wires for fault in wire] + (repaired if isinstance(repaired, list) else [])
+
+
 def listed(value):
     return value if isinstance(value, list) else [value]
 

@@ -13,6 +13,8 @@
     loaded ADDRESS PORT SECONDS [IN]   round trips of UDP while TCP pushes (IN: pulls) as much as it can: idle_ms, loaded_ms
     options ADDRESS PORT               what SYN and SYN-ACK agreed on, from the kernel: mss, scaling, sack, timestamps, ecn
     proxy PORT                         what TPROXY hands over is accepted first and dialled then, in the client's name, from its port
+    flood ADDRESS MBIT SECONDS         full UDP packets for everybody (a broadcast address) that nobody asked for: sent
+    advertise NIC MTU SECONDS          a router that is none says every second how long packets may be on its link (RFC 4861)
     spin SECONDS PROCESSES             keeps processors busy
 """
 
@@ -317,6 +319,32 @@ def proxy(port):
         threading.Thread(target=carry, args=(near,), daemon=True).start()
 
 
+def flood(address, mbit, seconds):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    start, sent, block = time.monotonic(), 0, bytes(1472)
+    while (passed := time.monotonic() - start) < seconds:
+        while sent < passed * mbit * 1e6 / 8 / 1500:
+            try:
+                s.sendto(block, (address, 9))
+            except OSError:
+                pass
+            sent += 1
+        time.sleep(0.001)
+    return {"sent": sent}
+
+
+def advertise(nic, mtu, seconds):
+    s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)  # others are not believed
+    # No lifetime, so nobody takes it for a router; one option, the MTU.
+    said = struct.pack("!BBHBBHII", 134, 0, 0, 0, 0, 0, 0, 0) + struct.pack("!BBHI", 5, 1, 0, mtu)
+    everybody, until = ("ff02::1", 0, 0, socket.if_nametoindex(nic)), time.monotonic() + seconds
+    while time.monotonic() < until:
+        s.sendto(said, everybody)
+        time.sleep(1)
+
+
 def spin(seconds, processes):
     for _ in range(processes - 1):
         if os.fork() == 0:
@@ -326,7 +354,8 @@ def spin(seconds, processes):
         pass
 
 
-VERBS = {f.__name__: f for f in (echo, connect, flows, mark, stream, idle, each, openings, rates, loaded, options, proxy, spin)}
+VERBS = {f.__name__: f for f in (echo, connect, flows, mark, stream, idle, each, openings, rates, loaded, options, proxy, flood,
+                                 advertise, spin)}
 
 
 def number(word):

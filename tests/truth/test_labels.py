@@ -18,12 +18,18 @@ class Scenarios(unittest.TestCase):
     def test_each_can_be_held_against_an_answer(self):
         known, expected = labels.catalogue(), labels.not_yet()
         self.assertGreater(len(known), 150)
-        wrong, used = [], set()
+        wrong, used, faults, asked = [], set(), labels.faults(), set()
         paths = sorted((labels.HERE / "scenarios").glob("*.toml"))
         for path in paths:
             scenario = tomllib.loads(path.read_text())
             wrong += [f"{path.stem}: {problem}" for problem in labels.problems(scenario, known, expected)]
             used |= set(scenario["expect"].get("cause", []))
+            for fault in labels.faults_of(scenario):
+                key = labels.FAULT.fullmatch(fault)
+                if not key or key[1] not in faults:
+                    wrong.append(f"{path.stem}: no wire has the fault {fault}")
+                else:
+                    asked.add(key[1])
             # Its name says in a table what it is.
             healthy = judge.is_healthy(scenario["expect"])
             if path.stem.startswith("healthy-") and not healthy:
@@ -32,6 +38,7 @@ class Scenarios(unittest.TestCase):
         self.assertGreater(len(paths), 200)
         self.assertEqual(expected & known, set(), "there are such findings now (README.md)")
         self.assertEqual(expected - used, set(), "no scenario expects these any more (README.md)")
+        self.assertEqual(faults - asked, set(), "no scenario proves that a wire does this (wire.c)")
 
 
 class Problems(unittest.TestCase):
@@ -53,6 +60,17 @@ class Problems(unittest.TestCase):
                        {"verify": [{"in": "a", "run": "true"}]}, {"verify": [{**PROOF, "mbit": [1, 2]}]}, {"verify": [{"in": "a"}]},
                        {"verify_after": [{"in": "a", "at": "b", "iperf3": "10.9.0.2"}]}):
             self.assertEqual(len(problems(fit, **others)), 1, others)
+
+
+class Faults(unittest.TestCase):
+    def test_of_every_place_where_a_wire_is_asked_for_them(self):
+        scenario = {"topology": {"faults": ["out.loss=0.1"], "wires": [[], ["both.delay_ms=5"]]}, "wire": [{"faults": ["in.set_dscp=-1"]}],
+                    "heal": {"repair_wires": ["both.queue_ms=20"]}}
+        self.assertEqual(labels.faults_of(scenario), ["out.loss=0.1", "both.delay_ms=5", "in.set_dscp=-1", "both.queue_ms=20"])
+        self.assertEqual(labels.faults_of({"heal": {"repair_wires": True}}), [])
+        self.assertLessEqual({labels.FAULT.fullmatch(fault)[1] for fault in labels.faults_of(scenario)}, labels.faults())
+        for wrong in ("loss=0.1", "up.loss=0.1", "out.loss", "out.loss=much"):
+            self.assertIsNone(labels.FAULT.fullmatch(wrong), wrong)
 
 
 class Scores(unittest.TestCase):

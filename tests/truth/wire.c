@@ -39,9 +39,11 @@
   KEY(stall_every_ms, "... once in such a time") \
   KEY(gap_ms, "loses everything for so long ...") \
   KEY(gap_every_ms, "... once in such a time") \
-  KEY(sleeps_ms, "what comes first after so long a silence is lost") \
+  KEY(sleeps_ms, "what comes first after so long a silence is lost ...") \
+  KEY(wakes_ms, "... or, with this, it and what follows wait for so long") \
   KEY(rate_mbit, "carries no more than this") \
   KEY(queue_ms, "frames that would wait longer are lost (default 50)") \
+  KEY(collide, "share of frames that are lost, with the next one of the other way, because that way carries something just then (needs its rate)") \
   KEY(shared, "1: one rate for both directions together") \
   KEY(police_mbit, "frames above this rate are lost at once") \
   KEY(flow_police_mbit, "the same for each connection by itself") \
@@ -53,6 +55,7 @@
   KEY(above_bytes, "... only IP packets longer than this") \
   KEY(below_bytes, "... only IP packets shorter than this") \
   KEY(only_openings, "1: ... only TCP packets with SYN") \
+  KEY(first_lost, "1: of every flow of TCP and UDP the first packet is lost, whichever way it goes") \
   KEY(late_ms, "these are so much later than others") \
   KEY(slow_mbit, "these share a rate of their own ...") \
   KEY(slow_after_kb, "... once so much of them has gone by") \
@@ -71,6 +74,7 @@
   KEY(strip_scaling, "1: SYNs lose window scaling") \
   KEY(strip_sack, "1: ... and SACK") \
   KEY(strip_timestamps, "1: ... and timestamps") \
+  KEY(renumber, "TCP's numbers are larger by this beyond the wire; the other way takes it off again, but for what SACK says") \
   KEY(idle_s, "connections silent for so long are forgotten: nothing of them passes any more") \
   KEY(reset_after_kb, "connections are reset after so much payload")
 
@@ -82,7 +86,7 @@ typedef struct {
 
 typedef struct {
   faults f;
-  int in, out;
+  int in, out, collided;
   uint64_t free_at, last_leaves, last_came, slow_free_at, late_leaves, police_at, slow_bytes;
   double police_bytes;
   uint64_t frames, lost, queue_lost, policed, duplicated, reordered, corrupted, rewritten, forgotten, resets;
@@ -91,7 +95,7 @@ typedef struct {
 typedef struct {
   uint64_t key, seen_at, police_at, payload;
   double police_bytes;
-  int dead;
+  int dead, met;
 } flow;
 
 typedef struct {
@@ -154,6 +158,10 @@ static frame *pop(void) {
 
 static int word(const uint8_t *p) { return p[0] << 8 | p[1]; }
 static void set_word(uint8_t *p, int value) { p[0] = (uint8_t)(value >> 8), p[1] = (uint8_t)value; }
+static void add_long(uint8_t *p, uint32_t more) {
+  uint32_t sum = ((uint32_t)word(p) << 16 | (uint32_t)word(p + 2)) + more;
+  set_word(p, (int)(sum >> 16)), set_word(p + 2, (int)(sum & 0xffff));
+}
 
 static uint32_t add(const uint8_t *p, int bytes, uint32_t sum) {
   for (; bytes > 1; p += 2, bytes -= 2) sum += (uint32_t)word(p);
@@ -248,6 +256,12 @@ static int strip_options(const faults *k, uint8_t *f, const view *v) {
   return changed;
 }
 
+/* As a firewall does that gives connections sequence numbers of its own, and forgets those inside an option. */
+static void renumber(uint8_t *tcp, uint32_t own, uint32_t others) {
+  add_long(tcp + 4, own);
+  if (tcp[13] & 16) add_long(tcp + 8, 0u - others);
+}
+
 /* Turns a segment into a reset of its connection, towards where it was going. */
 static int make_reset(uint8_t *f, view *v) {
   uint8_t *tcp = f + v->l4;
@@ -273,6 +287,7 @@ static void enqueue(const uint8_t *data, int bytes, int out, uint64_t at) {
 
 static void carry(direction *d, uint8_t *f, int bytes, uint64_t now) {
   const faults *k = &d->f;
+  direction *other = &way[d == &way[0]];
   view v = look(f, bytes);
   d->frames++;
   int tcp = v.l4 && v.protocol == 6 && v.first_fragment;
@@ -281,7 +296,14 @@ static void carry(direction *d, uint8_t *f, int bytes, uint64_t now) {
   if (within(now, k->gap_ms, k->gap_every_ms)) { d->lost++; return; }
   uint64_t silent = now - d->last_came;
   d->last_came = now;
-  if (k->sleeps_ms && v.version && (double)silent > k->sleeps_ms * 1e6) { d->lost++; return; }
+  int sleeps = k->sleeps_ms && v.version && (double)silent > k->sleeps_ms * 1e6;
+  if (sleeps && !k->wakes_ms) { d->lost++; return; }
+  if (k->collide && other->free_at > now && chance() < k->collide) { d->lost++, other->collided = 1; return; }
+  if (d->collided) { d->collided = 0, d->lost++; return; }
+  if (k->first_lost && v.l4 && v.first_fragment && (v.protocol == 6 || v.protocol == 17)) {
+    flow *w = find_flow(flow_key(f, &v, 1), now);
+    if (!w->met) { w->met = 1, d->lost++; return; }
+  }
   if (tcp && (k->idle_s || k->flow_police_mbit || k->reset_after_kb)) {
     flow *w = find_flow(flow_key(f, &v, k->flow_police_mbit == 0), now);
     if (syn) w->dead = 0, w->payload = 0;
@@ -322,6 +344,10 @@ static void carry(direction *d, uint8_t *f, int bytes, uint64_t now) {
     d->rewritten++;
   }
   if (syn && strip_options(k, f, &v)) checksum_tcp(f, &v), d->rewritten++;
+  if (tcp && (k->renumber || other->f.renumber)) {
+    renumber(f + v.l4, (uint32_t)k->renumber, (uint32_t)other->f.renumber);
+    checksum_tcp(f, &v), d->rewritten++;
+  }
   if (hit && v.l4 && v.l4_bytes > 64 && k->corrupt > 0 && chance() < k->corrupt) {
     f[v.l4 + 40 + (int)(chance() * (v.l4_bytes - 41))] ^= 1;
     d->corrupted++;
@@ -341,6 +367,10 @@ static void carry(direction *d, uint8_t *f, int bytes, uint64_t now) {
     uint64_t phase = (now - started) % (uint64_t)(k->stall_every_ms * 1e6);
     uint64_t again = now + (uint64_t)(k->stall_ms * 1e6) - phase;
     if (*free_at < again) *free_at = again;
+  }
+  if (sleeps) {
+    uint64_t awake = now + (uint64_t)(k->wakes_ms * 1e6);
+    if (*free_at < awake) *free_at = awake;
   }
   if (k->rate_mbit || *free_at > now) {
     uint64_t start = *free_at > now ? *free_at : now;
