@@ -101,6 +101,11 @@ pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec>
     singles::together(doc, own, nics)
 }
 
+/// The same once more, where that came to little.
+pub fn together_again(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
+    singles::together_again(doc, own, nics)
+}
+
 /// Holds what they carried together against what each carried by itself.
 pub fn sum_up_together(doc: &mut ResultDoc) {
     let found = singles::sum_up_together(doc);

@@ -39,7 +39,7 @@ pub use both_ways::{BothWays, both_ways, one_way_alone};
 pub use busy::{busy_words, could_explain_median, could_explain_rate, were_busy};
 pub use contend::is_meant_to_be_shared;
 pub use growth::still_grew;
-pub use held::{HeldByEnd, held_by_end, held_by_network};
+pub use held::{HeldByEnd, held_by_end, held_by_network, stripe_held_by_network};
 pub use link::{LinkSpeed, link_speed, nics_of};
 pub use loaded::{LoadedDelay, loaded_delays};
 pub use loss::dropped_by_receiver;

@@ -120,13 +120,29 @@ pub fn together(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec>
     next.into_iter().find(|nics| made_over(doc, nics).is_none()).and_then(both_ways_over)
 }
 
-/// Puts what each carried by itself into the step in which all carried together, and says what that shows.
+/// The same once more, where they carried together less than a healthy path would.
+pub fn together_again(doc: &ResultDoc, own: &str, nics: &[String]) -> Option<StepSpec> {
+    /// As the built-in limit of the verdict.
+    const SUM_SHARE_MIN: f64 = 0.8;
+    let all = that_carry(doc, own, nics);
+    let alone = |nic: &String| carried(&doc.steps[made_over(doc, std::slice::from_ref(nic))?]);
+    let sum: u64 = all.iter().map(alone).sum::<Option<u64>>()?;
+    let tried: Vec<&Step> = doc.steps.iter().filter(|step| is_together(step)).collect();
+    let [once] = tried[..] else { return None };
+    ((carried(once)? as f64) < sum as f64 * SUM_SHARE_MIN).then(|| both_ways_over(all)).flatten()
+}
+
+/// Whether several NICs carried together in a step that no plan asked for.
+fn is_together(step: &Step) -> bool {
+    let nics = |step: &Step| step.spec.as_ref().and_then(StepSpec::traffic).map(held_to).unwrap_or_default();
+    step.follows_up == Some(FollowUp::Alone) && step.detail.alone.is_none() && nics(step).len() > 1
+}
+
+/// Puts what each carried by itself into the step in which all carried together, the better one of two, and says what that shows.
 pub fn sum_up_together(doc: &mut ResultDoc) -> Vec<Finding> {
     let nics = |step: &Step| step.spec.as_ref().and_then(StepSpec::traffic).map(held_to).unwrap_or_default();
-    let ours = |step: &Step| step.follows_up == Some(FollowUp::Alone) && step.detail.alone.is_none();
-    let Some(at) = doc.steps.iter().position(|step| ours(step) && nics(step).len() > 1) else {
-        return vec![];
-    };
+    let tried = doc.steps.iter().enumerate().filter(|(_, step)| is_together(step));
+    let Some((at, _)) = tried.max_by_key(|(_, step)| carried(step)) else { return vec![] };
     let nics = nics(&doc.steps[at]);
     let alone: Vec<Step> = nics
         .iter()
