@@ -50,7 +50,11 @@ fn iperf3_s_words_measure_or_say_what_to_type() {
     assert_eq!(asked, (&2.into(), &"both".into(), &100_000_000.into(), &8192.into()));
     const NOBODY: &str = "127.0.0.1:1";
     told(&["-c", NOBODY, "-u", "-b", "1G"], "Type: pathproof check");
+    told(&["-c", NOBODY, "-u", "-b", "1G"], "pathproof bench packets 127.0.0.1:1");
     told(&["-c", NOBODY, "-w", "4M"], "Type: pathproof check");
+    told(&["-c", NOBODY, "-4", "-t", "10", "-P", "4"], "pathproof -c ADDRESS");
+    told(&["-c", NOBODY, "--nonsense"], "there is no --nonsense here; leave it out");
+    told(&["-s", "-J"], "pathproof -c HOST -J");
     told(&["bench", "stream", NOBODY, "-w", "4M"], "Type: pathproof check");
     told(&["check", "127.0.0.1", "-p", "5000"], "Type: pathproof check 127.0.0.1:5000");
     told(&["bench", NOBODY, "-t", "1"], "type: pathproof bench stream 127.0.0.1:1 -t 1");

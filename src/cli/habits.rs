@@ -87,20 +87,34 @@ fn unknown(root: &Command, commands: &[&str], rest: &[&str], word: &str) -> Opti
             let others = rest[..at].iter().chain(rest.get(after..)?);
             let mut others: Vec<String> = others.map(|word| (*word).to_owned()).collect();
             let peer = others.iter_mut().find(|word| !word.starts_with('-'))?;
+            if let Some((_, host)) = peer.rsplit_once('@') {
+                return Some(format!(
+                    "ssh's own port belongs into ~/.ssh/config or into a command of yours. Type: {} --via 'ssh -p {port} {peer}'",
+                    line(commands, [host])
+                ));
+            }
             *peer = iperf::at(peer, port);
             let again = line(commands, others.iter().map(String::as_str));
             Some(format!("a port belongs to its host. Type: {again}"))
         }
         "u" | "udp" => Some(
-            "there is no flood of UDP: a check counts datagrams at a low pace (row `lost`). Type: pathproof check PEER".into(),
+            "there is no flood of UDP. Type: pathproof check PEER, which counts datagrams at a low pace (row `lost`), or pathproof bench packets \
+             PEER, which searches the packet rate at which loss begins"
+                .into(),
         ),
         "w" | "window" => Some(
             "the kernel sizes windows by itself; a check says where its limits hold the path back. Type: pathproof check PEER".into(),
         ),
         "c" | "client" => {
-            let host = rest.iter().skip_while(|typed| **typed != flag).nth(1)?;
+            let at = rest.iter().position(|typed| *typed == flag || typed.starts_with(&format!("{flag}=")))?;
+            let (host, after) = match rest[at].split_once('=') {
+                Some((_, host)) => (host, at + 1),
+                None => (*rest.get(at + 1)?, at + 2),
+            };
+            let others = rest[..at].iter().chain(rest.get(after..)?).copied();
             let stream = if commands.contains(&"bench") { "bench stream" } else { commands.first()? };
-            Some(format!("the host needs no flag. Type: pathproof {stream} {host}"))
+            let again = line(&[stream], std::iter::once(host).chain(others));
+            Some(format!("the host needs no flag. Type: {again}"))
         }
         _ => elsewhere(root, flag).map(|command| {
             format!("{flag} is an option of pathproof {command}; pathproof {command} --help says more")
@@ -160,6 +174,8 @@ mod tests {
             ("pathproof bench stream hv2 -u", "Type: pathproof check PEER"),
             ("pathproof bench stream hv2 -w 4M", "Type: pathproof check PEER"),
             ("pathproof check -c hv2", "Type: pathproof check hv2"),
+            ("pathproof bench stream -c hv2 -P 4", "Type: pathproof bench stream hv2 -P 4"),
+            ("pathproof check root@hv2 -p 2222", "Type: pathproof check hv2 --via 'ssh -p 2222 root@hv2'"),
             ("pathproof check hv2 --lanes 4", "--lanes is an option of pathproof bench stream"),
             ("pathproof check hv2 -P 4", "-P is an option of pathproof bench stream"),
             ("pathproof report a.json b.json", "type: pathproof compare a.json b.json"),
