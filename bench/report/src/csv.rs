@@ -1,10 +1,10 @@
-//! A tidy table: one row a figure or a check, one column for each thing that tells rows apart (RFC 4180).
+//! A tidy table: one row a figure or a check and one for the run, one column for each thing that tells rows apart (RFC 4180).
 
 use std::io;
 
 use pathproof_model::{ResultDoc, figures};
 
-use crate::{Render, Shown, plain};
+use crate::{Render, Shown, page, plain};
 
 /// A document as a table.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,7 +71,13 @@ impl Render for Csv {
                 row(out, cells)?;
             }
         }
-        Ok(())
+        // The run itself: what ended early has no figure, and must not look like a table of nothing.
+        let mut cells: Vec<String> = run().into();
+        cells.extend(["", "run", ""].map(str::to_owned));
+        cells.extend((0..6).map(|_| String::new()));
+        cells.extend(["outcome", "", "", ""].map(str::to_owned));
+        cells.extend([plain::word(doc.outcome), text(page::answer(doc).text.as_str())]);
+        row(out, cells)
     }
 }
 
