@@ -100,7 +100,9 @@ impl FromStr for ShareName {
             return Err(wrong());
         }
         if directory.split('/').any(|part| part == ".." || part == ".") {
-            return Err(format!("the directory {directory:?} must not contain . or .. as a part"));
+            return Err(format!(
+                "the directory {directory:?} must not contain . or .. as a part; name it from the share on, as //SERVER/SHARE/DIRECTORY"
+            ));
         }
         // An IPv6 address has brackets where a port follows.
         let (host, port) = match server.rsplit_once(':') {

@@ -200,13 +200,13 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
     for size in [Some(spec.size_bytes), spec.reply_bytes].into_iter().flatten() {
         if !(1..=limits.message_bytes).contains(&size) {
             bail!(
-                "a message of {size} bytes is not between 1 B and {} (--size, --reply)",
+                "a message of {size} bytes is not between 1 B and {}; give --size or --reply one such as 64KiB",
                 Bytes(limits.message_bytes)
             );
         }
     }
     if !(1..=DEPTH_MAX).contains(&spec.depth) {
-        bail!("a depth of {} is not between 1 and {DEPTH_MAX} (--depth)", spec.depth);
+        bail!("a depth of {} is not between 1 and {DEPTH_MAX}; give --depth one such as 8", spec.depth);
     }
     let only = |given: bool, what: &str, fits: bool, whose: &str| match given && !fits {
         true => Err(anyhow::anyhow!("{what} is for {whose}; leave it out")),
@@ -221,7 +221,9 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
         bail!("a rate of 0 sends nothing; leave it out for as fast as it goes");
     }
     if spec.requests_per_s.is_some() != (spec.load == RequestLoad::Open) {
-        bail!("an open loop has a number of requests per second (--rate 5000/s), and a closed one has none");
+        bail!(
+            "an open loop has a number of requests per second, and a closed one has none; give --rate 5000/s, or leave it out"
+        );
     }
     if spec.verify && spec.discard {
         bail!("--discard throws away the bytes that --verify is to look at; leave one of them out");

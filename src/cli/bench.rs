@@ -296,7 +296,7 @@ pub fn traffic(kind: TrafficKind, args: &TrafficArgs) -> Result<TrafficSpec> {
         TrafficKind::Pingpong => 8,
     });
     if !(1..=4096).contains(&spec.depth) {
-        bail!("--depth {} is not between 1 and 4096", spec.depth);
+        bail!("--depth {} is not between 1 and 4096; give one such as 8, or leave it out", spec.depth);
     }
     if args.depth.is_some() && !kind.has_depth() {
         bail!("--depth has no meaning for pingpong, which has one message under way; use bench request");

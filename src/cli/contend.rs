@@ -111,7 +111,7 @@ pub fn run(args: ContendArgs, clock: &RealClock) -> Result<u8> {
 
 /// The step that the arguments mean.
 fn resolve(args: &ContendArgs) -> Result<ContendSpec> {
-    ensure!(args.size.0 > 0, "--size 0 asks for nothing");
+    ensure!(args.size.0 > 0, "--size 0 asks for nothing; give a request such as 16KiB");
     let per_request = args.size.0.saturating_mul(8);
     let storage_requests_per_s = args.storage.map(|rate| (rate.0 / per_request).max(u64::from(rate.0 > 0)));
     let caps = args.caps.iter().try_fold(Caps::default(), |caps, text| caps.and(text))?;

@@ -197,7 +197,7 @@ fn disk(args: &MigrateArgs) -> Result<Option<DiskSpec>> {
 fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
     const PAGE: u64 = 4096;
     if args.memory.0 < PAGE {
-        bail!("--memory {} is less than a page of 4 KiB", args.memory);
+        bail!("--memory {} is less than a page of 4 KiB; give a guest such as 1GiB", args.memory);
     }
     for (name, value) in [("--lanes", args.lanes), ("--guests", args.guests), ("--parallel", args.parallel)] {
         if value == 0 {
@@ -205,7 +205,9 @@ fn resolve(args: &MigrateArgs) -> Result<MigrateSpec> {
         }
     }
     if args.lanes.saturating_mul(args.parallel.min(args.guests)) > 256 {
-        bail!("--lanes times --parallel is more than the 256 lanes that a step can have");
+        bail!(
+            "--lanes times --parallel is more than the 256 lanes that a step can have; give fewer of either"
+        );
     }
     let (rate, pattern) = args.dirty.split_once(':').unwrap_or((&args.dirty, "uniform"));
     let dirty: BitsPerSecond = rate.parse().context("--dirty")?;

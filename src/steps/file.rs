@@ -90,7 +90,7 @@ impl Kind for File {
 /// Whether the file can be measured at all.
 pub fn check(spec: &FileSpec) -> Result<()> {
     if spec.wait_ns == 0 || spec.time_ns == 0 {
-        bail!("--wait and --time must be more than zero");
+        bail!("--wait and --time must be more than zero; give them such as 10s");
     }
     if !(8..=SIZE_MAX).contains(&spec.size_bytes) || !spec.size_bytes.is_multiple_of(8) {
         bail!("--size {} is not a multiple of 8 between 8 B and {}", spec.size_bytes, Bytes(SIZE_MAX));
@@ -99,7 +99,7 @@ pub fn check(spec: &FileSpec) -> Result<()> {
         bail!("--depth {} is not between 1 and {DEPTH_MAX}", spec.depth);
     }
     if spec.channels.is_some_and(|channels| !(1..=CHANNELS_MAX).contains(&channels)) {
-        bail!("--channels is not between 1 and {CHANNELS_MAX}");
+        bail!("--channels is not between 1 and {CHANNELS_MAX}; give a number of those, or leave it out");
     }
     if !(1..=DESCRIPTORS_MAX as u32).contains(&spec.descriptors) {
         bail!("--descriptors {} is not between 1 and {DESCRIPTORS_MAX}", spec.descriptors);
@@ -130,7 +130,9 @@ pub fn check(spec: &FileSpec) -> Result<()> {
         bail!("no share is named; write //SERVER/SHARE");
     }
     match (spec.kerberos, spec.user.is_empty()) {
-        (false, true) => bail!("no user is named, and no --kerberos"),
+        (false, true) => {
+            bail!("no user is named, and no --kerberos; give --user NAME --password-file FILE, or --kerberos")
+        }
         (true, false) => bail!("--kerberos logs on with a ticket: leave --user and --password-file out"),
         _ => Ok(()),
     }
