@@ -116,6 +116,17 @@ fn every_column_and_every_figure_of_a_form_for_programs_is_explained() {
 }
 
 #[test]
+fn every_verdict_is_explained_by_its_name() {
+    let subjects = sources("bench/model/src/subject.rs");
+    let names = quoted_behind(&subjects, &["f.write_str(", "write!(f, "]);
+    assert!(names.len() > 20, "{names:?}");
+    let of_codes = |name: &&&str| !name.starts_with("finding/");
+    let unknown: Vec<&&str> =
+        names.iter().filter(of_codes).filter(|name| meanings(name).is_empty()).collect();
+    assert!(unknown.is_empty(), "bench/model/src/glossary/words.txt does not explain {unknown:?}");
+}
+
+#[test]
 fn every_word_of_a_mesh_a_soak_and_a_comparison_is_explained() {
     let mesh = sources("bench/report/src/mesh.rs");
     let mut words = quoted_behind(&mesh, &["Column::words(", "Column::figures(", "Fact::new("]);
@@ -182,6 +193,8 @@ fn a_word_is_explained_as_it_is_typed_and_a_wrong_one_gets_the_nearest_right_one
         (&["explain", "round-trip-jitter"], "Limit latency.jitter_max_ns: 5ms"),
         (&["explain", "size"], "64KiB"),
         (&["explain", "CPU", "C/S"], "cores"),
+        (&["explain", "throughput/tcp/out"], "oodput"),
+        (&["explain", "finding/MTU-BLACKHOLE"], "MTU-BLACKHOLE (error)"),
     ] {
         let output = run(typed);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

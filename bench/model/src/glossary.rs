@@ -51,13 +51,14 @@ pub fn meanings(word: &str) -> Vec<Meaning> {
     if found.is_empty() { of(figure(&typed)) } else { found }
 }
 
-/// The figure that a metric (`pathproof_goodput_bits_per_second`), a field of a document (`goodput_bits_per_s`) or a check against a baseline
-/// (`baseline-goodput`) is about.
+/// What a metric (`pathproof_goodput_bits_per_second`), a field of a document (`goodput_bits_per_s`), a check against a baseline
+/// (`baseline-goodput`) or a verdict (`throughput/tcp/out`) is about.
 fn figure(plain: &str) -> &str {
     const BEFORE: [&str; 3] = ["pathproof soak ", "pathproof ", "baseline "];
     const UNITS: [&str; 6] = [" bits per second", " bits per s", " seconds", " ns", " bytes", " ratio"];
     let name = BEFORE.into_iter().find_map(|before| plain.strip_prefix(before)).unwrap_or(plain);
-    UNITS.into_iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name)
+    let name = UNITS.into_iter().find_map(|unit| name.strip_suffix(unit)).unwrap_or(name);
+    name.split('/').next().unwrap_or(name)
 }
 
 /// Every word.
@@ -210,6 +211,8 @@ mod tests {
             ("goodput_bits_per_s", "receiver placed in memory"),
             ("pathproof_migration_total_seconds", "guest stood still"),
             ("pathproof_soak_away_seconds", "could not be reached"),
+            ("throughput/tcp/out", "goodput"),
+            ("latency-under-load/tcp", "adds to the round trips"),
             ("baseline-goodput", "receiver placed in memory"),
             ("baseline-round-trip-p50", "the longest"),
         ] {
