@@ -73,7 +73,7 @@ pub fn collect(result: Option<&Path>, version: String) -> Result<Vec<Part>> {
     );
     if let Some(file) = result {
         // What is no result of ours is refused: nobody could say what is in it.
-        document::read(file)?;
+        document::read_any(file)?;
         let bytes = input::read(file, document::BYTES_MAX)?;
         let result = serde_json::from_slice(&bytes).map(Content::Json).map_err(|error| error.to_string());
         parts.push(Part { name: "result.json".into(), content: result });

@@ -116,10 +116,42 @@ fn unknown(root: &Command, commands: &[&str], rest: &[&str], word: &str) -> Opti
             let again = line(&[stream], std::iter::once(host).chain(others));
             Some(format!("the host needs no flag. Type: {again}"))
         }
-        _ => elsewhere(root, flag).map(|command| {
-            format!("{flag} is an option of pathproof {command}; pathproof {command} --help says more")
+        name => meant(name).or_else(|| {
+            elsewhere(root, flag).map(|command| {
+                format!("{flag} is an option of pathproof {command}; pathproof {command} --help says more")
+            })
         }),
     }
+}
+
+/// Flags that many programs have, and how the same is typed here.
+const MEANT: [(&[&str], &str); 8] = [
+    (&["mtu", "jumbo"], "to expect jumbo frames on every path, type pathproof check PEER --expect-mtu 9000"),
+    (
+        &["rdma", "roce", "iwarp"],
+        "a transport is named by --over: type --over rdma, or --over smbd for SMB Direct",
+    ),
+    (
+        &["threads", "streams"],
+        "connections, each with a thread of its own, are lanes: type pathproof bench stream PEER --lanes 4",
+    ),
+    (&["4", "6", "ipv4", "ipv6"], "the address decides which family is used; pathproof mtu PEER probes both"),
+    (&["all", "details", "long"], "--full prints everything that is known"),
+    (&["debug"], "-v logs more to standard error, -vv everything"),
+    (
+        &["q", "quiet", "silent"],
+        "standard output is the report and nothing else: add >/dev/null, and look at the exit code (0 is fit)",
+    ),
+    (&["y", "yes", "force"], "nothing is asked, so there is nothing to confirm; leave it out"),
+];
+
+fn meant(name: &str) -> Option<String> {
+    const FORMATS: [&str; 5] = ["html", "csv", "junit", "openmetrics", "hlog"];
+    if FORMATS.contains(&name) {
+        return Some(format!("a form is named by --format: type --format {name} > FILE"));
+    }
+    let (_, instead) = MEANT.iter().find(|(names, _)| names.contains(&name))?;
+    Some((*instead).to_owned())
 }
 
 /// The first command that takes a flag.
@@ -181,6 +213,14 @@ mod tests {
             ("pathproof report a.json b.json", "type: pathproof compare a.json b.json"),
             ("pathproof serve 10.91.1.1", "Type: pathproof serve --listen 10.91.1.1"),
             ("pathproof check ping hv2", "Type: pathproof check hv2; "),
+            ("pathproof check hv2 --html", "--format html > FILE"),
+            ("pathproof report x.json --csv", "--format csv > FILE"),
+            ("pathproof check hv2 --mtu 9000", "--expect-mtu 9000"),
+            ("pathproof check hv2 --rdma", "--over rdma"),
+            ("pathproof bench stream hv2 -4", "which family is used"),
+            ("pathproof bench stream hv2 --threads 8", "--lanes 4"),
+            ("pathproof check hv2 -q", ">/dev/null"),
+            ("pathproof check hv2 --all", "--full"),
         ] {
             let told = told(typed).unwrap_or_default();
             assert!(told.contains(is), "{typed}: {told}");
