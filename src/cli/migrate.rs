@@ -16,7 +16,7 @@ use pathproof_model::{CommandName, MigrateSpec, Plan, StepSpec};
 use super::client::ClientArgs;
 use super::format::Format;
 use super::run::ClientRun;
-use super::values::words;
+use super::values::{percent, words};
 use crate::registry::{TRANSPORTS, over_all_nics};
 use crate::terminal;
 use pathproof_sys::clock::RealClock;
@@ -63,10 +63,10 @@ pub struct MigrateArgs {
     #[arg(long, value_name = "RATE")]
     pub bandwidth: Option<BitsPerSecond>,
     /// Share of guest pages that are zero at the start, in percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 0)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = percent)]
     pub zero: u8,
     /// Share of the other guest pages that compress to about a quarter, in percent.
-    #[arg(long, value_name = "PERCENT", default_value_t = 0)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = percent)]
     pub compressible: u8,
     /// Hyper-V's performance option: tcpip, compression (LZ4 on the way), or smb (over all NICs unless --over rdma).
     #[arg(long, value_enum, value_name = "OPTION", default_value_t)]
