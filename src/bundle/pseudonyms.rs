@@ -49,7 +49,7 @@ const SECRET_LETTERS_MIN: usize = 4;
 /// Behind what is called so, and an equals sign, there is something that nobody may see.
 const SECRETS: [&str; 6] = ["password", "passwd", "passphrase", "pass", "secret", "token"];
 /// Options of ours, or of others, with the same behind them.
-const SECRET_OPTIONS: [&str; 3] = ["--key", "--password", "--token"];
+const SECRET_OPTIONS: [&str; 3] = ["key", "password", "token"];
 /// Instead of it.
 const LEFT_OUT: &str = "(left out)";
 /// What ends it.
@@ -400,7 +400,8 @@ fn ends_before_a_secret(word: &str, sign: &str) -> bool {
     let word = word.to_lowercase();
     let label = word.rsplit(['-', '_', '.', ':']).next().unwrap_or_default();
     (sign.starts_with('=') && SECRETS.contains(&label))
-        || (sign.starts_with(['=', ' ']) && SECRET_OPTIONS.contains(&word.as_str()))
+        || (sign.starts_with(['=', ' '])
+            && word.strip_prefix("--").is_some_and(|option| SECRET_OPTIONS.contains(&option)))
 }
 
 #[cfg(test)]

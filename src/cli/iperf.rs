@@ -102,38 +102,43 @@ pub fn read(args: &[OsString]) -> Option<Meant> {
 fn is_meant(args: &[OsString]) -> bool {
     let own = Cli::command();
     let words = || args.iter().skip(1).filter_map(|arg| arg.to_str());
-    let role =
-        |word: &str| ["-c", "--client", "-s", "--server"].contains(&word) || word.starts_with("--client=");
+    let role = |word: &str| word.starts_with('-') && ["c", "client", "s", "server"].contains(&name(word));
     words().any(role) && !words().any(|word| own.find_subcommand(word).is_some())
 }
 
-/// Words of iperf3 that have no equal here, and what to do instead.
+/// What an option is called, without its dashes and what is said behind it.
+fn name(option: &str) -> &str {
+    let name = option.trim_start_matches('-');
+    name.split(['=', ' ']).next().unwrap_or(name)
+}
+
+/// Options of iperf3 that have no equal here, and what to do instead.
 const WITHOUT_EQUAL: [(&[&str], &str); 6] = [
     (
-        &["-4", "--version4", "-6", "--version6"],
+        &["4", "version4", "6", "version6"],
         "the address decides which family is used; type pathproof -c ADDRESS, or pathproof mtu HOST for both families",
     ),
+    (&["N", "no-delay"], "no small message waits for others here (TCP_NODELAY is always set); leave it out"),
     (
-        &["-N", "--no-delay"],
-        "no small message waits for others here (TCP_NODELAY is always set); leave it out",
-    ),
-    (
-        &["-S", "--tos", "--dscp"],
+        &["S", "tos", "dscp"],
         "marks are tried by pathproof check HOST --role roce, and set by pathproof contend HOST --dscp CLASS=DSCP; leave it out here",
     ),
     (
-        &["-A", "--affinity"],
+        &["A", "affinity"],
         "each lane's thread gets a processor of its own by --pin; type pathproof bench stream HOST --pin",
     ),
     (
-        &["-T", "--title", "--logfile", "--get-server-output", "--timestamps", "--json-stream"],
+        &["T", "title", "logfile", "get-server-output", "timestamps", "json-stream"],
         "both ends' figures are in one result; type pathproof bench stream HOST -o FILE to keep it, and --json-stream for a line a second",
     ),
     (
-        &["-F", "--file"],
+        &["F", "file"],
         "files are measured on a share; type pathproof bench file //SERVER/SHARE --user NAME --password-file FILE",
     ),
 ];
+
+/// The option that names the other end.
+const TO_WHOM: &str = "client";
 
 /// What is wrong with words that are iperf3's, and what to do about it.
 fn not_taken(error: &clap::Error) -> String {
@@ -142,15 +147,14 @@ fn not_taken(error: &clap::Error) -> String {
         _ => "",
     };
     let (option, value) = (context(ContextKind::InvalidArg), context(ContextKind::InvalidValue));
-    let known =
-        WITHOUT_EQUAL.iter().find(|(words, _)| words.contains(&option.split('=').next().unwrap_or(option)));
+    let known = WITHOUT_EQUAL.iter().find(|(names, _)| names.contains(&name(option)));
     match (error.kind(), known) {
         (ErrorKind::UnknownArgument, Some((_, instead))) => format!("there is no {option} here: {instead}"),
         (ErrorKind::UnknownArgument, None) => format!(
             "there is no {option} here; leave it out (-c, -s, -p, -t, -P, -R, --bidir, -J, -b, -l, -O, -M, -C and -Z mean what they mean to \
              iperf3; pathproof bench stream --help lists more)"
         ),
-        _ if option.starts_with("--client") && value.is_empty() => {
+        _ if name(option) == TO_WHOM && value.is_empty() => {
             "-c is followed by the host that runs pathproof serve; type pathproof -c HOST".into()
         }
         _ if value.is_empty() => {
