@@ -451,6 +451,20 @@ fn who_is_not_let_in_by_ssh_hears_why() {
 }
 
 #[test]
+fn a_host_that_ssh_does_not_know_yet_is_told_with_the_command_that_asks() {
+    let Some(sshd) = Sshd::new("sshkey", &[]) else { return };
+    let settings = sshd.scratch.path("ssh_config");
+    let strict = std::fs::read_to_string(&settings).unwrap().replace("accept-new", "yes");
+    std::fs::write(&settings, strict).unwrap();
+    let refused = run_within(sshd.client(&OVER_SSH), LIMIT);
+    let said = stderr(&refused);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    for part in ["Host key verification failed", "`ssh -l root 127.0.0.1 sh`", "by hand with `true`"] {
+        assert!(said.contains(part), "{part:?} is missing in {said}");
+    }
+}
+
+#[test]
 fn without_an_ssh_here_it_is_said_what_to_install() {
     let scratch = Scratch::new("nossh");
     let mut command = pathproof(&["check", "lab@stor2"]);
