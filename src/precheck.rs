@@ -166,7 +166,10 @@ fn links(kind: TrafficKind, spec: &TrafficSpec, here: &Environment) -> Result<()
     let asked =
         [("--fail", !spec.fail.is_empty()), ("--singles", spec.singles), ("--watch-links", spec.watch_links)];
     if let Some((what, _)) = asked.iter().find(|(_, asked)| *asked && !possible) {
-        bail!("{what} is for bench stream --over {}", those_that(|m| m.several_nics));
+        bail!(
+            "{what} is for bench stream --over {}; name that transport, or leave it out",
+            those_that(|m| m.several_nics)
+        );
     }
     if spec.fail.is_empty() {
         return Ok(());
@@ -234,7 +237,10 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
         bail!("--discard is for --over {takes}; {} places what it receives", spec.over);
     }
     if spec.zero_copy && !manners.zero_copy_send {
-        bail!("--zero-copy is not for --over {}, which keeps messages until the peer has them", spec.over);
+        bail!(
+            "--zero-copy is not for --over {}, which keeps messages until the peer has them; leave it out",
+            spec.over
+        );
     }
     if let Some(segment) = spec.max_segment_bytes {
         if !manners.segments {
@@ -242,7 +248,9 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
         }
         if !SEGMENT_BYTES.contains(&segment) {
             let (least, most) = (SEGMENT_BYTES.start(), SEGMENT_BYTES.end());
-            bail!("a segment size of {segment} bytes is not between {least} and {most} (--max-segment)");
+            bail!(
+                "a segment size of {segment} bytes is not between {least} and {most}; give --max-segment one of those"
+            );
         }
     }
     steps::check_verb(kind, spec).map_err(|e| anyhow::anyhow!(e.message))

@@ -312,20 +312,29 @@ pub fn traffic(kind: TrafficKind, args: &TrafficArgs) -> Result<TrafficSpec> {
     }
     if args.singles {
         if !several {
-            bail!("--singles is for bench stream --over {}, which uses several NICs", stripes());
+            bail!(
+                "--singles is for bench stream --over {}, which uses several NICs; name that transport, or leave it out",
+                stripes()
+            );
         }
         spec.singles = true;
     }
     if args.watch_links {
         if !several {
-            bail!("--watch-links is for bench stream --over {}, which can go on without a NIC", stripes());
+            bail!(
+                "--watch-links is for bench stream --over {}, which can go on without a NIC; name that transport, or leave it out",
+                stripes()
+            );
         }
         spec.verify = true;
         spec.watch_links = true;
     }
     if !args.fail.is_empty() {
         if !several {
-            bail!("--fail is for bench stream --over {}, which can go on without a NIC", stripes());
+            bail!(
+                "--fail is for bench stream --over {}, which can go on without a NIC; name that transport, or leave it out",
+                stripes()
+            );
         }
         // What a failure did to the bytes can only be told by looking at them.
         spec.verify = true;
