@@ -298,7 +298,8 @@ fn a_support_bundle_names_nobody_and_says_what_it_lacks() {
     assert!(read(&raw, "result.json").contains("hypervisor-one.corp.example"));
     let facts: serde_json::Value = serde_json::from_str(&read(&raw, "facts.json")).unwrap();
     let named = [
-        "hypervisor-",
+        "hypervisor-one",
+        "hypervisor-two",
         "corp",
         "maintenance",
         "alice",
