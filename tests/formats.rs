@@ -238,6 +238,8 @@ WORDS = {"fit": "FIT", "not-fit": "NOT FIT", "cannot-tell": "CANNOT TELL"}
 first = text[text.index("<h1"):]
 first = first[first.index(">") + 1:first.index("</h1>")]
 assert first == WORDS.get(doc["outcome"], first), first
+title = text[text.index("<title>") + 7:text.index("</title>")]
+assert title.startswith(f"pathproof: {first}, ") and len(title) > len(first) + 13, title
 assert "@import" not in text and "url(" not in text and "<script" not in text and "http://" not in text
 for finding in doc["findings"]:
     assert finding["code"] in page.said, finding["code"]
