@@ -13,8 +13,8 @@ use super::notations::{bare, before_ipv6, grouped, guid, ipv4_within, octets, wo
 
 /// Names shorter than this stand in too many other words: only where one stands alone it is replaced.
 const NAME_LETTERS_MIN: usize = 3;
-/// What is called like this is nobody, or a word of ours, without which a result could not be read any more.
-const NOBODY: [&str; 22] = [
+/// What is called like this is nobody, or a system and the account that comes with it, or a word of ours, without which a result could not be read any more.
+const NOBODY: &[&str] = &[
     "localhost",
     "localdomain",
     "here",
@@ -24,6 +24,17 @@ const NOBODY: [&str; 22] = [
     "linux",
     "windows",
     "root",
+    "admin",
+    "administrator",
+    "alpine",
+    "arch",
+    "centos",
+    "debian",
+    "fedora",
+    "opensuse",
+    "rocky",
+    "suse",
+    "ubuntu",
     "client",
     "server",
     "peer",
@@ -532,6 +543,9 @@ mod tests {
         for host in ["client", "storage", "goodput", "localhost.localdomain"] {
             names.hide(host, "host");
         }
+        // Whose account is called like the system says nothing of who it is.
+        names.hide("ubuntu", "user");
+        assert_eq!(names.text("Ubuntu 24.04"), "Ubuntu 24.04");
         let doc = serde_json::json!({"goodput_bits_per_s": 7, "goodput": "client", "class": "storage", "firmware": "14.32.10.10"});
         assert_eq!(names.value(doc.clone()), doc);
         assert_eq!(names.text("localhost and goodput"), "localhost and host1");
