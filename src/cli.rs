@@ -263,7 +263,9 @@ fn add_options(
 ) -> anyhow::Result<()> {
     for text in typed {
         let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            anyhow::bail!("--option {text:?} is not NAME=VALUE");
+            anyhow::bail!(
+                "--option {text:?} is not NAME=VALUE; write one such as stall_ms=500 (--help lists the names)"
+            );
         };
         if options.insert(name.into(), value.into()).is_some() {
             anyhow::bail!("--option {name} is given twice; give it once");

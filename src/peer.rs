@@ -42,6 +42,12 @@ impl FromStr for Peer {
             Some((user, rest)) => (Some(user), rest),
             None => (None, text),
         };
+        // As `\\stor2\vms` arrives here where a shell was given it without quotes, and as people write a share that know URLs.
+        if rest.contains(['/', '\\']) {
+            return Err(format!(
+                "{text:?} is no host; a share is written //SERVER/SHARE, or '\\\\SERVER\\SHARE' in quotes, since a shell takes backslashes for itself"
+            ));
+        }
         let (host, named_port) =
             host_and_port(rest).filter(|(host, _)| !host.starts_with('-')).ok_or_else(|| {
                 format!(
@@ -100,7 +106,9 @@ impl FromStr for ShareName {
             return Err(wrong());
         }
         if directory.split('/').any(|part| part == ".." || part == ".") {
-            return Err(format!("the directory {directory:?} must not contain . or .. as a part"));
+            return Err(format!(
+                "the directory {directory:?} must not contain . or .. as a part; name it from the share on, as //SERVER/SHARE/DIRECTORY"
+            ));
         }
         // An IPv6 address has brackets where a port follows.
         let (host, port) = match server.rsplit_once(':') {
@@ -145,6 +153,10 @@ mod tests {
             "[fe80::1]:5",
         ] {
             assert!(text.parse::<Peer>().is_err(), "{text:?}");
+        }
+        for text in [r"\stor2vms", "stor2/vms", "/stor2/vms", "smb://stor2/vms", r"stor2\vms"] {
+            let why = text.parse::<Peer>().unwrap_err();
+            assert!(why.contains(r"//SERVER/SHARE, or '\\SERVER\SHARE'"), "{text}: {why}");
         }
     }
 

@@ -160,7 +160,10 @@ fn links(kind: TrafficKind, spec: &TrafficSpec, here: &Environment) -> Result<()
     let asked =
         [("--fail", !spec.fail.is_empty()), ("--singles", spec.singles), ("--watch-links", spec.watch_links)];
     if let Some((what, _)) = asked.iter().find(|(_, asked)| *asked && !possible) {
-        bail!("{what} is for bench stream --over {}", those_that(|m| m.several_nics));
+        bail!(
+            "{what} is for bench stream --over {}; name that transport, or leave it out",
+            those_that(|m| m.several_nics)
+        );
     }
     if spec.fail.is_empty() {
         return Ok(());
@@ -194,13 +197,13 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
     for size in [Some(spec.size_bytes), spec.reply_bytes].into_iter().flatten() {
         if !(1..=limits.message_bytes).contains(&size) {
             bail!(
-                "a message of {size} bytes is not between 1 B and {} (--size, --reply)",
+                "a message of {size} bytes is not between 1 B and {}; give --size or --reply one such as 64KiB",
                 Bytes(limits.message_bytes)
             );
         }
     }
     if !(1..=DEPTH_MAX).contains(&spec.depth) {
-        bail!("a depth of {} is not between 1 and {DEPTH_MAX} (--depth)", spec.depth);
+        bail!("a depth of {} is not between 1 and {DEPTH_MAX}; give --depth one such as 8", spec.depth);
     }
     let only = |given: bool, what: &str, fits: bool, whose: &str| match given && !fits {
         true => Err(anyhow::anyhow!("{what} is for {whose}; leave it out")),
@@ -215,7 +218,9 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
         bail!("a rate of 0 sends nothing; leave it out for as fast as it goes");
     }
     if spec.requests_per_s.is_some() != (spec.load == RequestLoad::Open) {
-        bail!("an open loop has a number of requests per second (--rate 5000/s), and a closed one has none");
+        bail!(
+            "an open loop has a number of requests per second, and a closed one has none; give --rate 5000/s, or leave it out"
+        );
     }
     if spec.verify && spec.discard {
         bail!("--discard throws away the bytes that --verify is to look at; leave one of them out");
@@ -226,7 +231,10 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
         bail!("--discard is for --over {takes}; {} places what it receives", spec.over);
     }
     if spec.zero_copy && !manners.zero_copy_send {
-        bail!("--zero-copy is not for --over {}, which keeps messages until the peer has them", spec.over);
+        bail!(
+            "--zero-copy is not for --over {}, which keeps messages until the peer has them; leave it out",
+            spec.over
+        );
     }
     if let Some(segment) = spec.max_segment_bytes {
         if !manners.segments {
@@ -234,7 +242,9 @@ fn traffic(kind: TrafficKind, spec: &TrafficSpec) -> Result<()> {
         }
         if !SEGMENT_BYTES.contains(&segment) {
             let (least, most) = (SEGMENT_BYTES.start(), SEGMENT_BYTES.end());
-            bail!("a segment size of {segment} bytes is not between {least} and {most} (--max-segment)");
+            bail!(
+                "a segment size of {segment} bytes is not between {least} and {most}; give --max-segment one of those"
+            );
         }
     }
     steps::check_verb(kind, spec).map_err(|e| anyhow::anyhow!(e.message))

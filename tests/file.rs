@@ -472,7 +472,10 @@ fn what_cannot_be_is_refused_before_anybody_is_asked() {
         (run(share, &password, &["--file-size", "4MiB"]), "--file-size"),
         (run(share, &password, &["--channels", "2"]), "--over tcp is one connection"),
         (run(share, &password, &["--invalidate"]), "memory for RDMA: --over smbd"),
-        (run(share, &password, &["--over", "multi", "--tcp-first"]), "channels of SMB Direct: --over smbd"),
+        (
+            run(share, &password, &["--over", "multi", "--tcp-first"]),
+            "channels of SMB Direct; add --over smbd",
+        ),
         (run(share, &password, &["--over", "smbd", "--invalidate", "--register-each"]), "--register-each"),
         (run(share, &password, &["--mix", "0:0"]), "reads:writes"),
         (run(share, &scratch.path("nothing"), &[]), "--password-file"),

@@ -318,7 +318,7 @@ fn depth(kind: TrafficKind, args: &TrafficArgs, spec: &TrafficSpec) -> Result<u3
         TrafficKind::Pingpong => 8,
     });
     if !(1..=4096).contains(&depth) {
-        bail!("--depth {depth} is not between 1 and 4096");
+        bail!("--depth {depth} is not between 1 and 4096; give one such as 8, or leave it out");
     }
     Ok(depth)
 }
@@ -346,20 +346,29 @@ fn over_nics(kind: TrafficKind, args: &TrafficArgs, spec: &mut TrafficSpec) -> R
     let stripes = || those_that(|m| m.several_nics);
     if args.singles {
         if !several {
-            bail!("--singles is for bench stream --over {}, which uses several NICs", stripes());
+            bail!(
+                "--singles is for bench stream --over {}, which uses several NICs; name that transport, or leave it out",
+                stripes()
+            );
         }
         spec.singles = true;
     }
     if args.watch_links {
         if !several {
-            bail!("--watch-links is for bench stream --over {}, which can go on without a NIC", stripes());
+            bail!(
+                "--watch-links is for bench stream --over {}, which can go on without a NIC; name that transport, or leave it out",
+                stripes()
+            );
         }
         spec.verify = true;
         spec.watch_links = true;
     }
     if !args.fail.is_empty() {
         if !several {
-            bail!("--fail is for bench stream --over {}, which can go on without a NIC", stripes());
+            bail!(
+                "--fail is for bench stream --over {}, which can go on without a NIC; name that transport, or leave it out",
+                stripes()
+            );
         }
         // What a failure did to the bytes can only be told by looking at them.
         spec.verify = true;

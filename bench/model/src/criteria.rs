@@ -284,8 +284,11 @@ fn no_text(own: &toml::Table) -> Result<(), CriteriaError> {
     for (section, limits) in own {
         for (key, value) in limits.as_table().into_iter().flatten() {
             if let toml::Value::String(text) = value {
+                let percent =
+                    text.trim().strip_suffix('%').and_then(|percent| percent.trim().parse::<f64>().ok());
+                let number = percent.map_or("a number".to_owned(), |percent| (percent / 100.0).to_string());
                 let reason = format!(
-                    "{section}.{key}: {text:?} is text, and no limit of this name takes a unit; write a number"
+                    "{section}.{key}: {text:?} is text, and no limit of this name takes a unit; write {number}"
                 );
                 return Err(CriteriaError { reason });
             }
@@ -368,7 +371,7 @@ mod tests {
         for (text, part) in [
             ("[latency]\np99_max = \"10 parsecs\"", "as a time"),
             ("[throughput]\ngoodput_min = \"1GB\"", "as a rate"),
-            ("[throughput]\nlink_share_min = \"80%\"", "takes a unit"),
+            ("[throughput]\nlink_share_min = \"80%\"", "takes a unit; write 0.8"),
             ("[latency]\np99_max = \"1ms\"\np99_max_ns = 5", "twice"),
             ("[latency]\np99_max = \"600000d\"", "p99_max"),
         ] {

@@ -109,7 +109,7 @@ fn password(args: &SinkArgs) -> Result<(String, bool)> {
     let password = text.lines().next().unwrap_or_default();
     if password.chars().count() < PASSWORD_LENGTH_MIN {
         bail!(
-            "the first line of --smb-sink-password-file {shown} must be a password of {PASSWORD_LENGTH_MIN} characters at least"
+            "the first line of --smb-sink-password-file {shown} must be a password of {PASSWORD_LENGTH_MIN} characters at least; choose a longer one"
         );
     }
     Ok((password.to_owned(), false))

@@ -95,8 +95,8 @@ mod tests {
     use crate::evidence::{ConnectionCounts, QueueActivity, QueueCounts};
     use crate::{
         AloneNic, AloneSum, Connection, Criteria, Direction, End, Evidence, FollowUp, LaneResult, LaneRole,
-        Outcome, ResultDoc, Step, StepKind, StepSpec, Stripe, StripePath, Subject, Summary, Tool,
-        TrafficSpec, Waited, judge,
+        Outcome, ResultDoc, Step, StepKind, StepSpec, StripeRecord, Subject, Summary, Tool, TrafficSpec,
+        Waited, judge,
     };
 
     /// Two NICs that carry 94 Mbit/s each by themselves, on hosts that stood in line for a quarter of the time.
@@ -141,12 +141,12 @@ mod tests {
             counts: ConnectionCounts { busy_ns: Some(busy_ms * 1_000_000), ..ConnectionCounts::still() },
             ..Connection::default()
         };
-        let path = |busy_ms| StripePath { connection: Some(connection(busy_ms)), ..StripePath::default() };
+        let path = |busy_ms| PathRecord { connection: Some(connection(busy_ms)), ..PathRecord::default() };
         let judged = |busy_ms: [u64; 2], again| {
             let lane = LaneResult {
                 role: LaneRole::Send,
                 window_ns: 400_000_000,
-                stripe: Some(Stripe { paths: busy_ms.map(path).into(), ..Stripe::default() }),
+                stripe: Some(StripeRecord { paths: busy_ms.map(path).into(), ..StripeRecord::default() }),
                 send_segment_bytes: Some(1448),
                 ..LaneResult::default()
             };
