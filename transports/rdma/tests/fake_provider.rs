@@ -352,6 +352,22 @@ fn unsignalled_sends_complete_in_order_even_into_little_capacity() {
     assert_eq!(tags, (0..40).collect::<Vec<_>>());
 }
 
+#[test]
+fn what_came_is_handed_over_without_asking_the_device_again() {
+    let Some(fake) = Fake::new("once") else { return };
+    let (mut lane, id) = fake.lane(&spin());
+    let receives: Vec<Op> = (0..3).map(|i| Op::recv(i, id, 64 * i, 64)).collect();
+    assert_eq!(lane.submit(&receives).unwrap(), 3);
+    let mut out = Vec::with_capacity(8);
+    for wait in [Wait::No, Wait::AtMost(Duration::from_secs(1))] {
+        fake.arrive()(8);
+        out.clear();
+        let before = fake.state().polls;
+        assert_eq!(lane.poll(&mut out, wait).unwrap(), 1, "{wait:?}");
+        assert_eq!(fake.state().polls - before, 1, "{wait:?}");
+    }
+}
+
 /// What our layer adds to the provider's own cost, and that it allocates nothing. Costs are asserted in
 /// optimised builds only.
 #[test]

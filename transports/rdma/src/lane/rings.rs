@@ -231,6 +231,8 @@ impl RdmaLane {
     #[inline]
     pub(super) fn drain(&mut self, out: &mut Vec<Completion>) -> usize {
         let before = out.len();
+        // A device that gave less than it was asked for had no more (ibv_poll_cq(3)): asking again would hold up what came.
+        let mut exhausted = false;
         loop {
             while self.sends_reported < self.sends_finished {
                 if out.len() == out.capacity() {
@@ -268,6 +270,9 @@ impl RdmaLane {
                 return out.len() - before;
             }
             if self.completions_at == self.completions_len {
+                if exhausted {
+                    return out.len() - before;
+                }
                 let want = spare.min(BATCH) as i32;
                 // SAFETY: the queue lives as long as the lane, and the array has room for `want` entries.
                 let got = unsafe {
@@ -283,6 +288,7 @@ impl RdmaLane {
                     }
                     return out.len() - before;
                 }
+                exhausted = got < want;
                 self.completions_at = 0;
                 self.completions_len = (got as usize).min(BATCH);
             }
@@ -322,8 +328,17 @@ impl RdmaLane {
     /// Tells the peer of new receives.
     #[inline]
     pub(super) fn grant(&mut self) -> Result<(), TransportError> {
+        if !self.credit.is_due(self.recvs_posted, self.recvs_finished) {
+            return Ok(());
+        }
+        self.post_grant()
+    }
+
+    /// Not inlined: the request of 128 bytes would be cleared for every look at whether one is due.
+    #[inline(never)]
+    fn post_grant(&mut self) -> Result<(), TransportError> {
         let (mut wr, mut sge) = (IbvSendWr::empty(), IbvSge::default());
-        if !self.credit.grant(self.recvs_posted, self.recvs_finished, &mut wr, &mut sge) {
+        if !self.credit.grant(self.recvs_posted, &mut wr, &mut sge) {
             return Ok(());
         }
         let mut bad = std::ptr::null_mut();
