@@ -235,6 +235,10 @@ pub enum SendReports {
     /// With the lane's next other completion, or when the wait is over: for callers to whom only the answer is
     /// news. Saves a question and answer half of its calls. Transports that know no difference ignore it.
     Lazy,
+    /// As `Lazy`, and for many of them at once: with that of a later send, which may never be made. For callers to whom the answer
+    /// says all that a completion would, whose depth is so large that none is waited for. Saves the completion itself
+    /// where the transport can do without. What was never told is settled by `close`.
+    Late,
 }
 
 /// What a peer may do with an attached region.

@@ -70,6 +70,11 @@ impl Credit {
         }
     }
 
+    /// Address and key of the peer's cell.
+    pub(crate) fn at_the_peer(&self) -> (u64, u32) {
+        (self.peer_address, self.peer_key)
+    }
+
     /// Whether one more message may be sent. The peer's adapter writes the count, so it is only looked at once what it allowed
     /// before is used up: a look for every message would fetch its line from there again and again.
     #[inline]

@@ -14,9 +14,10 @@ use std::time::{Duration, Instant};
 
 use pathproof_api::{
     Access, Completion, CompletionStatus, Lane, LaneSpec, Op, Pages, PreparedLane, Region, RegionId, Role,
-    Transport, TransportError, Wait, WaitMode,
+    SendReports, Transport, TransportError, Wait, WaitMode,
 };
 use pathproof_rdma::ffi::{LoadError, VerbsLibrary};
+use pathproof_rdma::transport::options::{REGISTRATION, Registration};
 use pathproof_rdma::{RdmaTransport, Sysfs};
 use pathproof_sys::clock::RealClock;
 
@@ -365,6 +366,48 @@ fn what_came_is_handed_over_without_asking_the_device_again() {
         let before = fake.state().polls;
         assert_eq!(lane.poll(&mut out, wait).unwrap(), 1, "{wait:?}");
         assert_eq!(fake.state().polls - before, 1, "{wait:?}");
+    }
+}
+
+#[test]
+fn completions_that_may_be_told_late_are_asked_for_by_the_quarter_and_settled_at_the_end() {
+    let Some(fake) = Fake::new("late") else { return };
+    let late = LaneSpec { depth: 16, send_reports: SendReports::Late, ..spin() };
+    let (mut lane, id) = fake.lane(&late);
+    let mut out = Vec::with_capacity(16);
+    let told: Vec<usize> = (0..9)
+        .map(|at| {
+            assert_eq!(lane.submit(&[Op::write(at, id, 0, 64, 0)]).unwrap(), 1);
+            lane.poll(&mut out, Wait::No).unwrap()
+        })
+        .collect();
+    assert_eq!(told, [0, 0, 0, 4, 0, 0, 0, 4, 0]);
+    let start = Instant::now();
+    let stats = lane.close().unwrap();
+    assert!(start.elapsed() < Duration::from_millis(90), "nothing is waited for in vain");
+    assert_eq!(stats.counters["lane_sent_bytes"], 9 * 64, "the ninth as well");
+    assert_eq!(fake.state().posts, 9 + 2, "what asks for it, and the goodbye");
+
+    let (mut lane, id) = fake.lane(&late);
+    fake.state().status = 12;
+    assert_eq!(lane.submit(&[Op::write(7, id, 0, 64, 0)]).unwrap(), 1);
+    out.clear();
+    assert_eq!(lane.poll(&mut out, Wait::AtMost(Duration::from_secs(5))).unwrap(), 1);
+    assert_eq!(out[0].status, CompletionStatus::Failed(12), "who fails is told at once");
+    fake.state().status = 0;
+}
+
+#[test]
+fn who_registers_each_message_hears_of_each() {
+    let Some(fake) = Fake::new("late-chunks") else { return };
+    let mut spec = LaneSpec { depth: 16, send_reports: SendReports::Late, ..spin() };
+    spec.options.set(&REGISTRATION, Registration::PerChunk);
+    let (mut lane, id) = fake.lane(&spec);
+    let mut out = Vec::with_capacity(16);
+    for at in 0..4 {
+        assert_eq!(lane.submit(&[Op::write(at, id, 0, 4096, 0)]).unwrap(), 1);
+        out.clear();
+        assert_eq!(lane.poll(&mut out, Wait::No).unwrap(), 1, "its memory may be used again");
     }
 }
 

@@ -128,19 +128,38 @@ impl RdmaLane {
         }
     }
 
+    /// Where the last sends have not asked for a completion: a write of no bytes behind them asks for all.
+    pub(super) fn ask_for_the_rest(&mut self) -> bool {
+        let due = self.unsignalled > 0 && self.ending.is_none();
+        if due {
+            let mut wr = IbvSendWr::empty();
+            wr.opcode = k::IBV_WR_RDMA_WRITE;
+            (wr.remote_addr, wr.rkey) = self.credit.at_the_peer();
+            self.post_own(wr);
+        }
+        due
+    }
+
     pub(super) fn send_goodbye(&mut self) {
+        let mut wr = IbvSendWr::empty();
+        wr.opcode = k::IBV_WR_SEND_WITH_IMM;
+        self.post_own(wr);
+    }
+
+    /// Posts a request of the lane's own, of which nobody is told; one that is refused has no effect.
+    fn post_own(&mut self, mut wr: IbvSendWr) {
         let sequence = self.sends_posted;
         let at = (sequence & self.send_mask) as usize;
         self.sends[at].sent = Sent { tag: 0, verb: Verb::Send, len: 0, status: CompletionStatus::Ok };
-        let mut wr = IbvSendWr::empty();
         wr.wr_id = sequence;
-        wr.opcode = k::IBV_WR_SEND_WITH_IMM;
         wr.send_flags = k::IBV_SEND_SIGNALED;
         let mut bad = std::ptr::null_mut();
-        // SAFETY: one request without memory; the queue has one place more than the depth for it.
+        // SAFETY: one request without memory; the queue has one place more than the depth for it, which is free: what this
+        // lane sent of its own before has completed.
         if unsafe { (self.post_send)(self.queue_pair.as_ptr(), &mut wr, &mut bad) } == 0 {
-            self.goodbye_sequence = Some(sequence);
+            self.own_from = self.own_from.min(sequence);
             self.sends_posted = sequence + 1;
+            self.unsignalled = 0;
         }
     }
 

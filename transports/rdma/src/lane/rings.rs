@@ -103,14 +103,12 @@ impl RdmaLane {
             _ => return false,
         };
         let Some(remote) = remote else { return false };
+        let inline = op.len <= self.inline_bytes && opcode != k::IBV_WR_RDMA_READ;
+        let mut flags = if inline { k::IBV_SEND_INLINE } else { 0 };
         self.unsignalled += 1;
-        let mut flags = 0;
-        if self.unsignalled >= self.signal_every {
+        if self.unsignalled >= self.signals.every(inline) {
             flags |= k::IBV_SEND_SIGNALED;
             self.unsignalled = 0;
-        }
-        if op.len <= self.inline_bytes && opcode != k::IBV_WR_RDMA_READ {
-            flags |= k::IBV_SEND_INLINE;
         }
         let place = &mut self.sends[(sequence & self.send_mask) as usize];
         place.sge = sge;
@@ -174,7 +172,7 @@ impl RdmaLane {
         // The places are free: fewer than `send_depth` sends are outstanding.
         let code = unsafe {
             let end = &raw mut (*base.add(last)).wr;
-            if (*end).send_flags & k::IBV_SEND_SIGNALED == 0 {
+            if self.signals.last && (*end).send_flags & k::IBV_SEND_SIGNALED == 0 {
                 // Nothing may follow, and then this list would never be heard of.
                 (*end).send_flags |= k::IBV_SEND_SIGNALED;
                 self.unsignalled = 0;
@@ -246,9 +244,9 @@ impl RdmaLane {
                     drop(chunk);
                     self.chunk_registration_ns += self.clock.now().ns_since(begin);
                 }
-                let goodbye = self.goodbye_sequence == Some(self.sends_reported);
+                let own = self.sends_reported >= self.own_from;
                 self.sends_reported += 1;
-                if goodbye {
+                if own {
                     continue;
                 }
                 if sent.status == CompletionStatus::Ok {

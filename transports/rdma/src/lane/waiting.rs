@@ -44,7 +44,7 @@ impl RdmaLane {
         let added = &out[begin..];
         match self.send_reports {
             SendReports::Prompt => !added.is_empty(),
-            SendReports::Lazy => {
+            SendReports::Lazy | SendReports::Late => {
                 added.iter().any(|c| c.verb == Verb::Recv || c.status != CompletionStatus::Ok)
             }
         }
