@@ -454,6 +454,7 @@ fn lane_spec(
             TrafficKind::Request => SendReports::Lazy,
             TrafficKind::Pingpong => SendReports::Late,
         },
+        sent_memory: verbs::sent_memory(kind, spec),
         max_segment_bytes: spec.max_segment_bytes,
         ..LaneSpec::default()
     }

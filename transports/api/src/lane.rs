@@ -148,6 +148,8 @@ pub struct LaneSpec {
     pub receive_mode: ReceiveMode,
     /// When the completion of a send is told.
     pub send_reports: SendReports,
+    /// What becomes of the memory of messages that were sent.
+    pub sent_memory: SentMemory,
     /// Upper limit for the TCP segment size (a control run at standard size), if any.
     pub max_segment_bytes: Option<u32>,
     /// Socket buffer size in bytes; `None` leaves it to the transport.
@@ -179,6 +181,7 @@ impl Default for LaneSpec {
             send_mode: SendMode::Copy,
             receive_mode: ReceiveMode::Copy,
             send_reports: SendReports::Prompt,
+            sent_memory: SentMemory::Reused,
             max_segment_bytes: None,
             socket_buffer_bytes: None,
             dscp: None,
@@ -239,6 +242,16 @@ pub enum SendReports {
     /// says all that a completion would, whose depth is so large that none is waited for. Saves the completion itself
     /// where the transport can do without. What was never told is settled by `close`.
     Late,
+}
+
+/// What becomes of the memory of a message once its send has completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SentMemory {
+    /// The caller writes there again, so a completion must mean that nothing is sent from there any more.
+    Reused,
+    /// It stays as it is for as long as the lane lives, as where the same bytes are sent again and again. A transport that would
+    /// do more for a completion than to count it may leave that out.
+    Constant,
 }
 
 /// What a peer may do with an attached region.

@@ -1,6 +1,6 @@
 //! Which sends ask for a completion: as few as keep a queue moving, and on iWARP as many as memory needs. Pure.
 
-use pathproof_api::{Fabric, TransportError};
+use pathproof_api::{Fabric, SendReports, SentMemory, TransportError};
 
 /// Which sends of a lane ask for a completion. One that fails completes in any case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,30 +14,32 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Those of a lane with `send_depth` sends at once; `asked`: of how many one should ask; `late`: nobody waits for one.
+    /// Those of a lane with `send_depth` sends at once; `asked`: of how many one should ask.
     ///
-    /// On iWARP each must ask that does not travel inside its request. There a completion means that TCP has the bytes, not that
-    /// the peer has them (RFC 5040 §5.5), and soft-iWARP lets TCP send, and send again, straight from the memory of a
-    /// request that asks for none: whoever writes its next message there when a later request completes changes bytes
-    /// on their way, and the peer sees corrupt ones.
+    /// On iWARP each must ask whose memory is used again, unless it travels inside its request. There a completion means that TCP
+    /// has the bytes, not that the peer has them (RFC 5040 §5.5), and soft-iWARP lets TCP send, and send again, straight
+    /// from the memory of a request that asks for none: whoever writes its next message there when a later request
+    /// completes changes bytes on their way, and the peer sees corrupt ones. Where nobody writes, that spares a copy.
     pub(crate) fn of(
         fabric: Fabric,
         asked: Option<u32>,
         send_depth: u32,
-        late: bool,
+        (reports, memory): (SendReports, SentMemory),
     ) -> Result<Signals, TransportError> {
         // A quarter of the depth keeps three quarters in flight while one is being collected.
         let quarter = asked.unwrap_or(send_depth / 4).clamp(1, send_depth.max(1));
-        match (fabric, asked) {
-            (Fabric::Iwarp, Some(2..)) => Err(TransportError::invalid(
+        let last = reports != SendReports::Late;
+        match (fabric, asked, memory) {
+            (Fabric::Iwarp, Some(2..), _) => Err(TransportError::invalid(
                 "RDMA option signal_every: on iWARP every send must ask for its completion, or its memory may not be used \
                  again; leave the option out",
             )),
-            (Fabric::Iwarp, _) => {
-                Ok(Signals { inline_every: if late { quarter } else { 1 }, every: 1, last: !late })
+            (Fabric::Iwarp, _, SentMemory::Reused) => {
+                Ok(Signals { inline_every: if last { 1 } else { quarter }, every: 1, last })
             }
-            (Fabric::Roce | Fabric::InfiniBand | Fabric::Unknown, _) => {
-                Ok(Signals { inline_every: quarter, every: quarter, last: !late })
+            (Fabric::Iwarp, _, SentMemory::Constant)
+            | (Fabric::Roce | Fabric::InfiniBand | Fabric::Unknown, _, _) => {
+                Ok(Signals { inline_every: quarter, every: quarter, last })
             }
         }
     }
@@ -53,7 +55,7 @@ impl Signals {
         let Signals { inline_every, every, last } = self;
         let each =
             "a completion for every send, because on iWARP one of them says nothing of the memory of others";
-        match (fabric == Fabric::Iwarp, last) {
+        match (fabric == Fabric::Iwarp && every == 1, last) {
             (true, true) => each.into(),
             (true, false) => {
                 format!("{each}; of those that travel inside the request for every {inline_every}")
@@ -68,33 +70,45 @@ impl Signals {
 mod tests {
     use super::*;
 
-    #[test]
-    fn on_iwarp_every_send_asks_for_its_completion() {
-        let every = |fabric, asked, depth| {
-            let signals = Signals::of(fabric, asked, depth, false).unwrap();
-            assert!(signals.last, "nothing may follow");
-            assert_eq!(signals.every(true), signals.every(false));
-            signals.every(false)
-        };
-        for depth in [1, 16, 128] {
-            assert_eq!(every(Fabric::Iwarp, None, depth), 1);
-            assert_eq!(every(Fabric::Iwarp, Some(1), depth), 1);
-        }
-        let refused = Signals::of(Fabric::Iwarp, Some(2), 16, false).unwrap_err().to_string();
-        assert!(refused.contains("signal_every") && refused.contains("leave the option out"), "{refused}");
-        assert_eq!(every(Fabric::Roce, None, 16), 4);
-        assert_eq!(every(Fabric::Roce, Some(100), 16), 16);
-        assert_eq!(every(Fabric::InfiniBand, None, 1), 1);
+    /// Of how many one asks that travels inside its request, of how many another, and whether the last of a list asks.
+    fn of(
+        fabric: Fabric,
+        asked: Option<u32>,
+        depth: u32,
+        how: (SendReports, SentMemory),
+    ) -> (u32, u32, bool) {
+        let signals = Signals::of(fabric, asked, depth, how).unwrap();
+        (signals.every(true), signals.every(false), signals.last)
     }
 
     #[test]
-    fn told_late_on_iwarp_only_what_travels_inside_its_request_asks_seldom() {
-        let of = |fabric, asked| {
-            let signals = Signals::of(fabric, asked, 64, true).unwrap();
-            (signals.every(true), signals.every(false), signals.last)
-        };
-        assert_eq!(of(Fabric::Roce, None), (16, 16, false));
-        assert_eq!(of(Fabric::Iwarp, None), (16, 1, false));
-        assert_eq!(of(Fabric::Iwarp, Some(1)), (1, 1, false), "who asks for each gets each");
+    fn on_iwarp_every_send_asks_whose_memory_is_used_again() {
+        let reused = (SendReports::Prompt, SentMemory::Reused);
+        for depth in [1, 16, 128] {
+            assert_eq!(of(Fabric::Iwarp, None, depth, reused), (1, 1, true));
+            assert_eq!(of(Fabric::Iwarp, Some(1), depth, reused), (1, 1, true));
+        }
+        let refused = Signals::of(Fabric::Iwarp, Some(2), 16, reused).unwrap_err().to_string();
+        assert!(refused.contains("signal_every") && refused.contains("leave the option out"), "{refused}");
+        assert_eq!(of(Fabric::Roce, None, 16, reused), (4, 4, true));
+        assert_eq!(of(Fabric::Roce, Some(100), 16, reused), (16, 16, true));
+        assert_eq!(of(Fabric::InfiniBand, None, 1, reused), (1, 1, true));
+    }
+
+    #[test]
+    fn bytes_that_stay_as_they_are_need_no_completion_on_iwarp_either() {
+        let constant = (SendReports::Prompt, SentMemory::Constant);
+        assert_eq!(of(Fabric::Iwarp, None, 8, constant), (2, 2, true));
+        assert_eq!(of(Fabric::Iwarp, Some(1), 8, constant), (1, 1, true), "who asks for each gets each");
+        assert_eq!(of(Fabric::Roce, None, 8, constant), (2, 2, true));
+    }
+
+    #[test]
+    fn told_late_the_last_of_a_list_does_not_ask() {
+        let late = |memory| (SendReports::Late, memory);
+        assert_eq!(of(Fabric::Roce, None, 64, late(SentMemory::Reused)), (16, 16, false));
+        assert_eq!(of(Fabric::Iwarp, None, 64, late(SentMemory::Reused)), (16, 1, false));
+        assert_eq!(of(Fabric::Iwarp, None, 64, late(SentMemory::Constant)), (16, 16, false));
+        assert_eq!(of(Fabric::Iwarp, Some(1), 64, late(SentMemory::Reused)), (1, 1, false));
     }
 }

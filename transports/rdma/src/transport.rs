@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use pathproof_api::{
-    AdapterStats, LaneCaps, LaneSpec, Manners, OptionDoc, PreparedLane, Role, SendReports, Transport,
-    TransportError, Verb, WaitMode,
+    AdapterStats, LaneCaps, LaneSpec, Manners, OptionDoc, PreparedLane, Role, SendReports, SentMemory,
+    Transport, TransportError, Verb, WaitMode,
 };
 use pathproof_sys::clock::RealClock;
 
@@ -213,9 +213,12 @@ impl Transport for RdmaTransport {
             adapter_used.depth_reduced = Some(why.clone());
             chosen.insert("depth".into(), why);
         }
-        // What registers a message until its completion must not hear of it late.
-        let late = spec.send_reports == SendReports::Late && options.registration != Registration::PerChunk;
-        let signals = Signals::of(choice.fabric, options.signal_every, send_depth, late)?;
+        // What is registered until its completion must neither hear of it late nor be sent from afterwards.
+        let how = match options.registration {
+            Registration::PerChunk => (SendReports::Prompt, SentMemory::Reused),
+            Registration::UpFront | Registration::Window => (spec.send_reports, spec.sent_memory),
+        };
+        let signals = Signals::of(choice.fabric, options.signal_every, send_depth, how)?;
         chosen.insert("signalling".into(), signals.words(choice.fabric));
 
         // Event mode costs a wake-up per completion, polling costs a core: the caller decides, the result says which.
