@@ -48,6 +48,9 @@ pub struct WireSpec {
     pub receives: u32,
     /// How `poll` waits.
     pub wait_mode: WaitMode,
+    /// Of how many sends in a row the end may be told with that of a later one, though nothing else may follow. 1: of none. A write of
+    /// no bytes is told in any case, and with it everything before.
+    pub told_together: u32,
 }
 
 /// What a connection request or answer carries.
@@ -77,6 +80,7 @@ impl Default for WireSpec {
             sends: 128,
             receives: 256,
             wait_mode: WaitMode::Block,
+            told_together: 1,
         }
     }
 }

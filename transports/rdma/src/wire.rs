@@ -1,5 +1,6 @@
 //! The connected bare wire: posts what it is given, takes completions, and notices the end. No credit, no goodbye, no
-//! message of its own. Every operation asks for its completion: who speaks over it counts by them.
+//! message of its own. Every operation is told: who speaks over it counts by them. Which of them ask the device for a
+//! completion is the business of `signals.rs` and `wire/account.rs`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,6 +20,7 @@ use crate::transport::adapter::{Adapter, Memory};
 use crate::verbs::QueuePair;
 use crate::words;
 
+mod account;
 mod queues;
 
 pub(crate) use queues::Queues;
@@ -26,8 +28,10 @@ use queues::RECEIVE;
 
 /// Completions taken from the device at once.
 const BATCH: usize = 32;
-/// Empty polls between two looks at clock and events when spinning.
-const SPINS: u32 = 256;
+/// Empty polls between two looks at the clock when spinning.
+const SPINS_PER_CLOCK: u32 = 64;
+/// Looks at the clock between two at the event descriptors. Those cost system calls.
+const CLOCKS_PER_LOOK: u32 = 1 << 10;
 /// What `close` waits for operations that are still under way.
 const DRAIN: Duration = Duration::from_secs(2);
 /// The kernel's bit for an invalidated key, which Soft-RoCE hands to user space as it is.
@@ -125,6 +129,8 @@ impl BareWire {
 
     /// Moves completions from the device to `out` as far as its spare capacity allows.
     fn drain(&mut self, out: &mut Vec<WireDone>) {
+        // A device that gave less than it was asked for had no more (ibv_poll_cq(3)).
+        let mut exhausted = false;
         loop {
             while out.len() < out.capacity()
                 && let Some(done) = self.queues.pop_finished()
@@ -132,12 +138,15 @@ impl BareWire {
                 out.push(done);
             }
             let spare = (out.capacity() - out.len()).min(BATCH);
-            if spare == 0 {
+            if spare == 0 || exhausted {
                 return;
             }
             match self.queues.poll(&self.queue_pair, &mut self.completions[..spare]) {
                 Ok(0) => return,
-                Ok(got) => (0..got).for_each(|at| self.book(self.completions[at], out)),
+                Ok(got) => {
+                    exhausted = got < spare;
+                    (0..got).for_each(|at| self.book(self.completions[at], out));
+                }
                 Err(()) => {
                     return self.end(Ending::Failed("the device cannot be asked for completions".into()));
                 }
@@ -153,7 +162,8 @@ impl BareWire {
             }
         } else if let Some((tag, len)) = self.queues.find_send(wc.wr_id) {
             let done = self.done(&wc, tag, len);
-            return self.queues.finish_send(wc.wr_id, done);
+            self.adapter_used.sent_bytes += self.queues.finish_send(wc.wr_id, done);
+            return;
         }
         self.end(Ending::Failed(format!(
             "the driver reported the completion of request {:#x}, which is not outstanding",
@@ -241,33 +251,53 @@ impl BareWire {
         }
     }
 
-    fn wait(&mut self, out: &mut Vec<WireDone>, limit: Duration) {
-        let (begin, came) = (self.clock.now(), out.len());
+    fn spin(&mut self, out: &mut Vec<WireDone>, limit: Duration) {
+        // The clock is read once looking was in vain, and there is no pause between two looks, as in lanes.
+        let (came, mut begin, mut clocks) = (out.len(), None, 0_u32);
         loop {
-            if self.wait_mode == WaitMode::Spin {
-                for _ in 0..SPINS {
-                    self.drain(out);
-                    if out.len() > came {
-                        return;
-                    }
-                    std::hint::spin_loop();
-                }
-                self.look_at_events();
-            } else {
-                if !self.armed {
-                    self.queues.arm(&self.queue_pair);
-                    self.armed = true;
-                }
-                // What completed before arming raises no event: look once more (ibv_req_notify_cq(3)).
+            for _ in 0..SPINS_PER_CLOCK {
                 self.drain(out);
+                if out.len() > came {
+                    return;
+                }
             }
-            let left = limit.saturating_sub(self.clock.now().since(begin));
+            clocks = clocks.wrapping_add(1);
+            if clocks.is_multiple_of(CLOCKS_PER_LOOK) {
+                self.look_at_events();
+            }
+            let now = self.clock.now();
+            if self.ending.is_some() || now.since(*begin.get_or_insert(now)) >= limit {
+                return;
+            }
+        }
+    }
+
+    fn block(&mut self, out: &mut Vec<WireDone>, limit: Duration) {
+        let (begin, came) = (self.clock.now(), out.len());
+        let mut left = limit;
+        loop {
+            if !self.armed {
+                self.queues.arm(&self.queue_pair);
+                self.armed = true;
+            }
+            // What completed before arming raises no event: look once more (ibv_req_notify_cq(3)).
+            self.drain(out);
             if out.len() > came || self.ending.is_some() || left.is_zero() {
                 return;
             }
-            if self.wait_mode == WaitMode::Block {
-                self.sleep(left);
+            self.sleep(left);
+            self.drain(out);
+            if out.len() > came {
+                return;
             }
+            left = limit.saturating_sub(self.clock.now().since(begin));
+        }
+    }
+
+    fn wait(&mut self, out: &mut Vec<WireDone>, limit: Duration) {
+        match self.wait_mode {
+            WaitMode::Spin => self.spin(out, limit),
+            WaitMode::Block => self.block(out, limit),
         }
     }
 }
