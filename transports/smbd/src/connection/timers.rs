@@ -28,6 +28,11 @@ impl Connection {
 
     fn nudge(&mut self) {
         self.nudged = true;
+        self.write_nothing();
+    }
+
+    /// A write of no bytes, of which nobody is told. Neither its address nor its key is looked at (IBTA vol. 1, C9-88; RFC 5040).
+    pub(super) fn write_nothing(&mut self) {
         self.operate(WireOp {
             tag: NUDGE,
             verb: WireVerb::Write { address: 0, key: 0 },
@@ -37,7 +42,7 @@ impl Connection {
     }
 
     pub(super) fn timers(&mut self) -> Result<(), TransportError> {
-        let now = self.clock.now();
+        let now = self.now;
         if !matches!(self.phase, Phase::Open(_)) {
             if now >= self.began + NEGOTIATION {
                 return Err(self.unanswered(NEGOTIATION));
