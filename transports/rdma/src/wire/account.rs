@@ -14,7 +14,10 @@ struct Entry {
 
 /// Operations by sequence number, oldest first.
 pub(super) struct Account {
+    /// A power of two of them: a number finds its place by a mask, not by a division.
     entries: Box<[Entry]>,
+    /// Most at once.
+    places: u64,
     posted: u64,
     /// How many were told.
     told: u64,
@@ -25,12 +28,13 @@ pub(super) struct Account {
 impl Account {
     /// For at most `places` operations at once.
     pub(super) fn new(places: usize) -> Account {
-        let entry = Entry { tag: 0, len: 0, asks: true, done: None };
-        Account { entries: vec![entry; places.max(1)].into(), posted: 0, told: 0, silent: 0 }
+        let (entry, places) = (Entry { tag: 0, len: 0, asks: true, done: None }, places.max(1));
+        let entries = vec![entry; places.next_power_of_two()].into();
+        Account { entries, places: places as u64, posted: 0, told: 0, silent: 0 }
     }
 
     fn at(&self, sequence: u64) -> usize {
-        (sequence % self.entries.len() as u64) as usize
+        sequence as usize & (self.entries.len() - 1)
     }
 
     /// Operations posted so far.
@@ -40,7 +44,7 @@ impl Account {
 
     /// Whether there is a place for the operation of this number.
     pub(super) fn has_room(&self, sequence: u64) -> bool {
-        sequence - self.told < self.entries.len() as u64
+        sequence - self.told < self.places
     }
 
     /// How many in a row have not asked.
@@ -180,5 +184,18 @@ mod tests {
         let mut account_of_end = account(&[false, true]);
         account_of_end.finish(1, ended(101, CompletionStatus::Flushed));
         assert_eq!(told(&mut account_of_end)[0], (100, CompletionStatus::Flushed));
+    }
+
+    #[test]
+    fn numbers_go_round_in_places_that_are_no_power_of_two() {
+        let mut account = Account::new(3);
+        for sequence in 0..20 {
+            assert!(account.has_room(sequence) && account.has_room(sequence + 2), "{sequence}");
+            assert!(!account.has_room(sequence + 3), "{sequence}");
+            account.stage(sequence, 100 + sequence, 10, true);
+            account.post(sequence + 1);
+            account.finish(sequence, ended(100 + sequence, CompletionStatus::Ok));
+            assert_eq!(told(&mut account), [(100 + sequence, CompletionStatus::Ok)]);
+        }
     }
 }

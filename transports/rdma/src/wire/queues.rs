@@ -39,6 +39,8 @@ pub(crate) struct Queues {
     sends: Box<[SendPlace]>,
     account: Account,
     recvs: Box<[RecvPlace]>,
+    /// Most receives at once.
+    recv_places: u64,
     recvs_posted: u64,
     recvs_finished: u64,
 }
@@ -72,9 +74,10 @@ impl Queues {
             req_notify: functions.req_notify_cq.ok_or_else(|| missing("req_notify_cq"))?,
             inline_bytes,
             signals,
-            sends: vec![send; (sends as usize).max(1)].into(),
+            sends: vec![send; ring(sends)].into(),
             account: Account::new(sends as usize),
-            recvs: vec![recv; (receives as usize).max(1)].into(),
+            recvs: vec![recv; ring(receives)].into(),
+            recv_places: u64::from(receives.max(1)),
             recvs_posted: 0,
             recvs_finished: 0,
         })
@@ -96,7 +99,7 @@ impl Queues {
         let (mut send_to, mut recv_to, mut taken) = (send_from, recv_from, 0);
         for op in ops {
             if op.verb == WireVerb::Receive {
-                if recv_to - self.recvs_finished >= self.recvs.len() as u64 {
+                if recv_to - self.recvs_finished >= self.recv_places {
                     break;
                 }
                 self.stage_recv(memory, op, recv_to)?;
@@ -150,7 +153,7 @@ impl Queues {
             WireVerb::Read { address, key } => (k::IBV_WR_RDMA_READ, address, key),
         };
         let len = op.head.len.saturating_add(op.body.len);
-        let at = (sequence % self.sends.len() as u64) as usize;
+        let at = sequence as usize & (self.sends.len() - 1);
         let place = &mut self.sends[at];
         // An empty head would be a piece of nothing, which some devices refuse.
         place.pieces = if op.head.len == 0 { [pieces[1], pieces[0]] } else { pieces };
@@ -188,7 +191,7 @@ impl Queues {
     ) -> Result<(), TransportError> {
         let request = loans.request(loan);
         let mut wr = request.ok_or_else(|| TransportError::invalid("a window that is not lent"))?;
-        let at = (sequence % self.sends.len() as u64) as usize;
+        let at = sequence as usize & (self.sends.len() - 1);
         wr.wr_id = sequence;
         self.sends[at] = SendPlace { wr, pieces: [IbvSge::default(); 2] };
         self.account.stage(sequence, tag, 0, true);
@@ -197,7 +200,7 @@ impl Queues {
 
     fn stage_recv(&mut self, memory: &Memory, op: &WireOp, sequence: u64) -> Result<(), TransportError> {
         let piece = Queues::piece(memory, op.head)?;
-        let at = (sequence % self.recvs.len() as u64) as usize;
+        let at = sequence as usize & (self.recvs.len() - 1);
         let place = &mut self.recvs[at];
         (place.piece, place.tag) = (piece, op.tag);
         place.wr.wr_id = sequence | RECEIVE;
@@ -209,8 +212,8 @@ impl Queues {
         if from == to {
             return Ok(());
         }
-        let count = self.sends.len() as u64;
-        let at = |sequence: u64| (sequence % count) as usize;
+        let mask = self.sends.len() - 1;
+        let at = |sequence: u64| sequence as usize & mask;
         if self.signals.last && self.account.silent() > 0 {
             // Nothing may follow, and then this list would never be heard of.
             self.sends[at(to - 1)].wr.send_flags |= k::IBV_SEND_SIGNALED;
@@ -218,7 +221,7 @@ impl Queues {
         }
         let base = self.sends.as_mut_ptr();
         let mut bad = std::ptr::null_mut();
-        // SAFETY: indices are below the ring's length, which never moves. Each request is linked to the next and names memory
+        // SAFETY: indices are below the ring's length, and it never moves. Each request is linked to the next and names memory
         // of a registered region (checked when staged) that lives as long as the wire. The places are free: no more than
         // there are is outstanding.
         let code = unsafe {
@@ -242,8 +245,8 @@ impl Queues {
         if from == to {
             return Ok(());
         }
-        let (base, count) = (self.recvs.as_mut_ptr(), self.recvs.len() as u64);
-        let at = |sequence: u64| (sequence % count) as usize;
+        let (base, mask) = (self.recvs.as_mut_ptr(), self.recvs.len() - 1);
+        let at = |sequence: u64| sequence as usize & mask;
         let mut bad = std::ptr::null_mut();
         // SAFETY: as in `post_sends`.
         let code = unsafe {
@@ -279,7 +282,7 @@ impl Queues {
     /// The tag of the receive whose completion `id` has come; `None`: it is not the oldest one that is posted.
     pub(super) fn finish_receive(&mut self, id: u64) -> Option<u64> {
         let expected = self.recvs_finished < self.recvs_posted && id & !RECEIVE == self.recvs_finished;
-        let place = &self.recvs[(self.recvs_finished % self.recvs.len() as u64) as usize];
+        let place = &self.recvs[self.recvs_finished as usize & (self.recvs.len() - 1)];
         self.recvs_finished += u64::from(expected);
         expected.then_some(place.tag)
     }
@@ -298,6 +301,11 @@ impl Queues {
     pub(super) fn pop_finished(&mut self) -> Option<WireDone> {
         self.account.pop()
     }
+}
+
+/// Places of a ring for so many: a power of two, so that a number finds its place by a mask and not by a division.
+fn ring(most: u32) -> usize {
+    (most as usize).max(1).next_power_of_two()
 }
 
 fn refused(what: &str, code: i32) -> Result<(), TransportError> {
