@@ -3,9 +3,10 @@
 //!
 //! Completion moderation: of a list of sends only every `signal_every`-th and the last ask for a completion
 //! (IBTA vol. 1, ch. 10.8.6); one such completion ends all sends before it, because a queue pair executes its
-//! send queue in order. Where completions may be told late, the last one does not. On iWARP every send asks, see
-//! `signals.rs`. One that fails completes whether it asks or not. Receives always complete one by one. Only `ibv_post_send`, `ibv_post_recv` and `ibv_poll_cq` are used: the extended completion queue of
-//! the Soft-RoCE provider in common use reports completions that never happened.
+//! send queue in order. Where completions may be told late, the last one does not. On iWARP every send asks whose memory is
+//! used again, see `signals.rs`. One that fails completes whether it asks or not. Receives always complete one by one. Only
+//! `ibv_post_send`, `ibv_post_recv` and `ibv_poll_cq` are used: the extended completion queue of the Soft-RoCE provider
+//! in common use reports completions that never happened.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

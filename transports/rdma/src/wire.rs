@@ -30,8 +30,8 @@ use queues::RECEIVE;
 const BATCH: usize = 32;
 /// Empty polls between two looks at the clock when spinning.
 const SPINS_PER_CLOCK: u32 = 64;
-/// Looks at the clock between two at the event descriptors. Those cost system calls.
-const CLOCKS_PER_LOOK: u32 = 1 << 10;
+/// Empty polls between two looks at the event descriptors when spinning. Those cost system calls.
+const SPINS_PER_LOOK: u32 = 1 << 16;
 /// What `close` waits for operations that are still under way.
 const DRAIN: Duration = Duration::from_secs(2);
 /// The kernel's bit for an invalidated key, which Soft-RoCE hands to user space as it is.
@@ -80,6 +80,8 @@ pub(crate) struct BareWire {
     epoch_seen: u32,
     completions: [IbvWc; BATCH],
     armed: bool,
+    /// Polls in vain while spinning, over all waits: each may be shorter than the time between two looks.
+    empty_polls: u32,
     ending: Option<Ending>,
 }
 
@@ -101,6 +103,7 @@ impl BareWire {
             events_before: parts.events_before,
             completions: [IbvWc::default(); BATCH],
             armed: false,
+            empty_polls: 0,
             ending: None,
         }
     }
@@ -253,7 +256,7 @@ impl BareWire {
 
     fn spin(&mut self, out: &mut Vec<WireDone>, limit: Duration) {
         // The clock is read once looking was in vain, and there is no pause between two looks, as in lanes.
-        let (came, mut begin, mut clocks) = (out.len(), None, 0_u32);
+        let (came, mut begin) = (out.len(), None);
         loop {
             for _ in 0..SPINS_PER_CLOCK {
                 self.drain(out);
@@ -261,8 +264,8 @@ impl BareWire {
                     return;
                 }
             }
-            clocks = clocks.wrapping_add(1);
-            if clocks.is_multiple_of(CLOCKS_PER_LOOK) {
+            self.empty_polls = self.empty_polls.wrapping_add(SPINS_PER_CLOCK);
+            if self.empty_polls.is_multiple_of(SPINS_PER_LOOK) {
                 self.look_at_events();
             }
             let now = self.clock.now();
