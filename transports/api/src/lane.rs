@@ -80,17 +80,37 @@ pub trait Lane: Send {
 
 /// Ends the lane that it was taken from, whatever that is blocked in: its `poll` returns with an error, and nothing more
 /// comes of it.
-pub struct Stopper(Box<dyn Fn() + Send + Sync>);
+pub struct Stopper {
+    stop: Box<dyn Fn() + Send + Sync>,
+    look: Option<Box<dyn Fn() + Send + Sync>>,
+}
 
 impl Stopper {
     /// One that does `stop`.
     pub fn new(stop: impl Fn() + Send + Sync + 'static) -> Stopper {
-        Stopper(Box::new(stop))
+        Stopper { stop: Box::new(stop), look: None }
+    }
+
+    /// One that also does `look`: of a lane that is blocked in what news of its end do not wake.
+    pub fn looking(self, look: impl Fn() + Send + Sync + 'static) -> Stopper {
+        Stopper { look: Some(Box::new(look)), ..self }
     }
 
     /// Ends the lane.
     pub fn stop(&self) {
-        (self.0)();
+        (self.stop)();
+    }
+
+    /// Whether whoever watches over the lane should [`look`](Stopper::look) now and then.
+    pub fn looks(&self) -> bool {
+        self.look.is_some()
+    }
+
+    /// Looks for news that the lane cannot hear while it is blocked, and wakes it if there are some.
+    pub fn look(&self) {
+        if let Some(look) = &self.look {
+            look();
+        }
     }
 }
 

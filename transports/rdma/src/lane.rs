@@ -10,11 +10,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pathproof_api::{
     AdapterStats, Completion, CompletionStatus, Lane, LaneCaps, LaneSample, LaneStats, Op, SendReports,
-    TransportError, Verb, Wait, WaitMode,
+    Stopper, TransportError, Verb, Wait, WaitMode,
 };
 use pathproof_sys::clock::RealClock;
 
@@ -99,7 +100,10 @@ pub struct RdmaLane {
     // that is bound to it (IBTA vol. 1, ch. 10.6.7; Soft-RoCE waits 50 s for the window otherwise).
     _exposed: Option<MemoryWindow>,
     clock: RealClock,
-    queue_pair: QueuePair,
+    /// The lane's alone; its stopper reaches it as long as it is there.
+    queue_pair: Arc<QueuePair>,
+    /// The stopper was used.
+    stopped: Arc<AtomicBool>,
     connection: Option<cm::Id>,
     regions: Vec<Arc<MemoryRegion>>,
     credit: Credit,
@@ -256,7 +260,8 @@ impl RdmaLane {
             adapter: parts.adapter,
             counters: parts.counters,
             _shared: parts.shared,
-            queue_pair: parts.queue_pair,
+            queue_pair: Arc::new(parts.queue_pair),
+            stopped: Arc::default(),
             connection: parts.connection,
             _exposed: parts.exposed,
             credit: parts.credit,
@@ -343,6 +348,35 @@ impl Lane for RdmaLane {
             WaitMode::Spin => self.spin(out, begin, limit),
             WaitMode::Block => self.block(out, begin, limit),
         }
+    }
+
+    /// Where a lane sleeps and only an answer is news. Its wait ends because a queue pair that is stopped flushes the receive that is
+    /// posted for the answer.
+    fn stopper(&self) -> Option<Stopper> {
+        if self.wait_mode != WaitMode::Block || self.send_reports != SendReports::Late {
+            return None;
+        }
+        let (stopped, at_stop) = (self.stopped.clone(), Arc::downgrade(&self.queue_pair));
+        let stop = move || {
+            stopped.store(true, Ordering::Release);
+            if let Some(pair) = at_stop.upgrade() {
+                pair.fail();
+            }
+        };
+        let (number, since) = (self.queue_pair.number(), self.events_before);
+        let (context, at_news) = (self.context.clone(), Arc::downgrade(&self.queue_pair));
+        let manager = self.connection.as_ref().map(|connection| connection.channel().clone());
+        let look = move || {
+            context.pump_events();
+            let parted = manager.as_ref().is_some_and(|channel| channel.has_event());
+            // The lane asks for the reason itself.
+            if (parted || context.trouble(number, since).is_some())
+                && let Some(pair) = at_news.upgrade()
+            {
+                pair.fail();
+            }
+        };
+        Some(Stopper::new(stop).looking(look))
     }
 
     fn sample(&mut self, out: &mut LaneSample) {

@@ -398,6 +398,33 @@ fn completions_that_may_be_told_late_are_asked_for_by_the_quarter_and_settled_at
 }
 
 #[test]
+fn a_lane_that_sleeps_until_its_answer_is_ended_by_who_watches_over_it() {
+    let Some(fake) = Fake::new("stopper") else { return };
+    assert!(fake.lane(&spin()).0.stopper().is_none(), "who spins looks by itself");
+    assert!(fake.lane(&LaneSpec::default()).0.stopper().is_none(), "and who waits for sends has a limit");
+    let (mut lane, id) = fake.lane(&LaneSpec { send_reports: SendReports::Late, ..LaneSpec::default() });
+    assert_eq!(lane.submit(&[Op::recv(1, id, 0, 64)]).unwrap(), 1);
+    let stopper = lane.stopper().unwrap();
+    assert!(stopper.looks());
+    let (sender, ended) = std::sync::mpsc::channel();
+    let waits = std::thread::spawn(move || {
+        let said = lane.poll(&mut Vec::with_capacity(8), Wait::AtMost(Duration::MAX));
+        let _ = sender.send(said.map_err(|error| error.to_string()));
+        lane
+    });
+    // Where there is no news, a look changes nothing.
+    stopper.look();
+    assert!(ended.recv_timeout(Duration::from_millis(50)).is_err());
+    stopper.stop();
+    let said = ended.recv_timeout(Duration::from_secs(5)).expect("the wait has no limit, and ends");
+    assert!(said.unwrap_err().contains("waiting for completions on fake0"));
+    waits.join().unwrap().close().unwrap();
+    // The lane is gone: there is nothing to be stopped any more.
+    stopper.stop();
+    stopper.look();
+}
+
+#[test]
 fn who_registers_each_message_hears_of_each() {
     let Some(fake) = Fake::new("late-chunks") else { return };
     let mut spec = LaneSpec { depth: 16, send_reports: SendReports::Late, ..spin() };
