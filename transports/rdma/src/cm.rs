@@ -66,13 +66,6 @@ impl EventChannel {
         unsafe { self.raw.as_ref().fd }
     }
 
-    /// Whether an event waits to be taken.
-    pub(crate) fn has_event(&self) -> bool {
-        let mut entry = libc::pollfd { fd: self.fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: one entry, alive during the call, which does not wait.
-        unsafe { libc::poll(&mut entry, 1, 0) > 0 }
-    }
-
     /// The next event, if there is one.
     pub fn try_next(&self) -> Option<Event> {
         let mut raw: *mut CmEvent = std::ptr::null_mut();

@@ -9,8 +9,8 @@
 //! in common use reports completions that never happened.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pathproof_api::{
@@ -30,7 +30,7 @@ mod ending;
 mod rings;
 mod waiting;
 
-use ending::Ending;
+use ending::{Ending, Parting, parting};
 use rings::{LocalRegion, RecvPlace, SendPlace};
 
 /// Completions taken from the device at once.
@@ -104,6 +104,8 @@ pub struct RdmaLane {
     queue_pair: Arc<QueuePair>,
     /// The stopper was used.
     stopped: Arc<AtomicBool>,
+    /// What whoever watches over the lane heard from the connection manager.
+    heard: Arc<Mutex<Option<Parting>>>,
     connection: Option<cm::Id>,
     regions: Vec<Arc<MemoryRegion>>,
     credit: Credit,
@@ -262,6 +264,7 @@ impl RdmaLane {
             _shared: parts.shared,
             queue_pair: Arc::new(parts.queue_pair),
             stopped: Arc::default(),
+            heard: Arc::default(),
             connection: parts.connection,
             _exposed: parts.exposed,
             credit: parts.credit,
@@ -366,13 +369,16 @@ impl Lane for RdmaLane {
         let (number, since) = (self.queue_pair.number(), self.events_before);
         let (context, at_news) = (self.context.clone(), Arc::downgrade(&self.queue_pair));
         let manager = self.connection.as_ref().map(|connection| connection.channel().clone());
+        let heard = self.heard.clone();
         let look = move || {
             context.pump_events();
-            let parted = manager.as_ref().is_some_and(|channel| channel.has_event());
-            // The lane asks for the reason itself.
-            if (parted || context.trouble(number, since).is_some())
-                && let Some(pair) = at_news.upgrade()
-            {
+            let parted = manager.as_ref().and_then(|channel| parting(channel));
+            let is_over = parted.is_some() || context.trouble(number, since).is_some();
+            // Left for the lane, which looks what has happened when it wakes.
+            if let (Some(parted), Ok(mut heard)) = (parted, heard.lock()) {
+                heard.get_or_insert(parted);
+            }
+            if is_over && let Some(pair) = at_news.upgrade() {
                 pair.fail();
             }
         };

@@ -25,6 +25,18 @@ pub(super) enum Ending {
     Phantom(u64),
 }
 
+/// How a connection ended by the connection manager's word, and in words.
+pub(super) type Parting = (Option<Gone>, &'static str);
+
+/// What the connection manager says of the end, if anything: a stranger who knocks is no end. Everything that it has said is taken.
+pub(super) fn parting(channel: &cm::EventChannel) -> Option<Parting> {
+    let mut parting = None;
+    while let Some(event) = channel.try_next() {
+        parting = parting.or_else(|| cm::ending(event.kind));
+    }
+    parting
+}
+
 impl RdmaLane {
     #[cold]
     pub(super) fn refused(&mut self, what: &'static str, code: i32) -> TransportError {
@@ -115,16 +127,14 @@ impl RdmaLane {
                 self.end(Ending::Event(trouble.event));
             }
         }
-        if let Some(connection) = &self.connection {
-            while let Some(event) = connection.channel().try_next() {
-                if let Some((how, words)) = cm::ending(event.kind) {
-                    if self.ending.is_none() {
-                        self.ending = Some(Ending::PeerClosed(how, words));
-                    }
-                    // The manager has stopped the queue pair on RoCE; on iWARP it flushes by itself.
-                    self.queue_pair.fail();
-                }
+        let Some(connection) = &self.connection else { return };
+        let heard = self.heard.lock().ok().and_then(|mut heard| heard.take());
+        if let Some((how, words)) = heard.or_else(|| parting(connection.channel())) {
+            if self.ending.is_none() {
+                self.ending = Some(Ending::PeerClosed(how, words));
             }
+            // The manager has stopped the queue pair on RoCE; on iWARP it flushes by itself.
+            self.queue_pair.fail();
         }
     }
 
