@@ -453,8 +453,13 @@ fn lane_spec(
         wait_mode: if spec.busy_poll { WaitMode::Spin } else { WaitMode::Block },
         send_mode: if spec.zero_copy { SendMode::ZeroCopy } else { SendMode::Copy },
         receive_mode: if spec.discard { ReceiveMode::Discard } else { ReceiveMode::Copy },
-        // A stream's sender lives by its sends; elsewhere only the answer is news.
-        send_reports: if kind == TrafficKind::Stream { SendReports::Prompt } else { SendReports::Lazy },
+        // A stream's sender lives by its sends; elsewhere only the answer is news, and one question at a time is answered in full.
+        send_reports: match kind {
+            TrafficKind::Stream => SendReports::Prompt,
+            TrafficKind::Request => SendReports::Lazy,
+            TrafficKind::Pingpong => SendReports::Late,
+        },
+        sent_memory: verbs::sent_memory(kind, spec),
         max_segment_bytes: spec.max_segment_bytes,
         ..LaneSpec::default()
     }

@@ -135,6 +135,27 @@ def sizes_lanes_and_verbs():
         assert doc["steps"][0]["summary"]["messages"] > 0, (args, doc["steps"][0])
 
 
+def ping_pongs_account_for_all_that_they_sent():
+    # Few of their sends ask for a completion: what was not told is settled at the end, and nothing is waited for in vain.
+    for peer in (RXE, SIW):
+        for over, args in (("rdma", ["--size", "64"]), ("rdma", ["--size", "4KiB"]), ("rdma", ["--verb", "write", "--size", "64"]),
+                           ("rdma", ["--verb", "write", "--size", "4KiB"]), ("smbd", ["--size", "64"]), ("smbd", ["--size", "4KiB"])):
+            for wait in ([], ["--busy-poll"]):
+                case = (peer, over, args, wait)
+                for time_ms in (500, 3000):
+                    code, doc, err, took = bench("pingpong", *args, *wait, "--time", f"{time_ms}ms", peer=peer, over=over)
+                    assert code in JUDGED, (case, err)
+                    if doc["steps"][0]["summary"]["messages"]:
+                        break
+                lanes = doc["steps"][0]["lanes"]
+                assert not [lane["error"] for lane in lanes if lane.get("error")], (case, lanes)
+                own = next(lane for lane in lanes if lane["end"] == "client")
+                sent = own["messages"] * (4096 if "4KiB" in args else 64)
+                assert 0 < sent <= own["counters"]["lane_sent_bytes"], (case, own["messages"], own["counters"])
+                assert took < 20, (case, took)
+    no_leak()
+
+
 def loss_is_named():
     for loss in ("0.1%", "1%"):
         sh(f"lab-netem loss {loss}")
@@ -490,7 +511,7 @@ def contract():
 
 
 CASES = [contract, choices_come_with_reasons, bytes_are_verified_and_rdma_is_proven,
-         bytes_still_on_their_way_are_left_alone, sizes_lanes_and_verbs, devices_are_listed,
+         bytes_still_on_their_way_are_left_alone, sizes_lanes_and_verbs, ping_pongs_account_for_all_that_they_sent, devices_are_listed,
          check_of_itself_has_a_verdict, loss_is_named, a_small_hop_under_a_large_rdma_mtu_is_named,
          the_mtu_stage_and_the_rdma_mtu_are_held_against_each_other, memory_and_its_registration_are_shown,
          smb_direct_carries_every_kind_of_bench, smb_direct_checks_and_migrates, a_mesh_of_three_runs_over_rdma_and_smb_direct,

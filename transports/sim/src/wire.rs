@@ -50,6 +50,9 @@ struct WireEnd {
     memory: Vec<Option<Memory>>,
     receives: VecDeque<(u64, Piece)>,
     under_way: VecDeque<UnderWay>,
+    /// Of how many sends the end is told at once, and those that have ended and were not told.
+    told_together: u32,
+    untold: Vec<WireDone>,
     done: VecDeque<WireDone>,
 }
 
@@ -231,13 +234,18 @@ impl State {
             }
             while end.under_way.front().is_some_and(|under| under.completes.is_some_and(|at| at <= now)) {
                 if let Some(UnderWay { op, .. }) = end.under_way.pop_front() {
-                    end.done.push_back(WireDone {
+                    let len = op.head.len + op.body.len;
+                    let seldom = matches!(op.verb, WireVerb::Send | WireVerb::Write { .. }) && len > 0;
+                    end.untold.push(WireDone {
                         tag: op.tag,
                         received: false,
-                        len: op.head.len + op.body.len,
+                        len,
                         invalidated: Invalidated::NotReported,
                         status: CompletionStatus::Ok,
                     });
+                    if !seldom || end.untold.len() >= end.told_together as usize {
+                        end.done.extend(end.untold.drain(..));
+                    }
                 }
             }
         }
@@ -375,6 +383,7 @@ impl Wires for SimWires {
             },
             sends_max: spec.sends as usize,
             receives_max: spec.receives as usize,
+            told_together: spec.told_together,
             ..WireEnd::default()
         };
         Ok(Box::new(SimWire { wires: self.clone(), at, established: Established::default() }))

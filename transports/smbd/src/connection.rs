@@ -44,7 +44,7 @@ const BATCH: usize = 64;
 /// Marks the tags of receives and of messages; all others are the caller's own operations.
 const RECEIVE: u64 = 1 << 63;
 const MESSAGE: u64 = 1 << 62;
-/// The tag of the nudge: both marks, which no other has.
+/// The tag of a write of nothing: both marks, which no other has.
 const NUDGE: u64 = RECEIVE | MESSAGE;
 /// The tag of what opens a loan.
 const BIND: u64 = NUDGE | 1;
@@ -106,6 +106,8 @@ enum Phase {
 pub struct Connection {
     wire: Box<dyn Wire>,
     clock: Arc<dyn Clock>,
+    /// When the last turn had its completions: the clock is read once for all of them, and not once more for each.
+    now: Tick,
     settings: Settings,
     phase: Phase,
     began: Tick,
@@ -168,6 +170,7 @@ impl Connection {
             finished: VecDeque::with_capacity(Places::SENDS + moves),
             counts: Counts::default(),
             clock,
+            now,
         };
         if role == Role::Dial {
             connection.phase = Phase::AwaitsResponse;
@@ -202,6 +205,11 @@ impl Connection {
     /// The clock that its timers go by.
     pub fn clock(&self) -> Arc<dyn Clock> {
         self.clock.clone()
+    }
+
+    /// The present moment by that clock.
+    pub fn read_clock(&self) -> Tick {
+        self.clock.now()
     }
 
     /// What was counted.
@@ -296,6 +304,12 @@ impl Connection {
         self.batch.push_back(op);
     }
 
+    /// Asks for the end of everything that was sent before, where a wire may tell it
+    /// [with that of a later send](pathproof_api::WireSpec::told_together) and none will follow.
+    pub fn ask_for_the_rest(&mut self) {
+        self.write_nothing();
+    }
+
     /// The oldest fragment that has come and was not taken.
     pub fn take_fragment(&mut self) -> Option<Fragment> {
         self.arrived.pop_front()
@@ -313,7 +327,12 @@ impl Connection {
 
     fn repost(&mut self, at: u32, carried: bool) {
         self.batch.push_back(receive(&self.places, at));
-        self.credits.reposted(carried, self.clock.now());
+        self.credits.reposted(carried, self.now);
+    }
+
+    /// The wire was asked to [tell so many sends together](pathproof_api::WireSpec::told_together): those are no silence.
+    pub fn tells_together(&mut self, sends: u32) {
+        self.progress.tells_together(sends);
     }
 
     /// Hands what is queued to the wire, as far as that takes it.
@@ -350,6 +369,7 @@ impl Connection {
         }
         let ended = self.done.iter().filter(|done| !done.received).count() as u64;
         let ended = (!self.done.is_empty()).then_some(ended);
+        self.now = self.clock.now();
         for at in 0..self.done.len() {
             let done = self.done[at];
             if matches!(done.tag, NUDGE | BIND) {
@@ -374,7 +394,7 @@ impl Connection {
             // The wire says in its own words what has happened, once these are collected.
             return Ok(());
         }
-        let now = self.clock.now();
+        let now = self.now;
         self.alive.heard(now);
         let offset = self.places.receive_offset(receive);
         let mut bytes = [0; NEGOTIATE_RESPONSE_BYTES];

@@ -16,6 +16,8 @@ const LEAST_BYTES_PER_S: u64 = 1 << 20;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     under_way: u64,
+    /// So many at most may be over without a word, because none follows them.
+    untold: u64,
     /// Of the operations since nothing was under way.
     largest_bytes: u32,
     /// When something moved last, or began where nothing was under way.
@@ -23,12 +25,17 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The wire tells the end of so many sends together.
+    pub fn tells_together(&mut self, sends: u32) {
+        self.untold = u64::from(sends.saturating_sub(1));
+    }
+
     /// Operations were handed to the wire, the largest of which has so many bytes. The time is asked where nothing was under way.
     pub fn began(&mut self, operations: u64, largest_bytes: u32, now: impl FnOnce() -> Tick) {
         if operations == 0 {
             return;
         }
-        if self.under_way == 0 {
+        if self.under_way <= self.untold {
             (self.moved, self.largest_bytes) = (now(), 0);
         }
         self.under_way += operations;
@@ -49,7 +56,7 @@ impl Progress {
 
     /// When the wire has stalled, unless something moves before.
     pub fn due(&self) -> Option<Tick> {
-        (self.under_way > 0).then(|| self.moved + self.patience())
+        (self.under_way > self.untold).then(|| self.moved + self.patience())
     }
 }
 
@@ -59,6 +66,18 @@ mod tests {
 
     fn at(seconds: u64) -> Tick {
         Tick(0) + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn what_no_one_tells_yet_is_no_silence() {
+        let mut progress = Progress::default();
+        progress.tells_together(4);
+        progress.began(3, 100, || at(10));
+        assert_eq!(progress.due(), None);
+        progress.began(1, 100, || at(60));
+        assert_eq!(progress.due(), Some(at(75)));
+        progress.moved(4, at(61));
+        assert_eq!(progress.due(), None);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pathproof_api::{
-    Access, AdapterStats, Established, Exposed, PreparedWire, PrivateData, Region, Role, TransportError,
-    WaitMode, Wire, WireOp, WireSpec, Wires,
+    Access, AdapterStats, Established, Exposed, PreparedWire, PrivateData, Region, Role, SendReports,
+    SentMemory, TransportError, WaitMode, Wire, WireOp, WireSpec, Wires,
 };
 use pathproof_sys::clock::RealClock;
 
@@ -20,6 +20,7 @@ use crate::choose::{Choice, Wishes};
 use crate::cm;
 use crate::ffi::{ConnectionManagerLibrary, IbvQpCap};
 use crate::loans::Loans;
+use crate::signals::Signals;
 use crate::sysfs::Fabric;
 use crate::timing::{ACK_TIMEOUT_EXPONENT, RETRY_COUNT};
 use crate::verbs::{CompletionChannel, CompletionQueue, QueuePair};
@@ -28,6 +29,8 @@ use crate::words;
 
 /// Pieces of an operation: a head and a body.
 const PIECES: u32 = 2;
+/// Of how many sends of a list one asks for a completion, where the last does in any case.
+const LIST_ASKS_EVERY: u32 = 16;
 
 impl Wires for RdmaTransport {
     fn prepare_wire(&self, spec: &WireSpec) -> Result<Box<dyn PreparedWire>, TransportError> {
@@ -99,6 +102,16 @@ impl Wires for RdmaTransport {
     }
 }
 
+/// Which sends ask for a completion. Their places are used again.
+fn signals(fabric: Fabric, told_together: u32) -> Result<Signals, TransportError> {
+    let (depth, reports) = match told_together {
+        0 | 1 => (LIST_ASKS_EVERY, SendReports::Prompt),
+        several => (several, SendReports::Late),
+    };
+    // One for every quarter.
+    Signals::of(fabric, None, depth.saturating_mul(4), (reports, SentMemory::Reused))
+}
+
 fn listening_address(spec: &WireSpec) -> Option<std::net::IpAddr> {
     let address = spec.address.filter(|_| spec.role == Role::Accept)?;
     (!address.ip().is_unspecified()).then(|| address.ip())
@@ -153,7 +166,9 @@ impl PreparedBare {
         if let Some(class) = terms.traffic_class {
             chosen.insert("traffic_class".into(), marks::words(class, true, iwarp));
         }
-        let mut queues = Queues::new(&adapter.context, spec.sends, spec.receives, self.inline_bytes)?;
+        let signals = signals(choice.fabric, spec.told_together)?;
+        let inline_bytes = self.inline_bytes;
+        let mut queues = Queues::new(&adapter.context, spec.sends, spec.receives, inline_bytes, signals)?;
         let private_data = match &spec.private_data {
             PrivateData::Bytes(bytes) => bytes.clone(),
             // Each must be more than zero (MS-SMBD 3.1.4.2), also that of an end that never reads.

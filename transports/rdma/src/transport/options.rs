@@ -9,7 +9,6 @@ use super::INLINE_BYTES;
 use crate::choose::Wishes;
 use crate::manners::NAME;
 use crate::offer::Rendezvous;
-use crate::sysfs::Fabric;
 use crate::timing::{ACK_TIMEOUT_EXPONENT, RETRY_COUNT};
 
 pub use pathproof_api::manners::DEVICE;
@@ -220,27 +219,6 @@ pub(super) fn options(spec: &LaneSpec) -> Result<Options, TransportError> {
     })
 }
 
-/// Of how many sends one asks for a completion.
-///
-/// On iWARP each must. There a completion means that TCP has the bytes, not that the peer has them (RFC 5040 §5.5), and
-/// soft-iWARP lets TCP send, and send again, straight from the memory of a request that asks for none: whoever
-/// writes its next message there when a later request completes changes bytes on their way, and the peer sees corrupt ones.
-pub(super) fn signal_every(
-    fabric: Fabric,
-    asked: Option<u32>,
-    send_depth: u32,
-) -> Result<u32, TransportError> {
-    match (fabric, asked) {
-        (Fabric::Iwarp, Some(2..)) => Err(TransportError::invalid(
-            "RDMA option signal_every: on iWARP every send must ask for its completion, or its memory may not be used \
-             again; leave the option out",
-        )),
-        (Fabric::Iwarp, _) => Ok(1),
-        // A quarter of the depth keeps three quarters in flight while one is being collected.
-        (_, asked) => Ok(asked.unwrap_or(send_depth / 4).clamp(1, send_depth.max(1))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,18 +235,5 @@ mod tests {
             both.options.set(&TRAFFIC_CLASS, 12);
             assert_eq!(class(&both), Some(expected), "the mark of a lane goes before the option of all");
         }
-    }
-
-    #[test]
-    fn on_iwarp_every_send_asks_for_its_completion() {
-        for depth in [1, 16, 128] {
-            assert_eq!(signal_every(Fabric::Iwarp, None, depth).unwrap(), 1);
-            assert_eq!(signal_every(Fabric::Iwarp, Some(1), depth).unwrap(), 1);
-        }
-        let refused = signal_every(Fabric::Iwarp, Some(2), 16).unwrap_err().to_string();
-        assert!(refused.contains("signal_every") && refused.contains("leave the option out"), "{refused}");
-        assert_eq!(signal_every(Fabric::Roce, None, 16).unwrap(), 4);
-        assert_eq!(signal_every(Fabric::Roce, Some(100), 16).unwrap(), 16);
-        assert_eq!(signal_every(Fabric::InfiniBand, None, 1).unwrap(), 1);
     }
 }

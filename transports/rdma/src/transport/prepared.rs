@@ -21,6 +21,7 @@ use crate::ffi::{ConnectionManagerLibrary, IbvAhAttr, IbvGlobalRoute, IbvQpAttr,
 use crate::lane::{Parts, RdmaLane, Window};
 use crate::memory_window::MemoryWindow;
 use crate::offer::{Address, mtu_bytes};
+use crate::signals::Signals;
 use crate::sysfs::{Fabric, gid_text};
 use crate::timing::{RNR_RETRY_COUNT, RNR_TIMER_CODE};
 use crate::verbs::{MemoryRegion, QueuePair};
@@ -81,7 +82,7 @@ pub(super) struct PreparedRdma {
     pub(super) send_depth: u32,
     pub(super) receive_depth: u32,
     pub(super) inline_bytes: u32,
-    pub(super) signal_every: u32,
+    pub(super) signals: Signals,
     pub(super) wait_mode: WaitMode,
     pub(super) send_reports: SendReports,
     pub(super) ip_mtu_bytes: Option<u32>,
@@ -339,7 +340,7 @@ impl PreparedRdma {
             inline_bytes: self.inline_bytes,
             per_chunk: self.registration == Registration::PerChunk,
             exposed,
-            signal_every: self.signal_every,
+            signals: self.signals,
             wait_mode: self.wait_mode,
             send_reports: self.send_reports,
             local: format!(

@@ -31,6 +31,11 @@ impl Connection {
 
     fn nudge(&mut self) {
         self.nudged = true;
+        self.write_nothing();
+    }
+
+    /// A write of no bytes, of which nobody is told. Neither its address nor its key is looked at (IBTA vol. 1, C9-88; RFC 5040).
+    pub(super) fn write_nothing(&mut self) {
         self.operate(WireOp {
             tag: NUDGE,
             verb: WireVerb::Write { address: 0, key: 0 },
@@ -41,7 +46,7 @@ impl Connection {
 
     /// Does what is due. `ended`: so many operations have, where anything has or has come.
     pub(super) fn timers(&mut self, ended: Option<u64>) -> Result<(), TransportError> {
-        let now = self.clock.now();
+        let now = self.now;
         if let Some(ended) = ended {
             self.progress.moved(ended, now);
         }
