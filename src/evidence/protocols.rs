@@ -1,6 +1,8 @@
 //! What TCP, UDP, IP and ICMP count in the network namespace of this process, by the names of the MIBs and of Linux.
 
-use pathproof_model::evidence::{FragmentCounts, IcmpCounts, IpCounts, TcpCounts, TcpOptionCounts, UdpCounts};
+use pathproof_model::evidence::{
+    FragmentCounts, IcmpCounts, IpCounts, TcpCounts, TcpOptionCounts, UdpCounts,
+};
 use pathproof_model::{Evidence as Record, Half};
 use pathproof_sys::counters::{self, Counters};
 
@@ -61,7 +63,9 @@ impl Evidence for Protocols {
                 (record.tcp, record.udp, record.ip, record.icmp) =
                     (Some(tcp), Some(udp), Some(ip), Some(icmp));
             }
-            (Err(why), _) | (_, Err(why)) => record.cannot_tell("tcp, tcp_options, udp, ip, icmp, fragments", why),
+            (Err(why), _) | (_, Err(why)) => {
+                record.cannot_tell("tcp, tcp_options, udp, ip, icmp, fragments", why)
+            }
         }
         match (self.six, now.six) {
             (Ok(then), Ok(now)) => {
