@@ -33,7 +33,8 @@ pub(super) fn of_all(doc: &ResultDoc) -> Option<Cookies> {
         step.evidence(ACCEPTS.node())?.tcp_options.as_ref()?.cookies_accepted.filter(|count| *count > 0)
     });
     let accepted = counted.fold(0, u64::saturating_add);
-    let setting = doc.environment(ACCEPTS.node()).and_then(|host| host.settings.get(SETTING)?.parse().ok());
+    let host = doc.environment(ACCEPTS.node());
+    let setting: Option<u8> = host.and_then(|host| host.settings.get(SETTING)?.parse().ok());
     let is_always = setting == Some(ALWAYS);
     // Each connection stands there once for each end.
     let ends =

@@ -63,7 +63,7 @@ fn given_up(path: &MtuPath, context: Context<'_>) -> Option<GivenUp> {
     };
     let failed = packets.reassembly_failures?.saturating_sub(fragments.timed_out?);
     let (came, sent) = (fragments.received?, u64::from(path.fragments?.sent));
-    let room = host.and_then(|host| host.settings.get(room_setting(path))?.parse().ok());
+    let room: Option<u64> = host.and_then(|host| host.settings.get(room_setting(path))?.parse().ok());
     let all_came = came >= sent.saturating_mul(PIECES) && failed >= sent;
     all_came.then_some(GivenUp { node, came, failed, room_bytes: room })
 }
