@@ -160,6 +160,8 @@ impl Runner for Mtu {
             expect_ip_mtu_bytes: step.spec.as_ref().and_then(|spec| spec_of(spec).expect_ip_mtu_bytes),
             client: doc.environment(NodeId::CLIENT),
             server: doc.environment(NodeId::SERVER),
+            client_counted: step.evidence(NodeId::CLIENT),
+            server_counted: step.evidence(NodeId::SERVER),
         };
         mtu::findings(step.detail.paths.as_deref().unwrap_or_default(), context)
     }
