@@ -26,6 +26,11 @@ impl StepError {
     pub fn caused_by(self, cause: impl Into<Option<ErrorCause>>) -> StepError {
         StepError { cause: cause.into(), ..self }
     }
+
+    /// Whether bytes were changed on the way: that ends a run, and is an answer about the path.
+    pub fn tells_of_changed_bytes(&self) -> bool {
+        self.cause == Some(ErrorCause::Changed)
+    }
 }
 
 /// How the other end of a connection went.
@@ -45,6 +50,8 @@ pub enum ErrorCause {
     Unreachable,
     /// An RDMA adapter sent again as often as it may, and nothing took it in.
     RetriesSpent,
+    /// What came over it had other bytes than were sent: its own integrity check failed, and nothing of that message was used.
+    Changed,
     /// A cause that a later build names and this one does not know.
     #[serde(other)]
     Other,
@@ -139,5 +146,7 @@ mod tests {
         assert_eq!((serde_json::to_string(&reset).unwrap().as_str(), read(told)), (told, reset));
         let later = r#"{"kind":"peer-lost","message":"gone","cause":"evaporated"}"#;
         assert_eq!(read(later).cause, Some(ErrorCause::Other));
+        let changed = r#"{"kind":"peer-lost","message":"other bytes","cause":"changed"}"#;
+        assert!(read(changed).tells_of_changed_bytes() && !read(told).tells_of_changed_bytes());
     }
 }

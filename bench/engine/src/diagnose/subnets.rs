@@ -88,6 +88,8 @@ fn filters(doc: &ResultDoc, node: NodeId, host: &Environment) -> Option<Finding>
     }
     // A session or a step that fell silent between such hosts is what it does once a packet takes the other NIC.
     let lost = doc.error.as_ref().into_iter().chain(doc.steps.iter().filter_map(|step| step.error.as_ref()));
+    // One that ended because bytes were changed on the way did not fall silent.
+    let lost = lost.filter(|error| !error.tells_of_changed_bytes());
     let mut lost = lost.filter(|error| matches!(error.kind, ErrorKind::PeerLost | ErrorKind::Timeout));
     let harmed = silent && refused > 0 || lost.next().is_some();
     if open.is_none() && !harmed {

@@ -478,6 +478,12 @@ const PATHS: &[Entry] = &[
         "Compare the error counters (FCS, CRC, symbol errors) of both NICs and of every switch port on the way; change cable, transceiver, port and then switch until they stand still.",
     ),
     entry(
+        "PAYLOAD-CORRUPT",
+        Error,
+        "Bytes arrive as others than were sent, although every checksum of TCP and UDP fits: something on the way, or a host's own memory, changes them and the checksum with them, and files and guests are broken without anybody counting anything.",
+        "Take out what rewrites packets between these hosts (accelerators, proxies, inspection, address translation, tunnels), one after the other, and run again; where it stays, run over another path, then test the memory of both hosts.",
+    ),
+    entry(
         "PATH-DUPLICATED",
         Warning,
         "Packets arrive more than once: a loop, a mirror port that feeds back, or a bond that sends on both links.",
