@@ -276,12 +276,12 @@ impl Asking<'_> {
         let heard: Vec<(Port, Heard)> =
             tcp.iter().zip(heard_tcp).chain(udp.iter().zip(heard_udp)).map(port).collect();
         let found = answers(&offered, &heard, self.adapter_there);
-        let tried = match ports::burst_port(&found, &self.needed).filter(|_| !silent.is_empty()) {
+        let (tried, used_ns) = match ports::burst_port(&found, &self.needed).filter(|_| !silent.is_empty()) {
             Some(port) => dialler.leave_silent_beside_one(port, &ports::silences(self.spec.idle_ns), is_over),
-            None => vec![],
+            None => (vec![], vec![]),
         };
         let found = found.into_iter().filter(|asked| self.needed.contains(&asked.port));
-        self.told(way, &found.collect::<Vec<_>>(), tried)
+        self.told(way, &found.collect::<Vec<_>>(), tried, used_ns)
     }
 
     /// Nothing is known of any port.
@@ -292,7 +292,7 @@ impl Asking<'_> {
             by: None,
             reason: Some(why.to_owned()),
         };
-        self.told(way, &self.needed.iter().map(asked).collect::<Vec<_>>(), vec![])
+        self.told(way, &self.needed.iter().map(asked).collect::<Vec<_>>(), vec![], vec![])
     }
 
     fn told(
@@ -300,12 +300,13 @@ impl Asking<'_> {
         way: &NetworkWay,
         found: &[AskedPort],
         mut tried: Vec<LeftSilent>,
+        used_answered_ns: Vec<u64>,
     ) -> (NetworkPorts, SilentRecord) {
         let direction = asks(self.end);
         let records = found.iter().map(|asked| ports::record(self.spec, asked, direction));
         tried.sort_by_key(|tried| tried.silent_ns);
         let subnet = way.subnet.clone();
-        let silent = SilentRecord { direction, subnet: Some(subnet.clone()), tried };
+        let silent = SilentRecord { direction, subnet: Some(subnet.clone()), tried, used_answered_ns };
         (NetworkPorts { subnet, ports: records.collect() }, silent)
     }
 }
