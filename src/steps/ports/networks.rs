@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, bounded};
 use pathproof_api::{Clock, Offer, Tick};
-use pathproof_engine::networks::{NetworkWay, ways};
+use pathproof_engine::networks::{NetworkWay, ways, ways_of_both_families};
 use pathproof_engine::ports::{self, Heard, Offered, OfferedOn, SILENT_PORTS};
 use pathproof_model::{
     AskedPort, Direction, End, Half, LeftSilent, NetworkPorts, Port, PortAnswer, PortsEnd, PortsSpec,
@@ -55,7 +55,7 @@ impl ReadyNetworks {
         let ways = match here {
             End::Client if spec.at == PortsWhere::Beside => session.networks_beside(),
             End::Client => ways(&session.environment, &session.peer_environment),
-            End::Server => ways(&session.peer_environment, &session.environment),
+            End::Server => ways_of_both_families(&session.peer_environment, &session.environment),
         };
         let mut listeners = Listeners::default();
         let mut offered = vec![];
@@ -254,11 +254,12 @@ impl Asking<'_> {
             until: self.until,
             clock: self.clock,
         };
-        // The client alone leaves connections silent.
+        // The client alone leaves connections silent, and not where the other family goes the same way.
         let silent: Vec<Port> = match self.end {
             End::Client => silent_ports(self.spec).collect(),
             End::Server => vec![],
         };
+        let leaves = !silent.is_empty() && self.spec.idle_ns > 0 && !way.second_family;
         // Whatever else is offered is nobody's to ask for here.
         let is_meant = |one: &Offered| self.needed.contains(&one.port) || silent.contains(&one.port);
         let offered: Vec<Offered> = offered.iter().copied().filter(is_meant).collect();
@@ -276,11 +277,13 @@ impl Asking<'_> {
         let heard: Vec<(Port, Heard)> =
             tcp.iter().zip(heard_tcp).chain(udp.iter().zip(heard_udp)).map(port).collect();
         let found = answers(&offered, &heard, self.adapter_there);
-        let (tried, used_ns) = match ports::burst_port(&found, &self.needed).filter(|_| !silent.is_empty()) {
+        let (tried, used_ns) = match ports::burst_port(&found, &self.needed).filter(|_| leaves) {
             Some(port) => dialler.leave_silent_beside_one(port, &ports::silences(self.spec.idle_ns), is_over),
             None => (vec![], vec![]),
         };
-        let found = found.into_iter().filter(|asked| self.needed.contains(&asked.port));
+        // What becomes of ports that no role needs tells whether the other family passes at all.
+        let is_told = |asked: &AskedPort| way.second_family || self.needed.contains(&asked.port);
+        let found = found.into_iter().filter(is_told);
         self.told(way, &found.collect::<Vec<_>>(), tried, used_ns)
     }
 
@@ -311,10 +314,12 @@ impl Asking<'_> {
     }
 }
 
-/// Ports at the server that a role need not need: connections may be left silent there.
+/// Ports at the server that a role need not need: connections may be left silent there, and they are all that is asked beside the session where there is
+/// no role.
 fn silent_ports(spec: &PortsSpec) -> impl Iterator<Item = Port> + use<> {
-    let silent = spec.idle_ns > 0;
-    SILENT_PORTS.into_iter().filter(move |_| silent)
+    let without_role = spec.at == PortsWhere::Beside && spec.roles.is_empty();
+    let asked = spec.idle_ns > 0 || without_role;
+    SILENT_PORTS.into_iter().filter(move |_| asked)
 }
 
 /// The ports of a network as the other end offers them.
@@ -350,7 +355,12 @@ mod tests {
         let clock = RealClock::new();
         let asking = asking(End::Client, &spec, &clock);
         let subnet = "127.78.0.0/24".to_owned();
-        let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
+        let way = NetworkWay {
+            subnet: subnet.clone(),
+            client: client.into(),
+            server: server.into(),
+            second_family: false,
+        };
         let theirs: Vec<OfferedOn> = offered.map(|ports| OfferedOn { subnet, ports }).into_iter().collect();
         let found = asking.all(&[way], &theirs, &mut || false);
         assert_eq!(found.len(), 1);
@@ -386,7 +396,12 @@ mod tests {
         let answering = Answering::begin(listeners, words).unwrap();
         let (spec, clock) = (PortsSpec { idle_ns: 80_000_000, ..PortsSpec::default() }, RealClock::new());
         let subnet = "127.78.2.0/24".to_owned();
-        let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
+        let way = NetworkWay {
+            subnet: subnet.clone(),
+            client: client.into(),
+            server: server.into(),
+            second_family: false,
+        };
         let theirs = [OfferedOn { subnet: subnet.clone(), ports }];
         let found = asking(End::Client, &spec, &clock).all(&[way], &theirs, &mut || false);
         let (asked, silent) = &found[0];
@@ -394,7 +409,7 @@ mod tests {
         assert_eq!((silent.direction, silent.subnet.as_ref()), (Direction::Out, Some(&subnet)));
         assert_eq!(silent.tried.iter().map(|one| one.alive).collect::<Vec<_>>(), [true; 4], "{silent:?}");
         // The other way round nobody is asked: no role needs a way back.
-        let way = NetworkWay { subnet, client: server.into(), server: client.into() };
+        let way = NetworkWay { subnet, client: server.into(), server: client.into(), second_family: false };
         let (asked, silent) =
             asking(End::Server, &spec, &clock).on(&way, Some(&theirs[0].ports), &mut || false);
         assert!(asked.ports.is_empty() && silent.tried.is_empty(), "{asked:?} {silent:?}");
@@ -412,7 +427,12 @@ mod tests {
         let spec = PortsSpec { roles: vec![Role::Hyperv], ..PortsSpec::default() };
         let clock = RealClock::new();
         let subnet = "127.78.1.0/24".to_owned();
-        let way = NetworkWay { subnet: subnet.clone(), client: client.into(), server: server.into() };
+        let way = NetworkWay {
+            subnet: subnet.clone(),
+            client: client.into(),
+            server: server.into(),
+            second_family: false,
+        };
         let (tell, shown) = bounded(SHOWN_MAX);
         from.iter().for_each(|address| tell.send(IpAddr::from(*address)).unwrap());
         drop(tell);

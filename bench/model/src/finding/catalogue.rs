@@ -326,6 +326,12 @@ const PATHS: &[Entry] = &[
         "Look for what goes to sleep or forgets while nothing moves: power saving of NICs, links and radios, a table of neighbours or flows with short times on a router, virtual switch or controller; then run again.",
     ),
     entry(
+        "PATH-TCP-FILTERED",
+        Error,
+        "Connections over one family of addresses are dropped, while the other family between the same NICs carries them: whoever gets such an address first (SMB prefers IPv6, and a server lists all that it has) waits in vain.",
+        "Let TCP over this family pass in the firewalls of both hosts and on the way as over the other one, or take its addresses from these NICs and from the names of the hosts; then run again.",
+    ),
+    entry(
         "PATH-UDP-FILTERED",
         Warning,
         "UDP is filtered between the ends, and other packets are not. RoCE v2, cluster heartbeats and QUIC are UDP; what was measured of size and loss rests on what was let through instead.",
