@@ -265,6 +265,7 @@ impl Asking<'_> {
         let offered: Vec<Offered> = offered.iter().copied().filter(is_meant).collect();
         let (udp, tcp) = worth_asking(&offered, &self.needed);
         let heard_tcp = dialler.ask_tcp(&tcp);
+        let none_opened = heard_tcp.iter().all(|heard| matches!(heard, Heard::Nothing | Heard::Unreachable));
         // Of the client's address the server knows it already.
         let heard_udp = if self.end == End::Server || heard_tcp.contains(&Heard::Token) {
             dialler.ask_udp(&udp)
@@ -281,8 +282,9 @@ impl Asking<'_> {
             Some(port) => dialler.leave_silent_beside_one(port, &ports::silences(self.spec.idle_ns), is_over),
             None => (vec![], vec![]),
         };
-        // What becomes of ports that no role needs tells whether the other family passes at all.
-        let is_told = |asked: &AskedPort| way.second_family || self.needed.contains(&asked.port);
+        // What becomes of ports that no role needs tells whether a family passes at all.
+        let is_told =
+            |asked: &AskedPort| way.second_family || none_opened || self.needed.contains(&asked.port);
         let found = found.into_iter().filter(is_told);
         self.told(way, &found.collect::<Vec<_>>(), tried, used_ns)
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use pathproof_model::code;
 use pathproof_model::told;
-use pathproof_model::{Finding, NodeId, ResultDoc};
+use pathproof_model::{Environment, Finding, NodeId, ResultDoc, Severity};
 
 use super::Rule;
 
@@ -30,7 +30,7 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
             let asked = asked.map(|one| (one.nic.as_str(), one.address, one.macs.as_slice()));
             heard.splice(0..0, asked);
         }
-        for (nic, address, macs) in heard {
+        for (nic, address, macs) in heard.iter().copied() {
             // Behind a router it is the router that answers.
             let direct = here.peers.iter().any(|peer| peer.address == address && peer.router.is_none());
             let strangers: Vec<&String> =
@@ -41,6 +41,19 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
                 continue;
             }
             let list: Vec<&str> = strangers.iter().map(|mac| mac.as_str()).collect();
+            // Somewhere in the run the peer itself may have answered as well.
+            let is_own = |mac: &String| owners.contains(&mac.to_ascii_lowercase());
+            let ever = heard.iter().any(|(_, other, macs)| *other == address && macs.iter().any(is_own));
+            if !ever && passes_on(doc, node, here, address, &strangers) {
+                let said = format!(
+                    "on {nic} {} answered for {address} in the place of the peer, and what was sent there reached it: it passes packets on, as a cloud's gateway or \
+                     proxy ARP does",
+                    list.join(", ")
+                );
+                let finding = Finding::new("ADDRESS-DUPLICATE", said).with_severity(Severity::Info);
+                found.push(finding.tell(told::ADDRESS, address));
+                continue;
+            }
             let said = if known {
                 format!("on {nic} both the peer's NIC and {} answered for {address}", list.join(", "))
             } else {
@@ -49,8 +62,7 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
                     list.join(", ")
                 )
             };
-            let severity =
-                if known { pathproof_model::Severity::Error } else { pathproof_model::Severity::Warning };
+            let severity = if known { Severity::Error } else { Severity::Warning };
             let finding = Finding::new("ADDRESS-DUPLICATE", said).with_severity(severity);
             found.push(finding.tell(told::ADDRESS, address));
         }
@@ -58,12 +70,29 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
     found
 }
 
+/// Whether a stranger that answers for an address hands on what is sent there: the kernel had its hardware address for it when the session stood, and
+/// connections to the address carried. Another host that owns the address would not.
+fn passes_on(
+    doc: &ResultDoc,
+    node: NodeId,
+    here: &Environment,
+    address: IpAddr,
+    strangers: &[&String],
+) -> bool {
+    let entry = here.peers.iter().find(|peer| peer.address == address).and_then(|peer| peer.mac.as_ref());
+    let is_strange = entry.is_some_and(|mac| strangers.iter().any(|one| one.eq_ignore_ascii_case(mac)));
+    let mut lanes = doc.steps.iter().flat_map(|step| &step.lanes).filter(|lane| lane.end.node() == node);
+    is_strange
+        && lanes
+            .any(|lane| lane.error.is_none() && lane.bytes > 0 && super::ip_of(&lane.remote) == Some(address))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use pathproof_model::environment::PeerRoute;
     use pathproof_model::evidence::NeighbourActivity;
-    use pathproof_model::{Environment, Evidence, Nic, Node, Severity, Step, StepKind, Tool};
+    use pathproof_model::{Evidence, LaneResult, Nic, Node, Step, StepKind, Tool};
 
     /// A client that asked for 192.0.2.2, which a NIC with the address `…:02` of the peer's has, and heard `macs`.
     fn document(macs: &[&str], router: Option<&str>) -> ResultDoc {
@@ -108,5 +137,27 @@ mod tests {
         let mut unknown = document(&["02:00:00:00:00:99"], None);
         unknown.nodes[1].environment.as_mut().unwrap().nics[0].mac = None;
         assert_eq!(findings(&unknown), vec![]);
+    }
+
+    #[test]
+    fn a_gateway_that_answers_for_the_peer_and_passes_packets_on_is_only_told() {
+        let (own, other) = ("02:00:00:00:00:02", "02:00:00:00:00:99");
+        let told = |macs: &[&str], entry: &str, bytes: u64| -> Vec<Severity> {
+            let mut doc = document(macs, None);
+            doc.nodes[0].environment.as_mut().unwrap().peers[0].mac = Some(entry.into());
+            let remote = Some("192.0.2.2:7797".to_owned());
+            doc.steps[0].lanes = vec![LaneResult {
+                end: pathproof_model::End::Client,
+                remote,
+                bytes,
+                ..LaneResult::default()
+            }];
+            findings(&doc).iter().map(|one| one.severity).collect()
+        };
+        assert_eq!(told(&[other], other, 9), [Severity::Info]);
+        // Nothing was carried; the kernel had the peer's own address; both answered.
+        assert_eq!(told(&[other], other, 0), [Severity::Warning]);
+        assert_eq!(told(&[other], own, 9), [Severity::Warning]);
+        assert_eq!(told(&[own, other], other, 9), [Severity::Error]);
     }
 }

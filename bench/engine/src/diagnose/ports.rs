@@ -60,7 +60,8 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
     found
 }
 
-/// IPv6 over which not one of several ports answers at which the other end listens, and the same NICs' IPv4 over which one does.
+/// A family of addresses over which not one of several ports answers at which the other end listens, and the other one between the same NICs over which
+/// one does.
 fn families(doc: &ResultDoc) -> Vec<Finding> {
     /// One port alone may be closed by itself.
     const SEVERAL: usize = 2;
@@ -68,7 +69,7 @@ fn families(doc: &ResultDoc) -> Vec<Finding> {
     let ways = ways_of_both_families(client, server);
     let dead = silent(doc);
     let told = beside(doc).filter_map(|(step, network)| {
-        let way = ways.iter().find(|way| way.subnet == network.subnet && way.second_family)?;
+        let way = ways.iter().find(|way| way.subnet == network.subnet)?;
         // What is silent altogether is told as that.
         let is_dead = dead.iter().any(|(path, _)| (path.local_address, path.remote_address) == (way.client, way.server));
         let out = || network.ports.iter().filter(|one| one.direction == Direction::Out && !one.port.is_udp());
@@ -78,7 +79,7 @@ fn families(doc: &ResultDoc) -> Vec<Finding> {
             return None;
         }
         let nic = owner(client, way.client)?;
-        let by = answered_by_the_other_family(doc, step, nic, &ways, &silent)?;
+        let by = answered_by_the_other_family(doc, step, (nic, way), &ways, &silent)?;
         let names: Vec<&str> = silent.iter().map(|one| one.name.as_str()).collect();
         let said = format!(
             "over {} ({}, from {} to {}) no connection opens: not one of {} answers, at which the other end listens, while {by}",
@@ -98,7 +99,7 @@ fn families(doc: &ResultDoc) -> Vec<Finding> {
 fn answered_by_the_other_family(
     doc: &ResultDoc,
     step: &Step,
-    nic: &Nic,
+    (nic, way): (&Nic, &NetworkWay),
     ways: &[NetworkWay],
     silent: &[&PortRecord],
 ) -> Option<String> {
@@ -107,7 +108,7 @@ fn answered_by_the_other_family(
         same && one.answer == PortAnswer::Answered && one.by == Some(AnsweredBy::Agent)
     };
     let has = |address: IpAddr| nic.addresses.iter().any(|one| one.address == address);
-    let other = ways.iter().find(|way| !way.second_family && has(way.client))?;
+    let other = ways.iter().find(|one| one.client.is_ipv4() != way.client.is_ipv4() && has(one.client))?;
     let asked: Vec<&NetworkPorts> =
         beside(doc).map(|(_, one)| one).filter(|one| one.subnet == other.subnet).collect();
     // What is not asked beside the session is the session's own.
@@ -244,6 +245,16 @@ mod tests {
 
     /// One NIC each with both families: what three ports answer over IPv6, beside what one of them does over IPv4, which is the session's.
     fn over_ipv6(answers: [PortAnswer; 3], over_ipv4: PortAnswer, dead: bool) -> Vec<Finding> {
+        beside_session("fd01::/64", answers, over_ipv4, dead)
+    }
+
+    /// The same of the family of this subnet, where the other one is the session's.
+    fn beside_session(
+        subnet: &str,
+        answers: [PortAnswer; 3],
+        session: PortAnswer,
+        dead: bool,
+    ) -> Vec<Finding> {
         let record = |(port, answer): (Port, PortAnswer)| PortRecord {
             port,
             name: port.name(),
@@ -261,11 +272,11 @@ mod tests {
             host
         };
         let mut own = Step::new(StepKind::Ports, "ports and connections");
-        own.detail.ports = Some(vec![record((Port::SmbDirect, over_ipv4))]);
+        own.detail.ports = Some(vec![record((Port::SmbDirect, session))]);
         let mut beside = Step::new(StepKind::Ports, "ports of the other networks");
         beside.spec = Some(StepSpec::Ports(PortsSpec { at: PortsWhere::Beside, ..PortsSpec::default() }));
         let asked = [Port::SmbDirect, Port::LiveMigration, Port::Cluster].into_iter().zip(answers);
-        let network = NetworkPorts { subnet: "fd01::/64".into(), ports: asked.map(record).collect() };
+        let network = NetworkPorts { subnet: subnet.into(), ports: asked.map(record).collect() };
         beside.detail.network_ports = Some(vec![network]);
         let path = |local: &str, remote: &str, carried: bool| pathproof_model::MtuPath {
             local_address: local.parse().unwrap(),
@@ -294,6 +305,9 @@ mod tests {
                         other end listens, while over 10.0.1.0/24 between the same NICs 5445/tcp answers";
         assert_eq!(found[0].evidence, evidence);
         assert_eq!(found[0].told(told::LOCAL_NIC).as_deref(), Some("e0"));
+        // Under a session over IPv6 it is the other way round.
+        let found = beside_session("10.0.1.0/24", [Filtered; 3], Answered, false);
+        assert!(found.len() == 1 && found[0].evidence.contains("while over fd01::/64"), "{found:?}");
         // One of them passes; a host that closes these ports to both families; nothing at all passes; an older build was not asked.
         for (over_ipv6_, over_ipv4, dead) in [
             ([Filtered, Answered, Filtered], Answered, false),
