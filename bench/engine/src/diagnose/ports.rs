@@ -9,7 +9,7 @@ use pathproof_model::code;
 use pathproof_model::told;
 use pathproof_model::{
     AnsweredBy, Direction, Environment, Finding, NetworkPorts, Nic, PortAnswer, PortRecord, PortsWhere,
-    ResultDoc, Step, StepSpec,
+    ResultDoc, Severity, Step, StepSpec,
 };
 
 use super::pairs::silent;
@@ -56,8 +56,38 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
         }
         let nic = owner(client, way.client).map(|nic| nic.name.as_str()).unwrap_or_default();
         found.extend(closed(network, way, nic, chance));
+        found.extend(unserved(doc, network, way, nic));
     }
     found
+}
+
+/// A port at which a service answers where the session goes, and on this network nobody but the other end itself, for the length of its step. A service
+/// may be meant to keep to some addresses, so that is only told.
+fn unserved(doc: &ResultDoc, network: &NetworkPorts, way: &NetworkWay, nic: &str) -> Option<Finding> {
+    let answers = |one: &PortRecord, by: AnsweredBy| {
+        one.direction == Direction::Out && one.answer == PortAnswer::Answered && one.by == Some(by)
+    };
+    let at_session = |one: &PortRecord| {
+        let mut records = planned(doc).filter_map(|step| step.detail.ports.as_ref()).flatten();
+        records.any(|other| other.port == one.port && answers(other, AnsweredBy::Service))
+    };
+    let needed = network.ports.iter().filter(|one| !one.needed_by.is_empty());
+    let those = needed.filter(|one| answers(one, AnsweredBy::Agent) && at_session(one));
+    let names: Vec<&str> = those.map(|one| one.name.as_str()).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let said = format!(
+        "over {} ({nic}, from {} to {}) nothing listened at {} but pathproof itself, while a service does at the address of the session",
+        way.subnet,
+        way.client,
+        way.server,
+        names.join(", ")
+    );
+    let finding = Finding::new("PORT-REFUSED", said).with_severity(Severity::Info).with_next(
+        "Let the service listen at this address, too, where this network is meant for it (Samba: 'interfaces' and 'bind interfaces only').",
+    );
+    Some(finding.tell(told::LOCAL_NIC, nic).with("subnet", network.subnet.as_str()))
 }
 
 /// A family of addresses over which not one of several ports answers at which the other end listens, and the other one between the same NICs over which
@@ -236,6 +266,37 @@ mod tests {
                         445/tcp (SMB)";
         assert_eq!(found[0].evidence, evidence);
         assert_eq!(toward(Direction::In, PortAnswer::Unknown, false), []);
+    }
+
+    #[test]
+    fn a_service_that_keeps_to_the_address_of_the_session_is_told_and_accuses_nobody() {
+        let told = |here: AnsweredBy, there: AnsweredBy| {
+            let record = |by: AnsweredBy| PortRecord {
+                port: Port::Smb,
+                name: Port::Smb.name(),
+                direction: Direction::Out,
+                answer: PortAnswer::Answered,
+                by: Some(by),
+                reason: None,
+                needed_by: vec![Role::Smb],
+            };
+            let mut own = Step::new(StepKind::Ports, "ports and connections");
+            own.detail.ports = Some(vec![record(here)]);
+            let doc = ResultDoc { steps: vec![own], ..ResultDoc::new(Tool::default(), "") };
+            let subnet = "10.0.2.0/24".to_owned();
+            let (client, server) = ([10, 0, 2, 1].into(), [10, 0, 2, 2].into());
+            let way = NetworkWay { subnet: subnet.clone(), client, server, second_family: false };
+            unserved(&doc, &NetworkPorts { subnet, ports: vec![record(there)] }, &way, "e1")
+        };
+        let found = told(AnsweredBy::Service, AnsweredBy::Agent).unwrap();
+        assert_eq!((found.code.as_str(), found.severity), ("PORT-REFUSED", Severity::Info));
+        assert!(
+            found.evidence.contains("nothing listened at 445/tcp but pathproof itself"),
+            "{}",
+            found.evidence
+        );
+        assert_eq!(told(AnsweredBy::Service, AnsweredBy::Service), None);
+        assert_eq!(told(AnsweredBy::Agent, AnsweredBy::Agent), None, "nobody serves anywhere");
     }
 
     #[test]
