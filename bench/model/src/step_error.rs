@@ -149,4 +149,18 @@ mod tests {
         let changed = r#"{"kind":"peer-lost","message":"other bytes","cause":"changed"}"#;
         assert!(read(changed).tells_of_changed_bytes() && !read(told).tells_of_changed_bytes());
     }
+
+    #[test]
+    fn what_ended_a_run_leaves_it_without_an_answer_unless_bytes_were_changed_on_the_way() {
+        use crate::{Criteria, ResultDoc, RunOutcome, Tool, judge_into};
+        let outcome = |cause: ErrorCause| {
+            let error = StepError::new(ErrorKind::PeerLost, "the connection ended".into()).caused_by(cause);
+            let mut doc = ResultDoc { error: Some(error), ..ResultDoc::new(Tool::default(), "") };
+            judge_into(&mut doc, &Criteria::default());
+            doc.finish("2026-01-01T00:00:01Z");
+            (doc.outcome, doc.exit_code)
+        };
+        assert_eq!(outcome(ErrorCause::Changed), (RunOutcome::NotFit, Some(1)));
+        assert_eq!(outcome(ErrorCause::Reset), (RunOutcome::None, Some(2)));
+    }
 }

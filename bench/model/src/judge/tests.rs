@@ -395,15 +395,6 @@ fn the_answer_and_the_exit_code_follow_from_the_document() {
         ),
         ("never reached", ended(ErrorKind::Refused), RunOutcome::None, 2),
         ("cut short", ended(ErrorKind::PeerLost), RunOutcome::None, 2),
-        (
-            "cut short by bytes that were changed on the way",
-            {
-                let changed = error(ErrorKind::PeerLost).caused_by(crate::ErrorCause::Changed);
-                ResultDoc { error: Some(changed), ..doc(vec![good()]) }
-            },
-            RunOutcome::NotFit,
-            1,
-        ),
         ("interrupted", ended(ErrorKind::Interrupted), RunOutcome::None, 130),
         ("terminated", ended(ErrorKind::Terminated), RunOutcome::None, 143),
     ] {
