@@ -263,6 +263,7 @@ impl SecureReader {
 
     fn unseal(&mut self, sealed: &[u8], into: &mut Vec<u8>) -> io::Result<()> {
         let mut plain = vec![0; sealed.len()];
+        // Who gives the connection up for it (`Loss::of`) knows it by the kind of error.
         let len = self
             .cipher
             .read_message(self.nonce, sealed, &mut plain)
@@ -331,6 +332,27 @@ mod tests {
         let (mut writer, _reader) = connect(client, &keyed("open sesame"), patience()).unwrap();
         writer.send(&long).unwrap();
         far.join().unwrap();
+    }
+
+    /// Whatever byte of a piece was changed on the way, nothing of it is used.
+    #[test]
+    fn a_piece_that_was_changed_on_the_way_gives_nothing_of_itself() {
+        for at in [2, 9, 17] {
+            let (client, server) = pair();
+            let far = std::thread::spawn(move || serve(server, keyed("open sesame")).unwrap());
+            let (writer, mut reader) = connect(client, &keyed("open sesame"), patience()).unwrap();
+            let (far_writer, _far_reader) = far.join().unwrap();
+            // The other end's next piece, with one bit turned by somebody between them.
+            let mut sealed = vec![0; 2 + 3 + TAG_BYTES];
+            let len = far_writer.cipher.write_message(0, b"yes", &mut sealed[2..]).unwrap();
+            sealed[..2].copy_from_slice(&(len as u16).to_be_bytes());
+            sealed[at] ^= 1;
+            (&far_writer.stream).write_all(&sealed).unwrap();
+            let mut plain = vec![];
+            let error = reader.receive(&mut plain).unwrap_err();
+            assert_eq!((error.kind(), plain.len()), (io::ErrorKind::InvalidData, 0), "byte {at}");
+            drop(writer);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod bad_input;
 mod browser;
 mod budget;
 mod bulk;
+mod changed;
 mod cli;
 mod compare;
 mod contend;

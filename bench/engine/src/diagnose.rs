@@ -4,6 +4,7 @@
 //! where what both hosts counted excludes the others it could be; what only might be so is said as that.
 
 mod busy;
+mod changed;
 mod connections;
 mod delays;
 mod direction;
@@ -52,6 +53,7 @@ struct Rule {
 
 /// Every family, in the order in which its findings stand in a document. A rule sees what the steps told, and nothing of other rules.
 const FAMILIES: &[&[Rule]] = &[
+    changed::RULES,
     identity::RULES,
     hosts::RULES,
     neighbours::RULES,
@@ -279,6 +281,7 @@ mod tests {
             first_router: None,
             last_router: None,
             questions_heard: None,
+            changed: None,
             shares: None,
         }
     }

@@ -132,12 +132,13 @@ pub fn judge_into(doc: &mut ResultDoc, criteria: &Criteria) {
 /// What a document comes to, from nothing but the document: the one place that decides the last line, `outcome`
 /// and the exit code, for every command.
 ///
-/// 1. A run that ended early as a whole has no outcome.
+/// 1. A run that ended early as a whole has no outcome, unless what ended it is an answer: bytes that were changed on the way.
 /// 2. What failed, failed, whatever else could not be determined.
 /// 3. A step that could not be made (unsupported, refused, bad input) leaves the run without an outcome.
 /// 4. What could not be determined leaves the answer open, and so does a run in which nothing was judged.
 pub fn conclusion(doc: &ResultDoc) -> Conclusion {
-    let (outcome, exit_code) = match &doc.error {
+    let ended = doc.error.as_ref().filter(|error| !error.tells_of_changed_bytes());
+    let (outcome, exit_code) = match ended {
         Some(error) => (RunOutcome::None, exit_of(error.kind)),
         None if any(doc, Outcome::Fail) => (RunOutcome::NotFit, EXIT_NOT_FIT),
         None => match impossible(doc) {

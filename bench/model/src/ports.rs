@@ -371,6 +371,10 @@ pub struct SilentRecord {
     pub subnet: Option<String>,
     /// What became of them, the shortest time first.
     pub tried: Vec<LeftSilent>,
+    /// On a network beside the session's another connection is used meanwhile, some half a second after its last answer each time: how long
+    /// each answer over it took, in ns. Absent on the session's own, and in documents older than the field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub used_answered_ns: Vec<u64>,
 }
 
 impl SilentRecord {

@@ -296,6 +296,25 @@ fn what_comes_late_for_a_step_is_ignored_and_a_lost_peer_is_named() {
     assert_eq!(wire.client_events.len(), count, "nothing follows the end");
 }
 
+/// The server alone knows that what came to it was changed; whoever reads the answer is at the client.
+#[test]
+fn a_client_hears_that_its_messages_came_changed_and_a_server_that_was_lost_says_nothing() {
+    let mut wire = Wire::new();
+    wire.greet();
+    let (how, cause) = ("other bytes than were sent".to_owned(), Some(ErrorCause::Changed));
+    wire.server.handle(wire.now, Input::Closed { how, cause });
+    wire.settle();
+    assert_eq!((wire.over().kind, wire.over().cause), (ErrorKind::PeerLost, cause));
+    assert!(wire.over().message.contains("other bytes than were sent"), "{}", wire.over().message);
+
+    let mut wire = Wire::new();
+    wire.greet();
+    wire.server
+        .handle(wire.now, Input::Closed { how: "it was closed".into(), cause: Some(ErrorCause::Closed) });
+    wire.settle();
+    assert_eq!(wire.log.last().map(String::as_str), Some("<ACCEPT"), "there is nobody to say it to");
+}
+
 /// A half that was 42 MB as one message, more than the 32 MiB that one could have.
 fn large_half() -> (TrafficSpec, Half) {
     let spec = TrafficSpec { lanes: 256, ..TrafficSpec::default() };

@@ -490,8 +490,12 @@ mod tests {
                 ..LeftSilent::default()
             });
             let tried = tried.collect();
-            step.detail.left_silent =
-                Some(vec![SilentRecord { direction: Direction::Out, subnet: None, tried }]);
+            step.detail.left_silent = Some(vec![SilentRecord {
+                direction: Direction::Out,
+                subnet: None,
+                tried,
+                used_answered_ns: vec![],
+            }]);
             (step.started_ns, step.elapsed_ns) = (225_174_703, 8_064_344_084);
             step.error = Some(StepError::new(ErrorKind::PeerLost, "in words".into()).caused_by(cause));
             step

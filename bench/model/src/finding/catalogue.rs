@@ -326,6 +326,12 @@ const PATHS: &[Entry] = &[
         "Look for what goes to sleep or forgets while nothing moves: power saving of NICs, links and radios, a table of neighbours or flows with short times on a router, virtual switch or controller; then run again.",
     ),
     entry(
+        "PATH-TCP-FILTERED",
+        Error,
+        "Connections over one family of addresses are dropped, while the other family between the same NICs carries them: whoever gets such an address first (SMB prefers IPv6, and a server lists all that it has) waits in vain.",
+        "Let TCP over this family pass in the firewalls of both hosts and on the way as over the other one, or take its addresses from these NICs and from the names of the hosts; then run again.",
+    ),
+    entry(
         "PATH-UDP-FILTERED",
         Warning,
         "UDP is filtered between the ends, and other packets are not. RoCE v2, cluster heartbeats and QUIC are UDP; what was measured of size and loss rests on what was let through instead.",
@@ -476,6 +482,12 @@ const PATHS: &[Entry] = &[
         Error,
         "Packets arrive with other bits than they were sent with, and the host throws them away for their checksum: one in 65,536 passes that check and reaches the program.",
         "Compare the error counters (FCS, CRC, symbol errors) of both NICs and of every switch port on the way; change cable, transceiver, port and then switch until they stand still.",
+    ),
+    entry(
+        "PAYLOAD-CORRUPT",
+        Error,
+        "Bytes arrive as others than were sent, although every checksum of TCP and UDP fits: something on the way, or a host's own memory, changes them and the checksum with them, and files and guests are broken without anybody counting anything.",
+        "Take out what rewrites packets between these hosts (accelerators, proxies, inspection, address translation, tunnels), one after the other, and run again; where it stays, run over another path, then test the memory of both hosts.",
     ),
     entry(
         "PATH-DUPLICATED",
