@@ -66,7 +66,7 @@ fn a_soak_measures_everything_and_its_document_is_a_result_like_others() {
     assert_eq!(total["away_ns"], 0);
     let of = |format: &str| {
         let report = run(&["report", &file, "--format", format]);
-        String::from_utf8(report.stdout).unwrap_or_else(|_| panic!("{format}: {}", stderr(&report)))
+        String::from_utf8(report.stdout.clone()).unwrap_or_else(|_| panic!("{format}: {}", stderr(&report)))
     };
     let slots = soak["slots"].as_array().unwrap().len();
     let begins =

@@ -95,8 +95,8 @@ mod tests {
     use crate::evidence::{ConnectionCounts, QueueActivity, QueueCounts};
     use crate::{
         AloneNic, AloneSum, Connection, Criteria, Direction, End, Evidence, FollowUp, LaneResult, LaneRole,
-        Outcome, ResultDoc, Step, StepKind, StepSpec, StripeRecord, Subject, Summary, Tool, TrafficSpec,
-        Waited, judge,
+        Outcome, PathRecord, ResultDoc, Step, StepKind, StepSpec, StripeRecord, Subject, Summary, Tool,
+        TrafficSpec, Waited, judge,
     };
 
     /// Two NICs that carry 94 Mbit/s each by themselves, on hosts that stood in line for a quarter of the time.
