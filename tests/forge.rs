@@ -1,4 +1,5 @@
-//! What a newcomer and a public forge are given: pinned workflows that call our own scripts, and a line on every crate.
+//! What a newcomer and a public forge are given: pinned workflows that call our own scripts, stages and filters of tests that are there, and a line
+//! on every crate.
 
 use std::path::Path;
 
@@ -62,6 +63,46 @@ fn workflows_call_scripts_that_exist() {
         read(".github/workflows/test.yml").contains("run: .ci/run")
             && read(".ci/run").contains("scripts/test")
     );
+}
+
+#[test]
+fn every_stage_of_the_tests_is_one_that_is_run() {
+    use std::os::unix::fs::PermissionsExt;
+    for name in entries("scripts/test.d") {
+        let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+        assert!(["beside", "guest", "lab"].contains(&ending), "scripts/test runs no {name}");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test.d").join(&name);
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert!(mode & 0o111 == 0o111, "{name} cannot be executed: {mode:o}");
+    }
+}
+
+/// The alternatives of a part of a filter: `(one|two)`, or a single one.
+fn alternatives(part: &str) -> impl Iterator<Item = &str> {
+    part.trim_matches(['(', ')']).split('|').filter(|word| !word.is_empty())
+}
+
+/// A test that has another name now would no longer have the machine to itself, and nobody would see it.
+#[test]
+fn tests_that_run_alone_or_beside_the_guests_are_there() {
+    let (main, mut modules, mut functions) = (read("tests/main.rs"), 0, 0);
+    for file in [".config/nextest.toml", "scripts/test"] {
+        // `/^(one|two)::/` is all of some modules, `/^one::(this|that)/` what begins so in one.
+        for filter in read(file).split("test(/^").skip(1) {
+            let filter = filter.split("/)").next().unwrap_or_default();
+            let (inside, begins) = filter.split_once("::").unwrap_or_else(|| panic!("{file}: {filter}"));
+            for module in alternatives(inside) {
+                assert!(main.contains(&format!("\nmod {module};")), "{file}: there is no module {module}");
+                let source = read(format!("tests/{module}.rs"));
+                modules += 1;
+                for name in alternatives(begins) {
+                    assert!(source.contains(&format!("\nfn {name}")), "{file}: {module} has no {name}");
+                    functions += 1;
+                }
+            }
+        }
+    }
+    assert!(modules > 15 && functions > 15, "{modules} modules and {functions} tests are named");
 }
 
 #[test]

@@ -28,9 +28,10 @@ const ROUND_TRIPS: u64 = 6;
 const SLACK_NS: u64 = 1_000_000_000;
 /// The first round trips tell how long the path is: until then nobody knows what they need.
 const REACH_SLACK_NS: u64 = 2_500_000_000;
+/// From such a round trip on what is on the way when a window ends takes time.
+const LONG_NS: u64 = 5_000_000;
 /// From such a round trip on it is the length of the path that the time of a run does not suffice for.
 const FAR_NS: u64 = 30_000_000;
-
 /// From such a round trip on the streams of the two directions may have to run at once.
 const VERY_FAR_NS: u64 = 150_000_000;
 
@@ -419,7 +420,12 @@ impl<'a> Conductor<'a> {
         // A question may come out of a step; what was planned is not cut for one that is open before it.
         let own_ns = need_ns(record, spec).saturating_add(SLACK_NS);
         let left_ns = whole_ns.saturating_sub(open_ns).max(whole_ns.min(own_ns));
-        let Some(fitting) = kind.fit(spec, left_ns) else {
+        let later_ns = sum_ns(record, place.later);
+        // Over a long path streams end later than planned: their windows give way then, rather than the last step as a whole.
+        let long = record.round_trip_ns().is_some_and(|trip| trip >= LONG_NS);
+        let gives_way = long && spec.traffic().is_some() && self.budget.length_ns().is_some();
+        let sharing = gives_way.then(|| kind.fit(spec, left_ns.saturating_sub(later_ns))).flatten();
+        let Some(fitting) = sharing.or_else(|| kind.fit(spec, left_ns)) else {
             self.collect(record)?;
             record.cut.push(format!("{name}: not run"));
             record.keep(Step { error: Some(out_of_time("it was not run")), ..blank });
@@ -427,7 +433,6 @@ impl<'a> Conductor<'a> {
         };
         let spec = &fitting;
         // A step may use what those after it do not need.
-        let later_ns = sum_ns(record, place.later);
         let need_ns = need_ns(record, spec);
         // What a step needs where all is well is no reason to cut it where both hosts are busy or the path is long: those after it
         // seldom need all that is kept for them.

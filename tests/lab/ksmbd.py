@@ -153,8 +153,8 @@ def what_is_too_large_is_refused_with_its_limit():
     assert code == 2 and "4 MiB" in said, (code, said)
 
 
-# An emulated processor needs the time.
-THOROUGH = ("--thorough",)
+# The usual one measures two seconds a rung and ends within a minute; a thorough one measures ten, and an emulated processor that is busy needs them.
+USUAL, THOROUGH = (), ("--thorough",)
 
 
 def ladder(*args, host=SERVER, depth=THOROUGH):
@@ -172,12 +172,21 @@ def ladder(*args, host=SERVER, depth=THOROUGH):
     return process.returncode, document, {(rung["rung"], rung["direction"]): rung for rung in document["ladder"]}
 
 
+def carried_by(rung):
+    """What a rung that has a figure was carried by; None without one."""
+    return rung["proof"]["carried_by"] if rung["goodput_bits_per_s"] and rung["proof"] else None
+
+
 def the_ladder_names_what_each_layer_carries_and_by_what():
-    code, document, rungs = ladder()
+    carriers = {(rung, way): carrier for way in ("out", "in") for rung, carrier in (("smb-tcp", "tcp"), ("smb-direct", "rdma"))}
+    # A thorough one is made over RoCE; over iWARP the usual one must do, unless the machine is too busy for it.
+    for depth in (USUAL, THOROUGH) if IWARP else (THOROUGH,):
+        code, document, rungs = ladder(depth=depth)
+        if code in (0, 3) and all(carried_by(rungs[one]) == carrier for one, carrier in carriers.items()):
+            break
+    for one, carrier in carriers.items():
+        assert carried_by(rungs[one]) == carrier, (rungs[one], document["findings"])
     for way in ("out", "in"):
-        for rung, carrier in (("smb-tcp", "tcp"), ("smb-direct", "rdma")):
-            assert rungs[rung, way]["goodput_bits_per_s"], (rungs[rung, way], document["findings"])
-            assert rungs[rung, way]["proof"]["carried_by"] == carrier, rungs[rung, way]
         assert rungs["verbs", way]["goodput_bits_per_s"] is None and "--agent" in rungs["verbs", way]["reason"], rungs["verbs", way]
     assert not {"SMB-DIRECT-ABSENT", "SMB-DIRECT-UNREACHABLE", "SMB-RDMA-BYPASSED"} & {f["code"] for f in document["findings"]}, document["findings"]
     assert code in (0, 3), (code, document["verdicts"])
@@ -187,8 +196,8 @@ def with_an_agent_every_rung_is_there():
     agent = subprocess.Popen([BINARY, "serve", "--no-key", "--listen", f"{SERVER}:7799"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         time.sleep(2)
-        # A thorough one takes three minutes. On iWARP the usual one, which is over after one, must do, unless the machine is too busy for it.
-        for depth in ((), THOROUGH) if IWARP else (THOROUGH,):
+        # Twelve rungs. The usual one, which ends after a minute with what it has, does for iWARP alone, unless the machine is too busy for it.
+        for depth in (USUAL, THOROUGH) if IWARP else (THOROUGH,):
             code, document, rungs = ladder("--agent", f"{SERVER}:7799", "--no-key", depth=depth)
             every = [(rung, way) for way in ("out", "in") for rung in ("tcp", "smb-tcp", "verbs", "smb-direct-frames", "smb-direct")]
             missing = [one for one in every if not rungs[one]["goodput_bits_per_s"]]
@@ -212,12 +221,16 @@ def where_signing_is_required_data_goes_in_messages():
     assert {"SMB-UNSIGNED-TAKEN", "SMB-MESSAGE-LIMIT"} <= found, found
     code, step, said = bench("--write", "--size", "1MiB")
     assert code == 2 and "MaxFragmentedSize" in said and "173" in said, (code, said)
-    # It writes and reads 36 MiB in messages that an emulated processor signs, which takes minutes: once is enough.
+    # It writes and reads 36 MiB in messages that an emulated processor signs, which takes minutes where that is busy: once is enough.
     if IWARP:
         return
-    code, document, rungs = ladder()
+    for depth in (USUAL, THOROUGH):
+        code, document, rungs = ladder(depth=depth)
+        why = rungs["smb-direct", "out"]["reason"] or ""
+        if "signing is required" in why:
+            break
     assert "SMB-RDMA-BYPASSED" in {finding["code"] for finding in document["findings"]}, document["findings"]
-    assert "signing is required" in rungs["smb-direct", "out"]["reason"], rungs["smb-direct", "out"]
+    assert "signing is required" in why, rungs["smb-direct", "out"]
 
 
 def where_encryption_is_required_it_is_given_up_in_time():
@@ -304,7 +317,7 @@ def at_3_0_2_files_go_by_rdma_and_keys_are_ended():
 def where_both_ends_have_rdma_and_smb_direct_does_not_answer_it_is_a_finding():
     # It lists its NICs with RDMA, and listens for SMB Direct at 445: at the port that the share is asked for nobody takes it.
     with_settings(port=4450)
-    code, document, rungs = ladder(host=f"{SERVER}:4450", depth=())
+    code, document, rungs = ladder(host=f"{SERVER}:4450", depth=USUAL)
     assert any(nic["rdma"] for nic in document["smb"]["interfaces"]), document["smb"]
     told = [finding for finding in document["findings"] if finding["code"] == "SMB-DIRECT-UNREACHABLE"]
     # Said once, although there are two rungs of it.

@@ -102,6 +102,8 @@ def nics_with_a_speed(mtu=1500, speed_a=1000, speed_b=None, duplex_a="full", dup
     for host, number, speed, duplex in (("a", 1, speed_a, duplex_a), ("b", 2, speed_b or speed_a, duplex_b)):
         prepare += [{"host": host, "command": f"ethtool -s tap0 speed {speed} duplex {duplex}"},
                     {"host": host, "command": f"ip link set tap0 mtu {mtu} up"},
+                    # The device below answers for no address: which of the two gets a packet would be chance.
+                    {"host": host, "command": "sysctl -qw net.ipv4.conf.tap0.arp_ignore=1"},
                     {"host": host, "command": f"ip link add link tap0 name e0 mtu {mtu} type macvlan mode bridge"},
                     {"host": host, "command": f"ip address add 10.9.0.{number}/24 dev e0"},
                     {"host": host, "command": "ip link set e0 up"}]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use pathproof_model::code;
 use pathproof_model::judge::segments;
 use pathproof_model::told;
-use pathproof_model::{Direction, Finding, LossPath, MtuMethod, MtuPath, ResultDoc};
+use pathproof_model::{Direction, Finding, LossPath, MtuMethod, MtuPath, NodeId, ResultDoc, Step};
 
 use super::{Rule, planned};
 
@@ -23,7 +23,10 @@ fn findings(doc: &ResultDoc) -> Vec<Finding> {
                 pairs.push(Pair { ends, nics, ..Pair::default() });
                 pairs.len() - 1
             });
-            pairs[at].take(way, heard, super::pressed(step));
+            // Datagrams that came and met no socket were not filtered: ARP-FLUX says so.
+            if heard == Heard::Datagrams || astray(step, ends.1.is_ipv6()).is_none() {
+                pairs[at].take(way, heard, super::pressed(step));
+            }
         }
     }
     pairs.iter().filter_map(|pair| pair.finding(doc)).collect()
@@ -35,6 +38,30 @@ enum Heard {
     Datagrams,
     Echoes,
     Nothing,
+}
+
+/// Datagrams of a step that came to an end and met no socket there.
+pub(super) struct Astray {
+    pub end: NodeId,
+    pub came: u64,
+    /// What the other end sent in all.
+    pub of: u64,
+}
+
+/// What came to one end of a step and met no socket there: each socket of a probe is tied to the NIC that has its address, so it came in over
+/// another one. A few late answers are none of that.
+pub(super) fn astray(step: &Step, over_ipv6: bool) -> Option<Astray> {
+    const FEW: u64 = 4;
+    const SHARE: u64 = 8;
+    let udp = |node| {
+        step.evidence(node).and_then(|one| if over_ipv6 { one.udp6.as_ref() } else { one.udp.as_ref() })
+    };
+    [(NodeId::CLIENT, NodeId::SERVER), (NodeId::SERVER, NodeId::CLIENT)].into_iter().find_map(
+        |(end, other)| {
+            let (came, of) = (udp(end)?.no_port?, udp(other)?.sent?);
+            (came >= FEW && came >= of / SHARE).then_some(Astray { end, came, of })
+        },
+    )
 }
 
 type Seen = ((IpAddr, IpAddr), (String, String), Direction, Heard);
@@ -154,7 +181,8 @@ mod tests {
     use super::super::tests::{loss_path, sender};
     use super::*;
     use pathproof_model::evidence::ConnectionCounts;
-    use pathproof_model::{LossFlow, Step, StepKind, Tool};
+    use pathproof_model::evidence::UdpCounts;
+    use pathproof_model::{LossFlow, StepKind, Tool};
 
     fn path(direction: Direction, answered: bool, by_echo: bool) -> LossPath {
         LossPath {
@@ -199,6 +227,24 @@ mod tests {
         assert_eq!(found[0].values["direction"], "out");
         let open = vec![path(Direction::In, true, false), path(Direction::Out, true, false)];
         assert_eq!(findings(&document(open, 100 << 20)), vec![]);
+    }
+
+    #[test]
+    fn what_came_and_met_no_socket_was_not_filtered() {
+        // As run between hosts of which one answered for its address over another NIC: 16 of 16 came, and none was heard.
+        let counts = |node, sent, no_port| pathproof_model::Evidence {
+            node,
+            udp: Some(UdpCounts { sent: Some(sent), no_port: Some(no_port), ..UdpCounts::still() }),
+            ..Default::default()
+        };
+        let mut doc = document(vec![path(Direction::Both, true, true)], 100 << 20);
+        doc.steps[0].evidence = vec![counts(NodeId::CLIENT, 16, 0), counts(NodeId::SERVER, 8, 16)];
+        assert_eq!(findings(&doc), vec![]);
+        let found = astray(&doc.steps[0], false).unwrap();
+        assert_eq!((found.end, found.came, found.of), (NodeId::SERVER, 16, 16));
+        // A few late ones are no explanation of a silence.
+        doc.steps[0].evidence = vec![counts(NodeId::CLIENT, 160, 0), counts(NodeId::SERVER, 8, 3)];
+        assert_eq!(findings(&doc).len(), 1);
     }
 
     #[test]

@@ -2,12 +2,14 @@
 //! for each other.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use pathproof_model::code;
 use pathproof_model::told;
-use pathproof_model::{Environment, Finding, NodeId, ResultDoc, WireAnswer, Wires};
+use pathproof_model::{Environment, Finding, NodeId, ResultDoc, Severity, WireAnswer, Wires};
 
-use super::Rule;
+use super::filtered::{self, Astray as Found};
+use super::{Rule, planned};
 
 pub(super) const RULES: &[Rule] = &[
     Rule { codes: &[code!("FABRIC-CROSSED")], find: crossed_wires },
@@ -19,7 +21,45 @@ fn crossed_wires(doc: &ResultDoc) -> Vec<Finding> {
 }
 
 fn one_for_another(doc: &ResultDoc) -> Vec<Finding> {
-    heard(doc).and_then(|(wires, there)| flux(wires, there)).into_iter().collect()
+    let heard = heard(doc).and_then(|(wires, there)| flux(wires, there));
+    // Where it has harmed this very run it is no remark.
+    match (heard, astray(doc)) {
+        (Some(mut finding), Some(astray)) => {
+            finding.evidence.push_str("; ");
+            finding.evidence.push_str(&astray.said);
+            vec![finding.with_severity(Severity::Warning)]
+        }
+        (None, Some(astray)) => {
+            let said = format!(
+                "{}. Several NICs of that host on one wire that answer for each other do that; a rule there that changes ports does, too",
+                astray.said
+            );
+            let finding = Finding::new("ARP-FLUX", said).with_severity(Severity::Warning);
+            vec![finding.tell(told::ADDRESS, astray.address)]
+        }
+        (heard, None) => heard.into_iter().collect(),
+    }
+}
+
+struct Astray {
+    address: IpAddr,
+    said: String,
+}
+
+/// Datagrams that came to a host over another NIC than the one that has the address they were for.
+fn astray(doc: &ResultDoc) -> Option<Astray> {
+    planned(doc).filter(|step| step.error.is_none()).find_map(|step| {
+        let sizes = step.detail.paths.iter().flatten().filter(|path| path.remote_nic.is_some());
+        let sizes = sizes.map(|path| (path.local_address, path.remote_address));
+        let paced = step.detail.loss.iter().flatten().map(|path| (path.local_address, path.remote_address));
+        let (local, remote) = sizes.chain(paced).next()?;
+        let Found { end, came, of } = filtered::astray(step, remote.is_ipv6())?;
+        let (address, host) = if end == NodeId::SERVER { (remote, "the peer") } else { (local, "this host") };
+        let said = format!(
+            "{came} of the {of} datagrams that {host} was sent came and met no socket of the NIC that has their address: they came in over another NIC"
+        );
+        Some(Astray { address, said })
+    })
 }
 
 /// What was heard on the wires, with the host that answered.
@@ -108,6 +148,7 @@ fn flux(wires: &Wires, there: &Environment) -> Option<Finding> {
 mod tests {
     use super::super::all;
     use super::*;
+    use pathproof_model::evidence::UdpCounts;
     use pathproof_model::{Nic, NicAddress, Node, Step, StepKind, Tool};
 
     fn findings(doc: &ResultDoc) -> Vec<Finding> {
@@ -159,6 +200,25 @@ mod tests {
             codes(&[("sto1", "10.9.1.2", true, &["99"]), ("sto2", "10.9.2.2", true, &["02"])]),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn what_it_did_to_this_run_makes_it_a_warning() {
+        let mut doc = ResultDoc::new(Tool::default(), "");
+        let counts = |node, sent, no_port| pathproof_model::Evidence {
+            node,
+            udp: Some(UdpCounts { sent: Some(sent), no_port: Some(no_port), ..UdpCounts::still() }),
+            ..Default::default()
+        };
+        let mut loss = Step::new(StepKind::Loss, "datagram loss");
+        loss.detail.loss = Some(vec![super::super::tests::loss_path()]);
+        loss.evidence = vec![counts(NodeId::CLIENT, 16, 0), counts(NodeId::SERVER, 8, 16)];
+        doc.steps.push(loss);
+        let found = findings(&doc);
+        assert_eq!((found.len(), found[0].severity), (1, Severity::Warning));
+        assert!(found[0].evidence.starts_with("16 of the 16 datagrams"), "{}", found[0].evidence);
+        doc.steps[0].evidence.truncate(1);
+        assert_eq!(findings(&doc), vec![]);
     }
 
     #[test]

@@ -237,7 +237,7 @@ const PATHS: &[Entry] = &[
     entry(
         "ARP-FLUX",
         Info,
-        "Several NICs of one host lie on one wire and answer for each other's addresses: channels that seem to use different NICs share one, and which one it is changes by chance.",
+        "Several NICs of one host lie on one wire and answer for each other's addresses: channels that seem to use different NICs share one, and which one it is changes by chance. A warning where datagrams of this very run came in over the wrong one.",
         "Give each NIC a network (VLAN and subnet) of its own. Where they must share one: a routing table and a rule for each address first (ip rule add from ADDRESS table N), and only then arp_ignore=1 and arp_announce=2 on these NICs.",
     ),
     entry(
