@@ -57,4 +57,5 @@ mod soak;
 mod state;
 mod support;
 mod trust;
+mod unreached;
 mod watched;
