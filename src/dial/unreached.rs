@@ -220,7 +220,7 @@ fn told(
         Io::ConnectionRefused => (
             ErrorKind::Refused,
             format!(
-                "{peer} refused the connection: nothing listens there at that address and port, or a firewall rejects it"
+                "{peer} refused the connection: no program listens there at that address and port, or a firewall rejects it"
             ),
             "start `pathproof serve` there, or give its port as HOST:PORT".into(),
         ),
@@ -309,8 +309,8 @@ fn no_way(address: SocketAddr, cause: &io::Error, facts: &Facts) -> String {
              does): see where a trace ends (traceroute {ip}), and open {port}/tcp at the peer"
         ),
         None => format!(
-            "a device answers for {ip} on its network, so either a firewall there rejects this in these words (firewalld does), or the peer \
-             came up only now: open {port}/tcp at the peer, and run again"
+            "a device answers for {ip} on its network, so either a firewall there rejects this in these words (firewalld does: open \
+             {port}/tcp at the peer), or a router answers in the peer's place and finds nobody, or the peer came up only now: run again"
         ),
     }
 }
