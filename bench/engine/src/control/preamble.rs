@@ -71,17 +71,18 @@ pub enum PreambleError {
     },
 }
 
-/// Who begins like that, where it is one of those that have a port open on most hosts.
+/// How those begin that have a port open on most hosts. TLS: an alert or a handshake, of SSL 3.0 or anything later (RFC 8446 section 5.1).
+const SPEAKERS: [(&[u8], &str); 5] = [
+    (b"HTTP", ", as a web server does"),
+    (b"SSH-", ", as an SSH server does"),
+    (b"220", ", as a mail or FTP server does"),
+    (&[0x15, 3], ", as a TLS server does"),
+    (&[0x16, 3], ", as a TLS server does"),
+];
+
+/// Who begins like that, where it is one of them.
 fn speaker(first: &[u8]) -> &'static str {
-    // An alert or a handshake, of SSL 3.0 or anything later (RFC 8446 section 5.1).
-    let is_tls = matches!(first, [0x15 | 0x16, 3, ..]);
-    match first {
-        _ if first.starts_with(b"HTTP") => ", as a web server does",
-        _ if first.starts_with(b"SSH-") => ", as an SSH server does",
-        _ if first.starts_with(b"220") => ", as a mail or FTP server does",
-        _ if is_tls => ", as a TLS server does",
-        _ => "",
-    }
+    SPEAKERS.iter().find(|(begins, _)| first.starts_with(begins)).map_or("", |(_, says)| *says)
 }
 
 /// The versions that an end speaks, for people.
