@@ -58,4 +58,5 @@ mod soak;
 mod state;
 mod support;
 mod trust;
+mod unreached;
 mod watched;
